@@ -1,0 +1,27 @@
+import * as z from 'zod'
+import { limits } from '../limits.ts'
+import { conversationKindSchema, conversationSchema } from '../objects/conversation.ts'
+import { idSchema } from '../values/id.ts'
+import { nameSchema } from '../values/text.ts'
+import { defineCommand } from './define-command.ts'
+
+/**
+ * `direct` names exactly one other member and no name, and answers with the one that exists; `channel` needs a name.
+ * The asker becomes the owner.
+ */
+export const createConversation = defineCommand({
+  name: 'create-conversation',
+  summary: 'Begin a direct conversation, a group or a channel',
+  auth: 'session',
+  input: z.strictObject({
+    kind: conversationKindSchema,
+    name: nameSchema.optional(),
+    members: z.array(idSchema).max(limits.initialMembersMax).default([]),
+  }),
+  result: z.strictObject({
+    conversation: conversationSchema,
+    /** A direct conversation that was there already; answered with 200. */
+    duplicate: z.literal(true).optional(),
+  }),
+  route: { method: 'POST', path: '/v1/conversations', status: 201 },
+})

@@ -1,0 +1,16 @@
+import * as z from 'zod'
+import { emojiSchema } from '../objects/message.ts'
+import { idSchema } from '../values/id.ts'
+import { seqSchema } from '../values/seq.ts'
+import { defineCommand } from './define-command.ts'
+
+/** Taking back what is not there changes nothing and answers with the seq of the last change to that reaction, or of the message. */
+export const removeReaction = defineCommand({
+  name: 'remove-reaction',
+  summary: 'Take a reaction back',
+  auth: 'session',
+  input: z.strictObject({ conversation: idSchema, seq: seqSchema, emoji: emojiSchema }),
+  result: z.strictObject({ seq: seqSchema }),
+  route: { method: 'DELETE', path: '/v1/conversations/{conversation}/messages/{seq}/reactions/{emoji}', status: 200 },
+  event: { name: 'unreact', ack: z.strictObject({ seq: seqSchema }), toAck: ({ seq }) => ({ seq }) },
+})

@@ -1,0 +1,86 @@
+/**
+ * The one catalogue of errors, for every transport. A code says what happened, `retry` says what to do next, and the
+ * message always reads `unable to X; Y`.
+ */
+export type Retry = 'never' | 'later'
+
+interface CatalogueEntry {
+  readonly status: number
+  readonly retry: Retry
+  readonly title: string
+}
+
+export const errorCatalogue = {
+  invalid: { status: 400, retry: 'never', title: 'The request is malformed' },
+  unauthenticated: { status: 401, retry: 'never', title: 'No valid session' },
+  forbidden: { status: 403, retry: 'never', title: 'Not allowed' },
+  'not-found': { status: 404, retry: 'never', title: 'Does not exist or may not be seen' },
+  conflict: { status: 409, retry: 'never', title: 'In conflict with what is stored' },
+  'too-large': { status: 413, retry: 'never', title: 'Over a limit' },
+  unsupported: { status: 415, retry: 'never', title: 'Not JSON' },
+  'rate-limited': { status: 429, retry: 'later', title: 'Too many requests' },
+  unavailable: { status: 503, retry: 'later', title: 'Certainly not done' },
+  unknown: { status: 504, retry: 'later', title: 'May have been done' },
+} as const satisfies Record<string, CatalogueEntry>
+
+export type ErrorCode = keyof typeof errorCatalogue
+
+/** What a Socket.IO acknowledgement carries when a command was refused. */
+export interface ErrorBody {
+  readonly code: ErrorCode
+  /** `unable to X; Y` */
+  readonly message: string
+  readonly retry: Retry
+  /** Wait at least this long before the next attempt. */
+  readonly retryAfterMs?: number
+}
+
+/** What an HTTP response carries (RFC 9457, `application/problem+json`). */
+export interface Problem {
+  readonly type: string
+  readonly title: string
+  readonly status: number
+  readonly detail: string
+  readonly code: ErrorCode
+  readonly retry: Retry
+}
+
+export interface ChorusErrorOptions {
+  readonly retryAfterMs?: number
+  readonly cause?: unknown
+}
+
+/** The only error that reaches a user: a code of the catalogue and a sentence. The cause stays in the log. */
+export class ChorusError extends Error {
+  readonly code: ErrorCode
+  readonly retryAfterMs: number | undefined
+
+  constructor(code: ErrorCode, message: string, options: ChorusErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.name = 'ChorusError'
+    this.code = code
+    this.retryAfterMs = options.retryAfterMs
+  }
+
+  get retry(): Retry {
+    return errorCatalogue[this.code].retry
+  }
+
+  get status(): number {
+    return errorCatalogue[this.code].status
+  }
+
+  toBody(): ErrorBody {
+    const body = { code: this.code, message: this.message, retry: this.retry }
+    return this.retryAfterMs === undefined ? body : { ...body, retryAfterMs: this.retryAfterMs }
+  }
+
+  toProblem(): Problem {
+    const { title, status, retry } = errorCatalogue[this.code]
+    return { type: `urn:chorus:error:${this.code}`, title, status, detail: this.message, code: this.code, retry }
+  }
+}
+
+export function isErrorCode(value: unknown): value is ErrorCode {
+  return typeof value === 'string' && Object.hasOwn(errorCatalogue, value)
+}

@@ -1,0 +1,30 @@
+/** Everything a server can tell (the "down" side of the wire), the same over Socket.IO and Server-Sent Events. */
+import type * as z from 'zod'
+import { changesEvent } from './changes.ts'
+import { checkpointEvent } from './checkpoint.ts'
+import { closingEvent } from './closing.ts'
+import { conversationEvent } from './conversation.ts'
+import { liveEvent } from './live.ts'
+import { movingEvent } from './moving.ts'
+import { presenceEvent } from './presence.ts'
+import { readyEvent } from './ready.ts'
+import { resetEvent } from './reset.ts'
+
+export const events = {
+  ready: readyEvent,
+  changes: changesEvent,
+  conversation: conversationEvent,
+  live: liveEvent,
+  presence: presenceEvent,
+  checkpoint: checkpointEvent,
+  reset: resetEvent,
+  moving: movingEvent,
+  closing: closingEvent,
+} as const
+
+export type Events = typeof events
+export type EventName = keyof Events
+export type EventPayload<Name extends EventName> = z.infer<Events[Name]>
+
+/** One event with its payload, as a union to switch over. */
+export type ServerEvent = { [Name in EventName]: { readonly name: Name; readonly payload: EventPayload<Name> } }[EventName]

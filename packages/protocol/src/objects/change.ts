@@ -1,0 +1,36 @@
+/** One durable event in a conversation's log. What a client applies, in seq order, exactly once (rule CLI1). */
+import * as z from 'zod'
+import { idSchema } from '../values/id.ts'
+import { seqSchema, timeSchema } from '../values/seq.ts'
+import { nameSchema } from '../values/text.ts'
+import { conversationKindSchema, roleSchema } from './conversation.ts'
+import { emojiSchema, messageSchema } from './message.ts'
+
+const common = {
+  seq: seqSchema,
+  at: timeSchema,
+  /** The user who did it. */
+  actor: idSchema,
+}
+
+const conversationFacts = z.strictObject({ id: idSchema, kind: conversationKindSchema, name: nameSchema.nullable() })
+
+export const changeSchema = z
+  .discriminatedUnion('type', [
+    z.strictObject({ ...common, type: z.literal('message.created'), message: messageSchema }),
+    z.strictObject({ ...common, type: z.literal('message.edited'), message: messageSchema }),
+    z.strictObject({ ...common, type: z.literal('message.deleted'), message: messageSchema }),
+    z.strictObject({ ...common, type: z.literal('reaction.added'), target: seqSchema, emoji: emojiSchema }),
+    z.strictObject({ ...common, type: z.literal('reaction.removed'), target: seqSchema, emoji: emojiSchema }),
+    z.strictObject({ ...common, type: z.literal('member.joined'), user: idSchema, role: roleSchema }),
+    z.strictObject({ ...common, type: z.literal('member.left'), user: idSchema, role: roleSchema }),
+    z.strictObject({ ...common, type: z.literal('member.updated'), user: idSchema, role: roleSchema }),
+    z.strictObject({ ...common, type: z.literal('conversation.created'), conversation: conversationFacts }),
+    z.strictObject({ ...common, type: z.literal('conversation.updated'), conversation: conversationFacts }),
+    /** These numbers will never come: retention or erasure made a legal hole. */
+    z.strictObject({ seq: seqSchema, type: z.literal('skip'), from: seqSchema, to: seqSchema }),
+  ])
+  .meta({ id: 'Change' })
+
+export type Change = z.infer<typeof changeSchema>
+export type ChangeType = Change['type']

@@ -1,0 +1,47 @@
+import * as z from 'zod'
+import { idSchema } from '../values/id.ts'
+import { seqOrZeroSchema, seqSchema } from '../values/seq.ts'
+import { nameSchema } from '../values/text.ts'
+import { pageMessageSchema } from './message.ts'
+import { userSchema } from './user.ts'
+
+/** `direct`: two people. `group`: by invitation. `channel`: public, anyone may join. */
+export const conversationKindSchema = z.enum(['direct', 'group', 'channel'])
+export type ConversationKind = z.infer<typeof conversationKindSchema>
+
+export const roleSchema = z.enum(['owner', 'moderator', 'member'])
+export type Role = z.infer<typeof roleSchema>
+
+export const memberSchema = z
+  .strictObject({
+    user: userSchema,
+    role: roleSchema,
+    joinedSeq: seqSchema,
+    /** How far this member has read. */
+    readSeq: seqOrZeroSchema,
+  })
+  .meta({ id: 'Member' })
+
+export type Member = z.infer<typeof memberSchema>
+
+/** A conversation as one of its members sees it; `role` is null when a public channel is shown to somebody who has not joined. */
+export const conversationSchema = z
+  .strictObject({
+    id: idSchema,
+    kind: conversationKindSchema,
+    /** Null for direct conversations: they go by the other person's name. */
+    name: nameSchema.nullable(),
+    /** The top of its log. */
+    seq: seqOrZeroSchema,
+    readSeq: seqOrZeroSchema,
+    /** Messages by others after `readSeq`, not counting deleted ones; stops at 1000. */
+    unread: z.int().min(0),
+    lastMessage: pageMessageSchema.nullable(),
+    /** The first few; both people of a direct conversation. */
+    members: z.array(memberSchema),
+    memberCount: z.int().min(0),
+    role: roleSchema.nullable(),
+  })
+  .meta({ id: 'Conversation' })
+
+export type Conversation = z.infer<typeof conversationSchema>

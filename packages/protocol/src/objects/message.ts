@@ -1,0 +1,63 @@
+import * as z from 'zod'
+import { idSchema, clientIdSchema } from '../values/id.ts'
+import { jsonSchema } from '../values/json.ts'
+import { limits } from '../limits.ts'
+import { seqSchema, timeSchema } from '../values/seq.ts'
+import { messageTextSchema } from '../values/text.ts'
+
+export const emojiSchema = z
+  .string()
+  .min(1)
+  .max(limits.emojiMaxChars)
+  .regex(/^(?:\p{Extended_Pictographic}|\p{Regional_Indicator}|\p{Emoji_Component}|\u200d|\ufe0f|\u20e3|[\u{e0020}-\u{e007f}])+$/u, { error: 'is not an emoji' })
+  .refine((emoji) => /\p{Extended_Pictographic}|\p{Regional_Indicator}|\u20e3/u.test(emoji), { error: 'is not an emoji' })
+  .meta({ id: 'Emoji' })
+
+/** One message of a conversation, the same for everybody. */
+export const messageSchema = z
+  .strictObject({
+    conversation: idSchema,
+    /** The seq of the change that created it; with `conversation` its name. */
+    seq: seqSchema,
+    /** The seq of the last change that touched it: of two copies the higher version wins (rule CLI1). */
+    version: seqSchema,
+    clientId: clientIdSchema,
+    /** The sender's user id. */
+    sender: idSchema,
+    /** Markdown; empty when deleted. */
+    text: messageTextSchema,
+    /** The seq of the message it answers. */
+    replyTo: seqSchema.nullable(),
+    attachments: z.array(idSchema),
+    data: jsonSchema(limits.dataMaxBytes).nullable(),
+    createdAt: timeSchema,
+    editedAt: timeSchema.nullable(),
+    deletedAt: timeSchema.nullable(),
+  })
+  .meta({ id: 'Message' })
+
+export type Message = z.infer<typeof messageSchema>
+
+export const reactionCountSchema = z
+  .strictObject({ emoji: emojiSchema, count: z.int().min(1), mine: z.boolean() })
+  .meta({ id: 'ReactionCount' })
+
+export type ReactionCount = z.infer<typeof reactionCountSchema>
+
+/** A message as pages show it: with its reactions as of the page's `seq`. */
+export const pageMessageSchema = messageSchema.extend({ reactions: z.array(reactionCountSchema) }).meta({ id: 'PageMessage' })
+
+export type PageMessage = z.infer<typeof pageMessageSchema>
+
+export const messagePageSchema = z
+  .strictObject({
+    /** In seq order. */
+    messages: z.array(pageMessageSchema),
+    /** The log's top that the page reflects. */
+    seq: z.int().min(0),
+    hasBefore: z.boolean(),
+    hasAfter: z.boolean(),
+  })
+  .meta({ id: 'MessagePage' })
+
+export type MessagePage = z.infer<typeof messagePageSchema>

@@ -1,0 +1,17 @@
+import * as z from 'zod'
+import { idSchema } from '../values/id.ts'
+import { timeSchema } from '../values/seq.ts'
+
+/** A signed-in device. */
+export const sessionSchema = z
+  .strictObject({
+    id: idSchema,
+    createdAt: timeSchema,
+    lastUsedAt: timeSchema,
+    userAgent: z.string().nullable(),
+    /** Is this the session that asks? */
+    current: z.boolean(),
+  })
+  .meta({ id: 'Session' })
+
+export type Session = z.infer<typeof sessionSchema>

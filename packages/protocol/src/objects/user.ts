@@ -1,0 +1,26 @@
+import * as z from 'zod'
+import { limits } from '../limits.ts'
+import { idSchema } from '../values/id.ts'
+import { nameSchema, textSchema } from '../values/text.ts'
+
+/** ASCII only, so that no two handles can look alike; compared without case. */
+export const handleSchema = z
+  .string()
+  .min(1)
+  .max(limits.handleMaxChars)
+  .regex(/^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?$/, { error: 'is not made of letters, digits, dots, dashes and underscores' })
+  .meta({ id: 'Handle' })
+
+export const passwordSchema = textSchema(limits.passwordMinChars, limits.passwordMaxChars)
+
+/** An https address or a path on this server. */
+export const avatarSchema = z
+  .string()
+  .max(limits.avatarMaxChars)
+  .regex(/^(?:https:\/\/[^\s"'<>\\]+|\/(?!\/)[^\s"'<>\\]*)$/, { error: 'is not an https address or a path on this server' })
+
+export const userSchema = z
+  .strictObject({ id: idSchema, handle: handleSchema, name: nameSchema, avatar: avatarSchema.nullable() })
+  .meta({ id: 'User' })
+
+export type User = z.infer<typeof userSchema>

@@ -1,0 +1,8 @@
+/**
+ * The version of the wire. A test hashes every schema of this package and fails when they change without a new
+ * version, so nobody changes what clients see by accident.
+ *
+ * History
+ * - 1: the first wire: identity, conversations, messages, live values, sync, Socket.IO, Server-Sent Events.
+ */
+export const PROTOCOL_VERSION = 1
