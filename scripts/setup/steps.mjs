@@ -1,0 +1,259 @@
+/**
+ * What every command of this repository does first: check Node, install packages, build what is stale. Plain Node and
+ * nothing else, because it runs before anything is installed. Promises: it is safe to run twice at once (the second
+ * waits), an interrupted run is finished by the next, and when there is nothing to do it costs some milliseconds.
+ */
+import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
+
+const stampDir = join(root, '.setup')
+const lockPath = join(stampDir, 'lock')
+const lockWaitMaxMs = 15 * 60_000
+const showWaitingEveryMs = 10_000
+
+/** An error that the user can act on: one line, no stack. */
+export class SetupError extends Error {}
+
+export function say(line) {
+  process.stderr.write(`chorus: ${line}\n`)
+}
+
+export function seconds(ms) {
+  return ms < 10_000 ? `${(ms / 1000).toFixed(1)} s` : `${Math.round(ms / 1000)} s`
+}
+
+export function requireNode() {
+  const [major, minor] = process.versions.node.split('.').map(Number)
+  if (major > 20 || (major === 20 && minor >= 19)) return
+  throw new SetupError(`unable to run on Node ${process.versions.node}; Node 20.19 or later is needed`)
+}
+
+/** Children that were started here and still run; signals go to all of them. */
+const children = new Set()
+
+/**
+ * Starts a child in this process's own group, so that ending the group ends it too. Resolves to `{status}`, which is
+ * 128 + the signal's number when a signal ended it.
+ */
+export function run(command, args, options = {}) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'], ...options })
+    children.add(child)
+    child.once('error', (error) => {
+      children.delete(child)
+      reject(new SetupError(`unable to run ${command}; ${error.message}`))
+    })
+    child.once('close', (code, signal) => {
+      children.delete(child)
+      resolve({ status: code ?? 128 + (signalNumbers[signal] ?? 0), signal })
+    })
+  })
+}
+
+const signalNumbers = { SIGHUP: 1, SIGINT: 2, SIGKILL: 9, SIGTERM: 15 }
+
+/** Hands signals on to whatever runs. Each kind goes on once: a terminal has already told the whole group. */
+export function forwardSignals() {
+  const handedOn = new Set()
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+    process.on(signal, () => {
+      if (children.size === 0) process.exit(128 + signalNumbers[signal])
+      if (handedOn.has(signal)) return
+      handedOn.add(signal)
+      for (const child of children) child.kill(signal)
+    })
+  }
+}
+
+function sleep(ms) {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}
+
+function isAlive(pid) {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return error.code === 'EPERM'
+  }
+}
+
+/** Runs `work` while no other set-up runs in this checkout. */
+export async function withSetupLock(work) {
+  mkdirSync(stampDir, { recursive: true })
+  const startedAt = performance.now()
+  let toldAt = -Infinity
+  for (;;) {
+    try {
+      writeFileSync(lockPath, String(process.pid), { flag: 'wx' })
+      break
+    } catch (error) {
+      if (error.code !== 'EEXIST') throw error
+    }
+    const holder = readHolder()
+    if (holder === undefined || !isAlive(holder)) {
+      rmSync(lockPath, { force: true })
+      continue
+    }
+    const waitedMs = performance.now() - startedAt
+    if (waitedMs > lockWaitMaxMs)
+      throw new SetupError(`unable to set up; process ${holder} has held ${lockPath} for 15 minutes`)
+    if (waitedMs - toldAt > showWaitingEveryMs) {
+      toldAt = waitedMs
+      say(`waiting for another set-up (process ${holder})`)
+    }
+    await sleep(200)
+  }
+  try {
+    return await work()
+  } finally {
+    rmSync(lockPath, { force: true })
+  }
+}
+
+/** The lock's owner; undefined when the lock is gone or was left half written some time ago. */
+function readHolder() {
+  try {
+    const text = readFileSync(lockPath, 'utf8')
+    if (/^\d+$/.test(text)) return Number(text)
+    return Date.now() - statSync(lockPath).mtimeMs > 5_000 ? undefined : process.pid
+  } catch {
+    return undefined
+  }
+}
+
+/** Whether node_modules holds what the lockfile names. npm writes its own copy of the lockfile last, so it is a receipt. */
+function isInstalled() {
+  const receiptPath = join(root, 'node_modules', '.package-lock.json')
+  if (!existsSync(receiptPath)) return false
+  const wanted = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')).packages
+  let present
+  try {
+    present = JSON.parse(readFileSync(receiptPath, 'utf8')).packages
+  } catch {
+    return false
+  }
+  for (const [path, entry] of Object.entries(wanted)) {
+    if (!path.includes('node_modules/')) continue
+    const found = present[path]
+    if (found === undefined ? !entry.optional : found.version !== entry.version) return false
+  }
+  return true
+}
+
+/** Installs the npm packages of the lockfile unless they are there. */
+export async function installPackages() {
+  if (isInstalled()) return
+  const startedAt = performance.now()
+  say('installing npm packages (once; about a minute)')
+  const ticker = setInterval(
+    () => say(`  still installing, ${seconds(performance.now() - startedAt)}`),
+    showWaitingEveryMs,
+  )
+  try {
+    const { status } = await run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], {
+      // npm prints to standard output; that one belongs to the server.
+      stdio: ['ignore', 2, 2],
+    })
+    if (status !== 0) throw new SetupError(`unable to install npm packages; npm ci ended with status ${status}`)
+  } finally {
+    clearInterval(ticker)
+  }
+  say(`installed npm packages in ${seconds(performance.now() - startedAt)}`)
+}
+
+const notSource = new Set(['node_modules', 'dist', 'data', '.cache', 'results', 'coverage'])
+
+function listFiles(path, into) {
+  if (!existsSync(path)) return
+  if (statSync(path).isFile()) {
+    into.push(path)
+    return
+  }
+  for (const entry of readdirSync(path, { withFileTypes: true })) {
+    if (notSource.has(entry.name)) continue
+    const child = join(path, entry.name)
+    if (entry.isDirectory()) listFiles(child, into)
+    else if (entry.isFile() && !/[.]test[.]tsx?$/.test(entry.name)) into.push(child)
+  }
+}
+
+/** A hash of everything below these paths that a build could depend on. Content, not times: a checkout touches times. */
+function hashOf(paths) {
+  const files = []
+  for (const path of paths) listFiles(join(root, path), files)
+  const hash = createHash('sha256').update(process.versions.node.split('.')[0])
+  for (const file of files.sort())
+    hash.update(relative(root, file)).update('\0').update(readFileSync(file)).update('\0')
+  return hash.digest('hex')
+}
+
+/** Runs `build` when a source changed since it last succeeded, or an output is missing. */
+async function buildIfStale({ name, sources, outputs, build }) {
+  const stampPath = join(stampDir, name)
+  const hash = hashOf(sources)
+  const isFresh =
+    outputs.every((output) => existsSync(join(root, output))) &&
+    existsSync(stampPath) &&
+    readFileSync(stampPath, 'utf8') === hash
+  if (isFresh) return
+  const startedAt = performance.now()
+  say(`building ${name}`)
+  rmSync(stampPath, { force: true })
+  await build()
+  for (const output of outputs) {
+    if (!existsSync(join(root, output))) throw new SetupError(`unable to build ${name}; ${output} was not written`)
+  }
+  writeFileSync(stampPath, hash)
+  say(`built ${name} in ${seconds(performance.now() - startedAt)}`)
+}
+
+async function runBuild(name, command, args) {
+  const { status, signal } = await run(command, args, { stdio: ['ignore', 2, 2] })
+  if (signal !== null) process.exit(status)
+  if (status !== 0) throw new SetupError(`unable to build ${name}; see the lines above`)
+}
+
+const shared = ['package-lock.json', 'tsconfig.base.json']
+const tsc = join('node_modules', 'typescript', 'bin', 'tsc')
+
+function buildPackages(names) {
+  const paths = names.map((name) => `packages/${name}`)
+  return buildIfStale({
+    name: names.length === 1 ? names[0] : names.join('-and-'),
+    sources: [...shared, ...paths, 'packages/protocol'],
+    outputs: paths.map((path) => `${path}/dist/index.js`),
+    build: () => runBuild(names.join(' and '), process.execPath, [tsc, '-b', ...paths]),
+  })
+}
+
+/** Builds what `npm start` runs: the server and the web application. */
+export async function buildForStart() {
+  await buildPackages(['server'])
+  if (!existsSync(join(root, 'apps/web/index.html'))) return
+  await buildPackages(['client', 'react'])
+  await buildIfStale({
+    name: 'web',
+    sources: [...shared, 'packages/protocol', 'packages/client', 'packages/react', 'apps/web'],
+    outputs: ['apps/web/dist/index.html'],
+    build: () => runBuild('web', 'npm', ['run', '--silent', 'build', '-w', '@chorus/web']),
+  })
+}
+
+/** Builds what tests and measurements run besides. */
+export async function buildForTests() {
+  await buildForStart()
+  await buildPackages(['testkit'])
+}
+
+/** Ends the process with one line for what the user can act on, and with a stack for what nobody expected. */
+export function fail(error) {
+  if (error instanceof SetupError) process.stderr.write(`${error.message}\n`)
+  else process.stderr.write(`${error?.stack ?? error}\n`)
+  process.exit(1)
+}

@@ -1,0 +1,70 @@
+/**
+ * Where the tests are and how they run. Each project is one stage of `npm test`:
+ * - `unit`: beside the source; needs nothing but what `npm ci` installs. A suite that also runs on Postgres looks at
+ *   `TEST_POSTGRES_URL` (a superuser's; every suite makes a database of its own there).
+ * - `api`, `cluster`, `browser`: real processes, started by packages/testkit from the built server.
+ * Packages of ours are resolved through the `source` condition, so no test runs against a stale build of a library.
+ */
+import { defineConfig } from 'vitest/config'
+
+const sourceConditions = ['source', 'module', 'node', 'development|production', 'import', 'default']
+
+const resolveFromSource = {
+  resolve: { conditions: sourceConditions },
+  ssr: { resolve: { conditions: sourceConditions } },
+}
+
+export default defineConfig({
+  test: {
+    maxWorkers: 2,
+    projects: [
+      {
+        ...resolveFromSource,
+        test: {
+          name: 'unit',
+          include: ['packages/*/src/**/*.test.{ts,tsx}', 'apps/*/src/**/*.test.{ts,tsx}'],
+          pool: 'forks',
+          testTimeout: 15_000,
+          hookTimeout: 30_000,
+          teardownTimeout: 10_000,
+        },
+      },
+      {
+        ...resolveFromSource,
+        test: {
+          name: 'api',
+          include: ['tests/api/**/*.test.ts'],
+          pool: 'forks',
+          testTimeout: 30_000,
+          hookTimeout: 60_000,
+          teardownTimeout: 20_000,
+        },
+      },
+      {
+        ...resolveFromSource,
+        test: {
+          name: 'cluster',
+          include: ['tests/cluster/**/*.test.ts'],
+          pool: 'forks',
+          // Faults need the machine's two cores for the servers under test: one file at a time.
+          fileParallelism: false,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          teardownTimeout: 30_000,
+        },
+      },
+      {
+        ...resolveFromSource,
+        test: {
+          name: 'browser',
+          include: ['tests/browser/**/*.test.ts'],
+          pool: 'forks',
+          fileParallelism: false,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          teardownTimeout: 20_000,
+        },
+      },
+    ],
+  },
+})
