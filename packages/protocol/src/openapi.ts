@@ -17,7 +17,11 @@ export function pathFieldsOf(route: RouteDefinition): readonly string[] {
 }
 
 function inlineSchema(schema: z.ZodType, io: 'input' | 'output', components: JsonObject): JsonObject {
-  const { $schema: _dialect, $defs, ...rest } = z.toJSONSchema(schema, {
+  const {
+    $schema: _dialect,
+    $defs,
+    ...rest
+  } = z.toJSONSchema(schema, {
     target: 'draft-2020-12',
     io,
     unrepresentable: 'any',
@@ -32,7 +36,11 @@ function inlineSchema(schema: z.ZodType, io: 'input' | 'output', components: Jso
   return inlined
 }
 
-function buildOperation(command: (typeof commands)[keyof typeof commands], route: RouteDefinition, components: JsonObject): JsonObject {
+function buildOperation(
+  command: (typeof commands)[keyof typeof commands],
+  route: RouteDefinition,
+  components: JsonObject,
+): JsonObject {
   const input = inlineSchema(command.input, 'input', components)
   const properties = (input.properties ?? {}) as Record<string, JsonObject>
   const required = new Set((input.required ?? []) as string[])
@@ -40,7 +48,12 @@ function buildOperation(command: (typeof commands)[keyof typeof commands], route
   const rest = Object.keys(properties).filter((field) => !inPath.has(field))
   const usesQuery = route.method === 'GET' || route.method === 'DELETE'
 
-  const parameters: JsonObject[] = [...inPath].map((name) => ({ name, in: 'path', required: true, schema: properties[name] }))
+  const parameters: JsonObject[] = [...inPath].map((name) => ({
+    name,
+    in: 'path',
+    required: true,
+    schema: properties[name],
+  }))
   if (usesQuery) {
     for (const name of rest) {
       const isList = properties[name]?.type === 'array'
@@ -95,7 +108,11 @@ export function buildOpenApiDocument(serverUrl: string): JsonObject {
   }
   return {
     openapi: '3.1.0',
-    info: { title: 'Chorus', version: `${PROTOCOL_VERSION}.0.0`, license: { name: 'Apache-2.0', identifier: 'Apache-2.0' } },
+    info: {
+      title: 'Chorus',
+      version: `${PROTOCOL_VERSION}.0.0`,
+      license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+    },
     servers: [{ url: serverUrl }],
     security: [{ session: [] }],
     paths,

@@ -83,15 +83,18 @@ export type CommandResult<Name extends CommandName> = z.output<Commands[Name]['r
 
 /** Names of the commands that have a Socket.IO event. */
 export type EventCommandName = {
-  [Name in CommandName]: Commands[Name] extends { readonly event?: { readonly toAck: (result: never) => infer Ack } | undefined }
+  [Name in CommandName]: Commands[Name] extends {
+    readonly event?: { readonly toAck: (result: never) => infer Ack } | undefined
+  }
     ? [Ack] extends [never]
       ? never
       : Name
     : never
 }[CommandName]
 
-export type CommandAck<Name extends EventCommandName> = NonNullable<Commands[Name]['event']> extends {
-  readonly toAck: (result: never) => infer Ack
-}
-  ? Ack
-  : never
+export type CommandAck<Name extends EventCommandName> =
+  NonNullable<Commands[Name]['event']> extends {
+    readonly toAck: (result: never) => infer Ack
+  }
+    ? Ack
+    : never

@@ -36,8 +36,11 @@ export interface CommandDefinition<Name extends string, Input extends z.ZodType,
   readonly event?: EventDefinition<z.infer<Result>, Ack>
 }
 
-export function defineCommand<const Name extends string, Input extends z.ZodType, Result extends z.ZodType, Ack = never>(
-  definition: CommandDefinition<Name, Input, Result, Ack>,
-): CommandDefinition<Name, Input, Result, Ack> {
+export function defineCommand<
+  const Name extends string,
+  Input extends z.ZodType,
+  Result extends z.ZodType,
+  Ack = never,
+>(definition: CommandDefinition<Name, Input, Result, Ack>): CommandDefinition<Name, Input, Result, Ack> {
   return definition
 }

@@ -8,7 +8,11 @@ export const putMember = defineCommand({
   name: 'put-member',
   summary: 'Add a member, change a role, or join a channel as `me`',
   auth: 'session',
-  input: z.strictObject({ conversation: idSchema, user: z.union([z.literal('me'), idSchema]), role: roleSchema.optional() }),
+  input: z.strictObject({
+    conversation: idSchema,
+    user: z.union([z.literal('me'), idSchema]),
+    role: roleSchema.optional(),
+  }),
   result: z.strictObject({ member: memberSchema }),
   route: { method: 'PUT', path: '/v1/conversations/{conversation}/members/{user}', status: 200 },
 })

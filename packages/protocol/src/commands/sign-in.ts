@@ -10,7 +10,10 @@ export const signIn = defineCommand({
   name: 'sign-in',
   summary: 'Sign in; sets the session cookie',
   auth: 'none',
-  input: z.strictObject({ handle: textSchema(1, limits.nameMaxChars), password: textSchema(1, limits.passwordMaxChars) }),
+  input: z.strictObject({
+    handle: textSchema(1, limits.nameMaxChars),
+    password: textSchema(1, limits.passwordMaxChars),
+  }),
   result: z.strictObject({ user: userSchema, session: sessionSchema }),
   route: { method: 'POST', path: '/v1/session', status: 200 },
 })

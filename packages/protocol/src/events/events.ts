@@ -27,4 +27,6 @@ export type EventName = keyof Events
 export type EventPayload<Name extends EventName> = z.infer<Events[Name]>
 
 /** One event with its payload, as a union to switch over. */
-export type ServerEvent = { [Name in EventName]: { readonly name: Name; readonly payload: EventPayload<Name> } }[EventName]
+export type ServerEvent = {
+  [Name in EventName]: { readonly name: Name; readonly payload: EventPayload<Name> }
+}[EventName]

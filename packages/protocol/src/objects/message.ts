@@ -9,8 +9,13 @@ export const emojiSchema = z
   .string()
   .min(1)
   .max(limits.emojiMaxChars)
-  .regex(/^(?:\p{Extended_Pictographic}|\p{Regional_Indicator}|\p{Emoji_Component}|\u200d|\ufe0f|\u20e3|[\u{e0020}-\u{e007f}])+$/u, { error: 'is not an emoji' })
-  .refine((emoji) => /\p{Extended_Pictographic}|\p{Regional_Indicator}|\u20e3/u.test(emoji), { error: 'is not an emoji' })
+  .regex(
+    /^(?:\p{Extended_Pictographic}|\p{Regional_Indicator}|\p{Emoji_Component}|\u200d|\ufe0f|\u20e3|[\u{e0020}-\u{e007f}])+$/u,
+    { error: 'is not an emoji' },
+  )
+  .refine((emoji) => /\p{Extended_Pictographic}|\p{Regional_Indicator}|\u20e3/u.test(emoji), {
+    error: 'is not an emoji',
+  })
   .meta({ id: 'Emoji' })
 
 /** One message of a conversation, the same for everybody. */
@@ -45,7 +50,9 @@ export const reactionCountSchema = z
 export type ReactionCount = z.infer<typeof reactionCountSchema>
 
 /** A message as pages show it: with its reactions as of the page's `seq`. */
-export const pageMessageSchema = messageSchema.extend({ reactions: z.array(reactionCountSchema) }).meta({ id: 'PageMessage' })
+export const pageMessageSchema = messageSchema
+  .extend({ reactions: z.array(reactionCountSchema) })
+  .meta({ id: 'PageMessage' })
 
 export type PageMessage = z.infer<typeof pageMessageSchema>
 

@@ -8,7 +8,9 @@ export const handleSchema = z
   .string()
   .min(1)
   .max(limits.handleMaxChars)
-  .regex(/^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?$/, { error: 'is not made of letters, digits, dots, dashes and underscores' })
+  .regex(/^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?$/, {
+    error: 'is not made of letters, digits, dots, dashes and underscores',
+  })
   .meta({ id: 'Handle' })
 
 export const passwordSchema = textSchema(limits.passwordMinChars, limits.passwordMaxChars)
@@ -17,7 +19,9 @@ export const passwordSchema = textSchema(limits.passwordMinChars, limits.passwor
 export const avatarSchema = z
   .string()
   .max(limits.avatarMaxChars)
-  .regex(/^(?:https:\/\/[^\s"'<>\\]+|\/(?!\/)[^\s"'<>\\]*)$/, { error: 'is not an https address or a path on this server' })
+  .regex(/^(?:https:\/\/[^\s"'<>\\]+|\/(?!\/)[^\s"'<>\\]*)$/, {
+    error: 'is not an https address or a path on this server',
+  })
 
 export const userSchema = z
   .strictObject({ id: idSchema, handle: handleSchema, name: nameSchema, avatar: avatarSchema.nullable() })

@@ -1,10 +1,13 @@
 /** Ids of users, conversations and sessions: UUIDv7 strings. A `clientId` is any UUID. Stored and compared in lower case. */
 import * as z from 'zod'
 
-export const idSchema = z.uuid().toLowerCase().meta({ id: 'Id', description: 'A UUID; ids made by the server are UUIDv7.' })
-export type Id = string
-
-export const clientIdSchema = z
+export const idSchema = z
   .uuid()
   .toLowerCase()
-  .meta({ id: 'ClientId', description: 'A UUID made by the sender, once per message: the same id again stores nothing (rule IDEM1).' })
+  .meta({ id: 'Id', description: 'A UUID; ids made by the server are UUIDv7.' })
+export type Id = string
+
+export const clientIdSchema = z.uuid().toLowerCase().meta({
+  id: 'ClientId',
+  description: 'A UUID made by the sender, once per message: the same id again stores nothing (rule IDEM1).',
+})

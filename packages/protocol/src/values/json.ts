@@ -51,7 +51,7 @@ function findFaultAtDepth(value: unknown, depth: number): string | undefined {
 
 /** Any JSON value of at most `maxBytes` bytes. */
 export function jsonSchema(maxBytes: number) {
-  return z.custom<Json>().superRefine((value, context) => {
+  return z.custom<Json>().superRefine((value: unknown, context) => {
     const fault = value === undefined ? 'is missing' : findJsonFault(value, maxBytes)
     if (fault !== undefined) context.addIssue({ code: 'custom', message: fault })
   })
@@ -59,7 +59,7 @@ export function jsonSchema(maxBytes: number) {
 
 /** A JSON object of at most `maxBytes` bytes. */
 export function jsonObjectSchema(maxBytes: number) {
-  return z.custom<{ readonly [key: string]: Json }>().superRefine((value, context) => {
+  return z.custom<{ readonly [key: string]: Json }>().superRefine((value: unknown, context) => {
     const isObject = typeof value === 'object' && value !== null && !Array.isArray(value)
     const fault = isObject ? findJsonFault(value, maxBytes) : 'is not an object'
     if (fault !== undefined) context.addIssue({ code: 'custom', message: fault })

@@ -15,6 +15,12 @@ export const cursorSchema = z
   .min(1)
   .max(limits.cursorMaxChars)
   .regex(/^[A-Za-z0-9_-]+$/)
-  .meta({ id: 'Cursor', description: 'Opaque: "I have everything up to here, in all my conversations". Works on every server and transport, without a horizon.' })
+  .meta({
+    id: 'Cursor',
+    description:
+      'Opaque: "I have everything up to here, in all my conversations". Works on every server and transport, without a horizon.',
+  })
 
-export const timeSchema = z.string().meta({ id: 'Time', format: 'date-time', description: 'ISO 8601 UTC, from the database.' })
+export const timeSchema = z
+  .string()
+  .meta({ id: 'Time', format: 'date-time', description: 'ISO 8601 UTC, from the database.' })

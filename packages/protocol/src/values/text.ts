@@ -22,4 +22,7 @@ export const nameSchema = textSchema(1, limits.nameMaxChars)
   .refine((name) => name.trim().length > 0, { error: 'is blank' })
   .meta({ id: 'Name' })
 
-export const messageTextSchema = textSchema(0, limits.textMaxChars).meta({ id: 'MessageText', description: 'Markdown.' })
+export const messageTextSchema = textSchema(0, limits.textMaxChars).meta({
+  id: 'MessageText',
+  description: 'Markdown.',
+})
