@@ -1,0 +1,102 @@
+/**
+ * A value that changes, in the shape `useSyncExternalStore` wants: a stable snapshot and a subscription. Listeners are
+ * told once per microtask however often the value was set in it, so a burst of changes renders once.
+ */
+
+/**
+ * A value that changes over time.
+ *
+ * `get` and `subscribe` need no `this`, so they can be handed straight to React:
+ *
+ * ```ts
+ * const items = useSyncExternalStore(messages.view.subscribe, messages.view.get)
+ * ```
+ */
+export interface Observable<Value> {
+  /** The value now. The same reference until it changes. */
+  readonly get: () => Value
+  /** Calls the listener after the value changed (at most once per microtask) until the returned function is called. */
+  readonly subscribe: (listener: () => void) => () => void
+}
+
+/** An observable whose owner sets it. */
+export interface Cell<Value> extends Observable<Value> {
+  readonly set: (value: Value) => void
+  /** How many listeners there are now. */
+  readonly watchers: () => number
+}
+
+export interface CellOptions {
+  /** Called when the first listener comes. */
+  readonly onWatched?: () => void
+  /** Called when the last listener has gone. */
+  readonly onUnwatched?: () => void
+}
+
+/** Makes a cell that holds a value. */
+export function createCell<Value>(initial: Value, options: CellOptions = {}): Cell<Value> {
+  let value = initial
+  const listeners = createListeners(options)
+  return {
+    get: () => value,
+    subscribe: listeners.subscribe,
+    set: (next) => {
+      if (Object.is(value, next)) return
+      value = next
+      listeners.notify()
+    },
+    watchers: listeners.count,
+  }
+}
+
+/** An observable that is computed when somebody asks: `invalidate` says that the answer may have changed. */
+export interface ComputedCell<Value> extends Observable<Value> {
+  readonly invalidate: () => void
+  readonly watchers: () => number
+}
+
+/** Makes a cell whose value is computed on demand and kept until it is invalidated. */
+export function createComputedCell<Value>(compute: () => Value, options: CellOptions = {}): ComputedCell<Value> {
+  let cached: { readonly value: Value } | undefined
+  const listeners = createListeners(options)
+  return {
+    get: () => {
+      cached ??= { value: compute() }
+      return cached.value
+    },
+    subscribe: listeners.subscribe,
+    invalidate: () => {
+      cached = undefined
+      listeners.notify()
+    },
+    watchers: listeners.count,
+  }
+}
+
+function createListeners({ onWatched, onUnwatched }: CellOptions) {
+  // Each subscription is an object of its own, so that one function subscribed twice counts twice.
+  const subscriptions = new Set<{ readonly listener: () => void }>()
+  let isScheduled = false
+  const flush = (): void => {
+    isScheduled = false
+    for (const subscription of [...subscriptions]) {
+      if (subscriptions.has(subscription)) subscription.listener()
+    }
+  }
+  return {
+    count: () => subscriptions.size,
+    notify: () => {
+      if (isScheduled || subscriptions.size === 0) return
+      isScheduled = true
+      queueMicrotask(flush)
+    },
+    subscribe: (listener: () => void) => {
+      const subscription = { listener }
+      subscriptions.add(subscription)
+      if (subscriptions.size === 1) onWatched?.()
+      return () => {
+        if (subscriptions.delete(subscription) && subscriptions.size === 0) onUnwatched?.()
+      }
+    },
+  }
+}
