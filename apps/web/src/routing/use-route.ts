@@ -1,0 +1,30 @@
+/** The current route, and the way to another one. The browser's history is the only state. */
+import { useMemo, useSyncExternalStore } from 'react'
+import { formatRoute, parseRoute, type Route } from './route.ts'
+
+const listeners = new Set<() => void>()
+
+function announce(): void {
+  for (const listener of listeners) listener()
+}
+
+window.addEventListener('popstate', announce)
+
+function subscribe(listener: () => void): () => void {
+  listeners.add(listener)
+  return () => listeners.delete(listener)
+}
+
+export function useRoute(): Route {
+  const path = useSyncExternalStore(subscribe, () => window.location.pathname)
+  return useMemo(() => parseRoute(path), [path])
+}
+
+/** Goes to a route; `replace` leaves no way back to the present one. */
+export function navigate(route: Route, options: { readonly replace?: boolean } = {}): void {
+  const path = formatRoute(route)
+  if (path === window.location.pathname) return
+  if (options.replace === true) window.history.replaceState(null, '', path)
+  else window.history.pushState(null, '', path)
+  announce()
+}

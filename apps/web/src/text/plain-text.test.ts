@@ -1,0 +1,43 @@
+import { describe, expect, it } from 'vitest'
+import { excerpt, isLargeEmoji, needsMarkdown } from './plain-text.ts'
+
+describe('what a text needs', () => {
+  it.each(['hello', 'See you at 5, ok?', 'a - b', '3.5 km', 'well…\nnext line', 'C# is fine', '👍'])(
+    'shows %j as it is',
+    (text) => {
+      expect(needsMarkdown(text)).toBe(false)
+    },
+  )
+
+  it.each([
+    '**bold**',
+    '`code`',
+    'https://example.com',
+    'www.example.com',
+    '# title',
+    '- item',
+    '1. first',
+    '> quote',
+    'a@b.example',
+    '    indented',
+  ])('renders %j', (text) => expect(needsMarkdown(text)).toBe(true))
+
+  it.each([
+    ['👍', true],
+    ['👩‍👩‍👧‍👦 🇩🇪', true],
+    ['🎉🎉🎉', true],
+    ['🎉🎉🎉🎉', false],
+    ['👍 ok', false],
+    ['12', false],
+    ['', false],
+    ['  ', false],
+  ])('shows %j large: %s', (text, expected) => expect(isLargeEmoji(text)).toBe(expected))
+
+  it('shortens to one line without markers', () => {
+    expect(excerpt('**Hello**\n> quoted `code`')).toBe('Hello quoted code')
+    expect(excerpt('see [the plan](https://example.com)')).toBe('see the plan')
+    expect(excerpt('snake_case_name and 2 * 3 * 4')).toBe('snake_case_name and 2 * 3 * 4')
+    expect(excerpt('x'.repeat(200), 10)).toBe(`${'x'.repeat(10)}…`)
+    expect(excerpt('👍'.repeat(10), 3)).toBe('👍…')
+  })
+})

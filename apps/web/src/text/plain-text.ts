@@ -1,0 +1,40 @@
+/** Decides, without loading anything, what a message's text needs: nothing, the Markdown renderer, or large emoji. */
+
+// What could begin a construct of Markdown or a link. Anything else reads the same rendered or not.
+const mayBeMarkdown =
+  /[*_`~[\]<>|\\&]|https?:|www\.|mailto:|@\S+\.|^\s*(?:#{1,6}\s|[-+]\s|\d{1,9}[.)]\s|={3}|-{3})|^(?: {4}|\t)/m
+
+export function needsMarkdown(text: string): boolean {
+  return mayBeMarkdown.test(text)
+}
+
+const emojiOnly = /^(?:\p{Extended_Pictographic}|\p{Regional_Indicator}|\p{Emoji_Modifier}|\u200d|\ufe0f|\u20e3|\s)+$/u
+const largeEmojiMax = 3
+
+/** One to three emoji and nothing else are shown large. */
+export function isLargeEmoji(text: string): boolean {
+  if (text.length > 40 || !emojiOnly.test(text) || !/\p{Extended_Pictographic}|\p{Regional_Indicator}/u.test(text))
+    return false
+  let count = 0
+  for (const { segment } of new Intl.Segmenter(undefined, { granularity: 'grapheme' }).segment(text)) {
+    if (segment.trim() !== '') count += 1
+    if (count > largeEmojiMax) return false
+  }
+  return count > 0
+}
+
+/** One line for lists, quotes and titles: without line breaks, quote marks and the commonest markers. */
+export function excerpt(text: string, maxChars = 140): string {
+  const line = text
+    .slice(0, maxChars * 4)
+    .replace(/```[a-z]*\n?|^\s*>\s?/gim, '')
+    .replace(/!?\[([^\]\n]*)\]\([^)\s]*\)/g, '$1')
+    .replace(/(\*\*|__|~~|`)(?=\S)([^\n]*?\S)\1/g, '$2')
+    .replace(/^\s*#{1,6}\s+/gm, '')
+    .replace(/\s+/g, ' ')
+    .trim()
+  if (line.length <= maxChars) return line
+  const cut = line.slice(0, maxChars)
+  // Never in the middle of a surrogate pair.
+  return `${cut.isWellFormed() ? cut : cut.slice(0, -1)}…`
+}

@@ -1,0 +1,106 @@
+/**
+ * Times as people read them: relative while they are fresh, then the day, then the date. Pure: `now`, locale and time zone are
+ * parameters. An unreadable time gives an empty string, never `Invalid Date`.
+ */
+export interface TimeOptions {
+  readonly now: Date
+  readonly locale?: string
+  readonly timeZone?: string
+}
+
+const minuteMs = 60_000
+const dayMs = 86_400_000
+
+/** Formatters are costly to make and few; the bound is far above what one page uses. */
+const formatters = new Map<string, Intl.DateTimeFormat>()
+const formattersMax = 64
+
+function format(date: Date, options: TimeOptions, fields: Intl.DateTimeFormatOptions): string {
+  const key = JSON.stringify([options.locale, options.timeZone, fields])
+  let formatter = formatters.get(key)
+  if (formatter === undefined) {
+    const zone = options.timeZone === undefined ? {} : { timeZone: options.timeZone }
+    formatter = new Intl.DateTimeFormat(options.locale, { ...fields, ...zone })
+    if (formatters.size >= formattersMax) formatters.clear()
+    formatters.set(key, formatter)
+  }
+  return formatter.format(date)
+}
+
+function parse(time: string): Date | undefined {
+  const date = new Date(time)
+  return Number.isNaN(date.getTime()) ? undefined : date
+}
+
+/** `2026-11-22` in the reader's zone: equal for two times of the same day. */
+export function dayOf(time: string, options: Omit<TimeOptions, 'now'> = {}): string {
+  const date = parse(time)
+  if (date === undefined) return ''
+  const zone = options.timeZone === undefined ? {} : { timeZone: options.timeZone }
+  return format(date, { now: date, locale: 'en-CA', ...zone }, { year: 'numeric', month: '2-digit', day: '2-digit' })
+}
+
+/** How many midnights lie between two times, in the reader's zone. */
+function daysBetween(earlier: string, options: TimeOptions): number {
+  const from = Date.parse(`${dayOf(earlier, options)}T00:00:00Z`)
+  const to = Date.parse(`${dayOf(options.now.toISOString(), options)}T00:00:00Z`)
+  return Math.round((to - from) / dayMs)
+}
+
+/** `14:02` */
+export function formatClock(time: string, options: TimeOptions): string {
+  const date = parse(time)
+  return date === undefined ? '' : format(date, options, { timeStyle: 'short' })
+}
+
+/** `Today`, `Yesterday`, `Monday`, `3 November`, `3 November 2024`: for the dividers between days. */
+export function formatDay(time: string, options: TimeOptions): string {
+  const date = parse(time)
+  if (date === undefined) return ''
+  const days = daysBetween(time, options)
+  if (days === 0) return 'Today'
+  if (days === 1) return 'Yesterday'
+  if (days > 1 && days < 7) return format(date, options, { weekday: 'long' })
+  const sameYear = dayOf(time, options).slice(0, 4) === dayOf(options.now.toISOString(), options).slice(0, 4)
+  return format(
+    date,
+    options,
+    sameYear ? { weekday: 'long', day: 'numeric', month: 'long' } : { day: 'numeric', month: 'long', year: 'numeric' },
+  )
+}
+
+/** `now`, `5 min`, `14:02`, `Yesterday`, `Mon`, `3 Nov`, `03/11/24`: for lists, where space is short. */
+export function formatBrief(time: string, options: TimeOptions): string {
+  const date = parse(time)
+  if (date === undefined) return ''
+  const ageMs = options.now.getTime() - date.getTime()
+  if (ageMs < minuteMs) return 'now'
+  if (ageMs < 60 * minuteMs) return `${Math.floor(ageMs / minuteMs)} min`
+  const days = daysBetween(time, options)
+  if (days <= 0) return format(date, options, { timeStyle: 'short' })
+  if (days === 1) return 'Yesterday'
+  if (days < 7) return format(date, options, { weekday: 'short' })
+  const sameYear = dayOf(time, options).slice(0, 4) === dayOf(options.now.toISOString(), options).slice(0, 4)
+  return format(
+    date,
+    options,
+    sameYear ? { day: 'numeric', month: 'short' } : { day: '2-digit', month: '2-digit', year: '2-digit' },
+  )
+}
+
+/** `Sunday 22 November 2026 at 14:02:07`: for tooltips and screen readers. */
+export function formatFull(time: string, options: TimeOptions): string {
+  const date = parse(time)
+  return date === undefined ? '' : format(date, options, { dateStyle: 'full', timeStyle: 'medium' })
+}
+
+/** `last seen 5 minutes ago`: for presence. */
+export function formatLastSeen(time: string | null, options: TimeOptions): string {
+  const date = time === null ? undefined : parse(time)
+  if (date === undefined || time === null) return 'Offline'
+  const minutes = Math.floor((options.now.getTime() - date.getTime()) / minuteMs)
+  if (minutes < 1) return 'Last seen just now'
+  if (minutes < 60) return `Last seen ${minutes} min ago`
+  if (daysBetween(time, options) === 0) return `Last seen at ${formatClock(time, options)}`
+  return `Last seen ${formatBrief(time, options).replace('Yesterday', 'yesterday')}`
+}

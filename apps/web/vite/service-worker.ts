@@ -1,0 +1,30 @@
+/**
+ * Writes `sw.js` after the build: the worker's source with the list of files that make the shell. The list is what the
+ * entry needs to show the cached conversations without a network; everything else is cached when it is first used.
+ */
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import type { Plugin } from 'vite'
+
+export function serviceWorker(): Plugin {
+  return {
+    name: 'chorus:service-worker',
+    apply: 'build',
+    generateBundle: {
+      order: 'post',
+      handler(_options, bundle) {
+        const shell = Object.values(bundle)
+          .map((file) => file.fileName)
+          // Scripts and styles are small and few; the emoji catalogue is neither and waits for its first use.
+          .filter((name) => /^assets\/[^/]+\.(?:js|css)$/.test(name))
+          .map((name) => `/${name}`)
+          .concat(['/theme.js', '/favicon.svg', '/manifest.webmanifest'])
+          .sort()
+        const source = readFileSync(new URL('../src/service-worker.js', import.meta.url), 'utf8')
+        const version = createHash('sha256').update(shell.join('\n')).update(source).digest('hex').slice(0, 12)
+        const header = `const version = ${JSON.stringify(version)}\nconst shell = ${JSON.stringify(shell)}\n`
+        this.emitFile({ type: 'asset', fileName: 'sw.js', source: header + source })
+      },
+    },
+  }
+}

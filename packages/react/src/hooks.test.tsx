@@ -1,0 +1,190 @@
+// @vitest-environment happy-dom
+import type {
+  ChatClient,
+  ConnectionStatus,
+  ConversationSummary,
+  Observable,
+  Presence,
+  TimelineView,
+  User,
+} from '@chorus/client'
+import { act, cleanup, render, renderHook, screen } from '@testing-library/react'
+import { Profiler, StrictMode, type ReactNode } from 'react'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import {
+  ChatProvider,
+  useChat,
+  useConnection,
+  useConversation,
+  useConversations,
+  useMessages,
+  usePresence,
+  useTyping,
+  useUnread,
+  useUser,
+} from './index.ts'
+
+interface TestCell<Value> extends Observable<Value> {
+  readonly set: (value: Value) => void
+  readonly watchers: () => number
+}
+
+/** An observable as the client makes them: listeners are told once per microtask. */
+function cell<Value>(initial: Value): TestCell<Value> {
+  let value = initial
+  let isScheduled = false
+  const listeners = new Set<() => void>()
+  return {
+    get: () => value,
+    set(next) {
+      value = next
+      if (isScheduled) return
+      isScheduled = true
+      queueMicrotask(() => {
+        isScheduled = false
+        for (const listener of [...listeners]) listener()
+      })
+    },
+    subscribe(listener) {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
+    },
+    watchers: () => listeners.size,
+  }
+}
+
+function createStage() {
+  const cells = {
+    connection: cell<ConnectionStatus>({ state: 'idle' }),
+    conversations: cell<readonly ConversationSummary[]>([]),
+    unread: cell(0),
+    summary: cell<ConversationSummary | undefined>(undefined),
+    view: cell<TimelineView>({ items: [], isLoaded: false, hasOlder: false, hasNewer: false, loading: 'newest' }),
+    typing: cell<readonly string[]>([]),
+    ada: cell<User | undefined>(undefined),
+    bob: cell<User | undefined>({ id: 'bob', handle: 'bob', name: 'Bob', avatar: null }),
+    presence: cell<Presence>({ user: 'ada', status: 'unknown', lastSeen: null }),
+  }
+  const observeUser = vi.fn((id: string) => (id === 'ada' ? cells.ada : cells.bob))
+  const conversation = {
+    id: 'c',
+    summary: cells.summary,
+    messages: { view: cells.view },
+    typing: { users: cells.typing },
+  }
+  const client = {
+    connection: cells.connection,
+    conversations: cells.conversations,
+    unread: cells.unread,
+    users: { observe: observeUser },
+    presence: { observe: () => cells.presence },
+    conversation: () => conversation,
+  } as unknown as ChatClient
+  const wrapper = ({ children }: { readonly children: ReactNode }) => (
+    <StrictMode>
+      <ChatProvider client={client}>{children}</ChatProvider>
+    </StrictMode>
+  )
+  return { cells, client, wrapper, observeUser }
+}
+
+const settle = (change: () => void): Promise<void> =>
+  act(async () => {
+    change()
+    await Promise.resolve()
+  })
+
+afterEach(cleanup)
+
+describe('hooks', () => {
+  it('give the client to components, and say what is missing without a provider', () => {
+    const { client, wrapper } = createStage()
+    expect(renderHook(() => useChat(), { wrapper }).result.current).toBe(client)
+    const quiet = vi.spyOn(console, 'error').mockImplementation(() => undefined)
+    expect(() => renderHook(() => useChat())).toThrow(
+      'unable to find the chat client; there is no ChatProvider above this component',
+    )
+    quiet.mockRestore()
+  })
+
+  it('show the value now and after every change, with the same reference', async () => {
+    const { cells, wrapper } = createStage()
+    const { result } = renderHook(() => useConnection(), { wrapper })
+    expect(result.current).toEqual({ state: 'idle' })
+    const ready: ConnectionStatus = { state: 'ready', transport: 'socket-io' }
+    await settle(() => cells.connection.set(ready))
+    expect(result.current).toBe(ready)
+  })
+
+  it('read the conversation that was asked for', async () => {
+    const { cells, wrapper } = createStage()
+    const { result } = renderHook(
+      () => ({
+        summary: useConversation('c'),
+        view: useMessages('c'),
+        typing: useTyping('c'),
+        list: useConversations(),
+      }),
+      { wrapper },
+    )
+    expect(result.current.summary).toBeUndefined()
+    expect(result.current.view.loading).toBe('newest')
+    await settle(() => {
+      cells.typing.set(['ada'])
+      cells.view.set({ items: [], isLoaded: true, hasOlder: false, hasNewer: false, loading: 'nothing' })
+    })
+    expect(result.current.typing).toEqual(['ada'])
+    expect(result.current.view.isLoaded).toBe(true)
+  })
+
+  it('follow another person when the id changes, and nobody without one', async () => {
+    const { cells, wrapper } = createStage()
+    const { result, rerender } = renderHook(({ id }: { id: string | undefined }) => useUser(id), {
+      wrapper,
+      initialProps: { id: 'ada' as string | undefined },
+    })
+    expect(result.current).toBeUndefined()
+    expect(cells.ada.watchers()).toBe(1)
+    rerender({ id: 'bob' })
+    expect(result.current?.name).toBe('Bob')
+    expect(cells.ada.watchers()).toBe(0)
+    rerender({ id: undefined })
+    expect(result.current).toBeUndefined()
+    expect(cells.bob.watchers()).toBe(0)
+  })
+
+  it('ask for an observable once, not at every render', () => {
+    const { wrapper, observeUser } = createStage()
+    const { rerender } = renderHook(() => useUser('bob'), { wrapper })
+    const calls = observeUser.mock.calls.length
+    rerender()
+    rerender()
+    expect(observeUser.mock.calls.length).toBe(calls)
+  })
+
+  it('stop watching when the component goes', () => {
+    const { cells, wrapper } = createStage()
+    const { unmount } = renderHook(() => usePresence('ada'), { wrapper })
+    expect(cells.presence.watchers()).toBe(1)
+    unmount()
+    expect(cells.presence.watchers()).toBe(0)
+  })
+
+  it('render a burst of changes once', async () => {
+    const { cells, client } = createStage()
+    const renders: string[] = []
+    const Unread = () => <output>{useUnread()}</output>
+    render(
+      <ChatProvider client={client}>
+        <Profiler id='unread' onRender={(id) => renders.push(id)}>
+          <Unread />
+        </Profiler>
+      </ChatProvider>,
+    )
+    await settle(() => {
+      for (let unread = 1; unread <= 100; unread += 1) cells.unread.set(unread)
+    })
+    expect(screen.getByRole('status').textContent).toBe('100')
+    expect(renders).toHaveLength(2)
+  })
+})

@@ -1,0 +1,15 @@
+import type { Presence } from '@chorus/client'
+import { useMemo } from 'react'
+import { useChat } from './chat-provider.tsx'
+import { nothing, useObservable } from './use-observable.ts'
+
+/** Presence of one person, watched while the component is mounted; undefined without an id. */
+export function usePresence(user: string | undefined): Presence | undefined {
+  const { presence } = useChat()
+  return useObservable(useMemo(() => (user === undefined ? nothing : presence.observe(user)), [presence, user]))
+}
+
+/** Presence of the members that a conversation's summary names, by user id. */
+export function useConversationPresence(conversation: string): ReadonlyMap<string, Presence> {
+  return useObservable(useChat().conversation(conversation).presence)
+}
