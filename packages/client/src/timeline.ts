@@ -1,0 +1,338 @@
+/**
+ * The ordered copy of one conversation: pure, without I/O or time (rules NODE1, CLI1).
+ *
+ * Two things are kept. The *log position*: every change up to `appliedSeq` was given out exactly once, in order; later ones
+ * that came early are held. The *window*: a contiguous run of messages, built from pages and moved on by changes. A page
+ * read at seq P already contains every change up to P, whatever has been applied here; so each message remembers the seq it
+ * reflects, and only what is above is counted into it. (Applying by log position alone counts reactions twice or loses them.)
+ */
+import type { Change, Message, MessagePage, PageMessage, ReactionCount } from '@chorus/protocol'
+import type { WindowRecord } from './store.ts'
+
+/** Changes that came too early and are kept; what does not fit is read again from the server. */
+export const heldMaxChanges = 1_000
+/** Applied changes that are remembered to bring pages up to date that were read before them. */
+export const recentMaxChanges = 1_000
+/** Messages kept in a window; beyond, the far end is dropped and can be loaded again. */
+export const windowMaxMessages = 2_000
+
+/** A message and the seq up to which its reactions and text are right. */
+export interface WindowEntry {
+  readonly message: PageMessage
+  readonly asOfSeq: number
+}
+
+/** A contiguous run of messages, oldest first. Never changed in place. */
+export interface TimelineWindow {
+  readonly entries: readonly WindowEntry[]
+  readonly hasBefore: boolean
+  /** True when newer messages exist that are not in the window, so new ones may not be put behind it. */
+  readonly hasAfter: boolean
+}
+
+/** What came of it, and what to do next. */
+export interface TimelineStep {
+  /** To be given to the application now, in this order. */
+  readonly applied: readonly Change[]
+  /** `read-missing`: changes after `appliedSeq` are missing; wait a moment, then read them. */
+  readonly next: 'nothing' | 'read-missing'
+}
+
+/** Where a page goes: in place of the window, or at one of its ends (which must still be the one it was asked for). */
+export type PagePlacement =
+  | { readonly at: 'whole' }
+  | { readonly at: 'older'; readonly before: number }
+  | { readonly at: 'newer'; readonly after: number }
+
+export interface TimelineOptions {
+  /** The user whose reactions are `mine`. */
+  readonly me: string
+  /** Every change up to here is known to the application. */
+  readonly appliedSeq: number
+  readonly window?: WindowRecord
+}
+
+/** The first and last seq that a change stands for: a `skip` fills a range. */
+export function spanOf(change: Change): { readonly from: number; readonly to: number } {
+  return change.type === 'skip' ? { from: change.from, to: change.to } : { from: change.seq, to: change.seq }
+}
+
+export class Timeline {
+  readonly #me: string
+  #appliedSeq: number
+  /** Sorted by first seq. */
+  #held: Change[] = []
+  /** The highest seq ever seen here: above `appliedSeq` means that something is missing. */
+  #highestSeq: number
+  #recent: Change[] = []
+  #window: TimelineWindow | undefined
+
+  constructor({ me, appliedSeq, window }: TimelineOptions) {
+    this.#me = me
+    this.#appliedSeq = appliedSeq
+    this.#highestSeq = appliedSeq
+    if (window !== undefined) {
+      this.#window = { entries: window.messages, hasBefore: window.hasBefore, hasAfter: false }
+    }
+  }
+
+  get appliedSeq(): number {
+    return this.#appliedSeq
+  }
+
+  get window(): TimelineWindow | undefined {
+    return this.#window
+  }
+
+  get isMissing(): boolean {
+    return this.#highestSeq > this.#appliedSeq
+  }
+
+  /** Takes changes in any order, with repeats and gaps; gives each out once, in order. */
+  applyChanges(changes: readonly Change[]): TimelineStep {
+    const applied: Change[] = []
+    for (const change of changes) {
+      const { from, to } = spanOf(change)
+      this.#highestSeq = Math.max(this.#highestSeq, to)
+      if (to <= this.#appliedSeq) continue
+      if (from > this.#appliedSeq + 1) this.#hold(change, from)
+      else {
+        this.#accept(change, to, applied)
+        this.#acceptHeld(applied)
+      }
+    }
+    this.#applyToWindow(applied)
+    return this.#step(applied)
+  }
+
+  /** Takes a page of history. `stale`: it cannot be joined to what is here any more; read it again. */
+  applyPage(page: MessagePage, placement: PagePlacement): 'applied' | 'stale' {
+    const missed = this.#recentAfter(page.seq)
+    if (missed === undefined) return 'stale'
+    const entries = page.messages.map((message): WindowEntry => ({ message, asOfSeq: page.seq }))
+    const isNewer = placement.at !== 'older'
+    const fresh: TimelineWindow = {
+      entries,
+      hasBefore: page.hasBefore,
+      // An older page ends where the window begins, so nothing new belongs behind it.
+      hasAfter: isNewer ? page.hasAfter : true,
+    }
+    const caughtUp = missed.length === 0 ? fresh : applyToWindow(fresh, missed, this.#me)
+    const old = this.#window
+    switch (placement.at) {
+      case 'whole':
+        this.#window = caughtUp
+        return 'applied'
+      case 'older':
+        if (old?.entries[0]?.message.seq !== placement.before) return 'stale'
+        this.#window = trimmed(
+          { entries: [...caughtUp.entries, ...old.entries], hasBefore: page.hasBefore, hasAfter: old.hasAfter },
+          'newest',
+        )
+        return 'applied'
+      case 'newer':
+        if (old?.entries.at(-1)?.message.seq !== placement.after) return 'stale'
+        this.#window = trimmed(
+          { entries: [...old.entries, ...caughtUp.entries], hasBefore: old.hasBefore, hasAfter: caughtUp.hasAfter },
+          'oldest',
+        )
+        return 'applied'
+    }
+  }
+
+  /**
+   * Starts again at `seq`: what lies between was too much to be replayed, and is never given out. The messages are the
+   * newest page as of `seq`.
+   */
+  applyLimited(seq: number, messages: readonly PageMessage[] | undefined): TimelineStep {
+    this.#highestSeq = Math.max(this.#highestSeq, seq)
+    if (seq > this.#appliedSeq) {
+      this.#appliedSeq = seq
+      this.#recent = []
+      this.#window = undefined
+    }
+    if (messages !== undefined && (this.#window === undefined || this.#window.entries.length === 0)) {
+      const first = messages[0]
+      const hasBefore = first !== undefined && first.seq > 1
+      // A page older than what has been applied here and forgotten is of no use: the window stays to be loaded.
+      this.applyPage({ messages: [...messages], seq, hasBefore, hasAfter: false }, { at: 'whole' })
+    }
+    const applied: Change[] = []
+    this.#acceptHeld(applied)
+    this.#applyToWindow(applied)
+    return this.#step(applied)
+  }
+
+  /** Moves the position to just before `seq`: what a removed member missed is not theirs to read (rule ACL1). */
+  skipTo(seq: number): void {
+    this.#appliedSeq = Math.max(this.#appliedSeq, seq - 1)
+    this.#held = this.#held.filter((change) => spanOf(change).to > this.#appliedSeq)
+  }
+
+  /** Gives the memory of the messages back; the position stays. */
+  dropWindow(): void {
+    this.#window = undefined
+  }
+
+  /** The newest messages, for the store; undefined unless the window reaches the top of the log. */
+  toRecord(maxMessages: number): WindowRecord | undefined {
+    const window = this.#window
+    if (window === undefined || window.hasAfter) return undefined
+    const messages = window.entries.slice(-maxMessages)
+    return { hasBefore: window.hasBefore || messages.length < window.entries.length, messages }
+  }
+
+  find(seq: number): WindowEntry | undefined {
+    const entries = this.#window?.entries
+    return entries?.[indexOf(entries, seq)]
+  }
+
+  #hold(change: Change, from: number): void {
+    let low = 0
+    let high = this.#held.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      const held = this.#held[middle]
+      if (held !== undefined && spanOf(held).from < from) low = middle + 1
+      else high = middle
+    }
+    const present = this.#held[low]
+    if (present !== undefined && spanOf(present).from === from) {
+      if (spanOf(present).to < spanOf(change).to) this.#held[low] = change
+      return
+    }
+    this.#held.splice(low, 0, change)
+    if (this.#held.length > heldMaxChanges) this.#held.pop()
+  }
+
+  #acceptHeld(applied: Change[]): void {
+    let taken = 0
+    for (const change of this.#held) {
+      const { from, to } = spanOf(change)
+      if (from > this.#appliedSeq + 1) break
+      taken += 1
+      if (to > this.#appliedSeq) this.#accept(change, to, applied)
+    }
+    if (taken > 0) this.#held.splice(0, taken)
+  }
+
+  #accept(change: Change, to: number, applied: Change[]): void {
+    this.#appliedSeq = to
+    this.#recent.push(change)
+    applied.push(change)
+  }
+
+  #applyToWindow(applied: readonly Change[]): void {
+    if (this.#recent.length > recentMaxChanges) this.#recent.splice(0, this.#recent.length - recentMaxChanges)
+    if (this.#window === undefined || applied.length === 0) return
+    this.#window = trimmed(applyToWindow(this.#window, applied, this.#me), 'oldest')
+  }
+
+  /** The applied changes above `seq`; undefined when some of them are forgotten. */
+  #recentAfter(seq: number): readonly Change[] | undefined {
+    if (seq >= this.#appliedSeq) return []
+    const first = this.#recent[0]
+    if (first === undefined || spanOf(first).from > seq + 1) return undefined
+    return this.#recent.filter((change) => spanOf(change).to > seq)
+  }
+
+  #step(applied: readonly Change[]): TimelineStep {
+    return { applied, next: this.isMissing ? 'read-missing' : 'nothing' }
+  }
+}
+
+/** The index of the message with this seq, or -1. */
+function indexOf(entries: readonly WindowEntry[], seq: number): number {
+  const index = insertionIndex(entries, seq)
+  return entries[index]?.message.seq === seq ? index : -1
+}
+
+function insertionIndex(entries: readonly WindowEntry[], seq: number): number {
+  const last = entries.at(-1)
+  if (last === undefined || last.message.seq < seq) return entries.length
+  let low = 0
+  let high = entries.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    const entry = entries[middle]
+    if (entry !== undefined && entry.message.seq < seq) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+function applyToWindow(window: TimelineWindow, changes: readonly Change[], me: string): TimelineWindow {
+  const entries = [...window.entries]
+  for (const change of changes) applyToEntries(entries, change, window.hasAfter, me)
+  return { ...window, entries }
+}
+
+function applyToEntries(entries: WindowEntry[], change: Change, hasAfter: boolean, me: string): void {
+  switch (change.type) {
+    case 'message.created': {
+      const index = insertionIndex(entries, change.message.seq)
+      const present = entries[index]
+      if (present?.message.seq === change.message.seq) entries[index] = withBody(present, change.message, change.seq)
+      // A message older than the window belongs to a page before it, and a newer one behind it only at the top of the log.
+      else if (!hasAfter && index === entries.length) {
+        entries.push({ message: { ...change.message, reactions: [] }, asOfSeq: change.seq })
+      }
+      return
+    }
+    case 'message.edited':
+    case 'message.deleted': {
+      const index = indexOf(entries, change.message.seq)
+      const present = entries[index]
+      if (present !== undefined) entries[index] = withBody(present, change.message, change.seq)
+      return
+    }
+    case 'reaction.added':
+    case 'reaction.removed': {
+      const index = indexOf(entries, change.target)
+      const present = entries[index]
+      if (present === undefined || change.seq <= present.asOfSeq) return
+      const step = change.type === 'reaction.added' ? 1 : -1
+      const reactions = countReaction(present.message.reactions, change.emoji, step, change.actor === me)
+      entries[index] = { message: { ...present.message, reactions }, asOfSeq: change.seq }
+      return
+    }
+    case 'member.joined':
+    case 'member.left':
+    case 'member.updated':
+    case 'conversation.created':
+    case 'conversation.updated':
+    case 'skip':
+      return
+  }
+}
+
+/** Of two copies of a message the higher version wins (rule CLI1); reactions are counted apart, by seq. */
+function withBody(entry: WindowEntry, message: Message, seq: number): WindowEntry {
+  const asOfSeq = Math.max(entry.asOfSeq, seq)
+  if (message.version <= entry.message.version) return { message: entry.message, asOfSeq }
+  return { message: { ...message, reactions: entry.message.reactions }, asOfSeq }
+}
+
+/** Adds `step` to the count of an emoji; the order of first use stays. */
+export function countReaction(
+  reactions: readonly ReactionCount[],
+  emoji: string,
+  step: 1 | -1,
+  isMine: boolean,
+): ReactionCount[] {
+  const present = reactions.find((reaction) => reaction.emoji === emoji)
+  if (present === undefined) {
+    return step === 1 ? [...reactions, { emoji, count: 1, mine: isMine }] : [...reactions]
+  }
+  const count = present.count + step
+  if (count <= 0) return reactions.filter((reaction) => reaction !== present)
+  const changed = { emoji, count, mine: isMine ? step === 1 : present.mine }
+  return reactions.map((reaction) => (reaction === present ? changed : reaction))
+}
+
+function trimmed(window: TimelineWindow, dropped: 'oldest' | 'newest'): TimelineWindow {
+  if (window.entries.length <= windowMaxMessages) return window
+  return dropped === 'oldest'
+    ? { ...window, entries: window.entries.slice(-windowMaxMessages), hasBefore: true }
+    : { ...window, entries: window.entries.slice(0, windowMaxMessages), hasAfter: true }
+}
