@@ -7,11 +7,12 @@
  */
 import { defineConfig } from 'vitest/config'
 
-const sourceConditions = ['source', 'module', 'node', 'development|production', 'import', 'default']
+// Vitest hands these to Node too: `import` here would make even a CommonJS require pick the ES module.
+const conditions = ['source']
 
 const resolveFromSource = {
-  resolve: { conditions: sourceConditions },
-  ssr: { resolve: { conditions: sourceConditions } },
+  resolve: { conditions },
+  ssr: { resolve: { conditions } },
 }
 
 export default defineConfig({

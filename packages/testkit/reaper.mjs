@@ -1,0 +1,48 @@
+/**
+ * Ends what a test run left behind, however the run ended. The testkit starts one beside itself and tells it over
+ * standard input what it started; when that input closes (also by SIGKILL), the reaper kills by pid what is still
+ * alive and removes the temporary folders. A pid counts only with its start time, so a reused pid is never touched.
+ * Plain Node, run from source: it must work without a build.
+ *
+ * Lines: `+pid <pid> <startTime>` · `-pid <pid>` · `+dir <path>` · `-dir <path>`
+ */
+import { readFileSync, rmSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+
+/** @type {Map<string, string>} */
+const processes = new Map()
+/** @type {Set<string>} */
+const folders = new Set()
+
+function startTimeOf(pid) {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]
+  } catch {
+    return undefined
+  }
+}
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => undefined)
+
+const lines = createInterface({ input: process.stdin })
+lines.on('line', (line) => {
+  const [verb, subject, ...rest] = line.split(' ')
+  if (verb === '+pid') processes.set(subject, rest[0])
+  else if (verb === '-pid') processes.delete(subject)
+  else if (verb === '+dir') folders.add([subject, ...rest].join(' '))
+  else if (verb === '-dir') folders.delete([subject, ...rest].join(' '))
+})
+lines.on('close', () => {
+  for (const [pid, startTime] of processes) {
+    if (startTimeOf(pid) !== startTime) continue
+    try {
+      process.kill(Number(pid), 'SIGKILL')
+    } catch {
+      // It ended between the look and the kill.
+    }
+  }
+  setTimeout(() => {
+    for (const folder of folders) rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
+  }, 300)
+})

@@ -1,0 +1,28 @@
+/** Debian's Chromium, driven by playwright-core. It ends with this process: playwright holds its pipe. */
+import { existsSync } from 'node:fs'
+import { chromium } from 'playwright-core'
+import type { Browser } from 'playwright-core'
+
+const places = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
+
+/** Starts a browser without a window. Each user of a test gets a context of its own: `browser.newContext()`. */
+export async function startChromium(): Promise<Browser> {
+  const executablePath = process.env.CHROMIUM_PATH ?? places.find((place) => existsSync(place))
+  if (executablePath === undefined) {
+    throw new Error('unable to start Chromium; it is not installed (Debian: apt-get install chromium)')
+  }
+  return chromium.launch({
+    executablePath,
+    args: [
+      // Chromium's sandbox refuses root, and containers have a small /dev/shm.
+      '--no-sandbox',
+      '--disable-dev-shm-usage',
+      '--enable-unsafe-swiftshader',
+      // No traffic of the browser's own: tests run without a network.
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--no-first-run',
+    ],
+    timeout: 30_000,
+  })
+}

@@ -1,0 +1,245 @@
+/**
+ * A real Postgres of the test's own: temporary folder, loopback, free port, fsync on, unprivileged user (Postgres
+ * refuses root). It can be restarted and killed, and gives every suite a database of its own, so suites run side by side.
+ */
+import { execFileSync } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
+import { appendFileSync, chmodSync, chownSync, existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { join } from 'node:path'
+import pg from 'pg'
+import { findFreePort } from './free-port.ts'
+import { LogLines } from './log-lines.ts'
+import { makeTempDir, removeTempDir, spawnTracked, whenExited } from './tracked.ts'
+
+const startTimeoutMs = 30_000
+const stopTimeoutMs = 15_000
+
+export interface PostgresOptions {
+  /** Further lines of postgresql.conf, such as `{ max_connections: 50 }`. */
+  readonly settings?: Readonly<Record<string, string | number>>
+}
+
+/** Where databases can be made: one of ours, or one that somebody else started. */
+export interface Databases {
+  /** A superuser's address of the maintenance database. */
+  readonly url: string
+  /** Makes a database with a name of its own and returns its address; from a template if one is named. */
+  createDatabase(template?: string): Promise<string>
+  dropDatabase(url: string): Promise<void>
+  /** Runs one statement as superuser, by default in the maintenance database. */
+  query<Row extends pg.QueryResultRow>(sql: string, values?: unknown[], databaseUrl?: string): Promise<Row[]>
+}
+
+export interface Postgres extends Databases {
+  readonly port: number
+  readonly pid: number
+  readonly dataDir: string
+  readonly logs: LogLines
+  /** SIGKILL to the postmaster; resolves when it and its backends are gone. */
+  kill9(): Promise<void>
+  /** Starts it again after a stop or kill: same folder, same port. */
+  start(): Promise<void>
+  /** `fast` closes connections and writes a checkpoint; `immediate` is a crash that needs recovery. */
+  stop(mode?: 'fast' | 'immediate'): Promise<void>
+  restart(mode?: 'fast' | 'immediate'): Promise<void>
+  /** Stops it and removes its folder. */
+  remove(): Promise<void>
+}
+
+function findBin(): string | undefined {
+  const versions = '/usr/lib/postgresql'
+  const newest = existsSync(versions)
+    ? readdirSync(versions)
+        .filter((version) => existsSync(join(versions, version, 'bin/postgres')))
+        .sort((a, b) => Number(b) - Number(a))[0]
+    : undefined
+  if (newest !== undefined) return join(versions, newest, 'bin')
+  return process.env.PATH?.split(':').find((folder) => existsSync(join(folder, 'postgres')))
+}
+
+/** Whether tests against Postgres can run here: one is given in TEST_POSTGRES_URL, or installed. */
+export function hasPostgres(): boolean {
+  return Boolean(process.env.TEST_POSTGRES_URL) || findBin() !== undefined
+}
+
+/** The Postgres of this run: that of TEST_POSTGRES_URL, or a new one that ends with this process. */
+export async function usePostgres(): Promise<Databases> {
+  const url = process.env.TEST_POSTGRES_URL
+  return url ? attachPostgres(url) : startPostgres()
+}
+
+interface Identity {
+  readonly uid: number
+  readonly gid: number
+}
+
+function unprivilegedIdentity(): Identity | undefined {
+  if (process.getuid?.() !== 0) return undefined
+  const lines = readFileSync('/etc/passwd', 'utf8').split('\n')
+  for (const name of ['postgres', 'nobody']) {
+    const fields = lines.find((line) => line.startsWith(`${name}:`))?.split(':')
+    if (fields !== undefined) return { uid: Number(fields[2]), gid: Number(fields[3]) }
+  }
+  throw new Error('unable to start Postgres; running as root, and neither user postgres nor nobody exists')
+}
+
+let databaseCount = 0
+
+/** Makes databases in a Postgres that is already running. */
+export function attachPostgres(url: string): Databases {
+  const query = async <Row extends pg.QueryResultRow>(
+    sql: string,
+    values: unknown[] = [],
+    databaseUrl = url,
+  ): Promise<Row[]> => {
+    const client = new pg.Client({ connectionString: databaseUrl, connectionTimeoutMillis: 5_000 })
+    client.on('error', () => undefined) // A kill of the server is the caller's wish; the query below reports it.
+    await client.connect()
+    try {
+      return (await client.query<Row>(sql, values)).rows
+    } finally {
+      await client.end().catch(() => undefined)
+    }
+  }
+  return {
+    url,
+    query,
+    async createDatabase(template) {
+      databaseCount += 1
+      const name = `chorus_${process.pid}_${databaseCount}_${Math.random().toString(36).slice(2, 8)}`
+      await query(`create database "${name}"${template === undefined ? '' : ` template "${template}"`}`)
+      const made = new URL(url)
+      made.pathname = `/${name}`
+      return made.href
+    },
+    async dropDatabase(made) {
+      await query(`drop database if exists "${new URL(made).pathname.slice(1)}" with (force)`)
+    },
+  }
+}
+
+/** Starts a Postgres; some hundred milliseconds, most of it initdb. */
+export async function startPostgres(options: PostgresOptions = {}): Promise<Postgres> {
+  const bin = findBin()
+  if (bin === undefined)
+    throw new Error('unable to start Postgres; it is not installed (Debian: apt-get install postgresql)')
+  const identity = unprivilegedIdentity()
+  const folder = makeTempDir('postgres')
+  const dataDir = join(folder, 'data')
+  const port = await findFreePort()
+  if (identity !== undefined) chownSync(folder, identity.uid, identity.gid)
+  chmodSync(folder, 0o700)
+
+  const asUser = {
+    cwd: '/',
+    ...identity,
+    env: { PATH: process.env.PATH ?? '/usr/bin:/bin', LC_ALL: 'C.UTF-8', TZ: 'UTC' },
+  }
+  execFileSync(
+    join(bin, 'initdb'),
+    [
+      '-D',
+      dataDir,
+      '-U',
+      'postgres',
+      '-A',
+      'trust',
+      '-E',
+      'UTF8',
+      '--locale=C.UTF-8',
+      '--no-sync',
+      '--no-instructions',
+    ],
+    { ...asUser, stdio: ['ignore', 'pipe', 'pipe'] },
+  )
+  const settings: Record<string, string | number> = {
+    listen_addresses: '127.0.0.1',
+    port,
+    unix_socket_directories: folder,
+    max_connections: 200,
+    shared_buffers: '64MB',
+    fsync: 'on',
+    synchronous_commit: 'on',
+    log_min_messages: 'warning',
+    ...options.settings,
+  }
+  const conf = Object.entries(settings).map(([name, value]) => `${name} = '${value}'`)
+  appendFileSync(join(dataDir, 'postgresql.conf'), `\n${conf.join('\n')}\n`)
+
+  const logs = new LogLines()
+  let child: ChildProcess | undefined
+
+  const start = async (): Promise<void> => {
+    const started = spawnTracked(join(bin, 'postgres'), ['-D', dataDir], {
+      ...asUser,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    child = started
+    if (started.stdout) logs.follow(started.stdout)
+    if (started.stderr) logs.follow(started.stderr)
+    await logs.waitFor(/database system is ready to accept connections/, started, startTimeoutMs)
+  }
+
+  const end = async (signal: 'SIGINT' | 'SIGQUIT' | 'SIGKILL'): Promise<void> => {
+    const ending = child
+    if (ending === undefined) return
+    child = undefined
+    ending.kill(signal)
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => {
+        ending.kill('SIGKILL')
+        reject(new Error(`unable to stop Postgres; it did not end within ${stopTimeoutMs} ms of ${signal}`))
+      }, stopTimeoutMs)
+    })
+    await Promise.race([whenExited(ending), late])
+    clearTimeout(timer)
+    if (signal === 'SIGKILL') await whenBackendsGone(dataDir)
+  }
+
+  const databases = attachPostgres(`postgres://postgres@127.0.0.1:${port}/postgres`)
+  await start()
+  return {
+    ...databases,
+    port,
+    dataDir,
+    logs,
+    get pid() {
+      if (child?.pid === undefined) throw new Error('unable to name the pid of Postgres; it is stopped')
+      return child.pid
+    },
+    start,
+    kill9: () => end('SIGKILL'),
+    stop: (mode = 'fast') => end(mode === 'fast' ? 'SIGINT' : 'SIGQUIT'),
+    async restart(mode = 'fast') {
+      await end(mode === 'fast' ? 'SIGINT' : 'SIGQUIT')
+      await start()
+    },
+    async remove() {
+      await end('SIGQUIT')
+      removeTempDir(folder)
+    },
+  }
+}
+
+/** Backends notice the death of their postmaster by themselves; a start before that is refused by the shared memory. */
+async function whenBackendsGone(dataDir: string): Promise<void> {
+  const startedAt = performance.now()
+  while (performance.now() - startedAt < stopTimeoutMs) {
+    if (!anyProcessIn(dataDir)) return
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  throw new Error(`unable to end Postgres; backends still run in ${dataDir}`)
+}
+
+function anyProcessIn(dataDir: string): boolean {
+  for (const entry of readdirSync('/proc')) {
+    if (!/^\d+$/.test(entry)) continue
+    try {
+      if (readlinkSync(`/proc/${entry}/cwd`) === dataDir) return true
+    } catch {
+      // Gone between the listing and the look.
+    }
+  }
+  return false
+}

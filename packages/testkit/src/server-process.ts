@@ -1,0 +1,157 @@
+/**
+ * A server as a process of its own, exactly as `npm start` runs it: built code, environment, signals. It keeps its
+ * folder and port over restarts, so that clients find it again after a kill.
+ */
+import type { ChildProcess } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { LogLines } from './log-lines.ts'
+import { makeTempDir, removeTempDir, spawnTracked, whenExited } from './tracked.ts'
+
+const startTimeoutMs = 30_000
+const stopTimeoutMs = 20_000
+const listening = /listening on (http:\/\/[^\s"]+)/
+
+export interface ServerOptions {
+  /** Postgres; left out, the server embeds its database in `dataDir`. */
+  readonly databaseUrl?: string
+  /** A folder of the caller's; left out, a temporary one that `remove` deletes. */
+  readonly dataDir?: string
+  /** Further environment variables, over the defaults here. */
+  readonly env?: Readonly<Record<string, string>>
+  /** Arguments for Node, such as `['--max-old-space-size=200']`. */
+  readonly nodeArguments?: readonly string[]
+}
+
+export interface ExitStatus {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+}
+
+export interface ServerProcess {
+  readonly url: string
+  readonly port: number
+  readonly pid: number
+  readonly dataDir: string
+  /** What it wrote to both outputs, over all its starts. */
+  readonly logs: LogLines
+  /** SIGKILL; resolves when it is gone. */
+  kill9(): Promise<void>
+  /** SIGTERM (or another signal); resolves with how it ended, and fails when that takes longer than 20 s. */
+  stop(signal?: 'SIGTERM' | 'SIGINT'): Promise<ExitStatus>
+  /** Starts it again on the same folder and port; resolves when it listens. */
+  start(): Promise<void>
+  /** Kills and starts it. */
+  restart(): Promise<void>
+  /** SIGSTOP: it lives and does nothing. */
+  freeze(): void
+  /** SIGCONT */
+  thaw(): void
+  /** How it ended, once it has; a test of failing starts waits for this. */
+  readonly exited: Promise<ExitStatus>
+  /** Kills it and removes its temporary folder. */
+  remove(): Promise<void>
+}
+
+/** Starts a server and waits until it listens. Fails with what it printed when it ends instead. */
+export async function startServer(options: ServerOptions = {}): Promise<ServerProcess> {
+  const main = fileURLToPath(new URL('../../server/dist/main.js', import.meta.url))
+  if (!existsSync(main)) throw new Error(`unable to start a server; ${main} is not built (npx tsc -b packages/server)`)
+  const ownDir = options.dataDir === undefined ? makeTempDir('server') : undefined
+  const dataDir = options.dataDir ?? ownDir ?? ''
+  const logs = new LogLines()
+  let child: ChildProcess | undefined
+  let exited: Promise<ExitStatus> | undefined
+  let port = 0
+  let url = ''
+
+  const start = async (): Promise<void> => {
+    const started = spawnTracked(process.execPath, [...(options.nodeArguments ?? []), main], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      // Nothing of the caller's environment but what Node needs: a DATABASE_URL of the shell must not decide a test.
+      env: {
+        PATH: process.env.PATH,
+        HOME: process.env.HOME,
+        NODE_ENV: 'test',
+        HOST: '127.0.0.1',
+        DATA_DIR: dataDir,
+        ...(options.databaseUrl !== undefined && { DATABASE_URL: options.databaseUrl }),
+        ...options.env,
+        PORT: port === 0 ? (options.env?.PORT ?? '0') : String(port),
+      },
+    })
+    child = started
+    exited = whenExited(started)
+    if (started.stdout) logs.follow(started.stdout)
+    if (started.stderr) logs.follow(started.stderr)
+    const match = await logs.waitFor(listening, started, startTimeoutMs)
+    url = new URL(match[1] ?? '').origin
+    port = Number(new URL(url).port)
+  }
+
+  const running = (): ChildProcess => {
+    if (child === undefined) throw new Error('unable to reach the server; it is not running')
+    return child
+  }
+
+  const kill9 = async (): Promise<void> => {
+    if (child === undefined) return
+    child.kill('SIGKILL')
+    await whenExited(child)
+    child = undefined
+  }
+
+  try {
+    await start()
+  } catch (error) {
+    await kill9()
+    if (ownDir !== undefined) removeTempDir(ownDir)
+    throw error
+  }
+
+  return {
+    get url() {
+      return url
+    },
+    get port() {
+      return port
+    },
+    get pid() {
+      return running().pid ?? 0
+    },
+    dataDir,
+    logs,
+    kill9,
+    async stop(signal = 'SIGTERM') {
+      const stopping = running()
+      stopping.kill(signal)
+      let timer: NodeJS.Timeout | undefined
+      const late = new Promise<never>((_resolve, reject) => {
+        timer = setTimeout(() => {
+          stopping.kill('SIGKILL')
+          reject(new Error(`unable to stop the server; it did not end within ${stopTimeoutMs} ms of ${signal}`))
+        }, stopTimeoutMs)
+      })
+      try {
+        return await Promise.race([whenExited(stopping), late])
+      } finally {
+        clearTimeout(timer)
+        child = undefined
+      }
+    },
+    start,
+    async restart() {
+      await kill9()
+      await start()
+    },
+    freeze: () => void running().kill('SIGSTOP'),
+    thaw: () => void running().kill('SIGCONT'),
+    get exited() {
+      return exited ?? Promise.reject(new Error('unable to wait for the server; it was never started'))
+    },
+    async remove() {
+      await kill9()
+      if (ownDir !== undefined) removeTempDir(ownDir)
+    },
+  }
+}
