@@ -1,0 +1,147 @@
+/**
+ * From a cookie to who asks. The cookie holds a signed random token; whether its session counts is asked of the database
+ * every time, so a revoked, expired or disabled one is refused at once (rule ACL2). Look-ups that come together become
+ * one query (rule LIM2), bounded in size and in number; the time of last use is written late, at most once a minute.
+ */
+import { createHash } from 'node:crypto'
+import { fastifyCookie, Signer } from '@fastify/cookie'
+import { ChorusError } from '@chorus/protocol'
+import type { Id } from '@chorus/protocol'
+import type { Clock, Timer } from '../support/clock.ts'
+
+/** A session that counts. */
+export interface Identity {
+  readonly sessionId: Id
+  readonly userId: Id
+  /** How long it still counts. */
+  readonly expiresInMs: number
+}
+
+interface FoundSession extends Identity {
+  readonly tokenHash: Buffer
+  readonly isStale: boolean
+}
+
+/** What the authenticator needs of the store. */
+export interface SessionRecords {
+  find(tokenHashes: readonly Buffer[]): Promise<readonly FoundSession[]>
+  touch(sessionIds: readonly Id[]): Promise<void>
+}
+
+export interface AuthenticatorOptions {
+  readonly records: SessionRecords
+  readonly cookieName: string
+  readonly cookieSecret: string
+  readonly clock: Clock
+  /** Told of what failed in the background. */
+  readonly onProblem: (problem: unknown) => void
+}
+
+/** Most sessions asked for in one query. */
+const queryMax = 500
+/** Most look-ups that may wait. */
+const waitingMax = 20_000
+/** Most sessions whose use waits to be written; past that, some are written a little later. */
+const touchedMax = 20_000
+const touchAfterMs = 2_000
+
+/** Only this of a token is ever stored or logged. */
+export function hashToken(token: string): Buffer {
+  return createHash('sha256').update(token).digest()
+}
+
+/** Behind TLS browsers hold the cookie to this host and to TLS by its name alone. */
+export function cookieNameFor(publicUrl: string | undefined): string {
+  return publicUrl?.startsWith('https:') === true ? '__Host-chorus_session' : 'chorus_session'
+}
+
+interface Waiting {
+  readonly tokenHash: Buffer
+  readonly resolve: (identity: Identity | undefined) => void
+  readonly reject: (error: unknown) => void
+}
+
+export class Authenticator {
+  readonly signer: Signer
+  readonly cookieName: string
+  readonly #records: SessionRecords
+  readonly #clock: Clock
+  readonly #onProblem: (problem: unknown) => void
+  #waiting: Waiting[] = []
+  readonly #touched = new Set<Id>()
+  #touchTimer: Timer | undefined
+
+  constructor({ records, cookieName, cookieSecret, clock, onProblem }: AuthenticatorOptions) {
+    this.signer = new Signer(cookieSecret)
+    this.cookieName = cookieName
+    this.#records = records
+    this.#clock = clock
+    this.#onProblem = onProblem
+  }
+
+  /** Look-ups that wait for the next query. */
+  get waitingCount(): number {
+    return this.#waiting.length
+  }
+
+  /** Who sent this `Cookie` header; undefined when nobody that counts. Rejects when the database cannot be asked. */
+  async authenticate(cookieHeader: string | undefined): Promise<Identity | undefined> {
+    const signed = cookieHeader === undefined ? undefined : fastifyCookie.parse(cookieHeader)[this.cookieName]
+    if (signed === undefined) return undefined
+    const { valid, value } = this.signer.unsign(signed)
+    return valid && value !== null ? this.identify(value) : undefined
+  }
+
+  /** The session with this token, already unsigned. */
+  async identify(token: string): Promise<Identity | undefined> {
+    if (this.#waiting.length >= waitingMax) {
+      throw new ChorusError('unavailable', 'unable to check the session; too many wait for it', { retryAfterMs: 1_000 })
+    }
+    return new Promise((resolve, reject) => {
+      // setImmediate: whatever arrived in this turn of the event loop shares the query.
+      if (this.#waiting.length === 0) setImmediate(() => this.#lookUpWaiting())
+      this.#waiting.push({ tokenHash: hashToken(token), resolve, reject })
+    })
+  }
+
+  #lookUpWaiting(): void {
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (let from = 0; from < waiting.length; from += queryMax) void this.#lookUp(waiting.slice(from, from + queryMax))
+  }
+
+  async #lookUp(batch: readonly Waiting[]): Promise<void> {
+    try {
+      const found = await this.#records.find(batch.map(({ tokenHash }) => tokenHash))
+      const byHash = new Map(found.map((session) => [session.tokenHash.toString('base64'), session]))
+      for (const session of found) if (session.isStale) this.#noteUse(session.sessionId)
+      for (const { tokenHash, resolve } of batch) resolve(byHash.get(tokenHash.toString('base64')))
+    } catch (error) {
+      for (const { reject } of batch) reject(error)
+    }
+  }
+
+  #noteUse(sessionId: Id): void {
+    if (this.#touched.size >= touchedMax) return
+    this.#touched.add(sessionId)
+    this.#touchTimer ??= this.#clock.setTimer(() => void this.#writeUses(), touchAfterMs)
+  }
+
+  async #writeUses(): Promise<void> {
+    this.#touchTimer = undefined
+    const sessionIds = [...this.#touched]
+    this.#touched.clear()
+    try {
+      for (let from = 0; from < sessionIds.length; from += queryMax)
+        await this.#records.touch(sessionIds.slice(from, from + queryMax))
+    } catch (error) {
+      this.#onProblem(error)
+    }
+  }
+
+  /** Forgets what has not been written. */
+  stop(): void {
+    this.#touchTimer?.cancel()
+    this.#touched.clear()
+  }
+}

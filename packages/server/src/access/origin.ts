@@ -1,0 +1,67 @@
+/**
+ * May this request come from where it comes from? Pure, and asked before anything else by HTTP, Server-Sent Events and
+ * the Socket.IO handshake alike, so that no foreign page can use a signed-in person's cookie (CSRF, cross-site WebSocket).
+ *
+ * Allowed: the request's own host, PUBLIC_URL and ALLOWED_ORIGINS, compared whole (scheme, host and port). A missing
+ * Origin is fine for programs; a browser that leaves it out (seen by its Sec-Fetch headers) may only read, and only for
+ * a page of the same origin or an address typed by hand.
+ */
+export interface OriginPolicy {
+  readonly publicUrl: string | undefined
+  readonly allowedOrigins: readonly string[]
+}
+
+/** `page`: the application's files, which anybody may link to. `read`: answers. `change`: everything that does something, and upgrades. */
+export type OriginUse = 'page' | 'read' | 'change'
+
+export interface OriginHeaders {
+  readonly origin?: string | undefined
+  readonly host?: string | undefined
+  readonly 'sec-fetch-site'?: string | readonly string[] | undefined
+  readonly 'sec-fetch-mode'?: string | readonly string[] | undefined
+  readonly 'sec-fetch-dest'?: string | readonly string[] | undefined
+}
+
+export type OriginDecision =
+  | { readonly allowed: true; readonly foreign: boolean }
+  | { readonly allowed: false; readonly reason: string }
+
+const own: OriginDecision = { allowed: true, foreign: false }
+
+/** `secure`: the request came over TLS to this very process. */
+export function decideOrigin(
+  headers: OriginHeaders,
+  use: OriginUse,
+  policy: OriginPolicy,
+  secure = false,
+): OriginDecision {
+  const { origin } = headers
+  if (origin !== undefined) return decideNamedOrigin(origin, headers.host, policy, secure)
+  const site = headers['sec-fetch-site']
+  const isBrowser =
+    site !== undefined || headers['sec-fetch-mode'] !== undefined || headers['sec-fetch-dest'] !== undefined
+  if (!isBrowser || use === 'page') return own
+  if (use === 'change') return { allowed: false, reason: 'a browser sends an Origin with it' }
+  return site === 'same-origin' || site === 'none' ? own : { allowed: false, reason: 'it comes from another site' }
+}
+
+function decideNamedOrigin(
+  origin: string,
+  host: string | undefined,
+  policy: OriginPolicy,
+  secure: boolean,
+): OriginDecision {
+  if (origin === policy.publicUrl) return own
+  if (policy.allowedOrigins.includes(origin)) return { allowed: true, foreign: true }
+  const ownOrigin = host === undefined ? undefined : originOf(secure ? 'https' : 'http', host)
+  // Behind TLS the plain-text twin of PUBLIC_URL is foreign: whoever sits on the line writes its pages.
+  const isTwin = policy.publicUrl !== undefined && host !== undefined && policy.publicUrl === originOf('https', host)
+  if (ownOrigin === origin && !isTwin) return own
+  return { allowed: false, reason: 'its Origin is not this server, PUBLIC_URL or one of ALLOWED_ORIGINS' }
+}
+
+function originOf(scheme: 'http' | 'https', host: string): string | undefined {
+  if (!/^[A-Za-z0-9.:[\]_-]+$/.test(host)) return undefined
+  const text = `${scheme}://${host}`
+  return URL.canParse(text) ? new URL(text).origin : undefined
+}

@@ -1,0 +1,79 @@
+/**
+ * Passwords as argon2id (19 MiB, two passes), of their NFC form, so that the same password typed on another keyboard is
+ * the same. At most a few hashes run at a time, so that sign-ins cannot take all processors or all memory; a bounded
+ * number wait, the rest are told `unavailable`. An unknown user costs the same hash as a known one.
+ */
+import { hash, verify } from '@node-rs/argon2'
+import { ChorusError } from '@chorus/protocol'
+
+const argon2idOptions = { algorithm: 2, memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const
+
+export interface PasswordOptions {
+  /** Hashes computed at the same time. Each takes 19 MiB and one processor. */
+  readonly parallelMax?: number
+  /** Hashes that may wait for their turn. */
+  readonly waitingMax?: number
+  /** Told how long each hash took. */
+  readonly onHash?: (seconds: number) => void
+}
+
+export class Passwords {
+  readonly #parallelMax: number
+  readonly #waitingMax: number
+  readonly #onHash: (seconds: number) => void
+  #running = 0
+  readonly #waiting: (() => void)[] = []
+  /** What unknown users are compared with: no password has this hash. */
+  readonly #decoy: string
+
+  private constructor(decoy: string, options: PasswordOptions) {
+    this.#decoy = decoy
+    this.#parallelMax = options.parallelMax ?? 2
+    this.#waitingMax = options.waitingMax ?? 100
+    this.#onHash = options.onHash ?? (() => undefined)
+  }
+
+  static async create(options: PasswordOptions = {}): Promise<Passwords> {
+    return new Passwords(await hash(crypto.getRandomValues(new Uint8Array(32)), argon2idOptions), options)
+  }
+
+  /** Hashes that wait for their turn. */
+  get waitingCount(): number {
+    return this.#waiting.length
+  }
+
+  async hash(password: string): Promise<string> {
+    return this.#inTurn('hash the password', () => hash(password.normalize('NFC'), argon2idOptions))
+  }
+
+  /** True when the password is right; `undefined` stands for an unknown user, which takes as long and is never right. */
+  async verify(stored: string | undefined, password: string): Promise<boolean> {
+    const isRight = await this.#inTurn('check the password', () =>
+      verify(stored ?? this.#decoy, password.normalize('NFC')),
+    )
+    return isRight && stored !== undefined
+  }
+
+  async #inTurn<T>(what: string, work: () => Promise<T>): Promise<T> {
+    if (this.#running >= this.#parallelMax) {
+      if (this.#waiting.length >= this.#waitingMax) {
+        throw new ChorusError('unavailable', `unable to ${what}; too many people sign in right now`, {
+          retryAfterMs: 1_000,
+        })
+      }
+      await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    } else {
+      this.#running += 1
+    }
+    const startMs = performance.now()
+    try {
+      return await work()
+    } finally {
+      this.#onHash((performance.now() - startMs) / 1_000)
+      // The turn is handed on, not given back, so nobody can slip in between.
+      const next = this.#waiting.shift()
+      if (next === undefined) this.#running -= 1
+      else next()
+    }
+  }
+}

@@ -1,0 +1,10 @@
+/** People by the beginning of their handle or name, without case; or by ids. Those that do not exist are left out. */
+import { ChorusError } from '@chorus/protocol'
+import { findUsersByPrefix, readUsers } from '../store/users.ts'
+import type { CommandHandler } from './command.ts'
+
+export const findUsers: CommandHandler<'find-users'> = async ({ parts: { database } }, { q, ids, limit }) => {
+  if (ids === undefined) return { users: await findUsersByPrefix(database, q ?? '', limit) }
+  if (q !== undefined) throw new ChorusError('invalid', 'unable to find users; takes only one of q and ids')
+  return { users: await readUsers(database, ids) }
+}

@@ -1,0 +1,15 @@
+/** Who asks, and on which session. */
+import { readSession } from '../store/sessions.ts'
+import { readUsers } from '../store/users.ts'
+import type { CommandHandler } from './command.ts'
+import { sessionIsOver } from './session-is-over.ts'
+
+export const getSession: CommandHandler<'get-session'> = async ({ parts: { database }, actor }) => {
+  const [users, session] = await Promise.all([
+    readUsers(database, [actor.userId]),
+    readSession(database, actor.sessionId),
+  ])
+  const [user] = users
+  if (user === undefined || session === undefined) throw sessionIsOver()
+  return { user, session: { ...session, current: true } }
+}

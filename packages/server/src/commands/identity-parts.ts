@@ -1,0 +1,15 @@
+/** What the commands of identity join: accounts and sessions in the database, passwords, limits, and the notice of a revocation. */
+import type { Id } from '@chorus/protocol'
+import type { Limits } from '../access/limits.ts'
+import type { Passwords } from '../access/passwords.ts'
+import type { Config } from '../config.ts'
+import type { Database } from '../store/database.ts'
+
+export interface IdentityParts {
+  readonly config: Pick<Config, 'signUp'>
+  readonly database: Database
+  readonly passwords: Passwords
+  readonly limits: Limits
+  /** Closes the connections of these sessions here and tells the other servers; the sweep finds what that misses (rule ACL2). */
+  readonly announceRevoked: (sessionIds: readonly Id[]) => void
+}

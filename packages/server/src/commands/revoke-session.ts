@@ -1,0 +1,13 @@
+/** Signs one of my devices out, this one too (rule ACL2). Somebody else's session does not exist. */
+import { ChorusError } from '@chorus/protocol'
+import { revokeSession as revoke } from '../store/sessions.ts'
+import type { CommandHandler } from './command.ts'
+
+export const revokeSession: CommandHandler<'revoke-session'> = async ({ parts, actor, cookies }, { id }) => {
+  if (!(await revoke(parts.database, actor.userId, id))) {
+    throw new ChorusError('not-found', 'unable to revoke session; there is none with this id')
+  }
+  parts.announceRevoked([id])
+  if (id === actor.sessionId) await cookies?.signOut()
+  return null
+}

@@ -1,0 +1,30 @@
+/**
+ * Begins a session under a new id. The answer, and the time it takes, are the same for an unknown handle and a wrong
+ * password; attempts are counted by account and by address before anything is looked up.
+ */
+import { ChorusError } from '@chorus/protocol'
+import { readSession } from '../store/sessions.ts'
+import { findCredentials } from '../store/users.ts'
+import type { CommandContext, CommandHandler, CookieJar } from './command.ts'
+
+/** Signing in changes a cookie, and only HTTP has cookies. */
+export function cookiesOf({ cookies }: CommandContext): CookieJar {
+  if (cookies === undefined) throw new ChorusError('invalid', 'unable to sign in; it takes an HTTP request')
+  return cookies
+}
+
+export const signIn: CommandHandler<'sign-in'> = async (context, { handle, password }) => {
+  const { database, limits, passwords } = context.parts
+  const cookies = cookiesOf(context)
+  limits.takeSignIn(handle, context.address)
+  const found = await findCredentials(database, handle)
+  const isRight = await passwords.verify(found?.passwordHash, password)
+  if (found === undefined || !isRight) {
+    throw new ChorusError('unauthenticated', 'unable to sign in; the handle or the password is wrong')
+  }
+  const { sessionId } = await cookies.signIn(found.user.id)
+  const session = await readSession(database, sessionId)
+  if (session === undefined)
+    throw new ChorusError('unauthenticated', 'unable to sign in; the session was revoked meanwhile')
+  return { user: found.user, session: { ...session, current: true } }
+}

@@ -1,0 +1,10 @@
+/** Revokes the asking session, clears its cookie and closes its connections everywhere (rule ACL2). */
+import { revokeSession } from '../store/sessions.ts'
+import type { CommandHandler } from './command.ts'
+
+export const signOut: CommandHandler<'sign-out'> = async ({ parts, actor, cookies }) => {
+  await revokeSession(parts.database, actor.userId, actor.sessionId)
+  parts.announceRevoked([actor.sessionId])
+  await cookies?.signOut()
+  return null
+}

@@ -1,0 +1,20 @@
+/** Merges top-level keys into this session's data, in one statement, so that requests at the same time lose nothing. */
+import { ChorusError, limits } from '@chorus/protocol'
+import { mergeSessionData } from '../store/sessions.ts'
+import type { CommandHandler } from './command.ts'
+import { sessionIsOver } from './session-is-over.ts'
+
+export const updateSessionData: CommandHandler<'update-session-data'> = async (
+  { parts: { database }, actor },
+  input,
+) => {
+  const data = await mergeSessionData(database, actor.sessionId, input.data, limits.sessionDataMaxBytes)
+  if (data === undefined) throw sessionIsOver()
+  if (data === 'too-large') {
+    throw new ChorusError(
+      'too-large',
+      `unable to keep session data; it would be more than ${limits.sessionDataMaxBytes} bytes`,
+    )
+  }
+  return { data }
+}

@@ -1,0 +1,274 @@
+/**
+ * The environment, read once into a typed, frozen configuration. Each variable is described in one place: its name,
+ * default, meaning, parser and what to expect when it is wrong; the reference in docs/ is generated from the same table.
+ * A wrong or contradictory setting throws a ConfigError of one line that names the variable, the value and what is expected.
+ */
+import { hostname } from 'node:os'
+import { resolve } from 'node:path'
+import { parseTrustedProxies } from './support/address.ts'
+import { logLevels } from './support/logger.ts'
+import type { LogLevel } from './support/logger.ts'
+import { StartError } from './support/start-error.ts'
+
+/** Stops the start: one line, fit for stderr. */
+export class ConfigError extends StartError {
+  constructor(message: string) {
+    super(message)
+    this.name = 'ConfigError'
+  }
+}
+
+interface Setting<T> {
+  readonly variable: string
+  /** As the documentation shows it. */
+  readonly defaultText: string
+  readonly meaning: string
+  /** Completes "expected …". */
+  readonly expected: string
+  /** Never shown: addresses of databases hold passwords. */
+  readonly secret?: boolean
+  /** The value when the variable is not set or empty. */
+  readonly absent: T
+  /** Undefined: not a value of this setting. */
+  readonly parse: (text: string) => T | undefined
+}
+
+function setting<T>(definition: Setting<T>): Setting<T> {
+  return definition
+}
+
+function parseInteger(text: string, min: number, max: number): number | undefined {
+  if (!/^\d{1,15}$/.test(text)) return undefined
+  const value = Number(text)
+  return value >= min && value <= max ? value : undefined
+}
+
+function parseUrl(text: string, protocols: readonly string[]): URL | undefined {
+  if (!URL.canParse(text)) return undefined
+  const url = new URL(text)
+  return protocols.includes(url.protocol) ? url : undefined
+}
+
+function parseDatabaseUrl(text: string, protocols: readonly string[]): string | undefined {
+  return parseUrl(text, protocols) === undefined ? undefined : text
+}
+
+/** `https://chat.example` and nothing after it: an origin as browsers send it. */
+function parseOrigin(text: string): string | undefined {
+  const url = parseUrl(text, ['http:', 'https:'])
+  if (url === undefined || url.hostname === '' || url.username !== '' || url.password !== '') return undefined
+  return url.pathname === '/' && url.search === '' && url.hash === '' ? url.origin : undefined
+}
+
+function parseOrigins(text: string): readonly string[] | undefined {
+  const origins = text.split(',').map((part) => parseOrigin(part.trim()))
+  return origins.length <= 100 && origins.every((origin) => origin !== undefined) ? origins : undefined
+}
+
+function limitSetting(variable: string, defaultLimit: number, meaning: string): Setting<number> {
+  return setting({
+    variable,
+    defaultText: String(defaultLimit),
+    meaning: `${meaning}; \`0\` switches this limit off`,
+    expected: 'a whole number from 0 to 1000000',
+    absent: defaultLimit,
+    parse: (text) => parseInteger(text, 0, 1_000_000),
+  })
+}
+
+/** Every variable of the server. The keys are the names in {@link Config}. */
+export const settings = {
+  host: setting<string>({
+    variable: 'HOST',
+    defaultText: '127.0.0.1',
+    meaning: 'where to listen',
+    expected: 'an address or host name to listen on',
+    absent: '127.0.0.1',
+    parse: (text) => (/^[A-Za-z0-9.:_%-]{1,253}$/.test(text) ? text : undefined),
+  }),
+  port: setting<number>({
+    variable: 'PORT',
+    defaultText: '3000',
+    meaning: 'where to listen; port 0 picks a free one and prints it',
+    expected: 'a port from 0 to 65535',
+    absent: 3000,
+    parse: (text) => parseInteger(text, 0, 65_535),
+  }),
+  serverName: setting<string | undefined>({
+    variable: 'SERVER_NAME',
+    defaultText: 'host name and port',
+    meaning: 'stable name of this server, for leases and metrics',
+    expected: 'at most 100 letters, digits, dots, colons, dashes and underscores',
+    absent: undefined,
+    parse: (text) => (/^[A-Za-z0-9.:_-]{1,100}$/.test(text) ? text : undefined),
+  }),
+  databaseUrl: setting<string | undefined>({
+    variable: 'DATABASE_URL',
+    defaultText: 'none: embedded in `DATA_DIR`',
+    meaning: 'Postgres, version 15 or later',
+    expected: 'postgres://user:password@host:port/database',
+    secret: true,
+    absent: undefined,
+    parse: (text) => parseDatabaseUrl(text, ['postgres:', 'postgresql:']),
+  }),
+  dataDir: setting<string>({
+    variable: 'DATA_DIR',
+    defaultText: './data',
+    meaning: 'embedded database, uploads',
+    expected: 'a folder',
+    absent: resolve('./data'),
+    parse: (text) => (text.includes('\u0000') ? undefined : resolve(text)),
+  }),
+  redisUrl: setting<string | undefined>({
+    variable: 'REDIS_URL',
+    defaultText: 'none: one server only',
+    meaning: 'publish, cache, leases, queue',
+    expected: 'redis://host:port or rediss://host:port',
+    secret: true,
+    absent: undefined,
+    parse: (text) => parseDatabaseUrl(text, ['redis:', 'rediss:']),
+  }),
+  redisSubscribeUrl: setting<string | undefined>({
+    variable: 'REDIS_SUBSCRIBE_URL',
+    defaultText: '`REDIS_URL`',
+    meaning: 'where to subscribe, for instance a replica',
+    expected: 'redis://host:port or rediss://host:port',
+    secret: true,
+    absent: undefined,
+    parse: (text) => parseDatabaseUrl(text, ['redis:', 'rediss:']),
+  }),
+  metricsPort: setting<number | undefined>({
+    variable: 'METRICS_PORT',
+    defaultText: 'none',
+    meaning: 'Prometheus at `/metrics` on this port of `HOST`',
+    expected: 'a port from 0 to 65535',
+    absent: undefined,
+    parse: (text) => parseInteger(text, 0, 65_535),
+  }),
+  publicUrl: setting<string | undefined>({
+    variable: 'PUBLIC_URL',
+    defaultText: 'derived',
+    meaning: 'the address that browsers use; its origin is allowed, and with `https` cookies are Secure',
+    expected: 'an address like https://chat.example without a path',
+    absent: undefined,
+    parse: parseOrigin,
+  }),
+  allowedOrigins: setting<readonly string[]>({
+    variable: 'ALLOWED_ORIGINS',
+    defaultText: 'none',
+    meaning: 'further origins, separated by commas',
+    expected: 'origins like https://app.example, separated by commas',
+    absent: [],
+    parse: parseOrigins,
+  }),
+  trustedProxies: setting<readonly string[]>({
+    variable: 'TRUSTED_PROXIES',
+    defaultText: 'none',
+    meaning: 'addresses or networks of proxies whose `X-Forwarded-For` is believed, separated by commas',
+    expected: 'addresses or networks like 10.0.0.0/8, separated by commas',
+    absent: [],
+    parse: (text) => {
+      const entries = text.split(',').map((part) => part.trim())
+      return parseTrustedProxies(entries) === undefined ? undefined : entries
+    },
+  }),
+  signUp: setting<'open' | 'closed'>({
+    variable: 'SIGN_UP',
+    defaultText: 'open',
+    meaning: '`open`, or `closed`: nobody makes an account',
+    expected: 'open or closed',
+    absent: 'open',
+    parse: (text) => (text === 'open' || text === 'closed' ? text : undefined),
+  }),
+  limitSends: limitSetting('LIMIT_SENDS', 30, 'messages a second and user, in bursts of twice as many'),
+  limitRequests: limitSetting('LIMIT_REQUESTS', 100, 'other requests a second and user'),
+  limitSignIns: limitSetting('LIMIT_SIGN_INS', 10, 'sign-ins a minute and account'),
+  limitSignInsAddress: limitSetting('LIMIT_SIGN_INS_ADDRESS', 100, 'sign-ins and sign-ups a minute and address'),
+  limitConnections: limitSetting('LIMIT_CONNECTIONS', 200, 'connections at a time and address'),
+  logLevel: setting<LogLevel>({
+    variable: 'LOG_LEVEL',
+    defaultText: 'info',
+    meaning: 'how much is logged',
+    expected: logLevels.join(', '),
+    absent: 'info',
+    parse: (text) => logLevels.find((level) => level === text),
+  }),
+} as const
+
+type Settings = typeof settings
+type Parsed = { readonly [Key in keyof Settings]: Settings[Key] extends Setting<infer T> ? T : never }
+
+/** What the server runs with. Frozen. */
+export type Config = Omit<Parsed, 'serverName'> & { readonly serverName: string }
+
+/** For the reference in docs/. */
+export interface SettingDescription {
+  readonly variable: string
+  readonly default: string
+  readonly meaning: string
+  readonly expected: string
+}
+
+export function describeSettings(): readonly SettingDescription[] {
+  return Object.values(settings).map(({ variable, defaultText, meaning, expected }) => ({
+    variable,
+    default: defaultText,
+    meaning,
+    expected,
+  }))
+}
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+function readSetting<T>(environment: Environment, definition: Setting<T>): T {
+  const text = environment[definition.variable]?.trim()
+  if (text === undefined || text === '') return definition.absent
+  const value = definition.parse(text)
+  if (value === undefined) refuse(definition, text, `expected ${definition.expected}`)
+  return value
+}
+
+function refuse(definition: Pick<Setting<unknown>, 'variable' | 'secret'>, text: string, reason: string): never {
+  const shown = definition.secret === true ? hideSecrets(text) : JSON.stringify(text.slice(0, 200))
+  throw new ConfigError(`${definition.variable} is ${shown}; ${reason}`)
+}
+
+/** Keeps what helps to find the mistake (scheme and host) and nothing that may be a password. */
+function hideSecrets(text: string): string {
+  if (!URL.canParse(text)) return '(hidden)'
+  const url = new URL(text)
+  if (url.host === '') return '(hidden)'
+  return JSON.stringify(`${url.protocol}//${url.username === '' ? '' : '…@'}${url.host}${url.pathname}`)
+}
+
+/** Reads the environment; throws {@link ConfigError}. */
+export function readConfig(environment: Environment): Config {
+  const parsed = Object.fromEntries(
+    Object.entries(settings).map(([key, definition]) => [
+      key,
+      readSetting(environment, definition as Setting<unknown>),
+    ]),
+  ) as Parsed
+
+  if (parsed.redisSubscribeUrl !== undefined && parsed.redisUrl === undefined) {
+    refuse(settings.redisSubscribeUrl, parsed.redisSubscribeUrl, 'expected REDIS_URL to be set beside it')
+  }
+  if (parsed.redisUrl !== undefined && parsed.databaseUrl === undefined) {
+    refuse(
+      settings.redisUrl,
+      parsed.redisUrl,
+      'expected DATABASE_URL beside it: an embedded database serves one server',
+    )
+  }
+  if (parsed.metricsPort !== undefined && parsed.metricsPort !== 0 && parsed.metricsPort === parsed.port) {
+    refuse(settings.metricsPort, String(parsed.metricsPort), 'expected another port than PORT')
+  }
+  const place = parsed.port === 0 ? `pid-${process.pid}` : String(parsed.port)
+  const serverName = parsed.serverName ?? `${hostname()}:${place}`
+  return Object.freeze({
+    ...parsed,
+    serverName,
+    allowedOrigins: Object.freeze([...parsed.allowedOrigins]),
+    trustedProxies: Object.freeze([...parsed.trustedProxies]),
+  })
+}

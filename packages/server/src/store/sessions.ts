@@ -1,0 +1,171 @@
+/**
+ * Signed-in devices. Only a SHA-256 of the id in the cookie is stored, so the table opens no session. Whether a session
+ * counts is asked of the database each time (rule ACL2): not revoked, not expired by the database's clock, its user not
+ * disabled. Revoking marks the row for the sweep (xid); being used does not.
+ */
+import type { Id, Json } from '@chorus/protocol'
+import type { Database } from './database.ts'
+
+/** A session is over this long after its sign-in, whatever its use. */
+export const sessionLifetimeDays = 30
+
+/** Most devices that are listed. */
+const listMax = 200
+
+const live = 'revoked_at is null and expires_at > now()'
+
+export interface NewSession {
+  readonly id: Id
+  readonly userId: Id
+  readonly tokenHash: Buffer
+  readonly userAgent: string | null
+}
+
+/** Running it again with the same id stores nothing more. */
+export async function insertSession(
+  database: Database,
+  { id, userId, tokenHash, userAgent }: NewSession,
+): Promise<void> {
+  await database.query({
+    text: `insert into sessions (id, user_id, token_hash, user_agent, expires_at)
+           values ($1, $2, $3, $4, now() + make_interval(days => $5))
+           on conflict (id) do nothing`,
+    values: [id, userId, tokenHash, userAgent, sessionLifetimeDays],
+  })
+}
+
+export interface SessionIdentity {
+  readonly sessionId: Id
+  readonly userId: Id
+  readonly tokenHash: Buffer
+  readonly expiresAt: string
+  /** How long it still counts, by the database's clock. */
+  readonly expiresInMs: number
+  /** Its time of last use is worth writing again. */
+  readonly isStale: boolean
+}
+
+interface IdentityRow {
+  readonly id: Id
+  readonly user_id: Id
+  readonly token_hash: Buffer
+  readonly expires_at: string
+  readonly expires_in_ms: number
+  readonly stale: boolean
+}
+
+/** The live sessions among these, in one statement however many ask. */
+export async function findSessions(database: Database, tokenHashes: readonly Buffer[]): Promise<SessionIdentity[]> {
+  const rows = await database.query<IdentityRow>({
+    name: 'find-sessions',
+    text: `select s.id, s.user_id, s.token_hash, s.expires_at,
+                  (extract(epoch from s.expires_at - now()) * 1000)::float8 as expires_in_ms,
+                  s.last_used_at < now() - interval '1 minute' as stale
+             from sessions s join users u on u.id = s.user_id
+            where s.token_hash = any ($1::bytea[]) and s.revoked_at is null and s.expires_at > now() and u.disabled_at is null`,
+    values: [tokenHashes],
+  })
+  return rows.map((row) => ({
+    sessionId: row.id,
+    userId: row.user_id,
+    tokenHash: row.token_hash,
+    expiresAt: row.expires_at,
+    expiresInMs: row.expires_in_ms,
+    isStale: row.stale,
+  }))
+}
+
+/** Notes that these were used just now. Leaves xid alone: nobody else needs to know. */
+export async function touchSessions(database: Database, sessionIds: readonly Id[]): Promise<void> {
+  await database.query({
+    text: `update sessions set last_used_at = greatest(last_used_at, now()) where id = any ($1::uuid[]) and revoked_at is null`,
+    values: [sessionIds],
+  })
+}
+
+/** A session as its owner sees it. */
+export interface SessionRecord {
+  readonly id: Id
+  readonly createdAt: string
+  readonly lastUsedAt: string
+  readonly userAgent: string | null
+}
+
+const record = `id, created_at as "createdAt", last_used_at as "lastUsedAt", user_agent as "userAgent"`
+
+export async function readSession(database: Database, sessionId: Id): Promise<SessionRecord | undefined> {
+  const rows = await database.query<SessionRecord>({
+    text: `select ${record} from sessions where id = $1 and ${live}`,
+    values: [sessionId],
+  })
+  return rows[0]
+}
+
+/** The newest first. */
+export async function listSessions(database: Database, userId: Id): Promise<SessionRecord[]> {
+  return database.query<SessionRecord>({
+    text: `select ${record} from sessions where user_id = $1 and ${live} order by created_at desc, id desc limit ${listMax}`,
+    values: [userId],
+  })
+}
+
+const revocation = `
+  update sessions
+     set revoked_at = coalesce(revoked_at, now()), xid = case when revoked_at is null then pg_current_xact_id() else xid end`
+
+/** False when this user has no such session. Revoking again changes nothing and answers the same. */
+export async function revokeSession(database: Database, userId: Id, sessionId: Id): Promise<boolean> {
+  const rows = await database.query({
+    text: `${revocation} where id = $1 and user_id = $2 returning id`,
+    values: [sessionId, userId],
+  })
+  return rows.length > 0
+}
+
+/** The id of the session that had this token, if any. */
+export async function revokeSessionByToken(database: Database, tokenHash: Buffer): Promise<Id | undefined> {
+  const rows = await database.query<{ id: Id }>({
+    text: `${revocation} where token_hash = $1 returning id`,
+    values: [tokenHash],
+  })
+  return rows[0]?.id
+}
+
+type SessionData = { readonly [key: string]: Json }
+
+/** Undefined when the session no longer counts. */
+export async function readSessionData(database: Database, sessionId: Id): Promise<SessionData | undefined> {
+  const rows = await database.query<{ data: SessionData }>({
+    text: `select data from sessions where id = $1 and ${live}`,
+    values: [sessionId],
+  })
+  return rows[0]?.data
+}
+
+/** Bytes of a jsonb as JSON without the spaces that Postgres writes between its parts. */
+function compactBytes(jsonb: string): string {
+  const outsideStrings = `regexp_replace((${jsonb})::text, '"(\\\\.|[^"\\\\])*"', '', 'g')`
+  return `(octet_length((${jsonb})::text) - (length(${outsideStrings}) - length(replace(${outsideStrings}, ' ', ''))))`
+}
+
+/**
+ * Merges top-level keys in one statement, so that concurrent requests on any servers lose nothing. `too-large`: the whole
+ * would be over `maxBytes`, and nothing was stored.
+ */
+export async function mergeSessionData(
+  database: Database,
+  sessionId: Id,
+  patch: SessionData,
+  maxBytes: number,
+): Promise<SessionData | 'too-large' | undefined> {
+  const fits = `${compactBytes('data || $2::jsonb')} <= $3::integer`
+  // RETURNING looks at the new row: merging the same again changes nothing, so it says whether it was merged.
+  const rows = await database.query<{ data: SessionData; fits: boolean }>({
+    text: `update sessions set data = case when ${fits} then data || $2::jsonb else data end
+            where id = $1 and ${live} returning data, ${fits} as fits`,
+    values: [sessionId, JSON.stringify(patch), maxBytes],
+  })
+  const [row] = rows
+  if (row === undefined) return undefined
+  return row.fits ? row.data : 'too-large'
+}

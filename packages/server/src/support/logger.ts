@@ -1,0 +1,54 @@
+/**
+ * One JSON line per event on stdout. Secrets never get in: cookies, authorization, passwords, tokens and the text of
+ * messages are censored wherever they stand near the top, and errors are cut down to type, code, message, stack and cause
+ * (a driver's error would carry rows). Values are JSON-encoded, so a CRLF in a name cannot forge a line (N67, N100).
+ */
+import pino from 'pino'
+import type { DestinationStream, Logger } from 'pino'
+
+export type { Logger }
+
+export const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
+export type LogLevel = (typeof logLevels)[number]
+
+const secretFields = ['cookie', 'set-cookie', 'authorization', 'password', 'token', 'secret', 'text', 'sid', 'cursor']
+
+function pathsOf(field: string): string[] {
+  const key = field.includes('-') ? `["${field}"]` : field
+  const dot = field.includes('-') ? '' : '.'
+  return [key, `*${dot}${key}`, `*.*${dot}${key}`]
+}
+
+const causesMax = 3
+
+interface LoggedError {
+  readonly type: string
+  readonly message: string
+  readonly code?: string
+  readonly stack?: string
+  readonly cause?: LoggedError
+}
+
+function describeError(error: unknown, depth = 0): LoggedError | undefined {
+  if (!(error instanceof Error)) return error === undefined ? undefined : { type: typeof error, message: String(error) }
+  const { code } = error as { code?: unknown }
+  const cause = depth < causesMax ? describeError(error.cause, depth + 1) : undefined
+  return {
+    type: error.name,
+    message: error.message,
+    ...(typeof code === 'string' && { code }),
+    ...(error.stack !== undefined && { stack: error.stack }),
+    ...(cause !== undefined && { cause }),
+  }
+}
+
+/** `destination` is stdout unless a test listens. */
+export function createLogger(level: LogLevel, serverName: string, destination?: DestinationStream): Logger {
+  const options = {
+    level,
+    base: { server: serverName },
+    redact: { paths: secretFields.flatMap(pathsOf), censor: '[hidden]' },
+    serializers: { err: (error: unknown) => describeError(error) },
+  }
+  return destination === undefined ? pino(options) : pino(options, destination)
+}

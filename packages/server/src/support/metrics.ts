@@ -1,0 +1,167 @@
+/**
+ * What the server tells Prometheus. Every metric is described once, here, with its unit in its name; the reference in
+ * docs/ is generated from the same registry. Each node has a registry of its own, so that two in one process do not mix.
+ */
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import type { IntervalHistogram } from 'node:perf_hooks'
+import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+
+const latencyBucketsSeconds = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10]
+const sizeBuckets = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000]
+
+/** One line of the reference. */
+export interface MetricDescription {
+  readonly name: string
+  readonly type: string
+  readonly help: string
+}
+
+export class Metrics {
+  readonly registry = new Registry()
+  readonly #loopDelay: IntervalHistogram = monitorEventLoopDelay({ resolution: 20 })
+
+  readonly connections = this.#gauge('chorus_connections', 'Open connections.', ['transport'])
+  readonly sends = this.#counter(
+    'chorus_sends_total',
+    'Messages sent by outcome: stored, duplicate, or the code of the refusal.',
+    ['outcome'],
+  )
+  readonly ackSeconds = this.#histogram(
+    'chorus_ack_seconds',
+    'From the arrival of a send to its acknowledgement.',
+    latencyBucketsSeconds,
+  )
+  readonly deliverySeconds = this.#histogram(
+    'chorus_delivery_seconds',
+    'From the commit of a change to its hand-over to the connections of this server.',
+    latencyBucketsSeconds,
+  )
+  readonly appendBatchRows = this.#histogram('chorus_append_batch_rows', 'Rows committed together.', sizeBuckets)
+  readonly deliveryBatchChanges = this.#histogram(
+    'chorus_delivery_batch_changes',
+    'Changes that left in one event.',
+    sizeBuckets,
+  )
+  readonly queueDepth = this.#gauge('chorus_queue_depth', 'Entries waiting in a queue of the server.', ['queue'])
+  readonly repairedChanges = this.#counter(
+    'chorus_repaired_changes_total',
+    'Changes that no hint announced, by what found them: gap or sweep. Near zero in health.',
+    ['by'],
+  )
+  readonly sweepSeconds = this.#histogram(
+    'chorus_sweep_seconds',
+    'Duration of one sweep of the database.',
+    latencyBucketsSeconds,
+  )
+  readonly busErrors = this.#counter(
+    'chorus_bus_errors_total',
+    'Hints that could not be published, or came and were refused.',
+    ['kind'],
+  )
+  readonly outboundBytes = this.#gauge(
+    'chorus_outbound_bytes',
+    'Bytes that clients have not read yet, frames shared by many counted once.',
+    [],
+  )
+  readonly slowCloses = this.#counter(
+    'chorus_slow_closes_total',
+    'Connections closed because they did not read, by the bound they met: bytes, time or server.',
+    ['bound'],
+  )
+  readonly rateLimited = this.#counter('chorus_rate_limited_total', 'Requests over a limit.', ['limit'])
+  readonly originRefusals = this.#counter(
+    'chorus_origin_refusals_total',
+    'Requests refused for where they came from.',
+    [],
+  )
+  readonly databaseErrors = this.#counter(
+    'chorus_database_errors_total',
+    'Statements that failed for want of the database.',
+    ['kind'],
+  )
+  readonly httpRequests = this.#counter('chorus_http_requests_total', 'HTTP requests answered.', [
+    'method',
+    'route',
+    'status',
+  ])
+  readonly httpRequestSeconds = this.#histogram(
+    'chorus_http_request_seconds',
+    'From the request to the end of its answer, streams left out.',
+    latencyBucketsSeconds,
+    ['route'],
+  )
+  readonly passwordSeconds = this.#histogram(
+    'chorus_password_hash_seconds',
+    'Duration of one password hash, without the wait for its turn.',
+    latencyBucketsSeconds,
+  )
+
+  constructor() {
+    this.#loopDelay.enable()
+    const loopDelay = this.#loopDelay
+    this.#gauge(
+      'chorus_event_loop_lag_seconds',
+      'Delay of the event loop since the last scrape.',
+      ['quantile'],
+      (gauge) => {
+        gauge.set({ quantile: '0.5' }, loopDelay.percentile(50) / 1e9)
+        gauge.set({ quantile: '0.99' }, loopDelay.percentile(99) / 1e9)
+        gauge.set({ quantile: '1' }, loopDelay.max / 1e9)
+        loopDelay.reset()
+      },
+    )
+    this.#gauge('chorus_resident_memory_bytes', 'Resident memory of the process.', [], (gauge) =>
+      gauge.set(process.memoryUsage.rss()),
+    )
+    this.#gauge('chorus_heap_used_bytes', 'Used JavaScript heap.', [], (gauge) =>
+      gauge.set(process.memoryUsage().heapUsed),
+    )
+    this.#gauge('chorus_cpu_seconds', 'Processor time used by the process.', [], (gauge) => {
+      const { user, system } = process.cpuUsage()
+      gauge.set((user + system) / 1e6)
+    })
+  }
+
+  /** The exposition text. */
+  async render(): Promise<string> {
+    return this.registry.metrics()
+  }
+
+  async describe(): Promise<readonly MetricDescription[]> {
+    const metrics = await this.registry.getMetricsAsJSON()
+    return metrics.map(({ name, type, help }) => ({ name, type: String(type), help }))
+  }
+
+  stop(): void {
+    this.#loopDelay.disable()
+  }
+
+  #counter<Label extends string>(name: string, help: string, labelNames: readonly Label[]): Counter<Label> {
+    return new Counter({ name, help, labelNames, registers: [this.registry] })
+  }
+
+  #gauge<Label extends string>(
+    name: string,
+    help: string,
+    labelNames: readonly Label[],
+    collect?: (gauge: Gauge<Label>) => void,
+  ): Gauge<Label> {
+    const gauge: Gauge<Label> = new Gauge({
+      name,
+      help,
+      labelNames,
+      registers: [this.registry],
+      ...(collect !== undefined && { collect: () => collect(gauge) }),
+    })
+    return gauge
+  }
+
+  #histogram<Label extends string = never>(
+    name: string,
+    help: string,
+    buckets: readonly number[],
+    labelNames: readonly Label[] = [],
+  ): Histogram<Label> {
+    return new Histogram({ name, help, labelNames, buckets: [...buckets], registers: [this.registry] })
+  }
+}
