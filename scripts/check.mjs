@@ -1,0 +1,18 @@
+/**
+ * `npm run check`: what a change must pass before it is proposed: format, lint, import arrows, types, unused code, the
+ * rule report, documents, licences, page size, unit tests. `npm test` runs this and the real processes besides.
+ */
+import { checkStages, runStages, unitStage } from './setup/stages.mjs'
+import { buildForStart, fail, forwardSignals, installPackages, requireNode, withSetupLock } from './setup/steps.mjs'
+
+try {
+  requireNode()
+  forwardSignals()
+  await withSetupLock(async () => {
+    await installPackages()
+    await buildForStart()
+  })
+  process.exit((await runStages([...checkStages, unitStage])) ? 0 : 1)
+} catch (error) {
+  fail(error)
+}

@@ -1,0 +1,137 @@
+/**
+ * Runs named stages one after the other, shows what each does and how long it took, and sums up. A failing stage does
+ * not hide the next one: all of them run, and the status at the end tells.
+ */
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { root, run, seconds } from './steps.mjs'
+
+const bin = (name) => join(root, 'node_modules', '.bin', name)
+const tsc = [process.execPath, join('node_modules', 'typescript', 'bin', 'tsc')]
+
+/** A stage that is one check: it passes or fails as a whole. */
+function check(name, ...commands) {
+  return {
+    name,
+    async run() {
+      for (const [command, ...args] of commands) {
+        const { status } = await run(command, args)
+        if (status !== 0) return { passed: 0, failed: 1, skipped: 0 }
+      }
+      return { passed: 1, failed: 0, skipped: 0 }
+    },
+  }
+}
+
+/** A stage that is a Vitest project: it counts its tests. */
+function tests(project, folders) {
+  return {
+    name: `tests: ${project}`,
+    async run() {
+      if (!folders.some((folder) => hasTests(join(root, folder))))
+        return { passed: 0, failed: 0, skipped: 0, note: 'none yet' }
+      const reports = mkdtempSync(join(tmpdir(), 'chorus-report-'))
+      const report = join(reports, 'report.json')
+      try {
+        const { status } = await run(bin('vitest'), [
+          'run',
+          '--project',
+          project,
+          '--reporter=default',
+          '--reporter=json',
+          `--outputFile.json=${report}`,
+        ])
+        const counts = existsSync(report) ? JSON.parse(readFileSync(report, 'utf8')) : {}
+        const failed = counts.numFailedTests ?? 0
+        return {
+          passed: counts.numPassedTests ?? 0,
+          // An error outside of any test fails the run too.
+          failed: status !== 0 && failed === 0 ? 1 : failed,
+          skipped: (counts.numPendingTests ?? 0) + (counts.numTodoTests ?? 0),
+        }
+      } finally {
+        rmSync(reports, { recursive: true, force: true })
+      }
+    },
+  }
+}
+
+function hasTests(folder) {
+  if (!existsSync(folder)) return false
+  return readdirSync(folder, { recursive: true }).some(
+    (path) => /[.]test[.]tsx?$/.test(path) && !path.includes('node_modules'),
+  )
+}
+
+const script = (name) => [process.execPath, join('scripts', name)]
+
+export const checkStages = [
+  check('format', [bin('biome'), 'format', '.']),
+  check('lint', [
+    bin('eslint'),
+    '--cache',
+    '--cache-location',
+    'node_modules/.cache/eslint/',
+    '--cache-strategy',
+    'content',
+    '--max-warnings',
+    '0',
+    '.',
+  ]),
+  check('arrows', [bin('depcruise'), '--config', '.dependency-cruiser.mjs', 'packages', 'apps', 'lab', 'tests']),
+  check(
+    'types',
+    [...tsc, '-b'],
+    [...tsc, '-p', 'tsconfig.check.json'],
+    ...(existsSync(join(root, 'apps/web/tsconfig.json')) ? [[...tsc, '-p', 'apps/web', '--noEmit']] : []),
+  ),
+  check('unused', [bin('knip')]),
+  check('rules', script('check-rules.mjs')),
+  check('docs', script('check-docs.mjs')),
+  check('licences', script('check-licences.mjs')),
+  ...(existsSync(join(root, 'apps/web/scripts/check-size.mjs'))
+    ? [check('page size', [process.execPath, 'apps/web/scripts/check-size.mjs'])]
+    : []),
+]
+
+export const unitStage = tests('unit', ['packages', 'apps'])
+
+export const processStages = [
+  tests('api', ['tests/api']),
+  tests('cluster', ['tests/cluster']),
+  tests('browser', ['tests/browser']),
+]
+
+/** Runs every stage and prints the summary, whose last line is `N passed, N failed`. Returns whether nothing failed. */
+export async function runStages(stages) {
+  const results = []
+  for (const stage of stages) {
+    process.stdout.write(`\n== ${stage.name}\n`)
+    const startedAt = performance.now()
+    let counts
+    try {
+      counts = await stage.run()
+    } catch (error) {
+      process.stdout.write(`${error.message}\n`)
+      counts = { passed: 0, failed: 1, skipped: 0 }
+    }
+    const tookMs = performance.now() - startedAt
+    results.push({ name: stage.name, tookMs, ...counts })
+    process.stdout.write(`== ${stage.name}: ${counts.failed === 0 ? 'passed' : 'FAILED'} in ${seconds(tookMs)}\n`)
+  }
+
+  process.stdout.write('\n')
+  let passed = 0
+  let failed = 0
+  for (const result of results) {
+    passed += result.passed
+    failed += result.failed
+    const skipped = result.skipped > 0 ? `, ${result.skipped} skipped` : ''
+    const what = result.note ?? `${result.passed} passed, ${result.failed} failed${skipped}`
+    const verdict = result.failed === 0 ? 'ok    ' : 'FAILED'
+    process.stdout.write(`${verdict} ${result.name.padEnd(16)} ${seconds(result.tookMs).padStart(7)}  ${what}\n`)
+  }
+  process.stdout.write(`${passed} passed, ${failed} failed\n`)
+  return failed === 0
+}
