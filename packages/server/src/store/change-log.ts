@@ -1,0 +1,398 @@
+/**
+ * The log: the only road by which a conversation's changes are stored (rules ACK1, ACK2, IDEM1, ORD1, ORD2, BAD1).
+ *
+ * Group commit. Rows that arrive while a batch is being committed gather for the next one, so batches tune themselves to
+ * the load and an idle server commits a single message at once. A batch is one round trip: one call of `append_changes`
+ * in autocommit. Conversations are spread over lanes by hash, each lane with one connection and one batch in flight, so
+ * that a conversation's rows are stored in the order in which they arrived and no hot conversation starves the others.
+ *
+ * Within a batch a conversation has sends, then other operations, then at most one change of membership or role; what
+ * does not fit that order waits for the next batch (rule ACL1).
+ *
+ * What an error means. A batch that fails on data runs again one row at a time. A passing fault is tried again until the
+ * rows' deadline. After a cut connection the batch may have been stored: trying again is how the server finds out,
+ * because the unique key answers with the first row. At the deadline a row is refused: `unavailable` when it certainly
+ * was not stored, `unknown` otherwise.
+ */
+import { createHash } from 'node:crypto'
+import { setTimeout as pause } from 'node:timers/promises'
+import { ChorusError, type ConversationKind, type Id, type Json, limits, type Message, type Role } from '@chorus/protocol'
+import type { Database, Lane } from './database.ts'
+import { type DatabaseError, classifyDatabaseError } from './database-errors.ts'
+import type { MessageColumns } from './logged-change.ts'
+
+/** A message to store. */
+export interface SendRow {
+  readonly conversation: Id
+  readonly actor: Id
+  readonly clientId: Id
+  readonly text: string
+  readonly replyTo: number | null
+  readonly data: Json
+}
+
+/** Anything else that changes a conversation. */
+export type LogOperation =
+  | {
+      readonly op: 'create'
+      readonly conversation: Id
+      readonly actor: Id
+      readonly kind: ConversationKind
+      readonly name: string | null
+      readonly directKey: string | null
+      /** The creator first. */
+      readonly members: readonly Id[]
+    }
+  | { readonly op: 'edit'; readonly conversation: Id; readonly actor: Id; readonly target: number; readonly text: string }
+  | { readonly op: 'delete'; readonly conversation: Id; readonly actor: Id; readonly target: number }
+  | { readonly op: 'react' | 'unreact'; readonly conversation: Id; readonly actor: Id; readonly target: number; readonly emoji: string }
+  | { readonly op: 'rename'; readonly conversation: Id; readonly actor: Id; readonly name: string }
+  | { readonly op: 'put-member'; readonly conversation: Id; readonly actor: Id; readonly user: Id; readonly role: Role | null }
+  | { readonly op: 'remove-member'; readonly conversation: Id; readonly actor: Id; readonly user: Id }
+
+export type SendOutcome = 'stored' | 'duplicate' | 'conflict' | 'not-found' | 'invalid-reply'
+export type OperationOutcome = 'stored' | 'unchanged' | 'not-found' | 'forbidden' | 'too-large'
+
+interface AppendedRow {
+  readonly kind: 's' | 'o'
+  readonly idx: number
+  readonly outcome: string
+  readonly seq: number | null
+  readonly at: string | null
+  readonly xid: string
+  readonly detail: OperationDetail | null
+}
+
+export type OperationDetail = Partial<MessageColumns> & { readonly conversation?: Id; readonly role?: Role; readonly joined?: boolean }
+
+export interface Appended<Outcome> {
+  readonly outcome: Outcome
+  /** 0 when refused. */
+  readonly seq: number
+  readonly at: string
+  readonly xid: number
+  readonly detail: OperationDetail | null
+}
+
+/** Who may do what: the facts that the log checks under the conversation's lock (access/policy.ts). */
+export interface LogPolicy {
+  requirementOf(action: 'edit-message' | 'delete-message' | 'react' | 'rename' | 'add-member' | 'change-role' | 'remove-member'): {
+    readonly roles: readonly Role[]
+    readonly own: boolean
+    readonly kinds: readonly ConversationKind[]
+  }
+  readonly removableBy: { readonly [R in Role]: readonly Role[] }
+}
+
+/** What the log tells whoever measures it. */
+export interface ChangeLogObserver {
+  batchCommitted(rows: number, durationMs: number): void
+  batchFailed(error: DatabaseError): void
+}
+
+export const changeLogBounds = {
+  /** Rows in one batch. */
+  batchRowsMax: 500,
+  /** Characters of text and data in one batch. */
+  batchCharsMax: 2_000_000,
+  /** Rows that wait in one lane; beyond it a send is refused as `unavailable`. */
+  waitingRowsMax: 20_000,
+  /** How long a row may take from arrival to answer. */
+  deadlineMs: 1_900,
+  /** Between two attempts after a passing fault. */
+  retryPauseMs: 50,
+} as const
+
+type Row = { readonly kind: 'send'; readonly send: SendRow } | { readonly kind: 'operation'; readonly operation: LogOperation }
+
+interface Waiting {
+  readonly row: Row
+  readonly conversation: Id
+  readonly chars: number
+  readonly deadlineAtMs: number
+  readonly resolve: (appended: Appended<string>) => void
+  readonly reject: (error: ChorusError) => void
+}
+
+export class ChangeLog {
+  readonly #lanes: LogLane[]
+
+  constructor(database: Database, policy: LogPolicy, observer: ChangeLogObserver, nowMs: () => number) {
+    this.#lanes = Array.from({ length: database.laneCount }, (_, index) => new LogLane(database.lane(index), policy, observer, nowMs))
+  }
+
+  /** Stores a message once. Rejects with `unavailable` (certainly not stored) or `unknown` within two seconds. */
+  async append(send: SendRow): Promise<Appended<SendOutcome>> {
+    const appended = await this.#laneOf(send.conversation).add({ kind: 'send', send }, send.conversation, send.text.length)
+    return appended as Appended<SendOutcome>
+  }
+
+  /** Applies any other operation, checked against the policy under the conversation's lock. */
+  async apply(operation: LogOperation): Promise<Appended<OperationOutcome>> {
+    const appended = await this.#laneOf(operation.conversation).add({ kind: 'operation', operation }, operation.conversation, 200)
+    return appended as Appended<OperationOutcome>
+  }
+
+  /** Rows waiting in all lanes. */
+  get waitingRows(): number {
+    return this.#lanes.reduce((sum, lane) => sum + lane.waitingRows, 0)
+  }
+
+  /** Resolves when nothing waits and nothing is in flight. */
+  async drain(): Promise<void> {
+    await Promise.all(this.#lanes.map((lane) => lane.drain()))
+  }
+
+  #laneOf(conversation: Id): LogLane {
+    // The last characters of a UUIDv7 are random.
+    return this.#lanes[Number.parseInt(conversation.slice(-4), 16) % this.#lanes.length] as LogLane
+  }
+}
+
+type Phase = 'sends' | 'operations' | 'closed'
+
+class LogLane {
+  readonly #lane: Lane
+  readonly #policy: LogPolicy
+  readonly #observer: ChangeLogObserver
+  readonly #nowMs: () => number
+  #waiting: Waiting[] = []
+  #running: Promise<void> | undefined
+
+  constructor(lane: Lane, policy: LogPolicy, observer: ChangeLogObserver, nowMs: () => number) {
+    this.#lane = lane
+    this.#policy = policy
+    this.#observer = observer
+    this.#nowMs = nowMs
+  }
+
+  get waitingRows(): number {
+    return this.#waiting.length
+  }
+
+  add(row: Row, conversation: Id, chars: number): Promise<Appended<string>> {
+    if (this.#waiting.length >= changeLogBounds.waitingRowsMax) {
+      return Promise.reject(
+        new ChorusError('unavailable', 'unable to store the change; too many are waiting for the database', { retryAfterMs: 1_000 }),
+      )
+    }
+    return new Promise((resolve, reject) => {
+      const deadlineAtMs = this.#nowMs() + changeLogBounds.deadlineMs
+      this.#waiting.push({ row, conversation, chars, deadlineAtMs, resolve, reject })
+      this.#running ??= this.#run()
+    })
+  }
+
+  async drain(): Promise<void> {
+    while (this.#running !== undefined) await this.#running
+  }
+
+  async #run(): Promise<void> {
+    // Whatever arrives in the same turn of the event loop joins the first batch.
+    await Promise.resolve()
+    while (this.#waiting.length > 0) {
+      const batch = this.#gather()
+      if (batch.length > 0) await this.#commit(batch)
+    }
+    this.#running = undefined
+  }
+
+  /** Takes from the front what fits one batch; the rest keeps its order. */
+  #gather(): Waiting[] {
+    const nowMs = this.#nowMs()
+    const phases = new Map<Id, Phase>()
+    const batch: Waiting[] = []
+    const rest: Waiting[] = []
+    let chars = 0
+    let index = 0
+    for (; index < this.#waiting.length && batch.length < changeLogBounds.batchRowsMax && chars < changeLogBounds.batchCharsMax; index++) {
+      const waiting = this.#waiting[index] as Waiting
+      if (waiting.deadlineAtMs <= nowMs) {
+        waiting.reject(refusal('unavailable'))
+        continue
+      }
+      const next = nextPhase(phases.get(waiting.conversation) ?? 'sends', waiting.row)
+      if (next === undefined) {
+        phases.set(waiting.conversation, 'closed')
+        rest.push(waiting)
+      } else {
+        phases.set(waiting.conversation, next)
+        batch.push(waiting)
+        chars += waiting.chars
+      }
+    }
+    this.#waiting = rest.length === 0 && index === this.#waiting.length ? [] : rest.concat(this.#waiting.slice(index))
+    return batch
+  }
+
+  async #commit(batch: readonly Waiting[]): Promise<void> {
+    const statement = toStatement(batch, this.#policy)
+    const deadlineAtMs = Math.min(...batch.map((waiting) => waiting.deadlineAtMs))
+    let mayBeStored = false
+    for (;;) {
+      const startedAtMs = this.#nowMs()
+      const remainingMs = Math.max(1, deadlineAtMs - startedAtMs)
+      try {
+        const rows = await this.#lane.run<AppendedRow>(statement, remainingMs)
+        this.#observer.batchCommitted(batch.length, this.#nowMs() - startedAtMs)
+        settle(batch, rows, mayBeStored)
+        return
+      } catch (thrown) {
+        const error = classifyDatabaseError(thrown, true)
+        this.#observer.batchFailed(error)
+        switch (error.kind) {
+          case 'data':
+            if (batch.length > 1) {
+              // BAD1: one bad row never fails its neighbours.
+              for (const waiting of batch) await this.#commit([waiting])
+            } else {
+              for (const waiting of batch) waiting.reject(new ChorusError('invalid', 'unable to store the change; the database refuses its values', { cause: error }))
+            }
+            return
+          case 'bug':
+            for (const waiting of batch) waiting.reject(refusal(mayBeStored ? 'unknown' : 'unavailable', error))
+            return
+          case 'lost':
+            mayBeStored = true
+            break
+          case 'retryable':
+          case 'refused':
+            break
+        }
+        if (this.#nowMs() + changeLogBounds.retryPauseMs >= deadlineAtMs) {
+          for (const waiting of batch) waiting.reject(refusal(mayBeStored ? 'unknown' : 'unavailable', error))
+          return
+        }
+        await pause(changeLogBounds.retryPauseMs)
+      }
+    }
+  }
+}
+
+function refusal(code: 'unavailable' | 'unknown', cause?: DatabaseError): ChorusError {
+  const reason = code === 'unavailable' ? 'the database cannot store anything right now' : 'the database did not say whether it was stored'
+  return new ChorusError(code, `unable to store the change; ${reason}`, { retryAfterMs: 1_000, cause })
+}
+
+/** Sends, then operations, then one change of membership; undefined: not in this batch. */
+function nextPhase(phase: Phase, row: Row): Phase | undefined {
+  switch (phase) {
+    case 'closed':
+      return undefined
+    case 'operations':
+      if (row.kind === 'send') return undefined
+      return endsBatch(row.operation) ? 'closed' : 'operations'
+    case 'sends':
+      if (row.kind === 'send') return 'sends'
+      return endsBatch(row.operation) ? 'closed' : 'operations'
+  }
+}
+
+function endsBatch(operation: LogOperation): boolean {
+  switch (operation.op) {
+    case 'create':
+    case 'put-member':
+    case 'remove-member':
+      return true
+    case 'edit':
+    case 'delete':
+    case 'react':
+    case 'unreact':
+    case 'rename':
+      return false
+  }
+}
+
+const appendText = 'select * from append_changes($1::uuid[], $2::uuid[], $3::uuid[], $4::bytea[], $5::text[], $6::json[], $7::text[], $8::bigint[], $9::jsonb)'
+
+function toStatement(batch: readonly Waiting[], policy: LogPolicy) {
+  const sends = batch.flatMap(({ row }) => (row.kind === 'send' ? [row.send] : []))
+  const operations = batch.flatMap(({ row }) => (row.kind === 'operation' ? [toSqlOperation(row.operation, policy)] : []))
+  return {
+    name: 'append_changes',
+    text: appendText,
+    values: [
+      sends.map((send) => send.conversation),
+      sends.map((send) => send.actor),
+      sends.map((send) => send.clientId),
+      sends.map(hashRequest),
+      sends.map((send) => send.text),
+      sends.map((send) => (send.data === null ? null : JSON.stringify(send.data))),
+      sends.map(() => null),
+      sends.map((send) => send.replyTo),
+      JSON.stringify(operations),
+    ],
+  }
+}
+
+/** What "the same request" means (IDEM1): edits and deletion do not touch it. */
+function hashRequest(send: SendRow): Buffer {
+  return createHash('sha256').update(JSON.stringify([send.text, send.replyTo, send.data])).digest()
+}
+
+/** Adds to an operation what the policy asks of its actor. */
+function toSqlOperation(operation: LogOperation, { requirementOf, removableBy }: LogPolicy): object {
+  switch (operation.op) {
+    case 'create':
+      return operation
+    case 'edit':
+      return { ...operation, ...requirementOf('edit-message') }
+    case 'delete':
+      return { ...operation, ...requirementOf('delete-message') }
+    case 'react':
+    case 'unreact':
+      return { ...operation, ...requirementOf('react'), kindsMax: limits.reactionKindsMax }
+    case 'rename':
+      return { ...operation, ...requirementOf('rename') }
+    case 'put-member':
+      return {
+        ...operation,
+        ...requirementOf('add-member'),
+        changeRoles: requirementOf('change-role').roles,
+        conversationsMax: limits.conversationsPerUserMax,
+      }
+    case 'remove-member':
+      return { ...operation, ...requirementOf('remove-member'), removes: removableBy }
+  }
+}
+
+function settle(batch: readonly Waiting[], rows: readonly AppendedRow[], mayBeStored: boolean): void {
+  const bySend = new Map<number, AppendedRow>()
+  const byOperation = new Map<number, AppendedRow>()
+  for (const row of rows) (row.kind === 's' ? bySend : byOperation).set(row.idx, row)
+  let sends = 0
+  let operations = 0
+  for (const waiting of batch) {
+    const row = waiting.row.kind === 'send' ? bySend.get(++sends) : byOperation.get(++operations)
+    if (row === undefined) {
+      waiting.reject(refusal('unknown'))
+      continue
+    }
+    waiting.resolve({
+      // After a cut connection the earlier row is this attempt's own.
+      outcome: mayBeStored && row.outcome === 'duplicate' ? 'stored' : row.outcome,
+      seq: row.seq ?? 0,
+      at: row.at ?? '',
+      xid: Number(row.xid),
+      detail: row.detail,
+    })
+  }
+}
+
+/** The message a stored send made. */
+export function toStoredMessage(send: SendRow, seq: number, at: string): Message {
+  return {
+    conversation: send.conversation,
+    seq,
+    version: seq,
+    clientId: send.clientId,
+    sender: send.actor,
+    text: send.text,
+    replyTo: send.replyTo,
+    attachments: [],
+    data: send.data,
+    createdAt: at,
+    editedAt: null,
+    deletedAt: null,
+  }
+}

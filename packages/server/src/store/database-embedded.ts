@@ -1,0 +1,137 @@
+/**
+ * Postgres inside the process: PGlite in a worker thread behind the ordinary driver, on a directory with an exclusive lock.
+ *
+ * Safe against crashes of the process, not against power loss: the engine makes no fsync. There is one backend, so one
+ * connection, and the lane of the log shares it.
+ */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { Worker } from 'node:worker_threads'
+import pg from 'pg'
+import { StartError } from '../support/start-error.ts'
+import { classifyDatabaseError } from './database-errors.ts'
+import type { Database, Lane, Statement } from './database.ts'
+import { lockDirectory } from './directory-lock.ts'
+import { readEpoch, runRead, toQueryConfig, typeParsers } from './driver.ts'
+import { PgliteStream } from './pglite-stream.ts'
+import type { EngineOptions, FromEngine } from './pglite-worker.ts'
+
+const readTimeoutMs = 10_000
+const closeTimeoutMs = 10_000
+
+export async function openEmbeddedDatabase(directory: string): Promise<Database> {
+  const lock = lockDirectory(directory)
+  try {
+    const worker = await startEngine(join(directory, 'postgres'))
+    return new EmbeddedDatabase(worker, () => lock.release())
+  } catch (error) {
+    lock.release()
+    throw error
+  }
+}
+
+/** From source (tests) the thread still runs the built file: Node cannot load TypeScript into a worker. */
+function workerUrl(): URL {
+  const beside = new URL('./pglite-worker.js', import.meta.url)
+  return existsSync(beside) ? beside : new URL('../../dist/store/pglite-worker.js', import.meta.url)
+}
+
+async function startEngine(directory: string): Promise<Worker> {
+  const worker = new Worker(workerUrl(), { workerData: { directory } satisfies EngineOptions })
+  await new Promise<void>((resolve, reject) => {
+    const fail = (reason: string): void => {
+      void worker.terminate()
+      reject(new StartError(`unable to open the embedded database in ${directory}; ${reason}: restore a backup or set another DATA_DIR`))
+    }
+    worker.once('error', (error) => fail(firstLine(error)))
+    worker.on('message', (message: FromEngine) => {
+      if (message.kind === 'open') resolve()
+      if (message.kind === 'failed') fail(`it cannot be read (${firstLine(message.message)})`)
+    })
+  })
+  return worker
+}
+
+function firstLine(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).split('\n')[0] ?? ''
+}
+
+class EmbeddedDatabase implements Database {
+  readonly engine = 'embedded'
+  readonly laneCount = 1
+  readonly #worker: Worker
+  readonly #pool: pg.Pool
+  readonly #release: () => void
+
+  constructor(worker: Worker, release: () => void) {
+    this.#worker = worker
+    this.#release = release
+    worker.setMaxListeners(100)
+    this.#pool = new pg.Pool({
+      max: 1,
+      user: 'postgres',
+      database: 'postgres',
+      idleTimeoutMillis: 0,
+      connectionTimeoutMillis: readTimeoutMs,
+      types: typeParsers,
+      stream: () => new PgliteStream(worker) as never,
+    })
+    this.#pool.on('error', () => {
+      // An idle connection that breaks is replaced by the next query.
+    })
+  }
+
+  lane(): Lane {
+    return {
+      run: async <Row>(statement: Statement, timeoutMs: number): Promise<Row[]> => {
+        try {
+          const { rows } = await this.#pool.query({ ...toQueryConfig(statement), query_timeout: timeoutMs } as pg.QueryConfig)
+          return rows as Row[]
+        } catch (error) {
+          throw classifyDatabaseError(error, true)
+        }
+      },
+    }
+  }
+
+  async query<Row>(statement: Statement): Promise<Row[]> {
+    return runRead(
+      async () => (await this.#pool.query({ ...toQueryConfig(statement), query_timeout: readTimeoutMs } as pg.QueryConfig)).rows as Row[],
+      pause,
+    )
+  }
+
+  async script(text: string): Promise<void> {
+    await this.#pool.query(text)
+  }
+
+  async epoch(): Promise<string> {
+    return readEpoch(this.#pool)
+  }
+
+  onEpochChange(): void {
+    // One process, one directory, one history for as long as it is open.
+  }
+
+  async isHealthy(): Promise<boolean> {
+    const answer = this.#pool.query('select 1').then(
+      () => true,
+      () => false,
+    )
+    return Promise.race([answer, pause(1_000, false, { ref: false })])
+  }
+
+  async close(): Promise<void> {
+    await this.#pool.end()
+    const closed = new Promise<void>((resolve) => {
+      this.#worker.on('message', (message: FromEngine) => {
+        if (message.kind === 'closed') resolve()
+      })
+    })
+    this.#worker.postMessage({ kind: 'close' })
+    await Promise.race([closed, pause(closeTimeoutMs, undefined, { ref: false })])
+    await this.#worker.terminate()
+    this.#release()
+  }
+}

@@ -1,0 +1,84 @@
+/**
+ * The one place that says what an error of the database means and what is tried again.
+ *
+ * - data: the statement's values are at fault; the same statement fails again. Certainly not done.
+ * - retryable: a passing conflict (serialization, deadlock, lock timeout). Certainly not done; ask again.
+ * - refused: the database certainly did nothing (not reached, starting up, read-only, disk full).
+ * - lost: the connection went away or time ran out while it was working. It may have been done.
+ * - bug: anything else.
+ */
+import { ChorusError } from '@chorus/protocol'
+
+export type DatabaseErrorKind = 'data' | 'retryable' | 'refused' | 'lost' | 'bug'
+
+export class DatabaseError extends Error {
+  readonly kind: DatabaseErrorKind
+  readonly sqlState: string | undefined
+  readonly constraint: string | undefined
+
+  constructor(kind: DatabaseErrorKind, cause: unknown) {
+    super(cause instanceof Error ? cause.message : String(cause), { cause })
+    this.name = 'DatabaseError'
+    this.kind = kind
+    this.sqlState = stringProperty(cause, 'code')
+    this.constraint = stringProperty(cause, 'constraint')
+  }
+}
+
+function stringProperty(value: unknown, key: string): string | undefined {
+  if (typeof value !== 'object' || value === null) return undefined
+  const found = (value as Record<string, unknown>)[key]
+  return typeof found === 'string' ? found : undefined
+}
+
+/** Classifies an error of the driver. `wasSent`: the statement had been handed to a live connection. */
+export function classifyDatabaseError(error: unknown, wasSent: boolean): DatabaseError {
+  if (error instanceof DatabaseError) return error
+  const code = stringProperty(error, 'code')
+  if (code !== undefined && /^[0-9A-Z]{5}$/.test(code)) {
+    return new DatabaseError(kindOfSqlState(code, wasSent), error)
+  }
+  // No SQLSTATE: the driver's own errors (connection refused, terminated, query timeout).
+  return new DatabaseError(wasSent ? 'lost' : 'refused', error)
+}
+
+function kindOfSqlState(code: string, wasSent: boolean): DatabaseErrorKind {
+  if (code === '40001' || code === '40P01' || code === '55P03') return 'retryable'
+  if (code === '57P03' || code === '25006' || code === '25007') return 'refused'
+  // Terminated while it worked: the commit may have happened just before.
+  if (code === '57P01' || code === '57P02' || code === '57014' || code.startsWith('08')) return wasSent ? 'lost' : 'refused'
+  switch (code.slice(0, 2)) {
+    case '22':
+    case '23':
+      return 'data'
+    case '53':
+    case '58':
+      return 'refused'
+    default:
+      return 'bug'
+  }
+}
+
+/** How often and for how long a read is asked again. */
+export const readRetry = { attemptsMax: 4, pauseMs: 100 } as const
+
+/** May a *read* be asked again after this error? */
+export function isReadWorthRetrying(error: DatabaseError): boolean {
+  switch (error.kind) {
+    case 'retryable':
+    case 'lost':
+    case 'refused':
+      return true
+    case 'data':
+    case 'bug':
+      return false
+  }
+}
+
+/** What a user is told when the database failed a request that stored nothing, or only read. */
+export function toUnavailable(what: string, error: DatabaseError): ChorusError {
+  return new ChorusError('unavailable', `unable to ${what}; the database cannot be asked right now`, {
+    retryAfterMs: 1_000,
+    cause: error,
+  })
+}

@@ -1,0 +1,55 @@
+/** The Postgres driver, set up the same way for both engines: types, names of statements, errors, identity of history. */
+import pg from 'pg'
+import { classifyDatabaseError, type DatabaseError, isReadWorthRetrying, readRetry } from './database-errors.ts'
+import type { Statement } from './database.ts'
+
+const oid = { int8: 20, timestamptz: 1184 } as const
+
+/** bigint as number (every seq is below 2^53), timestamptz as ISO 8601 UTC; the rest as the driver has it. */
+export const typeParsers: pg.CustomTypesConfig = {
+  getTypeParser: ((id: number, format?: 'text' | 'binary') => {
+    if (id === oid.int8) return Number
+    if (id === oid.timestamptz) return (text: string) => new Date(text).toISOString()
+    return pg.types.getTypeParser(id, format)
+  }) as typeof pg.types.getTypeParser,
+}
+
+export interface Runner {
+  query(config: pg.QueryConfig): Promise<{ rows: unknown[] }>
+}
+
+export function toQueryConfig({ name, text, values }: Statement): pg.QueryConfig {
+  return { text, values: values === undefined ? [] : [...values], ...(name !== undefined && { name }) }
+}
+
+/** Asks again while the fault is a passing one and the bound is not reached. */
+export async function runRead<Row>(run: () => Promise<Row[]>, pause: (ms: number) => Promise<void>): Promise<Row[]> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await run()
+    } catch (error) {
+      const classified = classifyDatabaseError(error, true)
+      if (attempt >= readRetry.attemptsMax || !isReadWorthRetrying(classified)) throw classified
+      await pause(readRetry.pauseMs * attempt)
+    }
+  }
+}
+
+export function isConnectionFault(error: DatabaseError): boolean {
+  return error.kind === 'lost' || error.kind === 'refused'
+}
+
+/**
+ * Which history a connection sees: a restored backup has another stored id, another cluster another system identifier,
+ * a promoted replica another timeline. The timeline comes from the WAL position: the control file still named the old
+ * one ten seconds after a promotion.
+ */
+export async function readEpoch(runner: Runner): Promise<string> {
+  const { rows } = await runner.query({
+    text: `select (select value from settings where key = 'epoch') as id,
+                  (select system_identifier::text from pg_control_system()) as system,
+                  substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) as timeline`,
+  })
+  const row = rows[0] as { id: string | null; system: string; timeline: string }
+  return `${row.id ?? 'none'}.${row.system}.${row.timeline}`
+}

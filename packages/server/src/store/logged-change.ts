@@ -1,0 +1,121 @@
+/**
+ * A change as the server handles it: encoded once as JSON, and beside it the few facts that delivery needs, so that
+ * nothing is parsed again on the way to a client.
+ */
+import type { Change, Id, Message, Role } from '@chorus/protocol'
+
+/** What a change does to the set of those who may see the next one (rule ACL1). */
+export type MembershipEffect =
+  | { readonly kind: 'joined'; readonly user: Id }
+  | { readonly kind: 'left'; readonly user: Id }
+  | { readonly kind: 'updated'; readonly user: Id; readonly role: Role }
+
+export interface LoggedChange {
+  readonly conversation: Id
+  readonly seq: number
+  /** The transaction that wrote it; below 2^53. */
+  readonly xid: number
+  /** The change as clients see it. */
+  readonly json: string
+  readonly effect: MembershipEffect | undefined
+}
+
+/** A row of `changes`, joined with the message it is about. */
+export interface ChangeRow {
+  readonly conversation: Id
+  readonly seq: number
+  readonly xid: string
+  readonly at: string
+  readonly type: Change['type']
+  readonly actor: Id
+  readonly target: number | null
+  readonly user_id: Id | null
+  readonly role: Role | null
+  readonly emoji: string | null
+  readonly name: string | null
+  readonly kind: 'direct' | 'group' | 'channel'
+  readonly message: MessageColumns | null
+}
+
+/** The columns of a message, as `message_detail` and the reads give them. */
+export interface MessageColumns {
+  readonly version: number
+  readonly client_id: Id
+  readonly sender: Id
+  readonly text: string
+  readonly data: Message['data']
+  readonly attachments: readonly Id[] | null
+  readonly reply_to: number | null
+  readonly created_at: string
+  readonly edited_at: string | null
+  readonly deleted_at: string | null
+}
+
+const toIso = (time: string): string => new Date(time).toISOString()
+const toIsoOrNull = (time: string | null): string | null => (time === null ? null : toIso(time))
+
+export function toMessage(conversation: Id, seq: number, columns: MessageColumns): Message {
+  return {
+    conversation,
+    seq,
+    version: columns.version,
+    clientId: columns.client_id,
+    sender: columns.sender,
+    text: columns.text,
+    replyTo: columns.reply_to,
+    attachments: [...(columns.attachments ?? [])],
+    data: columns.data,
+    createdAt: toIso(columns.created_at),
+    editedAt: toIsoOrNull(columns.edited_at),
+    deletedAt: toIsoOrNull(columns.deleted_at),
+  }
+}
+
+export function toLoggedChange(row: ChangeRow): LoggedChange {
+  const change = toChange(row)
+  return encodeChange(row.conversation, Number(row.xid), change)
+}
+
+export function encodeChange(conversation: Id, xid: number, change: Change): LoggedChange {
+  return { conversation, seq: change.seq, xid, json: JSON.stringify(change), effect: effectOf(change) }
+}
+
+function effectOf(change: Change): MembershipEffect | undefined {
+  switch (change.type) {
+    case 'member.joined':
+      return { kind: 'joined', user: change.user }
+    case 'member.left':
+      return { kind: 'left', user: change.user }
+    case 'member.updated':
+      return { kind: 'updated', user: change.user, role: change.role }
+    default:
+      return undefined
+  }
+}
+
+export function toChange(row: ChangeRow): Change {
+  const common = { seq: row.seq, at: toIso(row.at), actor: row.actor }
+  switch (row.type) {
+    case 'message.created':
+    case 'message.edited':
+    case 'message.deleted':
+      return { ...common, type: row.type, message: toMessage(row.conversation, row.target ?? row.seq, present(row.message, row)) }
+    case 'reaction.added':
+    case 'reaction.removed':
+      return { ...common, type: row.type, target: present(row.target, row), emoji: present(row.emoji, row) }
+    case 'member.joined':
+    case 'member.left':
+    case 'member.updated':
+      return { ...common, type: row.type, user: present(row.user_id, row), role: present(row.role, row) }
+    case 'conversation.created':
+    case 'conversation.updated':
+      return { ...common, type: row.type, conversation: { id: row.conversation, kind: row.kind, name: row.name } }
+    case 'skip':
+      return { seq: row.seq, type: 'skip', from: present(row.target, row), to: row.seq }
+  }
+}
+
+function present<Value>(value: Value | null, row: ChangeRow): Value {
+  if (value === null) throw new Error(`change ${row.seq} of ${row.conversation} (${row.type}) lacks a column`)
+  return value
+}

@@ -1,0 +1,63 @@
+/**
+ * The embedded engine in a thread of its own, so that a slow query never stops the event loop that serves sockets.
+ *
+ * Speaks the Postgres wire protocol over messages: `{id, bytes}` in, `{id, bytes}` out, strictly one after another. Each
+ * id is one connection of the driver; an answer goes back under the id that asked, also when that stream is gone.
+ */
+import { parentPort, workerData } from 'node:worker_threads'
+import { PGlite } from '@electric-sql/pglite'
+
+export interface EngineOptions {
+  readonly directory: string
+}
+
+export type ToEngine =
+  | { readonly kind: 'bytes'; readonly id: number; readonly bytes: Uint8Array }
+  | { readonly kind: 'end'; readonly id: number }
+  | { readonly kind: 'close' }
+
+export type FromEngine =
+  | { readonly kind: 'open' }
+  | { readonly kind: 'failed'; readonly message: string }
+  | { readonly kind: 'bytes'; readonly id: number; readonly bytes: Uint8Array }
+  | { readonly kind: 'closed' }
+
+const port = parentPort
+if (port === null) throw new Error('unable to start the embedded engine; it runs only as a worker thread')
+
+const { directory } = workerData as EngineOptions
+const tell = (message: FromEngine): void => port.postMessage(message)
+
+let engine: PGlite | undefined
+let chain: Promise<void> = PGlite.create({
+  dataDir: directory,
+  startParams: [...PGlite.defaultStartParams, '-c', 'shared_buffers=32MB', '-c', 'synchronous_commit=on'],
+}).then(
+  (opened) => {
+    engine = opened
+    tell({ kind: 'open' })
+  },
+  (error: unknown) => tell({ kind: 'failed', message: error instanceof Error ? error.message : String(error) }),
+)
+
+port.on('message', (message: ToEngine) => {
+  chain = chain.then(async () => {
+    if (engine === undefined) return
+    switch (message.kind) {
+      case 'bytes': {
+        const bytes = await engine.execProtocolRaw(message.bytes)
+        tell({ kind: 'bytes', id: message.id, bytes })
+        return
+      }
+      case 'end':
+        // There is one backend: what a driver's connection leaves behind would be seen by the next.
+        await engine.exec('rollback; discard all')
+        return
+      case 'close':
+        await engine.close()
+        engine = undefined
+        tell({ kind: 'closed' })
+        return
+    }
+  })
+})

@@ -1,0 +1,101 @@
+/** Reads of a conversation's log: ranges for repair and replay (server's own), pages for members. */
+import { type Change, type Id, limits } from '@chorus/protocol'
+import type { Database } from './database.ts'
+import { type ChangeRow, type LoggedChange, toChange, toLoggedChange } from './logged-change.ts'
+import { xidParameter } from './position.ts'
+
+const messageJson = `case when c.type in ('message.created', 'message.edited', 'message.deleted') then message_detail(c.conversation, coalesce(c.target, c.seq)) end`
+const columns = `c.conversation, c.seq, c.xid::text as xid, c.at, c.type, c.actor, c.target, c.user_id, c.role, c.emoji, c.name, v.kind, ${messageJson} as message`
+
+export interface RangeRequest {
+  readonly conversation: Id
+  /** First seq wanted. */
+  readonly from: number
+  /** Last seq wanted. */
+  readonly to: number
+}
+
+/** The changes `from` to `to`, at most `limit` of them, in seq order. For delivery: membership is checked per subscriber. */
+export async function readRange(database: Database, { conversation, from, to }: RangeRequest, limit: number): Promise<LoggedChange[]> {
+  const rows = await database.query<ChangeRow>({
+    name: 'read_range',
+    text: `select ${columns} from changes c join conversations v on v.id = c.conversation
+            where c.conversation = $1 and c.seq between $2 and $3 order by c.seq limit $4`,
+    values: [conversation, from, to, limit],
+  })
+  return rows.map(toLoggedChange)
+}
+
+/** The newest `limit` changes of several conversations in one read, each in seq order: one read however many clients resume (rule LIM2). */
+export async function readNewestChanges(database: Database, conversations: readonly Id[], limit: number): Promise<Map<Id, LoggedChange[]>> {
+  const rows = await database.query<ChangeRow>({
+    name: 'read_newest_changes',
+    text: `select n.* from unnest($1::uuid[]) with ordinality as w(id, i)
+             cross join lateral (
+               select ${columns} from changes c join conversations v on v.id = c.conversation
+                where c.conversation = w.id order by c.seq desc limit $2) n
+            order by w.i, n.seq`,
+    values: [conversations, limit],
+  })
+  const newest = new Map<Id, LoggedChange[]>(conversations.map((conversation) => [conversation, []]))
+  for (const row of rows) newest.get(row.conversation)?.push(toLoggedChange(row))
+  return newest
+}
+
+/**
+ * The seq after which everything in a conversation was written at or after `position`, walking down from `top`: what
+ * is at or below it, the holder of the position has. Undefined when more than the newest 10 000 changes are newer.
+ */
+export async function readBoundary(database: Database, conversation: Id, position: number, top: number): Promise<number | undefined> {
+  const lowest = Math.max(0, top - limits.replayMaxChanges)
+  const rows = await database.query<{ seq: number }>({
+    name: 'read_boundary',
+    text: `select seq from changes where conversation = $1 and seq > $2 and seq <= $3 and xid < ${xidParameter(4)}
+            order by seq desc limit 1`,
+    values: [conversation, lowest, top, String(position)],
+  })
+  return rows[0]?.seq ?? (lowest === 0 ? 0 : undefined)
+}
+
+export interface MemberChangesPage {
+  readonly changes: Change[]
+  readonly seq: number
+  readonly more: boolean
+}
+
+/** A page of the log for a member; undefined when the user is none. The membership test is in the same statement (rule ACL1). */
+export async function readChangesForMember(
+  database: Database,
+  user: Id,
+  conversation: Id,
+  after: number,
+  limit: number,
+): Promise<MemberChangesPage | undefined> {
+  const rows = await database.query<{ top: number; change: null } & ChangeRow>({
+    name: 'read_changes_for_member',
+    text: `select me.top, page.* from (
+             select v.seq as top, v.id from conversations v join members m on m.conversation = v.id
+              where v.id = $1 and m.user_id = $2 and m.left_seq is null) me
+           left join lateral (
+             select ${columns} from changes c join conversations v on v.id = c.conversation
+              where c.conversation = me.id and c.seq > $3 order by c.seq limit $4) page on true`,
+    values: [conversation, user, after, limit],
+  })
+  const [first] = rows
+  if (first === undefined) return undefined
+  const changes = trimToBytes(rows.filter((row) => row.seq !== null).map(toChange))
+  const last = changes.at(-1)?.seq ?? after
+  return { changes, seq: first.top, more: last < first.top && changes.length > 0 }
+}
+
+/** Ends a page at its count or at 256 kB, whichever comes first, but never empty (rule SLOW1). */
+export function trimToBytes<Item>(items: readonly Item[]): Item[] {
+  let bytes = 0
+  const kept: Item[] = []
+  for (const item of items) {
+    bytes += Buffer.byteLength(JSON.stringify(item))
+    if (kept.length > 0 && bytes > limits.pageMaxBytes) break
+    kept.push(item)
+  }
+  return kept
+}

@@ -1,0 +1,154 @@
+/** Conversations and members as one user sees them. */
+import { type Conversation, type ConversationKind, type Id, limits, type Member, type Role } from '@chorus/protocol'
+import type { Database } from './database.ts'
+import { type MessageColumns, toMessage } from './logged-change.ts'
+
+interface ConversationRow {
+  readonly id: Id
+  readonly kind: ConversationKind
+  readonly name: string | null
+  readonly seq: number
+  readonly last_xid: string
+  readonly read_seq: number | null
+  readonly unread: number
+  readonly role: Role | null
+  readonly member_count: number
+  readonly members: readonly MemberJson[] | null
+  readonly last_message: (MessageColumns & { seq: number; reactions: Conversation['lastMessage'] extends infer M ? NonNullable<M> extends { reactions: infer R } ? R : never : never }) | null
+}
+
+interface MemberJson {
+  readonly user: { readonly id: Id; readonly handle: string; readonly name: string; readonly avatar: string | null }
+  readonly role: Role
+  readonly joinedSeq: number
+  readonly readSeq: number
+}
+
+/** Messages by others after the marker, not counting deleted ones; stops at 1000. */
+export const unreadSql = (conversation: string, readSeq: string, user: string): string => `(
+  select count(*)::int from (
+    select from changes u where u.conversation = ${conversation} and u.seq > ${readSeq} and u.type = 'message.created'
+       and u.actor <> ${user} and u.deleted_at is null limit ${limits.unreadMax}) counted)`
+
+const memberJson = `json_build_object(
+  'user', json_build_object('id', u.id, 'handle', u.handle, 'name', u.name, 'avatar', u.avatar),
+  'role', x.role, 'joinedSeq', x.joined_seq, 'readSeq', x.read_seq)`
+
+const columns = `v.id, v.kind, v.name, v.seq, v.last_xid::text as last_xid, m.read_seq, m.role, v.member_count,
+  case when m.user_id is null then 0 else ${unreadSql('v.id', 'm.read_seq', 'm.user_id')} end as unread,
+  (select json_agg(shown.j order by shown.joined_seq) from (
+     select ${memberJson} as j, x.joined_seq from members x join users u on u.id = x.user_id
+      where x.conversation = v.id and x.left_seq is null order by x.joined_seq limit ${limits.membersShown}) shown) as members,
+  case when m.user_id is not null then (
+    select json_build_object(
+      'seq', c.seq, 'version', c.version, 'client_id', c.client_id, 'sender', c.actor, 'text', c.text, 'data', c.data,
+      'attachments', c.attachments, 'reply_to', c.reply_to, 'created_at', c.at, 'edited_at', c.edited_at, 'deleted_at', c.deleted_at,
+      'reactions', (select json_agg(json_build_object('emoji', r.emoji, 'count', r.n, 'mine', r.mine) order by r.first_seq)
+         from (select emoji, count(*)::int as n, bool_or(user_id = m.user_id) as mine, min(seq) as first_seq
+                 from reactions where conversation = c.conversation and target = c.seq and not removed group by emoji) r))
+      from changes c where c.conversation = v.id and c.seq = v.last_message_seq) end as last_message`
+
+function toConversation(row: ConversationRow): Conversation {
+  return {
+    id: row.id,
+    kind: row.kind,
+    name: row.name,
+    seq: row.seq,
+    readSeq: row.read_seq ?? 0,
+    unread: row.unread,
+    lastMessage:
+      row.last_message === null
+        ? null
+        : { ...toMessage(row.id, row.last_message.seq, row.last_message), reactions: [...(row.last_message.reactions ?? [])] },
+    members: (row.members ?? []).map((member) => ({ ...member })),
+    memberCount: row.member_count,
+    role: row.role,
+  }
+}
+
+/** One conversation; undefined when it does not exist or may not be seen. A public channel may be seen by everybody. */
+export async function readConversation(database: Database, user: Id, conversation: Id): Promise<Conversation | undefined> {
+  const rows = await database.query<ConversationRow>({
+    name: 'read_conversation',
+    text: `select ${columns} from conversations v
+             left join members m on m.conversation = v.id and m.user_id = $2 and m.left_seq is null
+            where v.id = $1 and (m.user_id is not null or v.kind = 'channel')`,
+    values: [conversation, user],
+  })
+  return rows[0] === undefined ? undefined : toConversation(rows[0])
+}
+
+export interface ConversationsPage {
+  readonly conversations: Conversation[]
+  /** Where the next page begins. */
+  readonly next: { readonly xid: string; readonly id: Id } | undefined
+}
+
+/** My conversations, the most recently changed first. */
+export async function readConversations(
+  database: Database,
+  user: Id,
+  limit: number,
+  from: { readonly xid: string; readonly id: Id } | undefined,
+): Promise<ConversationsPage> {
+  const rows = await database.query<ConversationRow>({
+    name: from === undefined ? 'read_conversations' : 'read_conversations_from',
+    text: `select ${columns} from members m join conversations v on v.id = m.conversation
+            where m.user_id = $1 and m.left_seq is null
+              ${from === undefined ? '' : 'and (v.last_xid, v.id) < ($3::text::xid8, $4::uuid)'}
+            order by v.last_xid desc, v.id desc limit $2`,
+    values: from === undefined ? [user, limit + 1] : [user, limit + 1, from.xid, from.id],
+  })
+  const page = rows.slice(0, limit)
+  const last = page.at(-1)
+  return {
+    conversations: page.map(toConversation),
+    next: rows.length > limit && last !== undefined ? { xid: last.last_xid, id: last.id } : undefined,
+  }
+}
+
+/** Public channels whose name contains the text. */
+export async function findChannels(database: Database, user: Id, text: string, limit: number): Promise<Conversation[]> {
+  const rows = await database.query<ConversationRow>({
+    name: 'find_channels',
+    text: `select ${columns} from conversations v
+             left join members m on m.conversation = v.id and m.user_id = $1 and m.left_seq is null
+            where v.kind = 'channel' and position(lower($2) in lower(v.name)) > 0
+            order by lower(v.name), v.id limit $3`,
+    values: [user, text, limit],
+  })
+  return rows.map(toConversation)
+}
+
+/** Members in the order in which they joined, after `afterJoinedSeq`; undefined when the asker is none. */
+export async function readMembers(
+  database: Database,
+  user: Id,
+  conversation: Id,
+  limit: number,
+  afterJoinedSeq: number,
+): Promise<Member[] | undefined> {
+  const rows = await database.query<{ member: MemberJson | null }>({
+    name: 'read_members',
+    text: `select list.j as member from members me
+             left join lateral (
+               select ${memberJson} as j from members x join users u on u.id = x.user_id
+                where x.conversation = me.conversation and x.left_seq is null and x.joined_seq > $3
+                order by x.joined_seq limit $4) list on true
+            where me.conversation = $1 and me.user_id = $2 and me.left_seq is null`,
+    values: [conversation, user, afterJoinedSeq, limit],
+  })
+  if (rows.length === 0) return undefined
+  return rows.flatMap(({ member }) => (member === null ? [] : [{ ...member }]))
+}
+
+/** One member of a conversation that the asker belongs to. */
+export async function readMember(database: Database, conversation: Id, user: Id): Promise<Member | undefined> {
+  const rows = await database.query<{ member: MemberJson }>({
+    name: 'read_member',
+    text: `select ${memberJson} as member from members x join users u on u.id = x.user_id
+            where x.conversation = $1 and x.user_id = $2 and x.left_seq is null`,
+    values: [conversation, user],
+  })
+  return rows[0]?.member
+}
