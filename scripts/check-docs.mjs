@@ -1,0 +1,180 @@
+/**
+ * Keeps the documents true. The reference pages (docs/reference/) are generated from the built packages and must be
+ * current; every relative link and anchor must lead somewhere; every file that docs/message-path.md and
+ * ARCHITECTURE.md name must exist. `--write` writes the reference pages instead of comparing them.
+ */
+import { existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const isWriting = process.argv.includes('--write')
+const problems = []
+
+const load = (path) => import(pathToFileURL(join(root, path)).href)
+
+/** A Markdown table; cells with a bar would break it. */
+function table(head, rows) {
+  const line = (cells) =>
+    `| ${cells.map((cell) => String(cell).replaceAll('|', '\\|').replaceAll('\n', ' ')).join(' | ')} |`
+  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n')
+}
+
+const generated = 'Generated from the code by `npm run docs`. Do not edit.'
+
+async function buildReference() {
+  const protocol = await load('packages/protocol/dist/index.js')
+  const { describeSettings } = await load('packages/server/dist/config.js')
+  const { Metrics } = await load('packages/server/dist/support/metrics.js')
+  const metrics = new Metrics()
+  const metricRows = (await metrics.describe()).map(({ name, type, help }) => [`\`${name}\``, type, help])
+  metrics.stop()
+
+  const commands = Object.values(protocol.commands)
+  const routes = commands.map((command) => [
+    `\`${command.name}\``,
+    command.route === undefined ? '' : `\`${command.route.method} ${command.route.path}\` → ${command.route.status}`,
+    command.event === undefined ? '' : `\`${command.event.name}\``,
+    `${command.summary}${command.auth === 'none' ? ' (no session needed)' : ''}`,
+  ])
+
+  const limitsSource = readFileSync(join(root, 'packages/protocol/src/limits.ts'), 'utf8')
+  const limitRows = [...limitsSource.matchAll(/\/\*\* (.+?) \*\/\s+(\w+):/gs)].map(([, meaning, name]) => [
+    `\`${name}\``,
+    protocol.limits[name],
+    meaning.replace(/\s*\n\s*\*\s*/g, ' '),
+  ])
+  if (limitRows.length !== Object.keys(protocol.limits).length) {
+    problems.push('packages/protocol/src/limits.ts: a limit has no comment that says what it bounds')
+  }
+
+  return {
+    'errors.md': `# Errors
+
+${generated} The source is \`packages/protocol/src/errors.ts\`.
+
+One catalogue for every road. Over HTTP an error is \`application/problem+json\` (RFC 9457) with \`type, title, status,
+detail, code, retry\`. In a Socket.IO acknowledgement it is \`{ok: false, error: {code, message, retry, retryAfterMs?}}\`.
+The sentence reads \`unable to X; Y\`. \`retry: later\` means: the same request may succeed later.
+
+${table(
+  ['code', 'status', 'retry', 'meaning'],
+  Object.entries(protocol.errorCatalogue).map(([code, entry]) => [
+    `\`${code}\``,
+    entry.status,
+    entry.retry,
+    entry.title,
+  ]),
+)}
+`,
+    'limits.md': `# Limits of the wire
+
+${generated} The source is \`packages/protocol/src/limits.ts\`.
+
+${table(['limit', 'value', 'what it bounds'], limitRows)}
+`,
+    'configuration.md': `# Environment variables
+
+${generated} The source is \`packages/server/src/config.ts\`.
+
+A wrong or contradictory setting stops the server with one line that names the variable, the value and what is expected.
+
+${table(
+  ['variable', 'default', 'meaning', 'expected'],
+  describeSettings().map((entry) => [`\`${entry.variable}\``, entry.default, entry.meaning, entry.expected]),
+)}
+`,
+    'metrics.md': `# Metrics
+
+${generated} The source is \`packages/server/src/support/metrics.ts\`.
+
+Prometheus reads them from \`/metrics\` on \`METRICS_PORT\`. Units are in the names.
+
+${table(['metric', 'type', 'meaning'], metricRows)}
+`,
+    'commands.md': `# Commands
+
+${generated} The source is \`packages/protocol/src/commands/\`; the schemas stand in [openapi.json](openapi.json).
+
+What a client can ask for, and by which roads. [wire.md](../wire.md) describes how.
+
+${table(['command', 'HTTP', 'Socket.IO event', 'does'], routes)}
+`,
+    'openapi.json': `${JSON.stringify(protocol.buildOpenApiDocument('http://127.0.0.1:3000'), null, 2)}\n`,
+  }
+}
+
+function* markdownFiles(folder) {
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    if (['node_modules', 'dist', '.git', '.setup', 'data', 'results'].includes(entry.name)) continue
+    const path = join(folder, entry.name)
+    if (entry.isDirectory()) yield* markdownFiles(path)
+    else if (entry.name.endsWith('.md')) yield path
+  }
+}
+
+const withoutCode = (text) => text.replace(/^```.*?^```/gms, '').replace(/`[^`\n]*`/g, '')
+
+/** The anchor that hosts of Git make of a heading. */
+function anchorOf(heading) {
+  return heading
+    .trim()
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N}\s_-]/gu, '')
+    .replace(/\s/g, '-')
+}
+
+function anchorsIn(file) {
+  const text = readFileSync(file, 'utf8').replace(/^```.*?^```/gms, '')
+  return new Set([...text.matchAll(/^#{1,6} (.+)$/gm)].map(([, heading]) => anchorOf(heading)))
+}
+
+function checkLinks() {
+  for (const file of markdownFiles(root)) {
+    const text = withoutCode(readFileSync(file, 'utf8'))
+    for (const [, target] of text.matchAll(/\]\(([^)\s]+)(?:\s+"[^"]*")?\)/g)) {
+      if (/^[a-z]+:/i.test(target)) continue
+      const [path, anchor] = target.split('#')
+      const linked = path === '' ? file : join(dirname(file), decodeURIComponent(path))
+      if (!existsSync(linked)) problems.push(`${relative(root, file)}: the link ${target} leads nowhere`)
+      else if (anchor && linked.endsWith('.md') && statSync(linked).isFile() && !anchorsIn(linked).has(anchor)) {
+        problems.push(`${relative(root, file)}: ${target} names no heading there`)
+      }
+    }
+  }
+}
+
+/** Files that a document names in backticks, from the root of the repository. */
+function checkNamedFiles(document) {
+  const file = join(root, document)
+  if (!existsSync(file)) {
+    problems.push(`${document} is missing`)
+    return
+  }
+  const text = readFileSync(file, 'utf8')
+  const named = new Set([...text.matchAll(/(?:packages|apps|tests|lab|scripts)\/[\w./-]*[\w/]/g)].map(([path]) => path))
+  if (named.size === 0) problems.push(`${document} names no file of the repository`)
+  for (const path of named) {
+    if (!existsSync(join(root, path))) problems.push(`${document} names ${path}, which does not exist`)
+  }
+}
+
+const pages = await buildReference()
+for (const [name, text] of Object.entries(pages)) {
+  const path = join(root, 'docs/reference', name)
+  if (isWriting) {
+    mkdirSync(dirname(path), { recursive: true })
+    writeFileSync(path, text)
+  } else if (!existsSync(path) || readFileSync(path, 'utf8') !== text) {
+    problems.push(`docs/reference/${name} is not current; run npm run docs`)
+  }
+}
+checkLinks()
+checkNamedFiles('docs/message-path.md')
+checkNamedFiles('ARCHITECTURE.md')
+
+if (problems.length > 0) {
+  console.error(problems.join('\n'))
+  process.exit(1)
+}
+console.log('documents are current')
