@@ -1,0 +1,67 @@
+/**
+ * Before anything else: where does a request come from (access/origin.ts), and what may a browser do with the answer.
+ * Pages of ALLOWED_ORIGINS, and no others, may read answers (CORS); a foreign Origin is never reflected (N17).
+ */
+import { ChorusError } from '@chorus/protocol'
+import type { FastifyInstance } from 'fastify'
+import { decideOrigin } from '../access/origin.ts'
+import type { OriginPolicy, OriginUse } from '../access/origin.ts'
+import type { Metrics } from '../support/metrics.ts'
+
+const contentSecurityPolicy = [
+  "default-src 'self'",
+  "img-src 'self' data: blob: https:",
+  "style-src 'self' 'unsafe-inline'",
+  "script-src 'self'",
+  "connect-src 'self' ws: wss:",
+  "object-src 'none'",
+  "base-uri 'none'",
+  "frame-ancestors 'none'",
+  "form-action 'self'",
+].join('; ')
+
+const securityHeaders = {
+  'content-security-policy': contentSecurityPolicy,
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer',
+  'x-frame-options': 'DENY',
+  'cross-origin-opener-policy': 'same-origin',
+  'permissions-policy': 'camera=(), microphone=(), payment=(), usb=()',
+}
+
+function useOf(method: string, url: string): OriginUse {
+  if (method !== 'GET' && method !== 'HEAD') return 'change'
+  return url.startsWith('/v1/') || url === '/v1' ? 'read' : 'page'
+}
+
+export function addGuard(app: FastifyInstance, policy: OriginPolicy, metrics: Metrics): void {
+  const isSecure = policy.publicUrl?.startsWith('https:') === true
+
+  app.addHook('onRequest', async (request, reply) => {
+    void reply.headers(securityHeaders)
+    if (isSecure) void reply.header('strict-transport-security', 'max-age=31536000')
+    const use = useOf(request.method, request.url)
+    if (use !== 'page') void reply.header('cache-control', 'no-store')
+
+    // A preflight asks for another method: it is answered, or not, by its Origin alone.
+    const decision = decideOrigin(request.headers, use, policy)
+    if (!decision.allowed) {
+      metrics.originRefusals.inc()
+      throw new ChorusError('forbidden', `unable to answer; ${decision.reason}`)
+    }
+    void reply.header('vary', 'Origin')
+    const { origin } = request.headers
+    if (!decision.foreign || origin === undefined) return
+    void reply
+      .header('access-control-allow-origin', origin)
+      .header('access-control-allow-credentials', 'true')
+      .header('access-control-expose-headers', 'Retry-After')
+    if (request.method !== 'OPTIONS' || request.headers['access-control-request-method'] === undefined) return
+    return reply
+      .code(204)
+      .header('access-control-allow-methods', 'GET, POST, PUT, PATCH, DELETE')
+      .header('access-control-allow-headers', 'Content-Type, Last-Event-ID')
+      .header('access-control-max-age', '600')
+      .send()
+  })
+}

@@ -1,0 +1,83 @@
+/**
+ * For those who run it: is the process alive, may it get traffic, what does it measure, what does its API look like.
+ * Metrics have a port of their own, so that they are never public by accident (N102).
+ */
+import { createServer } from 'node:http'
+import type { Server } from 'node:http'
+import { buildOpenApiDocument } from '@chorus/protocol'
+import type { FastifyInstance } from 'fastify'
+import type { Metrics } from '../support/metrics.ts'
+import { StartError } from '../support/start-error.ts'
+
+export interface Health {
+  /** May it get traffic? */
+  readonly ready: boolean
+  /** What does not work as it should, in words. */
+  readonly degraded: readonly string[]
+}
+
+export interface OperatorsOptions {
+  readonly health: () => Promise<Health>
+  readonly publicUrl: string | undefined
+  readonly cookieName: string
+}
+
+export function addOperators(app: FastifyInstance, { health, publicUrl, cookieName }: OperatorsOptions): void {
+  app.get('/livez', async (_request, reply) => reply.header('cache-control', 'no-store').send({ alive: true }))
+
+  app.get('/readyz', async (_request, reply) => {
+    const { ready, degraded } = await health()
+    return reply
+      .code(ready ? 200 : 503)
+      .header('cache-control', 'no-store')
+      .send({ degraded })
+  })
+
+  app.get('/v1/openapi.json', async (request, reply) => {
+    const document = buildOpenApiDocument(publicUrl ?? `http://${request.host}`)
+    const { securitySchemes } = document.components as { securitySchemes: { session: { name: string } } }
+    securitySchemes.session.name = cookieName
+    return reply.send(document)
+  })
+}
+
+/** Serves `GET /metrics`, and nothing else, on its own port. Resolves when it listens. */
+export async function startMetricsServer(metrics: Metrics, host: string, port: number): Promise<Server> {
+  const server = createServer({ requestTimeout: 10_000, headersTimeout: 5_000 }, (request, response) => {
+    if (request.method !== 'GET' || request.url !== '/metrics') {
+      response.writeHead(404).end()
+      return
+    }
+    metrics.render().then(
+      (text) =>
+        response
+          .writeHead(200, { 'content-type': metrics.registry.contentType, 'cache-control': 'no-store' })
+          .end(text),
+      () => response.writeHead(503).end(),
+    )
+  })
+  server.maxConnections = 100
+  server.setTimeout(30_000)
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      reject(new StartError(`unable to listen on METRICS_PORT ${port} of ${host}; ${describeListenError(error)}`))
+    })
+    server.listen(port, host, () => resolve())
+  })
+  return server
+}
+
+/** Why a port cannot be had, in words. */
+export function describeListenError(error: NodeJS.ErrnoException): string {
+  switch (error.code) {
+    case 'EADDRINUSE':
+      return 'the port is taken'
+    case 'EACCES':
+      return 'this user may not listen there'
+    case 'EADDRNOTAVAIL':
+    case 'ENOTFOUND':
+      return 'this machine has no such address'
+    default:
+      return error.message
+  }
+}

@@ -1,0 +1,70 @@
+/**
+ * The cookie: @fastify/session carries it, Postgres decides (access/session-store.ts). Nothing is set for strangers, the
+ * cookie changes only at sign-in, always to a new id, and never through use.
+ */
+import { fastifyCookie } from '@fastify/cookie'
+import { fastifySession } from '@fastify/session'
+import { v7 as uuidv7 } from 'uuid'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Authenticator } from '../access/authenticator.ts'
+import { PostgresSessionStore } from '../access/session-store.ts'
+import type { CookieJar } from '../commands/command.ts'
+import type { Parts } from '../commands/parts.ts'
+import { insertSession, revokeSessionByToken, sessionLifetimeDays } from '../store/sessions.ts'
+
+export async function addSessions(
+  app: FastifyInstance,
+  authenticator: Authenticator,
+  parts: Parts,
+  publicUrl: string | undefined,
+): Promise<void> {
+  const secure = publicUrl?.startsWith('https:') === true
+  if (secure) {
+    // TLS ends at the proxy, and PUBLIC_URL says so; the plugin would not set a Secure cookie on what looks like plain HTTP.
+    app.addHook('onRequest', async (request) => void Object.defineProperty(request, 'protocol', { value: 'https' }))
+  }
+  await app.register(fastifyCookie)
+  await app.register(fastifySession, {
+    secret: authenticator.signer,
+    cookieName: authenticator.cookieName,
+    cookie: { path: '/', httpOnly: true, sameSite: 'lax', secure, maxAge: sessionLifetimeDays * 24 * 60 * 60 * 1_000 },
+    saveUninitialized: false,
+    rolling: false,
+    store: new PostgresSessionStore({
+      identify: (token) => authenticator.identify(token),
+      insert: (session) => insertSession(parts.database, session),
+      revoke: async (tokenHash) => {
+        const sessionId = await revokeSessionByToken(parts.database, tokenHash)
+        if (sessionId !== undefined) parts.announceRevoked([sessionId])
+      },
+    }),
+  })
+}
+
+const userAgentMaxChars = 256
+
+export function userAgentOf(request: FastifyRequest): string | null {
+  return request.headers['user-agent']?.slice(0, userAgentMaxChars) ?? null
+}
+
+export function createCookieJar(request: FastifyRequest, reply: FastifyReply, authenticator: Authenticator): CookieJar {
+  return {
+    signIn: async (userId) => {
+      // A new id, whatever came with the request: a planted one is worth nothing (N1). The old session is revoked.
+      await request.session.regenerate()
+      const actor = { userId, sessionId: uuidv7() }
+      request.session.actor = actor
+      request.session.userAgent = userAgentOf(request)
+      await request.session.save()
+      return actor
+    },
+    signOut: async () => {
+      void reply.clearCookie(authenticator.cookieName, {
+        path: '/',
+        httpOnly: true,
+        sameSite: 'lax',
+        secure: authenticator.cookieName.startsWith('__Host-'),
+      })
+    },
+  }
+}
