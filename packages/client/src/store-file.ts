@@ -1,8 +1,148 @@
-/** The store of Node programs. */
+/**
+ * The store of Node programs: one file, written whole beside and then renamed over, so that a crash leaves the old or the
+ * new one. A call returns after its data is on the disk; calls that come while a write runs share the next one.
+ */
+import { mkdir, open, readFile, rename } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { ChorusError } from '@chorus/protocol'
-import type { ChatStore } from './store.ts'
+import type { AccountRecord, ChatStore, ConversationRecord, OutboxRecord } from './store.ts'
+import { applyCommit, createUserData, toOutboxRecords, toReplicaRecord, type UserData } from './store-memory.ts'
 
-/** Keeps everything in one file, replaced atomically. One process at a time. */
+const fileVersion = 1
+
+interface FileContent {
+  readonly version: number
+  readonly account?: AccountRecord
+  readonly users: {
+    readonly [userId: string]: {
+      readonly replica?: {
+        readonly epoch: string
+        readonly cursor: string
+        readonly conversations: readonly ConversationRecord[]
+      }
+      readonly outbox: readonly OutboxRecord[]
+    }
+  }
+}
+
+interface State {
+  account: AccountRecord | undefined
+  readonly users: Map<string, UserData>
+}
+
+/** Keeps everything in one file (readable by its owner only: it holds the session's cookie). One process at a time. */
 export function createFileStore(path: string): ChatStore {
-  throw new ChorusError('unavailable', `unable to open ${path}; it is not built yet`)
+  let loading: Promise<State> | undefined
+  let running: Promise<void> = Promise.resolve()
+  let queued: Promise<void> | undefined
+
+  const load = (): Promise<State> => {
+    loading ??= readState(path)
+    return loading
+  }
+  const dataOf = (state: State, userId: string): UserData => {
+    const known = state.users.get(userId)
+    if (known !== undefined) return known
+    const fresh = createUserData()
+    state.users.set(userId, fresh)
+    return fresh
+  }
+  const save = (state: State): Promise<void> => {
+    queued ??= running
+      .catch(() => undefined)
+      .then(() => {
+        queued = undefined
+        running = writeState(path, state)
+        return running
+      })
+    return queued
+  }
+
+  return {
+    isShared: false,
+    readAccount: async () => (await load()).account,
+    writeAccount: async (account) => {
+      const state = await load()
+      state.account = account
+      await save(state)
+    },
+    readReplica: async (userId) => toReplicaRecord(dataOf(await load(), userId)),
+    commitReplica: async (userId, commit) => {
+      const state = await load()
+      if (applyCommit(dataOf(state, userId), commit)) await save(state)
+    },
+    readOutbox: async (userId) => toOutboxRecords(dataOf(await load(), userId)),
+    putOutbox: async (userId, record) => {
+      const state = await load()
+      dataOf(state, userId).outbox.set(record.clientId, record)
+      await save(state)
+    },
+    removeOutbox: async (userId, clientIds) => {
+      const state = await load()
+      for (const clientId of clientIds) dataOf(state, userId).outbox.delete(clientId)
+      await save(state)
+    },
+    clear: async (userId, { outbox }) => {
+      const state = await load()
+      const data = dataOf(state, userId)
+      data.replica = undefined
+      if (outbox) data.outbox.clear()
+      await save(state)
+    },
+    close: async () => {
+      await queued
+      await running
+    },
+  }
+}
+
+async function readState(path: string): Promise<State> {
+  let text: string
+  try {
+    text = await readFile(path, 'utf8')
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT')
+      return { account: undefined, users: new Map() }
+    throw new ChorusError('unavailable', `unable to read ${path}; the file cannot be opened`, { cause: error })
+  }
+  try {
+    const content = JSON.parse(text) as FileContent
+    if (content.version !== fileVersion) throw new Error(`version ${content.version}`)
+    const users = Object.entries(content.users).map(([userId, { replica, outbox }]): [string, UserData] => [
+      userId,
+      {
+        replica: replica && { ...replica, conversations: new Map(replica.conversations.map((one) => [one.id, one])) },
+        outbox: new Map(outbox.map((record) => [record.clientId, record])),
+      },
+    ])
+    return { account: content.account, users: new Map(users) }
+  } catch (error) {
+    // Never overwritten: it may hold messages that were not sent.
+    throw new ChorusError('invalid', `unable to read ${path}; it is not a store of this version`, { cause: error })
+  }
+}
+
+async function writeState(path: string, state: State): Promise<void> {
+  const users = [...state.users].map(([userId, { replica, outbox }]) => [
+    userId,
+    {
+      ...(replica && { replica: { ...replica, conversations: [...replica.conversations.values()] } }),
+      outbox: [...outbox.values()],
+    },
+  ])
+  const content: FileContent = {
+    version: fileVersion,
+    ...(state.account && { account: state.account }),
+    users: Object.fromEntries(users) as FileContent['users'],
+  }
+  await mkdir(dirname(path), { recursive: true })
+  const beside = `${path}.new`
+  const file = await open(beside, 'w', 0o600)
+  try {
+    await file.writeFile(JSON.stringify(content))
+    await file.datasync()
+  } finally {
+    await file.close()
+  }
+  await rename(beside, path)
 }

@@ -1,0 +1,99 @@
+/**
+ * The link over Socket.IO, WebSocket only. The library is loaded when the first link is made, so a page can show what it
+ * has stored before. Its own reconnection is off: it would resume without a cursor.
+ */
+import { ChorusError, type CommandAck, type CommandRequest, type EventCommandName, isErrorCode } from '@chorus/protocol'
+import type { Socket } from 'socket.io-client'
+import { requestTimeoutMs } from './http-api.ts'
+import { toServerEvent } from './server-events.ts'
+import { commandEvents, type LinkEnd, type Transport, toLinkEnd } from './transport.ts'
+
+export interface SocketIoTransportOptions {
+  readonly url: string
+  /** Headers to send where that is possible (Node): the cookie. */
+  readonly headers: () => Readonly<Record<string, string>>
+}
+
+export function createSocketIoTransport({ url, headers }: SocketIoTransportOptions): Transport {
+  return {
+    name: 'socket-io',
+    connect: (cursor, handlers) => {
+      let socket: Socket | undefined
+      let isOver = false
+
+      const end = (how: LinkEnd): void => {
+        if (isOver) return
+        isOver = true
+        socket?.disconnect()
+        handlers.onEnd(how)
+      }
+
+      const open = async (): Promise<void> => {
+        const { io } = await import('socket.io-client')
+        if (isOver) return
+        const opened = io(url, {
+          path: '/socket.io',
+          transports: ['websocket'],
+          reconnection: false,
+          forceNew: true,
+          withCredentials: true,
+          extraHeaders: { ...headers() },
+          auth: cursor === undefined ? {} : { cursor },
+          autoConnect: false,
+        })
+        socket = opened
+        opened.on('connect', () => {
+          if (!isOver) handlers.onOpen()
+        })
+        opened.on('connect_error', (error: Error & { data?: unknown }) => end(toRefusal(error)))
+        opened.on('disconnect', () => end({ kind: 'lost' }))
+        opened.onAny((name: string, payload: unknown) => {
+          const event = isOver ? undefined : toServerEvent(name, payload)
+          if (event !== undefined) handlers.onEvent(event)
+        })
+        opened.connect()
+      }
+      open().catch(() => end({ kind: 'lost' }))
+
+      return {
+        request: async <Name extends EventCommandName>(name: Name, request: CommandRequest<Name>) => {
+          if (socket?.connected !== true) {
+            throw new ChorusError('unavailable', `unable to ${name}; there is no connection`)
+          }
+          let answer: unknown
+          try {
+            answer = await socket.timeout(requestTimeoutMs).emitWithAck(commandEvents[name], request)
+          } catch (error) {
+            throw new ChorusError('unknown', `unable to ${name}; the answer did not come`, { cause: error })
+          }
+          return toAck(name, answer)
+        },
+        close: () => {
+          isOver = true
+          socket?.disconnect()
+        },
+      }
+    },
+  }
+}
+
+function toAck<Name extends EventCommandName>(name: Name, answer: unknown): CommandAck<Name> {
+  if (typeof answer === 'object' && answer !== null && 'ok' in answer) {
+    if (answer.ok === true) return answer as unknown as CommandAck<Name>
+    const error = 'error' in answer ? toRefusedError(answer.error) : undefined
+    if (error !== undefined) throw error
+  }
+  throw new ChorusError('unknown', `unable to ${name}; the answer could not be read`)
+}
+
+function toRefusedError(body: unknown): ChorusError | undefined {
+  if (typeof body !== 'object' || body === null || !('code' in body) || !isErrorCode(body.code)) return undefined
+  const message = 'message' in body && typeof body.message === 'string' ? body.message : `refused with ${body.code}`
+  const retryAfterMs = 'retryAfterMs' in body && typeof body.retryAfterMs === 'number' ? body.retryAfterMs : undefined
+  return new ChorusError(body.code, message, retryAfterMs === undefined ? {} : { retryAfterMs })
+}
+
+function toRefusal(error: Error & { data?: unknown }): LinkEnd {
+  const refused = toRefusedError(error.data)
+  return refused === undefined ? { kind: 'lost' } : toLinkEnd(refused)
+}

@@ -1,0 +1,125 @@
+/**
+ * The link where WebSocket does not get through: Server-Sent Events down, HTTP requests up. Read with `fetch`, not
+ * `EventSource`, so that it works in Node, sees the status of a refusal, and notices a silent line.
+ */
+import { ChorusError, type CommandAck, type CommandRequest, type EventCommandName } from '@chorus/protocol'
+import { createParser } from 'eventsource-parser'
+import type { Clock } from './clock.ts'
+import { type HttpApi, toChorusError } from './http-api.ts'
+import { toServerEvent } from './server-events.ts'
+import { type LinkEnd, type Transport, toLinkEnd } from './transport.ts'
+
+/** The server sends a comment every 15 s; a line that is silent for longer than this is dead. */
+export const silenceMaxMs = 40_000
+/** The longest single event, in characters; a server that sends more without an end is not ours. */
+export const eventMaxChars = 4_194_304
+
+export interface SseTransportOptions {
+  readonly api: HttpApi
+  readonly clock: Clock
+}
+
+export function createSseTransport({ api, clock }: SseTransportOptions): Transport {
+  return {
+    name: 'sse',
+    connect: (cursor, handlers) => {
+      const abort = new AbortController()
+      let isOver = false
+      let cancelSilence: () => void = () => undefined
+
+      const end = (how: LinkEnd): void => {
+        if (isOver) return
+        stop()
+        handlers.onEnd(how)
+      }
+      const stop = (): void => {
+        isOver = true
+        cancelSilence()
+        abort.abort()
+      }
+      const heard = (): void => {
+        cancelSilence()
+        cancelSilence = clock.after(silenceMaxMs, () => end({ kind: 'lost' }))
+      }
+
+      const read = async (): Promise<void> => {
+        const path = cursor === undefined ? '/v1/events' : `/v1/events?cursor=${encodeURIComponent(cursor)}`
+        const response = await api.open(path, { accept: 'text/event-stream' }, abort.signal)
+        const isStream = response.headers.get('content-type')?.startsWith('text/event-stream') === true
+        if (!response.ok) return end(toLinkEnd(await toChorusError('follow events', response)))
+        if (!isStream || response.body === null) return end({ kind: 'lost' })
+        if (isOver) return
+        handlers.onOpen()
+        let charsSinceEvent = 0
+        const parser = createParser({
+          onEvent: ({ event = 'message', data }) => {
+            charsSinceEvent = 0
+            const known = isOver ? undefined : toServerEvent(event, parseJson(data))
+            if (known !== undefined) handlers.onEvent(known)
+          },
+          onComment: () => {
+            charsSinceEvent = 0
+          },
+        })
+        const decoder = new TextDecoder()
+        for await (const chunk of chunksOf(response.body)) {
+          heard()
+          const text = decoder.decode(chunk, { stream: true })
+          charsSinceEvent += text.length
+          parser.feed(text)
+          if (charsSinceEvent > eventMaxChars) break
+          // `isOver` may have been set by a handler in `feed`.
+          if (abort.signal.aborted) return
+        }
+        end({ kind: 'lost' })
+      }
+      heard()
+      read().catch(() => end({ kind: 'lost' }))
+
+      return {
+        request: (name, request) =>
+          isOver
+            ? Promise.reject(new ChorusError('unavailable', `unable to ${name}; there is no connection`))
+            : callForAck(api, name, request),
+        close: stop,
+      }
+    },
+  }
+}
+
+async function* chunksOf(body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
+  // Not every browser can iterate a stream.
+  const reader = body.getReader()
+  try {
+    for (;;) {
+      const { done, value } = await reader.read()
+      if (done) return
+      yield value
+    }
+  } finally {
+    await reader.cancel().catch(() => undefined)
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown
+  } catch {
+    return undefined
+  }
+}
+
+/** A command over HTTP, answered as its acknowledgement: all but one are parts of their results. */
+export async function callForAck<Name extends EventCommandName>(
+  api: HttpApi,
+  name: Name,
+  request: CommandRequest<Name>,
+): Promise<CommandAck<Name>> {
+  const result: unknown = await api.call(name, request)
+  if (name === 'send-message') {
+    const { message, duplicate } = result as { message: { seq: number; createdAt: string }; duplicate?: true }
+    const ack = { seq: message.seq, createdAt: message.createdAt, ...(duplicate && { duplicate }) }
+    return ack as unknown as CommandAck<Name>
+  }
+  return result as CommandAck<Name>
+}
