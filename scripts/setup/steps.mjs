@@ -156,11 +156,16 @@ export async function installPackages() {
     showWaitingEveryMs,
   )
   try {
-    const { status } = await run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], {
-      // npm prints to standard output; that one belongs to the server.
-      stdio: ['ignore', 2, 2],
-    })
-    if (status !== 0) throw new SetupError(`unable to install npm packages; npm ci ended with status ${status}`)
+    // npm prints to standard output; that one belongs to the server.
+    const options = { stdio: ['ignore', 2, 2] }
+    const quiet = ['--no-audit', '--no-fund', '--loglevel=error']
+    let { status } = await run('npm', ['ci', ...quiet], options)
+    if (status === 1) {
+      // npm ci refuses a lockfile that lacks an optional package of another platform; npm install does not care.
+      say('  npm ci refused; trying npm install')
+      status = (await run('npm', ['install', '--no-save', ...quiet], options)).status
+    }
+    if (status !== 0) throw new SetupError(`unable to install npm packages; npm ended with status ${status}`)
   } finally {
     clearInterval(ticker)
   }
