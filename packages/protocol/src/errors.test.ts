@@ -1,0 +1,36 @@
+/** The catalogue: one meaning on every road. */
+import { expect, it } from 'vitest'
+import { ChorusError, errorCatalogue, isErrorCode } from './errors.ts'
+import type { ErrorCode } from './errors.ts'
+
+it('says the same over HTTP and over Socket.IO', () => {
+  for (const code of Object.keys(errorCatalogue) as ErrorCode[]) {
+    const error = new ChorusError(code, 'unable to test; it is a test', { retryAfterMs: 250 })
+    const { status, retry, title } = errorCatalogue[code]
+    expect(error.toBody()).toEqual({ code, message: 'unable to test; it is a test', retry, retryAfterMs: 250 })
+    expect(error.toProblem()).toEqual({
+      type: `urn:chorus:error:${code}`,
+      title,
+      status,
+      detail: 'unable to test; it is a test',
+      code,
+      retry,
+    })
+  }
+})
+
+it('tells a retry only where one may help', () => {
+  for (const { status, retry } of Object.values(errorCatalogue)) {
+    expect(retry).toBe(status === 429 || status >= 500 ? 'later' : 'never')
+  }
+})
+
+it('knows its codes and nothing that objects inherit', () => {
+  expect(isErrorCode('conflict')).toBe(true)
+  expect(isErrorCode('toString')).toBe(false)
+  expect(isErrorCode(404)).toBe(false)
+})
+
+it('leaves out retryAfterMs when there is none', () => {
+  expect(new ChorusError('invalid', 'unable to x; y').toBody()).not.toHaveProperty('retryAfterMs')
+})

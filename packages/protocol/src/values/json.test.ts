@@ -1,0 +1,61 @@
+/** What may not be stored is refused at the door: one bad string would fail a batch of other people's messages. */
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { sendMessage } from '../commands/send-message.ts'
+import { limits } from '../limits.ts'
+import { findJsonFault } from './json.ts'
+import { isStorableText, messageTextSchema, nameSchema } from './text.ts'
+
+const conversation = '0190a0a0-0000-7000-8000-000000000001'
+const clientId = '0190a0a0-0000-4000-8000-000000000002'
+const send = (fields: object) =>
+  sendMessage.input.safeParse({ conversation, clientId, text: 'hello', ...fields }).success
+
+describe('text', () => {
+  it.each(['a\u0000b', '\ud800', 'x\udc00y', '\ud83d'])('[BAD1] refuses %j in text and names', (text) => {
+    expect(messageTextSchema.safeParse(text).success).toBe(false)
+    expect(nameSchema.safeParse(text).success).toBe(false)
+    expect(send({ text })).toBe(false)
+  })
+
+  it('[BAD1] accepts exactly what survives a round trip through UTF-8 without NUL', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary' }), (text) => {
+        const survives = new TextDecoder().decode(new TextEncoder().encode(text)) === text && !text.includes('\u0000')
+        expect(isStorableText(text)).toBe(survives)
+      }),
+    )
+  })
+
+  it('keeps names on one line and free of direction overrides', () => {
+    for (const name of ['a\nb', 'evil\u202egpj', '   ', '\u0007', ''])
+      expect(nameSchema.safeParse(name).success).toBe(false)
+    for (const name of ['Ada', 'Zoë Ångström', '日本', '👩🏽‍🚀']) expect(nameSchema.safeParse(name).success).toBe(true)
+  })
+})
+
+describe('data', () => {
+  it('[BAD1] refuses NUL and lone surrogates at any depth, in keys too', () => {
+    for (const bad of ['\u0000', '\ud800']) {
+      expect(send({ data: bad })).toBe(false)
+      expect(send({ data: { a: [{ b: bad }] } })).toBe(false)
+      expect(send({ data: { [`k${bad}`]: 1 } })).toBe(false)
+    }
+    expect(send({ data: { a: [{ b: 'fine' }, null, 1.5, true] } })).toBe(true)
+  })
+
+  it('[LIM1] refuses what is too large or too deep', () => {
+    const nested = (depth: number): unknown => (depth === 0 ? 1 : [nested(depth - 1)])
+    expect(findJsonFault(nested(limits.jsonMaxDepth), limits.dataMaxBytes)).toBeUndefined()
+    expect(findJsonFault(nested(limits.jsonMaxDepth + 1), limits.dataMaxBytes)).toMatch(/deeper/)
+    expect(findJsonFault('é'.repeat(limits.dataMaxBytes / 2), limits.dataMaxBytes)).toMatch(/bytes/)
+    expect(send({ text: 'x'.repeat(limits.textMaxChars) })).toBe(true)
+    expect(send({ text: 'x'.repeat(limits.textMaxChars + 1) })).toBe(false)
+  })
+
+  it('refuses keys that poison prototypes, and unknown fields', () => {
+    expect(send({ data: JSON.parse('{"a":{"__proto__":{"admin":true}}}') })).toBe(false)
+    expect(send({ data: { constructor: 1 } })).toBe(false)
+    expect(send({ sender: conversation })).toBe(false)
+  })
+})

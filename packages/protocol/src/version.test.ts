@@ -1,0 +1,55 @@
+/**
+ * The guard of the wire: a hash over every schema, route, event, limit and error code. Whoever changes what clients see
+ * is told here to give the wire a new version and a line in its history (version.ts).
+ */
+import { createHash } from 'node:crypto'
+import * as z from 'zod'
+import { expect, it } from 'vitest'
+import { commands } from './commands/commands.ts'
+import type { CommandDefinition } from './commands/define-command.ts'
+import { errorCatalogue } from './errors.ts'
+import { events } from './events/events.ts'
+import { limits } from './limits.ts'
+import { PROTOCOL_VERSION } from './version.ts'
+
+/** What was published under each version. A version that somebody runs is never edited here. */
+const hashOfVersion: Readonly<Record<number, string>> = {
+  1: '4955f9e0c3243a3d',
+}
+
+const describeSchema = (schema: z.ZodType, io: 'input' | 'output') =>
+  z.toJSONSchema(schema, { io, unrepresentable: 'any' })
+
+function describeWire(): string {
+  const definitions = Object.values(commands) as readonly CommandDefinition<string, z.ZodType, z.ZodType, unknown>[]
+  return JSON.stringify({
+    commands: definitions.map(({ name, auth, input, result, route, event }) => ({
+      name,
+      auth,
+      input: describeSchema(input, 'input'),
+      result: describeSchema(result, 'output'),
+      route,
+      event: event && { name: event.name, ack: describeSchema(event.ack, 'output') },
+    })),
+    events: Object.entries(events).map(([name, payload]) => ({ name, payload: describeSchema(payload, 'output') })),
+    limits,
+    errors: errorCatalogue,
+  })
+}
+
+it('changes what clients see only together with the version', () => {
+  const hash = createHash('sha256').update(describeWire()).digest('hex').slice(0, 16)
+  expect(
+    hash,
+    'The wire has changed. Before a release: write the new hash here. After one: raise PROTOCOL_VERSION, add a line to its history, add the hash.',
+  ).toBe(hashOfVersion[PROTOCOL_VERSION])
+})
+
+it('gives each command and event one name and one place', () => {
+  const definitions = Object.values(commands) as readonly CommandDefinition<string, z.ZodType, z.ZodType, unknown>[]
+  for (const [key, { name }] of Object.entries(commands)) expect(name).toBe(key)
+  const routes = definitions.flatMap(({ route }) => (route ? [`${route.method} ${route.path}`] : []))
+  const names = [...definitions.flatMap(({ event }) => (event ? [event.name] : []))]
+  expect(new Set(routes).size).toBe(routes.length)
+  expect(new Set(names).size).toBe(names.length)
+})
