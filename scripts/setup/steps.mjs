@@ -232,7 +232,7 @@ function buildPackages(names) {
   return buildIfStale({
     name: names.length === 1 ? names[0] : names.join('-and-'),
     sources: [...shared, ...paths, 'packages/protocol'],
-    outputs: paths.map((path) => `${path}/dist/index.js`),
+    outputs: paths.map((path) => `${path}/dist/${path === 'packages/server' ? 'main' : 'index'}.js`),
     build: () => runBuild(names.join(' and '), process.execPath, [tsc, '-b', ...paths]),
   })
 }
