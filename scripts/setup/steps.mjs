@@ -57,17 +57,30 @@ export function run(command, args, options = {}) {
 
 const signalNumbers = { SIGHUP: 1, SIGINT: 2, SIGKILL: 9, SIGTERM: 15 }
 
-/** Hands signals on to whatever runs. Each kind goes on once: a terminal has already told the whole group. */
+const parentCheckEveryMs = 250
+
+/**
+ * Hands signals on to whatever runs. Each kind goes on once: a terminal has already told the whole group. npm passes a
+ * signal to the shell between it and this process, and the shell dies without a word; so the death of the parent counts
+ * as SIGTERM.
+ */
 export function forwardSignals() {
   const handedOn = new Set()
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
-    process.on(signal, () => {
-      if (children.size === 0) process.exit(128 + signalNumbers[signal])
-      if (handedOn.has(signal)) return
-      handedOn.add(signal)
-      for (const child of children) child.kill(signal)
-    })
+  const handOn = (signal) => {
+    if (children.size === 0) process.exit(128 + signalNumbers[signal])
+    if (handedOn.has(signal)) return
+    handedOn.add(signal)
+    for (const child of children) child.kill(signal)
   }
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => handOn(signal))
+
+  const parent = process.ppid
+  const check = setInterval(() => {
+    if (process.ppid === parent) return
+    clearInterval(check)
+    handOn('SIGTERM')
+  }, parentCheckEveryMs)
+  check.unref()
 }
 
 function sleep(ms) {
