@@ -1,0 +1,59 @@
+/** Name, presence or member count, search, details. Nothing else. */
+import type { ConversationSummary, Presence } from '@chorus/client'
+import { usePresence } from '@chorus/react'
+import { ArrowLeft, PanelRight, Search } from 'lucide-react'
+import { Link } from '../routing/link.tsx'
+import { ConversationAvatar } from '../shell/conversation-list-item.tsx'
+import { useMe } from '../shell/me.tsx'
+import { openOverlay } from '../shell/overlay.ts'
+import { formatLastSeen } from '../time/format-time.ts'
+import { useNow } from '../time/use-now.ts'
+import { IconButton } from '../ui/icon-button.tsx'
+import { countMembers, partnerOf, titleOf } from './title.ts'
+
+interface ConversationHeaderProps {
+  readonly summary: ConversationSummary
+  readonly isPanelOpen: boolean
+  readonly onPanel: () => void
+}
+
+export function ConversationHeader({ summary, isPanelOpen, onPanel }: ConversationHeaderProps) {
+  const { user: me } = useMe()
+  const partner = partnerOf(summary, me.id)
+  const presence = usePresence(partner?.id)
+  const now = useNow()
+  return (
+    <header className='conversation-header'>
+      <Link to={{ at: 'home' }} className='icon-button conversation-back' aria-label='Back to conversations'>
+        <ArrowLeft aria-hidden='true' />
+      </Link>
+      <ConversationAvatar conversation={summary} sizePx={36} />
+      <div className='conversation-heading'>
+        <h1 className='conversation-title truncate'>{titleOf(summary, me.id)}</h1>
+        <p className='conversation-subtitle truncate' data-testid='conversation-subtitle'>
+          {partner === undefined ? countMembers(summary.memberCount) : describePresence(presence, now)}
+        </p>
+      </div>
+      <IconButton label='Find' shortcut='Control+K' onClick={() => openOverlay('find')}>
+        <Search />
+      </IconButton>
+      <IconButton label='Details' aria-pressed={isPanelOpen} onClick={onPanel}>
+        <PanelRight />
+      </IconButton>
+    </header>
+  )
+}
+
+export function describePresence(presence: Presence | undefined, now: Date): string {
+  switch (presence?.status) {
+    case 'online':
+      return 'Online'
+    case 'away':
+      return 'Away'
+    case 'offline':
+      return formatLastSeen(presence.lastSeen, { now })
+    case 'unknown':
+    case undefined:
+      return ' '
+  }
+}

@@ -1,0 +1,390 @@
+/**
+ * The messages of one conversation: only what is near the screen is in the page. Older and newer pages load before their edge is
+ * reached, and what is being read stays where it is whatever arrives. At the end it follows; elsewhere a button says how much is new.
+ */
+import type { ConversationSummary, TimelineView } from '@chorus/client'
+import { useChat, useConversationUnread, useReadMarkers } from '@chorus/react'
+import { ArrowDown } from 'lucide-react'
+import {
+  useCallback,
+  useEffect,
+  useImperativeHandle,
+  useMemo,
+  useRef,
+  useState,
+  type ComponentProps,
+  type KeyboardEvent,
+  type Ref,
+} from 'react'
+import { Virtuoso, type VirtuosoHandle } from 'react-virtuoso'
+import { attempt } from '../notices/explain-error.ts'
+import { useMe } from '../shell/me.tsx'
+import { formatDay } from '../time/format-time.ts'
+import { useNow } from '../time/use-now.ts'
+import { useMessageActions } from './message-actions.ts'
+import { MessageRowView } from './message-row.tsx'
+import { ConversationStart, MessagesSkeleton } from './message-list-states.tsx'
+import {
+  advanceOrigin,
+  buildRows,
+  firstIndexAtStart,
+  readByOthers,
+  seqOf,
+  type ListOrigin,
+  type MessageRow,
+} from './rows.ts'
+import { formatCount } from './title.ts'
+import './message-list.css'
+
+export interface MessageListHandle {
+  /** Shows a message in the middle, loading it first where needed, and highlights it. */
+  readonly jumpTo: (seq: number) => void
+  readonly toEnd: () => void
+  /** Puts the focus on the newest message. */
+  readonly focusLast: () => void
+}
+
+interface MessageListProps {
+  readonly summary: ConversationSummary
+  readonly view: TimelineView
+  /** The message that the address names. */
+  readonly initialSeq: number | undefined
+  readonly ref: Ref<MessageListHandle>
+}
+
+interface ListContext {
+  readonly view: TimelineView
+  readonly summary: ConversationSummary
+}
+
+const nearEdgeRows = 8
+const highlightMs = 1_900
+const atEndPx = 60
+const pillZonePx = 48
+
+export function MessageList({ summary, view, initialSeq, ref }: MessageListProps) {
+  const chat = useChat()
+  const { user: me } = useMe()
+  const actions = useMessageActions()
+  const now = useNow()
+  const { id } = summary
+  const { messages, markRead } = chat.conversation(id)
+  const readUpTo = readByOthers(useReadMarkers(id), me.id)
+  const unread = useConversationUnread(id)
+
+  const [unreadAfter, setUnreadAfter] = useUnreadLine(summary)
+  const rows = useMemo(() => buildRows(view.items, { me: me.id, unreadAfter }), [view.items, me.id, unreadAfter])
+  const [storedOrigin, setOrigin] = useState<ListOrigin>(startOrigin)
+  const origin = advanceOrigin(storedOrigin, rows)
+  if (origin !== storedOrigin) setOrigin(origin)
+
+  const virtuoso = useRef<VirtuosoHandle>(null)
+  const frame = useRef<HTMLDivElement>(null)
+  const [isAtEnd, setIsAtEnd] = useState(true)
+  const [topDay, setTopDay] = useState<string>()
+  const [highlighted, setHighlighted] = useState<number>()
+  const [target, setTarget] = useState(initialSeq)
+  const [reachable, setReachable] = useState<string>()
+
+  const context = useMemo<ListContext>(() => ({ view, summary }), [view, summary])
+  const reachableKey = rows.some((row) => row.key === reachable) ? reachable : rows.at(-1)?.key
+
+  // Jumping: as soon as the message that is wanted is among the rows, it is shown and highlighted.
+  const targetIndex = target === undefined ? -1 : rows.findIndex((row) => seqOf(row) === target)
+  useEffect(() => {
+    if (target === undefined || targetIndex === -1) return
+    virtuoso.current?.scrollToIndex({ index: targetIndex, align: 'center' })
+    setHighlighted(target)
+    setTarget(undefined)
+    setReachable(rows[targetIndex]?.key)
+  }, [target, targetIndex, rows])
+  useEffect(() => {
+    if (highlighted === undefined) return
+    const timer = setTimeout(() => setHighlighted(undefined), highlightMs)
+    return () => clearTimeout(timer)
+  }, [highlighted])
+
+  const jumpTo = useCallback(
+    (seq: number) => {
+      setTarget(seq)
+      if (messages.view.get().items.some((item) => item.kind === 'message' && item.message.seq === seq)) return
+      messages.loadAround(seq).catch(() => {
+        setTarget(undefined)
+        attempt(Promise.reject(new Error('not loaded')), 'Couldn’t go to that message')
+      })
+    },
+    [messages],
+  )
+  useEffect(() => {
+    if (initialSeq !== undefined) jumpTo(initialSeq)
+  }, [initialSeq, jumpTo])
+
+  const toEnd = useCallback(() => {
+    setUnreadAfter(undefined)
+    if (messages.view.get().hasNewer) attempt(messages.loadNewest(), 'Couldn’t load the newest messages')
+    virtuoso.current?.scrollToIndex({ index: 'LAST', align: 'end' })
+  }, [messages, setUnreadAfter])
+
+  const focusRow = useCallback(
+    (index: number) => {
+      const row = rows[index]
+      if (row === undefined) return
+      setReachable(row.key)
+      const focus = (): void => {
+        const article = frame.current?.querySelector<HTMLElement>(`[data-row="${CSS.escape(row.key)}"] > .message`)
+        article?.focus({ preventScroll: true })
+      }
+      virtuoso.current?.scrollIntoView({ index, done: focus })
+      focus()
+    },
+    [rows],
+  )
+  useImperativeHandle(ref, () => ({ jumpTo, toEnd, focusLast: () => focusRow(rows.length - 1) }), [
+    jumpTo,
+    toEnd,
+    focusRow,
+    rows.length,
+  ])
+
+  // My own message always comes into view.
+  const waiting = view.items.filter((item) => item.kind === 'pending').length
+  const waitingBefore = useRef(waiting)
+  useEffect(() => {
+    if (waiting > waitingBefore.current) toEnd()
+    waitingBefore.current = waiting
+  }, [waiting, toEnd])
+
+  // What stands on the screen: the day at the top, how far one has read, and whether an edge is near.
+  const measure = useCallback(() => {
+    const scroller = frame.current?.querySelector<HTMLElement>('[data-virtuoso-scroller]')
+    if (scroller === null || scroller === undefined) return
+    const { top, bottom } = scroller.getBoundingClientRect()
+    const shown = [...scroller.querySelectorAll<HTMLElement>('[data-row]')]
+    const first = shown.find((element) => element.getBoundingClientRect().bottom > top + pillZonePx)
+    const row = first === undefined ? undefined : rows.find(({ key }) => key === first.dataset['row'])
+    const divider = first?.querySelector('[data-divider]')?.getBoundingClientRect()
+    const isDividerShown = divider !== undefined && divider.top >= top
+    const isScrolled = scroller.scrollTop > 4
+    setTopDay(row === undefined || isDividerShown || !isScrolled ? undefined : row.createdAt)
+
+    if (document.visibilityState === 'visible' && document.hasFocus()) {
+      const last = shown.findLast((element) => {
+        return element.dataset['seq'] !== undefined && element.getBoundingClientRect().bottom <= bottom + 24
+      })
+      const seq = Number(last?.dataset['seq'] ?? 0)
+      if (seq > (chat.conversation(id).summary.get()?.readSeq ?? seq)) markRead(seq).catch(() => undefined)
+    }
+
+    if (view.loading !== 'nothing') return
+    const firstIndex = rows.findIndex(({ key }) => key === shown[0]?.dataset['row'])
+    const lastIndex = rows.findIndex(({ key }) => key === shown.at(-1)?.dataset['row'])
+    if (view.hasOlder && firstIndex !== -1 && firstIndex < nearEdgeRows) messages.loadOlder().catch(() => undefined)
+    if (view.hasNewer && lastIndex >= rows.length - nearEdgeRows) messages.loadNewer().catch(() => undefined)
+  }, [rows, view, chat, id, messages, markRead])
+
+  const measureSoon = useFrame(measure)
+  useEffect(measureSoon, [measureSoon, rows, view, summary.readSeq])
+  useEffect(() => {
+    window.addEventListener('focus', measureSoon)
+    document.addEventListener('visibilitychange', measureSoon)
+    return () => {
+      window.removeEventListener('focus', measureSoon)
+      document.removeEventListener('visibilitychange', measureSoon)
+    }
+  }, [measureSoon])
+
+  // Where to begin: at the message that is wanted, at the unread line, or at the end.
+  const start = (): { index: number | 'LAST'; align: 'start' | 'center' | 'end'; offset?: number } => {
+    if (targetIndex !== -1) return { index: targetIndex, align: 'center' }
+    const firstUnread = rows.findIndex((row) => row.startsUnread)
+    if (firstUnread !== -1 && origin.generation === 0) return { index: firstUnread, align: 'start', offset: -72 }
+    return { index: 'LAST', align: 'end' }
+  }
+
+  const pressKey = (event: KeyboardEvent<HTMLDivElement>): void => {
+    if (event.ctrlKey || event.metaKey || event.altKey || !(event.target instanceof HTMLElement)) return
+    const article = event.target.closest<HTMLElement>('.message')
+    const key = article?.closest<HTMLElement>('[data-row]')?.dataset['row']
+    const index = rows.findIndex((row) => row.key === key)
+    const row = rows[index]
+    if (article === null || row === undefined) return
+    const handled = (): void => {
+      event.preventDefault()
+      event.stopPropagation()
+    }
+    switch (event.key) {
+      case 'ArrowUp':
+        handled()
+        focusRow(Math.max(0, index - 1))
+        return
+      case 'ArrowDown':
+        handled()
+        focusRow(Math.min(rows.length - 1, index + 1))
+        return
+      case 'Home':
+        handled()
+        focusRow(0)
+        return
+      case 'End':
+        handled()
+        focusRow(rows.length - 1)
+        return
+      case 'ArrowRight':
+      case 'ArrowLeft': {
+        const buttons = [...article.querySelectorAll<HTMLElement>('.message-toolbar button, .message-failed button')]
+        const at = buttons.indexOf(event.target)
+        const next = at + (event.key === 'ArrowRight' ? 1 : -1)
+        if (buttons.length === 0 || (at === -1 && event.key === 'ArrowLeft')) return
+        handled()
+        ;(buttons[next] ?? article).focus()
+        return
+      }
+      case 'Escape':
+        if (event.target === article) return
+        handled()
+        article.focus()
+        return
+    }
+    if (event.target !== article || row.item.kind !== 'message' || row.item.message.deletedAt !== null) return
+    const { message } = row.item
+    switch (event.key.toLowerCase()) {
+      case 'r':
+        handled()
+        actions.reply(message)
+        return
+      case 'e':
+        handled()
+        if (row.isMine) actions.edit(message)
+        return
+      case 'a':
+        handled()
+        actions.pickReaction(message, article.querySelector('.bubble') ?? article)
+        return
+      case 'm':
+      case 'enter':
+        handled()
+        actions.openMenu(message, article.querySelector('.bubble') ?? article)
+        return
+      case 'delete':
+        handled()
+        actions.askToDelete(message)
+        return
+    }
+  }
+
+  if (!view.isLoaded)
+    return <MessagesSkeleton view={view} onRetry={() => attempt(messages.loadNewest(), 'Couldn’t load messages')} />
+  const isBehind = !isAtEnd || view.hasNewer
+  return (
+    <div className='message-list' ref={frame} onKeyDown={pressKey}>
+      {rows.length === 0 ? (
+        <div className='message-list-empty'>
+          <ConversationStart summary={summary} isEmpty />
+        </div>
+      ) : (
+        <Virtuoso
+          key={origin.generation}
+          ref={virtuoso}
+          className='message-scroller scrolls'
+          data={rows}
+          context={context}
+          firstItemIndex={origin.firstItemIndex}
+          initialTopMostItemIndex={start()}
+          computeItemKey={(_index, row) => row.key}
+          alignToBottom
+          followOutput={(isAtBottom) => (isAtBottom && !view.hasNewer ? 'auto' : false)}
+          atBottomThreshold={atEndPx}
+          atBottomStateChange={setIsAtEnd}
+          increaseViewportBy={{ top: 900, bottom: 600 }}
+          defaultItemHeight={52}
+          onScroll={measureSoon}
+          totalListHeightChanged={measureSoon}
+          components={components}
+          tabIndex={-1}
+          itemContent={(_index, row: MessageRow) => (
+            <MessageRowView
+              conversation={id}
+              row={row}
+              readUpTo={readUpTo}
+              isHighlighted={highlighted !== undefined && seqOf(row) === highlighted}
+              isReachable={row.key === reachableKey}
+            />
+          )}
+        />
+      )}
+      <div className='day-pill-place' data-shown={topDay !== undefined} aria-hidden='true'>
+        {topDay !== undefined && <span className='day-pill'>{formatDay(topDay, { now })}</span>}
+      </div>
+      {isBehind && rows.length > 0 && (
+        <button type='button' className='to-end' onClick={toEnd} data-testid='to-end'>
+          <ArrowDown aria-hidden='true' />
+          {unread > 0 ? (
+            `${formatCount(unread)} new`
+          ) : (
+            <span className='hidden-visually'>Go to the newest message</span>
+          )}
+        </button>
+      )}
+    </div>
+  )
+}
+
+const startOrigin: ListOrigin = { firstKey: undefined, firstItemIndex: firstIndexAtStart, generation: 0 }
+
+/** Where reading stopped when the conversation was opened, or when the person last looked away from it. */
+function useUnreadLine(summary: ConversationSummary): [number | undefined, (seq: number | undefined) => void] {
+  const [unreadAfter, setUnreadAfter] = useState(summary.unread > 0 ? summary.readSeq : undefined)
+  const newest = useRef(summary)
+  useEffect(() => {
+    newest.current = summary
+  }, [summary])
+  useEffect(() => {
+    const follow = (): void => {
+      if (document.visibilityState === 'hidden') setUnreadAfter((line) => line ?? newest.current.readSeq)
+      else if (newest.current.unread === 0) setUnreadAfter(undefined)
+    }
+    document.addEventListener('visibilitychange', follow)
+    return () => document.removeEventListener('visibilitychange', follow)
+  }, [])
+  return [unreadAfter, setUnreadAfter]
+}
+
+/** Runs a callback at most once a frame, always its newest version. */
+function useFrame(callback: () => void): () => void {
+  const newest = useRef(callback)
+  useEffect(() => {
+    newest.current = callback
+  }, [callback])
+  const request = useRef<number>(undefined)
+  useEffect(
+    () => () => {
+      if (request.current !== undefined) cancelAnimationFrame(request.current)
+      request.current = undefined
+    },
+    [],
+  )
+  return useCallback(() => {
+    if (request.current !== undefined) return
+    request.current = requestAnimationFrame(() => {
+      request.current = undefined
+      newest.current()
+    })
+  }, [])
+}
+
+type PartProps = ComponentProps<'div'> & { readonly context: ListContext; readonly item?: unknown }
+
+const components = {
+  Header: ({ context }: { readonly context: ListContext }) =>
+    context.view.hasOlder ? (
+      <div className='older-place' aria-hidden='true'>
+        <div className='skeleton older-line' />
+        <div className='skeleton older-line older-line-short' />
+      </div>
+    ) : (
+      <ConversationStart summary={context.summary} isEmpty={false} />
+    ),
+  Footer: () => <div className='list-end' />,
+  List: ({ context: _context, ...rest }: PartProps) => <div {...rest} role='list' aria-label='Messages' />,
+  Item: ({ context: _context, item: _item, ...rest }: PartProps) => <div {...rest} role='listitem' />,
+}

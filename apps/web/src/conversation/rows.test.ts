@@ -1,0 +1,160 @@
+import type { OutboxStatus, PageMessage, TimelineItem } from '@chorus/client'
+import { describe, expect, it } from 'vitest'
+import { advanceOrigin, buildRows, firstIndexAtStart, markOf, readByOthers, type ListOrigin } from './rows.ts'
+
+const me = 'me'
+
+function message(seq: number, sender: string, createdAt: string, extra: Partial<PageMessage> = {}): TimelineItem {
+  const full: PageMessage = {
+    conversation: 'c',
+    seq,
+    version: seq,
+    clientId: `id-${seq}`,
+    sender,
+    text: `message ${seq}`,
+    replyTo: null,
+    attachments: [],
+    data: null,
+    createdAt,
+    editedAt: null,
+    deletedAt: null,
+    reactions: [],
+    ...extra,
+  }
+  return { kind: 'message', key: full.clientId, message: full, isMine: sender === me }
+}
+
+function pending(
+  clientId: string,
+  createdAt: string,
+  status: OutboxStatus = { state: 'pending', attempts: 0 },
+): TimelineItem {
+  return {
+    kind: 'pending',
+    key: clientId,
+    item: { clientId, conversation: 'c', draft: { text: 'soon' }, createdAt, status },
+  }
+}
+
+const shape = (items: readonly TimelineItem[], options: { unreadAfter?: number; timeZone?: string } = {}): string[] =>
+  buildRows(items, { me, timeZone: 'UTC', ...options }).map((row) =>
+    [
+      row.key,
+      row.startsDay ? 'day' : '',
+      row.startsUnread ? 'unread' : '',
+      row.startsGroup ? 'first' : '',
+      row.endsGroup ? 'last' : '',
+    ]
+      .filter((part) => part !== '')
+      .join(' '),
+  )
+
+describe('grouping', () => {
+  it('joins messages of one sender within five minutes of each other', () => {
+    const items = [
+      message(1, 'ada', '2026-11-22T10:00:00Z'),
+      message(2, 'ada', '2026-11-22T10:05:00Z'),
+      message(3, 'ada', '2026-11-22T10:10:01Z'),
+      message(4, 'bob', '2026-11-22T10:10:02Z'),
+    ]
+    expect(shape(items)).toEqual(['id-1 day first', 'id-2 last', 'id-3 first last', 'id-4 first last'])
+  })
+
+  it('joins what is waiting to my last message, whatever this device’s clock says', () => {
+    const items = [message(1, me, '2026-11-22T10:00:00Z'), pending('p', '2026-11-22T09:59:00Z')]
+    expect(shape(items)).toEqual(['id-1 day first', 'p last'])
+  })
+
+  it('takes the server’s time as soon as a message is acknowledged', () => {
+    const status: OutboxStatus = { state: 'acknowledged', seq: 2, createdAt: '2026-11-22T10:01:00Z' }
+    const items = [message(1, me, '2026-11-22T10:00:00Z'), pending('p', '2030-01-01T00:00:00Z', status)]
+    expect(shape(items)).toEqual(['id-1 day first', 'p last'])
+  })
+})
+
+describe('day dividers', () => {
+  const items = [message(1, 'ada', '2026-11-21T23:30:00Z'), message(2, 'ada', '2026-11-22T00:10:00Z')]
+
+  it('stand before the first message of each day and end a group', () => {
+    expect(
+      shape([items[0]!, message(2, 'ada', '2026-11-21T23:31:00Z'), message(3, 'ada', '2026-11-22T00:00:00Z')]),
+    ).toEqual(['id-1 day first', 'id-2 last', 'id-3 day first last'])
+  })
+
+  it('follow the reader’s zone', () => {
+    expect(shape(items, { timeZone: 'UTC' }).filter((row) => row.includes('day'))).toHaveLength(2)
+    expect(shape(items, { timeZone: 'Asia/Tokyo' }).filter((row) => row.includes('day'))).toHaveLength(1)
+  })
+})
+
+describe('the unread line', () => {
+  const at = '2026-11-22T10:00:00Z'
+
+  it('stands once, before the first message of somebody else after the marker', () => {
+    const items = [message(1, 'ada', at), message(2, me, at), message(3, 'ada', at), message(4, 'ada', at)]
+    expect(shape(items, { unreadAfter: 1 })).toEqual([
+      'id-1 day first last',
+      'id-2 first last',
+      'id-3 unread first',
+      'id-4 last',
+    ])
+  })
+
+  it('is not drawn for my own, deleted, or no new messages', () => {
+    const items = [message(1, 'ada', at), message(2, me, at), message(3, 'ada', at, { deletedAt: at })]
+    expect(shape(items, { unreadAfter: 1 }).join()).not.toContain('unread')
+    expect(shape(items).join()).not.toContain('unread')
+  })
+})
+
+describe('marks', () => {
+  it('say how far a message of mine has come', () => {
+    const at = '2026-11-22T10:00:00Z'
+    expect(markOf(pending('p', at), 0)).toBe('sending')
+    expect(markOf(pending('p', at, { state: 'acknowledged', seq: 3, createdAt: at }), 9)).toBe('sent')
+    const error = { code: 'too-large', message: 'unable to send; too large', retry: 'never' } as const
+    expect(markOf(pending('p', at, { state: 'failed', error }), 9)).toBe('failed')
+    expect(markOf(message(3, me, at), 2)).toBe('sent')
+    expect(markOf(message(3, me, at), 3)).toBe('read')
+  })
+
+  it('count only what others have read', () => {
+    expect(
+      readByOthers(
+        new Map([
+          ['me', 9],
+          ['ada', 4],
+          ['bob', 7],
+        ]),
+        me,
+      ),
+    ).toBe(7) // prettier-ignore
+    expect(readByOthers(new Map(), me)).toBe(0)
+  })
+})
+
+describe('the origin of the list', () => {
+  const at = '2026-11-22T10:00:00Z'
+  const rows = (...seqs: number[]) =>
+    buildRows(
+      seqs.map((seq) => message(seq, 'ada', at)),
+      { me, timeZone: 'UTC' },
+    )
+  const start: ListOrigin = { firstKey: undefined, firstItemIndex: firstIndexAtStart, generation: 0 }
+
+  it('moves by what was added in front, and by nothing else', () => {
+    const first = advanceOrigin(start, rows(5, 6))
+    expect(first).toEqual({ firstKey: 'id-5', firstItemIndex: firstIndexAtStart, generation: 0 })
+    expect(advanceOrigin(first, rows(5, 6, 7))).toBe(first)
+    expect(advanceOrigin(first, rows(2, 3, 4, 5, 6))).toEqual({
+      firstKey: 'id-2',
+      firstItemIndex: firstIndexAtStart - 3,
+      generation: 0,
+    })
+  })
+
+  it('starts again when the list was replaced', () => {
+    const first = advanceOrigin(start, rows(5, 6))
+    expect(advanceOrigin(first, rows(100, 101)).generation).toBe(1)
+  })
+})

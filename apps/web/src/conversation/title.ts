@@ -1,0 +1,48 @@
+/** How a conversation is called and described to one of its members. Pure. */
+import type { Conversation, PageMessage, User } from '@chorus/client'
+import { excerpt } from '../text/plain-text.ts'
+
+type Named = Pick<Conversation, 'kind' | 'name' | 'members' | 'memberCount'>
+
+/** The other person of a direct conversation; myself in a conversation with myself. */
+export function partnerOf(conversation: Named, me: string): User | undefined {
+  if (conversation.kind !== 'direct') return undefined
+  return (conversation.members.find(({ user }) => user.id !== me) ?? conversation.members[0])?.user
+}
+
+/** Its name, the other person's, or those of the first few. */
+export function titleOf(conversation: Named, me: string): string {
+  if (conversation.name !== null) return conversation.name
+  const partner = partnerOf(conversation, me)
+  if (partner !== undefined) return partner.name
+  const others = conversation.members.map(({ user }) => user).filter(({ id }) => id !== me)
+  if (others.length === 0) return conversation.kind === 'direct' ? 'Somebody' : 'Just you'
+  const shown = others.slice(0, 3).map(({ name }) => name.split(/\s+/)[0] ?? name)
+  const more = conversation.memberCount - 1 - shown.length
+  return more > 0 ? `${shown.join(', ')} and ${more} more` : shown.join(', ')
+}
+
+export function countMembers(count: number): string {
+  return count === 1 ? '1 member' : `${count.toLocaleString()} members`
+}
+
+/** One line of a message for lists and quotes. */
+export function describeMessage(message: Pick<PageMessage, 'text' | 'deletedAt' | 'attachments'>): string {
+  if (message.deletedAt !== null) return 'Message deleted'
+  const line = excerpt(message.text)
+  if (line !== '') return line
+  return message.attachments.length > 0 ? 'Attachment' : 'Message'
+}
+
+/** `99+` for badges that have little room. */
+export function formatCount(count: number): string {
+  return count > 99 ? '99+' : String(count)
+}
+
+/** `Ada is typing`, `Ada and Bob are typing`, `Several people are typing` */
+export function describeTyping(names: readonly string[]): string {
+  const [first, second] = names
+  if (first === undefined) return ''
+  if (second === undefined) return `${first} is typing`
+  return names.length === 2 ? `${first} and ${second} are typing` : 'Several people are typing'
+}

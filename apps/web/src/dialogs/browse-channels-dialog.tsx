@@ -1,0 +1,58 @@
+/** Public channels: who wants to see what there is looks here, joins or opens. */
+import type { Conversation } from '@chorus/client'
+import { useChat } from '@chorus/react'
+import { Search } from 'lucide-react'
+import { useCallback, useState } from 'react'
+import { countMembers } from '../conversation/title.ts'
+import { attempt } from '../notices/explain-error.ts'
+import { navigate } from '../routing/use-route.ts'
+import { ConversationAvatar } from '../shell/conversation-list-item.tsx'
+import { Dialog } from '../ui/dialog.tsx'
+import { OptionField } from './option-list.tsx'
+import { useFound } from './use-found.ts'
+
+export function BrowseChannelsDialog({ onClose }: { readonly onClose: () => void }) {
+  const chat = useChat()
+  const [query, setQuery] = useState('')
+  const search = useCallback(async (q: string) => chat.findChannels(q, 50), [chat])
+  const { results, state } = useFound(query.trim(), search)
+
+  const open = (channel: Conversation): void => {
+    onClose()
+    const joined = channel.role === null ? chat.joinChannel(channel.id) : Promise.resolve()
+    attempt(
+      joined.then(() => navigate({ at: 'conversation', conversation: channel.id })),
+      'Couldn’t join',
+    )
+  }
+  const option = (channel: Conversation) => ({
+    key: channel.id,
+    label: channel.name ?? 'Channel',
+    detail: countMembers(channel.memberCount),
+    picture: <ConversationAvatar conversation={channel} sizePx={32} />,
+    onChoose: () => open(channel),
+  })
+
+  return (
+    <Dialog title='Browse channels' onClose={onClose}>
+      <OptionField
+        label='Find a channel'
+        placeholder='Find a channel'
+        value={query}
+        onValue={setQuery}
+        before={<Search aria-hidden='true' />}
+        groups={[
+          { label: 'Join', options: results.filter(({ role }) => role === null).map(option) },
+          { label: 'You are in', options: results.filter(({ role }) => role !== null).map(option) },
+        ]}
+        empty={
+          state === 'failed'
+            ? 'Channels can’t be loaded right now.'
+            : state === 'done'
+              ? 'No channels here yet.'
+              : 'Loading…'
+        }
+      />
+    </Dialog>
+  )
+}

@@ -1,0 +1,162 @@
+/** One field for conversations, people, channels and commands (Ctrl-K). What is on this device answers at once, the server a moment later. */
+import type { Conversation, User } from '@chorus/client'
+import { useChat, useConversations } from '@chorus/react'
+import { CircleQuestionMark, Hash, LogOut, Moon, Search, Settings, SquarePen, Sun } from 'lucide-react'
+import { useCallback, useState } from 'react'
+import { partnerOf, titleOf } from '../conversation/title.ts'
+import { attempt } from '../notices/explain-error.ts'
+import { Avatar } from '../people/avatar.tsx'
+import { navigate } from '../routing/use-route.ts'
+import { ConversationAvatar } from '../shell/conversation-list-item.tsx'
+import { useMe } from '../shell/me.tsx'
+import { openOverlay } from '../shell/overlay.ts'
+import { useSignOut } from '../shell/use-sign-out.ts'
+import { setTheme } from '../theme/theme.ts'
+import { Dialog } from '../ui/dialog.tsx'
+import { OptionField, type Option, type OptionGroup } from './option-list.tsx'
+import { useFound } from './use-found.ts'
+
+const shownMax = 8
+
+export function FindDialog({ onClose }: { readonly onClose: () => void }) {
+  const chat = useChat()
+  const { user: me } = useMe()
+  const conversations = useConversations()
+  const signOut = useSignOut()
+  const [query, setQuery] = useState('')
+  const wanted = query.trim()
+
+  const findPeople = useCallback(
+    async (q: string): Promise<readonly User[]> => (q === '' ? [] : chat.findUsers(q, shownMax)),
+    [chat],
+  )
+  const findChannels = useCallback(
+    async (q: string): Promise<readonly Conversation[]> => (q === '' ? [] : chat.findChannels(q, shownMax)),
+    [chat],
+  )
+  const people = useFound(wanted, findPeople)
+  const channels = useFound(wanted, findChannels)
+
+  const go = (conversation: string): void => {
+    onClose()
+    navigate({ at: 'conversation', conversation })
+  }
+  const after = (action: () => void): (() => void) => {
+    return () => {
+      onClose()
+      action()
+    }
+  }
+
+  const mine = conversations.filter((conversation) => matches(titleOf(conversation, me.id), wanted)).slice(0, shownMax)
+  const partners = new Set(mine.map((conversation) => partnerOf(conversation, me.id)?.id))
+  const strangers = people.results.filter(({ id }) => id !== me.id && !partners.has(id))
+  const elsewhere = channels.results.filter(({ id }) => !mine.some((conversation) => conversation.id === id))
+
+  const commands: Option[] = [
+    command('New conversation', <SquarePen />, () => openOverlay('new-conversation')),
+    command('Browse channels', <Hash />, () => openOverlay('browse-channels')),
+    command(
+      'Settings',
+      <Settings />,
+      after(() => navigate({ at: 'settings', section: 'profile' })),
+    ),
+    command(
+      'Light theme',
+      <Sun />,
+      after(() => setTheme('light')),
+    ),
+    command(
+      'Dark theme',
+      <Moon />,
+      after(() => setTheme('dark')),
+    ),
+    command(
+      'System theme',
+      <Moon />,
+      after(() => setTheme('system')),
+    ),
+    command('Keyboard map', <CircleQuestionMark />, () => openOverlay('keyboard')),
+    command('Sign out', <LogOut />, after(signOut)),
+  ].filter(({ label }) => matches(label, wanted))
+
+  const groups: OptionGroup[] = [
+    {
+      label: wanted === '' ? 'Recent' : 'Conversations',
+      options: mine.map((conversation) => ({
+        key: conversation.id,
+        label: titleOf(conversation, me.id),
+        ...(conversation.unread > 0 ? { detail: `${conversation.unread} unread` } : {}),
+        picture: <ConversationAvatar conversation={conversation} sizePx={32} />,
+        onChoose: () => go(conversation.id),
+      })),
+    },
+    {
+      label: 'People',
+      options: strangers.map((user) => ({
+        key: user.id,
+        label: user.name,
+        detail: `@${user.handle}`,
+        picture: <Avatar id={user.id} name={user.name} picture={user.avatar} sizePx={32} />,
+        onChoose: after(() =>
+          attempt(
+            chat
+              .createConversation({ kind: 'direct', members: [user.id] })
+              .then(({ id }) => navigate({ at: 'conversation', conversation: id })),
+            'Couldn’t open the conversation',
+          ),
+        ),
+      })),
+    },
+    {
+      label: 'Channels',
+      options: elsewhere.map((channel) => ({
+        key: channel.id,
+        label: channel.name ?? 'Channel',
+        detail: channel.role === null ? 'Join' : '',
+        picture: <ConversationAvatar conversation={channel} sizePx={32} />,
+        onChoose: after(() =>
+          attempt(
+            chat.joinChannel(channel.id).then(() => navigate({ at: 'conversation', conversation: channel.id })),
+            'Couldn’t join',
+          ),
+        ),
+      })),
+    },
+    { label: 'Commands', options: wanted === '' ? commands.slice(0, 3) : commands },
+  ]
+
+  const isSearching = people.state === 'searching' || channels.state === 'searching'
+  const hasFailed = people.state === 'failed' || channels.state === 'failed'
+  return (
+    <Dialog title='Find' look='palette' onClose={onClose}>
+      <OptionField
+        label='Find people, channels and commands'
+        placeholder='Find people, channels and commands'
+        value={query}
+        onValue={setQuery}
+        groups={groups}
+        before={<Search aria-hidden='true' />}
+        empty={
+          isSearching
+            ? 'Searching…'
+            : hasFailed
+              ? 'People and channels can’t be searched right now.'
+              : `Nothing found for “${wanted}”.`
+        }
+      />
+    </Dialog>
+  )
+}
+
+function command(label: string, picture: Option['picture'], onChoose: () => void): Option {
+  return { key: `command-${label.replace(/\s/g, '-')}`, label, picture, onChoose }
+}
+
+/** Any word of the name begins with what was typed. */
+function matches(name: string, query: string): boolean {
+  if (query === '') return true
+  const text = name.toLocaleLowerCase()
+  const wanted = query.toLocaleLowerCase()
+  return text.startsWith(wanted) || text.includes(` ${wanted}`)
+}

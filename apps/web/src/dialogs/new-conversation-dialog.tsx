@@ -1,0 +1,206 @@
+/** One field: type names. One name begins a direct conversation, several a group. Beside it, a channel with a name. */
+import { limits, type User } from '@chorus/client'
+import { useChat } from '@chorus/react'
+import { X } from 'lucide-react'
+import { useCallback, useState, type FormEvent } from 'react'
+import { attempt, explainError } from '../notices/explain-error.ts'
+import { Avatar } from '../people/avatar.tsx'
+import { navigate } from '../routing/use-route.ts'
+import { useMe } from '../shell/me.tsx'
+import { openOverlay } from '../shell/overlay.ts'
+import { Dialog } from '../ui/dialog.tsx'
+import { OptionField } from './option-list.tsx'
+import { useFound } from './use-found.ts'
+
+type Tab = 'people' | 'channel'
+
+export function NewConversationDialog({ onClose }: { readonly onClose: () => void }) {
+  const [tab, setTab] = useState<Tab>('people')
+  return (
+    <Dialog title='New conversation' onClose={onClose}>
+      <div className='segments' role='radiogroup' aria-label='Kind of conversation'>
+        {(['people', 'channel'] as const).map((name) => (
+          <button
+            key={name}
+            type='button'
+            role='radio'
+            aria-checked={tab === name}
+            className='segment'
+            onClick={() => setTab(name)}
+          >
+            {name === 'people' ? 'People' : 'Channel'}
+          </button>
+        ))}
+      </div>
+      {tab === 'people' ? <WithPeople onClose={onClose} /> : <NewChannel onClose={onClose} />}
+    </Dialog>
+  )
+}
+
+function WithPeople({ onClose }: { readonly onClose: () => void }) {
+  const chat = useChat()
+  const [chosen, setChosen] = useState<readonly User[]>([])
+  const [name, setName] = useState('')
+  const isGroup = chosen.length > 1
+
+  const begin = (): void => {
+    const [first] = chosen
+    if (first === undefined) return
+    const members = chosen.map(({ id }) => id)
+    const named = name.trim() === '' ? {} : { name: name.trim() }
+    onClose()
+    attempt(
+      chat
+        .createConversation(isGroup ? { kind: 'group', members, ...named } : { kind: 'direct', members: [first.id] })
+        .then(({ id }) => navigate({ at: 'conversation', conversation: id })),
+      'Couldn’t begin the conversation',
+    )
+  }
+
+  return (
+    <>
+      <PeopleField label='People' placeholder='Type a name' chosen={chosen} onChosen={setChosen} onSubmit={begin} />
+      {isGroup && (
+        <div className='dialog-content new-group-name'>
+          <label className='field'>
+            <span className='field-label'>Group name (optional)</span>
+            <input
+              className='input'
+              value={name}
+              maxLength={limits.nameMaxChars}
+              onChange={(event) => setName(event.currentTarget.value)}
+              onKeyDown={(event) => event.key === 'Enter' && begin()}
+            />
+          </label>
+        </div>
+      )}
+      <div className='dialog-footer'>
+        <button type='button' className='button button-primary' disabled={chosen.length === 0} onClick={begin}>
+          {isGroup ? `Begin a group of ${chosen.length + 1}` : 'Begin'}
+        </button>
+      </div>
+    </>
+  )
+}
+
+interface PeopleFieldProps {
+  readonly label: string
+  readonly placeholder: string
+  readonly chosen: readonly User[]
+  readonly onChosen: (users: readonly User[]) => void
+  readonly onSubmit: () => void
+  /** People who cannot be chosen: they are there already. */
+  readonly without?: ReadonlySet<string>
+}
+
+/** A field of people: those chosen stand in it, those found below it. */
+export function PeopleField({ label, placeholder, chosen, onChosen, onSubmit, without }: PeopleFieldProps) {
+  const chat = useChat()
+  const { user: me } = useMe()
+  const [query, setQuery] = useState('')
+  const search = useCallback(async (q: string) => chat.findUsers(q, 20), [chat])
+  const { results, state } = useFound(query.trim(), search)
+  const free = results.filter(
+    ({ id }) => id !== me.id && without?.has(id) !== true && !chosen.some((user) => user.id === id),
+  )
+  return (
+    <OptionField
+      label={label}
+      placeholder={chosen.length === 0 ? placeholder : ''}
+      value={query}
+      onValue={setQuery}
+      onErase={() => onChosen(chosen.slice(0, -1))}
+      onSubmit={onSubmit}
+      before={chosen.map((user) => (
+        <span key={user.id} className='chip'>
+          <Avatar id={user.id} name={user.name} picture={user.avatar} sizePx={22} />
+          <span className='truncate'>{user.name}</span>
+          <button
+            type='button'
+            className='chip-remove'
+            aria-label={`Remove ${user.name}`}
+            onClick={() => onChosen(chosen.filter(({ id }) => id !== user.id))}
+          >
+            <X aria-hidden='true' />
+          </button>
+        </span>
+      ))}
+      groups={[
+        {
+          label: query.trim() === '' ? 'People here' : 'People',
+          options: free.map((user) => ({
+            key: user.id,
+            label: user.name,
+            detail: `@${user.handle}`,
+            picture: <Avatar id={user.id} name={user.name} picture={user.avatar} sizePx={32} />,
+            onChoose: () => {
+              if (chosen.length >= limits.initialMembersMax) return
+              onChosen([...chosen, user])
+              setQuery('')
+            },
+          })),
+        },
+      ]}
+      empty={
+        state === 'searching' || state === 'idle'
+          ? 'Searching…'
+          : state === 'failed'
+            ? 'People can’t be searched right now.'
+            : query.trim() === ''
+              ? 'Nobody else is here yet.'
+              : 'Nobody goes by that name.'
+      }
+    />
+  )
+}
+
+function NewChannel({ onClose }: { readonly onClose: () => void }) {
+  const chat = useChat()
+  const [error, setError] = useState<string>()
+  const create = async (event: FormEvent<HTMLFormElement>): Promise<void> => {
+    event.preventDefault()
+    const name = String(new FormData(event.currentTarget).get('name') ?? '').trim()
+    if (name === '') {
+      setError('Give the channel a name')
+      return
+    }
+    try {
+      const { id } = await chat.createConversation({ kind: 'channel', name })
+      onClose()
+      navigate({ at: 'conversation', conversation: id })
+    } catch (caught) {
+      setError(explainError(caught))
+    }
+  }
+  return (
+    <form className='dialog-content' onSubmit={(event) => void create(event)}>
+      <div className='field'>
+        <label className='field-label' htmlFor='channel-name'>
+          Channel name
+        </label>
+        <input
+          id='channel-name'
+          name='name'
+          className='input'
+          placeholder='general'
+          maxLength={limits.nameMaxChars}
+          autoFocus
+          autoComplete='off'
+          aria-invalid={error !== undefined}
+          aria-describedby='channel-note'
+        />
+        <p id='channel-note' className={error === undefined ? 'field-hint' : 'field-error'}>
+          {error ?? 'Anybody on this server can find and join it.'}
+        </p>
+      </div>
+      <div className='dialog-actions'>
+        <button type='button' className='button button-plain' onClick={() => openOverlay('browse-channels')}>
+          Browse channels
+        </button>
+        <button type='submit' className='button button-primary'>
+          Create channel
+        </button>
+      </div>
+    </form>
+  )
+}

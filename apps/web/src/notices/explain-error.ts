@@ -1,0 +1,38 @@
+/** Says in plain words what went wrong and what to do; the catalogue's sentence is for people who build on the wire. */
+import { ChorusError } from '@chorus/client'
+import { showNotice } from './notices.ts'
+
+export function explainError(error: unknown): string {
+  if (!(error instanceof ChorusError)) return 'Something went wrong. Try again'
+  switch (error.code) {
+    case 'unavailable':
+    case 'unknown':
+      return 'The server can’t be reached. Try again in a moment'
+    case 'rate-limited':
+      return 'That was too fast. Wait a moment and try again'
+    case 'forbidden':
+      return 'You’re not allowed to do that'
+    case 'not-found':
+      return 'That doesn’t exist any more, or you can’t see it'
+    case 'unauthenticated':
+      return 'You’re signed out. Sign in again'
+    case 'too-large':
+      return 'That’s too long'
+    case 'conflict':
+      return 'That’s taken already'
+    case 'invalid':
+    case 'unsupported':
+      return reasonOf(error.message)
+  }
+}
+
+/** `unable to X; Y` → `Y`, with a capital. */
+function reasonOf(message: string): string {
+  const reason = message.slice(message.indexOf(';') + 1).trim()
+  return reason === '' ? 'That can’t be done' : reason.charAt(0).toLocaleUpperCase() + reason.slice(1)
+}
+
+/** Runs what a person asked for; if it fails, says so in a notice that begins with `failure` (`Couldn’t rename`). */
+export function attempt(promise: Promise<unknown>, failure: string): void {
+  promise.catch((error: unknown) => showNotice({ tone: 'error', text: `${failure}. ${explainError(error)}` }))
+}

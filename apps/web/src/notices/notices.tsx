@@ -1,0 +1,22 @@
+import { X } from 'lucide-react'
+import { useSyncExternalStore } from 'react'
+import { IconButton } from '../ui/icon-button.tsx'
+import { dismissNotice, noticesStore } from './notices.ts'
+import './notices.css'
+
+/** The place where notices appear; polite, so a screen reader finishes its sentence first. */
+export function Notices() {
+  const notices = useSyncExternalStore(noticesStore.subscribe, noticesStore.get)
+  return (
+    <div className='notices' role='status'>
+      {notices.map(({ id, tone, text }) => (
+        <div key={id} className={`notice notice-${tone}`}>
+          <span className='notice-text'>{text}</span>
+          <IconButton label='Dismiss' className='notice-dismiss' onClick={() => dismissNotice(id)}>
+            <X />
+          </IconButton>
+        </div>
+      ))}
+    </div>
+  )
+}

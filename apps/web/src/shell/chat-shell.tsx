@@ -1,0 +1,143 @@
+/** The signed-in application: the list, one pane beside it, dialogs above both, and the keys that work everywhere. */
+import type { User } from '@chorus/client'
+import { useConversations, useUnread } from '@chorus/react'
+import { lazy, Suspense, useEffect, useMemo, useSyncExternalStore } from 'react'
+import { ConversationView } from '../conversation/conversation-view.tsx'
+import { createDrafts } from '../conversation/drafts.ts'
+import { formatCount, titleOf } from '../conversation/title.ts'
+import type { Route } from '../routing/route.ts'
+import { navigate, useRoute } from '../routing/use-route.ts'
+import { ConnectionBanner } from './connection-banner.tsx'
+import { HomePane } from './home-pane.tsx'
+import { MeContext } from './me.tsx'
+import { openOverlay, overlayStore } from './overlay.ts'
+import { Sidebar } from './sidebar.tsx'
+import './chat-shell.css'
+
+const FindDialog = lazy(async () => ({ default: (await import('../dialogs/find-dialog.tsx')).FindDialog }))
+const NewConversationDialog = lazy(async () => ({
+  default: (await import('../dialogs/new-conversation-dialog.tsx')).NewConversationDialog,
+}))
+const BrowseChannelsDialog = lazy(async () => ({
+  default: (await import('../dialogs/browse-channels-dialog.tsx')).BrowseChannelsDialog,
+}))
+const KeyboardDialog = lazy(async () => ({ default: (await import('../dialogs/keyboard-dialog.tsx')).KeyboardDialog }))
+const SettingsScreen = lazy(async () => ({ default: (await import('../settings/settings-screen.tsx')).SettingsScreen }))
+
+export function ChatShell({ me }: { readonly me: User }) {
+  const route = useRoute()
+  const value = useMemo(() => ({ user: me, drafts: createDrafts(me.id, availableStorage()) }), [me])
+  useGlobalKeys(route)
+  return (
+    <MeContext value={value}>
+      <div className='shell' data-at={route.at}>
+        <ConnectionBanner />
+        <div className='shell-panes'>
+          <Sidebar route={route} />
+          <main className='pane' id='main' tabIndex={-1}>
+            <Suspense fallback={null}>
+              <Pane route={route} />
+            </Suspense>
+          </main>
+        </div>
+      </div>
+      <Overlays />
+      <Title route={route} me={me.id} />
+    </MeContext>
+  )
+}
+
+function Pane({ route }: { readonly route: Route }) {
+  switch (route.at) {
+    case 'home':
+      return <HomePane />
+    case 'conversation':
+      return <ConversationView key={route.conversation} id={route.conversation} seq={route.seq} />
+    case 'settings':
+      return <SettingsScreen section={route.section} />
+  }
+}
+
+function Overlays() {
+  const overlay = useSyncExternalStore(overlayStore.subscribe, overlayStore.get)
+  const close = (): void => openOverlay('none')
+  return (
+    <Suspense fallback={null}>
+      {overlay === 'find' && <FindDialog onClose={close} />}
+      {overlay === 'new-conversation' && <NewConversationDialog onClose={close} />}
+      {overlay === 'browse-channels' && <BrowseChannelsDialog onClose={close} />}
+      {overlay === 'keyboard' && <KeyboardDialog onClose={close} />}
+    </Suspense>
+  )
+}
+
+/** The document's title: the unread count, and where one is. */
+function Title({ route, me }: { readonly route: Route; readonly me: string }) {
+  const unread = useUnread()
+  const place = usePlace(route, me)
+  useEffect(() => {
+    const count = unread > 0 ? `(${formatCount(unread)}) ` : ''
+    document.title = place === undefined ? `${count}Chorus` : `${count}${place} – Chorus`
+  }, [unread, place])
+  return null
+}
+
+function usePlace(route: Route, me: string): string | undefined {
+  const conversations = useConversations()
+  switch (route.at) {
+    case 'home':
+      return undefined
+    case 'settings':
+      return 'Settings'
+    case 'conversation': {
+      const summary = conversations.find(({ id }) => id === route.conversation)
+      return summary === undefined ? undefined : titleOf(summary, me)
+    }
+  }
+}
+
+function useGlobalKeys(route: Route): void {
+  const conversations = useConversations()
+  useEffect(() => {
+    const follow = (event: KeyboardEvent): void => {
+      if (event.defaultPrevented || event.isComposing) return
+      const hasControl = event.ctrlKey || event.metaKey
+      if (hasControl && !event.altKey && event.key.toLowerCase() === 'k') {
+        event.preventDefault()
+        openOverlay(overlayStore.get() === 'find' ? 'none' : 'find')
+        return
+      }
+      if (overlayStore.get() !== 'none') return
+      if (event.altKey && !hasControl && (event.key === 'ArrowUp' || event.key === 'ArrowDown')) {
+        event.preventDefault()
+        const present =
+          route.at === 'conversation' ? conversations.findIndex(({ id }) => id === route.conversation) : -1
+        const next = conversations[event.key === 'ArrowDown' ? present + 1 : Math.max(present, 0) - 1]
+        if (next !== undefined) navigate({ at: 'conversation', conversation: next.id })
+        return
+      }
+      if (event.key === '?' && !hasControl && !isWriting(event.target)) {
+        event.preventDefault()
+        openOverlay('keyboard')
+        return
+      }
+      if (event.key === 'Escape' && route.at !== 'home' && !isWriting(event.target)) {
+        navigate({ at: 'home' })
+      }
+    }
+    window.addEventListener('keydown', follow)
+    return () => window.removeEventListener('keydown', follow)
+  }, [conversations, route])
+}
+
+function isWriting(target: EventTarget | null): boolean {
+  return target instanceof HTMLElement && target.matches('input, textarea, select, [contenteditable]')
+}
+
+function availableStorage(): Storage | undefined {
+  try {
+    return window.localStorage
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,76 @@
+/** A thin bar while the server cannot be reached. Short interruptions are not worth a bar: it waits a moment first. */
+import type { ConnectionStatus } from '@chorus/client'
+import { useConnection, useOutbox } from '@chorus/react'
+import { CloudOff, LoaderCircle } from 'lucide-react'
+import { useEffect, useState } from 'react'
+import './connection-banner.css'
+
+type Trouble = 'none' | 'offline' | 'reconnecting' | 'refused'
+
+const patienceMs = 1_500
+
+function troubleOf(status: ConnectionStatus): Trouble {
+  switch (status.state) {
+    case 'idle':
+    case 'ready':
+    case 'moving':
+      return 'none'
+    case 'replaying':
+    case 'connecting':
+    case 'waiting':
+      return 'reconnecting'
+    case 'offline':
+      return 'offline'
+    case 'closed':
+      return status.reason === 'refused' ? 'refused' : 'none'
+  }
+}
+
+export function ConnectionBanner() {
+  const connection = useConnection()
+  const trouble = troubleOf(connection)
+  const isPatient = usePatience(trouble)
+  const waiting = useOutbox().filter(({ status }) => status.state === 'pending').length
+  const shown = isPatient && trouble === 'reconnecting' ? 'none' : trouble
+  return (
+    <div role='status' className='banner-place'>
+      {shown === 'offline' && (
+        <p className='banner' data-testid='connection-banner' data-state='offline'>
+          <CloudOff aria-hidden='true' />
+          Offline – showing what you have, sending when you are back
+          {waiting > 0 && <span className='banner-count'>{waiting} waiting</span>}
+        </p>
+      )}
+      {shown === 'reconnecting' && (
+        <p className='banner' data-testid='connection-banner' data-state='reconnecting'>
+          <LoaderCircle aria-hidden='true' className='banner-spinner' />
+          Reconnecting – showing what you have, sending when you are back
+          {waiting > 0 && <span className='banner-count'>{waiting} waiting</span>}
+        </p>
+      )}
+      {shown === 'refused' && (
+        <p className='banner' data-testid='connection-banner' data-state='refused'>
+          The server refused this connection.
+          <button type='button' className='text-button' onClick={() => window.location.reload()}>
+            Reload
+          </button>
+        </p>
+      )}
+    </div>
+  )
+}
+
+/** True for a moment after trouble begins. */
+function usePatience(trouble: Trouble): boolean {
+  const isTroubled = trouble !== 'none'
+  const [isPatient, setIsPatient] = useState(true)
+  useEffect(() => {
+    if (!isTroubled) {
+      setIsPatient(true)
+      return
+    }
+    const timer = setTimeout(() => setIsPatient(false), patienceMs)
+    return () => clearTimeout(timer)
+  }, [isTroubled])
+  return isPatient
+}

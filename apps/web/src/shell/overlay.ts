@@ -1,0 +1,19 @@
+/** Which dialog is open. At most one: a second takes the place of the first. */
+export type Overlay = 'none' | 'find' | 'new-conversation' | 'browse-channels' | 'keyboard'
+
+type Listener = () => void
+const listeners = new Set<Listener>()
+let current: Overlay = 'none'
+
+export function openOverlay(overlay: Overlay): void {
+  current = overlay
+  for (const listener of listeners) listener()
+}
+
+export const overlayStore = {
+  get: (): Overlay => current,
+  subscribe: (listener: Listener): (() => void) => {
+    listeners.add(listener)
+    return () => listeners.delete(listener)
+  },
+}

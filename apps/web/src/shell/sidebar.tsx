@@ -1,0 +1,125 @@
+/** The conversations, the most recently active first, with the ways to find one and to begin one. */
+import { useConversations, useDataState } from '@chorus/react'
+import { CircleQuestionMark, Hash, LogOut, Monitor, Moon, Search, Settings, SquarePen, Sun } from 'lucide-react'
+import { useRef, useState } from 'react'
+import { Virtuoso } from 'react-virtuoso'
+import { Avatar } from '../people/avatar.tsx'
+import type { Route } from '../routing/route.ts'
+import { navigate } from '../routing/use-route.ts'
+import { setTheme, useTheme, type Theme } from '../theme/theme.ts'
+import { IconButton } from '../ui/icon-button.tsx'
+import { Menu, type MenuItem } from '../ui/menu.tsx'
+import { ConversationListItem } from './conversation-list-item.tsx'
+import { useMe } from './me.tsx'
+import { openOverlay } from './overlay.ts'
+import { ListSkeleton } from './shell-skeleton.tsx'
+import { useSignOut } from './use-sign-out.ts'
+import './sidebar.css'
+
+export function Sidebar({ route }: { readonly route: Route }) {
+  const open = route.at === 'conversation' ? route.conversation : undefined
+  return (
+    <div className='sidebar'>
+      <div className='sidebar-header'>
+        <AccountButton />
+        <button
+          type='button'
+          className='sidebar-find'
+          onClick={() => openOverlay('find')}
+          aria-keyshortcuts='Control+K'
+        >
+          <Search aria-hidden='true' />
+          <span className='sidebar-find-label'>Find people and channels</span>
+          <kbd aria-hidden='true'>Ctrl K</kbd>
+        </button>
+        <IconButton label='New conversation' className='sidebar-new' onClick={() => openOverlay('new-conversation')}>
+          <SquarePen />
+        </IconButton>
+      </div>
+      <nav className='sidebar-nav' aria-label='Conversations'>
+        <ConversationList open={open} />
+      </nav>
+    </div>
+  )
+}
+
+function ConversationList({ open }: { readonly open: string | undefined }) {
+  const conversations = useConversations()
+  const data = useDataState()
+  if (conversations.length === 0) {
+    if (data === 'empty' || data === 'loading') return <ListSkeleton />
+    return (
+      <div className='sidebar-empty'>
+        <p>No conversations yet.</p>
+        <button type='button' className='text-button' onClick={() => openOverlay('browse-channels')}>
+          Browse channels
+        </button>
+      </div>
+    )
+  }
+  return (
+    <Virtuoso
+      className='sidebar-list scrolls'
+      data={conversations}
+      computeItemKey={(_index, conversation) => conversation.id}
+      defaultItemHeight={64}
+      increaseViewportBy={256}
+      components={listComponents}
+      tabIndex={-1}
+      itemContent={(_index, conversation) => (
+        <ConversationListItem conversation={conversation} isOpen={conversation.id === open} />
+      )}
+    />
+  )
+}
+
+const listComponents = {
+  List: ({ ref, ...rest }: React.ComponentProps<'div'> & { readonly context?: unknown }) => {
+    const { context: _context, ...attributes } = rest
+    return <div {...attributes} ref={ref} role='list' />
+  },
+  Item: (props: React.ComponentProps<'div'> & { readonly context?: unknown; readonly item?: unknown }) => {
+    const { context: _context, item: _item, ...attributes } = props
+    return <div {...attributes} role='listitem' />
+  },
+}
+
+const themeIcons = { system: <Monitor />, light: <Sun />, dark: <Moon /> } as const
+const themeLabels: Record<Theme, string> = { system: 'System theme', light: 'Light theme', dark: 'Dark theme' }
+
+function AccountButton() {
+  const { user } = useMe()
+  const theme = useTheme()
+  const signOut = useSignOut()
+  const button = useRef<HTMLButtonElement>(null)
+  const [anchor, setAnchor] = useState<HTMLElement | null>(null)
+  const items: MenuItem[] = [
+    { label: 'Settings', icon: <Settings />, onSelect: () => navigate({ at: 'settings', section: 'profile' }) },
+    { label: 'Browse channels', icon: <Hash />, onSelect: () => openOverlay('browse-channels') },
+    ...(['system', 'light', 'dark'] as const).map((choice) => ({
+      label: themeLabels[choice],
+      icon: themeIcons[choice],
+      checked: theme === choice,
+      onSelect: () => setTheme(choice),
+    })),
+    { label: 'Keyboard map', icon: <CircleQuestionMark />, onSelect: () => openOverlay('keyboard') },
+    { label: 'Sign out', icon: <LogOut />, danger: true, onSelect: signOut },
+  ]
+  return (
+    <>
+      <button
+        ref={button}
+        type='button'
+        className='account-button'
+        aria-label={`Account: ${user.name}`}
+        title={user.name}
+        aria-haspopup='menu'
+        aria-expanded={anchor !== null}
+        onClick={() => setAnchor(anchor === null ? button.current : null)}
+      >
+        <Avatar id={user.id} name={user.name} picture={user.avatar} sizePx={32} />
+      </button>
+      {anchor !== null && <Menu label='Account' anchor={anchor} items={items} onClose={() => setAnchor(null)} />}
+    </>
+  )
+}
