@@ -18,6 +18,7 @@ const resolveFromSource = {
 export default defineConfig({
   test: {
     maxWorkers: 2,
+    teardownTimeout: 20_000,
     projects: [
       {
         ...resolveFromSource,
@@ -27,7 +28,6 @@ export default defineConfig({
           pool: 'forks',
           testTimeout: 15_000,
           hookTimeout: 30_000,
-          teardownTimeout: 10_000,
         },
       },
       {
@@ -38,7 +38,6 @@ export default defineConfig({
           pool: 'forks',
           testTimeout: 30_000,
           hookTimeout: 60_000,
-          teardownTimeout: 20_000,
         },
       },
       {
@@ -51,7 +50,6 @@ export default defineConfig({
           fileParallelism: false,
           testTimeout: 120_000,
           hookTimeout: 120_000,
-          teardownTimeout: 30_000,
         },
       },
       {
@@ -63,7 +61,6 @@ export default defineConfig({
           fileParallelism: false,
           testTimeout: 60_000,
           hookTimeout: 60_000,
-          teardownTimeout: 20_000,
         },
       },
     ],
