@@ -177,6 +177,11 @@ export interface ConnectionOptions {
   readonly transports: readonly Transport[]
   readonly clock: Clock
   readonly signals: DeviceSignals
+  /**
+   * What has to be done before a link is opened (a first load, a look at the session); undefined when nothing has to.
+   * A rejection counts like a link that was lost or refused.
+   */
+  readonly prepare: (isAfterFailure: boolean) => Promise<void> | undefined
   /** Everything up to here has been taken in; asked at each connect. */
   readonly cursor: () => string | undefined
   /** Events of the current link, in order, without those that are the connection's own business. */
@@ -276,6 +281,7 @@ export class Connection {
     switch (to) {
       case 'idle':
         this.#closeAll()
+        this.#generation += 1
         this.#attempt = 0
         this.#status.set({ state: 'idle' })
         return
@@ -283,7 +289,7 @@ export class Connection {
         // The new link of a move that lost its old one is on its way already.
         if (happening !== 'old-lost') {
           this.#closeAll()
-          this.#current = this.#open(this.#pickTransport(), true)
+          this.#prepare()
         }
         this.#status.set({ state: 'connecting', attempt: this.#attempt })
         return
@@ -320,6 +326,37 @@ export class Connection {
         this.#status.set({ state: 'closed', reason: kind, message })
         return
       }
+    }
+  }
+
+  #prepare(): void {
+    const preparing = this.#options.prepare(this.#openFailures > 0)
+    if (preparing === undefined) {
+      this.#current = this.#open(this.#pickTransport(), true)
+      return
+    }
+    this.#generation += 1
+    const generation = this.#generation
+    const isMine = (): boolean => generation === this.#generation && this.#status.get().state === 'connecting'
+    preparing.then(
+      () => {
+        if (isMine()) this.#current = this.#open(this.#pickTransport(), true)
+      },
+      (error: unknown) => {
+        if (!isMine()) return
+        const end: LinkEnd = error instanceof ChorusError ? toLinkEnd(error) : { kind: 'lost' }
+        this.#onLost(end)
+      },
+    )
+  }
+
+  #onLost(end: LinkEnd): void {
+    if (end.kind === 'lost') {
+      if (end.retryAfterMs !== undefined) this.#retryAfterMs = end.retryAfterMs
+      this.#happen('lost')
+    } else {
+      this.#refusal = end
+      this.#happen('refused')
     }
   }
 
@@ -438,8 +475,7 @@ export class Connection {
       return
     }
     if (end.kind !== 'lost') {
-      this.#refusal = end
-      this.#happen('refused')
+      this.#onLost(end)
       return
     }
     if (end.retryAfterMs !== undefined) this.#retryAfterMs = end.retryAfterMs

@@ -73,6 +73,42 @@ export function createComputedCell<Value>(compute: () => Value, options: CellOpt
   }
 }
 
+/** An observable that shows another one, which may change. */
+export interface Switch<Value> extends Observable<Value> {
+  readonly point: (target: Observable<Value> | undefined) => void
+}
+
+/** Makes an observable that shows its target, or `empty` while there is none. */
+export function createSwitch<Value>(empty: Value): Switch<Value> {
+  let target: Observable<Value> | undefined
+  let unfollow: () => void = () => undefined
+  const listeners = createListeners({})
+  return {
+    // The target's snapshots are stable, so there is nothing to keep here.
+    get: () => (target === undefined ? empty : target.get()),
+    subscribe: listeners.subscribe,
+    point: (next) => {
+      unfollow()
+      target = next
+      unfollow = next?.subscribe(listeners.notifyNow) ?? (() => undefined)
+      listeners.notify()
+    },
+  }
+}
+
+/** An observable computed from another one; computed again only when that has changed. */
+export function derive<From, To>(source: Observable<From>, compute: (value: From) => To): Observable<To> {
+  let cached: { readonly from: From; readonly to: To } | undefined
+  return {
+    get: () => {
+      const from = source.get()
+      if (cached === undefined || !Object.is(cached.from, from)) cached = { from, to: compute(from) }
+      return cached.to
+    },
+    subscribe: source.subscribe,
+  }
+}
+
 function createListeners({ onWatched, onUnwatched }: CellOptions) {
   // Each subscription is an object of its own, so that one function subscribed twice counts twice.
   const subscriptions = new Set<{ readonly listener: () => void }>()
@@ -85,6 +121,8 @@ function createListeners({ onWatched, onUnwatched }: CellOptions) {
   }
   return {
     count: () => subscriptions.size,
+    /** For those who are told in a microtask already. */
+    notifyNow: flush,
     notify: () => {
       if (isScheduled || subscriptions.size === 0) return
       isScheduled = true

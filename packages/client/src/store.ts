@@ -37,6 +37,8 @@ export interface ConversationRecord {
   readonly summary: Conversation
   /** Every change up to here has been given to the application. */
   readonly appliedSeq: number
+  /** The seq that `summary.unread` reflects, where it is not `summary.seq`. */
+  readonly unreadAsOfSeq?: number
   /** The newest messages, if they are kept: each with the seq its reactions and text reflect. */
   readonly window?: WindowRecord
 }

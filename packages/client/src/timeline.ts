@@ -163,10 +163,23 @@ export class Timeline {
     return this.#step(applied)
   }
 
-  /** Moves the position to just before `seq`: what a removed member missed is not theirs to read (rule ACL1). */
-  skipTo(seq: number): void {
-    this.#appliedSeq = Math.max(this.#appliedSeq, seq - 1)
-    this.#held = this.#held.filter((change) => spanOf(change).to > this.#appliedSeq)
+  /**
+   * Moves the position to just before `seq`, or to just before what is held: what a removed member missed is not theirs
+   * to read (rule ACL1).
+   */
+  skipTo(seq?: number): TimelineStep {
+    const first = this.#held[0]
+    const target = seq ?? (first === undefined ? this.#appliedSeq + 1 : spanOf(first).from)
+    if (target > this.#appliedSeq + 1) {
+      this.#appliedSeq = target - 1
+      // What was passed over is not in the memory of recent changes, so no page may be brought up to date with it.
+      this.#recent = []
+    }
+    const applied: Change[] = []
+    this.#acceptHeld(applied)
+    this.#applyToWindow(applied)
+    if (this.#held.length === 0) this.#highestSeq = this.#appliedSeq
+    return this.#step(applied)
   }
 
   /** Gives the memory of the messages back; the position stays. */

@@ -1,0 +1,7 @@
+/** Asks a command over the connection while there is one, and by HTTP otherwise. */
+import type { CommandAck, CommandRequest, EventCommandName } from '@chorus/protocol'
+
+export type Ask = <Name extends EventCommandName>(
+  name: Name,
+  request: CommandRequest<Name>,
+) => Promise<CommandAck<Name>>

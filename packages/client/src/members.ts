@@ -1,0 +1,130 @@
+/** All members of one conversation: loaded while somebody looks, then kept up to date from the log. */
+import { type Change, limits, type Member, type Role } from '@chorus/protocol'
+import type { Members } from './api.ts'
+import type { HttpApi } from './http-api.ts'
+import { createCell, type Observable } from './observable.ts'
+import type { UserCache } from './users.ts'
+
+/** Members that are loaded; of a larger conversation these are the first. */
+export const membersMax = 1_000
+
+export interface MemberListOptions {
+  readonly conversation: string
+  readonly api: HttpApi
+  readonly users: UserCache
+}
+
+export class MemberList implements Members {
+  readonly #options: MemberListOptions
+  readonly #cell = createCell<readonly Member[] | undefined>(undefined, {
+    onWatched: () => {
+      this.load().catch(() => undefined)
+    },
+  })
+  #loading: Promise<readonly Member[]> | undefined
+  /** Changes that came while a load was running: the answer may be from before them. */
+  #isOutdated = false
+
+  constructor(options: MemberListOptions) {
+    this.#options = options
+  }
+
+  get list(): Observable<readonly Member[] | undefined> {
+    return this.#cell
+  }
+
+  get isWatched(): boolean {
+    return this.#cell.watchers() > 0
+  }
+
+  load(): Promise<readonly Member[]> {
+    this.#loading ??= this.#loadNow().finally(() => {
+      this.#loading = undefined
+    })
+    return this.#loading
+  }
+
+  async add(user: string, role?: Role): Promise<Member> {
+    const { member } = await this.#options.api.call('put-member', {
+      conversation: this.#options.conversation,
+      user,
+      ...(role !== undefined && { role }),
+    })
+    this.#put(member)
+    return member
+  }
+
+  async remove(user: string): Promise<void> {
+    await this.#options.api.call('remove-member', { conversation: this.#options.conversation, user })
+    this.#drop(user)
+  }
+
+  setRole(user: string, role: Role): Promise<Member> {
+    return this.add(user, role)
+  }
+
+  /** Takes a change of the log that was not known before. */
+  handle(change: Change): void {
+    const known = this.#cell.get()
+    if (this.#loading !== undefined) this.#isOutdated = true
+    if (known === undefined) return
+    switch (change.type) {
+      case 'member.left':
+        this.#drop(change.user)
+        return
+      case 'member.updated':
+        this.#cell.set(known.map((one) => (one.user.id === change.user ? { ...one, role: change.role } : one)))
+        return
+      case 'member.joined':
+        if (known.some(({ user }) => user.id === change.user)) return
+        this.#options.users.get(change.user).then(
+          (user) => this.#put({ user, role: change.role, joinedSeq: change.seq, readSeq: 0 }),
+          () => undefined,
+        )
+        return
+      default:
+        return
+    }
+  }
+
+  /** After a resume that was cut short, the log does not say who came and went. */
+  refresh(): void {
+    if (this.isWatched) this.load().catch(() => undefined)
+    else this.#cell.set(undefined)
+  }
+
+  async #loadNow(): Promise<readonly Member[]> {
+    const { api, conversation, users } = this.#options
+    for (let attempt = 0; ; attempt += 1) {
+      this.#isOutdated = false
+      const members: Member[] = []
+      for (let page: string | undefined; members.length < membersMax; ) {
+        const answer = await api.call('list-members', {
+          conversation,
+          limit: limits.pageMax,
+          ...(page !== undefined && { page }),
+        })
+        members.push(...answer.members)
+        page = answer.next
+        if (page === undefined || answer.members.length === 0) break
+      }
+      if (this.#isOutdated && attempt < 3) continue
+      users.put(members.map(({ user }) => user))
+      this.#cell.set(members)
+      return members
+    }
+  }
+
+  #put(member: Member): void {
+    const known = this.#cell.get()
+    if (known === undefined) return
+    const isThere = known.some(({ user }) => user.id === member.user.id)
+    if (isThere) this.#cell.set(known.map((one) => (one.user.id === member.user.id ? member : one)))
+    else if (known.length < membersMax) this.#cell.set([...known, member])
+  }
+
+  #drop(userId: string): void {
+    const known = this.#cell.get()
+    if (known !== undefined) this.#cell.set(known.filter(({ user }) => user.id !== userId))
+  }
+}

@@ -1,0 +1,235 @@
+/**
+ * The messages of one conversation as an application shows them: what the timeline has, with what is on its way laid over
+ * it. Edits, deletions and reactions are shown at once and taken back when the server refuses them.
+ */
+import { ChorusError, limits, type PageMessage } from '@chorus/protocol'
+import type { MessageDraft, Messages, OutboxItem, SentMessage, TimelineItem, TimelineView } from './api.ts'
+import type { Ask } from './ask.ts'
+import type { HttpApi } from './http-api.ts'
+import { createComputedCell, type Observable } from './observable.ts'
+import type { Outbox } from './outbox.ts'
+import type { Replica, Replicated } from './replica.ts'
+import { countReaction, type WindowEntry } from './timeline.ts'
+
+/** Something shown before the log says it. */
+interface Overlay {
+  readonly seq: number
+  readonly apply: (message: PageMessage) => PageMessage
+  /** The change that makes it true; unknown until acknowledged. */
+  settledBySeq: number
+}
+
+/** Edits, deletions and reactions that may be under way at once in one conversation. */
+const overlaysMax = 100
+
+export interface MessageListOptions {
+  readonly me: string
+  readonly slot: Replicated
+  readonly replica: Replica
+  readonly outbox: Outbox
+  readonly api: HttpApi
+  readonly ask: Ask
+}
+
+export class MessageList implements Messages {
+  readonly #options: MessageListOptions
+  readonly #view = createComputedCell<TimelineView>(() => this.#compute(), {
+    onWatched: () => {
+      this.#options.slot.isShown = true
+      this.ensureLoaded()
+    },
+    onUnwatched: () => {
+      this.#options.slot.isShown = false
+    },
+  })
+  #overlays: Overlay[] = []
+  /** One item per entry, so that a list renders only what changed. */
+  #items = new WeakMap<WindowEntry, TimelineItem>()
+  readonly #pendingItems = new WeakMap<OutboxItem, TimelineItem>()
+
+  constructor(options: MessageListOptions) {
+    this.#options = options
+    options.slot.changed.add(() => {
+      this.#dropSettled()
+      this.#view.invalidate()
+    })
+    options.outbox.items.subscribe(this.#view.invalidate)
+  }
+
+  get view(): Observable<TimelineView> {
+    return this.#view
+  }
+
+  /** Loads the newest page if somebody looks and there is none. */
+  ensureLoaded(): void {
+    const { slot } = this.#options
+    if (this.#view.watchers() === 0 || slot.timeline.window !== undefined || slot.loading !== 'nothing' || slot.isLeft)
+      return
+    // Offline: the next connection asks again.
+    this.loadNewest().catch(() => undefined)
+  }
+
+  async send(draft: MessageDraft): Promise<SentMessage> {
+    const sending = this.#options.outbox.add(this.#options.slot.id, draft)
+    this.#view.invalidate()
+    return sending
+  }
+
+  retry(clientId: string): Promise<void> {
+    return this.#options.outbox.retry(clientId)
+  }
+
+  discard(clientId: string): Promise<void> {
+    return this.#options.outbox.discard(clientId)
+  }
+
+  async edit(seq: number, text: string): Promise<void> {
+    if (text.length === 0 || text.length > limits.textMaxChars) {
+      throw new ChorusError(
+        'invalid',
+        `unable to edit message; its text must have 1 to ${limits.textMaxChars} characters`,
+      )
+    }
+    const show = (message: PageMessage): PageMessage => ({
+      ...message,
+      text,
+      editedAt: message.editedAt ?? message.createdAt,
+    })
+    await this.#over(seq, show, () => this.#options.ask('edit-message', { ...this.#target(seq), text }))
+  }
+
+  async delete(seq: number): Promise<void> {
+    const show = (message: PageMessage): PageMessage => ({
+      ...message,
+      text: '',
+      data: null,
+      attachments: [],
+      deletedAt: message.deletedAt ?? message.createdAt,
+    })
+    await this.#over(seq, show, () => this.#options.ask('delete-message', this.#target(seq)))
+  }
+
+  async react(seq: number, emoji: string): Promise<void> {
+    await this.#over(
+      seq,
+      (message) => (isMine(message, emoji) ? message : withReaction(message, emoji, 1)),
+      () => this.#options.ask('add-reaction', { ...this.#target(seq), emoji }),
+    )
+  }
+
+  async unreact(seq: number, emoji: string): Promise<void> {
+    await this.#over(
+      seq,
+      (message) => (isMine(message, emoji) ? withReaction(message, emoji, -1) : message),
+      () => this.#options.ask('remove-reaction', { ...this.#target(seq), emoji }),
+    )
+  }
+
+  loadOlder(): Promise<void> {
+    return this.#options.replica.loadPage(this.#options.slot.id, 'older')
+  }
+
+  loadNewer(): Promise<void> {
+    return this.#options.replica.loadPage(this.#options.slot.id, 'newer')
+  }
+
+  loadAround(seq: number): Promise<void> {
+    return this.#options.replica.loadPage(this.#options.slot.id, 'around', seq)
+  }
+
+  loadNewest(): Promise<void> {
+    return this.#options.replica.loadPage(this.#options.slot.id, 'newest')
+  }
+
+  async get(seq: number): Promise<PageMessage> {
+    const known = this.#options.slot.timeline.find(seq)
+    if (known !== undefined) return known.message
+    return (await this.#options.api.call('get-message', this.#target(seq))).message
+  }
+
+  #target(seq: number): { readonly conversation: string; readonly seq: number } {
+    return { conversation: this.#options.slot.id, seq }
+  }
+
+  async #over(
+    seq: number,
+    apply: (message: PageMessage) => PageMessage,
+    ask: () => Promise<{ readonly seq: number }>,
+  ): Promise<void> {
+    if (this.#overlays.length >= overlaysMax) {
+      throw new ChorusError('rate-limited', `unable to change message; ${overlaysMax} changes are under way already`)
+    }
+    const overlay: Overlay = { seq, apply, settledBySeq: Number.POSITIVE_INFINITY }
+    this.#setOverlays([...this.#overlays, overlay])
+    try {
+      overlay.settledBySeq = (await ask()).seq
+      this.#dropSettled()
+    } catch (error) {
+      this.#setOverlays(this.#overlays.filter((one) => one !== overlay))
+      throw error
+    }
+  }
+
+  #dropSettled(): void {
+    const { appliedSeq } = this.#options.slot.timeline
+    if (this.#overlays.some(({ settledBySeq }) => settledBySeq <= appliedSeq)) {
+      this.#setOverlays(this.#overlays.filter(({ settledBySeq }) => settledBySeq > appliedSeq))
+    }
+  }
+
+  #setOverlays(overlays: Overlay[]): void {
+    this.#overlays = overlays
+    this.#items = new WeakMap()
+    this.#view.invalidate()
+  }
+
+  #compute(): TimelineView {
+    const { slot, outbox } = this.#options
+    const { window } = slot.timeline
+    const items: TimelineItem[] = (window?.entries ?? []).map((entry) => this.#toItem(entry))
+    // Somewhere in the past there is no place for what is new.
+    if (window?.hasAfter !== true && !slot.isLeft) {
+      const waiting = outbox.items.get().filter(({ conversation }) => conversation === slot.id)
+      if (waiting.length > 0) {
+        const here = new Set(items.map(({ key }) => key))
+        for (const item of waiting) if (!here.has(item.clientId)) items.push(this.#toPending(item))
+      }
+    }
+    return {
+      items,
+      isLoaded: window !== undefined,
+      hasOlder: window?.hasBefore ?? false,
+      hasNewer: window?.hasAfter ?? false,
+      loading: slot.loading,
+    }
+  }
+
+  #toItem(entry: WindowEntry): TimelineItem {
+    const known = this.#items.get(entry)
+    if (known !== undefined) return known
+    let { message } = entry
+    for (const { seq, apply } of this.#overlays) if (seq === message.seq) message = apply(message)
+    const isMyOwn = message.sender === this.#options.me
+    // Two people may by chance or malice choose one clientId; a key must be unique in the list.
+    const key = isMyOwn ? message.clientId : `${message.seq}`
+    const item: TimelineItem = { kind: 'message', key, message, isMine: isMyOwn }
+    this.#items.set(entry, item)
+    return item
+  }
+
+  #toPending(item: OutboxItem): TimelineItem {
+    const known = this.#pendingItems.get(item)
+    if (known !== undefined) return known
+    const pending: TimelineItem = { kind: 'pending', key: item.clientId, item }
+    this.#pendingItems.set(item, pending)
+    return pending
+  }
+}
+
+function isMine(message: PageMessage, emoji: string): boolean {
+  return message.reactions.some((reaction) => reaction.emoji === emoji && reaction.mine)
+}
+
+function withReaction(message: PageMessage, emoji: string, step: 1 | -1): PageMessage {
+  return { ...message, reactions: countReaction(message.reactions, emoji, step, true) }
+}

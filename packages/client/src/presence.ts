@@ -1,0 +1,127 @@
+/**
+ * Presence of those somebody looks at: one list for the whole client, said to the server again after each reconnection.
+ * While there is no connection everybody is `unknown`, not `offline`.
+ */
+import { limits, type Presence } from '@chorus/protocol'
+import type { PresenceWatch, PresenceWatcher } from './api.ts'
+import type { Ask } from './ask.ts'
+import type { Clock } from './clock.ts'
+import { type Cell, createCell, createComputedCell, type Observable } from './observable.ts'
+
+/** Changes of the list gather for this long. */
+export const watchGatherMs = 50
+/** Over Server-Sent Events a list is not followed by the server, so it is asked again. */
+export const presencePollMs = 20_000
+/** A reconnection shorter than this is not shown as "nobody knows". */
+export const unknownAfterMs = 5_000
+
+export interface PresenceOptions {
+  readonly ask: Ask
+  readonly clock: Clock
+  readonly isConnected: () => boolean
+  /** Does the connection follow a list by itself? */
+  readonly isFollowed: () => boolean
+}
+
+export class PresenceBoard implements PresenceWatcher {
+  readonly #options: PresenceOptions
+  readonly #cells = new Map<string, Cell<Presence>>()
+  /** How often each user is watched, in the order of first wish. */
+  readonly #wanted = new Map<string, number>()
+  #status: 'online' | 'away' = 'online'
+  #cancelSend: (() => void) | undefined
+  #cancelUnknown: (() => void) | undefined
+
+  constructor(options: PresenceOptions) {
+    this.#options = options
+  }
+
+  observe(user: string): Observable<Presence> {
+    return this.#cell(user)
+  }
+
+  watch(users: readonly string[]): PresenceWatch {
+    const cells = users.map((user) => this.#cell(user))
+    const presence = createComputedCell<ReadonlyMap<string, Presence>>(
+      () => new Map(cells.map((cell) => [cell.get().user, cell.get()])),
+    )
+    const undo = cells.map((cell) => cell.subscribe(presence.invalidate))
+    return {
+      presence,
+      close: () => {
+        for (const one of undo.splice(0)) one()
+      },
+    }
+  }
+
+  async setStatus(status: 'online' | 'away'): Promise<void> {
+    this.#status = status
+    if (this.#options.isConnected()) await this.#options.ask('set-status', { status })
+  }
+
+  handle(presence: readonly Presence[]): void {
+    for (const one of presence) {
+      const cell = this.#cells.get(one.user)
+      const known = cell?.get()
+      if (known?.status !== one.status || known.lastSeen !== one.lastSeen) cell?.set(one)
+    }
+  }
+
+  /** A new connection knows nothing yet. */
+  resume(): void {
+    this.#cancelUnknown?.()
+    this.#cancelUnknown = undefined
+    if (this.#status === 'away') this.#options.ask('set-status', { status: 'away' }).catch(() => undefined)
+    this.#sendLater(0)
+  }
+
+  disconnected(): void {
+    this.#cancelUnknown ??= this.#options.clock.after(unknownAfterMs, () => {
+      for (const [user, cell] of this.#cells) cell.set(unknown(user))
+    })
+  }
+
+  stop(): void {
+    this.#cancelSend?.()
+    this.#cancelUnknown?.()
+    for (const [user, cell] of this.#cells) cell.set(unknown(user))
+  }
+
+  #cell(user: string): Cell<Presence> {
+    const known = this.#cells.get(user)
+    if (known !== undefined) return known
+    const cell = createCell<Presence>(unknown(user), {
+      onWatched: () => this.#want(user, 1),
+      onUnwatched: () => this.#want(user, -1),
+    })
+    this.#cells.set(user, cell)
+    return cell
+  }
+
+  #want(user: string, step: number): void {
+    const count = (this.#wanted.get(user) ?? 0) + step
+    if (count > 0) this.#wanted.set(user, count)
+    else this.#wanted.delete(user)
+    if (this.#options.isConnected()) this.#sendLater(watchGatherMs)
+  }
+
+  #sendLater(delayMs: number): void {
+    if (this.#cancelSend !== undefined && delayMs > 0) return
+    this.#cancelSend?.()
+    this.#cancelSend = this.#options.clock.after(delayMs, () => {
+      this.#cancelSend = undefined
+      if (this.#options.isConnected()) this.#send().catch(() => undefined)
+    })
+  }
+
+  async #send(): Promise<void> {
+    const users = [...this.#wanted.keys()].slice(0, limits.listMaxIds)
+    const { presence } = await this.#options.ask('watch-presence', { users })
+    this.handle(presence)
+    if (!this.#options.isFollowed() && users.length > 0) this.#sendLater(presencePollMs)
+  }
+}
+
+function unknown(user: string): Presence {
+  return { user, status: 'unknown', lastSeen: null }
+}

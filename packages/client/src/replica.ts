@@ -1,0 +1,708 @@
+/**
+ * The local copy of one user's conversations: takes in what the server tells, in whatever order it comes, and keeps
+ * timelines, summaries and the cursor. Promises: the application's callback fires exactly once per (epoch, conversation,
+ * seq), in order (rule CLI1); the cursor moves, in memory and in the store, only when everything it covers has been taken
+ * in, and is written in one transaction with it (CP1). A gap waits a moment, then is read from the server (NODE1).
+ */
+import {
+  type Change,
+  ChorusError,
+  type Conversation,
+  type EventPayload,
+  limits,
+  type Role,
+  type ServerEvent,
+  type SyncEntry,
+  type SyncPage,
+} from '@chorus/protocol'
+import type { ChangeNotice, ConversationSummary, DataState } from './api.ts'
+import { backoffDelayMs } from './backoff.ts'
+import type { Clock } from './clock.ts'
+import type { HttpApi } from './http-api.ts'
+import { type Cell, type ComputedCell, createCell, createComputedCell, type Observable } from './observable.ts'
+import { isChange } from './server-events.ts'
+import type { ChatStore, ConversationRecord } from './store.ts'
+import {
+  applyChangeToSummary,
+  compareByActivity,
+  countUnreadInWindow,
+  type SummaryState,
+  toSummary,
+} from './summary.ts'
+import { type PagePlacement, Timeline, type TimelineStep } from './timeline.ts'
+import type { UserCache } from './users.ts'
+
+/** How long a gap may close by itself before it is read. */
+export const gapPauseMs = 100
+/** How long to wait after the store refused to be written. */
+export const savePauseMs = 5_000
+/** Newest messages of a conversation that the store keeps. */
+export const cachedMessagesMax = 50
+/** Conversations whose messages are kept in memory; the rest load them again when they are shown. */
+export const windowsMax = 300
+/** Pages of one load, reading of one gap, or first load; beyond, something is wrong with the server. */
+const pagesMax = 2_000
+/** First loads that a server may interrupt by `reset` before this gives up until the next connection. */
+const firstLoadsMax = 3
+/** Attempts to join a page to a window that moves meanwhile. */
+const joinsMax = 4
+
+type Loading = 'nothing' | 'newest' | 'older' | 'newer' | 'around'
+
+/** One conversation of the copy. */
+export interface Replicated {
+  readonly id: string
+  timeline: Timeline
+  state: SummaryState | undefined
+  readonly summary: Cell<ConversationSummary | undefined>
+  /** Told when the window or `loading` changed. */
+  readonly changed: Set<() => void>
+  loading: Loading
+  /** Somebody looks at its messages, so their memory is kept. */
+  isShown: boolean
+  isLeft: boolean
+  /** Reading a gap, or waiting to. */
+  isRepairing: boolean
+  /** Asking for the summary. */
+  isAsking: boolean
+}
+
+export interface ReplicaOptions {
+  readonly me: string
+  readonly store: ChatStore
+  readonly api: HttpApi
+  readonly clock: Clock
+  readonly users: UserCache
+  readonly onError: (error: unknown) => void
+  /** After the change is in the copy. */
+  readonly onChange: (notice: ChangeNotice) => void
+  readonly onLimited: (notice: { readonly conversation: string; readonly seq: number }) => void
+  /** The copy of a conversation now reaches `seq`. */
+  readonly onMoved: (conversation: string, seq: number) => void
+  /** The server asks to load again: leave the connection, call `firstLoad`, connect. */
+  readonly onReset: () => void
+}
+
+export class Replica {
+  readonly #options: ReplicaOptions
+  readonly #slots = new Map<string, Replicated>()
+  readonly #data: Cell<DataState> = createCell<DataState>('empty')
+  readonly #list: ComputedCell<readonly ConversationSummary[]>
+  /** Conversations with something outstanding: no cursor is covered while there is one. */
+  readonly #outstanding = new Set<string>()
+  /** In order of use, for giving memory back. */
+  readonly #windows = new Map<string, Replicated>()
+  #epoch = ''
+  #cursor: string | undefined
+  #candidate: string | undefined
+  readonly #dirty = new Set<string>()
+  readonly #removed = new Set<string>()
+  #saving: Promise<void> | undefined
+  #savedCursor: string | undefined
+  #isStopped = false
+  #isReset = false
+
+  constructor(options: ReplicaOptions) {
+    this.#options = options
+    this.#list = createComputedCell(() =>
+      [...this.#slots.values()].flatMap(({ state }) => state?.summary ?? []).sort(compareByActivity),
+    )
+  }
+
+  get data(): Observable<DataState> {
+    return this.#data
+  }
+
+  /** True when there is nothing to resume from: `firstLoad` comes before a connection. */
+  get needsLoad(): boolean {
+    return this.#cursor === undefined || this.#isReset
+  }
+
+  get conversations(): Observable<readonly ConversationSummary[]> {
+    return this.#list
+  }
+
+  /** Everything up to here has been taken in. */
+  get cursor(): string | undefined {
+    return this.#cursor
+  }
+
+  stop(): void {
+    this.#isStopped = true
+  }
+
+  /** The conversation's place in the copy, made if need be. */
+  slot(id: string): Replicated {
+    const known = this.#slots.get(id)
+    if (known !== undefined) return known
+    const fresh: Replicated = {
+      id,
+      timeline: new Timeline({ me: this.#options.me, appliedSeq: 0 }),
+      state: undefined,
+      summary: createCell<ConversationSummary | undefined>(undefined),
+      changed: new Set(),
+      loading: 'nothing',
+      isShown: false,
+      isLeft: false,
+      isRepairing: false,
+      isAsking: false,
+    }
+    this.#slots.set(id, fresh)
+    return fresh
+  }
+
+  appliedSeqOf(id: string): number | undefined {
+    const slot = this.#slots.get(id)
+    return slot?.state === undefined ? undefined : slot.timeline.appliedSeq
+  }
+
+  /** Shows what the store has. */
+  async loadCached(): Promise<void> {
+    const { store, me, users } = this.#options
+    const record = await store.readReplica(me)
+    if (record === undefined || this.#isStopped) return
+    this.#epoch = record.epoch
+    this.#cursor = record.cursor
+    this.#savedCursor = record.cursor
+    const byActivity = record.conversations
+      .map((one) => ({ one, summary: toSummary(one.summary) }))
+      .sort((left, right) => compareByActivity(left.summary, right.summary))
+    for (const [index, { one, summary }] of byActivity.entries()) {
+      const slot = this.slot(one.id)
+      const window = index < windowsMax ? one.window : undefined
+      slot.timeline = new Timeline({ me, appliedSeq: one.appliedSeq, ...(window && { window }) })
+      if (window !== undefined) this.#windows.set(one.id, slot)
+      this.#setState(slot, { summary, unreadAsOfSeq: one.unreadAsOfSeq ?? summary.seq })
+      users.put(summary.members.map(({ user }) => user))
+      this.#tellChanged(slot)
+    }
+    this.#data.set('cached')
+  }
+
+  /** Loads everything anew: pages of `sync` without a cursor, then what they do not say from the list. */
+  async firstLoad(): Promise<void> {
+    const { api, users } = this.#options
+    if (this.#data.get() !== 'cached' || this.#cursor === undefined) this.#data.set('loading')
+    const entries = new Map<string, SyncEntry>()
+    let cursor: string | undefined
+    let epoch = ''
+    for (let loads = 0, pages = 0, isWhole = false; !isWhole; pages += 1) {
+      const page: SyncPage = await api.call('sync', cursor === undefined ? {} : { cursor })
+      const isInterrupted = cursor !== undefined && (page.reset === true || page.epoch !== epoch)
+      if (isInterrupted) {
+        loads += 1
+        entries.clear()
+      }
+      if (loads >= firstLoadsMax || pages >= pagesMax) {
+        throw new ChorusError('unavailable', 'unable to load conversations; the server keeps starting over')
+      }
+      ;({ epoch, cursor } = page)
+      for (const entry of page.conversations)
+        entries.set(entry.conversation, mergeEntry(entries.get(entry.conversation), entry))
+      // A page that came with `reset` is itself the first of a new load.
+      isWhole = !page.more
+    }
+    const summaries = new Map<string, Conversation>()
+    for (let pages = 0, next: string | undefined; pages < pagesMax; pages += 1) {
+      const answer = await api.call('list-conversations', {
+        limit: limits.pageMax,
+        ...(next !== undefined && { page: next }),
+      })
+      for (const conversation of answer.conversations) summaries.set(conversation.id, conversation)
+      if (answer.next === undefined) break
+      next = answer.next
+    }
+    if (this.#isStopped) return
+    for (const conversation of summaries.values()) users.put(conversation.members.map(({ user }) => user))
+    this.#replaceWith(epoch, cursor, entries, summaries)
+    await this.#save(true)
+  }
+
+  /** Takes in one event of the current connection. */
+  handle(event: ServerEvent): void {
+    switch (event.name) {
+      case 'changes':
+        this.#takeChanges(event.payload)
+        return
+      case 'conversation':
+        this.#takeConversation(event.payload)
+        return
+      case 'checkpoint':
+        this.#cover(event.payload.cursor)
+        return
+      case 'ready':
+        if (this.#epoch !== '' && event.payload.epoch !== this.#epoch) {
+          this.#reset()
+          return
+        }
+        this.#epoch = event.payload.epoch
+        this.#cover(event.payload.cursor)
+        this.#data.set('live')
+        return
+      case 'reset':
+        this.#reset()
+        return
+      case 'live':
+      case 'presence':
+      case 'moving':
+      case 'closing':
+        return
+    }
+  }
+
+  /** Puts in a conversation that a command answered with. */
+  adopt(conversation: Conversation): ConversationSummary {
+    const slot = this.slot(conversation.id)
+    if (slot.state === undefined || slot.isLeft) {
+      slot.isLeft = false
+      this.#removed.delete(slot.id)
+      this.#applyStep(slot, slot.timeline.applyLimited(conversation.seq, undefined))
+    }
+    this.#merge(slot, conversation)
+    return slot.state?.summary ?? toSummary(conversation)
+  }
+
+  /** Forgets a conversation that a command has left. */
+  forget(id: string): void {
+    const slot = this.#slots.get(id)
+    if (slot !== undefined) this.#leave(slot)
+  }
+
+  /** Moves the read marker in the copy; returns false when only the server can count what is unread now. */
+  markRead(id: string, seq: number): boolean {
+    const slot = this.#slots.get(id)
+    if (slot?.state === undefined) return false
+    const { summary, unreadAsOfSeq } = slot.state
+    if (seq <= summary.readSeq) return true
+    const unread = countUnreadInWindow(summary, slot.timeline.window, seq, this.#options.me)
+    this.#setState(slot, { summary: { ...summary, readSeq: seq, unread: unread ?? summary.unread }, unreadAsOfSeq })
+    this.#dirty.add(id)
+    return unread !== undefined
+  }
+
+  /** Asks the server for the conversation as it is now. */
+  async refresh(id: string): Promise<void> {
+    const slot = this.#slots.get(id)
+    if (slot !== undefined) await this.#askSummary(slot)
+  }
+
+  /** Loads a page into the window; nothing happens when another page is being loaded. */
+  async loadPage(id: string, what: Exclude<Loading, 'nothing'>, around?: number): Promise<void> {
+    const slot = this.slot(id)
+    if (slot.loading !== 'nothing') return
+    slot.loading = what
+    this.#tellChanged(slot)
+    try {
+      for (let joins = 0; joins < joinsMax; joins += 1) {
+        const request = toPageRequest(slot, what, around)
+        if (request === undefined) return
+        const page = await this.#options.api.call('list-messages', { conversation: id, ...request.query })
+        if (slot.timeline.applyPage(page, request.placement) === 'applied') {
+          this.#useWindow(slot)
+          this.#dirty.add(id)
+          if (!this.#isStopped) this.#saveLater()
+          return
+        }
+      }
+      throw new ChorusError('unavailable', 'unable to load messages; the conversation moves too fast')
+    } finally {
+      slot.loading = 'nothing'
+      this.#tellChanged(slot)
+    }
+  }
+
+  /** Writes what the cursor covers. */
+  async flush(): Promise<void> {
+    await this.#saving
+    await this.#save(false)
+  }
+
+  #reset(): void {
+    this.#isReset = true
+    this.#options.onReset()
+  }
+
+  #takeChanges({ conversation, changes }: EventPayload<'changes'>): void {
+    const slot = this.slot(conversation)
+    const first = changes[0]
+    if (first === undefined) return
+    const isNew = slot.state === undefined && slot.timeline.appliedSeq === 0
+    // A conversation this copy has not heard of: what came before is a page to be read, not a gap.
+    if (isNew) slot.timeline.skipTo(first.type === 'skip' ? first.from : first.seq)
+    this.#applyStep(slot, slot.timeline.applyChanges(changes))
+    if (slot.state === undefined && !slot.isLeft) this.#askSummaryLater(slot)
+  }
+
+  #takeConversation(payload: EventPayload<'conversation'>): void {
+    const { conversation, limited, left, seq, readSeq, unread, messages } = payload
+    const slot = this.slot(conversation)
+    if (left === true) {
+      this.#applyStep(slot, slot.timeline.skipTo(seq))
+      this.#leave(slot)
+      return
+    }
+    if (limited === true) {
+      slot.isLeft = false
+      this.#removed.delete(conversation)
+      const isNews = seq > slot.timeline.appliedSeq
+      this.#applyStep(slot, slot.timeline.applyLimited(seq, messages))
+      if (slot.timeline.window !== undefined) this.#useWindow(slot)
+      if (isNews) this.#guarded(() => this.#options.onLimited({ conversation, seq }))
+      this.#takeMarker(slot, seq, readSeq, unread)
+      // Name and members may have changed in what was passed over.
+      this.#askSummaryLater(slot)
+      return
+    }
+    this.#takeMarker(slot, seq, readSeq, unread)
+  }
+
+  #takeMarker(slot: Replicated, seq: number, readSeq: number, unread: number): void {
+    if (slot.state === undefined) return
+    const { summary, unreadAsOfSeq } = slot.state
+    if (readSeq < summary.readSeq) return
+    this.#dirty.add(slot.id)
+    if (seq >= unreadAsOfSeq) {
+      this.#setState(slot, { summary: { ...summary, readSeq, unread }, unreadAsOfSeq: seq })
+      return
+    }
+    // Changes after the count have been taken in already.
+    const counted = countUnreadInWindow(summary, slot.timeline.window, readSeq, this.#options.me)
+    this.#setState(slot, { summary: { ...summary, readSeq, unread: counted ?? unread }, unreadAsOfSeq })
+    if (counted === undefined) this.#askSummaryLater(slot)
+  }
+
+  /** What the timeline gave out goes to the summary and the application, in order. */
+  #applyStep(slot: Replicated, { applied, next }: TimelineStep): void {
+    const { me, onMoved } = this.#options
+    for (const change of applied) {
+      if (slot.state !== undefined) this.#setState(slot, applyChangeToSummary(slot.state, change, me))
+      this.#onMembership(slot, change)
+    }
+    if (applied.length > 0) {
+      this.#dirty.add(slot.id)
+      this.#tellChanged(slot)
+    }
+    const epoch = this.#epoch
+    for (const change of applied) {
+      this.#guarded(() => this.#options.onChange({ epoch, conversation: slot.id, change }))
+    }
+    onMoved(slot.id, slot.timeline.appliedSeq)
+    if (next === 'read-missing') this.#repairLater(slot)
+  }
+
+  #onMembership(slot: Replicated, change: Change): void {
+    if (change.type === 'member.left' && change.user === this.#options.me) this.#leave(slot)
+    if (change.type === 'member.joined' && change.user !== this.#options.me) {
+      this.#addMember(slot, change.user, change.role, change.seq).catch(() => undefined)
+    }
+  }
+
+  /** The list names the first few members; a newcomer among them needs a profile. */
+  async #addMember(slot: Replicated, userId: string, role: Role, joinedSeq: number): Promise<void> {
+    const isWanted = (): boolean => {
+      const members = slot.state?.summary.members
+      return (
+        members !== undefined && members.length < limits.membersShown && members.every(({ user }) => user.id !== userId)
+      )
+    }
+    if (!isWanted()) return
+    const user = await this.#options.users.get(userId)
+    if (!isWanted() || slot.state === undefined) return
+    const { summary, unreadAsOfSeq } = slot.state
+    const members = [...summary.members, { user, role, joinedSeq, readSeq: 0 }]
+    this.#setState(slot, { summary: { ...summary, members }, unreadAsOfSeq })
+    this.#dirty.add(slot.id)
+  }
+
+  #repairLater(slot: Replicated): void {
+    if (slot.isRepairing) return
+    slot.isRepairing = true
+    this.#outstanding.add(slot.id)
+    this.#options.clock.after(gapPauseMs, () => {
+      this.#repair(slot, 0).catch(this.#options.onError)
+    })
+  }
+
+  async #repair(slot: Replicated, attempt: number): Promise<void> {
+    const { api, clock } = this.#options
+    try {
+      for (let pages = 0; slot.timeline.isMissing && !slot.isLeft && !this.#isStopped; pages += 1) {
+        const after = slot.timeline.appliedSeq
+        const answer = await api.call('list-changes', { conversation: slot.id, after, limit: limits.pageMax })
+        this.#applyStep(slot, slot.timeline.applyChanges(answer.changes.filter(isChange)))
+        if (slot.timeline.appliedSeq === after || pages >= pagesMax) {
+          throw new ChorusError('unavailable', 'unable to read what is missing; the server does not have it yet')
+        }
+      }
+    } catch (error) {
+      if (error instanceof ChorusError && error.code === 'not-found') {
+        // Removed meanwhile: what is held may still say so.
+        this.#applyStep(slot, slot.timeline.skipTo())
+        this.#leave(slot)
+      } else if (!this.#isStopped) {
+        const retryAfterMs = error instanceof ChorusError ? error.retryAfterMs : undefined
+        const delayMs = backoffDelayMs(attempt, clock, retryAfterMs)
+        clock.after(delayMs, () => {
+          this.#repair(slot, attempt + 1).catch(this.#options.onError)
+        })
+        return
+      }
+    }
+    slot.isRepairing = false
+    this.#settle(slot)
+  }
+
+  #askSummaryLater(slot: Replicated): void {
+    if (slot.isAsking) return
+    this.#askSummary(slot).catch(this.#options.onError)
+  }
+
+  async #askSummary(slot: Replicated, attempt = 0): Promise<void> {
+    const { api, clock } = this.#options
+    slot.isAsking = true
+    this.#outstanding.add(slot.id)
+    try {
+      const { conversation } = await api.call('get-conversation', { conversation: slot.id })
+      this.#options.users.put(conversation.members.map(({ user }) => user))
+      if (!slot.isLeft) this.#merge(slot, conversation)
+    } catch (error) {
+      const isFinal = !(error instanceof ChorusError) || error.retry === 'never'
+      if (!isFinal && !this.#isStopped) {
+        await new Promise<void>((resolve) => clock.after(backoffDelayMs(attempt, clock, error.retryAfterMs), resolve))
+        await this.#askSummary(slot, attempt + 1)
+        return
+      }
+      if (error instanceof ChorusError && error.code === 'not-found') this.#leave(slot)
+    }
+    slot.isAsking = false
+    this.#settle(slot)
+  }
+
+  /** Takes the server's object, unless the log here is further. */
+  #merge(slot: Replicated, conversation: Conversation): void {
+    const known = slot.state?.summary
+    this.#dirty.add(slot.id)
+    if (known !== undefined && conversation.seq < known.seq) {
+      if (conversation.readSeq > known.readSeq)
+        this.#takeMarker(slot, conversation.seq, conversation.readSeq, conversation.unread)
+      return
+    }
+    const fresh = toSummary(conversation)
+    // A marker moved here may not have reached the server yet.
+    const summary =
+      known !== undefined && known.readSeq > fresh.readSeq
+        ? { ...fresh, readSeq: known.readSeq, unread: known.unread }
+        : fresh
+    this.#setState(slot, { summary, unreadAsOfSeq: conversation.seq })
+  }
+
+  #settle(slot: Replicated): void {
+    if (slot.isRepairing || slot.isAsking) return
+    this.#outstanding.delete(slot.id)
+    this.#coverNow()
+  }
+
+  #cover(cursor: string): void {
+    this.#candidate = cursor
+    this.#coverNow()
+  }
+
+  #coverNow(): void {
+    if (this.#outstanding.size > 0 || this.#candidate === undefined || this.#isStopped) return
+    this.#cursor = this.#candidate
+    this.#candidate = undefined
+    this.#saveLater()
+  }
+
+  #saveLater(): void {
+    if (this.#saving !== undefined) return
+    const again = (delayMs: number): void => {
+      this.#saving = undefined
+      const isBehind = this.#cursor !== this.#savedCursor
+      if (isBehind && !this.#isStopped) this.#options.clock.after(delayMs, () => this.#saveLater())
+    }
+    this.#saving = this.#save(false).then(
+      () => again(gapPauseMs),
+      (error: unknown) => {
+        this.#options.onError(error)
+        again(savePauseMs)
+      },
+    )
+  }
+
+  /** One transaction: the cursor and everything it covers. */
+  async #save(isReplacing: boolean): Promise<void> {
+    const { store, me } = this.#options
+    const cursor = this.#cursor
+    if (cursor === undefined || this.#epoch === '') return
+    const ids = [...this.#dirty]
+    const removed = [...this.#removed]
+    this.#dirty.clear()
+    this.#removed.clear()
+    try {
+      const conversations = ids.flatMap((id) => this.#toRecord(id))
+      await store.commitReplica(me, {
+        epoch: this.#epoch,
+        cursor,
+        conversations,
+        removed,
+        ...(isReplacing && { replace: true }),
+      })
+      this.#savedCursor = cursor
+    } catch (error) {
+      for (const id of ids) this.#dirty.add(id)
+      for (const id of removed) this.#removed.add(id)
+      this.#savedCursor = undefined
+      throw error
+    }
+  }
+
+  #toRecord(id: string): ConversationRecord[] {
+    const slot = this.#slots.get(id)
+    if (slot?.state === undefined) return []
+    const { summary, unreadAsOfSeq } = slot.state
+    const window = slot.timeline.toRecord(cachedMessagesMax)
+    return [
+      {
+        id,
+        summary,
+        appliedSeq: slot.timeline.appliedSeq,
+        ...(unreadAsOfSeq !== summary.seq && { unreadAsOfSeq }),
+        ...(window && { window }),
+      },
+    ]
+  }
+
+  #replaceWith(
+    epoch: string,
+    cursor: string | undefined,
+    entries: ReadonlyMap<string, SyncEntry>,
+    summaries: ReadonlyMap<string, Conversation>,
+  ): void {
+    const { me } = this.#options
+    const isSameHistory = epoch === this.#epoch
+    this.#epoch = epoch
+    this.#cursor = cursor
+    this.#isReset = false
+    this.#candidate = undefined
+    this.#windows.clear()
+    this.#dirty.clear()
+    this.#removed.clear()
+    for (const slot of [...this.#slots.values()]) {
+      const entry = entries.get(slot.id)
+      if (entry === undefined || entry.left === true) this.#leave(slot)
+      // Numbers of another history mean nothing here.
+      if (!isSameHistory) slot.timeline = new Timeline({ me, appliedSeq: 0 })
+    }
+    const sorted = [...entries.values()]
+      .filter(({ left }) => left !== true)
+      .map((entry) => ({ entry, conversation: summaries.get(entry.conversation) }))
+      .sort((left, right) => compareActivityOf(left.conversation, right.conversation))
+    for (const [index, { entry, conversation }] of sorted.entries()) {
+      const slot = this.slot(entry.conversation)
+      const { appliedSeq } = slot.timeline
+      const isNews = isSameHistory && appliedSeq > 0 && entry.seq > appliedSeq
+      slot.isLeft = false
+      slot.state = undefined
+      if (index < windowsMax) this.#windows.set(slot.id, slot)
+      else slot.timeline.dropWindow()
+      this.#applyStep(slot, slot.timeline.applyLimited(entry.seq, index < windowsMax ? entry.messages : undefined))
+      this.#applyStep(slot, slot.timeline.applyChanges(entry.changes))
+      if (conversation !== undefined) {
+        this.#setState(slot, { summary: toSummary(conversation), unreadAsOfSeq: conversation.seq })
+      } else this.#askSummaryLater(slot)
+      if (isNews) this.#guarded(() => this.#options.onLimited({ conversation: slot.id, seq: entry.seq }))
+      this.#dirty.add(slot.id)
+      this.#tellChanged(slot)
+    }
+  }
+
+  #leave(slot: Replicated): void {
+    slot.isLeft = true
+    slot.state = undefined
+    slot.timeline.dropWindow()
+    slot.summary.set(undefined)
+    this.#windows.delete(slot.id)
+    this.#dirty.delete(slot.id)
+    this.#removed.add(slot.id)
+    this.#list.invalidate()
+    this.#tellChanged(slot)
+  }
+
+  #setState(slot: Replicated, state: SummaryState): void {
+    if (slot.isLeft) return
+    slot.state = state
+    slot.summary.set(state.summary)
+    this.#list.invalidate()
+  }
+
+  /** Marks the window as used last, and gives back the memory of those used long ago that nobody shows. */
+  #useWindow(slot: Replicated): void {
+    this.#windows.delete(slot.id)
+    this.#windows.set(slot.id, slot)
+    if (this.#windows.size <= windowsMax) return
+    for (const [id, old] of this.#windows) {
+      if (old.isShown || old === slot) continue
+      old.timeline.dropWindow()
+      this.#windows.delete(id)
+      return
+    }
+  }
+
+  #tellChanged(slot: Replicated): void {
+    for (const tell of [...slot.changed]) tell()
+  }
+
+  #guarded(run: () => void): void {
+    try {
+      run()
+    } catch (error) {
+      this.#options.onError(error)
+    }
+  }
+}
+
+/** Two entries for one conversation in one load: the later one continues the earlier. */
+function mergeEntry(known: SyncEntry | undefined, entry: SyncEntry): SyncEntry {
+  if (known === undefined || entry.messages !== undefined || entry.left === true) return entry
+  return {
+    ...known,
+    ...entry,
+    changes: [...known.changes, ...entry.changes],
+    seq: known.seq,
+    ...(known.messages && { messages: known.messages }),
+  }
+}
+
+function compareActivityOf(left: Conversation | undefined, right: Conversation | undefined): number {
+  if (left === undefined || right === undefined) return left === right ? 0 : left === undefined ? 1 : -1
+  return compareByActivity(toSummary(left), toSummary(right))
+}
+
+interface PageRequest {
+  readonly query: { readonly before?: number; readonly after?: number; readonly around?: number }
+  readonly placement: PagePlacement
+}
+
+/** What to ask for; undefined when there is nothing more in that direction. */
+function toPageRequest({ timeline }: Replicated, what: Loading, around: number | undefined): PageRequest | undefined {
+  const { window } = timeline
+  switch (what) {
+    case 'nothing':
+      return undefined
+    case 'newest':
+      return { query: {}, placement: { at: 'whole' } }
+    case 'around':
+      return { query: around === undefined ? {} : { around }, placement: { at: 'whole' } }
+    case 'older': {
+      const before = window?.entries[0]?.message.seq
+      if (window === undefined || before === undefined) return { query: {}, placement: { at: 'whole' } }
+      return window.hasBefore ? { query: { before }, placement: { at: 'older', before } } : undefined
+    }
+    case 'newer': {
+      const after = window?.entries.at(-1)?.message.seq
+      if (window === undefined || after === undefined) return { query: {}, placement: { at: 'whole' } }
+      return window.hasAfter ? { query: { after }, placement: { at: 'newer', after } } : undefined
+    }
+  }
+}

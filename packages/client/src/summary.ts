@@ -1,0 +1,120 @@
+/**
+ * A conversation's line in the list, kept up to date from its log: pure. The server's object says which seq it reflects;
+ * only changes above that count, so it does not matter whether the object or the changes came first.
+ */
+import { type Change, type Conversation, limits, type PageMessage } from '@chorus/protocol'
+import type { ConversationSummary } from './api.ts'
+import { countReaction, spanOf, type TimelineWindow } from './timeline.ts'
+
+/** A summary and the seq its unread count reflects: read markers move outside the log. */
+export interface SummaryState {
+  readonly summary: ConversationSummary
+  readonly unreadAsOfSeq: number
+}
+
+export function toSummary(conversation: Conversation): ConversationSummary {
+  return { ...conversation, activeAt: conversation.lastMessage?.createdAt ?? beginningOf(conversation.id) }
+}
+
+/** When a conversation began: its id is a UUIDv7, which begins with the milliseconds. */
+function beginningOf(id: string): string {
+  const ms = Number.parseInt(id.replaceAll('-', '').slice(0, 12), 16)
+  return new Date(Number.isNaN(ms) || ms > 8.64e15 ? 0 : ms).toISOString()
+}
+
+export function applyChangeToSummary(state: SummaryState, change: Change, me: string): SummaryState {
+  const { to } = spanOf(change)
+  const { summary, unreadAsOfSeq } = state
+  const unread = to > unreadAsOfSeq ? countUnread(summary, change, me) : summary.unread
+  const changed = to > summary.seq ? { ...applyToFields(summary, change, me), seq: to } : summary
+  return {
+    summary: unread === summary.unread && changed === summary ? summary : { ...changed, unread },
+    unreadAsOfSeq: Math.max(unreadAsOfSeq, to),
+  }
+}
+
+function countUnread({ unread, readSeq }: ConversationSummary, change: Change, me: string): number {
+  switch (change.type) {
+    case 'message.created':
+      if (change.message.sender === me || change.message.seq <= readSeq) return unread
+      return Math.min(unread + 1, limits.unreadMax)
+    case 'message.deleted':
+      if (change.message.sender === me || change.message.seq <= readSeq) return unread
+      // At the limit it says "so many or more", and one less may still be so many.
+      return unread >= limits.unreadMax ? unread : Math.max(0, unread - 1)
+    default:
+      return unread
+  }
+}
+
+function applyToFields(summary: ConversationSummary, change: Change, me: string): ConversationSummary {
+  switch (change.type) {
+    case 'message.created':
+      return {
+        ...summary,
+        lastMessage: { ...change.message, reactions: [] },
+        activeAt: change.message.createdAt,
+      }
+    case 'message.edited':
+    case 'message.deleted': {
+      const { lastMessage } = summary
+      if (lastMessage?.seq !== change.message.seq || change.message.version <= lastMessage.version) return summary
+      return { ...summary, lastMessage: { ...change.message, reactions: lastMessage.reactions } }
+    }
+    case 'reaction.added':
+    case 'reaction.removed': {
+      const { lastMessage } = summary
+      if (lastMessage?.seq !== change.target) return summary
+      const step = change.type === 'reaction.added' ? 1 : -1
+      const reactions = countReaction(lastMessage.reactions, change.emoji, step, change.actor === me)
+      return { ...summary, lastMessage: { ...lastMessage, reactions } }
+    }
+    case 'member.joined':
+      return { ...summary, memberCount: summary.memberCount + 1 }
+    case 'member.left':
+      return {
+        ...summary,
+        memberCount: Math.max(0, summary.memberCount - 1),
+        members: summary.members.filter(({ user }) => user.id !== change.user),
+      }
+    case 'member.updated':
+      return {
+        ...summary,
+        role: change.user === me ? change.role : summary.role,
+        members: summary.members.map((one) => (one.user.id === change.user ? { ...one, role: change.role } : one)),
+      }
+    case 'conversation.created':
+    case 'conversation.updated':
+      return { ...summary, name: change.conversation.name, kind: change.conversation.kind }
+    case 'skip':
+      return summary
+  }
+}
+
+/**
+ * Counts unread messages after `readSeq` from what is loaded, for a log that stands at `summary.seq`; undefined when the
+ * window does not reach far enough.
+ */
+export function countUnreadInWindow(
+  { seq, lastMessage }: ConversationSummary,
+  window: TimelineWindow | undefined,
+  readSeq: number,
+  me: string,
+): number | undefined {
+  if (readSeq >= seq || readSeq >= (lastMessage?.seq ?? 0)) return 0
+  if (window === undefined || window.hasAfter) return undefined
+  const first = window.entries[0]?.message.seq ?? Number.POSITIVE_INFINITY
+  if (window.hasBefore && first > readSeq + 1) return undefined
+  const unread = window.entries.filter(({ message }) => message.seq > readSeq && isUnreadBy(message, me)).length
+  return Math.min(unread, limits.unreadMax)
+}
+
+function isUnreadBy(message: PageMessage, me: string): boolean {
+  return message.sender !== me && message.deletedAt === null
+}
+
+/** The most recently active first. */
+export function compareByActivity(left: ConversationSummary, right: ConversationSummary): number {
+  if (left.activeAt !== right.activeAt) return left.activeAt < right.activeAt ? 1 : -1
+  return left.id < right.id ? 1 : -1
+}

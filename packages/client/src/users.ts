@@ -1,0 +1,123 @@
+/** Profiles: gathered for a moment and asked for in batches, kept in a bounded cache. */
+import { ChorusError, limits, type User } from '@chorus/protocol'
+import type { Users } from './api.ts'
+import type { Clock } from './clock.ts'
+import type { HttpApi } from './http-api.ts'
+import { type Cell, createCell, type Observable } from './observable.ts'
+
+/** Profiles kept; the least recently used that nobody watches go first. */
+export const usersMax = 2_000
+/** How long requests gather into one. */
+export const gatherMs = 20
+/** Attempts for one batch before those who wait are told. */
+const attemptsMax = 3
+
+interface Waiter {
+  readonly resolve: (user: User) => void
+  readonly reject: (error: unknown) => void
+}
+
+export class UserCache implements Users {
+  readonly #api: HttpApi
+  readonly #clock: Clock
+  readonly #cells = new Map<string, Cell<User | undefined>>()
+  readonly #wanted = new Map<string, Waiter[]>()
+  #isGathering = false
+
+  constructor(api: HttpApi, clock: Clock) {
+    this.#api = api
+    this.#clock = clock
+  }
+
+  observe(id: string): Observable<User | undefined> {
+    const cell = this.#cell(id)
+    if (cell.get() === undefined && !this.#wanted.has(id)) this.#want(id, undefined)
+    return cell
+  }
+
+  get(id: string): Promise<User> {
+    const known = this.#cell(id).get()
+    if (known !== undefined) return Promise.resolve(known)
+    return new Promise((resolve, reject) => this.#want(id, { resolve, reject }))
+  }
+
+  /** Takes profiles that came with something else. */
+  put(users: readonly User[]): void {
+    for (const user of users) {
+      const cell = this.#cell(user.id)
+      const known = cell.get()
+      const isSame = known?.name === user.name && known.handle === user.handle && known.avatar === user.avatar
+      if (!isSame) cell.set(user)
+    }
+  }
+
+  clear(): void {
+    for (const cell of this.#cells.values()) cell.set(undefined)
+  }
+
+  #cell(id: string): Cell<User | undefined> {
+    const known = this.#cells.get(id)
+    const cell = known ?? createCell<User | undefined>(undefined)
+    // Moved to the end: the order of the map is the order of use.
+    this.#cells.delete(id)
+    this.#cells.set(id, cell)
+    if (known === undefined && this.#cells.size > usersMax) this.#evict()
+    return cell
+  }
+
+  #evict(): void {
+    for (const [id, cell] of this.#cells) {
+      if (cell.watchers() > 0 || this.#wanted.has(id)) continue
+      this.#cells.delete(id)
+      return
+    }
+  }
+
+  #want(id: string, waiter: Waiter | undefined): void {
+    const waiters = this.#wanted.get(id) ?? []
+    if (waiter !== undefined) waiters.push(waiter)
+    this.#wanted.set(id, waiters)
+    this.#gather(gatherMs)
+  }
+
+  #gather(delayMs: number): void {
+    if (this.#isGathering) return
+    this.#isGathering = true
+    this.#clock.after(delayMs, () => {
+      this.#ask(0).finally(() => {
+        this.#isGathering = false
+        if (this.#wanted.size > 0) this.#gather(gatherMs)
+      })
+    })
+  }
+
+  async #ask(attempt: number): Promise<void> {
+    const ids = [...this.#wanted.keys()].slice(0, limits.listMaxIds)
+    try {
+      const { users } = await this.#api.call('find-users', { ids, limit: ids.length })
+      this.put(users)
+      const found = new Map(users.map((user) => [user.id, user]))
+      for (const id of ids) {
+        const user = found.get(id)
+        for (const waiter of this.#take(id)) {
+          if (user !== undefined) waiter.resolve(user)
+          else waiter.reject(new ChorusError('not-found', 'unable to show user; there is no such user'))
+        }
+      }
+    } catch (error) {
+      const isFinal = !(error instanceof ChorusError) || error.retry === 'never' || attempt + 1 >= attemptsMax
+      if (isFinal) {
+        for (const id of ids) for (const waiter of this.#take(id)) waiter.reject(error)
+        return
+      }
+      await new Promise<void>((resolve) => this.#clock.after(1_000 * 2 ** attempt, resolve))
+      await this.#ask(attempt + 1)
+    }
+  }
+
+  #take(id: string): readonly Waiter[] {
+    const waiters = this.#wanted.get(id) ?? []
+    this.#wanted.delete(id)
+    return waiters
+  }
+}
