@@ -15,6 +15,7 @@ export class PgliteStream extends Duplex {
   readonly #id = nextId++
   #pending: Buffer = Buffer.alloc(0)
   #started = false
+  #ended = false
   readonly #onMessage: (message: FromEngine) => void
   readonly #onExit = (): void => {
     this.destroy(new Error('the embedded engine has stopped'))
@@ -69,8 +70,14 @@ export class PgliteStream extends Duplex {
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
     this.#worker.off('message', this.#onMessage)
     this.#worker.off('exit', this.#onExit)
-    this.#tell({ kind: 'end', id: this.#id })
+    this.#tellEnd()
     done(error)
+  }
+
+  #tellEnd(): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#tell({ kind: 'end', id: this.#id })
   }
 
   /** How many of the pending bytes end with a message that asks for an answer. */
@@ -86,8 +93,10 @@ export class PgliteStream extends Duplex {
       const type = typed ? this.#pending[offset] : undefined
       offset += length
       if (!typed) this.#started = true
-      // Terminate is answered by closing the stream.
+      // Terminate is answered by closing the stream. The engine hears of it at once: what the driver opens next must not
+      // have its prepared statements discarded.
       if (type === messageType.terminate) {
+        this.#tellEnd()
         this.#pending = this.#pending.subarray(0, complete)
         return complete
       }

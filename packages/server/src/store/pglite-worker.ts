@@ -51,7 +51,9 @@ port.on('message', (message: ToEngine) => {
       }
       case 'end':
         // There is one backend: what a driver's connection leaves behind would be seen by the next.
-        await engine.exec('rollback; discard all')
+        // Two statements: together they would be one transaction, in which nothing can be discarded.
+        await engine.exec('rollback')
+        await engine.exec('discard all')
         return
       case 'close':
         await engine.close()
@@ -60,4 +62,6 @@ port.on('message', (message: ToEngine) => {
         return
     }
   })
+  // What cannot be done is missed by the one who asked, by its timeout, and never by those behind it.
+  chain = chain.catch(() => undefined)
 })
