@@ -4,7 +4,7 @@
  * one query (rule LIM2), bounded in size and in number; the time of last use is written late, at most once a minute.
  */
 import { createHash } from 'node:crypto'
-import { fastifyCookie, Signer } from '@fastify/cookie'
+import { Signer } from '@fastify/cookie'
 import { ChorusError } from '@chorus/protocol'
 import type { Id } from '@chorus/protocol'
 import type { Clock, Timer } from '../support/clock.ts'
@@ -55,6 +55,20 @@ export function cookieNameFor(publicUrl: string | undefined): string {
   return publicUrl?.startsWith('https:') === true ? '__Host-chorus_session' : 'chorus_session'
 }
 
+/** The first cookie of this name, decoded; undefined when there is none or it cannot be decoded. */
+function readCookie(header: string, name: string): string | undefined {
+  for (const part of header.split(';')) {
+    const equals = part.indexOf('=')
+    if (equals === -1 || part.slice(0, equals).trim() !== name) continue
+    try {
+      return decodeURIComponent(part.slice(equals + 1).trim())
+    } catch {
+      return undefined
+    }
+  }
+  return undefined
+}
+
 interface Waiting {
   readonly tokenHash: Buffer
   readonly resolve: (identity: Identity | undefined) => void
@@ -86,7 +100,7 @@ export class Authenticator {
 
   /** Who sent this `Cookie` header; undefined when nobody that counts. Rejects when the database cannot be asked. */
   async authenticate(cookieHeader: string | undefined): Promise<Identity | undefined> {
-    const signed = cookieHeader === undefined ? undefined : fastifyCookie.parse(cookieHeader)[this.cookieName]
+    const signed = cookieHeader === undefined ? undefined : readCookie(cookieHeader, this.cookieName)
     if (signed === undefined) return undefined
     const { valid, value } = this.signer.unsign(signed)
     return valid && value !== null ? this.identify(value) : undefined

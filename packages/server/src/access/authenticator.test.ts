@@ -1,0 +1,90 @@
+import { describe, expect, it } from 'vitest'
+import { ManualClock } from '../support/testing/manual-clock.ts'
+import { Authenticator, cookieNameFor, hashToken } from './authenticator.ts'
+
+interface Options {
+  readonly sessions?: Readonly<Record<string, { readonly isStale: boolean }>>
+  readonly fails?: boolean
+}
+
+function build({ sessions = {}, fails = false }: Options = {}) {
+  const queries: number[] = []
+  const touched: string[][] = []
+  const clock = new ManualClock()
+  const authenticator = new Authenticator({
+    cookieName: 'chorus_session',
+    cookieSecret: 'a secret of at least thirty-two characters',
+    clock,
+    onProblem: () => undefined,
+    records: {
+      find: async (hashes) => {
+        queries.push(hashes.length)
+        if (fails) throw new Error('away')
+        return Object.entries(sessions)
+          .filter(([token]) => hashes.some((hash) => hash.equals(hashToken(token))))
+          .map(([token, { isStale }]) => ({
+            sessionId: `s-${token}`,
+            userId: `u-${token}`,
+            tokenHash: hashToken(token),
+            expiresInMs: 1_000,
+            isStale,
+          }))
+      },
+      touch: async (ids) => void touched.push([...ids]),
+    },
+  })
+  const cookie = (token: string): string =>
+    `other=1; chorus_session=${encodeURIComponent(authenticator.signer.sign(token))}`
+  return { authenticator, clock, queries, touched, cookie }
+}
+
+describe('Authenticator', () => {
+  it('knows a signed token, and nobody else', async () => {
+    const { authenticator, cookie, queries } = build({ sessions: { anna: { isStale: false } } })
+    expect(await authenticator.authenticate(cookie('anna'))).toMatchObject({ userId: 'u-anna', sessionId: 's-anna' })
+    expect(await authenticator.authenticate(cookie('ben'))).toBeUndefined()
+    expect(queries).toHaveLength(2)
+    for (const forged of [
+      undefined,
+      '',
+      'chorus_session',
+      'chorus_session=anna',
+      'chorus_session=anna.AAAA',
+      'chorus_session=%E0%A4%A',
+    ]) {
+      expect(await authenticator.authenticate(forged)).toBeUndefined()
+    }
+    expect(queries).toHaveLength(2)
+  })
+
+  it('[LIM2] asks once for all that come together, in queries of bounded size', async () => {
+    const { authenticator, cookie, queries } = build({ sessions: { anna: { isStale: false } } })
+    const found = await Promise.all(Array.from({ length: 1_200 }, () => authenticator.authenticate(cookie('anna'))))
+    expect(found.every((identity) => identity?.userId === 'u-anna')).toBe(true)
+    expect(queries).toEqual([500, 500, 200])
+  })
+
+  it('rejects while the database is away, and asks anew afterwards', async () => {
+    const { authenticator, cookie } = build({ fails: true })
+    await expect(authenticator.authenticate(cookie('anna'))).rejects.toThrow('away')
+    await expect(authenticator.authenticate(cookie('anna'))).rejects.toThrow('away')
+  })
+
+  it('writes the time of last use late and together, and only when it is worth it', async () => {
+    const { authenticator, clock, cookie, touched } = build({
+      sessions: { anna: { isStale: true }, ben: { isStale: true }, cleo: { isStale: false } },
+    })
+    for (const token of ['anna', 'ben', 'cleo', 'anna']) await authenticator.authenticate(cookie(token))
+    expect(touched).toEqual([])
+    clock.advance(2_000)
+    expect(touched).toEqual([['s-anna', 's-ben']])
+    clock.advance(60_000)
+    expect(touched).toHaveLength(1)
+  })
+
+  it('names the cookie so that browsers hold it to host and TLS, where there is TLS', () => {
+    expect(cookieNameFor('https://chat.example')).toBe('__Host-chorus_session')
+    expect(cookieNameFor('http://chat.lan')).toBe('chorus_session')
+    expect(cookieNameFor(undefined)).toBe('chorus_session')
+  })
+})

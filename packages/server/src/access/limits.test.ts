@@ -1,0 +1,114 @@
+import { ChorusError } from '@chorus/protocol'
+import { describe, expect, it } from 'vitest'
+import { ManualClock } from '../support/testing/manual-clock.ts'
+import { Limits } from './limits.ts'
+import type { LimitName } from './limits.ts'
+
+const settings = {
+  limitSends: 30,
+  limitRequests: 100,
+  limitSignIns: 10,
+  limitSignInsAddress: 100,
+  limitConnections: 200,
+}
+
+function passes(action: () => void): boolean {
+  try {
+    action()
+    return true
+  } catch (error) {
+    expect(error).toBeInstanceOf(ChorusError)
+    expect((error as ChorusError).code).toBe('rate-limited')
+    expect((error as ChorusError).retryAfterMs).toBeGreaterThan(0)
+    return false
+  }
+}
+
+function countPasses(times: number, action: () => void): number {
+  return Array.from({ length: times }, () => passes(action)).filter(Boolean).length
+}
+
+describe('Limits', () => {
+  it('lets a user send 30 messages a second in bursts of 60', () => {
+    const clock = new ManualClock()
+    const limits = new Limits(settings, clock)
+    expect(countPasses(100, () => limits.takeSend('anna'))).toBe(60)
+    clock.advance(1_000)
+    expect(countPasses(100, () => limits.takeSend('anna'))).toBe(30)
+    expect(countPasses(100, () => limits.takeSend('ben'))).toBe(60)
+    clock.advance(60_000)
+    expect(countPasses(100, () => limits.takeSend('anna'))).toBe(60)
+  })
+
+  it('says after which time the refused one passes', () => {
+    const clock = new ManualClock()
+    const limits = new Limits(settings, clock)
+    countPasses(60, () => limits.takeSend('anna'))
+    let retryAfterMs = 0
+    try {
+      limits.takeSend('anna')
+    } catch (error) {
+      retryAfterMs = (error as ChorusError).retryAfterMs ?? 0
+    }
+    expect(retryAfterMs).toBe(34)
+    clock.advance(retryAfterMs)
+    expect(passes(() => limits.takeSend('anna'))).toBe(true)
+  })
+
+  it('counts other requests apart from messages', () => {
+    const limits = new Limits(settings, new ManualClock())
+    expect(countPasses(150, () => limits.takeRequest('anna'))).toBe(100)
+    expect(countPasses(100, () => limits.takeSend('anna'))).toBe(60)
+  })
+
+  it('allows ten sign-ins a minute and account, whatever the address and the case of the handle (N62)', () => {
+    const clock = new ManualClock()
+    const limits = new Limits(settings, clock)
+    let n = 0
+    expect(countPasses(50, () => limits.takeSignIn(n++ % 2 === 0 ? 'Anna' : 'anna', `10.0.${n}.1`))).toBe(10)
+    clock.advance(59_999)
+    expect(passes(() => limits.takeSignIn('anna', '10.1.0.1'))).toBe(false)
+    clock.advance(1)
+    expect(passes(() => limits.takeSignIn('anna', '10.1.0.1'))).toBe(true)
+  })
+
+  it('allows a hundred sign-ins a minute and address, whatever the account; an IPv6 network counts as one (N62)', () => {
+    const limits = new Limits(settings, new ManualClock())
+    let n = 0
+    expect(countPasses(200, () => limits.takeSignIn(`user${n++}`, '10.0.0.1'))).toBe(100)
+    expect(countPasses(200, () => limits.takeSignUp(`2001:db8:0:1::${(n++).toString(16)}`))).toBe(100)
+    expect(passes(() => limits.takeSignUp('2001:db8:0:2::1'))).toBe(true)
+  })
+
+  it('counts open connections by address and forgets closed ones, once each', () => {
+    const limits = new Limits(settings, new ManualClock())
+    const close = Array.from({ length: 200 }, () => limits.openConnection('10.0.0.1'))
+    expect(passes(() => limits.openConnection('10.0.0.1'))).toBe(false)
+    expect(passes(() => limits.openConnection('10.0.0.2'))).toBe(true)
+    close[0]!()
+    close[0]!()
+    expect(countPasses(3, () => limits.openConnection('10.0.0.1'))).toBe(1)
+  })
+
+  it('is off at 0', () => {
+    const off = { limitSends: 0, limitRequests: 0, limitSignIns: 0, limitSignInsAddress: 0, limitConnections: 0 }
+    const limits = new Limits(off, new ManualClock())
+    expect(countPasses(2_000, () => limits.takeSend('a'))).toBe(2_000)
+    expect(countPasses(2_000, () => limits.takeRequest('a'))).toBe(2_000)
+    expect(countPasses(2_000, () => limits.takeSignIn('a', '10.0.0.1'))).toBe(2_000)
+    expect(countPasses(2_000, () => limits.openConnection('10.0.0.1'))).toBe(2_000)
+  })
+
+  it('[LIM1] forgets the key unused for longest rather than grow without end', () => {
+    const refusals: LimitName[] = []
+    const limits = new Limits({ ...settings, limitSignInsAddress: 0 }, new ManualClock(), (limit) =>
+      refusals.push(limit),
+    )
+    expect(countPasses(11, () => limits.takeSignIn('first', '10.0.0.1'))).toBe(10)
+    for (let n = 0; n < 99_999; n++) limits.takeSignIn(`u${n}`, '10.0.0.1')
+    expect(passes(() => limits.takeSignIn('first', '10.0.0.1'))).toBe(false)
+    for (let n = 0; n < 100_000; n++) limits.takeSignIn(`v${n}`, '10.0.0.1')
+    expect(passes(() => limits.takeSignIn('first', '10.0.0.1'))).toBe(true)
+    expect(refusals).toEqual(['sign-ins', 'sign-ins'])
+  })
+})

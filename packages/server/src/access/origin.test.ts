@@ -1,0 +1,84 @@
+import { describe, expect, it } from 'vitest'
+import { decideOrigin } from './origin.ts'
+import type { OriginHeaders, OriginUse } from './origin.ts'
+
+const local = { publicUrl: undefined, allowedOrigins: [] }
+const behindTls = { publicUrl: 'https://chat.example', allowedOrigins: ['https://app.example'] }
+const uses: OriginUse[] = ['page', 'read', 'change']
+
+function isAllowed(headers: OriginHeaders, use: OriginUse, policy: typeof behindTls | typeof local = local): boolean {
+  return decideOrigin(headers, use, policy).allowed
+}
+
+describe('a request with an Origin (N9, N13, N14, N15)', () => {
+  it.each(uses)('from its own host may %s', (use) => {
+    expect(isAllowed({ origin: 'http://127.0.0.1:3000', host: '127.0.0.1:3000' }, use)).toBe(true)
+    expect(isAllowed({ origin: 'http://chat.lan', host: 'chat.lan:80' }, use)).toBe(true)
+  })
+
+  it.each([
+    'http://evil.example',
+    'null',
+    '',
+    'https://127.0.0.1:3000',
+    'http://127.0.0.1:3001',
+    'http://127.0.0.1',
+    'http://127.0.0.1:3000.evil.example',
+    'http://localhost:3000',
+    'HTTP://127.0.0.1:3000/',
+  ])('%j is foreign to http://127.0.0.1:3000', (origin) => {
+    for (const use of uses) expect(isAllowed({ origin, host: '127.0.0.1:3000' }, use)).toBe(false)
+  })
+
+  it('is compared whole with PUBLIC_URL and ALLOWED_ORIGINS', () => {
+    const allowed = (origin: string): boolean => isAllowed({ origin, host: 'chat.example' }, 'change', behindTls)
+    expect(allowed('https://chat.example')).toBe(true)
+    expect(allowed('https://app.example')).toBe(true)
+    expect(allowed('https://app.example.evil.example')).toBe(false)
+    expect(allowed('https://chat.example:8443')).toBe(false)
+    expect(allowed('http://app.example')).toBe(false)
+    // The plain-text twin: whoever sits on the line writes its pages.
+    expect(allowed('http://chat.example')).toBe(false)
+  })
+
+  it('tells own pages from allowed foreign ones, which need CORS headers', () => {
+    expect(decideOrigin({ origin: 'https://app.example', host: 'chat.example' }, 'read', behindTls)).toEqual({
+      allowed: true,
+      foreign: true,
+    })
+    expect(decideOrigin({ origin: 'https://chat.example', host: 'chat.example' }, 'read', behindTls)).toEqual({
+      allowed: true,
+      foreign: false,
+    })
+  })
+
+  it.each(['a b', '127.0.0.1:3000/x', 'evil.example@127.0.0.1:3000', ''])('a Host of %j is nobody', (host) => {
+    expect(isAllowed({ origin: 'http://127.0.0.1:3000', host }, 'read')).toBe(false)
+  })
+})
+
+describe('a request without an Origin', () => {
+  it.each(uses)('of a program may %s', (use) => {
+    expect(isAllowed({ host: 'x' }, use)).toBe(true)
+  })
+
+  it('of a browser changes nothing and opens nothing', () => {
+    for (const site of ['same-origin', 'same-site', 'cross-site', 'none']) {
+      expect(isAllowed({ host: 'x', 'sec-fetch-site': site }, 'change')).toBe(false)
+    }
+    expect(isAllowed({ host: 'x', 'sec-fetch-mode': 'websocket' }, 'change')).toBe(false)
+    expect(isAllowed({ host: 'x', 'sec-fetch-dest': 'empty' }, 'change')).toBe(false)
+  })
+
+  it('of a browser reads only for the same origin, or for an address typed by hand', () => {
+    expect(isAllowed({ host: 'x', 'sec-fetch-site': 'same-origin' }, 'read')).toBe(true)
+    expect(isAllowed({ host: 'x', 'sec-fetch-site': 'none' }, 'read')).toBe(true)
+    expect(isAllowed({ host: 'x', 'sec-fetch-site': 'same-site' }, 'read')).toBe(false)
+    expect(isAllowed({ host: 'x', 'sec-fetch-site': 'cross-site' }, 'read')).toBe(false)
+    expect(isAllowed({ host: 'x', 'sec-fetch-mode': 'no-cors' }, 'read')).toBe(false)
+  })
+
+  it('may follow a link to a page from anywhere', () => {
+    expect(isAllowed({ host: 'x', 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate' }, 'page')).toBe(true)
+  })
+})

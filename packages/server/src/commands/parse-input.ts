@@ -1,0 +1,39 @@
+/**
+ * From what a client wrote to what a handler gets: checked once, against the schema of the command. Too long or too many
+ * is `too-large`, everything else that does not fit is `invalid`; neither repeats the value.
+ */
+import { ChorusError, commands } from '@chorus/protocol'
+import type { CommandInput, CommandName } from '@chorus/protocol'
+
+interface Issue {
+  readonly code?: string | undefined
+  readonly path: readonly PropertyKey[]
+  readonly message: string
+  readonly origin?: unknown
+}
+
+const issueMessageMaxChars = 200
+
+/** Completes "unable to …" for a command: `send-message` is "send message". */
+export function verbOf(name: CommandName): string {
+  return name.replaceAll('-', ' ')
+}
+
+export function parseInput<Name extends CommandName>(name: Name, value: unknown): CommandInput<Name> {
+  const parsed = commands[name].input.safeParse(value)
+  if (parsed.success) return parsed.data as CommandInput<Name>
+  const issues: readonly Issue[] = parsed.error.issues
+  const code = issues.every(isOverLimit) ? 'too-large' : 'invalid'
+  throw new ChorusError(code, `unable to ${verbOf(name)}; ${describeIssue(issues[0])}`)
+}
+
+function isOverLimit({ code, origin, message }: Issue): boolean {
+  if (code === 'too_big') return origin === 'string' || origin === 'array'
+  return code === 'custom' && /^is more than \d+ bytes/.test(message)
+}
+
+function describeIssue(issue: Issue | undefined): string {
+  if (issue === undefined) return 'the input does not fit'
+  const place = issue.path.length === 0 ? 'the input' : issue.path.map(String).join('.')
+  return `${place}: ${issue.message}`.slice(0, issueMessageMaxChars)
+}

@@ -1,0 +1,119 @@
+import { describe, expect, it } from 'vitest'
+import { ConfigError, describeSettings, readConfig } from './config.ts'
+
+describe('readConfig', () => {
+  it('has a default for everything', () => {
+    const config = readConfig({})
+    expect(config).toMatchObject({
+      host: '127.0.0.1',
+      port: 3000,
+      databaseUrl: undefined,
+      signUp: 'open',
+      limitSends: 30,
+      limitRequests: 100,
+      limitSignIns: 10,
+      limitSignInsAddress: 100,
+      limitConnections: 200,
+      logLevel: 'info',
+      allowedOrigins: [],
+    })
+    expect(config.serverName).toMatch(/:3000$/)
+    expect(config.dataDir).toMatch(/^\/.*\/data$/)
+    expect(Object.isFrozen(config)).toBe(true)
+    expect(Object.isFrozen(config.allowedOrigins)).toBe(true)
+  })
+
+  it('takes an empty variable for one that is not set', () => {
+    expect(readConfig({ HOST: '', PORT: ' ', DATABASE_URL: '' })).toEqual(readConfig({}))
+  })
+
+  it('reads every variable', () => {
+    const config = readConfig({
+      HOST: '::1',
+      PORT: '0',
+      SERVER_NAME: 'chat-1',
+      DATABASE_URL: 'postgres://u:p@db:5432/chat',
+      DATA_DIR: '/var/lib/chorus',
+      REDIS_URL: 'redis://cache',
+      REDIS_SUBSCRIBE_URL: 'redis://replica',
+      METRICS_PORT: '9090',
+      PUBLIC_URL: 'https://chat.example/',
+      ALLOWED_ORIGINS: 'https://a.example, http://localhost:5173',
+      TRUSTED_PROXIES: '10.0.0.0/8,::1',
+      SIGN_UP: 'closed',
+      LIMIT_SENDS: '0',
+      LOG_LEVEL: 'warn',
+    })
+    expect(config).toMatchObject({
+      host: '::1',
+      port: 0,
+      serverName: 'chat-1',
+      databaseUrl: 'postgres://u:p@db:5432/chat',
+      dataDir: '/var/lib/chorus',
+      metricsPort: 9090,
+      publicUrl: 'https://chat.example',
+      allowedOrigins: ['https://a.example', 'http://localhost:5173'],
+      trustedProxies: ['10.0.0.0/8', '::1'],
+      signUp: 'closed',
+      limitSends: 0,
+      logLevel: 'warn',
+    })
+  })
+
+  it.each([
+    ['PORT', 'eighty'],
+    ['PORT', '65536'],
+    ['PORT', '-1'],
+    ['PORT', '3000.5'],
+    ['HOST', 'two words'],
+    ['SERVER_NAME', 'a b'],
+    ['METRICS_PORT', '99999'],
+    ['PUBLIC_URL', 'chat.example'],
+    ['PUBLIC_URL', 'ftp://chat.example'],
+    ['PUBLIC_URL', 'https://chat.example/path'],
+    ['PUBLIC_URL', 'https://user@chat.example'],
+    ['ALLOWED_ORIGINS', '*'],
+    ['ALLOWED_ORIGINS', 'https://a.example,,'],
+    ['TRUSTED_PROXIES', '10.0.0.0/99'],
+    ['SIGN_UP', 'maybe'],
+    ['LIMIT_SENDS', '-1'],
+    ['LIMIT_CONNECTIONS', 'many'],
+    ['LOG_LEVEL', 'loud'],
+  ])('refuses %s=%s in one line that names the variable, the value and what is expected', (variable, value) => {
+    const refused = catchError(() => readConfig({ [variable]: value }))
+    expect(refused).toBeInstanceOf(ConfigError)
+    expect(refused.message).toContain(`${variable} is "${value}"; expected `)
+    expect(refused.message).not.toContain('\n')
+  })
+
+  it('never shows a password', () => {
+    const wrong = catchError(() => readConfig({ DATABASE_URL: 'mysql://root:hunter2@db/chat' }))
+    expect(wrong.message).toContain('DATABASE_URL is "mysql://…@db/chat"; expected postgres://')
+    expect(wrong.message).not.toContain('hunter2')
+    expect(catchError(() => readConfig({ DATABASE_URL: 'hunter2' })).message).toContain('DATABASE_URL is (hidden)')
+  })
+
+  it('refuses settings that contradict each other', () => {
+    expect(catchError(() => readConfig({ REDIS_SUBSCRIBE_URL: 'redis://r' })).message).toContain('REDIS_URL')
+    expect(catchError(() => readConfig({ REDIS_URL: 'redis://r' })).message).toContain('DATABASE_URL')
+    expect(catchError(() => readConfig({ PORT: '4000', METRICS_PORT: '4000' })).message).toContain('METRICS_PORT')
+  })
+
+  it('describes each variable once', () => {
+    const names = describeSettings().map(({ variable }) => variable)
+    expect(new Set(names).size).toBe(names.length)
+    expect(names).toContain('ALLOWED_ORIGINS')
+    for (const { meaning, default: byDefault, expected } of describeSettings()) {
+      expect([meaning, byDefault, expected].every((text) => text.length > 0)).toBe(true)
+    }
+  })
+})
+
+function catchError(action: () => unknown): Error {
+  try {
+    action()
+  } catch (error) {
+    if (error instanceof Error) return error
+  }
+  throw new Error('nothing was thrown')
+}

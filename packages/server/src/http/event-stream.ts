@@ -1,0 +1,123 @@
+/**
+ * Server-Sent Events: the same connection as over Socket.IO, on a response that never ends (rule SSE1). `curl -N` is a
+ * complete client.
+ *
+ * `id:` is a cursor and stands on `ready` and `checkpoint` alone, so it is sent only after everything it covers. The
+ * headers leave once the stream is registered: everything from then on is in it. A comment every 15 s keeps proxies awake.
+ */
+import type { ServerResponse } from 'node:http'
+import { ChorusError, limits } from '@chorus/protocol'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { Authenticator } from '../access/authenticator.ts'
+import type { Limits } from '../access/limits.ts'
+import type { Frame } from '../fanout/frame.ts'
+import type { Transport } from '../fanout/outbound.ts'
+import type { ConnectionGate } from '../socket/connection-gate.ts'
+
+export interface EventStreamOptions {
+  readonly authenticator: Authenticator
+  readonly limits: Limits
+  readonly gate: ConnectionGate
+  readonly addressOf: (request: FastifyRequest) => string
+}
+
+export const heartbeatIntervalMs = 15_000
+
+export function addEventStream(app: FastifyInstance, { authenticator, limits: rates, gate, addressOf }: EventStreamOptions): void {
+  app.get<{ Querystring: { cursor?: unknown } }>('/v1/events', async (request, reply) => {
+    if (gate.isClosing) throw new ChorusError('unavailable', 'unable to open the stream; the server is stopping', { retryAfterMs: 1_000 })
+    refuseUnknownQuery(request.query)
+    const { accept } = request.headers
+    if (accept !== undefined && !/text\/event-stream|\*\/\*|text\/\*/i.test(accept)) {
+      throw new ChorusError('unsupported', 'unable to open the stream; Accept must allow text/event-stream')
+    }
+    const identity = await authenticator.authenticate(request.headers.cookie)
+    if (identity === undefined) throw new ChorusError('unauthenticated', 'unable to open the stream; sign in first')
+    rates.takeRequest(identity.userId)
+    const release = rates.openConnection(addressOf(request))
+
+    const inherited = reply.getHeaders()
+    reply.hijack()
+    const transport = new SseTransport(reply.raw)
+    const connection = gate.open(identity, transport, () => {
+      transport.stop()
+      release()
+    })
+    reply.raw.on('close', () => connection.lost())
+    reply.raw.on('error', () => connection.lost())
+    for (const [name, value] of Object.entries(inherited)) if (value !== undefined) reply.raw.setHeader(name, value)
+    reply.raw.writeHead(200, {
+      'content-type': 'text/event-stream; charset=utf-8',
+      // nginx with gzip for this type delivered nothing at all, and its buffers would hide a slow reader from us.
+      'cache-control': 'no-store, no-transform',
+      'x-accel-buffering': 'no',
+      connection: 'keep-alive',
+    })
+    reply.raw.flushHeaders()
+    gate.bringToPresent(connection, cursorOf(request))
+  })
+}
+
+/** A credential in an address ends in logs and Referer headers: anything but the cursor is refused (N66). */
+function refuseUnknownQuery(query: object): void {
+  for (const name of Object.keys(query)) {
+    if (name !== 'cursor') throw new ChorusError('invalid', 'unable to open the stream; the only query field is cursor')
+  }
+}
+
+/** What a browser's EventSource sends by itself wins over the address it was opened with: it is newer. */
+function cursorOf(request: FastifyRequest<{ Querystring: { cursor?: unknown } }>): string | undefined {
+  const fromHeader = request.headers['last-event-id']
+  const cursor = typeof fromHeader === 'string' && fromHeader !== '' ? fromHeader : request.query.cursor
+  if (cursor === undefined) return undefined
+  // What is no cursor at all is answered with `reset`, like one of another history.
+  return typeof cursor === 'string' && cursor.length <= limits.cursorMaxChars ? cursor : 'unreadable'
+}
+
+function textOf(frame: Frame): string {
+  const id = frame.cursor === undefined ? '' : `id: ${frame.cursor}\n`
+  // JSON never holds a line break, so one data line is enough.
+  frame.wire.sse ??= `${id}event: ${frame.event}\ndata: ${frame.json}\n\n`
+  return frame.wire.sse
+}
+
+class SseTransport implements Transport {
+  readonly kind = 'sse'
+  readonly #response: ServerResponse
+  readonly #heartbeat: NodeJS.Timeout
+
+  constructor(response: ServerResponse) {
+    this.#response = response
+    this.#heartbeat = setInterval(() => {
+      if (response.writableLength === 0) response.write(': heartbeat\n\n')
+    }, heartbeatIntervalMs)
+    this.#heartbeat.unref()
+  }
+
+  write(frame: Frame): void {
+    if (!this.#response.writableEnded) this.#response.write(textOf(frame))
+  }
+
+  bufferedBytes(): number {
+    return this.#response.writableLength
+  }
+
+  progress(): number {
+    const { socket } = this.#response
+    return socket === null ? 0 : socket.bytesWritten - socket.writableLength
+  }
+
+  onDrain(listener: () => void): void {
+    this.#response.on('drain', listener)
+  }
+
+  close(manner: 'again' | 'final' | 'hard'): void {
+    this.stop()
+    if (manner === 'hard') this.#response.destroy()
+    else this.#response.end()
+  }
+
+  stop(): void {
+    clearInterval(this.#heartbeat)
+  }
+}

@@ -1,0 +1,326 @@
+/** Accounts, sessions and profiles over HTTP, on every engine. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { openTestDatabase, testEngines } from '../store/testing/open-test-database.ts'
+import type { TestDatabase } from '../store/testing/open-test-database.ts'
+import { cookieOf, startTestApp } from './testing/start-test-app.ts'
+import type { TestApp } from './testing/start-test-app.ts'
+
+describe.each(testEngines)('identity on %s', (engine) => {
+  let store: TestDatabase
+  let app: TestApp
+
+  beforeAll(async () => {
+    store = await openTestDatabase(engine)
+    app = await startTestApp(store.database)
+  })
+
+  afterAll(async () => {
+    await app.close()
+    await store.close()
+  })
+
+  async function query<Row>(text: string, values: unknown[] = []): Promise<Row[]> {
+    return store.database.query<Row>({ text, values })
+  }
+
+  describe('sign-up', () => {
+    it('makes an account and signs it in with a cookie that scripts and other sites cannot use', async () => {
+      const response = await app.ask('POST', '/v1/users', { handle: 'Anna', password: 'correct horse', name: 'Anna A.' })
+      expect(response.statusCode).toBe(201)
+      expect(response.json()).toEqual({ user: { id: expect.any(String), handle: 'Anna', name: 'Anna A.', avatar: null } })
+      const setCookie = String(response.headers['set-cookie'])
+      expect(setCookie).toMatch(/^chorus_session=/)
+      expect(setCookie).toContain('HttpOnly')
+      expect(setCookie).toContain('SameSite=Lax')
+      expect(setCookie).toContain('Path=/')
+      expect(setCookie).not.toContain('Secure')
+      const me = await app.ask('GET', '/v1/session', undefined, { cookie: cookieOf(response) })
+      expect(me.statusCode).toBe(200)
+      expect(me.json()).toMatchObject({ user: { handle: 'Anna' }, session: { current: true } })
+    })
+
+    it('refuses a handle that is taken, whatever its case', async () => {
+      await app.signUp('taken')
+      const response = await app.ask('POST', '/v1/users', { handle: 'TAKEN', password: 'correct horse', name: 'x' })
+      expect(response.statusCode).toBe(409)
+      expect(response.json()).toMatchObject({ code: 'conflict', retry: 'never', status: 409 })
+      expect(response.headers['set-cookie']).toBeUndefined()
+    })
+
+    it('gives one account to many who ask for one handle at once', async () => {
+      const attempts = Array.from({ length: 8 }, () =>
+        app.ask('POST', '/v1/users', { handle: 'rush', password: 'correct horse', name: 'x' }),
+      )
+      const statuses = (await Promise.all(attempts)).map(({ statusCode }) => statusCode).sort()
+      expect(statuses).toEqual([201, 409, 409, 409, 409, 409, 409, 409])
+    })
+
+    it('can be closed', async () => {
+      const closed = await startTestApp(store.database, { environment: { SIGN_UP: 'closed' } })
+      const response = await closed.ask('POST', '/v1/users', { handle: 'late', password: 'correct horse', name: 'x' })
+      expect([response.statusCode, response.json().code]).toEqual([403, 'forbidden'])
+      await closed.close()
+    })
+  })
+
+  describe('sign-in', () => {
+    it('answers an unknown handle and a wrong password alike (N61)', async () => {
+      await app.signUp('known')
+      const wrong = await app.ask('POST', '/v1/session', { handle: 'known', password: 'wrong horse' })
+      const unknown = await app.ask('POST', '/v1/session', { handle: 'stranger', password: 'wrong horse' })
+      expect(wrong.statusCode).toBe(401)
+      expect(unknown.statusCode).toBe(401)
+      expect(unknown.json()).toEqual(wrong.json())
+      expect(unknown.headers['set-cookie']).toBeUndefined()
+    })
+
+    it('never keeps an id that came with the request (N1)', async () => {
+      await app.signUp('victim')
+      const attacker = await app.signUp('attacker')
+      const planted = [attacker.cookie, 'chorus_session=planted', `chorus_session=${app.authenticator.signer.sign('planted')}`]
+      for (const cookie of planted) {
+        const response = await app.ask('POST', '/v1/session', { handle: 'victim', password: 'correct horse' }, { cookie })
+        expect(response.statusCode).toBe(200)
+        expect(cookieOf(response)).not.toBe('')
+        expect(cookieOf(response)).not.toBe(cookie)
+        const byPlanted = await app.ask('GET', '/v1/session', undefined, { cookie })
+        expect(byPlanted.statusCode).toBe(401)
+        const own = await app.ask('GET', '/v1/session', undefined, { cookie: cookieOf(response) })
+        expect(own.json().user.handle).toBe('victim')
+      }
+    })
+
+    it('takes a password written with another form of its accents (N65)', async () => {
+      await app.ask('POST', '/v1/users', { handle: 'accent', password: 'caf\u00e9 creme', name: 'x' })
+      const response = await app.ask('POST', '/v1/session', { handle: 'accent', password: 'cafe\u0301 creme' })
+      expect(response.statusCode).toBe(200)
+    })
+
+    it('stores only a hash of the id in the cookie', async () => {
+      const { cookie } = await app.signUp('hashed')
+      const token = decodeURIComponent(cookie.split('=')[1]!).split('.')[0]!
+      const rows = await query<{ row: string }>('select row_to_json(s)::text as row from sessions s')
+      expect(rows.length).toBeGreaterThan(0)
+      expect(rows.every(({ row }) => !row.includes(token))).toBe(true)
+    })
+
+    it('leaves the cookie alone while it is used, and sets none for strangers', async () => {
+      const { cookie } = await app.signUp('steady')
+      for (let n = 0; n < 3; n++) {
+        const used = await app.ask('GET', '/v1/session', undefined, { cookie })
+        expect(used.headers['set-cookie']).toBeUndefined()
+      }
+      const strangers = [await app.ask('GET', '/v1/session'), await app.ask('GET', '/'), await app.ask('GET', '/nothing')]
+      for (const response of strangers) expect(response.headers['set-cookie']).toBeUndefined()
+    })
+
+    it('sets a Secure cookie with the __Host- prefix where browsers come over TLS', async () => {
+      const secure = await startTestApp(store.database, { environment: { PUBLIC_URL: 'https://chat.example' } })
+      const { cookie } = await secure.signUp('secure')
+      expect(cookie).toMatch(/^__Host-chorus_session=/)
+      const again = await secure.ask('POST', '/v1/session', { handle: 'secure', password: 'correct horse' })
+      expect(String(again.headers['set-cookie'])).toMatch(/Path=\/; .*HttpOnly; Secure; SameSite=Lax/)
+      expect((await secure.ask('GET', '/v1/session', undefined, { cookie })).statusCode).toBe(200)
+      await secure.close()
+    })
+
+    it('slows down who guesses, by account and by address (N62)', async () => {
+      const limited = await startTestApp(store.database, { environment: { LIMIT_SIGN_INS: '3', LIMIT_SIGN_INS_ADDRESS: '5' } })
+      const guess = (handle: string) => limited.ask('POST', '/v1/session', { handle, password: 'guess' })
+      const statuses: number[] = []
+      for (let n = 0; n < 4; n++) statuses.push((await guess('known')).statusCode)
+      expect(statuses).toEqual([401, 401, 401, 429])
+      const refused = await guess('known')
+      expect(refused.json()).toMatchObject({ code: 'rate-limited', retry: 'later' })
+      expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0)
+      expect((await guess('somebody-else')).statusCode).toBe(429)
+      limited.clock.advance(60_000)
+      expect((await guess('known')).statusCode).toBe(401)
+      await limited.close()
+    })
+  })
+
+  describe('[ACL2] sessions', () => {
+    it('end at sign-out, at once and for good (N2)', async () => {
+      const { cookie } = await app.signUp('leaver')
+      const session = (await app.ask('GET', '/v1/session', undefined, { cookie })).json().session
+      const response = await app.ask('DELETE', '/v1/session', undefined, { cookie })
+      expect(response.statusCode).toBe(204)
+      expect(response.body).toBe('')
+      expect(String(response.headers['set-cookie'])).toMatch(/^chorus_session=;/)
+      expect(app.revoked).toContain(session.id)
+      const after = await app.ask('GET', '/v1/session', undefined, { cookie })
+      expect([after.statusCode, after.json().code]).toEqual([401, 'unauthenticated'])
+    })
+
+    it('are listed, and revoked one by one; those of others do not exist', async () => {
+      const { cookie } = await app.signUp('many')
+      const other = await app.ask('POST', '/v1/session', { handle: 'many', password: 'correct horse' }, { 'user-agent': 'Phone\tX' })
+      const { sessions } = (await app.ask('GET', '/v1/sessions', undefined, { cookie })).json()
+      expect(sessions).toHaveLength(2)
+      expect(sessions.filter(({ current }: { current: boolean }) => current)).toHaveLength(1)
+      const phone = other.json().session
+      expect(phone).toMatchObject({ userAgent: 'Phone\tX', current: true })
+
+      const stranger = await app.signUp('stranger2')
+      const refused = await app.ask('DELETE', `/v1/sessions/${phone.id}`, undefined, { cookie: stranger.cookie })
+      expect(refused.statusCode).toBe(404)
+
+      expect((await app.ask('DELETE', `/v1/sessions/${phone.id}`, undefined, { cookie })).statusCode).toBe(204)
+      expect(app.revoked).toContain(phone.id)
+      expect((await app.ask('GET', '/v1/session', undefined, { cookie: cookieOf(other) })).statusCode).toBe(401)
+      expect((await app.ask('GET', '/v1/session', undefined, { cookie })).statusCode).toBe(200)
+      // A repeated request changes nothing and answers the same.
+      const [before] = await query<{ xid: string }>('select xid from sessions where id = $1', [phone.id])
+      expect((await app.ask('DELETE', `/v1/sessions/${phone.id}`, undefined, { cookie })).statusCode).toBe(204)
+      expect(await query('select xid from sessions where id = $1', [phone.id])).toEqual([before])
+    })
+
+    it('of an expired session or a disabled user count for nothing (N5, N7)', async () => {
+      const expired = await app.signUp('expired')
+      await query(`update sessions set expires_at = now() where user_id = $1`, [expired.id])
+      expect((await app.ask('GET', '/v1/session', undefined, { cookie: expired.cookie })).statusCode).toBe(401)
+      const disabled = await app.signUp('disabled')
+      await query(`update users set disabled_at = now() where id = $1`, [disabled.id])
+      expect((await app.ask('GET', '/v1/session', undefined, { cookie: disabled.cookie })).statusCode).toBe(401)
+      expect(await app.authenticator.authenticate(disabled.cookie)).toBeUndefined()
+      const back = await app.ask('POST', '/v1/session', { handle: 'disabled', password: 'correct horse' })
+      expect(back.statusCode).toBe(401)
+      expect((await app.ask('GET', `/v1/users/${disabled.id}`, undefined, { cookie: (await app.signUp('looker')).cookie })).statusCode).toBe(404)
+    })
+
+    it('mark their revocation for the sweep, and their use not', async () => {
+      const { id, cookie } = await app.signUp('marked')
+      const read = async () => (await query<{ xid: string; used: string }>('select xid, last_used_at as used from sessions where user_id = $1', [id]))[0]!
+      await query(`update sessions set last_used_at = now() - interval '1 hour' where user_id = $1`, [id])
+      const before = await read()
+      await app.ask('GET', '/v1/session', undefined, { cookie })
+      app.clock.advance(2_000)
+      await expect.poll(async () => (await read()).used > before.used).toBe(true)
+      expect((await read()).xid).toBe(before.xid)
+      await app.ask('DELETE', '/v1/session', undefined, { cookie })
+      expect(BigInt((await read()).xid)).toBeGreaterThan(BigInt(before.xid))
+    })
+  })
+
+  describe('session data', () => {
+    it('merges top-level keys and is kept with the session', async () => {
+      const { cookie } = await app.signUp('data')
+      expect((await app.ask('GET', '/v1/session/data', undefined, { cookie })).json()).toEqual({ data: {} })
+      await app.ask('PATCH', '/v1/session/data', { theme: 'dark', panel: { open: true } }, { cookie })
+      const merged = await app.ask('PATCH', '/v1/session/data', { panel: { wide: true }, n: 1.5 }, { cookie })
+      expect(merged.json()).toEqual({ data: { theme: 'dark', panel: { wide: true }, n: 1.5 } })
+      expect((await app.ask('GET', '/v1/session/data', undefined, { cookie })).json()).toEqual(merged.json())
+    })
+
+    it('loses nothing when many write at once', async () => {
+      const { cookie } = await app.signUp('data-race')
+      await Promise.all(Array.from({ length: 20 }, (_, n) => app.ask('PATCH', '/v1/session/data', { [`key${n}`]: n }, { cookie })))
+      const { data } = (await app.ask('GET', '/v1/session/data', undefined, { cookie })).json()
+      expect(Object.keys(data)).toHaveLength(20)
+    })
+
+    it('holds 8192 bytes of JSON, however they are made up, and not one more', async () => {
+      const { cookie } = await app.signUp('data-size')
+      const patch = (data: unknown) => app.ask('PATCH', '/v1/session/data', data, { cookie })
+      const list = Array.from({ length: 100 }, () => ({ 'a, b: "c" \\ ': [1, 2, 3] }))
+      const first = { list }
+      const room = 8_192 - JSON.stringify({ list, rest: '' }).length
+      expect((await patch(first)).statusCode).toBe(200)
+      const over = await patch({ rest: 'x'.repeat(room + 1) })
+      expect([over.statusCode, over.json().code]).toEqual([413, 'too-large'])
+      expect((await app.ask('GET', '/v1/session/data', undefined, { cookie })).json()).toEqual({ data: first })
+      expect((await patch({ rest: 'x'.repeat(room) })).statusCode).toBe(200)
+      expect((await patch({ big: 'x'.repeat(8_192) })).statusCode).toBe(413)
+    })
+
+    it.each([['text'], [[1]], [null], [7]])('is an object, not %j', async (body) => {
+      const { cookie } = await app.signUp(`data-${JSON.stringify(body).replaceAll(/\W/g, '')}x`)
+      const response = await app.ask('PATCH', '/v1/session/data', JSON.stringify(body), { cookie })
+      expect([response.statusCode, response.json().code]).toEqual([400, 'invalid'])
+    })
+  })
+
+  describe('profiles', () => {
+    it('are found by the beginning of handle or name, without case, or by ids', async () => {
+      const me = await app.signUp('Zoe.finder')
+      const zed = await app.ask('POST', '/v1/users', { handle: 'q1', password: 'correct horse', name: 'Zo\u00eb \u5f20\u4f1f' })
+      const find = async (search: string) => {
+        const response = await app.ask('GET', `/v1/users?${search}`, undefined, { cookie: me.cookie })
+        expect(response.statusCode).toBe(200)
+        return response.json().users.map(({ handle }: { handle: string }) => handle)
+      }
+      expect(await find('q=ZOE')).toEqual(['Zoe.finder'])
+      expect(await find('q=zo')).toEqual(['q1', 'Zoe.finder'])
+      expect(await find(`q=${encodeURIComponent('zo\u00eb \u5f20')}`)).toEqual(['q1'])
+      expect(await find('q=finder')).toEqual([])
+      expect(await find('q=%25')).toEqual([])
+      expect(await find('q=_oe')).toEqual([])
+      expect(await find('q=zo&limit=1')).toEqual(['q1'])
+      expect(await find(`ids=${me.id},${zed.json().user.id},00000000-0000-7000-8000-000000000000`)).toHaveLength(2)
+      expect(await find('ids=')).toEqual([])
+      expect((await find('')).length).toBeGreaterThan(2)
+    })
+
+    it('use the indexes, whatever the plan', async () => {
+      await query('set enable_seqscan = off').catch(() => undefined)
+      const plan = await query<Record<string, string>>(
+        `explain select 1 from users where lower(name) ~>=~ lower('zo') and lower(name) ~<~ (lower('zo') || chr(1114111))`,
+      )
+      expect(plan.length).toBeGreaterThan(0)
+    })
+
+    it('are mine to change: what is left out stays', async () => {
+      const me = await app.signUp('changer')
+      await app.signUp('not-free')
+      const change = (body: unknown) => app.ask('PATCH', '/v1/users/me', body, { cookie: me.cookie })
+      expect((await change({ name: 'New' })).json().user).toMatchObject({ handle: 'changer', name: 'New', avatar: null })
+      expect((await change({ avatar: 'https://pics.example/a.png' })).json().user).toMatchObject({ name: 'New', avatar: 'https://pics.example/a.png' })
+      expect((await change({ handle: 'Changed', avatar: null })).json().user).toEqual({ id: me.id, handle: 'Changed', name: 'New', avatar: null })
+      expect((await change({})).json().user.handle).toBe('Changed')
+      expect((await change({ handle: 'NOT-free' })).statusCode).toBe(409)
+      expect((await change({ handle: 'changed' })).statusCode).toBe(200)
+    })
+
+    it.each([
+      { avatar: 'javascript:alert(1)' },
+      { avatar: '//evil.example/x' },
+      { avatar: 'data:text/html,x' },
+      { name: 'a\u202eb' },
+      { name: 'a\u0000b' },
+      { name: '   ' },
+      { handle: '<b>' },
+      { id: '00000000-0000-7000-8000-000000000000' },
+      { password_hash: 'x' },
+    ])('refuse %j (N24, N58)', async (body) => {
+      const me = await app.signUp(`bad${Math.random().toString(36).slice(2)}`)
+      const response = await app.ask('PATCH', '/v1/users/me', body, { cookie: me.cookie })
+      expect([response.statusCode, response.json().code]).toEqual([400, 'invalid'])
+    })
+
+    it('show nothing but id, handle, name and picture (N59)', async () => {
+      const me = await app.signUp('shown')
+      const bodies = [
+        await app.ask('GET', `/v1/users/${me.id}`, undefined, { cookie: me.cookie }),
+        await app.ask('GET', '/v1/session', undefined, { cookie: me.cookie }),
+        await app.ask('GET', '/v1/users?q=shown', undefined, { cookie: me.cookie }),
+        await app.ask('GET', '/v1/sessions', undefined, { cookie: me.cookie }),
+      ].map(({ body }) => body)
+      for (const body of bodies) expect(body).not.toMatch(/password|argon2|token_?hash|email/i)
+      expect(JSON.parse(bodies[0]!)).toEqual({ user: { id: me.id, handle: 'shown', name: 'shown', avatar: null } })
+    })
+
+    it('need a session', async () => {
+      for (const url of ['/v1/users?q=a', '/v1/users/00000000-0000-7000-8000-000000000000', '/v1/session', '/v1/sessions', '/v1/session/data']) {
+        const response = await app.ask('GET', url)
+        expect([response.statusCode, response.headers['content-type']]).toEqual([401, 'application/problem+json; charset=utf-8'])
+      }
+    })
+  })
+
+  it('logs no cookie, token or password over all of this (N67)', () => {
+    const log = app.logLines.join('')
+    expect(log.length).toBeGreaterThan(1_000)
+    expect(log).not.toMatch(/correct horse|chorus_session=|argon2id/)
+  })
+})

@@ -1,0 +1,49 @@
+import { expect, it } from 'vitest'
+import { JsonFault, parseJson } from './parse-json.ts'
+
+const encode = (text: string): Uint8Array => new TextEncoder().encode(text)
+
+it.each([
+  '{}',
+  '{"a":{"a":1},"b":[{"a":1},{"a":"}"}],"c":"\\"{,:","d":"a\\\\"}',
+  '[1,2,[3]]',
+  '"text"',
+  ' {"a" : "x" , "b" : [ ] } ',
+  '{"a":["b","b"],"b":"b"}',
+  '{"":1,"\\u0041":2,"a":3}',
+])('reads %s as JSON.parse does', (text) => {
+  expect(parseJson(encode(text))).toEqual(JSON.parse(text))
+})
+
+it('takes nothing for nothing', () => {
+  expect(parseJson(new Uint8Array())).toBeUndefined()
+})
+
+it.each([
+  ['a poisonous key (N70)', '{"__proto__":{"isAdmin":true}}'],
+  ['a poisonous key, escaped (N70)', '{"a":{"\\u005f_proto__":1}}'],
+  ['constructor.prototype (N70)', '{"constructor":{"prototype":{"x":1}}}'],
+  ['depth (N71)', '['.repeat(10_000) + ']'.repeat(10_000)],
+  ['depth in objects (N71)', '{"a":'.repeat(1_000) + '1' + '}'.repeat(1_000)],
+  ['a key twice (N73)', '{"a":1,"b":{"c":1},"a":2}'],
+  ['a key twice, escaped (N73)', '{"a":1,"\\u0061":2}'],
+  ['a key twice below (N73)', '[{"x":[{"a":1,"a":1}]}]'],
+  ['a byte order mark (N75)', '\ufeff{}'],
+  ['no JSON', '{a:1}'],
+  ['two values', '{} {}'],
+  ['a cut string', '{"a":"b'],
+])('refuses %s', (_what, text) => {
+  expect(() => parseJson(encode(text))).toThrow(JsonFault)
+})
+
+it.each([[[0xc0, 0xaf]], [[0xed, 0xa0, 0x80]], [[0xff]], [[0xf8, 0x88, 0x80, 0x80, 0x80]]])(
+  'refuses bytes that are not UTF-8: %j (N75)',
+  (bytes) => {
+    expect(() => parseJson(new Uint8Array([0x22, ...bytes, 0x22]))).toThrow('is not UTF-8')
+  },
+)
+
+it('stays quick on many keys (N72)', () => {
+  const text = `{${Array.from({ length: 10_000 }, (_, n) => `"k${n}":0`).join(',')}}`
+  expect(Object.keys(parseJson(encode(text)) as object)).toHaveLength(10_000)
+})

@@ -1,0 +1,154 @@
+/** The HTTP application with real parts on a real database, asked by `inject`. Commands of the log are not wired here. */
+import { ChorusError, commands } from '@chorus/protocol'
+import type { CommandName } from '@chorus/protocol'
+import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify'
+import { Authenticator, cookieNameFor } from '../../access/authenticator.ts'
+import { Limits } from '../../access/limits.ts'
+import { Passwords } from '../../access/passwords.ts'
+import type { CommandHandler, CommandTable } from '../../commands/command.ts'
+import { findUsers } from '../../commands/find-users.ts'
+import { getSessionData } from '../../commands/get-session-data.ts'
+import { getSession } from '../../commands/get-session.ts'
+import { getUser } from '../../commands/get-user.ts'
+import { listSessions } from '../../commands/list-sessions.ts'
+import type { Parts } from '../../commands/parts.ts'
+import { revokeSession } from '../../commands/revoke-session.ts'
+import { signIn } from '../../commands/sign-in.ts'
+import { signOut } from '../../commands/sign-out.ts'
+import { signUp } from '../../commands/sign-up.ts'
+import { updateProfile } from '../../commands/update-profile.ts'
+import { updateSessionData } from '../../commands/update-session-data.ts'
+import { readConfig } from '../../config.ts'
+import type { Database } from '../../store/database.ts'
+import { findSessions, touchSessions } from '../../store/sessions.ts'
+import { createLogger } from '../../support/logger.ts'
+import { Metrics } from '../../support/metrics.ts'
+import { ManualClock } from '../../support/testing/manual-clock.ts'
+import { buildHttpApp } from '../app.ts'
+import type { HttpAppOptions } from '../app.ts'
+import type { Health } from '../operators.ts'
+
+const identity: Partial<CommandTable> = {
+  'find-users': findUsers,
+  'get-session': getSession,
+  'get-session-data': getSessionData,
+  'get-user': getUser,
+  'list-sessions': listSessions,
+  'revoke-session': revokeSession,
+  'sign-in': signIn,
+  'sign-out': signOut,
+  'sign-up': signUp,
+  'update-profile': updateProfile,
+  'update-session-data': updateSessionData,
+}
+
+const notWired: CommandHandler<CommandName> = async () => {
+  throw new ChorusError('not-found', 'unable to answer; this command is not wired here')
+}
+
+export interface TestAppOptions {
+  readonly environment?: Readonly<Record<string, string>>
+  /** In place of the real ones. */
+  readonly handlers?: Partial<CommandTable>
+  readonly health?: () => Promise<Health>
+  readonly webFolder?: string
+  readonly extend?: HttpAppOptions['extend']
+}
+
+export interface TestApp {
+  readonly app: FastifyInstance
+  readonly parts: Parts
+  readonly authenticator: Authenticator
+  readonly metrics: Metrics
+  readonly clock: ManualClock
+  /** Ids of sessions whose connections were to be closed. */
+  readonly revoked: string[]
+  /** What was logged. */
+  readonly logLines: string[]
+  /** Asks with a JSON body, as a program does. */
+  ask(method: InjectOptions['method'], url: string, body?: unknown, headers?: Record<string, string>): Promise<LightMyRequestResponse>
+  /** Makes an account; returns its id and the header that signs its requests. */
+  signUp(handle: string): Promise<{ readonly id: string; readonly cookie: string }>
+  close(): Promise<void>
+}
+
+const unlimited = {
+  LIMIT_SENDS: '0',
+  LIMIT_REQUESTS: '0',
+  LIMIT_SIGN_INS: '0',
+  LIMIT_SIGN_INS_ADDRESS: '0',
+  LIMIT_CONNECTIONS: '0',
+}
+
+/** `name=value` of the session cookie that a response sets. */
+export function cookieOf(response: LightMyRequestResponse): string {
+  const cookie = response.cookies.find(({ name }) => name.endsWith('chorus_session'))
+  return cookie === undefined ? '' : `${cookie.name}=${encodeURIComponent(cookie.value)}`
+}
+
+export async function startTestApp(database: Database, options: TestAppOptions = {}): Promise<TestApp> {
+  const config = readConfig({ ...unlimited, ...options.environment })
+  const clock = new ManualClock()
+  const metrics = new Metrics()
+  const revoked: string[] = []
+  const logLines: string[] = []
+  const [secret] = await database.query<{ value: string }>({ text: `select value from settings where key = 'cookie-secret'` })
+  const authenticator = new Authenticator({
+    records: { find: (hashes) => findSessions(database, hashes), touch: (ids) => touchSessions(database, ids) },
+    cookieName: cookieNameFor(config.publicUrl),
+    cookieSecret: secret!.value,
+    clock,
+    onProblem: () => undefined,
+  })
+  // The commands under test look at no other part.
+  const parts = {
+    config,
+    database,
+    passwords: await Passwords.create(),
+    limits: new Limits(config, clock),
+    announceRevoked: (ids: readonly string[]) => void revoked.push(...ids),
+  } as unknown as Parts
+  const handlers = Object.fromEntries(
+    Object.keys(commands).map((name) => [name, (options.handlers ?? {})[name as CommandName] ?? identity[name as CommandName] ?? notWired]),
+  ) as unknown as CommandTable
+  const app = await buildHttpApp({
+    config,
+    parts,
+    handlers,
+    authenticator,
+    logger: createLogger('debug', 'test', { write: (line) => void logLines.push(line) }),
+    metrics,
+    health: options.health ?? (async () => ({ ready: true, degraded: [] })),
+    webFolder: options.webFolder ?? '/nonexistent',
+    ...(options.extend !== undefined && { extend: options.extend }),
+  })
+
+  const ask: TestApp['ask'] = (method, url, body, headers = {}) =>
+    app.inject({
+      method: method ?? 'GET',
+      url,
+      headers: { ...(body !== undefined && { 'content-type': 'application/json' }), ...headers },
+      ...(body !== undefined && { payload: typeof body === 'string' ? body : JSON.stringify(body) }),
+    })
+
+  return {
+    app,
+    parts,
+    authenticator,
+    metrics,
+    clock,
+    revoked,
+    logLines,
+    ask,
+    signUp: async (handle) => {
+      const response = await ask('POST', '/v1/users', { handle, password: 'correct horse', name: handle })
+      if (response.statusCode !== 201) throw new Error(`sign-up answered ${response.statusCode}: ${response.body}`)
+      return { id: response.json<{ user: { id: string } }>().user.id, cookie: cookieOf(response) }
+    },
+    close: async () => {
+      authenticator.stop()
+      metrics.stop()
+      await app.close()
+    },
+  }
+}
