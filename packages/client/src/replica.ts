@@ -347,6 +347,8 @@ export class Replica {
       const isNews = seq > slot.timeline.appliedSeq
       this.#applyStep(slot, slot.timeline.applyLimited(seq, messages))
       if (slot.timeline.window !== undefined) this.#useWindow(slot)
+      this.#dirty.add(conversation)
+      this.#tellChanged(slot)
       if (isNews) this.#guarded(() => this.#options.onLimited({ conversation, seq }))
       this.#takeMarker(slot, seq, readSeq, unread)
       // Name and members may have changed in what was passed over.

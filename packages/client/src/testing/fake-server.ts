@@ -597,6 +597,13 @@ export class FakeServer {
         }
       case 'GET conversations/messages':
         return (request, body) => {
+          if (third !== '') {
+            const message = this.page(mine(request), me(request), { limit: 100_000 }).messages.find(
+              ({ seq }) => seq === Number(third),
+            )
+            if (message === undefined) throw notFound()
+            return { message }
+          }
           const at = Object.fromEntries(Object.entries(body).map(([name, value]) => [name, Number(value)]))
           return this.page(mine(request), me(request), at)
         }

@@ -1,0 +1,535 @@
+/** The whole SDK against a server over loopback: what an application sees, and what happens when the line fails. */
+import { ChorusError, type User } from '@chorus/protocol'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import type { ChangeNotice, ChatClient, ChatClientOptions, TimelineItem, TransportName } from './api.ts'
+import { createChatClient } from './chat-client.ts'
+import { systemClock } from './clock.ts'
+import { createMemoryStore } from './store-memory.ts'
+import { FakeServer, type FakeConversation } from './testing/fake-server.ts'
+
+let server: FakeServer
+const open: ChatClient[] = []
+
+beforeEach(async () => {
+  server = new FakeServer()
+  await server.start()
+})
+
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((client) => client.stop()))
+  await server.stop()
+})
+
+/** The real clock, but back-offs are short: chance is the tests' own. */
+const clock = { ...systemClock, random: () => 0.05 }
+
+function createClient(options: Partial<ChatClientOptions> = {}): ChatClient {
+  const client = createChatClient({ url: server.url, clock, onError: (error) => errors.push(error), ...options })
+  open.push(client)
+  return client
+}
+
+let errors: unknown[] = []
+beforeEach(() => {
+  errors = []
+})
+
+async function signIn(user: User, options: Partial<ChatClientOptions> = {}): Promise<ChatClient> {
+  const client = createClient(options)
+  await client.start()
+  await client.signIn({ handle: user.handle, password: 'correct horse' })
+  await isReady(client)
+  return client
+}
+
+function isReady(client: ChatClient): Promise<void> {
+  return vi.waitFor(() => expect(client.connection.get().state).toBe('ready'), { timeout: 8_000 })
+}
+
+function textsOf(client: ChatClient, conversation: FakeConversation): string[] {
+  return client.conversation(conversation.id).messages.view.get().items.map(textOf)
+}
+
+function textOf(item: TimelineItem): string {
+  return item.kind === 'message' ? item.message.text : `(${item.item.draft.text})`
+}
+
+/** Shows a conversation, as a screen would. */
+async function show(client: ChatClient, conversation: FakeConversation) {
+  const { view } = client.conversation(conversation.id).messages
+  view.subscribe(() => undefined)
+  await vi.waitFor(() => expect(view.get().isLoaded).toBe(true))
+  return client.conversation(conversation.id)
+}
+
+function record(client: ChatClient): ChangeNotice[] {
+  const notices: ChangeNotice[] = []
+  client.onChange((notice) => notices.push(notice))
+  return notices
+}
+
+function seqsOf(notices: readonly ChangeNotice[], conversation: FakeConversation): number[] {
+  return notices.filter((notice) => notice.conversation === conversation.id).map(({ change }) => change.seq)
+}
+
+describe.each<readonly [string, readonly TransportName[]]>([
+  ['over Socket.IO', ['socket-io']],
+  ['over Server-Sent Events', ['sse']],
+])('two clients %s', (_, transports) => {
+  it('chat: a message is pending, acknowledged, and read by the other', async () => {
+    const ada = server.addUser('ada')
+    const bob = server.addUser('bob')
+    const tea = server.addConversation('group', 'Tea', [ada, bob])
+    const adas = await signIn(ada, { transports })
+    const bobs = await signIn(bob, { transports })
+    await show(adas, tea)
+    await show(bobs, tea)
+
+    const sent = await adas.conversation(tea.id).messages.send({ text: 'hello' })
+    expect(textsOf(adas, tea)).toEqual(['(hello)'])
+    const { seq } = await sent.acknowledged
+    await vi.waitFor(() => expect(textsOf(bobs, tea)).toEqual(['hello']))
+    await vi.waitFor(() => expect(textsOf(adas, tea)).toEqual(['hello']))
+    const [item] = adas.conversation(tea.id).messages.view.get().items
+    expect(item).toMatchObject({ kind: 'message', key: sent.clientId, isMine: true })
+    await vi.waitFor(() => expect(adas.outbox.get()).toEqual([]))
+
+    expect(bobs.conversations.get()[0]).toMatchObject({ id: tea.id, unread: 1, lastMessage: { text: 'hello' } })
+    expect(bobs.unread.get()).toBe(1)
+    await bobs.conversation(tea.id).markRead()
+    expect(bobs.unread.get()).toBe(0)
+    expect(tea.members.get(bob.id)?.readSeq).toBe(seq)
+    expect(errors).toEqual([])
+  })
+
+  it('edit, delete and react, shown at once', async () => {
+    const ada = server.addUser('ada')
+    const bob = server.addUser('bob')
+    const tea = server.addConversation('group', 'Tea', [ada, bob])
+    server.send(tea, ada, 'one')
+    server.send(tea, ada, 'two')
+    const adas = await signIn(ada, { transports })
+    const bobs = await signIn(bob, { transports })
+    const { messages } = await show(adas, tea)
+    await show(bobs, tea)
+    const [one, two] = messages.view.get().items.map((item) => (item.kind === 'message' ? item.message.seq : 0))
+
+    const editing = messages.edit(one!, 'uno')
+    expect(textsOf(adas, tea)).toEqual(['uno', 'two'])
+    await editing
+    const reacting = messages.react(one!, '👍')
+    const shown = messages.view.get().items[0]
+    expect(shown?.kind === 'message' && shown.message.reactions).toEqual([{ emoji: '👍', count: 1, mine: true }])
+    await reacting
+    await messages.delete(two!)
+    await vi.waitFor(() => expect(textsOf(bobs, tea)).toEqual(['uno', '']))
+    const seen = bobs.conversation(tea.id).messages.view.get().items[0]
+    expect(seen?.kind === 'message' && seen.message.reactions).toEqual([{ emoji: '👍', count: 1, mine: false }])
+    await messages.unreact(one!, '👍')
+    await vi.waitFor(() => {
+      const after = bobs.conversation(tea.id).messages.view.get().items[0]
+      expect(after?.kind === 'message' && after.message.reactions).toEqual([])
+    })
+
+    const foreign = server.send(tea, bob, 'mine')
+    await expect(messages.edit(foreign.seq + 99, 'x')).rejects.toBeInstanceOf(ChorusError)
+    expect(textsOf(adas, tea)).toEqual(['uno', '', 'mine'])
+  })
+
+  it('[RES1] [CLI1] resume after a cut, each change once and in order', async () => {
+    const ada = server.addUser('ada')
+    const bob = server.addUser('bob')
+    const tea = server.addConversation('group', 'Tea', [ada, bob])
+    const bobs = await signIn(bob, { transports })
+    const notices = record(bobs)
+    await show(bobs, tea)
+    const base = server.top(tea)
+    server.send(tea, ada, 'm1')
+    await vi.waitFor(() => expect(notices).toHaveLength(1))
+    await server.stop()
+    for (let index = 2; index <= 300; index += 1) server.send(tea, ada, `m${index}`)
+    await server.start()
+    await vi.waitFor(() => expect(textsOf(bobs, tea)).toHaveLength(300), { timeout: 8_000 })
+    server.send(tea, ada, 'last')
+    await vi.waitFor(() => expect(textsOf(bobs, tea).at(-1)).toBe('last'))
+    expect(seqsOf(notices, tea)).toEqual(Array.from({ length: 301 }, (__, index) => base + 1 + index))
+  }, 20_000)
+
+  it('[ACL2] sign out where the session was revoked, and keep what waits for the same user', async () => {
+    const ada = server.addUser('ada')
+    const tea = server.addConversation('group', 'Tea', [ada])
+    const store = createMemoryStore()
+    const client = await signIn(ada, { transports, store })
+    server.sendFaults = Array.from({ length: 50 }, () => new ChorusError('unavailable', 'unable to send; later'))
+    await client.conversation(tea.id).messages.send({ text: 'waits' })
+    const [token] = [...server.sessions].find(([, userId]) => userId === ada.id) ?? ['']
+    server.revoke(token)
+    await vi.waitFor(() => expect(client.session.get()).toEqual({ status: 'signed-out', reason: 'revoked' }))
+    expect(client.conversations.get()).toEqual([])
+    expect(await store.readReplica(ada.id)).toBeUndefined()
+    expect(await store.readOutbox(ada.id)).toHaveLength(1)
+    server.sendFaults = []
+    await client.signIn({ handle: 'ada', password: 'correct horse' })
+    await vi.waitFor(() => expect(server.texts(tea)).toEqual(['waits']))
+  })
+})
+
+describe('the outbox, end to end', () => {
+  it('[IDEM1] [ORD2] drains in order without loss or duplicate through lost answers, refusals and restarts', async () => {
+    const ada = server.addUser('ada')
+    const tea = server.addConversation('group', 'Tea', [ada])
+    const cake = server.addConversation('group', 'Cake', [ada])
+    const client = await signIn(ada)
+    const later = () => new ChorusError('unavailable', 'unable to send; not now')
+    server.sendFaults = [later(), new ChorusError('unknown', 'unable to say'), later()]
+    const expected = Array.from({ length: 20 }, (_, index) => `m${index}`)
+    for (const text of expected.slice(0, 10)) {
+      await client.conversation(tea.id).messages.send({ text })
+      await client.conversation(cake.id).messages.send({ text })
+    }
+    // Stored, but the answer is lost with the connection.
+    server.sendFaults.push('lose', 'lose')
+    await vi.waitFor(() => expect(server.sendFaults).toEqual([]), { timeout: 10_000 })
+    await server.stop()
+    for (const text of expected.slice(10)) {
+      await client.conversation(tea.id).messages.send({ text })
+      await client.conversation(cake.id).messages.send({ text })
+    }
+    await server.start()
+    await vi.waitFor(() => expect(client.outbox.get()).toEqual([]), { timeout: 10_000 })
+    expect(server.texts(tea)).toEqual(expected)
+    expect(server.texts(cake)).toEqual(expected)
+  }, 30_000)
+
+  it('[ACK2] marks what was refused for good as failed; the user may retry or discard it', async () => {
+    const ada = server.addUser('ada')
+    const tea = server.addConversation('group', 'Tea', [ada])
+    const client = await signIn(ada)
+    const { messages } = await show(client, tea)
+    const refusal = () => new ChorusError('forbidden', 'unable to send message; muted')
+    server.sendFaults = [refusal(), refusal()]
+    const first = await messages.send({ text: 'first' })
+    const second = await messages.send({ text: 'second' })
+    await expect(first.acknowledged).rejects.toMatchObject({ code: 'forbidden' })
+    await expect(second.acknowledged).rejects.toMatchObject({ code: 'forbidden' })
+    await (await messages.send({ text: 'third' })).acknowledged
+    expect(
+      client.outbox
+        .get()
+        .map(({ status }) => status.state)
+        .filter((state) => state === 'failed'),
+    ).toHaveLength(2)
+    await messages.discard(second.clientId)
+    await messages.retry(first.clientId)
+    await vi.waitFor(() => expect(textsOf(client, tea)).toEqual(['third', 'first']))
+    await expect(messages.send({ text: '' })).rejects.toMatchObject({ code: 'invalid' })
+    await expect(messages.send({ text: 'x'.repeat(20_001) })).rejects.toMatchObject({ code: 'too-large' })
+  })
+
+  it('[CLI1] survives a reload: what waited is shown and sent by the next client on the same store', async () => {
+    const ada = server.addUser('ada')
+    const tea = server.addConversation('group', 'Tea', [ada])
+    server.send(tea, ada, 'before')
+    const store = createMemoryStore()
+    const first = await signIn(ada, { store })
+    await show(first, tea)
+    await vi.waitFor(() => expect(textsOf(first, tea)).toEqual(['before']))
+    await server.stop()
+    await first.conversation(tea.id).messages.send({ text: 'offline 1' })
+    await first.conversation(tea.id).messages.send({ text: 'offline 2' })
+    await first.stop()
+
+    const second = createClient({ store })
+    const notices = record(second)
+    await second.start()
+    expect(second.session.get()).toMatchObject({ status: 'signed-in', user: { handle: 'ada' } })
+    expect(second.data.get()).toBe('cached')
+    expect(second.conversations.get().map(({ name }) => name)).toEqual(['Tea'])
+    expect(textsOf(second, tea)).toEqual(['before', '(offline 1)', '(offline 2)'])
+    await server.start()
+    await vi.waitFor(() => expect(textsOf(second, tea)).toEqual(['before', 'offline 1', 'offline 2']), {
+      timeout: 8_000,
+    })
+    expect(second.data.get()).toBe('live')
+    expect(seqsOf(notices, tea)).toEqual([4, 5])
+  }, 20_000)
+})
+
+describe('the local copy', () => {
+  it('[NODE1] [TAIL1] fills a gap from the server, and moves the cursor only afterwards', async () => {
+    const ada = server.addUser('ada')
+    const bob = server.addUser('bob')
+    const tea = server.addConversation('group', 'Tea', [ada, bob])
+    const store = createMemoryStore()
+    const client = await signIn(bob, { store })
+    const notices = record(client)
+    await show(client, tea)
+    server.losses = 2
+    for (const text of ['a', 'b', 'c', 'd']) server.send(tea, ada, text)
+    expect(textsOf(client, tea)).toEqual([])
+    await vi.waitFor(() => expect(textsOf(client, tea)).toEqual(['a', 'b', 'c', 'd']))
+    expect(seqsOf(notices, tea)).toEqual([4, 5, 6, 7])
+    expect(server.requests.filter((line) => line.includes('/changes'))).toHaveLength(1)
+    await vi.waitFor(async () => {
+      const replica = await store.readReplica(bob.id)
+      expect(replica?.cursor).toBe(server.cursor)
+      expect(replica?.conversations[0]?.appliedSeq).toBe(7)
+    })
+  })
+
+  it('[RES1] starts a conversation again where too much was missed', async () => {
+    const ada = server.addUser('ada')
+    const bob = server.addUser('bob')
+    const tea = server.addConversation('group', 'Tea', [ada, bob])
+    const client = await signIn(bob)
+    const notices = record(client)
+    const limited: number[] = []
+    client.onLimited(({ seq }) => limited.push(seq))
+    const { messages } = await show(client, tea)
+    server.replayMaxChanges = 10
+    await server.stop()
+    for (let index = 0; index < 120; index += 1) server.send(tea, ada, `m${index}`)
+    await server.start()
+    await vi.waitFor(() => expect(textsOf(client, tea)).toHaveLength(50), { timeout: 8_000 })
+    expect(limited).toEqual([server.top(tea)])
+    expect(notices).toEqual([])
+    expect(client.conversations.get()[0]?.unread).toBe(120)
+    await messages.loadOlder()
+    await messages.loadOlder()
+    expect(textsOf(client, tea)).toEqual(Array.from({ length: 120 }, (_, index) => `m${index}`))
+    expect(messages.view.get().hasOlder).toBe(false)
+    expect(notices).toEqual([])
+  }, 20_000)
+
+  it('[RES2] loads again after `reset` and keeps what waits', async () => {
+    const ada = server.addUser('ada')
+    const tea = server.addConversation('group', 'Tea', [ada])
+    server.send(tea, ada, 'of the old history')
+    const client = await signIn(ada)
+    const notices = record(client)
+    await show(client, tea)
+    await server.stop()
+    await client.conversation(tea.id).messages.send({ text: 'waiting' })
+    // A backup was restored: the same conversation, with another past.
+    server.epoch = 'epoch2'
+    tea.changes.splice(2)
+    tea.messages.clear()
+    server.send(tea, ada, 'of the new history')
+    await server.start()
+    await vi.waitFor(() => expect(textsOf(client, tea)).toEqual(['of the new history', 'waiting']), { timeout: 8_000 })
+    expect(notices.map(({ epoch, change }) => [epoch, change.seq])).toEqual([['epoch2', 4]])
+    await vi.waitFor(() => expect(client.data.get()).toBe('live'))
+  }, 20_000)
+
+  it('[ACL1] [ACL4] takes in being added, removed and added again', async () => {
+    const ada = server.addUser('ada')
+    const bob = server.addUser('bob')
+    const tea = server.addConversation('group', 'Tea', [ada])
+    server.send(tea, ada, 'before bob')
+    const client = await signIn(bob)
+    const notices = record(client)
+    expect(client.conversations.get()).toEqual([])
+    server.join(tea, bob)
+    await vi.waitFor(() => expect(client.conversations.get()).toMatchObject([{ id: tea.id, name: 'Tea', unread: 1 }]))
+    await show(client, tea)
+    expect(textsOf(client, tea)).toEqual(['before bob'])
+    server.remove(tea, bob)
+    await vi.waitFor(() => expect(client.conversations.get()).toEqual([]))
+    expect(textsOf(client, tea)).toEqual([])
+    server.send(tea, ada, 'not for bob')
+    server.join(tea, bob)
+    await vi.waitFor(() => expect(client.conversations.get()).toHaveLength(1))
+    await vi.waitFor(() => expect(textsOf(client, tea)).toEqual(['before bob', 'not for bob']))
+    const seqs = seqsOf(notices, tea)
+    expect(seqs).toEqual([...new Set(seqs)].sort((left, right) => left - right))
+    expect(seqs).not.toContain(6)
+  })
+
+  it('[ACL1] hears of a removal that happened while it was away', async () => {
+    const ada = server.addUser('ada')
+    const bob = server.addUser('bob')
+    const tea = server.addConversation('group', 'Tea', [ada, bob])
+    const client = await signIn(bob)
+    const notices = record(client)
+    await server.stop()
+    server.send(tea, ada, 'unseen')
+    server.remove(tea, bob)
+    await server.start()
+    await vi.waitFor(() => expect(client.conversations.get()).toEqual([]), { timeout: 8_000 })
+    await isReady(client)
+    expect(notices.map(({ change }) => change.type)).toEqual(['member.left'])
+  }, 20_000)
+
+  it('keeps unread counts right through deletions and markers of other devices', async () => {
+    const ada = server.addUser('ada')
+    const bob = server.addUser('bob')
+    const tea = server.addConversation('group', 'Tea', [ada, bob])
+    const phone = await signIn(bob)
+    const laptop = await signIn(bob)
+    const first = server.send(tea, ada, 'one')
+    const second = server.send(tea, ada, 'two')
+    server.send(tea, bob, 'my own')
+    await vi.waitFor(() => expect(phone.unread.get()).toBe(2))
+    server.delete(tea, second.seq)
+    await vi.waitFor(() => expect(phone.unread.get()).toBe(1))
+    await laptop.conversation(tea.id).markRead(first.seq)
+    await vi.waitFor(() => expect(phone.unread.get()).toBe(0))
+    server.send(tea, ada, 'three')
+    await vi.waitFor(() => expect([phone.unread.get(), laptop.unread.get()]).toEqual([1, 1]))
+  })
+
+  it('sorts conversations by what happened last', async () => {
+    const ada = server.addUser('ada')
+    const bob = server.addUser('bob')
+    const tea = server.addConversation('group', 'Tea', [ada, bob])
+    const cake = server.addConversation('group', 'Cake', [ada, bob])
+    const client = await signIn(bob)
+    const names = () => client.conversations.get().map(({ name }) => name)
+    server.send(tea, ada, 'x')
+    await vi.waitFor(() => expect(names()).toEqual(['Tea', 'Cake']))
+    server.send(cake, ada, 'x')
+    await vi.waitFor(() => expect(names()).toEqual(['Cake', 'Tea']))
+    server.send(tea, ada, 'y')
+    await vi.waitFor(() => expect(names()).toEqual(['Tea', 'Cake']))
+  })
+
+  it('reads history around a message and comes back to the newest', async () => {
+    const ada = server.addUser('ada')
+    const tea = server.addConversation('group', 'Tea', [ada])
+    for (let index = 0; index < 200; index += 1) server.send(tea, ada, `m${index}`)
+    const client = await signIn(ada)
+    const { messages } = await show(client, tea)
+    await messages.loadAround(52)
+    expect(messages.view.get()).toMatchObject({ hasOlder: true, hasNewer: true })
+    server.send(tea, ada, 'new')
+    await (await messages.send({ text: 'newer' })).acknowledged
+    expect(textsOf(client, tea)).not.toContain('new')
+    for (let pages = 0; messages.view.get().hasNewer && pages < 10; pages += 1) await messages.loadNewer()
+    expect(textsOf(client, tea).slice(-3)).toEqual(['m199', 'new', 'newer'])
+    await messages.loadAround(52)
+    await messages.loadNewest()
+    expect(textsOf(client, tea).at(-1)).toBe('newer')
+    expect((await messages.get(3)).text).toBe('m0')
+  })
+
+  it('tells every error of a callback and goes on', async () => {
+    const ada = server.addUser('ada')
+    const tea = server.addConversation('group', 'Tea', [ada])
+    const client = await signIn(ada)
+    client.onChange(() => {
+      throw new Error('of the application')
+    })
+    const notices = record(client)
+    server.send(tea, ada, 'x')
+    await vi.waitFor(() => expect(notices).toHaveLength(1))
+    expect(errors).toMatchObject([{ message: 'of the application' }])
+  })
+})
+
+describe('people', () => {
+  it('type, are present, and are shown by their profiles', async () => {
+    const ada = server.addUser('ada')
+    const bob = server.addUser('bob')
+    const tea = server.addConversation('group', 'Tea', [ada, bob])
+    const adas = await signIn(ada)
+    const bobs = await signIn(bob)
+    const { typing, presence, members } = bobs.conversation(tea.id)
+    typing.users.subscribe(() => undefined)
+    presence.subscribe(() => undefined)
+    members.list.subscribe(() => undefined)
+    adas.conversation(tea.id).typing.start()
+    await vi.waitFor(() => expect(typing.users.get()).toEqual([ada.id]))
+    adas.conversation(tea.id).typing.stop()
+    await vi.waitFor(() => expect(typing.users.get()).toEqual([]))
+    await vi.waitFor(() => expect(presence.get().get(ada.id)?.status).toBe('online'))
+    await vi.waitFor(() => expect(members.list.get()?.map(({ user }) => user.handle)).toEqual(['ada', 'bob']))
+    const cleo = server.addUser('cleo')
+    server.join(tea, cleo)
+    await vi.waitFor(() => expect(members.list.get()?.map(({ user }) => user.handle)).toEqual(['ada', 'bob', 'cleo']))
+    await vi.waitFor(() =>
+      expect(bobs.conversations.get()[0]?.members.map(({ user }) => user.handle)).toContain('cleo'),
+    )
+    expect(bobs.conversations.get()[0]?.memberCount).toBe(3)
+
+    const dan = server.addUser('dan')
+    const eve = server.addUser('eve')
+    const before = server.requests.length
+    const found = await Promise.all([bobs.users.get(dan.id), bobs.users.get(eve.id), bobs.users.get(dan.id)])
+    expect(found.map(({ handle }) => handle)).toEqual(['dan', 'eve', 'dan'])
+    expect(server.requests.length - before).toBe(1)
+    await expect(bobs.users.get('nobody')).rejects.toMatchObject({ code: 'not-found' })
+  })
+
+  it('sign up, begin a conversation, leave it, sign out', async () => {
+    const bob = server.addUser('bob')
+    const store = createMemoryStore()
+    const client = createClient({ store })
+    await client.start()
+    expect(client.session.get()).toEqual({ status: 'signed-out', reason: 'asked' })
+    expect(() => client.conversation('x')).toThrow('nobody is signed in')
+    const ada = await client.signUp({ handle: 'ada', password: 'correct horse', name: 'Ada' })
+    await isReady(client)
+    const created = await client.createConversation({ kind: 'group', name: 'Tea', members: [bob.id] })
+    expect(client.conversations.get().map(({ name }) => name)).toEqual(['Tea'])
+    await (await client.conversation(created.id).messages.send({ text: 'hi' })).acknowledged
+    await client.leave(created.id)
+    expect(client.conversations.get()).toEqual([])
+    await client.signOut()
+    expect(client.session.get()).toEqual({ status: 'signed-out', reason: 'asked' })
+    expect(client.connection.get()).toEqual({ state: 'idle' })
+    expect(await store.readAccount()).toBeUndefined()
+    expect(await store.readReplica(ada.id)).toBeUndefined()
+    await expect(client.signIn({ handle: 'nobody', password: 'x' })).rejects.toMatchObject({ code: 'unauthenticated' })
+  })
+})
+
+describe('the line', () => {
+  it('[LIM2] falls back to Server-Sent Events where WebSocket does not open, and comes back', async () => {
+    const ada = server.addUser('ada')
+    const tea = server.addConversation('group', 'Tea', [ada])
+    server.isWebSocketRefused = true
+    const client = await signIn(ada)
+    expect(client.connection.get()).toMatchObject({ state: 'ready', transport: 'sse' })
+    await show(client, tea)
+    await (await client.conversation(tea.id).messages.send({ text: 'by post' })).acknowledged
+    await vi.waitFor(() => expect(textsOf(client, tea)).toEqual(['by post']))
+    server.isWebSocketRefused = false
+    await vi.waitFor(() => expect(client.connection.get()).toMatchObject({ state: 'ready', transport: 'socket-io' }), {
+      timeout: 8_000,
+    })
+    server.send(tea, ada, 'by socket')
+    await vi.waitFor(() => expect(textsOf(client, tea)).toEqual(['by post', 'by socket']))
+  }, 20_000)
+
+  it('[CLI1] moves without a pause: the new connection is open before the old one is left', async () => {
+    const ada = server.addUser('ada')
+    const tea = server.addConversation('group', 'Tea', [ada])
+    const client = await signIn(ada)
+    const notices = record(client)
+    const states: string[] = []
+    client.connection.subscribe(() => states.push(client.connection.get().state))
+    const [old] = server.lines
+    server.tellAll('moving', { inMs: 200 })
+    for (let index = 0; index < 50; index += 1) {
+      server.send(tea, ada, `m${index}`)
+      await new Promise((resolve) => setTimeout(resolve, 2))
+    }
+    await vi.waitFor(() => expect(server.lines.has(old!)).toBe(false))
+    await vi.waitFor(() => expect(seqsOf(notices, tea)).toEqual(Array.from({ length: 50 }, (_, index) => 3 + index)))
+    expect(states.filter((state) => state !== 'moving' && state !== 'ready')).toEqual([])
+  })
+
+  it('goes on where the cookie of another user took over', async () => {
+    const ada = server.addUser('ada')
+    const bob = server.addUser('bob')
+    server.addConversation('group', 'Of Ada', [ada])
+    server.addConversation('group', 'Of Bob', [bob])
+    const store = createMemoryStore()
+    const client = await signIn(ada, { store })
+    await client.signIn({ handle: 'bob', password: 'correct horse' })
+    await isReady(client)
+    expect(client.session.get()).toMatchObject({ user: { handle: 'bob' } })
+    expect(client.conversations.get().map(({ name }) => name)).toEqual(['Of Bob'])
+    expect(await store.readReplica(ada.id)).toBeUndefined()
+  })
+})
