@@ -1,12 +1,12 @@
 /** The entry: makes the client, shows the application, and keeps its shell for the next time without a network. */
+import './styles/tokens.css'
+import './styles/base.css'
 import { createChatClient, createIndexedDbStore } from '@chorus/client'
 import { ChatProvider } from '@chorus/react'
 import { StrictMode } from 'react'
 import { createRoot } from 'react-dom/client'
 import { App } from './app.tsx'
 import { showNotice } from './notices/notices.ts'
-import './styles/tokens.css'
-import './styles/base.css'
 
 const client = createChatClient({
   url: window.location.origin,

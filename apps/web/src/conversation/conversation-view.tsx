@@ -226,7 +226,7 @@ function DeleteDialog({ message, onDelete, onClose }: DeleteDialogProps) {
         <p className='delete-quote truncate'>{describeMessage(message)}</p>
         <p className='secondary small'>It goes for everybody. A grey line stays in its place.</p>
         <div className='dialog-actions'>
-          <button type='button' className='button' onClick={onClose}>
+          <button type='button' className='button' data-autofocus onClick={onClose}>
             Cancel
           </button>
           <button type='button' className='button button-danger' onClick={onDelete}>

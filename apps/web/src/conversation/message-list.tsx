@@ -81,6 +81,8 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
   const virtuoso = useRef<VirtuosoHandle>(null)
   const frame = useRef<HTMLDivElement>(null)
   const [isAtEnd, setIsAtEnd] = useState(true)
+  // Where the last scroll left off. What grows at the end (a reaction, a longer composer) is no scroll, so the end stays the end.
+  const stays = useRef<'at-end' | 'elsewhere'>('at-end')
   const [topDay, setTopDay] = useState<string>()
   const [highlighted, setHighlighted] = useState<number>()
   const [target, setTarget] = useState(initialSeq)
@@ -93,6 +95,7 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
   const targetIndex = target === undefined ? -1 : rows.findIndex((row) => seqOf(row) === target)
   useEffect(() => {
     if (target === undefined || targetIndex === -1) return
+    stays.current = 'elsewhere'
     virtuoso.current?.scrollToIndex({ index: targetIndex, align: 'center' })
     setHighlighted(target)
     setTarget(undefined)
@@ -120,6 +123,7 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
   }, [initialSeq, jumpTo])
 
   const toEnd = useCallback(() => {
+    stays.current = 'at-end'
     setUnreadAfter(undefined)
     if (messages.view.get().hasNewer) attempt(messages.loadNewest(), 'Couldn’t load the newest messages')
     virtuoso.current?.scrollToIndex({ index: 'LAST', align: 'end' })
@@ -156,8 +160,8 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
 
   // What stands on the screen: the day at the top, how far one has read, and whether an edge is near.
   const measure = useCallback(() => {
-    const scroller = frame.current?.querySelector<HTMLElement>('[data-virtuoso-scroller]')
-    if (scroller === null || scroller === undefined) return
+    const scroller = scrollerIn(frame.current)
+    if (scroller === null) return
     const { top, bottom } = scroller.getBoundingClientRect()
     const shown = [...scroller.querySelectorAll<HTMLElement>('[data-row]')]
     const first = shown.find((element) => element.getBoundingClientRect().bottom > top + pillZonePx)
@@ -192,6 +196,27 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
       document.removeEventListener('visibilitychange', measureSoon)
     }
   }, [measureSoon])
+
+  const followScroll = useCallback(() => {
+    const scroller = scrollerIn(frame.current)
+    if (scroller !== null) stays.current = isScrolledToEnd(scroller) ? 'at-end' : 'elsewhere'
+    measureSoon()
+  }, [measureSoon])
+  const stayAtEnd = useCallback(() => {
+    const scroller = scrollerIn(frame.current)
+    if (scroller !== null && stays.current === 'at-end' && !messages.view.get().hasNewer) {
+      scroller.scrollTop = scroller.scrollHeight
+    }
+    measureSoon()
+  }, [measureSoon, messages])
+  const isListShown = view.isLoaded && rows.length > 0
+  useEffect(() => {
+    const scroller = isListShown ? scrollerIn(frame.current) : null
+    if (scroller === null) return
+    const observer = new ResizeObserver(stayAtEnd)
+    observer.observe(scroller)
+    return () => observer.disconnect()
+  }, [stayAtEnd, isListShown, origin.generation])
 
   // Where to begin: at the message that is wanted, at the unread line, or at the end.
   const start = (): { index: number | 'LAST'; align: 'start' | 'center' | 'end'; offset?: number } => {
@@ -297,8 +322,8 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
           atBottomStateChange={setIsAtEnd}
           increaseViewportBy={{ top: 900, bottom: 600 }}
           defaultItemHeight={52}
-          onScroll={measureSoon}
-          totalListHeightChanged={measureSoon}
+          onScroll={followScroll}
+          totalListHeightChanged={stayAtEnd}
           components={components}
           tabIndex={-1}
           itemContent={(_index, row: MessageRow) => (
@@ -327,6 +352,14 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
       )}
     </div>
   )
+}
+
+function scrollerIn(frame: HTMLElement | null): HTMLElement | null {
+  return frame?.querySelector<HTMLElement>('[data-virtuoso-scroller]') ?? null
+}
+
+function isScrolledToEnd(scroller: HTMLElement): boolean {
+  return scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < atEndPx
 }
 
 const startOrigin: ListOrigin = { firstKey: undefined, firstItemIndex: firstIndexAtStart, generation: 0 }

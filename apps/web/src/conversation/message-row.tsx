@@ -97,15 +97,20 @@ export const MessageRowView = memo(function MessageRowView(props: MessageRowProp
                   edited {formatClock(message.editedAt, { now })}
                 </span>
               )}
-              {message !== undefined && !isDeleted && isActive && <Toolbar message={message} />}
             </div>
             <time className='bubble-time' dateTime={row.createdAt} title={full}>
               {clock}
             </time>
+            {mark === 'sending' && !row.endsGroup && (
+              <span className='message-mark'>
+                <MarkIcon mark={mark} />
+              </span>
+            )}
+            {message !== undefined && !isDeleted && isActive && <Toolbar message={message} />}
           </div>
           {message !== undefined && message.reactions.length > 0 && <Reactions message={message} />}
           {item.kind === 'pending' && item.item.status.state === 'failed' && <FailedNote item={item.item} />}
-          {mark !== undefined && mark !== 'failed' && (row.endsGroup || mark === 'sending') && (
+          {mark !== undefined && mark !== 'failed' && row.endsGroup && (
             <p className='message-mark' data-mark={mark} title={full}>
               {mark !== 'sending' && <span aria-hidden='true'>{clock}</span>}
               <MarkIcon mark={mark} />

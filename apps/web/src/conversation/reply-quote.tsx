@@ -38,9 +38,9 @@ export function ReplyQuote({ conversation, seq }: ReplyQuoteProps) {
       type='button'
       className='quote'
       style={message === undefined ? undefined : personHue(message.sender)}
-      aria-label={`In reply to ${sender?.name ?? 'a message'}: ${message === undefined ? '' : describeMessage(message)}`}
       onClick={() => jumpTo(seq)}
     >
+      <span className='hidden-visually'>In reply to </span>
       <span className='quote-name truncate'>{sender?.name ?? '…'}</span>
       <span className='quote-text truncate'>
         {message === undefined ? (fetched === 'missing' ? 'Message not available' : '…') : describeMessage(message)}

@@ -11,6 +11,7 @@ import { openOverlay } from '../shell/overlay.ts'
 import { Dialog } from '../ui/dialog.tsx'
 import { OptionField } from './option-list.tsx'
 import { useFound } from './use-found.ts'
+import '../ui/segments.css'
 
 type Tab = 'people' | 'channel'
 

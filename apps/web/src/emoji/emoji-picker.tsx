@@ -2,7 +2,7 @@
  * The whole catalogue of emoji, with search, in a box beside the button that opened it. Loaded on demand, with data from this
  * origin. Escape or a click elsewhere closes it; the focus goes back to the button.
  */
-import { EmojiPicker as Picker } from 'frimousse'
+import { EmojiPicker as Picker, type EmojiPickerListEmojiProps, type EmojiPickerListRowProps } from 'frimousse'
 import { useEffect, useLayoutEffect, useRef, type KeyboardEvent } from 'react'
 import { placeBeside, type MenuAnchor } from '../ui/menu.tsx'
 import './emoji-picker.css'
@@ -76,9 +76,27 @@ export function EmojiPicker({ anchor, onPick, onClose }: EmojiPickerProps) {
         <Picker.Viewport className='emoji-picker-viewport'>
           <Picker.Loading className='emoji-picker-note'>Loading…</Picker.Loading>
           <Picker.Empty className='emoji-picker-note'>No emoji found</Picker.Empty>
-          <Picker.List className='emoji-picker-list' />
+          <Picker.List className='emoji-picker-list' components={components} />
         </Picker.Viewport>
       </Picker.Root>
     </div>
   )
+}
+
+// The picker counts rows and columns from 0, assistive technology from 1.
+function fromOne(index: number | undefined): number | undefined {
+  return index === undefined ? undefined : index + 1
+}
+
+const components = {
+  Row: ({ children, ...rest }: EmojiPickerListRowProps) => (
+    <div {...rest} aria-rowindex={fromOne(rest['aria-rowindex'])}>
+      {children}
+    </div>
+  ),
+  Emoji: ({ emoji, ...rest }: EmojiPickerListEmojiProps) => (
+    <button {...rest} aria-colindex={fromOne(rest['aria-colindex'])}>
+      {emoji.emoji}
+    </button>
+  ),
 }

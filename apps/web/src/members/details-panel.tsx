@@ -15,6 +15,7 @@ import { useNow } from '../time/use-now.ts'
 import { Dialog } from '../ui/dialog.tsx'
 import { IconButton } from '../ui/icon-button.tsx'
 import { Menu, type MenuItem } from '../ui/menu.tsx'
+import '../people/person-row.css'
 import './details-panel.css'
 
 interface DetailsPanelProps {
@@ -101,7 +102,7 @@ export function DetailsPanel({ summary, onClose }: DetailsPanelProps) {
                 : 'You will see nothing of it any more, until somebody adds you again.'}
             </p>
             <div className='dialog-actions'>
-              <button type='button' className='button' onClick={() => setAsking('nothing')}>
+              <button type='button' className='button' data-autofocus onClick={() => setAsking('nothing')}>
                 Cancel
               </button>
               <button type='button' className='button button-danger' onClick={leave}>

@@ -25,7 +25,7 @@ export function Avatar({ id, name, picture, sizePx = 36, presence }: AvatarProps
       aria-hidden='true'
     >
       {picture === undefined || picture === null ? (
-        initialsOf(name)
+        <span className='avatar-initials' data-initials={initialsOf(name)} />
       ) : (
         <img
           className='avatar-picture'

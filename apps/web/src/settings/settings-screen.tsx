@@ -15,6 +15,8 @@ import { formatBrief, formatFull } from '../time/format-time.ts'
 import { useNow } from '../time/use-now.ts'
 import { describeDevice } from './describe-device.ts'
 import { setEnterSends, useEnterSends } from './enter-key.ts'
+import '../people/person-row.css'
+import '../ui/segments.css'
 import './settings-screen.css'
 
 const sections: readonly (readonly [section: SettingsSection, label: string])[] = [

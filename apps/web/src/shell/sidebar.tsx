@@ -25,12 +25,13 @@ export function Sidebar({ route }: { readonly route: Route }) {
         <button
           type='button'
           className='sidebar-find'
+          aria-label='Find people and channels'
           onClick={() => openOverlay('find')}
           aria-keyshortcuts='Control+K'
         >
           <Search aria-hidden='true' />
-          <span className='sidebar-find-label'>Find people and channels</span>
-          <kbd aria-hidden='true'>Ctrl K</kbd>
+          <span className='sidebar-find-label'>Find</span>
+          <span className='sidebar-find-keys' data-keys='Ctrl K' aria-hidden='true' />
         </button>
         <IconButton label='New conversation' className='sidebar-new' onClick={() => openOverlay('new-conversation')}>
           <SquarePen />

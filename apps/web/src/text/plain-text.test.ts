@@ -36,6 +36,7 @@ describe('what a text needs', () => {
   it('shortens to one line without markers', () => {
     expect(excerpt('**Hello**\n> quoted `code`')).toBe('Hello quoted code')
     expect(excerpt('see [the plan](https://example.com)')).toBe('see the plan')
+    expect(excerpt('so *much* _better_')).toBe('so much better')
     expect(excerpt('snake_case_name and 2 * 3 * 4')).toBe('snake_case_name and 2 * 3 * 4')
     expect(excerpt('x'.repeat(200), 10)).toBe(`${'x'.repeat(10)}…`)
     expect(excerpt('👍'.repeat(10), 3)).toBe('👍…')

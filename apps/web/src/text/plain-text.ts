@@ -30,6 +30,7 @@ export function excerpt(text: string, maxChars = 140): string {
     .replace(/```[a-z]*\n?|^\s*>\s?/gim, '')
     .replace(/!?\[([^\]\n]*)\]\([^)\s]*\)/g, '$1')
     .replace(/(\*\*|__|~~|`)(?=\S)([^\n]*?\S)\1/g, '$2')
+    .replace(/(?<![\w*_])([*_])(?=\S)([^\n*_]*?\S)\1(?![\w*_])/g, '$2')
     .replace(/^\s*#{1,6}\s+/gm, '')
     .replace(/\s+/g, ' ')
     .trim()

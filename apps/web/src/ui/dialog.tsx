@@ -24,6 +24,8 @@ export function Dialog({ title, look = 'window', onClose, children }: DialogProp
     if (dialog === null) return
     const before = document.activeElement
     if (!dialog.open) dialog.showModal()
+    // The browser would choose the first control, which is the one that closes.
+    dialog.querySelector<HTMLElement>('[data-autofocus], input, textarea')?.focus()
     return () => {
       dialog.close()
       // A dialog that is taken out of the page closes without giving the focus back; so it is done here.
