@@ -5,7 +5,7 @@
  * `id:` is a cursor and stands on `ready` and `checkpoint` alone, so it is sent only after everything it covers. The
  * headers leave once the stream is registered: everything from then on is in it. A comment every 15 s keeps proxies awake.
  */
-import type { ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { ChorusError, limits } from '@chorus/protocol'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Authenticator } from '../access/authenticator.ts'
@@ -18,14 +18,18 @@ export interface EventStreamOptions {
   readonly authenticator: Authenticator
   readonly limits: Limits
   readonly gate: ConnectionGate
-  readonly addressOf: (request: FastifyRequest) => string
+  readonly addressOf: (request: IncomingMessage) => string
 }
 
 export const heartbeatIntervalMs = 15_000
 
-export function addEventStream(app: FastifyInstance, { authenticator, limits: rates, gate, addressOf }: EventStreamOptions): void {
+export function addEventStream(
+  app: FastifyInstance,
+  { authenticator, limits: rates, gate, addressOf }: EventStreamOptions,
+): void {
   app.get<{ Querystring: { cursor?: unknown } }>('/v1/events', async (request, reply) => {
-    if (gate.isClosing) throw new ChorusError('unavailable', 'unable to open the stream; the server is stopping', { retryAfterMs: 1_000 })
+    if (gate.isClosing)
+      throw new ChorusError('unavailable', 'unable to open the stream; the server is stopping', { retryAfterMs: 1_000 })
     refuseUnknownQuery(request.query)
     const { accept } = request.headers
     if (accept !== undefined && !/text\/event-stream|\*\/\*|text\/\*/i.test(accept)) {
@@ -34,7 +38,7 @@ export function addEventStream(app: FastifyInstance, { authenticator, limits: ra
     const identity = await authenticator.authenticate(request.headers.cookie)
     if (identity === undefined) throw new ChorusError('unauthenticated', 'unable to open the stream; sign in first')
     rates.takeRequest(identity.userId)
-    const release = rates.openConnection(addressOf(request))
+    const release = rates.openConnection(addressOf(request.raw))
 
     const inherited = reply.getHeaders()
     reply.hijack()

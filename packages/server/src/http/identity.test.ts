@@ -25,9 +25,15 @@ describe.each(testEngines)('identity on %s', (engine) => {
 
   describe('sign-up', () => {
     it('makes an account and signs it in with a cookie that scripts and other sites cannot use', async () => {
-      const response = await app.ask('POST', '/v1/users', { handle: 'Anna', password: 'correct horse', name: 'Anna A.' })
+      const response = await app.ask('POST', '/v1/users', {
+        handle: 'Anna',
+        password: 'correct horse',
+        name: 'Anna A.',
+      })
       expect(response.statusCode).toBe(201)
-      expect(response.json()).toEqual({ user: { id: expect.any(String), handle: 'Anna', name: 'Anna A.', avatar: null } })
+      expect(response.json()).toEqual({
+        user: { id: expect.any(String), handle: 'Anna', name: 'Anna A.', avatar: null },
+      })
       const setCookie = String(response.headers['set-cookie'])
       expect(setCookie).toMatch(/^chorus_session=/)
       expect(setCookie).toContain('HttpOnly')
@@ -77,12 +83,22 @@ describe.each(testEngines)('identity on %s', (engine) => {
     it('never keeps an id that came with the request (N1)', async () => {
       await app.signUp('victim')
       const attacker = await app.signUp('attacker')
-      const planted = [attacker.cookie, 'chorus_session=planted', `chorus_session=${app.authenticator.signer.sign('planted')}`]
+      const planted = [
+        attacker.cookie,
+        'chorus_session=planted',
+        `chorus_session=${app.authenticator.signer.sign('planted')}`,
+      ]
       for (const cookie of planted) {
-        const response = await app.ask('POST', '/v1/session', { handle: 'victim', password: 'correct horse' }, { cookie })
+        const response = await app.ask(
+          'POST',
+          '/v1/session',
+          { handle: 'victim', password: 'correct horse' },
+          { cookie },
+        )
         expect(response.statusCode).toBe(200)
         expect(cookieOf(response)).not.toBe('')
         expect(cookieOf(response)).not.toBe(cookie)
+        expect(response.cookies).toHaveLength(1)
         const byPlanted = await app.ask('GET', '/v1/session', undefined, { cookie })
         expect(byPlanted.statusCode).toBe(401)
         const own = await app.ask('GET', '/v1/session', undefined, { cookie: cookieOf(response) })
@@ -110,7 +126,11 @@ describe.each(testEngines)('identity on %s', (engine) => {
         const used = await app.ask('GET', '/v1/session', undefined, { cookie })
         expect(used.headers['set-cookie']).toBeUndefined()
       }
-      const strangers = [await app.ask('GET', '/v1/session'), await app.ask('GET', '/'), await app.ask('GET', '/nothing')]
+      const strangers = [
+        await app.ask('GET', '/v1/session'),
+        await app.ask('GET', '/'),
+        await app.ask('GET', '/nothing'),
+      ]
       for (const response of strangers) expect(response.headers['set-cookie']).toBeUndefined()
     })
 
@@ -125,7 +145,9 @@ describe.each(testEngines)('identity on %s', (engine) => {
     })
 
     it('slows down who guesses, by account and by address (N62)', async () => {
-      const limited = await startTestApp(store.database, { environment: { LIMIT_SIGN_INS: '3', LIMIT_SIGN_INS_ADDRESS: '5' } })
+      const limited = await startTestApp(store.database, {
+        environment: { LIMIT_SIGN_INS: '3', LIMIT_SIGN_INS_ADDRESS: '5' },
+      })
       const guess = (handle: string) => limited.ask('POST', '/v1/session', { handle, password: 'guess' })
       const statuses: number[] = []
       for (let n = 0; n < 4; n++) statuses.push((await guess('known')).statusCode)
@@ -155,7 +177,12 @@ describe.each(testEngines)('identity on %s', (engine) => {
 
     it('are listed, and revoked one by one; those of others do not exist', async () => {
       const { cookie } = await app.signUp('many')
-      const other = await app.ask('POST', '/v1/session', { handle: 'many', password: 'correct horse' }, { 'user-agent': 'Phone\tX' })
+      const other = await app.ask(
+        'POST',
+        '/v1/session',
+        { handle: 'many', password: 'correct horse' },
+        { 'user-agent': 'Phone\tX' },
+      )
       const { sessions } = (await app.ask('GET', '/v1/sessions', undefined, { cookie })).json()
       expect(sessions).toHaveLength(2)
       expect(sessions.filter(({ current }: { current: boolean }) => current)).toHaveLength(1)
@@ -186,12 +213,21 @@ describe.each(testEngines)('identity on %s', (engine) => {
       expect(await app.authenticator.authenticate(disabled.cookie)).toBeUndefined()
       const back = await app.ask('POST', '/v1/session', { handle: 'disabled', password: 'correct horse' })
       expect(back.statusCode).toBe(401)
-      expect((await app.ask('GET', `/v1/users/${disabled.id}`, undefined, { cookie: (await app.signUp('looker')).cookie })).statusCode).toBe(404)
+      expect(
+        (await app.ask('GET', `/v1/users/${disabled.id}`, undefined, { cookie: (await app.signUp('looker')).cookie }))
+          .statusCode,
+      ).toBe(404)
     })
 
     it('mark their revocation for the sweep, and their use not', async () => {
       const { id, cookie } = await app.signUp('marked')
-      const read = async () => (await query<{ xid: string; used: string }>('select xid, last_used_at as used from sessions where user_id = $1', [id]))[0]!
+      const read = async () =>
+        (
+          await query<{ xid: string; used: string }>(
+            'select xid, last_used_at as used from sessions where user_id = $1',
+            [id],
+          )
+        )[0]!
       await query(`update sessions set last_used_at = now() - interval '1 hour' where user_id = $1`, [id])
       const before = await read()
       await app.ask('GET', '/v1/session', undefined, { cookie })
@@ -215,7 +251,9 @@ describe.each(testEngines)('identity on %s', (engine) => {
 
     it('loses nothing when many write at once', async () => {
       const { cookie } = await app.signUp('data-race')
-      await Promise.all(Array.from({ length: 20 }, (_, n) => app.ask('PATCH', '/v1/session/data', { [`key${n}`]: n }, { cookie })))
+      await Promise.all(
+        Array.from({ length: 20 }, (_, n) => app.ask('PATCH', '/v1/session/data', { [`key${n}`]: n }, { cookie })),
+      )
       const { data } = (await app.ask('GET', '/v1/session/data', undefined, { cookie })).json()
       expect(Object.keys(data)).toHaveLength(20)
     })
@@ -244,7 +282,11 @@ describe.each(testEngines)('identity on %s', (engine) => {
   describe('profiles', () => {
     it('are found by the beginning of handle or name, without case, or by ids', async () => {
       const me = await app.signUp('Zoe.finder')
-      const zed = await app.ask('POST', '/v1/users', { handle: 'q1', password: 'correct horse', name: 'Zo\u00eb \u5f20\u4f1f' })
+      const zed = await app.ask('POST', '/v1/users', {
+        handle: 'q1',
+        password: 'correct horse',
+        name: 'Zo\u00eb \u5f20\u4f1f',
+      })
       const find = async (search: string) => {
         const response = await app.ask('GET', `/v1/users?${search}`, undefined, { cookie: me.cookie })
         expect(response.statusCode).toBe(200)
@@ -256,27 +298,49 @@ describe.each(testEngines)('identity on %s', (engine) => {
       expect(await find('q=finder')).toEqual([])
       expect(await find('q=%25')).toEqual([])
       expect(await find('q=_oe')).toEqual([])
-      expect(await find('q=zo&limit=1')).toEqual(['q1'])
+      expect(await find('q=zo&limit=1')).toHaveLength(1)
       expect(await find(`ids=${me.id},${zed.json().user.id},00000000-0000-7000-8000-000000000000`)).toHaveLength(2)
       expect(await find('ids=')).toEqual([])
       expect((await find('')).length).toBeGreaterThan(2)
     })
 
-    it('use the indexes, whatever the plan', async () => {
-      await query('set enable_seqscan = off').catch(() => undefined)
-      const plan = await query<Record<string, string>>(
-        `explain select 1 from users where lower(name) ~>=~ lower('zo') and lower(name) ~<~ (lower('zo') || chr(1114111))`,
-      )
-      expect(plan.length).toBeGreaterThan(0)
+    it('are found by way of the indexes, however many there are', async () => {
+      await query(`insert into users (id, handle, name, password_hash)
+                   select gen_random_uuid(), 'crowd' || n, 'Person ' || n, '' from generate_series(1, 5000) n`)
+      await store.database.script('analyze users')
+      for (const [column, index] of [
+        ['handle', 'users_handle_prefix'],
+        ['name', 'users_name_prefix'],
+      ]) {
+        const plan = await query(
+          `explain select id from users
+            where lower(${column}) ~>=~ lower($1) and lower(${column}) ~<~ (lower($1) || $2) and disabled_at is null
+            order by lower(${column}) using ~<~ limit $3`,
+          ['crowd77', '\u{10ffff}', 50],
+        )
+        expect(JSON.stringify(plan)).toContain(index)
+      }
     })
 
     it('are mine to change: what is left out stays', async () => {
       const me = await app.signUp('changer')
       await app.signUp('not-free')
       const change = (body: unknown) => app.ask('PATCH', '/v1/users/me', body, { cookie: me.cookie })
-      expect((await change({ name: 'New' })).json().user).toMatchObject({ handle: 'changer', name: 'New', avatar: null })
-      expect((await change({ avatar: 'https://pics.example/a.png' })).json().user).toMatchObject({ name: 'New', avatar: 'https://pics.example/a.png' })
-      expect((await change({ handle: 'Changed', avatar: null })).json().user).toEqual({ id: me.id, handle: 'Changed', name: 'New', avatar: null })
+      expect((await change({ name: 'New' })).json().user).toMatchObject({
+        handle: 'changer',
+        name: 'New',
+        avatar: null,
+      })
+      expect((await change({ avatar: 'https://pics.example/a.png' })).json().user).toMatchObject({
+        name: 'New',
+        avatar: 'https://pics.example/a.png',
+      })
+      expect((await change({ handle: 'Changed', avatar: null })).json().user).toEqual({
+        id: me.id,
+        handle: 'Changed',
+        name: 'New',
+        avatar: null,
+      })
       expect((await change({})).json().user.handle).toBe('Changed')
       expect((await change({ handle: 'NOT-free' })).statusCode).toBe(409)
       expect((await change({ handle: 'changed' })).statusCode).toBe(200)
@@ -311,9 +375,18 @@ describe.each(testEngines)('identity on %s', (engine) => {
     })
 
     it('need a session', async () => {
-      for (const url of ['/v1/users?q=a', '/v1/users/00000000-0000-7000-8000-000000000000', '/v1/session', '/v1/sessions', '/v1/session/data']) {
+      for (const url of [
+        '/v1/users?q=a',
+        '/v1/users/00000000-0000-7000-8000-000000000000',
+        '/v1/session',
+        '/v1/sessions',
+        '/v1/session/data',
+      ]) {
         const response = await app.ask('GET', url)
-        expect([response.statusCode, response.headers['content-type']]).toEqual([401, 'application/problem+json; charset=utf-8'])
+        expect([response.statusCode, response.headers['content-type']]).toEqual([
+          401,
+          'application/problem+json; charset=utf-8',
+        ])
       }
     })
   })

@@ -56,6 +56,8 @@ export function createCookieJar(request: FastifyRequest, reply: FastifyReply, au
       request.session.actor = actor
       request.session.userAgent = userAgentOf(request)
       await request.session.save()
+      // The plugin would also clear the old cookie, and some clients keep the first of two.
+      delete request.cookies[authenticator.cookieName]
       return actor
     },
     signOut: async () => {

@@ -66,7 +66,12 @@ export interface TestApp {
   /** What was logged. */
   readonly logLines: string[]
   /** Asks with a JSON body, as a program does. */
-  ask(method: InjectOptions['method'], url: string, body?: unknown, headers?: Record<string, string>): Promise<LightMyRequestResponse>
+  ask(
+    method: InjectOptions['method'],
+    url: string,
+    body?: unknown,
+    headers?: Record<string, string>,
+  ): Promise<LightMyRequestResponse>
   /** Makes an account; returns its id and the header that signs its requests. */
   signUp(handle: string): Promise<{ readonly id: string; readonly cookie: string }>
   close(): Promise<void>
@@ -92,7 +97,9 @@ export async function startTestApp(database: Database, options: TestAppOptions =
   const metrics = new Metrics()
   const revoked: string[] = []
   const logLines: string[] = []
-  const [secret] = await database.query<{ value: string }>({ text: `select value from settings where key = 'cookie-secret'` })
+  const [secret] = await database.query<{ value: string }>({
+    text: `select value from settings where key = 'cookie-secret'`,
+  })
   const authenticator = new Authenticator({
     records: { find: (hashes) => findSessions(database, hashes), touch: (ids) => touchSessions(database, ids) },
     cookieName: cookieNameFor(config.publicUrl),
@@ -109,7 +116,10 @@ export async function startTestApp(database: Database, options: TestAppOptions =
     announceRevoked: (ids: readonly string[]) => void revoked.push(...ids),
   } as unknown as Parts
   const handlers = Object.fromEntries(
-    Object.keys(commands).map((name) => [name, (options.handlers ?? {})[name as CommandName] ?? identity[name as CommandName] ?? notWired]),
+    Object.keys(commands).map((name) => [
+      name,
+      (options.handlers ?? {})[name as CommandName] ?? identity[name as CommandName] ?? notWired,
+    ]),
   ) as unknown as CommandTable
   const app = await buildHttpApp({
     config,

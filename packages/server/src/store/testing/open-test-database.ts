@@ -1,0 +1,67 @@
+/**
+ * A migrated database for one suite, empty and of its own: embedded in a temporary folder, or on the Postgres of
+ * TEST_POSTGRES_URL (a superuser's) where that is set. Suites run on every engine of {@link testEngines}.
+ */
+import { randomBytes } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import pg from 'pg'
+import type { Database } from '../database.ts'
+import { openEmbeddedDatabase } from '../database-embedded.ts'
+import { openPostgresDatabase } from '../database-postgres.ts'
+import { migrate } from '../migrate.ts'
+
+export type TestEngine = 'embedded' | 'postgres'
+
+const postgresUrl = process.env.TEST_POSTGRES_URL ?? ''
+
+export const testEngines: readonly TestEngine[] = postgresUrl === '' ? ['embedded'] : ['embedded', 'postgres']
+
+export interface TestDatabase {
+  readonly database: Database
+  close(): Promise<void>
+}
+
+export async function openTestDatabase(engine: TestEngine): Promise<TestDatabase> {
+  return engine === 'embedded' ? openEmbedded() : openOnPostgres()
+}
+
+async function openEmbedded(): Promise<TestDatabase> {
+  const folder = await mkdtemp(join(tmpdir(), 'chorus-test-'))
+  const database = await openEmbeddedDatabase(folder)
+  await migrate(database)
+  return {
+    database,
+    close: async () => {
+      await database.close()
+      await rm(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+async function openOnPostgres(): Promise<TestDatabase> {
+  const name = `test_${randomBytes(6).toString('hex')}`
+  await administer(`create database ${name}`)
+  const url = new URL(postgresUrl)
+  url.pathname = `/${name}`
+  const database = await openPostgresDatabase({ url: url.href, applicationName: 'chorus-test' })
+  await migrate(database)
+  return {
+    database,
+    close: async () => {
+      await database.close()
+      await administer(`drop database ${name} with (force)`)
+    },
+  }
+}
+
+async function administer(sql: string): Promise<void> {
+  const client = new pg.Client({ connectionString: postgresUrl })
+  await client.connect()
+  try {
+    await client.query(sql)
+  } finally {
+    await client.end()
+  }
+}
