@@ -2,6 +2,7 @@
 export * from './commands/commands.ts'
 export type { CommandDefinition, EventDefinition, Method, RouteDefinition } from './commands/define-command.ts'
 export * from './errors.ts'
+export type { ClosingCode } from './events/closing.ts'
 export * from './events/events.ts'
 export * from './limits.ts'
 export * from './objects/change.ts'

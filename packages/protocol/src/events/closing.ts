@@ -9,3 +9,5 @@ export const closingEvent = z.strictObject({
   message: z.string(),
   retry: z.enum(['never', 'later']),
 })
+
+export type ClosingCode = z.infer<typeof closingCodeSchema>

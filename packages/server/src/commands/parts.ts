@@ -1,6 +1,29 @@
+/** Everything that commands join: the log, delivery, live values, access and identity. Built by node.ts, used by one verb at a time. */
+import type { Id } from '@chorus/protocol'
+import type { Connections } from '../fanout/connections.ts'
+import type { Feeds } from '../fanout/feeds.ts'
+import type { LiveValues } from '../live/live-values.ts'
+import type { Connection } from '../fanout/connection.ts'
+import type { Presences } from '../live/presences.ts'
+import type { ChangeLog } from '../store/change-log.ts'
+import type { Memberships, MembershipsRequest } from '../store/read-memberships.ts'
+import type { Batcher } from '../support/batcher.ts'
+import type { Logger } from '../support/logger.ts'
+import type { LoggedChange } from '../support/logged-change.ts'
+import type { Metrics } from '../support/metrics.ts'
 import type { IdentityParts } from './identity-parts.ts'
-import type { Database } from '../store/database.ts'
-/** Everything a command may join. Built by node.ts. */
+
 export interface Parts extends IdentityParts {
-  readonly database: Database
+  readonly serverName: string
+  readonly log: ChangeLog
+  readonly feeds: Feeds
+  readonly connections: Connections
+  readonly liveValues: LiveValues
+  readonly presences: Presences<Connection>
+  readonly memberships: Batcher<MembershipsRequest, Memberships>
+  readonly readRange: (range: { conversation: Id; from: number; to: number }, limit: number) => Promise<LoggedChange[]>
+  readonly logger: Logger
+  readonly metrics: Metrics
+  /** The identity of the history that is being served. */
+  readonly epoch: () => string
 }

@@ -19,7 +19,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { ChorusError, type ConversationKind, type Id, type Json, limits, type Message, type Role } from '@chorus/protocol'
 import type { Database, Lane } from './database.ts'
 import { type DatabaseError, classifyDatabaseError } from './database-errors.ts'
-import type { MessageColumns } from './logged-change.ts'
+import type { MessageColumns } from '../support/logged-change.ts'
 
 /** A message to store. */
 export interface SendRow {

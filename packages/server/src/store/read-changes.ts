@@ -1,7 +1,7 @@
 /** Reads of a conversation's log: ranges for repair and replay (server's own), pages for members. */
 import { type Change, type Id, limits } from '@chorus/protocol'
 import type { Database } from './database.ts'
-import { type ChangeRow, type LoggedChange, toChange, toLoggedChange } from './logged-change.ts'
+import { type ChangeRow, type LoggedChange, toChange, toLoggedChange } from '../support/logged-change.ts'
 import { xidParameter } from './position.ts'
 
 const messageJson = `case when c.type in ('message.created', 'message.edited', 'message.deleted') then message_detail(c.conversation, coalesce(c.target, c.seq)) end`

@@ -1,7 +1,7 @@
 /** Conversations and members as one user sees them. */
-import { type Conversation, type ConversationKind, type Id, limits, type Member, type Role } from '@chorus/protocol'
+import { type Conversation, type ConversationKind, type Id, limits, type Member, type ReactionCount, type Role } from '@chorus/protocol'
 import type { Database } from './database.ts'
-import { type MessageColumns, toMessage } from './logged-change.ts'
+import { type MessageColumns, toMessage } from '../support/logged-change.ts'
 
 interface ConversationRow {
   readonly id: Id
@@ -14,7 +14,7 @@ interface ConversationRow {
   readonly role: Role | null
   readonly member_count: number
   readonly members: readonly MemberJson[] | null
-  readonly last_message: (MessageColumns & { seq: number; reactions: Conversation['lastMessage'] extends infer M ? NonNullable<M> extends { reactions: infer R } ? R : never : never }) | null
+  readonly last_message: (MessageColumns & { readonly seq: number; readonly reactions: readonly ReactionCount[] | null }) | null
 }
 
 interface MemberJson {

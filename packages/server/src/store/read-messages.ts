@@ -1,7 +1,7 @@
 /** Pages of history, for members only: the membership test stands in the same statement as the rows (rule ACL1). */
 import { type Id, limits, type MessagePage, type PageMessage, type ReactionCount } from '@chorus/protocol'
 import type { Database } from './database.ts'
-import { type MessageColumns, toMessage } from './logged-change.ts'
+import { type MessageColumns, toMessage } from '../support/logged-change.ts'
 
 interface MessageRow extends MessageColumns {
   readonly conversation: Id

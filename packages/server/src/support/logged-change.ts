@@ -99,7 +99,11 @@ export function toChange(row: ChangeRow): Change {
     case 'message.created':
     case 'message.edited':
     case 'message.deleted':
-      return { ...common, type: row.type, message: toMessage(row.conversation, row.target ?? row.seq, present(row.message, row)) }
+      return {
+        ...common,
+        type: row.type,
+        message: toMessage(row.conversation, row.target ?? row.seq, present(row.message, row)),
+      }
     case 'reaction.added':
     case 'reaction.removed':
       return { ...common, type: row.type, target: present(row.target, row), emoji: present(row.emoji, row) }

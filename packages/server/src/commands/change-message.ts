@@ -1,0 +1,38 @@
+/** What edits and deletions share: the change carries the message as it is now, the same for everybody. */
+import type { Id, Message } from '@chorus/protocol'
+import type { Appended, OperationDetail, OperationOutcome } from '../store/change-log.ts'
+import { encodeChange, type MessageColumns, toMessage } from '../support/logged-change.ts'
+import type { Parts } from './parts.ts'
+import { refuse } from './refuse.ts'
+
+export interface MessageChange {
+  readonly type: 'message.edited' | 'message.deleted'
+  readonly conversation: Id
+  readonly actor: Id
+  /** The seq of the message. */
+  readonly target: number
+}
+
+export function announceMessageChange(
+  parts: Parts,
+  { type, conversation, actor, target }: MessageChange,
+  { outcome, seq, at, xid, detail }: Appended<OperationOutcome>,
+): { seq: number; message: Message } {
+  switch (outcome) {
+    case 'stored':
+    case 'unchanged': {
+      const message = toMessage(conversation, target, completed(detail))
+      if (outcome === 'stored') parts.feeds.announce([encodeChange(conversation, xid, { seq, at, actor, type, message })])
+      return { seq, message }
+    }
+    case 'not-found':
+    case 'forbidden':
+    case 'too-large':
+      throw refuse(outcome, type === 'message.edited' ? 'edit the message' : 'delete the message')
+  }
+}
+
+function completed(detail: OperationDetail | null): MessageColumns {
+  if (detail?.version === undefined) throw new Error('the log answered without the message')
+  return detail as MessageColumns
+}

@@ -1,0 +1,71 @@
+/** Every verb with its handler: the table that Socket.IO and REST both dispatch through. The compiler demands that it is complete. */
+import type { CommandTable } from './command.ts'
+import { addReaction } from './add-reaction.ts'
+import { createConversation } from './create-conversation.ts'
+import { deleteMessage } from './delete-message.ts'
+import { editMessage } from './edit-message.ts'
+import { findChannels } from './find-channels.ts'
+import { findUsers } from './find-users.ts'
+import { getConversation } from './get-conversation.ts'
+import { getMessage } from './get-message.ts'
+import { getSessionData } from './get-session-data.ts'
+import { getSession } from './get-session.ts'
+import { getUser } from './get-user.ts'
+import { listChanges } from './list-changes.ts'
+import { listConversations } from './list-conversations.ts'
+import { listLiveValues } from './list-live-values.ts'
+import { listMembers } from './list-members.ts'
+import { listMessages } from './list-messages.ts'
+import { listSessions } from './list-sessions.ts'
+import { markRead } from './mark-read.ts'
+import { putMember } from './put-member.ts'
+import { removeMember } from './remove-member.ts'
+import { removeReaction } from './remove-reaction.ts'
+import { revokeSession } from './revoke-session.ts'
+import { sendMessage } from './send-message.ts'
+import { setLiveValue } from './set-live-value.ts'
+import { setStatus } from './set-status.ts'
+import { signIn } from './sign-in.ts'
+import { signOut } from './sign-out.ts'
+import { signUp } from './sign-up.ts'
+import { sync } from './sync.ts'
+import { updateConversation } from './update-conversation.ts'
+import { updateProfile } from './update-profile.ts'
+import { updateSessionData } from './update-session-data.ts'
+import { watchPresence } from './watch-presence.ts'
+
+export const commandTable: CommandTable = {
+  'add-reaction': addReaction,
+  'create-conversation': createConversation,
+  'delete-message': deleteMessage,
+  'edit-message': editMessage,
+  'find-channels': findChannels,
+  'find-users': findUsers,
+  'get-conversation': getConversation,
+  'get-message': getMessage,
+  'get-session-data': getSessionData,
+  'get-session': getSession,
+  'get-user': getUser,
+  'list-changes': listChanges,
+  'list-conversations': listConversations,
+  'list-live-values': listLiveValues,
+  'list-members': listMembers,
+  'list-messages': listMessages,
+  'list-sessions': listSessions,
+  'mark-read': markRead,
+  'put-member': putMember,
+  'remove-member': removeMember,
+  'remove-reaction': removeReaction,
+  'revoke-session': revokeSession,
+  'send-message': sendMessage,
+  'set-live-value': setLiveValue,
+  'set-status': setStatus,
+  'sign-in': signIn,
+  'sign-out': signOut,
+  'sign-up': signUp,
+  sync,
+  'update-conversation': updateConversation,
+  'update-profile': updateProfile,
+  'update-session-data': updateSessionData,
+  'watch-presence': watchPresence,
+}

@@ -1,0 +1,42 @@
+/** Begins a conversation; of two people there is one direct conversation, and asking again gives it back. */
+import { ChorusError } from '@chorus/protocol'
+import { v7 as uuidv7 } from 'uuid'
+import { readConversation } from '../store/read-conversations.ts'
+import type { CommandHandler } from './command.ts'
+import { refuse } from './refuse.ts'
+
+const what = 'create the conversation'
+
+export const createConversation: CommandHandler<'create-conversation'> = async ({ parts, actor }, { kind, name, members }) => {
+  const others = [...new Set(members)].filter((user) => user !== actor.userId)
+  if (kind === 'direct' && (others.length !== 1 || name !== undefined)) {
+    throw new ChorusError('invalid', `unable to ${what}; a direct one has exactly one other member and no name`)
+  }
+  if (kind === 'channel' && name === undefined) throw new ChorusError('invalid', `unable to ${what}; a channel needs a name`)
+
+  const appended = await parts.log.apply({
+    op: 'create',
+    conversation: uuidv7(),
+    actor: actor.userId,
+    kind,
+    name: name ?? null,
+    directKey: kind === 'direct' ? [actor.userId, ...others].sort().join(':') : null,
+    members: [actor.userId, ...others],
+  })
+  switch (appended.outcome) {
+    case 'stored':
+    case 'unchanged': {
+      const id = appended.detail?.conversation
+      const conversation = id === undefined ? undefined : await readConversation(parts.database, actor.userId, id)
+      if (conversation === undefined) throw refuse('not-found', what)
+      if (appended.outcome === 'unchanged') return { conversation, duplicate: true }
+      for (const user of [actor.userId, ...others]) parts.feeds.announceMembership(conversation.id, user)
+      return { conversation }
+    }
+    case 'not-found':
+      throw new ChorusError('not-found', `unable to ${what}; one of the members does not exist`)
+    case 'forbidden':
+    case 'too-large':
+      throw refuse(appended.outcome, what)
+  }
+}

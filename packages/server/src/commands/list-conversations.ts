@@ -1,0 +1,18 @@
+import { ChorusError } from '@chorus/protocol'
+import { decodePageToken, encodePageToken } from '../store/cursor.ts'
+import { readConversations } from '../store/read-conversations.ts'
+import type { CommandHandler } from './command.ts'
+
+export const listConversations: CommandHandler<'list-conversations'> = async ({ parts, actor }, { limit, page }) => {
+  const from = page === undefined ? undefined : readToken(page)
+  const { conversations, next } = await readConversations(parts.database, actor.userId, limit, from)
+  return next === undefined ? { conversations } : { conversations, next: encodePageToken([next.xid, next.id]) }
+}
+
+function readToken(page: string): { xid: string; id: string } {
+  const [xid, id] = decodePageToken(page) ?? []
+  if (typeof xid !== 'string' || !/^\d{1,19}$/.test(xid) || typeof id !== 'string' || !/^[0-9a-f-]{36}$/.test(id)) {
+    throw new ChorusError('invalid', 'unable to list the conversations; page is not a token of this list')
+  }
+  return { xid, id }
+}

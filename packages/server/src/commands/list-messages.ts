@@ -1,0 +1,16 @@
+import { type PageAnchor, readMessagePage } from '../store/read-messages.ts'
+import type { CommandHandler } from './command.ts'
+import { refuse } from './refuse.ts'
+
+export const listMessages: CommandHandler<'list-messages'> = async ({ parts, actor }, { conversation, before, after, around, limit }) => {
+  const page = await readMessagePage(parts.database, actor.userId, conversation, toAnchor(before, after, around), limit)
+  if (page === undefined) throw refuse('not-found', 'show the history')
+  return page
+}
+
+function toAnchor(before: number | undefined, after: number | undefined, around: number | undefined): PageAnchor {
+  if (before !== undefined) return { kind: 'before', seq: before }
+  if (after !== undefined) return { kind: 'after', seq: after }
+  if (around !== undefined) return { kind: 'around', seq: around }
+  return { kind: 'newest' }
+}

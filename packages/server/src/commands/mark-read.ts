@@ -1,0 +1,16 @@
+/** Moves the asker's read marker, tells their other devices, and shows it to the others as a live value. */
+import { limits } from '@chorus/protocol'
+import { markRead as move } from '../store/mark-read.ts'
+import type { CommandHandler } from './command.ts'
+import { refuse } from './refuse.ts'
+
+export const markRead: CommandHandler<'mark-read'> = async ({ parts, actor, connection }, { conversation, seq: wanted }) => {
+  const marker = await move(parts.database, actor.userId, conversation, wanted)
+  if (marker === undefined) throw refuse('not-found', 'move the read marker')
+  const { readSeq, moved, unread, seq } = marker
+  if (moved) {
+    parts.feeds.announceReadMarker(actor.userId, JSON.stringify({ conversation, seq, readSeq, unread }), connection)
+    parts.liveValues.set(conversation, 'read', actor.userId, { seq: readSeq }, limits.liveTtlMaxMs)
+  }
+  return { readSeq }
+}

@@ -1,0 +1,226 @@
+/**
+ * Brings a new connection from its cursor to the present (rules JOIN1, RES1, RES3, ACL1, CP1).
+ *
+ * The connection is registered before this runs. Then: which conversations (first read); subscribe them all; load what
+ * was changed lately; look again (second read), so that nothing is shown that was loaded after a removal; send what was
+ * missed, a page at a time, each when the last has drained; hand over to the feeds; `ready`.
+ */
+import { type Id, limits, type Session, type User } from '@chorus/protocol'
+import type { Connection } from '../fanout/connection.ts'
+import { type Feed, type Join, splitBatches } from '../fanout/feed.ts'
+import { changesFrame, frameOf } from '../fanout/frame.ts'
+import { type Cursor, encodeCursor } from '../store/cursor.ts'
+import { readChangesForMember } from '../store/read-changes.ts'
+import { type Membership, nothingMoved } from '../store/read-memberships.ts'
+import { readNewestPage } from '../store/read-messages.ts'
+import { encodeChange } from '../support/logged-change.ts'
+import { joinConversation } from './join-conversation.ts'
+import type { Parts } from './parts.ts'
+import { isFromTheFuture, planStep, readCursor, type ReplayStep } from './replay.ts'
+import { sendRemoval } from './send-removal.ts'
+
+export interface OpenRequest {
+  readonly connection: Connection
+  readonly cursor: string | undefined
+  readonly user: User
+  readonly session: Session
+}
+
+/** Resolves when the connection is ready or closed. */
+export async function openConnection(parts: Parts, { connection, cursor: text, user, session }: OpenRequest): Promise<void> {
+  const epoch = parts.epoch()
+  const reading = readCursor(text, epoch)
+  let cursor = reading.kind === 'valid' ? reading.cursor : undefined
+  let mustReset = reading.kind === 'reset'
+
+  const first = await parts.memberships.ask({ user: user.id, position: cursor?.position ?? nothingMoved, session: session.id })
+  if (cursor !== undefined && isFromTheFuture(cursor, first)) {
+    cursor = undefined
+    mustReset = true
+  }
+
+  const joins = new Map<Id, { readonly feed: Feed; readonly join: Join }>()
+  try {
+    await Promise.all(
+      first.memberships
+        .filter(({ leftSeq }) => leftSeq === null)
+        .map(async ({ conversation }) => {
+          const feed = await parts.feeds.open(conversation)
+          joins.set(conversation, { feed, join: feed.beginJoin(connection) })
+        }),
+    )
+    if (cursor !== undefined) {
+      await parts.feeds.loadRecent(first.memberships.filter(({ leftSeq, logMoved }) => leftSeq === null && logMoved).map(({ conversation }) => conversation))
+    }
+    const second = await parts.memberships.ask({ user: user.id, position: cursor?.position ?? nothingMoved, session: session.id })
+    if (!second.isSessionLive) {
+      connection.close('revoked', 'unable to open the connection; the session is no longer valid', 'never')
+      return
+    }
+    if (mustReset) connection.send(frameOf('reset', {}))
+
+    const nextPosition = cursor?.paging?.nextPosition ?? second.position
+    const replay = new Replay(parts, connection, cursor, epoch, nextPosition)
+    const late: Id[] = []
+    for (const membership of second.memberships) {
+      if (!connection.isOpen) return
+      const joining = joins.get(membership.conversation)
+      if (membership.leftSeq === null && joining === undefined) {
+        late.push(membership.conversation)
+        continue
+      }
+      await replay.bring(membership, joining)
+      joins.delete(membership.conversation)
+    }
+    // Memberships that ended between the two reads of a connection without a cursor.
+    for (const { feed, join } of joins.values()) feed.abandonJoin(join)
+    joins.clear()
+    if (!connection.isOpen) return
+
+    connection.becomeReady()
+    connection.owesCheckpoint = false
+    connection.send(
+      frameOf('ready', {
+        user,
+        session,
+        server: parts.serverName,
+        epoch,
+        cursor: encodeCursor({ epoch, position: second.position }),
+        resumed: cursor !== undefined,
+      }),
+    )
+    for (const conversation of late) joinConversation(parts, connection, conversation)
+  } finally {
+    for (const { feed, join } of joins.values()) {
+      feed.abandonJoin(join)
+      parts.feeds.release(feed)
+    }
+  }
+}
+
+/** Sends what was missed, conversation by conversation, in pages. */
+class Replay {
+  readonly #parts: Parts
+  readonly #connection: Connection
+  readonly #cursor: Cursor | undefined
+  readonly #epoch: string
+  readonly #nextPosition: number
+  #changesSincePage = 0
+  #bytesSincePage = 0
+
+  constructor(parts: Parts, connection: Connection, cursor: Cursor | undefined, epoch: string, nextPosition: number) {
+    this.#parts = parts
+    this.#connection = connection
+    this.#cursor = cursor
+    this.#epoch = epoch
+    this.#nextPosition = nextPosition
+  }
+
+  async bring(membership: Membership, joining: { readonly feed: Feed; readonly join: Join } | undefined): Promise<void> {
+    if (this.#cursor === undefined) {
+      if (joining !== undefined) await this.#handOver(membership, joining.feed, joining.join, membership.seq)
+      return
+    }
+    const step = await planStep(this.#parts.database, membership, this.#cursor, joining?.feed)
+    if (step === undefined) {
+      if (joining !== undefined) await this.#handOver(membership, joining.feed, joining.join, membership.seq)
+      return
+    }
+    const reached = await this.#send(step, joining?.feed)
+    if (joining === undefined) return
+    if (reached === undefined) {
+      joining.feed.abandonJoin(joining.join)
+      this.#parts.feeds.release(joining.feed)
+      return
+    }
+    await this.#handOver(membership, joining.feed, joining.join, reached)
+  }
+
+  /** Up to which seq the connection now has everything; undefined when there is nothing more to have. */
+  async #send(step: ReplayStep, feed: Feed | undefined): Promise<number | undefined> {
+    const { conversation, readSeq, unread, seq, membershipMoved } = step.membership
+    switch (step.kind) {
+      case 'left': {
+        const [removal] = await this.#parts.readRange({ conversation, from: step.leftSeq, to: step.leftSeq }, 1)
+        if (removal !== undefined) sendRemoval(this.#connection, removal)
+        return undefined
+      }
+      case 'limited': {
+        const page = await readNewestPage(this.#parts.database, this.#connection.user, conversation)
+        if (page === undefined) return undefined
+        this.#connection.send(frameOf('conversation', { conversation, limited: true, seq: page.seq, readSeq, unread, messages: page.messages }))
+        await this.#endPage(conversation, page.seq, page.messages.length * 100)
+        return page.seq
+      }
+      case 'changes': {
+        if (membershipMoved) this.#connection.send(frameOf('conversation', { conversation, seq, readSeq, unread }))
+        const recent = feed === undefined ? undefined : feed.recent.range(step.after + 1, feed.recent.newestSeq)
+        if (recent === undefined) return this.#sendPages(conversation, step.after)
+        for (const batch of splitBatches(recent)) {
+          const frame = changesFrame(conversation, batch)
+          this.#connection.send(frame)
+          await this.#endPage(conversation, batch.at(-1)?.seq ?? step.after, batch.length, frame.bytes)
+          if (!this.#connection.isOpen) return undefined
+        }
+        return recent.at(-1)?.seq ?? step.after
+      }
+    }
+  }
+
+  /** More than the recent changes: read for this user alone, page by page, membership in the same statement. */
+  async #sendPages(conversation: Id, after: number): Promise<number | undefined> {
+    let reached = after
+    for (;;) {
+      const page = await readChangesForMember(this.#parts.database, this.#connection.user, conversation, reached, limits.pageMax)
+      if (page === undefined || !this.#connection.isOpen) return undefined
+      for (const batch of splitBatches(page.changes.map((change) => encodeChange(conversation, 0, change)))) {
+        const frame = changesFrame(conversation, batch)
+        this.#connection.send(frame)
+        this.#bytesSincePage += frame.bytes
+      }
+      reached = page.changes.at(-1)?.seq ?? reached
+      await this.#endPage(conversation, reached, page.changes.length)
+      if (!page.more) return reached
+    }
+  }
+
+  /** After each page: wait until it has drained, then say how far a new attempt may start from (rule SLOW1). */
+  async #endPage(conversation: Id, seq: number, changes: number, bytes = 0): Promise<void> {
+    this.#changesSincePage += changes
+    this.#bytesSincePage += bytes
+    if (this.#changesSincePage < limits.changesPerEventMax && this.#bytesSincePage < limits.pageMaxBytes) return
+    this.#changesSincePage = 0
+    this.#bytesSincePage = 0
+    await this.#connection.whenDrained()
+    if (this.#cursor === undefined) return
+    const paging = { nextPosition: this.#nextPosition, conversation, seq }
+    const text = encodeCursor({ epoch: this.#epoch, position: this.#cursor.position, paging })
+    this.#connection.send(frameOf('checkpoint', { cursor: text }))
+  }
+
+  /** From the replay to the feed, without a gap and without a repeat. */
+  async #handOver({ conversation }: Membership, feed: Feed, join: Join, seq: number): Promise<void> {
+    let reached = seq
+    for (;;) {
+      const outcome = feed.finishJoin(join, reached)
+      switch (outcome.kind) {
+        case 'subscribed':
+          this.#parts.feeds.release(feed)
+          return
+        case 'left':
+          sendRemoval(this.#connection, outcome.change)
+          this.#parts.feeds.release(feed)
+          return
+        case 'missing': {
+          const more = await this.#sendPages(conversation, reached)
+          if (more === undefined) {
+            feed.abandonJoin(join)
+            this.#parts.feeds.release(feed)
+            return
+          }
+          reached = more
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,27 @@
+/** Adds a member, changes a role, or joins a public channel as `me`. Decided under the conversation's lock (rules ACL1, ACL3). */
+import { readMember } from '../store/read-conversations.ts'
+import { encodeChange } from '../support/logged-change.ts'
+import type { CommandHandler } from './command.ts'
+import { refuse } from './refuse.ts'
+
+const what = 'put the member'
+
+export const putMember: CommandHandler<'put-member'> = async ({ parts, actor }, { conversation, user: named, role }) => {
+  const user = named === 'me' ? actor.userId : named
+  const { outcome, seq, at, xid, detail } = await parts.log.apply({
+    op: 'put-member',
+    conversation,
+    actor: actor.userId,
+    user,
+    role: role ?? null,
+  })
+  if (outcome !== 'stored' && outcome !== 'unchanged') throw refuse(outcome, what)
+  if (outcome === 'stored') {
+    const type = detail?.joined === true ? 'member.joined' : 'member.updated'
+    parts.feeds.announce([encodeChange(conversation, xid, { seq, at, actor: actor.userId, type, user, role: detail?.role ?? 'member' })])
+    if (type === 'member.joined') parts.feeds.announceMembership(conversation, user)
+  }
+  const member = await readMember(parts.database, conversation, user)
+  if (member === undefined) throw refuse('not-found', what)
+  return { member }
+}

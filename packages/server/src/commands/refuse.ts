@@ -1,0 +1,26 @@
+/** From an outcome of the log to the error a user is told (rule ACL3: the same on every transport). */
+import { ChorusError } from '@chorus/protocol'
+import type { OperationOutcome, SendOutcome } from '../store/change-log.ts'
+
+type Refusal = Exclude<SendOutcome | OperationOutcome, 'stored' | 'duplicate' | 'unchanged'>
+
+const reasons: { readonly [R in Refusal]: ChorusError['code'] } = {
+  'not-found': 'not-found',
+  forbidden: 'forbidden',
+  conflict: 'conflict',
+  'too-large': 'too-large',
+  'invalid-reply': 'invalid',
+}
+
+const sentences: { readonly [R in Refusal]: string } = {
+  'not-found': 'it does not exist or may not be seen',
+  forbidden: 'the role of the asker does not allow it',
+  conflict: 'the same clientId was used for another request',
+  'too-large': 'a limit is reached',
+  'invalid-reply': 'replyTo does not name a message of this conversation',
+}
+
+/** `what` completes "unable to …". */
+export function refuse(outcome: Refusal, what: string): ChorusError {
+  return new ChorusError(reasons[outcome], `unable to ${what}; ${sentences[outcome]}`)
+}

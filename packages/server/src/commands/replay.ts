@@ -1,0 +1,63 @@
+/**
+ * What a cursor's holder has missed, per conversation: one plan for `GET /v1/sync` and for every resuming connection
+ * (rules RES1, RES2, RES3, ACL1, ACL4).
+ */
+import { type Id, limits } from '@chorus/protocol'
+import type { Feed } from '../fanout/feed.ts'
+import type { Database } from '../store/database.ts'
+import { type Cursor, decodeCursor } from '../store/cursor.ts'
+import { readBoundary } from '../store/read-changes.ts'
+import type { Membership, Memberships } from '../store/read-memberships.ts'
+
+/** What a cursor means here. */
+export type CursorReading =
+  | { readonly kind: 'none' }
+  /** Of another history, from the future, or no cursor at all: the client forgets what it has. */
+  | { readonly kind: 'reset' }
+  | { readonly kind: 'valid'; readonly cursor: Cursor }
+
+export function readCursor(text: string | undefined, epoch: string): CursorReading {
+  if (text === undefined || text === '') return { kind: 'none' }
+  const cursor = decodeCursor(text)
+  return cursor === undefined || cursor.epoch !== epoch ? { kind: 'reset' } : { kind: 'valid', cursor }
+}
+
+/** From the future: the database has not handed that position out. */
+export function isFromTheFuture({ position, paging }: Cursor, { positionMax }: Memberships): boolean {
+  return position > positionMax || (paging?.nextPosition ?? 0) > positionMax
+}
+
+export type ReplayStep =
+  /** Removed since: only that change. */
+  | { readonly kind: 'left'; readonly membership: Membership; readonly leftSeq: number }
+  /** Too much was missed, or joined since: the newest page. */
+  | { readonly kind: 'limited'; readonly membership: Membership }
+  /** Everything after `after`, up to the membership's `seq`. */
+  | { readonly kind: 'changes'; readonly membership: Membership; readonly after: number }
+
+/** What to send of one conversation. `cursor` undefined: a first load. */
+export async function planStep(
+  database: Database,
+  membership: Membership,
+  cursor: Cursor | undefined,
+  feed: Feed | undefined,
+): Promise<ReplayStep | undefined> {
+  const { conversation, seq, joinedSeq, leftSeq, logMoved, membershipMoved } = membership
+  if (leftSeq !== null) return { kind: 'left', membership, leftSeq }
+  const reached = cursor?.paging?.conversation === conversation ? cursor.paging.seq : 0
+  // The page before ended within this conversation: the rest of it follows, unless that has become too much.
+  if (reached > 0) return seq - reached > limits.replayMaxChanges ? { kind: 'limited', membership } : { kind: 'changes', membership, after: reached }
+  if (cursor === undefined || cursor.position === 0) return { kind: 'limited', membership }
+  if (!logMoved) return membershipMoved ? { kind: 'changes', membership, after: seq } : undefined
+
+  const position = positionFor(cursor, conversation)
+  const known = feed?.recent.boundary(position, feed.recent.newestSeq)
+  const boundary = known ?? (await readBoundary(database, conversation, position, seq))
+  if (boundary === undefined || joinedSeq > boundary) return { kind: 'limited', membership }
+  return { kind: 'changes', membership, after: boundary }
+}
+
+/** Conversations that earlier pages covered count from the first page's own position. */
+function positionFor({ position, paging }: Cursor, conversation: Id): number {
+  return paging !== undefined && conversation < paging.conversation ? paging.nextPosition : position
+}

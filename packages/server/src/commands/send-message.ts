@@ -1,0 +1,37 @@
+/**
+ * Accepts a message into a conversation: checked, stored once, announced to every server that shows it (rules ACK1, IDEM1,
+ * ORD1, PUB1).
+ */
+import { ChorusError } from '@chorus/protocol'
+import { toStoredMessage } from '../store/change-log.ts'
+import { encodeChange } from '../support/logged-change.ts'
+import type { CommandHandler } from './command.ts'
+import { refuse } from './refuse.ts'
+
+export const sendMessage: CommandHandler<'send-message'> = async ({ parts, actor }, input) => {
+  // Uploads come later; until then no attachment exists that could be named.
+  if ((input.attachments?.length ?? 0) > 0) throw new ChorusError('invalid', 'unable to send the message; an attachment does not exist')
+  const send = {
+    conversation: input.conversation,
+    actor: actor.userId,
+    clientId: input.clientId,
+    text: input.text,
+    replyTo: input.replyTo ?? null,
+    data: input.data ?? null,
+  }
+  // Duplicates are looked up before access is refused, both under the conversation's lock (IDEM1, ACL3).
+  const { outcome, seq, at, xid } = await parts.log.append(send)
+  switch (outcome) {
+    case 'stored': {
+      const message = toStoredMessage(send, seq, at)
+      parts.feeds.announce([encodeChange(send.conversation, xid, { seq, at, actor: send.actor, type: 'message.created', message })]) // PUB1
+      return { message } // ACK1: the commit is behind us
+    }
+    case 'duplicate':
+      return { message: toStoredMessage(send, seq, at), duplicate: true }
+    case 'conflict':
+    case 'not-found':
+    case 'invalid-reply':
+      throw refuse(outcome, 'send the message')
+  }
+}

@@ -1,0 +1,15 @@
+/** Sets a live value: the newest wins, it expires by itself, and it is never stored (rule LIVE1). */
+import { ChorusError } from '@chorus/protocol'
+import type { CommandHandler } from './command.ts'
+import { requireMember } from './is-member.ts'
+
+const what = 'set the live value'
+
+export const setLiveValue: CommandHandler<'set-live-value'> = async (context, { conversation, key, value, ttlMs }) => {
+  await requireMember(context, conversation, what)
+  if (key === 'read') throw new ChorusError('invalid', `unable to ${what}; the key read belongs to the read marker`)
+  if (!context.parts.liveValues.set(conversation, key, context.actor.userId, value, ttlMs)) {
+    throw new ChorusError('unavailable', `unable to ${what}; too many conversations have some`, { retryAfterMs: 1_000 })
+  }
+  return {}
+}

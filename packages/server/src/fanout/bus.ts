@@ -1,0 +1,32 @@
+/**
+ * Between servers: hints about what was committed (rule PUB1). Publishing may fail, repeat, overtake or come to nothing;
+ * order and completeness come from seq and the sweep, never from here.
+ *
+ * Promised: a message goes only to servers that subscribe its channel; `publish` never throws and never waits; what a
+ * server publishes may or may not come back to it. Not promised: delivery, order, exactly once.
+ */
+import type { Id } from '@chorus/protocol'
+import type { LoggedChange } from '../support/logged-change.ts'
+
+export type BusMessage =
+  | { readonly kind: 'changes'; readonly epoch: string; readonly conversation: Id; readonly changes: readonly LoggedChange[] }
+  | { readonly kind: 'live'; readonly conversation: Id; readonly json: string }
+  | { readonly kind: 'membership'; readonly user: Id; readonly conversation: Id }
+  | { readonly kind: 'read-marker'; readonly user: Id; readonly json: string }
+  | { readonly kind: 'revoked'; readonly sessions: readonly Id[] }
+
+/** `c:<conversation>`, `u:<user>`, or `all`, which every server subscribes. */
+export type BusChannel = `c:${Id}` | `u:${Id}` | 'all'
+
+export interface Bus {
+  publish(channel: BusChannel, message: BusMessage): void
+  /** Resolves when messages published from now on arrive, or when the bus gives up waiting for that (rule JOIN1). */
+  subscribe(channel: BusChannel): Promise<void>
+  unsubscribe(channel: BusChannel): void
+  onMessage(listener: (message: BusMessage) => void): void
+  /** Called after a gap in the subscription: something may have been missed, so sweep at once. */
+  onGap(listener: () => void): void
+  /** Undefined: working. Otherwise why it is not, for `/readyz`. */
+  degraded(): string | undefined
+  close(): Promise<void>
+}

@@ -1,0 +1,111 @@
+/**
+ * One live link of a session, whatever its wire: Socket.IO and Server-Sent Events give it a transport and share the rest.
+ *
+ * opening: its missed changes are being sent; ready: everything is handed to it as it happens; closed: nothing leaves any
+ * more.
+ */
+import type { ClosingCode, Id, Presence } from '@chorus/protocol'
+import { type Frame, frameOf } from './frame.ts'
+import { Outbound, type OutboundBudget, type Transport, type TransportKind } from './outbound.ts'
+
+export type ConnectionState =
+  | { readonly kind: 'opening' }
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'closed'; readonly code: ClosingCode | 'gone' }
+
+export interface ConnectionOptions {
+  readonly id: number
+  readonly user: Id
+  readonly session: Id
+  readonly transport: Transport
+  readonly budget: OutboundBudget
+  readonly onClosed: (connection: Connection) => void
+}
+
+/** How long a closing connection has to read its last words before the wire is cut. */
+export const closingGraceMs = 3_000
+
+export class Connection {
+  readonly id: number
+  readonly user: Id
+  readonly session: Id
+  readonly #transport: Transport
+  readonly #outbound: Outbound
+  readonly #onClosed: (connection: Connection) => void
+  #state: ConnectionState = { kind: 'opening' }
+
+  /** Whose feeds it is subscribed to; kept by the feeds. */
+  readonly conversations = new Set<Id>()
+  /** Joins of single conversations under way; no checkpoint leaves before they end (rule CP1). */
+  joinsInProgress = 0
+  /** Was anything sent that no checkpoint covers yet? */
+  owesCheckpoint = false
+  /** Whose presence it follows, with what it was last told. */
+  watched: Map<Id, Presence['status']> = new Map()
+  /** Conversations with live values it was too slow to be told. */
+  readonly staleLive = new Set<Id>()
+  status: 'online' | 'away' = 'online'
+
+  constructor({ id, user, session, transport, budget, onClosed }: ConnectionOptions) {
+    this.id = id
+    this.user = user
+    this.session = session
+    this.#transport = transport
+    this.#onClosed = onClosed
+    this.#outbound = new Outbound(transport, budget, () => this.close('slow', 'unable to keep the connection; it does not read what it is sent', 'later'))
+  }
+
+  get state(): ConnectionState {
+    return this.#state
+  }
+
+  get isOpen(): boolean {
+    return this.#state.kind !== 'closed'
+  }
+
+  get isBehind(): boolean {
+    return this.#outbound.isBehind
+  }
+
+  get transportKind(): TransportKind {
+    return this.#transport.kind
+  }
+
+  get unreadBytes(): number {
+    return this.#outbound.unreadBytes
+  }
+
+  /** Queues a frame behind everything sent before. */
+  send(frame: Frame): void {
+    if (this.#state.kind === 'closed') return
+    if (frame.event === 'changes' || frame.event === 'conversation') this.owesCheckpoint = true
+    this.#outbound.send(frame)
+  }
+
+  whenDrained(): Promise<void> {
+    return this.#outbound.whenDrained()
+  }
+
+  becomeReady(): void {
+    if (this.#state.kind === 'opening') this.#state = { kind: 'ready' }
+  }
+
+  /** Says why, then ends the link. */
+  close(code: ClosingCode, message: string, retry: 'never' | 'later'): void {
+    if (this.#state.kind === 'closed') return
+    this.#state = { kind: 'closed', code }
+    this.#outbound.close()
+    this.#transport.write(frameOf('closing', { code, message, retry }))
+    this.#transport.close(retry === 'later' ? 'again' : 'final')
+    setTimeout(() => this.#transport.close('hard'), closingGraceMs).unref()
+    this.#onClosed(this)
+  }
+
+  /** The wire is gone; nobody is left to be told. */
+  lost(): void {
+    if (this.#state.kind === 'closed') return
+    this.#state = { kind: 'closed', code: 'gone' }
+    this.#outbound.close()
+    this.#onClosed(this)
+  }
+}

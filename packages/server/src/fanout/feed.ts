@@ -1,0 +1,280 @@
+/**
+ * One conversation on this server: puts what arrives in order and hands it to the subscribers (rules NODE1, ACL1).
+ *
+ * It keeps the next seq to deliver. Equal: deliver. Lower: drop. Higher: hold, wait a moment for what overtakes, then ask
+ * for the missing range, once however many wait. Each subscriber gets each seq once: a connection joins with "I have
+ * everything up to n", is given the rest from the recent changes, and from then on the shared frames.
+ *
+ * A batch ends after every change of membership, and the set of subscribers changes before the next seq is written.
+ */
+import { type Id, limits } from '@chorus/protocol'
+import type { LoggedChange } from '../support/logged-change.ts'
+import type { Connection } from './connection.ts'
+import type { Flushable } from './flusher.ts'
+import { changesFrame, type Frame, frameOf } from './frame.ts'
+import { RecentChanges } from './recent-changes.ts'
+
+export const feedBounds = {
+  /** Changes held while a gap is open; beyond it they are dropped and read again. */
+  heldMax: 1_000,
+  /** How long a gap may close by itself. */
+  gapWaitMs: 75,
+  /** Writes between two points where a flush may give way. */
+  writesPerSlice: 250,
+} as const
+
+export interface FeedHost {
+  /** Asks for a flush of this feed. */
+  schedule(feed: Flushable): void
+  /** Waits a moment, then reads the missing range from the primary and gives it to `accept`. */
+  repair(feed: Feed): void
+  /** Somebody joined: their connections here join too. */
+  joined(conversation: Id, user: Id): void
+  /** Somebody left. */
+  left(conversation: Id, user: Id): void
+  /** Changes were handed to so many subscribers. */
+  delivered(changes: number, subscribers: number): void
+  connectionsOf(user: Id): ReadonlySet<Connection>
+}
+
+/** A join under way: between reading and subscribing a removal may come. */
+export interface Join {
+  readonly connection: Connection
+  /** The change that removed this user meanwhile. */
+  left: LoggedChange | undefined
+}
+
+export type JoinOutcome =
+  | { readonly kind: 'subscribed' }
+  | { readonly kind: 'left'; readonly change: LoggedChange }
+  /** Read these, then try again. */
+  | { readonly kind: 'missing'; readonly from: number; readonly to: number }
+
+export class Feed implements Flushable {
+  readonly conversation: Id
+  readonly recent = new RecentChanges()
+  readonly #host: FeedHost
+  /** Next seq to accept; undefined until somebody has read how far the log goes. */
+  #next: number | undefined
+  readonly #held = new Map<number, LoggedChange>()
+  #outgoing: LoggedChange[] = []
+  /** Newest seq written to the subscribers. */
+  #flushed = 0
+  /** Newest seq known to exist. */
+  #top = 0
+  #isFlushing = false
+  readonly #subscribers = new Set<Connection>()
+  /** Subscribers that have everything up to a seq that is not flushed yet. */
+  readonly #ahead = new Map<Connection, number>()
+  readonly #joins = new Set<Join>()
+
+  constructor(conversation: Id, host: FeedHost) {
+    this.conversation = conversation
+    this.#host = host
+  }
+
+  get subscribers(): ReadonlySet<Connection> {
+    return this.#subscribers
+  }
+
+  /** Nobody here needs it. */
+  get isUnused(): boolean {
+    return this.#subscribers.size === 0 && this.#joins.size === 0
+  }
+
+  /** The range that is missing, if any. */
+  get gap(): { readonly from: number; readonly to: number } | undefined {
+    return this.#next === undefined || this.#next > this.#top ? undefined : { from: this.#next, to: this.#top }
+  }
+
+  /** Has everything known been written to the subscribers? */
+  get isSettled(): boolean {
+    return this.#next === undefined || (!this.#isFlushing && this.#outgoing.length === 0 && this.#flushed >= this.#top)
+  }
+
+  /** Says how far the log goes, read from the database. What is newer than what was delivered is repaired. */
+  noteTop(seq: number): void {
+    if (this.#next === undefined) {
+      this.#next = seq + 1
+      this.#flushed = seq
+      this.#top = Math.max(this.#top, seq)
+      this.#acceptHeld()
+      return
+    }
+    this.#top = Math.max(this.#top, seq)
+    if (this.gap !== undefined) this.#host.repair(this)
+  }
+
+  /** The log turned out to end here: a hint that named more is not believed. */
+  correctTop(seq: number): void {
+    if (this.#next === undefined) return
+    this.#top = Math.max(this.#next - 1, seq)
+    for (const held of this.#held.keys()) if (held > this.#top) this.#held.delete(held)
+  }
+
+  /** NODE1: equal, lower, or higher than the next seq. */
+  accept(change: LoggedChange): void {
+    this.#top = Math.max(this.#top, change.seq)
+    if (this.#next !== undefined && change.seq < this.#next) return
+    if (change.seq === this.#next) {
+      this.#take(change)
+      this.#acceptHeld()
+      return
+    }
+    if (this.#held.size >= feedBounds.heldMax) this.#held.clear()
+    this.#held.set(change.seq, change)
+    if (this.#next !== undefined) this.#host.repair(this)
+  }
+
+  beginJoin(connection: Connection): Join {
+    const join: Join = { connection, left: undefined }
+    this.#joins.add(join)
+    return join
+  }
+
+  /** Ends a join without a subscription. */
+  abandonJoin(join: Join): void {
+    this.#joins.delete(join)
+  }
+
+  /** The connection has been sent everything up to `seq`. Hands it the rest and subscribes it, in one turn. */
+  finishJoin(join: Join, seq: number): JoinOutcome {
+    if (join.left !== undefined) {
+      this.#joins.delete(join)
+      return { kind: 'left', change: join.left }
+    }
+    if (this.#next === undefined) this.noteTop(seq)
+    if (seq < this.#flushed) {
+      const rest = this.recent.range(seq + 1, this.#flushed)
+      if (rest === undefined) return { kind: 'missing', from: seq + 1, to: this.#flushed }
+      for (const batch of splitBatches(rest)) join.connection.send(changesFrame(this.conversation, batch))
+    }
+    this.#joins.delete(join)
+    if (!join.connection.isOpen) return { kind: 'subscribed' }
+    this.#subscribers.add(join.connection)
+    join.connection.conversations.add(this.conversation)
+    if (seq > this.#flushed) {
+      this.#ahead.set(join.connection, seq)
+      this.noteTop(seq)
+    }
+    return { kind: 'subscribed' }
+  }
+
+  has(connection: Connection): boolean {
+    return this.#subscribers.has(connection)
+  }
+
+  isJoining(connection: Connection): boolean {
+    for (const join of this.#joins) if (join.connection === connection) return true
+    return false
+  }
+
+  remove(connection: Connection): void {
+    this.#subscribers.delete(connection)
+    this.#ahead.delete(connection)
+    connection.conversations.delete(this.conversation)
+  }
+
+  /** Sends something that is no change (live values) to every subscriber that is not behind; the others get it later. */
+  broadcast(frame: Frame, onBehind: (connection: Connection) => void): void {
+    for (const connection of this.#subscribers) {
+      if (connection.isBehind) onBehind(connection)
+      else connection.send(frame)
+    }
+  }
+
+  *flush(): Generator<void, void, void> {
+    if (this.#isFlushing) return
+    this.#isFlushing = true
+    try {
+      while (this.#outgoing.length > 0) {
+        const changes = this.#outgoing
+        this.#outgoing = []
+        for (const batch of splitBatches(changes)) yield* this.#deliver(batch)
+      }
+    } finally {
+      this.#isFlushing = false
+    }
+  }
+
+  *#deliver(batch: readonly LoggedChange[]): Generator<void, void, void> {
+    const first = (batch[0] as LoggedChange).seq
+    const newest = batch.at(-1) as LoggedChange
+    const { effect } = newest
+    this.#flushed = newest.seq
+    this.recent.append(batch)
+
+    if (effect?.kind === 'left') this.#announceLeaving(effect.user, newest)
+    const frame = changesFrame(this.conversation, batch)
+    const receivers = [...this.#subscribers]
+    let writes = 0
+    for (const connection of receivers) {
+      const upTo = this.#ahead.size === 0 ? undefined : this.#ahead.get(connection)
+      if (upTo === undefined) connection.send(frame)
+      else this.#deliverAhead(connection, upTo, first, batch)
+      if (++writes % feedBounds.writesPerSlice === 0) yield
+    }
+    // ACL1: before the next seq is written.
+    if (effect?.kind === 'left') this.#removeUser(effect.user, newest)
+    this.#host.delivered(batch.length, receivers.length)
+    if (effect?.kind === 'joined') this.#host.joined(this.conversation, effect.user)
+    yield
+  }
+
+  /** A subscriber that joined with more than was flushed gets only what it lacks. */
+  #deliverAhead(connection: Connection, upTo: number, first: number, batch: readonly LoggedChange[]): void {
+    const newestSeq = (batch.at(-1) as LoggedChange).seq
+    if (upTo < newestSeq) connection.send(changesFrame(this.conversation, batch.slice(Math.max(0, upTo + 1 - first))))
+    if (upTo <= newestSeq) this.#ahead.delete(connection)
+  }
+
+  #announceLeaving(user: Id, { seq }: LoggedChange): void {
+    const frame = frameOf('conversation', { conversation: this.conversation, left: true, seq, readSeq: seq, unread: 0 })
+    for (const connection of this.#host.connectionsOf(user)) if (this.#subscribers.has(connection)) connection.send(frame)
+  }
+
+  #removeUser(user: Id, change: LoggedChange): void {
+    for (const connection of this.#host.connectionsOf(user)) this.remove(connection)
+    for (const join of this.#joins) if (join.connection.user === user) join.left = change
+    this.#host.left(this.conversation, user)
+  }
+
+  #take(change: LoggedChange): void {
+    this.#next = change.seq + 1
+    this.#outgoing.push(change)
+    this.#host.schedule(this)
+  }
+
+  #acceptHeld(): void {
+    for (const seq of this.#held.keys()) if (this.#next !== undefined && seq < this.#next) this.#held.delete(seq)
+    for (;;) {
+      const change = this.#next === undefined ? undefined : this.#held.get(this.#next)
+      if (change === undefined) break
+      this.#held.delete(change.seq)
+      this.#take(change)
+    }
+    if (this.gap !== undefined) this.#host.repair(this)
+  }
+}
+
+/** Ends a batch after every change of membership (rule ACL1), at its count, or at 256 kB (rule SLOW1). */
+export function splitBatches(changes: readonly LoggedChange[]): LoggedChange[][] {
+  const batches: LoggedChange[][] = []
+  let batch: LoggedChange[] = []
+  let bytes = 0
+  const end = (): void => {
+    if (batch.length > 0) batches.push(batch)
+    batch = []
+    bytes = 0
+  }
+  for (const change of changes) {
+    if (batch.length >= limits.changesPerEventMax || (batch.length > 0 && bytes + change.json.length > limits.pageMaxBytes)) end()
+    // A removal stands alone, so that what tells of it comes right before.
+    if (change.effect?.kind === 'left') end()
+    batch.push(change)
+    bytes += change.json.length
+    if (change.effect !== undefined) end()
+  }
+  end()
+  return batches
+}

@@ -1,0 +1,241 @@
+/**
+ * Every conversation that somebody here needs: opens feeds, fills their gaps, carries what this server committed to its
+ * own subscribers at once and to the other servers by the bus (rules PUB1, NODE1, TAIL1).
+ */
+import type { Id } from '@chorus/protocol'
+import type { Clock } from '../support/clock.ts'
+import type { LoggedChange } from '../support/logged-change.ts'
+import type { Bus, BusMessage } from './bus.ts'
+import type { Connection } from './connection.ts'
+import type { Connections } from './connections.ts'
+import { Feed, feedBounds, type FeedHost } from './feed.ts'
+import { Flusher, type Flushable } from './flusher.ts'
+import { Frame } from './frame.ts'
+
+export interface FeedsObserver {
+  delivered(changes: number, deliveries: number): void
+  /** So many changes came by a read instead of a hint. */
+  repaired(changes: number): void
+  repairFailed(error: unknown): void
+}
+
+export interface FeedsOptions {
+  readonly bus: Bus
+  readonly connections: Connections
+  readonly clock: Clock
+  readonly observer: FeedsObserver
+  /** The changes `from` to `to` from the primary, at most `limit`, in seq order. */
+  readonly readRange: (range: { conversation: Id; from: number; to: number }, limit: number) => Promise<LoggedChange[]>
+  /** The newest changes of several conversations in one read. */
+  readonly readNewest: (conversations: readonly Id[], limit: number) => Promise<Map<Id, LoggedChange[]>>
+  readonly onJoined: (conversation: Id, user: Id) => void
+  readonly onLeft: (conversation: Id, user: Id) => void
+  readonly onBusMessage: (message: BusMessage) => void
+  readonly epoch: () => string
+}
+
+const repairPage = 500
+const repairRetryMs = 500
+const recentLoad = 256
+
+export class Feeds implements FeedHost {
+  readonly #options: FeedsOptions
+  readonly #feeds = new Map<Id, Feed>()
+  readonly #repairing = new Map<Feed, Promise<void>>()
+  readonly #flusher: Flusher
+  /** Loads of recent changes that wait for the next read. */
+  #loading: { readonly conversations: Set<Id>; readonly done: Promise<void> } | undefined
+
+  constructor(options: FeedsOptions) {
+    this.#options = options
+    this.#flusher = new Flusher(() => options.clock.nowMs())
+    options.bus.onMessage((message) => this.#receive(message))
+  }
+
+  get size(): number {
+    return this.#feeds.size
+  }
+
+  get(conversation: Id): Feed | undefined {
+    return this.#feeds.get(conversation)
+  }
+
+  /** JOIN1: subscribe, wait for the confirmation, then read. */
+  async open(conversation: Id): Promise<Feed> {
+    const known = this.#feeds.get(conversation)
+    if (known !== undefined) return known
+    const feed = new Feed(conversation, this)
+    this.#feeds.set(conversation, feed)
+    await this.#options.bus.subscribe(`c:${conversation}`)
+    return feed
+  }
+
+  /** Drops a feed that nobody needs any more. */
+  release(feed: Feed): void {
+    if (!feed.isUnused || this.#feeds.get(feed.conversation) !== feed) return
+    this.#feeds.delete(feed.conversation)
+    this.#options.bus.unsubscribe(`c:${feed.conversation}`)
+  }
+
+  /** A change was committed here: to the subscribers here at once, to the others by a hint. Never throws. */
+  announce(changes: readonly LoggedChange[]): void {
+    const [first] = changes
+    if (first === undefined) return
+    const feed = this.#feeds.get(first.conversation)
+    if (feed !== undefined) for (const change of changes) feed.accept(change)
+    this.#options.bus.publish(`c:${first.conversation}`, {
+      kind: 'changes',
+      epoch: this.#options.epoch(),
+      conversation: first.conversation,
+      changes,
+    })
+  }
+
+  /** A member was added: their servers may not serve the conversation yet. */
+  announceMembership(conversation: Id, user: Id): void {
+    this.#options.onJoined(conversation, user)
+    this.#options.bus.publish(`u:${user}`, { kind: 'membership', user, conversation })
+  }
+
+  /** A read marker moved: to the user's other connections. */
+  announceReadMarker(user: Id, json: string, except: Connection | undefined): void {
+    this.#tellUser(user, json, except)
+    this.#options.bus.publish(`u:${user}`, { kind: 'read-marker', user, json })
+  }
+
+  /** Loads the recent changes of feeds that have none; asks of one turn of the event loop become one read. */
+  async loadRecent(conversations: readonly Id[]): Promise<void> {
+    const wanted = conversations.filter((conversation) => this.#feeds.get(conversation)?.recent.newestSeq === 0)
+    if (wanted.length === 0) return
+    if (this.#loading === undefined) {
+      const collected = new Set<Id>()
+      this.#loading = { conversations: collected, done: this.#load(collected) }
+    }
+    for (const conversation of wanted) this.#loading.conversations.add(conversation)
+    await this.#loading.done
+  }
+
+  /** Resolves when no repair is under way and everything accepted is written. */
+  async settle(): Promise<void> {
+    await Promise.all(this.#repairing.values())
+    await this.#flusher.whenIdle()
+  }
+
+  *unsettled(): Generator<Feed> {
+    for (const feed of this.#feeds.values()) if (!feed.isSettled) yield feed
+  }
+
+  /** A connection is gone: no feed keeps it. */
+  detach(connection: Connection): void {
+    for (const conversation of [...connection.conversations]) {
+      const feed = this.#feeds.get(conversation)
+      feed?.remove(connection)
+      if (feed !== undefined) this.release(feed)
+    }
+  }
+
+  /** Forgets every position: the history is another one. */
+  clear(): void {
+    for (const conversation of this.#feeds.keys()) this.#options.bus.unsubscribe(`c:${conversation}`)
+    this.#feeds.clear()
+  }
+
+  // What feeds ask of their host.
+
+  schedule(feed: Flushable): void {
+    this.#flusher.schedule(feed)
+  }
+
+  repair(feed: Feed): void {
+    if (this.#repairing.has(feed)) return
+    this.#repairing.set(
+      feed,
+      this.#repair(feed).finally(() => {
+        this.#repairing.delete(feed)
+        if (feed.gap !== undefined && this.#feeds.get(feed.conversation) === feed) this.repair(feed)
+      }),
+    )
+  }
+
+  joined(conversation: Id, user: Id): void {
+    this.#options.onJoined(conversation, user)
+  }
+
+  left(conversation: Id, user: Id): void {
+    this.#options.onLeft(conversation, user)
+  }
+
+  delivered(changes: number, subscribers: number): void {
+    this.#options.observer.delivered(changes, changes * subscribers)
+  }
+
+  connectionsOf(user: Id): ReadonlySet<Connection> {
+    return this.#options.connections.ofUser(user)
+  }
+
+  async #load(collected: Set<Id>): Promise<void> {
+    await new Promise((resolve) => setImmediate(resolve))
+    this.#loading = undefined
+    const newest = await this.#options.readNewest([...collected], recentLoad)
+    for (const [conversation, changes] of newest) {
+      const feed = this.#feeds.get(conversation)
+      if (feed === undefined) continue
+      // What was delivered meanwhile is newer than the read: join the two runs.
+      const delivered = feed.recent.newestSeq
+      if (delivered === 0) feed.recent.append(changes)
+      else feed.recent.prepend(changes)
+    }
+  }
+
+  async #repair(feed: Feed): Promise<void> {
+    await this.#pause(feedBounds.gapWaitMs)
+    while (feed.gap !== undefined && this.#feeds.get(feed.conversation) === feed) {
+      const { from, to } = feed.gap
+      try {
+        const changes = await this.#options.readRange({ conversation: feed.conversation, from, to }, repairPage)
+        const missing = changes.filter((change) => feed.gap !== undefined && change.seq >= feed.gap.from)
+        this.#options.observer.repaired(missing.length)
+        for (const change of changes) feed.accept(change)
+        const isWhole = changes.length === Math.min(repairPage, to - from + 1)
+        if (!isWhole) feed.correctTop(changes.at(-1)?.seq ?? 0)
+      } catch (error) {
+        this.#options.observer.repairFailed(error)
+        await this.#pause(repairRetryMs)
+      }
+    }
+  }
+
+  #pause(delayMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#options.clock.setTimer(resolve, delayMs)
+    })
+  }
+
+  #receive(message: BusMessage): void {
+    switch (message.kind) {
+      case 'changes': {
+        if (message.epoch !== this.#options.epoch()) return
+        const feed = this.#feeds.get(message.conversation)
+        if (feed !== undefined) for (const change of message.changes) feed.accept(change)
+        return
+      }
+      case 'membership':
+        this.#options.onJoined(message.conversation, message.user)
+        return
+      case 'read-marker':
+        this.#tellUser(message.user, message.json, undefined)
+        return
+      case 'live':
+      case 'revoked':
+        this.#options.onBusMessage(message)
+        return
+    }
+  }
+
+  #tellUser(user: Id, json: string, except: Connection | undefined): void {
+    const frame = new Frame('conversation', json)
+    for (const connection of this.#options.connections.ofUser(user)) {
+      if (connection !== except && connection.state.kind === 'ready') connection.send(frame)
+    }
+  }
+}

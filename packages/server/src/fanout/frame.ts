@@ -1,0 +1,45 @@
+/**
+ * One event on its way to clients: encoded once as JSON, and once more per kind of wire on first use, however many
+ * connections it goes to. Transports keep their encoding in `wire`.
+ */
+import type { EventName, EventPayload, Id } from '@chorus/protocol'
+import type { LoggedChange } from '../support/logged-change.ts'
+
+export class Frame {
+  readonly event: EventName
+  /** The payload as JSON. */
+  readonly json: string
+  /** What it takes on the wire, near enough for budgets. */
+  readonly bytes: number
+  /** Set on `ready` and `checkpoint`: what Server-Sent Events send as `id`. */
+  readonly cursor: string | undefined
+  /** How many outbound queues hold it; shared frames count once in the server's budget (rule SLOW1). */
+  holders = 0
+  readonly wire: { websocket?: readonly Buffer[]; packet?: string; sse?: string } = {}
+
+  constructor(event: EventName, json: string, cursor?: string) {
+    this.event = event
+    this.json = json
+    this.bytes = Buffer.byteLength(json) + 32
+    this.cursor = cursor
+  }
+}
+
+export function frameOf<Name extends EventName>(event: Name, payload: EventPayload<Name>): Frame {
+  return new Frame(event, JSON.stringify(payload), cursorOf(payload))
+}
+
+function cursorOf(payload: unknown): string | undefined {
+  if (typeof payload !== 'object' || payload === null || !('cursor' in payload)) return undefined
+  return typeof payload.cursor === 'string' ? payload.cursor : undefined
+}
+
+/** Splices already encoded changes; nothing is encoded or parsed again. */
+export function changesFrame(conversation: Id, changes: readonly LoggedChange[]): Frame {
+  let json = `{"conversation":"${conversation}","changes":[`
+  for (let index = 0; index < changes.length; index++) {
+    if (index > 0) json += ','
+    json += (changes[index] as LoggedChange).json
+  }
+  return new Frame('changes', `${json}]}`)
+}

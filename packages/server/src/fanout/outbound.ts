@@ -1,0 +1,177 @@
+/**
+ * What a connection has not read yet, with its two budgets: bytes and time without progress (rule SLOW1).
+ *
+ * A frame goes straight to the transport while that has little buffered; otherwise it waits here, where shared frames
+ * are counted once for the whole server. Past a budget the connection is closed as slow and resumes by cursor.
+ */
+import type { Frame } from './frame.ts'
+
+export const outboundBounds = {
+  /** Bytes that one connection may have unread. */
+  connectionMaxBytes: 1_048_576,
+  /** Bytes that all connections of the server may have waiting here, shared frames counted once. */
+  serverMaxBytes: 50_331_648,
+  /** A transport is given no more while it has this much buffered. */
+  transportMaxBytes: 65_536,
+  /** Time without any progress while something is unread. */
+  stalledMaxMs: 10_000,
+} as const
+
+export type TransportKind = 'websocket' | 'polling' | 'sse'
+
+/** A wire to one client. */
+export interface Transport {
+  readonly kind: TransportKind
+  /** Hands a frame to the wire. */
+  write(frame: Frame): void
+  /** Bytes handed over that the kernel has not taken. */
+  bufferedBytes(): number
+  /** Changes whenever the kernel took something. */
+  progress(): number
+  /** Called when the transport may be given more. */
+  onDrain(listener: () => void): void
+  /** Ends the wire. `again` and `final` let what was written leave first, and say whether to come back; `hard` does not wait. */
+  close(manner: 'again' | 'final' | 'hard'): void
+}
+
+/** The server's budget for all connections. */
+export class OutboundBudget {
+  #heldBytes = 0
+  readonly #stalled = new Set<Outbound>()
+
+  /** Bytes waiting in all outbound queues, shared frames counted once. */
+  get heldBytes(): number {
+    return this.#heldBytes
+  }
+
+  hold(frame: Frame): void {
+    if (frame.holders++ === 0) this.#heldBytes += frame.bytes
+  }
+
+  release(frame: Frame): void {
+    if (--frame.holders === 0) this.#heldBytes -= frame.bytes
+  }
+
+  watch(outbound: Outbound): void {
+    this.#stalled.add(outbound)
+  }
+
+  unwatch(outbound: Outbound): void {
+    this.#stalled.delete(outbound)
+  }
+
+  /** Closes the most indebted first until the server is within its budget. */
+  enforce(): void {
+    while (this.#heldBytes > outboundBounds.serverMaxBytes) {
+      let worst: Outbound | undefined
+      for (const outbound of this.#stalled) if (worst === undefined || outbound.unreadBytes > worst.unreadBytes) worst = outbound
+      if (worst === undefined) return
+      worst.fail()
+    }
+  }
+
+  /** Closes whoever made no progress for too long; called about once a second. */
+  checkProgress(nowMs: number): void {
+    for (const outbound of [...this.#stalled]) outbound.checkProgress(nowMs)
+  }
+}
+
+export class Outbound {
+  readonly #transport: Transport
+  readonly #budget: OutboundBudget
+  readonly #onSlow: () => void
+  #queue: Frame[] = []
+  #queuedBytes = 0
+  #drained: (() => void)[] = []
+  #lastProgress = 0
+  #lastProgressAtMs: number | undefined
+  #closed = false
+
+  constructor(transport: Transport, budget: OutboundBudget, onSlow: () => void) {
+    this.#transport = transport
+    this.#budget = budget
+    this.#onSlow = onSlow
+    transport.onDrain(() => this.#flush())
+  }
+
+  get unreadBytes(): number {
+    return this.#queuedBytes + this.#transport.bufferedBytes()
+  }
+
+  /** Is anything waiting here? Then live values give way (rule LIVE1). */
+  get isBehind(): boolean {
+    return this.#queue.length > 0
+  }
+
+  send(frame: Frame): void {
+    if (this.#closed) return
+    if (this.#queue.length === 0 && this.#transport.bufferedBytes() < outboundBounds.transportMaxBytes) {
+      this.#transport.write(frame)
+      return
+    }
+    if (this.#queue.length === 0) {
+      this.#budget.watch(this)
+      this.#lastProgress = this.#transport.progress()
+      this.#lastProgressAtMs = undefined
+    }
+    this.#queue.push(frame)
+    this.#queuedBytes += frame.bytes
+    this.#budget.hold(frame)
+    if (this.unreadBytes > outboundBounds.connectionMaxBytes) this.fail()
+    else this.#budget.enforce()
+  }
+
+  /** Resolves when everything was handed to the wire, or the connection closed. */
+  async whenDrained(): Promise<void> {
+    if (this.#closed || this.#queue.length === 0) return
+    await new Promise<void>((resolve) => this.#drained.push(resolve))
+  }
+
+  checkProgress(nowMs: number): void {
+    const progress = this.#transport.progress()
+    if (progress !== this.#lastProgress || this.#lastProgressAtMs === undefined) {
+      this.#lastProgress = progress
+      this.#lastProgressAtMs = nowMs
+      this.#flush()
+    } else if (nowMs - this.#lastProgressAtMs > outboundBounds.stalledMaxMs) {
+      this.fail()
+    }
+  }
+
+  /** Gives up on this reader. */
+  fail(): void {
+    if (this.#closed) return
+    this.close()
+    this.#onSlow()
+  }
+
+  /** Forgets what is queued. */
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    for (const frame of this.#queue) this.#budget.release(frame)
+    this.#queue = []
+    this.#queuedBytes = 0
+    this.#settle()
+  }
+
+  #flush(): void {
+    let taken = 0
+    while (taken < this.#queue.length && this.#transport.bufferedBytes() < outboundBounds.transportMaxBytes) {
+      const frame = this.#queue[taken++] as Frame
+      this.#queuedBytes -= frame.bytes
+      this.#budget.release(frame)
+      this.#transport.write(frame)
+    }
+    if (taken === 0) return
+    this.#queue = taken === this.#queue.length ? [] : this.#queue.slice(taken)
+    if (this.#queue.length === 0) this.#settle()
+  }
+
+  #settle(): void {
+    this.#budget.unwatch(this)
+    const waiting = this.#drained
+    this.#drained = []
+    for (const resolve of waiting) resolve()
+  }
+}

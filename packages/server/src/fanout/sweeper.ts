@@ -1,0 +1,145 @@
+/**
+ * The safety net under every hint (rules TAIL1, CP1): about once a second it asks the database what was written since it
+ * last asked, repairs what was not delivered, and only then tells connections how far they have come.
+ *
+ * A checkpoint goes to a connection that was sent something since its last one, is ready, has no join in progress, and
+ * is subscribed to no conversation with anything undelivered; it leaves through the same queue, behind all of that.
+ */
+import type { Id } from '@chorus/protocol'
+import type { Clock, Timer } from '../support/clock.ts'
+import type { Connections } from './connections.ts'
+import type { Feeds } from './feeds.ts'
+import { frameOf } from './frame.ts'
+
+export const sweeperBounds = { intervalMs: 900, retryMs: 300, settleMaxMs: 800 } as const
+
+export interface SweptFacts {
+  readonly position: number
+  readonly cut: boolean
+  readonly conversations: ReadonlyMap<Id, number>
+  readonly members: readonly { readonly user: Id; readonly conversation: Id; readonly leftSeq: number | null }[]
+  readonly revokedSessions: readonly Id[]
+}
+
+export interface SweeperOptions {
+  readonly sweep: (position: number) => Promise<SweptFacts>
+  readonly feeds: Feeds
+  readonly connections: Connections
+  readonly clock: Clock
+  readonly encodeCursor: (position: number) => string
+  /** A membership of somebody connected here changed. */
+  readonly onMember: (user: Id, conversation: Id) => void
+  readonly onRevoked: (sessions: readonly Id[]) => void
+  readonly observer: { swept(durationMs: number, repaired: number): void; failed(error: unknown): void }
+}
+
+export class Sweeper {
+  readonly #options: SweeperOptions
+  #position: number
+  #timer: Timer | undefined
+  #running: Promise<void> | undefined
+  #again = false
+  #stopped = false
+  #lastSuccessAtMs: number
+
+  constructor(options: SweeperOptions, position: number) {
+    this.#options = options
+    this.#position = position
+    this.#lastSuccessAtMs = options.clock.nowMs()
+  }
+
+  /** How long ago a sweep last succeeded. */
+  get ageMs(): number {
+    return this.#options.clock.nowMs() - this.#lastSuccessAtMs
+  }
+
+  start(): void {
+    this.#schedule(sweeperBounds.intervalMs)
+  }
+
+  /** Sweeps at once: after a gap in the bus, or a stall. Resolves when a sweep that began after the call is done. */
+  async sweepNow(): Promise<void> {
+    this.#again = true
+    this.#timer?.cancel()
+    this.#running ??= this.#run()
+    while (this.#running !== undefined && this.#again) await this.#running
+    await this.#running
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    this.#timer?.cancel()
+    await this.#running
+  }
+
+  /** The history is another one. */
+  reset(position: number): void {
+    this.#position = position
+  }
+
+  #schedule(delayMs: number): void {
+    if (this.#stopped) return
+    this.#timer?.cancel()
+    this.#timer = this.#options.clock.setTimer(() => {
+      this.#running ??= this.#run()
+    }, delayMs)
+  }
+
+  async #run(): Promise<void> {
+    let nextMs: number = sweeperBounds.intervalMs
+    do {
+      this.#again = false
+      try {
+        if (await this.#sweepOnce()) this.#again = true
+      } catch (error) {
+        this.#options.observer.failed(error)
+        nextMs = sweeperBounds.retryMs
+      }
+    } while (this.#again && !this.#stopped)
+    this.#running = undefined
+    this.#schedule(nextMs)
+  }
+
+  /** True when a bound cut the sweep and the next must follow at once. */
+  async #sweepOnce(): Promise<boolean> {
+    const { feeds, connections, clock, observer } = this.#options
+    const startedAtMs = clock.nowMs()
+    const swept = await this.#options.sweep(this.#position)
+    this.#position = swept.position
+    this.#lastSuccessAtMs = clock.nowMs()
+
+    this.#options.onRevoked(swept.revokedSessions)
+    let repaired = 0
+    for (const [conversation, seq] of swept.conversations) {
+      const feed = feeds.get(conversation)
+      if (feed === undefined) continue
+      feed.noteTop(seq)
+      if (feed.gap !== undefined) repaired++
+    }
+    for (const { user, conversation, leftSeq } of swept.members) {
+      if (leftSeq === null && connections.ofUser(user).size > 0) this.#options.onMember(user, conversation)
+    }
+    observer.swept(clock.nowMs() - startedAtMs, repaired)
+    await Promise.race([feeds.settle(), this.#pause(sweeperBounds.settleMaxMs)])
+    if (!swept.cut) this.#sendCheckpoints()
+    return swept.cut
+  }
+
+  #sendCheckpoints(): void {
+    const { feeds, connections } = this.#options
+    const lagging = [...feeds.unsettled()]
+    const frame = frameOf('checkpoint', { cursor: this.#options.encodeCursor(this.#position) })
+    for (const connection of connections) {
+      if (!connection.owesCheckpoint || connection.state.kind !== 'ready' || connection.joinsInProgress > 0) continue
+      if (lagging.some((feed) => feed.has(connection))) continue
+      connection.send(frame)
+      connection.owesCheckpoint = false
+    }
+  }
+
+  #pause(delayMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#options.clock.setTimer(resolve, delayMs)
+    })
+  }
+}

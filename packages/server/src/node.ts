@@ -1,0 +1,311 @@
+/**
+ * One server, built part by part with plain calls in the order in which the parts stand on each other, and stopped in
+ * reverse. Reading this file from top to bottom is reading the wiring diagram.
+ */
+import type { IncomingMessage } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { ChorusError, type Id, type LiveValue, type Presence } from '@chorus/protocol'
+import { Authenticator, cookieNameFor } from './access/authenticator.ts'
+import { Limits } from './access/limits.ts'
+import { Passwords } from './access/passwords.ts'
+import { removableBy, requirementOf } from './access/policy.ts'
+import { commandTable } from './commands/command-table.ts'
+import { joinConversation } from './commands/join-conversation.ts'
+import type { Parts } from './commands/parts.ts'
+import { recheckWatches } from './commands/recheck-watches.ts'
+import type { Config } from './config.ts'
+import { LocalBusHub } from './fanout/bus-local.ts'
+import type { Connection } from './fanout/connection.ts'
+import { Connections } from './fanout/connections.ts'
+import { Feeds } from './fanout/feeds.ts'
+import { frameOf } from './fanout/frame.ts'
+import { OutboundBudget } from './fanout/outbound.ts'
+import { Sweeper } from './fanout/sweeper.ts'
+import { buildHttpApp } from './http/app.ts'
+import { addEventStream } from './http/event-stream.ts'
+import { describeListenError, type Health, startMetricsServer } from './http/operators.ts'
+import { LiveValues } from './live/live-values.ts'
+import { Presences } from './live/presences.ts'
+import { ConnectionGate } from './socket/connection-gate.ts'
+import { startSocketServer } from './socket/socket-server.ts'
+import { ChangeLog } from './store/change-log.ts'
+import { encodeCursor } from './store/cursor.ts'
+import type { Database } from './store/database.ts'
+import { openEmbeddedDatabase } from './store/database-embedded.ts'
+import { openPostgresDatabase } from './store/database-postgres.ts'
+import { saveLastSeen } from './store/last-seen.ts'
+import { migrate } from './store/migrate.ts'
+import { readNewestChanges, readRange } from './store/read-changes.ts'
+import { readMemberships } from './store/read-memberships.ts'
+import { findSessions, touchSessions } from './store/sessions.ts'
+import { readSetting } from './store/settings.ts'
+import { readPosition, sweepChanges } from './store/sweep-changes.ts'
+import { findClientAddress, parseTrustedProxies } from './support/address.ts'
+import { Batcher } from './support/batcher.ts'
+import { systemClock } from './support/clock.ts'
+import { Lifecycle } from './support/lifecycle.ts'
+import type { Logger } from './support/logger.ts'
+import { Metrics } from './support/metrics.ts'
+import { StartError } from './support/start-error.ts'
+
+export interface Node {
+  /** Where it listens. */
+  readonly url: string
+  /** Not ready first, then clients are asked to move, sends in flight are answered, and everything is closed. */
+  stop(): Promise<void>
+}
+
+const stopDeadlineMs = 13_000
+/** How long clients have to move elsewhere when the server stops. */
+const moveWithinMs = 2_000
+const tidyIntervalMs = 60_000
+const watchIntervalMs = 1_000
+
+export async function startNode(config: Config, logger: Logger): Promise<Node> {
+  const clock = systemClock
+  const lifecycle = new Lifecycle(clock, (part, problem) => logger.error({ err: problem, part }, 'a part did not stop in order'))
+  try {
+    return await start(config, logger, lifecycle)
+  } catch (error) {
+    await lifecycle.stop(stopDeadlineMs)
+    throw error
+  }
+
+  async function start(config: Config, logger: Logger, lifecycle: Lifecycle): Promise<Node> {
+    const metrics = new Metrics()
+    await lifecycle.start({ name: 'metrics', stop: async () => metrics.stop() })
+
+    // The store.
+    const database = await openDatabase(config)
+    await lifecycle.start({ name: 'database', stop: () => database.close() })
+    await migrate(database)
+    let epoch = await database.epoch()
+    const log = new ChangeLog(
+      database,
+      { requirementOf, removableBy },
+      {
+        batchCommitted: (rows) => metrics.appendBatchRows.observe(rows),
+        batchFailed: (error) => {
+          metrics.databaseErrors.inc({ kind: error.kind })
+          if (error.kind === 'bug') logger.error({ err: error }, 'the log refused a batch')
+        },
+      },
+      () => clock.nowMs(),
+    )
+    await lifecycle.start({ name: 'log', stop: () => log.drain() })
+
+    // Access.
+    const passwords = await Passwords.create({ onHash: (seconds) => metrics.passwordSeconds.observe(seconds) })
+    const limits = new Limits(config, clock, (limit) => metrics.rateLimited.inc({ limit }))
+    const authenticator = new Authenticator({
+      records: { find: (hashes) => findSessions(database, hashes), touch: (ids) => touchSessions(database, ids) },
+      cookieName: cookieNameFor(config.publicUrl),
+      cookieSecret: await readSetting(database, 'cookie-secret'),
+      clock,
+      onProblem: (problem) => logger.warn({ err: problem }, 'unable to note when sessions were last used'),
+    })
+    await lifecycle.start({ name: 'authenticator', stop: async () => authenticator.stop() })
+
+    // Fan-out and live values.
+    const bus = new LocalBusHub().join()
+    const budget = new OutboundBudget()
+    const connections = new Connections()
+    const memberships = new Batcher({
+      run: (asks: Parameters<typeof readMemberships>[1]) => readMemberships(database, asks),
+      batchMax: 200,
+      waitingMax: 20_000,
+      refusal: () => new ChorusError('unavailable', 'unable to look up memberships; too many wait for it', { retryAfterMs: 1_000 }),
+    })
+    const presences = new Presences<Connection>({
+      clock,
+      now: () => new Date(),
+      tell: (watcher, news: readonly Presence[]) => watcher.send(frameOf('presence', [...news])),
+      saveLastSeen: (users) => void saveLastSeen(database, users).catch((error: unknown) => logger.warn({ err: error }, 'unable to note who was last seen when')),
+    })
+    const liveValues = new LiveValues({
+      clock,
+      now: () => new Date(),
+      tell: (conversation: Id, values: readonly LiveValue[]) =>
+        feeds.get(conversation)?.broadcast(frameOf('live', [...values]), (behind) => behind.staleLive.add(conversation)),
+    })
+    const feeds = new Feeds({
+      bus,
+      connections,
+      clock,
+      observer: {
+        delivered: (changes) => metrics.deliveryBatchChanges.observe(changes),
+        repaired: (changes) => metrics.repairedChanges.inc({ by: 'gap' }, changes),
+        repairFailed: (error) => logger.warn({ err: error }, 'unable to read missing changes; trying again'),
+      },
+      readRange: (range, limit) => readRange(database, range, limit),
+      readNewest: (conversations, limit) => readNewestChanges(database, conversations, limit),
+      onJoined: (conversation, user) => {
+        for (const connection of connections.ofUser(user)) joinConversation(parts, connection, conversation)
+      },
+      onLeft: (conversation, user) => {
+        liveValues.forget(conversation, user)
+        recheckWatches(parts, user)
+      },
+      onBusMessage: () => undefined,
+      epoch: () => epoch,
+    })
+    const parts: Parts = {
+      config,
+      database,
+      passwords,
+      limits,
+      announceRevoked: (sessions) => gate.revoke(sessions),
+      serverName: config.serverName,
+      log,
+      feeds,
+      connections,
+      liveValues,
+      presences,
+      memberships,
+      readRange: (range, limit) => readRange(database, range, limit),
+      logger,
+      metrics,
+      epoch: () => epoch,
+    }
+    const gate = new ConnectionGate({ parts, bus, budget, clock })
+    const sweeper = new Sweeper(
+      {
+        sweep: (position) => sweepChanges(database, position),
+        feeds,
+        connections,
+        clock,
+        encodeCursor: (position) => encodeCursor({ epoch, position }),
+        onMember: (user, conversation) => {
+          for (const connection of connections.ofUser(user)) joinConversation(parts, connection, conversation)
+        },
+        onRevoked: (sessions) => gate.revoke(sessions),
+        observer: {
+          swept: (durationMs, repaired) => {
+            metrics.sweepSeconds.observe(durationMs / 1_000)
+            if (repaired > 0) metrics.repairedChanges.inc({ by: 'sweep' }, repaired)
+          },
+          failed: (error) => logger.warn({ err: error }, 'a sweep failed; trying again'),
+        },
+      },
+      await readPosition(database),
+    )
+    bus.onGap(() => void sweeper.sweepNow())
+    database.onEpochChange((changed) => {
+      logger.warn({ epoch: changed }, 'the database shows another history: every client loads again')
+      epoch = changed
+      void readPosition(database).then((position) => {
+        sweeper.reset(position)
+        gate.reset()
+        feeds.clear()
+      })
+    })
+    sweeper.start()
+    await lifecycle.start({ name: 'sweeper', stop: () => sweeper.stop() })
+    await lifecycle.start({
+      name: 'live',
+      stop: async () => {
+        presences.stop()
+        liveValues.stop()
+      },
+    })
+
+    // Housekeeping.
+    const watch = setInterval(() => {
+      budget.checkProgress(clock.nowMs())
+      metrics.outboundBytes.set(budget.heldBytes)
+      metrics.queueDepth.set({ queue: 'log' }, log.waitingRows)
+      metrics.queueDepth.set({ queue: 'passwords' }, passwords.waitingCount)
+      catchUpLiveValues(parts)
+      countConnections(parts)
+    }, watchIntervalMs)
+    const tidy = setInterval(() => liveValues.tidy(), tidyIntervalMs)
+    await lifecycle.start({
+      name: 'housekeeping',
+      stop: async () => {
+        clearInterval(watch)
+        clearInterval(tidy)
+      },
+    })
+
+    // The ways in.
+    const proxies = parseTrustedProxies(config.trustedProxies)
+    if (proxies === undefined) throw new StartError('TRUSTED_PROXIES cannot be read')
+    const addressOf = (request: IncomingMessage): string =>
+      findClientAddress(request.socket.remoteAddress, request.headers['x-forwarded-for'], proxies)
+    let isStopping = false
+    const health = async (): Promise<Health> => {
+      const reason = bus.degraded()
+      const healthy = !isStopping && (await database.isHealthy())
+      return { ready: healthy, degraded: reason === undefined ? [] : [reason] }
+    }
+    const app = await buildHttpApp({
+      config,
+      parts,
+      handlers: commandTable,
+      authenticator,
+      logger,
+      metrics,
+      health,
+      extend: (scope) => addEventStream(scope, { authenticator, limits, gate, addressOf }),
+    })
+    const sockets = startSocketServer({
+      httpServer: app.server,
+      parts,
+      handlers: commandTable,
+      authenticator,
+      originPolicy: config,
+      gate,
+      addressOf,
+    })
+    await lifecycle.start({ name: 'http', stop: () => app.close() })
+    await lifecycle.start({
+      name: 'connections',
+      stop: async () => {
+        await gate.leave(moveWithinMs)
+        await log.drain()
+        sockets.engine.close()
+      },
+    })
+    if (config.metricsPort !== undefined) {
+      const server = await startMetricsServer(metrics, config.host, config.metricsPort)
+      await lifecycle.start({ name: 'metrics port', stop: async () => void server.close() })
+    }
+
+    await app.listen({ host: config.host, port: config.port }).catch((error: NodeJS.ErrnoException) => {
+      throw new StartError(`unable to listen on PORT ${config.port} of ${config.host}; ${describeListenError(error)}`, { cause: error })
+    })
+    const { port } = app.server.address() as AddressInfo
+    return {
+      url: `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`,
+      stop: async () => {
+        isStopping = true
+        await lifecycle.stop(stopDeadlineMs)
+      },
+    }
+  }
+}
+
+async function openDatabase(config: Config): Promise<Database> {
+  return config.databaseUrl === undefined
+    ? openEmbeddedDatabase(join(config.dataDir))
+    : openPostgresDatabase({ url: config.databaseUrl, applicationName: `chorus ${config.serverName}` })
+}
+
+/** Those that were behind get what is newest by now (rule LIVE1). */
+function catchUpLiveValues({ connections, liveValues }: Parts): void {
+  for (const connection of connections) {
+    if (connection.staleLive.size === 0 || connection.isBehind) continue
+    for (const conversation of connection.staleLive) {
+      const values = connection.conversations.has(conversation) ? liveValues.list(conversation) : []
+      if (values.length > 0) connection.send(frameOf('live', values))
+    }
+    connection.staleLive.clear()
+  }
+}
+
+function countConnections({ connections, metrics }: Parts): void {
+  const counts = { websocket: 0, polling: 0, sse: 0 }
+  for (const connection of connections) counts[connection.transportKind]++
+  for (const [transport, count] of Object.entries(counts)) metrics.connections.set({ transport }, count)
+}

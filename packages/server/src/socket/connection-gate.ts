@@ -1,0 +1,134 @@
+/**
+ * Where every connection begins and ends, whatever its wire: registers it, brings it to the present, and forgets it.
+ * Socket.IO and Server-Sent Events both come through here.
+ */
+import type { Id } from '@chorus/protocol'
+import { openConnection } from '../commands/open-connection.ts'
+import type { Parts } from '../commands/parts.ts'
+import { Connection } from '../fanout/connection.ts'
+import { frameOf } from '../fanout/frame.ts'
+import type { OutboundBudget, Transport } from '../fanout/outbound.ts'
+import { readSession } from '../store/sessions.ts'
+import { readUsers } from '../store/users.ts'
+import type { Bus } from '../fanout/bus.ts'
+import type { Clock, Timer } from '../support/clock.ts'
+
+export interface ConnectionGateOptions {
+  readonly parts: Parts
+  readonly bus: Bus
+  readonly budget: OutboundBudget
+  readonly clock: Clock
+}
+
+export interface Identity {
+  readonly userId: Id
+  readonly sessionId: Id
+  readonly expiresInMs: number
+}
+
+/** Longest time that a timer can wait; sessions live longer, and are looked at again then. */
+const timerMaxMs = 2_000_000_000
+
+export class ConnectionGate {
+  readonly #parts: Parts
+  readonly #bus: Bus
+  readonly #budget: OutboundBudget
+  readonly #clock: Clock
+  #nextId = 1
+  #isClosing = false
+
+  constructor({ parts, bus, budget, clock }: ConnectionGateOptions) {
+    this.#parts = parts
+    this.#bus = bus
+    this.#budget = budget
+    this.#clock = clock
+  }
+
+  /** New connections are refused: the server is stopping. */
+  get isClosing(): boolean {
+    return this.#isClosing
+  }
+
+  open(identity: Identity, transport: Transport, onClosed: () => void): Connection {
+    const { connections, presences, feeds, metrics } = this.#parts
+    let expiry: Timer | undefined
+    const connection = new Connection({
+      id: this.#nextId++,
+      user: identity.userId,
+      session: identity.sessionId,
+      transport,
+      budget: this.#budget,
+      onClosed: (closed) => {
+        expiry?.cancel()
+        connections.delete(closed)
+        feeds.detach(closed)
+        presences.depart(closed)
+        if (connections.ofUser(closed.user).size === 0) this.#bus.unsubscribe(`u:${closed.user}`)
+        if (closed.state.kind === 'closed' && closed.state.code === 'slow') metrics.slowCloses.inc({ bound: 'connection' })
+        onClosed()
+      },
+    })
+    if (connections.ofUser(identity.userId).size === 0) void this.#bus.subscribe(`u:${identity.userId}`)
+    connections.add(connection)
+    presences.arrive(connection)
+    // ACL2: an expired session closes, too.
+    expiry = this.#clock.setTimer(
+      () => connection.close('revoked', 'unable to keep the connection; the session has expired', 'never'),
+      Math.min(identity.expiresInMs, timerMaxMs),
+    )
+    return connection
+  }
+
+  /** Sends what was missed and then `ready`; a connection that cannot be served is asked to come back. */
+  bringToPresent(connection: Connection, cursor: string | undefined): void {
+    void this.#bring(connection, cursor).catch((error: unknown) => {
+      this.#parts.logger.warn({ err: error, user: connection.user }, 'a connection could not be brought to the present')
+      connection.close('unavailable', 'unable to open the connection; the database cannot be asked right now', 'later')
+    })
+  }
+
+  /** Closes the connections of these sessions (rule ACL2). */
+  revoke(sessions: readonly Id[]): void {
+    for (const session of sessions) {
+      for (const connection of [...this.#parts.connections.ofSession(session)]) {
+        connection.close('revoked', 'unable to keep the connection; the session was signed out', 'never')
+      }
+    }
+  }
+
+  /** Every client loads again: the history is another one. */
+  reset(): void {
+    for (const connection of [...this.#parts.connections]) {
+      connection.send(frameOf('reset', {}))
+      connection.close('unavailable', 'unable to keep the connection; the database was restored', 'later')
+    }
+  }
+
+  /** Asks everybody to move, spread over `overMs`, then closes who is left. */
+  async leave(overMs: number): Promise<void> {
+    this.#isClosing = true
+    const frame = frameOf('moving', { inMs: overMs })
+    for (const connection of this.#parts.connections) connection.send(frame)
+    const endMs = this.#clock.nowMs() + overMs
+    while (this.#parts.connections.size > 0 && this.#clock.nowMs() < endMs) {
+      await new Promise<void>((resolve) => {
+        this.#clock.setTimer(resolve, 50)
+      })
+    }
+    for (const connection of [...this.#parts.connections]) {
+      connection.close('stopping', 'unable to keep the connection; the server is stopping', 'later')
+    }
+  }
+
+  async #bring(connection: Connection, cursor: string | undefined): Promise<void> {
+    const [[user], session] = await Promise.all([
+      readUsers(this.#parts.database, [connection.user]),
+      readSession(this.#parts.database, connection.session),
+    ])
+    if (user === undefined || session === undefined) {
+      connection.close('revoked', 'unable to open the connection; the session is no longer valid', 'never')
+      return
+    }
+    await openConnection(this.#parts, { connection, cursor, user, session: { ...session, current: true } })
+  }
+}

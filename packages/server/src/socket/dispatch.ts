@@ -1,0 +1,55 @@
+/**
+ * From a packet to its acknowledgement: schema and limits, then the command table. The only try/catch of the message path:
+ * what a handler throws becomes an error of the catalogue, and its cause goes to the log.
+ */
+import { ChorusError, commands, type CommandName } from '@chorus/protocol'
+import type { CommandContext, CommandHandler, CommandTable } from '../commands/command.ts'
+import { parseInput, verbOf } from '../commands/parse-input.ts'
+
+interface SocketEvent {
+  readonly name: CommandName
+  readonly handler: CommandHandler<CommandName>
+  readonly toAck: (result: unknown) => object
+}
+
+export type Dispatch = (context: CommandContext, event: string, payload: unknown) => Promise<object>
+
+/** Builds the dispatch over the commands that have a Socket.IO event. The promise always resolves with what the acknowledgement carries. */
+export function createDispatch(handlers: CommandTable): Dispatch {
+  const events = new Map<string, SocketEvent>()
+  for (const command of Object.values(commands)) {
+    if (!('event' in command) || command.event === undefined) continue
+    events.set(command.event.name, {
+      name: command.name,
+      handler: handlers[command.name] as CommandHandler<CommandName>,
+      toAck: command.event.toAck as (result: unknown) => object,
+    })
+  }
+  return async (context, event, payload) => {
+    const { parts, actor } = context
+    const found = events.get(event)
+    const startedAtMs = performance.now()
+    try {
+      if (found === undefined) throw new ChorusError('invalid', 'unable to answer; there is no such event')
+      if (found.name === 'send-message') parts.limits.takeSend(actor.userId)
+      else parts.limits.takeRequest(actor.userId)
+      const result = await found.handler(context, parseInput(found.name, payload))
+      return { ok: true, ...found.toAck(result) }
+    } catch (error) {
+      return { ok: false, error: toPublicError(context, found?.name, error).toBody() }
+    } finally {
+      if (found?.name === 'send-message') parts.metrics.ackSeconds.observe((performance.now() - startedAtMs) / 1_000)
+    }
+  }
+}
+
+function toPublicError({ parts, actor }: CommandContext, name: CommandName | undefined, error: unknown): ChorusError {
+  if (error instanceof ChorusError) {
+    if (error.cause !== undefined) parts.logger.warn({ err: error.cause, command: name, user: actor.userId }, error.message)
+    return error
+  }
+  parts.logger.error({ err: error, command: name, user: actor.userId }, 'a command failed')
+  const what = name === undefined ? 'answer' : verbOf(name)
+  // A write that failed in an unforeseen way may have been done; asking again with the same clientId is safe.
+  return new ChorusError('unknown', `unable to ${what}; something failed on the server`, { retryAfterMs: 1_000 })
+}

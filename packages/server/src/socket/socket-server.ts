@@ -1,0 +1,155 @@
+/**
+ * Socket.IO for stock clients and our own: origin, session, then a connection. Used for connections and framing only; who
+ * is told what is decided by the feeds, and no adapter carries anything between servers.
+ */
+import type { IncomingMessage, Server as HttpServer } from 'node:http'
+import { ChorusError, limits } from '@chorus/protocol'
+import { Server, type Socket } from 'socket.io'
+import type { Authenticator } from '../access/authenticator.ts'
+import { decideOrigin, type OriginPolicy } from '../access/origin.ts'
+import type { CommandTable } from '../commands/command.ts'
+import type { Parts } from '../commands/parts.ts'
+import type { Connection } from '../fanout/connection.ts'
+import type { ConnectionGate } from './connection-gate.ts'
+import { createDispatch } from './dispatch.ts'
+import { SocketIoTransport } from './socket-io-transport.ts'
+
+export interface SocketServerOptions {
+  readonly httpServer: HttpServer
+  readonly parts: Parts
+  readonly handlers: CommandTable
+  readonly authenticator: Authenticator
+  readonly originPolicy: OriginPolicy
+  readonly gate: ConnectionGate
+  readonly addressOf: (request: IncomingMessage) => string
+}
+
+const socketBounds = {
+  pingIntervalMs: 10_000,
+  pingTimeoutMs: 5_000,
+  /** From the transport's opening to the namespace's CONNECT. */
+  connectTimeoutMs: 5_000,
+  /** Commands of one connection that are being worked on; beyond it they are refused. */
+  commandsInFlightMax: 500,
+  /** Refusals for rate in a row; then the connection is closed. */
+  rateRefusalsMax: 500,
+} as const
+
+export function startSocketServer(options: SocketServerOptions): Server {
+  const { httpServer, parts, gate } = options
+  const server = new Server({
+    path: '/socket.io',
+    serveClient: false,
+    transports: ['polling', 'websocket'],
+    allowEIO3: false,
+    maxHttpBufferSize: limits.requestMaxBytes,
+    pingInterval: socketBounds.pingIntervalMs,
+    pingTimeout: socketBounds.pingTimeoutMs,
+    connectTimeout: socketBounds.connectTimeoutMs,
+    perMessageDeflate: false,
+    cleanupEmptyChildNamespaces: true,
+    allowRequest: (request, answer) => {
+      // Before anything else: browsers send cookies with a WebSocket of any page (CSWSH).
+      const decision = decideOrigin(request.headers, 'change', options.originPolicy)
+      if (!decision.allowed) parts.metrics.originRefusals.inc()
+      answer(decision.allowed ? null : 'unable to connect; its origin is not allowed', decision.allowed)
+    },
+  })
+  const dispatch = createDispatch(options.handlers)
+
+  server.use((socket, next) => {
+    void admit(options, socket).then(
+      () => next(),
+      (error: unknown) => next(toHandshakeError(parts, error)),
+    )
+  })
+
+  server.on('connection', (socket) => {
+    const { identity, release } = socket.data as Admitted
+    const transport = new SocketIoTransport(socket)
+    const connection = gate.open(identity, transport, () => release())
+    socket.on('disconnect', () => connection.lost())
+    serveCommands(socket, connection, options, dispatch)
+    const { cursor } = socket.handshake.auth as { cursor?: unknown }
+    gate.bringToPresent(connection, typeof cursor === 'string' ? cursor : undefined)
+  })
+  server.attach(httpServer)
+  allowOrigins(server, options.originPolicy)
+  return server
+}
+
+interface Admitted {
+  identity: { readonly userId: string; readonly sessionId: string; readonly expiresInMs: number }
+  release: () => void
+}
+
+/** Who is it, and is there room? Throws an error of the catalogue. */
+async function admit({ parts, authenticator, addressOf, gate }: SocketServerOptions, socket: Socket): Promise<void> {
+  if (gate.isClosing) throw new ChorusError('unavailable', 'unable to connect; the server is stopping', { retryAfterMs: 1_000 })
+  const release = parts.limits.openConnection(addressOf(socket.request))
+  // A handshake that is given up half-way frees its place, too.
+  socket.conn.once('close', release)
+  const { token } = socket.handshake.auth as { token?: unknown }
+  if (token !== undefined) throw new ChorusError('unauthenticated', 'unable to connect; user tokens are not accepted yet')
+  const identity = await authenticator.authenticate(socket.request.headers.cookie)
+  if (identity === undefined) throw new ChorusError('unauthenticated', 'unable to connect; sign in first')
+  const admitted: Admitted = { identity, release }
+  socket.data = admitted
+}
+
+function toHandshakeError(parts: Parts, error: unknown): Error {
+  const known =
+    error instanceof ChorusError
+      ? error
+      : new ChorusError('unavailable', 'unable to connect; the session cannot be checked right now', { retryAfterMs: 1_000, cause: error })
+  if (known.cause !== undefined) parts.logger.warn({ err: known.cause }, known.message)
+  // Socket.IO hands `data` to the client's connect_error.
+  return Object.assign(new Error(known.message), { data: known.toBody() })
+}
+
+function serveCommands(socket: Socket, connection: Connection, { parts, addressOf }: SocketServerOptions, dispatch: ReturnType<typeof createDispatch>): void {
+  const context = {
+    parts,
+    actor: { userId: connection.user, sessionId: connection.session },
+    connection,
+    address: addressOf(socket.request),
+    userAgent: null,
+  }
+  let inFlight = 0
+  let refusals = 0
+  // Handlers begin in the order of arrival and reach the log within the same turn, so a connection's commands for one
+  // conversation keep their order (ORD2).
+  socket.onAny((event: string, payload: unknown, ack: unknown) => {
+    const answer = typeof ack === 'function' ? (ack as (body: object) => void) : typeof payload === 'function' ? (payload as (body: object) => void) : undefined
+    if (inFlight >= socketBounds.commandsInFlightMax) {
+      answer?.({
+        ok: false,
+        error: new ChorusError('rate-limited', 'unable to answer; too many commands of this connection are waiting', { retryAfterMs: 500 }).toBody(),
+      })
+      return
+    }
+    inFlight++
+    void dispatch(context, event, typeof payload === 'function' ? undefined : payload).then((body) => {
+      inFlight--
+      answer?.(body)
+      const code = 'error' in body ? (body.error as { code: string }).code : undefined
+      refusals = code === 'rate-limited' ? refusals + 1 : 0
+      if (refusals > socketBounds.rateRefusalsMax) {
+        connection.close('rate-limited', 'unable to keep the connection; it sends far more than its limit', 'later')
+      }
+    })
+  })
+}
+
+/** Pages of ALLOWED_ORIGINS may poll with credentials; nobody else is named. */
+function allowOrigins(server: Server, policy: OriginPolicy): void {
+  const setHeaders = (headers: Record<string, string>, request: IncomingMessage): void => {
+    const { origin } = request.headers
+    if (origin === undefined || !policy.allowedOrigins.includes(origin)) return
+    headers['access-control-allow-origin'] = origin
+    headers['access-control-allow-credentials'] = 'true'
+    headers.vary = 'Origin'
+  }
+  server.engine.on('initial_headers', setHeaders)
+  server.engine.on('headers', setHeaders)
+}

@@ -1,0 +1,138 @@
+/**
+ * What a connection needs to know of its user: the conversations, how far each log goes, and what changed since a
+ * position. Read for many clients at once, so that a storm costs a few statements (rule LIM2).
+ */
+import type { Id, Role } from '@chorus/protocol'
+import type { Database } from './database.ts'
+import { positionMaxSql, positionSql } from './position.ts'
+import { unreadSql } from './read-conversations.ts'
+
+export interface MembershipsRequest {
+  readonly user: Id
+  /** What was written before it is known; 0: nothing is; `nothingMoved`: everything is. */
+  readonly position: number
+  /** The session to look at, too; null where none is asked about. */
+  readonly session: Id | null
+}
+
+/** As a position: later than everything. */
+export const nothingMoved = Number.MAX_SAFE_INTEGER
+
+export interface Membership {
+  readonly conversation: Id
+  readonly role: Role
+  /** Top of the log as of the snapshot. */
+  readonly seq: number
+  readonly readSeq: number
+  readonly unread: number
+  readonly joinedSeq: number
+  /** Null while a member; otherwise the seq of the removal, which happened since the position. */
+  readonly leftSeq: number | null
+  /** Was anything logged since the position? */
+  readonly logMoved: boolean
+  /** Did the membership or the read marker change since the position? */
+  readonly membershipMoved: boolean
+}
+
+export interface Memberships {
+  /** The snapshot's own position: what follows a cursor that holds it is everything not covered here. */
+  readonly position: number
+  /** A position above this one is of another history. */
+  readonly positionMax: number
+  /** Does the session still count? True where none was asked about. */
+  readonly isSessionLive: boolean
+  /** In the order of their ids. */
+  readonly memberships: readonly Membership[]
+}
+
+interface Row {
+  readonly i: number
+  readonly position: number
+  readonly position_max: number
+  readonly session_live: boolean
+  readonly conversation: Id | null
+  readonly role: Role
+  readonly seq: number
+  readonly read_seq: number
+  readonly unread: number
+  readonly joined_seq: number
+  readonly left_seq: number | null
+  readonly log_moved: boolean
+  readonly membership_moved: boolean
+}
+
+/** One answer per request, all from one snapshot. */
+export async function readMemberships(database: Database, requests: readonly MembershipsRequest[]): Promise<Memberships[]> {
+  const rows = await database.query<Row>({
+    name: 'read_memberships',
+    text: `select w.i::int as i, p.position, p.position_max, m.conversation,
+                  w.session is null or exists (
+                    select from sessions s join users u on u.id = s.user_id
+                     where s.id = w.session and s.revoked_at is null and s.expires_at > now() and u.disabled_at is null) as session_live,
+                  m.role, v.seq, m.read_seq, m.joined_seq, m.left_seq,
+                  v.last_xid >= w.position::xid8 as log_moved, m.xid >= w.position::xid8 as membership_moved,
+                  case when m.left_seq is null and (v.last_xid >= w.position::xid8 or m.xid >= w.position::xid8)
+                    then ${unreadSql('m.conversation', 'm.read_seq', 'm.user_id')} else 0 end as unread
+             from (select ${positionSql} as position, ${positionMaxSql} as position_max) p
+             cross join unnest($1::uuid[], $2::text[], $3::uuid[]) with ordinality w(user_id, position, session, i)
+             left join members m on m.user_id = w.user_id and (m.left_seq is null or m.xid >= w.position::xid8)
+             left join conversations v on v.id = m.conversation
+            order by w.i, m.conversation`,
+    values: [requests.map(({ user }) => user), requests.map(({ position }) => String(position)), requests.map(({ session }) => session)],
+  })
+  const answers = requests.map((): { position: number; positionMax: number; isSessionLive: boolean; memberships: Membership[] } => ({
+    position: 0,
+    positionMax: 0,
+    isSessionLive: false,
+    memberships: [],
+  }))
+  for (const row of rows) {
+    const answer = answers[row.i - 1]
+    if (answer === undefined) continue
+    answer.position = row.position
+    answer.positionMax = row.position_max
+    answer.isSessionLive = row.session_live
+    if (row.conversation === null) continue
+    answer.memberships.push({
+      conversation: row.conversation,
+      role: row.role,
+      seq: row.seq,
+      readSeq: row.read_seq,
+      unread: row.unread,
+      joinedSeq: row.joined_seq,
+      leftSeq: row.left_seq,
+      logMoved: row.log_moved,
+      membershipMoved: row.membership_moved,
+    })
+  }
+  return answers
+}
+
+/** Which of the given (user, conversation) pairs are memberships right now; the second look of a resume (rule ACL1). */
+export async function readAreMembers(
+  database: Database,
+  pairs: readonly { readonly user: Id; readonly conversation: Id }[],
+): Promise<boolean[]> {
+  const rows = await database.query<{ is_member: boolean }>({
+    name: 'read_are_members',
+    text: `select m.user_id is not null as is_member
+             from unnest($1::uuid[], $2::uuid[]) with ordinality w(user_id, conversation, i)
+             left join members m on m.conversation = w.conversation and m.user_id = w.user_id and m.left_seq is null
+            order by w.i`,
+    values: [pairs.map(({ user }) => user), pairs.map(({ conversation }) => conversation)],
+  })
+  return rows.map((row) => row.is_member)
+}
+
+/** Those of `users` with whom `user` shares a conversation (rule PRES2). */
+export async function readSharing(database: Database, user: Id, users: readonly Id[]): Promise<Set<Id>> {
+  const rows = await database.query<{ id: Id }>({
+    name: 'read_sharing',
+    text: `select w.id from unnest($2::uuid[]) w(id)
+            where w.id = $1 or exists (
+              select from members mine join members theirs on theirs.conversation = mine.conversation
+               where mine.user_id = $1 and mine.left_seq is null and theirs.user_id = w.id and theirs.left_seq is null)`,
+    values: [user, users],
+  })
+  return new Set(rows.map((row) => row.id))
+}

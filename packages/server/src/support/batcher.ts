@@ -1,0 +1,54 @@
+/** Asks that come in one turn of the event loop become one read, so that a storm costs a few statements (rule LIM2). */
+export interface BatcherOptions<Ask, Answer> {
+  /** One answer per ask, in order. */
+  readonly run: (asks: readonly Ask[]) => Promise<readonly Answer[]>
+  /** Most asks in one read. */
+  readonly batchMax: number
+  /** Most asks that may wait; beyond it the ask is refused with the error. */
+  readonly waitingMax: number
+  readonly refusal: () => Error
+}
+
+interface Waiting<Ask, Answer> {
+  readonly ask: Ask
+  readonly resolve: (answer: Answer) => void
+  readonly reject: (error: unknown) => void
+}
+
+export class Batcher<Ask, Answer> {
+  readonly #options: BatcherOptions<Ask, Answer>
+  #waiting: Waiting<Ask, Answer>[] = []
+  #isRunning = false
+
+  constructor(options: BatcherOptions<Ask, Answer>) {
+    this.#options = options
+  }
+
+  ask(ask: Ask): Promise<Answer> {
+    if (this.#waiting.length >= this.#options.waitingMax) return Promise.reject(this.#options.refusal())
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ ask, resolve, reject })
+      if (this.#isRunning) return
+      this.#isRunning = true
+      setImmediate(() => void this.#run())
+    })
+  }
+
+  /** One read at a time: what arrives while it runs makes the next one larger. */
+  async #run(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting.splice(0, this.#options.batchMax)
+      try {
+        const answers = await this.#options.run(batch.map(({ ask }) => ask))
+        batch.forEach(({ resolve, reject }, index) => {
+          const answer = answers[index]
+          if (answer === undefined) reject(new Error('a batched read gave too few answers'))
+          else resolve(answer)
+        })
+      } catch (error) {
+        for (const { reject } of batch) reject(error)
+      }
+    }
+    this.#isRunning = false
+  }
+}
