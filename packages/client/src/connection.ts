@@ -24,7 +24,7 @@ export const openTimeoutMs = 10_000
 /** How long a replay may pause. */
 export const replayPauseMaxMs = 30_000
 /** A link that was ready for less does not count as success, so a server that closes at once is not stormed. */
-export const stableAfterMs = 5_000
+export const stableAfterMs = 2_000
 /** Failures to open the preferred transport before the next one is tried. */
 export const failuresBeforeFallback = 3
 /**

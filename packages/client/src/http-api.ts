@@ -29,12 +29,15 @@ export interface HttpApi {
 
 export function createHttpApi({ url, fetch: fetchNow, cookieJar, userAgent }: HttpApiOptions): HttpApi {
   const base = url.replace(/\/+$/, '')
+  // Node's fetch sends `Sec-Fetch-Mode` but no `Origin`, which a server may take for a browser that hides where it is.
+  const origin = cookieJar === undefined ? undefined : new URL(base).origin
 
   const exchange = async (path: string, init: RequestInit & { headers: Record<string, string> }): Promise<Response> => {
     const cookie = cookieJar?.header
     const headers = {
       ...init.headers,
       ...(cookie !== undefined && { cookie }),
+      ...(origin !== undefined && { origin }),
       ...(cookieJar !== undefined && userAgent !== undefined && { 'user-agent': userAgent }),
     }
     const response = await fetchNow(base + path, { ...init, headers, credentials: 'include', cache: 'no-store' })
