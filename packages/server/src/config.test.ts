@@ -34,8 +34,6 @@ describe('readConfig', () => {
       SERVER_NAME: 'chat-1',
       DATABASE_URL: 'postgres://u:p@db:5432/chat',
       DATA_DIR: '/var/lib/chorus',
-      REDIS_URL: 'redis://cache',
-      REDIS_SUBSCRIBE_URL: 'redis://replica',
       METRICS_PORT: '9090',
       PUBLIC_URL: 'https://chat.example/',
       ALLOWED_ORIGINS: 'https://a.example, http://localhost:5173',
@@ -96,6 +94,10 @@ describe('readConfig', () => {
   it('refuses settings that contradict each other', () => {
     expect(catchError(() => readConfig({ REDIS_SUBSCRIBE_URL: 'redis://r' })).message).toContain('REDIS_URL')
     expect(catchError(() => readConfig({ REDIS_URL: 'redis://r' })).message).toContain('DATABASE_URL')
+    const databaseUrl = 'postgres://db/chat'
+    expect(catchError(() => readConfig({ REDIS_URL: 'redis://r', DATABASE_URL: databaseUrl })).message).toContain(
+      'REDIS_URL',
+    )
     expect(catchError(() => readConfig({ PORT: '4000', METRICS_PORT: '4000' })).message).toContain('METRICS_PORT')
   })
 

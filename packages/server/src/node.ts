@@ -64,7 +64,9 @@ const watchIntervalMs = 1_000
 
 export async function startNode(config: Config, logger: Logger): Promise<Node> {
   const clock = systemClock
-  const lifecycle = new Lifecycle(clock, (part, problem) => logger.error({ err: problem, part }, 'a part did not stop in order'))
+  const lifecycle = new Lifecycle(clock, (part, problem) =>
+    logger.error({ err: problem, part }, 'a part did not stop in order'),
+  )
   try {
     return await start(config, logger, lifecycle)
   } catch (error) {
@@ -115,19 +117,25 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       run: (asks: Parameters<typeof readMemberships>[1]) => readMemberships(database, asks),
       batchMax: 200,
       waitingMax: 20_000,
-      refusal: () => new ChorusError('unavailable', 'unable to look up memberships; too many wait for it', { retryAfterMs: 1_000 }),
+      refusal: () =>
+        new ChorusError('unavailable', 'unable to look up memberships; too many wait for it', { retryAfterMs: 1_000 }),
     })
     const presences = new Presences<Connection>({
       clock,
       now: () => new Date(),
       tell: (watcher, news: readonly Presence[]) => watcher.send(frameOf('presence', [...news])),
-      saveLastSeen: (users) => void saveLastSeen(database, users).catch((error: unknown) => logger.warn({ err: error }, 'unable to note who was last seen when')),
+      saveLastSeen: (users) =>
+        void saveLastSeen(database, users).catch((error: unknown) =>
+          logger.warn({ err: error }, 'unable to note who was last seen when'),
+        ),
     })
     const liveValues = new LiveValues({
       clock,
       now: () => new Date(),
       tell: (conversation: Id, values: readonly LiveValue[]) =>
-        feeds.get(conversation)?.broadcast(frameOf('live', [...values]), (behind) => behind.staleLive.add(conversation)),
+        feeds
+          .get(conversation)
+          ?.broadcast(frameOf('live', [...values]), (behind) => behind.staleLive.add(conversation)),
     })
     const feeds = new Feeds({
       bus,
@@ -273,7 +281,9 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
     }
 
     await app.listen({ host: config.host, port: config.port }).catch((error: NodeJS.ErrnoException) => {
-      throw new StartError(`unable to listen on PORT ${config.port} of ${config.host}; ${describeListenError(error)}`, { cause: error })
+      throw new StartError(`unable to listen on PORT ${config.port} of ${config.host}; ${describeListenError(error)}`, {
+        cause: error,
+      })
     })
     const { port } = app.server.address() as AddressInfo
     return {

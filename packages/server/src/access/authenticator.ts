@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto'
 import { Signer } from '@fastify/cookie'
 import { ChorusError } from '@chorus/protocol'
-import type { Id } from '@chorus/protocol'
+import type { Id, Session, User } from '@chorus/protocol'
 import type { Clock, Timer } from '../support/clock.ts'
 
 /** A session that counts. */
@@ -15,6 +15,9 @@ export interface Identity {
   readonly userId: Id
   /** How long it still counts. */
   readonly expiresInMs: number
+  readonly user: User
+  /** The session as its owner sees it. */
+  readonly record: Omit<Session, 'current'>
 }
 
 interface FoundSession extends Identity {
@@ -103,7 +106,7 @@ export class Authenticator {
     const signed = cookieHeader === undefined ? undefined : readCookie(cookieHeader, this.cookieName)
     if (signed === undefined) return undefined
     const { valid, value } = this.signer.unsign(signed)
-    return valid && value !== null ? this.identify(value) : undefined
+    return valid ? this.identify(value) : undefined
   }
 
   /** The session with this token, already unsigned. */

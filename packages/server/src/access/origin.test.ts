@@ -60,6 +60,8 @@ describe('a request with an Origin (N9, N13, N14, N15)', () => {
 describe('a request without an Origin', () => {
   it.each(uses)('of a program may %s', (use) => {
     expect(isAllowed({ host: 'x' }, use)).toBe(true)
+    // What the fetch of Node sends.
+    expect(isAllowed({ host: 'x', 'sec-fetch-mode': 'cors' }, use)).toBe(true)
   })
 
   it('of a browser changes nothing and opens nothing', () => {

@@ -38,8 +38,10 @@ export function decideOrigin(
   const { origin } = headers
   if (origin !== undefined) return decideNamedOrigin(origin, headers.host, policy, secure)
   const site = headers['sec-fetch-site']
+  // `cors` alone is no sign of a browser: the fetch of Node sends it, and nothing else of the kind.
+  const mode = headers['sec-fetch-mode']
   const isBrowser =
-    site !== undefined || headers['sec-fetch-mode'] !== undefined || headers['sec-fetch-dest'] !== undefined
+    site !== undefined || headers['sec-fetch-dest'] !== undefined || (mode !== undefined && mode !== 'cors')
   if (!isBrowser || use === 'page') return own
   if (use === 'change') return { allowed: false, reason: 'a browser sends an Origin with it' }
   return site === 'same-origin' || site === 'none' ? own : { allowed: false, reason: 'it comes from another site' }

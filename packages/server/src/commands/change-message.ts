@@ -22,7 +22,8 @@ export function announceMessageChange(
     case 'stored':
     case 'unchanged': {
       const message = toMessage(conversation, target, completed(detail))
-      if (outcome === 'stored') parts.feeds.announce([encodeChange(conversation, xid, { seq, at, actor, type, message })])
+      if (outcome === 'stored')
+        parts.feeds.announce([encodeChange(conversation, xid, { seq, at, actor, type, message })])
       return { seq, message }
     }
     case 'not-found':

@@ -7,12 +7,16 @@ import { refuse } from './refuse.ts'
 
 const what = 'create the conversation'
 
-export const createConversation: CommandHandler<'create-conversation'> = async ({ parts, actor }, { kind, name, members }) => {
+export const createConversation: CommandHandler<'create-conversation'> = async (
+  { parts, actor },
+  { kind, name, members },
+) => {
   const others = [...new Set(members)].filter((user) => user !== actor.userId)
   if (kind === 'direct' && (others.length !== 1 || name !== undefined)) {
     throw new ChorusError('invalid', `unable to ${what}; a direct one has exactly one other member and no name`)
   }
-  if (kind === 'channel' && name === undefined) throw new ChorusError('invalid', `unable to ${what}; a channel needs a name`)
+  if (kind === 'channel' && name === undefined)
+    throw new ChorusError('invalid', `unable to ${what}; a channel needs a name`)
 
   const appended = await parts.log.apply({
     op: 'create',

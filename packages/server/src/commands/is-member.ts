@@ -4,7 +4,11 @@ import { readConversation } from '../store/read-conversations.ts'
 import type { CommandContext } from './command.ts'
 import { refuse } from './refuse.ts'
 
-export async function requireMember({ parts, actor, connection }: CommandContext, conversation: string, what: string): Promise<void> {
+export async function requireMember(
+  { parts, actor, connection }: CommandContext,
+  conversation: string,
+  what: string,
+): Promise<void> {
   if (connection?.conversations.has(conversation) === true) return
   const seen = await readConversation(parts.database, actor.userId, conversation)
   if (seen === undefined || !mayAct('read', { role: seen.role, kind: seen.kind })) throw refuse('not-found', what)

@@ -2,7 +2,10 @@ import { type PageAnchor, readMessagePage } from '../store/read-messages.ts'
 import type { CommandHandler } from './command.ts'
 import { refuse } from './refuse.ts'
 
-export const listMessages: CommandHandler<'list-messages'> = async ({ parts, actor }, { conversation, before, after, around, limit }) => {
+export const listMessages: CommandHandler<'list-messages'> = async (
+  { parts, actor },
+  { conversation, before, after, around, limit },
+) => {
   const page = await readMessagePage(parts.database, actor.userId, conversation, toAnchor(before, after, around), limit)
   if (page === undefined) throw refuse('not-found', 'show the history')
   return page

@@ -4,7 +4,10 @@ import { markRead as move } from '../store/mark-read.ts'
 import type { CommandHandler } from './command.ts'
 import { refuse } from './refuse.ts'
 
-export const markRead: CommandHandler<'mark-read'> = async ({ parts, actor, connection }, { conversation, seq: wanted }) => {
+export const markRead: CommandHandler<'mark-read'> = async (
+  { parts, actor, connection },
+  { conversation, seq: wanted },
+) => {
   const marker = await move(parts.database, actor.userId, conversation, wanted)
   if (marker === undefined) throw refuse('not-found', 'move the read marker')
   const { readSeq, moved, unread, seq } = marker

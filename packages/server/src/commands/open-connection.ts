@@ -27,13 +27,20 @@ export interface OpenRequest {
 }
 
 /** Resolves when the connection is ready or closed. */
-export async function openConnection(parts: Parts, { connection, cursor: text, user, session }: OpenRequest): Promise<void> {
+export async function openConnection(
+  parts: Parts,
+  { connection, cursor: text, user, session }: OpenRequest,
+): Promise<void> {
   const epoch = parts.epoch()
   const reading = readCursor(text, epoch)
   let cursor = reading.kind === 'valid' ? reading.cursor : undefined
   let mustReset = reading.kind === 'reset'
 
-  const first = await parts.memberships.ask({ user: user.id, position: cursor?.position ?? nothingMoved, session: session.id })
+  const first = await parts.memberships.ask({
+    user: user.id,
+    position: cursor?.position ?? nothingMoved,
+    session: session.id,
+  })
   if (cursor !== undefined && isFromTheFuture(cursor, first)) {
     cursor = undefined
     mustReset = true
@@ -50,9 +57,17 @@ export async function openConnection(parts: Parts, { connection, cursor: text, u
         }),
     )
     if (cursor !== undefined) {
-      await parts.feeds.loadRecent(first.memberships.filter(({ leftSeq, logMoved }) => leftSeq === null && logMoved).map(({ conversation }) => conversation))
+      await parts.feeds.loadRecent(
+        first.memberships
+          .filter(({ leftSeq, logMoved }) => leftSeq === null && logMoved)
+          .map(({ conversation }) => conversation),
+      )
     }
-    const second = await parts.memberships.ask({ user: user.id, position: cursor?.position ?? nothingMoved, session: session.id })
+    const second = await parts.memberships.ask({
+      user: user.id,
+      position: cursor?.position ?? nothingMoved,
+      session: session.id,
+    })
     if (!second.isSessionLive) {
       connection.close('revoked', 'unable to open the connection; the session is no longer valid', 'never')
       return
@@ -116,7 +131,10 @@ class Replay {
     this.#nextPosition = nextPosition
   }
 
-  async bring(membership: Membership, joining: { readonly feed: Feed; readonly join: Join } | undefined): Promise<void> {
+  async bring(
+    membership: Membership,
+    joining: { readonly feed: Feed; readonly join: Join } | undefined,
+  ): Promise<void> {
     if (this.#cursor === undefined) {
       if (joining !== undefined) await this.#handOver(membership, joining.feed, joining.join, membership.seq)
       return
@@ -148,7 +166,16 @@ class Replay {
       case 'limited': {
         const page = await readNewestPage(this.#parts.database, this.#connection.user, conversation)
         if (page === undefined) return undefined
-        this.#connection.send(frameOf('conversation', { conversation, limited: true, seq: page.seq, readSeq, unread, messages: page.messages }))
+        this.#connection.send(
+          frameOf('conversation', {
+            conversation,
+            limited: true,
+            seq: page.seq,
+            readSeq,
+            unread,
+            messages: page.messages,
+          }),
+        )
         await this.#endPage(conversation, page.seq, page.messages.length * 100)
         return page.seq
       }
@@ -171,7 +198,13 @@ class Replay {
   async #sendPages(conversation: Id, after: number): Promise<number | undefined> {
     let reached = after
     for (;;) {
-      const page = await readChangesForMember(this.#parts.database, this.#connection.user, conversation, reached, limits.pageMax)
+      const page = await readChangesForMember(
+        this.#parts.database,
+        this.#connection.user,
+        conversation,
+        reached,
+        limits.pageMax,
+      )
       if (page === undefined || !this.#connection.isOpen) return undefined
       for (const batch of splitBatches(page.changes.map((change) => encodeChange(conversation, 0, change)))) {
         const frame = changesFrame(conversation, batch)

@@ -6,7 +6,10 @@ import { refuse } from './refuse.ts'
 
 const what = 'put the member'
 
-export const putMember: CommandHandler<'put-member'> = async ({ parts, actor }, { conversation, user: named, role }) => {
+export const putMember: CommandHandler<'put-member'> = async (
+  { parts, actor },
+  { conversation, user: named, role },
+) => {
   const user = named === 'me' ? actor.userId : named
   const { outcome, seq, at, xid, detail } = await parts.log.apply({
     op: 'put-member',
@@ -18,7 +21,9 @@ export const putMember: CommandHandler<'put-member'> = async ({ parts, actor }, 
   if (outcome !== 'stored' && outcome !== 'unchanged') throw refuse(outcome, what)
   if (outcome === 'stored') {
     const type = detail?.joined === true ? 'member.joined' : 'member.updated'
-    parts.feeds.announce([encodeChange(conversation, xid, { seq, at, actor: actor.userId, type, user, role: detail?.role ?? 'member' })])
+    parts.feeds.announce([
+      encodeChange(conversation, xid, { seq, at, actor: actor.userId, type, user, role: detail?.role ?? 'member' }),
+    ])
     if (type === 'member.joined') parts.feeds.announceMembership(conversation, user)
   }
   const member = await readMember(parts.database, conversation, user)

@@ -10,7 +10,11 @@ export function recheckWatches(parts: Parts, user: Id): void {
     if (watched.length === 0) continue
     readSharing(parts.database, connection.user, watched).then(
       (shared) => {
-        if (connection.isOpen) parts.presences.watch(connection, watched.filter((other) => shared.has(other)))
+        if (connection.isOpen)
+          parts.presences.watch(
+            connection,
+            watched.filter((other) => shared.has(other)),
+          )
       },
       (error: unknown) => {
         parts.logger.warn({ err: error }, 'unable to check who may see whom; presence is withheld')

@@ -46,7 +46,10 @@ export async function planStep(
   if (leftSeq !== null) return { kind: 'left', membership, leftSeq }
   const reached = cursor?.paging?.conversation === conversation ? cursor.paging.seq : 0
   // The page before ended within this conversation: the rest of it follows, unless that has become too much.
-  if (reached > 0) return seq - reached > limits.replayMaxChanges ? { kind: 'limited', membership } : { kind: 'changes', membership, after: reached }
+  if (reached > 0)
+    return seq - reached > limits.replayMaxChanges
+      ? { kind: 'limited', membership }
+      : { kind: 'changes', membership, after: reached }
   if (cursor === undefined || cursor.position === 0) return { kind: 'limited', membership }
   if (!logMoved) return membershipMoved ? { kind: 'changes', membership, after: seq } : undefined
 

@@ -10,7 +10,8 @@ import { refuse } from './refuse.ts'
 
 export const sendMessage: CommandHandler<'send-message'> = async ({ parts, actor }, input) => {
   // Uploads come later; until then no attachment exists that could be named.
-  if ((input.attachments?.length ?? 0) > 0) throw new ChorusError('invalid', 'unable to send the message; an attachment does not exist')
+  if ((input.attachments?.length ?? 0) > 0)
+    throw new ChorusError('invalid', 'unable to send the message; an attachment does not exist')
   const send = {
     conversation: input.conversation,
     actor: actor.userId,
@@ -24,7 +25,9 @@ export const sendMessage: CommandHandler<'send-message'> = async ({ parts, actor
   switch (outcome) {
     case 'stored': {
       const message = toStoredMessage(send, seq, at)
-      parts.feeds.announce([encodeChange(send.conversation, xid, { seq, at, actor: send.actor, type: 'message.created', message })]) // PUB1
+      parts.feeds.announce([
+        encodeChange(send.conversation, xid, { seq, at, actor: send.actor, type: 'message.created', message }),
+      ]) // PUB1
       return { message } // ACK1: the commit is behind us
     }
     case 'duplicate':

@@ -25,7 +25,13 @@ export const sync: CommandHandler<'sync'> = async ({ parts, actor }, { cursor: t
   return reading.kind === 'reset' ? { ...page, reset: true } : page
 }
 
-async function buildPage(parts: Parts, user: Id, cursor: Cursor | undefined, memberships: Memberships, limit: number): Promise<SyncPage> {
+async function buildPage(
+  parts: Parts,
+  user: Id,
+  cursor: Cursor | undefined,
+  memberships: Memberships,
+  limit: number,
+): Promise<SyncPage> {
   const epoch = parts.epoch()
   const nextPosition = cursor?.paging?.nextPosition ?? memberships.position
   const page = new SyncPageBuilder(limit)
@@ -37,7 +43,12 @@ async function buildPage(parts: Parts, user: Id, cursor: Cursor | undefined, mem
     const end = await page.add(parts, user, step)
     if (end === undefined) continue
     const paging = { nextPosition, conversation: end.conversation, seq: end.seq }
-    return { epoch, cursor: encodeCursor({ epoch, position: cursor?.position ?? 0, paging }), more: true, conversations: page.entries }
+    return {
+      epoch,
+      cursor: encodeCursor({ epoch, position: cursor?.position ?? 0, paging }),
+      more: true,
+      conversations: page.entries,
+    }
   }
   return { epoch, cursor: encodeCursor({ epoch, position: nextPosition }), more: false, conversations: page.entries }
 }
@@ -71,21 +82,39 @@ class SyncPageBuilder {
     switch (step.kind) {
       case 'left': {
         const changes = await readOwnRemoval(parts, conversation, step.leftSeq)
-        return this.#push({ conversation, changes, left: true, seq: step.leftSeq, readSeq, unread: 0 }, conversation, step.leftSeq)
+        return this.#push(
+          { conversation, changes, left: true, seq: step.leftSeq, readSeq, unread: 0 },
+          conversation,
+          step.leftSeq,
+        )
       }
       case 'limited': {
         const page = await readNewestPage(parts.database, user, conversation)
         if (page === undefined) return undefined
-        const entry = { conversation, changes: [], limited: true, seq: page.seq, readSeq, unread, messages: page.messages }
+        const entry = {
+          conversation,
+          changes: [],
+          limited: true,
+          seq: page.seq,
+          readSeq,
+          unread,
+          messages: page.messages,
+        }
         return this.#push(entry, conversation, page.seq)
       }
       case 'changes': {
         const room = Math.max(1, Math.min(this.#changesLeft, limits.pageMax))
         const page =
-          step.after >= seq ? { changes: [], seq, more: false } : await readChangesForMember(parts.database, user, conversation, step.after, room)
+          step.after >= seq
+            ? { changes: [], seq, more: false }
+            : await readChangesForMember(parts.database, user, conversation, step.after, room)
         if (page === undefined) return undefined
         const last = page.changes.at(-1)?.seq ?? step.after
-        const end = this.#push({ conversation, changes: page.changes, seq: page.seq, readSeq, unread }, conversation, last)
+        const end = this.#push(
+          { conversation, changes: page.changes, seq: page.seq, readSeq, unread },
+          conversation,
+          last,
+        )
         return page.more ? { conversation, seq: last } : end
       }
     }

@@ -14,7 +14,11 @@ export const watchPresence: CommandHandler<'watch-presence'> = async ({ parts, a
   const presence = wanted.map((user): Presence => {
     if (!shared.has(user)) return { user, status: 'unknown', lastSeen: null }
     const status = parts.presences.statusOf(user)
-    return { user, status, lastSeen: status === 'offline' ? (parts.presences.lastSeenOf(user) ?? stored.get(user) ?? null) : null }
+    return {
+      user,
+      status,
+      lastSeen: status === 'offline' ? (parts.presences.lastSeenOf(user) ?? stored.get(user) ?? null) : null,
+    }
   })
   return { presence }
 }

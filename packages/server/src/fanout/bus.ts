@@ -9,7 +9,12 @@ import type { Id } from '@chorus/protocol'
 import type { LoggedChange } from '../support/logged-change.ts'
 
 export type BusMessage =
-  | { readonly kind: 'changes'; readonly epoch: string; readonly conversation: Id; readonly changes: readonly LoggedChange[] }
+  | {
+      readonly kind: 'changes'
+      readonly epoch: string
+      readonly conversation: Id
+      readonly changes: readonly LoggedChange[]
+    }
   | { readonly kind: 'live'; readonly conversation: Id; readonly json: string }
   | { readonly kind: 'membership'; readonly user: Id; readonly conversation: Id }
   | { readonly kind: 'read-marker'; readonly user: Id; readonly json: string }

@@ -52,7 +52,9 @@ export class Connection {
     this.session = session
     this.#transport = transport
     this.#onClosed = onClosed
-    this.#outbound = new Outbound(transport, budget, () => this.close('slow', 'unable to keep the connection; it does not read what it is sent', 'later'))
+    this.#outbound = new Outbound(transport, budget, () =>
+      this.close('slow', 'unable to keep the connection; it does not read what it is sent', 'later'),
+    )
   }
 
   get state(): ConnectionState {

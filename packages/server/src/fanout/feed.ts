@@ -230,7 +230,8 @@ export class Feed implements Flushable {
 
   #announceLeaving(user: Id, { seq }: LoggedChange): void {
     const frame = frameOf('conversation', { conversation: this.conversation, left: true, seq, readSeq: seq, unread: 0 })
-    for (const connection of this.#host.connectionsOf(user)) if (this.#subscribers.has(connection)) connection.send(frame)
+    for (const connection of this.#host.connectionsOf(user))
+      if (this.#subscribers.has(connection)) connection.send(frame)
   }
 
   #removeUser(user: Id, change: LoggedChange): void {
@@ -268,7 +269,11 @@ export function splitBatches(changes: readonly LoggedChange[]): LoggedChange[][]
     bytes = 0
   }
   for (const change of changes) {
-    if (batch.length >= limits.changesPerEventMax || (batch.length > 0 && bytes + change.json.length > limits.pageMaxBytes)) end()
+    if (
+      batch.length >= limits.changesPerEventMax ||
+      (batch.length > 0 && bytes + change.json.length > limits.pageMaxBytes)
+    )
+      end()
     // A removal stands alone, so that what tells of it comes right before.
     if (change.effect?.kind === 'left') end()
     batch.push(change)

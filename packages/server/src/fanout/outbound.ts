@@ -64,7 +64,8 @@ export class OutboundBudget {
   enforce(): void {
     while (this.#heldBytes > outboundBounds.serverMaxBytes) {
       let worst: Outbound | undefined
-      for (const outbound of this.#stalled) if (worst === undefined || outbound.unreadBytes > worst.unreadBytes) worst = outbound
+      for (const outbound of this.#stalled)
+        if (worst === undefined || outbound.unreadBytes > worst.unreadBytes) worst = outbound
       if (worst === undefined) return
       worst.fail()
     }

@@ -62,7 +62,6 @@ export class Sweeper {
     this.#again = true
     this.#timer?.cancel()
     this.#running ??= this.#run()
-    while (this.#running !== undefined && this.#again) await this.#running
     await this.#running
   }
 

@@ -58,7 +58,7 @@ export function addEventStream(
       connection: 'keep-alive',
     })
     reply.raw.flushHeaders()
-    gate.bringToPresent(connection, cursorOf(request))
+    gate.bringToPresent(connection, identity, cursorOf(request))
   })
 }
 

@@ -1,70 +1,8 @@
-/**
- * Errors on their way out: every one becomes an entry of the catalogue, as `application/problem+json`. What nobody
- * expected is logged with its cause and the request's id, and tells the client only whether it may have been done.
- */
-import { ChorusError } from '@chorus/protocol'
+/** Errors on their way out over HTTP, as `application/problem+json`. What nobody expected is logged with its cause and the request's id. */
+import type { ChorusError } from '@chorus/protocol'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { DatabaseError } from '../store/database-errors.ts'
+import { toChorusError } from '../commands/to-chorus-error.ts'
 import type { Logger } from '../support/logger.ts'
-
-const retryAfterMs = 1_000
-
-/** `changes`: the request does something, so after an unexpected error it may have been done. */
-export function toChorusError(error: unknown, changes: boolean, onUnexpected: (error: unknown) => void): ChorusError {
-  if (error instanceof ChorusError) return error
-  if (error instanceof DatabaseError) return fromDatabaseError(error, changes, onUnexpected)
-  const known = fromHttpError(error)
-  if (known !== undefined) return known
-  onUnexpected(error)
-  return afterUnexpected(changes)
-}
-
-function afterUnexpected(changes: boolean): ChorusError {
-  return changes
-    ? new ChorusError('unknown', 'unable to say whether it was done; the server met an error', { retryAfterMs })
-    : new ChorusError('unavailable', 'unable to answer; the server met an error', { retryAfterMs })
-}
-
-function fromDatabaseError(
-  error: DatabaseError,
-  changes: boolean,
-  onUnexpected: (error: unknown) => void,
-): ChorusError {
-  const options = { retryAfterMs, cause: error }
-  switch (error.kind) {
-    case 'lost':
-      if (changes)
-        return new ChorusError('unknown', 'unable to say whether it was done; the database went away', options)
-      return new ChorusError('unavailable', 'unable to answer; the database went away', options)
-    case 'refused':
-    case 'retryable':
-      return new ChorusError('unavailable', 'unable to answer; the database cannot be asked right now', options)
-    case 'data':
-      onUnexpected(error)
-      return new ChorusError('invalid', 'unable to answer; the database refuses these values', { cause: error })
-    case 'bug':
-      onUnexpected(error)
-      return afterUnexpected(changes)
-  }
-}
-
-/** The errors of Fastify itself: bodies too large, of another type, cut short; addresses that cannot be read. */
-function fromHttpError(error: unknown): ChorusError | undefined {
-  if (typeof error !== 'object' || error === null || !('statusCode' in error)) return undefined
-  const { statusCode } = error
-  if (typeof statusCode !== 'number' || statusCode < 400 || statusCode > 499) return undefined
-  switch (statusCode) {
-    case 404:
-    case 405:
-      return new ChorusError('not-found', 'unable to answer; there is nothing at this address')
-    case 413:
-      return new ChorusError('too-large', 'unable to answer; the request is too large')
-    case 415:
-      return new ChorusError('unsupported', 'unable to answer; the body must be application/json')
-    default:
-      return new ChorusError('invalid', 'unable to answer; the request cannot be read')
-  }
-}
 
 export function sendProblem(reply: FastifyReply, error: ChorusError): FastifyReply {
   if (error.retryAfterMs !== undefined)
@@ -83,11 +21,10 @@ export function answerWithProblem(
   logger: Logger,
 ): FastifyReply {
   const changes = request.method !== 'GET' && request.method !== 'HEAD' && request.method !== 'OPTIONS'
+  const about = { request: request.id, method: request.method, route: request.routeOptions.url }
   const problem = toChorusError(error, changes, (unexpected) => {
-    logger.error(
-      { err: unexpected, request: request.id, method: request.method, route: request.routeOptions.url },
-      'a request failed',
-    )
+    logger.error({ ...about, err: unexpected }, 'a request failed')
   })
+  if (problem.cause !== undefined) logger.warn({ ...about, err: problem.cause }, problem.message)
   return sendProblem(reply, problem)
 }

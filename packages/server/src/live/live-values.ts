@@ -61,7 +61,14 @@ export class LiveValues {
     // Set again, so that the order is that of change and the first is the oldest.
     room.held.delete(id)
     room.held.set(id, {
-      value: { conversation, key, user, value, at: at.toISOString(), expiresAt: new Date(at.getTime() + lifeMs).toISOString() },
+      value: {
+        conversation,
+        key,
+        user,
+        value,
+        at: at.toISOString(),
+        expiresAt: new Date(at.getTime() + lifeMs).toISOString(),
+      },
       expiresAtMs: nowMs + lifeMs,
     })
     if (room.held.size > liveBounds.valuesPerConversationMax) {
@@ -78,14 +85,17 @@ export class LiveValues {
     const room = this.#rooms.get(conversation)
     if (room === undefined) return []
     const nowMs = this.#options.clock.nowMs()
-    return [...room.held.values()].filter((held) => held.expiresAtMs > nowMs && held.value.value !== null).map((held) => held.value)
+    return [...room.held.values()]
+      .filter((held) => held.expiresAtMs > nowMs && held.value.value !== null)
+      .map((held) => held.value)
   }
 
   /** Somebody left the conversation: nothing of theirs is shown any more. */
   forget(conversation: Id, user: Id): void {
     const room = this.#rooms.get(conversation)
     if (room === undefined) return
-    for (const { value } of [...room.held.values()]) if (value.user === user) this.set(conversation, value.key, user, null, 0)
+    for (const { value } of [...room.held.values()])
+      if (value.user === user) this.set(conversation, value.key, user, null, 0)
   }
 
   get size(): number {

@@ -4,12 +4,11 @@
  */
 import type { Id } from '@chorus/protocol'
 import { openConnection } from '../commands/open-connection.ts'
+import type { Identity } from '../access/authenticator.ts'
 import type { Parts } from '../commands/parts.ts'
 import { Connection } from '../fanout/connection.ts'
 import { frameOf } from '../fanout/frame.ts'
 import type { OutboundBudget, Transport } from '../fanout/outbound.ts'
-import { readSession } from '../store/sessions.ts'
-import { readUsers } from '../store/users.ts'
 import type { Bus } from '../fanout/bus.ts'
 import type { Clock, Timer } from '../support/clock.ts'
 
@@ -18,12 +17,6 @@ export interface ConnectionGateOptions {
   readonly bus: Bus
   readonly budget: OutboundBudget
   readonly clock: Clock
-}
-
-export interface Identity {
-  readonly userId: Id
-  readonly sessionId: Id
-  readonly expiresInMs: number
 }
 
 /** Longest time that a timer can wait; sessions live longer, and are looked at again then. */
@@ -51,7 +44,6 @@ export class ConnectionGate {
 
   open(identity: Identity, transport: Transport, onClosed: () => void): Connection {
     const { connections, presences, feeds, metrics } = this.#parts
-    let expiry: Timer | undefined
     const connection = new Connection({
       id: this.#nextId++,
       user: identity.userId,
@@ -59,12 +51,13 @@ export class ConnectionGate {
       transport,
       budget: this.#budget,
       onClosed: (closed) => {
-        expiry?.cancel()
+        expiry.cancel()
         connections.delete(closed)
         feeds.detach(closed)
         presences.depart(closed)
         if (connections.ofUser(closed.user).size === 0) this.#bus.unsubscribe(`u:${closed.user}`)
-        if (closed.state.kind === 'closed' && closed.state.code === 'slow') metrics.slowCloses.inc({ bound: 'connection' })
+        if (closed.state.kind === 'closed' && closed.state.code === 'slow')
+          metrics.slowCloses.inc({ bound: 'connection' })
         onClosed()
       },
     })
@@ -72,7 +65,7 @@ export class ConnectionGate {
     connections.add(connection)
     presences.arrive(connection)
     // ACL2: an expired session closes, too.
-    expiry = this.#clock.setTimer(
+    const expiry: Timer = this.#clock.setTimer(
       () => connection.close('revoked', 'unable to keep the connection; the session has expired', 'never'),
       Math.min(identity.expiresInMs, timerMaxMs),
     )
@@ -80,8 +73,9 @@ export class ConnectionGate {
   }
 
   /** Sends what was missed and then `ready`; a connection that cannot be served is asked to come back. */
-  bringToPresent(connection: Connection, cursor: string | undefined): void {
-    void this.#bring(connection, cursor).catch((error: unknown) => {
+  bringToPresent(connection: Connection, { user, record }: Identity, cursor: string | undefined): void {
+    const request = { connection, cursor, user, session: { ...record, current: true } }
+    openConnection(this.#parts, request).catch((error: unknown) => {
       this.#parts.logger.warn({ err: error, user: connection.user }, 'a connection could not be brought to the present')
       connection.close('unavailable', 'unable to open the connection; the database cannot be asked right now', 'later')
     })
@@ -118,17 +112,5 @@ export class ConnectionGate {
     for (const connection of [...this.#parts.connections]) {
       connection.close('stopping', 'unable to keep the connection; the server is stopping', 'later')
     }
-  }
-
-  async #bring(connection: Connection, cursor: string | undefined): Promise<void> {
-    const [[user], session] = await Promise.all([
-      readUsers(this.#parts.database, [connection.user]),
-      readSession(this.#parts.database, connection.session),
-    ])
-    if (user === undefined || session === undefined) {
-      connection.close('revoked', 'unable to open the connection; the session is no longer valid', 'never')
-      return
-    }
-    await openConnection(this.#parts, { connection, cursor, user, session: { ...session, current: true } })
   }
 }

@@ -18,10 +18,10 @@ export type Dispatch = (context: CommandContext, event: string, payload: unknown
 export function createDispatch(handlers: CommandTable): Dispatch {
   const events = new Map<string, SocketEvent>()
   for (const command of Object.values(commands)) {
-    if (!('event' in command) || command.event === undefined) continue
+    if (!('event' in command)) continue
     events.set(command.event.name, {
       name: command.name,
-      handler: handlers[command.name] as CommandHandler<CommandName>,
+      handler: handlers[command.name],
       toAck: command.event.toAck as (result: unknown) => object,
     })
   }
@@ -45,7 +45,8 @@ export function createDispatch(handlers: CommandTable): Dispatch {
 
 function toPublicError({ parts, actor }: CommandContext, name: CommandName | undefined, error: unknown): ChorusError {
   if (error instanceof ChorusError) {
-    if (error.cause !== undefined) parts.logger.warn({ err: error.cause, command: name, user: actor.userId }, error.message)
+    if (error.cause !== undefined)
+      parts.logger.warn({ err: error.cause, command: name, user: actor.userId }, error.message)
     return error
   }
   parts.logger.error({ err: error, command: name, user: actor.userId }, 'a command failed')

@@ -57,7 +57,7 @@ export class SocketIoTransport implements Transport {
 
   constructor(socket: Socket) {
     this.#socket = socket
-    this.#engine = socket.conn as unknown as EngineSocket
+    this.#engine = socket.conn
     // Engine.IO says "drain" when its buffer went to the wire, the wire when the kernel took it.
     this.#engine.on('drain', () => {
       this.#handedBytes = 0
@@ -76,7 +76,8 @@ export class SocketIoTransport implements Transport {
   write(frame: Frame): void {
     this.#handedBytes += frame.bytes
     const data = packetOf(frame)
-    if (this.kind === 'websocket') this.#engine.write(data, { compress: false, wsPreEncodedFrame: webSocketFrameOf(frame) })
+    if (this.kind === 'websocket')
+      this.#engine.write(data, { compress: false, wsPreEncodedFrame: webSocketFrameOf(frame) })
     else this.#engine.write(data, { compress: false })
   }
 

@@ -5,7 +5,7 @@
 import type { IncomingMessage, Server as HttpServer } from 'node:http'
 import { ChorusError, limits } from '@chorus/protocol'
 import { Server, type Socket } from 'socket.io'
-import type { Authenticator } from '../access/authenticator.ts'
+import type { Authenticator, Identity } from '../access/authenticator.ts'
 import { decideOrigin, type OriginPolicy } from '../access/origin.ts'
 import type { CommandTable } from '../commands/command.ts'
 import type { Parts } from '../commands/parts.ts'
@@ -71,7 +71,7 @@ export function startSocketServer(options: SocketServerOptions): Server {
     socket.on('disconnect', () => connection.lost())
     serveCommands(socket, connection, options, dispatch)
     const { cursor } = socket.handshake.auth as { cursor?: unknown }
-    gate.bringToPresent(connection, typeof cursor === 'string' ? cursor : undefined)
+    gate.bringToPresent(connection, identity, typeof cursor === 'string' ? cursor : undefined)
   })
   server.attach(httpServer)
   allowOrigins(server, options.originPolicy)
@@ -79,18 +79,20 @@ export function startSocketServer(options: SocketServerOptions): Server {
 }
 
 interface Admitted {
-  identity: { readonly userId: string; readonly sessionId: string; readonly expiresInMs: number }
+  identity: Identity
   release: () => void
 }
 
 /** Who is it, and is there room? Throws an error of the catalogue. */
 async function admit({ parts, authenticator, addressOf, gate }: SocketServerOptions, socket: Socket): Promise<void> {
-  if (gate.isClosing) throw new ChorusError('unavailable', 'unable to connect; the server is stopping', { retryAfterMs: 1_000 })
+  if (gate.isClosing)
+    throw new ChorusError('unavailable', 'unable to connect; the server is stopping', { retryAfterMs: 1_000 })
   const release = parts.limits.openConnection(addressOf(socket.request))
   // A handshake that is given up half-way frees its place, too.
   socket.conn.once('close', release)
   const { token } = socket.handshake.auth as { token?: unknown }
-  if (token !== undefined) throw new ChorusError('unauthenticated', 'unable to connect; user tokens are not accepted yet')
+  if (token !== undefined)
+    throw new ChorusError('unauthenticated', 'unable to connect; user tokens are not accepted yet')
   const identity = await authenticator.authenticate(socket.request.headers.cookie)
   if (identity === undefined) throw new ChorusError('unauthenticated', 'unable to connect; sign in first')
   const admitted: Admitted = { identity, release }
@@ -101,13 +103,21 @@ function toHandshakeError(parts: Parts, error: unknown): Error {
   const known =
     error instanceof ChorusError
       ? error
-      : new ChorusError('unavailable', 'unable to connect; the session cannot be checked right now', { retryAfterMs: 1_000, cause: error })
+      : new ChorusError('unavailable', 'unable to connect; the session cannot be checked right now', {
+          retryAfterMs: 1_000,
+          cause: error,
+        })
   if (known.cause !== undefined) parts.logger.warn({ err: known.cause }, known.message)
   // Socket.IO hands `data` to the client's connect_error.
   return Object.assign(new Error(known.message), { data: known.toBody() })
 }
 
-function serveCommands(socket: Socket, connection: Connection, { parts, addressOf }: SocketServerOptions, dispatch: ReturnType<typeof createDispatch>): void {
+function serveCommands(
+  socket: Socket,
+  connection: Connection,
+  { parts, addressOf }: SocketServerOptions,
+  dispatch: ReturnType<typeof createDispatch>,
+): void {
   const context = {
     parts,
     actor: { userId: connection.user, sessionId: connection.session },
@@ -120,11 +130,18 @@ function serveCommands(socket: Socket, connection: Connection, { parts, addressO
   // Handlers begin in the order of arrival and reach the log within the same turn, so a connection's commands for one
   // conversation keep their order (ORD2).
   socket.onAny((event: string, payload: unknown, ack: unknown) => {
-    const answer = typeof ack === 'function' ? (ack as (body: object) => void) : typeof payload === 'function' ? (payload as (body: object) => void) : undefined
+    const answer =
+      typeof ack === 'function'
+        ? (ack as (body: object) => void)
+        : typeof payload === 'function'
+          ? (payload as (body: object) => void)
+          : undefined
     if (inFlight >= socketBounds.commandsInFlightMax) {
       answer?.({
         ok: false,
-        error: new ChorusError('rate-limited', 'unable to answer; too many commands of this connection are waiting', { retryAfterMs: 500 }).toBody(),
+        error: new ChorusError('rate-limited', 'unable to answer; too many commands of this connection are waiting', {
+          retryAfterMs: 500,
+        }).toBody(),
       })
       return
     }

@@ -16,7 +16,15 @@
  */
 import { createHash } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
-import { ChorusError, type ConversationKind, type Id, type Json, limits, type Message, type Role } from '@chorus/protocol'
+import {
+  ChorusError,
+  type ConversationKind,
+  type Id,
+  type Json,
+  limits,
+  type Message,
+  type Role,
+} from '@chorus/protocol'
 import type { Database, Lane } from './database.ts'
 import { type DatabaseError, classifyDatabaseError } from './database-errors.ts'
 import type { MessageColumns } from '../support/logged-change.ts'
@@ -43,11 +51,29 @@ export type LogOperation =
       /** The creator first. */
       readonly members: readonly Id[]
     }
-  | { readonly op: 'edit'; readonly conversation: Id; readonly actor: Id; readonly target: number; readonly text: string }
+  | {
+      readonly op: 'edit'
+      readonly conversation: Id
+      readonly actor: Id
+      readonly target: number
+      readonly text: string
+    }
   | { readonly op: 'delete'; readonly conversation: Id; readonly actor: Id; readonly target: number }
-  | { readonly op: 'react' | 'unreact'; readonly conversation: Id; readonly actor: Id; readonly target: number; readonly emoji: string }
+  | {
+      readonly op: 'react' | 'unreact'
+      readonly conversation: Id
+      readonly actor: Id
+      readonly target: number
+      readonly emoji: string
+    }
   | { readonly op: 'rename'; readonly conversation: Id; readonly actor: Id; readonly name: string }
-  | { readonly op: 'put-member'; readonly conversation: Id; readonly actor: Id; readonly user: Id; readonly role: Role | null }
+  | {
+      readonly op: 'put-member'
+      readonly conversation: Id
+      readonly actor: Id
+      readonly user: Id
+      readonly role: Role | null
+    }
   | { readonly op: 'remove-member'; readonly conversation: Id; readonly actor: Id; readonly user: Id }
 
 export type SendOutcome = 'stored' | 'duplicate' | 'conflict' | 'not-found' | 'invalid-reply'
@@ -63,7 +89,11 @@ interface AppendedRow {
   readonly detail: OperationDetail | null
 }
 
-export type OperationDetail = Partial<MessageColumns> & { readonly conversation?: Id; readonly role?: Role; readonly joined?: boolean }
+export type OperationDetail = Partial<MessageColumns> & {
+  readonly conversation?: Id
+  readonly role?: Role
+  readonly joined?: boolean
+}
 
 export interface Appended<Outcome> {
   readonly outcome: Outcome
@@ -76,7 +106,9 @@ export interface Appended<Outcome> {
 
 /** Who may do what: the facts that the log checks under the conversation's lock (access/policy.ts). */
 export interface LogPolicy {
-  requirementOf(action: 'edit-message' | 'delete-message' | 'react' | 'rename' | 'add-member' | 'change-role' | 'remove-member'): {
+  requirementOf(
+    action: 'edit-message' | 'delete-message' | 'react' | 'rename' | 'add-member' | 'change-role' | 'remove-member',
+  ): {
     readonly roles: readonly Role[]
     readonly own: boolean
     readonly kinds: readonly ConversationKind[]
@@ -103,7 +135,9 @@ export const changeLogBounds = {
   retryPauseMs: 50,
 } as const
 
-type Row = { readonly kind: 'send'; readonly send: SendRow } | { readonly kind: 'operation'; readonly operation: LogOperation }
+type Row =
+  | { readonly kind: 'send'; readonly send: SendRow }
+  | { readonly kind: 'operation'; readonly operation: LogOperation }
 
 interface Waiting {
   readonly row: Row
@@ -118,18 +152,29 @@ export class ChangeLog {
   readonly #lanes: LogLane[]
 
   constructor(database: Database, policy: LogPolicy, observer: ChangeLogObserver, nowMs: () => number) {
-    this.#lanes = Array.from({ length: database.laneCount }, (_, index) => new LogLane(database.lane(index), policy, observer, nowMs))
+    this.#lanes = Array.from(
+      { length: database.laneCount },
+      (_, index) => new LogLane(database.lane(index), policy, observer, nowMs),
+    )
   }
 
   /** Stores a message once. Rejects with `unavailable` (certainly not stored) or `unknown` within two seconds. */
   async append(send: SendRow): Promise<Appended<SendOutcome>> {
-    const appended = await this.#laneOf(send.conversation).add({ kind: 'send', send }, send.conversation, send.text.length)
+    const appended = await this.#laneOf(send.conversation).add(
+      { kind: 'send', send },
+      send.conversation,
+      send.text.length,
+    )
     return appended as Appended<SendOutcome>
   }
 
   /** Applies any other operation, checked against the policy under the conversation's lock. */
   async apply(operation: LogOperation): Promise<Appended<OperationOutcome>> {
-    const appended = await this.#laneOf(operation.conversation).add({ kind: 'operation', operation }, operation.conversation, 200)
+    const appended = await this.#laneOf(operation.conversation).add(
+      { kind: 'operation', operation },
+      operation.conversation,
+      200,
+    )
     return appended as Appended<OperationOutcome>
   }
 
@@ -173,7 +218,9 @@ class LogLane {
   add(row: Row, conversation: Id, chars: number): Promise<Appended<string>> {
     if (this.#waiting.length >= changeLogBounds.waitingRowsMax) {
       return Promise.reject(
-        new ChorusError('unavailable', 'unable to store the change; too many are waiting for the database', { retryAfterMs: 1_000 }),
+        new ChorusError('unavailable', 'unable to store the change; too many are waiting for the database', {
+          retryAfterMs: 1_000,
+        }),
       )
     }
     return new Promise((resolve, reject) => {
@@ -205,7 +252,13 @@ class LogLane {
     const rest: Waiting[] = []
     let chars = 0
     let index = 0
-    for (; index < this.#waiting.length && batch.length < changeLogBounds.batchRowsMax && chars < changeLogBounds.batchCharsMax; index++) {
+    for (
+      ;
+      index < this.#waiting.length &&
+      batch.length < changeLogBounds.batchRowsMax &&
+      chars < changeLogBounds.batchCharsMax;
+      index++
+    ) {
       const waiting = this.#waiting[index] as Waiting
       if (waiting.deadlineAtMs <= nowMs) {
         waiting.reject(refusal('unavailable'))
@@ -246,7 +299,12 @@ class LogLane {
               // BAD1: one bad row never fails its neighbours.
               for (const waiting of batch) await this.#commit([waiting])
             } else {
-              for (const waiting of batch) waiting.reject(new ChorusError('invalid', 'unable to store the change; the database refuses its values', { cause: error }))
+              for (const waiting of batch)
+                waiting.reject(
+                  new ChorusError('invalid', 'unable to store the change; the database refuses its values', {
+                    cause: error,
+                  }),
+                )
             }
             return
           case 'bug':
@@ -270,7 +328,10 @@ class LogLane {
 }
 
 function refusal(code: 'unavailable' | 'unknown', cause?: DatabaseError): ChorusError {
-  const reason = code === 'unavailable' ? 'the database cannot store anything right now' : 'the database did not say whether it was stored'
+  const reason =
+    code === 'unavailable'
+      ? 'the database cannot store anything right now'
+      : 'the database did not say whether it was stored'
   return new ChorusError(code, `unable to store the change; ${reason}`, { retryAfterMs: 1_000, cause })
 }
 
@@ -303,11 +364,14 @@ function endsBatch(operation: LogOperation): boolean {
   }
 }
 
-const appendText = 'select * from append_changes($1::uuid[], $2::uuid[], $3::uuid[], $4::bytea[], $5::text[], $6::json[], $7::text[], $8::bigint[], $9::jsonb)'
+const appendText =
+  'select * from append_changes($1::uuid[], $2::uuid[], $3::uuid[], $4::bytea[], $5::text[], $6::json[], $7::text[], $8::bigint[], $9::jsonb)'
 
 function toStatement(batch: readonly Waiting[], policy: LogPolicy) {
   const sends = batch.flatMap(({ row }) => (row.kind === 'send' ? [row.send] : []))
-  const operations = batch.flatMap(({ row }) => (row.kind === 'operation' ? [toSqlOperation(row.operation, policy)] : []))
+  const operations = batch.flatMap(({ row }) =>
+    row.kind === 'operation' ? [toSqlOperation(row.operation, policy)] : [],
+  )
   return {
     name: 'append_changes',
     text: appendText,
@@ -327,7 +391,9 @@ function toStatement(batch: readonly Waiting[], policy: LogPolicy) {
 
 /** What "the same request" means (IDEM1): edits and deletion do not touch it. */
 function hashRequest(send: SendRow): Buffer {
-  return createHash('sha256').update(JSON.stringify([send.text, send.replyTo, send.data])).digest()
+  return createHash('sha256')
+    .update(JSON.stringify([send.text, send.replyTo, send.data]))
+    .digest()
 }
 
 /** Adds to an operation what the policy asks of its actor. */

@@ -25,7 +25,10 @@ export interface Cursor {
 const format = 1
 
 export function encodeCursor({ epoch, position, paging }: Cursor): string {
-  const fields = paging === undefined ? [format, epoch, position] : [format, epoch, position, paging.nextPosition, paging.conversation, paging.seq]
+  const fields =
+    paging === undefined
+      ? [format, epoch, position]
+      : [format, epoch, position, paging.nextPosition, paging.conversation, paging.seq]
   return Buffer.from(JSON.stringify(fields)).toString('base64url')
 }
 
@@ -44,7 +47,13 @@ export function decodeCursor(text: string): Cursor | undefined {
   const [version, epoch, position, nextPosition, conversation, seq] = fields as unknown[]
   if (version !== format || typeof epoch !== 'string' || !isPosition(position)) return undefined
   if (fields.length === 3) return { epoch, position }
-  if (fields.length !== 6 || !isPosition(nextPosition) || typeof conversation !== 'string' || !uuid.test(conversation) || !isPosition(seq)) {
+  if (
+    fields.length !== 6 ||
+    !isPosition(nextPosition) ||
+    typeof conversation !== 'string' ||
+    !uuid.test(conversation) ||
+    !isPosition(seq)
+  ) {
     return undefined
   }
   return { epoch, position, paging: { nextPosition, conversation, seq } }

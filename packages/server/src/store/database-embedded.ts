@@ -42,7 +42,11 @@ async function startEngine(directory: string): Promise<Worker> {
   await new Promise<void>((resolve, reject) => {
     const fail = (reason: string): void => {
       void worker.terminate()
-      reject(new StartError(`unable to open the embedded database in ${directory}; ${reason}: restore a backup or set another DATA_DIR`))
+      reject(
+        new StartError(
+          `unable to open the embedded database in ${directory}; ${reason}: restore a backup or set another DATA_DIR`,
+        ),
+      )
     }
     worker.once('error', (error) => fail(firstLine(error)))
     worker.on('message', (message: FromEngine) => {
@@ -75,7 +79,7 @@ class EmbeddedDatabase implements Database {
       idleTimeoutMillis: 0,
       connectionTimeoutMillis: readTimeoutMs,
       types: typeParsers,
-      stream: () => new PgliteStream(worker) as never,
+      stream: () => new PgliteStream(worker),
     })
     this.#pool.on('error', () => {
       // An idle connection that breaks is replaced by the next query.
@@ -86,7 +90,10 @@ class EmbeddedDatabase implements Database {
     return {
       run: async <Row>(statement: Statement, timeoutMs: number): Promise<Row[]> => {
         try {
-          const { rows } = await this.#pool.query({ ...toQueryConfig(statement), query_timeout: timeoutMs } as pg.QueryConfig)
+          const { rows } = await this.#pool.query({
+            ...toQueryConfig(statement),
+            query_timeout: timeoutMs,
+          } as pg.QueryConfig)
           return rows as Row[]
         } catch (error) {
           throw classifyDatabaseError(error, true)
@@ -97,7 +104,9 @@ class EmbeddedDatabase implements Database {
 
   async query<Row>(statement: Statement): Promise<Row[]> {
     return runRead(
-      async () => (await this.#pool.query({ ...toQueryConfig(statement), query_timeout: readTimeoutMs } as pg.QueryConfig)).rows as Row[],
+      async () =>
+        (await this.#pool.query({ ...toQueryConfig(statement), query_timeout: readTimeoutMs } as pg.QueryConfig))
+          .rows as Row[],
       pause,
     )
   }

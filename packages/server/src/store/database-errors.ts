@@ -46,7 +46,8 @@ function kindOfSqlState(code: string, wasSent: boolean): DatabaseErrorKind {
   if (code === '40001' || code === '40P01' || code === '55P03') return 'retryable'
   if (code === '57P03' || code === '25006' || code === '25007') return 'refused'
   // Terminated while it worked: the commit may have happened just before.
-  if (code === '57P01' || code === '57P02' || code === '57014' || code.startsWith('08')) return wasSent ? 'lost' : 'refused'
+  if (code === '57P01' || code === '57P02' || code === '57014' || code.startsWith('08'))
+    return wasSent ? 'lost' : 'refused'
   switch (code.slice(0, 2)) {
     case '22':
     case '23':

@@ -68,20 +68,29 @@ class PostgresDatabase implements Database {
     this.#pool.on('connect', (client) => {
       void this.#checkEpoch(client)
     })
-    this.#lanes = Array.from({ length: laneCount }, () => new PostgresLane(this.#config, (client) => this.#checkEpoch(client)))
+    this.#lanes = Array.from(
+      { length: laneCount },
+      () => new PostgresLane(this.#config, (client) => this.#checkEpoch(client)),
+    )
   }
 
   /** Refuses what cannot work, in one clear line. */
   async check(): Promise<void> {
     try {
-      const { rows } = await this.#pool.query('select current_setting($1)::int as version, pg_is_in_recovery() as replica', [
-        'server_version_num',
-      ])
+      const { rows } = await this.#pool.query(
+        'select current_setting($1)::int as version, pg_is_in_recovery() as replica',
+        ['server_version_num'],
+      )
       const { version, replica } = rows[0] as { version: number; replica: boolean }
       if (version < oldestVersion) {
-        throw new StartError(`unable to use the database; it is Postgres ${Math.floor(version / 10_000)}, and DATABASE_URL must name 15 or later`)
+        throw new StartError(
+          `unable to use the database; it is Postgres ${Math.floor(version / 10_000)}, and DATABASE_URL must name 15 or later`,
+        )
       }
-      if (replica) throw new StartError('unable to use the database; it is a read-only replica, and DATABASE_URL must name the primary')
+      if (replica)
+        throw new StartError(
+          'unable to use the database; it is a read-only replica, and DATABASE_URL must name the primary',
+        )
     } catch (error) {
       if (error instanceof StartError) throw error
       const reason = error instanceof Error ? error.message || (error as NodeJS.ErrnoException).code : String(error)
@@ -95,7 +104,9 @@ class PostgresDatabase implements Database {
 
   async query<Row>(statement: Statement): Promise<Row[]> {
     return runRead(
-      async () => (await this.#pool.query({ ...toQueryConfig(statement), query_timeout: readTimeoutMs } as pg.QueryConfig)).rows as Row[],
+      async () =>
+        (await this.#pool.query({ ...toQueryConfig(statement), query_timeout: readTimeoutMs } as pg.QueryConfig))
+          .rows as Row[],
       pause,
     )
   }

@@ -107,7 +107,11 @@ function releaseGeneration(path: string, generation: number): void {
 function readHolder(path: string, generation: number): Holder | undefined {
   try {
     const parsed = JSON.parse(readFileSync(fileOf(path, generation), 'utf8')) as Partial<Holder>
-    return { pid: Number(parsed.pid ?? 0), bootId: String(parsed.bootId ?? ''), startTime: String(parsed.startTime ?? '') }
+    return {
+      pid: Number(parsed.pid ?? 0),
+      bootId: String(parsed.bootId ?? ''),
+      startTime: String(parsed.startTime ?? ''),
+    }
   } catch {
     return undefined
   }

@@ -10,7 +10,7 @@ export const typeParsers: pg.CustomTypesConfig = {
   getTypeParser: ((id: number, format?: 'text' | 'binary') => {
     if (id === oid.int8) return Number
     if (id === oid.timestamptz) return (text: string) => new Date(text).toISOString()
-    return pg.types.getTypeParser(id, format)
+    return pg.types.getTypeParser(id, format) as (text: string) => unknown
   }) as typeof pg.types.getTypeParser,
 }
 

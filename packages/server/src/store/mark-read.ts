@@ -12,7 +12,12 @@ export interface ReadMarker {
 }
 
 /** Undefined when the user is no member. */
-export async function markRead(database: Database, user: Id, conversation: Id, seq: number): Promise<ReadMarker | undefined> {
+export async function markRead(
+  database: Database,
+  user: Id,
+  conversation: Id,
+  seq: number,
+): Promise<ReadMarker | undefined> {
   const rows = await database.query<{ read_seq: number; moved: boolean; seq: number; unread: number }>({
     name: 'mark_read',
     text: `with before as (

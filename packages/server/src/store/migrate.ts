@@ -25,7 +25,12 @@ function readMigrations(): Migration[] {
     .sort()
     .map((name) => {
       const text = readFileSync(new URL(name, directory), 'utf8')
-      return { version: Number(name.slice(0, 3)), name, text, checksum: createHash('sha256').update(text).digest('hex') }
+      return {
+        version: Number(name.slice(0, 3)),
+        name,
+        text,
+        checksum: createHash('sha256').update(text).digest('hex'),
+      }
     })
 }
 
@@ -36,15 +41,16 @@ export async function migrate(database: Database): Promise<void> {
       version integer primary key, name text not null, checksum text not null, applied_at timestamptz not null default now()
     )`)
   const applied = new Map(
-    (await database.query<{ version: number; checksum: string }>({ text: 'select version, checksum from migrations' })).map((row) => [
-      row.version,
-      row.checksum,
-    ]),
+    (
+      await database.query<{ version: number; checksum: string }>({ text: 'select version, checksum from migrations' })
+    ).map((row) => [row.version, row.checksum]),
   )
   const newest = migrations.at(-1)?.version ?? 0
   for (const version of applied.keys()) {
     if (version > newest) {
-      throw new StartError(`unable to use the database; its schema (${version}) is newer than this server (${newest}): upgrade the server`)
+      throw new StartError(
+        `unable to use the database; its schema (${version}) is newer than this server (${newest}): upgrade the server`,
+      )
     }
   }
   for (const { version, name, text, checksum } of migrations) {
@@ -62,7 +68,10 @@ export async function migrate(database: Database): Promise<void> {
       )
       .catch(async (error: unknown) => {
         const rows = await database.query({ text: 'select from migrations where version = $1', values: [version] })
-        if (rows.length === 0) throw new StartError(`unable to bring the database's schema up to date; ${name}: ${String(error)}`, { cause: error })
+        if (rows.length === 0)
+          throw new StartError(`unable to bring the database's schema up to date; ${name}: ${String(error)}`, {
+            cause: error,
+          })
       })
   }
   await database.script(`

@@ -100,7 +100,8 @@ export class PgliteStream extends Duplex {
         this.#pending = this.#pending.subarray(0, complete)
         return complete
       }
-      if (!typed || type === messageType.sync || type === messageType.query || type === messageType.flush) complete = offset
+      if (!typed || type === messageType.sync || type === messageType.query || type === messageType.flush)
+        complete = offset
     }
     return complete
   }

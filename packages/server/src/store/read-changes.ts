@@ -16,7 +16,11 @@ export interface RangeRequest {
 }
 
 /** The changes `from` to `to`, at most `limit` of them, in seq order. For delivery: membership is checked per subscriber. */
-export async function readRange(database: Database, { conversation, from, to }: RangeRequest, limit: number): Promise<LoggedChange[]> {
+export async function readRange(
+  database: Database,
+  { conversation, from, to }: RangeRequest,
+  limit: number,
+): Promise<LoggedChange[]> {
   const rows = await database.query<ChangeRow>({
     name: 'read_range',
     text: `select ${columns} from changes c join conversations v on v.id = c.conversation
@@ -27,7 +31,11 @@ export async function readRange(database: Database, { conversation, from, to }: 
 }
 
 /** The newest `limit` changes of several conversations in one read, each in seq order: one read however many clients resume (rule LIM2). */
-export async function readNewestChanges(database: Database, conversations: readonly Id[], limit: number): Promise<Map<Id, LoggedChange[]>> {
+export async function readNewestChanges(
+  database: Database,
+  conversations: readonly Id[],
+  limit: number,
+): Promise<Map<Id, LoggedChange[]>> {
   const rows = await database.query<ChangeRow>({
     name: 'read_newest_changes',
     text: `select n.* from unnest($1::uuid[]) with ordinality as w(id, i)
@@ -46,7 +54,12 @@ export async function readNewestChanges(database: Database, conversations: reado
  * The seq after which everything in a conversation was written at or after `position`, walking down from `top`: what
  * is at or below it, the holder of the position has. Undefined when more than the newest 10 000 changes are newer.
  */
-export async function readBoundary(database: Database, conversation: Id, position: number, top: number): Promise<number | undefined> {
+export async function readBoundary(
+  database: Database,
+  conversation: Id,
+  position: number,
+  top: number,
+): Promise<number | undefined> {
   const lowest = Math.max(0, top - limits.replayMaxChanges)
   const rows = await database.query<{ seq: number }>({
     name: 'read_boundary',
@@ -71,7 +84,7 @@ export async function readChangesForMember(
   after: number,
   limit: number,
 ): Promise<MemberChangesPage | undefined> {
-  const rows = await database.query<{ top: number; change: null } & ChangeRow>({
+  const rows = await database.query<({ top: number } & ChangeRow) | { top: number; seq: null }>({
     name: 'read_changes_for_member',
     text: `select me.top, page.* from (
              select v.seq as top, v.id from conversations v join members m on m.conversation = v.id
@@ -83,7 +96,7 @@ export async function readChangesForMember(
   })
   const [first] = rows
   if (first === undefined) return undefined
-  const changes = trimToBytes(rows.filter((row) => row.seq !== null).map(toChange))
+  const changes = trimToBytes(rows.flatMap((row) => (row.seq === null ? [] : [toChange(row)])))
   const last = changes.at(-1)?.seq ?? after
   return { changes, seq: first.top, more: last < first.top && changes.length > 0 }
 }

@@ -1,5 +1,13 @@
 /** Conversations and members as one user sees them. */
-import { type Conversation, type ConversationKind, type Id, limits, type Member, type ReactionCount, type Role } from '@chorus/protocol'
+import {
+  type Conversation,
+  type ConversationKind,
+  type Id,
+  limits,
+  type Member,
+  type ReactionCount,
+  type Role,
+} from '@chorus/protocol'
 import type { Database } from './database.ts'
 import { type MessageColumns, toMessage } from '../support/logged-change.ts'
 
@@ -14,7 +22,9 @@ interface ConversationRow {
   readonly role: Role | null
   readonly member_count: number
   readonly members: readonly MemberJson[] | null
-  readonly last_message: (MessageColumns & { readonly seq: number; readonly reactions: readonly ReactionCount[] | null }) | null
+  readonly last_message:
+    | (MessageColumns & { readonly seq: number; readonly reactions: readonly ReactionCount[] | null })
+    | null
 }
 
 interface MemberJson {
@@ -59,7 +69,10 @@ function toConversation(row: ConversationRow): Conversation {
     lastMessage:
       row.last_message === null
         ? null
-        : { ...toMessage(row.id, row.last_message.seq, row.last_message), reactions: [...(row.last_message.reactions ?? [])] },
+        : {
+            ...toMessage(row.id, row.last_message.seq, row.last_message),
+            reactions: [...(row.last_message.reactions ?? [])],
+          },
     members: (row.members ?? []).map((member) => ({ ...member })),
     memberCount: row.member_count,
     role: row.role,
@@ -67,7 +80,11 @@ function toConversation(row: ConversationRow): Conversation {
 }
 
 /** One conversation; undefined when it does not exist or may not be seen. A public channel may be seen by everybody. */
-export async function readConversation(database: Database, user: Id, conversation: Id): Promise<Conversation | undefined> {
+export async function readConversation(
+  database: Database,
+  user: Id,
+  conversation: Id,
+): Promise<Conversation | undefined> {
   const rows = await database.query<ConversationRow>({
     name: 'read_conversation',
     text: `select ${columns} from conversations v

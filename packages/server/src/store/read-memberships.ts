@@ -62,7 +62,10 @@ interface Row {
 }
 
 /** One answer per request, all from one snapshot. */
-export async function readMemberships(database: Database, requests: readonly MembershipsRequest[]): Promise<Memberships[]> {
+export async function readMemberships(
+  database: Database,
+  requests: readonly MembershipsRequest[],
+): Promise<Memberships[]> {
   const rows = await database.query<Row>({
     name: 'read_memberships',
     text: `select w.i::int as i, p.position, p.position_max, m.conversation,
@@ -78,14 +81,20 @@ export async function readMemberships(database: Database, requests: readonly Mem
              left join members m on m.user_id = w.user_id and (m.left_seq is null or m.xid >= w.position::xid8)
              left join conversations v on v.id = m.conversation
             order by w.i, m.conversation`,
-    values: [requests.map(({ user }) => user), requests.map(({ position }) => String(position)), requests.map(({ session }) => session)],
+    values: [
+      requests.map(({ user }) => user),
+      requests.map(({ position }) => String(position)),
+      requests.map(({ session }) => session),
+    ],
   })
-  const answers = requests.map((): { position: number; positionMax: number; isSessionLive: boolean; memberships: Membership[] } => ({
-    position: 0,
-    positionMax: 0,
-    isSessionLive: false,
-    memberships: [],
-  }))
+  const answers = requests.map(
+    (): { position: number; positionMax: number; isSessionLive: boolean; memberships: Membership[] } => ({
+      position: 0,
+      positionMax: 0,
+      isSessionLive: false,
+      memberships: [],
+    }),
+  )
   for (const row of rows) {
     const answer = answers[row.i - 1]
     if (answer === undefined) continue

@@ -50,23 +50,34 @@ export async function readMessagePage(
   anchor: PageAnchor,
   limit: number,
 ): Promise<MessagePage | undefined> {
-  const rows = await database.query<{ top: number } & MessageRow>({
+  const rows = await database.query<({ top: number } & MessageRow) | { top: number; seq: null }>({
     name: `read_message_page_${anchor.kind}`,
     // One row more than asked for tells whether there is more in the direction of reading.
     text: `select me.top, page.* from (
              select v.seq as top, v.id from conversations v join members m on m.conversation = v.id
               where v.id = $1 and m.user_id = $2 and m.left_seq is null) me
            left join lateral (${pageSql(anchor.kind)}) page on true`,
-    values: [conversation, user, anchor.kind === 'newest' ? 0 : anchor.seq, anchor.kind === 'around' ? limit : limit + 1],
+    values: [
+      conversation,
+      user,
+      anchor.kind === 'newest' ? 0 : anchor.seq,
+      anchor.kind === 'around' ? limit : limit + 1,
+    ],
   })
   const [first] = rows
   if (first === undefined) return undefined
-  const found = rows.filter((row) => row.seq !== null).map(toPageMessage).sort((a, b) => a.seq - b.seq)
+  const found = rows.flatMap((row) => (row.seq === null ? [] : [toPageMessage(row)])).sort((a, b) => a.seq - b.seq)
   const { messages, hasBefore, hasAfter } = await cutPage(database, conversation, anchor, found, limit)
   return { messages, seq: first.top, hasBefore, hasAfter }
 }
 
-async function cutPage(database: Database, conversation: Id, anchor: PageAnchor, found: readonly PageMessage[], limit: number) {
+async function cutPage(
+  database: Database,
+  conversation: Id,
+  anchor: PageAnchor,
+  found: readonly PageMessage[],
+  limit: number,
+) {
   const isOver = found.length > limit
   switch (anchor.kind) {
     case 'newest':
@@ -145,7 +156,12 @@ export async function readNewestPage(database: Database, user: Id, conversation:
 }
 
 /** One message, or undefined when there is none or the user is no member. */
-export async function readMessage(database: Database, user: Id, conversation: Id, seq: number): Promise<PageMessage | undefined> {
+export async function readMessage(
+  database: Database,
+  user: Id,
+  conversation: Id,
+  seq: number,
+): Promise<PageMessage | undefined> {
   const rows = await database.query<MessageRow>({
     name: 'read_message',
     text: `select ${pageMessageColumns('$2')} from changes c join members m on m.conversation = c.conversation

@@ -3,7 +3,7 @@
  * counts is asked of the database each time (rule ACL2): not revoked, not expired by the database's clock, its user not
  * disabled. Revoking marks the row for the sweep (xid); being used does not.
  */
-import type { Id, Json } from '@chorus/protocol'
+import type { Id, Json, User } from '@chorus/protocol'
 import type { Database } from './database.ts'
 
 /** A session is over this long after its sign-in, whatever its use. */
@@ -43,6 +43,8 @@ export interface SessionIdentity {
   readonly expiresInMs: number
   /** Its time of last use is worth writing again. */
   readonly isStale: boolean
+  readonly user: User
+  readonly record: SessionRecord
 }
 
 interface IdentityRow {
@@ -52,13 +54,20 @@ interface IdentityRow {
   readonly expires_at: string
   readonly expires_in_ms: number
   readonly stale: boolean
+  readonly created_at: string
+  readonly last_used_at: string
+  readonly user_agent: string | null
+  readonly handle: string
+  readonly name: string
+  readonly avatar: string | null
 }
 
 /** The live sessions among these, in one statement however many ask. */
 export async function findSessions(database: Database, tokenHashes: readonly Buffer[]): Promise<SessionIdentity[]> {
   const rows = await database.query<IdentityRow>({
     name: 'find-sessions',
-    text: `select s.id, s.user_id, s.token_hash, s.expires_at,
+    text: `select s.id, s.user_id, s.token_hash, s.expires_at, s.created_at, s.last_used_at, s.user_agent,
+                  u.handle, u.name, u.avatar,
                   (extract(epoch from s.expires_at - now()) * 1000)::float8 as expires_in_ms,
                   s.last_used_at < now() - interval '1 minute' as stale
              from sessions s join users u on u.id = s.user_id
@@ -72,6 +81,8 @@ export async function findSessions(database: Database, tokenHashes: readonly Buf
     expiresAt: row.expires_at,
     expiresInMs: row.expires_in_ms,
     isStale: row.stale,
+    user: { id: row.user_id, handle: row.handle, name: row.name, avatar: row.avatar },
+    record: { id: row.id, createdAt: row.created_at, lastUsedAt: row.last_used_at, userAgent: row.user_agent },
   }))
 }
 

@@ -3,7 +3,10 @@ import { StartError } from '../support/start-error.ts'
 import type { Database } from './database.ts'
 
 export async function readSetting(database: Database, key: 'cookie-secret' | 'bus-key' | 'epoch'): Promise<string> {
-  const rows = await database.query<{ value: string }>({ text: 'select value from settings where key = $1', values: [key] })
+  const rows = await database.query<{ value: string }>({
+    text: 'select value from settings where key = $1',
+    values: [key],
+  })
   const [row] = rows
   if (row === undefined) throw new StartError(`unable to use the database; its setting ${key} is missing`)
   return row.value

@@ -30,7 +30,10 @@ interface LoggedError {
 }
 
 function describeError(error: unknown, depth = 0): LoggedError | undefined {
-  if (!(error instanceof Error)) return error === undefined ? undefined : { type: typeof error, message: String(error) }
+  if (!(error instanceof Error))
+    return error === undefined
+      ? undefined
+      : { type: typeof error, message: typeof error === 'string' ? error : 'not an Error' }
   const { code } = error as { code?: unknown }
   const cause = depth < causesMax ? describeError(error.cause, depth + 1) : undefined
   return {

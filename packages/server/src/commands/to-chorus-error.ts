@@ -1,0 +1,65 @@
+/**
+ * What a user is told of an error, whatever it was and by whichever road it came: an entry of the catalogue. What nobody
+ * expected tells only whether it may have been done (rule ACK2); the rest is for the log.
+ */
+import { ChorusError } from '@chorus/protocol'
+import { DatabaseError } from '../store/database-errors.ts'
+
+const retryAfterMs = 1_000
+
+/** `changes`: the request does something, so after an unexpected error it may have been done. */
+export function toChorusError(error: unknown, changes: boolean, onUnexpected: (error: unknown) => void): ChorusError {
+  if (error instanceof ChorusError) return error
+  if (error instanceof DatabaseError) return fromDatabaseError(error, changes, onUnexpected)
+  const known = fromHttpError(error)
+  if (known !== undefined) return known
+  onUnexpected(error)
+  return afterUnexpected(changes)
+}
+
+function afterUnexpected(changes: boolean): ChorusError {
+  return changes
+    ? new ChorusError('unknown', 'unable to say whether it was done; the server met an error', { retryAfterMs })
+    : new ChorusError('unavailable', 'unable to answer; the server met an error', { retryAfterMs })
+}
+
+function fromDatabaseError(
+  error: DatabaseError,
+  changes: boolean,
+  onUnexpected: (error: unknown) => void,
+): ChorusError {
+  const options = { retryAfterMs, cause: error }
+  switch (error.kind) {
+    case 'lost':
+      if (changes)
+        return new ChorusError('unknown', 'unable to say whether it was done; the database went away', options)
+      return new ChorusError('unavailable', 'unable to answer; the database went away', options)
+    case 'refused':
+    case 'retryable':
+      return new ChorusError('unavailable', 'unable to answer; the database cannot be asked right now', options)
+    case 'data':
+      onUnexpected(error)
+      return new ChorusError('invalid', 'unable to answer; the database refuses these values', { cause: error })
+    case 'bug':
+      onUnexpected(error)
+      return afterUnexpected(changes)
+  }
+}
+
+/** The errors of Fastify itself: bodies too large, of another type, cut short; addresses that cannot be read. */
+function fromHttpError(error: unknown): ChorusError | undefined {
+  if (typeof error !== 'object' || error === null || !('statusCode' in error)) return undefined
+  const { statusCode } = error
+  if (typeof statusCode !== 'number' || statusCode < 400 || statusCode > 499) return undefined
+  switch (statusCode) {
+    case 404:
+    case 405:
+      return new ChorusError('not-found', 'unable to answer; there is nothing at this address')
+    case 413:
+      return new ChorusError('too-large', 'unable to answer; the request is too large')
+    case 415:
+      return new ChorusError('unsupported', 'unable to answer; the body must be application/json')
+    default:
+      return new ChorusError('invalid', 'unable to answer; the request cannot be read')
+  }
+}

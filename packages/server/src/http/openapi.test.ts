@@ -1,0 +1,199 @@
+/** The document and the server say the same: every answer of the main flows is checked against it, with no field to spare. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { randomUUID } from 'node:crypto'
+import { Validator } from '@seriousme/openapi-schema-validator'
+import { Ajv2020 } from 'ajv/dist/2020.js'
+import type { AnySchema, ValidateFunction } from 'ajv/dist/2020.js'
+import addFormats from 'ajv-formats'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { commands } from '@chorus/protocol'
+import { readConfig } from '../config.ts'
+import { startNode } from '../node.ts'
+import type { Node } from '../node.ts'
+import { createLogger } from '../support/logger.ts'
+
+interface Operation {
+  readonly operationId: string
+  readonly responses: Readonly<
+    Record<string, { readonly content?: Readonly<Record<string, { readonly schema: AnySchema }>> }>
+  >
+}
+
+interface Document {
+  readonly openapi: string
+  readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>
+  readonly components: { readonly schemas: Readonly<Record<string, AnySchema>> }
+}
+
+interface Answer {
+  readonly status: number
+  // Checked against the document before a test reads it.
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any
+  readonly body: any
+}
+
+let folder: string
+let node: Node
+let document: Document
+let cookie = ''
+const checked = new Set<string>()
+const validators = new Map<string, ValidateFunction>()
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'chorus-openapi-'))
+  const config = readConfig({ PORT: '0', DATA_DIR: folder, LIMIT_REQUESTS: '0', LIMIT_SENDS: '0' })
+  node = await startNode(config, createLogger('silent', 'test'))
+  document = (await (await fetch(`${node.url}/v1/openapi.json`)).json()) as Document
+})
+
+afterAll(async () => {
+  await node.stop()
+  await rm(folder, { recursive: true, force: true })
+})
+
+function operationOf(method: string, path: string): [string, Operation] {
+  const found = Object.entries(document.paths)
+    .filter(([template]) => new RegExp(`^${template.replace(/\{\w+\}/g, '[^/]+')}$`).test(path))
+    // `/v1/users/me` before `/v1/users/{id}`, as the router has it.
+    .sort(([a], [b]) => a.split('{').length - b.split('{').length)
+    .find(([, operations]) => operations[method.toLowerCase()] !== undefined)
+  if (found === undefined) throw new Error(`the document has no ${method} ${path}`)
+  return [found[0], found[1][method.toLowerCase()]!]
+}
+
+function validatorFor(template: string, operation: Operation, status: number): ValidateFunction | undefined {
+  const response = operation.responses[String(status)] ?? operation.responses.default!
+  const isProblem = operation.responses[String(status)] === undefined
+  const content = isProblem ? { $ref: '#/components/schemas/Problem' } : response.content?.['application/json']?.schema
+  if (content === undefined) return undefined
+  const key = `${operation.operationId} ${template} ${isProblem ? 'problem' : status}`
+  let validate = validators.get(key)
+  if (validate === undefined) {
+    const ajv = new Ajv2020({ strict: false, allErrors: true })
+    addFormats.default(ajv)
+    validate = ajv.compile({ ...(content as object), components: document.components })
+    validators.set(key, validate)
+  }
+  return validate
+}
+
+async function ask(method: string, path: string, body?: unknown): Promise<Answer> {
+  const response = await fetch(`${node.url}${path}`, {
+    method,
+    headers: { cookie, ...(body !== undefined && { 'content-type': 'application/json' }) },
+    ...(body !== undefined && { body: JSON.stringify(body) }),
+  })
+  const text = await response.text()
+  const answer: Answer = { status: response.status, body: text === '' ? undefined : JSON.parse(text) }
+  const setCookie = response.headers.getSetCookie()[0]
+  if (setCookie !== undefined) cookie = setCookie.split(';', 1)[0]!
+  const [template, operation] = operationOf(method, path.split('?', 1)[0]!)
+  const validate = validatorFor(template, operation, response.status)
+  if (validate === undefined) expect(text).toBe('')
+  else
+    expect(
+      validate(answer.body),
+      `${method} ${path} ${response.status}: ${JSON.stringify(validate.errors)} ${text}`,
+    ).toBe(true)
+  if (response.ok) checked.add(operation.operationId)
+  return answer
+}
+
+describe('the OpenAPI document', () => {
+  it('is a valid OpenAPI 3.1 document with every route of the protocol', async () => {
+    const validation = await new Validator().validate(structuredClone(document) as unknown as Record<string, unknown>)
+    expect(validation.errors).toBeUndefined()
+    expect(validation.valid).toBe(true)
+    const routes = Object.values(commands).filter((command) => 'route' in command && command.route !== undefined)
+    const operations = Object.values(document.paths).flatMap((path) => Object.values(path))
+    expect(operations).toHaveLength(routes.length)
+  })
+
+  it('describes every answer of the main flows', async () => {
+    const password = 'correct horse'
+    expect((await ask('GET', '/v1/session')).status).toBe(401)
+    const ben = (await ask('POST', '/v1/users', { handle: 'ben', password, name: 'Ben' })).body.user
+    expect((await ask('POST', '/v1/users', { handle: 'ben', password, name: 'Ben' })).status).toBe(409)
+    const benCookie = cookie
+    cookie = ''
+    const anna = (await ask('POST', '/v1/users', { handle: 'anna', password, name: 'Anna' })).body.user
+    await ask('DELETE', '/v1/session')
+    expect((await ask('GET', '/v1/session')).status).toBe(401)
+    expect((await ask('POST', '/v1/session', { handle: 'anna', password: 'wrong' })).status).toBe(401)
+    expect((await ask('POST', '/v1/session', { handle: 'anna', password })).status).toBe(200)
+    await ask('GET', '/v1/session')
+    await ask('GET', '/v1/session/data')
+    await ask('PATCH', '/v1/session/data', { theme: 'dark' })
+    await ask('GET', `/v1/users/${ben.id}`)
+    await ask('GET', '/v1/users?q=b')
+    await ask('GET', `/v1/users?ids=${ben.id},${anna.id}`)
+    await ask('PATCH', '/v1/users/me', { name: 'Anna A.', avatar: 'https://pics.example/a.png' })
+
+    const direct = await ask('POST', '/v1/conversations', { kind: 'direct', members: [ben.id] })
+    expect(direct.status).toBe(201)
+    expect((await ask('POST', '/v1/conversations', { kind: 'direct', members: [ben.id] })).status).toBe(200)
+    const { id } = (await ask('POST', '/v1/conversations', { kind: 'group', name: 'Team', members: [ben.id] })).body
+      .conversation
+    const channel = (await ask('POST', '/v1/conversations', { kind: 'channel', name: 'general' })).body.conversation.id
+    await ask('GET', '/v1/conversations?limit=1')
+    await ask('GET', '/v1/channels?q=gen')
+    await ask('GET', `/v1/conversations/${id}`)
+    await ask('PATCH', `/v1/conversations/${id}`, { name: 'The team' })
+    await ask('GET', `/v1/conversations/${id}/members`)
+
+    const messages = `/v1/conversations/${id}/messages`
+    const clientId = randomUUID()
+    const sent = await ask('POST', messages, { clientId, text: 'hello', data: { a: [1, null, { b: 'c' }] } })
+    expect(sent.status).toBe(201)
+    const repeated = await ask('POST', messages, { clientId, text: 'hello', data: { a: [1, null, { b: 'c' }] } })
+    expect([repeated.status, repeated.body.duplicate, repeated.body.message.seq]).toEqual([
+      200,
+      true,
+      sent.body.message.seq,
+    ])
+    expect((await ask('POST', messages, { clientId, text: 'other' })).status).toBe(409)
+    const { seq } = sent.body.message
+    await ask('POST', messages, { clientId: randomUUID(), text: 'an answer', replyTo: seq })
+    await ask('PUT', `${messages}/${seq}/reactions/${encodeURIComponent('\u{1f44d}')}`)
+    await ask('GET', messages)
+    await ask('GET', `${messages}?around=${seq}&limit=2`)
+    await ask('GET', `${messages}/${seq}`)
+    await ask('DELETE', `${messages}/${seq}/reactions/${encodeURIComponent('\u{1f44d}')}`)
+    await ask('PATCH', `${messages}/${seq}`, { text: 'hello again' })
+    await ask('DELETE', `${messages}/${seq}`)
+    await ask('GET', `${messages}/${seq}`)
+    await ask('PUT', `/v1/conversations/${id}/read`, { seq })
+    await ask('GET', `/v1/conversations/${id}/changes?limit=3`)
+    await ask('PUT', `/v1/conversations/${id}/live/typing`, { value: true, ttlMs: 5_000 })
+    await ask('GET', `/v1/conversations/${id}/live`)
+    await ask('PUT', '/v1/status', { status: 'away' })
+    await ask('POST', '/v1/presence', { users: [ben.id] })
+    const page = await ask('GET', '/v1/sync')
+    await ask('GET', `/v1/sync?cursor=${page.body.cursor}`)
+    expect((await ask('GET', '/v1/sync?cursor=unreadable')).body.reset).toBe(true)
+
+    // Somebody else, who may see less.
+    const annaCookie = cookie
+    cookie = benCookie
+    await ask('PUT', `/v1/conversations/${channel}/members/me`)
+    await ask('PUT', `/v1/conversations/${id}/read`, { seq })
+    await ask('GET', '/v1/conversations')
+    expect((await ask('PATCH', `/v1/conversations/${id}`, { name: 'Mine' })).status).toBe(403)
+    await ask('DELETE', `/v1/conversations/${channel}/members/me`)
+    cookie = annaCookie
+    await ask('DELETE', `/v1/conversations/${id}/members/${ben.id}`)
+    cookie = benCookie
+    expect((await ask('GET', messages)).status).toBe(404)
+    expect((await ask('POST', messages, { clientId: randomUUID(), text: 'x' })).status).toBe(404)
+    await ask('GET', '/v1/sync')
+    const { sessions } = (await ask('GET', '/v1/sessions')).body
+    await ask('DELETE', `/v1/sessions/${sessions[0].id}`)
+
+    const all = Object.values(document.paths).flatMap((path) =>
+      Object.values(path).map(({ operationId }) => operationId),
+    )
+    expect([...checked].sort()).toEqual(all.sort())
+  })
+})
