@@ -27,6 +27,8 @@ function build({ sessions = {}, fails = false }: Options = {}) {
             userId: `u-${token}`,
             tokenHash: hashToken(token),
             expiresInMs: 1_000,
+            user: { id: `u-${token}`, handle: token, name: token, avatar: null },
+            record: { id: `s-${token}`, createdAt: '', lastUsedAt: '', userAgent: null },
             isStale,
           }))
       },
