@@ -1,0 +1,99 @@
+/**
+ * Stands between a part and its database and breaks what passes: cuts connections, swallows answers, or lets a request
+ * through and drops the reply, so that nobody knows whether it was done.
+ */
+import { connect, createServer } from 'node:net'
+import type { Server, Socket } from 'node:net'
+
+export interface TcpProxy {
+  readonly port: number
+  /** How many replies have been dropped so far. */
+  readonly cutCount: number
+  /**
+   * From now on, `times` requests that contain `marker` reach the other side, and both ends are cut when the first byte
+   * of the reply has come back: the work is done, the answer lost.
+   */
+  cutReplies(marker: string, times: number): void
+  /** Cuts every connection; new ones are refused until `open`. */
+  close(): void
+  open(): void
+  /** Ends it for good. */
+  remove(): Promise<void>
+}
+
+export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
+  const pairs = new Set<readonly [Socket, Socket]>()
+  let isOpen = true
+  let cutMarker: string | undefined
+  let cutsLeft = 0
+  let cutCount = 0
+
+  const server: Server = createServer((near) => {
+    if (!isOpen) {
+      near.destroy()
+      return
+    }
+    const far = connect(targetPort, '127.0.0.1')
+    const pair = [near, far] as const
+    pairs.add(pair)
+    let isMarked = false
+    const end = (): void => {
+      near.destroy()
+      far.destroy()
+      pairs.delete(pair)
+    }
+    near.on('data', (chunk) => {
+      if (cutsLeft > 0 && cutMarker !== undefined && chunk.includes(cutMarker)) {
+        cutsLeft -= 1
+        isMarked = true
+      }
+      far.write(chunk)
+    })
+    far.on('data', (chunk) => {
+      if (isMarked) {
+        cutCount += 1
+        near.resetAndDestroy()
+        end()
+      } else near.write(chunk)
+    })
+    for (const socket of pair) {
+      socket.setNoDelay(true)
+      socket.on('error', end)
+      socket.on('close', end)
+    }
+  })
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(0, '127.0.0.1', () => resolve())
+  })
+  const address = server.address()
+  if (address === null || typeof address === 'string') throw new Error('unable to start the proxy; it has no port')
+  const cutAll = (): void => {
+    for (const [near, far] of [...pairs]) {
+      near.resetAndDestroy()
+      far.destroy()
+    }
+  }
+  return {
+    port: address.port,
+    get cutCount() {
+      return cutCount
+    },
+    cutReplies(marker, times) {
+      cutMarker = marker
+      cutsLeft = times
+    },
+    close() {
+      isOpen = false
+      cutAll()
+    },
+    open() {
+      isOpen = true
+    },
+    async remove() {
+      isOpen = false
+      cutAll()
+      await new Promise<void>((resolve) => server.close(() => resolve()))
+    },
+  }
+}
