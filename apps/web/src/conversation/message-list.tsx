@@ -53,8 +53,9 @@ interface MessageListProps {
 }
 
 interface ListContext {
-  readonly view: TimelineView
-  readonly summary: ConversationSummary
+  readonly hasOlder: boolean
+  /** Older pages were there when the conversation was opened: their place keeps its height when the last has come. */
+  readonly hadOlder: boolean
 }
 
 const nearEdgeRows = 8
@@ -68,7 +69,8 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
   const actions = useMessageActions()
   const now = useNow()
   const { id } = summary
-  const { messages, markRead } = chat.conversation(id)
+  const conversation = chat.conversation(id)
+  const { messages } = conversation
   const readUpTo = readByOthers(useReadMarkers(id), me.id)
   const unread = useConversationUnread(id)
 
@@ -88,7 +90,10 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
   const [target, setTarget] = useState(initialSeq)
   const [reachable, setReachable] = useState<string>()
 
-  const context = useMemo<ListContext>(() => ({ view, summary }), [view, summary])
+  const { hasOlder } = view
+  const [hadOlder, setHadOlder] = useState(hasOlder)
+  if (hasOlder && !hadOlder) setHadOlder(true)
+  const context = useMemo<ListContext>(() => ({ hasOlder, hadOlder }), [hasOlder, hadOlder])
   const reachableKey = rows.some((row) => row.key === reachable) ? reachable : rows.at(-1)?.key
 
   // Jumping: as soon as the message that is wanted is among the rows, it is shown and highlighted.
@@ -176,7 +181,7 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
         return element.dataset['seq'] !== undefined && element.getBoundingClientRect().bottom <= bottom + 24
       })
       const seq = Number(last?.dataset['seq'] ?? 0)
-      if (seq > (chat.conversation(id).summary.get()?.readSeq ?? seq)) markRead(seq).catch(() => undefined)
+      if (seq > (conversation.summary.get()?.readSeq ?? seq)) conversation.markRead(seq).catch(() => undefined)
     }
 
     if (view.loading !== 'nothing') return
@@ -184,7 +189,7 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
     const lastIndex = rows.findIndex(({ key }) => key === shown.at(-1)?.dataset['row'])
     if (view.hasOlder && firstIndex !== -1 && firstIndex < nearEdgeRows) messages.loadOlder().catch(() => undefined)
     if (view.hasNewer && lastIndex >= rows.length - nearEdgeRows) messages.loadNewer().catch(() => undefined)
-  }, [rows, view, chat, id, messages, markRead])
+  }, [rows, view, conversation, messages])
 
   const measureSoon = useFrame(measure)
   useEffect(measureSoon, [measureSoon, rows, view, summary.readSeq])
@@ -327,13 +332,16 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
           components={components}
           tabIndex={-1}
           itemContent={(_index, row: MessageRow) => (
-            <MessageRowView
-              conversation={id}
-              row={row}
-              readUpTo={readUpTo}
-              isHighlighted={highlighted !== undefined && seqOf(row) === highlighted}
-              isReachable={row.key === reachableKey}
-            />
+            <>
+              {row === rows[0] && !view.hasOlder && <ConversationStart summary={summary} isEmpty={false} />}
+              <MessageRowView
+                conversation={id}
+                row={row}
+                readUpTo={readUpTo}
+                isHighlighted={highlighted !== undefined && seqOf(row) === highlighted}
+                isReachable={row.key === reachableKey}
+              />
+            </>
           )}
         />
       )}
@@ -409,14 +417,16 @@ type PartProps = ComponentProps<'div'> & { readonly context: ListContext; readon
 
 const components = {
   Header: ({ context }: { readonly context: ListContext }) =>
-    context.view.hasOlder ? (
+    context.hadOlder ? (
       <div className='older-place' aria-hidden='true'>
-        <div className='skeleton older-line' />
-        <div className='skeleton older-line older-line-short' />
+        {context.hasOlder && (
+          <>
+            <div className='skeleton older-line' />
+            <div className='skeleton older-line older-line-short' />
+          </>
+        )}
       </div>
-    ) : (
-      <ConversationStart summary={context.summary} isEmpty={false} />
-    ),
+    ) : null,
   Footer: () => <div className='list-end' />,
   List: ({ context: _context, ...rest }: PartProps) => <div {...rest} role='list' aria-label='Messages' />,
   Item: ({ context: _context, item: _item, ...rest }: PartProps) => <div {...rest} role='listitem' />,

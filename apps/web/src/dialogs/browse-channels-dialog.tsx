@@ -9,13 +9,13 @@ import { navigate } from '../routing/use-route.ts'
 import { ConversationAvatar } from '../shell/conversation-list-item.tsx'
 import { Dialog } from '../ui/dialog.tsx'
 import { OptionField } from './option-list.tsx'
-import { useFound } from './use-found.ts'
+import { channelSeemsToMatch, useFound } from './use-found.ts'
 
 export function BrowseChannelsDialog({ onClose }: { readonly onClose: () => void }) {
   const chat = useChat()
   const [query, setQuery] = useState('')
   const search = useCallback(async (q: string) => chat.findChannels(q, 50), [chat])
-  const { results, state } = useFound(query.trim(), search)
+  const { results, state } = useFound(query.trim(), search, channelSeemsToMatch)
 
   const open = (channel: Conversation): void => {
     onClose()

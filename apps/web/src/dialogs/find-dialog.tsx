@@ -14,7 +14,7 @@ import { useSignOut } from '../shell/use-sign-out.ts'
 import { setTheme } from '../theme/theme.ts'
 import { Dialog } from '../ui/dialog.tsx'
 import { OptionField, type Option, type OptionGroup } from './option-list.tsx'
-import { useFound } from './use-found.ts'
+import { channelSeemsToMatch, personSeemsToMatch, useFound } from './use-found.ts'
 
 const shownMax = 8
 
@@ -34,8 +34,8 @@ export function FindDialog({ onClose }: { readonly onClose: () => void }) {
     async (q: string): Promise<readonly Conversation[]> => (q === '' ? [] : chat.findChannels(q, shownMax)),
     [chat],
   )
-  const people = useFound(wanted, findPeople)
-  const channels = useFound(wanted, findChannels)
+  const people = useFound(wanted, findPeople, personSeemsToMatch)
+  const channels = useFound(wanted, findChannels, channelSeemsToMatch)
 
   const go = (conversation: string): void => {
     onClose()

@@ -10,7 +10,7 @@ import { useMe } from '../shell/me.tsx'
 import { openOverlay } from '../shell/overlay.ts'
 import { Dialog } from '../ui/dialog.tsx'
 import { OptionField } from './option-list.tsx'
-import { useFound } from './use-found.ts'
+import { personSeemsToMatch, useFound } from './use-found.ts'
 import '../ui/segments.css'
 
 type Tab = 'people' | 'channel'
@@ -100,7 +100,7 @@ export function PeopleField({ label, placeholder, chosen, onChosen, onSubmit, wi
   const { user: me } = useMe()
   const [query, setQuery] = useState('')
   const search = useCallback(async (q: string) => chat.findUsers(q, 20), [chat])
-  const { results, state } = useFound(query.trim(), search)
+  const { results, state } = useFound(query.trim(), search, personSeemsToMatch)
   const free = results.filter(
     ({ id }) => id !== me.id && without?.has(id) !== true && !chosen.some((user) => user.id === id),
   )

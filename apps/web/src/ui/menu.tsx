@@ -66,11 +66,14 @@ export function Menu({ label, anchor, items, onClose }: MenuProps) {
     const closeNow = (): void => close.current()
     document.addEventListener('pointerdown', closeOutside, true)
     window.addEventListener('resize', closeNow)
-    document.addEventListener('scroll', closeNow, { capture: true, passive: true })
+    // By hand only: a list that follows its end scrolls by itself, and must not take the menu away.
+    document.addEventListener('wheel', closeOutside, { capture: true, passive: true })
+    document.addEventListener('touchmove', closeOutside, { capture: true, passive: true })
     return () => {
       document.removeEventListener('pointerdown', closeOutside, true)
       window.removeEventListener('resize', closeNow)
-      document.removeEventListener('scroll', closeNow, { capture: true })
+      document.removeEventListener('wheel', closeOutside, { capture: true })
+      document.removeEventListener('touchmove', closeOutside, { capture: true })
     }
   }, [])
 
