@@ -4,7 +4,6 @@
  */
 import type { IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { join } from 'node:path'
 import { ChorusError, type Id, type LiveValue, type Presence } from '@chorus/protocol'
 import { Authenticator, cookieNameFor } from './access/authenticator.ts'
 import { Limits } from './access/limits.ts'
@@ -31,11 +30,9 @@ import { ConnectionGate } from './socket/connection-gate.ts'
 import { startSocketServer } from './socket/socket-server.ts'
 import { ChangeLog } from './store/change-log.ts'
 import { encodeCursor } from './store/cursor.ts'
-import type { Database } from './store/database.ts'
-import { openEmbeddedDatabase } from './store/database-embedded.ts'
-import { openPostgresDatabase } from './store/database-postgres.ts'
 import { saveLastSeen } from './store/last-seen.ts'
 import { migrate } from './store/migrate.ts'
+import { openDatabase } from './store/open-database.ts'
 import { readNewestChanges, readRange } from './store/read-changes.ts'
 import { readMemberships } from './store/read-memberships.ts'
 import { findSessions, touchSessions } from './store/sessions.ts'
@@ -142,7 +139,10 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       connections,
       clock,
       observer: {
-        delivered: (changes) => metrics.deliveryBatchChanges.observe(changes),
+        delivered: (changes, _deliveries, waitedMs) => {
+          metrics.deliveryBatchChanges.observe(changes)
+          metrics.deliverySeconds.observe(waitedMs / 1_000)
+        },
         repaired: (changes) => metrics.repairedChanges.inc({ by: 'gap' }, changes),
         repairFailed: (error) => logger.warn({ err: error }, 'unable to read missing changes; trying again'),
       },
@@ -294,12 +294,6 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       },
     }
   }
-}
-
-async function openDatabase(config: Config): Promise<Database> {
-  return config.databaseUrl === undefined
-    ? openEmbeddedDatabase(join(config.dataDir))
-    : openPostgresDatabase({ url: config.databaseUrl, applicationName: `chorus ${config.serverName}` })
 }
 
 /** Those that were behind get what is newest by now (rule LIVE1). */

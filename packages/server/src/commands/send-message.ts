@@ -21,7 +21,11 @@ export const sendMessage: CommandHandler<'send-message'> = async ({ parts, actor
     data: input.data ?? null,
   }
   // Duplicates are looked up before access is refused, both under the conversation's lock (IDEM1, ACL3).
-  const { outcome, seq, at, xid } = await parts.log.append(send)
+  const { outcome, seq, at, xid } = await parts.log.append(send).catch((error: unknown) => {
+    parts.metrics.sends.inc({ outcome: error instanceof ChorusError ? error.code : 'unknown' })
+    throw error
+  })
+  parts.metrics.sends.inc({ outcome })
   switch (outcome) {
     case 'stored': {
       const message = toStoredMessage(send, seq, at)

@@ -32,8 +32,9 @@ export interface FeedHost {
   joined(conversation: Id, user: Id): void
   /** Somebody left. */
   left(conversation: Id, user: Id): void
-  /** Changes were handed to so many subscribers. */
-  delivered(changes: number, subscribers: number): void
+  /** Changes were handed to so many subscribers, `waitedMs` after the first of them came. */
+  delivered(changes: number, subscribers: number, waitedMs: number): void
+  nowMs(): number
   connectionsOf(user: Id): ReadonlySet<Connection>
 }
 
@@ -63,6 +64,8 @@ export class Feed implements Flushable {
   /** Newest seq known to exist. */
   #top = 0
   #isFlushing = false
+  /** When the oldest change that waits to be flushed came. */
+  #waitingSinceMs = 0
   readonly #subscribers = new Set<Connection>()
   /** Subscribers that have everything up to a seq that is not flushed yet. */
   readonly #ahead = new Map<Connection, number>()
@@ -216,7 +219,7 @@ export class Feed implements Flushable {
     }
     // ACL1: before the next seq is written.
     if (effect?.kind === 'left') this.#removeUser(effect.user, newest)
-    this.#host.delivered(batch.length, receivers.length)
+    this.#host.delivered(batch.length, receivers.length, this.#host.nowMs() - this.#waitingSinceMs)
     if (effect?.kind === 'joined') this.#host.joined(this.conversation, effect.user)
     yield
   }
@@ -242,6 +245,7 @@ export class Feed implements Flushable {
 
   #take(change: LoggedChange): void {
     this.#next = change.seq + 1
+    if (this.#outgoing.length === 0) this.#waitingSinceMs = this.#host.nowMs()
     this.#outgoing.push(change)
     this.#host.schedule(this)
   }

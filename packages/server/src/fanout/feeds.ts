@@ -13,7 +13,7 @@ import { Flusher, type Flushable } from './flusher.ts'
 import { Frame } from './frame.ts'
 
 export interface FeedsObserver {
-  delivered(changes: number, deliveries: number): void
+  delivered(changes: number, deliveries: number, waitedMs: number): void
   /** So many changes came by a read instead of a hint. */
   repaired(changes: number): void
   repairFailed(error: unknown): void
@@ -165,8 +165,12 @@ export class Feeds implements FeedHost {
     this.#options.onLeft(conversation, user)
   }
 
-  delivered(changes: number, subscribers: number): void {
-    this.#options.observer.delivered(changes, changes * subscribers)
+  delivered(changes: number, subscribers: number, waitedMs: number): void {
+    this.#options.observer.delivered(changes, changes * subscribers, waitedMs)
+  }
+
+  nowMs(): number {
+    return this.#options.clock.nowMs()
   }
 
   connectionsOf(user: Id): ReadonlySet<Connection> {

@@ -1,0 +1,24 @@
+/** `npm run restore`: see store/restore-history.ts. Reads the same environment as the server. */
+import { readConfig } from './config.ts'
+import { openDatabase } from './store/open-database.ts'
+import { migrate } from './store/migrate.ts'
+import { restoreHistory } from './store/restore-history.ts'
+import { StartError } from './support/start-error.ts'
+
+try {
+  const database = await openDatabase(readConfig(process.env))
+  try {
+    await migrate(database)
+    const { epoch } = await restoreHistory(database)
+    process.stdout.write(`restored: the history is ${epoch}; every client will load again\n`)
+  } finally {
+    await database.close()
+  }
+} catch (error) {
+  const reason =
+    error instanceof StartError
+      ? error.message
+      : `unable to restore; ${error instanceof Error ? error.message : 'something failed'}`
+  process.stderr.write(`${reason.replaceAll('\n', ' ')}\n`)
+  process.exitCode = 1
+}

@@ -1,0 +1,16 @@
+/** The database that the configuration names: a Postgres server, or the embedded one in the data directory. */
+import type { Database } from './database.ts'
+import { openEmbeddedDatabase } from './database-embedded.ts'
+import { openPostgresDatabase } from './database-postgres.ts'
+
+export interface DatabaseChoice {
+  readonly databaseUrl: string | undefined
+  readonly dataDir: string
+  readonly serverName: string
+}
+
+export async function openDatabase({ databaseUrl, dataDir, serverName }: DatabaseChoice): Promise<Database> {
+  return databaseUrl === undefined
+    ? openEmbeddedDatabase(dataDir)
+    : openPostgresDatabase({ url: databaseUrl, applicationName: `chorus ${serverName}` })
+}
