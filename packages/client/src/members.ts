@@ -8,6 +8,9 @@ import type { UserCache } from './users.ts'
 /** Members that are loaded; of a larger conversation these are the first. */
 export const membersMax = 1_000
 
+/** Loads that changes may interrupt; the last one is taken as it is. */
+const loadsMax = 3
+
 export interface MemberListOptions {
   readonly conversation: string
   readonly api: HttpApi
@@ -22,8 +25,8 @@ export class MemberList implements Members {
     },
   })
   #loading: Promise<readonly Member[]> | undefined
-  /** Changes that came while a load was running: the answer may be from before them. */
-  #isOutdated = false
+  /** Counts changes: one that comes while a load runs may not be in its answer. */
+  #changes = 0
 
   constructor(options: MemberListOptions) {
     this.#options = options
@@ -66,7 +69,7 @@ export class MemberList implements Members {
   /** Takes a change of the log that was not known before. */
   handle(change: Change): void {
     const known = this.#cell.get()
-    if (this.#loading !== undefined) this.#isOutdated = true
+    if (change.type.startsWith('member.')) this.#changes += 1
     if (known === undefined) return
     switch (change.type) {
       case 'member.left':
@@ -96,7 +99,7 @@ export class MemberList implements Members {
   async #loadNow(): Promise<readonly Member[]> {
     const { api, conversation, users } = this.#options
     for (let attempt = 0; ; attempt += 1) {
-      this.#isOutdated = false
+      const changesBefore = this.#changes
       const members: Member[] = []
       for (let page: string | undefined; members.length < membersMax; ) {
         const answer = await api.call('list-members', {
@@ -108,7 +111,7 @@ export class MemberList implements Members {
         page = answer.next
         if (page === undefined || answer.members.length === 0) break
       }
-      if (this.#isOutdated && attempt < 3) continue
+      if (this.#changes !== changesBefore && attempt < loadsMax) continue
       users.put(members.map(({ user }) => user))
       this.#cell.set(members)
       return members

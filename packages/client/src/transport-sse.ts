@@ -3,7 +3,6 @@
  * `EventSource`, so that it works in Node, sees the status of a refusal, and notices a silent line.
  */
 import { ChorusError, type CommandAck, type CommandRequest, type EventCommandName } from '@chorus/protocol'
-import { createParser } from 'eventsource-parser'
 import type { Clock } from './clock.ts'
 import { type HttpApi, toChorusError } from './http-api.ts'
 import { toServerEvent } from './server-events.ts'
@@ -27,6 +26,9 @@ export function createSseTransport({ api, clock }: SseTransportOptions): Transpo
       let isOver = false
       let cancelSilence: () => void = () => undefined
 
+      // Asked after every wait: a handler may have closed the link.
+      const isClosed = (): boolean => isOver
+
       const end = (how: LinkEnd): void => {
         if (isOver) return
         stop()
@@ -48,7 +50,9 @@ export function createSseTransport({ api, clock }: SseTransportOptions): Transpo
         const isStream = response.headers.get('content-type')?.startsWith('text/event-stream') === true
         if (!response.ok) return end(toLinkEnd(await toChorusError('follow events', response)))
         if (!isStream || response.body === null) return end({ kind: 'lost' })
-        if (isOver) return
+        // Loaded when it is needed: most lines carry WebSocket.
+        const { createParser } = await import('eventsource-parser')
+        if (isClosed()) return
         handlers.onOpen()
         let charsSinceEvent = 0
         const parser = createParser({
@@ -68,8 +72,7 @@ export function createSseTransport({ api, clock }: SseTransportOptions): Transpo
           charsSinceEvent += text.length
           parser.feed(text)
           if (charsSinceEvent > eventMaxChars) break
-          // `isOver` may have been set by a handler in `feed`.
-          if (abort.signal.aborted) return
+          if (isClosed()) return
         }
         end({ kind: 'lost' })
       }

@@ -84,10 +84,11 @@ export class UserCache implements Users {
     if (this.#isGathering) return
     this.#isGathering = true
     this.#clock.after(delayMs, () => {
-      this.#ask(0).finally(() => {
+      const next = (): void => {
         this.#isGathering = false
         if (this.#wanted.size > 0) this.#gather(gatherMs)
-      })
+      }
+      this.#ask(0).then(next, next)
     })
   }
 

@@ -580,7 +580,7 @@ export class FakeServer {
       case 'POST conversations':
         return (request, body) => {
           const users = [me(request), ...(body['members'] as string[])].flatMap((one) => this.users.get(one) ?? [])
-          const name = body['name'] === undefined ? null : String(body['name'])
+          const name = typeof body['name'] === 'string' ? body['name'] : null
           const conversation = this.addConversation(body['kind'] as 'group', name, users)
           return { conversation: this.toConversation(conversation, me(request)) }
         }

@@ -1,0 +1,37 @@
+/** What a browser has to load: no schema library, nothing of Node, and not much. */
+import { fileURLToPath } from 'node:url'
+import { gzipSync } from 'node:zlib'
+import { rolldown } from 'rolldown'
+import { describe, expect, it } from 'vitest'
+
+/** Our own code, minified and compressed, without what is loaded on demand. */
+const ownMaxBytes = 21_000
+
+async function bundle(external: string[]) {
+  const built = await rolldown({
+    input: fileURLToPath(new URL('./index.ts', import.meta.url)),
+    external,
+    platform: 'browser',
+    resolve: { conditionNames: ['source', 'browser', 'import', 'default'] },
+    logLevel: 'silent',
+  })
+  const { output } = await built.generate({ format: 'esm', minify: true })
+  await built.close()
+  return output.flatMap((chunk) => (chunk.type === 'chunk' ? [chunk] : []))
+}
+
+describe('the bundle for browsers', () => {
+  it('stays small', async () => {
+    const [entry] = await bundle(['socket.io-client', 'eventsource-parser', 'idb'])
+    expect(gzipSync(entry?.code ?? '').length).toBeLessThan(ownMaxBytes)
+  })
+
+  it('holds no zod and nothing of Node, and loads Socket.IO on demand', async () => {
+    const chunks = await bundle([])
+    const modules = (of: typeof chunks) => of.flatMap(({ moduleIds }) => moduleIds)
+    expect(modules(chunks).filter((id) => /node_modules\/zod|store-file|node:/.test(id))).toEqual([])
+    const entries = chunks.filter(({ isEntry }) => isEntry)
+    expect(modules(entries).filter((id) => /socket\.io|engine\.io|eventsource-parser/.test(id))).toEqual([])
+    expect(modules(chunks).some((id) => id.includes('socket.io-client'))).toBe(true)
+  })
+})

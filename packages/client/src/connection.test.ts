@@ -1,0 +1,363 @@
+/** The connection's state machine, with links and a clock that the test moves. */
+import { ChorusError, type ServerEvent } from '@chorus/protocol'
+import { describe, expect, it } from 'vitest'
+import { backoffDelayMs, backoffMaxMs } from './backoff.ts'
+import {
+  Connection,
+  connectionTable,
+  failuresBeforeFallback,
+  openTimeoutMs,
+  preferredRetryMs,
+  replayPauseMaxMs,
+} from './connection.ts'
+import type { DeviceSignal } from './device-signals.ts'
+import { ManualClock, settle } from './testing/manual-clock.ts'
+import type { Transport, TransportHandlers } from './transport.ts'
+
+interface Link {
+  readonly name: string
+  readonly cursor: string | undefined
+  readonly handlers: TransportHandlers
+  isClosed: boolean
+}
+
+function event(name: 'checkpoint' | 'reset', cursor = 'c'): ServerEvent {
+  return name === 'reset' ? { name, payload: {} } : { name, payload: { cursor } }
+}
+
+const ready = {
+  name: 'ready',
+  payload: { user: { id: 'u' }, session: { id: 's' }, server: 'x', epoch: 'e', cursor: 'c', resumed: true },
+} as ServerEvent
+
+function closing(code: string, retry: string): ServerEvent {
+  return { name: 'closing', payload: { code, retry, message: `unable to go on; ${code}` } } as ServerEvent
+}
+
+function setUp(prepare: () => Promise<void> | undefined = () => undefined) {
+  const clock = new ManualClock()
+  const links: Link[] = []
+  const events: ServerEvent[] = []
+  let signal: (signal: DeviceSignal) => void = () => undefined
+  const device = { isOnline: true }
+  let cursor = 'c0'
+  const toTransport = (name: 'socket-io' | 'sse'): Transport => ({
+    name,
+    connect: (from, handlers) => {
+      const link: Link = { name, cursor: from, handlers, isClosed: false }
+      links.push(link)
+      return {
+        request: () => Promise.reject(new ChorusError('unavailable', 'unable to ask; this is a test')),
+        close: () => {
+          link.isClosed = true
+        },
+      }
+    },
+  })
+  const connection = new Connection({
+    transports: [toTransport('socket-io'), toTransport('sse')],
+    clock,
+    signals: {
+      isOnline: () => device.isOnline,
+      watch: (listener) => {
+        signal = listener
+        return () => undefined
+      },
+    },
+    prepare,
+    cursor: () => cursor,
+    onEvent: (one) => {
+      events.push(one)
+      if (one.name === 'checkpoint') cursor = one.payload.cursor
+    },
+  })
+  const last = (): Link => links.at(-1)!
+  const open = (link: Link = last()): void => {
+    link.handlers.onOpen()
+    link.handlers.onEvent(ready)
+  }
+  const state = () => connection.status.get().state
+  /** Until the back-off is over, and not a moment longer. */
+  const passWait = async (): Promise<void> => {
+    const status = connection.status.get()
+    if (status.state === 'waiting') await clock.advance(status.retryInMs)
+  }
+  return {
+    passWait,
+    clock,
+    links,
+    events,
+    connection,
+    device,
+    last,
+    open,
+    state,
+    signal: (one: DeviceSignal) => signal(one),
+  }
+}
+
+describe('the table', () => {
+  it('knows every happening in every state, and leads only to states', () => {
+    const states = Object.keys(connectionTable)
+    const happenings = new Set(Object.values(connectionTable).flatMap((row) => Object.keys(row)))
+    for (const row of Object.values(connectionTable)) {
+      expect(Object.keys(row).sort()).toEqual([...happenings].sort())
+      for (const to of Object.values(row)) expect([...states, 'stay']).toContain(to)
+      expect(row.stop === 'idle' || row === connectionTable.idle).toBe(true)
+    }
+  })
+})
+
+describe('the back-off', () => {
+  it('[LIM2] is a random part of a growing ceiling of 0.5 to 30 s, and never less than the server asks', () => {
+    const top = (attempt: number) => backoffDelayMs(attempt, { random: () => 0.999_999 })
+    expect(Math.round(top(0))).toBe(500)
+    expect(Math.round(top(99))).toBe(backoffMaxMs)
+    for (let attempt = 1; attempt < 20; attempt += 1) expect(top(attempt)).toBeGreaterThanOrEqual(top(attempt - 1))
+    expect(backoffDelayMs(5, { random: () => 0 })).toBe(0)
+    expect(backoffDelayMs(0, { random: () => 0 }, 7_000)).toBe(7_000)
+    expect(backoffDelayMs(0, { random: () => 0.5 }, 7_000)).toBeGreaterThan(7_000)
+  })
+})
+
+describe('the connection', () => {
+  it('connects, replays, is ready, and resumes from the newest cursor when it is lost', async () => {
+    const { connection, links, last, open, state, clock } = setUp()
+    connection.start()
+    expect(state()).toBe('connecting')
+    last().handlers.onOpen()
+    expect(state()).toBe('replaying')
+    last().handlers.onEvent(event('checkpoint', 'c1'))
+    last().handlers.onEvent(ready)
+    expect(state()).toBe('ready')
+    last().handlers.onEvent(event('checkpoint', 'c2'))
+    last().handlers.onEnd({ kind: 'lost' })
+    expect(connection.status.get()).toMatchObject({ state: 'waiting', retryInMs: 250 })
+    await clock.advance(250)
+    expect(state()).toBe('connecting')
+    expect(links.map(({ cursor }) => cursor)).toEqual(['c0', 'c2'])
+    open()
+    expect(state()).toBe('ready')
+  })
+
+  it('[LIM2] waits as long as the server asks, and starts anew after a link that held', async () => {
+    const { connection, last, open, clock } = setUp()
+    connection.start()
+    last().handlers.onEnd({ kind: 'lost', retryAfterMs: 9_000 })
+    const first = connection.status.get()
+    expect(first.state === 'waiting' && first.retryInMs >= 9_000).toBe(true)
+    await clock.advance(20_000)
+    open()
+    await clock.advance(10_000)
+    last().handlers.onEnd({ kind: 'lost' })
+    expect(connection.status.get()).toMatchObject({ state: 'waiting', retryInMs: 250, attempt: 1 })
+  })
+
+  it('[LIM2] does not storm a server that closes every link at once', async () => {
+    const { connection, last, open, passWait } = setUp()
+    connection.start()
+    const waits: number[] = []
+    for (let round = 0; round < 6; round += 1) {
+      open()
+      last().handlers.onEnd({ kind: 'lost' })
+      const status = connection.status.get()
+      if (status.state === 'waiting') waits.push(status.retryInMs)
+      await passWait()
+    }
+    expect(waits).toEqual([...waits].sort((left, right) => left - right))
+    expect(waits.at(-1)).toBeGreaterThan(1_000)
+  })
+
+  it('gives up a link that does not open, and a replay that stands still', async () => {
+    const { connection, links, last, state, clock } = setUp()
+    connection.start()
+    await clock.advance(openTimeoutMs - 1)
+    expect(state()).toBe('connecting')
+    await clock.advance(1)
+    expect(state()).toBe('waiting')
+    expect(links[0]?.isClosed).toBe(true)
+    await clock.advance(1_000)
+    last().handlers.onOpen()
+    await clock.advance(replayPauseMaxMs - 1)
+    last().handlers.onEvent(event('checkpoint'))
+    await clock.advance(replayPauseMaxMs - 1)
+    expect(state()).toBe('replaying')
+    await clock.advance(1)
+    expect(state()).toBe('waiting')
+  })
+
+  it('[ACL2] stays closed where the session was revoked or the server refuses', () => {
+    const revoked = setUp()
+    revoked.connection.start()
+    revoked.open()
+    revoked.last().handlers.onEvent(closing('revoked', 'never'))
+    revoked.last().handlers.onEnd({ kind: 'lost' })
+    expect(revoked.connection.status.get()).toMatchObject({ state: 'closed', reason: 'revoked' })
+    expect(revoked.clock.timers).toBe(0)
+
+    const refused = setUp()
+    refused.connection.start()
+    refused.last().handlers.onEnd({ kind: 'refused', message: 'unable to connect; not from there' })
+    expect(refused.connection.status.get()).toMatchObject({ state: 'closed', reason: 'refused' })
+
+    const slow = setUp()
+    slow.connection.start()
+    slow.open()
+    slow.last().handlers.onEvent(closing('slow', 'later'))
+    slow.last().handlers.onEnd({ kind: 'lost' })
+    expect(slow.state()).toBe('waiting')
+  })
+
+  it('falls back after repeated failures to open, tries both in turn, and goes back', async () => {
+    const { connection, links, last, open, clock, passWait } = setUp()
+    connection.start()
+    for (let failures = 0; failures < failuresBeforeFallback + 3; failures += 1) {
+      last().handlers.onEnd({ kind: 'lost' })
+      await passWait()
+    }
+    expect(links.map(({ name }) => name)).toEqual([
+      'socket-io',
+      'socket-io',
+      'socket-io',
+      'sse',
+      'socket-io',
+      'sse',
+      'socket-io',
+    ])
+    last().handlers.onEnd({ kind: 'lost' })
+    await passWait()
+    expect(last().name).toBe('sse')
+    open()
+    expect(connection.status.get()).toEqual({ state: 'ready', transport: 'sse' })
+
+    // Soon at first, and the link that works is not left before the other is open.
+    const fallback = last()
+    await clock.advance(10_000)
+    const trial = last()
+    expect(trial.name).toBe('socket-io')
+    expect(fallback.isClosed).toBe(false)
+    trial.handlers.onEnd({ kind: 'lost' })
+    expect(connection.status.get()).toEqual({ state: 'ready', transport: 'sse' })
+    for (let waitedMs = 0; last() === trial && waitedMs < preferredRetryMs * 2; waitedMs += 1_000)
+      await clock.advance(1_000)
+    expect(last()).not.toBe(trial)
+    expect(last().name).toBe('socket-io')
+    open()
+    expect(connection.status.get()).toEqual({ state: 'ready', transport: 'socket-io' })
+    expect(fallback.isClosed).toBe(true)
+  })
+
+  it('[CLI1] moves: opens the new link first, and only one of the two is listened to', async () => {
+    const { connection, links, events, last, open, state, clock } = setUp()
+    connection.start()
+    open()
+    const [old] = links
+    old?.handlers.onEvent({ name: 'moving', payload: { inMs: 4_000 } })
+    await clock.advance(2_000)
+    expect(state()).toBe('moving')
+    expect(links).toHaveLength(2)
+    old?.handlers.onEvent(event('checkpoint', 'by the old'))
+    last().handlers.onOpen()
+    events.splice(0)
+    old?.handlers.onEvent(event('checkpoint', 'too late'))
+    last().handlers.onEvent(event('checkpoint', 'by the new'))
+    expect(events).toEqual([event('checkpoint', 'by the new')])
+    expect(old?.isClosed).toBe(false)
+    last().handlers.onEvent(ready)
+    expect(state()).toBe('ready')
+    expect(old?.isClosed).toBe(true)
+    old?.handlers.onEnd({ kind: 'lost' })
+    expect(state()).toBe('ready')
+  })
+
+  it('stays with the old link when the new one does not open, and with the new one when the old one ends', async () => {
+    const { connection, links, last, open, state, clock } = setUp()
+    connection.start()
+    open()
+    links[0]?.handlers.onEvent({ name: 'moving', payload: { inMs: 100 } })
+    await clock.advance(100)
+    last().handlers.onEnd({ kind: 'lost' })
+    expect(state()).toBe('ready')
+    links[0]?.handlers.onEvent({ name: 'moving', payload: { inMs: 100 } })
+    await clock.advance(100)
+    expect(state()).toBe('moving')
+    links[0]?.handlers.onEnd({ kind: 'lost' })
+    expect(state()).toBe('connecting')
+    expect(links).toHaveLength(3)
+    open()
+    expect(state()).toBe('ready')
+  })
+
+  it('does not trust a link that lived through a sleep', async () => {
+    const { connection, links, last, open, state, signal, clock } = setUp()
+    connection.start()
+    open()
+    await clock.advance(60_000)
+    signal('wake')
+    signal('wake')
+    expect(links).toHaveLength(2)
+    expect(state()).toBe('moving')
+    last().handlers.onEnd({ kind: 'lost' })
+    expect(state()).toBe('waiting')
+    expect(links[0]?.isClosed).toBe(true)
+    signal('wake')
+    expect(state()).toBe('connecting')
+  })
+
+  it('is offline while the device says so, connects at once when it is back, and tries now and then anyway', async () => {
+    const { connection, links, last, open, state, signal, device, clock } = setUp()
+    connection.start()
+    open()
+    device.isOnline = false
+    signal('offline')
+    expect(state()).toBe('offline')
+    expect(links[0]?.isClosed).toBe(true)
+    await clock.advance(backoffMaxMs * 2)
+    expect(links).toHaveLength(2)
+    last().handlers.onEnd({ kind: 'lost' })
+    expect(state()).toBe('offline')
+    device.isOnline = true
+    signal('online')
+    expect(state()).toBe('connecting')
+    open()
+    expect(state()).toBe('ready')
+  })
+
+  it('prepares before it opens, and takes a failure for a lost or refused link', async () => {
+    const answers: (() => Promise<void> | undefined)[] = [
+      () => Promise.reject(new ChorusError('unavailable', 'unable to load; later')),
+      () => Promise.resolve(),
+      () => Promise.reject(new ChorusError('unauthenticated', 'unable to load; no session')),
+    ]
+    const { connection, links, open, last, state, clock } = setUp(() => answers.shift()?.())
+    connection.start()
+    expect(state()).toBe('connecting')
+    await settle()
+    expect(state()).toBe('waiting')
+    expect(links).toHaveLength(0)
+    await clock.advance(1_000)
+    expect(links).toHaveLength(1)
+    open()
+    last().handlers.onEnd({ kind: 'lost' })
+    await clock.advance(1_000)
+    expect(connection.status.get()).toMatchObject({ state: 'closed', reason: 'revoked' })
+  })
+
+  it('stops in every state, and leaves no timer behind', async () => {
+    const { connection, open, last, state, clock } = setUp()
+    for (const reach of [
+      () => undefined,
+      () => last().handlers.onOpen(),
+      () => open(),
+      () => last().handlers.onEnd({ kind: 'lost' }),
+      () => last().handlers.onEnd({ kind: 'refused', message: 'no' }),
+    ]) {
+      connection.start()
+      reach()
+      connection.stop()
+      expect(state()).toBe('idle')
+      expect(clock.timers).toBe(0)
+    }
+    await settle()
+  })
+})
