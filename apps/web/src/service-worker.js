@@ -53,12 +53,13 @@ async function answerNavigation(event) {
   try {
     return await Promise.race([fresh, late])
   } catch {
-    return (await cache.match(page)) ?? fresh
+    return (await cache.match(page, { ignoreVary: true })) ?? fresh
   }
 }
 
 async function answerFile(event) {
-  const cached = await caches.match(event.request)
+  // A file's name says all about its content; that the server varies by origin or encoding does not concern the cache.
+  const cached = await caches.match(event.request, { ignoreVary: true })
   if (cached !== undefined) return cached
   const response = await fetch(event.request)
   if (response.ok && response.type === 'basic') {

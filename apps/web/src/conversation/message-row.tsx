@@ -98,14 +98,14 @@ export const MessageRowView = memo(function MessageRowView(props: MessageRowProp
                 </span>
               )}
             </div>
-            <time className='bubble-time' dateTime={row.createdAt} title={full}>
-              {clock}
-            </time>
             {mark === 'sending' && !row.endsGroup && (
               <span className='message-mark'>
                 <MarkIcon mark={mark} />
               </span>
             )}
+            <time className='bubble-time' dateTime={row.createdAt} title={full}>
+              {clock}
+            </time>
             {message !== undefined && !isDeleted && isActive && <Toolbar message={message} />}
           </div>
           {message !== undefined && message.reactions.length > 0 && <Reactions message={message} />}

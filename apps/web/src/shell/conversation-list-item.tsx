@@ -1,7 +1,7 @@
 /** One conversation in the list: who, the last line or who is typing, when, and how much is unread. */
 import type { ConversationSummary } from '@chorus/client'
 import { usePresence, useTyping, useUser } from '@chorus/react'
-import { Check, CheckCheck, Hash, UsersRound } from 'lucide-react'
+import { Hash, UsersRound } from 'lucide-react'
 import { memo, useSyncExternalStore } from 'react'
 import { describeMessage, describeTyping, formatCount, partnerOf, titleOf } from '../conversation/title.ts'
 import { Avatar, personHue } from '../people/avatar.tsx'
@@ -75,13 +75,9 @@ function LastLine({ conversation, isOpen }: ConversationListItemProps) {
   }
   if (lastMessage === null) return <span className='conversation-item-last truncate'>No messages yet</span>
   const isMine = lastMessage.sender === me.id
-  const isRead = conversation.members.some(({ user, readSeq }) => user.id !== me.id && readSeq >= lastMessage.seq)
   return (
     <span className='conversation-item-last truncate'>
-      {isMine &&
-        conversation.kind === 'direct' &&
-        (isRead ? <CheckCheck aria-label='Read' /> : <Check aria-label='Sent' />)}
-      {isMine && conversation.kind !== 'direct' && 'You: '}
+      {isMine && 'You: '}
       {!isMine && conversation.kind !== 'direct' && <SenderName id={lastMessage.sender} />}
       {describeMessage(lastMessage)}
     </span>
