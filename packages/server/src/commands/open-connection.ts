@@ -88,7 +88,10 @@ export async function openConnection(
       joins.delete(membership.conversation)
     }
     // Memberships that ended between the two reads of a connection without a cursor.
-    for (const { feed, join } of joins.values()) feed.abandonJoin(join)
+    for (const { feed, join } of joins.values()) {
+      feed.abandonJoin(join)
+      parts.feeds.release(feed)
+    }
     joins.clear()
     if (!connection.isOpen) return
 

@@ -50,52 +50,82 @@ export function startSocketServer(options: SocketServerOptions): Server {
     cleanupEmptyChildNamespaces: true,
     allowRequest: (request, answer) => {
       // Before anything else: browsers send cookies with a WebSocket of any page (CSWSH).
-      const decision = decideOrigin(request.headers, 'change', options.originPolicy)
+      // A page of ours begins a poll with a plain GET, to which browsers add no Origin; they add one to every upgrade.
+      const isPoll = request.method === 'GET' && request.headers.upgrade === undefined
+      const decision = decideOrigin(request.headers, isPoll ? 'read' : 'change', options.originPolicy)
       if (!decision.allowed) parts.metrics.originRefusals.inc()
       answer(decision.allowed ? null : 'unable to connect; its origin is not allowed', decision.allowed)
     },
   })
   const dispatch = createDispatch(options.handlers)
 
+  const places = new WeakMap<object, Place>()
   server.use((socket, next) => {
-    void admit(options, socket).then(
+    void admit(options, socket, places.get(socket.conn)).then(
       () => next(),
       (error: unknown) => next(toHandshakeError(parts, error)),
     )
   })
 
   server.on('connection', (socket) => {
-    const { identity, release } = socket.data as Admitted
-    const transport = new SocketIoTransport(socket)
-    const connection = gate.open(identity, transport, () => release())
+    const { identity } = socket.data as Admitted
+    // Its place among the connections of the address is freed when the wire closes.
+    const connection = gate.open(identity, new SocketIoTransport(socket), () => undefined)
     socket.on('disconnect', () => connection.lost())
     serveCommands(socket, connection, options, dispatch)
     const { cursor } = socket.handshake.auth as { cursor?: unknown }
     gate.bringToPresent(connection, identity, typeof cursor === 'string' ? cursor : undefined)
   })
   server.attach(httpServer)
+  // Counted from the first byte: a socket that never asks for a namespace takes a place, too (N84).
+  server.engine.on('connection', (wire: EngineSocket) => {
+    const place = takePlace(options, wire.request)
+    places.set(wire, place)
+    if (place.kind === 'taken') wire.once('close', place.release)
+  })
   allowOrigins(server, options.originPolicy)
   return server
 }
 
 interface Admitted {
   identity: Identity
-  release: () => void
+}
+
+interface EngineSocket {
+  readonly request: IncomingMessage
+  once(event: 'close', listener: () => void): void
+}
+
+/** One wire's place among the connections of its address. */
+type Place =
+  | { readonly kind: 'taken'; readonly release: () => void; isUsed: boolean }
+  | { readonly kind: 'refused'; readonly error: unknown }
+
+function takePlace({ parts, addressOf }: SocketServerOptions, request: IncomingMessage): Place {
+  try {
+    return { kind: 'taken', release: parts.limits.openConnection(addressOf(request)), isUsed: false }
+  } catch (error) {
+    return { kind: 'refused', error }
+  }
 }
 
 /** Who is it, and is there room? Throws an error of the catalogue. */
-async function admit({ parts, authenticator, addressOf, gate }: SocketServerOptions, socket: Socket): Promise<void> {
+async function admit(
+  { authenticator, gate }: SocketServerOptions,
+  socket: Socket,
+  place: Place | undefined,
+): Promise<void> {
   if (gate.isClosing)
     throw new ChorusError('unavailable', 'unable to connect; the server is stopping', { retryAfterMs: 1_000 })
-  const release = parts.limits.openConnection(addressOf(socket.request))
-  // A handshake that is given up half-way frees its place, too.
-  socket.conn.once('close', release)
+  if (place === undefined || place.kind === 'refused') throw place?.error ?? new Error('a wire came without a place')
+  if (place.isUsed) throw new ChorusError('invalid', 'unable to connect; this wire has its connection')
   const { token } = socket.handshake.auth as { token?: unknown }
   if (token !== undefined)
     throw new ChorusError('unauthenticated', 'unable to connect; user tokens are not accepted yet')
   const identity = await authenticator.authenticate(socket.request.headers.cookie)
   if (identity === undefined) throw new ChorusError('unauthenticated', 'unable to connect; sign in first')
-  const admitted: Admitted = { identity, release }
+  place.isUsed = true
+  const admitted: Admitted = { identity }
   socket.data = admitted
 }
 
