@@ -99,13 +99,13 @@ interface EngineSocket {
 /** One wire's place among the connections of its address. */
 type Place =
   | { readonly kind: 'taken'; readonly release: () => void; isUsed: boolean }
-  | { readonly kind: 'refused'; readonly error: unknown }
+  | { readonly kind: 'refused'; readonly error: ChorusError }
 
 function takePlace({ parts, addressOf }: SocketServerOptions, request: IncomingMessage): Place {
   try {
     return { kind: 'taken', release: parts.limits.openConnection(addressOf(request)), isUsed: false }
   } catch (error) {
-    return { kind: 'refused', error }
+    return { kind: 'refused', error: toChorusError(error) }
   }
 }
 
@@ -117,7 +117,8 @@ async function admit(
 ): Promise<void> {
   if (gate.isClosing)
     throw new ChorusError('unavailable', 'unable to connect; the server is stopping', { retryAfterMs: 1_000 })
-  if (place === undefined || place.kind === 'refused') throw place?.error ?? new Error('a wire came without a place')
+  if (place === undefined) throw new Error('a wire came without a place')
+  if (place.kind === 'refused') throw place.error
   if (place.isUsed) throw new ChorusError('invalid', 'unable to connect; this wire has its connection')
   const { token } = socket.handshake.auth as { token?: unknown }
   if (token !== undefined)
@@ -130,16 +131,19 @@ async function admit(
 }
 
 function toHandshakeError(parts: Parts, error: unknown): Error {
-  const known =
-    error instanceof ChorusError
-      ? error
-      : new ChorusError('unavailable', 'unable to connect; the session cannot be checked right now', {
-          retryAfterMs: 1_000,
-          cause: error,
-        })
+  const known = toChorusError(error)
   if (known.cause !== undefined) parts.logger.warn({ err: known.cause }, known.message)
   // Socket.IO hands `data` to the client's connect_error.
   return Object.assign(new Error(known.message), { data: known.toBody() })
+}
+
+function toChorusError(error: unknown): ChorusError {
+  return error instanceof ChorusError
+    ? error
+    : new ChorusError('unavailable', 'unable to connect; the session cannot be checked right now', {
+        retryAfterMs: 1_000,
+        cause: error,
+      })
 }
 
 function serveCommands(
