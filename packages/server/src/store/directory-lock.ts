@@ -28,8 +28,21 @@ const heldHere = new Set<string>()
 
 const attemptsMax = 10
 
-/** Takes the lock or throws a `StartError` that names the holder. */
+/** Takes the lock or throws a `StartError` that names the holder, or why the folder cannot be used. */
 export function lockDirectory(directory: string): DirectoryLock {
+  try {
+    return takeLock(directory)
+  } catch (error) {
+    if (error instanceof StartError) throw error
+    const code = (error as NodeJS.ErrnoException).code ?? String(error)
+    throw new StartError(
+      `unable to open the data directory ${directory}; it is no folder that can be written (${code}): set another DATA_DIR`,
+      { cause: error },
+    )
+  }
+}
+
+function takeLock(directory: string): DirectoryLock {
   mkdirSync(directory, { recursive: true })
   const path = realpathSync(directory)
   if (heldHere.has(path)) throw refusal(directory, process.pid)
