@@ -1,6 +1,6 @@
 /**
  * The process: configuration, start, signals, exit codes. What stops a start is one clear line on stderr and status 1;
- * what breaks later is in the log. SIGTERM and SIGINT stop in order, within 15 s whatever hangs; a second one at once.
+ * what breaks later is in the log. SIGTERM and SIGINT stop in order, within 15 s whatever hangs.
  */
 import { readConfig } from './config.ts'
 import { startNode } from './node.ts'
@@ -30,7 +30,8 @@ function stopOnSignals(node: Node, logger: Logger): void {
   let isStopping = false
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
-      if (isStopping) process.exit(1)
+      // Ctrl-C reaches the whole process group, and npm start hands it on as well.
+      if (isStopping) return
       isStopping = true
       logger.info({ signal }, 'stopping')
       setTimeout(() => {
