@@ -24,7 +24,7 @@ export default defineConfig({
         ...resolveFromSource,
         test: {
           name: 'unit',
-          include: ['packages/*/src/**/*.test.{ts,tsx}', 'apps/*/src/**/*.test.{ts,tsx}'],
+          include: ['packages/*/src/**/*.test.{ts,tsx}', 'apps/*/src/**/*.test.{ts,tsx}', 'lab/*/src/**/*.test.ts'],
           pool: 'forks',
           testTimeout: 15_000,
           hookTimeout: 30_000,

@@ -1,0 +1,206 @@
+/**
+ * A Socket.IO client on a bare TCP socket: handshake, heartbeat, packets. It decodes nothing it need not, and all
+ * connections of the process read into one buffer, so that the generator measures the server and not itself.
+ */
+import { randomBytes } from 'node:crypto'
+import { connect } from 'node:net'
+import type { Socket } from 'node:net'
+import { FrameWalker } from './frame-walker.ts'
+
+const handshakeMaxBytes = 8_192
+const handshakeTimeoutMs = 30_000
+const readBufferBytes = 262_144
+
+/** Handlers run to their end before the next read, so one buffer serves all. */
+const readBuffer = Buffer.allocUnsafe(readBufferBytes)
+
+export interface RawConnectionEvents {
+  /** An acknowledgement: `bytes[from, to)` is the packet, `43<id>[…]`. */
+  acknowledged(bytes: Buffer, from: number, to: number): void
+  /** A message was delivered. */
+  message(serial: number): void
+  /** A batch of bytes was worked off: whatever it caused may be written now. */
+  settled(): void
+  /** The connection ended, with what is known of why. */
+  ended(why: string): void
+}
+
+export interface RawConnectionOptions {
+  readonly host: string
+  readonly port: number
+  readonly cookie?: string | undefined
+  readonly auth?: string | undefined
+  readonly events: RawConnectionEvents
+}
+
+export class RawConnection {
+  readonly #socket: Socket
+  readonly #options: RawConnectionOptions
+  readonly #walker: FrameWalker
+  /** The HTTP answer as far as it came; undefined once it was complete. */
+  #answer: Buffer | undefined = Buffer.alloc(0)
+  #pending: Buffer[] = []
+  #onReady: (() => void) | undefined
+  #hasEnded = false
+
+  private constructor(options: RawConnectionOptions) {
+    this.#options = options
+    this.#walker = new FrameWalker({
+      packet: (bytes, from, to) => this.#read(bytes, from, to),
+      message: (serial) => options.events.message(serial),
+      closing: () => this.#end('the server closed it'),
+    })
+    this.#socket = connect({
+      host: options.host,
+      port: options.port,
+      noDelay: true,
+      onread: {
+        buffer: readBuffer,
+        callback: (length) => {
+          this.#take(readBuffer.subarray(0, length))
+          return true
+        },
+      },
+    })
+    this.#socket.once('connect', () => this.#shakeHands())
+    this.#socket.once('error', (error) => this.#end(error.message))
+    this.#socket.once('close', () => this.#end('the line was cut'))
+  }
+
+  /** Resolves when the server said `ready`. */
+  static open(options: RawConnectionOptions): Promise<RawConnection> {
+    return new Promise((resolve, reject) => {
+      const refuse = (why: string): void => {
+        clearTimeout(timer)
+        reject(new Error(`unable to connect; ${why}`))
+      }
+      const timer = setTimeout(() => refuse(`no ready within ${handshakeTimeoutMs} ms`), handshakeTimeoutMs)
+      let isReady = false
+      const connection = new RawConnection({
+        ...options,
+        events: {
+          ...options.events,
+          ended: (why) => {
+            if (isReady) options.events.ended(why)
+            else refuse(why)
+          },
+        },
+      })
+      connection.#onReady = () => {
+        isReady = true
+        clearTimeout(timer)
+        resolve(connection)
+      }
+    })
+  }
+
+  /** Writes a packet with the next {@link flush}. Latin-1 only. */
+  queue(packet: string): void {
+    this.#pending.push(toClientFrame(packet))
+  }
+
+  flush(): void {
+    if (this.#pending.length === 0) return
+    const frames = this.#pending
+    this.#pending = []
+    this.#socket.write(frames.length === 1 ? (frames[0] as Buffer) : Buffer.concat(frames))
+  }
+
+  close(): void {
+    this.#hasEnded = true
+    this.#socket.destroy()
+  }
+
+  #shakeHands(): void {
+    const { host, port, cookie } = this.#options
+    this.#socket.write(
+      [
+        'GET /socket.io/?EIO=4&transport=websocket HTTP/1.1',
+        `Host: ${host}:${port}`,
+        'Upgrade: websocket',
+        'Connection: Upgrade',
+        `Sec-WebSocket-Key: ${randomBytes(16).toString('base64')}`,
+        'Sec-WebSocket-Version: 13',
+        ...(cookie === undefined ? [] : [`Cookie: ${cookie}`]),
+        '\r\n',
+      ].join('\r\n'),
+    )
+  }
+
+  #take(chunk: Buffer): void {
+    try {
+      if (this.#answer === undefined) {
+        this.#walker.walk(chunk)
+      } else {
+        this.#answer = Buffer.concat([this.#answer, chunk])
+        const end = this.#answer.indexOf('\r\n\r\n')
+        if (end === -1) {
+          if (this.#answer.length > handshakeMaxBytes) throw new Error('its answer to the handshake does not end')
+          return
+        }
+        const status = this.#answer.toString('latin1', 0, this.#answer.indexOf('\r\n'))
+        if (!status.includes(' 101 ')) throw new Error(`the server answered ${status}`)
+        const rest = this.#answer.subarray(end + 4)
+        this.#answer = undefined
+        this.#walker.walk(rest)
+      }
+    } catch (error) {
+      this.#end(error instanceof Error ? error.message : String(error))
+      return
+    }
+    this.#options.events.settled()
+    this.flush()
+  }
+
+  #read(bytes: Buffer, from: number, to: number): void {
+    switch (bytes[from]) {
+      case 0x30: // 0: Engine.IO is open
+        this.queue(this.#options.auth === undefined ? '40' : `40${this.#options.auth}`)
+        return
+      case 0x32: // 2: ping
+        this.queue('3')
+        return
+      case 0x31: // 1: close
+        this.#end('the server closed it')
+        return
+      case 0x34: // 4: a Socket.IO packet
+        switch (bytes[from + 1]) {
+          case 0x33: // 3: acknowledgement
+            this.#options.events.acknowledged(bytes, from, to)
+            return
+          case 0x32: // 2: event
+            if (bytes[from + 4] === 0x72 && bytes.toString('latin1', from, from + 9) === '42["ready') this.#onReady?.()
+            else if (bytes[from + 4] === 0x63 && bytes.toString('latin1', from, from + 11) === '42["closing')
+              this.#end(bytes.toString('utf8', from + 2, to))
+            return
+          case 0x31: // 1: disconnect
+          case 0x34: // 4: connect error
+            this.#end(bytes.toString('utf8', from + 2, to))
+        }
+    }
+  }
+
+  #end(why: string): void {
+    if (this.#hasEnded) return
+    this.#hasEnded = true
+    this.#socket.destroy()
+    this.#options.events.ended(why)
+  }
+}
+
+/** A masked text frame. The mask is zero: the server undoes it all the same, and the generator saves a pass. */
+function toClientFrame(packet: string): Buffer {
+  const payload = packet.length // Latin-1: one byte a character
+  const headerBytes = payload < 126 ? 6 : 8
+  const frame = Buffer.alloc(headerBytes + payload)
+  frame[0] = 0x81
+  if (payload < 126) {
+    frame[1] = 0x80 | payload
+  } else {
+    if (payload > 0xffff) throw new Error('unable to send a packet; it is longer than 65 535 bytes')
+    frame[1] = 0x80 | 126
+    frame.writeUInt16BE(payload, 2)
+  }
+  frame.write(packet, headerBytes, 'latin1')
+  return frame
+}

@@ -1,0 +1,308 @@
+/**
+ * One measured run inside the generator: opens the connections, warms up, measures, stops sending, waits for what is
+ * still on its way, and settles the account. Promises: every message and every connection is accounted for exactly: a
+ * message that reached a connection twice does not hide one that reached it never.
+ */
+import { randomUUID } from 'node:crypto'
+import { setTimeout as pause } from 'node:timers/promises'
+import type { Job, MemberSpec, Outcome, SenderSpec } from './job.ts'
+import { LatencyHistogram } from './latency-histogram.ts'
+import { markText, serialsMax } from './marker.ts'
+import { RawConnection } from './raw-connection.ts'
+
+const openTogether = 64
+const tickMs = 1
+/** Most messages without an acknowledgement under a rate; beyond it the generator waits. */
+const unacknowledgedMax = 20_000
+/** Longest backlog that a late tick makes up for. */
+const catchUpMaxMs = 100
+/** Of every so many messages, one is timed at each of its receivers (all are counted, and timed at the last). */
+const timedEvery = 8
+const settleMs = 100
+
+/** An acknowledgement is `43<id>[{"ok":true` or `…false`. */
+const openingBracket = 0x5b
+const okOffset = '[{"ok":'.length
+const letterT = 0x74
+
+interface Sender {
+  readonly index: number
+  readonly spec: SenderSpec
+  readonly connection: RawConnection
+  readonly group: number
+  readonly hearers: number
+}
+
+export interface WorkloadEvents {
+  /** The measured part begins: time to look at the processor time of the servers. */
+  measuring(): void
+  measured(): void
+}
+
+export class Workload {
+  readonly #job: Job
+  readonly #events: WorkloadEvents
+  readonly #connections: RawConnection[] = []
+  readonly #senders: Sender[] = []
+
+  /** By serial. */
+  readonly #sentAtMs = new Float64Array(serialsMax)
+  readonly #hearersLeft = new Int32Array(serialsMax)
+  readonly #senderOf = new Uint16Array(serialsMax)
+  readonly #isAcknowledged = new Uint8Array(serialsMax)
+  /** By connection. */
+  readonly #heardBy: Uint32Array
+
+  #sent = 0
+  #acknowledged = 0
+  #refused = 0
+  #firstRefusal: string | undefined
+  #delivered = 0
+  /** Deliveries that all messages acknowledged so far must cause. */
+  #expected = 0
+  /** Deliveries to a connection that must not hear the message. */
+  #misled = 0
+  #disconnected = 0
+  #firstProblem: string | undefined
+  #isSending = false
+  #isMeasuring = false
+  #nextSender = 0
+  /** Time of the bytes being worked off; undefined between two reads. */
+  #readAtMs: number | undefined
+
+  #measuredAcknowledged = 0
+  #measuredDelivered = 0
+  readonly #acknowledgement = new LatencyHistogram()
+  readonly #delivery = new LatencyHistogram()
+  readonly #lastDelivery = new LatencyHistogram()
+
+  constructor(job: Job, events: WorkloadEvents) {
+    this.#job = job
+    this.#events = events
+    this.#heardBy = new Uint32Array(job.members.length)
+  }
+
+  async run(): Promise<Outcome> {
+    const connectStartedAtMs = performance.now()
+    await this.#connect()
+    const connectMs = performance.now() - connectStartedAtMs
+
+    this.#isSending = true
+    const ticker = this.#startLoad()
+    await pause(this.#job.warmUpMs)
+    const cpuBefore = process.cpuUsage()
+    const startedAtMs = performance.now()
+    this.#isMeasuring = true
+    this.#events.measuring()
+    await pause(this.#job.measureMs)
+    this.#isMeasuring = false
+    const durationMs = performance.now() - startedAtMs
+    const cpu = process.cpuUsage(cpuBefore)
+    this.#events.measured()
+    this.#isSending = false
+    clearInterval(ticker)
+
+    const drainStartedAtMs = performance.now()
+    await this.#drain()
+    const drainMs = performance.now() - drainStartedAtMs
+    // Whatever comes twice comes soon after.
+    await pause(settleMs)
+    const { lost, doubled } = this.#settleAccount()
+    for (const connection of this.#connections) connection.close()
+    return {
+      connectMs: Math.round(connectMs),
+      sent: this.#sent,
+      acknowledged: this.#acknowledged,
+      refused: this.#refused,
+      firstRefusal: this.#firstRefusal,
+      expected: this.#expected,
+      delivered: this.#delivered,
+      lost,
+      doubled,
+      disconnected: this.#disconnected,
+      firstProblem: this.#firstProblem,
+      drainMs: Math.round(drainMs),
+      measured: {
+        durationMs: Math.round(durationMs),
+        acknowledged: this.#measuredAcknowledged,
+        delivered: this.#measuredDelivered,
+        acknowledgement: this.#acknowledgement.summary(),
+        delivery: this.#delivery.summary(),
+        lastDelivery: this.#lastDelivery.summary(),
+        generatorCpuShare: Math.round((cpu.user + cpu.system) / durationMs) / 1_000,
+      },
+    }
+  }
+
+  async #connect(): Promise<void> {
+    const { members, senders } = this.#job
+    for (let from = 0; from < members.length; from += openTogether) {
+      const together = members.slice(from, from + openTogether)
+      const opened = await Promise.all(together.map((member, index) => this.#open(member, from + index)))
+      this.#connections.push(...opened)
+    }
+    const hearersOf = new Map<number, number>()
+    for (const { group, hears } of members) if (hears) hearersOf.set(group, (hearersOf.get(group) ?? 0) + 1)
+    for (const [index, spec] of senders.entries()) {
+      const connection = this.#connections[spec.member]
+      const group = members[spec.member]?.group
+      if (connection === undefined || group === undefined)
+        throw new Error(`unable to send as connection ${spec.member}; there is none`)
+      this.#senders.push({ index, spec, connection, group, hearers: hearersOf.get(group) ?? 0 })
+    }
+  }
+
+  #open(member: MemberSpec, index: number): Promise<RawConnection> {
+    return RawConnection.open({
+      host: this.#job.host,
+      port: this.#job.port,
+      cookie: member.cookie,
+      auth: member.auth,
+      events: {
+        acknowledged: (bytes, from, to) => this.#onAcknowledged(bytes, from, to),
+        message: (serial) => this.#onMessage(index, member, serial),
+        settled: () => {
+          this.#readAtMs = undefined
+        },
+        ended: (why) => {
+          this.#disconnected++
+          this.#firstProblem ??= why.slice(0, 300)
+        },
+      },
+    })
+  }
+
+  #startLoad(): NodeJS.Timeout | undefined {
+    const { load } = this.#job
+    switch (load.kind) {
+      case 'window':
+        for (const sender of this.#senders) {
+          for (let index = 0; index < load.window; index++) this.#send(sender)
+          sender.connection.flush()
+        }
+        return undefined
+      case 'rate':
+        return this.#startTicking(load.perSecond)
+    }
+  }
+
+  #startTicking(perSecond: number): NodeJS.Timeout {
+    let lastMs = performance.now()
+    let due = 0
+    return setInterval(() => {
+      const nowMs = performance.now()
+      due += (Math.min(nowMs - lastMs, catchUpMaxMs) * perSecond) / 1_000
+      lastMs = nowMs
+      for (; due >= 1; due--) {
+        if (this.#sent - this.#acknowledged - this.#refused >= unacknowledgedMax) continue
+        const sender = this.#senders[this.#nextSender++ % this.#senders.length]
+        if (sender === undefined) continue
+        this.#send(sender)
+        sender.connection.flush()
+      }
+    }, tickMs)
+  }
+
+  #send({ index, spec, connection, hearers }: Sender): void {
+    const serial = this.#sent
+    if (serial >= serialsMax) {
+      this.#isSending = false
+      this.#firstProblem ??= `the generator stopped at ${serialsMax} messages`
+      return
+    }
+    this.#sent++
+    this.#senderOf[serial] = index
+    this.#hearersLeft[serial] = hearers
+    this.#sentAtMs[serial] = performance.now()
+    const clientId = spec.clientIds ? `"clientId":"${randomUUID()}",` : ''
+    connection.queue(
+      `42${serial}["send",${spec.payloadHead}${clientId}"text":"${markText(serial, this.#job.textChars)}"}]`,
+    )
+  }
+
+  #onAcknowledged(bytes: Buffer, from: number, to: number): void {
+    let at = from + 2
+    let serial = 0
+    for (; at < to && bytes[at] !== openingBracket; at++) serial = serial * 10 + ((bytes[at] ?? 0) - 0x30)
+    if (bytes[at + okOffset] === letterT) {
+      this.#acknowledged++
+      this.#isAcknowledged[serial] = 1
+      this.#expected += this.#senders[this.#senderOf[serial] ?? 0]?.hearers ?? 0
+      if (this.#isMeasuring) {
+        this.#measuredAcknowledged++
+        this.#acknowledgement.record(this.#nowMs() - (this.#sentAtMs[serial] ?? 0))
+      }
+    } else {
+      this.#refused++
+      this.#firstRefusal ??= bytes.toString('utf8', at, Math.min(to, at + 300))
+    }
+    if (!this.#isSending || this.#job.load.kind !== 'window') return
+    const sender = this.#senders[this.#senderOf[serial] ?? 0]
+    if (sender !== undefined) this.#send(sender)
+  }
+
+  #onMessage(member: number, { group, hears }: MemberSpec, serial: number): void {
+    if (serial >= this.#sent || !hears || this.#senders[this.#senderOf[serial] ?? 0]?.group !== group) {
+      this.#misled++
+      return
+    }
+    this.#delivered++
+    this.#heardBy[member] = (this.#heardBy[member] ?? 0) + 1
+    const left = (this.#hearersLeft[serial] ?? 0) - 1
+    this.#hearersLeft[serial] = left
+    if (!this.#isMeasuring) return
+    this.#measuredDelivered++
+    const isLast = left === 0
+    if (!isLast && serial % timedEvery !== 0) return
+    const latencyMs = this.#nowMs() - (this.#sentAtMs[serial] ?? 0)
+    if (serial % timedEvery === 0) this.#delivery.record(latencyMs)
+    if (isLast) this.#lastDelivery.record(latencyMs)
+  }
+
+  #nowMs(): number {
+    this.#readAtMs ??= performance.now()
+    return this.#readAtMs
+  }
+
+  /** Waits until everything sent was answered and everything acknowledged was delivered, or nothing moves any more. */
+  async #drain(): Promise<void> {
+    let seen = -1
+    let movedAtMs = performance.now()
+    while (this.#acknowledged + this.#refused < this.#sent || this.#delivered < this.#expected) {
+      const moved = this.#acknowledged + this.#refused + this.#delivered
+      if (moved !== seen) {
+        seen = moved
+        movedAtMs = performance.now()
+      }
+      if (performance.now() - movedAtMs > this.#job.drainMs) return
+      await pause(5)
+    }
+  }
+
+  /** By message and by connection; the worse of the two counts. */
+  #settleAccount(): { readonly lost: number; readonly doubled: number } {
+    let lostMessages = 0
+    let doubledMessages = 0
+    const acknowledgedOf = new Map<number, number>()
+    for (let serial = 0; serial < this.#sent; serial++) {
+      const left = this.#hearersLeft[serial] ?? 0
+      if (left < 0) doubledMessages -= left
+      if (this.#isAcknowledged[serial] === 0) continue
+      if (left > 0) lostMessages += left
+      const group = this.#senders[this.#senderOf[serial] ?? 0]?.group ?? 0
+      acknowledgedOf.set(group, (acknowledgedOf.get(group) ?? 0) + 1)
+    }
+    let lostDeliveries = 0
+    let doubledDeliveries = 0
+    for (const [index, { group, hears }] of this.#job.members.entries()) {
+      const surplus = (this.#heardBy[index] ?? 0) - (hears ? (acknowledgedOf.get(group) ?? 0) : 0)
+      // What was refused or never answered may have been stored and delivered all the same.
+      if (surplus > 0 && this.#acknowledged === this.#sent) doubledDeliveries += surplus
+      if (surplus < 0) lostDeliveries -= surplus
+    }
+    return {
+      lost: Math.max(lostMessages, lostDeliveries),
+      doubled: Math.max(doubledMessages, doubledDeliveries) + this.#misled,
+    }
+  }
+}

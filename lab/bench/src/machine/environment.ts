@@ -1,0 +1,53 @@
+/** What a figure is worth nothing without: commit, machine, versions. */
+import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { cpus, loadavg, release, totalmem, type } from 'node:os'
+
+export interface Environment {
+  readonly commit: string
+  /** Files that differ from the commit: the figures are not of that commit alone. */
+  readonly changedFiles: number
+  readonly at: string
+  readonly machine: {
+    readonly cpu: string
+    readonly cores: number
+    readonly memoryGb: number
+    readonly system: string
+    /** Of the last minute, before the run. Above a tenth or so the figures are of a shared machine. */
+    readonly loadBefore: number
+  }
+  readonly versions: Readonly<Record<string, string>>
+}
+
+export function describeEnvironment(root: string, extraVersions: Readonly<Record<string, string>> = {}): Environment {
+  const require = createRequire(import.meta.url)
+  const versionOf = (path: string): string =>
+    (JSON.parse(readFileSync(require.resolve(path), 'utf8')) as { version: string }).version
+  return {
+    commit: git(root, 'rev-parse', '--short=12', 'HEAD') ?? 'unknown',
+    changedFiles: (git(root, 'status', '--porcelain') ?? '').split('\n').filter((line) => line !== '').length,
+    at: new Date().toISOString(),
+    machine: {
+      cpu: cpus()[0]?.model ?? 'unknown',
+      cores: cpus().length,
+      memoryGb: Math.round(totalmem() / 1024 ** 3),
+      system: `${type()} ${release()}`,
+      loadBefore: Math.round((loadavg()[0] ?? 0) * 100) / 100,
+    },
+    versions: {
+      node: process.versions.node,
+      'socket.io': versionOf('socket.io/package.json'),
+      pg: versionOf('pg/package.json'),
+      ...extraVersions,
+    },
+  }
+}
+
+function git(root: string, ...args: string[]): string | undefined {
+  try {
+    return execFileSync('git', args, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trimEnd()
+  } catch {
+    return undefined // A copy without its history.
+  }
+}

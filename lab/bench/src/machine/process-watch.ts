@@ -1,0 +1,77 @@
+/** Processor time and memory of other processes between two moments, from /proc. Children count with their parent if asked. */
+import { readFileSync, readdirSync } from 'node:fs'
+
+export interface WatchedProcess {
+  /** What it is in this scenario: `server`, `database`. */
+  readonly role: string
+  readonly pid: number
+  /** Postgres works in children. */
+  readonly withChildren?: boolean
+}
+
+export interface ProcessUsage {
+  readonly role: string
+  /** 1 is one core, all the time. */
+  readonly cpuShare: number
+  readonly residentMb: number
+  readonly residentPeakMb: number
+}
+
+/** Linux counts processor time in hundredths of a second everywhere we run. */
+const ticksPerSecond = 100
+
+export class ProcessWatch {
+  readonly #processes: readonly WatchedProcess[]
+  #startedAtMs = 0
+  #startTicks: readonly number[] = []
+
+  constructor(processes: readonly WatchedProcess[]) {
+    this.#processes = processes
+  }
+
+  begin(): void {
+    this.#startedAtMs = performance.now()
+    this.#startTicks = this.#processes.map(ticksOf)
+  }
+
+  end(): ProcessUsage[] {
+    const elapsedSeconds = (performance.now() - this.#startedAtMs) / 1_000
+    return this.#processes.map((watched, index) => ({
+      role: watched.role,
+      cpuShare:
+        Math.round(
+          ((ticksOf(watched) - (this.#startTicks[index] ?? 0)) / ticksPerSecond / elapsedSeconds) * 1_000,
+        ) / 1_000,
+      residentMb: readStatusMb(watched.pid, 'VmRSS'),
+      residentPeakMb: readStatusMb(watched.pid, 'VmHWM'),
+    }))
+  }
+}
+
+function ticksOf({ pid, withChildren }: WatchedProcess): number {
+  const pids = withChildren === true ? [pid, ...childrenOf(pid)] : [pid]
+  return pids.reduce((sum, each) => sum + (readStat(each)?.ticks ?? 0), 0)
+}
+
+function readStat(pid: number | string): { readonly parent: number; readonly ticks: number } | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    return { parent: Number(fields[1]), ticks: Number(fields[11]) + Number(fields[12]) }
+  } catch {
+    return undefined // It has ended.
+  }
+}
+
+function childrenOf(pid: number): string[] {
+  return readdirSync('/proc').filter((entry) => /^\d+$/.test(entry) && readStat(entry)?.parent === pid)
+}
+
+function readStatusMb(pid: number, field: 'VmRSS' | 'VmHWM'): number {
+  try {
+    const match = new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'utf8'))
+    return Math.round(Number(match?.[1] ?? 0) / 102.4) / 10
+  } catch {
+    return 0
+  }
+}
