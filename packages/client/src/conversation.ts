@@ -64,8 +64,9 @@ export class OpenConversation implements ChatConversation {
 
   async markRead(seq?: number): Promise<void> {
     const summary = this.#slot.summary.get()
-    const target = seq ?? summary?.lastMessage?.seq ?? 0
-    if (target <= Math.max(this.#readSaidSeq, summary?.readSeq ?? 0) && this.#reading === undefined) return
+    const target = Math.min(seq ?? summary?.lastMessage?.seq ?? 0, summary?.seq ?? Number.POSITIVE_INFINITY)
+    const isSaid = this.#readWantedSeq <= this.#readSaidSeq
+    if (target <= this.#readSaidSeq || (isSaid && target <= (summary?.readSeq ?? 0))) return
     this.#readWantedSeq = Math.max(this.#readWantedSeq, target)
     const isCounted = this.#parts.replica.markRead(this.id, this.#readWantedSeq)
     this.#reading ??= this.#sayRead().finally(() => {

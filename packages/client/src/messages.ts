@@ -43,6 +43,7 @@ export class MessageList implements Messages {
     },
   })
   #overlays: Overlay[] = []
+  #hasWindow = false
   /** One item per entry, so that a list renders only what changed. */
   #items = new WeakMap<WindowEntry, TimelineItem>()
   readonly #pendingItems = new WeakMap<OutboxItem, TimelineItem>()
@@ -52,6 +53,10 @@ export class MessageList implements Messages {
     options.slot.changed.add(() => {
       this.#dropSettled()
       this.#view.invalidate()
+      // The window was lost to a log that was cut short; a load that failed is not tried again from here.
+      const hadWindow = this.#hasWindow
+      this.#hasWindow = options.slot.timeline.window !== undefined
+      if (hadWindow && !this.#hasWindow) this.ensureLoaded()
     })
     options.outbox.items.subscribe(this.#view.invalidate)
   }
@@ -63,6 +68,7 @@ export class MessageList implements Messages {
   /** Loads the newest page if somebody looks and there is none. */
   ensureLoaded(): void {
     const { slot } = this.#options
+    this.#hasWindow = slot.timeline.window !== undefined
     if (this.#view.watchers() === 0 || slot.timeline.window !== undefined || slot.loading !== 'nothing' || slot.isLeft)
       return
     // Offline: the next connection asks again.

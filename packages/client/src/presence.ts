@@ -72,7 +72,7 @@ export class PresenceBoard implements PresenceWatcher {
     this.#cancelUnknown?.()
     this.#cancelUnknown = undefined
     if (this.#status === 'away') this.#options.ask('set-status', { status: 'away' }).catch(() => undefined)
-    this.#sendLater(0)
+    if (this.#wanted.size > 0) this.#sendLater(0)
   }
 
   disconnected(): void {

@@ -390,8 +390,9 @@ export class FakeServer {
       if (page.reset === true) line.tell('reset', {})
       else {
         for (const { changes, ...entry } of page.conversations) {
-          const isTold = 'limited' in entry || 'left' in entry
-          if (isTold || changes.length === 0) line.tell('conversation', entry)
+          const member = this.conversations.get(entry.conversation)?.members.get(line.userId)
+          const isMarked = (member?.markedAt ?? 0) > Number(cursor.slice(this.epoch.length + 1))
+          if ('limited' in entry || 'left' in entry || isMarked) line.tell('conversation', entry)
           for (let start = 0; start < changes.length; start += 200) {
             line.tell('changes', { conversation: entry.conversation, changes: changes.slice(start, start + 200) })
           }
