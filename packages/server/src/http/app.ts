@@ -5,8 +5,7 @@
  * handler. Each step can end it with a problem of the catalogue. Slow or endless requests meet a bound in bytes or time.
  */
 import { randomUUID } from 'node:crypto'
-import type { Socket } from 'node:net'
-import type { BlockList } from 'node:net'
+import type { BlockList, Socket } from 'node:net'
 import { ChorusError, commands, limits } from '@chorus/protocol'
 import type { CommandName, RouteDefinition } from '@chorus/protocol'
 import { fastify } from 'fastify'
@@ -23,7 +22,7 @@ import { addGuard } from './guard.ts'
 import { addOperators } from './operators.ts'
 import type { Health } from './operators.ts'
 import { JsonFault, parseJson } from './parse-json.ts'
-import { answerWithProblem, sendProblem } from './problem.ts'
+import { answerWithProblem, noteBegin, sendProblem } from './problem.ts'
 import { createInputReader } from './read-input.ts'
 import { addSessions, createCookieJar, userAgentOf } from './sessions.ts'
 import { addWebApp, asksForPage, defaultWebFolder } from './web-app.ts'
@@ -113,7 +112,9 @@ function addMeasurements(app: FastifyInstance, metrics: Metrics, logger: Logger)
   app.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? 'none'
     metrics.httpRequests.inc({ method: request.method, route, status: String(reply.statusCode) })
-    metrics.httpRequestSeconds.observe({ route }, reply.elapsedTime / 1_000)
+    // A stream lasts as long as its reader, which says nothing about the server.
+    const isStream = String(reply.raw.getHeader('content-type')).startsWith('text/event-stream')
+    if (!isStream) metrics.httpRequestSeconds.observe({ route }, reply.elapsedTime / 1_000)
     logger.debug(
       {
         request: request.id,
@@ -160,6 +161,7 @@ function addCommandRoute(
     },
     handler: async (request, reply) => {
       const input = parseInput(name, readInput(request))
+      if (route.method !== 'GET') noteBegin(request)
       const result = await handler(
         {
           parts,

@@ -424,6 +424,24 @@ describe('an answer', () => {
     ])
   })
 
+  it('[ACK2] is unavailable when the session could not be asked: no command has begun', async () => {
+    await withApp({}, async (other) => {
+      const me = await other.signUp('asked-in-vain')
+      const real = other.authenticator.identify.bind(other.authenticator)
+      other.authenticator.identify = () => Promise.reject(new DatabaseError('lost', new Error('x')))
+      for (const [method, body] of [
+        ['GET', undefined],
+        ['DELETE', undefined],
+      ] as const) {
+        const response = await other.ask(method, '/v1/session', body, { cookie: me.cookie })
+        expect([response.statusCode, response.json().code]).toEqual([503, 'unavailable'])
+        expect(response.headers['retry-after']).toBe('1')
+      }
+      other.authenticator.identify = real
+      expect((await other.ask('GET', '/v1/session', undefined, { cookie: me.cookie })).statusCode).toBe(200)
+    })
+  })
+
   it('to too many requests says when to come back', async () => {
     await withApp(
       {

@@ -14,13 +14,21 @@ export function sendProblem(reply: FastifyReply, error: ChorusError): FastifyRep
     .send(JSON.stringify(error.toProblem()))
 }
 
+/** Requests whose command has begun, and may have changed something by the time it fails (rule ACK2). */
+const begun = new WeakSet<FastifyRequest>()
+
+/** Called when the handler of a command that changes something is about to run. */
+export function noteBegin(request: FastifyRequest): void {
+  begun.add(request)
+}
+
 export function answerWithProblem(
   error: unknown,
   request: FastifyRequest,
   reply: FastifyReply,
   logger: Logger,
 ): FastifyReply {
-  const changes = request.method !== 'GET' && request.method !== 'HEAD' && request.method !== 'OPTIONS'
+  const changes = begun.has(request)
   const about = { request: request.id, method: request.method, route: request.routeOptions.url }
   const problem = toChorusError(error, changes, (unexpected) => {
     logger.error({ ...about, err: unexpected }, 'a request failed')
