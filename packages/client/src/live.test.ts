@@ -1,0 +1,188 @@
+/** Live values, presence and typing, with a clock that the test moves. */
+import type { LiveValue, Presence } from '@chorus/protocol'
+import { describe, expect, it } from 'vitest'
+import type { Ask } from './ask.ts'
+import { createHttpApi } from './http-api.ts'
+import { LiveLane } from './live-values.ts'
+import { PresenceBoard, presencePollMs, unknownAfterMs, watchGatherMs } from './presence.ts'
+import { ManualClock, settle } from './testing/manual-clock.ts'
+import { createTyping, typingEveryMs } from './typing.ts'
+
+function createAsk(answer: (name: string, request: Record<string, unknown>) => unknown = () => ({})) {
+  const asked: [string, Record<string, unknown>][] = []
+  const ask = ((name: string, request: Record<string, unknown>) => {
+    asked.push([name, request])
+    return Promise.resolve(answer(name, request))
+  }) as unknown as Ask
+  return { ask, asked }
+}
+
+function value(user: string, of: unknown, atMs: number, lifeMs = 6_000, key = 'typing'): LiveValue {
+  const at = Date.parse('2031-05-05T00:00:00.000Z') + atMs
+  return {
+    conversation: 'c',
+    key,
+    user,
+    value: of as LiveValue['value'],
+    at: new Date(at).toISOString(),
+    expiresAt: new Date(at + lifeMs).toISOString(),
+  }
+}
+
+function setUpLive() {
+  const clock = new ManualClock()
+  const { ask, asked } = createAsk()
+  const requests: string[] = []
+  const answer = (input: string | URL | Request) => {
+    requests.push(String(input))
+    return Promise.resolve(Response.json({ values: [value('ann', { lat: 1 }, 0, 9_000, 'location')] }))
+  }
+  const lane = new LiveLane({ api: createHttpApi({ url: 'http://x', fetch: answer as typeof fetch }), ask, clock })
+  return { clock, asked, requests, lane }
+}
+
+describe('live values', () => {
+  it('[LIVE1] the newest of each user wins, and each expires by the length of its life, whatever the clocks say', async () => {
+    const { clock, lane } = setUpLive()
+    const typing = lane.of('c').observe('typing')
+    typing.subscribe(() => undefined)
+    lane.handle([value('ann', true, 1_000), value('bob', true, 1_000)])
+    lane.handle([value('ann', 'older', 0)])
+    expect([...typing.get()].map(([user, { value: of }]) => [user, of])).toEqual([
+      ['ann', true],
+      ['bob', true],
+    ])
+    lane.handle([value('bob', null, 2_000)])
+    expect([...typing.get().keys()]).toEqual(['ann'])
+    await clock.advance(5_999)
+    expect([...typing.get().keys()]).toEqual(['ann'])
+    await clock.advance(1)
+    expect([...typing.get().keys()]).toEqual([])
+    expect(clock.timers).toBe(0)
+  })
+
+  it('are kept only while somebody looks, and asked for when somebody begins to', async () => {
+    const { lane, requests } = setUpLive()
+    const location = lane.of('c').observe('location')
+    lane.handle([value('bob', 1, 0, 6_000, 'location')])
+    expect(location.get().size).toBe(0)
+    const unsubscribe = location.subscribe(() => undefined)
+    await settle()
+    await settle()
+    expect([...location.get().keys()]).toEqual(['ann'])
+    lane.resume()
+    expect(requests).toHaveLength(2)
+    unsubscribe()
+    expect(location.get().size).toBe(0)
+    lane
+      .of('c')
+      .observe('typing')
+      .subscribe(() => undefined)
+    expect(requests).toHaveLength(2)
+  })
+})
+
+describe('typing', () => {
+  it('is said at most every three seconds, taken back once, and not at all without a connection', async () => {
+    const { clock, lane, asked } = setUpLive()
+    let isConnected = true
+    const typing = createTyping(lane.of('c'), 'me', clock, () => isConnected)
+    typing.users.subscribe(() => undefined)
+    for (let presses = 0; presses < 7; presses += 1) {
+      typing.start()
+      await clock.advance(typingEveryMs / 3)
+    }
+    expect(asked).toHaveLength(3)
+    typing.stop()
+    typing.stop()
+    expect(asked.map(([, request]) => request['value'])).toEqual([true, true, true, null])
+    isConnected = false
+    typing.start()
+    expect(asked).toHaveLength(4)
+    lane.handle([value('me', true, 0), value('ann', true, 0)])
+    expect(typing.users.get()).toEqual(['ann'])
+  })
+})
+
+describe('presence', () => {
+  function setUp() {
+    const clock = new ManualClock()
+    const line = { isConnected: true, isFollowed: true }
+    const { ask, asked } = createAsk((name, request) =>
+      name === 'watch-presence'
+        ? {
+            presence: (request['users'] as string[]).map(
+              (user): Presence => ({ user, status: 'online', lastSeen: null }),
+            ),
+          }
+        : {},
+    )
+    const board = new PresenceBoard({
+      ask,
+      clock,
+      isConnected: () => line.isConnected,
+      isFollowed: () => line.isFollowed,
+    })
+    return { clock, line, board, asked }
+  }
+
+  it('[PRES2] watches those who are looked at, in one list, and no longer than that', async () => {
+    const { clock, board, asked } = setUp()
+    const ann = board.observe('ann')
+    const undo = [ann.subscribe(() => undefined), board.observe('bob').subscribe(() => undefined)]
+    const { presence, close } = board.watch(['ann', 'cleo'])
+    await clock.advance(watchGatherMs)
+    expect(asked).toEqual([['watch-presence', { users: ['ann', 'bob', 'cleo'] }]])
+    expect(ann.get().status).toBe('online')
+    board.handle([{ user: 'cleo', status: 'away', lastSeen: null }])
+    await settle()
+    expect([...presence.get()].map(([user, { status }]) => [user, status])).toEqual([
+      ['ann', 'online'],
+      ['cleo', 'away'],
+    ])
+    close()
+    for (const one of undo) one()
+    await clock.advance(watchGatherMs)
+    expect(asked.at(-1)).toEqual(['watch-presence', { users: [] }])
+  })
+
+  it('[PRES1] is unknown, not offline, without a connection; a short pause is not shown', async () => {
+    const { clock, line, board } = setUp()
+    const ann = board.observe('ann')
+    ann.subscribe(() => undefined)
+    await clock.advance(watchGatherMs)
+    line.isConnected = false
+    board.disconnected()
+    await clock.advance(unknownAfterMs - 1)
+    line.isConnected = true
+    board.resume()
+    await clock.advance(10)
+    expect(ann.get().status).toBe('online')
+    line.isConnected = false
+    board.disconnected()
+    await clock.advance(unknownAfterMs)
+    expect(ann.get().status).toBe('unknown')
+  })
+
+  it('asks again now and then where the server does not follow the list', async () => {
+    const { clock, line, board, asked } = setUp()
+    line.isFollowed = false
+    const unsubscribe = board.observe('ann').subscribe(() => undefined)
+    await clock.advance(watchGatherMs + 2 * presencePollMs)
+    expect(asked).toHaveLength(3)
+    unsubscribe()
+    await clock.advance(3 * presencePollMs)
+    expect(asked).toHaveLength(4)
+  })
+
+  it('says again that nobody is there', async () => {
+    const { board, asked } = setUp()
+    await board.setStatus('away')
+    board.resume()
+    await settle()
+    expect(asked).toEqual([
+      ['set-status', { status: 'away' }],
+      ['set-status', { status: 'away' }],
+    ])
+  })
+})

@@ -1,0 +1,95 @@
+/** Snapshots that stay, and listeners that are told once per burst. */
+import { describe, expect, it } from 'vitest'
+import { createCell, createComputedCell, createSwitch, derive } from './observable.ts'
+
+/** After every microtask that is ready. */
+async function flush(): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve))
+}
+
+describe('observables', () => {
+  it('tell once per microtask, however often they were set', async () => {
+    const cell = createCell(0)
+    const seen: number[] = []
+    const unsubscribe = cell.subscribe(() => seen.push(cell.get()))
+    cell.set(1)
+    cell.set(2)
+    expect(cell.get()).toBe(2)
+    expect(seen).toEqual([])
+    await flush()
+    expect(seen).toEqual([2])
+    cell.set(2)
+    await flush()
+    expect(seen).toEqual([2])
+    unsubscribe()
+    unsubscribe()
+    cell.set(3)
+    await flush()
+    expect(seen).toEqual([2])
+  })
+
+  it('count one function that subscribed twice as two, and say when the first comes and the last goes', async () => {
+    const happened: string[] = []
+    const cell = createCell(0, {
+      onWatched: () => happened.push('watched'),
+      onUnwatched: () => happened.push('unwatched'),
+    })
+    let calls = 0
+    const listener = () => {
+      calls += 1
+    }
+    const undo = [cell.subscribe(listener), cell.subscribe(listener)]
+    cell.set(1)
+    await flush()
+    expect(calls).toBe(2)
+    undo[0]?.()
+    expect(happened).toEqual(['watched'])
+    undo[1]?.()
+    expect(happened).toEqual(['watched', 'unwatched'])
+  })
+
+  it('do not call a listener that another one has just removed', async () => {
+    const cell = createCell(0)
+    const seen: string[] = []
+    cell.subscribe(() => {
+      seen.push('first')
+      undo()
+    })
+    const undo = cell.subscribe(() => seen.push('second'))
+    cell.set(1)
+    await flush()
+    expect(seen).toEqual(['first'])
+  })
+
+  it('compute on demand and keep the answer until it is invalid', () => {
+    let computed = 0
+    const cell = createComputedCell(() => {
+      computed += 1
+      return { computed }
+    })
+    expect(cell.get()).toBe(cell.get())
+    cell.invalidate()
+    expect(cell.get()).toEqual({ computed: 2 })
+  })
+
+  it('derive without computing twice, and switch from one source to another', async () => {
+    const one = createCell([1])
+    const two = createCell([2])
+    const source = createSwitch<readonly number[]>([])
+    const doubled = derive(source, (numbers) => numbers.map((number) => number * 2))
+    const seen: (readonly number[])[] = []
+    doubled.subscribe(() => seen.push(doubled.get()))
+    expect(doubled.get()).toEqual([])
+    source.point(one)
+    await flush()
+    expect(doubled.get()).toBe(doubled.get())
+    source.point(two)
+    one.set([100])
+    await flush()
+    two.set([3])
+    await flush()
+    source.point(undefined)
+    await flush()
+    expect(seen).toEqual([[2], [4], [6], []])
+  })
+})

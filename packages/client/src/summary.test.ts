@@ -1,0 +1,112 @@
+/** A conversation's line in the list: what counts as unread, and what is not counted twice. */
+import type { Change, Message } from '@chorus/protocol'
+import { describe, expect, it } from 'vitest'
+import { applyChangeToSummary, countUnreadInWindow, type SummaryState, toSummary } from './summary.ts'
+
+const at = '2026-02-02T00:00:00.000Z'
+
+function message(seq: number, sender: string, more: Partial<Message> = {}): Message {
+  return {
+    conversation: 'c',
+    seq,
+    version: seq,
+    clientId: `${seq}`,
+    sender,
+    text: `text ${seq}`,
+    replyTo: null,
+    attachments: [],
+    data: null,
+    createdAt: at,
+    editedAt: null,
+    deletedAt: null,
+    ...more,
+  }
+}
+
+function created(seq: number, sender: string): Change {
+  return { seq, at, actor: sender, type: 'message.created', message: message(seq, sender) }
+}
+
+function deleted(seq: number, target: number, sender: string): Change {
+  return {
+    seq,
+    at,
+    actor: sender,
+    type: 'message.deleted',
+    message: message(target, sender, { version: seq, text: '', deletedAt: at }),
+  }
+}
+
+function state(seq: number, readSeq: number, unread: number): SummaryState {
+  const summary = toSummary({
+    id: '019b76da-aa74-7000-8000-000000000274',
+    kind: 'group',
+    name: 'Tea',
+    seq,
+    readSeq,
+    unread,
+    lastMessage: null,
+    members: [],
+    memberCount: 2,
+    role: 'member',
+  })
+  return { summary, unreadAsOfSeq: seq }
+}
+
+function unreadAfter(from: SummaryState, changes: readonly Change[]): number {
+  return changes.reduce((known, change) => applyChangeToSummary(known, change, 'me'), from).summary.unread
+}
+
+describe('a summary', () => {
+  it('counts messages by others after the marker, without deleted ones', () => {
+    expect(unreadAfter(state(0, 0, 0), [created(1, 'ann'), created(2, 'me'), created(3, 'ann')])).toBe(2)
+    expect(unreadAfter(state(0, 0, 0), [created(1, 'ann'), deleted(2, 1, 'ann')])).toBe(0)
+    expect(unreadAfter(state(0, 5, 0), [created(1, 'ann'), created(6, 'ann')])).toBe(1)
+  })
+
+  it('[CLI1] does not count what the server’s own number already counts', () => {
+    expect(unreadAfter(state(3, 0, 2), [created(2, 'ann'), created(3, 'ann'), created(4, 'ann')])).toBe(3)
+    const marked = { ...state(3, 3, 0), unreadAsOfSeq: 6 }
+    expect(unreadAfter(marked, [created(4, 'ann'), created(5, 'ann'), created(6, 'ann'), created(7, 'ann')])).toBe(1)
+  })
+
+  it('[LIM1] stops counting where the server does', () => {
+    expect(unreadAfter(state(1_000, 0, 1_000), [created(1_001, 'ann')])).toBe(1_000)
+    expect(unreadAfter(state(1_000, 0, 1_000), [deleted(1_001, 5, 'ann')])).toBe(1_000)
+  })
+
+  it('begins when its id says, until there is a message', () => {
+    const { summary } = state(0, 0, 0)
+    expect(summary.activeAt).toBe(new Date(0x019b76daaa74).toISOString())
+    expect(applyChangeToSummary(state(0, 0, 0), created(1, 'ann'), 'me').summary.activeAt).toBe(at)
+  })
+
+  it('counts in what is loaded only where that reaches far enough', () => {
+    const entries = [4, 5, 6].map((seq) => ({ message: { ...message(seq, 'ann'), reactions: [] }, asOfSeq: seq }))
+    const summary = { ...state(6, 0, 3).summary, lastMessage: entries[2]?.message ?? null }
+    const window = { entries, hasBefore: true, hasAfter: false }
+    expect(countUnreadInWindow(summary, window, 4, 'me')).toBe(2)
+    expect(countUnreadInWindow(summary, window, 6, 'me')).toBe(0)
+    expect(countUnreadInWindow(summary, window, 1, 'me')).toBeUndefined()
+    expect(countUnreadInWindow(summary, { ...window, hasBefore: false }, 1, 'me')).toBe(3)
+    expect(countUnreadInWindow(summary, undefined, 4, 'me')).toBeUndefined()
+    expect(countUnreadInWindow(summary, undefined, 6, 'me')).toBe(0)
+  })
+
+  it('follows names, roles and members', () => {
+    const changes: Change[] = [
+      {
+        seq: 1,
+        at,
+        actor: 'ann',
+        type: 'conversation.updated',
+        conversation: { id: 'c', kind: 'group', name: 'Coffee' },
+      },
+      { seq: 2, at, actor: 'ann', type: 'member.joined', user: 'bob', role: 'member' },
+      { seq: 3, at, actor: 'ann', type: 'member.updated', user: 'me', role: 'moderator' },
+      { seq: 4, at, actor: 'ann', type: 'member.left', user: 'bob', role: 'member' },
+    ]
+    const { summary } = changes.reduce((known, change) => applyChangeToSummary(known, change, 'me'), state(0, 0, 0))
+    expect(summary).toMatchObject({ name: 'Coffee', memberCount: 2, role: 'moderator', seq: 4 })
+  })
+})
