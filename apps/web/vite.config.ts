@@ -5,12 +5,13 @@
 import react from '@vitejs/plugin-react'
 import { defineConfig } from 'vite'
 import { emojiData } from './vite/emoji-data.ts'
+import { precompress } from './vite/precompress.ts'
 import { serviceWorker } from './vite/service-worker.ts'
 
 const server = process.env['CHORUS_SERVER'] ?? 'http://127.0.0.1:3000'
 
 export default defineConfig({
-  plugins: [react(), emojiData(), serviceWorker()],
+  plugins: [react(), emojiData(), serviceWorker(), precompress()],
   // The packages' own sources, so that the application can be built before or without `tsc -b`.
   resolve: { conditions: ['source', 'module', 'browser', 'development|production'] },
   build: {

@@ -141,7 +141,7 @@ describe('hooks', () => {
     const { cells, wrapper } = createStage()
     const { result, rerender } = renderHook(({ id }: { id: string | undefined }) => useUser(id), {
       wrapper,
-      initialProps: { id: 'ada' as string | undefined },
+      initialProps: { id: 'ada' },
     })
     expect(result.current).toBeUndefined()
     expect(cells.ada.watchers()).toBe(1)

@@ -4,6 +4,7 @@ import { useChat } from '@chorus/react'
 import { CircleAlert } from 'lucide-react'
 import { useId, useRef, useState, type FormEvent, type InputHTMLAttributes } from 'react'
 import { explainError } from '../notices/explain-error.ts'
+import { readField } from '../ui/read-field.ts'
 import './sign-in-screen.css'
 
 type Mode = 'sign-in' | 'sign-up'
@@ -35,9 +36,9 @@ export function SignInScreen({ reason }: { readonly reason: SignedOutReason }) {
     event.preventDefault()
     if (isBusy) return
     const data = new FormData(event.currentTarget)
-    const handle = String(data.get('handle') ?? '').trim()
-    const password = String(data.get('password') ?? '')
-    const name = String(data.get('name') ?? '').trim()
+    const handle = readField(data, 'handle')
+    const password = readField(data, 'password', { trim: false })
+    const name = readField(data, 'name')
     const found = findFault(mode, { handle, password, name })
     if (found !== undefined) {
       fail(found)

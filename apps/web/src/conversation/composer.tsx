@@ -74,7 +74,6 @@ export function Composer(props: ComposerProps) {
     element?.focus()
     requestAnimationFrame(() => element?.setSelectionRange(element.value.length, element.value.length))
     // Only another message starts another edit; a change of the same one must not overwrite what is being typed.
-    // eslint-disable-next-line react-hooks/exhaustive-deps
   }, [editedSeq])
 
   useLayoutEffect(() => {

@@ -58,6 +58,8 @@ interface ListContext {
   readonly hadOlder: boolean
 }
 
+/** What the arrow keys reach inside a message, in this order. */
+const stops = '.quote, .message-toolbar button, .reaction, .message-failed button'
 const nearEdgeRows = 8
 const highlightMs = 1_900
 const atEndPx = 60
@@ -261,7 +263,7 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
         return
       case 'ArrowRight':
       case 'ArrowLeft': {
-        const buttons = [...article.querySelectorAll<HTMLElement>('.message-toolbar button, .message-failed button')]
+        const buttons = [...article.querySelectorAll<HTMLElement>(stops)]
         const at = buttons.indexOf(event.target)
         const next = at + (event.key === 'ArrowRight' ? 1 : -1)
         if (buttons.length === 0 || (at === -1 && event.key === 'ArrowLeft')) return

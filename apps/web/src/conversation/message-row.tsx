@@ -65,6 +65,7 @@ export const MessageRowView = memo(function MessageRowView(props: MessageRowProp
         data-testid='message'
         data-state={mark ?? (isDeleted ? 'deleted' : 'received')}
         data-highlighted={isHighlighted}
+        data-focus-home
         tabIndex={isReachable ? 0 : -1}
         onPointerEnter={() => setIsActive(true)}
         onPointerLeave={(event) => setIsActive(event.currentTarget.contains(document.activeElement))}

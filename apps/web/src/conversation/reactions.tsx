@@ -11,6 +11,7 @@ export function Reactions({ message }: { readonly message: PageMessage }) {
         <button
           key={emoji}
           type='button'
+          tabIndex={-1}
           className='reaction'
           aria-pressed={mine}
           aria-label={`${emoji} ${count}`}
@@ -22,6 +23,7 @@ export function Reactions({ message }: { readonly message: PageMessage }) {
       ))}
       <button
         type='button'
+        tabIndex={-1}
         className='reaction reaction-add'
         aria-label='Add reaction'
         onClick={(event) => pickReaction(message, event.currentTarget)}

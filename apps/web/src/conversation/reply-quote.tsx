@@ -37,6 +37,7 @@ export function ReplyQuote({ conversation, seq }: ReplyQuoteProps) {
     <button
       type='button'
       className='quote'
+      tabIndex={-1}
       style={message === undefined ? undefined : personHue(message.sender)}
       onClick={() => jumpTo(seq)}
     >

@@ -25,7 +25,7 @@ const map: readonly (readonly [title: string, keys: readonly (readonly [keys: st
     'On a message',
     [
       ['↑ · ↓', 'Older or newer message'],
-      ['→', 'Its row of actions'],
+      ['← · →', 'Its actions, reactions and quote'],
       ['R', 'Reply'],
       ['A', 'Add a reaction'],
       ['E', 'Edit, if it is mine'],

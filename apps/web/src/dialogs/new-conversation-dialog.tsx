@@ -9,6 +9,7 @@ import { navigate } from '../routing/use-route.ts'
 import { useMe } from '../shell/me.tsx'
 import { openOverlay } from '../shell/overlay.ts'
 import { Dialog } from '../ui/dialog.tsx'
+import { readField } from '../ui/read-field.ts'
 import { OptionField } from './option-list.tsx'
 import { personSeemsToMatch, useFound } from './use-found.ts'
 import '../ui/segments.css'
@@ -160,7 +161,7 @@ function NewChannel({ onClose }: { readonly onClose: () => void }) {
   const [error, setError] = useState<string>()
   const create = async (event: FormEvent<HTMLFormElement>): Promise<void> => {
     event.preventDefault()
-    const name = String(new FormData(event.currentTarget).get('name') ?? '').trim()
+    const name = readField(new FormData(event.currentTarget), 'name')
     if (name === '') {
       setError('Give the channel a name')
       return

@@ -4,6 +4,7 @@
  */
 import { EmojiPicker as Picker, type EmojiPickerListEmojiProps, type EmojiPickerListRowProps } from 'frimousse'
 import { useEffect, useLayoutEffect, useRef, type KeyboardEvent } from 'react'
+import { keepFocus } from '../ui/keep-focus.ts'
 import { placeBeside, type MenuAnchor } from '../ui/menu.tsx'
 import './emoji-picker.css'
 
@@ -19,14 +20,11 @@ export function EmojiPicker({ anchor, onPick, onClose }: EmojiPickerProps) {
   useLayoutEffect(() => {
     const box = element.current
     if (box === null) return
-    const before = document.activeElement
+    const giveFocusBack = keepFocus()
     box.showPopover()
     placeBeside(box, anchor)
     box.querySelector('input')?.focus({ preventScroll: true })
-    return () => {
-      const inside = box.contains(document.activeElement) || document.activeElement === document.body
-      if (inside && before instanceof HTMLElement && before.isConnected) before.focus({ preventScroll: true })
-    }
+    return () => giveFocusBack(box)
   }, [anchor])
 
   const close = useRef(onClose)

@@ -15,6 +15,7 @@ import { useNow } from '../time/use-now.ts'
 import { Dialog } from '../ui/dialog.tsx'
 import { IconButton } from '../ui/icon-button.tsx'
 import { Menu, type MenuItem } from '../ui/menu.tsx'
+import { readField } from '../ui/read-field.ts'
 import '../people/person-row.css'
 import './details-panel.css'
 
@@ -137,7 +138,7 @@ function NameField({ summary }: { readonly summary: ConversationSummary }) {
   const [isEditing, setIsEditing] = useState(false)
   const rename = (event: FormEvent<HTMLFormElement>): void => {
     event.preventDefault()
-    const name = String(new FormData(event.currentTarget).get('name') ?? '').trim()
+    const name = readField(new FormData(event.currentTarget), 'name')
     setIsEditing(false)
     if (name !== '' && name !== summary.name) attempt(chat.rename(summary.id, name), 'Couldn’t rename')
   }

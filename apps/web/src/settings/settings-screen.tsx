@@ -13,6 +13,7 @@ import { useSignOut } from '../shell/use-sign-out.ts'
 import { setTheme, useTheme, type Theme } from '../theme/theme.ts'
 import { formatBrief, formatFull } from '../time/format-time.ts'
 import { useNow } from '../time/use-now.ts'
+import { readField } from '../ui/read-field.ts'
 import { describeDevice } from './describe-device.ts'
 import { setEnterSends, useEnterSends } from './enter-key.ts'
 import '../people/person-row.css'
@@ -72,8 +73,8 @@ function Profile() {
   const save = async (event: FormEvent<HTMLFormElement>): Promise<void> => {
     event.preventDefault()
     const data = new FormData(event.currentTarget)
-    const name = String(data.get('name') ?? '').trim()
-    const avatar = String(data.get('avatar') ?? '').trim()
+    const name = readField(data, 'name')
+    const avatar = readField(data, 'avatar')
     if (name === '') {
       setError('Enter your name')
       return

@@ -1,16 +1,35 @@
-/** The shape of the application while it is not known yet who is signed in. */
+/** The shape of the application while it is not known yet who is signed in; and why, when that takes long. */
+import { useEffect, useState } from 'react'
 import './chat-shell.css'
+import './sidebar.css'
+
+const patienceMs = 4_000
 
 export function ShellSkeleton() {
+  const [isSlow, setIsSlow] = useState(false)
+  useEffect(() => {
+    const timer = setTimeout(() => setIsSlow(true), patienceMs)
+    return () => clearTimeout(timer)
+  }, [])
   return (
-    <div className='shell' data-at='home' aria-busy='true'>
+    <div className='shell' data-at='home' aria-busy={!isSlow}>
       <div className='shell-panes'>
-        <div className='sidebar'>
+        <div className='sidebar skeleton-sidebar'>
           <div className='sidebar-header' />
           <ListSkeleton />
         </div>
-        <main className='pane'>
-          <h1 className='hidden-visually'>Chorus is loading</h1>
+        <main className='pane skeleton-pane'>
+          {isSlow ? (
+            <div className='home' role='status'>
+              <h1 className='home-title'>Can’t reach the server</h1>
+              <p className='secondary home-text'>Trying again by itself. Check your connection if this stays.</p>
+              <button type='button' className='button' onClick={() => window.location.reload()}>
+                Reload
+              </button>
+            </div>
+          ) : (
+            <h1 className='hidden-visually'>Chorus is loading</h1>
+          )}
         </main>
       </div>
     </div>
@@ -21,8 +40,8 @@ export function ShellSkeleton() {
 export function ListSkeleton() {
   return (
     <div aria-hidden='true' className='list-skeleton'>
-      {[62, 40, 75, 54, 48, 68, 36, 58].map((width, index) => (
-        <div key={index} className='list-skeleton-row'>
+      {[62, 40, 75, 54, 48, 68, 36, 58].map((width) => (
+        <div key={width} className='list-skeleton-row'>
           <div className='skeleton list-skeleton-avatar' />
           <div className='list-skeleton-lines'>
             <div className='skeleton list-skeleton-line' style={{ width: `${width}%` }} />

@@ -4,6 +4,7 @@
  */
 import { X } from 'lucide-react'
 import { useEffect, useId, useRef, type MouseEvent, type ReactNode } from 'react'
+import { keepFocus } from './keep-focus.ts'
 import { IconButton } from './icon-button.tsx'
 import './dialog.css'
 
@@ -22,15 +23,14 @@ export function Dialog({ title, look = 'window', onClose, children }: DialogProp
   useEffect(() => {
     const dialog = element.current
     if (dialog === null) return
-    const before = document.activeElement
+    const giveFocusBack = keepFocus()
     if (!dialog.open) dialog.showModal()
     // The browser would choose the first control, which is the one that closes.
     dialog.querySelector<HTMLElement>('[data-autofocus], input, textarea')?.focus()
     return () => {
       dialog.close()
       // A dialog that is taken out of the page closes without giving the focus back; so it is done here.
-      if (before instanceof HTMLElement && before.isConnected && before !== document.body)
-        before.focus({ preventScroll: true })
+      giveFocusBack(dialog)
     }
   }, [])
 

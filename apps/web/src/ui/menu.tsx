@@ -3,6 +3,7 @@
  * focus back. In the browser's top layer, so nothing cuts it off. It stays inside the window.
  */
 import { useEffect, useLayoutEffect, useRef, type KeyboardEvent, type ReactNode } from 'react'
+import { keepFocus } from './keep-focus.ts'
 import './menu.css'
 
 export interface MenuItem {
@@ -48,14 +49,11 @@ export function Menu({ label, anchor, items, onClose }: MenuProps) {
   useLayoutEffect(() => {
     const menu = element.current
     if (menu === null) return
-    const before = document.activeElement
+    const giveFocusBack = keepFocus()
     menu.showPopover()
     placeBeside(menu, anchor)
     menu.querySelector<HTMLElement>('[role^=menuitem]')?.focus({ preventScroll: true })
-    return () => {
-      const inside = menu.contains(document.activeElement) || document.activeElement === document.body
-      if (inside && before instanceof HTMLElement && before.isConnected) before.focus({ preventScroll: true })
-    }
+    return () => giveFocusBack(menu)
   }, [anchor])
 
   useEffect(() => {
