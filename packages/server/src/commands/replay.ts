@@ -43,7 +43,7 @@ export async function planStep(
   feed: Feed | undefined,
 ): Promise<ReplayStep | undefined> {
   const { conversation, seq, joinedSeq, leftSeq, logMoved, membershipMoved } = membership
-  if (leftSeq !== null) return { kind: 'left', membership, leftSeq }
+  if (leftSeq !== null) return mayHaveSeen(cursor, conversation) ? { kind: 'left', membership, leftSeq } : undefined
   const reached = cursor?.paging?.conversation === conversation ? cursor.paging.seq : 0
   // The page before ended within this conversation: the rest of it follows, unless that has become too much.
   if (reached > 0)
@@ -58,6 +58,12 @@ export async function planStep(
   const boundary = known ?? (await readBoundary(database, conversation, position, seq))
   if (boundary === undefined || joinedSeq > boundary) return { kind: 'limited', membership }
   return { kind: 'changes', membership, after: boundary }
+}
+
+/** A first load is of what one is in; only what its earlier pages have shown can have been left since. */
+function mayHaveSeen(cursor: Cursor | undefined, conversation: Id): boolean {
+  if (cursor === undefined) return false
+  return cursor.position > 0 || (cursor.paging !== undefined && conversation <= cursor.paging.conversation)
 }
 
 /** Conversations that earlier pages covered count from the first page's own position. */
