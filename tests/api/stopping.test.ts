@@ -1,0 +1,105 @@
+/** An orderly stop: not ready first, then everybody is asked to move, every send in flight is answered, and it ends. */
+import { randomUUID } from 'node:crypto'
+import { HttpUser, SocketUser, SseClient, waitForFact } from '@chorus/testkit'
+import { expect, it } from 'vitest'
+import { startQuickServer } from '../quick-server.ts'
+
+it('[ACK1] [ACK2] SIGTERM: clients are asked to move, every send in flight is answered truthfully, and it exits in time', async () => {
+  const server = await startQuickServer({ env: { LIMIT_SENDS: '0', LIMIT_REQUESTS: '0' } })
+  try {
+    const ada = await HttpUser.signUp(() => server.url)
+    const bob = await HttpUser.signUp(() => server.url)
+    const conversation = await ada.createConversation('direct', [bob.id])
+    const writer = await SocketUser.connect(server.url, { cookie: ada.cookie })
+    const polling = await SocketUser.connect(server.url, { cookie: bob.cookie, transports: ['polling'] })
+    const stream = await SseClient.open(server.url, { cookie: bob.cookie })
+    await stream.waitFor(({ name }) => name === 'ready', 'ready')
+
+    const stored = new Map<string, number>()
+    const refused = new Set<string>()
+    let unanswered = 0
+    let isSending = true
+    const senders = Array.from({ length: 4 }, async () => {
+      while (isSending && writer.socket.connected) {
+        const clientId = randomUUID()
+        try {
+          const answer = await writer.command('send', { conversation, clientId, text: 'in flight' })
+          if (answer.ok) stored.set(clientId, answer.seq as number)
+          else refused.add(clientId)
+        } catch {
+          unanswered += 1
+        }
+      }
+    })
+    const overHttp = (async () => {
+      while (isSending) {
+        const clientId = randomUUID()
+        try {
+          const answer = await ada.call<{ message?: { seq: number } }>(
+            'POST',
+            `/v1/conversations/${conversation}/messages`,
+            { clientId, text: 'over HTTP' },
+          )
+          if (answer.body.message !== undefined) stored.set(clientId, answer.body.message.seq)
+        } catch {
+          isSending = writer.socket.connected // Refused connections: it has stopped listening.
+        }
+      }
+    })()
+    await waitForFact(() => stored.size > 50, { what: 'a stream of sends' })
+
+    const startedAt = performance.now()
+    const stopped = server.stop('SIGTERM')
+    await writer.waitFor(({ name }) => name === 'moving', 'moving')
+    // Asked to move, this client goes after its last answer, as a good one does.
+    isSending = false
+    await Promise.all(senders)
+    const before = stored.size
+    expect(unanswered).toBe(0)
+    await stream.waitFor(({ name }) => name === 'moving', 'moving')
+    await polling.waitFor(({ name }) => name === 'moving', 'moving')
+    const { code, signal } = await stopped
+    expect({ code, signal }).toEqual({ code: 0, signal: null })
+    expect(performance.now() - startedAt).toBeLessThan(15_000)
+    await overHttp
+    await stream.ended
+    expect(before).toBeGreaterThan(50)
+
+    await server.start()
+    const seqs = new Map<string, number>()
+    for (let after = 0, more = true; more; ) {
+      const { body } = await bob.expect<{ messages: { seq: number; clientId: string }[]; hasAfter: boolean }>(
+        200,
+        'GET',
+        `/v1/conversations/${conversation}/messages?after=${after}&limit=200`,
+      )
+      for (const message of body.messages) {
+        expect(seqs.has(message.clientId)).toBe(false)
+        seqs.set(message.clientId, message.seq)
+      }
+      after = body.messages.at(-1)?.seq ?? after
+      more = body.hasAfter
+    }
+    for (const [clientId, seq] of stored) expect(seqs.get(clientId)).toBe(seq)
+    for (const clientId of refused) expect(seqs.has(clientId)).toBe(false)
+  } finally {
+    await server.remove()
+  }
+})
+
+it('new connections are refused while it stops, and readiness says so first', async () => {
+  const server = await startQuickServer()
+  try {
+    const ada = await HttpUser.signUp(() => server.url)
+    const socket = await SocketUser.connect(server.url, { cookie: ada.cookie })
+    await ada.expect(200, 'GET', '/readyz')
+    const stopped = server.stop('SIGTERM')
+    await socket.waitFor(({ name }) => name === 'moving', 'moving')
+    await ada.expect(503, 'GET', '/readyz')
+    await ada.expect(503, 'GET', '/v1/events', undefined, { headers: { accept: 'text/event-stream' } })
+    await expect(SocketUser.connect(server.url, { cookie: ada.cookie })).rejects.toThrow(/stopping/)
+    expect((await stopped).code).toBe(0)
+  } finally {
+    await server.remove()
+  }
+})
