@@ -16,7 +16,7 @@ const missingPage = `<!doctype html>
 <meta charset="utf-8">
 <title>Chorus</title>
 <h1>Chorus is running</h1>
-<p>The web application has not been built. Run <code>npm run build</code> and reload this page.</p>
+<p>The web application has not been built. Run <code>npm run build</code> and start the server again.</p>
 <p>The API is at <a href="/v1/openapi.json">/v1/openapi.json</a>.</p>
 </html>
 `
