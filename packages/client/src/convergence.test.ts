@@ -22,7 +22,7 @@ function createRandom(seed: number): () => number {
 }
 
 let server: FakeServer
-let clients: ChatClient[] = []
+const clients: ChatClient[] = []
 
 beforeEach(async () => {
   server = new FakeServer()

@@ -33,11 +33,11 @@ function setUpLive() {
   const clock = new ManualClock()
   const { ask, asked } = createAsk()
   const requests: string[] = []
-  const answer = (input: string | URL | Request) => {
-    requests.push(String(input))
+  const answer: typeof fetch = (input) => {
+    requests.push(input instanceof Request ? input.url : input.toString())
     return Promise.resolve(Response.json({ values: [value('ann', { lat: 1 }, 0, 9_000, 'location')] }))
   }
-  const lane = new LiveLane({ api: createHttpApi({ url: 'http://x', fetch: answer as typeof fetch }), ask, clock })
+  const lane = new LiveLane({ api: createHttpApi({ url: 'http://x', fetch: answer }), ask, clock })
   return { clock, asked, requests, lane }
 }
 

@@ -9,6 +9,8 @@ import { type Cell, createCell, type Observable } from './observable.ts'
 export const usersMax = 2_000
 /** How long requests gather into one. */
 export const gatherMs = 20
+/** How long an id without a profile is not asked for again. */
+export const missingForMs = 60_000
 /** Attempts for one batch before those who wait are told. */
 const attemptsMax = 3
 
@@ -22,6 +24,8 @@ export class UserCache implements Users {
   readonly #clock: Clock
   readonly #cells = new Map<string, Cell<User | undefined>>()
   readonly #wanted = new Map<string, Waiter[]>()
+  /** By id, until when it is not asked for again. */
+  readonly #missing = new Map<string, number>()
   #isGathering = false
 
   constructor(api: HttpApi, clock: Clock) {
@@ -31,7 +35,7 @@ export class UserCache implements Users {
 
   observe(id: string): Observable<User | undefined> {
     const cell = this.#cell(id)
-    if (cell.get() === undefined && !this.#wanted.has(id)) this.#want(id, undefined)
+    if (cell.get() === undefined && !this.#wanted.has(id) && !this.#isMissing(id)) this.#want(id, undefined)
     return cell
   }
 
@@ -39,6 +43,12 @@ export class UserCache implements Users {
     const known = this.#cell(id).get()
     if (known !== undefined) return Promise.resolve(known)
     return new Promise((resolve, reject) => this.#want(id, { resolve, reject }))
+  }
+
+  /** Said lately not to exist: a list that is drawn again and again must not ask again and again. */
+  #isMissing(id: string): boolean {
+    const untilMs = this.#missing.get(id)
+    return untilMs !== undefined && untilMs > this.#clock.now()
   }
 
   /** Takes profiles that came with something else. */
@@ -98,8 +108,10 @@ export class UserCache implements Users {
       const { users } = await this.#api.call('find-users', { ids, limit: ids.length })
       this.put(users)
       const found = new Map(users.map((user) => [user.id, user]))
+      if (this.#missing.size > usersMax) this.#missing.clear()
       for (const id of ids) {
         const user = found.get(id)
+        if (user === undefined) this.#missing.set(id, this.#clock.now() + missingForMs)
         for (const waiter of this.#take(id)) {
           if (user !== undefined) waiter.resolve(user)
           else waiter.reject(new ChorusError('not-found', 'unable to show user; there is no such user'))
