@@ -49,6 +49,11 @@ export default tseslint.config(
       ],
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowBoolean: true }],
       '@typescript-eslint/unbound-method': 'off',
+      // A form's fields are text; that FormData may also hold files is no news worth a failure.
+      '@typescript-eslint/no-base-to-string': [
+        'error',
+        { ignoredTypeNames: ['Error', 'RegExp', 'URL', 'URLSearchParams', 'File'] },
+      ],
       eqeqeq: ['error', 'always'],
       'no-console': 'error',
       'no-var': 'error',

@@ -1,7 +1,7 @@
 /**
  * Adds to package-lock.json the optional packages of other platforms that `npm install` left out. npm writes only what it
  * could fetch or has on disk, and `npm ci` then refuses the lockfile on every machine. Run it after `npm install`
- * changed a dependency with binaries; it changes nothing else.
+ * changed a dependency with binaries; it changes nothing else. `--check` only looks.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -29,6 +29,10 @@ for (const [key, entry] of Object.entries({ ...lock.packages })) {
     }
     added += 1
   }
+}
+if (added > 0 && process.argv.includes('--check')) {
+  console.error(`package-lock.json lacks ${added} packages of other platforms; run node scripts/complete-lockfile.mjs`)
+  process.exit(1)
 }
 if (added > 0) {
   const sorted = Object.entries(lock.packages).sort(([a], [b]) => a.localeCompare(b, 'en'))

@@ -81,6 +81,7 @@ export const checkStages = [
   check('rules', script('check-rules.mjs')),
   check('docs', script('check-docs.mjs')),
   check('licences', script('check-licences.mjs')),
+  check('lockfile', [...script('complete-lockfile.mjs'), '--check']),
   ...(existsSync(join(root, 'apps/web/scripts/check-size.mjs'))
     ? [check('page size', [process.execPath, 'apps/web/scripts/check-size.mjs'])]
     : []),

@@ -269,6 +269,17 @@ export async function buildForTests() {
   await buildPackages(['testkit'])
 }
 
+/** Builds the load harness and what it starts. */
+export async function buildForBench() {
+  await buildForTests()
+  await buildIfStale({
+    name: 'bench',
+    sources: [...shared, 'packages/testkit', 'lab/bench/src', 'lab/bench/tsconfig.json'],
+    outputs: ['lab/bench/dist/main.js', 'lab/bench/dist/load/generator.js'],
+    build: () => runBuild('bench', process.execPath, [tsc, '-b', 'lab/bench']),
+  })
+}
+
 /** Ends the process with one line for what the user can act on, and with a stack for what nobody expected. */
 export function fail(error) {
   if (error instanceof SetupError) process.stderr.write(`${error.message}\n`)
