@@ -18,7 +18,10 @@ function frame(payload: string): Buffer {
 }
 
 function batch(from: number, count: number): string {
-  const changes = Array.from({ length: count }, (_, index) => ({ seq: from + index, text: markText(from + index, 100) }))
+  const changes = Array.from({ length: count }, (_, index) => ({
+    seq: from + index,
+    text: markText(from + index, 100),
+  }))
   return `42["changes",${JSON.stringify({ conversation: 'c', changes })}]`
 }
 

@@ -15,7 +15,9 @@ export function markText(serial: number, chars: number): string {
   return head + filler.slice(0, Math.max(0, chars - head.length))
 }
 
-const filler = 'the quick brown fox jumps over the lazy dog and sees what is on the other side of the hill; '.repeat(220)
+const filler = 'the quick brown fox jumps over the lazy dog and sees what is on the other side of the hill; '.repeat(
+  220,
+)
 
 /** The number behind a marker at `at`; throws on anything but digits, so that a foreign marker cannot count. */
 export function readSerial(bytes: Uint8Array, at: number): number {

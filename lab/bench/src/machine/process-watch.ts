@@ -39,9 +39,8 @@ export class ProcessWatch {
     return this.#processes.map((watched, index) => ({
       role: watched.role,
       cpuShare:
-        Math.round(
-          ((ticksOf(watched) - (this.#startTicks[index] ?? 0)) / ticksPerSecond / elapsedSeconds) * 1_000,
-        ) / 1_000,
+        Math.round(((ticksOf(watched) - (this.#startTicks[index] ?? 0)) / ticksPerSecond / elapsedSeconds) * 1_000) /
+        1_000,
       residentMb: readStatusMb(watched.pid, 'VmRSS'),
       residentPeakMb: readStatusMb(watched.pid, 'VmHWM'),
     }))
@@ -49,11 +48,12 @@ export class ProcessWatch {
 }
 
 function ticksOf({ pid, withChildren }: WatchedProcess): number {
-  const pids = withChildren === true ? [pid, ...childrenOf(pid)] : [pid]
-  return pids.reduce((sum, each) => sum + (readStat(each)?.ticks ?? 0), 0)
+  const ticks = (each: number): number => readStat(each)?.ticks ?? 0
+  const children = withChildren === true ? childrenOf(pid) : []
+  return children.reduce((sum, child) => sum + ticks(child), ticks(pid))
 }
 
-function readStat(pid: number | string): { readonly parent: number; readonly ticks: number } | undefined {
+function readStat(pid: number): { readonly parent: number; readonly ticks: number } | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
@@ -63,8 +63,11 @@ function readStat(pid: number | string): { readonly parent: number; readonly tic
   }
 }
 
-function childrenOf(pid: number): string[] {
-  return readdirSync('/proc').filter((entry) => /^\d+$/.test(entry) && readStat(entry)?.parent === pid)
+function childrenOf(pid: number): number[] {
+  return readdirSync('/proc')
+    .filter((entry) => /^\d+$/.test(entry))
+    .map(Number)
+    .filter((child) => readStat(child)?.parent === pid)
 }
 
 function readStatusMb(pid: number, field: 'VmRSS' | 'VmHWM'): number {

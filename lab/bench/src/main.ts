@@ -1,0 +1,64 @@
+/**
+ * `npm run bench`: runs the scenarios one after the other, writes everything seen into one JSON file, prints tables and a
+ * line per goal. Ends with status 1 when a goal is missed, 2 when it could not measure.
+ */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { describeEnvironment } from './machine/environment.ts'
+import { readOptions, usage } from './options.ts'
+import type { Options, ScenarioName } from './options.ts'
+import { printReport } from './report/print-report.ts'
+import type { BenchResult, ScenarioResult } from './report/result.ts'
+import { runDirect } from './scenarios/direct.ts'
+import { runEmbeddedSends } from './scenarios/embedded-sends.ts'
+import { runHotRoom } from './scenarios/hot-room.ts'
+import type { Progress, ScenarioRun } from './scenarios/scenario.ts'
+import { runStart } from './scenarios/start.ts'
+
+const root = fileURLToPath(new URL('../../../', import.meta.url))
+
+function run(scenario: ScenarioName, options: Options, progress: Progress): Promise<ScenarioRun> {
+  switch (scenario) {
+    case 'direct':
+      return runDirect(options, progress)
+    case 'hot-room':
+      return runHotRoom(options, progress)
+    case 'embedded-sends':
+      return runEmbeddedSends(options, progress)
+    case 'start':
+      return runStart(options, progress, root)
+  }
+}
+
+async function main(): Promise<number> {
+  const options = readOptions(process.argv.slice(2))
+  const environment = describeEnvironment(root)
+  const scenarios: ScenarioResult[] = []
+  let versions = environment.versions
+  for (const scenario of options.scenarios) {
+    const ran = await run(scenario, options, (line) => process.stderr.write(`bench: ${scenario}: ${line}\n`))
+    scenarios.push(ran.result)
+    versions = { ...versions, ...ran.versions }
+  }
+  const result: BenchResult = { format: 1, environment: { ...environment, versions }, options, scenarios }
+  const file =
+    options.out ??
+    join(root, 'lab/bench/results', `${environment.at.replaceAll(/[:.]/g, '-')}-${environment.commit}.json`)
+  mkdirSync(dirname(file), { recursive: true })
+  writeFileSync(file, `${JSON.stringify(result, undefined, 1)}\n`)
+  printReport(result, (line) => console.log(line))
+  console.log(`result: ${relative(process.cwd(), file)}`)
+  return scenarios.every(({ goals }) => goals.every(({ met }) => met)) ? 0 : 1
+}
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130))
+
+main().then(
+  (status) => process.exit(status),
+  (error: unknown) => {
+    const message = error instanceof Error ? error.message : String(error)
+    process.stderr.write(`${message}\n${message.startsWith('unable to read --') ? `${usage}\n` : ''}`)
+    process.exit(2)
+  },
+)

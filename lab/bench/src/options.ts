@@ -1,0 +1,87 @@
+/** The command line. Every number that shapes a measurement is an option with a default, and all of them go into the result. */
+import { parseArgs } from 'node:util'
+
+export const scenarioNames = ['direct', 'hot-room', 'embedded-sends', 'start'] as const
+export type ScenarioName = (typeof scenarioNames)[number]
+
+export interface Options {
+  readonly scenarios: readonly ScenarioName[]
+  readonly rounds: number
+  readonly warmUpMs: number
+  readonly measureMs: number
+  readonly drainMs: number
+  readonly textChars: number
+  readonly pairs: number
+  readonly windows: readonly number[]
+  readonly receivers: number
+  readonly senders: number
+  readonly embeddedPairs: number
+  /** Latency up to which a hot room counts as served. */
+  readonly p99MaxMs: number
+  readonly profileDir: string | undefined
+  readonly out: string | undefined
+}
+
+export const usage = `npm run bench -- [options]
+  --scenario NAME      ${scenarioNames.join(', ')}; may be repeated; all if left out
+  --rounds N           rounds of every scenario, each target once per round (5)
+  --seconds N          measured part of each run (5)
+  --warm-up-seconds N  before it (2)
+  --pairs N            direct: pairs of people (400)
+  --windows N,N        direct: messages unacknowledged per sender (1,8)
+  --receivers N        hot-room: people in the room (500)
+  --senders N          hot-room: how many of them send (20)
+  --embedded-pairs N   embedded-sends: pairs of people (40)
+  --profile DIR        processor profiles of the Chorus servers (slows them: not for figures)
+  --out FILE           where the result goes (lab/bench/results/…json)`
+
+/** Throws with one line that names the option. */
+export function readOptions(args: readonly string[]): Options {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      scenario: { type: 'string', multiple: true },
+      rounds: { type: 'string', default: '5' },
+      seconds: { type: 'string', default: '5' },
+      'warm-up-seconds': { type: 'string', default: '2' },
+      pairs: { type: 'string', default: '400' },
+      windows: { type: 'string', default: '1,8' },
+      receivers: { type: 'string', default: '500' },
+      senders: { type: 'string', default: '20' },
+      'embedded-pairs': { type: 'string', default: '40' },
+      profile: { type: 'string' },
+      out: { type: 'string' },
+    },
+  })
+  const receivers = number('receivers', values.receivers, 1, 10_000)
+  return {
+    scenarios: values.scenario === undefined ? scenarioNames : values.scenario.map(toScenario),
+    rounds: number('rounds', values.rounds, 1, 1_000),
+    warmUpMs: number('warm-up-seconds', values['warm-up-seconds'], 0, 600) * 1_000,
+    measureMs: number('seconds', values.seconds, 1, 600) * 1_000,
+    drainMs: 10_000,
+    textChars: 100,
+    pairs: number('pairs', values.pairs, 1, 10_000),
+    windows: values.windows.split(',').map((text) => number('windows', text, 1, 400)),
+    receivers,
+    senders: Math.min(receivers, number('senders', values.senders, 1, 1_000)),
+    embeddedPairs: number('embedded-pairs', values['embedded-pairs'], 1, 1_000),
+    p99MaxMs: 100,
+    profileDir: values.profile,
+    out: values.out,
+  }
+}
+
+function toScenario(text: string): ScenarioName {
+  const found = scenarioNames.find((name) => name === text)
+  if (found === undefined)
+    throw new Error(`unable to read --scenario ${text}; expected one of ${scenarioNames.join(', ')}`)
+  return found
+}
+
+function number(option: string, text: string, min: number, max: number): number {
+  const value = Number(text)
+  if (text.trim() === '' || !Number.isInteger(value) || value < min || value > max)
+    throw new Error(`unable to read --${option} ${text}; expected a whole number from ${min} to ${max}`)
+  return value
+}

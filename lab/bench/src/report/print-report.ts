@@ -1,0 +1,124 @@
+/** What a person reads at the end: per scenario a table of medians with their spread, then a line per goal. */
+import type { BenchResult, ScenarioResult } from './result.ts'
+import { median, pairedRatio, valuesOf } from './statistics.ts'
+
+/** The figure that a scenario is about comes first: its ratio to each peer is shown. */
+const columnsOf: Readonly<Record<string, readonly (readonly [figure: string, title: string])[]>> = {
+  direct: [
+    ['ackPerSecond', 'acked/s'],
+    ['ackP50Ms', 'ack p50 ms'],
+    ['ackP99Ms', 'ack p99'],
+    ['deliveryP50Ms', 'delivery p50'],
+    ['deliveryP99Ms', 'delivery p99'],
+    ['serverCpu', 'server cores'],
+    ['databaseCpu', 'db cores'],
+    ['generatorCpu', 'generator cores'],
+    ['serverResidentMb', 'server MB'],
+  ],
+  'hot-room': [
+    ['deliveriesPerSecond', 'deliveries/s'],
+    ['messagesPerSecond', 'messages/s'],
+    ['deliveryP50Ms', 'p50 ms'],
+    ['deliveryP99Ms', 'p99'],
+    ['lastDeliveryP99Ms', 'last p99'],
+    ['serverCpu', 'server cores'],
+    ['databaseCpu', 'db cores'],
+    ['generatorCpu', 'generator cores'],
+    ['serverResidentMb', 'server MB'],
+  ],
+  'embedded-sends': [
+    ['ackPerSecond', 'acked/s'],
+    ['ackP50Ms', 'ack p50 ms'],
+    ['ackP99Ms', 'ack p99'],
+    ['deliveryP99Ms', 'delivery p99'],
+    ['eventLoopLagP99Ms', 'loop lag p99'],
+    ['eventLoopLagMaxMs', 'loop lag max'],
+    ['serverCpu', 'server cores'],
+    ['generatorCpu', 'generator cores'],
+    ['serverResidentMb', 'server MB'],
+  ],
+  start: [['listeningSeconds', 'to listening s']],
+}
+
+export function printReport(result: BenchResult, print: (line: string) => void): void {
+  const { environment } = result
+  const { machine, versions } = environment
+  print('')
+  print(
+    `commit ${environment.commit}${environment.changedFiles > 0 ? ` and ${environment.changedFiles} changed files` : ''}, ` +
+      `${machine.cores} × ${machine.cpu}, ${machine.memoryGb} GB, load before ${machine.loadBefore}`,
+  )
+  print(
+    Object.entries(versions)
+      .map(([name, version]) => `${name} ${version}`)
+      .join(', '),
+  )
+  for (const scenario of result.scenarios) printScenario(scenario, print)
+  print('')
+  for (const { goals } of result.scenarios)
+    for (const { id, met, text } of goals) print(`${id} ${met ? 'met' : 'missed'}: ${text}`)
+}
+
+function printScenario(result: ScenarioResult, print: (line: string) => void): void {
+  const columns = columnsOf[result.scenario] ?? []
+  const keys = [...new Set(result.rounds.map(({ variant }) => variant))].flatMap((variant) =>
+    Object.keys(result.targets).map((target) => ({ target, variant })),
+  )
+  const rows: string[][] = []
+  for (const { target, variant } of keys) {
+    const all = result.rounds.filter((round) => round.target === target && round.variant === variant)
+    if (all.length === 0) continue
+    const counted = all.filter(({ invalid }) => invalid === undefined).length
+    rows.push([
+      [target, variant].filter((part) => part !== '').join(', '),
+      counted === all.length ? String(counted) : `${counted} of ${all.length}`,
+      ...columns.map(([figure], index) => {
+        const values = valuesOf(result.rounds, { target, variant, figure })
+        if (values.length === 0) return '–'
+        const spread =
+          index === 0 && values.length > 1 ? ` (${short(Math.min(...values))}–${short(Math.max(...values))})` : ''
+        return `${short(median(values))}${spread}`
+      }),
+    ])
+  }
+  print('')
+  print(`== ${result.scenario}: medians of the rounds that count (least–most)`)
+  printTable(['target', 'rounds', ...columns.map(([, title]) => title)], rows, print)
+  printRatios(result, print)
+  for (const note of result.notes) print(`note: ${note}`)
+  for (const { round, target, variant, invalid } of result.rounds)
+    if (invalid !== undefined) print(`no figure: round ${round} of ${target} ${variant}: ${invalid}`)
+}
+
+function printRatios({ scenario, rounds, targets }: ScenarioResult, print: (line: string) => void): void {
+  const [figure, title] = columnsOf[scenario]?.[0] ?? ['', '']
+  for (const variant of new Set(rounds.map((round) => round.variant))) {
+    for (const peer of Object.keys(targets).filter((name) => !name.startsWith('chorus'))) {
+      const ratio = pairedRatio(rounds, { target: 'chorus', peer, variant, figure })
+      if (ratio !== undefined)
+        print(
+          `ratio: chorus ÷ ${peer}${variant && `, ${variant}`}: ${ratio.toFixed(2)} in ${title} (median of paired rounds)`,
+        )
+    }
+  }
+}
+
+function printTable(
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+  print: (line: string) => void,
+): void {
+  const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)))
+  const line = (cells: readonly string[]): string =>
+    cells
+      .map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0)))
+      .join('  ')
+  print(line(head))
+  for (const row of rows) print(line(row))
+}
+
+export function short(value: number): string {
+  if (value >= 100) return Math.round(value).toLocaleString('en').replaceAll(',', ' ')
+  if (value >= 10) return value.toFixed(1)
+  return value.toFixed(2)
+}

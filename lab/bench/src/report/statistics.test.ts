@@ -1,0 +1,31 @@
+import { describe, expect, it } from 'vitest'
+import type { Round } from './result.ts'
+import { median, pairedRatio, valuesOf } from './statistics.ts'
+
+const round = (number: number, target: string, perSecond: number, invalid?: string): Round => ({
+  round: number,
+  target,
+  variant: '',
+  figures: { perSecond },
+  invalid,
+  raw: undefined,
+})
+const what = { target: 'ours', peer: 'theirs', variant: '', figure: 'perSecond' }
+
+describe('statistics of rounds', () => {
+  it('takes the middle, or the mean of the two in the middle', () => {
+    expect(median([3, 1, 2])).toBe(2)
+    expect(median([4, 1, 2, 3])).toBe(2.5)
+  })
+
+  it('compares within each round and not across', () => {
+    const rounds = [round(1, 'ours', 10), round(1, 'theirs', 5), round(2, 'ours', 3), round(2, 'theirs', 1)]
+    expect(pairedRatio(rounds, what)).toBe(2.5)
+  })
+
+  it('has no ratio when a round of either side is no figure', () => {
+    const rounds = [round(1, 'ours', 10), round(1, 'theirs', 5), round(2, 'ours', 3, '1 lost'), round(2, 'theirs', 1)]
+    expect(pairedRatio(rounds, what)).toBeUndefined()
+    expect(valuesOf(rounds, what)).toEqual([10])
+  })
+})

@@ -1,0 +1,69 @@
+/**
+ * Direct messages: pairs of people, the first of each sends to the second with a fixed number of messages unacknowledged,
+ * so the load adapts to what the target can do. Chorus stores each message durably before it acknowledges; what the peers
+ * do says their name.
+ */
+import type { Options } from '../options.ts'
+import type { Goal, Round, ScenarioResult } from '../report/result.ts'
+import { pairedRatio } from '../report/statistics.ts'
+import { chorusSettings } from '../targets/chorus.ts'
+import { inTurn, measure } from './measure.ts'
+import { openTargets } from './open-targets.ts'
+import type { Progress, ScenarioRun } from './scenario.ts'
+
+const insertRatioGoal = 3
+
+export async function runDirect(options: Options, progress: Progress): Promise<ScenarioRun> {
+  const open = await openTargets(['socket-io-memory', 'socket-io-insert', 'chorus'], options)
+  try {
+    const people = []
+    for (const target of open.targets) people.push({ target, audience: await target.pairs(options.pairs) })
+    const rounds: Round[] = []
+    for (let round = 1; round <= options.rounds; round++) {
+      for (const window of options.windows) {
+        for (const { target, audience } of inTurn(people, round)) {
+          const measurement = await measure(target, audience, { kind: 'window', window }, options)
+          rounds.push({ round, target: target.name, variant: `window ${window}`, ...measurement })
+          progress(
+            `round ${round}, window ${window}, ${target.name}: ${measurement.invalid ?? `${measurement.figures.ackPerSecond} acked/s`}`,
+          )
+        }
+      }
+    }
+    const result: ScenarioResult = {
+      scenario: 'direct',
+      targets: Object.fromEntries(open.targets.map(({ name, description }) => [name, description])),
+      settings: { chorus: chorusSettings, postgres: open.postgresSettings },
+      rounds,
+      goals: judge(rounds, options),
+      notes: [
+        'one-server form: there is no Redis and no Redis-adapter peer yet; that half of P2 (1.5 ×) is not judged, and ' +
+          'socket-io-memory is the harder peer in its place',
+        'chorus hands each message to two connections (the sender hears it, too), the peers to one',
+      ],
+    }
+    return { result, versions: open.versions }
+  } finally {
+    await open.stop()
+  }
+}
+
+function judge(rounds: readonly Round[], { windows }: Options): Goal[] {
+  if (!windows.includes(8)) return []
+  const ratio = pairedRatio(rounds, {
+    target: 'chorus',
+    peer: 'socket-io-insert',
+    variant: 'window 8',
+    figure: 'ackPerSecond',
+  })
+  return [
+    {
+      id: 'P2',
+      met: ratio !== undefined && ratio >= insertRatioGoal,
+      text:
+        ratio === undefined
+          ? 'one-server form: a round is no figure, see above'
+          : `one-server form: ${ratio.toFixed(2)} × the acknowledged sends of the peer with one INSERT per message (goal ${insertRatioGoal} ×)`,
+    },
+  ]
+}

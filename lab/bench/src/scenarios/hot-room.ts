@@ -1,0 +1,131 @@
+/**
+ * One room in which everybody hears everything. Some of its people send at a fixed rate, whatever happens; the rate is
+ * raised until deliveries take longer than the bound at p99 (or the target falls behind), then narrowed down. The figure is
+ * the highest rate that was served, in deliveries a second.
+ */
+import type { Options } from '../options.ts'
+import type { Goal, Round, ScenarioResult } from '../report/result.ts'
+import { pairedRatio } from '../report/statistics.ts'
+import { chorusSettings } from '../targets/chorus.ts'
+import type { Audience, Target } from '../targets/target.ts'
+import { inTurn, measure } from './measure.ts'
+import type { Measurement } from './measure.ts'
+import { openTargets } from './open-targets.ts'
+import type { Progress, ScenarioRun } from './scenario.ts'
+
+const ratioGoal = 10
+/** Deliveries a second of the first step. */
+const firstDeliveriesPerSecond = 20_000
+/** Served is who keeps up with so much of what is offered. */
+const servedShare = 0.95
+const doublingsMax = 12
+const narrowings = 3
+
+interface Step {
+  readonly perSecond: number
+  readonly served: boolean
+  readonly why: string
+  readonly measurement: Measurement
+}
+
+export async function runHotRoom(options: Options, progress: Progress): Promise<ScenarioRun> {
+  const open = await openTargets(['socket-io-memory', 'chorus'], options)
+  try {
+    const people = []
+    for (const target of open.targets)
+      people.push({ target, audience: await target.room(options.receivers, options.senders) })
+    const rounds: Round[] = []
+    for (let round = 1; round <= options.rounds; round++) {
+      for (const { target, audience } of inTurn(people, round)) {
+        const steps = await climb(target, audience, options, (line) => progress(`round ${round}, ${line}`))
+        rounds.push(toRound(round, target, steps))
+      }
+    }
+    const result: ScenarioResult = {
+      scenario: 'hot-room',
+      targets: Object.fromEntries(open.targets.map(({ name, description }) => [name, description])),
+      settings: { chorus: chorusSettings, postgres: open.postgresSettings, p99MaxMs: options.p99MaxMs, servedShare },
+      rounds,
+      goals: judge(rounds),
+      notes: [
+        'one-server form: one process each and no Redis; the peers of P1 proper have two processes and Redis between them',
+        `the figure is the highest offered rate that was served: p99 ≤ ${options.p99MaxMs} ms, at least ${servedShare * 100} % of it acknowledged, nothing lost`,
+      ],
+    }
+    return { result, versions: open.versions }
+  } finally {
+    await open.stop()
+  }
+}
+
+async function climb(target: Target, audience: Audience, options: Options, progress: Progress): Promise<Step[]> {
+  const steps: Step[] = []
+  const tryRate = async (rate: number): Promise<boolean> => {
+    const perSecond = Math.max(1, Math.round(rate))
+    const measurement = await measure(target, audience, { kind: 'rate', perSecond }, options)
+    const why = whyNotServed(measurement, perSecond, options)
+    steps.push({ perSecond, served: why === '', why, measurement })
+    progress(
+      `${target.name} at ${perSecond} messages/s: ${why === '' ? `served, p99 ${measurement.figures.deliveryP99Ms} ms` : why}`,
+    )
+    return why === ''
+  }
+  let low = 0
+  let high = firstDeliveriesPerSecond / options.receivers
+  for (let doubling = 0; doubling < doublingsMax; doubling++) {
+    if (!(await tryRate(high))) break
+    low = high
+    high *= 2
+  }
+  for (let narrowing = 0; narrowing < narrowings && high - low > 1; narrowing++) {
+    const middle = low === 0 ? high / 2 : Math.sqrt(low * high)
+    if (await tryRate(middle)) low = middle
+    else high = middle
+  }
+  return steps
+}
+
+function whyNotServed({ figures, invalid }: Measurement, perSecond: number, { p99MaxMs }: Options): string {
+  if (invalid !== undefined) return invalid
+  const p99 = figures.deliveryP99Ms ?? 0
+  if (p99 > p99MaxMs) return `p99 ${p99} ms`
+  const acknowledged = figures.ackPerSecond ?? 0
+  return acknowledged < perSecond * servedShare ? `only ${acknowledged} messages/s acknowledged` : ''
+}
+
+function toRound(round: number, target: Target, steps: readonly Step[]): Round {
+  let best: Step | undefined
+  for (const step of steps) if (step.served && step.perSecond > (best?.perSecond ?? 0)) best = step
+  // Loss is no overload: a step that loses spoils the round, whatever the others did.
+  const loss = steps.find(({ measurement }) => / lost| too many/.test(measurement.invalid ?? ''))
+  const raw = steps.map(({ perSecond, served, why, measurement }) => ({ perSecond, served, why, ...measurement }))
+  if (best === undefined)
+    return { round, target: target.name, variant: '', figures: {}, invalid: 'no rate was served', raw }
+  return {
+    round,
+    target: target.name,
+    variant: '',
+    figures: { ...best.measurement.figures, messagesPerSecond: best.perSecond },
+    invalid: loss && `at ${loss.perSecond} messages/s: ${loss.why}`,
+    raw,
+  }
+}
+
+function judge(rounds: readonly Round[]): Goal[] {
+  const ratio = pairedRatio(rounds, {
+    target: 'chorus',
+    peer: 'socket-io-memory',
+    variant: '',
+    figure: 'deliveriesPerSecond',
+  })
+  return [
+    {
+      id: 'P1',
+      met: ratio !== undefined && ratio >= ratioGoal,
+      text:
+        ratio === undefined
+          ? 'one-server form: a round is no figure, see above'
+          : `one-server form: ${ratio.toFixed(2)} × the deliveries of stock Socket.IO in memory (goal ${ratioGoal} ×)`,
+    },
+  ]
+}

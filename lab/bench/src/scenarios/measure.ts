@@ -1,0 +1,78 @@
+/** One run of one target under one load, as figures with names, and the reason if it is no figure. */
+import { runJob } from '../load/run-job.ts'
+import type { JobRun } from '../load/run-job.ts'
+import type { Load } from '../load/job.ts'
+import type { Options } from '../options.ts'
+import type { Audience, Target } from '../targets/target.ts'
+
+export interface Measurement {
+  readonly figures: Readonly<Record<string, number>>
+  readonly invalid: string | undefined
+  readonly raw: unknown
+}
+
+export async function measure(
+  target: Target,
+  audience: Audience,
+  load: Load,
+  options: Pick<Options, 'textChars' | 'warmUpMs' | 'measureMs' | 'drainMs'>,
+): Promise<Measurement> {
+  const { textChars, warmUpMs, measureMs, drainMs } = options
+  await target.ownFigures()
+  let run: JobRun
+  try {
+    run = await runJob(
+      { ...audience, host: '127.0.0.1', port: target.port, load, textChars, warmUpMs, measureMs, drainMs },
+      target.processes,
+    )
+  } catch (error) {
+    return { figures: {}, invalid: error instanceof Error ? error.message : String(error), raw: undefined }
+  }
+  const own = await target.ownFigures()
+  const { outcome, usage } = run
+  const { measured } = outcome
+  const seconds = measured.durationMs / 1_000
+  const of = (role: string) => usage.find((used) => used.role === role)
+  const database = of('database')
+  return {
+    figures: {
+      ackPerSecond: Math.round(measured.acknowledged / seconds),
+      deliveriesPerSecond: Math.round(measured.delivered / seconds),
+      ackP50Ms: measured.acknowledgement.p50Ms,
+      ackP99Ms: measured.acknowledgement.p99Ms,
+      deliveryP50Ms: measured.delivery.p50Ms,
+      deliveryP99Ms: measured.delivery.p99Ms,
+      lastDeliveryP50Ms: measured.lastDelivery.p50Ms,
+      lastDeliveryP99Ms: measured.lastDelivery.p99Ms,
+      serverCpu: of('server')?.cpuShare ?? 0,
+      serverResidentMb: of('server')?.residentMb ?? 0,
+      serverResidentPeakMb: of('server')?.residentPeakMb ?? 0,
+      ...(database !== undefined && { databaseCpu: database.cpuShare }),
+      generatorCpu: measured.generatorCpuShare,
+      ...own,
+    },
+    invalid: faultOf(run),
+    raw: { outcome, usage, own },
+  }
+}
+
+/** A figure with missing deliveries is not a figure. */
+function faultOf({ outcome }: JobRun): string | undefined {
+  const faults = [
+    outcome.lost > 0 ? `${outcome.lost} deliveries lost` : '',
+    outcome.doubled > 0 ? `${outcome.doubled} deliveries too many` : '',
+    outcome.refused > 0 ? `${outcome.refused} sends refused (${outcome.firstRefusal ?? ''})` : '',
+    outcome.acknowledged + outcome.refused < outcome.sent
+      ? `${outcome.sent - outcome.acknowledged - outcome.refused} sends never answered`
+      : '',
+    outcome.disconnected > 0 ? `${outcome.disconnected} connections ended (${outcome.firstProblem ?? ''})` : '',
+    outcome.measured.acknowledged === 0 ? 'nothing was acknowledged' : '',
+  ].filter((fault) => fault !== '')
+  return faults.length === 0 ? undefined : faults.join('; ')
+}
+
+/** Each round begins with another target, so that none always comes first or last. */
+export function inTurn<Item>(items: readonly Item[], round: number): Item[] {
+  const first = (round - 1) % items.length
+  return [...items.slice(first), ...items.slice(0, first)]
+}

@@ -1,0 +1,67 @@
+/** Starts what a comparison on one server needs: a Postgres with fsync, Chorus on it, and the peers; and ends all of it. */
+import { startPostgres } from '@chorus/testkit'
+import type { Options } from '../options.ts'
+import { startChorus } from '../targets/chorus.ts'
+import { startPeer } from '../targets/peer.ts'
+import type { Target, TargetName } from '../targets/target.ts'
+
+export interface OpenTargets {
+  readonly targets: readonly Target[]
+  readonly versions: Readonly<Record<string, string>>
+  readonly postgresSettings: Readonly<Record<string, string>>
+  stop(): Promise<void>
+}
+
+/** What decides about the price of a commit; read back from the server, not assumed. */
+const shownSettings = [
+  'fsync',
+  'synchronous_commit',
+  'shared_buffers',
+  'max_wal_size',
+  'wal_level',
+  'full_page_writes',
+] as const
+
+export async function openTargets(names: readonly TargetName[], options: Options): Promise<OpenTargets> {
+  const postgres = await startPostgres()
+  const targets: Target[] = []
+  const stop = async (): Promise<void> => {
+    for (const target of targets.reverse()) await target.stop()
+    await postgres.remove()
+  }
+  const database = { role: 'database', pid: postgres.pid, withChildren: true }
+  const start = async (name: TargetName): Promise<Target> => {
+    switch (name) {
+      case 'chorus':
+        return startChorus({ databases: postgres, processes: [database], profileDir: options.profileDir })
+      case 'chorus-embedded':
+        return startChorus({ profileDir: options.profileDir })
+      case 'socket-io-memory':
+        return startPeer({ name, description: 'stock Socket.IO, one process, in memory, nothing stored' })
+      case 'socket-io-insert':
+        return startPeer({
+          name,
+          description: 'stock Socket.IO, one process, one INSERT per message through a pool of 10',
+          databaseUrl: await postgres.createDatabase(),
+          processes: [database],
+        })
+    }
+  }
+  try {
+    for (const name of names) targets.push(await start(name))
+    const rows = await postgres.query<{ name: string; setting: string; version: string }>(
+      `select name, current_setting(name) as setting, current_setting('server_version') as version
+         from pg_settings where name = any ($1::text[])`,
+      [[...shownSettings]],
+    )
+    return {
+      targets,
+      versions: { postgres: rows[0]?.version ?? 'unknown' },
+      postgresSettings: Object.fromEntries(rows.map(({ name, setting }) => [name, setting])),
+      stop,
+    }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}

@@ -1,0 +1,177 @@
+/**
+ * A Chorus server with everything on: signed-in people, membership, storage. Limits per user are off, because a load is
+ * not a person.
+ *
+ * On Postgres people and their sessions are inserted directly: a sign-up costs a password hash, and passwords are not what
+ * is measured. The cookies are signed with the server's own secret, so the server checks them as it checks every other.
+ * On the embedded database people sign up. Conversations are made over HTTP in both cases.
+ */
+import { createHmac, createHash, randomBytes } from 'node:crypto'
+import { findFreePort, HttpUser, startServer } from '@chorus/testkit'
+import type { Databases, ServerProcess } from '@chorus/testkit'
+import type { WatchedProcess } from '../machine/process-watch.ts'
+import { readFigures } from './server-figures.ts'
+import type { Audience, Target } from './target.ts'
+
+export interface ChorusOptions {
+  /** Left out, the server embeds its database. */
+  readonly databases?: Databases
+  readonly processes?: readonly WatchedProcess[]
+  /** Write a processor profile into this folder when the server stops. */
+  readonly profileDir?: string | undefined
+}
+
+/** Settings that differ from the defaults; they go into the result. */
+export const chorusSettings = {
+  NODE_ENV: 'production',
+  LIMIT_SENDS: '0',
+  LIMIT_REQUESTS: '0',
+  LIMIT_SIGN_INS: '0',
+  LIMIT_SIGN_INS_ADDRESS: '0',
+  LIMIT_CONNECTIONS: '0',
+} as const
+
+const callsTogether = 16
+const initialMembersMax = 100
+
+interface Person {
+  readonly id: string
+  readonly http: HttpUser
+}
+
+export async function startChorus({ databases, processes = [], profileDir }: ChorusOptions): Promise<Target> {
+  const metricsPort = await findFreePort()
+  const databaseUrl = await databases?.createDatabase()
+  const server = await startServer({
+    ...(databaseUrl !== undefined && { databaseUrl }),
+    env: { ...chorusSettings, METRICS_PORT: String(metricsPort) },
+    ...(profileDir !== undefined && { nodeArguments: ['--cpu-prof', `--cpu-prof-dir=${profileDir}`] }),
+  })
+  const makePeople =
+    databases === undefined || databaseUrl === undefined
+      ? (count: number) => inBatches(count, () => signUp(server))
+      : (count: number) => insertPeople(server, databases, databaseUrl, count)
+  const settle = async (): Promise<void> => {
+    // A database in service has statistics; one that was filled a second ago has none, and plans badly.
+    if (databases !== undefined) await databases.query('analyze', [], databaseUrl)
+  }
+
+  return {
+    name: databases === undefined ? 'chorus-embedded' : 'chorus',
+    description: databases === undefined ? 'everything on, embedded database' : 'everything on, Postgres with fsync',
+    port: server.port,
+    processes: [{ role: 'server', pid: server.pid }, ...processes],
+    async pairs(count): Promise<Audience> {
+      const people = await makePeople(2 * count)
+      const conversations = await inBatches(count, async (group) => {
+        const [one, other] = [people[2 * group], people[2 * group + 1]]
+        if (one === undefined || other === undefined) throw new Error('unable to make pairs; people are missing')
+        return one.http.createConversation('direct', [other.id])
+      })
+      await settle()
+      return {
+        // Every connection of every member hears it, the sender's too.
+        members: people.map((person, index) => ({
+          cookie: person.http.cookie ?? '',
+          group: Math.floor(index / 2),
+          hears: true,
+        })),
+        senders: conversations.map((conversation, group) => sender(2 * group, conversation)),
+      }
+    },
+    async room(count, senders): Promise<Audience> {
+      const people = await makePeople(count)
+      const [owner, ...others] = people
+      if (owner === undefined) throw new Error('unable to make a room; it needs people')
+      const initial = others.slice(0, initialMembersMax - 1).map(({ id }) => id)
+      const conversation = await owner.http.createConversation('group', initial, 'hot room')
+      const late = others.slice(initial.length)
+      await inBatches(late.length, (index) =>
+        owner.http.expect([200, 201, 204], 'PUT', `/v1/conversations/${conversation}/members/${late[index]?.id}`, {}),
+      )
+      await settle()
+      return {
+        members: people.map(({ http }) => ({ cookie: http.cookie ?? '', group: 0, hears: true })),
+        senders: Array.from({ length: senders }, (_, index) => sender(index, conversation)),
+      }
+    },
+    ownFigures: () => readFigures(`http://127.0.0.1:${metricsPort}/metrics`),
+    async stop() {
+      await server.stop()
+      await server.remove()
+      if (databaseUrl !== undefined) await databases?.dropDatabase(databaseUrl)
+    },
+  }
+}
+
+const sender = (member: number, conversation: string) => ({
+  member,
+  payloadHead: `{"conversation":"${conversation}",`,
+  clientIds: true,
+})
+
+async function signUp(server: ServerProcess): Promise<Person> {
+  const http = await HttpUser.signUp(server.url)
+  return { id: http.id, http }
+}
+
+async function insertPeople(
+  server: ServerProcess,
+  databases: Databases,
+  databaseUrl: string,
+  count: number,
+): Promise<Person[]> {
+  const [setting] = await databases.query<{ value: string }>(
+    `select value from settings where key = 'cookie-secret'`,
+    [],
+    databaseUrl,
+  )
+  if (setting === undefined) throw new Error('unable to sign cookies; the database holds no secret')
+  const people = Array.from({ length: count }, () => {
+    const token = randomBytes(24).toString('base64url')
+    const http = HttpUser.stranger(server.url)
+    http.cookie = `chorus_session=${encodeURIComponent(sign(token, setting.value))}`
+    return { id: makeId(), sessionId: makeId(), token, http }
+  })
+  await databases.query(
+    `with made as (
+       insert into users (id, handle, name, password_hash)
+       select id, handle, handle, 'none' from unnest($1::uuid[], $2::text[]) as t (id, handle) returning id)
+     insert into sessions (id, user_id, token_hash, expires_at)
+     select t.session_id, t.id, t.token_hash, now() + interval '1 day'
+       from unnest($1::uuid[], $3::uuid[], $4::bytea[]) as t (id, session_id, token_hash)
+      where (select count(*) from made) = cardinality($1::uuid[])`,
+    [
+      people.map(({ id }) => id),
+      people.map(({ http }) => http.handle),
+      people.map(({ sessionId }) => sessionId),
+      people.map(({ token }) => createHash('sha256').update(token).digest()),
+    ],
+    databaseUrl,
+  )
+  return people
+}
+
+/** As cookies are signed: value, dot, HMAC in base64 without padding. */
+function sign(value: string, secret: string): string {
+  return `${value}.${createHmac('sha256', secret).update(value).digest('base64').replaceAll('=', '')}`
+}
+
+/** A UUIDv7. */
+function makeId(): string {
+  const bytes = randomBytes(16)
+  bytes.writeUIntBE(Date.now(), 0, 6)
+  bytes[6] = 0x70 | ((bytes[6] ?? 0) & 0x0f)
+  bytes[8] = 0x80 | ((bytes[8] ?? 0) & 0x3f)
+  const hex = bytes.toString('hex')
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
+}
+
+async function inBatches<Result>(count: number, make: (index: number) => Promise<Result>): Promise<Result[]> {
+  const results: Result[] = []
+  for (let from = 0; from < count; from += callsTogether) {
+    const together = Array.from({ length: Math.min(callsTogether, count - from) }, (_, index) => make(from + index))
+    results.push(...(await Promise.all(together)))
+  }
+  return results
+}

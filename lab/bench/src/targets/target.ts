@@ -1,0 +1,29 @@
+/**
+ * What is measured: Chorus or a peer, started, with people in it. Every target speaks the same Socket.IO framing, so one
+ * generator measures all of them alike.
+ */
+import type { MemberSpec, SenderSpec } from '../load/job.ts'
+import type { WatchedProcess } from '../machine/process-watch.ts'
+
+/** People who are there, and who of them sends. */
+export interface Audience {
+  readonly members: readonly MemberSpec[]
+  readonly senders: readonly SenderSpec[]
+}
+
+export interface Target {
+  readonly name: TargetName
+  /** What it does with a message, in a few words, for the table. */
+  readonly description: string
+  readonly port: number
+  readonly processes: readonly WatchedProcess[]
+  /** Pairs of people; the first of each sends to the second. */
+  pairs(count: number): Promise<Audience>
+  /** One room in which everybody hears everything; `senders` of its people send. */
+  room(people: number, senders: number): Promise<Audience>
+  /** Figures of its own about the time since the last call, if it has any. */
+  ownFigures(): Promise<Readonly<Record<string, number>>>
+  stop(): Promise<void>
+}
+
+export type TargetName = 'chorus' | 'chorus-embedded' | 'socket-io-memory' | 'socket-io-insert'
