@@ -243,9 +243,13 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       findClientAddress(request.socket.remoteAddress, request.headers['x-forwarded-for'], proxies)
     let isStopping = false
     const health = async (): Promise<Health> => {
-      const reason = bus.degraded()
-      const healthy = !isStopping && (await database.isHealthy())
-      return { ready: healthy, degraded: reason === undefined ? [] : [reason] }
+      const hasDatabase = await database.isHealthy()
+      const reasons = [
+        bus.degraded(),
+        hasDatabase ? undefined : 'the database cannot be asked',
+        isStopping ? 'stopping' : undefined,
+      ]
+      return { ready: hasDatabase && !isStopping, degraded: reasons.filter((reason) => reason !== undefined) }
     }
     const app = await buildHttpApp({
       config,

@@ -4,7 +4,8 @@
  */
 import { ChorusError, commands, type CommandName } from '@chorus/protocol'
 import type { CommandContext, CommandHandler, CommandTable } from '../commands/command.ts'
-import { parseInput, verbOf } from '../commands/parse-input.ts'
+import { parseInput } from '../commands/parse-input.ts'
+import { toChorusError } from '../commands/to-chorus-error.ts'
 
 interface SocketEvent {
   readonly name: CommandName
@@ -44,13 +45,15 @@ export function createDispatch(handlers: CommandTable): Dispatch {
 }
 
 function toPublicError({ parts, actor }: CommandContext, name: CommandName | undefined, error: unknown): ChorusError {
-  if (error instanceof ChorusError) {
-    if (error.cause !== undefined)
-      parts.logger.warn({ err: error.cause, command: name, user: actor.userId }, error.message)
-    return error
-  }
-  parts.logger.error({ err: error, command: name, user: actor.userId }, 'a command failed')
-  const what = name === undefined ? 'answer' : verbOf(name)
-  // A write that failed in an unforeseen way may have been done; asking again with the same clientId is safe.
-  return new ChorusError('unknown', `unable to ${what}; something failed on the server`, { retryAfterMs: 1_000 })
+  const report = (unexpected: unknown): void =>
+    parts.logger.error({ err: unexpected, command: name, user: actor.userId }, 'a command failed')
+  const known = toChorusError(error, name !== undefined && changesSomething(name), report)
+  if (known.cause !== undefined)
+    parts.logger.warn({ err: known.cause, command: name, user: actor.userId }, known.message)
+  return known
+}
+
+/** Commands that only read answer `unavailable`, never `unknown`. */
+function changesSomething(name: CommandName): boolean {
+  return name !== 'sync' && name !== 'watch-presence'
 }

@@ -7,8 +7,6 @@
  * - lost: the connection went away or time ran out while it was working. It may have been done.
  * - bug: anything else.
  */
-import { ChorusError } from '@chorus/protocol'
-
 export type DatabaseErrorKind = 'data' | 'retryable' | 'refused' | 'lost' | 'bug'
 
 export class DatabaseError extends Error {
@@ -39,7 +37,16 @@ export function classifyDatabaseError(error: unknown, wasSent: boolean): Databas
     return new DatabaseError(kindOfSqlState(code, wasSent), error)
   }
   // No SQLSTATE: the driver's own errors (connection refused, terminated, query timeout).
-  return new DatabaseError(wasSent ? 'lost' : 'refused', error)
+  return new DatabaseError(wasSent && !neverConnected(error, code) ? 'lost' : 'refused', error)
+}
+
+/** The pool could not give a connection, so nothing was sent whoever asks. */
+function neverConnected(error: unknown, code: string | undefined): boolean {
+  if (code === 'ECONNREFUSED' || code === 'ENOENT' || code === 'ENOTFOUND' || code === 'EHOSTUNREACH') return true
+  return (
+    error instanceof Error &&
+    /timeout (?:exceeded when trying to connect|expired)|due to connection timeout/.test(error.message)
+  )
 }
 
 function kindOfSqlState(code: string, wasSent: boolean): DatabaseErrorKind {
@@ -74,12 +81,4 @@ export function isReadWorthRetrying(error: DatabaseError): boolean {
     case 'bug':
       return false
   }
-}
-
-/** What a user is told when the database failed a request that stored nothing, or only read. */
-export function toUnavailable(what: string, error: DatabaseError): ChorusError {
-  return new ChorusError('unavailable', `unable to ${what}; the database cannot be asked right now`, {
-    retryAfterMs: 1_000,
-    cause: error,
-  })
 }

@@ -117,22 +117,6 @@ export async function readMemberships(
   return answers
 }
 
-/** Which of the given (user, conversation) pairs are memberships right now; the second look of a resume (rule ACL1). */
-export async function readAreMembers(
-  database: Database,
-  pairs: readonly { readonly user: Id; readonly conversation: Id }[],
-): Promise<boolean[]> {
-  const rows = await database.query<{ is_member: boolean }>({
-    name: 'read_are_members',
-    text: `select m.user_id is not null as is_member
-             from unnest($1::uuid[], $2::uuid[]) with ordinality w(user_id, conversation, i)
-             left join members m on m.conversation = w.conversation and m.user_id = w.user_id and m.left_seq is null
-            order by w.i`,
-    values: [pairs.map(({ user }) => user), pairs.map(({ conversation }) => conversation)],
-  })
-  return rows.map((row) => row.is_member)
-}
-
 /** Those of `users` with whom `user` shares a conversation (rule PRES2). */
 export async function readSharing(database: Database, user: Id, users: readonly Id[]): Promise<Set<Id>> {
   const rows = await database.query<{ id: Id }>({
