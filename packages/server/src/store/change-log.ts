@@ -10,7 +10,7 @@
  * does not fit that order waits for the next batch (rule ACL1).
  *
  * What an error means. A batch that fails on data runs again one row at a time. A passing fault is tried again until the
- * rows' deadline. After a cut connection the batch may have been stored: trying again is how the server finds out,
+ * rows' deadlines, each its own. After a cut connection the batch may have been stored: trying again is how the server finds out,
  * because the unique key answers with the first row. At the deadline a row is refused: `unavailable` when it certainly
  * was not stored, `unknown` otherwise.
  */
@@ -25,8 +25,8 @@ import {
   type Message,
   type Role,
 } from '@chorus/protocol'
-import type { Database, Lane } from './database.ts'
-import { type DatabaseError, classifyDatabaseError } from './database-errors.ts'
+import type { Database, Lane, Statement } from './database.ts'
+import { DatabaseError, classifyDatabaseError } from './database-errors.ts'
 import type { MessageColumns } from '../support/logged-change.ts'
 
 /** A message to store. */
@@ -238,8 +238,7 @@ class LogLane {
     // Whatever arrives in the same turn of the event loop joins the first batch.
     await Promise.resolve()
     while (this.#waiting.length > 0) {
-      const batch = this.#gather()
-      if (batch.length > 0) await this.#commit(batch)
+      await this.#commit(this.#gather(), false)
     }
     this.#running = undefined
   }
@@ -278,53 +277,93 @@ class LogLane {
     return batch
   }
 
-  async #commit(batch: readonly Waiting[]): Promise<void> {
-    const statement = toStatement(batch, this.#policy)
-    const deadlineAtMs = Math.min(...batch.map((waiting) => waiting.deadlineAtMs))
-    let mayBeStored = false
+  /** Stores these rows or answers each by its deadline. `mayBeStored`: an earlier attempt was cut. */
+  async #commit(batch: readonly Waiting[], mayBeStored: boolean): Promise<void> {
+    let rows = batch
     for (;;) {
+      rows = this.#answerExpired(rows, mayBeStored ? 'unknown' : 'unavailable')
+      if (rows.length === 0) return
       const startedAtMs = this.#nowMs()
-      const remainingMs = Math.max(1, deadlineAtMs - startedAtMs)
+      const lastDeadlineAtMs = Math.max(...rows.map((waiting) => waiting.deadlineAtMs))
+      const expiry = this.#answerInFlight(rows)
+      let error: DatabaseError
       try {
-        const rows = await this.#lane.run<AppendedRow>(statement, remainingMs)
-        this.#observer.batchCommitted(batch.length, this.#nowMs() - startedAtMs)
-        settle(batch, rows, mayBeStored)
+        const appended = await this.#lane.run<AppendedRow>(
+          this.#statementOf(rows),
+          Math.max(1, lastDeadlineAtMs - startedAtMs),
+        )
+        this.#observer.batchCommitted(rows.length, this.#nowMs() - startedAtMs)
+        settle(rows, appended, mayBeStored)
         return
       } catch (thrown) {
-        const error = classifyDatabaseError(thrown, true)
-        this.#observer.batchFailed(error)
-        switch (error.kind) {
-          case 'data':
-            if (batch.length > 1) {
-              // BAD1: one bad row never fails its neighbours.
-              for (const waiting of batch) await this.#commit([waiting])
-            } else {
-              for (const waiting of batch)
-                waiting.reject(
-                  new ChorusError('invalid', 'unable to store the change; the database refuses its values', {
-                    cause: error,
-                  }),
-                )
-            }
-            return
-          case 'bug':
-            for (const waiting of batch) waiting.reject(refusal(mayBeStored ? 'unknown' : 'unavailable', error))
-            return
-          case 'lost':
-            mayBeStored = true
-            break
-          case 'retryable':
-          case 'refused':
-            break
-        }
-        if (this.#nowMs() + changeLogBounds.retryPauseMs >= deadlineAtMs) {
-          for (const waiting of batch) waiting.reject(refusal(mayBeStored ? 'unknown' : 'unavailable', error))
-          return
-        }
-        await pause(changeLogBounds.retryPauseMs)
+        error = classifyDatabaseError(thrown, true)
+      } finally {
+        clearTimeout(expiry.timer)
       }
+      this.#observer.batchFailed(error)
+      switch (error.kind) {
+        case 'data':
+        case 'bug':
+          if (rows.length > 1) {
+            // BAD1: one bad row never fails its neighbours.
+            for (const waiting of rows) await this.#commit([waiting], mayBeStored)
+            return
+          }
+          for (const waiting of rows) waiting.reject(refusalOfRow(error, mayBeStored))
+          return
+        case 'lost':
+          mayBeStored = true
+          break
+        case 'retryable':
+        case 'refused':
+          break
+      }
+      if (this.#nowMs() + changeLogBounds.retryPauseMs >= lastDeadlineAtMs) {
+        for (const waiting of rows) waiting.reject(refusal(mayBeStored ? 'unknown' : 'unavailable', error))
+        return
+      }
+      await pause(changeLogBounds.retryPauseMs)
     }
   }
+
+  #statementOf(rows: readonly Waiting[]): Statement {
+    try {
+      return toStatement(rows, this.#policy)
+    } catch (thrown) {
+      // Nothing was sent: not to be taken for a cut connection.
+      throw new DatabaseError('bug', thrown)
+    }
+  }
+
+  /** Those with time left. */
+  #answerExpired(rows: readonly Waiting[], code: 'unavailable' | 'unknown'): readonly Waiting[] {
+    const nowMs = this.#nowMs()
+    const expired = rows.filter(({ deadlineAtMs }) => deadlineAtMs <= nowMs)
+    if (expired.length === 0) return rows
+    for (const waiting of expired) waiting.reject(refusal(code))
+    return rows.filter(({ deadlineAtMs }) => deadlineAtMs > nowMs)
+  }
+
+  /** While their statement is under way: a row is not kept waiting for the younger ones of its batch. */
+  #answerInFlight(rows: readonly Waiting[]): { timer: NodeJS.Timeout | undefined } {
+    const expiry: { timer: NodeJS.Timeout | undefined } = { timer: undefined }
+    const arm = (inFlight: readonly Waiting[]): void => {
+      if (inFlight.length === 0) return
+      const nextAtMs = Math.min(...inFlight.map(({ deadlineAtMs }) => deadlineAtMs))
+      expiry.timer = setTimeout(
+        () => arm(this.#answerExpired(inFlight, 'unknown')),
+        Math.max(1, nextAtMs - this.#nowMs()),
+      )
+    }
+    arm(rows)
+    return expiry
+  }
+}
+
+function refusalOfRow(error: DatabaseError, mayBeStored: boolean): ChorusError {
+  return error.kind === 'data'
+    ? new ChorusError('invalid', 'unable to store the change; the database refuses its values', { cause: error })
+    : refusal(mayBeStored ? 'unknown' : 'unavailable', error)
 }
 
 function refusal(code: 'unavailable' | 'unknown', cause?: DatabaseError): ChorusError {
@@ -367,7 +406,7 @@ function endsBatch(operation: LogOperation): boolean {
 const appendText =
   'select * from append_changes($1::uuid[], $2::uuid[], $3::uuid[], $4::bytea[], $5::text[], $6::json[], $7::text[], $8::bigint[], $9::jsonb)'
 
-function toStatement(batch: readonly Waiting[], policy: LogPolicy) {
+function toStatement(batch: readonly Waiting[], policy: LogPolicy): Statement {
   const sends = batch.flatMap(({ row }) => (row.kind === 'send' ? [row.send] : []))
   const operations = batch.flatMap(({ row }) =>
     row.kind === 'operation' ? [toSqlOperation(row.operation, policy)] : [],
@@ -434,15 +473,31 @@ function settle(batch: readonly Waiting[], rows: readonly AppendedRow[], mayBeSt
       waiting.reject(refusal('unknown'))
       continue
     }
+    const outcome = mayBeStored ? outcomeAfterCut(waiting.row, row) : row.outcome
+    if (outcome === undefined) {
+      waiting.reject(refusal('unknown'))
+      continue
+    }
     waiting.resolve({
-      // After a cut connection the earlier row is this attempt's own.
-      outcome: mayBeStored && row.outcome === 'duplicate' ? 'stored' : row.outcome,
+      outcome,
       seq: row.seq ?? 0,
       at: row.at ?? '',
       xid: Number(row.xid),
       detail: row.detail,
     })
   }
+}
+
+/**
+ * What an answer means when an earlier attempt was cut: an earlier row may be this request's own. A message is told by
+ * its clientId. Of another operation a refusal may be its own doing (a member already removed is not found), so it is
+ * undefined: unknown (rule ACK2).
+ */
+function outcomeAfterCut(row: Row, { outcome, detail }: AppendedRow): string | undefined {
+  if (row.kind === 'send') return outcome === 'duplicate' ? 'stored' : outcome
+  if (outcome === 'stored') return outcome
+  if (outcome !== 'unchanged') return undefined
+  return row.operation.op === 'create' && detail?.conversation === row.operation.conversation ? 'stored' : outcome
 }
 
 /** The message a stored send made. */

@@ -10,10 +10,10 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import pg from 'pg'
 import { StartError } from '../support/start-error.ts'
-import { classifyDatabaseError } from './database-errors.ts'
+import { classifyDatabaseError, DatabaseError } from './database-errors.ts'
 import type { Database, Lane, Statement } from './database.ts'
 import { lockDirectory } from './directory-lock.ts'
-import { readEpoch, runRead, toQueryConfig, typeParsers } from './driver.ts'
+import { isConnectionFault, readEpoch, runRead, toQueryConfig, typeParsers, within } from './driver.ts'
 import { PgliteStream } from './pglite-stream.ts'
 import type { EngineOptions, FromEngine } from './pglite-worker.ts'
 
@@ -89,14 +89,30 @@ class EmbeddedDatabase implements Database {
   lane(): Lane {
     return {
       run: async <Row>(statement: Statement, timeoutMs: number): Promise<Row[]> => {
+        const endsAtMs = performance.now() + timeoutMs
+        const acquiring = this.#pool.connect()
+        let client: pg.PoolClient
         try {
-          const { rows } = await this.#pool.query({
+          // There is one connection: whoever has it may keep it longer than this statement can wait.
+          client = await within(acquiring, timeoutMs)
+        } catch (error) {
+          acquiring.then(
+            (late) => late.release(),
+            () => undefined,
+          )
+          throw new DatabaseError('refused', error)
+        }
+        try {
+          const { rows } = await client.query({
             ...toQueryConfig(statement),
-            query_timeout: timeoutMs,
+            query_timeout: Math.max(1, endsAtMs - performance.now()),
           } as pg.QueryConfig)
+          client.release()
           return rows as Row[]
         } catch (error) {
-          throw classifyDatabaseError(error, true)
+          const classified = classifyDatabaseError(error, true)
+          client.release(isConnectionFault(classified) ? classified : undefined)
+          throw classified
         }
       },
     }

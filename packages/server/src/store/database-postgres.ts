@@ -9,7 +9,7 @@ import pg from 'pg'
 import { StartError } from '../support/start-error.ts'
 import { classifyDatabaseError, DatabaseError } from './database-errors.ts'
 import type { Database, Lane, Statement } from './database.ts'
-import { isConnectionFault, readEpoch, runRead, toQueryConfig, typeParsers } from './driver.ts'
+import { isConnectionFault, readEpoch, runRead, toQueryConfig, typeParsers, within } from './driver.ts'
 
 const poolMax = 10
 const laneCount = 2
@@ -162,16 +162,25 @@ class PostgresLane implements Lane {
   }
 
   async run<Row>(statement: Statement, timeoutMs: number): Promise<Row[]> {
+    const endsAtMs = performance.now() + timeoutMs
+    const opening = (this.#client ??= this.#open())
     let client: pg.Client
     try {
-      this.#client ??= this.#open()
-      client = await this.#client
+      client = await within(opening, timeoutMs)
     } catch (error) {
-      this.#client = undefined
+      if (this.#client === opening) this.#client = undefined
+      // One that comes late is not needed any more.
+      opening.then(
+        (late) => void late.end().catch(() => undefined),
+        () => undefined,
+      )
       throw new DatabaseError('refused', error)
     }
     try {
-      const { rows } = await client.query({ ...toQueryConfig(statement), query_timeout: timeoutMs } as pg.QueryConfig)
+      const { rows } = await client.query({
+        ...toQueryConfig(statement),
+        query_timeout: Math.max(1, endsAtMs - performance.now()),
+      } as pg.QueryConfig)
       return rows as Row[]
     } catch (error) {
       const classified = classifyDatabaseError(error, true)

@@ -14,8 +14,10 @@ export const typeParsers: pg.CustomTypesConfig = {
   }) as typeof pg.types.getTypeParser,
 }
 
+const epochTimeoutMs = 1_500
+
 export interface Runner {
-  query(config: pg.QueryConfig): Promise<{ rows: unknown[] }>
+  query(config: pg.QueryConfig & { query_timeout?: number }): Promise<{ rows: unknown[] }>
 }
 
 export function toQueryConfig({ name, text, values }: Statement): pg.QueryConfig {
@@ -35,6 +37,19 @@ export async function runRead<Row>(run: () => Promise<Row[]>, pause: (ms: number
   }
 }
 
+/** Rejects when the promise takes longer; what it waits for goes on. */
+export async function within<T>(promise: Promise<T>, timeoutMs: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`no connection within ${Math.round(timeoutMs)} ms`)), timeoutMs)
+  })
+  try {
+    return await Promise.race([promise, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
 export function isConnectionFault(error: DatabaseError): boolean {
   return error.kind === 'lost' || error.kind === 'refused'
 }
@@ -46,6 +61,7 @@ export function isConnectionFault(error: DatabaseError): boolean {
  */
 export async function readEpoch(runner: Runner): Promise<string> {
   const { rows } = await runner.query({
+    query_timeout: epochTimeoutMs,
     text: `select (select value from settings where key = 'epoch') as id,
                   (select system_identifier::text from pg_control_system()) as system,
                   substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) as timeline`,

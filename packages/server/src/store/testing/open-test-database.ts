@@ -20,6 +20,10 @@ export const testEngines: readonly TestEngine[] = postgresUrl === '' ? ['embedde
 
 export interface TestDatabase {
   readonly database: Database
+  /** Address of the database, for connections of the test's own; undefined where it is embedded. */
+  readonly url: string | undefined
+  /** As a second server would open it; embedded, where there is only one, it is the same. */
+  openSecond(): Promise<Database>
   close(): Promise<void>
 }
 
@@ -33,6 +37,8 @@ async function openEmbedded(): Promise<TestDatabase> {
   await migrate(database)
   return {
     database,
+    url: undefined,
+    openSecond: async () => database,
     close: async () => {
       await database.close()
       await rm(folder, { recursive: true, force: true })
@@ -47,9 +53,17 @@ async function openOnPostgres(): Promise<TestDatabase> {
   url.pathname = `/${name}`
   const database = await openPostgresDatabase({ url: url.href, applicationName: 'chorus-test' })
   await migrate(database)
+  const others: Database[] = []
   return {
     database,
+    url: url.href,
+    openSecond: async () => {
+      const second = await openPostgresDatabase({ url: url.href, applicationName: 'chorus-test-2' })
+      others.push(second)
+      return second
+    },
     close: async () => {
+      await Promise.all(others.map((other) => other.close()))
       await database.close()
       await administer(`drop database ${name} with (force)`)
     },

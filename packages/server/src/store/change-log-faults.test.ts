@@ -1,0 +1,229 @@
+/** What the log answers when the database fails it: a lane between the log and the real database does the failing. */
+import { randomUUID } from 'node:crypto'
+import type { ChorusError, Id } from '@chorus/protocol'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { removableBy, requirementOf } from '../access/policy.ts'
+import { ChangeLog, changeLogBounds } from './change-log.ts'
+import type { Database, Lane, Statement } from './database.ts'
+import { DatabaseError, type DatabaseErrorKind } from './database-errors.ts'
+import { type LogObservations, LogFixture, openLog } from './testing/log-fixture.ts'
+import { openTestDatabase, type TestDatabase, testEngines } from './testing/open-test-database.ts'
+
+type Fault =
+  /** The statement never reaches the database. */
+  | { readonly kind: 'before'; readonly error: DatabaseErrorKind }
+  /** It is committed, and the answer is cut off. */
+  | { readonly kind: 'after' }
+  /** It fails while it contains this text. */
+  | { readonly kind: 'on-text'; readonly text: string; readonly error: DatabaseErrorKind }
+  /** Nothing is heard of it any more. */
+  | { readonly kind: 'silence'; readonly lasting?: boolean }
+
+/** The database with lanes that fail as told: each attempt takes one fault; the rest pass. */
+function withFaults(database: Database, faults: Fault[], timeouts: number[] = []): Database {
+  const wrap = (lane: Lane): Lane => ({
+    async run<Row>(statement: Statement, timeoutMs: number): Promise<Row[]> {
+      timeouts.push(timeoutMs)
+      const fault = faults[0]
+      if (fault === undefined) return lane.run<Row>(statement, timeoutMs)
+      switch (fault.kind) {
+        case 'before':
+          faults.shift()
+          throw new DatabaseError(fault.error, new Error('injected'))
+        case 'after':
+          faults.shift()
+          await lane.run(statement, timeoutMs)
+          throw new DatabaseError('lost', new Error('the connection was cut at COMMIT'))
+        case 'on-text':
+          if (JSON.stringify(statement.values).includes(fault.text))
+            throw new DatabaseError(fault.error, new Error('injected'))
+          return lane.run<Row>(statement, timeoutMs)
+        case 'silence':
+          if (fault.lasting !== true) faults.shift()
+          await new Promise((resolve) => setTimeout(resolve, timeoutMs))
+          throw new DatabaseError('lost', new Error('timeout'))
+      }
+    },
+  })
+  return new Proxy(database, {
+    get: (target, key) => {
+      if (key === 'lane') return (index: number) => wrap(target.lane(index))
+      const value = Reflect.get(target, key, target) as unknown
+      return typeof value === 'function' ? (value as (...args: unknown[]) => unknown).bind(target) : value
+    },
+  })
+}
+
+describe.each(testEngines)('a log whose database fails, on the %s engine', (engine) => {
+  let store: TestDatabase
+  let fixture: LogFixture
+  let ada: Id
+  let bob: Id
+  let group: Id
+  let faults: Fault[]
+  let faulty: LogFixture
+  let observed: LogObservations
+
+  beforeAll(async () => {
+    store = await openTestDatabase(engine)
+    fixture = new LogFixture(store.database)
+    ;[ada, bob] = (await fixture.users(2)) as [Id, Id]
+  })
+  beforeEach(async () => {
+    faults = []
+    observed = { batches: [], failures: [] }
+    group = await fixture.group([ada, bob])
+    faulty = new LogFixture(store.database, openLog(withFaults(store.database, faults), observed))
+  })
+  afterAll(() => store.close())
+
+  const textsOf = async (conversation: Id): Promise<string[]> =>
+    (
+      await fixture.sql<{ text: string }>(
+        `select text from changes where conversation = $1 and type = 'message.created' order by seq`,
+        [conversation],
+      )
+    ).map(({ text }) => text)
+
+  it.each(['retryable', 'refused'] as const)(
+    '[ACK2] tries again after a passing fault (%s) and stores once',
+    async (error) => {
+      faults.push({ kind: 'before', error }, { kind: 'before', error })
+      expect(await faulty.send(group, ada, 'in the end')).toMatchObject({ outcome: 'stored' })
+      expect(observed.failures.map(({ kind }) => kind)).toEqual([error, error])
+      expect(await textsOf(group)).toEqual(['in the end'])
+    },
+  )
+
+  it('[ACK2, IDEM1] after a cut commit it finds its own row and answers with the first seq', async () => {
+    faults.push({ kind: 'after' })
+    const clientId = randomUUID()
+    const appended = await faulty.send(group, ada, 'cut', { clientId })
+    expect(appended.outcome).toBe('stored')
+    expect(await textsOf(group)).toEqual(['cut'])
+    expect(await fixture.send(group, ada, 'cut', { clientId })).toMatchObject({
+      outcome: 'duplicate',
+      seq: appended.seq,
+      at: appended.at,
+    })
+  })
+
+  it('[ACK2] after a cut commit of a whole batch every row gets its own first seq', async () => {
+    faults.push({ kind: 'after' })
+    const appended = await Promise.all(['a', 'b', 'c'].map((text) => faulty.send(group, ada, text)))
+    expect(appended.map(({ outcome }) => outcome)).toEqual(['stored', 'stored', 'stored'])
+    expect(await textsOf(group)).toEqual(['a', 'b', 'c'])
+    expect(appended.map(({ seq }) => seq)).toEqual((await fixture.seqs(group)).slice(-3))
+  })
+
+  it('[ACK2] never refuses what a cut commit did: removal, deletion, creation', async () => {
+    faults.push({ kind: 'after' })
+    const removed = faulty.apply({ op: 'remove-member', conversation: group, actor: ada, user: bob })
+    // Whether it was this request or an earlier one cannot be told: not "not-found", which would mean nothing happened.
+    await expect(removed).rejects.toMatchObject({ code: 'unknown', retry: 'later' })
+    const { seq: target } = await fixture.send(group, ada, 'x')
+    faults.push({ kind: 'after' })
+    expect(await faulty.apply({ op: 'delete', conversation: group, actor: ada, target })).toMatchObject({
+      outcome: 'unchanged',
+    })
+    faults.push({ kind: 'after' })
+    const conversation = randomUUID()
+    expect(
+      await faulty.apply({
+        op: 'create',
+        conversation,
+        actor: ada,
+        kind: 'group',
+        name: 'x',
+        directKey: null,
+        members: [ada, bob],
+      }),
+    ).toMatchObject({ outcome: 'stored', seq: 3, detail: { conversation } })
+  })
+
+  it('[ACK2] says unavailable only for what certainly was not stored, within two seconds', async () => {
+    faults.push(...Array.from({ length: 200 }, (): Fault => ({ kind: 'before', error: 'refused' })))
+    const startedAtMs = performance.now()
+    const error = await faulty.send(group, ada, 'refused').then(
+      () => undefined,
+      (thrown: ChorusError) => thrown,
+    )
+    expect(performance.now() - startedAtMs).toBeLessThan(2_000)
+    expect(error).toMatchObject({ code: 'unavailable', retry: 'later' })
+    expect(error?.retryAfterMs).toBeGreaterThan(0)
+    expect(await textsOf(group)).toEqual([])
+  })
+
+  it('[ACK2] says unknown within two seconds of each arrival when the database falls silent', async () => {
+    faults.push({ kind: 'silence' })
+    const answers: { code: string; tookMs: number }[] = []
+    const send = (text: string, log = faulty): Promise<void> => {
+      const startedAtMs = performance.now()
+      return log.send(group, ada, text).then(
+        () => void answers.push({ code: 'stored', tookMs: performance.now() - startedAtMs }),
+        (error: ChorusError) => void answers.push({ code: error.code, tookMs: performance.now() - startedAtMs }),
+      )
+    }
+    const first = send('first')
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    // These wait behind the silent batch, and are stored when the lane is free again.
+    const second = send('second')
+    await Promise.all([first, second])
+    expect(answers.map(({ code }) => code)).toEqual(['unknown', 'stored'])
+    for (const { tookMs } of answers) expect(tookMs).toBeLessThan(2_000)
+    expect(await textsOf(group)).toEqual(['second'])
+  })
+
+  it('[ACK2] a row near its end is answered by itself, and the younger ones of its batch live on', async () => {
+    let nowMs = 0
+    const timeouts: number[] = []
+    const lanes = withFaults(store.database, faults, timeouts)
+    const quiet = { batchCommitted: () => undefined, batchFailed: () => undefined }
+    const log = new ChangeLog(lanes, { requirementOf, removableBy }, quiet, () => nowMs)
+    const old = fixture.send(group, ada, 'old', { log }).catch((error: ChorusError) => error.code)
+    nowMs = changeLogBounds.deadlineMs - 1
+    const young = fixture.send(group, ada, 'young', { log })
+    faults.push({ kind: 'before', error: 'refused' })
+    const failed = new Promise<void>((resolve) => setTimeout(resolve, 1))
+    await failed
+    nowMs = changeLogBounds.deadlineMs + 1
+    expect(await old).toMatch(/^un(known|available)$/)
+    expect(await young).toMatchObject({ outcome: 'stored' })
+    // The statement was given the time of its youngest row, not that of the oldest.
+    expect(timeouts[0]).toBe(changeLogBounds.deadlineMs)
+    expect(await textsOf(group)).toEqual(['young'])
+  })
+
+  it.each(['data', 'bug'] as const)(
+    '[BAD1] a row that always fails (%s) does not fail its neighbours',
+    async (error) => {
+      faults.push({ kind: 'on-text', text: 'poison', error })
+      const settled = await Promise.allSettled(['a', 'poison', 'b'].map((text) => faulty.send(group, ada, text)))
+      expect(settled.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
+      expect(settled[1]).toMatchObject({ reason: { code: error === 'data' ? 'invalid' : 'unavailable' } })
+      expect(await textsOf(group)).toEqual(['a', 'b'])
+    },
+  )
+
+  it('[ACK2] a fault in our own code answers, and the lane goes on', async () => {
+    const broken = faulty.send(group, ada, 'x', { data: { big: 1n } as never })
+    await expect(broken).rejects.toMatchObject({ code: 'unavailable' })
+    expect(await faulty.send(group, ada, 'fine')).toMatchObject({ outcome: 'stored' })
+  })
+
+  it.runIf(engine === 'embedded')('[LIM1] refuses what would wait beyond its bound, and drains', async () => {
+    faults.push({ kind: 'silence', lasting: true })
+    const first = faulty.send(group, ada, 'first').catch(() => undefined)
+    await new Promise((resolve) => setImmediate(resolve))
+    const waiting: Promise<unknown>[] = []
+    for (let index = 0; index < changeLogBounds.waitingRowsMax; index++) {
+      waiting.push(faulty.apply({ op: 'rename', conversation: group, actor: bob, name: 'x' }).catch(() => undefined))
+    }
+    await expect(faulty.send(group, ada, 'one too many')).rejects.toMatchObject({ code: 'unavailable' })
+    expect(faulty.log.waitingRows).toBe(changeLogBounds.waitingRowsMax)
+    await first
+    await faulty.log.drain()
+    await Promise.all(waiting)
+    expect(faulty.log.waitingRows).toBe(0)
+  })
+})
