@@ -15,7 +15,7 @@ function serverArrow(from, allowed, comment) {
     comment,
     severity: 'error',
     // A test may join the parts that a command joins.
-    from: { path: own, pathNot: test },
+    from: { path: own, pathNot: [test, '/testing/'] },
     to: { path: '^packages/server/src/', pathNot: [own, `^packages/server/src/(${may.join('|')})`] },
   }
 }

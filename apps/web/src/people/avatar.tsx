@@ -1,5 +1,5 @@
 /** A person's picture, or their initials on their hue; with a dot for their presence where it is known. */
-import type { PresenceStatus } from '@chorus/protocol'
+import type { PresenceStatus } from '@chorus/client'
 import type { CSSProperties } from 'react'
 import { hueOf, initialsOf } from './identity.ts'
 import './avatar.css'
