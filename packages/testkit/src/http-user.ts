@@ -113,7 +113,7 @@ export class HttpUser {
             ...(this.#cookie !== undefined && { cookie: this.#cookie }),
             ...(payload !== undefined && {
               'content-type': 'application/json',
-              'content-length': Buffer.byteLength(payload),
+              ...(headers['transfer-encoding'] === undefined && { 'content-length': Buffer.byteLength(payload) }),
             }),
             ...headers,
           },

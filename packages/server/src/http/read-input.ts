@@ -59,8 +59,8 @@ export function createInputReader(name: CommandName, route: RouteDefinition): (r
   }
 
   function readBody(body: unknown): [string, unknown][] {
-    if (body === undefined || body === null) return []
-    if (typeof body !== 'object' || Array.isArray(body)) refuse('the body is not an object')
+    if (body === undefined) return []
+    if (typeof body !== 'object' || body === null || Array.isArray(body)) refuse('the body is not an object')
     const fields = Object.entries(body)
     for (const [field] of fields) if (inPath.has(field)) refuse(`${field} stands in the path`)
     return fields
