@@ -11,6 +11,25 @@ const handshakeMaxBytes = 8_192
 const handshakeTimeoutMs = 30_000
 const readBufferBytes = 262_144
 
+/** The first characters of packets: Engine.IO's, then Socket.IO's. */
+const packet = {
+  open: 0x30,
+  close: 0x31,
+  ping: 0x32,
+  message: 0x34,
+  disconnect: 0x31,
+  event: 0x32,
+  acknowledgement: 0x33,
+  connectError: 0x34,
+} as const
+const eventNameOffset = '42["'.length
+const letterC = 0x63
+const letterR = 0x72
+
+function startsWith(bytes: Buffer, from: number, text: string): boolean {
+  return bytes.toString('latin1', from, from + text.length) === text
+}
+
 /** Handlers run to their end before the next read, so one buffer serves all. */
 const readBuffer = Buffer.allocUnsafe(readBufferBytes)
 
@@ -153,30 +172,25 @@ export class RawConnection {
   }
 
   #read(bytes: Buffer, from: number, to: number): void {
-    switch (bytes[from]) {
-      case 0x30: // 0: Engine.IO is open
-        this.queue(this.#options.auth === undefined ? '40' : `40${this.#options.auth}`)
-        return
-      case 0x32: // 2: ping
-        this.queue('3')
-        return
-      case 0x31: // 1: close
-        this.#end('the server closed it')
-        return
-      case 0x34: // 4: a Socket.IO packet
-        switch (bytes[from + 1]) {
-          case 0x33: // 3: acknowledgement
-            this.#options.events.acknowledged(bytes, from, to)
-            return
-          case 0x32: // 2: event
-            if (bytes[from + 4] === 0x72 && bytes.toString('latin1', from, from + 9) === '42["ready') this.#onReady?.()
-            else if (bytes[from + 4] === 0x63 && bytes.toString('latin1', from, from + 11) === '42["closing')
-              this.#end(bytes.toString('utf8', from + 2, to))
-            return
-          case 0x31: // 1: disconnect
-          case 0x34: // 4: connect error
-            this.#end(bytes.toString('utf8', from + 2, to))
-        }
+    const kind = bytes[from]
+    if (kind === packet.open) this.queue(this.#options.auth === undefined ? '40' : `40${this.#options.auth}`)
+    else if (kind === packet.ping) this.queue('3')
+    else if (kind === packet.close) this.#end('the server closed it')
+    else if (kind === packet.message) this.#readMessage(bytes, from, to)
+  }
+
+  #readMessage(bytes: Buffer, from: number, to: number): void {
+    const kind = bytes[from + 1]
+    if (kind === packet.acknowledgement) {
+      this.#options.events.acknowledged(bytes, from, to)
+    } else if (kind === packet.event) {
+      // By its first letter, so that only few names are read: `ready`, `closing`.
+      const letter = bytes[from + eventNameOffset]
+      if (letter === letterR && startsWith(bytes, from, '42["ready"')) this.#onReady?.()
+      else if (letter === letterC && startsWith(bytes, from, '42["closing"'))
+        this.#end(bytes.toString('utf8', from + 2, to))
+    } else if (kind === packet.disconnect || kind === packet.connectError) {
+      this.#end(bytes.toString('utf8', from + 2, to))
     }
   }
 

@@ -61,6 +61,10 @@ export async function runHotRoom(options: Options, progress: Progress): Promise<
 async function climb(target: Target, audience: Audience, options: Options, progress: Progress): Promise<Step[]> {
   const steps: Step[] = []
   const tryRate = async (rate: number): Promise<boolean> => {
+    // What fails once may have met a hiccup of the machine; what fails twice is too much.
+    return (await tryOnce(rate)) || (await tryOnce(rate))
+  }
+  const tryOnce = async (rate: number): Promise<boolean> => {
     const perSecond = Math.max(1, Math.round(rate))
     const measurement = await measure(target, audience, { kind: 'rate', perSecond }, options)
     const why = whyNotServed(measurement, perSecond, options)

@@ -75,6 +75,9 @@ async function startOnce(root: string, dataDir: string): Promise<Start> {
   await exited
   if (tookMs === undefined)
     return { figures: {}, invalid: `it did not listen: ${printed.slice(-3).join(' / ').slice(0, 500)}` }
+  // Somebody changed a source meanwhile.
+  const built = printed.find((line) => / building | installing /.test(line))
+  if (built !== undefined) return { figures: {}, invalid: `it was not built before: ${built}` }
   return { figures: { listeningSeconds: Math.round(tookMs) / 1_000 }, invalid: undefined }
 }
 
