@@ -27,6 +27,7 @@ export class MemberList implements Members {
   #loading: Promise<readonly Member[]> | undefined
   /** Counts changes: one that comes while a load runs may not be in its answer. */
   #changes = 0
+  readonly #leftAtSeq = new Map<string, number>()
 
   constructor(options: MemberListOptions) {
     this.#options = options
@@ -70,6 +71,7 @@ export class MemberList implements Members {
   handle(change: Change): void {
     const known = this.#cell.get()
     if (change.type.startsWith('member.')) this.#changes += 1
+    if (change.type === 'member.left') this.#noteLeft(change.user, change.seq)
     if (known === undefined) return
     switch (change.type) {
       case 'member.left':
@@ -81,7 +83,11 @@ export class MemberList implements Members {
       case 'member.joined':
         if (known.some(({ user }) => user.id === change.user)) return
         this.#options.users.get(change.user).then(
-          (user) => this.#put({ user, role: change.role, joinedSeq: change.seq, readSeq: 0 }),
+          (user) => {
+            // They may have left while the profile was on its way.
+            const isGone = (this.#leftAtSeq.get(user.id) ?? 0) > change.seq
+            if (!isGone) this.#put({ user, role: change.role, joinedSeq: change.seq, readSeq: 0 })
+          },
           () => undefined,
         )
         return
@@ -116,6 +122,11 @@ export class MemberList implements Members {
       this.#cell.set(members)
       return members
     }
+  }
+
+  #noteLeft(userId: string, seq: number): void {
+    if (this.#leftAtSeq.size > membersMax) this.#leftAtSeq.clear()
+    this.#leftAtSeq.set(userId, seq)
   }
 
   #put(member: Member): void {

@@ -65,6 +65,8 @@ export interface Replicated {
   isRepairing: boolean
   /** Asking for the summary. */
   isAsking: boolean
+  /** How often the server's own object was taken. */
+  merges: number
 }
 
 export interface ReplicaOptions {
@@ -146,6 +148,7 @@ export class Replica {
       isLeft: false,
       isRepairing: false,
       isAsking: false,
+      merges: 0,
     }
     this.#slots.set(id, fresh)
     return fresh
@@ -187,7 +190,7 @@ export class Replica {
     let cursor: string | undefined
     let epoch = ''
     for (let loads = 0, pages = 0, isWhole = false; !isWhole; pages += 1) {
-      const page: SyncPage = await api.call('sync', cursor === undefined ? {} : { cursor })
+      const page: SyncPage = await api.call('sync', { limit: limits.pageMax, ...(cursor !== undefined && { cursor }) })
       const isInterrupted = cursor !== undefined && (page.reset === true || page.epoch !== epoch)
       if (isInterrupted) {
         loads += 1
@@ -377,8 +380,10 @@ export class Replica {
   #applyStep(slot: Replicated, { applied, next }: TimelineStep): void {
     const { me, onMoved } = this.#options
     for (const change of applied) {
+      // The server's own object may know of it already.
+      const isNews = change.seq > (slot.state?.summary.seq ?? 0)
       if (slot.state !== undefined) this.#setState(slot, applyChangeToSummary(slot.state, change, me))
-      this.#onMembership(slot, change)
+      if (isNews) this.#onMembership(slot, change)
     }
     if (applied.length > 0) {
       this.#dirty.add(slot.id)
@@ -408,8 +413,12 @@ export class Replica {
       )
     }
     if (!isWanted()) return
+    const { merges } = slot
     const user = await this.#options.users.get(userId)
-    if (!isWanted() || slot.state === undefined) return
+    // They may have left meanwhile, or the server's own list may have come.
+    const since = slot.timeline.changesAfter(joinedSeq)
+    const isGone = since?.some((change) => change.type === 'member.left' && change.user === userId) ?? true
+    if (isGone || merges !== slot.merges || !isWanted() || slot.state === undefined) return
     const { summary, unreadAsOfSeq } = slot.state
     const members = [...summary.members, { user, role, joinedSeq, readSeq: 0 }]
     this.#setState(slot, { summary: { ...summary, members }, unreadAsOfSeq })
@@ -466,7 +475,9 @@ export class Replica {
     try {
       const { conversation } = await api.call('get-conversation', { conversation: slot.id })
       this.#options.users.put(conversation.members.map(({ user }) => user))
-      if (!slot.isLeft) this.#merge(slot, conversation)
+      if (!slot.isLeft && !this.#merge(slot, conversation)) {
+        throw new ChorusError('unavailable', 'unable to show conversation; the answer is older than what is known')
+      }
     } catch (error) {
       const isFinal = !(error instanceof ChorusError) || error.retry === 'never'
       if (!isFinal && !this.#isStopped) {
@@ -480,22 +491,32 @@ export class Replica {
     this.#settle(slot)
   }
 
-  /** Takes the server's object, unless the log here is further. */
-  #merge(slot: Replicated, conversation: Conversation): void {
+  /**
+   * Takes the server's object and what has been applied here since. Keeping the known one instead, because it is newer,
+   * would be wrong: after a limit it misses what lay between. Returns false when the object is too old to be brought up.
+   */
+  #merge(slot: Replicated, conversation: Conversation): boolean {
     const known = slot.state?.summary
+    const since = slot.timeline.changesAfter(conversation.seq)
+    if (since === undefined) return false
+    slot.merges += 1
     this.#dirty.add(slot.id)
-    if (known !== undefined && conversation.seq < known.seq) {
-      if (conversation.readSeq > known.readSeq)
-        this.#takeMarker(slot, conversation.seq, conversation.readSeq, conversation.unread)
-      return
-    }
     const fresh = toSummary(conversation)
     // A marker moved here may not have reached the server yet.
-    const summary =
-      known !== undefined && known.readSeq > fresh.readSeq
-        ? { ...fresh, readSeq: known.readSeq, unread: known.unread }
-        : fresh
-    this.#setState(slot, { summary, unreadAsOfSeq: conversation.seq })
+    const isAhead = known !== undefined && known.readSeq > fresh.readSeq
+    const base = isAhead ? { ...fresh, readSeq: known.readSeq } : fresh
+    const state = since.reduce((so, change) => applyChangeToSummary(so, change, this.#options.me), {
+      summary: base,
+      unreadAsOfSeq: conversation.seq,
+    })
+    const unread = isAhead ? (this.#countUnread(slot, state.summary) ?? known.unread) : state.summary.unread
+    this.#setState(slot, { ...state, summary: { ...state.summary, unread } })
+    for (const change of since) this.#onMembership(slot, change)
+    return true
+  }
+
+  #countUnread(slot: Replicated, summary: ConversationSummary): number | undefined {
+    return countUnreadInWindow(summary, slot.timeline.window, summary.readSeq, this.#options.me)
   }
 
   #settle(slot: Replicated): void {

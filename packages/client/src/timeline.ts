@@ -107,7 +107,7 @@ export class Timeline {
 
   /** Takes a page of history. `stale`: it cannot be joined to what is here any more; read it again. */
   applyPage(page: MessagePage, placement: PagePlacement): 'applied' | 'stale' {
-    const missed = this.#recentAfter(page.seq)
+    const missed = this.changesAfter(page.seq)
     if (missed === undefined) return 'stale'
     const entries = page.messages.map((message): WindowEntry => ({ message, asOfSeq: page.seq }))
     const isNewer = placement.at !== 'older'
@@ -195,6 +195,14 @@ export class Timeline {
     return { hasBefore: window.hasBefore || messages.length < window.entries.length, messages }
   }
 
+  /** The applied changes above `seq`; undefined when some of them are forgotten. */
+  changesAfter(seq: number): readonly Change[] | undefined {
+    if (seq >= this.#appliedSeq) return []
+    const first = this.#recent[0]
+    if (first === undefined || spanOf(first).from > seq + 1) return undefined
+    return this.#recent.filter((change) => spanOf(change).to > seq)
+  }
+
   find(seq: number): WindowEntry | undefined {
     const entries = this.#window?.entries
     return entries?.[indexOf(entries, seq)]
@@ -239,14 +247,6 @@ export class Timeline {
     if (this.#recent.length > recentMaxChanges) this.#recent.splice(0, this.#recent.length - recentMaxChanges)
     if (this.#window === undefined || applied.length === 0) return
     this.#window = trimmed(applyToWindow(this.#window, applied, this.#me), 'oldest')
-  }
-
-  /** The applied changes above `seq`; undefined when some of them are forgotten. */
-  #recentAfter(seq: number): readonly Change[] | undefined {
-    if (seq >= this.#appliedSeq) return []
-    const first = this.#recent[0]
-    if (first === undefined || spanOf(first).from > seq + 1) return undefined
-    return this.#recent.filter((change) => spanOf(change).to > seq)
   }
 
   #step(applied: readonly Change[]): TimelineStep {
