@@ -1,6 +1,7 @@
 /** The whole SDK against a server over loopback: what an application sees, and what happens when the line fails. */
 import { ChorusError, type User } from '@chorus/protocol'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { eventually } from './testing/eventually.ts'
 import type { ChangeNotice, ChatClient, ChatClientOptions, TimelineItem, TransportName } from './api.ts'
 import { createChatClient } from './chat-client.ts'
 import { systemClock } from './clock.ts'
@@ -43,7 +44,7 @@ async function signIn(user: User, options: Partial<ChatClientOptions> = {}): Pro
 }
 
 function isReady(client: ChatClient): Promise<void> {
-  return vi.waitFor(() => expect(client.connection.get().state).toBe('ready'), { timeout: 8_000 })
+  return eventually(() => expect(client.connection.get().state).toBe('ready'))
 }
 
 function textsOf(client: ChatClient, conversation: FakeConversation): string[] {
@@ -58,7 +59,7 @@ function textOf(item: TimelineItem): string {
 async function show(client: ChatClient, conversation: FakeConversation) {
   const { view } = client.conversation(conversation.id).messages
   view.subscribe(() => undefined)
-  await vi.waitFor(() => expect(view.get().isLoaded).toBe(true))
+  await eventually(() => expect(view.get().isLoaded).toBe(true))
   return client.conversation(conversation.id)
 }
 
@@ -88,11 +89,11 @@ describe.each<readonly [string, readonly TransportName[]]>([
     const sent = await adas.conversation(tea.id).messages.send({ text: 'hello' })
     expect(textsOf(adas, tea)).toEqual(['(hello)'])
     const { seq } = await sent.acknowledged
-    await vi.waitFor(() => expect(textsOf(bobs, tea)).toEqual(['hello']))
-    await vi.waitFor(() => expect(textsOf(adas, tea)).toEqual(['hello']))
+    await eventually(() => expect(textsOf(bobs, tea)).toEqual(['hello']))
+    await eventually(() => expect(textsOf(adas, tea)).toEqual(['hello']))
     const [item] = adas.conversation(tea.id).messages.view.get().items
     expect(item).toMatchObject({ kind: 'message', key: sent.clientId, isMine: true })
-    await vi.waitFor(() => expect(adas.outbox.get()).toEqual([]))
+    await eventually(() => expect(adas.outbox.get()).toEqual([]))
 
     expect(bobs.conversations.get()[0]).toMatchObject({ id: tea.id, unread: 1, lastMessage: { text: 'hello' } })
     expect(bobs.unread.get()).toBe(1)
@@ -122,11 +123,11 @@ describe.each<readonly [string, readonly TransportName[]]>([
     expect(shown?.kind === 'message' && shown.message.reactions).toEqual([{ emoji: '👍', count: 1, mine: true }])
     await reacting
     await messages.delete(two!)
-    await vi.waitFor(() => expect(textsOf(bobs, tea)).toEqual(['uno', '']))
+    await eventually(() => expect(textsOf(bobs, tea)).toEqual(['uno', '']))
     const seen = bobs.conversation(tea.id).messages.view.get().items[0]
     expect(seen?.kind === 'message' && seen.message.reactions).toEqual([{ emoji: '👍', count: 1, mine: false }])
     await messages.unreact(one!, '👍')
-    await vi.waitFor(() => {
+    await eventually(() => {
       const after = bobs.conversation(tea.id).messages.view.get().items[0]
       expect(after?.kind === 'message' && after.message.reactions).toEqual([])
     })
@@ -145,13 +146,13 @@ describe.each<readonly [string, readonly TransportName[]]>([
     await show(bobs, tea)
     const base = server.top(tea)
     server.send(tea, ada, 'm1')
-    await vi.waitFor(() => expect(notices).toHaveLength(1))
+    await eventually(() => expect(notices).toHaveLength(1))
     await server.stop()
     for (let index = 2; index <= 300; index += 1) server.send(tea, ada, `m${index}`)
     await server.start()
-    await vi.waitFor(() => expect(textsOf(bobs, tea)).toHaveLength(300), { timeout: 8_000 })
+    await eventually(() => expect(textsOf(bobs, tea)).toHaveLength(300))
     server.send(tea, ada, 'last')
-    await vi.waitFor(() => expect(textsOf(bobs, tea).at(-1)).toBe('last'))
+    await eventually(() => expect(textsOf(bobs, tea).at(-1)).toBe('last'))
     expect(seqsOf(notices, tea)).toEqual(Array.from({ length: 301 }, (__, index) => base + 1 + index))
   }, 20_000)
 
@@ -164,13 +165,13 @@ describe.each<readonly [string, readonly TransportName[]]>([
     await client.conversation(tea.id).messages.send({ text: 'waits' })
     const [token] = [...server.sessions].find(([, userId]) => userId === ada.id) ?? ['']
     server.revoke(token)
-    await vi.waitFor(() => expect(client.session.get()).toEqual({ status: 'signed-out', reason: 'revoked' }))
+    await eventually(() => expect(client.session.get()).toEqual({ status: 'signed-out', reason: 'revoked' }))
     expect(client.conversations.get()).toEqual([])
     expect(await store.readReplica(ada.id)).toBeUndefined()
     expect(await store.readOutbox(ada.id)).toHaveLength(1)
     server.sendFaults = []
     await client.signIn({ handle: 'ada', password: 'correct horse' })
-    await vi.waitFor(() => expect(server.texts(tea)).toEqual(['waits']))
+    await eventually(() => expect(server.texts(tea)).toEqual(['waits']))
   })
 })
 
@@ -189,14 +190,14 @@ describe('the outbox, end to end', () => {
     }
     // Stored, but the answer is lost with the connection.
     server.sendFaults.push('lose', 'lose')
-    await vi.waitFor(() => expect(server.sendFaults).toEqual([]), { timeout: 10_000 })
+    await eventually(() => expect(server.sendFaults).toEqual([]))
     await server.stop()
     for (const text of expected.slice(10)) {
       await client.conversation(tea.id).messages.send({ text })
       await client.conversation(cake.id).messages.send({ text })
     }
     await server.start()
-    await vi.waitFor(() => expect(client.outbox.get()).toEqual([]), { timeout: 10_000 })
+    await eventually(() => expect(client.outbox.get()).toEqual([]))
     expect(server.texts(tea)).toEqual(expected)
     expect(server.texts(cake)).toEqual(expected)
   }, 30_000)
@@ -221,7 +222,7 @@ describe('the outbox, end to end', () => {
     ).toHaveLength(2)
     await messages.discard(second.clientId)
     await messages.retry(first.clientId)
-    await vi.waitFor(() => expect(textsOf(client, tea)).toEqual(['third', 'first']))
+    await eventually(() => expect(textsOf(client, tea)).toEqual(['third', 'first']))
     await expect(messages.send({ text: '' })).rejects.toMatchObject({ code: 'invalid' })
     await expect(messages.send({ text: 'x'.repeat(20_001) })).rejects.toMatchObject({ code: 'too-large' })
   })
@@ -233,7 +234,7 @@ describe('the outbox, end to end', () => {
     const store = createMemoryStore()
     const first = await signIn(ada, { store })
     await show(first, tea)
-    await vi.waitFor(() => expect(textsOf(first, tea)).toEqual(['before']))
+    await eventually(() => expect(textsOf(first, tea)).toEqual(['before']))
     await server.stop()
     await first.conversation(tea.id).messages.send({ text: 'offline 1' })
     await first.conversation(tea.id).messages.send({ text: 'offline 2' })
@@ -247,9 +248,7 @@ describe('the outbox, end to end', () => {
     expect(second.conversations.get().map(({ name }) => name)).toEqual(['Tea'])
     expect(textsOf(second, tea)).toEqual(['before', '(offline 1)', '(offline 2)'])
     await server.start()
-    await vi.waitFor(() => expect(textsOf(second, tea)).toEqual(['before', 'offline 1', 'offline 2']), {
-      timeout: 8_000,
-    })
+    await eventually(() => expect(textsOf(second, tea)).toEqual(['before', 'offline 1', 'offline 2']))
     expect(second.data.get()).toBe('live')
     expect(seqsOf(notices, tea)).toEqual([4, 5])
   }, 20_000)
@@ -267,10 +266,10 @@ describe('the local copy', () => {
     server.losses = 2
     for (const text of ['a', 'b', 'c', 'd']) server.send(tea, ada, text)
     expect(textsOf(client, tea)).toEqual([])
-    await vi.waitFor(() => expect(textsOf(client, tea)).toEqual(['a', 'b', 'c', 'd']))
+    await eventually(() => expect(textsOf(client, tea)).toEqual(['a', 'b', 'c', 'd']))
     expect(seqsOf(notices, tea)).toEqual([4, 5, 6, 7])
     expect(server.requests.filter((line) => line.includes('/changes'))).toHaveLength(1)
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       const replica = await store.readReplica(bob.id)
       expect(replica?.cursor).toBe(server.cursor)
       expect(replica?.conversations[0]?.appliedSeq).toBe(7)
@@ -290,7 +289,7 @@ describe('the local copy', () => {
     await server.stop()
     for (let index = 0; index < 120; index += 1) server.send(tea, ada, `m${index}`)
     await server.start()
-    await vi.waitFor(() => expect(textsOf(client, tea)).toHaveLength(50), { timeout: 8_000 })
+    await eventually(() => expect(textsOf(client, tea)).toHaveLength(50))
     expect(limited).toEqual([server.top(tea)])
     expect(notices).toEqual([])
     expect(client.conversations.get()[0]?.unread).toBe(120)
@@ -316,9 +315,9 @@ describe('the local copy', () => {
     tea.messages.clear()
     server.send(tea, ada, 'of the new history')
     await server.start()
-    await vi.waitFor(() => expect(textsOf(client, tea)).toEqual(['of the new history', 'waiting']), { timeout: 8_000 })
+    await eventually(() => expect(textsOf(client, tea)).toEqual(['of the new history', 'waiting']))
     expect(notices.map(({ epoch, change }) => [epoch, change.seq])).toEqual([['epoch2', 4]])
-    await vi.waitFor(() => expect(client.data.get()).toBe('live'))
+    await eventually(() => expect(client.data.get()).toBe('live'))
   }, 20_000)
 
   it('[ACL1] [ACL4] takes in being added, removed and added again', async () => {
@@ -330,16 +329,16 @@ describe('the local copy', () => {
     const notices = record(client)
     expect(client.conversations.get()).toEqual([])
     server.join(tea, bob)
-    await vi.waitFor(() => expect(client.conversations.get()).toMatchObject([{ id: tea.id, name: 'Tea', unread: 1 }]))
+    await eventually(() => expect(client.conversations.get()).toMatchObject([{ id: tea.id, name: 'Tea', unread: 1 }]))
     await show(client, tea)
     expect(textsOf(client, tea)).toEqual(['before bob'])
     server.remove(tea, bob)
-    await vi.waitFor(() => expect(client.conversations.get()).toEqual([]))
+    await eventually(() => expect(client.conversations.get()).toEqual([]))
     expect(textsOf(client, tea)).toEqual([])
     server.send(tea, ada, 'not for bob')
     server.join(tea, bob)
-    await vi.waitFor(() => expect(client.conversations.get()).toHaveLength(1))
-    await vi.waitFor(() => expect(textsOf(client, tea)).toEqual(['before bob', 'not for bob']))
+    await eventually(() => expect(client.conversations.get()).toHaveLength(1))
+    await eventually(() => expect(textsOf(client, tea)).toEqual(['before bob', 'not for bob']))
     const seqs = seqsOf(notices, tea)
     expect(seqs).toEqual([...new Set(seqs)].sort((left, right) => left - right))
     expect(seqs).not.toContain(6)
@@ -355,7 +354,7 @@ describe('the local copy', () => {
     server.send(tea, ada, 'unseen')
     server.remove(tea, bob)
     await server.start()
-    await vi.waitFor(() => expect(client.conversations.get()).toEqual([]), { timeout: 8_000 })
+    await eventually(() => expect(client.conversations.get()).toEqual([]))
     await isReady(client)
     expect(notices.map(({ change }) => change.type)).toEqual(['member.left'])
   }, 20_000)
@@ -369,13 +368,13 @@ describe('the local copy', () => {
     const first = server.send(tea, ada, 'one')
     const second = server.send(tea, ada, 'two')
     server.send(tea, bob, 'my own')
-    await vi.waitFor(() => expect(phone.unread.get()).toBe(2))
+    await eventually(() => expect(phone.unread.get()).toBe(2))
     server.delete(tea, second.seq)
-    await vi.waitFor(() => expect(phone.unread.get()).toBe(1))
+    await eventually(() => expect(phone.unread.get()).toBe(1))
     await laptop.conversation(tea.id).markRead(first.seq)
-    await vi.waitFor(() => expect(phone.unread.get()).toBe(0))
+    await eventually(() => expect(phone.unread.get()).toBe(0))
     server.send(tea, ada, 'three')
-    await vi.waitFor(() => expect([phone.unread.get(), laptop.unread.get()]).toEqual([1, 1]))
+    await eventually(() => expect([phone.unread.get(), laptop.unread.get()]).toEqual([1, 1]))
   })
 
   it('sorts conversations by what happened last', async () => {
@@ -386,11 +385,11 @@ describe('the local copy', () => {
     const client = await signIn(bob)
     const names = () => client.conversations.get().map(({ name }) => name)
     server.send(tea, ada, 'x')
-    await vi.waitFor(() => expect(names()).toEqual(['Tea', 'Cake']))
+    await eventually(() => expect(names()).toEqual(['Tea', 'Cake']))
     server.send(cake, ada, 'x')
-    await vi.waitFor(() => expect(names()).toEqual(['Cake', 'Tea']))
+    await eventually(() => expect(names()).toEqual(['Cake', 'Tea']))
     server.send(tea, ada, 'y')
-    await vi.waitFor(() => expect(names()).toEqual(['Tea', 'Cake']))
+    await eventually(() => expect(names()).toEqual(['Tea', 'Cake']))
   })
 
   it('reads history around a message and comes back to the newest', async () => {
@@ -421,7 +420,7 @@ describe('the local copy', () => {
     })
     const notices = record(client)
     server.send(tea, ada, 'x')
-    await vi.waitFor(() => expect(notices).toHaveLength(1))
+    await eventually(() => expect(notices).toHaveLength(1))
     expect(errors).toMatchObject([{ message: 'of the application' }])
   })
 })
@@ -438,15 +437,15 @@ describe('people', () => {
     presence.subscribe(() => undefined)
     members.list.subscribe(() => undefined)
     adas.conversation(tea.id).typing.start()
-    await vi.waitFor(() => expect(typing.users.get()).toEqual([ada.id]))
+    await eventually(() => expect(typing.users.get()).toEqual([ada.id]))
     adas.conversation(tea.id).typing.stop()
-    await vi.waitFor(() => expect(typing.users.get()).toEqual([]))
-    await vi.waitFor(() => expect(presence.get().get(ada.id)?.status).toBe('online'))
-    await vi.waitFor(() => expect(members.list.get()?.map(({ user }) => user.handle)).toEqual(['ada', 'bob']))
+    await eventually(() => expect(typing.users.get()).toEqual([]))
+    await eventually(() => expect(presence.get().get(ada.id)?.status).toBe('online'))
+    await eventually(() => expect(members.list.get()?.map(({ user }) => user.handle)).toEqual(['ada', 'bob']))
     const cleo = server.addUser('cleo')
     server.join(tea, cleo)
-    await vi.waitFor(() => expect(members.list.get()?.map(({ user }) => user.handle)).toEqual(['ada', 'bob', 'cleo']))
-    await vi.waitFor(() =>
+    await eventually(() => expect(members.list.get()?.map(({ user }) => user.handle)).toEqual(['ada', 'bob', 'cleo']))
+    await eventually(() =>
       expect(bobs.conversations.get()[0]?.members.map(({ user }) => user.handle)).toContain('cleo'),
     )
     expect(bobs.conversations.get()[0]?.memberCount).toBe(3)
@@ -492,13 +491,11 @@ describe('the line', () => {
     expect(client.connection.get()).toMatchObject({ state: 'ready', transport: 'sse' })
     await show(client, tea)
     await (await client.conversation(tea.id).messages.send({ text: 'by post' })).acknowledged
-    await vi.waitFor(() => expect(textsOf(client, tea)).toEqual(['by post']))
+    await eventually(() => expect(textsOf(client, tea)).toEqual(['by post']))
     server.isWebSocketRefused = false
-    await vi.waitFor(() => expect(client.connection.get()).toMatchObject({ state: 'ready', transport: 'socket-io' }), {
-      timeout: 8_000,
-    })
+    await eventually(() => expect(client.connection.get()).toMatchObject({ state: 'ready', transport: 'socket-io' }))
     server.send(tea, ada, 'by socket')
-    await vi.waitFor(() => expect(textsOf(client, tea)).toEqual(['by post', 'by socket']))
+    await eventually(() => expect(textsOf(client, tea)).toEqual(['by post', 'by socket']))
   }, 20_000)
 
   it('[CLI1] moves without a pause: the new connection is open before the old one is left', async () => {
@@ -514,8 +511,8 @@ describe('the line', () => {
       server.send(tea, ada, `m${index}`)
       await new Promise((resolve) => setTimeout(resolve, 2))
     }
-    await vi.waitFor(() => expect(server.lines.has(old!)).toBe(false))
-    await vi.waitFor(() => expect(seqsOf(notices, tea)).toEqual(Array.from({ length: 50 }, (_, index) => 3 + index)))
+    await eventually(() => expect(server.lines.has(old!)).toBe(false))
+    await eventually(() => expect(seqsOf(notices, tea)).toEqual(Array.from({ length: 50 }, (_, index) => 3 + index)))
     expect(states.filter((state) => state !== 'moving' && state !== 'ready')).toEqual([])
   })
 

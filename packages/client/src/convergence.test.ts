@@ -3,7 +3,8 @@
  * that are cut short. In the end the copy must be what a fresh read of the server says, field by field.
  */
 import type { User } from '@chorus/protocol'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { eventually } from './testing/eventually.ts'
 import type { ChangeNotice, ChatClient } from './api.ts'
 import { createChatClient } from './chat-client.ts'
 import { systemClock } from './clock.ts'
@@ -99,23 +100,20 @@ describe('the copy', () => {
         if (random() < 0.2) await new Promise((resolve) => setTimeout(resolve, random() * 20))
       }
       server.losses = 0
-      await vi.waitFor(() => expect(client.connection.get().state).toBe('ready'), { timeout: 10_000 })
+      await eventually(() => expect(client.connection.get().state).toBe('ready'))
       for (const conversation of conversations) server.send(conversation, people[0]!, 'the last one')
-      await vi.waitFor(
-        () => {
-          for (const conversation of conversations) {
-            const copy = client.conversations.get().find(({ id }) => id === conversation.id)
-            expect(comparable(copy)).toEqual(comparable(server.toConversation(conversation, bob!.id)))
-            const view = client.conversation(conversation.id).messages.view.get()
-            const shown = view.items.flatMap((item) => (item.kind === 'message' ? [item.message] : []))
-            const all = server.page(conversation, bob!.id, { limit: 100_000 }).messages
-            expect(comparable(shown)).toEqual(comparable(all.slice(-shown.length)))
-            expect(shown.length).toBeGreaterThan(0)
-            expect(view.hasNewer).toBe(false)
-          }
-        },
-        { timeout: 10_000 },
-      )
+      await eventually(() => {
+        for (const conversation of conversations) {
+          const copy = client.conversations.get().find(({ id }) => id === conversation.id)
+          expect(comparable(copy)).toEqual(comparable(server.toConversation(conversation, bob!.id)))
+          const view = client.conversation(conversation.id).messages.view.get()
+          const shown = view.items.flatMap((item) => (item.kind === 'message' ? [item.message] : []))
+          const all = server.page(conversation, bob!.id, { limit: 100_000 }).messages
+          expect(comparable(shown)).toEqual(comparable(all.slice(-shown.length)))
+          expect(shown.length).toBeGreaterThan(0)
+          expect(view.hasNewer).toBe(false)
+        }
+      })
       for (const { id } of conversations) {
         const seqs = notices.filter(({ conversation }) => conversation === id).map(({ change }) => change.seq)
         expect(seqs).toEqual([...new Set(seqs)].sort((left, right) => left - right))

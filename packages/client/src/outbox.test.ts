@@ -1,6 +1,7 @@
 /** The outbox alone: order, bounds, several tabs, a store that fails. */
 import { ChorusError } from '@chorus/protocol'
 import { afterEach, describe, expect, it, vi } from 'vitest'
+import { eventually } from './testing/eventually.ts'
 import type { Acknowledgement } from './api.ts'
 import { Outbox, outboxMaxMessages, outboxMaxParallel } from './outbox.ts'
 import type { ChatStore, OutboxRecord } from './store.ts'
@@ -94,7 +95,7 @@ describe('the outbox', () => {
     applied.set('a', 4)
     outbox.settleUpTo('a', 4)
     expect(states()).toEqual([])
-    await vi.waitFor(async () => expect(await store.readOutbox('u')).toEqual([]))
+    await eventually(async () => expect(await store.readOutbox('u')).toEqual([]))
   })
 
   it('[ACK2] takes the log for the acknowledgement when the answer was lost', async () => {
@@ -201,9 +202,9 @@ describe('several tabs on one store', () => {
       const two = setUp(store)
       two.line.isOpen = false
       const sent = await one.outbox.add('a', { text: 'first' })
-      await vi.waitFor(() => expect(one.texts()).toEqual(['first']))
+      await eventually(() => expect(one.texts()).toEqual(['first']))
       // Shown in the other tab too, which does not send it while the first one does.
-      await vi.waitFor(() => expect(two.states()).toEqual(['pending']))
+      await eventually(() => expect(two.states()).toEqual(['pending']))
       two.line.isOpen = true
       two.outbox.resume()
       await two.outbox.add('a', { text: 'second' })
@@ -211,7 +212,7 @@ describe('several tabs on one store', () => {
       expect(two.texts()).toEqual([])
       await one.asked[0]?.answer(at(1))
       expect(await sent.acknowledged).toEqual(at(1))
-      await vi.waitFor(() => expect([...one.texts(), ...two.texts()]).toEqual(['first', 'second']))
+      await eventually(() => expect([...one.texts(), ...two.texts()]).toEqual(['first', 'second']))
     } finally {
       vi.unstubAllGlobals()
     }

@@ -1,6 +1,7 @@
 /** What every transport promises, over a real socket; run on each of them. */
 import { ChorusError, type ServerEvent, type User } from '@chorus/protocol'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { eventually } from './eventually.ts'
 import type { LinkEnd, Transport, TransportLink } from '../transport.ts'
 import { createId, FakeServer, type FakeConversation } from './fake-server.ts'
 
@@ -49,11 +50,11 @@ export function transportSuite(name: string, make: MakeTransport): void {
 
     it('opens, tells that it is ready, then what happens, in order', async () => {
       const { heard } = connect()
-      await vi.waitFor(() => expect(namesOf(heard)).toEqual(['ready']))
+      await eventually(() => expect(namesOf(heard)).toEqual(['ready']))
       expect(heard.opened).toBe(1)
       server.send(tea, ada, 'one')
       server.send(tea, ada, 'two')
-      await vi.waitFor(() =>
+      await eventually(() =>
         expect(namesOf(heard)).toEqual(['ready', 'changes', 'checkpoint', 'changes', 'checkpoint']),
       )
     })
@@ -62,13 +63,13 @@ export function transportSuite(name: string, make: MakeTransport): void {
       const { cursor } = server
       server.send(tea, ada, 'missed')
       const { heard } = connect(cursor)
-      await vi.waitFor(() => expect(namesOf(heard)).toEqual(['changes', 'ready']))
+      await eventually(() => expect(namesOf(heard)).toEqual(['changes', 'ready']))
       expect(server.cursors).toEqual([cursor])
     })
 
     it('[ACK2] asks commands and tells refusals as they are', async () => {
       const { link, heard } = connect()
-      await vi.waitFor(() => expect(namesOf(heard)).toContain('ready'))
+      await eventually(() => expect(namesOf(heard)).toContain('ready'))
       const clientId = createId()
       const request = { conversation: tea.id, clientId, text: 'hello' }
       const first = await link.request('send-message', request)
@@ -83,31 +84,31 @@ export function transportSuite(name: string, make: MakeTransport): void {
 
     it('[ACK2] answers `unknown` when the link ends before the answer', async () => {
       const { link, heard } = connect()
-      await vi.waitFor(() => expect(namesOf(heard)).toContain('ready'))
+      await eventually(() => expect(namesOf(heard)).toContain('ready'))
       server.sendFaults = ['lose']
       const asking = link.request('send-message', { conversation: tea.id, clientId: createId(), text: 'x' })
       const failing = expect(asking).rejects.toMatchObject({ code: 'unknown' })
-      await vi.waitFor(() => expect(server.texts(tea)).toEqual(['x']))
+      await eventually(() => expect(server.texts(tea)).toEqual(['x']))
       await server.stop()
       await failing
     })
 
     it('tells once that it was lost, and nothing after', async () => {
       const { heard } = connect()
-      await vi.waitFor(() => expect(namesOf(heard)).toContain('ready'))
+      await eventually(() => expect(namesOf(heard)).toContain('ready'))
       server.cut()
-      await vi.waitFor(() => expect(heard.ends).toEqual([{ kind: 'lost' }]))
+      await eventually(() => expect(heard.ends).toEqual([{ kind: 'lost' }]))
     })
 
     it('tells nothing after it was closed', async () => {
       const { link, heard } = connect()
-      await vi.waitFor(() => expect(namesOf(heard)).toContain('ready'))
+      await eventually(() => expect(namesOf(heard)).toContain('ready'))
       link.close()
       server.send(tea, ada, 'x')
-      await vi.waitFor(() => expect(server.lines.size).toBe(0))
+      await eventually(() => expect(server.lines.size).toBe(0))
       // The barrier: another link on the same server hears what comes later.
       const other = connect()
-      await vi.waitFor(() => expect(namesOf(other.heard)).toContain('ready'))
+      await eventually(() => expect(namesOf(other.heard)).toContain('ready'))
       expect(namesOf(heard)).toEqual(['ready'])
       expect(heard.ends).toEqual([])
       await expect(link.request('set-status', { status: 'away' })).rejects.toMatchObject({ code: 'unavailable' })
@@ -115,34 +116,34 @@ export function transportSuite(name: string, make: MakeTransport): void {
 
     it('[ACL2] says that the session is over', async () => {
       const { heard } = connect(undefined, 'forged')
-      await vi.waitFor(() => expect(heard.ends).toMatchObject([{ kind: 'revoked' }]))
+      await eventually(() => expect(heard.ends).toMatchObject([{ kind: 'revoked' }]))
       expect(heard.events).toEqual([])
     })
 
     it('[LIM2] passes on how long to wait', async () => {
       server.handshakeError = new ChorusError('forbidden', 'unable to connect; not from there')
       const refused = connect()
-      await vi.waitFor(() => expect(refused.heard.ends).toMatchObject([{ kind: 'refused' }]))
+      await eventually(() => expect(refused.heard.ends).toMatchObject([{ kind: 'refused' }]))
       server.handshakeError = new ChorusError('unavailable', 'unable to connect; later')
       const later = connect()
-      await vi.waitFor(() => expect(later.heard.ends).toEqual([{ kind: 'lost' }]))
+      await eventually(() => expect(later.heard.ends).toEqual([{ kind: 'lost' }]))
     })
 
     it('ends when nobody listens there', async () => {
       await server.stop()
       const { heard } = connect()
-      await vi.waitFor(() => expect(heard.ends).toEqual([{ kind: 'lost' }]))
+      await eventually(() => expect(heard.ends).toEqual([{ kind: 'lost' }]))
       expect(heard.opened).toBe(0)
     })
 
     it('drops what it does not understand', async () => {
       const { heard } = connect()
-      await vi.waitFor(() => expect(namesOf(heard)).toEqual(['ready']))
+      await eventually(() => expect(namesOf(heard)).toEqual(['ready']))
       server.tellAll('invention', { of: 'a later version' })
       server.tellAll('changes', { conversation: tea.id, changes: [{ seq: 'one' }] })
       server.tellAll('checkpoint', 'nonsense')
       server.send(tea, ada, 'x')
-      await vi.waitFor(() => expect(namesOf(heard)).toEqual(['ready', 'changes', 'checkpoint']))
+      await eventually(() => expect(namesOf(heard)).toEqual(['ready', 'changes', 'checkpoint']))
     })
   })
 }
