@@ -8,7 +8,12 @@ export const watchPresence: CommandHandler<'watch-presence'> = async ({ parts, a
   const wanted = [...new Set(users)]
   const shared = await readSharing(parts.database, actor.userId, wanted)
   const visible = wanted.filter((user) => shared.has(user))
-  if (connection?.isOpen === true) parts.presences.watch(connection, visible)
+  // Over plain HTTP it is asked for the session's event streams, which have no way to ask for themselves.
+  const followers =
+    connection === undefined
+      ? [...parts.connections.ofSession(actor.sessionId)].filter(({ transportKind }) => transportKind === 'sse')
+      : [connection]
+  for (const follower of followers) if (follower.isOpen) parts.presences.watch(follower, visible)
   const offline = visible.filter((user) => parts.presences.statusOf(user) === 'offline')
   const stored = offline.length === 0 ? new Map<Id, string | null>() : await readLastSeen(parts.database, offline)
   const presence = wanted.map((user): Presence => {
