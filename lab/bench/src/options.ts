@@ -18,6 +18,8 @@ export interface Options {
   readonly embeddedPairs: number
   /** Latency up to which a hot room counts as served. */
   readonly p99MaxMs: number
+  /** Further environment of the Chorus servers, to try a setting. */
+  readonly serverEnvironment: Readonly<Record<string, string>>
   readonly profileDir: string | undefined
   readonly out: string | undefined
 }
@@ -32,6 +34,7 @@ export const usage = `npm run bench -- [options]
   --receivers N        hot-room: people in the room (500)
   --senders N          hot-room: how many of them send (20)
   --embedded-pairs N   embedded-sends: pairs of people (40)
+  --server-env N=V     further environment of the Chorus servers, to try a setting; may be repeated
   --profile DIR        processor profiles of the Chorus servers (slows them: not for figures)
   --out FILE           where the result goes (lab/bench/results/…json)`
 
@@ -49,6 +52,7 @@ export function readOptions(args: readonly string[]): Options {
       receivers: { type: 'string', default: '500' },
       senders: { type: 'string', default: '20' },
       'embedded-pairs': { type: 'string', default: '40' },
+      'server-env': { type: 'string', multiple: true, default: [] },
       profile: { type: 'string' },
       out: { type: 'string' },
     },
@@ -67,6 +71,7 @@ export function readOptions(args: readonly string[]): Options {
     senders: Math.min(receivers, number('senders', values.senders, 1, 1_000)),
     embeddedPairs: number('embedded-pairs', values['embedded-pairs'], 1, 1_000),
     p99MaxMs: 100,
+    serverEnvironment: Object.fromEntries(values['server-env'].map(toVariable)),
     profileDir: values.profile,
     out: values.out,
   }
@@ -77,6 +82,12 @@ function toScenario(text: string): ScenarioName {
   if (found === undefined)
     throw new Error(`unable to read --scenario ${text}; expected one of ${scenarioNames.join(', ')}`)
   return found
+}
+
+function toVariable(text: string): [name: string, value: string] {
+  const equals = text.indexOf('=')
+  if (equals < 1) throw new Error(`unable to read --server-env ${text}; expected NAME=VALUE`)
+  return [text.slice(0, equals), text.slice(equals + 1)]
 }
 
 function number(option: string, text: string, min: number, max: number): number {

@@ -10,7 +10,7 @@ const window = 8
 const perSecondGoal = 3_000
 
 export async function runEmbeddedSends(options: Options, progress: Progress): Promise<ScenarioRun> {
-  const target = await startChorus({ profileDir: options.profileDir })
+  const target = await startChorus({ environment: options.serverEnvironment, profileDir: options.profileDir })
   try {
     const audience = await target.pairs(options.embeddedPairs)
     const variant = `window ${window}`

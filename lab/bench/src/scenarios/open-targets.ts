@@ -33,9 +33,14 @@ export async function openTargets(names: readonly TargetName[], options: Options
   const start = async (name: TargetName): Promise<Target> => {
     switch (name) {
       case 'chorus':
-        return startChorus({ databases: postgres, processes: [database], profileDir: options.profileDir })
+        return startChorus({
+          databases: postgres,
+          processes: [database],
+          environment: options.serverEnvironment,
+          profileDir: options.profileDir,
+        })
       case 'chorus-embedded':
-        return startChorus({ profileDir: options.profileDir })
+        return startChorus({ environment: options.serverEnvironment, profileDir: options.profileDir })
       case 'socket-io-memory':
         return startPeer({ name, description: 'stock Socket.IO, one process, in memory, nothing stored' })
       case 'socket-io-insert':

@@ -17,6 +17,8 @@ export interface ChorusOptions {
   /** Left out, the server embeds its database. */
   readonly databases?: Databases
   readonly processes?: readonly WatchedProcess[]
+  /** Over {@link chorusSettings}. */
+  readonly environment?: Readonly<Record<string, string>>
   /** Write a processor profile into this folder when the server stops. */
   readonly profileDir?: string | undefined
 }
@@ -39,12 +41,17 @@ interface Person {
   readonly http: HttpUser
 }
 
-export async function startChorus({ databases, processes = [], profileDir }: ChorusOptions): Promise<Target> {
+export async function startChorus({
+  databases,
+  processes = [],
+  environment = {},
+  profileDir,
+}: ChorusOptions): Promise<Target> {
   const metricsPort = await findFreePort()
   const databaseUrl = await databases?.createDatabase()
   const server = await startServer({
     ...(databaseUrl !== undefined && { databaseUrl }),
-    env: { ...chorusSettings, METRICS_PORT: String(metricsPort) },
+    env: { ...chorusSettings, ...environment, METRICS_PORT: String(metricsPort) },
     ...(profileDir !== undefined && { nodeArguments: ['--cpu-prof', `--cpu-prof-dir=${profileDir}`] }),
   })
   const makePeople =
