@@ -61,12 +61,15 @@ class PostgresDatabase implements Database {
       keepAlive: true,
       types: typeParsers,
     }
-    this.#pool = new pg.Pool({ ...this.#config, max: poolMax, idleTimeoutMillis: 60_000 })
+    this.#pool = new pg.Pool({
+      ...this.#config,
+      max: poolMax,
+      idleTimeoutMillis: 60_000,
+      // Runs before the connection is handed out; a query beside that of its first user would be out of order.
+      verify: (client, done) => void this.#checkEpoch(client).then(() => done()),
+    })
     this.#pool.on('error', () => {
       // An idle connection that breaks is replaced by the next query.
-    })
-    this.#pool.on('connect', (client) => {
-      void this.#checkEpoch(client)
     })
     this.#lanes = Array.from(
       { length: laneCount },
@@ -140,7 +143,9 @@ class PostgresDatabase implements Database {
   async #checkEpoch(client: pg.ClientBase): Promise<void> {
     if (!this.#watchesEpoch) return
     try {
-      const epoch = await readEpoch(client)
+      const epoch = await readEpoch({
+        query: (config) => client.query({ ...config, query_timeout: connectTimeoutMs } as pg.QueryConfig),
+      })
       if (this.#epoch === epoch) return
       this.#epoch = epoch
       for (const listener of this.#listeners) listener(epoch)
