@@ -60,7 +60,6 @@ function expectRefusal(
   expect(JSON.stringify(problem), what).not.toMatch(/at .+:\d+:\d+|node_modules|SELECT|select \*/)
 }
 
-const message = () => ({ clientId: randomUUID(), text: 'hello' })
 const post = (rawBody: string | Buffer) =>
   ada.call('POST', `/v1/conversations/${conversation}/messages`, undefined, { rawBody })
 

@@ -139,10 +139,8 @@ describe('hooks', () => {
 
   it('follow another person when the id changes, and nobody without one', async () => {
     const { cells, wrapper } = createStage()
-    const { result, rerender } = renderHook(({ id }: { id: string | undefined }) => useUser(id), {
-      wrapper,
-      initialProps: { id: 'ada' },
-    })
+    const initialProps: { id: string | undefined } = { id: 'ada' }
+    const { result, rerender } = renderHook(({ id }) => useUser(id), { wrapper, initialProps })
     expect(result.current).toBeUndefined()
     expect(cells.ada.watchers()).toBe(1)
     rerender({ id: 'bob' })
