@@ -10,7 +10,7 @@ import { Limits } from './access/limits.ts'
 import { Passwords } from './access/passwords.ts'
 import { removableBy, requirementOf } from './access/policy.ts'
 import { commandTable } from './commands/command-table.ts'
-import { joinConversation } from './commands/join-conversation.ts'
+import { joinConversation, tellReadMarker } from './commands/join-conversation.ts'
 import type { Parts } from './commands/parts.ts'
 import { recheckWatches } from './commands/recheck-watches.ts'
 import type { Config } from './config.ts'
@@ -186,6 +186,9 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
         encodeCursor: (position) => encodeCursor({ epoch, position }),
         onMember: (user, conversation) => {
           for (const connection of connections.ofUser(user)) joinConversation(parts, connection, conversation)
+        },
+        onMarker: (user, conversation) => {
+          for (const connection of connections.ofUser(user)) tellReadMarker(parts, connection, conversation)
         },
         onRevoked: (sessions) => gate.revoke(sessions),
         observer: {

@@ -12,8 +12,9 @@ import { sendRemoval } from './send-removal.ts'
 
 const attemptsMax = 5
 
-/** Does nothing when the connection is subscribed, joining, or not ready (then its opening finds the membership). */
+/** Does nothing when the connection is subscribed or joining; one that is opening looks again when it is ready. */
 export function joinConversation(parts: Parts, connection: Connection, conversation: Id): void {
+  if (connection.state.kind === 'opening') connection.afterReady.add(conversation)
   if (connection.state.kind !== 'ready') return
   const known = parts.feeds.get(conversation)
   if (known !== undefined && (known.has(connection) || known.isJoining(connection))) return
@@ -28,10 +29,40 @@ export function joinConversation(parts: Parts, connection: Connection, conversat
     })
 }
 
+/** What happened while the connection was opening: it joins, or is told where the read marker is by now. */
+export function lookAgain(parts: Parts, connection: Connection): void {
+  for (const conversation of connection.afterReady) {
+    if (connection.conversations.has(conversation)) tellReadMarker(parts, connection, conversation)
+    else joinConversation(parts, connection, conversation)
+  }
+  connection.afterReady.clear()
+}
+
+/** For a marker whose announcement was missed; no checkpoint leaves meanwhile (rule CP1). */
+export function tellReadMarker(parts: Parts, connection: Connection, conversation: Id): void {
+  if (connection.state.kind === 'opening') connection.afterReady.add(conversation)
+  if (connection.state.kind !== 'ready') return
+  connection.joinsInProgress++
+  void readConversation(parts.database, connection.user, conversation)
+    .then((seen) => {
+      if (seen === undefined || seen.role === null) return
+      const { seq, readSeq, unread } = seen
+      connection.send(frameOf('conversation', { conversation, seq, readSeq, unread }))
+    })
+    .catch((error: unknown) => {
+      parts.logger.warn(
+        { err: error, conversation },
+        'a read marker could not be read; the connection is asked to come back',
+      )
+      connection.close('unavailable', 'unable to read a marker; the database cannot be asked right now', 'later')
+    })
+    .finally(() => {
+      connection.joinsInProgress--
+    })
+}
+
 async function join(parts: Parts, connection: Connection, conversation: Id): Promise<void> {
-  const feed = await parts.feeds.open(conversation)
-  if (feed.has(connection) || feed.isJoining(connection)) return
-  const joining = feed.beginJoin(connection)
+  const { feed, join: joining } = await parts.feeds.join(conversation, connection)
   try {
     for (let attempt = 0; attempt < attemptsMax; attempt++) {
       const page = await readNewestPage(parts.database, connection.user, conversation)

@@ -12,7 +12,8 @@ export const markRead: CommandHandler<'mark-read'> = async (
   if (marker === undefined) throw refuse('not-found', 'move the read marker')
   const { readSeq, moved, unread, seq } = marker
   if (moved) {
-    parts.feeds.announceReadMarker(actor.userId, JSON.stringify({ conversation, seq, readSeq, unread }), connection)
+    const json = JSON.stringify({ conversation, seq, readSeq, unread })
+    parts.feeds.announceReadMarker({ user: actor.userId, conversation, readSeq, json }, connection)
     parts.liveValues.set(conversation, 'read', actor.userId, { seq: readSeq }, limits.liveTtlMaxMs)
   }
   return { readSeq }

@@ -14,7 +14,7 @@ import { readChangesForMember } from '../store/read-changes.ts'
 import { type Membership, nothingMoved } from '../store/read-memberships.ts'
 import { readNewestPage } from '../store/read-messages.ts'
 import { encodeChange } from '../support/logged-change.ts'
-import { joinConversation } from './join-conversation.ts'
+import { lookAgain } from './join-conversation.ts'
 import type { Parts } from './parts.ts'
 import { isFromTheFuture, planStep, readCursor, type ReplayStep } from './replay.ts'
 import { sendRemoval } from './send-removal.ts'
@@ -52,8 +52,7 @@ export async function openConnection(
       first.memberships
         .filter(({ leftSeq }) => leftSeq === null)
         .map(async ({ conversation }) => {
-          const feed = await parts.feeds.open(conversation)
-          joins.set(conversation, { feed, join: feed.beginJoin(connection) })
+          joins.set(conversation, await parts.feeds.join(conversation, connection))
         }),
     )
     if (cursor !== undefined) {
@@ -74,16 +73,16 @@ export async function openConnection(
     }
     if (mustReset) connection.send(frameOf('reset', {}))
 
-    const nextPosition = cursor?.paging?.nextPosition ?? second.position
-    const replay = new Replay(parts, connection, cursor, epoch, nextPosition)
-    const late: Id[] = []
+    // Joined between the two reads: they follow when the connection is ready, and no cursor covers them before.
+    const late = second.memberships.filter(({ conversation, leftSeq }) => leftSeq === null && !joins.has(conversation))
+    for (const { conversation } of late) connection.afterReady.add(conversation)
+    const position = late.length === 0 ? second.position : first.position
+
+    const replay = new Replay(parts, connection, cursor, { epoch, position, asOf: second.position })
     for (const membership of second.memberships) {
       if (!connection.isOpen) return
       const joining = joins.get(membership.conversation)
-      if (membership.leftSeq === null && joining === undefined) {
-        late.push(membership.conversation)
-        continue
-      }
+      if (membership.leftSeq === null && joining === undefined) continue
       await replay.bring(membership, joining)
       joins.delete(membership.conversation)
     }
@@ -96,18 +95,17 @@ export async function openConnection(
     if (!connection.isOpen) return
 
     connection.becomeReady()
-    connection.owesCheckpoint = false
     connection.send(
       frameOf('ready', {
         user,
         session,
         server: parts.serverName,
         epoch,
-        cursor: encodeCursor({ epoch, position: second.position }),
+        cursor: encodeCursor({ epoch, position }),
         resumed: cursor !== undefined,
       }),
     )
-    for (const conversation of late) joinConversation(parts, connection, conversation)
+    lookAgain(parts, connection)
   } finally {
     for (const { feed, join } of joins.values()) {
       feed.abandonJoin(join)
@@ -116,22 +114,28 @@ export async function openConnection(
   }
 }
 
+interface ReplayExtent {
+  readonly epoch: string
+  /** What the connection has everything up to when the replay has ended. */
+  readonly position: number
+  /** Of the read that found the memberships. */
+  readonly asOf: number
+}
+
 /** Sends what was missed, conversation by conversation, in pages. */
 class Replay {
   readonly #parts: Parts
   readonly #connection: Connection
   readonly #cursor: Cursor | undefined
-  readonly #epoch: string
-  readonly #nextPosition: number
+  readonly #extent: ReplayExtent
   #changesSincePage = 0
   #bytesSincePage = 0
 
-  constructor(parts: Parts, connection: Connection, cursor: Cursor | undefined, epoch: string, nextPosition: number) {
+  constructor(parts: Parts, connection: Connection, cursor: Cursor | undefined, extent: ReplayExtent) {
     this.#parts = parts
     this.#connection = connection
     this.#cursor = cursor
-    this.#epoch = epoch
-    this.#nextPosition = nextPosition
+    this.#extent = extent
   }
 
   async bring(
@@ -147,7 +151,7 @@ class Replay {
       if (joining !== undefined) await this.#handOver(membership, joining.feed, joining.join, membership.seq)
       return
     }
-    const reached = await this.#send(step, joining?.feed)
+    const reached = await this.#send(step, joining)
     if (joining === undefined) return
     if (reached === undefined) {
       joining.feed.abandonJoin(joining.join)
@@ -158,7 +162,10 @@ class Replay {
   }
 
   /** Up to which seq the connection now has everything; undefined when there is nothing more to have. */
-  async #send(step: ReplayStep, feed: Feed | undefined): Promise<number | undefined> {
+  async #send(
+    step: ReplayStep,
+    joining: { readonly feed: Feed; readonly join: Join } | undefined,
+  ): Promise<number | undefined> {
     const { conversation, readSeq, unread, seq, membershipMoved } = step.membership
     switch (step.kind) {
       case 'left': {
@@ -168,7 +175,7 @@ class Replay {
       }
       case 'limited': {
         const page = await readNewestPage(this.#parts.database, this.#connection.user, conversation)
-        if (page === undefined) return undefined
+        if (page === undefined) return this.#tellRemoval(conversation)
         this.#connection.send(
           frameOf('conversation', {
             conversation,
@@ -184,8 +191,16 @@ class Replay {
       }
       case 'changes': {
         if (membershipMoved) this.#connection.send(frameOf('conversation', { conversation, seq, readSeq, unread }))
-        const recent = feed === undefined ? undefined : feed.recent.range(step.after + 1, feed.recent.newestSeq)
-        if (recent === undefined) return this.#sendPages(conversation, step.after)
+        // Not checked per reader: only while no removal has come, and only when they reach what `ready` will promise.
+        const left = joining?.join.left
+        if (left !== undefined && left.seq > seq) {
+          sendRemoval(this.#connection, left)
+          return undefined
+        }
+        const known = joining?.feed.recent
+        const recent =
+          known === undefined || known.newestSeq < seq ? undefined : known.range(step.after + 1, known.newestSeq)
+        if (recent === undefined) return step.after >= seq ? step.after : this.#sendPages(conversation, step.after)
         for (const batch of splitBatches(recent)) {
           const frame = changesFrame(conversation, batch)
           this.#connection.send(frame)
@@ -208,7 +223,8 @@ class Replay {
         reached,
         limits.pageMax,
       )
-      if (page === undefined || !this.#connection.isOpen) return undefined
+      if (!this.#connection.isOpen) return undefined
+      if (page === undefined) return this.#tellRemoval(conversation)
       for (const batch of splitBatches(page.changes.map((change) => encodeChange(conversation, 0, change)))) {
         const frame = changesFrame(conversation, batch)
         this.#connection.send(frame)
@@ -229,9 +245,25 @@ class Replay {
     this.#bytesSincePage = 0
     await this.#connection.whenDrained()
     if (this.#cursor === undefined) return
-    const paging = { nextPosition: this.#nextPosition, conversation, seq }
-    const text = encodeCursor({ epoch: this.#epoch, position: this.#cursor.position, paging })
+    const { epoch, position } = this.#extent
+    const paging = { nextPosition: this.#cursor.paging?.nextPosition ?? position, conversation, seq }
+    const text = encodeCursor({ epoch, position: this.#cursor.position, paging })
     this.#connection.send(frameOf('checkpoint', { cursor: text }))
+  }
+
+  /** A read found no membership any more: the removal came after the read that began the replay. */
+  async #tellRemoval(conversation: Id): Promise<undefined> {
+    const { user, session } = this.#connection
+    const { memberships } = await this.#parts.memberships.ask({ user, position: this.#extent.asOf, session })
+    const leftSeq = memberships.find((membership) => membership.conversation === conversation)?.leftSeq
+    if (leftSeq === null || leftSeq === undefined) {
+      // A member again by now.
+      this.#connection.afterReady.add(conversation)
+      return undefined
+    }
+    const [removal] = await this.#parts.readRange({ conversation, from: leftSeq, to: leftSeq }, 1)
+    if (removal !== undefined) sendRemoval(this.#connection, removal)
+    return undefined
   }
 
   /** From the replay to the feed, without a gap and without a repeat. */

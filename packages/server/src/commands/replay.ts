@@ -47,14 +47,15 @@ export async function planStep(
   const reached = cursor?.paging?.conversation === conversation ? cursor.paging.seq : 0
   // The page before ended within this conversation: the rest of it follows, unless that has become too much.
   if (reached > 0)
-    return seq - reached > limits.replayMaxChanges
+    return seq - reached > limits.replayMaxChanges || joinedSeq > reached
       ? { kind: 'limited', membership }
       : { kind: 'changes', membership, after: reached }
   if (cursor === undefined || cursor.position === 0) return { kind: 'limited', membership }
   if (!logMoved) return membershipMoved ? { kind: 'changes', membership, after: seq } : undefined
 
   const position = positionFor(cursor, conversation)
-  const known = feed?.recent.boundary(position, feed.recent.newestSeq)
+  const recent = feed?.recent
+  const known = recent === undefined || recent.newestSeq < seq ? undefined : recent.boundary(position, recent.newestSeq)
   const boundary = known ?? (await readBoundary(database, conversation, position, seq))
   if (boundary === undefined || joinedSeq > boundary) return { kind: 'limited', membership }
   return { kind: 'changes', membership, after: boundary }

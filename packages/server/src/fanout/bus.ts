@@ -17,7 +17,13 @@ export type BusMessage =
     }
   | { readonly kind: 'live'; readonly conversation: Id; readonly json: string }
   | { readonly kind: 'membership'; readonly user: Id; readonly conversation: Id }
-  | { readonly kind: 'read-marker'; readonly user: Id; readonly json: string }
+  | {
+      readonly kind: 'read-marker'
+      readonly user: Id
+      readonly conversation: Id
+      readonly readSeq: number
+      readonly json: string
+    }
   | { readonly kind: 'revoked'; readonly sessions: readonly Id[] }
 
 /** `c:<conversation>`, `u:<user>`, or `all`, which every server subscribes. */

@@ -38,6 +38,8 @@ export class Connection {
   readonly conversations = new Set<Id>()
   /** Joins of single conversations under way; no checkpoint leaves before they end (rule CP1). */
   joinsInProgress = 0
+  /** Conversations to look at again once it is ready: something happened there while it was opening. */
+  readonly afterReady = new Set<Id>()
   /** Was anything sent that no checkpoint covers yet? */
   owesCheckpoint = false
   /** Whose presence it follows, with what it was last told. */
@@ -81,7 +83,13 @@ export class Connection {
   send(frame: Frame): void {
     if (this.#state.kind === 'closed') return
     if (frame.event === 'changes' || frame.event === 'conversation') this.owesCheckpoint = true
-    this.#outbound.send(frame)
+    try {
+      this.#outbound.send(frame)
+    } catch {
+      // A wire that throws is broken; the others who are sent this frame are not.
+      this.#transport.close('hard')
+      this.lost()
+    }
   }
 
   whenDrained(): Promise<void> {

@@ -142,7 +142,8 @@ export class Feed implements Flushable {
 
   /** The connection has been sent everything up to `seq`. Hands it the rest and subscribes it, in one turn. */
   finishJoin(join: Join, seq: number): JoinOutcome {
-    if (join.left !== undefined) {
+    // A removal at or before what was read is history: they have joined again since.
+    if (join.left !== undefined && join.left.seq > seq) {
       this.#joins.delete(join)
       return { kind: 'left', change: join.left }
     }
@@ -207,7 +208,7 @@ export class Feed implements Flushable {
     this.#flushed = newest.seq
     this.recent.append(batch)
 
-    if (effect?.kind === 'left') this.#announceLeaving(effect.user, newest)
+    const leaving = effect?.kind === 'left' ? this.#announceLeaving(effect.user, newest) : []
     const frame = changesFrame(this.conversation, batch)
     const receivers = [...this.#subscribers]
     let writes = 0
@@ -218,7 +219,8 @@ export class Feed implements Flushable {
       if (++writes % feedBounds.writesPerSlice === 0) yield
     }
     // ACL1: before the next seq is written.
-    if (effect?.kind === 'left') this.#removeUser(effect.user, newest)
+    for (const connection of leaving) this.remove(connection)
+    if (effect?.kind === 'left') this.#host.left(this.conversation, effect.user)
     this.#host.delivered(batch.length, receivers.length, this.#host.nowMs() - this.#waitingSinceMs)
     if (effect?.kind === 'joined') this.#host.joined(this.conversation, effect.user)
     yield
@@ -231,16 +233,17 @@ export class Feed implements Flushable {
     if (upTo <= newestSeq) this.#ahead.delete(connection)
   }
 
-  #announceLeaving(user: Id, { seq }: LoggedChange): void {
-    const frame = frameOf('conversation', { conversation: this.conversation, left: true, seq, readSeq: seq, unread: 0 })
-    for (const connection of this.#host.connectionsOf(user))
-      if (this.#subscribers.has(connection)) connection.send(frame)
-  }
-
-  #removeUser(user: Id, change: LoggedChange): void {
-    for (const connection of this.#host.connectionsOf(user)) this.remove(connection)
+  /** Whom the removal concerns: not those who read more of the log than that, as members once again. */
+  #announceLeaving(user: Id, change: LoggedChange): Connection[] {
+    const { seq } = change
+    // Before anything gives way: a join that ends meanwhile must find it.
     for (const join of this.#joins) if (join.connection.user === user) join.left = change
-    this.#host.left(this.conversation, user)
+    const leaving = [...this.#host.connectionsOf(user)].filter(
+      (connection) => this.#subscribers.has(connection) && (this.#ahead.get(connection) ?? 0) < seq,
+    )
+    const frame = frameOf('conversation', { conversation: this.conversation, left: true, seq, readSeq: seq, unread: 0 })
+    for (const connection of leaving) connection.send(frame)
+    return leaving
   }
 
   #take(change: LoggedChange): void {

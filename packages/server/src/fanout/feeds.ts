@@ -8,9 +8,17 @@ import type { LoggedChange } from '../support/logged-change.ts'
 import type { Bus, BusMessage } from './bus.ts'
 import type { Connection } from './connection.ts'
 import type { Connections } from './connections.ts'
-import { Feed, feedBounds, type FeedHost } from './feed.ts'
+import { Feed, feedBounds, type FeedHost, type Join } from './feed.ts'
 import { Flusher, type Flushable } from './flusher.ts'
 import { Frame } from './frame.ts'
+
+/** A read marker that moved, with the `conversation` event that tells it. */
+export interface ReadMarkerNews {
+  readonly user: Id
+  readonly conversation: Id
+  readonly readSeq: number
+  readonly json: string
+}
 
 export interface FeedsObserver {
   delivered(changes: number, deliveries: number, waitedMs: number): void
@@ -37,18 +45,27 @@ export interface FeedsOptions {
 const repairPage = 500
 const repairRetryMs = 500
 const recentLoad = 256
+/** Read markers remembered as told; the oldest are forgotten and may be told once more. */
+const toldMarkersMax = 50_000
 
 export class Feeds implements FeedHost {
   readonly #options: FeedsOptions
   readonly #feeds = new Map<Id, Feed>()
   readonly #repairing = new Map<Feed, Promise<void>>()
   readonly #flusher: Flusher
+  /** The confirmation of each feed's subscription. */
+  readonly #subscribed = new WeakMap<Feed, Promise<void>>()
+  /** Newest read marker that a user's connections were told, by conversation and user. */
+  readonly #toldMarkers = new Map<string, number>()
   /** Loads of recent changes that wait for the next read. */
   #loading: { readonly conversations: Set<Id>; readonly done: Promise<void> } | undefined
 
   constructor(options: FeedsOptions) {
     this.#options = options
-    this.#flusher = new Flusher(() => options.clock.nowMs())
+    this.#flusher = new Flusher(
+      () => options.clock.nowMs(),
+      (problem) => options.observer.repairFailed(problem),
+    )
     options.bus.onMessage((message) => this.#receive(message))
   }
 
@@ -60,14 +77,26 @@ export class Feeds implements FeedHost {
     return this.#feeds.get(conversation)
   }
 
-  /** JOIN1: subscribe, wait for the confirmation, then read. */
-  async open(conversation: Id): Promise<Feed> {
-    const known = this.#feeds.get(conversation)
-    if (known !== undefined) return known
-    const feed = new Feed(conversation, this)
-    this.#feeds.set(conversation, feed)
-    await this.#options.bus.subscribe(`c:${conversation}`)
-    return feed
+  /**
+   * JOIN1: subscribe, wait for the confirmation, then read. The join begins before the wait, so that nobody drops the
+   * feed meanwhile, and everybody waits for the same confirmation.
+   */
+  async join(conversation: Id, connection: Connection): Promise<{ readonly feed: Feed; readonly join: Join }> {
+    let feed = this.#feeds.get(conversation)
+    if (feed === undefined) {
+      feed = new Feed(conversation, this)
+      this.#feeds.set(conversation, feed)
+      this.#subscribed.set(feed, this.#options.bus.subscribe(`c:${conversation}`))
+    }
+    const join = feed.beginJoin(connection)
+    try {
+      await this.#subscribed.get(feed)
+    } catch (error) {
+      feed.abandonJoin(join)
+      this.release(feed)
+      throw error
+    }
+    return { feed, join }
   }
 
   /** Drops a feed that nobody needs any more. */
@@ -98,9 +127,23 @@ export class Feeds implements FeedHost {
   }
 
   /** A read marker moved: to the user's other connections. */
-  announceReadMarker(user: Id, json: string, except: Connection | undefined): void {
-    this.#tellUser(user, json, except)
-    this.#options.bus.publish(`u:${user}`, { kind: 'read-marker', user, json })
+  announceReadMarker(marker: ReadMarkerNews, except: Connection | undefined): void {
+    this.#tellMarker(marker, except)
+    this.#options.bus.publish(`u:${marker.user}`, { kind: 'read-marker', ...marker })
+  }
+
+  /** Was this marker, or a later one, told? If not it is from now on: whoever asks tells it. */
+  noteMarker(user: Id, conversation: Id, readSeq: number): boolean {
+    const key = `${conversation} ${user}`
+    const told = this.#toldMarkers.get(key)
+    if (told !== undefined && told >= readSeq) return true
+    this.#toldMarkers.delete(key)
+    this.#toldMarkers.set(key, readSeq)
+    if (this.#toldMarkers.size > toldMarkersMax) {
+      const [oldest] = this.#toldMarkers.keys()
+      if (oldest !== undefined) this.#toldMarkers.delete(oldest)
+    }
+    return false
   }
 
   /** Loads the recent changes of feeds that have none; asks of one turn of the event loop become one read. */
@@ -227,7 +270,7 @@ export class Feeds implements FeedHost {
         this.#options.onJoined(message.conversation, message.user)
         return
       case 'read-marker':
-        this.#tellUser(message.user, message.json, undefined)
+        this.#tellMarker(message, undefined)
         return
       case 'live':
       case 'revoked':
@@ -236,10 +279,13 @@ export class Feeds implements FeedHost {
     }
   }
 
-  #tellUser(user: Id, json: string, except: Connection | undefined): void {
+  #tellMarker({ user, conversation, readSeq, json }: ReadMarkerNews, except: Connection | undefined): void {
+    this.noteMarker(user, conversation, readSeq)
     const frame = new Frame('conversation', json)
     for (const connection of this.#options.connections.ofUser(user)) {
-      if (connection !== except && connection.state.kind === 'ready') connection.send(frame)
+      if (connection === except) continue
+      if (connection.state.kind === 'ready') connection.send(frame)
+      else connection.afterReady.add(conversation)
     }
   }
 }

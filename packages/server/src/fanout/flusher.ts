@@ -17,12 +17,14 @@ export interface Flushable {
 
 export class Flusher {
   readonly #nowMs: () => number
+  readonly #onProblem: (problem: unknown) => void
   #dirty = new Set<Flushable>()
   #isScheduled = false
   #idle: (() => void)[] = []
 
-  constructor(nowMs: () => number) {
+  constructor(nowMs: () => number, onProblem: (problem: unknown) => void = () => undefined) {
     this.#nowMs = nowMs
+    this.#onProblem = onProblem
   }
 
   /** Asks for a flush soon; asking again before it changes nothing. */
@@ -46,10 +48,15 @@ export class Flusher {
       const startedAtMs = this.#nowMs()
       let sliceAtMs = startedAtMs
       for (const flushable of batch) {
-        for (const _ of flushable.flush()) {
-          if (this.#nowMs() - sliceAtMs < flusherBounds.sliceMaxMs) continue
-          await nextTurn()
-          sliceAtMs = this.#nowMs()
+        try {
+          for (const _ of flushable.flush()) {
+            if (this.#nowMs() - sliceAtMs < flusherBounds.sliceMaxMs) continue
+            await nextTurn()
+            sliceAtMs = this.#nowMs()
+          }
+        } catch (problem) {
+          // A fault of one must not end delivery for all. Its own readers get no checkpoint past it.
+          this.#onProblem(problem)
         }
       }
       const tookMs = this.#nowMs() - startedAtMs

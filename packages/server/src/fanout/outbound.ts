@@ -37,6 +37,8 @@ export interface Transport {
 /** The server's budget for all connections. */
 export class OutboundBudget {
   #heldBytes = 0
+  readonly #all = new Set<Outbound>()
+  /** Those with something queued. */
   readonly #stalled = new Set<Outbound>()
 
   /** Bytes waiting in all outbound queues, shared frames counted once. */
@@ -50,6 +52,15 @@ export class OutboundBudget {
 
   release(frame: Frame): void {
     if (--frame.holders === 0) this.#heldBytes -= frame.bytes
+  }
+
+  add(outbound: Outbound): void {
+    this.#all.add(outbound)
+  }
+
+  delete(outbound: Outbound): void {
+    this.#all.delete(outbound)
+    this.#stalled.delete(outbound)
   }
 
   watch(outbound: Outbound): void {
@@ -73,7 +84,7 @@ export class OutboundBudget {
 
   /** Closes whoever made no progress for too long; called about once a second. */
   checkProgress(nowMs: number): void {
-    for (const outbound of [...this.#stalled]) outbound.checkProgress(nowMs)
+    for (const outbound of [...this.#all]) outbound.checkProgress(nowMs)
   }
 }
 
@@ -92,6 +103,7 @@ export class Outbound {
     this.#transport = transport
     this.#budget = budget
     this.#onSlow = onSlow
+    budget.add(this)
     transport.onDrain(() => this.#flush())
   }
 
@@ -110,11 +122,7 @@ export class Outbound {
       this.#transport.write(frame)
       return
     }
-    if (this.#queue.length === 0) {
-      this.#budget.watch(this)
-      this.#lastProgress = this.#transport.progress()
-      this.#lastProgressAtMs = undefined
-    }
+    if (this.#queue.length === 0) this.#budget.watch(this)
     this.#queue.push(frame)
     this.#queuedBytes += frame.bytes
     this.#budget.hold(frame)
@@ -128,7 +136,12 @@ export class Outbound {
     await new Promise<void>((resolve) => this.#drained.push(resolve))
   }
 
+  /** What the wire still holds counts, too: little enough never waits here, and may stand still all the same. */
   checkProgress(nowMs: number): void {
+    if (this.unreadBytes === 0) {
+      this.#lastProgressAtMs = undefined
+      return
+    }
     const progress = this.#transport.progress()
     if (progress !== this.#lastProgress || this.#lastProgressAtMs === undefined) {
       this.#lastProgress = progress
@@ -154,6 +167,7 @@ export class Outbound {
     this.#queue = []
     this.#queuedBytes = 0
     this.#settle()
+    this.#budget.delete(this)
   }
 
   #flush(): void {

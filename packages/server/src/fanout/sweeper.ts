@@ -17,7 +17,12 @@ export interface SweptFacts {
   readonly position: number
   readonly cut: boolean
   readonly conversations: ReadonlyMap<Id, number>
-  readonly members: readonly { readonly user: Id; readonly conversation: Id; readonly leftSeq: number | null }[]
+  readonly members: readonly {
+    readonly user: Id
+    readonly conversation: Id
+    readonly leftSeq: number | null
+    readonly readSeq: number | null
+  }[]
   readonly revokedSessions: readonly Id[]
 }
 
@@ -29,6 +34,8 @@ export interface SweeperOptions {
   readonly encodeCursor: (position: number) => string
   /** A membership of somebody connected here changed. */
   readonly onMember: (user: Id, conversation: Id) => void
+  /** A read marker moved, and nobody here was told. */
+  readonly onMarker: (user: Id, conversation: Id) => void
   readonly onRevoked: (sessions: readonly Id[]) => void
   readonly observer: { swept(durationMs: number, repaired: number): void; failed(error: unknown): void }
 }
@@ -41,6 +48,8 @@ export class Sweeper {
   #again = false
   #stopped = false
   #lastSuccessAtMs: number
+  /** Counts the histories: a sweep of an earlier one says nothing about this. */
+  #history = 0
 
   constructor(options: SweeperOptions, position: number) {
     this.#options = options
@@ -74,6 +83,7 @@ export class Sweeper {
   /** The history is another one. */
   reset(position: number): void {
     this.#position = position
+    this.#history++
   }
 
   #schedule(delayMs: number): void {
@@ -103,7 +113,9 @@ export class Sweeper {
   async #sweepOnce(): Promise<boolean> {
     const { feeds, connections, clock, observer } = this.#options
     const startedAtMs = clock.nowMs()
+    const history = this.#history
     const swept = await this.#options.sweep(this.#position)
+    if (history !== this.#history) return true
     this.#position = swept.position
     this.#lastSuccessAtMs = clock.nowMs()
 
@@ -115,8 +127,10 @@ export class Sweeper {
       feed.noteTop(seq)
       if (feed.gap !== undefined) repaired++
     }
-    for (const { user, conversation, leftSeq } of swept.members) {
-      if (leftSeq === null && connections.ofUser(user).size > 0) this.#options.onMember(user, conversation)
+    for (const { user, conversation, leftSeq, readSeq } of swept.members) {
+      if (leftSeq !== null || connections.ofUser(user).size === 0) continue
+      this.#options.onMember(user, conversation)
+      if (readSeq !== null && !feeds.noteMarker(user, conversation, readSeq)) this.#options.onMarker(user, conversation)
     }
     observer.swept(clock.nowMs() - startedAtMs, repaired)
     await Promise.race([feeds.settle(), this.#pause(sweeperBounds.settleMaxMs)])

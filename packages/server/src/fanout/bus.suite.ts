@@ -1,0 +1,86 @@
+/** What every bus promises, whatever carries it. Run by the test of each implementation. */
+import { afterEach, describe, expect, it } from 'vitest'
+import { messageChange } from './testing/delivery-fixture.ts'
+import type { Bus, BusChannel, BusMessage } from './bus.ts'
+
+export interface BusSuiteOptions {
+  /** Buses of so many servers that reach each other. */
+  readonly open: (count: number) => Promise<Bus[]>
+  /** Resolves when what was published by then has arrived, or never will. */
+  readonly settle: () => Promise<void>
+}
+
+export function describeBus(name: string, { open, settle }: BusSuiteOptions): void {
+  describe(`the ${name} bus`, () => {
+    let opened: Bus[] = []
+    afterEach(async () => {
+      await Promise.all(opened.map((bus) => bus.close()))
+    })
+
+    const start = async (count: number) => {
+      opened = await open(count)
+      return opened.map((bus) => {
+        const received: BusMessage[] = []
+        bus.onMessage((message) => received.push(message))
+        return { bus, received }
+      })
+    }
+    const room: BusChannel = 'c:01900000-0000-7000-8000-00000000c0de'
+    const message = (seq: number): BusMessage => ({
+      kind: 'changes',
+      epoch: 'epoch',
+      conversation: '01900000-0000-7000-8000-00000000c0de',
+      changes: [messageChange(seq)],
+    })
+    const seqsOf = (messages: readonly BusMessage[]): number[] =>
+      messages.flatMap((received) => (received.kind === 'changes' ? received.changes.map(({ seq }) => seq) : []))
+
+    it('[PUB1] carries to subscribers of the channel only, after the subscription was confirmed', async () => {
+      const [one, two, three] = await start(3)
+      await two!.bus.subscribe(room)
+      await three!.bus.subscribe('c:01900000-0000-7000-8000-00000000beef')
+      one!.bus.publish(room, message(1))
+      await settle()
+      expect(seqsOf(two!.received)).toEqual([1])
+      expect(two!.received[0]).toEqual(message(1))
+      expect(three!.received).toEqual([])
+    })
+
+    it('[PUB1] never throws, never waits, and never calls back within the call', async () => {
+      const [one, two] = await start(2)
+      await two!.bus.subscribe(room)
+      const outcome = one!.bus.publish(room, message(1)) as unknown
+      expect(outcome).toBeUndefined()
+      expect(two!.received).toEqual([])
+      await settle()
+      expect(seqsOf(two!.received)).toEqual([1])
+      await one!.bus.close()
+      expect(() => one!.bus.publish(room, message(2))).not.toThrow()
+    })
+
+    it('brings nothing after the end of a subscription, and brings it again after the next', async () => {
+      const [one, two] = await start(2)
+      await two!.bus.subscribe(room)
+      two!.bus.unsubscribe(room)
+      one!.bus.publish(room, message(1))
+      await settle()
+      expect(two!.received).toEqual([])
+      await two!.bus.subscribe(room)
+      one!.bus.publish(room, message(2))
+      await settle()
+      expect(seqsOf(two!.received)).toEqual([2])
+    })
+
+    it('every listener hears, once, also after subscribing twice', async () => {
+      const [one, two] = await start(2)
+      const heard: number[] = []
+      two!.bus.onMessage(() => heard.push(1))
+      await two!.bus.subscribe(room)
+      await two!.bus.subscribe(room)
+      one!.bus.publish(room, message(1))
+      await settle()
+      expect(heard).toEqual([1])
+      expect(two!.bus.degraded()).toBeUndefined()
+    })
+  })
+}

@@ -1,0 +1,372 @@
+/** One conversation's delivery: order, repeats, gaps, joins at any moment, removals. */
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { limits } from '@chorus/protocol'
+import type { Connection } from './connection.ts'
+import { feedBounds, splitBatches } from './feed.ts'
+import { frameOf } from './frame.ts'
+import { conversation, DeliveryFixture, memberChange, messageChange, sendRemoval } from './testing/delivery-fixture.ts'
+import type { RecordingTransport } from './testing/recording-transport.ts'
+
+describe('a feed', () => {
+  it('[NODE1] delivers what is next, drops what was seen, and waits for what is missing', async () => {
+    const fixture = new DeliveryFixture()
+    fixture.appendMessages(8)
+    const { transport } = await fixture.subscribe('ada', 3)
+    fixture.hint(4, 4, 2, 6, 5, 4)
+    await fixture.turn()
+    expect(transport.seqsOf(conversation)).toEqual([4, 5, 6])
+    expect(fixture.reads).toEqual([])
+    // 7 is lost: held, then read once.
+    fixture.hint(8)
+    await fixture.turn()
+    expect(transport.seqsOf(conversation)).toEqual([4, 5, 6])
+    fixture.clock.advance(feedBounds.gapWaitMs - 1)
+    await fixture.turn()
+    expect(fixture.reads).toEqual([])
+    fixture.clock.advance(1)
+    await fixture.turn()
+    expect(transport.seqsOf(conversation)).toEqual([4, 5, 6, 7, 8])
+    expect(fixture.reads).toEqual([{ from: 7, to: 8 }])
+    expect(fixture.repaired).toBe(2)
+  })
+
+  it('[NODE1] reads a gap once however many connections wait for it', async () => {
+    const fixture = new DeliveryFixture()
+    fixture.appendMessages(700)
+    const readers = await Promise.all(Array.from({ length: 30 }, (_, index) => fixture.subscribe(`user ${index}`, 1)))
+    fixture.hint(700, 650, 600)
+    await fixture.settle()
+    // 699 changes: two pages of a repair.
+    expect(fixture.reads).toEqual([
+      { from: 2, to: 700 },
+      { from: 502, to: 700 },
+    ])
+    for (const { transport } of readers)
+      expect(transport.seqsOf(conversation)).toEqual(Array.from({ length: 699 }, (_, i) => i + 2))
+    // Encoded once: all readers were handed the very same frames.
+    expect(readers[1]!.transport.frames[0]).toBe(readers[0]!.transport.frames[0])
+  })
+
+  it('[NODE1] tries a failed repair again and loses nothing', async () => {
+    const fixture = new DeliveryFixture()
+    fixture.appendMessages(5)
+    const { transport } = await fixture.subscribe('ada', 0)
+    fixture.readErrors.push(new Error('away'), new Error('away'))
+    fixture.hint(5)
+    await fixture.settle()
+    expect(fixture.failures).toHaveLength(2)
+    expect(transport.seqsOf(conversation)).toEqual([1, 2, 3, 4, 5])
+  })
+
+  it('[BUS1, NODE1] a forged seq from the future costs one read and changes nothing', async () => {
+    const fixture = new DeliveryFixture()
+    fixture.appendMessages(3)
+    const { transport, feed } = await fixture.subscribe('ada', 3)
+    const forged = messageChange(1_000_000)
+    fixture.elsewhere.publish(`c:${conversation}`, { kind: 'changes', epoch: 'epoch', conversation, changes: [forged] })
+    await fixture.settle()
+    expect(fixture.reads).toHaveLength(1)
+    expect(feed.isSettled).toBe(true)
+    fixture.appendMessages(1)
+    fixture.hint(4)
+    await fixture.settle()
+    expect(transport.seqsOf(conversation)).toEqual([4])
+    expect(fixture.reads).toHaveLength(1)
+  })
+
+  it('[NODE1] ignores hints of another history', async () => {
+    const fixture = new DeliveryFixture()
+    fixture.appendMessages(2)
+    const { transport } = await fixture.subscribe('ada', 1)
+    fixture.elsewhere.publish(`c:${conversation}`, {
+      kind: 'changes',
+      epoch: 'other',
+      conversation,
+      changes: [fixture.log[1]!],
+    })
+    await fixture.settle()
+    expect(transport.frames).toEqual([])
+  })
+
+  it('[LIM1, NODE1] holds a bounded number of early changes, and reads what it dropped', async () => {
+    const fixture = new DeliveryFixture()
+    fixture.appendMessages(feedBounds.heldMax + 500)
+    const { transport } = await fixture.subscribe('ada', 0)
+    // Everything but the first, backwards.
+    fixture.hint(...Array.from({ length: feedBounds.heldMax + 499 }, (_, index) => feedBounds.heldMax + 500 - index))
+    await fixture.settle()
+    expect(transport.seqsOf(conversation)).toEqual(fixture.log.map(({ seq }) => seq))
+  })
+
+  it('[NODE1] a join that read ahead of the feed gets only what it lacks; one behind gets the rest', async () => {
+    const fixture = new DeliveryFixture()
+    fixture.appendMessages(10)
+    const first = await fixture.subscribe('first', 4)
+    fixture.hint(5, 6)
+    await fixture.turn()
+    const behind = await fixture.subscribe('behind', 5)
+    const ahead = await fixture.subscribe('ahead', 9)
+    await fixture.settle()
+    fixture.hint(7, 8, 9, 10)
+    await fixture.settle()
+    expect(first.transport.seqsOf(conversation)).toEqual([5, 6, 7, 8, 9, 10])
+    expect(behind.transport.seqsOf(conversation)).toEqual([6, 7, 8, 9, 10])
+    expect(ahead.transport.seqsOf(conversation)).toEqual([10])
+  })
+
+  it('[JOIN1] a join whose rest is no longer kept says what to read', async () => {
+    const fixture = new DeliveryFixture()
+    fixture.appendMessages(400)
+    await fixture.subscribe('first', 0)
+    fixture.hint(...fixture.log.map(({ seq }) => seq))
+    await fixture.settle()
+    const { connection } = fixture.connect('late')
+    const { feed, join } = await fixture.feeds.join(conversation, connection)
+    expect(feed.finishJoin(join, 10)).toEqual({ kind: 'missing', from: 11, to: 400 })
+    expect(feed.has(connection)).toBe(false)
+    expect(feed.finishJoin(join, 390)).toEqual({ kind: 'subscribed' })
+  })
+
+  it('[ACL1] a batch ends after every change of membership, and a removal stands alone', () => {
+    const changes = [
+      messageChange(1),
+      memberChange(2, 'member.joined', 'bob'),
+      messageChange(3),
+      messageChange(4),
+      memberChange(5, 'member.left', 'bob'),
+      messageChange(6),
+    ]
+    expect(splitBatches(changes).map((batch) => batch.map(({ seq }) => seq))).toEqual([[1, 2], [3, 4], [5], [6]])
+  })
+
+  it('[SLOW1] a batch ends at its count or at 256 kB', () => {
+    const many = Array.from({ length: 450 }, (_, index) => messageChange(index + 1))
+    expect(splitBatches(many).map(({ length }) => length)).toEqual([200, 200, 50])
+    const large = Array.from({ length: 10 }, (_, index) => messageChange(index + 1, 'x'.repeat(60_000)))
+    for (const batch of splitBatches(large)) {
+      expect(batch.reduce((sum, { json }) => sum + json.length, 0)).toBeLessThanOrEqual(limits.pageMaxBytes)
+    }
+    // One that is larger than the bound still leaves, alone.
+    expect(splitBatches([messageChange(1, 'x'.repeat(300_000)), messageChange(2)])).toHaveLength(2)
+  })
+
+  it('[ACL1] nothing after the removal reaches the removed, in one burst with what follows', async () => {
+    const fixture = new DeliveryFixture()
+    const ada = await fixture.subscribe('ada', 0)
+    const bob = await fixture.subscribe('bob', 0)
+    const bobElsewhere = await fixture.subscribe('bob', 0)
+    fixture.append(messageChange(1), memberChange(2, 'member.left', 'bob'), messageChange(3), messageChange(4))
+    fixture.feeds.announce(fixture.log)
+    await fixture.settle()
+    expect(ada.transport.seqsOf(conversation)).toEqual([1, 2, 3, 4])
+    for (const { transport, connection, feed } of [bob, bobElsewhere]) {
+      expect(transport.events.map(({ event }) => event)).toEqual(['changes', 'conversation', 'changes'])
+      expect(transport.eventsNamed('conversation')).toEqual([
+        { conversation, left: true, seq: 2, readSeq: 2, unread: 0 },
+      ])
+      expect(transport.seqsOf(conversation)).toEqual([1, 2])
+      expect(feed.has(connection)).toBe(false)
+      expect(connection.conversations.size).toBe(0)
+    }
+    expect(fixture.left).toEqual(['bob'])
+  })
+
+  it('[ACL1] a join that ends in the middle of the flush of a removal is not let in', async () => {
+    let nowMs = 0
+    // Every look at the clock takes longer than a slice: the flush gives way at each chance.
+    const fixture = new DeliveryFixture()
+    fixture.clock.nowMs = () => (nowMs += 20)
+    for (let index = 0; index < feedBounds.writesPerSlice * 3; index++) await fixture.subscribe(`reader ${index}`, 1)
+    const { connection, transport } = fixture.connect('bob')
+    const { feed, join } = await fixture.feeds.join(conversation, connection)
+    fixture.append(messageChange(1), memberChange(2, 'member.left', 'bob'), messageChange(3))
+    fixture.feeds.announce(fixture.log.slice(1))
+    const first = [...feed.subscribers][0] as unknown as Connection
+    const firstTransport = first.unreadBytes
+    expect(firstTransport).toBe(0)
+    // As soon as the first reader was written to, the flush is under way.
+    while (!feed.isSettled && first.owesCheckpoint === false) await new Promise((resolve) => setImmediate(resolve))
+    expect(feed.isSettled).toBe(false)
+    const outcome = feed.finishJoin(join, 1)
+    expect(outcome).toMatchObject({ kind: 'left', change: { seq: 2 } })
+    expect(feed.has(connection)).toBe(false)
+    expect(transport.frames).toEqual([])
+    for (let index = 0; index < 200 && !feed.isSettled; index++) await new Promise((resolve) => setTimeout(resolve, 5))
+    expect(transport.frames).toEqual([])
+  })
+
+  it('[ACL1] an old removal does not throw out who has joined again and read beyond it', async () => {
+    const fixture = new DeliveryFixture()
+    await fixture.subscribe('ada', 1)
+    fixture.append(
+      messageChange(1),
+      memberChange(2, 'member.left', 'bob'),
+      memberChange(3, 'member.joined', 'bob'),
+      messageChange(4),
+      messageChange(5),
+    )
+    const bob = await fixture.subscribe('bob', 4)
+    const { connection } = fixture.connect('bob')
+    const { feed, join } = await fixture.feeds.join(conversation, connection)
+    fixture.feeds.announce(fixture.log)
+    await fixture.settle()
+    expect(bob.transport.eventsNamed('conversation')).toEqual([])
+    expect(bob.transport.seqsOf(conversation)).toEqual([5])
+    // The join that was under way read after the removal, too.
+    expect(feed.finishJoin(join, 4)).toEqual({ kind: 'subscribed' })
+  })
+
+  it('[JOIN1] a feed that somebody is joining is not dropped, and all wait for the confirmation', async () => {
+    const fixture = new DeliveryFixture()
+    let confirm: () => void = () => undefined
+    const subscribe = fixture.bus.subscribe.bind(fixture.bus)
+    fixture.bus.subscribe = async (channel) => {
+      await new Promise<void>((resolve) => {
+        confirm = resolve
+      })
+      await subscribe(channel)
+    }
+    const one = fixture.connect('one')
+    const two = fixture.connect('two')
+    let joined = 0
+    const joins = [one, two].map(async ({ connection }) => {
+      const result = await fixture.feeds.join(conversation, connection)
+      joined++
+      return result
+    })
+    await fixture.turn()
+    expect(joined).toBe(0)
+    confirm()
+    const [first, second] = await Promise.all(joins)
+    first!.feed.abandonJoin(first!.join)
+    fixture.feeds.release(first!.feed)
+    expect(fixture.feeds.get(conversation)).toBe(second!.feed)
+    second!.feed.finishJoin(second!.join, 0)
+    fixture.appendMessages(1)
+    fixture.hint(1)
+    await fixture.settle()
+    expect(two.transport.seqsOf(conversation)).toEqual([1])
+    // The last one out ends the subscription.
+    two.connection.lost()
+    expect(fixture.feeds.size).toBe(0)
+  })
+
+  it('[NODE1, ACL1, JOIN1] any order, repeats, losses, joins and removals: each connection gets each seq once, in order, and none above its removal', async () => {
+    const users = ['ada', 'bob', 'carol']
+    const step = fc.oneof(
+      { weight: 5, arbitrary: fc.record({ kind: fc.constant('message' as const), hinted: fc.boolean() }) },
+      {
+        weight: 2,
+        arbitrary: fc.record({
+          kind: fc.constant('member' as const),
+          user: fc.constantFrom('bob', 'carol'),
+          hinted: fc.boolean(),
+        }),
+      },
+      { weight: 2, arbitrary: fc.record({ kind: fc.constant('repeat' as const), of: fc.nat(40) }) },
+      { weight: 2, arbitrary: fc.record({ kind: fc.constant('connect' as const), user: fc.constantFrom(...users) }) },
+      { weight: 1, arbitrary: fc.record({ kind: fc.constant('turn' as const), advance: fc.boolean() }) },
+      { weight: 1, arbitrary: fc.record({ kind: fc.constant('sweep' as const) }) },
+    )
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), async (steps) => {
+        const members = new Set(users)
+        const opened: { user: string; transport: RecordingTransport; connection: Connection }[] = []
+        const joins: Promise<void>[] = []
+
+        /** As join-conversation.ts does it: subscribe, read, hand over. */
+        const join = async (connection: Connection): Promise<void> => {
+          const known = fixture.feeds.get(conversation)
+          if (known !== undefined && (known.has(connection) || known.isJoining(connection))) return
+          const joining = await fixture.feeds.join(conversation, connection)
+          for (;;) {
+            if (!members.has(connection.user)) {
+              joining.feed.abandonJoin(joining.join)
+              return
+            }
+            const top = fixture.log.length
+            // Between the read and what follows anything may happen.
+            await new Promise((resolve) => setImmediate(resolve))
+            connection.send(
+              frameOf('conversation', { conversation, limited: true, seq: top, readSeq: 0, unread: 0, messages: [] }),
+            )
+            const outcome = joining.feed.finishJoin(joining.join, top)
+            if (outcome.kind === 'left') sendRemoval(connection, outcome.change)
+            if (outcome.kind !== 'missing') return
+          }
+        }
+        const fixture: DeliveryFixture = new DeliveryFixture({
+          onJoined: (_conversation, user) => {
+            for (const connection of fixture.connections.ofUser(user)) joins.push(join(connection))
+          },
+        })
+        const commit = (change: ReturnType<typeof messageChange>, hinted: boolean): void => {
+          fixture.append(change)
+          if (hinted) fixture.hint(change.seq)
+        }
+        for (const it of steps) {
+          const seq = fixture.log.length + 1
+          switch (it.kind) {
+            case 'message':
+              commit(messageChange(seq), it.hinted)
+              break
+            case 'member':
+              if (members.delete(it.user)) commit(memberChange(seq, 'member.left', it.user), it.hinted)
+              else {
+                members.add(it.user)
+                commit(memberChange(seq, 'member.joined', it.user), it.hinted)
+              }
+              break
+            case 'repeat':
+              if (it.of < fixture.log.length) fixture.hint(it.of + 1)
+              break
+            case 'connect': {
+              const { connection, transport } = fixture.connect(it.user)
+              opened.push({ user: it.user, connection, transport })
+              joins.push(join(connection))
+              break
+            }
+            case 'turn':
+              await new Promise((resolve) => setImmediate(resolve))
+              if (it.advance) fixture.clock.advance(80)
+              break
+            case 'sweep':
+              fixture.feeds.get(conversation)?.noteTop(fixture.log.length)
+              break
+          }
+        }
+        // The last sweep finds the rest, and every member that is not in.
+        for (let round = 0; round < 3; round++) {
+          fixture.feeds.get(conversation)?.noteTop(fixture.log.length)
+          for (const { connection } of opened) if (members.has(connection.user)) joins.push(join(connection))
+          await fixture.settle()
+          await Promise.all(joins)
+        }
+        for (const { user, transport } of opened) check(user, transport, members.has(user), fixture.log.length)
+      }),
+      { numRuns: 200 },
+    )
+  }, 60_000)
+})
+
+/** What one connection was told, against the log. */
+function check(user: string, transport: RecordingTransport, isMember: boolean, top: number): void {
+  let have: number | undefined
+  let isLeaving = false
+  for (const { event, payload } of transport.events) {
+    if (event === 'conversation') {
+      isLeaving = payload.left === true
+      if (!isLeaving) have = payload.seq
+      continue
+    }
+    for (const change of payload.changes) {
+      if (have === undefined) throw new Error(`${user} was told ${change.seq} without being in`)
+      const isOwnRemoval = change.type === 'member.left' && change.user === user
+      // A removal that came during a join stands alone, after its own event.
+      if (!(isOwnRemoval && isLeaving && change.seq > have)) expect(change.seq).toBe(have + 1)
+      have = isOwnRemoval ? undefined : change.seq
+    }
+  }
+  if (isMember) expect(have).toBe(top)
+}

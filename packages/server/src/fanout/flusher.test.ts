@@ -1,0 +1,72 @@
+/** When gathered output is written: at once when idle, in slices when there is much, and never again after a fault of one. */
+import { describe, expect, it } from 'vitest'
+import { type Flushable, Flusher, flusherBounds } from './flusher.ts'
+
+describe('the flusher', () => {
+  it('flushes what was scheduled once, however often it was asked', async () => {
+    const flusher = new Flusher(() => 0)
+    let flushes = 0
+    const flushable: Flushable = {
+      *flush() {
+        flushes++
+      },
+    }
+    for (let index = 0; index < 10; index++) flusher.schedule(flushable)
+    await flusher.whenIdle()
+    expect(flushes).toBe(1)
+    await flusher.whenIdle()
+  })
+
+  it('gives way to the event loop after a slice, and takes up what came meanwhile', async () => {
+    let nowMs = 0
+    const flusher = new Flusher(() => nowMs)
+    const order: string[] = []
+    const late: Flushable = {
+      *flush() {
+        order.push('late')
+      },
+    }
+    const large: Flushable = {
+      *flush() {
+        for (let index = 0; index < 3; index++) {
+          order.push(`slice ${index}`)
+          nowMs += flusherBounds.sliceMaxMs
+          yield
+        }
+      },
+    }
+    flusher.schedule(large)
+    setImmediate(() => setImmediate(() => order.push('somebody else')))
+    setImmediate(() => flusher.schedule(late))
+    await flusher.whenIdle()
+    expect(order.indexOf('somebody else')).toBeLessThan(order.indexOf('slice 2'))
+    expect(order.at(-1)).toBe('late')
+  })
+
+  it('goes on with the others when one fails', async () => {
+    const problems: unknown[] = []
+    const flusher = new Flusher(
+      () => 0,
+      (problem) => problems.push(problem),
+    )
+    let flushed = 0
+    const broken: Flushable = {
+      // biome-ignore lint/correctness/useYield: it never comes to it
+      *flush() {
+        throw new Error('broken')
+      },
+    }
+    const fine: Flushable = {
+      *flush() {
+        flushed++
+      },
+    }
+    flusher.schedule(broken)
+    flusher.schedule(fine)
+    await flusher.whenIdle()
+    flusher.schedule(fine)
+    await flusher.whenIdle()
+    expect(flushed).toBe(2)
+    expect(problems).toHaveLength(1)
+  })
+})

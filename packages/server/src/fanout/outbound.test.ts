@@ -1,0 +1,133 @@
+/** What a reader that does not read costs: its own budget, the server's, and time. */
+import { describe, expect, it } from 'vitest'
+import { Connection } from './connection.ts'
+import { Frame } from './frame.ts'
+import { Outbound, OutboundBudget, outboundBounds } from './outbound.ts'
+import { RecordingTransport } from './testing/recording-transport.ts'
+
+const frameOfBytes = (bytes: number): Frame => new Frame('changes', 'x'.repeat(bytes - 32))
+
+function open(budget = new OutboundBudget(), isReading = false) {
+  const transport = new RecordingTransport()
+  transport.isReading = isReading
+  let failed = 0
+  const outbound = new Outbound(transport, budget, () => failed++)
+  return { transport, outbound, budget, failures: () => failed }
+}
+
+describe('an outbound queue', () => {
+  it('[SLOW1] writes at once while the wire takes it, and in order when it takes it later', () => {
+    const { transport, outbound, budget } = open()
+    const frames = Array.from({ length: 20 }, () => frameOfBytes(10_000))
+    for (const frame of frames) outbound.send(frame)
+    // As much as the wire may have, the rest waits.
+    expect(transport.frames).toHaveLength(7)
+    expect(outbound.isBehind).toBe(true)
+    expect(budget.heldBytes).toBe(130_000)
+    expect(outbound.unreadBytes).toBe(200_000)
+    transport.isReading = true
+    transport.read()
+    expect(transport.frames).toEqual(frames)
+    expect(budget.heldBytes).toBe(0)
+    expect(outbound.isBehind).toBe(false)
+  })
+
+  it('[SLOW1] closes past one megabyte unread, and gives back what it held', async () => {
+    const { outbound, budget, failures, transport } = open()
+    const drained: string[] = []
+    for (let sent = 0; sent < outboundBounds.connectionMaxBytes - 60_000; sent += 50_000)
+      outbound.send(frameOfBytes(50_000))
+    const waiting = outbound.whenDrained().then(() => drained.push('told'))
+    expect(failures()).toBe(0)
+    outbound.send(frameOfBytes(70_000))
+    expect(failures()).toBe(1)
+    expect(budget.heldBytes).toBe(0)
+    await waiting
+    const written = transport.frames.length
+    outbound.send(frameOfBytes(100))
+    transport.read()
+    expect(transport.frames).toHaveLength(written)
+    expect(failures()).toBe(1)
+  })
+
+  it('[SLOW1] closes after ten seconds without any progress, and any progress begins them anew', () => {
+    const { outbound, budget, failures, transport } = open()
+    for (let index = 0; index < 5; index++) outbound.send(frameOfBytes(50_000))
+    budget.checkProgress(1_000)
+    budget.checkProgress(10_900)
+    expect(failures()).toBe(0)
+    transport.read(1)
+    budget.checkProgress(11_000)
+    budget.checkProgress(21_000)
+    expect(failures()).toBe(0)
+    budget.checkProgress(21_001)
+    expect(failures()).toBe(1)
+  })
+
+  it('[SLOW1] counts the time of what only the wire holds, too', () => {
+    const { outbound, budget, failures } = open()
+    outbound.send(frameOfBytes(1_000))
+    expect(outbound.isBehind).toBe(false)
+    budget.checkProgress(0)
+    budget.checkProgress(10_001)
+    expect(failures()).toBe(1)
+  })
+
+  it('[SLOW1] never closes one that has read everything, however long it is quiet', () => {
+    const { outbound, budget, failures, transport } = open()
+    outbound.send(frameOfBytes(1_000))
+    budget.checkProgress(0)
+    transport.read()
+    budget.checkProgress(9_000)
+    budget.checkProgress(60_000)
+    outbound.send(frameOfBytes(1_000))
+    budget.checkProgress(61_000)
+    budget.checkProgress(70_000)
+    expect(failures()).toBe(0)
+  })
+
+  it('[SLOW1] the server counts a shared frame once, and closes the most indebted first', () => {
+    const budget = new OutboundBudget()
+    const readers = Array.from({ length: 100 }, () => open(budget))
+    const shared = frameOfBytes(500_000)
+    for (const { outbound } of readers) {
+      outbound.send(frameOfBytes(70_000))
+      outbound.send(shared)
+    }
+    expect(budget.heldBytes).toBe(500_000)
+    // Frames of their own: all together more than the server's 48 MB, the first readers owing the most.
+    readers.forEach(({ outbound }, index) => outbound.send(frameOfBytes(478_000 - index * 1_000)))
+    readers.forEach(({ outbound }) => outbound.send(frameOfBytes(100_000 - 64_000)))
+    expect(budget.heldBytes).toBeLessThanOrEqual(outboundBounds.serverMaxBytes)
+    readers.forEach(({ outbound }) => outbound.send(frameOfBytes(64_000)))
+    expect(budget.heldBytes).toBeLessThanOrEqual(outboundBounds.serverMaxBytes)
+    const failed = readers.map(({ failures }) => failures())
+    const closed = failed.filter((count) => count > 0).length
+    expect(closed).toBeGreaterThan(0)
+    // Those that owe the most, and no more than needed: the first ones.
+    expect(failed).toEqual(failed.map((_, index) => (index < closed ? 1 : 0)))
+  })
+
+  it('[SLOW1] a connection past its budget is told why, and comes back', () => {
+    const transport = new RecordingTransport()
+    transport.isReading = false
+    let closed = 0
+    const connection = new Connection({
+      id: 1,
+      user: 'ada',
+      session: 's',
+      transport,
+      budget: new OutboundBudget(),
+      onClosed: () => closed++,
+    })
+    connection.becomeReady()
+    for (let index = 0; index < 25; index++) connection.send(frameOfBytes(50_000))
+    expect(connection.state).toEqual({ kind: 'closed', code: 'slow' })
+    expect(JSON.parse(transport.frames.at(-1)!.json)).toMatchObject({ code: 'slow', retry: 'later' })
+    expect(transport.closed).toBe('again')
+    expect(closed).toBe(1)
+    connection.close('slow', 'again', 'later')
+    connection.lost()
+    expect(closed).toBe(1)
+  })
+})

@@ -1,0 +1,147 @@
+/** Feeds over a log in memory, with hints that a test delivers as it likes and a clock that it turns. */
+import type { Id } from '@chorus/protocol'
+import { ManualClock } from '../../support/testing/manual-clock.ts'
+import { encodeChange, type LoggedChange } from '../../support/logged-change.ts'
+import { LocalBusHub } from '../bus-local.ts'
+import type { Bus } from '../bus.ts'
+import { Connection } from '../connection.ts'
+import { changesFrame, frameOf } from '../frame.ts'
+import { Connections } from '../connections.ts'
+import { Feeds, type FeedsOptions } from '../feeds.ts'
+import { OutboundBudget } from '../outbound.ts'
+import { RecordingTransport } from './recording-transport.ts'
+
+export const conversation = '01900000-0000-7000-8000-00000000c0de'
+
+const at = '2026-01-01T00:00:00.000Z'
+
+export function messageChange(seq: number, text = `message ${seq}`, where: Id = conversation, xid = seq): LoggedChange {
+  return encodeChange(where, xid, {
+    seq,
+    at,
+    actor: 'somebody',
+    type: 'message.created',
+    message: { conversation: where, seq, version: seq, text } as never,
+  })
+}
+
+export function memberChange(
+  seq: number,
+  type: 'member.joined' | 'member.left',
+  user: Id,
+  where: Id = conversation,
+): LoggedChange {
+  return encodeChange(where, seq, { seq, at, actor: 'somebody', type, user, role: 'member' })
+}
+
+/** As commands/send-removal.ts does it. */
+export function sendRemoval(connection: Connection, removal: LoggedChange): void {
+  const { seq } = removal
+  connection.send(frameOf('conversation', { conversation, left: true, seq, readSeq: seq, unread: 0 }))
+  connection.send(changesFrame(conversation, [removal]))
+}
+
+export class DeliveryFixture {
+  readonly clock = new ManualClock()
+  readonly hub = new LocalBusHub()
+  /** Where other servers publish. */
+  readonly elsewhere: Bus = this.hub.join()
+  readonly bus: Bus = this.hub.join()
+  readonly connections = new Connections()
+  readonly budget = new OutboundBudget()
+  readonly log: LoggedChange[] = []
+  readonly reads: { from: number; to: number }[] = []
+  readonly failures: unknown[] = []
+  repaired = 0
+  /** Thrown by the next reads, one each. */
+  readonly readErrors: Error[] = []
+  readonly joined: Id[] = []
+  readonly left: Id[] = []
+  readonly feeds: Feeds
+  #nextId = 1
+
+  constructor(overrides: Partial<FeedsOptions> = {}) {
+    this.feeds = new Feeds({
+      bus: this.bus,
+      connections: this.connections,
+      clock: this.clock,
+      observer: {
+        delivered: () => undefined,
+        repaired: (changes) => {
+          this.repaired += changes
+        },
+        repairFailed: (error) => void this.failures.push(error),
+      },
+      readRange: async ({ from, to }, limit) => {
+        this.reads.push({ from, to })
+        const error = this.readErrors.shift()
+        if (error !== undefined) throw error
+        return this.log.filter(({ seq }) => seq >= from && seq <= to).slice(0, limit)
+      },
+      readNewest: async (conversations, limit) => new Map(conversations.map((id) => [id, this.log.slice(-limit)])),
+      onJoined: (_conversation, user) => void this.joined.push(user),
+      onLeft: (_conversation, user) => void this.left.push(user),
+      onBusMessage: () => undefined,
+      epoch: () => 'epoch',
+      ...overrides,
+    })
+  }
+
+  connect(user: Id, session: Id = user): { connection: Connection; transport: RecordingTransport } {
+    const transport = new RecordingTransport()
+    const connection = new Connection({
+      id: this.#nextId++,
+      user,
+      session,
+      transport,
+      budget: this.budget,
+      onClosed: (closed) => {
+        this.connections.delete(closed)
+        this.feeds.detach(closed)
+      },
+    })
+    this.connections.add(connection)
+    connection.becomeReady()
+    return { connection, transport }
+  }
+
+  /** A connection that has everything up to `seq`. */
+  async subscribe(user: Id, seq: number) {
+    const opened = this.connect(user)
+    const { feed, join } = await this.feeds.join(conversation, opened.connection)
+    feed.finishJoin(join, seq)
+    return { ...opened, feed }
+  }
+
+  append(...changes: LoggedChange[]): void {
+    this.log.push(...changes)
+  }
+
+  appendMessages(count: number): void {
+    for (let index = 0; index < count; index++) this.append(messageChange(this.log.length + 1))
+  }
+
+  /** A hint from another server. */
+  hint(...seqs: number[]): void {
+    for (const seq of seqs) {
+      const change = this.log[seq - 1]
+      if (change === undefined) throw new Error(`no change ${seq}`)
+      this.elsewhere.publish(`c:${conversation}`, { kind: 'changes', epoch: 'epoch', conversation, changes: [change] })
+    }
+  }
+
+  /** Lets everything that can happen without time happen. */
+  async turn(): Promise<void> {
+    for (let index = 0; index < 6; index++) await new Promise((resolve) => setImmediate(resolve))
+  }
+
+  /** Turns the clock until nothing is open any more. */
+  async settle(): Promise<void> {
+    for (let index = 0; index < 50; index++) {
+      await this.turn()
+      if (this.clock.pendingCount === 0 && [...this.feeds.unsettled()].length === 0) return
+      this.clock.advance(600)
+    }
+    throw new Error('the feeds do not settle')
+  }
+}

@@ -1,0 +1,79 @@
+/** A wire that keeps what is written to it, and whose reader can be made to stop. */
+import type { Frame } from '../frame.ts'
+import type { Transport } from '../outbound.ts'
+
+/** The fields of all events; a test asks for those that its event has. */
+export interface RecordedPayload {
+  readonly conversation: string
+  readonly changes: readonly { readonly seq: number; readonly type: string; readonly user?: string }[]
+  readonly seq: number
+  readonly readSeq: number
+  readonly unread: number
+  readonly limited?: boolean
+  readonly left?: boolean
+  readonly messages?: readonly { readonly seq: number; readonly text: string }[]
+  readonly cursor: string
+  readonly resumed: boolean
+  readonly code: string
+}
+
+export interface Recorded {
+  readonly event: string
+  readonly payload: RecordedPayload
+}
+
+export class RecordingTransport implements Transport {
+  readonly kind = 'websocket'
+  readonly frames: Frame[] = []
+  /** How the wire was closed. */
+  closed: 'again' | 'final' | 'hard' | undefined
+  isReading = true
+  #buffered = 0
+  #taken = 0
+  #listener: () => void = () => undefined
+
+  write(frame: Frame): void {
+    this.frames.push(frame)
+    if (this.isReading) this.#taken += frame.bytes
+    else this.#buffered += frame.bytes
+  }
+
+  bufferedBytes(): number {
+    return this.#buffered
+  }
+
+  progress(): number {
+    return this.#taken
+  }
+
+  onDrain(listener: () => void): void {
+    this.#listener = listener
+  }
+
+  close(manner: 'again' | 'final' | 'hard'): void {
+    this.closed ??= manner
+  }
+
+  /** The reader takes this many bytes, or everything. */
+  read(bytes: number = this.#buffered): void {
+    const taken = Math.min(bytes, this.#buffered)
+    this.#buffered -= taken
+    this.#taken += taken
+    if (taken > 0) this.#listener()
+  }
+
+  get events(): Recorded[] {
+    return this.frames.map(({ event, json }) => ({ event, payload: JSON.parse(json) as RecordedPayload }))
+  }
+
+  eventsNamed(name: string): RecordedPayload[] {
+    return this.events.filter(({ event }) => event === name).map(({ payload }) => payload)
+  }
+
+  /** The seqs of a conversation's changes, in the order in which they came. */
+  seqsOf(conversation: string): number[] {
+    return this.eventsNamed('changes')
+      .filter((payload) => payload.conversation === conversation)
+      .flatMap((payload) => payload.changes.map(({ seq }) => seq))
+  }
+}
