@@ -1,0 +1,229 @@
+/** The safety net: lost hints, checkpoints only behind what they cover, positions that never go back. */
+import type { Id } from '@chorus/protocol'
+import { describe, expect, it } from 'vitest'
+import { type SweptFacts, Sweeper, sweeperBounds } from './sweeper.ts'
+import { conversation, DeliveryFixture, messageChange } from './testing/delivery-fixture.ts'
+
+type Facts = Partial<SweptFacts> & { readonly position: number }
+
+function open(fixture = new DeliveryFixture()) {
+  const asked: number[] = []
+  const answers: (Facts | Error | Promise<Facts>)[] = []
+  const members: [Id, Id][] = []
+  const markers: [Id, Id][] = []
+  const revoked: Id[] = []
+  const failures: unknown[] = []
+  let repaired = 0
+  const sweeper = new Sweeper(
+    {
+      sweep: async (position) => {
+        asked.push(position)
+        const answer = await answers.shift()
+        if (answer instanceof Error) throw answer
+        return { cut: false, conversations: new Map(), members: [], revokedSessions: [], ...(answer ?? { position }) }
+      },
+      feeds: fixture.feeds,
+      connections: fixture.connections,
+      clock: fixture.clock,
+      encodeCursor: (position) => `cursor ${position}`,
+      onMember: (user, where) => void members.push([user, where]),
+      onMarker: (user, where) => void markers.push([user, where]),
+      onRevoked: (sessions) => void revoked.push(...sessions),
+      observer: {
+        swept: (_durationMs, count) => {
+          repaired += count
+        },
+        failed: (error) => void failures.push(error),
+      },
+    },
+    10,
+  )
+  /** One sweep, with the clock turned while it waits for repairs. */
+  const sweep = async (...next: (Facts | Error)[]): Promise<void> => {
+    answers.push(...next)
+    let done = false
+    const running = sweeper.sweepNow().then(() => {
+      done = true
+    })
+    for (let index = 0; index < 100 && !done; index++) {
+      await fixture.turn()
+      if (!done) fixture.clock.advance(75)
+    }
+    await running
+  }
+  return { fixture, sweeper, sweep, asked, answers, members, markers, revoked, failures, repaired: () => repaired }
+}
+
+const changed = (seq: number): ReadonlyMap<Id, number> => new Map([[conversation, seq]])
+
+describe('the sweep', () => {
+  it("[TAIL1] delivers a lost last change to every connection, the sender's too", async () => {
+    const { fixture, sweep, repaired } = open()
+    const ada = await fixture.subscribe('ada', 0)
+    const bob = await fixture.subscribe('bob', 0)
+    fixture.appendMessages(3)
+    // No hint at all.
+    await sweep({ position: 20, conversations: changed(3) })
+    expect(ada.transport.seqsOf(conversation)).toEqual([1, 2, 3])
+    expect(bob.transport.seqsOf(conversation)).toEqual([1, 2, 3])
+    expect(repaired()).toBe(1)
+    // What was delivered in time is no repair.
+    fixture.appendMessages(1)
+    fixture.hint(4)
+    await fixture.turn()
+    await sweep({ position: 21, conversations: changed(4) })
+    expect(repaired()).toBe(1)
+  })
+
+  it('[TAIL1] sweeps by itself within a second, and sooner after a failure', async () => {
+    const { fixture, sweeper, asked, answers, failures } = open()
+    answers.push({ position: 11 }, new Error('away'), { position: 12 })
+    sweeper.start()
+    expect(asked).toEqual([])
+    fixture.clock.advance(sweeperBounds.intervalMs)
+    await fixture.turn()
+    expect(asked).toEqual([10])
+    expect(sweeperBounds.intervalMs).toBeLessThan(1_000)
+    fixture.clock.advance(sweeperBounds.intervalMs)
+    await fixture.turn()
+    expect(failures).toHaveLength(1)
+    expect(sweeper.ageMs).toBe(sweeperBounds.intervalMs)
+    fixture.clock.advance(sweeperBounds.retryMs)
+    await fixture.turn()
+    // The failed one is asked for again from the same position.
+    expect(asked).toEqual([10, 11, 11])
+    expect(sweeper.ageMs).toBe(0)
+    await sweeper.stop()
+    fixture.clock.advance(10_000)
+    await fixture.turn()
+    expect(asked).toHaveLength(3)
+  })
+
+  it('[TAIL1] finds lost joins, read markers and revocations', async () => {
+    const { fixture, sweep, members, markers, revoked } = open()
+    fixture.connect('ada')
+    const facts = {
+      position: 20,
+      members: [
+        { user: 'ada', conversation, leftSeq: null, readSeq: 7 },
+        { user: 'ada', conversation: 'left', leftSeq: 9, readSeq: 3 },
+        { user: 'nobody here', conversation, leftSeq: null, readSeq: 2 },
+      ],
+      revokedSessions: ['session'],
+    }
+    await sweep(facts)
+    expect(members).toEqual([['ada', conversation]])
+    expect(markers).toEqual([['ada', conversation]])
+    expect(revoked).toEqual(['session'])
+    // Told once; told in time: not at all.
+    await sweep({ ...facts, position: 21 })
+    expect(markers).toHaveLength(1)
+    fixture.feeds.announceReadMarker({ user: 'ada', conversation, readSeq: 8, json: '{}' }, undefined)
+    await sweep({ position: 22, members: [{ user: 'ada', conversation, leftSeq: null, readSeq: 8 }] })
+    expect(markers).toHaveLength(1)
+  })
+
+  it('[CP1] sends a checkpoint behind what it covers, and only to those who were sent something', async () => {
+    const { fixture, sweep } = open()
+    const ada = await fixture.subscribe('ada', 0)
+    const quiet = fixture.connect('quiet')
+    fixture.appendMessages(2)
+    await sweep({ position: 20, conversations: changed(2) })
+    expect(ada.transport.events.map(({ event }) => event)).toEqual(['changes', 'checkpoint'])
+    expect(ada.transport.eventsNamed('checkpoint')).toEqual([{ cursor: 'cursor 20' }])
+    expect(quiet.transport.frames).toEqual([])
+    await sweep({ position: 21 })
+    expect(ada.transport.eventsNamed('checkpoint')).toHaveLength(1)
+  })
+
+  it('[CP1] sends none while a change of theirs is undelivered, or a join is in progress', async () => {
+    const { fixture, sweep } = open()
+    const ada = await fixture.subscribe('ada', 0)
+    fixture.appendMessages(3)
+    fixture.hint(1)
+    await fixture.turn()
+    // The range cannot be read: the sweep gives up waiting for it.
+    fixture.readErrors.push(...Array.from({ length: 4 }, () => new Error('away')))
+    await sweep({ position: 20, conversations: changed(3) })
+    expect(ada.transport.eventsNamed('checkpoint')).toEqual([])
+    ada.connection.joinsInProgress = 1
+    await fixture.settle()
+    expect(ada.transport.seqsOf(conversation)).toEqual([1, 2, 3])
+    await sweep({ position: 21 })
+    expect(ada.transport.eventsNamed('checkpoint')).toEqual([])
+    ada.connection.joinsInProgress = 0
+    await sweep({ position: 22 })
+    expect(ada.transport.eventsNamed('checkpoint')).toEqual([{ cursor: 'cursor 22' }])
+  })
+
+  it('[CP1] the checkpoint leaves through the same queue, behind what waits there', async () => {
+    const { fixture, sweep } = open()
+    const ada = await fixture.subscribe('ada', 0)
+    ada.transport.isReading = false
+    for (let seq = 1; seq <= 5; seq++) fixture.append(messageChange(seq, 'x'.repeat(90_000)))
+    fixture.feeds.announce(fixture.log)
+    await sweep({ position: 20, conversations: changed(5) })
+    expect(ada.transport.eventsNamed('checkpoint')).toEqual([])
+    ada.transport.isReading = true
+    ada.transport.read()
+    expect(ada.transport.events.map(({ event }) => event).at(-1)).toBe('checkpoint')
+    expect(ada.transport.seqsOf(conversation)).toEqual([1, 2, 3, 4, 5])
+  })
+
+  it('[TAIL1, CP1] a cut sweep is followed at once by the next, and the checkpoint comes after the last', async () => {
+    const { fixture, sweep, asked } = open()
+    const ada = await fixture.subscribe('ada', 0)
+    fixture.appendMessages(2)
+    await sweep(
+      { position: 15, cut: true, conversations: changed(1) },
+      { position: 18, cut: true, conversations: changed(2) },
+      { position: 30 },
+    )
+    expect(asked).toEqual([10, 15, 18])
+    expect(ada.transport.eventsNamed('checkpoint')).toEqual([{ cursor: 'cursor 30' }])
+    expect(ada.transport.seqsOf(conversation)).toEqual([1, 2])
+  })
+
+  it('[TAIL1] an ask during a sweep is answered by one that began after it', async () => {
+    const { fixture, sweeper, asked, answers } = open()
+    let release: (facts: Facts) => void = () => undefined
+    answers.push(
+      new Promise((resolve) => {
+        release = resolve
+      }),
+      { position: 12 },
+    )
+    const first = sweeper.sweepNow()
+    await fixture.turn()
+    let isDone = false
+    const second = sweeper.sweepNow().then(() => {
+      isDone = true
+    })
+    release({ position: 11 })
+    await Promise.all([first, second])
+    expect(isDone).toBe(true)
+    expect(asked).toEqual([10, 11])
+  })
+
+  it('[RES2] a sweep that began in another history moves nothing', async () => {
+    const { fixture, sweeper, asked, answers } = open()
+    const ada = await fixture.subscribe('ada', 0)
+    fixture.appendMessages(1)
+    fixture.hint(1)
+    await fixture.turn()
+    let release: (facts: Facts) => void = () => undefined
+    answers.push(
+      new Promise((resolve) => {
+        release = resolve
+      }),
+      { position: 6 },
+    )
+    const running = sweeper.sweepNow()
+    await fixture.turn()
+    sweeper.reset(5)
+    release({ position: 1_000 })
+    await running
+    expect(asked).toEqual([10, 5])
+    expect(ada.transport.eventsNamed('checkpoint')).toEqual([{ cursor: 'cursor 6' }])
+  })
+})
