@@ -14,7 +14,7 @@ interface MessagesSkeletonProps {
 export function MessagesSkeleton({ view, onRetry }: MessagesSkeletonProps) {
   const connection = useConnection()
   const isReachable = connection.state === 'ready' || connection.state === 'moving' || connection.state === 'replaying'
-  if (view.loading === 'nothing') {
+  if (view.loading === 'nothing' && !view.isLoaded) {
     return (
       <div className='message-list-empty appears-late'>
         <CloudOff aria-hidden='true' className='empty-icon' />

@@ -52,6 +52,12 @@ interface MessageListProps {
   readonly ref: Ref<MessageListHandle>
 }
 
+interface StartLocation {
+  readonly index: number | 'LAST'
+  readonly align: 'start' | 'center' | 'end'
+  readonly offset?: number
+}
+
 interface ListContext {
   readonly hasOlder: boolean
   /** Older pages were there when the conversation was opened: their place keeps its height when the last has come. */
@@ -86,7 +92,7 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
   const frame = useRef<HTMLDivElement>(null)
   const [isAtEnd, setIsAtEnd] = useState(true)
   // Where the last scroll left off. What grows at the end (a reaction, a longer composer) is no scroll, so the end stays the end.
-  const stays = useRef<'at-end' | 'elsewhere'>('at-end')
+  const stays = useRef<'at-end' | 'elsewhere'>(undefined)
   const [topDay, setTopDay] = useState<string>()
   const [highlighted, setHighlighted] = useState<number>()
   const [target, setTarget] = useState(initialSeq)
@@ -97,6 +103,19 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
   if (hasOlder && !hadOlder) setHadOlder(true)
   const context = useMemo<ListContext>(() => ({ hasOlder, hadOlder }), [hasOlder, hadOlder])
   const reachableKey = rows.some((row) => row.key === reachable) ? reachable : rows.at(-1)?.key
+
+  // With more unread than the newest page holds, reading goes on where it stopped, not in the middle of what is new.
+  const [seek, setSeek] = useState<'undecided' | 'seeking' | 'done'>('undecided')
+  if (seek === 'undecided' && view.isLoaded) {
+    const firstSeq = rows.map(seqOf).find((seq) => seq !== undefined)
+    const isBeyond = unreadAfter !== undefined && firstSeq !== undefined && firstSeq > unreadAfter + 1
+    setSeek(isBeyond && view.hasOlder && !view.hasNewer && initialSeq === undefined ? 'seeking' : 'done')
+  }
+  useEffect(() => {
+    if (seek !== 'seeking') return
+    const stop = (): void => setSeek('done')
+    messages.loadAround(Math.max(1, unreadAfter ?? 1)).then(stop, stop)
+  }, [seek, messages, unreadAfter])
 
   // Jumping: as soon as the message that is wanted is among the rows, it is shown and highlighted.
   const targetIndex = target === undefined ? -1 : rows.findIndex((row) => seqOf(row) === target)
@@ -186,9 +205,13 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
       if (seq > (conversation.summary.get()?.readSeq ?? seq)) conversation.markRead(seq).catch(() => undefined)
     }
 
+    // The Tab key must find a message on the screen.
+    const keys = shown.map((element) => element.dataset['row'])
+    setReachable((present) => (present !== undefined && keys.includes(present) ? present : keys.at(-1)))
+
     if (view.loading !== 'nothing') return
-    const firstIndex = rows.findIndex(({ key }) => key === shown[0]?.dataset['row'])
-    const lastIndex = rows.findIndex(({ key }) => key === shown.at(-1)?.dataset['row'])
+    const firstIndex = rows.findIndex(({ key }) => key === keys[0])
+    const lastIndex = rows.findIndex(({ key }) => key === keys.at(-1))
     if (view.hasOlder && firstIndex !== -1 && firstIndex < nearEdgeRows) messages.loadOlder().catch(() => undefined)
     if (view.hasNewer && lastIndex >= rows.length - nearEdgeRows) messages.loadNewer().catch(() => undefined)
   }, [rows, view, conversation, messages])
@@ -204,19 +227,35 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
     }
   }, [measureSoon])
 
+  // Where to begin: at the message that is wanted, at the unread line, or at the end.
+  const start = (): StartLocation => {
+    if (targetIndex !== -1) return { index: targetIndex, align: 'center' }
+    const firstUnread = rows.findIndex((row) => row.startsUnread)
+    if (firstUnread !== -1) return { index: firstUnread, align: 'start', offset: -72 }
+    return { index: 'LAST', align: 'end' }
+  }
+  const beginsAtEnd = start().index === 'LAST'
+
   const followScroll = useCallback(() => {
     const scroller = scrollerIn(frame.current)
-    if (scroller !== null) stays.current = isScrolledToEnd(scroller) ? 'at-end' : 'elsewhere'
+    const last = scroller === null ? undefined : [...scroller.querySelectorAll<HTMLElement>('[data-row]')].at(-1)
+    // While the list is being laid out it has no rows, and says nothing about where one stands.
+    if (scroller !== null && last !== undefined) {
+      const isLast = last.dataset['row'] === rows.at(-1)?.key
+      const belowPx = last.getBoundingClientRect().bottom - scroller.getBoundingClientRect().bottom
+      stays.current = isLast && belowPx < atEndPx ? 'at-end' : 'elsewhere'
+    }
     measureSoon()
-  }, [measureSoon])
+  }, [measureSoon, rows])
   const stayAtEnd = useCallback(() => {
     const scroller = scrollerIn(frame.current)
-    if (scroller !== null && stays.current === 'at-end' && !messages.view.get().hasNewer) {
+    const place = stays.current ?? (beginsAtEnd ? 'at-end' : 'elsewhere')
+    if (scroller !== null && place === 'at-end' && !messages.view.get().hasNewer) {
       scroller.scrollTop = scroller.scrollHeight
     }
     measureSoon()
-  }, [measureSoon, messages])
-  const isListShown = view.isLoaded && rows.length > 0
+  }, [measureSoon, messages, beginsAtEnd])
+  const isListShown = view.isLoaded && seek === 'done' && rows.length > 0
   useEffect(() => {
     const scroller = isListShown ? scrollerIn(frame.current) : null
     if (scroller === null) return
@@ -224,14 +263,12 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
     observer.observe(scroller)
     return () => observer.disconnect()
   }, [stayAtEnd, isListShown, origin.generation])
-
-  // Where to begin: at the message that is wanted, at the unread line, or at the end.
-  const start = (): { index: number | 'LAST'; align: 'start' | 'center' | 'end'; offset?: number } => {
-    if (targetIndex !== -1) return { index: targetIndex, align: 'center' }
-    const firstUnread = rows.findIndex((row) => row.startsUnread)
-    if (firstUnread !== -1 && origin.generation === 0) return { index: firstUnread, align: 'start', offset: -72 }
-    return { index: 'LAST', align: 'end' }
-  }
+  useEffect(() => {
+    if (!isListShown) return
+    return () => {
+      stays.current = undefined
+    }
+  }, [isListShown, origin.generation])
 
   const pressKey = (event: KeyboardEvent<HTMLDivElement>): void => {
     if (event.ctrlKey || event.metaKey || event.altKey || !(event.target instanceof HTMLElement)) return
@@ -304,7 +341,7 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
     }
   }
 
-  if (!view.isLoaded)
+  if (!view.isLoaded || seek !== 'done')
     return <MessagesSkeleton view={view} onRetry={() => attempt(messages.loadNewest(), 'Couldn’t load messages')} />
   const isBehind = !isAtEnd || view.hasNewer
   return (
@@ -324,7 +361,6 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
           initialTopMostItemIndex={start()}
           computeItemKey={(_index, row) => row.key}
           alignToBottom
-          followOutput={(isAtBottom) => (isAtBottom && !view.hasNewer ? 'auto' : false)}
           atBottomThreshold={atEndPx}
           atBottomStateChange={setIsAtEnd}
           increaseViewportBy={{ top: 900, bottom: 600 }}
@@ -366,10 +402,6 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
 
 function scrollerIn(frame: HTMLElement | null): HTMLElement | null {
   return frame?.querySelector<HTMLElement>('[data-virtuoso-scroller]') ?? null
-}
-
-function isScrolledToEnd(scroller: HTMLElement): boolean {
-  return scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < atEndPx
 }
 
 const startOrigin: ListOrigin = { firstKey: undefined, firstItemIndex: firstIndexAtStart, generation: 0 }

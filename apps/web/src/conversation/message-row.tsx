@@ -70,7 +70,10 @@ export const MessageRowView = memo(function MessageRowView(props: MessageRowProp
         onPointerEnter={() => setIsActive(true)}
         onPointerLeave={(event) => setIsActive(event.currentTarget.contains(document.activeElement))}
         onFocus={() => setIsActive(true)}
-        onBlur={(event) => setIsActive(event.currentTarget.matches(':hover'))}
+        onBlur={(event) => {
+          if (event.currentTarget.contains(event.relatedTarget)) return
+          setIsActive(event.currentTarget.matches(':hover'))
+        }}
         aria-label={`${row.isMine ? 'You' : name}, ${clock}${mark === undefined ? '' : `, ${markLabels[mark]}`}`}
       >
         {!row.isMine && (
