@@ -40,23 +40,7 @@ export const usage = `npm run bench -- [options]
 
 /** Throws with one line that names the option. */
 export function readOptions(args: readonly string[]): Options {
-  const { values } = parseArgs({
-    args: [...args],
-    options: {
-      scenario: { type: 'string', multiple: true },
-      rounds: { type: 'string', default: '5' },
-      seconds: { type: 'string', default: '5' },
-      'warm-up-seconds': { type: 'string', default: '2' },
-      pairs: { type: 'string', default: '400' },
-      windows: { type: 'string', default: '1,8' },
-      receivers: { type: 'string', default: '500' },
-      senders: { type: 'string', default: '20' },
-      'embedded-pairs': { type: 'string', default: '40' },
-      'server-env': { type: 'string', multiple: true, default: [] },
-      profile: { type: 'string' },
-      out: { type: 'string' },
-    },
-  })
+  const { values } = parse(args)
   const receivers = number('receivers', values.receivers, 1, 10_000)
   return {
     scenarios: values.scenario === undefined ? scenarioNames : values.scenario.map(toScenario),
@@ -74,6 +58,30 @@ export function readOptions(args: readonly string[]): Options {
     serverEnvironment: Object.fromEntries(values['server-env'].map(toVariable)),
     profileDir: values.profile,
     out: values.out,
+  }
+}
+
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      options: {
+        scenario: { type: 'string', multiple: true },
+        rounds: { type: 'string', default: '5' },
+        seconds: { type: 'string', default: '5' },
+        'warm-up-seconds': { type: 'string', default: '2' },
+        pairs: { type: 'string', default: '400' },
+        windows: { type: 'string', default: '1,8' },
+        receivers: { type: 'string', default: '500' },
+        senders: { type: 'string', default: '20' },
+        'embedded-pairs': { type: 'string', default: '40' },
+        'server-env': { type: 'string', multiple: true, default: [] },
+        profile: { type: 'string' },
+        out: { type: 'string' },
+      },
+    })
+  } catch (error) {
+    throw new Error(`unable to read --options; ${error instanceof Error ? error.message : String(error)}`)
   }
 }
 
