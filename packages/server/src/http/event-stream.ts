@@ -3,7 +3,8 @@
  * complete client.
  *
  * `id:` is a cursor and stands on `ready` and `checkpoint` alone, so it is sent only after everything it covers. The
- * headers leave once the stream is registered: everything from then on is in it. A comment every 15 s keeps proxies awake.
+ * headers leave with the first event, once the stream is live: everything from then on is in it. A comment every 15 s
+ * keeps proxies awake.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { ChorusError, limits } from '@chorus/protocol'
@@ -19,6 +20,14 @@ export interface EventStreamOptions {
   readonly limits: Limits
   readonly gate: ConnectionGate
   readonly addressOf: (request: IncomingMessage) => string
+}
+
+const streamHeaders = {
+  'content-type': 'text/event-stream; charset=utf-8',
+  // nginx with gzip for this type delivered nothing at all, and its buffers would hide a slow reader from us.
+  'cache-control': 'no-store, no-transform',
+  'x-accel-buffering': 'no',
+  connection: 'keep-alive',
 }
 
 export const heartbeatIntervalMs = 15_000
@@ -42,6 +51,7 @@ export function addEventStream(
 
     const inherited = reply.getHeaders()
     reply.hijack()
+    for (const [name, value] of Object.entries(inherited)) if (value !== undefined) reply.raw.setHeader(name, value)
     const transport = new SseTransport(reply.raw)
     const connection = gate.open(identity, transport, () => {
       transport.stop()
@@ -49,15 +59,6 @@ export function addEventStream(
     })
     reply.raw.on('close', () => connection.lost())
     reply.raw.on('error', () => connection.lost())
-    for (const [name, value] of Object.entries(inherited)) if (value !== undefined) reply.raw.setHeader(name, value)
-    reply.raw.writeHead(200, {
-      'content-type': 'text/event-stream; charset=utf-8',
-      // nginx with gzip for this type delivered nothing at all, and its buffers would hide a slow reader from us.
-      'cache-control': 'no-store, no-transform',
-      'x-accel-buffering': 'no',
-      connection: 'keep-alive',
-    })
-    reply.raw.flushHeaders()
     gate.bringToPresent(connection, identity, cursorOf(request))
   })
 }
@@ -93,13 +94,16 @@ class SseTransport implements Transport {
   constructor(response: ServerResponse) {
     this.#response = response
     this.#heartbeat = setInterval(() => {
-      if (response.writableLength === 0) response.write(': heartbeat\n\n')
+      if (response.headersSent && response.writableLength === 0) response.write(': heartbeat\n\n')
     }, heartbeatIntervalMs)
     this.#heartbeat.unref()
   }
 
   write(frame: Frame): void {
-    if (!this.#response.writableEnded) this.#response.write(textOf(frame))
+    if (this.#response.writableEnded) return
+    // SSE1: they leave with the first event, when the stream is subscribed, and not before.
+    if (!this.#response.headersSent) this.#response.writeHead(200, streamHeaders)
+    this.#response.write(textOf(frame))
   }
 
   bufferedBytes(): number {
