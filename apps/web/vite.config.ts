@@ -23,10 +23,11 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     assetsInlineLimit: 0,
   },
+  // As if the page came from that server: its origin check would refuse ours.
   server: {
     proxy: {
-      '/v1': { target: server, changeOrigin: true },
-      '/socket.io': { target: server, changeOrigin: true, ws: true },
+      '/v1': { target: server, changeOrigin: true, headers: { origin: server } },
+      '/socket.io': { target: server, changeOrigin: true, headers: { origin: server }, ws: true },
     },
   },
 })

@@ -1,10 +1,11 @@
 /** Decides what the person sees: the shell while it is unknown who they are, the way in, or their conversations. */
 import { useChat, useSession } from '@chorus/react'
-import { useEffect } from 'react'
-import { SignInScreen } from './access/sign-in-screen.tsx'
+import { lazy, Suspense, useEffect } from 'react'
 import { Notices } from './notices/notices.tsx'
 import { ChatShell } from './shell/chat-shell.tsx'
 import { ShellSkeleton } from './shell/shell-skeleton.tsx'
+
+const SignInScreen = lazy(async () => ({ default: (await import('./access/sign-in-screen.tsx')).SignInScreen }))
 
 export function App() {
   const session = useSession()
@@ -12,7 +13,11 @@ export function App() {
   return (
     <>
       {session.status === 'unknown' && <ShellSkeleton />}
-      {session.status === 'signed-out' && <SignInScreen reason={session.reason} />}
+      {session.status === 'signed-out' && (
+        <Suspense fallback={<main aria-busy='true' aria-label='Loading' />}>
+          <SignInScreen reason={session.reason} />
+        </Suspense>
+      )}
       {session.status === 'signed-in' && <ChatShell key={session.user.id} me={session.user} />}
       <Notices />
     </>

@@ -183,6 +183,6 @@ function Field({ label, hint, error, ...input }: FieldProps) {
   )
 }
 
-export function Logo({ sizePx = 48 }: { readonly sizePx?: number }) {
+function Logo({ sizePx = 48 }: { readonly sizePx?: number }) {
   return <img src='/favicon.svg' alt='' width={sizePx} height={sizePx} className='logo' />
 }
