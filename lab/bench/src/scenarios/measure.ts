@@ -34,6 +34,9 @@ export async function measure(
   const seconds = measured.durationMs / 1_000
   const of = (role: string) => usage.find((used) => used.role === role)
   const database = of('database')
+  // A shared machine slows everybody down, but hardly changes what a message costs.
+  const usPerMessage = (cpuShare: number): number =>
+    measured.acknowledged === 0 ? 0 : Math.round((cpuShare * seconds * 1_000_000) / measured.acknowledged)
   return {
     figures: {
       ackPerSecond: Math.round(measured.acknowledged / seconds),
@@ -45,9 +48,13 @@ export async function measure(
       lastDeliveryP50Ms: measured.lastDelivery.p50Ms,
       lastDeliveryP99Ms: measured.lastDelivery.p99Ms,
       serverCpu: of('server')?.cpuShare ?? 0,
+      serverUsPerMessage: usPerMessage(of('server')?.cpuShare ?? 0),
       serverResidentMb: of('server')?.residentMb ?? 0,
       serverResidentPeakMb: of('server')?.residentPeakMb ?? 0,
-      ...(database !== undefined && { databaseCpu: database.cpuShare }),
+      ...(database !== undefined && {
+        databaseCpu: database.cpuShare,
+        databaseUsPerMessage: usPerMessage(database.cpuShare),
+      }),
       generatorCpu: measured.generatorCpuShare,
       ...own,
     },
