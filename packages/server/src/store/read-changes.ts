@@ -63,7 +63,7 @@ export async function readBoundary(
   const lowest = Math.max(0, top - limits.replayMaxChanges)
   const rows = await database.query<{ seq: number }>({
     name: 'read_boundary',
-    text: `select seq from changes where conversation = $1 and seq > $2 and seq <= $3 and xid < ${xidParameter(4)}
+    text: `select seq from changes where conversation = $1 and seq between $2 and $3 and xid < ${xidParameter(4)}
             order by seq desc limit 1`,
     values: [conversation, lowest, top, String(position)],
   })

@@ -37,8 +37,8 @@ function pageSql(anchor: PageAnchor['kind']): string {
     case 'after':
       return `${select} and c.seq > $3 order by c.seq limit $4`
     case 'around':
-      return `(${select} and c.seq <= $3 order by c.seq desc limit greatest(1, $4 / 2 + 1))
-              union all (${select} and c.seq > $3 order by c.seq limit $4 / 2)`
+      return `(${select} and c.seq <= $3 order by c.seq desc limit $4 / 2 + 1)
+              union all (${select} and c.seq > $3 order by c.seq limit ($4 - 1) / 2)`
   }
 }
 
@@ -92,9 +92,19 @@ async function cutPage(
       return { messages, hasBefore, hasAfter: isOver || messages.length < found.length }
     }
     case 'around': {
-      const [oldest, newest] = [found.at(0), found.at(-1)]
+      // What is nearest to the anchor stays.
+      const upTo = trimFromNewest(
+        found.filter(({ seq }) => seq <= anchor.seq),
+        historyPageMaxBytes / 2,
+      )
+      const after = trimFromOldest(
+        found.filter(({ seq }) => seq > anchor.seq),
+        historyPageMaxBytes / 2,
+      )
+      const messages = [...upTo, ...after]
+      const [oldest, newest] = [messages.at(0), messages.at(-1)]
       return {
-        messages: [...found],
+        messages,
         hasBefore: oldest !== undefined && (await hasMessageUpTo(database, conversation, oldest.seq - 1)),
         hasAfter: newest !== undefined && (await hasMessageFrom(database, conversation, newest.seq + 1)),
       }
@@ -136,12 +146,12 @@ function trimFromNewest(messages: readonly PageMessage[], maxBytes: number = his
   return messages.slice(from)
 }
 
-function trimFromOldest(messages: readonly PageMessage[]): PageMessage[] {
+function trimFromOldest(messages: readonly PageMessage[], maxBytes: number = historyPageMaxBytes): PageMessage[] {
   let bytes = 0
   let to = 0
   while (to < messages.length) {
     bytes += bytesOf(messages[to] as PageMessage)
-    if (bytes > historyPageMaxBytes && to > 0) break
+    if (bytes > maxBytes && to > 0) break
     to++
   }
   return messages.slice(0, to)

@@ -1,0 +1,466 @@
+/** From a cursor to the present: exactly once, whatever is written or removed between any two steps. */
+import type { Id, SyncPage } from '@chorus/protocol'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { LocalBusHub } from '../fanout/bus-local.ts'
+import type { RecordingTransport } from '../fanout/testing/recording-transport.ts'
+import { LogFixture } from '../store/testing/log-fixture.ts'
+import { openTestDatabase, type TestDatabase, testEngines } from '../store/testing/open-test-database.ts'
+import { type Opened, TestNode } from './testing/test-node.ts'
+
+/** Asks until it is so; what it waits for is a fact, not a time. */
+async function until(what: string, probe: () => boolean): Promise<void> {
+  const startedAtMs = performance.now()
+  while (!probe()) {
+    if (performance.now() - startedAtMs > 10_000) throw new Error(`unable to see ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}
+
+/** The log as one client applied it: each change follows the one before, repeats never. */
+function applied(transport: RecordingTransport, conversation: Id, from: number): number {
+  let have = from
+  for (const { event, payload } of transport.events) {
+    if (event === 'conversation' && payload.conversation === conversation && payload.limited === true)
+      have = payload.seq
+    if (event !== 'changes' || payload.conversation !== conversation) continue
+    for (const { seq } of payload.changes) {
+      expect(seq).toBe(have + 1)
+      have = seq
+    }
+  }
+  return have
+}
+
+describe.each(testEngines)('opening a connection on the %s engine', (engine) => {
+  let store: TestDatabase
+  let fixture: LogFixture
+  let node: TestNode
+  let ada: Id
+  let bob: Id
+  let group: Id
+  let session: Id
+
+  beforeAll(async () => {
+    store = await openTestDatabase(engine)
+    fixture = new LogFixture(store.database)
+  })
+  afterAll(() => store.close())
+  beforeEach(async () => {
+    node?.stop()
+    node = await TestNode.start(store.database, new LocalBusHub())
+    ;[ada, bob] = (await fixture.users(2)) as [Id, Id]
+    group = await fixture.group([ada, bob])
+    session = await fixture.session(ada)
+  })
+  afterAll(() => node.stop())
+
+  let nextText = 0
+  /** Through this server: announced at once. */
+  const say = (text = `text ${nextText++}`): Promise<number> =>
+    node
+      .run('send-message', bob, { conversation: group, clientId: crypto.randomUUID(), text })
+      .then(({ message }) => message.seq)
+  /** A cursor behind everything so far. One may lag: other transactions of this Postgres hold the oldest position back. */
+  const cursorOf = async (user: Id): Promise<string> => {
+    let { cursor } = await node.run('sync', user, { limit: 200 })
+    for (;;) {
+      const page = await node.run('sync', user, { cursor, limit: 200 })
+      ;({ cursor } = page)
+      if (page.conversations.length === 0 && !page.more) return cursor
+    }
+  }
+  const top = async (): Promise<number> => (await fixture.seqs(group)).length
+
+  it('[JOIN1] without a cursor it gets what happens from ready on', async () => {
+    await say()
+    const { transport, opening, connection } = node.open(ada, session)
+    await opening
+    expect(connection.state).toEqual({ kind: 'ready' })
+    expect(transport.events.map(({ event }) => event)).toEqual(['ready'])
+    const seq = await say('now')
+    await until('the change', () => transport.frames.length === 2)
+    expect(transport.seqsOf(group)).toEqual([seq])
+  })
+
+  it('[JOIN1, RES1] writes between any two steps of a resume arrive exactly once', async () => {
+    const steps = ['read_memberships', 'read_newest_changes', 'read_boundary', 'read_changes_for_member']
+    for (const step of steps) {
+      for (const announced of [true, false]) {
+        const cursor = await cursorOf(ada)
+        const start = await top()
+        for (let index = 0; index < 3; index++) await say()
+        // Announced: by this server. Not announced: as another server whose hints are lost.
+        node.before.set(step, () => (announced ? say() : fixture.send(group, bob, 'elsewhere')))
+        const { transport, opening, connection } = node.open(ada, session, cursor)
+        const during = Array.from({ length: 5 }, () => say())
+        await Promise.all([opening, ...during])
+        await say()
+        await node.sweeper.sweepNow()
+        const end = await top()
+        await until(`everything after ${step}`, () => applied(transport, group, start) === end)
+        connection.lost()
+      }
+    }
+  })
+
+  it('[JOIN1, NODE1] many resume while many write: nobody misses or repeats anything', async () => {
+    const cursor = await cursorOf(ada)
+    const start = await top()
+    let isWriting = true
+    const writing = Promise.all(
+      [0, 1, 2].map(async (writer) => {
+        for (let index = 0; index < 60; index++) {
+          if (writer === 2) await fixture.send(group, bob, 'elsewhere')
+          else await say()
+        }
+      }),
+    ).then(() => {
+      isWriting = false
+    })
+    const opened: Opened[] = []
+    while (isWriting) {
+      const one = node.open(ada, session, cursor)
+      opened.push(one)
+      await one.opening
+    }
+    await writing
+    await node.sweeper.sweepNow()
+    const end = await top()
+    expect(end).toBe(start + 180)
+    await until('everything everywhere', () =>
+      opened.every(({ transport }) => applied(transport, group, start) === end),
+    )
+    expect(opened.length).toBeGreaterThan(2)
+  }, 30_000)
+
+  it('[CP1] ready promises nothing that was not sent: what it covers has left before it', async () => {
+    const other = await fixture.group([ada, bob])
+    await cursorOf(ada)
+    const cursor = await cursorOf(ada)
+    await say()
+    // Written while the recent changes are already loaded, and never announced here.
+    let reads = 0
+    const hook = async (): Promise<void> => {
+      if (++reads === 2) await fixture.send(group, bob, 'committed, not announced')
+      node.before.set('read_memberships', hook)
+    }
+    node.before.set('read_memberships', hook)
+    const { transport, opening, connection } = node.open(ada, session, cursor)
+    await opening
+    node.before.clear()
+    const have = applied(transport, group, 3)
+    expect(have).toBe(5)
+    const ready = transport.eventsNamed('ready')[0]!
+    connection.lost()
+    // Resuming from that very cursor gives nothing more.
+    const again = node.open(ada, session, ready.cursor)
+    await again.opening
+    expect(again.transport.seqsOf(group).filter((seq) => seq > have)).toEqual([])
+    expect(other).not.toBe(group)
+  })
+
+  it('[JOIN1, CP1] a conversation joined while the connection opens is shown, and no cursor covers it before', async () => {
+    const late = await fixture.group([bob], 'channel')
+    const cursor = await cursorOf(ada)
+    const join = (): Promise<unknown> => node.run('put-member', ada, { conversation: late, user: 'me' })
+    // Between the two reads; and after them, during the replay.
+    for (const [step, nth] of [
+      ['read_memberships', 2],
+      ['read_changes_for_member', 1],
+    ] as const) {
+      await say()
+      let calls = 0
+      const hook = async (): Promise<void> => {
+        if (++calls === nth) await join()
+        else node.before.set(step, hook)
+      }
+      node.before.set(step, hook)
+      if (step === 'read_changes_for_member') await fixture.fill(group, bob, 300)
+      const { transport, opening, connection } = node.open(ada, session, cursor)
+      await opening
+      await until(`the joined conversation (${step})`, () =>
+        transport
+          .eventsNamed('conversation')
+          .some(({ conversation, limited }) => conversation === late && limited === true),
+      )
+      const ready = transport.eventsNamed('ready')[0]!
+      connection.lost()
+      const entries: SyncPage['conversations'] = []
+      for (let from = ready.cursor, more = true; more; ) {
+        const page = await node.run('sync', ada, { cursor: from, limit: 200 })
+        entries.push(...page.conversations)
+        ;({ cursor: from, more } = page)
+      }
+      expect(entries.find(({ conversation }) => conversation === late)).toMatchObject({ limited: true })
+      await fixture.apply({ op: 'remove-member', conversation: late, actor: ada, user: ada })
+    }
+  })
+
+  it('[ACL1] a removal between any two steps of a resume lets nothing above it through, and is told', async () => {
+    const steps = [
+      ['read_memberships', 1],
+      ['read_memberships', 2],
+      ['read_newest_changes', 1],
+      ['read_boundary', 1],
+      ['read_changes_for_member', 1],
+    ] as const
+    for (const [step, nth] of steps) {
+      for (const announced of [true, false]) {
+        const place = await fixture.group([bob, ada])
+        const cursor = await cursorOf(ada)
+        // More than is kept in memory: pages are read.
+        await fixture.fill(
+          place,
+          bob,
+          step === 'read_changes_for_member' || step === 'read_boundary' ? 600 : 3,
+          'before',
+        )
+        let removal = 0
+        let calls = 0
+        const hook = async (): Promise<void> => {
+          if (++calls < nth) {
+            node.before.set(step, hook)
+            return
+          }
+          if (announced) {
+            await node.run('remove-member', bob, { conversation: place, user: ada })
+            removal = (await fixture.seqs(place)).length
+            await node.run('send-message', bob, {
+              conversation: place,
+              clientId: crypto.randomUUID(),
+              text: 'a secret',
+            })
+          } else {
+            removal = (await fixture.apply({ op: 'remove-member', conversation: place, actor: bob, user: ada })).seq
+            await fixture.send(place, bob, 'a secret')
+          }
+        }
+        node.before.set(step, hook)
+        const { transport, opening, connection } = node.open(ada, session, cursor)
+        await opening
+        node.before.clear()
+        await node.sweeper.sweepNow()
+        const where = `${step} ${nth}, ${announced ? 'announced' : 'not announced'}`
+        await until(`the removal (${where})`, () => transport.seqsOf(place).includes(removal))
+        const seqs = transport.seqsOf(place)
+        expect(Math.max(...seqs), where).toBe(removal)
+        expect(seqs, where).toEqual([...new Set(seqs)].sort((a, b) => a - b))
+        expect(JSON.stringify(transport.events), where).not.toContain('secret')
+        const told = transport.eventsNamed('conversation').filter(({ conversation }) => conversation === place)
+        expect(told.at(-1), where).toMatchObject({ left: true, seq: removal })
+        expect(
+          told.filter(({ left }) => left === true),
+          where,
+        ).toHaveLength(1)
+        connection.lost()
+      }
+    }
+  }, 30_000)
+
+  it('[ACL1] a removal during a long replay of another conversation keeps its secrets', async () => {
+    const cursor = await cursorOf(ada)
+    const places = [await fixture.group([bob, ada]), await fixture.group([bob, ada])].sort() as [Id, Id]
+    const [slow, secret] = places
+    const started = await cursorOf(ada)
+    expect(cursor).not.toBe(started)
+    for (let index = 0; index < 6; index++)
+      await node.run('send-message', bob, {
+        conversation: slow,
+        clientId: crypto.randomUUID(),
+        text: 'x'.repeat(20_000),
+      })
+    await fixture.fill(slow, bob, 250, 'y'.repeat(2_000))
+    await node.run('send-message', bob, { conversation: secret, clientId: crypto.randomUUID(), text: 'fine' })
+    // The reader stops: the replay waits in the first conversation.
+    const { transport, opening } = node.open(ada, session, started, false)
+    await until('the first page', () => transport.frames.length > 0)
+    await node.run('remove-member', bob, { conversation: secret, user: ada })
+    const removal = (await fixture.seqs(secret)).length
+    await node.run('send-message', bob, { conversation: secret, clientId: crypto.randomUUID(), text: 'a secret' })
+    await node.parts.feeds.settle()
+    transport.isReading = true
+    transport.read()
+    await opening
+    await until('the removal', () => transport.seqsOf(secret).includes(removal))
+    await node.parts.feeds.settle()
+    expect(transport.seqsOf(secret).at(-1)).toBe(removal)
+    expect(JSON.stringify(transport.events)).not.toContain('a secret')
+    expect(transport.eventsNamed('conversation')).toMatchObject([{ conversation: secret, left: true, seq: removal }])
+  })
+
+  it('[ACL1] a removal delivered here while another conversation is replayed ends that one without its secrets', async () => {
+    const places = [await fixture.group([bob, ada]), await fixture.group([bob, ada])].sort() as [Id, Id]
+    const [slow, secret] = places
+    // Somebody else is served the conversation, so its changes are delivered and kept at once.
+    await node.open(bob, await fixture.session(bob)).opening
+    const cursor = await cursorOf(ada)
+    await fixture.fill(slow, bob, 400, 'y'.repeat(2_000))
+    const send = (text: string): Promise<unknown> =>
+      node.run('send-message', bob, { conversation: secret, clientId: crypto.randomUUID(), text })
+    await send('fine')
+    const { transport, opening } = node.open(ada, session, cursor, false)
+    await until('the first page', () => transport.frames.length > 0)
+    await node.run('remove-member', bob, { conversation: secret, user: ada })
+    const removal = (await fixture.seqs(secret)).length
+    await send('a secret')
+    await node.parts.feeds.settle()
+    transport.isReading = true
+    transport.read()
+    await opening
+    expect(transport.seqsOf(secret)).toEqual([removal])
+    expect(JSON.stringify(transport.events)).not.toContain('a secret')
+  })
+
+  it('[SLOW1, CP1] a replay is pulled page by page, and every checkpoint on the way resumes rightly', async () => {
+    const second = await fixture.group([ada, bob])
+    const cursor = await cursorOf(ada)
+    await fixture.fill(group, bob, 900)
+    await fixture.fill(second, bob, 450)
+    const starts = new Map([
+      [group, 3],
+      [second, 3],
+    ])
+    const { transport, opening, connection } = node.open(ada, session, cursor, false)
+    let most = 0
+    let done = false
+    void opening.then(() => {
+      done = true
+    })
+    await until('the end of the replay', () => {
+      most = Math.max(most, connection.unreadBytes)
+      transport.read()
+      return done
+    })
+    // What waits is about a page, never the whole.
+    expect(most).toBeLessThan(262_144 + 100_000)
+    const checkpoints = transport.events.flatMap(({ event, payload }, index) =>
+      event === 'checkpoint' ? [{ index, cursor: payload.cursor }] : [],
+    )
+    expect(checkpoints.length).toBeGreaterThanOrEqual(4)
+    for (const { index, cursor: from } of checkpoints) {
+      // What a client had at that point, and what it gets when it resumes there.
+      const have = new Map(starts)
+      for (const { event, payload } of transport.events.slice(0, index)) {
+        if (event === 'changes') have.set(payload.conversation, payload.changes.at(-1)!.seq)
+      }
+      await fixture.send(group, bob, 'meanwhile')
+      const again = node.open(ada, session, from)
+      await again.opening
+      for (const [conversation, seq] of have) {
+        const fresh = again.transport.seqsOf(conversation).filter((told) => told > seq)
+        const last = (await fixture.seqs(conversation)).length
+        expect(fresh).toEqual(Array.from({ length: last - seq }, (_, offset) => seq + 1 + offset))
+      }
+      again.connection.lost()
+    }
+  }, 30_000)
+
+  it('[LIM2] fifty clients that resume at once cost two reads of changes, and few of memberships', async () => {
+    const sessions = await Promise.all(Array.from({ length: 50 }, () => fixture.session(ada)))
+    const cursor = await cursorOf(ada)
+    for (let index = 0; index < 20; index++) await fixture.send(group, bob, `${index}`)
+    node.statements.length = 0
+    const opened = sessions.map((id) => node.open(ada, id, cursor))
+    await Promise.all(opened.map(({ opening }) => opening))
+    for (const { transport } of opened) expect(transport.seqsOf(group)).toHaveLength(20)
+    const count = (name: string): number => node.statements.filter((statement) => statement === name).length
+    expect(
+      count('read_newest_changes') + count('read_range') + count('read_changes_for_member') + count('read_boundary'),
+    ).toBeLessThanOrEqual(2)
+    expect(count('read_memberships')).toBeLessThanOrEqual(4)
+  })
+
+  it('[ACL2] a session revoked meanwhile gets nothing', async () => {
+    const cursor = await cursorOf(ada)
+    await say()
+    node.before.set('read_newest_changes', () =>
+      fixture.sql('update sessions set revoked_at = now(), xid = pg_current_xact_id() where id = $1', [session]),
+    )
+    const { transport, opening, connection } = node.open(ada, session, cursor)
+    await opening
+    expect(connection.state).toEqual({ kind: 'closed', code: 'revoked' })
+    expect(transport.events.map(({ event }) => event)).toEqual(['closing'])
+    expect(node.parts.feeds.get(group)).toBeUndefined()
+  })
+
+  it('leaves nothing behind when the connection goes while it opens', async () => {
+    for (const step of ['read_memberships', 'read_newest_changes']) {
+      const cursor = await cursorOf(ada)
+      await say()
+      const opened = { lost: (): void => undefined }
+      node.before.set(step, async () => opened.lost())
+      const { opening, connection } = node.open(ada, session, cursor)
+      opened.lost = () => connection.lost()
+      await opening
+      expect(node.parts.feeds.size).toBe(0)
+      expect(node.parts.connections.size).toBe(0)
+    }
+  })
+
+  it('[TAIL1] a lost join, a lost marker and a lost change are found by the sweep on another server', async () => {
+    const elsewhere = await TestNode.start(await store.openSecond(), new LocalBusHub())
+    try {
+      const { transport, opening } = elsewhere.open(ada, session)
+      await opening
+      await say('from far away')
+      const channel = await fixture.group([bob], 'channel')
+      await node.run('put-member', ada, { conversation: channel, user: 'me' })
+      await node.run('mark-read', ada, { conversation: group, seq: 4 })
+      await elsewhere.sweeper.sweepNow()
+      await until(
+        'all three',
+        () => transport.eventsNamed('conversation').length >= 2 && transport.seqsOf(group).length === 1,
+      )
+      const told = transport.eventsNamed('conversation')
+      expect(told.find(({ conversation }) => conversation === channel)).toMatchObject({ limited: true })
+      expect(told.find(({ conversation }) => conversation === group)).toMatchObject({ readSeq: 4, unread: 0 })
+      // The checkpoint comes once all of it was sent, and covers it.
+      await until('no join in progress', () =>
+        [...elsewhere.parts.connections].every(({ joinsInProgress }) => joinsInProgress === 0),
+      )
+      for (;;) {
+        await elsewhere.sweeper.sweepNow()
+        const checkpoint = transport.eventsNamed('checkpoint').at(-1)
+        const page = await elsewhere.run('sync', ada, {
+          limit: 50,
+          ...(checkpoint !== undefined && { cursor: checkpoint.cursor }),
+        })
+        if (checkpoint !== undefined && page.conversations.length === 0) break
+        // Held back by another transaction of this Postgres.
+        ;[...elsewhere.parts.connections].forEach((connection) => {
+          connection.owesCheckpoint = true
+        })
+      }
+    } finally {
+      elsewhere.stop()
+    }
+  })
+
+  it('[ACL1] a removal that no hint told is found by the sweep, and nothing above it is delivered', async () => {
+    const elsewhere = await TestNode.start(await store.openSecond(), new LocalBusHub())
+    try {
+      const { transport, opening, connection } = elsewhere.open(bob, await fixture.session(bob))
+      await opening
+      const { seq: removal } = await fixture.apply({ op: 'remove-member', conversation: group, actor: ada, user: bob })
+      await fixture.send(group, ada, 'a secret')
+      await elsewhere.sweeper.sweepNow()
+      await until('the removal', () => transport.seqsOf(group).length > 0)
+      expect(transport.seqsOf(group)).toEqual([removal])
+      expect(connection.conversations.has(group)).toBe(false)
+      expect(JSON.stringify(transport.events)).not.toContain('secret')
+    } finally {
+      elsewhere.stop()
+    }
+  })
+
+  it('[CP1] a read marker that moves while a connection opens reaches it after ready', async () => {
+    const seq = await say()
+    const cursor = await cursorOf(ada)
+    await fixture.fill(group, bob, 300)
+    node.before.set('read_changes_for_member', () => node.run('mark-read', ada, { conversation: group, seq }))
+    const { transport, opening } = node.open(ada, session, cursor)
+    await opening
+    await until('the marker', () => transport.events.at(-1)?.event === 'conversation')
+    expect(transport.events.at(-1)?.payload).toMatchObject({ conversation: group, readSeq: seq })
+  })
+})

@@ -1,0 +1,221 @@
+/**
+ * The message path of one server on a real database, wired as node.ts does it, without sockets: connections have wires
+ * that keep what is written to them, and the sweep runs when a test says so. Several of them on one database are servers.
+ */
+import type { CommandName, CommandInput, CommandResult, Id, LiveValue, Presence } from '@chorus/protocol'
+import type { CommandTable } from '../command.ts'
+import { createConversation } from '../create-conversation.ts'
+import { deleteMessage } from '../delete-message.ts'
+import { editMessage } from '../edit-message.ts'
+import { joinConversation, tellReadMarker } from '../join-conversation.ts'
+import { markRead } from '../mark-read.ts'
+import { openConnection } from '../open-connection.ts'
+import type { Parts } from '../parts.ts'
+import { putMember } from '../put-member.ts'
+import { recheckWatches } from '../recheck-watches.ts'
+import { removeMember } from '../remove-member.ts'
+import { sendMessage } from '../send-message.ts'
+import { setLiveValue } from '../set-live-value.ts'
+import { listLiveValues } from '../list-live-values.ts'
+import { sync } from '../sync.ts'
+import { watchPresence } from '../watch-presence.ts'
+import { Connection } from '../../fanout/connection.ts'
+import { Connections } from '../../fanout/connections.ts'
+import type { LocalBusHub } from '../../fanout/bus-local.ts'
+import { Feeds } from '../../fanout/feeds.ts'
+import { frameOf } from '../../fanout/frame.ts'
+import { OutboundBudget } from '../../fanout/outbound.ts'
+import { Sweeper } from '../../fanout/sweeper.ts'
+import { RecordingTransport } from '../../fanout/testing/recording-transport.ts'
+import { LiveValues } from '../../live/live-values.ts'
+import { Presences } from '../../live/presences.ts'
+import { encodeCursor } from '../../store/cursor.ts'
+import type { Database } from '../../store/database.ts'
+import { readNewestChanges, readRange } from '../../store/read-changes.ts'
+import { readMemberships } from '../../store/read-memberships.ts'
+import { readPosition, sweepChanges } from '../../store/sweep-changes.ts'
+import { openLog } from '../../store/testing/log-fixture.ts'
+import { Batcher } from '../../support/batcher.ts'
+import { systemClock } from '../../support/clock.ts'
+import { createLogger } from '../../support/logger.ts'
+import { Metrics } from '../../support/metrics.ts'
+
+const handlers = {
+  'create-conversation': createConversation,
+  'delete-message': deleteMessage,
+  'edit-message': editMessage,
+  'list-live-values': listLiveValues,
+  'mark-read': markRead,
+  'put-member': putMember,
+  'remove-member': removeMember,
+  'send-message': sendMessage,
+  'set-live-value': setLiveValue,
+  sync,
+  'watch-presence': watchPresence,
+} satisfies Partial<CommandTable>
+
+export interface Opened {
+  readonly connection: Connection
+  readonly transport: RecordingTransport
+  /** Resolves when the opening has ended. */
+  readonly opening: Promise<void>
+}
+
+export class TestNode {
+  readonly parts: Parts
+  readonly sweeper: Sweeper
+  /** Texts of the reads and writes that the commands asked for. */
+  readonly statements: string[] = []
+  /** Called before each statement of that name, once. */
+  readonly before = new Map<string, () => Promise<unknown>>()
+  readonly #metrics = new Metrics()
+  readonly #hub: LocalBusHub
+  readonly #budget = new OutboundBudget()
+  #nextId = 1
+
+  static async start(database: Database, hub: LocalBusHub): Promise<TestNode> {
+    return new TestNode(database, hub, await database.epoch(), await readPosition(database))
+  }
+
+  private constructor(real: Database, hub: LocalBusHub, epoch: string, position: number) {
+    this.#hub = hub
+    const database = new Proxy(real, {
+      get: (target, key) => {
+        const value = Reflect.get(target, key, target) as unknown
+        if (typeof value !== 'function') return value
+        if (key !== 'query') return (value as (...args: unknown[]) => unknown).bind(target)
+        return async (statement: Parameters<Database['query']>[0]) => {
+          const name = statement.name ?? 'unnamed'
+          this.statements.push(name)
+          const first = this.before.get(name)
+          this.before.delete(name)
+          await first?.()
+          return target.query(statement)
+        }
+      },
+    })
+    const connections = new Connections()
+    const clock = systemClock
+    const now = (): Date => new Date()
+    const feeds = new Feeds({
+      bus: this.#hub.join(),
+      connections,
+      clock,
+      observer: { delivered: () => undefined, repaired: () => undefined, repairFailed: () => undefined },
+      readRange: (range, limit) => readRange(database, range, limit),
+      readNewest: (ids, limit) => readNewestChanges(database, ids, limit),
+      onJoined: (conversation, user) => {
+        for (const connection of connections.ofUser(user)) joinConversation(this.parts, connection, conversation)
+      },
+      onLeft: (conversation, user) => {
+        this.parts.liveValues.forget(conversation, user)
+        recheckWatches(this.parts, user)
+      },
+      onBusMessage: () => undefined,
+      epoch: () => epoch,
+    })
+    const unused = undefined as never
+    this.parts = {
+      config: unused,
+      passwords: unused,
+      limits: unused,
+      announceRevoked: unused,
+      database,
+      serverName: 'test',
+      log: openLog(database),
+      feeds,
+      connections,
+      liveValues: new LiveValues({
+        clock,
+        now,
+        tell: (conversation: Id, values: readonly LiveValue[]) =>
+          feeds
+            .get(conversation)
+            ?.broadcast(frameOf('live', [...values]), (behind) => behind.staleLive.add(conversation)),
+      }),
+      presences: new Presences<Connection>({
+        clock,
+        now,
+        tell: (watcher, news: readonly Presence[]) => watcher.send(frameOf('presence', [...news])),
+        saveLastSeen: () => undefined,
+      }),
+      memberships: new Batcher({
+        run: (asks: Parameters<typeof readMemberships>[1]) => readMemberships(database, asks),
+        batchMax: 200,
+        waitingMax: 1_000,
+        refusal: () => new Error('too many'),
+      }),
+      readRange: (range, limit) => readRange(database, range, limit),
+      logger: createLogger('silent', 'test'),
+      metrics: this.#metrics,
+      epoch: () => epoch,
+    }
+    this.sweeper = new Sweeper(
+      {
+        sweep: (from) => sweepChanges(real, from),
+        feeds,
+        connections,
+        clock,
+        encodeCursor: (at) => encodeCursor({ epoch, position: at }),
+        onMember: (user, conversation) => {
+          for (const connection of connections.ofUser(user)) joinConversation(this.parts, connection, conversation)
+        },
+        onMarker: (user, conversation) => {
+          for (const connection of connections.ofUser(user)) tellReadMarker(this.parts, connection, conversation)
+        },
+        onRevoked: () => undefined,
+        observer: { swept: () => undefined, failed: () => undefined },
+      },
+      position,
+    )
+  }
+
+  /** Runs a command as this user, over a connection if one is named. */
+  run<Name extends keyof typeof handlers & CommandName>(
+    name: Name,
+    user: Id,
+    input: CommandInput<Name>,
+    connection?: Connection,
+  ): Promise<CommandResult<Name>> {
+    const handler = handlers[name] as unknown as CommandTable[Name]
+    const context = {
+      parts: this.parts,
+      actor: { userId: user, sessionId: user },
+      address: '127.0.0.1',
+      userAgent: null,
+      ...(connection !== undefined && { connection }),
+    }
+    return handler(context, input)
+  }
+
+  open(user: Id, session: Id, cursor?: string, isReading = true): Opened {
+    const transport = new RecordingTransport()
+    transport.isReading = isReading
+    const { connections, feeds, presences } = this.parts
+    const connection = new Connection({
+      id: this.#nextId++,
+      user,
+      session,
+      transport,
+      budget: this.#budget,
+      onClosed: (closed) => {
+        connections.delete(closed)
+        feeds.detach(closed)
+        presences.depart(closed)
+      },
+    })
+    connections.add(connection)
+    presences.arrive(connection)
+    const profile = { id: user, handle: 'x', name: 'x', avatar: null }
+    const record = { id: session, createdAt: '', lastUsedAt: '', userAgent: null, current: true }
+    const opening = openConnection(this.parts, { connection, cursor, user: profile, session: record })
+    return { connection, transport, opening }
+  }
+
+  stop(): void {
+    for (const connection of [...this.parts.connections]) connection.lost()
+    this.parts.presences.stop()
+    this.parts.liveValues.stop()
+    this.#metrics.stop()
+  }
+}

@@ -1,0 +1,269 @@
+/** What is read: pages of history, conversations, members, markers, the sweep. On both engines. */
+import type { Id } from '@chorus/protocol'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { markRead } from './mark-read.ts'
+import { readChangesForMember } from './read-changes.ts'
+import { readConversation, readConversations, readMember, readMembers } from './read-conversations.ts'
+import { readSharing } from './read-memberships.ts'
+import { type PageAnchor, readMessage, readMessagePage, readNewestPage } from './read-messages.ts'
+import { readPosition, sweepChanges, sweepPartMax } from './sweep-changes.ts'
+import { LogFixture } from './testing/log-fixture.ts'
+import { openTestDatabase, type TestDatabase, testEngines } from './testing/open-test-database.ts'
+
+describe.each(testEngines)('reads on the %s engine', (engine) => {
+  let store: TestDatabase
+  let fixture: LogFixture
+  let ada: Id
+  let bob: Id
+
+  beforeAll(async () => {
+    store = await openTestDatabase(engine)
+    fixture = new LogFixture(store.database)
+    ;[ada, bob] = (await fixture.users(2)) as [Id, Id]
+  })
+  afterAll(() => store.close())
+
+  describe('pages of history', () => {
+    let group: Id
+    /** Seqs of the messages; between them are changes that are none. */
+    const messages: number[] = []
+
+    beforeAll(async () => {
+      group = await fixture.group([ada, bob])
+      for (let index = 0; index < 12; index++) {
+        const { seq } = await fixture.send(group, index % 2 === 0 ? ada : bob, `m${index}`)
+        messages.push(seq)
+        if (index % 3 === 0)
+          await fixture.apply({ op: 'react', conversation: group, actor: ada, target: seq, emoji: '👍' })
+      }
+      await fixture.apply({ op: 'delete', conversation: group, actor: ada, target: messages[4]! })
+    })
+
+    const page = async (anchor: PageAnchor, limit: number) => {
+      const found = await readMessagePage(store.database, ada, group, anchor, limit)
+      const indexes = found!.messages.map(({ seq }) => messages.indexOf(seq))
+      return [indexes, found!.hasBefore, found!.hasAfter]
+    }
+    const at = (index: number): number => messages[index]!
+
+    it.each([1, 2, 3, 4, 5, 50])('never gives more than its limit, in any direction (%i)', async (limit) => {
+      for (const anchor of [
+        { kind: 'newest' },
+        { kind: 'before', seq: at(9) },
+        { kind: 'after', seq: at(3) },
+        { kind: 'around', seq: at(6) },
+      ] as const) {
+        const found = await readMessagePage(store.database, ada, group, anchor, limit)
+        expect(found!.messages.length).toBeLessThanOrEqual(limit)
+        const seqs = found!.messages.map(({ seq }) => seq)
+        expect(seqs).toEqual([...seqs].sort((a, b) => a - b))
+      }
+    })
+
+    it('says whether there is more before and after', async () => {
+      expect(await page({ kind: 'newest' }, 3)).toEqual([[9, 10, 11], true, false])
+      expect(await page({ kind: 'newest' }, 12)).toEqual([[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11], false, false])
+      expect(await page({ kind: 'before', seq: at(3) }, 2)).toEqual([[1, 2], true, true])
+      expect(await page({ kind: 'before', seq: at(3) }, 3)).toEqual([[0, 1, 2], false, true])
+      expect(await page({ kind: 'before', seq: 1 }, 3)).toEqual([[], false, true])
+      expect(await page({ kind: 'before', seq: 99_999 }, 2)).toEqual([[10, 11], true, false])
+      expect(await page({ kind: 'after', seq: at(9) }, 1)).toEqual([[10], true, true])
+      expect(await page({ kind: 'after', seq: at(9) }, 2)).toEqual([[10, 11], true, false])
+      expect(await page({ kind: 'after', seq: 0 }, 2)).toEqual([[0, 1], false, true])
+      expect(await page({ kind: 'around', seq: at(6) }, 4)).toEqual([[4, 5, 6, 7], true, true])
+      expect(await page({ kind: 'around', seq: at(6) }, 5)).toEqual([[4, 5, 6, 7, 8], true, true])
+      expect(await page({ kind: 'around', seq: at(0) }, 4)).toEqual([[0, 1], false, true])
+      expect(await page({ kind: 'around', seq: 99_999 }, 2)).toEqual([[10, 11], true, false])
+    })
+
+    it('keeps tombstones in their place, and gives reactions as of the page', async () => {
+      const found = await readMessagePage(store.database, bob, group, { kind: 'newest' }, 50)
+      expect(found?.messages[4]).toMatchObject({ seq: at(4), text: '', version: found!.seq, reactions: [] })
+      expect(found?.messages[4]?.deletedAt).not.toBeNull()
+      expect(found?.messages[3]?.reactions).toEqual([{ emoji: '👍', count: 1, mine: false }])
+      expect(found?.seq).toBe((await fixture.seqs(group)).length)
+    })
+
+    it('[SLOW1, LIM1] the newest page ends at 256 kB, history at 1 MB, whatever the count', async () => {
+      const large = await fixture.group([ada, bob])
+      await fixture.fill(large, bob, 200, 'x'.repeat(19_000))
+      const newest = await readNewestPage(store.database, ada, large)
+      expect(JSON.stringify(newest!.messages).length).toBeLessThan(262_144 + 1_000)
+      expect(newest!.messages.at(-1)?.seq).toBe(203)
+      expect(newest!.hasBefore).toBe(true)
+      for (const anchor of [
+        { kind: 'before', seq: 150 },
+        { kind: 'after', seq: 10 },
+        { kind: 'around', seq: 100 },
+      ] as const) {
+        const found = await readMessagePage(store.database, ada, large, anchor, 200)
+        expect(JSON.stringify(found!.messages).length).toBeLessThan(1_100_000)
+        expect(found).toMatchObject({ hasBefore: true, hasAfter: true })
+        const seqs = found!.messages.map(({ seq }) => seq)
+        expect(seqs).toEqual(seqs.map((_, index) => seqs[0]! + index))
+        if (anchor.kind === 'before') expect(seqs.at(-1)).toBe(149)
+        if (anchor.kind === 'after') expect(seqs[0]).toBe(11)
+        if (anchor.kind === 'around') expect(seqs).toContain(100)
+      }
+    })
+  })
+
+  it('[ACL1] a stranger, and one who was removed, is shown nothing by any read', async () => {
+    const [stranger, removed] = (await fixture.users(2)) as [Id, Id]
+    const group = await fixture.group([ada, removed])
+    const { seq } = await fixture.send(group, ada, 'a secret')
+    await fixture.apply({ op: 'remove-member', conversation: group, actor: ada, user: removed })
+    for (const user of [stranger, removed]) {
+      for (const anchor of [
+        { kind: 'newest' },
+        { kind: 'before', seq: 99 },
+        { kind: 'after', seq: 0 },
+        { kind: 'around', seq },
+      ] as const)
+        expect(await readMessagePage(store.database, user, group, anchor, 10)).toBeUndefined()
+      expect(await readNewestPage(store.database, user, group)).toBeUndefined()
+      expect(await readMessage(store.database, user, group, seq)).toBeUndefined()
+      expect(await readChangesForMember(store.database, user, group, 0, 100)).toBeUndefined()
+      expect(await readConversation(store.database, user, group)).toBeUndefined()
+      expect(await readMembers(store.database, user, group, 10, 0)).toBeUndefined()
+      expect(await markRead(store.database, user, group, seq)).toBeUndefined()
+      expect((await readConversations(store.database, user, 10, undefined)).conversations).toEqual([])
+    }
+    // A public channel may be seen, its messages not.
+    const channel = await fixture.group([ada], 'channel')
+    await fixture.send(channel, ada, 'a secret')
+    const seen = await readConversation(store.database, stranger, channel)
+    expect(seen).toMatchObject({ role: null, unread: 0, lastMessage: null })
+    expect(await readMessagePage(store.database, stranger, channel, { kind: 'newest' }, 10)).toBeUndefined()
+  })
+
+  it('[OFF1] counts messages by others behind the marker, and the marker never goes back or past the top', async () => {
+    const group = await fixture.group([ada, bob])
+    const seqs: number[] = []
+    for (let index = 0; index < 6; index++)
+      seqs.push((await fixture.send(group, index < 2 ? ada : bob, `${index}`)).seq)
+    await fixture.apply({ op: 'react', conversation: group, actor: bob, target: seqs[0]!, emoji: 'x' })
+    await fixture.apply({ op: 'delete', conversation: group, actor: bob, target: seqs[5]! })
+    const unread = async (): Promise<number | undefined> => (await readConversation(store.database, ada, group))?.unread
+    expect(await unread()).toBe(3)
+    expect(await markRead(store.database, ada, group, seqs[3]!)).toMatchObject({
+      readSeq: seqs[3],
+      moved: true,
+      unread: 1,
+    })
+    expect(await markRead(store.database, ada, group, seqs[2]!)).toMatchObject({
+      readSeq: seqs[3],
+      moved: false,
+      unread: 1,
+    })
+    const top = (await fixture.seqs(group)).length
+    expect(await markRead(store.database, ada, group, 99_999)).toMatchObject({
+      readSeq: top,
+      moved: true,
+      unread: 0,
+      seq: top,
+    })
+    expect(await unread()).toBe(0)
+    await fixture.fill(group, bob, 1_200)
+    expect(await unread()).toBe(1_000)
+    expect((await readMember(store.database, group, ada))?.readSeq).toBe(top)
+  })
+
+  it('lists conversations, the newest change first, in pages without a repeat', async () => {
+    const [carol] = (await fixture.users(1)) as [Id]
+    const groups: Id[] = []
+    for (let index = 0; index < 7; index++) groups.push(await fixture.group([carol, bob]))
+    await fixture.send(groups[2]!, carol, 'the newest')
+    const listed: Id[] = []
+    let from: { xid: string; id: Id } | undefined
+    do {
+      const { conversations, next } = await readConversations(store.database, carol, 3, from)
+      listed.push(...conversations.map(({ id }) => id))
+      from = next
+    } while (from !== undefined)
+    const order = [2, 6, 5, 4, 3, 1, 0].map((index) => groups[index])
+    expect(listed).toEqual(order)
+    const [first] = (await readConversations(store.database, carol, 1, undefined)).conversations
+    expect(first).toMatchObject({ kind: 'group', role: 'owner', memberCount: 2, lastMessage: { text: 'the newest' } })
+    expect(first?.members.map(({ user }) => user.id)).toEqual([carol, bob])
+  })
+
+  it('pages members in the order of joining', async () => {
+    const people = await fixture.users(9)
+    const group = await fixture.group([ada, ...people])
+    const listed: Id[] = []
+    let after = 0
+    for (;;) {
+      const members = await readMembers(store.database, ada, group, 4, after)
+      if (members!.length === 0) break
+      listed.push(...members!.map(({ user }) => user.id))
+      after = members!.at(-1)!.joinedSeq
+    }
+    expect(listed).toEqual([ada, ...people])
+  })
+
+  it('[PRES2] shares a conversation: oneself, fellow members, and nobody else', async () => {
+    const [carol, dan] = (await fixture.users(2)) as [Id, Id]
+    const group = await fixture.group([ada, carol])
+    expect(await readSharing(store.database, carol, [ada, dan, carol])).toEqual(new Set([ada, carol]))
+    await fixture.apply({ op: 'remove-member', conversation: group, actor: ada, user: carol })
+    expect(await readSharing(store.database, carol, [ada, dan, carol])).toEqual(new Set([carol]))
+  })
+
+  describe('the sweep', () => {
+    it('[TAIL1] finds changes, members with their markers, and revoked sessions since a position, and then nothing', async () => {
+      let position = await readPosition(store.database)
+      const group = await fixture.group([ada, bob])
+      await fixture.send(group, bob, 'x')
+      await fixture.send(group, bob, 'y')
+      await markRead(store.database, ada, group, 4)
+      const session = await fixture.session(ada)
+      await fixture.sql('update sessions set revoked_at = now(), xid = pg_current_xact_id() where id = $1', [session])
+      const swept = await sweepChanges(store.database, position)
+      expect(swept.conversations.get(group)).toBe(5)
+      expect(swept.members.find(({ user, conversation }) => user === ada && conversation === group)).toMatchObject({
+        leftSeq: null,
+        readSeq: 4,
+      })
+      expect(swept.members.find(({ user, conversation }) => user === bob && conversation === group)).toMatchObject({
+        leftSeq: null,
+        readSeq: null,
+      })
+      expect(swept.revokedSessions).toContain(session)
+      expect(swept.position).toBeGreaterThanOrEqual(position)
+      // Other transactions of this Postgres may hold the position back for a while.
+      for (;;) {
+        const next = await sweepChanges(store.database, position)
+        expect(next.position).toBeGreaterThanOrEqual(position)
+        ;({ position } = next)
+        if (next.conversations.size === 0 && next.members.length === 0) break
+      }
+      // Never back, also from one that is ahead.
+      expect((await sweepChanges(store.database, position + 50)).position).toBeGreaterThanOrEqual(position + 50)
+    })
+
+    it('[TAIL1, LIM1] is bounded, goes on where it was cut, and misses nothing', async () => {
+      const start = await readPosition(store.database)
+      const groups = await Promise.all([1, 2, 3].map(() => fixture.group([ada, bob])))
+      // More than one sweep takes, in several transactions, one of them larger than the bound by itself.
+      await fixture.fill(groups[0]!, bob, 3_000)
+      await fixture.fill(groups[1]!, bob, sweepPartMax + 1_000)
+      await fixture.fill(groups[2]!, bob, 3_000)
+      const newest = new Map<Id, number>()
+      let position = start
+      let sweeps = 0
+      for (;;) {
+        const swept = await sweepChanges(store.database, position)
+        sweeps++
+        for (const [conversation, seq] of swept.conversations)
+          newest.set(conversation, Math.max(newest.get(conversation) ?? 0, seq))
+        expect(swept.position).toBeGreaterThanOrEqual(position)
+        ;({ position } = swept)
+        if (!swept.cut && groups.every((group) => newest.has(group))) break
+        if (sweeps > 200) throw new Error('the sweep stands still')
+      }
+      expect(sweeps).toBeGreaterThan(1)
+      expect(groups.map((group) => newest.get(group))).toEqual([3_003, sweepPartMax + 1_003, 3_003])
+    })
+  })
+})
