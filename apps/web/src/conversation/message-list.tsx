@@ -59,6 +59,7 @@ interface StartLocation {
 }
 
 interface ListContext {
+  readonly summary: ConversationSummary
   readonly hasOlder: boolean
   /** Older pages were there when the conversation was opened: their place keeps its height when the last has come. */
   readonly hadOlder: boolean
@@ -101,7 +102,7 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
   const { hasOlder } = view
   const [hadOlder, setHadOlder] = useState(hasOlder)
   if (hasOlder && !hadOlder) setHadOlder(true)
-  const context = useMemo<ListContext>(() => ({ hasOlder, hadOlder }), [hasOlder, hadOlder])
+  const context = useMemo<ListContext>(() => ({ summary, hasOlder, hadOlder }), [summary, hasOlder, hadOlder])
   const reachableKey = rows.some((row) => row.key === reachable) ? reachable : rows.at(-1)?.key
 
   // With more unread than the newest page holds, reading goes on where it stopped, not in the middle of what is new.
@@ -361,6 +362,7 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
           initialTopMostItemIndex={start()}
           computeItemKey={(_index, row) => row.key}
           alignToBottom
+          skipAnimationFrameInResizeObserver
           atBottomThreshold={atEndPx}
           atBottomStateChange={setIsAtEnd}
           increaseViewportBy={{ top: 900, bottom: 600 }}
@@ -371,7 +373,7 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
           tabIndex={-1}
           itemContent={(_index, row: MessageRow) => (
             <>
-              {row === rows[0] && !view.hasOlder && <ConversationStart summary={summary} isEmpty={false} />}
+              {row === rows[0] && !hadOlder && <ConversationStart summary={summary} isEmpty={false} />}
               <MessageRowView
                 conversation={id}
                 row={row}
@@ -451,16 +453,14 @@ type PartProps = ComponentProps<'div'> & { readonly context: ListContext; readon
 
 const components = {
   Header: ({ context }: { readonly context: ListContext }) =>
-    context.hadOlder ? (
+    !context.hadOlder ? null : context.hasOlder ? (
       <div className='older-place' aria-hidden='true'>
-        {context.hasOlder && (
-          <>
-            <div className='skeleton older-line' />
-            <div className='skeleton older-line older-line-short' />
-          </>
-        )}
+        <div className='skeleton older-line' />
+        <div className='skeleton older-line older-line-short' />
       </div>
-    ) : null,
+    ) : (
+      <ConversationStart summary={context.summary} isEmpty={false} />
+    ),
   Footer: () => <div className='list-end' />,
   List: ({ context: _context, ...rest }: PartProps) => <div {...rest} role='list' aria-label='Messages' />,
   Item: ({ context: _context, item: _item, ...rest }: PartProps) => <div {...rest} role='listitem' />,
