@@ -37,13 +37,18 @@ function packetOf(frame: Frame): string {
 }
 
 function webSocketFrameOf(frame: Frame): readonly Buffer[] {
-  frame.wire.websocket ??= Sender.frame(Buffer.from(`4${packetOf(frame)}`), {
-    fin: true,
-    rsv1: false,
-    opcode: 1,
-    mask: false,
-    readOnly: false,
-  })
+  // One buffer, not header and body: two would take the slower, corked path of ws for every receiver.
+  frame.wire.websocket ??= [
+    Buffer.concat(
+      Sender.frame(Buffer.from(`4${packetOf(frame)}`), {
+        fin: true,
+        rsv1: false,
+        opcode: 1,
+        mask: false,
+        readOnly: false,
+      }),
+    ),
+  ]
   return frame.wire.websocket
 }
 

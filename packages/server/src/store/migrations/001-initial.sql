@@ -52,7 +52,7 @@ create table conversations (
   -- Seq of the newest change of members, the version of every cached membership.
   member_version bigint not null default 0,
   member_count integer not null default 0
-);
+) with (fillfactor = 70);
 create index conversations_channel_name on conversations (lower(name)) where kind = 'channel';
 
 create table members (
@@ -65,8 +65,8 @@ create table members (
   read_seq bigint not null default 0,
   xid xid8 not null default pg_current_xact_id(),
   primary key (conversation, user_id)
-);
-create index members_user on members (user_id);
+) with (fillfactor = 80);
+create index members_user on members (user_id, conversation);
 create index members_xid on members (xid);
 create index members_joined on members (conversation, joined_seq);
 

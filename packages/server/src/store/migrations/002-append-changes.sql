@@ -291,6 +291,7 @@ language plpgsql volatile
 set enable_hashjoin = off
 set enable_mergejoin = off
 set enable_seqscan = off
+set enable_material = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
@@ -298,6 +299,9 @@ declare
   v_seq bigint[];
   v_at timestamptz[];
   v_outcome text[];
+  v_first bigint[];
+  v_now timestamptz;
+  v_top record;
   v_op jsonb;
   v_idx integer := 0;
 begin
@@ -322,47 +326,61 @@ begin
           else 'stored'
         end order by r.i),
       array_agg(d.seq order by r.i),
-      array_agg(d.at order by r.i)
-      into v_outcome, v_seq, v_at
+      array_agg(d.at order by r.i),
+      array_agg(r.first order by r.i)
+      into v_outcome, v_seq, v_at, v_first
       from (
         select u.*, first_value(u.i) over w as first, first_value(u.hash) over w as first_hash
           from unnest(p_conversation, p_actor, p_client_id, p_hash, p_reply_to) with ordinality
             u(conversation, actor, client_id, hash, reply_to, i)
         window w as (partition by u.conversation, u.actor, u.client_id order by u.i)
       ) r
-      left join changes d on d.actor = r.actor and d.conversation = r.conversation and d.client_id = r.client_id
-      left join members m on m.conversation = r.conversation and m.user_id = r.actor and m.left_seq is null
-      left join changes t on t.conversation = r.conversation and t.seq = r.reply_to and t.type = 'message.created';
+      -- LIMIT keeps each of these a look-up by its key: as joins, a plan made while the tables were small reads a whole
+      -- index for every batch.
+      left join lateral (select c.seq, c.at, c.request_hash from changes c
+        where c.actor = r.actor and c.conversation = r.conversation and c.client_id = r.client_id limit 1) d on true
+      left join lateral (select s.user_id from members s
+        where s.conversation = r.conversation and s.user_id = r.actor and s.left_seq is null limit 1) m on true
+      left join lateral (select c.seq from changes c
+        where c.conversation = r.conversation and c.seq = r.reply_to and c.type = 'message.created' limit 1) t on true;
+
+    -- Numbers and times, worked out once and carried in arrays: joining one result of the batch to another would be a
+    -- nested loop over both, quadratic in the batch.
+    v_now := clock_timestamp();
+    select array_agg(case when u.outcome = 'stored' then c.seq + u.n else u.seq end order by u.i),
+           array_agg(case when u.outcome = 'stored' then greatest(c.last_at, v_now) else u.at end order by u.i)
+      into v_seq, v_at
+      from (
+        select u.*, count(*) filter (where u.outcome = 'stored') over (partition by u.conversation order by u.i) as n
+          from unnest(p_conversation, v_outcome, v_seq, v_at) with ordinality u(conversation, outcome, seq, at, i)
+      ) u
+      left join lateral (select k.seq, k.last_at from conversations k where k.id = u.conversation limit 1) c on true;
+
+    insert into changes (conversation, seq, at, type, actor, client_id, request_hash, version, text, data, attachments, reply_to)
+    select u.conversation, u.seq, u.at, 'message.created', u.actor, u.client_id, u.hash, u.seq, u.text, u.data,
+           u.attachments::uuid[], u.reply_to
+      from unnest(p_conversation, p_actor, p_client_id, p_hash, p_text, p_data, p_attachments, p_reply_to, v_outcome, v_seq, v_at)
+        u(conversation, actor, client_id, hash, text, data, attachments, reply_to, outcome, seq, at)
+     where u.outcome = 'stored';
+
+    -- One by one: a look-up by key each, whatever the statistics say; as a join, a plan made while the table was small
+    -- reads all conversations for every batch.
+    for v_top in
+      select u.conversation, max(u.seq) as seq, max(u.at) as at
+        from unnest(p_conversation, v_outcome, v_seq, v_at) u(conversation, outcome, seq, at)
+       where u.outcome = 'stored' group by u.conversation
+    loop
+      update conversations set seq = v_top.seq, last_message_seq = v_top.seq, last_xid = pg_current_xact_id(), last_at = v_top.at
+       where id = v_top.conversation;
+    end loop;
 
     return query
-    with fresh as (
-      select u.conversation, u.actor, u.client_id, u.hash, u.text, u.data, u.attachments, u.reply_to, u.i,
-             row_number() over (partition by u.conversation order by u.i) as n
-        from unnest(p_conversation, p_actor, p_client_id, p_hash, p_text, p_data, p_attachments, p_reply_to, v_outcome)
-          with ordinality u(conversation, actor, client_id, hash, text, data, attachments, reply_to, outcome, i)
-       where u.outcome = 'stored'
-    ), counted as (
-      update conversations c
-         set seq = c.seq + g.n, last_message_seq = c.seq + g.n, last_xid = pg_current_xact_id(),
-             last_at = greatest(c.last_at, clock_timestamp())
-        from (select conversation, count(*) as n from fresh group by conversation) g
-       where c.id = g.conversation
-      returning c.id, c.seq - g.n as base, c.last_at
-    ), inserted as (
-      insert into changes (conversation, seq, at, type, actor, client_id, request_hash, version, text, data, attachments, reply_to)
-      select f.conversation, c.base + f.n, c.last_at, 'message.created', f.actor, f.client_id, f.hash, c.base + f.n,
-             f.text, f.data, f.attachments::uuid[], f.reply_to
-        from fresh f join counted c on c.id = f.conversation
-      returning changes.conversation, changes.actor, changes.client_id, changes.seq, changes.at
-    )
     select 's'::text, r.i::integer,
            case when r.outcome = 'repeated' then 'duplicate' else r.outcome end,
-           coalesce(r.seq, i.seq), coalesce(r.at, i.at), pg_current_xact_id(), null::json
-      from unnest(p_conversation, p_actor, p_client_id, v_outcome, v_seq, v_at) with ordinality
-        r(conversation, actor, client_id, outcome, seq, at, i)
-      left join inserted i
-        on r.outcome in ('stored', 'repeated')
-       and i.conversation = r.conversation and i.actor = r.actor and i.client_id = r.client_id;
+           case when r.outcome = 'repeated' then v_seq[r.first] else r.seq end,
+           case when r.outcome = 'repeated' then v_at[r.first] else r.at end,
+           pg_current_xact_id(), null::json
+      from unnest(v_outcome, v_seq, v_at, v_first) with ordinality r(outcome, seq, at, first, i);
   end if;
 
   for v_op in select value from jsonb_array_elements(p_ops) loop
