@@ -67,8 +67,8 @@ function kindOfSqlState(code: string, wasSent: boolean): DatabaseErrorKind {
   }
 }
 
-/** How often and for how long a read is asked again. */
-export const readRetry = { attemptsMax: 4, pauseMs: 100 } as const
+/** How often and for how long a read is asked again. After `totalMaxMs` there is no further attempt: somebody is waiting. */
+export const readRetry = { attemptsMax: 4, pauseMs: 100, totalMaxMs: 4_000 } as const
 
 /** May a *read* be asked again after this error? */
 export function isReadWorthRetrying(error: DatabaseError): boolean {

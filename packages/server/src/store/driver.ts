@@ -26,12 +26,14 @@ export function toQueryConfig({ name, text, values }: Statement): pg.QueryConfig
 
 /** Asks again while the fault is a passing one and the bound is not reached. */
 export async function runRead<Row>(run: () => Promise<Row[]>, pause: (ms: number) => Promise<void>): Promise<Row[]> {
+  const endsAtMs = performance.now() + readRetry.totalMaxMs
   for (let attempt = 1; ; attempt++) {
     try {
       return await run()
     } catch (error) {
       const classified = classifyDatabaseError(error, true)
-      if (attempt >= readRetry.attemptsMax || !isReadWorthRetrying(classified)) throw classified
+      const isOver = attempt >= readRetry.attemptsMax || performance.now() >= endsAtMs
+      if (isOver || !isReadWorthRetrying(classified)) throw classified
       await pause(readRetry.pauseMs * attempt)
     }
   }
