@@ -1,0 +1,309 @@
+/**
+ * Postgres is stopped, killed, frozen and cut off at the worst moment while clients send. Nothing that is not stored is
+ * ever acknowledged, what was stored is found again by the same clientId, connections stay, and everything heals.
+ */
+import { randomUUID } from 'node:crypto'
+import { createChatClient, createMemoryStore } from '@chorus/client'
+import {
+  hasPostgres,
+  HttpUser,
+  SocketUser,
+  SseClient,
+  startPostgres,
+  startServer,
+  startTcpProxy,
+  waitForFact,
+} from '@chorus/testkit'
+import type { Postgres, ServerProcess, TcpProxy } from '@chorus/testkit'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+
+const env = { LIMIT_SENDS: '0', LIMIT_REQUESTS: '0', LIMIT_SIGN_INS_ADDRESS: '0' }
+/** The contract says 2 s; the rest is this machine's. */
+const refusedWithinMs = 2_000 + 1_000
+/** A read is asked again for a while; nobody should wait for longer. */
+const readRefusedWithinMs = 8_000
+
+interface StoredMessage {
+  readonly seq: number
+  readonly clientId: string
+}
+
+async function readMessages(user: HttpUser, conversation: string): Promise<Map<string, number>> {
+  const found = new Map<string, number>()
+  for (let after = 0, more = true; more; ) {
+    const { body } = await user.expect<{ messages: StoredMessage[]; hasAfter: boolean }>(
+      200,
+      'GET',
+      `/v1/conversations/${conversation}/messages?after=${after}&limit=200`,
+    )
+    for (const { clientId, seq } of body.messages) {
+      expect(found.has(clientId), 'stored twice').toBe(false)
+      found.set(clientId, seq)
+    }
+    after = body.messages.at(-1)?.seq ?? after
+    more = body.hasAfter
+  }
+  return found
+}
+
+async function expectNoHoles(user: HttpUser, conversation: string): Promise<void> {
+  for (let after = 0, more = true; more; ) {
+    const { body } = await user.expect<{ changes: { seq: number }[]; more: boolean }>(
+      200,
+      'GET',
+      `/v1/conversations/${conversation}/changes?after=${after}&limit=200`,
+    )
+    expect(body.changes.map(({ seq }) => seq)).toEqual(body.changes.map((_change, index) => after + 1 + index))
+    after = body.changes.at(-1)?.seq ?? after
+    more = body.more
+  }
+}
+
+describe.skipIf(!hasPostgres())('trouble with Postgres', () => {
+  let postgres: Postgres
+  let proxy: TcpProxy
+  let server: ServerProcess
+  let ada: HttpUser
+  let bob: HttpUser
+  let conversation: string
+
+  beforeAll(async () => {
+    postgres = await startPostgres()
+    proxy = await startTcpProxy(postgres.port)
+    const url = new URL(await postgres.createDatabase())
+    url.port = String(proxy.port)
+    server = await startServer({ databaseUrl: url.href, env })
+    ada = await HttpUser.signUp(() => server.url)
+    bob = await HttpUser.signUp(() => server.url)
+    conversation = await ada.createConversation('direct', [bob.id])
+  })
+
+  afterAll(async () => {
+    await server.remove()
+    await proxy.remove()
+    await postgres.remove()
+  })
+
+  const troubles: [string, () => void | Promise<void>, () => void | Promise<void>][] = [
+    ['stopped', () => postgres.stop('fast'), () => postgres.start()],
+    ['crashed', () => postgres.stop('immediate'), () => postgres.start()],
+    ['killed', () => postgres.kill9(), () => postgres.start()],
+    ['frozen', () => freeze('SIGSTOP'), () => freeze('SIGCONT')],
+    ['cut off', () => proxy.close(), () => proxy.open()],
+  ]
+
+  /** Postgres and every backend of it. */
+  async function freeze(signal: 'SIGSTOP' | 'SIGCONT'): Promise<void> {
+    if (signal === 'SIGSTOP') {
+      frozen = (
+        await postgres.query<{ pid: number }>("select pid from pg_stat_activity where application_name like 'chorus %'")
+      ).map(({ pid }) => pid)
+      frozen.push(postgres.pid)
+    }
+    for (const pid of frozen) process.kill(pid, signal)
+  }
+  let frozen: number[] = []
+
+  it.each(troubles)(
+    '[ACK2] [ACK1] [IDEM1] %s: sends are refused in time and truthfully, connections stay, and the outbox drains',
+    async (_what, begin, end) => {
+      const socket = await SocketUser.connect(server.url, { cookie: ada.cookie })
+      const stream = await SseClient.open(server.url, { cookie: bob.cookie })
+      await stream.waitFor(({ name }) => name === 'ready', 'ready')
+      const sdk = createChatClient({ url: server.url, store: createMemoryStore(), onError: () => undefined })
+      await sdk.start()
+      await sdk.signIn({ handle: bob.handle, password: bob.password })
+      await waitForFact(() => sdk.conversations.get().some(({ id }) => id === conversation), {
+        what: 'the conversation',
+      })
+      const noticed: number[] = []
+      sdk.onChange(({ change }) => noticed.push(change.seq))
+      const { seq: start } = await ada.send(conversation, 'before')
+      await waitForFact(() => noticed.at(-1) === start, { what: 'the message before' })
+
+      const acknowledged = new Map<string, number>()
+      const refused = new Map<string, string>()
+      const sent = new Map<string, string>()
+      let isTroubled = false
+      let isSending = true
+      const send = async (): Promise<void> => {
+        while (isSending) {
+          const clientId = randomUUID()
+          const startedInTrouble = isTroubled
+          const startedAt = performance.now()
+          sent.set(clientId, 'in trouble')
+          const answer = await socket.command('send', { conversation, clientId, text: 'in trouble' })
+          if (answer.ok) acknowledged.set(clientId, answer.seq as number)
+          else {
+            refused.set(clientId, answer.error!.code)
+            expect(['unavailable', 'unknown']).toContain(answer.error!.code)
+          }
+          if (startedInTrouble && isTroubled) {
+            expect(answer.ok).toBe(false)
+            expect(performance.now() - startedAt).toBeLessThan(refusedWithinMs)
+          }
+        }
+      }
+      const senders = [send(), send(), send()]
+      await waitForFact(() => acknowledged.size > 10, { what: 'a stream of sends' })
+      await begin()
+      isTroubled = true
+      const draft = await sdk.conversation(conversation).messages.send({ text: 'written in trouble' })
+      const troubledRefusals = refused.size
+      await waitForFact(() => refused.size > troubledRefusals + 3, { what: 'refusals', timeoutMs: 15_000 })
+      const asked = performance.now()
+      const history = await bob.call<{ code: string }>('GET', `/v1/conversations/${conversation}/messages`)
+      expect(performance.now() - asked).toBeLessThan(readRefusedWithinMs)
+      expect([history.status, history.body.code]).toEqual([503, 'unavailable'])
+      expect(Number(history.headers['retry-after'])).toBeGreaterThan(0)
+      const post = await bob.call<{ code: string }>('POST', `/v1/conversations/${conversation}/messages`, {
+        clientId: randomUUID(),
+        text: 'by request',
+      })
+      expect([503, 504]).toContain(post.status)
+      expect((await bob.call('GET', '/readyz')).status).toBe(503)
+      expect((await bob.call('GET', '/livez')).status).toBe(200)
+
+      isTroubled = false
+      await end()
+      const acknowledgedBefore = acknowledged.size
+      await waitForFact(() => acknowledged.size > acknowledgedBefore + 3, {
+        what: 'acknowledgements again',
+        timeoutMs: 30_000,
+      })
+      isSending = false
+      await Promise.all(senders)
+      expect(socket.disconnections).toEqual([])
+      expect((await draft.acknowledged).seq).toBeGreaterThan(start)
+
+      // What was refused is sent again under the same id: once in the log, whatever the refusal said.
+      const stored = await readMessages(bob, conversation)
+      for (const [clientId, seq] of acknowledged) expect(stored.get(clientId)).toBe(seq)
+      for (const [clientId, code] of refused) {
+        if (code === 'unavailable') expect(stored.has(clientId), 'refused as not stored, and stored').toBe(false)
+        const again = await socket.command('send', { conversation, clientId, text: sent.get(clientId) })
+        expect(again.ok).toBe(true)
+        expect(again.duplicate === true).toBe(stored.has(clientId))
+        if (stored.has(clientId)) expect(again.seq).toBe(stored.get(clientId))
+      }
+      const barrier = await ada.send(conversation, 'barrier')
+      await waitForFact(() => noticed.at(-1) === barrier.seq, { what: 'the barrier in the SDK', timeoutMs: 15_000 })
+      expect(noticed).toEqual(Array.from({ length: barrier.seq - start + 1 }, (_, index) => start + index))
+      await stream.waitFor(
+        ({ name, data }) => name === 'changes' && JSON.stringify(data).includes(`"seq":${barrier.seq},`),
+        'the barrier in the stream',
+      )
+      await readMessages(bob, conversation)
+      await expectNoHoles(bob, conversation)
+      await waitForFact(async () => (await bob.call('GET', '/readyz')).status === 200, { what: 'readiness' })
+      await sdk.stop()
+      socket.close()
+      stream.close()
+    },
+  )
+
+  it('[ACK2] [IDEM1] cut exactly at COMMIT: stored once, and acknowledged with the first seq', async () => {
+    const socket = await SocketUser.connect(server.url, { cookie: ada.cookie })
+    await ada.send(conversation, 'the lanes are open')
+    for (let round = 0; round < 5; round += 1) {
+      const cuts = proxy.cutCount
+      proxy.cutReplies('append_changes', 1)
+      const clientIds = Array.from({ length: 10 }, () => randomUUID())
+      const answers = await Promise.all(
+        clientIds.map((clientId) => socket.command('send', { conversation, clientId, text: `round ${round}` })),
+      )
+      expect(proxy.cutCount).toBe(cuts + 1)
+      const stored = await readMessages(bob, conversation)
+      for (const [index, answer] of answers.entries()) {
+        const clientId = clientIds[index]!
+        if (answer.ok) expect(stored.get(clientId)).toBe(answer.seq)
+        else expect(answer.error?.code).toBe('unknown')
+        const again = await socket.command('send', { conversation, clientId, text: `round ${round}` })
+        expect([again.ok, again.duplicate, again.seq]).toEqual([true, true, stored.get(clientId)])
+      }
+    }
+    await expectNoHoles(bob, conversation)
+    socket.close()
+  })
+
+  it('[ACK2] cut at COMMIT again and again: unknown within two seconds, never unavailable', async () => {
+    await ada.send(conversation, 'the lanes are open')
+    proxy.cutReplies('append_changes', 1_000)
+    const clientId = randomUUID()
+    const startedAt = performance.now()
+    const answer = await ada.call<{ code: string }>('POST', `/v1/conversations/${conversation}/messages`, {
+      clientId,
+      text: 'nobody knows',
+    })
+    expect([answer.status, answer.body.code]).toEqual([504, 'unknown'])
+    expect(performance.now() - startedAt).toBeLessThan(refusedWithinMs)
+    proxy.cutReplies('append_changes', 0)
+    const again = await ada.send(conversation, 'nobody knows', clientId)
+    expect(again.duplicate).toBe(true)
+    expect((await readMessages(bob, conversation)).get(clientId)).toBe(again.seq)
+  })
+
+  it('[ACK2] [ORD1] backends killed under load: Postgres recovers, nothing acknowledged is lost or doubled', async () => {
+    const socket = await SocketUser.connect(server.url, { cookie: ada.cookie })
+    const acknowledged = new Map<string, number>()
+    let isSending = true
+    const senders = [0, 1, 2].map(async () => {
+      while (isSending) {
+        const clientId = randomUUID()
+        for (let isDone = false; !isDone; ) {
+          const answer = await socket.command('send', { conversation, clientId, text: 'over a killed backend' })
+          isDone = answer.ok
+          if (answer.ok) acknowledged.set(clientId, answer.seq as number)
+        }
+      }
+    })
+    for (let round = 0; round < 3; round += 1) {
+      const before = acknowledged.size
+      await waitForFact(() => acknowledged.size > before + 20, { what: 'acknowledgements', timeoutMs: 20_000 })
+      const backends = await waitForFact(
+        () =>
+          postgres.query<{ pid: number }>(
+            "select pid from pg_stat_activity where application_name like 'chorus %' and query like '%append_changes%'",
+          ),
+        { timeoutMs: 20_000 },
+      )
+      // SIGKILL to one backend makes Postgres end all others and recover, as after a crash.
+      process.kill(backends[0]!.pid, 'SIGKILL')
+    }
+    const before = acknowledged.size
+    await waitForFact(() => acknowledged.size > before + 20, { what: 'acknowledgements in the end', timeoutMs: 20_000 })
+    isSending = false
+    await Promise.all(senders)
+    expect(socket.disconnections).toEqual([])
+    const stored = await readMessages(bob, conversation)
+    for (const [clientId, seq] of acknowledged) expect(stored.get(clientId)).toBe(seq)
+    await expectNoHoles(bob, conversation)
+    socket.close()
+  })
+
+  it('[BAD1] [ACK2] read-only: refused as certainly not stored, and healed by itself', async () => {
+    const [{ name }] = (await postgres.query<{ name: string }>(
+      "select datname as name from pg_stat_activity where application_name like 'chorus %' limit 1",
+    )) as [{ name: string }]
+    const disconnect = () =>
+      postgres.query(`select pg_terminate_backend(pid) from pg_stat_activity where datname = '${name}'`)
+    await postgres.query(`alter database "${name}" set default_transaction_read_only = on`)
+    await disconnect()
+    const clientId = randomUUID()
+    const answer = await waitForFact(async () => {
+      const refused = await ada.call<{ code: string }>('POST', `/v1/conversations/${conversation}/messages`, {
+        clientId,
+        text: 'not now',
+      })
+      return refused.status === 201 ? undefined : refused
+    })
+    expect([answer.status, answer.body.code]).toEqual([503, 'unavailable'])
+    await ada.expect(200, 'GET', `/v1/conversations/${conversation}/messages`)
+    await postgres.query(`alter database "${name}" reset default_transaction_read_only`)
+    await disconnect()
+    await waitForFact(async () => (await ada.send(conversation, 'not now', clientId)).seq > 0, {
+      what: 'a send that is stored',
+    })
+    await expectNoHoles(bob, conversation)
+  })
+})
