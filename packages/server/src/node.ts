@@ -38,6 +38,7 @@ import { readMemberships } from './store/read-memberships.ts'
 import { findSessions, touchSessions } from './store/sessions.ts'
 import { readSetting } from './store/settings.ts'
 import { readPosition, sweepChanges } from './store/sweep-changes.ts'
+import { tendTables } from './store/tend-tables.ts'
 import { findClientAddress, parseTrustedProxies } from './support/address.ts'
 import { Batcher } from './support/batcher.ts'
 import { systemClock } from './support/clock.ts'
@@ -93,6 +94,10 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       () => clock.nowMs(),
     )
     await lifecycle.start({ name: 'log', stop: () => log.drain() })
+    const stopTending = tendTables(database, clock, (problem) =>
+      logger.warn({ err: problem }, 'unable to tend the tables; trying again later'),
+    )
+    await lifecycle.start({ name: 'table tending', stop: async () => stopTending() })
 
     // Access.
     const passwords = await Passwords.create({ onHash: (seconds) => metrics.passwordSeconds.observe(seconds) })
