@@ -9,6 +9,7 @@ import { navigate } from '../routing/use-route.ts'
 import { setTheme, useTheme, type Theme } from '../theme/theme.ts'
 import { IconButton } from '../ui/icon-button.tsx'
 import { Menu, type MenuItem } from '../ui/menu.tsx'
+import { useMatches } from '../ui/use-matches.ts'
 import { ConversationListItem } from './conversation-list-item.tsx'
 import { useMe } from './me.tsx'
 import { openOverlay } from './overlay.ts'
@@ -18,8 +19,11 @@ import './sidebar.css'
 
 export function Sidebar({ route }: { readonly route: Route }) {
   const open = route.at === 'conversation' ? route.conversation : undefined
+  // On a phone the list is the page, and stands in for the pane that is not shown.
+  const isPage = useMatches('(max-width: 639px)') && route.at === 'home'
   return (
-    <div className='sidebar'>
+    <div className='sidebar' role={isPage ? 'main' : undefined}>
+      {isPage && <h1 className='hidden-visually'>Conversations</h1>}
       <div className='sidebar-header'>
         <AccountButton />
         <button
