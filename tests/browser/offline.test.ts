@@ -1,0 +1,128 @@
+/** The network goes, the server dies: what was written waits, is sent in order, once, and nothing shown is lost. */
+import type { Browser } from 'playwright-core'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { HttpUser, startChromium, waitForFact } from '@chorus/testkit'
+import type { ServerProcess } from '@chorus/testkit'
+import { startQuickServer } from '../quick-server.ts'
+import { password, Person } from './person.ts'
+
+let browser: Browser
+let server: ServerProcess
+
+beforeAll(async () => {
+  ;[browser, server] = await Promise.all([startChromium(), startQuickServer({ env: { LIMIT_SIGN_INS_ADDRESS: '0' } })])
+})
+
+afterAll(async () => {
+  await browser.close()
+  await server.remove()
+})
+
+const banner = (person: Person) => person.page.getByTestId('connection-banner')
+const numbered = (word: string, count: number) => Array.from({ length: count }, (_, index) => `${word} ${index}`)
+
+it('[ORD2] [IDEM1] [CLI1] offline and back: the outbox drains in order, without a duplicate, over a reload too', async () => {
+  const ada = await Person.signUp(browser, server.url, 'Ada Lovelace')
+  const bob = await Person.signUp(browser, server.url, 'Bob Builder')
+  await ada.begin([bob])
+  await ada.write('while online')
+  await ada.sees('while online')
+  await bob.open('Ada Lovelace')
+  await bob.sees('while online')
+
+  await ada.context.setOffline(true)
+  await banner(ada).waitFor()
+  const written = numbered('written offline', 8)
+  for (const text of written.slice(0, 4)) await ada.write(text)
+  expect(await ada.stateOf('written offline 3')).toBe('sending')
+  await ada.message('while online').waitFor()
+  await bob.write('meanwhile')
+  await bob.sees('meanwhile')
+  // Back, and gone again while it drains.
+  await ada.context.setOffline(false)
+  await bob.sees('written offline 0')
+  await ada.context.setOffline(true)
+  for (const text of written.slice(4)) await ada.write(text)
+  await ada.context.setOffline(false)
+  await ada.sees('written offline 7')
+  await ada.sees('meanwhile')
+  await bob.sees('written offline 7')
+  const offline = (texts: readonly string[]) => texts.filter((text) => text.startsWith('written offline'))
+  expect(offline(await bob.texts())).toEqual(written)
+  expect(offline(await ada.texts())).toEqual(written)
+  await banner(ada).waitFor({ state: 'detached' })
+  ada.expectNoSurprises()
+  bob.expectNoSurprises()
+  await Promise.all([ada.leave(), bob.leave()])
+})
+
+it('[ACK1] [CLI1] [RES1] the server is killed and started again while both write: nothing is lost, nothing twice', async () => {
+  const ada = await Person.signUp(browser, server.url, 'Ada Lovelace')
+  const bob = await Person.signUp(browser, server.url, 'Bob Builder')
+  await ada.begin([bob])
+  await ada.write('before the crash')
+  await ada.sees('before the crash')
+  await bob.open('Ada Lovelace')
+  await bob.sees('before the crash')
+
+  const fromAda = numbered('Ada writes on', 6)
+  const fromBob = numbered('Bob writes on', 6)
+  await ada.write(fromAda[0]!)
+  await bob.write(fromBob[0]!)
+  await ada.composer.pressSequentially('Ada writes on')
+  await server.kill9()
+  // In the middle of a sentence: what was typed stays.
+  await ada.composer.pressSequentially(' 1')
+  await ada.composer.press('Enter')
+  for (const text of fromAda.slice(2, 4)) await ada.write(text)
+  for (const text of fromBob.slice(1, 4)) await bob.write(text)
+  // What waits survives a reload of the page while nobody answers.
+  await ada.page.reload()
+  await ada.message('before the crash').waitFor()
+  await ada.message(fromAda[3]!).waitFor()
+  await server.start()
+  for (const text of fromAda.slice(4)) await ada.write(text)
+  for (const text of fromBob.slice(4)) await bob.write(text)
+  for (const person of [ada, bob]) {
+    for (const text of [fromAda[5]!, fromBob[5]!]) {
+      await waitForFact(async () => ['sent', 'read', 'received'].includes((await person.stateOf(text)) ?? ''), {
+        what: text,
+        timeoutMs: 25_000,
+      })
+    }
+    const texts = await person.texts()
+    expect(texts.filter((text) => text.startsWith('Ada writes on'))).toEqual(fromAda)
+    expect(texts.filter((text) => text.startsWith('Bob writes on'))).toEqual(fromBob)
+  }
+  expect(await ada.texts()).toEqual(await bob.texts())
+  await Promise.all([ada.leave(), bob.leave()])
+})
+
+it('[ACK2] a message that is refused says so, and is sent when it is tried again', async () => {
+  const ada = await Person.signUp(browser, server.url, 'Ada Lovelace')
+  const bob = await Person.signUp(browser, server.url, 'Bob Builder')
+  const carol = await Person.signUp(browser, server.url, 'Carol Shaw')
+  await ada.begin([bob, carol], 'In and out')
+  await ada.write('welcome')
+  await ada.sees('welcome')
+  await bob.open('In and out')
+  await bob.sees('welcome')
+  const conversation = /[0-9a-f-]{36}/.exec(ada.page.url())![0]
+  const owner = await HttpUser.signIn(server.url, ada.handle, password)
+  const member = await HttpUser.signIn(server.url, bob.handle, password)
+
+  await bob.context.setOffline(true)
+  await banner(bob).waitFor()
+  await bob.write('may I still?')
+  await owner.expect(204, 'DELETE', `/v1/conversations/${conversation}/members/${member.id}`)
+  await bob.context.setOffline(false)
+  await banner(bob).waitFor({ state: 'detached' })
+  await waitForFact(async () => (await bob.item('In and out').count()) === 0, { what: 'the conversation to be gone' })
+  await owner.expect(200, 'PUT', `/v1/conversations/${conversation}/members/${member.id}`, {})
+  await bob.open('In and out')
+  await bob.sees('welcome')
+  expect(await ada.message('may I still?').count()).toBe(0)
+  await bob.write('once more')
+  await ada.sees('once more')
+  for (const person of [ada, bob, carol]) await person.leave()
+})

@@ -1,0 +1,155 @@
+/**
+ * Somebody at a browser: finds things by their roles and names, as people and screen readers do. Keeps what must never
+ * happen: errors in the page, dialogs of the browser, requests to anywhere but the server.
+ */
+import { randomUUID } from 'node:crypto'
+import type { Browser, BrowserContext, BrowserContextOptions, Locator, Page } from 'playwright-core'
+import { expect } from 'vitest'
+import { waitForFact } from '@chorus/testkit'
+
+export const password = 'a long enough password'
+const patienceMs = 10_000
+
+export class Person {
+  readonly name: string
+  readonly handle: string
+  readonly context: BrowserContext
+  page: Page
+  /** Errors, dialogs and requests to elsewhere, of all pages. */
+  readonly surprises: string[] = []
+
+  private constructor(context: BrowserContext, page: Page, name: string, handle: string) {
+    this.context = context
+    this.page = page
+    this.name = name
+    this.handle = handle
+  }
+
+  /** A new browser profile whose owner has not signed in. */
+  static async arrive(
+    browser: Browser,
+    url: string,
+    name: string,
+    { handle = `p${randomUUID().slice(0, 8)}`, ...options }: BrowserContextOptions & { handle?: string } = {},
+  ): Promise<Person> {
+    const context = await browser.newContext({ baseURL: url, reducedMotion: 'reduce', locale: 'en-GB', ...options })
+    context.setDefaultTimeout(patienceMs)
+    const page = await context.newPage()
+    const person = new Person(context, page, name, handle)
+    context.on('page', (opened) => person.#watch(opened))
+    context.on('request', (request) => {
+      const { protocol, host } = new URL(request.url())
+      if (/^(https?|wss?):$/.test(protocol) && host !== new URL(url).host)
+        person.surprises.push(`request to ${request.url()}`)
+    })
+    person.#watch(page)
+    await page.goto('/')
+    return person
+  }
+
+  static async signUp(browser: Browser, url: string, name: string, options?: BrowserContextOptions): Promise<Person> {
+    const person = await Person.arrive(browser, url, name, options)
+    await person.signUpHere()
+    return person
+  }
+
+  #watch(page: Page): void {
+    page.on('pageerror', (error) => this.surprises.push(`error ${error.message}`))
+    page.on('dialog', (dialog) => {
+      this.surprises.push(`dialog ${dialog.message()}`)
+      void dialog.dismiss()
+    })
+  }
+
+  async signUpHere(): Promise<void> {
+    await this.page.getByRole('button', { name: 'Create an account' }).click()
+    await this.page.getByLabel('Your name').fill(this.name)
+    await this.page.getByLabel('Username').fill(this.handle)
+    await this.page.getByLabel('Password').fill(password)
+    await this.page.getByRole('button', { name: 'Create account' }).click()
+    await this.isIn()
+  }
+
+  async signIn(): Promise<void> {
+    await this.page.getByLabel('Username').fill(this.handle)
+    await this.page.getByLabel('Password').fill(password)
+    await this.page.getByRole('button', { name: 'Sign in' }).click()
+    await this.isIn()
+  }
+
+  async isIn(): Promise<void> {
+    await this.page
+      .getByRole('button', { name: `Account: ${this.name}` })
+      .first()
+      .waitFor()
+  }
+
+  /** Begins a direct conversation, or a group when there are several. */
+  async begin(others: readonly Person[], groupName?: string): Promise<void> {
+    const { page } = this
+    await page.getByRole('button', { name: 'New conversation' }).first().click()
+    const field = page.getByRole('combobox', { name: 'People' })
+    for (const other of others) {
+      await field.fill(other.handle)
+      await page.getByRole('option').filter({ hasText: other.handle }).first().click()
+    }
+    if (groupName !== undefined) await page.getByLabel('Group name (optional)').fill(groupName)
+    await page.getByRole('button', { name: /^Begin/ }).click()
+    await this.composer.waitFor()
+  }
+
+  /** Opens a conversation by its name in the list. */
+  async open(title: string): Promise<void> {
+    await this.item(title).click()
+    await this.page.getByRole('region', { name: `Conversation: ${title}` }).waitFor()
+    await this.composer.waitFor()
+  }
+
+  item(title: string): Locator {
+    return this.page.getByRole('navigation', { name: 'Conversations' }).getByRole('link').filter({ hasText: title })
+  }
+
+  get composer(): Locator {
+    return this.page.locator('textarea.composer-text')
+  }
+
+  async write(text: string): Promise<void> {
+    await this.composer.fill(text)
+    await this.composer.press('Enter')
+  }
+
+  message(text: string): Locator {
+    return this.page.getByTestId('message').filter({ hasText: text })
+  }
+
+  /** Waits until somebody else's message, or a stored one of mine, is there. */
+  async sees(text: string): Promise<void> {
+    await this.message(text).first().waitFor()
+    await waitForFact(async () => !['sending', 'failed'].includes((await this.stateOf(text)) ?? ''), {
+      what: `${text}, stored`,
+    })
+  }
+
+  stateOf(text: string): Promise<string | null> {
+    return this.message(text).first().getAttribute('data-state')
+  }
+
+  /** The texts of what is on the screen, in order. */
+  async texts(): Promise<string[]> {
+    return this.page.getByTestId('message').locator('.message-text').allInnerTexts()
+  }
+
+  /** Opens the menu of a message and chooses. */
+  async choose(text: string, action: string): Promise<void> {
+    await this.message(text).first().locator('.bubble').click({ button: 'right' })
+    await this.page.getByRole('menu').getByRole('menuitem', { name: action }).click()
+  }
+
+  expectNoSurprises(): void {
+    expect(this.surprises).toEqual([])
+  }
+
+  async leave(): Promise<void> {
+    await this.context.close()
+  }
+}
