@@ -1,0 +1,118 @@
+/** The newest value per conversation, key and user: gathered, expiring, bounded. */
+import type { Id, LiveValue } from '@chorus/protocol'
+import { describe, expect, it } from 'vitest'
+import { ManualClock } from '../support/testing/manual-clock.ts'
+import { LiveValues, liveBounds } from './live-values.ts'
+
+function open() {
+  const clock = new ManualClock()
+  const told: { conversation: Id; values: readonly LiveValue[] }[] = []
+  const live = new LiveValues({
+    clock,
+    now: () => new Date(1_000_000 + clock.nowMs()),
+    tell: (conversation, values) => told.push({ conversation, values }),
+  })
+  return { clock, told, live }
+}
+
+describe('live values', () => {
+  it('[LIVE1] tells the first at once and then only the newest, ten times a second at most', () => {
+    const { clock, told, live } = open()
+    live.set('c', 'location', 'ada', 0, 10_000)
+    clock.advance(0)
+    expect(told).toHaveLength(1)
+    for (let value = 1; value <= 1_000; value++) {
+      live.set('c', 'location', 'ada', value, 10_000)
+      if (value % 10 === 0) clock.advance(1)
+    }
+    clock.advance(liveBounds.gatherMs)
+    // A hundred milliseconds of changes: one more event, with what was newest by then.
+    expect(told).toHaveLength(2)
+    expect(told.at(-1)?.values.map(({ value }) => value)).toEqual([1_000])
+    for (const { values } of told) expect(values).toHaveLength(1)
+  })
+
+  it('[LIVE1] keeps one slot per key and user, and each conversation has its own pace', () => {
+    const { clock, told, live } = open()
+    live.set('c', 'typing', 'ada', true, 5_000)
+    live.set('c', 'typing', 'bob', true, 5_000)
+    live.set('c', 'location', 'ada', [1, 2], 5_000)
+    live.set('d', 'typing', 'ada', true, 5_000)
+    clock.advance(0)
+    expect(told.map(({ conversation, values }) => [conversation, values.length])).toEqual([
+      ['c', 3],
+      ['d', 1],
+    ])
+    expect(live.list('c')).toHaveLength(3)
+    live.set('c', 'typing', 'ada', false, 5_000)
+    expect(live.list('c').find(({ key, user }) => key === 'typing' && user === 'ada')?.value).toBe(false)
+    expect(live.list('c')).toHaveLength(3)
+  })
+
+  it('[LIVE1] values expire by themselves, and null ends one now', () => {
+    const { clock, told, live } = open()
+    live.set('c', 'typing', 'ada', true, 5_000)
+    live.set('c', 'typing', 'bob', true, 500_000)
+    clock.advance(4_999)
+    expect(live.list('c')).toHaveLength(2)
+    clock.advance(1)
+    expect(live.list('c').map(({ user }) => user)).toEqual(['bob'])
+    // No longer than a minute, whatever was asked.
+    clock.advance(55_000)
+    expect(live.list('c')).toEqual([])
+    live.tidy()
+    expect(live.size).toBe(0)
+    live.set('c', 'typing', 'ada', true, 5_000)
+    live.set('c', 'typing', 'ada', null, 5_000)
+    expect(live.list('c')).toEqual([])
+    clock.advance(liveBounds.gatherMs)
+    expect(told.at(-1)?.values).toMatchObject([{ user: 'ada', value: null }])
+    expect(live.size).toBe(0)
+  })
+
+  it('[ACL1, LIVE1] forgets what belongs to somebody who left, and says so', () => {
+    const { clock, told, live } = open()
+    live.set('c', 'typing', 'ada', true, 5_000)
+    live.set('c', 'location', 'ada', 1, 5_000)
+    live.set('c', 'typing', 'bob', true, 5_000)
+    clock.advance(0)
+    live.forget('c', 'ada')
+    live.forget('unknown', 'ada')
+    expect(live.list('c').map(({ user }) => user)).toEqual(['bob'])
+    clock.advance(liveBounds.gatherMs)
+    expect(told.at(-1)?.values.map(({ key, user, value }) => [key, user, value])).toEqual([
+      ['typing', 'ada', null],
+      ['location', 'ada', null],
+    ])
+  })
+
+  it('[LIM1] keeps a bounded number of values, the newest, and of conversations', () => {
+    const { clock, live, told } = open()
+    for (let index = 0; index < liveBounds.valuesPerConversationMax + 10; index++)
+      live.set('c', 'typing', `u${index}`, true, 5_000)
+    expect(live.list('c')).toHaveLength(liveBounds.valuesPerConversationMax)
+    expect(live.list('c').some(({ user }) => user === 'u0')).toBe(false)
+    clock.advance(0)
+    expect(told[0]?.values).toHaveLength(liveBounds.valuesPerConversationMax)
+    live.stop()
+  })
+
+  it('[LIM1] refuses a conversation beyond its bound until what has expired makes room', () => {
+    // No gathering here: so many timers of a manual clock would take minutes.
+    let nowMs = 0
+    const live = new LiveValues({
+      clock: { nowMs: () => nowMs, setTimer: () => ({ cancel: () => undefined }) },
+      now: () => new Date(nowMs),
+      tell: () => undefined,
+    })
+    for (let index = 0; index < liveBounds.conversationsMax; index++)
+      live.set(`c${index}`, 'typing', 'ada', true, 1_000)
+    expect(live.set('one more', 'typing', 'ada', true, 1_000)).toBe(false)
+    expect(live.set('c0', 'typing', 'bob', true, 1_000)).toBe(true)
+    nowMs = 1_000
+    live.stop()
+    expect(live.set('one more', 'typing', 'ada', true, 1_000)).toBe(true)
+    live.stop()
+    expect(live.size).toBe(0)
+  })
+})
