@@ -10,6 +10,7 @@ import { Limits } from './access/limits.ts'
 import { Passwords } from './access/passwords.ts'
 import { removableBy, requirementOf } from './access/policy.ts'
 import { commandTable } from './commands/command-table.ts'
+import { endSubscription } from './commands/end-subscription.ts'
 import { joinConversation, tellReadMarker } from './commands/join-conversation.ts'
 import type { Parts } from './commands/parts.ts'
 import { recheckWatches } from './commands/recheck-watches.ts'
@@ -192,6 +193,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
         onMember: (user, conversation) => {
           for (const connection of connections.ofUser(user)) joinConversation(parts, connection, conversation)
         },
+        onStale: (user, conversation, leftSeq) => endSubscription(parts, user, conversation, leftSeq),
         onMarker: (user, conversation) => {
           for (const connection of connections.ofUser(user)) tellReadMarker(parts, connection, conversation)
         },

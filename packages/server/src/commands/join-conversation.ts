@@ -17,7 +17,12 @@ export function joinConversation(parts: Parts, connection: Connection, conversat
   if (connection.state.kind === 'opening') connection.afterReady.add(conversation)
   if (connection.state.kind !== 'ready') return
   const known = parts.feeds.get(conversation)
-  if (known !== undefined && (known.has(connection) || known.isJoining(connection))) return
+  if (known?.has(connection) === true) return
+  if (known?.isJoining(connection) === true) {
+    // What it is reading may be older than what was just said: it looks again when it is done.
+    connection.afterReady.add(conversation)
+    return
+  }
   connection.joinsInProgress++
   void join(parts, connection, conversation)
     .catch((error: unknown) => {
@@ -25,6 +30,7 @@ export function joinConversation(parts: Parts, connection: Connection, conversat
       connection.close('unavailable', 'unable to join a conversation; the database cannot be asked right now', 'later')
     })
     .finally(() => {
+      if (connection.afterReady.delete(conversation)) joinConversation(parts, connection, conversation)
       connection.joinsInProgress--
     })
 }

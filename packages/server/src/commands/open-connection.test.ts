@@ -2,6 +2,7 @@
 import type { Id, SyncPage } from '@chorus/protocol'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { LocalBusHub } from '../fanout/bus-local.ts'
+import { decodeCursor, encodeCursor } from '../store/cursor.ts'
 import type { RecordingTransport } from '../fanout/testing/recording-transport.ts'
 import { LogFixture } from '../store/testing/log-fixture.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from '../store/testing/open-test-database.ts'
@@ -286,6 +287,59 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect(transport.seqsOf(secret).at(-1)).toBe(removal)
     expect(JSON.stringify(transport.events)).not.toContain('a secret')
     expect(transport.eventsNamed('conversation')).toMatchObject([{ conversation: secret, left: true, seq: removal }])
+  })
+
+  it('[ACL1] a removal during a long replay keeps its secrets, also when others come back meanwhile', async () => {
+    const places = [await fixture.group([bob, ada]), await fixture.group([bob, ada])].sort() as [Id, Id]
+    const [slow, secret] = places
+    const started = await cursorOf(ada)
+    const bobs = await cursorOf(bob)
+    await fixture.fill(slow, bob, 400, 'y'.repeat(2_000))
+    const send = (text: string): Promise<unknown> =>
+      node.run('send-message', bob, { conversation: secret, clientId: crypto.randomUUID(), text })
+    await send('fine')
+    const { transport, opening } = node.open(ada, session, started, false)
+    await until('the first page', () => transport.frames.length > 0)
+    await node.run('remove-member', bob, { conversation: secret, user: ada })
+    const removal = (await fixture.seqs(secret)).length
+    await send('a secret')
+    // Loads what happened lately, the secret with it, and says how far the log goes.
+    await node.open(bob, await fixture.session(bob), bobs).opening
+    await send('another secret')
+    transport.isReading = true
+    transport.read()
+    await opening
+    await until('the removal', () => transport.seqsOf(secret).includes(removal))
+    await send('a third secret')
+    await node.parts.feeds.settle()
+    expect(transport.seqsOf(secret).at(-1)).toBe(removal)
+    expect(JSON.stringify(transport.events)).not.toContain('secret"')
+  })
+
+  it('[ACL1] a removal between the two reads is never subscribed, whatever the cursor', async () => {
+    const place = await fixture.group([bob, ada])
+    const { position } = decodeCursor(await cursorOf(ada)) as { position: number }
+    for (const from of [0, position]) {
+      if (from > 0) await node.run('put-member', bob, { conversation: place, user: ada })
+      node.before.set('read_memberships', async () => {
+        // After the first read, before the second.
+        node.before.set('read_memberships', () => node.run('remove-member', bob, { conversation: place, user: ada }))
+        await Promise.resolve()
+      })
+      const { transport, opening, connection } = node.open(
+        ada,
+        session,
+        encodeCursor({ epoch: node.parts.epoch(), position: from }),
+      )
+      await opening
+      node.before.clear()
+      await node.run('send-message', bob, { conversation: place, clientId: crypto.randomUUID(), text: 'a secret' })
+      await node.sweeper.sweepNow()
+      await node.parts.feeds.settle()
+      expect(connection.conversations.has(place)).toBe(false)
+      expect(JSON.stringify(transport.events)).not.toContain('a secret')
+      connection.lost()
+    }
   })
 
   it('[ACL1] a removal delivered here while another conversation is replayed ends that one without its secrets', async () => {

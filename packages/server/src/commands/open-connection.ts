@@ -142,6 +142,16 @@ class Replay {
     membership: Membership,
     joining: { readonly feed: Feed; readonly join: Join } | undefined,
   ): Promise<void> {
+    if (membership.leftSeq !== null) {
+      // Removed since the first read, or since the cursor: told so, and never subscribed (ACL1).
+      const step =
+        this.#cursor === undefined
+          ? undefined
+          : await planStep(this.#parts.database, membership, this.#cursor, joining?.feed)
+      if (step !== undefined) await this.#send(step, joining)
+      this.#abandon(joining)
+      return
+    }
     if (this.#cursor === undefined) {
       if (joining !== undefined) await this.#handOver(membership, joining.feed, joining.join, membership.seq)
       return
@@ -153,12 +163,14 @@ class Replay {
     }
     const reached = await this.#send(step, joining)
     if (joining === undefined) return
-    if (reached === undefined) {
-      joining.feed.abandonJoin(joining.join)
-      this.#parts.feeds.release(joining.feed)
-      return
-    }
-    await this.#handOver(membership, joining.feed, joining.join, reached)
+    if (reached === undefined) this.#abandon(joining)
+    else await this.#handOver(membership, joining.feed, joining.join, reached)
+  }
+
+  #abandon(joining: { readonly feed: Feed; readonly join: Join } | undefined): void {
+    if (joining === undefined) return
+    joining.feed.abandonJoin(joining.join)
+    this.#parts.feeds.release(joining.feed)
   }
 
   /** Up to which seq the connection now has everything; undefined when there is nothing more to have. */
@@ -198,8 +210,8 @@ class Replay {
           return undefined
         }
         const known = joining?.feed.recent
-        const recent =
-          known === undefined || known.newestSeq < seq ? undefined : known.range(step.after + 1, known.newestSeq)
+        // Up to the seq at which membership was seen, and no further: what is newer passes by the feed, where a removal shows.
+        const recent = known === undefined || known.newestSeq < seq ? undefined : known.range(step.after + 1, seq)
         if (recent === undefined) return step.after >= seq ? step.after : this.#sendPages(conversation, step.after)
         for (const batch of splitBatches(recent)) {
           const frame = changesFrame(conversation, batch)
@@ -282,8 +294,7 @@ class Replay {
         case 'missing': {
           const more = await this.#sendPages(conversation, reached)
           if (more === undefined) {
-            feed.abandonJoin(join)
-            this.#parts.feeds.release(feed)
+            this.#abandon({ feed, join })
             return
           }
           reached = more

@@ -42,6 +42,8 @@ export class Connection {
   readonly afterReady = new Set<Id>()
   /** Was anything sent that no checkpoint covers yet? */
   owesCheckpoint = false
+  /** Had all of that been sent when the sweep under way began? */
+  isCoveredBySweep = false
   /** Whose presence it follows, with what it was last told. */
   watched: Map<Id, Presence['status']> = new Map()
   /** Conversations with live values it was too slow to be told. */
@@ -82,7 +84,10 @@ export class Connection {
   /** Queues a frame behind everything sent before. */
   send(frame: Frame): void {
     if (this.#state.kind === 'closed') return
-    if (frame.event === 'changes' || frame.event === 'conversation') this.owesCheckpoint = true
+    if (frame.event === 'changes' || frame.event === 'conversation') {
+      this.owesCheckpoint = true
+      this.isCoveredBySweep = false
+    }
     try {
       this.#outbound.send(frame)
     } catch {

@@ -217,6 +217,33 @@ describe('a feed', () => {
     expect(feed.finishJoin(join, 4)).toEqual({ kind: 'subscribed' })
   })
 
+  it('[ACL1] what a feed has not seen pass by is not handed to a join that began with less', async () => {
+    const fixture = new DeliveryFixture()
+    fixture.appendMessages(4)
+    const ada = fixture.connect('ada')
+    const { feed, join } = await fixture.feeds.join(conversation, ada.connection)
+    // Removed, and a secret after it: held, because nobody has said yet how far the log goes.
+    fixture.append(memberChange(5, 'member.left', 'ada'), messageChange(6, 'a secret'))
+    fixture.hint(5, 6)
+    await fixture.turn()
+    const bob = fixture.connect('bob')
+    const other = await fixture.feeds.join(conversation, bob.connection)
+    await fixture.feeds.loadRecent([conversation])
+    expect(feed.finishJoin(other.join, 6)).toEqual({ kind: 'subscribed' })
+    expect(feed.finishJoin(join, 4)).toEqual({ kind: 'missing', from: 5, to: 6 })
+    expect(ada.transport.frames).toEqual([])
+    expect(feed.has(ada.connection)).toBe(false)
+  })
+
+  it('[LIM1] a removal that takes the last subscriber ends the feed', async () => {
+    const fixture = new DeliveryFixture()
+    await fixture.subscribe('ada', 0)
+    fixture.append(memberChange(1, 'member.left', 'ada'))
+    fixture.hint(1)
+    await fixture.settle()
+    expect(fixture.feeds.size).toBe(0)
+  })
+
   it('[JOIN1] a feed that somebody is joining is not dropped, and all wait for the confirmation', async () => {
     const fixture = new DeliveryFixture()
     let confirm: () => void = () => undefined

@@ -32,6 +32,8 @@ export interface FeedHost {
   joined(conversation: Id, user: Id): void
   /** Somebody left. */
   left(conversation: Id, user: Id): void
+  /** Everything that a sweep found has been written to every subscriber. */
+  caughtUp(feed: Feed): void
   /** Changes were handed to so many subscribers, `waitedMs` after the first of them came. */
   delivered(changes: number, subscribers: number, waitedMs: number): void
   nowMs(): number
@@ -63,6 +65,12 @@ export class Feed implements Flushable {
   #flushed = 0
   /** Newest seq known to exist. */
   #top = 0
+  /** Newest seq that every subscriber has been written. */
+  #written = 0
+  /** Newest seq that a sweep found. */
+  #due = 0
+  /** Where this feed began: it has seen no change at or before this one pass by. */
+  #base = 0
   #isFlushing = false
   /** When the oldest change that waits to be flushed came. */
   #waitingSinceMs = 0
@@ -95,11 +103,30 @@ export class Feed implements Flushable {
     return this.#next === undefined || (!this.#isFlushing && this.#outgoing.length === 0 && this.#flushed >= this.#top)
   }
 
+  /** Is something that a sweep found not yet written to every subscriber? Then no checkpoint covers it (rule CP1). */
+  get isLagging(): boolean {
+    return this.#next !== undefined && this.#written < this.#due
+  }
+
+  /** A sweep found that the log goes this far. True when that is not written yet. */
+  demand(seq: number): boolean {
+    this.#due = Math.max(this.#due, seq)
+    this.noteTop(seq)
+    return this.isLagging
+  }
+
+  /** Has this removal passed by? Then no connection of that user has any business here. */
+  hasWritten(seq: number): boolean {
+    return this.#next !== undefined && this.#written >= seq
+  }
+
   /** Says how far the log goes, read from the database. What is newer than what was delivered is repaired. */
   noteTop(seq: number): void {
     if (this.#next === undefined) {
       this.#next = seq + 1
+      this.#base = seq
       this.#flushed = seq
+      this.#written = seq
       this.#top = Math.max(this.#top, seq)
       this.#acceptHeld()
       return
@@ -148,6 +175,8 @@ export class Feed implements Flushable {
       return { kind: 'left', change: join.left }
     }
     if (this.#next === undefined) this.noteTop(seq)
+    // What this feed has not seen pass by may hold this user's removal: it is read with the test of membership (ACL1).
+    if (seq < this.#base) return { kind: 'missing', from: seq + 1, to: this.#base }
     if (seq < this.#flushed) {
       const rest = this.recent.range(seq + 1, this.#flushed)
       if (rest === undefined) return { kind: 'missing', from: seq + 1, to: this.#flushed }
@@ -218,11 +247,13 @@ export class Feed implements Flushable {
       else this.#deliverAhead(connection, upTo, first, batch)
       if (++writes % feedBounds.writesPerSlice === 0) yield
     }
+    this.#written = newest.seq
     // ACL1: before the next seq is written.
     for (const connection of leaving) this.remove(connection)
     if (effect?.kind === 'left') this.#host.left(this.conversation, effect.user)
     this.#host.delivered(batch.length, receivers.length, this.#host.nowMs() - this.#waitingSinceMs)
     if (effect?.kind === 'joined') this.#host.joined(this.conversation, effect.user)
+    if (!this.isLagging) this.#host.caughtUp(this)
     yield
   }
 

@@ -57,6 +57,9 @@ export class Feeds implements FeedHost {
   readonly #subscribed = new WeakMap<Feed, Promise<void>>()
   /** Newest read marker that a user's connections were told, by conversation and user. */
   readonly #toldMarkers = new Map<string, number>()
+  /** Feeds with something undelivered that a sweep found, and who waits for them. */
+  readonly #lagging = new Set<Feed>()
+  #waitingForLagging: (() => void)[] = []
   /** Loads of recent changes that wait for the next read. */
   #loading: { readonly conversations: Set<Id>; readonly done: Promise<void> } | undefined
 
@@ -103,7 +106,27 @@ export class Feeds implements FeedHost {
   release(feed: Feed): void {
     if (!feed.isUnused || this.#feeds.get(feed.conversation) !== feed) return
     this.#feeds.delete(feed.conversation)
+    this.caughtUp(feed)
     this.#options.bus.unsubscribe(`c:${feed.conversation}`)
+  }
+
+  /** A sweep found that a conversation's log goes this far. True when some of it had not come by a hint. */
+  demand(conversation: Id, seq: number): boolean {
+    const feed = this.#feeds.get(conversation)
+    if (feed === undefined) return false
+    if (feed.demand(seq)) this.#lagging.add(feed)
+    return feed.gap !== undefined
+  }
+
+  /** Feeds with something undelivered that a sweep found. */
+  get lagging(): ReadonlySet<Feed> {
+    return this.#lagging
+  }
+
+  /** Resolves when everything that sweeps found has been written to its subscribers. */
+  async whenCaughtUp(): Promise<void> {
+    if (this.#lagging.size === 0) return
+    await new Promise<void>((resolve) => this.#waitingForLagging.push(resolve))
   }
 
   /** A change was committed here: to the subscribers here at once, to the others by a hint. Never throws. */
@@ -179,7 +202,10 @@ export class Feeds implements FeedHost {
 
   /** Forgets every position: the history is another one. */
   clear(): void {
-    for (const conversation of this.#feeds.keys()) this.#options.bus.unsubscribe(`c:${conversation}`)
+    for (const [conversation, feed] of this.#feeds) {
+      this.#options.bus.unsubscribe(`c:${conversation}`)
+      this.caughtUp(feed)
+    }
     this.#feeds.clear()
   }
 
@@ -206,6 +232,15 @@ export class Feeds implements FeedHost {
 
   left(conversation: Id, user: Id): void {
     this.#options.onLeft(conversation, user)
+    const feed = this.#feeds.get(conversation)
+    if (feed !== undefined) this.release(feed)
+  }
+
+  caughtUp(feed: Feed): void {
+    if (!this.#lagging.delete(feed) || this.#lagging.size > 0) return
+    const waiting = this.#waitingForLagging
+    this.#waitingForLagging = []
+    for (const resolve of waiting) resolve()
   }
 
   delivered(changes: number, subscribers: number, waitedMs: number): void {
@@ -245,6 +280,7 @@ export class Feeds implements FeedHost {
         for (const change of changes) feed.accept(change)
         const isWhole = changes.length === Math.min(repairPage, to - from + 1)
         if (!isWhole) feed.correctTop(changes.at(-1)?.seq ?? 0)
+        if (!feed.isLagging) this.caughtUp(feed)
       } catch (error) {
         this.#options.observer.repairFailed(error)
         await this.#pause(repairRetryMs)

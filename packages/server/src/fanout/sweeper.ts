@@ -11,11 +11,13 @@ import type { Connections } from './connections.ts'
 import type { Feeds } from './feeds.ts'
 import { frameOf } from './frame.ts'
 
-export const sweeperBounds = { intervalMs: 900, retryMs: 300, settleMaxMs: 800 } as const
+export const sweeperBounds = { intervalMs: 1_000, retryMs: 300, catchUpMaxMs: 800 } as const
 
 export interface SweptFacts {
   readonly position: number
   readonly cut: boolean
+  /** Is everything that the sweep saw below the position? A long transaction elsewhere holds it down. */
+  readonly covers: boolean
   readonly conversations: ReadonlyMap<Id, number>
   readonly members: readonly {
     readonly user: Id
@@ -35,6 +37,8 @@ export interface SweeperOptions {
   /** A membership of somebody connected here changed. */
   readonly onMember: (user: Id, conversation: Id) => void
   /** A read marker moved, and nobody here was told. */
+  /** Connections that still follow a conversation their user is no member of. */
+  readonly onStale: (user: Id, conversation: Id, leftSeq: number) => void
   readonly onMarker: (user: Id, conversation: Id) => void
   readonly onRevoked: (sessions: readonly Id[]) => void
   readonly observer: { swept(durationMs: number, repaired: number): void; failed(error: unknown): void }
@@ -48,6 +52,8 @@ export class Sweeper {
   #again = false
   #stopped = false
   #lastSuccessAtMs: number
+  #lastCheckpointsAtMs = Number.NEGATIVE_INFINITY
+  #lastCheckpointPosition = 0
   /** Counts the histories: a sweep of an earlier one says nothing about this. */
   #history = 0
 
@@ -114,6 +120,7 @@ export class Sweeper {
     const { feeds, connections, clock, observer } = this.#options
     const startedAtMs = clock.nowMs()
     const history = this.#history
+    for (const connection of connections) connection.isCoveredBySweep = true
     const swept = await this.#options.sweep(this.#position)
     if (history !== this.#history) return true
     this.#position = swept.position
@@ -121,32 +128,45 @@ export class Sweeper {
 
     this.#options.onRevoked(swept.revokedSessions)
     let repaired = 0
-    for (const [conversation, seq] of swept.conversations) {
-      const feed = feeds.get(conversation)
-      if (feed === undefined) continue
-      feed.noteTop(seq)
-      if (feed.gap !== undefined) repaired++
-    }
+    for (const [conversation, seq] of swept.conversations) if (feeds.demand(conversation, seq)) repaired++
     for (const { user, conversation, leftSeq, readSeq } of swept.members) {
       if (leftSeq !== null || connections.ofUser(user).size === 0) continue
       this.#options.onMember(user, conversation)
       if (readSeq !== null && !feeds.noteMarker(user, conversation, readSeq)) this.#options.onMarker(user, conversation)
     }
     observer.swept(clock.nowMs() - startedAtMs, repaired)
-    await Promise.race([feeds.settle(), this.#pause(sweeperBounds.settleMaxMs)])
-    if (!swept.cut) this.#sendCheckpoints()
-    return swept.cut
+    // Under load the rest is swept first: waiting here would let the sweep fall behind.
+    if (swept.cut) return true
+    if (feeds.lagging.size > 0) await Promise.race([feeds.whenCaughtUp(), this.#pause(sweeperBounds.catchUpMaxMs)])
+    if (history !== this.#history) return true
+    this.#endStaleSubscriptions(swept)
+    this.#sendCheckpoints(swept.covers)
+    return false
   }
 
-  #sendCheckpoints(): void {
-    const { feeds, connections } = this.#options
-    const lagging = [...feeds.unsettled()]
+  /** ACL1: the safety net. A removal that has passed by leaves nobody of that user subscribed. */
+  #endStaleSubscriptions({ members }: SweptFacts): void {
+    for (const { user, conversation, leftSeq } of members) {
+      if (leftSeq === null || this.#options.feeds.get(conversation)?.hasWritten(leftSeq) !== true) continue
+      this.#options.onStale(user, conversation, leftSeq)
+    }
+  }
+
+  #sendCheckpoints(covers: boolean): void {
+    const { feeds, connections, clock } = this.#options
+    // At most one a second; and one that says nothing new is not sent.
+    if (clock.nowMs() - this.#lastCheckpointsAtMs < sweeperBounds.intervalMs) return
+    if (!covers && this.#position === this.#lastCheckpointPosition) return
+    const lagging = [...feeds.lagging]
     const frame = frameOf('checkpoint', { cursor: this.#options.encodeCursor(this.#position) })
     for (const connection of connections) {
       if (!connection.owesCheckpoint || connection.state.kind !== 'ready' || connection.joinsInProgress > 0) continue
       if (lagging.some((feed) => feed.has(connection))) continue
       connection.send(frame)
-      connection.owesCheckpoint = false
+      this.#lastCheckpointsAtMs = clock.nowMs()
+      this.#lastCheckpointPosition = this.#position
+      // What was sent since the sweep began, or stands above its position, is covered by a later one.
+      if (covers && connection.isCoveredBySweep) connection.owesCheckpoint = false
     }
   }
 

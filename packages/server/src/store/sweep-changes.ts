@@ -25,6 +25,8 @@ export interface Swept {
   readonly position: number
   /** A bound cut a part: sweep again at once. */
   readonly cut: boolean
+  /** Is everything seen below the position? A long transaction elsewhere holds it down. */
+  readonly covers: boolean
   /** Conversations that changed, with the newest seq seen. */
   readonly conversations: ReadonlyMap<Id, number>
   /** Memberships or read markers that changed. */
@@ -87,7 +89,14 @@ export async function sweepChanges(database: Database, position: number): Promis
     next = Math.min(next, newest[part] + 1)
   }
   // Within an epoch a position never goes back.
-  return { position: Math.max(position, next), cut: cut && next > position, conversations, members, revokedSessions }
+  return {
+    position: Math.max(position, next),
+    cut: cut && next > position,
+    covers: Math.max(newest.changes, newest.members, newest.sessions) < next,
+    conversations,
+    members,
+    revokedSessions,
+  }
 }
 
 /** Where a server begins to sweep. */

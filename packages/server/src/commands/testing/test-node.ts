@@ -7,6 +7,7 @@ import type { CommandTable } from '../command.ts'
 import { createConversation } from '../create-conversation.ts'
 import { deleteMessage } from '../delete-message.ts'
 import { editMessage } from '../edit-message.ts'
+import { endSubscription } from '../end-subscription.ts'
 import { joinConversation, tellReadMarker } from '../join-conversation.ts'
 import { markRead } from '../mark-read.ts'
 import { openConnection } from '../open-connection.ts'
@@ -160,6 +161,7 @@ export class TestNode {
         onMember: (user, conversation) => {
           for (const connection of connections.ofUser(user)) joinConversation(this.parts, connection, conversation)
         },
+        onStale: (user, conversation, leftSeq) => endSubscription(this.parts, user, conversation, leftSeq),
         onMarker: (user, conversation) => {
           for (const connection of connections.ofUser(user)) tellReadMarker(this.parts, connection, conversation)
         },
