@@ -108,6 +108,8 @@ function useGlobalKeys(route: Route): void {
         return
       }
       if (overlayStore.get() !== 'none') return
+      // Escape in a dialog of a conversation closes the dialog, and not the conversation behind it.
+      if (document.querySelector('dialog[open]') !== null) return
       if (event.altKey && !hasControl && (event.key === 'ArrowUp' || event.key === 'ArrowDown')) {
         event.preventDefault()
         const present =
