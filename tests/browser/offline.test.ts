@@ -98,7 +98,7 @@ it('[ACK1] [CLI1] [RES1] the server is killed and started again while both write
   await Promise.all([ada.leave(), bob.leave()])
 })
 
-it('[ACK2] a message that is refused says so, and is sent when it is tried again', async () => {
+it('[ACL1] [ACK2] what was written offline to a conversation that one is then removed from reaches nobody', async () => {
   const ada = await Person.signUp(browser, server.url, 'Ada Lovelace')
   const bob = await Person.signUp(browser, server.url, 'Bob Builder')
   const carol = await Person.signUp(browser, server.url, 'Carol Shaw')
@@ -125,4 +125,40 @@ it('[ACK2] a message that is refused says so, and is sent when it is tried again
   await bob.write('once more')
   await ada.sees('once more')
   for (const person of [ada, bob, carol]) await person.leave()
+})
+
+it('[ACK2] a message that is refused for good says so, and is sent when it is tried again', async () => {
+  const ada = await Person.arrive(browser, server.url, 'Ada Lovelace')
+  const bob = await Person.signUp(browser, server.url, 'Bob Builder')
+  // The wire between Ada's page and the server, with an answer of our own to what we choose.
+  let refusals = 0
+  await ada.page.routeWebSocket(/socket\.io/, (route) => {
+    const toServer = route.connectToServer()
+    route.onMessage((packet) => {
+      const send = typeof packet === 'string' ? /^42(\d+)\["send",.*to be refused/.exec(packet) : null
+      if (send === null || refusals > 0) {
+        toServer.send(packet)
+        return
+      }
+      refusals += 1
+      const error = { code: 'forbidden', message: 'unable to send message; somebody is in a bad mood', retry: 'never' }
+      route.send(`43${send[1]}${JSON.stringify([{ ok: false, error }])}`)
+    })
+  })
+  await ada.signUpHere()
+  await ada.begin([bob])
+  await ada.write('to be refused, once')
+  await ada.message('to be refused, once').getByText('Couldn’t send').waitFor()
+  expect(await ada.stateOf('to be refused, once')).toBe('failed')
+  // It is in nobody's way: the next one is sent.
+  await ada.write('and on we go')
+  await ada.sees('and on we go')
+  await ada.message('to be refused, once').getByRole('button', { name: 'Retry' }).click()
+  await ada.sees('to be refused, once')
+  await bob.open('Ada Lovelace')
+  await bob.sees('to be refused, once')
+  expect(await bob.texts()).toEqual(['and on we go', 'to be refused, once'])
+  expect(refusals).toBe(1)
+  ada.expectNoSurprises()
+  await Promise.all([ada.leave(), bob.leave()])
 })

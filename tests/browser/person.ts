@@ -124,10 +124,20 @@ export class Person {
 
   /** Waits until somebody else's message, or a stored one of mine, is there. */
   async sees(text: string): Promise<void> {
-    await this.message(text).first().waitFor()
-    await waitForFact(async () => !['sending', 'failed'].includes((await this.stateOf(text)) ?? ''), {
-      what: `${text}, stored`,
-    })
+    const toEnd = this.page.getByTestId('to-end')
+    await waitForFact(
+      async () => {
+        const state = await this.page.getByTestId('message').evaluateAll((messages, wanted) => {
+          const found = messages.find((message) => message.textContent?.includes(wanted) === true)
+          return found?.getAttribute('data-state') ?? undefined
+        }, text)
+        if (state !== undefined) return state !== 'sending' && state !== 'failed'
+        // Whoever reads further up is told how much is new, and goes there.
+        if (await toEnd.isVisible()) await toEnd.click({ timeout: 1_000 })
+        return false
+      },
+      { what: `the message ${text}, stored`, timeoutMs: patienceMs, everyMs: 50 },
+    )
   }
 
   stateOf(text: string): Promise<string | null> {
