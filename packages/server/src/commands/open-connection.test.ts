@@ -316,6 +316,27 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect(JSON.stringify(transport.events)).not.toContain('secret"')
   })
 
+  it('[JOIN1] [TAIL1] removed and added again while a join reads: it looks again, and stays subscribed', async () => {
+    const place = await fixture.group([bob])
+    const { transport, opening, connection } = node.open(ada, session)
+    await opening
+    node.before.set('read_conversation', async () => {
+      await node.run('remove-member', bob, { conversation: place, user: ada })
+      await node.run('put-member', bob, { conversation: place, user: ada })
+    })
+    await node.run('put-member', bob, { conversation: place, user: ada })
+    await until('the subscription', () => connection.conversations.has(place) && connection.joinsInProgress === 0)
+    const { seq } = (
+      await node.run('send-message', bob, {
+        conversation: place,
+        clientId: crypto.randomUUID(),
+        text: 'here again',
+      })
+    ).message
+    await until('the message', () => transport.seqsOf(place).includes(seq))
+    connection.lost()
+  })
+
   it('[ACL1] a removal between the two reads is never subscribed, whatever the cursor', async () => {
     const place = await fixture.group([bob, ada])
     const { position } = decodeCursor(await cursorOf(ada)) as { position: number }
