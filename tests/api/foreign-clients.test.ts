@@ -75,6 +75,25 @@ describe.each(transports)('a stock socket.io-client over %s', (_name, names) => 
     }
   })
 
+  it('[ORD2] [PUB1] [JOIN1] sends that do not wait for each other keep their order, for those who join meanwhile, too', async () => {
+    const { ada, bob, conversation } = await twoPeople()
+    const socket = await connect(ada)
+    const answers = Promise.all(
+      Array.from({ length: 50 }, (_, count) =>
+        socket.command('send', { conversation, clientId: randomUUID(), text: `in a row ${count}` }),
+      ),
+    )
+    const late = await connect(bob)
+    const seqs = (await answers).map(({ seq }) => seq as number)
+    expect(seqs).toEqual([...seqs].sort((a, b) => a - b))
+    const { seq } = await ada.send(conversation, 'barrier')
+    await late.waitForSeq(conversation, seq)
+    const seen = late.changesOf(conversation).map((change) => change.seq)
+    expect(seen).toEqual(Array.from({ length: seen.length }, (_, index) => seq - seen.length + 1 + index))
+    late.close()
+    socket.close()
+  })
+
   it('[IDEM1] gets the first answer again for the same clientId', async () => {
     const { ada, conversation } = await twoPeople()
     const socket = await connect(ada)

@@ -36,9 +36,9 @@ async function expectAccessible(person: Person, screen: string): Promise<void> {
     await Promise.allSettled(ending.map(({ finished }) => finished))
   })
   // Evaluated, not added as an element: the page's policy allows no foreign script, and rightly so.
-  const { violations } = (await person.page.evaluate(
+  const { violations } = await person.page.evaluate<AxeResults>(
     `${axeSource}; axe.run(document, { resultTypes: ['violations'] })`,
-  )) as AxeResults
+  )
   const serious = violations
     .filter(({ impact }) => impact === 'serious' || impact === 'critical')
     .map(({ id, nodes }) =>

@@ -137,7 +137,7 @@ it('[BAD1] N18 N19 N20 N21 N22 N23 N24 N26 N27 N28: messages and names stay text
     const group = await writer.createConversation(
       'group',
       [readerId, ...writers.slice(1).map(({ id }) => id)],
-      names[0]!,
+      names[0],
     )
     for (const [index, text] of hostile.slice(from, from + 3).entries()) await writers[index]!.send(group, text)
     const { seq } = await writer.send(group, `barrier ${from}`)
