@@ -22,6 +22,7 @@ import {
   type Id,
   type Json,
   limits,
+  type Member,
   type Message,
   type Role,
 } from '@chorus/protocol'
@@ -93,6 +94,10 @@ export type OperationDetail = Partial<MessageColumns> & {
   readonly conversation?: Id
   readonly role?: Role
   readonly joined?: boolean
+  /** Of put-member, as of the change. */
+  readonly member?: Member
+  /** Of rename. */
+  readonly kind?: ConversationKind
 }
 
 export interface Appended<Outcome> {
@@ -439,7 +444,7 @@ function hashRequest(send: SendRow): Buffer {
 function toSqlOperation(operation: LogOperation, { requirementOf, removableBy }: LogPolicy): object {
   switch (operation.op) {
     case 'create':
-      return operation
+      return { ...operation, conversationsMax: limits.conversationsPerUserMax }
     case 'edit':
       return { ...operation, ...requirementOf('edit-message') }
     case 'delete':

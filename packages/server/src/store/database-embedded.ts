@@ -49,6 +49,7 @@ async function startEngine(directory: string): Promise<Worker> {
       )
     }
     worker.once('error', (error) => fail(firstLine(error)))
+    worker.once('exit', () => fail('the engine ended while it was opened'))
     worker.on('message', (message: FromEngine) => {
       if (message.kind === 'open') resolve()
       if (message.kind === 'failed') fail(`it cannot be read (${firstLine(message.message)})`)

@@ -55,7 +55,8 @@ function takeLock(directory: string): DirectoryLock {
     }
     if (!createGeneration(path, generation + 1)) continue
     if (highestGeneration(path) > generation + 1) {
-      unlinkSync(fileOf(path, generation + 1))
+      // The holder of the higher one may have cleared it away by now.
+      unlinkIfThere(fileOf(path, generation + 1))
       continue
     }
     removeBelow(path, generation + 1)
@@ -103,11 +104,15 @@ function createGeneration(path: string, generation: number): boolean {
 function removeBelow(path: string, generation: number): void {
   for (const lower of generationsIn(path)) {
     if (lower >= generation) continue
-    try {
-      unlinkSync(fileOf(path, lower))
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-    }
+    unlinkIfThere(fileOf(path, lower))
+  }
+}
+
+function unlinkIfThere(file: string): void {
+  try {
+    unlinkSync(file)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
   }
 }
 

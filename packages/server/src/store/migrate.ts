@@ -10,6 +10,9 @@ import type { Database } from './database.ts'
 /** Any constant will do, as long as nobody else uses it. */
 const advisoryLockKey = 5_091_622
 
+/** Until the end of the script one server at a time; the others wait as long as a migration may take, not as long as a row lock. */
+const takeTurns = `select set_config('lock_timeout', '60s', true); select pg_advisory_xact_lock(${advisoryLockKey})`
+
 interface Migration {
   readonly version: number
   readonly name: string
@@ -36,7 +39,8 @@ function readMigrations(): Migration[] {
 
 export async function migrate(database: Database): Promise<void> {
   const migrations = readMigrations()
-  await database.script(`
+  // Two servers that create the same table at once fail on Postgres' own catalogue, "if not exists" or not.
+  await database.script(`${takeTurns};
     create table if not exists migrations (
       version integer primary key, name text not null, checksum text not null, applied_at timestamptz not null default now()
     )`)
@@ -62,7 +66,7 @@ export async function migrate(database: Database): Promise<void> {
     // A script is one implicit transaction: of two servers the second finds it done and its insert fails cleanly.
     await database
       .script(
-        `select pg_advisory_xact_lock(${advisoryLockKey});
+        `${takeTurns};
          insert into migrations (version, name, checksum) values (${version}, '${name}', '${checksum}');
          ${text}`,
       )

@@ -34,11 +34,17 @@ interface MemberJson {
   readonly readSeq: number
 }
 
-/** Messages by others after the marker, not counting deleted ones; stops at 1000. */
+/**
+ * Messages by others behind the marker, not counting deleted ones; stops at 1000. Looks at the newest 2 000 messages at
+ * most: somebody who writes a million messages and never moves the marker must not cost a look at each of them.
+ */
 export const unreadSql = (conversation: string, readSeq: string, user: string): string => `(
   select count(*)::int from (
-    select from changes u where u.conversation = ${conversation} and u.seq > ${readSeq} and u.type = 'message.created'
-       and u.actor <> ${user} and u.deleted_at is null limit ${limits.unreadMax}) counted)`
+    select from (
+      select u.actor, u.deleted_at from changes u
+       where u.conversation = ${conversation} and u.seq > ${readSeq} and u.type = 'message.created'
+       order by u.seq desc limit ${limits.unreadScanMax}) newest
+     where newest.actor <> ${user} and newest.deleted_at is null limit ${limits.unreadMax}) counted)`
 
 const memberJson = `json_build_object(
   'user', json_build_object('id', u.id, 'handle', u.handle, 'name', u.name, 'avatar', u.avatar),
@@ -157,15 +163,4 @@ export async function readMembers(
   })
   if (rows.length === 0) return undefined
   return rows.flatMap(({ member }) => (member === null ? [] : [{ ...member }]))
-}
-
-/** One member of a conversation that the asker belongs to. */
-export async function readMember(database: Database, conversation: Id, user: Id): Promise<Member | undefined> {
-  const rows = await database.query<{ member: MemberJson }>({
-    name: 'read_member',
-    text: `select ${memberJson} as member from members x join users u on u.id = x.user_id
-            where x.conversation = $1 and x.user_id = $2 and x.left_seq is null`,
-    values: [conversation, user],
-  })
-  return rows[0]?.member
 }

@@ -13,6 +13,18 @@ export interface MembershipsRequest {
   readonly position: number
   /** The session to look at, too; null where none is asked about. */
   readonly session: Id | null
+  /** Only so many; left out: every current membership, and those that ended since the position. */
+  readonly page?: MembershipsPage
+}
+
+/**
+ * A part of those whose log or membership moved since the position, in the order of their ids. Of such a part `unread`
+ * is not counted, because the asker may show less: see readUnread.
+ */
+export interface MembershipsPage {
+  /** The first conversation wanted; undefined: from the beginning. */
+  readonly from: Id | undefined
+  readonly limit: number
 }
 
 /** As a position: later than everything. */
@@ -24,6 +36,7 @@ export interface Membership {
   /** Top of the log as of the snapshot. */
   readonly seq: number
   readonly readSeq: number
+  /** 0 where nothing moved, and in a page. */
   readonly unread: number
   readonly joinedSeq: number
   /** Null while a member; otherwise the seq of the removal, which happened since the position. */
@@ -72,19 +85,32 @@ export async function readMemberships(
                   w.session is null or exists (
                     select from sessions s join users u on u.id = s.user_id
                      where s.id = w.session and s.revoked_at is null and s.expires_at > now() and u.disabled_at is null) as session_live,
-                  m.role, v.seq, m.read_seq, m.joined_seq, m.left_seq,
-                  v.last_xid >= w.position::xid8 as log_moved, m.xid >= w.position::xid8 as membership_moved,
-                  case when m.left_seq is null and (v.last_xid >= w.position::xid8 or m.xid >= w.position::xid8)
-                    then ${unreadSql('m.conversation', 'm.read_seq', 'm.user_id')} else 0 end as unread
+                  m.role, m.seq, m.read_seq, m.joined_seq, m.left_seq, m.log_moved, m.membership_moved,
+                  case when w.rows is null and m.left_seq is null and (m.log_moved or m.membership_moved)
+                    then ${unreadSql('m.conversation', 'm.read_seq', 'w.user_id')} else 0 end as unread
              from (select ${positionSql} as position, ${positionMaxSql} as position_max) p
-             cross join unnest($1::uuid[], $2::text[], $3::uuid[]) with ordinality w(user_id, position, session, i)
-             left join members m on m.user_id = w.user_id and (m.left_seq is null or m.xid >= w.position::xid8)
-             left join conversations v on v.id = m.conversation
+             cross join unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::int[])
+               with ordinality w(user_id, position, session, first, rows, i)
+             -- Both LIMITs keep this a walk along one user's memberships, with a look-up each, whatever the statistics say.
+             left join lateral (
+               select k.conversation, k.role, k.read_seq, k.joined_seq, k.left_seq, v.seq,
+                      v.last_xid >= w.position::xid8 as log_moved, k.xid >= w.position::xid8 as membership_moved
+                 from members k
+                 cross join lateral (select c.seq, c.last_xid from conversations c where c.id = k.conversation limit 1) v
+                where k.user_id = w.user_id
+                  and k.conversation >= coalesce(w.first, '00000000-0000-0000-0000-000000000000')
+                  and (k.left_seq is null or k.xid >= w.position::xid8)
+                  and (w.rows is null or v.last_xid >= w.position::xid8 or k.xid >= w.position::xid8)
+                  -- A first load is of what one is in; only what its last page showed can have been left since.
+                  and (w.rows is null or k.left_seq is null or w.position <> '0' or k.conversation = w.first)
+                order by k.conversation limit w.rows) m on true
             order by w.i, m.conversation`,
     values: [
       requests.map(({ user }) => user),
       requests.map(({ position }) => String(position)),
       requests.map(({ session }) => session),
+      requests.map(({ page }) => page?.from ?? null),
+      requests.map(({ page }) => page?.limit ?? null),
     ],
   })
   const answers = requests.map(
@@ -115,6 +141,29 @@ export async function readMemberships(
     })
   }
   return answers
+}
+
+export interface Unread {
+  readonly readSeq: number
+  readonly unread: number
+}
+
+/** The read marker and what is unread behind it, of those of these conversations that the user is a member of. */
+export async function readUnread(
+  database: Database,
+  user: Id,
+  conversations: readonly Id[],
+): Promise<ReadonlyMap<Id, Unread>> {
+  const rows = await database.query<{ conversation: Id; read_seq: number; unread: number }>({
+    name: 'read_unread',
+    text: `select w.id as conversation, m.read_seq, ${unreadSql('w.id', 'm.read_seq', '$1')} as unread
+             from unnest($2::uuid[]) w(id)
+             cross join lateral (
+               select k.read_seq from members k
+                where k.conversation = w.id and k.user_id = $1 and k.left_seq is null limit 1) m`,
+    values: [user, conversations],
+  })
+  return new Map(rows.map((row) => [row.conversation, { readSeq: row.read_seq, unread: row.unread }]))
 }
 
 /** Those of `users` with whom `user` shares a conversation (rule PRES2). */

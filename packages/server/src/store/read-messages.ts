@@ -102,11 +102,13 @@ async function cutPage(
         historyPageMaxBytes / 2,
       )
       const messages = [...upTo, ...after]
-      const [oldest, newest] = [messages.at(0), messages.at(-1)]
+      // A page of one looks no further than the anchor and may be empty while there is more behind it.
+      const oldest = messages.at(0)?.seq ?? anchor.seq + 1
+      const newest = messages.at(-1)?.seq ?? anchor.seq
       return {
         messages,
-        hasBefore: oldest !== undefined && (await hasMessageUpTo(database, conversation, oldest.seq - 1)),
-        hasAfter: newest !== undefined && (await hasMessageFrom(database, conversation, newest.seq + 1)),
+        hasBefore: await hasMessageUpTo(database, conversation, oldest - 1),
+        hasAfter: await hasMessageFrom(database, conversation, newest + 1),
       }
     }
   }

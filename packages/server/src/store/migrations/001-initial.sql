@@ -99,6 +99,8 @@ create table changes (
 ) with (fillfactor = 95);
 create unique index changes_client_id on changes (actor, conversation, client_id) where client_id is not null;
 create index changes_xid on changes (xid);
+-- Pages of history and the count of unread step over whatever is no message.
+create index changes_messages on changes (conversation, seq) where type = 'message.created';
 
 create table reactions (
   conversation uuid not null,
@@ -110,3 +112,5 @@ create table reactions (
   removed boolean not null default false,
   primary key (conversation, target, user_id, emoji)
 );
+-- Which emoji a message has, without looking at everybody who chose them.
+create index reactions_emoji on reactions (conversation, target, emoji) where not removed;

@@ -13,7 +13,8 @@
 --   kind 's' or 'o', idx (from 1), outcome, seq, at, xid, detail
 --   outcome of a send: stored | duplicate | conflict | not-found | invalid-reply
 --   outcome of an op: stored | unchanged | not-found | forbidden | conflict | too-large | invalid
---   detail of an op: what its change carries (see read-changes.ts: the same columns as a row of `changes`)
+--   detail of an op: what its change carries (see read-changes.ts: the same columns as a row of `changes`); of put-member
+--   also the member, and of rename the kind, so that the answer and the announcement need no read that could fail
 
 create type appended as (
   kind text, idx integer, outcome text, seq bigint, at timestamptz, xid xid8, detail json
@@ -32,6 +33,31 @@ create function message_detail(p_conversation uuid, p_seq bigint) returns json l
     'version', version, 'client_id', client_id, 'sender', actor, 'text', text, 'data', data, 'attachments', attachments,
     'reply_to', reply_to, 'created_at', at, 'edited_at', edited_at, 'deleted_at', deleted_at)
   from changes where conversation = p_conversation and seq = p_seq;
+$$;
+
+create function member_detail(p_conversation uuid, p_user uuid) returns json language sql stable as $$
+  select json_build_object(
+    'user', json_build_object('id', u.id, 'handle', u.handle, 'name', u.name, 'avatar', u.avatar),
+    'role', m.role, 'joinedSeq', m.joined_seq, 'readSeq', m.read_seq)
+  from members m join users u on u.id = m.user_id where m.conversation = p_conversation and m.user_id = p_user;
+$$;
+
+-- How many different emoji a message has, counted up to p_max: one look-up each, however many chose them.
+create function count_emoji(p_conversation uuid, p_target bigint, p_max integer) returns bigint language sql stable as $$
+  with recursive kinds as (
+    (select emoji, 1 as n from reactions
+      where conversation = p_conversation and target = p_target and not removed order by emoji limit 1)
+    union all
+    select (select r.emoji from reactions r
+             where r.conversation = p_conversation and r.target = p_target and not r.removed and r.emoji > kinds.emoji
+             order by r.emoji limit 1), n + 1
+      from kinds where emoji is not null and n < p_max)
+  select count(emoji) from kinds;
+$$;
+
+-- Is somebody a member of p_max conversations already? Counts no further.
+create function has_memberships(p_user uuid, p_max bigint) returns boolean language sql stable as $$
+  select count(*) >= p_max from (select from members where user_id = p_user and left_seq is null limit p_max) held;
 $$;
 
 -- Adds one member to a locked conversation and appends the change; the member row's counters start at the join.
@@ -85,6 +111,13 @@ begin
        < jsonb_array_length(p_op -> 'members') then
       delete from conversations where id = v_conversation;
       result.outcome := 'not-found';
+      return result;
+    end if;
+    if exists (
+      select from jsonb_array_elements_text(p_op -> 'members') named
+       where has_memberships(named.value::uuid, (p_op ->> 'conversationsMax')::bigint)) then
+      delete from conversations where id = v_conversation;
+      result.outcome := 'too-large';
       return result;
     end if;
     select n.o_seq, n.o_at into v_seq, v_at from next_seq(v_conversation) n;
@@ -173,9 +206,11 @@ begin
       result.seq := coalesce(v_reaction.seq, v_message.version);
       return result;
     end if;
-    if v_op = 'react' and (p_op ->> 'kindsMax')::integer <= (
-      select count(distinct emoji) from reactions
-       where conversation = v_conversation and target = v_target and not removed and emoji <> p_op ->> 'emoji') then
+    if v_op = 'react'
+       and not exists (
+         select from reactions
+          where conversation = v_conversation and target = v_target and emoji = p_op ->> 'emoji' and not removed)
+       and count_emoji(v_conversation, v_target, (p_op ->> 'kindsMax')::integer) >= (p_op ->> 'kindsMax')::integer then
       result.outcome := 'too-large';
       return result;
     end if;
@@ -201,6 +236,7 @@ begin
     update conversations set name = p_op ->> 'name' where id = v_conversation;
     insert into changes (conversation, seq, at, type, actor, name)
       values (v_conversation, v_seq, v_at, 'conversation.updated', v_actor, p_op ->> 'name');
+    result.detail := json_build_object('kind', v_kind);
 
   when 'put-member' then
     select * into v_member from members where conversation = v_conversation and user_id = v_user;
@@ -208,6 +244,7 @@ begin
       if p_op ->> 'role' is null or p_op ->> 'role' = v_member.role then
         result.outcome := 'unchanged';
         result.seq := v_member.joined_seq;
+        result.detail := json_build_object('role', v_member.role, 'member', member_detail(v_conversation, v_user));
         return result;
       end if;
       -- Only an owner changes roles, and the last owner stays one.
@@ -226,7 +263,7 @@ begin
       update conversations set member_version = v_seq where id = v_conversation;
       insert into changes (conversation, seq, at, type, actor, user_id, role)
         values (v_conversation, v_seq, v_at, 'member.updated', v_actor, v_user, p_op ->> 'role');
-      result.detail := json_build_object('role', p_op ->> 'role');
+      result.detail := json_build_object('role', p_op ->> 'role', 'member', member_detail(v_conversation, v_user));
     else
       -- Joining oneself needs a channel; adding others needs a role; granting a role needs the right to change roles.
       if not (v_role is null or (p_op -> 'roles') ? v_role)
@@ -238,13 +275,14 @@ begin
         result.outcome := 'not-found';
         return result;
       end if;
-      if (select count(*) from members where user_id = v_user and left_seq is null) >= (p_op ->> 'conversationsMax')::bigint then
+      if has_memberships(v_user, (p_op ->> 'conversationsMax')::bigint) then
         result.outcome := 'too-large';
         return result;
       end if;
       select j.o_seq, j.o_at into v_seq, v_at
         from join_member(v_conversation, v_actor, v_user, coalesce(p_op ->> 'role', 'member')) j;
-      result.detail := json_build_object('role', coalesce(p_op ->> 'role', 'member'), 'joined', true);
+      result.detail := json_build_object(
+        'role', coalesce(p_op ->> 'role', 'member'), 'joined', true, 'member', member_detail(v_conversation, v_user));
     end if;
 
   when 'remove-member' then

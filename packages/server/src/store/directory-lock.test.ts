@@ -1,0 +1,142 @@
+/** One server per directory: refused while the holder lives, taken over from the dead, by one only. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { pathToFileURL } from 'node:url'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { lockDirectory } from './directory-lock.ts'
+
+/** Other processes run the built file: Node does not load TypeScript. */
+const built = new URL('../../dist/store/directory-lock.js', import.meta.url)
+
+let folder: string
+const children: ChildProcess[] = []
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'chorus-lock-'))
+})
+afterEach(async () => {
+  await Promise.all(children.splice(0).map(end))
+  rmSync(folder, { recursive: true, force: true })
+})
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const ended = new Promise((resolve) => child.once('exit', resolve))
+  child.kill('SIGKILL')
+  await ended
+}
+
+/** Takes the lock in a process of its own; resolves with what it says: `held`, or the refusal. */
+async function lockElsewhere(): Promise<{ child: ChildProcess; says: string }> {
+  const child = spawn(
+    process.execPath,
+    [
+      '--input-type=module',
+      '-e',
+      `import { lockDirectory } from ${JSON.stringify(pathToFileURL(built.pathname).href)}
+       process.stdin.once('data', () => {
+         try { lockDirectory(${JSON.stringify(folder)}); console.log('held') } catch (error) { console.log(error.message) }
+       })
+       console.log('ready')`,
+    ],
+    { stdio: ['pipe', 'pipe', 'inherit'] },
+  )
+  children.push(child)
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+  await lines.next()
+  child.stdin.write('go\n')
+  return { child, says: String((await lines.next()).value) }
+}
+
+const current = (): string =>
+  join(
+    folder,
+    readdirSync(folder)
+      .filter((name) => /^lock\.\d+$/.test(name))
+      .sort()
+      .at(-1) ?? '',
+  )
+
+describe('the lock of a data directory', () => {
+  it('refuses a second opening here, and is free after the release', () => {
+    const lock = lockDirectory(folder)
+    expect(() => lockDirectory(folder)).toThrow(
+      new RegExp(
+        `^unable to open the data directory .*; the server with pid ${process.pid} is using it: stop it or set another DATA_DIR$`,
+      ),
+    )
+    lock.release()
+    lockDirectory(folder).release()
+  })
+
+  it.runIf(existsSync(built))(
+    'refuses another process while the holder lives, and is taken over when it was killed',
+    async () => {
+      const first = await lockElsewhere()
+      expect(first.says).toBe('held')
+      const second = await lockElsewhere()
+      expect(second.says).toContain(`the server with pid ${first.child.pid} is using it`)
+      expect(() => lockDirectory(folder)).toThrow(/is using it/)
+      const before = readFileSync(current(), 'utf8')
+      // The first is unharmed.
+      expect(JSON.parse(before)).toMatchObject({ pid: first.child.pid })
+      await end(first.child)
+      const lock = lockDirectory(folder)
+      expect(JSON.parse(readFileSync(current(), 'utf8'))).toMatchObject({ pid: process.pid })
+      lock.release()
+    },
+  )
+
+  it.runIf(existsSync(built))(
+    'many that start together over a dead holder: exactly one wins',
+    async () => {
+      for (let round = 0; round < 3; round++) {
+        writeFileSync(
+          join(folder, `lock.${round * 100 + 50}`),
+          JSON.stringify({ pid: 999_999_999, bootId: 'x', startTime: '1' }),
+        )
+        const all = await Promise.all(Array.from({ length: 5 }, () => lockElsewhere()))
+        expect(all.filter(({ says }) => says === 'held')).toHaveLength(1)
+        for (const { says } of all) if (says !== 'held') expect(says).toMatch(/^unable to open the data directory/)
+        await Promise.all(all.map(({ child }) => end(child)))
+      }
+      expect(readdirSync(folder).filter((name) => name.startsWith('lock-draft'))).toEqual([])
+    },
+    30_000,
+  )
+
+  it('counts as dead: our own pid (a container starts again), a pid that another process has by now, and what cannot be read', () => {
+    const self = { pid: process.pid, bootId: 'before', startTime: '1' }
+    const parent = { pid: process.ppid, bootId: 'any', startTime: '1' }
+    for (const [index, holder] of [self, parent, { pid: 0 }, { pid: -1 }].entries()) {
+      writeFileSync(join(folder, `lock.${index * 10 + 1}`), JSON.stringify(holder))
+      lockDirectory(folder).release()
+    }
+    writeFileSync(join(folder, 'lock.99'), 'no json')
+    lockDirectory(folder).release()
+    // Numbers never go back, and lower ones are cleared away.
+    expect(readdirSync(folder)).toEqual(['lock.100'])
+  })
+
+  it('counts a zombie as dead', async () => {
+    // The shell starts a child and becomes a program that never waits for it.
+    const shell = spawn('sh', ['-c', 'sleep 60 & echo $!; exec sleep 60'], { stdio: ['ignore', 'pipe', 'ignore'] })
+    children.push(shell)
+    const pid = Number((await createInterface({ input: shell.stdout })[Symbol.asyncIterator]().next()).value)
+    const statOf = (): string => {
+      const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+      return stat.slice(stat.lastIndexOf(')') + 2)
+    }
+    while (readFileSync(`/proc/${shell.pid}/comm`, 'utf8').trim() !== 'sleep')
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    process.kill(pid, 'SIGKILL')
+    while (!statOf().startsWith('Z')) await new Promise((resolve) => setTimeout(resolve, 5))
+    const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+    writeFileSync(join(folder, 'lock.7'), JSON.stringify({ pid, bootId, startTime: statOf().split(' ')[19] }))
+    lockDirectory(folder).release()
+    expect(readdirSync(folder)).toEqual(['lock.8'])
+  })
+})
