@@ -2,6 +2,7 @@
 import { ChorusError } from '@chorus/protocol'
 import { v7 as uuidv7 } from 'uuid'
 import { readConversation } from '../store/read-conversations.ts'
+import { afterStored } from './after-stored.ts'
 import type { CommandHandler } from './command.ts'
 import { refuse } from './refuse.ts'
 
@@ -18,9 +19,10 @@ export const createConversation: CommandHandler<'create-conversation'> = async (
   if (kind === 'channel' && name === undefined)
     throw new ChorusError('invalid', `unable to ${what}; a channel needs a name`)
 
+  const id = uuidv7()
   const appended = await parts.log.apply({
     op: 'create',
-    conversation: uuidv7(),
+    conversation: id,
     actor: actor.userId,
     kind,
     name: name ?? null,
@@ -28,14 +30,14 @@ export const createConversation: CommandHandler<'create-conversation'> = async (
     members: [actor.userId, ...others],
   })
   switch (appended.outcome) {
-    case 'stored':
+    case 'stored': {
+      for (const user of [actor.userId, ...others]) parts.feeds.announceMembership(id, user)
+      return { conversation: await afterStored(what, () => readConversation(parts.database, actor.userId, id)) }
+    }
     case 'unchanged': {
-      const id = appended.detail?.conversation
-      const conversation = id === undefined ? undefined : await readConversation(parts.database, actor.userId, id)
+      const conversation = await readConversation(parts.database, actor.userId, appended.detail?.conversation ?? id)
       if (conversation === undefined) throw refuse('not-found', what)
-      if (appended.outcome === 'unchanged') return { conversation, duplicate: true }
-      for (const user of [actor.userId, ...others]) parts.feeds.announceMembership(conversation.id, user)
-      return { conversation }
+      return { conversation, duplicate: true }
     }
     case 'not-found':
       throw new ChorusError('not-found', `unable to ${what}; one of the members does not exist`)

@@ -1,5 +1,4 @@
 /** Adds a member, changes a role, or joins a public channel as `me`. Decided under the conversation's lock (rules ACL1, ACL3). */
-import { readMember } from '../store/read-conversations.ts'
 import { encodeChange } from '../support/logged-change.ts'
 import type { CommandHandler } from './command.ts'
 import { refuse } from './refuse.ts'
@@ -26,7 +25,7 @@ export const putMember: CommandHandler<'put-member'> = async (
     ])
     if (type === 'member.joined') parts.feeds.announceMembership(conversation, user)
   }
-  const member = await readMember(parts.database, conversation, user)
-  if (member === undefined) throw refuse('not-found', what)
-  return { member }
+  // As of the change, under its lock: no read follows that could fail, or find another state (rule ACK2).
+  if (detail?.member === undefined) throw new Error('the log answered without the member')
+  return { member: detail.member }
 }

@@ -5,6 +5,7 @@
 import { ChorusError } from '@chorus/protocol'
 import { readSession } from '../store/sessions.ts'
 import { findCredentials } from '../store/users.ts'
+import { afterStored } from './after-stored.ts'
 import type { CommandContext, CommandHandler, CookieJar } from './command.ts'
 
 /** Signing in changes a cookie, and only HTTP has cookies. */
@@ -23,8 +24,7 @@ export const signIn: CommandHandler<'sign-in'> = async (context, { handle, passw
     throw new ChorusError('unauthenticated', 'unable to sign in; the handle or the password is wrong')
   }
   const { sessionId } = await cookies.signIn(found.user.id)
-  const session = await readSession(database, sessionId)
-  if (session === undefined)
-    throw new ChorusError('unauthenticated', 'unable to sign in; the session was revoked meanwhile')
+  // Revoked meanwhile, it is not there any more either.
+  const session = await afterStored('sign in', () => readSession(database, sessionId))
   return { user: found.user, session: { ...session, current: true } }
 }

@@ -2,6 +2,7 @@
 import { ChorusError } from '@chorus/protocol'
 import { v7 as uuidv7 } from 'uuid'
 import { insertUser } from '../store/users.ts'
+import { afterStored } from './after-stored.ts'
 import type { CommandHandler } from './command.ts'
 import { cookiesOf } from './sign-in.ts'
 
@@ -14,6 +15,6 @@ export const signUp: CommandHandler<'sign-up'> = async (context, { handle, passw
   const passwordHash = await passwords.hash(password)
   const user = await insertUser(database, { id: uuidv7(), handle, name, passwordHash })
   if (user === undefined) throw new ChorusError('conflict', 'unable to sign up; the handle is taken')
-  await cookies.signIn(user.id)
+  await afterStored('sign up', () => cookies.signIn(user.id))
   return { user }
 }

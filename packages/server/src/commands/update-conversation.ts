@@ -1,6 +1,7 @@
 /** Renames a group or channel. */
 import { readConversation } from '../store/read-conversations.ts'
 import { encodeChange } from '../support/logged-change.ts'
+import { afterStored } from './after-stored.ts'
 import type { CommandHandler } from './command.ts'
 import { refuse } from './refuse.ts'
 
@@ -10,15 +11,19 @@ export const updateConversation: CommandHandler<'update-conversation'> = async (
   { parts, actor },
   { conversation: id, name },
 ) => {
-  const { outcome, seq, at, xid } = await parts.log.apply({ op: 'rename', conversation: id, actor: actor.userId, name })
+  const { outcome, seq, at, xid, detail } = await parts.log.apply({
+    op: 'rename',
+    conversation: id,
+    actor: actor.userId,
+    name,
+  })
   if (outcome !== 'stored' && outcome !== 'unchanged') throw refuse(outcome, what)
-  const conversation = await readConversation(parts.database, actor.userId, id)
-  if (conversation === undefined) throw refuse('not-found', what)
   if (outcome === 'stored') {
-    const facts = { id, kind: conversation.kind, name }
+    const facts = { id, kind: detail?.kind ?? 'group', name }
     parts.feeds.announce([
       encodeChange(id, xid, { seq, at, actor: actor.userId, type: 'conversation.updated', conversation: facts }),
     ])
   }
-  return { conversation }
+  // Also of an unchanged one: an attempt of this request that was cut may have been the one that changed it.
+  return { conversation: await afterStored(what, () => readConversation(parts.database, actor.userId, id)) }
 }
