@@ -49,6 +49,8 @@ export const limits = {
   cursorMaxChars: 1_024,
   /** `unread` stops counting here: 1000 means "1000 or more". */
   unreadMax: 1_000,
+  /** `unread` counts among this many newest messages behind the marker, one's own and deleted ones included. */
+  unreadScanMax: 2_000,
   /** How many members a conversation object names. */
   membersShown: 5,
   /** The newest changes of a conversation that a resume always replays (rule RES1). */

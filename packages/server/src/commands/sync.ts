@@ -5,7 +5,7 @@
 import { type Id, limits, type SyncEntry, type SyncPage } from '@chorus/protocol'
 import { type Cursor, encodeCursor } from '../store/cursor.ts'
 import { readChangesForMember } from '../store/read-changes.ts'
-import type { Memberships } from '../store/read-memberships.ts'
+import { type Memberships, readUnread } from '../store/read-memberships.ts'
 import { readNewestPage } from '../store/read-messages.ts'
 import type { CommandHandler } from './command.ts'
 import type { Parts } from './parts.ts'
@@ -15,9 +15,9 @@ export const sync: CommandHandler<'sync'> = async ({ parts, actor }, { cursor: t
   const epoch = parts.epoch()
   const reading = readCursor(text, epoch)
   const asked = reading.kind === 'valid' ? reading.cursor : undefined
-  const memberships = await parts.memberships.ask({ user: actor.userId, position: asked?.position ?? 0, session: null })
+  const memberships = await askForPage(parts, actor.userId, asked, limit)
   if (asked !== undefined && isFromTheFuture(asked, memberships)) {
-    const everything = await parts.memberships.ask({ user: actor.userId, position: 0, session: null })
+    const everything = await askForPage(parts, actor.userId, undefined, limit)
     return { ...(await buildPage(parts, actor.userId, undefined, everything, limit)), reset: true }
   }
   const page = await buildPage(parts, actor.userId, asked, memberships, limit)
@@ -25,32 +25,46 @@ export const sync: CommandHandler<'sync'> = async ({ parts, actor }, { cursor: t
   return reading.kind === 'reset' ? { ...page, reset: true } : page
 }
 
+/** One more than the page may show: the first may be that with which the page before ended. */
+const membershipsOf = (limit: number): number => limit + 1
+
+function askForPage(parts: Parts, user: Id, cursor: Cursor | undefined, limit: number): Promise<Memberships> {
+  const page = { from: cursor?.paging?.conversation, limit: membershipsOf(limit) }
+  return parts.memberships.ask({ user, position: cursor?.position ?? 0, session: null, page })
+}
+
 async function buildPage(
   parts: Parts,
   user: Id,
   cursor: Cursor | undefined,
-  memberships: Memberships,
+  { position, memberships }: Memberships,
   limit: number,
 ): Promise<SyncPage> {
   const epoch = parts.epoch()
-  const nextPosition = cursor?.paging?.nextPosition ?? memberships.position
   const page = new SyncPageBuilder(limit)
-  for (const membership of memberships.memberships) {
-    // Earlier pages covered these up to the position that the last page hands out.
-    if (cursor?.paging !== undefined && membership.conversation < cursor.paging.conversation) continue
+  let end: PageEnd | undefined
+  for (const membership of memberships) {
     const step = await planStep(parts.database, membership, cursor, undefined)
     if (step === undefined || wasShown(cursor, step)) continue
-    const end = await page.add(parts, user, step)
-    if (end === undefined) continue
-    const paging = { nextPosition, conversation: end.conversation, seq: end.seq }
-    return {
-      epoch,
-      cursor: encodeCursor({ epoch, position: cursor?.position ?? 0, paging }),
-      more: true,
-      conversations: page.entries,
-    }
+    end = await page.add(parts, user, step)
+    if (end !== undefined) break
   }
-  return { epoch, cursor: encodeCursor({ epoch, position: nextPosition }), more: false, conversations: page.entries }
+  // Earlier pages cover what they showed up to the position that the last page hands out: that of the first one's snapshot.
+  const nextPosition = cursor?.paging?.nextPosition ?? position
+  const last = memberships.at(-1)
+  if (memberships.length >= membershipsOf(limit) && last !== undefined) {
+    end ??= { conversation: last.conversation, seq: last.leftSeq ?? last.seq }
+  }
+  return {
+    epoch,
+    cursor: encodeCursor(
+      end === undefined
+        ? { epoch, position: nextPosition }
+        : { epoch, position: cursor?.position ?? 0, paging: { nextPosition, ...end } },
+    ),
+    more: end !== undefined,
+    conversations: await page.entries(parts, user),
+  }
 }
 
 /** Did the page before end with this conversation, and is nothing left of it? */
@@ -66,9 +80,15 @@ function wasShown(cursor: Cursor | undefined, step: ReplayStep): boolean {
   }
 }
 
+/** Up to where a page shows everything. */
+interface PageEnd {
+  readonly conversation: Id
+  readonly seq: number
+}
+
 /** Collects entries until the page's count or bytes are reached. */
 class SyncPageBuilder {
-  readonly entries: SyncEntry[] = []
+  readonly #entries: SyncEntry[] = []
   #changesLeft: number
   #bytesLeft: number = limits.pageMaxBytes
 
@@ -77,30 +97,22 @@ class SyncPageBuilder {
   }
 
   /** Where the page ended, or undefined while it has room. */
-  async add(parts: Parts, user: Id, step: ReplayStep): Promise<{ conversation: Id; seq: number } | undefined> {
-    const { conversation, readSeq, unread, seq } = step.membership
+  async add(parts: Parts, user: Id, step: ReplayStep): Promise<PageEnd | undefined> {
+    const { conversation, readSeq, seq } = step.membership
+    const unread = 0
     switch (step.kind) {
       case 'left': {
         const changes = await readOwnRemoval(parts, conversation, step.leftSeq)
-        return this.#push(
-          { conversation, changes, left: true, seq: step.leftSeq, readSeq, unread: 0 },
-          conversation,
-          step.leftSeq,
-        )
+        return this.#push({ conversation, changes, left: true, seq: step.leftSeq, readSeq, unread }, step.leftSeq)
       }
       case 'limited': {
         const page = await readNewestPage(parts.database, user, conversation)
         if (page === undefined) return undefined
-        const entry = {
-          conversation,
-          changes: [],
-          limited: true,
-          seq: page.seq,
-          readSeq,
-          unread,
-          messages: page.messages,
-        }
-        return this.#push(entry, conversation, page.seq)
+        const { messages } = page
+        return this.#push(
+          { conversation, changes: [], limited: true, seq: page.seq, readSeq, unread, messages },
+          page.seq,
+        )
       }
       case 'changes': {
         const room = Math.max(1, Math.min(this.#changesLeft, limits.pageMax))
@@ -110,21 +122,26 @@ class SyncPageBuilder {
             : await readChangesForMember(parts.database, user, conversation, step.after, room)
         if (page === undefined) return undefined
         const last = page.changes.at(-1)?.seq ?? step.after
-        const end = this.#push(
-          { conversation, changes: page.changes, seq: page.seq, readSeq, unread },
-          conversation,
-          last,
-        )
+        const end = this.#push({ conversation, changes: page.changes, seq: page.seq, readSeq, unread }, last)
         return page.more ? { conversation, seq: last } : end
       }
     }
   }
 
-  #push(entry: SyncEntry, conversation: Id, seq: number): { conversation: Id; seq: number } | undefined {
-    this.entries.push(entry)
+  /** With what is unread, counted only for what is shown. */
+  async entries(parts: Parts, user: Id): Promise<SyncEntry[]> {
+    const shown = this.#entries.filter(({ left }) => left !== true).map(({ conversation }) => conversation)
+    if (shown.length === 0) return this.#entries
+    const markers = await readUnread(parts.database, user, shown)
+    // Somebody removed meanwhile has nothing unread.
+    return this.#entries.map((entry) => ({ ...entry, ...(entry.left !== true && markers.get(entry.conversation)) }))
+  }
+
+  #push(entry: SyncEntry, seq: number): PageEnd | undefined {
+    this.#entries.push(entry)
     this.#changesLeft -= entry.changes.length + (entry.messages?.length ?? 0)
     this.#bytesLeft -= Buffer.byteLength(JSON.stringify(entry))
-    return this.#changesLeft <= 0 || this.#bytesLeft <= 0 ? { conversation, seq } : undefined
+    return this.#changesLeft <= 0 || this.#bytesLeft <= 0 ? { conversation: entry.conversation, seq } : undefined
   }
 }
 
