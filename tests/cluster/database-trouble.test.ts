@@ -269,6 +269,9 @@ describe.skipIf(!hasPostgres())('trouble with Postgres', () => {
       )
       // SIGKILL to one backend makes Postgres end all others and recover, as after a crash.
       process.kill(backends[0]!.pid, 'SIGKILL')
+      await waitForFact(() => postgres.logs.text.includes(`(PID ${backends[0]!.pid}) was terminated by signal 9`), {
+        what: 'Postgres to notice',
+      })
     }
     const before = acknowledged.size
     await waitForFact(() => acknowledged.size > before + 20, { what: 'acknowledgements in the end', timeoutMs: 20_000 })
