@@ -36,7 +36,7 @@ export function addEventStream(
   app: FastifyInstance,
   { authenticator, limits: rates, gate, addressOf }: EventStreamOptions,
 ): void {
-  app.get<{ Querystring: { cursor?: unknown } }>('/v1/events', async (request, reply) => {
+  app.get<{ Querystring: { cursor?: unknown } }>('/v1/events', { exposeHeadRoute: false }, async (request, reply) => {
     if (gate.isClosing)
       throw new ChorusError('unavailable', 'unable to open the stream; the server is stopping', { retryAfterMs: 1_000 })
     refuseUnknownQuery(request.query)
@@ -59,6 +59,11 @@ export function addEventStream(
     })
     reply.raw.on('close', () => connection.lost())
     reply.raw.on('error', () => connection.lost())
+    // Gone while the session was looked up: its 'close' has passed by.
+    if (reply.raw.destroyed || reply.raw.closed || request.raw.socket.destroyed) {
+      connection.lost()
+      return
+    }
     gate.bringToPresent(connection, identity, cursorOf(request))
   })
 }

@@ -19,7 +19,7 @@ export interface ConnectionGateOptions {
   readonly clock: Clock
 }
 
-/** Longest time that a timer can wait; sessions live longer, and are looked at again then. */
+/** Longest time that a timer can wait; sessions live longer, and it is set again while time is left. */
 const timerMaxMs = 2_000_000_000
 
 export class ConnectionGate {
@@ -51,7 +51,7 @@ export class ConnectionGate {
       transport,
       budget: this.#budget,
       onClosed: (closed) => {
-        expiry.cancel()
+        cancelExpiry()
         connections.delete(closed)
         feeds.detach(closed)
         presences.depart(closed)
@@ -64,12 +64,21 @@ export class ConnectionGate {
     if (connections.ofUser(identity.userId).size === 0) void this.#bus.subscribe(`u:${identity.userId}`)
     connections.add(connection)
     presences.arrive(connection)
-    // ACL2: an expired session closes, too.
-    const expiry: Timer = this.#clock.setTimer(
-      () => connection.close('revoked', 'unable to keep the connection; the session has expired', 'never'),
-      Math.min(identity.expiresInMs, timerMaxMs),
-    )
+    const cancelExpiry = this.#closeWhenExpired(connection, identity.expiresInMs)
     return connection
+  }
+
+  /** ACL2: an expired session closes, too. The answer calls it off. */
+  #closeWhenExpired(connection: Connection, expiresInMs: number): () => void {
+    const endsAtMs = this.#clock.nowMs() + expiresInMs
+    let timer: Timer
+    const arm = (): void => {
+      const leftMs = endsAtMs - this.#clock.nowMs()
+      if (leftMs <= 0) connection.close('revoked', 'unable to keep the connection; the session has expired', 'never')
+      else timer = this.#clock.setTimer(arm, Math.min(leftMs, timerMaxMs))
+    }
+    timer = this.#clock.setTimer(arm, Math.min(expiresInMs, timerMaxMs))
+    return () => timer.cancel()
   }
 
   /** Sends what was missed and then `ready`; a connection that cannot be served is asked to come back. */

@@ -1,0 +1,113 @@
+/** Where connections begin and end: expiry, and event streams whose reader is gone before they begin. */
+import { request as ask } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { fastify } from 'fastify'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import type { Authenticator, Identity } from '../access/authenticator.ts'
+import { Limits } from '../access/limits.ts'
+import { TestNode } from '../commands/testing/test-node.ts'
+import { readConfig } from '../config.ts'
+import { LocalBusHub } from '../fanout/bus-local.ts'
+import { OutboundBudget } from '../fanout/outbound.ts'
+import { RecordingTransport } from '../fanout/testing/recording-transport.ts'
+import { addEventStream } from '../http/event-stream.ts'
+import { LogFixture } from '../store/testing/log-fixture.ts'
+import { openTestDatabase, type TestDatabase } from '../store/testing/open-test-database.ts'
+import { ManualClock } from '../support/testing/manual-clock.ts'
+import { ConnectionGate } from './connection-gate.ts'
+
+const dayMs = 24 * 60 * 60_000
+
+describe('the gate', () => {
+  let store: TestDatabase
+  let node: TestNode
+  let gate: ConnectionGate
+  let clock: ManualClock
+  let identity: Identity
+
+  beforeAll(async () => {
+    store = await openTestDatabase('embedded')
+  })
+  beforeEach(async () => {
+    const hub = new LocalBusHub()
+    node = await TestNode.start(store.database, hub)
+    clock = new ManualClock()
+    gate = new ConnectionGate({ parts: node.parts, bus: hub.join(), budget: new OutboundBudget(), clock })
+    const fixture = new LogFixture(store.database)
+    const user = await fixture.user()
+    const session = await fixture.session(user)
+    identity = {
+      sessionId: session,
+      userId: user,
+      expiresInMs: 30 * dayMs,
+      user: { id: user, handle: 'x', name: 'x', avatar: null },
+      record: { id: session, createdAt: '', lastUsedAt: '', userAgent: null },
+    }
+  })
+  afterEach(() => node.stop())
+  afterAll(() => store.close())
+
+  it('[ACL2] a connection ends when its session expires, thirty days later, and not before', () => {
+    const connection = gate.open(identity, new RecordingTransport(), () => undefined)
+    clock.advance(30 * dayMs - 1)
+    expect(connection.isOpen).toBe(true)
+    clock.advance(1)
+    expect(connection.state).toEqual({ kind: 'closed', code: 'revoked' })
+    const left = gate.open(identity, new RecordingTransport(), () => undefined)
+    clock.advance(25 * dayMs)
+    left.lost()
+    expect(clock.pendingCount).toBe(0)
+  })
+
+  describe('of event streams', () => {
+    async function listen() {
+      let letIn: (() => void) | undefined
+      const authenticator = {
+        authenticate: () =>
+          new Promise<Identity>((resolve) => {
+            letIn = () => resolve(identity)
+          }),
+      } as unknown as Authenticator
+      const limits = new Limits(readConfig({ LIMIT_CONNECTIONS: '1' }), clock)
+      const app = fastify({ logger: false })
+      addEventStream(app, { authenticator, limits, gate, addressOf: () => '192.0.2.1' })
+      await app.listen({ host: '127.0.0.1', port: 0 })
+      const { port } = app.server.address() as AddressInfo
+      return { app, limits, port, whenAsked: () => vi.waitFor(() => letIn ?? Promise.reject(new Error('not asked yet'))) }
+    }
+
+    it('a reader that was gone before its session was known leaves nothing behind', async () => {
+      const { app, limits, port, whenAsked } = await listen()
+      try {
+        const opened = vi.spyOn(gate, 'open')
+        const closed = new Promise<void>((resolve) => {
+          app.server.on('connection', (socket) => socket.on('close', () => resolve()))
+        })
+        const request = ask({ host: '127.0.0.1', port, path: '/v1/events' })
+        request.on('error', () => undefined)
+        request.end()
+        const letIn = await whenAsked()
+        request.destroy()
+        await closed
+        letIn()
+        await vi.waitFor(() => expect(opened).toHaveBeenCalled())
+        await new Promise((resolve) => setImmediate(resolve))
+        expect(node.parts.connections.size).toBe(0)
+        // Its place among those of its address is free again.
+        limits.openConnection('192.0.2.1')()
+      } finally {
+        await app.close()
+      }
+    })
+
+    it('HEAD opens no stream', async () => {
+      const { app } = await listen()
+      try {
+        expect((await app.inject({ method: 'HEAD', url: '/v1/events' })).statusCode).toBe(404)
+        expect(node.parts.connections.size).toBe(0)
+      } finally {
+        await app.close()
+      }
+    })
+  })
+})
