@@ -142,7 +142,10 @@ it('[BAD1] N18 N19 N20 N21 N22 N23 N24 N26 N27 N28: messages and names stay text
     for (const [index, text] of hostile.slice(from, from + 3).entries()) await writers[index]!.send(group, text)
     const { seq } = await writer.send(group, `barrier ${from}`)
     await reader.page.goto(`/c/${group}`)
-    await reader.page.locator(`[data-seq="${seq - 3}"] .message-text`).waitFor({ state: 'attached' })
+    await reader.page
+      .locator(`[data-seq="${seq - 3}"], [data-seq="${seq}"]`)
+      .first()
+      .waitFor({ state: 'attached' })
     expect(await reader.page.evaluate(findInjected), `from ${from}`).toEqual([])
     await reader.sees(`barrier ${from}`)
     expect(await reader.page.evaluate(findInjected), `from ${from}`).toEqual([])

@@ -144,9 +144,10 @@ export class Person {
     return this.message(text).first().getAttribute('data-state')
   }
 
-  /** The texts of what is on the screen, in order. */
+  /** The texts of what is in the page, in order; also of rows that the list is just laying out. */
   async texts(): Promise<string[]> {
-    return this.page.getByTestId('message').locator('.message-text').allInnerTexts()
+    const texts = await this.page.getByTestId('message').locator('.message-text').allTextContents()
+    return texts.map((text) => text.trim())
   }
 
   /** Opens the menu of a message and chooses. */
