@@ -1,7 +1,7 @@
 /** Catching up, by `sync` and by a resuming connection: complete or `limited`, on both engines. */
 import type { Change, Id, SyncPage } from '@chorus/protocol'
 import pg from 'pg'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { LocalBusHub } from '../fanout/bus-local.ts'
 import { decodeCursor, encodeCursor } from '../store/cursor.ts'
 import { LogFixture, openLog } from '../store/testing/log-fixture.ts'
@@ -168,6 +168,56 @@ describe.each(testEngines)('catching up on the %s engine', (engine) => {
     await follower.follow(4)
     for (const group of groups) expect(follower.have.get(group)).toBe((await fixture.seqs(group)).length)
     expect(follower.limited).toEqual([])
+  })
+
+  it('[RES1, LIM1] a page reads no more memberships than it can show, and pages over many show each exactly once', async () => {
+    await newPeople()
+    const groups = await Promise.all(Array.from({ length: 30 }, () => fixture.group([bob, ada])))
+    const left = await Promise.all(Array.from({ length: 30 }, () => fixture.group([bob, ada])))
+    for (const group of left) await fixture.apply({ op: 'remove-member', conversation: group, actor: bob, user: ada })
+    for (const [index, group] of [...groups].sort().entries())
+      for (let message = 0; message < index % 3; message++) await fixture.send(group, bob, 'x')
+    const asked = vi.spyOn(node.parts.memberships, 'ask')
+    const follower = new Follower(node, ada)
+    const unread: (readonly [Id, number])[] = []
+    let pages = 0
+    for (;;) {
+      const page = await follower.page(4)
+      pages++
+      unread.push(...page.conversations.map((entry) => [entry.conversation, entry.unread] as const))
+      if (!page.more) break
+    }
+    expect(unread).toEqual([...groups].sort().map((group, index) => [group, index % 3]))
+    expect(pages).toBeLessThan(12)
+    for (const answer of asked.mock.results) {
+      const { memberships } = (await answer.value) as { memberships: readonly unknown[] }
+      expect(memberships.length).toBeLessThanOrEqual(5)
+    }
+    // What is new is found wherever it stands.
+    await follower.start()
+    const [first, last] = [[...groups].sort()[0]!, [...groups].sort().at(-1)!]
+    await fixture.send(last, bob, 'new')
+    await fixture.apply({ op: 'remove-member', conversation: first, actor: bob, user: ada })
+    await follower.follow(1)
+    expect(follower.told.get(last)?.map(({ type }) => type)).toEqual(['message.created'])
+    expect(follower.left).toEqual([first])
+    asked.mockRestore()
+  })
+
+  it('[RES1] a first load of empty conversations ends, and what is removed between its pages is told', async () => {
+    await newPeople()
+    const groups = (await Promise.all(Array.from({ length: 9 }, () => fixture.group([bob, ada])))).sort()
+    const follower = new Follower(node, ada)
+    const first = await follower.page(2)
+    expect(first.more).toBe(true)
+    expect(first.conversations.map(({ conversation }) => conversation)).toEqual(groups.slice(0, 3))
+    // One shown, the one at which the page ended, and one to come.
+    for (const group of [groups[0]!, groups[2]!, groups[5]!])
+      await fixture.apply({ op: 'remove-member', conversation: group, actor: bob, user: ada })
+    await follower.follow(2)
+    await follower.settle()
+    expect([...new Set(follower.limited)]).toEqual(groups.filter((group) => group !== groups[5]))
+    expect(new Set(follower.left)).toEqual(new Set([groups[0], groups[2], groups[5]]))
   })
 
   it('[RES2, RES3] a cursor of long ago works, and on another server', async () => {

@@ -19,6 +19,7 @@ import { sendMessage } from '../send-message.ts'
 import { setLiveValue } from '../set-live-value.ts'
 import { listLiveValues } from '../list-live-values.ts'
 import { sync } from '../sync.ts'
+import { updateConversation } from '../update-conversation.ts'
 import { watchPresence } from '../watch-presence.ts'
 import { Connection } from '../../fanout/connection.ts'
 import { Connections } from '../../fanout/connections.ts'
@@ -52,6 +53,7 @@ const handlers = {
   'send-message': sendMessage,
   'set-live-value': setLiveValue,
   sync,
+  'update-conversation': updateConversation,
   'watch-presence': watchPresence,
 } satisfies Partial<CommandTable>
 
