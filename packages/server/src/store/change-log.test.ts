@@ -342,7 +342,57 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
     })
   })
 
+  it('[LIM1] counts an emoji only while somebody has it', async () => {
+    const place = await fixture.group([ada, bob])
+    const { seq: target } = await fixture.send(place, bob, 'popular')
+    const emoji = (index: number): string => String.fromCodePoint(0x1f600 + index)
+    const react = (op: 'react' | 'unreact', actor: Id, index: number) =>
+      fixture.apply({ op, conversation: place, actor, target, emoji: emoji(index) })
+    for (let index = 0; index < 50; index++) await react('react', ada, index)
+    await react('react', bob, 7)
+    expect((await react('react', bob, 50)).outcome).toBe('too-large')
+    await react('unreact', ada, 7)
+    expect((await react('react', bob, 50)).outcome).toBe('too-large')
+    await react('unreact', bob, 7)
+    expect((await react('react', bob, 50)).outcome).toBe('stored')
+    expect((await react('react', ada, 7)).outcome).toBe('too-large')
+  })
+
   describe('membership', () => {
+    it('[LIM1] nobody is a member of more than ten thousand conversations, by either road', async () => {
+      const [busy, full] = (await fixture.users(2)) as [Id, Id]
+      await fixture.sql(
+        `with made as (
+           insert into conversations (id, kind) select gen_random_uuid(), 'group' from generate_series(1, 10000) returning id)
+         insert into members (conversation, user_id, role, joined_seq)
+         select id, u, 'member', 1 from made, unnest($1::uuid[]) u`,
+        [[busy, full]],
+      )
+      await fixture.sql(
+        `update members set left_seq = 2
+          where user_id = $1 and conversation = (select conversation from members where user_id = $1 limit 1)`,
+        [busy],
+      )
+      const create = (members: readonly Id[], kind: 'group' | 'direct' = 'group') => {
+        const directKey = kind === 'direct' ? [...members].sort().join(':') : null
+        const [actor] = members as [Id]
+        return fixture.apply({ op: 'create', conversation: uuidv7(), actor, kind, name: null, directKey, members })
+      }
+      const count = async (): Promise<number> =>
+        (await fixture.sql<{ n: number }>('select count(*)::int as n from conversations'))[0]!.n
+      const before = await count()
+      expect((await create([ada, full])).outcome).toBe('too-large')
+      expect((await create([ada, full], 'direct')).outcome).toBe('too-large')
+      expect((await create([full])).outcome).toBe('too-large')
+      expect(await count()).toBe(before)
+      expect((await create([ada, busy])).outcome).toBe('stored')
+      expect((await create([ada, busy])).outcome).toBe('too-large')
+      const group = await fixture.group([ada, bob])
+      expect(
+        await fixture.apply({ op: 'put-member', conversation: group, actor: ada, user: full, role: null }),
+      ).toMatchObject({ outcome: 'too-large' })
+    })
+
     beforeAll(newGroup)
 
     it('[ACL1] judges a message by the membership of its place in the log, also within one turn', async () => {

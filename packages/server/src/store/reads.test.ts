@@ -74,6 +74,8 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
       expect(await page({ kind: 'around', seq: at(6) }, 5)).toEqual([[4, 5, 6, 7, 8], true, true])
       expect(await page({ kind: 'around', seq: at(0) }, 4)).toEqual([[0, 1], false, true])
       expect(await page({ kind: 'around', seq: 99_999 }, 2)).toEqual([[10, 11], true, false])
+      expect(await page({ kind: 'around', seq: 99_999 }, 1)).toEqual([[11], true, false])
+      expect(await page({ kind: 'around', seq: 1 }, 2)).toEqual([[], false, true])
     })
 
     it('keeps tombstones in their place, and gives reactions as of the page', async () => {
@@ -166,6 +168,14 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
     expect(await unread()).toBe(0)
     await fixture.fill(group, bob, 1_200)
     expect(await unread()).toBe(1_000)
+    // Of more messages than it looks at, those by others among the newest.
+    await fixture.fill(group, ada, 1_500)
+    expect(await unread()).toBe(500)
+    await fixture.fill(group, ada, 499)
+    expect(await unread()).toBe(1)
+    await fixture.fill(group, ada, 1)
+    expect(await unread()).toBe(0)
+    expect((await markRead(store.database, ada, group, 0))?.unread).toBe(0)
     expect(await readMembers(store.database, bob, group, 1, 0)).toMatchObject([{ user: { id: ada }, readSeq: top }])
   })
 

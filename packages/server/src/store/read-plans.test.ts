@@ -1,0 +1,139 @@
+/**
+ * How Postgres answers the reads that must not grow with the log: as prepared statements with a generic plan, over tables
+ * that were analysed and over ones that never were.
+ */
+import type { Id } from '@chorus/protocol'
+import pg from 'pg'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Database, Statement } from './database.ts'
+import { markRead } from './mark-read.ts'
+import { readConversation, readConversations } from './read-conversations.ts'
+import { readMemberships, readUnread } from './read-memberships.ts'
+import { type PageAnchor, readMessagePage } from './read-messages.ts'
+import { LogFixture } from './testing/log-fixture.ts'
+import { openTestDatabase, type TestDatabase, testEngines } from './testing/open-test-database.ts'
+
+interface PlanNode {
+  readonly 'Node Type': string
+  readonly 'Relation Name'?: string
+  readonly 'Index Name'?: string
+  readonly 'Rows Removed by Filter'?: number
+  readonly 'Actual Rows': number
+  readonly 'Actual Loops': number
+  readonly Plans?: readonly PlanNode[]
+}
+
+const nodesOf = (node: PlanNode): PlanNode[] => [node, ...(node.Plans ?? []).flatMap(nodesOf)]
+
+describe.runIf(testEngines.includes('postgres'))('plans of reads', () => {
+  let store: TestDatabase
+  let client: pg.Client
+  let ada: Id
+  let group: Id
+  const users: Id[] = []
+
+  /** What a read sends. */
+  async function statementsOf(read: (database: Database) => Promise<unknown>): Promise<Statement[]> {
+    const statements: Statement[] = []
+    await read(
+      new Proxy(store.database, {
+        get: (target, key) => {
+          if (key !== 'query') return Reflect.get(target, key, target) as unknown
+          return (statement: Statement) => {
+            statements.push(statement)
+            return target.query(statement)
+          }
+        },
+      }),
+    )
+    return statements
+  }
+
+  /** Rows of the log that a read looked at, whether they were wanted or not. */
+  async function examined(read: (database: Database) => Promise<unknown>): Promise<number> {
+    let rows = 0
+    for (const { text, values = [] } of await statementsOf(read)) {
+      await client.query(`prepare asked as ${text}`)
+      const literals = values.map((value) =>
+        Array.isArray(value)
+          ? `'{${value.map((one: unknown) => JSON.stringify(one)).join(',')}}'`
+          : pg.escapeLiteral(String(value)),
+      )
+      const result = await client.query<{ 'QUERY PLAN': { Plan: PlanNode }[] }>(
+        `explain (analyze, timing off, format json) execute asked(${literals.join(', ')})`,
+      )
+      await client.query('deallocate asked')
+      const plan = result.rows[0]!['QUERY PLAN'][0]!.Plan
+      for (const node of nodesOf(plan)) {
+        if (node['Relation Name'] !== 'changes') continue
+        rows += (node['Actual Rows'] + (node['Rows Removed by Filter'] ?? 0)) * node['Actual Loops']
+      }
+    }
+    return rows
+  }
+
+  beforeAll(async () => {
+    store = await openTestDatabase('postgres')
+    const fixture = new LogFixture(store.database)
+    await fixture.sql(`alter table changes set (autovacuum_enabled = off)`)
+    await fixture.sql(`alter table members set (autovacuum_enabled = off)`)
+    await fixture.sql(`alter table conversations set (autovacuum_enabled = off)`)
+    users.push(...(await fixture.users(200)))
+    ada = users[0] as Id
+    for (let index = 0; index < 100; index++) await fixture.group([ada, users[index + 1] as Id])
+    group = await fixture.group(users.slice(0, 50))
+    // Somebody who writes much and reads nothing, then long runs of what is no message.
+    await fixture.fill(group, ada, 20_000)
+    for (let run = 0; run < 3; run++) {
+      await fixture.sql(
+        `with top as (
+           update conversations set seq = seq + 20000, last_xid = pg_current_xact_id() where id = $1 returning seq - 20000 as base)
+         insert into changes (conversation, seq, at, type, actor, target, emoji)
+         select $1, top.base + n, clock_timestamp(), 'reaction.added', $2, 100, 'x' from top, generate_series(1, 20000) n`,
+        [group, ada],
+      )
+      await fixture.fill(group, ada, 10)
+    }
+    client = new pg.Client({ connectionString: store.url, options: '-c plan_cache_mode=force_generic_plan' })
+    await client.connect()
+  }, 60_000)
+  afterAll(async () => {
+    await client.end()
+    await store.close()
+  })
+
+  /** Each with the most rows of the log that it may look at. */
+  const reads = (): readonly (readonly [string, (database: Database) => Promise<unknown>, number])[] => {
+    const page = (anchor: PageAnchor) => (database: Database) => readMessagePage(database, ada, group, anchor, 50)
+    const marked = { user: ada, position: 5, session: null }
+    return [
+      // One more than the page, the tests for more on either side.
+      ['newest page', page({ kind: 'newest' }), 53],
+      ['page before', page({ kind: 'before', seq: 80_000 }), 53],
+      ['page after', page({ kind: 'after', seq: 20_060 }), 53],
+      ['page around', page({ kind: 'around', seq: 50_000 }), 53],
+      // What unread looks at, of each conversation, and its last message.
+      ['conversation', (database) => readConversation(database, ada, group), 2_001],
+      ['conversations', (database) => readConversations(database, ada, 50, undefined), 2_100],
+      ['read marker', (database) => markRead(database, ada, group, 10), 2_000],
+      ['unread', (database) => readUnread(database, ada, [group]), 2_000],
+      // Rows are told as the mean of the 101 conversations, rounded; the position looks at the newest change.
+      ['memberships of a connection', (database) => readMemberships(database, [marked]), 2_100],
+      [
+        'memberships of a page',
+        (database) => readMemberships(database, [{ ...marked, page: { from: undefined, limit: 5 } }]),
+        1,
+      ],
+    ]
+  }
+
+  it.each(['never analysed', 'analysed'])('[LIM1] look at what they show, and little more: %s', async (state) => {
+    if (state === 'analysed') await client.query('analyze')
+    const over: string[] = []
+    for (const [name, read, rowsMax] of reads()) {
+      const rows = await examined(read)
+      if (rows > rowsMax) over.push(`${name}: ${rows} rows instead of ${rowsMax}`)
+    }
+    expect(over).toEqual([])
+  })
+})
