@@ -14,6 +14,7 @@ import { classifyDatabaseError, DatabaseError } from './database-errors.ts'
 import type { Database, Lane, Statement } from './database.ts'
 import { lockDirectory } from './directory-lock.ts'
 import { isConnectionFault, readEpoch, runRead, toQueryConfig, typeParsers, within } from './driver.ts'
+import { HealthProbe } from './health-probe.ts'
 import { PgliteStream } from './pglite-stream.ts'
 import type { EngineOptions, FromEngine } from './pglite-worker.ts'
 
@@ -68,6 +69,10 @@ class EmbeddedDatabase implements Database {
   readonly #worker: Worker
   readonly #pool: pg.Pool
   readonly #release: () => void
+  readonly #probe = new HealthProbe(async () => {
+    await this.#pool.query({ text: 'select 1', query_timeout: readTimeoutMs } as pg.QueryConfig)
+    return true
+  })
 
   constructor(worker: Worker, release: () => void) {
     this.#worker = worker
@@ -120,11 +125,14 @@ class EmbeddedDatabase implements Database {
   }
 
   async query<Row>(statement: Statement): Promise<Row[]> {
+    const totalMs = statement.timeoutMs ?? readTimeoutMs
     return runRead(
       async () =>
+        // Giving up on a statement means giving up the connection, of which there is one: only when it hangs.
         (await this.#pool.query({ ...toQueryConfig(statement), query_timeout: readTimeoutMs } as pg.QueryConfig))
           .rows as Row[],
       pause,
+      { totalMs, attemptMs: totalMs },
     )
   }
 
@@ -140,12 +148,8 @@ class EmbeddedDatabase implements Database {
     // One process, one directory, one history for as long as it is open.
   }
 
-  async isHealthy(): Promise<boolean> {
-    const answer = this.#pool.query('select 1').then(
-      () => true,
-      () => false,
-    )
-    return Promise.race([answer, pause(1_000, false, { ref: false })])
+  isHealthy(): Promise<boolean> {
+    return this.#probe.isHealthy()
   }
 
   async close(): Promise<void> {

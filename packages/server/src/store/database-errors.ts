@@ -67,7 +67,7 @@ function kindOfSqlState(code: string, wasSent: boolean): DatabaseErrorKind {
   }
 }
 
-/** How often and for how long a read is asked again. After `totalMaxMs` there is no further attempt: somebody is waiting. */
+/** How often a read is asked again. `totalMaxMs` is for all attempts together: somebody is waiting. */
 export const readRetry = { attemptsMax: 4, pauseMs: 100, totalMaxMs: 4_000 } as const
 
 /** May a *read* be asked again after this error? */

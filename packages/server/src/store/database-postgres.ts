@@ -2,19 +2,23 @@
  * A Postgres server: a pool for reads and small writes, and one connection per lane of the log.
  *
  * Every connection runs under read committed with synchronous_commit on (rules ACK1, ORD1), and reads the identity of the
- * history it sees before it is used (rule RES2).
+ * history it sees before it is used (rule RES2); one that cannot, such as that of a standby, is refused. When the history
+ * changes, no connection to the one before is used any more.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import pg from 'pg'
 import { StartError } from '../support/start-error.ts'
-import { classifyDatabaseError, DatabaseError } from './database-errors.ts'
+import { classifyDatabaseError, DatabaseError, readRetry } from './database-errors.ts'
 import type { Database, Lane, Statement } from './database.ts'
 import { isConnectionFault, readEpoch, runRead, toQueryConfig, typeParsers, within } from './driver.ts'
+import { HealthProbe } from './health-probe.ts'
 
 const poolMax = 10
 const laneCount = 2
 const connectTimeoutMs = 1_500
-const readTimeoutMs = 5_000
+const probeTimeoutMs = 1_000
+/** The part of a read's time that one attempt may take. */
+const attemptShare = 0.6
 const oldestVersion = 150_000
 
 const sessionOptions = [
@@ -46,9 +50,12 @@ class PostgresDatabase implements Database {
   readonly engine = 'postgres'
   readonly laneCount = laneCount
   readonly #config: pg.ClientConfig
-  readonly #pool: pg.Pool
   readonly #lanes: PostgresLane[]
   readonly #listeners: ((epoch: string) => void)[] = []
+  readonly #probe = new HealthProbe(() => this.#askHealth())
+  /** Pools of an earlier history that still end. */
+  readonly #retired = new Set<Promise<void>>()
+  #pool: pg.Pool
   #epoch: string | undefined
   #watchesEpoch = false
 
@@ -61,20 +68,27 @@ class PostgresDatabase implements Database {
       keepAlive: true,
       types: typeParsers,
     }
-    this.#pool = new pg.Pool({
-      ...this.#config,
-      max: poolMax,
-      idleTimeoutMillis: 60_000,
-      // Runs before the connection is handed out; a query beside that of its first user would be out of order.
-      verify: (client, done) => void this.#checkEpoch(client).then(() => done()),
-    })
-    this.#pool.on('error', () => {
-      // An idle connection that breaks is replaced by the next query.
-    })
+    this.#pool = this.#openPool()
     this.#lanes = Array.from(
       { length: laneCount },
       () => new PostgresLane(this.#config, (client) => this.#checkEpoch(client)),
     )
+  }
+
+  #openPool(): pg.Pool {
+    const pool = new pg.Pool({
+      ...this.#config,
+      max: poolMax,
+      idleTimeoutMillis: 60_000,
+      // Runs before the connection is handed out; a query beside that of its first user would be out of order.
+      verify: (client, done) => void this.#checkEpoch(client).then(() => done(), done),
+    })
+    pool.on('error', () => {
+      // An idle connection that breaks is replaced by the next query.
+    })
+    // While a connection is being verified nobody else listens, and an error without a listener ends the process.
+    pool.on('connect', (client) => client.on('error', () => undefined))
+    return pool
   }
 
   /** Refuses what cannot work, in one clear line. */
@@ -106,11 +120,13 @@ class PostgresDatabase implements Database {
   }
 
   async query<Row>(statement: Statement): Promise<Row[]> {
+    const totalMs = statement.timeoutMs ?? readRetry.totalMaxMs
     return runRead(
-      async () =>
-        (await this.#pool.query({ ...toQueryConfig(statement), query_timeout: readTimeoutMs } as pg.QueryConfig))
+      async (timeoutMs) =>
+        (await this.#pool.query({ ...toQueryConfig(statement), query_timeout: timeoutMs } as pg.QueryConfig))
           .rows as Row[],
       pause,
+      { totalMs, attemptMs: totalMs * attemptShare },
     )
   }
 
@@ -128,30 +144,49 @@ class PostgresDatabase implements Database {
     this.#listeners.push(listener)
   }
 
-  async isHealthy(): Promise<boolean> {
-    const answer = this.#pool.query('select pg_is_in_recovery() as replica').then(
-      ({ rows }) => !(rows[0] as { replica: boolean }).replica,
-      () => false,
-    )
-    return Promise.race([answer, pause(1_000, false, { ref: false })])
+  isHealthy(): Promise<boolean> {
+    return this.#probe.isHealthy()
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#pool.end(), ...this.#lanes.map((lane) => lane.close())])
+    await Promise.all([this.#pool.end(), ...this.#retired, ...this.#lanes.map((lane) => lane.close())])
   }
 
+  async #askHealth(): Promise<boolean> {
+    const { rows } = await this.#pool.query({
+      text: 'select pg_is_in_recovery() as replica',
+      query_timeout: probeTimeoutMs,
+    } as pg.QueryConfig)
+    return !(rows[0] as { replica: boolean }).replica
+  }
+
+  /** Rejects when the connection must not be used. */
   async #checkEpoch(client: pg.ClientBase): Promise<void> {
     if (!this.#watchesEpoch) return
+    let epoch: string
     try {
-      const epoch = await readEpoch({
+      epoch = await readEpoch({
         query: (config) => client.query({ ...config, query_timeout: connectTimeoutMs } as pg.QueryConfig),
       })
-      if (this.#epoch === epoch) return
-      this.#epoch = epoch
-      for (const listener of this.#listeners) listener(epoch)
-    } catch {
-      // The connection broke before it could be asked; the next one is.
+    } catch (error) {
+      // Nothing was asked over it yet, so nothing can have been done.
+      throw new DatabaseError('refused', error)
     }
+    if (this.#epoch === epoch) return
+    const isFirst = this.#epoch === undefined
+    this.#epoch = epoch
+    if (isFirst) return
+    this.#retire(client)
+    for (const listener of this.#listeners) listener(epoch)
+  }
+
+  /** Whoever is connected to the history before would mix it with this one. */
+  #retire(except: pg.ClientBase): void {
+    const ending = this.#pool
+    this.#pool = this.#openPool()
+    const ended = ending.end().finally(() => this.#retired.delete(ended))
+    this.#retired.add(ended)
+    for (const lane of this.#lanes) lane.retire(except)
   }
 }
 
@@ -160,6 +195,7 @@ class PostgresLane implements Lane {
   readonly #config: pg.ClientConfig
   readonly #onConnect: (client: pg.Client) => Promise<void>
   #client: Promise<pg.Client> | undefined
+  #newest: pg.Client | undefined
 
   constructor(config: pg.ClientConfig, onConnect: (client: pg.Client) => Promise<void>) {
     this.#config = config
@@ -203,10 +239,27 @@ class PostgresLane implements Lane {
 
   async #open(): Promise<pg.Client> {
     const client = new pg.Client(this.#config)
+    this.#newest = client
     client.on('error', () => this.#drop(client))
-    await client.connect()
-    await this.#onConnect(client)
-    return client
+    try {
+      await client.connect()
+      await this.#onConnect(client)
+      return client
+    } catch (error) {
+      void client.end().catch(() => undefined)
+      throw error
+    }
+  }
+
+  /** Uses its connection no more, unless it is this one. A statement under way ends as `lost`: what became of it is looked up. */
+  retire(except: pg.ClientBase): void {
+    if (this.#newest === except) return
+    const retired = this.#client
+    this.#client = undefined
+    retired?.then(
+      (client) => void client.end().catch(() => undefined),
+      () => undefined,
+    )
   }
 
   #drop(client: pg.Client): void {

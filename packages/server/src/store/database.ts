@@ -10,6 +10,8 @@ export interface Statement {
   readonly name?: string
   readonly text: string
   readonly values?: readonly unknown[]
+  /** When `query` gives up, attempts included; left out: the engine's own bound. */
+  readonly timeoutMs?: number
 }
 
 /** A connection that serves one lane of the log, so that a hot conversation cannot starve the others' connections. */

@@ -24,26 +24,40 @@ export function toQueryConfig({ name, text, values }: Statement): pg.QueryConfig
   return { text, values: values === undefined ? [] : [...values], ...(name !== undefined && { name }) }
 }
 
-/** Asks again while the fault is a passing one and the bound is not reached. */
-export async function runRead<Row>(run: () => Promise<Row[]>, pause: (ms: number) => Promise<void>): Promise<Row[]> {
-  const endsAtMs = performance.now() + readRetry.totalMaxMs
+export interface ReadBounds {
+  /** For all attempts together. */
+  readonly totalMs: number
+  /** For one of them, so that a connection that hangs leaves time for another. */
+  readonly attemptMs: number
+}
+
+/** Asks again while the fault is a passing one and there is time. Rejects with a `DatabaseError`, within `totalMs`. */
+export async function runRead<Row>(
+  run: (timeoutMs: number) => Promise<Row[]>,
+  pause: (ms: number) => Promise<void>,
+  { totalMs, attemptMs }: ReadBounds,
+): Promise<Row[]> {
+  const endsAtMs = performance.now() + totalMs
   for (let attempt = 1; ; attempt++) {
+    const timeoutMs = Math.max(1, Math.min(attemptMs, endsAtMs - performance.now()))
     try {
-      return await run()
+      // The driver's own bound begins when a connection was had; waiting for one counts, too.
+      return await within(run(timeoutMs), timeoutMs, 'no answer')
     } catch (error) {
       const classified = classifyDatabaseError(error, true)
-      const isOver = attempt >= readRetry.attemptsMax || performance.now() >= endsAtMs
+      const pauseMs = readRetry.pauseMs * attempt
+      const isOver = attempt >= readRetry.attemptsMax || performance.now() + pauseMs >= endsAtMs
       if (isOver || !isReadWorthRetrying(classified)) throw classified
-      await pause(readRetry.pauseMs * attempt)
+      await pause(pauseMs)
     }
   }
 }
 
 /** Rejects when the promise takes longer; what it waits for goes on. */
-export async function within<T>(promise: Promise<T>, timeoutMs: number): Promise<T> {
+export async function within<T>(promise: Promise<T>, timeoutMs: number, what = 'no connection'): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`no connection within ${Math.round(timeoutMs)} ms`)), timeoutMs)
+    timer = setTimeout(() => reject(new Error(`${what} within ${Math.round(timeoutMs)} ms`)), timeoutMs)
   })
   try {
     return await Promise.race([promise, late])

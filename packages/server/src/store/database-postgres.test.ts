@@ -1,0 +1,146 @@
+/** Connections to a Postgres server: verified before use, given up in time, never of an earlier history. */
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import pg from 'pg'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import type { DatabaseError } from './database-errors.ts'
+import { openPostgresDatabase } from './database-postgres.ts'
+import { openTestDatabase, type TestDatabase, testEngines } from './testing/open-test-database.ts'
+
+describe.runIf(testEngines.includes('postgres'))('a Postgres server', () => {
+  let store: TestDatabase
+  let admin: pg.Client
+
+  beforeEach(async () => {
+    store = await openTestDatabase('postgres')
+    await store.database.epoch()
+    admin = new pg.Client({ connectionString: store.url })
+    await admin.connect()
+  })
+  afterEach(async () => {
+    await admin.end()
+    await store.close()
+  })
+
+  /** Cuts every connection of the server under test. */
+  const cutAll = async (): Promise<void> => {
+    await admin.query(
+      `select pg_terminate_backend(pid, 5000) from pg_stat_activity
+        where datname = current_database() and application_name = 'chorus-test'`,
+    )
+  }
+  const kindOf = (asking: Promise<unknown>): Promise<string> =>
+    asking.then(
+      () => 'answered',
+      (error: DatabaseError) => error.kind,
+    )
+
+  it('[RES2] uses no connection whose history it could not read', async () => {
+    const { database } = store
+    await admin.query('alter table settings rename to settings_away')
+    await cutAll()
+    expect(await kindOf(database.query({ text: 'select 1', timeoutMs: 500 }))).toBe('refused')
+    expect(await kindOf(database.lane(0).run({ text: 'select 1' }, 500))).toBe('refused')
+    expect(await database.isHealthy()).toBe(false)
+    await admin.query('alter table settings_away rename to settings')
+    expect(await database.query({ text: 'select 1 as one' })).toEqual([{ one: 1 }])
+    expect(await database.lane(0).run({ text: 'select 1 as one' }, 2_000)).toEqual([{ one: 1 }])
+  })
+
+  it('[RES2] says once that the history is another one, and asks nothing over connections of the one before', async () => {
+    const { database } = store
+    const epochs: string[] = []
+    database.onEpochChange((epoch) => epochs.push(epoch))
+    await Promise.all([
+      ...Array.from({ length: 5 }, () => database.query({ text: 'select pg_sleep(0.1)' })),
+      database.lane(0).run({ text: 'select 1' }, 2_000),
+      database.lane(1).run({ text: 'select 1' }, 2_000),
+    ])
+    const pidsOf = async (): Promise<Set<number>> => {
+      const { rows } = await admin.query<{ pid: number }>(
+        `select pid from pg_stat_activity where datname = current_database() and application_name = 'chorus-test'`,
+      )
+      return new Set(rows.map(({ pid }) => pid))
+    }
+    const before = await pidsOf()
+    await admin.query(`update settings set value = gen_random_uuid() where key = 'epoch'`)
+    // One new connection finds it out; the others are still there, and would go on with what they know.
+    const [first] = before
+    await admin.query('select pg_terminate_backend($1, 5000)', [first])
+    await vi.waitFor(
+      async () => {
+        await Promise.all([
+          ...Array.from({ length: 10 }, () => database.query({ text: 'select pg_sleep(0.05)' })),
+          database.lane(0).run({ text: 'select 1' }, 2_000).catch(() => undefined),
+          database.lane(1).run({ text: 'select 1' }, 2_000).catch(() => undefined),
+        ])
+        expect(epochs).toHaveLength(1)
+      },
+      { timeout: 5_000 },
+    )
+    expect(epochs).toEqual([await database.epoch()])
+    await vi.waitFor(async () => expect([...(await pidsOf())].filter((pid) => before.has(pid))).toEqual([]))
+    await database.lane(0).run({ text: 'select 1' }, 2_000)
+    await database.lane(1).run({ text: 'select 1' }, 2_000)
+    expect(epochs).toHaveLength(1)
+  })
+
+  it('a connection that breaks without a word while it is verified is an error like any other', async () => {
+    const target = new URL(store.url ?? '')
+    const port = Number(target.port)
+    const wires = new Set<Socket>()
+    const proxy = createServer((inner) => {
+      const outer = connect(port, '127.0.0.1')
+      for (const wire of [inner, outer]) {
+        wires.add(wire)
+        wire.on('error', () => undefined)
+      }
+      inner.pipe(outer).pipe(inner)
+    })
+    await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve))
+    const cut = (): void => {
+      for (const wire of wires) wire.resetAndDestroy()
+      wires.clear()
+    }
+    target.host = `127.0.0.1:${(proxy.address() as AddressInfo).port}`
+    const database = await openPostgresDatabase({ url: target.href, applicationName: 'chorus-proxied' })
+    const locker = new pg.Client({ connectionString: store.url })
+    await locker.connect()
+    try {
+      await database.epoch()
+      cut()
+      await locker.query('begin')
+      await locker.query('lock table settings in access exclusive mode')
+      const asking = kindOf(database.query({ text: 'select 1', timeoutMs: 1_000 }))
+      await vi.waitFor(async () => {
+        const { rowCount } = await admin.query(
+          `select from pg_stat_activity where datname = current_database() and application_name = 'chorus-proxied' and wait_event_type = 'Lock'`,
+        )
+        expect(rowCount).toBe(1)
+      })
+      cut()
+      await locker.query('rollback')
+      // The next attempt is answered, or the time is over; the process goes on.
+      expect(['answered', 'lost', 'refused']).toContain(await asking)
+      expect(await kindOf(database.query({ text: 'select 1' }))).toBe('answered')
+    } finally {
+      await locker.end()
+      await database.close()
+      cut()
+      await new Promise((resolve) => proxy.close(resolve))
+    }
+  })
+
+  it('[LIM1] all attempts of a read together end in time, also when every connection hangs', async () => {
+    const { database } = store
+    await admin.query('begin')
+    await admin.query('lock table users in access exclusive mode')
+    const startedAtMs = performance.now()
+    const kinds = await Promise.all(
+      Array.from({ length: 30 }, () => kindOf(database.query({ text: 'select from users', timeoutMs: 700 }))),
+    )
+    expect(performance.now() - startedAtMs).toBeLessThan(1_400)
+    expect(kinds.every((kind) => kind === 'lost' || kind === 'refused')).toBe(true)
+    await admin.query('rollback')
+    expect(await kindOf(database.query({ text: 'select from users' }))).toBe('answered')
+  })
+})
