@@ -1,13 +1,15 @@
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'
-import { Authenticator, cookieNameFor, hashToken } from './authenticator.ts'
+import { Authenticator, cookieNameFor, hashToken, lookUpMaxMs } from './authenticator.ts'
 
 interface Options {
   readonly sessions?: Readonly<Record<string, { readonly isStale: boolean }>>
   readonly fails?: boolean
+  /** Queries are answered when this resolves. */
+  readonly answered?: Promise<void>
 }
 
-function build({ sessions = {}, fails = false }: Options = {}) {
+function build({ sessions = {}, fails = false, answered }: Options = {}) {
   const queries: number[] = []
   const touched: string[][] = []
   const clock = new ManualClock()
@@ -19,6 +21,7 @@ function build({ sessions = {}, fails = false }: Options = {}) {
     records: {
       find: async (hashes) => {
         queries.push(hashes.length)
+        await answered
         if (fails) throw new Error('away')
         return Object.entries(sessions)
           .filter(([token]) => hashes.some((hash) => hash.equals(hashToken(token))))
@@ -64,6 +67,38 @@ describe('Authenticator', () => {
     const found = await Promise.all(Array.from({ length: 1_200 }, () => authenticator.authenticate(cookie('anna'))))
     expect(found.every((identity) => identity?.userId === 'u-anna')).toBe(true)
     expect(queries).toEqual([500, 500, 200])
+  })
+
+  it('[LIM1] has one query under way, and the next asks for all that came meanwhile', async () => {
+    let answer: () => void = () => undefined
+    const answered = new Promise<void>((resolve) => {
+      answer = resolve
+    })
+    const { authenticator, cookie, queries } = build({ sessions: { anna: { isStale: false } }, answered })
+    const asking: Promise<unknown>[] = []
+    for (let turn = 0; turn < 20; turn++) {
+      for (let index = 0; index < 10; index++) asking.push(authenticator.authenticate(cookie('anna')))
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    expect(queries).toEqual([10])
+    answer()
+    expect(await Promise.all(asking)).toHaveLength(200)
+    expect(queries).toEqual([10, 190])
+  })
+
+  it('[ACK2] gives up in time when the database hangs, waiting for the query before included', async () => {
+    const { authenticator, clock, cookie } = build({ answered: new Promise(() => undefined) })
+    const outcome = (asking: Promise<unknown>): Promise<unknown> =>
+      asking.catch((error: { code: string; retry: string }) => [error.code, error.retry])
+    const first = outcome(authenticator.authenticate(cookie('anna')))
+    clock.advance(1_000)
+    const second = outcome(authenticator.authenticate(cookie('anna')))
+    clock.advance(lookUpMaxMs - 1_000)
+    expect(await first).toEqual(['unavailable', 'later'])
+    clock.advance(1_000)
+    expect(await second).toEqual(['unavailable', 'later'])
+    expect(clock.pendingCount).toBe(0)
+    expect(lookUpMaxMs).toBeLessThan(2_000)
   })
 
   it('rejects while the database is away, and asks anew afterwards', async () => {

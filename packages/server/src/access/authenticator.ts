@@ -1,12 +1,14 @@
 /**
  * From a cookie to who asks. The cookie holds a signed random token; whether its session counts is asked of the database
  * every time, so a revoked, expired or disabled one is refused at once (rule ACL2). Look-ups that come together become
- * one query (rule LIM2), bounded in size and in number; the time of last use is written late, at most once a minute.
+ * one query (rule LIM2), one at a time, bounded in size, number and waiting time; the time of last use is written late,
+ * at most once a minute.
  */
 import { createHash } from 'node:crypto'
 import { Signer } from '@fastify/cookie'
 import { ChorusError } from '@chorus/protocol'
 import type { Id, Session, User } from '@chorus/protocol'
+import { Batcher } from '../support/batcher.ts'
 import type { Clock, Timer } from '../support/clock.ts'
 
 /** A session that counts. */
@@ -44,6 +46,8 @@ export interface AuthenticatorOptions {
 const queryMax = 500
 /** Most look-ups that may wait. */
 const waitingMax = 20_000
+/** How long a look-up may take, waiting included: a send has to be answered within two seconds, whatever hangs. */
+export const lookUpMaxMs = 1_500
 /** Most sessions whose use waits to be written; past that, some are written a little later. */
 const touchedMax = 20_000
 const touchAfterMs = 2_000
@@ -56,6 +60,10 @@ export function hashToken(token: string): Buffer {
 /** Behind TLS browsers hold the cookie to this host and to TLS by its name alone. */
 export function cookieNameFor(publicUrl: string | undefined): string {
   return publicUrl?.startsWith('https:') === true ? '__Host-chorus_session' : 'chorus_session'
+}
+
+function unavailable(reason: string): ChorusError {
+  return new ChorusError('unavailable', `unable to check the session; ${reason}`, { retryAfterMs: 1_000 })
 }
 
 /** The first cookie of this name, decoded; undefined when there is none or it cannot be decoded. */
@@ -72,19 +80,14 @@ function readCookie(header: string, name: string): string | undefined {
   return undefined
 }
 
-interface Waiting {
-  readonly tokenHash: Buffer
-  readonly resolve: (identity: Identity | undefined) => void
-  readonly reject: (error: unknown) => void
-}
-
 export class Authenticator {
   readonly signer: Signer
   readonly cookieName: string
   readonly #records: SessionRecords
   readonly #clock: Clock
   readonly #onProblem: (problem: unknown) => void
-  #waiting: Waiting[] = []
+  /** Null: nobody's token. */
+  readonly #lookUps: Batcher<Buffer, FoundSession | null>
   readonly #touched = new Set<Id>()
   #touchTimer: Timer | undefined
 
@@ -94,11 +97,12 @@ export class Authenticator {
     this.#records = records
     this.#clock = clock
     this.#onProblem = onProblem
-  }
-
-  /** Look-ups that wait for the next query. */
-  get waitingCount(): number {
-    return this.#waiting.length
+    this.#lookUps = new Batcher({
+      run: (tokenHashes: readonly Buffer[]) => this.#lookUp(tokenHashes),
+      batchMax: queryMax,
+      waitingMax,
+      refusal: () => unavailable('too many wait for it'),
+    })
   }
 
   /** Who sent this `Cookie` header; undefined when nobody that counts. Rejects when the database cannot be asked. */
@@ -111,31 +115,22 @@ export class Authenticator {
 
   /** The session with this token, already unsigned. */
   async identify(token: string): Promise<Identity | undefined> {
-    if (this.#waiting.length >= waitingMax) {
-      throw new ChorusError('unavailable', 'unable to check the session; too many wait for it', { retryAfterMs: 1_000 })
-    }
-    return new Promise((resolve, reject) => {
-      // setImmediate: whatever arrived in this turn of the event loop shares the query.
-      if (this.#waiting.length === 0) setImmediate(() => this.#lookUpWaiting())
-      this.#waiting.push({ tokenHash: hashToken(token), resolve, reject })
+    let timer: Timer | undefined
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = this.#clock.setTimer(() => reject(unavailable('the database does not answer')), lookUpMaxMs)
     })
-  }
-
-  #lookUpWaiting(): void {
-    const waiting = this.#waiting
-    this.#waiting = []
-    for (let from = 0; from < waiting.length; from += queryMax) void this.#lookUp(waiting.slice(from, from + queryMax))
-  }
-
-  async #lookUp(batch: readonly Waiting[]): Promise<void> {
     try {
-      const found = await this.#records.find(batch.map(({ tokenHash }) => tokenHash))
-      const byHash = new Map(found.map((session) => [session.tokenHash.toString('base64'), session]))
-      for (const session of found) if (session.isStale) this.#noteUse(session.sessionId)
-      for (const { tokenHash, resolve } of batch) resolve(byHash.get(tokenHash.toString('base64')))
-    } catch (error) {
-      for (const { reject } of batch) reject(error)
+      return (await Promise.race([this.#lookUps.ask(hashToken(token)), late])) ?? undefined
+    } finally {
+      timer?.cancel()
     }
+  }
+
+  async #lookUp(tokenHashes: readonly Buffer[]): Promise<(FoundSession | null)[]> {
+    const found = await this.#records.find(tokenHashes)
+    const byHash = new Map(found.map((session) => [session.tokenHash.toString('base64'), session]))
+    for (const session of found) if (session.isStale) this.#noteUse(session.sessionId)
+    return tokenHashes.map((tokenHash) => byHash.get(tokenHash.toString('base64')) ?? null)
   }
 
   #noteUse(sessionId: Id): void {

@@ -9,6 +9,9 @@ import type { Database } from './database.ts'
 /** A session is over this long after its sign-in, whatever its use. */
 export const sessionLifetimeDays = 30
 
+/** Somebody waits for it before anything else can be done. */
+const findTimeoutMs = 1_500
+
 /** Most devices that are listed. */
 const listMax = 200
 
@@ -73,6 +76,7 @@ export async function findSessions(database: Database, tokenHashes: readonly Buf
              from sessions s join users u on u.id = s.user_id
             where s.token_hash = any ($1::bytea[]) and s.revoked_at is null and s.expires_at > now() and u.disabled_at is null`,
     values: [tokenHashes],
+    timeoutMs: findTimeoutMs,
   })
   return rows.map((row) => ({
     sessionId: row.id,
