@@ -94,6 +94,7 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
   const [isAtEnd, setIsAtEnd] = useState(true)
   // Where the last scroll left off. What grows at the end (a reaction, a longer composer) is no scroll, so the end stays the end.
   const stays = useRef<'at-end' | 'elsewhere'>(undefined)
+  const lastScrollTop = useRef(0)
   const [topDay, setTopDay] = useState<string>()
   const [highlighted, setHighlighted] = useState<number>()
   const [target, setTarget] = useState(initialSeq)
@@ -242,9 +243,12 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
     const last = scroller === null ? undefined : [...scroller.querySelectorAll<HTMLElement>('[data-row]')].at(-1)
     // While the list is being laid out it has no rows, and says nothing about where one stands.
     if (scroller !== null && last !== undefined) {
+      const isUp = scroller.scrollTop < lastScrollTop.current - 1
+      lastScrollTop.current = scroller.scrollTop
       const isLast = last.dataset['row'] === rows.at(-1)?.key
       const belowPx = last.getBoundingClientRect().bottom - scroller.getBoundingClientRect().bottom
-      stays.current = isLast && belowPx < atEndPx ? 'at-end' : 'elsewhere'
+      // Only scrolling up leaves the end: what arrives fast makes more room below than has been laid out yet.
+      if (isUp || stays.current !== 'at-end') stays.current = isLast && belowPx < atEndPx ? 'at-end' : 'elsewhere'
     }
     measureSoon()
   }, [measureSoon, rows])
