@@ -93,8 +93,6 @@ const guards: { readonly [Name in EventName]: (payload: unknown) => boolean } = 
   closing: (payload) => isObject(payload) && isText(payload['code']) && isText(payload['retry']),
 }
 
-export const eventNames = Object.keys(guards) as readonly EventName[]
-
 /** The event, if it is one that this version understands. */
 export function toServerEvent(name: string, payload: unknown): ServerEvent | undefined {
   if (!Object.hasOwn(guards, name)) return undefined
