@@ -87,6 +87,43 @@ it('[ACK1] [ACK2] SIGTERM: clients are asked to move, every send in flight is an
   }
 })
 
+it('[ACK2] a client that does not move is answered, too: nothing it sent is left open when the server closes', async () => {
+  const server = await startQuickServer({ env: { LIMIT_SENDS: '0', LIMIT_REQUESTS: '0' } })
+  try {
+    const ada = await HttpUser.signUp(() => server.url)
+    const bob = await HttpUser.signUp(() => server.url)
+    const conversation = await ada.createConversation('direct', [bob.id])
+    const writers = await Promise.all([
+      SocketUser.connect(server.url, { cookie: ada.cookie }),
+      SocketUser.connect(server.url, { cookie: ada.cookie, transports: ['polling'] }),
+    ])
+    let stored = 0
+    let unanswered = 0
+    const refusals = new Set<string>()
+    // Each goes on until it is refused: what it sent by then has to be answered.
+    const senders = writers.flatMap((writer) =>
+      Array.from({ length: 8 }, async () => {
+        for (;;) {
+          const send = { conversation, clientId: randomUUID(), text: 'I stay' }
+          const gone = new Promise<undefined>((resolve) => writer.socket.once('disconnect', () => resolve(undefined)))
+          const answer = await Promise.race([writer.command('send', send), gone])
+          if (answer?.ok === true) stored += 1
+          else if (answer === undefined) unanswered += 1
+          else refusals.add(answer.error?.code ?? '')
+          if (answer?.ok !== true) return
+        }
+      }),
+    )
+    await waitForFact(() => stored > 50, { what: 'a stream of sends' })
+    const stopped = server.stop('SIGTERM')
+    await Promise.all(senders)
+    expect({ unanswered, refusals: [...refusals] }).toEqual({ unanswered: 0, refusals: ['unavailable'] })
+    expect((await stopped).code).toBe(0)
+  } finally {
+    await server.remove()
+  }
+})
+
 it('new connections are refused while it stops, and readiness says so first', async () => {
   const server = await startQuickServer()
   try {

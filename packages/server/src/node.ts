@@ -4,11 +4,13 @@
  */
 import type { IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { setTimeout as pause } from 'node:timers/promises'
 import { ChorusError, type Id, type LiveValue, type Presence } from '@chorus/protocol'
 import { Authenticator, cookieNameFor } from './access/authenticator.ts'
 import { Limits } from './access/limits.ts'
 import { Passwords } from './access/passwords.ts'
 import { removableBy, requirementOf } from './access/policy.ts'
+import { CommandIntake } from './commands/command-intake.ts'
 import { commandTable } from './commands/command-table.ts'
 import { endSubscription } from './commands/end-subscription.ts'
 import { joinConversation, tellReadMarker } from './commands/join-conversation.ts'
@@ -58,6 +60,11 @@ export interface Node {
 const stopDeadlineMs = 13_000
 /** How long clients have to move elsewhere when the server stops. */
 const moveWithinMs = 2_000
+/** How long commands under way have to end then. */
+const answerWithinMs = 4_000
+const refuseForMs = 250
+/** How long a slow wire has to take what it was told last. */
+const lastWordsMs = 1_000
 const tidyIntervalMs = 60_000
 const watchIntervalMs = 1_000
 
@@ -261,10 +268,11 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       ]
       return { ready: hasDatabase && !isStopping, degraded: reasons.filter((reason) => reason !== undefined) }
     }
+    const intake = new CommandIntake(commandTable, clock)
     const app = await buildHttpApp({
       config,
       parts,
-      handlers: commandTable,
+      handlers: intake.table,
       authenticator,
       logger,
       metrics,
@@ -274,7 +282,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
     const sockets = startSocketServer({
       httpServer: app.server,
       parts,
-      handlers: commandTable,
+      handlers: intake.table,
       authenticator,
       originPolicy: config,
       gate,
@@ -284,8 +292,15 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
     await lifecycle.start({
       name: 'connections',
       stop: async () => {
-        await gate.leave(moveWithinMs)
-        await log.drain()
+        await gate.askToMove(moveWithinMs)
+        // Engine.IO drops what is written after a close: whoever waits for an answer gets it before.
+        intake.close()
+        await intake.whenIdle(answerWithinMs)
+        // Whoever sends at each answer is refused once, and so has nothing open when the wire closes.
+        await pause(refuseForMs)
+        gate.closeAll()
+        const endsAtMs = clock.nowMs() + lastWordsMs
+        while (sockets.engine.clientsCount > 0 && clock.nowMs() < endsAtMs) await pause(20)
         sockets.engine.close()
       },
     })

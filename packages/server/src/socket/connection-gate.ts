@@ -107,8 +107,8 @@ export class ConnectionGate {
     }
   }
 
-  /** Asks everybody to move, spread over `overMs`, then closes who is left. */
-  async leave(overMs: number): Promise<void> {
+  /** Asks everybody to move, spread over `overMs`; resolves then, or when everybody has gone. New connections are refused. */
+  async askToMove(overMs: number): Promise<void> {
     this.#isClosing = true
     const frame = frameOf('moving', { inMs: overMs })
     for (const connection of this.#parts.connections) connection.send(frame)
@@ -118,6 +118,10 @@ export class ConnectionGate {
         this.#clock.setTimer(resolve, 50)
       })
     }
+  }
+
+  /** Closes who is left: the server is stopping. */
+  closeAll(): void {
     for (const connection of [...this.#parts.connections]) {
       connection.close('stopping', 'unable to keep the connection; the server is stopping', 'later')
     }

@@ -1,0 +1,65 @@
+/**
+ * The door in front of the command table, on every transport: counts the commands under way and can be closed, so that a
+ * server that stops ends with nobody left waiting for an answer. What comes after is told that it was certainly not done.
+ */
+import { ChorusError, type CommandName } from '@chorus/protocol'
+import type { Clock, Timer } from '../support/clock.ts'
+import type { CommandHandler, CommandTable } from './command.ts'
+
+export class CommandIntake {
+  /** The same commands, behind the door. */
+  readonly table: CommandTable
+  readonly #clock: Clock
+  readonly #whenIdle: (() => void)[] = []
+  #isClosed = false
+  #underWay = 0
+
+  constructor(table: CommandTable, clock: Clock) {
+    this.#clock = clock
+    this.table = Object.fromEntries(
+      Object.entries(table).map(([name, handler]) => [name, this.#guard(handler as CommandHandler<CommandName>)]),
+    ) as unknown as CommandTable
+  }
+
+  get underWay(): number {
+    return this.#underWay
+  }
+
+  close(): void {
+    this.#isClosed = true
+  }
+
+  /** Resolves when every command has ended and its answer was handed to the wire, or after `atMostMs`. */
+  async whenIdle(atMostMs: number): Promise<void> {
+    if (this.#underWay > 0) {
+      let timer: Timer | undefined
+      await new Promise<void>((resolve) => {
+        this.#whenIdle.push(resolve)
+        timer = this.#clock.setTimer(resolve, atMostMs)
+      })
+      timer?.cancel()
+    }
+    // Answers are written by whoever asked, when the handler's promise has resolved.
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+
+  #guard(handler: CommandHandler<CommandName>): CommandHandler<CommandName> {
+    // Not async: a handler begins in the turn in which its command came (ORD2).
+    return (context, input) => {
+      if (this.#isClosed) {
+        const refusal = new ChorusError('unavailable', 'unable to answer; the server is stopping', {
+          retryAfterMs: 1_000,
+        })
+        return Promise.reject(refusal)
+      }
+      this.#underWay++
+      return handler(context, input).finally(() => this.#end())
+    }
+  }
+
+  #end(): void {
+    this.#underWay--
+    if (this.#underWay > 0) return
+    for (const resolve of this.#whenIdle.splice(0)) resolve()
+  }
+}
