@@ -22,6 +22,7 @@ import type { Connection } from './fanout/connection.ts'
 import { Connections } from './fanout/connections.ts'
 import { Feeds } from './fanout/feeds.ts'
 import { frameOf } from './fanout/frame.ts'
+import { HistorySwitch } from './fanout/history-switch.ts'
 import { OutboundBudget } from './fanout/outbound.ts'
 import { Sweeper } from './fanout/sweeper.ts'
 import { buildHttpApp } from './http/app.ts'
@@ -216,14 +217,25 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       await readPosition(database),
     )
     bus.onGap(() => void sweeper.sweepNow())
+    const history = new HistorySwitch({
+      onLeft: () => {
+        sweeper.pause()
+        gate.beginReset()
+        feeds.clear()
+      },
+      onBegun: (position) => {
+        sweeper.reset(position)
+        gate.endReset()
+      },
+      readPosition: () => readPosition(database),
+      clock,
+      onFailed: (error) => logger.warn({ err: error }, 'unable to begin in the new history; trying again'),
+    })
+    await lifecycle.start({ name: 'history', stop: async () => history.stop() })
     database.onEpochChange((changed) => {
       logger.warn({ epoch: changed }, 'the database shows another history: every client loads again')
       epoch = changed
-      void readPosition(database).then((position) => {
-        sweeper.reset(position)
-        gate.reset()
-        feeds.clear()
-      })
+      history.begin()
     })
     sweeper.start()
     await lifecycle.start({ name: 'sweeper', stop: () => sweeper.stop() })

@@ -317,4 +317,32 @@ describe('the sweep', () => {
     expect(asked).toEqual([10, 5])
     expect(ada.transport.eventsNamed('checkpoint')).toEqual([{ cursor: 'cursor 6' }])
   })
+
+  it('[RES2] [CP1] while the history is changing nothing is swept, and no position of the one before is handed out', async () => {
+    const { fixture, sweeper, sweep, asked, answers } = open()
+    const ada = await fixture.subscribe('ada', 0)
+    fixture.appendMessages(1)
+    fixture.hint(1)
+    await fixture.turn()
+    let answer: (facts: Facts) => void = () => undefined
+    answers.push(
+      new Promise((resolve) => {
+        answer = resolve
+      }),
+    )
+    const running = sweeper.sweepNow()
+    await fixture.turn()
+    expect(asked).toEqual([10])
+    sweeper.pause()
+    answer({ position: 20, conversations: changed(1) })
+    await running
+    await sweeper.sweepNow()
+    expect(asked).toEqual([10])
+    const checkpoints = (): number => ada.transport.frames.filter(({ event }) => event === 'checkpoint').length
+    expect(checkpoints()).toBe(0)
+    sweeper.reset(3)
+    await sweep({ position: 5 })
+    expect(asked).toEqual([10, 3])
+    expect(checkpoints()).toBe(1)
+  })
 })

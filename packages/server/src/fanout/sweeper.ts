@@ -56,6 +56,7 @@ export class Sweeper {
   #lastCheckpointPosition = 0
   /** Counts the histories: a sweep of an earlier one says nothing about this. */
   #history = 0
+  #isPaused = false
 
   constructor(options: SweeperOptions, position: number) {
     this.#options = options
@@ -86,10 +87,17 @@ export class Sweeper {
     await this.#running
   }
 
-  /** The history is another one. */
+  /** The history is another one, and where to begin in it is not known yet: nothing is swept, and no checkpoint leaves. */
+  pause(): void {
+    this.#history++
+    this.#isPaused = true
+  }
+
+  /** Begins in another history. */
   reset(position: number): void {
     this.#position = position
     this.#history++
+    this.#isPaused = false
   }
 
   #schedule(delayMs: number): void {
@@ -117,6 +125,7 @@ export class Sweeper {
 
   /** True when a bound cut the sweep and the next must follow at once. */
   async #sweepOnce(): Promise<boolean> {
+    if (this.#isPaused) return false
     const { feeds, connections, clock, observer } = this.#options
     const startedAtMs = clock.nowMs()
     const history = this.#history

@@ -37,8 +37,7 @@ export function addEventStream(
   { authenticator, limits: rates, gate, addressOf }: EventStreamOptions,
 ): void {
   app.get<{ Querystring: { cursor?: unknown } }>('/v1/events', { exposeHeadRoute: false }, async (request, reply) => {
-    if (gate.isClosing)
-      throw new ChorusError('unavailable', 'unable to open the stream; the server is stopping', { retryAfterMs: 1_000 })
+    if (gate.refusal !== undefined) throw gate.refusal
     refuseUnknownQuery(request.query)
     const { accept } = request.headers
     if (accept !== undefined && !/text\/event-stream|\*\/\*|text\/\*/i.test(accept)) {

@@ -73,7 +73,12 @@ describe('the gate', () => {
       addEventStream(app, { authenticator, limits, gate, addressOf: () => '192.0.2.1' })
       await app.listen({ host: '127.0.0.1', port: 0 })
       const { port } = app.server.address() as AddressInfo
-      return { app, limits, port, whenAsked: () => vi.waitFor(() => letIn ?? Promise.reject(new Error('not asked yet'))) }
+      return {
+        app,
+        limits,
+        port,
+        whenAsked: () => vi.waitFor(() => letIn ?? Promise.reject(new Error('not asked yet'))),
+      }
     }
 
     it('a reader that was gone before its session was known leaves nothing behind', async () => {

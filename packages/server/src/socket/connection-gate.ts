@@ -2,7 +2,7 @@
  * Where every connection begins and ends, whatever its wire: registers it, brings it to the present, and forgets it.
  * Socket.IO and Server-Sent Events both come through here.
  */
-import type { Id } from '@chorus/protocol'
+import { ChorusError, type Id } from '@chorus/protocol'
 import { openConnection } from '../commands/open-connection.ts'
 import type { Identity } from '../access/authenticator.ts'
 import type { Parts } from '../commands/parts.ts'
@@ -29,6 +29,7 @@ export class ConnectionGate {
   readonly #clock: Clock
   #nextId = 1
   #isClosing = false
+  #isResetting = false
 
   constructor({ parts, bus, budget, clock }: ConnectionGateOptions) {
     this.#parts = parts
@@ -37,9 +38,15 @@ export class ConnectionGate {
     this.#clock = clock
   }
 
-  /** New connections are refused: the server is stopping. */
-  get isClosing(): boolean {
-    return this.#isClosing
+  /** Why new connections are refused; undefined while they are not. */
+  get refusal(): ChorusError | undefined {
+    const reason = this.#isClosing
+      ? 'the server is stopping'
+      : this.#isResetting
+        ? 'the database was restored'
+        : undefined
+    if (reason === undefined) return undefined
+    return new ChorusError('unavailable', `unable to connect; ${reason}`, { retryAfterMs: 1_000 })
   }
 
   open(identity: Identity, transport: Transport, onClosed: () => void): Connection {
@@ -99,12 +106,20 @@ export class ConnectionGate {
     }
   }
 
-  /** Every client loads again: the history is another one. */
-  reset(): void {
+  /** The history is another one: every client loads again, and none comes in before {@link endReset}. */
+  beginReset(): void {
+    this.#isResetting = true
     for (const connection of [...this.#parts.connections]) {
       connection.send(frameOf('reset', {}))
       connection.close('unavailable', 'unable to keep the connection; the database was restored', 'later')
     }
+  }
+
+  /** The new history can be served. Who slipped in while it could not comes again: the sweep knows nothing of that time. */
+  endReset(): void {
+    this.#isResetting = false
+    for (const connection of [...this.#parts.connections])
+      connection.close('unavailable', 'unable to keep the connection; the database was restored', 'later')
   }
 
   /** Asks everybody to move, spread over `overMs`; resolves then, or when everybody has gone. New connections are refused. */

@@ -115,8 +115,7 @@ async function admit(
   socket: Socket,
   place: Place | undefined,
 ): Promise<void> {
-  if (gate.isClosing)
-    throw new ChorusError('unavailable', 'unable to connect; the server is stopping', { retryAfterMs: 1_000 })
+  if (gate.refusal !== undefined) throw gate.refusal
   if (place === undefined) throw new Error('a wire came without a place')
   if (place.kind === 'refused') throw place.error
   if (place.isUsed) throw new ChorusError('invalid', 'unable to connect; this wire has its connection')

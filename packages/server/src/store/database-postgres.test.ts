@@ -70,8 +70,14 @@ describe.runIf(testEngines.includes('postgres'))('a Postgres server', () => {
       async () => {
         await Promise.all([
           ...Array.from({ length: 10 }, () => database.query({ text: 'select pg_sleep(0.05)' })),
-          database.lane(0).run({ text: 'select 1' }, 2_000).catch(() => undefined),
-          database.lane(1).run({ text: 'select 1' }, 2_000).catch(() => undefined),
+          database
+            .lane(0)
+            .run({ text: 'select 1' }, 2_000)
+            .catch(() => undefined),
+          database
+            .lane(1)
+            .run({ text: 'select 1' }, 2_000)
+            .catch(() => undefined),
         ])
         expect(epochs).toHaveLength(1)
       },

@@ -1,0 +1,63 @@
+import { describe, expect, it } from 'vitest'
+import { ManualClock } from '../support/testing/manual-clock.ts'
+import { HistorySwitch, historyRetryMs } from './history-switch.ts'
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+function open() {
+  const clock = new ManualClock()
+  const happened: string[] = []
+  const answers: (number | Error | Promise<number>)[] = []
+  const history = new HistorySwitch({
+    clock,
+    onLeft: () => happened.push('left'),
+    onBegun: (position) => happened.push(`begun ${position}`),
+    onFailed: () => happened.push('failed'),
+    readPosition: async () => {
+      const answer = await answers.shift()
+      if (answer === undefined || answer instanceof Error) throw answer ?? new Error('not asked')
+      return answer
+    },
+  })
+  return { clock, happened, answers, history }
+}
+
+describe('HistorySwitch', () => {
+  it('[RES2] leaves the history before at once, and asks for its place in the new one until it knows', async () => {
+    const { clock, happened, answers, history } = open()
+    answers.push(new Error('away'), new Error('away'), 70)
+    history.begin()
+    expect(happened).toEqual(['left'])
+    for (let attempt = 0; attempt < 3; attempt++) {
+      await turn()
+      clock.advance(historyRetryMs)
+    }
+    await turn()
+    expect(happened).toEqual(['left', 'failed', 'failed', 'begun 70'])
+    expect(clock.pendingCount).toBe(0)
+  })
+
+  it('[RES2] a place in a history that is over by then is not taken', async () => {
+    const { clock, happened, answers, history } = open()
+    let answer: (position: number) => void = () => undefined
+    answers.push(
+      new Promise((resolve) => {
+        answer = resolve
+      }),
+      90,
+    )
+    history.begin()
+    history.begin()
+    await turn()
+    answer(70)
+    await turn()
+    expect(happened).toEqual(['left', 'left', 'begun 90'])
+    answers.push(new Error('away'))
+    history.begin()
+    await turn()
+    history.stop()
+    clock.advance(historyRetryMs)
+    await turn()
+    expect(happened).toEqual(['left', 'left', 'begun 90', 'left', 'failed'])
+  })
+})
