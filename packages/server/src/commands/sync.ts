@@ -2,7 +2,7 @@
  * Everything that changed in all the asker's conversations since a cursor, in pages; without one, the newest page of each
  * (rules RES1, RES2, RES3). Membership is tested in the same statement as the rows (rule ACL1).
  */
-import { type Id, limits, type SyncEntry, type SyncPage } from '@chorus/protocol'
+import { ChorusError, type Id, limits, type SyncEntry, type SyncPage } from '@chorus/protocol'
 import { type Cursor, encodeCursor } from '../store/cursor.ts'
 import { readChangesForMember } from '../store/read-changes.ts'
 import { type Memberships, readUnread } from '../store/read-memberships.ts'
@@ -11,16 +11,26 @@ import type { CommandHandler } from './command.ts'
 import type { Parts } from './parts.ts'
 import { isFromTheFuture, planStep, readCursor, type ReplayStep } from './replay.ts'
 
-export const sync: CommandHandler<'sync'> = async ({ parts, actor }, { cursor: text, limit }) => {
+export const sync: CommandHandler<'sync'> = async ({ parts, actor }, { cursor, limit }) => {
   const epoch = parts.epoch()
-  const reading = readCursor(text, epoch)
+  const page = await answer(parts, actor.userId, cursor, limit)
+  if (parts.epoch() === epoch) return page
+  // RES2: read from two histories, or from the one before.
+  const begunIn = parts.epoch()
+  const first = await answer(parts, actor.userId, undefined, limit)
+  if (parts.epoch() === begunIn) return { ...first, reset: true }
+  throw new ChorusError('unavailable', 'unable to sync; the database is being restored', { retryAfterMs: 1_000 })
+}
+
+async function answer(parts: Parts, user: Id, text: string | undefined, limit: number): Promise<SyncPage> {
+  const reading = readCursor(text, parts.epoch())
   const asked = reading.kind === 'valid' ? reading.cursor : undefined
-  const memberships = await askForPage(parts, actor.userId, asked, limit)
+  const memberships = await askForPage(parts, user, asked, limit)
   if (asked !== undefined && isFromTheFuture(asked, memberships)) {
-    const everything = await askForPage(parts, actor.userId, undefined, limit)
-    return { ...(await buildPage(parts, actor.userId, undefined, everything, limit)), reset: true }
+    const everything = await askForPage(parts, user, undefined, limit)
+    return { ...(await buildPage(parts, user, undefined, everything, limit)), reset: true }
   }
-  const page = await buildPage(parts, actor.userId, asked, memberships, limit)
+  const page = await buildPage(parts, user, asked, memberships, limit)
   // After a reset the page is that of a first load.
   return reading.kind === 'reset' ? { ...page, reset: true } : page
 }
