@@ -1,25 +1,49 @@
-/** After somebody left a conversation: who watches whom is looked at again, so that presence ends with the last shared conversation (rule PRES2). */
+/**
+ * After somebody left a conversation: who watches whom is looked at again, so that presence ends with the last shared
+ * conversation (rule PRES2). One look at a time, for all who left by then; what cannot be looked at ends, pair by pair.
+ */
+import { setTimeout as pause } from 'node:timers/promises'
 import type { Id } from '@chorus/protocol'
-import { readSharing } from '../store/read-memberships.ts'
+import { readSharedPairs, type UserPair } from '../store/read-sharing.ts'
 import type { Parts } from './parts.ts'
 
+/** Pairs of one statement. */
+const pairsMax = 2_000
+const looksMax = 3
+const retryAfterMs = 300
+
 export function recheckWatches(parts: Parts, user: Id): void {
-  const concerned = new Set([...parts.connections.ofUser(user), ...parts.presences.watchersOf(user)])
-  for (const connection of concerned) {
-    const watched = [...connection.watched.keys()]
-    if (watched.length === 0) continue
-    readSharing(parts.database, connection.user, watched).then(
-      (shared) => {
-        if (connection.isOpen)
-          parts.presences.watch(
-            connection,
-            watched.filter((other) => shared.has(other)),
-          )
-      },
-      (error: unknown) => {
-        parts.logger.warn({ err: error }, 'unable to check who may see whom; presence is withheld')
-        parts.presences.watch(connection, [])
-      },
-    )
+  if (parts.presences.noteLeft(user)) void lookAgain(parts)
+}
+
+async function lookAgain(parts: Parts): Promise<void> {
+  const { presences } = parts
+  for (let found = presences.takeLeft(); found !== undefined; found = presences.takeLeft()) {
+    for (let from = 0; from < found.length; from += pairsMax) {
+      const watches = found.slice(from, from + pairsMax)
+      const shared = await look(
+        parts,
+        watches.map(({ watcher, watched }) => ({ user: watcher.user, other: watched })),
+      )
+      watches.forEach((watch, index) => {
+        if (shared?.[index] !== true) presences.unwatch(watch)
+      })
+    }
+  }
+}
+
+/** Undefined: it could not be found out. */
+async function look(parts: Parts, pairs: readonly UserPair[]): Promise<boolean[] | undefined> {
+  for (let looks = 1; ; looks++) {
+    try {
+      return await readSharedPairs(parts.database, pairs)
+    } catch (error) {
+      if (looks < looksMax) {
+        await pause(retryAfterMs)
+        continue
+      }
+      parts.logger.warn({ err: error, pairs: pairs.length }, 'unable to check who may see whom; presence is withheld')
+      return undefined
+    }
   }
 }

@@ -31,6 +31,21 @@ export interface PresencesOptions<Watcher extends PresentConnection> {
   readonly saveLastSeen: (users: readonly Id[]) => void
 }
 
+/** A list of people to watch, while it is found out whom of them one may see. */
+export interface WatchAsk {
+  readonly user: Id
+  readonly wanted: ReadonlySet<Id>
+  /** Later asks win over earlier ones. */
+  readonly turn: number
+}
+
+/** That one connection follows one user, as of the list it had then. */
+export interface Watch<Watcher> {
+  readonly watcher: Watcher
+  readonly watched: Id
+  readonly turn: number
+}
+
 export class Presences<Watcher extends PresentConnection = PresentConnection> {
   readonly #options: PresencesOptions<Watcher>
   readonly #connections = new Map<Id, Set<Watcher>>()
@@ -38,6 +53,14 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
   readonly #lastSeen = new Map<Id, string>()
   readonly #leaving = new Map<Id, Timer>()
   readonly #changed = new Set<Id>()
+  /** Asks under way, with how many concerned by them have left a conversation since they began. */
+  readonly #asks = new Map<WatchAsk, number>()
+  /** The turn of the list that each watcher has. */
+  readonly #turns = new WeakMap<Watcher, number>()
+  /** Who left a conversation and is to be looked at again. */
+  #left = new Set<Id>()
+  #isLooking = false
+  #turn = 0
   #timer: Timer | undefined
 
   constructor(options: PresencesOptions<Watcher>) {
@@ -82,13 +105,27 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
     this.#note(user)
   }
 
-  /** Replaces the list of users a connection follows; answers with what they are now. */
-  watch(watcher: Watcher, users: readonly Id[]): void {
-    for (const user of watcher.watched.keys()) {
-      const watchers = this.#watchers.get(user)
-      watchers?.delete(watcher)
-      if (watchers?.size === 0) this.#watchers.delete(user)
-    }
+  beginWatch(user: Id, wanted: Iterable<Id>): WatchAsk {
+    const ask = { user, wanted: new Set(wanted), turn: ++this.#turn }
+    this.#asks.set(ask, 0)
+    return ask
+  }
+
+  endWatch(ask: WatchAsk): void {
+    this.#asks.delete(ask)
+  }
+
+  /** Counts up when somebody whom the ask concerns left a conversation: what was read before may be wrong. */
+  leavesSeen(ask: WatchAsk): number {
+    return this.#asks.get(ask) ?? 0
+  }
+
+  /** Replaces the list of users a connection follows, unless the answer to a later ask came first. */
+  watch(watcher: Watcher, users: readonly Id[], ask?: WatchAsk): void {
+    const turn = ask?.turn ?? ++this.#turn
+    if ((this.#turns.get(watcher) ?? 0) > turn) return
+    this.#turns.set(watcher, turn)
+    for (const user of watcher.watched.keys()) this.#forget(watcher, user)
     watcher.watched.clear()
     for (const user of users) {
       watcher.watched.set(user, this.statusOf(user))
@@ -96,6 +133,41 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
       if (watchers === undefined) this.#watchers.set(user, new Set([watcher]))
       else watchers.add(watcher)
     }
+  }
+
+  /** Ends one watch, unless the watcher has another list by now. */
+  unwatch({ watcher, watched, turn }: Watch<Watcher>): void {
+    if (this.#turns.get(watcher) !== turn) return
+    watcher.watched.delete(watched)
+    this.#forget(watcher, watched)
+  }
+
+  /** Somebody left a conversation. True when nobody is looking yet: the asker has to, until {@link takeLeft} has nothing. */
+  noteLeft(user: Id): boolean {
+    for (const [ask, seen] of this.#asks) if (ask.user === user || ask.wanted.has(user)) this.#asks.set(ask, seen + 1)
+    this.#left.add(user)
+    if (this.#isLooking) return false
+    this.#isLooking = true
+    return true
+  }
+
+  /** Every watch by or of those who left since the last call. Undefined: nobody did, and looking is over. */
+  takeLeft(): Watch<Watcher>[] | undefined {
+    const left = this.#left
+    if (left.size === 0) {
+      this.#isLooking = false
+      return undefined
+    }
+    this.#left = new Set()
+    const found: Watch<Watcher>[] = []
+    const note = (watcher: Watcher, watched: Id): void =>
+      void found.push({ watcher, watched, turn: this.#turns.get(watcher) ?? 0 })
+    for (const user of left) {
+      for (const watcher of this.#watchers.get(user) ?? []) note(watcher, user)
+      for (const watcher of this.#connections.get(user) ?? [])
+        for (const watched of watcher.watched.keys()) note(watcher, watched)
+    }
+    return found
   }
 
   watchersOf(user: Id): ReadonlySet<Watcher> {
@@ -119,6 +191,12 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
     this.#timer?.cancel()
     for (const timer of this.#leaving.values()) timer.cancel()
     this.#options.saveLastSeen([...this.#connections.keys()])
+  }
+
+  #forget(watcher: Watcher, user: Id): void {
+    const watchers = this.#watchers.get(user)
+    watchers?.delete(watcher)
+    if (watchers?.size === 0) this.#watchers.delete(user)
   }
 
   #remember(user: Id): void {

@@ -1,0 +1,24 @@
+/** Who shares a conversation with whom, asked for many pairs at once (rule PRES2). */
+import type { Id } from '@chorus/protocol'
+import type { Database } from './database.ts'
+
+export interface UserPair {
+  readonly user: Id
+  readonly other: Id
+}
+
+/** For each pair, in order: are both members of some conversation? Everybody shares with themselves. */
+export async function readSharedPairs(database: Database, pairs: readonly UserPair[]): Promise<boolean[]> {
+  const rows = await database.query<{ i: number }>({
+    name: 'read_shared_pairs',
+    text: `select w.i::int as i from unnest($1::uuid[], $2::uuid[]) with ordinality w(user_id, other, i)
+            where w.user_id = w.other or exists (
+              select from members mine join members theirs on theirs.conversation = mine.conversation
+               where mine.user_id = w.user_id and mine.left_seq is null
+                 and theirs.user_id = w.other and theirs.left_seq is null)`,
+    values: [pairs.map(({ user }) => user), pairs.map(({ other }) => other)],
+    timeoutMs: 2_000,
+  })
+  const shared = new Set(rows.map(({ i }) => i))
+  return pairs.map((_pair, index) => shared.has(index + 1))
+}
