@@ -252,6 +252,31 @@ describe('the outbox, end to end', () => {
     expect(second.data.get()).toBe('live')
     expect(seqsOf(notices, tea)).toEqual([4, 5])
   }, 20_000)
+
+  it('[CLI1] keeps what was applied and acknowledged also where no cursor covers it yet', async () => {
+    const ada = server.addUser('ada')
+    const tea = server.addConversation('group', 'Tea', [ada])
+    const store = createMemoryStore()
+    const first = await signIn(ada, { store })
+    const notices = record(first)
+    await show(first, tea)
+    server.tellsCheckpoints = false
+    await first.conversation(tea.id).messages.send({ text: 'just in time' })
+    await eventually(() => expect(textsOf(first, tea)).toEqual(['just in time']))
+    await eventually(async () => {
+      const replica = await store.readReplica(ada.id)
+      expect(replica?.cursor).not.toBe(server.cursor)
+      expect(replica?.conversations[0]?.appliedSeq).toBe(server.top(tea))
+    })
+    // The process ends without a word, and there is no server: nothing of it is gone, and a resume repeats nothing.
+    const second = createClient({ store })
+    const later = record(second)
+    server.tellsCheckpoints = true
+    await second.start()
+    await eventually(() => expect(second.data.get()).toBe('live'))
+    expect(textsOf(second, tea)).toEqual(['just in time'])
+    expect([...seqsOf(notices, tea), ...seqsOf(later, tea)]).toEqual([server.top(tea)])
+  })
 })
 
 describe('the local copy', () => {

@@ -1,6 +1,6 @@
 /**
- * The live lane on the client: the newest value per (conversation, key, user), only while somebody looks at it. Values
- * expire by the length of their life, not by comparing clocks: this device's may be an hour off.
+ * The live lane on the client: the newest value per (conversation, key, user), only while somebody looks at it. Newest is
+ * what arrived last, and values expire by the length of their life: no two clocks are compared, not even two servers'.
  */
 import type { Json, LiveValue } from '@chorus/protocol'
 import type { LiveValues } from './api.ts'
@@ -33,8 +33,18 @@ export interface LiveLaneOptions {
   readonly clock: Clock
 }
 
+/** A request for what is there now, with what arrived since it was made: that is newer than the answer. */
+interface Load {
+  readonly conversation: string
+  readonly arrived: Set<string>
+}
+
+/** Values that may arrive during one request; beyond, its answer is not used. */
+const arrivedMax = 5_000
+
 export class LiveLane {
   readonly #options: LiveLaneOptions
+  readonly #loads = new Set<Load>()
   readonly #keys = new Map<string, LiveKey>()
 
   constructor(options: LiveLaneOptions) {
@@ -50,7 +60,16 @@ export class LiveLane {
     }
   }
 
+  /** Values as they arrive. */
   handle(values: readonly LiveValue[]): void {
+    for (const load of this.#loads) {
+      for (const value of values) if (value.conversation === load.conversation) load.arrived.add(slotOf(value))
+      if (load.arrived.size > arrivedMax) this.#loads.delete(load)
+    }
+    this.#takeAll(values)
+  }
+
+  #takeAll(values: readonly LiveValue[]): void {
     const touched = new Set<LiveKey>()
     for (const value of values) {
       const live = this.#keys.get(nameOf(value.conversation, value.key))
@@ -69,6 +88,7 @@ export class LiveLane {
   stop(): void {
     for (const live of this.#keys.values()) live.cancelExpiry()
     this.#keys.clear()
+    this.#loads.clear()
   }
 
   #observe(conversation: string, key: string): Observable<ReadonlyMap<string, LiveValue>> {
@@ -96,17 +116,18 @@ export class LiveLane {
   }
 
   #load(conversation: string): void {
+    const load: Load = { conversation, arrived: new Set() }
+    this.#loads.add(load)
     this.#options.api.call('list-live-values', { conversation }).then(
-      ({ values }) => this.handle(values),
+      ({ values }) => {
+        if (this.#loads.delete(load)) this.#takeAll(values.filter((value) => !load.arrived.has(slotOf(value))))
+      },
       // The next value comes by itself.
-      () => undefined,
+      () => void this.#loads.delete(load),
     )
   }
 
   #take(live: LiveKey, value: LiveValue): boolean {
-    const known = live.held.get(value.user)
-    // Times of one database, so they may be compared with each other.
-    if (known !== undefined && known.value.at > value.at) return false
     if (value.value === null) return live.held.delete(value.user)
     const lifeMs = Math.max(0, Date.parse(value.expiresAt) - Date.parse(value.at))
     live.held.delete(value.user)
@@ -135,4 +156,9 @@ export class LiveLane {
 
 function nameOf(conversation: string, key: string): string {
   return `${conversation} ${key}`
+}
+
+/** What a value replaces, within its conversation. */
+function slotOf({ key, user }: LiveValue): string {
+  return `${key} ${user}`
 }

@@ -47,10 +47,11 @@ describe('live values', () => {
     const typing = lane.of('c').observe('typing')
     typing.subscribe(() => undefined)
     lane.handle([value('ann', true, 1_000), value('bob', true, 1_000)])
-    lane.handle([value('ann', 'older', 0)])
+    // What arrives last is the newest, also from a server whose stamps are behind.
+    lane.handle([value('bob', 'typing on', 0)])
     expect([...typing.get()].map(([user, { value: of }]) => [user, of])).toEqual([
       ['ann', true],
-      ['bob', true],
+      ['bob', 'typing on'],
     ])
     lane.handle([value('bob', null, 2_000)])
     expect([...typing.get().keys()]).toEqual(['ann'])
@@ -79,6 +80,31 @@ describe('live values', () => {
       .observe('typing')
       .subscribe(() => undefined)
     expect(requests).toHaveLength(2)
+  })
+})
+
+describe('what is loaded', () => {
+  it('[LIVE1] gives way to what arrived while it was asked for, also to an end', async () => {
+    const clock = new ManualClock()
+    const { ask } = createAsk()
+    let answer: (response: Response) => void = () => undefined
+    const fetch: typeof globalThis.fetch = () =>
+      new Promise((resolve) => {
+        answer = resolve
+      })
+    const lane = new LiveLane({ api: createHttpApi({ url: 'http://x', fetch }), ask, clock })
+    const location = lane.of('c').observe('location')
+    location.subscribe(() => undefined)
+    await settle()
+    lane.handle([value('ann', 'new', 2_000, 9_000, 'location'), value('bob', null, 2_000, 0, 'location')])
+    const values = ['ann', 'bob', 'cleo'].map((user) => value(user, 'old', 0, 9_000, 'location'))
+    answer(Response.json({ values }))
+    await settle()
+    await settle()
+    expect([...location.get()].map(([user, { value: of }]) => [user, of])).toEqual([
+      ['ann', 'new'],
+      ['cleo', 'old'],
+    ])
   })
 })
 

@@ -34,6 +34,8 @@ import type { UserCache } from './users.ts'
 
 /** How long a gap may close by itself before it is read. */
 export const gapPauseMs = 100
+/** How long what was applied waits for more before it is stored, ahead of the cursor that will cover it. */
+export const saveSoonMs = 100
 /** How long to wait after the store refused to be written. */
 export const savePauseMs = 5_000
 /** Newest messages of a conversation that the store keeps. */
@@ -101,6 +103,7 @@ export class Replica {
   readonly #removed = new Set<string>()
   #saving: Promise<void> | undefined
   #savedCursor: string | undefined
+  #isSaveDue = false
   #isStopped = false
   #isReset = false
 
@@ -388,6 +391,7 @@ export class Replica {
     if (applied.length > 0) {
       this.#dirty.add(slot.id)
       this.#tellChanged(slot)
+      this.#saveSoon()
     }
     const epoch = this.#epoch
     for (const change of applied) {
@@ -537,11 +541,24 @@ export class Replica {
     this.#saveLater()
   }
 
+  /**
+   * What was applied is stored without waiting for a cursor, so that it is there after a reload without a server: a message
+   * leaves the outbox when it is applied. What a resume repeats of it is dropped by seq.
+   */
+  #saveSoon(): void {
+    if (this.#isSaveDue || this.#isStopped) return
+    this.#isSaveDue = true
+    this.#options.clock.after(saveSoonMs, () => {
+      this.#isSaveDue = false
+      if (!this.#isStopped) this.#saveLater()
+    })
+  }
+
   #saveLater(): void {
     if (this.#saving !== undefined) return
     const again = (delayMs: number): void => {
       this.#saving = undefined
-      const isBehind = this.#cursor !== this.#savedCursor
+      const isBehind = this.#cursor !== this.#savedCursor || (this.#cursor !== undefined && this.#dirty.size > 0)
       if (isBehind && !this.#isStopped) this.#options.clock.after(delayMs, () => this.#saveLater())
     }
     this.#saving = this.#save(false).then(

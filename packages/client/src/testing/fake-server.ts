@@ -59,6 +59,8 @@ export class FakeServer {
   /** Every attempt to send, by clientId. */
   readonly attempts: string[] = []
   readonly cursors: (string | undefined)[] = []
+  /** Checkpoints follow the changes at once, or not at all. */
+  tellsCheckpoints = true
   /** Changes between two checkpoints that a resume answers with `limited`. */
   replayMaxChanges = 10_000
   /** What a sender is answered instead, for so many attempts; `lose` stores and does not answer. */
@@ -221,7 +223,7 @@ export class FakeServer {
     else {
       for (const line of this.linesOf(readers)) {
         line.tell('changes', { conversation: conversation.id, changes: [change] })
-        line.tell('checkpoint', { cursor: this.cursor }, this.cursor)
+        if (this.tellsCheckpoints) line.tell('checkpoint', { cursor: this.cursor }, this.cursor)
       }
     }
     return seq
