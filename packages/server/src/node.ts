@@ -34,6 +34,7 @@ import { ConnectionGate } from './socket/connection-gate.ts'
 import { startSocketServer } from './socket/socket-server.ts'
 import { ChangeLog } from './store/change-log.ts'
 import { encodeCursor } from './store/cursor.ts'
+import { DatabaseTime } from './store/database-time.ts'
 import { saveLastSeen } from './store/last-seen.ts'
 import { migrate } from './store/migrate.ts'
 import { openDatabase } from './store/open-database.ts'
@@ -106,6 +107,10 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
     const stopTending = tendTables(database, clock, (problem) =>
       logger.warn({ err: problem }, 'unable to tend the tables; trying again later'),
     )
+    const time = await DatabaseTime.start(database, clock, (problem) =>
+      logger.warn({ err: problem }, 'unable to ask the database for the time; trying again'),
+    )
+    await lifecycle.start({ name: 'time', stop: async () => time.stop() })
     await lifecycle.start({ name: 'table tending', stop: async () => stopTending() })
 
     // Access.
@@ -133,7 +138,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
     })
     const presences = new Presences<Connection>({
       clock,
-      now: () => new Date(),
+      now: () => time.now(),
       tell: (watcher, news: readonly Presence[]) => watcher.send(frameOf('presence', [...news])),
       saveLastSeen: (users) =>
         void saveLastSeen(database, users).catch((error: unknown) =>
@@ -142,7 +147,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
     })
     const liveValues = new LiveValues({
       clock,
-      now: () => new Date(),
+      now: () => time.now(),
       tell: (conversation: Id, values: readonly LiveValue[]) =>
         feeds
           .get(conversation)

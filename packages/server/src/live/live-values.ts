@@ -31,7 +31,7 @@ interface Room {
 
 export interface LiveValuesOptions {
   readonly clock: Clock
-  /** Wall-clock time for the stamps that clients see. */
+  /** The database's time, for the stamps that clients see. */
   readonly now: () => Date
   /** Sends these to whoever is shown the conversation here. */
   readonly tell: (conversation: Id, values: readonly LiveValue[]) => void

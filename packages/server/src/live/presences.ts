@@ -25,6 +25,7 @@ export interface PresentConnection {
 
 export interface PresencesOptions<Watcher extends PresentConnection> {
   readonly clock: Clock
+  /** The database's time. */
   readonly now: () => Date
   readonly tell: (watcher: Watcher, presences: readonly Presence[]) => void
   /** Writes down when these were last seen; best effort. */
