@@ -3,6 +3,7 @@
  * is told what is decided by the feeds, and no adapter carries anything between servers.
  */
 import type { IncomingMessage, Server as HttpServer } from 'node:http'
+import type { Duplex } from 'node:stream'
 import { ChorusError, limits } from '@chorus/protocol'
 import { Server, type Socket } from 'socket.io'
 import type { Authenticator, Identity } from '../access/authenticator.ts'
@@ -76,6 +77,7 @@ export function startSocketServer(options: SocketServerOptions): Server {
     const { cursor } = socket.handshake.auth as { cursor?: unknown }
     gate.bringToPresent(connection, identity, typeof cursor === 'string' ? cursor : undefined)
   })
+  refuseForeignUpgrades(httpServer, options)
   server.attach(httpServer)
   // Counted from the first byte: a socket that never asks for a namespace takes a place, too (N84).
   server.engine.on('connection', (wire: EngineSocket) => {
@@ -188,6 +190,18 @@ function serveCommands(
         connection.close('rate-limited', 'unable to keep the connection; it sends far more than its limit', 'later')
       }
     })
+  })
+}
+
+/** Engine.IO would answer a refused upgrade with 400; a foreign Origin is 403 on every road. */
+function refuseForeignUpgrades(httpServer: HttpServer, { originPolicy }: SocketServerOptions): void {
+  httpServer.prependListener('upgrade', (request: IncomingMessage, wire: Duplex) => {
+    if (decideOrigin(request.headers, 'change', originPolicy).allowed) return
+    const problem = new ChorusError('forbidden', 'unable to connect; its origin is not allowed').toProblem()
+    const body = JSON.stringify(problem)
+    wire.end(
+      `HTTP/1.1 403 Forbidden\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+    )
   })
 }
 
