@@ -258,7 +258,10 @@ export class Feeds implements FeedHost {
   async #load(collected: Set<Id>): Promise<void> {
     await new Promise((resolve) => setImmediate(resolve))
     this.#loading = undefined
+    const epoch = this.#options.epoch()
     const newest = await this.#options.readNewest([...collected], recentLoad)
+    // Feeds of another history have nothing to do with what was read.
+    if (epoch !== this.#options.epoch()) return
     for (const [conversation, changes] of newest) {
       const feed = this.#feeds.get(conversation)
       if (feed === undefined) continue
