@@ -280,6 +280,29 @@ export async function buildForBench() {
   })
 }
 
+/**
+ * A command of the repository, from a bare checkout to its exit status: installs and builds what is missing, then runs
+ * `entry` (below the root) as a child in this process's own group. Signals are handed on. The caller's working directory
+ * stays, so that a relative DATA_DIR means what the caller sees; npm runs this in the repository's root.
+ */
+export async function runBuilt({ build, entry, nodeArguments = [], args = [] }) {
+  try {
+    requireNode()
+    forwardSignals()
+    await withSetupLock(async () => {
+      await installPackages()
+      await build()
+    })
+    const child = await run(process.execPath, [...nodeArguments, join(root, entry), ...args], {
+      cwd: process.cwd(),
+      stdio: 'inherit',
+    })
+    process.exit(child.status)
+  } catch (error) {
+    fail(error)
+  }
+}
+
 /** Ends the process with one line for what the user can act on, and with a stack for what nobody expected. */
 export function fail(error) {
   if (error instanceof SetupError) process.stderr.write(`${error.message}\n`)
