@@ -137,6 +137,14 @@ export const settings = {
     absent: undefined,
     parse: (text) => parseDatabaseUrl(text, ['redis:', 'rediss:']),
   }),
+  redisInsecure: setting<'refuse' | 'allow'>({
+    variable: 'REDIS_INSECURE',
+    defaultText: 'refuse',
+    meaning: '`allow`: a Redis on a public address may have no password (a warning is logged)',
+    expected: 'refuse or allow',
+    absent: 'refuse',
+    parse: (text) => (text === 'refuse' || text === 'allow' ? text : undefined),
+  }),
   metricsPort: setting<number | undefined>({
     variable: 'METRICS_PORT',
     defaultText: 'none',

@@ -1,0 +1,421 @@
+/**
+ * The way to Redis, one server or a cluster, for everything but pub/sub. Redis carries hints, caches, leases and jobs: it
+ * may be away at any moment, and whoever asks must live with that. So nothing is queued while it is away, every command
+ * answers or rejects within a bound, and a Redis that stops answering is left alone until it answers a probe.
+ *
+ * What is wrong for good (credentials, TLS, a version before 7, a public address without a password) stops the start with
+ * one line. What may heal (nobody listens, no such host yet) is one line in the log, and the server goes on degraded.
+ */
+import { createHash } from 'node:crypto'
+import { lookup } from 'node:dns/promises'
+import { BlockList, isIP } from 'node:net'
+import {
+  createClient,
+  createCluster,
+  type RedisClientOptions,
+  type RedisClientType,
+  type RedisClusterType,
+} from 'redis'
+import type { Clock, Timer } from './clock.ts'
+import type { Logger } from './logger.ts'
+import { StartError } from './start-error.ts'
+
+export const redisBounds = {
+  connectTimeoutMs: 2_000,
+  /** After this without an answer a command rejects. It may still run. */
+  commandTimeoutMs: 1_000,
+  /** A line on which nothing comes for so long is dead; pings go every `pingIntervalMs`. */
+  silenceMaxMs: 4_000,
+  pingIntervalMs: 1_000,
+  /** Commands without an answer; beyond it they reject at once. */
+  underWayMax: 5_000,
+  reconnectMinMs: 50,
+  reconnectMaxMs: 1_000,
+  probeIntervalMs: 500,
+} as const
+
+const oldestMajor = 7
+
+/** A Lua script. Runs as one step; every key is named in `keys` and shares one hash tag. */
+export interface RedisScript {
+  readonly lua: string
+}
+
+export type RedisArgument = string | Buffer
+
+/** A client of node-redis, for libraries that want one. */
+export type NativeRedis = RedisClientType | RedisClusterType
+
+export interface Redis {
+  /** Several masters. False as long as Redis was never reached. */
+  readonly isCluster: boolean
+  /** Undefined: it can be asked right now. Otherwise why not. */
+  problem(): string | undefined
+  /** One command; `key` says where it goes in a cluster. Rejects with {@link RedisError}. */
+  command(key: string, args: readonly RedisArgument[]): Promise<unknown>
+  /** A script by its hash. Rejects with {@link RedisError}. */
+  script(script: RedisScript, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown>
+  /** Called each time Redis can be asked again, the first time included; it may be another one, or an empty one. */
+  onReconnect(listener: () => void): void
+  /** Undefined until Redis was reached for the first time. */
+  readonly client: NativeRedis | undefined
+  /** Options for a further connection to the same place. */
+  readonly connection: RedisClientOptions
+  close(): Promise<void>
+}
+
+/** Redis did not do it, or did not say so. */
+export class RedisError extends Error {
+  constructor(message: string, options?: { cause?: unknown }) {
+    super(message, options)
+    this.name = 'RedisError'
+  }
+}
+
+export interface OpenRedisOptions {
+  readonly url: string
+  /** The variable that names it, for messages. */
+  readonly variable: string
+  /** May it stand on a public address without a password? */
+  readonly allowInsecure: boolean
+  readonly logger: Logger
+  readonly clock: Clock
+}
+
+/** Connects; throws {@link StartError} for what cannot heal, and returns degraded for what can. */
+export async function openRedis(options: OpenRedisOptions): Promise<Redis> {
+  await refusePublicWithoutPassword(options)
+  const link = new RedisLink(options)
+  await link.start()
+  return link
+}
+
+/** How to connect to this URL: no queue while away, dead lines noticed, reconnects with jitter. */
+export function redisConnection(
+  url: string,
+  reconnectStrategy: false | ((retries: number) => number) = reconnectDelayMs,
+): RedisClientOptions {
+  return {
+    url,
+    disableOfflineQueue: true,
+    commandsQueueMaxLength: redisBounds.underWayMax * 2,
+    pingInterval: redisBounds.pingIntervalMs,
+    socket: {
+      connectTimeout: redisBounds.connectTimeoutMs,
+      socketTimeout: redisBounds.silenceMaxMs,
+      reconnectStrategy,
+    },
+  }
+}
+
+/** Full jitter below a bound that doubles. */
+export function reconnectDelayMs(retries: number): number {
+  const { reconnectMinMs, reconnectMaxMs } = redisBounds
+  return (
+    reconnectMinMs +
+    Math.random() * (Math.min(reconnectMaxMs, reconnectMinMs * 2 ** Math.min(retries, 10)) - reconnectMinMs)
+  )
+}
+
+class RedisLink implements Redis {
+  readonly connection: RedisClientOptions
+  readonly #options: OpenRedisOptions
+  readonly #listeners: (() => void)[] = []
+  readonly #hashes = new Map<RedisScript, string>()
+  #client: RedisClientType | undefined
+  #cluster: RedisClusterType | undefined
+  #problem: string | undefined = 'Redis was not reached yet'
+  #underWay = 0
+  #isClosed = false
+  #probe: Timer | undefined
+  #lastMovedAtMs = Number.NEGATIVE_INFINITY
+
+  constructor(options: OpenRedisOptions) {
+    this.#options = options
+    this.connection = redisConnection(options.url)
+  }
+
+  get isCluster(): boolean {
+    return this.#cluster !== undefined
+  }
+
+  get client(): NativeRedis | undefined {
+    return this.#cluster ?? this.#client
+  }
+
+  problem(): string | undefined {
+    return this.#problem
+  }
+
+  onReconnect(listener: () => void): void {
+    this.#listeners.push(listener)
+  }
+
+  async start(): Promise<void> {
+    try {
+      await this.#open()
+    } catch (error) {
+      if (error instanceof StartError) throw error
+      this.#away(error)
+      this.#options.logger.warn(
+        { err: error },
+        `${this.#where}; unable to reach it, going on without and trying again (${reasonOf(error)})`,
+      )
+    }
+  }
+
+  async command(key: string, args: readonly RedisArgument[]): Promise<unknown> {
+    return this.#bounded(() => this.#send(key, args))
+  }
+
+  async script(script: RedisScript, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> {
+    const rest = [String(keys.length), ...keys, ...args.map(String)]
+    const key = keys[0] ?? ''
+    return this.#bounded(async () => {
+      try {
+        return await this.#send(key, ['EVALSHA', this.#hashOf(script), ...rest])
+      } catch (error) {
+        if (!String((error as Error).message).startsWith('NOSCRIPT')) throw error
+        return this.#send(key, ['EVAL', script.lua, ...rest])
+      }
+    })
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    this.#problem = 'closed'
+    this.#probe?.cancel()
+    this.#client?.destroy()
+    this.#cluster?.destroy()
+  }
+
+  get #where(): string {
+    return `${this.#options.variable} is ${showUrl(this.#options.url)}`
+  }
+
+  /** One Redis or a cluster: the first connection finds out, and checks what it reached. */
+  async #open(): Promise<void> {
+    const first = createClient(redisConnection(this.#options.url, false))
+    first.on('error', () => undefined)
+    try {
+      await first.connect()
+      const info = String(await first.sendCommand(['INFO']))
+      const version = /^redis_version:(\S+)/m.exec(info)?.[1] ?? ''
+      if (!(Number.parseInt(version, 10) >= oldestMajor))
+        throw new StartError(`${this.#where}; expected Redis 7 or later, found ${version === '' ? 'none' : version}`)
+      await this.#warnWhenOpenToAll(first as RedisClientType)
+      if (/^cluster_enabled:1/m.test(info)) await this.#openCluster()
+      else await this.#openSingle()
+    } catch (error) {
+      if (error instanceof StartError) throw error
+      const lasting = lastingReasonOf(error)
+      if (lasting !== undefined) throw new StartError(`${this.#where}; unable to use it: ${lasting}`, { cause: error })
+      throw error
+    } finally {
+      if (first.isOpen) first.destroy()
+    }
+    this.#back()
+  }
+
+  async #openSingle(): Promise<void> {
+    const client = createClient(this.connection) as RedisClientType
+    client.on('error', (error: unknown) => this.#away(error))
+    client.on('ready', () => this.#startProbing())
+    this.#client = client
+    await client.connect()
+  }
+
+  async #openCluster(): Promise<void> {
+    const { url: _, ...defaults } = this.connection
+    const { username, password } = new URL(this.#options.url)
+    const cluster = createCluster({
+      rootNodes: [{ url: this.#options.url }],
+      defaults: {
+        ...(defaults as object),
+        ...(password === '' ? {} : { password: decodeURIComponent(password) }),
+        ...(username === '' ? {} : { username: decodeURIComponent(username) }),
+      },
+    }) as unknown as RedisClusterType
+    // One master away is no reason to leave the others alone: commands to it reject by themselves.
+    cluster.on('error', (error: unknown) =>
+      this.#options.logger.debug({ err: error }, 'a Redis of the cluster is away'),
+    )
+    this.#cluster = cluster
+    await cluster.connect()
+  }
+
+  #send(key: string, args: readonly RedisArgument[]): Promise<unknown> {
+    if (this.#cluster !== undefined) return this.#cluster.sendCommand(key, false, [...args])
+    if (this.#client !== undefined) return this.#client.sendCommand(args)
+    return Promise.reject(new RedisError('Redis was not reached yet'))
+  }
+
+  async #bounded<T>(run: () => Promise<T>): Promise<T> {
+    if (this.#problem !== undefined) throw new RedisError(`unable to ask Redis; ${this.#problem}`)
+    if (this.#underWay >= redisBounds.underWayMax) throw new RedisError('unable to ask Redis; too many commands wait')
+    this.#underWay++
+    let timer: Timer | undefined
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = this.#options.clock.setTimer(() => {
+        const error = new RedisError('unable to ask Redis; it does not answer')
+        // A cluster answers for each of its masters apart.
+        if (!this.isCluster) this.#away(error)
+        reject(error)
+      }, redisBounds.commandTimeoutMs)
+    })
+    try {
+      return await Promise.race([run(), late])
+    } catch (error) {
+      this.#noteFailure(error)
+      throw error instanceof RedisError
+        ? error
+        : new RedisError(`unable to ask Redis; ${reasonOf(error)}`, { cause: error })
+    } finally {
+      timer?.cancel()
+      this.#underWay--
+    }
+  }
+
+  /** After a failover the old primary is a replica, and the address may lead to the new one by now: connect again. */
+  #noteFailure(error: unknown): void {
+    if (this.#client === undefined || !/^(READONLY|MASTERDOWN)/.test(reasonOf(error))) return
+    const nowMs = this.#options.clock.nowMs()
+    if (nowMs - this.#lastMovedAtMs < redisBounds.reconnectMaxMs) return
+    this.#lastMovedAtMs = nowMs
+    this.#away(error)
+    const moved = this.#client
+    void (async () => {
+      moved.destroy()
+      if (!this.#isClosed) await moved.connect()
+    })().catch((problem: unknown) => this.#away(problem))
+  }
+
+  #hashOf(script: RedisScript): string {
+    const known = this.#hashes.get(script)
+    if (known !== undefined) return known
+    const hash = createHash('sha1').update(script.lua).digest('hex')
+    this.#hashes.set(script, hash)
+    return hash
+  }
+
+  #away(cause: unknown): void {
+    if (this.#isClosed) return
+    if (this.#problem === undefined) this.#options.logger.warn({ err: cause }, 'Redis is away; going on without')
+    this.#problem = `Redis is away (${reasonOf(cause)})`
+    this.#startProbing()
+  }
+
+  #back(): void {
+    if (this.#isClosed) return
+    this.#probe?.cancel()
+    this.#probe = undefined
+    if (this.#problem === undefined) return
+    this.#problem = undefined
+    this.#options.logger.info('Redis can be asked')
+    for (const listener of this.#listeners) listener()
+  }
+
+  /** Asks now and then whether it is back; only an answer counts, not a connection. */
+  #startProbing(): void {
+    if (this.#isClosed || this.#probe !== undefined) return
+    this.#probe = this.#options.clock.setTimer(() => {
+      void this.#tryAgain()
+        .catch((error: unknown) => {
+          if (error instanceof StartError) this.#options.logger.error(error.message)
+          this.#problem = `Redis is away (${reasonOf(error)})`
+        })
+        .finally(() => {
+          this.#probe = undefined
+          if (this.#problem !== undefined) this.#startProbing()
+        })
+    }, redisBounds.probeIntervalMs)
+  }
+
+  async #tryAgain(): Promise<void> {
+    if (this.client === undefined) return this.#open()
+    let timer: Timer | undefined
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = this.#options.clock.setTimer(() => reject(new RedisError('no answer')), redisBounds.commandTimeoutMs)
+    })
+    try {
+      await Promise.race([this.#send('chorus:probe', ['SET', 'chorus:probe', '1', 'PX', '1000']), late])
+    } finally {
+      timer?.cancel()
+    }
+    this.#back()
+  }
+
+  async #warnWhenOpenToAll(client: RedisClientType): Promise<void> {
+    if (new URL(this.#options.url).password !== '') return
+    try {
+      const answer = (await client.sendCommand(['CONFIG', 'GET', 'bind', 'protected-mode'])) as unknown
+      const text = JSON.stringify(answer instanceof Map ? [...answer] : answer)
+      if (/"protected-mode"[^a-z]*"no"/.test(text) && /[*]|0[.]0[.]0[.]0|"bind"[^a-z0-9:*.]*""/.test(text))
+        this.#options.logger.warn(
+          `${this.#where}; that Redis listens on every address without a password: whoever reaches it can read and disturb the chat's hints; set requirepass`,
+        )
+    } catch {
+      // An account that may not read the configuration is no mistake (N97).
+    }
+  }
+}
+
+const privateNetworks = new BlockList()
+for (const [network, prefix] of [
+  ['127.0.0.0', 8],
+  ['10.0.0.0', 8],
+  ['172.16.0.0', 12],
+  ['192.168.0.0', 16],
+  ['169.254.0.0', 16],
+  ['100.64.0.0', 10],
+] as const)
+  privateNetworks.addSubnet(network, prefix, 'ipv4')
+privateNetworks.addAddress('::1', 'ipv6')
+privateNetworks.addSubnet('fc00::', 7, 'ipv6')
+privateNetworks.addSubnet('fe80::', 10, 'ipv6')
+
+/** N96: whoever reaches a Redis without a password owns what is in it. */
+async function refusePublicWithoutPassword({ url, variable, allowInsecure, logger }: OpenRedisOptions): Promise<void> {
+  const { hostname, password } = new URL(url)
+  if (password !== '') return
+  const host = hostname.replace(/^\[|\]$/g, '')
+  const addresses = isIP(host)
+    ? [host]
+    : await lookup(host, { all: true }).then(
+        (found) => found.map(({ address }) => address),
+        // No such host (yet): connecting says so.
+        () => [],
+      )
+  const open = addresses.find((address) => !privateNetworks.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4'))
+  if (open === undefined) return
+  const line = `${variable} is ${showUrl(url)}; ${open} is a public address, and there is no password`
+  if (!allowInsecure)
+    throw new StartError(`${line}: set one (redis://:password@host), or REDIS_INSECURE=allow if the network is closed`)
+  logger.warn(`${line}; allowed by REDIS_INSECURE`)
+}
+
+/** What no waiting heals. */
+function lastingReasonOf(error: unknown): string | undefined {
+  const reason = reasonOf(error)
+  if (/^(NOAUTH|WRONGPASS|NOPERM|ERR AUTH)|without any password configured/.test(reason)) return reason
+  if (/certificate|SSL|TLS|wrong version number|packet length|altname/i.test(reason)) return `TLS failed (${reason})`
+  if (
+    /^ERR|unknown command|protocol|Unknown RESP type|unexpected/i.test(reason) &&
+    !/closed unexpectedly/i.test(reason)
+  )
+    return `it does not answer like Redis 7 or later (${reason})`
+  return undefined
+}
+
+function reasonOf(error: unknown): string {
+  if (error instanceof AggregateError && error.errors.length > 0) return reasonOf(error.errors[0])
+  return error instanceof Error ? error.message : String(error)
+}
+
+/** Keeps what helps to find the mistake and nothing that may be a password. */
+function showUrl(text: string): string {
+  const url = new URL(text)
+  return JSON.stringify(
+    `${url.protocol}//${url.username === '' && url.password === '' ? '' : '…@'}${url.host}${url.pathname}`,
+  )
+}
