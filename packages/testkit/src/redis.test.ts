@@ -1,0 +1,92 @@
+/** The Redis of the testkit itself: it restarts, fails over, moves slots, and does what a test will ask of it. */
+import { readFileSync } from 'node:fs'
+import { afterAll, describe, expect, it } from 'vitest'
+import { hasRedis, startRedis, startRedisCluster, startRedisPair } from './redis.ts'
+import { waitForFact } from './wait-for-fact.ts'
+
+const removals: (() => Promise<void>)[] = []
+afterAll(async () => {
+  for (const remove of removals) await remove()
+})
+
+describe.skipIf(!hasRedis())('a Redis', () => {
+  it('comes back on its port, empty after a kill', async () => {
+    const redis = await startRedis({ password: 'a "pass" word' })
+    removals.push(redis.remove)
+    expect(await redis.command('SET', 'a', 1)).toBe('OK')
+    const { pid, port } = redis
+    await redis.kill9()
+    await expect(redis.command('PING')).rejects.toThrow()
+    await redis.start()
+    expect(redis.port).toBe(port)
+    expect(redis.pid).not.toBe(pid)
+    expect(await redis.command('GET', 'a')).toBeNull()
+  })
+
+  it('keeps what it held when it is told to, unless it shall start empty', async () => {
+    const redis = await startRedis({ keepsData: true })
+    removals.push(redis.remove)
+    await redis.command('SET', 'a', 1)
+    await redis.kill9()
+    await redis.start()
+    expect(await redis.command('GET', 'a')).toBe('1')
+    await redis.stop()
+    await redis.start({ isEmpty: true })
+    expect(await redis.command('GET', 'a')).toBeNull()
+  })
+
+  it('answers nothing while it is paused', async () => {
+    const redis = await startRedis()
+    removals.push(redis.remove)
+    redis.pause()
+    let answer: unknown
+    const asked = redis.command('PING').then((reply) => (answer = reply))
+    // Its state in /proc is the barrier: it is stopped, so nothing can have answered.
+    await waitForFact(() => / T /.test(readFileSync(`/proc/${redis.pid}/stat`, 'utf8')), { what: 'a stopped process' })
+    expect(answer).toBeUndefined()
+    redis.resume()
+    expect(await asked).toBe('PONG')
+  })
+
+  it('speaks TLS with a certificate that can be verified', async () => {
+    const redis = await startRedis({ tls: true })
+    removals.push(redis.remove)
+    expect(redis.url).toMatch(/^rediss:/)
+    expect(await redis.command('PING')).toBe('PONG')
+  })
+})
+
+describe.skipIf(!hasRedis())('a primary with a replica', () => {
+  it('fails over to the replica, and the old primary comes back as one', async () => {
+    const pair = await startRedisPair()
+    removals.push(pair.remove)
+    await pair.primary.command('SET', 'a', 1)
+    await waitForFact(async () => (await pair.replica.command('GET', 'a')) === '1', { what: 'the key at the replica' })
+    await expect(pair.replica.command('SET', 'b', 1)).rejects.toThrow(/READONLY/)
+    await pair.failOver()
+    expect(await pair.replica.command('SET', 'b', 1)).toBe('OK')
+    await pair.rejoin()
+    await expect(pair.primary.command('SET', 'c', 1)).rejects.toThrow(/READONLY/)
+    expect(await pair.primary.command('GET', 'b')).toBe('1')
+  })
+})
+
+describe.skipIf(!hasRedis())('a cluster of three masters', () => {
+  it('is whole, moves a slot with its keys, and is whole again after a restart', async () => {
+    const cluster = await startRedisCluster({ masters: 3 })
+    removals.push(cluster.remove)
+    const slot = await cluster.slotOf('{a}')
+    const from = await cluster.ownerOf(slot)
+    const to = cluster.masters.find((master) => master !== from)!
+    await from.command('SET', '{a}', 'kept')
+    await cluster.moveSlot(slot, from, to)
+    expect(await to.command('GET', '{a}')).toBe('kept')
+    await expect(from.command('GET', '{a}')).rejects.toThrow(/MOVED/)
+    expect(await cluster.ownerOf(slot)).toBe(to)
+    await to.kill9()
+    await to.start()
+    await cluster.waitForOk()
+    expect(await cluster.ownerOf(slot)).toBe(to)
+    expect(await to.command('GET', '{a}')).toBeNull()
+  })
+})

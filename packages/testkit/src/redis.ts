@@ -1,0 +1,433 @@
+/**
+ * Real Redis servers of the test's own: loopback, free port, temporary folder, no configuration of the system's. One
+ * server, a primary with a replica, or a cluster. Each can be killed, frozen, started again on its port with or without
+ * what it held, and promoted; a test asks it by {@link Redis.command}, over a connection of the command's own.
+ */
+import { execFileSync } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
+import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { createClient } from 'redis'
+import { findFreePort } from './free-port.ts'
+import { LogLines } from './log-lines.ts'
+import { makeTempDir, removeTempDir, spawnTracked, whenExited } from './tracked.ts'
+import { waitForFact } from './wait-for-fact.ts'
+
+const startTimeoutMs = 20_000
+const stopTimeoutMs = 10_000
+const commandTimeoutMs = 5_000
+const syncTimeoutMs = 20_000
+/** Another process may take a port between the look and the start. */
+const startAttemptsMax = 5
+const slotCount = 16_384
+const migrateKeysAtATime = 100
+
+export interface RedisOptions {
+  /** The primary that it follows. */
+  readonly replicaOf?: { readonly port: number }
+  /** Wanted from clients, and given to the primary that it follows. */
+  readonly password?: string
+  /** Further lines of redis.conf, such as `{ 'maxmemory-policy': 'noeviction' }`; over the defaults here. */
+  readonly settings?: Readonly<Record<string, string | number>>
+  /** Speak TLS only, with a certificate for 127.0.0.1 that is made for this server. */
+  readonly tls?: boolean
+  /** Writes an append-only file, so that what it holds outlives a kill. Without it, each start is an empty one. */
+  readonly keepsData?: boolean
+  /** Its port; left out, a free one. */
+  readonly port?: number
+}
+
+export interface Redis {
+  readonly url: string
+  readonly port: number
+  readonly pid: number
+  readonly dataDir: string
+  /** What it wrote, over all its starts. */
+  readonly logs: LogLines
+  /** The certificate to trust, when it speaks TLS. */
+  readonly caFile: string | undefined
+  /** How it ended, once it has. */
+  readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>
+  /** Runs one command and resolves with its reply (RESP2); rejects when there is none within 5 s. */
+  command(...args: readonly (string | number)[]): Promise<unknown>
+  /** One field of INFO, such as `master_link_status`. */
+  info(field: string): Promise<string | undefined>
+  /** SIGKILL; resolves when it is gone. */
+  kill9(): Promise<void>
+  /** SIGTERM; resolves when it is gone. */
+  stop(): Promise<void>
+  /** Starts it again on the same port. `isEmpty` also throws away what an append-only file kept. */
+  start(options?: { readonly isEmpty?: boolean }): Promise<void>
+  /** SIGSTOP: connections stay open and nothing is answered. */
+  pause(): void
+  /** SIGCONT */
+  resume(): void
+  /** Follows another primary from now on, also after a start; `undefined` makes it a primary itself. */
+  follow(primary: { readonly port: number } | undefined): Promise<void>
+  /** Waits until it is a replica that has everything its primary had when the wait began. */
+  waitForSync(): Promise<void>
+  /** Kills it and removes its folder. */
+  remove(): Promise<void>
+}
+
+function findBin(): string | undefined {
+  const folders = [...(process.env.PATH?.split(':') ?? []), '/usr/bin', '/usr/local/bin']
+  return folders.map((folder) => join(folder, 'redis-server')).find((path) => existsSync(path))
+}
+
+/** Whether tests against Redis can run here. */
+export function hasRedis(): boolean {
+  return findBin() !== undefined
+}
+
+function makeCertificate(folder: string): { readonly certificate: string; readonly key: string } {
+  const certificate = join(folder, 'certificate.pem')
+  const key = join(folder, 'key.pem')
+  const subject = ['-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1,DNS:localhost']
+  execFileSync(
+    'openssl',
+    [
+      ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'],
+      ...['-keyout', key, '-out', certificate, ...subject],
+    ],
+    { stdio: ['ignore', 'ignore', 'pipe'] },
+  )
+  return { certificate, key }
+}
+
+function isPortTaken(error: unknown): boolean {
+  return error instanceof Error && /Address already in use|bind: /.test(error.message)
+}
+
+/** Starts a Redis; some tens of milliseconds. */
+export async function startRedis(options: RedisOptions = {}): Promise<Redis> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await tryStartRedis(options)
+    } catch (error) {
+      if (options.port !== undefined || attempt === startAttemptsMax || !isPortTaken(error)) throw error
+    }
+  }
+}
+
+async function tryStartRedis(options: RedisOptions): Promise<Redis> {
+  const bin = findBin()
+  if (bin === undefined)
+    throw new Error('unable to start Redis; it is not installed (Debian: apt-get install redis-server)')
+  const dataDir = makeTempDir('redis')
+  const port = options.port ?? (await findFreePort())
+  const { password } = options
+  const tls = options.tls === true ? makeCertificate(dataDir) : undefined
+  const settings: Record<string, string | number> = {
+    bind: '127.0.0.1',
+    port: tls === undefined ? port : 0,
+    dir: dataDir,
+    daemonize: 'no',
+    save: '',
+    appendonly: options.keepsData === true ? 'yes' : 'no',
+    // A replica that joins must not wait for others to join as well.
+    'repl-diskless-sync-delay': 0,
+    'repl-ping-replica-period': 1,
+    ...(password !== undefined && { requirepass: password, masterauth: password }),
+    ...(tls !== undefined && {
+      'tls-port': port,
+      'tls-cert-file': tls.certificate,
+      'tls-key-file': tls.key,
+      'tls-ca-cert-file': tls.certificate,
+      'tls-auth-clients': 'no',
+      'tls-replication': 'yes',
+    }),
+    ...options.settings,
+  }
+  const logs = new LogLines()
+  let primary = options.replicaOf
+  let child: ChildProcess | undefined
+  let exited: Redis['exited'] | undefined
+
+  const start = async ({ isEmpty = false } = {}): Promise<void> => {
+    if (child !== undefined) throw new Error('unable to start Redis; it is running')
+    if (isEmpty) {
+      for (const kept of ['appendonlydir', 'dump.rdb']) rmSync(join(dataDir, kept), { recursive: true, force: true })
+    }
+    const args = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)])
+    if (primary !== undefined) args.push('--replicaof', `127.0.0.1 ${primary.port}`)
+    const started = spawnTracked(bin, args, { stdio: ['ignore', 'pipe', 'pipe'], cwd: dataDir })
+    child = started
+    exited = whenExited(started)
+    void exited.then(() => {
+      if (child === started) child = undefined
+    })
+    if (started.stdout) logs.follow(started.stdout)
+    if (started.stderr) logs.follow(started.stderr)
+    await logs.waitFor(/Ready to accept connections/, started, startTimeoutMs)
+  }
+
+  const end = async (signal: 'SIGTERM' | 'SIGKILL'): Promise<void> => {
+    const ending = child
+    if (ending === undefined) return
+    ending.kill(signal)
+    const timer = setTimeout(() => ending.kill('SIGKILL'), stopTimeoutMs)
+    await whenExited(ending)
+    clearTimeout(timer)
+    child = undefined
+  }
+
+  const running = (): ChildProcess => {
+    if (child === undefined) throw new Error('unable to reach Redis; it is not running')
+    return child
+  }
+
+  const command = async (...args: readonly (string | number)[]): Promise<unknown> => {
+    const client = createClient({
+      RESP: 2,
+      ...(password !== undefined && { password }),
+      socket: {
+        host: '127.0.0.1',
+        port,
+        connectTimeout: commandTimeoutMs,
+        reconnectStrategy: false,
+        ...(tls !== undefined && { tls: true as const, ca: readFileSync(tls.certificate) }),
+      },
+      disableClientInfo: true,
+      maintNotifications: 'disabled',
+    })
+    client.on('error', () => undefined) // The call below rejects with it.
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(
+        () => reject(new Error(`unable to run ${args[0]}; no reply within ${commandTimeoutMs} ms`)),
+        commandTimeoutMs,
+      )
+    })
+    const asked = (async () => {
+      await client.connect()
+      return client.sendCommand<unknown>(args.map(String))
+    })()
+    try {
+      return await Promise.race([asked, late])
+    } finally {
+      clearTimeout(timer)
+      asked.catch(() => undefined)
+      if (client.isOpen) client.destroy()
+    }
+  }
+
+  const info = async (field: string): Promise<string | undefined> => {
+    const text = String(await command('INFO', 'everything'))
+    return new RegExp(`^${field}:(.*?)\r?$`, 'm').exec(text)?.[1]
+  }
+
+  const credentials = password === undefined ? '' : `:${encodeURIComponent(password)}@`
+  const redis: Redis = {
+    url: `${tls === undefined ? 'redis' : 'rediss'}://${credentials}127.0.0.1:${port}`,
+    port,
+    dataDir,
+    logs,
+    caFile: tls?.certificate,
+    get pid() {
+      return running().pid ?? 0
+    },
+    get exited() {
+      return exited ?? Promise.reject(new Error('unable to wait for Redis; it was never started'))
+    },
+    command,
+    info,
+    kill9: () => end('SIGKILL'),
+    stop: () => end('SIGTERM'),
+    start,
+    pause: () => void running().kill('SIGSTOP'),
+    resume: () => void running().kill('SIGCONT'),
+    async follow(next) {
+      primary = next
+      if (child === undefined) return
+      await (next === undefined
+        ? command('REPLICAOF', 'NO', 'ONE')
+        : command('REPLICAOF', '127.0.0.1', String(next.port)))
+    },
+    async waitForSync() {
+      await waitForFact(
+        async () =>
+          (await info('role')) === 'slave' &&
+          (await info('master_link_status')) === 'up' &&
+          (await info('master_sync_in_progress')) === '0',
+        { what: 'a replica in sync', timeoutMs: syncTimeoutMs },
+      )
+    },
+    async remove() {
+      await end('SIGKILL')
+      removeTempDir(dataDir)
+    },
+  }
+  try {
+    await start()
+  } catch (error) {
+    await redis.remove()
+    throw error
+  }
+  return redis
+}
+
+export interface RedisPair {
+  readonly primary: Redis
+  readonly replica: Redis
+  /** The replica becomes a primary, whatever the primary does meanwhile; what it had not received yet is lost. */
+  promote(): Promise<void>
+  /** Kills the primary and promotes the replica. */
+  failOver(): Promise<void>
+  /** The old primary, started if need be, follows the new one and throws away what it had of its own. */
+  rejoin(): Promise<void>
+  remove(): Promise<void>
+}
+
+/** A primary and a replica that is in sync. */
+export async function startRedisPair(
+  options: Omit<RedisOptions, 'replicaOf' | 'port' | 'tls'> = {},
+): Promise<RedisPair> {
+  const primary = await startRedis(options)
+  let replica: Redis
+  try {
+    replica = await startRedis({ ...options, replicaOf: primary })
+    await replica.waitForSync()
+  } catch (error) {
+    await primary.remove()
+    throw error
+  }
+  const promote = () => replica.follow(undefined)
+  return {
+    primary,
+    replica,
+    promote,
+    async failOver() {
+      await primary.kill9()
+      await promote()
+    },
+    async rejoin() {
+      await primary.follow(replica)
+      const isDown = await primary.command('PING').then(
+        () => false,
+        () => true,
+      )
+      if (isDown) await primary.start()
+      await primary.waitForSync()
+    },
+    async remove() {
+      await Promise.all([primary.remove(), replica.remove()])
+    },
+  }
+}
+
+export interface RedisClusterOptions extends Omit<RedisOptions, 'replicaOf' | 'port' | 'tls' | 'password'> {
+  readonly masters?: number
+}
+
+export interface RedisCluster {
+  readonly masters: readonly Redis[]
+  /** Any master's address: clients find the others from there. */
+  readonly url: string
+  /** The master that holds a slot now, as the nodes themselves see it. */
+  ownerOf(slot: number): Promise<Redis>
+  slotOf(key: string): Promise<number>
+  /** Moves a slot with its keys as an operator's resharding does, and tells every master. */
+  moveSlot(slot: number, from: Redis, to: Redis): Promise<void>
+  /** Waits until every master says that the cluster is whole. */
+  waitForOk(): Promise<void>
+  remove(): Promise<void>
+}
+
+/** Masters without replicas, all slots assigned evenly; resolves when each of them says `cluster_state:ok`. */
+export async function startRedisCluster({
+  masters: count = 3,
+  ...options
+}: RedisClusterOptions = {}): Promise<RedisCluster> {
+  const masters: Redis[] = []
+  const removeAll = async () => {
+    await Promise.all(masters.map((master) => master.remove()))
+  }
+  const idOf = async (redis: Redis): Promise<string> => String(await redis.command('CLUSTER', 'MYID'))
+  const clusterInfo = async (redis: Redis): Promise<string> => String(await redis.command('CLUSTER', 'INFO'))
+
+  const waitForOk = async (): Promise<void> => {
+    await waitForFact(
+      async () => {
+        for (const master of masters) {
+          const text = await clusterInfo(master)
+          if (!/cluster_state:ok/.test(text) || !text.includes(`cluster_slots_ok:${slotCount}`)) return false
+          if (!text.includes(`cluster_known_nodes:${count}`)) return false
+        }
+        return true
+      },
+      { what: 'a whole Redis Cluster', timeoutMs: syncTimeoutMs, everyMs: 50 },
+    )
+  }
+
+  try {
+    for (let index = 0; index < count; index += 1) {
+      masters.push(
+        await startRedis({
+          ...options,
+          settings: {
+            'cluster-enabled': 'yes',
+            'cluster-config-file': 'nodes.conf',
+            // By default the port + 10 000, which is often above 65 535 here.
+            'cluster-port': await findFreePort(),
+            'cluster-node-timeout': 5_000,
+            // The slots of the other masters stay usable when one is away.
+            'cluster-require-full-coverage': 'no',
+            ...options.settings,
+          },
+        }),
+      )
+    }
+    const [first] = masters
+    if (first === undefined) throw new Error('unable to start a Redis Cluster; it needs a master')
+    for (const [index, master] of masters.entries()) {
+      const from = Math.floor((index * slotCount) / count)
+      const to = Math.floor(((index + 1) * slotCount) / count) - 1
+      await master.command('CLUSTER', 'ADDSLOTSRANGE', from, to)
+      await master.command('CLUSTER', 'SET-CONFIG-EPOCH', index + 1)
+    }
+    const [, busPort] = (await first.command('CONFIG', 'GET', 'cluster-port')) as string[]
+    for (const master of masters.slice(1)) {
+      await master.command('CLUSTER', 'MEET', '127.0.0.1', first.port, busPort ?? '')
+    }
+    await waitForOk()
+
+    const ownerOf = async (slot: number): Promise<Redis> => {
+      for (const master of masters) {
+        const ranges = (await master.command('CLUSTER', 'SLOTS').catch(() => undefined)) as
+          | [number, number, [string, number, ...unknown[]]][]
+          | undefined
+        const range = ranges?.find(([from, to]) => slot >= from && slot <= to)
+        const owner = masters.find(({ port }) => port === range?.[2][1])
+        if (owner !== undefined) return owner
+      }
+      throw new Error(`unable to find the owner of slot ${slot}; no master names it`)
+    }
+
+    return {
+      masters,
+      url: first.url,
+      ownerOf,
+      slotOf: async (key) => Number(await first.command('CLUSTER', 'KEYSLOT', key)),
+      async moveSlot(slot, from, to) {
+        const [fromId, toId] = [await idOf(from), await idOf(to)]
+        await to.command('CLUSTER', 'SETSLOT', slot, 'IMPORTING', fromId)
+        await from.command('CLUSTER', 'SETSLOT', slot, 'MIGRATING', toId)
+        for (;;) {
+          const keys = (await from.command('CLUSTER', 'GETKEYSINSLOT', slot, migrateKeysAtATime)) as string[]
+          if (keys.length === 0) break
+          await from.command('MIGRATE', '127.0.0.1', to.port, '', 0, commandTimeoutMs, 'REPLACE', 'KEYS', ...keys)
+        }
+        // The new owner first, so that no moment has none.
+        for (const master of [to, from, ...masters.filter((other) => other !== from && other !== to)]) {
+          await master.command('CLUSTER', 'SETSLOT', slot, 'NODE', toId)
+        }
+      },
+      waitForOk,
+      remove: removeAll,
+    }
+  } catch (error) {
+    await removeAll()
+    throw error
+  }
+}
