@@ -50,6 +50,7 @@ import { systemClock } from './support/clock.ts'
 import { Lifecycle } from './support/lifecycle.ts'
 import type { Logger } from './support/logger.ts'
 import { Metrics } from './support/metrics.ts'
+import { openRedis } from './support/redis.ts'
 import { StartError } from './support/start-error.ts'
 
 export interface Node {
@@ -112,6 +113,19 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
     )
     await lifecycle.start({ name: 'time', stop: async () => time.stop() })
     await lifecycle.start({ name: 'table tending', stop: async () => stopTending() })
+
+    // Redis: hints, caches, leases and jobs of several servers.
+    const redis =
+      config.redisUrl === undefined
+        ? undefined
+        : await openRedis({
+            url: config.redisUrl,
+            variable: 'REDIS_URL',
+            allowInsecure: config.redisInsecure === 'allow',
+            logger,
+            clock,
+          })
+    if (redis !== undefined) await lifecycle.start({ name: 'redis', stop: () => redis.close() })
 
     // Access.
     const passwords = await Passwords.create({ onHash: (seconds) => metrics.passwordSeconds.observe(seconds) })
