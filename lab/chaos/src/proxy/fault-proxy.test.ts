@@ -1,0 +1,295 @@
+/** Every mode of the proxy against real sockets: what passes, what does not, and what each end is told. */
+import { connect, createServer } from 'node:net'
+import type { AddressInfo, Server, Socket } from 'node:net'
+import { waitForFact } from '@chorus/testkit'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { FaultProxy } from './fault-proxy.ts'
+import { heldBytesMax } from './flow.ts'
+import { PublishFaults } from './publish-faults.ts'
+
+/** A target that remembers what it got, and answers as it is told. */
+class Target {
+  readonly sockets: Socket[] = []
+  received = Buffer.alloc(0)
+  answer: ((data: Buffer) => Buffer | undefined) | undefined
+  readonly #server: Server
+
+  constructor() {
+    this.#server = createServer((socket) => {
+      this.sockets.push(socket)
+      socket.on('error', () => undefined)
+      socket.on('data', (data) => {
+        this.received = Buffer.concat([this.received, data])
+        const answer = this.answer?.(data)
+        if (answer !== undefined) socket.write(answer)
+      })
+    })
+  }
+
+  async listen(): Promise<number> {
+    await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve))
+    return (this.#server.address() as AddressInfo).port
+  }
+
+  close(): void {
+    for (const socket of this.sockets) socket.destroy()
+    this.#server.close()
+  }
+}
+
+class Caller {
+  received = Buffer.alloc(0)
+  end: 'open' | 'reset' | 'closed' = 'open'
+  readonly socket: Socket
+
+  constructor(port: number) {
+    this.socket = connect(port, '127.0.0.1')
+    this.socket.on('data', (data) => {
+      this.received = Buffer.concat([this.received, data])
+    })
+    this.socket.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ECONNRESET') this.end = 'reset'
+    })
+    this.socket.on('close', () => {
+      if (this.end === 'open') this.end = 'closed'
+    })
+  }
+}
+
+let target: Target
+let proxy: FaultProxy
+const callers: Caller[] = []
+
+function call(): Caller {
+  const caller = new Caller(proxy.port)
+  callers.push(caller)
+  return caller
+}
+
+beforeEach(async () => {
+  target = new Target()
+  target.answer = (data) => data
+  proxy = await FaultProxy.start({ targetPort: await target.listen() })
+})
+
+afterEach(async () => {
+  for (const caller of callers.splice(0)) caller.socket.destroy()
+  await proxy.close()
+  target.close()
+})
+
+const text = (caller: Caller): string => caller.received.toString()
+
+describe('the fault proxy', () => {
+  it('passes everything both ways, and the end of a stream behind what came before it', async () => {
+    const caller = call()
+    caller.socket.end('hello')
+    await waitForFact(() => text(caller) === 'hello')
+    await waitForFact(() => caller.end === 'closed')
+    await waitForFact(() => proxy.connectionCount === 0)
+  })
+
+  it('holds one direction for the latency and keeps the order under jitter', async () => {
+    proxy.shape({ forward: { latencyMs: 100, jitterMs: 50 } })
+    const caller = call()
+    const startedAt = performance.now()
+    const pieces = Array.from({ length: 20 }, (_, index) => `<${index}>`)
+    for (const piece of pieces) {
+      caller.socket.write(piece)
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    await waitForFact(() => text(caller) === pieces.join(''))
+    expect(performance.now() - startedAt).toBeGreaterThan(99)
+  })
+
+  it('limits the rate', async () => {
+    proxy.shape({ back: { bytesPerSecond: 20_000 } })
+    const caller = call()
+    const startedAt = performance.now()
+    caller.socket.write(Buffer.alloc(10_000, 'x'))
+    await waitForFact(() => caller.received.length === 10_000)
+    expect(performance.now() - startedAt).toBeGreaterThan(400)
+  })
+
+  it('stalls one way only, holds a bounded part of it, and goes on where it stopped', async () => {
+    const caller = call()
+    caller.socket.write('a')
+    await waitForFact(() => text(caller) === 'a')
+    proxy.shape({ forward: { isStalled: true } })
+    const much = Buffer.alloc(16 * 1024 * 1024, 'b')
+    caller.socket.write(much)
+    await waitForFact(() => proxy.heldBytes >= heldBytesMax)
+    // The other way is free: what the target says arrives, and proves that nothing went forward before it.
+    target.sockets[0]!.write('c')
+    await waitForFact(() => text(caller) === 'ac')
+    expect(target.received.length).toBe(1)
+    expect(proxy.heldBytes).toBeLessThan(heldBytesMax + 128 * 1024)
+    target.answer = undefined
+    proxy.heal()
+    await waitForFact(() => target.received.length === 1 + much.length, { timeoutMs: 10_000 })
+  })
+
+  it('tells nobody of an end while nothing passes, and resets the other end when the network is back', async () => {
+    const caller = call()
+    caller.socket.write('a')
+    await waitForFact(() => text(caller) === 'a')
+    proxy.shape({ forward: { isStalled: true }, back: { isStalled: true } })
+    target.sockets[0]!.resetAndDestroy()
+    await waitForFact(() => target.sockets[0]!.destroyed)
+    const other = call()
+    await waitForFact(() => other.socket.readyState === 'open')
+    expect(caller.end).toBe('open')
+    proxy.heal()
+    await waitForFact(() => caller.end !== 'open')
+  })
+
+  it('cuts after so many bytes, on connections of before and of after', async () => {
+    proxy.shape({ back: { cutAfterBytes: 5 } })
+    const caller = call()
+    caller.socket.write('0123456789')
+    await waitForFact(() => caller.end !== 'open')
+    expect('01234'.startsWith(text(caller))).toBe(true)
+    proxy.heal()
+    const next = call()
+    next.socket.write('abc')
+    await waitForFact(() => text(next) === 'abc')
+    proxy.shape({ forward: { cutAfterBytes: 2 } })
+    next.socket.write('defg')
+    await waitForFact(() => next.end !== 'open')
+    expect(target.received.toString().endsWith('abcde')).toBe(true)
+  })
+
+  it('resets all connections, or a share of them', async () => {
+    const all = [call(), call(), call()]
+    for (const caller of all) caller.socket.write('x')
+    await waitForFact(() => all.every((caller) => text(caller) === 'x'))
+    expect(proxy.reset()).toBe(3)
+    await waitForFact(() => all.every((caller) => caller.end === 'reset'))
+    const next = call()
+    next.socket.write('y')
+    await waitForFact(() => text(next) === 'y')
+    expect(proxy.reset(0)).toBe(0)
+  })
+
+  it('makes connections half-open: silence for good, no end told, new ones untouched', async () => {
+    const caller = call()
+    caller.socket.write('a')
+    await waitForFact(() => text(caller) === 'a')
+    proxy.sever()
+    caller.socket.write('b')
+    target.sockets[0]!.destroy()
+    const next = call()
+    next.socket.write('c')
+    await waitForFact(() => text(next) === 'c')
+    proxy.heal()
+    next.socket.write('d')
+    await waitForFact(() => text(next) === 'cd')
+    expect(caller.end).toBe('open')
+    expect(text(caller)).toBe('a')
+    expect(target.received.toString()).toBe('acd')
+    caller.socket.destroy()
+    await waitForFact(() => proxy.connectionCount === 1)
+  })
+
+  it('refuses new connections and leaves old ones', async () => {
+    const caller = call()
+    caller.socket.write('a')
+    await waitForFact(() => text(caller) === 'a')
+    proxy.refuse()
+    const refused = call()
+    await waitForFact(() => refused.end !== 'open')
+    caller.socket.write('b')
+    await waitForFact(() => text(caller) === 'ab')
+    proxy.heal()
+    const next = call()
+    next.socket.write('c')
+    await waitForFact(() => text(next) === 'c')
+  })
+
+  it('lets a marked request through and loses its reply', async () => {
+    proxy.cutReplies('commit', 1)
+    const caller = call()
+    caller.socket.write('select')
+    await waitForFact(() => text(caller) === 'select')
+    caller.socket.write('commit')
+    await waitForFact(() => caller.end !== 'open')
+    expect(text(caller)).toBe('select')
+    expect(target.received.toString()).toBe('selectcommit')
+    expect(proxy.cutReplyCount).toBe(1)
+    const next = call()
+    next.socket.write('commit')
+    await waitForFact(() => text(next) === 'commit')
+  })
+
+  it('goes to another target from now on', async () => {
+    const other = new Target()
+    other.answer = () => Buffer.from('other')
+    proxy.retarget(await other.listen())
+    const caller = call()
+    caller.socket.write('x')
+    await waitForFact(() => text(caller) === 'other')
+    other.close()
+  })
+})
+
+describe('lies about what was published', () => {
+  const encode = (...parts: string[]): string =>
+    `*${parts.length}\r\n${parts.map((part) => `$${Buffer.byteLength(part)}\r\n${part}\r\n`).join('')}`
+  let faults: PublishFaults
+  let link: FaultProxy
+  const publishesOf = (channel: string): number => target.received.toString().split(channel).length - 1
+
+  beforeEach(async () => {
+    target.answer = undefined
+    const targetPort = (): number => (target.sockets[0]!.address() as AddressInfo).port
+    faults = new PublishFaults(targetPort, () => 0.5)
+    link = await FaultProxy.start({ targetPort: await portOf(), tap: faults.tap })
+  })
+
+  afterEach(async () => {
+    faults.close()
+    await link.close()
+  })
+
+  /** The port of the target behind the plain proxy, learnt by a connection through it. */
+  async function portOf(): Promise<number> {
+    call().socket.write('')
+    await waitForFact(() => target.sockets.length === 1)
+    return (target.sockets[0]!.address() as AddressInfo).port
+  }
+
+  it('loses, doubles and delays publishes, however the bytes are split, and nothing else', async () => {
+    const caller = new Caller(link.port)
+    callers.push(caller)
+    const write = async (bytes: string): Promise<void> => {
+      for (const byte of bytes) {
+        caller.socket.write(byte)
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+    }
+    const plain = encode('SET', 'key', 'publish')
+    await write(plain + encode('SPUBLISH', 'first', 'one'))
+    await waitForFact(() => publishesOf('first') === 1)
+
+    faults.rule = { lostShare: 1 }
+    await write(encode('spublish', 'second', 'two') + plain)
+    await waitForFact(() => publishesOf('chorus:lost') === 1 && publishesOf('SET') === 2)
+    expect(publishesOf('second')).toBe(0)
+
+    faults.rule = { doubledShare: 1 }
+    caller.socket.write(encode('SPUBLISH', 'third', 'three'))
+    await waitForFact(() => publishesOf('third') === 2)
+
+    faults.rule = { lateShare: 1, lateMs: 100 }
+    caller.socket.write(encode('SPUBLISH', 'fourth', 'four'))
+    await waitForFact(() => publishesOf('chorus:lost') === 2)
+    faults.rule = {}
+    caller.socket.write(encode('SPUBLISH', 'fifth', 'five'))
+    await waitForFact(() => publishesOf('fourth') === 1 && publishesOf('fifth') === 1)
+    expect({ ...counts() }).toEqual({ lost: 1, doubled: 1, late: 1 })
+  })
+
+  function counts(): { lost: number; doubled: number; late: number } {
+    return { lost: faults.lostCount, doubled: faults.doubledCount, late: faults.lateCount }
+  }
+})

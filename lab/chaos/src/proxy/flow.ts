@@ -1,0 +1,168 @@
+/**
+ * One direction of one connection through the proxy: takes what the source sends, holds it as the rule says (late, slowly,
+ * not at all), and gives it to the sink in order. Promises: nothing is changed or overtaken; what is held is bounded, after
+ * that the source is not read any more, so a slow line is felt by the sender exactly as on a real network.
+ */
+import type { Socket } from 'node:net'
+
+/** What happens to the bytes of one direction. Everything left out means: at once. */
+export interface FlowRule {
+  /** Added to each piece. */
+  readonly latencyMs?: number
+  /** A random part of this is added to the latency; order is kept all the same. */
+  readonly jitterMs?: number
+  readonly bytesPerSecond?: number
+  /** Nothing passes until a rule without this; the source's kernel fills up, as it does behind a network that is away. */
+  readonly isStalled?: boolean
+  /** After so many further bytes of this connection both ends are reset. */
+  readonly cutAfterBytes?: number
+}
+
+/** Most bytes one direction of one connection holds before its source is not read any more. */
+export const heldBytesMax = 262_144
+/** At a limited rate, bytes leave in pieces of this many milliseconds. */
+const rateSliceMs = 20
+
+interface Held {
+  readonly data: Buffer
+  readonly dueAtMs: number
+}
+
+export interface FlowOptions {
+  readonly source: Socket
+  readonly sink: Socket
+  readonly rule: () => FlowRule
+  /** Sees each piece as it arrives and says what takes its place; undefined: the piece is dropped. */
+  readonly onData?: ((data: Buffer) => Buffer | undefined) | undefined
+  readonly random: () => number
+  /** The limit of bytes is reached: reset both ends. */
+  readonly onCut: () => void
+}
+
+export class Flow {
+  readonly #options: FlowOptions
+  #held: Held[] = []
+  #heldBytes = 0
+  #passedBytes = 0
+  #isEnded = false
+  #isSinkFull = false
+  #timer: NodeJS.Timeout | undefined
+  #cutAtBytes: number | undefined
+  #seenRule: FlowRule | undefined
+  #isDead = false
+
+  constructor(options: FlowOptions) {
+    this.#options = options
+    const { source, sink } = options
+    source.on('data', (data) => this.#take(data))
+    source.on('end', () => {
+      this.#isEnded = true
+      if (this.#isDead) source.destroy()
+      else this.#pump()
+    })
+    sink.on('drain', () => {
+      this.#isSinkFull = false
+      this.#pump()
+    })
+  }
+
+  get heldBytes(): number {
+    return this.#heldBytes
+  }
+
+  /** The rule has changed. */
+  kick(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.#pump()
+  }
+
+  /** From now on nothing passes, ever, and nobody is told. It is still read, so that the end of the source is noticed. */
+  die(): void {
+    this.stop()
+    this.#options.source.resume()
+  }
+
+  get isStalled(): boolean {
+    return !this.#isDead && this.#options.rule().isStalled === true
+  }
+
+  stop(): void {
+    this.#isDead = true
+    clearTimeout(this.#timer)
+    this.#held = []
+    this.#heldBytes = 0
+  }
+
+  #take(arrived: Buffer): void {
+    if (this.#isDead) return
+    const data = this.#options.onData === undefined ? arrived : this.#options.onData(arrived)
+    if (data === undefined || data.length === 0) return
+    const { latencyMs = 0, jitterMs = 0 } = this.#options.rule()
+    const lateMs = latencyMs + (jitterMs > 0 ? this.#options.random() * jitterMs : 0)
+    const dueAtMs = Math.max(performance.now() + lateMs, this.#held.at(-1)?.dueAtMs ?? 0)
+    this.#held.push({ data, dueAtMs })
+    this.#heldBytes += data.length
+    if (this.#heldBytes >= heldBytesMax) this.#options.source.pause()
+    this.#pump()
+  }
+
+  #pump(): void {
+    if (this.#isDead || this.#timer !== undefined) return
+    const { source, sink } = this.#options
+    const rule = this.#currentRule()
+    if (rule.isStalled === true) return
+    while (this.#held.length > 0 && !this.#isSinkFull) {
+      const head = this.#held[0]
+      if (head === undefined) break
+      const waitMs = head.dueAtMs - performance.now()
+      if (waitMs > 0.5) {
+        this.#pumpIn(waitMs)
+        return
+      }
+      const { bytesPerSecond } = rule
+      const sliceBytes =
+        bytesPerSecond === undefined
+          ? head.data.length
+          : Math.max(1, Math.floor((bytesPerSecond * rateSliceMs) / 1_000))
+      let piece = head.data.subarray(0, sliceBytes)
+      const rest = head.data.subarray(piece.length)
+      const isCut = this.#cutAtBytes !== undefined && this.#passedBytes + piece.length >= this.#cutAtBytes
+      if (isCut) piece = piece.subarray(0, (this.#cutAtBytes ?? 0) - this.#passedBytes)
+      if (rest.length === 0) this.#held.shift()
+      else this.#held[0] = { data: rest, dueAtMs: head.dueAtMs }
+      this.#heldBytes -= piece.length
+      this.#passedBytes += piece.length
+      if (piece.length > 0 && !sink.destroyed) this.#isSinkFull = !sink.write(piece)
+      if (isCut) {
+        this.#options.onCut()
+        return
+      }
+      if (this.#heldBytes < heldBytesMax / 2 && source.isPaused()) source.resume()
+      if (bytesPerSecond !== undefined) {
+        this.#pumpIn((piece.length / bytesPerSecond) * 1_000)
+        return
+      }
+    }
+    if (this.#isEnded && this.#held.length === 0 && !sink.destroyed) sink.end()
+  }
+
+  #currentRule(): FlowRule {
+    const rule = this.#options.rule()
+    if (rule !== this.#seenRule) {
+      this.#seenRule = rule
+      this.#cutAtBytes = rule.cutAfterBytes === undefined ? undefined : this.#passedBytes + rule.cutAfterBytes
+    }
+    return rule
+  }
+
+  #pumpIn(delayMs: number): void {
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = undefined
+        this.#pump()
+      },
+      Math.max(1, delayMs),
+    )
+  }
+}
