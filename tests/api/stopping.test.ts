@@ -124,15 +124,46 @@ it('[ACK2] a client that does not move is answered, too: nothing it sent is left
   }
 })
 
-it('new connections are refused while it stops, and readiness says so first', async () => {
-  const server = await startQuickServer()
+it('asks each to move at a time of its own, spread evenly, and closes those who do not know how', async () => {
+  const server = await startQuickServer({ env: { DRAIN_MS: '4000', LIMIT_CONNECTIONS: '0' } })
+  try {
+    const ada = await HttpUser.signUp(() => server.url)
+    const sockets = await Promise.all(
+      Array.from({ length: 24 }, () => SocketUser.connect(server.url, { cookie: ada.cookie })),
+    )
+    const stopped = server.stop('SIGTERM')
+    const times = await Promise.all(
+      sockets.map(async (socket) => {
+        const { payload } = await socket.waitFor(({ name }) => name === 'moving', 'moving')
+        return (payload as { inMs: number }).inMs
+      }),
+    )
+    times.sort((left, right) => left - right)
+    expect(times[0]).toBeGreaterThanOrEqual(1_000)
+    expect(times.at(-1)).toBeLessThanOrEqual(4_000)
+    // Of 24 over three seconds, one falls into each 125 ms.
+    for (const [index, inMs] of times.entries()) expect(Math.abs(inMs - (1_000 + (index + 0.5) * 125))).toBeLessThan(64)
+    for (const socket of sockets) {
+      const { payload } = await socket.waitFor(({ name }) => name === 'closing', 'closing')
+      expect(payload).toMatchObject({ code: 'stopping', retry: 'later' })
+    }
+    expect((await stopped).code).toBe(0)
+  } finally {
+    await server.remove()
+  }
+})
+
+it('new connections are served while a balancer may not have noticed, and refused then; readiness says so first', async () => {
+  const server = await startQuickServer({ env: { DRAIN_NOTICE_MS: '3000', DRAIN_MS: '5000' } })
   try {
     const ada = await HttpUser.signUp(() => server.url)
     const socket = await SocketUser.connect(server.url, { cookie: ada.cookie })
     await ada.expect(200, 'GET', '/readyz')
     const stopped = server.stop('SIGTERM')
+    await waitForFact(async () => (await ada.call('GET', '/readyz')).status === 503, { what: 'not ready' })
+    const late = await SocketUser.connect(server.url, { cookie: ada.cookie })
+    await late.waitFor(({ name }) => name === 'moving', 'moving')
     await socket.waitFor(({ name }) => name === 'moving', 'moving')
-    await ada.expect(503, 'GET', '/readyz')
     await ada.expect(503, 'GET', '/v1/events', undefined, { headers: { accept: 'text/event-stream' } })
     await expect(SocketUser.connect(server.url, { cookie: ada.cookie })).rejects.toThrow(/stopping/)
     expect((await stopped).code).toBe(0)

@@ -77,6 +77,8 @@ describe('readConfig', () => {
     ['LIMIT_SENDS', '-1'],
     ['LIMIT_CONNECTIONS', 'many'],
     ['LOG_LEVEL', 'loud'],
+    ['DRAIN_NOTICE_MS', '5001'],
+    ['DRAIN_MS', 'soon'],
   ])('refuses %s=%s in one line that names the variable, the value and what is expected', (variable, value) => {
     const refused = catchError(() => readConfig({ [variable]: value }))
     expect(refused).toBeInstanceOf(ConfigError)
@@ -89,6 +91,16 @@ describe('readConfig', () => {
     expect(wrong.message).toContain('DATABASE_URL is "mysql://…@db/chat"; expected postgres://')
     expect(wrong.message).not.toContain('hunter2')
     expect(catchError(() => readConfig({ DATABASE_URL: 'hunter2' })).message).toContain('DATABASE_URL is (hidden)')
+  })
+
+  it('gives balancers time to notice only where there are other servers, and never more than a stop may take', () => {
+    expect(readConfig({})).toMatchObject({ drainNoticeMs: 0, drainMs: 1_000 })
+    expect(readConfig({ DRAIN_NOTICE_MS: '3000', DRAIN_MS: '6000' })).toMatchObject({
+      drainNoticeMs: 3_000,
+      drainMs: 6_000,
+    })
+    const refused = catchError(() => readConfig({ DRAIN_NOTICE_MS: '3001', DRAIN_MS: '6000' }))
+    expect(refused.message).toMatch(/^DRAIN_MS is "6000"; expected .*DRAIN_NOTICE_MS/)
   })
 
   it('refuses settings that contradict each other', () => {

@@ -193,6 +193,23 @@ export const settings = {
   limitSignIns: limitSetting('LIMIT_SIGN_INS', 10, 'sign-ins a minute and account'),
   limitSignInsAddress: limitSetting('LIMIT_SIGN_INS_ADDRESS', 100, 'sign-ins and sign-ups a minute and address'),
   limitConnections: limitSetting('LIMIT_CONNECTIONS', 200, 'connections at a time and address'),
+  drainNoticeMs: setting<number | undefined>({
+    variable: 'DRAIN_NOTICE_MS',
+    defaultText: '2000, without `REDIS_URL` 0',
+    meaning:
+      'when the server stops: how long it goes on after `/readyz` says 503, so that balancers notice; their interval of looking and a half',
+    expected: 'milliseconds from 0 to 5000',
+    absent: undefined,
+    parse: (text) => parseInteger(text, 0, 5_000),
+  }),
+  drainMs: setting<number | undefined>({
+    variable: 'DRAIN_MS',
+    defaultText: '5000, without `REDIS_URL` 1000',
+    meaning: 'when the server stops: the time over which its clients are asked to move to another',
+    expected: 'milliseconds from 0 to 9000, less DRAIN_NOTICE_MS: a server ends within 15 s',
+    absent: undefined,
+    parse: (text) => parseInteger(text, 0, 9_000),
+  }),
   logLevel: setting<LogLevel>({
     variable: 'LOG_LEVEL',
     defaultText: 'info',
@@ -207,7 +224,14 @@ type Settings = typeof settings
 type Parsed = { readonly [Key in keyof Settings]: Settings[Key] extends Setting<infer T> ? T : never }
 
 /** What the server runs with. Frozen. */
-export type Config = Omit<Parsed, 'serverName'> & { readonly serverName: string }
+export type Config = Omit<Parsed, 'serverName' | 'drainNoticeMs' | 'drainMs'> & {
+  readonly serverName: string
+  readonly drainNoticeMs: number
+  readonly drainMs: number
+}
+
+/** From the first signal to the last answers: what follows has to fit into the 15 s within which a server ends. */
+const drainMaxMs = 9_000
 
 /** For the reference in docs/. */
 export interface SettingDescription {
@@ -258,6 +282,12 @@ export function readConfig(environment: Environment): Config {
     ]),
   ) as Parsed
 
+  // One server alone has nowhere to send its clients.
+  const isAlone = parsed.redisUrl === undefined
+  const drainNoticeMs = parsed.drainNoticeMs ?? (isAlone ? 0 : 2_000)
+  const drainMs = parsed.drainMs ?? (isAlone ? 1_000 : Math.min(5_000, drainMaxMs - drainNoticeMs))
+  if (drainNoticeMs + drainMs > drainMaxMs)
+    refuse(settings.drainMs, String(drainMs), `expected ${settings.drainMs.expected}`)
   if (parsed.redisSubscribeUrl !== undefined && parsed.redisUrl === undefined) {
     refuse(settings.redisSubscribeUrl, parsed.redisSubscribeUrl, 'expected REDIS_URL to be set beside it')
   }
@@ -284,6 +314,8 @@ export function readConfig(environment: Environment): Config {
   return Object.freeze({
     ...parsed,
     serverName,
+    drainNoticeMs,
+    drainMs,
     allowedOrigins: Object.freeze([...parsed.allowedOrigins]),
     trustedProxies: Object.freeze([...parsed.trustedProxies]),
   })

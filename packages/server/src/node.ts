@@ -4,7 +4,6 @@
  */
 import type { IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { setTimeout as pause } from 'node:timers/promises'
 import { ChorusError, type Id, type LiveValue, type Presence } from '@chorus/protocol'
 import { Authenticator, cookieNameFor } from './access/authenticator.ts'
 import { Limits } from './access/limits.ts'
@@ -31,6 +30,7 @@ import { describeListenError, type Health, startMetricsServer } from './http/ope
 import { LiveValues } from './live/live-values.ts'
 import { Presences } from './live/presences.ts'
 import { ConnectionGate } from './socket/connection-gate.ts'
+import { drain } from './socket/drain.ts'
 import { startSocketServer } from './socket/socket-server.ts'
 import { ChangeLog } from './store/change-log.ts'
 import { encodeCursor } from './store/cursor.ts'
@@ -60,14 +60,8 @@ export interface Node {
   stop(): Promise<void>
 }
 
-const stopDeadlineMs = 13_000
-/** How long clients have to move elsewhere when the server stops. */
-const moveWithinMs = 2_000
-/** How long commands under way have to end then. */
-const answerWithinMs = 4_000
-const refuseForMs = 250
-/** How long a slow wire has to take what it was told last. */
-const lastWordsMs = 1_000
+/** Of it, at most 9 s pass before the last answers: see DRAIN_MS. */
+const stopDeadlineMs = 14_000
 const tidyIntervalMs = 60_000
 const watchIntervalMs = 1_000
 
@@ -308,6 +302,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       logger,
       metrics,
       health,
+      isLeaving: () => isStopping,
       extend: (scope) => addEventStream(scope, { authenticator, limits, gate, addressOf }),
     })
     const sockets = startSocketServer({
@@ -323,15 +318,14 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
     await lifecycle.start({
       name: 'connections',
       stop: async () => {
-        await gate.askToMove(moveWithinMs)
-        // Engine.IO drops what is written after a close: whoever waits for an answer gets it before.
-        intake.close()
-        await intake.whenIdle(answerWithinMs)
-        // Whoever sends at each answer is refused once, and so has nothing open when the wire closes.
-        await pause(refuseForMs)
-        gate.closeAll()
-        const endsAtMs = clock.nowMs() + lastWordsMs
-        while (sockets.engine.clientsCount > 0 && clock.nowMs() < endsAtMs) await pause(20)
+        await drain({
+          gate,
+          intake,
+          openWires: () => sockets.engine.clientsCount,
+          clock,
+          noticeMs: config.drainNoticeMs,
+          moveMs: config.drainMs,
+        })
         sockets.engine.close()
       },
     })

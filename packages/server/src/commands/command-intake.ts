@@ -13,6 +13,7 @@ export class CommandIntake {
   readonly #whenIdle: (() => void)[] = []
   #isClosed = false
   #underWay = 0
+  #lastAtMs = Number.NEGATIVE_INFINITY
 
   constructor(table: CommandTable, clock: Clock) {
     this.#clock = clock
@@ -23,6 +24,11 @@ export class CommandIntake {
 
   get underWay(): number {
     return this.#underWay
+  }
+
+  /** How long nobody has asked for anything. */
+  get quietForMs(): number {
+    return this.#clock.nowMs() - this.#lastAtMs
   }
 
   close(): void {
@@ -53,7 +59,13 @@ export class CommandIntake {
         return Promise.reject(refusal)
       }
       this.#underWay++
-      return handler(context, input).finally(() => this.#end())
+      this.#lastAtMs = this.#clock.nowMs()
+      const { connection } = context
+      connection?.commandBegan(this.#lastAtMs)
+      return handler(context, input).finally(() => {
+        connection?.commandEnded()
+        this.#end()
+      })
     }
   }
 

@@ -33,6 +33,8 @@ export class Connection {
   readonly #outbound: Outbound
   readonly #onClosed: (connection: Connection) => void
   #state: ConnectionState = { kind: 'opening' }
+  #commandsUnderWay = 0
+  #lastCommandAtMs = Number.NEGATIVE_INFINITY
 
   /** Whose feeds it is subscribed to; kept by the feeds. */
   readonly conversations = new Set<Id>()
@@ -79,6 +81,20 @@ export class Connection {
 
   get unreadBytes(): number {
     return this.#outbound.unreadBytes
+  }
+
+  commandBegan(nowMs: number): void {
+    this.#commandsUnderWay++
+    this.#lastCommandAtMs = nowMs
+  }
+
+  commandEnded(): void {
+    this.#commandsUnderWay--
+  }
+
+  /** Nothing it asked is unanswered, and it has asked nothing since `sinceMs`. */
+  isQuietSince(sinceMs: number): boolean {
+    return this.#commandsUnderWay === 0 && this.#lastCommandAtMs < sinceMs
   }
 
   /** Queues a frame behind everything sent before. */

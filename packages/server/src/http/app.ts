@@ -46,6 +46,8 @@ export interface HttpAppOptions {
   readonly logger: Logger
   readonly metrics: Metrics
   readonly health: () => Promise<Health>
+  /** Has the server begun to leave? Then it asks for the end of each connection with its answer. */
+  readonly isLeaving?: () => boolean
   /** The built web application; without it a page says how to build it. */
   readonly webFolder?: string
   /** Adds further routes (Server-Sent Events). The origin has been checked by then; the session has not. */
@@ -77,6 +79,9 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<FastifyInst
     readBody(request, body),
   )
   app.setErrorHandler((error, request, reply) => answerWithProblem(error, request, reply, logger))
+  app.addHook('onRequest', async (_request, reply) => {
+    if (options.isLeaving?.() === true) reply.header('connection', 'close')
+  })
   addGuard(app, config, metrics)
   addMeasurements(app, metrics, logger)
 

@@ -19,6 +19,14 @@ export interface ConnectionGateOptions {
   readonly clock: Clock
 }
 
+export interface MoveDeadline {
+  readonly connection: Connection
+  readonly byMs: number
+}
+
+/** Nobody is asked to move sooner: a new link needs time to open, and to be tried again. */
+const earliestMoveMs = 1_000
+
 /** Longest time that a timer can wait; sessions live longer, and it is set again while time is left. */
 const timerMaxMs = 2_000_000_000
 
@@ -122,23 +130,47 @@ export class ConnectionGate {
       connection.close('unavailable', 'unable to keep the connection; the database was restored', 'later')
   }
 
-  /** Asks everybody to move, spread over `overMs`; resolves then, or when everybody has gone. New connections are refused. */
-  async askToMove(overMs: number): Promise<void> {
+  /** From now on nobody new comes in: the server is leaving. */
+  refuseNew(): void {
     this.#isClosing = true
-    const frame = frameOf('moving', { inMs: overMs })
-    for (const connection of this.#parts.connections) connection.send(frame)
-    const endMs = this.#clock.nowMs() + overMs
-    while (this.#parts.connections.size > 0 && this.#clock.nowMs() < endMs) {
-      await new Promise<void>((resolve) => {
-        this.#clock.setTimer(resolve, 50)
-      })
-    }
+  }
+
+  /**
+   * Asks everybody to move, each within a time of its own, so that they arrive elsewhere spread evenly over `overMs`. The
+   * answer says who has to be gone when (on this clock), the earliest first.
+   */
+  askToMove(overMs: number): MoveDeadline[] {
+    const nowMs = this.#clock.nowMs()
+    const everybody = shuffle([...this.#parts.connections])
+    const earliestMs = Math.min(earliestMoveMs, overMs / 4)
+    const stepMs = (overMs - earliestMs) / Math.max(1, everybody.length)
+    return everybody.map((connection, index) => {
+      const inMs = Math.round(earliestMs + (index + Math.random()) * stepMs)
+      connection.send(frameOf('moving', { inMs }))
+      return { connection, byMs: nowMs + inMs }
+    })
+  }
+
+  /** Closes one that was asked to move and is still here. */
+  closeLeft(connection: Connection): void {
+    connection.close('stopping', 'unable to keep the connection; the server is stopping', 'later')
+  }
+
+  get size(): number {
+    return this.#parts.connections.size
   }
 
   /** Closes who is left: the server is stopping. */
   closeAll(): void {
-    for (const connection of [...this.#parts.connections]) {
-      connection.close('stopping', 'unable to keep the connection; the server is stopping', 'later')
-    }
+    for (const connection of [...this.#parts.connections]) this.closeLeft(connection)
   }
+}
+
+/** In an order of chance, so that people of one conversation do not all move at once. */
+function shuffle<T>(list: T[]): T[] {
+  for (let last = list.length - 1; last > 0; last--) {
+    const other = Math.floor(Math.random() * (last + 1))
+    ;[list[last], list[other]] = [list[other] as T, list[last] as T]
+  }
+  return list
 }
