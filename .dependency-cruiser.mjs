@@ -65,9 +65,17 @@ export default {
     packageArrow(
       'server-imports-protocol-only',
       '^packages/server/',
-      '^(packages/(?!protocol/|server/)|apps/|tests/|lab/)',
+      '^(packages/(?!protocol/|server/|testkit/)|apps/|tests/|lab/)',
       'Server and client meet on the wire and nowhere else, so that a foreign client has the same chances.',
     ),
+    {
+      name: 'server-tests-start-real-parts',
+      comment:
+        'What ships knows nothing of the testkit. A test of the server may start a real Redis or Postgres with it.',
+      severity: 'error',
+      from: { path: '^packages/server/', pathNot: [test, '/testing/'] },
+      to: { path: '^packages/testkit/' },
+    },
     packageArrow(
       'client-imports-protocol-only',
       '^packages/client/',

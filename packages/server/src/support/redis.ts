@@ -18,6 +18,7 @@ import {
 } from 'redis'
 import type { Clock, Timer } from './clock.ts'
 import type { Logger } from './logger.ts'
+import { findRedisMismatch } from './redis-mismatch.ts'
 import { StartError } from './start-error.ts'
 
 export const redisBounds = {
@@ -208,7 +209,7 @@ class RedisLink implements Redis {
       else await this.#openSingle()
     } catch (error) {
       if (error instanceof StartError) throw error
-      const lasting = lastingReasonOf(error)
+      const lasting = lastingReasonOf(error) ?? (await findRedisMismatch(this.#options.url))
       if (lasting !== undefined) throw new StartError(`${this.#where}; unable to use it: ${lasting}`, { cause: error })
       throw error
     } finally {

@@ -1,0 +1,55 @@
+/**
+ * Why a connection that was accepted came to nothing: plain text where TLS is spoken, TLS where plain text is, or no
+ * Redis at all. Waiting heals none of that, so the operator is told at the start.
+ */
+import { connect } from 'node:net'
+import { connect as connectTls } from 'node:tls'
+
+const waitMs = 1_000
+
+/** Asks in plain text, looks at the first byte of the answer, and then tries a handshake. Undefined: nothing to say against it. */
+export async function findRedisMismatch(address: string): Promise<string | undefined> {
+  const url = new URL(address)
+  const place = { host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port || 6379), timeout: waitMs }
+  const first = await readFirstByte(place)
+  if (first === '+' || first === '-')
+    return url.protocol === 'rediss:' ? 'it speaks plain text, not TLS: use redis://' : undefined
+  if (url.protocol === 'redis:' && (await speaksTls(place))) return 'it speaks TLS: use rediss://'
+  return first === undefined || /[\u0015\u0016]/.test(first) ? undefined : 'what listens there is no Redis'
+}
+
+interface Place {
+  readonly host: string
+  readonly port: number
+  readonly timeout: number
+}
+
+function speaksTls(place: Place): Promise<boolean> {
+  return new Promise((resolve) => {
+    // Nothing is sent here: whether the certificate is good is for the real connection to say.
+    const socket = connectTls({ ...place, rejectUnauthorized: false })
+    const end = (answer: boolean): void => {
+      socket.destroy()
+      resolve(answer)
+    }
+    socket.once('secureConnect', () => end(true))
+    socket.once('timeout', () => end(false))
+    socket.once('error', () => end(false))
+    socket.once('close', () => end(false))
+  })
+}
+
+function readFirstByte(place: Place): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const socket = connect(place)
+    const end = (answer?: string): void => {
+      socket.destroy()
+      resolve(answer)
+    }
+    socket.once('connect', () => socket.write('PING\r\n'))
+    socket.once('data', (bytes) => end(String.fromCharCode(bytes[0] ?? 0)))
+    socket.once('timeout', () => end())
+    socket.once('error', () => end())
+    socket.once('close', () => end())
+  })
+}

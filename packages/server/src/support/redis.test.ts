@@ -1,0 +1,160 @@
+/** The link to Redis, against real ones: what stops a start, what only degrades, and how it comes back. */
+import { createServer, type Server } from 'node:net'
+import type { AddressInfo } from 'node:net'
+import { hasRedis, startRedis, startRedisCluster, startRedisPair, waitForFact } from '@chorus/testkit'
+import { afterEach, describe, expect, it } from 'vitest'
+import { systemClock } from './clock.ts'
+import { createLogger } from './logger.ts'
+import { openRedis, type OpenRedisOptions, type Redis, redisBounds, reconnectDelayMs } from './redis.ts'
+
+const ends: (() => unknown)[] = []
+afterEach(async () => {
+  for (const end of ends.splice(0).reverse()) await end()
+})
+
+async function open(url: string, options: Partial<OpenRedisOptions> = {}): Promise<Redis> {
+  const redis = await openRedis({
+    url,
+    variable: 'REDIS_URL',
+    allowInsecure: false,
+    logger: createLogger('silent', 'test'),
+    clock: systemClock,
+    ...options,
+  })
+  ends.push(() => redis.close())
+  return redis
+}
+
+/** Answers like a Redis of this version. */
+async function pretend(answers: (line: string) => string): Promise<string> {
+  const server: Server = createServer((socket) => {
+    socket.on('error', () => undefined)
+    socket.on('data', (bytes) => {
+      for (const line of bytes.toString().split(/(?=\*\d+\r\n)/)) socket.write(answers(line))
+    })
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  ends.push(() => server.close())
+  return `redis://127.0.0.1:${(server.address() as AddressInfo).port}`
+}
+
+const counter = { lua: 'return redis.call("INCR", KEYS[1])' }
+
+describe('what stops a start with one line', () => {
+  it('N96: a public address without a password, unless that is allowed', async () => {
+    await expect(open('redis://192.0.2.1:6379')).rejects.toThrow(
+      'REDIS_URL is "redis://192.0.2.1:6379"; 192.0.2.1 is a public address, and there is no password',
+    )
+    await expect(open('redis://0.0.0.0:6379')).rejects.toThrow(/public address/)
+    await expect(open('redis://[2001:db8::1]:6379')).rejects.toThrow(/public address/)
+    await expect(open('redis://127.0.0.1:1', { allowInsecure: true })).resolves.toBeDefined()
+  })
+
+  it('a Redis before 7', async () => {
+    const info = 'redis_version:6.2.14\r\ncluster_enabled:0\r\n'
+    const url = await pretend((line) => (line.includes('INFO') ? `$${info.length}\r\n${info}\r\n` : '+OK\r\n'))
+    await expect(open(url)).rejects.toThrow(`REDIS_URL is "${url}"; expected Redis 7 or later, found 6.2.14`)
+  })
+
+  it('something that is no Redis', async () => {
+    const url = await pretend(() => 'HTTP/1.1 400 Bad Request\r\n\r\n')
+    await expect(open(url)).rejects.toThrow(/no Redis|does not answer like Redis/)
+  })
+
+  it.skipIf(!hasRedis())('N98: wrong credentials, TLS where plain text is spoken and the other way round', async () => {
+    const plain = await startRedis({ password: 'secret' })
+    ends.push(() => plain.remove())
+    const tls = await startRedis({ tls: true })
+    ends.push(() => tls.remove())
+    const at = (port: number, scheme = 'redis', login = '') => `${scheme}://${login}127.0.0.1:${port}`
+    await expect(open(at(plain.port))).rejects.toThrow(/NOAUTH/)
+    const wrong = await open(at(plain.port, 'redis', ':wrong@')).catch((error: Error) => error.message)
+    expect(wrong).toMatch(/unable to use it: WRONGPASS/)
+    expect(wrong).not.toContain('wrong@')
+    await expect(open(at(plain.port, 'rediss', ':secret@'))).rejects.toThrow('plain text, not TLS: use redis://')
+    await expect(open(at(tls.port))).rejects.toThrow('it speaks TLS: use rediss://')
+    await expect(open(at(tls.port, 'rediss'))).rejects.toThrow(/TLS failed/)
+  })
+})
+
+describe.skipIf(!hasRedis())('the link to Redis', () => {
+  it('starts without Redis, says so, and finds it when it comes', async () => {
+    const server = await startRedis()
+    ends.push(() => server.remove())
+    await server.kill9()
+    const redis = await open(server.url)
+    expect(redis.problem()).toMatch(/ECONNREFUSED/)
+    await expect(redis.command('chorus:x', ['GET', 'chorus:x'])).rejects.toThrow(/unable to ask Redis/)
+    let returns = 0
+    redis.onReconnect(() => returns++)
+    await server.start()
+    await waitForFact(() => redis.problem() === undefined)
+    expect(returns).toBe(1)
+    expect(await redis.command('chorus:x', ['INCR', 'chorus:x'])).toBe(1)
+  })
+
+  it('[LIM1] queues nothing while Redis is away, and runs scripts again in an empty one', async () => {
+    const server = await startRedis()
+    ends.push(() => server.remove())
+    const redis = await open(server.url)
+    expect(await redis.script(counter, ['chorus:x'], [])).toBe(1)
+    let returns = 0
+    redis.onReconnect(() => returns++)
+    await server.kill9()
+    await waitForFact(() => redis.problem() !== undefined)
+    const refused = await Promise.allSettled(Array.from({ length: 100 }, () => redis.script(counter, ['chorus:x'], [])))
+    expect(refused.every(({ status }) => status === 'rejected')).toBe(true)
+    await server.start({ isEmpty: true })
+    await waitForFact(() => redis.problem() === undefined)
+    expect(returns).toBe(1)
+    // None of the hundred came late.
+    expect(await redis.script(counter, ['chorus:x'], [])).toBe(1)
+  })
+
+  it('leaves a Redis alone that does not answer, until it does', async () => {
+    const server = await startRedis()
+    ends.push(() => server.remove())
+    const redis = await open(server.url)
+    server.pause()
+    ends.push(() => server.resume())
+    await expect(redis.command('chorus:x', ['GET', 'chorus:x'])).rejects.toThrow(/does not answer/)
+    expect(redis.problem()).toMatch(/does not answer/)
+    server.resume()
+    await waitForFact(() => redis.problem() === undefined)
+    expect(await redis.command('chorus:x', ['GET', 'chorus:x'])).toBeNull()
+  })
+
+  it('connects again when its primary has become a replica', async () => {
+    const pair = await startRedisPair()
+    ends.push(() => pair.remove())
+    const redis = await open(pair.primary.url)
+    expect(await redis.command('chorus:x', ['SET', 'chorus:x', '1'])).toBe('OK')
+    let returns = 0
+    redis.onReconnect(() => returns++)
+    await pair.replica.follow(undefined)
+    await pair.primary.follow(pair.replica)
+    await expect(redis.command('chorus:x', ['SET', 'chorus:x', '2'])).rejects.toThrow(/READONLY/)
+    expect(redis.problem()).toMatch(/READONLY/)
+    // A read-only one does not count as back.
+    await pair.primary.follow(undefined)
+    await waitForFact(() => redis.problem() === undefined)
+    expect(returns).toBe(1)
+  })
+
+  it('finds out by itself that it is a cluster', async () => {
+    const cluster = await startRedisCluster({ masters: 3 })
+    ends.push(() => cluster.remove())
+    const redis = await open(cluster.url)
+    expect(redis.isCluster).toBe(true)
+    for (const key of ['chorus:{a}', 'chorus:{b}', 'chorus:{c}', 'chorus:{d}'])
+      expect(await redis.script(counter, [key], [])).toBe(1)
+  })
+})
+
+it('[LIM2] reconnects with jitter below a bound that grows', () => {
+  for (let retries = 0; retries < 50; retries++) {
+    const delayMs = reconnectDelayMs(retries)
+    expect(delayMs).toBeGreaterThanOrEqual(redisBounds.reconnectMinMs)
+    expect(delayMs).toBeLessThanOrEqual(redisBounds.reconnectMaxMs)
+  }
+})
