@@ -1,0 +1,81 @@
+/**
+ * Writes the history of one driver process. Promises: lines are whole and in the order of the calls; nothing waits in
+ * memory but one block (256 kB), which is written synchronously when it is full and once a second, so a slow disk slows
+ * the driver instead of filling its memory. A disk that refuses, or a file at its bound, throws: a run without its
+ * history proves nothing, and must end.
+ */
+import { closeSync, mkdirSync, openSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import { nowMicros } from './clock.ts'
+import { type FileHeader, formatVersion, LineEncoder } from './encoding.ts'
+import type { HistoryEvent } from './events.ts'
+
+export const historySuffix = '.history.jsonl'
+
+const blockMaxChars = 256 * 1024
+const flushEveryMs = 1_000
+const fileMaxBytesDefault = 4 * 1024 ** 3
+
+export interface HistoryWriterOptions {
+  /** The run's folder; made when it is missing. */
+  readonly folder: string
+  /** The driver process's name: its file is `<origin>.history.jsonl`, which must not be there yet. */
+  readonly origin: string
+  /** Most bytes of the file. Default: 4 GiB. */
+  readonly fileMaxBytes?: number
+}
+
+export class HistoryWriter {
+  readonly path: string
+  readonly #file: number
+  readonly #encoder: LineEncoder
+  readonly #fileMaxBytes: number
+  readonly #timer: NodeJS.Timeout
+  #block = ''
+  #writtenBytes = 0
+  #lastId = 0
+  #isClosed = false
+
+  constructor({ folder, origin, fileMaxBytes = fileMaxBytesDefault }: HistoryWriterOptions) {
+    mkdirSync(folder, { recursive: true })
+    this.path = join(folder, `${origin}${historySuffix}`)
+    this.#file = openSync(this.path, 'wx')
+    this.#fileMaxBytes = fileMaxBytes
+    const header: FileHeader = { chorusHistory: formatVersion, origin, pid: process.pid, t0: nowMicros() }
+    this.#encoder = new LineEncoder(header.t0)
+    this.#block = `${JSON.stringify(header)}\n`
+    this.#timer = setInterval(() => this.flush(), flushEveryMs)
+    this.#timer.unref()
+  }
+
+  /** A new operation's id; its invoke and its outcome carry it. */
+  nextId(): number {
+    this.#lastId += 1
+    return this.#lastId
+  }
+
+  write(event: HistoryEvent): void {
+    if (this.#isClosed) throw new Error(`unable to write history; ${this.path} is closed`)
+    this.#block += this.#encoder.encode(event)
+    if (this.#block.length >= blockMaxChars) this.flush()
+  }
+
+  flush(): void {
+    if (this.#block === '') return
+    const bytes = Buffer.from(this.#block)
+    this.#block = ''
+    if (this.#writtenBytes + bytes.length > this.#fileMaxBytes) {
+      throw new Error(`unable to write history; ${this.path} would grow over ${this.#fileMaxBytes} bytes`)
+    }
+    for (let offset = 0; offset < bytes.length; ) offset += writeSync(this.#file, bytes, offset)
+    this.#writtenBytes += bytes.length
+  }
+
+  close(): void {
+    if (this.#isClosed) return
+    clearInterval(this.#timer)
+    this.flush()
+    this.#isClosed = true
+    closeSync(this.#file)
+  }
+}

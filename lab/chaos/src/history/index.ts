@@ -1,0 +1,7 @@
+/** The history: what drivers write and the checker reads. */
+export { nowMicros } from './clock.ts'
+export type * from './events.ts'
+export { changeKinds } from './events.ts'
+export { hashText } from './hash-text.ts'
+export { HistoryWriter, historySuffix } from './history-writer.ts'
+export { readHistory } from './read-history.ts'
