@@ -200,11 +200,11 @@ class RedisLink implements Redis {
     first.on('error', () => undefined)
     try {
       await first.connect()
-      const info = String(await first.sendCommand(['INFO']))
+      const info = await first.sendCommand<string>(['INFO'])
       const version = /^redis_version:(\S+)/m.exec(info)?.[1] ?? ''
       if (!(Number.parseInt(version, 10) >= oldestMajor))
         throw new StartError(`${this.#where}; expected Redis 7 or later, found ${version === '' ? 'none' : version}`)
-      await this.#warnWhenOpenToAll(first as RedisClientType)
+      await this.#warnWhenOpenToAll(first)
       if (/^cluster_enabled:1/m.test(info)) await this.#openCluster()
       else await this.#openSingle()
     } catch (error) {
