@@ -15,6 +15,8 @@ export interface Options {
   readonly windows: readonly number[]
   readonly receivers: number
   readonly senders: number
+  /** Servers in a hot room, ours and the peers'. */
+  readonly servers: number
   readonly embeddedPairs: number
   /** Latency up to which a hot room counts as served. */
   readonly p99MaxMs: number
@@ -33,6 +35,7 @@ export const usage = `npm run bench -- [options]
   --windows N,N        direct: messages unacknowledged per sender (1,8)
   --receivers N        hot-room: people in the room (500)
   --senders N          hot-room: how many of them send (20)
+  --servers N          hot-room: servers, ours and the peers' (2)
   --embedded-pairs N   embedded-sends: pairs of people (40)
   --server-env N=V     further environment of the Chorus servers, to try a setting; may be repeated
   --profile DIR        processor profiles of the Chorus servers (slows them: not for figures)
@@ -53,6 +56,7 @@ export function readOptions(args: readonly string[]): Options {
     windows: values.windows.split(',').map((text) => number('windows', text, 1, 400)),
     receivers,
     senders: Math.min(receivers, number('senders', values.senders, 1, 1_000)),
+    servers: number('servers', values.servers, 1, 8),
     embeddedPairs: number('embedded-pairs', values['embedded-pairs'], 1, 1_000),
     p99MaxMs: 100,
     serverEnvironment: Object.fromEntries(values['server-env'].map(toVariable)),
@@ -74,6 +78,7 @@ function parse(args: readonly string[]) {
         windows: { type: 'string', default: '1,8' },
         receivers: { type: 'string', default: '500' },
         senders: { type: 'string', default: '20' },
+        servers: { type: 'string', default: '2' },
         'embedded-pairs': { type: 'string', default: '40' },
         'server-env': { type: 'string', multiple: true, default: [] },
         profile: { type: 'string' },

@@ -31,7 +31,8 @@ export type Load =
 
 export interface Job {
   readonly host: string
-  readonly port: number
+  /** Connections are spread over these, one after the other. */
+  readonly ports: readonly number[]
   readonly members: readonly MemberSpec[]
   readonly senders: readonly SenderSpec[]
   readonly load: Load

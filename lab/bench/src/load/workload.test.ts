@@ -46,7 +46,7 @@ async function run(
 ): Promise<Outcome> {
   const job: Job = {
     host: '127.0.0.1',
-    port: await listen(deliver, answer),
+    ports: [await listen(deliver, answer)],
     members: Array.from({ length: 5 }, () => ({ group: 0, hears: true })),
     senders: [0, 1].map((member) => ({ member, payloadHead: '{', clientIds: false })),
     load,

@@ -155,7 +155,7 @@ export class Workload {
   #open(member: MemberSpec, index: number): Promise<RawConnection> {
     return RawConnection.open({
       host: this.#job.host,
-      port: this.#job.port,
+      port: this.#job.ports[index % this.#job.ports.length] ?? 0,
       cookie: member.cookie,
       auth: member.auth,
       events: {

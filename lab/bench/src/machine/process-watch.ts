@@ -9,6 +9,7 @@ export interface WatchedProcess {
   readonly withChildren?: boolean
 }
 
+/** What all processes of a role used together. */
 export interface ProcessUsage {
   readonly role: string
   /** 1 is one core, all the time. */
@@ -36,14 +37,23 @@ export class ProcessWatch {
 
   end(): ProcessUsage[] {
     const elapsedSeconds = (performance.now() - this.#startedAtMs) / 1_000
-    return this.#processes.map((watched, index) => ({
+    const used = this.#processes.map((watched, index) => ({
       role: watched.role,
-      cpuShare:
-        Math.round(((ticksOf(watched) - (this.#startTicks[index] ?? 0)) / ticksPerSecond / elapsedSeconds) * 1_000) /
-        1_000,
+      cpuShare: (ticksOf(watched) - (this.#startTicks[index] ?? 0)) / ticksPerSecond / elapsedSeconds,
       residentMb: readStatusMb(watched.pid, 'VmRSS'),
       residentPeakMb: readStatusMb(watched.pid, 'VmHWM'),
     }))
+    return [...new Set(used.map(({ role }) => role))].map((role) => {
+      const those = used.filter((each) => each.role === role)
+      const sum = (value: (each: ProcessUsage) => number): number =>
+        those.reduce((total, each) => total + value(each), 0)
+      return {
+        role,
+        cpuShare: Math.round(sum(({ cpuShare }) => cpuShare) * 1_000) / 1_000,
+        residentMb: sum(({ residentMb }) => residentMb),
+        residentPeakMb: sum(({ residentPeakMb }) => residentPeakMb),
+      }
+    })
   }
 }
 

@@ -7,7 +7,7 @@ import type { Options } from '../options.ts'
 import type { Goal, Round, ScenarioResult } from '../report/result.ts'
 import { pairedRatio } from '../report/statistics.ts'
 import { chorusSettings } from '../targets/chorus.ts'
-import type { Audience, Target } from '../targets/target.ts'
+import type { Audience, PeerName, Target } from '../targets/target.ts'
 import { inTurn, measure } from './measure.ts'
 import type { Measurement } from './measure.ts'
 import { openTargets } from './open-targets.ts'
@@ -29,7 +29,9 @@ interface Step {
 }
 
 export async function runHotRoom(options: Options, progress: Progress): Promise<ScenarioRun> {
-  const open = await openTargets(['socket-io-memory', 'chorus'], options)
+  const open = await openTargets(['socket-io-redis-adapter', 'one-channel', 'chorus'], options, {
+    servers: options.servers,
+  })
   try {
     const people = []
     for (const target of open.targets)
@@ -48,7 +50,6 @@ export async function runHotRoom(options: Options, progress: Progress): Promise<
       rounds,
       goals: judge(rounds),
       notes: [
-        'one-server form: one process each and no Redis; the peers of P1 proper have two processes and Redis between them',
         `the figure is the highest offered rate that was served: p99 ≤ ${options.p99MaxMs} ms, at least ${servedShare * 100} % of it acknowledged, nothing lost`,
       ],
     }
@@ -115,21 +116,20 @@ function toRound(round: number, target: Target, steps: readonly Step[]): Round {
   }
 }
 
+/** Against the better of the peers. */
 function judge(rounds: readonly Round[]): Goal[] {
-  const ratio = pairedRatio(rounds, {
-    target: 'chorus',
-    peer: 'socket-io-memory',
-    variant: '',
-    figure: 'deliveriesPerSecond',
-  })
+  const ratioOf = (peer: PeerName) =>
+    pairedRatio(rounds, { target: 'chorus', peer, variant: '', figure: 'deliveriesPerSecond' })
+  const ratios = [ratioOf('socket-io-redis-adapter'), ratioOf('one-channel')]
+  const isWhole = ratios.every((ratio) => ratio !== undefined)
+  const ratio = Math.min(...ratios.map((each) => each ?? 0))
   return [
     {
       id: 'P1',
-      met: ratio !== undefined && ratio >= ratioGoal,
-      text:
-        ratio === undefined
-          ? 'one-server form: a round is no figure, see above'
-          : `one-server form: ${ratio.toFixed(2)} × the deliveries of stock Socket.IO in memory (goal ${ratioGoal} ×)`,
+      met: isWhole && ratio >= ratioGoal,
+      text: isWhole
+        ? `${ratio.toFixed(2)} × the deliveries of the better peer (goal ${ratioGoal} ×)`
+        : 'a round is no figure, see above',
     },
   ]
 }

@@ -22,7 +22,7 @@ export async function measure(
   let run: JobRun
   try {
     run = await runJob(
-      { ...audience, host: '127.0.0.1', port: target.port, load, textChars, warmUpMs, measureMs, drainMs },
+      { ...audience, host: '127.0.0.1', ports: target.ports, load, textChars, warmUpMs, measureMs, drainMs },
       target.processes,
     )
   } catch (error) {

@@ -1,5 +1,5 @@
-/** Starts what a comparison on one server needs: a Postgres with fsync, Chorus on it, and the peers; and ends all of it. */
-import { startPostgres } from '@chorus/testkit'
+/** Starts what a comparison needs: a Postgres with fsync, Redis, Chorus on both, and the peers; and ends all of it. */
+import { startPostgres, startRedis } from '@chorus/testkit'
 import type { Options } from '../options.ts'
 import { startChorus } from '../targets/chorus.ts'
 import { startPeer } from '../targets/peer.ts'
@@ -22,11 +22,24 @@ const shownSettings = [
   'full_page_writes',
 ] as const
 
-export async function openTargets(names: readonly TargetName[], options: Options): Promise<OpenTargets> {
+const descriptions = {
+  'socket-io-redis-adapter': 'stock Socket.IO with @socket.io/redis-adapter',
+  'socket-io-streams-adapter': 'stock Socket.IO with @socket.io/redis-streams-adapter',
+  'one-channel': 'every process subscribes to one Redis channel and emits to everybody',
+} as const
+
+export async function openTargets(
+  names: readonly TargetName[],
+  options: Options,
+  { servers = 1, withRedis = true } = {},
+): Promise<OpenTargets> {
   const postgres = await startPostgres()
+  const redis = await startRedis()
+  const broker = { role: 'redis', pid: redis.pid }
   const targets: Target[] = []
   const stop = async (): Promise<void> => {
     for (const target of targets.reverse()) await target.stop()
+    await redis.remove()
     await postgres.remove()
   }
   const database = { role: 'database', pid: postgres.pid, withChildren: true }
@@ -35,7 +48,9 @@ export async function openTargets(names: readonly TargetName[], options: Options
       case 'chorus':
         return startChorus({
           databases: postgres,
-          processes: [database],
+          servers,
+          ...(withRedis && { redisUrl: redis.url }),
+          processes: [database, broker],
           environment: options.serverEnvironment,
           profileDir: options.profileDir,
         })
@@ -50,6 +65,16 @@ export async function openTargets(names: readonly TargetName[], options: Options
           databaseUrl: await postgres.createDatabase(),
           processes: [database],
         })
+      case 'socket-io-redis-adapter':
+      case 'socket-io-streams-adapter':
+      case 'one-channel':
+        return startPeer({
+          name,
+          description: `${descriptions[name]}, ${servers === 1 ? 'one process' : `${servers} processes`}, nothing stored`,
+          servers,
+          redisUrl: redis.url,
+          processes: [broker],
+        })
     }
   }
   try {
@@ -61,7 +86,10 @@ export async function openTargets(names: readonly TargetName[], options: Options
     )
     return {
       targets,
-      versions: { postgres: rows[0]?.version ?? 'unknown' },
+      versions: {
+        postgres: rows[0]?.version ?? 'unknown',
+        redis: (await redis.info('redis_version')) ?? 'unknown',
+      },
       postgresSettings: Object.fromEntries(rows.map(({ name, setting }) => [name, setting])),
       stop,
     }

@@ -16,6 +16,9 @@ import type { Audience, Target } from './target.ts'
 export interface ChorusOptions {
   /** Left out, the server embeds its database. */
   readonly databases?: Databases
+  /** Servers that share the work (1); more than one need Redis. */
+  readonly servers?: number
+  readonly redisUrl?: string
   readonly processes?: readonly WatchedProcess[]
   /** Over {@link chorusSettings}. */
   readonly environment?: Readonly<Record<string, string>>
@@ -43,17 +46,45 @@ interface Person {
 
 export async function startChorus({
   databases,
+  servers: count = 1,
+  redisUrl,
   processes = [],
   environment = {},
   profileDir,
 }: ChorusOptions): Promise<Target> {
-  const metricsPort = await findFreePort()
   const databaseUrl = await databases?.createDatabase()
-  const server = await startServer({
-    ...(databaseUrl !== undefined && { databaseUrl }),
-    env: { ...chorusSettings, ...environment, METRICS_PORT: String(metricsPort) },
-    ...(profileDir !== undefined && { nodeArguments: ['--cpu-prof', `--cpu-prof-dir=${profileDir}`] }),
-  })
+  const metricsPorts: number[] = []
+  const servers: ServerProcess[] = []
+  const stop = async (): Promise<void> => {
+    for (const server of servers) {
+      await server.stop()
+      await server.remove()
+    }
+    if (databaseUrl !== undefined) await databases?.dropDatabase(databaseUrl)
+  }
+  try {
+    for (let index = 0; index < count; index++) {
+      const metricsPort = await findFreePort()
+      metricsPorts.push(metricsPort)
+      servers.push(
+        await startServer({
+          ...(databaseUrl !== undefined && { databaseUrl }),
+          env: {
+            ...chorusSettings,
+            ...(redisUrl !== undefined && { REDIS_URL: redisUrl }),
+            ...environment,
+            METRICS_PORT: String(metricsPort),
+          },
+          ...(profileDir !== undefined && { nodeArguments: ['--cpu-prof', `--cpu-prof-dir=${profileDir}`] }),
+        }),
+      )
+    }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  const [server] = servers
+  if (server === undefined) throw new Error('unable to start Chorus; it needs a server')
   const makePeople =
     databases === undefined || databaseUrl === undefined
       ? (count: number) => inBatches(count, () => signUp(server))
@@ -65,9 +96,12 @@ export async function startChorus({
 
   return {
     name: databases === undefined ? 'chorus-embedded' : 'chorus',
-    description: databases === undefined ? 'everything on, embedded database' : 'everything on, Postgres with fsync',
-    port: server.port,
-    processes: [{ role: 'server', pid: server.pid }, ...processes],
+    description:
+      databases === undefined
+        ? 'everything on, embedded database'
+        : `everything on, ${count === 1 ? 'one server' : `${count} servers`}, Postgres with fsync${redisUrl === undefined ? '' : ', Redis'}`,
+    ports: servers.map(({ port }) => port),
+    processes: [...servers.map(({ pid }) => ({ role: 'server', pid })), ...processes],
     async pairs(count): Promise<Audience> {
       const people = await makePeople(2 * count)
       const conversations = await inBatches(count, async (group) => {
@@ -102,12 +136,9 @@ export async function startChorus({
         senders: Array.from({ length: senders }, (_, index) => sender(index, conversation)),
       }
     },
-    ownFigures: () => readFigures(`http://127.0.0.1:${metricsPort}/metrics`),
-    async stop() {
-      await server.stop()
-      await server.remove()
-      if (databaseUrl !== undefined) await databases?.dropDatabase(databaseUrl)
-    },
+    // Of the first server; the others do the same work.
+    ownFigures: () => readFigures(`http://127.0.0.1:${metricsPorts[0] ?? 0}/metrics`),
+    stop,
   }
 }
 

@@ -1,34 +1,38 @@
-/** A stock Socket.IO server as a process of its own. Who is in which room, clients say themselves. */
-import { fork } from 'node:child_process'
+/** A stock Socket.IO server, as one or several processes of its own. Who is in which room, clients say themselves. */
+import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import type { WatchedProcess } from '../machine/process-watch.ts'
-import type { Audience, Target } from './target.ts'
+import type { Audience, PeerName, Target } from './target.ts'
 
 export interface PeerOptions {
-  readonly name: 'socket-io-memory' | 'socket-io-insert'
+  readonly name: PeerName
   readonly description: string
+  /** Processes that share the work (1). */
+  readonly servers?: number
   readonly databaseUrl?: string
+  readonly redisUrl?: string
   /** Further processes that work for it. */
   readonly processes?: readonly WatchedProcess[]
 }
 
 const startTimeoutMs = 15_000
 
-export async function startPeer({ name, description, databaseUrl, processes = [] }: PeerOptions): Promise<Target> {
-  const child = fork(fileURLToPath(new URL(`../../peers/${name}/server.mjs`, import.meta.url)), [], {
-    env: { PATH: process.env.PATH, NODE_ENV: 'production', ...(databaseUrl && { DATABASE_URL: databaseUrl }) },
-    execArgv: [],
-  })
-  const exited = once(child, 'exit')
-  const port = await new Promise<number>((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`unable to start ${name}; it does not listen`)), startTimeoutMs)
-    child.once('message', (message: { readonly port: number }) => {
-      clearTimeout(timer)
-      resolve(message.port)
-    })
-    child.once('exit', (code) => reject(new Error(`unable to start ${name}; it ended with ${code ?? 'a signal'}`)))
-  })
+export async function startPeer({ name, description, servers = 1, ...options }: PeerOptions): Promise<Target> {
+  const started: { readonly child: ChildProcess; readonly port: number }[] = []
+  const stop = async (): Promise<void> => {
+    for (const { child } of started) {
+      const exited = once(child, 'exit')
+      child.kill('SIGTERM')
+      await exited
+    }
+  }
+  try {
+    for (let server = 0; server < servers; server++) started.push(await startProcess(name, options))
+  } catch (error) {
+    await stop()
+    throw error
+  }
 
   const member = (index: number, room: string, group: number, hears: boolean) => ({
     auth: JSON.stringify({ user: `user-${index}`, rooms: [`user-${index}`, room] }),
@@ -39,8 +43,8 @@ export async function startPeer({ name, description, databaseUrl, processes = []
   return {
     name,
     description,
-    port,
-    processes: [{ role: 'server', pid: child.pid ?? 0 }, ...processes],
+    ports: started.map(({ port }) => port),
+    processes: [...started.map(({ child }) => ({ role: 'server', pid: child.pid ?? 0 })), ...(options.processes ?? [])],
     async pairs(count): Promise<Audience> {
       return {
         // In a direct message only the other one hears it: a stock sender has its own text already.
@@ -66,9 +70,30 @@ export async function startPeer({ name, description, databaseUrl, processes = []
       }
     },
     ownFigures: async () => ({}),
-    async stop() {
-      child.kill('SIGTERM')
-      await exited
-    },
+    stop,
   }
+}
+
+async function startProcess(
+  name: PeerName,
+  { databaseUrl, redisUrl }: Pick<PeerOptions, 'databaseUrl' | 'redisUrl'>,
+): Promise<{ readonly child: ChildProcess; readonly port: number }> {
+  const child = fork(fileURLToPath(new URL(`../../peers/${name}/server.mjs`, import.meta.url)), [], {
+    env: {
+      PATH: process.env.PATH,
+      NODE_ENV: 'production',
+      ...(databaseUrl !== undefined && { DATABASE_URL: databaseUrl }),
+      ...(redisUrl !== undefined && { REDIS_URL: redisUrl }),
+    },
+    execArgv: [],
+  })
+  const port = await new Promise<number>((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`unable to start ${name}; it does not listen`)), startTimeoutMs)
+    child.once('message', (message: { readonly port: number }) => {
+      clearTimeout(timer)
+      resolve(message.port)
+    })
+    child.once('exit', (code) => reject(new Error(`unable to start ${name}; it ended with ${code ?? 'a signal'}`)))
+  })
+  return { child, port }
 }

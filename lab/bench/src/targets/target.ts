@@ -15,7 +15,8 @@ export interface Target {
   readonly name: TargetName
   /** What it does with a message, in a few words, for the table. */
   readonly description: string
-  readonly port: number
+  /** One for each of its servers. */
+  readonly ports: readonly number[]
   readonly processes: readonly WatchedProcess[]
   /** Pairs of people; the first of each sends to the second. */
   pairs(count: number): Promise<Audience>
@@ -26,4 +27,11 @@ export interface Target {
   stop(): Promise<void>
 }
 
-export type TargetName = 'chorus' | 'chorus-embedded' | 'socket-io-memory' | 'socket-io-insert'
+export type PeerName =
+  | 'socket-io-memory'
+  | 'socket-io-insert'
+  | 'socket-io-redis-adapter'
+  | 'socket-io-streams-adapter'
+  | 'one-channel'
+
+export type TargetName = 'chorus' | 'chorus-embedded' | PeerName

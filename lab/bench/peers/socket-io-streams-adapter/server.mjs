@@ -1,0 +1,28 @@
+/**
+ * The peer of several processes over a Redis stream: `@socket.io/redis-streams-adapter`. Every process reads every message
+ * of every room; a process that was cut off reads on where it was, as long as the stream still holds it.
+ */
+import { createServer } from 'node:http'
+import { createAdapter } from '@socket.io/redis-streams-adapter'
+import { createClient } from 'redis'
+import { Server } from 'socket.io'
+
+const client = createClient({ url: process.env.REDIS_URL })
+client.on('error', (error) => console.error(error.message))
+await client.connect()
+
+const httpServer = createServer()
+const io = new Server(httpServer, { adapter: createAdapter(client) })
+
+io.on('connection', (socket) => {
+  const { user, rooms } = socket.handshake.auth
+  socket.join(rooms)
+  socket.on('send', ({ to, text }, acknowledge) => {
+    io.to(to).emit('message', { from: user, to, text, at: new Date().toISOString() })
+    acknowledge({ ok: true })
+  })
+  socket.emit('ready')
+})
+
+httpServer.listen(0, '127.0.0.1', () => process.send({ port: httpServer.address().port }))
+process.once('disconnect', () => process.exit(0))
