@@ -24,12 +24,13 @@ import type {
   TransportName,
 } from './api.ts'
 import type { Ask } from './ask.ts'
+import { askAgain } from './ask-again.ts'
 import { systemClock } from './clock.ts'
 import { Connection } from './connection.ts'
 import { OpenConversation } from './conversation.ts'
 import { CookieJar } from './cookie-jar.ts'
 import { createDeviceSignals } from './device-signals.ts'
-import { createHttpApi } from './http-api.ts'
+import { createHttpApi, type HttpApi } from './http-api.ts'
 import { LiveLane } from './live-values.ts'
 import { createCell, createSwitch, derive, type Switch } from './observable.ts'
 import { Outbox } from './outbox.ts'
@@ -60,7 +61,7 @@ class Client implements ChatClient {
   readonly #store
   readonly #onError: (error: unknown) => void
   readonly #jar: CookieJar | undefined
-  readonly #api
+  readonly #api: HttpApi
   readonly #connection: Connection
   readonly #session = createCell<SessionState>({ status: 'unknown' })
   readonly #data: Switch<DataState> = createSwitch<DataState>('empty')
@@ -85,12 +86,16 @@ class Client implements ChatClient {
     this.#onError = options.onError ?? ((error) => console.error(error))
     // Browsers keep their cookies themselves, and do not let them be read.
     this.#jar = typeof document === 'undefined' ? new CookieJar({}, () => this.#keepCookies()) : undefined
-    this.#api = createHttpApi({
+    const api = createHttpApi({
       url,
       fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)),
       ...(this.#jar && { cookieJar: this.#jar }),
       ...(userAgent !== undefined && { userAgent }),
     })
+    this.#api = {
+      call: (name, request, signal) => askAgain(() => api.call(name, request, signal), clock, signal),
+      open: api.open,
+    }
     this.users = new UserCache(this.#api, clock)
     this.#connection = new Connection({
       transports: (options.transports ?? ['socket-io', 'sse']).map((name) => this.#toTransport(name, url, userAgent)),
@@ -295,7 +300,11 @@ class Client implements ChatClient {
   }
 
   readonly #ask: Ask = (name, request) =>
-    this.#connection.isUsable ? this.#connection.request(name, request) : callForAck(this.#api, name, request)
+    askAgain(
+      () =>
+        this.#connection.isUsable ? this.#connection.request(name, request) : callForAck(this.#api, name, request),
+      this.#clock,
+    )
 
   #toTransport(name: TransportName, url: string, userAgent: string | undefined): Transport {
     switch (name) {

@@ -6,6 +6,7 @@ import {
   Connection,
   connectionTable,
   failuresBeforeFallback,
+  lastAnswersMs,
   openTimeoutMs,
   preferredRetryMs,
   replayPauseMaxMs,
@@ -47,13 +48,15 @@ function setUp(prepare: () => Promise<void> | undefined = () => undefined) {
       const link: Link = { name, cursor: from, handlers, isClosed: false }
       links.push(link)
       return {
-        request: () => Promise.reject(new ChorusError('unavailable', 'unable to ask; this is a test')),
+        request: (_name, request) =>
+          new Promise((resolve) => answers.push(() => resolve(request as unknown as Awaited<never>))),
         close: () => {
           link.isClosed = true
         },
       }
     },
   })
+  const answers: (() => void)[] = []
   const connection = new Connection({
     transports: [toTransport('socket-io'), toTransport('sse')],
     clock,
@@ -87,6 +90,7 @@ function setUp(prepare: () => Promise<void> | undefined = () => undefined) {
     clock,
     links,
     events,
+    answers,
     connection,
     device,
     last,
@@ -268,6 +272,73 @@ describe('the connection', () => {
     expect(old?.isClosed).toBe(true)
     old?.handlers.onEnd({ kind: 'lost' })
     expect(state()).toBe('ready')
+  })
+
+  it('[ACK2] leaves the old link only when it has answered what it was asked, or is too late', async () => {
+    for (const isAnswered of [true, false]) {
+      const { connection, links, last, open, answers, clock } = setUp()
+      connection.start()
+      open()
+      const [old] = links
+      const answer = connection.request('set-status', { status: 'away' })
+      old?.handlers.onEvent({ name: 'moving', payload: { inMs: 4_000 } })
+      await clock.advance(2_000)
+      open()
+      expect(last()).not.toBe(old)
+      expect(old?.isClosed).toBe(false)
+      if (isAnswered) {
+        answers[0]?.()
+        expect(await answer).toEqual({ status: 'away' })
+      } else await clock.advance(lastAnswersMs)
+      expect(old?.isClosed).toBe(true)
+      expect(connection.status.get().state).toBe('ready')
+    }
+  })
+
+  it('tries to move again while the old link lives, as late as the server says, and stays online', async () => {
+    const { connection, links, last, open, state, clock } = setUp()
+    connection.start()
+    open()
+    const states = new Set<string>()
+    connection.status.subscribe(() => states.add(state()))
+    links[0]?.handlers.onEvent({ name: 'moving', payload: { inMs: 4_000 } })
+    await clock.advance(2_000)
+    // The balancer led back to the server that is leaving.
+    for (let refusals = 1; refusals <= 5; refusals += 1) {
+      expect(links).toHaveLength(1 + refusals)
+      last().handlers.onEnd({ kind: 'lost', retryAfterMs: 1_000 })
+      await clock.advance(999)
+      expect(links).toHaveLength(1 + refusals)
+      await clock.advance(1_001)
+    }
+    // It was reached each time, so nothing speaks against the preferred transport.
+    expect(last().name).toBe('socket-io')
+    open()
+    links[0]?.handlers.onEnd({ kind: 'lost' })
+    expect([...states].sort()).toEqual(['moving', 'ready'])
+    await clock.advance(60_000)
+    expect(links).toHaveLength(7)
+  })
+
+  it('moves when it is ready, if it was asked before; a plan to leave ends with the link it was for', async () => {
+    const { connection, links, last, open, state, signal, clock } = setUp()
+    connection.start()
+    last().handlers.onOpen()
+    last().handlers.onEvent({ name: 'moving', payload: { inMs: 1_000 } })
+    await clock.advance(2_000)
+    expect(links).toHaveLength(1)
+    last().handlers.onEvent(ready)
+    await clock.advance(500)
+    expect(state()).toBe('moving')
+    open()
+    expect(links).toHaveLength(2)
+
+    last().handlers.onEvent({ name: 'moving', payload: { inMs: 20_000 } })
+    await clock.advance(8_000)
+    signal('wake')
+    open()
+    await clock.advance(60_000)
+    expect(links).toHaveLength(3)
   })
 
   it('stays with the old link when the new one does not open, and with the new one when the old one ends', async () => {

@@ -33,6 +33,8 @@ export const failuresBeforeFallback = 3
  */
 export const preferredFirstRetryMs = 3_000
 export const preferredRetryMs = 300_000
+/** How long the old link is kept after a move for answers that are still to come: no request waits longer. */
+export const lastAnswersMs = 10_000
 /** Signals to wake closer together than this are one. */
 export const wakePauseMs = 5_000
 
@@ -197,6 +199,8 @@ interface Slot {
   readonly isOldTrusted: boolean
   readyAtMs: number | undefined
   closing: EventPayload<'closing'> | undefined
+  /** Requests without an answer. */
+  underWay: number
   cancelTimer: () => void
 }
 
@@ -207,8 +211,11 @@ export class Connection {
   #current: Slot | undefined
   /** The new link while moving, until it opens. */
   #next: Slot | undefined
-  /** The old link after that, until the new one is ready: answers to what it was asked may still come. */
+  /** The old link after that, until the new one is ready and the old one has answered what it was asked. */
   #retired: Slot | undefined
+  /** The link whose server is leaving, while it is the current one. */
+  #leaving: Slot | undefined
+  #moveTries = 0
   #attempt = 0
   /** Failures to open, since the preferred transport last did. */
   #openFailures = 0
@@ -262,10 +269,15 @@ export class Connection {
 
   /** Asks a command over the current link. */
   async request<Name extends EventCommandName>(name: Name, request: CommandRequest<Name>): Promise<CommandAck<Name>> {
-    if (this.#current?.isOpen !== true) {
-      throw new ChorusError('unavailable', `unable to ${name}; there is no connection`)
+    const slot = this.#current
+    if (slot?.isOpen !== true) throw new ChorusError('unavailable', `unable to ${name}; there is no connection`)
+    slot.underWay += 1
+    try {
+      return await slot.link.request(name, request)
+    } finally {
+      slot.underWay -= 1
+      if (slot === this.#retired) this.#leaveRetired()
     }
-    return this.#current.link.request(name, request)
   }
 
   #happen(happening: Happening): void {
@@ -371,6 +383,7 @@ export class Connection {
     this.#current = undefined
     this.#next = undefined
     this.#retired = undefined
+    this.#leaving = undefined
   }
 
   #closeSlot(slot: Slot | undefined): void {
@@ -409,6 +422,7 @@ export class Connection {
       isOldTrusted,
       readyAtMs: undefined,
       closing: undefined,
+      underWay: 0,
       cancelTimer: () => undefined,
     }
     this.#arm(slot, openTimeoutMs)
@@ -429,6 +443,7 @@ export class Connection {
     }
     if (slot === this.#next) {
       // From here on only the new link is listened to; it replays from the cursor what the old one has not covered.
+      this.#closeSlot(this.#retired)
       this.#retired = this.#current
       this.#retired?.cancelTimer()
       this.#current = slot
@@ -441,7 +456,10 @@ export class Connection {
     if (slot.readyAtMs === undefined) this.#arm(slot, replayPauseMaxMs)
     switch (event.name) {
       case 'moving':
-        this.#moveWithin(event.payload.inMs)
+        this.#leaving = slot
+        this.#moveTries = 0
+        // In the middle of that time, so that there is room for a second try, and those who were told the same spread out.
+        this.#planMove(event.payload.inMs * (0.25 + this.#options.clock.random() / 2))
         return
       case 'closing':
         slot.closing = event.payload
@@ -449,11 +467,13 @@ export class Connection {
       case 'ready':
         slot.cancelTimer()
         slot.readyAtMs = this.#options.clock.now()
-        this.#closeSlot(this.#retired)
-        this.#retired = undefined
+        if (this.#retired !== undefined) this.#arm(this.#retired, lastAnswersMs)
+        this.#leaveRetired()
         this.#options.onEvent(event)
         this.#happen('ready')
         this.#planPreferred()
+        // Asked while it was replaying, or while another move was under way.
+        if (slot === this.#leaving) this.#planMove(backoffDelayMs(0, this.#options.clock))
         return
       case 'changes':
       case 'conversation':
@@ -469,7 +489,8 @@ export class Connection {
   #onEnd(slot: Slot, reported: LinkEnd): void {
     const end = slot.closing === undefined ? reported : toLinkEnd(slot.closing)
     this.#closeSlot(slot)
-    if (!slot.isOpen) this.#openFailures += 1
+    // A server that refuses in words has been reached.
+    if (!slot.isOpen && (end.kind !== 'lost' || end.retryAfterMs === undefined)) this.#openFailures += 1
     if (slot === this.#retired) {
       this.#retired = undefined
       return
@@ -478,17 +499,24 @@ export class Connection {
       this.#onLost(end)
       return
     }
-    if (end.retryAfterMs !== undefined) this.#retryAfterMs = end.retryAfterMs
     if (slot === this.#next) {
       this.#next = undefined
-      if (!slot.isOldTrusted) this.#happen('lost')
-      else {
-        this.#happen('move-failed')
-        this.#planPreferred()
+      if (!slot.isOldTrusted) {
+        if (end.retryAfterMs !== undefined) this.#retryAfterMs = end.retryAfterMs
+        this.#happen('lost')
+        return
+      }
+      this.#happen('move-failed')
+      this.#planPreferred()
+      // Perhaps the balancer led back to the server that is leaving.
+      if (this.#leaving === this.#current && this.#leaving !== undefined) {
+        this.#planMove(backoffDelayMs(this.#moveTries, this.#options.clock, end.retryAfterMs))
+        this.#moveTries += 1
       }
       return
     }
     if (slot !== this.#current) return
+    if (end.retryAfterMs !== undefined) this.#retryAfterMs = end.retryAfterMs
     if (slot.readyAtMs !== undefined && this.#options.clock.now() - slot.readyAtMs >= stableAfterMs) this.#attempt = 0
     if (this.#next !== undefined) {
       this.#current = this.#next
@@ -499,13 +527,18 @@ export class Connection {
     this.#happen('lost')
   }
 
-  /** The server leaves within `inMs`: go early in that time, so that there is room for a second try. */
-  #moveWithin(inMs: number): void {
-    const { clock } = this.#options
+  /** Leaves the server that asked for it, unless that link has been left by then. */
+  #planMove(delayMs: number): void {
     this.#cancelMove()
-    this.#cancelMove = clock.after(clock.random() * Math.min(inMs / 2, 10_000), () =>
-      this.#move(this.#pickTransport(), true),
-    )
+    this.#cancelMove = this.#options.clock.after(delayMs, () => {
+      if (this.#leaving !== undefined && this.#leaving === this.#current) this.#move(this.#pickTransport(), true)
+    })
+  }
+
+  #leaveRetired(): void {
+    if (this.#retired === undefined || this.#retired.underWay > 0 || this.#current?.readyAtMs === undefined) return
+    this.#closeSlot(this.#retired)
+    this.#retired = undefined
   }
 
   #move(transport: Transport, isOldTrusted: boolean): void {

@@ -56,7 +56,7 @@ export function createHttpApi({ url, fetch: fetchNow, cookieJar, userAgent }: Ht
           signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
           ...(body !== undefined && { body: JSON.stringify(body) }),
         })
-        if (!response.ok) throw await toChorusError(name, response)
+        if (!response.ok) throw await toChorusError(name, response, method === 'GET')
         // The only place where a body is believed to be what its command promises.
         if (response.status === 204) return null as CommandResult<Name>
         return (await response.json()) as CommandResult<Name>
@@ -96,8 +96,8 @@ export function parseRetryAfterMs(header: string | null): number | undefined {
   return Number.isFinite(delayMs) && delayMs >= 0 ? delayMs : undefined
 }
 
-/** Reads a problem document; a response of something in between (a proxy) says nothing certain. */
-export async function toChorusError(doing: string, response: Response): Promise<ChorusError> {
+/** Reads a problem document; a response of something in between (a proxy) says nothing certain, but of reads. */
+export async function toChorusError(doing: string, response: Response, isRead = false): Promise<ChorusError> {
   const retryAfterMs = parseRetryAfterMs(response.headers.get('retry-after'))
   const options = retryAfterMs === undefined ? {} : { retryAfterMs }
   const problem: unknown = await response.json().catch(() => undefined)
@@ -118,7 +118,7 @@ export async function toChorusError(doing: string, response: Response): Promise<
     case 429:
       return new ChorusError('rate-limited', message, options)
     default:
-      return new ChorusError('unknown', message, options)
+      return new ChorusError(isRead && response.status > 500 ? 'unavailable' : 'unknown', message, options)
   }
 }
 
