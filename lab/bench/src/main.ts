@@ -12,8 +12,12 @@ import { printReport } from './report/print-report.ts'
 import type { BenchResult, ScenarioResult } from './report/result.ts'
 import { runDirect } from './scenarios/direct.ts'
 import { runEmbeddedSends } from './scenarios/embedded-sends.ts'
+import { runHistory } from './scenarios/history.ts'
 import { runHotRoom } from './scenarios/hot-room.ts'
+import { runIdle } from './scenarios/idle.ts'
+import { runInterest } from './scenarios/interest.ts'
 import type { Progress, ScenarioRun } from './scenarios/scenario.ts'
+import { runSingle } from './scenarios/single.ts'
 import { runStart } from './scenarios/start.ts'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
@@ -24,6 +28,14 @@ function run(scenario: ScenarioName, options: Options, progress: Progress): Prom
       return runDirect(options, progress)
     case 'hot-room':
       return runHotRoom(options, progress)
+    case 'single':
+      return runSingle(options, progress)
+    case 'idle':
+      return runIdle(options, progress)
+    case 'history':
+      return runHistory(options, progress)
+    case 'interest':
+      return runInterest(options, progress)
     case 'embedded-sends':
       return runEmbeddedSends(options, progress)
     case 'start':

@@ -1,7 +1,16 @@
 /** The command line. Every number that shapes a measurement is an option with a default, and all of them go into the result. */
 import { parseArgs } from 'node:util'
 
-export const scenarioNames = ['direct', 'hot-room', 'embedded-sends', 'start'] as const
+export const scenarioNames = [
+  'direct',
+  'hot-room',
+  'single',
+  'idle',
+  'history',
+  'interest',
+  'embedded-sends',
+  'start',
+] as const
 export type ScenarioName = (typeof scenarioNames)[number]
 
 export interface Options {
@@ -18,6 +27,8 @@ export interface Options {
   /** Servers in a hot room, ours and the peers'. */
   readonly servers: number
   readonly embeddedPairs: number
+  /** Idle connections. */
+  readonly connections: number
   /** Latency up to which a hot room counts as served. */
   readonly p99MaxMs: number
   /** Further environment of the Chorus servers, to try a setting. */
@@ -37,6 +48,7 @@ export const usage = `npm run bench -- [options]
   --senders N          hot-room: how many of them send (20)
   --servers N          hot-room: servers, ours and the peers' (2)
   --embedded-pairs N   embedded-sends: pairs of people (40)
+  --connections N      idle: people who are there (10000)
   --server-env N=V     further environment of the Chorus servers, to try a setting; may be repeated
   --profile DIR        processor profiles of the Chorus servers (slows them: not for figures)
   --out FILE           where the result goes (lab/bench/results/…json)`
@@ -57,6 +69,7 @@ export function readOptions(args: readonly string[]): Options {
     receivers,
     senders: Math.min(receivers, number('senders', values.senders, 1, 1_000)),
     servers: number('servers', values.servers, 1, 8),
+    connections: number('connections', values.connections, 100, 50_000),
     embeddedPairs: number('embedded-pairs', values['embedded-pairs'], 1, 1_000),
     p99MaxMs: 100,
     serverEnvironment: Object.fromEntries(values['server-env'].map(toVariable)),
@@ -79,6 +92,7 @@ function parse(args: readonly string[]) {
         receivers: { type: 'string', default: '500' },
         senders: { type: 'string', default: '20' },
         servers: { type: 'string', default: '2' },
+        connections: { type: 'string', default: '10000' },
         'embedded-pairs': { type: 'string', default: '40' },
         'server-env': { type: 'string', multiple: true, default: [] },
         profile: { type: 'string' },

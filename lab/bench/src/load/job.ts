@@ -28,6 +28,8 @@ export type Load =
   | { readonly kind: 'window'; readonly window: number }
   /** All senders together offer so many messages a second, whatever happens to them. */
   | { readonly kind: 'rate'; readonly perSecond: number }
+  /** Everybody is there and says nothing. */
+  | { readonly kind: 'idle' }
 
 export interface Job {
   readonly host: string

@@ -183,6 +183,8 @@ export class Workload {
         return undefined
       case 'rate':
         return this.#startTicking(load.perSecond)
+      case 'idle':
+        return undefined
     }
   }
 

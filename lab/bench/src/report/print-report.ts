@@ -30,6 +30,23 @@ const columnsOf: Readonly<Record<string, readonly (readonly [figure: string, tit
     ['generatorCpu', 'generator cores'],
     ['serverResidentMb', 'server MB'],
   ],
+  single: [
+    ['ackP50Ms', 'ack p50 ms'],
+    ['ackP99Ms', 'ack p99'],
+    ['lastDeliveryP50Ms', 'delivery p50'],
+    ['lastDeliveryP99Ms', 'delivery p99'],
+  ],
+  idle: [
+    ['kbPerConnection', 'kB/connection'],
+    ['serverResidentMb', 'server MB'],
+    ['serverCpu', 'server cores'],
+  ],
+  history: [['pageP50Ms', 'page p50 ms']],
+  interest: [
+    ['bytesPerMessage', 'Redis bytes/msg'],
+    ['deliveryP50Ms', 'delivery p50 ms'],
+    ['deliveryP99Ms', 'delivery p99'],
+  ],
   'embedded-sends': [
     ['ackPerSecond', 'acked/s'],
     ['ackP50Ms', 'ack p50 ms'],

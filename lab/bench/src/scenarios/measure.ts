@@ -58,13 +58,13 @@ export async function measure(
       generatorCpu: measured.generatorCpuShare,
       ...own,
     },
-    invalid: faultOf(run),
+    invalid: faultOf(run, load),
     raw: { outcome, usage, own },
   }
 }
 
 /** A figure with missing deliveries is not a figure. */
-function faultOf({ outcome }: JobRun): string | undefined {
+function faultOf({ outcome }: JobRun, load: Load): string | undefined {
   const faults = [
     outcome.lost > 0 ? `${outcome.lost} deliveries lost` : '',
     outcome.doubled > 0 ? `${outcome.doubled} deliveries too many` : '',
@@ -73,7 +73,7 @@ function faultOf({ outcome }: JobRun): string | undefined {
       ? `${outcome.sent - outcome.acknowledged - outcome.refused} sends never answered`
       : '',
     outcome.disconnected > 0 ? `${outcome.disconnected} connections ended (${outcome.firstProblem ?? ''})` : '',
-    outcome.measured.acknowledged === 0 ? 'nothing was acknowledged' : '',
+    load.kind !== 'idle' && outcome.measured.acknowledged === 0 ? 'nothing was acknowledged' : '',
   ].filter((fault) => fault !== '')
   return faults.length === 0 ? undefined : faults.join('; ')
 }

@@ -1,6 +1,8 @@
 /** Starts what a comparison needs: a Postgres with fsync, Redis, Chorus on both, and the peers; and ends all of it. */
 import { startPostgres, startRedis } from '@chorus/testkit'
+import pg from 'pg'
 import type { Options } from '../options.ts'
+import { median } from '../report/statistics.ts'
 import { startChorus } from '../targets/chorus.ts'
 import { startPeer } from '../targets/peer.ts'
 import type { Target, TargetName } from '../targets/target.ts'
@@ -9,6 +11,8 @@ export interface OpenTargets {
   readonly targets: readonly Target[]
   readonly versions: Readonly<Record<string, string>>
   readonly postgresSettings: Readonly<Record<string, string>>
+  /** Median time of one single-row commit over one connection. */
+  measureCommitMs(): Promise<number>
   stop(): Promise<void>
 }
 
@@ -91,10 +95,34 @@ export async function openTargets(
         redis: (await redis.info('redis_version')) ?? 'unknown',
       },
       postgresSettings: Object.fromEntries(rows.map(({ name, setting }) => [name, setting])),
+      measureCommitMs: async () => measureCommitMs(await postgres.createDatabase()),
       stop,
     }
   } catch (error) {
     await stop()
     throw error
+  }
+}
+
+const commits = 300
+
+async function measureCommitMs(databaseUrl: string): Promise<number> {
+  const client = new pg.Client({ connectionString: databaseUrl })
+  await client.connect()
+  try {
+    await client.query('create table rows (id bigserial primary key, body text not null)')
+    const took: number[] = []
+    for (let commit = 0; commit < commits; commit++) {
+      const startedAtMs = performance.now()
+      await client.query({
+        name: 'insert',
+        text: 'insert into rows (body) values ($1) returning id',
+        values: ['x'.repeat(100)],
+      })
+      took.push(performance.now() - startedAtMs)
+    }
+    return Math.round(median(took) * 1_000) / 1_000
+  } finally {
+    await client.end()
   }
 }

@@ -136,6 +136,32 @@ export async function startChorus({
         senders: Array.from({ length: senders }, (_, index) => sender(index, conversation)),
       }
     },
+    async idle(count, conversationsEach): Promise<Audience> {
+      const people = await makePeople(count)
+      const groups = Math.ceil(count / initialMembersMax)
+      // Each round deals the people out anew, so that nobody meets the same ones again.
+      for (let deal = 0; deal < conversationsEach; deal++) {
+        const inGroup = Array.from({ length: groups }, (): Person[] => [])
+        people.forEach((person, index) =>
+          inGroup[deal === 0 ? index % groups : (index * (2 * deal + 1) + Math.floor(index / groups)) % groups]?.push(
+            person,
+          ),
+        )
+        await inBatches(groups, async (group) => {
+          const [owner, ...others] = inGroup[group] ?? []
+          if (owner === undefined) return
+          const conversation = await owner.http.createConversation(
+            'group',
+            others.slice(0, initialMembersMax - 1).map(({ id }) => id),
+            'idle',
+          )
+          for (const { id } of others.slice(initialMembersMax - 1))
+            await owner.http.expect([200, 201, 204], 'PUT', `/v1/conversations/${conversation}/members/${id}`, {})
+        })
+      }
+      await settle()
+      return { members: people.map(({ http }) => ({ cookie: http.cookie ?? '', group: 0, hears: false })), senders: [] }
+    },
     // Of the first server; the others do the same work.
     ownFigures: () => readFigures(`http://127.0.0.1:${metricsPorts[0] ?? 0}/metrics`),
     stop,

@@ -69,6 +69,9 @@ export async function startPeer({ name, description, servers = 1, ...options }: 
         })),
       }
     },
+    async idle(people): Promise<Audience> {
+      return { members: Array.from({ length: people }, (_, index) => member(index, 'room', 0, false)), senders: [] }
+    },
     ownFigures: async () => ({}),
     stop,
   }

@@ -22,6 +22,8 @@ export interface Target {
   pairs(count: number): Promise<Audience>
   /** One room in which everybody hears everything; `senders` of its people send. */
   room(people: number, senders: number): Promise<Audience>
+  /** People who only are there, each in so many conversations where the target knows such. */
+  idle(people: number, conversationsEach: number): Promise<Audience>
   /** Figures of its own about the time since the last call, if it has any. */
   ownFigures(): Promise<Readonly<Record<string, number>>>
   stop(): Promise<void>

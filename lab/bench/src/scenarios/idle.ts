@@ -1,0 +1,83 @@
+/**
+ * Many people who are there and say nothing: what each connection costs the server in memory. Signed in, and each in
+ * several conversations at Chorus; in one room at the peer.
+ */
+import { readResidentBytes } from '@chorus/testkit'
+import type { Options } from '../options.ts'
+import type { Goal, Round, ScenarioResult } from '../report/result.ts'
+import { pairedRatio } from '../report/statistics.ts'
+import { chorusSettings } from '../targets/chorus.ts'
+import { inTurn, measure } from './measure.ts'
+import { openTargets } from './open-targets.ts'
+import type { Progress, ScenarioRun } from './scenario.ts'
+
+const ratioGoal = 1
+const conversationsEach = 5
+/** Long enough for what the handshakes left behind to be collected. */
+const restMs = 15_000
+
+export async function runIdle(options: Options, progress: Progress): Promise<ScenarioRun> {
+  const rounds: Round[] = []
+  let described: Pick<ScenarioResult, 'targets' | 'settings'> = { targets: {}, settings: {} }
+  let versions: Readonly<Record<string, string>> = {}
+  for (let round = 1; round <= options.rounds; round++) {
+    // Fresh processes each round: a heap that has grown once does not shrink again.
+    const open = await openTargets(['socket-io-memory', 'chorus'], options)
+    try {
+      for (const target of inTurn(open.targets, round)) {
+        const audience = await target.idle(options.connections, conversationsEach)
+        const pid = target.processes.find(({ role }) => role === 'server')?.pid ?? 0
+        const beforeBytes = readResidentBytes(pid)
+        const measurement = await measure(target, audience, { kind: 'idle' }, { ...options, warmUpMs: restMs })
+        const heldMb = measurement.figures.serverResidentMb ?? 0
+        const kbEach = (heldMb * 1_024 - beforeBytes / 1_024) / options.connections
+        rounds.push({
+          round,
+          target: target.name,
+          variant: '',
+          ...measurement,
+          figures: { ...measurement.figures, kbPerConnection: Math.round(kbEach * 10) / 10 },
+        })
+        progress(`round ${round}, ${target.name}: ${measurement.invalid ?? `${kbEach.toFixed(1)} kB a connection`}`)
+      }
+      described = {
+        targets: Object.fromEntries(open.targets.map(({ name, description }) => [name, description])),
+        settings: { chorus: chorusSettings, connections: options.connections, conversationsEach },
+      }
+      versions = open.versions
+    } finally {
+      await open.stop()
+    }
+  }
+  return {
+    result: {
+      scenario: 'idle',
+      ...described,
+      rounds,
+      goals: judge(rounds),
+      notes: [
+        'resident memory of the server with everybody connected, less that of the same process before, per connection',
+      ],
+    },
+    versions,
+  }
+}
+
+function judge(rounds: readonly Round[]): Goal[] {
+  const ratio = pairedRatio(rounds, {
+    target: 'chorus',
+    peer: 'socket-io-memory',
+    variant: '',
+    figure: 'kbPerConnection',
+  })
+  return [
+    {
+      id: 'P3',
+      met: ratio !== undefined && ratio <= ratioGoal,
+      text:
+        ratio === undefined
+          ? 'a round is no figure, see above'
+          : `${ratio.toFixed(2)} × the memory of stock Socket.IO per idle connection (goal ${ratioGoal} ×)`,
+    },
+  ]
+}
