@@ -2,6 +2,7 @@
  * One server, built part by part with plain calls in the order in which the parts stand on each other, and stopped in
  * reverse. Reading this file from top to bottom is reading the wiring diagram.
  */
+import { randomUUID } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { ChorusError, type Id, type LiveValue, type Presence } from '@chorus/protocol'
@@ -29,8 +30,10 @@ import { addEventStream } from './http/event-stream.ts'
 import { describeListenError, type Health, startMetricsServer } from './http/operators.ts'
 import { LiveValues } from './live/live-values.ts'
 import { Presences } from './live/presences.ts'
+import { CutOffWatch } from './live/cut-off-watch.ts'
 import { ConnectionGate } from './socket/connection-gate.ts'
 import { drain } from './socket/drain.ts'
+import { ServerRoster } from './live/server-roster.ts'
 import { startSocketServer } from './socket/socket-server.ts'
 import { ChangeLog } from './store/change-log.ts'
 import { encodeCursor } from './store/cursor.ts'
@@ -82,6 +85,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
     await lifecycle.start({ name: 'metrics', stop: async () => metrics.stop() })
 
     // The store.
+    const bootId = randomUUID()
     const database = await openDatabase(config)
     await lifecycle.start({ name: 'database', stop: () => database.close() })
     await migrate(database)
@@ -328,6 +332,21 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
         })
         sockets.engine.close()
       },
+    if (redis !== undefined) {
+      const cutOff = new CutOffWatch({
+        roster: new ServerRoster(redis, bootId),
+        hasDatabase: () => database.isHealthy(),
+        askToMove: () => {
+          const asked = gate.askToMove(config.drainMs).length
+          logger.warn(
+            { clients: asked },
+            'the database cannot be asked from here but from elsewhere: asking clients to move',
+          )
+        },
+        clock,
+      })
+      await lifecycle.start({ name: 'roster', stop: () => cutOff.stop() })
+    }
     })
     if (config.metricsPort !== undefined) {
       const server = await startMetricsServer(metrics, config.host, config.metricsPort)

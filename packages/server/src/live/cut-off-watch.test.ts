@@ -1,0 +1,148 @@
+/** When clients are asked to leave a server that has lost the database, and above all when not. */
+import { hasRedis, startRedis, type Redis as RedisServer } from '@chorus/testkit'
+import { afterEach, describe, expect, it } from 'vitest'
+import { systemClock } from '../support/clock.ts'
+import { createLogger } from '../support/logger.ts'
+import { openRedis } from '../support/redis.ts'
+import { ManualClock } from '../support/testing/manual-clock.ts'
+import { CutOffWatch, cutOffBounds } from './cut-off-watch.ts'
+import { ServerRoster } from './server-roster.ts'
+
+/** Two servers with one roster, as far as the database goes. */
+function setUp() {
+  const clock = new ManualClock()
+  let isWell = true
+  let other: { hasDatabase: boolean; atMs: number } | undefined
+  let isRedisAway = false
+  let moves = 0
+  const watch = new CutOffWatch({
+    roster: {
+      report: () =>
+        isRedisAway
+          ? Promise.reject(new Error('away'))
+          : Promise.resolve(
+              other === undefined
+                ? []
+                : [{ boot: 'b', hasDatabase: other.hasDatabase, ageMs: clock.nowMs() - other.atMs }],
+            ),
+      leave: () => Promise.resolve(),
+    },
+    hasDatabase: () => Promise.resolve(isWell),
+    askToMove: () => {
+      moves += 1
+    },
+    clock,
+  })
+  return {
+    watch,
+    clock,
+    moves: () => moves,
+    lose: (isLost = true) => {
+      isWell = !isLost
+    },
+    /** The other server's line from now on: written at every look, or for the last time now. */
+    hear: (hasDatabase: boolean | undefined) => {
+      other = hasDatabase === undefined ? undefined : { hasDatabase, atMs: clock.nowMs() }
+    },
+    loseRedis: () => {
+      isRedisAway = true
+    },
+    /** Time passes; the other server, if it lives, writes its line every second. */
+    pass: async (ms: number, otherHas?: boolean) => {
+      for (let passedMs = 0; passedMs < ms; passedMs += 250) {
+        clock.advance(250)
+        if (otherHas !== undefined) other = { hasDatabase: otherHas, atMs: clock.nowMs() }
+        for (let turn = 0; turn < 3; turn += 1) await new Promise((resolve) => setImmediate(resolve))
+      }
+    },
+  }
+}
+
+describe('a server without its database', () => {
+  it('asks to move when another server has it, not at once, once, and again after a while', async () => {
+    const { lose, pass, moves, watch, clock } = setUp()
+    await pass(10_000, true)
+    expect(moves()).toBe(0)
+    lose()
+    await pass(cutOffBounds.patienceMs - 500, true)
+    expect(moves()).toBe(0)
+    await pass(3_000, true)
+    expect(moves()).toBe(1)
+    await pass(20_000, true)
+    expect(moves()).toBe(1)
+    await pass(cutOffBounds.repeatMs, true)
+    expect(moves()).toBe(2)
+    lose(false)
+    await pass(2_000, true)
+    lose()
+    await pass(cutOffBounds.patienceMs + 3_000, true)
+    expect(moves()).toBe(3)
+    await watch.stop()
+    expect(clock.pendingCount).toBe(0)
+  })
+
+  it('asks nobody to move when nobody is better off: alone, all without, a line from before, or Redis away too', async () => {
+    const alone = setUp()
+    alone.lose()
+    await alone.pass(60_000)
+    expect(alone.moves()).toBe(0)
+
+    const all = setUp()
+    all.lose()
+    await all.pass(60_000, false)
+    expect(all.moves()).toBe(0)
+
+    // The other one's last word was good, and it has said nothing since.
+    const stale = setUp()
+    await stale.pass(3_000, true)
+    stale.lose()
+    await stale.pass(2_000)
+    stale.hear(true)
+    await stale.pass(60_000)
+    expect(stale.moves()).toBe(0)
+
+    const redisAway = setUp()
+    redisAway.lose()
+    redisAway.loseRedis()
+    await redisAway.pass(60_000, true)
+    expect(redisAway.moves()).toBe(0)
+  })
+})
+
+describe.skipIf(!hasRedis())('the roster', () => {
+  const ends: (() => unknown)[] = []
+  afterEach(async () => {
+    for (const end of ends.splice(0).reverse()) await end()
+  })
+
+  async function join(server: RedisServer, boot: string): Promise<ServerRoster> {
+    const redis = await openRedis({
+      url: server.url,
+      variable: 'REDIS_URL',
+      allowInsecure: true,
+      logger: createLogger('silent', 'test'),
+      clock: systemClock,
+    })
+    ends.push(() => redis.close())
+    return new ServerRoster(redis, boot)
+  }
+
+  it('tells each what the others said and how long ago, forgets who leaves, and expires', async () => {
+    const server = await startRedis()
+    ends.push(() => server.stop())
+    const [ada, bob] = [await join(server, 'a'), await join(server, 'b')]
+    expect(await ada.report(true)).toEqual([])
+    const [seen] = await bob.report(false)
+    expect(seen).toMatchObject({ boot: 'a', hasDatabase: true })
+    expect(seen?.ageMs).toBeLessThan(10_000)
+    expect(await ada.report(true)).toMatchObject([{ boot: 'b', hasDatabase: false }])
+    expect(Number(await server.command('PTTL', 'chorus:servers'))).toBeGreaterThan(0)
+
+    // Lines that cannot be read, are from the future or too old do no harm.
+    await server.command('HSET', 'chorus:servers', 'x', 'nonsense', 'y', '99999999999999 1', 'z', '1000 1')
+    expect((await ada.report(true)).map(({ boot }) => boot)).toEqual(['b'])
+    expect(await server.command('HLEN', 'chorus:servers')).toBe(2)
+    await bob.leave()
+    expect(await ada.report(true)).toEqual([])
+  })
+})
