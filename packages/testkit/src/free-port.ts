@@ -1,16 +1,35 @@
-/** A free loopback port, for parts that cannot pick one themselves and say which. */
+/**
+ * A free loopback port, for parts that cannot pick one themselves and say which, or must come back on the same one. It
+ * lies below the ports that the system gives to outgoing connections, so none of these can take it while the part is down.
+ */
+import { readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 
-export function findFreePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
+const lowestPort = 15_000
+const attemptsMax = 200
+
+function highestPort(): number {
+  try {
+    const [low] = readFileSync('/proc/sys/net/ipv4/ip_local_port_range', 'utf8').trim().split(/\s+/)
+    return Math.max(lowestPort + 1_000, Number(low) - 1)
+  } catch {
+    return 32_767
+  }
+}
+
+export async function findFreePort(): Promise<number> {
+  const highest = highestPort()
+  for (let attempt = 0; attempt < attemptsMax; attempt += 1) {
+    const port = lowestPort + Math.floor(Math.random() * (highest - lowestPort))
+    if (await isFree(port)) return port
+  }
+  throw new Error(`unable to find a free port; ${attemptsMax} from ${lowestPort} to ${highest} are taken`)
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
     const probe = createServer()
-    probe.once('error', reject)
-    probe.listen(0, '127.0.0.1', () => {
-      const address = probe.address()
-      probe.close(() => {
-        if (address === null || typeof address === 'string') reject(new Error('unable to find a free port; no address'))
-        else resolve(address.port)
-      })
-    })
+    probe.once('error', () => resolve(false))
+    probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)))
   })
 }

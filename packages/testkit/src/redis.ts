@@ -4,21 +4,18 @@
  * what it held, and promoted; a test asks it by {@link Redis.command}, over a connection of the command's own.
  */
 import { execFileSync } from 'node:child_process'
-import type { ChildProcess } from 'node:child_process'
 import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { createClient } from 'redis'
 import { findFreePort } from './free-port.ts'
-import { LogLines } from './log-lines.ts'
-import { makeTempDir, removeTempDir, spawnTracked, whenExited } from './tracked.ts'
+import { PartProcess, withFreePort } from './part-process.ts'
+import type { Part } from './part-process.ts'
+import { makeTempDir, removeTempDir, spawnTracked } from './tracked.ts'
 import { waitForFact } from './wait-for-fact.ts'
 
 const startTimeoutMs = 20_000
-const stopTimeoutMs = 10_000
 const commandTimeoutMs = 5_000
 const syncTimeoutMs = 20_000
-/** Another process may take a port between the look and the start. */
-const startAttemptsMax = 5
 const slotCount = 16_384
 const migrateKeysAtATime = 100
 
@@ -37,37 +34,22 @@ export interface RedisOptions {
   readonly port?: number
 }
 
-export interface Redis {
+export interface Redis extends Part {
   readonly url: string
   readonly port: number
-  readonly pid: number
   readonly dataDir: string
-  /** What it wrote, over all its starts. */
-  readonly logs: LogLines
   /** The certificate to trust, when it speaks TLS. */
   readonly caFile: string | undefined
-  /** How it ended, once it has. */
-  readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>
   /** Runs one command and resolves with its reply (RESP2); rejects when there is none within 5 s. */
   command(...args: readonly (string | number)[]): Promise<unknown>
   /** One field of INFO, such as `master_link_status`. */
   info(field: string): Promise<string | undefined>
-  /** SIGKILL; resolves when it is gone. */
-  kill9(): Promise<void>
-  /** SIGTERM; resolves when it is gone. */
-  stop(): Promise<void>
   /** Starts it again on the same port. `isEmpty` also throws away what an append-only file kept. */
   start(options?: { readonly isEmpty?: boolean }): Promise<void>
-  /** SIGSTOP: connections stay open and nothing is answered. */
-  pause(): void
-  /** SIGCONT */
-  resume(): void
   /** Follows another primary from now on, also after a start; `undefined` makes it a primary itself. */
   follow(primary: { readonly port: number } | undefined): Promise<void>
   /** Waits until it is a replica that has everything its primary had when the wait began. */
   waitForSync(): Promise<void>
-  /** Kills it and removes its folder. */
-  remove(): Promise<void>
 }
 
 function findBin(): string | undefined {
@@ -95,27 +77,16 @@ function makeCertificate(folder: string): { readonly certificate: string; readon
   return { certificate, key }
 }
 
-function isPortTaken(error: unknown): boolean {
-  return error instanceof Error && /Address already in use|bind: /.test(error.message)
-}
-
 /** Starts a Redis; some tens of milliseconds. */
-export async function startRedis(options: RedisOptions = {}): Promise<Redis> {
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      return await tryStartRedis(options)
-    } catch (error) {
-      if (options.port !== undefined || attempt === startAttemptsMax || !isPortTaken(error)) throw error
-    }
-  }
+export function startRedis(options: RedisOptions = {}): Promise<Redis> {
+  return withFreePort(options.port, findFreePort, (port) => startRedisAt(port, options))
 }
 
-async function tryStartRedis(options: RedisOptions): Promise<Redis> {
+async function startRedisAt(port: number, options: RedisOptions): Promise<Redis> {
   const bin = findBin()
   if (bin === undefined)
     throw new Error('unable to start Redis; it is not installed (Debian: apt-get install redis-server)')
   const dataDir = makeTempDir('redis')
-  const port = options.port ?? (await findFreePort())
   const { password } = options
   const tls = options.tls === true ? makeCertificate(dataDir) : undefined
   const settings: Record<string, string | number> = {
@@ -139,42 +110,19 @@ async function tryStartRedis(options: RedisOptions): Promise<Redis> {
     }),
     ...options.settings,
   }
-  const logs = new LogLines()
+  const part = new PartProcess('Redis')
   let primary = options.replicaOf
-  let child: ChildProcess | undefined
-  let exited: Redis['exited'] | undefined
 
   const start = async ({ isEmpty = false } = {}): Promise<void> => {
-    if (child !== undefined) throw new Error('unable to start Redis; it is running')
     if (isEmpty) {
       for (const kept of ['appendonlydir', 'dump.rdb']) rmSync(join(dataDir, kept), { recursive: true, force: true })
     }
     const args = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)])
     if (primary !== undefined) args.push('--replicaof', `127.0.0.1 ${primary.port}`)
-    const started = spawnTracked(bin, args, { stdio: ['ignore', 'pipe', 'pipe'], cwd: dataDir })
-    child = started
-    exited = whenExited(started)
-    void exited.then(() => {
-      if (child === started) child = undefined
-    })
-    if (started.stdout) logs.follow(started.stdout)
-    if (started.stderr) logs.follow(started.stderr)
-    await logs.waitFor(/Ready to accept connections/, started, startTimeoutMs)
-  }
-
-  const end = async (signal: 'SIGTERM' | 'SIGKILL'): Promise<void> => {
-    const ending = child
-    if (ending === undefined) return
-    ending.kill(signal)
-    const timer = setTimeout(() => ending.kill('SIGKILL'), stopTimeoutMs)
-    await whenExited(ending)
-    clearTimeout(timer)
-    child = undefined
-  }
-
-  const running = (): ChildProcess => {
-    if (child === undefined) throw new Error('unable to reach Redis; it is not running')
-    return child
+    await part.begin(
+      () => spawnTracked(bin, args, { stdio: ['ignore', 'pipe', 'pipe'], cwd: dataDir }),
+      (child) => part.logs.waitFor(/Ready to accept connections/, child, startTimeoutMs),
+    )
   }
 
   const command = async (...args: readonly (string | number)[]): Promise<unknown> => {
@@ -222,24 +170,24 @@ async function tryStartRedis(options: RedisOptions): Promise<Redis> {
     url: `${tls === undefined ? 'redis' : 'rediss'}://${credentials}127.0.0.1:${port}`,
     port,
     dataDir,
-    logs,
+    logs: part.logs,
     caFile: tls?.certificate,
     get pid() {
-      return running().pid ?? 0
+      return part.pid
     },
     get exited() {
-      return exited ?? Promise.reject(new Error('unable to wait for Redis; it was never started'))
+      return part.exited
     },
     command,
     info,
-    kill9: () => end('SIGKILL'),
-    stop: () => end('SIGTERM'),
+    kill9: () => part.end('SIGKILL'),
+    stop: () => part.end('SIGTERM'),
     start,
-    pause: () => void running().kill('SIGSTOP'),
-    resume: () => void running().kill('SIGCONT'),
+    pause: () => part.signal('SIGSTOP'),
+    resume: () => part.signal('SIGCONT'),
     async follow(next) {
       primary = next
-      if (child === undefined) return
+      if (!part.isRunning) return
       await (next === undefined
         ? command('REPLICAOF', 'NO', 'ONE')
         : command('REPLICAOF', '127.0.0.1', String(next.port)))
@@ -254,7 +202,7 @@ async function tryStartRedis(options: RedisOptions): Promise<Redis> {
       )
     },
     async remove() {
-      await end('SIGKILL')
+      await part.end('SIGKILL')
       removeTempDir(dataDir)
     },
   }
