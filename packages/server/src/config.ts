@@ -298,14 +298,6 @@ export function readConfig(environment: Environment): Config {
       'expected DATABASE_URL beside it: an embedded database serves one server',
     )
   }
-  // Until the bus over Redis is there, a setting that does nothing would promise what does not happen.
-  if (parsed.redisUrl !== undefined) {
-    refuse(
-      settings.redisUrl,
-      parsed.redisUrl,
-      'expected it to be left out: this version is one server and uses no Redis',
-    )
-  }
   if (parsed.metricsPort !== undefined && parsed.metricsPort !== 0 && parsed.metricsPort === parsed.port) {
     refuse(settings.metricsPort, String(parsed.metricsPort), 'expected another port than PORT')
   }

@@ -17,12 +17,12 @@ import { joinConversation, tellReadMarker } from './commands/join-conversation.t
 import type { Parts } from './commands/parts.ts'
 import { recheckWatches } from './commands/recheck-watches.ts'
 import type { Config } from './config.ts'
-import { LocalBusHub } from './fanout/bus-local.ts'
 import type { Connection } from './fanout/connection.ts'
 import { Connections } from './fanout/connections.ts'
 import { Feeds } from './fanout/feeds.ts'
 import { frameOf } from './fanout/frame.ts'
 import { HistorySwitch } from './fanout/history-switch.ts'
+import { openBus } from './fanout/open-bus.ts'
 import { OutboundBudget } from './fanout/outbound.ts'
 import { Sweeper } from './fanout/sweeper.ts'
 import { buildHttpApp } from './http/app.ts'
@@ -138,7 +138,8 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
     await lifecycle.start({ name: 'authenticator', stop: async () => authenticator.stop() })
 
     // Fan-out and live values.
-    const bus = new LocalBusHub().join()
+    const bus = await openBus({ ...config, redis, key: () => readSetting(database, 'bus-key'), clock, logger, metrics })
+    await lifecycle.start({ name: 'bus', stop: () => bus.close() })
     const budget = new OutboundBudget()
     const connections = new Connections()
     const memberships = new Batcher({
@@ -186,7 +187,9 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
         liveValues.forget(conversation, user)
         recheckWatches(parts, user)
       },
-      onBusMessage: () => undefined,
+      onBusMessage: (message) => {
+        if (message.kind === 'revoked') gate.revoke(message.sessions)
+      },
       epoch: () => epoch,
     })
     const parts: Parts = {
@@ -194,7 +197,10 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       database,
       passwords,
       limits,
-      announceRevoked: (sessions) => gate.revoke(sessions),
+      announceRevoked: (sessions) => {
+        gate.revoke(sessions)
+        bus.publish('all', { kind: 'revoked', sessions })
+      },
       serverName: config.serverName,
       log,
       feeds,
@@ -234,6 +240,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       await readPosition(database),
     )
     bus.onGap(() => void sweeper.sweepNow())
+    void bus.subscribe('all')
     const history = new HistorySwitch({
       onLeft: () => {
         sweeper.pause()
@@ -332,6 +339,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
         })
         sockets.engine.close()
       },
+    })
     if (redis !== undefined) {
       const cutOff = new CutOffWatch({
         roster: new ServerRoster(redis, bootId),
@@ -347,7 +355,6 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       })
       await lifecycle.start({ name: 'roster', stop: () => cutOff.stop() })
     }
-    })
     if (config.metricsPort !== undefined) {
       const server = await startMetricsServer(metrics, config.host, config.metricsPort)
       await lifecycle.start({ name: 'metrics port', stop: async () => void server.close() })

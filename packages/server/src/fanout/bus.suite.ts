@@ -21,7 +21,10 @@ export function describeBus(name: string, { open, settle }: BusSuiteOptions): vo
       opened = await open(count)
       return opened.map((bus) => {
         const received: BusMessage[] = []
-        bus.onMessage((message) => received.push(message))
+        // Live values are what some suites settle with.
+        bus.onMessage((message) => {
+          if (message.kind !== 'live') received.push(message)
+        })
         return { bus, received }
       })
     }
@@ -74,7 +77,9 @@ export function describeBus(name: string, { open, settle }: BusSuiteOptions): vo
     it('every listener hears, once, also after subscribing twice', async () => {
       const [one, two] = await start(2)
       const heard: number[] = []
-      two!.bus.onMessage(() => heard.push(1))
+      two!.bus.onMessage(({ kind }) => {
+        if (kind === 'changes') heard.push(1)
+      })
       await two!.bus.subscribe(room)
       await two!.bus.subscribe(room)
       one!.bus.publish(room, message(1))

@@ -19,15 +19,21 @@ export type BusMessage =
   | { readonly kind: 'membership'; readonly user: Id; readonly conversation: Id }
   | {
       readonly kind: 'read-marker'
+      readonly epoch: string
       readonly user: Id
       readonly conversation: Id
       readonly readSeq: number
       readonly json: string
     }
   | { readonly kind: 'revoked'; readonly sessions: readonly Id[] }
+  /** "Ask again who is here": something about this user's presence changed. */
+  | { readonly kind: 'presence'; readonly user: Id }
 
-/** `c:<conversation>`, `u:<user>`, or `all`, which every server subscribes. */
-export type BusChannel = `c:${Id}` | `u:${Id}` | 'all'
+/**
+ * `c:<conversation>`: changes and live values. `u:<user>`: for the connections of that user. `p:<user>`: for those who
+ * watch that user. `all`: subscribed by every server.
+ */
+export type BusChannel = `c:${Id}` | `u:${Id}` | `p:${Id}` | 'all'
 
 export interface Bus {
   publish(channel: BusChannel, message: BusMessage): void

@@ -152,7 +152,7 @@ export class Feeds implements FeedHost {
   /** A read marker moved: to the user's other connections. */
   announceReadMarker(marker: ReadMarkerNews, except: Connection | undefined): void {
     this.#tellMarker(marker, except)
-    this.#options.bus.publish(`u:${marker.user}`, { kind: 'read-marker', ...marker })
+    this.#options.bus.publish(`u:${marker.user}`, { kind: 'read-marker', epoch: this.#options.epoch(), ...marker })
   }
 
   /** Was this marker, or a later one, told? If not it is from now on: whoever asks tells it. */
@@ -309,9 +309,11 @@ export class Feeds implements FeedHost {
         this.#options.onJoined(message.conversation, message.user)
         return
       case 'read-marker':
+        if (message.epoch !== this.#options.epoch()) return
         this.#tellMarker(message, undefined)
         return
       case 'live':
+      case 'presence':
       case 'revoked':
         this.#options.onBusMessage(message)
         return

@@ -53,10 +53,25 @@ export class Metrics {
     'Duration of one sweep of the database.',
     latencyBucketsSeconds,
   )
-  readonly busErrors = this.#counter(
-    'chorus_bus_errors_total',
-    'Hints that could not be published, or came and were refused.',
-    ['kind'],
+  readonly busMessages = this.#counter(
+    'chorus_bus_messages_total',
+    'Messages between servers, by direction: in or out.',
+    ['direction'],
+  )
+  readonly busDropped = this.#counter(
+    'chorus_bus_dropped_total',
+    'Messages between servers that came to nothing. Going out: away, queue, failed, unsendable. Coming in, refused for their size, version, length, hmac, header or channel.',
+    ['reason'],
+  )
+  readonly busGaps = this.#counter(
+    'chorus_bus_gaps_total',
+    'Times when something may have been missed between servers, each followed by a sweep, by cause: connected, moved, late.',
+    ['cause'],
+  )
+  readonly busProbeSeconds = this.#histogram(
+    'chorus_bus_probe_seconds',
+    'From the publishing of a probe to its return by the subscription.',
+    latencyBucketsSeconds,
   )
   readonly outboundBytes = this.#gauge(
     'chorus_outbound_bytes',

@@ -1,0 +1,241 @@
+/**
+ * Bus messages as bytes (rule BUS1). What comes over the bus is not trusted: whoever reaches Redis can publish, too.
+ *
+ * ```
+ * version 1 byte · sender 8 bytes · HMAC-SHA-256 32 bytes · header length 4 bytes · header (JSON) · body
+ * ```
+ * The HMAC covers the channel, and all bytes but its own. The body is JSON that was encoded once by the sender; it is cut
+ * by the lengths of the header and never parsed. Decoding never throws: what is wrong in any way is refused with a reason.
+ * Only the last change of a message may change who sees the next one (rule ACL1), and its effect stands in the header.
+ */
+import { createHmac, createSecretKey, type KeyObject, randomBytes, timingSafeEqual } from 'node:crypto'
+import { type Id, idSchema, limits, roleSchema } from '@chorus/protocol'
+import { z } from 'zod'
+import type { LoggedChange, MembershipEffect } from '../support/logged-change.ts'
+import type { BusChannel, BusMessage } from './bus.ts'
+
+export const codecBounds = {
+  changesMax: limits.changesPerEventMax,
+  headerMaxBytes: 65_536,
+  bodyMaxBytes: 1_048_576,
+  sessionsMax: 1_000,
+} as const
+
+const version = 1
+const senderAt = 1
+const macAt = 9
+const lengthAt = 41
+const headerAt = 45
+
+/** Why a message was refused. */
+export type Refusal = 'size' | 'version' | 'length' | 'hmac' | 'header' | 'channel'
+
+export type Decoded =
+  | { readonly kind: 'message'; readonly message: BusMessage }
+  /** Sent by this server itself. */
+  | { readonly kind: 'echo' }
+  | { readonly kind: 'refused'; readonly reason: Refusal }
+
+const epochSchema = z.string().max(200)
+const seqSchema = z.int().min(1).max(limits.seqMax)
+
+const effectSchema = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('joined'), user: idSchema }),
+  z.strictObject({ kind: z.literal('left'), user: idSchema }),
+  z.strictObject({ kind: z.literal('updated'), user: idSchema, role: roleSchema }),
+])
+
+const headerSchema = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('changes'),
+    epoch: epochSchema,
+    conversation: idSchema,
+    /** The seq of the first change; the others follow without a hole. */
+    first: seqSchema,
+    /** Bytes of each change in the body. */
+    lengths: z.array(z.int().min(2).max(codecBounds.bodyMaxBytes)).min(1).max(codecBounds.changesMax),
+    xids: z.array(z.int().min(0).max(Number.MAX_SAFE_INTEGER)).min(1).max(codecBounds.changesMax),
+    /** What the last change does to the set of members. */
+    effect: effectSchema.optional(),
+  }),
+  z.strictObject({ kind: z.literal('live'), conversation: idSchema }),
+  z.strictObject({ kind: z.literal('membership'), user: idSchema, conversation: idSchema }),
+  z.strictObject({
+    kind: z.literal('read-marker'),
+    epoch: epochSchema,
+    user: idSchema,
+    conversation: idSchema,
+    readSeq: z.int().min(0).max(limits.seqMax),
+  }),
+  z.strictObject({ kind: z.literal('revoked'), sessions: z.array(idSchema).max(codecBounds.sessionsMax) }),
+  z.strictObject({ kind: z.literal('presence'), user: idSchema }),
+])
+
+type Header = z.infer<typeof headerSchema>
+
+export class BusCodec {
+  readonly #key: KeyObject
+  readonly #sender = randomBytes(8)
+
+  /** @param key - the same on every server; lives in the database */
+  constructor(key: string) {
+    this.#key = createSecretKey(Buffer.from(key, 'utf8'))
+  }
+
+  /** Undefined when the message is over a bound of {@link codecBounds}, or says what cannot be said in one message. */
+  encode(channel: BusChannel, message: BusMessage): Buffer | undefined {
+    const parts = toParts(message)
+    if (parts === undefined) return undefined
+    const header = Buffer.from(JSON.stringify(parts.header), 'utf8')
+    const bodyBytes = Buffer.byteLength(parts.body)
+    if (header.length > codecBounds.headerMaxBytes || bodyBytes > codecBounds.bodyMaxBytes) return undefined
+    const bytes = Buffer.allocUnsafe(headerAt + header.length + bodyBytes)
+    bytes[0] = version
+    this.#sender.copy(bytes, senderAt)
+    bytes.writeUInt32BE(header.length, lengthAt)
+    header.copy(bytes, headerAt)
+    bytes.write(parts.body, headerAt + header.length, 'utf8')
+    this.#mac(channel, bytes).copy(bytes, macAt)
+    return bytes
+  }
+
+  decode(channel: BusChannel, bytes: Buffer): Decoded {
+    if (bytes.length > headerAt + codecBounds.headerMaxBytes + codecBounds.bodyMaxBytes) return refused('size')
+    if (bytes.length <= headerAt) return refused('length')
+    if (bytes[0] !== version) return refused('version')
+    // Whoever forges this sender only has the forgery dropped.
+    if (this.#sender.equals(bytes.subarray(senderAt, macAt))) return { kind: 'echo' }
+    const bodyAt = headerAt + bytes.readUInt32BE(lengthAt)
+    if (bodyAt > bytes.length || bodyAt - headerAt > codecBounds.headerMaxBytes) return refused('length')
+    if (!timingSafeEqual(this.#mac(channel, bytes), bytes.subarray(macAt, lengthAt))) return refused('hmac')
+    const header = parseHeader(bytes.toString('utf8', headerAt, bodyAt))
+    if (header === undefined) return refused('header')
+    if (!belongsTo(channel, header)) return refused('channel')
+    const message = fromParts(header, bytes.subarray(bodyAt))
+    return message === undefined ? refused('length') : { kind: 'message', message }
+  }
+
+  #mac(channel: BusChannel, bytes: Buffer): Buffer {
+    return createHmac('sha256', this.#key)
+      .update(`${channel}\n`)
+      .update(bytes.subarray(0, macAt))
+      .update(bytes.subarray(lengthAt))
+      .digest()
+  }
+}
+
+const refused = (reason: Refusal): Decoded => ({ kind: 'refused', reason })
+
+function parseHeader(text: string): Header | undefined {
+  try {
+    const outcome = headerSchema.safeParse(JSON.parse(text))
+    return outcome.success ? outcome.data : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function toParts(message: BusMessage): { readonly header: Header; readonly body: string } | undefined {
+  switch (message.kind) {
+    case 'changes':
+      return toChangesParts(message)
+    case 'live':
+      return { header: { kind: 'live', conversation: message.conversation }, body: message.json }
+    case 'read-marker': {
+      const { json, ...header } = message
+      return { header: { ...header, kind: 'read-marker' }, body: json }
+    }
+    case 'revoked':
+      if (message.sessions.length > codecBounds.sessionsMax) return undefined
+      return { header: { kind: 'revoked', sessions: [...message.sessions] }, body: '' }
+    case 'membership':
+    case 'presence':
+      return { header: message, body: '' }
+  }
+}
+
+function toChangesParts({ epoch, conversation, changes }: Extract<BusMessage, { kind: 'changes' }>) {
+  const [first] = changes
+  if (first === undefined || changes.length > codecBounds.changesMax) return undefined
+  const lengths: number[] = []
+  const xids: number[] = []
+  let body = ''
+  for (const [index, change] of changes.entries()) {
+    const isLast = index === changes.length - 1
+    if (change.seq !== first.seq + index || (change.effect !== undefined && !isLast)) return undefined
+    lengths.push(Buffer.byteLength(change.json))
+    xids.push(change.xid)
+    body += change.json
+  }
+  const effect = changes.at(-1)?.effect
+  const header: Header = {
+    kind: 'changes',
+    epoch,
+    conversation,
+    first: first.seq,
+    lengths,
+    xids,
+    ...(effect !== undefined && { effect }),
+  }
+  return { header, body }
+}
+
+function belongsTo(channel: BusChannel, header: Header): boolean {
+  switch (header.kind) {
+    case 'changes':
+    case 'live':
+      return channel === `c:${header.conversation}`
+    case 'membership':
+    case 'read-marker':
+      return channel === `u:${header.user}`
+    case 'presence':
+      return channel === `p:${header.user}`
+    case 'revoked':
+      return channel === 'all'
+  }
+}
+
+function fromParts(header: Header, body: Buffer): BusMessage | undefined {
+  switch (header.kind) {
+    case 'changes': {
+      const { epoch, conversation, first, lengths, xids } = header
+      const changes = toChanges({ conversation, first, lengths, xids, effect: header.effect }, body)
+      return changes === undefined ? undefined : { kind: 'changes', epoch, conversation, changes }
+    }
+    case 'live':
+    case 'read-marker':
+      return { ...header, json: body.toString('utf8') }
+    case 'membership':
+    case 'revoked':
+    case 'presence':
+      return body.length === 0 ? header : undefined
+  }
+}
+
+interface ChangesHeader {
+  readonly conversation: Id
+  readonly first: number
+  readonly lengths: readonly number[]
+  readonly xids: readonly number[]
+  readonly effect: MembershipEffect | undefined
+}
+
+function toChanges(header: ChangesHeader, body: Buffer): LoggedChange[] | undefined {
+  const { conversation, first, lengths, xids, effect } = header
+  if (xids.length !== lengths.length || first + lengths.length - 1 > limits.seqMax) return undefined
+  const changes: LoggedChange[] = []
+  let at = 0
+  for (const [index, length] of lengths.entries()) {
+    const end = at + length
+    if (end > body.length) return undefined
+    changes.push({
+      conversation,
+      seq: first + index,
+      xid: xids[index] as number,
+      json: body.toString('utf8', at, end),
+      effect: index === lengths.length - 1 ? effect : undefined,
+    })
+    at = end
+  }
+  return at === body.length ? changes : undefined
+}

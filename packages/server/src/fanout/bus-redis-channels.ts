@@ -1,0 +1,35 @@
+/**
+ * Names of channels in Redis: `chorus:{partition}:channel`. The partition is the hash tag, so that what belongs to one
+ * conversation or user stands on one master of a cluster, and one SSUBSCRIBE may name many channels of a partition.
+ */
+import type { BusChannel } from './bus.ts'
+
+/** How many. Part of the wire between servers: all of them must count alike. */
+export const partitionsCount = 64
+
+export function nameOf(channel: BusChannel): string {
+  return `chorus:{${partitionOf(channel)}}:${channel}`
+}
+
+export function partitionOf(channel: BusChannel): number {
+  // FNV-1a over the id alone: the channels of one user stand together.
+  let hash = 0x811c9dc5
+  for (let index = channel.indexOf(':') + 1; index < channel.length; index++)
+    hash = Math.imul(hash ^ channel.charCodeAt(index), 0x01000193)
+  return (hash >>> 0) % partitionsCount
+}
+
+/** The hash slot of a partition in a Redis Cluster. */
+export function slotOf(partition: number): number {
+  return crc16(String(partition)) % 16_384
+}
+
+/** CRC-16/XMODEM, as the specification of Redis Cluster says. */
+function crc16(text: string): number {
+  let crc = 0
+  for (let index = 0; index < text.length; index++) {
+    crc ^= text.charCodeAt(index) << 8
+    for (let bit = 0; bit < 8; bit++) crc = (crc & 0x8000) === 0 ? crc << 1 : (crc << 1) ^ 0x1021
+  }
+  return crc & 0xffff
+}

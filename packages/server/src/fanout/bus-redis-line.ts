@@ -1,0 +1,204 @@
+/**
+ * One connection to one Redis that subscribes. It says what was confirmed, refused, ended and received, and ends for good at
+ * the first thing that makes no sense; whoever holds it opens another. It never reconnects by itself, so that nobody can
+ * mistake a new connection, on which something was missed, for the old one.
+ *
+ * Of our own instead of node-redis: there a SUNSUBSCRIBE pushed by the server (a slot that moved) while any command is
+ * under way is counted as the answer to that command, and the channel is silent from then on. See docs/decisions.
+ */
+import { connect as connectTcp, type Socket } from 'node:net'
+import { connect as connectTls } from 'node:tls'
+import type { Clock, Timer } from '../support/clock.ts'
+import { encodeCommand, RedisRefusal, type Reply, ReplyReader, textOf } from './bus-redis-replies.ts'
+
+export const lineBounds = {
+  connectTimeoutMs: 2_000,
+  answerTimeoutMs: 2_000,
+  pingIntervalMs: 1_000,
+  /** A line on which nothing comes for so long is dead, whatever TCP says. */
+  silenceMaxMs: 4_000,
+  /** Bytes that Redis has not taken yet; a line that cannot be written to any more is dead. */
+  unsentMaxBytes: 16_777_216,
+} as const
+
+export interface RedisAddress {
+  readonly host: string
+  readonly port: number
+}
+
+export interface RedisAccess {
+  readonly useTls: boolean
+  readonly username: string
+  readonly password: string
+}
+
+export interface LineEvents {
+  readonly onMessage: (name: string, payload: Buffer) => void
+  /** `ask` is what {@link RedisLine.subscribe} gave back. */
+  readonly onConfirmed: (name: string, ask: number) => void
+  /** Redis ended the subscription without being asked: the slot is elsewhere. */
+  readonly onMoved: (name: string) => void
+  readonly onRefused: (names: readonly string[], reason: string) => void
+  /** Once, also when it never opened. Nothing comes afterwards. */
+  readonly onClosed: (reason: string) => void
+}
+
+type Expected =
+  | { readonly kind: 'subscribe' | 'unsubscribe'; readonly names: Set<string>; readonly ask: number }
+  | { readonly kind: 'answer'; readonly resolve: (reply: Reply) => void; readonly reject: (error: Error) => void }
+
+export class RedisLine {
+  readonly #events: LineEvents
+  readonly #clock: Clock
+  readonly #socket: Socket
+  readonly #reader = new ReplyReader()
+  readonly #expected: Expected[] = []
+  #lastHeardAtMs: number
+  #lastLookAtMs: number
+  #timer: Timer
+  #isClosed = false
+  #asks = 0
+
+  /** Connects; `open` resolves when the connection can be used. */
+  constructor(address: RedisAddress, access: RedisAccess, clock: Clock, events: LineEvents) {
+    this.#events = events
+    this.#clock = clock
+    this.#lastHeardAtMs = clock.nowMs()
+    this.#lastLookAtMs = this.#lastHeardAtMs
+    this.#socket = access.useTls ? connectTls({ ...address, servername: address.host }) : connectTcp(address)
+    this.#socket.setNoDelay(true)
+    this.#socket.on('data', (chunk: Buffer) => this.#read(chunk))
+    this.#socket.on('error', (error) => this.#end(error.message))
+    this.#socket.on('close', () => this.#end('the connection was closed'))
+    this.#timer = clock.setTimer(() => this.#end('it cannot be connected in time'), lineBounds.connectTimeoutMs)
+    this.#socket.once(access.useTls ? 'secureConnect' : 'connect', () => this.#watch())
+  }
+
+  /** Has it ended? */
+  get isOver(): boolean {
+    return this.#isClosed
+  }
+
+  /** Logs in. Rejects when the line ends before. */
+  async open({ username, password }: RedisAccess): Promise<void> {
+    const credentials = password === '' ? [] : ['AUTH', username === '' ? 'default' : username, password]
+    const reply = await this.ask(['HELLO', '3', ...credentials])
+    if (reply instanceof RedisRefusal) throw this.close(reply.text)
+  }
+
+  /** A command that is answered with one reply. Rejects only when the line ends before. */
+  ask(args: readonly string[]): Promise<Reply> {
+    return new Promise((resolve, reject) => {
+      if (this.#isClosed) {
+        reject(new Error('the connection is closed'))
+        return
+      }
+      this.#expected.push({ kind: 'answer', resolve, reject })
+      this.#write(args)
+    })
+  }
+
+  /** All names of one hash slot, when the Redis is one of a cluster. */
+  subscribe(names: readonly string[]): number {
+    return this.#tell('subscribe', 'SSUBSCRIBE', names)
+  }
+
+  unsubscribe(names: readonly string[]): void {
+    this.#tell('unsubscribe', 'SUNSUBSCRIBE', names)
+  }
+
+  /** Ends it; the error says why. */
+  close(reason: string): Error {
+    this.#end(reason)
+    return new Error(reason)
+  }
+
+  #tell(kind: 'subscribe' | 'unsubscribe', verb: string, names: readonly string[]): number {
+    const ask = ++this.#asks
+    if (this.#isClosed || names.length === 0) return ask
+    this.#expected.push({ kind, names: new Set(names), ask })
+    this.#write([verb, ...names])
+    return ask
+  }
+
+  #write(args: readonly string[]): void {
+    this.#socket.write(encodeCommand(args))
+    if (this.#socket.writableLength > lineBounds.unsentMaxBytes) this.#end('it takes nothing any more')
+  }
+
+  #read(chunk: Buffer): void {
+    if (this.#isClosed) return
+    this.#lastHeardAtMs = this.#clock.nowMs()
+    try {
+      for (const { isPush, reply } of this.#reader.read(chunk)) {
+        if (this.isOver) return
+        if (isPush) this.#takePush(reply)
+        else this.#takeAnswer(reply)
+      }
+    } catch (error) {
+      this.#end(error instanceof Error ? error.message : String(error))
+    }
+  }
+
+  #takePush(reply: Reply): void {
+    if (!Array.isArray(reply)) return
+    const [verb, name, payload] = (reply as readonly Reply[]).slice(0, 3)
+    switch (textOf(verb)) {
+      case 'smessage':
+        if (Buffer.isBuffer(payload)) this.#events.onMessage(textOf(name), payload)
+        return
+      case 'ssubscribe': {
+        const ask = this.#strike('subscribe', textOf(name))
+        if (ask !== undefined) this.#events.onConfirmed(textOf(name), ask)
+        return
+      }
+      case 'sunsubscribe':
+        if (this.#strike('unsubscribe', textOf(name)) === undefined) this.#events.onMoved(textOf(name))
+        return
+    }
+  }
+
+  /** The ask that this answers: always the oldest without an answer. */
+  #strike(kind: 'subscribe' | 'unsubscribe', name: string): number | undefined {
+    const [head] = this.#expected
+    if (head?.kind !== kind || !head.names.delete(name)) return undefined
+    if (head.names.size === 0) this.#expected.shift()
+    return head.ask
+  }
+
+  #takeAnswer(reply: Reply): void {
+    const head = this.#expected.shift()
+    if (head === undefined) this.#end('it answers what was not asked')
+    else if (head.kind === 'answer') head.resolve(reply)
+    else if (!(reply instanceof RedisRefusal)) this.#end('it answers something else than was asked')
+    else if (head.kind === 'subscribe') this.#events.onRefused([...head.names], reply.text)
+  }
+
+  /** Pings, and notices silence: a peer that vanished sends no word of it. */
+  #watch(): void {
+    this.#timer.cancel()
+    const look = (): void => {
+      const nowMs = this.#clock.nowMs()
+      // This process itself stood still: what came meanwhile has not been read yet.
+      if (nowMs - this.#lastLookAtMs > 2 * lineBounds.pingIntervalMs) this.#lastHeardAtMs = nowMs
+      this.#lastLookAtMs = nowMs
+      if (nowMs - this.#lastHeardAtMs > lineBounds.silenceMaxMs) {
+        this.#end('nothing comes any more')
+        return
+      }
+      this.ask(['PING']).catch(() => undefined)
+      this.#timer = this.#clock.setTimer(look, lineBounds.pingIntervalMs)
+    }
+    this.#lastLookAtMs = this.#clock.nowMs()
+    this.#timer = this.#clock.setTimer(look, lineBounds.pingIntervalMs)
+  }
+
+  #end(reason: string): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#timer.cancel()
+    this.#socket.destroy()
+    for (const expected of this.#expected.splice(0)) if (expected.kind === 'answer') expected.reject(new Error(reason))
+    this.#events.onClosed(reason)
+  }
+}

@@ -1,0 +1,241 @@
+/**
+ * Hints on their way to Redis. Whoever publishes never waits. Per channel one message is under way at a time; what comes
+ * meanwhile, or within the same turn of the event loop, gathers behind it, and changes that follow each other leave as one
+ * message. Everything is bounded, and beyond the bounds hints are dropped: the sweep carries what they told. While Redis is
+ * away nothing is kept at all, so nothing stale comes late.
+ */
+import type { LoggedChange } from '../support/logged-change.ts'
+import type { Redis } from '../support/redis.ts'
+import { type BusCodec, codecBounds } from './bus-codec.ts'
+import type { BusObserver } from './bus-observer.ts'
+import { nameOf } from './bus-redis-channels.ts'
+import type { BusChannel, BusMessage } from './bus.ts'
+
+export const publisherBounds = {
+  /** Messages under way to Redis. */
+  underWayMax: 512,
+  /** Bytes of JSON that wait for their turn. */
+  waitingMaxBytes: 8_388_608,
+  /** Messages that wait for their turn, over all channels. */
+  waitingMax: 20_000,
+  /** Changes of one conversation leave together up to so many bytes; a larger one leaves alone. */
+  togetherMaxBytes: 262_144,
+} as const
+
+interface Waiting {
+  readonly message: BusMessage
+  readonly bytes: number
+}
+
+interface Outgoing {
+  readonly waiting: Waiting[]
+  isUnderWay: boolean
+}
+
+export class BusPublisher {
+  readonly #redis: Redis
+  readonly #codec: BusCodec
+  readonly #observer: BusObserver
+  readonly #channels = new Map<BusChannel, Outgoing>()
+  /** Channels with something that may leave now. */
+  readonly #ready = new Set<BusChannel>()
+  #isScheduled = false
+  #isClosed = false
+  #underWay = 0
+  #waiting = 0
+  #waitingBytes = 0
+  readonly #flushed: (() => void)[] = []
+
+  constructor(redis: Redis, codec: BusCodec, observer: BusObserver) {
+    this.#redis = redis
+    this.#codec = codec
+    this.#observer = observer
+  }
+
+  get underWay(): number {
+    return this.#underWay
+  }
+
+  get waitingBytes(): number {
+    return this.#waitingBytes
+  }
+
+  get waiting(): number {
+    return this.#waiting
+  }
+
+  publish(channel: BusChannel, message: BusMessage): void {
+    if (this.#isClosed) return
+    if (this.#redis.problem() !== undefined) {
+      this.#observer.dropped('away', 1)
+      return
+    }
+    for (const part of split(message)) this.#add(channel, part)
+    if (this.#channels.get(channel)?.isUnderWay === false) this.#makeReady(channel)
+  }
+
+  /** Resolves when nothing waits and nothing is under way. */
+  async whenFlushed(): Promise<void> {
+    while (!this.#isClosed && (this.#underWay > 0 || this.#waiting > 0))
+      await new Promise<void>((resolve) => this.#flushed.push(resolve))
+  }
+
+  /** Drops what waits. What is under way may still arrive. */
+  close(): void {
+    this.#isClosed = true
+    this.#channels.clear()
+    this.#ready.clear()
+    this.#tellFlushed()
+  }
+
+  #add(channel: BusChannel, message: BusMessage): void {
+    const bytes = bytesOf(message)
+    if (this.#waiting >= publisherBounds.waitingMax || this.#waitingBytes + bytes > publisherBounds.waitingMaxBytes) {
+      this.#observer.dropped('queue', 1)
+      return
+    }
+    let outgoing = this.#channels.get(channel)
+    if (outgoing === undefined) {
+      outgoing = { waiting: [], isUnderWay: false }
+      this.#channels.set(channel, outgoing)
+    }
+    this.#waitingBytes += bytes
+    const last = outgoing.waiting.at(-1)
+    const joined = last === undefined ? undefined : join(last, { message, bytes })
+    if (joined === undefined) {
+      outgoing.waiting.push({ message, bytes })
+      this.#waiting++
+    } else {
+      outgoing.waiting[outgoing.waiting.length - 1] = joined
+    }
+  }
+
+  #makeReady(channel: BusChannel): void {
+    this.#ready.add(channel)
+    if (this.#isScheduled) return
+    this.#isScheduled = true
+    setImmediate(() => {
+      this.#isScheduled = false
+      this.#flush()
+    })
+  }
+
+  #flush(): void {
+    for (const channel of this.#ready) {
+      if (this.#underWay >= publisherBounds.underWayMax) return
+      this.#ready.delete(channel)
+      const outgoing = this.#channels.get(channel)
+      if (outgoing === undefined || outgoing.isUnderWay) continue
+      const next = outgoing.waiting.shift()
+      if (next === undefined) {
+        this.#channels.delete(channel)
+        continue
+      }
+      this.#waiting--
+      this.#waitingBytes -= next.bytes
+      outgoing.isUnderWay = true
+      this.#underWay++
+      void this.#send(channel, next.message).then((sent) => {
+        this.#underWay--
+        outgoing.isUnderWay = false
+        if (!sent) this.#forget(channel, outgoing)
+        if (outgoing.waiting.length > 0) this.#makeReady(channel)
+        else if (this.#channels.get(channel) === outgoing) this.#channels.delete(channel)
+        if (this.#ready.size > 0) this.#flush()
+        if (this.#underWay === 0) this.#tellFlushed()
+      })
+    }
+  }
+
+  #tellFlushed(): void {
+    for (const resolve of this.#flushed.splice(0)) resolve()
+  }
+
+  /** Redis is away or slow: what waits behind would only be late. */
+  #forget(channel: BusChannel, outgoing: Outgoing): void {
+    if (this.#redis.problem() === undefined || this.#channels.get(channel) !== outgoing) return
+    for (const { bytes } of outgoing.waiting) this.#waitingBytes -= bytes
+    this.#waiting -= outgoing.waiting.length
+    this.#observer.dropped('away', outgoing.waiting.length)
+    outgoing.waiting.length = 0
+  }
+
+  async #send(channel: BusChannel, message: BusMessage): Promise<boolean> {
+    const bytes = this.#codec.encode(channel, message)
+    if (bytes === undefined) {
+      this.#observer.dropped('unsendable', 1)
+      return true
+    }
+    const name = nameOf(channel)
+    try {
+      await this.#redis.command(name, ['SPUBLISH', name, bytes])
+      this.#observer.published(bytes.length)
+      return true
+    } catch {
+      this.#observer.dropped('failed', 1)
+      return false
+    }
+  }
+}
+
+const bytesOf = (message: BusMessage): number =>
+  64 +
+  (message.kind === 'changes'
+    ? message.changes.reduce((sum, change) => sum + change.json.length, 0)
+    : 'json' in message
+      ? message.json.length
+      : 0)
+
+/** As many messages as the codec's bounds ask for; a change of membership ends one (rule ACL1). */
+function* split(message: BusMessage): Generator<BusMessage, void, void> {
+  if (message.kind === 'revoked') {
+    for (let at = 0; at < message.sessions.length; at += codecBounds.sessionsMax)
+      yield { kind: 'revoked', sessions: message.sessions.slice(at, at + codecBounds.sessionsMax) }
+    return
+  }
+  if (message.kind !== 'changes') {
+    yield message
+    return
+  }
+  let changes: LoggedChange[] = []
+  let bytes = 0
+  for (const change of message.changes) {
+    const last = changes.at(-1)
+    if (last !== undefined && !mayFollow(last, change, changes.length, bytes)) {
+      yield { ...message, changes }
+      changes = []
+      bytes = 0
+    }
+    changes.push(change)
+    bytes += change.json.length
+  }
+  if (changes.length > 0) yield { ...message, changes }
+}
+
+function mayFollow(last: LoggedChange, next: LoggedChange, count: number, bytes: number): boolean {
+  return (
+    last.effect === undefined &&
+    // A removal stands alone.
+    next.effect?.kind !== 'left' &&
+    next.seq === last.seq + 1 &&
+    count < codecBounds.changesMax &&
+    bytes + next.json.length <= publisherBounds.togetherMaxBytes
+  )
+}
+
+/** Changes that follow each other leave together. */
+function join(waiting: Waiting, next: Waiting): Waiting | undefined {
+  const [before, after] = [waiting.message, next.message]
+  if (before.kind !== 'changes' || after.kind !== 'changes' || before.epoch !== after.epoch) return undefined
+  const bytes = waiting.bytes + next.bytes
+  const last = before.changes.at(-1)
+  const isFitting =
+    last !== undefined &&
+    before.changes.length + after.changes.length <= codecBounds.changesMax &&
+    bytes <= publisherBounds.togetherMaxBytes &&
+    after.changes.every((change, index) =>
+      mayFollow(index === 0 ? last : (after.changes[index - 1] as LoggedChange), change, 1, 0),
+    )
+  if (!isFitting) return undefined
+  return { message: { ...before, changes: [...before.changes, ...after.changes] }, bytes }
+}

@@ -1,0 +1,106 @@
+/** Buses over a real Redis, the way to wait for them, and what they count. */
+import { systemClock } from '../../support/clock.ts'
+import { createLogger } from '../../support/logger.ts'
+import { openRedis, type Redis } from '../../support/redis.ts'
+import type { BusObserver } from '../bus-observer.ts'
+import { slotOf, partitionOf } from '../bus-redis-channels.ts'
+import { RedisBus } from '../bus-redis.ts'
+import type { BusChannel, BusMessage } from '../bus.ts'
+
+export interface OpenedBus {
+  readonly bus: RedisBus
+  readonly redis: Redis
+  readonly received: BusMessage[]
+  readonly dropped: Map<string, number>
+  readonly gaps: string[]
+  readonly notes: string[]
+  probes: number
+}
+
+export class RedisBuses {
+  readonly opened: OpenedBus[] = []
+  readonly #key: string
+  #marks = 0
+
+  constructor(key = 'key') {
+    this.#key = key
+  }
+
+  async open(url: string, subscribeUrl = url, key = this.#key): Promise<OpenedBus> {
+    const redis = await openRedis({
+      url,
+      variable: 'REDIS_URL',
+      allowInsecure: false,
+      logger: createLogger('silent', 'test'),
+      clock: systemClock,
+    })
+    const dropped = new Map<string, number>()
+    const received: BusMessage[] = []
+    const gaps: string[] = []
+    const notes: string[] = []
+    const observer: BusObserver = {
+      published: () => undefined,
+      received: () => undefined,
+      dropped: (reason, count) => void dropped.set(reason, (dropped.get(reason) ?? 0) + count),
+      gap: (cause) => void gaps.push(cause),
+      probed: () => void opened.probes++,
+      noted: (line) => void notes.push(line),
+    }
+    const bus = new RedisBus({ redis, subscribeUrl, key, clock: systemClock, observer })
+    bus.onMessage((message) => {
+      if (!isMark(message)) received.push(message)
+    })
+    const opened: OpenedBus = { bus, redis, received, dropped, gaps, notes, probes: 0 }
+    this.opened.push(opened)
+    await bus.whenOpened()
+    return opened
+  }
+
+  /**
+   * Publishes marks behind everything, on a channel of each third of the slots, and waits until every bus has those of every
+   * other: on one Redis messages arrive in the order in which they were published, so everything before has arrived or never will.
+   */
+  async settle(): Promise<void> {
+    const mark = ++this.#marks
+    const buses = this.opened
+    const channels = markChannels
+    const waits = buses.map(async ({ bus }) => {
+      const missing = new Set<string>()
+      for (const channel of channels)
+        for (const [index, other] of buses.entries()) if (other.bus !== bus) missing.add(`${channel} ${index} ${mark}`)
+      await Promise.all(channels.map((channel) => bus.subscribe(channel)))
+      if (missing.size === 0) return
+      await new Promise<void>((resolve) => {
+        bus.onMessage((message) => {
+          if (!isMark(message)) return
+          missing.delete(message.json)
+          if (missing.size === 0) resolve()
+        })
+      })
+    })
+    for (const [index, { bus }] of buses.entries()) {
+      await bus.whenFlushed()
+      for (const channel of channels)
+        bus.publish(channel, { kind: 'live', conversation: channel.slice(2), json: `${channel} ${index} ${mark}` })
+    }
+    await Promise.all(waits)
+  }
+
+  async close(): Promise<void> {
+    for (const { bus, redis } of this.opened.splice(0)) {
+      await bus.close()
+      await redis.close()
+    }
+  }
+}
+
+/** One in each third of the slots. */
+const markChannels: readonly BusChannel[] = [0, 1, 2].map((third) => {
+  for (let number = 0; ; number++) {
+    const channel: BusChannel = `c:00000000-0000-4000-8000-${String(number).padStart(12, '0')}`
+    if (Math.floor((slotOf(partitionOf(channel)) * 3) / 16_384) === third) return channel
+  }
+})
+
+const isMark = (message: BusMessage): message is Extract<BusMessage, { kind: 'live' }> =>
+  message.kind === 'live' && message.conversation.startsWith('00000000-0000-4000-8000-')
