@@ -1,8 +1,8 @@
 /**
- * From a cookie to who asks. The cookie holds a signed random token; whether its session counts is asked of the database
- * every time, so a revoked, expired or disabled one is refused at once (rule ACL2). Look-ups that come together become
- * one query (rule LIM2), one at a time, bounded in size, number and waiting time; the time of last use is written late,
- * at most once a minute.
+ * From a cookie to who asks. The cookie holds a signed random token; whether its session counts is asked of the database,
+ * for a handshake every time, so a revoked, expired or disabled one is refused at once (rule ACL2); for a request the cache
+ * may answer where it may be trusted (session-cache.ts). Look-ups that come together become one query (rule LIM2), one at a
+ * time, bounded in size, number and waiting time; the time of last use is written late, at most once a minute.
  */
 import { createHash } from 'node:crypto'
 import { Signer } from '@fastify/cookie'
@@ -10,6 +10,7 @@ import { ChorusError } from '@chorus/protocol'
 import type { Id, Session, User } from '@chorus/protocol'
 import { Batcher } from '../support/batcher.ts'
 import type { Clock, Timer } from '../support/clock.ts'
+import type { CachedSession, SessionCache } from './session-cache.ts'
 
 /** A session that counts. */
 export interface Identity {
@@ -38,6 +39,8 @@ export interface AuthenticatorOptions {
   readonly cookieName: string
   readonly cookieSecret: string
   readonly clock: Clock
+  /** Where there are several servers. */
+  readonly cache?: SessionCache | undefined
   /** Told of what failed in the background. */
   readonly onProblem: (problem: unknown) => void
 }
@@ -85,17 +88,19 @@ export class Authenticator {
   readonly cookieName: string
   readonly #records: SessionRecords
   readonly #clock: Clock
+  readonly #cache: SessionCache | undefined
   readonly #onProblem: (problem: unknown) => void
   /** Null: nobody's token. */
   readonly #lookUps: Batcher<Buffer, FoundSession | null>
   readonly #touched = new Set<Id>()
   #touchTimer: Timer | undefined
 
-  constructor({ records, cookieName, cookieSecret, clock, onProblem }: AuthenticatorOptions) {
+  constructor({ records, cookieName, cookieSecret, clock, cache, onProblem }: AuthenticatorOptions) {
     this.signer = new Signer(cookieSecret)
     this.cookieName = cookieName
     this.#records = records
     this.#clock = clock
+    this.#cache = cache
     this.#onProblem = onProblem
     this.#lookUps = new Batcher({
       run: (tokenHashes: readonly Buffer[]) => this.#lookUp(tokenHashes),
@@ -113,7 +118,26 @@ export class Authenticator {
     return valid ? this.identify(value) : undefined
   }
 
-  /** The session with this token, already unsigned. */
+  /** Who makes this request, by the token already unsigned: from the cache where it counts, else from the database. */
+  async recognise(token: string): Promise<CachedSession | undefined> {
+    const cache = this.#cache
+    if (cache === undefined) return this.identify(token)
+    const tokenHash = hashToken(token)
+    const cached = await cache.find(tokenHash)
+    if (cached !== undefined) return cached
+    const { epoch } = cache
+    const askedAtMs = cache.nowMs()
+    const identity = await this.identify(token)
+    if (identity !== undefined) cache.remember(tokenHash, identity, askedAtMs, epoch)
+    return identity
+  }
+
+  /** The session with this token is over: nothing needs to be remembered of it. */
+  forget(tokenHash: Buffer): void {
+    this.#cache?.forget(tokenHash)
+  }
+
+  /** The session with this token, already unsigned, asked of the database. */
   async identify(token: string): Promise<Identity | undefined> {
     let timer: Timer | undefined
     const late = new Promise<never>((_resolve, reject) => {

@@ -1,12 +1,13 @@
 /**
- * What @fastify/session stands on: Postgres decides validity, the plugin only carries the cookie. A session is stored when
- * somebody signs in and never otherwise, so strangers get no cookie and no row; a destroyed one is revoked, not deleted.
+ * What @fastify/session stands on: Postgres decides validity, Redis saves it questions (session-cache.ts), the plugin only
+ * carries the cookie. A session is stored when somebody signs in and never otherwise, so strangers get no cookie and no
+ * row; a destroyed one is revoked, not deleted.
  */
 import type { SessionStore } from '@fastify/session'
 import type { Id } from '@chorus/protocol'
 import type { Session } from 'fastify'
 import { hashToken } from './authenticator.ts'
-import type { Identity } from './authenticator.ts'
+import type { CachedSession } from './session-cache.ts'
 
 declare module 'fastify' {
   interface Session {
@@ -18,7 +19,7 @@ declare module 'fastify' {
 }
 
 export interface SessionStoreOptions {
-  readonly identify: (token: string) => Promise<Identity | undefined>
+  readonly recognise: (token: string) => Promise<CachedSession | undefined>
   readonly insert: (session: {
     readonly id: Id
     readonly userId: Id
@@ -31,7 +32,7 @@ export interface SessionStoreOptions {
 
 type Done = (error?: unknown) => void
 
-export class PostgresSessionStore implements SessionStore {
+export class ServerSessionStore implements SessionStore {
   readonly #options: SessionStoreOptions
 
   constructor(options: SessionStoreOptions) {
@@ -39,7 +40,7 @@ export class PostgresSessionStore implements SessionStore {
   }
 
   get(token: string, done: (error: unknown, session?: Session | null) => void): void {
-    this.#options.identify(token).then(
+    this.#options.recognise(token).then(
       (identity) => {
         if (identity === undefined) return done(null, null)
         const { userId, sessionId } = identity

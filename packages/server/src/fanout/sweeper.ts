@@ -64,7 +64,7 @@ export class Sweeper {
     this.#lastSuccessAtMs = options.clock.nowMs()
   }
 
-  /** How long ago a sweep last succeeded. */
+  /** How long ago the last sweep began that saw everything up to then; endless while there was none in this history. */
   get ageMs(): number {
     return this.#options.clock.nowMs() - this.#lastSuccessAtMs
   }
@@ -90,6 +90,7 @@ export class Sweeper {
   /** The history is another one, and where to begin in it is not known yet: nothing is swept, and no checkpoint leaves. */
   pause(): void {
     this.#history++
+    this.#lastSuccessAtMs = Number.NEGATIVE_INFINITY
     this.#isPaused = true
   }
 
@@ -133,7 +134,7 @@ export class Sweeper {
     const swept = await this.#options.sweep(this.#position)
     if (history !== this.#history) return true
     this.#position = swept.position
-    this.#lastSuccessAtMs = clock.nowMs()
+    if (!swept.cut) this.#lastSuccessAtMs = startedAtMs
 
     this.#options.onRevoked(swept.revokedSessions)
     let repaired = 0

@@ -7,7 +7,7 @@ import { fastifySession } from '@fastify/session'
 import { v7 as uuidv7 } from 'uuid'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Authenticator } from '../access/authenticator.ts'
-import { PostgresSessionStore } from '../access/session-store.ts'
+import { ServerSessionStore } from '../access/session-store.ts'
 import type { CookieJar } from '../commands/command.ts'
 import type { Parts } from '../commands/parts.ts'
 import { insertSession, revokeSessionByToken, sessionLifetimeDays } from '../store/sessions.ts'
@@ -30,12 +30,13 @@ export async function addSessions(
     cookie: { path: '/', httpOnly: true, sameSite: 'lax', secure, maxAge: sessionLifetimeDays * 24 * 60 * 60 * 1_000 },
     saveUninitialized: false,
     rolling: false,
-    store: new PostgresSessionStore({
-      identify: (token) => authenticator.identify(token),
+    store: new ServerSessionStore({
+      recognise: (token) => authenticator.recognise(token),
       insert: (session) => insertSession(parts.database, session),
       revoke: async (tokenHash) => {
         const sessionId = await revokeSessionByToken(parts.database, tokenHash)
         if (sessionId !== undefined) parts.announceRevoked([sessionId])
+        authenticator.forget(tokenHash)
       },
     }),
   })

@@ -184,3 +184,37 @@ export async function mergeSessionData(
   if (row === undefined) return undefined
   return row.fits ? row.data : 'too-large'
 }
+
+/** Sessions revoked within the last `withinMs`, at most `limit`, the newest first. */
+export async function readRecentRevocations(database: Database, withinMs: number, limit: number): Promise<Id[]> {
+  const rows = await database.query<{ id: Id }>({
+    text: `select id from sessions
+            where revoked_at is not null and revoked_at > now() - make_interval(secs => $1::float8 / 1000)
+            order by revoked_at desc limit $2`,
+    values: [withinMs, limit],
+  })
+  return rows.map(({ id }) => id)
+}
+
+/** Any constant that no other lock uses. */
+const deleteLockKey = 5_091_623
+
+/**
+ * Deletes at most `limit` sessions that have been over for `overDays`; how many. Nothing while another server is at it.
+ * Far older than anything that a sweep or a cache still asks about.
+ */
+export async function deleteOldSessions(database: Database, overDays: number, limit: number): Promise<number> {
+  const rows = await database.query<{ id: Id }>({
+    text: `with mine as materialized (select pg_try_advisory_xact_lock(${deleteLockKey}) as is_mine),
+           old as materialized (
+             select o.id from mine cross join lateral (
+               (select id from sessions where expires_at < now() - make_interval(days => $1) limit $2)
+               union
+               (select id from sessions where revoked_at < now() - make_interval(days => $1) limit $2)
+               limit $2) o
+              where mine.is_mine)
+           delete from sessions where id in (select id from old) returning id`,
+    values: [overDays, limit],
+  })
+  return rows.length
+}

@@ -84,6 +84,11 @@ export class Metrics {
     ['bound'],
   )
   readonly rateLimited = this.#counter('chorus_rate_limited_total', 'Requests over a limit.', ['limit'])
+  readonly cacheReads = this.#counter(
+    'chorus_cache_reads_total',
+    'Reads of what servers keep to spare the database, by outcome: hit, miss, refused (a seal that is not ours), away, or distrusted (there, and not counting right now).',
+    ['cache', 'outcome'],
+  )
   readonly originRefusals = this.#counter(
     'chorus_origin_refusals_total',
     'Requests refused for where they came from.',
