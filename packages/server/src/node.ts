@@ -9,6 +9,8 @@ import { ChorusError, type Id, type LiveValue, type Presence } from '@chorus/pro
 import { Authenticator, cookieNameFor } from './access/authenticator.ts'
 import { Limits } from './access/limits.ts'
 import { Passwords } from './access/passwords.ts'
+import { RecentRevocations } from './access/recent-revocations.ts'
+import { SessionCache } from './access/session-cache.ts'
 import { removableBy, requirementOf } from './access/policy.ts'
 import { CommandIntake } from './commands/command-intake.ts'
 import { commandTable } from './commands/command-table.ts'
@@ -43,9 +45,10 @@ import { migrate } from './store/migrate.ts'
 import { openDatabase } from './store/open-database.ts'
 import { readNewestChanges, readRange } from './store/read-changes.ts'
 import { readMemberships } from './store/read-memberships.ts'
-import { findSessions, touchSessions } from './store/sessions.ts'
+import { findSessions, readRecentRevocations, touchSessions } from './store/sessions.ts'
 import { readSetting } from './store/settings.ts'
 import { readPosition, sweepChanges } from './store/sweep-changes.ts'
+import { tendSessions } from './store/tend-sessions.ts'
 import { tendTables } from './store/tend-tables.ts'
 import { findClientAddress, parseTrustedProxies } from './support/address.ts'
 import { Batcher } from './support/batcher.ts'
@@ -54,6 +57,7 @@ import { Lifecycle } from './support/lifecycle.ts'
 import type { Logger } from './support/logger.ts'
 import { Metrics } from './support/metrics.ts'
 import { openRedis } from './support/redis.ts'
+import { SharedCache } from './support/shared-cache.ts'
 import { StartError } from './support/start-error.ts'
 
 export interface Node {
@@ -111,6 +115,10 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
     )
     await lifecycle.start({ name: 'time', stop: async () => time.stop() })
     await lifecycle.start({ name: 'table tending', stop: async () => stopTending() })
+    const stopTendingSessions = tendSessions(database, clock, (problem) =>
+      logger.warn({ err: problem }, 'unable to delete old sessions; trying again later'),
+    )
+    await lifecycle.start({ name: 'session tending', stop: async () => stopTendingSessions() })
 
     // Redis: hints, caches, leases and jobs of several servers.
     const redis =
@@ -124,15 +132,35 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
             clock,
           })
     if (redis !== undefined) await lifecycle.start({ name: 'redis', stop: () => redis.close() })
+    const sharedCache =
+      redis === undefined
+        ? undefined
+        : new SharedCache({ redis, secret: await readSetting(database, 'bus-key'), clock })
 
     // Access.
     const passwords = await Passwords.create({ onHash: (seconds) => metrics.passwordSeconds.observe(seconds) })
     const limits = new Limits(config, clock, (limit) => metrics.rateLimited.inc({ limit }))
+    const revocations = new RecentRevocations({
+      load: (withinMs, limit) => readRecentRevocations(database, withinMs, limit),
+      clock,
+      onProblem: (problem) => logger.warn({ err: problem }, 'unable to read recent revocations; trying again'),
+    })
+    await lifecycle.start({ name: 'revocations', stop: async () => revocations.stop() })
     const authenticator = new Authenticator({
       records: { find: (hashes) => findSessions(database, hashes), touch: (ids) => touchSessions(database, ids) },
       cookieName: cookieNameFor(config.publicUrl),
       cookieSecret: await readSetting(database, 'cookie-secret'),
       clock,
+      cache:
+        sharedCache &&
+        new SessionCache({
+          cache: sharedCache,
+          revocations,
+          sweepAgeMs: () => sweeper.ageMs,
+          now: () => time.now(),
+          epoch: () => epoch,
+          onRead: (outcome) => metrics.cacheReads.inc({ cache: 'sessions', outcome }),
+        }),
       onProblem: (problem) => logger.warn({ err: problem }, 'unable to note when sessions were last used'),
     })
     await lifecycle.start({ name: 'authenticator', stop: async () => authenticator.stop() })
@@ -188,7 +216,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
         recheckWatches(parts, user)
       },
       onBusMessage: (message) => {
-        if (message.kind === 'revoked') gate.revoke(message.sessions)
+        if (message.kind === 'revoked') endSessions(message.sessions)
       },
       epoch: () => epoch,
     })
@@ -198,7 +226,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       passwords,
       limits,
       announceRevoked: (sessions) => {
-        gate.revoke(sessions)
+        endSessions(sessions)
         bus.publish('all', { kind: 'revoked', sessions })
       },
       serverName: config.serverName,
@@ -214,6 +242,10 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       epoch: () => epoch,
     }
     const gate = new ConnectionGate({ parts, bus, budget, clock })
+    const endSessions = (sessions: readonly Id[]): void => {
+      revocations.note(sessions)
+      gate.revoke(sessions)
+    }
     const sweeper = new Sweeper(
       {
         sweep: (position) => sweepChanges(database, position),
@@ -228,7 +260,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
         onMarker: (user, conversation) => {
           for (const connection of connections.ofUser(user)) tellReadMarker(parts, connection, conversation)
         },
-        onRevoked: (sessions) => gate.revoke(sessions),
+        onRevoked: (sessions) => endSessions(sessions),
         observer: {
           swept: (durationMs, repaired) => {
             metrics.sweepSeconds.observe(durationMs / 1_000)
@@ -239,6 +271,8 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       },
       await readPosition(database),
     )
+    // Behind the position where the sweep begins, so that nothing falls between the two (rule ACL2).
+    revocations.load()
     bus.onGap(() => void sweeper.sweepNow())
     void bus.subscribe('all')
     const history = new HistorySwitch({
@@ -249,6 +283,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       },
       onBegun: (position) => {
         sweeper.reset(position)
+        revocations.load()
         gate.endReset()
       },
       readPosition: () => readPosition(database),
