@@ -166,6 +166,6 @@ async function readPage(database: Database, name: ConsumerName, rowsMax: number)
   // Cut in the middle of its conversations: the position stays, and the marks say how far it came.
   if (rows.length >= 2 * rowsMax) return { rows, position: from, more: true }
   const isCut = first.window_rows >= rowsMax && first.window_xid !== null
-  const next = isCut ? Math.min(first.position, (first.window_xid ?? 0) + 1) : first.position
+  const next = isCut ? Math.min(first.position, first.window_xid + 1) : first.position
   return { rows, position: Math.max(from, next), more: isCut }
 }

@@ -1,0 +1,78 @@
+/** The queue over a real Redis: one, a cluster of three masters, emptied and away. */
+import { hasRedis, type Redis as RedisServer, startRedis, startRedisCluster } from '@chorus/testkit'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { systemClock } from '../support/clock.ts'
+import { createLogger } from '../support/logger.ts'
+import { openRedis, type Redis } from '../support/redis.ts'
+import type { JobWork } from './queue.ts'
+import { RedisQueue } from './queue-redis.ts'
+import { describeQueue } from './queue.suite.ts'
+
+const logger = createLogger('silent', 'test')
+
+describe.runIf(hasRedis())('jobs over Redis', () => {
+  const opened: Redis[] = []
+  let server: RedisServer
+  let cluster: Awaited<ReturnType<typeof startRedisCluster>>
+  beforeAll(async () => {
+    ;[server, cluster] = await Promise.all([startRedis(), startRedisCluster()])
+  })
+  afterAll(async () => {
+    await Promise.all(opened.map((redis) => redis.close()))
+    await Promise.all([server.remove(), cluster.remove()])
+  })
+
+  async function open(url: string, work: JobWork): Promise<RedisQueue> {
+    const redis = await openRedis({ url, variable: 'REDIS_URL', allowInsecure: false, logger, clock: systemClock })
+    opened.push(redis)
+    return new RedisQueue({ redis, url, work, clock: systemClock, logger })
+  }
+
+  describeQueue('Redis', (work) => open(server.url, work))
+  describeQueue('Redis Cluster', (work) => open(cluster.url, work))
+
+  it('shares the work between servers', async () => {
+    let workedThere = 0
+    let go: () => void = () => undefined
+    const helped = new Promise<void>((resolve) => (go = resolve))
+    let workedHere = 0
+    // This one takes as much as it may and ends nothing until the other has done something.
+    const here = await open(server.url, async () => {
+      await helped
+      workedHere++
+    })
+    const there = await open(server.url, async () => {
+      workedThere++
+      go()
+    })
+    here.add(Array.from({ length: 100 }, (_, n) => ({ kind: 'webhook' as const, key: String(n) })))
+    await expect.poll(() => workedHere + workedThere, { timeout: 20_000 }).toBe(100)
+    expect(workedThere).toBeGreaterThan(0)
+    await Promise.all([here.close(), there.close()])
+  })
+
+  it('works on by itself while Redis is away, and with Redis when it is back, empty', async () => {
+    const mine = await startRedis()
+    const worked: string[] = []
+    const queue = await open(mine.url, async ({ key }) => void worked.push(key))
+    queue.add([{ kind: 'webhook', key: 'before' }])
+    await expect.poll(() => worked, { timeout: 10_000 }).toContain('before')
+    await mine.kill9()
+    await expect.poll(() => queue.problem(), { timeout: 10_000 }).toBeDefined()
+    queue.add([{ kind: 'webhook', key: 'away' }])
+    await expect.poll(() => worked, { timeout: 10_000 }).toContain('away')
+    await mine.start()
+    await expect.poll(() => queue.problem(), { timeout: 20_000 }).toBeUndefined()
+    await expect
+      .poll(
+        () => {
+          queue.add([{ kind: 'webhook', key: 'after' }])
+          return worked
+        },
+        { timeout: 20_000 },
+      )
+      .toContain('after')
+    await queue.close()
+    await mine.remove()
+  })
+})
