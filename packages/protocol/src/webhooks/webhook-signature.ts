@@ -1,0 +1,140 @@
+/**
+ * Signatures of webhooks as Standard Webhooks writes them: an HMAC-SHA256 over `id.timestamp.body` with a secret
+ * `whsec_<base64>`, in the headers `webhook-id`, `webhook-timestamp` (seconds) and `webhook-signature` (`v1,<base64>`,
+ * several separated by spaces while a secret is being changed).
+ *
+ * Uses Web Crypto alone, which compares in constant time: the same lines run in Node, Deno, Bun and at the edge.
+ */
+
+export const webhookBounds = {
+  /** A webhook older or newer than this is refused. */
+  toleranceMs: 5 * 60_000,
+  /** Most signatures that are looked at. */
+  signaturesMax: 8,
+  /** Bytes of a secret. */
+  secretMinBytes: 24,
+  secretMaxBytes: 64,
+} as const
+
+export interface SignedHeaders {
+  readonly 'webhook-id': string
+  readonly 'webhook-timestamp': string
+  readonly 'webhook-signature': string
+}
+
+export interface WebhookToSign {
+  readonly id: string
+  readonly timestamp: Date
+  /** The bytes as they are sent. */
+  readonly body: string
+  readonly secrets: readonly string[]
+}
+
+/** The headers that go with a body. */
+export async function signWebhook({ id, timestamp, body, secrets }: WebhookToSign): Promise<SignedHeaders> {
+  const seconds = String(Math.floor(timestamp.getTime() / 1_000))
+  const signatures: string[] = []
+  for (const secret of secrets) {
+    const key = await importKey(secret, 'sign')
+    const signature = await crypto.subtle.sign('HMAC', key, toBytes(`${id}.${seconds}.${body}`))
+    signatures.push(`v1,${toBase64(new Uint8Array(signature))}`)
+  }
+  return { 'webhook-id': id, 'webhook-timestamp': seconds, 'webhook-signature': signatures.join(' ') }
+}
+
+/** Why a webhook was refused. */
+export type WebhookFault = 'malformed' | 'stale' | 'bad-signature' | 'replayed'
+
+export class WebhookError extends Error {
+  readonly fault: WebhookFault
+
+  constructor(fault: WebhookFault, message: string) {
+    super(`unable to accept webhook; ${message}`)
+    this.name = 'WebhookError'
+    this.fault = fault
+  }
+}
+
+type HeaderSource =
+  | { get(name: string): string | null }
+  | { readonly [name: string]: string | readonly string[] | undefined }
+
+export interface WebhookToVerify {
+  /** Of the request: a `Headers`, or what Node has in `request.headers`. */
+  readonly headers: HeaderSource
+  /** The body exactly as it came. Parsing it and writing it again makes another body. */
+  readonly body: string
+  /** The secret, or both while one is being changed. */
+  readonly secrets: string | readonly string[]
+  /** Was a webhook with this id accepted before? Whoever answers remembers ids for at least the tolerance, better for days. */
+  readonly isKnown?: (id: string) => boolean | Promise<boolean>
+  /** Left out: the clock of this machine. */
+  readonly now?: Date
+}
+
+export interface VerifiedWebhook {
+  /** Stays the same however often it is delivered. */
+  readonly id: string
+  readonly timestamp: Date
+}
+
+/** Resolves for a webhook that one of the secrets signed, now, for the first time. Rejects with {@link WebhookError}. */
+export async function verifyWebhook({
+  headers,
+  body,
+  secrets,
+  isKnown,
+  now,
+}: WebhookToVerify): Promise<VerifiedWebhook> {
+  const id = headerOf(headers, 'webhook-id')
+  const seconds = headerOf(headers, 'webhook-timestamp')
+  const signatures = headerOf(headers, 'webhook-signature')
+  if (id === '' || id.length > 256 || !/^\d{1,12}$/.test(seconds) || signatures === '')
+    throw new WebhookError('malformed', 'its headers are missing or cannot be read')
+  const timestamp = new Date(Number(seconds) * 1_000)
+  if (Math.abs((now ?? new Date()).getTime() - timestamp.getTime()) > webhookBounds.toleranceMs)
+    throw new WebhookError('stale', 'its time is more than five minutes from now')
+
+  const signed = toBytes(`${id}.${seconds}.${body}`)
+  const candidates = signatures.split(' ', webhookBounds.signaturesMax).flatMap((entry) => {
+    const bytes = entry.startsWith('v1,') ? fromBase64(entry.slice(3)) : undefined
+    return bytes === undefined ? [] : [bytes]
+  })
+  let isSigned = false
+  for (const secret of typeof secrets === 'string' ? [secrets] : secrets) {
+    const key = await importKey(secret, 'verify')
+    for (const candidate of candidates) if (await crypto.subtle.verify('HMAC', key, candidate, signed)) isSigned = true
+  }
+  if (!isSigned) throw new WebhookError('bad-signature', 'no secret made its signature')
+  if ((await isKnown?.(id)) === true) throw new WebhookError('replayed', 'its id was accepted before')
+  return { id, timestamp }
+}
+
+function headerOf(headers: HeaderSource, name: string): string {
+  if (typeof headers.get === 'function') return (headers as { get(name: string): string | null }).get(name) ?? ''
+  const value = (headers as { readonly [name: string]: string | readonly string[] | undefined })[name]
+  return typeof value === 'string' ? value : ''
+}
+
+async function importKey(secret: string, use: 'sign' | 'verify'): Promise<CryptoKey> {
+  const bytes = secret.startsWith('whsec_') ? fromBase64(secret.slice('whsec_'.length)) : undefined
+  if (bytes === undefined || bytes.length < webhookBounds.secretMinBytes || bytes.length > webhookBounds.secretMaxBytes)
+    throw new TypeError('unable to use the secret of a webhook; expected whsec_ and 24 to 64 bytes in base64')
+  return crypto.subtle.importKey('raw', bytes, { name: 'HMAC', hash: 'SHA-256' }, false, [use])
+}
+
+function toBytes(text: string): Uint8Array<ArrayBuffer> {
+  return new TextEncoder().encode(text)
+}
+
+function toBase64(bytes: Uint8Array): string {
+  return btoa(String.fromCharCode(...bytes))
+}
+
+function fromBase64(text: string): Uint8Array<ArrayBuffer> | undefined {
+  try {
+    return Uint8Array.from(atob(text), (character) => character.charCodeAt(0))
+  } catch {
+    return undefined
+  }
+}
