@@ -29,7 +29,8 @@ import { OutboundBudget } from './fanout/outbound.ts'
 import { Sweeper } from './fanout/sweeper.ts'
 import { buildHttpApp } from './http/app.ts'
 import { addEventStream } from './http/event-stream.ts'
-import { describeListenError, type Health, startMetricsServer } from './http/operators.ts'
+import { HealthReport } from './http/health-report.ts'
+import { describeListenError, startMetricsServer } from './http/operators.ts'
 import { LiveValues } from './live/live-values.ts'
 import { Presences } from './live/presences.ts'
 import { CutOffWatch } from './live/cut-off-watch.ts'
@@ -42,6 +43,7 @@ import { encodeCursor } from './store/cursor.ts'
 import { DatabaseTime } from './store/database-time.ts'
 import { saveLastSeen } from './store/last-seen.ts'
 import { migrate } from './store/migrate.ts'
+import { OldestTransaction } from './store/oldest-transaction.ts'
 import { openDatabase } from './store/open-database.ts'
 import { readNewestChanges, readRange } from './store/read-changes.ts'
 import { readMemberships } from './store/read-memberships.ts'
@@ -330,57 +332,25 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
     const addressOf = (request: IncomingMessage): string =>
       findClientAddress(request.socket.remoteAddress, request.headers['x-forwarded-for'], proxies)
     let isStopping = false
-    const health = async (): Promise<Health> => {
-      const hasDatabase = await database.isHealthy()
-      const reasons = [
-        bus.degraded(),
-        hasDatabase ? undefined : 'the database cannot be asked',
-        isStopping ? 'stopping' : undefined,
-      ]
-      return { ready: hasDatabase && !isStopping, degraded: reasons.filter((reason) => reason !== undefined) }
-    }
-    const intake = new CommandIntake(commandTable, clock)
-    const app = await buildHttpApp({
-      config,
-      parts,
-      handlers: intake.table,
-      authenticator,
-      logger,
+    const oldest = new OldestTransaction(database, clock)
+    const healthReport = new HealthReport({
       metrics,
-      health,
-      isLeaving: () => isStopping,
-      extend: (scope) => addEventStream(scope, { authenticator, limits, gate, addressOf }),
+      clock,
+      hasDatabase: () => database.isHealthy(),
+      redisProblem: redis && (() => redis.problem()),
+      busProblem: () => bus.degraded(),
+      isStopping: () => isStopping,
+      sweepAgeMs: () => sweeper.ageMs,
+      oldestTransactionMs: () => oldest.ageMs(),
     })
-    const sockets = startSocketServer({
-      httpServer: app.server,
-      parts,
-      handlers: intake.table,
-      authenticator,
-      originPolicy: config,
-      gate,
-      addressOf,
-    })
-    await lifecycle.start({ name: 'http', stop: () => app.close() })
-    await lifecycle.start({
-      name: 'connections',
-      stop: async () => {
-        await drain({
-          gate,
-          intake,
-          openWires: () => sockets.engine.clientsCount,
-          clock,
-          noticeMs: config.drainNoticeMs,
-          moveMs: config.drainMs,
-        })
-        sockets.engine.close()
-      },
-    })
+    healthReport.start()
+    await lifecycle.start({ name: 'health', stop: async () => healthReport.stop() })
     if (redis !== undefined) {
       const cutOff = new CutOffWatch({
         roster: new ServerRoster(redis, bootId),
         hasDatabase: () => database.isHealthy(),
         askToMove: () => {
-          const asked = gate.askToMove(config.drainMs).length
+          const asked = gate.askToMove(config.drainMs, 'cut-off').length
           logger.warn(
             { clients: asked },
             'the database cannot be asked from here but from elsewhere: asking clients to move',

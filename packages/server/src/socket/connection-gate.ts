@@ -139,10 +139,11 @@ export class ConnectionGate {
    * Asks everybody to move, each within a time of its own, so that they arrive elsewhere spread evenly over `overMs`. The
    * answer says who has to be gone when (on this clock), the earliest first.
    */
-  askToMove(overMs: number): MoveDeadline[] {
+  askToMove(overMs: number, reason: 'stopping' | 'cut-off'): MoveDeadline[] {
     const nowMs = this.#clock.nowMs()
     const everybody = shuffle([...this.#parts.connections])
     const earliestMs = Math.min(earliestMoveMs, overMs / 4)
+    this.#parts.metrics.movesAsked.inc({ reason }, everybody.length)
     const stepMs = (overMs - earliestMs) / Math.max(1, everybody.length)
     return everybody.map((connection, index) => {
       const inMs = Math.round(earliestMs + (index + Math.random()) * stepMs)

@@ -44,7 +44,7 @@ export async function drain(options: DrainOptions): Promise<void> {
 
   await passUnless(noticeMs, () => gate.size === 0 && intake.quietForMs > drainBounds.quietMs)
   gate.refuseNew()
-  const left = gate.askToMove(moveMs)
+  const left = gate.askToMove(moveMs, 'stopping')
   await passUnless(moveMs + drainBounds.strayMs, () => {
     const nowMs = clock.nowMs()
     while (left[0] !== undefined && left[0].byMs + drainBounds.strayMs <= nowMs) {

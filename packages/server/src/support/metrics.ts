@@ -130,6 +130,53 @@ export class Metrics {
         loopDelay.reset()
       },
     )
+  readonly ready = this.#gauge('chorus_ready', 'May this server get traffic? 1 or 0.', [])
+  readonly partUp = this.#gauge(
+    'chorus_part_up',
+    'Can what the server stands on be used? 1 or 0, by part: database, redis, bus (publishing and subscribing).',
+    ['part'],
+  )
+  readonly sweepAgeSeconds = this.#gauge(
+    'chorus_sweep_age_seconds',
+    'How long ago the last sweep began that saw everything: what was lost on the bus comes this late.',
+    [],
+  )
+  readonly oldestTransactionSeconds = this.#gauge(
+    'chorus_oldest_transaction_seconds',
+    'How long the oldest transaction that writes has been open in this Postgres; cursors and sweeps do not move past it.',
+    [],
+  )
+  readonly movesAsked = this.#counter(
+    'chorus_moves_asked_total',
+    'Connections asked to move to another server, by reason: stopping, or cut-off (from the database).',
+    ['reason'],
+  )
+  readonly canaryReceived = this.#counter(
+    'chorus_canary_received_total',
+    'Messages of the canary that came here, by the server that sent them and the transport they came over.',
+    ['from', 'transport'],
+  )
+  readonly canaryLost = this.#counter(
+    'chorus_canary_lost_total',
+    'Acknowledged messages of the canary that did not come here within 30 s.',
+    ['from', 'transport'],
+  )
+  readonly canaryDoubled = this.#counter(
+    'chorus_canary_doubled_total',
+    'Messages of the canary that came here twice over one connection.',
+    ['from', 'transport'],
+  )
+  readonly canaryReordered = this.#counter(
+    'chorus_canary_reordered_total',
+    'Messages of the canary that came here behind a later one.',
+    ['from', 'transport'],
+  )
+  readonly canarySeconds = this.#histogram(
+    'chorus_canary_seconds',
+    'From before the sending of a message of the canary to its arrival here, over the way that clients take.',
+    latencyBucketsSeconds,
+    ['from', 'transport'],
+  )
     this.#gauge('chorus_resident_memory_bytes', 'Resident memory of the process.', [], (gauge) =>
       gauge.set(process.memoryUsage.rss()),
     )

@@ -1,0 +1,38 @@
+/** An open transaction is seen, and its age counts from when it was first seen. */
+import { startPostgres, hasPostgres } from '@chorus/testkit'
+import { Client } from 'pg'
+import { expect, it } from 'vitest'
+import { readConfig } from '../config.ts'
+import { ManualClock } from '../support/testing/manual-clock.ts'
+import { OldestTransaction } from './oldest-transaction.ts'
+import { openDatabase } from './open-database.ts'
+
+it.skipIf(!hasPostgres())('tells for how long a transaction has kept every cursor where it is', async () => {
+  const postgres = await startPostgres()
+  try {
+    const url = await postgres.createDatabase()
+    const database = await openDatabase(readConfig({ DATABASE_URL: url }))
+    const other = new Client({ connectionString: url })
+    await other.connect()
+    try {
+      const clock = new ManualClock()
+      const oldest = new OldestTransaction(database, clock)
+      expect(await oldest.ageMs()).toBe(0)
+      await other.query('begin')
+      await other.query('select pg_current_xact_id()')
+      // Only what was done behind it waits for it.
+      expect(await oldest.ageMs()).toBe(0)
+      await database.query({ text: 'select pg_current_xact_id()', values: [] })
+      expect(await oldest.ageMs()).toBe(0)
+      clock.advance(7_000)
+      expect(await oldest.ageMs()).toBe(7_000)
+      await other.query('rollback')
+      expect(await oldest.ageMs()).toBe(0)
+    } finally {
+      await other.end()
+      await database.close()
+    }
+  } finally {
+    await postgres.stop()
+  }
+})
