@@ -281,16 +281,18 @@ export async function buildForBench() {
 }
 
 /**
- * A command of the repository, from a bare checkout to its exit status: installs and builds what is missing, then runs
- * `entry` (below the root) as a child in this process's own group. Signals are handed on. The caller's working directory
- * stays, so that a relative DATA_DIR means what the caller sees; npm runs this in the repository's root.
+ * A command of the repository, from a bare checkout to its exit status: installs and builds what is missing (`prepare`: of
+ * the system), then runs `entry` (below the root) as a child in this process's own group. Signals are handed on. The
+ * caller's working directory stays, so that a relative DATA_DIR means what the caller sees; npm runs this in the
+ * repository's root.
  */
-export async function runBuilt({ build, entry, nodeArguments = [], args = [] }) {
+export async function runBuilt({ prepare = async () => {}, build, entry, nodeArguments = [], args = [] }) {
   try {
     requireNode()
     forwardSignals()
     await withSetupLock(async () => {
       await installPackages()
+      await prepare()
       await build()
     })
     const child = await run(process.execPath, [...nodeArguments, join(root, entry), ...args], {

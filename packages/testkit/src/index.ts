@@ -2,6 +2,8 @@
 export { hasBalancer, startBalancer, startHaproxy, startNginx } from './balancer.ts'
 export type { Balancer, BalancerKind, BalancerOptions } from './balancer.ts'
 export { startChromium } from './chromium.ts'
+export { startCluster } from './cluster.ts'
+export type { Cluster, ClusterLink, ClusterOptions, ClusterServer, LinkPurpose } from './cluster.ts'
 export { EngineClient } from './engine-client.ts'
 export type { EngineClientOptions } from './engine-client.ts'
 export { runFailingServer } from './failing-start.ts'

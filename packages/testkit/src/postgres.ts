@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import pg from 'pg'
 import { findFreePort } from './free-port.ts'
 import { LogLines } from './log-lines.ts'
+import type { ExitStatus } from './part-process.ts'
 import { makeTempDir, removeTempDir, spawnTracked, whenExited } from './tracked.ts'
 
 const startTimeoutMs = 30_000
@@ -35,6 +36,8 @@ export interface Postgres extends Databases {
   readonly pid: number
   readonly dataDir: string
   readonly logs: LogLines
+  /** How it ended, once it has. */
+  readonly exited: Promise<ExitStatus>
   /** SIGKILL to the postmaster; resolves when it and its backends are gone. */
   kill9(): Promise<void>
   /** Starts it again after a stop or kill: same folder, same port. */
@@ -156,6 +159,8 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
     listen_addresses: '127.0.0.1',
     port,
     unix_socket_directories: folder,
+    // In its folder instead of /dev/shm, where a killed one would leave it for ever.
+    dynamic_shared_memory_type: 'mmap',
     max_connections: 200,
     shared_buffers: '64MB',
     fsync: 'on',
@@ -168,6 +173,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
 
   const logs = new LogLines()
   let child: ChildProcess | undefined
+  let exited: Promise<ExitStatus> | undefined
 
   const start = async (): Promise<void> => {
     const started = spawnTracked(join(bin, 'postgres'), ['-D', dataDir], {
@@ -175,6 +181,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     child = started
+    exited = whenExited(started)
     if (started.stdout) logs.follow(started.stdout)
     if (started.stderr) logs.follow(started.stderr)
     await logs.waitFor(/database system is ready to accept connections/, started, startTimeoutMs)
@@ -207,6 +214,9 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
     get pid() {
       if (child?.pid === undefined) throw new Error('unable to name the pid of Postgres; it is stopped')
       return child.pid
+    },
+    get exited() {
+      return exited ?? Promise.reject(new Error('unable to wait for Postgres; it was never started'))
     },
     start,
     kill9: () => end('SIGKILL'),

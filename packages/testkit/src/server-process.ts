@@ -6,6 +6,7 @@ import type { ChildProcess } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { LogLines } from './log-lines.ts'
+import type { ExitStatus } from './part-process.ts'
 import { makeTempDir, removeTempDir, spawnTracked, whenExited } from './tracked.ts'
 
 const startTimeoutMs = 30_000
@@ -21,11 +22,6 @@ export interface ServerOptions {
   readonly env?: Readonly<Record<string, string>>
   /** Arguments for Node, such as `['--max-old-space-size=200']`. */
   readonly nodeArguments?: readonly string[]
-}
-
-export interface ExitStatus {
-  readonly code: number | null
-  readonly signal: NodeJS.Signals | null
 }
 
 export interface ServerProcess {

@@ -17,6 +17,8 @@ export interface TcpProxy {
   /** Cuts every connection; new ones are refused until `open`. */
   close(): void
   open(): void
+  /** Leads new connections elsewhere, and cuts those that are open. */
+  retarget(port: number): void
   /** Ends it for good. */
   remove(): Promise<void>
 }
@@ -24,6 +26,7 @@ export interface TcpProxy {
 export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
   const pairs = new Set<readonly [Socket, Socket]>()
   let isOpen = true
+  let target = targetPort
   let cutMarker: string | undefined
   let cutsLeft = 0
   let cutCount = 0
@@ -33,7 +36,7 @@ export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
       near.destroy()
       return
     }
-    const far = connect(targetPort, '127.0.0.1')
+    const far = connect(target, '127.0.0.1')
     const pair = [near, far] as const
     pairs.add(pair)
     let isMarked = false
@@ -89,6 +92,10 @@ export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
     },
     open() {
       isOpen = true
+    },
+    retarget(port) {
+      target = port
+      cutAll()
     },
     async remove() {
       isOpen = false

@@ -1,0 +1,25 @@
+/** What the cluster command understands, and what it says otherwise. */
+import { expect, it } from 'vitest'
+import { readClusterArguments } from './cluster-arguments.ts'
+
+it('understands its arguments', () => {
+  expect(readClusterArguments([])).toEqual({ servers: 3, balancer: 'haproxy', redisCluster: false, port: undefined })
+  expect(readClusterArguments(['--servers', '5', '--nginx', '--redis-cluster', '--port=8080'])).toEqual({
+    servers: 5,
+    balancer: 'nginx',
+    redisCluster: true,
+    port: 8080,
+  })
+})
+
+it.each([
+  [['--servers'], '--servers has no value: expected a whole number from 1 to 20'],
+  [['--servers', '0'], '--servers is "0": expected a whole number from 1 to 20'],
+  [['--servers=three'], '--servers is "three": expected'],
+  [['--port', '70000'], '--port is "70000": expected a port from 1 to 65535'],
+  [['--server', '3'], '"--server" is no argument of it: expected --servers N'],
+])('refuses %j with one line', (args, why) => {
+  const answer = readClusterArguments(args)
+  expect(answer).toContain(`unable to start a cluster; ${why}`)
+  expect(answer).not.toContain('\n')
+})

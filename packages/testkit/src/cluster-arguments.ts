@@ -1,0 +1,59 @@
+/** What `npm run cluster` is asked for. A wrong argument is answered with one line that says what is expected. */
+import type { BalancerKind } from './balancer.ts'
+
+export interface ClusterArguments {
+  readonly servers: number
+  readonly balancer: BalancerKind
+  readonly redisCluster: boolean
+  readonly port: number | undefined
+}
+
+const serversMax = 20
+const usage = 'expected --servers N [--redis-cluster] [--nginx] [--port N]'
+
+function readInteger(text: string | undefined, min: number, max: number): number | undefined {
+  if (text === undefined || !/^\d{1,6}$/.test(text)) return undefined
+  const value = Number(text)
+  return value >= min && value <= max ? value : undefined
+}
+
+/** The arguments, or why they cannot be used. */
+export function readClusterArguments(args: readonly string[]): ClusterArguments | string {
+  let servers = 3
+  let balancer: BalancerKind = 'haproxy'
+  let redisCluster = false
+  let port: number | undefined
+  // `--servers=3` is `--servers 3`.
+  const rest = args.flatMap((arg) => (/^--\w[\w-]*=/.test(arg) ? arg.split(/=(.*)/s, 2) : [arg]))
+  for (let arg = rest.shift(); arg !== undefined; arg = rest.shift()) {
+    switch (arg) {
+      case '--servers': {
+        const value = rest.shift()
+        const count = readInteger(value, 1, serversMax)
+        if (count === undefined) return refuse(arg, value, `a whole number from 1 to ${serversMax}`)
+        servers = count
+        break
+      }
+      case '--port': {
+        const value = rest.shift()
+        port = readInteger(value, 1, 65_535)
+        if (port === undefined) return refuse(arg, value, 'a port from 1 to 65535')
+        break
+      }
+      case '--redis-cluster':
+        redisCluster = true
+        break
+      case '--nginx':
+        balancer = 'nginx'
+        break
+      default:
+        return `unable to start a cluster; ${JSON.stringify(arg)} is no argument of it: ${usage}`
+    }
+  }
+  return { servers, balancer, redisCluster, port }
+}
+
+function refuse(name: string, value: string | undefined, expected: string): string {
+  const found = value === undefined ? 'has no value' : `is ${JSON.stringify(value)}`
+  return `unable to start a cluster; ${name} ${found}: expected ${expected}`
+}
