@@ -9,6 +9,7 @@ import type { Socket } from 'socket.io'
 import * as ws from 'ws'
 import type { Frame } from '../fanout/frame.ts'
 import type { Transport, TransportKind } from '../fanout/outbound.ts'
+import { gatherWrites } from './gather-writes.ts'
 
 /** The parts of Engine.IO that its types leave out. */
 interface EngineTransport {
@@ -78,7 +79,14 @@ export class SocketIoTransport implements Transport {
     return this.#engine.transport.name === 'websocket' ? 'websocket' : 'polling'
   }
 
+  /** What is written from now on leaves together at the end of this turn. */
+  gather(): void {
+    const wire = this.#engine.transport.socket?._socket
+    if (wire) gatherWrites(wire)
+  }
+
   write(frame: Frame): void {
+    this.gather()
     this.#handedBytes += frame.bytes
     const data = packetOf(frame)
     if (this.kind === 'websocket')

@@ -71,9 +71,10 @@ export function startSocketServer(options: SocketServerOptions): Server {
   server.on('connection', (socket) => {
     const { identity } = socket.data as Admitted
     // Its place among the connections of the address is freed when the wire closes.
-    const connection = gate.open(identity, new SocketIoTransport(socket), () => undefined)
+    const transport = new SocketIoTransport(socket)
+    const connection = gate.open(identity, transport, () => undefined)
     socket.on('disconnect', () => connection.lost())
-    serveCommands(socket, connection, options, dispatch)
+    serveCommands(socket, transport, connection, options, dispatch)
     const { cursor } = socket.handshake.auth as { cursor?: unknown }
     gate.bringToPresent(connection, identity, typeof cursor === 'string' ? cursor : undefined)
   })
@@ -149,6 +150,7 @@ function toChorusError(error: unknown): ChorusError {
 
 function serveCommands(
   socket: Socket,
+  transport: SocketIoTransport,
   connection: Connection,
   { parts, addressOf }: SocketServerOptions,
   dispatch: ReturnType<typeof createDispatch>,
@@ -183,6 +185,7 @@ function serveCommands(
     inFlight++
     void dispatch(context, event, typeof payload === 'function' ? undefined : payload).then((body) => {
       inFlight--
+      transport.gather()
       answer?.(body)
       const code = 'error' in body ? (body.error as { code: string }).code : undefined
       refusals = code === 'rate-limited' ? refusals + 1 : 0
