@@ -11,6 +11,7 @@ import { Limits } from './access/limits.ts'
 import { Passwords } from './access/passwords.ts'
 import { RecentRevocations } from './access/recent-revocations.ts'
 import { SessionCache } from './access/session-cache.ts'
+import { SharedLimits } from './access/shared-limits.ts'
 import { removableBy, requirementOf } from './access/policy.ts'
 import { CommandIntake } from './commands/command-intake.ts'
 import { commandTable } from './commands/command-table.ts'
@@ -141,7 +142,17 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
 
     // Access.
     const passwords = await Passwords.create({ onHash: (seconds) => metrics.passwordSeconds.observe(seconds) })
-    const limits = new Limits(config, clock, (limit) => metrics.rateLimited.inc({ limit }))
+    const sharedLimits =
+      redis &&
+      new SharedLimits({
+        redis,
+        clock,
+        signIns: config.limitSignIns,
+        signInsAddress: config.limitSignInsAddress,
+        onReport: (outcome) => metrics.limitReports.inc({ outcome }),
+      })
+    await lifecycle.start({ name: 'limits', stop: async () => sharedLimits?.stop() })
+    const limits = new Limits(config, clock, (limit) => metrics.rateLimited.inc({ limit }), sharedLimits)
     const revocations = new RecentRevocations({
       load: (withinMs, limit) => readRecentRevocations(database, withinMs, limit),
       clock,

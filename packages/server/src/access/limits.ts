@@ -1,11 +1,15 @@
 /**
- * How much one user, account or address may ask of this server. Every limit comes from the configuration, 0 switches it
- * off, and what is over it is `rate-limited` with the time after which it would pass. Time is monotonic. Memory is
- * bounded: at most `keysMax` keys a limit; past that the one unused for longest is forgotten.
+ * How much one user, account or address may ask. Every limit comes from the configuration, 0 switches it off, and what is
+ * over it is `rate-limited` with the time after which it would pass. Time is monotonic. Memory is bounded: at most
+ * `keysMax` keys a limit; past that the one unused for longest is forgotten.
+ *
+ * Everything is counted on this server; where there are several, sign-ins, messages and requests are counted together, too
+ * (shared-limits.ts). Connections are counted by each server alone: they are what a server has to carry.
  */
 import { ChorusError } from '@chorus/protocol'
 import { limitKeyOf } from '../support/address.ts'
 import type { Clock } from '../support/clock.ts'
+import type { CorrectedBucket, SharedLimits } from './shared-limits.ts'
 
 export interface LimitSettings {
   /** Messages a second and user; bursts of twice as many. */
@@ -47,24 +51,38 @@ class RecentKeys<Value> {
   }
 }
 
-/** A steady rate with bursts: `burst` tokens, refilled at `perSecond`. */
-class TokenBucket {
+/** A steady rate with bursts: `size` tokens, refilled at `perSecond`. */
+class TokenBucket implements CorrectedBucket {
+  readonly perSecond: number
+  readonly size: number
   readonly #perMs: number
-  readonly #burst: number
+  readonly #clock: Clock
   readonly #buckets = new RecentKeys<{ tokens: number; atMs: number }>()
 
-  constructor(perSecond: number, burst: number) {
+  constructor(perSecond: number, size: number, clock: Clock) {
+    this.perSecond = perSecond
+    this.size = size
     this.#perMs = perSecond / 1_000
-    this.#burst = burst
+    this.#clock = clock
+  }
+
+  correct(key: string, tokens: number): void {
+    const nowMs = this.#clock.nowMs()
+    this.#buckets.put(key, { tokens: Math.min(tokens, this.#refilled(key, nowMs)), atMs: nowMs })
   }
 
   /** Milliseconds until it would pass; 0 when it passed. */
   take(key: string, nowMs: number): number {
-    const bucket = this.#buckets.take(key) ?? { tokens: this.#burst, atMs: nowMs }
-    const tokens = Math.min(this.#burst, bucket.tokens + (nowMs - bucket.atMs) * this.#perMs)
+    const tokens = this.#refilled(key, nowMs)
     const passes = tokens >= 1
     this.#buckets.put(key, { tokens: passes ? tokens - 1 : tokens, atMs: nowMs })
     return passes ? 0 : Math.max(1, Math.ceil((1 - tokens) / this.#perMs))
+  }
+
+  /** What is left, taken out of the map. */
+  #refilled(key: string, nowMs: number): number {
+    const bucket = this.#buckets.take(key) ?? { tokens: this.size, atMs: nowMs }
+    return Math.min(this.size, bucket.tokens + (nowMs - bucket.atMs) * this.#perMs)
   }
 }
 
@@ -86,31 +104,32 @@ class MinuteWindow {
   }
 }
 
-interface Gate {
-  take(key: string, nowMs: number): number
-}
-
-const open: Gate = { take: () => 0 }
-
 export class Limits {
   readonly #clock: Clock
   readonly #onRefusal: (limit: LimitName) => void
-  readonly #sends: Gate
-  readonly #requests: Gate
-  readonly #signIns: Gate
-  readonly #signInsAddress: Gate
+  readonly #shared: SharedLimits | undefined
+  readonly #sends: TokenBucket | undefined
+  readonly #requests: TokenBucket | undefined
+  readonly #signIns: MinuteWindow | undefined
+  readonly #signInsAddress: MinuteWindow | undefined
   readonly #connectionsMax: number
   /** Open connections by address; no more keys than connections. */
   readonly #connections = new Map<string, number>()
 
-  constructor(settings: LimitSettings, clock: Clock, onRefusal: (limit: LimitName) => void = () => undefined) {
+  constructor(
+    settings: LimitSettings,
+    clock: Clock,
+    onRefusal: (limit: LimitName) => void = () => undefined,
+    shared?: SharedLimits,
+  ) {
+    const { limitSends, limitRequests, limitSignIns, limitSignInsAddress } = settings
     this.#clock = clock
     this.#onRefusal = onRefusal
-    this.#sends = settings.limitSends === 0 ? open : new TokenBucket(settings.limitSends, 2 * settings.limitSends)
-    this.#requests =
-      settings.limitRequests === 0 ? open : new TokenBucket(settings.limitRequests, settings.limitRequests)
-    this.#signIns = settings.limitSignIns === 0 ? open : new MinuteWindow(settings.limitSignIns)
-    this.#signInsAddress = settings.limitSignInsAddress === 0 ? open : new MinuteWindow(settings.limitSignInsAddress)
+    this.#shared = shared
+    this.#sends = limitSends === 0 ? undefined : new TokenBucket(limitSends, 2 * limitSends, clock)
+    this.#requests = limitRequests === 0 ? undefined : new TokenBucket(limitRequests, limitRequests, clock)
+    this.#signIns = limitSignIns === 0 ? undefined : new MinuteWindow(limitSignIns)
+    this.#signInsAddress = limitSignInsAddress === 0 ? undefined : new MinuteWindow(limitSignInsAddress)
     this.#connectionsMax = settings.limitConnections === 0 ? Number.POSITIVE_INFINITY : settings.limitConnections
   }
 
@@ -125,19 +144,22 @@ export class Limits {
   }
 
   /** One attempt to sign in to this account from this address. Unknown accounts count like known ones. */
-  takeSignIn(handle: string, address: string): void {
-    this.takeSignUp(address)
-    this.#take(this.#signIns, 'sign-ins', handle.toLowerCase(), 'sign in; too many attempts for this account')
+  async takeSignIn(handle: string, address: string): Promise<void> {
+    await this.takeSignUp(address)
+    const account = handle.toLowerCase()
+    const what = 'sign in; too many attempts for this account'
+    const retryAfterMs = this.#signIns?.take(account, this.#clock.nowMs()) ?? 0
+    this.#refuseFor(retryAfterMs, 'sign-ins', what)
+    this.#refuseFor((await this.#shared?.takeAttempt('account', account)) ?? 0, 'sign-ins', what)
   }
 
   /** One new account from this address. */
-  takeSignUp(address: string): void {
-    this.#take(
-      this.#signInsAddress,
-      'sign-ins-address',
-      limitKeyOf(address),
-      'sign in; too many attempts from this address',
-    )
+  async takeSignUp(address: string): Promise<void> {
+    const network = limitKeyOf(address)
+    const what = 'sign in; too many attempts from this address'
+    const retryAfterMs = this.#signInsAddress?.take(network, this.#clock.nowMs()) ?? 0
+    this.#refuseFor(retryAfterMs, 'sign-ins-address', what)
+    this.#refuseFor((await this.#shared?.takeAttempt('address', network)) ?? 0, 'sign-ins-address', what)
   }
 
   /** One more connection from this address; call what it returns when the connection is gone. */
@@ -157,8 +179,13 @@ export class Limits {
     }
   }
 
-  #take(gate: Gate, limit: LimitName, key: string, what: string): void {
-    const retryAfterMs = gate.take(key, this.#clock.nowMs())
+  #take(bucket: TokenBucket | undefined, limit: 'sends' | 'requests', user: string, what: string): void {
+    if (bucket === undefined) return
+    this.#refuseFor(bucket.take(user, this.#clock.nowMs()), limit, what)
+    this.#shared?.noteTaken(limit, bucket, user)
+  }
+
+  #refuseFor(retryAfterMs: number, limit: LimitName, what: string): void {
     if (retryAfterMs > 0) this.#refuse(limit, what, retryAfterMs)
   }
 

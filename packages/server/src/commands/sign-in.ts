@@ -17,7 +17,7 @@ export function cookiesOf({ cookies }: CommandContext): CookieJar {
 export const signIn: CommandHandler<'sign-in'> = async (context, { handle, password }) => {
   const { database, limits, passwords } = context.parts
   const cookies = cookiesOf(context)
-  limits.takeSignIn(handle, context.address)
+  await limits.takeSignIn(handle, context.address)
   const found = await findCredentials(database, handle)
   const isRight = await passwords.verify(found?.passwordHash, password)
   if (found === undefined || !isRight) {

@@ -11,7 +11,7 @@ export const signUp: CommandHandler<'sign-up'> = async (context, { handle, passw
   const cookies = cookiesOf(context)
   if (config.signUp === 'closed')
     throw new ChorusError('forbidden', 'unable to sign up; this server makes no new accounts')
-  limits.takeSignUp(context.address)
+  await limits.takeSignUp(context.address)
   const passwordHash = await passwords.hash(password)
   const user = await insertUser(database, { id: uuidv7(), handle, name, passwordHash })
   if (user === undefined) throw new ChorusError('conflict', 'unable to sign up; the handle is taken')

@@ -84,6 +84,11 @@ export class Metrics {
     ['bound'],
   )
   readonly rateLimited = this.#counter('chorus_rate_limited_total', 'Requests over a limit.', ['limit'])
+  readonly limitReports = this.#counter(
+    'chorus_limit_reports_total',
+    'Reports of what users took here to what all servers count together: answered, failed, or dropped for want of room.',
+    ['outcome'],
+  )
   readonly cacheReads = this.#counter(
     'chorus_cache_reads_total',
     'Reads of what servers keep to spare the database, by outcome: hit, miss, refused (a seal that is not ours), away, or distrusted (there, and not counting right now).',
