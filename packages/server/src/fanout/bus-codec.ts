@@ -222,7 +222,7 @@ interface ChangesHeader {
 
 function toChanges(header: ChangesHeader, body: Buffer): LoggedChange[] | undefined {
   const { conversation, first, lengths, xids, effect } = header
-  if (xids.length !== lengths.length || first + lengths.length - 1 > limits.seqMax) return undefined
+  if (xids.length !== lengths.length || first > limits.seqMax - lengths.length + 1) return undefined
   const changes: LoggedChange[] = []
   let at = 0
   for (const [index, length] of lengths.entries()) {

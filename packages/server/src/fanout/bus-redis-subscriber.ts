@@ -353,8 +353,12 @@ export class BusSubscriber {
     shard.probeTimer?.cancel()
     shard.probe = undefined
     if (line !== undefined) this.#loseLine(line, 'connected')
-    for (const subscription of this.#subscriptions.values())
-      if (this.#shardOf(subscription) === shard) release(subscription)
+    for (const subscription of this.#subscriptions.values()) {
+      if (this.#shardOf(subscription) !== shard) continue
+      // Whoever waited goes on without it.
+      subscription.owes ??= 'late'
+      release(subscription)
+    }
     this.#settle()
     if (this.#isClosed) return
     shard.timer = this.#options.clock.setTimer(

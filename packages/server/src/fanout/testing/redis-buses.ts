@@ -1,4 +1,5 @@
 /** Buses over a real Redis, the way to wait for them, and what they count. */
+import { waitForFact } from '@chorus/testkit'
 import { systemClock } from '../../support/clock.ts'
 import { createLogger } from '../../support/logger.ts'
 import { openRedis, type Redis } from '../../support/redis.ts'
@@ -14,13 +15,14 @@ export interface OpenedBus {
   readonly dropped: Map<string, number>
   readonly gaps: string[]
   readonly notes: string[]
+  readonly marks: Set<string>
   probes: number
 }
 
 export class RedisBuses {
   readonly opened: OpenedBus[] = []
   readonly #key: string
-  #marks = 0
+  #rounds = 0
 
   constructor(key = 'key') {
     this.#key = key
@@ -47,43 +49,40 @@ export class RedisBuses {
       noted: (line) => void notes.push(line),
     }
     const bus = new RedisBus({ redis, subscribeUrl, key, clock: systemClock, observer })
+    const marks = new Set<string>()
     bus.onMessage((message) => {
-      if (!isMark(message)) received.push(message)
+      if (isMark(message)) marks.add(message.json)
+      else received.push(message)
     })
-    const opened: OpenedBus = { bus, redis, received, dropped, gaps, notes, probes: 0 }
+    const opened: OpenedBus = { bus, redis, received, dropped, gaps, notes, marks, probes: 0 }
     this.opened.push(opened)
     await bus.whenOpened()
     return opened
   }
 
   /**
-   * Publishes marks behind everything, on a channel of each third of the slots, and waits until every bus has those of every
-   * other: on one Redis messages arrive in the order in which they were published, so everything before has arrived or never will.
+   * Publishes marks behind everything, on a channel of each third of the slots, until every bus has those of every other: on
+   * one Redis messages arrive in the order in which they were published, so everything before has arrived or never will.
    */
   async settle(): Promise<void> {
-    const mark = ++this.#marks
-    const buses = this.opened
-    const channels = markChannels
-    const waits = buses.map(async ({ bus }) => {
-      const missing = new Set<string>()
-      for (const channel of channels)
-        for (const [index, other] of buses.entries()) if (other.bus !== bus) missing.add(`${channel} ${index} ${mark}`)
-      await Promise.all(channels.map((channel) => bus.subscribe(channel)))
-      if (missing.size === 0) return
-      await new Promise<void>((resolve) => {
-        bus.onMessage((message) => {
-          if (!isMark(message)) return
-          missing.delete(message.json)
-          if (missing.size === 0) resolve()
-        })
-      })
-    })
-    for (const [index, { bus }] of buses.entries()) {
+    const round = ++this.#rounds
+    for (const { bus } of this.opened) {
       await bus.whenFlushed()
-      for (const channel of channels)
-        bus.publish(channel, { kind: 'live', conversation: channel.slice(2), json: `${channel} ${index} ${mark}` })
+      for (const channel of markChannels) await bus.subscribe(channel)
     }
-    await Promise.all(waits)
+    await waitForFact(
+      () => {
+        for (const [index, { bus }] of this.opened.entries())
+          for (const channel of markChannels)
+            bus.publish(channel, { kind: 'live', conversation: channel.slice(2), json: `${channel} ${index} ${round}` })
+        return this.opened.every(({ marks }, own) =>
+          this.opened.every((_, index) =>
+            markChannels.every((channel) => index === own || marks.has(`${channel} ${index} ${round}`)),
+          ),
+        )
+      },
+      { what: 'every mark at every bus' },
+    )
   }
 
   async close(): Promise<void> {
