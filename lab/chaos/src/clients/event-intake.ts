@@ -1,0 +1,89 @@
+/**
+ * What a client without the SDK makes of the server's events, the same over Socket.IO and over SSE: records each of them,
+ * keeps the cursor and the positions, and says when the line has to be left.
+ */
+import type { EventPayload, ServerEvent } from '@chorus/protocol'
+import type { ConnectionIdentity, Recorder } from './recorder.ts'
+import type { StreamPosition } from './stream-position.ts'
+
+export interface IntakeOptions {
+  readonly recorder: Recorder
+  readonly position: StreamPosition
+  readonly identity: ConnectionIdentity
+  readonly onReady: () => void
+  readonly onCursor: (cursor: string) => void
+  /** The stream cannot go on from its cursor. */
+  readonly onReset: () => void
+  /** The server leaves, or has said why it closes. */
+  readonly onMoving: (inMs: number) => void
+  readonly onClosing: (closing: EventPayload<'closing'>) => void
+}
+
+export class EventIntake {
+  readonly #options: IntakeOptions
+  #epoch: string
+
+  constructor(options: IntakeOptions, epoch: string) {
+    this.#options = options
+    this.#epoch = epoch
+  }
+
+  get epoch(): string {
+    return this.#epoch
+  }
+
+  take(event: ServerEvent): void {
+    const { recorder, position, identity } = this.#options
+    const observer = identity.connection
+    switch (event.name) {
+      case 'ready':
+        this.#epoch = event.payload.epoch
+        recorder.connection(identity, 'ready', { server: event.payload.server })
+        this.#takeCursor(event.payload.cursor)
+        this.#options.onReady()
+        return
+      case 'changes':
+        for (const change of event.payload.changes) {
+          recorder.deliver(observer, this.#epoch, event.payload.conversation, change)
+          position.reached(event.payload.conversation, change.type === 'skip' ? change.to : change.seq)
+        }
+        return
+      case 'conversation': {
+        const { conversation, limited, left, seq } = event.payload
+        if (left === true) recorder.rebase(observer, 'left', conversation, seq)
+        else if (limited === true) recorder.rebase(observer, 'limited', conversation, seq)
+        else return
+        position.reached(conversation, seq)
+        return
+      }
+      case 'checkpoint':
+        this.#takeCursor(event.payload.cursor)
+        return
+      case 'live':
+        for (const { conversation, user, key } of event.payload) recorder.live(observer, conversation, user, key)
+        return
+      case 'presence':
+        for (const { user, status } of event.payload) recorder.presence(identity.connection, user, status)
+        return
+      case 'reset':
+        recorder.connection(identity, 'reset')
+        recorder.rebase(observer, 'reset')
+        position.forget()
+        this.#options.onReset()
+        return
+      case 'moving':
+        recorder.connection(identity, 'moving')
+        this.#options.onMoving(event.payload.inMs)
+        return
+      case 'closing':
+        recorder.connection(identity, 'closing', { code: event.payload.code })
+        this.#options.onClosing(event.payload)
+        return
+    }
+  }
+
+  #takeCursor(cursor: string): void {
+    this.#options.recorder.checkpoint(this.#options.identity.connection)
+    this.#options.onCursor(cursor)
+  }
+}

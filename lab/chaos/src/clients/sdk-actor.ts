@@ -1,0 +1,367 @@
+/**
+ * A client that uses the SDK as an application does: one store, one callback, messages handed to the outbox and never sent
+ * again from here. It can be restarted, killed (its store keeps what was written), copied to a second tab, or lose its store.
+ */
+import { randomUUID } from 'node:crypto'
+import { ChorusError, createChatClient, createMemoryStore } from '@chorus/client'
+import type { ChangeNotice, ChatClient, ChatStore, ConnectionStatus, OutboxItem, TransportName } from '@chorus/client'
+import { hashText, nowMicros } from '../history/index.ts'
+import { cookieName } from '../workload/population.ts'
+import type { Person, SessionSeed } from '../workload/population.ts'
+import type { Actor, ActorIdentity } from './actor.ts'
+import { copyStore, makeCrashable } from './crashable-store.ts'
+import type { CrashableStore } from './crashable-store.ts'
+import { toOutcome } from './http-calls.ts'
+import { makeText } from './raw-outbox.ts'
+import type { ConnectionIdentity, Outcome, Recorder } from './recorder.ts'
+import { StreamPosition } from './stream-position.ts'
+
+/** Most messages of one client that wait; the outbox itself takes a thousand. */
+const waitingMax = 60
+
+export interface SdkActorOptions extends ActorIdentity {
+  readonly url: string
+  readonly recorder: Recorder
+  readonly transports: readonly TransportName[]
+  readonly onProblem: (problem: string) => void
+  /** A store to begin with: that of another tab. */
+  readonly copyOf?: SdkActor
+}
+
+type Change = 'edit' | 'delete' | 'react' | 'unreact'
+
+export class SdkActor implements Actor {
+  readonly name: string
+  readonly person: Person
+  readonly session: SessionSeed
+  readonly #options: SdkActorOptions
+  /** Sends that were handed over and are not settled: clientId to operation. */
+  readonly #open = new Map<string, number>()
+  #kept: ChatStore = createMemoryStore()
+  #store: CrashableStore | undefined
+  #client: ChatClient | undefined
+  #position = new StreamPosition()
+  #stream = ''
+  #streamCount = 0
+  #connectionCount = 0
+  #identity: ConnectionIdentity | undefined
+  #isRunning = false
+  #isDoomed = false
+  #isOver = false
+  /** Calls of `send` that have not returned: a kill waits for them, so that nothing is stored that was not written down. */
+  readonly #handingOver = new Set<Promise<void>>()
+
+  constructor(options: SdkActorOptions) {
+    this.#options = options
+    this.name = options.name
+    this.person = options.person
+    this.session = options.session
+  }
+
+  get waitingCount(): number {
+    return this.#open.size
+  }
+
+  get isAttached(): boolean {
+    return this.#isRunning && !this.#isOver && !this.#isDoomed
+  }
+
+  async start(): Promise<void> {
+    const { copyOf, person } = this.#options
+    if (copyOf !== undefined) {
+      // Whatever is being written over there belongs to the copy or does not, but never half of it.
+      await copyStore(copyOf.#kept, this.#kept, person.id)
+      this.#position = new StreamPosition()
+    } else await this.#writeAccount()
+    this.#beginStream()
+    await this.#begin()
+  }
+
+  async stop(): Promise<void> {
+    if (this.#isOver) return
+    await this.#close(true)
+    this.#isOver = true
+  }
+
+  doom(): void {
+    if (!this.isAttached) return
+    this.#isDoomed = true
+    this.#options.recorder.stream(this.#stream, 'detached', true)
+  }
+
+  /** Ends in order and begins again with its store. */
+  async restart(): Promise<void> {
+    if (!this.isAttached) return
+    await this.#close(true)
+    this.#options.recorder.stream(this.#stream, 'attached')
+    await this.#begin()
+  }
+
+  /** Dies, and begins again with what its store had been given. */
+  async crash(): Promise<void> {
+    if (!this.isAttached) return
+    await Promise.all(this.#handingOver)
+    this.#store?.crash()
+    await this.#close(false)
+    this.#options.recorder.stream(this.#stream, 'attached')
+    await this.#begin()
+  }
+
+  /** Its store is gone: another stream, and nobody knows what became of what was waiting. */
+  async loseStore(): Promise<void> {
+    if (!this.isAttached) return
+    await Promise.all(this.#handingOver)
+    this.#store?.crash()
+    await this.#close(false)
+    for (const [clientId, id] of this.#open) {
+      this.#options.recorder.settle('send', id, { type: 'info', code: 'gone' })
+      this.#open.delete(clientId)
+    }
+    this.#kept = createMemoryStore()
+    this.#position = new StreamPosition()
+    await this.#writeAccount()
+    this.#beginStream()
+    await this.#begin()
+  }
+
+  send(conversation: string): boolean {
+    const client = this.#client
+    if (!this.isAttached || client === undefined || this.#open.size >= waitingMax) return false
+    if (client.session.get().status !== 'signed-in') return false
+    const text = makeText(randomUUID())
+    const { recorder, person, name } = this.#options
+    const t = nowMicros()
+    const handed = client
+      .conversation(conversation)
+      .messages.send({ text })
+      .then(
+        ({ clientId, acknowledged }) => {
+          const id = recorder.invoke(
+            {
+              op: 'send',
+              process: name,
+              user: person.id,
+              conversation,
+              clientId,
+              hash: hashText(text),
+              order: 'outbox',
+            },
+            t,
+          )
+          this.#open.set(clientId, id)
+          acknowledged.then(
+            ({ seq }) => this.#settle(clientId, { type: 'ok', seq }),
+            (error: unknown) => this.#settle(clientId, toRefusal(error)),
+          )
+        },
+        (error: unknown) => this.#options.onProblem(`${name} could not hand over a message: ${String(error)}`),
+      )
+      .finally(() => this.#handingOver.delete(handed))
+    this.#handingOver.add(handed)
+    return true
+  }
+
+  /** One of my messages in this conversation that the client still shows, for a change. */
+  pickMessage(conversation: string, isMine: boolean, chance: number): number | undefined {
+    const items = this.#client?.conversation(conversation).messages.view.get().items ?? []
+    const fitting = items.flatMap((item) =>
+      item.kind === 'message' && item.isMine === isMine && item.message.deletedAt === null ? [item.message.seq] : [],
+    )
+    return fitting[Math.floor(chance * fitting.length)]
+  }
+
+  /** Edits, deletes or reacts; what is answered is recorded. */
+  async change(op: Change, conversation: string, target: number): Promise<void> {
+    const client = this.#client
+    if (!this.isAttached || client === undefined) return
+    const { recorder, person, name } = this.#options
+    const { messages } = client.conversation(conversation)
+    const base = { process: name, user: person.id, conversation, target }
+    const text = makeText(randomUUID())
+    const id = op === 'edit' ? recorder.invoke({ op, ...base, hash: hashText(text) }) : recorder.invoke({ op, ...base })
+    const run = (): Promise<void> => {
+      switch (op) {
+        case 'edit':
+          return messages.edit(target, text)
+        case 'delete':
+          return messages.delete(target)
+        case 'react':
+          return messages.react(target, '👍')
+        case 'unreact':
+          return messages.unreact(target, '👍')
+      }
+    }
+    await run().then(
+      () => recorder.settle(op, id, { type: 'ok' }),
+      (error: unknown) => recorder.settle(op, id, toRefusal(error)),
+    )
+  }
+
+  markRead(conversation: string): void {
+    if (this.isAttached)
+      this.#client
+        ?.conversation(conversation)
+        .markRead()
+        .catch(() => undefined)
+  }
+
+  type(conversation: string): void {
+    if (this.isAttached) this.#client?.conversation(conversation).typing.start()
+  }
+
+  positionOf(conversation: string): number | undefined {
+    const reached = this.#position.of(conversation)
+    // Nothing was called back yet: what the first load, or the store, had.
+    return reached ?? this.#client?.conversations.get().find(({ id }) => id === conversation)?.seq
+  }
+
+  describe(): string {
+    const status = this.#client?.connection.get()
+    const data = this.#client?.data.get() ?? 'none'
+    return `${this.name} (sdk) ${this.isAttached ? 'running' : 'over'}, connection ${JSON.stringify(status)}, data ${data}, ${this.#open.size} waiting`
+  }
+
+  async #writeAccount(): Promise<void> {
+    const { id, handle } = this.person
+    await this.#kept.writeAccount({
+      user: { id, handle, name: handle, avatar: null },
+      cookies: { [cookieName]: this.session.cookieValue },
+    })
+  }
+
+  #beginStream(): void {
+    const { recorder, person, session, name } = this.#options
+    this.#streamCount += 1
+    this.#stream = this.#streamCount === 1 ? name : `${name}/${this.#streamCount}`
+    recorder.observer({
+      observer: this.#stream,
+      stream: this.#stream,
+      kind: 'sdk',
+      process: name,
+      user: person.id,
+      session: session.id,
+    })
+    recorder.rebase(this.#stream, 'start')
+    recorder.stream(this.#stream, 'attached')
+  }
+
+  async #begin(): Promise<void> {
+    const { url, transports, recorder, onProblem } = this.#options
+    const store = makeCrashable(this.#kept)
+    const client = createChatClient({
+      url,
+      store,
+      transports,
+      userAgent: `chaos ${this.name}`,
+      onError: (error) => {
+        // The network is broken on purpose, so only what is no answer of the network is news.
+        if (!(error instanceof ChorusError)) onProblem(`${this.name}: ${String(error)}`)
+      },
+    })
+    this.#store = store
+    this.#client = client
+    this.#isRunning = true
+    const isMine = (): boolean => this.#client === client && this.#isRunning
+    client.onChange((notice) => {
+      if (isMine()) this.#onChange(notice)
+    })
+    client.onLimited(({ conversation, seq }) => {
+      if (!isMine()) return
+      recorder.rebase(this.#stream, 'limited', conversation, seq)
+      this.#position.reached(conversation, seq)
+    })
+    client.outbox.subscribe(() => {
+      if (isMine()) this.#onOutbox(client.outbox.get())
+    })
+    client.connection.subscribe(() => {
+      if (isMine()) this.#onConnection(client.connection.get())
+    })
+    client.session.subscribe(() => {
+      const state = client.session.get()
+      if (isMine() && state.status === 'signed-out' && state.reason === 'revoked') this.#onRevoked()
+    })
+    await client.start()
+  }
+
+  async #close(isClean: boolean): Promise<void> {
+    const client = this.#client
+    this.#isRunning = false
+    this.#closeConnection('stopped')
+    if (!this.#isDoomed) this.#options.recorder.stream(this.#stream, 'detached', isClean)
+    this.#client = undefined
+    await client?.stop()
+  }
+
+  #onChange({ epoch, conversation, change }: ChangeNotice): void {
+    this.#options.recorder.deliver(this.#stream, epoch, conversation, change)
+    this.#position.reached(conversation, change.type === 'skip' ? change.to : change.seq)
+    // The log has it: that is an acknowledgement, whether or not another one came.
+    if (change.type === 'message.created' && change.message.sender === this.person.id)
+      this.#settle(change.message.clientId, { type: 'ok', seq: change.message.seq })
+  }
+
+  #onOutbox(items: readonly OutboxItem[]): void {
+    for (const { clientId, status } of items) {
+      if (status.state === 'acknowledged') this.#settle(clientId, { type: 'ok', seq: status.seq })
+      else if (status.state === 'failed') this.#settle(clientId, toOutcome(status.error.code))
+    }
+  }
+
+  #settle(clientId: string, outcome: Outcome): void {
+    const id = this.#open.get(clientId)
+    if (id === undefined) return
+    this.#open.delete(clientId)
+    this.#options.recorder.settle('send', id, outcome)
+  }
+
+  #onConnection(status: ConnectionStatus): void {
+    switch (status.state) {
+      case 'replaying': {
+        if (this.#identity !== undefined) return
+        this.#connectionCount += 1
+        this.#identity = {
+          connection: `${this.name}#${this.#connectionCount}`,
+          process: this.name,
+          user: this.person.id,
+          session: this.session.id,
+        }
+        this.#options.recorder.connection(this.#identity, 'open')
+        return
+      }
+      case 'ready':
+        if (this.#identity !== undefined) this.#options.recorder.connection(this.#identity, 'ready')
+        return
+      case 'moving':
+        if (this.#identity !== undefined) this.#options.recorder.connection(this.#identity, 'moving')
+        return
+      case 'idle':
+      case 'connecting':
+      case 'waiting':
+      case 'offline':
+      case 'closed':
+        this.#closeConnection(status.state)
+    }
+  }
+
+  #closeConnection(code: string): void {
+    if (this.#identity === undefined) return
+    this.#options.recorder.connection(this.#identity, 'closed', { code })
+    this.#identity = undefined
+  }
+
+  #onRevoked(): void {
+    if (!this.#isDoomed) this.#options.recorder.stream(this.#stream, 'detached', true)
+    this.#isOver = true
+    this.#closeConnection('revoked')
+    for (const [clientId, id] of this.#open) {
+      this.#options.recorder.settle('send', id, { type: 'info', code: 'gone' })
+      this.#open.delete(clientId)
+    }
+    this.#client?.stop().catch((error: unknown) => this.#options.onProblem(String(error)))
+  }
+}
+
+function toRefusal(error: unknown): Outcome {
+  if (error instanceof ChorusError) return toOutcome(error.code)
+  return { type: 'info', code: 'error' }
+}

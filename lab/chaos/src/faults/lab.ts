@@ -1,0 +1,276 @@
+/**
+ * What faults are done to: a cluster of real parts in which every link goes through a proxy, and nothing outside of it.
+ * It knows which Redis is the primary now and whose end was caused on purpose, so that an end nobody caused is found.
+ */
+import { existsSync } from 'node:fs'
+import { startCluster, waitForFact } from '@chorus/testkit'
+import type { Cluster, ClusterLink, ClusterServer, Redis } from '@chorus/testkit'
+import { FaultProxy } from '../proxy/fault-proxy.ts'
+import { PublishFaults } from '../proxy/publish-faults.ts'
+import type { Random } from '../run/random.ts'
+import { FakeClock, fakeTimeLibrary } from './fake-clock.ts'
+
+export interface LabOptions {
+  readonly servers: number
+  readonly fronts: number
+  readonly subscribeAtReplica: boolean
+  readonly random: Random
+  readonly env: Readonly<Record<string, string>>
+  readonly nodeArguments?: readonly string[]
+  /** A server ended, or said something that no server should. */
+  readonly onServerNews: (news: ServerNews) => void
+}
+
+export interface ServerNews {
+  readonly server: string
+  readonly what: 'unhandled-rejection' | 'uncaught-exception' | 'unexpected-exit' | 'expected-exit'
+  readonly text: string
+}
+
+export type LinkName = 'publish' | 'subscribe' | 'database'
+
+const readyTimeoutMs = 30_000
+
+/** What every server of a run is told: a load is not a person, and a leaving server must not take half of the run. */
+const labEnvironment: Readonly<Record<string, string>> = {
+  LIMIT_SENDS: '0',
+  LIMIT_REQUESTS: '0',
+  LIMIT_SIGN_INS: '0',
+  LIMIT_SIGN_INS_ADDRESS: '0',
+  LIMIT_CONNECTIONS: '0',
+  DRAIN_NOTICE_MS: '1000',
+  DRAIN_MS: '1500',
+}
+
+export class Lab {
+  readonly cluster: Cluster
+  readonly fronts: readonly FaultProxy[]
+  readonly random: Random
+  /** The clock of the last server, where it can be faked. */
+  readonly clock: FakeClock | undefined
+  readonly #links: ReadonlyMap<string, FaultProxy>
+  readonly #publishFaults: readonly PublishFaults[]
+  readonly #subscribeAtReplica: boolean
+  readonly #options: LabOptions
+  readonly #expectedEnds = new Set<string>()
+  readonly #logLines = new Map<string, number>()
+  #primary: Redis
+  #replica: Redis
+  #isClosing = false
+
+  private constructor(
+    cluster: Cluster,
+    fronts: readonly FaultProxy[],
+    links: ReadonlyMap<string, FaultProxy>,
+    publishFaults: readonly PublishFaults[],
+    clock: FakeClock | undefined,
+    options: LabOptions,
+  ) {
+    if (cluster.replica === undefined) throw new Error('unable to start the lab; it needs a Redis with a replica')
+    this.cluster = cluster
+    this.fronts = fronts
+    this.random = options.random
+    this.clock = clock
+    this.#links = links
+    this.#publishFaults = publishFaults
+    this.#subscribeAtReplica = options.subscribeAtReplica
+    this.#options = options
+    this.#primary = cluster.redis
+    this.#replica = cluster.replica
+    for (const server of cluster.servers) {
+      this.#watchLog(server)
+      this.#watchEnd(server)
+    }
+  }
+
+  static async start(options: LabOptions): Promise<Lab> {
+    const links = new Map<string, FaultProxy>()
+    const publishFaults: PublishFaults[] = []
+    const clock = existsSync(fakeTimeLibrary) ? new FakeClock() : undefined
+    const jitter = options.random.branch('jitter')
+    const openLink = async ({ purpose, server, targetPort }: ClusterLink): Promise<{ port: number }> => {
+      // Clients are broken off before the balancer; what is between it and the servers is one machine's network.
+      if (purpose === 'http') return { port: targetPort }
+      const name = linkName(purpose, server)
+      const random = (): number => jitter.next()
+      let tap: PublishFaults | undefined
+      if (purpose === 'publish') {
+        tap = new PublishFaults(() => lab?.primary.port ?? targetPort, random)
+        publishFaults[server ?? 0] = tap
+      }
+      const proxy = await FaultProxy.start({ targetPort, random, ...(tap !== undefined && { tap: tap.tap }) })
+      links.set(name, proxy)
+      return proxy
+    }
+    // The taps are made before the lab is, and ask for the primary long after.
+    let lab: Lab | undefined = undefined as Lab | undefined
+    const cluster = await startCluster({
+      servers: options.servers,
+      subscribeAtReplica: options.subscribeAtReplica,
+      env: { ...labEnvironment, ...options.env },
+      ...(clock !== undefined && {
+        envOf: (server) => (server === options.servers - 1 ? clock.environment : {}),
+      }),
+      ...(options.nodeArguments !== undefined && { nodeArguments: options.nodeArguments }),
+      openLink,
+      // A killed Redis comes back empty, so that every restart is the worst one.
+      redis: { keepsData: false },
+    })
+    const fronts: FaultProxy[] = []
+    for (let index = 0; index < options.fronts; index += 1) {
+      fronts.push(await FaultProxy.start({ targetPort: cluster.balancer.port, random: () => jitter.next() }))
+    }
+    lab = new Lab(cluster, fronts, links, publishFaults, clock, options)
+    return lab
+  }
+
+  get servers(): readonly ClusterServer[] {
+    return this.cluster.servers
+  }
+
+  get primary(): Redis {
+    return this.#primary
+  }
+
+  get replica(): Redis {
+    return this.#replica
+  }
+
+  /** The Redis that servers subscribe at when they connect now. */
+  get subscribed(): Redis {
+    return this.#subscribeAtReplica ? this.#replica : this.#primary
+  }
+
+  server(index: number): ClusterServer {
+    const server = this.cluster.servers[index]
+    if (server === undefined) throw new Error(`unable to find server ${index}`)
+    return server
+  }
+
+  link(purpose: LinkName, server: number): FaultProxy {
+    return this.#link(linkName(purpose, server))
+  }
+
+  get replication(): FaultProxy {
+    return this.#link(linkName('replication', undefined))
+  }
+
+  publishFaults(server: number): PublishFaults {
+    const faults = this.#publishFaults[server]
+    if (faults === undefined) throw new Error(`unable to find the publish link of server ${server}`)
+    return faults
+  }
+
+  async kill(index: number): Promise<void> {
+    this.#expectedEnds.add(this.server(index).name)
+    await this.server(index).kill9()
+  }
+
+  /** SIGTERM; resolves when it has ended. */
+  async terminate(index: number): Promise<void> {
+    this.#expectedEnds.add(this.server(index).name)
+    const { code, signal } = await this.server(index).stop()
+    if (code === 0) return
+    this.#options.onServerNews({
+      server: this.server(index).name,
+      what: 'unexpected-exit',
+      text: `ended with ${code ?? signal} after SIGTERM`,
+    })
+  }
+
+  /** Starts a server that was ended, and waits until the balancer may send it somebody. */
+  async revive(index: number): Promise<void> {
+    const server = this.server(index)
+    await server.start()
+    this.#expectedEnds.delete(server.name)
+    this.#watchEnd(server)
+    await waitForFact(async () => (await fetch(`${server.url}/readyz`)).status === 200, {
+      what: `${server.name} ready`,
+      timeoutMs: readyTimeoutMs,
+      everyMs: 50,
+    })
+  }
+
+  /** Kills the primary, promotes the replica as it is, and leads the servers there, as an address that moves does. */
+  async failOverRedis(): Promise<void> {
+    const [old, next] = [this.#primary, this.#replica]
+    await old.kill9()
+    await next.follow(undefined)
+    this.#primary = next
+    this.#replica = old
+    this.replication.retarget(next.port)
+    for (const [index] of this.servers.entries()) {
+      this.link('publish', index).retarget(next.port)
+      if (!this.#subscribeAtReplica) this.link('subscribe', index).retarget(next.port)
+    }
+  }
+
+  /** The one that was the primary comes back empty and follows. */
+  async rejoinRedis(): Promise<void> {
+    await this.#replica.follow({ port: this.replication.port })
+    await this.#replica.start()
+    await this.#replica.waitForSync()
+    if (!this.#subscribeAtReplica) return
+    for (const [index] of this.servers.entries()) {
+      const link = this.link('subscribe', index)
+      link.retarget(this.#replica.port)
+      // They subscribe at what is the primary now; led back to the replica, as an operator would in the end.
+      link.reset()
+    }
+  }
+
+  query<Row extends Record<string, unknown>>(sql: string, values: unknown[] = []): Promise<Row[]> {
+    return this.cluster.postgres.query<Row>(sql, values, this.cluster.databaseUrl)
+  }
+
+  /** How many lines each server's log had. */
+  get logLines(): ReadonlyMap<string, number> {
+    return this.#logLines
+  }
+
+  async close(): Promise<void> {
+    this.#isClosing = true
+    for (const faults of this.#publishFaults) faults.close()
+    for (const proxy of [...this.fronts, ...this.#links.values()]) await proxy.close()
+    await this.cluster.remove()
+    this.clock?.remove()
+  }
+
+  #link(name: string): FaultProxy {
+    const link = this.#links.get(name)
+    if (link === undefined) throw new Error(`unable to find the link ${name}`)
+    return link
+  }
+
+  #watchEnd(server: ClusterServer): void {
+    void server.exited.then(({ code, signal }) => {
+      if (this.#isClosing) return
+      const isExpected = this.#expectedEnds.has(server.name)
+      this.#options.onServerNews({
+        server: server.name,
+        what: isExpected ? 'expected-exit' : 'unexpected-exit',
+        text: `ended with ${code ?? signal ?? 'nothing'}`,
+      })
+    })
+  }
+
+  #watchLog({ name, logs }: ClusterServer): void {
+    logs.listen((line) => {
+      this.#logLines.set(name, (this.#logLines.get(name) ?? 0) + 1)
+      const what = findCrash(line)
+      if (what !== undefined && !this.#isClosing)
+        this.#options.onServerNews({ server: name, what, text: line.slice(0, 2_000) })
+    })
+  }
+}
+
+function linkName(purpose: string, server: number | undefined): string {
+  return server === undefined ? purpose : `${purpose} ${server}`
+}
+
+/** Lines that only a broken program writes. */
+function findCrash(line: string): 'unhandled-rejection' | 'uncaught-exception' | undefined {
+  if (/unhandled ?rejection|UnhandledPromiseRejection/i.test(line)) return 'unhandled-rejection'
+  if (/"level":60|the server broke|FATAL ERROR|uncaughtException|Uncaught /.test(line)) return 'uncaught-exception'
+  return undefined
+}

@@ -1,0 +1,95 @@
+/** What the database holds when all is quiet, asked of it directly: every row of the log, every counter and membership. */
+import { changeKinds, hashText, nowMicros } from '../history/index.ts'
+import type { HistoryWriter } from '../history/index.ts'
+import type { Top } from '../workload/job.ts'
+import type { Lab } from '../faults/lab.ts'
+
+const rowsPerPage = 20_000
+
+type ChangeType = keyof typeof changeKinds
+
+interface Row extends Record<string, unknown> {
+  readonly conversation: string
+  readonly seq: string
+  readonly type: ChangeType
+  readonly actor: string
+  readonly client_id: string | null
+  readonly version: string | null
+  readonly text: string | null
+  readonly deleted: boolean
+  readonly target: string | null
+  readonly user_id: string | null
+  readonly emoji: string | null
+}
+
+/** Writes them all; returns how many rows there are. */
+export async function dumpLog(lab: Lab, writer: HistoryWriter): Promise<number> {
+  for (const { conversation, seq, members } of await readTops(lab))
+    writer.write({ t: nowMicros(), op: 'conversation', conversation, seq, members })
+  let count = 0
+  let after = { conversation: '00000000-0000-0000-0000-000000000000', seq: '0' }
+  for (;;) {
+    const rows = await lab.query<Row>(
+      `select conversation, seq::text, type, actor, client_id, version::text, text, deleted_at is not null as deleted,
+              target::text, user_id, emoji
+         from changes
+        where (conversation, seq) > ($1::uuid, $2::bigint)
+        order by conversation, seq
+        limit ${rowsPerPage}`,
+      [after.conversation, after.seq],
+    )
+    for (const row of rows) writeRow(writer, row)
+    count += rows.length
+    const last = rows.at(-1)
+    if (last === undefined || rows.length < rowsPerPage) return count
+    after = last
+  }
+}
+
+function writeRow(writer: HistoryWriter, row: Row): void {
+  const seq = Number(row.seq)
+  const kind = changeKinds[row.type]
+  writer.write({
+    t: nowMicros(),
+    op: 'row',
+    conversation: row.conversation,
+    seq,
+    kind,
+    actor: row.actor,
+    clientId: row.client_id ?? '',
+    target: row.target === null || kind === 'c' ? seq : Number(row.target),
+    version: row.version === null ? seq : Number(row.version),
+    hash: hashOf(row),
+    member: kind === 'j' || kind === 'l' || kind === 'u' ? (row.user_id ?? '') : '',
+  })
+}
+
+function hashOf(row: Row): number {
+  switch (row.type) {
+    case 'message.created':
+      return row.deleted ? 0 : hashText(row.text ?? '')
+    case 'reaction.added':
+    case 'reaction.removed':
+      return hashText(row.emoji ?? '')
+    case 'member.joined':
+    case 'member.left':
+    case 'member.updated':
+      return hashText(row.user_id ?? '')
+    case 'message.edited':
+    case 'message.deleted':
+    case 'conversation.created':
+    case 'conversation.updated':
+    case 'skip':
+      return 0
+  }
+}
+
+/** Where every conversation is now, and who is in it. */
+export async function readTops(lab: Lab): Promise<readonly Top[]> {
+  const rows = await lab.query<{ id: string; seq: string; members: string[] | null }>(
+    `select c.id, c.seq::text, (select array_agg(m.user_id::text) from members m
+                                 where m.conversation = c.id and m.left_seq is null) as members
+       from conversations c`,
+  )
+  return rows.map(({ id, seq, members }) => ({ conversation: id, seq: Number(seq), members: members ?? [] }))
+}

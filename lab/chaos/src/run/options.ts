@@ -1,0 +1,103 @@
+/** The command line. Every number that shapes a run is an option with a default, and all of them go into the history. */
+import { parseArgs } from 'node:util'
+
+export interface Options {
+  readonly seed: number
+  readonly faults: number
+  readonly servers: number
+  readonly clients: number
+  /** Messages a second while faults come. */
+  readonly rate: number
+  readonly drivers: number
+  /** Acknowledged messages that the run goes on for, at least, after the last fault. */
+  readonly messages: number
+  /** Faults last as long as in the plan, and the rare ones come too. */
+  readonly isLong: boolean
+  readonly mutant: string | undefined
+  readonly isAllMutants: boolean
+  readonly peer: string | undefined
+  /** Only kinds that begin with one of these. */
+  readonly only: readonly string[]
+  /** Keeps the history. */
+  readonly isKeeping: boolean
+  readonly scenario: 'faults' | 'storm' | 'slow'
+  readonly out: string | undefined
+}
+
+export const usage = `npm run chaos -- [options]
+  --seed N          what the schedule and the workload are drawn from (1)
+  --faults N        faults to inject (20)
+  --messages N      acknowledged messages the run reaches, sending on after the last fault if need be (10000)
+  --rate N          messages a second while faults come (150)
+  --clients N       clients of all kinds (60)
+  --servers N       servers (3)
+  --drivers N       processes that the clients are spread over (2)
+  --long            faults last as long as in the plan, and the slow ones come too
+  --only F1,F4      only these kinds of faults
+  --mutant NAME     a server or SDK with one mistake in it, which must be found
+  --mutants         every mutant, each by a short run; fails when one is not found
+  --peer NAME       socket-io: what plain Socket.IO with its Redis adapter makes of the same
+  --scenario NAME   faults, storm (2 000 clients cut off at once) or slow (100 that do not read)
+  --keep            keep the history, also when every rule was kept
+  --out DIR         where history and report go (lab/chaos/results/…)`
+
+/** Throws with one line that names the option. */
+export function readOptions(args: readonly string[]): Options {
+  const values = parse(args)
+  const scenario = values.scenario
+  if (scenario !== 'faults' && scenario !== 'storm' && scenario !== 'slow')
+    throw new Error(`unable to read --scenario ${scenario}; expected faults, storm or slow`)
+  if (values.peer !== undefined && values.peer !== 'socket-io')
+    throw new Error(`unable to read --peer ${values.peer}; expected socket-io`)
+  return {
+    seed: number('seed', values.seed, 0, 2 ** 31),
+    faults: number('faults', values.faults, 0, 100_000),
+    servers: number('servers', values.servers, 2, 16),
+    clients: number('clients', values.clients, 4, 5_000),
+    rate: number('rate', values.rate, 1, 10_000),
+    drivers: number('drivers', values.drivers, 1, 16),
+    messages: number('messages', values.messages, 0, 10_000_000),
+    isLong: values.long,
+    mutant: values.mutant,
+    isAllMutants: values.mutants,
+    peer: values.peer,
+    only: values.only?.split(',').map((kind) => kind.trim().toUpperCase()) ?? [],
+    isKeeping: values.keep,
+    scenario,
+    out: values.out,
+  }
+}
+
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      options: {
+        seed: { type: 'string', default: '1' },
+        faults: { type: 'string', default: '20' },
+        messages: { type: 'string', default: '10000' },
+        rate: { type: 'string', default: '150' },
+        clients: { type: 'string', default: '60' },
+        servers: { type: 'string', default: '3' },
+        drivers: { type: 'string', default: '2' },
+        long: { type: 'boolean', default: false },
+        only: { type: 'string' },
+        mutant: { type: 'string' },
+        mutants: { type: 'boolean', default: false },
+        peer: { type: 'string' },
+        scenario: { type: 'string', default: 'faults' },
+        keep: { type: 'boolean', default: false },
+        out: { type: 'string' },
+      },
+    }).values
+  } catch (error) {
+    throw new Error(`unable to read --options; ${error instanceof Error ? error.message : String(error)}`)
+  }
+}
+
+function number(option: string, text: string, min: number, max: number): number {
+  const value = Number(text)
+  if (text.trim() === '' || !Number.isInteger(value) || value < min || value > max)
+    throw new Error(`unable to read --${option} ${text}; expected a whole number from ${min} to ${max}`)
+  return value
+}

@@ -1,0 +1,384 @@
+/**
+ * One fault run from its first process to its history: warm up, break and heal by schedule while people talk, wait each
+ * time for the fact that everybody has everything, then let all come to rest and write down what is there. It judges
+ * nothing; that is the checker's business, who gets only the history.
+ */
+import { mkdirSync } from 'node:fs'
+import { cpus, loadavg, release, totalmem, type } from 'node:os'
+import { faults as allFaults, notRun } from '../faults/catalogue.ts'
+import type { LabShape } from '../faults/fault.ts'
+import { Lab } from '../faults/lab.ts'
+import type { ServerNews } from '../faults/lab.ts'
+import { HistoryWriter, nowMicros } from '../history/index.ts'
+import { DriverProcess } from '../workload/driver-process.ts'
+import type { ActorKind, ActorPlan } from '../workload/job.ts'
+import { insertPeople, makeConversations } from '../workload/population.ts'
+import type { ConversationSeed, Person } from '../workload/population.ts'
+import { dumpLog, readTops } from './dump-log.ts'
+import { Random } from './random.ts'
+import { writeRedisKeys, writeResources } from './resources.ts'
+import { describeScheduled, makeSchedule } from './schedule.ts'
+import type { ScheduledFault } from './schedule.ts'
+
+export interface RunOptions {
+  readonly name: string
+  readonly seed: number
+  readonly faults: number
+  readonly servers: number
+  readonly clients: number
+  readonly drivers: number
+  readonly rate: number
+  readonly messages: number
+  readonly isLong: boolean
+  readonly only: readonly string[]
+  /** Where the history goes. */
+  readonly folder: string
+  readonly commit: string
+  /** For the servers' and the drivers' Node: how a mutant gets in. */
+  readonly nodeArguments?: readonly string[]
+  readonly env?: Readonly<Record<string, string>>
+  readonly say: (line: string) => void
+}
+
+export interface RunFacts {
+  readonly acknowledged: number
+  readonly deliveries: number
+  readonly faults: number
+  readonly rows: number
+  /** By kind and name: from heal to everybody caught up. */
+  readonly healMs: ReadonlyMap<string, readonly number[]>
+  readonly problems: readonly string[]
+}
+
+const frontCount = 4
+const warmUpMs = 2_000
+const caughtUpTimeoutMs = 60_000
+const settleTimeoutMs = 60_000
+const restMs = 2_500
+/** At most this long are messages sent on after the last fault. */
+const topUpMaxMs = 30 * 60_000
+const problemsMax = 100
+
+const kindWeights: readonly (readonly [ActorKind, number])[] = [
+  ['sdk', 50],
+  ['sdk-sse', 8],
+  ['socket-io', 24],
+  ['polling', 5],
+  ['sse', 13],
+]
+
+export async function runFaults(options: RunOptions): Promise<RunFacts> {
+  const { say } = options
+  const random = new Random(`chaos ${options.seed}`)
+  const shape: LabShape = { servers: options.servers, fronts: frontCount, isLong: options.isLong }
+  const fitting = allFaults.filter(({ kind }) => options.only.length === 0 || options.only.includes(kind))
+  const possible = fitting.filter((fault) => fault.missing?.() === undefined)
+  const schedule = makeSchedule(random.branch('schedule'), possible, options.faults, shape)
+  say(`seed ${options.seed}: ${options.faults} faults`)
+  for (const scheduled of schedule) say(describeScheduled(scheduled))
+  for (const fault of fitting) {
+    const why = fault.missing?.()
+    if (why !== undefined) say(`not run: ${fault.kind} ${fault.name}; ${why}`)
+  }
+  for (const { kind, why } of notRun) say(`not run: ${kind}; ${why}`)
+
+  mkdirSync(options.folder, { recursive: true })
+  const writer = new HistoryWriter({ folder: options.folder, origin: 'run' })
+  const run = new Run(options, random, writer)
+  try {
+    await run.start()
+    await run.breakAndHeal(schedule)
+    await run.topUp()
+    return await run.rest()
+  } finally {
+    await run.close()
+    writer.close()
+  }
+}
+
+class Run {
+  readonly #options: RunOptions
+  readonly #random: Random
+  readonly #writer: HistoryWriter
+  readonly #problems: string[] = []
+  readonly #healMs = new Map<string, number[]>()
+  #lab: Lab | undefined
+  #drivers: DriverProcess[] = []
+  #broken: Error | undefined
+  #faultCount = 0
+  #lastAcknowledged = 0
+
+  constructor(options: RunOptions, random: Random, writer: HistoryWriter) {
+    this.#options = options
+    this.#random = random
+    this.#writer = writer
+  }
+
+  get #theLab(): Lab {
+    if (this.#lab === undefined) throw new Error('unable to go on; the cluster was not started')
+    return this.#lab
+  }
+
+  async start(): Promise<void> {
+    const { options, writer } = { options: this.#options, writer: this.#writer }
+    const subscribeAtReplica = this.#random.branch('subscribe').chance(0.5)
+    const settings = {
+      faults: options.faults,
+      servers: options.servers,
+      clients: options.clients,
+      rate: options.rate,
+      messages: options.messages,
+      long: options.isLong,
+      subscribeAtReplica,
+      ...(options.only.length > 0 && { only: options.only.join() }),
+    }
+    writer.write({
+      t: nowMicros(),
+      op: 'run',
+      name: options.name,
+      seed: options.seed,
+      commit: options.commit,
+      machine: `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}, ${Math.round(totalmem() / 1024 ** 3)} GB, ${type()} ${release()}, Node ${process.versions.node}, load before ${(loadavg()[0] ?? 0).toFixed(2)}`,
+      startedAt: new Date().toISOString(),
+      settings,
+    })
+    options.say(`starting ${options.servers} servers, Redis with a replica, Postgres and HAProxy`)
+    this.#lab = await Lab.start({
+      servers: options.servers,
+      fronts: frontCount,
+      subscribeAtReplica,
+      random: this.#random.branch('links'),
+      env: options.env ?? {},
+      ...(options.nodeArguments !== undefined && { nodeArguments: options.nodeArguments }),
+      onServerNews: (news) => this.#onServerNews(news),
+    })
+    const lab = this.#lab
+    options.say(`servers subscribe at the ${subscribeAtReplica ? 'replica' : 'primary'}`)
+    const { people, conversations } = await this.#populate(lab)
+    await this.#startDrivers(lab, people, conversations)
+    this.#phase('warm-up')
+    this.#tellRate(options.rate)
+    await this.#wait(warmUpMs)
+    await this.#awaitTops('warm-up', caughtUpTimeoutMs)
+    writeResources(lab, writer, 'baseline')
+  }
+
+  /** Every fault in turn, while people talk, come and go. */
+  async breakAndHeal(schedule: readonly ScheduledFault[]): Promise<void> {
+    this.#phase('faults')
+    for (const driver of this.#drivers) driver.tell({ kind: 'churn', isOn: true })
+    for (const scheduled of schedule) await this.#inject(scheduled)
+    for (const driver of this.#drivers) driver.tell({ kind: 'churn', isOn: false })
+  }
+
+  /** Sends on, as fast as it goes, until there are as many messages as were asked for. */
+  async topUp(): Promise<void> {
+    const endsAt = performance.now() + topUpMaxMs
+    if (this.#acknowledged >= this.#options.messages) return
+    this.#options.say(`${this.#acknowledged} acknowledged so far; sending on until ${this.#options.messages}`)
+    for (const driver of this.#drivers) driver.tell({ kind: 'burst', isOn: true })
+    while (this.#acknowledged < this.#options.messages && performance.now() < endsAt) await this.#wait(200)
+    for (const driver of this.#drivers) driver.tell({ kind: 'burst', isOn: false })
+  }
+
+  /** Nothing is sent any more, everybody has everything; then everything is read and written down. */
+  async rest(): Promise<RunFacts> {
+    const { say } = this.#options
+    const lab = this.#theLab
+    this.#tellRate(0)
+    const waiting = await Promise.all(this.#drivers.map((driver) => driver.settle(settleTimeoutMs)))
+    const unsettled = waiting.reduce((sum, count) => sum + count, 0)
+    if (unsettled > 0) this.#note(`${unsettled} messages were not settled within ${settleTimeoutMs} ms of rest`)
+    await this.#awaitTops('rest', caughtUpTimeoutMs)
+    await this.#wait(restMs)
+    this.#phase('quiet')
+    writeResources(lab, this.#writer, 'quiet')
+    await writeRedisKeys(lab.primary, this.#writer)
+    const tops = await readTops(lab)
+    say('reading everything again, by those who lived through it and by somebody new')
+    for (const driver of this.#drivers) await driver.readFinally(tops)
+    const rows = await dumpLog(lab, this.#writer)
+    for (const { name } of lab.servers) {
+      this.#writer.write({
+        t: nowMicros(),
+        op: 'server',
+        server: name,
+        what: 'scanned',
+        lines: lab.logLines.get(name) ?? 0,
+      })
+    }
+    for (const driver of this.#drivers) await driver.end()
+    this.#phase('end')
+    return {
+      acknowledged: this.#acknowledged,
+      deliveries: this.#drivers.reduce((sum, { status }) => sum + status.deliveries, 0),
+      faults: this.#faultCount,
+      rows,
+      healMs: this.#healMs,
+      problems: this.#problems,
+    }
+  }
+
+  async close(): Promise<void> {
+    for (const driver of this.#drivers) driver.kill()
+    await this.#lab?.close()
+  }
+
+  get #acknowledged(): number {
+    return this.#drivers.reduce((sum, { status }) => sum + status.acknowledged, 0)
+  }
+
+  async #inject({ id, fault, drawn, afterMs }: ScheduledFault): Promise<void> {
+    const lab = this.#theLab
+    const workload = {
+      pauseReaders: (share: number, isPaused: boolean) => {
+        for (const driver of this.#drivers) driver.tell({ kind: 'pause', share, isPaused })
+      },
+    }
+    await this.#wait(afterMs)
+    const write = (phase: 'start' | 'heal'): void => {
+      const { kind, name, affects, boundMs } = fault
+      this.#writer.write({
+        t: nowMicros(),
+        op: 'fault',
+        id,
+        kind,
+        name,
+        phase,
+        targets: drawn.targets,
+        affects,
+        boundMs,
+      })
+    }
+    // Written before, so that nothing it does comes before it in time.
+    write('start')
+    await fault.begin(lab, drawn, workload)
+    if (drawn.forMs > 0) await this.#wait(drawn.forMs)
+    await fault.heal(lab, drawn, workload)
+    write('heal')
+    const tookMs = await this.#awaitTops(`fault ${id}`, caughtUpTimeoutMs)
+    await fault.restore?.(lab, drawn)
+    this.#faultCount += 1
+    const key = `${fault.kind} ${fault.name}`
+    this.#healMs.set(key, [...(this.#healMs.get(key) ?? []), tookMs])
+    const late = tookMs > fault.boundMs ? `  (bound ${fault.boundMs} ms)` : ''
+    const acknowledged = this.#acknowledged
+    this.#options.say(
+      `${String(id).padStart(4)} ${key}: caught up after ${Math.round(tookMs)} ms${late}; +${acknowledged - this.#lastAcknowledged} acknowledged`,
+    )
+    this.#lastAcknowledged = acknowledged
+    writeResources(lab, this.#writer, 'during')
+  }
+
+  /** Waits until every client has what is stored now; returns how long that took. */
+  async #awaitTops(what: string, timeoutMs: number): Promise<number> {
+    const startedAt = performance.now()
+    const tops = await readTops(this.#theLab)
+    const behind = (await Promise.all(this.#drivers.map((driver) => driver.awaitTops(tops, timeoutMs)))).flat()
+    this.#throwIfBroken()
+    if (behind.length > 0) {
+      this.#note(`${what}: ${behind.length} clients have not caught up within ${timeoutMs} ms`)
+      for (const line of behind.slice(0, 5)) this.#note(`  ${line}`)
+    }
+    return performance.now() - startedAt
+  }
+
+  async #populate(lab: Lab): Promise<{ people: Person[]; conversations: ConversationSeed[] }> {
+    const { clients, faults } = this.#options
+    const peopleCount = Math.max(4, Math.round(clients * 0.75))
+    // One for requests of its own, one for the reader at the end, the rest for clients that are revoked and replaced.
+    const sessionsEach = 4 + Math.ceil(clients / peopleCount) + Math.ceil(faults / 20)
+    const people = await insertPeople(lab.cluster.postgres, lab.cluster.databaseUrl, peopleCount, sessionsEach)
+    const conversations = await makeConversations(
+      lab.cluster.url,
+      people,
+      this.#random.branch('conversations'),
+      ({ id, members }) => {
+        const [creator, ...others] = members.map((index) => people[index]?.id ?? '')
+        const operation = this.#writer.nextId()
+        const base = { t: nowMicros(), op: 'create' as const, id: operation }
+        this.#writer.write({ ...base, type: 'invoke', process: 'run', user: creator ?? '', members: others })
+        this.#writer.write({ ...base, type: 'ok', conversation: id })
+      },
+    )
+    return { people, conversations }
+  }
+
+  async #startDrivers(lab: Lab, people: readonly Person[], conversations: readonly ConversationSeed[]): Promise<void> {
+    const { options } = { options: this.#options }
+    const plans = this.#planActors(people)
+    const churned = conversations.filter(({ role }) => role === 'churn').map(({ id }) => id)
+    const { drivers: count } = options
+    const sessions = people[0]?.sessions.length ?? 0
+    this.#drivers = await Promise.all(
+      Array.from({ length: count }, (_, index) =>
+        DriverProcess.start({
+          job: {
+            name: `driver-${index + 1}`,
+            folder: options.folder,
+            seed: `chaos ${options.seed}/driver ${index}`,
+            fronts: lab.fronts.map(({ port }) => `http://127.0.0.1:${port}`),
+            people,
+            conversations,
+            // A person's clients are all in one driver, which hands out that person's sessions.
+            actors: plans.filter(({ person }) => person % count === index),
+            churned: churned.filter((_id, place) => place % count === index),
+            spareSessions: { from: 1, to: sessions - 1 },
+          },
+          nodeArguments: options.nodeArguments ?? [],
+          env: options.env ?? {},
+          onProblem: (text) => this.#note(`driver ${index + 1}: ${text}`),
+          onBroken: (error) => {
+            this.#broken ??= error
+          },
+        }),
+      ),
+    )
+    options.say(`${plans.length} clients of ${people.length} people in ${conversations.length} conversations`)
+  }
+
+  #planActors(people: readonly Person[]): ActorPlan[] {
+    const random = this.#random.branch('actors')
+    return Array.from({ length: this.#options.clients }, (_, index) => {
+      const kind = random.pickWeighted(kindWeights)
+      const person = index % people.length
+      const watched = random.chance(0.3) ? [random.pick(people).id, random.pick(people).id] : []
+      return {
+        name: `c${index}`,
+        person,
+        kind,
+        front: random.int(0, frontCount - 1),
+        watched: [...new Set(watched)],
+      }
+    })
+  }
+
+  #tellRate(perSecond: number): void {
+    for (const driver of this.#drivers) driver.tell({ kind: 'rate', perSecond: perSecond / this.#drivers.length })
+  }
+
+  #onServerNews({ server, what, text }: ServerNews): void {
+    this.#writer.write({ t: nowMicros(), op: 'server', server, what, text })
+    if (what !== 'expected-exit') this.#note(`${server}: ${what}: ${text}`)
+  }
+
+  #phase(phase: 'warm-up' | 'faults' | 'quiet' | 'end'): void {
+    this.#writer.write({ t: nowMicros(), op: 'phase', phase })
+  }
+
+  #note(problem: string): void {
+    if (this.#problems.length < problemsMax) {
+      this.#problems.push(problem)
+      this.#options.say(`! ${problem}`)
+    }
+  }
+
+  #throwIfBroken(): void {
+    if (this.#broken !== undefined) throw this.#broken
+  }
+
+  async #wait(ms: number): Promise<void> {
+    await new Promise((resolve) => setTimeout(resolve, ms))
+    this.#throwIfBroken()
+  }
+}

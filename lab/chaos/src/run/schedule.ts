@@ -1,0 +1,42 @@
+/**
+ * Which faults come, to whom and for how long: a list that follows from the seed alone. Kinds come from a shuffled bag, so
+ * that twenty faults are not ten times the same one, and a bag is used up before the next.
+ */
+import type { Drawn, Fault, LabShape } from '../faults/fault.ts'
+import type { Random } from './random.ts'
+
+export interface ScheduledFault {
+  readonly id: number
+  readonly fault: Fault
+  readonly drawn: Drawn
+  /** Quiet before it. */
+  readonly afterMs: number
+}
+
+/** A fault of weight 1 is so often in the bag. */
+const copiesPerWeight = 5
+const longOnlyCopies = 2
+
+export function makeSchedule(
+  random: Random,
+  faults: readonly Fault[],
+  count: number,
+  shape: LabShape,
+): readonly ScheduledFault[] {
+  const bag: Fault[] = faults.flatMap((fault) => {
+    const copies = fault.weight > 0 ? Math.round(fault.weight * copiesPerWeight) : shape.isLong ? longOnlyCopies : 0
+    return Array.from({ length: copies }, () => fault)
+  })
+  if (bag.length === 0) throw new Error('unable to make a schedule; there is no fault to choose from')
+  let left: Fault[] = []
+  return Array.from({ length: count }, (_, index) => {
+    if (left.length === 0) left = random.shuffle(bag)
+    const fault = left.pop() as Fault
+    return { id: index + 1, fault, drawn: fault.draw(random, shape), afterMs: random.int(100, 600) }
+  })
+}
+
+export function describeScheduled({ id, fault, drawn }: ScheduledFault): string {
+  const lasts = drawn.forMs === 0 ? '' : ` for ${drawn.forMs} ms`
+  return `${String(id).padStart(4)} ${fault.kind.padEnd(4)}${fault.name}: ${drawn.targets.join(', ')}${lasts}`
+}
