@@ -32,17 +32,21 @@ import { buildHttpApp } from './http/app.ts'
 import { addEventStream } from './http/event-stream.ts'
 import { HealthReport } from './http/health-report.ts'
 import { describeListenError, startMetricsServer } from './http/operators.ts'
-import { LiveValues } from './live/live-values.ts'
-import { Presences } from './live/presences.ts'
 import { CutOffWatch } from './live/cut-off-watch.ts'
+import { nothingElsewhere } from './live/live-store.ts'
+import { RedisLiveStore } from './live/live-store-redis.ts'
+import { LiveValues } from './live/live-values.ts'
+import { type LastSeen, Presences } from './live/presences.ts'
+import { ServerRoster } from './live/server-roster.ts'
+import { nowhereElse } from './live/whereabouts.ts'
+import { RedisWhereabouts } from './live/whereabouts-redis.ts'
 import { ConnectionGate } from './socket/connection-gate.ts'
 import { drain } from './socket/drain.ts'
-import { ServerRoster } from './live/server-roster.ts'
 import { startSocketServer } from './socket/socket-server.ts'
 import { ChangeLog } from './store/change-log.ts'
 import { encodeCursor } from './store/cursor.ts'
 import { DatabaseTime } from './store/database-time.ts'
-import { saveLastSeen } from './store/last-seen.ts'
+import { readLastSeen, saveLastSeen } from './store/last-seen.ts'
 import { migrate } from './store/migrate.ts'
 import { OldestTransaction } from './store/oldest-transaction.ts'
 import { openDatabase } from './store/open-database.ts'
@@ -88,11 +92,11 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
   }
 
   async function start(config: Config, logger: Logger, lifecycle: Lifecycle): Promise<Node> {
+    const bootId = randomUUID()
     const metrics = new Metrics()
     await lifecycle.start({ name: 'metrics', stop: async () => metrics.stop() })
 
     // The store.
-    const bootId = randomUUID()
     const database = await openDatabase(config)
     await lifecycle.start({ name: 'database', stop: () => database.close() })
     await migrate(database)
@@ -190,18 +194,40 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       refusal: () =>
         new ChorusError('unavailable', 'unable to look up memberships; too many wait for it', { retryAfterMs: 1_000 }),
     })
+    const noteLastSeen = (seen: readonly LastSeen[]): void =>
+      void saveLastSeen(database, seen).catch((error: unknown) =>
+        logger.warn({ err: error }, 'unable to note who was last seen when'),
+      )
+    const whereabouts =
+      redis &&
+      new RedisWhereabouts({
+        redis,
+        boot: bootId,
+        clock,
+        now: () => time.now(),
+        subscribe: (user) => bus.subscribe(`p:${user}`),
+        unsubscribe: (user) => bus.unsubscribe(`p:${user}`),
+        hint: (user) => bus.publish(`p:${user}`, { kind: 'presence', user }),
+        onLost: noteLastSeen,
+        observer: {
+          leaseTaken: (cause) => metrics.presenceLeases.inc({ cause }),
+          unreachable: (partitions) => metrics.presenceUnreachable.set(partitions),
+        },
+      })
     const presences = new Presences<Connection>({
       clock,
       now: () => time.now(),
+      whereabouts: whereabouts ?? nowhereElse,
       tell: (watcher, news: readonly Presence[]) => watcher.send(frameOf('presence', [...news])),
-      saveLastSeen: (users) =>
-        void saveLastSeen(database, users).catch((error: unknown) =>
-          logger.warn({ err: error }, 'unable to note who was last seen when'),
-        ),
+      saveLastSeen: noteLastSeen,
+      readLastSeen: (users) => readLastSeen(database, users),
     })
     const liveValues = new LiveValues({
       clock,
       now: () => time.now(),
+      origin: bootId,
+      store: redis === undefined ? nothingElsewhere : new RedisLiveStore(redis),
+      publish: (conversation, json) => bus.publish(`c:${conversation}`, { kind: 'live', conversation, json }),
       tell: (conversation: Id, values: readonly LiveValue[]) =>
         feeds
           .get(conversation)
@@ -222,6 +248,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       readRange: (range, limit) => readRange(database, range, limit),
       readNewest: (conversations, limit) => readNewestChanges(database, conversations, limit),
       onJoined: (conversation, user) => {
+        liveValues.welcome(conversation, user)
         for (const connection of connections.ofUser(user)) joinConversation(parts, connection, conversation)
       },
       onLeft: (conversation, user) => {
@@ -230,6 +257,8 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       },
       onBusMessage: (message) => {
         if (message.kind === 'revoked') endSessions(message.sessions)
+        if (message.kind === 'live') liveValues.receive(message.conversation, message.json)
+        if (message.kind === 'presence') whereabouts?.heard(message.user)
       },
       epoch: () => epoch,
     })
@@ -269,6 +298,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
         onMember: (user, conversation) => {
           for (const connection of connections.ofUser(user)) joinConversation(parts, connection, conversation)
         },
+        onLeft: (user) => recheckWatches(parts, user),
         onStale: (user, conversation, leftSeq) => endSubscription(parts, user, conversation, leftSeq),
         onMarker: (user, conversation) => {
           for (const connection of connections.ofUser(user)) tellReadMarker(parts, connection, conversation)
@@ -314,7 +344,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
     await lifecycle.start({
       name: 'live',
       stop: async () => {
-        presences.stop()
+        await presences.stop()
         liveValues.stop()
       },
     })
@@ -371,6 +401,42 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       })
       await lifecycle.start({ name: 'roster', stop: () => cutOff.stop() })
     }
+    const intake = new CommandIntake(commandTable, clock)
+    const app = await buildHttpApp({
+      config,
+      parts,
+      handlers: intake.table,
+      authenticator,
+      logger,
+      metrics,
+      health: () => healthReport.ask(),
+      isLeaving: () => isStopping,
+      extend: (scope) => addEventStream(scope, { authenticator, limits, gate, addressOf }),
+    })
+    const sockets = startSocketServer({
+      httpServer: app.server,
+      parts,
+      handlers: intake.table,
+      authenticator,
+      originPolicy: config,
+      gate,
+      addressOf,
+    })
+    await lifecycle.start({ name: 'http', stop: () => app.close() })
+    await lifecycle.start({
+      name: 'connections',
+      stop: async () => {
+        await drain({
+          gate,
+          intake,
+          openWires: () => sockets.engine.clientsCount,
+          clock,
+          noticeMs: config.drainNoticeMs,
+          moveMs: config.drainMs,
+        })
+        sockets.engine.close()
+      },
+    })
     if (config.metricsPort !== undefined) {
       const server = await startMetricsServer(metrics, config.host, config.metricsPort)
       await lifecycle.start({ name: 'metrics port', stop: async () => void server.close() })

@@ -1,7 +1,13 @@
+/** The live values of a conversation, whichever server took them; of its members only (rule ACL1). */
+import { readMembersAmong } from '../store/read-sharing.ts'
 import type { CommandHandler } from './command.ts'
 import { requireMember } from './is-member.ts'
 
 export const listLiveValues: CommandHandler<'list-live-values'> = async (context, { conversation }) => {
   await requireMember(context, conversation, 'list the live values')
-  return { values: context.parts.liveValues.list(conversation) }
+  const values = await context.parts.liveValues.read(conversation)
+  const users = [...new Set(values.map(({ user }) => user))]
+  if (users.length === 0) return { values }
+  const members = await readMembersAmong(context.parts.database, conversation, users)
+  return { values: values.filter(({ user }) => members.has(user)) }
 }

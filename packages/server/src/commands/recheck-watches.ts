@@ -1,6 +1,7 @@
 /**
  * After somebody left a conversation: who watches whom is looked at again, so that presence ends with the last shared
- * conversation (rule PRES2). One look at a time, for all who left by then; what cannot be looked at ends, pair by pair.
+ * conversation (rule PRES2) and the watcher is told so. One look at a time, for all who left by then; what cannot be looked at ends, pair
+ * by pair. Called on every server that hears of it: from the conversation's log, and from the sweep, which hears of all.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Id } from '@chorus/protocol'
@@ -13,6 +14,7 @@ const looksMax = 3
 const retryAfterMs = 300
 
 export function recheckWatches(parts: Parts, user: Id): void {
+  if (!parts.presences.concerns(user)) return
   if (parts.presences.noteLeft(user)) void lookAgain(parts)
 }
 
@@ -25,9 +27,7 @@ async function lookAgain(parts: Parts): Promise<void> {
         parts,
         watches.map(({ watcher, watched }) => ({ user: watcher.user, other: watched })),
       )
-      watches.forEach((watch, index) => {
-        if (shared?.[index] !== true) presences.unwatch(watch)
-      })
+      presences.unwatch(watches.filter((_watch, index) => shared?.[index] !== true))
     }
   }
 }

@@ -10,27 +10,29 @@ import type { Parts } from './parts.ts'
 const looksMax = 5
 
 export const watchPresence: CommandHandler<'watch-presence'> = async ({ parts, actor, connection }, { users }) => {
+  const { presences } = parts
   const wanted = [...new Set(users)]
-  const ask = parts.presences.beginWatch(actor.userId, wanted)
-  const shared = await look(parts, ask).finally(() => parts.presences.endWatch(ask))
+  const ask = presences.beginWatch(actor.userId, wanted)
+  const shared = await look(parts, ask).finally(() => presences.endWatch(ask))
   const visible = wanted.filter((user) => shared.has(user))
   // In the turn in which the look ended: who leaves from now on finds the list in place. Over plain HTTP it is asked for the session's event streams, which have no way to ask for themselves.
   const followers =
     connection === undefined
       ? [...parts.connections.ofSession(actor.sessionId)].filter(({ transportKind }) => transportKind === 'sse')
       : [connection]
-  for (const follower of followers) if (follower.isOpen) parts.presences.watch(follower, visible, ask)
-  const offline = visible.filter((user) => parts.presences.statusOf(user) === 'offline')
+  for (const follower of followers) if (follower.isOpen) presences.watch(follower, visible, ask)
+  const asked = await presences.ask(visible)
+  const offline = visible.filter((user) => asked.get(user)?.status === 'offline')
   const stored = offline.length === 0 ? new Map<Id, string | null>() : await readLastSeen(parts.database, offline)
+  // From here to the end in one turn: what is told later differs from this answer.
   const presence = wanted.map((user): Presence => {
-    if (!shared.has(user)) return { user, status: 'unknown', lastSeen: null }
-    const status = parts.presences.statusOf(user)
-    return {
-      user,
-      status,
-      lastSeen: status === 'offline' ? (parts.presences.lastSeenOf(user) ?? stored.get(user) ?? null) : null,
-    }
+    const answer = asked.get(user)
+    if (answer === undefined) return { user, status: 'unknown', lastSeen: null }
+    const status = presences.watchersOf(user).size === 0 ? answer.status : presences.statusOf(user)
+    if (status !== 'offline') return { user, status, lastSeen: null }
+    return { user, status, lastSeen: newest(presences.lastSeenOf(user), answer.lastSeen, stored.get(user)) }
   })
+  for (const follower of followers) presences.noteTold(follower, ask, presence)
   return { presence }
 }
 
@@ -44,4 +46,9 @@ async function look({ database, presences }: Parts, ask: WatchAsk): Promise<Read
   throw new ChorusError('unavailable', 'unable to watch; the people watched come and go too fast', {
     retryAfterMs: 1_000,
   })
+}
+
+function newest(...times: readonly (string | null | undefined)[]): string | null {
+  const known = times.filter((time) => time !== null && time !== undefined)
+  return known.sort((one, other) => Date.parse(other) - Date.parse(one))[0] ?? null
 }

@@ -35,6 +35,7 @@ function open(fixture = new DeliveryFixture()) {
       clock: fixture.clock,
       encodeCursor: (position) => `cursor ${position}`,
       onMember: (user, where) => void members.push([user, where]),
+      onLeft: () => undefined,
       onStale: (user, _where, leftSeq) => void stale.push([user, leftSeq]),
       onMarker: (user, where) => void markers.push([user, where]),
       onRevoked: (sessions) => void revoked.push(...sessions),

@@ -36,9 +36,11 @@ export interface SweeperOptions {
   readonly encodeCursor: (position: number) => string
   /** A membership of somebody connected here changed. */
   readonly onMember: (user: Id, conversation: Id) => void
-  /** A read marker moved, and nobody here was told. */
+  /** Somebody left a conversation, served here or not. */
+  readonly onLeft: (user: Id, conversation: Id) => void
   /** Connections that still follow a conversation their user is no member of. */
   readonly onStale: (user: Id, conversation: Id, leftSeq: number) => void
+  /** A read marker moved, and nobody here was told. */
   readonly onMarker: (user: Id, conversation: Id) => void
   readonly onRevoked: (sessions: readonly Id[]) => void
   readonly observer: { swept(durationMs: number, repaired: number): void; failed(error: unknown): void }
@@ -140,6 +142,7 @@ export class Sweeper {
     let repaired = 0
     for (const [conversation, seq] of swept.conversations) if (feeds.demand(conversation, seq)) repaired++
     for (const { user, conversation, leftSeq, readSeq } of swept.members) {
+      if (leftSeq !== null) this.#options.onLeft(user, conversation)
       if (leftSeq !== null || connections.ofUser(user).size === 0) continue
       this.#options.onMember(user, conversation)
       if (readSeq !== null && !feeds.noteMarker(user, conversation, readSeq)) this.#options.onMarker(user, conversation)

@@ -2,6 +2,7 @@
 import type { Id, LiveValue } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'
+import { nothingElsewhere } from './live-store.ts'
 import { LiveValues, liveBounds } from './live-values.ts'
 
 function open() {
@@ -10,6 +11,9 @@ function open() {
   const live = new LiveValues({
     clock,
     now: () => new Date(1_000_000 + clock.nowMs()),
+    origin: 'here',
+    store: nothingElsewhere,
+    publish: () => undefined,
     tell: (conversation, values) => told.push({ conversation, values }),
   })
   return { clock, told, live }
@@ -67,6 +71,9 @@ describe('live values', () => {
     expect(live.list('c')).toEqual([])
     clock.advance(liveBounds.gatherMs)
     expect(told.at(-1)?.values).toMatchObject([{ user: 'ada', value: null }])
+    // What is over is remembered for a moment, for an earlier value that comes late.
+    clock.advance(liveBounds.overMs)
+    live.tidy()
     expect(live.size).toBe(0)
   })
 
@@ -103,6 +110,9 @@ describe('live values', () => {
     const live = new LiveValues({
       clock: { nowMs: () => nowMs, setTimer: () => ({ cancel: () => undefined }) },
       now: () => new Date(nowMs),
+      origin: 'here',
+      store: nothingElsewhere,
+      publish: () => undefined,
       tell: () => undefined,
     })
     for (let index = 0; index < liveBounds.conversationsMax; index++)

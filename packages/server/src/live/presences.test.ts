@@ -2,7 +2,8 @@
 import type { Id, Presence, PresenceStatus } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'
-import { presenceBounds, Presences } from './presences.ts'
+import { type LastSeen, presenceBounds, Presences } from './presences.ts'
+import { nowhereElse } from './whereabouts.ts'
 
 interface Device {
   readonly user: Id
@@ -13,12 +14,14 @@ interface Device {
 function open() {
   const clock = new ManualClock()
   const told: { watcher: Device; presences: readonly Presence[] }[] = []
-  const saved: Id[][] = []
+  const saved: LastSeen[] = []
   const presences = new Presences<Device>({
     clock,
     now: () => new Date(clock.nowMs()),
     tell: (watcher, news) => told.push({ watcher, presences: news }),
-    saveLastSeen: (users) => saved.push([...users]),
+    whereabouts: nowhereElse,
+    saveLastSeen: (seen) => saved.push(...seen),
+    readLastSeen: async () => new Map(),
   })
   const device = (user: Id): Device => ({ user, status: 'online', watched: new Map() })
   const arrive = (user: Id): Device => {
@@ -99,7 +102,7 @@ describe('presence', () => {
     clock.advance(presenceBounds.gatherMs)
     const lastSeen = new Date(presenceBounds.gatherMs + 60_000 + presenceBounds.graceMs).toISOString()
     expect(told.at(-1)?.presences).toEqual([{ user: 'bob', status: 'offline', lastSeen }])
-    expect(saved).toEqual([['bob']])
+    expect(saved).toEqual([{ user: 'bob', at: lastSeen }])
     expect(presences.lastSeenOf('bob')).toBe(lastSeen)
     expect(presenceBounds.graceMs + presenceBounds.gatherMs).toBeLessThan(30_000)
   })
@@ -152,7 +155,7 @@ describe('presence', () => {
     // Departing twice is departing once.
     presences.depart(bob)
     presences.depart(bob)
-    presences.stop()
+    void presences.stop()
     expect(clock.pendingCount).toBe(0)
   })
 })

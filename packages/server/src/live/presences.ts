@@ -1,12 +1,14 @@
 /**
- * Presence in one process (rules PRES1, PRES2): a user is online while any of their connections is, away while all of
- * those are away, offline a moment after the last has gone (a reload should not flicker).
+ * Presence (rules PRES1, PRES2): a user is online while any of their connections is, away while all of those are away,
+ * offline a moment after the last has gone (a reload, or a move to another server, should not flicker).
  *
- * It is told only to those who watch that user, and only what changed, gathered for a quarter of a second. A connection
- * that died without a word is ended by its heartbeat, within fifteen seconds.
+ * Connections at this server count at once, whatever Redis does; what the other servers know comes from `whereabouts`. It is
+ * told only to those who watch that user, and only what changed, gathered for a quarter of a second: a change costs its
+ * watchers, and a connection watches at most a hundred people, so nothing grows with the square of a room.
  */
 import type { Id, Presence, PresenceStatus } from '@chorus/protocol'
 import type { Clock, Timer } from '../support/clock.ts'
+import type { Whereabouts } from './whereabouts.ts'
 
 export const presenceBounds = {
   gatherMs: 250,
@@ -23,13 +25,22 @@ export interface PresentConnection {
   readonly watched: Map<Id, PresenceStatus>
 }
 
+export interface LastSeen {
+  readonly user: Id
+  /** ISO time of the database. */
+  readonly at: string
+}
+
 export interface PresencesOptions<Watcher extends PresentConnection> {
   readonly clock: Clock
   /** The database's time. */
   readonly now: () => Date
+  readonly whereabouts: Whereabouts
   readonly tell: (watcher: Watcher, presences: readonly Presence[]) => void
   /** Writes down when these were last seen; best effort. */
-  readonly saveLastSeen: (users: readonly Id[]) => void
+  readonly saveLastSeen: (seen: readonly LastSeen[]) => void
+  /** When these were last seen, as far as it was written down. */
+  readonly readLastSeen: (users: readonly Id[]) => Promise<ReadonlyMap<Id, string | null>>
 }
 
 /** A list of people to watch, while it is found out whom of them one may see. */
@@ -47,12 +58,19 @@ export interface Watch<Watcher> {
   readonly turn: number
 }
 
+/** Between connections: a reload. */
+interface Leaving {
+  readonly timer: Timer
+  /** What the last connection said. */
+  readonly status: 'online' | 'away'
+}
+
 export class Presences<Watcher extends PresentConnection = PresentConnection> {
   readonly #options: PresencesOptions<Watcher>
   readonly #connections = new Map<Id, Set<Watcher>>()
   readonly #watchers = new Map<Id, Set<Watcher>>()
   readonly #lastSeen = new Map<Id, string>()
-  readonly #leaving = new Map<Id, Timer>()
+  readonly #leaving = new Map<Id, Leaving>()
   readonly #changed = new Set<Id>()
   /** Asks under way, with how many concerned by them have left a conversation since they began. */
   readonly #asks = new Map<WatchAsk, number>()
@@ -63,19 +81,21 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
   #isLooking = false
   #turn = 0
   #timer: Timer | undefined
+  #isStopped = false
 
   constructor(options: PresencesOptions<Watcher>) {
     this.#options = options
+    options.whereabouts.onChange((user) => this.#note(user))
   }
 
   arrive(connection: Watcher): void {
     const { user } = connection
-    this.#leaving.get(user)?.cancel()
+    this.#leaving.get(user)?.timer.cancel()
     this.#leaving.delete(user)
     const found = this.#connections.get(user)
     if (found === undefined) this.#connections.set(user, new Set([connection]))
     else found.add(connection)
-    this.#note(user)
+    this.update(user)
   }
 
   depart(connection: Watcher): void {
@@ -84,25 +104,25 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
     const found = this.#connections.get(user)
     if (found?.delete(connection) !== true) return
     if (found.size > 0) {
-      this.#note(user)
+      this.update(user)
       return
     }
-    this.#leaving.get(user)?.cancel()
-    this.#leaving.set(
-      user,
-      this.#options.clock.setTimer(() => {
-        this.#leaving.delete(user)
-        if ((this.#connections.get(user)?.size ?? 0) > 0) return
-        this.#connections.delete(user)
-        this.#remember(user)
-        this.#note(user)
-        this.#options.saveLastSeen([user])
-      }, presenceBounds.graceMs),
-    )
+    const timer = this.#options.clock.setTimer(() => {
+      this.#leaving.delete(user)
+      this.#connections.delete(user)
+      const at = this.#options.now().toISOString()
+      this.#remember(user, at)
+      this.#options.whereabouts.report(user, undefined, at)
+      this.#note(user)
+      this.#options.saveLastSeen([{ user, at }])
+    }, presenceBounds.graceMs)
+    this.#leaving.set(user, { timer, status: connection.status })
   }
 
-  /** The status of one of the user's connections changed. */
+  /** Something about one of the user's connections changed. */
   update(user: Id): void {
+    const status = this.#statusHere(user)
+    if (status !== undefined) this.#options.whereabouts.report(user, status)
     this.#note(user)
   }
 
@@ -126,21 +146,62 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
     const turn = ask?.turn ?? ++this.#turn
     if ((this.#turns.get(watcher) ?? 0) > turn) return
     this.#turns.set(watcher, turn)
-    for (const user of watcher.watched.keys()) this.#forget(watcher, user)
+    const before = [...watcher.watched.keys()]
     watcher.watched.clear()
     for (const user of users) {
+      let watchers = this.#watchers.get(user)
+      if (watchers === undefined) {
+        watchers = new Set()
+        this.#watchers.set(user, watchers)
+        this.#options.whereabouts.follow(user)
+      }
+      watchers.add(watcher)
       watcher.watched.set(user, this.statusOf(user))
-      const watchers = this.#watchers.get(user)
-      if (watchers === undefined) this.#watchers.set(user, new Set([watcher]))
-      else watchers.add(watcher)
     }
+    for (const user of before) if (!watcher.watched.has(user)) this.#forget(watcher, user)
   }
 
-  /** Ends one watch, unless the watcher has another list by now. */
-  unwatch({ watcher, watched, turn }: Watch<Watcher>): void {
-    if (this.#turns.get(watcher) !== turn) return
-    watcher.watched.delete(watched)
-    this.#forget(watcher, watched)
+  /** What is known of these, the other servers asked. `lastSeen` of those who are offline, as far as it is known here. */
+  async ask(users: readonly Id[]): Promise<ReadonlyMap<Id, Presence>> {
+    const elsewhere = await this.#options.whereabouts.ask(users)
+    return new Map(
+      users.map((user) => {
+        const status = this.#merge(user, elsewhere.get(user)?.status ?? 'unknown')
+        const lastSeen = later(this.#lastSeen.get(user), elsewhere.get(user)?.lastSeen)
+        return [user, { user, status, lastSeen: status === 'offline' ? (lastSeen ?? null) : null }]
+      }),
+    )
+  }
+
+  /** The watcher has this as an answer; what differs from it is news. */
+  noteTold(watcher: Watcher, ask: WatchAsk, presence: Iterable<Presence>): void {
+    if (this.#turns.get(watcher) !== ask.turn) return
+    for (const { user, status } of presence) if (watcher.watched.has(user)) watcher.watched.set(user, status)
+  }
+
+  /** Ends watches, unless the watcher has another list by now: it is told that it knows nothing of them any more. */
+  unwatch(watches: readonly Watch<Watcher>[]): void {
+    const ended = new Map<Watcher, Presence[]>()
+    for (const { watcher, watched, turn } of watches) {
+      if (this.#turns.get(watcher) !== turn) continue
+      const told = watcher.watched.get(watched)
+      if (!watcher.watched.delete(watched)) continue
+      this.#forget(watcher, watched)
+      if (told === 'unknown') continue
+      const presence: Presence = { user: watched, status: 'unknown', lastSeen: null }
+      const news = ended.get(watcher)
+      if (news === undefined) ended.set(watcher, [presence])
+      else news.push(presence)
+    }
+    for (const [watcher, news] of ended) this.#options.tell(watcher, news)
+  }
+
+  /** Does anybody here watch this user, or this user anybody? */
+  concerns(user: Id): boolean {
+    if (this.#watchers.has(user)) return true
+    for (const ask of this.#asks.keys()) if (ask.user === user || ask.wanted.has(user)) return true
+    for (const { watched } of this.#connections.get(user) ?? []) if (watched.size > 0) return true
+    return false
   }
 
   /** Somebody left a conversation. True when nobody is looking yet: the asker has to, until {@link takeLeft} has nothing. */
@@ -175,60 +236,109 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
     return this.#watchers.get(user) ?? new Set()
   }
 
-  statusOf(user: Id): 'online' | 'away' | 'offline' {
-    const found = this.#connections.get(user)
-    if (found === undefined) return 'offline'
-    for (const connection of found) if (connection.status === 'online') return 'online'
-    // Between connections (a reload) the user is still there.
-    return found.size === 0 ? 'online' : 'away'
+  /** Of somebody who is watched or connected here; of others only what is known without asking. */
+  statusOf(user: Id): PresenceStatus {
+    return this.#merge(user, this.#options.whereabouts.elsewhere(user).status)
   }
 
-  /** When an offline user was last here, as far as this process knows. */
+  /** When an offline user was last here, as far as it is known without asking. */
   lastSeenOf(user: Id): string | undefined {
-    return this.#lastSeen.get(user)
+    return later(this.#lastSeen.get(user), this.#options.whereabouts.elsewhere(user).lastSeen)
   }
 
-  stop(): void {
+  async stop(): Promise<void> {
+    this.#isStopped = true
     this.#timer?.cancel()
-    for (const timer of this.#leaving.values()) timer.cancel()
-    this.#options.saveLastSeen([...this.#connections.keys()])
+    for (const { timer } of this.#leaving.values()) timer.cancel()
+    const at = this.#options.now().toISOString()
+    this.#options.saveLastSeen([...this.#connections.keys()].map((user) => ({ user, at })))
+    await this.#options.whereabouts.stop()
+  }
+
+  #statusHere(user: Id): 'online' | 'away' | undefined {
+    const found = this.#connections.get(user)
+    if (found === undefined) return undefined
+    for (const { status } of found) if (status === 'online') return 'online'
+    return this.#leaving.get(user)?.status ?? 'away'
+  }
+
+  #merge(user: Id, elsewhere: PresenceStatus): PresenceStatus {
+    const here = this.#statusHere(user)
+    if (here === undefined) return elsewhere
+    return elsewhere === 'online' ? 'online' : here
   }
 
   #forget(watcher: Watcher, user: Id): void {
     const watchers = this.#watchers.get(user)
     watchers?.delete(watcher)
-    if (watchers?.size === 0) this.#watchers.delete(user)
+    if (watchers?.size !== 0) return
+    this.#watchers.delete(user)
+    this.#options.whereabouts.unfollow(user)
   }
 
-  #remember(user: Id): void {
+  #remember(user: Id, at: string): void {
+    const newest = later(this.#lastSeen.get(user), at) ?? at
     this.#lastSeen.delete(user)
-    this.#lastSeen.set(user, this.#options.now().toISOString())
+    this.#lastSeen.set(user, newest)
     if (this.#lastSeen.size <= presenceBounds.lastSeenMax) return
     const [oldest] = this.#lastSeen.keys()
     if (oldest !== undefined) this.#lastSeen.delete(oldest)
   }
 
   #note(user: Id): void {
-    if (!this.#watchers.has(user)) return
+    if (this.#isStopped || !this.#watchers.has(user)) return
     this.#changed.add(user)
-    this.#timer ??= this.#options.clock.setTimer(() => this.#tell(), presenceBounds.gatherMs)
+    this.#timer ??= this.#options.clock.setTimer(() => this.#tellChanged(), presenceBounds.gatherMs)
   }
 
-  #tell(): void {
+  #tellChanged(): void {
     this.#timer = undefined
+    const changed = [...this.#changed]
+    this.#changed.clear()
+    const unseen = new Set(
+      changed.filter(
+        (user) => this.statusOf(user) === 'offline' && this.lastSeenOf(user) === undefined && this.#isNews(user),
+      ),
+    )
+    this.#tell(changed.filter((user) => !unseen.has(user)))
+    if (unseen.size > 0) void this.#tellWithLastSeen([...unseen])
+  }
+
+  async #tellWithLastSeen(users: readonly Id[]): Promise<void> {
+    try {
+      for (const [user, at] of await this.#options.readLastSeen(users)) if (at !== null) this.#remember(user, at)
+    } catch {
+      // They are offline since nobody knows when.
+    }
+    this.#tell(users)
+  }
+
+  #isNews(user: Id): boolean {
+    const status = this.statusOf(user)
+    for (const { watched } of this.#watchers.get(user) ?? []) if (watched.get(user) !== status) return true
+    return false
+  }
+
+  #tell(users: readonly Id[]): void {
+    if (this.#isStopped) return
     const perWatcher = new Map<Watcher, Presence[]>()
-    for (const user of this.#changed) {
+    for (const user of users) {
       const status = this.statusOf(user)
       for (const watcher of this.#watchers.get(user) ?? []) {
         if (watcher.watched.get(user) === status) continue
         watcher.watched.set(user, status)
         const news = perWatcher.get(watcher)
-        const presence = { user, status, lastSeen: status === 'offline' ? (this.#lastSeen.get(user) ?? null) : null }
+        const presence = { user, status, lastSeen: status === 'offline' ? (this.lastSeenOf(user) ?? null) : null }
         if (news === undefined) perWatcher.set(watcher, [presence])
         else news.push(presence)
       }
     }
-    this.#changed.clear()
     for (const [watcher, presences] of perWatcher) this.#options.tell(watcher, presences)
   }
+}
+
+/** The later of two ISO times. */
+function later(one: string | undefined, other: string | undefined): string | undefined {
+  if (one === undefined || other === undefined) return one ?? other
+  return Date.parse(one) >= Date.parse(other) ? one : other
 }

@@ -11,11 +11,16 @@ export async function readLastSeen(database: Database, users: readonly Id[]): Pr
   return new Map(rows.map((row) => [row.id, row.last_seen_at]))
 }
 
-export async function saveLastSeen(database: Database, users: readonly Id[]): Promise<void> {
-  if (users.length === 0) return
+/** A time never goes back: several servers may know of one user. */
+export async function saveLastSeen(
+  database: Database,
+  seen: readonly { readonly user: Id; readonly at: string }[],
+): Promise<void> {
+  if (seen.length === 0) return
   await database.query({
     name: 'save_last_seen',
-    text: 'update users set last_seen_at = now() where id = any($1::uuid[])',
-    values: [users],
+    text: `update users u set last_seen_at = greatest(u.last_seen_at, s.at)
+             from unnest($1::uuid[], $2::timestamptz[]) s(id, at) where u.id = s.id`,
+    values: [seen.map(({ user }) => user), seen.map(({ at }) => at)],
   })
 }

@@ -22,3 +22,14 @@ export async function readSharedPairs(database: Database, pairs: readonly UserPa
   const shared = new Set(rows.map(({ i }) => i))
   return pairs.map((_pair, index) => shared.has(index + 1))
 }
+
+/** Those of `users` who are members of the conversation. */
+export async function readMembersAmong(database: Database, conversation: Id, users: readonly Id[]): Promise<Set<Id>> {
+  const rows = await database.query<{ user_id: Id }>({
+    name: 'read_members_among',
+    text: `select m.user_id from members m
+            where m.conversation = $1 and m.user_id = any($2::uuid[]) and m.left_seq is null`,
+    values: [conversation, users],
+  })
+  return new Set(rows.map((row) => row.user_id))
+}

@@ -73,6 +73,16 @@ export class Metrics {
     'From the publishing of a probe to its return by the subscription.',
     latencyBucketsSeconds,
   )
+  readonly presenceLeases = this.#counter(
+    'chorus_presence_leases_total',
+    'Presence leases taken, by cause: start, lost (it had ended or was gone), doubt (Redis was away or did not answer). Every one but the first means that all users of a part were written again.',
+    ['cause'],
+  )
+  readonly presenceUnreachable = this.#gauge(
+    'chorus_presence_unreachable_parts',
+    'Parts of the users whose presence is unknown because Redis cannot be asked.',
+    [],
+  )
   readonly outboundBytes = this.#gauge(
     'chorus_outbound_bytes',
     'Bytes that clients have not read yet, frames shared by many counted once.',
@@ -120,21 +130,6 @@ export class Metrics {
     'Duration of one password hash, without the wait for its turn.',
     latencyBucketsSeconds,
   )
-
-  constructor() {
-    this.#loopDelay.enable()
-    const loopDelay = this.#loopDelay
-    this.#gauge(
-      'chorus_event_loop_lag_seconds',
-      'Delay of the event loop since the last scrape.',
-      ['quantile'],
-      (gauge) => {
-        gauge.set({ quantile: '0.5' }, loopDelay.percentile(50) / 1e9)
-        gauge.set({ quantile: '0.99' }, loopDelay.percentile(99) / 1e9)
-        gauge.set({ quantile: '1' }, loopDelay.max / 1e9)
-        loopDelay.reset()
-      },
-    )
   readonly ready = this.#gauge('chorus_ready', 'May this server get traffic? 1 or 0.', [])
   readonly partUp = this.#gauge(
     'chorus_part_up',
@@ -182,6 +177,21 @@ export class Metrics {
     latencyBucketsSeconds,
     ['from', 'transport'],
   )
+
+  constructor() {
+    this.#loopDelay.enable()
+    const loopDelay = this.#loopDelay
+    this.#gauge(
+      'chorus_event_loop_lag_seconds',
+      'Delay of the event loop since the last scrape.',
+      ['quantile'],
+      (gauge) => {
+        gauge.set({ quantile: '0.5' }, loopDelay.percentile(50) / 1e9)
+        gauge.set({ quantile: '0.99' }, loopDelay.percentile(99) / 1e9)
+        gauge.set({ quantile: '1' }, loopDelay.max / 1e9)
+        loopDelay.reset()
+      },
+    )
     this.#gauge('chorus_resident_memory_bytes', 'Resident memory of the process.', [], (gauge) =>
       gauge.set(process.memoryUsage.rss()),
     )

@@ -29,8 +29,10 @@ import { frameOf } from '../../fanout/frame.ts'
 import { OutboundBudget } from '../../fanout/outbound.ts'
 import { Sweeper } from '../../fanout/sweeper.ts'
 import { RecordingTransport } from '../../fanout/testing/recording-transport.ts'
+import { nothingElsewhere } from '../../live/live-store.ts'
 import { LiveValues } from '../../live/live-values.ts'
 import { Presences } from '../../live/presences.ts'
+import { nowhereElse } from '../../live/whereabouts.ts'
 import { encodeCursor } from '../../store/cursor.ts'
 import type { Database } from '../../store/database.ts'
 import { readNewestChanges, readRange } from '../../store/read-changes.ts'
@@ -108,6 +110,7 @@ export class TestNode {
       readRange: (range, limit) => readRange(database, range, limit),
       readNewest: (ids, limit) => readNewestChanges(database, ids, limit),
       onJoined: (conversation, user) => {
+        this.parts.liveValues.welcome(conversation, user)
         for (const connection of connections.ofUser(user)) joinConversation(this.parts, connection, conversation)
       },
       onLeft: (conversation, user) => {
@@ -131,6 +134,9 @@ export class TestNode {
       liveValues: new LiveValues({
         clock,
         now,
+        origin: 'test',
+        store: nothingElsewhere,
+        publish: () => undefined,
         tell: (conversation: Id, values: readonly LiveValue[]) =>
           feeds
             .get(conversation)
@@ -139,8 +145,10 @@ export class TestNode {
       presences: new Presences<Connection>({
         clock,
         now,
+        whereabouts: nowhereElse,
         tell: (watcher, news: readonly Presence[]) => watcher.send(frameOf('presence', [...news])),
         saveLastSeen: () => undefined,
+        readLastSeen: async () => new Map(),
       }),
       memberships: new Batcher({
         run: (asks: Parameters<typeof readMemberships>[1]) => readMemberships(database, asks),
@@ -163,6 +171,7 @@ export class TestNode {
         onMember: (user, conversation) => {
           for (const connection of connections.ofUser(user)) joinConversation(this.parts, connection, conversation)
         },
+        onLeft: (user) => recheckWatches(this.parts, user),
         onStale: (user, conversation, leftSeq) => endSubscription(this.parts, user, conversation, leftSeq),
         onMarker: (user, conversation) => {
           for (const connection of connections.ofUser(user)) tellReadMarker(this.parts, connection, conversation)
@@ -218,7 +227,7 @@ export class TestNode {
 
   stop(): void {
     for (const connection of [...this.parts.connections]) connection.lost()
-    this.parts.presences.stop()
+    void this.parts.presences.stop()
     this.parts.liveValues.stop()
     this.#metrics.stop()
   }

@@ -1,0 +1,15 @@
+/** Presence within one process, where both servers of the suite are the same one. */
+import { LocalBusHub } from '../fanout/bus-local.ts'
+import { FastClock } from '../support/testing/fast-clock.ts'
+import { describePresence } from './presence.suite.ts'
+import { PresenceServer } from './testing/presence-servers.ts'
+
+const clock = new FastClock(10)
+
+describePresence('in one process', {
+  clock,
+  open: async () => {
+    const only = new PresenceServer(clock, new LocalBusHub())
+    return [only, only]
+  },
+})

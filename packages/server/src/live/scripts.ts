@@ -1,0 +1,217 @@
+/**
+ * The Lua scripts of presence and live values, each documented like a function: keys, arguments, answer, cost. A script
+ * runs in Redis as one step. Time in them is that Redis's own, and only lengths of time leave it: no clock is compared
+ * with another. Every key has an expiry, and every list a bound.
+ *
+ * A lease that lies further ahead than a lease lives was written by a Redis whose clock was ahead: it counts as dead.
+ */
+import type { RedisScript } from '../support/redis.ts'
+
+const nowMs = `
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)`
+
+/**
+ * Takes or refreshes one server's lease of a partition, and tells which leases live.
+ *
+ * - KEYS: 1 leases (sorted set: lease → when it ends) · 2 since when this partition's data is whole
+ * - ARGV: 1 lease · 2 `new` or `keep` · 3 life of a lease, ms · 4 how long ended leases and the keys are kept, ms · 5 most leases
+ * - Returns `[held, wholeForMs, lease, leftMs, lease, leftMs, …]`; `held` 0: the lease had ended (or was lost) and was not
+ *   taken: whatever was registered under it is dead for good.
+ * - Cost: O(leases of the partition), which is about the number of servers.
+ */
+export const tendLease: RedisScript = {
+  lua: `${nowMs}
+local life, keep = tonumber(ARGV[3]), tonumber(ARGV[4])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - keep)
+local ends = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or '0')
+local held = 0
+if ARGV[2] == 'new' or (ends > now and ends <= now + life) then
+  redis.call('ZADD', KEYS[1], now + life, ARGV[1])
+  held = 1
+end
+redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -1 - tonumber(ARGV[5]))
+redis.call('SET', KEYS[2], now, 'NX', 'PX', keep)
+local since = tonumber(redis.call('GET', KEYS[2]))
+redis.call('PEXPIRE', KEYS[1], keep)
+redis.call('PEXPIRE', KEYS[2], keep)
+local reply = { held, math.max(0, now - since) }
+local leases = redis.call('ZRANGEBYSCORE', KEYS[1], now + 1, now + life, 'WITHSCORES')
+for i = 1, #leases, 2 do
+  reply[#reply + 1] = leases[i]
+  reply[#reply + 1] = tonumber(leases[i + 1]) - now
+end
+return reply`,
+}
+
+/**
+ * Ends a lease soon, or now: a server that leaves, or that holds a later one.
+ *
+ * - KEYS: 1 leases
+ * - ARGV: 1 lease · 2 ms from now; 0 forgets it at once
+ * - Returns 1.
+ * - Cost: O(log leases).
+ */
+export const endLease: RedisScript = {
+  lua: `${nowMs}
+if ARGV[2] == '0' then
+  redis.call('ZREM', KEYS[1], ARGV[1])
+else
+  redis.call('ZADD', KEYS[1], 'XX', 'LT', now + tonumber(ARGV[2]), ARGV[1])
+end
+return 1`,
+}
+
+/**
+ * Writes what one server says of users: there (online, away) or gone. Entries of ended leases are removed on the way.
+ *
+ * - KEYS: 1 leases · 2… one hash per user (lease → status, and `seen`)
+ * - ARGV: 1 lease · 2 life of a lease, ms · 3 how long a user's hash is kept, ms · then for each user: status, empty when
+ *   gone · when last seen (ISO time), empty to leave it
+ * - Returns `[held, changed, changed, …]`: for each user 1 when the status that all servers together give is another now.
+ *   `[0]`: the lease has ended; nothing was written.
+ * - Cost: O(users × servers that user is at + leases). Callers send at most 200 users.
+ */
+export const writePresence: RedisScript = {
+  lua: `${nowMs}
+local live = {}
+for _, lease in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], now + 1, now + tonumber(ARGV[2]))) do live[lease] = true end
+if not live[ARGV[1]] then return { 0 } end
+local reply = { 1 }
+for k = 2, #KEYS do
+  local status, seen = ARGV[2 * k], ARGV[2 * k + 1]
+  local before, after = '', status
+  local entries = redis.call('HGETALL', KEYS[k])
+  for i = 1, #entries, 2 do
+    local lease, said = entries[i], entries[i + 1]
+    if live[lease] then
+      if before ~= 'online' then before = said end
+      if lease ~= ARGV[1] and after ~= 'online' then after = said end
+    elseif lease ~= 'seen' then
+      redis.call('HDEL', KEYS[k], lease)
+    end
+  end
+  if status == '' then
+    redis.call('HDEL', KEYS[k], ARGV[1])
+  else
+    redis.call('HSET', KEYS[k], ARGV[1], status)
+  end
+  if seen ~= '' then redis.call('HSET', KEYS[k], 'seen', seen) end
+  redis.call('PEXPIRE', KEYS[k], ARGV[3])
+  reply[k] = before == after and 0 or 1
+end
+return reply`,
+}
+
+/**
+ * What all servers but the asker say of users. Writes nothing.
+ *
+ * - KEYS: 1 leases · 2 since when this partition's data is whole · 3… one hash per user
+ * - ARGV: 1 how the asker's own leases begin · 2 life of a lease, ms
+ * - Returns `[wholeForMs, user, user, …]`, a user being `[status, seen, endedForMs, lease, lease, …]`: the status is empty
+ *   when no living lease names the user; `endedForMs` is how long ago the last server that named them was alive, -1 when that is
+ *   not known. `wholeForMs` is -1 when no server has been here yet: then an empty status says nothing.
+ * - Cost: O(users × servers that user is at + leases). Callers send at most 200 users.
+ */
+export const readPresence: RedisScript = {
+  lua: `${nowMs}
+local life = tonumber(ARGV[2])
+local live = {}
+for _, lease in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], now + 1, now + life)) do live[lease] = true end
+local since = tonumber(redis.call('GET', KEYS[2]) or '-1')
+local reply = { since < 0 and -1 or math.max(0, now - since) }
+for k = 3, #KEYS do
+  local status, seen, ended = '', '', -1
+  local leases = {}
+  local entries = redis.call('HGETALL', KEYS[k])
+  for i = 1, #entries, 2 do
+    local lease, said = entries[i], entries[i + 1]
+    if lease == 'seen' then
+      seen = said
+    elseif string.sub(lease, 1, #ARGV[1]) ~= ARGV[1] then
+      if live[lease] then
+        leases[#leases + 1] = lease
+        if status ~= 'online' then status = said end
+      else
+        local ends = tonumber(redis.call('ZSCORE', KEYS[1], lease) or '0')
+        local ago = now - (ends - life)
+        if ends > 0 and ago >= 0 and (ended < 0 or ago < ended) then ended = ago end
+      end
+    end
+  end
+  local user = { status, seen, ended }
+  for i = 1, #leases do user[3 + i] = leases[i] end
+  reply[k - 1] = user
+end
+return reply`,
+}
+
+/**
+ * Keeps live values of one conversation for those who open it elsewhere. A value never replaces a later one.
+ *
+ * - KEYS: 1 the conversation's values (hash: `key user` → when it ends, order, origin, value)
+ * - ARGV: 1 most values · 2 how long the hash is kept, ms · then for each value: field · order · origin · life, ms · JSON
+ * - Returns how many were kept; the others were older than what is there.
+ * - Cost: O(values written), and O(most values) when there are too many: then ended ones go, then those that end first.
+ */
+export const keepLiveValues: RedisScript = {
+  lua: `${nowMs}
+local kept = 0
+for i = 3, #ARGV, 5 do
+  local field, order, origin = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  local known = redis.call('HGET', KEYS[1], field)
+  local isNewer = true
+  if known then
+    local knownOrder, knownOrigin = string.match(known, '^%d+|(%d+)|([^|]*)|')
+    knownOrder = tonumber(knownOrder)
+    local asked = tonumber(order)
+    isNewer = asked > knownOrder or (asked == knownOrder and origin > knownOrigin)
+  end
+  if isNewer then
+    local ends = string.format('%.0f', now + tonumber(ARGV[i + 3]))
+    redis.call('HSET', KEYS[1], field, ends .. '|' .. order .. '|' .. origin .. '|' .. ARGV[i + 4])
+    kept = kept + 1
+  end
+end
+local most = tonumber(ARGV[1])
+if redis.call('HLEN', KEYS[1]) > most then
+  local entries = redis.call('HGETALL', KEYS[1])
+  local list = {}
+  for i = 1, #entries, 2 do
+    list[#list + 1] = { tonumber(string.match(entries[i + 1], '^%d+')), entries[i] }
+  end
+  table.sort(list, function(a, b) return a[1] < b[1] end)
+  local left = #list
+  for _, entry in ipairs(list) do
+    if entry[1] > now and left <= most then break end
+    redis.call('HDEL', KEYS[1], entry[2])
+    left = left - 1
+  end
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return kept`,
+}
+
+/**
+ * The live values of one conversation that have not ended.
+ *
+ * - KEYS: 1 the conversation's values
+ * - ARGV: none
+ * - Returns `[field, order, origin, leftMs, JSON, …]`.
+ * - Cost: O(values), bounded by what {@link keepLiveValues} keeps; ended ones are removed on the way.
+ */
+export const readLiveValues: RedisScript = {
+  lua: `${nowMs}
+local reply = {}
+local entries = redis.call('HGETALL', KEYS[1])
+for i = 1, #entries, 2 do
+  local ends, order, origin, json = string.match(entries[i + 1], '^(%d+)|(%d+)|([^|]*)|(.*)$')
+  local left = tonumber(ends) - now
+  if left <= 0 then
+    redis.call('HDEL', KEYS[1], entries[i])
+  else
+    for _, part in ipairs({ entries[i], order, origin, left, json }) do reply[#reply + 1] = part end
+  end
+end
+return reply`,
+}

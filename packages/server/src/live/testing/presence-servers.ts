@@ -1,0 +1,99 @@
+/** Presence of several servers without their sockets: devices come and go, watch, and keep what they were told. */
+import type { Id, Presence, PresenceStatus } from '@chorus/protocol'
+import type { Bus } from '../../fanout/bus.ts'
+import type { LocalBusHub } from '../../fanout/bus-local.ts'
+import type { Clock } from '../../support/clock.ts'
+import type { Redis } from '../../support/redis.ts'
+import { type LastSeen, Presences } from '../presences.ts'
+import { nowhereElse } from '../whereabouts.ts'
+import { type LeaseCause, RedisWhereabouts } from '../whereabouts-redis.ts'
+
+export interface Device {
+  readonly user: Id
+  status: 'online' | 'away'
+  readonly watched: Map<Id, PresenceStatus>
+  readonly told: Presence[]
+}
+
+export class PresenceServer {
+  readonly presences: Presences<Device>
+  readonly whereabouts: RedisWhereabouts | undefined
+  readonly bus: Bus
+  readonly boot: string
+  readonly saved: LastSeen[] = []
+  readonly leases: LeaseCause[] = []
+  /** Statements to Redis so far. */
+  scripts = 0
+  hints = 0
+  losesHints = false
+
+  constructor(clock: Clock, hub: LocalBusHub, redis?: Redis, boot = 'boot') {
+    this.bus = hub.join()
+    this.boot = boot
+    const now = (): Date => new Date()
+    const counted: Redis | undefined =
+      redis &&
+      new Proxy(redis, {
+        get: (target, key) => {
+          const value = Reflect.get(target, key, target) as unknown
+          if (typeof value !== 'function') return value
+          return (...args: unknown[]) => {
+            if (key === 'script') this.scripts++
+            return (value as (...args: unknown[]) => unknown).apply(target, args)
+          }
+        },
+      })
+    this.whereabouts =
+      counted &&
+      new RedisWhereabouts({
+        redis: counted,
+        boot,
+        clock,
+        now,
+        subscribe: (user) => this.bus.subscribe(`p:${user}`),
+        unsubscribe: (user) => this.bus.unsubscribe(`p:${user}`),
+        hint: (user) => {
+          this.hints++
+          if (!this.losesHints) this.bus.publish(`p:${user}`, { kind: 'presence', user })
+        },
+        onLost: (seen) => void this.saved.push(...seen),
+        observer: { leaseTaken: (cause) => void this.leases.push(cause), unreachable: () => undefined },
+      })
+    this.bus.onMessage((message) => {
+      if (message.kind === 'presence') this.whereabouts?.heard(message.user)
+    })
+    this.presences = new Presences<Device>({
+      clock,
+      now,
+      whereabouts: this.whereabouts ?? nowhereElse,
+      tell: ({ told }, news) => void told.push(...news),
+      saveLastSeen: (seen) => void this.saved.push(...seen),
+      readLastSeen: async () => new Map(),
+    })
+  }
+
+  arrive(user: Id): Device {
+    const device: Device = { user, status: 'online', watched: new Map(), told: [] }
+    this.presences.arrive(device)
+    return device
+  }
+
+  depart(device: Device): void {
+    this.presences.depart(device)
+  }
+
+  say(device: Device, status: 'online' | 'away'): void {
+    device.status = status
+    this.presences.update(device.user)
+  }
+
+  /** As the command does: from here on the device knows this. */
+  async watch(device: Device, users: readonly Id[]): Promise<(PresenceStatus | undefined)[]> {
+    const ask = this.presences.beginWatch(device.user, users)
+    this.presences.endWatch(ask)
+    this.presences.watch(device, users, ask)
+    const answer = await this.presences.ask(users)
+    this.presences.noteTold(device, ask, answer.values())
+    return users.map((user) => answer.get(user)?.status)
+  }
+}

@@ -1,0 +1,213 @@
+/** Presence across servers by way of a real Redis, which may die, forget, or belong to a cluster. */
+import { hasRedis, type Redis as RedisServer, startRedis, startRedisCluster } from '@chorus/testkit'
+import { randomUUID } from 'node:crypto'
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import { LocalBusHub } from '../fanout/bus-local.ts'
+import { systemClock } from '../support/clock.ts'
+import { createLogger } from '../support/logger.ts'
+import { openRedis, type Redis } from '../support/redis.ts'
+import { FastClock } from '../support/testing/fast-clock.ts'
+import { describePresence } from './presence.suite.ts'
+import { type Device, PresenceServer } from './testing/presence-servers.ts'
+import { whereaboutsBounds } from './whereabouts-redis.ts'
+
+/** The servers' time; that of Redis is real, so no lease ends by itself within a test. */
+const clock = new FastClock(10)
+const waiting = { timeout: 10_000, interval: 20 }
+const partitions = Array.from({ length: whereaboutsBounds.partitions }, (_, index) => `chorus:{presence-${index}}`)
+
+describe.skipIf(!hasRedis())('presence over Redis', () => {
+  let server: RedisServer
+  let opened: PresenceServer[] = []
+  let links: Redis[] = []
+
+  const open = async (count: number, url = server.url): Promise<PresenceServer[]> => {
+    const hub = new LocalBusHub()
+    const logger = createLogger('silent', 'test')
+    links = await Promise.all(
+      Array.from({ length: count }, () =>
+        openRedis({ url, variable: 'REDIS_URL', allowInsecure: false, logger, clock: systemClock }),
+      ),
+    )
+    opened = links.map((redis) => new PresenceServer(clock, hub, redis, randomUUID()))
+    return opened
+  }
+  /** Redis has been served for long: who is not named is offline. */
+  const settle = async (): Promise<void> => {
+    for (const partition of partitions) await server.command('SET', `${partition}:whole`, 1)
+  }
+  const openTwo = async (): Promise<[PresenceServer, PresenceServer]> => {
+    await settle()
+    const [here, there] = await open(2)
+    return [here!, there!]
+  }
+  const statusesOf = ({ told }: Device): string[] => told.map(({ status }) => status)
+  const startWatching = async (here: PresenceServer, there: PresenceServer) => {
+    const bob = randomUUID()
+    const ada = here.arrive(randomUUID())
+    const bobs = there.arrive(bob)
+    await vi.waitFor(async () => expect(await here.watch(ada, [bob])).toEqual(['online']), waiting)
+    ada.told.length = 0
+    return { ada, bob, bobs }
+  }
+  const leasesOf = async (boot: string | undefined): Promise<{ partition: string; lease: string }[]> => {
+    const found: { partition: string; lease: string }[] = []
+    for (const partition of partitions)
+      for (const lease of (await server.command('ZRANGE', `${partition}:leases`, 0, -1)) as string[])
+        if (boot === undefined || lease.startsWith(boot)) found.push({ partition, lease })
+    return found
+  }
+
+  beforeAll(async () => {
+    server = await startRedis()
+  })
+  afterEach(async () => {
+    await Promise.all(opened.map(({ presences }) => presences.stop()))
+    await Promise.all(links.map((link) => link.close()))
+  })
+  afterAll(() => server.remove())
+
+  describePresence('across servers', { clock, open: openTwo })
+
+  it('[PRES1] all users of a server end with its lease, with when it was last alive', async () => {
+    const [here, there] = await openTwo()
+    const { ada, bob } = await startWatching(here, there)
+    // It dies without a word: its leases end as if nobody had refreshed them.
+    await there.whereabouts?.stop()
+    const agoMs = 1_000
+    for (const { partition, lease } of await leasesOf(undefined))
+      await server.command('ZADD', `${partition}:leases`, 'XX', Date.now() - agoMs, lease)
+    await vi.waitFor(() => expect(statusesOf(ada)).toEqual(['offline']), waiting)
+    const seenAgoMs = Date.now() - Date.parse(ada.told[0]?.lastSeen ?? '')
+    expect(seenAgoMs).toBeGreaterThanOrEqual(whereaboutsBounds.leaseMs)
+    expect(seenAgoMs).toBeLessThan(whereaboutsBounds.leaseMs + 20_000)
+    expect(here.saved.map(({ user }) => user)).toEqual([bob])
+  })
+
+  it('[PRES1] a lease that ended is dead for good: the server writes its users under another, and only those who are there', async () => {
+    const [here, there] = await openTwo()
+    const { ada, bobs } = await startWatching(here, there)
+    const cleo = randomUUID()
+    const cleos = there.arrive(cleo)
+    await vi.waitFor(
+      async () => expect(await here.watch(ada, [bobs.user, cleo])).toEqual(['online', 'online']),
+      waiting,
+    )
+    const before = await leasesOf(undefined)
+    for (const { partition, lease } of before) await server.command('ZADD', `${partition}:leases`, 'XX', 1, lease)
+    there.depart(cleos)
+    await vi.waitFor(() => expect(there.leases.filter((cause) => cause === 'lost').length).toBeGreaterThan(0), waiting)
+    await vi.waitFor(
+      async () => expect(await here.watch(ada, [bobs.user, cleo])).toEqual(['online', 'offline']),
+      waiting,
+    )
+    const after = await leasesOf(undefined)
+    expect(after.map(({ lease }) => lease)).not.toEqual(before.map(({ lease }) => lease))
+  })
+
+  it('[PRES1] Redis away: who is not here is unknown, never offline; back and empty: everything is told again', async () => {
+    const mine = await startRedis()
+    try {
+      for (const partition of partitions) await mine.command('SET', `${partition}:whole`, 1)
+      const [here, there] = (await open(2, mine.url)) as [PresenceServer, PresenceServer]
+      const { ada, bob } = await startWatching(here, there)
+      const local = here.arrive(randomUUID())
+      await here.watch(ada, [bob, local.user, 'nobody'])
+      await mine.kill9()
+      await vi.waitFor(() => expect(statusesOf(ada)).toEqual(['unknown', 'unknown']), waiting)
+      expect(await here.watch(ada, [bob, local.user, 'nobody'])).toEqual(['unknown', 'online', 'unknown'])
+      // Meanwhile somebody comes and goes.
+      const cleo = randomUUID()
+      const cleos = there.arrive(cleo)
+      there.depart(cleos)
+      await mine.start({ isEmpty: true })
+      await vi.waitFor(() => expect(ada.told.filter(({ user }) => user === bob).at(-1)?.status).toBe('online'), waiting)
+      await vi.waitFor(
+        () => expect(ada.told.filter(({ user }) => user === 'nobody').at(-1)?.status).toBe('offline'),
+        waiting,
+      )
+      expect(await here.watch(ada, [bob, cleo])).toEqual(['online', 'offline'])
+      expect(ada.told.filter(({ user }) => user !== 'nobody').map(({ status }) => status)).not.toContain('offline')
+    } finally {
+      await mine.remove()
+    }
+  })
+
+  it('[PRES1] an emptied Redis is noticed without a reconnection, and nobody is offline for it', async () => {
+    const [here, there] = await openTwo()
+    const { ada, bob } = await startWatching(here, there)
+    await server.command('FLUSHALL')
+    await vi.waitFor(() => expect(there.leases).toContain('lost'), waiting)
+    await vi.waitFor(async () => expect((await here.presences.ask([bob])).get(bob)?.status).toBe('online'), waiting)
+    expect(statusesOf(ada)).not.toContain('offline')
+  })
+
+  it('[PRES1] a connection that breaks costs a new lease, and nobody is offline for it', async () => {
+    const [here, there] = await openTwo()
+    const { ada } = await startWatching(here, there)
+    await server.command('CLIENT', 'KILL', 'TYPE', 'normal')
+    await vi.waitFor(() => expect(there.leases).toContain('doubt'), waiting)
+    // The leases before are ended once everybody is written under the new ones.
+    await vi.waitFor(async () => {
+      const leases = [...(await leasesOf(here.boot)), ...(await leasesOf(there.boot))]
+      expect(leases.length).toBe(2 * partitions.length)
+    }, waiting)
+    const cleo = there.arrive(randomUUID())
+    await vi.waitFor(
+      async () => expect(await here.watch(ada, [...ada.watched.keys(), cleo.user])).toEqual(['online', 'online']),
+      waiting,
+    )
+    // In ten times the time the way back may seem long.
+    expect(statusesOf(ada)).not.toContain('offline')
+  })
+
+  it('[PRES1] a hint that is lost is made good by reading again', async () => {
+    const [here, there] = await openTwo()
+    const ada = here.arrive(randomUUID())
+    const bob = randomUUID()
+    expect(await here.watch(ada, [bob])).toEqual(['offline'])
+    there.losesHints = true
+    there.arrive(bob)
+    await vi.waitFor(() => expect(statusesOf(ada)).toEqual(['online']), waiting)
+    expect(there.hints).toBe(1)
+  })
+
+  it('[PRES2, LIM1] a storm of users is written and read in a few scripts', async () => {
+    const [here, there] = await openTwo()
+    const count = 1_000
+    const users = Array.from({ length: count }, () => randomUUID())
+    const before = there.scripts
+    for (const user of users) there.arrive(user)
+    await vi.waitFor(() => expect(there.hints).toBe(count), waiting)
+    // A first one for whoever came first, one for all the others; and the leases meanwhile.
+    expect(there.scripts - before).toBeLessThan(10 * partitions.length)
+    const watchers = Array.from({ length: 50 }, () => here.arrive(randomUUID()))
+    const readsBefore = here.scripts
+    await Promise.all(watchers.map((watcher) => here.watch(watcher, users.slice(0, 100))))
+    for (const { watched } of watchers) expect(new Set(watched.values())).toEqual(new Set(['online']))
+    expect(here.scripts - readsBefore).toBeLessThan(10 * partitions.length)
+  })
+
+  it('[PRES1] in a cluster of three masters the users of a master that is away are unknown, the others are not', async () => {
+    const cluster = await startRedisCluster({ masters: 3 })
+    try {
+      const [here, there] = (await open(2, cluster.url)) as [PresenceServer, PresenceServer]
+      const users = Array.from({ length: 60 }, () => randomUUID())
+      for (const user of users) there.arrive(user)
+      const ada = here.arrive(randomUUID())
+      await vi.waitFor(async () => expect(new Set(await here.watch(ada, users))).toEqual(new Set(['online'])), waiting)
+      await cluster.masters[2]!.kill9()
+      await vi.waitFor(() => expect(statusesOf(ada)).toContain('unknown'), waiting)
+      const statuses = new Set(ada.watched.values())
+      expect(statuses).toEqual(new Set(['online', 'unknown']))
+      await cluster.masters[2]!.start()
+      await vi.waitFor(() => expect(new Set(ada.watched.values())).toEqual(new Set(['online'])), {
+        ...waiting,
+        timeout: 25_000,
+      })
+      expect(statusesOf(ada)).not.toContain('offline')
+    } finally {
+      await cluster.remove()
+    }
+  }, 60_000)
+})

@@ -1,0 +1,18 @@
+/** Real time, so many times as fast: for tests that wait for real parts, whose answers take what they take. */
+import { type Clock, systemClock, type Timer } from '../clock.ts'
+
+export class FastClock implements Clock {
+  readonly #factor: number
+
+  constructor(factor: number) {
+    this.#factor = factor
+  }
+
+  nowMs(): number {
+    return systemClock.nowMs() * this.#factor
+  }
+
+  setTimer(callback: () => void, delayMs: number): Timer {
+    return systemClock.setTimer(callback, delayMs / this.#factor)
+  }
+}
