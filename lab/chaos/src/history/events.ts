@@ -169,7 +169,7 @@ export interface ChangeFacts {
   readonly kind: ChangeKind
   /** Empty for `skip`. */
   readonly actor: string
-  /** The message's seq for e, d, + and -; `to` for s; else the change's own seq. */
+  /** The message's seq for e, d, + and -; `from` for s, whose own seq is its `to`; else the change's own seq. */
   readonly target: number
   /** c, e, d: the version of the message that came with it; else the change's own seq. */
   readonly version: number

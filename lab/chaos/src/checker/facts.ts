@@ -1,0 +1,44 @@
+/** A history with what several rules derive from it, each derived once and only when a rule asks. */
+import { type FinalRead, readFinals } from './final-reads.ts'
+import { type FaultSpan, type FaultWindow, faultSpans, faultWindows } from './fault-windows.ts'
+import type { History } from './history.ts'
+import { Memberships } from './memberships.ts'
+import { type StreamWalk, walkStreams } from './walk-streams.ts'
+
+export class Facts {
+  readonly history: History
+  #memberships: Memberships | undefined
+  #walk: StreamWalk | undefined
+  #finals: readonly FinalRead[] | undefined
+  #spans: readonly FaultSpan[] | undefined
+  #windows: readonly FaultWindow[] | undefined
+
+  constructor(history: History) {
+    this.history = history
+  }
+
+  get memberships(): Memberships {
+    this.#memberships ??= new Memberships(this.history)
+    return this.#memberships
+  }
+
+  get walk(): StreamWalk {
+    this.#walk ??= walkStreams(this.history, this.memberships)
+    return this.#walk
+  }
+
+  get finals(): readonly FinalRead[] {
+    this.#finals ??= readFinals(this.history)
+    return this.#finals
+  }
+
+  get faultSpans(): readonly FaultSpan[] {
+    this.#spans ??= faultSpans(this.history)
+    return this.#spans
+  }
+
+  get faultWindows(): readonly FaultWindow[] {
+    this.#windows ??= faultWindows(this.faultSpans)
+    return this.#windows
+  }
+}

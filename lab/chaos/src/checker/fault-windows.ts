@@ -1,0 +1,61 @@
+/** When which fault was active, and windows of faults that overlap as one: healing is over when the last has healed. */
+import type { FaultEvent, Micros } from '../history/index.ts'
+import type { History } from './history.ts'
+
+export interface FaultSpan {
+  readonly id: number
+  readonly kind: string
+  readonly name: string
+  readonly affects: FaultEvent['affects']
+  readonly boundMs: number
+  readonly startT: Micros
+  /** Infinity when it was never healed. */
+  readonly healT: Micros
+}
+
+/** Faults that overlap, seen as one. */
+export interface FaultWindow {
+  readonly startT: Micros
+  readonly healT: Micros
+  readonly spans: readonly FaultSpan[]
+  /** The largest of its faults. */
+  readonly boundMs: number
+}
+
+export function faultSpans(history: History): readonly FaultSpan[] {
+  const heals = new Map<number, Micros>()
+  for (const { id, phase, t } of history.faults) if (phase === 'heal') heals.set(id, t)
+  return history.faults.flatMap(({ id, kind, name, affects, boundMs, phase, t }) =>
+    phase === 'start'
+      ? [{ id, kind, name, affects, boundMs, startT: t, healT: heals.get(id) ?? Number.POSITIVE_INFINITY }]
+      : [],
+  )
+}
+
+export function faultWindows(spans: readonly FaultSpan[]): readonly FaultWindow[] {
+  const windows: { startT: Micros; healT: Micros; spans: FaultSpan[]; boundMs: number }[] = []
+  for (const span of [...spans].sort((left, right) => left.startT - right.startT)) {
+    const last = windows.at(-1)
+    if (last !== undefined && span.startT <= last.healT) {
+      last.healT = Math.max(last.healT, span.healT)
+      last.boundMs = Math.max(last.boundMs, span.boundMs)
+      last.spans.push(span)
+    } else windows.push({ startT: span.startT, healT: span.healT, spans: [span], boundMs: span.boundMs })
+  }
+  return windows
+}
+
+/** The first window that ends after `t`, by binary search; windows are disjoint and in order. */
+export function windowEndingAfter(
+  windows: readonly { readonly startT: Micros; readonly healT: Micros }[],
+  t: Micros,
+): number {
+  let low = 0
+  let high = windows.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if ((windows[middle]?.healT ?? 0) > t) high = middle
+    else low = middle + 1
+  }
+  return low
+}

@@ -1,0 +1,5 @@
+/** The checker: a history in, a verdict per rule out. */
+export { type CheckResult, checkHistory } from './check-history.ts'
+export { loadHistory } from './history.ts'
+export type { LatencySummary } from './latencies.ts'
+export type { CheckSettings, RuleId, RuleResult, Verdict, Witness } from './rule.ts'

@@ -1,0 +1,60 @@
+/**
+ * A set of whole numbers as ordered, disjoint ranges. Sequences that arrive in order are one range however long they
+ * are, so a set of a million costs nothing; what comes out of order costs a binary search and a shift.
+ */
+export class Intervals {
+  /** from, to, from, to … */
+  readonly #bounds: number[] = []
+
+  has(value: number): boolean {
+    const index = this.#rangeAtOrBefore(value)
+    return index >= 0 && value <= (this.#bounds[index + 1] ?? -1)
+  }
+
+  add(from: number, to = from): void {
+    if (to < from) return
+    const bounds = this.#bounds
+    const lastTo = bounds.at(-1)
+    if (lastTo === undefined || from > lastTo + 1) {
+      bounds.push(from, to)
+      return
+    }
+    if (from === lastTo + 1) {
+      bounds[bounds.length - 1] = to
+      return
+    }
+    let first = this.#rangeAtOrBefore(from)
+    if (first < 0 || (bounds[first + 1] ?? 0) + 1 < from) first += 2
+    let end = first
+    let mergedFrom = from
+    let mergedTo = to
+    while (end < bounds.length && (bounds[end] ?? 0) <= to + 1) {
+      mergedFrom = Math.min(mergedFrom, bounds[end] ?? from)
+      mergedTo = Math.max(mergedTo, bounds[end + 1] ?? to)
+      end += 2
+    }
+    bounds.splice(first, end - first, mergedFrom, mergedTo)
+  }
+
+  /** Ranges between the first and the last number that are not in the set. */
+  gaps(): readonly { readonly from: number; readonly to: number }[] {
+    const gaps: { from: number; to: number }[] = []
+    for (let index = 2; index < this.#bounds.length; index += 2) {
+      gaps.push({ from: (this.#bounds[index - 1] ?? 0) + 1, to: (this.#bounds[index] ?? 0) - 1 })
+    }
+    return gaps
+  }
+
+  /** Index of the last range that begins at or before `value`; -2 when there is none. */
+  #rangeAtOrBefore(value: number): number {
+    const bounds = this.#bounds
+    let low = 0
+    let high = bounds.length / 2 - 1
+    while (low <= high) {
+      const middle = (low + high) >> 1
+      if ((bounds[middle * 2] ?? 0) <= value) low = middle + 1
+      else high = middle - 1
+    }
+    return high * 2
+  }
+}

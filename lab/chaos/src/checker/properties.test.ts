@@ -1,0 +1,220 @@
+/** Whatever a right chat does, no rule is broken; and whatever is then broken in one way, exactly that rule says so. */
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import type { DeliverEvent, HistoryEvent } from '../history/index.ts'
+import { checkHistory } from './check-history.ts'
+import { toHistory } from './history.ts'
+import type { RuleId } from './rule.ts'
+import { ModelChat } from './testing/model-chat.ts'
+
+const users = ['ada', 'bob', 'cyd', 'dan'] as const
+const conversations = ['one', 'two'] as const
+
+/** `PROPERTY_RUNS=2000` looks at that many other histories; without it the same ones each time. */
+const asked = process.env['PROPERTY_RUNS']
+const runs = (usual: number): number => (asked === undefined ? usual : Number(asked))
+const seed = asked === undefined ? { seed: 1 } : {}
+
+type Step =
+  | {
+      readonly do: 'send' | 'retry' | 'refuse' | 'edit' | 'delete' | 'page'
+      readonly user: number
+      readonly conversation: number
+    }
+  | { readonly do: 'remove' | 'add' | 'restart'; readonly user: number; readonly conversation: number }
+  | { readonly do: 'fault'; readonly user: number; readonly conversation: number }
+
+const step: fc.Arbitrary<Step> = fc.record({
+  do: fc.oneof(
+    { weight: 8, arbitrary: fc.constant('send' as const) },
+    ...(['retry', 'refuse', 'edit', 'delete', 'page', 'remove', 'add', 'restart', 'fault'] as const).map((name) => ({
+      weight: 1,
+      arbitrary: fc.constant(name),
+    })),
+  ),
+  user: fc.nat(users.length - 1),
+  conversation: fc.nat(conversations.length - 1),
+})
+
+/** Plays steps that make sense and leaves out those that do not; ends with a message of each to each. */
+function play(steps: readonly Step[]): ModelChat {
+  const chat = new ModelChat()
+  for (const user of users) chat.attach(`${user}-1`, user)
+  for (const conversation of conversations) chat.create(conversation, 'ada', ['bob', 'cyd'])
+  const sent: { conversation: string; user: string; seq: number }[] = []
+  for (const { do: what, user: userIndex, conversation: conversationIndex } of steps) {
+    const user = users[userIndex] ?? 'ada'
+    const conversation = conversations[conversationIndex] ?? 'one'
+    const isMember = chat.members(conversation).includes(user)
+    const isOwner = user === 'ada'
+    const own = sent.findLast((message) => message.user === user && message.conversation === conversation)
+    switch (what) {
+      case 'send':
+        if (isMember) sent.push({ conversation, user, seq: chat.send(conversation, `${user}-1`, user) })
+        break
+      case 'retry':
+        if (isMember) sent.push({ conversation, user, seq: chat.send(conversation, `${user}-raw`, user, 2) })
+        break
+      case 'refuse':
+        chat.refuse(conversation, `${user}-raw`, user)
+        break
+      case 'edit':
+        if (isMember && own !== undefined) chat.edit(conversation, user, own.seq)
+        break
+      case 'delete':
+        if (isMember && own !== undefined) {
+          chat.delete(conversation, user, own.seq)
+          sent.splice(sent.indexOf(own), 1)
+        }
+        break
+      case 'page':
+        if (isMember) chat.page(conversation, `${user}-1`, user, { limit: 3 })
+        break
+      case 'remove':
+        if (isMember && !isOwner) chat.remove(conversation, 'ada', user)
+        break
+      case 'add':
+        if (!isMember) chat.add(conversation, 'ada', user)
+        break
+      case 'restart':
+        chat.detach(`${user}-1`)
+        chat.send(conversation, 'ada-1', 'ada')
+        chat.attach(`${user}-1`, user)
+        break
+      case 'fault':
+        chat.fault('F4')
+        break
+    }
+  }
+  for (const conversation of conversations) {
+    chat.send(conversation, 'ada-1', 'ada')
+    chat.page(conversation, 'ada-1', 'ada')
+    chat.send(conversation, 'ada-1', 'ada')
+  }
+  return chat
+}
+
+function brokenRules(events: readonly HistoryEvent[]): readonly RuleId[] {
+  return checkHistory(toHistory(events))
+    .rules.filter(({ verdict }) => verdict === 'broken')
+    .map(({ id }) => id)
+}
+
+const isDelivery = (event: HistoryEvent): event is DeliverEvent => event.op === 'deliver'
+const pick = <Item>(items: readonly Item[], where: number): Item | undefined =>
+  items[Math.min(items.length - 1, Math.floor(where * items.length))]
+
+/** One way to break a history; undefined when this one offers nothing to break. */
+type Break = (chat: ModelChat, events: HistoryEvent[], where: number) => HistoryEvent[] | undefined
+
+const breaks: { readonly [Id in RuleId]?: Break } = {
+  A1: (chat, events, where) => {
+    // The log forgets the last message of a conversation before anybody was given it.
+    const conversation = pick(conversations, where) ?? 'one'
+    const invoke = events.find((event) => event.op === 'send' && event.type === 'invoke')
+    if (invoke === undefined) return undefined
+    const id = 1_000_000
+    return [
+      ...events,
+      {
+        ...invoke,
+        id,
+        conversation,
+        process: 'raw',
+        clientId: 'lost',
+        hash: 7,
+        order: 'none',
+        t: chat.t,
+      },
+      { t: chat.t + 1, op: 'send', type: 'ok', id, seq: chat.top(conversation) + 1 },
+    ]
+  },
+  A5: (_chat, events, where) => {
+    const seen = pick(events.filter(isDelivery), where)
+    if (seen === undefined) return undefined
+    const last = events.findLastIndex(
+      (event) => isDelivery(event) && event.observer === seen.observer && event.conversation === seen.conversation,
+    )
+    // After a return or a removal of one's own a seq may be any; here it is one that was had.
+    return events.toSpliced(last + 1, 0, { ...seen, t: events[last]?.t ?? 0 })
+  },
+  A6: (_chat, events, where) => {
+    const seen = pick(
+      events.filter((event) => isDelivery(event) && event.kind === 'j'),
+      where,
+    )
+    if (seen === undefined) return undefined
+    return events.map((event) => (event === seen ? ({ ...event, actor: 'eve' } as HistoryEvent) : event))
+  },
+  A7: (_chat, events) => {
+    const created = events.find((event) => event.op === 'row' && event.seq === 1)
+    return events.filter((event) => event !== created)
+  },
+  A8: (_chat, events, where) => {
+    // Between two deliveries of one client with nothing else to explain a jump.
+    const mine = events.filter(
+      (event) => isDelivery(event) && event.observer === 'ada-1' && event.conversation === 'one',
+    )
+    const left = pick(mine.slice(4, -1), where)
+    return left === undefined ? undefined : events.filter((event) => event !== left)
+  },
+  A12: (chat, events, where) => {
+    const user = pick(users, where)
+    const conversation = 'one'
+    if (user === undefined || chat.members(conversation).includes(user)) return undefined
+    const seen = events.findLast((event) => isDelivery(event) && event.conversation === conversation)
+    if (seen === undefined) return undefined
+    const observer: HistoryEvent = {
+      t: chat.t,
+      op: 'observer',
+      observer: 'spy',
+      stream: 'spy',
+      kind: 'sse',
+      process: 'spy',
+      user,
+      session: 's',
+    }
+    return [...events, observer, { ...(seen as DeliverEvent), observer: 'spy', t: chat.t }]
+  },
+  A13: (_chat, events) => {
+    const last = events.findLast((event) => isDelivery(event) && event.observer === 'ada-1')
+    return events.filter((event) => event !== last)
+  },
+  A17: (chat, events) => [...events, { t: chat.t, op: 'server', server: 's1', what: 'unexpected-exit', text: 'gone' }],
+}
+
+describe('a right history', () => {
+  it('breaks no rule', () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        expect(brokenRules(play(steps).finish())).toEqual([])
+      }),
+      { numRuns: runs(150), ...seed },
+    )
+  })
+})
+
+describe('a history that was broken in one way', () => {
+  for (const [id, breakIt] of Object.entries(breaks)) {
+    it(`is found by ${id} and by nothing else`, () => {
+      let broken = 0
+      fc.assert(
+        fc.property(
+          fc.array(step, { maxLength: 40 }),
+          fc.double({ min: 0, max: 0.999, noNaN: true }),
+          (steps, where) => {
+            const chat = play(steps)
+            const events = breakIt(chat, [...chat.finish()], where)
+            if (events === undefined) return
+            broken += 1
+            // What is jumped over counts as arrived with the next one: too late, when a fault lies between.
+            const isAlone = (rule: RuleId) => id !== 'A8' || rule !== 'A13'
+            expect(brokenRules(events).filter(isAlone)).toEqual([id])
+          },
+        ),
+        { numRuns: runs(100), ...seed },
+      )
+      expect(broken).toBeGreaterThan(5)
+    })
+  }
+})

@@ -1,0 +1,106 @@
+/**
+ * A3: something was seen that nobody wrote: a text no send or edit of the history has, in another conversation, or under
+ * another sender's name. Looks at deliveries, pages and rows.
+ */
+import type { PlaceLike, Rule } from '../rule.ts'
+
+interface Written {
+  readonly conversation: string
+  /** Of a send; an edit keeps the message's own. */
+  readonly sender: string | undefined
+  /** Of an edit. */
+  readonly target: number | undefined
+}
+
+export const phantom: Rule = {
+  id: 'A3',
+  name: 'phantom or corrupt',
+  unit: 'texts seen',
+  needs: 'sends, and deliveries, pages or rows of messages',
+  blindTo: 'what is not text: replyTo, data, times; a hash stands for the text',
+  check({ history }, _settings, findings) {
+    const written = new Map<number, Written>()
+    const deletions = new Set<string>()
+    for (const { hash, user, conversation } of history.sends.values()) {
+      written.set(hash, { conversation, sender: user, target: undefined })
+    }
+    for (const { invoke } of history.operations) {
+      if (invoke.op === 'edit') {
+        written.set(invoke.hash, { conversation: invoke.conversation, sender: undefined, target: invoke.target })
+      } else if (invoke.op === 'delete') deletions.add(`${invoke.conversation} ${invoke.target}`)
+    }
+    if (written.size === 0) return
+
+    const judge = (
+      seen: {
+        readonly conversation: string
+        readonly target: number
+        readonly hash: number
+        readonly sender: string | undefined
+      },
+      who: () => string,
+      places: readonly PlaceLike[],
+      t?: number,
+    ) => {
+      findings.judged += 1
+      const { conversation, target, hash, sender } = seen
+      if (hash === 0) {
+        if (deletions.has(`${conversation} ${target}`)) return
+        findings.report(
+          () => `${who()} message ${target} of ${conversation} without its text, which nobody deleted`,
+          places,
+          t,
+        )
+        return
+      }
+      const source = written.get(hash)
+      if (source === undefined) {
+        findings.report(() => `${who()} message ${target} of ${conversation} with a text that nobody wrote`, places, t)
+      } else if (source.conversation !== conversation || (source.target !== undefined && source.target !== target)) {
+        findings.report(
+          () =>
+            `${who()} message ${target} of ${conversation} with a text written for ${source.target ?? 'a message'} of ${source.conversation}`,
+          places,
+          t,
+        )
+      } else if (source.sender !== undefined && sender !== undefined && source.sender !== sender) {
+        findings.report(
+          () =>
+            `${who()} message ${target} of ${conversation} as if sent by ${sender}; ${source.sender ?? '?'} wrote it`,
+          places,
+          t,
+        )
+      }
+    }
+
+    const { deliveries, names } = history
+    for (let index = 0; index < deliveries.length; index++) {
+      const delivery = deliveries.at(index)
+      if (delivery.kind !== 'c' && delivery.kind !== 'e' && delivery.kind !== 'd') continue
+      judge(
+        {
+          conversation: names.nameOf(delivery.conversation),
+          target: delivery.target,
+          hash: delivery.hash,
+          // Who edits or deletes need not be who wrote it.
+          sender: delivery.kind === 'c' ? names.nameOf(delivery.actor) : undefined,
+        },
+        () => `${names.nameOf(delivery.observer)} was given`,
+        [delivery],
+        delivery.t,
+      )
+    }
+    for (const page of history.pages) {
+      const { conversation, process } = page.invoke
+      for (const { seq, hash, sender } of page.page.items) {
+        judge({ conversation, target: seq, hash, sender }, () => `${process} read`, [page], page.t)
+      }
+    }
+    for (const [conversation, rows] of history.rows) {
+      for (const row of rows) {
+        if (row.kind !== 'c') continue
+        judge({ conversation, target: row.seq, hash: row.hash, sender: row.actor }, () => 'the log holds', [row])
+      }
+    }
+  },
+}

@@ -1,0 +1,59 @@
+/**
+ * A7: a number is missing for good. In the log, seqs are 1 to the conversation's counter without a hole; a stream that went
+ * on over several connections has everything between its first and its last seq, but for what it was told to pass over;
+ * and a final read shows every message row of its range. (A jump within one connection is A8; an acknowledged message
+ * missing in a final read is A1; a missing end is A13.)
+ */
+import type { Rule } from '../rule.ts'
+
+export const hole: Rule = {
+  id: 'A7',
+  name: 'hole',
+  unit: 'seqs of the log, continued streams and final reads',
+  needs: 'rows of the dump, or deliveries',
+  blindTo: 'a hole that a wrong `limited` covers up; the messages are then found by A1',
+  check({ history, finals, walk }, _settings, findings) {
+    for (const [conversation, { seq: top, ...place }] of history.conversations) {
+      let expected = 1
+      const rows = history.rows.get(conversation) ?? []
+      for (const row of rows) {
+        const from = row.kind === 's' ? Math.min(row.target, row.seq) : row.seq
+        findings.judged += 1
+        if (from > expected) {
+          findings.report(() => `the log of ${conversation} lacks seq ${expected} to ${from - 1}`, [row])
+        }
+        expected = Math.max(expected, row.seq + 1)
+      }
+      if (expected - 1 !== top) {
+        findings.report(
+          () => `the log of ${conversation} ends at seq ${expected - 1}, and its counter is ${top}`,
+          [place],
+        )
+      }
+    }
+    findings.judged += walk.continued
+    for (const { stream, conversation, from, to } of walk.holes) {
+      findings.report(
+        () => `${stream} never had seq ${from} to ${to} of ${conversation}, though it went on after them`,
+        [],
+      )
+    }
+    const acknowledged = new Set<string>()
+    for (const { attempts, row, conversation } of history.sends.values()) {
+      if (row !== undefined && attempts.some(({ outcome }) => outcome?.type === 'ok')) {
+        acknowledged.add(`${conversation} ${row.seq}`)
+      }
+    }
+    for (const read of finals) {
+      findings.judged += 1
+      for (const row of history.rows.get(read.conversation) ?? []) {
+        if (row.kind !== 'c' || row.seq < read.from || row.seq > read.to || read.seqs.has(row.seq)) continue
+        if (acknowledged.has(`${read.conversation} ${row.seq}`)) continue
+        findings.report(
+          () => `the final read of ${read.process} lacks message ${row.seq} of ${read.conversation}`,
+          [read, row],
+        )
+      }
+    }
+  },
+}

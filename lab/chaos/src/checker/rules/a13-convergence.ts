@@ -1,0 +1,41 @@
+/**
+ * A13: not everybody got everything, or not in time: within the contract's bound after the acknowledgement while nothing
+ * is broken (TAIL1), within the fault's bound after healing, and the end of every conversation when all is quiet.
+ */
+import { type Lateness, convergenceOf } from '../convergence.ts'
+import type { History } from '../history.ts'
+import type { Rule } from '../rule.ts'
+
+export const convergence: Rule = {
+  id: 'A13',
+  name: 'convergence',
+  unit: 'arrivals, healings and ends',
+  needs: 'rows of the dump, acknowledged sends, and attached streams of members',
+  blindTo: 'clients that were not attached; changes that are no messages, but for a conversation’s last',
+  check(facts, settings, findings) {
+    const { history } = facts
+    const { tail, heals, ends, late, lateCount } = convergenceOf(facts, settings)
+    for (const lateness of late) {
+      const { send, reachedT, sinceT } = lateness
+      findings.report(() => describe(history, lateness), send?.attempts.slice(0, 1) ?? [], reachedT ?? sinceT)
+    }
+    findings.violations = lateCount
+    findings.judged = (tail.summary()?.n ?? 0) + ends
+    for (const latencies of heals.values()) findings.judged += latencies.summary()?.n ?? 0
+    // What never came is in no latency.
+    findings.judged = Math.max(findings.judged, findings.violations)
+  },
+}
+
+function describe(history: History, { stream, conversation, seq, reachedT, sinceT, boundMs, why, window }: Lateness) {
+  const when =
+    reachedT === undefined ? 'never' : `${Math.round((reachedT - sinceT) / 1_000)} ms later (bound ${boundMs} ms)`
+  switch (why) {
+    case 'tail':
+      return `${stream} got seq ${seq} of ${conversation} ${when}, acknowledged at ${history.secondsOf(sinceT)} s`
+    case 'heal':
+      return `${stream} got seq ${seq} of ${conversation} ${when}, after ${window?.spans.map(({ kind, name }) => `${kind} ${name}`).join(' and ') ?? 'a fault'} healed`
+    case 'end':
+      return `${stream} never got seq ${seq}, the last of ${conversation}`
+  }
+}

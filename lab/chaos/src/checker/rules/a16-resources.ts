@@ -1,0 +1,55 @@
+/**
+ * A16: something is left over. When all is quiet, each server is compared with its part's first baseline: resident memory
+ * and open files; and Redis holds no key of ours that will never expire.
+ */
+import type { Rule } from '../rule.ts'
+
+export const resources: Rule = {
+  id: 'A16',
+  name: 'resources',
+  unit: 'parts measured',
+  needs: 'resources at baseline and when quiet, or a scan of the keys of Redis',
+  blindTo:
+    'growth below the bound, and parts that nobody measured; memory of a process is not what it uses, but what it has',
+  check({ history }, settings, findings) {
+    const baselines = new Map<string, (typeof history.resources)[number]>()
+    for (const measure of history.resources) {
+      if (measure.phase === 'baseline' && !baselines.has(measure.part)) baselines.set(measure.part, measure)
+    }
+    for (const measure of history.resources) {
+      const baseline = baselines.get(measure.part)
+      if (measure.phase !== 'quiet' || baseline === undefined) continue
+      findings.judged += 1
+      const grownBytes = measure.rssBytes - baseline.rssBytes
+      if (grownBytes > settings.rssGrowthMaxBytes) {
+        findings.report(
+          () =>
+            `${measure.part} holds ${toMegabytes(grownBytes)} MB more than at the baseline (${toMegabytes(measure.rssBytes)} MB)`,
+          [baseline, measure],
+          measure.t,
+        )
+      }
+      if (measure.fds - baseline.fds > settings.fdGrowthMax) {
+        findings.report(
+          () => `${measure.part} holds ${measure.fds} open files; ${baseline.fds} at the baseline`,
+          [baseline, measure],
+          measure.t,
+        )
+      }
+    }
+    for (const keys of history.redisKeys) {
+      findings.judged += 1
+      if (keys.withoutExpiry === 0) continue
+      findings.report(
+        () =>
+          `${keys.redis} holds ${keys.withoutExpiry} keys that never expire, such as ${keys.samples.slice(0, 3).join(', ')}`,
+        [keys],
+        keys.t,
+      )
+    }
+  },
+}
+
+function toMegabytes(bytes: number): number {
+  return Math.round(bytes / 1024 / 1024)
+}

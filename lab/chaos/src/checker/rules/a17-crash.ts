@@ -1,0 +1,26 @@
+/** A17: a server crashed, or said that an error had reached nobody. Exits that a fault caused are expected. */
+import type { Rule } from '../rule.ts'
+
+export const crash: Rule = {
+  id: 'A17',
+  name: 'crash',
+  unit: 'server logs scanned',
+  needs: 'server logs that were scanned to their end',
+  blindTo: 'errors that are logged as ordinary lines',
+  check({ history }, _settings, findings) {
+    for (const finding of history.servers) {
+      switch (finding.what) {
+        case 'scanned':
+          findings.judged += 1
+          break
+        case 'expected-exit':
+          break
+        case 'unhandled-rejection':
+        case 'uncaught-exception':
+        case 'unexpected-exit':
+          findings.report(() => `${finding.server}: ${finding.what}: ${finding.text ?? ''}`, [finding], finding.t)
+          break
+      }
+    }
+  },
+}

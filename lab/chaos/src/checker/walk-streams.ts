@@ -1,0 +1,297 @@
+/**
+ * Follows every stream through the history once, and notes what several rules need: duplicates (A5), holes (A7), jumps
+ * and steps back (A8), and how far each stream was at what time (A13).
+ *
+ * Per observer and conversation the next seq is the last one + 1. It may be any seq: at first, after a rebase without a
+ * seq, after the user's own removal. It may jump over what a rejoin passed over, and to the user's own removal, which is all
+ * a removed member is given. A stream whose process died without writing its store may be called back again from an
+ * earlier seq, in order. A rebase may be recorded just after the deliveries that it explains: a jump that a rebase within
+ * a second covers is none.
+ */
+import { hashText } from '../history/index.ts'
+import type { Delivery } from './columns.ts'
+import type { History } from './history.ts'
+import { Intervals } from './intervals.ts'
+import type { Memberships } from './memberships.ts'
+
+const lateRebaseMaxMicros = 1_000_000
+
+/** Something wrong at one delivery. */
+export interface Slip {
+  readonly delivery: Delivery
+  /** The last seq before it. */
+  readonly last: number
+}
+
+export interface Hole {
+  readonly stream: string
+  readonly conversation: string
+  readonly from: number
+  readonly to: number
+}
+
+/** How far a stream was in one conversation: `positions` grows, `times` says when each was reached. */
+export interface Track {
+  readonly stream: string
+  readonly user: string
+  readonly conversation: string
+  readonly times: number[]
+  readonly positions: number[]
+  /** When it was told to forget its position, without being told a new one. */
+  readonly resets: number[]
+}
+
+export interface StreamWalk {
+  readonly duplicates: readonly Slip[]
+  readonly jumps: readonly Slip[]
+  readonly stepsBack: readonly Slip[]
+  readonly holes: readonly Hole[]
+  readonly tracks: readonly Track[]
+  /** Streams that more than one observer continued. */
+  readonly continued: number
+}
+
+interface Cursor {
+  last: number
+  /** The next may be any seq. */
+  isFree: boolean
+  /** The next may be any seq up to last + 1. */
+  mayGoBack: boolean
+  generation: number
+  seen: Intervals
+  readonly track: OpenTrack
+}
+
+interface OpenTrack extends Track {
+  readonly covered: Intervals
+  readonly observers: Set<number>
+  isFree: boolean
+}
+
+interface ObserverState {
+  readonly id: number
+  readonly user: string
+  readonly userHash: number
+  readonly stream: string
+  /** Raised by a rebase of everything. */
+  generation: number
+  readonly cursors: Map<string, Cursor>
+}
+
+export function walkStreams(history: History, memberships: Memberships): StreamWalk {
+  const walker = new Walker(history, memberships)
+  let mark = 0
+  for (let index = 0; index < history.deliveries.length; index++) {
+    for (; (history.marks[mark]?.deliveriesBefore ?? Number.POSITIVE_INFINITY) <= index; mark++) walker.takeMark(mark)
+    walker.takeDelivery(history.deliveries.at(index))
+  }
+  for (; mark < history.marks.length; mark++) walker.takeMark(mark)
+  return walker.finish()
+}
+
+class Walker {
+  readonly #history: History
+  readonly #memberships: Memberships
+  readonly #observers: (ObserverState | undefined)[] = []
+  readonly #observersByStream = new Map<string, ObserverState[]>()
+  readonly #tracks = new Map<string, OpenTrack>()
+  readonly #tracksByStream = new Map<string, OpenTrack[]>()
+  readonly #duplicates: Slip[] = []
+  readonly #jumps = new Set<Slip>()
+  readonly #jumpsByCursor = new Map<Cursor, Slip[]>()
+  readonly #stepsBack: Slip[] = []
+
+  constructor(history: History, memberships: Memberships) {
+    this.#history = history
+    this.#memberships = memberships
+  }
+
+  takeMark(index: number): void {
+    const event = this.#history.marks[index]?.event
+    if (event === undefined) return
+    if (event.op === 'stream') {
+      if (event.state !== 'detached' || event.isClean !== false) return
+      for (const observer of this.#observersByStream.get(event.stream) ?? []) {
+        for (const cursor of observer.cursors.values()) cursor.mayGoBack = true
+      }
+      return
+    }
+    const observer = this.#observerOf(this.#history.names.idOf(event.observer))
+    if (event.conversation === undefined) {
+      observer.generation += 1
+      for (const track of this.#tracksByStream.get(observer.stream) ?? []) forget(track, event.t)
+      return
+    }
+    for (const cursor of this.#cursorsFor(observer, event.conversation)) this.#rebase(cursor, event.seq, event.t)
+  }
+
+  takeDelivery(delivery: Delivery): void {
+    const observer = this.#observerOf(delivery.observer)
+    const cursor = this.#cursorOf(observer, delivery.epoch, delivery.conversation)
+    if (cursor.generation !== observer.generation) {
+      cursor.generation = observer.generation
+      cursor.isFree = true
+    }
+    const from = delivery.kind === 's' ? Math.min(delivery.target, delivery.seq) : delivery.seq
+    const to = delivery.seq
+    const isOwnRemoval = delivery.kind === 'l' && delivery.hash === observer.userHash
+    const { last } = cursor
+    const isFirst = cursor.isFree
+    if (!isFirst && cursor.mayGoBack && from <= last + 1) {
+      // The store had not kept it: it is called back again, and so may be what comes next.
+      cursor.seen = new Intervals()
+    } else if (cursor.seen.has(to)) {
+      this.#duplicates.push({ delivery, last })
+      return
+    } else if (!isFirst && from > last + 1) {
+      if (!isOwnRemoval && !this.#hasRejoined(observer, cursor.track.conversation, last, to))
+        this.#jump(cursor, delivery)
+      cursor.track.covered.add(last + 1, from - 1)
+    } else if (!isFirst && to <= last) {
+      this.#stepsBack.push({ delivery, last })
+      cursor.seen.add(from, to)
+      cursor.track.covered.add(from, to)
+      return
+    }
+    cursor.mayGoBack = false
+    cursor.isFree = isOwnRemoval
+    cursor.last = to
+    cursor.seen.add(from, to)
+    const { track } = cursor
+    track.observers.add(observer.id)
+    const position = track.positions.at(-1) ?? 0
+    const passedOver =
+      position > 0 &&
+      from > position + 1 &&
+      (track.isFree || isOwnRemoval || this.#hasRejoined(observer, track.conversation, position, to))
+    if (passedOver) track.covered.add(position + 1, from - 1)
+    track.isFree = isOwnRemoval
+    track.covered.add(from, to)
+    advance(track, to, delivery.t)
+  }
+
+  finish(): StreamWalk {
+    const holes: Hole[] = []
+    let continued = 0
+    for (const { stream, conversation, covered, observers } of this.#tracks.values()) {
+      if (observers.size > 1) continued += 1
+      for (const gap of covered.gaps()) holes.push({ stream, conversation, ...gap })
+    }
+    return {
+      duplicates: this.#duplicates,
+      jumps: [...this.#jumps],
+      stepsBack: this.#stepsBack,
+      holes,
+      tracks: [...this.#tracks.values()],
+      continued,
+    }
+  }
+
+  #jump(cursor: Cursor, delivery: Delivery): void {
+    const slip: Slip = { delivery, last: cursor.last }
+    this.#jumps.add(slip)
+    const known = this.#jumpsByCursor.get(cursor)
+    if (known === undefined) this.#jumpsByCursor.set(cursor, [slip])
+    else known.push(slip)
+  }
+
+  #rebase(cursor: Cursor, seq: number | undefined, t: number): void {
+    const { track } = cursor
+    if (seq === undefined) {
+      cursor.isFree = true
+      forget(track, t)
+      return
+    }
+    for (const slip of this.#jumpsByCursor.get(cursor) ?? []) {
+      if (slip.delivery.seq <= seq + 1 && Math.abs(t - slip.delivery.t) <= lateRebaseMaxMicros) this.#jumps.delete(slip)
+    }
+    const position = track.positions.at(-1) ?? 0
+    if (seq > position && position > 0) track.covered.add(position + 1, seq)
+    else track.covered.add(seq, seq)
+    advance(track, seq, t)
+    if (seq <= cursor.last) return
+    cursor.last = seq
+    cursor.isFree = false
+  }
+
+  #hasRejoined(observer: ObserverState, conversation: string, after: number, upTo: number): boolean {
+    return this.#memberships.of(conversation, observer.user).joins.some(({ seq }) => seq > after && seq <= upTo)
+  }
+
+  #observerOf(id: number): ObserverState {
+    const known = this.#observers[id]
+    if (known !== undefined) return known
+    const name = this.#history.names.nameOf(id)
+    const declared = this.#history.observers.get(name)
+    const user = declared?.user ?? ''
+    const stream = declared?.stream ?? name
+    const state: ObserverState = { id, user, userHash: hashText(user), stream, generation: 0, cursors: new Map() }
+    this.#observers[id] = state
+    const siblings = this.#observersByStream.get(stream)
+    if (siblings === undefined) this.#observersByStream.set(stream, [state])
+    else siblings.push(state)
+    return state
+  }
+
+  #cursorOf(observer: ObserverState, epoch: number, conversation: number): Cursor {
+    const key = `${conversation} ${epoch}`
+    const known = observer.cursors.get(key)
+    if (known !== undefined) return known
+    const { names } = this.#history
+    const trackKey = `${observer.stream} ${key}`
+    let track = this.#tracks.get(trackKey)
+    if (track === undefined) {
+      track = {
+        stream: observer.stream,
+        user: observer.user,
+        conversation: names.nameOf(conversation),
+        times: [],
+        positions: [],
+        resets: [],
+        covered: new Intervals(),
+        observers: new Set(),
+        isFree: false,
+      }
+      this.#tracks.set(trackKey, track)
+      const siblings = this.#tracksByStream.get(observer.stream)
+      if (siblings === undefined) this.#tracksByStream.set(observer.stream, [track])
+      else siblings.push(track)
+    }
+    const cursor: Cursor = {
+      last: 0,
+      isFree: true,
+      mayGoBack: false,
+      generation: observer.generation,
+      seen: new Intervals(),
+      track,
+    }
+    observer.cursors.set(key, cursor)
+    return cursor
+  }
+
+  /** A rebase names no epoch: it is about the one that the observer is in, or will be. */
+  #cursorsFor(observer: ObserverState, conversation: string): readonly Cursor[] {
+    const id = this.#history.names.idOf(conversation)
+    const known = [...observer.cursors].filter(([key]) => key.startsWith(`${id} `)).map(([, cursor]) => cursor)
+    if (known.length > 0) return known
+    return [this.#cursorOf(observer, this.#epochOf(observer), id)]
+  }
+
+  #epochOf(observer: ObserverState): number {
+    for (const key of observer.cursors.keys()) return Number(key.split(' ')[1])
+    // Before anything was delivered here: the history's first epoch, which nearly always is its only one.
+    const first = this.#history.deliveries.length > 0 ? this.#history.deliveries.at(0).epoch : 0
+    return first
+  }
+}
+
+function advance(track: OpenTrack, position: number, t: number): void {
+  if (position <= (track.positions.at(-1) ?? 0)) return
+  track.positions.push(position)
+  track.times.push(t)
+}
+
+function forget(track: OpenTrack, t: number): void {
+  track.isFree = true
+  track.resets.push(t)
+}
