@@ -1,0 +1,148 @@
+/** Live values across servers by way of a real Redis. */
+import { randomUUID } from 'node:crypto'
+import type { Json } from '@chorus/protocol'
+import { hasRedis, type Redis as RedisServer, startRedis } from '@chorus/testkit'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { LocalBusHub } from '../fanout/bus-local.ts'
+import { systemClock } from '../support/clock.ts'
+import { createLogger } from '../support/logger.ts'
+import { openRedis, type Redis } from '../support/redis.ts'
+import { FastClock } from '../support/testing/fast-clock.ts'
+import { liveStoreBounds, RedisLiveStore } from './live-store-redis.ts'
+import type { SharedValue } from './live-store.ts'
+import { describeLiveValues } from './live-values.suite.ts'
+import { LiveServer } from './testing/live-servers.ts'
+
+const clock = new FastClock(10)
+const waiting = { timeout: 10_000, interval: 20 }
+
+describe.skipIf(!hasRedis())('the live lane over Redis', () => {
+  let server: RedisServer
+  let link: Redis
+  let store: RedisLiveStore
+
+  beforeAll(async () => {
+    server = await startRedis()
+    const logger = createLogger('silent', 'test')
+    link = await openRedis({ url: server.url, variable: 'REDIS_URL', allowInsecure: false, logger, clock: systemClock })
+    store = new RedisLiveStore(link)
+  })
+  afterAll(async () => {
+    await link.close()
+    await server.remove()
+  })
+
+  const openTwo = (): readonly [LiveServer, LiveServer] => {
+    const hub = new LocalBusHub()
+    return [new LiveServer(clock, hub, store, 'one'), new LiveServer(clock, hub, store, 'two')]
+  }
+  const shared = (conversation: string, user: string, value: Json, order: number, lifeMs = 60_000): SharedValue => ({
+    value: {
+      conversation,
+      key: 'location',
+      user,
+      value,
+      at: '2026-01-01T00:00:00.000Z',
+      expiresAt: '2026-01-01T00:01:00.000Z',
+    },
+    order,
+    origin: 'one',
+    lifeMs,
+  })
+  const kept = async (conversation: string): Promise<Json[]> =>
+    (await store.read(conversation)).map(({ value }) => value.value)
+
+  describeLiveValues('across servers', { clock, open: async () => openTwo() })
+
+  it('[LIVE1] a server that shows the conversation later lists what was set before', async () => {
+    const [here, there] = openTwo()
+    const [conversation, ada, bob] = [randomUUID(), randomUUID(), randomUUID()]
+    here.values.set(conversation, 'location', ada, [52.5, 13.4], 60_000)
+    here.values.set(conversation, 'location', bob, 1, 60_000)
+    await vi.waitFor(async () => expect(await there.values.read(conversation)).toHaveLength(2), waiting)
+    here.values.set(conversation, 'location', bob, null, 1)
+    await vi.waitFor(
+      async () => expect(await there.values.read(conversation)).toMatchObject([{ user: ada, value: [52.5, 13.4] }]),
+      waiting,
+    )
+    expect(there.values.list(conversation)).toEqual([])
+    // What was set here long ago and changed elsewhere since is not what is shown.
+    there.values.set(conversation, 'location', bob, 'old', 60_000)
+    await vi.waitFor(async () => expect(await here.values.read(conversation)).toHaveLength(2), waiting)
+    here.values.set(conversation, 'location', bob, 'new', 60_000)
+    await vi.waitFor(
+      async () => expect((await there.values.read(conversation)).find(({ user }) => user === bob)?.value).toBe('new'),
+      waiting,
+    )
+  })
+
+  it('[LIVE1] an earlier value never replaces a later one, also when that is over', async () => {
+    const [conversation, ada] = [randomUUID(), randomUUID()]
+    store.keep(conversation, [shared(conversation, ada, 'later', 2_000_000_000_000_002)])
+    store.keep(conversation, [shared(conversation, ada, 'earlier', 2_000_000_000_000_001)])
+    await vi.waitFor(async () => expect(await kept(conversation)).toEqual(['later']), waiting)
+    store.keep(conversation, [shared(conversation, ada, null, 2_000_000_000_000_003, 0)])
+    store.keep(conversation, [shared(conversation, ada, 'late', 2_000_000_000_000_002)])
+    await vi.waitFor(async () => expect(await kept(conversation)).toEqual([null]), waiting)
+  })
+
+  it('[LIVE1, LIM1] values and their hash end by themselves, and there is a bound to how many there are', async () => {
+    const conversation = randomUUID()
+    const { valuesPerConversationMax: most } = liveStoreBounds
+    // Those that end first are the first to go.
+    const many = Array.from({ length: most + 50 }, (_, index) =>
+      shared(conversation, randomUUID(), index, index, 30_000 + index),
+    )
+    store.keep(conversation, many)
+    await vi.waitFor(async () => expect(await kept(conversation)).toHaveLength(most), waiting)
+    expect(Math.min(...((await kept(conversation)) as number[]))).toBe(50)
+    expect(await server.command('PTTL', `chorus:live:{${conversation}}`)).toBeGreaterThan(0)
+    const short = randomUUID()
+    store.keep(short, [shared(short, randomUUID(), 1, 1, 1)])
+    await vi.waitFor(async () => {
+      expect(await server.command('EXISTS', `chorus:live:{${short}}`)).toBe(1)
+      expect(await kept(short)).toEqual([])
+    }, waiting)
+  })
+
+  it('[LIVE1] what somebody else wrote into Redis is not shown', async () => {
+    const conversation = randomUUID()
+    const key = `chorus:live:{${conversation}}`
+    const far = Date.now() + 60_000
+    await server.command('HSET', key, `typing ${randomUUID()}`, `${far}|1|x|["2026-01-01T00:00:00.000Z"]`)
+    await server.command('HSET', key, `Typing nobody`, `${far}|1|x|[1,2,3]`)
+    expect(await store.read(conversation)).toEqual([])
+    await server.command('HSET', key, `typing ${randomUUID()}`, `${far}|1|x|{`)
+    expect(await store.read(conversation)).toEqual([])
+    await server.command('HSET', key, `typing ${randomUUID()}`, 'nonsense')
+    expect(await store.read(conversation)).toEqual([])
+  })
+
+  it('[LIVE1] with Redis away values live at their own server, and nothing waits for its return', async () => {
+    const mine = await startRedis()
+    try {
+      const logger = createLogger('silent', 'test')
+      const redis = await openRedis({
+        url: mine.url,
+        variable: 'REDIS_URL',
+        allowInsecure: false,
+        logger,
+        clock: systemClock,
+      })
+      const local = new LiveServer(clock, new LocalBusHub(), new RedisLiveStore(redis))
+      const [conversation, ada] = [randomUUID(), randomUUID()]
+      await mine.kill9()
+      await vi.waitFor(() => expect(redis.problem()).toBeDefined(), waiting)
+      local.values.set(conversation, 'typing', ada, true, 60_000)
+      await vi.waitFor(() => expect(local.told).toHaveLength(1), waiting)
+      expect(await local.values.read(conversation)).toMatchObject([{ user: ada, value: true }])
+      await mine.start({ isEmpty: true })
+      await vi.waitFor(() => expect(redis.problem()).toBeUndefined(), waiting)
+      expect(await mine.command('EXISTS', `chorus:live:{${conversation}}`)).toBe(0)
+      local.values.stop()
+      await redis.close()
+    } finally {
+      await mine.remove()
+    }
+  })
+})

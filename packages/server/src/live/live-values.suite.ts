@@ -1,0 +1,113 @@
+/** What the live lane promises, in one process and across servers alike. Run by the test of each. */
+import { randomUUID } from 'node:crypto'
+import type { LiveValue } from '@chorus/protocol'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import type { Clock } from '../support/clock.ts'
+import { liveBounds } from './live-values.ts'
+import type { LiveServer } from './testing/live-servers.ts'
+
+export interface LiveSuiteOptions {
+  readonly clock: Clock
+  /** Two servers that show the same conversations; in one process the same one twice. */
+  readonly open: () => Promise<readonly [LiveServer, LiveServer]>
+}
+
+const waiting = { timeout: 10_000, interval: 20 }
+
+export function describeLiveValues(name: string, { clock, open }: LiveSuiteOptions): void {
+  describe(`live values ${name}`, () => {
+    let servers: readonly LiveServer[] = []
+    afterEach(() => {
+      for (const { values } of servers) values.stop()
+    })
+    const start = async () => {
+      const [here, there] = await open()
+      servers = [here, there]
+      const conversation = randomUUID()
+      const [ada, bob] = [randomUUID(), randomUUID()]
+      await Promise.all([here.show(conversation), there.show(conversation)])
+      return { here, there, conversation, ada, bob }
+    }
+    const pass = (delayMs: number): Promise<void> =>
+      new Promise((resolve) => {
+        clock.setTimer(resolve, delayMs)
+      })
+    const shown = (values: readonly LiveValue[]): unknown[] => values.map(({ key, value }) => [key, value])
+
+    it('[LIVE1] what is set at one server is told and listed at the other', async () => {
+      const { here, there, conversation, ada, bob } = await start()
+      here.values.set(conversation, 'typing', ada, true, 60_000)
+      there.values.set(conversation, 'location', bob, [1, 2], 60_000)
+      for (const server of [here, there]) {
+        await vi.waitFor(
+          () =>
+            expect(shown(server.values.list(conversation)).sort()).toEqual([
+              ['location', [1, 2]],
+              ['typing', true],
+            ]),
+          waiting,
+        )
+        await vi.waitFor(
+          () => expect(new Set(server.told.map(({ user }) => user))).toEqual(new Set([ada, bob])),
+          waiting,
+        )
+      }
+    })
+
+    it('[LIVE1] of many values the newest arrives last, and not all of them do', async () => {
+      const { here, there, conversation, ada } = await start()
+      for (let value = 0; value < 500; value++) {
+        here.values.set(conversation, 'location', ada, value, 60_000)
+        if (value % 50 === 0) await pass(liveBounds.gatherMs / 10)
+      }
+      await vi.waitFor(() => expect(there.told.at(-1)?.value).toBe(499), waiting)
+      expect(there.told.length).toBeLessThan(50)
+      expect(shown(there.values.list(conversation))).toEqual([['location', 499]])
+    })
+
+    it('[LIVE1] whichever server it was set at, the value set later stays', async () => {
+      const { here, there, conversation, ada } = await start()
+      for (let turn = 0; turn < 5; turn++) {
+        const server = turn % 2 === 0 ? here : there
+        server.values.set(conversation, 'location', ada, turn, 60_000)
+        // So that no two are set in one millisecond of the database.
+        await pass(50)
+      }
+      for (const server of [here, there])
+        await vi.waitFor(() => expect(shown(server.values.list(conversation))).toEqual([['location', 4]]), waiting)
+    })
+
+    it('[LIVE1] values expire everywhere by themselves, and null ends one everywhere', async () => {
+      const { here, there, conversation, ada, bob } = await start()
+      here.values.set(conversation, 'typing', ada, true, 3_000)
+      here.values.set(conversation, 'location', bob, 1, 60_000)
+      await vi.waitFor(() => expect(there.values.list(conversation)).toHaveLength(2), waiting)
+      await vi.waitFor(() => expect(shown(there.values.list(conversation))).toEqual([['location', 1]]), waiting)
+      here.values.set(conversation, 'location', bob, null, 1)
+      await vi.waitFor(() => expect(there.values.list(conversation)).toEqual([]), waiting)
+      await vi.waitFor(() => expect(there.told.at(-1)).toMatchObject({ user: bob, value: null }), waiting)
+      await vi.waitFor(async () => expect(await there.values.read(conversation)).toEqual([]), waiting)
+    })
+
+    it('[ACL1] what belongs to somebody who left ends, and so does what was on its way; a member again may set', async () => {
+      const { here, there, conversation, ada, bob } = await start()
+      here.values.set(conversation, 'typing', ada, true, 60_000)
+      here.values.set(conversation, 'typing', bob, true, 60_000)
+      await vi.waitFor(() => expect(there.values.list(conversation)).toHaveLength(2), waiting)
+      // Each server that shows the conversation sees the removal in its log, one before the other.
+      there.values.forget(conversation, ada)
+      if (here !== there) here.values.set(conversation, 'location', ada, 1, 60_000)
+      here.values.set(conversation, 'location', bob, 2, 60_000)
+      await vi.waitFor(() => expect(there.values.list(conversation)).toHaveLength(2), waiting)
+      expect(new Set(there.values.list(conversation).map(({ user }) => user))).toEqual(new Set([bob]))
+      here.values.forget(conversation, ada)
+      for (const server of [here, there]) {
+        const users = (await server.values.read(conversation)).map(({ user }) => user)
+        expect(new Set(users)).toEqual(new Set([bob]))
+        server.values.welcome(conversation, ada)
+      }
+      here.values.set(conversation, 'typing', ada, true, 60_000)
+      await vi.waitFor(() => expect(there.values.list(conversation)).toHaveLength(3), waiting)
+    })
+  })
+}

@@ -1,0 +1,33 @@
+/** The live lane of several servers without their sockets: what each was told to show. */
+import type { Id, LiveValue } from '@chorus/protocol'
+import type { Bus } from '../../fanout/bus.ts'
+import type { LocalBusHub } from '../../fanout/bus-local.ts'
+import type { Clock } from '../../support/clock.ts'
+import { type LiveStore, nothingElsewhere } from '../live-store.ts'
+import { LiveValues } from '../live-values.ts'
+
+export class LiveServer {
+  readonly values: LiveValues
+  readonly told: LiveValue[] = []
+  readonly #bus: Bus
+
+  constructor(clock: Clock, hub: LocalBusHub, store: LiveStore = nothingElsewhere, origin = 'origin') {
+    this.#bus = hub.join()
+    this.#bus.onMessage((message) => {
+      if (message.kind === 'live') this.values.receive(message.conversation, message.json)
+    })
+    this.values = new LiveValues({
+      clock,
+      now: () => new Date(),
+      origin,
+      store,
+      tell: (_conversation, values) => void this.told.push(...values),
+      publish: (conversation, json) => this.#bus.publish(`c:${conversation}`, { kind: 'live', conversation, json }),
+    })
+  }
+
+  /** Somebody here is shown the conversation. */
+  async show(conversation: Id): Promise<void> {
+    await this.#bus.subscribe(`c:${conversation}`)
+  }
+}
