@@ -280,6 +280,17 @@ export async function buildForBench() {
   })
 }
 
+/** Builds the chaos lab and what it starts. */
+export async function buildForChaos() {
+  await buildForTests()
+  await buildIfStale({
+    name: 'chaos',
+    sources: [...shared, 'packages/testkit', 'packages/client', 'lab/chaos/src', 'lab/chaos/tsconfig.json'],
+    outputs: ['lab/chaos/dist/main.js', 'lab/chaos/dist/workload/driver-main.js'],
+    build: () => runBuild('chaos', process.execPath, [tsc, '-b', 'lab/chaos']),
+  })
+}
+
 /**
  * A command of the repository, from a bare checkout to its exit status: installs and builds what is missing (`prepare`: of
  * the system), then runs `entry` (below the root) as a child in this process's own group. Signals are handed on. The

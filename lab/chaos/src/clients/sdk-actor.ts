@@ -125,9 +125,8 @@ export class SdkActor implements Actor {
   }
 
   send(conversation: string): boolean {
-    const client = this.#client
-    if (!this.isAttached || client === undefined || this.#open.size >= waitingMax) return false
-    if (client.session.get().status !== 'signed-in') return false
+    const client = this.#usable()
+    if (client === undefined || this.#open.size >= waitingMax) return false
     const text = makeText(randomUUID())
     const { recorder, person, name } = this.#options
     const t = nowMicros()
@@ -163,7 +162,7 @@ export class SdkActor implements Actor {
 
   /** One of my messages in this conversation that the client still shows, for a change. */
   pickMessage(conversation: string, isMine: boolean, chance: number): number | undefined {
-    const items = this.#client?.conversation(conversation).messages.view.get().items ?? []
+    const items = this.#usable()?.conversation(conversation).messages.view.get().items ?? []
     const fitting = items.flatMap((item) =>
       item.kind === 'message' && item.isMine === isMine && item.message.deletedAt === null ? [item.message.seq] : [],
     )
@@ -172,8 +171,8 @@ export class SdkActor implements Actor {
 
   /** Edits, deletes or reacts; what is answered is recorded. */
   async change(op: Change, conversation: string, target: number): Promise<void> {
-    const client = this.#client
-    if (!this.isAttached || client === undefined) return
+    const client = this.#usable()
+    if (client === undefined) return
     const { recorder, person, name } = this.#options
     const { messages } = client.conversation(conversation)
     const base = { process: name, user: person.id, conversation, target }
@@ -198,15 +197,14 @@ export class SdkActor implements Actor {
   }
 
   markRead(conversation: string): void {
-    if (this.isAttached)
-      this.#client
-        ?.conversation(conversation)
-        .markRead()
-        .catch(() => undefined)
+    this.#usable()
+      ?.conversation(conversation)
+      .markRead()
+      .catch(() => undefined)
   }
 
   type(conversation: string): void {
-    if (this.isAttached) this.#client?.conversation(conversation).typing.start()
+    this.#usable()?.conversation(conversation).typing.start()
   }
 
   positionOf(conversation: string): number | undefined {
@@ -219,6 +217,12 @@ export class SdkActor implements Actor {
     const status = this.#client?.connection.get()
     const data = this.#client?.data.get() ?? 'none'
     return `${this.name} (sdk) ${this.isAttached ? 'running' : 'over'}, connection ${JSON.stringify(status)}, data ${data}, ${this.#open.size} waiting`
+  }
+
+  /** The client, while somebody is signed in at it. */
+  #usable(): ChatClient | undefined {
+    const client = this.#client
+    return this.isAttached && client?.session.get().status === 'signed-in' ? client : undefined
   }
 
   async #writeAccount(): Promise<void> {

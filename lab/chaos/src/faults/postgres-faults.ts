@@ -90,11 +90,11 @@ export const lockTable: Fault = {
   affects: ['postgres'],
   boundMs: 5_000,
   weight: 1,
-  draw: drawShared('postgres', 1_000, 2_000, 3_000),
-  async begin(lab, { forMs }) {
-    await lab.query(
-      `do $$ begin lock table changes in access exclusive mode; perform pg_sleep(${(forMs / 1_000).toFixed(3)}); end $$`,
-    )
+  // It lasts as long as its beginning does.
+  draw: drawShared('postgres', 0, 0),
+  async begin(lab, { share }) {
+    const seconds = (1 + 2 * share).toFixed(3)
+    await lab.query(`do $$ begin lock table changes in access exclusive mode; perform pg_sleep(${seconds}); end $$`)
   },
   heal: (lab) => whenAnswering(lab),
 }

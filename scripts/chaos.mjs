@@ -1,0 +1,14 @@
+/**
+ * `npm run chaos`: breaks a cluster of real parts while people talk, and judges what they saw. Installs and builds what is
+ * missing, then runs the lab as a child in this process's own group, so that ending the group ends everything it started.
+ */
+import { buildForChaos, runBuilt } from './setup/steps.mjs'
+import { clusterPackages, installSystemPackages } from './setup/system-packages.mjs'
+
+await runBuilt({
+  prepare: () => installSystemPackages(clusterPackages),
+  build: buildForChaos,
+  entry: 'lab/chaos/dist/main.js',
+  nodeArguments: ['--max-old-space-size=8192'],
+  args: process.argv.slice(2),
+})
