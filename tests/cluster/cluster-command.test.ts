@@ -1,0 +1,244 @@
+/**
+ * `npm run cluster` as somebody who types it sees it: a line for each part, a chat across servers that outlives the death
+ * of parts, and nothing left behind, however it is ended.
+ */
+import { spawn, spawnSync } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { chmodSync, readdirSync, readFileSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import {
+  hasBalancer,
+  hasPostgres,
+  hasRedis,
+  HttpUser,
+  makeTempDir,
+  removeTempDir,
+  SocketUser,
+  waitForFact,
+} from '@chorus/testkit'
+import { afterEach, describe, expect, it } from 'vitest'
+
+const script = fileURLToPath(new URL('../../scripts/cluster.mjs', import.meta.url))
+const canRun = hasPostgres() && hasRedis() && hasBalancer('haproxy') && hasBalancer('nginx')
+const readyTimeoutMs = 110_000
+
+interface PrintedPart {
+  readonly url: string
+  readonly pid: number
+}
+
+class ClusterCommand {
+  readonly lines: string[] = []
+  readonly tempDir = makeTempDir('cluster-command')
+  readonly child: ChildProcess
+  errors = ''
+
+  constructor(args: readonly string[]) {
+    chmodSync(this.tempDir, 0o711) // Postgres runs as another user, further down.
+    this.child = spawn(process.execPath, [script, ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      // A group of its own, as a shell gives to a job: ending the group must end everything.
+      detached: true,
+      env: { ...process.env, TMPDIR: this.tempDir },
+    })
+    createInterface({ input: this.child.stdout! }).on('line', (line) => this.lines.push(line))
+    this.child.stderr?.on('data', (chunk: Buffer) => (this.errors += chunk.toString('utf8')))
+  }
+
+  async waitForReady(): Promise<void> {
+    await waitForFact(
+      () => {
+        if (this.child.exitCode !== null) return true
+        return this.lines.includes('ready')
+      },
+      { what: 'ready', timeoutMs: readyTimeoutMs, everyMs: 100 },
+    )
+    if (!this.lines.includes('ready')) throw new Error(`unable to start the cluster; ${this.errors}`)
+  }
+
+  /** The parts by name, as printed before `ready`. */
+  get parts(): Map<string, PrintedPart> {
+    return new Map(
+      this.lines.slice(0, this.lines.indexOf('ready')).map((line) => {
+        const [, name, url, pid] = /^([a-z]+(?: \d+)?) (\S+) \(pid (\d+)\)$/.exec(line) ?? []
+        if (name === undefined || url === undefined) throw new Error(`unable to read the line ${JSON.stringify(line)}`)
+        return [name, { url, pid: Number(pid) }]
+      }),
+    )
+  }
+
+  part(name: string): PrintedPart {
+    const part = this.parts.get(name)
+    if (part === undefined) throw new Error(`unable to find ${name}; there are ${[...this.parts.keys()].join(', ')}`)
+    return part
+  }
+
+  /** Everything that still runs on its behalf, the reaper and Postgres's own processes included. */
+  leftovers(): string[] {
+    return readdirSync('/proc')
+      .filter((entry) => /^\d+$/.test(entry) && Number(entry) !== process.pid)
+      .filter((pid) => {
+        const text = [readProc(pid, 'environ'), readProc(pid, 'cmdline')].join(' ')
+        return text.includes(this.tempDir)
+      })
+  }
+
+  async waitForNothingLeft(pids: readonly number[]): Promise<void> {
+    await waitForFact(
+      () =>
+        pids.every((pid) => !isAlive(pid)) && this.leftovers().length === 0 && readdirSync(this.tempDir).length === 0,
+      { what: 'the end of every process and folder', timeoutMs: 20_000, everyMs: 100 },
+    )
+  }
+
+  async end(): Promise<void> {
+    if (this.child.exitCode === null && this.child.signalCode === null) {
+      const exit = once(this.child, 'exit')
+      this.child.kill('SIGTERM')
+      await exit
+    }
+    removeTempDir(this.tempDir)
+  }
+}
+
+function readProc(pid: string | number, name: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/${name}`, 'utf8').replaceAll('\0', ' ')
+  } catch {
+    return ''
+  }
+}
+
+/** A zombie is dead: whoever started it has not looked yet. */
+function isAlive(pid: number): boolean {
+  const stat = readProc(pid, 'stat')
+  return stat !== '' && !/^\d+ \(.*\) Z/.test(stat)
+}
+
+const groupOf = (pid: number): number => Number(readProc(pid, 'stat').split(') ').at(-1)?.split(' ')[2])
+
+let command: ClusterCommand | undefined
+afterEach(async () => {
+  await command?.end()
+  command = undefined
+})
+
+describe.skipIf(!canRun)('npm run cluster', () => {
+  it('starts every part, lives through the death of some, says so, and leaves nothing behind on Ctrl-C', async () => {
+    command = new ClusterCommand(['--servers', '3'])
+    await command.waitForReady()
+    expect([...command.parts.keys()]).toEqual([
+      'balancer',
+      'server 1',
+      'server 2',
+      'server 3',
+      'redis',
+      'replica',
+      'postgres',
+    ])
+    const programs = { balancer: /haproxy/, server: /main\.js/, redis: /redis-server/, replica: /redis-server/ }
+    for (const [name, { pid, url }] of command.parts) {
+      const kind = name.split(' ')[0]!
+      expect(isAlive(pid), name).toBe(true)
+      expect(readProc(pid, 'cmdline'), name).toMatch(programs[kind as keyof typeof programs] ?? /postgres/)
+      expect(groupOf(pid), name).toBe(command.child.pid)
+      expect(new URL(url).protocol, name).toMatch(
+        { redis: /^redis:/, replica: /^redis:/, postgres: /^postgres:/ }[kind] ?? /^http:/,
+      )
+    }
+
+    const ada = await HttpUser.signUp(command.part('balancer').url)
+    const bob = await HttpUser.signUp(command.part('balancer').url)
+    const conversation = await ada.createConversation('direct', [bob.id])
+    const writer = await SocketUser.connect(command.part('server 1').url, { cookie: ada.cookie })
+    const reader = await SocketUser.connect(command.part('server 3').url, { cookie: bob.cookie })
+    const send = async (text: string): Promise<void> => {
+      const answer = await writer.command('send', { conversation, clientId: randomUUID(), text })
+      expect(answer.ok).toBe(true)
+      await reader.waitForSeq(conversation, answer.seq as number)
+    }
+    await send('from one server to another')
+
+    const died = async (name: string, how: string): Promise<void> => {
+      const { pid } = command!.part(name)
+      process.kill(pid, 'SIGKILL')
+      await waitForFact(() => command!.lines.includes(`${name} died (pid ${pid}, ${how})`), {
+        what: `the end of ${name}`,
+      })
+    }
+    await died('server 2', 'SIGKILL')
+    await send('without the second server')
+    await HttpUser.stranger(command.part('balancer').url).expect(200, 'GET', '/livez')
+    await died('redis', 'SIGKILL')
+    await send('without Redis')
+    for (const name of ['balancer', 'server 1', 'server 3', 'replica', 'postgres']) {
+      expect(isAlive(command.part(name).pid), name).toBe(true)
+    }
+    expect(writer.disconnections).toEqual([])
+    expect(reader.disconnections).toEqual([])
+    writer.close()
+    reader.close()
+
+    const pids = [...command.parts.values()].map(({ pid }) => pid)
+    const exit = once(command.child, 'exit')
+    // As a terminal does: to everybody in the group at once.
+    process.kill(-command.child.pid!, 'SIGINT')
+    expect(await exit).toEqual([130, null])
+    await command.waitForNothingLeft(pids)
+    // Nothing but the parts has an address: whoever reads the output need not guess.
+    const printed = command.lines.join('\n').match(/https?:\/\/\S+/g)
+    expect(printed).toEqual(['balancer', 'server 1', 'server 2', 'server 3'].map((name) => command!.part(name).url))
+    expect(command.lines.length).toBe(10)
+  })
+
+  it('runs behind nginx and on three Redis masters, and leaves nothing behind when its whole group is killed', async () => {
+    command = new ClusterCommand(['--servers=2', '--nginx', '--redis-cluster'])
+    await command.waitForReady()
+    expect([...command.parts.keys()]).toEqual([
+      'balancer',
+      'server 1',
+      'server 2',
+      'redis 1',
+      'redis 2',
+      'redis 3',
+      'postgres',
+    ])
+    const ada = await HttpUser.signUp(command.part('balancer').url)
+    const bob = await HttpUser.signUp(command.part('balancer').url)
+    const conversation = await ada.createConversation('direct', [bob.id])
+    const reader = await SocketUser.connect(command.part('server 2').url, { cookie: bob.cookie })
+    const writer = await SocketUser.connect(command.part('server 1').url, { cookie: ada.cookie })
+    const answer = await writer.command('send', { conversation, clientId: randomUUID(), text: 'over three masters' })
+    await reader.waitForSeq(conversation, answer.seq as number)
+    reader.close()
+    writer.close()
+
+    const pids = [...command.parts.values()].map(({ pid }) => pid)
+    const exit = once(command.child, 'exit')
+    process.kill(-command.child.pid!, 'SIGKILL')
+    await exit
+    await command.waitForNothingLeft(pids)
+  })
+
+  it('ends with everything when the process that started it is gone', async () => {
+    command = new ClusterCommand(['--servers', '1'])
+    await command.waitForReady()
+    const pids = [...command.parts.values()].map(({ pid }) => pid)
+    const exit = once(command.child, 'exit')
+    command.child.kill('SIGKILL')
+    await exit
+    await command.waitForNothingLeft(pids)
+  })
+
+  it('refuses a wrong argument with one line', () => {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [script, '--servers', 'many'], { encoding: 'utf8' })
+    expect(status).toBe(2)
+    expect(stdout).toBe('')
+    expect(stderr.trim().split('\n').at(-1)).toBe(
+      'unable to start a cluster; --servers is "many": expected a whole number from 1 to 20',
+    )
+  })
+})
