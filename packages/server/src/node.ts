@@ -23,10 +23,12 @@ import type { Config } from './config.ts'
 import type { Connection } from './fanout/connection.ts'
 import { Connections } from './fanout/connections.ts'
 import { Feeds } from './fanout/feeds.ts'
+import { ForeignEpochs } from './fanout/foreign-epochs.ts'
 import { frameOf } from './fanout/frame.ts'
 import { HistorySwitch } from './fanout/history-switch.ts'
 import { openBus } from './fanout/open-bus.ts'
 import { OutboundBudget } from './fanout/outbound.ts'
+import { StallWatch } from './fanout/stall-watch.ts'
 import { Sweeper } from './fanout/sweeper.ts'
 import { buildHttpApp } from './http/app.ts'
 import { addEventStream } from './http/event-stream.ts'
@@ -185,7 +187,15 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
     // Fan-out and live values.
     const bus = await openBus({ ...config, redis, key: () => readSetting(database, 'bus-key'), clock, logger, metrics })
     await lifecycle.start({ name: 'bus', stop: () => bus.close() })
-    const budget = new OutboundBudget()
+    const stalls = new StallWatch({
+      clock,
+      onStall: (forMs) => {
+        metrics.stalls.inc()
+        logger.warn({ forMs: Math.round(forMs) }, 'this server stood still; it sweeps before it delivers')
+        void Promise.resolve().then(() => sweeper.sweepNow())
+      },
+    })
+    const budget = new OutboundBudget(stalls)
     const connections = new Connections()
     const memberships = new Batcher({
       run: (asks: Parameters<typeof readMemberships>[1]) => readMemberships(database, asks),
@@ -233,6 +243,11 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
           .get(conversation)
           ?.broadcast(frameOf('live', [...values]), (behind) => behind.staleLive.add(conversation)),
     })
+    const foreignEpochs = new ForeignEpochs({
+      clock,
+      recheck: () => database.recheckEpoch(),
+      onFailed: (error) => logger.warn({ err: error }, 'unable to ask which history the database shows'),
+    })
     const feeds = new Feeds({
       bus,
       connections,
@@ -261,6 +276,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
         if (message.kind === 'presence') whereabouts?.heard(message.user)
       },
       epoch: () => epoch,
+      onForeignEpoch: () => foreignEpochs.note(),
     })
     const parts: Parts = {
       config,
@@ -304,6 +320,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
           for (const connection of connections.ofUser(user)) tellReadMarker(parts, connection, conversation)
         },
         onRevoked: (sessions) => endSessions(sessions),
+        onApplied: (beganAtMs) => stalls.swept(beganAtMs),
         observer: {
           swept: (durationMs, repaired) => {
             metrics.sweepSeconds.observe(durationMs / 1_000)
@@ -341,6 +358,8 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
     })
     sweeper.start()
     await lifecycle.start({ name: 'sweeper', stop: () => sweeper.stop() })
+    stalls.start()
+    await lifecycle.start({ name: 'stall watch', stop: async () => stalls.stop() })
     await lifecycle.start({
       name: 'live',
       stop: async () => {

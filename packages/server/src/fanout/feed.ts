@@ -72,6 +72,7 @@ export class Feed implements Flushable {
   /** Where this feed began: it has seen no change at or before this one pass by. */
   #base = 0
   #isFlushing = false
+  #isEnded = false
   /** When the oldest change that waits to be flushed came. */
   #waitingSinceMs = 0
   readonly #subscribers = new Set<Connection>()
@@ -91,6 +92,13 @@ export class Feed implements Flushable {
   /** Nobody here needs it. */
   get isUnused(): boolean {
     return this.#subscribers.size === 0 && this.#joins.size === 0
+  }
+
+  /** Its history is over: nothing of it is accepted or written any more. */
+  end(): void {
+    this.#isEnded = true
+    this.#outgoing = []
+    this.#held.clear()
   }
 
   /** The range that is missing, if any. */
@@ -144,6 +152,7 @@ export class Feed implements Flushable {
 
   /** NODE1: equal, lower, or higher than the next seq. */
   accept(change: LoggedChange): void {
+    if (this.#isEnded) return
     this.#top = Math.max(this.#top, change.seq)
     if (this.#next !== undefined && change.seq < this.#next) return
     if (change.seq === this.#next) {
@@ -223,7 +232,10 @@ export class Feed implements Flushable {
       while (this.#outgoing.length > 0) {
         const changes = this.#outgoing
         this.#outgoing = []
-        for (const batch of splitBatches(changes)) yield* this.#deliver(batch)
+        for (const batch of splitBatches(changes)) {
+          if (this.#isEnded) return
+          yield* this.#deliver(batch)
+        }
       }
     } finally {
       this.#isFlushing = false

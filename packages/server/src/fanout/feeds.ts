@@ -40,6 +40,8 @@ export interface FeedsOptions {
   readonly onLeft: (conversation: Id, user: Id) => void
   readonly onBusMessage: (message: BusMessage) => void
   readonly epoch: () => string
+  /** A hint of another history came, and was dropped. */
+  readonly onForeignEpoch: () => void
 }
 
 const repairPage = 500
@@ -204,9 +206,11 @@ export class Feeds implements FeedHost {
   clear(): void {
     for (const [conversation, feed] of this.#feeds) {
       this.#options.bus.unsubscribe(`c:${conversation}`)
+      feed.end()
       this.caughtUp(feed)
     }
     this.#feeds.clear()
+    this.#toldMarkers.clear()
   }
 
   // What feeds ask of their host.
@@ -278,6 +282,8 @@ export class Feeds implements FeedHost {
       const { from, to } = feed.gap
       try {
         const changes = await this.#options.readRange({ conversation: feed.conversation, from, to }, repairPage)
+        // Dropped meanwhile, maybe with its whole history.
+        if (this.#feeds.get(feed.conversation) !== feed) return
         const missing = changes.filter((change) => feed.gap !== undefined && change.seq >= feed.gap.from)
         this.#options.observer.repaired(missing.length)
         for (const change of changes) feed.accept(change)
@@ -300,7 +306,7 @@ export class Feeds implements FeedHost {
   #receive(message: BusMessage): void {
     switch (message.kind) {
       case 'changes': {
-        if (message.epoch !== this.#options.epoch()) return
+        if (!this.#isOfThisHistory(message.epoch)) return
         const feed = this.#feeds.get(message.conversation)
         if (feed !== undefined) for (const change of message.changes) feed.accept(change)
         return
@@ -309,8 +315,8 @@ export class Feeds implements FeedHost {
         this.#options.onJoined(message.conversation, message.user)
         return
       case 'read-marker':
-        if (message.epoch !== this.#options.epoch()) return
-        this.#tellMarker(message, undefined)
+        if (!this.#isOfThisHistory(message.epoch)) return
+        if (!this.#isToldMarker(message)) this.#tellMarker(message, undefined)
         return
       case 'live':
       case 'presence':
@@ -318,6 +324,17 @@ export class Feeds implements FeedHost {
         this.#options.onBusMessage(message)
         return
     }
+  }
+
+  #isOfThisHistory(epoch: string): boolean {
+    if (epoch === this.#options.epoch()) return true
+    this.#options.onForeignEpoch()
+    return false
+  }
+
+  /** A hint may repeat or overtake. */
+  #isToldMarker({ user, conversation, readSeq }: ReadMarkerNews): boolean {
+    return (this.#toldMarkers.get(`${conversation} ${user}`) ?? -1) >= readSeq
   }
 
   #tellMarker({ user, conversation, readSeq, json }: ReadMarkerNews, except: Connection | undefined): void {

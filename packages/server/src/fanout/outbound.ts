@@ -5,6 +5,7 @@
  * are counted once for the whole server. Past a budget the connection is closed as slow and resumes by cursor.
  */
 import type { Frame } from './frame.ts'
+import type { StallWatch } from './stall-watch.ts'
 
 export const outboundBounds = {
   /** Bytes that one connection may have unread. */
@@ -40,6 +41,20 @@ export class OutboundBudget {
   readonly #all = new Set<Outbound>()
   /** Those with something queued. */
   readonly #stalled = new Set<Outbound>()
+  readonly #watch: StallWatch | undefined
+
+  /** @param watch - while it says no, nothing leaves: everything waits in the queues, within their bounds */
+  constructor(watch?: StallWatch) {
+    this.#watch = watch
+    watch?.onResume(() => {
+      for (const outbound of [...this.#stalled]) outbound.resume()
+    })
+  }
+
+  /** May anything be handed to a wire? */
+  mayDeliver(): boolean {
+    return this.#watch === undefined || this.#watch.mayDeliver()
+  }
 
   /** Bytes waiting in all outbound queues, shared frames counted once. */
   get heldBytes(): number {
@@ -113,12 +128,16 @@ export class Outbound {
 
   /** Is anything waiting here? Then live values give way (rule LIVE1). */
   get isBehind(): boolean {
-    return this.#queue.length > 0
+    return this.#queue.length > 0 || !this.#budget.mayDeliver()
   }
 
   send(frame: Frame): void {
     if (this.#closed) return
-    if (this.#queue.length === 0 && this.#transport.bufferedBytes() < outboundBounds.transportMaxBytes) {
+    if (
+      this.#queue.length === 0 &&
+      this.#transport.bufferedBytes() < outboundBounds.transportMaxBytes &&
+      this.#budget.mayDeliver()
+    ) {
       this.#transport.write(frame)
       return
     }
@@ -138,7 +157,7 @@ export class Outbound {
 
   /** What the wire still holds counts, too: little enough never waits here, and may stand still all the same. */
   checkProgress(nowMs: number): void {
-    if (this.unreadBytes === 0) {
+    if (this.unreadBytes === 0 || !this.#budget.mayDeliver()) {
       this.#lastProgressAtMs = undefined
       return
     }
@@ -150,6 +169,11 @@ export class Outbound {
     } else if (nowMs - this.#lastProgressAtMs > outboundBounds.stalledMaxMs) {
       this.fail()
     }
+  }
+
+  /** What was held back may leave. */
+  resume(): void {
+    this.#flush()
   }
 
   /** Gives up on this reader. */
@@ -171,6 +195,7 @@ export class Outbound {
   }
 
   #flush(): void {
+    if (!this.#budget.mayDeliver()) return
     let taken = 0
     while (taken < this.#queue.length && this.#transport.bufferedBytes() < outboundBounds.transportMaxBytes) {
       const frame = this.#queue[taken++] as Frame

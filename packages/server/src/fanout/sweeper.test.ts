@@ -13,6 +13,7 @@ function open(fixture = new DeliveryFixture()) {
   const markers: [Id, Id][] = []
   const stale: [Id, number][] = []
   const revoked: Id[] = []
+  const applied: number[] = []
   const failures: unknown[] = []
   let repaired = 0
   const sweeper = new Sweeper(
@@ -39,6 +40,7 @@ function open(fixture = new DeliveryFixture()) {
       onStale: (user, _where, leftSeq) => void stale.push([user, leftSeq]),
       onMarker: (user, where) => void markers.push([user, where]),
       onRevoked: (sessions) => void revoked.push(...sessions),
+      onApplied: (beganAtMs) => void applied.push(beganAtMs),
       observer: {
         swept: (_durationMs, count) => {
           repaired += count
@@ -71,6 +73,7 @@ function open(fixture = new DeliveryFixture()) {
     markers,
     stale,
     revoked,
+    applied,
     failures,
     repaired: () => repaired,
   }
@@ -274,6 +277,16 @@ describe('the sweep', () => {
     expect(asked).toEqual([10, 15, 18])
     expect(ada.transport.eventsNamed('checkpoint')).toEqual([{ cursor: 'cursor 30' }])
     expect(ada.transport.seqsOf(conversation)).toEqual([1, 2])
+  })
+
+  it('[ACL2] says what it has told only when nothing was cut off, after revocations, and when it began', async () => {
+    const { fixture, sweep, applied, revoked } = open()
+    fixture.clock.advance(5)
+    await sweep({ position: 20, cut: true, revokedSessions: ['one'] }, { position: 30, revokedSessions: ['two'] })
+    expect(revoked).toEqual(['one', 'two'])
+    expect(applied).toEqual([5])
+    await sweep(new Error('away'), { position: 30 })
+    expect(applied).toHaveLength(1)
   })
 
   it('[TAIL1] an ask during a sweep is answered by one that began after it', async () => {

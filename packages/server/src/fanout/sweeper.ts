@@ -43,6 +43,8 @@ export interface SweeperOptions {
   /** A read marker moved, and nobody here was told. */
   readonly onMarker: (user: Id, conversation: Id) => void
   readonly onRevoked: (sessions: readonly Id[]) => void
+  /** A sweep that began at this moment has told everything that was written before. */
+  readonly onApplied: (beganAtMs: number) => void
   readonly observer: { swept(durationMs: number, repaired: number): void; failed(error: unknown): void }
 }
 
@@ -148,6 +150,7 @@ export class Sweeper {
       if (readSeq !== null && !feeds.noteMarker(user, conversation, readSeq)) this.#options.onMarker(user, conversation)
     }
     observer.swept(clock.nowMs() - startedAtMs, repaired)
+    if (!swept.cut) this.#options.onApplied(startedAtMs)
     // Under load the rest is swept first: waiting here would let the sweep fall behind.
     if (swept.cut) return true
     if (feeds.lagging.size > 0) await Promise.race([feeds.whenCaughtUp(), this.#pause(sweeperBounds.catchUpMaxMs)])

@@ -148,6 +148,10 @@ class EmbeddedDatabase implements Database {
     // One process, one directory, one history for as long as it is open.
   }
 
+  async recheckEpoch(): Promise<void> {
+    // See above.
+  }
+
   isHealthy(): Promise<boolean> {
     return this.#probe.isHealthy()
   }

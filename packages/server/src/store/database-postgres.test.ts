@@ -90,6 +90,21 @@ describe.runIf(testEngines.includes('postgres'))('a Postgres server', () => {
     expect(epochs).toHaveLength(1)
   })
 
+  it('[RES2] asked again, it says that the history is another one though no connection broke', async () => {
+    const { database } = store
+    const epochs: string[] = []
+    database.onEpochChange((epoch) => epochs.push(epoch))
+    await database.query({ text: 'select 1' })
+    await database.recheckEpoch()
+    expect(epochs).toEqual([])
+    await admin.query(`update settings set value = gen_random_uuid() where key = 'epoch'`)
+    await database.recheckEpoch()
+    expect(epochs).toEqual([await database.epoch()])
+    await database.recheckEpoch()
+    expect(epochs).toHaveLength(1)
+    expect(await database.query({ text: 'select 1 as one' })).toEqual([{ one: 1 }])
+  })
+
   it('a connection that breaks without a word while it is verified is an error like any other', async () => {
     const target = new URL(store.url ?? '')
     const port = Number(target.port)

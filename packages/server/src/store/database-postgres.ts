@@ -144,6 +144,17 @@ class PostgresDatabase implements Database {
     this.#listeners.push(listener)
   }
 
+  async recheckEpoch(): Promise<void> {
+    const client = new pg.Client(this.#config)
+    client.on('error', () => undefined)
+    try {
+      await client.connect()
+      await this.#checkEpoch(client)
+    } finally {
+      await client.end().catch(() => undefined)
+    }
+  }
+
   isHealthy(): Promise<boolean> {
     return this.#probe.isHealthy()
   }

@@ -36,6 +36,8 @@ export interface Database {
   epoch(): Promise<string>
   /** Called with the new epoch when a new connection finds another history (a restored backup, a failover). */
   onEpochChange(listener: (epoch: string) => void): void
+  /** Asks over a new connection which history it shows; a changed one is told to the listeners. */
+  recheckEpoch(): Promise<void>
   /** Can it be asked right now? Answers within a second. */
   isHealthy(): Promise<boolean>
   close(): Promise<void>

@@ -83,6 +83,11 @@ export class Metrics {
     'Parts of the users whose presence is unknown because Redis cannot be asked.',
     [],
   )
+  readonly stalls = this.#counter(
+    'chorus_stalls_total',
+    'Times when this server stood still for more than a second, and swept before it delivered again.',
+    [],
+  )
   readonly outboundBytes = this.#gauge(
     'chorus_outbound_bytes',
     'Bytes that clients have not read yet, frames shared by many counted once.',

@@ -119,6 +119,7 @@ export class TestNode {
       },
       onBusMessage: () => undefined,
       epoch: () => epoch,
+      onForeignEpoch: () => undefined,
     })
     const unused = undefined as never
     this.parts = {
@@ -176,6 +177,7 @@ export class TestNode {
         onMarker: (user, conversation) => {
           for (const connection of connections.ofUser(user)) tellReadMarker(this.parts, connection, conversation)
         },
+        onApplied: () => undefined,
         onRevoked: () => undefined,
         observer: { swept: () => undefined, failed: () => undefined },
       },

@@ -83,6 +83,7 @@ export class DeliveryFixture {
       onLeft: (_conversation, user) => void this.left.push(user),
       onBusMessage: () => undefined,
       epoch: () => 'epoch',
+      onForeignEpoch: () => undefined,
       ...overrides,
     })
   }

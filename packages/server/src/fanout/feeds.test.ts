@@ -1,0 +1,95 @@
+/** All conversations together: what hints of other histories, repeats and repairs across a change of history do. */
+import { describe, expect, it } from 'vitest'
+import type { LoggedChange } from '../support/logged-change.ts'
+import { feedBounds } from './feed.ts'
+import type { FeedsOptions } from './feeds.ts'
+import { conversation, DeliveryFixture, messageChange } from './testing/delivery-fixture.ts'
+
+describe('hints of another history', () => {
+  it('[RES2] [PUB1] are dropped and told of, and those of this one go on', async () => {
+    let foreign = 0
+    const fixture = new DeliveryFixture({ onForeignEpoch: () => foreign++ })
+    fixture.appendMessages(2)
+    const { transport } = await fixture.subscribe('ada', 0)
+    const marker = { user: 'ada', conversation, readSeq: 9, json: '{"readSeq":9}' }
+    await fixture.bus.subscribe('u:ada')
+    fixture.elsewhere.publish(`c:${conversation}`, {
+      kind: 'changes',
+      epoch: 'another',
+      conversation,
+      changes: [messageChange(1, 'of another history')],
+    })
+    fixture.elsewhere.publish('u:ada', { kind: 'read-marker', epoch: 'another', ...marker })
+    await fixture.turn()
+    expect(transport.events).toEqual([])
+    expect(foreign).toBe(2)
+    fixture.hint(1, 2)
+    fixture.elsewhere.publish('u:ada', { kind: 'read-marker', epoch: 'epoch', ...marker })
+    await fixture.turn()
+    expect(transport.seqsOf(conversation)).toEqual([1, 2])
+    expect(transport.eventsNamed('conversation')).toMatchObject([{ readSeq: 9 }])
+    expect(foreign).toBe(2)
+  })
+
+  it('a read marker that repeats or comes late tells nothing', async () => {
+    const fixture = new DeliveryFixture()
+    const { transport } = await fixture.subscribe('ada', 0)
+    await fixture.bus.subscribe('u:ada')
+    for (const readSeq of [4, 4, 3, 5, 4])
+      fixture.elsewhere.publish('u:ada', {
+        kind: 'read-marker',
+        epoch: 'epoch',
+        user: 'ada',
+        conversation,
+        readSeq,
+        json: JSON.stringify({ readSeq }),
+      })
+    await fixture.turn()
+    expect(transport.eventsNamed('conversation').map(({ readSeq }) => readSeq)).toEqual([4, 5])
+  })
+})
+
+describe('a change of history', () => {
+  /** Reads that are answered when the test says so. */
+  const openWithSlowReads = () => {
+    const reads: ((changes: LoggedChange[]) => void)[] = []
+    const readRange: FeedsOptions['readRange'] = () => new Promise((resolve) => reads.push(resolve))
+    return { fixture: new DeliveryFixture({ readRange }), reads }
+  }
+
+  it('[RES2] ends a repair under way: what it reads is delivered to nobody', async () => {
+    const { fixture, reads } = openWithSlowReads()
+    fixture.appendMessages(3)
+    const before = await fixture.subscribe('ada', 0)
+    fixture.hint(3)
+    await fixture.turn()
+    fixture.clock.advance(feedBounds.gapWaitMs)
+    await fixture.turn()
+    expect(reads).toHaveLength(1)
+    fixture.feeds.clear()
+    const after = await fixture.subscribe('bob', 0)
+    reads[0]?.([messageChange(1), messageChange(2), messageChange(3)])
+    await fixture.turn()
+    expect(before.transport.events).toEqual([])
+    expect(after.transport.events).toEqual([])
+    expect(fixture.repaired).toBe(0)
+  })
+
+  it('[RES2] writes nothing that was accepted before, and forgets positions and markers', async () => {
+    const fixture = new DeliveryFixture()
+    fixture.appendMessages(3)
+    const { transport } = await fixture.subscribe('ada', 0)
+    fixture.feeds.noteMarker('ada', conversation, 3)
+    // Accepted, and cleared before the flush.
+    for (const change of fixture.log) fixture.feeds.get(conversation)?.accept(change)
+    fixture.feeds.clear()
+    await fixture.turn()
+    expect(transport.seqsOf(conversation)).toEqual([])
+    expect(fixture.feeds.noteMarker('ada', conversation, 1)).toBe(false)
+    // The new history begins at its own seq, below that of the old one.
+    const { transport: anew } = await fixture.subscribe('bob', 0)
+    fixture.hint(1)
+    await fixture.turn()
+    expect(anew.seqsOf(conversation)).toEqual([1])
+  })
+})
