@@ -7,7 +7,7 @@ import type { Database } from '../store/database.ts'
 import { LogFixture } from '../store/testing/log-fixture.ts'
 import { openTestDatabase, type TestDatabase } from '../store/testing/open-test-database.ts'
 import { recheckWatches } from './recheck-watches.ts'
-import { TestNode } from './testing/test-node.ts'
+import { type Opened, TestNode } from './testing/test-node.ts'
 
 describe('watching while people leave', () => {
   let store: TestDatabase
@@ -31,11 +31,14 @@ describe('watching while people leave', () => {
   afterEach(() => node.stop())
   afterAll(() => store.close())
 
-  const connect = async (user: Id): Promise<Connection> => {
-    const { connection, opening } = node.open(user, await fixture.session(user))
-    await opening
-    return connection
+  const open = async (user: Id): Promise<Opened> => {
+    const opened = node.open(user, await fixture.session(user))
+    await opened.opening
+    return opened
   }
+  const connect = async (user: Id): Promise<Connection> => (await open(user)).connection
+  const toldTo = ({ transport }: Opened): unknown[] =>
+    transport.frames.filter(({ event }) => event === 'presence').flatMap(({ json }) => JSON.parse(json) as unknown[])
   const remove = (): Promise<unknown> => node.run('remove-member', ada, { conversation: group, user: bob })
   const looks = (): number => node.statements.filter((name) => name === 'read_shared_pairs').length
   /** Runs before or after the answer of a statement of this name, once. */
@@ -65,6 +68,29 @@ describe('watching while people leave', () => {
     await vi.waitFor(() => expect(bobs.watched.size).toBe(0))
     for (const watcher of watchers) expect([...watcher.watched.keys()]).toEqual([cleo])
     expect(looks()).toBe(1)
+  })
+
+  it('[PRES2] the watcher is told that they know nothing any more of whom they share nothing with', async () => {
+    const adas = await open(ada)
+    const bobs = await open(bob)
+    await node.run('watch-presence', ada, { users: [bob, cleo] }, adas.connection)
+    await node.run('watch-presence', bob, { users: [ada] }, bobs.connection)
+    await remove()
+    await vi.waitFor(() => expect(toldTo(adas)).toEqual([{ user: bob, status: 'unknown', lastSeen: null }]))
+    await vi.waitFor(() => expect(toldTo(bobs)).toEqual([{ user: ada, status: 'unknown', lastSeen: null }]))
+  })
+
+  it('[PRES2, TAIL1] a removal that only the sweep has noticed ends a watch, too', async () => {
+    const adas = await open(ada)
+    await node.run('watch-presence', ada, { users: [bob, cleo] }, adas.connection)
+    // Nobody here is shown the group by now, so its log does not pass by here.
+    node.parts.feeds.clear()
+    const other = await TestNode.start(store.database, new LocalBusHub())
+    await other.run('remove-member', ada, { conversation: group, user: bob })
+    await node.sweeper.sweepNow()
+    await vi.waitFor(() => expect([...adas.connection.watched.keys()]).toEqual([cleo]))
+    expect(toldTo(adas)).toMatchObject([{ user: bob, status: 'unknown' }])
+    other.stop()
   })
 
   it('[PRES2] a list that is sent while the old one is looked at stays', async () => {

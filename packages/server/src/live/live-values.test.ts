@@ -1,5 +1,5 @@
 /** The newest value per conversation, key and user: gathered, expiring, bounded. */
-import type { Id, LiveValue } from '@chorus/protocol'
+import type { Id, Json, LiveValue } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'
 import { nothingElsewhere } from './live-store.ts'
@@ -8,15 +8,34 @@ import { LiveValues, liveBounds } from './live-values.ts'
 function open() {
   const clock = new ManualClock()
   const told: { conversation: Id; values: readonly LiveValue[] }[] = []
+  const published: Published[][] = []
   const live = new LiveValues({
     clock,
     now: () => new Date(1_000_000 + clock.nowMs()),
     origin: 'here',
     store: nothingElsewhere,
-    publish: () => undefined,
+    publish: (_conversation, json) => published.push(JSON.parse(json) as Published[]),
     tell: (conversation, values) => told.push({ conversation, values }),
   })
-  return { clock, told, live }
+  return { clock, told, live, published }
+}
+
+/** As values travel between servers. */
+interface Published {
+  readonly value: Omit<LiveValue, 'conversation'>
+  readonly order: number
+  readonly origin: string
+  readonly lifeMs: number
+}
+
+const conversation = '01900000-0000-7000-8000-00000000c0de'
+const ada = '01900000-0000-7000-8000-00000000ada0'
+
+/** A value that another server took. */
+function fromThere(value: Json, order: number, lifeMs = 5_000): Published {
+  // The clock there is years off; only the length of its life says when it ends.
+  const at = '2001-01-01T00:00:00.000Z'
+  return { value: { key: 'location', user: ada, value, at, expiresAt: at }, order, origin: 'there', lifeMs }
 }
 
 describe('live values', () => {
@@ -91,6 +110,81 @@ describe('live values', () => {
       ['typing', 'ada', null],
       ['location', 'ada', null],
     ])
+  })
+
+  it('[LIVE1] publishes the newest of what was set here, as often as it tells, and nothing that it was sent', () => {
+    const { clock, told, live, published } = open()
+    live.set(conversation, 'location', ada, 0, 5_000)
+    clock.advance(0)
+    for (let value = 1; value <= 100; value++) live.set(conversation, 'location', ada, value, 5_000)
+    live.receive(
+      conversation,
+      JSON.stringify([{ ...fromThere(1, 1), value: { ...fromThere(1, 1).value, key: 'typing' } }]),
+    )
+    clock.advance(liveBounds.gatherMs)
+    expect(published.map((values) => values.map(({ value }) => [value.key, value.value]))).toEqual([
+      [['location', 0]],
+      [['location', 100]],
+    ])
+    expect(
+      told
+        .at(-1)
+        ?.values.map(({ key }) => key)
+        .sort(),
+    ).toEqual(['location', 'typing'])
+    // What is left of its life travels, counted from when it leaves.
+    expect(published[1]?.[0]?.lifeMs).toBe(5_000 - liveBounds.gatherMs)
+  })
+
+  it('[LIVE1] an earlier value that arrives late is dropped, whatever its clock says, also when the later one is over', () => {
+    const { clock, told, live } = open()
+    live.receive(conversation, JSON.stringify([fromThere('later', 2)]))
+    live.receive(conversation, JSON.stringify([fromThere('earlier', 1)]))
+    clock.advance(0)
+    expect(told.flatMap(({ values }) => values.map(({ value }) => value))).toEqual(['later'])
+    clock.advance(4_999)
+    expect(live.list(conversation)).toHaveLength(1)
+    clock.advance(1)
+    expect(live.list(conversation)).toEqual([])
+    live.receive(conversation, JSON.stringify([fromThere(null, 4, 0)]))
+    clock.advance(liveBounds.gatherMs)
+    live.receive(conversation, JSON.stringify([fromThere('late', 3)]))
+    expect(live.list(conversation)).toEqual([])
+    // What is set here is later than everything that was taken at an earlier time of the database.
+    live.set(conversation, 'location', ada, 'here', 5_000)
+    expect(live.list(conversation).map(({ value }) => value)).toEqual(['here'])
+  })
+
+  it('[BUS1, LIVE1] what cannot be read is dropped, and nothing else', () => {
+    const { clock, told, live } = open()
+    const garbage = [
+      '',
+      '{',
+      'null',
+      '[]',
+      '[1]',
+      JSON.stringify([{ ...fromThere(1, 1), lifeMs: 1e9 }]),
+      JSON.stringify([{ ...fromThere(1, 1), order: -1 }]),
+      JSON.stringify([{ ...fromThere(1, 1), value: { ...fromThere(1, 1).value, user: 'nobody' } }]),
+      JSON.stringify(Array.from({ length: liveBounds.valuesPerMessageMax + 1 }, () => fromThere(1, 1))),
+    ]
+    for (const json of garbage) live.receive(conversation, json)
+    live.receive('no conversation', JSON.stringify([fromThere(1, 1)]))
+    expect(live.size).toBe(0)
+    live.receive(conversation, JSON.stringify([fromThere(1, 1)]))
+    clock.advance(0)
+    expect(told).toHaveLength(1)
+  })
+
+  it('[LIM1] splits what it publishes, and forgets who left long ago', () => {
+    const { clock, live, published } = open()
+    for (let index = 0; index < 250; index++) live.set(conversation, 'typing', `u${index}`, true, 5_000)
+    clock.advance(0)
+    expect(published.map(({ length }) => length)).toEqual([100, 100, 50])
+    for (let index = 0; index < liveBounds.leftMax + 1; index++) live.forget(conversation, `u${index}`)
+    clock.advance(liveBounds.leftMs)
+    live.tidy()
+    expect(live.size).toBe(0)
   })
 
   it('[LIM1] keeps a bounded number of values, the newest, and of conversations', () => {

@@ -3,7 +3,7 @@ import type { Id, Presence, PresenceStatus } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'
 import { type LastSeen, presenceBounds, Presences } from './presences.ts'
-import { nowhereElse } from './whereabouts.ts'
+import { nowhereElse, type Whereabout } from './whereabouts.ts'
 
 interface Device {
   readonly user: Id
@@ -15,13 +15,27 @@ function open() {
   const clock = new ManualClock()
   const told: { watcher: Device; presences: readonly Presence[] }[] = []
   const saved: LastSeen[] = []
+  const elsewhere = new Map<Id, Whereabout>()
+  const reports: [Id, string | undefined][] = []
+  let changed: (user: Id) => void = () => undefined
+  let stored = new Map<Id, string | null>()
+  const followed = new Set<Id>()
   const presences = new Presences<Device>({
     clock,
     now: () => new Date(clock.nowMs()),
     tell: (watcher, news) => told.push({ watcher, presences: news }),
-    whereabouts: nowhereElse,
+    whereabouts: {
+      ...nowhereElse,
+      report: (user, status) => void reports.push([user, status]),
+      follow: (user) => void followed.add(user),
+      unfollow: (user) => void followed.delete(user),
+      elsewhere: (user) => elsewhere.get(user) ?? nowhereElse.elsewhere(user),
+      onChange: (listener) => {
+        changed = listener
+      },
+    },
     saveLastSeen: (seen) => saved.push(...seen),
-    readLastSeen: async () => new Map(),
+    readLastSeen: async () => stored,
   })
   const device = (user: Id): Device => ({ user, status: 'online', watched: new Map() })
   const arrive = (user: Id): Device => {
@@ -29,7 +43,15 @@ function open() {
     presences.arrive(arrived)
     return arrived
   }
-  return { clock, told, saved, presences, arrive }
+  /** Another server says something of this user. */
+  const say = (user: Id, status: PresenceStatus, lastSeen?: string): void => {
+    elsewhere.set(user, { status, lastSeen })
+    changed(user)
+  }
+  const store = (seen: Map<Id, string | null>): void => {
+    stored = seen
+  }
+  return { clock, told, saved, presences, arrive, say, store, reports, followed }
 }
 
 describe('presence', () => {
@@ -136,6 +158,107 @@ describe('presence', () => {
     presences.update('bob')
     clock.advance(presenceBounds.gatherMs)
     expect(told.at(-1)?.presences).toMatchObject([{ user: 'bob', status: 'away' }])
+  })
+
+  it('[PRES1] connections here count whatever is known elsewhere, and the liveliest of all counts', () => {
+    const { clock, told, presences, arrive, say } = open()
+    const ada = arrive('ada')
+    presences.watch(ada, ['bob'])
+    const bob = arrive('bob')
+    const last = (): string | undefined => {
+      clock.advance(presenceBounds.gatherMs)
+      return told.at(-1)?.presences[0]?.status
+    }
+    expect(last()).toBe('online')
+    say('bob', 'unknown')
+    expect(last()).toBe('online')
+    bob.status = 'away'
+    presences.update('bob')
+    expect(last()).toBe('away')
+    say('bob', 'online')
+    expect(last()).toBe('online')
+    say('bob', 'unknown')
+    expect(last()).toBe('away')
+    presences.depart(bob)
+    clock.advance(presenceBounds.graceMs)
+    expect(last()).toBe('unknown')
+    say('bob', 'offline', '2026-01-01T00:00:00.000Z')
+    expect(last()).toBe('offline')
+  })
+
+  it('[PRES1] between two connections the user is what the last one said', () => {
+    const { clock, told, presences, arrive } = open()
+    const ada = arrive('ada')
+    presences.watch(ada, ['bob'])
+    const bob = arrive('bob')
+    bob.status = 'away'
+    presences.update('bob')
+    clock.advance(presenceBounds.gatherMs)
+    presences.depart(bob)
+    clock.advance(presenceBounds.graceMs + presenceBounds.gatherMs)
+    expect(told.map(({ presences: [bobs] }) => bobs?.status)).toEqual(['away', 'offline'])
+  })
+
+  it('[PRES1] says of its users what their connections say, and of who left that they left', () => {
+    const { clock, presences, arrive, reports } = open()
+    const [phone, laptop] = [arrive('bob'), arrive('bob')]
+    const last = (): unknown => reports.at(-1)?.[1]
+    expect(last()).toBe('online')
+    laptop.status = 'away'
+    presences.update('bob')
+    expect(last()).toBe('online')
+    presences.depart(phone)
+    expect(last()).toBe('away')
+    presences.depart(laptop)
+    clock.advance(presenceBounds.graceMs - 1)
+    expect(last()).toBe('away')
+    clock.advance(1)
+    expect(last()).toBeUndefined()
+  })
+
+  it('tells since when somebody is offline, from the database when nobody here knows', async () => {
+    const { clock, told, presences, arrive, say, store } = open()
+    const ada = arrive('ada')
+    presences.watch(ada, ['bob', 'cleo'])
+    say('bob', 'online')
+    say('cleo', 'online')
+    clock.advance(presenceBounds.gatherMs)
+    const at = '2026-01-01T00:00:00.000Z'
+    store(new Map([['bob', at]]))
+    say('bob', 'offline')
+    say('cleo', 'offline')
+    clock.advance(presenceBounds.gatherMs)
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(told.at(-1)?.presences).toEqual([
+      { user: 'bob', status: 'offline', lastSeen: at },
+      { user: 'cleo', status: 'offline', lastSeen: null },
+    ])
+    // The later time counts, wherever it is from.
+    const later = '2026-01-02T00:00:00.000Z'
+    say('bob', 'online')
+    clock.advance(presenceBounds.gatherMs)
+    say('bob', 'offline', later)
+    clock.advance(presenceBounds.gatherMs)
+    expect(told.at(-1)?.presences).toEqual([{ user: 'bob', status: 'offline', lastSeen: later }])
+  })
+
+  it('[PRES2] follows a user while somebody here watches them, and tells once that a watch has ended', () => {
+    const { told, presences, arrive, followed } = open()
+    const [ada, cleo] = [arrive('ada'), arrive('cleo')]
+    presences.watch(ada, ['bob', 'dan'])
+    presences.watch(cleo, ['bob'])
+    presences.watch(ada, ['bob'])
+    expect([...followed]).toEqual(['bob'])
+    presences.noteLeft('bob')
+    const watches = presences.takeLeft() ?? []
+    expect(watches).toHaveLength(2)
+    presences.watch(cleo, ['bob'])
+    presences.unwatch(watches)
+    expect(told).toEqual([{ watcher: ada, presences: [{ user: 'bob', status: 'unknown', lastSeen: null }] }])
+    presences.unwatch(watches)
+    expect(told).toHaveLength(1)
+    presences.depart(cleo)
+    expect(followed.size).toBe(0)
   })
 
   it('[PRES2] watching is replaced as a whole and ends with the watcher', () => {

@@ -1,0 +1,239 @@
+/**
+ * Presence, typing and live values of people at different servers, with real servers, Redis and Postgres: seen across, and
+ * told rightly when a server is killed or frozen, and when Redis is away, comes back empty, or fails over.
+ */
+import { hasPostgres, hasRedis, HttpUser, SocketUser, startCluster, waitForFact } from '@chorus/testkit'
+import type { Cluster } from '@chorus/testkit'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+
+interface Presence {
+  readonly user: string
+  readonly status: 'online' | 'away' | 'offline' | 'unknown'
+  readonly lastSeen: string | null
+}
+
+interface LiveValue {
+  readonly conversation: string
+  readonly key: string
+  readonly user: string
+  readonly value: unknown
+}
+
+/** PRES1 */
+const ghostMaxMs = 30_000
+/** The row "Redis back" of the contract. */
+const rightWithinMs = 30_000
+
+describe.skipIf(!hasPostgres() || !hasRedis())('presence and live values across servers', () => {
+  let cluster: Cluster
+  const sockets: SocketUser[] = []
+
+  beforeAll(async () => {
+    cluster = await startCluster({
+      servers: 3,
+      proxies: ['publish', 'subscribe'],
+      env: { LIMIT_SIGN_INS: '0', LIMIT_SIGN_INS_ADDRESS: '0' },
+    })
+  })
+  afterEach(() => {
+    for (const socket of sockets.splice(0)) socket.close()
+  })
+  afterAll(() => cluster?.remove())
+
+  const urlOf = (server: number): string => cluster.servers[server]?.url ?? ''
+  const signUp = (): Promise<HttpUser> => HttpUser.signUp(() => urlOf(0))
+  const connect = async (user: HttpUser, server: number): Promise<SocketUser> => {
+    const socket = await SocketUser.connect(urlOf(server), { cookie: user.cookie })
+    sockets.push(socket)
+    return socket
+  }
+  const watch = async (socket: SocketUser, users: readonly HttpUser[]): Promise<string[]> => {
+    const { presence } = await socket.command('watch', { users: users.map(({ id }) => id) })
+    return (presence as Presence[]).map(({ status }) => status)
+  }
+  /** The watcher is told, or was answered, that these are so. */
+  const waitToSee = (socket: SocketUser, users: readonly HttpUser[], statuses: readonly string[]): Promise<unknown> =>
+    waitForFact(async () => JSON.stringify(await watch(socket, users)) === JSON.stringify(statuses), {
+      what: `presence ${statuses.join(', ')}`,
+      timeoutMs: rightWithinMs,
+      everyMs: 100,
+    })
+  const toldOf = (socket: SocketUser, user: HttpUser): Presence[] =>
+    socket
+      .named<Presence[]>('presence')
+      .flat()
+      .filter((presence) => presence.user === user.id)
+  const waitToHear = (socket: SocketUser, user: HttpUser, status: string, timeoutMs = rightWithinMs) =>
+    waitForFact(() => toldOf(socket, user).at(-1)?.status === status, { what: `to be told ${status}`, timeoutMs })
+
+  it('[PRES1, PRES2] people at other servers come, go away and leave; who left a conversation is unknown', async () => {
+    const [ada, bob] = [await signUp(), await signUp()]
+    const group = await ada.createConversation('group', [bob.id])
+    const adas = await connect(ada, 0)
+    await waitToSee(adas, [bob], ['offline'])
+    const before = toldOf(adas, bob).length
+    const bobs = await connect(bob, 1)
+    await waitToHear(adas, bob, 'online')
+    await bobs.command('status', { status: 'away' })
+    await waitToHear(adas, bob, 'away')
+    await bobs.command('status', { status: 'online' })
+    await waitToHear(adas, bob, 'online')
+    bobs.close()
+    await waitToHear(adas, bob, 'offline')
+    expect(toldOf(adas, bob).at(-1)?.lastSeen).not.toBeNull()
+    const statuses = toldOf(adas, bob).map(({ status }) => status)
+    expect(statuses.slice(before)).toEqual(['online', 'away', 'online', 'offline'])
+
+    // Removed at a server where neither of them is.
+    const away = await connect(bob, 1)
+    await waitToHear(adas, bob, 'online')
+    const elsewhere = await HttpUser.signIn(() => urlOf(2), ada.handle, ada.password)
+    await elsewhere.expect(204, 'DELETE', `/v1/conversations/${group}/members/${bob.id}`)
+    await waitToHear(adas, bob, 'unknown')
+    const told = toldOf(adas, bob).length
+    away.close()
+    const cleo = await signUp()
+    await ada.createConversation('group', [cleo.id])
+    expect(await watch(adas, [bob, cleo])).toEqual(['unknown', 'offline'])
+    // The barrier: somebody who comes after that is told.
+    await connect(cleo, 1)
+    await waitToHear(adas, cleo, 'online')
+    expect(toldOf(adas, bob)).toHaveLength(told)
+  })
+
+  it('[LIVE1, ACL1] typing at one server is seen at another, is listed at a third, and ends with the membership', async () => {
+    const [ada, bob] = [await signUp(), await signUp()]
+    const group = await ada.createConversation('group', [bob.id])
+    const [adas, bobs] = [await connect(ada, 0), await connect(bob, 1)]
+    const seenBy = (socket: SocketUser, key: string): LiveValue | undefined =>
+      socket
+        .named<LiveValue[]>('live')
+        .flat()
+        .filter((value) => value.conversation === group && value.key === key)
+        .at(-1)
+    await bobs.command('live', { conversation: group, key: 'typing', value: true, ttlMs: 60_000 })
+    await waitForFact(() => seenBy(adas, 'typing')?.value === true, { what: 'typing' })
+    await bobs.command('live', { conversation: group, key: 'typing', value: null, ttlMs: 1 })
+    await waitForFact(() => seenBy(adas, 'typing')?.value === null, { what: 'the end of typing' })
+
+    for (let step = 1; step <= 50; step += 1)
+      await bobs.command('live', { conversation: group, key: 'location', value: [step, 0], ttlMs: 60_000 })
+    const listAt = async (server: number): Promise<unknown[]> => {
+      const person = await HttpUser.signIn(() => urlOf(server), ada.handle, ada.password)
+      const { body } = await person.expect<{ values: LiveValue[] }>(200, 'GET', `/v1/conversations/${group}/live`)
+      return body.values.map(({ key, value }) => [key, value])
+    }
+    await waitForFact(() => JSON.stringify(seenBy(adas, 'location')?.value) === '[50,0]', { what: 'the last location' })
+    for (const server of [0, 1, 2]) {
+      await waitForFact(async () => JSON.stringify(await listAt(server)) === '[["location",[50,0]]]', {
+        what: `the location at server ${server}`,
+        everyMs: 200,
+      })
+    }
+    await ada.expect(204, 'DELETE', `/v1/conversations/${group}/members/${bob.id}`)
+    await waitForFact(() => seenBy(adas, 'location')?.value === null, { what: 'the end of the location' })
+    for (const server of [0, 1, 2]) expect(await listAt(server)).toEqual([])
+  })
+
+  it('[PRES1] after kill -9 a ghost is gone within 30 s, and who moved to another server never flickers', async () => {
+    const [ada, bob, cleo] = [await signUp(), await signUp(), await signUp()]
+    await ada.createConversation('group', [bob.id, cleo.id])
+    const adas = await connect(ada, 0)
+    await connect(bob, 2)
+    await connect(cleo, 2)
+    await waitToSee(adas, [bob, cleo], ['online', 'online'])
+    const before = adas.events.length
+    const diedAtMs = performance.now()
+    const diedAt = Date.now()
+    await cluster.kill9(2)
+    await connect(cleo, 1)
+    await waitForFact(() => toldOf(adas, bob).at(-1)?.status === 'offline', {
+      what: 'the end of the ghost',
+      timeoutMs: 40_000,
+      everyMs: 20,
+    })
+    expect(performance.now() - diedAtMs).toBeLessThan(ghostMaxMs)
+    const since = adas.events
+      .slice(before)
+      .flatMap(({ name, payload }) => (name === 'presence' ? (payload as Presence[]) : []))
+    expect(since.map(({ user, status }) => [user, status])).toEqual([[bob.id, 'offline']])
+    // Last seen when the server was last alive, give or take the time between two refreshes of its lease.
+    const seenAt = Date.parse(since[0]?.lastSeen ?? '')
+    expect(Math.abs(seenAt - diedAt)).toBeLessThan(10_000)
+    await cluster.start(2)
+    const back = await connect(bob, 2)
+    await waitToHear(adas, bob, 'online')
+    back.close()
+  })
+
+  it('[PRES1] without Redis people at other servers are unknown, never offline; with an empty one all is right again', async () => {
+    const [ada, bob, cleo] = [await signUp(), await signUp(), await signUp()]
+    const group = await ada.createConversation('group', [bob.id, cleo.id])
+    const adas = await connect(ada, 0)
+    const bobs = await connect(bob, 1)
+    const cleos = await connect(cleo, 0)
+    await waitToSee(adas, [bob, cleo], ['online', 'online'])
+    const before = adas.events.length
+    await cluster.redis.kill9()
+    await waitToHear(adas, bob, 'unknown')
+    expect(await watch(adas, [bob, cleo])).toEqual(['unknown', 'online'])
+    // Live values go on at the server where they are set, and the chat goes on everywhere.
+    await cleos.command('live', { conversation: group, key: 'typing', value: true, ttlMs: 60_000 })
+    await adas.waitFor(({ name }) => name === 'live', 'typing at the same server')
+    const { ok, seq } = await bobs.command('send', {
+      conversation: group,
+      clientId: crypto.randomUUID(),
+      text: 'still',
+    })
+    expect(ok).toBe(true)
+    await adas.waitForSeq(group, seq as number)
+    await cluster.redis.start({ isEmpty: true })
+    const backAtMs = performance.now()
+    await waitToHear(adas, bob, 'online')
+    expect(performance.now() - backAtMs).toBeLessThan(rightWithinMs)
+    const statuses = adas.events
+      .slice(before)
+      .flatMap(({ name, payload }) => (name === 'presence' ? (payload as Presence[]) : []))
+      .map(({ status }) => status)
+    expect(statuses).not.toContain('offline')
+    bobs.close()
+    await waitToHear(adas, bob, 'offline')
+  })
+
+  it('[PRES1] whoever is at a frozen server is offline within 30 s, and online again when it wakes', async () => {
+    const [ada, bob] = [await signUp(), await signUp()]
+    await ada.createConversation('group', [bob.id])
+    const adas = await connect(ada, 0)
+    // Its heartbeat ends the connection of a client whose server is silent; this one comes back.
+    const bobs = SocketUser.open(urlOf(1), { cookie: bob.cookie, client: { reconnection: true } })
+    sockets.push(bobs)
+    await bobs.waitFor(({ name }) => name === 'ready')
+    await waitToSee(adas, [bob], ['online'])
+    const before = adas.events.length
+    const frozenAtMs = performance.now()
+    cluster.pause(1)
+    await waitToHear(adas, bob, 'offline', 40_000)
+    expect(performance.now() - frozenAtMs).toBeLessThan(ghostMaxMs)
+    cluster.resume(1)
+    await waitToHear(adas, bob, 'online')
+    const told = adas.events.slice(before).filter(({ name }) => name === 'presence')
+    expect(told).toHaveLength(2)
+  })
+
+  it('[PRES1] after a failover of Redis presence is right, and nobody was offline for it', async () => {
+    const [ada, bob] = [await signUp(), await signUp()]
+    await ada.createConversation('group', [bob.id])
+    const adas = await connect(ada, 0)
+    const bobs = await connect(bob, 1)
+    await waitToSee(adas, [bob], ['online'])
+    await cluster.failOverRedis()
+    await waitToSee(adas, [bob], ['online'])
+    const cleo = await signUp()
+    await ada.createConversation('group', [cleo.id])
+    await connect(cleo, 2)
+    await waitToSee(adas, [bob, cleo], ['online', 'online'])
+    expect(toldOf(adas, bob).map(({ status }) => status)).not.toContain('offline')
+    bobs.close()
+    await waitToHear(adas, bob, 'offline')
+  })
+})
