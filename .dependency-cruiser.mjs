@@ -133,9 +133,10 @@ export default {
     },
     {
       name: 'socket-io-lives-in-socket',
-      comment: 'Socket.IO carries connections and frames on this server. Nothing else may depend on it.',
+      comment:
+        'Socket.IO carries connections and frames on this server. Nothing else may depend on it; the canary is a client.',
       severity: 'error',
-      from: { path: '^packages/server/src/', pathNot: ['^packages/server/src/socket/', test] },
+      from: { path: '^packages/server/src/', pathNot: ['^packages/server/src/(socket|canary)/', test] },
       to: { path: '^node_modules/(socket[.]io|engine[.]io|ws)/' },
     },
     {
@@ -169,8 +170,27 @@ export default {
       'Server-Sent Events are a connection like any other, so http may use socket; not the other way round.',
     ),
     serverArrow(
+      'canary',
+      ['commands', 'access', 'store', 'support'],
+      'The canary is a client: what it tests it meets over the network only.',
+    ),
+    serverArrow('start-jobs.ts', ['jobs', 'store', 'support', 'config.ts'], 'The wiring of the jobs: node starts it.'),
+    serverArrow(
       'node.ts',
-      ['socket', 'http', 'commands', 'access', 'store', 'fanout', 'live', 'jobs', 'support', 'config.ts'],
+      [
+        'socket',
+        'http',
+        'commands',
+        'access',
+        'store',
+        'fanout',
+        'live',
+        'jobs',
+        'support',
+        'canary',
+        'config.ts',
+        'start-jobs.ts',
+      ],
       'Only main starts a node.',
     ),
   ],

@@ -18,6 +18,7 @@ const reaction = `${message}/reactions/{emoji}`
 
 export const httpRoutes: { readonly [Name in CommandName]: HttpRoute } = {
   'add-reaction': { method: 'PUT', path: reaction },
+  'confirm-email': { method: 'POST', path: '/v1/notifications/confirm' },
   'create-conversation': { method: 'POST', path: '/v1/conversations' },
   'delete-message': { method: 'DELETE', path: message },
   'edit-message': { method: 'PATCH', path: message },
@@ -25,6 +26,7 @@ export const httpRoutes: { readonly [Name in CommandName]: HttpRoute } = {
   'find-users': { method: 'GET', path: '/v1/users' },
   'get-conversation': { method: 'GET', path: conversation },
   'get-message': { method: 'GET', path: message },
+  'get-notifications': { method: 'GET', path: '/v1/notifications' },
   'get-session': { method: 'GET', path: '/v1/session' },
   'get-session-data': { method: 'GET', path: '/v1/session/data' },
   'get-user': { method: 'GET', path: '/v1/users/{id}' },
@@ -41,6 +43,7 @@ export const httpRoutes: { readonly [Name in CommandName]: HttpRoute } = {
   'revoke-session': { method: 'DELETE', path: '/v1/sessions/{id}' },
   'send-message': { method: 'POST', path: `${conversation}/messages` },
   'set-live-value': { method: 'PUT', path: `${conversation}/live/{key}` },
+  'set-notifications': { method: 'PUT', path: '/v1/notifications' },
   'set-status': { method: 'PUT', path: '/v1/status' },
   'sign-in': { method: 'POST', path: '/v1/session' },
   'sign-out': { method: 'DELETE', path: '/v1/session' },

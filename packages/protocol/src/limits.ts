@@ -23,6 +23,8 @@ export const limits = {
   passwordMaxChars: 256,
   /** Longest address of an avatar, in characters. */
   avatarMaxChars: 2_048,
+  /** Longest e-mail address, in characters. */
+  emailMaxChars: 254,
   /** Longest search text, in characters. */
   queryMaxChars: 100,
   /** Longest emoji of a reaction, in UTF-16 code units (a family with skin tones is 25). */

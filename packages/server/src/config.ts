@@ -210,6 +210,50 @@ export const settings = {
     absent: undefined,
     parse: (text) => parseInteger(text, 0, 9_000),
   }),
+  webhookGiveUpS: setting<number>({
+    variable: 'WEBHOOK_GIVE_UP_S',
+    defaultText: '86400',
+    meaning:
+      'how long a webhook is tried before it is a dead letter; an endpoint that accepts nothing for twice as long is disabled',
+    expected: 'seconds from 1 to 604800',
+    absent: 86_400,
+    parse: (text) => parseInteger(text, 1, 604_800),
+  }),
+  smtpUrl: setting<string | undefined>({
+    variable: 'SMTP_URL',
+    defaultText: 'none: no mail',
+    meaning: 'mail server for digests to people who were away',
+    expected: 'smtp://user:password@host:port or smtps://user:password@host:port',
+    secret: true,
+    absent: undefined,
+    parse: (text) => parseDatabaseUrl(text, ['smtp:', 'smtps:']),
+  }),
+  mailFrom: setting<string | undefined>({
+    variable: 'MAIL_FROM',
+    defaultText: 'none',
+    meaning: 'sender of mails; needed with `SMTP_URL`',
+    expected: 'an address like chat@example.org or Chat <chat@example.org>',
+    absent: undefined,
+    parse: (text) =>
+      /^(?:[^<>@"\r\n,;:]{1,100} )?<?[^\s<>@",;:]{1,64}@[A-Za-z0-9.-]{1,190}>?$/.test(text) ? text : undefined,
+  }),
+  mailDelayS: setting<number>({
+    variable: 'MAIL_DELAY_S',
+    defaultText: '600',
+    meaning: 'how old an unread message is before it is mailed to somebody who is away; one digest in six times that',
+    expected: 'seconds from 1 to 604800',
+    absent: 600,
+    parse: (text) => parseInteger(text, 1, 604_800),
+  }),
+  canary: setting<'on' | 'off'>({
+    variable: 'CANARY',
+    defaultText: 'off',
+    meaning:
+      '`on`: a synthetic member on each server that talks to those of the others, and measures what is lost, doubled, out of order, and late; one small message in ten seconds and server',
+    expected: 'on or off',
+    absent: 'off',
+    parse: (text) => (text === 'on' || text === 'off' ? text : undefined),
+  }),
   logLevel: setting<LogLevel>({
     variable: 'LOG_LEVEL',
     defaultText: 'info',
@@ -296,6 +340,13 @@ export function readConfig(environment: Environment): Config {
       settings.redisUrl,
       parsed.redisUrl,
       'expected DATABASE_URL beside it: an embedded database serves one server',
+    )
+  }
+  if (parsed.smtpUrl !== undefined && (parsed.mailFrom === undefined || parsed.publicUrl === undefined)) {
+    refuse(
+      settings.smtpUrl,
+      parsed.smtpUrl,
+      'expected MAIL_FROM and PUBLIC_URL beside it: mails have a sender and links',
     )
   }
   if (parsed.metricsPort !== undefined && parsed.metricsPort !== 0 && parsed.metricsPort === parsed.port) {

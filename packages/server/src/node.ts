@@ -39,6 +39,7 @@ import { nothingElsewhere } from './live/live-store.ts'
 import { RedisLiveStore } from './live/live-store-redis.ts'
 import { LiveValues } from './live/live-values.ts'
 import { type LastSeen, Presences } from './live/presences.ts'
+import { addMailPages } from './http/mail-pages.ts'
 import { ServerRoster } from './live/server-roster.ts'
 import { nowhereElse } from './live/whereabouts.ts'
 import { RedisWhereabouts } from './live/whereabouts-redis.ts'
@@ -47,6 +48,7 @@ import { drain } from './socket/drain.ts'
 import { startSocketServer } from './socket/socket-server.ts'
 import { ChangeLog } from './store/change-log.ts'
 import { encodeCursor } from './store/cursor.ts'
+import { startJobs } from './start-jobs.ts'
 import { DatabaseTime } from './store/database-time.ts'
 import { readLastSeen, saveLastSeen } from './store/last-seen.ts'
 import { migrate } from './store/migrate.ts'
@@ -296,7 +298,20 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       memberships,
       readRange: (range, limit) => readRange(database, range, limit),
       logger,
+    const jobs = await startJobs({
+      config,
+      database,
+      epoch: () => epoch,
+      redis,
+      now: () => time.now(),
+      clock,
+      logger,
       metrics,
+      statusOf: async (user) => (await presences.ask([user])).get(user)?.status ?? 'unknown',
+    })
+    await lifecycle.start({ name: 'jobs', stop: () => jobs.stop() })
+      metrics,
+      mail: jobs.mail,
       epoch: () => epoch,
     }
     const gate = new ConnectionGate({ parts, bus, budget, clock })
@@ -430,7 +445,10 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       metrics,
       health: () => healthReport.ask(),
       isLeaving: () => isStopping,
-      extend: (scope) => addEventStream(scope, { authenticator, limits, gate, addressOf }),
+      extend: (scope) => {
+        addEventStream(scope, { authenticator, limits, gate, addressOf })
+        addMailPages(scope, { database, limits, addressOf, key: jobs.mailKey })
+      },
     })
     const sockets = startSocketServer({
       httpServer: app.server,

@@ -4,6 +4,7 @@
  */
 import type * as z from 'zod'
 import { addReaction } from './add-reaction.ts'
+import { confirmEmail } from './confirm-email.ts'
 import { createConversation } from './create-conversation.ts'
 import { deleteMessage } from './delete-message.ts'
 import { editMessage } from './edit-message.ts'
@@ -11,6 +12,7 @@ import { findChannels } from './find-channels.ts'
 import { findUsers } from './find-users.ts'
 import { getConversation } from './get-conversation.ts'
 import { getMessage } from './get-message.ts'
+import { getNotifications } from './get-notifications.ts'
 import { getSessionData } from './get-session-data.ts'
 import { getSession } from './get-session.ts'
 import { getUser } from './get-user.ts'
@@ -27,6 +29,7 @@ import { removeReaction } from './remove-reaction.ts'
 import { revokeSession } from './revoke-session.ts'
 import { sendMessage } from './send-message.ts'
 import { setLiveValue } from './set-live-value.ts'
+import { setNotifications } from './set-notifications.ts'
 import { setStatus } from './set-status.ts'
 import { signIn } from './sign-in.ts'
 import { signOut } from './sign-out.ts'
@@ -39,6 +42,7 @@ import { watchPresence } from './watch-presence.ts'
 
 export const commands = {
   'add-reaction': addReaction,
+  'confirm-email': confirmEmail,
   'create-conversation': createConversation,
   'delete-message': deleteMessage,
   'edit-message': editMessage,
@@ -47,6 +51,7 @@ export const commands = {
   'get-conversation': getConversation,
   'get-message': getMessage,
   'get-session-data': getSessionData,
+  'get-notifications': getNotifications,
   'get-session': getSession,
   'get-user': getUser,
   'list-changes': listChanges,
@@ -62,6 +67,7 @@ export const commands = {
   'revoke-session': revokeSession,
   'send-message': sendMessage,
   'set-live-value': setLiveValue,
+  'set-notifications': setNotifications,
   'set-status': setStatus,
   'sign-in': signIn,
   'sign-out': signOut,

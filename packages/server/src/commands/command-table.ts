@@ -1,6 +1,7 @@
 /** Every verb with its handler: the table that Socket.IO and REST both dispatch through. The compiler demands that it is complete. */
 import type { CommandTable } from './command.ts'
 import { addReaction } from './add-reaction.ts'
+import { confirmEmail } from './confirm-email.ts'
 import { createConversation } from './create-conversation.ts'
 import { deleteMessage } from './delete-message.ts'
 import { editMessage } from './edit-message.ts'
@@ -38,6 +39,7 @@ export const commandTable: CommandTable = {
   'add-reaction': addReaction,
   'create-conversation': createConversation,
   'delete-message': deleteMessage,
+  'confirm-email': confirmEmail,
   'edit-message': editMessage,
   'find-channels': findChannels,
   'find-users': findUsers,

@@ -2,6 +2,7 @@
 import type { Id } from '@chorus/protocol'
 import type { Limits } from '../access/limits.ts'
 import type { Passwords } from '../access/passwords.ts'
+import type { MailDesk } from '../jobs/mail-desk.ts'
 import type { Config } from '../config.ts'
 import type { Database } from '../store/database.ts'
 
@@ -10,6 +11,8 @@ export interface IdentityParts {
   readonly database: Database
   readonly passwords: Passwords
   readonly limits: Limits
+  /** Undefined: this server sends no mail. */
+  readonly mail: MailDesk | undefined
   /** Closes the connections of these sessions here and tells the other servers; the sweep finds what that misses (rule ACL2). */
   readonly announceRevoked: (sessionIds: readonly Id[]) => void
 }

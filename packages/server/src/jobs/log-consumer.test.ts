@@ -37,7 +37,7 @@ describe.each(testEngines)('a consumer of the log (%s)', (engine) => {
     await fixture.sql(`update consumers set holder = null, lease_until = null`)
     log = openConsumerLog(store.database, 'mail')
     lease = await take(log)
-    expect(await log.begin(lease, 'here')).toBe(true)
+    expect(await log.begin(lease, 'here', await log.readPosition())).toBe(true)
   })
 
   async function take(from: ConsumerLog): Promise<ConsumerLease> {
@@ -77,7 +77,7 @@ describe.each(testEngines)('a consumer of the log (%s)', (engine) => {
   it('[OFF1] begins where the log is, and is given everything after that once, in seq order', async () => {
     const [a, b] = [await fixture.user(), await fixture.user()]
     const before = await fixture.group([a, b])
-    await log.begin(lease, 'here')
+    await log.begin(lease, 'here', await log.readPosition())
     const groups = [before, await fixture.group([a, b]), await fixture.group([a, b])]
     for (let i = 0; i < 20; i++) await fixture.send(groups[i % 3]!, i % 2 === 0 ? a : b, `message ${i}`)
     const handled: Handled = []

@@ -25,6 +25,7 @@ export const consumerBounds = {
 
 export interface Lease {
   readonly token: number
+  /** Null: nobody has ever followed this log; its position is right in any history. */
   readonly history: string | null
 }
 
@@ -40,7 +41,8 @@ export interface ConsumedLog<Held extends Lease, Page extends LogPage> {
   takeLease(ttlMs: number): Promise<Held | undefined>
   renewLease(lease: Held, ttlMs: number): Promise<boolean>
   releaseLease(lease: Held): Promise<void>
-  begin(lease: Held, history: string): Promise<boolean>
+  readPosition(): Promise<number>
+  begin(lease: Held, history: string, position: number | undefined): Promise<boolean>
   readPage(lease: Held, rowsMax: number): Promise<Page>
   readLag(lease: Held): Promise<{ readonly rows: number; readonly ageMs: number }>
 }
@@ -139,13 +141,16 @@ export class LogConsumer<Held extends Lease, Page extends LogPage> {
           { consumer: log.name },
           'the database shows another history: this consumer of the log begins where the log is now',
         )
-      if (!(await log.begin(lease, current))) return 'lost'
+      const position = lease.history === null ? undefined : await log.readPosition()
+      if (!(await log.begin(lease, current, position))) return 'lost'
       this.#lease = { ...lease, history: current }
       return 0
     }
+    // Asked before, so that nothing that follows somebody's wish is passed over.
+    const position = await log.readPosition()
     if (!(await isNeeded())) {
       onLag(0, 0)
-      return (await log.begin(lease, current)) ? consumerBounds.unneededMs : 'lost'
+      return (await log.begin(lease, current, position)) ? consumerBounds.unneededMs : 'lost'
     }
     const page = await log.readPage(lease, this.#options.pageMaxRows ?? consumerBounds.pageMaxRows)
     if ((await store(lease, page)) === 'lost') return 'lost'

@@ -10,6 +10,7 @@ import { randomUUID } from 'node:crypto'
 import type { Id } from '@chorus/protocol'
 import type { Database } from './database.ts'
 import { positionSql, xidParameter } from './position.ts'
+import { readPosition } from './sweep-changes.ts'
 
 export type ConsumerName = 'webhooks' | 'mail'
 
@@ -50,8 +51,10 @@ export interface ConsumerLog {
   /** False: somebody else has it by now. */
   renewLease(lease: ConsumerLease, ttlMs: number): Promise<boolean>
   releaseLease(lease: ConsumerLease): Promise<void>
-  /** Begins where the log is now. False: the lease is lost. */
-  begin(lease: ConsumerLease, history: string): Promise<boolean>
+  /** Where the log is now. */
+  readPosition(): Promise<number>
+  /** Begins at a position; undefined: where it is. False: the lease is lost. */
+  begin(lease: ConsumerLease, history: string, position: number | undefined): Promise<boolean>
   readPage(lease: ConsumerLease, rowsMax: number): Promise<ConsumerPage>
   /** Rows that wait, counted up to a thousand, and the age of the oldest. */
   readLag(lease: ConsumerLease): Promise<{ readonly rows: number; readonly ageMs: number }>
@@ -88,11 +91,12 @@ export function openConsumerLog(database: Database, name: ConsumerName): Consume
         values: [name, token],
       })
     },
-    begin: async ({ token }, history) => {
+    readPosition: () => readPosition(database),
+    begin: async ({ token }, history, position) => {
       const rows = await database.query<{ held: boolean }>({
         name: 'begin_consumer',
-        text: `select begin_consumer($1, $2, $3, ${positionSql}) as held`,
-        values: [name, token, history],
+        text: 'select begin_consumer($1, $2, $3, $4) as held',
+        values: [name, token, history, position ?? null],
       })
       return rows[0]?.held === true
     },

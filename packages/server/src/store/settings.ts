@@ -2,7 +2,10 @@
 import { StartError } from '../support/start-error.ts'
 import type { Database } from './database.ts'
 
-export async function readSetting(database: Database, key: 'cookie-secret' | 'bus-key' | 'epoch'): Promise<string> {
+export async function readSetting(
+  database: Database,
+  key: 'cookie-secret' | 'bus-key' | 'mail-key' | 'epoch',
+): Promise<string> {
   const rows = await database.query<{ value: string }>({
     text: 'select value from settings where key = $1',
     values: [key],

@@ -109,6 +109,38 @@ export class Metrics {
     'Reads of what servers keep to spare the database, by outcome: hit, miss, refused (a seal that is not ours), away, or distrusted (there, and not counting right now).',
     ['cache', 'outcome'],
   )
+  readonly consumerLagSeconds = this.#gauge(
+    'chorus_consumer_lag_seconds',
+    'Age of the oldest change that a consumer of the log has not handled, at the server that runs it.',
+    ['consumer'],
+  )
+  readonly consumerLagRows = this.#gauge(
+    'chorus_consumer_lag_rows',
+    'Changes that a consumer of the log has not handled, counted up to 1000, at the server that runs it.',
+    ['consumer'],
+  )
+  readonly jobsDue = this.#gauge('chorus_jobs_due', 'Jobs in the database that wait: webhook or mail.', ['kind'])
+  readonly jobsOldestSeconds = this.#gauge(
+    'chorus_jobs_oldest_seconds',
+    'How long the job that has been due for longest waits.',
+    ['kind'],
+  )
+  readonly webhookDeliveries = this.#counter(
+    'chorus_webhook_deliveries_total',
+    'Attempts to deliver webhooks by outcome: delivered, retried or dead.',
+    ['outcome'],
+  )
+  readonly webhookDeadLetters = this.#gauge('chorus_webhook_dead_letters', 'Webhooks that were given up.', [])
+  readonly webhooksDisabled = this.#counter(
+    'chorus_webhooks_disabled_total',
+    'Endpoints disabled by the server: gone (it answered 410) or failing (it accepted nothing for too long).',
+    ['reason'],
+  )
+  readonly mails = this.#counter(
+    'chorus_mails_total',
+    'Mails by kind and what became of them: sent, ready (to be tried again), refused, void (nothing left to say) or unknown.',
+    ['kind', 'state'],
+  )
   readonly originRefusals = this.#counter(
     'chorus_origin_refusals_total',
     'Requests refused for where they came from.',

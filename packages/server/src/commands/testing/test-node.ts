@@ -128,6 +128,7 @@ export class TestNode {
       limits: unused,
       announceRevoked: unused,
       database,
+      mail: undefined,
       serverName: 'test',
       log: openLog(database),
       feeds,

@@ -16,7 +16,12 @@ create table consumers (
   token bigint not null default 0,
   lease_until timestamptz
 );
-insert into consumers (name) values ('webhooks'), ('mail');
+-- They begin where the log is now, in whatever history the first server finds; see position.ts.
+insert into consumers (name, position)
+  select name, least(
+    pg_snapshot_xmin(pg_current_snapshot())::text::bigint,
+    greatest(3, coalesce((select xid::text::bigint + 1 from changes order by xid desc limit 1), 3)))
+  from (values ('webhooks'), ('mail')) n(name);
 
 -- The last seq handled of each conversation that has a handled row with xid >= position; of all others everything
 -- handled is below the position. `xid`: the newest of them.
@@ -29,13 +34,13 @@ create table consumer_progress (
 );
 create index consumer_progress_xid on consumer_progress (consumer, xid);
 
--- Begins at a position, forgetting what was before. False: somebody else has the lease by now.
+-- Begins at a position, forgetting what was before; null: where it is. False: somebody else has the lease by now.
 create function begin_consumer(p_name text, p_token bigint, p_history text, p_position bigint)
 returns boolean language plpgsql volatile as $$
 begin
-  update consumers set history = p_history, position = p_position where name = p_name and token = p_token;
+  update consumers set history = p_history, position = coalesce(p_position, position) where name = p_name and token = p_token;
   if not found then return false; end if;
-  delete from consumer_progress where consumer = p_name;
+  delete from consumer_progress where consumer = p_name and p_position is not null;
   return true;
 end $$;
 

@@ -1,0 +1,12 @@
+import * as z from 'zod'
+import { defineCommand } from './define-command.ts'
+
+/** The token of the link that was mailed. Works once; `not-found` when it was used, is too old or never was. */
+export const confirmEmail = defineCommand({
+  name: 'confirm-email',
+  summary: 'Confirm the address that a link was mailed to',
+  auth: 'none',
+  input: z.strictObject({ token: z.string().regex(/^[A-Za-z0-9_-]{43}$/, { error: 'is not a token of ours' }) }),
+  result: z.null(),
+  route: { method: 'POST', path: '/v1/notifications/confirm', status: 204 },
+})

@@ -1,0 +1,15 @@
+/** Follows the link of a confirmation: whoever has it read mail at that address, signed in or not. */
+import { ChorusError } from '@chorus/protocol'
+import { hashOfToken } from '../jobs/mail-links.ts'
+import { confirmEmail as store } from '../store/mail.ts'
+import type { CommandHandler } from './command.ts'
+
+export const confirmEmail: CommandHandler<'confirm-email'> = async (
+  { parts: { database, limits }, address },
+  { token },
+) => {
+  limits.takeRequest(address)
+  if (!(await store(database, hashOfToken(token))))
+    throw new ChorusError('not-found', 'unable to confirm email; the link was used, is too old or never was')
+  return null
+}

@@ -1,0 +1,6 @@
+/** Where I get mail: mine only. */
+import { readNotifications } from '../store/mail.ts'
+import type { CommandHandler } from './command.ts'
+
+export const getNotifications: CommandHandler<'get-notifications'> = async ({ parts: { database }, actor }) =>
+  readNotifications(database, actor.userId)

@@ -1,0 +1,25 @@
+/**
+ * Sets where I get mail. Nobody is mailed anything but one link before they followed it, and links are bounded for each
+ * person and each address, counted in the database: whoever asks, over whichever server, nobody's mailbox is flooded.
+ */
+import { ChorusError } from '@chorus/protocol'
+import { v7 as uuidv7 } from 'uuid'
+import { readNotifications, setNotifications as store } from '../store/mail.ts'
+import { afterStored } from './after-stored.ts'
+import type { CommandHandler } from './command.ts'
+
+export const setNotifications: CommandHandler<'set-notifications'> = async (
+  { parts: { database, mail }, actor },
+  { email, digest },
+) => {
+  if (mail === undefined && email !== null)
+    throw new ChorusError('forbidden', 'unable to set notifications; this server sends no mail')
+  const stored = await store(database, actor.userId, { email, digest: digest === 'on', mail: uuidv7() })
+  if (stored.outcome === 'too-soon') {
+    throw new ChorusError('rate-limited', 'unable to set notifications; too many links were mailed lately', {
+      retryAfterMs: stored.retryAfterMs,
+    })
+  }
+  if (stored.mail !== undefined) mail?.hint(stored.mail)
+  return afterStored('set notifications', () => readNotifications(database, actor.userId))
+}

@@ -1,0 +1,92 @@
+/**
+ * What the links in mails lead to: two small pages without a script. Opening one changes nothing, because programs that
+ * check mail open every link; the button does. Mail programs switch a digest off by one POST without a page (RFC 8058).
+ */
+import type { IncomingMessage } from 'node:http'
+import type { FastifyInstance, FastifyReply } from 'fastify'
+import type { Limits } from '../access/limits.ts'
+import { hashOfToken, readUnsubscribe } from '../jobs/mail-links.ts'
+import { confirmEmail, switchDigestOff } from '../store/mail.ts'
+import type { Database } from '../store/database.ts'
+
+export interface MailPagesOptions {
+  readonly database: Database
+  readonly limits: Limits
+  readonly addressOf: (request: IncomingMessage) => string
+  /** Signs the way out of the digest. */
+  readonly key: string
+}
+
+/** Of a form with one field, or none. */
+const bodyMaxBytes = 4_096
+
+interface Link {
+  readonly path: string
+  readonly question: string
+  readonly button: string
+  readonly done: string
+  readonly failed: string
+  /** False: not a link of ours, or it has been used. */
+  readonly follow: (token: string) => Promise<boolean>
+}
+
+export function addMailPages(app: FastifyInstance, { database, limits, addressOf, key }: MailPagesOptions): void {
+  const links: readonly Link[] = [
+    {
+      path: '/mail/confirm',
+      question: 'Get mail at this address about messages you missed?',
+      button: 'Confirm',
+      done: 'Your address is confirmed.',
+      failed: 'This link was used, or is too old. Ask for another one in the settings.',
+      follow: (token) => confirmEmail(database, hashOfToken(token)),
+    },
+    {
+      path: '/mail/unsubscribe',
+      question: 'Stop mail about messages you missed?',
+      button: 'Stop it',
+      done: 'You get no more digests.',
+      failed: 'This link is not one of ours.',
+      follow: async (token) => {
+        const user = readUnsubscribe(token, key)
+        if (user !== undefined) await switchDigestOff(database, user)
+        return user !== undefined
+      },
+    },
+  ]
+  void app.register(async (scope) => {
+    // The body says nothing that the address does not.
+    scope.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: bodyMaxBytes }, async () => null)
+    for (const { path, question, button, done, failed, follow } of links) {
+      scope.get(path, { exposeHeadRoute: false }, (_request, reply) =>
+        sendPage(reply, 200, question, `<form method="post"><button>${button}</button></form>`),
+      )
+      scope.post<{ Querystring: { token?: unknown } }>(path, async (request, reply) => {
+        limits.takeRequest(addressOf(request.raw))
+        const { token } = request.query
+        const isFollowed = typeof token === 'string' && token.length <= 200 && (await follow(token))
+        return isFollowed ? sendPage(reply, 200, done) : sendPage(reply, 404, failed)
+      })
+    }
+  })
+}
+
+function sendPage(reply: FastifyReply, status: number, line: string, more = ''): FastifyReply {
+  return (
+    reply
+      .code(status)
+      .type('text/html; charset=utf-8')
+      .header('cache-control', 'no-store')
+      // The token is in the address; without any referrer at all browsers would send the form with `Origin: null`.
+      .header('referrer-policy', 'same-origin')
+      .send(`<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<meta name="robots" content="noindex">
+<title>Chorus</title>
+<p>${line}</p>
+${more}
+</html>
+`)
+  )
+}

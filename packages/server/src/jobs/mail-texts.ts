@@ -1,0 +1,128 @@
+/**
+ * What mails say, as text and as HTML. Everything that a person wrote is data: escaped in HTML (N29), one line where a
+ * line is expected, cut to a length, and without the characters that turn the direction of text around.
+ */
+import { oneLine } from './smtp-line.ts'
+
+export const mailTextBounds = { conversationsMax: 20, lineMaxChars: 140, nameMaxChars: 60 } as const
+
+export interface ConversationNews {
+  readonly conversation: string
+  readonly kind: string
+  readonly name: string
+  readonly unread: number
+  readonly lines: readonly { readonly sender: string; readonly text: string }[]
+}
+
+export interface MailText {
+  readonly subject: string
+  readonly text: string
+  readonly html: string
+}
+
+export interface DigestLinks {
+  readonly publicUrl: string
+  readonly unsubscribe: string
+}
+
+export function writeDigest(all: readonly ConversationNews[], { publicUrl, unsubscribe }: DigestLinks): MailText {
+  const shown = all.slice(0, mailTextBounds.conversationsMax)
+  const unread = all.reduce((sum, news) => sum + news.unread, 0)
+  const rest = all.length - shown.length
+  const subject = `${count(unread, 'unread message')} in ${titles(shown, rest)}`
+  const more = rest > 0 ? `and ${count(rest, 'more conversation')}` : ''
+  const leave = 'You get this because you asked for a digest of what you missed.'
+  const blocks = shown.map((news) => {
+    const hidden = news.unread - news.lines.length
+    return {
+      title: titleOf(news),
+      link: `${publicUrl}/c/${news.conversation}`,
+      lines: news.lines.map(({ sender, text }) => ({
+        sender: clean(sender, mailTextBounds.nameMaxChars),
+        text: clean(firstLine(text), mailTextBounds.lineMaxChars),
+      })),
+      hidden: hidden > 0 ? `${count(hidden, 'earlier message')}` : '',
+    }
+  })
+  const text = [
+    ...blocks.map(({ title, link, lines, hidden }) =>
+      [
+        title,
+        ...(hidden === '' ? [] : [`  ${hidden}`]),
+        ...lines.map((line) => `  ${line.sender}: ${line.text}`),
+        `  ${link}`,
+      ].join('\n'),
+    ),
+    ...(more === '' ? [] : [more]),
+    `-- \n${leave} Stop it: ${unsubscribe}`,
+  ].join('\n\n')
+  const html = page(
+    blocks
+      .map(
+        ({ title, link, lines, hidden }) =>
+          `<h2 style="font-size:16px;margin:24px 0 4px"><a href="${escape(link)}">${escape(title)}</a></h2>` +
+          (hidden === '' ? '' : `<p style="margin:2px 0;color:#666">${escape(hidden)}</p>`) +
+          lines
+            .map((line) => `<p style="margin:2px 0"><b>${escape(line.sender)}</b> ${escape(line.text)}</p>`)
+            .join(''),
+      )
+      .join('') +
+      (more === '' ? '' : `<p>${escape(more)}</p>`) +
+      `<p style="margin-top:32px;color:#666;font-size:12px">${leave} <a href="${escape(unsubscribe)}">Stop it</a></p>`,
+  )
+  return { subject, text, html }
+}
+
+export function writeConfirmation(link: string): MailText {
+  const lines = [
+    'Somebody, probably you, wants to be told at this address about messages they missed.',
+    'The link works once, for a day. If it was not you, do nothing: no more will come.',
+  ]
+  return {
+    subject: 'Confirm your address',
+    text: `${lines[0]}\n\nConfirm: ${link}\n\n${lines[1]}`,
+    html: page(`<p>${lines[0]}</p><p><a href="${escape(link)}">Confirm this address</a></p><p>${lines[1]}</p>`),
+  }
+}
+
+function page(content: string): string {
+  return `<!doctype html><html lang="en"><meta charset="utf-8"><body style="font-family:sans-serif;font-size:14px;line-height:1.5">${content}</body></html>`
+}
+
+function titles(shown: readonly ConversationNews[], rest: number): string {
+  const named = shown.slice(0, 3).map((news) => titleOf(news))
+  const others = shown.length - named.length + rest
+  return others > 0 ? `${named.join(', ')} and ${others} more` : named.join(', ')
+}
+
+function titleOf({ name }: ConversationNews): string {
+  const title = clean(name, mailTextBounds.nameMaxChars)
+  return title === '' ? 'a conversation' : title
+}
+
+function firstLine(text: string): string {
+  const trimmed = text.trim()
+  if (trimmed === '') return '(attachment)'
+  const end = trimmed.indexOf('\n')
+  return end === -1 ? trimmed : `${trimmed.slice(0, end)} …`
+}
+
+/** One line, no overrides of direction (N24), cut between characters. */
+function clean(text: string, maxChars: number): string {
+  const line = oneLine(text).replace(/[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, '')
+  const characters = [...line]
+  return characters.length <= maxChars ? line : `${characters.slice(0, maxChars - 1).join('')}…`
+}
+
+function count(number: number, what: string): string {
+  return `${number} ${what}${number === 1 ? '' : 's'}`
+}
+
+export function escape(text: string): string {
+  return text
+    .replaceAll('&', '&amp;')
+    .replaceAll('<', '&lt;')
+    .replaceAll('>', '&gt;')
+    .replaceAll('"', '&quot;')
+    .replaceAll("'", '&#39;')
+}

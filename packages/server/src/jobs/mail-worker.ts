@@ -1,0 +1,189 @@
+/**
+ * Digests for people who were away, and confirmations of addresses.
+ *
+ * Never twice for the same message: the database moves a person's watermarks and makes the mail in one statement, before
+ * anything is sent, and a mail is handed over by whoever moves it to `sending`, once. It goes back only when the mail
+ * server certainly did not accept it. A server that dies in between loses that mail, not the messages: they stay unread.
+ */
+import { randomUUID } from 'node:crypto'
+import type { Logger } from '../support/logger.ts'
+import { createConfirmationToken, signUnsubscribe } from './mail-links.ts'
+import { type ConversationNews, type MailText, writeConfirmation, writeDigest } from './mail-texts.ts'
+import type { Job } from './queue.ts'
+import { addressIn, type HandOver, type OutgoingMail } from './smtp-line.ts'
+
+export const mailWorkerBounds = {
+  /** One mail may take so long; afterwards nobody knows what became of it. */
+  claimMs: 5 * 60_000,
+  /** Handed over at a time by one server. */
+  linesMax: 4,
+  crowdedDelayMs: 500,
+  firstDelayMs: 30_000,
+  delayMaxMs: 3_600_000,
+  giveUpAfterMs: 24 * 3_600_000,
+  confirmationValidMs: 24 * 3_600_000,
+  /** Between two digests to a person, as a multiple of the delay. */
+  gapFactor: 6,
+} as const
+
+interface Begun {
+  readonly id: string
+  readonly user: string
+  readonly kind: 'digest' | 'confirmation'
+  readonly address: string
+  readonly attempts: number
+  readonly ageMs: number
+}
+
+interface End {
+  readonly state: 'ready' | 'sent' | 'refused' | 'void' | 'unknown'
+  readonly error: string | null
+  readonly delayMs: number
+}
+
+/** The database's side; see store/mail.ts. */
+export interface MailRecords {
+  claimDigest(
+    user: string,
+    claim: { mail: string; isConnected: boolean; delayMs: number; gapMs: number },
+  ): Promise<string | undefined>
+  begin(id: string, claim: string, leaseMs: number): Promise<Begun | undefined>
+  settle(id: string, claim: string, end: End): Promise<void>
+  readDigest(id: string): Promise<readonly ConversationNews[]>
+  startConfirmation(link: { user: string; address: string; hash: Buffer; validMs: number }): Promise<boolean>
+}
+
+export interface MailWorkerOptions {
+  readonly records: MailRecords
+  readonly handOver: (mail: OutgoingMail) => Promise<HandOver>
+  /** Is the user connected to any server now? */
+  readonly isConnected: (user: string) => Promise<boolean>
+  readonly from: string
+  readonly publicUrl: string
+  /** Signs the way out of the digest. */
+  readonly key: string
+  /** How old an unread message is before it is mailed. */
+  readonly delayMs: number
+  readonly addJobs: (jobs: readonly Job[]) => void
+  readonly logger: Logger
+  readonly observer: { ended(kind: 'digest' | 'confirmation', state: End['state']): void }
+  /** For tests: less patience between attempts. */
+  readonly firstDelayMs?: number
+  readonly gapMs?: number
+}
+
+export class MailWorker {
+  readonly #options: MailWorkerOptions
+  #lines = 0
+
+  constructor(options: MailWorkerOptions) {
+    this.#options = options
+  }
+
+  /** Looks at one person, and mails them what they missed. */
+  async workOnPerson(user: string): Promise<void> {
+    const { records, isConnected, delayMs, logger, gapMs } = this.#options
+    try {
+      const mail = await records.claimDigest(user, {
+        mail: randomUUID(),
+        isConnected: await isConnected(user),
+        delayMs,
+        gapMs: gapMs ?? mailWorkerBounds.gapFactor * delayMs,
+      })
+      if (mail !== undefined) await this.workOnMail(mail)
+    } catch (error) {
+      // The person stays on the list.
+      logger.warn({ err: error, user }, 'unable to look for unread messages; trying again')
+    }
+  }
+
+  async workOnMail(id: string): Promise<void> {
+    const { records, addJobs, logger } = this.#options
+    if (this.#lines >= mailWorkerBounds.linesMax) {
+      addJobs([{ kind: 'mail', key: id, delayMs: mailWorkerBounds.crowdedDelayMs * (1 + Math.random()) }])
+      return
+    }
+    this.#lines++
+    try {
+      const claim = randomUUID()
+      const mail = await records.begin(id, claim, mailWorkerBounds.claimMs)
+      if (mail === undefined) return
+      const end = await this.#send(mail)
+      await records.settle(id, claim, end)
+      this.#report(mail, end)
+    } catch (error) {
+      logger.warn({ err: error, mail: id }, 'unable to note what became of a mail')
+    } finally {
+      this.#lines--
+    }
+  }
+
+  async #send(mail: Begun): Promise<End> {
+    let outgoing: OutgoingMail | undefined
+    try {
+      outgoing = await this.#compose(mail)
+    } catch (error) {
+      // Nothing has left.
+      return this.#later(mail, error instanceof Error ? error.message : String(error))
+    }
+    if (outgoing === undefined) return { state: 'void', error: null, delayMs: 0 }
+    const outcome = await this.#options.handOver(outgoing)
+    switch (outcome.kind) {
+      case 'accepted':
+        return { state: 'sent', error: null, delayMs: 0 }
+      case 'unknown':
+        return { state: 'unknown', error: outcome.reason, delayMs: 0 }
+      case 'not-accepted':
+        return outcome.lasting
+          ? { state: 'refused', error: outcome.reason, delayMs: 0 }
+          : this.#later(mail, outcome.reason)
+    }
+  }
+
+  #later({ attempts, ageMs }: Begun, error: string): End {
+    if (ageMs > mailWorkerBounds.giveUpAfterMs) return { state: 'refused', error, delayMs: 0 }
+    const firstMs = this.#options.firstDelayMs ?? mailWorkerBounds.firstDelayMs
+    const delayMs = Math.min(mailWorkerBounds.delayMaxMs, firstMs * 2 ** Math.min(attempts - 1, 20))
+    return { state: 'ready', error, delayMs: delayMs * (0.8 + 0.4 * Math.random()) }
+  }
+
+  /** Undefined: there is nothing to say any more. */
+  async #compose({ id, user, kind, address }: Begun): Promise<OutgoingMail | undefined> {
+    const { records, from, publicUrl, key } = this.#options
+    const headers: Record<string, string> = { 'Auto-Submitted': 'auto-generated' }
+    let text: MailText
+    switch (kind) {
+      case 'confirmation': {
+        const { token, hash } = createConfirmationToken()
+        const validMs = mailWorkerBounds.confirmationValidMs
+        if (!(await records.startConfirmation({ user, address, hash, validMs }))) return undefined
+        text = writeConfirmation(`${publicUrl}/mail/confirm?token=${token}`)
+        break
+      }
+      case 'digest': {
+        const news = await records.readDigest(id)
+        if (news.length === 0) return undefined
+        const unsubscribe = `${publicUrl}/mail/unsubscribe?token=${signUnsubscribe(user, key)}`
+        text = writeDigest(news, { publicUrl, unsubscribe })
+        headers['List-Unsubscribe'] = `<${unsubscribe}>`
+        headers['List-Unsubscribe-Post'] = 'List-Unsubscribe=One-Click'
+        break
+      }
+    }
+    const domain = addressIn(from).split('@').at(-1) ?? 'localhost'
+    return { messageId: `<${id}@${domain}>`, from, to: address, headers, ...text }
+  }
+
+  #report({ id, kind }: Begun, { state, error, delayMs }: End): void {
+    const { observer, logger, addJobs } = this.#options
+    observer.ended(kind, state)
+    if (state === 'ready') addJobs([{ kind: 'mail', key: id, delayMs: delayMs + 50 }])
+    if (error === null) return
+    // The reason is the mail server's and may name the address.
+    logger.warn(
+      { mail: id, kind, state },
+      state === 'ready' ? 'a mail was not accepted; trying again' : 'a mail has ended',
+    )
+    logger.debug({ mail: id, error }, 'what the mail server said')
+  }
+}

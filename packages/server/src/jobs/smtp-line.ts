@@ -1,0 +1,104 @@
+/**
+ * Hands one mail to the mail server, and tells three ends apart: accepted; certainly not accepted, so that it may be tried
+ * again; and not known, when the line went away after the text had begun to leave. The first byte of the text is asked
+ * for only after the server said it wants it, so whether it was asked for is the line between the two.
+ */
+import { Readable } from 'node:stream'
+import MailComposer from 'nodemailer/lib/mail-composer'
+import SMTPConnection from 'nodemailer/lib/smtp-connection'
+
+export const smtpBounds = { connectTimeoutMs: 10_000, silenceMaxMs: 30_000 } as const
+
+export interface OutgoingMail {
+  readonly messageId: string
+  /** As people see it: `Name <address>`, or an address. */
+  readonly from: string
+  readonly to: string
+  readonly subject: string
+  readonly text: string
+  readonly html: string
+  /** Further header lines; values of one line. */
+  readonly headers: Readonly<Record<string, string>>
+}
+
+export type HandOver =
+  | { readonly kind: 'accepted' }
+  /** `lasting`: trying again is no use. */
+  | { readonly kind: 'not-accepted'; readonly lasting: boolean; readonly reason: string }
+  | { readonly kind: 'unknown'; readonly reason: string }
+
+/** The address within `Name <address>`. */
+export function addressIn(from: string): string {
+  return /<([^<>]+)>\s*$/.exec(from)?.[1] ?? from
+}
+
+export async function handOver(smtpUrl: string, mail: OutgoingMail, timeoutMs?: number): Promise<HandOver> {
+  const raw = await compose(mail)
+  const text = { hasBegun: false }
+  const body = new Readable({
+    read() {
+      text.hasBegun = true
+      this.push(raw)
+      this.push(null)
+    },
+  })
+  const url = new URL(smtpUrl)
+  const connection = new SMTPConnection({
+    host: url.hostname.replace(/^\[|\]$/g, ''),
+    ...(url.port !== '' && { port: Number(url.port) }),
+    secure: url.protocol === 'smtps:',
+    connectionTimeout: timeoutMs ?? smtpBounds.connectTimeoutMs,
+    greetingTimeout: timeoutMs ?? smtpBounds.connectTimeoutMs,
+    socketTimeout: timeoutMs ?? smtpBounds.silenceMaxMs,
+  })
+  try {
+    await new Promise<void>((resolve, reject) => {
+      connection.on('error', reject)
+      connection.on('end', () => reject(new Error('the mail server closed the connection')))
+      connection.connect((error?: Error | null) => {
+        if (error) return reject(error)
+        const send = (): void =>
+          connection.send({ from: addressIn(mail.from), to: mail.to }, body, (failure: Error | null) =>
+            failure ? reject(failure) : resolve(),
+          )
+        if (url.username === '') return send()
+        connection.login(
+          { user: decodeURIComponent(url.username), pass: decodeURIComponent(url.password) },
+          (failure: Error | null) => (failure ? reject(failure) : send()),
+        )
+      })
+    })
+    return { kind: 'accepted' }
+  } catch (error) {
+    const reason = (error instanceof Error ? error.message : String(error)).slice(0, 300)
+    const { responseCode, code } = error as { responseCode?: unknown; code?: unknown }
+    // An answer to the text is a refusal; silence after it may be anything.
+    if (text.hasBegun && typeof responseCode !== 'number') return { kind: 'unknown', reason }
+    const isAnswer = typeof responseCode === 'number' && responseCode >= 500
+    return { kind: 'not-accepted', lasting: isAnswer && code !== 'EAUTH' && code !== 'ETLS', reason }
+  } finally {
+    body.destroy()
+    connection.close()
+  }
+}
+
+function compose({ messageId, from, to, subject, text, html, headers }: OutgoingMail): Promise<Buffer> {
+  return new MailComposer({
+    messageId,
+    from,
+    to,
+    subject: oneLine(subject),
+    text,
+    html,
+    headers: Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, oneLine(value)])),
+    disableFileAccess: true,
+    disableUrlAccess: true,
+  })
+    .compile()
+    .build()
+}
+
+/** A header is one line, whatever somebody called a conversation (N95). */
+export function oneLine(text: string): string {
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ').trim()
+}

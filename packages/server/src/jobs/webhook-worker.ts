@@ -1,0 +1,218 @@
+/**
+ * Works on lanes: what is due of one conversation to one endpoint, one after the other in seq order (rule OFF1). A
+ * delivery that fails holds its conversation back, with growing pauses, until it has been tried for as long as the
+ * settings say; then it is a dead letter, and the lane goes on. Other conversations and endpoints go on all the time.
+ *
+ * An endpoint that answers 410, or that has accepted nothing for twice that time, is disabled.
+ */
+import { randomUUID } from 'node:crypto'
+import type { Clock } from '../support/clock.ts'
+import type { Logger } from '../support/logger.ts'
+import type { Job } from './queue.ts'
+import type { AttemptOutcome, WebhookAttempt } from './send-webhook.ts'
+
+export const webhookWorkerBounds = {
+  /** Longer than an attempt takes, so that nobody else claims the lane meanwhile. */
+  claimMs: 30_000,
+  /** Then the lane goes to the end of the queue. */
+  deliveriesPerTurn: 50,
+  /** To one endpoint at a time from one server, so that a slow one leaves room for the others. */
+  perEndpoint: 8,
+  crowdedDelayMs: 500,
+  firstDelayMs: 5_000,
+  delayMaxMs: 4 * 3_600_000,
+} as const
+
+export interface Lane {
+  readonly endpoint: string
+  readonly conversation: string
+}
+
+interface Claimed extends Lane {
+  readonly url: string
+  readonly secrets: readonly string[]
+  readonly seq: number
+  readonly eventId: string
+  readonly attempts: number
+  readonly triedForMs: number
+  readonly failingForMs: number
+}
+
+interface Settlement {
+  readonly outcome: 'delivered' | 'retry' | 'dead'
+  readonly status: number | null
+  readonly error: string | null
+  readonly delayMs: number
+}
+
+/** The database's side; see store/webhooks.ts. */
+export interface WebhookRecords {
+  claim(lane: Lane, claim: string, leaseMs: number): Promise<Claimed | undefined>
+  settle(
+    lane: Lane,
+    claim: string,
+    seq: number,
+    settlement: Settlement,
+    leaseMs: number,
+  ): Promise<'more' | 'wait' | 'idle' | 'lost'>
+  release(lane: Lane, claim: string): Promise<void>
+  disable(endpoint: string, reason: string): Promise<boolean>
+  /** The change as clients see it; undefined: it is not there any more. */
+  readChange(conversation: string, seq: number): Promise<string | undefined>
+}
+
+export interface WebhookWorkerOptions {
+  readonly records: WebhookRecords
+  readonly send: (attempt: WebhookAttempt) => Promise<AttemptOutcome>
+  /** The database's time. */
+  readonly now: () => Date
+  readonly clock: Clock
+  readonly logger: Logger
+  /** How long one delivery is tried before it is a dead letter. */
+  readonly giveUpAfterMs: number
+  readonly addJobs: (jobs: readonly Job[]) => void
+  readonly observer: {
+    ended(outcome: 'delivered' | 'retried' | 'dead'): void
+    disabled(reason: 'gone' | 'failing'): void
+  }
+  /** For tests: less patience between attempts. */
+  readonly firstDelayMs?: number
+}
+
+export function keyOfLane({ endpoint, conversation }: Lane): string {
+  return `${endpoint}/${conversation}`
+}
+
+/** Undefined: not the key of a lane; what stands in Redis is not trusted. */
+export function laneOfKey(key: string): Lane | undefined {
+  const uuid = '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}'
+  const match = new RegExp(`^(${uuid})/(${uuid})$`).exec(key)
+  return match === null ? undefined : { endpoint: match[1] as string, conversation: match[2] as string }
+}
+
+/** Full jitter of a fifth around a pause that grows fourfold. */
+export function retryDelayMs(attempts: number, firstDelayMs: number, random = Math.random()): number {
+  const delayMs = Math.min(webhookWorkerBounds.delayMaxMs, firstDelayMs * 4 ** Math.min(attempts, 20))
+  return delayMs * (0.8 + 0.4 * random)
+}
+
+export class WebhookWorker {
+  readonly #options: WebhookWorkerOptions
+  readonly #busy = new Map<string, number>()
+  readonly #stopping = new AbortController()
+
+  constructor(options: WebhookWorkerOptions) {
+    this.#options = options
+  }
+
+  /** Ends attempts under way; they count as failed for nobody. */
+  stop(): void {
+    this.#stopping.abort()
+  }
+
+  async work(lane: Lane): Promise<void> {
+    const { addJobs, clock } = this.#options
+    if (this.#stopping.signal.aborted) return
+    const busy = this.#busy.get(lane.endpoint) ?? 0
+    if (busy >= webhookWorkerBounds.perEndpoint) {
+      const delayMs = webhookWorkerBounds.crowdedDelayMs * (1 + Math.random())
+      addJobs([{ kind: 'webhook', key: keyOfLane(lane), delayMs }])
+      return
+    }
+    this.#busy.set(lane.endpoint, busy + 1)
+    try {
+      const claim = randomUUID()
+      const endsAtMs = clock.nowMs() + webhookWorkerBounds.claimMs
+      for (let count = 1; ; count++) {
+        const next = await this.#deliver(lane, claim)
+        if (next === 'over') return
+        if (next !== 'more') {
+          addJobs([{ kind: 'webhook', key: keyOfLane(lane), delayMs: next }])
+          return
+        }
+        if (count < webhookWorkerBounds.deliveriesPerTurn && clock.nowMs() < endsAtMs) continue
+        await this.#options.records.release(lane, claim)
+        addJobs([{ kind: 'webhook', key: keyOfLane(lane) }])
+        return
+      }
+    } catch (error) {
+      // The claim runs out, and the dispatcher gives the lane again.
+      this.#options.logger.warn({ err: error, ...lane }, 'unable to work on a webhook; trying again')
+    } finally {
+      const left = (this.#busy.get(lane.endpoint) ?? 1) - 1
+      if (left <= 0) this.#busy.delete(lane.endpoint)
+      else this.#busy.set(lane.endpoint, left)
+    }
+  }
+
+  /** One delivery. `more`: there is another; a number: look again after so many milliseconds. */
+  async #deliver(lane: Lane, claim: string): Promise<'more' | 'over' | number> {
+    const { records, send, now, observer } = this.#options
+    const claimed = await records.claim(lane, claim, webhookWorkerBounds.claimMs)
+    if (claimed === undefined) return 'over'
+    const body = await this.#bodyOf(claimed)
+    const outcome: AttemptOutcome =
+      body === undefined
+        ? { kind: 'accepted', status: 0 }
+        : await send({
+            url: claimed.url,
+            id: claimed.eventId,
+            body,
+            secrets: claimed.secrets,
+            now: now(),
+            signal: this.#stopping.signal,
+          })
+    if (outcome.kind !== 'accepted' && this.#stopping.signal.aborted) {
+      await records.release(lane, claim)
+      return 'over'
+    }
+    const settlement = this.#judge(claimed, outcome)
+    const next = await records.settle(lane, claim, claimed.seq, settlement, webhookWorkerBounds.claimMs)
+    observer.ended(settlement.outcome === 'retry' ? 'retried' : settlement.outcome)
+    if (await this.#disableIfHopeless(claimed, outcome)) return 'over'
+    switch (next) {
+      case 'more':
+        return 'more'
+      case 'wait':
+        // By two clocks: not a moment before the database agrees.
+        return settlement.delayMs + 50
+      case 'idle':
+      case 'lost':
+        return 'over'
+    }
+  }
+
+  async #bodyOf({ conversation, seq }: Claimed): Promise<string | undefined> {
+    const json = await this.#options.records.readChange(conversation, seq)
+    if (json === undefined) return undefined
+    const { type, at } = JSON.parse(json) as { type: string; at: string }
+    // The change is not written again: what clients see and what is signed are the same bytes.
+    return `{"type":${JSON.stringify(type)},"timestamp":${JSON.stringify(at)},"data":{"conversation":"${conversation}","change":${json}}}`
+  }
+
+  #judge({ attempts, triedForMs, ...claimed }: Claimed, outcome: AttemptOutcome): Settlement {
+    if (outcome.kind === 'accepted') return { outcome: 'delivered', status: outcome.status, error: null, delayMs: 0 }
+    const error = outcome.kind === 'gone' ? 'answered 410' : outcome.reason
+    const { status } = outcome
+    const delayMs = retryDelayMs(attempts, this.#options.firstDelayMs ?? webhookWorkerBounds.firstDelayMs)
+    const isOver = outcome.kind === 'failed' && attempts > 0 && triedForMs + delayMs > this.#options.giveUpAfterMs
+    if (!isOver) return { outcome: 'retry', status, error, delayMs }
+    const { endpoint, conversation, seq } = claimed
+    this.#options.logger.warn({ endpoint, conversation, seq, status, error }, 'a webhook is a dead letter')
+    return { outcome: 'dead', status, error, delayMs: 0 }
+  }
+
+  async #disableIfHopeless({ endpoint, failingForMs }: Claimed, outcome: AttemptOutcome): Promise<boolean> {
+    if (outcome.kind === 'accepted') return false
+    const { records, observer, logger, giveUpAfterMs } = this.#options
+    const isFailing = failingForMs > 2 * giveUpAfterMs
+    if (outcome.kind !== 'gone' && !isFailing) return false
+    const kind = outcome.kind === 'gone' ? 'gone' : 'failing'
+    const reason = kind === 'gone' ? 'answered 410' : `accepted nothing for ${Math.round(failingForMs / 1_000)} s`
+    if (await records.disable(endpoint, reason)) {
+      observer.disabled(kind)
+      logger.warn({ endpoint, reason }, 'a webhook endpoint is disabled')
+    }
+    return true
+  }
+}
