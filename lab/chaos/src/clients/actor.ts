@@ -24,6 +24,8 @@ export interface Actor {
   readonly waitingCount: number
   /** Is it expected to have everything? Not while it is stopped, paused or signed out. */
   readonly isAttached: boolean
+  /** Does it have a connection on which everything was caught up? */
+  readonly isReady: boolean
   /** Up to where it has this conversation; undefined when it never heard of it. */
   positionOf(conversation: string): number | undefined
   /** Why it is not where it should be, for whoever looks at a run that hangs. */

@@ -50,7 +50,8 @@ export class EventIntake {
         return
       case 'conversation': {
         const { conversation, limited, left, seq } = event.payload
-        if (left === true) recorder.rebase(observer, 'left', conversation, seq)
+        // The change that says so comes behind it.
+        if (left === true) recorder.rebase(observer, 'left', conversation)
         else if (limited === true) recorder.rebase(observer, 'limited', conversation, seq)
         else return
         position.reached(conversation, seq)

@@ -51,6 +51,8 @@ export interface RawActorOptions extends ActorIdentity {
   readonly wire: Wire
   /** Whose presence it watches. */
   readonly watched?: readonly string[]
+  /** Characters that each message has more. */
+  readonly padChars?: number
 }
 
 export class RawActor implements Actor {
@@ -84,6 +86,7 @@ export class RawActor implements Actor {
       recorder: options.recorder,
       process: options.name,
       user: options.person.id,
+      padChars: options.padChars ?? 0,
       attempt: (message) => this.#attempt(message),
     })
   }
@@ -94,6 +97,10 @@ export class RawActor implements Actor {
 
   get isAttached(): boolean {
     return this.#state === 'running' && !this.#isPaused
+  }
+
+  get isReady(): boolean {
+    return this.#isReady
   }
 
   async start(): Promise<void> {

@@ -15,6 +15,8 @@ export interface RawOutboxOptions {
   readonly recorder: Recorder
   readonly process: string
   readonly user: string
+  /** Characters that each message has more. */
+  readonly padChars: number
   readonly attempt: (message: OutgoingMessage) => Promise<Outcome>
 }
 
@@ -41,7 +43,7 @@ export class RawOutbox {
   add(conversation: string): boolean {
     if (this.#isStopped || this.#waitingCount >= waitingMax) return false
     const clientId = randomUUID()
-    const message = { conversation, clientId, text: makeText(clientId) }
+    const message = { conversation, clientId, text: makeText(clientId) + 'x'.repeat(this.#options.padChars) }
     this.#waitingCount += 1
     const queue = this.#queues.get(conversation)
     if (queue === undefined) {

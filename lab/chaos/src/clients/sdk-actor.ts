@@ -66,6 +66,10 @@ export class SdkActor implements Actor {
     return this.#isRunning && !this.#isOver && !this.#isDoomed
   }
 
+  get isReady(): boolean {
+    return this.#client?.connection.get().state === 'ready' || this.#client?.connection.get().state === 'moving'
+  }
+
   async start(): Promise<void> {
     const { copyOf, person } = this.#options
     if (copyOf !== undefined) {
@@ -129,6 +133,7 @@ export class SdkActor implements Actor {
     if (client === undefined || this.#open.size >= waitingMax) return false
     const text = makeText(randomUUID())
     const { recorder, person, name } = this.#options
+    const process = this.#stream
     const t = nowMicros()
     const handed = client
       .conversation(conversation)
@@ -138,7 +143,7 @@ export class SdkActor implements Actor {
           const id = recorder.invoke(
             {
               op: 'send',
-              process: name,
+              process,
               user: person.id,
               conversation,
               clientId,
@@ -173,9 +178,9 @@ export class SdkActor implements Actor {
   async change(op: Change, conversation: string, target: number): Promise<void> {
     const client = this.#usable()
     if (client === undefined) return
-    const { recorder, person, name } = this.#options
+    const { recorder, person } = this.#options
     const { messages } = client.conversation(conversation)
-    const base = { process: name, user: person.id, conversation, target }
+    const base = { process: this.#stream, user: person.id, conversation, target }
     const text = makeText(randomUUID())
     const id = op === 'edit' ? recorder.invoke({ op, ...base, hash: hashText(text) }) : recorder.invoke({ op, ...base })
     const run = (): Promise<void> => {
@@ -233,6 +238,7 @@ export class SdkActor implements Actor {
     })
   }
 
+  /** With another store it is another client, whose messages stand in no order to those before. */
   #beginStream(): void {
     const { recorder, person, session, name } = this.#options
     this.#streamCount += 1
@@ -241,7 +247,7 @@ export class SdkActor implements Actor {
       observer: this.#stream,
       stream: this.#stream,
       kind: 'sdk',
-      process: name,
+      process: this.#stream,
       user: person.id,
       session: session.id,
     })
@@ -325,7 +331,7 @@ export class SdkActor implements Actor {
         this.#connectionCount += 1
         this.#identity = {
           connection: `${this.name}#${this.#connectionCount}`,
-          process: this.name,
+          process: this.#stream,
           user: this.person.id,
           session: this.session.id,
         }

@@ -20,11 +20,15 @@ export function createSocketIoWire(url: string, transport: 'websocket' | 'pollin
       const socket = io(url, {
         transports: [transport],
         extraHeaders: { cookie },
+        // As a browser does: the balancer's cookie leads a polling session back to its server.
+        withCredentials: transport === 'polling',
         forceNew: true,
         reconnection: false,
         timeout: callTimeoutMs,
         auth: { cursor },
       })
+      const { engine } = socket.io as { engine?: Engine }
+      engine?._cookieJar?.parseCookies([cookie])
       let isClosed = false
       const end = (why: string): void => {
         if (isClosed) return
@@ -57,8 +61,7 @@ export function createSocketIoWire(url: string, transport: 'websocket' | 'pollin
           return (await ask('watch', { users: [...users] })).presence ?? []
         },
         pause(isPaused) {
-          const { engine } = socket.io as { engine?: { transport?: { ws?: PausableWebSocket } } }
-          const ws = engine?.transport?.ws
+          const ws = (socket.io as { engine?: Engine }).engine?.transport?.ws
           if (isPaused) ws?.pause?.()
           else ws?.resume?.()
         },
@@ -71,7 +74,8 @@ export function createSocketIoWire(url: string, transport: 'websocket' | 'pollin
   }
 }
 
-interface PausableWebSocket {
-  pause?(): void
-  resume?(): void
+/** What is reached into: a stock client has no door to its socket or to its cookies. */
+interface Engine {
+  readonly transport?: { readonly ws?: { pause?(): void; resume?(): void } }
+  readonly _cookieJar?: { parseCookies(cookies: readonly string[]): void }
 }

@@ -33,8 +33,8 @@ export async function dumpLog(lab: Lab, writer: HistoryWriter): Promise<number> 
       `select conversation, seq::text, type, actor, client_id, version::text, text, deleted_at is not null as deleted,
               target::text, user_id, emoji
          from changes
-        where (conversation, seq) > ($1::uuid, $2::bigint)
-        order by conversation, seq
+        where (changes.conversation, changes.seq) > ($1::uuid, $2::bigint)
+        order by changes.conversation, changes.seq
         limit ${rowsPerPage}`,
       [after.conversation, after.seq],
     )

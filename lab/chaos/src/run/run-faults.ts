@@ -13,7 +13,7 @@ import { HistoryWriter, nowMicros } from '../history/index.ts'
 import { DriverProcess } from '../workload/driver-process.ts'
 import type { ActorKind, ActorPlan } from '../workload/job.ts'
 import { insertPeople, makeConversations } from '../workload/population.ts'
-import type { ConversationSeed, Person } from '../workload/population.ts'
+import type { ConversationPlan, ConversationSeed, Person } from '../workload/population.ts'
 import { dumpLog, readTops } from './dump-log.ts'
 import { Random } from './random.ts'
 import { writeRedisKeys, writeResources } from './resources.ts'
@@ -31,6 +31,8 @@ export interface RunOptions {
   readonly messages: number
   readonly isLong: boolean
   readonly only: readonly string[]
+  /** Who talks where; left out, a bit of everything. */
+  readonly population?: PopulationPlan
   /** Where the history goes. */
   readonly folder: string
   readonly commit: string
@@ -38,6 +40,14 @@ export interface RunOptions {
   readonly nodeArguments?: readonly string[]
   readonly env?: Readonly<Record<string, string>>
   readonly say: (line: string) => void
+}
+
+export interface PopulationPlan {
+  readonly conversations: ConversationPlan
+  readonly kinds: readonly (readonly [ActorKind, number])[]
+  /** People for each client: below 1 some have several devices. */
+  readonly peoplePerClient: number
+  readonly padChars: number
 }
 
 export interface RunFacts {
@@ -59,13 +69,24 @@ const restMs = 2_500
 const topUpMaxMs = 30 * 60_000
 const problemsMax = 100
 
-const kindWeights: readonly (readonly [ActorKind, number])[] = [
-  ['sdk', 50],
-  ['sdk-sse', 8],
-  ['socket-io', 24],
-  ['polling', 5],
-  ['sse', 13],
-]
+const everything: PopulationPlan = {
+  conversations: [
+    ['hot', 2, 24],
+    ['group', 5, 8],
+    ['direct', 8, 2],
+    ['churn', 3, 10],
+    ['bulk', 8, 3],
+  ],
+  kinds: [
+    ['sdk', 50],
+    ['sdk-sse', 8],
+    ['socket-io', 24],
+    ['polling', 5],
+    ['sse', 13],
+  ],
+  peoplePerClient: 0.75,
+  padChars: 0,
+}
 
 export async function runFaults(options: RunOptions): Promise<RunFacts> {
   const { say } = options
@@ -112,6 +133,10 @@ class Run {
     this.#options = options
     this.#random = random
     this.#writer = writer
+  }
+
+  get #population(): PopulationPlan {
+    return this.#options.population ?? everything
   }
 
   get #theLab(): Lab {
@@ -285,13 +310,14 @@ class Run {
 
   async #populate(lab: Lab): Promise<{ people: Person[]; conversations: ConversationSeed[] }> {
     const { clients, faults } = this.#options
-    const peopleCount = Math.max(4, Math.round(clients * 0.75))
+    const peopleCount = Math.max(4, Math.round(clients * this.#population.peoplePerClient))
     // One for requests of its own, one for the reader at the end, the rest for clients that are revoked and replaced.
     const sessionsEach = 4 + Math.ceil(clients / peopleCount) + Math.ceil(faults / 20)
     const people = await insertPeople(lab.cluster.postgres, lab.cluster.databaseUrl, peopleCount, sessionsEach)
     const conversations = await makeConversations(
       lab.cluster.url,
       people,
+      this.#population.conversations,
       this.#random.branch('conversations'),
       ({ id, members }) => {
         const [creator, ...others] = members.map((index) => people[index]?.id ?? '')
@@ -323,6 +349,7 @@ class Run {
             // A person's clients are all in one driver, which hands out that person's sessions.
             actors: plans.filter(({ person }) => person % count === index),
             churned: churned.filter((_id, place) => place % count === index),
+            padChars: this.#population.padChars,
             spareSessions: { from: 1, to: sessions - 1 },
           },
           nodeArguments: options.nodeArguments ?? [],
@@ -340,7 +367,7 @@ class Run {
   #planActors(people: readonly Person[]): ActorPlan[] {
     const random = this.#random.branch('actors')
     return Array.from({ length: this.#options.clients }, (_, index) => {
-      const kind = random.pickWeighted(kindWeights)
+      const kind = random.pickWeighted(this.#population.kinds)
       const person = index % people.length
       const watched = random.chance(0.3) ? [random.pick(people).id, random.pick(people).id] : []
       return {

@@ -400,6 +400,10 @@ export class Driver {
     const behind: string[] = []
     for (const actor of this.#actors()) {
       if (!actor.isAttached) continue
+      if (!actor.isReady) {
+        behind.push(`${actor.describe()} is not ready`)
+        continue
+      }
       for (const { conversation, seq, members } of tops) {
         if (!members.includes(actor.person.id)) continue
         const position = actor.positionOf(conversation)
@@ -426,7 +430,15 @@ export class Driver {
   #makeActor(plan: ActorPlan, session: SessionSeed, name: string): Actor {
     const url = this.#front(plan.front)
     const person = this.#person(plan.person)
-    const raw = { name, person, session, url, recorder: this.#recorder, watched: plan.watched }
+    const raw = {
+      name,
+      person,
+      session,
+      url,
+      recorder: this.#recorder,
+      watched: plan.watched,
+      padChars: this.#job.padChars,
+    }
     switch (plan.kind) {
       case 'sdk':
       case 'sdk-sse':

@@ -26,6 +26,8 @@ export interface DriverJob {
   readonly actors: readonly ActorPlan[]
   /** Ids of the conversations whose members this driver adds and removes. */
   readonly churned: readonly string[]
+  /** Characters that each message of a client without the SDK has more. */
+  readonly padChars: number
   /** Index of its first spare session in each person's list, and how far it may go. */
   readonly spareSessions: { readonly from: number; readonly to: number }
 }

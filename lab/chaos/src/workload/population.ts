@@ -85,24 +85,23 @@ export async function insertPeople(
 }
 
 /** How many conversations of each role, and how many people are in one. */
-const conversationPlan: readonly (readonly [role: ConversationRole, count: number, members: number])[] = [
-  ['hot', 2, 24],
-  ['group', 5, 8],
-  ['direct', 8, 2],
-  ['churn', 3, 10],
-  ['bulk', 8, 3],
-]
+export type ConversationPlan = readonly (readonly [role: ConversationRole, count: number, members: number])[]
+
+/** A conversation is made with at most so many, its maker not counted. */
+const initialMembersMax = 100
 
 /** Makes the conversations through the front door. `seen` is told of each, with when it was asked for. */
 export async function makeConversations(
   url: string,
   people: readonly Person[],
+  plan: ConversationPlan,
   random: Random,
   seen: (made: ConversationSeed) => void,
 ): Promise<ConversationSeed[]> {
   const made: ConversationSeed[] = []
   const pairs = new Set<string>()
-  for (const [role, count, size] of conversationPlan) {
+  for (const [role, count, size] of plan) {
+    if (size > initialMembersMax) throw new Error(`unable to make conversations; ${size} people are too many for one`)
     for (let index = 0; index < count; index += 1) {
       const members = pickMembers(role, Math.min(size, people.length), people.length, random, pairs)
       const [owner] = members
@@ -112,7 +111,7 @@ export async function makeConversations(
       const { body } = await http.expect<{ conversation: { id: string } }>(201, 'POST', '/v1/conversations', {
         kind: role === 'direct' ? 'direct' : role === 'hot' ? 'channel' : 'group',
         ...(role !== 'direct' && { name: `${role} ${index}` }),
-        members: members.slice(1).map((member) => people[member]?.id),
+        members: members.slice(1, initialMembersMax).map((member) => people[member]?.id),
       })
       const seed: ConversationSeed = { id: body.conversation.id, role, members }
       made.push(seed)

@@ -1,0 +1,74 @@
+/** What a run is drawn from: the same seed, the same faults on the same targets; another seed, others. */
+import { describe, expect, it } from 'vitest'
+import { faults } from '../faults/catalogue.ts'
+import { Random } from './random.ts'
+import { describeScheduled, makeSchedule } from './schedule.ts'
+
+const shape = { servers: 3, fronts: 4, isLong: false } as const
+
+function draw(seed: number, count: number, isLong = false): string[] {
+  const random = new Random(`chaos ${seed}`).branch('schedule')
+  return makeSchedule(random, faults, count, { ...shape, isLong }).map(
+    (scheduled) => `${describeScheduled(scheduled)} after ${scheduled.afterMs} share ${scheduled.drawn.share}`,
+  )
+}
+
+describe('the schedule', () => {
+  it('is the same for the same seed, and a shorter one is its beginning', () => {
+    expect(draw(1, 100)).toEqual(draw(1, 100))
+    expect(draw(1, 20)).toEqual(draw(1, 100).slice(0, 20))
+    expect(draw(2, 20)).not.toEqual(draw(1, 20))
+  })
+
+  it('comes to every fault in time, and to the slow ones only in a long run', () => {
+    const kindsOf = (lines: string[]): Set<string> => new Set(lines.map((line) => line.slice(5).split(':')[0] ?? ''))
+    const short = kindsOf(draw(3, 1_000))
+    const long = kindsOf(draw(3, 1_000, true))
+    const common = faults.filter(({ weight }) => weight > 0)
+    expect(short.size).toBe(common.length)
+    expect(long.size).toBe(faults.length)
+  })
+
+  it('names only servers and front doors that there are', () => {
+    const random = new Random('targets')
+    for (const { drawn } of makeSchedule(random, faults, 2_000, { ...shape, isLong: true })) {
+      expect(drawn.server).toBeGreaterThanOrEqual(0)
+      expect(drawn.server).toBeLessThan(shape.fronts)
+      expect(drawn.share).toBeLessThan(1)
+    }
+  })
+
+  it('has a bound for every fault, and a name of its own', () => {
+    expect(new Set(faults.map(({ name }) => name)).size).toBe(faults.length)
+    for (const { boundMs } of faults) expect(boundMs).toBeGreaterThan(0)
+  })
+})
+
+describe('chance', () => {
+  it('draws the same from the same name, and branches do not disturb each other', () => {
+    const one = new Random('a')
+    const other = new Random('a')
+    other.branch('b').next()
+    expect(Array.from({ length: 20 }, () => one.next())).toEqual(Array.from({ length: 20 }, () => other.next()))
+    expect(one.branch('b').next()).toBe(new Random('a').branch('b').next())
+    expect(one.branch('b').next()).not.toBe(one.branch('c').next())
+  })
+
+  it('covers what it may, ends included, about evenly', () => {
+    const random = new Random('even')
+    const counts = new Map<number, number>()
+    for (let index = 0; index < 10_000; index += 1) {
+      const drawn = random.int(1, 5)
+      counts.set(drawn, (counts.get(drawn) ?? 0) + 1)
+    }
+    expect([...counts.keys()].sort()).toEqual([1, 2, 3, 4, 5])
+    for (const count of counts.values()) expect(count).toBeGreaterThan(1_700)
+    expect(random.shuffle([1, 2, 3, 4]).sort()).toEqual([1, 2, 3, 4])
+    expect(
+      random.pickWeighted([
+        ['never', 0],
+        ['always', 1],
+      ] as const),
+    ).toBe('always')
+  })
+})
