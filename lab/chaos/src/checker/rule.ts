@@ -43,6 +43,8 @@ export interface CheckSettings {
   /** What a server may hold more when all is quiet than after warm-up. */
   readonly rssGrowthMaxBytes: number
   readonly fdGrowthMax: number
+  /** What it may hold more at any time, faults and paused clients included. */
+  readonly rssPeakMaxBytes: number
   /** Witnesses kept per rule. */
   readonly witnessesMax: number
 }
@@ -57,6 +59,7 @@ export const defaultSettings: CheckSettings = {
   joinSettleMs: 5_000,
   rssGrowthMaxBytes: 96 * 1024 * 1024,
   fdGrowthMax: 64,
+  rssPeakMaxBytes: 256 * 1024 * 1024,
   witnessesMax: 5,
 }
 

@@ -742,6 +742,19 @@ describe('A14 false refusal', () => {
   })
 })
 
+describe('A14 false refusal by the SDK', () => {
+  it('finds an outbox that gave up for a passing reason', () => {
+    for (const code of ['unavailable', 'unknown', 'rate-limited']) {
+      const chat = smallChat()
+      chat.refuse('group', 'ada-1', 'ada', code)
+      expect(brokenRules(chat.finish())).toEqual(['A14'])
+    }
+    const chat = smallChat()
+    chat.refuse('group', 'ada-1', 'ada', 'not-found')
+    expect(brokenRules(chat.finish())).toEqual([])
+  })
+})
+
 describe('A15 presence', () => {
   function watched(status: 'online' | 'offline' | 'unknown', isHere: boolean): ReadonlyMap<RuleId, RuleResult> {
     const chat = smallChat()

@@ -1,0 +1,106 @@
+/** Mutants of the SDK: its outbox, its copy of the log, its store. */
+import type { Mutant } from './mutant.ts'
+
+const built = (path: string): string => `packages/client/dist/${path}.js`
+
+export const clientMutants: readonly Mutant[] = [
+  {
+    name: 'new-identity-at-each-retry',
+    about: 'a retry is given a new clientId, so the server cannot know it',
+    edits: [
+      {
+        file: built('outbox'),
+        search: 'await this.#options.send(record);',
+        replacement:
+          'await this.#options.send(record.status.attempts > 0 ? { ...record, clientId: createClientId() } : record);',
+      },
+    ],
+    breaks: ['A1', 'A4'],
+    shownBy: { faults: ['F1', 'F8', 'F9'], count: 6 },
+  },
+  {
+    name: 'outbox-sends-newest-first',
+    about: 'what was written last leaves first',
+    edits: [
+      {
+        file: built('outbox'),
+        search: '#head(conversation) {\n        for (const entry of this.#entries.values()) {',
+        replacement: '#head(conversation) {\n        for (const entry of [...this.#entries.values()].reverse()) {',
+      },
+    ],
+    breaks: ['A9'],
+    shownBy: { faults: ['F8', 'F16'], count: 3, rate: 400 },
+  },
+  {
+    name: 'outbox-gives-up',
+    about: 'the outbox ends an entry at the first answer that is no acknowledgement',
+    edits: [
+      {
+        file: built('outbox'),
+        search: "if (error.retry === 'never' && error.code !== 'unauthenticated') {",
+        replacement: "if (error.code !== 'unauthenticated') {",
+      },
+    ],
+    breaks: ['A14'],
+    shownBy: { faults: ['F8', 'F1'], count: 4 },
+  },
+  {
+    name: 'store-behind-the-callback',
+    about: 'the store is told of one change less than the application was',
+    edits: [
+      {
+        file: built('replica'),
+        search: 'appliedSeq: slot.timeline.appliedSeq,\n                ...(unreadAsOfSeq',
+        replacement: 'appliedSeq: Math.max(0, slot.timeline.appliedSeq - 1),\n                ...(unreadAsOfSeq',
+      },
+    ],
+    breaks: ['A5'],
+    shownBy: { faults: [], count: 0 },
+  },
+  {
+    name: 'store-ahead-of-the-callback',
+    about: 'the store is told of a change that the application was not',
+    edits: [
+      {
+        file: built('replica'),
+        search: 'appliedSeq: slot.timeline.appliedSeq,\n                ...(unreadAsOfSeq',
+        replacement: 'appliedSeq: slot.timeline.appliedSeq + 1,\n                ...(unreadAsOfSeq',
+      },
+    ],
+    breaks: ['A8', 'A13'],
+    shownBy: { faults: [], count: 0 },
+  },
+  {
+    name: 'resume-repeats-to-the-application',
+    about: 'what a resume repeats is given to the application again',
+    edits: [
+      {
+        file: built('timeline'),
+        search: 'if (to <= this.#appliedSeq)\n                continue;',
+        replacement:
+          'if (to <= this.#appliedSeq) {\n                applied.push(change);\n                continue;\n            }',
+      },
+    ],
+    breaks: ['A5', 'A8'],
+    shownBy: { faults: ['F16', 'F13'], count: 4 },
+  },
+  {
+    name: 'gaps-passed-over',
+    about: 'a resume begins from a cursor that covers what was not applied, and the gap is taken for granted',
+    edits: [
+      {
+        file: built('timeline'),
+        search: 'if (from > this.#appliedSeq + 1)\n                this.#hold(change, from);',
+        replacement: 'if (from > this.#appliedSeq + 1e9)\n                this.#hold(change, from);',
+      },
+      {
+        file: built('replica'),
+        search: "case 'changes':\n                this.#takeChanges(event.payload);",
+        replacement:
+          "case 'changes':\n                if (Math.random() < 0.002)\n                    return;\n                this.#takeChanges(event.payload);",
+      },
+    ],
+    breaks: ['A8'],
+    shownBy: { faults: [], count: 0 },
+  },
+]

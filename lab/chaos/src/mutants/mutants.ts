@@ -1,0 +1,23 @@
+/** All mutants, and how to start a process as one. */
+import { fileURLToPath } from 'node:url'
+import { clientMutants } from './client-mutants.ts'
+import { type Mutant, mutantVariable } from './mutant.ts'
+import { serverMutants } from './server-mutants.ts'
+
+export const mutants: readonly Mutant[] = [...serverMutants, ...clientMutants]
+
+export function findMutant(name: string): Mutant | undefined {
+  return mutants.find((mutant) => mutant.name === name)
+}
+
+/** What a server's or a driver's Node process is given to run as this mutant. From the built lab only. */
+export function launchAs(mutant: Mutant): {
+  readonly nodeArguments: readonly string[]
+  readonly env: Readonly<Record<string, string>>
+} {
+  const loader = new URL('./load-mutant.js', import.meta.url)
+  return { nodeArguments: ['--import', loader.href], env: { [mutantVariable]: mutant.name } }
+}
+
+/** The repository's root, from the built lab or from its source. */
+export const repositoryRoot = fileURLToPath(new URL('../../../../', import.meta.url))

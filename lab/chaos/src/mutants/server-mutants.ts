@@ -1,0 +1,375 @@
+/** Mutants of the server, in the order of a message's way: stored, announced, delivered, resumed, watched. */
+import type { Mutant } from './mutant.ts'
+
+const built = (path: string): string => `packages/server/dist/${path}.js`
+const appendSql = 'packages/server/src/store/migrations/002-append-changes.sql'
+const schemaSql = 'packages/server/src/store/migrations/001-initial.sql'
+
+export const serverMutants: readonly Mutant[] = [
+  {
+    name: 'acknowledge-before-durable',
+    about: 'commits are answered before they are on disk, and a crash of Postgres takes the last of them away',
+    edits: [
+      {
+        file: built('store/database-postgres'),
+        search: "'-c synchronous_commit=on'",
+        replacement: "'-c synchronous_commit=off'",
+      },
+    ],
+    breaks: ['A1', 'A6', 'A7', 'A8', 'A13'],
+    shownBy: { faults: ['F8'], count: 8, rate: 400 },
+  },
+  {
+    name: 'acknowledge-at-deadline',
+    about: 'when the database does not answer in time the sender is told that all went well',
+    edits: [
+      {
+        file: built('store/change-log'),
+        search: "waiting.reject(refusal(mayBeStored ? 'unknown' : 'unavailable', error));\n",
+        replacement:
+          "waiting.resolve({ outcome: 'stored', seq: 1, at: new Date().toISOString(), xid: 0, detail: null });\n",
+      },
+      {
+        file: built('store/change-log'),
+        search: 'for (const waiting of expired)\n            waiting.reject(refusal(code));',
+        replacement:
+          "for (const waiting of expired)\n            waiting.resolve({ outcome: 'stored', seq: 1, at: new Date().toISOString(), xid: 0, detail: null });",
+      },
+    ],
+    breaks: ['A1', 'A6'],
+    shownBy: { faults: ['F8', 'F9', 'F11', 'F18'], count: 6 },
+  },
+  {
+    name: 'announce-before-commit',
+    about: 'subscribers are told of a message before it is stored, under the seq it will probably get',
+    edits: [
+      {
+        file: built('commands/send-message'),
+        search: 'const { outcome, seq, at, xid } = await parts.log.append(send)',
+        replacement: `const guess = (parts.feeds.get(send.conversation)?.recent.newestSeq ?? 0) + 1;
+    const early = new Date().toISOString();
+    parts.feeds.announce([
+        encodeChange(send.conversation, 0, { seq: guess, at: early, actor: send.actor, type: 'message.created', message: toStoredMessage(send, guess, early) }),
+    ]);
+    const { outcome, seq, at, xid } = await parts.log.append(send)`,
+      },
+    ],
+    breaks: ['A2', 'A3', 'A5', 'A6', 'A8'],
+    shownBy: { faults: ['F8'], count: 2 },
+  },
+  {
+    name: 'seq-with-holes',
+    about: 'seq comes from something like a sequence, whose numbers are lost with what is rolled back',
+    edits: [
+      {
+        file: appendSql,
+        search: "case when u.outcome = 'stored' then c.seq + u.n else u.seq end order by u.i)",
+        replacement:
+          "case when u.outcome = 'stored' then c.seq + u.n + (extract(milliseconds from v_now)::bigint % 50 = 0)::int else u.seq end order by u.i)",
+      },
+    ],
+    breaks: ['A7', 'A8', 'A13'],
+    shownBy: { faults: [], count: 0 },
+  },
+  {
+    name: 'no-deduplication',
+    about: 'a retry with the same clientId is stored again',
+    edits: [
+      {
+        file: appendSql,
+        search: 'and c.conversation = r.conversation and c.client_id = r.client_id limit 1) d on true',
+        replacement: 'and c.conversation = r.conversation and c.client_id = r.client_id and false limit 1) d on true',
+      },
+      {
+        file: schemaSql,
+        search: 'create unique index changes_client_id',
+        replacement: 'create index changes_client_id',
+      },
+    ],
+    breaks: ['A4', 'A6'],
+    shownBy: { faults: ['F1', 'F8', 'F9'], count: 6 },
+  },
+  {
+    name: 'refused-after-commit',
+    about: 'after a cut COMMIT the sender is told that nothing was stored, without finding out',
+    edits: [
+      {
+        file: built('store/change-log'),
+        search: "case 'lost':\n                    mayBeStored = true;\n                    break;",
+        replacement:
+          "case 'lost':\n                    for (const waiting of rows)\n                        waiting.reject(refusal('unavailable', error));\n                    return;",
+      },
+    ],
+    breaks: ['A2', 'A14'],
+    shownBy: { faults: ['F9', 'F8'], count: 8, rate: 400 },
+  },
+  {
+    name: 'membership-not-checked-on-append',
+    about: 'whether the sender is a member is not looked at under the lock',
+    edits: [
+      {
+        file: appendSql,
+        search: "when m.user_id is null then 'not-found'\n          when r.reply_to",
+        replacement: "when false then 'not-found'\n          when r.reply_to",
+      },
+    ],
+    breaks: ['A12'],
+    shownBy: { faults: [], count: 0, rate: 400 },
+  },
+  {
+    name: 'own-history-is-stale',
+    about: 'the newest page of history comes from a copy that is a little behind',
+    edits: [
+      {
+        file: built('store/read-messages'),
+        search: '${select} and c.seq > $3 order by c.seq desc limit $4',
+        replacement:
+          "${select} and c.seq > $3 and c.at < clock_timestamp() - interval '2 seconds' order by c.seq desc limit $4",
+      },
+    ],
+    breaks: ['A11'],
+    shownBy: { faults: [], count: 0 },
+  },
+  {
+    name: 'page-without-membership',
+    about: 'a page of history is given to whoever once was a member',
+    edits: [
+      {
+        file: built('store/read-messages'),
+        search: 'where v.id = $1 and m.user_id = $2 and m.left_seq is null) me',
+        replacement: 'where v.id = $1 and m.user_id = $2) me',
+      },
+    ],
+    breaks: ['A12'],
+    shownBy: { faults: [], count: 0, rate: 400 },
+  },
+  {
+    name: 'body-corrupted-on-the-bus',
+    about: 'the body of a hint is cut one byte short and patched up',
+    edits: [
+      {
+        file: built('fanout/bus-codec'),
+        search: "json: body.toString('utf8', at, end),",
+        replacement: `json: body.toString('utf8', at, end).replace('"text":"', '"text":"~'),`,
+      },
+    ],
+    breaks: ['A3', 'A6'],
+    shownBy: { faults: [], count: 0 },
+  },
+  {
+    name: 'forged-hints-believed',
+    about: 'the HMAC of a hint is not compared, while somebody publishes forged ones',
+    edits: [
+      {
+        file: built('fanout/bus-codec'),
+        search: 'if (!timingSafeEqual(this.#mac(channel, bytes), bytes.subarray(macAt, lengthAt)))',
+        replacement: 'if (!timingSafeEqual(bytes, bytes))',
+      },
+      {
+        file: built('fanout/bus-redis-publisher'),
+        search: 'const name = nameOf(channel);\n        try {',
+        replacement: `const name = nameOf(channel);
+        try {
+            if (Math.random() < 0.05) {
+                const forged = Buffer.from(bytes.toString('latin1').replace(/"text":"./, '"text":"~'), 'latin1');
+                forged.fill(7, 1, 9);
+                await this.#redis.command(name, ['SPUBLISH', name, forged]);
+            }`,
+      },
+    ],
+    breaks: ['A3', 'A6'],
+    shownBy: { faults: [], count: 0 },
+  },
+  {
+    name: 'no-reordering',
+    about: 'a change that comes before its time is delivered at once, and what it overtook is dropped',
+    edits: [
+      {
+        file: built('fanout/feed'),
+        search: 'if (change.seq === this.#next) {',
+        replacement: 'if (this.#next !== undefined) {',
+      },
+    ],
+    breaks: ['A7', 'A8', 'A13'],
+    shownBy: { faults: ['F12', 'F5'], count: 6 },
+  },
+  {
+    name: 'lower-seqs-not-dropped',
+    about: 'what was delivered is delivered again when it comes by another road',
+    edits: [
+      {
+        file: built('fanout/feed'),
+        search: 'if (this.#next !== undefined && change.seq < this.#next)\n            return;',
+        replacement:
+          'if (this.#next !== undefined && change.seq < this.#next) {\n            this.#outgoing.push(change);\n            this.#host.schedule(this);\n            return;\n        }',
+      },
+    ],
+    breaks: ['A5', 'A8'],
+    shownBy: { faults: ['F12', 'F5'], count: 6 },
+  },
+  {
+    name: 'no-sweep',
+    about: 'the sweep looks, and repairs nothing: a lost last change stays lost',
+    edits: [
+      {
+        file: built('fanout/sweeper'),
+        search: 'if (feeds.demand(conversation, seq))',
+        replacement: 'if (conversation === undefined && feeds.demand(conversation, seq))',
+      },
+    ],
+    breaks: ['A7', 'A13'],
+    shownBy: { faults: ['F4', 'F12', 'F5'], count: 4 },
+  },
+  {
+    name: 'sweep-jumps-over-open-writers',
+    about: 'the next sweep begins after the newest transaction seen, though an older one may still be open',
+    edits: [
+      {
+        file: built('store/sweep-changes'),
+        search: 'let next = rows[0]?.position ?? position;',
+        replacement:
+          'let next = Math.max(rows[0]?.position ?? position, ...Object.values(newest).map((xid) => xid + 20));',
+      },
+    ],
+    breaks: ['A7', 'A13'],
+    shownBy: { faults: ['F4', 'F12'], count: 6, rate: 400 },
+  },
+  {
+    name: 'checkpoint-before-data',
+    about: 'a checkpoint leaves before what it covers has been repaired',
+    edits: [
+      {
+        file: built('fanout/sweeper'),
+        search: 'if (lagging.some((feed) => feed.has(connection)))\n                continue;',
+        replacement: '',
+      },
+      {
+        file: built('fanout/sweeper'),
+        search: 'if (feeds.lagging.size > 0)',
+        replacement: 'if (feeds.lagging.size > 1e9)',
+      },
+      // Repairs take a while, as they do under load.
+      { file: built('fanout/feed'), search: 'gapWaitMs: 75', replacement: 'gapWaitMs: 1500' },
+    ],
+    breaks: ['A7'],
+    shownBy: { faults: ['F21', 'F12', 'F4', 'F16', 'F13'], count: 10 },
+  },
+  {
+    name: 'join-forgets-what-passed',
+    about: 'what passed by between reading and subscribing is not handed to the connection that joined',
+    edits: [
+      {
+        file: built('fanout/feed'),
+        search: 'if (seq < this.#flushed) {',
+        replacement: 'if (seq < this.#flushed - 1e9) {',
+      },
+      {
+        file: built('fanout/feed'),
+        search: 'if (seq < this.#base)',
+        replacement: 'if (seq < this.#base - 1e9)',
+      },
+    ],
+    breaks: ['A7', 'A8', 'A13'],
+    shownBy: { faults: ['F16', 'F13', 'F1'], count: 8, rate: 400 },
+  },
+  {
+    name: 'join-repeats-what-was-read',
+    about: 'a connection that joined with more than was flushed is given it again',
+    edits: [
+      {
+        file: built('fanout/feed'),
+        search: 'this.#ahead.set(join.connection, seq);',
+        replacement: '',
+      },
+    ],
+    breaks: ['A5'],
+    shownBy: { faults: ['F16', 'F13', 'F1'], count: 8, rate: 400 },
+  },
+  {
+    name: 'resume-skips-one',
+    about: 'a resume begins one change too late',
+    edits: [
+      {
+        file: built('commands/replay'),
+        search: 'after: boundary }',
+        replacement: 'after: boundary + 1 }',
+      },
+    ],
+    breaks: ['A7', 'A8', 'A13'],
+    shownBy: { faults: ['F16', 'F13'], count: 3 },
+  },
+  {
+    name: 'removal-not-followed',
+    about: 'a removed member’s connections stay subscribed',
+    edits: [
+      {
+        file: built('fanout/feed'),
+        search: 'for (const connection of leaving)\n            this.remove(connection);',
+        replacement: '',
+      },
+    ],
+    breaks: ['A12'],
+    shownBy: { faults: [], count: 0, rate: 400 },
+  },
+  {
+    name: 'replay-without-membership',
+    about: 'a resume replays conversations that the user has been removed from',
+    edits: [
+      {
+        file: built('commands/replay'),
+        search: 'if (leftSeq !== null)\n        return',
+        replacement: 'if (leftSeq !== null && leftSeq < 0)\n        return',
+      },
+      {
+        file: built('commands/open-connection'),
+        search: 'const left = joining?.join.left;\n',
+        replacement: 'const left = undefined;\n',
+      },
+    ],
+    breaks: ['A12'],
+    shownBy: { faults: ['F16', 'F13'], count: 6, rate: 400 },
+  },
+  {
+    name: 'revocation-closes-nothing',
+    about: 'a revoked session is refused at the door, and its open connections stay',
+    edits: [{ file: built('node'), search: 'gate.revoke(sessions);', replacement: '' }],
+    breaks: ['A12'],
+    shownBy: { faults: [], count: 0 },
+  },
+  {
+    name: 'slow-readers-kept',
+    about: 'a client that never reads is never closed, and what it has not read is kept',
+    edits: [
+      {
+        file: built('fanout/outbound'),
+        search: 'if (this.unreadBytes > outboundBounds.connectionMaxBytes)',
+        replacement: 'if (this.unreadBytes > 1e12)',
+      },
+      { file: built('fanout/outbound'), search: 'serverMaxBytes: 50_331_648', replacement: 'serverMaxBytes: 1e12' },
+      { file: built('fanout/outbound'), search: 'stalledMaxMs: 10_000', replacement: 'stalledMaxMs: 1e9' },
+    ],
+    breaks: ['A16'],
+    shownBy: { faults: ['F14'], count: 3, rate: 1_000 },
+  },
+  {
+    name: 'presence-never-expires',
+    about: 'the lease of a server that was killed lives for an hour',
+    edits: [{ file: built('live/whereabouts-redis'), search: 'leaseMs: 25_000', replacement: 'leaseMs: 3_600_000' }],
+    breaks: ['A15'],
+    shownBy: { faults: ['F1'], count: 2 },
+  },
+  {
+    name: 'crash-without-redis',
+    about: 'a publish that fails is an error that nobody catches',
+    edits: [
+      {
+        file: built('fanout/bus-redis-publisher'),
+        search: "catch {\n            this.#observer.dropped('failed', 1);",
+        replacement:
+          "catch (error) {\n            setImmediate(() => { throw error; });\n            this.#observer.dropped('failed', 1);",
+      },
+    ],
+    breaks: ['A17'],
+    shownBy: { faults: ['F4', 'F11'], count: 3 },
+  },
+]
