@@ -37,18 +37,18 @@ import { describeListenError, startMetricsServer } from './http/operators.ts'
 import { CutOffWatch } from './live/cut-off-watch.ts'
 import { nothingElsewhere } from './live/live-store.ts'
 import { RedisLiveStore } from './live/live-store-redis.ts'
+import { addMailPages } from './http/mail-pages.ts'
 import { LiveValues } from './live/live-values.ts'
 import { type LastSeen, Presences } from './live/presences.ts'
-import { addMailPages } from './http/mail-pages.ts'
 import { ServerRoster } from './live/server-roster.ts'
 import { nowhereElse } from './live/whereabouts.ts'
 import { RedisWhereabouts } from './live/whereabouts-redis.ts'
 import { ConnectionGate } from './socket/connection-gate.ts'
 import { drain } from './socket/drain.ts'
 import { startSocketServer } from './socket/socket-server.ts'
+import { startJobs } from './start-jobs.ts'
 import { ChangeLog } from './store/change-log.ts'
 import { encodeCursor } from './store/cursor.ts'
-import { startJobs } from './start-jobs.ts'
 import { DatabaseTime } from './store/database-time.ts'
 import { readLastSeen, saveLastSeen } from './store/last-seen.ts'
 import { migrate } from './store/migrate.ts'
@@ -280,6 +280,18 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       epoch: () => epoch,
       onForeignEpoch: () => foreignEpochs.note(),
     })
+    const jobs = await startJobs({
+      config,
+      database,
+      epoch: () => epoch,
+      redis,
+      now: () => time.now(),
+      clock,
+      logger,
+      metrics,
+      statusOf: async (user) => (await presences.ask([user])).get(user)?.status ?? 'unknown',
+    })
+    await lifecycle.start({ name: 'jobs', stop: () => jobs.stop() })
     const parts: Parts = {
       config,
       database,
@@ -298,18 +310,6 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       memberships,
       readRange: (range, limit) => readRange(database, range, limit),
       logger,
-    const jobs = await startJobs({
-      config,
-      database,
-      epoch: () => epoch,
-      redis,
-      now: () => time.now(),
-      clock,
-      logger,
-      metrics,
-      statusOf: async (user) => (await presences.ask([user])).get(user)?.status ?? 'unknown',
-    })
-    await lifecycle.start({ name: 'jobs', stop: () => jobs.stop() })
       metrics,
       mail: jobs.mail,
       epoch: () => epoch,

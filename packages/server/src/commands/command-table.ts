@@ -9,6 +9,7 @@ import { findChannels } from './find-channels.ts'
 import { findUsers } from './find-users.ts'
 import { getConversation } from './get-conversation.ts'
 import { getMessage } from './get-message.ts'
+import { getNotifications } from './get-notifications.ts'
 import { getSessionData } from './get-session-data.ts'
 import { getSession } from './get-session.ts'
 import { getUser } from './get-user.ts'
@@ -25,6 +26,7 @@ import { removeReaction } from './remove-reaction.ts'
 import { revokeSession } from './revoke-session.ts'
 import { sendMessage } from './send-message.ts'
 import { setLiveValue } from './set-live-value.ts'
+import { setNotifications } from './set-notifications.ts'
 import { setStatus } from './set-status.ts'
 import { signIn } from './sign-in.ts'
 import { signOut } from './sign-out.ts'
@@ -37,15 +39,16 @@ import { watchPresence } from './watch-presence.ts'
 
 export const commandTable: CommandTable = {
   'add-reaction': addReaction,
+  'confirm-email': confirmEmail,
   'create-conversation': createConversation,
   'delete-message': deleteMessage,
-  'confirm-email': confirmEmail,
   'edit-message': editMessage,
   'find-channels': findChannels,
   'find-users': findUsers,
   'get-conversation': getConversation,
   'get-message': getMessage,
   'get-session-data': getSessionData,
+  'get-notifications': getNotifications,
   'get-session': getSession,
   'get-user': getUser,
   'list-changes': listChanges,
@@ -61,6 +64,7 @@ export const commandTable: CommandTable = {
   'revoke-session': revokeSession,
   'send-message': sendMessage,
   'set-live-value': setLiveValue,
+  'set-notifications': setNotifications,
   'set-status': setStatus,
   'sign-in': signIn,
   'sign-out': signOut,
