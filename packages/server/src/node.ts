@@ -13,6 +13,7 @@ import { RecentRevocations } from './access/recent-revocations.ts'
 import { SessionCache } from './access/session-cache.ts'
 import { SharedLimits } from './access/shared-limits.ts'
 import { removableBy, requirementOf } from './access/policy.ts'
+import { Canary } from './canary/canary.ts'
 import { CommandIntake } from './commands/command-intake.ts'
 import { commandTable } from './commands/command-table.ts'
 import { endSubscription } from './commands/end-subscription.ts'
@@ -37,18 +38,18 @@ import { describeListenError, startMetricsServer } from './http/operators.ts'
 import { CutOffWatch } from './live/cut-off-watch.ts'
 import { nothingElsewhere } from './live/live-store.ts'
 import { RedisLiveStore } from './live/live-store-redis.ts'
-import { addMailPages } from './http/mail-pages.ts'
 import { LiveValues } from './live/live-values.ts'
 import { type LastSeen, Presences } from './live/presences.ts'
+import { addMailPages } from './http/mail-pages.ts'
 import { ServerRoster } from './live/server-roster.ts'
 import { nowhereElse } from './live/whereabouts.ts'
 import { RedisWhereabouts } from './live/whereabouts-redis.ts'
 import { ConnectionGate } from './socket/connection-gate.ts'
 import { drain } from './socket/drain.ts'
 import { startSocketServer } from './socket/socket-server.ts'
-import { startJobs } from './start-jobs.ts'
 import { ChangeLog } from './store/change-log.ts'
 import { encodeCursor } from './store/cursor.ts'
+import { startJobs } from './start-jobs.ts'
 import { DatabaseTime } from './store/database-time.ts'
 import { readLastSeen, saveLastSeen } from './store/last-seen.ts'
 import { migrate } from './store/migrate.ts'
@@ -280,18 +281,6 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       epoch: () => epoch,
       onForeignEpoch: () => foreignEpochs.note(),
     })
-    const jobs = await startJobs({
-      config,
-      database,
-      epoch: () => epoch,
-      redis,
-      now: () => time.now(),
-      clock,
-      logger,
-      metrics,
-      statusOf: async (user) => (await presences.ask([user])).get(user)?.status ?? 'unknown',
-    })
-    await lifecycle.start({ name: 'jobs', stop: () => jobs.stop() })
     const parts: Parts = {
       config,
       database,
@@ -310,6 +299,18 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       memberships,
       readRange: (range, limit) => readRange(database, range, limit),
       logger,
+    const jobs = await startJobs({
+      config,
+      database,
+      epoch: () => epoch,
+      redis,
+      now: () => time.now(),
+      clock,
+      logger,
+      metrics,
+      statusOf: async (user) => (await presences.ask([user])).get(user)?.status ?? 'unknown',
+    })
+    await lifecycle.start({ name: 'jobs', stop: () => jobs.stop() })
       metrics,
       mail: jobs.mail,
       epoch: () => epoch,
@@ -485,6 +486,17 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       })
     })
     const { port } = app.server.address() as AddressInfo
+    if (config.canary === 'on') {
+      const canary = Canary.start({
+        parts,
+        commands: commandTable,
+        authenticator,
+        clock,
+        now: () => time.now(),
+        url: `http://${reachableHost(config.host)}:${port}`,
+      })
+      await lifecycle.start({ name: 'canary', stop: async () => canary.stop() })
+    }
     return {
       url: `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`,
       stop: async () => {
@@ -493,6 +505,13 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       },
     }
   }
+}
+
+/** Where a process of this machine finds what listens on `host`. */
+function reachableHost(host: string): string {
+  if (host === '0.0.0.0') return '127.0.0.1'
+  if (host === '::') return '[::1]'
+  return host.includes(':') ? `[${host}]` : host
 }
 
 /** Those that were behind get what is newest by now (rule LIVE1). */

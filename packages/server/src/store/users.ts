@@ -5,6 +5,9 @@ import { DatabaseError } from './database-errors.ts'
 
 const profile = 'id, handle, name, avatar'
 
+/** The canary's handles begin with a blank, which nobody can choose: they are nobody to be found. */
+const isPerson = "disabled_at is null and handle not like ' %'"
+
 /** Behind every text that begins with a prefix, in the byte order of the prefix indexes. */
 const afterPrefix = '\u{10ffff}'
 
@@ -71,11 +74,11 @@ export async function findUsersByPrefix(database: Database, prefix: string, limi
     name: 'find-users-by-prefix',
     text: `select ${profile} from (
              (select ${profile} from users
-               where lower(handle) ~>=~ lower($1) and lower(handle) ~<~ (lower($1) || $2) and disabled_at is null
+               where lower(handle) ~>=~ lower($1) and lower(handle) ~<~ (lower($1) || $2) and ${isPerson}
                order by lower(handle) using ~<~ limit $3)
              union
              (select ${profile} from users
-               where lower(name) ~>=~ lower($1) and lower(name) ~<~ (lower($1) || $2) and disabled_at is null
+               where lower(name) ~>=~ lower($1) and lower(name) ~<~ (lower($1) || $2) and ${isPerson}
                order by lower(name) using ~<~ limit $3)
            ) found
            order by lower(handle) using ~<~ limit $3`,

@@ -1,0 +1,312 @@
+/**
+ * A synthetic member on every server that talks to those of the other servers, all the time and over the way that clients
+ * take: sign-in by cookie, Socket.IO in, the log, the bus, and out by Socket.IO and by Server-Sent Events. So there is a
+ * measurement for each pair of servers and each transport, of what is lost, doubled, out of order, and how long it takes.
+ *
+ * It costs one small message in ten seconds and server. They share a conversation that nobody else can see, and its old
+ * messages are deleted. Whatever fails is tried again later: a canary never disturbs the chat.
+ */
+import { randomBytes, randomUUID } from 'node:crypto'
+import type { Id } from '@chorus/protocol'
+import { v7 as uuidv7 } from 'uuid'
+import { type Authenticator, hashToken } from '../access/authenticator.ts'
+import type { CommandTable } from '../commands/command.ts'
+import type { Parts } from '../commands/parts.ts'
+import {
+  type CanaryPlace,
+  deleteOldCanaryMessages,
+  ensureCanaryUser,
+  proposeCanaryPlace,
+  readCanaryPlace,
+} from '../store/canary.ts'
+import { insertSession } from '../store/sessions.ts'
+import type { Clock, Timer } from '../support/clock.ts'
+import { CanaryLedger } from './ledger.ts'
+import { type Link, type LinkOptions, openEventLink, openSocketLink, type SocketLink } from './links.ts'
+
+export interface CanaryOptions {
+  readonly parts: Parts
+  readonly commands: Pick<CommandTable, 'create-conversation' | 'put-member'>
+  readonly authenticator: Pick<Authenticator, 'cookieName' | 'signer'>
+  readonly clock: Clock
+  /** The database's time, the same on every server. */
+  readonly now: () => Date
+  /** Where this server listens. */
+  readonly url: string
+}
+
+export const canaryBounds = {
+  intervalMs: 10_000,
+  retryMinMs: 1_000,
+  retryMaxMs: 60_000,
+  tendEveryMs: 600_000,
+  /** Well before its session ends, it begins anew with another. */
+  renewAfterMs: 20 * 86_400_000,
+} as const
+
+type Transport = 'websocket' | 'sse'
+
+/** What travels in `data` of a message. */
+interface Note {
+  readonly from: string
+  readonly boot: string
+  readonly number: number
+  readonly sentAt: string
+}
+
+export class Canary {
+  readonly #options: CanaryOptions
+  /** One of each transport, while it flies. */
+  readonly #watchers: Watcher[] = []
+  readonly #timers = new Map<string, Timer>()
+  #socket: SocketLink | undefined
+  #isStopped = false
+  #failures = 0
+
+  private constructor(options: CanaryOptions) {
+    this.#options = options
+  }
+
+  /** Begins in the background. */
+  static start(options: CanaryOptions): Canary {
+    const canary = new Canary(options)
+    canary.#begin()
+    return canary
+  }
+
+  stop(): void {
+    this.#isStopped = true
+    this.#land()
+  }
+
+  #land(): void {
+    for (const timer of this.#timers.values()) timer.cancel()
+    for (const watcher of this.#watchers.splice(0)) watcher.stop()
+    this.#socket = undefined
+  }
+
+  /** One timer of each name. */
+  #after(name: string, delayMs: number, run: () => Promise<void>): void {
+    if (this.#isStopped) return
+    this.#timers.get(name)?.cancel()
+    this.#timers.set(
+      name,
+      this.#options.clock.setTimer(
+        () =>
+          void run().catch((error: unknown) => {
+            this.#options.parts.logger.debug({ err: error }, 'the canary was disturbed')
+          }),
+        delayMs,
+      ),
+    )
+  }
+
+  #begin(): void {
+    this.#settle().then(
+      (settled) => {
+        if (!this.#isStopped) this.#fly(settled)
+      },
+      (error: unknown) => {
+        this.#options.parts.logger.warn({ err: error }, 'the canary could not begin; trying again later')
+        this.#after('begin', this.#retryMs(), async () => this.#begin())
+      },
+    )
+  }
+
+  #retryMs(): number {
+    const ceilingMs = Math.min(canaryBounds.retryMaxMs, canaryBounds.retryMinMs * 2 ** this.#failures++)
+    return ceilingMs * (0.5 + Math.random() / 2)
+  }
+
+  /** The member, its membership and a session of its own. */
+  async #settle(): Promise<{ place: CanaryPlace; cookie: string }> {
+    const { parts, commands, authenticator } = this.#options
+    const user = await ensureCanaryUser(parts.database, uuidv7(), parts.serverName)
+    const context = (userId: Id) => ({
+      parts,
+      actor: { userId, sessionId: '' },
+      address: '',
+      userAgent: null,
+    })
+    let place = await readCanaryPlace(parts.database)
+    if (place === undefined) {
+      const request = { kind: 'group' as const, name: 'Canaries', members: [] }
+      const { conversation } = await commands['create-conversation'](context(user), request)
+      place = await proposeCanaryPlace(parts.database, { conversation: conversation.id, owner: user })
+    }
+    const { conversation, owner } = place
+    if (owner !== user) await commands['put-member'](context(owner), { conversation, user, role: 'member' })
+
+    const token = randomBytes(32).toString('base64url')
+    const tokenHash = hashToken(token)
+    await insertSession(parts.database, { id: uuidv7(), userId: user, tokenHash, userAgent: 'chorus canary' })
+    return {
+      place,
+      cookie: `${authenticator.cookieName}=${encodeURIComponent(authenticator.signer.sign(token))}`,
+    }
+  }
+
+  #fly({ place, cookie }: { place: CanaryPlace; cookie: string }): void {
+    const { url } = this.#options
+    this.#failures = 0
+    const watch = (transport: Transport, open: (options: LinkOptions) => Link): void => {
+      this.#watchers.push(
+        new Watcher({
+          open: (options) => open({ ...options, url, cookie }),
+          ledger: this.#ledger(transport),
+          conversation: place.conversation,
+          canary: this.#options,
+          transport,
+        }),
+      )
+    }
+    watch('websocket', (options) => (this.#socket = openSocketLink(options)))
+    watch('sse', openEventLink)
+    this.#sendNext(place.conversation, randomUUID(), 1)
+    this.#after('renew', canaryBounds.renewAfterMs, async () => {
+      this.#land()
+      this.#begin()
+    })
+    this.#tend(place)
+  }
+
+  #ledger(transport: Transport): CanaryLedger {
+    const { metrics } = this.#options.parts
+    return new CanaryLedger({
+      received: (from) => metrics.canaryReceived.inc({ from, transport }),
+      lost: (from) => metrics.canaryLost.inc({ from, transport }),
+      doubled: (from) => metrics.canaryDoubled.inc({ from, transport }),
+      reordered: (from) => metrics.canaryReordered.inc({ from, transport }),
+    })
+  }
+
+  /** The next number is sent when this one was acknowledged, as the same message until then. */
+  #sendNext(conversation: Id, boot: string, number: number): void {
+    const { parts, now } = this.#options
+    let message: object | undefined
+    const attempt = async (): Promise<void> => {
+      try {
+        if (this.#socket === undefined) throw new Error('the canary has no link')
+        const note: Note = { from: parts.serverName, boot, number, sentAt: now().toISOString() }
+        message ??= { conversation, clientId: randomUUID(), text: 'canary', data: { canary: note } }
+        const answer = await this.#socket.ask('send', message)
+        if (answer.ok !== true) throw new Error('the canary was refused')
+      } catch (error) {
+        this.#after('send', canaryBounds.retryMinMs * (0.5 + Math.random()), attempt)
+        throw error
+      }
+      this.#sendNext(conversation, boot, number + 1)
+    }
+    this.#after(
+      'send',
+      number === 1 ? canaryBounds.retryMinMs : canaryBounds.intervalMs * (0.9 + Math.random() / 5),
+      attempt,
+    )
+  }
+
+  #tend(place: CanaryPlace): void {
+    this.#after('tend', canaryBounds.tendEveryMs * (0.5 + Math.random()), async () => {
+      this.#tend(place)
+      await deleteOldCanaryMessages(this.#options.parts.database, place.conversation)
+    })
+  }
+}
+
+type WatchedLinkOptions = Pick<LinkOptions, 'cursor' | 'onEvent' | 'onEnd'>
+
+interface WatcherOptions {
+  readonly open: (options: WatchedLinkOptions) => Link
+  readonly ledger: CanaryLedger
+  readonly conversation: Id
+  readonly canary: CanaryOptions
+  readonly transport: Transport
+}
+
+/** Keeps one link open, resumes it where it ended, and enters what comes into its ledger. */
+class Watcher {
+  readonly #options: WatcherOptions
+  #link: Link | undefined
+  #cursor: string | undefined
+  #timer: Timer | undefined
+  #settling: Timer | undefined
+  #isStopped = false
+  #failures = 0
+
+  constructor(options: WatcherOptions) {
+    this.#options = options
+    this.#open()
+    this.#settle()
+  }
+
+  stop(): void {
+    this.#isStopped = true
+    this.#timer?.cancel()
+    this.#settling?.cancel()
+    this.#link?.close()
+  }
+
+  #open(): void {
+    const { open, ledger } = this.#options
+    if (this.#cursor === undefined) ledger.restart()
+    else ledger.resume()
+    this.#link = open({
+      cursor: this.#cursor,
+      onEvent: (name, payload) => this.#onEvent(name, payload),
+      onEnd: () => this.#again(),
+    })
+  }
+
+  #again(): void {
+    if (this.#isStopped) return
+    const ceilingMs = Math.min(canaryBounds.retryMaxMs, canaryBounds.retryMinMs * 2 ** this.#failures++)
+    this.#timer = this.#options.canary.clock.setTimer(() => this.#open(), ceilingMs * (0.5 + Math.random() / 2))
+  }
+
+  #settle(): void {
+    const { canary, ledger } = this.#options
+    this.#settling = canary.clock.setTimer(() => {
+      ledger.settle(canary.clock.nowMs())
+      this.#settle()
+    }, canaryBounds.intervalMs)
+  }
+
+  #onEvent(name: string, payload: unknown): void {
+    switch (name) {
+      case 'ready':
+      case 'checkpoint':
+        this.#failures = 0
+        this.#cursor = (payload as { cursor: string }).cursor
+        return
+      case 'reset':
+        this.#cursor = undefined
+        this.#options.ledger.restart()
+        return
+      case 'conversation':
+        // Too much was missed to get it all: no loss.
+        if ((payload as { limited?: boolean }).limited === true) this.#options.ledger.restart()
+        return
+      case 'changes':
+        this.#onChanges(payload as Changes)
+        return
+      default:
+        return
+    }
+  }
+
+  #onChanges({ conversation, changes }: Changes): void {
+    const { canary, ledger, transport } = this.#options
+    if (conversation !== this.#options.conversation) return
+    for (const { seq, message } of changes) {
+      const note = message?.data?.canary
+      if (note === undefined || !ledger.receive(seq, note, canary.clock.nowMs())) continue
+      const tookMs = canary.now().getTime() - Date.parse(note.sentAt)
+      // The servers know the database's time to within a few milliseconds.
+      canary.parts.metrics.canarySeconds.observe({ from: note.from, transport }, Math.max(0, tookMs) / 1_000)
+    }
+  }
+}
+
+interface Changes {
+  readonly conversation: Id
+  readonly changes: readonly { readonly seq: number; readonly message?: { readonly data?: { canary?: Note } | null } }[]
+}
