@@ -1,0 +1,177 @@
+/**
+ * All servers are restarted, one after the other, while people write, edit, react and look back: no application hears of it.
+ * Nothing is refused, nothing is lost or doubled, nobody is offline for a moment, and every server ends in order and in time.
+ */
+import { type ChatClient, createChatClient, type OutboxItem, type TransportName } from '@chorus/client'
+import { hasBalancer, hasPostgres, hasRedis, HttpUser, startCluster, waitForFact } from '@chorus/testkit'
+import { expect, it } from 'vitest'
+
+const serverCount = 3
+const pageMax = 200
+/** A person writes this often. Quick enough that each moment of a restart meets a message. */
+const pauseMs = 40
+
+interface LoggedChange {
+  readonly seq: number
+  readonly type: string
+  readonly message?: { readonly clientId: string; readonly sender: string }
+}
+
+async function readLog(user: HttpUser, conversation: string): Promise<LoggedChange[]> {
+  const log: LoggedChange[] = []
+  for (let more = true; more; ) {
+    const { body } = await user.expect<{ changes: LoggedChange[]; more: boolean }>(
+      200,
+      'GET',
+      `/v1/conversations/${conversation}/changes?after=${log.at(-1)?.seq ?? 0}&limit=${pageMax}`,
+    )
+    log.push(...body.changes)
+    more = body.more
+  }
+  return log
+}
+
+/** Somebody at the application, who does what people do and keeps account of what was said and seen. */
+class Person {
+  readonly acknowledged = new Map<string, number>()
+  readonly order: string[] = []
+  readonly noticed: number[] = []
+  readonly errors: unknown[] = []
+  readonly states = new Set<string>()
+  readonly id: string
+  readonly #client: ChatClient
+  readonly #conversation: string
+  #isReady = false
+
+  private constructor(client: ChatClient, id: string, conversation: string) {
+    this.#client = client
+    this.id = id
+    this.#conversation = conversation
+    client.onChange(({ conversation: changed, change }) => {
+      if (changed === conversation) this.noticed.push(change.seq)
+    })
+    client.onLimited(() => void this.errors.push(new Error('limited')))
+    client.connection.subscribe(() => {
+      const { state } = client.connection.get()
+      if (state === 'ready') this.#isReady = true
+      if (this.#isReady) this.states.add(state)
+    })
+  }
+
+  static async enter(url: string, user: HttpUser, conversation: string, transport: TransportName): Promise<Person> {
+    const errors: unknown[] = []
+    const client = createChatClient({ url, transports: [transport], onError: (error) => void errors.push(error) })
+    const { id } = await client.signIn({ handle: user.handle, password: user.password })
+    const person = new Person(client, id, conversation)
+    person.errors.push(...errors)
+    await waitForFact(() => client.connection.get().state === 'ready' && client.data.get() === 'live', {
+      what: 'a connection',
+    })
+    return person
+  }
+
+  async live(isGoing: () => boolean): Promise<void> {
+    const { messages } = this.#client.conversation(this.#conversation)
+    for (let count = 1; isGoing(); count += 1) {
+      try {
+        const sent = await messages.send({ text: `${count}` })
+        this.order.push(sent.clientId)
+        sent.acknowledged.then(
+          ({ seq }) => void this.acknowledged.set(sent.clientId, seq),
+          (error: unknown) => void this.errors.push(error),
+        )
+        const [mine] = this.acknowledged.values()
+        if (mine !== undefined && count % 5 === 0) await messages.edit(mine, `edited ${count}`)
+        if (mine !== undefined && count % 7 === 0) await messages.react(mine, count % 2 === 0 ? '👍' : '🎉')
+        if (count % 11 === 0) await this.#client.findUsers('user')
+      } catch (error) {
+        this.errors.push(error)
+      }
+      await new Promise((resolve) => setTimeout(resolve, pauseMs))
+    }
+  }
+
+  get waiting(): readonly OutboxItem[] {
+    return this.#client.outbox.get()
+  }
+
+  get top(): number {
+    return this.noticed.at(-1) ?? 0
+  }
+
+  leave(): Promise<void> {
+    return this.#client.stop()
+  }
+}
+
+it.skipIf(!hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))(
+  '[CLI1] [ACK2] [IDEM1] [ORD2] a rolling restart under load: no application hears of it, over WebSocket and event streams',
+  async () => {
+    const cluster = await startCluster({
+      servers: serverCount,
+      env: { LIMIT_SENDS: '0', LIMIT_REQUESTS: '0', DRAIN_NOTICE_MS: '1500', DRAIN_MS: '4000' },
+    })
+    try {
+      const users = await Promise.all(Array.from({ length: 6 }, () => HttpUser.signUp(cluster.url)))
+      const [owner, ...others] = users
+      if (owner === undefined) throw new Error('nobody signed up')
+      const conversation = await owner.createConversation(
+        'group',
+        others.map(({ id }) => id),
+      )
+      const people = await Promise.all(
+        users.map((user, index) =>
+          Person.enter(cluster.url, user, conversation, index % 3 === 2 ? 'sse' : 'socket-io'),
+        ),
+      )
+      const beganAt = people.map(({ noticed }) => noticed.length)
+      let isGoing = true
+      const lives = people.map((person) => person.live(() => isGoing))
+      await waitForFact(() => people.every(({ acknowledged }) => acknowledged.size > 10), { what: 'a stream of sends' })
+
+      for (const [index, server] of cluster.servers.entries()) {
+        const startedAtMs = performance.now()
+        expect(await cluster.stop(index)).toEqual({ code: 0, signal: null })
+        expect(performance.now() - startedAtMs).toBeLessThan(15_000)
+        const before = people.map(({ acknowledged }) => acknowledged.size)
+        await cluster.start(index)
+        await waitForFact(async () => (await fetch(`${server.url}/readyz`)).status === 200, { what: 'a ready server' })
+        // It goes on while it comes back.
+        await waitForFact(() => people.every(({ acknowledged }, who) => acknowledged.size > (before[who] ?? 0) + 5), {
+          what: 'more sends',
+        })
+      }
+      isGoing = false
+      await Promise.all(lives)
+      await waitForFact(() => people.every(({ waiting }) => waiting.length === 0), { what: 'empty outboxes' })
+
+      const log = await readLog(owner, conversation)
+      const top = log.at(-1)?.seq ?? 0
+      expect(log.map(({ seq }) => seq)).toEqual(Array.from({ length: top }, (_, index) => index + 1))
+      await waitForFact(() => people.every((person) => person.top === top), { what: 'everybody caught up' })
+
+      const seqs = new Map<string, number>()
+      for (const { seq, message, type } of log) {
+        if (type !== 'message.created' || message === undefined) continue
+        expect(seqs.has(message.clientId)).toBe(false)
+        seqs.set(message.clientId, seq)
+      }
+      for (const [index, person] of people.entries()) {
+        const { errors, acknowledged, order, noticed, states } = person
+        expect(errors).toEqual([])
+        expect(acknowledged.size).toBe(order.length)
+        for (const [clientId, seq] of acknowledged) expect(seqs.get(clientId)).toBe(seq)
+        const mine = order.map((clientId) => seqs.get(clientId) ?? 0)
+        expect(mine).toEqual([...mine].sort((left, right) => left - right))
+        // Each change exactly once and in order, from the first that was told.
+        expect(noticed.length).toBeGreaterThan(beganAt[index] ?? 0)
+        const [first = 0] = noticed
+        expect(noticed).toEqual(Array.from({ length: top - first + 1 }, (_, offset) => first + offset))
+        expect([...states].filter((state) => state !== 'ready' && state !== 'moving')).toEqual([])
+      }
+      await Promise.all(people.map((person) => person.leave()))
+    } finally {
+      await cluster.remove()
+    }
+  },
+)
