@@ -2,7 +2,7 @@
  * Presence, typing and live values of people at different servers, with real servers, Redis and Postgres: seen across, and
  * told rightly when a server is killed or frozen, and when Redis is away, comes back empty, or fails over.
  */
-import { hasPostgres, hasRedis, HttpUser, SocketUser, startCluster, waitForFact } from '@chorus/testkit'
+import { hasPostgres, hasRedis, HttpUser, SocketUser, SseClient, startCluster, waitForFact } from '@chorus/testkit'
 import type { Cluster } from '@chorus/testkit'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 
@@ -99,6 +99,37 @@ describe.skipIf(!hasPostgres() || !hasRedis())('presence and live values across 
     await connect(cleo, 1)
     await waitToHear(adas, cleo, 'online')
     expect(toldOf(adas, bob)).toHaveLength(told)
+  })
+
+  it('[PRES1, PRES2] what is asked and said over plain HTTP counts for an event stream at whichever server', async () => {
+    const [ada, bob] = [await signUp(), await signUp()]
+    await ada.createConversation('group', [bob.id])
+    const adas = await SseClient.open(urlOf(0), { cookie: ada.cookie })
+    const bobs = await SseClient.open(urlOf(1), { cookie: bob.cookie })
+    try {
+      for (const stream of [adas, bobs]) await stream.waitFor(({ name }) => name === 'ready', 'ready')
+      const statuses = (): (string | undefined)[] =>
+        adas.events
+          .filter(({ name }) => name === 'presence')
+          .flatMap(({ data }) => data as Presence[])
+          .filter(({ user }) => user === bob.id)
+          .map(({ status }) => status)
+      // A balancer may lead each request to another server than the stream.
+      const callAt = (server: number, user: HttpUser, method: string, path: string, body: unknown) => {
+        const there = HttpUser.stranger(urlOf(server))
+        there.cookie = user.cookie
+        return there.expect([200, 204], method, path, body)
+      }
+      await callAt(2, ada, 'POST', '/v1/presence', { users: [bob.id] })
+      await waitForFact(() => statuses().at(-1) === 'online', { what: 'online' })
+      await callAt(0, bob, 'PUT', '/v1/status', { status: 'away' })
+      await waitForFact(() => statuses().at(-1) === 'away', { what: 'away' })
+      await callAt(2, bob, 'PUT', '/v1/status', { status: 'online' })
+      await waitForFact(() => statuses().at(-1) === 'online', { what: 'online again' })
+    } finally {
+      adas.close()
+      bobs.close()
+    }
   })
 
   it('[LIVE1, ACL1] typing at one server is seen at another, is listed at a third, and ends with the membership', async () => {

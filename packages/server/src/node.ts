@@ -17,6 +17,7 @@ import { Canary } from './canary/canary.ts'
 import { CommandIntake } from './commands/command-intake.ts'
 import { commandTable } from './commands/command-table.ts'
 import { endSubscription } from './commands/end-subscription.ts'
+import { hearDevice } from './commands/hear-device.ts'
 import { joinConversation, tellReadMarker } from './commands/join-conversation.ts'
 import type { Parts } from './commands/parts.ts'
 import { recheckWatches } from './commands/recheck-watches.ts'
@@ -277,6 +278,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
         if (message.kind === 'revoked') endSessions(message.sessions)
         if (message.kind === 'live') liveValues.receive(message.conversation, message.json)
         if (message.kind === 'presence') whereabouts?.heard(message.user)
+        if (message.kind === 'device') hearDevice(parts, message)
       },
       epoch: () => epoch,
       onForeignEpoch: () => foreignEpochs.note(),

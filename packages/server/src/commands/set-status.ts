@@ -1,9 +1,26 @@
-/** Says whether the person at this connection is there. Over plain HTTP it speaks for all connections of the session. */
+/** Says whether the person at this connection is there. Over plain HTTP it speaks for all connections of the session, at any server. */
+import type { Id } from '@chorus/protocol'
 import type { CommandHandler } from './command.ts'
+import type { Parts } from './parts.ts'
 
 export const setStatus: CommandHandler<'set-status'> = async ({ parts, actor, connection }, { status }) => {
-  for (const changed of connection === undefined ? parts.connections.ofSession(actor.sessionId) : [connection])
-    changed.status = status
-  parts.presences.update(actor.userId)
+  const { userId: user, sessionId: session } = actor
+  if (connection === undefined) {
+    parts.feeds.announceDevice({ user, session, status })
+    setStatusOfSession(parts, user, session, status)
+  } else {
+    connection.status = status
+    parts.presences.update(user)
+  }
   return {}
+}
+
+export function setStatusOfSession(
+  { connections, presences }: Parts,
+  user: Id,
+  session: Id,
+  status: 'online' | 'away',
+): void {
+  for (const connection of connections.ofSession(session)) if (connection.user === user) connection.status = status
+  presences.update(user)
 }

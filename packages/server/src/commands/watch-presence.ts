@@ -1,5 +1,7 @@
 /** Presence of people with whom the asker shares a conversation; others stay unknown (rule PRES2). */
 import { ChorusError, type Id, type Presence } from '@chorus/protocol'
+import type { Connection } from '../fanout/connection.ts'
+import { frameOf } from '../fanout/frame.ts'
 import { readSharing } from '../store/read-memberships.ts'
 import { readLastSeen } from '../store/last-seen.ts'
 import type { WatchAsk } from '../live/presences.ts'
@@ -10,30 +12,54 @@ import type { Parts } from './parts.ts'
 const looksMax = 5
 
 export const watchPresence: CommandHandler<'watch-presence'> = async ({ parts, actor, connection }, { users }) => {
+  const { userId: user, sessionId: session } = actor
+  if (connection !== undefined) return { presence: await watch(parts, user, users, [connection]) }
+  // Over plain HTTP it is asked for the session's event streams, which have no way to ask for themselves; they may be at any server.
+  parts.feeds.announceDevice({ user, session, watched: [...new Set(users)] })
+  return { presence: await watch(parts, user, users, streamsOf(parts, user, session)) }
+}
+
+/** A list that was sent to another server for streams here: they are told what the answer there cannot tell them. */
+export async function watchForStreams(parts: Parts, user: Id, session: Id, users: readonly Id[]): Promise<void> {
+  const streams = streamsOf(parts, user, session)
+  if (streams.length === 0) return
+  const presence = await watch(parts, user, users, streams)
+  if (presence.length > 0) for (const stream of streams) stream.send(frameOf('presence', presence))
+}
+
+function streamsOf({ connections }: Parts, user: Id, session: Id): Connection[] {
+  return [...connections.ofSession(session)].filter(
+    (connection) => connection.user === user && connection.transportKind === 'sse',
+  )
+}
+
+async function watch(
+  parts: Parts,
+  user: Id,
+  users: readonly Id[],
+  followers: readonly Connection[],
+): Promise<Presence[]> {
   const { presences } = parts
   const wanted = [...new Set(users)]
-  const ask = presences.beginWatch(actor.userId, wanted)
+  const ask = presences.beginWatch(user, wanted)
   const shared = await look(parts, ask).finally(() => presences.endWatch(ask))
-  const visible = wanted.filter((user) => shared.has(user))
-  // In the turn in which the look ended: who leaves from now on finds the list in place. Over plain HTTP it is asked for the session's event streams, which have no way to ask for themselves.
-  const followers =
-    connection === undefined
-      ? [...parts.connections.ofSession(actor.sessionId)].filter(({ transportKind }) => transportKind === 'sse')
-      : [connection]
+  const visible = wanted.filter((other) => shared.has(other))
+  // In the turn in which the look ended: who leaves from now on finds the list in place.
   for (const follower of followers) if (follower.isOpen) presences.watch(follower, visible, ask)
   const asked = await presences.ask(visible)
-  const offline = visible.filter((user) => asked.get(user)?.status === 'offline')
+  const offline = visible.filter((other) => asked.get(other)?.status === 'offline')
   const stored = offline.length === 0 ? new Map<Id, string | null>() : await readLastSeen(parts.database, offline)
   // From here to the end in one turn: what is told later differs from this answer.
-  const presence = wanted.map((user): Presence => {
-    const answer = asked.get(user)
-    if (answer === undefined) return { user, status: 'unknown', lastSeen: null }
-    const status = presences.watchersOf(user).size === 0 ? answer.status : presences.statusOf(user)
-    if (status !== 'offline') return { user, status, lastSeen: null }
-    return { user, status, lastSeen: newest(presences.lastSeenOf(user), answer.lastSeen, stored.get(user)) }
+  const presence = wanted.map((other): Presence => {
+    const answer = asked.get(other)
+    if (answer === undefined) return { user: other, status: 'unknown', lastSeen: null }
+    const status = presences.watchersOf(other).size === 0 ? answer.status : presences.statusOf(other)
+    if (status !== 'offline') return { user: other, status, lastSeen: null }
+    const lastSeen = newest(presences.lastSeenOf(other), answer.lastSeen, stored.get(other))
+    return { user: other, status, lastSeen }
   })
   for (const follower of followers) presences.noteTold(follower, ask, presence)
-  return { presence }
+  return presence
 }
 
 /** Those of the wanted who may be seen; looked at again when one of them, or the asker, left a conversation meanwhile. */

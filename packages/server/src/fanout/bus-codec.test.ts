@@ -58,6 +58,8 @@ describe('messages as bytes', () => {
     ],
     ['revoked sessions', 'all', { kind: 'revoked', sessions: [user, other] }],
     ['presence', `p:${user}`, { kind: 'presence', user }],
+    ['a status', `u:${user}`, { kind: 'device', user, session: other, status: 'away' }],
+    ['a list to watch', `u:${user}`, { kind: 'device', user, session: other, watched: [other] }],
   ]
   it.each(messages)('[BUS1] %s: what goes in comes out', (_name, channel, message) => {
     expect(receiver.decode(channel, encode(channel, message))).toEqual({ kind: 'message', message })

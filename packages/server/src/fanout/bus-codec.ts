@@ -69,6 +69,13 @@ const headerSchema = z.discriminatedUnion('kind', [
   }),
   z.strictObject({ kind: z.literal('revoked'), sessions: z.array(idSchema).max(codecBounds.sessionsMax) }),
   z.strictObject({ kind: z.literal('presence'), user: idSchema }),
+  z.strictObject({
+    kind: z.literal('device'),
+    user: idSchema,
+    session: idSchema,
+    status: z.enum(['online', 'away']).optional(),
+    watched: z.array(idSchema).max(limits.listMaxIds).optional(),
+  }),
 ])
 
 type Header = z.infer<typeof headerSchema>
@@ -148,6 +155,10 @@ function toParts(message: BusMessage): { readonly header: Header; readonly body:
     case 'revoked':
       if (message.sessions.length > codecBounds.sessionsMax) return undefined
       return { header: { kind: 'revoked', sessions: [...message.sessions] }, body: '' }
+    case 'device': {
+      const { watched, ...header } = message
+      return { header: { ...header, ...(watched !== undefined && { watched: [...watched] }) }, body: '' }
+    }
     case 'membership':
     case 'presence':
       return { header: message, body: '' }
@@ -185,6 +196,7 @@ function belongsTo(channel: BusChannel, header: Header): boolean {
     case 'changes':
     case 'live':
       return channel === `c:${header.conversation}`
+    case 'device':
     case 'membership':
     case 'read-marker':
       return channel === `u:${header.user}`
@@ -205,6 +217,7 @@ function fromParts(header: Header, body: Buffer): BusMessage | undefined {
     case 'live':
     case 'read-marker':
       return { ...header, json: body.toString('utf8') }
+    case 'device':
     case 'membership':
     case 'revoked':
     case 'presence':

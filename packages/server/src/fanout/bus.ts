@@ -28,6 +28,15 @@ export type BusMessage =
   | { readonly kind: 'revoked'; readonly sessions: readonly Id[] }
   /** "Ask again who is here": something about this user's presence changed. */
   | { readonly kind: 'presence'; readonly user: Id }
+  | ({ readonly kind: 'device' } & DeviceNews)
+
+/** What a device said over plain HTTP, which its connections may be far from: whether somebody is there, whom it watches. */
+export interface DeviceNews {
+  readonly user: Id
+  readonly session: Id
+  readonly status?: 'online' | 'away' | undefined
+  readonly watched?: readonly Id[] | undefined
+}
 
 /**
  * `c:<conversation>`: changes and live values. `u:<user>`: for the connections of that user. `p:<user>`: for those who

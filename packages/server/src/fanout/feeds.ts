@@ -5,7 +5,7 @@
 import type { Id } from '@chorus/protocol'
 import type { Clock } from '../support/clock.ts'
 import type { LoggedChange } from '../support/logged-change.ts'
-import type { Bus, BusMessage } from './bus.ts'
+import type { Bus, BusMessage, DeviceNews } from './bus.ts'
 import type { Connection } from './connection.ts'
 import type { Connections } from './connections.ts'
 import { Feed, feedBounds, type FeedHost, type Join } from './feed.ts'
@@ -149,6 +149,11 @@ export class Feeds implements FeedHost {
   announceMembership(conversation: Id, user: Id): void {
     this.#options.onJoined(conversation, user)
     this.#options.bus.publish(`u:${user}`, { kind: 'membership', user, conversation })
+  }
+
+  /** A device said something over plain HTTP: its connections may be at other servers. */
+  announceDevice(news: DeviceNews): void {
+    this.#options.bus.publish(`u:${news.user}`, { kind: 'device', ...news })
   }
 
   /** A read marker moved: to the user's other connections. */
@@ -318,6 +323,7 @@ export class Feeds implements FeedHost {
         if (!this.#isOfThisHistory(message.epoch)) return
         if (!this.#isToldMarker(message)) this.#tellMarker(message, undefined)
         return
+      case 'device':
       case 'live':
       case 'presence':
       case 'revoked':
