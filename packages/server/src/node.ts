@@ -53,7 +53,9 @@ import { encodeCursor } from './store/cursor.ts'
 import { startJobs } from './start-jobs.ts'
 import { DatabaseTime } from './store/database-time.ts'
 import { readLastSeen, saveLastSeen } from './store/last-seen.ts'
+import { LogStretches } from './store/log-stretches.ts'
 import { migrate } from './store/migrate.ts'
+import { NewestPages } from './store/newest-pages.ts'
 import { OldestTransaction } from './store/oldest-transaction.ts'
 import { openDatabase } from './store/open-database.ts'
 import { readNewestChanges, readRange } from './store/read-changes.ts'
@@ -228,6 +230,19 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
           unreachable: (partitions) => metrics.presenceUnreachable.set(partitions),
         },
       })
+    const pages = new NewestPages({
+      database,
+      cache: sharedCache,
+      clock,
+      epoch: () => epoch,
+      onRead: (outcome) => metrics.cacheReads.inc({ cache: 'pages', outcome }),
+    })
+    const stretches = new LogStretches({
+      database,
+      clock,
+      epoch: () => epoch,
+      onRead: (what, outcome) => metrics.cacheReads.inc({ cache: what, outcome }),
+    })
     const presences = new Presences<Connection>({
       clock,
       now: () => time.now(),
@@ -299,6 +314,8 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       liveValues,
       presences,
       memberships,
+      pages,
+      stretches,
       readRange: (range, limit) => readRange(database, range, limit),
       logger,
     const jobs = await startJobs({

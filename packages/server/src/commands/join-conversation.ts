@@ -5,7 +5,6 @@
 import type { Id } from '@chorus/protocol'
 import type { Connection } from '../fanout/connection.ts'
 import { frameOf } from '../fanout/frame.ts'
-import { readNewestPage } from '../store/read-messages.ts'
 import { readConversation } from '../store/read-conversations.ts'
 import type { Parts } from './parts.ts'
 import { sendRemoval } from './send-removal.ts'
@@ -71,7 +70,7 @@ async function join(parts: Parts, connection: Connection, conversation: Id): Pro
   const { feed, join: joining } = await parts.feeds.join(conversation, connection)
   try {
     for (let attempt = 0; attempt < attemptsMax; attempt++) {
-      const page = await readNewestPage(parts.database, connection.user, conversation)
+      const page = await parts.pages.newest(connection.user, conversation)
       if (page === undefined || !connection.isOpen) return
       const seen = await readConversation(parts.database, connection.user, conversation)
       if (seen?.role === null || seen === undefined) return

@@ -6,7 +6,11 @@ export const listMessages: CommandHandler<'list-messages'> = async (
   { parts, actor },
   { conversation, before, after, around, limit },
 ) => {
-  const page = await readMessagePage(parts.database, actor.userId, conversation, toAnchor(before, after, around), limit)
+  const anchor = toAnchor(before, after, around)
+  const page =
+    anchor.kind === 'newest'
+      ? await parts.pages.newestOf(actor.userId, conversation, limit)
+      : await readMessagePage(parts.database, actor.userId, conversation, anchor, limit)
   if (page === undefined) throw refuse('not-found', 'show the history')
   return page
 }

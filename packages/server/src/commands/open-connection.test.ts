@@ -84,7 +84,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
   })
 
   it('[JOIN1, RES1] writes between any two steps of a resume arrive exactly once', async () => {
-    const steps = ['read_memberships', 'read_newest_changes', 'read_boundary', 'read_changes_for_member']
+    const steps = ['read_memberships', 'read_newest_changes', 'read_boundary', 'read_log_stretch']
     for (const step of steps) {
       for (const announced of [true, false]) {
         const cursor = await cursorOf(ada)
@@ -167,7 +167,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     // Between the two reads; and after them, during the replay.
     for (const [step, nth] of [
       ['read_memberships', 2],
-      ['read_changes_for_member', 1],
+      ['read_log_stretch', 1],
     ] as const) {
       await say()
       let calls = 0
@@ -176,7 +176,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
         else node.before.set(step, hook)
       }
       node.before.set(step, hook)
-      if (step === 'read_changes_for_member') await fixture.fill(group, bob, 300)
+      if (step === 'read_log_stretch') await fixture.fill(group, bob, 300)
       const { transport, opening, connection } = node.open(ada, session, cursor)
       await opening
       await until(`the joined conversation (${step})`, () =>
@@ -203,19 +203,14 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
       ['read_memberships', 2],
       ['read_newest_changes', 1],
       ['read_boundary', 1],
-      ['read_changes_for_member', 1],
+      ['read_log_stretch', 1],
     ] as const
     for (const [step, nth] of steps) {
       for (const announced of [true, false]) {
         const place = await fixture.group([bob, ada])
         const cursor = await cursorOf(ada)
         // More than is kept in memory: pages are read.
-        await fixture.fill(
-          place,
-          bob,
-          step === 'read_changes_for_member' || step === 'read_boundary' ? 600 : 3,
-          'before',
-        )
+        await fixture.fill(place, bob, step === 'read_log_stretch' || step === 'read_boundary' ? 600 : 3, 'before')
         let removal = 0
         let calls = 0
         const hook = async (): Promise<void> => {
@@ -440,10 +435,70 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     for (const { transport } of opened) expect(transport.seqsOf(group)).toHaveLength(20)
     const count = (name: string): number => node.statements.filter((statement) => statement === name).length
     expect(
-      count('read_newest_changes') + count('read_range') + count('read_changes_for_member') + count('read_boundary'),
+      count('read_newest_changes') + count('read_range') + count('read_log_stretch') + count('read_boundary'),
     ).toBeLessThanOrEqual(2)
     expect(count('read_memberships')).toBeLessThanOrEqual(4)
   })
+
+  it('[LIM2] fifty clients that missed far more than is kept in memory read it once together', async () => {
+    const sessions = await Promise.all(Array.from({ length: 50 }, () => fixture.session(ada)))
+    const cursor = await cursorOf(ada)
+    await fixture.fill(group, bob, 900)
+    node.statements.length = 0
+    const opened = sessions.map((id) => node.open(ada, id, cursor))
+    await Promise.all(opened.map(({ opening }) => opening))
+    for (const { transport } of opened) expect(transport.seqsOf(group)).toHaveLength(900)
+    const count = (name: string): number => node.statements.filter((statement) => statement === name).length
+    // What is kept in memory; from where; and the rest.
+    expect([count('read_newest_changes'), count('read_boundary'), count('read_log_stretch')]).toEqual([1, 1, 1])
+    expect(count('read_changes_for_member') + count('read_range')).toBe(0)
+    expect(count('read_memberships')).toBeLessThanOrEqual(4)
+    // The same by requests.
+    node.statements.length = 0
+    const pages = await Promise.all(sessions.map(() => node.run('sync', ada, { cursor, limit: 200 })))
+    for (const page of pages) expect(page.conversations[0]?.changes).toHaveLength(200)
+    expect(count('read_boundary') + count('read_log_stretch') + count('read_changes_for_member')).toBe(0)
+  })
+
+  it('[LIM2] fifty clients that missed too much, or come fresh, read the newest page once together', async () => {
+    const sessions = await Promise.all(Array.from({ length: 50 }, () => fixture.session(ada)))
+    const cursor = await cursorOf(ada)
+    await fixture.fill(group, bob, 10_050)
+    node.statements.length = 0
+    const opened = sessions.map((id) => node.open(ada, id, cursor))
+    await Promise.all(opened.map(({ opening }) => opening))
+    for (const { transport } of opened) {
+      const [told] = transport.eventsNamed('conversation')
+      expect([told?.limited, told?.messages?.length]).toEqual([true, 50])
+    }
+    const count = (name: string): number => node.statements.filter((statement) => statement === name).length
+    expect([count('read_newest_changes'), count('read_boundary'), count('read_newest_pages')]).toEqual([1, 1, 1])
+    node.statements.length = 0
+    const pages = await Promise.all(sessions.map(() => node.run('sync', ada, { limit: 50 })))
+    for (const page of pages) expect(page.conversations[0]?.messages).toHaveLength(50)
+    expect(count('read_newest_pages') + count('read_message_page_newest')).toBe(0)
+  }, 30_000)
+
+  it('[ACL1] removed during a long replay: no later version of an older message, read meanwhile for somebody else', async () => {
+    const place = await fixture.group([bob, ada])
+    const cursor = await cursorOf(ada)
+    const bobs = await cursorOf(bob)
+    await fixture.fill(place, bob, 2_500, 'x'.repeat(300))
+    const { transport, opening } = node.open(ada, session, cursor, false)
+    await until('the first page', () => transport.frames.length > 0)
+    const { seq: removal } = await fixture.apply({ op: 'remove-member', conversation: place, actor: bob, user: ada })
+    await fixture.apply({ op: 'edit', conversation: place, actor: bob, target: 2_400, text: 'a secret' })
+    // Reads the stretch with the edited message into memory.
+    await node.open(bob, await fixture.session(bob), bobs).opening
+    expect(JSON.stringify((await node.parts.stretches.read(place, 2_400, 2_400)).changes)).toContain('a secret')
+    transport.isReading = true
+    transport.read()
+    await opening
+    await node.sweeper.sweepNow()
+    await until('the removal', () => transport.seqsOf(place).includes(removal))
+    expect(Math.max(...transport.seqsOf(place))).toBe(removal)
+    expect(JSON.stringify(transport.events)).not.toContain('a secret')
+  }, 30_000)
 
   it('[ACL2] a session revoked meanwhile gets nothing', async () => {
     const cursor = await cursorOf(ada)
@@ -532,7 +587,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     const seq = await say()
     const cursor = await cursorOf(ada)
     await fixture.fill(group, bob, 300)
-    node.before.set('read_changes_for_member', () => node.run('mark-read', ada, { conversation: group, seq }))
+    node.before.set('read_log_stretch', () => node.run('mark-read', ada, { conversation: group, seq }))
     const { transport, opening } = node.open(ada, session, cursor)
     await opening
     await until('the marker', () => transport.events.at(-1)?.event === 'conversation')

@@ -10,10 +10,7 @@ import type { Connection } from '../fanout/connection.ts'
 import { type Feed, type Join, splitBatches } from '../fanout/feed.ts'
 import { changesFrame, frameOf } from '../fanout/frame.ts'
 import { type Cursor, encodeCursor } from '../store/cursor.ts'
-import { readChangesForMember } from '../store/read-changes.ts'
 import { type Membership, nothingMoved } from '../store/read-memberships.ts'
-import { readNewestPage } from '../store/read-messages.ts'
-import { encodeChange } from '../support/logged-change.ts'
 import { lookAgain } from './join-conversation.ts'
 import type { Parts } from './parts.ts'
 import { isFromTheFuture, planStep, readCursor, type ReplayStep } from './replay.ts'
@@ -147,7 +144,7 @@ class Replay {
       const step =
         this.#cursor === undefined
           ? undefined
-          : await planStep(this.#parts.database, membership, this.#cursor, joining?.feed)
+          : await planStep(this.#parts.stretches, membership, this.#cursor, joining?.feed, this.#extent.asOf)
       if (step !== undefined) await this.#send(step, joining)
       this.#abandon(joining)
       return
@@ -156,7 +153,7 @@ class Replay {
       if (joining !== undefined) await this.#handOver(membership, joining.feed, joining.join, membership.seq)
       return
     }
-    const step = await planStep(this.#parts.database, membership, this.#cursor, joining?.feed)
+    const step = await planStep(this.#parts.stretches, membership, this.#cursor, joining?.feed, this.#extent.asOf)
     if (step === undefined) {
       if (joining !== undefined) await this.#handOver(membership, joining.feed, joining.join, membership.seq)
       return
@@ -186,7 +183,7 @@ class Replay {
         return undefined
       }
       case 'limited': {
-        const page = await readNewestPage(this.#parts.database, this.#connection.user, conversation)
+        const page = await this.#parts.pages.at(this.#connection.user, conversation, seq)
         if (page === undefined) return this.#tellRemoval(conversation)
         this.#connection.send(
           frameOf('conversation', {
@@ -212,7 +209,8 @@ class Replay {
         const known = joining?.feed.recent
         // Up to the seq at which membership was seen, and no further: what is newer passes by the feed, where a removal shows.
         const recent = known === undefined || known.newestSeq < seq ? undefined : known.range(step.after + 1, seq)
-        if (recent === undefined) return step.after >= seq ? step.after : this.#sendPages(conversation, step.after)
+        if (recent === undefined)
+          return step.after >= seq ? step.after : this.#sendStretches(conversation, step.after, seq)
         for (const batch of splitBatches(recent)) {
           const frame = changesFrame(conversation, batch)
           this.#connection.send(frame)
@@ -224,28 +222,31 @@ class Replay {
     }
   }
 
-  /** More than the recent changes: read for this user alone, page by page, membership in the same statement. */
-  async #sendPages(conversation: Id, after: number): Promise<number | undefined> {
+  /**
+   * More than the recent changes, up to `top`: read once for all who lack them. This user was a member when the log stood
+   * at `top`; what is read later is shown only to those who still are (rule ACL1).
+   */
+  async #sendStretches(conversation: Id, after: number, top: number): Promise<number | undefined> {
+    const { stretches } = this.#parts
     let reached = after
-    for (;;) {
-      const page = await readChangesForMember(
-        this.#parts.database,
-        this.#connection.user,
-        conversation,
-        reached,
-        limits.pageMax,
-      )
-      if (!this.#connection.isOpen) return undefined
-      if (page === undefined) return this.#tellRemoval(conversation)
-      for (const batch of splitBatches(page.changes.map((change) => encodeChange(conversation, 0, change)))) {
+    let seenAt = top
+    // No further than that: whoever follows the end of a busy log by reading never comes to it.
+    while (reached < top) {
+      const stretch = await stretches.read(conversation, reached + 1, top)
+      if (stretch.asOf > seenAt) {
+        const seq = await stretches.memberSeq(this.#connection.user, conversation)
+        if (seq === null) return this.#tellRemoval(conversation)
+        seenAt = seq
+      }
+      for (const batch of splitBatches(stretch.changes)) {
+        if (!this.#connection.isOpen) return undefined
         const frame = changesFrame(conversation, batch)
         this.#connection.send(frame)
-        this.#bytesSincePage += frame.bytes
+        reached = batch.at(-1)?.seq ?? reached
+        await this.#endPage(conversation, reached, batch.length, frame.bytes)
       }
-      reached = page.changes.at(-1)?.seq ?? reached
-      await this.#endPage(conversation, reached, page.changes.length)
-      if (!page.more) return reached
     }
+    return this.#connection.isOpen ? reached : undefined
   }
 
   /** After each page: wait until it has drained, then say how far a new attempt may start from (rule SLOW1). */
@@ -292,7 +293,9 @@ class Replay {
           this.#parts.feeds.release(feed)
           return
         case 'missing': {
-          const more = await this.#sendPages(conversation, reached)
+          const top = await this.#parts.stretches.memberSeq(this.#connection.user, conversation)
+          const more =
+            top === null ? await this.#tellRemoval(conversation) : await this.#sendStretches(conversation, reached, top)
           if (more === undefined) {
             this.#abandon({ feed, join })
             return

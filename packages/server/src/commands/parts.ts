@@ -6,6 +6,8 @@ import type { LiveValues } from '../live/live-values.ts'
 import type { Connection } from '../fanout/connection.ts'
 import type { Presences } from '../live/presences.ts'
 import type { ChangeLog } from '../store/change-log.ts'
+import type { LogStretches } from '../store/log-stretches.ts'
+import type { NewestPages } from '../store/newest-pages.ts'
 import type { Memberships, MembershipsRequest } from '../store/read-memberships.ts'
 import type { Batcher } from '../support/batcher.ts'
 import type { Logger } from '../support/logger.ts'
@@ -21,6 +23,8 @@ export interface Parts extends IdentityParts {
   readonly liveValues: LiveValues
   readonly presences: Presences<Connection>
   readonly memberships: Batcher<MembershipsRequest, Memberships>
+  readonly pages: NewestPages
+  readonly stretches: LogStretches
   readonly readRange: (range: { conversation: Id; from: number; to: number }, limit: number) => Promise<LoggedChange[]>
   readonly logger: Logger
   readonly metrics: Metrics

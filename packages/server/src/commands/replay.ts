@@ -4,9 +4,8 @@
  */
 import { type Id, limits } from '@chorus/protocol'
 import type { Feed } from '../fanout/feed.ts'
-import type { Database } from '../store/database.ts'
 import { type Cursor, decodeCursor } from '../store/cursor.ts'
-import { readBoundary } from '../store/read-changes.ts'
+import type { LogStretches } from '../store/log-stretches.ts'
 import type { Membership, Memberships } from '../store/read-memberships.ts'
 
 /** What a cursor means here. */
@@ -35,12 +34,16 @@ export type ReplayStep =
   /** Everything after `after`, up to the membership's `seq`. */
   | { readonly kind: 'changes'; readonly membership: Membership; readonly after: number }
 
-/** What to send of one conversation. `cursor` undefined: a first load. */
+/**
+ * What to send of one conversation. `cursor` undefined: a first load. `settled`: the position of the snapshot in which the
+ * membership was seen.
+ */
 export async function planStep(
-  database: Database,
+  stretches: LogStretches,
   membership: Membership,
   cursor: Cursor | undefined,
   feed: Feed | undefined,
+  settled: number,
 ): Promise<ReplayStep | undefined> {
   const { conversation, seq, joinedSeq, leftSeq, logMoved, membershipMoved } = membership
   if (leftSeq !== null) return mayHaveSeen(cursor, conversation) ? { kind: 'left', membership, leftSeq } : undefined
@@ -56,7 +59,7 @@ export async function planStep(
   const position = positionFor(cursor, conversation)
   const recent = feed?.recent
   const known = recent === undefined || recent.newestSeq < seq ? undefined : recent.boundary(position, recent.newestSeq)
-  const boundary = known ?? (await readBoundary(database, conversation, position, seq))
+  const boundary = known ?? (await stretches.boundary(conversation, position, seq, settled))
   if (boundary === undefined || joinedSeq > boundary) return { kind: 'limited', membership }
   return { kind: 'changes', membership, after: boundary }
 }

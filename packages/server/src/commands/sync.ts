@@ -2,11 +2,10 @@
  * Everything that changed in all the asker's conversations since a cursor, in pages; without one, the newest page of each
  * (rules RES1, RES2, RES3). Membership is tested in the same statement as the rows (rule ACL1).
  */
-import { ChorusError, type Id, limits, type SyncEntry, type SyncPage } from '@chorus/protocol'
+import { type Change, ChorusError, type Id, limits, type SyncEntry, type SyncPage } from '@chorus/protocol'
 import { type Cursor, encodeCursor } from '../store/cursor.ts'
-import { readChangesForMember } from '../store/read-changes.ts'
+import { trimToBytes } from '../store/read-changes.ts'
 import { type Memberships, readUnread } from '../store/read-memberships.ts'
-import { readNewestPage } from '../store/read-messages.ts'
 import type { CommandHandler } from './command.ts'
 import type { Parts } from './parts.ts'
 import { isFromTheFuture, planStep, readCursor, type ReplayStep } from './replay.ts'
@@ -54,7 +53,7 @@ async function buildPage(
   const page = new SyncPageBuilder(limit)
   let end: PageEnd | undefined
   for (const membership of memberships) {
-    const step = await planStep(parts.database, membership, cursor, undefined)
+    const step = await planStep(parts.stretches, membership, cursor, undefined, position)
     if (step === undefined || wasShown(cursor, step)) continue
     end = await page.add(parts, user, step)
     if (end !== undefined) break
@@ -116,7 +115,7 @@ class SyncPageBuilder {
         return this.#push({ conversation, changes, left: true, seq: step.leftSeq, readSeq, unread }, step.leftSeq)
       }
       case 'limited': {
-        const page = await readNewestPage(parts.database, user, conversation)
+        const page = await parts.pages.at(user, conversation, seq)
         if (page === undefined) return undefined
         const { messages } = page
         return this.#push(
@@ -126,10 +125,7 @@ class SyncPageBuilder {
       }
       case 'changes': {
         const room = Math.max(1, Math.min(this.#changesLeft, limits.pageMax))
-        const page =
-          step.after >= seq
-            ? { changes: [], seq, more: false }
-            : await readChangesForMember(parts.database, user, conversation, step.after, room)
+        const page = await readChanges(parts, user, conversation, { after: step.after, top: seq, room })
         if (page === undefined) return undefined
         const last = page.changes.at(-1)?.seq ?? step.after
         const end = this.#push({ conversation, changes: page.changes, seq: page.seq, readSeq, unread }, last)
@@ -153,6 +149,28 @@ class SyncPageBuilder {
     this.#bytesLeft -= Buffer.byteLength(JSON.stringify(entry))
     return this.#changesLeft <= 0 || this.#bytesLeft <= 0 ? { conversation: entry.conversation, seq } : undefined
   }
+}
+
+interface PageOfChanges {
+  readonly changes: Change[]
+  readonly seq: number
+  readonly more: boolean
+}
+
+/** A page of the log for somebody who was a member when it stood at `top`; undefined when they were removed meanwhile. */
+async function readChanges(
+  { stretches }: Parts,
+  user: Id,
+  conversation: Id,
+  { after, top, room }: { readonly after: number; readonly top: number; readonly room: number },
+): Promise<PageOfChanges | undefined> {
+  if (after >= top) return { changes: [], seq: top, more: false }
+  const stretch = await stretches.read(conversation, after + 1, Math.min(top, after + room))
+  // ACL1: what was read is as of then, so whoever sees it must have been a member then.
+  const seq = stretch.asOf > top ? await stretches.memberSeq(user, conversation) : top
+  if (seq === null) return undefined
+  const changes = trimToBytes(stretch.changes.map(({ json }) => JSON.parse(json) as Change))
+  return { changes, seq, more: (changes.at(-1)?.seq ?? after) < seq }
 }
 
 /** The one change that somebody removed may still see. */

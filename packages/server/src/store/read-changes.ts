@@ -30,6 +30,40 @@ export async function readRange(
   return rows.map(toLoggedChange)
 }
 
+export interface LogStretch {
+  /** Consecutive, from the first one asked for on. */
+  readonly changes: readonly LoggedChange[]
+  /** Top of the log when it was read: a message in it is as it was then, edits and deletions included. */
+  readonly asOf: number
+}
+
+/**
+ * The changes from `from` to `to`, ended early where their text goes beyond `bytesMax`; never empty where there is one.
+ * Membership is not tested here: only who was seen to be a member at `asOf` or later may be shown it (rule ACL1).
+ */
+export async function readStretch(
+  database: Database,
+  { conversation, from, to }: RangeRequest,
+  bytesMax: number,
+): Promise<LogStretch> {
+  const rows = await database.query<({ top: number } & ChangeRow) | { top: number; seq: null }>({
+    name: 'read_log_stretch',
+    text: `select top.top, page.* from (select seq as top from conversations where id = $1) top
+           left join lateral (
+             select ${columns} from (
+               select b.*, sum(octet_length(b.text)) over (order by b.seq) as bytes from changes b
+                where b.conversation = $1 and b.seq between $2 and $3) c
+               join conversations v on v.id = c.conversation
+              where c.bytes is null or c.bytes <= $4 or c.seq = $2
+              order by c.seq) page on true`,
+    values: [conversation, from, to, bytesMax],
+  })
+  return {
+    changes: rows.flatMap((row) => (row.seq === null ? [] : [toLoggedChange(row)])),
+    asOf: rows[0]?.top ?? 0,
+  }
+}
+
 /** The newest `limit` changes of several conversations in one read, each in seq order: one read however many clients resume (rule LIM2). */
 export async function readNewestChanges(
   database: Database,

@@ -162,7 +162,10 @@ function trimFromOldest(messages: readonly PageMessage[], maxBytes: number = his
 /** The newest page for a `conversation` event or a sync entry: at most 50 messages and 256 kB (rule SLOW1). */
 export async function readNewestPage(database: Database, user: Id, conversation: Id): Promise<MessagePage | undefined> {
   const page = await readMessagePage(database, user, conversation, { kind: 'newest' }, limits.pageDefault)
-  if (page === undefined) return undefined
+  return page === undefined ? undefined : trimNewestPage(page)
+}
+
+export function trimNewestPage(page: MessagePage): MessagePage {
   const messages = trimFromNewest(page.messages, limits.pageMaxBytes)
   return { ...page, messages, hasBefore: page.hasBefore || messages.length < page.messages.length }
 }

@@ -106,7 +106,7 @@ export class Metrics {
   )
   readonly cacheReads = this.#counter(
     'chorus_cache_reads_total',
-    'Reads of what servers keep to spare the database, by outcome: hit, miss, refused (a seal that is not ours), away, or distrusted (there, and not counting right now).',
+    'Reads of what is kept to spare the database. local: in this process; in Redis: hit, miss, away, refused (a seal that is not ours) or distrusted (there, and not counting right now); read: asked of the database.',
     ['cache', 'outcome'],
   )
   readonly consumerLagSeconds = this.#gauge(

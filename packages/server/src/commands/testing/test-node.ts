@@ -35,6 +35,8 @@ import { Presences } from '../../live/presences.ts'
 import { nowhereElse } from '../../live/whereabouts.ts'
 import { encodeCursor } from '../../store/cursor.ts'
 import type { Database } from '../../store/database.ts'
+import { LogStretches } from '../../store/log-stretches.ts'
+import { NewestPages } from '../../store/newest-pages.ts'
 import { readNewestChanges, readRange } from '../../store/read-changes.ts'
 import { readMemberships } from '../../store/read-memberships.ts'
 import { readPosition, sweepChanges } from '../../store/sweep-changes.ts'
@@ -158,6 +160,8 @@ export class TestNode {
         waitingMax: 1_000,
         refusal: () => new Error('too many'),
       }),
+      pages: new NewestPages({ database, clock, epoch: () => epoch }),
+      stretches: new LogStretches({ database, clock, epoch: () => epoch }),
       readRange: (range, limit) => readRange(database, range, limit),
       logger: createLogger('silent', 'test'),
       metrics: this.#metrics,

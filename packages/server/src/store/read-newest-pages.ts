@@ -1,0 +1,138 @@
+/**
+ * The newest page of conversations for many askers in one statement: the membership of each asker is tested, and each page
+ * read once, in one snapshot (rules ACL1, LIM2). A page is the same for everybody: of each reaction it holds who chose it,
+ * so that `mine` is worked out for each reader and nobody is shown the list.
+ */
+import { type Id, limits, type Message, type MessagePage, type PageMessage } from '@chorus/protocol'
+import { type MessageColumns, toMessage } from '../support/logged-change.ts'
+import type { Database } from './database.ts'
+
+export const sharedPageBounds = {
+  messagesMax: limits.pageDefault,
+  /** A page with more is read for each asker alone. */
+  bytesMax: 4 * limits.pageMaxBytes,
+  /** Likewise: of one emoji on one message, and of a whole page. */
+  reactorsMax: 1_000,
+  reactionsMax: 5_000,
+} as const
+
+export interface MemberPair {
+  readonly user: Id
+  readonly conversation: Id
+}
+
+/** As a page stands in a cache: a message, and each emoji with those who chose it. */
+export interface SharedMessage {
+  readonly message: Message
+  readonly reactions: readonly (readonly [emoji: string, users: readonly Id[]])[]
+}
+
+/** Everything in it is as of `seq`, and every change raises that: equal seqs mean equal pages, for as long as the history lives. */
+export interface SharedPage {
+  readonly seq: number
+  readonly messages: readonly SharedMessage[]
+  readonly hasBefore: boolean
+}
+
+export interface NewestPagesRead {
+  /** For each pair the top of the log, or null where the user is no member; in their order. */
+  readonly seqs: readonly (number | null)[]
+  /** By conversation, of those that were asked for by a member and are not `known`; undefined where a page is too large to share. */
+  readonly pages: ReadonlyMap<Id, SharedPage | undefined>
+}
+
+interface Row {
+  readonly i: number | null
+  readonly id: Id
+  readonly top: number
+  readonly messages: readonly (MessageColumns & {
+    readonly seq: number
+    readonly reactions: readonly { readonly emoji: string; readonly users: readonly Id[] | null }[] | null
+  })[]
+}
+
+export async function readNewestPages(
+  database: Database,
+  pairs: readonly MemberPair[],
+  known: ReadonlyMap<Id, number> = new Map(),
+): Promise<NewestPagesRead> {
+  const rows = await database.query<Row>({
+    name: 'read_newest_pages',
+    // Each LIMIT keeps its part a look-up by key, whatever the statistics say.
+    text: `with allowed as materialized (
+             select w.i::int as i, v.id, v.seq
+               from unnest($1::uuid[], $2::uuid[]) with ordinality w(user_id, conversation, i)
+               cross join lateral (select from members m
+                 where m.conversation = w.conversation and m.user_id = w.user_id and m.left_seq is null limit 1) me
+               cross join lateral (select c.id, c.seq from conversations c where c.id = w.conversation limit 1) v)
+           select a.i, a.id, a.seq as top, null::json as messages from allowed a
+           union all
+           select null, d.id, d.seq, (
+             select coalesce(json_agg(page.j order by page.seq), '[]') from (
+               select c.seq, json_build_object(
+                 'seq', c.seq, 'version', c.version, 'client_id', c.client_id, 'sender', c.actor, 'text', c.text,
+                 'data', c.data, 'attachments', c.attachments, 'reply_to', c.reply_to, 'created_at', c.at,
+                 'edited_at', c.edited_at, 'deleted_at', c.deleted_at,
+                 'reactions', (
+                   select json_agg(json_build_object('emoji', r.emoji, 'users', r.users) order by r.first_seq) from (
+                     select emoji, min(seq) as first_seq,
+                            case when count(*) <= ${sharedPageBounds.reactorsMax} then array_agg(user_id) end as users
+                       from reactions where conversation = c.conversation and target = c.seq and not removed
+                      group by emoji) r)) as j
+                 from changes c where c.conversation = d.id and c.type = 'message.created'
+                order by c.seq desc limit ${sharedPageBounds.messagesMax + 1}) page)
+             from (select distinct id, seq from allowed) d
+            where not exists (select from unnest($3::uuid[], $4::bigint[]) k(id, seq) where k.id = d.id and k.seq = d.seq)`,
+    values: [
+      pairs.map(({ user }) => user),
+      pairs.map(({ conversation }) => conversation),
+      [...known.keys()],
+      [...known.values()],
+    ],
+  })
+  const seqs: (number | null)[] = pairs.map(() => null)
+  const pages = new Map<Id, SharedPage | undefined>()
+  for (const row of rows) {
+    if (row.i !== null) seqs[row.i - 1] = row.top
+    else pages.set(row.id, toSharedPage(row))
+  }
+  return { seqs, pages }
+}
+
+function toSharedPage({ id, top, messages }: Row): SharedPage | undefined {
+  let reactions = 0
+  let bytes = 0
+  const shared: SharedMessage[] = []
+  for (const row of messages.slice(-sharedPageBounds.messagesMax)) {
+    const kinds: (readonly [string, readonly Id[]])[] = []
+    for (const { emoji, users } of row.reactions ?? []) {
+      if (users === null) return undefined
+      kinds.push([emoji, users])
+      reactions += users.length
+    }
+    const message = toMessage(id, row.seq, row)
+    // More than it can be for any reader.
+    bytes += Buffer.byteLength(JSON.stringify(message)) + 200 * kinds.length + 100
+    shared.push({ message, reactions: kinds })
+  }
+  if (reactions > sharedPageBounds.reactionsMax || bytes > sharedPageBounds.bytesMax) return undefined
+  return { seq: top, messages: shared, hasBefore: messages.length > sharedPageBounds.messagesMax }
+}
+
+/** The page as this user sees it: the newest `limit` messages of it. */
+export function showPage(page: SharedPage, user: Id, limit: number = sharedPageBounds.messagesMax): MessagePage {
+  const shown = page.messages.slice(-limit)
+  return {
+    messages: shown.map((shared) => showMessage(shared, user)),
+    seq: page.seq,
+    hasBefore: page.hasBefore || shown.length < page.messages.length,
+    hasAfter: false,
+  }
+}
+
+function showMessage({ message, reactions }: SharedMessage, user: Id): PageMessage {
+  return {
+    ...message,
+    reactions: reactions.map(([emoji, users]) => ({ emoji, count: users.length, mine: users.includes(user) })),
+  }
+}
