@@ -7,9 +7,12 @@ import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Database, Statement } from './database.ts'
 import { markRead } from './mark-read.ts'
+import { readStretch } from './read-changes.ts'
 import { readConversation, readConversations } from './read-conversations.ts'
 import { readMemberships, readUnread } from './read-memberships.ts'
 import { type PageAnchor, readMessagePage } from './read-messages.ts'
+import { readMemberSeqs } from './read-member-seqs.ts'
+import { readNewestPages } from './read-newest-pages.ts'
 import { LogFixture } from './testing/log-fixture.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from './testing/open-test-database.ts'
 
@@ -105,6 +108,7 @@ describe.runIf(testEngines.includes('postgres'))('plans of reads', () => {
   /** Each with the most rows of the log that it may look at. */
   const reads = (): readonly (readonly [string, (database: Database) => Promise<unknown>, number])[] => {
     const page = (anchor: PageAnchor) => (database: Database) => readMessagePage(database, ada, group, anchor, 50)
+    const everybody = users.slice(0, 50).map((user) => ({ user, conversation: group }))
     const marked = { user: ada, position: 5, session: null }
     return [
       // One more than the page, the tests for more on either side.
@@ -112,6 +116,15 @@ describe.runIf(testEngines.includes('postgres'))('plans of reads', () => {
       ['page before', page({ kind: 'before', seq: 80_000 }), 53],
       ['page after', page({ kind: 'after', seq: 20_060 }), 53],
       ['page around', page({ kind: 'around', seq: 50_000 }), 53],
+      // However many ask, and none where the page is known.
+      ['newest pages', (database) => readNewestPages(database, everybody), 53],
+      ['newest pages known', (database) => readNewestPages(database, everybody, new Map([[group, 80_081]])), 0],
+      ['member seqs', (database) => readMemberSeqs(database, everybody), 0],
+      [
+        'stretch',
+        (database) => readStretch(database, { conversation: group, from: 30_001, to: 31_000 }, 1_000_000),
+        2_000,
+      ],
       // What unread looks at, of each conversation, and its last message.
       ['conversation', (database) => readConversation(database, ada, group), 2_001],
       ['conversations', (database) => readConversations(database, ada, 50, undefined), 2_100],
