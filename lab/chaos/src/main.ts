@@ -1,30 +1,97 @@
-/** `npm run chaos`: breaks a real cluster while people talk, and judges what they saw. */
+/**
+ * `npm run chaos`: breaks a real cluster while people talk, writes down what everybody saw, and has it judged. The status
+ * is 0 when every rule was kept (with `--mutants`: when every mutant was caught), 1 when not, 2 when there is no verdict.
+ */
 import { execFileSync } from 'node:child_process'
-import { join } from 'node:path'
+import { rmSync } from 'node:fs'
+import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { launchAs, findMutant, mutants } from './mutants/mutants.ts'
+import type { Mutant } from './mutants/mutant.ts'
+import { runMutants } from './mutants/run-mutants.ts'
+import { reportHistory, toTerminal, writeReport } from './report/index.ts'
+import type { RunReport } from './report/index.ts'
 import { readOptions, usage } from './run/options.ts'
+import type { Options } from './run/options.ts'
 import { runFaults } from './run/run-faults.ts'
+import { runSlow, runStorm } from './run/scenarios.ts'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
 
+const say = (line: string): void => {
+  process.stderr.write(`chaos: ${line}\n`)
+}
+
 async function main(): Promise<number> {
   const options = readOptions(process.argv.slice(2))
-  const name = `seed-${options.seed}-${new Date().toISOString().replaceAll(/[:.]/g, '-')}`
-  const folder = options.out ?? join(root, 'lab/chaos/results', name)
-  const facts = await runFaults({
+  if (options.isAllMutants) return runAllMutants(options)
+  switch (options.scenario) {
+    case 'storm':
+      return runStorm(toRun(options, 'storm'), say)
+    case 'slow':
+      return runSlow(toRun(options, 'slow'), say)
+    case 'faults': {
+      const mutant = options.mutant === undefined ? undefined : findMutant(options.mutant)
+      if (options.mutant !== undefined && mutant === undefined)
+        throw new Error(
+          `unable to read --mutant ${options.mutant}; expected one of ${mutants.map(({ name }) => name).join(', ')}`,
+        )
+      const report = await runOnce(options, mutant)
+      console.log(toTerminal(report))
+      return report.result.isKept ? 0 : 1
+    }
+  }
+}
+
+/** Each mutant by the shortest run that should show it. */
+async function runAllMutants(options: Options): Promise<number> {
+  const verdicts = await runMutants(
+    mutants,
+    (mutant) => {
+      const { faults, count, rate } = mutant.shownBy
+      return runOnce(
+        { ...options, only: faults, faults: count, messages: 600, ...(rate !== undefined && { rate }) },
+        mutant,
+      )
+    },
+    (line) => console.log(line),
+  )
+  return verdicts.every(({ isCaught }) => isCaught) ? 0 : 1
+}
+
+/** From nothing to a report; the history goes unless it is wanted, or shows something. */
+async function runOnce(options: Options, mutant: Mutant | undefined): Promise<RunReport> {
+  const run = toRun(options, mutant?.name ?? 'run')
+  const results = join(run.folder, '..')
+  await runFaults({ ...run, ...(mutant !== undefined && launchAs(mutant)) })
+  const report = reportHistory(run.folder, mutant === undefined ? {} : { mutant: mutant.name })
+  const path = writeReport(mutant === undefined ? results : join(results, 'mutants'), run.name, report)
+  say(`report: ${relative(process.cwd(), path)}`)
+  const isWanted = options.isKeeping || (mutant === undefined && !report.result.isKept)
+  if (isWanted) say(`history: ${relative(process.cwd(), run.folder)}`)
+  else rmSync(run.folder, { recursive: true, force: true })
+  return report
+}
+
+function toRun(options: Options, what: string): Parameters<typeof runFaults>[0] {
+  const name = `${what}-seed-${options.seed}-${new Date().toISOString().replaceAll(/[:.]/g, '-')}`
+  return {
     ...options,
     name,
-    folder,
+    folder: join(options.out ?? join(root, 'lab/chaos/results'), name),
     commit: readCommit(),
-    say: (line) => process.stderr.write(`chaos: ${line}\n`),
-  })
-  console.log(JSON.stringify({ ...facts, healMs: Object.fromEntries(facts.healMs) }, undefined, 1))
-  return 0
+    say,
+  }
 }
 
 function readCommit(): string {
+  const git = (...args: string[]): string =>
+    execFileSync('git', args, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
   try {
-    return execFileSync('git', ['rev-parse', '--short=12', 'HEAD'], { cwd: root, encoding: 'utf8' }).trim()
+    const changed = git('status', '--porcelain')
+      .split('\n')
+      .filter((line) => line !== '').length
+    return `${git('rev-parse', '--short=12', 'HEAD')}${changed === 0 ? '' : ` with ${changed} changed files`}`
   } catch {
     return 'unknown' // A copy without its history.
   }
@@ -35,8 +102,10 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(sign
 main().then(
   (status) => process.exit(status),
   (error: unknown) => {
-    const message = error instanceof Error ? (error.stack ?? error.message) : String(error)
-    process.stderr.write(`${message}\n${message.includes('unable to read --') ? `${usage}\n` : ''}`)
+    const message = error instanceof Error ? error.message : String(error)
+    const isUsage = message.startsWith('unable to read --')
+    const stack = error instanceof Error ? (error.stack ?? message) : message
+    process.stderr.write(isUsage ? `${message}\n${usage}\n` : `${stack}\n`)
     process.exit(2)
   },
 )

@@ -7,6 +7,7 @@ import { startCluster, waitForFact } from '@chorus/testkit'
 import type { Cluster, ClusterLink, ClusterServer, Redis } from '@chorus/testkit'
 import { FaultProxy } from '../proxy/fault-proxy.ts'
 import { PublishFaults } from '../proxy/publish-faults.ts'
+import { StatementCounter } from '../proxy/statement-counter.ts'
 import type { Random } from '../run/random.ts'
 import { FakeClock, fakeTimeLibrary } from './fake-clock.ts'
 
@@ -31,6 +32,15 @@ export type LinkName = 'publish' | 'subscribe' | 'database'
 
 const readyTimeoutMs = 30_000
 
+/** How the changes of a conversation are read, by the names of the prepared statements. */
+const readsOfChanges = [
+  'read_range',
+  'read_log_stretch',
+  'read_newest_changes',
+  'read_newest_pages',
+  'read_changes_for_member',
+]
+
 /** What every server of a run is told: a load is not a person, and a leaving server must not take half of the run. */
 const labEnvironment: Readonly<Record<string, string>> = {
   LIMIT_SENDS: '0',
@@ -50,6 +60,8 @@ export class Lab {
   readonly clock: FakeClock | undefined
   readonly #links: ReadonlyMap<string, FaultProxy>
   readonly #publishFaults: readonly PublishFaults[]
+  /** What each server asks of Postgres. */
+  readonly reads: readonly StatementCounter[]
   readonly #subscribeAtReplica: boolean
   readonly #options: LabOptions
   readonly #expectedEnds = new Set<string>()
@@ -63,6 +75,7 @@ export class Lab {
     fronts: readonly FaultProxy[],
     links: ReadonlyMap<string, FaultProxy>,
     publishFaults: readonly PublishFaults[],
+    reads: readonly StatementCounter[],
     clock: FakeClock | undefined,
     options: LabOptions,
   ) {
@@ -73,6 +86,7 @@ export class Lab {
     this.clock = clock
     this.#links = links
     this.#publishFaults = publishFaults
+    this.reads = reads
     this.#subscribeAtReplica = options.subscribeAtReplica
     this.#options = options
     this.#primary = cluster.redis
@@ -86,6 +100,7 @@ export class Lab {
   static async start(options: LabOptions): Promise<Lab> {
     const links = new Map<string, FaultProxy>()
     const publishFaults: PublishFaults[] = []
+    const reads: StatementCounter[] = []
     const clock = existsSync(fakeTimeLibrary) ? new FakeClock() : undefined
     const jitter = options.random.branch('jitter')
     const openLink = async ({ purpose, server, targetPort }: ClusterLink): Promise<{ port: number }> => {
@@ -93,10 +108,15 @@ export class Lab {
       if (purpose === 'http') return { port: targetPort }
       const name = linkName(purpose, server)
       const random = (): number => jitter.next()
-      let tap: PublishFaults | undefined
+      let tap: PublishFaults | StatementCounter | undefined
+      if (purpose === 'database') {
+        tap = new StatementCounter(readsOfChanges)
+        reads[server ?? 0] = tap
+      }
       if (purpose === 'publish') {
-        tap = new PublishFaults(() => lab?.primary.port ?? targetPort, random)
-        publishFaults[server ?? 0] = tap
+        const faults = new PublishFaults(() => lab?.primary.port ?? targetPort, random)
+        publishFaults[server ?? 0] = faults
+        tap = faults
       }
       const proxy = await FaultProxy.start({ targetPort, random, ...(tap !== undefined && { tap: tap.tap }) })
       links.set(name, proxy)
@@ -120,7 +140,7 @@ export class Lab {
     for (let index = 0; index < options.fronts; index += 1) {
       fronts.push(await FaultProxy.start({ targetPort: cluster.balancer.port, random: () => jitter.next() }))
     }
-    lab = new Lab(cluster, fronts, links, publishFaults, clock, options)
+    lab = new Lab(cluster, fronts, links, publishFaults, reads, clock, options)
     return lab
   }
 

@@ -10,6 +10,7 @@ import type { LabShape } from '../faults/fault.ts'
 import { Lab } from '../faults/lab.ts'
 import type { ServerNews } from '../faults/lab.ts'
 import { HistoryWriter, nowMicros } from '../history/index.ts'
+import { readResidentBytes } from '@chorus/testkit'
 import { DriverProcess } from '../workload/driver-process.ts'
 import type { ActorKind, ActorPlan } from '../workload/job.ts'
 import { insertPeople, makeConversations } from '../workload/population.ts'
@@ -68,6 +69,10 @@ const restMs = 2_500
 /** At most this long are messages sent on after the last fault. */
 const topUpMaxMs = 30 * 60_000
 const problemsMax = 100
+const stormQuietMs = 2_000
+const stormAwayMs = 500
+const slowMs = 20_000
+const memoryEveryMs = 200
 
 const everything: PopulationPlan = {
   conversations: [
@@ -87,6 +92,35 @@ const everything: PopulationPlan = {
   peoplePerClient: 0.75,
   padChars: 0,
 }
+
+/** What a scenario does between warm-up and rest. */
+export type Measurement = { readonly what: 'storm' } | { readonly what: 'slow'; readonly pausedShare: number }
+
+export interface Measured {
+  /** storm: from the cut until everybody is back with everything. */
+  readonly recoveryMs: number
+  /** storm: of the changes of one conversation, by one server. */
+  readonly readsAtMost: number
+  /** slow: of the server that grew most, against the same load without anybody who does not read. */
+  readonly growthBytes: number
+}
+
+export async function runMeasured(options: RunOptions, measurement: Measurement): Promise<Measured> {
+  mkdirSync(options.folder, { recursive: true })
+  const writer = new HistoryWriter({ folder: options.folder, origin: 'run' })
+  const run = new Run(options, new Random(`chaos ${options.seed}`), writer)
+  try {
+    await run.start()
+    return measurement.what === 'storm'
+      ? { ...nothingMeasured, ...(await run.storm()) }
+      : { ...nothingMeasured, ...(await run.slow(measurement.pausedShare)) }
+  } finally {
+    await run.close()
+    writer.close()
+  }
+}
+
+const nothingMeasured: Measured = { recoveryMs: 0, readsAtMost: 0, growthBytes: 0 }
 
 export async function runFaults(options: RunOptions): Promise<RunFacts> {
   const { say } = options
@@ -194,6 +228,44 @@ class Run {
     for (const driver of this.#drivers) driver.tell({ kind: 'churn', isOn: true })
     for (const scheduled of schedule) await this.#inject(scheduled)
     for (const driver of this.#drivers) driver.tell({ kind: 'churn', isOn: false })
+  }
+
+  /** Cuts everybody off at once. */
+  async storm(): Promise<Pick<Measured, 'recoveryMs' | 'readsAtMost'>> {
+    const lab = this.#theLab
+    await this.#wait(stormQuietMs)
+    for (const reads of lab.reads) reads.reset()
+    const cutAt = performance.now()
+    for (const front of lab.fronts) front.reset()
+    // What is sent while they are away is what they have to be given.
+    await this.#wait(stormAwayMs)
+    await this.#awaitTops('storm', caughtUpTimeoutMs)
+    const recoveryMs = performance.now() - cutAt
+    const readsAtMost = Math.max(0, ...lab.reads.flatMap(({ counts }) => [...counts.values()]))
+    return { recoveryMs, readsAtMost }
+  }
+
+  /** Compares what the servers hold while some clients do not read with what they hold while all do. */
+  async slow(pausedShare: number): Promise<Pick<Measured, 'growthBytes'>> {
+    const before = await this.#watchMemory(slowMs)
+    for (const driver of this.#drivers) driver.tell({ kind: 'pause', share: pausedShare, isPaused: true })
+    const during = await this.#watchMemory(slowMs)
+    for (const driver of this.#drivers) driver.tell({ kind: 'pause', share: 1, isPaused: false })
+    await this.#awaitTops('slow', caughtUpTimeoutMs)
+    return { growthBytes: Math.max(...during.map((bytes, index) => bytes - (before[index] ?? 0))) }
+  }
+
+  /** The most that each server holds within a time. */
+  async #watchMemory(forMs: number): Promise<number[]> {
+    const most = this.#theLab.servers.map(() => 0)
+    const endsAt = performance.now() + forMs
+    while (performance.now() < endsAt) {
+      for (const [index, { pid }] of this.#theLab.servers.entries()) {
+        most[index] = Math.max(most[index] ?? 0, readResidentBytes(pid))
+      }
+      await this.#wait(memoryEveryMs)
+    }
+    return most
   }
 
   /** Sends on, as fast as it goes, until there are as many messages as were asked for. */

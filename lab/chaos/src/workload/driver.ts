@@ -122,11 +122,20 @@ export class Driver {
     for (const actor of raw.slice(0, Math.ceil(raw.length * share))) actor.pause(isPaused)
   }
 
-  /** Waits until every attached client has every conversation of its person up to the given top; returns who has not. */
+  /**
+   * Waits until every client that is attached now was seen connected and with every conversation of its person up to the
+   * given top, or was let go of; returns who was not. What restarts meanwhile, by its own will, starts no new wait.
+   */
   async awaitTops(tops: readonly Top[], timeoutMs: number): Promise<readonly string[]> {
     const endsAt = performance.now() + timeoutMs
+    const waiting = new Set(this.#actors().filter(({ isAttached }) => isAttached))
     for (;;) {
-      const behind = this.#behind(tops)
+      const behind: string[] = []
+      for (const actor of waiting) {
+        const lack = actor.isAttached ? describeLack(actor, tops) : undefined
+        if (lack === undefined) waiting.delete(actor)
+        else behind.push(lack)
+      }
       if (behind.length === 0 || performance.now() > endsAt) return behind
       await pause(awaitEveryMs)
     }
@@ -396,26 +405,6 @@ export class Driver {
     }
   }
 
-  #behind(tops: readonly Top[]): string[] {
-    const behind: string[] = []
-    for (const actor of this.#actors()) {
-      if (!actor.isAttached) continue
-      if (!actor.isReady) {
-        behind.push(`${actor.describe()} is not ready`)
-        continue
-      }
-      for (const { conversation, seq, members } of tops) {
-        if (!members.includes(actor.person.id)) continue
-        const position = actor.positionOf(conversation)
-        if (position === undefined || position < seq) {
-          behind.push(`${actor.describe()} has ${position ?? 'nothing'} of ${seq} in ${conversation}`)
-          break
-        }
-      }
-    }
-    return behind
-  }
-
   #actors(): Actor[] {
     return [...this.#seats.map(({ actor }) => actor), ...this.#tabs]
   }
@@ -508,4 +497,16 @@ export class Driver {
 
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))
+}
+
+/** What it has not, in words; undefined when it has everything up to the tops. */
+function describeLack(actor: Actor, tops: readonly Top[]): string | undefined {
+  if (!actor.isReady) return `${actor.describe()} is not ready`
+  for (const { conversation, seq, members } of tops) {
+    if (!members.includes(actor.person.id)) continue
+    const position = actor.positionOf(conversation)
+    if (position === undefined || position < seq)
+      return `${actor.describe()} has ${position ?? 'nothing'} of ${seq} in ${conversation}`
+  }
+  return undefined
 }
