@@ -9,6 +9,7 @@ interface Device {
   readonly user: Id
   status: 'online' | 'away'
   readonly watched: Map<Id, PresenceStatus>
+  isBehind: boolean
 }
 
 function open() {
@@ -37,7 +38,7 @@ function open() {
     saveLastSeen: (seen) => saved.push(...seen),
     readLastSeen: async () => stored,
   })
-  const device = (user: Id): Device => ({ user, status: 'online', watched: new Map() })
+  const device = (user: Id): Device => ({ user, status: 'online', watched: new Map(), isBehind: false })
   const arrive = (user: Id): Device => {
     const arrived = device(user)
     presences.arrive(arrived)
@@ -158,6 +159,23 @@ describe('presence', () => {
     presences.update('bob')
     clock.advance(presenceBounds.gatherMs)
     expect(told.at(-1)?.presences).toMatchObject([{ user: 'bob', status: 'away' }])
+  })
+
+  it('[LIVE1] whoever does not read is told the newest later, and not all that was between', () => {
+    const { clock, told, presences, arrive, say } = open()
+    const ada = arrive('ada')
+    presences.watch(ada, ['bob'])
+    ada.isBehind = true
+    for (let change = 0; change < 50; change++) {
+      say('bob', change % 2 === 0 ? 'online' : 'away')
+      clock.advance(presenceBounds.gatherMs)
+    }
+    expect(told).toEqual([])
+    ada.isBehind = false
+    clock.advance(presenceBounds.behindMs)
+    expect(told.map(({ presences: news }) => news.map(({ status }) => status))).toEqual([['away']])
+    void presences.stop()
+    expect(clock.pendingCount).toBe(0)
   })
 
   it('[PRES1] connections here count whatever is known elsewhere, and the liveliest of all counts', () => {

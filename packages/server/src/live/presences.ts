@@ -12,6 +12,8 @@ import type { Whereabouts } from './whereabouts.ts'
 
 export const presenceBounds = {
   gatherMs: 250,
+  /** Until a connection that was behind is looked at again; it is told what is newest by then. */
+  behindMs: 1_000,
   /** Between the last connection's end and "offline". */
   graceMs: 4_000,
   /** Users whose last-seen time is remembered here; the oldest give way to what the database has. */
@@ -23,6 +25,8 @@ export interface PresentConnection {
   readonly user: Id
   readonly status: 'online' | 'away'
   readonly watched: Map<Id, PresenceStatus>
+  /** It has not read what it was sent: it is told later, the newest and not all that was between (rule LIVE1). */
+  readonly isBehind: boolean
 }
 
 export interface LastSeen {
@@ -72,6 +76,9 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
   readonly #lastSeen = new Map<Id, string>()
   readonly #leaving = new Map<Id, Leaving>()
   readonly #changed = new Set<Id>()
+  /** What somebody was too far behind to be told. */
+  readonly #late = new Set<Id>()
+  #lateTimer: Timer | undefined
   /** Asks under way, with how many concerned by them have left a conversation since they began. */
   readonly #asks = new Map<WatchAsk, number>()
   /** The turn of the list that each watcher has. */
@@ -249,6 +256,7 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
   async stop(): Promise<void> {
     this.#isStopped = true
     this.#timer?.cancel()
+    this.#lateTimer?.cancel()
     for (const { timer } of this.#leaving.values()) timer.cancel()
     const at = this.#options.now().toISOString()
     this.#options.saveLastSeen([...this.#connections.keys()].map((user) => ({ user, at })))
@@ -326,6 +334,10 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
       const status = this.statusOf(user)
       for (const watcher of this.#watchers.get(user) ?? []) {
         if (watcher.watched.get(user) === status) continue
+        if (watcher.isBehind) {
+          this.#tellLater(user)
+          continue
+        }
         watcher.watched.set(user, status)
         const news = perWatcher.get(watcher)
         const presence = { user, status, lastSeen: status === 'offline' ? (this.lastSeenOf(user) ?? null) : null }
@@ -334,6 +346,16 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
       }
     }
     for (const [watcher, presences] of perWatcher) this.#options.tell(watcher, presences)
+  }
+
+  #tellLater(user: Id): void {
+    this.#late.add(user)
+    this.#lateTimer ??= this.#options.clock.setTimer(() => {
+      this.#lateTimer = undefined
+      const late = [...this.#late]
+      this.#late.clear()
+      this.#tell(late)
+    }, presenceBounds.behindMs)
   }
 }
 

@@ -13,6 +13,7 @@ export interface Device {
   status: 'online' | 'away'
   readonly watched: Map<Id, PresenceStatus>
   readonly told: Presence[]
+  readonly isBehind: boolean
 }
 
 export class PresenceServer {
@@ -73,7 +74,7 @@ export class PresenceServer {
   }
 
   arrive(user: Id): Device {
-    const device: Device = { user, status: 'online', watched: new Map(), told: [] }
+    const device: Device = { user, status: 'online', watched: new Map(), told: [], isBehind: false }
     this.presences.arrive(device)
     return device
   }
