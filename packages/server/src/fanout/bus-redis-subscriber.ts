@@ -27,6 +27,7 @@ export const subscriberBounds = {
   gapDelayMs: 50,
   refusedRetryMs: 100,
   topologyIntervalMs: 10_000,
+  noteIntervalMs: 10_000,
 } as const
 
 export interface BusSubscriberOptions {
@@ -82,12 +83,18 @@ export class BusSubscriber {
   readonly #access: RedisAccess
   readonly #probeId = randomBytes(8).toString('hex')
   readonly #subscriptions = new Map<string, Subscription>()
+  /** Names whose subscription nobody has been asked for. */
+  readonly #wanting = new Set<string>()
   /** Ended here, and not yet at Redis. */
   readonly #leaving = new Map<string, Subscription>()
   readonly #shards = new Map<string, Shard>()
   /** Where each partition stands in a cluster. Undefined: all at the seed. */
   #owners: readonly string[] | undefined
   #isFlushing = false
+  /** Why a subscription was refused; until the next is confirmed. */
+  #refusal: string | undefined
+  #lastNote = ''
+  #lastNoteAtMs = Number.NEGATIVE_INFINITY
   #gapTimer: Timer | undefined
   #retryTimer: Timer | undefined
   #topologyTimer: Timer | undefined
@@ -138,6 +145,7 @@ export class BusSubscriber {
       }
     }
     this.#comeBack(name, subscription)
+    if (subscription.state === 'wanted') this.#wanting.add(name)
     this.#scheduleFlush()
     return this.#whenConfirmed(subscription)
   }
@@ -147,6 +155,7 @@ export class BusSubscriber {
     const subscription = this.#subscriptions.get(name)
     if (subscription === undefined) return
     this.#subscriptions.delete(name)
+    this.#wanting.delete(name)
     release(subscription)
     if (subscription.state === 'wanted') return
     this.#leaving.set(name, subscription)
@@ -159,7 +168,7 @@ export class BusSubscriber {
       if (state === 'open' && problem === undefined) continue
       return `the bus does not hear at ${keyOf(address)}; ${problem ?? 'connecting'}`
     }
-    return undefined
+    return this.#refusal === undefined ? undefined : `the bus cannot subscribe; ${this.#refusal}`
   }
 
   close(): void {
@@ -170,6 +179,7 @@ export class BusSubscriber {
     for (const shard of [...this.#shards.values()]) this.#dropShard(shard)
     for (const subscription of this.#subscriptions.values()) release(subscription)
     this.#subscriptions.clear()
+    this.#wanting.clear()
     this.#leaving.clear()
     this.#settle()
   }
@@ -220,8 +230,9 @@ export class BusSubscriber {
     this.#leaving.clear()
 
     const asks = new Map<Shard, Map<number, string[]>>()
-    for (const [name, subscription] of this.#subscriptions) {
-      if (subscription.state !== 'wanted') continue
+    for (const name of this.#wanting) {
+      const subscription = this.#subscriptions.get(name)
+      if (subscription === undefined) continue
       const shard = this.#shardOf(subscription)
       if (shard?.state !== 'open') continue
       const partitions = asks.get(shard) ?? new Map<number, string[]>()
@@ -241,6 +252,7 @@ export class BusSubscriber {
       for (const name of some) {
         const subscription = this.#subscriptions.get(name)
         if (subscription === undefined) continue
+        this.#wanting.delete(name)
         subscription.state = 'asked'
         subscription.line = line
         subscription.ask = ask
@@ -252,6 +264,7 @@ export class BusSubscriber {
     const subscription = this.#subscriptions.get(name)
     if (subscription?.state !== 'asked' || subscription.line !== line || subscription.ask !== ask) return
     subscription.state = 'confirmed'
+    this.#refusal = undefined
     release(subscription)
     if (subscription.owes === undefined) return
     this.#oweGap(subscription.owes)
@@ -259,10 +272,11 @@ export class BusSubscriber {
   }
 
   /** The subscription stands nowhere now; something may be missed until it does again. */
-  #lose(subscription: Subscription, cause: GapCause): void {
+  #lose(name: string, subscription: Subscription, cause: GapCause): void {
     if (subscription.state === 'confirmed') subscription.owes ??= cause
     subscription.state = 'wanted'
     subscription.line = undefined
+    this.#wanting.add(name)
   }
 
   #oweGap(cause: GapCause): void {
@@ -346,7 +360,7 @@ export class BusSubscriber {
 
   #reopen(shard: Shard, reason: string): void {
     const { line } = shard
-    if (shard.state === 'open') this.#options.observer.noted(`the line to ${keyOf(shard.address)} ended; ${reason}`)
+    if (shard.state === 'open') this.#note(`the line to ${keyOf(shard.address)} ended; ${reason}`)
     shard.line = undefined
     shard.state = 'away'
     shard.problem = reason
@@ -371,8 +385,8 @@ export class BusSubscriber {
   }
 
   #loseLine(line: RedisLine, cause: GapCause): void {
-    for (const subscription of this.#subscriptions.values())
-      if (subscription.line === line) this.#lose(subscription, cause)
+    for (const [name, subscription] of this.#subscriptions)
+      if (subscription.line === line) this.#lose(name, subscription, cause)
     for (const [name, subscription] of this.#leaving) if (subscription.line === line) this.#leaving.delete(name)
   }
 
@@ -399,7 +413,7 @@ export class BusSubscriber {
   #followMoved(shard: Shard, line: RedisLine, name: string): void {
     if (name === shard.probe?.name) shard.probe = undefined
     const subscription = this.#subscriptions.get(name)
-    if (subscription?.line === line) this.#lose(subscription, 'moved')
+    if (subscription?.line === line) this.#lose(name, subscription, 'moved')
     // The one that let go knows who has it.
     this.#refreshTopology(line)
     this.#retrySoon()
@@ -408,11 +422,23 @@ export class BusSubscriber {
   #followRefused(line: RedisLine, names: readonly string[], reason: string): void {
     for (const name of names) {
       const subscription = this.#subscriptions.get(name)
-      if (subscription?.line === line) this.#lose(subscription, 'moved')
+      if (subscription?.line === line) this.#lose(name, subscription, 'moved')
     }
-    if (!reason.startsWith('MOVED')) this.#options.observer.noted(`unable to subscribe; ${reason}`)
+    if (!reason.startsWith('MOVED') || this.#owners === undefined) {
+      this.#refusal = reason
+      this.#note(`unable to subscribe; ${reason}`)
+    }
     this.#refreshTopology(line)
     this.#retrySoon()
+  }
+
+  /** The same line again is not worth reading within a while. */
+  #note(line: string): void {
+    const nowMs = this.#options.clock.nowMs()
+    if (line === this.#lastNote && nowMs - this.#lastNoteAtMs < subscriberBounds.noteIntervalMs) return
+    this.#lastNote = line
+    this.#lastNoteAtMs = nowMs
+    this.#options.observer.noted(line)
   }
 
   #watchTopology(): void {
@@ -446,24 +472,30 @@ export class BusSubscriber {
     if (this.#isClosed) return
     const masters = readMasters(reply, asked)
     // One Redis, no cluster; or a cluster that has not come together.
-    if (masters === undefined) return
+    if (masters === undefined) {
+      if (reply instanceof RedisRefusal && !reply.text.includes('cluster support disabled'))
+        this.#note(`unable to ask for the masters of a cluster; ${reply.text}`)
+      return
+    }
     const owners = Array.from({ length: partitionsCount }, (_, partition) => {
       const slot = slotOf(partition)
       const master = masters.find(({ from, to }) => slot >= from && slot <= to)
       return master === undefined ? (this.#owners?.[partition] ?? keyOf(asked)) : keyOf(master.address)
     })
+    const isKnown = this.#owners?.every((owner, partition) => owner === owners[partition]) === true
     this.#owners = owners
     const needed = new Set(owners)
     for (const [key, shard] of this.#shards) if (!needed.has(key)) this.#dropShard(shard)
     for (const { address } of masters)
       if (needed.has(keyOf(address)) && !this.#shards.has(keyOf(address))) this.#addShard(address)
+    if (isKnown) return
     for (const shard of this.#shards.values())
       if (shard.probe !== undefined && shard.probe.name !== this.#probeNameOf(shard)) this.#startProbing(shard)
     for (const [name, subscription] of this.#subscriptions) {
       const { line } = subscription
       if (line === undefined || line === this.#shardOf(subscription)?.line) continue
       line.unsubscribe([name])
-      this.#lose(subscription, 'moved')
+      this.#lose(name, subscription, 'moved')
     }
     this.#scheduleFlush()
   }
@@ -514,7 +546,7 @@ export class BusSubscriber {
       isBack: false,
     }
     probe.sent = sent
-    redis.command(probe.name, ['SPUBLISH', probe.name, sent.nonce]).then(
+    publishProbe(redis, probe.name, sent.nonce).then(
       () => {
         sent.isPublished = true
       },
@@ -542,6 +574,12 @@ export class BusSubscriber {
     shard.lostProbes = 0
     this.#oweGap('connected')
   }
+}
+
+/** A write before it: a primary that became a replica publishes without a word, to nobody, but refuses to write. */
+async function publishProbe(redis: Redis, name: string, nonce: string): Promise<void> {
+  await redis.command(name, ['SET', name, nonce, 'PX', String(subscriberBounds.probeIntervalMs)])
+  await redis.command(name, ['SPUBLISH', name, nonce])
 }
 
 /** Confirmed by nobody, or published and not back. One that could not be published says nothing. */

@@ -178,6 +178,19 @@ describe.skipIf(!hasRedis())('over one Redis', () => {
     line.close()
   })
 
+  it('says so when the primary it publishes at became a replica, and goes on when it is one again', async () => {
+    const [one, two] = await openTwo()
+    await two.bus.subscribe(roomOf(1))
+    await redis.command('REPLICAOF', '127.0.0.1', '1')
+    try {
+      await waitForFact(() => !isWorking(one), { what: 'a degraded bus' })
+    } finally {
+      await redis.command('REPLICAOF', 'NO', 'ONE')
+    }
+    await whenHeard(one, two)
+    await whenWorking()
+  })
+
   it('subscribes and leaves thousands of channels at once', async () => {
     const [one, two] = await openTwo()
     const rooms = Array.from({ length: 5_000 }, (_, index) => roomOf(index))

@@ -1,0 +1,101 @@
+/**
+ * A server that stands still while the others go on. When it wakes it knows less than it believes: it delivers nothing
+ * before a sweep has told it who was removed and who was signed out meanwhile.
+ */
+import { randomUUID } from 'node:crypto'
+import { setTimeout as pause } from 'node:timers/promises'
+import { hasBalancer, hasPostgres, hasRedis, HttpUser, SocketUser, startCluster, waitForFact } from '@chorus/testkit'
+import type { Cluster } from '@chorus/testkit'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+
+const canRun = hasPostgres() && hasRedis() && hasBalancer('haproxy')
+/** Longer than what counts as a stall. */
+const frozenMs = 2_500
+const hintsReceived = 'chorus_bus_messages_total{direction="in"}'
+
+let cluster: Cluster
+
+beforeAll(async () => {
+  if (!canRun) return
+  cluster = await startCluster({ servers: 2, proxies: ['database'], env: { LIMIT_SENDS: '0', LIMIT_REQUESTS: '0' } })
+})
+afterAll(() => cluster?.remove())
+
+const metricOf = async (server: number, sample: string): Promise<number> => {
+  const text = await (await fetch(cluster.servers[server]!.metricsUrl)).text()
+  const line = text.split('\n').find((candidate) => candidate.startsWith(`${sample} `))
+  return Number(line?.slice(sample.length + 1) ?? 0)
+}
+
+describe.skipIf(!canRun)('a server that was frozen', () => {
+  it('[ACL1] [ACL2] [TAIL1] gives nothing to who was removed or signed out meanwhile, and everything to the others', async () => {
+    const ada = await HttpUser.signUp(cluster.urls[0]!)
+    const [removed, signedOut, member] = await Promise.all([
+      HttpUser.signUp(cluster.urls[0]!),
+      HttpUser.signUp(cluster.urls[0]!),
+      HttpUser.signUp(cluster.urls[0]!),
+    ])
+    const conversation = await ada.createConversation('group', [removed.id, signedOut.id, member.id])
+    const writer = await SocketUser.connect(cluster.urls[0]!, { cookie: ada.cookie })
+    const [ofRemoved, ofSignedOut, ofMember] = await Promise.all(
+      [removed, signedOut, member].map(({ cookie }) => SocketUser.connect(cluster.urls[1]!, { cookie })),
+    )
+    const seqsOf = (user: SocketUser): number[] => user.changesOf(conversation).map(({ seq }) => seq)
+    const send = async (text: string): Promise<number> => {
+      const answer = await writer.command('send', { conversation, clientId: randomUUID(), text })
+      expect(answer.ok).toBe(true)
+      return answer.seq as number
+    }
+    try {
+      const before = await send('before')
+      for (const user of [ofRemoved!, ofSignedOut!, ofMember!]) await user.waitForSeq(conversation, before)
+      const stallsBefore = await metricOf(1, 'chorus_stalls_total')
+      const hintsBefore = await metricOf(1, hintsReceived)
+
+      cluster.pause(1)
+      // So that what waits in the sockets certainly comes before what the database has to say.
+      cluster.proxyOf('database', 1).close()
+      const removal = before + 1
+      let last: number
+      try {
+        const frozenAt = performance.now()
+        await ada.expect(204, 'DELETE', `/v1/conversations/${conversation}/members/${removed.id}`)
+        // As when the word of it is lost between the servers: only the sweep can tell.
+        await cluster.postgres.query(
+          'update sessions set revoked_at = now(), xid = pg_current_xact_id() where user_id = $1',
+          [signedOut.id],
+          cluster.databaseUrl,
+        )
+        for (let count = 1; count <= 20; count++) await send(`meanwhile ${count}`)
+        last = await send('the last one meanwhile')
+        await pause(Math.max(0, frozenMs - (performance.now() - frozenAt)))
+      } finally {
+        cluster.resume(1)
+      }
+
+      // It is awake, has all the hints, and cannot sweep.
+      await waitForFact(
+        async () =>
+          (await metricOf(1, 'chorus_stalls_total')) > stallsBefore &&
+          (await metricOf(1, hintsReceived)) >= hintsBefore + (last - before),
+        { what: 'a server that is awake and has read what waited for it' },
+      )
+      for (const user of [ofRemoved!, ofSignedOut!, ofMember!]) expect(seqsOf(user).at(-1)).toBe(before)
+      cluster.proxyOf('database', 1).open()
+
+      await ofMember!.waitForSeq(conversation, last, 20_000)
+      // The barrier: what leaves after all that has left.
+      await ofMember!.waitForSeq(conversation, await send('afterwards'))
+      await waitForFact(() => ofSignedOut!.disconnections.length > 0, { what: 'the end of the connection signed out' })
+      await waitForFact(() => ofRemoved!.changesOf(conversation).at(-1)?.seq === removal, { what: 'the removal' })
+
+      expect(seqsOf(ofRemoved!).filter((seq) => seq > removal)).toEqual([])
+      expect(seqsOf(ofSignedOut!).filter((seq) => seq > before)).toEqual([])
+      const received = seqsOf(ofMember!)
+      expect(received).toEqual(received.map((_, index) => received[0]! + index))
+      expect(ofMember!.disconnections).toEqual([])
+    } finally {
+      for (const user of [writer, ofRemoved, ofSignedOut, ofMember]) user?.close()
+    }
+  })
+})
