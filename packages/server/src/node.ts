@@ -24,6 +24,7 @@ import { recheckWatches } from './commands/recheck-watches.ts'
 import type { Config } from './config.ts'
 import type { Connection } from './fanout/connection.ts'
 import { Connections } from './fanout/connections.ts'
+import { DeliveryTrail } from './fanout/delivery-trail.ts'
 import { Feeds } from './fanout/feeds.ts'
 import { ForeignEpochs } from './fanout/foreign-epochs.ts'
 import { frameOf } from './fanout/frame.ts'
@@ -36,21 +37,22 @@ import { buildHttpApp } from './http/app.ts'
 import { addEventStream } from './http/event-stream.ts'
 import { HealthReport } from './http/health-report.ts'
 import { describeListenError, startMetricsServer } from './http/operators.ts'
+import { createTraceHandler } from './http/trace.ts'
 import { CutOffWatch } from './live/cut-off-watch.ts'
 import { nothingElsewhere } from './live/live-store.ts'
 import { RedisLiveStore } from './live/live-store-redis.ts'
+import { addMailPages } from './http/mail-pages.ts'
 import { LiveValues } from './live/live-values.ts'
 import { type LastSeen, Presences } from './live/presences.ts'
-import { addMailPages } from './http/mail-pages.ts'
 import { ServerRoster } from './live/server-roster.ts'
 import { nowhereElse } from './live/whereabouts.ts'
 import { RedisWhereabouts } from './live/whereabouts-redis.ts'
 import { ConnectionGate } from './socket/connection-gate.ts'
 import { drain } from './socket/drain.ts'
 import { startSocketServer } from './socket/socket-server.ts'
+import { startJobs } from './start-jobs.ts'
 import { ChangeLog } from './store/change-log.ts'
 import { encodeCursor } from './store/cursor.ts'
-import { startJobs } from './start-jobs.ts'
 import { DatabaseTime } from './store/database-time.ts'
 import { readLastSeen, saveLastSeen } from './store/last-seen.ts'
 import { LogStretches } from './store/log-stretches.ts'
@@ -65,6 +67,7 @@ import { readSetting } from './store/settings.ts'
 import { readPosition, sweepChanges } from './store/sweep-changes.ts'
 import { tendSessions } from './store/tend-sessions.ts'
 import { tendTables } from './store/tend-tables.ts'
+import { readTrace } from './store/trace.ts'
 import { findClientAddress, parseTrustedProxies } from './support/address.ts'
 import { Batcher } from './support/batcher.ts'
 import { systemClock } from './support/clock.ts'
@@ -267,8 +270,10 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       recheck: () => database.recheckEpoch(),
       onFailed: (error) => logger.warn({ err: error }, 'unable to ask which history the database shows'),
     })
+    const trail = new DeliveryTrail(() => clock.nowMs())
     const feeds = new Feeds({
       bus,
+      trail,
       connections,
       clock,
       observer: {
@@ -298,7 +303,20 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       epoch: () => epoch,
       onForeignEpoch: () => foreignEpochs.note(),
     })
+    const jobs = await startJobs({
+      config,
+      database,
+      epoch: () => epoch,
+      redis,
+      now: () => time.now(),
+      clock,
+      logger,
+      metrics,
+      statusOf: async (user) => (await presences.ask([user])).get(user)?.status ?? 'unknown',
+    })
+    await lifecycle.start({ name: 'jobs', stop: () => jobs.stop() })
     const parts: Parts = {
+      mail: jobs.mail,
       config,
       database,
       passwords,
@@ -318,20 +336,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       stretches,
       readRange: (range, limit) => readRange(database, range, limit),
       logger,
-    const jobs = await startJobs({
-      config,
-      database,
-      epoch: () => epoch,
-      redis,
-      now: () => time.now(),
-      clock,
-      logger,
       metrics,
-      statusOf: async (user) => (await presences.ask([user])).get(user)?.status ?? 'unknown',
-    })
-    await lifecycle.start({ name: 'jobs', stop: () => jobs.stop() })
-      metrics,
-      mail: jobs.mail,
       epoch: () => epoch,
     }
     const gate = new ConnectionGate({ parts, bus, budget, clock })
@@ -495,7 +500,15 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       },
     })
     if (config.metricsPort !== undefined) {
-      const server = await startMetricsServer(metrics, config.host, config.metricsPort)
+      const trace = createTraceHandler({
+        serverName: config.serverName,
+        trail,
+        connectionsOf: (user) => connections.ofUser(user),
+        read: (conversation, seq, user) => readTrace(database, conversation, seq, user),
+        nowMs: () => clock.nowMs(),
+        now: () => time.now(),
+      })
+      const server = await startMetricsServer(metrics, config.host, config.metricsPort, trace)
       await lifecycle.start({ name: 'metrics port', stop: async () => void server.close() })
     }
 

@@ -51,6 +51,8 @@ export class Connection {
   /** Conversations with live values it was too slow to be told. */
   readonly staleLive = new Set<Id>()
   status: 'online' | 'away' = 'online'
+  /** On the server's clock. */
+  openedAtMs = 0
 
   constructor({ id, user, session, transport, budget, onClosed }: ConnectionOptions) {
     this.id = id

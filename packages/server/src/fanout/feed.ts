@@ -35,7 +35,7 @@ export interface FeedHost {
   /** Everything that a sweep found has been written to every subscriber. */
   caughtUp(feed: Feed): void
   /** Changes were handed to so many subscribers, `waitedMs` after the first of them came. */
-  delivered(changes: number, subscribers: number, waitedMs: number): void
+  delivered(changes: number, subscribers: number, waitedMs: number, feed: Feed, firstSeq: number): void
   nowMs(): number
   connectionsOf(user: Id): ReadonlySet<Connection>
 }
@@ -263,7 +263,7 @@ export class Feed implements Flushable {
     // ACL1: before the next seq is written.
     for (const connection of leaving) this.remove(connection)
     if (effect?.kind === 'left') this.#host.left(this.conversation, effect.user)
-    this.#host.delivered(batch.length, receivers.length, this.#host.nowMs() - this.#waitingSinceMs)
+    this.#host.delivered(batch.length, receivers.length, this.#host.nowMs() - this.#waitingSinceMs, this, first)
     if (effect?.kind === 'joined') this.#host.joined(this.conversation, effect.user)
     if (!this.isLagging) this.#host.caughtUp(this)
     yield

@@ -8,6 +8,7 @@ import type { LoggedChange } from '../support/logged-change.ts'
 import type { Bus, BusMessage, DeviceNews } from './bus.ts'
 import type { Connection } from './connection.ts'
 import type { Connections } from './connections.ts'
+import type { DeliveryTrail } from './delivery-trail.ts'
 import { Feed, feedBounds, type FeedHost, type Join } from './feed.ts'
 import { Flusher, type Flushable } from './flusher.ts'
 import { Frame } from './frame.ts'
@@ -32,6 +33,8 @@ export interface FeedsOptions {
   readonly connections: Connections
   readonly clock: Clock
   readonly observer: FeedsObserver
+  /** What operators may ask about; left out in tests that nobody asks. */
+  readonly trail?: DeliveryTrail
   /** The changes `from` to `to` from the primary, at most `limit`, in seq order. */
   readonly readRange: (range: { conversation: Id; from: number; to: number }, limit: number) => Promise<LoggedChange[]>
   /** The newest changes of several conversations in one read. */
@@ -137,6 +140,7 @@ export class Feeds implements FeedHost {
     if (first === undefined) return
     const feed = this.#feeds.get(first.conversation)
     if (feed !== undefined) for (const change of changes) feed.accept(change)
+    this.#options.trail?.note('published', first.conversation, first.seq, first.seq + changes.length - 1)
     this.#options.bus.publish(`c:${first.conversation}`, {
       kind: 'changes',
       epoch: this.#options.epoch(),
@@ -252,7 +256,8 @@ export class Feeds implements FeedHost {
     for (const resolve of waiting) resolve()
   }
 
-  delivered(changes: number, subscribers: number, waitedMs: number): void {
+  delivered(changes: number, subscribers: number, waitedMs: number, feed: Feed, firstSeq: number): void {
+    this.#options.trail?.note('delivered', feed.conversation, firstSeq, firstSeq + changes - 1, subscribers)
     this.#options.observer.delivered(changes, changes * subscribers, waitedMs)
   }
 
@@ -291,6 +296,9 @@ export class Feeds implements FeedHost {
         if (this.#feeds.get(feed.conversation) !== feed) return
         const missing = changes.filter((change) => feed.gap !== undefined && change.seq >= feed.gap.from)
         this.#options.observer.repaired(missing.length)
+        const [first] = missing
+        if (first !== undefined)
+          this.#options.trail?.note('repaired', feed.conversation, first.seq, missing.at(-1)?.seq ?? first.seq)
         for (const change of changes) feed.accept(change)
         const isWhole = changes.length === Math.min(repairPage, to - from + 1)
         if (!isWhole) feed.correctTop(changes.at(-1)?.seq ?? 0)
@@ -313,7 +321,10 @@ export class Feeds implements FeedHost {
       case 'changes': {
         if (!this.#isOfThisHistory(message.epoch)) return
         const feed = this.#feeds.get(message.conversation)
-        if (feed !== undefined) for (const change of message.changes) feed.accept(change)
+        if (feed === undefined) return
+        const { trail } = this.#options
+        trail?.note('received', message.conversation, message.changes[0]?.seq ?? 0, message.changes.at(-1)?.seq ?? 0)
+        for (const change of message.changes) feed.accept(change)
         return
       }
       case 'membership':

@@ -8,6 +8,7 @@ import { buildOpenApiDocument } from '@chorus/protocol'
 import type { FastifyInstance } from 'fastify'
 import type { Metrics } from '../support/metrics.ts'
 import { StartError } from '../support/start-error.ts'
+import type { TraceHandler } from './trace.ts'
 
 export interface Health {
   /** May it get traffic? */
@@ -41,9 +42,24 @@ export function addOperators(app: FastifyInstance, { health, publicUrl, cookieNa
   })
 }
 
-/** Serves `GET /metrics`, and nothing else, on its own port. Resolves when it listens. */
-export async function startMetricsServer(metrics: Metrics, host: string, port: number): Promise<Server> {
+/** Serves `GET /metrics` and `GET /trace`, and nothing else, on its own port. Resolves when it listens. */
+export async function startMetricsServer(
+  metrics: Metrics,
+  host: string,
+  port: number,
+  trace: TraceHandler,
+): Promise<Server> {
   const server = createServer({ requestTimeout: 10_000, headersTimeout: 5_000 }, (request, response) => {
+    if (request.method === 'GET' && request.url?.startsWith('/trace?') === true) {
+      trace(new URLSearchParams(request.url.slice('/trace?'.length))).then(
+        ({ status, body }) =>
+          response
+            .writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store' })
+            .end(JSON.stringify(body)),
+        () => response.writeHead(503).end(),
+      )
+      return
+    }
     if (request.method !== 'GET' || request.url !== '/metrics') {
       response.writeHead(404).end()
       return

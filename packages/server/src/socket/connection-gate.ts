@@ -77,6 +77,7 @@ export class ConnectionGate {
       },
     })
     if (connections.ofUser(identity.userId).size === 0) void this.#bus.subscribe(`u:${identity.userId}`)
+    connection.openedAtMs = this.#clock.nowMs()
     connections.add(connection)
     presences.arrive(connection)
     const cancelExpiry = this.#closeWhenExpired(connection, identity.expiresInMs)

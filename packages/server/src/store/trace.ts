@@ -1,0 +1,88 @@
+/** What the database knows of one change and one user, for operators. Never the text. */
+import type { Id } from '@chorus/protocol'
+import type { Database } from './database.ts'
+
+export interface TracedChange {
+  readonly type: string
+  readonly at: string
+  readonly xid: number
+  readonly actor: Id
+  readonly editedAt: string | null
+  readonly deletedAt: string | null
+}
+
+export interface TracedMember {
+  readonly user: Id
+  readonly handle: string
+  /** Null: never a member of this conversation. */
+  readonly role: string | null
+  readonly joinedSeq: number | null
+  /** Null while a member. */
+  readonly leftSeq: number | null
+  readonly readSeq: number | null
+}
+
+export interface Traced {
+  /** The newest seq of the conversation; null: there is no such conversation. */
+  readonly top: number | null
+  readonly change: TracedChange | null
+  readonly member: TracedMember | null
+}
+
+interface Row {
+  readonly top: number | null
+  readonly type: string | null
+  readonly at: string
+  readonly xid: string
+  readonly actor: Id
+  readonly edited_at: string | null
+  readonly deleted_at: string | null
+  readonly user_id: Id | null
+  readonly handle: string
+  readonly role: string | null
+  readonly joined_seq: number | null
+  readonly left_seq: number | null
+  readonly read_seq: number | null
+}
+
+/** `user` is an id or a handle. */
+export async function readTrace(database: Database, conversation: Id, seq: number, user: string): Promise<Traced> {
+  const [row] = await database.query<Row>({
+    text: `select v.seq::float8 as top, c.type, c.at, c.xid::text, c.actor, c.edited_at, c.deleted_at,
+                  u.id as user_id, u.handle, m.role, m.joined_seq::float8 as joined_seq, m.left_seq::float8 as left_seq,
+                  m.read_seq::float8 as read_seq
+             from (select 1) one
+             left join conversations v on v.id = $1
+             left join changes c on c.conversation = $1 and c.seq = $2
+             left join users u on u.id::text = $3 or lower(u.handle) = lower($3)
+             left join members m on m.conversation = $1 and m.user_id = u.id
+            limit 1`,
+    values: [conversation, seq, user],
+  })
+  if (row === undefined) return { top: null, change: null, member: null }
+  return {
+    top: row.top,
+    change:
+      row.type === null
+        ? null
+        : {
+            type: row.type,
+            at: row.at,
+            xid: Number(row.xid),
+            actor: row.actor,
+            editedAt: row.edited_at,
+            deletedAt: row.deleted_at,
+          },
+    member:
+      row.user_id === null
+        ? null
+        : {
+            user: row.user_id,
+            handle: row.handle,
+            role: row.role,
+            joinedSeq: row.joined_seq,
+            leftSeq: row.left_seq,
+            readSeq: row.read_seq,
+          },
+  }
+}
