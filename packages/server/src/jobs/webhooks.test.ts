@@ -112,7 +112,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     await subscribe(receiver, ['message.edited'])
     await start()
     await fixture.send(group, sender, 'after')
-    await fixture.apply({ op: 'edit', conversation: group, actor: sender, target: 4, text: 'changed' } as never)
+    await fixture.apply({ op: 'edit', conversation: group, actor: sender, target: 4, text: 'changed' })
     await expect.poll(() => receiver.accepted(), patience).toEqual([`${group}/5`])
   })
 

@@ -1,0 +1,244 @@
+/**
+ * `npm run webhooks`: what operators do with endpoints. Works on the database that the environment names; servers see it
+ * with the next page of the log. Reads the same environment as the server.
+ */
+import { randomBytes } from 'node:crypto'
+import { type WebhookType, webhookTypes } from '@chorus/protocol'
+import { v7 as uuidv7 } from 'uuid'
+import { readConfig } from './config.ts'
+import type { Database } from './store/database.ts'
+import { migrate } from './store/migrate.ts'
+import { openDatabase } from './store/open-database.ts'
+import {
+  addEndpoint,
+  endRotation,
+  listDeadLetters,
+  listEndpoints,
+  removeEndpoint,
+  replay,
+  type ReplayFrom,
+  retryDeadLetter,
+  rotateSecret,
+  setEndpointEnabled,
+} from './store/webhooks.ts'
+import { StartError } from './support/start-error.ts'
+
+const usage = `npm run webhooks -- <what>
+
+  add <url> [--types message.created,message.edited]   prints its id and secret
+  list
+  disable <id> · enable <id> · remove <id>             enabling sends what waited
+  rotate <id> [--end]                                  a new secret beside the old one; --end: the old one signs no more
+  dead-letters                                         the newest 100
+  retry <event id> [--endpoint <id>]                   one dead letter, once more
+  replay <id> --from <conversation>/<seq>              everything from there on, once more, under the same ids
+  replay <id> --since <ISO time>
+
+types: ${webhookTypes.join(', ')}
+`
+
+const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+const deadLettersShown = 100
+
+/** Stops the command with one line. */
+class UsageError extends StartError {}
+
+/** Plain arguments in their order, and options by name. */
+interface Arguments {
+  readonly plain: readonly string[]
+  readonly options: ReadonlyMap<string, string>
+}
+
+function readArguments(args: readonly string[]): Arguments {
+  const plain: string[] = []
+  const options = new Map<string, string>()
+  for (let index = 0; index < args.length; index++) {
+    const argument = args[index] ?? ''
+    if (!argument.startsWith('--')) plain.push(argument)
+    else if (argument === '--end') options.set('end', '')
+    else options.set(argument.slice(2), args[++index] ?? '')
+  }
+  return { plain, options }
+}
+
+type Action = (database: Database) => Promise<string>
+
+/** Checked before the database is opened: what is written wrong changes nothing. */
+function readAction(args: readonly string[]): Action {
+  const { plain, options } = readArguments(args)
+  const [what, ...rest] = plain
+  const known: Record<string, readonly string[]> = {
+    add: ['types'],
+    rotate: ['end'],
+    retry: ['endpoint'],
+    replay: ['from', 'since'],
+  }
+  for (const name of options.keys())
+    if (!(known[what ?? ''] ?? []).includes(name))
+      throw new UsageError(`unable to ${what ?? 'go on'}; --${name} is unknown`)
+  switch (what) {
+    case 'add': {
+      const url = readUrl(one(what, rest, 'a URL'))
+      const types = readTypes(options.get('types'))
+      return async (database) => {
+        const [id, secret] = [uuidv7(), createSecret()]
+        await addEndpoint(database, { id, url, types, secret })
+        return `added ${id}\nsecret ${secret}\n`
+      }
+    }
+    case 'list':
+      return async (database) => {
+        const endpoints = await listEndpoints(database)
+        if (endpoints.length === 0) return 'no endpoints\n'
+        return endpoints
+          .map(({ id, url, types, enabled, disabledReason, failingSince, due, dead }) =>
+            [
+              id,
+              url,
+              types?.join(',') ?? 'all types',
+              enabled ? 'enabled' : `disabled (${disabledReason ?? ''})`,
+              ...(failingSince === null ? [] : [`failing since ${failingSince}`]),
+              `${due} due`,
+              `${dead} dead`,
+            ].join('  '),
+          )
+          .join('\n')
+          .concat('\n')
+      }
+    case 'disable':
+    case 'enable': {
+      const id = readId(what, rest)
+      return async (database) => {
+        if (!(await setEndpointEnabled(database, id, what === 'enable'))) throw unknownEndpoint(what, id)
+        return `${what}d ${id}\n`
+      }
+    }
+    case 'remove': {
+      const id = readId(what, rest)
+      return async (database) => {
+        if (!(await removeEndpoint(database, id))) throw unknownEndpoint(what, id)
+        return `removed ${id}\n`
+      }
+    }
+    case 'rotate': {
+      const id = readId(what, rest)
+      if (options.has('end')) {
+        return async (database) => {
+          if (!(await endRotation(database, id))) throw unknownEndpoint(what, id)
+          return `the old secret of ${id} signs no more\n`
+        }
+      }
+      return async (database) => {
+        const secret = createSecret()
+        if (!(await rotateSecret(database, id, secret))) throw unknownEndpoint(what, id)
+        return `secret ${secret}\nboth secrets sign until: npm run webhooks -- rotate ${id} --end\n`
+      }
+    }
+    case 'dead-letters':
+      return async (database) => {
+        const letters = await listDeadLetters(database, deadLettersShown)
+        if (letters.length === 0) return 'no dead letters\n'
+        return letters
+          .map(
+            ({ eventId, endpoint, attempts, lastStatus, lastError, deadAt }) =>
+              `${eventId}  endpoint ${endpoint}  ${attempts} attempts until ${deadAt}  ${lastStatus ?? 'no answer'} (${lastError ?? ''})`,
+          )
+          .join('\n')
+          .concat('\n')
+      }
+    case 'retry': {
+      const eventId = one(what, rest, 'the id of an event')
+      const endpoint = options.get('endpoint')
+      if (endpoint !== undefined && !uuid.test(endpoint)) throw new UsageError(`unable to retry; ${endpoint} is no id`)
+      return async (database) => {
+        const count = await retryDeadLetter(database, eventId, endpoint)
+        if (count === 0) throw new UsageError(`unable to retry; there is no dead letter ${eventId}`)
+        return `due again: ${count}\n`
+      }
+    }
+    case 'replay': {
+      const id = readId(what, rest)
+      const from = readStart(options)
+      return async (database) => {
+        const count = await replay(database, id, from, await database.epoch())
+        if (count === undefined) throw unknownEndpoint(what, id)
+        return `due again: ${count}\n`
+      }
+    }
+    default:
+      throw new UsageError(what === undefined ? usage : `unable to ${what}; it is unknown\n\n${usage}`)
+  }
+}
+
+function one(what: string, rest: readonly string[], expected: string): string {
+  const [value] = rest
+  if (value === undefined || rest.length > 1)
+    throw new UsageError(`unable to ${what}; expected ${expected} and nothing more`)
+  return value
+}
+
+function readId(what: string, rest: readonly string[]): string {
+  const id = one(what, rest, 'the id of an endpoint')
+  if (!uuid.test(id)) throw new UsageError(`unable to ${what}; ${JSON.stringify(id)} is no id of an endpoint`)
+  return id
+}
+
+function readUrl(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (url === undefined || !['http:', 'https:'].includes(url.protocol))
+    throw new UsageError('unable to add; expected an address like https://example.org/hook')
+  if (url.username !== '' || url.password !== '')
+    throw new UsageError('unable to add; the address holds a password: the signature says who asks')
+  return url.href
+}
+
+function readTypes(text: string | undefined): readonly WebhookType[] | null {
+  if (text === undefined) return null
+  const types = text.split(',').map((type) => type.trim())
+  const unknown = types.find((type) => !webhookTypes.includes(type as WebhookType))
+  if (unknown !== undefined)
+    throw new UsageError(`unable to add; ${JSON.stringify(unknown)} is no type; expected ${webhookTypes.join(', ')}`)
+  return types as WebhookType[]
+}
+
+function readStart(options: ReadonlyMap<string, string>): ReplayFrom {
+  const [from, since] = [options.get('from'), options.get('since')]
+  if ((from === undefined) === (since === undefined))
+    throw new UsageError('unable to replay; expected --from <conversation>/<seq> or --since <ISO time>')
+  if (from !== undefined) {
+    const [conversation = '', seq = ''] = from.split('/')
+    if (!uuid.test(conversation) || !/^[1-9]\d{0,14}$/.test(seq))
+      throw new UsageError(`unable to replay; ${JSON.stringify(from)} is no <conversation>/<seq>`)
+    return { kind: 'seq', conversation, seq: Number(seq) }
+  }
+  const time = new Date(since ?? '')
+  if (!/^\d{4}-\d\d-\d\d/.test(since ?? '') || Number.isNaN(time.getTime()))
+    throw new UsageError(`unable to replay; ${JSON.stringify(since)} is no time like 2026-01-31T12:00:00Z`)
+  return { kind: 'time', since: time.toISOString() }
+}
+
+function createSecret(): string {
+  return `whsec_${randomBytes(32).toString('base64')}`
+}
+
+function unknownEndpoint(what: string, id: string): UsageError {
+  return new UsageError(`unable to ${what}; there is no endpoint ${id}`)
+}
+
+try {
+  const action = readAction(process.argv.slice(2))
+  const database = await openDatabase(readConfig(process.env))
+  try {
+    await migrate(database)
+    process.stdout.write(await action(database))
+  } finally {
+    await database.close()
+  }
+} catch (error) {
+  const reason =
+    error instanceof StartError
+      ? error.message
+      : `unable to work on webhooks; ${error instanceof Error ? error.message : 'something failed'}`
+  process.stderr.write(`${error instanceof UsageError ? reason : reason.replaceAll('\n', ' ')}\n`)
+  process.exitCode = 1
+}
