@@ -14,7 +14,7 @@ import { describeLiveValues } from './live-values.suite.ts'
 import { LiveServer } from './testing/live-servers.ts'
 
 const clock = new FastClock(10)
-const waiting = { timeout: 10_000, interval: 20 }
+const waiting = { timeout: 20_000, interval: 20 }
 
 describe.skipIf(!hasRedis())('the live lane over Redis', () => {
   let server: RedisServer

@@ -12,7 +12,7 @@ export interface LiveSuiteOptions {
   readonly open: () => Promise<readonly [LiveServer, LiveServer]>
 }
 
-const waiting = { timeout: 10_000, interval: 20 }
+const waiting = { timeout: 20_000, interval: 20 }
 
 export function describeLiveValues(name: string, { clock, open }: LiveSuiteOptions): void {
   describe(`live values ${name}`, () => {
