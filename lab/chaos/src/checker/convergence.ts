@@ -87,7 +87,15 @@ interface Follower {
   readonly intervals: readonly Interval[]
 }
 
-const emptyTrack: Track = { stream: '', user: '', conversation: '', times: [], positions: [], resets: [] }
+const emptyTrack: Track = {
+  stream: '',
+  user: '',
+  conversation: '',
+  times: [],
+  positions: [],
+  resets: [],
+  isMissed: () => false,
+}
 
 function measureConvergence(
   facts: Facts,
@@ -167,6 +175,7 @@ class Pair {
   /** When it had reached a seq. */
   reachedT(seq: number): Micros | undefined {
     const { positions, times } = this.track
+    if (this.track.isMissed(seq)) return undefined
     if ((positions[this.#hint - 1] ?? 0) >= seq) this.#hint = 0
     while (this.#hint < positions.length && (positions[this.#hint] ?? 0) < seq) this.#hint += 1
     return times[this.#hint]
@@ -223,7 +232,8 @@ function measureTail(
     const duty = pair.duty(acknowledged)
     if (duty === undefined) continue
     const { seq, okT } = acknowledged
-    if (isNearFault(windows, okT, okT + boundMicros)) continue
+    // Near a fault it may be late, but not passed over for good.
+    if (!pair.track.isMissed(seq) && isNearFault(windows, okT, okT + boundMicros)) continue
     const reachedT = pair.reachedT(seq)
     if (reachedT !== undefined && reachedT <= okT + boundMicros) {
       tail.add(Math.max(0, (reachedT - okT) / 1_000))

@@ -207,7 +207,7 @@ describe('a history that was broken in one way', () => {
             const events = breakIt(chat, [...chat.finish()], where)
             if (events === undefined) return
             broken += 1
-            // What is jumped over counts as arrived with the next one: too late, when a fault lies between.
+            // What is jumped over has never arrived, when it is a message that was acknowledged.
             const isAlone = (rule: RuleId) => id !== 'A8' || rule !== 'A13'
             expect(brokenRules(events).filter(isAlone)).toEqual([id])
           },

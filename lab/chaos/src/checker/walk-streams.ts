@@ -39,6 +39,8 @@ export interface Track {
   readonly positions: number[]
   /** When it was told to forget its position, without being told a new one. */
   readonly resets: number[]
+  /** Passed over without having been told to, and never given. */
+  isMissed(seq: number): boolean
 }
 
 export interface StreamWalk {
@@ -63,6 +65,9 @@ interface Cursor {
 }
 
 interface OpenTrack extends Track {
+  readonly missed: Intervals
+  /** Given after all, in the wrong order. */
+  readonly late: Intervals
   readonly covered: Intervals
   readonly observers: Set<number>
   isFree: boolean
@@ -151,6 +156,7 @@ class Walker {
       this.#stepsBack.push({ delivery, last })
       cursor.seen.add(from, to)
       cursor.track.covered.add(from, to)
+      cursor.track.late.add(from, to)
       return
     }
     cursor.mayGoBack = false
@@ -173,9 +179,15 @@ class Walker {
   finish(): StreamWalk {
     const holes: Hole[] = []
     let continued = 0
-    for (const { stream, conversation, covered, observers } of this.#tracks.values()) {
+    for (const { stream, conversation, covered, missed, observers } of this.#tracks.values()) {
       if (observers.size > 1) continued += 1
-      for (const gap of covered.gaps()) holes.push({ stream, conversation, ...gap })
+      for (const gap of covered.gaps()) {
+        holes.push({ stream, conversation, ...gap })
+        missed.add(gap.from, gap.to)
+      }
+    }
+    for (const [{ track }, slips] of this.#jumpsByCursor) {
+      for (const slip of slips) if (this.#jumps.has(slip)) track.missed.add(slip.last + 1, slip.delivery.seq - 1)
     }
     return {
       duplicates: this.#duplicates,
@@ -248,6 +260,11 @@ class Walker {
         times: [],
         positions: [],
         resets: [],
+        missed: new Intervals(),
+        late: new Intervals(),
+        isMissed(seq) {
+          return this.missed.has(seq) && !this.late.has(seq)
+        },
         covered: new Intervals(),
         observers: new Set(),
         isFree: false,

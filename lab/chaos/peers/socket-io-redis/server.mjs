@@ -1,0 +1,69 @@
+/**
+ * The peer: what a careful person builds with Socket.IO and its Redis adapter when messages must survive. A message is
+ * stored in Postgres before it is acknowledged, with a number of its room from a counter that is locked for the
+ * transaction, and once per sender and client id; then it goes to the room through the adapter. History is read from
+ * Postgres. What the adapter loses nobody notices: that is what the lab is to show.
+ */
+import { createServer } from 'node:http'
+import { createAdapter } from '@socket.io/redis-adapter'
+import pg from 'pg'
+import { createClient } from 'redis'
+import { Server } from 'socket.io'
+
+// The adapter does not look at what becomes of a publish; without this a lost connection ends the process.
+process.on('unhandledRejection', () => undefined)
+
+const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL, max: 10 })
+pool.on('error', () => undefined)
+const publish = createClient({ url: process.env.REDIS_URL })
+const subscribe = publish.duplicate()
+// As its documentation says.
+publish.on('error', () => undefined)
+subscribe.on('error', () => undefined)
+await Promise.all([publish.connect(), subscribe.connect()])
+
+const httpServer = createServer()
+const io = new Server(httpServer, { adapter: createAdapter(publish, subscribe) })
+
+io.on('connection', (socket) => {
+  const { user, rooms } = socket.handshake.auth
+  socket.join(rooms)
+  socket.on('send', async ({ room, clientId, text }, acknowledge) => {
+    const client = await pool.connect().catch(() => undefined)
+    if (client === undefined) {
+      acknowledge({ ok: false })
+      return
+    }
+    try {
+      await client.query('begin')
+      const counter = await client.query('update rooms set seq = seq + 1 where id = $1 returning seq', [room])
+      const seq = Number(counter.rows[0].seq)
+      const stored = await client.query(
+        `insert into messages (room, seq, sender, client_id, text) values ($1, $2, $3, $4, $5)
+         on conflict (sender, client_id) do nothing returning seq`,
+        [room, seq, user, clientId, text],
+      )
+      if (stored.rowCount === 0) {
+        await client.query('rollback')
+        const first = await client.query('select seq from messages where sender = $1 and client_id = $2', [
+          user,
+          clientId,
+        ])
+        acknowledge({ ok: true, seq: Number(first.rows[0].seq), duplicate: true })
+        return
+      }
+      await client.query('commit')
+      io.to(room).emit('message', { room, seq, sender: user, text })
+      acknowledge({ ok: true, seq })
+    } catch {
+      await client.query('rollback').catch(() => undefined)
+      acknowledge({ ok: false })
+    } finally {
+      client.release()
+    }
+  })
+  socket.emit('ready')
+})
+
+httpServer.listen(Number(process.env.PORT ?? 0), '127.0.0.1', () => process.send?.({ port: httpServer.address().port }))
+process.once('disconnect', () => process.exit(0))
