@@ -1,6 +1,7 @@
 /** What every bus promises, whatever carries it. Run by the test of each implementation. */
 import { afterEach, describe, expect, it } from 'vitest'
-import { messageChange } from './testing/delivery-fixture.ts'
+import type { LoggedChange } from '../support/logged-change.ts'
+import { conversation, memberChange, messageChange } from './testing/delivery-fixture.ts'
 import type { Bus, BusChannel, BusMessage } from './bus.ts'
 
 export interface BusSuiteOptions {
@@ -21,20 +22,22 @@ export function describeBus(name: string, { open, settle }: BusSuiteOptions): vo
       opened = await open(count)
       return opened.map((bus) => {
         const received: BusMessage[] = []
-        // Live values are what some suites settle with.
+        // Live values of other conversations are what some suites settle with.
         bus.onMessage((message) => {
-          if (message.kind !== 'live') received.push(message)
+          if (message.kind !== 'live' || message.conversation === conversation) received.push(message)
         })
         return { bus, received }
       })
     }
-    const room: BusChannel = 'c:01900000-0000-7000-8000-00000000c0de'
-    const message = (seq: number): BusMessage => ({
+    const room: BusChannel = `c:${conversation}`
+    const user = '01900000-0000-7000-8000-00000000a11c'
+    const changes = (...list: readonly LoggedChange[]): BusMessage => ({
       kind: 'changes',
       epoch: 'epoch',
-      conversation: '01900000-0000-7000-8000-00000000c0de',
-      changes: [messageChange(seq)],
+      conversation,
+      changes: list,
     })
+    const message = (seq: number): BusMessage => changes(messageChange(seq))
     const seqsOf = (messages: readonly BusMessage[]): number[] =>
       messages.flatMap((received) => (received.kind === 'changes' ? received.changes.map(({ seq }) => seq) : []))
 
@@ -59,6 +62,50 @@ export function describeBus(name: string, { open, settle }: BusSuiteOptions): vo
       expect(seqsOf(two!.received)).toEqual([1])
       await one!.bus.close()
       expect(() => one!.bus.publish(room, message(2))).not.toThrow()
+    })
+
+    it('carries every kind of message as it is', async () => {
+      const [one, two] = await start(2)
+      const messages: (readonly [BusChannel, BusMessage])[] = [
+        [room, changes(messageChange(1, 'Grüße 👋'), memberChange(2, 'member.joined', user))],
+        [room, { kind: 'live', conversation, json: '{"key":"typing"}' }],
+        [`u:${user}`, { kind: 'membership', user, conversation }],
+        [`u:${user}`, { kind: 'read-marker', epoch: 'epoch', user, conversation, readSeq: 2, json: '{"readSeq":2}' }],
+        [`p:${user}`, { kind: 'presence', user }],
+        ['all', { kind: 'revoked', sessions: [user] }],
+      ]
+      for (const [channel] of messages) await two!.bus.subscribe(channel)
+      for (const [channel, sent] of messages) {
+        one!.bus.publish(channel, sent)
+        await settle()
+      }
+      expect(two!.received).toEqual(messages.map(([, sent]) => sent))
+    })
+
+    it('[NODE1] [ACL1] a burst arrives whole and in order, each change of membership with its effect', async () => {
+      const [one, two] = await start(2)
+      await two!.bus.subscribe(room)
+      const sent = Array.from({ length: 500 }, (_, index) =>
+        index % 50 === 20
+          ? memberChange(index + 1, index % 100 === 20 ? 'member.left' : 'member.joined', user)
+          : messageChange(index + 1),
+      )
+      // Alone, in pairs, and many at once.
+      for (let at = 0, count = 1; at < sent.length; at += count, count = (count % 7) + 1)
+        one!.bus.publish(room, changes(...sent.slice(at, at + count)))
+      await settle()
+      const arrived = two!.received.flatMap((received) => (received.kind === 'changes' ? received.changes : []))
+      expect(arrived).toEqual(sent)
+    })
+
+    it('tells nobody what they said themselves', async () => {
+      const [one, two] = await start(2)
+      await one!.bus.subscribe(room)
+      await two!.bus.subscribe(room)
+      one!.bus.publish(room, { kind: 'live', conversation, json: '{}' })
+      await settle()
+      expect(two!.received).toHaveLength(1)
+      expect(one!.received).toEqual([])
     })
 
     it('brings nothing after the end of a subscription, and brings it again after the next', async () => {
