@@ -80,6 +80,7 @@ export const checkStages = [
   check('unused', [bin('knip')]),
   check('rules', script('check-rules.mjs')),
   check('docs', script('check-docs.mjs')),
+  check('deploy', script('check-deploy.mjs')),
   check('licences', script('check-licences.mjs')),
   check('lockfile', [...script('complete-lockfile.mjs'), '--check']),
   ...(existsSync(join(root, 'apps/web/scripts/check-size.mjs'))
@@ -93,6 +94,7 @@ export const processStages = [
   tests('api', ['tests/api']),
   tests('cluster', ['tests/cluster']),
   tests('browser', ['tests/browser']),
+  tests('chaos', ['tests/chaos']),
 ]
 
 /** Runs every stage and prints the summary, whose last line is `N passed, N failed`. Returns whether nothing failed. */
