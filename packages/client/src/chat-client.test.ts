@@ -277,6 +277,37 @@ describe('the outbox, end to end', () => {
     expect(textsOf(second, tea)).toEqual(['just in time'])
     expect([...seqsOf(notices, tea), ...seqsOf(later, tea)]).toEqual([server.top(tea)])
   })
+
+  it('[CLI1] tells of a removal once, also when it is started again before a cursor covers it', async () => {
+    const ada = server.addUser('ada')
+    const bob = server.addUser('bob')
+    const tea = server.addConversation('group', 'Tea', [ada, bob])
+    const store = createMemoryStore()
+    const first = await signIn(bob, { store })
+    const notices = record(first)
+    server.tellsCheckpoints = false
+    server.remove(tea, bob)
+    const removal = server.top(tea)
+    await eventually(() => expect(seqsOf(notices, tea)).toEqual([removal]))
+    await first.stop()
+    expect((await store.readReplica(bob.id))?.cursor).not.toBe(server.cursor)
+    const second = createClient({ store })
+    const later = record(second)
+    await second.start()
+    expect(second.conversations.get()).toEqual([])
+    await eventually(() => expect(second.data.get()).toBe('live'))
+    server.tellsCheckpoints = true
+    // What comes after it, in another conversation, is told; the removal is not, and then nothing is kept of it.
+    const news = server.addConversation('group', 'News', [ada])
+    server.join(news, bob)
+    await eventually(() => expect(second.conversations.get()).toHaveLength(1))
+    server.send(news, ada, 'a barrier')
+    await eventually(() => expect(seqsOf(later, news)).toContain(server.top(news)))
+    expect(seqsOf(later, tea)).toEqual([])
+    await eventually(async () => {
+      expect((await store.readReplica(bob.id))?.conversations.map(({ id }) => id)).toEqual([news.id])
+    })
+  })
 })
 
 describe('the local copy', () => {

@@ -101,6 +101,8 @@ export class Replica {
   #candidate: string | undefined
   readonly #dirty = new Set<string>()
   readonly #removed = new Set<string>()
+  /** Left, but no cursor covers that yet: what they were, and whether the candidate does. */
+  readonly #leaving = new Map<string, { readonly summary: Conversation; isCovered: boolean }>()
   #saving: Promise<void> | undefined
   #savedCursor: string | undefined
   #isSaveDue = false
@@ -170,7 +172,14 @@ export class Replica {
     this.#epoch = record.epoch
     this.#cursor = record.cursor
     this.#savedCursor = record.cursor
+    for (const { id, appliedSeq, summary } of record.conversations.filter(({ left }) => left === true)) {
+      const slot = this.slot(id)
+      slot.timeline = new Timeline({ me, appliedSeq })
+      slot.isLeft = true
+      this.#leaving.set(id, { summary, isCovered: false })
+    }
     const byActivity = record.conversations
+      .filter(({ left }) => left !== true)
       .map((one) => ({ one, summary: toSummary(one.summary) }))
       .sort((left, right) => compareByActivity(left.summary, right.summary))
     for (const [index, { one, summary }] of byActivity.entries()) {
@@ -260,8 +269,7 @@ export class Replica {
   adopt(conversation: Conversation): ConversationSummary {
     const slot = this.slot(conversation.id)
     if (slot.state === undefined || slot.isLeft) {
-      slot.isLeft = false
-      this.#removed.delete(slot.id)
+      this.#enter(slot)
       this.#applyStep(slot, slot.timeline.applyLimited(conversation.seq, undefined))
     }
     this.#merge(slot, conversation)
@@ -348,8 +356,7 @@ export class Replica {
       return
     }
     if (limited === true) {
-      slot.isLeft = false
-      this.#removed.delete(conversation)
+      this.#enter(slot)
       const isNews = seq > slot.timeline.appliedSeq
       this.#applyStep(slot, slot.timeline.applyLimited(seq, messages))
       if (slot.timeline.window !== undefined) this.#useWindow(slot)
@@ -531,6 +538,7 @@ export class Replica {
 
   #cover(cursor: string): void {
     this.#candidate = cursor
+    for (const leaving of this.#leaving.values()) leaving.isCovered = true
     this.#coverNow()
   }
 
@@ -538,6 +546,12 @@ export class Replica {
     if (this.#outstanding.size > 0 || this.#candidate === undefined || this.#isStopped) return
     this.#cursor = this.#candidate
     this.#candidate = undefined
+    for (const [id, { isCovered }] of this.#leaving) {
+      if (!isCovered) continue
+      this.#leaving.delete(id)
+      this.#dirty.delete(id)
+      this.#removed.add(id)
+    }
     this.#saveLater()
   }
 
@@ -599,6 +613,9 @@ export class Replica {
 
   #toRecord(id: string): ConversationRecord[] {
     const slot = this.#slots.get(id)
+    const left = this.#leaving.get(id)
+    if (slot !== undefined && left !== undefined)
+      return [{ id, summary: left.summary, appliedSeq: slot.timeline.appliedSeq, left: true }]
     if (slot?.state === undefined) return []
     const { summary, unreadAsOfSeq } = slot.state
     const window = slot.timeline.toRecord(cachedMessagesMax)
@@ -628,6 +645,7 @@ export class Replica {
     this.#windows.clear()
     this.#dirty.clear()
     this.#removed.clear()
+    this.#leaving.clear()
     for (const slot of [...this.#slots.values()]) {
       const entry = entries.get(slot.id)
       if (entry === undefined || entry.left === true) this.#leave(slot)
@@ -657,14 +675,24 @@ export class Replica {
     }
   }
 
+  #enter(slot: Replicated): void {
+    slot.isLeft = false
+    this.#removed.delete(slot.id)
+    this.#leaving.delete(slot.id)
+  }
+
   #leave(slot: Replicated): void {
+    if (slot.state !== undefined) this.#leaving.set(slot.id, { summary: slot.state.summary, isCovered: false })
     slot.isLeft = true
     slot.state = undefined
     slot.timeline.dropWindow()
     slot.summary.set(undefined)
     this.#windows.delete(slot.id)
-    this.#dirty.delete(slot.id)
-    this.#removed.add(slot.id)
+    if (this.#leaving.has(slot.id)) this.#dirty.add(slot.id)
+    else {
+      this.#dirty.delete(slot.id)
+      this.#removed.add(slot.id)
+    }
     this.#list.invalidate()
     this.#tellChanged(slot)
   }

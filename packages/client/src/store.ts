@@ -39,6 +39,8 @@ export interface ConversationRecord {
   readonly appliedSeq: number
   /** The seq that `summary.unread` reflects, where it is not `summary.seq`. */
   readonly unreadAsOfSeq?: number
+  /** The user has left it. Kept until a cursor covers that, so that a resume from before does not tell it twice. */
+  readonly left?: true
   /** The newest messages, if they are kept: each with the seq its reactions and text reflect. */
   readonly window?: WindowRecord
 }
