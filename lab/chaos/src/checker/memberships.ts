@@ -4,6 +4,7 @@
  */
 import type { Micros } from '../history/index.ts'
 import type { History, Operation } from './history.ts'
+import { acknowledgedT, firstInvokeT } from './send-facts.ts'
 
 export interface MembershipChange {
   readonly seq: number
@@ -26,8 +27,11 @@ export class Memberships {
 
   constructor(history: History) {
     const asked = indexOperations(history.operations)
+    const moments = indexMoments(history)
     for (const [conversation, rows] of history.rows) {
-      for (const row of rows) {
+      const known = moments.get(conversation)
+      const bounds = boundTimes(rows, known ?? new Map())
+      for (const [index, row] of rows.entries()) {
         if (row.kind !== 'j' && row.kind !== 'l') continue
         const key = pairKey(conversation, row.member)
         let membership = this.#byPair.get(key)
@@ -38,7 +42,11 @@ export class Memberships {
           if (users === undefined) this.#usersByConversation.set(conversation, [row.member])
           else users.push(row.member)
         }
-        const change = timesOf(asked.get(`${row.kind} ${key}`) ?? asked.get(`create ${conversation}`) ?? [], row.seq)
+        const operations = [
+          ...(asked.get(`${row.kind} ${key}`) ?? []),
+          ...(row.kind === 'j' ? (asked.get(`create ${conversation}`) ?? []) : []),
+        ]
+        const change = timesOf(operations, row.seq, bounds[index] ?? always)
         if (row.kind === 'j') membership.joins.push(change)
         else membership.removals.push(change)
       }
@@ -104,16 +112,67 @@ function indexOperations(operations: readonly Operation[]): Map<string, Operatio
   return index
 }
 
-/** The operation that named the seq, or else any that may have made it. */
-function timesOf(operations: readonly Operation[], seq: number): MembershipChange {
-  const exact = operations.find(({ outcome }) => outcome?.type === 'ok' && outcome.seq === seq)
-  if (exact?.outcome !== undefined) return { seq, notBeforeT: exact.invoke.t, notAfterT: exact.outcome.t }
-  const candidates = operations.filter(({ outcome }) => outcome?.type !== 'ok' || outcome.seq === undefined)
-  if (candidates.length === 0) return { seq, notBeforeT: Number.NEGATIVE_INFINITY, notAfterT: Number.POSITIVE_INFINITY }
-  const [only] = candidates
+interface Moment {
+  readonly notBeforeT: Micros
+  readonly notAfterT: Micros
+}
+
+const always: Moment = { notBeforeT: Number.NEGATIVE_INFINITY, notAfterT: Number.POSITIVE_INFINITY }
+
+/** When the messages of each conversation can have been stored: between the first attempt and the first acknowledgement. */
+function indexMoments(history: History): Map<string, Map<number, Moment>> {
+  const moments = new Map<string, Map<number, Moment>>()
+  for (const send of history.sends.values()) {
+    if (send.row === undefined) continue
+    let ofConversation = moments.get(send.conversation)
+    if (ofConversation === undefined) {
+      ofConversation = new Map()
+      moments.set(send.conversation, ofConversation)
+    }
+    ofConversation.set(send.row.seq, {
+      notBeforeT: firstInvokeT(send),
+      notAfterT: acknowledgedT(send) ?? Number.POSITIVE_INFINITY,
+    })
+  }
+  return moments
+}
+
+/** The log's order is the order of commits: what stands between two messages was stored between them, too. */
+function boundTimes(
+  rows: readonly { readonly seq: number }[],
+  moments: ReadonlyMap<number, Moment>,
+): readonly Moment[] {
+  const notBefore: Micros[] = []
+  let t = Number.NEGATIVE_INFINITY
+  for (const { seq } of rows) {
+    notBefore.push(t)
+    t = Math.max(t, moments.get(seq)?.notBeforeT ?? t)
+  }
+  const bounds = new Array<Moment>(rows.length)
+  t = Number.POSITIVE_INFINITY
+  for (let index = rows.length - 1; index >= 0; index--) {
+    bounds[index] = { notBeforeT: notBefore[index] ?? Number.NEGATIVE_INFINITY, notAfterT: t }
+    t = Math.min(t, moments.get(rows[index]?.seq ?? 0)?.notAfterT ?? t)
+  }
+  return bounds
+}
+
+/**
+ * By the operations that may have made it: those that named this seq or none, and fit what stands around it in the log.
+ * One that named it need not have made it: adding a member again is answered with the first seq.
+ */
+function timesOf(operations: readonly Operation[], seq: number, bounds: Moment): MembershipChange {
+  const possible = operations.filter(({ invoke, outcome }) => {
+    const endedT = outcome?.type === 'ok' ? outcome.t : Number.POSITIVE_INFINITY
+    const isNamed = outcome?.seq === undefined || outcome.seq === seq
+    return isNamed && invoke.t <= bounds.notAfterT && endedT >= bounds.notBeforeT
+  })
+  const [only, ...others] = possible
+  const doneT = others.length === 0 && only?.outcome?.type === 'ok' ? only.outcome.t : Number.POSITIVE_INFINITY
+  const askedT = only === undefined ? Number.NEGATIVE_INFINITY : Math.min(...possible.map(({ invoke }) => invoke.t))
   return {
     seq,
-    notBeforeT: Math.min(...candidates.map(({ invoke }) => invoke.t)),
-    notAfterT: candidates.length === 1 && only?.outcome?.type === 'ok' ? only.outcome.t : Number.POSITIVE_INFINITY,
+    notBeforeT: Math.max(bounds.notBeforeT, askedT),
+    notAfterT: Math.min(bounds.notAfterT, doneT),
   }
 }

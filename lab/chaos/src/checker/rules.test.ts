@@ -556,6 +556,35 @@ describe('A12 leak', () => {
     expect(brokenRules(chat.finish())).toEqual([])
   })
 
+  it('knows when members came and went also where no answer names a seq', () => {
+    const chat = smallChat()
+    chat.remove('group', 'ada', 'bob')
+    chat.send('group', 'ada-1', 'ada')
+    chat.add('group', 'ada', 'bob')
+    chat.send('group', 'bob-1', 'bob')
+    chat.remove('group', 'ada', 'bob')
+    const seq = chat.send('group', 'ada-1', 'ada')
+    const seen = chat.events.find(
+      (event): event is DeliverEvent => event.op === 'deliver' && event.observer === 'ada-1' && event.seq === seq,
+    )!
+    const leakT = chat.t
+    chat.send('group', 'ada-1', 'ada')
+    chat.add('group', 'ada', 'bob')
+    const silent = chat.finish().map((event) => {
+      if (!('type' in event) || event.type !== 'ok' || !event.op.startsWith('member-')) return event
+      const { seq: _named, ...rest } = event
+      return rest
+    })
+    expect(brokenRules(silent)).toEqual([])
+    const leaked = silent.toSpliced(
+      silent.findIndex((event) => event.op === 'deliver' && event.observer === 'ada-1' && event.seq === seq) + 1,
+      0,
+      { ...seen, observer: 'bob-1', t: leakT },
+    )
+    // The model's second return jumps over what bob was given meanwhile.
+    expect(brokenRules(leaked)).toContain('A12')
+  })
+
   it('finds a page after the removal, whatever it shows', () => {
     const { chat } = removed()
     chat.page('group', 'bob-1', 'bob')
