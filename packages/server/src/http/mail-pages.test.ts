@@ -1,0 +1,153 @@
+/** What one may set about one's mail over HTTP, and the pages that links in mails lead to. */
+import { createHash } from 'node:crypto'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { confirmEmail } from '../commands/confirm-email.ts'
+import { getNotifications } from '../commands/get-notifications.ts'
+import { setNotifications } from '../commands/set-notifications.ts'
+import { createConfirmationToken, signUnsubscribe } from '../jobs/mail-links.ts'
+import { startConfirmation } from '../store/mail.ts'
+import { openTestDatabase, type TestDatabase } from '../store/testing/open-test-database.ts'
+import { addMailPages } from './mail-pages.ts'
+import { startTestApp, type TestApp } from './testing/start-test-app.ts'
+
+const key = 'the key of this database'
+
+describe('mail over HTTP', () => {
+  let store: TestDatabase
+  let app: TestApp
+  let person: { id: string; cookie: string }
+  const hinted: string[] = []
+  let count = 0
+
+  beforeAll(async () => {
+    store = await openTestDatabase('embedded')
+    app = await startTestApp(store.database, {
+      environment: { PUBLIC_URL: 'https://chat.example' },
+      handlers: {
+        'confirm-email': confirmEmail,
+        'get-notifications': getNotifications,
+        'set-notifications': setNotifications,
+      },
+      extend: (scope) =>
+        addMailPages(scope, {
+          database: store.database,
+          limits: { takeRequest: () => undefined },
+          addressOf: () => '127.0.0.1',
+          key,
+        } as unknown as Parameters<typeof addMailPages>[1]),
+    })
+    Object.assign(app.parts, { mail: { hint: (mail: string) => void hinted.push(mail) } })
+  })
+  afterAll(async () => {
+    await app.close()
+    await store.close()
+  })
+  beforeEach(async () => {
+    person = await app.signUp(`person-${++count}`)
+    hinted.length = 0
+  })
+
+  const set = (body: unknown, cookie = person.cookie) => app.ask('PUT', '/v1/notifications', body, { cookie })
+  const read = async () => (await app.ask('GET', '/v1/notifications', undefined, { cookie: person.cookie })).json()
+
+  /** A link as it would have been mailed. */
+  async function mailedToken(email: string): Promise<string> {
+    const { token, hash } = createConfirmationToken()
+    expect(await startConfirmation(store.database, { user: person.id, address: email, hash, validMs: 60_000 })).toBe(
+      true,
+    )
+    return token
+  }
+
+  it('is mine alone: nobody reads it without me, and it stands in no profile (N59)', async () => {
+    expect((await app.ask('GET', '/v1/notifications')).statusCode).toBe(401)
+    expect(await read()).toEqual({ email: null, confirmed: false, digest: 'off' })
+    const email = `person-${count}@example.org`
+    const answer = await set({ email, digest: 'on' })
+    expect(answer.json()).toEqual({ email, confirmed: false, digest: 'on' })
+    expect(hinted).toHaveLength(1)
+    const profile = await app.ask('GET', `/v1/users/${person.id}`, undefined, { cookie: person.cookie })
+    expect(profile.body).not.toContain('example.org')
+    expect(JSON.stringify(Object.keys(profile.json()))).not.toContain('mail')
+  })
+
+  it('what is no address is refused, quickly (N79, N95)', async () => {
+    const wrong = [
+      '',
+      'a',
+      'a@b',
+      'a@b.c d',
+      'a b@c.org',
+      'a@c.org\r\nBcc: x@y.org',
+      '<a@c.org>',
+      'a@-c.org',
+      `${'a'.repeat(65)}@c.org`,
+    ]
+    for (const email of wrong) expect((await set({ email, digest: 'on' })).statusCode, email).toBe(400)
+    expect((await set({ email: `${'a'.repeat(50_000)}!`, digest: 'on' })).statusCode).toBe(400)
+    expect((await set({ email: { $gt: '' }, digest: 'on' })).statusCode).toBe(400)
+    expect((await set({ email: 'a@c.org', digest: 'on', confirmed: true })).statusCode).toBe(400)
+    expect(hinted).toEqual([])
+  })
+
+  it('links are bounded, with the time to wait', async () => {
+    expect((await set({ email: `first-${count}@example.org`, digest: 'on' })).statusCode).toBe(200)
+    const answer = await set({ email: `second-${count}@example.org`, digest: 'on' })
+    expect(answer.statusCode).toBe(429)
+    expect(Number(answer.headers['retry-after'])).toBeGreaterThan(30)
+    expect((await read()).email).toBe(`first-${count}@example.org`)
+  })
+
+  it('a link confirms once, for whoever has it, by POST alone', async () => {
+    const email = `person-${count}@example.org`
+    await set({ email, digest: 'on' })
+    const token = await mailedToken(email)
+    const url = `/mail/confirm?token=${token}`
+    // Programs that check mail open links.
+    const page = await app.ask('GET', url)
+    expect(page.statusCode).toBe(200)
+    expect(page.headers['content-type']).toBe('text/html; charset=utf-8')
+    expect(page.body).not.toContain(token)
+    expect(await read()).toMatchObject({ confirmed: false })
+    const form = { 'content-type': 'application/x-www-form-urlencoded', origin: 'https://chat.example' }
+    expect((await app.ask('POST', url, '', form)).statusCode).toBe(200)
+    expect(await read()).toEqual({ email, confirmed: true, digest: 'on' })
+    expect((await app.ask('POST', url, '', form)).statusCode).toBe(404)
+  })
+
+  it('the same over the API', async () => {
+    const email = `person-${count}@example.org`
+    await set({ email, digest: 'off' })
+    const token = await mailedToken(email)
+    const confirm = (body: unknown) => app.ask('POST', '/v1/notifications/confirm', body)
+    expect((await confirm({ token: createHash('sha256').update('x').digest('base64url') })).statusCode).toBe(404)
+    expect((await confirm({ token: 'short' })).statusCode).toBe(400)
+    expect((await confirm({ token })).statusCode).toBe(204)
+    expect((await confirm({ token })).statusCode).toBe(404)
+    expect(await read()).toEqual({ email, confirmed: true, digest: 'off' })
+  })
+
+  it('one POST without a page leaves the digest, and a forged one leaves nothing (RFC 8058)', async () => {
+    const email = `person-${count}@example.org`
+    await set({ email, digest: 'on' })
+    const post = (token: string) =>
+      app.ask('POST', `/mail/unsubscribe?token=${token}`, 'List-Unsubscribe=One-Click', {
+        'content-type': 'application/x-www-form-urlencoded',
+      })
+    for (const forged of [signUnsubscribe(person.id, 'another key'), `${person.id}.`, 'x', ''])
+      expect((await post(forged)).statusCode).toBe(404)
+    expect(await read()).toMatchObject({ digest: 'on' })
+    expect((await post(signUnsubscribe(person.id, key))).statusCode).toBe(200)
+    expect(await read()).toMatchObject({ digest: 'off' })
+  })
+
+  it('a server without mail takes no address', async () => {
+    Object.assign(app.parts, { mail: undefined })
+    try {
+      expect((await set({ email: 'a@example.org', digest: 'on' })).statusCode).toBe(403)
+      expect((await set({ email: null, digest: 'off' })).statusCode).toBe(200)
+    } finally {
+      Object.assign(app.parts, { mail: { hint: (mail: string) => void hinted.push(mail) } })
+    }
+  })
+})

@@ -1,0 +1,89 @@
+/** `npm run webhooks` as an operator uses it, on either database, and what it says to mistakes. */
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { hasPostgres, makeTempDir, removeTempDir, startServer, usePostgres } from '@chorus/testkit'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+
+const entry = fileURLToPath(new URL('../../packages/server/dist/webhooks-command.js', import.meta.url))
+
+interface Ended {
+  readonly status: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+let dataDir: string
+/** Where there is a Postgres, it is asked: opening the embedded engine for each command takes seconds. */
+let databaseUrl: string | undefined
+beforeAll(async () => {
+  dataDir = makeTempDir('webhooks')
+  databaseUrl = hasPostgres() ? await (await usePostgres()).createDatabase() : undefined
+})
+afterAll(() => removeTempDir(dataDir))
+
+function run(...args: string[]): Promise<Ended> {
+  return runOn(databaseUrl === undefined ? { DATA_DIR: dataDir } : { DATABASE_URL: databaseUrl }, args)
+}
+
+function runOn(env: Record<string, string>, args: readonly string[]): Promise<Ended> {
+  return new Promise((resolve) => {
+    execFile(
+      process.execPath,
+      [entry, ...args],
+      { env: { PATH: process.env.PATH, ...env }, timeout: 25_000 },
+      (error, stdout, stderr) =>
+        resolve({ status: error === null ? 0 : typeof error.code === 'number' ? error.code : 1, stdout, stderr }),
+    )
+  })
+}
+
+it('adds, lists, changes the secret of, disables and removes an endpoint', async () => {
+  const added = await run('add', 'http://127.0.0.1:9/hook', '--types', 'message.created,message.edited')
+  expect(added).toMatchObject({ status: 0, stderr: '' })
+  const [, id = '', secret = ''] = /^added (\S+)\nsecret (whsec_\S+)\n$/.exec(added.stdout) ?? []
+  expect(Buffer.from(secret.slice('whsec_'.length), 'base64')).toHaveLength(32)
+
+  const listed = await run('list')
+  expect(listed.stdout).toBe(`${id}  http://127.0.0.1:9/hook  message.created,message.edited  enabled  0 due  0 dead\n`)
+  expect(listed.stdout).not.toContain('whsec_')
+  const rotated = await run('rotate', id)
+  expect(rotated.stdout).toMatch(/^secret whsec_\S+\nboth secrets sign until: npm run webhooks -- rotate \S+ --end\n$/)
+  expect(rotated.stdout).not.toContain(secret)
+  expect((await run('disable', id)).stdout).toBe(`disabled ${id}\n`)
+  expect((await run('list')).stdout).toContain('disabled (disabled by an operator)')
+  expect((await run('dead-letters')).stdout).toBe('no dead letters\n')
+  expect((await run('replay', id, '--since', '2026-01-01T00:00:00Z')).stdout).toBe('due again: 0\n')
+  expect((await run('remove', id)).stdout).toBe(`removed ${id}\n`)
+  expect(await run('enable', id)).toMatchObject({ status: 1, stderr: `unable to enable; there is no endpoint ${id}\n` })
+}, 120_000)
+
+it.each([
+  [['add', 'ftp://example.org'], 'unable to add; expected an address like https://example.org/hook'],
+  [['add', 'https://user:secret@example.org'], 'unable to add; the address holds a password'],
+  [
+    ['add', 'https://example.org', '--types', 'message.seen'],
+    'unable to add; "message.seen" is no type; expected message',
+  ],
+  [['add', 'https://example.org', '--type', 'message.created'], 'unable to add; --type is unknown'],
+  [['remove', 'x'], 'unable to remove; "x" is no id of an endpoint'],
+  [['replay', '01a201f9-c37b-729b-86b8-9acb2b390bf9'], 'unable to replay; expected --from'],
+  [['replay', '01a201f9-c37b-729b-86b8-9acb2b390bf9', '--since', 'yesterday'], '"yesterday" is no time like'],
+  [['fly'], 'unable to fly; it is unknown'],
+])('refuses %j', async (args, reason) => {
+  const { status, stdout, stderr } = await run(...args)
+  expect(status).toBe(1)
+  expect(stdout).toBe('')
+  expect(stderr).toContain(reason)
+})
+
+it('does not touch an embedded database that a server is using', async () => {
+  const server = await startServer({ dataDir })
+  try {
+    const { status, stderr } = await runOn({ DATA_DIR: dataDir }, ['list'])
+    expect(status).toBe(1)
+    expect(stderr).toMatch(/^unable to .*\n$/)
+    expect(stderr).toContain(dataDir)
+  } finally {
+    await server.remove()
+  }
+})
