@@ -112,10 +112,14 @@ describe.skipIf(!hasRedis())('the live lane over Redis', () => {
     await server.command('HSET', key, `typing ${randomUUID()}`, `${far}|1|x|["2026-01-01T00:00:00.000Z"]`)
     await server.command('HSET', key, `Typing nobody`, `${far}|1|x|[1,2,3]`)
     expect(await store.read(conversation)).toEqual([])
-    await server.command('HSET', key, `typing ${randomUUID()}`, `${far}|1|x|{`)
-    expect(await store.read(conversation)).toEqual([])
     await server.command('HSET', key, `typing ${randomUUID()}`, 'nonsense')
     expect(await store.read(conversation)).toEqual([])
+    const ada = randomUUID()
+    await server.command('HSET', key, `location ${ada}`, 'nonsense')
+    store.keep(conversation, [shared(conversation, ada, 'sense', 1)])
+    await vi.waitFor(async () => expect(await kept(conversation)).toEqual(['sense']), waiting)
+    await server.command('HSET', key, `typing ${randomUUID()}`, `${far}|1|x|{`)
+    expect(await kept(conversation)).toEqual(['sense'])
   })
 
   it('[LIVE1] with Redis away values live at their own server, and nothing waits for its return', async () => {

@@ -2,7 +2,7 @@
  * The newest live values in Redis, a hash per conversation that ends a minute after the last change. While Redis is away
  * nothing is kept and nothing is queued: live values then work among the connections of one server.
  */
-import { type Id, limits, liveValueSchema } from '@chorus/protocol'
+import { type Id, limits, type LiveValue, liveValueSchema } from '@chorus/protocol'
 import type { Redis } from '../support/redis.ts'
 import type { LiveStore, SharedValue } from './live-store.ts'
 import { keepLiveValues, readLiveValues } from './scripts.ts'
@@ -59,9 +59,7 @@ export class RedisLiveStore implements LiveStore {
       for (let index = 0; index + 4 < reply.length; index += 5) {
         const [field = '', order, origin = '', lifeMs, json = ''] = reply.slice(index, index + 5)
         const [key = '', user = ''] = String(field).split(' ')
-        const [at, expiresAt, said] = JSON.parse(String(json)) as unknown[]
-        // Whoever reaches Redis can write there.
-        const { data: value } = liveValueSchema.safeParse({ conversation, key, user, value: said, at, expiresAt })
+        const value = parseValue(conversation, key, user, String(json))
         if (value !== undefined)
           found.push({ value, order: Number(order), origin: String(origin), lifeMs: Number(lifeMs) })
       }
@@ -69,6 +67,16 @@ export class RedisLiveStore implements LiveStore {
     } catch {
       return []
     }
+  }
+}
+
+/** Whoever reaches Redis can write there: what is no value is skipped. */
+function parseValue(conversation: Id, key: string, user: string, json: string): LiveValue | undefined {
+  try {
+    const [at, expiresAt, value] = JSON.parse(json) as unknown[]
+    return liveValueSchema.safeParse({ conversation, key, user, value, at, expiresAt }).data
+  } catch {
+    return undefined
   }
 }
 

@@ -150,9 +150,17 @@ describe('live values', () => {
     clock.advance(liveBounds.gatherMs)
     live.receive(conversation, JSON.stringify([fromThere('late', 3)]))
     expect(live.list(conversation)).toEqual([])
-    // What is set here is later than everything that was taken at an earlier time of the database.
+    // What is set here is later than what it replaces, also when the clock there is ahead of the one here.
+    const ahead = (1_000_000 + clock.nowMs() + liveBounds.aheadMaxMs) * 1_000
+    live.receive(conversation, JSON.stringify([fromThere('ahead', ahead)]))
+    live.receive(conversation, JSON.stringify([fromThere('too far', ahead + 1)]))
+    expect(live.list(conversation).map(({ value }) => value)).toEqual(['ahead'])
     live.set(conversation, 'location', ada, 'here', 5_000)
     expect(live.list(conversation).map(({ value }) => value)).toEqual(['here'])
+    // What has expired stands in nobody's way.
+    clock.advance(5_000)
+    live.receive(conversation, JSON.stringify([fromThere('earlier again', 5)]))
+    expect(live.list(conversation).map(({ value }) => value)).toEqual(['earlier again'])
   })
 
   it('[BUS1, LIVE1] what cannot be read is dropped, and nothing else', () => {

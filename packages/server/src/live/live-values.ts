@@ -27,6 +27,8 @@ export const liveBounds = {
   leftMs: limits.liveTtlMaxMs,
   /** Members who left lately, per conversation; the earliest are forgotten. */
   leftMax: 1_000,
+  /** Values from further ahead of this server's time are dropped: nothing set later could replace them. */
+  aheadMaxMs: 60_000,
   /** How long what is over is remembered, for an earlier value that comes late. */
   overMs: 5_000,
 } as const
@@ -91,8 +93,9 @@ export class LiveValues {
     room.left.delete(user)
     const at = this.#options.now()
     const lifeMs = value === null ? 0 : Math.min(ttlMs, limits.liveTtlMaxMs)
-    // Microseconds, each only once, and never back, whatever the clock does: what is set later here is newer.
-    this.#lastOrder = Math.max(this.#lastOrder + 1, Math.round(at.getTime() * 1_000))
+    // Microseconds, each only once, never back, and after what it replaces, whatever the clocks do: what is set later is newer.
+    const replaced = room.held.get(slotOf({ key, user }))?.order ?? 0
+    this.#lastOrder = Math.max(Math.max(this.#lastOrder, replaced) + 1, at.getTime() * 1_000)
     const expiresAt = new Date(at.getTime() + lifeMs).toISOString()
     const shared: SharedValue = {
       value: { conversation, key, user, value, at: at.toISOString(), expiresAt },
@@ -106,7 +109,8 @@ export class LiveValues {
 
   /** Values set at another server. What cannot be read is dropped. */
   receive(conversation: Id, json: string): void {
-    const values = parseMessage(json)
+    const aheadMaxOrder = (this.#options.now().getTime() + liveBounds.aheadMaxMs) * 1_000
+    const values = parseMessage(json).filter(({ order }) => order <= aheadMaxOrder)
     if (values.length === 0 || !idSchema.safeParse(conversation).success) return
     const room = this.#open(conversation)
     if (room === undefined) return
@@ -135,10 +139,7 @@ export class LiveValues {
     const room = this.#open(conversation)
     if (room === undefined) return
     const over = [...room.held.values()].filter(({ value }) => value.user === user && value.value !== null)
-    for (const { value, order } of over) {
-      this.#lastOrder = Math.max(this.#lastOrder, order)
-      this.set(conversation, value.key, user, null, 0)
-    }
+    for (const { value } of over) this.set(conversation, value.key, user, null, 0)
     // Every server that shows the conversation sees the removal by itself.
     for (const { value } of over) room.own.delete(slotOf(value))
     this.#options.store.keep(
@@ -197,7 +198,7 @@ export class LiveValues {
     const nowMs = this.#options.clock.nowMs()
     const slot = slotOf(value)
     const known = room.held.get(slot)
-    if (known !== undefined && !isNewer({ order, origin }, known)) return false
+    if (known !== undefined && rememberedUntilMs(known) > nowMs && !isNewer({ order, origin }, known)) return false
     if ((room.left.get(value.user) ?? nowMs) > nowMs) return false
     // Set again, so that the order is that of change and the first is the oldest.
     room.held.delete(slot)
@@ -260,8 +261,7 @@ export class LiveValues {
 
   #dropExpired(room: Room): void {
     const nowMs = this.#options.clock.nowMs()
-    for (const [slot, { value, expiresAtMs }] of room.held)
-      if (expiresAtMs + (value.value === null ? liveBounds.overMs : 0) <= nowMs) room.held.delete(slot)
+    for (const [slot, held] of room.held) if (rememberedUntilMs(held) <= nowMs) room.held.delete(slot)
     for (const [user, untilMs] of room.left) if (untilMs <= nowMs) room.left.delete(user)
   }
 
@@ -280,7 +280,11 @@ function parseMessage(json: string): Message {
   }
 }
 
+function rememberedUntilMs({ value, expiresAtMs }: Held): number {
+  return expiresAtMs + (value.value === null ? liveBounds.overMs : 0)
+}
+
 /** What a value replaces, within its conversation. */
-function slotOf({ key, user }: LiveValue): string {
+function slotOf({ key, user }: Pick<LiveValue, 'key' | 'user'>): string {
   return `${key} ${user}`
 }

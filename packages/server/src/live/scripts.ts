@@ -162,10 +162,13 @@ for i = 3, #ARGV, 5 do
   local known = redis.call('HGET', KEYS[1], field)
   local isNewer = true
   if known then
-    local knownOrder, knownOrigin = string.match(known, '^%d+|(%d+)|([^|]*)|')
-    knownOrder = tonumber(knownOrder)
-    local asked = tonumber(order)
-    isNewer = asked > knownOrder or (asked == knownOrder and origin > knownOrigin)
+    local ends, knownOrder, knownOrigin = string.match(known, '^(%d+)|(%d+)|([^|]*)|')
+    -- What has ended, or cannot be read, stands in nobody's way.
+    if ends and tonumber(ends) > now then
+      knownOrder = tonumber(knownOrder)
+      local asked = tonumber(order)
+      isNewer = asked > knownOrder or (asked == knownOrder and origin > knownOrigin)
+    end
   end
   if isNewer then
     local ends = string.format('%.0f', now + tonumber(ARGV[i + 3]))
@@ -178,7 +181,7 @@ if redis.call('HLEN', KEYS[1]) > most then
   local entries = redis.call('HGETALL', KEYS[1])
   local list = {}
   for i = 1, #entries, 2 do
-    list[#list + 1] = { tonumber(string.match(entries[i + 1], '^%d+')), entries[i] }
+    list[#list + 1] = { tonumber(string.match(entries[i + 1], '^%d+') or '0'), entries[i] }
   end
   table.sort(list, function(a, b) return a[1] < b[1] end)
   local left = #list
@@ -206,7 +209,7 @@ local reply = {}
 local entries = redis.call('HGETALL', KEYS[1])
 for i = 1, #entries, 2 do
   local ends, order, origin, json = string.match(entries[i + 1], '^(%d+)|(%d+)|([^|]*)|(.*)$')
-  local left = tonumber(ends) - now
+  local left = tonumber(ends or '0') - now
   if left <= 0 then
     redis.call('HDEL', KEYS[1], entries[i])
   else
