@@ -65,7 +65,7 @@ export class RedisLine {
     this.#clock = clock
     this.#lastHeardAtMs = clock.nowMs()
     this.#lastLookAtMs = this.#lastHeardAtMs
-    this.#socket = access.useTls ? connectTls({ ...address, servername: address.host }) : connectTcp(address)
+    this.#socket = access.useTls ? connectTls({ ...address }) : connectTcp(address)
     this.#socket.setNoDelay(true)
     this.#socket.on('data', (chunk: Buffer) => this.#read(chunk))
     this.#socket.on('error', (error) => this.#end(error.message))

@@ -191,6 +191,22 @@ describe.skipIf(!hasRedis())('over one Redis', () => {
     await whenWorking()
   })
 
+  it('logs in with a password, and says why when it may not', async () => {
+    const locked = await startRedis({ password: 'a pass/word' })
+    try {
+      const one = await buses.open(locked.url)
+      const two = await buses.open(locked.url)
+      const wrong = await buses.open(locked.url, locked.url.replace(/:[^:@]*@/, ':wrong@'))
+      await waitForFact(() => isWorking(one) && isWorking(two), { what: 'working buses' })
+      await two.bus.subscribe(roomOf(1))
+      await whenHeard(one, two)
+      expect(wrong.bus.degraded()).toMatch(/^the bus does not hear at 127\.0\.0\.1:\d+; WRONGPASS/)
+      await buses.close()
+    } finally {
+      await locked.remove()
+    }
+  })
+
   it('subscribes and leaves thousands of channels at once', async () => {
     const [one, two] = await openTwo()
     const rooms = Array.from({ length: 5_000 }, (_, index) => roomOf(index))
