@@ -10,7 +10,6 @@ import { launchAs, findMutant, mutants } from './mutants/mutants.ts'
 import type { Mutant } from './mutants/mutant.ts'
 import { runMutants } from './mutants/run-mutants.ts'
 import { runSocketIoPeer } from './peers/run-socket-io-peer.ts'
-import { runSocketIoPeer } from './peers/run-socket-io-peer.ts'
 import { reportHistory, toTerminal, writeReport } from './report/index.ts'
 import type { RunReport } from './report/index.ts'
 import { readOptions, usage } from './run/options.ts'
@@ -23,9 +22,6 @@ const root = fileURLToPath(new URL('../../../', import.meta.url))
 /** Its rooms are few; more people would have nothing to say. */
 const peerClientsMax = 20
 
-/** The peer knows no more rooms than this many people fill. */
-const peerClientsMax = 24
-
 const say = (line: string): void => {
   process.stderr.write(`chaos: ${line}\n`)
 }
@@ -33,7 +29,6 @@ const say = (line: string): void => {
 async function main(): Promise<number> {
   const options = readOptions(process.argv.slice(2))
   if (options.isAllMutants) return runAllMutants(options)
-  if (options.peer !== undefined) return runPeer(options, options.peer)
   if (options.peer !== undefined) return runPeer(options, options.peer)
   switch (options.scenario) {
     case 'storm':
@@ -82,17 +77,6 @@ async function runPeer(options: Options, peer: string): Promise<number> {
     isLosing ? 'the peer loses messages, and the checker sees it' : 'the peer lost nothing that the checker saw',
   )
   return isLosing ? 0 : 1
-}
-
-/** What others make of the same; a peer that keeps every rule would make the lab suspicious of itself. */
-async function runPeer(options: Options, peer: string): Promise<number> {
-  const { folder, name, commit } = toRun(options, `peer-${peer}`)
-  await runSocketIoPeer({ ...options, folder, commit, clients: Math.min(options.clients, peerClientsMax), say })
-  const report = reportHistory(folder, { peer })
-  say(`report: ${relative(process.cwd(), writeReport(join(folder, '..', 'peers'), name, report))}`)
-  if (!options.isKeeping) rmSync(folder, { recursive: true, force: true })
-  console.log(toTerminal(report))
-  return report.result.isKept ? 0 : 1
 }
 
 /** From nothing to a report; the history goes unless it is wanted, or shows something. */
