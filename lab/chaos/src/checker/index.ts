@@ -2,4 +2,4 @@
 export { type CheckResult, checkHistory } from './check-history.ts'
 export { loadHistory } from './history.ts'
 export type { LatencySummary } from './latencies.ts'
-export type { CheckSettings, RuleId, RuleResult, Verdict, Witness } from './rule.ts'
+export type { CheckSettings, RuleId, RuleResult, Verdict } from './rule.ts'

@@ -371,10 +371,3 @@ export type HistoryEvent =
   | ConversationEvent
   | PhaseEvent
   | RunEvent
-
-/** Where an event stands, so that a witness can be looked up. */
-export interface Place {
-  readonly file: string
-  /** From 1. */
-  readonly line: number
-}

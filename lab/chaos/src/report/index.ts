@@ -1,3 +1,3 @@
 /** Reports: one run for people and for machines, and many runs added up. */
-export { type ReportOptions, reportHistory } from './report-history.ts'
+export { reportHistory } from './report-history.ts'
 export { type RunReport, toTerminal, writeReport } from './report-run.ts'
