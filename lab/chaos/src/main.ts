@@ -84,7 +84,10 @@ async function runOnce(options: Options, mutant: Mutant | undefined): Promise<Ru
   const run = toRun(options, mutant?.name ?? 'run')
   const results = join(run.folder, '..')
   await runFaults({ ...run, ...(mutant !== undefined && launchAs(mutant)) })
-  const report = reportHistory(run.folder, mutant === undefined ? {} : { mutant: mutant.name })
+  const report = reportHistory(run.folder, {
+    ...(mutant !== undefined && { mutant: mutant.name }),
+    checkSettings: { slackMs: options.slackMs },
+  })
   const path = writeReport(mutant === undefined ? results : join(results, 'mutants'), run.name, report)
   say(`report: ${relative(process.cwd(), path)}`)
   const isWanted = options.isKeeping || (mutant === undefined && !report.result.isKept)

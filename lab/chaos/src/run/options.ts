@@ -18,6 +18,8 @@ export interface Options {
   readonly peer: string | undefined
   /** Only kinds that begin with one of these. */
   readonly only: readonly string[]
+  /** Added to every bound in time: the machine is shared with what is under test. */
+  readonly slackMs: number
   /** Keeps the history. */
   readonly isKeeping: boolean
   readonly scenario: 'faults' | 'storm' | 'slow'
@@ -34,6 +36,7 @@ export const usage = `npm run chaos -- [options]
   --drivers N       processes that the clients are spread over (2)
   --long            faults last as long as in the plan, and the slow ones come too
   --only F1,F4      only these kinds of faults
+  --slack-ms N      added to every bound in time, for a machine that is busy with other things (1000)
   --mutant NAME     a server or SDK with one mistake in it, which must be found
   --mutants         every mutant, each by a short run; fails when one is not found
   --peer NAME       socket-io: what plain Socket.IO with its Redis adapter makes of the same
@@ -62,6 +65,7 @@ export function readOptions(args: readonly string[]): Options {
     isAllMutants: values.mutants,
     peer: values.peer,
     only: values.only?.split(',').map((kind) => kind.trim().toUpperCase()) ?? [],
+    slackMs: number('slack-ms', values['slack-ms'], 0, 60_000),
     isKeeping: values.keep,
     scenario,
     out: values.out,
@@ -82,6 +86,7 @@ function parse(args: readonly string[]) {
         drivers: { type: 'string', default: '2' },
         long: { type: 'boolean', default: false },
         only: { type: 'string' },
+        'slack-ms': { type: 'string', default: '1000' },
         mutant: { type: 'string' },
         mutants: { type: 'boolean', default: false },
         peer: { type: 'string' },

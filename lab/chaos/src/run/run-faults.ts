@@ -30,6 +30,8 @@ export interface RunOptions {
   readonly drivers: number
   readonly rate: number
   readonly messages: number
+  /** What the checker will add to every bound; here only written down. */
+  readonly slackMs: number
   readonly isLong: boolean
   readonly only: readonly string[]
   /** Who talks where; left out, a bit of everything. */
@@ -189,6 +191,7 @@ class Run {
       messages: options.messages,
       long: options.isLong,
       subscribeAtReplica,
+      slackMs: options.slackMs,
       ...(options.only.length > 0 && { only: options.only.join() }),
     }
     writer.write({
