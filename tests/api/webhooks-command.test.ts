@@ -86,4 +86,4 @@ it('does not touch an embedded database that a server is using', async () => {
   } finally {
     await server.remove()
   }
-})
+}, 120_000)

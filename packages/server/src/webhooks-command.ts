@@ -11,6 +11,7 @@ import { migrate } from './store/migrate.ts'
 import { openDatabase } from './store/open-database.ts'
 import {
   addEndpoint,
+  endpointsMax,
   endRotation,
   listDeadLetters,
   listEndpoints,
@@ -82,7 +83,8 @@ function readAction(args: readonly string[]): Action {
       const types = readTypes(options.get('types'))
       return async (database) => {
         const [id, secret] = [uuidv7(), createSecret()]
-        await addEndpoint(database, { id, url, types, secret })
+        if (!(await addEndpoint(database, { id, url, types, secret })))
+          throw new UsageError(`unable to add; there are ${endpointsMax} endpoints already`)
         return `added ${id}\nsecret ${secret}\n`
       }
     }

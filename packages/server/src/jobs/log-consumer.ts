@@ -111,6 +111,8 @@ export class LogConsumer<Held extends Lease, Page extends LogPage> {
       return consumerBounds.standbyMs
     } catch (error) {
       logger.warn({ err: error, consumer: log.name }, 'unable to follow the log; trying again')
+      // What keeps failing must not look as if nothing waited.
+      if (this.#lease !== undefined) await this.#measure(this.#lease).catch(() => undefined)
       return consumerBounds.retryMs
     }
   }
@@ -158,9 +160,13 @@ export class LogConsumer<Held extends Lease, Page extends LogPage> {
       onLag(0, 0)
       return consumerBounds.idleMs
     }
-    const lag = await log.readLag(lease)
-    onLag(lag.rows, lag.ageMs)
+    await this.#measure(lease)
     return 0
+  }
+
+  async #measure(lease: Held): Promise<void> {
+    const { rows, ageMs } = await this.#options.log.readLag(lease)
+    this.#options.onLag(rows, ageMs)
   }
 
   #lose(): void {

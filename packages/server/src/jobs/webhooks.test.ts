@@ -5,6 +5,7 @@ import { v7 as uuidv7 } from 'uuid'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { readConfig } from '../config.ts'
 import { type Jobs, startJobs } from '../start-jobs.ts'
+import { openConsumerLog } from '../store/consumer-log.ts'
 import { LogFixture } from '../store/testing/log-fixture.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from '../store/testing/open-test-database.ts'
 import {
@@ -15,6 +16,7 @@ import {
   retryDeadLetter,
   rotateSecret,
   setEndpointEnabled,
+  storeWebhookPage,
 } from '../store/webhooks.ts'
 import { systemClock } from '../support/clock.ts'
 import { createLogger } from '../support/logger.ts'
@@ -114,6 +116,20 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     await fixture.send(group, sender, 'after')
     await fixture.apply({ op: 'edit', conversation: group, actor: sender, target: 4, text: 'changed' })
     await expect.poll(() => receiver.accepted(), patience).toEqual([`${group}/5`])
+  })
+
+  it('nothing of what the canaries of the servers say to each other', async () => {
+    await subscribe()
+    const [theirs, ours] = [await fixture.group([sender]), await fixture.group([sender])]
+    await fixture.sql(
+      `insert into settings (key, value) values ('canary', '{"conversation": "${theirs}", "owner": "${sender}"}')`,
+    )
+    await start()
+    await fixture.send(theirs, sender, 'canary')
+    await fixture.send(ours, sender, 'hello')
+    await expect.poll(() => acceptedOf(ours), patience).toEqual(await fixture.seqs(ours))
+    expect(acceptedOf(theirs)).toEqual([])
+    await fixture.sql(`delete from settings where key = 'canary'`)
   })
 
   it('[OFF1] a failure holds back its conversation, not the others, and is tried again under the same id', async () => {
@@ -217,6 +233,27 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     expect(await replay(store.database, endpoint, { kind: 'time', since: row!.at }, epoch)).toBe(1)
     await expect.poll(() => receiver.received.length, patience).toBe(10)
     expect(receiver.received.at(-1)!.id).toBe(ids.at(-1))
+  })
+
+  it('[OFF1] a page that is stored twice, because its first answer was lost, is due once', async () => {
+    await subscribe()
+    const group = await fixture.group([sender])
+    const log = openConsumerLog(store.database, 'webhooks')
+    const lease = await log.takeLease(10_000)
+    await log.begin(lease!, 'here', undefined)
+    const page = await log.readPage(lease!, 500)
+    expect(page.rows.filter(({ conversation }) => conversation === group)).toHaveLength(2)
+    const keep = () => storeWebhookPage(store.database, lease!, page, 'epoch')
+    expect(await keep()).toEqual([{ endpoint: expect.any(String), conversation: group }])
+    // Delivered by a worker that was quick.
+    await fixture.sql('delete from webhook_deliveries')
+    await fixture.sql('delete from webhook_lanes')
+    expect(await keep()).toEqual([])
+    expect(await fixture.sql('select from webhook_deliveries')).toEqual([])
+    await log.releaseLease(lease!)
+    expect(await log.renewLease(lease!, 1_000)).toBe(true)
+    await fixture.sql('update consumers set token = token + 1, holder = null, lease_until = null, history = null')
+    expect(await keep()).toBeUndefined()
   })
 
   it('[OFF1] what a server had begun when it died is delivered by the next', async () => {

@@ -67,7 +67,8 @@ export function openConsumerLog(database: Database, name: ConsumerName): Consume
     takeLease: async (ttlMs) => {
       const rows = await database.query<{ token: number; position: number; history: string | null }>({
         name: 'take_consumer_lease',
-        text: `update consumers set holder = $2, token = token + 1, lease_until = clock_timestamp() + $3 * interval '1 millisecond'
+        text: `update consumers set holder = $2, lease_until = clock_timestamp() + $3 * interval '1 millisecond',
+                      token = greatest(token + 1, (extract(epoch from clock_timestamp()) * 1000)::bigint)
                 where name = $1 and (holder is null or holder = $2 or lease_until is null or lease_until < clock_timestamp())
                returning token, position, history`,
         values: [name, holder, ttlMs],

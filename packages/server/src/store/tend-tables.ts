@@ -8,7 +8,20 @@ import type { Database } from './database.ts'
 
 export const tendingBounds = { firstAfterMs: 60_000, everyMs: 10 * 60_000 } as const
 
-const tables = ['changes', 'conversations', 'members', 'reactions', 'sessions', 'users']
+const tables = [
+  'changes',
+  'conversations',
+  'members',
+  'reactions',
+  'sessions',
+  'users',
+  'consumers',
+  'consumer_progress',
+  'webhook_deliveries',
+  'webhook_lanes',
+  'mail_due',
+  'mails',
+]
 
 /** Begins to tend the tables; the answer stops it. Does nothing on a Postgres server. */
 export function tendTables(database: Database, clock: Clock, onProblem: (problem: unknown) => void): () => void {

@@ -8,6 +8,9 @@ import type { ChangeType, Id } from '@chorus/protocol'
 import type { ConsumerLease, ConsumerPage } from './consumer-log.ts'
 import type { Database } from './database.ts'
 
+/** Every change goes to each of them. */
+export const endpointsMax = 100
+
 /** Deliveries made due by one statement of a replay. */
 export const replayPageMax = 5_000
 
@@ -206,14 +209,18 @@ export interface WebhookEndpoint {
   readonly dead: number
 }
 
+/** False: there are too many. */
 export async function addEndpoint(
   database: Database,
   { id, url, types, secret }: { id: Id; url: string; types: readonly ChangeType[] | null; secret: string },
-): Promise<void> {
-  await database.query({
-    text: 'insert into webhook_endpoints (id, url, types, secrets) values ($1, $2, $3, array[$4]) on conflict (id) do nothing',
-    values: [id, url, types, secret],
+): Promise<boolean> {
+  const rows = await database.query({
+    text: `insert into webhook_endpoints (id, url, types, secrets)
+           select $1, $2, $3, array[$4::text] where (select count(*) from webhook_endpoints) < $5
+           on conflict (id) do update set url = excluded.url returning 1`,
+    values: [id, url, types, secret, endpointsMax],
   })
+  return rows.length > 0
 }
 
 export async function listEndpoints(database: Database): Promise<WebhookEndpoint[]> {
@@ -317,7 +324,8 @@ export async function replay(database: Database, id: Id, from: ReplayFrom, epoch
           // Times follow seq within a conversation: walk down to the first that is older.
           text: `select v.id as conversation, v.seq as top, 1 + coalesce(
                    (select c.seq from changes c where c.conversation = v.id and c.at < $1 order by c.seq desc limit 1), 0) as seq
-                   from conversations v where v.last_at >= $1`,
+                   from conversations v where v.last_at >= $1
+                    and v.id is distinct from (select (s.value::json ->> 'conversation')::uuid from settings s where s.key = 'canary')`,
           values: [from.since],
         },
   )

@@ -6,8 +6,8 @@
 -- notification_settings, mail_*   addresses, what was mailed already, who is to be looked at, mails
 
 -- One row per consumer. The position belongs to one history (stored id and system identifier: a promoted replica has the
--- same, a restored backup another). The token fences: it grows with every change of hands, and a page is stored only by
--- whoever holds the newest.
+-- same, a restored backup another). The token fences: it changes with every change of hands, and a page is stored only by
+-- whoever holds the newest. It holds the time, so that a replica which missed the last change of hands gives no token again.
 create table consumers (
   name text primary key,
   history text,
@@ -131,22 +131,31 @@ create function advance_webhooks(
   p_token bigint, p_position bigint, p_conversation uuid[], p_seq bigint[], p_xid bigint[], p_history_tag text
 ) returns table (endpoint uuid, conversation uuid) language plpgsql volatile as $$
 declare
+  v_position bigint;
   v_endpoint uuid[];
   v_conversation uuid[];
   v_seq bigint[];
   v_event_id text[];
 begin
-  if not advance_consumer('webhooks', p_token, p_position, p_conversation, p_seq, p_xid) then
+  select position into v_position from consumers where name = 'webhooks' and token = p_token for update;
+  if not found then
     return query select null::uuid, null::uuid;
     return;
   end if;
+  -- What was handled by then is left out: a page that is stored again, because its first answer was lost, is not due again.
   select array_agg(e.id), array_agg(c.conversation), array_agg(c.seq),
          array_agg(p_history_tag || '.' || c.conversation || '.' || c.seq)
     into v_endpoint, v_conversation, v_seq, v_event_id
     from unnest(p_conversation, p_seq) r(conversation, seq)
     join changes c on c.conversation = r.conversation and c.seq = r.seq
     join webhook_endpoints e on e.enabled and (e.types is null or c.type = any (e.types)) and c.at >= e.created_at
-   where c.type <> 'skip';
+   where c.type <> 'skip' and c.xid >= v_position::text::xid8
+     -- What the servers' canaries say to each other is nobody's business.
+     and c.conversation is distinct from (select (s.value::json ->> 'conversation')::uuid from settings s where s.key = 'canary')
+     and not exists (
+     select from consumer_progress p
+      where p.consumer = 'webhooks' and p.conversation = c.conversation and p.seq >= c.seq);
+  perform advance_consumer('webhooks', p_token, p_position, p_conversation, p_seq, p_xid);
   if v_endpoint is null then return; end if;
   perform queue_deliveries(v_endpoint, v_conversation, v_seq, v_event_id);
   return query select distinct d.endpoint, d.conversation from unnest(v_endpoint, v_conversation) d(endpoint, conversation);
