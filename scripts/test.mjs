@@ -1,13 +1,13 @@
 /**
  * `npm test`: everything, from a bare checkout. Installs npm packages and, on Debian as root, what tests need of the
- * system; builds; checks; then runs unit, API, cluster and browser tests, with a Postgres of the run's own beside the
+ * system; builds; checks; then runs unit, API, cluster, browser and chaos tests, with a Postgres of the run's own beside the
  * embedded database. The last line of the summary is `N passed, N failed`; the status is non-zero when anything failed.
  */
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { checkStages, processStages, runStages, unitStage } from './setup/stages.mjs'
 import {
-  buildForTests,
+  buildForChaos,
   fail,
   forwardSignals,
   installPackages,
@@ -24,7 +24,7 @@ try {
   await withSetupLock(async () => {
     await installPackages()
     await installSystemPackages(testPackages)
-    await buildForTests()
+    await buildForChaos()
   })
 
   const testkit = await import(pathToFileURL(join(root, 'packages/testkit/dist/index.js')).href)
