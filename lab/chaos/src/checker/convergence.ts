@@ -9,7 +9,7 @@
  */
 import type { Micros } from '../history/index.ts'
 import type { Facts } from './facts.ts'
-import { type FaultWindow, windowEndingAfter } from './fault-windows.ts'
+import { type FaultSpan, type FaultWindow, windowEndingAfter } from './fault-windows.ts'
 import type { LogicalSend } from './history.ts'
 import { Latencies } from './latencies.ts'
 import { lastUpTo, type Membership } from './memberships.ts'
@@ -102,7 +102,7 @@ function measureConvergence(
   settings: CheckSettings,
   report: (lateness: Lateness) => void,
 ): Omit<Convergence, 'late' | 'lateCount'> {
-  const { history, memberships, walk, faultWindows } = facts
+  const { history, memberships, walk, faultWindows, disturbed, stalls } = facts
   const logs = toLogs(facts)
   const followers = toFollowers(facts)
   const tracks = new Map<string, Track>()
@@ -132,7 +132,7 @@ function measureConvergence(
     })
     for (const pair of pairs) {
       const log = logs.get(pair.conversation)
-      if (log !== undefined) measureTail(pair, log, faultWindows, settings, tail, report)
+      if (log !== undefined) measureTail(pair, log, disturbed, settings, tail, report)
       if (isAtEnd(facts, pair)) {
         ends += 1
         measureEnd(facts, pair, log, settings, report)
@@ -140,7 +140,7 @@ function measureConvergence(
     }
     for (const [index, window] of faultWindows.entries()) {
       const next = faultWindows[index + 1]
-      const latencyMs = measureHeal(pairs, logs, window, next, settings, report)
+      const latencyMs = measureHeal(pairs, logs, window, next, stalls, settings, report)
       if (latencyMs === undefined) continue
       const kind = [...new Set(window.spans.map((span) => span.kind))].sort().join('+')
       let latencies = heals.get(kind)
@@ -270,6 +270,7 @@ function measureHeal(
   logs: ReadonlyMap<string, Log>,
   window: FaultWindow,
   next: FaultWindow | undefined,
+  stalls: readonly FaultSpan[],
   { slackMs }: CheckSettings,
   report: (lateness: Lateness) => void,
 ): number | undefined {
@@ -292,8 +293,10 @@ function measureHeal(
       caughtUpT = Math.max(caughtUpT ?? healT, until)
       continue
     }
-    // Let go of, told to start over, or hit by the next fault: nobody can say.
+    // Let go of, hit by the next fault, or late together with the machine: nobody can say.
     if (duty.toT <= boundT || (next !== undefined && next.startT <= boundT)) return undefined
+    if (reachedT !== undefined && stalls.some((stall) => stall.startT <= reachedT && stall.healT >= healT))
+      return undefined
     if (pair.wasResetBetween(target.okT, Math.min(until, duty.toT))) continue
     caughtUpT = Math.max(caughtUpT ?? healT, reachedT ?? duty.toT)
     report({

@@ -1,6 +1,13 @@
 /** A history with what several rules derive from it, each derived once and only when a rule asks. */
 import { type FinalRead, readFinals } from './final-reads.ts'
-import { type FaultSpan, type FaultWindow, faultSpans, faultWindows } from './fault-windows.ts'
+import {
+  type FaultSpan,
+  type FaultWindow,
+  disturbances,
+  faultSpans,
+  faultWindows,
+  stallSpans,
+} from './fault-windows.ts'
 import type { History } from './history.ts'
 import { Memberships } from './memberships.ts'
 import { type StreamWalk, walkStreams } from './walk-streams.ts'
@@ -12,6 +19,8 @@ export class Facts {
   #finals: readonly FinalRead[] | undefined
   #spans: readonly FaultSpan[] | undefined
   #windows: readonly FaultWindow[] | undefined
+  #disturbed: readonly FaultWindow[] | undefined
+  #stalls: readonly FaultSpan[] | undefined
 
   constructor(history: History) {
     this.history = history
@@ -40,5 +49,16 @@ export class Facts {
   get faultWindows(): readonly FaultWindow[] {
     this.#windows ??= faultWindows(this.faultSpans)
     return this.#windows
+  }
+
+  /** Faults and stalls of the drivers. */
+  get disturbed(): readonly FaultWindow[] {
+    this.#disturbed ??= disturbances(this.history, this.faultSpans)
+    return this.#disturbed
+  }
+
+  get stalls(): readonly FaultSpan[] {
+    this.#stalls ??= stallSpans(this.history)
+    return this.#stalls
   }
 }

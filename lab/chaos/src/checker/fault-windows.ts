@@ -45,6 +45,30 @@ export function faultWindows(spans: readonly FaultSpan[]): readonly FaultWindow[
   return windows
 }
 
+/** How long after a stall everything may still be late. */
+const stallBoundMs = 2_000
+
+/**
+ * When nothing can be said about times: while faults were active, and while a driver's own process stood still. (A fault's
+ * own healing is measured apart from that.)
+ */
+export function disturbances(history: History, spans: readonly FaultSpan[]): readonly FaultWindow[] {
+  const stalls = stallSpans(history)
+  return faultWindows([...spans, ...stalls])
+}
+
+export function stallSpans({ stalls }: History): readonly FaultSpan[] {
+  return stalls.map(({ t, lateMs }) => ({
+    id: 0,
+    kind: 'stall',
+    name: 'the machine stood still',
+    affects: [],
+    boundMs: stallBoundMs,
+    startT: t - lateMs * 1_000,
+    healT: t,
+  }))
+}
+
 /** The first window that ends after `t`, by binary search; windows are disjoint and in order. */
 export function windowEndingAfter(
   windows: readonly { readonly startT: Micros; readonly healT: Micros }[],

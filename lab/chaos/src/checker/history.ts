@@ -26,6 +26,7 @@ import {
   type RunEvent,
   type SendInvoke,
   type ServerEvent,
+  type StallEvent,
   type StreamEvent,
 } from '../history/index.ts'
 import { Deliveries, Names } from './columns.ts'
@@ -114,6 +115,7 @@ export class History {
   readonly resources: Placed<ResourcesEvent>[] = []
   readonly redisKeys: Placed<RedisKeysEvent>[] = []
   readonly phases: Placed<PhaseEvent>[] = []
+  readonly stalls: Placed<StallEvent>[] = []
   run: RunEvent | undefined
   events = 0
   firstT = Number.POSITIVE_INFINITY
@@ -194,6 +196,9 @@ export class History {
         return
       case 'redis-keys':
         this.redisKeys.push({ ...event, ...place })
+        return
+      case 'stall':
+        this.stalls.push({ ...event, ...place })
         return
       case 'phase':
         this.phases.push({ ...event, ...place })

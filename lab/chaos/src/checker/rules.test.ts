@@ -729,6 +729,18 @@ describe('A13 convergence', () => {
     expect(late?.witnesses[0]?.text).toMatch(/bob-1 got seq 8 of group 4000 ms later .* after F4 redis-kill healed/)
   })
 
+  it('blames nobody for what was late because the driver itself stood still', () => {
+    const chat = smallChat()
+    const seq = chat.send('group', 'ada-1', 'ada')
+    const events = chat.finish()
+    const seen = deliveriesTo(events, 'bob-1').find((delivery) => delivery.seq === seq)!
+    const late = replace(events, seen, { ...seen, t: seen.t + 4_000_000 })
+    const stall: HistoryEvent = { t: seen.t + 4_000_000, op: 'stall', lateMs: 3_900 }
+    expect(brokenRules([...late, stall])).toEqual([])
+    // But what never came, never came.
+    expect(brokenRules([...without(events, seen), stall])).toEqual(['A13'])
+  })
+
   it('expects nothing of a stream that was let go, nor of a client that loaded it as a page', () => {
     const chat = smallChat()
     chat.detach('bob-1')

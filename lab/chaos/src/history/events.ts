@@ -332,6 +332,17 @@ export interface ConversationEvent {
   readonly members: readonly string[]
 }
 
+/**
+ * The driver's own event loop came late: the machine stood still, or was taken by others. What was due meanwhile says
+ * nothing about the servers. Written by the history's writer itself.
+ */
+export interface StallEvent {
+  /** When it went on. */
+  readonly t: Micros
+  readonly op: 'stall'
+  readonly lateMs: number
+}
+
 /** Where the run stands. `quiet`: everything healed, nothing is sent any more, every attached stream was given its time. */
 export interface PhaseEvent {
   readonly t: Micros
@@ -369,5 +380,6 @@ export type HistoryEvent =
   | RedisKeysEvent
   | RowEvent
   | ConversationEvent
+  | StallEvent
   | PhaseEvent
   | RunEvent

@@ -1,7 +1,7 @@
 /**
  * Writes the history of one driver process. Promises: lines are whole and in the order of the calls; nothing waits in
  * memory but one block (256 kB), which is written synchronously when it is full and once a second, so a slow disk slows
- * the driver instead of filling its memory. A disk that refuses, or a file at its bound, throws: a run without its
+ * the driver instead of filling its memory. It also notes when its own process came late. A disk that refuses, or a file at its bound, throws: a run without its
  * history proves nothing, and must end.
  */
 import { closeSync, mkdirSync, openSync, writeSync } from 'node:fs'
@@ -14,6 +14,9 @@ export const historySuffix = '.history.jsonl'
 
 const blockMaxChars = 256 * 1024
 const flushEveryMs = 1_000
+const beatMs = 250
+/** A beat that is later than this was a stall. */
+const latenessMaxMs = 500
 const fileMaxBytesDefault = 4 * 1024 ** 3
 
 export interface HistoryWriterOptions {
@@ -33,6 +36,8 @@ export class HistoryWriter {
   readonly #timer: NodeJS.Timeout
   #block = ''
   #writtenBytes = 0
+  #lastBeatT = nowMicros()
+  #lastFlushT = nowMicros()
   #lastId = 0
   #isClosed = false
 
@@ -44,7 +49,7 @@ export class HistoryWriter {
     const header: FileHeader = { chorusHistory: formatVersion, origin, pid: process.pid, t0: nowMicros() }
     this.#encoder = new LineEncoder(header.t0)
     this.#block = `${JSON.stringify(header)}\n`
-    this.#timer = setInterval(() => this.flush(), flushEveryMs)
+    this.#timer = setInterval(() => this.#beat(), beatMs)
     this.#timer.unref()
   }
 
@@ -61,6 +66,7 @@ export class HistoryWriter {
   }
 
   flush(): void {
+    this.#lastFlushT = nowMicros()
     if (this.#block === '') return
     const bytes = Buffer.from(this.#block)
     this.#block = ''
@@ -69,6 +75,14 @@ export class HistoryWriter {
     }
     for (let offset = 0; offset < bytes.length; ) offset += writeSync(this.#file, bytes, offset)
     this.#writtenBytes += bytes.length
+  }
+
+  #beat(): void {
+    const t = nowMicros()
+    const lateMs = Math.round((t - this.#lastBeatT) / 1_000) - beatMs
+    this.#lastBeatT = t
+    if (lateMs > latenessMaxMs) this.write({ t, op: 'stall', lateMs })
+    if (t - this.#lastFlushT >= flushEveryMs * 1_000) this.flush()
   }
 
   close(): void {

@@ -192,6 +192,17 @@ describe('a history', () => {
     expect(() => new HistoryWriter({ folder, origin: 'driver-1' })).toThrow(/EEXIST/)
   })
 
+  it('notes when its own process stood still', async () => {
+    const writer = new HistoryWriter({ folder, origin: 'driver-1' })
+    const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
+    await pause(300)
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_000)
+    await pause(300)
+    writer.close()
+    const stall = readAll().find((event) => event.op === 'stall')
+    expect(stall?.lateMs).toBeGreaterThan(500)
+  })
+
   it('tells texts apart by their hash, and an empty one by 0', () => {
     const hashes = new Set<number>()
     for (let index = 0; index < 100_000; index++) hashes.add(hashText(`message ${index}`))

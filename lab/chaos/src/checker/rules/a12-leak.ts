@@ -99,7 +99,7 @@ function checkPages({ history, memberships }: Facts, findings: Findings): void {
 }
 
 function checkLiveValues(
-  { history, memberships, faultWindows }: Facts,
+  { history, memberships, disturbed }: Facts,
   { liveBoundMs, slackMs }: CheckSettings,
   findings: Findings,
 ): void {
@@ -114,7 +114,7 @@ function checkLiveValues(
     const removedT = membership.removals.find(({ seq }) => seq === limit)?.notAfterT ?? Number.NEGATIVE_INFINITY
     if (live.t <= removedT + boundMicros) continue
     // The notice may be late while something is broken.
-    const isDisturbed = faultWindows.some(
+    const isDisturbed = disturbed.some(
       ({ startT, healT, boundMs }) => startT <= live.t && healT + boundMs * 1_000 >= removedT,
     )
     if (isDisturbed) continue
@@ -197,11 +197,11 @@ function checkRevocations(facts: Facts, settings: CheckSettings, findings: Findi
 }
 
 /** By when a revocation must have taken effect everywhere. */
-function revocationOverT({ faultSpans }: Facts, settings: CheckSettings, revokedT: Micros): Micros {
+function revocationOverT({ faultSpans, stalls }: Facts, settings: CheckSettings, revokedT: Micros): Micros {
   const slackMicros = settings.slackMs * 1_000
   const boundT = revokedT + settings.revokeBoundMs * 1_000 + slackMicros
   let overT = boundT
-  for (const { affects, startT, healT } of faultSpans) {
+  for (const { affects, startT, healT } of [...faultSpans, ...stalls]) {
     if (startT > boundT || healT + slackMicros < revokedT) continue
     if (affects.includes('redis')) {
       overT = Math.max(overT, revokedT + settings.revokeBoundWithoutRedisMs * 1_000 + slackMicros)

@@ -22,6 +22,9 @@ export const convergence: Rule = {
     findings.violations = lateCount
     findings.judged = (tail.summary()?.n ?? 0) + ends
     for (const latencies of heals.values()) findings.judged += latencies.summary()?.n ?? 0
+    const stalledMs = facts.stalls.reduce((sum, { startT, healT }) => sum + (healT - startT) / 1_000, 0)
+    if (stalledMs > 0)
+      findings.note = `${facts.stalls.length} stalls of the drivers, ${Math.round(stalledMs)} ms, left out`
     // What never came is in no latency.
     findings.judged = Math.max(findings.judged, findings.violations)
   },
