@@ -7,7 +7,7 @@
  * messages are deleted. Whatever fails is tried again later: a canary never disturbs the chat.
  */
 import { randomBytes, randomUUID } from 'node:crypto'
-import type { Id } from '@chorus/protocol'
+import { ChorusError, type Id } from '@chorus/protocol'
 import { v7 as uuidv7 } from 'uuid'
 import { type Authenticator, hashToken } from '../access/authenticator.ts'
 import type { CommandTable } from '../commands/command.ts'
@@ -26,7 +26,7 @@ import { type Link, type LinkOptions, openEventLink, openSocketLink, type Socket
 
 export interface CanaryOptions {
   readonly parts: Parts
-  readonly commands: Pick<CommandTable, 'create-conversation' | 'put-member'>
+  readonly commands: Pick<CommandTable, 'put-member'>
   readonly authenticator: Pick<Authenticator, 'cookieName' | 'signer'>
   readonly clock: Clock
   /** The database's time, the same on every server. */
@@ -120,22 +120,13 @@ export class Canary {
 
   /** The member, its membership and a session of its own. */
   async #settle(): Promise<{ place: CanaryPlace; cookie: string }> {
-    const { parts, commands, authenticator } = this.#options
+    const { parts, authenticator } = this.#options
     const user = await ensureCanaryUser(parts.database, uuidv7(), parts.serverName)
-    const context = (userId: Id) => ({
-      parts,
-      actor: { userId, sessionId: '' },
-      address: '',
-      userAgent: null,
-    })
-    let place = await readCanaryPlace(parts.database)
-    if (place === undefined) {
-      const request = { kind: 'group' as const, name: 'Canaries', members: [] }
-      const { conversation } = await commands['create-conversation'](context(user), request)
-      place = await proposeCanaryPlace(parts.database, { conversation: conversation.id, owner: user })
-    }
-    const { conversation, owner } = place
-    if (owner !== user) await commands['put-member'](context(owner), { conversation, user, role: 'member' })
+    // Known as theirs before there is anything in it, so that no consumer of the log takes it for people's.
+    const place =
+      (await readCanaryPlace(parts.database)) ??
+      (await proposeCanaryPlace(parts.database, { conversation: uuidv7(), owner: user }))
+    await this.#join(place, user)
 
     const token = randomBytes(32).toString('base64url')
     const tokenHash = hashToken(token)
@@ -144,6 +135,29 @@ export class Canary {
       place,
       cookie: `${authenticator.cookieName}=${encodeURIComponent(authenticator.signer.sign(token))}`,
     }
+  }
+
+  async #join({ conversation, owner }: CanaryPlace, user: Id): Promise<void> {
+    const { parts, commands } = this.#options
+    const asOwner = { parts, actor: { userId: owner, sessionId: '' }, address: '', userAgent: null }
+    try {
+      await commands['put-member'](asOwner, { conversation, user })
+      return
+    } catch (error) {
+      if (!(error instanceof ChorusError) || error.code !== 'not-found') throw error
+    }
+    // Nobody has made it yet. Whoever is too late is refused by its id, and joins at the next try.
+    const members = [...new Set([owner, user])]
+    const create = {
+      op: 'create',
+      conversation,
+      actor: owner,
+      kind: 'group',
+      name: 'Canaries',
+      directKey: null,
+    } as const
+    await parts.log.apply({ ...create, members })
+    for (const member of members) parts.feeds.announceMembership(conversation, member)
   }
 
   #fly({ place, cookie }: { place: CanaryPlace; cookie: string }): void {
