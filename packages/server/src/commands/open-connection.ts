@@ -210,7 +210,7 @@ class Replay {
         // Up to the seq at which membership was seen, and no further: what is newer passes by the feed, where a removal shows.
         const recent = known === undefined || known.newestSeq < seq ? undefined : known.range(step.after + 1, seq)
         if (recent === undefined)
-          return step.after >= seq ? step.after : this.#sendStretches(conversation, step.after, seq)
+          return step.after >= seq ? step.after : this.#sendStretches(conversation, step.after, seq, joining?.feed)
         for (const batch of splitBatches(recent)) {
           const frame = changesFrame(conversation, batch)
           this.#connection.send(frame)
@@ -226,13 +226,20 @@ class Replay {
    * More than the recent changes, up to `top`: read once for all who lack them. This user was a member when the log stood
    * at `top`; what is read later is shown only to those who still are (rule ACL1).
    */
-  async #sendStretches(conversation: Id, after: number, top: number): Promise<number | undefined> {
+  async #sendStretches(
+    conversation: Id,
+    after: number,
+    top: number,
+    feed: Feed | undefined,
+  ): Promise<number | undefined> {
     const { stretches } = this.#parts
     let reached = after
     let seenAt = top
     // No further than that: whoever follows the end of a busy log by reading never comes to it.
     while (reached < top) {
-      const stretch = await stretches.read(conversation, reached + 1, top)
+      const recent = feed?.recent.range(reached + 1, top)
+      const stretch =
+        recent === undefined ? await stretches.read(conversation, reached + 1, top) : { changes: recent, asOf: top }
       if (stretch.asOf > seenAt) {
         const seq = await stretches.memberSeq(this.#connection.user, conversation)
         if (seq === null) return this.#tellRemoval(conversation)
@@ -295,7 +302,9 @@ class Replay {
         case 'missing': {
           const top = await this.#parts.stretches.memberSeq(this.#connection.user, conversation)
           const more =
-            top === null ? await this.#tellRemoval(conversation) : await this.#sendStretches(conversation, reached, top)
+            top === null
+              ? await this.#tellRemoval(conversation)
+              : await this.#sendStretches(conversation, reached, top, feed)
           if (more === undefined) {
             this.#abandon({ feed, join })
             return

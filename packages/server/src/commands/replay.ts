@@ -59,7 +59,9 @@ export async function planStep(
   const position = positionFor(cursor, conversation)
   const recent = feed?.recent
   const known = recent === undefined || recent.newestSeq < seq ? undefined : recent.boundary(position, recent.newestSeq)
-  const boundary = known ?? (await stretches.boundary(conversation, position, seq, settled))
+  // A connection that resumes has looked at the recent changes: it lacks more.
+  const lacksMany = feed !== undefined
+  const boundary = known ?? (await stretches.boundary(conversation, { position, top: seq, settled, lacksMany }))
   if (boundary === undefined || joinedSeq > boundary) return { kind: 'limited', membership }
   return { kind: 'changes', membership, after: boundary }
 }

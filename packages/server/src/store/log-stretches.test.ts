@@ -9,6 +9,8 @@ import { readPosition } from './sweep-changes.ts'
 import { LogFixture } from './testing/log-fixture.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from './testing/open-test-database.ts'
 
+const lacksMany = true
+
 describe.each(testEngines)('stretches of the log on the %s engine', (engine) => {
   let store: TestDatabase
   let fixture: LogFixture
@@ -56,7 +58,7 @@ describe.each(testEngines)('stretches of the log on the %s engine', (engine) => 
   it('are what the log says, wherever one begins and however large the messages are', async () => {
     await fixture.fill(group, bob, 900)
     await fixture.fill(group, bob, 150, 'x'.repeat(19_000))
-    await fixture.fill(group, bob, 400)
+    await fixture.fill(group, bob, 1_400)
     const top = (await fixture.seqs(group)).length
     for (const [from, to] of [
       [1, top],
@@ -66,6 +68,7 @@ describe.each(testEngines)('stretches of the log on the %s engine', (engine) => 
       [850, 1_100],
       [top, top],
       [1_001, top],
+      [2_001, 2_002],
     ] as const) {
       const expected = (await readRange(store.database, { conversation: group, from, to }, 10_000)).map(
         ({ json }) => json,
@@ -73,18 +76,33 @@ describe.each(testEngines)('stretches of the log on the %s engine', (engine) => 
       expect(await readAll(from, to)).toEqual(expected)
     }
     // Read in the first round, shown again in all others.
-    expect(count('stretches read')).toBeLessThanOrEqual(4)
+    expect(count('stretches read')).toBeLessThanOrEqual(5)
   })
 
   it('[LIM2] are read once however many ask at once, and anew after a while', async () => {
     await fixture.fill(group, bob, 700)
     await Promise.all(Array.from({ length: 200 }, (_, index) => stretches.read(group, 5 + (index % 50), 703)))
     expect(count('stretches read')).toBe(1)
+    // Who lacks few of them is served from it, too.
+    await Promise.all(Array.from({ length: 50 }, (_, index) => stretches.read(group, 600 + index, 703)))
+    expect(count('stretches read')).toBe(1)
     clock.advance(stretchBounds.lifeMs)
     await stretches.read(group, 5, 703)
     expect(count('stretches read')).toBe(2)
     epoch = 'two'
     await stretches.read(group, 5, 703)
+    expect(count('stretches read')).toBe(3)
+  })
+
+  it('[LIM2] who lacks few is read few for, together with all who lack the same', async () => {
+    await fixture.fill(group, bob, 900)
+    const answers = await Promise.all(Array.from({ length: 50 }, () => stretches.read(group, 850, 903)))
+    for (const { changes } of answers)
+      expect(changes.map(({ seq }) => seq)).toEqual(Array.from({ length: 54 }, (_, index) => 850 + index))
+    expect(count('stretches read')).toBe(1)
+    await fixture.fill(group, bob, 20)
+    expect((await stretches.read(group, 850, 923)).changes).toHaveLength(74)
+    expect((await stretches.read(group, 860, 923)).changes).toHaveLength(64)
     expect(count('stretches read')).toBe(3)
   })
 
@@ -123,22 +141,34 @@ describe.each(testEngines)('stretches of the log on the %s engine', (engine) => 
     for (const position of positions) expected.set(position, await readBoundary(store.database, group, position, top))
     for (let round = 0; round < 2; round++) {
       for (const position of positions)
-        expect(await stretches.boundary(group, position, top, settled)).toBe(expected.get(position))
+        expect(await stretches.boundary(group, { position: position, top: top, settled: settled, lacksMany })).toBe(
+          expected.get(position),
+        )
       await fixture.fill(group, bob, 20)
     }
-    expect(count('boundaries read')).toBe(new Set(positions).size)
+    expect(count('boundaries read')).toBeLessThanOrEqual(new Set(positions).size)
+    // Between two that are the same there is no other.
+    const quiet = await readPosition(store.database)
+    for (const position of [settled, quiet])
+      await stretches.boundary(group, { position: position, top: 400, settled: quiet, lacksMany })
+    reads = []
+    if (quiet > settled + 1) {
+      expect(await stretches.boundary(group, { position: settled + 1, top: 400, settled: quiet, lacksMany })).toBe(
+        await readBoundary(store.database, group, settled + 1, 400),
+      )
+    }
     const [first] = positions as [number]
     // Too far back by now, as the database would say.
     await fixture.fill(group, bob, limits.replayMaxChanges)
     const far = (await fixture.seqs(group)).length
-    expect(await stretches.boundary(group, first, far, settled)).toBeUndefined()
+    expect(await stretches.boundary(group, { position: first, top: far, settled: settled, lacksMany })).toBeUndefined()
     expect(await readBoundary(store.database, group, first, far)).toBeUndefined()
   }, 30_000)
 
   it('[RES1] a position that is not settled yet is looked up each time', async () => {
     const position = await readPosition(store.database)
     await fixture.send(group, bob)
-    expect(await stretches.boundary(group, position + 5, 4, position)).toBe(
+    expect(await stretches.boundary(group, { position: position + 5, top: 4, settled: position, lacksMany })).toBe(
       await readBoundary(store.database, group, position + 5, 4),
     )
     expect(count('boundaries read')).toBe(0)
@@ -158,9 +188,11 @@ describe.each(testEngines)('stretches of the log on the %s engine', (engine) => 
       epoch: () => 'one',
     })
     await expect(failing.read(group, 1, 3)).rejects.toThrow('away')
-    await expect(failing.boundary(group, 3, 3, 10)).rejects.toThrow('away')
+    await expect(failing.boundary(group, { position: 3, top: 3, settled: 10, lacksMany })).rejects.toThrow('away')
     fails = false
     expect((await failing.read(group, 1, 3)).changes).toHaveLength(3)
-    expect(await failing.boundary(group, 3, 3, 10)).toBe(await readBoundary(store.database, group, 3, 3))
+    expect(await failing.boundary(group, { position: 3, top: 3, settled: 10, lacksMany })).toBe(
+      await readBoundary(store.database, group, 3, 3),
+    )
   })
 })

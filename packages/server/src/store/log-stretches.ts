@@ -10,13 +10,17 @@ import { Batcher } from '../support/batcher.ts'
 import { ByteLru } from '../support/byte-lru.ts'
 import type { Clock } from '../support/clock.ts'
 import type { Database } from './database.ts'
-import { type LogStretch, readBoundary, readStretch } from './read-changes.ts'
+import { type LogStretch, readBoundary, readMissed, readStretch } from './read-changes.ts'
 import { readMemberSeqs } from './read-member-seqs.ts'
 import type { MemberPair } from './read-newest-pages.ts'
 
 export const stretchBounds = {
-  /** Changes of one stretch; it begins at a multiple of this, or where the one before had to end. */
-  changesMax: 1_000,
+  /** Stretches begin after multiples of this, or where the one before had to end, so that they are shared… */
+  alignment: 1_000,
+  /** …and go on for twice as much, so that whoever missed no more than that needs one. */
+  changesMax: 2_000,
+  /** Who lacks no more than this is not read a whole stretch for. */
+  fewMax: 256,
   /** Text of one stretch. */
   textMaxBytes: 2_000_000,
   /** Of all that is kept, as JSON. */
@@ -42,13 +46,33 @@ interface KeptStretch extends LogStretch {
   readonly readAtMs: number
 }
 
+/** From which seq on the holder of a position lacks everything; `found` when that is known. */
+interface Boundary {
+  readonly finding: Promise<number | undefined>
+  found: { readonly seq: number | undefined } | undefined
+}
+
+/** Of one conversation. */
+interface Boundaries {
+  readonly byPosition: Map<number, Boundary>
+  /** When a boundary was last read with its stretch. */
+  missedReadAtMs: number
+}
+
+export interface BoundaryRequest {
+  readonly position: number
+  readonly top: number
+  readonly settled: number
+  readonly lacksMany: boolean
+}
+
 export class LogStretches {
   readonly #options: LogStretchesOptions
   #epoch: string
   readonly #stretches = new ByteLru<KeptStretch>(stretchBounds.bytesMax)
   readonly #reading = new Map<string, Promise<KeptStretch>>()
   /** By conversation, the least recently used first: the boundary of each position that was asked for. */
-  readonly #boundaries = new Map<Id, Map<number, Promise<number | undefined>>>()
+  readonly #boundaries = new Map<Id, Boundaries>()
   readonly #members: Batcher<MemberPair, number | null>
 
   constructor(options: LogStretchesOptions) {
@@ -71,7 +95,8 @@ export class LogStretches {
   /** The log from `from` on, at least one change and none above `to`, which the log reaches. */
   async read(conversation: Id, from: number, to: number): Promise<LogStretch> {
     this.#forgetOtherHistory()
-    let start = from - ((from - 1) % stretchBounds.changesMax)
+    if (to - from < stretchBounds.fewMax) return this.#readFew(conversation, from, to)
+    let start = alignedStart(from)
     let isSecond = false
     for (;;) {
       const stretch = await this.#stretch(conversation, start, from)
@@ -90,67 +115,140 @@ export class LogStretches {
 
   /**
    * The seq after which the holder of this position lacks everything, up to `top` (see readBoundary). `settled`: a position
-   * below which nothing is written any more. Below it the answer stands for good, however far the log goes on.
+   * below which nothing is written any more. Below it the answer stands for good, however far the log goes on. `lacksMany`:
+   * the stretch will be asked for next, and comes with the same read.
    */
-  async boundary(conversation: Id, position: number, top: number, settled: number): Promise<number | undefined> {
+  async boundary(
+    conversation: Id,
+    { position, top, settled, lacksMany }: BoundaryRequest,
+  ): Promise<number | undefined> {
     this.#forgetOtherHistory()
     const { database, onRead } = this.#options
     if (position > settled) return readBoundary(database, conversation, position, top)
     const known = this.#boundariesOf(conversation)
-    let boundary = known.get(position)
-    onRead?.('boundaries', boundary === undefined ? 'read' : 'local')
-    if (boundary === undefined) {
-      boundary = readBoundary(database, conversation, position, top)
-      known.set(position, boundary)
-      boundary.catch(() => known.delete(position))
-      const [oldest] = known.keys()
-      if (known.size > stretchBounds.boundariesEachMax && oldest !== undefined) known.delete(oldest)
-    }
-    const seq = await boundary
+    const inferred = inferBoundary(known.byPosition, position)
+    onRead?.('boundaries', inferred === undefined ? 'read' : 'local')
+    const seq = await (inferred ?? this.#find(conversation, known, { position, top, lacksMany }))
     // The log has gone on since it was found.
     return seq === undefined || top - seq > limits.replayMaxChanges ? undefined : seq
   }
 
-  async #stretch(conversation: Id, start: number, from: number): Promise<KeptStretch> {
-    const key = `${conversation}:${start}`
-    const { clock, onRead } = this.#options
-    const kept = this.#stretches.get(key)
-    if (kept !== undefined && clock.nowMs() - kept.readAtMs < stretchBounds.lifeMs) {
-      const last = kept.changes.at(-1)?.seq ?? 0
-      // It has what is wanted, or had to end before it. Otherwise it ended with the log as it was.
-      if (last >= from || last < Math.min(kept.asOf, endOf(start))) {
-        onRead?.('stretches', 'local')
-        return kept
-      }
+  /** Of those who lack many the first brings the stretch with it: the others lack much the same. */
+  #find(
+    conversation: Id,
+    known: Boundaries,
+    { position, top, lacksMany }: Omit<BoundaryRequest, 'settled'>,
+  ): Promise<number | undefined> {
+    const { clock, database } = this.#options
+    const nowMs = clock.nowMs()
+    const isFirst = lacksMany && nowMs - known.missedReadAtMs >= stretchBounds.lifeMs
+    if (isFirst) known.missedReadAtMs = nowMs
+    const boundary: Boundary = {
+      finding: isFirst
+        ? this.#readMissed(conversation, position, top)
+        : readBoundary(database, conversation, position, top),
+      found: undefined,
     }
-    const reading = this.#reading.get(key)
-    if (reading !== undefined) {
-      onRead?.('stretches', 'local')
-      return reading
-    }
-    onRead?.('stretches', 'read')
-    const begun = this.#readStretch(conversation, start, key)
-    this.#reading.set(key, begun)
-    return begun.finally(() => this.#reading.delete(key))
+    const { byPosition } = known
+    byPosition.set(position, boundary)
+    boundary.finding.then(
+      (seq) => {
+        boundary.found = { seq }
+      },
+      () => byPosition.delete(position),
+    )
+    const [oldest] = byPosition.keys()
+    if (byPosition.size > stretchBounds.boundariesEachMax && oldest !== undefined) byPosition.delete(oldest)
+    return boundary.finding
   }
 
-  async #readStretch(conversation: Id, start: number, key: string): Promise<KeptStretch> {
+  async #readMissed(conversation: Id, position: number, top: number): Promise<number | undefined> {
     const { database, clock, epoch } = this.#options
     const begunIn = epoch()
     const readAtMs = clock.nowMs()
-    const { changes, asOf } = await readStretch(
-      database,
-      { conversation, from: start, to: endOf(start) },
-      stretchBounds.textMaxBytes,
-    )
-    const stretch = { changes, asOf, readAtMs }
-    const bytes = changes.reduce((sum, { json }) => sum + json.length + 200, 200)
-    if (begunIn === epoch() && changes.length > 0) this.#stretches.set(key, stretch, bytes)
+    const { boundary, ...stretch } = await readMissed(database, {
+      conversation,
+      position,
+      top,
+      alignment: stretchBounds.alignment,
+      changesMax: stretchBounds.changesMax,
+      bytesMax: stretchBounds.textMaxBytes,
+    })
+    if (boundary !== undefined)
+      this.#keep(keyOf(conversation, alignedStart(boundary + 1)), { ...stretch, readAtMs }, begunIn)
+    return boundary
+  }
+
+  /** Only these, unless they are kept; shared by all who lack the same. */
+  async #readFew(conversation: Id, from: number, to: number): Promise<LogStretch> {
+    const key = `${keyOf(conversation, from)} few`
+    const start = alignedStart(from)
+    for (const name of [key, keyOf(conversation, start), keyOf(conversation, start - stretchBounds.alignment)]) {
+      const kept = this.#fresh(name)
+      if (kept === undefined || (kept.changes[0]?.seq ?? 0) > from || (kept.changes.at(-1)?.seq ?? 0) < to) continue
+      this.#options.onRead?.('stretches', 'local')
+      return cutOut(kept, from, to)
+    }
+    const end = from + stretchBounds.fewMax - 1
+    const first = await this.#readOnce(conversation, from, end, key)
+    // One under way may have begun before there was anything.
+    const stretch = first.changes.length > 0 ? first : await this.#readOnce(conversation, from, end, key)
+    if (stretch.changes.length === 0) throw new Error(`the log of ${conversation} lacks its change ${from}`)
+    return cutOut(stretch, from, to)
+  }
+
+  async #stretch(conversation: Id, start: number, from: number): Promise<KeptStretch> {
+    const key = keyOf(conversation, start)
+    const kept = this.#fresh(key)
+    const before = kept ?? this.#fresh(keyOf(conversation, start - stretchBounds.alignment))
+    for (const stretch of [kept, before]) {
+      const first = stretch?.changes.at(0)?.seq ?? Number.POSITIVE_INFINITY
+      const last = stretch?.changes.at(-1)?.seq ?? 0
+      if (stretch === undefined || first > from) continue
+      // It has what is wanted, or had to end before it. Otherwise it ended with the log as it was.
+      if (last >= from || (stretch === kept && last < Math.min(stretch.asOf, endOf(start)))) {
+        this.#options.onRead?.('stretches', 'local')
+        return stretch
+      }
+    }
+    return this.#readOnce(conversation, start, endOf(start), key)
+  }
+
+  #readOnce(conversation: Id, from: number, to: number, key: string): Promise<KeptStretch> {
+    const reading = this.#reading.get(key)
+    this.#options.onRead?.('stretches', reading === undefined ? 'read' : 'local')
+    if (reading !== undefined) return reading
+    const begun = this.#readStretch(conversation, from, to, key).finally(() => {
+      if (this.#reading.get(key) === begun) this.#reading.delete(key)
+    })
+    this.#reading.set(key, begun)
+    return begun
+  }
+
+  async #readStretch(conversation: Id, from: number, to: number, key: string): Promise<KeptStretch> {
+    const { database, clock, epoch } = this.#options
+    const begunIn = epoch()
+    const readAtMs = clock.nowMs()
+    const { changes, asOf } = await readStretch(database, { conversation, from, to }, stretchBounds.textMaxBytes)
+    return this.#keep(key, { changes, asOf, readAtMs }, begunIn)
+  }
+
+  #fresh(key: string): KeptStretch | undefined {
+    const kept = this.#stretches.get(key)
+    return kept !== undefined && this.#options.clock.nowMs() - kept.readAtMs < stretchBounds.lifeMs ? kept : undefined
+  }
+
+  #keep(key: string, stretch: KeptStretch, begunIn: string): KeptStretch {
+    const bytes = stretch.changes.reduce((sum, { json }) => sum + json.length + 200, 200)
+    if (begunIn === this.#options.epoch() && stretch.changes.length > 0) this.#stretches.set(key, stretch, bytes)
     return stretch
   }
 
-  #boundariesOf(conversation: Id): Map<number, Promise<number | undefined>> {
-    const known = this.#boundaries.get(conversation) ?? new Map<number, Promise<number | undefined>>()
+  #boundariesOf(conversation: Id): Boundaries {
+    const known = this.#boundaries.get(conversation) ?? {
+      byPosition: new Map<number, Boundary>(),
+      missedReadAtMs: Number.NEGATIVE_INFINITY,
+    }
     this.#boundaries.delete(conversation)
     this.#boundaries.set(conversation, known)
     const [oldest] = this.#boundaries.keys()
@@ -168,9 +266,36 @@ export class LogStretches {
   }
 }
 
+/** Boundaries rise with positions: between two that are the same there is no other, and below one too far back all are. */
+function inferBoundary(
+  known: ReadonlyMap<number, Boundary>,
+  position: number,
+): Promise<number | undefined> | undefined {
+  const same = known.get(position)
+  if (same !== undefined) return same.finding
+  let below: { readonly position: number; readonly seq: number | undefined } | undefined
+  let above: { readonly position: number; readonly seq: number | undefined } | undefined
+  for (const [other, { found }] of known) {
+    if (found === undefined) continue
+    if (other < position && (below === undefined || other > below.position)) below = { position: other, ...found }
+    if (other > position && (above === undefined || other < above.position)) above = { position: other, ...found }
+  }
+  if (above === undefined || (above.seq !== undefined && (below === undefined || below.seq !== above.seq)))
+    return undefined
+  return Promise.resolve(above.seq)
+}
+
+function keyOf(conversation: Id, start: number): string {
+  return `${conversation}:${start}`
+}
+
+function alignedStart(seq: number): number {
+  return seq - ((seq - 1) % stretchBounds.alignment)
+}
+
 /** Last seq of the stretch that begins at `start`. */
 function endOf(start: number): number {
-  return start - ((start - 1) % stretchBounds.changesMax) + stretchBounds.changesMax - 1
+  return alignedStart(start) + stretchBounds.changesMax - 1
 }
 
 function cutOut({ changes, asOf }: LogStretch, from: number, to: number): LogStretch {

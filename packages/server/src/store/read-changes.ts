@@ -37,9 +37,18 @@ export interface LogStretch {
   readonly asOf: number
 }
 
+/** Changes `from` to `to` of conversation $1, ended where their text goes beyond `bytesMax`; never empty where there is one. */
+const stretchSql = (from: string, to: string, bytesMax: string): string => `
+  select ${columns} from (
+    select b.*, sum(octet_length(b.text)) over (order by b.seq) as bytes from changes b
+     where b.conversation = $1 and b.seq between ${from} and ${to}) c
+    join conversations v on v.id = c.conversation
+   where c.bytes is null or c.bytes <= ${bytesMax} or c.seq = ${from}
+   order by c.seq`
+
 /**
- * The changes from `from` to `to`, ended early where their text goes beyond `bytesMax`; never empty where there is one.
- * Membership is not tested here: only who was seen to be a member at `asOf` or later may be shown it (rule ACL1).
+ * The changes from `from` to `to`, ended early where their text goes beyond `bytesMax`. Membership is not tested here: only
+ * who was seen to be a member at `asOf` or later may be shown them (rule ACL1).
  */
 export async function readStretch(
   database: Database,
@@ -49,16 +58,45 @@ export async function readStretch(
   const rows = await database.query<({ top: number } & ChangeRow) | { top: number; seq: null }>({
     name: 'read_log_stretch',
     text: `select top.top, page.* from (select seq as top from conversations where id = $1) top
-           left join lateral (
-             select ${columns} from (
-               select b.*, sum(octet_length(b.text)) over (order by b.seq) as bytes from changes b
-                where b.conversation = $1 and b.seq between $2 and $3) c
-               join conversations v on v.id = c.conversation
-              where c.bytes is null or c.bytes <= $4 or c.seq = $2
-              order by c.seq) page on true`,
+           left join lateral (${stretchSql('$2', '$3', '$4')}) page on true`,
     values: [conversation, from, to, bytesMax],
   })
   return {
+    changes: rows.flatMap((row) => (row.seq === null ? [] : [toLoggedChange(row)])),
+    asOf: rows[0]?.top ?? 0,
+  }
+}
+
+export interface MissedRequest {
+  readonly conversation: Id
+  readonly position: number
+  readonly top: number
+  /** The stretch begins after a multiple of this. */
+  readonly alignment: number
+  readonly changesMax: number
+  readonly bytesMax: number
+}
+
+/** The boundary of a position (see readBoundary), and with it, in one read, the stretch that holds what follows it. */
+export async function readMissed(
+  database: Database,
+  { conversation, position, top, alignment, changesMax, bytesMax }: MissedRequest,
+): Promise<LogStretch & { readonly boundary: number | undefined }> {
+  const lowest = Math.max(0, top - limits.replayMaxChanges)
+  const rows = await database.query<
+    ({ top: number; boundary: number | null } & ChangeRow) | { top: number; boundary: number | null; seq: null }
+  >({
+    name: 'read_missed',
+    text: `select top.top, f.boundary, page.* from (select seq as top from conversations where id = $1) top
+           cross join (select coalesce(
+             (select seq from changes where conversation = $1 and seq between $2 and $3 and xid < ${xidParameter(4)}
+               order by seq desc limit 1), case when $2 = 0 then 0 end) as boundary) f
+           cross join lateral (select f.boundary - f.boundary % $5::bigint + 1 as first) s
+           left join lateral (${stretchSql('s.first', 's.first + $6::bigint - 1', '$7')}) page on true`,
+    values: [conversation, lowest, top, String(position), alignment, changesMax, bytesMax],
+  })
+  return {
+    boundary: rows[0]?.boundary ?? undefined,
     changes: rows.flatMap((row) => (row.seq === null ? [] : [toLoggedChange(row)])),
     asOf: rows[0]?.top ?? 0,
   }

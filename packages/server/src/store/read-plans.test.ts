@@ -7,7 +7,7 @@ import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Database, Statement } from './database.ts'
 import { markRead } from './mark-read.ts'
-import { readStretch } from './read-changes.ts'
+import { readMissed, readStretch } from './read-changes.ts'
 import { readConversation, readConversations } from './read-conversations.ts'
 import { readMemberships, readUnread } from './read-memberships.ts'
 import { type PageAnchor, readMessagePage } from './read-messages.ts'
@@ -124,6 +124,19 @@ describe.runIf(testEngines.includes('postgres'))('plans of reads', () => {
         'stretch',
         (database) => readStretch(database, { conversation: group, from: 30_001, to: 31_000 }, 1_000_000),
         2_000,
+      ],
+      [
+        'missed',
+        (database) =>
+          readMissed(database, {
+            conversation: group,
+            position: Number.MAX_SAFE_INTEGER - 1,
+            top: 31_000,
+            alignment: 1_000,
+            changesMax: 1_000,
+            bytesMax: 1_000_000,
+          }),
+        2_002,
       ],
       // What unread looks at, of each conversation, and its last message.
       ['conversation', (database) => readConversation(database, ada, group), 2_001],
