@@ -115,8 +115,9 @@ export function openConsumerLog(database: Database, name: ConsumerName): Consume
   }
 }
 
-const unhandledSql = `not exists (
-  select from consumer_progress p where p.consumer = $1 and p.conversation = c.conversation and p.seq >= c.seq)`
+/** A look-up by key for each row: as a join, a plan made while nothing was handled compares everything with everything. */
+const unhandledSql = `c.seq > coalesce(
+  (select p.seq from consumer_progress p where p.consumer = $1 and p.conversation = c.conversation), 0)`
 
 interface PageRow {
   readonly position: number
