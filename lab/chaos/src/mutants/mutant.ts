@@ -22,7 +22,7 @@ export interface Mutant {
   readonly breaks: readonly RuleId[]
   /** The shortest run that should show it. */
   readonly shownBy: {
-    /** Kinds of faults to draw from; empty: none is needed, churn and load are enough. */
+    /** Kinds of faults to draw from. Members come and go, and clients restart, only as long as there are faults. */
     readonly faults: readonly string[]
     readonly count: number
     /** Messages a second, where the usual rate is not the right one. */

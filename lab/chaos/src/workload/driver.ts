@@ -25,6 +25,7 @@ const revokeEveryMs = 6_000
 /** How long a revoked client is watched before it is put away. */
 const revokedWatchMs = 3_000
 const tabLivesMs = 6_000
+const removedTryChance = 0.3
 const awaitEveryMs = 20
 /** How much a client reads of each conversation at the end; a fresh one reads all. */
 const finalPagesMax = 20
@@ -412,7 +413,10 @@ export class Driver {
   #conversationsOf(actor: Actor): ConversationSeed[] {
     const index = this.#job.people.indexOf(actor.person)
     return this.#job.conversations.filter(
-      ({ id, members }) => members.includes(index) && this.#removed.get(id)?.has(actor.person.id) !== true,
+      ({ id, members }) =>
+        members.includes(index) &&
+        // Those who were removed try now and then, too: they must be refused.
+        (this.#removed.get(id)?.has(actor.person.id) !== true || this.#random.chance(removedTryChance)),
     )
   }
 
