@@ -152,9 +152,8 @@ begin
    where c.type <> 'skip' and c.xid >= v_position::text::xid8
      -- What the servers' canaries say to each other is nobody's business.
      and c.conversation is distinct from (select (s.value::json ->> 'conversation')::uuid from settings s where s.key = 'canary')
-     and not exists (
-     select from consumer_progress p
-      where p.consumer = 'webhooks' and p.conversation = c.conversation and p.seq >= c.seq);
+     and c.seq > coalesce((select p.seq from consumer_progress p
+                            where p.consumer = 'webhooks' and p.conversation = c.conversation), 0);
   perform advance_consumer('webhooks', p_token, p_position, p_conversation, p_seq, p_xid);
   if v_endpoint is null then return; end if;
   perform queue_deliveries(v_endpoint, v_conversation, v_seq, v_event_id);
