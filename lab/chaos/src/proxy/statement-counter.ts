@@ -11,14 +11,14 @@ const uuid = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g
 
 export class StatementCounter {
   readonly #statements: ReadonlySet<string>
-  #counts = new Map<string, number>()
+  #counts = new Map<string, Map<string, number>>()
 
   constructor(statements: readonly string[]) {
     this.#statements = new Set(statements)
   }
 
-  /** By id of what was asked for. */
-  get counts(): ReadonlyMap<string, number> {
+  /** By id of what was asked for, and by statement. */
+  get counts(): ReadonlyMap<string, ReadonlyMap<string, number>> {
     return this.#counts
   }
 
@@ -55,9 +55,12 @@ export class StatementCounter {
   #look(body: Buffer): void {
     const portalEnd = body.indexOf(0)
     const nameEnd = body.indexOf(0, portalEnd + 1)
-    if (!this.#statements.has(body.toString('latin1', portalEnd + 1, nameEnd))) return
+    const statement = body.toString('latin1', portalEnd + 1, nameEnd)
+    if (!this.#statements.has(statement)) return
     for (const [id] of body.toString('latin1', nameEnd).matchAll(uuid)) {
-      this.#counts.set(id, (this.#counts.get(id) ?? 0) + 1)
+      const known = this.#counts.get(id) ?? new Map<string, number>()
+      known.set(statement, (known.get(statement) ?? 0) + 1)
+      this.#counts.set(id, known)
     }
   }
 }

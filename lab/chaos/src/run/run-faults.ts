@@ -244,7 +244,19 @@ class Run {
     await this.#wait(stormAwayMs)
     await this.#awaitTops('storm', caughtUpTimeoutMs)
     const recoveryMs = performance.now() - cutAt
-    const readsAtMost = Math.max(0, ...lab.reads.flatMap(({ counts }) => [...counts.values()]))
+    const conversations = new Set((await readTops(lab)).map(({ conversation }) => conversation))
+    let readsAtMost = 0
+    let most = ''
+    for (const [server, { counts }] of lab.reads.entries()) {
+      for (const [id, byStatement] of counts) {
+        const reads = [...byStatement.values()].reduce((sum, count) => sum + count, 0)
+        // A statement names people, too.
+        if (!conversations.has(id) || reads <= readsAtMost) continue
+        readsAtMost = reads
+        most = `server-${server + 1} read ${id}: ${[...byStatement].map(([name, count]) => `${count} ${name}`).join(', ')}`
+      }
+    }
+    this.#options.say(most)
     return { recoveryMs, readsAtMost }
   }
 
