@@ -22,6 +22,9 @@ const root = fileURLToPath(new URL('../../../', import.meta.url))
 /** Its rooms are few; more people would have nothing to say. */
 const peerClientsMax = 20
 
+/** Many a mutant never catches up; waiting long for it shows nothing more. */
+const mutantPatienceMs = 10_000
+
 const say = (line: string): void => {
   process.stderr.write(`chaos: ${line}\n`)
 }
@@ -83,7 +86,7 @@ async function runPeer(options: Options, peer: string): Promise<number> {
 async function runOnce(options: Options, mutant: Mutant | undefined): Promise<RunReport> {
   const run = toRun(options, mutant?.name ?? 'run')
   const results = join(run.folder, '..')
-  await runFaults({ ...run, ...(mutant !== undefined && launchAs(mutant)) })
+  await runFaults({ ...run, ...(mutant !== undefined && { ...launchAs(mutant), patienceMs: mutantPatienceMs }) })
   const report = reportHistory(run.folder, {
     ...(mutant !== undefined && { mutant: mutant.name }),
     checkSettings: { slackMs: options.slackMs },

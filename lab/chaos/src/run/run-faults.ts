@@ -42,6 +42,8 @@ export interface RunOptions {
   /** For the servers' and the drivers' Node: how a mutant gets in. */
   readonly nodeArguments?: readonly string[]
   readonly env?: Readonly<Record<string, string>>
+  /** How long the run waits each time until everybody has everything, and until nothing waits to be sent. Default: a minute. */
+  readonly patienceMs?: number
   readonly say: (line: string) => void
 }
 
@@ -65,8 +67,7 @@ export interface RunFacts {
 
 const frontCount = 4
 const warmUpMs = 2_000
-const caughtUpTimeoutMs = 60_000
-const settleTimeoutMs = 60_000
+const patienceMsDefault = 60_000
 const restMs = 2_500
 /** At most this long are messages sent on after the last fault. */
 const topUpMaxMs = 30 * 60_000
@@ -175,6 +176,10 @@ class Run {
     return this.#options.population ?? everything
   }
 
+  get #patienceMs(): number {
+    return this.#options.patienceMs ?? patienceMsDefault
+  }
+
   get #theLab(): Lab {
     if (this.#lab === undefined) throw new Error('unable to go on; the cluster was not started')
     return this.#lab
@@ -221,7 +226,7 @@ class Run {
     this.#phase('warm-up')
     this.#tellRate(options.rate)
     await this.#wait(warmUpMs)
-    await this.#awaitTops('warm-up', caughtUpTimeoutMs)
+    await this.#awaitTops('warm-up', this.#patienceMs)
     writeResources(lab, writer, 'baseline')
   }
 
@@ -242,7 +247,7 @@ class Run {
     for (const front of lab.fronts) front.reset()
     // What is sent while they are away is what they have to be given.
     await this.#wait(stormAwayMs)
-    await this.#awaitTops('storm', caughtUpTimeoutMs)
+    await this.#awaitTops('storm', this.#patienceMs)
     const recoveryMs = performance.now() - cutAt
     const conversations = new Set((await readTops(lab)).map(({ conversation }) => conversation))
     let readsAtMost = 0
@@ -266,7 +271,7 @@ class Run {
     for (const driver of this.#drivers) driver.tell({ kind: 'pause', share: pausedShare, isPaused: true })
     const during = await this.#watchMemory(slowMs)
     for (const driver of this.#drivers) driver.tell({ kind: 'pause', share: 1, isPaused: false })
-    await this.#awaitTops('slow', caughtUpTimeoutMs)
+    await this.#awaitTops('slow', this.#patienceMs)
     return { growthBytes: Math.max(...during.map((bytes, index) => bytes - (before[index] ?? 0))) }
   }
 
@@ -298,10 +303,10 @@ class Run {
     const { say } = this.#options
     const lab = this.#theLab
     this.#tellRate(0)
-    const waiting = await Promise.all(this.#drivers.map((driver) => driver.settle(settleTimeoutMs)))
+    const waiting = await Promise.all(this.#drivers.map((driver) => driver.settle(this.#patienceMs)))
     const unsettled = waiting.reduce((sum, count) => sum + count, 0)
-    if (unsettled > 0) this.#note(`${unsettled} messages were not settled within ${settleTimeoutMs} ms of rest`)
-    await this.#awaitTops('rest', caughtUpTimeoutMs)
+    if (unsettled > 0) this.#note(`${unsettled} messages were not settled within ${this.#patienceMs} ms of rest`)
+    await this.#awaitTops('rest', this.#patienceMs)
     await this.#wait(restMs)
     this.#phase('quiet')
     writeResources(lab, this.#writer, 'quiet')
@@ -368,7 +373,7 @@ class Run {
     if (drawn.forMs > 0) await this.#wait(drawn.forMs)
     await fault.heal(lab, drawn, workload)
     write('heal')
-    const tookMs = await this.#awaitTops(`fault ${id}`, caughtUpTimeoutMs)
+    const tookMs = await this.#awaitTops(`fault ${id}`, this.#patienceMs)
     await fault.restore?.(lab, drawn)
     this.#faultCount += 1
     const key = `${fault.kind} ${fault.name}`
