@@ -18,18 +18,3 @@ export function partitionOf(channel: BusChannel): number {
     hash = Math.imul(hash ^ channel.charCodeAt(index), 0x01000193)
   return (hash >>> 0) % partitionsCount
 }
-
-/** The hash slot of a partition in a Redis Cluster. */
-export function slotOf(partition: number): number {
-  return crc16(String(partition)) % 16_384
-}
-
-/** CRC-16/XMODEM, as the specification of Redis Cluster says. */
-function crc16(text: string): number {
-  let crc = 0
-  for (let index = 0; index < text.length; index++) {
-    crc ^= text.charCodeAt(index) << 8
-    for (let bit = 0; bit < 8; bit++) crc = (crc & 0x8000) === 0 ? crc << 1 : (crc << 1) ^ 0x1021
-  }
-  return crc & 0xffff
-}

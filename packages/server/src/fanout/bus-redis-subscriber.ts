@@ -7,8 +7,9 @@
 import { randomBytes } from 'node:crypto'
 import type { Clock, Timer } from '../support/clock.ts'
 import { type Redis, reconnectDelayMs } from '../support/redis.ts'
+import { slotOfKey } from '../support/redis-slot.ts'
 import type { BusObserver, GapCause } from './bus-observer.ts'
-import { nameOf, partitionOf, partitionsCount, slotOf } from './bus-redis-channels.ts'
+import { nameOf, partitionOf, partitionsCount } from './bus-redis-channels.ts'
 import { type RedisAccess, type RedisAddress, RedisLine } from './bus-redis-line.ts'
 import { RedisRefusal, type Reply, textOf } from './bus-redis-replies.ts'
 import type { BusChannel } from './bus.ts'
@@ -478,7 +479,7 @@ export class BusSubscriber {
       return
     }
     const owners = Array.from({ length: partitionsCount }, (_, partition) => {
-      const slot = slotOf(partition)
+      const slot = slotOfKey(String(partition))
       const master = masters.find(({ from, to }) => slot >= from && slot <= to)
       return master === undefined ? (this.#owners?.[partition] ?? keyOf(asked)) : keyOf(master.address)
     })
@@ -536,7 +537,8 @@ export class BusSubscriber {
     }, subscriberBounds.probeIntervalMs)
   }
 
-  #sendProbe({ probe }: Shard): void {
+  #sendProbe(shard: Shard): void {
+    const { probe } = shard
     if (probe === undefined) return
     const { redis, clock } = this.#options
     const sent: SentProbe = {
@@ -550,8 +552,11 @@ export class BusSubscriber {
       () => {
         sent.isPublished = true
       },
-      // Not this side's fault, and told by the other.
-      () => undefined,
+      (error: unknown) => {
+        // A Redis that is away is told by the other side. One that answers and refuses would be told by nobody.
+        if (redis.problem() === undefined)
+          shard.problem = `it cannot be probed; ${error instanceof Error ? error.message : String(error)}`
+      },
     )
   }
 

@@ -96,6 +96,17 @@ describe.skipIf(!hasRedis())('over one Redis', () => {
     expect(seqsOf(two)).toEqual([1])
   })
 
+  it('says that it cannot be probed when Redis answers and refuses to write', async () => {
+    const [one] = await openTwo()
+    await redis.command('CONFIG', 'SET', 'min-replicas-to-write', 1)
+    try {
+      await waitForFact(() => one.bus.degraded()?.includes('it cannot be probed; ') === true, { what: 'the refusal' })
+    } finally {
+      await redis.command('CONFIG', 'SET', 'min-replicas-to-write', 0)
+    }
+    await whenWorking()
+  })
+
   it('[JOIN1] a subscription asked for while Redis is away is made when it is back, and announced as a gap', async () => {
     const [one, two] = await openTwo()
     await redis.kill9()

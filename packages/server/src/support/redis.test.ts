@@ -1,5 +1,5 @@
 /** The link to Redis, against real ones: what stops a start, what only degrades, and how it comes back. */
-import { createServer, type Server } from 'node:net'
+import { connect, createServer, type Server, type Socket } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { hasRedis, startRedis, startRedisCluster, startRedisPair, waitForFact } from '@chorus/testkit'
 import { afterEach, describe, expect, it } from 'vitest'
@@ -139,6 +139,68 @@ describe.skipIf(!hasRedis())('the link to Redis', () => {
     await pair.primary.follow(undefined)
     await waitForFact(() => redis.problem() === undefined)
     expect(returns).toBe(1)
+  })
+
+  it('finds the new primary behind an address that led to the old one for a while', async () => {
+    const pair = await startRedisPair()
+    ends.push(() => pair.remove())
+    let port = pair.primary.port
+    const lines = new Set<Socket>()
+    const address = createServer((socket) => {
+      const onward = connect(port, '127.0.0.1')
+      for (const line of [socket, onward]) {
+        lines.add(line)
+        line.on('error', () => undefined).on('close', () => lines.delete(line))
+      }
+      socket.pipe(onward).pipe(socket)
+    })
+    await new Promise<void>((resolve) => address.listen(0, '127.0.0.1', resolve))
+    ends.push(() => {
+      for (const line of lines) line.destroy()
+      address.close()
+    })
+    const redis = await open(`redis://127.0.0.1:${(address.address() as AddressInfo).port}`)
+    await pair.replica.follow(undefined)
+    await pair.primary.follow(pair.replica)
+    await expect(redis.command('chorus:x', ['SET', 'chorus:x', '1'])).rejects.toThrow(/READONLY/)
+    // Connected again, and still at the old one: that it reads only is found out by the probe now.
+    const linesBefore = new Set(lines)
+    await waitForFact(() => [...lines].some((line) => !linesBefore.has(line)))
+    await waitForFact(() => redis.problem()?.includes('READONLY') === true)
+    port = pair.replica.port
+    await waitForFact(() => redis.problem() === undefined)
+    expect(await redis.command('chorus:x', ['SET', 'chorus:x', '2'])).toBe('OK')
+  })
+
+  it('judges no Redis by a stall of this process', async () => {
+    const server = await startRedis()
+    ends.push(() => server.remove())
+    const redis = await open(server.url)
+    const asked = redis.command('chorus:x', ['GET', 'chorus:x'])
+    const untilMs = performance.now() + redisBounds.commandTimeoutMs + redisBounds.stillnessGraceMs + 300
+    await new Promise((resolve) => setImmediate(resolve))
+    while (performance.now() < untilMs);
+    expect(await asked).toBeNull()
+    expect(redis.problem()).toBeUndefined()
+  })
+
+  it('starts with a cluster of which a master is dead, and uses it when it is back', async () => {
+    const cluster = await startRedisCluster({ masters: 3 })
+    ends.push(() => cluster.remove())
+    for (const master of cluster.masters) await master.command('CONFIG', 'SET', 'cluster-require-full-coverage', 'no')
+    const dead = await cluster.ownerOf(await cluster.slotOf('chorus:{b}'))
+    const alive = cluster.masters.find((master) => master !== dead)
+    const keys = ['a', 'b', 'c', 'd', 'e', 'f'].map((tag) => `chorus:{${tag}}`)
+    await dead.kill9()
+    const redis = await open(alive?.url ?? '')
+    expect(redis.isCluster).toBe(true)
+    const outcomes = await Promise.allSettled(keys.map((key) => redis.script(counter, [key], [])))
+    expect(outcomes[1]?.status).toBe('rejected')
+    expect(outcomes.some(({ status }) => status === 'fulfilled')).toBe(true)
+    await dead.start()
+    await waitForFact(async () => (await redis.script(counter, ['chorus:{b}'], []).catch(() => 0)) !== 0, {
+      timeoutMs: 30_000,
+    })
   })
 
   it('finds out by itself that it is a cluster', async () => {

@@ -19,6 +19,7 @@ import {
 import type { Clock, Timer } from './clock.ts'
 import type { Logger } from './logger.ts'
 import { findRedisMismatch } from './redis-mismatch.ts'
+import { slotOfKey } from './redis-slot.ts'
 import { StartError } from './start-error.ts'
 
 export const redisBounds = {
@@ -33,6 +34,10 @@ export const redisBounds = {
   reconnectMinMs: 50,
   reconnectMaxMs: 1_000,
   probeIntervalMs: 500,
+  /** A command is given so much longer when this process itself stood still and has not read what came. */
+  stillnessGraceMs: 200,
+  /** A cluster of which a master could not be reached at the start is discovered anew so often. */
+  rediscoverIntervalMs: 5_000,
 } as const
 
 const oldestMajor = 7
@@ -118,6 +123,11 @@ export function reconnectDelayMs(retries: number): number {
   )
 }
 
+/** What node-redis says of the holder of a slot; it leaves out that there may be none. */
+interface Shard {
+  readonly master?: { readonly connectPromise?: unknown }
+}
+
 class RedisLink implements Redis {
   readonly connection: RedisClientOptions
   readonly #options: OpenRedisOptions
@@ -129,6 +139,7 @@ class RedisLink implements Redis {
   #underWay = 0
   #isClosed = false
   #probe: Timer | undefined
+  #rediscovery: Timer | undefined
   #lastMovedAtMs = Number.NEGATIVE_INFINITY
 
   constructor(options: OpenRedisOptions) {
@@ -186,6 +197,7 @@ class RedisLink implements Redis {
     this.#isClosed = true
     this.#problem = 'closed'
     this.#probe?.cancel()
+    this.#rediscovery?.cancel()
     this.#client?.destroy()
     this.#cluster?.destroy()
   }
@@ -222,8 +234,16 @@ class RedisLink implements Redis {
     const client = createClient(this.connection) as RedisClientType
     client.on('error', (error: unknown) => this.#away(error))
     client.on('ready', () => this.#startProbing())
+    try {
+      if ((await this.#within(redisBounds.connectTimeoutMs, client.connect())) === 'late')
+        // It goes on trying, and says `ready` when it is.
+        this.#away(new RedisError('it does not answer'))
+    } catch (error) {
+      client.destroy()
+      throw error
+    }
     this.#client = client
-    await client.connect()
+    if (!client.isReady) throw new RedisError('it does not answer')
   }
 
   async #openCluster(): Promise<void> {
@@ -231,6 +251,8 @@ class RedisLink implements Redis {
     const { username, password } = new URL(this.#options.url)
     const cluster = createCluster({
       rootNodes: [{ url: this.#options.url }],
+      // Otherwise it waits for every master, for ever, before any can be used.
+      minimizeConnections: true,
       defaults: {
         ...(defaults as object),
         ...(password === '' ? {} : { password: decodeURIComponent(password) }),
@@ -241,12 +263,54 @@ class RedisLink implements Redis {
     cluster.on('error', (error: unknown) =>
       this.#options.logger.debug({ err: error }, 'a Redis of the cluster is away'),
     )
+    let isWhole: boolean
+    try {
+      if ((await this.#within(redisBounds.connectTimeoutMs, cluster.connect())) === 'late')
+        throw new RedisError('the cluster does not say who has what')
+      const reached = Promise.all(cluster.masters.map((master) => cluster.nodeClient(master)))
+      isWhole = (await this.#within(redisBounds.connectTimeoutMs, reached)) === 'done'
+    } catch (error) {
+      if (cluster.isOpen) cluster.destroy()
+      throw error
+    }
+    this.#cluster?.destroy()
     this.#cluster = cluster
-    await cluster.connect()
+    this.#rediscovery?.cancel()
+    if (!isWhole && !this.#isClosed) this.#rediscoverLater()
+  }
+
+  /** A master that was never reached is asked nothing, so nobody would say that another has taken its place. */
+  #rediscoverLater(): void {
+    this.#rediscovery = this.#options.clock.setTimer(() => {
+      this.#openCluster().catch((error: unknown) => {
+        this.#options.logger.debug({ err: error }, 'the cluster cannot be discovered anew')
+        if (!this.#isClosed) this.#rediscoverLater()
+      })
+    }, redisBounds.rediscoverIntervalMs)
+  }
+
+  async #within(boundMs: number, work: Promise<unknown>): Promise<'done' | 'late'> {
+    let timer: Timer | undefined
+    const late = new Promise<'late'>((resolve) => {
+      timer = this.#options.clock.setTimer(() => resolve('late'), boundMs)
+    })
+    // Whatever it says later is said by events, too.
+    work.catch(() => undefined)
+    try {
+      return await Promise.race([work.then(() => 'done' as const), late])
+    } finally {
+      timer?.cancel()
+    }
   }
 
   #send(key: string, args: readonly RedisArgument[]): Promise<unknown> {
-    if (this.#cluster !== undefined) return this.#cluster.sendCommand(key, false, [...args])
+    if (this.#cluster !== undefined) {
+      // While it connects for the first time a master's commands would wait without a bound, and come late.
+      const master = (this.#cluster.slots[slotOfKey(key)] as Shard | undefined)?.master
+      if (master === undefined || master.connectPromise !== undefined)
+        return Promise.reject(new RedisError('this part of the cluster is away'))
+      return this.#cluster.sendCommand(key, false, [...args])
+    }
     if (this.#client !== undefined) return this.#client.sendCommand(args)
     return Promise.reject(new RedisError('Redis was not reached yet'))
   }
@@ -255,14 +319,22 @@ class RedisLink implements Redis {
     if (this.#problem !== undefined) throw new RedisError(`unable to ask Redis; ${this.#problem}`)
     if (this.#underWay >= redisBounds.underWayMax) throw new RedisError('unable to ask Redis; too many commands wait')
     this.#underWay++
+    const { clock } = this.#options
+    const { commandTimeoutMs, stillnessGraceMs } = redisBounds
+    const dueMs = clock.nowMs() + commandTimeoutMs
     let timer: Timer | undefined
     const late = new Promise<never>((_resolve, reject) => {
-      timer = this.#options.clock.setTimer(() => {
+      const giveUp = (): void => {
         const error = new RedisError('unable to ask Redis; it does not answer')
         // A cluster answers for each of its masters apart.
         if (!this.isCluster) this.#away(error)
         reject(error)
-      }, redisBounds.commandTimeoutMs)
+      }
+      timer = clock.setTimer(() => {
+        // Timers run before sockets are read: after a stall of this process the answer may be there already.
+        if (clock.nowMs() - dueMs < stillnessGraceMs) giveUp()
+        else timer = clock.setTimer(giveUp, stillnessGraceMs)
+      }, commandTimeoutMs)
     })
     try {
       return await Promise.race([run(), late])
@@ -323,6 +395,7 @@ class RedisLink implements Redis {
       void this.#tryAgain()
         .catch((error: unknown) => {
           if (error instanceof StartError) this.#options.logger.error(error.message)
+          this.#noteFailure(error)
           this.#problem = `Redis is away (${reasonOf(error)})`
         })
         .finally(() => {
@@ -334,15 +407,8 @@ class RedisLink implements Redis {
 
   async #tryAgain(): Promise<void> {
     if (this.client === undefined) return this.#open()
-    let timer: Timer | undefined
-    const late = new Promise<never>((_resolve, reject) => {
-      timer = this.#options.clock.setTimer(() => reject(new RedisError('no answer')), redisBounds.commandTimeoutMs)
-    })
-    try {
-      await Promise.race([this.#send('chorus:probe', ['SET', 'chorus:probe', '1', 'PX', '1000']), late])
-    } finally {
-      timer?.cancel()
-    }
+    const asked = this.#send('chorus:probe', ['SET', 'chorus:probe', '1', 'PX', '1000'])
+    if ((await this.#within(redisBounds.commandTimeoutMs, asked)) === 'late') throw new RedisError('no answer')
     this.#back()
   }
 

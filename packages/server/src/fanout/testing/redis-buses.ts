@@ -4,7 +4,8 @@ import { systemClock } from '../../support/clock.ts'
 import { createLogger } from '../../support/logger.ts'
 import { openRedis, type Redis } from '../../support/redis.ts'
 import type { BusObserver } from '../bus-observer.ts'
-import { slotOf, partitionOf } from '../bus-redis-channels.ts'
+import { slotOfKey } from '../../support/redis-slot.ts'
+import { partitionOf } from '../bus-redis-channels.ts'
 import { RedisBus } from '../bus-redis.ts'
 import type { BusChannel, BusMessage } from '../bus.ts'
 
@@ -97,7 +98,7 @@ export class RedisBuses {
 const markChannels: readonly BusChannel[] = [0, 1, 2].map((third) => {
   for (let number = 0; ; number++) {
     const channel: BusChannel = `c:00000000-0000-4000-8000-${String(number).padStart(12, '0')}`
-    if (Math.floor((slotOf(partitionOf(channel)) * 3) / 16_384) === third) return channel
+    if (Math.floor((slotOfKey(String(partitionOf(channel))) * 3) / 16_384) === third) return channel
   }
 })
 
