@@ -60,7 +60,7 @@ import { migrate } from './store/migrate.ts'
 import { NewestPages } from './store/newest-pages.ts'
 import { OldestTransaction } from './store/oldest-transaction.ts'
 import { openDatabase } from './store/open-database.ts'
-import { readNewestChanges, readRange } from './store/read-changes.ts'
+import { readGap, readNewestChanges, readRange } from './store/read-changes.ts'
 import { readMemberships } from './store/read-memberships.ts'
 import { findSessions, readRecentRevocations, touchSessions } from './store/sessions.ts'
 import { readSetting } from './store/settings.ts'
@@ -284,7 +284,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
         repaired: (changes) => metrics.repairedChanges.inc({ by: 'gap' }, changes),
         repairFailed: (error) => logger.warn({ err: error }, 'unable to read missing changes; trying again'),
       },
-      readRange: (range, limit) => readRange(database, range, limit),
+      readGap: (range, limit) => readGap(database, range, limit),
       readNewest: (conversations, limit) => readNewestChanges(database, conversations, limit),
       onJoined: (conversation, user) => {
         liveValues.welcome(conversation, user)

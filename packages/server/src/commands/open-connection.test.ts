@@ -591,6 +591,38 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
   })
 
+  it('[ACL1] a gap that a sweep repairs shows no later version of a message to somebody removed before it', async () => {
+    for (const isInside of [true, false]) {
+      const place = await fixture.group([ada, bob])
+      const elsewhere = await TestNode.start(await store.openSecond(), new LocalBusHub())
+      try {
+        const removed = elsewhere.open(bob, await fixture.session(bob))
+        const stays = elsewhere.open(ada, session)
+        await Promise.all([removed.opening, stays.opening])
+        const { seq } = await fixture.send(place, ada, 'fine')
+        const { seq: removal } = await fixture.apply({
+          op: 'remove-member',
+          conversation: place,
+          actor: ada,
+          user: bob,
+        })
+        await fixture.apply({ op: 'edit', conversation: place, actor: ada, target: seq, text: 'a secret' })
+        // The sweep knows of all of it, or of no more than the message.
+        if (!isInside) elsewhere.parts.feeds.demand(place, seq)
+        else await elsewhere.sweeper.sweepNow()
+        await until('the repair', () => stays.transport.seqsOf(place).includes(seq))
+        await elsewhere.sweeper.sweepNow()
+        await until('the rest', () => stays.transport.seqsOf(place).includes(removal + 1))
+        expect(removed.transport.seqsOf(place)).toEqual([removal])
+        expect(removed.transport.eventsNamed('conversation').filter(({ left }) => left === true)).toHaveLength(1)
+        expect(JSON.stringify(removed.transport.events)).not.toContain('a secret')
+        expect(removed.connection.conversations.has(place)).toBe(false)
+      } finally {
+        elsewhere.stop()
+      }
+    }
+  })
+
   it('[CP1] a read marker that moves while a connection opens reaches it after ready', async () => {
     const seq = await say()
     const cursor = await cursorOf(ada)

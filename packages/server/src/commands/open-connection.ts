@@ -208,7 +208,11 @@ class Replay {
         }
         const known = joining?.feed.recent
         // Up to the seq at which membership was seen, and no further: what is newer passes by the feed, where a removal shows.
-        const recent = known === undefined || known.newestSeq < seq ? undefined : known.range(step.after + 1, seq)
+        // Nor what was read as of a later seq: it may show an edit that came after this user's removal.
+        const recent =
+          known === undefined || known.newestSeq < seq || known.asOf > seq
+            ? undefined
+            : known.range(step.after + 1, seq)
         if (recent === undefined)
           return step.after >= seq ? step.after : this.#sendStretches(conversation, step.after, seq, joining?.feed)
         for (const batch of splitBatches(recent)) {
@@ -239,7 +243,9 @@ class Replay {
     while (reached < top) {
       const recent = feed?.recent.range(reached + 1, top)
       const stretch =
-        recent === undefined ? await stretches.read(conversation, reached + 1, top) : { changes: recent, asOf: top }
+        recent === undefined
+          ? await stretches.read(conversation, reached + 1, top)
+          : { changes: recent, asOf: feed?.recent.asOf ?? 0 }
       if (stretch.asOf > seenAt) {
         const seq = await stretches.memberSeq(this.#connection.user, conversation)
         if (seq === null) return this.#tellRemoval(conversation)

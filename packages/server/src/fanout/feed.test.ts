@@ -235,6 +235,109 @@ describe('a feed', () => {
     expect(feed.has(ada.connection)).toBe(false)
   })
 
+  it.each([
+    ['inside the gap', 4],
+    ['behind the gap', 2],
+  ])(
+    '[ACL1] a repaired gap shows no later version to somebody removed before it: removal %s',
+    async (_where, known) => {
+      const fixture = new DeliveryFixture()
+      fixture.appendMessages(1)
+      const ada = await fixture.subscribe('ada', 1)
+      const bob = await fixture.subscribe('bob', 1)
+      // Under way when the page comes: seen as a member at 1.
+      const joining = fixture.connect('bob')
+      const { join } = await fixture.feeds.join(conversation, joining.connection)
+      fixture.append(messageChange(2), memberChange(3, 'member.left', 'bob'))
+      fixture.edit(2, 'a secret')
+      // No hint came; a sweep finds this much.
+      fixture.feeds.demand(conversation, known)
+      await fixture.settle()
+      const removal = { conversation, changes: [expect.objectContaining({ seq: 3, user: 'bob' })] }
+      expect(bob.transport.events).toEqual([
+        { event: 'conversation', payload: { conversation, left: true, seq: 3, readSeq: 3, unread: 0 } },
+        { event: 'changes', payload: removal },
+      ])
+      expect(bob.connection.conversations.has(conversation)).toBe(false)
+      expect(bob.feed.finishJoin(join, 1)).toMatchObject({ kind: 'left', change: { seq: 3 } })
+      fixture.feeds.demand(conversation, 4)
+      await fixture.settle()
+      expect(ada.transport.seqsOf(conversation)).toEqual([2, 3, 4])
+      expect(JSON.stringify(ada.transport.events)).toContain('a secret')
+      expect(bob.transport.frames).toHaveLength(2)
+      expect(joining.transport.frames).toEqual([])
+    },
+  )
+
+  it('[ACL1] a page of a repair takes nothing from those who have joined again since the removal', async () => {
+    const fixture = new DeliveryFixture()
+    fixture.appendMessages(1)
+    const ada = await fixture.subscribe('ada', 1)
+    fixture.append(memberChange(2, 'member.left', 'bob'), memberChange(3, 'member.joined', 'bob'), messageChange(4))
+    // Read the log as a member at 4, before the feed has come so far.
+    const bob = await fixture.subscribe('bob', 4)
+    fixture.append(messageChange(5))
+    // The page was read before they joined again.
+    ada.feed.acceptPage({ changes: fixture.log.slice(1, 2), asOf: 2, removals: fixture.log.slice(1, 2) })
+    fixture.feeds.demand(conversation, 5)
+    await fixture.settle()
+    expect(bob.transport.seqsOf(conversation)).toEqual([5])
+    expect(ada.transport.seqsOf(conversation)).toEqual([2, 3, 4, 5])
+  })
+
+  it('[ACL1] an earlier removal that passes by does not hide a later one that a read has told of', async () => {
+    const fixture = new DeliveryFixture()
+    fixture.appendMessages(1)
+    const ada = await fixture.subscribe('ada', 1)
+    const bob = fixture.connect('bob')
+    const { join } = await fixture.feeds.join(conversation, bob.connection)
+    fixture.append(memberChange(2, 'member.left', 'bob'), memberChange(3, 'member.joined', 'bob'), messageChange(4))
+    fixture.append(memberChange(5, 'member.left', 'bob'))
+    fixture.edit(4, 'a secret')
+    // The page ends before the second removal.
+    ada.feed.acceptPage({ changes: fixture.log.slice(1, 3), asOf: 6, removals: fixture.log.slice(4, 5) })
+    await fixture.turn()
+    expect(ada.transport.seqsOf(conversation)).toEqual([2, 3])
+    expect(ada.feed.finishJoin(join, 3)).toMatchObject({ kind: 'left', change: { seq: 5 } })
+  })
+
+  it('[ACL1] a batch that is being written ends for those whom a page tells of their removal', async () => {
+    const fixture = new DeliveryFixture()
+    fixture.appendMessages(1)
+    const others = await Promise.all(
+      Array.from({ length: feedBounds.writesPerSlice }, (_, index) => fixture.subscribe(`user ${index}`, 1)),
+    )
+    const bob = await fixture.subscribe('bob', 1)
+    fixture.append(messageChange(2), messageChange(3), memberChange(4, 'member.left', 'bob'))
+    bob.feed.accept(fixture.log[1]!)
+    const writing = bob.feed.flush()
+    writing.next()
+    expect(others.at(-1)!.transport.seqsOf(conversation)).toEqual([2])
+    expect(bob.transport.frames).toEqual([])
+    bob.feed.acceptPage({ changes: fixture.log.slice(2, 3), asOf: 4, removals: fixture.log.slice(3) })
+    for (const _ of writing);
+    await fixture.settle()
+    expect(bob.transport.seqsOf(conversation)).toEqual([4])
+  })
+
+  it('[ACL1] what was read as of a later seq is not handed to a join that saw an earlier one', async () => {
+    const fixture = new DeliveryFixture()
+    fixture.appendMessages(1)
+    const ada = await fixture.subscribe('ada', 1)
+    const bob = fixture.connect('bob')
+    const { feed, join } = await fixture.feeds.join(conversation, bob.connection)
+    fixture.append(messageChange(2), memberChange(3, 'member.left', 'bob'))
+    const asTold = fixture.log[1]!
+    fixture.edit(2, 'a secret')
+    // For somebody who resumes; the hint of the removal has not come.
+    await fixture.feeds.loadRecent([conversation])
+    ada.feed.accept(asTold)
+    await fixture.turn()
+    expect(ada.transport.seqsOf(conversation)).toEqual([2])
+    expect(feed.finishJoin(join, 1)).toEqual({ kind: 'missing', from: 2, to: 2 })
+    expect(bob.transport.frames).toEqual([])
+  })
+
   it('[LIM1] a removal that takes the last subscriber ends the feed', async () => {
     const fixture = new DeliveryFixture()
     await fixture.subscribe('ada', 0)

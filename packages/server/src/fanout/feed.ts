@@ -40,6 +40,16 @@ export interface FeedHost {
   connectionsOf(user: Id): ReadonlySet<Connection>
 }
 
+/** What a read of a gap gave. */
+export interface GapPage {
+  /** Consecutive, from the first one asked for on. */
+  readonly changes: readonly LoggedChange[]
+  /** Top of the log when it was read: a message in it is as it was then. */
+  readonly asOf: number
+  /** The removals of those who were no members then, and left within the gap or after it. */
+  readonly removals: readonly LoggedChange[]
+}
+
 /** A join under way: between reading and subscribing a removal may come. */
 export interface Join {
   readonly connection: Connection
@@ -73,6 +83,8 @@ export class Feed implements Flushable {
   #base = 0
   #isFlushing = false
   #isEnded = false
+  /** Whose subscription ended while a batch is being written: what is left of it is not for them. */
+  readonly #gone = new Set<Connection>()
   /** When the oldest change that waits to be flushed came. */
   #waitingSinceMs = 0
   readonly #subscribers = new Set<Connection>()
@@ -165,6 +177,24 @@ export class Feed implements Flushable {
     if (this.#next !== undefined) this.#host.repair(this)
   }
 
+  /**
+   * What a read of a gap gave. Its messages may show edits that are newer than a removal which has not passed by yet, so
+   * those who were removed leave first, with nothing but their removal (rule ACL1).
+   */
+  acceptPage({ changes, asOf, removals }: GapPage): void {
+    if (this.#isEnded) return
+    for (const removal of removals) {
+      const user = removal.effect?.user
+      if (user === undefined) continue
+      for (const connection of this.#announceLeaving(user, removal)) {
+        connection.send(changesFrame(this.conversation, [removal]))
+        this.remove(connection)
+      }
+    }
+    this.recent.noteRead(asOf)
+    for (const change of changes) this.accept(change)
+  }
+
   beginJoin(connection: Connection): Join {
     const join: Join = { connection, left: undefined }
     this.#joins.add(join)
@@ -187,7 +217,8 @@ export class Feed implements Flushable {
     // What this feed has not seen pass by may hold this user's removal: it is read with the test of membership (ACL1).
     if (seq < this.#base) return { kind: 'missing', from: seq + 1, to: this.#base }
     if (seq < this.#flushed) {
-      const rest = this.recent.range(seq + 1, this.#flushed)
+      // What was read as of a later seq than the one at which this user was seen to be a member is read with the test, too.
+      const rest = this.recent.asOf > seq ? undefined : this.recent.range(seq + 1, this.#flushed)
       if (rest === undefined) return { kind: 'missing', from: seq + 1, to: this.#flushed }
       for (const batch of splitBatches(rest)) join.connection.send(changesFrame(this.conversation, batch))
     }
@@ -212,7 +243,7 @@ export class Feed implements Flushable {
   }
 
   remove(connection: Connection): void {
-    this.#subscribers.delete(connection)
+    if (this.#subscribers.delete(connection) && this.#isFlushing) this.#gone.add(connection)
     this.#ahead.delete(connection)
     connection.conversations.delete(this.conversation)
   }
@@ -252,8 +283,10 @@ export class Feed implements Flushable {
     const leaving = effect?.kind === 'left' ? this.#announceLeaving(effect.user, newest) : []
     const frame = changesFrame(this.conversation, batch)
     const receivers = [...this.#subscribers]
+    this.#gone.clear()
     let writes = 0
     for (const connection of receivers) {
+      if (this.#gone.has(connection)) continue
       const upTo = this.#ahead.size === 0 ? undefined : this.#ahead.get(connection)
       if (upTo === undefined) connection.send(frame)
       else this.#deliverAhead(connection, upTo, first, batch)
@@ -261,7 +294,7 @@ export class Feed implements Flushable {
     }
     this.#written = newest.seq
     // ACL1: before the next seq is written.
-    for (const connection of leaving) this.remove(connection)
+    for (const connection of leaving) if (!this.#gone.has(connection)) this.remove(connection)
     if (effect?.kind === 'left') this.#host.left(this.conversation, effect.user)
     this.#host.delivered(batch.length, receivers.length, this.#host.nowMs() - this.#waitingSinceMs, this, first)
     if (effect?.kind === 'joined') this.#host.joined(this.conversation, effect.user)
@@ -280,7 +313,7 @@ export class Feed implements Flushable {
   #announceLeaving(user: Id, change: LoggedChange): Connection[] {
     const { seq } = change
     // Before anything gives way: a join that ends meanwhile must find it.
-    for (const join of this.#joins) if (join.connection.user === user) join.left = change
+    for (const join of this.#joins) if (join.connection.user === user && (join.left?.seq ?? 0) < seq) join.left = change
     const leaving = [...this.#host.connectionsOf(user)].filter(
       (connection) => this.#subscribers.has(connection) && (this.#ahead.get(connection) ?? 0) < seq,
     )

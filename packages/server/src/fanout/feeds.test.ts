@@ -1,7 +1,6 @@
 /** All conversations together: what hints of other histories, repeats and repairs across a change of history do. */
 import { describe, expect, it } from 'vitest'
-import type { LoggedChange } from '../support/logged-change.ts'
-import { feedBounds } from './feed.ts'
+import { feedBounds, type GapPage } from './feed.ts'
 import type { FeedsOptions } from './feeds.ts'
 import { conversation, DeliveryFixture, messageChange } from './testing/delivery-fixture.ts'
 
@@ -52,9 +51,9 @@ describe('hints of another history', () => {
 describe('a change of history', () => {
   /** Reads that are answered when the test says so. */
   const openWithSlowReads = () => {
-    const reads: ((changes: LoggedChange[]) => void)[] = []
-    const readRange: FeedsOptions['readRange'] = () => new Promise((resolve) => reads.push(resolve))
-    return { fixture: new DeliveryFixture({ readRange }), reads }
+    const reads: ((page: GapPage) => void)[] = []
+    const readGap: FeedsOptions['readGap'] = () => new Promise((resolve) => reads.push(resolve))
+    return { fixture: new DeliveryFixture({ readGap }), reads }
   }
 
   it('[RES2] ends a repair under way: what it reads is delivered to nobody', async () => {
@@ -68,7 +67,7 @@ describe('a change of history', () => {
     expect(reads).toHaveLength(1)
     fixture.feeds.clear()
     const after = await fixture.subscribe('bob', 0)
-    reads[0]?.([messageChange(1), messageChange(2), messageChange(3)])
+    reads[0]?.({ changes: [messageChange(1), messageChange(2), messageChange(3)], asOf: 3, removals: [] })
     await fixture.turn()
     expect(before.transport.events).toEqual([])
     expect(after.transport.events).toEqual([])

@@ -9,7 +9,7 @@ import type { Bus, BusMessage, DeviceNews } from './bus.ts'
 import type { Connection } from './connection.ts'
 import type { Connections } from './connections.ts'
 import type { DeliveryTrail } from './delivery-trail.ts'
-import { Feed, feedBounds, type FeedHost, type Join } from './feed.ts'
+import { Feed, feedBounds, type FeedHost, type GapPage, type Join } from './feed.ts'
 import { Flusher, type Flushable } from './flusher.ts'
 import { Frame } from './frame.ts'
 
@@ -35,8 +35,8 @@ export interface FeedsOptions {
   readonly observer: FeedsObserver
   /** What operators may ask about; left out in tests that nobody asks. */
   readonly trail?: DeliveryTrail
-  /** The changes `from` to `to` from the primary, at most `limit`, in seq order. */
-  readonly readRange: (range: { conversation: Id; from: number; to: number }, limit: number) => Promise<LoggedChange[]>
+  /** The changes `from` to `to` from the primary, at most `limit`, in seq order, and who may not be shown them. */
+  readonly readGap: (range: { conversation: Id; from: number; to: number }, limit: number) => Promise<GapPage>
   /** The newest changes of several conversations in one read. */
   readonly readNewest: (conversations: readonly Id[], limit: number) => Promise<Map<Id, LoggedChange[]>>
   readonly onJoined: (conversation: Id, user: Id) => void
@@ -280,6 +280,7 @@ export class Feeds implements FeedHost {
       const feed = this.#feeds.get(conversation)
       if (feed === undefined) continue
       // What was delivered meanwhile is newer than the read: join the two runs.
+      feed.recent.noteRead(changes.at(-1)?.seq ?? 0)
       const delivered = feed.recent.newestSeq
       if (delivered === 0) feed.recent.append(changes)
       else feed.recent.prepend(changes)
@@ -291,7 +292,8 @@ export class Feeds implements FeedHost {
     while (feed.gap !== undefined && this.#feeds.get(feed.conversation) === feed) {
       const { from, to } = feed.gap
       try {
-        const changes = await this.#options.readRange({ conversation: feed.conversation, from, to }, repairPage)
+        const page = await this.#options.readGap({ conversation: feed.conversation, from, to }, repairPage)
+        const { changes } = page
         // Dropped meanwhile, maybe with its whole history.
         if (this.#feeds.get(feed.conversation) !== feed) return
         const missing = changes.filter((change) => feed.gap !== undefined && change.seq >= feed.gap.from)
@@ -299,10 +301,12 @@ export class Feeds implements FeedHost {
         const [first] = missing
         if (first !== undefined)
           this.#options.trail?.note('repaired', feed.conversation, first.seq, missing.at(-1)?.seq ?? first.seq)
-        for (const change of changes) feed.accept(change)
+        feed.acceptPage(page)
         const isWhole = changes.length === Math.min(repairPage, to - from + 1)
         if (!isWhole) feed.correctTop(changes.at(-1)?.seq ?? 0)
         if (!feed.isLagging) this.caughtUp(feed)
+        // The page may have taken the last subscriber.
+        this.release(feed)
       } catch (error) {
         this.#options.observer.repairFailed(error)
         await this.#pause(repairRetryMs)

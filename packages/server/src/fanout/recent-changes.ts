@@ -2,7 +2,8 @@
  * The newest changes of one conversation, kept while it is served: what a resume or a join needs is mostly here, so that
  * the database is read for it at most once per conversation however many clients come back (rule LIM2).
  *
- * Always a consecutive run of seqs that ends at the newest known one.
+ * Always a consecutive run of seqs that ends at the newest known one. What came by a read says as of which seq: a message in
+ * it is as it was then, so it is for those who were seen to be members at that seq or later (rule ACL1).
  */
 import type { LoggedChange } from '../support/logged-change.ts'
 
@@ -11,6 +12,17 @@ export const recentBounds = { changesMax: 256, bytesMax: 262_144 } as const
 export class RecentChanges {
   #changes: LoggedChange[] = []
   #bytes = 0
+  #asOf = 0
+
+  /** The newest state of a message in this run is of this seq, or of the change that shows it. Never goes back. */
+  get asOf(): number {
+    return this.#asOf
+  }
+
+  /** Changes that come by a read of the log as it was at this seq. */
+  noteRead(asOf: number): void {
+    this.#asOf = Math.max(this.#asOf, asOf)
+  }
 
   get newestSeq(): number {
     return this.#changes.at(-1)?.seq ?? 0

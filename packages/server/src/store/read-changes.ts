@@ -15,7 +15,7 @@ export interface RangeRequest {
   readonly to: number
 }
 
-/** The changes `from` to `to`, at most `limit` of them, in seq order. For delivery: membership is checked per subscriber. */
+/** The changes `from` to `to`, at most `limit` of them, in seq order. Membership is not tested here (see readGap and readStretch). */
 export async function readRange(
   database: Database,
   { conversation, from, to }: RangeRequest,
@@ -28,6 +28,60 @@ export async function readRange(
     values: [conversation, from, to, limit],
   })
   return rows.map(toLoggedChange)
+}
+
+export interface GapPage extends LogStretch {
+  /** The last removal of each user who was no member at `asOf` and left at or after `from`: no page of this read is for them. */
+  readonly removals: readonly LoggedChange[]
+}
+
+/** Removals in one statement; where there are more, another follows. */
+export const removalsMax = 1_000
+
+/**
+ * What fills a gap: the changes `from` to `to`, at most `limit` of them, and who may not be shown them. A message comes as it
+ * is now, with edits that may be newer than the removal of somebody who is still subscribed; so both come from one snapshot
+ * (rule ACL1).
+ */
+export async function readGap(
+  database: Database,
+  { conversation, from, to }: RangeRequest,
+  limit: number,
+): Promise<GapPage> {
+  const first = await readGapPart(database, [conversation, from, to, limit, from])
+  const removals = [...first.removals]
+  let { removals: latest } = first
+  // Later than the page, and no less right for that: who is no removed member by now may see what there was before.
+  while (latest.length === removalsMax) {
+    const after = (latest.at(-1) as LoggedChange).seq + 1
+    ;({ removals: latest } = await readGapPart(database, [conversation, from, to, 0, after]))
+    removals.push(...latest)
+  }
+  return { ...first, removals }
+}
+
+async function readGapPart(database: Database, values: readonly unknown[]): Promise<GapPage> {
+  const rows = await database.query<
+    ({ top: number; removal: boolean } & ChangeRow) | { top: number; removal: null; seq: null }
+  >({
+    name: 'read_gap',
+    text: `select top.top, found.* from (select seq as top from conversations where id = $1) top
+           left join lateral (
+             (select false as removal, ${columns} from changes c join conversations v on v.id = c.conversation
+               where c.conversation = $1 and c.seq between $2 and $3 order by c.seq limit $4)
+             union all
+             (select true, ${columns} from members m
+                join changes c on c.conversation = m.conversation and c.seq = m.left_seq
+                join conversations v on v.id = c.conversation
+               where m.conversation = $1 and m.left_seq >= $5 order by m.left_seq limit ${removalsMax})) found on true`,
+    values,
+  })
+  const changes: LoggedChange[] = []
+  const removals: LoggedChange[] = []
+  for (const row of rows) if (row.seq !== null) (row.removal ? removals : changes).push(toLoggedChange(row))
+  // The parts of a union keep no order between them, nor is one promised within.
+  const bySeq = (one: LoggedChange, other: LoggedChange): number => one.seq - other.seq
+  return { changes: changes.sort(bySeq), removals: removals.sort(bySeq), asOf: rows[0]?.top ?? 0 }
 }
 
 export interface LogStretch {

@@ -2,7 +2,7 @@
 import type { Id } from '@chorus/protocol'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { markRead } from './mark-read.ts'
-import { readChangesForMember } from './read-changes.ts'
+import { readChangesForMember, readGap, removalsMax } from './read-changes.ts'
 import { readConversation, readConversations, readMembers } from './read-conversations.ts'
 import { readSharing } from './read-memberships.ts'
 import { type PageAnchor, readMessage, readMessagePage, readNewestPage } from './read-messages.ts'
@@ -218,6 +218,39 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
     expect(await readSharing(store.database, carol, [ada, dan, carol])).toEqual(new Set([ada, carol]))
     await fixture.apply({ op: 'remove-member', conversation: group, actor: ada, user: carol })
     expect(await readSharing(store.database, carol, [ada, dan, carol])).toEqual(new Set([carol]))
+  })
+
+  it('[ACL1] what fills a gap comes with those who were removed since it began, however many', async () => {
+    const place = await fixture.group([ada, bob], 'channel')
+    const strangers = await fixture.users(3)
+    const [gone, back, before] = strangers as [Id, Id, Id]
+    const join = (user: Id) => fixture.apply({ op: 'put-member', conversation: place, actor: ada, user, role: null })
+    const leave = (user: Id) => fixture.apply({ op: 'remove-member', conversation: place, actor: user, user })
+    for (const user of strangers) await join(user)
+    await leave(before)
+    const { seq: from } = await fixture.send(place, ada, 'one')
+    await leave(back)
+    const { seq: removal } = await leave(gone)
+    const { seq: to } = await join(back)
+    const page = await readGap(store.database, { conversation: place, from, to: from }, 10)
+    expect(page.changes.map(({ seq }) => seq)).toEqual([from])
+    expect(page.asOf).toBe(to)
+    expect(page.removals).toMatchObject([{ seq: removal, effect: { kind: 'left', user: gone } }])
+    expect((await readGap(store.database, { conversation: place, from: removal + 1, to }, 10)).removals).toEqual([])
+    // More than one statement names.
+    const crowd = await fixture.users(removalsMax + 1)
+    await fixture.sql(
+      `with top as (update conversations set seq = seq + $3 where id = $1 returning seq - $3 as base),
+            u as (select id, n from unnest($2::uuid[]) with ordinality t(id, n)),
+            c as (insert into changes (conversation, seq, at, type, actor, user_id, role)
+                  select $1, top.base + u.n, now(), 'member.left', u.id, u.id, 'member' from top, u)
+       insert into members (conversation, user_id, role, joined_seq, left_seq)
+       select $1, u.id, 'member', 1, top.base + u.n from top, u`,
+      [place, crowd, crowd.length],
+    )
+    const crowded = await readGap(store.database, { conversation: place, from, to }, 2)
+    expect(crowded.changes.map(({ seq }) => seq)).toEqual([from, from + 1])
+    expect(crowded.removals.map(({ effect }) => effect?.user)).toEqual([gone, ...crowd])
   })
 
   describe('the sweep', () => {

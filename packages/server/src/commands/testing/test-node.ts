@@ -37,7 +37,7 @@ import { encodeCursor } from '../../store/cursor.ts'
 import type { Database } from '../../store/database.ts'
 import { LogStretches } from '../../store/log-stretches.ts'
 import { NewestPages } from '../../store/newest-pages.ts'
-import { readNewestChanges, readRange } from '../../store/read-changes.ts'
+import { readGap, readNewestChanges, readRange } from '../../store/read-changes.ts'
 import { readMemberships } from '../../store/read-memberships.ts'
 import { readPosition, sweepChanges } from '../../store/sweep-changes.ts'
 import { openLog } from '../../store/testing/log-fixture.ts'
@@ -109,7 +109,7 @@ export class TestNode {
       connections,
       clock,
       observer: { delivered: () => undefined, repaired: () => undefined, repairFailed: () => undefined },
-      readRange: (range, limit) => readRange(database, range, limit),
+      readGap: (range, limit) => readGap(database, range, limit),
       readNewest: (ids, limit) => readNewestChanges(database, ids, limit),
       onJoined: (conversation, user) => {
         this.parts.liveValues.welcome(conversation, user)

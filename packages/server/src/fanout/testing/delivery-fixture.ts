@@ -25,6 +25,17 @@ export function messageChange(seq: number, text = `message ${seq}`, where: Id = 
   })
 }
 
+/** An edit, as it is told; the log shows its text in the message itself from then on. */
+export function editChange(seq: number, target: number, text: string): LoggedChange {
+  return encodeChange(conversation, seq, {
+    seq,
+    at,
+    actor: 'somebody',
+    type: 'message.edited',
+    message: { conversation, seq: target, version: seq, text } as never,
+  })
+}
+
 export function memberChange(
   seq: number,
   type: 'member.joined' | 'member.left',
@@ -72,11 +83,12 @@ export class DeliveryFixture {
         },
         repairFailed: (error) => void this.failures.push(error),
       },
-      readRange: async ({ from, to }, limit) => {
+      readGap: async ({ from, to }, limit) => {
         this.reads.push({ from, to })
         const error = this.readErrors.shift()
         if (error !== undefined) throw error
-        return this.log.filter(({ seq }) => seq >= from && seq <= to).slice(0, limit)
+        const changes = this.log.filter(({ seq }) => seq >= from && seq <= to).slice(0, limit)
+        return { changes, asOf: this.log.length, removals: this.removalsSince(from) }
       },
       readNewest: async (conversations, limit) => new Map(conversations.map((id) => [id, this.log.slice(-limit)])),
       onJoined: (_conversation, user) => void this.joined.push(user),
@@ -116,6 +128,22 @@ export class DeliveryFixture {
 
   append(...changes: LoggedChange[]): void {
     this.log.push(...changes)
+  }
+
+  /** The removals at or after this seq of those who have not joined again since. */
+  removalsSince(from: number): LoggedChange[] {
+    const last = new Map<Id, LoggedChange>()
+    for (const change of this.log) if (change.effect !== undefined) last.set(change.effect.user, change)
+    return [...last.values()].filter(({ seq, effect }) => effect?.kind === 'left' && seq >= from)
+  }
+
+  /** Adds an edit, and puts its text in the place of the message's own. */
+  edit(target: number, text: string): void {
+    const seq = this.log.length + 1
+    const created = JSON.parse(messageChange(target, text).json) as { message: { version: number } }
+    created.message.version = seq
+    this.log[target - 1] = { ...messageChange(target, text), json: JSON.stringify(created) }
+    this.append(editChange(seq, target, text))
   }
 
   appendMessages(count: number): void {

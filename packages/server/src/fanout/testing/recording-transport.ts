@@ -5,7 +5,12 @@ import type { Transport } from '../outbound.ts'
 /** The fields of all events; a test asks for those that its event has. */
 export interface RecordedPayload {
   readonly conversation: string
-  readonly changes: readonly { readonly seq: number; readonly type: string; readonly user?: string }[]
+  readonly changes: readonly {
+    readonly seq: number
+    readonly type: string
+    readonly user?: string
+    readonly message?: { readonly version: number; readonly text: string }
+  }[]
   readonly seq: number
   readonly readSeq: number
   readonly unread: number
