@@ -49,7 +49,7 @@ describe('a webhook', () => {
     expect(await verify({ 'webhook-id': 'history.conversation.8' })).toBe('bad-signature')
     expect(await verify({ 'webhook-timestamp': String(now.getTime() / 1_000 + 1) })).toBe('bad-signature')
     expect(
-      await faultOf(verifyWebhook({ headers: await sign({ secrets: [other] }), body, secrets: secret, now })),
+      await faultOf(verifyWebhook({ headers: { ...(await sign({ secrets: [other] })) }, body, secrets: secret, now })),
     ).toBe('bad-signature')
   })
 
