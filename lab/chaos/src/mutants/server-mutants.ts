@@ -120,18 +120,17 @@ export const serverMutants: readonly Mutant[] = [
     shownBy: { faults: calm, count: 8, rate: 400 },
   },
   {
-    name: 'own-history-is-stale',
-    about: 'the newest page of history comes from a copy that is a little behind',
+    name: 'cached-page-never-renewed',
+    about: 'a server goes on showing the newest page as it first read it',
     edits: [
       {
-        file: built('store/read-messages'),
-        search: '${select} and c.seq > $3 order by c.seq desc limit $4',
-        replacement:
-          "${select} and c.seq > $3 and c.at < clock_timestamp() - interval '2 seconds' order by c.seq desc limit $4",
+        file: built('store/newest-pages'),
+        search: 'let kept = pages.has(conversation) ? read.get(conversation) : known.get(conversation);',
+        replacement: 'let kept = known.get(conversation) ?? read.get(conversation);',
       },
     ],
     breaks: ['A11'],
-    shownBy: { faults: calm, count: 3 },
+    shownBy: { faults: calm, count: 8, rate: 300 },
   },
   {
     name: 'page-without-membership',
@@ -141,6 +140,11 @@ export const serverMutants: readonly Mutant[] = [
         file: built('store/read-messages'),
         search: 'where v.id = $1 and m.user_id = $2 and m.left_seq is null) me',
         replacement: 'where v.id = $1 and m.user_id = $2) me',
+      },
+      {
+        file: built('store/read-newest-pages'),
+        search: 'where m.conversation = w.conversation and m.user_id = w.user_id and m.left_seq is null limit 1) me',
+        replacement: 'where m.conversation = w.conversation and m.user_id = w.user_id limit 1) me',
       },
     ],
     breaks: ['A12'],
@@ -307,8 +311,8 @@ export const serverMutants: readonly Mutant[] = [
     edits: [
       {
         file: built('fanout/feed'),
-        search: 'for (const connection of leaving)\n            this.remove(connection);',
-        replacement: '',
+        search: 'return leaving;',
+        replacement: 'return [];',
       },
     ],
     breaks: ['A12'],
@@ -337,7 +341,7 @@ export const serverMutants: readonly Mutant[] = [
     about: 'a revoked session is refused at the door, and its open connections stay',
     edits: [{ file: built('node'), search: 'gate.revoke(sessions);', replacement: '' }],
     breaks: ['A12'],
-    shownBy: { faults: calm, count: 8 },
+    shownBy: { faults: ['F18'], count: 6 },
   },
   {
     name: 'slow-readers-kept',

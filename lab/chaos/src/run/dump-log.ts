@@ -1,10 +1,12 @@
 /** What the database holds when all is quiet, asked of it directly: every row of the log, every counter and membership. */
+import { waitForFact } from '@chorus/testkit'
 import { changeKinds, hashText, nowMicros } from '../history/index.ts'
 import type { HistoryWriter } from '../history/index.ts'
 import type { Top } from '../workload/job.ts'
 import type { Lab } from '../faults/lab.ts'
 
 const rowsPerPage = 20_000
+const topsTimeoutMs = 30_000
 
 type ChangeType = keyof typeof changeKinds
 
@@ -86,10 +88,13 @@ function hashOf(row: Row): number {
 
 /** Where every conversation is now, and who is in it. */
 export async function readTops(lab: Lab): Promise<readonly Top[]> {
-  const rows = await lab.query<{ id: string; seq: string; members: string[] | null }>(
-    `select c.id, c.seq::text, (select array_agg(m.user_id::text) from members m
-                                 where m.conversation = c.id and m.left_seq is null) as members
-       from conversations c`,
-  )
+  const read = () =>
+    lab.query<{ id: string; seq: string; members: string[] | null }>(
+      `select c.id, c.seq::text, (select array_agg(m.user_id::text) from members m
+                                   where m.conversation = c.id and m.left_seq is null) as members
+         from conversations c`,
+    )
+  // Postgres may still be recovering from the fault before.
+  const rows = await waitForFact(read, { what: 'the tops of all conversations', timeoutMs: topsTimeoutMs })
   return rows.map(({ id, seq, members }) => ({ conversation: id, seq: Number(seq), members: members ?? [] }))
 }

@@ -40,7 +40,7 @@ const deeds: readonly (readonly [Deed, number])[] = [
   ['delete', 1],
   ['react', 4],
   ['unreact', 2],
-  ['page', 3],
+  ['page', 6],
   ['read', 4],
   ['type', 2],
 ]
