@@ -1,8 +1,8 @@
 /** What was certainly not done is asked once more; anything else is told. */
 import { ChorusError, type ErrorCode } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
-import { askAgain, askAgainMaxMs } from './ask-again.ts'
-import { ManualClock } from './testing/manual-clock.ts'
+import { askAgain, askAgainMaxMs, askedMax, createAskInOrder } from './ask-again.ts'
+import { ManualClock, settle } from './testing/manual-clock.ts'
 
 function failing(times: number, code: ErrorCode, retryAfterMs?: number) {
   let asked = 0
@@ -48,5 +48,87 @@ describe('asking again', () => {
       await expect(askAgain(ask, clock)).rejects.toMatchObject({ code })
       expect(count()).toBe(1)
     }
+  })
+})
+
+describe('asking in order', () => {
+  /** Notes what is asked; each name in `failing` is answered `unavailable` the first time. */
+  function setUp(...failing: string[]) {
+    const clock = new ManualClock()
+    const inOrder = createAskInOrder(clock)
+    const asked: string[] = []
+    const answered: string[] = []
+    const command = (about: string, name: string, replaces = true): Promise<void> => {
+      const ask = async (): Promise<string> => {
+        asked.push(name)
+        await settle()
+        const isFailing = failing.includes(name) && asked.filter((one) => one === name).length === 1
+        if (isFailing) throw new ChorusError('unavailable', 'unable to ask; this is a test')
+        return name
+      }
+      return inOrder(about, replaces, ask).then(
+        (answer) => void answered.push(answer),
+        (error: unknown) => void answered.push(`no ${name}, ${(error as ChorusError).code}`),
+      )
+    }
+    return { clock, asked, answered, command }
+  }
+
+  it('[ACK2] drops the repeat when a newer command about the same thing was asked, and does not let that wait', async () => {
+    const { clock, asked, answered, command } = setUp('typing', 'react')
+    const typing = command('c/live/typing', 'typing')
+    const react = command('c/5/reactions/x', 'react')
+    await settle()
+    await settle()
+    expect(clock.timers).toBe(2)
+    // The clock stands still: what is asked now is not behind any wait.
+    await command('c/live/typing', 'stopped')
+    await typing
+    expect(asked).toEqual(['typing', 'react', 'stopped'])
+    await clock.advance(askAgainMaxMs)
+    await react
+    expect(asked).toEqual(['typing', 'react', 'stopped', 'react'])
+    expect(answered).toEqual(['no typing, unavailable', 'stopped', 'react'])
+    // Another time, nothing is left of it.
+    await command('c/live/typing', 'again')
+    expect(answered.at(-1)).toBe('again')
+  })
+
+  it('[ACK2] asks in the order that was given while an answer is awaited, each once', async () => {
+    const { clock, asked, answered, command } = setUp('react', 'unreact')
+    const all = [command('a', 'react'), command('a', 'unreact'), command('a', 'react again'), command('b', 'other')]
+    expect(asked).toEqual(['react', 'other'])
+    await Promise.all(all)
+    await clock.advance(askAgainMaxMs)
+    expect(asked).toEqual(['react', 'other', 'unreact', 'react again'])
+    expect(answered.filter((one) => one !== 'other')).toEqual([
+      'no react, unavailable',
+      'no unreact, unavailable',
+      'react again',
+    ])
+  })
+
+  it('[ACK2] waits for the repeat where the newer command does not take the place of the older', async () => {
+    const { clock, asked, answered, command } = setUp('name')
+    const both = [command('me', 'name', false), command('me', 'avatar', false)]
+    await settle()
+    await settle()
+    expect(asked).toEqual(['name'])
+    await clock.advance(askAgainMaxMs)
+    await Promise.all(both)
+    expect(asked).toEqual(['name', 'name', 'avatar'])
+    expect(answered).toEqual(['name', 'avatar'])
+  })
+
+  it('[LIM1] refuses what is more than can wait', async () => {
+    const { asked, answered, command } = setUp()
+    const all = Array.from({ length: askedMax }, (_, index) => command('a', `${index}`))
+    await command('b', 'too much')
+    expect(answered).toEqual(['no too much, rate-limited'])
+    expect(asked).toEqual(['0'])
+    await Promise.all(all)
+    await command('b', 'later')
+    expect(answered.at(-1)).toBe('later')
+    expect(asked).toHaveLength(askedMax + 1)
   })
 })

@@ -137,6 +137,30 @@ describe.each<readonly [string, readonly TransportName[]]>([
     expect(textsOf(adas, tea)).toEqual(['uno', '', 'mine'])
   })
 
+  it('[ACK2] repeats no edit behind a newer one, and no command more than once', async () => {
+    const ada = server.addUser('ada')
+    const tea = server.addConversation('group', 'Tea', [ada])
+    const { seq } = server.send(tea, ada, 'one')
+    const adas = await signIn(ada, { transports })
+    const { messages } = await show(adas, tea)
+    const leaving = new ChorusError('unavailable', 'unable to edit message; this is a test')
+
+    server.commandFaults = [leaving]
+    const older = messages.edit(seq, 'older')
+    const newer = messages.edit(seq, 'newer')
+    expect(textsOf(adas, tea)).toEqual(['newer'])
+    await expect(older).rejects.toMatchObject({ code: 'unavailable' })
+    await newer
+    expect(server.texts(tea)).toEqual(['newer'])
+    expect(server.commands.map(({ text }) => text)).toEqual(['older', 'newer'])
+    await eventually(() => expect(textsOf(adas, tea)).toEqual(['newer']))
+
+    server.commandFaults = [leaving, leaving, leaving, leaving]
+    await expect(messages.edit(seq, 'newest')).rejects.toMatchObject({ code: 'unavailable' })
+    expect(server.commands.filter(({ text }) => text === 'newest')).toHaveLength(2)
+    expect(textsOf(adas, tea)).toEqual(['newer'])
+  })
+
   it('[RES1] [CLI1] resume after a cut, each change once and in order', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')

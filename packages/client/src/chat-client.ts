@@ -24,13 +24,13 @@ import type {
   TransportName,
 } from './api.ts'
 import type { Ask } from './ask.ts'
-import { askAgain } from './ask-again.ts'
+import { askAgain, createAskInOrder } from './ask-again.ts'
 import { systemClock } from './clock.ts'
 import { Connection } from './connection.ts'
 import { OpenConversation } from './conversation.ts'
 import { CookieJar } from './cookie-jar.ts'
 import { createDeviceSignals } from './device-signals.ts'
-import { createHttpApi, type HttpApi } from './http-api.ts'
+import { createHttpApi, type HttpApi, type HttpLine, toHttpRequest } from './http-api.ts'
 import { LiveLane } from './live-values.ts'
 import { createCell, createSwitch, derive, type Switch } from './observable.ts'
 import { Outbox } from './outbox.ts'
@@ -62,6 +62,8 @@ class Client implements ChatClient {
   readonly #onError: (error: unknown) => void
   readonly #jar: CookieJar | undefined
   readonly #api: HttpApi
+  /** Each request says the whole of what its path names: a newer one takes the place of one that is not done yet. */
+  readonly #ask: Ask
   readonly #connection: Connection
   readonly #session = createCell<SessionState>({ status: 'unknown' })
   readonly #data: Switch<DataState> = createSwitch<DataState>('empty')
@@ -86,19 +88,30 @@ class Client implements ChatClient {
     this.#onError = options.onError ?? ((error) => console.error(error))
     // Browsers keep their cookies themselves, and do not let them be read.
     this.#jar = typeof document === 'undefined' ? new CookieJar({}, () => this.#keepCookies()) : undefined
-    const api = createHttpApi({
+    const http = createHttpApi({
       url,
       fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)),
       ...(this.#jar && { cookieJar: this.#jar }),
       ...(userAgent !== undefined && { userAgent }),
     })
+    const inOrder = createAskInOrder(clock)
     this.#api = {
-      call: (name, request, signal) => askAgain(() => api.call(name, request, signal), clock, signal),
-      open: api.open,
+      call: async (name, request) => {
+        const ask = () => http.call(name, request)
+        const { method, path } = toHttpRequest(name, request)
+        // What is only read needs no order, and neither does what is made anew each time.
+        return method === 'GET' || method === 'POST' ? askAgain(ask, clock) : inOrder(path, false, ask)
+      },
     }
+    this.#ask = async (name, request) =>
+      inOrder(toHttpRequest(name, request).path, true, () =>
+        this.#connection.isUsable ? this.#connection.request(name, request) : callForAck(http, name, request),
+      )
     this.users = new UserCache(this.#api, clock)
     this.#connection = new Connection({
-      transports: (options.transports ?? ['socket-io', 'sse']).map((name) => this.#toTransport(name, url, userAgent)),
+      transports: (options.transports ?? ['socket-io', 'sse']).map((name) =>
+        this.#toTransport(name, http, url, userAgent),
+      ),
       clock,
       signals: createDeviceSignals(clock),
       prepare: (isAfterFailure) => this.#prepare(isAfterFailure),
@@ -299,14 +312,7 @@ class Client implements ChatClient {
     return () => this.#limitedCallbacks.delete(callback)
   }
 
-  readonly #ask: Ask = (name, request) =>
-    askAgain(
-      () =>
-        this.#connection.isUsable ? this.#connection.request(name, request) : callForAck(this.#api, name, request),
-      this.#clock,
-    )
-
-  #toTransport(name: TransportName, url: string, userAgent: string | undefined): Transport {
+  #toTransport(name: TransportName, http: HttpLine, url: string, userAgent: string | undefined): Transport {
     switch (name) {
       case 'socket-io':
         return createSocketIoTransport({
@@ -320,7 +326,7 @@ class Client implements ChatClient {
           },
         })
       case 'sse':
-        return createSseTransport({ api: this.#api, clock: this.#clock })
+        return createSseTransport({ api: http, clock: this.#clock })
     }
   }
 

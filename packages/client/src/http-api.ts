@@ -2,9 +2,17 @@
  * Commands over HTTP, typed by their definitions. Every failure is a `ChorusError`: what the server said, or `unknown`
  * when nobody can say whether a change was done (rule ACK2), or `unavailable` when nothing can have been.
  */
-import { ChorusError, type CommandName, type CommandRequest, type CommandResult, isErrorCode } from '@chorus/protocol'
+import {
+  ChorusError,
+  type CommandName,
+  type CommandRequest,
+  type CommandResult,
+  type ErrorCode,
+  isErrorCode,
+} from '@chorus/protocol'
 import type { CookieJar } from './cookie-jar.ts'
 import { httpRoutes } from './http-routes.ts'
+import { isObject, isText } from './server-events.ts'
 
 /** How long a request may take. */
 export const requestTimeoutMs = 10_000
@@ -18,16 +26,15 @@ export interface HttpApiOptions {
 }
 
 export interface HttpApi {
-  call<Name extends CommandName>(
-    name: Name,
-    request: CommandRequest<Name>,
-    signal?: AbortSignal,
-  ): Promise<CommandResult<Name>>
+  call<Name extends CommandName>(name: Name, request: CommandRequest<Name>): Promise<CommandResult<Name>>
+}
+
+export interface HttpLine extends HttpApi {
   /** A plain request with credentials, for the event stream. */
   open(path: string, headers: Record<string, string>, signal: AbortSignal): Promise<Response>
 }
 
-export function createHttpApi({ url, fetch: fetchNow, cookieJar, userAgent }: HttpApiOptions): HttpApi {
+export function createHttpApi({ url, fetch: fetchNow, cookieJar, userAgent }: HttpApiOptions): HttpLine {
   const base = url.replace(/\/+$/, '')
   // Node's fetch sends `Sec-Fetch-Mode` but no `Origin`, which a server may take for a browser that hides where it is.
   const origin = cookieJar === undefined ? undefined : new URL(base).origin
@@ -46,14 +53,13 @@ export function createHttpApi({ url, fetch: fetchNow, cookieJar, userAgent }: Ht
   }
 
   return {
-    call: async <Name extends CommandName>(name: Name, request: CommandRequest<Name>, signal?: AbortSignal) => {
+    call: async <Name extends CommandName>(name: Name, request: CommandRequest<Name>) => {
       const { method, path, body } = toHttpRequest(name, request)
-      const timeout = AbortSignal.timeout(requestTimeoutMs)
       try {
         const response = await exchange(path, {
           method,
           headers: { accept: 'application/json', ...(body !== undefined && { 'content-type': 'application/json' }) },
-          signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
+          signal: AbortSignal.timeout(requestTimeoutMs),
           ...(body !== undefined && { body: JSON.stringify(body) }),
         })
         if (!response.ok) throw await toChorusError(name, response, method === 'GET')
@@ -73,19 +79,19 @@ export function toHttpRequest(
   name: CommandName,
   request: object,
 ): { readonly method: string; readonly path: string; readonly body: unknown } {
-  const route = httpRoutes[name]
+  const [method = '', pattern = '', bodyIs] = httpRoutes[name].split(' ')
   const rest = new Map(Object.entries(request).filter(([, value]) => value !== undefined))
-  const path = route.path.replace(/\{(\w+)\}/g, (_, field: string) => {
+  const path = pattern.replace(/\{(\w+)\}/g, (_, field: string) => {
     const value: unknown = rest.get(field)
     rest.delete(field)
     return encodeURIComponent(String(value))
   })
-  if (route.method === 'GET' || route.method === 'DELETE') {
+  if (method === 'GET' || method === 'DELETE') {
     const query = new URLSearchParams([...rest].map(([field, value]) => [field, String(value)]))
-    return { method: route.method, path: query.size === 0 ? path : `${path}?${query.toString()}`, body: undefined }
+    return { method, path: query.size === 0 ? path : `${path}?${query.toString()}`, body: undefined }
   }
-  const body: unknown = route.bodyIs === undefined ? Object.fromEntries(rest) : rest.get(route.bodyIs)
-  return { method: route.method, path, body }
+  const body: unknown = bodyIs === undefined ? Object.fromEntries(rest) : rest.get(bodyIs)
+  return { method, path, body }
 }
 
 /** Seconds or a date, as `Retry-After` allows. */
@@ -96,30 +102,28 @@ export function parseRetryAfterMs(header: string | null): number | undefined {
   return Number.isFinite(delayMs) && delayMs >= 0 ? delayMs : undefined
 }
 
+/** What a status says without a problem document. */
+const codeOfStatus: { readonly [status: number]: ErrorCode } = {
+  401: 'unauthenticated',
+  403: 'forbidden',
+  404: 'not-found',
+  413: 'too-large',
+  429: 'rate-limited',
+}
+
 /** Reads a problem document; a response of something in between (a proxy) says nothing certain, but of reads. */
 export async function toChorusError(doing: string, response: Response, isRead = false): Promise<ChorusError> {
   const retryAfterMs = parseRetryAfterMs(response.headers.get('retry-after'))
   const options = retryAfterMs === undefined ? {} : { retryAfterMs }
   const problem: unknown = await response.json().catch(() => undefined)
-  if (typeof problem === 'object' && problem !== null && 'code' in problem && isErrorCode(problem.code)) {
-    const detail = 'detail' in problem && typeof problem.detail === 'string' ? problem.detail : undefined
-    return new ChorusError(problem.code, detail ?? `unable to ${doing}; the server answered ${problem.code}`, options)
+  const { code: said, detail } = isObject(problem) ? problem : {}
+  if (isErrorCode(said)) {
+    const sentence = isText(detail) ? detail : `unable to ${doing}; the server answered ${said}`
+    return new ChorusError(said, sentence, options)
   }
   const message = `unable to ${doing}; the server answered with status ${response.status}`
-  switch (response.status) {
-    case 401:
-      return new ChorusError('unauthenticated', message, options)
-    case 403:
-      return new ChorusError('forbidden', message, options)
-    case 404:
-      return new ChorusError('not-found', message, options)
-    case 413:
-      return new ChorusError('too-large', message, options)
-    case 429:
-      return new ChorusError('rate-limited', message, options)
-    default:
-      return new ChorusError(isRead && response.status > 500 ? 'unavailable' : 'unknown', message, options)
-  }
+  const code = codeOfStatus[response.status] ?? (isRead && response.status > 500 ? 'unavailable' : 'unknown')
+  return new ChorusError(code, message, options)
 }
 
 function toTransportError(name: CommandName, method: string, error: unknown): ChorusError {

@@ -4,12 +4,8 @@
  */
 import type { CommandName, Method } from '@chorus/protocol'
 
-export interface HttpRoute {
-  readonly method: Method
-  readonly path: string
-  /** The whole body is this one field of the request. */
-  readonly bodyIs?: string
-}
+/** Method and path; a third word says that the whole body is this one field of the request. */
+export type HttpRoute = `${Method} ${string}`
 
 const conversation = '/v1/conversations/{conversation}'
 const message = `${conversation}/messages/{seq}`
@@ -17,40 +13,40 @@ const member = `${conversation}/members/{user}`
 const reaction = `${message}/reactions/{emoji}`
 
 export const httpRoutes: { readonly [Name in CommandName]: HttpRoute } = {
-  'add-reaction': { method: 'PUT', path: reaction },
-  'confirm-email': { method: 'POST', path: '/v1/notifications/confirm' },
-  'create-conversation': { method: 'POST', path: '/v1/conversations' },
-  'delete-message': { method: 'DELETE', path: message },
-  'edit-message': { method: 'PATCH', path: message },
-  'find-channels': { method: 'GET', path: '/v1/channels' },
-  'find-users': { method: 'GET', path: '/v1/users' },
-  'get-conversation': { method: 'GET', path: conversation },
-  'get-message': { method: 'GET', path: message },
-  'get-notifications': { method: 'GET', path: '/v1/notifications' },
-  'get-session': { method: 'GET', path: '/v1/session' },
-  'get-session-data': { method: 'GET', path: '/v1/session/data' },
-  'get-user': { method: 'GET', path: '/v1/users/{id}' },
-  'list-changes': { method: 'GET', path: `${conversation}/changes` },
-  'list-conversations': { method: 'GET', path: '/v1/conversations' },
-  'list-live-values': { method: 'GET', path: `${conversation}/live` },
-  'list-members': { method: 'GET', path: `${conversation}/members` },
-  'list-messages': { method: 'GET', path: `${conversation}/messages` },
-  'list-sessions': { method: 'GET', path: '/v1/sessions' },
-  'mark-read': { method: 'PUT', path: `${conversation}/read` },
-  'put-member': { method: 'PUT', path: member },
-  'remove-member': { method: 'DELETE', path: member },
-  'remove-reaction': { method: 'DELETE', path: reaction },
-  'revoke-session': { method: 'DELETE', path: '/v1/sessions/{id}' },
-  'send-message': { method: 'POST', path: `${conversation}/messages` },
-  'set-live-value': { method: 'PUT', path: `${conversation}/live/{key}` },
-  'set-notifications': { method: 'PUT', path: '/v1/notifications' },
-  'set-status': { method: 'PUT', path: '/v1/status' },
-  'sign-in': { method: 'POST', path: '/v1/session' },
-  'sign-out': { method: 'DELETE', path: '/v1/session' },
-  'sign-up': { method: 'POST', path: '/v1/users' },
-  sync: { method: 'GET', path: '/v1/sync' },
-  'update-conversation': { method: 'PATCH', path: conversation },
-  'update-profile': { method: 'PATCH', path: '/v1/users/me' },
-  'update-session-data': { method: 'PATCH', path: '/v1/session/data', bodyIs: 'data' },
-  'watch-presence': { method: 'POST', path: '/v1/presence' },
+  'add-reaction': `PUT ${reaction}`,
+  'confirm-email': 'POST /v1/notifications/confirm',
+  'create-conversation': 'POST /v1/conversations',
+  'delete-message': `DELETE ${message}`,
+  'edit-message': `PATCH ${message}`,
+  'find-channels': 'GET /v1/channels',
+  'find-users': 'GET /v1/users',
+  'get-conversation': `GET ${conversation}`,
+  'get-message': `GET ${message}`,
+  'get-notifications': 'GET /v1/notifications',
+  'get-session': 'GET /v1/session',
+  'get-session-data': 'GET /v1/session/data',
+  'get-user': 'GET /v1/users/{id}',
+  'list-changes': `GET ${conversation}/changes`,
+  'list-conversations': 'GET /v1/conversations',
+  'list-live-values': `GET ${conversation}/live`,
+  'list-members': `GET ${conversation}/members`,
+  'list-messages': `GET ${conversation}/messages`,
+  'list-sessions': 'GET /v1/sessions',
+  'mark-read': `PUT ${conversation}/read`,
+  'put-member': `PUT ${member}`,
+  'remove-member': `DELETE ${member}`,
+  'remove-reaction': `DELETE ${reaction}`,
+  'revoke-session': 'DELETE /v1/sessions/{id}',
+  'send-message': `POST ${conversation}/messages`,
+  'set-live-value': `PUT ${conversation}/live/{key}`,
+  'set-notifications': 'PUT /v1/notifications',
+  'set-status': 'PUT /v1/status',
+  'sign-in': 'POST /v1/session',
+  'sign-out': 'DELETE /v1/session',
+  'sign-up': 'POST /v1/users',
+  sync: 'GET /v1/sync',
+  'update-conversation': `PATCH ${conversation}`,
+  'update-profile': 'PATCH /v1/users/me',
+  'update-session-data': 'PATCH /v1/session/data data',
+  'watch-presence': 'POST /v1/presence',
 }

@@ -5,7 +5,7 @@
 import { ChorusError, type CommandAck, type CommandRequest, type EventCommandName, isErrorCode } from '@chorus/protocol'
 import type { Socket } from 'socket.io-client'
 import { requestTimeoutMs } from './http-api.ts'
-import { toServerEvent } from './server-events.ts'
+import { isObject, isText, toServerEvent } from './server-events.ts'
 import { commandEvents, type LinkEnd, type Transport, toLinkEnd } from './transport.ts'
 
 export interface SocketIoTransportOptions {
@@ -78,19 +78,20 @@ export function createSocketIoTransport({ url, headers }: SocketIoTransportOptio
 }
 
 function toAck<Name extends EventCommandName>(name: Name, answer: unknown): CommandAck<Name> {
-  if (typeof answer === 'object' && answer !== null && 'ok' in answer) {
-    if (answer.ok === true) return answer as unknown as CommandAck<Name>
-    const error = 'error' in answer ? toRefusedError(answer.error) : undefined
+  if (isObject(answer)) {
+    if (answer['ok'] === true) return answer as unknown as CommandAck<Name>
+    const error = toRefusedError(answer['error'])
     if (error !== undefined) throw error
   }
   throw new ChorusError('unknown', `unable to ${name}; the answer could not be read`)
 }
 
 function toRefusedError(body: unknown): ChorusError | undefined {
-  if (typeof body !== 'object' || body === null || !('code' in body) || !isErrorCode(body.code)) return undefined
-  const message = 'message' in body && typeof body.message === 'string' ? body.message : `refused with ${body.code}`
-  const retryAfterMs = 'retryAfterMs' in body && typeof body.retryAfterMs === 'number' ? body.retryAfterMs : undefined
-  return new ChorusError(body.code, message, retryAfterMs === undefined ? {} : { retryAfterMs })
+  if (!isObject(body)) return undefined
+  const { code, message, retryAfterMs } = body
+  if (!isErrorCode(code)) return undefined
+  const options = typeof retryAfterMs === 'number' ? { retryAfterMs } : {}
+  return new ChorusError(code, isText(message) ? message : `refused with ${code}`, options)
 }
 
 function toRefusal(error: Error & { data?: unknown }): LinkEnd {

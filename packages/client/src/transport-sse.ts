@@ -4,7 +4,7 @@
  */
 import { ChorusError, type CommandAck, type CommandRequest, type EventCommandName } from '@chorus/protocol'
 import type { Clock } from './clock.ts'
-import { type HttpApi, toChorusError } from './http-api.ts'
+import { type HttpApi, type HttpLine, toChorusError } from './http-api.ts'
 import { toServerEvent } from './server-events.ts'
 import { type LinkEnd, type Transport, toLinkEnd } from './transport.ts'
 
@@ -14,7 +14,7 @@ export const silenceMaxMs = 40_000
 export const eventMaxChars = 4_194_304
 
 export interface SseTransportOptions {
-  readonly api: HttpApi
+  readonly api: HttpLine
   readonly clock: Clock
 }
 

@@ -65,6 +65,10 @@ export class FakeServer {
   replayMaxChanges = 10_000
   /** What a sender is answered instead, for so many attempts; `lose` stores and does not answer. */
   sendFaults: ('lose' | ChorusError)[] = []
+  /** What other commands of a conversation are answered instead, for so many attempts. */
+  commandFaults: ChorusError[] = []
+  /** Every attempt at such a command, with what it says. */
+  readonly commands: { readonly event: string; readonly text: unknown }[] = []
   /** Changes that are not told, by a count of those to come. */
   losses = 0
   isWebSocketRefused = false
@@ -460,6 +464,9 @@ export class FakeServer {
       return { seq: message.seq, createdAt: message.createdAt, ...(known && { duplicate: true }), message }
     }
     if (conversation?.members.has(userId) !== true) throw notFound()
+    this.commands.push({ event, text: payload['text'] })
+    const refusal = this.commandFaults.shift()
+    if (refusal !== undefined) throw refusal
     switch (event) {
       case 'edit':
         return { seq: this.edit(conversation, seq, String(payload['text'])) }
