@@ -2,6 +2,7 @@
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import pg from 'pg'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { toChorusError } from '../commands/to-chorus-error.ts'
 import type { DatabaseError } from './database-errors.ts'
 import { openPostgresDatabase } from './database-postgres.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from './testing/open-test-database.ts'
@@ -106,29 +107,13 @@ describe.runIf(testEngines.includes('postgres'))('a Postgres server', () => {
   })
 
   it('a connection that breaks without a word while it is verified is an error like any other', async () => {
-    const target = new URL(store.url ?? '')
-    const port = Number(target.port)
-    const wires = new Set<Socket>()
-    const proxy = createServer((inner) => {
-      const outer = connect(port, '127.0.0.1')
-      for (const wire of [inner, outer]) {
-        wires.add(wire)
-        wire.on('error', () => undefined)
-      }
-      inner.pipe(outer).pipe(inner)
-    })
-    await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve))
-    const cut = (): void => {
-      for (const wire of wires) wire.resetAndDestroy()
-      wires.clear()
-    }
-    target.host = `127.0.0.1:${(proxy.address() as AddressInfo).port}`
-    const database = await openPostgresDatabase({ url: target.href, applicationName: 'chorus-proxied' })
+    const proxy = await startProxy(store.url ?? '')
+    const database = await openPostgresDatabase({ url: proxy.url, applicationName: 'chorus-proxied' })
     const locker = new pg.Client({ connectionString: store.url })
     await locker.connect()
     try {
       await database.epoch()
-      cut()
+      proxy.cut()
       await locker.query('begin')
       await locker.query('lock table settings in access exclusive mode')
       const asking = kindOf(database.query({ text: 'select 1', timeoutMs: 1_000 }))
@@ -138,7 +123,7 @@ describe.runIf(testEngines.includes('postgres'))('a Postgres server', () => {
         )
         expect(rowCount).toBe(1)
       })
-      cut()
+      proxy.cut()
       await locker.query('rollback')
       // The next attempt is answered, or the time is over; the process goes on.
       expect(['answered', 'lost', 'refused']).toContain(await asking)
@@ -146,8 +131,27 @@ describe.runIf(testEngines.includes('postgres'))('a Postgres server', () => {
     } finally {
       await locker.end()
       await database.close()
-      cut()
-      await new Promise((resolve) => proxy.close(resolve))
+      await proxy.close()
+    }
+  })
+
+  it('[ACK2] a small write that was cut may have been done, also when later attempts are refused', async () => {
+    const proxy = await startProxy(store.url ?? '')
+    const database = await openPostgresDatabase({ url: proxy.url, applicationName: 'chorus-proxied' })
+    try {
+      await database.query({ text: 'select 1' })
+      // An answer leaves after the commit. It does not arrive, and nobody is there to be asked again.
+      proxy.endAtNextAnswer()
+      const error: unknown = await database
+        .query({ text: `insert into settings (key, value) values ('cut', 'yes') on conflict do nothing` })
+        .catch((thrown: unknown) => thrown)
+      expect(error).toMatchObject({ kind: 'lost' })
+      expect(toChorusError(error, true, () => undefined)).toMatchObject({ code: 'unknown' })
+      expect((await admin.query(`select value from settings where key = 'cut'`)).rows).toEqual([{ value: 'yes' }])
+      expect(await kindOf(database.query({ text: 'select 1' }))).toBe('refused')
+    } finally {
+      await database.close()
+      await proxy.close()
     }
   })
 
@@ -165,3 +169,48 @@ describe.runIf(testEngines.includes('postgres'))('a Postgres server', () => {
     expect(await kindOf(database.query({ text: 'select from users' }))).toBe('answered')
   })
 })
+
+/** A line to a Postgres server that can be cut, also just before an answer arrives. */
+async function startProxy(address: string) {
+  const url = new URL(address)
+  const port = Number(url.port)
+  const wires = new Set<Socket>()
+  let isEnding = false
+  const cut = (): void => {
+    for (const wire of wires) wire.resetAndDestroy()
+    wires.clear()
+  }
+  const proxy = createServer((inner) => {
+    const outer = connect(port, '127.0.0.1')
+    for (const wire of [inner, outer]) {
+      wires.add(wire)
+      wire.on('error', () => undefined)
+      wire.on('close', () => {
+        inner.destroy()
+        outer.destroy()
+      })
+    }
+    inner.pipe(outer)
+    outer.on('data', (data) => {
+      if (!isEnding) {
+        inner.write(data)
+        return
+      }
+      proxy.close()
+      cut()
+    })
+  })
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve))
+  url.host = `127.0.0.1:${(proxy.address() as AddressInfo).port}`
+  return {
+    url: url.href,
+    cut,
+    endAtNextAnswer: () => {
+      isEnding = true
+    },
+    close: async () => {
+      cut()
+      await new Promise((resolve) => proxy.close(resolve))
+    },
+  }
+}

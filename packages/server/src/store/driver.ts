@@ -31,13 +31,18 @@ export interface ReadBounds {
   readonly attemptMs: number
 }
 
-/** Asks again while the fault is a passing one and there is time. Rejects with a `DatabaseError`, within `totalMs`. */
+/**
+ * Asks again while the fault is a passing one and there is time. Rejects with a `DatabaseError`, within `totalMs`. Small
+ * writes come this way, too: after an attempt that was cut, a later one that is refused does not say that nothing was
+ * done (rule ACK2).
+ */
 export async function runRead<Row>(
   run: (timeoutMs: number) => Promise<Row[]>,
   pause: (ms: number) => Promise<void>,
   { totalMs, attemptMs }: ReadBounds,
 ): Promise<Row[]> {
   const endsAtMs = performance.now() + totalMs
+  let lost: DatabaseError | undefined
   for (let attempt = 1; ; attempt++) {
     const timeoutMs = Math.max(1, Math.min(attemptMs, endsAtMs - performance.now()))
     try {
@@ -47,7 +52,10 @@ export async function runRead<Row>(
       const classified = classifyDatabaseError(error, true)
       const pauseMs = readRetry.pauseMs * attempt
       const isOver = attempt >= readRetry.attemptsMax || performance.now() + pauseMs >= endsAtMs
-      if (isOver || !isReadWorthRetrying(classified)) throw classified
+      // An answer of the database itself stands: what was cut may be asked again, so it would have met the same.
+      if (!isReadWorthRetrying(classified)) throw classified
+      if (classified.kind === 'lost') lost = classified
+      if (isOver) throw lost ?? classified
       await pause(pauseMs)
     }
   }

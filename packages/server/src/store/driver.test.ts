@@ -1,0 +1,48 @@
+/** What is asked again, and what its asker is told in the end. */
+import { describe, expect, it } from 'vitest'
+import { DatabaseError, type DatabaseErrorKind, readRetry } from './database-errors.ts'
+import { runRead } from './driver.ts'
+
+const bounds = { totalMs: 10_000, attemptMs: 10_000 }
+const noPause = () => Promise.resolve()
+
+/** Fails with these kinds, one an attempt, then answers. */
+function failing(...kinds: readonly DatabaseErrorKind[]) {
+  let attempts = 0
+  const run = () => {
+    const kind = kinds[attempts]
+    attempts += 1
+    if (kind !== undefined) return Promise.reject(new DatabaseError(kind, new Error(`attempt ${attempts}`)))
+    return Promise.resolve(['row'])
+  }
+  return { run, attempts: () => attempts }
+}
+
+async function outcomeOf(...kinds: readonly DatabaseErrorKind[]): Promise<string> {
+  const { run } = failing(...kinds)
+  return runRead(run, noPause, bounds).then(
+    () => 'answered',
+    (error: DatabaseError) => error.kind,
+  )
+}
+
+describe('asking the database again', () => {
+  it('[ACK2] what was cut once may have been done, whatever refused it afterwards', async () => {
+    expect(await outcomeOf('lost', 'refused', 'refused', 'refused')).toBe('lost')
+    expect(await outcomeOf('refused', 'lost', 'retryable', 'refused')).toBe('lost')
+    expect(await outcomeOf('refused', 'refused', 'refused', 'refused')).toBe('refused')
+    expect(await outcomeOf('refused', 'retryable', 'refused', 'retryable')).toBe('retryable')
+  })
+
+  it('[ACK2] an answer of the database stands, also behind an attempt that was cut', async () => {
+    expect(await outcomeOf('lost', 'refused', 'lost')).toBe('answered')
+    expect(await outcomeOf('lost', 'data')).toBe('data')
+    expect(await outcomeOf('lost', 'bug')).toBe('bug')
+  })
+
+  it('[LIM1] ends after its attempts', async () => {
+    const { run, attempts } = failing(...Array.from({ length: 20 }, () => 'refused' as const))
+    await expect(runRead(run, noPause, bounds)).rejects.toMatchObject({ kind: 'refused' })
+    expect(attempts()).toBe(readRetry.attemptsMax)
+  })
+})
