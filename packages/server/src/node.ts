@@ -64,7 +64,7 @@ import { readGap, readNewestChanges, readRange } from './store/read-changes.ts'
 import { readMemberships } from './store/read-memberships.ts'
 import { findSessions, readRecentRevocations, touchSessions } from './store/sessions.ts'
 import { readSetting } from './store/settings.ts'
-import { readPosition, sweepChanges } from './store/sweep-changes.ts'
+import { placeAt, readPosition, sweepChanges } from './store/sweep-changes.ts'
 import { tendSessions } from './store/tend-sessions.ts'
 import { tendTables } from './store/tend-tables.ts'
 import { readTrace } from './store/trace.ts'
@@ -346,7 +346,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
     }
     const sweeper = new Sweeper(
       {
-        sweep: (position) => sweepChanges(database, position),
+        sweep: (place) => sweepChanges(database, place),
         feeds,
         connections,
         clock,
@@ -369,7 +369,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
           failed: (error) => logger.warn({ err: error }, 'a sweep failed; trying again'),
         },
       },
-      await readPosition(database),
+      placeAt(await readPosition(database)),
     )
     // Behind the position where the sweep begins, so that nothing falls between the two (rule ACL2).
     revocations.load()
@@ -382,7 +382,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
         feeds.clear()
       },
       onBegun: (position) => {
-        sweeper.reset(position)
+        sweeper.reset(placeAt(position))
         revocations.load()
         gate.endReset()
       },

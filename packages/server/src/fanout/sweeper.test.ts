@@ -1,10 +1,10 @@
 /** The safety net: lost hints, checkpoints only behind what they cover, positions that never go back. */
 import type { Id } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
-import { type SweptFacts, Sweeper, sweeperBounds } from './sweeper.ts'
+import { type Place, type SweptFacts, Sweeper, sweeperBounds } from './sweeper.ts'
 import { conversation, DeliveryFixture, messageChange } from './testing/delivery-fixture.ts'
 
-type Facts = Partial<SweptFacts> & { readonly position: number }
+type Facts = Partial<Omit<SweptFacts<Place>, 'place'>> & Place
 
 function open(fixture = new DeliveryFixture()) {
   const asked: number[] = []
@@ -16,19 +16,21 @@ function open(fixture = new DeliveryFixture()) {
   const applied: number[] = []
   const failures: unknown[] = []
   let repaired = 0
-  const sweeper = new Sweeper(
+  const sweeper = new Sweeper<Place>(
     {
-      sweep: async (position) => {
+      sweep: async ({ position }) => {
         asked.push(position)
         const answer = await answers.shift()
         if (answer instanceof Error) throw answer
+        const { position: reached, ...facts } = answer ?? { position }
         return {
           cut: false,
           covers: true,
           conversations: new Map(),
           members: [],
           revokedSessions: [],
-          ...(answer ?? { position }),
+          ...facts,
+          place: { position: reached },
         }
       },
       feeds: fixture.feeds,
@@ -48,7 +50,7 @@ function open(fixture = new DeliveryFixture()) {
         failed: (error) => void failures.push(error),
       },
     },
-    10,
+    { position: 10 },
   )
   /** One sweep, with the clock turned while it waits for repairs. */
   const sweep = async (...next: (Facts | Error)[]): Promise<void> => {
@@ -325,7 +327,7 @@ describe('the sweep', () => {
     )
     const running = sweeper.sweepNow()
     await fixture.turn()
-    sweeper.reset(5)
+    sweeper.reset({ position: 5 })
     release({ position: 1_000 })
     await running
     expect(asked).toEqual([10, 5])
@@ -354,7 +356,7 @@ describe('the sweep', () => {
     expect(asked).toEqual([10])
     const checkpoints = (): number => ada.transport.frames.filter(({ event }) => event === 'checkpoint').length
     expect(checkpoints()).toBe(0)
-    sweeper.reset(3)
+    sweeper.reset({ position: 3 })
     await sweep({ position: 5 })
     expect(asked).toEqual([10, 3])
     expect(checkpoints()).toBe(1)

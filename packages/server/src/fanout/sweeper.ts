@@ -13,10 +13,15 @@ import { frameOf } from './frame.ts'
 
 export const sweeperBounds = { intervalMs: 1_000, retryMs: 300, catchUpMaxMs: 800 } as const
 
-export interface SweptFacts {
+/** How far a sweep has come: what checkpoints may say, and whatever else the next sweep needs to know. */
+export interface Place {
   readonly position: number
+}
+
+export interface SweptFacts<At extends Place> {
+  readonly place: At
   readonly cut: boolean
-  /** Is everything that the sweep saw below the position? A long transaction elsewhere holds it down. */
+  /** Is everything that was ever seen below the position? A long transaction elsewhere holds it down. */
   readonly covers: boolean
   readonly conversations: ReadonlyMap<Id, number>
   readonly members: readonly {
@@ -28,8 +33,8 @@ export interface SweptFacts {
   readonly revokedSessions: readonly Id[]
 }
 
-export interface SweeperOptions {
-  readonly sweep: (position: number) => Promise<SweptFacts>
+export interface SweeperOptions<At extends Place> {
+  readonly sweep: (place: At) => Promise<SweptFacts<At>>
   readonly feeds: Feeds
   readonly connections: Connections
   readonly clock: Clock
@@ -48,9 +53,9 @@ export interface SweeperOptions {
   readonly observer: { swept(durationMs: number, repaired: number): void; failed(error: unknown): void }
 }
 
-export class Sweeper {
-  readonly #options: SweeperOptions
-  #position: number
+export class Sweeper<At extends Place> {
+  readonly #options: SweeperOptions<At>
+  #place: At
   #timer: Timer | undefined
   #running: Promise<void> | undefined
   #again = false
@@ -62,9 +67,9 @@ export class Sweeper {
   #history = 0
   #isPaused = false
 
-  constructor(options: SweeperOptions, position: number) {
+  constructor(options: SweeperOptions<At>, place: At) {
     this.#options = options
-    this.#position = position
+    this.#place = place
     this.#lastSuccessAtMs = options.clock.nowMs()
   }
 
@@ -99,8 +104,8 @@ export class Sweeper {
   }
 
   /** Begins in another history. */
-  reset(position: number): void {
-    this.#position = position
+  reset(place: At): void {
+    this.#place = place
     this.#history++
     this.#isPaused = false
   }
@@ -135,9 +140,9 @@ export class Sweeper {
     const startedAtMs = clock.nowMs()
     const history = this.#history
     for (const connection of connections) connection.isCoveredBySweep = true
-    const swept = await this.#options.sweep(this.#position)
+    const swept = await this.#options.sweep(this.#place)
     if (history !== this.#history) return true
-    this.#position = swept.position
+    this.#place = swept.place
     if (!swept.cut) this.#lastSuccessAtMs = startedAtMs
 
     this.#options.onRevoked(swept.revokedSessions)
@@ -161,7 +166,7 @@ export class Sweeper {
   }
 
   /** ACL1: the safety net. A removal that has passed by leaves nobody of that user subscribed. */
-  #endStaleSubscriptions({ members }: SweptFacts): void {
+  #endStaleSubscriptions({ members }: SweptFacts<At>): void {
     for (const { user, conversation, leftSeq } of members) {
       if (leftSeq === null || this.#options.feeds.get(conversation)?.hasWritten(leftSeq) !== true) continue
       this.#options.onStale(user, conversation, leftSeq)
@@ -170,17 +175,18 @@ export class Sweeper {
 
   #sendCheckpoints(covers: boolean): void {
     const { feeds, connections, clock } = this.#options
+    const { position } = this.#place
     // At most one a second; and one that says nothing new is not sent.
     if (clock.nowMs() - this.#lastCheckpointsAtMs < sweeperBounds.intervalMs) return
-    if (!covers && this.#position === this.#lastCheckpointPosition) return
+    if (!covers && position === this.#lastCheckpointPosition) return
     const lagging = [...feeds.lagging]
-    const frame = frameOf('checkpoint', { cursor: this.#options.encodeCursor(this.#position) })
+    const frame = frameOf('checkpoint', { cursor: this.#options.encodeCursor(position) })
     for (const connection of connections) {
       if (!connection.owesCheckpoint || connection.state.kind !== 'ready' || connection.joinsInProgress > 0) continue
       if (lagging.some((feed) => feed.has(connection))) continue
       connection.send(frame)
       this.#lastCheckpointsAtMs = clock.nowMs()
-      this.#lastCheckpointPosition = this.#position
+      this.#lastCheckpointPosition = position
       // What was sent since the sweep began, or stands above its position, is covered by a later one.
       if (covers && connection.isCoveredBySweep) connection.owesCheckpoint = false
     }

@@ -1,12 +1,13 @@
 /** What is read: pages of history, conversations, members, markers, the sweep. On both engines. */
 import type { Id } from '@chorus/protocol'
+import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { markRead } from './mark-read.ts'
 import { readChangesForMember, readGap, removalsMax } from './read-changes.ts'
 import { readConversation, readConversations, readMembers } from './read-conversations.ts'
 import { readSharing } from './read-memberships.ts'
 import { type PageAnchor, readMessage, readMessagePage, readNewestPage } from './read-messages.ts'
-import { readPosition, sweepChanges, sweepPartMax } from './sweep-changes.ts'
+import { placeAt, readPosition, sweepChanges, sweepPartMax } from './sweep-changes.ts'
 import { LogFixture } from './testing/log-fixture.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from './testing/open-test-database.ts'
 
@@ -255,14 +256,15 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
 
   describe('the sweep', () => {
     it('[TAIL1] finds changes, members with their markers, and revoked sessions since a position, and then nothing', async () => {
-      let position = await readPosition(store.database)
+      let place = placeAt(await readPosition(store.database))
+      const { position } = place
       const group = await fixture.group([ada, bob])
       await fixture.send(group, bob, 'x')
       await fixture.send(group, bob, 'y')
       await markRead(store.database, ada, group, 4)
       const session = await fixture.session(ada)
       await fixture.sql('update sessions set revoked_at = now(), xid = pg_current_xact_id() where id = $1', [session])
-      const swept = await sweepChanges(store.database, position)
+      const swept = await sweepChanges(store.database, place)
       expect(swept.conversations.get(group)).toBe(5)
       expect(swept.members.find(({ user, conversation }) => user === ada && conversation === group)).toMatchObject({
         leftSeq: null,
@@ -273,40 +275,152 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
         readSeq: null,
       })
       expect(swept.revokedSessions).toContain(session)
-      expect(swept.position).toBeGreaterThanOrEqual(position)
+      expect(swept.place.position).toBeGreaterThanOrEqual(position)
       // Other transactions of this Postgres may hold the position back for a while.
       for (;;) {
-        const next = await sweepChanges(store.database, position)
-        expect(next.position).toBeGreaterThanOrEqual(position)
-        ;({ position } = next)
+        const next = await sweepChanges(store.database, place)
+        expect(next.place.position).toBeGreaterThanOrEqual(place.position)
+        ;({ place } = next)
         if (next.conversations.size === 0 && next.members.length === 0) break
       }
       // Never back, also from one that is ahead.
-      expect((await sweepChanges(store.database, position + 50)).position).toBeGreaterThanOrEqual(position + 50)
+      const ahead = placeAt(place.position + 50)
+      expect((await sweepChanges(store.database, ahead)).place.position).toBeGreaterThanOrEqual(ahead.position)
     })
 
     it('[TAIL1, LIM1] is bounded, goes on where it was cut, and misses nothing', async () => {
-      const start = await readPosition(store.database)
+      let place = placeAt(await readPosition(store.database))
       const groups = await Promise.all([1, 2, 3].map(() => fixture.group([ada, bob])))
       // More than one sweep takes, in several transactions, one of them larger than the bound by itself.
       await fixture.fill(groups[0]!, bob, 3_000)
       await fixture.fill(groups[1]!, bob, sweepPartMax + 1_000)
       await fixture.fill(groups[2]!, bob, 3_000)
       const newest = new Map<Id, number>()
-      let position = start
       let sweeps = 0
       for (;;) {
-        const swept = await sweepChanges(store.database, position)
+        const swept = await sweepChanges(store.database, place)
         sweeps++
         for (const [conversation, seq] of swept.conversations)
           newest.set(conversation, Math.max(newest.get(conversation) ?? 0, seq))
-        expect(swept.position).toBeGreaterThanOrEqual(position)
-        ;({ position } = swept)
+        expect(swept.place.position).toBeGreaterThanOrEqual(place.position)
+        ;({ place } = swept)
         if (!swept.cut && groups.every((group) => newest.has(group))) break
         if (sweeps > 200) throw new Error('the sweep stands still')
       }
       expect(sweeps).toBeGreaterThan(1)
       expect(groups.map((group) => newest.get(group))).toEqual([3_003, sweepPartMax + 1_003, 3_003])
     })
+
+    it.runIf(engine === 'postgres')(
+      '[TAIL1, RES2] sees everything behind a transaction that stays open, once, and what that one wrote in the end',
+      async () => {
+        const places = await Promise.all([1, 2, 3, 4].map(() => fixture.group([ada, bob])))
+        const [old, large, small, late] = places as [Id, Id, Id, Id]
+        const session = await fixture.session(ada)
+        // What stands before is looked at first, whatever else runs in this Postgres.
+        let place = placeAt(await readPosition(store.database))
+        const found = new Map<Id, number>()
+        const markers: (number | null)[] = []
+        const revoked: Id[] = []
+        /** One run, as the sweeper does it. */
+        const run = async (): Promise<{ rows: number; covers: boolean }> => {
+          let rows = 0
+          for (let pages = 0; pages < 20; pages++) {
+            const swept = await sweepChanges(store.database, place)
+            rows += swept.conversations.size + swept.members.length + swept.revokedSessions.length
+            for (const [id, seq] of swept.conversations) found.set(id, Math.max(found.get(id) ?? 0, seq))
+            for (const { user, conversation, readSeq } of swept.members)
+              if (user === ada && conversation === small) markers.push(readSeq)
+            revoked.push(...swept.revokedSessions)
+            expect(swept.place.position).toBeGreaterThanOrEqual(place.position)
+            ;({ place } = swept)
+            if (!swept.cut) return { rows, covers: swept.covers }
+          }
+          throw new Error('the sweep stands still')
+        }
+        await run()
+        const writer = new pg.Client({ connectionString: store.url })
+        await writer.connect()
+        try {
+          await writer.query('begin')
+          const { rows } = await writer.query<{ xid: string }>('select pg_current_xact_id()::text as xid')
+          const openXid = Number(rows[0]!.xid)
+          // As many as one look takes, in one transaction, and then one more of each kind.
+          await fixture.fill(large, bob, sweepPartMax)
+          const { seq } = await fixture.send(small, bob, 'behind it')
+          await markRead(store.database, ada, small, seq)
+          await fixture.sql('update sessions set revoked_at = now(), xid = pg_current_xact_id() where id = $1', [
+            session,
+          ])
+          expect((await run()).covers).toBe(false)
+          expect([found.get(large), found.get(small)]).toEqual([sweepPartMax + 3, seq])
+          expect(markers.at(-1)).toBe(seq)
+          expect(revoked).toContain(session)
+          expect(place.position).toBeLessThanOrEqual(openXid)
+          // It is not read again for as long as the other one is open; what is new is.
+          expect(await run()).toEqual({ rows: 0, covers: false })
+          await fixture.send(late, bob, 'later')
+          expect((await run()).rows).toBe(1)
+          expect(found.get(late)).toBe(4)
+          // Below everything seen, and seen nevertheless.
+          await writer.query(
+            `with top as (update conversations set seq = seq + 1, last_xid = pg_current_xact_id() where id = $1 returning seq)
+             insert into changes (conversation, seq, at, type, actor, name)
+             select $1, seq, now(), 'conversation.updated', $2, 'x' from top`,
+            [old, bob],
+          )
+          expect((await run()).rows).toBe(0)
+          await writer.query('commit')
+          expect((await run()).rows).toBe(1)
+          expect(found.get(old)).toBe(4)
+          while (!(await run()).covers) await fixture.send(late, bob, 'until other transactions have ended, too')
+          expect(place.position).toBeGreaterThan(openXid)
+        } finally {
+          await writer.end()
+        }
+      },
+    )
+
+    it.runIf(engine === 'postgres')(
+      '[TAIL1, LIM1] goes on where it was cut also among the transactions that were open',
+      async () => {
+        const places = await Promise.all([1, 2, 3].map(() => fixture.group([ada, bob])))
+        const writers = await Promise.all(
+          places.map(async () => {
+            const writer = new pg.Client({ connectionString: store.url })
+            await writer.connect()
+            await writer.query('begin')
+            await writer.query('select pg_current_xact_id()')
+            return writer
+          }),
+        )
+        try {
+          // Something newer, so that the three stand below what was looked at.
+          await fixture.send(await fixture.group([ada, bob]), bob, 'newer')
+          let place = placeAt(await readPosition(store.database))
+          for (let isCut = true; isCut; ) ({ place, cut: isCut } = await sweepChanges(store.database, place))
+          for (const [index, writer] of writers.entries()) {
+            await writer.query(
+              `with top as (update conversations set seq = seq + $3::int where id = $1 returning seq - $3::int as base)
+               insert into changes (conversation, seq, at, type, actor, name)
+               select $1, top.base + n, now(), 'conversation.updated', $2, 'x' from top, generate_series(1, $3::int) n`,
+              [places[index], bob, sweepPartMax],
+            )
+            await writer.query('commit')
+          }
+          const found = new Set<Id>()
+          for (let pages = 1; ; pages++) {
+            const swept = await sweepChanges(store.database, place)
+            for (const id of swept.conversations.keys()) found.add(id)
+            ;({ place } = swept)
+            if (!swept.cut) break
+            expect(pages).toBeLessThan(10)
+          }
+          expect([...found]).toEqual(expect.arrayContaining(places))
+        } finally {
+          for (const writer of writers) await writer.end()
+        }
+      },
+    )
   })
 })

@@ -3,7 +3,7 @@ import type { Id } from '@chorus/protocol'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { deleteOldSessions, readRecentRevocations } from './sessions.ts'
 import { tendSessionsOnce } from './tend-sessions.ts'
-import { readPosition, sweepChanges } from './sweep-changes.ts'
+import { placeAt, readPosition, sweepChanges } from './sweep-changes.ts'
 import { LogFixture } from './testing/log-fixture.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from './testing/open-test-database.ts'
 
@@ -59,12 +59,12 @@ describe.each(testEngines)('sessions on the %s engine', (engine) => {
     const [first, second] = [await fixture.session(user), await fixture.session(user)]
     const position = await readPosition(store.database)
     await fixture.sql('update users set disabled_at = now() where id = $1', [user])
-    const { revokedSessions } = await sweepChanges(store.database, position)
+    const { revokedSessions } = await sweepChanges(store.database, placeAt(position))
     expect([...revokedSessions].sort()).toEqual([first, second].sort())
     expect((await readRecentRevocations(store.database, 60_000, 10)).sort()).toEqual([first, second].sort())
     expect(await readRecentRevocations(store.database, 60_000, 1)).toHaveLength(1)
     expect(await readRecentRevocations(store.database, 0, 10)).toEqual([])
     await fixture.sql('update users set disabled_at = null, name = $2 where id = $1', [user, 'again'])
-    expect((await sweepChanges(store.database, position)).revokedSessions).toHaveLength(2)
+    expect((await sweepChanges(store.database, placeAt(position))).revokedSessions).toHaveLength(2)
   })
 })

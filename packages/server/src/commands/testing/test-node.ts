@@ -39,7 +39,7 @@ import { LogStretches } from '../../store/log-stretches.ts'
 import { NewestPages } from '../../store/newest-pages.ts'
 import { readGap, readNewestChanges, readRange } from '../../store/read-changes.ts'
 import { readMemberships } from '../../store/read-memberships.ts'
-import { readPosition, sweepChanges } from '../../store/sweep-changes.ts'
+import { placeAt, readPosition, type SweepPlace, sweepChanges } from '../../store/sweep-changes.ts'
 import { openLog } from '../../store/testing/log-fixture.ts'
 import { Batcher } from '../../support/batcher.ts'
 import { systemClock } from '../../support/clock.ts'
@@ -70,7 +70,7 @@ export interface Opened {
 
 export class TestNode {
   readonly parts: Parts
-  readonly sweeper: Sweeper
+  readonly sweeper: Sweeper<SweepPlace>
   /** Texts of the reads and writes that the commands asked for. */
   readonly statements: string[] = []
   /** Called before each statement of that name, once. */
@@ -186,7 +186,7 @@ export class TestNode {
         onRevoked: () => undefined,
         observer: { swept: () => undefined, failed: () => undefined },
       },
-      position,
+      placeAt(position),
     )
   }
 
