@@ -126,6 +126,45 @@ describe('the sweep', () => {
     expect(asked).toHaveLength(3)
   })
 
+  it('[TAIL1] a feed that cannot be repaired delays no sweep', async () => {
+    const { fixture, sweeper, asked, answers } = open()
+    const ada = await fixture.subscribe('ada', 0)
+    fixture.appendMessages(1)
+    fixture.readErrors.push(...Array.from({ length: 100 }, () => new Error('away')))
+    const beganAtMs: number[] = []
+    answers.push(...[20, 21, 22].map((position) => ({ position, conversations: changed(1) })))
+    sweeper.start()
+    for (let elapsedMs = 0; elapsedMs < 3 * sweeperBounds.intervalMs; elapsedMs += 50) {
+      fixture.clock.advance(50)
+      await fixture.turn()
+      if (asked.length > beganAtMs.length) beganAtMs.push(elapsedMs + 50)
+    }
+    // Each waits for a while, and the next begins on time.
+    expect(beganAtMs).toEqual([1, 2, 3].map((nth) => nth * sweeperBounds.intervalMs))
+    expect(ada.transport.frames).toEqual([])
+    await Promise.all([sweeper.stop(), fixture.turn().then(() => fixture.clock.advance(sweeperBounds.catchUpMaxMs))])
+  })
+
+  it('[TAIL1] [CP1] a sweep that takes longer than the interval is followed at once, and each sends its checkpoint', async () => {
+    const { fixture, sweeper, asked, answers } = open()
+    const ada = await fixture.subscribe('ada', 0)
+    const release: ((facts: Facts) => void)[] = []
+    for (let index = 0; index < 2; index++) answers.push(new Promise<Facts>((resolve) => release.push(resolve)))
+    sweeper.start()
+    for (const seq of [1, 2]) {
+      fixture.appendMessages(1)
+      fixture.hint(seq)
+      fixture.clock.advance(seq === 1 ? sweeperBounds.intervalMs : 0)
+      await fixture.turn()
+      expect(asked).toHaveLength(seq)
+      fixture.clock.advance(sweeperBounds.intervalMs + 500)
+      release[seq - 1]?.({ position: 20 + seq, conversations: changed(seq) })
+      await fixture.turn()
+    }
+    expect(ada.transport.eventsNamed('checkpoint')).toEqual([{ cursor: 'cursor 21' }, { cursor: 'cursor 22' }])
+    await sweeper.stop()
+  })
+
   it('[TAIL1] finds lost joins, read markers and revocations', async () => {
     const { fixture, sweep, members, markers, revoked } = open()
     fixture.connect('ada')

@@ -11,7 +11,16 @@ import type { Connections } from './connections.ts'
 import type { Feeds } from './feeds.ts'
 import { frameOf } from './frame.ts'
 
-export const sweeperBounds = { intervalMs: 1_000, retryMs: 300, catchUpMaxMs: 800 } as const
+export const sweeperBounds = {
+  /** From the beginning of a sweep to that of the next. */
+  intervalMs: 1_000,
+  /** After a failure, from its end. */
+  retryMs: 300,
+  /** How long a sweep waits until what it found has been written. */
+  catchUpMaxMs: 800,
+  /** Between the beginnings of two sweeps that send checkpoints: about an interval, for no timer is exact. */
+  checkpointGapMs: 900,
+} as const
 
 /** How far a sweep has come: what checkpoints may say, and whatever else the next sweep needs to know. */
 export interface Place {
@@ -119,13 +128,17 @@ export class Sweeper<At extends Place> {
   }
 
   async #run(): Promise<void> {
-    let nextMs: number = sweeperBounds.intervalMs
+    const { clock, observer } = this.#options
+    let nextMs: number
     do {
       this.#again = false
+      const startedAtMs = clock.nowMs()
       try {
-        if (await this.#sweepOnce()) this.#again = true
+        if (await this.#sweepOnce(startedAtMs)) this.#again = true
+        // From its beginning: one that waited for what it found makes nothing else later (TAIL1).
+        nextMs = Math.max(0, startedAtMs + sweeperBounds.intervalMs - clock.nowMs())
       } catch (error) {
-        this.#options.observer.failed(error)
+        observer.failed(error)
         nextMs = sweeperBounds.retryMs
       }
     } while (this.#again && !this.#stopped)
@@ -134,10 +147,9 @@ export class Sweeper<At extends Place> {
   }
 
   /** True when a bound cut the sweep and the next must follow at once. */
-  async #sweepOnce(): Promise<boolean> {
+  async #sweepOnce(startedAtMs: number): Promise<boolean> {
     if (this.#isPaused) return false
     const { feeds, connections, clock, observer } = this.#options
-    const startedAtMs = clock.nowMs()
     const history = this.#history
     for (const connection of connections) connection.isCoveredBySweep = true
     const swept = await this.#options.sweep(this.#place)
@@ -161,7 +173,7 @@ export class Sweeper<At extends Place> {
     if (feeds.lagging.size > 0) await Promise.race([feeds.whenCaughtUp(), this.#pause(sweeperBounds.catchUpMaxMs)])
     if (history !== this.#history) return true
     this.#endStaleSubscriptions(swept)
-    this.#sendCheckpoints(swept.covers)
+    this.#sendCheckpoints(swept.covers, startedAtMs)
     return false
   }
 
@@ -173,11 +185,11 @@ export class Sweeper<At extends Place> {
     }
   }
 
-  #sendCheckpoints(covers: boolean): void {
-    const { feeds, connections, clock } = this.#options
+  #sendCheckpoints(covers: boolean, startedAtMs: number): void {
+    const { feeds, connections } = this.#options
     const { position } = this.#place
-    // At most one a second; and one that says nothing new is not sent.
-    if (clock.nowMs() - this.#lastCheckpointsAtMs < sweeperBounds.intervalMs) return
+    // About one a second; and one that says nothing new is not sent.
+    if (startedAtMs - this.#lastCheckpointsAtMs < sweeperBounds.checkpointGapMs) return
     if (!covers && position === this.#lastCheckpointPosition) return
     const lagging = [...feeds.lagging]
     const frame = frameOf('checkpoint', { cursor: this.#options.encodeCursor(position) })
@@ -185,7 +197,7 @@ export class Sweeper<At extends Place> {
       if (!connection.owesCheckpoint || connection.state.kind !== 'ready' || connection.joinsInProgress > 0) continue
       if (lagging.some((feed) => feed.has(connection))) continue
       connection.send(frame)
-      this.#lastCheckpointsAtMs = clock.nowMs()
+      this.#lastCheckpointsAtMs = startedAtMs
       this.#lastCheckpointPosition = position
       // What was sent since the sweep began, or stands above its position, is covered by a later one.
       if (covers && connection.isCoveredBySweep) connection.owesCheckpoint = false
