@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { hashText, type DeliverEvent, type HistoryEvent } from '../history/index.ts'
+import type { NotOkEvent, OkEvent } from '../history/events.ts'
 import { checkHistory } from './check-history.ts'
 import { toHistory } from './history.ts'
 import type { RuleId, RuleResult } from './rule.ts'
@@ -115,10 +116,7 @@ describe('A1 lost acknowledgement', () => {
 
   it('finds an acknowledged message that a final read leaves out', () => {
     const events = smallChat().finish()
-    const page = events.find((event) => 'type' in event && event.type === 'ok' && event.op === 'page') as Extract<
-      HistoryEvent,
-      { type: 'ok' }
-    >
+    const page = events.find((event) => 'type' in event && event.type === 'ok' && event.op === 'page') as OkEvent
     const items = page.page!.items.filter((_, index) => index !== 1)
     expect(brokenRules(replace(events, page, { ...page, page: { ...page.page!, items } }))).toEqual(['A1'])
   })
@@ -247,10 +245,7 @@ describe('A4 duplicate row', () => {
     const chat = smallChat()
     chat.send('group', 'raw', 'ada', 2)
     const events = chat.finish()
-    const info = events.find((event) => 'type' in event && event.type === 'info') as Extract<
-      HistoryEvent,
-      { type: 'info' }
-    >
+    const info = events.find((event) => 'type' in event && event.type === 'info') as NotOkEvent
     const other = { t: info.t, op: 'send', type: 'ok', id: info.id, seq: 5 } as const
     expect(brokenRules(replace(events, info, other))).toEqual(['A4', 'A6'])
   })
@@ -306,10 +301,7 @@ describe('A6 inconsistent offset', () => {
 
   it('finds an acknowledgement with another seq than the row’s', () => {
     const events = smallChat().finish()
-    const ok = events.find((event) => 'type' in event && event.type === 'ok' && event.op === 'send') as Extract<
-      HistoryEvent,
-      { type: 'ok' }
-    >
+    const ok = events.find((event) => 'type' in event && event.type === 'ok' && event.op === 'send') as OkEvent
     expect(brokenRules(replace(events, ok, { ...ok, seq: 4 }))).toEqual(['A6'])
   })
 })
@@ -467,10 +459,7 @@ describe('A11 stale read of one’s own', () => {
     const chat = smallChat()
     chat.page('group', 'reader', 'ada')
     const events = chat.finish()
-    const page = events.find((event) => 'type' in event && event.type === 'ok' && event.op === 'page') as Extract<
-      HistoryEvent,
-      { type: 'ok' }
-    >
+    const page = events.find((event) => 'type' in event && event.type === 'ok' && event.op === 'page') as OkEvent
     const items = patch.drop === true ? page.page!.items.filter(({ sender }) => sender !== 'ada') : page.page!.items
     return replace(events, page, {
       ...page,
@@ -768,14 +757,8 @@ describe('A14 false refusal', () => {
     const chat = smallChat()
     chat.send('group', 'raw', 'ada', 2)
     const events = chat.finish()
-    const info = events.find((event) => 'type' in event && event.type === 'info') as Extract<
-      HistoryEvent,
-      { type: 'info' }
-    >
-    const ok = events.filter((event) => event.op === 'send' && event.type === 'ok').at(-1) as Extract<
-      HistoryEvent,
-      { type: 'ok' }
-    >
+    const info = events.find((event) => 'type' in event && event.type === 'info') as NotOkEvent
+    const ok = events.filter((event) => event.op === 'send' && event.type === 'ok').at(-1) as OkEvent
     const refused = replace(events, info, { ...info, type: 'fail', code: 'unavailable' })
     expect(judge(refused).get('A14')).toMatchObject({ verdict: 'kept', judged: 1 })
     expect(brokenRules(replace(refused, ok, { ...ok, isDuplicate: true }))).toEqual(['A14'])
