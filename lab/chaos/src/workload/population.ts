@@ -31,7 +31,7 @@ export interface ConversationSeed {
   readonly members: readonly number[]
 }
 
-export interface Population {
+interface Population {
   readonly people: readonly Person[]
   readonly conversations: readonly ConversationSeed[]
 }
