@@ -282,6 +282,23 @@ describe('A5 duplicate delivery', () => {
   })
 })
 
+describe('A5 duplicate delivery after a removal', () => {
+  it('lets a store that was not written be told of its removal again', () => {
+    const chat = smallChat()
+    chat.remove('group', 'ada', 'bob')
+    const removal = deliveriesTo(chat.events, 'bob-1').at(-1)!
+    const again = (isClean: boolean): HistoryEvent[] => [
+      { t: chat.t, op: 'stream', stream: 'bob-1', state: 'detached', isClean },
+      { t: chat.t, op: 'stream', stream: 'bob-1', state: 'attached' },
+      { ...removal, t: chat.t },
+    ]
+    const events = chat.finish()
+    expect(removal.kind).toBe('l')
+    expect(brokenRules([...events, ...again(false)])).toEqual([])
+    expect(brokenRules([...events, ...again(true)])).toEqual(['A5'])
+  })
+})
+
 describe('A6 inconsistent offset', () => {
   it('finds two observers that disagree about a seq', () => {
     const events = smallChat().finish()

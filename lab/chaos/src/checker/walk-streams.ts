@@ -142,7 +142,7 @@ class Walker {
     const isOwnRemoval = delivery.kind === 'l' && delivery.hash === observer.userHash
     const { last } = cursor
     const isFirst = cursor.isFree
-    if (!isFirst && cursor.mayGoBack && from <= last + 1) {
+    if (cursor.mayGoBack && (isFirst || from <= last + 1)) {
       // The store had not kept it: it is called back again, and so may be what comes next.
       cursor.seen = new Intervals()
     } else if (cursor.seen.has(to)) {
