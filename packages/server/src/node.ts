@@ -18,9 +18,10 @@ import { CommandIntake } from './commands/command-intake.ts'
 import { commandTable } from './commands/command-table.ts'
 import { endSubscription } from './commands/end-subscription.ts'
 import { hearDevice } from './commands/hear-device.ts'
-import { joinConversation, tellReadMarker } from './commands/join-conversation.ts'
+import { joinConversation } from './commands/join-conversation.ts'
 import type { Parts } from './commands/parts.ts'
 import { recheckWatches } from './commands/recheck-watches.ts'
+import { openMarkerReads, tellOwedMarkers, tellReadMarker } from './commands/tell-read-marker.ts'
 import type { Config } from './config.ts'
 import type { Connection } from './fanout/connection.ts'
 import { Connections } from './fanout/connections.ts'
@@ -332,6 +333,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       liveValues,
       presences,
       memberships,
+      markers: openMarkerReads(database, logger),
       pages,
       stretches,
       readRange: (range, limit) => readRange(database, range, limit),
@@ -359,6 +361,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
         onMarker: (user, conversation) => {
           for (const connection of connections.ofUser(user)) tellReadMarker(parts, connection, conversation)
         },
+        onOwed: (connection) => tellOwedMarkers(parts, connection),
         onRevoked: (sessions) => endSessions(sessions),
         onApplied: (beganAtMs) => stalls.swept(beganAtMs),
         observer: {

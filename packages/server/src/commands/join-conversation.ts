@@ -8,6 +8,7 @@ import { frameOf } from '../fanout/frame.ts'
 import { readConversation } from '../store/read-conversations.ts'
 import type { Parts } from './parts.ts'
 import { sendRemoval } from './send-removal.ts'
+import { tellReadMarker } from './tell-read-marker.ts'
 
 const attemptsMax = 5
 
@@ -41,29 +42,6 @@ export function lookAgain(parts: Parts, connection: Connection): void {
     else joinConversation(parts, connection, conversation)
   }
   connection.afterReady.clear()
-}
-
-/** For a marker whose announcement was missed; no checkpoint leaves meanwhile (rule CP1). */
-export function tellReadMarker(parts: Parts, connection: Connection, conversation: Id): void {
-  if (connection.state.kind === 'opening') connection.afterReady.add(conversation)
-  if (connection.state.kind !== 'ready') return
-  connection.joinsInProgress++
-  void readConversation(parts.database, connection.user, conversation)
-    .then((seen) => {
-      if (seen === undefined || seen.role === null) return
-      const { seq, readSeq, unread } = seen
-      connection.send(frameOf('conversation', { conversation, seq, readSeq, unread }))
-    })
-    .catch((error: unknown) => {
-      parts.logger.warn(
-        { err: error, conversation },
-        'a read marker could not be read; the connection is asked to come back',
-      )
-      connection.close('unavailable', 'unable to read a marker; the database cannot be asked right now', 'later')
-    })
-    .finally(() => {
-      connection.joinsInProgress--
-    })
 }
 
 async function join(parts: Parts, connection: Connection, conversation: Id): Promise<void> {

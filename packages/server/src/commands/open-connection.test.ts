@@ -6,6 +6,7 @@ import { decodeCursor, encodeCursor } from '../store/cursor.ts'
 import type { RecordingTransport } from '../fanout/testing/recording-transport.ts'
 import { LogFixture } from '../store/testing/log-fixture.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from '../store/testing/open-test-database.ts'
+import { tellReadMarker } from './tell-read-marker.ts'
 import { type Opened, TestNode } from './testing/test-node.ts'
 
 /** Asks until it is so; what it waits for is a fact, not a time. */
@@ -569,6 +570,66 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
           connection.owesCheckpoint = true
         })
       }
+    } finally {
+      elsewhere.stop()
+    }
+  })
+
+  it('[TAIL1] [LIM2] lost markers of many are read in one statement, whoever has them open and however often', async () => {
+    const elsewhere = await TestNode.start(await store.openSecond(), new LocalBusHub())
+    try {
+      const seq = await say()
+      const people = [ada, bob]
+      const opened = await Promise.all(
+        [ada, ada, bob, ada, bob].map(async (user) => elsewhere.open(user, await fixture.session(user))),
+      )
+      await Promise.all(opened.map(({ opening }) => opening))
+      for (const user of people) await node.run('mark-read', user, { conversation: group, seq })
+      elsewhere.statements.length = 0
+      await elsewhere.sweeper.sweepNow()
+      await until('the markers', () =>
+        opened.every(({ transport }) => transport.eventsNamed('conversation').some(({ readSeq }) => readSeq === seq)),
+      )
+      const reads = elsewhere.statements.filter((name) => name === 'read_markers' || name === 'read_conversation')
+      expect(reads).toEqual(['read_markers'])
+    } finally {
+      elsewhere.stop()
+    }
+  })
+
+  it('[TAIL1] [CP1] a marker that cannot be read costs no connection, and is told after a later sweep', async () => {
+    const elsewhere = await TestNode.start(await store.openSecond(), new LocalBusHub())
+    try {
+      const { transport, opening, connection } = elsewhere.open(ada, session)
+      await opening
+      const seq = await say()
+      await node.run('mark-read', ada, { conversation: group, seq })
+      let reads = 0
+      const fail = async (): Promise<never> => {
+        reads++
+        throw new Error('away')
+      }
+      elsewhere.before.set('read_markers', fail)
+      await elsewhere.sweeper.sweepNow()
+      await until('the failed read', () => connection.owedMarkers.get(group) === 'failed')
+      await elsewhere.parts.feeds.settle()
+      elsewhere.before.set('read_markers', fail)
+      await elsewhere.sweeper.sweepNow()
+      await until('another', () => reads === 2 && connection.owedMarkers.get(group) === 'failed')
+      expect(connection.state).toEqual({ kind: 'ready' })
+      expect(transport.eventsNamed('conversation')).toEqual([])
+      expect(transport.eventsNamed('checkpoint')).toEqual([])
+      // It moves once more while it is being read: what was read before that is not the last word.
+      let later = 0
+      elsewhere.before.set('read_markers', async () => {
+        later = await say()
+        await node.run('mark-read', ada, { conversation: group, seq: later })
+        tellReadMarker(elsewhere.parts, connection, group)
+      })
+      await elsewhere.sweeper.sweepNow()
+      await until('the marker', () => connection.owedMarkers.size === 0)
+      expect(transport.eventsNamed('conversation').at(-1)).toMatchObject({ readSeq: later, unread: 0, seq: later })
+      expect(elsewhere.statements.filter((name) => name === 'read_markers')).toHaveLength(4)
     } finally {
       elsewhere.stop()
     }

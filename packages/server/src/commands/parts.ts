@@ -14,6 +14,7 @@ import type { Logger } from '../support/logger.ts'
 import type { LoggedChange } from '../support/logged-change.ts'
 import type { Metrics } from '../support/metrics.ts'
 import type { IdentityParts } from './identity-parts.ts'
+import type { MarkerReads } from './tell-read-marker.ts'
 
 export interface Parts extends IdentityParts {
   readonly serverName: string
@@ -24,6 +25,7 @@ export interface Parts extends IdentityParts {
   readonly presences: Presences<Connection>
   readonly memberships: Batcher<MembershipsRequest, Memberships>
   readonly pages: NewestPages
+  readonly markers: MarkerReads
   readonly stretches: LogStretches
   readonly readRange: (range: { conversation: Id; from: number; to: number }, limit: number) => Promise<LoggedChange[]>
   readonly logger: Logger

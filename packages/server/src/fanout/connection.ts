@@ -42,6 +42,8 @@ export class Connection {
   joinsInProgress = 0
   /** Conversations to look at again once it is ready: something happened there while it was opening. */
   readonly afterReady = new Set<Id>()
+  /** Read markers it is to be told: being read, moved again meanwhile, or to be read after the next sweep; no checkpoint leaves before. */
+  readonly owedMarkers = new Map<Id, 'asked' | 'moved' | 'failed'>()
   /** Was anything sent that no checkpoint covers yet? */
   owesCheckpoint = false
   /** Had all of that been sent when the sweep under way began? */

@@ -13,6 +13,7 @@ function open(fixture = new DeliveryFixture()) {
   const markers: [Id, Id][] = []
   const stale: [Id, number][] = []
   const revoked: Id[] = []
+  const owed: Id[] = []
   const applied: number[] = []
   const failures: unknown[] = []
   let repaired = 0
@@ -41,6 +42,7 @@ function open(fixture = new DeliveryFixture()) {
       onLeft: () => undefined,
       onStale: (user, _where, leftSeq) => void stale.push([user, leftSeq]),
       onMarker: (user, where) => void markers.push([user, where]),
+      onOwed: (connection) => void owed.push(connection.user),
       onRevoked: (sessions) => void revoked.push(...sessions),
       onApplied: (beganAtMs) => void applied.push(beganAtMs),
       observer: {
@@ -73,6 +75,7 @@ function open(fixture = new DeliveryFixture()) {
     answers,
     members,
     markers,
+    owed,
     stale,
     revoked,
     applied,
@@ -220,6 +223,24 @@ describe('the sweep', () => {
     ada.connection.joinsInProgress = 0
     await sweep({ position: 22 })
     expect(ada.transport.eventsNamed('checkpoint')).toEqual([{ cursor: 'cursor 22' }])
+  })
+
+  it('[CP1] sends none while a read marker is owed, and asks for it again after each sweep that succeeded', async () => {
+    const { fixture, sweep, owed } = open()
+    const ada = await fixture.subscribe('ada', 0)
+    fixture.appendMessages(1)
+    fixture.hint(1)
+    await fixture.turn()
+    ada.connection.owedMarkers.set(conversation, 'failed')
+    await sweep(new Error('away'))
+    expect(owed).toEqual([])
+    await sweep({ position: 20, conversations: changed(1) })
+    expect(owed).toEqual(['ada'])
+    expect(ada.transport.eventsNamed('checkpoint')).toEqual([])
+    ada.connection.owedMarkers.clear()
+    await sweep({ position: 21 })
+    expect(owed).toEqual(['ada'])
+    expect(ada.transport.eventsNamed('checkpoint')).toEqual([{ cursor: 'cursor 21' }])
   })
 
   it('[CP1] a room that never falls silent gets its checkpoints all the same', async () => {

@@ -7,6 +7,7 @@
  */
 import type { Id } from '@chorus/protocol'
 import type { Clock, Timer } from '../support/clock.ts'
+import type { Connection } from './connection.ts'
 import type { Connections } from './connections.ts'
 import type { Feeds } from './feeds.ts'
 import { frameOf } from './frame.ts'
@@ -56,6 +57,8 @@ export interface SweeperOptions<At extends Place> {
   readonly onStale: (user: Id, conversation: Id, leftSeq: number) => void
   /** A read marker moved, and nobody here was told. */
   readonly onMarker: (user: Id, conversation: Id) => void
+  /** Markers that could not be read are still owed to this connection; by now the database answers. */
+  readonly onOwed: (connection: Connection) => void
   readonly onRevoked: (sessions: readonly Id[]) => void
   /** A sweep that began at this moment has told everything that was written before. */
   readonly onApplied: (beganAtMs: number) => void
@@ -168,6 +171,7 @@ export class Sweeper<At extends Place> {
     }
     observer.swept(clock.nowMs() - startedAtMs, repaired)
     if (!swept.cut) this.#options.onApplied(startedAtMs)
+    for (const connection of connections) if (connection.owedMarkers.size > 0) this.#options.onOwed(connection)
     // Under load the rest is swept first: waiting here would let the sweep fall behind.
     if (swept.cut) return true
     if (feeds.lagging.size > 0) await Promise.race([feeds.whenCaughtUp(), this.#pause(sweeperBounds.catchUpMaxMs)])
@@ -194,7 +198,8 @@ export class Sweeper<At extends Place> {
     const lagging = [...feeds.lagging]
     const frame = frameOf('checkpoint', { cursor: this.#options.encodeCursor(position) })
     for (const connection of connections) {
-      if (!connection.owesCheckpoint || connection.state.kind !== 'ready' || connection.joinsInProgress > 0) continue
+      if (!connection.owesCheckpoint || connection.state.kind !== 'ready') continue
+      if (connection.joinsInProgress > 0 || connection.owedMarkers.size > 0) continue
       if (lagging.some((feed) => feed.has(connection))) continue
       connection.send(frame)
       this.#lastCheckpointsAtMs = startedAtMs

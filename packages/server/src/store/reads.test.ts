@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { markRead } from './mark-read.ts'
 import { readChangesForMember, readGap, removalsMax } from './read-changes.ts'
 import { readConversation, readConversations, readMembers } from './read-conversations.ts'
+import { readMarkers } from './read-markers.ts'
 import { readSharing } from './read-memberships.ts'
 import { type PageAnchor, readMessage, readMessagePage, readNewestPage } from './read-messages.ts'
 import { placeAt, readPosition, sweepChanges, sweepPartMax } from './sweep-changes.ts'
@@ -178,6 +179,18 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
     expect(await unread()).toBe(0)
     expect((await markRead(store.database, ada, group, 0))?.unread).toBe(0)
     expect(await readMembers(store.database, bob, group, 1, 0)).toMatchObject([{ user: { id: ada }, readSeq: top }])
+  })
+
+  it('[OFF1, ACL1] reads where the markers of many stand at once, of members only', async () => {
+    const place = await fixture.group([ada, bob])
+    const { seq } = await fixture.send(place, ada, 'one')
+    await fixture.send(place, ada, 'two')
+    await markRead(store.database, bob, place, seq)
+    const stranger = await fixture.user()
+    const pairs = [bob, stranger, ada, bob].map((user) => ({ user, conversation: place }))
+    const bobs = { seq: seq + 1, readSeq: seq, unread: 1 }
+    const adas = { ...bobs, readSeq: expect.any(Number) as number, unread: 0 }
+    expect(await readMarkers(store.database, pairs)).toEqual([bobs, null, adas, bobs])
   })
 
   it('lists conversations, the newest change first, in pages without a repeat', async () => {

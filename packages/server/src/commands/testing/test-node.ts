@@ -8,7 +8,7 @@ import { createConversation } from '../create-conversation.ts'
 import { deleteMessage } from '../delete-message.ts'
 import { editMessage } from '../edit-message.ts'
 import { endSubscription } from '../end-subscription.ts'
-import { joinConversation, tellReadMarker } from '../join-conversation.ts'
+import { joinConversation } from '../join-conversation.ts'
 import { markRead } from '../mark-read.ts'
 import { openConnection } from '../open-connection.ts'
 import type { Parts } from '../parts.ts'
@@ -19,6 +19,7 @@ import { sendMessage } from '../send-message.ts'
 import { setLiveValue } from '../set-live-value.ts'
 import { listLiveValues } from '../list-live-values.ts'
 import { sync } from '../sync.ts'
+import { openMarkerReads, tellOwedMarkers, tellReadMarker } from '../tell-read-marker.ts'
 import { updateConversation } from '../update-conversation.ts'
 import { watchPresence } from '../watch-presence.ts'
 import { Connection } from '../../fanout/connection.ts'
@@ -160,6 +161,7 @@ export class TestNode {
         waitingMax: 1_000,
         refusal: () => new Error('too many'),
       }),
+      markers: openMarkerReads(database, createLogger('silent', 'test')),
       pages: new NewestPages({ database, clock, epoch: () => epoch }),
       stretches: new LogStretches({ database, clock, epoch: () => epoch }),
       readRange: (range, limit) => readRange(database, range, limit),
@@ -183,6 +185,7 @@ export class TestNode {
           for (const connection of connections.ofUser(user)) tellReadMarker(this.parts, connection, conversation)
         },
         onApplied: () => undefined,
+        onOwed: (connection) => tellOwedMarkers(this.parts, connection),
         onRevoked: () => undefined,
         observer: { swept: () => undefined, failed: () => undefined },
       },
