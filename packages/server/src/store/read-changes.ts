@@ -70,10 +70,13 @@ async function readGapPart(database: Database, values: readonly unknown[]): Prom
              (select false as removal, ${columns} from changes c join conversations v on v.id = c.conversation
                where c.conversation = $1 and c.seq between $2 and $3 order by c.seq limit $4)
              union all
-             (select true, ${columns} from members m
-                join changes c on c.conversation = m.conversation and c.seq = m.left_seq
-                join conversations v on v.id = c.conversation
-               where m.conversation = $1 and m.left_seq >= $5 order by m.left_seq limit ${removalsMax})) found on true`,
+             -- Both LIMITs keep this a look-up for each removal, whatever the statistics say.
+             (select true, ${columns} from (
+                select conversation, left_seq from members
+                 where conversation = $1 and left_seq >= $5 order by left_seq limit ${removalsMax}) m
+                cross join lateral (
+                  select * from changes where conversation = m.conversation and seq = m.left_seq limit 1) c
+                join conversations v on v.id = c.conversation)) found on true`,
     values,
   })
   const changes: LoggedChange[] = []

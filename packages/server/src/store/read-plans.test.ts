@@ -7,12 +7,13 @@ import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Database, Statement } from './database.ts'
 import { markRead } from './mark-read.ts'
-import { readMissed, readStretch } from './read-changes.ts'
+import { readGap, readMissed, readStretch } from './read-changes.ts'
 import { readConversation, readConversations } from './read-conversations.ts'
 import { readMemberships, readUnread } from './read-memberships.ts'
 import { type PageAnchor, readMessagePage } from './read-messages.ts'
 import { readMemberSeqs } from './read-member-seqs.ts'
 import { readNewestPages } from './read-newest-pages.ts'
+import { placeAt, sweepChanges } from './sweep-changes.ts'
 import { LogFixture } from './testing/log-fixture.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from './testing/open-test-database.ts'
 
@@ -97,6 +98,13 @@ describe.runIf(testEngines.includes('postgres'))('plans of reads', () => {
       )
       await fixture.fill(group, ada, 10)
     }
+    // Removed long ago, as far as a gap near the top is concerned, or not.
+    await fixture.sql(
+      `insert into members (conversation, user_id, role, joined_seq, left_seq)
+       select $1, id, 'member', 1, case when n <= 50 then 100 + n else 80000 + n - 50 end
+         from unnest($2::uuid[]) with ordinality u(id, n)`,
+      [group, users.slice(140)],
+    )
     client = new pg.Client({ connectionString: store.url, options: '-c plan_cache_mode=force_generic_plan' })
     await client.connect()
   }, 60_000)
@@ -109,6 +117,8 @@ describe.runIf(testEngines.includes('postgres'))('plans of reads', () => {
   const reads = (): readonly (readonly [string, (database: Database) => Promise<unknown>, number])[] => {
     const page = (anchor: PageAnchor) => (database: Database) => readMessagePage(database, ada, group, anchor, 50)
     const everybody = users.slice(0, 50).map((user) => ({ user, conversation: group }))
+    const looked = { next: Number.MAX_SAFE_INTEGER, open: [4, 5] }
+    const lookedAt = { changes: looked, members: looked, sessions: looked }
     const marked = { user: ada, position: 5, session: null }
     return [
       // One more than the page, the tests for more on either side.
@@ -119,6 +129,9 @@ describe.runIf(testEngines.includes('postgres'))('plans of reads', () => {
       // However many ask, and none where the page is known.
       ['newest pages', (database) => readNewestPages(database, everybody), 53],
       ['newest pages known', (database) => readNewestPages(database, everybody, new Map([[group, 80_081]])), 0],
+      ['gap', (database) => readGap(database, { conversation: group, from: 79_990, to: 79_999 }, 500), 20],
+      // Nothing is new, and two transactions were open. The newest row of all is looked at for the position.
+      ['sweep', (database) => sweepChanges(database, { ...placeAt(Number.MAX_SAFE_INTEGER), parts: lookedAt }), 2],
       ['member seqs', (database) => readMemberSeqs(database, everybody), 0],
       [
         'stretch',

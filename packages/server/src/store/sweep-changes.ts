@@ -80,7 +80,7 @@ export function placeAt(position: number): SweepPlace {
 function partSql(part: Part, columns: string, condition: string, index: number): string {
   const look = (wasOpen: boolean, which: string): string =>
     `(select '${part}', ${wasOpen}, ${columns}, xid::text::bigint from ${part}
-       where ${which} ${condition} order by xid fetch first ${sweepPartMax} rows with ties)`
+       where ${which} ${condition} order by ${part}.xid fetch first ${sweepPartMax} rows with ties)`
   return `${look(false, `xid >= ${xidParameter(index)}`)} union all ${look(true, `xid = any($${index + 1}::text[]::xid8[])`)}`
 }
 
