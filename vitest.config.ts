@@ -34,6 +34,7 @@ export default defineConfig({
         ...resolveFromSource,
         test: {
           name: 'api',
+          maxWorkers: 3,
           include: ['tests/api/**/*.test.ts'],
           pool: 'forks',
           testTimeout: 30_000,
@@ -46,8 +47,8 @@ export default defineConfig({
           name: 'cluster',
           include: ['tests/cluster/**/*.test.ts'],
           pool: 'forks',
-          // Faults need the machine's two cores for the servers under test: one file at a time.
-          fileParallelism: false,
+          // Much of it is waiting for leases and time-outs: two files at a time keep two cores busy, and no more.
+          maxWorkers: 2,
           testTimeout: 120_000,
           hookTimeout: 120_000,
         },

@@ -5,7 +5,7 @@
  */
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { checkStages, processStages, runStages, unitStage } from './setup/stages.mjs'
+import { allStages, runStages } from './setup/stages.mjs'
 import {
   buildForChaos,
   fail,
@@ -37,7 +37,7 @@ try {
   } else {
     say('Postgres is not installed: tests on Postgres are skipped, only the embedded database is tried')
   }
-  const isGood = await runStages([...checkStages, unitStage, ...processStages])
+  const isGood = await runStages(allStages)
   await postgres?.remove()
   process.exit(isGood ? 0 : 1)
 } catch (error) {

@@ -1,8 +1,8 @@
 /**
- * Runs named stages one after the other, shows what each does and how long it took, and sums up. A failing stage does
- * not hide the next one: all of them run, and the status at the end tells.
+ * Runs named stages, shows what each does and how long it took, and sums up. A failing stage does not hide the next one:
+ * all of them run, and the status at the end tells. Stages that mostly wait may run beside others that mostly compute.
  */
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { root, run, seconds } from './steps.mjs'
@@ -14,9 +14,9 @@ const tsc = [process.execPath, join('node_modules', 'typescript', 'bin', 'tsc')]
 function check(name, ...commands) {
   return {
     name,
-    async run() {
+    async run(output) {
       for (const [command, ...args] of commands) {
-        const { status } = await run(command, args)
+        const { status } = await run(command, args, output)
         if (status !== 0) return { passed: 0, failed: 1, skipped: 0 }
       }
       return { passed: 1, failed: 0, skipped: 0 }
@@ -28,20 +28,14 @@ function check(name, ...commands) {
 function tests(project, folders) {
   return {
     name: `tests: ${project}`,
-    async run() {
+    async run(output) {
       if (!folders.some((folder) => hasTests(join(root, folder))))
         return { passed: 0, failed: 0, skipped: 0, note: 'none yet' }
       const reports = mkdtempSync(join(tmpdir(), 'chorus-report-'))
       const report = join(reports, 'report.json')
       try {
-        const { status } = await run(bin('vitest'), [
-          'run',
-          '--project',
-          project,
-          '--reporter=default',
-          '--reporter=json',
-          `--outputFile.json=${report}`,
-        ])
+        const args = ['run', '--project', project, '--reporter=default', '--reporter=json']
+        const { status } = await run(bin('vitest'), [...args, `--outputFile.json=${report}`], output)
         const counts = existsSync(report) ? JSON.parse(readFileSync(report, 'utf8')) : {}
         const failed = counts.numFailedTests ?? 0
         return {
@@ -90,31 +84,91 @@ export const checkStages = [
 
 export const unitStage = tests('unit', ['packages', 'apps'])
 
-export const processStages = [
-  tests('api', ['tests/api']),
+const apiStage = tests('api', ['tests/api'])
+
+/**
+ * Everything. The API tests mostly wait for time-outs, and the checks mostly compute: they run side by side. The others need
+ * the machine for the processes under test.
+ */
+export const allStages = [
+  [checkStages, [apiStage]],
+  unitStage,
   tests('cluster', ['tests/cluster']),
   tests('browser', ['tests/browser']),
   tests('chaos', ['tests/chaos']),
 ]
 
-/** Runs every stage and prints the summary, whose last line is `N passed, N failed`. Returns whether nothing failed. */
+/**
+ * Runs every stage and prints the summary, whose last line is `N passed, N failed`. An array of arrays in the place of a stage
+ * is lanes that run side by side; what all but the last lane print is shown when they are done. Returns whether nothing failed.
+ */
 export async function runStages(stages) {
   const results = []
   for (const stage of stages) {
-    process.stdout.write(`\n== ${stage.name}\n`)
-    const startedAt = performance.now()
-    let counts
-    try {
-      counts = await stage.run()
-    } catch (error) {
-      process.stdout.write(`${error.message}\n`)
-      counts = { passed: 0, failed: 1, skipped: 0 }
-    }
-    const tookMs = performance.now() - startedAt
-    results.push({ name: stage.name, tookMs, ...counts })
-    process.stdout.write(`== ${stage.name}: ${counts.failed === 0 ? 'passed' : 'FAILED'} in ${seconds(tookMs)}\n`)
+    if (Array.isArray(stage)) results.push(...(await runLanes(stage)))
+    else results.push(await runStage(stage))
   }
+  return summarise(results)
+}
 
+async function runLanes(lanes) {
+  const folder = mkdtempSync(join(tmpdir(), 'chorus-lanes-'))
+  try {
+    const results = await Promise.all(
+      lanes.map(async (lane, index) => {
+        const isShown = index === lanes.length - 1
+        const finished = []
+        for (const stage of lane) {
+          const path = join(folder, `${index}-${finished.length}`)
+          finished.push(isShown ? await runStage(stage) : await runHidden(stage, path))
+        }
+        return finished
+      }),
+    )
+    for (const { name, path, tookMs, failed } of results.flat()) {
+      if (path === undefined) continue
+      process.stdout.write(`\n== ${name}\n${readFileSync(path, 'utf8')}`)
+      sayEnd(name, failed, tookMs)
+    }
+    return results.flat()
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+async function runHidden(stage, path) {
+  const file = openSync(path, 'w')
+  try {
+    return { ...(await measure(stage, { stdio: ['ignore', file, file] })), path }
+  } finally {
+    closeSync(file)
+  }
+}
+
+async function runStage(stage) {
+  process.stdout.write(`\n== ${stage.name}\n`)
+  const result = await measure(stage)
+  sayEnd(stage.name, result.failed, result.tookMs)
+  return result
+}
+
+async function measure(stage, output) {
+  const startedAt = performance.now()
+  let counts
+  try {
+    counts = await stage.run(output)
+  } catch (error) {
+    process.stdout.write(`${error.message}\n`)
+    counts = { passed: 0, failed: 1, skipped: 0 }
+  }
+  return { name: stage.name, tookMs: performance.now() - startedAt, ...counts }
+}
+
+function sayEnd(name, failed, tookMs) {
+  process.stdout.write(`== ${name}: ${failed === 0 ? 'passed' : 'FAILED'} in ${seconds(tookMs)}\n`)
+}
+
+function summarise(results) {
   process.stdout.write('\n')
   let passed = 0
   let failed = 0
