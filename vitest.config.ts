@@ -25,7 +25,9 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['packages/*/src/**/*.test.{ts,tsx}', 'apps/*/src/**/*.test.{ts,tsx}', 'lab/*/src/**/*.test.ts'],
+          globalSetup: ['packages/server/src/store/testing/embedded-template.ts'],
           pool: 'forks',
+          maxWorkers: 3,
           testTimeout: 15_000,
           hookTimeout: 30_000,
         },

@@ -165,7 +165,13 @@ it('new connections are served while a balancer may not have noticed, and refuse
     await late.waitFor(({ name }) => name === 'moving', 'moving')
     await socket.waitFor(({ name }) => name === 'moving', 'moving')
     await ada.expect(503, 'GET', '/v1/events', undefined, { headers: { accept: 'text/event-stream' } })
-    await expect(SocketUser.connect(server.url, { cookie: ada.cookie })).rejects.toThrow(/stopping/)
+    // A plain 503 to both wires: a balancer asks another server then.
+    const poll = await ada.expect(503, 'GET', '/socket.io/?EIO=4&transport=polling')
+    expect(poll.headers['retry-after']).toBe('1')
+    const upgrade = { connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': '13' }
+    const headers = { ...upgrade, 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==' }
+    const answer = await ada.expect(503, 'GET', '/socket.io/?EIO=4&transport=websocket', undefined, { headers })
+    expect(answer.headers['retry-after']).toBe('1')
     expect((await stopped).code).toBe(0)
   } finally {
     await server.remove()

@@ -132,6 +132,8 @@ it('the keyboard alone signs up, begins a conversation, writes, replies, edits, 
     }
     throw new Error(`unable to reach ${String(name)} by Tab`)
   }
+  // Before it stands there, no number of presses reaches it.
+  await ada.page.getByText('Create an account').first().waitFor()
   await tabTo(/Create an account/)
   await keyboard.press('Enter')
   await ada.page.getByLabel('Your name').waitFor()

@@ -31,11 +31,6 @@ export interface ConversationSeed {
   readonly members: readonly number[]
 }
 
-interface Population {
-  readonly people: readonly Person[]
-  readonly conversations: readonly ConversationSeed[]
-}
-
 export const cookieName = 'chorus_session'
 
 /** Inserts people with sessions into a database whose schema a server has made. */

@@ -8,13 +8,17 @@ import type { Presences } from '../live/presences.ts'
 import type { ChangeLog } from '../store/change-log.ts'
 import type { LogStretches } from '../store/log-stretches.ts'
 import type { NewestPages } from '../store/newest-pages.ts'
+import type { MarkerState } from '../store/read-markers.ts'
 import type { Memberships, MembershipsRequest } from '../store/read-memberships.ts'
+import type { MemberPair } from '../store/read-newest-pages.ts'
 import type { Batcher } from '../support/batcher.ts'
 import type { Logger } from '../support/logger.ts'
 import type { LoggedChange } from '../support/logged-change.ts'
 import type { Metrics } from '../support/metrics.ts'
 import type { IdentityParts } from './identity-parts.ts'
-import type { MarkerReads } from './tell-read-marker.ts'
+
+/** Where many read markers become one statement. Null: no member. */
+export type MarkerReads = Batcher<MemberPair, MarkerState | null>
 
 export interface Parts extends IdentityParts {
   readonly serverName: string

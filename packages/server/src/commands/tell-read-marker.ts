@@ -7,13 +7,11 @@ import { ChorusError, type Id } from '@chorus/protocol'
 import type { Connection } from '../fanout/connection.ts'
 import { frameOf } from '../fanout/frame.ts'
 import type { Database } from '../store/database.ts'
-import { type MarkerState, readMarkers } from '../store/read-markers.ts'
+import { readMarkers } from '../store/read-markers.ts'
 import type { MemberPair } from '../store/read-newest-pages.ts'
 import { Batcher } from '../support/batcher.ts'
 import type { Logger } from '../support/logger.ts'
-import type { Parts } from './parts.ts'
-
-export type MarkerReads = Batcher<MemberPair, MarkerState | null>
+import type { MarkerReads, Parts } from './parts.ts'
 
 /** Counting what is unread looks at up to 2 000 messages for each. */
 const batchMax = 100

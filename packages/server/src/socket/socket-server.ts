@@ -2,7 +2,7 @@
  * Socket.IO for stock clients and our own: origin, session, then a connection. Used for connections and framing only; who
  * is told what is decided by the feeds, and no adapter carries anything between servers.
  */
-import type { IncomingMessage, Server as HttpServer } from 'node:http'
+import { type IncomingMessage, type Server as HttpServer, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { ChorusError, limits } from '@chorus/protocol'
 import { Server, type Socket } from 'socket.io'
@@ -80,6 +80,7 @@ export function startSocketServer(options: SocketServerOptions): Server {
   })
   refuseForeignUpgrades(httpServer, options)
   server.attach(httpServer)
+  refuseNewcomers(server, httpServer, options)
   // Counted from the first byte: a socket that never asks for a namespace takes a place, too (N84).
   server.engine.on('connection', (wire: EngineSocket) => {
     const place = takePlace(options, wire.request)
@@ -196,15 +197,56 @@ function serveCommands(
   })
 }
 
+/**
+ * While this server takes nobody, whoever is new gets a plain 503: a balancer understands that, and asks another server,
+ * while words inside a socket that was opened look like success to it.
+ */
+function refuseNewcomers(server: Server, httpServer: HttpServer, { gate }: SocketServerOptions): void {
+  const { clients } = server.engine as unknown as { readonly clients: Readonly<Record<string, unknown>> }
+  const refusalOf = (request: IncomingMessage): ChorusError | undefined => {
+    const sid = /[?&]sid=([\w-]+)/.exec(request.url ?? '')?.[1]
+    return sid !== undefined && clients[sid] !== undefined ? undefined : gate.refusal
+  }
+  httpServer.prependListener('upgrade', (request: IncomingMessage, wire: Duplex) => {
+    const refusal = refusalOf(request)
+    if (refusal === undefined) return
+    endUpgrade(wire, refusal)
+  })
+  server.engine.use((request: IncomingMessage, response: ServerResponse, next: () => void) => {
+    const refusal = refusalOf(request)
+    if (refusal === undefined) {
+      next()
+      return
+    }
+    // An upgrade has its answer.
+    if (request.headers.upgrade !== undefined) return
+    const body = JSON.stringify(refusal.toProblem())
+    response.writeHead(refusal.toProblem().status, problemHeaders(refusal, body)).end(body)
+  })
+}
+
+function problemHeaders(error: ChorusError, body: string): Record<string, string | number> {
+  return {
+    'Content-Type': 'application/problem+json',
+    'Content-Length': Buffer.byteLength(body),
+    ...(error.retryAfterMs !== undefined && { 'Retry-After': Math.ceil(error.retryAfterMs / 1_000) }),
+    Connection: 'close',
+  }
+}
+
+/** Answers an upgrade as any other request is answered. */
+function endUpgrade(wire: Duplex, error: ChorusError): void {
+  const problem = error.toProblem()
+  const body = JSON.stringify(problem)
+  const headers = Object.entries(problemHeaders(error, body)).map(([name, value]) => `${name}: ${value}\r\n`)
+  wire.end(`HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status] ?? ''}\r\n${headers.join('')}\r\n${body}`)
+}
+
 /** Engine.IO would answer a refused upgrade with 400; a foreign Origin is 403 on every road. */
 function refuseForeignUpgrades(httpServer: HttpServer, { originPolicy }: SocketServerOptions): void {
   httpServer.prependListener('upgrade', (request: IncomingMessage, wire: Duplex) => {
     if (decideOrigin(request.headers, 'change', originPolicy).allowed) return
-    const problem = new ChorusError('forbidden', 'unable to connect; its origin is not allowed').toProblem()
-    const body = JSON.stringify(problem)
-    wire.end(
-      `HTTP/1.1 403 Forbidden\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
-    )
+    endUpgrade(wire, new ChorusError('forbidden', 'unable to connect; its origin is not allowed'))
   })
 }
 

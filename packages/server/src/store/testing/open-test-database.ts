@@ -3,7 +3,8 @@
  * TEST_POSTGRES_URL (a superuser's) where that is set. Suites run on every engine of {@link testEngines}.
  */
 import { randomBytes } from 'node:crypto'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { cp, mkdtemp, rename, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
@@ -11,6 +12,7 @@ import type { Database } from '../database.ts'
 import { openEmbeddedDatabase } from '../database-embedded.ts'
 import { openPostgresDatabase } from '../database-postgres.ts'
 import { migrate } from '../migrate.ts'
+import { embeddedTemplateOf } from './embedded-template.ts'
 
 export type TestEngine = 'embedded' | 'postgres'
 
@@ -33,6 +35,7 @@ export async function openTestDatabase(engine: TestEngine): Promise<TestDatabase
 
 async function openEmbedded(): Promise<TestDatabase> {
   const folder = await mkdtemp(join(tmpdir(), 'chorus-test-'))
+  await cp(await makeTemplate(), folder, { recursive: true })
   const database = await openEmbeddedDatabase(folder)
   await migrate(database)
   return {
@@ -44,6 +47,24 @@ async function openEmbedded(): Promise<TestDatabase> {
       await rm(folder, { recursive: true, force: true })
     },
   }
+}
+
+/** Made by whoever is first in this run of tests: making a new database takes seconds, copying one does not. */
+async function makeTemplate(): Promise<string> {
+  const template = embeddedTemplateOf(process.ppid)
+  if (existsSync(template)) return template
+  const folder = await mkdtemp(join(tmpdir(), 'chorus-test-'))
+  const database = await openEmbeddedDatabase(folder)
+  await migrate(database)
+  await database.close()
+  try {
+    await rename(folder, template)
+  } catch (error) {
+    // Another file of tests was first.
+    if (!existsSync(template)) throw error
+    await rm(folder, { recursive: true, force: true })
+  }
+  return template
 }
 
 async function openOnPostgres(): Promise<TestDatabase> {
