@@ -1,0 +1,80 @@
+/** Two people in two browsers at two different servers, while servers and Redis are killed under them. */
+import type { Browser } from 'playwright-core'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import {
+  type Cluster,
+  hasBalancer,
+  hasPostgres,
+  hasRedis,
+  startChromium,
+  startCluster,
+  waitForFact,
+} from '@chorus/testkit'
+import { Person } from './person.ts'
+
+describe.skipIf(!hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))('browsers at a cluster', () => {
+  let browser: Browser
+  let cluster: Cluster
+
+  beforeAll(async () => {
+    browser = await startChromium()
+    cluster = await startCluster({ servers: 3, subscribeAtReplica: true, proxies: ['publish', 'subscribe'] })
+  })
+
+  afterAll(async () => {
+    await browser.close()
+    await cluster.remove()
+  })
+
+  it('[CLI1] [TAIL1] the chat goes on while servers are killed, and while Redis dies, comes back empty and fails over', async () => {
+    // Ada is wherever the balancer puts her; Bob is at the second server, and stays there.
+    const bobsServer = 1
+    // Tall enough to show everything that is said.
+    const options = { viewport: { width: 1_280, height: 2_400 } }
+    const ada = await Person.signUp(browser, cluster.url, 'Ada Lovelace', options)
+    const bob = await Person.signUp(browser, cluster.urls[bobsServer] ?? '', 'Bob Builder', options)
+    await ada.begin([bob])
+    await bob.open('Ada Lovelace')
+    const sent: string[] = []
+    const talk = async (what: string): Promise<void> => {
+      for (const [from, to, text] of [
+        [ada, bob, `ada ${what}`],
+        [bob, ada, `bob ${what}`],
+      ] as const) {
+        await from.write(text)
+        await to.sees(text)
+        sent.push(text)
+      }
+    }
+    await talk('says hello')
+
+    // One of these two has Ada's connection, or hers is at Bob's and the others are missed by nobody.
+    for (const server of [0, 2]) {
+      await ada.composer.pressSequentially('half a sent')
+      await cluster.kill9(server)
+      await ada.composer.pressSequentially(`ence about ${server}`)
+      await ada.composer.press('Enter')
+      await bob.sees(`half a sentence about ${server}`)
+      sent.push(`half a sentence about ${server}`)
+      await talk(`lives without server ${server}`)
+      await cluster.start(server)
+    }
+
+    await cluster.redis.kill9()
+    await talk('has no Redis')
+    await cluster.redis.start({ isEmpty: true })
+    await cluster.replica?.waitForSync()
+    await talk('has an empty one')
+    await cluster.failOverRedis()
+    await talk('has another one')
+
+    // Everything once, in one order, in both browsers.
+    for (const person of [ada, bob]) {
+      await waitForFact(async () => (await person.texts()).length >= sent.length, { what: 'every message' })
+      expect(await person.texts()).toEqual(sent)
+    }
+    ada.expectNoSurprises()
+    bob.expectNoSurprises()
+    await Promise.all([ada.leave(), bob.leave()])
+  })
+})
