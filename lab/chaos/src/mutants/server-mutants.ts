@@ -90,7 +90,7 @@ export const serverMutants: readonly Mutant[] = [
       },
     ],
     breaks: ['A4', 'A6'],
-    shownBy: { faults: ['F1', 'F8', 'F9'], count: 6 },
+    shownBy: { faults: ['F9'], count: 10, rate: 400 },
   },
   {
     name: 'refused-after-commit',
