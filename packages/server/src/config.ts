@@ -8,6 +8,7 @@ import { resolve } from 'node:path'
 import { parseTrustedProxies } from './support/address.ts'
 import { logLevels } from './support/logger.ts'
 import type { LogLevel } from './support/logger.ts'
+import { showUrl } from './support/show-url.ts'
 import { StartError } from './support/start-error.ts'
 
 /** Stops the start: one line, fit for stderr. */
@@ -305,16 +306,8 @@ function readSetting<T>(environment: Environment, definition: Setting<T>): T {
 }
 
 function refuse(definition: Pick<Setting<unknown>, 'variable' | 'secret'>, text: string, reason: string): never {
-  const shown = definition.secret === true ? hideSecrets(text) : JSON.stringify(text.slice(0, 200))
+  const shown = definition.secret === true ? showUrl(text) : JSON.stringify(text.slice(0, 200))
   throw new ConfigError(`${definition.variable} is ${shown}; ${reason}`)
-}
-
-/** Keeps what helps to find the mistake (scheme and host) and nothing that may be a password. */
-function hideSecrets(text: string): string {
-  if (!URL.canParse(text)) return '(hidden)'
-  const url = new URL(text)
-  if (url.host === '') return '(hidden)'
-  return JSON.stringify(`${url.protocol}//${url.username === '' ? '' : '…@'}${url.host}${url.pathname}`)
 }
 
 /** Reads the environment; throws {@link ConfigError}. */

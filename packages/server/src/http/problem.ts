@@ -3,14 +3,13 @@ import type { ChorusError } from '@chorus/protocol'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { toChorusError } from '../commands/to-chorus-error.ts'
 import type { Logger } from '../support/logger.ts'
+import { problemHeaders } from '../support/problem-headers.ts'
 
 export function sendProblem(reply: FastifyReply, error: ChorusError): FastifyReply {
-  if (error.retryAfterMs !== undefined)
-    void reply.header('retry-after', Math.max(1, Math.ceil(error.retryAfterMs / 1_000)))
   return reply
     .code(error.status)
     .header('cache-control', 'no-store')
-    .header('content-type', 'application/problem+json')
+    .headers(problemHeaders(error))
     .send(JSON.stringify(error.toProblem()))
 }
 

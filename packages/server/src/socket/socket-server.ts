@@ -11,6 +11,7 @@ import { decideOrigin, type OriginPolicy } from '../access/origin.ts'
 import type { CommandTable } from '../commands/command.ts'
 import type { Parts } from '../commands/parts.ts'
 import type { Connection } from '../fanout/connection.ts'
+import { problemHeaders } from '../support/problem-headers.ts'
 import type { ConnectionGate } from './connection-gate.ts'
 import { createDispatch } from './dispatch.ts'
 import { SocketIoTransport } from './socket-io-transport.ts'
@@ -220,26 +221,22 @@ function refuseNewcomers(server: Server, httpServer: HttpServer, { gate }: Socke
     }
     // An upgrade has its answer.
     if (request.headers.upgrade !== undefined) return
-    const body = JSON.stringify(refusal.toProblem())
-    response.writeHead(refusal.toProblem().status, problemHeaders(refusal, body)).end(body)
+    const { body, headers } = rawProblem(refusal)
+    response.writeHead(refusal.status, headers).end(body)
   })
 }
 
-function problemHeaders(error: ChorusError, body: string): Record<string, string | number> {
-  return {
-    'Content-Type': 'application/problem+json',
-    'Content-Length': Buffer.byteLength(body),
-    ...(error.retryAfterMs !== undefined && { 'Retry-After': Math.ceil(error.retryAfterMs / 1_000) }),
-    Connection: 'close',
-  }
+/** The answer in full, as one writes it by hand. */
+function rawProblem(error: ChorusError): { readonly body: string; readonly headers: Record<string, string | number> } {
+  const body = JSON.stringify(error.toProblem())
+  return { body, headers: { ...problemHeaders(error), 'content-length': Buffer.byteLength(body), connection: 'close' } }
 }
 
 /** Answers an upgrade as any other request is answered. */
 function endUpgrade(wire: Duplex, error: ChorusError): void {
-  const problem = error.toProblem()
-  const body = JSON.stringify(problem)
-  const headers = Object.entries(problemHeaders(error, body)).map(([name, value]) => `${name}: ${value}\r\n`)
-  wire.end(`HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status] ?? ''}\r\n${headers.join('')}\r\n${body}`)
+  const { body, headers } = rawProblem(error)
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+  wire.end(`HTTP/1.1 ${error.status} ${STATUS_CODES[error.status] ?? ''}\r\n${lines.join('')}\r\n${body}`)
 }
 
 /** Engine.IO would answer a refused upgrade with 400; a foreign Origin is 403 on every road. */

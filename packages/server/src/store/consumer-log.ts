@@ -175,3 +175,14 @@ async function readPage(database: Database, name: ConsumerName, rowsMax: number)
   const next = isCut ? Math.min(first.position, first.window_xid + 1) : first.position
   return { rows, position: Math.max(from, next), more: isCut }
 }
+
+/** How a page is handed to the functions that store what follows from it: $1 to $5. */
+export function pageArguments({ token }: ConsumerLease, { position, rows }: ConsumerPage): readonly unknown[] {
+  return [
+    token,
+    position,
+    rows.map(({ conversation }) => conversation),
+    rows.map(({ seq }) => seq),
+    rows.map(({ xid }) => xid),
+  ]
+}

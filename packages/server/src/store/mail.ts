@@ -3,7 +3,7 @@
  * read when it is sent, with the membership test in the same statement (rule ACL1); only ranges of seq are kept.
  */
 import type { ConversationKind, Id } from '@chorus/protocol'
-import type { ConsumerLease, ConsumerPage } from './consumer-log.ts'
+import { type ConsumerLease, type ConsumerPage, pageArguments } from './consumer-log.ts'
 import type { Database } from './database.ts'
 
 /** What a digest shows of each conversation, and how many of them. */
@@ -86,14 +86,7 @@ export async function storeMailPage(
   const rows = await database.query<{ stored: boolean }>({
     name: 'advance_mail',
     text: 'select advance_mail($1, $2, $3::uuid[], $4::bigint[], $5::bigint[], $6) as stored',
-    values: [
-      lease.token,
-      page.position,
-      page.rows.map(({ conversation }) => conversation),
-      page.rows.map(({ seq }) => seq),
-      page.rows.map(({ xid }) => xid),
-      delayMs,
-    ],
+    values: [...pageArguments(lease, page), delayMs],
   })
   return rows[0]?.stored === true ? 'stored' : 'lost'
 }

@@ -5,7 +5,7 @@
  */
 import { createHash } from 'node:crypto'
 import type { ChangeType, Id } from '@chorus/protocol'
-import type { ConsumerLease, ConsumerPage } from './consumer-log.ts'
+import { type ConsumerLease, type ConsumerPage, pageArguments } from './consumer-log.ts'
 import type { Database } from './database.ts'
 
 /** Every change goes to each of them. */
@@ -55,14 +55,7 @@ export async function storeWebhookPage(
   const rows = await database.query<{ endpoint: Id | null; conversation: Id | null }>({
     name: 'advance_webhooks',
     text: `select * from advance_webhooks($1, $2, $3::uuid[], $4::bigint[], $5::bigint[], $6)`,
-    values: [
-      lease.token,
-      page.position,
-      page.rows.map(({ conversation }) => conversation),
-      page.rows.map(({ seq }) => seq),
-      page.rows.map(({ xid }) => xid),
-      historyTagOf(epoch),
-    ],
+    values: [...pageArguments(lease, page), historyTagOf(epoch)],
   })
   if (rows.length === 1 && rows[0]?.endpoint === null) return undefined
   return rows.flatMap(({ endpoint, conversation }) =>

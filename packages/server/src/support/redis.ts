@@ -20,6 +20,7 @@ import type { Clock, Timer } from './clock.ts'
 import type { Logger } from './logger.ts'
 import { findRedisMismatch } from './redis-mismatch.ts'
 import { slotOfKey } from './redis-slot.ts'
+import { showUrl } from './show-url.ts'
 import { StartError } from './start-error.ts'
 
 export const redisBounds = {
@@ -49,9 +50,6 @@ export interface RedisScript {
 
 export type RedisArgument = string | Buffer
 
-/** A client of node-redis, for libraries that want one. */
-export type NativeRedis = RedisClientType | RedisClusterType
-
 export interface Redis {
   /** Several masters. False as long as Redis was never reached. */
   readonly isCluster: boolean
@@ -63,10 +61,6 @@ export interface Redis {
   script(script: RedisScript, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown>
   /** Called each time Redis can be asked again, the first time included; it may be another one, or an empty one. */
   onReconnect(listener: () => void): void
-  /** Undefined until Redis was reached for the first time. */
-  readonly client: NativeRedis | undefined
-  /** Options for a further connection to the same place. */
-  readonly connection: RedisClientOptions
   close(): Promise<void>
 }
 
@@ -129,7 +123,6 @@ interface Shard {
 }
 
 class RedisLink implements Redis {
-  readonly connection: RedisClientOptions
   readonly #options: OpenRedisOptions
   readonly #listeners: (() => void)[] = []
   readonly #hashes = new Map<RedisScript, string>()
@@ -144,15 +137,10 @@ class RedisLink implements Redis {
 
   constructor(options: OpenRedisOptions) {
     this.#options = options
-    this.connection = redisConnection(options.url)
   }
 
   get isCluster(): boolean {
     return this.#cluster !== undefined
-  }
-
-  get client(): NativeRedis | undefined {
-    return this.#cluster ?? this.#client
   }
 
   problem(): string | undefined {
@@ -231,23 +219,22 @@ class RedisLink implements Redis {
   }
 
   async #openSingle(): Promise<void> {
-    const client = createClient(this.connection) as RedisClientType
+    const client = createClient(redisConnection(this.#options.url)) as RedisClientType
     client.on('error', (error: unknown) => this.#away(error))
     client.on('ready', () => this.#startProbing())
     try {
-      if ((await this.#within(redisBounds.connectTimeoutMs, client.connect())) === 'late')
-        // It goes on trying, and says `ready` when it is.
-        this.#away(new RedisError('it does not answer'))
+      await this.#within(redisBounds.connectTimeoutMs, client.connect())
     } catch (error) {
       client.destroy()
       throw error
     }
     this.#client = client
+    // When late it goes on trying, and says `ready` when it is.
     if (!client.isReady) throw new RedisError('it does not answer')
   }
 
   async #openCluster(): Promise<void> {
-    const { url: _, ...defaults } = this.connection
+    const { url: _, ...defaults } = redisConnection(this.#options.url)
     const { username, password } = new URL(this.#options.url)
     const cluster = createCluster({
       rootNodes: [{ url: this.#options.url }],
@@ -406,7 +393,7 @@ class RedisLink implements Redis {
   }
 
   async #tryAgain(): Promise<void> {
-    if (this.client === undefined) return this.#open()
+    if (this.#client === undefined && this.#cluster === undefined) return this.#open()
     const asked = this.#send('chorus:probe', ['SET', 'chorus:probe', '1', 'PX', '1000'])
     if ((await this.#within(redisBounds.commandTimeoutMs, asked)) === 'late') throw new RedisError('no answer')
     this.#back()
@@ -477,12 +464,4 @@ function lastingReasonOf(error: unknown): string | undefined {
 function reasonOf(error: unknown): string {
   if (error instanceof AggregateError && error.errors.length > 0) return reasonOf(error.errors[0])
   return error instanceof Error ? error.message : String(error)
-}
-
-/** Keeps what helps to find the mistake and nothing that may be a password. */
-function showUrl(text: string): string {
-  const url = new URL(text)
-  return JSON.stringify(
-    `${url.protocol}//${url.username === '' && url.password === '' ? '' : '…@'}${url.host}${url.pathname}`,
-  )
 }
