@@ -11,7 +11,6 @@ import { describe, expect, it } from 'vitest'
 
 const kills = 20
 const env = { LIMIT_SENDS: '0', LIMIT_REQUESTS: '0', LIMIT_SIGN_INS_ADDRESS: '0', LIMIT_CONNECTIONS: '0' }
-const pageMax = 200
 
 /** Real time with little patience: in this test the servers come back faster than any that people run. */
 const hastyClock: Clock = {
@@ -22,27 +21,6 @@ const hastyClock: Clock = {
     const timer = setTimeout(run, delayMs)
     return () => clearTimeout(timer)
   },
-}
-
-interface LoggedChange {
-  readonly seq: number
-  readonly type: string
-  readonly message?: { readonly clientId: string; readonly text: string; readonly sender: string }
-}
-
-/** The whole log of a conversation, as a member reads it. */
-async function readLog(user: HttpUser, conversation: string): Promise<LoggedChange[]> {
-  const log: LoggedChange[] = []
-  for (let more = true; more; ) {
-    const { body } = await user.expect<{ changes: LoggedChange[]; more: boolean }>(
-      200,
-      'GET',
-      `/v1/conversations/${conversation}/changes?after=${log.at(-1)?.seq ?? 0}&limit=${pageMax}`,
-    )
-    log.push(...body.changes)
-    more = body.more
-  }
-  return log
 }
 
 /** What one writer was told: seq by clientId, and the order of its writing. */
@@ -250,7 +228,7 @@ describe.each([
         for (const writer of writers)
           await waitForFact(() => writer.top >= last.seq, { what: 'the barrier', timeoutMs: 20_000 })
 
-        const log = await readLog(other, conversation)
+        const log = await other.readLog(conversation)
         expect(log.map(({ seq }) => seq)).toEqual(log.map((_change, index) => index + 1))
         expect(log.at(-1)!.seq).toBe(last.seq)
         const seqOf = new Map<string, number>()

@@ -7,29 +7,8 @@ import { hasBalancer, hasPostgres, hasRedis, HttpUser, startCluster, waitForFact
 import { expect, it } from 'vitest'
 
 const serverCount = 3
-const pageMax = 200
 /** A person writes this often. Quick enough that each moment of a restart meets a message. */
 const pauseMs = 40
-
-interface LoggedChange {
-  readonly seq: number
-  readonly type: string
-  readonly message?: { readonly clientId: string; readonly sender: string }
-}
-
-async function readLog(user: HttpUser, conversation: string): Promise<LoggedChange[]> {
-  const log: LoggedChange[] = []
-  for (let more = true; more; ) {
-    const { body } = await user.expect<{ changes: LoggedChange[]; more: boolean }>(
-      200,
-      'GET',
-      `/v1/conversations/${conversation}/changes?after=${log.at(-1)?.seq ?? 0}&limit=${pageMax}`,
-    )
-    log.push(...body.changes)
-    more = body.more
-  }
-  return log
-}
 
 /** Somebody at the application, who does what people do and keeps account of what was said and seen. */
 class Person {
@@ -145,7 +124,7 @@ it.skipIf(!hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))(
       await Promise.all(lives)
       await waitForFact(() => people.every(({ waiting }) => waiting.length === 0), { what: 'empty outboxes' })
 
-      const log = await readLog(owner, conversation)
+      const log = await owner.readLog(conversation)
       const top = log.at(-1)?.seq ?? 0
       expect(log.map(({ seq }) => seq)).toEqual(Array.from({ length: top }, (_, index) => index + 1))
       await waitForFact(() => people.every((person) => person.top === top), { what: 'everybody caught up' })

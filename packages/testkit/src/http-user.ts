@@ -8,6 +8,14 @@ import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http'
 
 const callTimeoutMs = 20_000
 const answerMaxBytes = 8 * 1024 * 1024
+const logPageMax = 200
+
+/** What tests look at in a change. */
+interface ReadChange {
+  readonly seq: number
+  readonly type: string
+  readonly message?: { readonly clientId: string; readonly text: string; readonly sender: string }
+}
 
 export interface HttpCallOptions {
   readonly headers?: OutgoingHttpHeaders
@@ -189,6 +197,21 @@ export class HttpUser {
       { clientId, text },
     )
     return { seq: body.message.seq, duplicate: body.duplicate === true }
+  }
+
+  /** The whole log of a conversation, as a member reads it, page by page. */
+  async readLog(conversation: string): Promise<ReadChange[]> {
+    const log: ReadChange[] = []
+    for (let more = true; more; ) {
+      const { body } = await this.expect<{ changes: ReadChange[]; more: boolean }>(
+        200,
+        'GET',
+        `/v1/conversations/${conversation}/changes?after=${log.at(-1)?.seq ?? 0}&limit=${logPageMax}`,
+      )
+      log.push(...body.changes)
+      more = body.more
+    }
+    return log
   }
 
   #keepCookie(setCookies: readonly string[] | undefined): void {

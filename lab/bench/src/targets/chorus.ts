@@ -2,12 +2,10 @@
  * A Chorus server with everything on: signed-in people, membership, storage. Limits per user are off, because a load is
  * not a person.
  *
- * On Postgres people and their sessions are inserted directly: a sign-up costs a password hash, and passwords are not what
- * is measured. The cookies are signed with the server's own secret, so the server checks them as it checks every other.
+ * On Postgres people and their sessions are inserted directly.
  * On the embedded database people sign up. Conversations are made over HTTP in both cases.
  */
-import { createHmac, createHash, randomBytes } from 'node:crypto'
-import { findFreePort, HttpUser, startServer } from '@chorus/testkit'
+import { findFreePort, HttpUser, insertPeople, startServer } from '@chorus/testkit'
 import type { Databases, ServerProcess } from '@chorus/testkit'
 import type { WatchedProcess } from '../machine/process-watch.ts'
 import { readFigures } from './server-figures.ts'
@@ -88,7 +86,7 @@ export async function startChorus({
   const makePeople =
     databases === undefined || databaseUrl === undefined
       ? (count: number) => inBatches(count, () => signUp(server))
-      : (count: number) => insertPeople(server, databases, databaseUrl, count)
+      : (count: number) => signInInserted(server, databases, databaseUrl, count)
   const settle = async (): Promise<void> => {
     // A database in service has statistics; one that was filled a second ago has none, and plans badly.
     if (databases !== undefined) await databases.query('analyze', [], databaseUrl)
@@ -179,56 +177,18 @@ async function signUp(server: ServerProcess): Promise<Person> {
   return { id: http.id, http }
 }
 
-async function insertPeople(
+async function signInInserted(
   server: ServerProcess,
   databases: Databases,
   databaseUrl: string,
   count: number,
 ): Promise<Person[]> {
-  const [setting] = await databases.query<{ value: string }>(
-    `select value from settings where key = 'cookie-secret'`,
-    [],
-    databaseUrl,
-  )
-  if (setting === undefined) throw new Error('unable to sign cookies; the database holds no secret')
-  const people = Array.from({ length: count }, () => {
-    const token = randomBytes(24).toString('base64url')
+  const people = await insertPeople(databases, databaseUrl, count, 1)
+  return people.map(({ id, sessions: [session] }) => {
     const http = HttpUser.stranger(server.url)
-    http.cookie = `chorus_session=${encodeURIComponent(sign(token, setting.value))}`
-    return { id: makeId(), sessionId: makeId(), token, http }
+    http.cookie = `chorus_session=${session?.cookieValue ?? ''}`
+    return { id, http }
   })
-  await databases.query(
-    `with made as (
-       insert into users (id, handle, name, password_hash)
-       select id, handle, handle, 'none' from unnest($1::uuid[], $2::text[]) as t (id, handle) returning id)
-     insert into sessions (id, user_id, token_hash, expires_at)
-     select t.session_id, t.id, t.token_hash, now() + interval '1 day'
-       from unnest($1::uuid[], $3::uuid[], $4::bytea[]) as t (id, session_id, token_hash)
-      where (select count(*) from made) = cardinality($1::uuid[])`,
-    [
-      people.map(({ id }) => id),
-      people.map(({ http }) => http.handle),
-      people.map(({ sessionId }) => sessionId),
-      people.map(({ token }) => createHash('sha256').update(token).digest()),
-    ],
-    databaseUrl,
-  )
-  return people
-}
-
-/** As cookies are signed: value, dot, HMAC in base64 without padding. */
-function sign(value: string, secret: string): string {
-  return `${value}.${createHmac('sha256', secret).update(value).digest('base64').replaceAll('=', '')}`
-}
-
-/** A UUIDv7. */
-function makeId(): string {
-  const bytes = randomBytes(16)
-  bytes.writeUIntBE(Date.now(), 0, 6)
-  bytes[6] = 0x70 | ((bytes[6] ?? 0) & 0x0f)
-  bytes[8] = 0x80 | ((bytes[8] ?? 0) & 0x3f)
-  const hex = bytes.toString('hex')
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
 }
 
 async function inBatches<Result>(count: number, make: (index: number) => Promise<Result>): Promise<Result[]> {

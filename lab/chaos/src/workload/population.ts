@@ -1,25 +1,12 @@
 /**
- * The people of a run and what they share. People and their sessions are inserted directly: a sign-up costs a password
- * hash, and passwords are not what is broken here. The cookies are signed with the server's own secret, so the servers
- * check them as they check every other. Conversations are made over HTTP, through the front door.
+ * What the people of a run share, and how they say who they are. The people themselves are inserted by the testkit; their
+ * conversations are made over HTTP, through the front door.
  */
-import { createHash, createHmac, randomBytes } from 'node:crypto'
 import { HttpUser } from '@chorus/testkit'
-import type { Databases } from '@chorus/testkit'
+import type { InsertedPerson as Person, InsertedSession as SessionSeed } from '@chorus/testkit'
 import type { Random } from '../run/random.ts'
 
-export interface SessionSeed {
-  readonly id: string
-  /** The value of the session's cookie. */
-  readonly cookieValue: string
-}
-
-export interface Person {
-  readonly id: string
-  readonly handle: string
-  /** The first is never revoked. */
-  readonly sessions: readonly SessionSeed[]
-}
+export type { Person, SessionSeed }
 
 /** `hot`: many members, most of the talk. `churn`: members come and go. `bulk`: few members and many messages. */
 export type ConversationRole = 'hot' | 'group' | 'direct' | 'churn' | 'bulk'
@@ -31,53 +18,8 @@ export interface ConversationSeed {
   readonly members: readonly number[]
 }
 
+/** As servers without TLS name it. */
 export const cookieName = 'chorus_session'
-
-/** Inserts people with sessions into a database whose schema a server has made. */
-export async function insertPeople(
-  databases: Databases,
-  databaseUrl: string,
-  count: number,
-  sessionsEach: number,
-): Promise<Person[]> {
-  const [setting] = await databases.query<{ value: string }>(
-    `select value from settings where key = 'cookie-secret'`,
-    [],
-    databaseUrl,
-  )
-  if (setting === undefined) throw new Error('unable to sign cookies; the database holds no secret')
-  const people = Array.from({ length: count }, (_, index) => ({
-    id: makeId(),
-    handle: `p${index}-${randomBytes(4).toString('hex')}`,
-    sessions: Array.from({ length: sessionsEach }, () => {
-      const token = randomBytes(24).toString('base64url')
-      return { id: makeId(), token, cookieValue: encodeURIComponent(sign(token, setting.value)) }
-    }),
-  }))
-  await databases.query(
-    `insert into users (id, handle, name, password_hash)
-     select id, handle, handle, 'none' from unnest($1::uuid[], $2::text[]) as t (id, handle)`,
-    [people.map(({ id }) => id), people.map(({ handle }) => handle)],
-    databaseUrl,
-  )
-  const sessions = people.flatMap(({ id, sessions: own }) => own.map((session) => ({ user: id, ...session })))
-  await databases.query(
-    `insert into sessions (id, user_id, token_hash, expires_at)
-     select id, user_id, token_hash, now() + interval '1 day'
-       from unnest($1::uuid[], $2::uuid[], $3::bytea[]) as t (id, user_id, token_hash)`,
-    [
-      sessions.map(({ id }) => id),
-      sessions.map(({ user }) => user),
-      sessions.map(({ token }) => createHash('sha256').update(token).digest()),
-    ],
-    databaseUrl,
-  )
-  return people.map(({ id, handle, sessions: own }) => ({
-    id,
-    handle,
-    sessions: own.map(({ id: session, cookieValue }) => ({ id: session, cookieValue })),
-  }))
-}
 
 /** How many conversations of each role, and how many people are in one. */
 export type ConversationPlan = readonly (readonly [role: ConversationRole, count: number, members: number])[]
@@ -142,19 +84,4 @@ export function signedIn(url: string | (() => string), person: Person, session =
 
 export function cookieHeader(session: SessionSeed): string {
   return `${cookieName}=${session.cookieValue}`
-}
-
-/** As cookies are signed: value, dot, HMAC in base64 without padding. */
-function sign(value: string, secret: string): string {
-  return `${value}.${createHmac('sha256', secret).update(value).digest('base64').replaceAll('=', '')}`
-}
-
-/** A UUIDv7. */
-function makeId(): string {
-  const bytes = randomBytes(16)
-  bytes.writeUIntBE(Date.now(), 0, 6)
-  bytes[6] = 0x70 | ((bytes[6] ?? 0) & 0x0f)
-  bytes[8] = 0x80 | ((bytes[8] ?? 0) & 0x3f)
-  const hex = bytes.toString('hex')
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
 }

@@ -167,8 +167,6 @@ describe.skipIf(!hasRedis()).each(Object.entries(kinds))('limits over %s', (_nam
       command: () => Promise.reject(new Error('away')),
       script: () => Promise.reject(new Error('away')),
       onReconnect: () => undefined,
-      client: undefined,
-      connection: {},
       close: async () => undefined,
     }
     const alone = build(gone)
