@@ -4,6 +4,7 @@
  * they are checked as every other.
  */
 import { createHash, createHmac, randomBytes } from 'node:crypto'
+import { makeId } from './make-id.ts'
 import type { Databases } from './postgres.ts'
 
 export interface InsertedSession {
@@ -66,14 +67,4 @@ export async function insertPeople(
 /** As cookies are signed: value, dot, HMAC in base64 without padding. */
 function sign(value: string, secret: string): string {
   return `${value}.${createHmac('sha256', secret).update(value).digest('base64').replaceAll('=', '')}`
-}
-
-/** A UUIDv7. */
-function makeId(): string {
-  const bytes = randomBytes(16)
-  bytes.writeUIntBE(Date.now(), 0, 6)
-  bytes[6] = 0x70 | ((bytes[6] ?? 0) & 0x0f)
-  bytes[8] = 0x80 | ((bytes[8] ?? 0) & 0x3f)
-  const hex = bytes.toString('hex')
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
 }

@@ -1,0 +1,88 @@
+/**
+ * Groups with their members, inserted directly into a database whose schema a server has made: members are added one by
+ * one over HTTP, which is too slow for rooms of thousands. The rows are those that the server's own `create` writes: the
+ * first member is the owner, seq 1 creates the conversation, and every member joined with a seq of their own. A
+ * conversation is complete or not there.
+ */
+import { makeId } from './make-id.ts'
+import type { Databases } from './postgres.ts'
+
+export interface InsertedConversations {
+  readonly conversations: readonly {
+    /** Ids of users, each once; the first is the owner. */
+    readonly members: readonly string[]
+    readonly name?: string
+  }[]
+}
+
+/** Most members that one statement inserts, unless a single conversation has more. */
+const membersTogetherMax = 10_000
+
+interface Conversation {
+  readonly id: string
+  readonly members: readonly string[]
+  readonly name: string
+}
+
+/** Returns the ids in the order of the conversations. */
+export async function insertConversations(
+  databases: Databases,
+  databaseUrl: string,
+  { conversations }: InsertedConversations,
+): Promise<string[]> {
+  const named = conversations.map(({ members, name = 'inserted' }): Conversation => {
+    if (members.length === 0) throw new Error('unable to insert a conversation; it needs a member')
+    return { id: makeId(), members, name }
+  })
+  let together: Conversation[] = []
+  let members = 0
+  for (const conversation of named) {
+    if (together.length > 0 && members + conversation.members.length > membersTogetherMax) {
+      await insertTogether(databases, databaseUrl, together)
+      together = []
+      members = 0
+    }
+    together.push(conversation)
+    members += conversation.members.length
+  }
+  if (together.length > 0) await insertTogether(databases, databaseUrl, together)
+  return named.map(({ id }) => id)
+}
+
+async function insertTogether(
+  databases: Databases,
+  databaseUrl: string,
+  conversations: readonly Conversation[],
+): Promise<void> {
+  // One row for every member: the conversation, the user, and the seq of the joining.
+  const joined = conversations.flatMap(({ id, members }) => members.map((user, index) => ({ id, user, seq: index + 2 })))
+  await databases.query(
+    `with made as (
+       select * from unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[]) t (id, name, owner, size)
+     ), joined as (
+       select t.*, made.owner, case when t.seq = 2 then 'owner' else 'member' end as role
+         from unnest($5::uuid[], $6::uuid[], $7::bigint[]) t (id, user_id, seq) join made using (id)
+     ), new_conversations as (
+       insert into conversations (id, kind, name, seq, member_version, member_count)
+       select id, 'group', name, size + 1, size + 1, size from made
+     ), created as (
+       insert into changes (conversation, seq, at, type, actor, name)
+       select id, 1, clock_timestamp(), 'conversation.created', owner, name from made
+     ), joinings as (
+       insert into changes (conversation, seq, at, type, actor, user_id, role)
+       select id, seq, clock_timestamp(), 'member.joined', owner, user_id, role from joined
+     )
+     insert into members (conversation, user_id, role, joined_seq, read_seq)
+     select id, user_id, role, seq, seq from joined`,
+    [
+      conversations.map(({ id }) => id),
+      conversations.map(({ name }) => name),
+      conversations.map(({ members }) => members[0]),
+      conversations.map(({ members }) => members.length),
+      joined.map(({ id }) => id),
+      joined.map(({ user }) => user),
+      joined.map(({ seq }) => seq),
+    ],
+    databaseUrl,
+  )
+}
