@@ -55,7 +55,9 @@ async function insertTogether(
   conversations: readonly Conversation[],
 ): Promise<void> {
   // One row for every member: the conversation, the user, and the seq of the joining.
-  const joined = conversations.flatMap(({ id, members }) => members.map((user, index) => ({ id, user, seq: index + 2 })))
+  const joined = conversations.flatMap(({ id, members }) =>
+    members.map((user, index) => ({ id, user, seq: index + 2 })),
+  )
   await databases.query(
     `with made as (
        select * from unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[]) t (id, name, owner, size)
