@@ -1,15 +1,21 @@
 /**
  * The design of most tutorials: every process subscribes to one Redis channel, publishes each message there, and emits what
  * comes by that channel to the sockets of the room it names. Nothing is stored.
+ *
+ * Its Redis client waits as long as it takes: by default it gives up on a command after 5 s and the process dies of that, because
+ * messages are acknowledged before Redis answers and so the queue in front of it grows while they come faster than it takes them.
  */
 import { createServer } from 'node:http'
 import { createClient } from 'redis'
 import { Server } from 'socket.io'
 
-const publisher = createClient({ url: process.env.REDIS_URL })
+const publisher = createClient({ url: process.env.REDIS_URL, commandOptions: { timeout: 0 } })
 const subscriber = publisher.duplicate()
 for (const client of [publisher, subscriber]) client.on('error', (error) => console.error(error.message))
 await Promise.all([publisher.connect(), subscriber.connect()])
+
+// A publish that failed all the same is a lost message, and the generator's account shows it.
+process.on('unhandledRejection', (error) => console.error(error.message))
 
 const httpServer = createServer()
 const io = new Server(httpServer)

@@ -41,8 +41,10 @@ export interface Job {
   readonly textChars: number
   readonly warmUpMs: number
   readonly measureMs: number
-  /** Longest time without a further delivery after the last send. */
+  /** Longest time from the last send to the last delivery. */
   readonly drainMs: number
+  /** Number of the first message: what an earlier run of the same target left behind has lower or higher ones. */
+  readonly firstSerial: number
 }
 
 export interface Outcome {
@@ -56,6 +58,10 @@ export interface Outcome {
   readonly delivered: number
   readonly lost: number
   readonly doubled: number
+  /** Deliveries that were still coming when `drainMs` were over; `lost` is 0 then, because nobody knows. */
+  readonly late: number
+  /** Deliveries of an earlier run, which count nowhere. */
+  readonly strays: number
   /** Connections that ended before the end. */
   readonly disconnected: number
   readonly firstProblem: string | undefined
@@ -64,6 +70,7 @@ export interface Outcome {
     readonly durationMs: number
     readonly acknowledged: number
     readonly delivered: number
+    /** Of what was sent while it measured, whenever it arrived: a backlog shows here and not in the counts above. */
     readonly acknowledgement: LatencySummary
     /** One message reaching one receiver. */
     readonly delivery: LatencySummary

@@ -9,6 +9,13 @@ export const markedChars = 1 + serialDigits
 /** Most messages of one run; beyond it the generator stops. */
 export const serialsMax = 4_000_000
 
+/** Runs in a row whose numbers differ. */
+const serialRuns = Math.floor(10 ** serialDigits / serialsMax)
+
+export function firstSerialOf(run: number): number {
+  return (run % serialRuns) * serialsMax
+}
+
 /** A text of exactly `chars` characters that carries the number. */
 export function markText(serial: number, chars: number): string {
   const head = `~${String(serial).padStart(serialDigits, '0')} `

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { ProcessWatch } from '../machine/process-watch.ts'
 import type { ProcessUsage, WatchedProcess } from '../machine/process-watch.ts'
 import type { FromGenerator, Job, Outcome, ToGenerator } from './job.ts'
+import { firstSerialOf } from './marker.ts'
 
 export interface JobRun {
   readonly outcome: Outcome
@@ -14,7 +15,10 @@ export interface JobRun {
 /** Longest time beyond what the job asks for: connecting, and settling the account. */
 const marginMs = 120_000
 
-export function runJob(job: Job, processes: readonly WatchedProcess[]): Promise<JobRun> {
+let runs = 0
+
+export function runJob(order: Omit<Job, 'firstSerial'>, processes: readonly WatchedProcess[]): Promise<JobRun> {
+  const job: Job = { ...order, firstSerial: firstSerialOf(runs++) }
   return new Promise((resolve, reject) => {
     const child = fork(fileURLToPath(new URL('./generator.js', import.meta.url)), [], {
       execArgv: ['--max-semi-space-size=32'],

@@ -4,6 +4,7 @@ import { Server } from 'socket.io'
 import type { Socket } from 'socket.io'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { Job, Load, Outcome } from './job.ts'
+import { firstSerialOf, markText } from './marker.ts'
 import { Workload } from './workload.ts'
 
 type Deliver = (sockets: readonly Socket[], text: string, count: number) => void
@@ -54,6 +55,7 @@ async function run(
     warmUpMs: 50,
     measureMs: 300,
     drainMs: 300,
+    firstSerial: firstSerialOf(3),
   }
   return new Workload(job, { measuring: () => {}, measured: () => {} }).run()
 }
@@ -105,6 +107,33 @@ describe('the account of a workload', () => {
   it('counts refusals and sends without an answer', async () => {
     const outcome = await run(toAll, (count) => (count === 5 ? { ok: false } : count === 6 ? undefined : { ok: true }))
     expect(outcome).toMatchObject({ refused: 1, acknowledged: outcome.sent - 2, firstRefusal: '[{"ok":false}]' })
+  })
+
+  it('times what was sent while it measured, however late it comes', async () => {
+    const outcome = await run((sockets, text, count) => {
+      setTimeout(() => toAll(sockets, text, count), 200)
+    })
+    expect(outcome).toMatchObject({ lost: 0, late: 0 })
+    expect(outcome.measured.lastDelivery.count).toBe(outcome.measured.acknowledgement.count)
+    expect(outcome.measured.lastDelivery.p50Ms).toBeGreaterThan(150)
+  })
+
+  it('does not wait for ever for a backlog, and does not call it lost', async () => {
+    let backlog = 0
+    const outcome = await run((sockets, text, count) => {
+      setTimeout(() => toAll(sockets, text, count), 10 * backlog++)
+    })
+    expect(outcome.late).toBeGreaterThan(0)
+    expect(outcome).toMatchObject({ lost: 0, doubled: 0 })
+    expect(outcome.drainMs).toBeLessThan(2_000)
+  })
+
+  it('counts nothing of an earlier run', async () => {
+    const outcome = await run((sockets, text, count) => {
+      toAll(sockets, text, count)
+      if (count === 7) toAll(sockets, markText(firstSerialOf(2) + 7, 100), count)
+    })
+    expect(outcome).toMatchObject({ lost: 0, doubled: 0, strays: 5 })
   })
 
   it('notes a connection that ended', async () => {

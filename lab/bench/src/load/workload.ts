@@ -62,10 +62,14 @@ export class Workload {
   #expected = 0
   /** Deliveries to a connection that must not hear the message. */
   #misled = 0
+  #strays = 0
   #disconnected = 0
   #firstProblem: string | undefined
   #isSending = false
   #isMeasuring = false
+  /** Messages sent while it measures: these are timed, however late they arrive. */
+  #timedFrom = serialsMax
+  #timedTo = serialsMax
   #nextSender = 0
   /** Time of the bytes being worked off; undefined between two reads. */
   #readAtMs: number | undefined
@@ -93,9 +97,11 @@ export class Workload {
     const cpuBefore = process.cpuUsage()
     const startedAtMs = performance.now()
     this.#isMeasuring = true
+    this.#timedFrom = this.#sent
     this.#events.measuring()
     await pause(this.#job.measureMs)
     this.#isMeasuring = false
+    this.#timedTo = this.#sent
     const durationMs = performance.now() - startedAtMs
     const cpu = process.cpuUsage(cpuBefore)
     this.#events.measured()
@@ -103,7 +109,7 @@ export class Workload {
     clearInterval(ticker)
 
     const drainStartedAtMs = performance.now()
-    await this.#drain()
+    const isFlowing = await this.#drain()
     const drainMs = performance.now() - drainStartedAtMs
     // Whatever comes twice comes soon after.
     await pause(settleMs)
@@ -117,8 +123,10 @@ export class Workload {
       firstRefusal: this.#firstRefusal,
       expected: this.#expected,
       delivered: this.#delivered,
-      lost,
+      lost: isFlowing ? 0 : lost,
       doubled,
+      late: isFlowing ? lost : 0,
+      strays: this.#strays,
       disconnected: this.#disconnected,
       firstProblem: this.#firstProblem,
       drainMs: Math.round(drainMs),
@@ -218,7 +226,7 @@ export class Workload {
     this.#sentAtMs[serial] = performance.now()
     const clientId = spec.clientIds ? `"clientId":"${randomUUID()}",` : ''
     connection.queue(
-      `42${serial}["send",${spec.payloadHead}${clientId}"text":"${markText(serial, this.#job.textChars)}"}]`,
+      `42${serial}["send",${spec.payloadHead}${clientId}"text":"${markText(this.#job.firstSerial + serial, this.#job.textChars)}"}]`,
     )
   }
 
@@ -230,8 +238,8 @@ export class Workload {
       this.#acknowledged++
       this.#isAcknowledged[serial] = 1
       this.#expected += this.#senders[this.#senderOf[serial] ?? 0]?.hearers ?? 0
-      if (this.#isMeasuring) {
-        this.#measuredAcknowledged++
+      if (this.#isMeasuring) this.#measuredAcknowledged++
+      if (this.#isTimed(serial)) {
         this.#acknowledgement.record(this.#nowMs() - (this.#sentAtMs[serial] ?? 0))
       }
     } else {
@@ -243,7 +251,16 @@ export class Workload {
     if (sender !== undefined) this.#send(sender)
   }
 
-  #onMessage(member: number, { group, hears }: MemberSpec, serial: number): void {
+  #isTimed(serial: number): boolean {
+    return serial >= this.#timedFrom && serial < this.#timedTo
+  }
+
+  #onMessage(member: number, { group, hears }: MemberSpec, marked: number): void {
+    const serial = marked - this.#job.firstSerial
+    if (serial < 0 || serial >= serialsMax) {
+      this.#strays++
+      return
+    }
     if (serial >= this.#sent || !hears || this.#senders[this.#senderOf[serial] ?? 0]?.group !== group) {
       this.#misled++
       return
@@ -252,8 +269,8 @@ export class Workload {
     this.#heardBy[member] = (this.#heardBy[member] ?? 0) + 1
     const left = (this.#hearersLeft[serial] ?? 0) - 1
     this.#hearersLeft[serial] = left
-    if (!this.#isMeasuring) return
-    this.#measuredDelivered++
+    if (this.#isMeasuring) this.#measuredDelivered++
+    if (!this.#isTimed(serial)) return
     const isLast = left === 0
     if (!isLast && serial % timedEvery !== 0) return
     const latencyMs = this.#nowMs() - (this.#sentAtMs[serial] ?? 0)
@@ -266,19 +283,26 @@ export class Workload {
     return this.#readAtMs
   }
 
-  /** Waits until everything sent was answered and everything acknowledged was delivered, or nothing moves any more. */
-  async #drain(): Promise<void> {
+  /**
+   * Waits until everything sent was answered and everything acknowledged was delivered, but not for ever: who acknowledges
+   * early may have a backlog of minutes. True when time was up and something still came.
+   */
+  async #drain(): Promise<boolean> {
+    const { drainMs } = this.#job
+    const startedAtMs = performance.now()
     let seen = -1
-    let movedAtMs = performance.now()
+    let movedAtMs = startedAtMs
     while (this.#acknowledged + this.#refused < this.#sent || this.#delivered < this.#expected) {
       const moved = this.#acknowledged + this.#refused + this.#delivered
       if (moved !== seen) {
         seen = moved
         movedAtMs = performance.now()
       }
-      if (performance.now() - movedAtMs > this.#job.drainMs) return
+      const nowMs = performance.now()
+      if (nowMs - startedAtMs > drainMs) return nowMs - movedAtMs < drainMs / 2
       await pause(5)
     }
+    return false
   }
 
   /** By message and by connection; the worse of the two counts. */

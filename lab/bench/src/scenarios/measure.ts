@@ -1,8 +1,10 @@
 /** One run of one target under one load, as figures with names, and the reason if it is no figure. */
+import { setTimeout as pause } from 'node:timers/promises'
 import { runJob } from '../load/run-job.ts'
 import type { JobRun } from '../load/run-job.ts'
 import type { Load } from '../load/job.ts'
 import type { Options } from '../options.ts'
+import { ProcessWatch } from '../machine/process-watch.ts'
 import type { Audience, Target } from '../targets/target.ts'
 
 export interface Measurement {
@@ -26,9 +28,11 @@ export async function measure(
       target.processes,
     )
   } catch (error) {
+    await awaitRest(target)
     return { figures: {}, invalid: error instanceof Error ? error.message : String(error), raw: undefined }
   }
   const own = await target.ownFigures()
+  if (run.outcome.late > 0) await awaitRest(target)
   const { outcome, usage } = run
   const { measured } = outcome
   const seconds = measured.durationMs / 1_000
@@ -63,11 +67,29 @@ export async function measure(
   }
 }
 
+const restCheckMs = 500
+const restMaxMs = 20_000
+/** Of a core, of all its servers together. */
+const restCpuShare = 0.1
+
+/** The next run must not pay for what this one left behind; but whoever needs longer than this keeps it. */
+async function awaitRest(target: Target): Promise<void> {
+  const watch = new ProcessWatch(target.processes.filter(({ role }) => role === 'server'))
+  const giveUpAtMs = performance.now() + restMaxMs
+  while (performance.now() < giveUpAtMs) {
+    watch.begin()
+    await pause(restCheckMs)
+    const [server] = watch.end()
+    if (server === undefined || server.cpuShare < restCpuShare) return
+  }
+}
+
 /** A figure with missing deliveries is not a figure. */
 function faultOf({ outcome }: JobRun, load: Load): string | undefined {
   const faults = [
     outcome.lost > 0 ? `${outcome.lost} deliveries lost` : '',
     outcome.doubled > 0 ? `${outcome.doubled} deliveries too many` : '',
+    outcome.late > 0 ? `${outcome.late} deliveries still on their way after ${outcome.drainMs} ms` : '',
     outcome.refused > 0 ? `${outcome.refused} sends refused (${outcome.firstRefusal ?? ''})` : '',
     outcome.acknowledged + outcome.refused < outcome.sent
       ? `${outcome.sent - outcome.acknowledged - outcome.refused} sends never answered`

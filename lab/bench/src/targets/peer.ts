@@ -22,8 +22,9 @@ export async function startPeer({ name, description, servers = 1, ...options }: 
   const started: { readonly child: ChildProcess; readonly port: number }[] = []
   const stop = async (): Promise<void> => {
     for (const { child } of started) {
+      if (child.exitCode !== null || child.signalCode !== null) continue // It died before.
       const exited = once(child, 'exit')
-      child.kill('SIGTERM')
+      child.kill('SIGKILL') // It keeps nothing, and may be busy for minutes with what nobody waits for.
       await exited
     }
   }
