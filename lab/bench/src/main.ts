@@ -19,6 +19,7 @@ import { runInterest } from './scenarios/interest.ts'
 import type { Progress, ScenarioRun } from './scenarios/scenario.ts'
 import { runSingle } from './scenarios/single.ts'
 import { runStart } from './scenarios/start.ts'
+import { runStormScenario } from './scenarios/storm.ts'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
 
@@ -32,6 +33,8 @@ function run(scenario: ScenarioName, options: Options, progress: Progress): Prom
       return runSingle(options, progress)
     case 'idle':
       return runIdle(options, progress)
+    case 'storm':
+      return runStormScenario(options, progress)
     case 'history':
       return runHistory(options, progress)
     case 'interest':

@@ -6,6 +6,7 @@ export const scenarioNames = [
   'hot-room',
   'single',
   'idle',
+  'storm',
   'history',
   'interest',
   'embedded-sends',
@@ -29,6 +30,9 @@ export interface Options {
   readonly embeddedPairs: number
   /** Idle connections. */
   readonly connections: number
+  /** Clients that come back at once, and the conversations that each is in. */
+  readonly clients: number
+  readonly conversationsEach: number
   /** Latency up to which a hot room counts as served. */
   readonly p99MaxMs: number
   /** Further environment of the Chorus servers, to try a setting. */
@@ -49,6 +53,8 @@ export const usage = `npm run bench -- [options]
   --servers N          hot-room: servers, ours and the peers' (2)
   --embedded-pairs N   embedded-sends: pairs of people (40)
   --connections N      idle: people who are there (10000)
+  --clients N          storm: people who come back at once (5000)
+  --conversations N    storm: conversations that each of them is in (20)
   --server-env N=V     further environment of the Chorus servers, to try a setting; may be repeated
   --profile DIR        processor profiles of the Chorus servers (slows them: not for figures)
   --out FILE           where the result goes (lab/bench/results/…json)`
@@ -69,6 +75,8 @@ export function readOptions(args: readonly string[]): Options {
     receivers,
     senders: Math.min(receivers, number('senders', values.senders, 1, 1_000)),
     servers: number('servers', values.servers, 1, 8),
+    clients: number('clients', values.clients, 10, 20_000),
+    conversationsEach: number('conversations', values.conversations, 1, 1_000),
     connections: number('connections', values.connections, 100, 50_000),
     embeddedPairs: number('embedded-pairs', values['embedded-pairs'], 1, 1_000),
     p99MaxMs: 100,
@@ -93,6 +101,8 @@ function parse(args: readonly string[]) {
         senders: { type: 'string', default: '20' },
         servers: { type: 'string', default: '2' },
         connections: { type: 'string', default: '10000' },
+        clients: { type: 'string', default: '5000' },
+        conversations: { type: 'string', default: '20' },
         'embedded-pairs': { type: 'string', default: '40' },
         'server-env': { type: 'string', multiple: true, default: [] },
         profile: { type: 'string' },

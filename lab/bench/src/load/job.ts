@@ -1,5 +1,6 @@
 /** What the generator is asked to do and what it answers, over the pipe between it and the harness. */
 import type { LatencySummary } from './latency-histogram.ts'
+import type { StormJob, StormOutcome } from './storm-job.ts'
 
 /** One connection. */
 export interface MemberSpec {
@@ -80,10 +81,16 @@ export interface Outcome {
   }
 }
 
-export type ToGenerator = { readonly kind: 'job'; readonly job: Job }
+export type ToGenerator =
+  | { readonly kind: 'job'; readonly job: Job }
+  | { readonly kind: 'storm'; readonly storm: StormJob }
+
+export type Finished =
+  | { readonly kind: 'done'; readonly outcome: Outcome }
+  | { readonly kind: 'stormed'; readonly outcome: StormOutcome }
 
 export type FromGenerator =
   | { readonly kind: 'measuring' }
   | { readonly kind: 'measured' }
-  | { readonly kind: 'done'; readonly outcome: Outcome }
+  | Finished
   | { readonly kind: 'failed'; readonly message: string }

@@ -24,6 +24,7 @@ const packet = {
 } as const
 const eventNameOffset = '42["'.length
 const letterC = 0x63
+const letterE = 0x65
 const letterR = 0x72
 
 function startsWith(bytes: Buffer, from: number, text: string): boolean {
@@ -40,6 +41,10 @@ export interface RawConnectionEvents {
   message(serial: number): void
   /** A batch of bytes was worked off: whatever it caused may be written now. */
   settled(): void
+  /** The handshake was answered: WebSocket frames from now on. */
+  opened?: (() => void) | undefined
+  /** A cursor came, with `ready` or later; `undefined` when the server said `reset`. */
+  cursor?: ((cursor: string | undefined) => void) | undefined
   /** The connection ended, with what is known of why. */
   ended(why: string): void
 }
@@ -161,6 +166,7 @@ export class RawConnection {
         if (!status.includes(' 101 ')) throw new Error(`the server answered ${status}`)
         const rest = this.#answer.subarray(end + 4)
         this.#answer = undefined
+        this.#options.events.opened?.()
         this.#walker.walk(rest)
       }
     } catch (error) {
@@ -184,13 +190,26 @@ export class RawConnection {
     if (kind === packet.acknowledgement) {
       this.#options.events.acknowledged(bytes, from, to)
     } else if (kind === packet.event) {
-      // By its first letter, so that only few names are read: `ready`, `closing`.
-      const letter = bytes[from + eventNameOffset]
-      if (letter === letterR && startsWith(bytes, from, '42["ready"')) this.#onReady?.()
-      else if (letter === letterC && startsWith(bytes, from, '42["closing"'))
-        this.#end(bytes.toString('utf8', from + 2, to))
+      this.#readEvent(bytes, from, to)
     } else if (kind === packet.disconnect || kind === packet.connectError) {
       this.#end(bytes.toString('utf8', from + 2, to))
+    }
+  }
+
+  /** By single letters, so that only few names are read: `ready`, `reset`, `closing`, `checkpoint`. */
+  #readEvent(bytes: Buffer, from: number, to: number): void {
+    const letter = bytes[from + eventNameOffset]
+    const { cursor } = this.#options.events
+    if (letter === letterR) {
+      if (startsWith(bytes, from, '42["ready"')) {
+        cursor?.(readCursor(bytes, from, to))
+        this.#onReady?.()
+      } else if (startsWith(bytes, from, '42["reset"')) cursor?.(undefined)
+    } else if (letter === letterC) {
+      const third = bytes[from + eventNameOffset + 2]
+      if (cursor !== undefined && third === letterE && startsWith(bytes, from, '42["checkpoint"'))
+        cursor(readCursor(bytes, from, to))
+      else if (startsWith(bytes, from, '42["closing"')) this.#end(bytes.toString('utf8', from + 2, to))
     }
   }
 
@@ -200,6 +219,10 @@ export class RawConnection {
     this.#socket.destroy()
     this.#options.events.ended(why)
   }
+}
+
+function readCursor(bytes: Buffer, from: number, to: number): string | undefined {
+  return /"cursor":"([^"]+)"/.exec(bytes.toString('latin1', from, to))?.[1]
 }
 
 /** A masked text frame. The mask is zero: the server undoes it all the same, and the generator saves a pass. */

@@ -4,6 +4,7 @@ import pg from 'pg'
 import type { Options } from '../options.ts'
 import { median } from '../report/statistics.ts'
 import { startChorus } from '../targets/chorus.ts'
+import type { ChorusOptions } from '../targets/chorus.ts'
 import { startPeer } from '../targets/peer.ts'
 import type { Target, TargetName } from '../targets/target.ts'
 
@@ -32,10 +33,17 @@ const descriptions = {
   'one-channel': 'every process subscribes to one Redis channel and emits to everybody',
 } as const
 
+export interface OpenOptions {
+  /** Of Chorus and of the peers that can be several. */
+  readonly servers?: number
+  readonly withRedis?: boolean
+  readonly linkToDatabase?: ChorusOptions['linkToDatabase']
+}
+
 export async function openTargets(
   names: readonly TargetName[],
   options: Options,
-  { servers = 1, withRedis = true } = {},
+  { servers = 1, withRedis = true, linkToDatabase }: OpenOptions = {},
 ): Promise<OpenTargets> {
   const postgres = await startPostgres()
   const redis = await startRedis()
@@ -54,6 +62,7 @@ export async function openTargets(
           databases: postgres,
           servers,
           ...(withRedis && { redisUrl: redis.url }),
+          ...(linkToDatabase !== undefined && { linkToDatabase }),
           processes: [database, broker],
           environment: options.serverEnvironment,
           profileDir: options.profileDir,

@@ -9,7 +9,8 @@ import { findFreePort, HttpUser, insertPeople, startServer } from '@chorus/testk
 import type { Databases, ServerProcess } from '@chorus/testkit'
 import type { WatchedProcess } from '../machine/process-watch.ts'
 import { readFigures } from './server-figures.ts'
-import type { Audience, Target } from './target.ts'
+import { fillCrowd } from './fill-crowd.ts'
+import type { Audience, Crowd, CrowdPlan, Target } from './target.ts'
 
 export interface ChorusOptions {
   /** Left out, the server embeds its database. */
@@ -20,6 +21,8 @@ export interface ChorusOptions {
   readonly processes?: readonly WatchedProcess[]
   /** Over {@link chorusSettings}. */
   readonly environment?: Readonly<Record<string, string>>
+  /** Where each of its servers finds the database, when that is not at the database's own address. */
+  readonly linkToDatabase?: (databaseUrl: string) => Promise<string>
   /** Write a processor profile into this folder when the server stops. */
   readonly profileDir?: string | undefined
 }
@@ -48,6 +51,7 @@ export async function startChorus({
   redisUrl,
   processes = [],
   environment = {},
+  linkToDatabase = async (url) => url,
   profileDir,
 }: ChorusOptions): Promise<Target> {
   const databaseUrl = await databases?.createDatabase()
@@ -66,7 +70,7 @@ export async function startChorus({
       metricsPorts.push(metricsPort)
       servers.push(
         await startServer({
-          ...(databaseUrl !== undefined && { databaseUrl }),
+          ...(databaseUrl !== undefined && { databaseUrl: await linkToDatabase(databaseUrl) }),
           env: {
             ...chorusSettings,
             ...(redisUrl !== undefined && { REDIS_URL: redisUrl }),
@@ -160,6 +164,13 @@ export async function startChorus({
       await settle()
       return { members: people.map(({ http }) => ({ cookie: http.cookie ?? '', group: 0, hears: false })), senders: [] }
     },
+    ...(databases !== undefined &&
+      databaseUrl !== undefined && {
+        async crowd(plan: CrowdPlan): Promise<Crowd> {
+          const people = await makePeople(plan.people)
+          return fillCrowd(databases, databaseUrl, people, plan)
+        },
+      }),
     // Of the first server; the others do the same work.
     ownFigures: () => readFigures(`http://127.0.0.1:${metricsPorts[0] ?? 0}/metrics`),
     stop,

@@ -3,7 +3,8 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import type { WatchedProcess } from '../machine/process-watch.ts'
-import type { Audience, PeerName, Target } from './target.ts'
+import { dealPeople } from './deal-people.ts'
+import type { Audience, Crowd, PeerName, Target } from './target.ts'
 
 export interface PeerOptions {
   readonly name: PeerName
@@ -72,6 +73,19 @@ export async function startPeer({ name, description, servers = 1, ...options }: 
     },
     async idle(people): Promise<Audience> {
       return { members: Array.from({ length: people }, (_, index) => member(index, 'room', 0, false)), senders: [] }
+    },
+    async crowd(plan): Promise<Crowd> {
+      const conversations = dealPeople(plan)
+      const roomsOf = Array.from({ length: plan.people }, (): number[] => [])
+      for (const [index, people] of conversations.entries()) for (const person of people) roomsOf[person]?.push(index)
+      return {
+        members: roomsOf.map((rooms, index) => ({
+          auth: JSON.stringify({ user: `user-${index}`, rooms: rooms.map((room) => `room-${room}`) }),
+          conversations: rooms,
+        })),
+        conversations: conversations.map((_people, index) => ({ id: `room-${index}`, poster: 0 })),
+        posts: false,
+      }
     },
     ownFigures: async () => ({}),
     stop,

@@ -3,12 +3,30 @@
  * generator measures all of them alike.
  */
 import type { MemberSpec, SenderSpec } from '../load/job.ts'
+import type { StormConversation, StormMember } from '../load/storm-job.ts'
 import type { WatchedProcess } from '../machine/process-watch.ts'
 
 /** People who are there, and who of them sends. */
 export interface Audience {
   readonly members: readonly MemberSpec[]
   readonly senders: readonly SenderSpec[]
+}
+
+/** People in many conversations each, for a storm. */
+export interface Crowd {
+  readonly members: readonly StormMember[]
+  readonly conversations: readonly StormConversation[]
+  /** Are messages stored, so that who is away misses some? */
+  readonly posts: boolean
+}
+
+export interface CrowdPlan {
+  readonly people: number
+  readonly conversationsEach: number
+  /** About so many people are in each conversation. */
+  readonly size: number
+  /** Messages that each conversation holds already. */
+  readonly history: number
 }
 
 export interface Target {
@@ -24,6 +42,8 @@ export interface Target {
   room(people: number, senders: number): Promise<Audience>
   /** People who only are there, each in so many conversations where the target knows such. */
   idle(people: number, conversationsEach: number): Promise<Audience>
+  /** People in many conversations each, where the target can do that. */
+  crowd?(plan: CrowdPlan): Promise<Crowd>
   /** Figures of its own about the time since the last call, if it has any. */
   ownFigures(): Promise<Readonly<Record<string, number>>>
   stop(): Promise<void>

@@ -1,0 +1,26 @@
+/** A yes or no for each pair of row and column: who has seen what, in one bit each. */
+export class BitTable {
+  readonly #bytesEach: number
+  readonly #bits: Uint8Array
+
+  constructor(rows: number, columns: number) {
+    this.#bytesEach = Math.ceil(columns / 8)
+    this.#bits = new Uint8Array(rows * this.#bytesEach)
+  }
+
+  has(row: number, column: number): boolean {
+    return ((this.#bits[row * this.#bytesEach + (column >> 3)] ?? 0) & (1 << (column & 7))) !== 0
+  }
+
+  /** False when it was there already. */
+  add(row: number, column: number): boolean {
+    if (this.has(row, column)) return false
+    const at = row * this.#bytesEach + (column >> 3)
+    this.#bits[at] = (this.#bits[at] ?? 0) | (1 << (column & 7))
+    return true
+  }
+
+  clear(): void {
+    this.#bits.fill(0)
+  }
+}

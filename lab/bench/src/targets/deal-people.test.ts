@@ -1,0 +1,23 @@
+import { describe, expect, it } from 'vitest'
+import { dealPeople } from './deal-people.ts'
+
+describe('dealing people out', () => {
+  it('puts everybody into the same number of conversations of about the same size', () => {
+    const conversations = dealPeople({ people: 500, conversationsEach: 20, size: 50 })
+    expect(conversations).toHaveLength(200)
+    const each = new Array<number>(500).fill(0)
+    for (const members of conversations) {
+      expect(new Set(members).size).toBe(members.length)
+      expect(members.length).toBeGreaterThan(35)
+      expect(members.length).toBeLessThan(65)
+      for (const person of members) each[person] = (each[person] ?? 0) + 1
+    }
+    expect(new Set(each)).toEqual(new Set([20]))
+  })
+
+  it('does not let the same people meet each time', () => {
+    const conversations = dealPeople({ people: 500, conversationsEach: 5, size: 50 })
+    const met = new Set(conversations.filter((members) => members.includes(7)).flat())
+    expect(met.size).toBeGreaterThan(150)
+  })
+})
