@@ -11,7 +11,7 @@ describe('a table of bits', () => {
       expect(table.add(row, column)).toBe(false)
     }
     expect(table.has(1, 6)).toBe(false)
-    table.clear()
-    for (const [row, column] of pairs) expect(table.has(row, column)).toBe(false)
+    table.clearRow(1)
+    for (const [row, column] of pairs) expect(table.has(row, column)).toBe(row !== 1)
   })
 })

@@ -20,7 +20,7 @@ export class BitTable {
     return true
   }
 
-  clear(): void {
-    this.#bits.fill(0)
+  clearRow(row: number): void {
+    this.#bits.fill(0, row * this.#bytesEach, (row + 1) * this.#bytesEach)
   }
 }

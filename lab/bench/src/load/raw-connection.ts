@@ -96,6 +96,7 @@ export class RawConnection {
     return new Promise((resolve, reject) => {
       const refuse = (why: string): void => {
         clearTimeout(timer)
+        connection.close()
         reject(new Error(`unable to connect; ${why}`))
       }
       const timer = setTimeout(() => refuse(`no ready within ${handshakeTimeoutMs} ms`), handshakeTimeoutMs)

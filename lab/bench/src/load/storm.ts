@@ -153,6 +153,7 @@ export class Storm {
   async #open(client: Client, onOpened?: () => void): Promise<void> {
     const { host, ports } = this.#job
     const { member, index } = client
+    this.#seenNow.clearRow(index)
     const cursorAuth = client.cursor === undefined ? undefined : JSON.stringify({ cursor: client.cursor })
     client.connection = await RawConnection.open({
       host,
@@ -181,7 +182,6 @@ export class Storm {
   }
 
   #cut(): void {
-    this.#seenNow.clear()
     for (const client of this.#clients) {
       client.connection?.close()
       client.connection = undefined
