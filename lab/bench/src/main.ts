@@ -5,6 +5,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { drawCurves } from './curves/draw-curves.ts'
+import { runCurves } from './curves/run-curves.ts'
 import { describeEnvironment } from './machine/environment.ts'
 import { readOptions, usage } from './options.ts'
 import type { Options, ScenarioName } from './options.ts'
@@ -43,11 +45,17 @@ function run(scenario: ScenarioName, options: Options, progress: Progress): Prom
       return runEmbeddedSends(options, progress)
     case 'start':
       return runStart(options, progress, root)
+    case 'curves':
+      return runCurves(options, progress, root)
   }
 }
 
 async function main(): Promise<number> {
   const options = readOptions(process.argv.slice(2))
+  if (options.isDrawing) {
+    for (const file of drawCurves(options.curvesDir)) console.log(`drew ${file}`)
+    return 0
+  }
   const environment = describeEnvironment(root)
   const scenarios: ScenarioResult[] = []
   let versions = environment.versions

@@ -1,5 +1,8 @@
 /** The command line. Every number that shapes a measurement is an option with a default, and all of them go into the result. */
+import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { curveNames, curveSteps } from './curves/curve-steps.ts'
+import type { CurveName } from './curves/curve-steps.ts'
 
 export const scenarioNames = [
   'direct',
@@ -11,7 +14,10 @@ export const scenarioNames = [
   'interest',
   'embedded-sends',
   'start',
+  'curves',
 ] as const
+/** Takes longer than all others together, and writes what is committed. */
+const onlyWhenNamed: ScenarioName = 'curves'
 export type ScenarioName = (typeof scenarioNames)[number]
 
 export interface Options {
@@ -37,12 +43,20 @@ export interface Options {
   readonly p99MaxMs: number
   /** Further environment of the Chorus servers, to try a setting. */
   readonly serverEnvironment: Readonly<Record<string, string>>
+  /** Which curves, and their points. */
+  readonly curves: readonly { readonly name: CurveName; readonly steps: readonly number[] }[]
+  readonly curveRounds: number
+  /** Where the points and their plots are kept. */
+  readonly curvesDir: string
+  /** Only draw what was measured before. */
+  readonly isDrawing: boolean
   readonly profileDir: string | undefined
   readonly out: string | undefined
 }
 
 export const usage = `npm run bench -- [options]
-  --scenario NAME      ${scenarioNames.join(', ')}; may be repeated; all if left out
+  --scenario NAME      ${scenarioNames.join(', ')};
+                       may be repeated; all but curves (15 minutes) if left out
   --rounds N           rounds of every scenario, each target once per round (5)
   --seconds N          measured part of each run (5)
   --warm-up-seconds N  before it (2)
@@ -55,6 +69,11 @@ export const usage = `npm run bench -- [options]
   --connections N      idle: people who are there (10000)
   --clients N          storm: people who come back at once (5000)
   --conversations N    storm: conversations that each of them is in (20)
+  --curve NAME         curves: ${curveNames.join(', ')}; may be repeated; all if left out.
+                       NAME:N,N measures only these points; the others stay as they were
+  --curve-rounds N     curves: rounds of every point (1)
+  --curves-dir DIR     curves: where points and plots are kept (docs/performance, and the page beside it)
+  --draw               draws the plots and tables of the curves from their points, and measures nothing
   --server-env N=V     further environment of the Chorus servers, to try a setting; may be repeated
   --profile DIR        processor profiles of the Chorus servers (slows them: not for figures)
   --out FILE           where the result goes (lab/bench/results/…json)`
@@ -64,7 +83,7 @@ export function readOptions(args: readonly string[]): Options {
   const { values } = parse(args)
   const receivers = number('receivers', values.receivers, 1, 10_000)
   return {
-    scenarios: values.scenario === undefined ? scenarioNames : values.scenario.map(toScenario),
+    scenarios: values.scenario?.map(toScenario) ?? scenarioNames.filter((name) => name !== onlyWhenNamed),
     rounds: number('rounds', values.rounds, 1, 1_000),
     warmUpMs: number('warm-up-seconds', values['warm-up-seconds'], 0, 600) * 1_000,
     measureMs: number('seconds', values.seconds, 1, 600) * 1_000,
@@ -81,6 +100,10 @@ export function readOptions(args: readonly string[]): Options {
     embeddedPairs: number('embedded-pairs', values['embedded-pairs'], 1, 1_000),
     p99MaxMs: 100,
     serverEnvironment: Object.fromEntries(values['server-env'].map(toVariable)),
+    curves: (values.curve ?? [...curveNames]).map(toCurve),
+    curveRounds: number('curve-rounds', values['curve-rounds'], 1, 20),
+    curvesDir: values['curves-dir'],
+    isDrawing: values.draw,
     profileDir: values.profile,
     out: values.out,
   }
@@ -104,6 +127,10 @@ function parse(args: readonly string[]) {
         clients: { type: 'string', default: '5000' },
         conversations: { type: 'string', default: '20' },
         'embedded-pairs': { type: 'string', default: '40' },
+        curve: { type: 'string', multiple: true },
+        'curve-rounds': { type: 'string', default: '1' },
+        'curves-dir': { type: 'string', default: fileURLToPath(new URL('../../../docs/performance', import.meta.url)) },
+        draw: { type: 'boolean', default: false },
         'server-env': { type: 'string', multiple: true, default: [] },
         profile: { type: 'string' },
         out: { type: 'string' },
@@ -119,6 +146,14 @@ function toScenario(text: string): ScenarioName {
   if (found === undefined)
     throw new Error(`unable to read --scenario ${text}; expected one of ${scenarioNames.join(', ')}`)
   return found
+}
+
+function toCurve(text: string): Options['curves'][number] {
+  const [start = '', steps] = text.split(':', 2)
+  const name = curveNames.find((curve) => curve === start)
+  if (name === undefined)
+    throw new Error(`unable to read --curve ${text}; expected one of ${curveNames.join(', ')}, and perhaps :N,N`)
+  return { name, steps: steps?.split(',').map((step) => number('curve', step, 1, 2_000_000)) ?? curveSteps[name] }
 }
 
 function toVariable(text: string): [name: string, value: string] {

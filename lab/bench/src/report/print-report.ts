@@ -73,6 +73,19 @@ const columnsOf: Readonly<Record<string, readonly (readonly [figure: string, tit
     ['generatorCpu', 'generator cores'],
     ['serverResidentMb', 'server MB'],
   ],
+  curves: [
+    ['serverUsPerDelivery', 'server µs/delivery'],
+    ['messagesPerSecond', 'messages/s'],
+    ['deliveriesPerSecond', 'deliveries/s'],
+    ['deliveryP50Ms', 'p50 ms'],
+    ['deliveryP99Ms', 'p99'],
+    ['serverCpu', 'server cores'],
+    ['databaseCpu', 'db cores'],
+    ['redisCpu', 'redis cores'],
+    ['generatorCpu', 'generator cores'],
+    ['redisBytesPerMessage', 'Redis bytes/msg'],
+    ['restMb', 'MB at rest'],
+  ],
   start: [['listeningSeconds', 'to listening s']],
 }
 

@@ -1,0 +1,336 @@
+/**
+ * The scenario `curves`: measures each point at a fixed moderate load, at which neither generator nor servers saturate,
+ * so that processor time per message and delivery is what travels. Writes the points to a file as they come, and draws.
+ *
+ * - receivers: one room of 10 to 20 000 people, 50 000 deliveries a second (peers saturate near 200 000 here)
+ * - load: one room of 500 people, ever more deliveries a second
+ * - rooms: 1 to 50 000, with the same traffic spread over them
+ * - servers: 1 to 4 that all have connections; and with two that have, and others besides
+ * - connections: silent people in five conversations of a hundred each
+ */
+import { join } from 'node:path'
+import { startPostgres } from '@chorus/testkit'
+import type { Postgres } from '@chorus/testkit'
+import { describeEnvironment } from '../machine/environment.ts'
+import type { Environment } from '../machine/environment.ts'
+import type { Options } from '../options.ts'
+import type { Round, ScenarioResult } from '../report/result.ts'
+import type { Progress, ScenarioRun } from '../scenarios/scenario.ts'
+import { chorusSettings } from '../targets/chorus.ts'
+import type { Audience, TargetName } from '../targets/target.ts'
+import type { CurveName } from './curve-steps.ts'
+import { readCurves, writeCurves } from './curves-file.ts'
+import { drawCurves } from './draw-curves.ts'
+import { bytesOf, connectionsMax, measurePoint, residentMb } from './measure-point.ts'
+import type { Measured, PointOptions } from './measure-point.ts'
+import { replacePoints } from './point.ts'
+import type { CurvePoint, CurvesFile } from './point.ts'
+import { curvePeers, startCurveChorus, startCurvePeer } from './start-curve-target.ts'
+import type { ChorusCurveTarget, CurvePeer, CurveTarget } from './start-curve-target.ts'
+
+const bounds = {
+  deliveriesPerSecond: 50_000,
+  /** More messages a second would measure the database. */
+  messagesMaxPerSecond: 1_000,
+  /** With fewer, a measurement of some seconds holds too few. */
+  messagesMinPerSecond: 4,
+  senders: 20,
+  servers: 2,
+  warmUpMs: 1_000,
+  measureMs: 3_000,
+  /** A whole interval of pings. */
+  idleMs: 10_000,
+  /** Until what connecting left behind is collected. */
+  restMs: 4_000,
+  loadReceivers: 500,
+  roomsPeople: 800,
+  roomsSize: 4,
+  roomsMessagesPerSecond: 1_000,
+  serversPeople: 240,
+  serversSize: 4,
+  serversMessagesPerSecond: 2_000,
+  serving: 2,
+  silentRoomsEach: 5,
+  silentRoomSize: 100,
+} as const
+
+const targetNames = ['chorus', ...(Object.keys(curvePeers) as CurvePeer[])] as const
+
+export async function runCurves(options: Options, progress: Progress, root: string): Promise<ScenarioRun> {
+  const postgres = await startPostgres()
+  try {
+    const run = new CurveRun(options, progress, postgres, describeEnvironment(root))
+    for (let round = 1; round <= options.curveRounds; round++)
+      for (const { name } of options.curves) await run.measure(name, round)
+    for (const file of drawCurves(options.curvesDir)) progress(`drew ${file}`)
+    return { result: run.result(), versions: {} }
+  } finally {
+    await postgres.remove()
+  }
+}
+
+class CurveRun {
+  readonly #options: Options
+  readonly #progress: Progress
+  readonly #postgres: Postgres
+  readonly #environment: Environment
+  readonly #startedAtMs = performance.now()
+  readonly #file: string
+  /** What the file held before. */
+  readonly #before: CurvesFile
+  readonly #points: CurvePoint[] = []
+  readonly #notes = new Set<string>()
+  #deliveryBytes = 0
+
+  constructor(options: Options, progress: Progress, postgres: Postgres, environment: Environment) {
+    this.#options = options
+    this.#progress = progress
+    this.#postgres = postgres
+    this.#environment = environment
+    this.#file = join(options.curvesDir, 'curves.json')
+    this.#before = readCurves(this.#file)
+  }
+
+  measure(curve: CurveName, round: number): Promise<void> {
+    switch (curve) {
+      case 'receivers':
+        return this.#receivers(round)
+      case 'load':
+        return this.#load(round)
+      case 'rooms':
+        return this.#rooms(round)
+      case 'servers':
+        return this.#servers(round)
+      case 'connections':
+        return this.#connections(round)
+    }
+  }
+
+  result(): ScenarioResult {
+    const rounds = this.#points.map(
+      ({ curve, target, variant, x, round, invalid, figures, processorUs, work }): Round => ({
+        round,
+        target,
+        variant: [curve, x, variant].filter((part) => part !== '').join(' '),
+        figures: {
+          ...figures,
+          messagesPerSecond: work.messages,
+          deliveriesPerSecond: work.deliveries,
+          ...(work.deliveries > 0 && { serverUsPerDelivery: processorUs.server / work.deliveries }),
+          serverCpu: processorUs.server / 1_000_000,
+          databaseCpu: processorUs.database / 1_000_000,
+          redisCpu: processorUs.redis / 1_000_000,
+        },
+        invalid,
+        raw: { work, processorUs },
+      }),
+    )
+    return {
+      scenario: 'curves',
+      targets: { chorus: 'everything on, Postgres with fsync, Redis', ...curvePeers },
+      settings: { chorus: chorusSettings, ...bounds },
+      rounds,
+      goals: [],
+      notes: [...this.#notes],
+    }
+  }
+
+  async #receivers(round: number): Promise<void> {
+    const asked = this.#steps('receivers')
+    const connectable = connectionsMax()
+    const steps = [...new Set(asked.map((step) => Math.min(step, connectable)))]
+    if (Math.max(...asked) > connectable)
+      this.#notes.add(`${connectable} receivers at most: a process may have no more files open here (ulimit -n)`)
+    for (const name of targetNames) {
+      await this.#withTarget(name, bounds.servers, async ({ target, crowd }) => {
+        // All rooms before anybody connects.
+        const rooms: { readonly x: number; readonly audience: Audience }[] = []
+        for (const x of steps) rooms.push({ x, audience: await crowd.room(x, bounds.senders) })
+        for (const { x, audience } of rooms) {
+          const wanted = Math.round(bounds.deliveriesPerSecond / x)
+          const perSecond = Math.max(bounds.messagesMinPerSecond, Math.min(bounds.messagesMaxPerSecond, wanted))
+          const measured = await measurePoint({
+            target,
+            audience,
+            load: { kind: 'rate', perSecond },
+            serving: bounds.servers,
+            rooms: 1,
+            roomsEach: 1,
+            times: this.#times(),
+          })
+          this.#keep({ curve: 'receivers', target: name, variant: '', x, round }, measured)
+        }
+      })
+    }
+  }
+
+  async #load(round: number): Promise<void> {
+    await this.#withChorus(bounds.servers, async ({ target, crowd }) => {
+      const audience = await crowd.room(bounds.loadReceivers, bounds.senders)
+      for (const x of this.#steps('load')) {
+        const measured = await measurePoint({
+          target,
+          audience,
+          load: { kind: 'rate', perSecond: Math.round(x / bounds.loadReceivers) },
+          serving: bounds.servers,
+          rooms: 1,
+          roomsEach: 1,
+          times: this.#times(),
+        })
+        this.#keep({ curve: 'load', target: 'chorus', variant: '', x, round }, measured)
+      }
+      this.#deliveryBytes = await crowd.readDeliveryBytes()
+    })
+  }
+
+  async #rooms(round: number): Promise<void> {
+    const { servers, roomsPeople: people, roomsSize: size } = bounds
+    for (const x of this.#steps('rooms')) {
+      // Fresh servers for each: a heap that has grown does not shrink again.
+      await this.#withChorus(servers, async ({ target, crowd }) => {
+        const audience = await crowd.cliques({ people, size, rooms: x })
+        const common = { target, audience, serving: servers, rooms: x, roomsEach: (x * size) / people }
+        const emptyMb = residentMb(target)
+        const resting = await this.#rest(common, bounds.warmUpMs)
+        const load = { kind: 'rate', perSecond: bounds.roomsMessagesPerSecond } as const
+        const measured = await measurePoint({ ...common, load, times: this.#times() })
+        this.#keep(
+          { curve: 'rooms', target: 'chorus', variant: '', x, round },
+          {
+            ...measured,
+            invalid: measured.invalid ?? resting.invalid,
+            figures: { ...measured.figures, restMb: resting.residentMb, emptyMb },
+          },
+        )
+      })
+    }
+  }
+
+  async #servers(round: number): Promise<void> {
+    for (const servers of this.#steps('servers'))
+      for (const name of targetNames)
+        await this.#withTarget(name, servers, async (started) => {
+          await this.#serversOf(name, started, { servers, serving: servers, round })
+          // With fewer servers, all of them serve.
+          if (servers > bounds.serving)
+            await this.#serversOf(name, started, { servers, serving: bounds.serving, round })
+        })
+  }
+
+  async #serversOf(
+    name: TargetName,
+    { target, crowd, redis }: CurveTarget,
+    { servers, serving, round }: { readonly servers: number; readonly serving: number; readonly round: number },
+  ): Promise<void> {
+    const { serversPeople: people, serversSize: size } = bounds
+    const rooms = people / size
+    const audience = await crowd.cliques({ people, size, rooms })
+    const common = { target, audience, serving, rooms, roomsEach: 1, times: this.#times() }
+    // What servers and Redis say to each other while nobody talks is measured apart, for as long.
+    const before = await bytesOf(redis)
+    const silent = await measurePoint({ ...common, load: { kind: 'idle' } })
+    const between = await bytesOf(redis)
+    const load = { kind: 'rate', perSecond: bounds.serversMessagesPerSecond } as const
+    const measured = await measurePoint({ ...common, load })
+    const bytes = (await bytesOf(redis)) - between - (between - before)
+    this.#keep(
+      { curve: 'servers', target: name, variant: serving < servers ? 'apart' : '', x: servers, round },
+      {
+        ...measured,
+        invalid: measured.invalid ?? silent.invalid,
+        figures: {
+          ...measured.figures,
+          redisBytesPerMessage: Math.round(bytes / Math.max(1, measured.acknowledgedInAll)),
+        },
+      },
+    )
+  }
+
+  async #connections(round: number): Promise<void> {
+    const { servers, silentRoomsEach: each, silentRoomSize: size } = bounds
+    for (const x of this.#steps('connections')) {
+      await this.#withChorus(servers, async ({ target, crowd }) => {
+        const audience = await crowd.silent(x, { each, size })
+        const emptyMb = residentMb(target)
+        const rooms = each * Math.ceil(x / size)
+        const resting = await this.#rest({ target, audience, serving: servers, rooms, roomsEach: each }, bounds.idleMs)
+        this.#keep(
+          { curve: 'connections', target: 'chorus', variant: '', x, round },
+          { ...resting, figures: { ...resting.figures, restMb: resting.residentMb, emptyMb } },
+        )
+      })
+    }
+  }
+
+  /** Everybody connects and says nothing: what a connection costs, and what the servers hold. */
+  #rest(common: Omit<PointOptions, 'load' | 'times'>, measureMs: number): Promise<Measured> {
+    const times = { ...this.#times(), warmUpMs: bounds.restMs, measureMs }
+    return measurePoint({ ...common, load: { kind: 'idle' }, times })
+  }
+
+  #times(): PointOptions['times'] {
+    const { textChars, drainMs } = this.#options
+    return { textChars, drainMs, warmUpMs: bounds.warmUpMs, measureMs: bounds.measureMs }
+  }
+
+  #steps(curve: CurveName): readonly number[] {
+    return this.#options.curves.find(({ name }) => name === curve)?.steps ?? []
+  }
+
+  async #withTarget(name: TargetName, servers: number, work: (started: CurveTarget) => Promise<void>): Promise<void> {
+    if (name === 'chorus') return this.#withChorus(servers, work)
+    const started = await startCurvePeer(name as CurvePeer, servers)
+    try {
+      await work(started)
+    } finally {
+      await started.stop()
+    }
+  }
+
+  async #withChorus(servers: number, work: (started: ChorusCurveTarget) => Promise<void>): Promise<void> {
+    const started = await startCurveChorus({
+      servers,
+      postgres: this.#postgres,
+      environment: this.#options.serverEnvironment,
+    })
+    try {
+      await work(started)
+    } finally {
+      await started.stop()
+    }
+  }
+
+  /** Written at once: a run that is cut short keeps what it has. */
+  #keep(
+    place: Pick<CurvePoint, 'curve' | 'target' | 'variant' | 'x' | 'round'>,
+    { work, processorUs, figures, invalid }: Measured,
+  ): void {
+    const point: CurvePoint = {
+      ...place,
+      run: 0,
+      ...(invalid !== undefined && { invalid }),
+      work,
+      processorUs,
+      figures,
+    }
+    this.#points.push(point)
+    writeCurves(
+      this.#file,
+      replacePoints(this.#before, {
+        environment: this.#environment,
+        points: this.#points,
+        deliveryBytes: this.#deliveryBytes,
+      }),
+    )
+    const seconds = Math.round((performance.now() - this.#startedAtMs) / 1_000)
+    const { curve, target, variant, x, round } = place
+    const seen =
+      invalid ??
+      `${work.messages} messages/s, ${work.deliveries} deliveries/s, cores: server ${cores(processorUs.server)}, ` +
+        `database ${cores(processorUs.database)}, Redis ${cores(processorUs.redis)}` +
+        (figures.deliveryP99Ms === undefined ? '' : `, p99 ${figures.deliveryP99Ms} ms`)
+    this.#progress(`${seconds} s, round ${round}, ${curve} ${x}${variant && ` ${variant}`}, ${target}: ${seen}`)
+  }
+}
+
+const cores = (processorUs: number): string => (processorUs / 1_000_000).toFixed(2)

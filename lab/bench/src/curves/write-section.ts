@@ -1,0 +1,229 @@
+/** The section of the performance page about how cost grows, as Markdown. */
+import { curvePeers } from './start-curve-target.ts'
+import { leastMeasured, roles, terms } from '../model/cost-model.ts'
+import type { CheckedPoint, CostModel, Role } from '../model/cost-model.ts'
+import { fitNonNegative } from '../model/least-squares.ts'
+import { assumptions, findWalls, project } from '../model/projection.ts'
+import type { MeasuredBytes, Projection } from '../model/projection.ts'
+import { short } from '../report/print-report.ts'
+import { median } from '../report/statistics.ts'
+import { serverUsPerDelivery } from './draw-plots.ts'
+import type { CurvePoint, CurvesFile } from './point.ts'
+
+export interface SectionParts {
+  readonly file: CurvesFile
+  /** Merged. */
+  readonly points: readonly CurvePoint[]
+  readonly model: CostModel | undefined
+  readonly plots: readonly string[]
+}
+
+export function writeSection({ file, points, model, plots }: SectionParts): string {
+  const invalid = file.points.filter((point) => point.invalid !== undefined)
+  const parts = [
+    describeRuns(file),
+    ...plots.map((plot) => `![${plotNames[plot] ?? plot}](performance/${plot})`),
+    receiversTable(points),
+    ...(invalid.length === 0
+      ? []
+      : [
+          'Points that are no figure:',
+          invalid
+            .map(
+              ({ curve, x, variant, target, invalid: why }) =>
+                `- ${[curve, short(x), variant, target].filter((part) => part !== '').join(', ')}: ${why}`,
+            )
+            .join('\n'),
+        ]),
+    ...(model === undefined ? ['There are not enough points yet for the model.'] : describeModel(file, points, model)),
+  ]
+  return parts.filter((part) => part !== '').join('\n\n')
+}
+
+const plotNames: Readonly<Record<string, string>> = {
+  'receivers.svg': 'Processor time a delivery by receivers in the room, Chorus and peers',
+  'receivers-latency.svg': 'Latency of a delivery by receivers in the room, Chorus and peers',
+  'load.svg': 'Processor time a delivery and changes in a write, by load',
+  'rooms.svg': 'Processor time a message and memory, by rooms',
+  'servers.svg': 'Bytes through Redis and processor time a message, by servers, Chorus and peers',
+  'connections.svg': 'Memory and processor time of silent connections',
+  'model.svg': 'Processor time by the model against the measured',
+}
+
+function describeRuns({ runs }: CurvesFile): string {
+  const lines = runs.map(
+    ({ commit, changedFiles, at, machine }) =>
+      `commit ${commit}${changedFiles > 0 ? ` and ${changedFiles} changed files` : ''} on ${at.slice(0, 10)}, ` +
+      `${machine.cores} × ${machine.cpu}, ${machine.memoryGb} GB, load before ${machine.loadBefore}`,
+  )
+  return `Measured: ${[...new Set(lines)].join('; ')}.`
+}
+
+const peerNames = Object.keys(curvePeers) as (keyof typeof curvePeers)[]
+
+function receiversTable(points: readonly CurvePoint[]): string {
+  const curve = points.filter((point) => point.curve === 'receivers')
+  const xs = [...new Set(curve.map(({ x }) => x))].sort((a, b) => a - b)
+  if (xs.length === 0) return ''
+  const at = (x: number, target: string): CurvePoint | undefined =>
+    curve.find((point) => point.x === x && point.target === target)
+  const cost = (point: CurvePoint | undefined): string => {
+    const us = point && serverUsPerDelivery(point)
+    return us === undefined ? '–' : `${short(us)} µs`
+  }
+  const p99 = (point: CurvePoint | undefined): string =>
+    point?.figures.deliveryP99Ms === undefined ? '–' : `${short(point.figures.deliveryP99Ms)} ms`
+  return table(
+    ['receivers', 'messages/s', 'Chorus, a delivery', 'p99', ...peerNames.flatMap((name) => [name, 'p99'])],
+    xs.map((x) => [
+      short(x),
+      short(at(x, 'chorus')?.work.messages ?? 0),
+      cost(at(x, 'chorus')),
+      p99(at(x, 'chorus')),
+      ...peerNames.flatMap((name) => [cost(at(x, name)), p99(at(x, name))]),
+    ]),
+  )
+}
+
+const roleNames: Readonly<Record<Role, string>> = {
+  server: 'servers',
+  database: 'Postgres',
+  redis: 'Redis',
+  memory: 'memory of servers',
+}
+
+function describeModel(file: CurvesFile, points: readonly CurvePoint[], model: CostModel): string[] {
+  const bytes = measuredBytes(file, points)
+  const walls = findWalls(model.prices, bytes)
+  const clusters = [10, 100, 1_000].map((servers) => project(model.prices, bytes, servers))
+  return [
+    '### The model',
+    'Prices that explain the points best, by least squares without negative prices. 0: the points show none.',
+    table(
+      ['of', 'price', 'of what'],
+      roles.flatMap((role) =>
+        terms[role].map(({ name }, index) => [
+          roleNames[role],
+          `${short(model.prices[role][index] ?? 0)} ${role === 'memory' ? 'kB' : 'µs'}`,
+          name,
+        ]),
+      ),
+    ),
+    'How far it is off, at the points that it was not fitted to: the largest of each curve, and every third of the others. ' +
+      `Below ${leastMeasured.server / 10_000} % of a core for the servers and ${leastMeasured.database / 10_000} % for Postgres and Redis a point says nothing, and is not listed.`,
+    errorTable(model.checked),
+    '### On paper: a thousand servers, ten million connections',
+    describeAssumptions(bytes),
+    projectionTable(clusters),
+    'Which bound is met first, as servers with their connections are added:',
+    table(
+      ['at servers', 'what', 'what moves it'],
+      walls.map(({ atServers, what, moves }) => [
+        Number.isFinite(atServers) ? short(atServers) : 'never, by adding servers',
+        what,
+        moves,
+      ]),
+    ),
+  ]
+}
+
+/** Bytes through Redis as a line over the servers that serve; all of them do, in these points. */
+function measuredBytes({ deliveryBytes }: CurvesFile, points: readonly CurvePoint[]): MeasuredBytes {
+  const ours = points.filter(({ target }) => target === 'chorus')
+  const [redisMessage = 0, redisServing = 0] = fitNonNegative(
+    ours.flatMap(({ curve, work, figures }) =>
+      curve === 'servers' && figures.redisBytesPerMessage !== undefined
+        ? [{ amounts: [1, work.serving], value: figures.redisBytesPerMessage, tolerance: figures.redisBytesPerMessage }]
+        : [],
+    ),
+    2,
+  )
+  const empty = ours.flatMap(({ work, figures }) =>
+    figures.emptyMb === undefined ? [] : [figures.emptyMb / work.servers],
+  )
+  return { delivery: deliveryBytes, redisMessage, redisServing, emptyServerMb: median(empty) }
+}
+
+function errorTable(checked: readonly CheckedPoint[]): string {
+  const tested = checked.filter(({ isLeftOut, measured, role }) => isLeftOut && measured >= leastMeasured[role])
+  const places = [...new Set(tested.map(({ point }) => point))]
+  const error = (point: CurvePoint, role: Role): string => {
+    const found = tested.find((each) => each.point === point && each.role === role)
+    return found === undefined ? '' : percent(found)
+  }
+  const middle = (role: Role): string => {
+    const all = tested.filter((each) => each.role === role).map((each) => Math.abs(errorOf(each)))
+    return all.length === 0 ? '' : `**${Math.round(median(all) * 100)} %**`
+  }
+  return table(
+    ['left out', ...roles.map((role) => roleNames[role])],
+    [
+      ...places.map((point) => [
+        [point.curve, short(point.x), point.variant].filter((part) => part !== '').join(' '),
+        ...roles.map((role) => error(point, role)),
+      ]),
+      ['**median, without its sign**', ...roles.map(middle)],
+    ],
+  )
+}
+
+const errorOf = ({ measured, predicted }: CheckedPoint): number => (predicted - measured) / measured
+
+function percent(checked: CheckedPoint): string {
+  const rounded = Math.round(errorOf(checked) * 100)
+  return `${rounded > 0 ? '+' : rounded < 0 ? '−' : ''}${Math.abs(rounded)} %`
+}
+
+function describeAssumptions(bytes: MeasuredBytes): string {
+  const a = assumptions
+  const sizes = a.sizes
+    .map(({ share, members }) => `${Math.round(share * 100)} % in conversations of ${short(members)}`)
+    .join(', ')
+  return [
+    'Nothing of this is measured at that size. Assumed:',
+    '',
+    `- ${short(a.connectionsPerServer)} connections a server, ${a.onlineShare * 100} % of all users connected at the busiest time, each with one connection, wherever the balancer puts it, and in ${a.conversationsEach} conversations;`,
+    `- ${a.messagesPerUserAndDay} messages a user and day, ${a.peakHourShare * 100} % of them in the busiest hour; ${sizes};`,
+    `- ${a.readMarkersPerMessage} read marker stored for each message, at the price of a row;`,
+    `- nothing comes together: one row a transaction, one change a write, and a checkpoint after each;`,
+    `- measured and not in the model: ${short(bytes.delivery)} bytes a delivery, to which come ${a.wireOverheadBytes} around it; through Redis ${short(bytes.redisMessage)} bytes a message and ${short(bytes.redisServing)} for each server that serves its room; ${short(bytes.emptyServerMb)} MB for a server that just started;`,
+    `- left out: people who come and go, history, search, presence that changes, typing, replicas, and what a larger database costs.`,
+  ].join('\n')
+}
+
+function projectionTable(clusters: readonly Projection[]): string {
+  const row = (name: string, of: (projection: Projection) => string): string[] => [name, ...clusters.map(of)]
+  return table(
+    ['', ...clusters.map(({ servers }) => `${short(servers)} servers`)],
+    [
+      row('connections', ({ connections }) => short(connections)),
+      row('users', ({ users }) => short(users)),
+      row('messages a second', ({ work }) => short(work.messages)),
+      row('receivers a message', ({ receiversPerMessage }) => short(receiversPerMessage)),
+      row('servers a message', ({ servingPerMessage }) => short(servingPerMessage)),
+      row('cores of servers', ({ serverCores }) => short(serverCores)),
+      row('of one server’s core', ({ serverShare }) => share(serverShare)),
+      row('… of that for the sweep', ({ sweepShareOfServer }) => share(sweepShareOfServer)),
+      row('memory of one server', ({ memoryPerServerMb }) => `${short(memoryPerServerMb)} MB`),
+      row('network of one server, out', ({ bytesPerServerAndSecond }) => `${megabytes(bytesPerServerAndSecond)}/s`),
+      row('rows a second', ({ databaseRowsPerSecond }) => short(databaseRowsPerSecond)),
+      row('cores of Postgres', ({ databaseCores }) => short(databaseCores)),
+      row('… of these for the sweeps', ({ databaseSweepCores }) => short(databaseSweepCores)),
+      row(`Postgres partitions (primaries of ${assumptions.databaseCores} cores)`, ({ primaries }) => short(primaries)),
+      row('connections to Postgres', ({ databaseConnections }) => short(databaseConnections)),
+      row('messages delivered by Redis a second', ({ redisDeliveredPerSecond }) => short(redisDeliveredPerSecond)),
+      row('cores of Redis', ({ redisCores }) => short(redisCores)),
+      row('Redis shards', ({ redisShards }) => short(redisShards)),
+      row('bytes through Redis a message', ({ redisBytesPerMessage }) => short(redisBytesPerMessage)),
+      row('through Redis', ({ redisBytesPerSecond }) => `${megabytes(redisBytesPerSecond)}/s`),
+    ],
+  )
+}
+
+const share = (value: number): string => `${short(value * 100)} %`
+const megabytes = (bytes: number): string => `${short(bytes / 1_000_000)} MB`
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`
+  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n')
+}

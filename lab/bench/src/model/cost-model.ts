@@ -1,0 +1,154 @@
+/**
+ * What a second costs, as a sum of few terms with names: so much for each message, each write to a connection, each
+ * silent connection and so on. The prices come from least squares over a part of the measured points; the others are left
+ * out and say how good the model is. Among these are the largest of each curve, because a model that is carried further
+ * than anything measured must at least reach the next point.
+ */
+import type { CurvePoint, Work } from '../curves/point.ts'
+import { fitNonNegative } from './least-squares.ts'
+
+export const roles = ['server', 'database', 'redis', 'memory'] as const
+export type Role = (typeof roles)[number]
+
+export interface Term {
+  /** In a table, after the price: `a message`. */
+  readonly name: string
+  /** How much of it there is: per second, or in all for memory. */
+  readonly amount: (work: Work) => number
+}
+
+const messages = ({ messages: perSecond }: Work): number => perSecond
+/** Every server reads the number of every row that was stored. */
+const swept = ({ messages: rows, servers }: Work): number => rows * servers
+const broughtElsewhere = ({ messages: perSecond, serving }: Work): number => perSecond * (serving - 1)
+
+/** Events, and the checkpoint that follows within a second of one. */
+export function writesOf({ deliveries, changesPerWrite, hearers }: Work): number {
+  const events = deliveries / changesPerWrite
+  return events + Math.min(hearers, events)
+}
+
+/** Microseconds of a processor in a second; for memory, kilobytes. */
+export const terms = {
+  server: [
+    { name: 'a server that is there, a second', amount: ({ servers }) => servers },
+    { name: 'a silent connection, a second', amount: ({ connections }) => connections },
+    { name: 'a message: checked, stored, acknowledged, announced', amount: messages },
+    { name: 'a message brought to one more server', amount: broughtElsewhere },
+    { name: 'a stored row swept by one server', amount: swept },
+    { name: 'a write to a connection', amount: writesOf },
+    { name: 'a delivery within a write', amount: ({ deliveries }) => deliveries },
+  ],
+  database: [
+    { name: 'a server that is there, a second', amount: ({ servers }) => servers },
+    { name: 'a row', amount: messages },
+    { name: 'a transaction', amount: ({ messages: perSecond, rowsPerCommit }) => perSecond / rowsPerCommit },
+    { name: 'a stored row swept by one server', amount: swept },
+  ],
+  redis: [
+    { name: 'a server that is there, a second', amount: ({ servers }) => servers },
+    { name: 'a silent connection, a second', amount: ({ connections }) => connections },
+    { name: 'a message published', amount: messages },
+    { name: 'a message brought to one more server', amount: broughtElsewhere },
+  ],
+  memory: [
+    { name: 'a connection in five rooms of a hundred', amount: ({ connections }) => connections },
+    { name: 'a room at one server, two of its members there', amount: ({ rooms, serving }) => rooms * serving },
+  ],
+} as const satisfies Readonly<Record<Role, readonly Term[]>>
+
+/** In the order of the terms. */
+export type Prices = Readonly<Record<Role, readonly number[]>>
+
+export interface CheckedPoint {
+  readonly point: CurvePoint
+  readonly role: Role
+  readonly measured: number
+  readonly predicted: number
+  readonly isLeftOut: boolean
+}
+
+export interface CostModel {
+  readonly prices: Prices
+  readonly checked: readonly CheckedPoint[]
+}
+
+/** Under a hundredth of a core, or some megabytes, the clock of the processes and the collector are what is measured. */
+export const leastMeasured: Readonly<Record<Role, number>> = {
+  server: 20_000,
+  database: 10_000,
+  redis: 10_000,
+  memory: 10_000,
+}
+/** Points repeat to about so much. */
+const toleranceShare = 0.05
+
+export function priceOf(prices: Prices, role: Role, name: string): number {
+  const index = terms[role].findIndex((term) => term.name === name)
+  if (index === -1) throw new Error(`unable to price ${name}; ${role} has no such term`)
+  return prices[role][index] ?? 0
+}
+
+export function predict(prices: Prices, role: Role, work: Work): number {
+  return terms[role].reduce((sum, { amount }, index) => sum + amount(work) * (prices[role][index] ?? 0), 0)
+}
+
+/** Undefined when there is not enough to fit. */
+export function fitModel(points: readonly CurvePoint[]): CostModel | undefined {
+  const ours = points.filter(({ target }) => target === 'chorus')
+  const leftOut = chooseLeftOut(ours)
+  const prices: Partial<Record<Role, readonly number[]>> = {}
+  const checked: CheckedPoint[] = []
+  for (const role of roles) {
+    const measured = ours.flatMap((point) => {
+      const value = measuredOf(point, role)
+      return value === undefined ? [] : [{ point, value, isLeftOut: leftOut.has(point) }]
+    })
+    const fitted = measured.filter(({ isLeftOut }) => !isLeftOut)
+    if (fitted.length < terms[role].length) return undefined
+    const found = fitNonNegative(
+      fitted.map(({ point, value }) => ({
+        amounts: terms[role].map(({ amount }) => amount(point.work)),
+        value,
+        tolerance: Math.max(value, leastMeasured[role]) * toleranceShare,
+      })),
+      terms[role].length,
+    )
+    prices[role] = found
+    for (const { point, value, isLeftOut } of measured)
+      checked.push({
+        point,
+        role,
+        measured: value,
+        predicted: terms[role].reduce((sum, { amount }, index) => sum + amount(point.work) * (found[index] ?? 0), 0),
+        isLeftOut,
+      })
+  }
+  return { prices: prices as Prices, checked }
+}
+
+function measuredOf({ processorUs, figures }: CurvePoint, role: Role): number | undefined {
+  switch (role) {
+    case 'server':
+    case 'database':
+    case 'redis':
+      return processorUs[role]
+    case 'memory':
+      return figures.restMb === undefined ? undefined : (figures.restMb - (figures.emptyMb ?? 0)) * 1_024
+  }
+}
+
+/** Of each curve the largest point, and every third of the others from the second on. */
+function chooseLeftOut(points: readonly CurvePoint[]): Set<CurvePoint> {
+  const curves = new Map<string, CurvePoint[]>()
+  for (const point of points) {
+    const name = `${point.curve} ${point.variant}`
+    curves.set(name, [...(curves.get(name) ?? []), point])
+  }
+  const leftOut = new Set<CurvePoint>()
+  for (const curve of curves.values()) {
+    curve.sort((a, b) => a.x - b.x)
+    for (const [index, point] of curve.entries()) if (index === curve.length - 1 || index % 3 === 1) leftOut.add(point)
+  }
+  return leftOut
+}

@@ -1,0 +1,48 @@
+import { describe, expect, it } from 'vitest'
+import { drawPlot } from './draw-plot.ts'
+import type { Panel } from './draw-plot.ts'
+
+const panel: Panel = {
+  title: 'Cost & more',
+  x: { label: 'receivers', kind: 'log' },
+  y: { label: 'µs', kind: 'linear' },
+  series: [
+    {
+      name: 'ours <here>',
+      kind: 'line',
+      look: 0,
+      points: [
+        { x: 10, y: 5 },
+        { x: 10_000, y: 10 },
+      ],
+    },
+    { name: 'left out', kind: 'dots', look: 1, isHollow: true, points: [{ x: 100, y: 0 }] },
+  ],
+}
+
+describe('drawPlot', () => {
+  it('puts points where their values say', () => {
+    const svg = drawPlot([panel])
+    // The plot is 680 wide from x = 62, and 310 high down to y = 350.
+    expect(svg).toContain('<path class="line s0" d="M62 195L742 40"/>')
+    expect(svg).toContain('<rect class="s1 hollow" x="284.67" y="346"')
+  })
+
+  it('names axes, series and itself, with what is special in XML escaped', () => {
+    const svg = drawPlot([panel])
+    for (const text of ['Cost &amp; more', 'receivers', 'µs', 'ours &lt;here&gt;', 'left out'])
+      expect(svg).toContain(text)
+    expect(svg).toContain('<title>')
+    expect(svg).toContain('prefers-color-scheme: dark')
+  })
+
+  it('draws the same bytes for the same data, and panels beside each other', () => {
+    expect(drawPlot([panel])).toBe(drawPlot([panel]))
+    expect(drawPlot([panel, panel])).toContain('translate(380 0)')
+  })
+
+  it('draws y = x from corner to corner when both axes are one scale', () => {
+    const dots = { ...panel, hasDiagonal: true, y: { label: 'µs', kind: 'log' } } as const
+    expect(drawPlot([dots])).toContain('<path class="diagonal" d="M62 350L742 40"/>')
+  })
+})
