@@ -27,6 +27,11 @@ const sayMuchSql = `
      set seq = seq + $2::int, last_message_seq = seq + $2::int, last_xid = pg_current_xact_id()
    where id = any ($1::uuid[])`
 
+/** People who are there have read what was said. */
+const readAllSql = `
+  update members m set read_seq = v.seq, xid = pg_current_xact_id()
+    from conversations v where v.id = m.conversation and v.id = any ($1::uuid[])`
+
 export async function fillCrowd(
   databases: Databases,
   databaseUrl: string,
@@ -37,7 +42,10 @@ export async function fillCrowd(
   const ids = await insertConversations(databases, databaseUrl, {
     conversations: dealt.map((members) => ({ members: members.map((person) => people[person]?.id ?? '') })),
   })
-  if (plan.history > 0) await databases.query(sayMuchSql, [ids, plan.history], databaseUrl)
+  if (plan.history > 0) {
+    await databases.query(sayMuchSql, [ids, plan.history], databaseUrl)
+    await databases.query(readAllSql, [ids], databaseUrl)
+  }
   await databases.query('vacuum analyze', [], databaseUrl)
   const conversationsOf = people.map((): number[] => [])
   for (const [index, members] of dealt.entries()) for (const person of members) conversationsOf[person]?.push(index)
