@@ -348,12 +348,13 @@ export class Storm {
     await pause(200)
   }
 
+  /** Of those who are back. */
   #countLost(): number {
     let lost = 0
     for (let serial = 0; serial < this.#sent; serial++) {
       if (this.#isAcknowledged[serial] === 0) continue
-      for (const { index } of this.#hearers[this.#conversationOf[serial] ?? 0] ?? [])
-        if (!this.#seenEver.has(index, serial)) lost++
+      for (const { index, isBack } of this.#hearers[this.#conversationOf[serial] ?? 0] ?? [])
+        if (isBack && !this.#seenEver.has(index, serial)) lost++
     }
     return lost
   }

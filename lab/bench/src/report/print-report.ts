@@ -49,6 +49,7 @@ const columnsOf: Readonly<Record<string, readonly (readonly [figure: string, tit
     ['readsMost', 'most reads'],
     ['readsMean', 'mean'],
     ['refusedHandshakes', 'refused'],
+    ['refusedSends', 'sends refused'],
     ['serverCpu', 'server cores'],
     ['databaseCpu', 'db cores'],
     ['redisCpu', 'Redis cores'],

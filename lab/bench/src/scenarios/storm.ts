@@ -143,6 +143,7 @@ async function measureStorm(
         backP99Ms: caughtUp.p99Ms,
         missed: outcome.missed,
         refusedHandshakes: outcome.refusedHandshakes,
+        refusedSends: outcome.refusedPosts,
         ...(reads !== undefined && { readsMost: reads.most, readsMean: reads.mean }),
         serverCpu: of('server')?.cpuShare ?? 0,
         serverResidentMb: of('server')?.residentMb ?? 0,
@@ -197,7 +198,6 @@ function faultOf(outcome: StormOutcome): string | undefined {
       : '',
     outcome.lost > 0 ? `${outcome.lost} deliveries lost` : '',
     outcome.doubled > 0 ? `${outcome.doubled} deliveries too many` : '',
-    outcome.refusedPosts > 0 ? `${outcome.refusedPosts} sends refused` : '',
     outcome.disconnected > 0 ? `${outcome.disconnected} connections ended` : '',
   ].filter((fault) => fault !== '')
   return faults.length === 0 ? undefined : `${faults.join('; ')} (${outcome.firstProblem ?? ''})`
