@@ -16,10 +16,13 @@ export interface Crowd {
   /** One room in which everybody hears everything. */
   room(receivers: number, senders: number): Promise<Audience>
   cliques(cliques: Cliques): Promise<Audience>
+  /** What the payload of one delivery comes to, with its WebSocket header, if it can be read; otherwise 0. */
+  readDeliveryBytes(): Promise<number>
 }
 
 /** Peers are told their rooms by their clients. */
 export const peerCrowd: Crowd = {
+  readDeliveryBytes: () => Promise.resolve(0),
   room: (receivers, senders) =>
     Promise.resolve({
       members: Array.from({ length: receivers }, (_, index) => ({

@@ -66,8 +66,8 @@ export function drawPlots(points: readonly CurvePoint[], model: CostModel | unde
       {
         title: 'Cost by load: a room of 500',
         x: { label: 'deliveries a second', kind: 'log' },
-        y: { label: 'µs of processor a delivery', kind: 'linear' },
-        series: [ours('servers', 0, lineOf({ curve: 'load' }, serverUsPerDelivery))],
+        y: { label: 'µs of processor a delivery, all servers', kind: 'log' },
+        series: linesOfAll({ curve: 'load' }, serverUsPerDelivery),
       },
       {
         title: 'Changes in one write, by load',
@@ -109,7 +109,7 @@ export function drawPlots(points: readonly CurvePoint[], model: CostModel | unde
     'servers.svg': [
       {
         title: 'Bytes through Redis a message',
-        x: { label: 'servers; two of them serve', kind: 'linear' },
+        x: { label: 'servers; at most two of them serve', kind: 'linear' },
         y: { label: 'bytes in and out', kind: 'linear' },
         series: linesOfAll({ curve: 'servers' }, ({ figures }) => figures.redisBytesPerMessage).map((series) => ({
           ...series,
@@ -118,7 +118,7 @@ export function drawPlots(points: readonly CurvePoint[], model: CostModel | unde
       },
       {
         title: 'Cost of a message, servers',
-        x: { label: 'servers; two of them serve', kind: 'linear' },
+        x: { label: 'servers; at most two of them serve', kind: 'linear' },
         y: { label: 'µs of processor', kind: 'linear' },
         series: linesOfAll({ curve: 'servers' }, perMessage('server')).map((series) => ({
           ...series,
@@ -191,7 +191,7 @@ function joinApart(
   return points
     .filter(({ curve, target, variant, work }) => {
       if (curve !== 'servers' || !(target in looks) || looks[target as Shown] !== look) return false
-      return variant === 'apart' || work.servers === 2
+      return variant === 'apart' || work.servers <= 2
     })
     .flatMap((point) => {
       const value = y(point)

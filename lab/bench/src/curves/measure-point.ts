@@ -73,7 +73,7 @@ export async function measurePoint(options: PointOptions): Promise<Measured> {
     },
     invalid,
     acknowledgedInAll: outcome?.acknowledged ?? 0,
-    residentMb: figures.serverResidentMb ?? 0,
+    residentMb: Math.round((figures.serverResidentMb ?? 0) * 10) / 10,
   }
 }
 

@@ -37,18 +37,22 @@ const bounds = {
   senders: 20,
   servers: 2,
   warmUpMs: 1_000,
+  /** Of processes that were just started: their code is compiled as it is used. */
+  firstWarmUpMs: 4_000,
   measureMs: 3_000,
   /** A whole interval of pings. */
   idleMs: 10_000,
   /** Until what connecting left behind is collected. */
   restMs: 4_000,
   loadReceivers: 500,
+  /** At twice of it they fall behind. */
+  peersDeliveriesMax: 100_000,
   roomsPeople: 800,
   roomsSize: 4,
   roomsMessagesPerSecond: 1_000,
   serversPeople: 240,
   serversSize: 4,
-  serversMessagesPerSecond: 2_000,
+  serversMessagesPerSecond: 1_000,
   serving: 2,
   silentRoomsEach: 5,
   silentRoomSize: 100,
@@ -146,7 +150,7 @@ class CurveRun {
         // All rooms before anybody connects.
         const rooms: { readonly x: number; readonly audience: Audience }[] = []
         for (const x of steps) rooms.push({ x, audience: await crowd.room(x, bounds.senders) })
-        for (const { x, audience } of rooms) {
+        for (const [index, { x, audience }] of rooms.entries()) {
           const wanted = Math.round(bounds.deliveriesPerSecond / x)
           const perSecond = Math.max(bounds.messagesMinPerSecond, Math.min(bounds.messagesMaxPerSecond, wanted))
           const measured = await measurePoint({
@@ -156,7 +160,7 @@ class CurveRun {
             serving: bounds.servers,
             rooms: 1,
             roomsEach: 1,
-            times: this.#times(),
+            times: this.#times(index === 0),
           })
           this.#keep({ curve: 'receivers', target: name, variant: '', x, round }, measured)
         }
@@ -165,22 +169,26 @@ class CurveRun {
   }
 
   async #load(round: number): Promise<void> {
-    await this.#withChorus(bounds.servers, async ({ target, crowd }) => {
-      const audience = await crowd.room(bounds.loadReceivers, bounds.senders)
-      for (const x of this.#steps('load')) {
-        const measured = await measurePoint({
-          target,
-          audience,
-          load: { kind: 'rate', perSecond: Math.round(x / bounds.loadReceivers) },
-          serving: bounds.servers,
-          rooms: 1,
-          roomsEach: 1,
-          times: this.#times(),
-        })
-        this.#keep({ curve: 'load', target: 'chorus', variant: '', x, round }, measured)
-      }
-      this.#deliveryBytes = await crowd.readDeliveryBytes()
-    })
+    for (const name of targetNames) {
+      const steps = this.#steps('load').filter((x) => name === 'chorus' || x <= bounds.peersDeliveriesMax)
+      if (steps.length === 0) continue
+      await this.#withTarget(name, bounds.servers, async ({ target, crowd }) => {
+        const audience = await crowd.room(bounds.loadReceivers, bounds.senders)
+        for (const [index, x] of steps.entries()) {
+          const measured = await measurePoint({
+            target,
+            audience,
+            load: { kind: 'rate', perSecond: Math.round(x / bounds.loadReceivers) },
+            serving: bounds.servers,
+            rooms: 1,
+            roomsEach: 1,
+            times: this.#times(index === 0),
+          })
+          this.#deliveryBytes ||= await crowd.readDeliveryBytes()
+          this.#keep({ curve: 'load', target: name, variant: '', x, round }, measured)
+        }
+      })
+    }
   }
 
   async #rooms(round: number): Promise<void> {
@@ -193,7 +201,7 @@ class CurveRun {
         const emptyMb = residentMb(target)
         const resting = await this.#rest(common, bounds.warmUpMs)
         const load = { kind: 'rate', perSecond: bounds.roomsMessagesPerSecond } as const
-        const measured = await measurePoint({ ...common, load, times: this.#times() })
+        const measured = await measurePoint({ ...common, load, times: this.#times(true) })
         this.#keep(
           { curve: 'rooms', target: 'chorus', variant: '', x, round },
           {
@@ -210,10 +218,11 @@ class CurveRun {
     for (const servers of this.#steps('servers'))
       for (const name of targetNames)
         await this.#withTarget(name, servers, async (started) => {
-          await this.#serversOf(name, started, { servers, serving: servers, round })
-          // With fewer servers, all of them serve.
-          if (servers > bounds.serving)
-            await this.#serversOf(name, started, { servers, serving: bounds.serving, round })
+          const { serving } = bounds
+          // With so few servers, all of them serve. Of the peers only what is compared.
+          if (servers <= serving || name === 'chorus')
+            await this.#serversOf(name, started, { servers, serving: servers, round })
+          if (servers > serving) await this.#serversOf(name, started, { servers, serving, round })
         })
   }
 
@@ -225,7 +234,7 @@ class CurveRun {
     const { serversPeople: people, serversSize: size } = bounds
     const rooms = people / size
     const audience = await crowd.cliques({ people, size, rooms })
-    const common = { target, audience, serving, rooms, roomsEach: 1, times: this.#times() }
+    const common = { target, audience, serving, rooms, roomsEach: 1, times: this.#times(true) }
     // What servers and Redis say to each other while nobody talks is measured apart, for as long.
     const before = await bytesOf(redis)
     const silent = await measurePoint({ ...common, load: { kind: 'idle' } })
@@ -268,9 +277,10 @@ class CurveRun {
     return measurePoint({ ...common, load: { kind: 'idle' }, times })
   }
 
-  #times(): PointOptions['times'] {
+  #times(isFirst = false): PointOptions['times'] {
     const { textChars, drainMs } = this.#options
-    return { textChars, drainMs, warmUpMs: bounds.warmUpMs, measureMs: bounds.measureMs }
+    const { warmUpMs, firstWarmUpMs, measureMs } = bounds
+    return { textChars, drainMs, warmUpMs: isFirst ? firstWarmUpMs : warmUpMs, measureMs }
   }
 
   #steps(curve: CurveName): readonly number[] {

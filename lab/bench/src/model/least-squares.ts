@@ -1,10 +1,11 @@
 /**
  * Least squares with coefficients that are not negative: a cost cannot be, and a fit that may use negative ones explains
- * noise by terms that cancel out. Coordinate descent on the normal equations: few terms, so it need not be clever. It
- * comes as near to the optimum (there is one: the problem is convex) as the bound on rounds allows.
+ * noise by terms that cancel out. The best such fit is the plain least squares of some subset of the terms, so all subsets
+ * are tried: exact, and with a handful of terms still quick.
  */
-const roundsMax = 200_000
-const precision = 1e-13
+const termsMax = 12
+/** Below it a column adds nothing to those before it: the subset says the same twice. */
+const leastPivot = 1e-9
 
 export interface Observation {
   /** One amount for each term. */
@@ -16,36 +17,67 @@ export interface Observation {
 
 /** Returns a coefficient for each term. */
 export function fitNonNegative(observations: readonly Observation[], terms: number): number[] {
-  // Columns of length 1, or terms with large amounts would be known better than the others.
+  if (terms > termsMax) throw new Error(`unable to fit ${terms} terms; at most ${termsMax} are tried`)
   const rows = observations.map(({ amounts, value, tolerance }) => ({
     amounts: Array.from({ length: terms }, (_, term) => (amounts[term] ?? 0) / tolerance),
     value: value / tolerance,
   }))
+  // Columns of length 1: terms have amounts of all sizes, and pivots are compared.
   const lengths = Array.from({ length: terms }, (_, term) =>
-    Math.sqrt(rows.reduce((sum, { amounts }) => sum + (amounts[term] ?? 0) ** 2, 0)),
+    Math.hypot(...rows.map(({ amounts }) => amounts[term] ?? 0)),
   )
-  const column = (row: { readonly amounts: readonly number[] }, term: number): number =>
-    (row.amounts[term] ?? 0) / (lengths[term] || 1)
-  const products = Array.from({ length: terms }, (_, a) =>
-    Array.from({ length: terms }, (__, b) => rows.reduce((sum, row) => sum + column(row, a) * column(row, b), 0)),
+  const scaled = rows.map(({ amounts, value }) => ({
+    amounts: amounts.map((amount, term) => amount / (lengths[term] || 1)),
+    value,
+  }))
+  const products = lengths.map((_, a) =>
+    lengths.map((__, b) => scaled.reduce((sum, { amounts }) => sum + (amounts[a] ?? 0) * (amounts[b] ?? 0), 0)),
   )
-  const targets = Array.from({ length: terms }, (_, term) =>
-    rows.reduce((sum, row) => sum + column(row, term) * row.value, 0),
+  const targets = lengths.map((_, term) =>
+    scaled.reduce((sum, { amounts, value }) => sum + (amounts[term] ?? 0) * value, 0),
   )
-  const scaled = Array.from({ length: terms }, () => 0)
-  for (let round = 0; round < roundsMax; round++) {
-    let moved = 0
-    for (let term = 0; term < terms; term++) {
-      if (lengths[term] === 0) continue
-      const others = scaled.reduce(
-        (sum, value, other) => (other === term ? sum : sum + value * (products[term]?.[other] ?? 0)),
-        0,
-      )
-      const next = Math.max(0, (targets[term] ?? 0) - others)
-      moved = Math.max(moved, Math.abs(next - (scaled[term] ?? 0)))
-      scaled[term] = next
-    }
-    if (moved <= precision * Math.max(...scaled, Number.MIN_VALUE)) break
+  let best: { readonly explained: number; readonly coefficients: readonly number[] } = {
+    explained: 0,
+    coefficients: lengths.map(() => 0),
   }
-  return scaled.map((value, term) => value / (lengths[term] || 1))
+  for (let subset = 1; subset < 2 ** terms; subset++) {
+    const chosen = lengths.flatMap((_, term) => ((subset >> term) & 1 ? [term] : []))
+    const solved = solve(
+      chosen.map((a) => chosen.map((b) => products[a]?.[b] ?? 0)),
+      chosen.map((term) => targets[term] ?? 0),
+    )
+    if (solved === undefined || solved.some((value) => value < 0)) continue
+    // What the squares of the errors lose by it.
+    const explained = solved.reduce((sum, value, index) => sum + value * (targets[chosen[index] ?? 0] ?? 0), 0)
+    if (explained <= best.explained) continue
+    const coefficients = lengths.map(() => 0)
+    chosen.forEach((term, index) => {
+      coefficients[term] = solved[index] ?? 0
+    })
+    best = { explained, coefficients }
+  }
+  return best.coefficients.map((value, term) => value / (lengths[term] || 1))
+}
+
+/** Gauss; undefined when there is no single solution. */
+function solve(matrix: number[][], right: number[]): number[] | undefined {
+  const count = right.length
+  const rows = matrix.map((row, index) => [...row, right[index] ?? 0])
+  for (let column = 0; column < count; column++) {
+    let pivot = column
+    for (let row = column + 1; row < count; row++)
+      if (Math.abs(rows[row]?.[column] ?? 0) > Math.abs(rows[pivot]?.[column] ?? 0)) pivot = row
+    const top = rows[pivot]
+    const swapped = rows[column]
+    if (top === undefined || swapped === undefined || Math.abs(top[column] ?? 0) < leastPivot) return undefined
+    rows[pivot] = swapped
+    rows[column] = top
+    for (let row = 0; row < count; row++) {
+      const other = rows[row]
+      if (row === column || other === undefined) continue
+      const factor = (other[column] ?? 0) / (top[column] ?? 1)
+      for (let index = column; index <= count; index++) other[index] = (other[index] ?? 0) - factor * (top[index] ?? 0)
+    }
+  }
+  return rows.map((row, index) => (row[count] ?? 0) / (row[index] ?? 1))
 }

@@ -1,0 +1,139 @@
+/** A world whose prices are known: the model must find them from the points it is given, and say how far it is off. */
+import { describe, expect, it } from 'vitest'
+import type { CurvePoint, Work } from '../curves/point.ts'
+import { fitModel, predict, terms, writesOf } from './cost-model.ts'
+import type { Prices } from './cost-model.ts'
+import { findWalls, project } from './projection.ts'
+
+const truth: Prices = {
+  server: [5_000, 4, 80, 120, 30, 3, 5, 0.4],
+  database: [2_000, 40, 60, 2],
+  redis: [1_500, 0.5, 10, 8],
+  memory: [12, 2],
+}
+
+const bytes = { delivery: 400, redisMessage: 600, redisServing: 500, emptyServerMb: 100 }
+
+function pointOf(
+  curve: CurvePoint['curve'],
+  x: number,
+  given: Partial<Work>,
+  variant: CurvePoint['variant'] = '',
+): CurvePoint {
+  const work: Work = {
+    servers: 2,
+    serving: 2,
+    connections: 500,
+    hearers: 500,
+    subscriptions: 500,
+    rooms: 1,
+    messages: 100,
+    deliveries: 50_000,
+    changesPerWrite: 1,
+    rowsPerCommit: 1,
+    ...given,
+  }
+  return {
+    curve,
+    target: 'chorus',
+    variant,
+    x,
+    round: 1,
+    run: 0,
+    work,
+    processorUs: {
+      server: predict(truth, 'server', work),
+      database: predict(truth, 'database', work),
+      redis: predict(truth, 'redis', work),
+    },
+    figures: { restMb: predict(truth, 'memory', work) / 1_024 + 100, emptyMb: 100 },
+  }
+}
+
+const points = [
+  ...[10, 30, 100, 300, 500, 1_000, 3_000, 10_000].map((x) =>
+    pointOf('receivers', x, {
+      connections: x,
+      hearers: x,
+      messages: Math.min(1_000, 50_000 / x),
+      deliveries: Math.min(1_000 * x, 50_000),
+    }),
+  ),
+  ...[1, 2, 4, 8, 16, 32].map((load) =>
+    pointOf('load', load, {
+      messages: 50 * load,
+      deliveries: 25_000 * load,
+      changesPerWrite: Math.sqrt(load),
+      rowsPerCommit: load ** 0.3,
+    }),
+  ),
+  ...[1, 10, 100, 1_000].map((rooms) =>
+    pointOf('rooms', rooms, { rooms, connections: 800, messages: 1_000, deliveries: 4_000 }),
+  ),
+  ...[1, 2, 3, 4].map((servers) =>
+    pointOf('servers', servers, { servers, serving: servers, messages: 1_000, deliveries: 4_000 }),
+  ),
+  ...[3, 4].map((servers) => pointOf('servers', servers, { servers, messages: 1_000, deliveries: 4_000 }, 'apart')),
+  ...[100, 1_000, 3_000, 10_000].map((x) =>
+    pointOf('connections', x, { connections: x, hearers: 0, messages: 0, deliveries: 0 }),
+  ),
+]
+
+describe('the model of cost', () => {
+  const model = fitModel(points)
+
+  it('finds the prices, and so meets the points that it was not given', () => {
+    expect(model).toBeDefined()
+    const leftOut = model?.checked.filter(({ isLeftOut }) => isLeftOut) ?? []
+    expect(leftOut.length).toBeGreaterThan(20)
+    for (const { measured, predicted } of leftOut) expect(predicted / measured).toBeCloseTo(1, 2)
+    for (const role of ['server', 'database', 'redis', 'memory'] as const)
+      terms[role].forEach((_, index) =>
+        expect((model?.prices[role][index] ?? 0) / (truth[role][index] ?? 1)).toBeCloseTo(1, 1),
+      )
+  })
+
+  it('leaves out the largest of every curve', () => {
+    const isFitted = (curve: string, x: number, variant = ''): boolean =>
+      model?.checked.some(
+        ({ point, isLeftOut }) => point.curve === curve && point.x === x && point.variant === variant && !isLeftOut,
+      ) === true
+    expect(isFitted('receivers', 10)).toBe(true)
+    for (const [curve, x] of [
+      ['receivers', 10_000],
+      ['load', 32],
+      ['rooms', 1_000],
+      ['servers', 4],
+      ['connections', 10_000],
+    ] as const)
+      expect(isFitted(curve, x)).toBe(false)
+  })
+
+  it('says nothing from too few points', () => {
+    expect(fitModel(points.slice(0, 3))).toBeUndefined()
+  })
+
+  it('counts a checkpoint after a write, at most one a second and connection', () => {
+    const { work } = pointOf('load', 1, {})
+    expect(writesOf({ ...work, deliveries: 100, hearers: 500 })).toBe(200)
+    expect(writesOf({ ...work, deliveries: 5_000, changesPerWrite: 2, hearers: 500 })).toBe(3_000)
+  })
+
+  it('sees what grows with the square: each server sweeps what all have stored', () => {
+    const [small, large] = [project(truth, bytes, 10), project(truth, bytes, 1_000)]
+    expect(large.work.messages / small.work.messages).toBeCloseTo(100)
+    expect(large.databaseSweepCores / small.databaseSweepCores).toBeCloseTo(10_000)
+    expect(large.sweepShareOfServer / small.sweepShareOfServer).toBeCloseTo(100)
+    expect(large.bytesPerServerAndSecond / small.bytesPerServerAndSecond).toBeCloseTo(1)
+  })
+
+  it('puts the nearest bound first, and meets it there and not before', () => {
+    const walls = findWalls(truth, bytes)
+    expect(walls.map(({ atServers }) => atServers)).toEqual(
+      walls.map(({ atServers }) => atServers).sort((a, b) => a - b),
+    )
+    const connections = walls.find(({ what }) => what.startsWith('connections to Postgres'))
+    // 1 000 connections, 12 for each server.
+    expect(connections?.atServers).toBe(84)
+  })
+})
