@@ -1,7 +1,17 @@
 /**
- * `npm run bench`: measures. Installs and builds what is missing, then runs the load harness as a child in this process's
- * own group, so that ending the group ends everything it started.
+ * `npm run bench`: measures. Installs and builds what is missing (on Debian as root also what it needs of the system), then
+ * runs the load harness as a child in this process's own group, so that ending the group ends everything it started.
  */
-import { buildForBench, runBuilt } from './setup/steps.mjs'
+import { buildForBench, runBuilt, say } from './setup/steps.mjs'
+import { benchComparisonPackages, benchPackages, installSystemPackages } from './setup/system-packages.mjs'
 
-await runBuilt({ build: buildForBench, entry: 'lab/bench/dist/main.js', args: process.argv.slice(2) })
+async function prepare() {
+  await installSystemPackages(benchPackages)
+  try {
+    await installSystemPackages(benchComparisonPackages)
+  } catch (error) {
+    say(`${error.message}; what needs them is left out`)
+  }
+}
+
+await runBuilt({ prepare, build: buildForBench, entry: 'lab/bench/dist/main.js', args: process.argv.slice(2) })

@@ -9,6 +9,10 @@ import { run, say, seconds, SetupError } from './steps.mjs'
 /** What `npm run cluster` starts, as Debian packages. */
 export const clusterPackages = ['postgresql', 'redis-server', 'haproxy', 'nginx']
 
+/** What the measurements start. Without Nchan, and the nginx that it is a part of, one comparison is left out. */
+export const benchPackages = ['postgresql', 'redis-server']
+export const benchComparisonPackages = ['nginx', 'libnginx-mod-nchan']
+
 /** What the tests start. */
 export const testPackages = [...clusterPackages, 'openssl', 'chromium', 'fonts-noto-color-emoji']
 

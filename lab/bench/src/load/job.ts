@@ -8,6 +8,11 @@ export interface MemberSpec {
   readonly cookie?: string
   /** JSON of Socket.IO's `auth`. */
   readonly auth?: string
+  /**
+   * A plain WebSocket at this path instead of Socket.IO: a message is its text and nothing else, and nobody acknowledges; that
+   * its sender hears it counts as that.
+   */
+  readonly plainPath?: string
   /** Messages of this group's senders are for this connection, if it is one of its hearers. */
   readonly group: number
   /** Every message of the group must reach it once; otherwise none may. */

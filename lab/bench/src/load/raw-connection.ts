@@ -1,5 +1,5 @@
 /**
- * A Socket.IO client on a bare TCP socket: handshake, heartbeat, packets. It decodes nothing it need not, and all
+ * A Socket.IO client, or a plain WebSocket, on a bare TCP socket: handshake, heartbeat, packets. It decodes nothing it need not, and all
  * connections of the process read into one buffer, so that the generator measures the server and not itself.
  */
 import { randomBytes } from 'node:crypto'
@@ -54,6 +54,8 @@ export interface RawConnectionOptions {
   readonly port: number
   readonly cookie?: string | undefined
   readonly auth?: string | undefined
+  /** A plain WebSocket at this path: no packets, only messages, and ready when the handshake is answered. */
+  readonly plainPath?: string | undefined
   readonly events: RawConnectionEvents
 }
 
@@ -137,10 +139,10 @@ export class RawConnection {
   }
 
   #shakeHands(): void {
-    const { host, port, cookie } = this.#options
+    const { host, port, cookie, plainPath } = this.#options
     this.#socket.write(
       [
-        'GET /socket.io/?EIO=4&transport=websocket HTTP/1.1',
+        `GET ${plainPath ?? '/socket.io/?EIO=4&transport=websocket'} HTTP/1.1`,
         `Host: ${host}:${port}`,
         'Upgrade: websocket',
         'Connection: Upgrade',
@@ -168,6 +170,7 @@ export class RawConnection {
         const rest = this.#answer.subarray(end + 4)
         this.#answer = undefined
         this.#options.events.opened?.()
+        if (this.#options.plainPath !== undefined) this.#onReady?.()
         this.#walker.walk(rest)
       }
     } catch (error) {
@@ -179,6 +182,7 @@ export class RawConnection {
   }
 
   #read(bytes: Buffer, from: number, to: number): void {
+    if (this.#options.plainPath !== undefined) return
     const kind = bytes[from]
     if (kind === packet.open) this.queue(this.#options.auth === undefined ? '40' : `40${this.#options.auth}`)
     else if (kind === packet.ping) this.queue('3')

@@ -63,7 +63,8 @@ export class Workload {
   /** Deliveries to a connection that must not hear the message. */
   #misled = 0
   #strays = 0
-  #disconnected = 0
+  /** Connections that ended: what they did not get any more is told by that, and is not lost. */
+  readonly #ended = new Set<number>()
   #firstProblem: string | undefined
   #isSending = false
   #isMeasuring = false
@@ -127,7 +128,7 @@ export class Workload {
       doubled,
       late: isFlowing ? lost : 0,
       strays: this.#strays,
-      disconnected: this.#disconnected,
+      disconnected: this.#ended.size,
       firstProblem: this.#firstProblem,
       drainMs: Math.round(drainMs),
       measured: {
@@ -166,6 +167,7 @@ export class Workload {
       port: this.#job.ports[index % this.#job.ports.length] ?? 0,
       cookie: member.cookie,
       auth: member.auth,
+      plainPath: member.plainPath,
       events: {
         acknowledged: (bytes, from, to) => this.#onAcknowledged(bytes, from, to),
         message: (serial) => this.#onMessage(index, member, serial),
@@ -173,7 +175,7 @@ export class Workload {
           this.#readAtMs = undefined
         },
         ended: (why) => {
-          this.#disconnected++
+          this.#ended.add(index)
           this.#firstProblem ??= why.slice(0, 300)
         },
       },
@@ -224,10 +226,13 @@ export class Workload {
     this.#senderOf[serial] = index
     this.#hearersLeft[serial] = hearers
     this.#sentAtMs[serial] = performance.now()
+    const text = markText(this.#job.firstSerial + serial, this.#job.textChars)
+    if (this.#job.members[spec.member]?.plainPath !== undefined) {
+      connection.queue(text)
+      return
+    }
     const clientId = spec.clientIds ? `"clientId":"${randomUUID()}",` : ''
-    connection.queue(
-      `42${serial}["send",${spec.payloadHead}${clientId}"text":"${markText(this.#job.firstSerial + serial, this.#job.textChars)}"}]`,
-    )
+    connection.queue(`42${serial}["send",${spec.payloadHead}${clientId}"text":"${text}"}]`)
   }
 
   #onAcknowledged(bytes: Buffer, from: number, to: number): void {
@@ -235,17 +240,23 @@ export class Workload {
     let serial = 0
     for (; at < to && bytes[at] !== openingBracket; at++) serial = serial * 10 + ((bytes[at] ?? 0) - 0x30)
     if (bytes[at + okOffset] === letterT) {
-      this.#acknowledged++
-      this.#isAcknowledged[serial] = 1
-      this.#expected += this.#senders[this.#senderOf[serial] ?? 0]?.hearers ?? 0
-      if (this.#isMeasuring) this.#measuredAcknowledged++
-      if (this.#isTimed(serial)) {
-        this.#acknowledgement.record(this.#nowMs() - (this.#sentAtMs[serial] ?? 0))
-      }
+      this.#noteAcknowledged(serial)
     } else {
       this.#refused++
       this.#firstRefusal ??= bytes.toString('utf8', at, Math.min(to, at + 300))
     }
+    this.#sendNext(serial)
+  }
+
+  #noteAcknowledged(serial: number): void {
+    this.#acknowledged++
+    this.#isAcknowledged[serial] = 1
+    this.#expected += this.#senders[this.#senderOf[serial] ?? 0]?.hearers ?? 0
+    if (this.#isMeasuring) this.#measuredAcknowledged++
+    if (this.#isTimed(serial)) this.#acknowledgement.record(this.#nowMs() - (this.#sentAtMs[serial] ?? 0))
+  }
+
+  #sendNext(serial: number): void {
     if (!this.#isSending || this.#job.load.kind !== 'window') return
     const sender = this.#senders[this.#senderOf[serial] ?? 0]
     if (sender !== undefined) this.#send(sender)
@@ -255,15 +266,20 @@ export class Workload {
     return serial >= this.#timedFrom && serial < this.#timedTo
   }
 
-  #onMessage(member: number, { group, hears }: MemberSpec, marked: number): void {
+  #onMessage(member: number, { group, hears, plainPath }: MemberSpec, marked: number): void {
     const serial = marked - this.#job.firstSerial
     if (serial < 0 || serial >= serialsMax) {
       this.#strays++
       return
     }
-    if (serial >= this.#sent || !hears || this.#senders[this.#senderOf[serial] ?? 0]?.group !== group) {
+    const sender = this.#senders[this.#senderOf[serial] ?? 0]
+    if (serial >= this.#sent || !hears || sender?.group !== group) {
       this.#misled++
       return
+    }
+    if (plainPath !== undefined && sender.spec.member === member && this.#isAcknowledged[serial] === 0) {
+      this.#noteAcknowledged(serial)
+      this.#sendNext(serial)
     }
     this.#delivered++
     this.#heardBy[member] = (this.#heardBy[member] ?? 0) + 1
@@ -305,7 +321,7 @@ export class Workload {
     return false
   }
 
-  /** By message and by connection; the worse of the two counts. */
+  /** By message and by connection; the worse of the two counts. Where a connection ended, only by connection. */
   #settleAccount(): { readonly lost: number; readonly doubled: number } {
     let lostMessages = 0
     let doubledMessages = 0
@@ -324,10 +340,10 @@ export class Workload {
       const surplus = (this.#heardBy[index] ?? 0) - (hears ? (acknowledgedOf.get(group) ?? 0) : 0)
       // What was refused or never answered may have been stored and delivered all the same.
       if (surplus > 0 && this.#acknowledged === this.#sent) doubledDeliveries += surplus
-      if (surplus < 0) lostDeliveries -= surplus
+      if (surplus < 0 && !this.#ended.has(index)) lostDeliveries -= surplus
     }
     return {
-      lost: Math.max(lostMessages, lostDeliveries),
+      lost: this.#ended.size > 0 ? lostDeliveries : Math.max(lostMessages, lostDeliveries),
       doubled: Math.max(doubledMessages, doubledDeliveries) + this.#misled,
     }
   }

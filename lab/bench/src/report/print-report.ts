@@ -144,7 +144,9 @@ function printRatios({ scenario, rounds, targets }: ScenarioResult, print: (line
   const [figure, title] = columnsOf[scenario]?.[0] ?? ['', '']
   for (const variant of new Set(rounds.map((round) => round.variant))) {
     for (const peer of Object.keys(targets).filter((name) => !name.startsWith('chorus'))) {
-      const ratio = pairedRatio(rounds, { target: 'chorus', peer, variant, figure })
+      const shared = new Set(rounds.filter(({ target }) => target === peer).map(({ round }) => round))
+      const both = rounds.filter(({ round }) => shared.has(round))
+      const ratio = pairedRatio(both, { target: 'chorus', peer, variant, figure })
       if (ratio !== undefined)
         print(
           `ratio: chorus ÷ ${peer}${variant && `, ${variant}`}: ${ratio.toFixed(2)} in ${title} (median of paired rounds)`,

@@ -7,6 +7,7 @@ import type { Options } from '../options.ts'
 import type { Goal, Round, ScenarioResult } from '../report/result.ts'
 import { pairedRatio } from '../report/statistics.ts'
 import { chorusSettings } from '../targets/chorus.ts'
+import { whyNoNchan } from '../targets/nchan.ts'
 import type { Audience, PeerName, Target } from '../targets/target.ts'
 import { inTurn, measure } from './measure.ts'
 import type { Measurement } from './measure.ts'
@@ -21,6 +22,9 @@ const servedShare = 0.95
 const doublingsMax = 12
 const narrowings = 3
 
+/** Beside those of the goal. */
+const furtherPeers = ['socket-io-streams-adapter', 'nchan'] as const
+
 interface Step {
   readonly perSecond: number
   readonly served: boolean
@@ -29,7 +33,9 @@ interface Step {
 }
 
 export async function runHotRoom(options: Options, progress: Progress): Promise<ScenarioRun> {
-  const open = await openTargets(['socket-io-redis-adapter', 'one-channel', 'chorus'], options, {
+  const whyNot = whyNoNchan()
+  const further = furtherPeers.filter((name) => name !== 'nchan' || whyNot === undefined)
+  const open = await openTargets(['socket-io-redis-adapter', 'one-channel', 'chorus', ...further], options, {
     servers: options.servers,
   })
   try {
@@ -39,6 +45,7 @@ export async function runHotRoom(options: Options, progress: Progress): Promise<
     const rounds: Round[] = []
     for (let round = 1; round <= options.rounds; round++) {
       for (const { target, audience } of inTurn(people, round)) {
+        if (round > 1 && further.some((name) => name === target.name)) continue
         const steps = await climb(target, audience, options, (line) => progress(`round ${round}, ${line}`))
         rounds.push(toRound(round, target, steps))
       }
@@ -51,6 +58,8 @@ export async function runHotRoom(options: Options, progress: Progress): Promise<
       goals: judge(rounds),
       notes: [
         `the figure is the highest offered rate that was served: p99 ≤ ${options.p99MaxMs} ms, at least ${servedShare * 100} % of it acknowledged, nothing lost`,
+        `${furtherPeers.join(' and ')} run in the first round only, for orientation: no goal is about them`,
+        ...(whyNot === undefined ? [] : [whyNot]),
       ],
     }
     return { result, versions: open.versions }

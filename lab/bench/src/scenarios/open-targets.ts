@@ -5,6 +5,7 @@ import type { Options } from '../options.ts'
 import { median } from '../report/statistics.ts'
 import { startChorus } from '../targets/chorus.ts'
 import type { ChorusOptions } from '../targets/chorus.ts'
+import { startNchan } from '../targets/nchan.ts'
 import { startPeer } from '../targets/peer.ts'
 import type { Target, TargetName } from '../targets/target.ts'
 
@@ -69,6 +70,8 @@ export async function openTargets(
         })
       case 'chorus-embedded':
         return startChorus({ environment: options.serverEnvironment, profileDir: options.profileDir })
+      case 'nchan':
+        return startNchan(servers)
       case 'socket-io-memory':
         return startPeer({ name, description: 'stock Socket.IO, one process, in memory, nothing stored' })
       case 'socket-io-insert':

@@ -56,4 +56,4 @@ export type PeerName =
   | 'socket-io-streams-adapter'
   | 'one-channel'
 
-export type TargetName = 'chorus' | 'chorus-embedded' | PeerName
+export type TargetName = 'chorus' | 'chorus-embedded' | 'nchan' | PeerName
