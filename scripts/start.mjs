@@ -10,5 +10,5 @@ await runBuilt({
   entry: 'packages/server/dist/main.js',
   // Most of what a message allocates is dead by the next collection of a roomier nursery: a quarter of the server's time
   // under load went into collecting the default one.
-  nodeArguments: ['--max-semi-space-size=32'],
+  nodeArguments: ['--max-semi-space-size=64'],
 })

@@ -50,7 +50,7 @@ export interface ServerProcess {
 }
 
 /** As `npm start` runs it: most of what a message allocates is dead by the next collection of a roomier nursery. */
-const serverNodeArguments = ['--max-semi-space-size=32']
+const serverNodeArguments = ['--max-semi-space-size=64']
 
 /** Starts a server and waits until it listens. Fails with what it printed when it ends instead. */
 export async function startServer(options: ServerOptions = {}): Promise<ServerProcess> {

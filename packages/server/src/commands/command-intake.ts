@@ -62,10 +62,14 @@ export class CommandIntake {
       this.#lastAtMs = this.#clock.nowMs()
       const { connection } = context
       connection?.commandBegan(this.#lastAtMs)
-      return handler(context, input).finally(() => {
+      const answer = handler(context, input)
+      const end = (): void => {
         connection?.commandEnded()
         this.#end()
-      })
+      }
+      // Ends before whoever waits for the answer goes on.
+      answer.then(end, end)
+      return answer
     }
   }
 

@@ -3,7 +3,7 @@
  * ORD1, PUB1).
  */
 import { ChorusError } from '@chorus/protocol'
-import { toStoredMessage } from '../store/change-log.ts'
+import { type Appended, type SendOutcome, toStoredMessage } from '../store/change-log.ts'
 import { encodeChange } from '../support/logged-change.ts'
 import type { CommandHandler } from './command.ts'
 import { refuse } from './refuse.ts'
@@ -21,10 +21,14 @@ export const sendMessage: CommandHandler<'send-message'> = async ({ parts, actor
     data: input.data ?? null,
   }
   // Duplicates are looked up before access is refused, both under the conversation's lock (IDEM1, ACL3).
-  const { outcome, seq, at, xid } = await parts.log.append(send).catch((error: unknown) => {
+  let appended: Appended<SendOutcome>
+  try {
+    appended = await parts.log.append(send)
+  } catch (error) {
     parts.metrics.sends.inc({ outcome: error instanceof ChorusError ? error.code : 'unknown' })
     throw error
-  })
+  }
+  const { outcome, seq, at, xid } = appended
   parts.metrics.sends.inc({ outcome })
   switch (outcome) {
     case 'stored': {

@@ -23,8 +23,10 @@ export const publisherBounds = {
 } as const
 
 interface Waiting {
-  readonly message: BusMessage
-  readonly bytes: number
+  message: BusMessage
+  bytes: number
+  /** The changes of `message`, once more than one gathered: what joins them is added here. */
+  gathered: LoggedChange[] | undefined
 }
 
 interface Outgoing {
@@ -70,7 +72,8 @@ export class BusPublisher {
       this.#observer.dropped('away', 1)
       return
     }
-    for (const part of split(message)) this.#add(channel, part)
+    if (message.kind === 'changes' && message.changes.length === 1) this.#add(channel, message)
+    else for (const part of split(message)) this.#add(channel, part)
     if (this.#channels.get(channel)?.isUnderWay === false) this.#makeReady(channel)
   }
 
@@ -101,13 +104,9 @@ export class BusPublisher {
     }
     this.#waitingBytes += bytes
     const last = outgoing.waiting.at(-1)
-    const joined = last === undefined ? undefined : join(last, { message, bytes })
-    if (joined === undefined) {
-      outgoing.waiting.push({ message, bytes })
-      this.#waiting++
-    } else {
-      outgoing.waiting[outgoing.waiting.length - 1] = joined
-    }
+    if (last !== undefined && join(last, message, bytes)) return
+    outgoing.waiting.push({ message, bytes, gathered: undefined })
+    this.#waiting++
   }
 
   #makeReady(channel: BusChannel): void {
@@ -223,19 +222,22 @@ function mayFollow(last: LoggedChange, next: LoggedChange, count: number, bytes:
   )
 }
 
-/** Changes that follow each other leave together. */
-function join(waiting: Waiting, next: Waiting): Waiting | undefined {
-  const [before, after] = [waiting.message, next.message]
-  if (before.kind !== 'changes' || after.kind !== 'changes' || before.epoch !== after.epoch) return undefined
-  const bytes = waiting.bytes + next.bytes
-  const last = before.changes.at(-1)
-  const isFitting =
-    last !== undefined &&
-    before.changes.length + after.changes.length <= codecBounds.changesMax &&
-    bytes <= publisherBounds.togetherMaxBytes &&
-    after.changes.every((change, index) =>
-      mayFollow(index === 0 ? last : (after.changes[index - 1] as LoggedChange), change, 1, 0),
-    )
-  if (!isFitting) return undefined
-  return { message: { ...before, changes: [...before.changes, ...after.changes] }, bytes }
+/** Changes that follow each other leave together: true when `after` joined what waits. */
+function join(waiting: Waiting, after: BusMessage, bytes: number): boolean {
+  const before = waiting.message
+  if (before.kind !== 'changes' || after.kind !== 'changes' || before.epoch !== after.epoch) return false
+  let last = before.changes.at(-1)
+  if (before.changes.length + after.changes.length > codecBounds.changesMax) return false
+  if (waiting.bytes + bytes > publisherBounds.togetherMaxBytes) return false
+  for (const change of after.changes) {
+    if (last === undefined || !mayFollow(last, change, 1, 0)) return false
+    last = change
+  }
+  if (waiting.gathered === undefined) {
+    waiting.gathered = [...before.changes]
+    waiting.message = { ...before, changes: waiting.gathered }
+  }
+  waiting.gathered.push(...after.changes)
+  waiting.bytes += bytes
+  return true
 }

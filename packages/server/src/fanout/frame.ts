@@ -15,7 +15,7 @@ export class Frame {
   readonly cursor: string | undefined
   /** How many outbound queues hold it; shared frames count once in the server's budget (rule SLOW1). */
   holders = 0
-  readonly wire: { websocket?: readonly Buffer[]; packet?: string; sse?: string } = {}
+  readonly wire: { websocket?: Buffer; packet?: string; sse?: string } = {}
 
   constructor(event: EventName, json: string, cursor?: string) {
     this.event = event

@@ -1,15 +1,18 @@
 /**
- * A Socket.IO connection as a transport: frames are encoded once for all WebSockets and handed to Engine.IO as they are.
+ * A Socket.IO connection as a transport. A WebSocket is written to directly: frames are encoded once for all of them, and
+ * what one turn writes leaves together ({@link GatheredWrites}). Engine.IO's own way would buffer, emit and call back for
+ * every packet; it is taken while it holds packets that must leave first (its handshake, an upgrade), and for polling.
  *
  * Engine.IO buffers without limit (one paused client took a server from 120 MB to 1.1 GB), so what is unread is counted
  * here: what waits in Engine.IO's own buffer and what the WebSocket has not given to the kernel.
  */
 import type { Socket as NetSocket } from 'node:net'
 import type { Socket } from 'socket.io'
-import * as ws from 'ws'
 import type { Frame } from '../fanout/frame.ts'
 import type { Transport, TransportKind } from '../fanout/outbound.ts'
-import { gatherWrites } from './gather-writes.ts'
+import { answerPacket, type EventPacket, readEventPacket } from './event-packet.ts'
+import { GatheredWrites } from './gather-writes.ts'
+import { toTextFrame } from './websocket-frame.ts'
 
 /** The parts of Engine.IO that its types leave out. */
 interface EngineTransport {
@@ -23,39 +26,42 @@ interface EngineTransport {
 interface EngineSocket {
   readonly transport: EngineTransport
   readonly readyState: string
-  write(data: string, options: { compress: boolean; wsPreEncodedFrame?: readonly Buffer[] }): void
+  /** Packets that wait until the transport is writable. */
+  readonly writeBuffer: readonly unknown[]
+  write(data: string, options: { compress: boolean }): void
   close(discard?: boolean): void
   on(event: 'drain', listener: () => void): void
   on(event: 'upgrade', listener: (transport: EngineTransport) => void): void
 }
 
-/** Builds a WebSocket frame without a socket to send it on; the types of ws leave it out. */
-const { Sender } = ws as unknown as { readonly Sender: { frame(data: Buffer, options: object): Buffer[] } }
+/** Where Engine.IO hands over what arrived, and who takes it in Socket.IO. */
+interface DataSource {
+  on(event: 'data', listener: (data: unknown) => void): void
+  removeListener(event: 'data', listener: (data: unknown) => void): void
+}
+
+interface DataSink {
+  readonly ondata: (data: unknown) => void
+}
+
+/** Engine.IO's mark of a message, before every packet of Socket.IO. */
+const messageMark = '4'
 
 function packetOf(frame: Frame): string {
   frame.wire.packet ??= `2["${frame.event}",${frame.json}]`
   return frame.wire.packet
 }
 
-function webSocketFrameOf(frame: Frame): readonly Buffer[] {
-  // One buffer, not header and body: two would take the slower, corked path of ws for every receiver.
-  frame.wire.websocket ??= [
-    Buffer.concat(
-      Sender.frame(Buffer.from(`4${packetOf(frame)}`), {
-        fin: true,
-        rsv1: false,
-        opcode: 1,
-        mask: false,
-        readOnly: false,
-      }),
-    ),
-  ]
+function webSocketFrameOf(frame: Frame): Buffer {
+  frame.wire.websocket ??= toTextFrame(messageMark + packetOf(frame))
   return frame.wire.websocket
 }
 
 export class SocketIoTransport implements Transport {
   readonly #socket: Socket
   readonly #engine: EngineSocket
+  /** Of the WebSocket, once there is one. */
+  #writes: GatheredWrites | undefined
   /** Handed to Engine.IO and still in its own buffer. */
   #handedBytes = 0
   #drains = 0
@@ -63,7 +69,7 @@ export class SocketIoTransport implements Transport {
 
   constructor(socket: Socket) {
     this.#socket = socket
-    this.#engine = socket.conn
+    this.#engine = socket.conn as unknown as EngineSocket
     // Engine.IO says "drain" when its buffer went to the wire, the wire when the kernel took it.
     this.#engine.on('drain', () => {
       this.#handedBytes = 0
@@ -75,27 +81,39 @@ export class SocketIoTransport implements Transport {
     })
   }
 
+  /** Takes event packets before Socket.IO does; what is none goes its ordinary way. */
+  onEvent(take: (packet: EventPacket) => void): void {
+    const { conn, client } = this.#socket as unknown as { readonly conn: DataSource; readonly client: DataSink }
+    conn.removeListener('data', client.ondata)
+    conn.on('data', (data) => {
+      const packet = readEventPacket(data)
+      if (packet === undefined) client.ondata(data)
+      else if (this.#socket.connected) take(packet)
+    })
+  }
+
   get kind(): TransportKind {
     return this.#engine.transport.name === 'websocket' ? 'websocket' : 'polling'
   }
 
-  /** What is written from now on leaves together at the end of this turn. */
-  gather(): void {
-    const wire = this.#engine.transport.socket?._socket
-    if (wire) gatherWrites(wire)
+  write(frame: Frame): void {
+    const writes = this.#directWrites()
+    if (writes === undefined) this.#writeByEngine(packetOf(frame), frame.bytes)
+    else writes.add(webSocketFrameOf(frame))
   }
 
-  write(frame: Frame): void {
-    this.gather()
-    this.#handedBytes += frame.bytes
-    const data = packetOf(frame)
-    if (this.kind === 'websocket')
-      this.#engine.write(data, { compress: false, wsPreEncodedFrame: webSocketFrameOf(frame) })
-    else this.#engine.write(data, { compress: false })
+  /** Answers event `id`, behind everything written before. */
+  answer(id: number, body: object): void {
+    const packet = answerPacket(id, body)
+    const writes = this.#directWrites()
+    if (writes === undefined) this.#writeByEngine(packet, packet.length)
+    else writes.add(messageMark + packet)
   }
 
   bufferedBytes(): number {
-    return this.#handedBytes + (this.#engine.transport.socket?.bufferedAmount ?? 0)
+    return (
+      this.#handedBytes + (this.#writes?.bytes ?? 0) + (this.#engine.transport.socket?.bufferedAmount ?? 0)
+    )
   }
 
   progress(): number {
@@ -108,6 +126,7 @@ export class SocketIoTransport implements Transport {
   }
 
   close(manner: 'again' | 'final' | 'hard'): void {
+    this.#writes?.release()
     switch (manner) {
       case 'again':
         // Without Socket.IO's own "disconnect" packet, so that stock clients come back by themselves.
@@ -122,6 +141,24 @@ export class SocketIoTransport implements Transport {
         else socket.terminate()
       }
     }
+  }
+
+  /** The way around Engine.IO; undefined while it holds something that must leave first. */
+  #directWrites(): GatheredWrites | undefined {
+    const { writeBuffer, transport, readyState } = this.#engine
+    if (writeBuffer.length > 0 || readyState !== 'open') return undefined
+    if (this.#writes !== undefined) return this.#writes
+    const wire = transport.name === 'websocket' ? transport.socket?._socket : undefined
+    if (!wire) return undefined
+    wire.on('drain', () => this.#listener())
+    this.#writes = new GatheredWrites(wire)
+    return this.#writes
+  }
+
+  #writeByEngine(packet: string, bytes: number): void {
+    this.#writes?.release()
+    this.#handedBytes += bytes
+    this.#engine.write(packet, { compress: false })
   }
 
   #watch(transport: EngineTransport): void {

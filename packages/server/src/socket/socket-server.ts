@@ -168,15 +168,9 @@ function serveCommands(
   let refusals = 0
   // Handlers begin in the order of arrival and reach the log within the same turn, so a connection's commands for one
   // conversation keep their order (ORD2).
-  socket.onAny((event: string, payload: unknown, ack: unknown) => {
-    const answer =
-      typeof ack === 'function'
-        ? (ack as (body: object) => void)
-        : typeof payload === 'function'
-          ? (payload as (body: object) => void)
-          : undefined
+  const serve = async (event: string, payload: unknown, answer: (body: object) => void): Promise<void> => {
     if (inFlight >= socketBounds.commandsInFlightMax) {
-      answer?.({
+      answer({
         ok: false,
         error: new ChorusError('rate-limited', 'unable to answer; too many commands of this connection are waiting', {
           retryAfterMs: 500,
@@ -185,15 +179,24 @@ function serveCommands(
       return
     }
     inFlight++
-    void dispatch(context, event, typeof payload === 'function' ? undefined : payload).then((body) => {
-      inFlight--
-      transport.gather()
-      answer?.(body)
-      const code = 'error' in body ? (body.error as { code: string }).code : undefined
-      refusals = code === 'rate-limited' ? refusals + 1 : 0
-      if (refusals > socketBounds.rateRefusalsMax) {
-        connection.close('rate-limited', 'unable to keep the connection; it sends far more than its limit', 'later')
-      }
+    const body = await dispatch(context, event, payload)
+    inFlight--
+    answer(body)
+    const code = 'error' in body ? (body.error as { code: string }).code : undefined
+    refusals = code === 'rate-limited' ? refusals + 1 : 0
+    if (refusals > socketBounds.rateRefusalsMax)
+      connection.close('rate-limited', 'unable to keep the connection; it sends far more than its limit', 'later')
+  }
+  transport.onEvent(({ id, name, payload }) => {
+    void serve(name, payload, (body) => {
+      if (id !== undefined) transport.answer(id, body)
+    })
+  })
+  // What the transport leaves to Socket.IO.
+  socket.onAny((event: string, payload: unknown, ack: unknown) => {
+    const answer = typeof payload === 'function' ? payload : ack
+    void serve(event, typeof payload === 'function' ? undefined : payload, (body) => {
+      if (typeof answer === 'function') (answer as (body: object) => void)(body)
     })
   })
 }

@@ -14,7 +14,7 @@
  * because the unique key answers with the first row. At the deadline a row is refused: `unavailable` when it certainly
  * was not stored, `unknown` otherwise.
  */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import {
   ChorusError,
@@ -26,6 +26,7 @@ import {
   type Message,
   type Role,
 } from '@chorus/protocol'
+import { bigintArray, byteaArray, plainArray, textArray } from './array-literal.ts'
 import type { Database, Lane, Statement } from './database.ts'
 import { DatabaseError, classifyDatabaseError } from './database-errors.ts'
 import type { MessageColumns } from '../support/logged-change.ts'
@@ -164,23 +165,19 @@ export class ChangeLog {
   }
 
   /** Stores a message once. Rejects with `unavailable` (certainly not stored) or `unknown` within two seconds. */
-  async append(send: SendRow): Promise<Appended<SendOutcome>> {
-    const appended = await this.#laneOf(send.conversation).add(
-      { kind: 'send', send },
-      send.conversation,
-      send.text.length,
-    )
-    return appended as Appended<SendOutcome>
+  append(send: SendRow): Promise<Appended<SendOutcome>> {
+    const appended = this.#laneOf(send.conversation).add({ kind: 'send', send }, send.conversation, send.text.length)
+    return appended as Promise<Appended<SendOutcome>>
   }
 
   /** Applies any other operation, checked against the policy under the conversation's lock. */
-  async apply(operation: LogOperation): Promise<Appended<OperationOutcome>> {
-    const appended = await this.#laneOf(operation.conversation).add(
+  apply(operation: LogOperation): Promise<Appended<OperationOutcome>> {
+    const appended = this.#laneOf(operation.conversation).add(
       { kind: 'operation', operation },
       operation.conversation,
       200,
     )
-    return appended as Appended<OperationOutcome>
+    return appended as Promise<Appended<OperationOutcome>>
   }
 
   /** Rows waiting in all lanes. */
@@ -252,6 +249,7 @@ class LogLane {
   #gather(): Waiting[] {
     const nowMs = this.#nowMs()
     const phases = new Map<Id, Phase>()
+    const clientIds = new Set<Id>()
     const batch: Waiting[] = []
     const rest: Waiting[] = []
     let chars = 0
@@ -268,12 +266,16 @@ class LogLane {
         waiting.reject(refusal('unavailable'))
         continue
       }
-      const next = nextPhase(phases.get(waiting.conversation) ?? 'sends', waiting.row)
-      if (next === undefined) {
+      const { row } = waiting
+      const next = nextPhase(phases.get(waiting.conversation) ?? 'sends', row)
+      // A batch names each clientId once: the next one finds what the first has become.
+      const isRepeated = row.kind === 'send' && clientIds.has(row.send.clientId)
+      if (next === undefined || isRepeated) {
         phases.set(waiting.conversation, 'closed')
         rest.push(waiting)
       } else {
         phases.set(waiting.conversation, next)
+        if (row.kind === 'send') clientIds.add(row.send.clientId)
         batch.push(waiting)
         chars += waiting.chars
       }
@@ -412,32 +414,33 @@ const appendText =
   'select * from append_changes($1::uuid[], $2::uuid[], $3::uuid[], $4::bytea[], $5::text[], $6::json[], $7::text[], $8::bigint[], $9::jsonb)'
 
 function toStatement(batch: readonly Waiting[], policy: LogPolicy): Statement {
-  const sends = batch.flatMap(({ row }) => (row.kind === 'send' ? [row.send] : []))
-  const operations = batch.flatMap(({ row }) =>
-    row.kind === 'operation' ? [toSqlOperation(row.operation, policy)] : [],
-  )
+  const sends: SendRow[] = []
+  const operations: object[] = []
+  for (const { row } of batch) {
+    if (row.kind === 'send') sends.push(row.send)
+    else operations.push(toSqlOperation(row.operation, policy))
+  }
+  const none = sends.map(() => null)
   return {
     name: 'append_changes',
     text: appendText,
     values: [
-      sends.map((send) => send.conversation),
-      sends.map((send) => send.actor),
-      sends.map((send) => send.clientId),
-      sends.map(hashRequest),
-      sends.map((send) => send.text),
-      sends.map((send) => (send.data === null ? null : JSON.stringify(send.data))),
-      sends.map(() => null),
-      sends.map((send) => send.replyTo),
+      plainArray(sends.map((send) => send.conversation)),
+      plainArray(sends.map((send) => send.actor)),
+      plainArray(sends.map((send) => send.clientId)),
+      byteaArray(sends.map(hashRequest)),
+      textArray(sends.map((send) => send.text)),
+      textArray(sends.map((send) => (send.data === null ? null : JSON.stringify(send.data)))),
+      textArray(none),
+      bigintArray(sends.map((send) => send.replyTo)),
       JSON.stringify(operations),
     ],
   }
 }
 
-/** What "the same request" means (IDEM1): edits and deletion do not touch it. */
-function hashRequest(send: SendRow): Buffer {
-  return createHash('sha256')
-    .update(JSON.stringify([send.text, send.replyTo, send.data]))
-    .digest()
+/** What "the same request" means (IDEM1): edits and deletion do not touch it. As hex. */
+function hashRequest({ text, replyTo, data }: SendRow): string {
+  return hash('sha256', JSON.stringify([text, replyTo, data]))
 }
 
 /** Adds to an operation what the policy asks of its actor. */
@@ -467,13 +470,13 @@ function toSqlOperation(operation: LogOperation, { requirementOf, removableBy }:
 }
 
 function settle(batch: readonly Waiting[], rows: readonly AppendedRow[], mayBeStored: boolean): void {
-  const bySend = new Map<number, AppendedRow>()
-  const byOperation = new Map<number, AppendedRow>()
-  for (const row of rows) (row.kind === 's' ? bySend : byOperation).set(row.idx, row)
+  const bySend: AppendedRow[] = []
+  const byOperation: AppendedRow[] = []
+  for (const row of rows) (row.kind === 's' ? bySend : byOperation)[row.idx] = row
   let sends = 0
   let operations = 0
   for (const waiting of batch) {
-    const row = waiting.row.kind === 'send' ? bySend.get(++sends) : byOperation.get(++operations)
+    const row = waiting.row.kind === 'send' ? bySend[++sends] : byOperation[++operations]
     if (row === undefined) {
       waiting.reject(refusal('unknown'))
       continue

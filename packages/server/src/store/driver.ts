@@ -9,9 +9,17 @@ const oid = { int8: 20, timestamptz: 1184 } as const
 export const typeParsers: pg.CustomTypesConfig = {
   getTypeParser: ((id: number, format?: 'text' | 'binary') => {
     if (id === oid.int8) return Number
-    if (id === oid.timestamptz) return (text: string) => new Date(text).toISOString()
+    if (id === oid.timestamptz) return toIso
     return pg.types.getTypeParser(id, format) as (text: string) => unknown
   }) as typeof pg.types.getTypeParser,
+}
+
+/** Rows of one batch mostly have the same time. */
+let lastTime = { text: '', iso: '' }
+
+function toIso(text: string): string {
+  if (text !== lastTime.text) lastTime = { text, iso: new Date(text).toISOString() }
+  return lastTime.iso
 }
 
 const epochTimeoutMs = 1_500

@@ -32,6 +32,8 @@ export const redisBounds = {
   pingIntervalMs: 1_000,
   /** Commands without an answer; beyond it they reject at once. */
   underWayMax: 5_000,
+  /** Bytes written ahead of what the kernel takes. */
+  writtenAheadMaxBytes: 4_194_304,
   reconnectMinMs: 50,
   reconnectMaxMs: 1_000,
   probeIntervalMs: 500,
@@ -104,6 +106,9 @@ export function redisConnection(
       connectTimeout: redisBounds.connectTimeoutMs,
       socketTimeout: redisBounds.silenceMaxMs,
       reconnectStrategy,
+      // Of Node's own socket. The client writes until this much waits and then goes on at the next drain, a turn of the event
+      // loop later: with Node's 16 kB a busy server sent a few publishes a turn, and the rest timed out.
+      ...{ writableHighWaterMark: redisBounds.writtenAheadMaxBytes },
     },
   }
 }
