@@ -75,7 +75,7 @@ export function drawPlots(points: readonly CurvePoint[], model: CostModel | unde
         y: { label: 'changes', kind: 'linear' },
         series: [
           ours(
-            'servers',
+            'Chorus',
             0,
             lineOf({ curve: 'load' }, ({ work }) => work.changesPerWrite),
           ),

@@ -23,9 +23,9 @@ const panel: Panel = {
 describe('drawPlot', () => {
   it('puts points where their values say', () => {
     const svg = drawPlot([panel])
-    // The plot is 680 wide from x = 62, and 310 high down to y = 350.
-    expect(svg).toContain('<path class="line s0" d="M62 195L742 40"/>')
-    expect(svg).toContain('<rect class="s1 hollow" x="284.67" y="346"')
+    // The plot is 676 wide from x = 62, and 310 high down to y = 350.
+    expect(svg).toContain('<path class="line s0" d="M62 195L738 40"/>')
+    expect(svg).toContain('<rect class="s1 hollow" x="283.33" y="346"')
   })
 
   it('names axes, series and itself, with what is special in XML escaped', () => {
@@ -43,6 +43,6 @@ describe('drawPlot', () => {
 
   it('draws y = x from corner to corner when both axes are one scale', () => {
     const dots = { ...panel, hasDiagonal: true, y: { label: 'µs', kind: 'log' } } as const
-    expect(drawPlot([dots])).toContain('<path class="diagonal" d="M62 350L742 40"/>')
+    expect(drawPlot([dots])).toContain('<path class="diagonal" d="M62 350L738 40"/>')
   })
 })

@@ -38,7 +38,7 @@ export interface Panel {
 }
 
 const size = { width: 760, height: 400 } as const
-const margin = { left: 62, right: 18, top: 40, bottom: 50 } as const
+const margin = { left: 62, right: 22, top: 40, bottom: 50 } as const
 const legendLine = 18
 const markRadius = 4
 
