@@ -2,8 +2,8 @@
  * The design of most tutorials: every process subscribes to one Redis channel, publishes each message there, and emits what
  * comes by that channel to the sockets of the room it names. Nothing is stored.
  *
- * Its Redis client waits as long as it takes: by default it gives up on a command after 5 s and the process dies of that, because
- * messages are acknowledged before Redis answers and so the queue in front of it grows while they come faster than it takes them.
+ * Its Redis client waits as long as it takes. By default it gives up on a command after 5 s, and the process dies of that:
+ * messages are acknowledged before Redis answers, so the queue in front of Redis grows while they come faster than it goes.
  */
 import { createServer } from 'node:http'
 import { createClient } from 'redis'

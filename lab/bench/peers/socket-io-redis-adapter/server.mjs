@@ -3,8 +3,8 @@
  * a room, by way of Redis pub/sub to the other processes, and is acknowledged at once. Nothing is stored, and what Redis
  * loses is lost.
  *
- * Its Redis client waits as long as it takes: by default it gives up on a command after 5 s and the process dies of that, because
- * messages are acknowledged before Redis answers and so the queue in front of it grows while they come faster than it takes them.
+ * Its Redis client waits as long as it takes. By default it gives up on a command after 5 s, and the process dies of that:
+ * messages are acknowledged before Redis answers, so the queue in front of Redis grows while they come faster than it goes.
  */
 import { createServer } from 'node:http'
 import { createAdapter } from '@socket.io/redis-adapter'

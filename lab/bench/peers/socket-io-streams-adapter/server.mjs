@@ -2,8 +2,8 @@
  * The peer of several processes over a Redis stream: `@socket.io/redis-streams-adapter`. Every process reads every message
  * of every room; a process that was cut off reads on where it was, as long as the stream still holds it.
  *
- * Its Redis client waits as long as it takes: by default it gives up on a command after 5 s and the process dies of that, because
- * messages are acknowledged before Redis answers and so the queue in front of it grows while they come faster than it takes them.
+ * Its Redis client waits as long as it takes. By default it gives up on a command after 5 s, and the process dies of that:
+ * messages are acknowledged before Redis answers, so the queue in front of Redis grows while they come faster than it goes.
  */
 import { createServer } from 'node:http'
 import { createAdapter } from '@socket.io/redis-streams-adapter'

@@ -13,7 +13,7 @@ import type { Progress, ScenarioRun } from './scenario.ts'
 
 const ratioGoal = 1
 const conversationsEach = 5
-/** Long enough for what the handshakes left behind to be collected. */
+/** For handshakes and lookups to end. Nothing makes a resting process collect its garbage: that is part of the figure. */
 const restMs = 15_000
 
 export async function runIdle(options: Options, progress: Progress): Promise<ScenarioRun> {
@@ -56,7 +56,7 @@ export async function runIdle(options: Options, progress: Progress): Promise<Sce
       rounds,
       goals: judge(rounds),
       notes: [
-        'resident memory of the server with everybody connected, less that of the same process before, per connection',
+        'resident memory of the server with everybody connected, less that of the same process before, per connection; garbage that nobody collected yet is part of it on both sides',
       ],
     },
     versions,
