@@ -5,11 +5,13 @@
 import { HttpUser, insertConversations, insertPeople } from '@chorus/testkit'
 import type { Databases, InsertedPerson } from '@chorus/testkit'
 import type { Audience } from '../targets/target.ts'
-import type { Cliques } from './crowd.ts'
+import { readBystanders } from './bystander-watch.ts'
+import type { Bystander, BystanderUse } from './bystander-watch.ts'
+import type { Cliques, Crowd } from './crowd.ts'
 
 const peopleTogether = 5_000
 
-export class ChorusCrowd {
+export class ChorusCrowd implements Crowd {
   readonly #databases: Databases
   readonly #databaseUrl: string
   readonly #url: string
@@ -81,6 +83,10 @@ export class ChorusCrowd {
     )
     const event = JSON.stringify(['changes', { conversation: row.conversation, changes: body.changes }])
     return 4 + Buffer.byteLength(`42${event}`)
+  }
+
+  readBystanders(bystanders: readonly Bystander[]): Promise<BystanderUse> {
+    return readBystanders(bystanders, this.#databases, this.#databaseUrl)
   }
 
   async #take(count: number): Promise<InsertedPerson[]> {

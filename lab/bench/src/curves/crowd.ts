@@ -1,5 +1,6 @@
 /** Who is there on a curve, for Chorus and for peers alike. */
 import type { Audience } from '../targets/target.ts'
+import type { Bystander, BystanderUse } from './bystander-watch.ts'
 
 /**
  * People in groups of `size`, and rooms that each belong to one group, dealt out in turn: so there may be many more rooms
@@ -18,11 +19,14 @@ export interface Crowd {
   cliques(cliques: Cliques): Promise<Audience>
   /** What the payload of one delivery comes to, with its WebSocket header, if it can be read; otherwise 0. */
   readDeliveryBytes(): Promise<number>
+  /** What these servers have used so far; undefined for who does not sweep. */
+  readBystanders(bystanders: readonly Bystander[]): Promise<BystanderUse | undefined>
 }
 
 /** Peers are told their rooms by their clients. */
 export const peerCrowd: Crowd = {
   readDeliveryBytes: () => Promise.resolve(0),
+  readBystanders: () => Promise.resolve(undefined),
   room: (receivers, senders) =>
     Promise.resolve({
       members: Array.from({ length: receivers }, (_, index) => ({

@@ -61,6 +61,9 @@ export interface CurvePoint {
     /** Of the same processes before anybody connected. */
     readonly emptyMb?: number
     readonly redisBytesPerMessage?: number
+    /** What a row costs each server that has nothing to do with it, and Postgres for each. */
+    readonly sweptServerUs?: number
+    readonly sweptDatabaseUs?: number
   }
 }
 

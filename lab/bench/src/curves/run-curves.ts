@@ -18,6 +18,7 @@ import type { Round, ScenarioResult } from '../report/result.ts'
 import type { Progress, ScenarioRun } from '../scenarios/scenario.ts'
 import { chorusSettings } from '../targets/chorus.ts'
 import type { Audience, TargetName } from '../targets/target.ts'
+import { extraUse } from './bystander-watch.ts'
 import type { CurveName } from './curve-steps.ts'
 import { readCurves, writeCurves } from './curves-file.ts'
 import { drawCurves } from './draw-curves.ts'
@@ -235,13 +236,25 @@ class CurveRun {
     const rooms = people / size
     const audience = await crowd.cliques({ people, size, rooms })
     const common = { target, audience, serving, rooms, roomsEach: 1, times: this.#times(true) }
-    // What servers and Redis say to each other while nobody talks is measured apart, for as long.
-    const before = await bytesOf(redis)
+    const bystanders = target.processes
+      .filter(({ role }) => role === 'server')
+      .map(({ pid }, index) => ({ pid, port: target.ports[index] ?? 0 }))
+      .slice(serving)
+    const look = async () => ({ bytes: await bytesOf(redis), use: await crowd.readBystanders(bystanders) })
+    // What servers, Redis and Postgres do while nobody talks is measured apart, for as long.
+    const start = await look()
     const silent = await measurePoint({ ...common, load: { kind: 'idle' } })
-    const between = await bytesOf(redis)
+    const middle = await look()
     const load = { kind: 'rate', perSecond: bounds.serversMessagesPerSecond } as const
     const measured = await measurePoint({ ...common, load })
-    const bytes = (await bytesOf(redis)) - between - (between - before)
+    const end = await look()
+    const messages = Math.max(1, measured.acknowledgedInAll)
+    const looks =
+      start.use === undefined || middle.use === undefined || end.use === undefined || bystanders.length === 0
+        ? undefined
+        : ([start.use, middle.use, end.use] as const)
+    const sweptUs = (role: 'serverUs' | 'databaseUs'): number =>
+      looks === undefined ? 0 : Math.round((extraUse(looks, role) / messages / bystanders.length) * 100) / 100
     this.#keep(
       { curve: 'servers', target: name, variant: serving < servers ? 'apart' : '', x: servers, round },
       {
@@ -249,7 +262,8 @@ class CurveRun {
         invalid: measured.invalid ?? silent.invalid,
         figures: {
           ...measured.figures,
-          redisBytesPerMessage: Math.round(bytes / Math.max(1, measured.acknowledgedInAll)),
+          redisBytesPerMessage: Math.round((end.bytes - middle.bytes - (middle.bytes - start.bytes)) / messages),
+          ...(looks !== undefined && { sweptServerUs: sweptUs('serverUs'), sweptDatabaseUs: sweptUs('databaseUs') }),
         },
       },
     )

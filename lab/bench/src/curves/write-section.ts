@@ -5,7 +5,7 @@ import type { CheckedPoint, CostModel, Role } from '../model/cost-model.ts'
 import { fitNonNegative } from '../model/least-squares.ts'
 import { assumptions, findWalls, project } from '../model/projection.ts'
 import type { MeasuredBytes, Projection } from '../model/projection.ts'
-import { short } from '../report/print-report.ts'
+import { short as shortFigure } from '../report/print-report.ts'
 import { median } from '../report/statistics.ts'
 import { serverUsPerDelivery } from './draw-plots.ts'
 import type { CurvePoint, CurvesFile } from './point.ts'
@@ -51,12 +51,16 @@ const plotNames: Readonly<Record<string, string>> = {
 }
 
 function describeRuns({ runs }: CurvesFile): string {
-  const lines = runs.map(
-    ({ commit, changedFiles, at, machine }) =>
-      `commit ${commit}${changedFiles > 0 ? ` and ${changedFiles} changed files` : ''} on ${at.slice(0, 10)}, ` +
-      `${machine.cores} × ${machine.cpu}, ${machine.memoryGb} GB, load before ${machine.loadBefore}`,
+  const commits = runs.map(({ commit, changedFiles }) => (changedFiles > 0 ? `${commit} (with changed files)` : commit))
+  const machines = runs.map(({ machine }) => `${machine.cores} × ${machine.cpu}, ${machine.memoryGb} GB`)
+  const loads = runs.map(({ machine }) => machine.loadBefore)
+  const dates = runs.map(({ at }) => at.slice(0, 10)).sort()
+  const oneOrRange = (least: string, most: string): string => (least === most ? least : `${least} to ${most}`)
+  return (
+    `Measured ${oneOrRange(dates[0] ?? '', dates.at(-1) ?? '')} in ${runs.length} ${runs.length === 1 ? 'run' : 'runs'}: ` +
+    `commit ${[...new Set(commits)].join(', ')}; ${[...new Set(machines)].join('; ')}; ` +
+    `load before ${oneOrRange(String(Math.min(...loads)), String(Math.max(...loads)))}.`
   )
-  return `Measured: ${[...new Set(lines)].join('; ')}.`
 }
 
 const peerNames = Object.keys(curvePeers) as (keyof typeof curvePeers)[]
@@ -98,7 +102,9 @@ function describeModel(file: CurvesFile, points: readonly CurvePoint[], model: C
   const clusters = [10, 100, 1_000].map((servers) => project(model.prices, bytes, servers))
   return [
     '### The model',
-    'Prices that explain the points best, by least squares without negative prices. 0: the points show none.',
+    'Prices that explain the points best, by least squares without negative prices; 0 means that the points show none. That of ' +
+      'the sweep is measured by itself, at servers that have no connections. All of them are prices at a moderate load, where ' +
+      'nearly every message wakes everybody anew: under a heavy one they fall (see the plot by load), so what follows is an upper bound.',
     table(
       ['of', 'price', 'of what'],
       roles.flatMap((role) =>
@@ -109,7 +115,8 @@ function describeModel(file: CurvesFile, points: readonly CurvePoint[], model: C
         ]),
       ),
     ),
-    'How far it is off, at the points that it was not fitted to: the largest of each curve, and every third of the others. ' +
+    'How far it is off, at the points that it was not fitted to: the largest of each curve (of memory the next to it, because ' +
+      'little memory is not seen beside the collector’s), and every third of the others. ' +
       `Below ${leastMeasured.server / 10_000} % of a core for the servers and ${leastMeasured.database / 10_000} % for Postgres and Redis a point says nothing, and is not listed.`,
     errorTable(model.checked),
     '### On paper: a thousand servers, ten million connections',
@@ -220,6 +227,8 @@ function projectionTable(clusters: readonly Projection[]): string {
   )
 }
 
+/** Whole numbers stay as they are. */
+const short = (value: number): string => (Number.isInteger(value) && value < 100 ? String(value) : shortFigure(value))
 const share = (value: number): string => `${short(value * 100)} %`
 const megabytes = (bytes: number): string => `${short(bytes / 1_000_000)} MB`
 

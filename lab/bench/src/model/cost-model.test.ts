@@ -1,7 +1,7 @@
 /** A world whose prices are known: the model must find them from the points it is given, and say how far it is off. */
 import { describe, expect, it } from 'vitest'
 import type { CurvePoint, Work } from '../curves/point.ts'
-import { fitModel, predict, terms, writesOf } from './cost-model.ts'
+import { fitModel, predict, sweptName, terms, writesOf } from './cost-model.ts'
 import type { Prices } from './cost-model.ts'
 import { findWalls, project } from './projection.ts'
 
@@ -107,6 +107,14 @@ describe('the model of cost', () => {
       ['connections', 10_000],
     ] as const)
       expect(isFitted(curve, x)).toBe(false)
+  })
+
+  it('does not fit what was measured by itself', () => {
+    const withSweep = points.map((point) =>
+      point.variant === 'apart' ? { ...point, figures: { ...point.figures, sweptServerUs: 9 } } : point,
+    )
+    const index = terms.server.findIndex(({ name }) => name === sweptName)
+    expect(fitModel(withSweep)?.prices.server[index]).toBe(9)
   })
 
   it('says nothing from too few points', () => {

@@ -5,6 +5,7 @@
  * than anything measured must at least reach the next point.
  */
 import type { CurvePoint, Work } from '../curves/point.ts'
+import { median } from '../report/statistics.ts'
 import { fitNonNegative } from './least-squares.ts'
 
 export const roles = ['server', 'database', 'redis', 'memory'] as const
@@ -19,9 +20,11 @@ export interface Term {
 
 const messages = ({ messages: perSecond }: Work): number => perSecond
 const transactions = ({ messages: rows, rowsPerCommit }: Work): number => rows / rowsPerCommit
+/** Messages that come fast are worked on together: how often is seen by how many changes leave in one write. */
+const turns = ({ messages: perSecond, changesPerWrite }: Work): number => perSecond / changesPerWrite
 /** Every server reads the number of every row that was stored. */
 const swept = ({ messages: rows, servers }: Work): number => rows * servers
-const broughtElsewhere = ({ messages: perSecond, serving }: Work): number => perSecond * (serving - 1)
+const turnsElsewhere = (work: Work): number => turns(work) * (work.serving - 1)
 
 /** Events, and the checkpoint that follows within a second of one. */
 export function writesOf({ deliveries, changesPerWrite, hearers }: Work): number {
@@ -29,15 +32,18 @@ export function writesOf({ deliveries, changesPerWrite, hearers }: Work): number
   return events + Math.min(hearers, events)
 }
 
+export const relayName = 'messages brought to one more server together'
+export const sweptName = 'a stored row swept by one server'
+
 /** Microseconds of a processor in a second; for memory, kilobytes. */
 export const terms = {
   server: [
     { name: 'a server that is there, a second', amount: ({ servers }) => servers },
     { name: 'a silent connection, a second', amount: ({ connections }) => connections },
     { name: 'a message: checked, acknowledged, announced', amount: messages },
-    { name: 'a transaction', amount: transactions },
-    { name: 'a message brought to one more server', amount: broughtElsewhere },
-    { name: 'a stored row swept by one server', amount: swept },
+    { name: 'a turn: messages that came together', amount: turns },
+    { name: relayName, amount: turnsElsewhere },
+    { name: sweptName, amount: swept },
     { name: 'a write to a connection', amount: writesOf },
     { name: 'a delivery within a write', amount: ({ deliveries }) => deliveries },
   ],
@@ -45,13 +51,13 @@ export const terms = {
     { name: 'a server that is there, a second', amount: ({ servers }) => servers },
     { name: 'a row', amount: messages },
     { name: 'a transaction', amount: transactions },
-    { name: 'a stored row swept by one server', amount: swept },
+    { name: sweptName, amount: swept },
   ],
   redis: [
     { name: 'a server that is there, a second', amount: ({ servers }) => servers },
     { name: 'a silent connection, a second', amount: ({ connections }) => connections },
-    { name: 'a message published', amount: messages },
-    { name: 'a message brought to one more server', amount: broughtElsewhere },
+    { name: 'messages published together', amount: turns },
+    { name: relayName, amount: turnsElsewhere },
   ],
   memory: [
     { name: 'a connection in five rooms of a hundred', amount: ({ connections }) => connections },
@@ -80,7 +86,7 @@ export const leastMeasured: Readonly<Record<Role, number>> = {
   server: 20_000,
   database: 10_000,
   redis: 10_000,
-  memory: 10_000,
+  memory: 20_000,
 }
 /** Points repeat to about so much. */
 const toleranceShare = 0.05
@@ -98,24 +104,26 @@ export function predict(prices: Prices, role: Role, work: Work): number {
 /** Undefined when there is not enough to fit. */
 export function fitModel(points: readonly CurvePoint[]): CostModel | undefined {
   const ours = points.filter(({ target }) => target === 'chorus')
-  const leftOut = chooseLeftOut(ours)
   const prices: Partial<Record<Role, readonly number[]>> = {}
   const checked: CheckedPoint[] = []
   for (const role of roles) {
+    const leftOut = chooseLeftOut(ours, role)
+    const known = knownPrices(ours, role)
     const measured = ours.flatMap((point) => {
       const value = measuredOf(point, role)
       return value === undefined ? [] : [{ point, value, isLeftOut: leftOut.has(point) }]
     })
     const fitted = measured.filter(({ isLeftOut }) => !isLeftOut)
     if (fitted.length < terms[role].length) return undefined
-    const found = fitNonNegative(
+    const unknown = fitNonNegative(
       fitted.map(({ point, value }) => ({
-        amounts: terms[role].map(({ amount }) => amount(point.work)),
-        value,
+        amounts: terms[role].map(({ amount }, index) => (known[index] === undefined ? amount(point.work) : 0)),
+        value: terms[role].reduce((rest, { amount }, index) => rest - amount(point.work) * (known[index] ?? 0), value),
         tolerance: Math.max(value, leastMeasured[role]) * toleranceShare,
       })),
       terms[role].length,
     )
+    const found = unknown.map((price, index) => known[index] ?? price)
     prices[role] = found
     for (const { point, value, isLeftOut } of measured)
       checked.push({
@@ -140,8 +148,19 @@ function measuredOf({ processorUs, figures }: CurvePoint, role: Role): number | 
   }
 }
 
-/** Of each curve the largest point, and every third of the others from the second on. */
-function chooseLeftOut(points: readonly CurvePoint[]): Set<CurvePoint> {
+/** Prices that were measured by themselves and are not left to the fit, in the order of the terms. */
+function knownPrices(points: readonly CurvePoint[], role: Role): (number | undefined)[] {
+  const figure = role === 'server' ? 'sweptServerUs' : role === 'database' ? 'sweptDatabaseUs' : undefined
+  const swept = figure === undefined ? [] : points.flatMap(({ figures }) => figures[figure] ?? [])
+  return terms[role].map(({ name }) => (name === sweptName && swept.length > 0 ? median(swept) : undefined))
+}
+
+/**
+ * Of each curve the largest point, and every third of the others from the second on. Of memory the next to the largest:
+ * what few people and rooms hold cannot be seen, and nothing could be fitted.
+ */
+function chooseLeftOut(points: readonly CurvePoint[], role: Role): Set<CurvePoint> {
+  const fromEnd = role === 'memory' ? 2 : 1
   const curves = new Map<string, CurvePoint[]>()
   for (const point of points) {
     const name = `${point.curve} ${point.variant}`

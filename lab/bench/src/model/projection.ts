@@ -4,7 +4,7 @@
  * this is measured at that size.
  */
 import type { Work } from '../curves/point.ts'
-import { predict, priceOf, writesOf } from './cost-model.ts'
+import { predict, priceOf, relayName, sweptName, writesOf } from './cost-model.ts'
 import type { Prices } from './cost-model.ts'
 
 export const assumptions = {
@@ -107,13 +107,11 @@ export function project(prices: Prices, bytes: MeasuredBytes, servers: number): 
   // Markers are rows, too, for the one who sends them, for Postgres, and for every server that sweeps.
   const asRows: Work = { ...work, messages: rows, deliveries: 0, serving: 1 }
   const relayed = messages * (servingPerMessage - 1)
-  const relayName = 'a message brought to one more server'
   const serverUs =
     predict(prices, 'server', asRows) +
     priceOf(prices, 'server', relayName) * relayed +
     priceOf(prices, 'server', 'a write to a connection') * writesOf(work) +
     priceOf(prices, 'server', 'a delivery within a write') * deliveries
-  const sweptName = 'a stored row swept by one server'
   const databaseUs = predict(prices, 'database', asRows)
   const databaseSweepUs = priceOf(prices, 'database', sweptName) * rows * servers
   const redisUs = predict(prices, 'redis', work)

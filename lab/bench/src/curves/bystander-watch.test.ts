@@ -1,0 +1,15 @@
+import { describe, expect, it } from 'vitest'
+import { extraUse } from './bystander-watch.ts'
+
+const use = (atMs: number, serverUs: number) => ({ atMs, serverUs, databaseUs: 0 })
+
+describe('extraUse', () => {
+  it('takes off what would have been used anyway, for as long as it took', () => {
+    // 10 µs a millisecond for 100 ms, then 3 500 µs in 200 ms.
+    expect(extraUse([use(0, 0), use(100, 1_000), use(300, 4_500)], 'serverUs')).toBe(1_500)
+  })
+
+  it('is never negative', () => {
+    expect(extraUse([use(0, 0), use(100, 1_000), use(200, 1_500)], 'serverUs')).toBe(0)
+  })
+})
