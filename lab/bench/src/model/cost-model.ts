@@ -169,7 +169,9 @@ function chooseLeftOut(points: readonly CurvePoint[], role: Role): Set<CurvePoin
   const leftOut = new Set<CurvePoint>()
   for (const curve of curves.values()) {
     curve.sort((a, b) => a.x - b.x)
-    for (const [index, point] of curve.entries()) if (index === curve.length - 1 || index % 3 === 1) leftOut.add(point)
+    const far = curve.length - fromEnd
+    for (const [index, point] of curve.entries())
+      if (index === far || (index % 3 === 1 && index < far)) leftOut.add(point)
   }
   return leftOut
 }
