@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import type { CurvePoint, Work } from '../curves/point.ts'
 import { fitModel, predict, sweptName, terms, writesOf } from './cost-model.ts'
-import type { Prices } from './cost-model.ts'
+import type { Prices, Role } from './cost-model.ts'
 import { findWalls, project } from './projection.ts'
 
 const truth: Prices = {
@@ -93,20 +93,16 @@ describe('the model of cost', () => {
       )
   })
 
-  it('leaves out the largest of every curve', () => {
-    const isFitted = (curve: string, x: number, variant = ''): boolean =>
-      model?.checked.some(
-        ({ point, isLeftOut }) => point.curve === curve && point.x === x && point.variant === variant && !isLeftOut,
-      ) === true
-    expect(isFitted('receivers', 10)).toBe(true)
-    for (const [curve, x] of [
-      ['receivers', 10_000],
-      ['load', 32],
-      ['rooms', 1_000],
-      ['servers', 4],
-      ['connections', 10_000],
-    ] as const)
-      expect(isFitted(curve, x)).toBe(false)
+  it('leaves out the largest of every curve, and of memory the next to it', () => {
+    const leftOutOf = (role: Role, curve: string): number[] =>
+      model?.checked
+        .filter((each) => each.role === role && each.point.curve === curve && each.isLeftOut)
+        .map(({ point }) => point.x) ?? []
+    expect(leftOutOf('server', 'receivers')).toEqual([30, 500, 10_000])
+    expect(leftOutOf('server', 'load')).toEqual([2, 16, 32])
+    expect(leftOutOf('redis', 'servers')).toEqual([2, 4, 4])
+    expect(leftOutOf('memory', 'connections')).toEqual([1_000, 3_000])
+    expect(leftOutOf('memory', 'rooms')).toEqual([10, 100])
   })
 
   it('does not fit what was measured by itself', () => {
