@@ -5,7 +5,7 @@ import type { Mutant } from './mutant.ts'
 const calm = ['F5']
 
 const built = (path: string): string => `packages/server/dist/${path}.js`
-const appendSql = 'packages/server/src/store/migrations/002-append-changes.sql'
+const appendSql = 'packages/server/src/store/migrations/006-append-in-one-pass.sql'
 const schemaSql = 'packages/server/src/store/migrations/001-initial.sql'
 
 export const serverMutants: readonly Mutant[] = [
@@ -48,13 +48,14 @@ export const serverMutants: readonly Mutant[] = [
     edits: [
       {
         file: built('commands/send-message'),
-        search: 'const { outcome, seq, at, xid } = await parts.log.append(send)',
+        search: 'let appended;\n',
         replacement: `const guess = (parts.feeds.get(send.conversation)?.recent.newestSeq ?? 0) + 1;
     const early = new Date().toISOString();
     parts.feeds.announce([
-        encodeChange(send.conversation, 0, { seq: guess, at: early, actor: send.actor, type: 'message.created', message: toStoredMessage(send, guess, early) }),
+        encodeSentMessage(0, early, toStoredMessage(send, guess, early)),
     ]);
-    const { outcome, seq, at, xid } = await parts.log.append(send)`,
+    let appended;
+`,
       },
     ],
     breaks: ['A2', 'A3', 'A5', 'A6', 'A8'],
@@ -66,9 +67,8 @@ export const serverMutants: readonly Mutant[] = [
     edits: [
       {
         file: appendSql,
-        search: "case when u.outcome = 'stored' then c.seq + u.n else u.seq end order by u.i)",
-        replacement:
-          "case when u.outcome = 'stored' then c.seq + u.n + (extract(milliseconds from v_now)::bigint % 50 = 0)::int else u.seq end order by u.i)",
+        search: 'then k.seq + count(*)',
+        replacement: 'then k.seq + (extract(milliseconds from v_now)::bigint % 50 = 0)::int + count(*)',
       },
     ],
     breaks: ['A7', 'A8', 'A13'],
@@ -80,8 +80,8 @@ export const serverMutants: readonly Mutant[] = [
     edits: [
       {
         file: appendSql,
-        search: 'and c.conversation = r.conversation and c.client_id = r.client_id limit 1) d on true',
-        replacement: 'and c.conversation = r.conversation and c.client_id = r.client_id and false limit 1) d on true',
+        search: 'and c.conversation = u.conversation and c.client_id = u.client_id limit 1) d on true',
+        replacement: 'and c.conversation = u.conversation and c.client_id = u.client_id and false limit 1) d on true',
       },
       {
         file: schemaSql,
@@ -112,8 +112,8 @@ export const serverMutants: readonly Mutant[] = [
     edits: [
       {
         file: appendSql,
-        search: "when m.user_id is null then 'not-found'\n          when r.reply_to",
-        replacement: "when false then 'not-found'\n          when r.reply_to",
+        search: "when m.user_id is null then 'not-found'\n                     when u.reply_to",
+        replacement: "when false then 'not-found'\n                     when u.reply_to",
       },
     ],
     breaks: ['A12'],

@@ -4,7 +4,7 @@
  */
 import { ChorusError } from '@chorus/protocol'
 import { type Appended, type SendOutcome, toStoredMessage } from '../store/change-log.ts'
-import { encodeChange } from '../support/logged-change.ts'
+import { encodeSentMessage } from '../support/logged-change.ts'
 import type { CommandHandler } from './command.ts'
 import { refuse } from './refuse.ts'
 
@@ -33,9 +33,7 @@ export const sendMessage: CommandHandler<'send-message'> = async ({ parts, actor
   switch (outcome) {
     case 'stored': {
       const message = toStoredMessage(send, seq, at)
-      parts.feeds.announce([
-        encodeChange(send.conversation, xid, { seq, at, actor: send.actor, type: 'message.created', message }),
-      ]) // PUB1
+      parts.feeds.announce([encodeSentMessage(xid, at, message)]) // PUB1
       return { message } // ACK1: the commit is behind us
     }
     case 'duplicate':

@@ -94,14 +94,14 @@ export class BusCodec {
     const parts = toParts(message)
     if (parts === undefined) return undefined
     const header = Buffer.from(JSON.stringify(parts.header), 'utf8')
-    const bodyBytes = Buffer.byteLength(parts.body)
-    if (header.length > codecBounds.headerMaxBytes || bodyBytes > codecBounds.bodyMaxBytes) return undefined
-    const bytes = Buffer.allocUnsafe(headerAt + header.length + bodyBytes)
+    if (header.length > codecBounds.headerMaxBytes || parts.bodyBytes > codecBounds.bodyMaxBytes) return undefined
+    const bytes = Buffer.allocUnsafe(headerAt + header.length + parts.bodyBytes)
     bytes[0] = version
     this.#sender.copy(bytes, senderAt)
     bytes.writeUInt32BE(header.length, lengthAt)
     header.copy(bytes, headerAt)
-    bytes.write(parts.body, headerAt + header.length, 'utf8')
+    let at = headerAt + header.length
+    for (const piece of parts.body) at += bytes.write(piece, at, 'utf8')
     this.#mac(channel, bytes).copy(bytes, macAt)
     return bytes
   }
@@ -142,41 +142,63 @@ function parseHeader(text: string): Header | undefined {
   }
 }
 
-function toParts(message: BusMessage): { readonly header: Header; readonly body: string } | undefined {
+/** What a message is made of; the pieces of its body are written one behind the other. */
+interface Parts {
+  readonly header: Header
+  readonly body: readonly string[]
+  readonly bodyBytes: number
+}
+
+const withBody = (header: Header, json: string): Parts => ({
+  header,
+  body: [json],
+  bodyBytes: Buffer.byteLength(json),
+})
+
+const withoutBody = (header: Header): Parts => ({ header, body: [], bodyBytes: 0 })
+
+function toParts(message: BusMessage): Parts | undefined {
   switch (message.kind) {
     case 'changes':
       return toChangesParts(message)
     case 'live':
-      return { header: { kind: 'live', conversation: message.conversation }, body: message.json }
+      return withBody({ kind: 'live', conversation: message.conversation }, message.json)
     case 'read-marker': {
       const { json, ...header } = message
-      return { header: { ...header, kind: 'read-marker' }, body: json }
+      return withBody({ ...header, kind: 'read-marker' }, json)
     }
     case 'revoked':
       if (message.sessions.length > codecBounds.sessionsMax) return undefined
-      return { header: { kind: 'revoked', sessions: [...message.sessions] }, body: '' }
+      return withoutBody({ kind: 'revoked', sessions: [...message.sessions] })
     case 'device': {
       const { watched, ...header } = message
-      return { header: { ...header, ...(watched !== undefined && { watched: [...watched] }) }, body: '' }
+      return withoutBody({ ...header, ...(watched !== undefined && { watched: [...watched] }) })
     }
     case 'membership':
     case 'presence':
-      return { header: message, body: '' }
+      return withoutBody(message)
   }
 }
 
-function toChangesParts({ epoch, conversation, changes }: Extract<BusMessage, { kind: 'changes' }>) {
+function toChangesParts({
+  epoch,
+  conversation,
+  changes,
+}: Extract<BusMessage, { kind: 'changes' }>): Parts | undefined {
   const [first] = changes
   if (first === undefined || changes.length > codecBounds.changesMax) return undefined
   const lengths: number[] = []
   const xids: number[] = []
-  let body = ''
+  const body: string[] = []
+  let bodyBytes = 0
   for (const [index, change] of changes.entries()) {
     const isLast = index === changes.length - 1
     if (change.seq !== first.seq + index || (change.effect !== undefined && !isLast)) return undefined
-    lengths.push(Buffer.byteLength(change.json))
+    const bytes = Buffer.byteLength(change.json)
+    bodyBytes += bytes
+    lengths.push(bytes)
     xids.push(change.xid)
-    body += change.json
+    body.push(change.json)
   }
   const effect = changes.at(-1)?.effect
   const header: Header = {
@@ -188,7 +210,7 @@ function toChangesParts({ epoch, conversation, changes }: Extract<BusMessage, { 
     xids,
     ...(effect !== undefined && { effect }),
   }
-  return { header, body }
+  return { header, body, bodyBytes }
 }
 
 function belongsTo(channel: BusChannel, header: Header): boolean {

@@ -81,14 +81,25 @@ export type LogOperation =
 export type SendOutcome = 'stored' | 'duplicate' | 'conflict' | 'not-found' | 'invalid-reply'
 export type OperationOutcome = 'stored' | 'unchanged' | 'not-found' | 'forbidden' | 'too-large'
 
-interface AppendedRow {
-  readonly kind: 's' | 'o'
-  readonly idx: number
-  readonly outcome: string
-  readonly seq: number | null
-  readonly at: string | null
-  readonly xid: string
-  readonly detail: OperationDetail | null
+/** What became of one operation, or of all sends of the batch. */
+type AppendedRow =
+  | {
+      readonly kind: 'o'
+      readonly idx: number
+      readonly outcome: string
+      readonly seq: number | null
+      readonly at: string | null
+      readonly xid: string
+      readonly detail: OperationDetail | null
+    }
+  | { readonly kind: 'S'; readonly at: string; readonly xid: string; readonly detail: AppendedSends }
+
+interface AppendedSends {
+  /** Of each send; null when all were stored. */
+  readonly outcome: readonly string[] | null
+  readonly seq: readonly (number | null)[]
+  /** Null when all have the time of the batch. */
+  readonly at: readonly (string | null)[] | null
 }
 
 export type OperationDetail = Partial<MessageColumns> & {
@@ -470,30 +481,48 @@ function toSqlOperation(operation: LogOperation, { requirementOf, removableBy }:
 }
 
 function settle(batch: readonly Waiting[], rows: readonly AppendedRow[], mayBeStored: boolean): void {
-  const bySend: AppendedRow[] = []
-  const byOperation: AppendedRow[] = []
-  for (const row of rows) (row.kind === 's' ? bySend : byOperation)[row.idx] = row
-  let sends = 0
-  let operations = 0
-  for (const waiting of batch) {
-    const row = waiting.row.kind === 'send' ? bySend[++sends] : byOperation[++operations]
-    if (row === undefined) {
-      waiting.reject(refusal('unknown'))
+  const sends = rows.find((row) => row.kind === 'S')
+  const operations: Appended<string>[] = []
+  for (const row of rows)
+    if (row.kind === 'o')
+      operations[row.idx] = {
+        outcome: row.outcome,
+        seq: row.seq ?? 0,
+        at: row.at ?? '',
+        xid: Number(row.xid),
+        detail: row.detail,
+      }
+  const xid = Number(sends?.xid)
+  let send = 0
+  let operation = 0
+  for (const { row, resolve, reject } of batch) {
+    const appended =
+      row.kind === 'operation'
+        ? operations[++operation]
+        : sends === undefined
+          ? undefined
+          : toAppendedSend(sends.detail, send++, sends.at, xid)
+    if (appended === undefined) {
+      reject(refusal('unknown'))
       continue
     }
-    const outcome = mayBeStored ? outcomeAfterCut(waiting.row, row) : row.outcome
-    if (outcome === undefined) {
-      waiting.reject(refusal('unknown'))
+    if (!mayBeStored) {
+      resolve(appended)
       continue
     }
-    waiting.resolve({
-      outcome,
-      seq: row.seq ?? 0,
-      at: row.at ?? '',
-      xid: Number(row.xid),
-      detail: row.detail,
-    })
+    const outcome = outcomeAfterCut(row, appended)
+    if (outcome === undefined) reject(refusal('unknown'))
+    else resolve({ ...appended, outcome })
   }
+}
+
+function toAppendedSend(sends: AppendedSends, index: number, batchAt: string, xid: number): Appended<string> {
+  const at = sends.at === null ? batchAt : toIso(sends.at[index] ?? '')
+  return { outcome: sends.outcome?.[index] ?? 'stored', seq: sends.seq[index] ?? 0, at, xid, detail: null }
+}
+
+function toIso(time: string): string {
+  return time === '' ? '' : new Date(time).toISOString()
 }
 
 /**
@@ -501,7 +530,7 @@ function settle(batch: readonly Waiting[], rows: readonly AppendedRow[], mayBeSt
  * its clientId. Of another operation a refusal may be its own doing (a member already removed is not found), so it is
  * undefined: unknown (rule ACK2).
  */
-function outcomeAfterCut(row: Row, { outcome, detail }: AppendedRow): string | undefined {
+function outcomeAfterCut(row: Row, { outcome, detail }: Appended<string>): string | undefined {
   if (row.kind === 'send') return outcome === 'duplicate' ? 'stored' : outcome
   if (outcome === 'stored') return outcome
   if (outcome !== 'unchanged') return undefined

@@ -80,6 +80,20 @@ export function encodeChange(conversation: Id, xid: number, change: Change): Log
   return { conversation, seq: change.seq, xid, json: JSON.stringify(change), effect: effectOf(change) }
 }
 
+/**
+ * {@link encodeChange} of a message that was just sent, which is nearly every change there is: spliced, because ids, numbers
+ * and times need no escaping. Gives what `JSON.stringify` gives.
+ */
+export function encodeSentMessage(xid: number, at: string, message: Message): LoggedChange {
+  const { conversation, seq, clientId, sender, text, replyTo, data } = message
+  const json =
+    `{"seq":${seq},"at":"${at}","actor":"${sender}","type":"message.created","message":{"conversation":"${conversation}"` +
+    `,"seq":${seq},"version":${seq},"clientId":"${clientId}","sender":"${sender}","text":${JSON.stringify(text)}` +
+    `,"replyTo":${replyTo},"attachments":[],"data":${data === null ? 'null' : JSON.stringify(data)}` +
+    `,"createdAt":"${message.createdAt}","editedAt":null,"deletedAt":null}}`
+  return { conversation, seq, xid, json, effect: undefined }
+}
+
 function effectOf(change: Change): MembershipEffect | undefined {
   switch (change.type) {
     case 'member.joined':

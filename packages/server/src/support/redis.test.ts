@@ -111,6 +111,24 @@ describe.skipIf(!hasRedis())('the link to Redis', () => {
     expect(await redis.script(counter, ['chorus:x'], [])).toBe(1)
   })
 
+  it('[PUB1] writes what one turn says in few turns, however much it is', async () => {
+    const server = await startRedis()
+    ends.push(() => server.remove())
+    const redis = await open(server.url)
+    let turns = 0
+    let isOver = false
+    const count = (): void => {
+      turns++
+      if (!isOver) setImmediate(count)
+    }
+    setImmediate(count)
+    const value = 'x'.repeat(1_000)
+    await Promise.all(Array.from({ length: 4_000 }, (_, key) => redis.command(`k${key}`, ['SET', `k${key}`, value])))
+    isOver = true
+    // 4 MB; with Node's own bound of 16 kB a turn it would be more than 250.
+    expect(turns).toBeLessThan(150)
+  })
+
   it('leaves a Redis alone that does not answer, until it does', async () => {
     const server = await startRedis()
     ends.push(() => server.remove())

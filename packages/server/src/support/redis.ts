@@ -127,6 +127,9 @@ interface Shard {
   readonly master?: { readonly connectPromise?: unknown }
 }
 
+/** Every command has its bound in the link; the client's own would be a second timer and an abort signal for each. */
+const boundedHere = { timeout: 0 } as const
+
 class RedisLink implements Redis {
   readonly #options: OpenRedisOptions
   readonly #listeners: (() => void)[] = []
@@ -301,9 +304,9 @@ class RedisLink implements Redis {
       const master = (this.#cluster.slots[slotOfKey(key)] as Shard | undefined)?.master
       if (master === undefined || master.connectPromise !== undefined)
         return Promise.reject(new RedisError('this part of the cluster is away'))
-      return this.#cluster.sendCommand(key, false, [...args])
+      return this.#cluster.sendCommand(key, false, [...args], boundedHere)
     }
-    if (this.#client !== undefined) return this.#client.sendCommand(args)
+    if (this.#client !== undefined) return this.#client.sendCommand(args, boundedHere)
     return Promise.reject(new RedisError('Redis was not reached yet'))
   }
 

@@ -1,4 +1,5 @@
--- append_changes checks and numbers a batch in one pass. Before, four ordered aggregates and three windows went over it.
+-- append_changes checks and numbers a batch in one pass, and answers all its sends in one row. Before, four ordered
+-- aggregates and three windows went over it, and a row for each came back.
 -- A batch names each clientId once: the log keeps the second for the next batch, where the first is found as its
 -- duplicate. Were there two all the same, the unique key refuses the batch, and it runs again row by row.
 create or replace function append_changes(
@@ -87,9 +88,12 @@ begin
        where id = v_top.conversation;
     end loop;
 
+    -- kind 'S': all sends of the batch, idx how many. Nearly always all are stored, and at the same time.
     return query
-    select 's'::text, r.i::integer, r.outcome, r.seq, r.at, pg_current_xact_id(), null::json
-      from unnest(v_outcome, v_seq, v_at) with ordinality r(outcome, seq, at, i);
+    select 'S'::text, v_count, null::text, null::bigint, v_now, pg_current_xact_id(), json_build_object(
+      'outcome', case when array_remove(v_outcome, 'stored') <> '{}' then v_outcome end,
+      'seq', v_seq,
+      'at', case when array_remove(v_at, v_now) <> '{}' then v_at end);
   end if;
 
   for v_op in select value from jsonb_array_elements(p_ops) loop

@@ -1,0 +1,76 @@
+/** What gathers arrives whole and in order, read by another implementation of WebSocket. */
+import { once } from 'node:events'
+import type { Socket } from 'node:net'
+import { afterEach, describe, expect, it } from 'vitest'
+import { type RawData, WebSocket, WebSocketServer } from 'ws'
+import { GatheredWrites } from './gather-writes.ts'
+import { toTextFrame } from './websocket-frame.ts'
+
+const open: { close(): void }[] = []
+afterEach(() => {
+  for (const each of open.splice(0)) each.close()
+})
+
+interface Pair {
+  readonly wire: Socket
+  readonly heard: string[]
+  heardAll(count: number): Promise<void>
+}
+
+async function connect(): Promise<Pair> {
+  const server = new WebSocketServer({ port: 0, host: '127.0.0.1' })
+  open.push(server)
+  await once(server, 'listening')
+  const accepted = once(server, 'connection')
+  const client = new WebSocket(`ws://127.0.0.1:${(server.address() as { port: number }).port}`)
+  open.push({ close: () => client.terminate() })
+  const heard: string[] = []
+  client.on('message', (data: RawData) => heard.push((data as Buffer).toString('utf8')))
+  const [served] = (await accepted) as [WebSocket]
+  await once(client, 'open')
+  return {
+    wire: (served as unknown as { _socket: Socket })._socket,
+    heard,
+    heardAll: async (count) => {
+      while (heard.length < count) await once(client, 'message')
+    },
+  }
+}
+
+describe('gathered writes', () => {
+  it('arrive in order, whatever their length and letters', async () => {
+    const { wire, heard, heardAll } = await connect()
+    const writes = new GatheredWrites(wire)
+    const texts = ['a', 'ä'.repeat(62), 'x'.repeat(125), 'x'.repeat(126), 'ü'.repeat(40_000), '😀', 'x'.repeat(70_000), '']
+    for (const text of texts) writes.add(text)
+    writes.add(toTextFrame('shared'))
+    await heardAll(texts.length + 1)
+    expect(heard).toStrictEqual([...texts, 'shared'])
+  })
+
+  it('leave as one write a turn', async () => {
+    const { wire, heardAll } = await connect()
+    const writes = new GatheredWrites(wire)
+    let written = 0
+    const write = wire.write.bind(wire)
+    wire.write = ((bytes: Buffer) => {
+      written++
+      return write(bytes)
+    }) as typeof wire.write
+    for (let index = 0; index < 50; index++) writes.add(`message ${index}`)
+    expect(writes.bytes).toBeGreaterThan(0)
+    await heardAll(50)
+    expect(written).toBe(1)
+    expect(writes.bytes).toBe(0)
+  })
+
+  it('are dropped when the wire is gone', async () => {
+    const { wire } = await connect()
+    const writes = new GatheredWrites(wire)
+    writes.add('late')
+    wire.destroy()
+    await new Promise((resolve) => setImmediate(resolve))
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(writes.bytes).toBe(0)
+  })
+})
