@@ -9,7 +9,7 @@ const truth: Prices = {
   server: [5_000, 4, 80, 120, 30, 3, 5, 0.4],
   database: [2_000, 40, 60, 2],
   redis: [1_500, 0.5, 10, 8],
-  memory: [12, 2],
+  memory: [30_000, 12, 2],
 }
 
 const bytes = { delivery: 400, redisMessage: 600, redisServing: 500, emptyServerMb: 100 }

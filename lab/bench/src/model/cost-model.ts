@@ -35,6 +35,8 @@ export function writesOf({ deliveries, changesPerWrite, hearers }: Work): number
 export const relayName = 'messages brought to one more server together'
 export const sweptName = 'a stored row swept by one server'
 
+export const servingName = 'a server as soon as it has connections'
+
 /** Microseconds of a processor in a second; for memory, kilobytes. */
 export const terms = {
   server: [
@@ -60,6 +62,7 @@ export const terms = {
     { name: relayName, amount: turnsElsewhere },
   ],
   memory: [
+    { name: servingName, amount: ({ serving }) => serving },
     { name: 'a connection in five rooms of a hundred', amount: ({ connections }) => connections },
     { name: 'a room at one server, two of its members there', amount: ({ rooms, serving }) => rooms * serving },
   ],

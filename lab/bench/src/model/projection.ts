@@ -4,7 +4,7 @@
  * this is measured at that size.
  */
 import type { Work } from '../curves/point.ts'
-import { predict, priceOf, relayName, sweptName, writesOf } from './cost-model.ts'
+import { predict, priceOf, relayName, servingName, sweptName, writesOf } from './cost-model.ts'
 import type { Prices } from './cost-model.ts'
 
 export const assumptions = {
@@ -147,6 +147,7 @@ export function project(prices: Prices, bytes: MeasuredBytes, servers: number): 
     bytesPerServerAndSecond: (writesOf(work) / servers) * (bytes.delivery + a.wireOverheadBytes),
     memoryPerServerMb:
       bytes.emptyServerMb +
+      priceOf(prices, 'memory', servingName) / 1_024 +
       (a.connectionsPerServer * (kilobytesOfConnection + a.conversationsEach * kilobytesOfRoom)) / 1_024,
   }
 }
