@@ -91,8 +91,15 @@ export const leastMeasured: Readonly<Record<Role, number>> = {
   redis: 10_000,
   memory: 20_000,
 }
-/** Points repeat to about so much. */
+/** Points repeat to about so much, … */
 const toleranceShare = 0.05
+/** … but not better than their clock, which counts hundredths of a second, and than the collector's moods. */
+const leastTolerance: Readonly<Record<Role, number>> = {
+  server: 5_000,
+  database: 5_000,
+  redis: 3_000,
+  memory: 30_000,
+}
 
 export function priceOf(prices: Prices, role: Role, name: string): number {
   const index = terms[role].findIndex((term) => term.name === name)
@@ -122,7 +129,7 @@ export function fitModel(points: readonly CurvePoint[]): CostModel | undefined {
       fitted.map(({ point, value }) => ({
         amounts: terms[role].map(({ amount }, index) => (known[index] === undefined ? amount(point.work) : 0)),
         value: terms[role].reduce((rest, { amount }, index) => rest - amount(point.work) * (known[index] ?? 0), value),
-        tolerance: Math.max(value, leastMeasured[role]) * toleranceShare,
+        tolerance: Math.max(value * toleranceShare, leastTolerance[role]),
       })),
       terms[role].length,
     )
