@@ -44,7 +44,7 @@ import { nothingElsewhere } from './live/live-store.ts'
 import { RedisLiveStore } from './live/live-store-redis.ts'
 import { addMailPages } from './http/mail-pages.ts'
 import { LiveValues } from './live/live-values.ts'
-import { type LastSeen, Presences } from './live/presences.ts'
+import { Presences } from './live/presences.ts'
 import { ServerRoster } from './live/server-roster.ts'
 import { nowhereElse } from './live/whereabouts.ts'
 import { RedisWhereabouts } from './live/whereabouts-redis.ts'
@@ -55,7 +55,7 @@ import { startJobs } from './start-jobs.ts'
 import { ChangeLog } from './store/change-log.ts'
 import { encodeCursor } from './store/cursor.ts'
 import { DatabaseTime } from './store/database-time.ts'
-import { readLastSeen, saveLastSeen } from './store/last-seen.ts'
+import { LastSeenNotes, readLastSeen } from './store/last-seen.ts'
 import { LogStretches } from './store/log-stretches.ts'
 import { migrate } from './store/migrate.ts'
 import { NewestPages } from './store/newest-pages.ts'
@@ -214,10 +214,11 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       refusal: () =>
         new ChorusError('unavailable', 'unable to look up memberships; too many wait for it', { retryAfterMs: 1_000 }),
     })
-    const noteLastSeen = (seen: readonly LastSeen[]): void =>
-      void saveLastSeen(database, seen).catch((error: unknown) =>
-        logger.warn({ err: error }, 'unable to note who was last seen when'),
-      )
+    const lastSeen = new LastSeenNotes({
+      database,
+      clock,
+      onProblem: (problem) => logger.warn({ err: problem }, 'unable to note who was last seen when'),
+    })
     const whereabouts =
       redis &&
       new RedisWhereabouts({
@@ -228,7 +229,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
         subscribe: (user) => bus.subscribe(`p:${user}`),
         unsubscribe: (user) => bus.unsubscribe(`p:${user}`),
         hint: (user) => bus.publish(`p:${user}`, { kind: 'presence', user }),
-        onLost: noteLastSeen,
+        onLost: (seen) => lastSeen.note(seen),
         observer: {
           leaseTaken: (cause) => metrics.presenceLeases.inc({ cause }),
           unreachable: (partitions) => metrics.presenceUnreachable.set(partitions),
@@ -252,7 +253,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       now: () => time.now(),
       whereabouts: whereabouts ?? nowhereElse,
       tell: (watcher, news: readonly Presence[]) => watcher.send(frameOf('presence', [...news])),
-      saveLastSeen: noteLastSeen,
+      saveLastSeen: (seen) => lastSeen.note(seen),
       readLastSeen: (users) => readLastSeen(database, users),
     })
     const liveValues = new LiveValues({
@@ -407,6 +408,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       name: 'live',
       stop: async () => {
         await presences.stop()
+        await lastSeen.flush()
         liveValues.stop()
       },
     })

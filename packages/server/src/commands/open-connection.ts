@@ -10,7 +10,7 @@ import type { Connection } from '../fanout/connection.ts'
 import { type Feed, type Join, splitBatches } from '../fanout/feed.ts'
 import { changesFrame, frameOf } from '../fanout/frame.ts'
 import { type Cursor, encodeCursor } from '../store/cursor.ts'
-import { type Membership, nothingMoved } from '../store/read-memberships.ts'
+import { type Membership, type Memberships, nothingMoved } from '../store/read-memberships.ts'
 import { lookAgain } from './join-conversation.ts'
 import type { Parts } from './parts.ts'
 import { isFromTheFuture, planStep, readCursor, type ReplayStep } from './replay.ts'
@@ -52,13 +52,7 @@ export async function openConnection(
           joins.set(conversation, await parts.feeds.join(conversation, connection))
         }),
     )
-    if (cursor !== undefined) {
-      await parts.feeds.loadRecent(
-        first.memberships
-          .filter(({ leftSeq, logMoved }) => leftSeq === null && logMoved)
-          .map(({ conversation }) => conversation),
-      )
-    }
+    await loadRecent(parts, first, cursor)
     const second = await parts.memberships.ask({
       user: user.id,
       position: cursor?.position ?? nothingMoved,
@@ -74,6 +68,9 @@ export async function openConnection(
     const late = second.memberships.filter(({ conversation, leftSeq }) => leftSeq === null && !joins.has(conversation))
     for (const { conversation } of late) connection.afterReady.add(conversation)
     const position = late.length === 0 ? second.position : first.position
+
+    // What was written between the two reads, unless a hint brought it.
+    await loadRecent(parts, second, cursor)
 
     const replay = new Replay(parts, connection, cursor, { epoch, position, asOf: second.position })
     for (const membership of second.memberships) {
@@ -109,6 +106,12 @@ export async function openConnection(
       parts.feeds.release(feed)
     }
   }
+}
+
+async function loadRecent(parts: Parts, { memberships }: Memberships, cursor: Cursor | undefined): Promise<void> {
+  if (cursor === undefined) return
+  const moved = memberships.filter(({ leftSeq, logMoved }) => leftSeq === null && logMoved)
+  await parts.feeds.loadRecent(moved, cursor.position)
 }
 
 interface ReplayExtent {
@@ -175,7 +178,7 @@ class Replay {
     step: ReplayStep,
     joining: { readonly feed: Feed; readonly join: Join } | undefined,
   ): Promise<number | undefined> {
-    const { conversation, readSeq, unread, seq, membershipMoved } = step.membership
+    const { conversation, seq, membershipMoved } = step.membership
     switch (step.kind) {
       case 'left': {
         const [removal] = await this.#parts.readRange({ conversation, from: step.leftSeq, to: step.leftSeq }, 1)
@@ -185,6 +188,12 @@ class Replay {
       case 'limited': {
         const page = await this.#parts.pages.at(this.#connection.user, conversation, seq)
         if (page === undefined) return this.#tellRemoval(conversation)
+        // Counted for whoever needs it, and not for all who come back.
+        const marker = membershipMoved
+          ? step.membership
+          : await this.#parts.markers.ask({ user: this.#connection.user, conversation })
+        if (marker === null) return this.#tellRemoval(conversation)
+        const { readSeq, unread } = marker
         this.#connection.send(
           frameOf('conversation', {
             conversation,
@@ -199,6 +208,7 @@ class Replay {
         return page.seq
       }
       case 'changes': {
+        const { readSeq, unread } = step.membership
         if (membershipMoved) this.#connection.send(frameOf('conversation', { conversation, seq, readSeq, unread }))
         // Not checked per reader: only while no removal has come, and only when they reach what `ready` will promise.
         const left = joining?.join.left

@@ -228,7 +228,7 @@ describe('a feed', () => {
     await fixture.turn()
     const bob = fixture.connect('bob')
     const other = await fixture.feeds.join(conversation, bob.connection)
-    await fixture.feeds.loadRecent([conversation])
+    await fixture.feeds.loadRecent([{ conversation, seq: 6 }], 1)
     expect(feed.finishJoin(other.join, 6)).toEqual({ kind: 'subscribed' })
     expect(feed.finishJoin(join, 4)).toEqual({ kind: 'missing', from: 5, to: 6 })
     expect(ada.transport.frames).toEqual([])
@@ -330,7 +330,7 @@ describe('a feed', () => {
     const asTold = fixture.log[1]!
     fixture.edit(2, 'a secret')
     // For somebody who resumes; the hint of the removal has not come.
-    await fixture.feeds.loadRecent([conversation])
+    await fixture.feeds.loadRecent([{ conversation, seq: 4 }], 1)
     ada.feed.accept(asTold)
     await fixture.turn()
     expect(ada.transport.seqsOf(conversation)).toEqual([2])

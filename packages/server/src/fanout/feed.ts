@@ -12,6 +12,7 @@ import type { LoggedChange } from '../support/logged-change.ts'
 import type { Connection } from './connection.ts'
 import type { Flushable } from './flusher.ts'
 import { changesFrame, type Frame, frameOf } from './frame.ts'
+import type { RecentBudget } from './recent-budget.ts'
 import { RecentChanges } from './recent-changes.ts'
 
 export const feedBounds = {
@@ -24,6 +25,8 @@ export const feedBounds = {
 } as const
 
 export interface FeedHost {
+  /** Of the recent changes of all feeds. */
+  readonly recentBudget: RecentBudget
   /** Asks for a flush of this feed. */
   schedule(feed: Flushable): void
   /** Waits a moment, then reads the missing range from the primary and gives it to `accept`. */
@@ -65,7 +68,7 @@ export type JoinOutcome =
 
 export class Feed implements Flushable {
   readonly conversation: Id
-  readonly recent = new RecentChanges()
+  readonly recent: RecentChanges
   readonly #host: FeedHost
   /** Next seq to accept; undefined until somebody has read how far the log goes. */
   #next: number | undefined
@@ -95,6 +98,7 @@ export class Feed implements Flushable {
   constructor(conversation: Id, host: FeedHost) {
     this.conversation = conversation
     this.#host = host
+    this.recent = new RecentChanges(host.recentBudget)
   }
 
   get subscribers(): ReadonlySet<Connection> {
@@ -159,6 +163,7 @@ export class Feed implements Flushable {
   correctTop(seq: number): void {
     if (this.#next === undefined) return
     this.#top = Math.max(this.#next - 1, seq)
+    this.recent.endAt(this.#top)
     for (const held of this.#held.keys()) if (held > this.#top) this.#held.delete(held)
   }
 
@@ -166,6 +171,8 @@ export class Feed implements Flushable {
   accept(change: LoggedChange): void {
     if (this.#isEnded) return
     this.#top = Math.max(this.#top, change.seq)
+    // Whoever comes back needs it, though it is too early for the subscribers, or they have read it.
+    if (change.seq !== this.#next) this.recent.follow(change)
     if (this.#next !== undefined && change.seq < this.#next) return
     if (change.seq === this.#next) {
       this.#take(change)
@@ -193,6 +200,16 @@ export class Feed implements Flushable {
     }
     this.recent.noteRead(asOf)
     for (const change of changes) this.accept(change)
+  }
+
+  /** What a load of the recent changes gave, and what has come after it. */
+  acceptRecent(read: readonly LoggedChange[]): void {
+    this.recent.merge(read)
+    for (;;) {
+      const following = this.#held.get(this.recent.newestSeq + 1)
+      if (following === undefined) return
+      this.recent.append(following)
+    }
   }
 
   beginJoin(connection: Connection): Join {
@@ -278,7 +295,6 @@ export class Feed implements Flushable {
     const newest = batch.at(-1) as LoggedChange
     const { effect } = newest
     this.#flushed = newest.seq
-    this.recent.append(batch)
 
     const leaving = effect?.kind === 'left' ? this.#announceLeaving(effect.user, newest) : []
     const frame = changesFrame(this.conversation, batch)
@@ -324,6 +340,7 @@ export class Feed implements Flushable {
 
   #take(change: LoggedChange): void {
     this.#next = change.seq + 1
+    this.recent.append(change)
     if (this.#outgoing.length === 0) this.#waitingSinceMs = this.#host.nowMs()
     this.#outgoing.push(change)
     this.#host.schedule(this)

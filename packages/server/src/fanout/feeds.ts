@@ -12,6 +12,8 @@ import type { DeliveryTrail } from './delivery-trail.ts'
 import { Feed, feedBounds, type FeedHost, type GapPage, type Join } from './feed.ts'
 import { Flusher, type Flushable } from './flusher.ts'
 import { Frame } from './frame.ts'
+import { RecentBudget } from './recent-budget.ts'
+import { RecentLoads } from './recent-loads.ts'
 
 /** A read marker that moved, with the `conversation` event that tells it. */
 export interface ReadMarkerNews {
@@ -45,11 +47,18 @@ export interface FeedsOptions {
   readonly epoch: () => string
   /** A hint of another history came, and was dropped. */
   readonly onForeignEpoch: () => void
+  /** Of the recent changes of all conversations; left out: 64 MB. */
+  readonly recentBytesMax?: number
+}
+
+/** Somebody comes back, and the log of one of their conversations was seen to go this far. */
+export interface RecentWanted {
+  readonly conversation: Id
+  readonly seq: number
 }
 
 const repairPage = 500
 const repairRetryMs = 500
-const recentLoad = 256
 /** Read markers remembered as told; the oldest are forgotten and may be told once more. */
 const toldMarkersMax = 50_000
 
@@ -65,8 +74,8 @@ export class Feeds implements FeedHost {
   /** Feeds with something undelivered that a sweep found, and who waits for them. */
   readonly #lagging = new Set<Feed>()
   #waitingForLagging: (() => void)[] = []
-  /** Loads of recent changes that wait for the next read. */
-  #loading: { readonly conversations: Set<Id>; readonly done: Promise<void> } | undefined
+  readonly recentBudget: RecentBudget
+  readonly #recentLoads: RecentLoads
 
   constructor(options: FeedsOptions) {
     this.#options = options
@@ -74,6 +83,13 @@ export class Feeds implements FeedHost {
       () => options.clock.nowMs(),
       (problem) => options.observer.repairFailed(problem),
     )
+    this.recentBudget = new RecentBudget(options.clock, options.recentBytesMax)
+    this.#recentLoads = new RecentLoads({
+      read: options.readNewest,
+      isWanted: (conversation) => this.#feeds.has(conversation),
+      epoch: options.epoch,
+      onLoaded: (conversation, changes) => this.#feeds.get(conversation)?.acceptRecent(changes),
+    })
     options.bus.onMessage((message) => this.#receive(message))
   }
 
@@ -111,6 +127,7 @@ export class Feeds implements FeedHost {
   release(feed: Feed): void {
     if (!feed.isUnused || this.#feeds.get(feed.conversation) !== feed) return
     this.#feeds.delete(feed.conversation)
+    feed.recent.retire()
     this.caughtUp(feed)
     this.#options.bus.unsubscribe(`c:${feed.conversation}`)
   }
@@ -180,16 +197,20 @@ export class Feeds implements FeedHost {
     return false
   }
 
-  /** Loads the recent changes of feeds that have none; asks of one turn of the event loop become one read. */
-  async loadRecent(conversations: readonly Id[]): Promise<void> {
-    const wanted = conversations.filter((conversation) => this.#feeds.get(conversation)?.recent.newestSeq === 0)
-    if (wanted.length === 0) return
-    if (this.#loading === undefined) {
-      const collected = new Set<Id>()
-      this.#loading = { conversations: collected, done: this.#load(collected) }
+  /**
+   * Loads the recent changes of those whose holder of `position` may find them wanting: they end too early, or nobody has
+   * loaded what was before them. Whoever wants the same waits for the same read.
+   */
+  async loadRecent(wanted: readonly RecentWanted[], position: number): Promise<void> {
+    const loads = new Set<Promise<void>>()
+    for (const { conversation, seq } of wanted) {
+      const recent = this.#feeds.get(conversation)?.recent
+      if (recent === undefined) continue
+      const { newestSeq, isLoaded } = recent
+      if (newestSeq >= seq && (isLoaded || recent.boundary(position, newestSeq) !== undefined)) continue
+      loads.add(this.#recentLoads.want(conversation))
     }
-    for (const conversation of wanted) this.#loading.conversations.add(conversation)
-    await this.#loading.done
+    await Promise.all(loads)
   }
 
   /** Resolves when no repair is under way and everything accepted is written. */
@@ -216,6 +237,7 @@ export class Feeds implements FeedHost {
     for (const [conversation, feed] of this.#feeds) {
       this.#options.bus.unsubscribe(`c:${conversation}`)
       feed.end()
+      feed.recent.retire()
       this.caughtUp(feed)
     }
     this.#feeds.clear()
@@ -267,24 +289,6 @@ export class Feeds implements FeedHost {
 
   connectionsOf(user: Id): ReadonlySet<Connection> {
     return this.#options.connections.ofUser(user)
-  }
-
-  async #load(collected: Set<Id>): Promise<void> {
-    await new Promise((resolve) => setImmediate(resolve))
-    this.#loading = undefined
-    const epoch = this.#options.epoch()
-    const newest = await this.#options.readNewest([...collected], recentLoad)
-    // Feeds of another history have nothing to do with what was read.
-    if (epoch !== this.#options.epoch()) return
-    for (const [conversation, changes] of newest) {
-      const feed = this.#feeds.get(conversation)
-      if (feed === undefined) continue
-      // What was delivered meanwhile is newer than the read: join the two runs.
-      feed.recent.noteRead(changes.at(-1)?.seq ?? 0)
-      const delivered = feed.recent.newestSeq
-      if (delivered === 0) feed.recent.append(changes)
-      else feed.recent.prepend(changes)
-    }
   }
 
   async #repair(feed: Feed): Promise<void> {

@@ -1,6 +1,7 @@
 /** The newest changes of a conversation: always a consecutive run that ends at the newest known one. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import type { LoggedChange } from '../support/logged-change.ts'
 import { RecentChanges, recentBounds } from './recent-changes.ts'
 import { messageChange } from './testing/delivery-fixture.ts'
 
@@ -8,12 +9,16 @@ const run = (from: number, to: number, xid?: (seq: number) => number) =>
   Array.from({ length: to - from + 1 }, (_, index) => messageChange(from + index, 'x', undefined, xid?.(from + index)))
 const seqs = (changes: readonly { seq: number }[] | undefined) => changes?.map(({ seq }) => seq)
 
+const add = (recent: RecentChanges, changes: readonly LoggedChange[]) => {
+  for (const change of changes) recent.append(change)
+}
+
 describe('recent changes', () => {
   it('gives a range only when all of it is there', () => {
     const recent = new RecentChanges()
     expect(recent.range(1, 1)).toBeUndefined()
     expect(recent.range(2, 1)).toEqual([])
-    recent.append(run(5, 9))
+    add(recent, run(5, 9))
     expect(seqs(recent.range(6, 8))).toEqual([6, 7, 8])
     expect(seqs(recent.range(5, 9))).toEqual([5, 6, 7, 8, 9])
     expect(recent.range(4, 6)).toBeUndefined()
@@ -22,37 +27,69 @@ describe('recent changes', () => {
 
   it('begins anew after a gap, and takes older ones before it as far as they connect', () => {
     const recent = new RecentChanges()
-    recent.append(run(1, 3))
-    recent.append(run(10, 12))
+    add(recent, run(1, 3))
+    add(recent, run(10, 12))
     expect(recent.range(3, 10)).toBeUndefined()
-    recent.prepend(run(4, 8))
+    recent.merge(run(4, 8))
     expect(recent.range(8, 12)).toBeUndefined()
-    recent.prepend(run(7, 11))
+    expect(recent.isLoaded).toBe(false)
+    recent.merge(run(7, 11))
     expect(seqs(recent.range(7, 12))).toEqual([7, 8, 9, 10, 11, 12])
+    expect(recent.isLoaded).toBe(true)
   })
 
   it('[LIM1] keeps at most so many changes and bytes, the newest', () => {
     const many = new RecentChanges()
-    many.append(run(1, recentBounds.changesMax + 50))
+    add(many, run(1, recentBounds.changesMax + 50))
     expect(many.range(50, 60)).toBeUndefined()
     expect(many.range(51, recentBounds.changesMax + 50)).toHaveLength(recentBounds.changesMax)
     const large = new RecentChanges()
-    for (let seq = 1; seq <= 20; seq++) large.append([messageChange(seq, 'x'.repeat(50_000))])
+    for (let seq = 1; seq <= 20; seq++) large.append(messageChange(seq, 'x'.repeat(50_000)))
     expect(large.range(16, 20)).toHaveLength(5)
     expect(large.range(15, 20)).toBeUndefined()
-    large.append([messageChange(21, 'x'.repeat(recentBounds.bytesMax + 1))])
+    large.append(messageChange(21, 'x'.repeat(recentBounds.bytesMax + 1)))
     expect(large.range(21, 21)).toHaveLength(1)
+  })
+
+  it('[LIM2] a load joins what has come meanwhile, and replaces what is too old to join', () => {
+    const recent = new RecentChanges()
+    add(recent, run(45, 50))
+    recent.merge(run(40, 60))
+    expect(seqs(recent.range(40, 60))).toHaveLength(21)
+    expect(recent.asOf).toBe(60)
+    recent.merge(run(100, 110))
+    expect(recent.range(60, 100)).toBeUndefined()
+    expect(seqs(recent.range(100, 110))).toHaveLength(11)
+    expect(recent.isLoaded).toBe(true)
+  })
+
+  it('[LIM2] only the very next change follows, whatever is told', () => {
+    const recent = new RecentChanges()
+    recent.follow(messageChange(4))
+    expect(recent.newestSeq).toBe(0)
+    add(recent, run(1, 3))
+    for (const seq of [5, 2, 4, 5]) recent.follow(messageChange(seq))
+    expect(seqs(recent.range(1, 5))).toEqual([1, 2, 3, 4, 5])
+    recent.endAt(3)
+    expect(recent.newestSeq).toBe(3)
+    expect(seqs(recent.range(1, 3))).toEqual([1, 2, 3])
   })
 
   it('[RES1] finds the boundary of a position, or says that it does not reach', () => {
     const recent = new RecentChanges()
-    recent.append(run(11, 20, (seq) => 100 + Math.floor(seq / 2)))
+    add(
+      recent,
+      run(11, 20, (seq) => 100 + Math.floor(seq / 2)),
+    )
     expect(recent.boundary(108, 20)).toBe(15)
     expect(recent.boundary(500, 20)).toBe(20)
     expect(recent.boundary(105, 20)).toBeUndefined()
     expect(recent.boundary(108, 21)).toBeUndefined()
     const whole = new RecentChanges()
-    whole.append(run(1, 5, () => 200))
+    add(
+      whole,
+      run(1, 5, () => 200),
+    )
     expect(whole.boundary(200, 5)).toBe(0)
   })
 
@@ -66,8 +103,8 @@ describe('recent changes', () => {
       fc.property(fc.array(part, { maxLength: 20 }), (parts) => {
         const recent = new RecentChanges()
         for (const { from, length, before } of parts) {
-          if (before) recent.prepend(run(from, from + length - 1))
-          else recent.append(run(from, from + length - 1))
+          if (before) recent.merge(run(from, from + length - 1))
+          else add(recent, run(from, from + length - 1))
           const newest = recent.newestSeq
           let first = newest
           while (first > 1 && recent.range(first - 1, newest) !== undefined) first--

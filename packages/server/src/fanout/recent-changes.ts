@@ -3,16 +3,33 @@
  * the database is read for it at most once per conversation however many clients come back (rule LIM2).
  *
  * Always a consecutive run of seqs that ends at the newest known one. What came by a read says as of which seq: a message in
- * it is as it was then, so it is for those who were seen to be members at that seq or later (rule ACL1).
+ * it is as it was then, so it is for those who were seen to be members at that seq or later (rule ACL1). It may be emptied
+ * at any time (recent-budget.ts): whoever misses something reads it.
  */
 import type { LoggedChange } from '../support/logged-change.ts'
+import type { RecentBudget } from './recent-budget.ts'
 
-export const recentBounds = { changesMax: 256, bytesMax: 262_144 } as const
+export const recentBounds = {
+  changesMax: 256,
+  bytesMax: 262_144,
+  /** Kept of a conversation that has been quiet for a while. */
+  quietChangesMax: 64,
+  /** What a change takes beside its JSON, near enough. */
+  overheadBytes: 200,
+} as const
 
 export class RecentChanges {
+  #budget: RecentBudget | undefined
   #changes: LoggedChange[] = []
   #bytes = 0
   #asOf = 0
+  #isLoaded = false
+  /** Of the budget's clock; negative while it does not count there. */
+  usedInTick = -1
+
+  constructor(budget?: RecentBudget) {
+    this.#budget = budget
+  }
 
   /** The newest state of a message in this run is of this seq, or of the change that shows it. Never goes back. */
   get asOf(): number {
@@ -28,29 +45,50 @@ export class RecentChanges {
     return this.#changes.at(-1)?.seq ?? 0
   }
 
-  /** Adds what follows; a gap begins the run anew. */
-  append(changes: readonly LoggedChange[]): void {
-    for (const change of changes) {
-      if (change.seq <= this.newestSeq) continue
-      if (this.#changes.length > 0 && change.seq !== this.newestSeq + 1) this.#clear()
-      this.#changes.push(change)
-      this.#bytes += change.json.length
-    }
-    this.#trim()
+  /** Did a load bring what was before? Another one would bring no more. */
+  get isLoaded(): boolean {
+    return this.#isLoaded
   }
 
-  /** Puts older changes before the run, as far as they connect and fit. */
-  prepend(older: readonly LoggedChange[]): void {
-    if (this.#changes.length === 0) {
-      this.append(older)
-      return
+  /** Adds a change if it is the very next one, though not its turn to be delivered yet, or not any more. */
+  follow(change: LoggedChange): void {
+    const newest = this.#changes.at(-1)
+    if (newest !== undefined && change.seq === newest.seq + 1) this.append(change)
+  }
+
+  /** Adds what follows; a gap begins the run anew. */
+  append(change: LoggedChange): void {
+    const before = this.#bytes
+    this.#push(change)
+    this.#trim(recentBounds.changesMax)
+    this.#account(before)
+  }
+
+  /** Takes in what a load gave, as far as it connects with what has come meanwhile; the newer run wins. */
+  merge(read: readonly LoggedChange[]): void {
+    const before = this.#bytes
+    const last = read.at(-1)
+    if (last === undefined) return
+    const first = this.#changes[0]
+    if (first === undefined || last.seq >= first.seq - 1) {
+      this.noteRead(last.seq)
+      const older = first === undefined ? [] : read.filter((change) => change.seq < first.seq)
+      if (older.length > 0) {
+        this.#changes = [...older, ...this.#changes]
+        for (const change of older) this.#bytes += sizeOf(change)
+      }
+      for (const change of read) this.#push(change)
+      this.#isLoaded = true
     }
-    const first = this.#changes[0] as LoggedChange
-    const fitting = older.filter((change) => change.seq < first.seq)
-    if (fitting.at(-1)?.seq !== first.seq - 1) return
-    this.#changes = [...fitting, ...this.#changes]
-    this.#bytes += fitting.reduce((sum, change) => sum + change.json.length, 0)
-    this.#trim()
+    this.#trim(recentBounds.changesMax)
+    this.#account(before)
+  }
+
+  /** The log ends here: what was said to follow is not believed. */
+  endAt(seq: number): void {
+    const before = this.#bytes
+    while (this.newestSeq > seq) this.#bytes -= sizeOf(this.#changes.pop() as LoggedChange)
+    this.#account(before)
   }
 
   /** The changes `from` to `to`, or undefined when not all of them are here. */
@@ -58,6 +96,7 @@ export class RecentChanges {
     if (from > to) return []
     const first = this.#changes[0]
     if (first === undefined || from < first.seq || to > this.newestSeq) return undefined
+    this.#account(this.#bytes)
     return this.#changes.slice(from - first.seq, to - first.seq + 1)
   }
 
@@ -75,20 +114,55 @@ export class RecentChanges {
     return first.seq === 1 ? 0 : undefined
   }
 
-  #trim(): void {
+  /** Quiet for a while: keeps what those who were away for a moment need. Called by the budget. */
+  shrink(): void {
+    this.#trim(recentBounds.quietChangesMax)
+  }
+
+  /** Called by the budget. */
+  clear(): void {
+    this.#changes = []
+    this.#bytes = 0
+    this.#isLoaded = false
+  }
+
+  /** Its feed is over: it counts no more, whoever still reads it. */
+  retire(): void {
+    this.#budget?.remove(this)
+    this.#budget = undefined
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  #push(change: LoggedChange): void {
+    const newest = this.#changes.at(-1)
+    if (newest !== undefined) {
+      if (change.seq <= newest.seq) return
+      if (change.seq !== newest.seq + 1) this.clear()
+    }
+    this.#changes.push(change)
+    this.#bytes += sizeOf(change)
+  }
+
+  #trim(changesMax: number): void {
     let drop = 0
     while (
-      this.#changes.length - drop > recentBounds.changesMax ||
+      this.#changes.length - drop > changesMax ||
       (this.#bytes > recentBounds.bytesMax && this.#changes.length - drop > 1)
     ) {
-      this.#bytes -= (this.#changes[drop] as LoggedChange).json.length
+      this.#bytes -= sizeOf(this.#changes[drop] as LoggedChange)
       drop++
     }
     if (drop > 0) this.#changes = this.#changes.slice(drop)
   }
 
-  #clear(): void {
-    this.#changes = []
-    this.#bytes = 0
+  #account(before: number): void {
+    this.#budget?.use(this, this.#bytes - before)
   }
+}
+
+function sizeOf({ json }: LoggedChange): number {
+  return json.length + recentBounds.overheadBytes
 }

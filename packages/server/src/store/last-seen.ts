@@ -1,6 +1,81 @@
-/** When people were last connected. Written late and best effort; no cursor or sweep depends on it. */
+/**
+ * When people were last connected. Written late and best effort; no cursor or sweep depends on it. Departures are gathered
+ * for half a second, so that a thousand who are cut off together cost a statement and not a thousand (rule LIM2).
+ */
 import type { Id } from '@chorus/protocol'
+import type { Clock, Timer } from '../support/clock.ts'
 import type { Database } from './database.ts'
+
+export const lastSeenBounds = {
+  gatherMs: 500,
+  perStatement: 1_000,
+  /** Users whose time waits to be written; past it the oldest are written by nobody. */
+  waitingMax: 50_000,
+} as const
+
+export interface LastSeen {
+  readonly user: Id
+  /** ISO time of the database. */
+  readonly at: string
+}
+
+export interface LastSeenNotesOptions {
+  readonly database: Database
+  readonly clock: Clock
+  readonly onProblem: (problem: unknown) => void
+}
+
+export class LastSeenNotes {
+  readonly #options: LastSeenNotesOptions
+  readonly #waiting = new Map<Id, string>()
+  #timer: Timer | undefined
+  /** One statement at a time. */
+  #writing: Promise<void> | undefined
+
+  constructor(options: LastSeenNotesOptions) {
+    this.#options = options
+  }
+
+  note(seen: readonly LastSeen[]): void {
+    for (const { user, at } of seen) {
+      const known = this.#waiting.get(user)
+      this.#waiting.delete(user)
+      this.#waiting.set(user, known === undefined || Date.parse(at) > Date.parse(known) ? at : known)
+      if (this.#waiting.size <= lastSeenBounds.waitingMax) continue
+      const [oldest] = this.#waiting.keys()
+      if (oldest !== undefined) this.#waiting.delete(oldest)
+    }
+    if (this.#waiting.size > 0)
+      this.#timer ??= this.#options.clock.setTimer(() => void this.flush(), lastSeenBounds.gatherMs)
+  }
+
+  /** Resolves when everything noted before is written, or could not be. */
+  async flush(): Promise<void> {
+    this.#timer?.cancel()
+    this.#timer = undefined
+    while (this.#writing !== undefined) await this.#writing
+    this.#writing = this.#write().finally(() => {
+      this.#writing = undefined
+    })
+    await this.#writing
+  }
+
+  async #write(): Promise<void> {
+    while (this.#waiting.size > 0) {
+      const seen: LastSeen[] = []
+      for (const [user, at] of this.#waiting) {
+        if (seen.length >= lastSeenBounds.perStatement) break
+        this.#waiting.delete(user)
+        seen.push({ user, at })
+      }
+      try {
+        await saveLastSeen(this.#options.database, seen)
+      } catch (error) {
+        this.#options.onProblem(error)
+      }
+    }
+  }
+}
 
 export async function readLastSeen(database: Database, users: readonly Id[]): Promise<Map<Id, string | null>> {
   const rows = await database.query<{ id: Id; last_seen_at: string | null }>({
@@ -12,11 +87,7 @@ export async function readLastSeen(database: Database, users: readonly Id[]): Pr
 }
 
 /** A time never goes back: several servers may know of one user. */
-export async function saveLastSeen(
-  database: Database,
-  seen: readonly { readonly user: Id; readonly at: string }[],
-): Promise<void> {
-  if (seen.length === 0) return
+async function saveLastSeen(database: Database, seen: readonly LastSeen[]): Promise<void> {
   await database.query({
     name: 'save_last_seen',
     text: `update users u set last_seen_at = greatest(u.last_seen_at, s.at)

@@ -4,7 +4,16 @@ import type { Database } from './database.ts'
 import { type ChangeRow, type LoggedChange, toChange, toLoggedChange } from '../support/logged-change.ts'
 import { xidParameter } from './position.ts'
 
-const messageJson = `case when c.type in ('message.created', 'message.edited', 'message.deleted') then message_detail(c.conversation, coalesce(c.target, c.seq)) end`
+/** As message_detail gives it. The row of a created message is the message, whatever edits it had since: no look-up for it. */
+const messageJson = `
+  case c.type
+    when 'message.created' then json_build_object(
+      'version', c.version, 'client_id', c.client_id, 'sender', c.actor, 'text', c.text, 'data', c.data,
+      'attachments', c.attachments, 'reply_to', c.reply_to, 'created_at', c.at, 'edited_at', c.edited_at,
+      'deleted_at', c.deleted_at)
+    when 'message.edited' then message_detail(c.conversation, c.target)
+    when 'message.deleted' then message_detail(c.conversation, c.target)
+  end`
 const columns = `c.conversation, c.seq, c.xid::text as xid, c.at, c.type, c.actor, c.target, c.user_id, c.role, c.emoji, c.name, v.kind, ${messageJson} as message`
 
 export interface RangeRequest {

@@ -36,7 +36,7 @@ export interface Membership {
   /** Top of the log as of the snapshot. */
   readonly seq: number
   readonly readSeq: number
-  /** 0 where nothing moved, and in a page. */
+  /** Counted only where the membership moved, and not in a page; otherwise 0: most who come back have no use for it. */
   readonly unread: number
   readonly joinedSeq: number
   /** Null while a member; otherwise the seq of the removal, which happened since the position. */
@@ -86,7 +86,7 @@ export async function readMemberships(
                     select from sessions s join users u on u.id = s.user_id
                      where s.id = w.session and s.revoked_at is null and s.expires_at > now() and u.disabled_at is null) as session_live,
                   m.role, m.seq, m.read_seq, m.joined_seq, m.left_seq, m.log_moved, m.membership_moved,
-                  case when w.rows is null and m.left_seq is null and (m.log_moved or m.membership_moved)
+                  case when w.rows is null and m.left_seq is null and m.membership_moved
                     then ${unreadSql('m.conversation', 'm.read_seq', 'w.user_id')} else 0 end as unread
              from (select ${positionSql} as position, ${positionMaxSql} as position_max) p
              cross join unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::int[])

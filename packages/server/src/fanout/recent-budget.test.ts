@@ -1,0 +1,60 @@
+/** One budget for the recent changes of all conversations: who loses theirs, and when. */
+import { describe, expect, it } from 'vitest'
+import { ManualClock } from '../support/testing/manual-clock.ts'
+import { RecentBudget, recentBudgetBounds } from './recent-budget.ts'
+import { RecentChanges, recentBounds } from './recent-changes.ts'
+import { messageChange } from './testing/delivery-fixture.ts'
+
+const fill = (recent: RecentChanges, from: number, to: number, text = 'x') => {
+  for (let seq = from; seq <= to; seq++) recent.append(messageChange(seq, text))
+}
+
+describe('the budget of recent changes', () => {
+  it('[LIM1] past it those unused for longest lose theirs, and what is read again is used', () => {
+    const clock = new ManualClock()
+    const budget = new RecentBudget(clock, 50_000)
+    const [one, two, three] = [new RecentChanges(budget), new RecentChanges(budget), new RecentChanges(budget)]
+    for (const recent of [one, two, three]) {
+      fill(recent, 1, 10, 'x'.repeat(1_000))
+      clock.advance(recentBudgetBounds.tickMs)
+    }
+    expect(budget.bytes).toBe(one.bytes + two.bytes + three.bytes)
+    expect(one.range(1, 10)).toHaveLength(10)
+    fill(three, 11, 20, 'x'.repeat(1_000))
+    expect(two.newestSeq).toBe(0)
+    expect(one.newestSeq).toBe(10)
+    expect(three.newestSeq).toBe(20)
+    expect(budget.bytes).toBe(one.bytes + three.bytes)
+    // It begins anew, and counts again.
+    fill(two, 11, 11)
+    expect(budget.bytes).toBe(one.bytes + two.bytes + three.bytes)
+  })
+
+  it('[LIM1] what was quiet for a while keeps its newest', () => {
+    const clock = new ManualClock()
+    const budget = new RecentBudget(clock)
+    const [quiet, lively] = [new RecentChanges(budget), new RecentChanges(budget)]
+    fill(quiet, 1, recentBounds.changesMax)
+    fill(lively, 1, recentBounds.changesMax)
+    for (let tick = 0; tick <= recentBudgetBounds.quietTicks; tick++) {
+      clock.advance(recentBudgetBounds.tickMs)
+      fill(lively, recentBounds.changesMax + tick + 1, recentBounds.changesMax + tick + 1)
+    }
+    const oldest = recentBounds.changesMax - recentBounds.quietChangesMax + 1
+    expect(quiet.range(oldest - 1, oldest)).toBeUndefined()
+    expect(quiet.range(oldest, recentBounds.changesMax)).toHaveLength(recentBounds.quietChangesMax)
+    expect(lively.range(lively.newestSeq - 200, lively.newestSeq)).toHaveLength(201)
+    expect(budget.bytes).toBe(quiet.bytes + lively.bytes)
+  })
+
+  it('[LIM1] those whose feed is over count no more', () => {
+    const budget = new RecentBudget(new ManualClock())
+    const recent = new RecentChanges(budget)
+    fill(recent, 1, 10)
+    recent.retire()
+    expect(budget.bytes).toBe(0)
+    fill(recent, 11, 20)
+    expect(recent.range(1, 20)).toHaveLength(20)
+    expect(budget.bytes).toBe(0)
+  })
+})

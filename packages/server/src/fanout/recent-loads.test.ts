@@ -1,0 +1,90 @@
+/** Loads of recent changes: one under way for a conversation, some to a statement, few at a time. */
+import { describe, expect, it } from 'vitest'
+import type { Id } from '@chorus/protocol'
+import type { LoggedChange } from '../support/logged-change.ts'
+import { RecentLoads, recentLoadBounds } from './recent-loads.ts'
+import { messageChange } from './testing/delivery-fixture.ts'
+
+interface Read {
+  readonly conversations: readonly Id[]
+  readonly answer: () => void
+  readonly fail: () => void
+}
+
+const open = (isWanted = (_conversation: Id) => true) => {
+  const reads: Read[] = []
+  const loaded: Id[] = []
+  const history = { epoch: 'one' }
+  const loads = new RecentLoads({
+    read: (conversations) =>
+      new Promise<Map<Id, LoggedChange[]>>((resolve, reject) => {
+        const answer = () => resolve(new Map(conversations.map((id) => [id, [messageChange(1, 'x', id)]])))
+        reads.push({ conversations, answer, fail: () => reject(new Error('no answer')) })
+      }),
+    isWanted,
+    epoch: () => history.epoch,
+    onLoaded: (conversation) => void loaded.push(conversation),
+  })
+  return { loads, reads, loaded, history }
+}
+const turn = () => new Promise((resolve) => setImmediate(resolve))
+const many = (count: number) => Array.from({ length: count }, (_, index) => `c${index}`)
+
+describe('loads of recent changes', () => {
+  it('[LIM2] whoever wants what is being loaded waits for the same read', async () => {
+    const { loads, reads, loaded } = open()
+    const first = loads.want('a')
+    await turn()
+    const second = Promise.all([loads.want('a'), loads.want('b')])
+    await turn()
+    expect(reads.map(({ conversations }) => conversations)).toEqual([['a'], ['b']])
+    for (const { answer } of reads) answer()
+    await Promise.all([first, second])
+    expect(loaded).toEqual(['a', 'b'])
+    void loads.want('a')
+    await turn()
+    expect(reads).toHaveLength(3)
+  })
+
+  it('[LIM1] so many conversations to a statement, so many statements at a time', async () => {
+    const { loads, reads, loaded } = open()
+    const { conversationsPerStatement, statementsMax } = recentLoadBounds
+    const count = conversationsPerStatement * (statementsMax + 2)
+    const all = Promise.all(many(count).map((id) => loads.want(id)))
+    await turn()
+    await turn()
+    expect(reads).toHaveLength(statementsMax)
+    for (const { conversations } of reads) expect(conversations).toHaveLength(conversationsPerStatement)
+    for (let index = 0; index < statementsMax + 2; index++) {
+      reads[index]?.answer()
+      await turn()
+    }
+    await all
+    expect(reads).toHaveLength(statementsMax + 2)
+    expect(loaded).toHaveLength(count)
+  })
+
+  it('a failure is told to those who wait, and the next try reads again', async () => {
+    const { loads, reads, loaded } = open()
+    const failing = expect(loads.want('a')).rejects.toThrow('no answer')
+    await turn()
+    reads[0]?.fail()
+    await failing
+    const again = loads.want('a')
+    await turn()
+    reads[1]?.answer()
+    await again
+    expect(loaded).toEqual(['a'])
+  })
+
+  it('[RES2] what was read in another history is nobody’s, and what nobody wants any more is not read', async () => {
+    const { loads, reads, loaded, history } = open((id) => id !== 'gone')
+    const wanted = Promise.all([loads.want('a'), loads.want('gone')])
+    await turn()
+    expect(reads[0]?.conversations).toEqual(['a'])
+    history.epoch = 'two'
+    reads[0]?.answer()
+    await wanted
+    expect(loaded).toEqual([])
+  })
+})

@@ -1,0 +1,66 @@
+/** When people were last seen: gathered, written together, and never lost to a later write. */
+import { describe, expect, it } from 'vitest'
+import { ManualClock } from '../support/testing/manual-clock.ts'
+import type { Database, Statement } from './database.ts'
+import { lastSeenBounds, LastSeenNotes } from './last-seen.ts'
+
+const open = () => {
+  const clock = new ManualClock()
+  const statements: Statement[] = []
+  const problems: unknown[] = []
+  const state = { fails: false }
+  const query = async (statement: Statement) => {
+    statements.push(statement)
+    if (state.fails) throw new Error('no database')
+    return []
+  }
+  const database = { query } as unknown as Database
+  const notes = new LastSeenNotes({ database, clock, onProblem: (problem) => void problems.push(problem) })
+  return { clock, statements, problems, state, notes }
+}
+const at = (second: number) => new Date(second * 1_000).toISOString()
+const turn = () => new Promise((resolve) => setImmediate(resolve))
+
+describe('notes of who was last seen', () => {
+  it('[LIM2] many who leave together cost one statement, each with their latest time', async () => {
+    const { clock, statements, notes } = open()
+    for (let user = 0; user < 900; user++) notes.note([{ user: `u${user}`, at: at(1) }])
+    notes.note([
+      { user: 'u0', at: at(3) },
+      { user: 'u0', at: at(2) },
+    ])
+    expect(statements).toHaveLength(0)
+    clock.advance(lastSeenBounds.gatherMs)
+    await turn()
+    expect(statements).toHaveLength(1)
+    const [users, times] = statements[0]?.values as [string[], string[]]
+    expect(users).toHaveLength(900)
+    expect(times[users.indexOf('u0')]).toBe(at(3))
+  })
+
+  it('[LIM1] a statement has a bound, and what waits has one', async () => {
+    const { statements, notes } = open()
+    notes.note(Array.from({ length: lastSeenBounds.waitingMax + 10 }, (_, user) => ({ user: `u${user}`, at: at(1) })))
+    await notes.flush()
+    const written = statements.flatMap(({ values }) => values?.[0] as string[])
+    expect(written).toHaveLength(lastSeenBounds.waitingMax)
+    expect(written).not.toContain('u0')
+    expect(statements).toHaveLength(lastSeenBounds.waitingMax / lastSeenBounds.perStatement)
+  })
+
+  it('is flushed when the server stops, and a failure costs only what it was about', async () => {
+    const { clock, statements, problems, state, notes } = open()
+    state.fails = true
+    notes.note([{ user: 'ada', at: at(1) }])
+    clock.advance(lastSeenBounds.gatherMs)
+    await turn()
+    expect(problems).toHaveLength(1)
+    state.fails = false
+    notes.note([{ user: 'bob', at: at(2) }])
+    await notes.flush()
+    expect(statements.at(-1)?.values).toEqual([['bob'], [at(2)]])
+    clock.advance(lastSeenBounds.gatherMs)
+    await turn()
+    expect(statements).toHaveLength(2)
+  })
+})
