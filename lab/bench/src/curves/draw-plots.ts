@@ -130,7 +130,7 @@ export function drawPlots(points: readonly CurvePoint[], model: CostModel | unde
       {
         title: 'Silent connections: memory',
         x: { label: 'connections, in 5 rooms of 100 each', kind: 'log' },
-        y: { label: 'MB, both servers', kind: 'log' },
+        y: { label: 'MB, both servers', kind: 'linear' },
         series: [
           ours(
             'servers',

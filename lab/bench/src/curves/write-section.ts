@@ -103,7 +103,7 @@ function describeModel(file: CurvesFile, points: readonly CurvePoint[], model: C
   return [
     '### The model',
     'Prices that explain the points best, by least squares without negative prices; 0 means that the points show none. That of ' +
-      'the sweep is measured by itself, at servers that have no connections. All of them are prices at a moderate load, where ' +
+      'the sweep is measured by itself, at servers that have no connections, and holds also that whatever they do costs more beside busy ones. All of them are prices at a moderate load, where ' +
       'nearly every message wakes everybody anew: under a heavy one they fall (see the plot by load), so what follows is an upper bound.',
     table(
       ['of', 'price', 'of what'],

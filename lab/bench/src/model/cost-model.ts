@@ -24,7 +24,10 @@ const transactions = ({ messages: rows, rowsPerCommit }: Work): number => rows /
 const turns = ({ messages: perSecond, changesPerWrite }: Work): number => perSecond / changesPerWrite
 /** Every server reads the number of every row that was stored. */
 const swept = ({ messages: rows, servers }: Work): number => rows * servers
-const turnsElsewhere = (work: Work): number => turns(work) * (work.serving - 1)
+/** What was stored together is published together, if it is of one room. */
+const publications = ({ messages: perSecond, rowsPerCommit, rooms }: Work): number =>
+  perSecond / Math.max(1, rowsPerCommit / rooms)
+const broughtElsewhere = (work: Work): number => publications(work) * (work.serving - 1)
 
 /** Events, and the checkpoint that follows within a second of one. */
 export function writesOf({ deliveries, changesPerWrite, hearers }: Work): number {
@@ -44,7 +47,7 @@ export const terms = {
     { name: 'a silent connection, a second', amount: ({ connections }) => connections },
     { name: 'a message: checked, acknowledged, announced', amount: messages },
     { name: 'a turn: messages that came together', amount: turns },
-    { name: relayName, amount: turnsElsewhere },
+    { name: relayName, amount: broughtElsewhere },
     { name: sweptName, amount: swept },
     { name: 'a write to a connection', amount: writesOf },
     { name: 'a delivery within a write', amount: ({ deliveries }) => deliveries },
@@ -58,8 +61,8 @@ export const terms = {
   redis: [
     { name: 'a server that is there, a second', amount: ({ servers }) => servers },
     { name: 'a silent connection, a second', amount: ({ connections }) => connections },
-    { name: 'messages published together', amount: turns },
-    { name: relayName, amount: turnsElsewhere },
+    { name: 'messages published together', amount: publications },
+    { name: relayName, amount: broughtElsewhere },
   ],
   memory: [
     { name: servingName, amount: ({ serving }) => serving },
