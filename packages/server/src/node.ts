@@ -287,7 +287,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
         repairFailed: (error) => logger.warn({ err: error }, 'unable to read missing changes; trying again'),
       },
       readGap: (range, limit) => readGap(database, range, limit),
-      readNewest: (conversations, limit) => readNewestChanges(database, conversations, limit),
+      readNewest: (wanted, extent) => readNewestChanges(database, wanted, extent),
       onJoined: (conversation, user) => {
         liveValues.welcome(conversation, user)
         for (const connection of connections.ofUser(user)) joinConversation(parts, connection, conversation)

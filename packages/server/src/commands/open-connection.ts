@@ -7,8 +7,9 @@
  */
 import { type Id, limits, type Session, type User } from '@chorus/protocol'
 import type { Connection } from '../fanout/connection.ts'
-import { type Feed, type Join, splitBatches } from '../fanout/feed.ts'
+import type { Feed, Join } from '../fanout/feed.ts'
 import { changesFrame, frameOf } from '../fanout/frame.ts'
+import { splitBatches } from '../fanout/split-batches.ts'
 import { type Cursor, encodeCursor } from '../store/cursor.ts'
 import { type Membership, type Memberships, nothingMoved } from '../store/read-memberships.ts'
 import { lookAgain } from './join-conversation.ts'
@@ -222,13 +223,12 @@ class Replay {
         const recent =
           known === undefined || known.newestSeq < seq || known.asOf > seq
             ? undefined
-            : known.range(step.after + 1, seq)
+            : known.frames(step.after + 1, seq)
         if (recent === undefined)
           return step.after >= seq ? step.after : this.#sendStretches(conversation, step.after, seq, joining?.feed)
-        for (const batch of splitBatches(recent)) {
-          const frame = changesFrame(conversation, batch)
+        for (const { frame, seq: last, changes } of recent) {
           this.#connection.send(frame)
-          await this.#endPage(conversation, batch.at(-1)?.seq ?? step.after, batch.length, frame.bytes)
+          await this.#endPage(conversation, last, changes, frame.bytes)
           if (!this.#connection.isOpen) return undefined
         }
         return recent.at(-1)?.seq ?? step.after

@@ -7,13 +7,14 @@
  *
  * A batch ends after every change of membership, and the set of subscribers changes before the next seq is written.
  */
-import { type Id, limits } from '@chorus/protocol'
+import type { Id } from '@chorus/protocol'
 import type { LoggedChange } from '../support/logged-change.ts'
 import type { Connection } from './connection.ts'
 import type { Flushable } from './flusher.ts'
 import { changesFrame, type Frame, frameOf } from './frame.ts'
 import type { RecentBudget } from './recent-budget.ts'
 import { RecentChanges } from './recent-changes.ts'
+import { splitBatches } from './split-batches.ts'
 
 export const feedBounds = {
   /** Changes held while a gap is open; beyond it they are dropped and read again. */
@@ -356,30 +357,4 @@ export class Feed implements Flushable {
     }
     if (this.gap !== undefined) this.#host.repair(this)
   }
-}
-
-/** Ends a batch after every change of membership (rule ACL1), at its count, or at 256 kB (rule SLOW1). */
-export function splitBatches(changes: readonly LoggedChange[]): LoggedChange[][] {
-  const batches: LoggedChange[][] = []
-  let batch: LoggedChange[] = []
-  let bytes = 0
-  const end = (): void => {
-    if (batch.length > 0) batches.push(batch)
-    batch = []
-    bytes = 0
-  }
-  for (const change of changes) {
-    if (
-      batch.length >= limits.changesPerEventMax ||
-      (batch.length > 0 && bytes + change.json.length > limits.pageMaxBytes)
-    )
-      end()
-    // A removal stands alone, so that what tells of it comes right before.
-    if (change.effect?.kind === 'left') end()
-    batch.push(change)
-    bytes += change.json.length
-    if (change.effect !== undefined) end()
-  }
-  end()
-  return batches
 }

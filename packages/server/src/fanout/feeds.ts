@@ -13,7 +13,7 @@ import { Feed, feedBounds, type FeedHost, type GapPage, type Join } from './feed
 import { Flusher, type Flushable } from './flusher.ts'
 import { Frame } from './frame.ts'
 import { RecentBudget } from './recent-budget.ts'
-import { RecentLoads } from './recent-loads.ts'
+import { RecentLoads, type RecentLoadsOptions } from './recent-loads.ts'
 
 /** A read marker that moved, with the `conversation` event that tells it. */
 export interface ReadMarkerNews {
@@ -39,8 +39,8 @@ export interface FeedsOptions {
   readonly trail?: DeliveryTrail
   /** The changes `from` to `to` from the primary, at most `limit`, in seq order, and who may not be shown them. */
   readonly readGap: (range: { conversation: Id; from: number; to: number }, limit: number) => Promise<GapPage>
-  /** The newest changes of several conversations in one read. */
-  readonly readNewest: (conversations: readonly Id[], limit: number) => Promise<Map<Id, LoggedChange[]>>
+  /** The newest changes of several conversations in one read, down to what the holder of the position has. */
+  readonly readNewest: RecentLoadsOptions['read']
   readonly onJoined: (conversation: Id, user: Id) => void
   readonly onLeft: (conversation: Id, user: Id) => void
   readonly onBusMessage: (message: BusMessage) => void
@@ -208,7 +208,7 @@ export class Feeds implements FeedHost {
       if (recent === undefined) continue
       const { newestSeq, isLoaded } = recent
       if (newestSeq >= seq && (isLoaded || recent.boundary(position, newestSeq) !== undefined)) continue
-      loads.add(this.#recentLoads.want(conversation))
+      loads.add(this.#recentLoads.want(conversation, position))
     }
     await Promise.all(loads)
   }

@@ -75,6 +75,28 @@ describe('recent changes', () => {
     expect(seqs(recent.range(1, 3))).toEqual([1, 2, 3])
   })
 
+  it('[LIM2] those who lack the same are sent the same frames, encoded once', () => {
+    const recent = new RecentChanges()
+    add(recent, run(1, 10))
+    const frames = recent.frames(4, 9)
+    expect(frames).toMatchObject([{ seq: 9, changes: 6 }])
+    expect(
+      (JSON.parse(frames?.[0]?.frame.json ?? '') as { changes: { seq: number }[] }).changes.map(({ seq }) => seq),
+    ).toEqual([4, 5, 6, 7, 8, 9])
+    const before = recent.bytes
+    recent.append(messageChange(11))
+    expect(recent.frames(4, 9)).toBe(frames)
+    expect(recent.frames(10, 9)).toEqual([])
+    expect(recent.frames(4, 12)).toBeUndefined()
+    expect(recent.frames(4, 11)).toMatchObject([{ seq: 11, changes: 8 }])
+    expect(recent.frames(4, 9)).not.toBe(frames)
+    expect(recent.bytes).toBeGreaterThan(before)
+    recent.shrink()
+    expect(recent.bytes).toBeLessThan(before)
+    recent.clear()
+    expect([recent.bytes, recent.frames(4, 9)]).toEqual([0, undefined])
+  })
+
   it('[RES1] finds the boundary of a position, or says that it does not reach', () => {
     const recent = new RecentChanges()
     add(

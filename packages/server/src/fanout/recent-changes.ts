@@ -7,7 +7,9 @@
  * at any time (recent-budget.ts): whoever misses something reads it.
  */
 import type { LoggedChange } from '../support/logged-change.ts'
+import { changesFrame, type Frame } from './frame.ts'
 import type { RecentBudget } from './recent-budget.ts'
+import { splitBatches } from './split-batches.ts'
 
 export const recentBounds = {
   changesMax: 256,
@@ -18,12 +20,29 @@ export const recentBounds = {
   overheadBytes: 200,
 } as const
 
+/** One event of a replay. */
+export interface ReplayFrame {
+  readonly frame: Frame
+  /** The last seq in it. */
+  readonly seq: number
+  readonly changes: number
+}
+
+/** What was asked for last: those who come back together lack the same. */
+interface Encoded {
+  readonly from: number
+  readonly to: number
+  readonly frames: readonly ReplayFrame[]
+  readonly bytes: number
+}
+
 export class RecentChanges {
   #budget: RecentBudget | undefined
   #changes: LoggedChange[] = []
   #bytes = 0
   #asOf = 0
   #isLoaded = false
+  #encoded: Encoded | undefined
   /** Of the budget's clock; negative while it does not count there. */
   usedInTick = -1
 
@@ -58,7 +77,7 @@ export class RecentChanges {
 
   /** Adds what follows; a gap begins the run anew. */
   append(change: LoggedChange): void {
-    const before = this.#bytes
+    const before = this.bytes
     this.#push(change)
     this.#trim(recentBounds.changesMax)
     this.#account(before)
@@ -66,7 +85,7 @@ export class RecentChanges {
 
   /** Takes in what a load gave, as far as it connects with what has come meanwhile; the newer run wins. */
   merge(read: readonly LoggedChange[]): void {
-    const before = this.#bytes
+    const before = this.bytes
     const last = read.at(-1)
     if (last === undefined) return
     const first = this.#changes[0]
@@ -86,7 +105,7 @@ export class RecentChanges {
 
   /** The log ends here: what was said to follow is not believed. */
   endAt(seq: number): void {
-    const before = this.#bytes
+    const before = this.bytes
     while (this.newestSeq > seq) this.#bytes -= sizeOf(this.#changes.pop() as LoggedChange)
     this.#account(before)
   }
@@ -96,8 +115,28 @@ export class RecentChanges {
     if (from > to) return []
     const first = this.#changes[0]
     if (first === undefined || from < first.seq || to > this.newestSeq) return undefined
-    this.#account(this.#bytes)
+    this.#account(this.bytes)
     return this.#changes.slice(from - first.seq, to - first.seq + 1)
+  }
+
+  /** The changes `from` to `to` as they go to whoever lacks them, encoded once for all of those. */
+  frames(from: number, to: number): readonly ReplayFrame[] | undefined {
+    if (this.#encoded?.from === from && this.#encoded.to === to) {
+      this.#account(this.bytes)
+      return this.#encoded.frames
+    }
+    const [first, ...others] = this.range(from, to) ?? []
+    if (first === undefined) return from > to ? [] : undefined
+    const before = this.bytes
+    const frames = splitBatches([first, ...others]).map((batch) => ({
+      frame: changesFrame(first.conversation, batch),
+      seq: (batch.at(-1) as LoggedChange).seq,
+      changes: batch.length,
+    }))
+    // As JSON and as it goes over the wire.
+    this.#encoded = { from, to, frames, bytes: frames.reduce((sum, { frame }) => sum + 2 * frame.bytes, 0) }
+    this.#account(before)
+    return frames
   }
 
   /**
@@ -116,12 +155,14 @@ export class RecentChanges {
 
   /** Quiet for a while: keeps what those who were away for a moment need. Called by the budget. */
   shrink(): void {
+    this.#encoded = undefined
     this.#trim(recentBounds.quietChangesMax)
   }
 
   /** Called by the budget. */
   clear(): void {
     this.#changes = []
+    this.#encoded = undefined
     this.#bytes = 0
     this.#isLoaded = false
   }
@@ -133,7 +174,7 @@ export class RecentChanges {
   }
 
   get bytes(): number {
-    return this.#bytes
+    return this.#bytes + (this.#encoded?.bytes ?? 0)
   }
 
   #push(change: LoggedChange): void {
@@ -159,7 +200,7 @@ export class RecentChanges {
   }
 
   #account(before: number): void {
-    this.#budget?.use(this, this.#bytes - before)
+    this.#budget?.use(this, this.bytes - before)
   }
 }
 

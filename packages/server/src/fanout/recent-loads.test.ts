@@ -7,6 +7,7 @@ import { messageChange } from './testing/delivery-fixture.ts'
 
 interface Read {
   readonly conversations: readonly Id[]
+  readonly positions: readonly number[]
   readonly answer: () => void
   readonly fail: () => void
 }
@@ -16,10 +17,12 @@ const open = (isWanted = (_conversation: Id) => true) => {
   const loaded: Id[] = []
   const history = { epoch: 'one' }
   const loads = new RecentLoads({
-    read: (conversations) =>
+    read: (wanted) =>
       new Promise<Map<Id, LoggedChange[]>>((resolve, reject) => {
+        const conversations = wanted.map(({ conversation }) => conversation)
+        const positions = wanted.map(({ position }) => position)
         const answer = () => resolve(new Map(conversations.map((id) => [id, [messageChange(1, 'x', id)]])))
-        reads.push({ conversations, answer, fail: () => reject(new Error('no answer')) })
+        reads.push({ conversations, positions, answer, fail: () => reject(new Error('no answer')) })
       }),
     isWanted,
     epoch: () => history.epoch,
@@ -33,24 +36,32 @@ const many = (count: number) => Array.from({ length: count }, (_, index) => `c${
 describe('loads of recent changes', () => {
   it('[LIM2] whoever wants what is being loaded waits for the same read', async () => {
     const { loads, reads, loaded } = open()
-    const first = loads.want('a')
+    const first = loads.want('a', 1)
     await turn()
-    const second = Promise.all([loads.want('a'), loads.want('b')])
+    const second = Promise.all([loads.want('a', 1), loads.want('b', 1)])
     await turn()
     expect(reads.map(({ conversations }) => conversations)).toEqual([['a'], ['b']])
     for (const { answer } of reads) answer()
     await Promise.all([first, second])
     expect(loaded).toEqual(['a', 'b'])
-    void loads.want('a')
+    void loads.want('a', 1)
     await turn()
     expect(reads).toHaveLength(3)
+  })
+
+  it('[LIM2] a read goes down to what the one who was away longest has', async () => {
+    const { loads, reads } = open()
+    for (const position of [30, 10, 20]) void loads.want('a', position)
+    void loads.want('b', 40)
+    await turn()
+    expect(reads).toMatchObject([{ conversations: ['a', 'b'], positions: [10, 40] }])
   })
 
   it('[LIM1] so many conversations to a statement, so many statements at a time', async () => {
     const { loads, reads, loaded } = open()
     const { conversationsPerStatement, statementsMax } = recentLoadBounds
     const count = conversationsPerStatement * (statementsMax + 2)
-    const all = Promise.all(many(count).map((id) => loads.want(id)))
+    const all = Promise.all(many(count).map((id) => loads.want(id, 1)))
     await turn()
     await turn()
     expect(reads).toHaveLength(statementsMax)
@@ -66,11 +77,11 @@ describe('loads of recent changes', () => {
 
   it('a failure is told to those who wait, and the next try reads again', async () => {
     const { loads, reads, loaded } = open()
-    const failing = expect(loads.want('a')).rejects.toThrow('no answer')
+    const failing = expect(loads.want('a', 1)).rejects.toThrow('no answer')
     await turn()
     reads[0]?.fail()
     await failing
-    const again = loads.want('a')
+    const again = loads.want('a', 1)
     await turn()
     reads[1]?.answer()
     await again
@@ -79,7 +90,7 @@ describe('loads of recent changes', () => {
 
   it('[RES2] what was read in another history is nobody’s, and what nobody wants any more is not read', async () => {
     const { loads, reads, loaded, history } = open((id) => id !== 'gone')
-    const wanted = Promise.all([loads.want('a'), loads.want('gone')])
+    const wanted = Promise.all([loads.want('a', 1), loads.want('gone', 1)])
     await turn()
     expect(reads[0]?.conversations).toEqual(['a'])
     history.epoch = 'two'

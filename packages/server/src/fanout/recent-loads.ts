@@ -7,14 +7,22 @@ import type { Id } from '@chorus/protocol'
 import type { LoggedChange } from '../support/logged-change.ts'
 
 export const recentLoadBounds = {
-  /** Who was away for a moment lacks fewer; those who lack more share a read of their own. */
-  changesMax: 48,
+  /** Read however little is wanted: others may lack a little more. */
+  changesMin: 16,
+  /** Those who lack more share a read of their own (store/log-stretches.ts). */
+  changesMax: 256,
+  /** Text of each conversation. */
+  bytesMax: 262_144,
   conversationsPerStatement: 50,
   statementsMax: 3,
 } as const
 
 export interface RecentLoadsOptions {
-  readonly read: (conversations: readonly Id[], limit: number) => Promise<Map<Id, LoggedChange[]>>
+  /** The newest changes of each, down to the first that the holder of the position has. */
+  readonly read: (
+    wanted: readonly { readonly conversation: Id; readonly position: number }[],
+    extent: { readonly atLeast: number; readonly atMost: number; readonly bytesMax: number },
+  ) => Promise<Map<Id, LoggedChange[]>>
   /** Is it still wanted when its turn comes? */
   readonly isWanted: (conversation: Id) => boolean
   readonly epoch: () => string
@@ -22,7 +30,8 @@ export interface RecentLoadsOptions {
 }
 
 interface Load {
-  readonly conversations: Set<Id>
+  /** With the earliest position that somebody holds. */
+  readonly positions: Map<Id, number>
   readonly done: Promise<void>
   readonly settle: (outcome: Promise<void>) => void
 }
@@ -39,18 +48,21 @@ export class RecentLoads {
     this.#options = options
   }
 
-  /** Resolves when this conversation is loaded, together with others. */
-  want(conversation: Id): Promise<void> {
+  /** Resolves when this conversation is loaded, together with others: mostly down to what the holder of the position has. */
+  want(conversation: Id, position: number): Promise<void> {
     const known = this.#loads.get(conversation)
-    if (known !== undefined) return known.done
+    if (known !== undefined) {
+      known.positions.set(conversation, Math.min(position, known.positions.get(conversation) ?? position))
+      return known.done
+    }
     let load = this.#waiting.at(-1)
-    if (load === undefined || load.conversations.size >= recentLoadBounds.conversationsPerStatement) {
+    if (load === undefined || load.positions.size >= recentLoadBounds.conversationsPerStatement) {
       load = openLoad()
       this.#waiting.push(load)
       // What is wanted within one turn goes together.
       setImmediate(() => this.#next())
     }
-    load.conversations.add(conversation)
+    load.positions.set(conversation, position)
     this.#loads.set(conversation, load)
     return load.done
   }
@@ -63,18 +75,21 @@ export class RecentLoads {
     load.settle(
       this.#run(load).finally(() => {
         this.#running--
-        for (const conversation of load.conversations) this.#loads.delete(conversation)
+        for (const conversation of load.positions.keys()) this.#loads.delete(conversation)
         this.#next()
       }),
     )
   }
 
-  async #run({ conversations }: Load): Promise<void> {
+  async #run({ positions }: Load): Promise<void> {
     const { read, isWanted, epoch, onLoaded } = this.#options
-    const wanted = [...conversations].filter((conversation) => isWanted(conversation))
+    const wanted = [...positions].flatMap(([conversation, position]) =>
+      isWanted(conversation) ? [{ conversation, position }] : [],
+    )
     if (wanted.length === 0) return
     const begunIn = epoch()
-    const newest = await read(wanted, recentLoadBounds.changesMax)
+    const { changesMin, changesMax, bytesMax } = recentLoadBounds
+    const newest = await read(wanted, { atLeast: changesMin, atMost: changesMax, bytesMax })
     // Feeds of another history have nothing to do with what was read.
     if (begunIn !== epoch()) return
     for (const [conversation, changes] of newest) onLoaded(conversation, changes)
@@ -88,5 +103,5 @@ function openLoad(): Load {
   })
   // Whoever wants it hears of a failure; nobody else does.
   done.catch(() => undefined)
-  return { conversations: new Set(), done, settle }
+  return { positions: new Map(), done, settle }
 }

@@ -168,22 +168,55 @@ export async function readMissed(
   }
 }
 
-/** The newest `limit` changes of several conversations in one read, each in seq order: one read however many clients resume (rule LIM2). */
+/** Somebody who has everything before a position asks what a conversation has since. */
+export interface NewestWanted {
+  readonly conversation: Id
+  readonly position: number
+}
+
+export interface NewestExtent {
+  /** Read however little is wanted: others may lack a little more. */
+  readonly atLeast: number
+  readonly atMost: number
+  /** Of the text of each conversation; its newest change comes whatever it has. */
+  readonly bytesMax: number
+}
+
+/**
+ * The newest changes of several conversations in one read, each in seq order, down to the first that the holder of the
+ * position has: one read however many clients resume (rule LIM2).
+ */
 export async function readNewestChanges(
   database: Database,
-  conversations: readonly Id[],
-  limit: number,
+  wanted: readonly NewestWanted[],
+  { atLeast, atMost, bytesMax }: NewestExtent,
 ): Promise<Map<Id, LoggedChange[]>> {
   const rows = await database.query<ChangeRow>({
     name: 'read_newest_changes',
-    text: `select n.* from unnest($1::uuid[]) with ordinality as w(id, i)
+    // Each LIMIT keeps its part a walk along the key, whatever the statistics say.
+    text: `select n.* from unnest($1::uuid[], $2::text[]) with ordinality as w(id, position, i)
+             cross join lateral (select seq from conversations where id = w.id limit 1) top
              cross join lateral (
-               select ${columns} from changes c join conversations v on v.id = c.conversation
-                where c.conversation = w.id order by c.seq desc limit $2) n
+               select least(top.seq - $3::bigint + 1, coalesce(
+                 (select b.seq from changes b
+                   where b.conversation = w.id and b.seq > top.seq - $4::bigint and b.xid < w.position::xid8
+                   order by b.seq desc limit 1), 1)) as seq) first
+             cross join lateral (
+               select ${columns} from (
+                 select b.*, sum(octet_length(b.text)) over (order by b.seq desc) as bytes from (
+                   select * from changes where conversation = w.id and seq >= first.seq order by seq desc limit $4) b) c
+                 join conversations v on v.id = c.conversation
+                where c.bytes is null or c.bytes <= $5::bigint or c.seq = top.seq) n
             order by w.i, n.seq`,
-    values: [conversations, limit],
+    values: [
+      wanted.map(({ conversation }) => conversation),
+      wanted.map(({ position }) => String(position)),
+      atLeast,
+      atMost,
+      bytesMax,
+    ],
   })
-  const newest = new Map<Id, LoggedChange[]>(conversations.map((conversation) => [conversation, []]))
+  const newest = new Map<Id, LoggedChange[]>(wanted.map(({ conversation }) => [conversation, []]))
   for (const row of rows) newest.get(row.conversation)?.push(toLoggedChange(row))
   return newest
 }

@@ -111,7 +111,7 @@ export class TestNode {
       clock,
       observer: { delivered: () => undefined, repaired: () => undefined, repairFailed: () => undefined },
       readGap: (range, limit) => readGap(database, range, limit),
-      readNewest: (ids, limit) => readNewestChanges(database, ids, limit),
+      readNewest: (wanted, extent) => readNewestChanges(database, wanted, extent),
       onJoined: (conversation, user) => {
         this.parts.liveValues.welcome(conversation, user)
         for (const connection of connections.ofUser(user)) joinConversation(this.parts, connection, conversation)

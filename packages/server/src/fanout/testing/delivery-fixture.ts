@@ -90,7 +90,8 @@ export class DeliveryFixture {
         const changes = this.log.filter(({ seq }) => seq >= from && seq <= to).slice(0, limit)
         return { changes, asOf: this.log.length, removals: this.removalsSince(from) }
       },
-      readNewest: async (conversations, limit) => new Map(conversations.map((id) => [id, this.log.slice(-limit)])),
+      readNewest: async (wanted, { atMost }) =>
+        new Map(wanted.map(({ conversation: id }) => [id, this.log.slice(-atMost)])),
       onJoined: (_conversation, user) => void this.joined.push(user),
       onLeft: (_conversation, user) => void this.left.push(user),
       onBusMessage: () => undefined,

@@ -1,0 +1,77 @@
+/** Reads of the log for those who come back, on both engines. */
+import { randomUUID } from 'node:crypto'
+import type { Change, Id } from '@chorus/protocol'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { readChangesForMember, readNewestChanges } from './read-changes.ts'
+import { LogFixture } from './testing/log-fixture.ts'
+import { openTestDatabase, type TestDatabase, testEngines } from './testing/open-test-database.ts'
+
+const extent = { atLeast: 4, atMost: 20, bytesMax: 262_144 }
+
+describe.each(testEngines)('the newest changes on the %s engine', (engine) => {
+  let store: TestDatabase
+  let fixture: LogFixture
+  let ada: Id
+
+  beforeAll(async () => {
+    store = await openTestDatabase(engine)
+    fixture = new LogFixture(store.database)
+    ;[ada] = (await fixture.users(1)) as [Id]
+  })
+  afterAll(() => store.close())
+
+  const seqsOf = async (conversation: Id, position: number, bytesMax = extent.bytesMax) => {
+    const read = await readNewestChanges(store.database, [{ conversation, position }], { ...extent, bytesMax })
+    return read.get(conversation)?.map(({ seq }) => seq)
+  }
+  const upTo = (first: number, last: number) => Array.from({ length: last - first + 1 }, (_, index) => first + index)
+
+  it('[LIM2] go down to what the holder of the position has, within their bounds', async () => {
+    const group = await fixture.group([ada])
+    await fixture.fill(group, ada, 28)
+    const whole = await readNewestChanges(store.database, [{ conversation: group, position: 0 }], {
+      ...extent,
+      atMost: 100,
+    })
+    const changes = whole.get(group) ?? []
+    const top = changes.at(-1)?.seq ?? 0
+    expect(changes.map(({ seq }) => seq)).toEqual(upTo(1, top))
+    // Has everything: a few all the same. Has nothing: as many as there may be.
+    expect(await seqsOf(group, Number.MAX_SAFE_INTEGER)).toEqual(upTo(top - 3, top))
+    expect(await seqsOf(group, 0)).toEqual(upTo(top - 19, top))
+    for (let index = 0; index < 6; index++) await fixture.send(group, ada, `after ${index}`)
+    const [seventh] =
+      (await readNewestChanges(store.database, [{ conversation: group, position: 0 }], extent)).get(group)?.slice(-6) ??
+      []
+    // The last that it has comes, too: it shows that there is none between.
+    expect(await seqsOf(group, seventh?.xid ?? 0)).toEqual(upTo(top, top + 6))
+  })
+
+  it('[LIM1] end at their bytes, and the newest comes whatever it has', async () => {
+    const group = await fixture.group([ada])
+    for (let index = 0; index < 5; index++) await fixture.send(group, ada, 'x'.repeat(1_000))
+    const all = (await seqsOf(group, 0)) ?? []
+    expect(await seqsOf(group, 0, 2_500)).toEqual(all.slice(-2))
+    expect(await seqsOf(group, 0, 10)).toEqual(all.slice(-1))
+  })
+
+  it('are the same by every road, edited, deleted and with data', async () => {
+    const group = await fixture.group([ada])
+    const { seq: edited } = await fixture.send(group, ada, 'first')
+    const { seq: deleted } = await fixture.send(group, ada, 'second')
+    await fixture.apply({ op: 'edit', conversation: group, actor: ada, target: edited, text: 'better' })
+    await fixture.apply({ op: 'delete', conversation: group, actor: ada, target: deleted })
+    const read = await readNewestChanges(store.database, [{ conversation: group, position: 0 }], extent)
+    const parsed = read.get(group)?.map(({ json }) => JSON.parse(json) as Change)
+    const page = await readChangesForMember(store.database, ada, group, 0, 50)
+    expect(parsed).toEqual(page?.changes)
+    const texts = parsed?.flatMap((change) => ('message' in change ? [[change.type, change.message.text]] : []))
+    expect(texts).toEqual([
+      ['message.created', 'better'],
+      ['message.created', ''],
+      ['message.edited', 'better'],
+      ['message.deleted', ''],
+    ])
+    expect(await seqsOf(randomUUID(), 0)).toEqual([])
+  })
+})
