@@ -35,7 +35,10 @@ const readyTimeoutMs = 30_000
 /** How the changes of a conversation are read, by the names of the prepared statements. */
 const readsOfChanges = [
   'read_range',
+  'read_gap',
   'read_log_stretch',
+  'read_missed',
+  'read_boundary',
   'read_newest_changes',
   'read_newest_pages',
   'read_changes_for_member',

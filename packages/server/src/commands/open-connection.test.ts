@@ -469,6 +469,44 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     ).toBe(0)
   })
 
+  it('[LIM2] forty clients that each missed another part, beyond what is kept in memory, read it together', async () => {
+    const sessions = await Promise.all(Array.from({ length: 40 }, () => fixture.session(ada)))
+    const cursors: string[] = []
+    for (const session of sessions) {
+      cursors.push(await cursorOf(ada))
+      await fixture.send(group, bob, `before ${session}`)
+    }
+    await fixture.fill(group, bob, 400)
+    const top = (await fixture.seqs(group)).length
+    node.statements.length = 0
+    const opened = sessions.map((id, index) => node.open(ada, id, cursors[index]))
+    await Promise.all(opened.map(({ opening }) => opening))
+    for (const [index, { transport }] of opened.entries()) {
+      const seqs = transport.seqsOf(group)
+      expect([seqs[0], seqs.at(-1), seqs.length]).toEqual([top - 439 + index, top, 440 - index])
+    }
+    const count = (name: string): number => node.statements.filter((statement) => statement === name).length
+    expect([count('read_newest_changes'), count('read_missed')]).toEqual([1, 1])
+    expect(count('read_boundary') + count('read_log_stretch') + count('read_range')).toBe(0)
+  })
+
+  it('[LIM2] what is written while many resume, and never announced here, is read once more for all', async () => {
+    const sessions = await Promise.all(Array.from({ length: 50 }, () => fixture.session(ada)))
+    const cursor = await cursorOf(ada)
+    for (let index = 0; index < 5; index++) await fixture.send(group, bob, `${index}`)
+    node.statements.length = 0
+    // Past this server's log, after the recent changes were loaded.
+    node.before.set('read_newest_changes', async () => {
+      node.before.set('read_memberships', () => fixture.send(group, bob, 'unannounced'))
+    })
+    const opened = sessions.map((id) => node.open(ada, id, cursor))
+    await Promise.all(opened.map(({ opening }) => opening))
+    for (const { transport } of opened) expect(transport.seqsOf(group)).toHaveLength(6)
+    const count = (name: string): number => node.statements.filter((statement) => statement === name).length
+    expect(count('read_newest_changes')).toBe(2)
+    expect(count('read_missed') + count('read_boundary') + count('read_log_stretch') + count('read_range')).toBe(0)
+  })
+
   it('[LIM2] fifty clients that missed too much, or come fresh, read the newest page once together', async () => {
     const sessions = await Promise.all(Array.from({ length: 50 }, () => fixture.session(ada)))
     const cursor = await cursorOf(ada)

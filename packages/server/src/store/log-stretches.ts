@@ -10,6 +10,7 @@ import { Batcher } from '../support/batcher.ts'
 import { ByteLru } from '../support/byte-lru.ts'
 import type { Clock } from '../support/clock.ts'
 import type { Database } from './database.ts'
+import type { LoggedChange } from '../support/logged-change.ts'
 import { type LogStretch, readBoundary, readMissed, readStretch } from './read-changes.ts'
 import { readMemberSeqs } from './read-member-seqs.ts'
 import type { MemberPair } from './read-newest-pages.ts'
@@ -55,8 +56,12 @@ interface Boundary {
 /** Of one conversation. */
 interface Boundaries {
   readonly byPosition: Map<number, Boundary>
-  /** When a boundary was last read with its stretch. */
+  /** When a boundary was last read with its stretch… */
   missedReadAtMs: number
+  /** …while that is under way… */
+  missed: Promise<void> | undefined
+  /** …and where that stretch is kept. */
+  missedKey: string | undefined
 }
 
 export interface BoundaryRequest {
@@ -126,7 +131,13 @@ export class LogStretches {
     const { database, onRead } = this.#options
     if (position > settled) return readBoundary(database, conversation, position, top)
     const known = this.#boundariesOf(conversation)
-    const inferred = inferBoundary(known.byPosition, position)
+    let inferred = inferBoundary(known.byPosition, position)
+    if (inferred === undefined && known.missed !== undefined) {
+      // Somebody reads what was missed here: mostly it says it for this position, too.
+      await known.missed
+      inferred = inferBoundary(known.byPosition, position)
+    }
+    inferred ??= this.#findInStretch(known, position, top)
     onRead?.('boundaries', inferred === undefined ? 'read' : 'local')
     const seq = await (inferred ?? this.#find(conversation, known, { position, top, lacksMany }))
     // The log has gone on since it was found.
@@ -142,27 +153,32 @@ export class LogStretches {
     const { clock, database } = this.#options
     const nowMs = clock.nowMs()
     const isFirst = lacksMany && nowMs - known.missedReadAtMs >= stretchBounds.lifeMs
-    if (isFirst) known.missedReadAtMs = nowMs
-    const boundary: Boundary = {
-      finding: isFirst
-        ? this.#readMissed(conversation, position, top)
-        : readBoundary(database, conversation, position, top),
-      found: undefined,
+    if (!isFirst) return remember(known, position, readBoundary(database, conversation, position, top))
+    known.missedReadAtMs = nowMs
+    const finding = remember(known, position, this.#readMissed(conversation, known, position, top))
+    const over = (): void => {
+      if (known.missed === missed) known.missed = undefined
     }
-    const { byPosition } = known
-    byPosition.set(position, boundary)
-    boundary.finding.then(
-      (seq) => {
-        boundary.found = { seq }
-      },
-      () => byPosition.delete(position),
-    )
-    const [oldest] = byPosition.keys()
-    if (byPosition.size > stretchBounds.boundariesEachMax && oldest !== undefined) byPosition.delete(oldest)
-    return boundary.finding
+    const missed = finding.then(over, over)
+    known.missed = missed
+    return finding
   }
 
-  async #readMissed(conversation: Id, position: number, top: number): Promise<number | undefined> {
+  /** Boundaries rise with positions: below that of a later one, or else the top, the stretch read last may show this one. */
+  #findInStretch(known: Boundaries, position: number, top: number): Promise<number | undefined> | undefined {
+    const changes = known.missedKey === undefined ? undefined : this.#fresh(known.missedKey)?.changes
+    const first = changes?.[0]?.seq
+    if (changes === undefined || first === undefined) return undefined
+    const from = nearest(known.byPosition, position).above?.seq ?? top
+    if (from >= first + changes.length) return undefined
+    for (let index = from - first; index >= 0; index--) {
+      const change = changes[index] as LoggedChange
+      if (change.xid < position) return remember(known, position, Promise.resolve(change.seq))
+    }
+    return first === 1 ? remember(known, position, Promise.resolve(0)) : undefined
+  }
+
+  async #readMissed(conversation: Id, known: Boundaries, position: number, top: number): Promise<number | undefined> {
     const { database, clock, epoch } = this.#options
     const begunIn = epoch()
     const readAtMs = clock.nowMs()
@@ -174,8 +190,10 @@ export class LogStretches {
       changesMax: stretchBounds.changesMax,
       bytesMax: stretchBounds.textMaxBytes,
     })
-    if (boundary !== undefined)
-      this.#keep(keyOf(conversation, alignedStart(boundary + 1)), { ...stretch, readAtMs }, begunIn)
+    if (boundary !== undefined) {
+      known.missedKey = keyOf(conversation, alignedStart(boundary + 1))
+      this.#keep(known.missedKey, { ...stretch, readAtMs }, begunIn)
+    }
     return boundary
   }
 
@@ -245,9 +263,11 @@ export class LogStretches {
   }
 
   #boundariesOf(conversation: Id): Boundaries {
-    const known = this.#boundaries.get(conversation) ?? {
+    const known: Boundaries = this.#boundaries.get(conversation) ?? {
       byPosition: new Map<number, Boundary>(),
       missedReadAtMs: Number.NEGATIVE_INFINITY,
+      missed: undefined,
+      missedKey: undefined,
     }
     this.#boundaries.delete(conversation)
     this.#boundaries.set(conversation, known)
@@ -273,16 +293,49 @@ function inferBoundary(
 ): Promise<number | undefined> | undefined {
   const same = known.get(position)
   if (same !== undefined) return same.finding
-  let below: { readonly position: number; readonly seq: number | undefined } | undefined
-  let above: { readonly position: number; readonly seq: number | undefined } | undefined
+  const { below, above } = nearest(known, position)
+  if (above === undefined || (above.seq !== undefined && (below === undefined || below.seq !== above.seq)))
+    return undefined
+  return Promise.resolve(above.seq)
+}
+
+interface FoundBoundary {
+  readonly position: number
+  readonly seq: number | undefined
+}
+
+/** The boundaries found of the next earlier and the next later position. */
+function nearest(
+  known: ReadonlyMap<number, Boundary>,
+  position: number,
+): { readonly below: FoundBoundary | undefined; readonly above: FoundBoundary | undefined } {
+  let below: FoundBoundary | undefined
+  let above: FoundBoundary | undefined
   for (const [other, { found }] of known) {
     if (found === undefined) continue
     if (other < position && (below === undefined || other > below.position)) below = { position: other, ...found }
     if (other > position && (above === undefined || other < above.position)) above = { position: other, ...found }
   }
-  if (above === undefined || (above.seq !== undefined && (below === undefined || below.seq !== above.seq)))
-    return undefined
-  return Promise.resolve(above.seq)
+  return { below, above }
+}
+
+/** A failed look-up is not remembered. */
+function remember(
+  { byPosition }: Boundaries,
+  position: number,
+  finding: Promise<number | undefined>,
+): Promise<number | undefined> {
+  const boundary: Boundary = { finding, found: undefined }
+  byPosition.set(position, boundary)
+  finding.then(
+    (seq) => {
+      boundary.found = { seq }
+    },
+    () => byPosition.delete(position),
+  )
+  const [oldest] = byPosition.keys()
+  if (byPosition.size > stretchBounds.boundariesEachMax && oldest !== undefined) byPosition.delete(oldest)
+  return finding
 }
 
 function keyOf(conversation: Id, start: number): string {
