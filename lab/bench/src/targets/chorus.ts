@@ -5,10 +5,11 @@
  * On Postgres people and their sessions are inserted directly.
  * On the embedded database people sign up. Conversations are made over HTTP in both cases.
  */
-import { findFreePort, HttpUser, insertPeople, startServer } from '@chorus/testkit'
+import { findFreePort, HttpUser, insertConversations, insertPeople, startServer } from '@chorus/testkit'
 import type { Databases, ServerProcess } from '@chorus/testkit'
 import type { WatchedProcess } from '../machine/process-watch.ts'
 import { readFigures } from './server-figures.ts'
+import { dealPeople } from './deal-people.ts'
 import { fillCrowd } from './fill-crowd.ts'
 import type { Audience, Crowd, CrowdPlan, Target } from './target.ts'
 
@@ -140,27 +141,13 @@ export async function startChorus({
     },
     async idle(count, conversationsEach): Promise<Audience> {
       const people = await makePeople(count)
-      const groups = Math.ceil(count / initialMembersMax)
-      // Each round deals the people out anew, so that nobody meets the same ones again.
-      for (let deal = 0; deal < conversationsEach; deal++) {
-        const inGroup = Array.from({ length: groups }, (): Person[] => [])
-        people.forEach((person, index) =>
-          inGroup[deal === 0 ? index % groups : (index * (2 * deal + 1) + Math.floor(index / groups)) % groups]?.push(
-            person,
-          ),
-        )
-        await inBatches(groups, async (group) => {
-          const [owner, ...others] = inGroup[group] ?? []
-          if (owner === undefined) return
-          const conversation = await owner.http.createConversation(
-            'group',
-            others.slice(0, initialMembersMax - 1).map(({ id }) => id),
-            'idle',
-          )
-          for (const { id } of others.slice(initialMembersMax - 1))
-            await owner.http.expect([200, 201, 204], 'PUT', `/v1/conversations/${conversation}/members/${id}`, {})
-        })
-      }
+      if (databases === undefined || databaseUrl === undefined)
+        throw new Error('unable to fill the embedded database directly')
+      // Not over HTTP: what the server did before would be part of what its connections seem to cost.
+      const dealt = dealPeople({ people: count, conversationsEach, size: initialMembersMax })
+      await insertConversations(databases, databaseUrl, {
+        conversations: dealt.map((members) => ({ members: members.map((person) => people[person]?.id ?? '') })),
+      })
       await settle()
       return { members: people.map(({ http }) => ({ cookie: http.cookie ?? '', group: 0, hears: false })), senders: [] }
     },

@@ -180,11 +180,7 @@ function toParts(message: BusMessage): Parts | undefined {
   }
 }
 
-function toChangesParts({
-  epoch,
-  conversation,
-  changes,
-}: Extract<BusMessage, { kind: 'changes' }>): Parts | undefined {
+function toChangesParts({ epoch, conversation, changes }: Extract<BusMessage, { kind: 'changes' }>): Parts | undefined {
   const [first] = changes
   if (first === undefined || changes.length > codecBounds.changesMax) return undefined
   const lengths: number[] = []

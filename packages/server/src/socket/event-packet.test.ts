@@ -10,7 +10,11 @@ describe('event packets', () => {
     fc.assert(
       fc.property(fc.string(), fc.jsonValue(), fc.option(fc.nat(), { nil: undefined }), (name, payload, id) => {
         const [text] = encode({ type: PacketType.EVENT, nsp: '/', data: [name, payload], id })
-        expect(readEventPacket(text)).toStrictEqual({ id, name, payload: JSON.parse(JSON.stringify(payload)) as unknown })
+        expect(readEventPacket(text)).toStrictEqual({
+          id,
+          name,
+          payload: JSON.parse(JSON.stringify(payload)) as unknown,
+        })
       }),
     )
   })

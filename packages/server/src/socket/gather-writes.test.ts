@@ -41,7 +41,16 @@ describe('gathered writes', () => {
   it('arrive in order, whatever their length and letters', async () => {
     const { wire, heard, heardAll } = await connect()
     const writes = new GatheredWrites(wire)
-    const texts = ['a', 'ä'.repeat(62), 'x'.repeat(125), 'x'.repeat(126), 'ü'.repeat(40_000), '😀', 'x'.repeat(70_000), '']
+    const texts = [
+      'a',
+      'ä'.repeat(62),
+      'x'.repeat(125),
+      'x'.repeat(126),
+      'ü'.repeat(40_000),
+      '😀',
+      'x'.repeat(70_000),
+      '',
+    ]
     for (const text of texts) writes.add(text)
     writes.add(toTextFrame('shared'))
     await heardAll(texts.length + 1)
@@ -53,10 +62,10 @@ describe('gathered writes', () => {
     const writes = new GatheredWrites(wire)
     let written = 0
     const write = wire.write.bind(wire)
-    wire.write = ((bytes: Buffer) => {
+    wire.write = (bytes: Buffer) => {
       written++
       return write(bytes)
-    }) as typeof wire.write
+    }
     for (let index = 0; index < 50; index++) writes.add(`message ${index}`)
     expect(writes.bytes).toBeGreaterThan(0)
     await heardAll(50)

@@ -111,9 +111,7 @@ export class SocketIoTransport implements Transport {
   }
 
   bufferedBytes(): number {
-    return (
-      this.#handedBytes + (this.#writes?.bytes ?? 0) + (this.#engine.transport.socket?.bufferedAmount ?? 0)
-    )
+    return this.#handedBytes + (this.#writes?.bytes ?? 0) + (this.#engine.transport.socket?.bufferedAmount ?? 0)
   }
 
   progress(): number {

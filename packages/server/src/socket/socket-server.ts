@@ -77,6 +77,7 @@ export function startSocketServer(options: SocketServerOptions): Server {
     socket.on('disconnect', () => connection.lost())
     serveCommands(socket, transport, connection, options, dispatch)
     const { cursor } = socket.handshake.auth as { cursor?: unknown }
+    forgetRequest(socket)
     gate.bringToPresent(connection, identity, typeof cursor === 'string' ? cursor : undefined)
   })
   refuseForeignUpgrades(httpServer, options)
@@ -90,6 +91,14 @@ export function startSocketServer(options: SocketServerOptions): Server {
   })
   allowOrigins(server, options.originPolicy)
   return server
+}
+
+/** The upgrade's request is answered; kept, with its headers and its parser, it would be the largest part of an idle connection. */
+function forgetRequest(socket: Socket): void {
+  const { conn } = socket as unknown as { readonly conn: { request: unknown } }
+  if (socket.conn.transport.name === 'websocket') conn.request = undefined
+  const { handshake } = socket
+  Object.assign(handshake, { headers: {}, query: {}, auth: {} })
 }
 
 interface Admitted {

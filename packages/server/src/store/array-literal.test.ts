@@ -32,7 +32,11 @@ describe('array literals', () => {
   })
 
   it('of numbers, ids and bytes', async () => {
-    expect(await read(bigintArray([1, null, 9_007_199_254_740_991]), 'bigint')).toStrictEqual([1, null, 9_007_199_254_740_991])
+    expect(await read(bigintArray([1, null, 9_007_199_254_740_991]), 'bigint')).toStrictEqual([
+      1,
+      null,
+      9_007_199_254_740_991,
+    ])
     const id = '018f5a3e-0000-7000-8000-000000000001'
     expect(await read(plainArray([id, id]), 'uuid')).toStrictEqual([id, id])
     expect(await read(byteaArray(['00ff', 'abcd']), 'bytea')).toStrictEqual(['\\x00ff', '\\xabcd'])

@@ -2,8 +2,8 @@
  * The log: the only road by which a conversation's changes are stored (rules ACK1, ACK2, IDEM1, ORD1, ORD2, BAD1).
  *
  * Group commit. Rows that arrive while a batch is being committed gather for the next one, so batches tune themselves to
- * the load and an idle server commits a single message at once. A batch is one round trip: one call of `append_changes`
- * in autocommit. Conversations are spread over lanes by hash, each lane with one connection and one batch in flight, so
+ * the load and an idle server commits a single message at once. A batch is one round trip: one call of `append_changes` (of
+ * `append_send` when it is one message) in autocommit. Conversations are spread over lanes by hash, each lane with one connection and one batch in flight, so
  * that a conversation's rows are stored in the order in which they arrived and no hot conversation starves the others.
  *
  * Within a batch a conversation has sends, then other operations, then at most one change of membership or role; what
@@ -81,10 +81,10 @@ export type LogOperation =
 export type SendOutcome = 'stored' | 'duplicate' | 'conflict' | 'not-found' | 'invalid-reply'
 export type OperationOutcome = 'stored' | 'unchanged' | 'not-found' | 'forbidden' | 'too-large'
 
-/** What became of one operation, or of all sends of the batch. */
+/** What became of one operation, of the only send, or of all sends of the batch. */
 type AppendedRow =
   | {
-      readonly kind: 'o'
+      readonly kind: 'o' | 's'
       readonly idx: number
       readonly outcome: string
       readonly seq: number | null
@@ -431,6 +431,8 @@ function toStatement(batch: readonly Waiting[], policy: LogPolicy): Statement {
     if (row.kind === 'send') sends.push(row.send)
     else operations.push(toSqlOperation(row.operation, policy))
   }
+  const [only] = sends
+  if (only !== undefined && batch.length === 1) return toSendStatement(only)
   const none = sends.map(() => null)
   return {
     name: 'append_changes',
@@ -446,6 +448,20 @@ function toStatement(batch: readonly Waiting[], policy: LogPolicy): Statement {
       bigintArray(sends.map((send) => send.replyTo)),
       JSON.stringify(operations),
     ],
+  }
+}
+
+const appendSendText =
+  'select * from append_send($1::uuid, $2::uuid, $3::uuid, $4::bytea, $5::text, $6::json, $7::bigint)'
+
+/** A batch of one, what an idle server mostly has. */
+function toSendStatement(send: SendRow): Statement {
+  const { conversation, actor, clientId, text, data, replyTo } = send
+  const dataText = data === null ? null : JSON.stringify(data)
+  return {
+    name: 'append_send',
+    text: appendSendText,
+    values: [conversation, actor, clientId, `\\x${hashRequest(send)}`, text, dataText, replyTo],
   }
 }
 
@@ -482,10 +498,11 @@ function toSqlOperation(operation: LogOperation, { requirementOf, removableBy }:
 
 function settle(batch: readonly Waiting[], rows: readonly AppendedRow[], mayBeStored: boolean): void {
   const sends = rows.find((row) => row.kind === 'S')
-  const operations: Appended<string>[] = []
+  // Of each operation, or of the only send.
+  const single: Appended<string>[] = []
   for (const row of rows)
-    if (row.kind === 'o')
-      operations[row.idx] = {
+    if (row.kind !== 'S')
+      single[row.idx] = {
         outcome: row.outcome,
         seq: row.seq ?? 0,
         at: row.at ?? '',
@@ -494,14 +511,10 @@ function settle(batch: readonly Waiting[], rows: readonly AppendedRow[], mayBeSt
       }
   const xid = Number(sends?.xid)
   let send = 0
-  let operation = 0
+  let index = 0
   for (const { row, resolve, reject } of batch) {
     const appended =
-      row.kind === 'operation'
-        ? operations[++operation]
-        : sends === undefined
-          ? undefined
-          : toAppendedSend(sends.detail, send++, sends.at, xid)
+      row.kind === 'send' && sends !== undefined ? toAppendedSend(sends.detail, send++, sends.at, xid) : single[++index]
     if (appended === undefined) {
       reject(refusal('unknown'))
       continue
