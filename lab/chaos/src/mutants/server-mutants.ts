@@ -70,6 +70,11 @@ export const serverMutants: readonly Mutant[] = [
         search: 'then k.seq + count(*)',
         replacement: 'then k.seq + (extract(milliseconds from v_now)::bigint % 50 = 0)::int + count(*)',
       },
+      {
+        file: appendSql,
+        search: 'v_seq := v_top_seq + 1;',
+        replacement: 'v_seq := v_top_seq + 1 + (extract(milliseconds from clock_timestamp())::bigint % 50 = 0)::int;',
+      },
     ],
     breaks: ['A7', 'A8', 'A13'],
     shownBy: { faults: calm, count: 3 },
@@ -82,6 +87,11 @@ export const serverMutants: readonly Mutant[] = [
         file: appendSql,
         search: 'and c.conversation = u.conversation and c.client_id = u.client_id limit 1) d on true',
         replacement: 'and c.conversation = u.conversation and c.client_id = u.client_id and false limit 1) d on true',
+      },
+      {
+        file: appendSql,
+        search: 'and c.client_id = p_client_id;',
+        replacement: 'and c.client_id = p_client_id and false;',
       },
       {
         file: schemaSql,
@@ -114,6 +124,11 @@ export const serverMutants: readonly Mutant[] = [
         file: appendSql,
         search: "when m.user_id is null then 'not-found'\n                     when u.reply_to",
         replacement: "when false then 'not-found'\n                     when u.reply_to",
+      },
+      {
+        file: appendSql,
+        search: 'elsif not exists (\n    select from members',
+        replacement: 'elsif false and not exists (\n    select from members',
       },
     ],
     breaks: ['A12'],
