@@ -339,6 +339,37 @@ describe('a feed', () => {
     expect(bob.transport.frames).toEqual([])
   })
 
+  it('[LIM2] [ACL1] what somebody has loaded fills a gap without a read, and a removal in it comes first', async () => {
+    const fixture = new DeliveryFixture()
+    fixture.appendMessages(2)
+    const ada = await fixture.subscribe('ada', 2)
+    const bob = await fixture.subscribe('bob', 2)
+    fixture.append(messageChange(3), memberChange(4, 'member.left', 'bob'))
+    fixture.edit(3, 'a secret')
+    // No hint came; somebody resumes, and a sweep finds it.
+    await fixture.feeds.loadRecent([{ conversation, seq: 5 }], 1)
+    fixture.feeds.demand(conversation, 5)
+    await fixture.settle()
+    expect(fixture.reads).toEqual([])
+    expect(ada.transport.seqsOf(conversation)).toEqual([3, 4, 5])
+    expect(bob.transport.seqsOf(conversation)).toEqual([4])
+    expect(JSON.stringify(bob.transport.frames)).not.toContain('a secret')
+  })
+
+  it('[LIM1] [NODE1] recent changes that had to go are missing to whoever joins, and everybody else gets theirs', async () => {
+    const fixture = new DeliveryFixture({ recentBytesMax: 1 })
+    fixture.appendMessages(5)
+    const ada = await fixture.subscribe('ada', 3)
+    fixture.hint(4, 5)
+    await fixture.settle()
+    expect(ada.transport.seqsOf(conversation)).toEqual([4, 5])
+    expect(fixture.feeds.recentBudget.bytes).toBeLessThanOrEqual(1)
+    const bob = fixture.connect('bob')
+    const { feed, join } = await fixture.feeds.join(conversation, bob.connection)
+    expect(feed.finishJoin(join, 3)).toEqual({ kind: 'missing', from: 4, to: 5 })
+    expect(feed.finishJoin(join, 5)).toEqual({ kind: 'subscribed' })
+  })
+
   it('[LIM1] a removal that takes the last subscriber ends the feed', async () => {
     const fixture = new DeliveryFixture()
     await fixture.subscribe('ada', 0)

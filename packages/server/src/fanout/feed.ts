@@ -123,6 +123,21 @@ export class Feed implements Flushable {
     return this.#next === undefined || this.#next > this.#top ? undefined : { from: this.#next, to: this.#top }
   }
 
+  /** What is missing, when those who came back meanwhile have loaded it: as a read of the gap gives it. */
+  get loadedGap(): GapPage | undefined {
+    const { gap, recent } = this
+    if (gap === undefined || recent.newestSeq < gap.to) return undefined
+    const rest = recent.range(gap.from, recent.newestSeq)
+    if (rest === undefined) return undefined
+    const last = new Map<Id, LoggedChange>()
+    for (const change of rest) {
+      const { effect } = change
+      if (effect?.kind === 'left') last.set(effect.user, change)
+      if (effect?.kind === 'joined') last.delete(effect.user)
+    }
+    return { changes: rest.slice(0, gap.to - gap.from + 1), asOf: recent.asOf, removals: [...last.values()] }
+  }
+
   /** Has everything known been written to the subscribers? */
   get isSettled(): boolean {
     return this.#next === undefined || (!this.#isFlushing && this.#outgoing.length === 0 && this.#flushed >= this.#top)

@@ -296,7 +296,8 @@ export class Feeds implements FeedHost {
     while (feed.gap !== undefined && this.#feeds.get(feed.conversation) === feed) {
       const { from, to } = feed.gap
       try {
-        const page = await this.#options.readGap({ conversation: feed.conversation, from, to }, repairPage)
+        const page =
+          feed.loadedGap ?? (await this.#options.readGap({ conversation: feed.conversation, from, to }, repairPage))
         const { changes } = page
         // Dropped meanwhile, maybe with its whole history.
         if (this.#feeds.get(feed.conversation) !== feed) return

@@ -7,7 +7,7 @@ import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Database, Statement } from './database.ts'
 import { markRead } from './mark-read.ts'
-import { readGap, readMissed, readStretch } from './read-changes.ts'
+import { readGap, readMissed, readNewestChanges, readStretch } from './read-changes.ts'
 import { readConversation, readConversations } from './read-conversations.ts'
 import { readMemberships, readUnread } from './read-memberships.ts'
 import { type PageAnchor, readMessagePage } from './read-messages.ts'
@@ -116,6 +116,12 @@ describe.runIf(testEngines.includes('postgres'))('plans of reads', () => {
   /** Each with the most rows of the log that it may look at. */
   const reads = (): readonly (readonly [string, (database: Database) => Promise<unknown>, number])[] => {
     const page = (anchor: PageAnchor) => (database: Database) => readMessagePage(database, ada, group, anchor, 50)
+    const newestChanges = (position: number) => (database: Database) =>
+      readNewestChanges(database, [{ conversation: group, position }], {
+        atLeast: 16,
+        atMost: 256,
+        bytesMax: 262_144,
+      })
     const everybody = users.slice(0, 50).map((user) => ({ user, conversation: group }))
     const looked = { next: Number.MAX_SAFE_INTEGER, open: [4, 5] }
     const lookedAt = { changes: looked, members: looked, sessions: looked }
@@ -151,6 +157,9 @@ describe.runIf(testEngines.includes('postgres'))('plans of reads', () => {
           }),
         2_002,
       ],
+      // The walk down to what is known, and what is shown.
+      ['newest changes, all known', newestChanges(Number.MAX_SAFE_INTEGER), 17],
+      ['newest changes, none known', newestChanges(5), 512],
       // What unread looks at, of each conversation, and its last message.
       ['conversation', (database) => readConversation(database, ada, group), 2_001],
       ['conversations', (database) => readConversations(database, ada, 50, undefined), 2_100],
