@@ -40,7 +40,7 @@ async function connect(): Promise<Pair> {
 describe('gathered writes', () => {
   it('arrive in order, whatever their length and letters', async () => {
     const { wire, heard, heardAll } = await connect()
-    const writes = new GatheredWrites(wire)
+    const writes = new GatheredWrites(wire, () => undefined)
     const texts = [
       'a',
       'ä'.repeat(62),
@@ -59,7 +59,7 @@ describe('gathered writes', () => {
 
   it('leave as one write a turn', async () => {
     const { wire, heardAll } = await connect()
-    const writes = new GatheredWrites(wire)
+    const writes = new GatheredWrites(wire, () => undefined)
     let written = 0
     const write = wire.write.bind(wire)
     wire.write = (bytes: Buffer) => {
@@ -73,9 +73,30 @@ describe('gathered writes', () => {
     expect(writes.bytes).toBe(0)
   })
 
+  it('[SLOW1] say that there is room, whether the socket was full or never near it', async () => {
+    const { wire, heardAll } = await connect()
+    let room = 0
+    let told: () => void = () => undefined
+    const writes = new GatheredWrites(wire, () => {
+      room++
+      told()
+    })
+    for (const chars of [10, 40_000, 70_000, 300_000]) {
+      const before = room
+      const isTold = new Promise<void>((resolve) => {
+        told = resolve
+      })
+      writes.add('x'.repeat(chars / 2))
+      writes.add('x'.repeat(chars / 2))
+      await isTold
+      expect(room).toBeGreaterThan(before)
+    }
+    await heardAll(8)
+  })
+
   it('are dropped when the wire is gone', async () => {
     const { wire } = await connect()
-    const writes = new GatheredWrites(wire)
+    const writes = new GatheredWrites(wire, () => undefined)
     writes.add('late')
     wire.destroy()
     await new Promise((resolve) => setImmediate(resolve))

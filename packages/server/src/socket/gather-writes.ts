@@ -19,11 +19,15 @@ const gathering = new Set<GatheredWrites>()
 
 export class GatheredWrites {
   readonly #socket: Socket
+  readonly #onRoom: () => void
   #pieces: Piece[] = []
   #bytes = 0
 
-  constructor(socket: Socket) {
+  /** @param onRoom - what had gathered was handed over, and the socket takes more; it says nothing itself unless it was full */
+  constructor(socket: Socket, onRoom: () => void) {
     this.#socket = socket
+    this.#onRoom = onRoom
+    socket.on('drain', onRoom)
   }
 
   /** Bytes that wait for the end of the turn; of texts the characters. */
@@ -51,6 +55,7 @@ export class GatheredWrites {
     const [first] = pieces
     if (pieces.length === 1 && typeof first === 'object') this.#socket.write(first)
     else this.#writeTogether(pieces)
+    if (!this.#socket.writableNeedDrain) this.#onRoom()
   }
 
   #writeTogether(pieces: readonly Piece[]): void {

@@ -148,8 +148,7 @@ export class SocketIoTransport implements Transport {
     if (this.#writes !== undefined) return this.#writes
     const wire = transport.name === 'websocket' ? transport.socket?._socket : undefined
     if (!wire) return undefined
-    wire.on('drain', () => this.#listener())
-    this.#writes = new GatheredWrites(wire)
+    this.#writes = new GatheredWrites(wire, () => this.#listener())
     return this.#writes
   }
 
