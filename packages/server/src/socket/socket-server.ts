@@ -93,7 +93,7 @@ export function startSocketServer(options: SocketServerOptions): Server {
   return server
 }
 
-/** The upgrade's request is answered; kept, with its headers and its parser, it would be the largest part of an idle connection. */
+/** The upgrade's request is answered; kept, with its headers and its parser, it would stay in memory as long as the connection. */
 function forgetRequest(socket: Socket): void {
   const { conn } = socket as unknown as { readonly conn: { request: unknown } }
   if (socket.conn.transport.name === 'websocket') conn.request = undefined

@@ -1,3 +1,4 @@
+import type { Json } from '@chorus/protocol'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { encodeChange, encodeSentMessage } from './logged-change.ts'
@@ -11,7 +12,7 @@ describe('a sent message', () => {
       seq: fc.integer({ min: 1 }),
       text: fc.string({ unit: 'binary' }),
       replyTo: fc.option(fc.integer({ min: 1 })),
-      data: fc.jsonValue(),
+      data: fc.jsonValue() as fc.Arbitrary<Json>,
     })
     fc.assert(
       fc.property(anything, ({ seq, text, replyTo, data }) => {

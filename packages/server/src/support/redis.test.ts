@@ -5,7 +5,7 @@ import { hasRedis, startRedis, startRedisCluster, startRedisPair, waitForFact } 
 import { afterEach, describe, expect, it } from 'vitest'
 import { systemClock } from './clock.ts'
 import { createLogger } from './logger.ts'
-import { openRedis, type OpenRedisOptions, type Redis, redisBounds, reconnectDelayMs } from './redis.ts'
+import { openRedis, type OpenRedisOptions, type Redis, redisBounds, redisConnection, reconnectDelayMs } from './redis.ts'
 
 const ends: (() => unknown)[] = []
 afterEach(async () => {
@@ -91,6 +91,34 @@ describe.skipIf(!hasRedis())('the link to Redis', () => {
     await waitForFact(() => redis.problem() === undefined)
     expect(returns).toBe(1)
     expect(await redis.command('chorus:x', ['INCR', 'chorus:x'])).toBe(1)
+  })
+
+  it('[LIM1] queues nothing while Redis is away, and runs scripts again in an empty one', async () => {
+    const server = await startRedis()
+    ends.push(() => server.remove())
+    const redis = await open(server.url)
+    expect(await redis.script(counter, ['chorus:x'], [])).toBe(1)
+    let returns = 0
+    redis.onReconnect(() => returns++)
+    await server.kill9()
+    await waitForFact(() => redis.problem() !== undefined)
+    const refused = await Promise.allSettled(Array.from({ length: 100 }, () => redis.script(counter, ['chorus:x'], [])))
+    expect(refused.every(({ status }) => status === 'rejected')).toBe(true)
+    await server.start({ isEmpty: true })
+    await waitForFact(() => redis.problem() === undefined)
+    expect(returns).toBe(1)
+    // None of the hundred came late.
+    expect(await redis.script(counter, ['chorus:x'], [])).toBe(1)
+  })
+
+  it('[PUB1] writes further ahead than the 16 kB of a socket, a turn of the event loop each', async () => {
+    const server = await startRedis()
+    ends.push(() => server.remove())
+    const { hostname, port } = new URL(server.url)
+    const { socket } = redisConnection(server.url)
+    const wire = connect({ host: hostname, port: Number(port), ...(socket as object) })
+    expect(wire.writableHighWaterMark).toBe(redisBounds.writtenAheadMaxBytes)
+    wire.destroy()
   })
 
   it('[LIM1] queues nothing while Redis is away, and runs scripts again in an empty one', async () => {
