@@ -199,7 +199,7 @@ describe.skipIf(!hasPostgres())('trouble with Postgres', () => {
     await ada.send(conversation, 'the lanes are open')
     for (let round = 0; round < 5; round += 1) {
       const cuts = proxy.cutCount
-      proxy.cutReplies('append_changes', 1)
+      proxy.cutReplies('append_', 1)
       const clientIds = Array.from({ length: 10 }, () => randomUUID())
       const answers = await Promise.all(
         clientIds.map((clientId) => socket.command('send', { conversation, clientId, text: `round ${round}` })),
@@ -220,7 +220,7 @@ describe.skipIf(!hasPostgres())('trouble with Postgres', () => {
 
   it('[ACK2] cut at COMMIT again and again: unknown within two seconds, never unavailable', async () => {
     await ada.send(conversation, 'the lanes are open')
-    proxy.cutReplies('append_changes', 1_000)
+    proxy.cutReplies('append_', 1_000)
     const clientId = randomUUID()
     const startedAt = performance.now()
     const answer = await ada.call<{ code: string }>('POST', `/v1/conversations/${conversation}/messages`, {
@@ -229,7 +229,7 @@ describe.skipIf(!hasPostgres())('trouble with Postgres', () => {
     })
     expect([answer.status, answer.body.code]).toEqual([504, 'unknown'])
     expect(performance.now() - startedAt).toBeLessThan(refusedWithinMs)
-    proxy.cutReplies('append_changes', 0)
+    proxy.cutReplies('append_', 0)
     const again = await ada.send(conversation, 'nobody knows', clientId)
     expect(again.duplicate).toBe(true)
     expect((await readMessages(bob, conversation)).get(clientId)).toBe(again.seq)
@@ -255,7 +255,7 @@ describe.skipIf(!hasPostgres())('trouble with Postgres', () => {
       const backends = await waitForFact(
         () =>
           postgres.query<{ pid: number }>(
-            "select pid from pg_stat_activity where application_name like 'chorus %' and query like '%append_changes%'",
+            "select pid from pg_stat_activity where application_name like 'chorus %' and query like '%append_%'",
           ),
         { timeoutMs: 20_000 },
       )

@@ -13,7 +13,7 @@ export const killBackend: Fault = {
   draw: drawShared('postgres', 0, 0),
   async begin(lab) {
     const rows = await lab.query<{ pid: number }>(
-      `select pid from pg_stat_activity where application_name like 'chorus %' and query like '%append_changes%' limit 1`,
+      `select pid from pg_stat_activity where application_name like 'chorus %' and query like '%append_%' limit 1`,
     )
     const pid = rows[0]?.pid
     // Every other backend is ended by it, and the log is replayed.
@@ -57,7 +57,7 @@ export const cutAtCommit: Fault = {
   async begin(lab, { server, share }) {
     const link = lab.link('database', server)
     const wanted = link.cutReplyCount + 1 + Math.floor(share * cutsMax)
-    link.cutReplies('append_changes', wanted - link.cutReplyCount)
+    link.cutReplies('append_', wanted - link.cutReplyCount)
     // Fewer may come along where little is sent; one that was cut is the fault.
     await waitForFact(() => link.cutReplyCount >= wanted, { what: 'a cut', timeoutMs: cutWaitMs }).catch(
       () => undefined,
