@@ -5,7 +5,14 @@ import { hasRedis, startRedis, startRedisCluster, startRedisPair, waitForFact } 
 import { afterEach, describe, expect, it } from 'vitest'
 import { systemClock } from './clock.ts'
 import { createLogger } from './logger.ts'
-import { openRedis, type OpenRedisOptions, type Redis, redisBounds, redisConnection, reconnectDelayMs } from './redis.ts'
+import {
+  openRedis,
+  type OpenRedisOptions,
+  type Redis,
+  redisBounds,
+  redisConnection,
+  reconnectDelayMs,
+} from './redis.ts'
 
 const ends: (() => unknown)[] = []
 afterEach(async () => {
