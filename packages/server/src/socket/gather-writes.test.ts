@@ -94,6 +94,18 @@ describe('gathered writes', () => {
     await heardAll(8)
   })
 
+  it('[SLOW1] released by hand they tell nobody of room: who writes would begin again in the middle', async () => {
+    const { wire, heardAll } = await connect()
+    let room = 0
+    const writes = new GatheredWrites(wire, () => {
+      room++
+    })
+    writes.add('first')
+    writes.release()
+    expect(room).toBe(0)
+    await heardAll(1)
+  })
+
   it('are dropped when the wire is gone', async () => {
     const { wire } = await connect()
     const writes = new GatheredWrites(wire, () => undefined)

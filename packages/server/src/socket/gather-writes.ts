@@ -37,14 +37,14 @@ export class GatheredWrites {
 
   add(piece: Piece): void {
     if (this.#pieces.length === 0) {
-      if (gathering.size === 0) setImmediate(releaseAll)
+      if (gathering.size === 0) setImmediate(endTurn)
       gathering.add(this)
     }
     this.#pieces.push(piece)
     this.#bytes += piece.length
   }
 
-  /** Hands everything to the socket now. */
+  /** Hands everything to the socket now. Tells nobody of room: whoever calls is in the middle of writing. */
   release(): void {
     gathering.delete(this)
     const pieces = this.#pieces
@@ -55,7 +55,12 @@ export class GatheredWrites {
     const [first] = pieces
     if (pieces.length === 1 && typeof first === 'object') this.#socket.write(first)
     else this.#writeTogether(pieces)
-    if (!this.#socket.writableNeedDrain) this.#onRoom()
+  }
+
+  /** The turn is over: hands everything to the socket, and says when that takes more. */
+  endTurn(): void {
+    this.release()
+    if (this.#socket.writable && !this.#socket.writableNeedDrain) this.#onRoom()
   }
 
   #writeTogether(pieces: readonly Piece[]): void {
@@ -86,8 +91,8 @@ export class GatheredWrites {
   }
 }
 
-function releaseAll(): void {
-  const released = [...gathering]
+function endTurn(): void {
+  const ended = [...gathering]
   gathering.clear()
-  for (const writes of released) writes.release()
+  for (const writes of ended) writes.endTurn()
 }
