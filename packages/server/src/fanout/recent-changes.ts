@@ -196,7 +196,8 @@ export class RecentChanges {
       this.#bytes -= sizeOf(this.#changes[drop] as LoggedChange)
       drop++
     }
-    if (drop > 0) this.#changes = this.#changes.slice(drop)
+    // In place: a full run drops its oldest with every change that comes.
+    if (drop > 0) this.#changes.splice(0, drop)
   }
 
   #account(before: number): void {
