@@ -128,42 +128,6 @@ describe.skipIf(!hasRedis())('the link to Redis', () => {
     wire.destroy()
   })
 
-  it('[LIM1] queues nothing while Redis is away, and runs scripts again in an empty one', async () => {
-    const server = await startRedis()
-    ends.push(() => server.remove())
-    const redis = await open(server.url)
-    expect(await redis.script(counter, ['chorus:x'], [])).toBe(1)
-    let returns = 0
-    redis.onReconnect(() => returns++)
-    await server.kill9()
-    await waitForFact(() => redis.problem() !== undefined)
-    const refused = await Promise.allSettled(Array.from({ length: 100 }, () => redis.script(counter, ['chorus:x'], [])))
-    expect(refused.every(({ status }) => status === 'rejected')).toBe(true)
-    await server.start({ isEmpty: true })
-    await waitForFact(() => redis.problem() === undefined)
-    expect(returns).toBe(1)
-    // None of the hundred came late.
-    expect(await redis.script(counter, ['chorus:x'], [])).toBe(1)
-  })
-
-  it('[PUB1] writes what one turn says in few turns, however much it is', async () => {
-    const server = await startRedis()
-    ends.push(() => server.remove())
-    const redis = await open(server.url)
-    let turns = 0
-    let isOver = false
-    const count = (): void => {
-      turns++
-      if (!isOver) setImmediate(count)
-    }
-    setImmediate(count)
-    const value = 'x'.repeat(1_000)
-    await Promise.all(Array.from({ length: 4_000 }, (_, key) => redis.command(`k${key}`, ['SET', `k${key}`, value])))
-    isOver = true
-    // 4 MB; with Node's own bound of 16 kB a turn it would be more than 250.
-    expect(turns).toBeLessThan(150)
-  })
-
   it('leaves a Redis alone that does not answer, until it does', async () => {
     const server = await startRedis()
     ends.push(() => server.remove())
