@@ -6,6 +6,7 @@
  * Nobody's connection survives the cut, and messages go in over HTTP: no server remembers a conversation because somebody
  * was still there.
  */
+import { readsOfChanges } from '@chorus/testkit'
 import { runStorm } from '../load/run-job.ts'
 import type { StormOutcome } from '../load/storm-job.ts'
 import { openStatementLink } from '../machine/statement-link.ts'
@@ -33,18 +34,6 @@ const storm = {
   patienceMs: 60_000,
 } as const
 const plan = { size: 100, history: 200 } as const
-
-/** Everything that reads the log, by the names of the prepared statements. */
-const readsOfChanges = [
-  'read_range',
-  'read_gap',
-  'read_log_stretch',
-  'read_missed',
-  'read_boundary',
-  'read_newest_changes',
-  'read_newest_pages',
-  'read_changes_for_member',
-]
 
 export async function runStormScenario(options: Options, progress: Progress): Promise<ScenarioRun> {
   const links: StatementLink[] = []

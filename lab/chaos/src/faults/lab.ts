@@ -3,7 +3,7 @@
  * It knows which Redis is the primary now and whose end was caused on purpose, so that an end nobody caused is found.
  */
 import { existsSync } from 'node:fs'
-import { startCluster, waitForFact } from '@chorus/testkit'
+import { readsOfChanges, startCluster, waitForFact } from '@chorus/testkit'
 import type { Cluster, ClusterLink, ClusterServer, Redis } from '@chorus/testkit'
 import { FaultProxy } from '../proxy/fault-proxy.ts'
 import { PublishFaults } from '../proxy/publish-faults.ts'
@@ -31,18 +31,6 @@ export interface ServerNews {
 export type LinkName = 'publish' | 'subscribe' | 'database'
 
 const readyTimeoutMs = 30_000
-
-/** How the changes of a conversation are read, by the names of the prepared statements. */
-const readsOfChanges = [
-  'read_range',
-  'read_gap',
-  'read_log_stretch',
-  'read_missed',
-  'read_boundary',
-  'read_newest_changes',
-  'read_newest_pages',
-  'read_changes_for_member',
-]
 
 /** What every server of a run is told: a load is not a person, and a leaving server must not take half of the run. */
 const labEnvironment: Readonly<Record<string, string>> = {
