@@ -42,6 +42,16 @@ describe.each(testEngines)('stretches of the log on the %s engine', (engine) => 
   })
   const count = (what: string): number => reads.filter((read) => read === what).length
 
+  /** A position that covers all that was written: a transaction of another suite may hold it back for a moment. */
+  async function positionPastAll(): Promise<number> {
+    const top = (await fixture.seqs(group)).length
+    const [newest] = await readRange(store.database, { conversation: group, from: top, to: top }, 1)
+    for (;;) {
+      const position = await readPosition(store.database)
+      if (position > newest!.xid) return position
+    }
+  }
+
   /** All of `from` to `to`, however many stretches it takes. */
   async function readAll(from: number, to: number): Promise<string[]> {
     const found: string[] = []
@@ -164,6 +174,30 @@ describe.each(testEngines)('stretches of the log on the %s engine', (engine) => 
     expect(await stretches.boundary(group, { position: first, top: far, settled: settled, lacksMany })).toBeUndefined()
     expect(await readBoundary(store.database, group, first, far)).toBeUndefined()
   }, 30_000)
+
+  it.each(['the boundary', 'the stretch'] as const)(
+    '[LIM2] who knows the boundary and who does not read one stretch together, %s asked for first',
+    async (first) => {
+      const before = await positionPastAll()
+      await fixture.send(group, bob, 'one')
+      const between = await positionPastAll()
+      await fixture.fill(group, bob, 400)
+      const settled = await positionPastAll()
+      const top = (await fixture.seqs(group)).length
+      // Found a while ago, by somebody who lacked little then.
+      const known = await stretches.boundary(group, { position: before, top, settled, lacksMany: false })
+      reads = []
+      const asks = [
+        () => stretches.boundary(group, { position: between, top, settled, lacksMany }),
+        () => stretches.read(group, (known ?? 0) + 1, top),
+      ]
+      if (first === 'the stretch') asks.reverse()
+      await Promise.all(asks.map((ask) => ask()))
+      await stretches.read(group, (known ?? 0) + 2, top)
+      expect(await stretches.boundary(group, { position: between, top, settled, lacksMany })).toBe((known ?? 0) + 1)
+      expect(count('boundaries read') + count('stretches read')).toBe(1)
+    },
+  )
 
   it('[RES1] a position that is not settled yet is looked up each time', async () => {
     const position = await readPosition(store.database)

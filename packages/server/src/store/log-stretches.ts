@@ -56,12 +56,12 @@ interface Boundary {
 /** Of one conversation. */
 interface Boundaries {
   readonly byPosition: Map<number, Boundary>
-  /** When a boundary was last read with its stretch… */
+  /** When a boundary was last read with its stretch. */
   missedReadAtMs: number
-  /** …while that is under way… */
-  missed: Promise<void> | undefined
-  /** …and where that stretch is kept. */
-  missedKey: string | undefined
+  /** A whole stretch is being read, with a boundary or without: mostly it has what others ask for meanwhile… */
+  reading: Promise<void> | undefined
+  /** …and this is where the last one is kept. */
+  stretchKey: string | undefined
 }
 
 export interface BoundaryRequest {
@@ -132,9 +132,9 @@ export class LogStretches {
     if (position > settled) return readBoundary(database, conversation, position, top)
     const known = this.#boundariesOf(conversation)
     let inferred = inferBoundary(known.byPosition, position)
-    if (inferred === undefined && known.missed !== undefined) {
+    if (inferred === undefined && known.reading !== undefined) {
       // Somebody reads what was missed here: mostly it says it for this position, too.
-      await known.missed
+      await known.reading
       inferred = inferBoundary(known.byPosition, position)
     }
     inferred ??= this.#findInStretch(known, position, top)
@@ -156,17 +156,13 @@ export class LogStretches {
     if (!isFirst) return remember(known, position, readBoundary(database, conversation, position, top))
     known.missedReadAtMs = nowMs
     const finding = remember(known, position, this.#readMissed(conversation, known, position, top))
-    const over = (): void => {
-      if (known.missed === missed) known.missed = undefined
-    }
-    const missed = finding.then(over, over)
-    known.missed = missed
+    noteReading(known, finding)
     return finding
   }
 
   /** Boundaries rise with positions: below that of a later one, or else the top, the stretch read last may show this one. */
   #findInStretch(known: Boundaries, position: number, top: number): Promise<number | undefined> | undefined {
-    const changes = known.missedKey === undefined ? undefined : this.#fresh(known.missedKey)?.changes
+    const changes = known.stretchKey === undefined ? undefined : this.#fresh(known.stretchKey)?.changes
     const first = changes?.[0]?.seq
     if (changes === undefined || first === undefined) return undefined
     const from = nearest(known.byPosition, position).above?.seq ?? top
@@ -191,8 +187,8 @@ export class LogStretches {
       bytesMax: stretchBounds.textMaxBytes,
     })
     if (boundary !== undefined) {
-      known.missedKey = keyOf(conversation, alignedStart(boundary + 1))
-      this.#keep(known.missedKey, { ...stretch, readAtMs }, begunIn)
+      known.stretchKey = keyOf(conversation, alignedStart(boundary + 1))
+      this.#keep(known.stretchKey, { ...stretch, readAtMs }, begunIn)
     }
     return boundary
   }
@@ -217,7 +213,22 @@ export class LogStretches {
 
   async #stretch(conversation: Id, start: number, from: number): Promise<KeptStretch> {
     const key = keyOf(conversation, start)
-    const kept = this.#fresh(key)
+    const known = this.#boundariesOf(conversation)
+    let kept = this.#keptStretch(conversation, start, from)
+    if (kept === undefined && known.reading !== undefined) {
+      await known.reading
+      kept = this.#keptStretch(conversation, start, from)
+    }
+    if (kept !== undefined) return kept
+    const reading = this.#readOnce(conversation, start, endOf(start), key)
+    known.stretchKey = key
+    noteReading(known, reading)
+    return reading
+  }
+
+  /** What is kept of the stretch that begins at `start`, as far as `from`, or says that it had to end before it. */
+  #keptStretch(conversation: Id, start: number, from: number): KeptStretch | undefined {
+    const kept = this.#fresh(keyOf(conversation, start))
     const before = kept ?? this.#fresh(keyOf(conversation, start - stretchBounds.alignment))
     for (const stretch of [kept, before]) {
       const first = stretch?.changes.at(0)?.seq ?? Number.POSITIVE_INFINITY
@@ -229,7 +240,7 @@ export class LogStretches {
         return stretch
       }
     }
-    return this.#readOnce(conversation, start, endOf(start), key)
+    return undefined
   }
 
   #readOnce(conversation: Id, from: number, to: number, key: string): Promise<KeptStretch> {
@@ -266,8 +277,8 @@ export class LogStretches {
     const known: Boundaries = this.#boundaries.get(conversation) ?? {
       byPosition: new Map<number, Boundary>(),
       missedReadAtMs: Number.NEGATIVE_INFINITY,
-      missed: undefined,
-      missedKey: undefined,
+      reading: undefined,
+      stretchKey: undefined,
     }
     this.#boundaries.delete(conversation)
     this.#boundaries.set(conversation, known)
@@ -336,6 +347,15 @@ function remember(
   const [oldest] = byPosition.keys()
   if (byPosition.size > stretchBounds.boundariesEachMax && oldest !== undefined) byPosition.delete(oldest)
   return finding
+}
+
+/** Others wait for its end, however it ends. */
+function noteReading(known: Boundaries, read: Promise<unknown>): void {
+  const over = (): void => {
+    if (known.reading === reading) known.reading = undefined
+  }
+  const reading = read.then(over, over)
+  known.reading = reading
 }
 
 function keyOf(conversation: Id, start: number): string {
