@@ -1,11 +1,12 @@
 /**
  * How Postgres answers the reads that must not grow with the log: as prepared statements with a generic plan, over tables
- * that were analysed and over ones that never were.
+ * that were analysed and over ones that never were. And how it appends, over plans made while the tables were empty.
  */
+import { randomUUID } from 'node:crypto'
 import type { Id } from '@chorus/protocol'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Database, Statement } from './database.ts'
+import type { Database, Lane, Statement } from './database.ts'
 import { markRead } from './mark-read.ts'
 import { readGap, readMissed, readNewestChanges, readStretch } from './read-changes.ts'
 import { readConversation, readConversations } from './read-conversations.ts'
@@ -14,7 +15,7 @@ import { type PageAnchor, readMessagePage } from './read-messages.ts'
 import { readMemberSeqs } from './read-member-seqs.ts'
 import { readNewestPages } from './read-newest-pages.ts'
 import { placeAt, sweepChanges } from './sweep-changes.ts'
-import { LogFixture } from './testing/log-fixture.ts'
+import { LogFixture, openLog } from './testing/log-fixture.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from './testing/open-test-database.ts'
 
 interface PlanNode {
@@ -184,4 +185,67 @@ describe.runIf(testEngines.includes('postgres'))('plans of reads', () => {
     }
     expect(over).toEqual([])
   })
+})
+
+describe.runIf(testEngines.includes('postgres'))('plans of writes', () => {
+  let store: TestDatabase
+  let client: pg.Client
+  beforeAll(async () => {
+    store = await openTestDatabase('postgres')
+    client = new pg.Client({ connectionString: store.url })
+    await client.connect()
+  })
+  afterAll(async () => {
+    await client.end()
+    await store.close()
+  })
+
+  /** A database whose only lane runs over the client, each batch in a transaction that ends by saying what it looked at. */
+  function watched(examined: number[]): Database {
+    const lane: Lane = {
+      run: async <Row>({ text, values, name }: Statement) => {
+        await client.query('begin')
+        const before = await lookedAt()
+        const { rows } = await client.query({ text, values: [...(values ?? [])], ...(name !== undefined && { name }) })
+        examined.push((await lookedAt()) - before)
+        await client.query('commit')
+        return rows as Row[]
+      },
+    }
+    return new Proxy(store.database, {
+      get: (target, key) =>
+        key === 'lane' ? () => lane : key === 'laneCount' ? 1 : (Reflect.get(target, key, target) as unknown),
+    })
+  }
+
+  async function lookedAt(): Promise<number> {
+    const { rows } = await client.query<{ read: number }>(
+      `select coalesce(sum(seq_tup_read + idx_tup_fetch), 0)::int as read from pg_stat_xact_user_tables`,
+    )
+    return rows[0]!.read
+  }
+
+  it.each([1, 3])(
+    '[LIM1] batches of %i look each row up by its key, also by a plan made over empty tables',
+    async (size) => {
+      await client.query('analyze')
+      const fixture = new LogFixture(store.database)
+      const [ada, bob] = (await fixture.users(2)) as [Id, Id]
+      const group = await fixture.group([ada, bob])
+      const examined: number[] = []
+      const log = openLog(watched(examined))
+      const sendSome = async (): Promise<unknown> =>
+        Promise.all(
+          Array.from({ length: size }, () =>
+            log.append({ conversation: group, actor: ada, clientId: randomUUID(), text: 'x', replyTo: 1, data: null }),
+          ),
+        )
+      for (let batch = 0; batch < 10; batch++) await sendSome()
+      await fixture.fill(group, ada, 3_000)
+      await fixture.users(3_000)
+      for (let batch = 0; batch < 5; batch++) await sendSome()
+      expect(examined).toHaveLength(15)
+      expect(Math.max(...examined.slice(-5))).toBeLessThanOrEqual(10 * size)
+    },
+  )
 })

@@ -108,6 +108,9 @@ create function append_send(
   p_conversation uuid, p_actor uuid, p_client_id uuid, p_hash bytea, p_text text, p_data json, p_reply_to bigint
 ) returns appended
 language plpgsql volatile
+-- As above: a plan made while the log was empty would read all of it for every message, until somebody analyses it.
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_seq bigint;
