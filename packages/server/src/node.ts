@@ -75,6 +75,7 @@ import { systemClock } from './support/clock.ts'
 import { Lifecycle } from './support/lifecycle.ts'
 import type { Logger } from './support/logger.ts'
 import { Metrics } from './support/metrics.ts'
+import { QuietCollection, tellV8 } from './support/quiet-collection.ts'
 import { openRedis } from './support/redis.ts'
 import { SharedCache } from './support/shared-cache.ts'
 import { StartError } from './support/start-error.ts'
@@ -272,6 +273,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       recheck: () => database.recheckEpoch(),
       onFailed: (error) => logger.warn({ err: error }, 'unable to ask which history the database shows'),
     })
+    let batchesDelivered = 0
     const trail = new DeliveryTrail(() => clock.nowMs())
     const feeds = new Feeds({
       bus,
@@ -280,6 +282,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       clock,
       observer: {
         delivered: (changes, _deliveries, waitedMs) => {
+          batchesDelivered++
           metrics.deliveryBatchChanges.observe(changes)
           metrics.deliverySeconds.observe(waitedMs / 1_000)
         },
@@ -414,8 +417,18 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
     })
 
     // Housekeeping.
+    const intake = new CommandIntake(commandTable, clock)
+    const quiet = new QuietCollection({
+      workDone: () => intake.begun + batchesDelivered + gate.turnover,
+      prefer: (preference) => {
+        tellV8(preference)
+        metrics.prefersMemory.set(preference === 'memory' ? 1 : 0)
+      },
+    })
     const watch = setInterval(() => {
       budget.checkProgress(clock.nowMs())
+      gate.closeExpired()
+      quiet.look()
       metrics.outboundBytes.set(budget.heldBytes)
       metrics.queueDepth.set({ queue: 'log' }, log.waitingRows)
       metrics.queueDepth.set({ queue: 'passwords' }, passwords.waitingCount)
@@ -465,7 +478,6 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       })
       await lifecycle.start({ name: 'roster', stop: () => cutOff.stop() })
     }
-    const intake = new CommandIntake(commandTable, clock)
     const app = await buildHttpApp({
       config,
       parts,

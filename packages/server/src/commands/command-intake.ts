@@ -13,6 +13,7 @@ export class CommandIntake {
   readonly #whenIdle: (() => void)[] = []
   #isClosed = false
   #underWay = 0
+  #begun = 0
   #lastAtMs = Number.NEGATIVE_INFINITY
 
   constructor(table: CommandTable, clock: Clock) {
@@ -24,6 +25,11 @@ export class CommandIntake {
 
   get underWay(): number {
     return this.#underWay
+  }
+
+  /** Commands since the start. */
+  get begun(): number {
+    return this.#begun
   }
 
   /** How long nobody has asked for anything. */
@@ -59,6 +65,7 @@ export class CommandIntake {
         return Promise.reject(refusal)
       }
       this.#underWay++
+      this.#begun++
       this.#lastAtMs = this.#clock.nowMs()
       const { connection } = context
       connection?.commandBegan(this.#lastAtMs)

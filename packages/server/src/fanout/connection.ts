@@ -5,6 +5,7 @@
  * more.
  */
 import type { ClosingCode, Id, Presence } from '@chorus/protocol'
+import { RareMap, RareSet } from '../support/rare-set.ts'
 import { type Frame, frameOf } from './frame.ts'
 import { Outbound, type OutboundBudget, type Transport, type TransportKind } from './outbound.ts'
 
@@ -19,20 +20,26 @@ export interface ConnectionOptions {
   readonly session: Id
   readonly transport: Transport
   readonly budget: OutboundBudget
+  /** When its session ends, on the server's clock. */
+  readonly expiresAtMs: number
   readonly onClosed: (connection: Connection) => void
 }
 
 /** How long a closing connection has to read its last words before the wire is cut. */
 export const closingGraceMs = 3_000
 
+const opening: ConnectionState = { kind: 'opening' }
+const ready: ConnectionState = { kind: 'ready' }
+
 export class Connection {
   readonly id: number
   readonly user: Id
   readonly session: Id
+  readonly expiresAtMs: number
   readonly #transport: Transport
   readonly #outbound: Outbound
   readonly #onClosed: (connection: Connection) => void
-  #state: ConnectionState = { kind: 'opening' }
+  #state: ConnectionState = opening
   #commandsUnderWay = 0
   #lastCommandAtMs = Number.NEGATIVE_INFINITY
 
@@ -41,25 +48,26 @@ export class Connection {
   /** Joins of single conversations under way; no checkpoint leaves before they end (rule CP1). */
   joinsInProgress = 0
   /** Conversations to look at again once it is ready: something happened there while it was opening. */
-  readonly afterReady = new Set<Id>()
+  readonly afterReady = new RareSet<Id>()
   /** Read markers it is to be told: being read, moved again meanwhile, or to be read after the next sweep; no checkpoint leaves before. */
-  readonly owedMarkers = new Map<Id, 'asked' | 'moved' | 'failed'>()
+  readonly owedMarkers = new RareMap<Id, 'asked' | 'moved' | 'failed'>()
   /** Was anything sent that no checkpoint covers yet? */
   owesCheckpoint = false
   /** Had all of that been sent when the sweep under way began? */
   isCoveredBySweep = false
   /** Whose presence it follows, with what it was last told. */
-  watched: Map<Id, Presence['status']> = new Map()
+  readonly watched = new RareMap<Id, Presence['status']>()
   /** Conversations with live values it was too slow to be told. */
-  readonly staleLive = new Set<Id>()
+  readonly staleLive = new RareSet<Id>()
   status: 'online' | 'away' = 'online'
   /** On the server's clock. */
   openedAtMs = 0
 
-  constructor({ id, user, session, transport, budget, onClosed }: ConnectionOptions) {
+  constructor({ id, user, session, transport, budget, expiresAtMs, onClosed }: ConnectionOptions) {
     this.id = id
     this.user = user
     this.session = session
+    this.expiresAtMs = expiresAtMs
     this.#transport = transport
     this.#onClosed = onClosed
     this.#outbound = new Outbound(transport, budget, () =>
@@ -122,7 +130,7 @@ export class Connection {
   }
 
   becomeReady(): void {
-    if (this.#state.kind === 'opening') this.#state = { kind: 'ready' }
+    if (this.#state.kind === 'opening') this.#state = ready
   }
 
   /** Says why, then ends the link. */

@@ -8,6 +8,7 @@
  */
 import type { Id, Presence, PresenceStatus } from '@chorus/protocol'
 import type { Clock, Timer } from '../support/clock.ts'
+import { Groups } from '../support/groups.ts'
 import type { Whereabouts } from './whereabouts.ts'
 
 export const presenceBounds = {
@@ -24,9 +25,20 @@ export const presenceBounds = {
 export interface PresentConnection {
   readonly user: Id
   readonly status: 'online' | 'away'
-  readonly watched: Map<Id, PresenceStatus>
+  readonly watched: Watchings
   /** It has not read what it was sent: it is told later, the newest and not all that was between (rule LIVE1). */
   readonly isBehind: boolean
+}
+
+/** Whom it follows, with what it was last told: a map. */
+export interface Watchings {
+  readonly size: number
+  has(user: Id): boolean
+  get(user: Id): PresenceStatus | undefined
+  set(user: Id, status: PresenceStatus): unknown
+  delete(user: Id): boolean
+  clear(): void
+  keys(): Iterable<Id>
 }
 
 export interface LastSeen {
@@ -71,7 +83,7 @@ interface Leaving {
 
 export class Presences<Watcher extends PresentConnection = PresentConnection> {
   readonly #options: PresencesOptions<Watcher>
-  readonly #connections = new Map<Id, Set<Watcher>>()
+  readonly #connections = new Groups<Id, Watcher>()
   readonly #watchers = new Map<Id, Set<Watcher>>()
   readonly #lastSeen = new Map<Id, string>()
   readonly #leaving = new Map<Id, Leaving>()
@@ -99,24 +111,20 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
     const { user } = connection
     this.#leaving.get(user)?.timer.cancel()
     this.#leaving.delete(user)
-    const found = this.#connections.get(user)
-    if (found === undefined) this.#connections.set(user, new Set([connection]))
-    else found.add(connection)
+    this.#connections.add(user, connection)
     this.update(user)
   }
 
   depart(connection: Watcher): void {
     const { user } = connection
     this.watch(connection, [])
-    const found = this.#connections.get(user)
-    if (found?.delete(connection) !== true) return
-    if (found.size > 0) {
+    if (!this.#connections.delete(user, connection)) return
+    if (this.#connections.has(user)) {
       this.update(user)
       return
     }
     const timer = this.#options.clock.setTimer(() => {
       this.#leaving.delete(user)
-      this.#connections.delete(user)
       const at = this.#options.now().toISOString()
       this.#remember(user, at)
       this.#options.whereabouts.report(user, undefined, at)
@@ -207,7 +215,7 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
   concerns(user: Id): boolean {
     if (this.#watchers.has(user)) return true
     for (const ask of this.#asks.keys()) if (ask.user === user || ask.wanted.has(user)) return true
-    for (const { watched } of this.#connections.get(user) ?? []) if (watched.size > 0) return true
+    for (const { watched } of this.#connections.of(user)) if (watched.size > 0) return true
     return false
   }
 
@@ -233,7 +241,7 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
       void found.push({ watcher, watched, turn: this.#turns.get(watcher) ?? 0 })
     for (const user of left) {
       for (const watcher of this.#watchers.get(user) ?? []) note(watcher, user)
-      for (const watcher of this.#connections.get(user) ?? [])
+      for (const watcher of this.#connections.of(user))
         for (const watched of watcher.watched.keys()) note(watcher, watched)
     }
     return found
@@ -259,15 +267,13 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
     this.#lateTimer?.cancel()
     for (const { timer } of this.#leaving.values()) timer.cancel()
     const at = this.#options.now().toISOString()
-    this.#options.saveLastSeen([...this.#connections.keys()].map((user) => ({ user, at })))
+    this.#options.saveLastSeen([...this.#connections.keys(), ...this.#leaving.keys()].map((user) => ({ user, at })))
     await this.#options.whereabouts.stop()
   }
 
   #statusHere(user: Id): 'online' | 'away' | undefined {
-    const found = this.#connections.get(user)
-    if (found === undefined) return undefined
-    for (const { status } of found) if (status === 'online') return 'online'
-    return this.#leaving.get(user)?.status ?? 'away'
+    for (const { status } of this.#connections.of(user)) if (status === 'online') return 'online'
+    return this.#connections.has(user) ? 'away' : this.#leaving.get(user)?.status
   }
 
   #merge(user: Id, elsewhere: PresenceStatus): PresenceStatus {

@@ -10,7 +10,7 @@ import { Connection } from '../fanout/connection.ts'
 import { frameOf } from '../fanout/frame.ts'
 import type { OutboundBudget, Transport } from '../fanout/outbound.ts'
 import type { Bus } from '../fanout/bus.ts'
-import type { Clock, Timer } from '../support/clock.ts'
+import type { Clock } from '../support/clock.ts'
 
 export interface ConnectionGateOptions {
   readonly parts: Parts
@@ -26,9 +26,6 @@ export interface MoveDeadline {
 
 /** Nobody is asked to move sooner: a new link needs time to open, and to be tried again. */
 const earliestMoveMs = 1_000
-
-/** Longest time that a timer can wait; sessions live longer, and it is set again while time is left. */
-const timerMaxMs = 2_000_000_000
 
 export class ConnectionGate {
   readonly #parts: Parts
@@ -65,8 +62,8 @@ export class ConnectionGate {
       session: identity.sessionId,
       transport,
       budget: this.#budget,
+      expiresAtMs: this.#clock.nowMs() + identity.expiresInMs,
       onClosed: (closed) => {
-        cancelExpiry()
         connections.delete(closed)
         feeds.detach(closed)
         presences.depart(closed)
@@ -80,21 +77,15 @@ export class ConnectionGate {
     connection.openedAtMs = this.#clock.nowMs()
     connections.add(connection)
     presences.arrive(connection)
-    const cancelExpiry = this.#closeWhenExpired(connection, identity.expiresInMs)
     return connection
   }
 
-  /** ACL2: an expired session closes, too. The answer calls it off. */
-  #closeWhenExpired(connection: Connection, expiresInMs: number): () => void {
-    const endsAtMs = this.#clock.nowMs() + expiresInMs
-    let timer: Timer
-    const arm = (): void => {
-      const leftMs = endsAtMs - this.#clock.nowMs()
-      if (leftMs <= 0) connection.close('revoked', 'unable to keep the connection; the session has expired', 'never')
-      else timer = this.#clock.setTimer(arm, Math.min(leftMs, timerMaxMs))
-    }
-    timer = this.#clock.setTimer(arm, Math.min(expiresInMs, timerMaxMs))
-    return () => timer.cancel()
+  /** ACL2: an expired session closes, too. Called once a second: a timer for each connection would cost more. */
+  closeExpired(): void {
+    const nowMs = this.#clock.nowMs()
+    for (const connection of [...this.#parts.connections])
+      if (connection.expiresAtMs <= nowMs)
+        connection.close('revoked', 'unable to keep the connection; the session has expired', 'never')
   }
 
   /** Sends what was missed and then `ready`; a connection that cannot be served is asked to come back. */
@@ -160,6 +151,11 @@ export class ConnectionGate {
 
   get size(): number {
     return this.#parts.connections.size
+  }
+
+  /** Arrivals and departures since the start. */
+  get turnover(): number {
+    return 2 * (this.#nextId - 1) - this.size
   }
 
   /** Closes who is left: the server is stopping. */

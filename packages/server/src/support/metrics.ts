@@ -88,6 +88,11 @@ export class Metrics {
     'Times when this server stood still for more than a second, and swept before it delivered again.',
     [],
   )
+  readonly prefersMemory = this.#gauge(
+    'chorus_prefers_memory',
+    'Has this server so little to do that it collects garbage and gives memory back? 1 or 0. What that costs shows in the lag of the event loop.',
+    [],
+  )
   readonly outboundBytes = this.#gauge(
     'chorus_outbound_bytes',
     'Bytes that clients have not read yet, frames shared by many counted once.',

@@ -1,0 +1,53 @@
+/** Sets and maps that hold nothing while they are empty, and behave like the language's own. */
+import { describe, expect, it } from 'vitest'
+import { RareMap, RareSet } from './rare-set.ts'
+
+describe('a rare set', () => {
+  it('counts, walks, deletes and clears as a set does', () => {
+    const set = new RareSet<string>()
+    expect([...set]).toEqual([])
+    expect(set.delete('a')).toBe(false)
+    for (const item of ['a', 'b', 'a']) set.add(item)
+    expect([set.size, ...set]).toEqual([2, 'a', 'b'])
+    expect([set.delete('a'), set.delete('a'), set.delete('b'), set.size]).toEqual([true, false, true, 0])
+    set.add('c')
+    set.clear()
+    expect([set.size, ...set]).toEqual([0])
+  })
+
+  it('may lose and gain items while it is walked', () => {
+    const set = new RareSet<number>()
+    for (const item of [1, 2, 3]) set.add(item)
+    const seen: number[] = []
+    for (const item of set) {
+      seen.push(item)
+      set.delete(item)
+      if (item === 2) set.add(4)
+    }
+    expect(seen).toEqual([1, 2, 3, 4])
+    expect(set.size).toBe(0)
+  })
+})
+
+describe('a rare map', () => {
+  it('finds, replaces, deletes and clears as a map does', () => {
+    const map = new RareMap<string, number>()
+    expect([map.size, map.has('a'), map.get('a'), map.delete('a'), ...map.keys(), ...map]).toEqual([
+      0,
+      false,
+      undefined,
+      false,
+    ])
+    map.set('a', 1)
+    map.set('a', 2)
+    map.set('b', 3)
+    expect([...map]).toEqual([
+      ['a', 2],
+      ['b', 3],
+    ])
+    expect([...map.keys()]).toEqual(['a', 'b'])
+    expect([map.delete('a'), map.get('a'), map.has('b'), map.size]).toEqual([true, undefined, true, 1])
+    map.clear()
+    expect([map.size, ...map]).toEqual([0])
+  })
+})
