@@ -1,11 +1,12 @@
 /** Every open connection of this server, by user and by session. */
 import type { Id } from '@chorus/protocol'
+import { Groups } from '../support/groups.ts'
 import type { Connection } from './connection.ts'
 
 export class Connections {
   readonly #all = new Set<Connection>()
-  readonly #byUser = new Map<Id, Set<Connection>>()
-  readonly #bySession = new Map<Id, Set<Connection>>()
+  readonly #byUser = new Groups<Id, Connection>()
+  readonly #bySession = new Groups<Id, Connection>()
 
   get size(): number {
     return this.#all.size
@@ -13,22 +14,22 @@ export class Connections {
 
   add(connection: Connection): void {
     this.#all.add(connection)
-    addTo(this.#byUser, connection.user, connection)
-    addTo(this.#bySession, connection.session, connection)
+    this.#byUser.add(connection.user, connection)
+    this.#bySession.add(connection.session, connection)
   }
 
   delete(connection: Connection): void {
     this.#all.delete(connection)
-    deleteFrom(this.#byUser, connection.user, connection)
-    deleteFrom(this.#bySession, connection.session, connection)
+    this.#byUser.delete(connection.user, connection)
+    this.#bySession.delete(connection.session, connection)
   }
 
   ofUser(user: Id): ReadonlySet<Connection> {
-    return this.#byUser.get(user) ?? none
+    return this.#byUser.of(user)
   }
 
   ofSession(session: Id): ReadonlySet<Connection> {
-    return this.#bySession.get(session) ?? none
+    return this.#bySession.of(session)
   }
 
   sessions(): IterableIterator<Id> {
@@ -38,18 +39,4 @@ export class Connections {
   [Symbol.iterator](): IterableIterator<Connection> {
     return this.#all.values()
   }
-}
-
-const none: ReadonlySet<Connection> = new Set()
-
-function addTo(map: Map<Id, Set<Connection>>, key: Id, connection: Connection): void {
-  const found = map.get(key)
-  if (found === undefined) map.set(key, new Set([connection]))
-  else found.add(connection)
-}
-
-function deleteFrom(map: Map<Id, Set<Connection>>, key: Id, connection: Connection): void {
-  const found = map.get(key)
-  found?.delete(connection)
-  if (found?.size === 0) map.delete(key)
 }

@@ -62,6 +62,8 @@ export function startSocketServer(options: SocketServerOptions): Server {
   const dispatch = createDispatch(options.handlers)
 
   const places = new WeakMap<object, Place>()
+  // Nobody is told anything by room; the room that Socket.IO makes for each socket would take half a kilobyte.
+  server.of('/').adapter.addAll = () => undefined
   server.use((socket, next) => {
     void admit(options, socket, places.get(socket.conn)).then(
       () => next(),
@@ -71,13 +73,13 @@ export function startSocketServer(options: SocketServerOptions): Server {
 
   server.on('connection', (socket) => {
     const { identity } = socket.data as Admitted
+    const { cursor } = socket.handshake.auth as { cursor?: unknown }
     // Its place among the connections of the address is freed when the wire closes.
     const transport = new SocketIoTransport(socket)
     const connection = gate.open(identity, transport, () => undefined)
     socket.on('disconnect', () => connection.lost())
     serveCommands(socket, transport, connection, options, dispatch)
-    const { cursor } = socket.handshake.auth as { cursor?: unknown }
-    forgetRequest(socket)
+    forgetHandshake(socket)
     gate.bringToPresent(connection, identity, typeof cursor === 'string' ? cursor : undefined)
   })
   refuseForeignUpgrades(httpServer, options)
@@ -87,18 +89,33 @@ export function startSocketServer(options: SocketServerOptions): Server {
   server.engine.on('connection', (wire: EngineSocket) => {
     const place = takePlace(options, wire.request)
     places.set(wire, place)
-    if (place.kind === 'taken') wire.once('close', place.release)
+    if (place.kind === 'taken') wire.on('close', place.release)
   })
   allowOrigins(server, options.originPolicy)
   return server
 }
 
-/** The upgrade's request is answered; kept, with its headers and its parser, it would stay in memory as long as the connection. */
-function forgetRequest(socket: Socket): void {
-  const { conn } = socket as unknown as { readonly conn: { request: unknown } }
-  if (socket.conn.transport.name === 'websocket') conn.request = undefined
-  const { handshake } = socket
-  Object.assign(handshake, { headers: {}, query: {}, auth: {} })
+const handshakeOver = { headers: {}, query: {}, auth: {} }
+const noAcknowledgements: ReadonlyMap<number, unknown> = new Map()
+
+/**
+ * What was asked is answered: the request with its headers and its parser, who it was, the answers that nobody is asked for.
+ * Kept, all that would take four kilobytes for as long as the connection lives.
+ */
+function forgetHandshake(socket: Socket): void {
+  const { conn } = socket as unknown as { readonly conn: { request: (IncomingMessage & UpgradeRequest) | undefined } }
+  if (socket.conn.transport.name === 'websocket') {
+    if (conn.request?.[upgradeResponse] !== undefined) conn.request[upgradeResponse].req = undefined
+    conn.request = undefined
+  }
+  Object.assign(socket, { handshake: handshakeOver, acks: noAcknowledgements, data: undefined })
+}
+
+/** Where a request of an upgrade keeps Engine.IO's answer to it, which lives as long as the wire and holds the request. */
+const upgradeResponse = Symbol('upgrade response')
+
+interface UpgradeRequest {
+  [upgradeResponse]?: { req: unknown }
 }
 
 interface Admitted {
@@ -107,7 +124,7 @@ interface Admitted {
 
 interface EngineSocket {
   readonly request: IncomingMessage
-  once(event: 'close', listener: () => void): void
+  on(event: 'close', listener: () => void): void
 }
 
 /** One wire's place among the connections of its address. */
@@ -225,9 +242,10 @@ function refuseNewcomers(server: Server, httpServer: HttpServer, { gate }: Socke
     if (refusal === undefined) return
     endUpgrade(wire, refusal)
   })
-  server.engine.use((request: IncomingMessage, response: ServerResponse, next: () => void) => {
+  server.engine.use((request: IncomingMessage & UpgradeRequest, response: ServerResponse, next: () => void) => {
     const refusal = refusalOf(request)
     if (refusal === undefined) {
+      if (request.headers.upgrade !== undefined) request[upgradeResponse] = response
       next()
       return
     }
