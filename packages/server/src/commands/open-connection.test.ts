@@ -526,6 +526,30 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect(count('read_newest_pages') + count('read_message_page_newest')).toBe(0)
   }, 30_000)
 
+  it('[LIM2, RES1] who comes for the newest page while people write gets one from a moment ago, and what came since', async () => {
+    const cursor = await cursorOf(ada)
+    await fixture.fill(group, bob, 10_050)
+    const read = await top()
+    const opened: Opened[] = []
+    node.statements.length = 0
+    for (let index = 0; index < 20; index++) {
+      const { transport, opening, connection } = node.open(ada, await fixture.session(ada), cursor)
+      await opening
+      opened.push({ transport, opening, connection })
+      await say()
+    }
+    await until('the last', () => opened.every(({ transport }) => transport.seqsOf(group).includes(read + 20)))
+    for (const [index, { transport }] of opened.entries()) {
+      const told = transport.eventsNamed('conversation')
+      expect(told[0]).toMatchObject({ limited: true, seq: read })
+      // What is counted already is said, so that the changes that follow do not count twice.
+      expect(told.at(-1)).toMatchObject({ seq: read + index, readSeq: told[0]?.readSeq, unread: told[0]?.unread })
+      expect(applied(transport, group, 0)).toBe(read + 20)
+    }
+    const count = (name: string): number => node.statements.filter((statement) => statement === name).length
+    expect([count('read_newest_pages'), count('read_newest_changes')]).toEqual([1, 1])
+  }, 30_000)
+
   it('[ACL1] removed during a long replay: no later version of an older message, read meanwhile for somebody else', async () => {
     const place = await fixture.group([bob, ada])
     const cursor = await cursorOf(ada)

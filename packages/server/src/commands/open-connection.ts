@@ -187,53 +187,56 @@ class Replay {
         return undefined
       }
       case 'limited': {
-        const page = await this.#parts.pages.at(this.#connection.user, conversation, seq)
+        const { user } = this.#connection
+        const page = await this.#parts.pages.at(user, conversation, seq, joining?.feed.recent.lowestBefore(seq))
         if (page === undefined) return this.#tellRemoval(conversation)
         // Counted for whoever needs it, and not for all who come back.
-        const marker = membershipMoved
-          ? step.membership
-          : await this.#parts.markers.ask({ user: this.#connection.user, conversation })
+        const marker =
+          membershipMoved && page.seq <= seq ? step.membership : await this.#parts.markers.ask({ user, conversation })
         if (marker === null) return this.#tellRemoval(conversation)
         const { readSeq, unread } = marker
+        const state = { conversation, readSeq, unread }
         this.#connection.send(
-          frameOf('conversation', {
-            conversation,
-            limited: true,
-            seq: page.seq,
-            readSeq,
-            unread,
-            messages: page.messages,
-          }),
+          frameOf('conversation', { ...state, limited: true, seq: page.seq, messages: page.messages }),
         )
+        // The count reflects more than the page: what follows up to there is not counted again.
+        if (marker.seq > page.seq) this.#connection.send(frameOf('conversation', { ...state, seq: marker.seq }))
         await this.#endPage(conversation, page.seq, page.messages.length * 100)
-        return page.seq
+        return page.seq >= seq ? page.seq : this.#sendChanges(conversation, page.seq, seq, joining)
       }
       case 'changes': {
         const { readSeq, unread } = step.membership
         if (membershipMoved) this.#connection.send(frameOf('conversation', { conversation, seq, readSeq, unread }))
-        // Not checked per reader: only while no removal has come, and only when they reach what `ready` will promise.
-        const left = joining?.join.left
-        if (left !== undefined && left.seq > seq) {
-          sendRemoval(this.#connection, left)
-          return undefined
-        }
-        const known = joining?.feed.recent
-        // Up to the seq at which membership was seen, and no further: what is newer passes by the feed, where a removal shows.
-        // Nor what was read as of a later seq: it may show an edit that came after this user's removal.
-        const recent =
-          known === undefined || known.newestSeq < seq || known.asOf > seq
-            ? undefined
-            : known.frames(step.after + 1, seq)
-        if (recent === undefined)
-          return step.after >= seq ? step.after : this.#sendStretches(conversation, step.after, seq, joining?.feed)
-        for (const { frame, seq: last, changes } of recent) {
-          this.#connection.send(frame)
-          await this.#endPage(conversation, last, changes, frame.bytes)
-          if (!this.#connection.isOpen) return undefined
-        }
-        return recent.at(-1)?.seq ?? step.after
+        return this.#sendChanges(conversation, step.after, seq, joining)
       }
     }
+  }
+
+  /** Everything after `after` up to `seq`, at which this user was seen to be a member. */
+  async #sendChanges(
+    conversation: Id,
+    after: number,
+    seq: number,
+    joining: { readonly feed: Feed; readonly join: Join } | undefined,
+  ): Promise<number | undefined> {
+    // Not checked per reader: only while no removal has come, and only when they reach what `ready` will promise.
+    const left = joining?.join.left
+    if (left !== undefined && left.seq > seq) {
+      sendRemoval(this.#connection, left)
+      return undefined
+    }
+    const known = joining?.feed.recent
+    // Up to the seq at which membership was seen, and no further: what is newer passes by the feed, where a removal shows.
+    // Nor what was read as of a later seq: it may show an edit that came after this user's removal.
+    const recent =
+      known === undefined || known.newestSeq < seq || known.asOf > seq ? undefined : known.frames(after + 1, seq)
+    if (recent === undefined) return after >= seq ? after : this.#sendStretches(conversation, after, seq, joining?.feed)
+    for (const { frame, seq: last, changes } of recent) {
+      this.#connection.send(frame)
+      await this.#endPage(conversation, last, changes, frame.bytes)
+      if (!this.#connection.isOpen) return undefined
+    }
+    return recent.at(-1)?.seq ?? after
   }
 
   /**

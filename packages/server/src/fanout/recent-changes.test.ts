@@ -75,6 +75,14 @@ describe('recent changes', () => {
     expect(seqs(recent.range(1, 3))).toEqual([1, 2, 3])
   })
 
+  it('[LIM2, ACL1] says who finds the rest here, unless it was read after they were seen to be members', () => {
+    const recent = new RecentChanges()
+    expect(recent.lowestBefore(0)).toBeUndefined()
+    recent.merge(run(100, 110))
+    add(recent, run(111, 113))
+    expect([109, 110, 113, 114].map((seq) => recent.lowestBefore(seq))).toEqual([undefined, 99, 99, undefined])
+  })
+
   it('[LIM2] those who lack the same are sent the same frames, encoded once', () => {
     const recent = new RecentChanges()
     add(recent, run(1, 10))

@@ -110,6 +110,12 @@ export class RecentChanges {
     this.#account(before)
   }
 
+  /** The lowest seq whose holder has the rest up to `to` here, as it was then; undefined when none has. */
+  lowestBefore(to: number): number | undefined {
+    const first = this.#changes[0]
+    return first === undefined || to > this.newestSeq || this.#asOf > to ? undefined : first.seq - 1
+  }
+
   /** The changes `from` to `to`, or undefined when not all of them are here. */
   range(from: number, to: number): LoggedChange[] | undefined {
     if (from > to) return []

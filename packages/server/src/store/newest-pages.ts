@@ -23,6 +23,8 @@ export const newestPagesBounds = {
   lifeMs: 30_000,
   readsPerWindow: 4,
   windowMs: 200,
+  /** A page that so many changes have followed is read anew. */
+  changesBehindMax: 100,
   batchMax: 200,
   waitingMax: 20_000,
 } as const
@@ -47,7 +49,15 @@ interface Kept {
 
 interface Ask extends MemberPair {
   /** Membership was seen when the log stood there; undefined: it is yet to be tested. */
-  readonly seq: number | undefined
+  readonly seen: PageSeen | undefined
+}
+
+/** Which pages do without a test of membership. */
+interface PageSeen {
+  /** The asker was a member when the log stood there. */
+  readonly seq: number
+  /** The asker has what came since a page of this seq or a later one. */
+  readonly lowestSeq: number
 }
 
 type Answer = { readonly kind: 'stranger' } | { readonly kind: 'kept'; readonly kept: Kept }
@@ -80,10 +90,14 @@ export class NewestPages {
   /**
    * The newest page, of at most 256 kB, for a `conversation` event or an entry of a sync: for somebody who was a member
    * when the log stood at `seq`. Undefined when they are none by now and it had to be read.
+   *
+   * @param lowestSeq - whoever has the changes since then takes a page from a moment ago and adds them; while people write,
+   *   the page would otherwise be read anew for nearly everybody who comes (rule LIM2)
    */
-  async at(user: Id, conversation: Id, seq: number): Promise<MessagePage | undefined> {
+  async at(user: Id, conversation: Id, seq: number, lowestSeq = seq): Promise<MessagePage | undefined> {
+    const seen = { seq, lowestSeq: Math.max(lowestSeq, seq - newestPagesBounds.changesBehindMax) }
     const kept = this.#known(conversation)
-    if (kept?.seq === seq) {
+    if (kept !== undefined && isShown(kept, seen)) {
       this.#options.onRead?.('local')
       this.#share(conversation, kept)
       return this.#show(kept, user, conversation)
@@ -91,12 +105,12 @@ export class NewestPages {
     const fetched = await this.#fetch(conversation, seq)
     if (fetched !== undefined) return this.#show(fetched, user, conversation)
     while ((this.#recentReads.get(conversation) ?? 0) >= newestPagesBounds.readsPerWindow) await this.#window
-    return this.#read({ user, conversation, seq })
+    return this.#read({ user, conversation, seen })
   }
 
   /** The newest page, of at most 256 kB; undefined when the user is no member. */
   newest(user: Id, conversation: Id): Promise<MessagePage | undefined> {
-    return this.#read({ user, conversation, seq: undefined })
+    return this.#read({ user, conversation, seen: undefined })
   }
 
   /** The newest `limit` messages, as `readMessagePage` gives them; undefined when the user is no member. */
@@ -104,7 +118,7 @@ export class NewestPages {
     const { database } = this.#options
     if (limit > sharedPageBounds.messagesMax)
       return readMessagePage(database, user, conversation, { kind: 'newest' }, limit)
-    const answer = await this.#reads.ask({ user, conversation, seq: undefined })
+    const answer = await this.#reads.ask({ user, conversation, seen: undefined })
     if (answer.kind === 'stranger') return undefined
     const { page } = answer.kept
     return page === undefined
@@ -144,9 +158,9 @@ export class NewestPages {
   async #run(asks: readonly Ask[]): Promise<Answer[]> {
     const { database, onRead } = this.#options
     const epoch = this.#options.epoch()
-    const answers = asks.map(({ conversation, seq }): Answer | undefined => {
+    const answers = asks.map(({ conversation, seen }): Answer | undefined => {
       const kept = this.#known(conversation)
-      return seq !== undefined && kept?.seq === seq ? { kind: 'kept', kept } : undefined
+      return kept !== undefined && seen !== undefined && isShown(kept, seen) ? { kind: 'kept', kept } : undefined
     })
     const open = asks.flatMap((ask, index) => (answers[index] === undefined ? [{ ask, index }] : []))
     if (open.length > 0) {
@@ -226,6 +240,10 @@ export class NewestPages {
       }, newestPagesBounds.windowMs)
     })
   }
+}
+
+function isShown({ seq }: Kept, seen: PageSeen): boolean {
+  return seq <= seen.seq && seq >= seen.lowestSeq
 }
 
 /** As it stands in Redis, behind its seal. */
