@@ -3,11 +3,10 @@
  * It knows which Redis is the primary now and whose end was caused on purpose, so that an end nobody caused is found.
  */
 import { existsSync } from 'node:fs'
-import { readsOfChanges, startCluster, waitForFact } from '@chorus/testkit'
+import { readsOfChanges, startCluster, StatementCounter, waitForFact } from '@chorus/testkit'
 import type { Cluster, ClusterLink, ClusterServer, Redis } from '@chorus/testkit'
-import { FaultProxy } from '../proxy/fault-proxy.ts'
+import { FaultProxy, type Tap } from '../proxy/fault-proxy.ts'
 import { PublishFaults } from '../proxy/publish-faults.ts'
-import { StatementCounter } from '../proxy/statement-counter.ts'
 import type { Random } from '../run/random.ts'
 import { FakeClock, fakeTimeLibrary } from './fake-clock.ts'
 
@@ -99,17 +98,26 @@ export class Lab {
       if (purpose === 'http') return { port: targetPort }
       const name = linkName(purpose, server)
       const random = (): number => jitter.next()
-      let tap: PublishFaults | StatementCounter | undefined
+      let tap: ((target: { readonly port: number }) => Tap) | undefined
       if (purpose === 'database') {
-        tap = new StatementCounter(readsOfChanges)
-        reads[server ?? 0] = tap
+        const counter = new StatementCounter(readsOfChanges)
+        reads[server ?? 0] = counter
+        tap = () => {
+          const take = counter.reader()
+          return {
+            forward: (data) => {
+              take(data)
+              return data
+            },
+          }
+        }
       }
       if (purpose === 'publish') {
         const faults = new PublishFaults(() => lab?.primary.port ?? targetPort, random)
         publishFaults[server ?? 0] = faults
-        tap = faults
+        tap = faults.tap
       }
-      const proxy = await FaultProxy.start({ targetPort, random, ...(tap !== undefined && { tap: tap.tap }) })
+      const proxy = await FaultProxy.start({ targetPort, random, ...(tap !== undefined && { tap }) })
       links.set(name, proxy)
       return proxy
     }

@@ -1,0 +1,68 @@
+/**
+ * Counts what is asked of Postgres: how many runs of some prepared statements name each id. It reads the frames of the
+ * protocol as they pass, so what it says does not depend on what a server counts about itself.
+ */
+
+/** Longest message that is gathered; one that is longer ends the counting of its connection. */
+const messageMaxBytes = 16 * 1024 * 1024
+const bindType = 0x42
+const uuid = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g
+
+export class StatementCounter {
+  readonly #statements: ReadonlySet<string>
+  #counts = new Map<string, Map<string, number>>()
+
+  /** @param statements - names of prepared statements; others are not counted */
+  constructor(statements: readonly string[]) {
+    this.#statements = new Set(statements)
+  }
+
+  /** By id, and by statement. */
+  get counts(): ReadonlyMap<string, ReadonlyMap<string, number>> {
+    return this.#counts
+  }
+
+  reset(): void {
+    this.#counts = new Map()
+  }
+
+  /** For one connection, from its first byte on: takes what its client sends, cut in any way. */
+  reader(): (chunk: Buffer) => void {
+    let rest: Buffer = Buffer.alloc(0)
+    let isStarted = false
+    let isLost = false
+    return (chunk) => {
+      if (isLost) return
+      rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk])
+      for (;;) {
+        // The first message has no type.
+        const head = isStarted ? 1 : 0
+        if (rest.length < head + 4) return
+        const length = head + rest.readUInt32BE(head)
+        if (length > messageMaxBytes) {
+          isLost = true
+          rest = Buffer.alloc(0)
+          return
+        }
+        if (rest.length < length) return
+        if (isStarted && rest[0] === bindType) this.#note(rest.subarray(5, length))
+        rest = rest.subarray(length)
+        isStarted = true
+      }
+    }
+  }
+
+  /** Portal, statement, parameters: two names that end with a zero, then values as text. */
+  #note(bind: Buffer): void {
+    const portalEnd = bind.indexOf(0)
+    const nameEnd = bind.indexOf(0, portalEnd + 1)
+    const statement = bind.toString('latin1', portalEnd + 1, nameEnd)
+    if (!this.#statements.has(statement)) return
+    // One run is one, however often it names an id: what is wanted stands beside what is known of it.
+    for (const id of new Set(bind.toString('latin1', nameEnd).match(uuid))) {
+      const known = this.#counts.get(id) ?? new Map<string, number>()
+      known.set(statement, (known.get(statement) ?? 0) + 1)
+      this.#counts.set(id, known)
+    }
+  }
+}
