@@ -115,6 +115,13 @@ describe('packets', () => {
     await closedOrSane(client, packet.slice(0, 40))
   })
 
+  it('[LIM1] N76: who leaves and goes on in a later turn is closed', async () => {
+    const client = await open()
+    client.send('41')
+    await bob.expect(200, 'GET', '/readyz')
+    await closedOrSane(client, 'leaving')
+  })
+
   it('[LIM1] N77: attachments that never come, and binary that nobody announced', async () => {
     for (const frames of [
       ['451-["send",{"_placeholder":true,"num":0}]', Buffer.from('x'), Buffer.from('y')],

@@ -99,7 +99,7 @@ export class OutboundBudget {
 
   /** Closes whoever made no progress for too long; called about once a second. */
   checkProgress(nowMs: number): void {
-    for (const outbound of [...this.#all]) outbound.checkProgress(nowMs)
+    for (const outbound of this.#all) outbound.checkProgress(nowMs)
   }
 }
 

@@ -54,8 +54,8 @@ export class ConnectionGate {
     return new ChorusError('unavailable', `unable to connect; ${reason}`, { retryAfterMs: 1_000 })
   }
 
-  open(identity: Identity, transport: Transport, onClosed: () => void): Connection {
-    const { connections, presences, feeds, metrics } = this.#parts
+  open(identity: Identity, transport: Transport, onClosed?: () => void): Connection {
+    const { connections, presences } = this.#parts
     const connection = new Connection({
       id: this.#nextId++,
       user: identity.userId,
@@ -63,15 +63,13 @@ export class ConnectionGate {
       transport,
       budget: this.#budget,
       expiresAtMs: this.#clock.nowMs() + identity.expiresInMs,
-      onClosed: (closed) => {
-        connections.delete(closed)
-        feeds.detach(closed)
-        presences.depart(closed)
-        if (connections.ofUser(closed.user).size === 0) this.#bus.unsubscribe(`u:${closed.user}`)
-        if (closed.state.kind === 'closed' && closed.state.code === 'slow')
-          metrics.slowCloses.inc({ bound: 'connection' })
-        onClosed()
-      },
+      onClosed:
+        onClosed === undefined
+          ? this.#forget
+          : (closed) => {
+              this.#forget(closed)
+              onClosed()
+            },
     })
     if (connections.ofUser(identity.userId).size === 0) void this.#bus.subscribe(`u:${identity.userId}`)
     connection.openedAtMs = this.#clock.nowMs()
@@ -80,10 +78,20 @@ export class ConnectionGate {
     return connection
   }
 
+  /** One for all connections: each would pay for its own. */
+  readonly #forget = (closed: Connection): void => {
+    const { connections, presences, feeds, metrics } = this.#parts
+    connections.delete(closed)
+    feeds.detach(closed)
+    presences.depart(closed)
+    if (connections.ofUser(closed.user).size === 0) this.#bus.unsubscribe(`u:${closed.user}`)
+    if (closed.state.kind === 'closed' && closed.state.code === 'slow') metrics.slowCloses.inc({ bound: 'connection' })
+  }
+
   /** ACL2: an expired session closes, too. Called once a second: a timer for each connection would cost more. */
   closeExpired(): void {
     const nowMs = this.#clock.nowMs()
-    for (const connection of [...this.#parts.connections])
+    for (const connection of this.#parts.connections)
       if (connection.expiresAtMs <= nowMs)
         connection.close('revoked', 'unable to keep the connection; the session has expired', 'never')
   }

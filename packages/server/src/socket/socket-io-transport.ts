@@ -26,11 +26,10 @@ interface EngineTransport {
 interface EngineSocket {
   readonly transport: EngineTransport
   readonly readyState: string
-  /** Packets that wait until the transport is writable. */
-  readonly writeBuffer: readonly unknown[]
+  /** Packets that wait until the transport is writable; never more than a transport is given. */
+  readonly writeBuffer: readonly { readonly data?: string }[]
   write(data: string, options: { compress: boolean }): void
   close(discard?: boolean): void
-  on(event: 'drain', listener: () => void): void
   on(event: 'upgrade', listener: (transport: EngineTransport) => void): void
 }
 
@@ -42,6 +41,10 @@ interface DataSource {
 
 interface DataSink {
   readonly ondata: (data: unknown) => void
+}
+
+export interface EventTaker {
+  take(packet: EventPacket): void
 }
 
 /** Engine.IO's mark of a message, before every packet of Socket.IO. */
@@ -62,33 +65,29 @@ export class SocketIoTransport implements Transport {
   readonly #engine: EngineSocket
   /** Of the WebSocket, once there is one. */
   #writes: GatheredWrites | undefined
-  /** Handed to Engine.IO and still in its own buffer. */
-  #handedBytes = 0
   #drains = 0
   #listener: () => void = () => {}
 
   constructor(socket: Socket) {
     this.#socket = socket
     this.#engine = socket.conn as unknown as EngineSocket
-    // Engine.IO says "drain" when its buffer went to the wire, the wire when the kernel took it.
-    this.#engine.on('drain', () => {
-      this.#handedBytes = 0
-    })
     this.#watch(this.#engine.transport)
-    this.#engine.on('upgrade', (transport) => {
-      this.#watch(transport)
-      this.#listener()
-    })
+    if (this.kind === 'polling')
+      this.#engine.on('upgrade', (transport) => {
+        this.#watch(transport)
+        this.#listener()
+      })
   }
 
-  /** Takes event packets before Socket.IO does; what is none goes its ordinary way. */
-  onEvent(take: (packet: EventPacket) => void): void {
+  /** Hands over event packets before Socket.IO takes them; what is none goes its ordinary way. */
+  onEvent(taker: EventTaker): void {
     const { conn, client } = this.#socket as unknown as { readonly conn: DataSource; readonly client: DataSink }
     conn.removeListener('data', client.ondata)
     conn.on('data', (data) => {
-      const packet = readEventPacket(data)
+      // Socket.IO ends whoever goes on after leaving.
+      const packet = this.#socket.connected ? readEventPacket(data) : undefined
       if (packet === undefined) client.ondata(data)
-      else if (this.#socket.connected) take(packet)
+      else taker.take(packet)
     })
   }
 
@@ -98,7 +97,7 @@ export class SocketIoTransport implements Transport {
 
   write(frame: Frame): void {
     const writes = this.#directWrites()
-    if (writes === undefined) this.#writeByEngine(packetOf(frame), frame.bytes)
+    if (writes === undefined) this.#writeByEngine(packetOf(frame))
     else writes.add(webSocketFrameOf(frame))
   }
 
@@ -106,12 +105,14 @@ export class SocketIoTransport implements Transport {
   answer(id: number, body: object): void {
     const packet = answerPacket(id, body)
     const writes = this.#directWrites()
-    if (writes === undefined) this.#writeByEngine(packet, packet.length)
+    if (writes === undefined) this.#writeByEngine(packet)
     else writes.add(messageMark + packet)
   }
 
   bufferedBytes(): number {
-    return this.#handedBytes + (this.#writes?.bytes ?? 0) + (this.#engine.transport.socket?.bufferedAmount ?? 0)
+    let handedBytes = 0
+    for (const { data } of this.#engine.writeBuffer) handedBytes += data?.length ?? 0
+    return handedBytes + (this.#writes?.bytes ?? 0) + (this.#engine.transport.socket?.bufferedAmount ?? 0)
   }
 
   progress(): number {
@@ -152,9 +153,8 @@ export class SocketIoTransport implements Transport {
     return this.#writes
   }
 
-  #writeByEngine(packet: string, bytes: number): void {
+  #writeByEngine(packet: string): void {
     this.#writes?.release()
-    this.#handedBytes += bytes
     this.#engine.write(packet, { compress: false })
   }
 

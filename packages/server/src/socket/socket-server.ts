@@ -10,10 +10,10 @@ import type { Authenticator, Identity } from '../access/authenticator.ts'
 import { decideOrigin, type OriginPolicy } from '../access/origin.ts'
 import type { CommandTable } from '../commands/command.ts'
 import type { Parts } from '../commands/parts.ts'
-import type { Connection } from '../fanout/connection.ts'
 import { problemHeaders } from '../support/problem-headers.ts'
 import type { ConnectionGate } from './connection-gate.ts'
 import { createDispatch } from './dispatch.ts'
+import { SocketCommands } from './socket-commands.ts'
 import { SocketIoTransport } from './socket-io-transport.ts'
 
 export interface SocketServerOptions {
@@ -31,10 +31,6 @@ const socketBounds = {
   pingTimeoutMs: 5_000,
   /** From the transport's opening to the namespace's CONNECT. */
   connectTimeoutMs: 5_000,
-  /** Commands of one connection that are being worked on; beyond it they are refused. */
-  commandsInFlightMax: 500,
-  /** Refusals for rate in a row; then the connection is closed. */
-  rateRefusalsMax: 500,
 } as const
 
 export function startSocketServer(options: SocketServerOptions): Server {
@@ -76,9 +72,13 @@ export function startSocketServer(options: SocketServerOptions): Server {
     const { cursor } = socket.handshake.auth as { cursor?: unknown }
     // Its place among the connections of the address is freed when the wire closes.
     const transport = new SocketIoTransport(socket)
-    const connection = gate.open(identity, transport, () => undefined)
+    const connection = gate.open(identity, transport)
+    const address = options.addressOf(socket.request)
+    const commands = new SocketCommands({ parts, connection, address }, transport, dispatch)
+    transport.onEvent(commands)
+    // What the transport leaves to Socket.IO.
+    socket.onAny((event: string, ...rest: unknown[]) => commands.takeEvent(event, rest))
     socket.on('disconnect', () => connection.lost())
-    serveCommands(socket, transport, connection, options, dispatch)
     forgetHandshake(socket)
     gate.bringToPresent(connection, identity, typeof cursor === 'string' ? cursor : undefined)
   })
@@ -174,57 +174,6 @@ function toChorusError(error: unknown): ChorusError {
         retryAfterMs: 1_000,
         cause: error,
       })
-}
-
-function serveCommands(
-  socket: Socket,
-  transport: SocketIoTransport,
-  connection: Connection,
-  { parts, addressOf }: SocketServerOptions,
-  dispatch: ReturnType<typeof createDispatch>,
-): void {
-  const context = {
-    parts,
-    actor: { userId: connection.user, sessionId: connection.session },
-    connection,
-    address: addressOf(socket.request),
-    userAgent: null,
-  }
-  let inFlight = 0
-  let refusals = 0
-  // Handlers begin in the order of arrival and reach the log within the same turn, so a connection's commands for one
-  // conversation keep their order (ORD2).
-  const serve = async (event: string, payload: unknown, answer: (body: object) => void): Promise<void> => {
-    if (inFlight >= socketBounds.commandsInFlightMax) {
-      answer({
-        ok: false,
-        error: new ChorusError('rate-limited', 'unable to answer; too many commands of this connection are waiting', {
-          retryAfterMs: 500,
-        }).toBody(),
-      })
-      return
-    }
-    inFlight++
-    const body = await dispatch(context, event, payload)
-    inFlight--
-    answer(body)
-    const code = 'error' in body ? (body.error as { code: string }).code : undefined
-    refusals = code === 'rate-limited' ? refusals + 1 : 0
-    if (refusals > socketBounds.rateRefusalsMax)
-      connection.close('rate-limited', 'unable to keep the connection; it sends far more than its limit', 'later')
-  }
-  transport.onEvent(({ id, name, payload }) => {
-    void serve(name, payload, (body) => {
-      if (id !== undefined) transport.answer(id, body)
-    })
-  })
-  // What the transport leaves to Socket.IO.
-  socket.onAny((event: string, payload: unknown, ack: unknown) => {
-    const answer = typeof payload === 'function' ? payload : ack
-    void serve(event, typeof payload === 'function' ? undefined : payload, (body) => {
-      if (typeof answer === 'function') (answer as (body: object) => void)(body)
-    })
-  })
 }
 
 /**
