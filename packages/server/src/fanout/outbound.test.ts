@@ -118,6 +118,7 @@ describe('an outbound queue', () => {
       session: 's',
       transport,
       budget: new OutboundBudget(),
+      expiresAtMs: Number.POSITIVE_INFINITY,
       onClosed: () => closed++,
     })
     connection.becomeReady()

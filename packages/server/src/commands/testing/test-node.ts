@@ -221,6 +221,7 @@ export class TestNode {
       session,
       transport,
       budget: this.#budget,
+      expiresAtMs: Number.POSITIVE_INFINITY,
       onClosed: (closed) => {
         connections.delete(closed)
         feeds.detach(closed)

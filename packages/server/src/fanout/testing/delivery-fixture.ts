@@ -109,6 +109,7 @@ export class DeliveryFixture {
       session,
       transport,
       budget: this.budget,
+      expiresAtMs: Number.POSITIVE_INFINITY,
       onClosed: (closed) => {
         this.connections.delete(closed)
         this.feeds.detach(closed)
