@@ -86,7 +86,11 @@ export class Feeds implements FeedHost {
     this.recentBudget = new RecentBudget(options.clock, options.recentBytesMax)
     this.#recentLoads = new RecentLoads({
       read: options.readNewest,
-      isWanted: (conversation) => this.#feeds.has(conversation),
+      clock: options.clock,
+      isWanted: (conversation, newest) => {
+        const recent = this.#feeds.get(conversation)?.recent
+        return recent !== undefined && (newest === undefined || !recent.isLoaded || recent.newestSeq < newest)
+      },
       epoch: options.epoch,
       onLoaded: (conversation, changes) => this.#feeds.get(conversation)?.acceptRecent(changes),
     })
@@ -208,7 +212,7 @@ export class Feeds implements FeedHost {
       if (recent === undefined) continue
       const { newestSeq, isLoaded } = recent
       if (newestSeq >= seq && (isLoaded || recent.boundary(position, newestSeq) !== undefined)) continue
-      loads.add(this.#recentLoads.want(conversation, position))
+      loads.add(this.#recentLoads.want(conversation, position, isLoaded ? seq : undefined))
     }
     await Promise.all(loads)
   }

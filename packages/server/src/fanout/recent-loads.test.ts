@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Id } from '@chorus/protocol'
 import type { LoggedChange } from '../support/logged-change.ts'
+import { ManualClock } from '../support/testing/manual-clock.ts'
 import { RecentLoads, recentLoadBounds } from './recent-loads.ts'
 import { messageChange } from './testing/delivery-fixture.ts'
 
@@ -12,7 +13,8 @@ interface Read {
   readonly fail: () => void
 }
 
-const open = (isWanted = (_conversation: Id) => true) => {
+const open = (isWanted = (_conversation: Id, _newest?: number) => true) => {
+  const clock = new ManualClock()
   const reads: Read[] = []
   const loaded: Id[] = []
   const history = { epoch: 'one' }
@@ -24,11 +26,12 @@ const open = (isWanted = (_conversation: Id) => true) => {
         const answer = () => resolve(new Map(conversations.map((id) => [id, [messageChange(1, 'x', id)]])))
         reads.push({ conversations, positions, answer, fail: () => reject(new Error('no answer')) })
       }),
+    clock,
     isWanted,
     epoch: () => history.epoch,
     onLoaded: (conversation) => void loaded.push(conversation),
   })
-  return { loads, reads, loaded, history }
+  return { loads, reads, loaded, history, clock }
 }
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 const many = (count: number) => Array.from({ length: count }, (_, index) => `c${index}`)
@@ -73,6 +76,26 @@ describe('loads of recent changes', () => {
     await all
     expect(reads).toHaveLength(statementsMax + 2)
     expect(loaded).toHaveLength(count)
+  })
+
+  it('[LIM2] where only the newest is lacking, it is read when no hint has brought it', async () => {
+    let has = 7
+    const { loads, reads, loaded, clock } = open((_id, newest) => newest === undefined || has < newest)
+    const hinted = Promise.all([8, 9].map((newest) => loads.want('a', 1, newest)))
+    has = 9
+    clock.advance(recentLoadBounds.hintWaitMs)
+    await hinted
+    expect(reads).toEqual([])
+    const lost = Promise.all([10, 11, 10].map((newest) => loads.want('a', newest, newest)))
+    has = 10
+    await turn()
+    expect(reads).toEqual([])
+    clock.advance(recentLoadBounds.hintWaitMs)
+    await turn()
+    expect(reads).toMatchObject([{ conversations: ['a'], positions: [10] }])
+    reads[0]?.answer()
+    await lost
+    expect(loaded).toEqual(['a'])
   })
 
   it('a failure is told to those who wait, and the next try reads again', async () => {

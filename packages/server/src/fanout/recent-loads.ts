@@ -1,9 +1,11 @@
 /**
  * Loads of recent changes, shared by all who want them (rule LIM2): at most one under way for a conversation, and whoever
  * wants the same waits for it. Some conversations to a statement and few statements at a time, so that a storm leaves the
- * database room for those who sign in, send or look.
+ * database room for those who sign in, send or look. Where only the newest is lacking, a hint that is on its way mostly
+ * brings it: that is waited for a moment.
  */
 import type { Id } from '@chorus/protocol'
+import type { Clock } from '../support/clock.ts'
 import type { LoggedChange } from '../support/logged-change.ts'
 
 export const recentLoadBounds = {
@@ -15,6 +17,8 @@ export const recentLoadBounds = {
   bytesMax: 262_144,
   conversationsPerStatement: 50,
   statementsMax: 3,
+  /** Longer than a gap is left to close by itself: what a repair reads is not read again. */
+  hintWaitMs: 150,
 } as const
 
 export interface RecentLoadsOptions {
@@ -23,15 +27,18 @@ export interface RecentLoadsOptions {
     wanted: readonly { readonly conversation: Id; readonly position: number }[],
     extent: { readonly atLeast: number; readonly atMost: number; readonly bytesMax: number },
   ) => Promise<Map<Id, LoggedChange[]>>
-  /** Is it still wanted when its turn comes? */
-  readonly isWanted: (conversation: Id) => boolean
+  readonly clock: Clock
+  /** Is it still wanted when its turn comes? `newest`: only what leads up to this seq is. */
+  readonly isWanted: (conversation: Id, newest: number | undefined) => boolean
   readonly epoch: () => string
   readonly onLoaded: (conversation: Id, changes: readonly LoggedChange[]) => void
 }
 
 interface Load {
-  /** With the earliest position that somebody holds. */
+  /** With the earliest position that somebody holds… */
   readonly positions: Map<Id, number>
+  /** …and, of those where only the newest is lacking, how far they are to lead. */
+  readonly newest: Map<Id, number>
   readonly done: Promise<void>
   readonly settle: (outcome: Promise<void>) => void
 }
@@ -42,29 +49,50 @@ export class RecentLoads {
   readonly #loads = new Map<Id, Load>()
   /** Whose statement has not begun. */
   #waiting: Load[] = []
+  /** Whose hints may still come. */
+  #hoping: Load | undefined
   #running = 0
 
   constructor(options: RecentLoadsOptions) {
     this.#options = options
   }
 
-  /** Resolves when this conversation is loaded, together with others: mostly down to what the holder of the position has. */
-  want(conversation: Id, position: number): Promise<void> {
-    const known = this.#loads.get(conversation)
-    if (known !== undefined) {
-      known.positions.set(conversation, Math.min(position, known.positions.get(conversation) ?? position))
-      return known.done
-    }
-    let load = this.#waiting.at(-1)
-    if (load === undefined || load.positions.size >= recentLoadBounds.conversationsPerStatement) {
-      load = openLoad()
-      this.#waiting.push(load)
-      // What is wanted within one turn goes together.
-      setImmediate(() => this.#next())
-    }
-    load.positions.set(conversation, position)
+  /**
+   * Resolves when this conversation is loaded, together with others: mostly down to what the holder of the position has.
+   *
+   * @param newest - only what leads up to this seq is lacking: read unless a hint brings it first
+   */
+  want(conversation: Id, position: number, newest?: number): Promise<void> {
+    const load = this.#loads.get(conversation) ?? (newest === undefined ? this.#nextLoad() : this.#hopingLoad())
+    load.positions.set(conversation, Math.min(position, load.positions.get(conversation) ?? position))
+    if (newest !== undefined) load.newest.set(conversation, Math.max(newest, load.newest.get(conversation) ?? 0))
     this.#loads.set(conversation, load)
     return load.done
+  }
+
+  /** The one that begins when there is room. */
+  #nextLoad(): Load {
+    const last = this.#waiting.at(-1)
+    if (last !== undefined && last.positions.size < recentLoadBounds.conversationsPerStatement) return last
+    const load = openLoad()
+    this.#waiting.push(load)
+    // What is wanted within one turn goes together.
+    setImmediate(() => this.#next())
+    return load
+  }
+
+  /** The one that begins when hints have had their time. */
+  #hopingLoad(): Load {
+    const { conversationsPerStatement, hintWaitMs } = recentLoadBounds
+    if (this.#hoping !== undefined && this.#hoping.positions.size < conversationsPerStatement) return this.#hoping
+    const load = openLoad()
+    this.#hoping = load
+    this.#options.clock.setTimer(() => {
+      if (this.#hoping === load) this.#hoping = undefined
+      this.#waiting.push(load)
+      this.#next()
+    }, hintWaitMs)
+    return load
   }
 
   #next(): void {
@@ -81,10 +109,10 @@ export class RecentLoads {
     )
   }
 
-  async #run({ positions }: Load): Promise<void> {
+  async #run({ positions, newest: lacking }: Load): Promise<void> {
     const { read, isWanted, epoch, onLoaded } = this.#options
     const wanted = [...positions].flatMap(([conversation, position]) =>
-      isWanted(conversation) ? [{ conversation, position }] : [],
+      isWanted(conversation, lacking.get(conversation)) ? [{ conversation, position }] : [],
     )
     if (wanted.length === 0) return
     const begunIn = epoch()
@@ -103,5 +131,5 @@ function openLoad(): Load {
   })
   // Whoever wants it hears of a failure; nobody else does.
   done.catch(() => undefined)
-  return { positions: new Map(), done, settle }
+  return { positions: new Map(), newest: new Map(), done, settle }
 }
