@@ -20,7 +20,8 @@ const commandBounds = {
 type Answer = (body: object) => void
 
 export class SocketCommands implements EventTaker {
-  readonly #context: CommandContext & { readonly connection: Connection }
+  readonly connection: Connection
+  readonly #context: CommandContext
   readonly #transport: SocketIoTransport
   readonly #dispatch: Dispatch
   #inFlight = 0
@@ -32,6 +33,7 @@ export class SocketCommands implements EventTaker {
     dispatch: Dispatch,
   ) {
     const { user: userId, session: sessionId } = from.connection
+    this.connection = from.connection
     this.#context = { ...from, actor: { userId, sessionId }, userAgent: null }
     this.#transport = transport
     this.#dispatch = dispatch
@@ -70,10 +72,6 @@ export class SocketCommands implements EventTaker {
     const code = 'error' in body ? (body.error as { code: string }).code : undefined
     this.#refusals = code === 'rate-limited' ? this.#refusals + 1 : 0
     if (this.#refusals > commandBounds.rateRefusalsMax)
-      this.#context.connection.close(
-        'rate-limited',
-        'unable to keep the connection; it sends far more than its limit',
-        'later',
-      )
+      this.connection.close('rate-limited', 'unable to keep the connection; it sends far more than its limit', 'later')
   }
 }

@@ -76,14 +76,12 @@ export function startSocketServer(options: SocketServerOptions): Server {
     const address = options.addressOf(socket.request)
     const commands = new SocketCommands({ parts, connection, address }, transport, dispatch)
     transport.onEvent(commands)
-    // What the transport leaves to Socket.IO.
-    socket.onAny((event: string, ...rest: unknown[]) => commands.takeEvent(event, rest))
-    socket.on('disconnect', () => connection.lost())
     forgetHandshake(socket)
+    listen(socket, commands)
     gate.bringToPresent(connection, identity, typeof cursor === 'string' ? cursor : undefined)
   })
   refuseForeignUpgrades(httpServer, options)
-  server.attach(httpServer)
+  forgetAnswers(httpServer, () => void server.attach(httpServer))
   refuseNewcomers(server, httpServer, options)
   // Counted from the first byte: a socket that never asks for a namespace takes a place, too (N84).
   server.engine.on('connection', (wire: EngineSocket) => {
@@ -95,27 +93,50 @@ export function startSocketServer(options: SocketServerOptions): Server {
   return server
 }
 
+/** What the transport leaves to Socket.IO. The listeners are the same for all sockets: each would pay for its own. */
+function listen(socket: Socket, commands: SocketCommands): void {
+  Object.assign(socket, { data: commands, _anyListeners: anyListeners })
+  socket.on('disconnect', onDisconnect)
+}
+
+const anyListeners = [
+  function (this: { readonly data: SocketCommands }, event: string, ...rest: unknown[]): void {
+    this.data.takeEvent(event, rest)
+  },
+]
+
+function onDisconnect(this: { readonly data: SocketCommands }): void {
+  this.data.connection.lost()
+}
+
 const handshakeOver = { headers: {}, query: {}, auth: {} }
 const noAcknowledgements: ReadonlyMap<number, unknown> = new Map()
 
 /**
  * What was asked is answered: the request with its headers and its parser, who it was, the answers that nobody is asked for.
- * Kept, all that would take four kilobytes for as long as the connection lives.
+ * Kept, all that would take four kilobytes for as long as the connection lives ({@link forgetAnswers} does the rest).
  */
 function forgetHandshake(socket: Socket): void {
-  const { conn } = socket as unknown as { readonly conn: { request: (IncomingMessage & UpgradeRequest) | undefined } }
-  if (socket.conn.transport.name === 'websocket') {
-    if (conn.request?.[upgradeResponse] !== undefined) conn.request[upgradeResponse].req = undefined
-    conn.request = undefined
-  }
-  Object.assign(socket, { handshake: handshakeOver, acks: noAcknowledgements, data: undefined })
+  const { conn } = socket as unknown as { readonly conn: { request: unknown } }
+  if (socket.conn.transport.name === 'websocket') conn.request = undefined
+  Object.assign(socket, { handshake: handshakeOver, acks: noAcknowledgements })
 }
 
-/** Where a request of an upgrade keeps Engine.IO's answer to it, which lives as long as the wire and holds the request. */
-const upgradeResponse = Symbol('upgrade response')
-
-interface UpgradeRequest {
-  [upgradeResponse]?: { req: unknown }
+/**
+ * Engine.IO's answer to an upgrade listens for the end of the wire, for logs that we do not keep, and holds the request as
+ * long. It does so while it is told of the upgrade; the WebSocket's own listeners come in a later turn, behind what
+ * {@link refuseNewcomers} has Engine.IO ask first.
+ */
+function forgetAnswers(httpServer: HttpServer, attach: () => void): void {
+  let before: readonly unknown[] = []
+  httpServer.prependListener('upgrade', (_request: IncomingMessage, wire: Duplex) => {
+    before = wire.rawListeners('close')
+  })
+  attach()
+  httpServer.on('upgrade', (_request: IncomingMessage, wire: Duplex) => {
+    for (const listener of wire.rawListeners('close'))
+      if (!before.includes(listener)) wire.removeListener('close', listener as () => void)
+  })
 }
 
 interface Admitted {
@@ -191,10 +212,9 @@ function refuseNewcomers(server: Server, httpServer: HttpServer, { gate }: Socke
     if (refusal === undefined) return
     endUpgrade(wire, refusal)
   })
-  server.engine.use((request: IncomingMessage & UpgradeRequest, response: ServerResponse, next: () => void) => {
+  server.engine.use((request: IncomingMessage, response: ServerResponse, next: () => void) => {
     const refusal = refusalOf(request)
     if (refusal === undefined) {
-      if (request.headers.upgrade !== undefined) request[upgradeResponse] = response
       next()
       return
     }
