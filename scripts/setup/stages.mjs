@@ -4,7 +4,7 @@
  */
 import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { root, run, seconds } from './steps.mjs'
 
 const bin = (name) => join(root, 'node_modules', '.bin', name)
@@ -43,12 +43,25 @@ function tests(project, folders) {
           // An error outside of any test fails the run too.
           failed: status !== 0 && failed === 0 ? 1 : failed,
           skipped: (counts.numPendingTests ?? 0) + (counts.numTodoTests ?? 0),
+          failures: failuresOf(counts),
         }
       } finally {
         rmSync(reports, { recursive: true, force: true })
       }
     },
   }
+}
+
+/** What failed and why, a line each. */
+function failuresOf({ testResults = [] }) {
+  return testResults.flatMap(({ name: path, status, message, assertionResults = [] }) => {
+    const failed = assertionResults.filter((test) => test.status === 'failed')
+    const whole = failed.length === 0 && status === 'failed' ? [{ fullName: '', failureMessages: [message] }] : []
+    return [...failed, ...whole].map(({ fullName, failureMessages }) => {
+      const [reason = ''] = (failureMessages[0] ?? '').split('\n')
+      return `${relative(root, path)}: ${fullName}: ${reason}`
+    })
+  })
 }
 
 function hasTests(folder) {
@@ -180,6 +193,8 @@ function summarise(results) {
     const verdict = result.failed === 0 ? 'ok    ' : 'FAILED'
     process.stdout.write(`${verdict} ${result.name.padEnd(16)} ${seconds(result.tookMs).padStart(7)}  ${what}\n`)
   }
+  // Here, because a long log is often cut to its end.
+  for (const { failures = [] } of results) for (const failure of failures) process.stdout.write(`  ${failure}\n`)
   process.stdout.write(`${passed} passed, ${failed} failed\n`)
   return failed === 0
 }
