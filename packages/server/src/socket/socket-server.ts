@@ -117,9 +117,35 @@ const noAcknowledgements: ReadonlyMap<number, unknown> = new Map()
  * Kept, all that would take four kilobytes for as long as the connection lives ({@link forgetAnswers} does the rest).
  */
 function forgetHandshake(socket: Socket): void {
-  const { conn } = socket as unknown as { readonly conn: { request: unknown } }
-  if (socket.conn.transport.name === 'websocket') conn.request = undefined
+  const { conn, client } = socket as unknown as { readonly conn: OpenedWire; readonly client: SocketIoClient }
+  const { name, socket: ws } = conn.transport
+  if (name === 'websocket') conn.request = undefined
   Object.assign(socket, { handshake: handshakeOver, acks: noAcknowledgements })
+  // A list that began by a push has room for seventeen.
+  conn.cleanupFn = [...conn.cleanupFn]
+  const { _callbacks: listeners } = client.decoder
+  if (listeners?.$decoded !== undefined) listeners.$decoded = [...listeners.$decoded]
+  // It waited for errors before there was a transport.
+  for (const listener of ws?.listeners('error') ?? [])
+    if (listener.name === 'onUpgradeError') ws?.removeListener('error', listener)
+}
+
+/** The parts of Engine.IO and Socket.IO that their types leave out. */
+interface OpenedWire {
+  request: unknown
+  cleanupFn: readonly unknown[]
+  readonly transport: { readonly name: string; readonly socket?: WebSocketEvents }
+}
+
+interface SocketIoClient {
+  readonly decoder: { readonly _callbacks?: { $decoded?: readonly unknown[] } }
+}
+
+type Listener = () => void
+
+interface WebSocketEvents {
+  listeners(event: 'error'): readonly Listener[]
+  removeListener(event: 'error', listener: Listener): void
 }
 
 /**
