@@ -2,6 +2,7 @@
  * Many people who are there and say nothing: what each connection costs the server in memory. Signed in, and each in
  * several conversations at Chorus; in one room at the peer.
  */
+import { setTimeout as pause } from 'node:timers/promises'
 import { readResidentBytes } from '@chorus/testkit'
 import type { Options } from '../options.ts'
 import type { Goal, Round, ScenarioResult } from '../report/result.ts'
@@ -13,8 +14,11 @@ import type { Progress, ScenarioRun } from './scenario.ts'
 
 const ratioGoal = 1
 const conversationsEach = 5
-/** For handshakes and lookups to end. Nothing makes a resting process collect its garbage: that is part of the figure. */
-const restMs = 15_000
+/**
+ * For what was done before to end, and for a server that gives memory back when it rests to have done so: before the
+ * connections as well as with them, or garbage of before would count for or against them. Nothing else is collected.
+ */
+const restMs = 20_000
 
 export async function runIdle(options: Options, progress: Progress): Promise<ScenarioRun> {
   const rounds: Round[] = []
@@ -27,6 +31,7 @@ export async function runIdle(options: Options, progress: Progress): Promise<Sce
       for (const target of inTurn(open.targets, round)) {
         const audience = await target.idle(options.connections, conversationsEach)
         const pid = target.processes.find(({ role }) => role === 'server')?.pid ?? 0
+        await pause(restMs)
         const beforeBytes = readResidentBytes(pid)
         const measurement = await measure(target, audience, { kind: 'idle' }, { ...options, warmUpMs: restMs })
         const heldMb = measurement.figures.serverResidentMb ?? 0
