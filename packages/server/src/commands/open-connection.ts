@@ -188,7 +188,7 @@ class Replay {
       }
       case 'limited': {
         const { user } = this.#connection
-        const page = await this.#parts.pages.at(user, conversation, seq, joining?.feed.recent.lowestBefore(seq))
+        const page = await this.#parts.pages.at(user, conversation, seq, joining?.feed.recent.oldestPageSeq(seq))
         if (page === undefined) return this.#tellRemoval(conversation)
         // Counted for whoever needs it, and not for all who come back.
         const marker =

@@ -77,10 +77,16 @@ describe('recent changes', () => {
 
   it('[LIM2, ACL1] says who finds the rest here, unless it was read after they were seen to be members', () => {
     const recent = new RecentChanges()
-    expect(recent.lowestBefore(0)).toBeUndefined()
+    expect(recent.oldestPageSeq(0)).toBeUndefined()
     recent.merge(run(100, 110))
     add(recent, run(111, 113))
-    expect([109, 110, 113, 114].map((seq) => recent.lowestBefore(seq))).toEqual([undefined, 99, 99, undefined])
+    expect([109, 110, 113, 114].map((seq) => recent.oldestPageSeq(seq))).toEqual([undefined, 99, 99, undefined])
+    add(recent, run(114, 240))
+    expect(recent.oldestPageSeq(240)).toBe(240 - recentBounds.pageBehindMax)
+    const deletion = messageChange(241)
+    recent.append({ ...deletion, json: deletion.json.replace('message.created', 'message.deleted') })
+    add(recent, run(242, 245))
+    expect([240, 241, 245].map((seq) => recent.oldestPageSeq(seq))).toEqual([140, 241, 241])
   })
 
   it('[LIM2] those who lack the same are sent the same frames, encoded once', () => {

@@ -16,6 +16,8 @@ export const recentBounds = {
   bytesMax: 262_144,
   /** Kept of a conversation that has been quiet for a while. */
   quietChangesMax: 64,
+  /** Changes that a page from a moment ago may lack. */
+  pageBehindMax: 100,
   /** What a change takes beside its JSON, near enough. */
   overheadBytes: 200,
 } as const
@@ -110,10 +112,17 @@ export class RecentChanges {
     this.#account(before)
   }
 
-  /** The lowest seq whose holder has the rest up to `to` here, as it was then; undefined when none has. */
-  lowestBefore(to: number): number | undefined {
+  /**
+   * How old a page may be whose reader is sent the rest up to `to` from here; undefined when the rest is not here, or not as
+   * it was then. Never older than a deletion: what was erased is shown to nobody who did not have it.
+   */
+  oldestPageSeq(to: number): number | undefined {
     const first = this.#changes[0]
-    return first === undefined || to > this.newestSeq || this.#asOf > to ? undefined : first.seq - 1
+    if (first === undefined || to > this.newestSeq || this.#asOf > to) return undefined
+    const lowest = Math.max(first.seq - 1, to - recentBounds.pageBehindMax)
+    for (let seq = to; seq > lowest; seq--)
+      if (this.#changes[seq - first.seq]?.json.includes('"type":"message.deleted"')) return seq
+    return lowest
   }
 
   /** The changes `from` to `to`, or undefined when not all of them are here. */

@@ -1,10 +1,10 @@
 /**
  * The newest page of busy conversations, read once for all who ask. Kept under (conversation, seq): every change raises seq,
- * so nothing is ever invalidated and nothing old can be shown. In this process, the most recently used within a budget of
- * bytes; behind that in Redis, sealed, what has proved to be asked for more than once.
+ * so nothing is ever invalidated, and nothing old is shown but to those who are sent what came since. In this process, the
+ * most recently used within a budget of bytes; behind that in Redis, sealed, what has proved to be asked for more than once.
  *
  * Membership never comes from here (rule ACL1): a page is shown to somebody who was seen to be a member when the log stood
- * at exactly its seq, or it comes from the statement that tests them. However many ask, pages of a conversation are read
+ * at its seq or beyond, or it comes from the statement that tests them. However many ask, pages of a conversation are read
  * `readsPerWindow` times in `windowMs` at most for those who resume (rule LIM2).
  */
 import { ChorusError, type Id, type MessagePage } from '@chorus/protocol'
@@ -23,8 +23,6 @@ export const newestPagesBounds = {
   lifeMs: 30_000,
   readsPerWindow: 4,
   windowMs: 200,
-  /** A page that so many changes have followed is read anew. */
-  changesBehindMax: 100,
   batchMax: 200,
   waitingMax: 20_000,
 } as const
@@ -95,7 +93,7 @@ export class NewestPages {
    *   the page would otherwise be read anew for nearly everybody who comes (rule LIM2)
    */
   async at(user: Id, conversation: Id, seq: number, lowestSeq = seq): Promise<MessagePage | undefined> {
-    const seen = { seq, lowestSeq: Math.max(lowestSeq, seq - newestPagesBounds.changesBehindMax) }
+    const seen = { seq, lowestSeq }
     const kept = this.#known(conversation)
     if (kept !== undefined && isShown(kept, seen)) {
       this.#options.onRead?.('local')
