@@ -3,12 +3,15 @@
  * dies (it is not restarted, the others go on), and leaves nothing behind when it ends, however it is ended: by a signal,
  * by the death of its parent, or hard, when the reaper cleans up.
  */
+import { setTimeout as pause } from 'node:timers/promises'
 import { startCluster } from './cluster.ts'
 import type { Cluster, ClusterPart } from './cluster.ts'
 import { readClusterArguments } from './cluster-arguments.ts'
 import type { ClusterArguments } from './cluster-arguments.ts'
 
 const parentCheckEveryMs = 250
+/** A terminal's Ctrl-C goes to every part at once, and some are gone before this process has heard of it. */
+const sayDeathAfterMs = 250
 /** A part that does not go in this time is killed with the rest at the exit. */
 const removeWithinMs = 8_000
 const exitCodes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const
@@ -31,7 +34,8 @@ async function end(code: number): Promise<void> {
 }
 
 function watch({ name, pid, exited }: ClusterPart): void {
-  void exited.then(({ code, signal }) => {
+  void exited.then(async ({ code, signal }) => {
+    await pause(sayDeathAfterMs)
     if (!state.isEnding) say(`${name} died (pid ${pid}, ${signal ?? `status ${code}`})`)
   })
 }
