@@ -56,7 +56,7 @@ export interface Options {
 
 export const usage = `npm run bench -- [options]
   --scenario NAME      ${scenarioNames.join(', ')};
-                       may be repeated; all but curves (15 minutes) if left out
+                       may be repeated; all but curves (17 minutes) if left out
   --rounds N           rounds of every scenario, each target once per round (5)
   --seconds N          measured part of each run (5)
   --warm-up-seconds N  before it (2)

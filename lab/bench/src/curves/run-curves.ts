@@ -9,6 +9,7 @@
  * - connections: silent people in five conversations of a hundred each
  */
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { startPostgres } from '@chorus/testkit'
 import type { Postgres } from '@chorus/testkit'
 import { describeEnvironment } from '../machine/environment.ts'
@@ -43,8 +44,8 @@ const bounds = {
   measureMs: 3_000,
   /** A whole interval of pings. */
   idleMs: 10_000,
-  /** Until what connecting left behind is collected. */
-  restMs: 4_000,
+  /** Until a server that rests has collected what was left behind, and given back what it does not need. */
+  restMs: 12_000,
   loadReceivers: 500,
   /** At twice of it they fall behind. */
   peersDeliveriesMax: 100_000,
@@ -195,10 +196,11 @@ class CurveRun {
   async #rooms(round: number): Promise<void> {
     const { servers, roomsPeople: people, roomsSize: size } = bounds
     for (const x of this.#steps('rooms')) {
-      // Fresh servers for each: a heap that has grown does not shrink again.
+      // Fresh servers for each: a heap that has grown does not shrink to what it was.
       await this.#withChorus(servers, async ({ target, crowd }) => {
         const audience = await crowd.cliques({ people, size, rooms: x })
         const common = { target, audience, serving: servers, rooms: x, roomsEach: (x * size) / people }
+        await pause(bounds.restMs)
         const emptyMb = residentMb(target)
         const resting = await this.#rest(common, bounds.warmUpMs)
         const load = { kind: 'rate', perSecond: bounds.roomsMessagesPerSecond } as const
@@ -243,8 +245,11 @@ class CurveRun {
     const common = { target, audience, serving, rooms, roomsEach: 1, times: this.#times(true) }
     const look = async () => ({ bytes: await bytesOf(redis), use: await crowd.readBystanders(bystanders) })
     const load = { kind: 'rate', perSecond: bounds.serversMessagesPerSecond } as const
-    // Bystanders must have swept before, or they pay for the compiling of it.
-    if (bystanders.length > 0 && name === 'chorus') await measurePoint({ ...common, load, times: this.#times() })
+    // Bystanders must have swept before, or they pay for the compiling of it; and have rested, or silence shows them collecting.
+    if (bystanders.length > 0 && name === 'chorus') {
+      await measurePoint({ ...common, load, times: this.#times() })
+      await pause(bounds.restMs)
+    }
     // What servers, Redis and Postgres do while nobody talks is measured apart, for as long.
     const start = await look()
     const silent = await measurePoint({ ...common, load: { kind: 'idle' } })
@@ -277,6 +282,7 @@ class CurveRun {
     for (const x of this.#steps('connections')) {
       await this.#withChorus(servers, async ({ target, crowd }) => {
         const audience = await crowd.silent(x, { each, size })
+        await pause(bounds.restMs)
         const emptyMb = residentMb(target)
         const rooms = each * Math.ceil(x / size)
         const resting = await this.#rest({ target, audience, serving: servers, rooms, roomsEach: each }, bounds.idleMs)
