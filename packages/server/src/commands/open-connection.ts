@@ -188,7 +188,8 @@ class Replay {
       }
       case 'limited': {
         const { user } = this.#connection
-        const page = await this.#parts.pages.at(user, conversation, seq, joining?.feed.recent.oldestPageSeq(seq))
+        const oldestSeq = (): number | undefined => joining?.feed.recent.oldestPageSeq(seq)
+        const page = await this.#parts.pages.at(user, conversation, seq, oldestSeq)
         if (page === undefined) return this.#tellRemoval(conversation)
         // Counted for whoever needs it, and not for all who come back.
         const marker =

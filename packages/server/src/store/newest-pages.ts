@@ -54,8 +54,8 @@ interface Ask extends MemberPair {
 interface PageSeen {
   /** The asker was a member when the log stood there. */
   readonly seq: number
-  /** The asker has what came since a page of this seq or a later one. */
-  readonly lowestSeq: number
+  /** The asker has what came since a page of this seq or a later one; asked only when there is an older one. */
+  readonly oldestSeq: (() => number | undefined) | undefined
 }
 
 type Answer = { readonly kind: 'stranger' } | { readonly kind: 'kept'; readonly kept: Kept }
@@ -89,11 +89,16 @@ export class NewestPages {
    * The newest page, of at most 256 kB, for a `conversation` event or an entry of a sync: for somebody who was a member
    * when the log stood at `seq`. Undefined when they are none by now and it had to be read.
    *
-   * @param lowestSeq - whoever has the changes since then takes a page from a moment ago and adds them; while people write,
+   * @param oldestSeq - whoever has the changes since then takes a page from a moment ago and adds them; while people write,
    *   the page would otherwise be read anew for nearly everybody who comes (rule LIM2)
    */
-  async at(user: Id, conversation: Id, seq: number, lowestSeq = seq): Promise<MessagePage | undefined> {
-    const seen = { seq, lowestSeq }
+  async at(
+    user: Id,
+    conversation: Id,
+    seq: number,
+    oldestSeq?: PageSeen['oldestSeq'],
+  ): Promise<MessagePage | undefined> {
+    const seen = { seq, oldestSeq }
     const kept = this.#known(conversation)
     if (kept !== undefined && isShown(kept, seen)) {
       this.#options.onRead?.('local')
@@ -241,7 +246,7 @@ export class NewestPages {
 }
 
 function isShown({ seq }: Kept, seen: PageSeen): boolean {
-  return seq <= seen.seq && seq >= seen.lowestSeq
+  return seq === seen.seq || (seq < seen.seq && seq >= (seen.oldestSeq?.() ?? seen.seq))
 }
 
 /** As it stands in Redis, behind its seal. */
