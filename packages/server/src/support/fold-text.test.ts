@@ -1,0 +1,42 @@
+/** Equal handles and equal names, whatever the locale of the database or of the process. */
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { foldHandle, foldName } from './fold-text.ts'
+
+describe('folding', () => {
+  it('[NAME1] folds only A to Z in handles', () => {
+    expect(foldHandle('Ilya.B-_9Z')).toBe('ilya.b-_9z')
+    for (const other of ['İlya', 'ılya', 'élodie', 'ſam', '\u212aelvin', 'Ⅷ']) expect(foldHandle(other)).toBe(other)
+  })
+
+  it.each([
+    ['Élodie', 'e\u0301lodie'],
+    ['STRASSE', 'straße'],
+    ['Straẞe', 'straße'],
+    ['ΟΔΥΣΣΕΥΣ', 'οδυσσευς'],
+    ['İstanbul', 'istanbul'],
+    ['ILYA', 'ılya'],
+    ['가', '\u1100\u1161'],
+    ['Å', '\u212b'],
+  ])('[NAME1] folds %j and %j alike', (one, other) => {
+    expect(foldName(one)).toBe(foldName(other))
+  })
+
+  it('[NAME1] keeps accents apart', () => {
+    expect(foldName('Élodie')).not.toBe(foldName('Elodie'))
+  })
+
+  it('[NAME1] folds a folded name to itself', () => {
+    for (let code = 0; code <= 0x1ffff; code++) {
+      const folded = foldName(`a${String.fromCodePoint(code)}b`)
+      if (foldName(folded) !== folded) expect.unreachable(`U+${code.toString(16)}`)
+    }
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary' }), (text) => {
+        const folded = foldName(text)
+        expect(folded.isWellFormed()).toBe(true)
+        expect(foldName(folded)).toBe(folded)
+      }),
+    )
+  })
+})
