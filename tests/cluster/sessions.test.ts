@@ -233,7 +233,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('sessions across servers', () => 
   })
 
   async function keysOf(redis: Cluster['replica']): Promise<number> {
-    const keys = await redis?.command('KEYS', 'chorus:session:*')
+    const keys = await redis?.command('KEYS', 'chorus:*:session:*')
     return Array.isArray(keys) ? keys.length : 0
   }
   async function readiness(server: number): Promise<boolean> {

@@ -55,6 +55,7 @@ import { startJobs } from './start-jobs.ts'
 import { ChangeLog } from './store/change-log.ts'
 import { encodeCursor } from './store/cursor.ts'
 import { DatabaseTime } from './store/database-time.ts'
+import { namespaceOf, readInstallation } from './store/installation.ts'
 import { LastSeenNotes, readLastSeen } from './store/last-seen.ts'
 import { LogStretches } from './store/log-stretches.ts'
 import { migrate } from './store/migrate.ts'
@@ -147,6 +148,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
         : await openRedis({
             url: config.redisUrl,
             variable: 'REDIS_URL',
+            namespace: namespaceOf(await readInstallation(database)),
             allowInsecure: config.redisInsecure === 'allow',
             logger,
             clock,

@@ -96,6 +96,6 @@ export class SessionCache {
   }
 
   #keyOf(tokenHash: Buffer): string {
-    return `chorus:session:${this.#options.cache.nameOf(tokenHash)}`
+    return `session:${this.#options.cache.nameOf(tokenHash)}`
   }
 }

@@ -163,6 +163,7 @@ describe.skipIf(!hasRedis()).each(Object.entries(kinds))('limits over %s', (_nam
   it('without Redis each server counts alone: never open', async () => {
     const gone: Redis = {
       isCluster: false,
+      keyOf: (name) => name,
       problem: () => undefined,
       command: () => Promise.reject(new Error('away')),
       script: () => Promise.reject(new Error('away')),

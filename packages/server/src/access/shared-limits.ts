@@ -96,8 +96,8 @@ export class SharedLimits {
     this.#clock = clock
     this.#onReport = onReport
     this.#attempts = {
-      account: attemptLimiter(redis, 'chorus:limit:account', signIns),
-      address: attemptLimiter(redis, 'chorus:limit:address', signInsAddress),
+      account: attemptLimiter(redis, redis.keyOf('limit:account'), signIns),
+      address: attemptLimiter(redis, redis.keyOf('limit:address'), signInsAddress),
     }
   }
 
@@ -127,7 +127,7 @@ export class SharedLimits {
       this.#onReport('dropped')
       return
     }
-    const key = `chorus:limit:{${partitionOf(user)}}:${id}`
+    const key = this.#redis.keyOf(`limit:{${partitionOf(user)}}:${id}`)
     this.#takings.set(id, { bucket, user, key, sinceMs: this.#clock.nowMs(), taken: 1 })
     this.#timer ??= this.#clock.setTimer(() => this.#reportDue(), sharedLimitBounds.reportEveryMs)
   }

@@ -1,14 +1,15 @@
 /**
- * Names of channels in Redis: `chorus:{partition}:channel`. The partition is the hash tag, so that what belongs to one
+ * Names of channels in Redis: `{partition}:channel` within the installation's namespace. The partition is the hash tag, so that what belongs to one
  * conversation or user stands on one master of a cluster, and one SSUBSCRIBE may name many channels of a partition.
  */
+import type { Redis } from '../support/redis.ts'
 import type { BusChannel } from './bus.ts'
 
 /** How many. Part of the wire between servers: all of them must count alike. */
 export const partitionsCount = 64
 
-export function nameOf(channel: BusChannel): string {
-  return `chorus:{${partitionOf(channel)}}:${channel}`
+export function nameOf(redis: Pick<Redis, 'keyOf'>, channel: BusChannel): string {
+  return redis.keyOf(`{${partitionOf(channel)}}:${channel}`)
 }
 
 export function partitionOf(channel: BusChannel): number {

@@ -165,7 +165,7 @@ export class BusPublisher {
       this.#observer.dropped('unsendable', 1)
       return true
     }
-    const name = nameOf(channel)
+    const name = nameOf(this.#redis, channel)
     try {
       await this.#redis.command(name, ['SPUBLISH', name, bytes])
       this.#observer.published(bytes.length)

@@ -128,7 +128,7 @@ export class BusSubscriber {
   }
 
   subscribe(channel: BusChannel): Promise<void> {
-    const name = nameOf(channel)
+    const name = nameOf(this.#options.redis, channel)
     let subscription = this.#subscriptions.get(name) ?? this.#leaving.get(name)
     if (this.#isClosed || subscription?.state === 'confirmed') {
       this.#comeBack(name, subscription)
@@ -152,7 +152,7 @@ export class BusSubscriber {
   }
 
   unsubscribe(channel: BusChannel): void {
-    const name = nameOf(channel)
+    const name = nameOf(this.#options.redis, channel)
     const subscription = this.#subscriptions.get(name)
     if (subscription === undefined) return
     this.#subscriptions.delete(name)
@@ -505,7 +505,7 @@ export class BusSubscriber {
 
   #probeNameOf(shard: Shard): string {
     const partition = this.#owners?.indexOf(keyOf(shard.address)) ?? 0
-    return `chorus:{${Math.max(0, partition)}}:probe:${this.#probeId}`
+    return this.#options.redis.keyOf(`{${Math.max(0, partition)}}:probe:${this.#probeId}`)
   }
 
   /** What is published by the other road has to come back here. */

@@ -19,6 +19,9 @@ import type { BusChannel, BusMessage } from './bus.ts'
 import { messageChange } from './testing/delivery-fixture.ts'
 import { type OpenedBus, RedisBuses } from './testing/redis-buses.ts'
 
+/** As a bus without a namespace of its own names it. */
+const nameIn = (channel: BusChannel): string => nameOf({ keyOf: (name) => `chorus:${name}` }, channel)
+
 const buses = new RedisBuses()
 afterEach(() => buses.close())
 
@@ -164,7 +167,7 @@ describe.skipIf(!hasRedis())('over one Redis', () => {
     const stranger = await buses.open(redis.url, redis.url, 'another key')
     await whenWorking()
     await two.bus.subscribe(roomOf(1))
-    const name = nameOf(roomOf(1))
+    const name = nameIn(roomOf(1))
     for (const payload of ['', '{"kind":"changes"}', 'x'.repeat(200), 'y'.repeat(3_000_000)])
       await redis.command('SPUBLISH', name, payload)
     stranger.bus.publish(roomOf(1), hint(1))
@@ -306,7 +309,7 @@ describe.skipIf(!hasRedis())('over a cluster', () => {
     const numbers = Array.from({ length: 20_000 }, (_, index) => index + 1)
     const moved = numbers.filter((number) => partitionOf(roomOf(number)) === partition).slice(0, 60)
     await Promise.all(moved.map((number) => two.bus.subscribe(roomOf(number))))
-    const slot = await cluster.slotOf(nameOf(roomOf(1)))
+    const slot = await cluster.slotOf(nameIn(roomOf(1)))
     const from = await cluster.ownerOf(slot)
     const to = cluster.masters.find((master) => master !== from) as Redis
     two.gaps.length = 0
@@ -324,7 +327,7 @@ describe.skipIf(!hasRedis())('over a cluster', () => {
     const isThere = async (): Promise<boolean> =>
       moved.length ===
       ((await to.command('PUBSUB', 'SHARDCHANNELS', `chorus:{${partition}}:c:*`)) as string[]).filter((name) =>
-        moved.some((number) => nameOf(roomOf(number)) === name),
+        moved.some((number) => nameIn(roomOf(number)) === name),
       ).length
     await waitForFact(isThere, { what: 'all subscriptions at the new master' })
     two.received.length = 0
@@ -338,7 +341,7 @@ describe.skipIf(!hasRedis())('over a cluster', () => {
     const [one, two] = await openTwo()
     const rooms = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]
     const owners = new Map<number, Redis>()
-    for (const number of rooms) owners.set(number, await cluster.ownerOf(await cluster.slotOf(nameOf(roomOf(number)))))
+    for (const number of rooms) owners.set(number, await cluster.ownerOf(await cluster.slotOf(nameIn(roomOf(number)))))
     const victim = cluster.masters[2] as Redis
     const dead = rooms.find((number) => owners.get(number) === victim) as number
     const alive = rooms.find((number) => owners.get(number) !== victim) as number

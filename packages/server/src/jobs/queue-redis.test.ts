@@ -22,8 +22,15 @@ describe.runIf(hasRedis())('jobs over Redis', () => {
     await Promise.all([server.remove(), cluster.remove()])
   })
 
-  async function open(url: string, work: JobWork): Promise<RedisQueue> {
-    const redis = await openRedis({ url, variable: 'REDIS_URL', allowInsecure: false, logger, clock: systemClock })
+  async function open(url: string, work: JobWork, namespace = 'chorus:one'): Promise<RedisQueue> {
+    const redis = await openRedis({
+      url,
+      variable: 'REDIS_URL',
+      namespace,
+      allowInsecure: false,
+      logger,
+      clock: systemClock,
+    })
     opened.push(redis)
     return new RedisQueue({ redis, url, work, clock: systemClock, logger })
   }
@@ -49,6 +56,16 @@ describe.runIf(hasRedis())('jobs over Redis', () => {
     await expect.poll(() => workedHere + workedThere, { timeout: 20_000 }).toBe(100)
     expect(workedThere).toBeGreaterThan(0)
     await Promise.all([here.close(), there.close()])
+  })
+
+  it('[BUS2] leaves the jobs of another installation alone', async () => {
+    const worked = { one: 0, two: 0 }
+    const one = await open(server.url, async () => void worked.one++, 'chorus:one')
+    const two = await open(server.url, async () => void worked.two++, 'chorus:two')
+    one.add(Array.from({ length: 50 }, (_, n) => ({ kind: 'webhook' as const, key: String(n) })))
+    await expect.poll(() => worked.one + worked.two, { timeout: 20_000 }).toBe(50)
+    expect(worked.two).toBe(0)
+    await Promise.all([one.close(), two.close()])
   })
 
   it('works on by itself while Redis is away, and with Redis when it is back, empty', async () => {

@@ -14,14 +14,13 @@ import { type Job, type JobKind, type JobQueue, type JobWork, queueBounds } from
 import { LocalQueue } from './queue-local.ts'
 
 const queueName = 'jobs'
-const prefix = '{chorus}'
 const addTimeoutMs = 1_000
 const reconnectMaxMs = 1_000
 /** A worker that says nothing for so long is taken for dead, and its jobs go to others. */
 const lockMs = 30_000
 
 export interface RedisQueueOptions {
-  readonly redis: Pick<Redis, 'isCluster' | 'problem' | 'onReconnect'>
+  readonly redis: Pick<Redis, 'isCluster' | 'problem' | 'onReconnect' | 'keyOf'>
   readonly url: string
   readonly work: JobWork
   readonly clock: Clock
@@ -80,6 +79,8 @@ export class RedisQueue implements JobQueue {
     const { url, redis, logger, work } = this.#options
     const asking = connect(url, redis.isCluster, 'ask')
     const waiting = connect(url, redis.isCluster, 'wait')
+    // BullMQ names its keys below this; the hash tag keeps them on one master.
+    const prefix = redis.keyOf('{jobs}')
     const settings = { prefix, skipVersionCheck: true, skipWaitingForReady: true } as const
     const queue = new Queue<JobData, void, JobKind>(queueName, {
       ...settings,

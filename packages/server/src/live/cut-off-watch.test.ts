@@ -115,10 +115,11 @@ describe.skipIf(!hasRedis())('the roster', () => {
     for (const end of ends.splice(0).reverse()) await end()
   })
 
-  async function join(server: RedisServer, boot: string): Promise<ServerRoster> {
+  async function join(server: RedisServer, boot: string, namespace = 'chorus'): Promise<ServerRoster> {
     const redis = await openRedis({
       url: server.url,
       variable: 'REDIS_URL',
+      namespace,
       allowInsecure: true,
       logger: createLogger('silent', 'test'),
       clock: systemClock,
@@ -144,5 +145,14 @@ describe.skipIf(!hasRedis())('the roster', () => {
     expect(await server.command('HLEN', 'chorus:servers')).toBe(2)
     await bob.leave()
     expect(await ada.report(true)).toEqual([])
+  })
+
+  it('[BUS2] lists no server of another installation', async () => {
+    const server = await startRedis()
+    ends.push(() => server.stop())
+    const [one, two] = [await join(server, 'a', 'chorus:one'), await join(server, 'b', 'chorus:two')]
+    await one.report(false)
+    await two.report(true)
+    expect(await one.report(false)).toEqual([])
   })
 })

@@ -39,7 +39,7 @@ export class RedisLiveStore implements LiveStore {
         JSON.stringify([value.at, value.expiresAt, value.value]),
       ])
       this.#redis
-        .script(keepLiveValues, [keyOf(conversation)], [valuesPerConversationMax, limits.liveTtlMaxMs, ...args])
+        .script(keepLiveValues, [this.#keyOf(conversation)], [valuesPerConversationMax, limits.liveTtlMaxMs, ...args])
         // The next value comes by itself.
         .catch(() => undefined)
         .finally(() => {
@@ -51,7 +51,7 @@ export class RedisLiveStore implements LiveStore {
   async read(conversation: Id): Promise<readonly SharedValue[]> {
     if (this.#redis.problem() !== undefined) return []
     try {
-      const reply = (await this.#redis.script(readLiveValues, [keyOf(conversation)], [])) as readonly (
+      const reply = (await this.#redis.script(readLiveValues, [this.#keyOf(conversation)], [])) as readonly (
         | string
         | number
       )[]
@@ -68,6 +68,10 @@ export class RedisLiveStore implements LiveStore {
       return []
     }
   }
+
+  #keyOf(conversation: Id): string {
+    return this.#redis.keyOf(`live:{${conversation}}`)
+  }
 }
 
 /** Whoever reaches Redis can write there: what is no value is skipped. */
@@ -78,8 +82,4 @@ function parseValue(conversation: Id, key: string, user: string, json: string): 
   } catch {
     return undefined
   }
-}
-
-function keyOf(conversation: Id): string {
-  return `chorus:live:{${conversation}}`
 }

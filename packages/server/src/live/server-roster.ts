@@ -12,7 +12,7 @@ export const rosterBounds = {
   serversMax: 1_000,
 } as const
 
-const rosterKey = 'chorus:servers'
+const rosterName = 'servers'
 
 /**
  * Writes one server's line and tells all of them.
@@ -79,6 +79,6 @@ export class ServerRoster {
 
   #run(word: '1' | '0' | ''): Promise<unknown> {
     const { forgetAfterMs, serversMax } = rosterBounds
-    return this.#redis.script(report, [rosterKey], [this.#boot, word, forgetAfterMs, serversMax])
+    return this.#redis.script(report, [this.#redis.keyOf(rosterName)], [this.#boot, word, forgetAfterMs, serversMax])
   }
 }

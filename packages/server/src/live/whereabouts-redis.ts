@@ -123,11 +123,11 @@ class Partition {
   failingSinceMs: number | undefined
   isAway = false
 
-  constructor(index: number) {
+  constructor(index: number, nameOf: (name: string) => string) {
     const tag = `{presence-${index}}`
-    this.leasesKey = `chorus:${tag}:leases`
-    this.wholeKey = `chorus:${tag}:whole`
-    this.keyOf = (user) => `chorus:${tag}:${user}`
+    this.leasesKey = nameOf(`${tag}:leases`)
+    this.wholeKey = nameOf(`${tag}:whole`)
+    this.keyOf = (user) => nameOf(`${tag}:${user}`)
   }
 
   readonly keyOf: (user: Id) => string
@@ -137,7 +137,7 @@ export class RedisWhereabouts implements Whereabouts {
   readonly #options: RedisWhereaboutsOptions
   /** What all leases of this server begin with. */
   readonly #boot: string
-  readonly #partitions = Array.from({ length: whereaboutsBounds.partitions }, (_, index) => new Partition(index))
+  readonly #partitions: readonly Partition[]
   readonly #listeners: ((user: Id) => void)[] = []
   #leasesTaken = 0
   #followedCount = 0
@@ -148,6 +148,10 @@ export class RedisWhereabouts implements Whereabouts {
   constructor(options: RedisWhereaboutsOptions) {
     this.#options = options
     this.#boot = `${options.boot}.`
+    this.#partitions = Array.from(
+      { length: whereaboutsBounds.partitions },
+      (_, index) => new Partition(index, (name) => options.redis.keyOf(name)),
+    )
     options.redis.onReconnect(() => this.#reconnected())
     for (const partition of this.#partitions) this.#tendLater(partition, 0)
     this.#rereadLater()

@@ -253,5 +253,5 @@ function isShown({ seq }: Kept, seen: PageSeen): boolean {
 type Entry = readonly [epoch: string, page: SharedPage]
 
 function keyOf(conversation: Id, seq: number): string {
-  return `chorus:page:${conversation}:${seq}`
+  return `page:${conversation}:${seq}`
 }

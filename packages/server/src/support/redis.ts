@@ -55,6 +55,8 @@ export type RedisArgument = string | Buffer
 export interface Redis {
   /** Several masters. False as long as Redis was never reached. */
   readonly isCluster: boolean
+  /** The name of a key or channel of this installation. Every name begins here: others may share this Redis. */
+  keyOf(name: string): string
   /** Undefined: it can be asked right now. Otherwise why not. */
   problem(): string | undefined
   /** One command; `key` says where it goes in a cluster. Rejects with {@link RedisError}. */
@@ -78,6 +80,8 @@ export interface OpenRedisOptions {
   readonly url: string
   /** The variable that names it, for messages. */
   readonly variable: string
+  /** Begins every name in Redis, so that installations can share one (see store/installation.ts). */
+  readonly namespace?: string
   /** May it stand on a public address without a password? */
   readonly allowInsecure: boolean
   readonly logger: Logger
@@ -149,6 +153,10 @@ class RedisLink implements Redis {
 
   get isCluster(): boolean {
     return this.#cluster !== undefined
+  }
+
+  keyOf(name: string): string {
+    return `${this.#options.namespace ?? 'chorus'}:${name}`
   }
 
   problem(): string | undefined {
@@ -402,7 +410,8 @@ class RedisLink implements Redis {
 
   async #tryAgain(): Promise<void> {
     if (this.#client === undefined && this.#cluster === undefined) return this.#open()
-    const asked = this.#send('chorus:probe', ['SET', 'chorus:probe', '1', 'PX', '1000'])
+    const key = this.keyOf('probe')
+    const asked = this.#send(key, ['SET', key, '1', 'PX', '1000'])
     if ((await this.#within(redisBounds.commandTimeoutMs, asked)) === 'late') throw new RedisError('no answer')
     this.#back()
   }

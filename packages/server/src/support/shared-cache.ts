@@ -23,14 +23,14 @@ export const sharedCacheBounds = {
 export type CacheOutcome = 'hit' | 'miss' | 'refused' | 'away'
 
 export interface SharedCacheOptions {
-  readonly redis: Pick<Redis, 'command' | 'problem'>
+  readonly redis: Pick<Redis, 'command' | 'problem' | 'keyOf'>
   /** The secret of all servers of this database. */
   readonly secret: string
   readonly clock: Clock
 }
 
 export class SharedCache {
-  readonly #redis: Pick<Redis, 'command' | 'problem'>
+  readonly #redis: Pick<Redis, 'command' | 'problem' | 'keyOf'>
   readonly #clock: Clock
   readonly #sealKey: Buffer
   readonly #nameKey: Buffer
@@ -49,7 +49,8 @@ export class SharedCache {
     return createHmac('sha256', this.#nameKey).update(secret).digest('base64url')
   }
 
-  async read(key: string): Promise<{ readonly outcome: CacheOutcome; readonly value?: string }> {
+  async read(name: string): Promise<{ readonly outcome: CacheOutcome; readonly value?: string }> {
+    const key = this.#redis.keyOf(name)
     if (!this.#mayAsk()) return { outcome: 'away' }
     let timer: Timer | undefined
     const late = new Promise<never>((_resolve, reject) => {
@@ -71,12 +72,14 @@ export class SharedCache {
   }
 
   /** Keeps it for `lifeMs`, if Redis can be asked. */
-  write(key: string, value: string, lifeMs: number): void {
+  write(name: string, value: string, lifeMs: number): void {
+    const key = this.#redis.keyOf(name)
     if (Buffer.byteLength(value) > sharedCacheBounds.valueMaxBytes) return
     this.#tell(key, ['SET', key, `${this.#seal(key, value)}${value}`, 'PX', String(lifeMs)])
   }
 
-  forget(key: string): void {
+  forget(name: string): void {
+    const key = this.#redis.keyOf(name)
     this.#tell(key, ['DEL', key])
   }
 
