@@ -53,7 +53,7 @@ import { drain } from './socket/drain.ts'
 import { startSocketServer } from './socket/socket-server.ts'
 import { startJobs } from './start-jobs.ts'
 import { ChangeLog } from './store/change-log.ts'
-import { encodeCursor } from './store/cursor.ts'
+import { CursorCodec } from './store/cursor.ts'
 import { DatabaseTime } from './store/database-time.ts'
 import { namespaceOf, readInstallation } from './store/installation.ts'
 import { LastSeenNotes, readLastSeen } from './store/last-seen.ts'
@@ -334,6 +334,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       },
       serverName: config.serverName,
       log,
+      cursors: new CursorCodec(await readSetting(database, 'cursor-key')),
       feeds,
       connections,
       liveValues,
@@ -358,7 +359,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
         feeds,
         connections,
         clock,
-        encodeCursor: (position) => encodeCursor({ epoch, position }),
+        encodeCursor: (position) => parts.cursors.encode({ epoch, position }),
         onMember: (user, conversation) => {
           for (const connection of connections.ofUser(user)) joinConversation(parts, connection, conversation)
         },

@@ -10,9 +10,10 @@ export const listConversations: CommandHandler<'list-conversations'> = async ({ 
 }
 
 function readToken(page: string): { xid: string; id: string } {
-  const [xid, id] = decodePageToken(page) ?? []
-  if (typeof xid !== 'string' || !/^\d{1,19}$/.test(xid) || typeof id !== 'string' || !/^[0-9a-f-]{36}$/.test(id)) {
+  const token = decodePageToken(page, ['xid', 'id'])
+  if (token === undefined) {
     throw new ChorusError('invalid', 'unable to list the conversations; page is not a token of this list')
   }
+  const [xid, id] = token
   return { xid, id }
 }

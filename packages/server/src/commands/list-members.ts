@@ -21,9 +21,9 @@ export const listMembers: CommandHandler<'list-members'> = async ({ parts, actor
 }
 
 function readToken(page: string): number {
-  const [joinedSeq] = decodePageToken(page) ?? []
-  if (typeof joinedSeq !== 'number' || !Number.isSafeInteger(joinedSeq) || joinedSeq < 0) {
+  const token = decodePageToken(page, ['seq'])
+  if (token === undefined) {
     throw new ChorusError('invalid', 'unable to list the members; page is not a token of this list')
   }
-  return joinedSeq
+  return token[0]
 }

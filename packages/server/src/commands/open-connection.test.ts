@@ -2,10 +2,10 @@
 import type { Id, SyncPage } from '@chorus/protocol'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { LocalBusHub } from '../fanout/bus-local.ts'
-import { decodeCursor, encodeCursor } from '../store/cursor.ts'
 import type { RecordingTransport } from '../fanout/testing/recording-transport.ts'
 import { LogFixture } from '../store/testing/log-fixture.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from '../store/testing/open-test-database.ts'
+import { openBounds } from './open-connection.ts'
 import { tellReadMarker } from './tell-read-marker.ts'
 import { type Opened, TestNode } from './testing/test-node.ts'
 
@@ -72,6 +72,74 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
   }
   const top = async (): Promise<number> => (await fixture.seqs(group)).length
+
+  /** Cursors with this paging that a client can make from one of its own. */
+  const forge = (cursor: string, seq: number): string[] => {
+    const { epoch, position } = node.parts.cursors.decode(cursor)!
+    const fields = [epoch, position, position, group, seq]
+    const bytes = Buffer.from(cursor, 'base64url')
+    const sealed = bytes.toString('latin1').indexOf('[')
+    return [
+      Buffer.from(JSON.stringify([1, ...fields])),
+      Buffer.from(JSON.stringify([2, ...fields])),
+      Buffer.concat([bytes.subarray(0, sealed), Buffer.from(JSON.stringify([2, ...fields]))]),
+    ].map((forged) => forged.toString('base64url'))
+  }
+
+  it('[RES4] [ACL1] a cursor made by hand is reset, and nothing after a removal reaches its maker', async () => {
+    group = await fixture.group([bob, ada])
+    const watching = node.open(bob, await fixture.session(bob))
+    await watching.opening
+    const cursor = await cursorOf(ada)
+    const forged = forge(cursor, (await top()) + 1)
+    const opened = forged.map((text) => node.open(ada, session, text))
+    await Promise.all(opened.map(({ opening }) => opening))
+    for (const { transport } of opened) expect(transport.events.map(({ event }) => event)).toEqual(['reset', 'ready'])
+    await node.run('remove-member', bob, { conversation: group, user: ada })
+    const removal = await top()
+    const secret = await say('a secret')
+    await until('the secret where it may be seen', () => watching.transport.seqsOf(group).includes(secret))
+    for (const { transport } of opened) expect(transport.seqsOf(group)).toEqual([removal])
+  })
+
+  it('[RES4] [LIM1] a number beyond the log moves no feed, and those who come later are served', async () => {
+    for (const text of forge(await cursorOf(ada), Number.MAX_SAFE_INTEGER)) {
+      const forger = node.open(ada, session, text)
+      await forger.opening
+      const other = node.open(bob, await fixture.session(bob))
+      await other.opening
+      expect(other.connection.state).toEqual({ kind: 'ready' })
+      const seq = await say()
+      await until('the message', () => [forger, other].every(({ transport }) => transport.seqsOf(group).includes(seq)))
+      forger.connection.lost()
+      other.connection.lost()
+    }
+  })
+
+  it('[RES4] a sealed cursor beyond the log is limited: no feed takes its number', async () => {
+    const { epoch, position } = node.parts.cursors.decode(await cursorOf(ada))!
+    const paging = { nextPosition: position, conversation: group, seq: (await top()) + 1_000 }
+    const { transport, opening } = node.open(ada, session, node.parts.cursors.encode({ epoch, position, paging }))
+    await opening
+    expect(transport.eventsNamed('conversation')).toMatchObject([
+      { conversation: group, limited: true, seq: await top() },
+    ])
+    const seq = await say()
+    await until('the message', () => transport.seqsOf(group).includes(seq))
+  })
+
+  it('[LIM1] a hand-over that comes to no end is given up', async () => {
+    const { connection, opening: blocked } = node.open(bob, await fixture.session(bob))
+    const blocker = await node.parts.feeds.join(group, connection)
+    blocker.feed.noteTop(2 ** 50)
+    await expect(blocked).rejects.toThrow('moves faster')
+    const before = node.statements.length
+    const { opening, transport } = node.open(ada, session)
+    await expect(opening).rejects.toThrow('moves faster')
+    expect(transport.eventsNamed('ready')).toEqual([])
+    expect(node.statements.length - before).toBeLessThan(3 * openBounds.handOverRoundsMax)
+    blocker.feed.abandonJoin(blocker.join)
+  })
 
   it('[JOIN1] without a cursor it gets what happens from ready on', async () => {
     await say()
@@ -337,7 +405,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
 
   it('[ACL1] a removal between the two reads is never subscribed, whatever the cursor', async () => {
     const place = await fixture.group([bob, ada])
-    const { position } = decodeCursor(await cursorOf(ada)) as { position: number }
+    const { position } = node.parts.cursors.decode(await cursorOf(ada)) as { position: number }
     for (const from of [0, position]) {
       if (from > 0) await node.run('put-member', bob, { conversation: place, user: ada })
       node.before.set('read_memberships', async () => {
@@ -348,7 +416,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
       const { transport, opening, connection } = node.open(
         ada,
         session,
-        encodeCursor({ epoch: node.parts.epoch(), position: from }),
+        node.parts.cursors.encode({ epoch: node.parts.epoch(), position: from }),
       )
       await opening
       node.before.clear()

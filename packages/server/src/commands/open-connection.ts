@@ -10,12 +10,17 @@ import type { Connection } from '../fanout/connection.ts'
 import type { Feed, Join } from '../fanout/feed.ts'
 import { changesFrame, frameOf } from '../fanout/frame.ts'
 import { splitBatches } from '../fanout/split-batches.ts'
-import { type Cursor, encodeCursor } from '../store/cursor.ts'
+import type { Cursor } from '../store/cursor.ts'
 import { type Membership, type Memberships, nothingMoved } from '../store/read-memberships.ts'
 import { lookAgain } from './join-conversation.ts'
 import type { Parts } from './parts.ts'
 import { isFromTheFuture, planStep, readCursor, type ReplayStep } from './replay.ts'
 import { sendRemoval } from './send-removal.ts'
+
+export const openBounds = {
+  /** Reads of what was written while the connection opened, each of what came during the one before, per conversation. */
+  handOverRoundsMax: 32,
+} as const
 
 export interface OpenRequest {
   readonly connection: Connection
@@ -30,7 +35,7 @@ export async function openConnection(
   { connection, cursor: text, user, session }: OpenRequest,
 ): Promise<void> {
   const epoch = parts.epoch()
-  const reading = readCursor(text, epoch)
+  const reading = readCursor(parts.cursors, text, epoch)
   let cursor = reading.kind === 'valid' ? reading.cursor : undefined
   let mustReset = reading.kind === 'reset'
 
@@ -96,7 +101,7 @@ export async function openConnection(
         session,
         server: parts.serverName,
         epoch,
-        cursor: encodeCursor({ epoch, position }),
+        cursor: parts.cursors.encode({ epoch, position }),
         resumed: cursor !== undefined,
       }),
     )
@@ -287,7 +292,7 @@ class Replay {
     if (this.#cursor === undefined) return
     const { epoch, position } = this.#extent
     const paging = { nextPosition: this.#cursor.paging?.nextPosition ?? position, conversation, seq }
-    const text = encodeCursor({ epoch, position: this.#cursor.position, paging })
+    const text = this.#parts.cursors.encode({ epoch, position: this.#cursor.position, paging })
     this.#connection.send(frameOf('checkpoint', { cursor: text }))
   }
 
@@ -309,7 +314,7 @@ class Replay {
   /** From the replay to the feed, without a gap and without a repeat. */
   async #handOver({ conversation }: Membership, feed: Feed, join: Join, seq: number): Promise<void> {
     let reached = seq
-    for (;;) {
+    for (let round = 0; round < openBounds.handOverRoundsMax; round++) {
       const outcome = feed.finishJoin(join, reached)
       switch (outcome.kind) {
         case 'subscribed':
@@ -333,5 +338,7 @@ class Replay {
         }
       }
     }
+    // It comes back with the checkpoint of the last page, so that what it has read counts (rule LIM1).
+    throw new Error(`${conversation} moves faster than a connection reads it`)
   }
 }

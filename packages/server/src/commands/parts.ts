@@ -6,6 +6,7 @@ import type { LiveValues } from '../live/live-values.ts'
 import type { Connection } from '../fanout/connection.ts'
 import type { Presences } from '../live/presences.ts'
 import type { ChangeLog } from '../store/change-log.ts'
+import type { CursorCodec } from '../store/cursor.ts'
 import type { LogStretches } from '../store/log-stretches.ts'
 import type { NewestPages } from '../store/newest-pages.ts'
 import type { MarkerState } from '../store/read-markers.ts'
@@ -23,6 +24,7 @@ export type MarkerReads = Batcher<MemberPair, MarkerState | null>
 export interface Parts extends IdentityParts {
   readonly serverName: string
   readonly log: ChangeLog
+  readonly cursors: CursorCodec
   readonly feeds: Feeds
   readonly connections: Connections
   readonly liveValues: LiveValues

@@ -4,7 +4,7 @@
  */
 import { type Id, limits } from '@chorus/protocol'
 import type { Feed } from '../fanout/feed.ts'
-import { type Cursor, decodeCursor } from '../store/cursor.ts'
+import type { Cursor, CursorCodec } from '../store/cursor.ts'
 import type { LogStretches } from '../store/log-stretches.ts'
 import type { Membership, Memberships } from '../store/read-memberships.ts'
 
@@ -15,9 +15,9 @@ export type CursorReading =
   | { readonly kind: 'reset' }
   | { readonly kind: 'valid'; readonly cursor: Cursor }
 
-export function readCursor(text: string | undefined, epoch: string): CursorReading {
+export function readCursor(cursors: CursorCodec, text: string | undefined, epoch: string): CursorReading {
   if (text === undefined || text === '') return { kind: 'none' }
-  const cursor = decodeCursor(text)
+  const cursor = cursors.decode(text)
   return cursor === undefined || cursor.epoch !== epoch ? { kind: 'reset' } : { kind: 'valid', cursor }
 }
 
@@ -50,7 +50,8 @@ export async function planStep(
   const reached = cursor?.paging?.conversation === conversation ? cursor.paging.seq : 0
   // The page before ended within this conversation: the rest of it follows, unless that has become too much.
   if (reached > 0)
-    return seq - reached > limits.replayMaxChanges || joinedSeq > reached
+    // Not beyond the log, whatever a cursor says: what a feed is told comes from the database alone.
+    return reached > seq || seq - reached > limits.replayMaxChanges || joinedSeq > reached
       ? { kind: 'limited', membership }
       : { kind: 'changes', membership, after: reached }
   if (cursor === undefined || cursor.position === 0) return { kind: 'limited', membership }

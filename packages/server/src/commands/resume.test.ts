@@ -3,7 +3,6 @@ import type { Change, Id, SyncPage } from '@chorus/protocol'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { LocalBusHub } from '../fanout/bus-local.ts'
-import { decodeCursor, encodeCursor } from '../store/cursor.ts'
 import { LogFixture, openLog } from '../store/testing/log-fixture.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from '../store/testing/open-test-database.ts'
 import { TestNode } from './testing/test-node.ts'
@@ -253,14 +252,14 @@ describe.each(testEngines)('catching up on the %s engine', (engine) => {
     const session = await fixture.session(ada)
     const epoch = node.parts.epoch()
     const { cursor } = await node.run('sync', ada, { limit: 50 })
-    const { position } = decodeCursor(cursor)!
+    const { position } = node.parts.cursors.decode(cursor)!
     const paging = { nextPosition: position + 1_000_000, conversation: group, seq: 1 }
     for (const bad of [
       'garbage',
       '',
-      encodeCursor({ epoch: 'another.history', position }),
-      encodeCursor({ epoch, position: position + 1_000_000 }),
-      encodeCursor({ epoch, position, paging }),
+      node.parts.cursors.encode({ epoch: 'another.history', position }),
+      node.parts.cursors.encode({ epoch, position: position + 1_000_000 }),
+      node.parts.cursors.encode({ epoch, position, paging }),
       Buffer.from('[1,"x"]').toString('base64url'),
       Buffer.from(JSON.stringify([1, epoch, -1])).toString('base64url'),
       Buffer.from(JSON.stringify([1, epoch, position, 1, 'no uuid', 1])).toString('base64url'),

@@ -2,7 +2,6 @@
 import type { Id } from '@chorus/protocol'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { LocalBusHub } from '../fanout/bus-local.ts'
-import { decodeCursor } from '../store/cursor.ts'
 import { LogFixture } from '../store/testing/log-fixture.ts'
 import { openTestDatabase, type TestDatabase } from '../store/testing/open-test-database.ts'
 import { TestNode } from './testing/test-node.ts'
@@ -34,7 +33,7 @@ describe('sync across a change of history', () => {
     const page = await node.run('sync', ada, { limit: 50, cursor: first.cursor })
     expect(page).toMatchObject({ epoch: 'after', reset: true, more: false })
     expect(page.conversations).toHaveLength(1)
-    expect(decodeCursor(page.cursor)?.epoch).toBe('after')
+    expect(node.parts.cursors.decode(page.cursor)?.epoch).toBe('after')
     // Within one history nothing is repeated.
     const next = await node.run('sync', ada, { limit: 50, cursor: page.cursor })
     expect(next.reset).toBeUndefined()

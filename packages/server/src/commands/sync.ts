@@ -3,7 +3,7 @@
  * (rules RES1, RES2, RES3). Membership is tested in the same statement as the rows (rule ACL1).
  */
 import { type Change, ChorusError, type Id, limits, type SyncEntry, type SyncPage } from '@chorus/protocol'
-import { type Cursor, encodeCursor } from '../store/cursor.ts'
+import type { Cursor } from '../store/cursor.ts'
 import { trimToBytes } from '../store/read-changes.ts'
 import { type Memberships, readUnread } from '../store/read-memberships.ts'
 import type { CommandHandler } from './command.ts'
@@ -22,7 +22,7 @@ export const sync: CommandHandler<'sync'> = async ({ parts, actor }, { cursor, l
 }
 
 async function answer(parts: Parts, user: Id, text: string | undefined, limit: number): Promise<SyncPage> {
-  const reading = readCursor(text, parts.epoch())
+  const reading = readCursor(parts.cursors, text, parts.epoch())
   const asked = reading.kind === 'valid' ? reading.cursor : undefined
   const memberships = await askForPage(parts, user, asked, limit)
   if (asked !== undefined && isFromTheFuture(asked, memberships)) {
@@ -66,7 +66,7 @@ async function buildPage(
   }
   return {
     epoch,
-    cursor: encodeCursor(
+    cursor: parts.cursors.encode(
       end === undefined
         ? { epoch, position: nextPosition }
         : { epoch, position: cursor?.position ?? 0, paging: { nextPosition, ...end } },

@@ -2,56 +2,134 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { limits } from '@chorus/protocol'
-import { decodeCursor, decodePageToken, encodeCursor, encodePageToken } from './cursor.ts'
+import { CursorCodec, decodePageToken, encodePageToken } from './cursor.ts'
 
 const position = fc.maxSafeNat()
 const paging = fc.record({ nextPosition: position, conversation: fc.uuid({ version: 7 }), seq: position })
+const anyCursor = fc
+  .tuple(fc.stringMatching(/^[0-9a-f.-]{1,80}$/), position, fc.option(paging, { nil: undefined }))
+  .map(([epoch, at, pages]) => ({ epoch, position: at, ...(pages !== undefined && { paging: pages }) }))
+
+const codec = new CursorCodec('a key')
+const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+
+/** Other texts that decoders of base64 read as the same bytes. */
+function otherSpellings(text: string): string[] {
+  const bytes = Buffer.from(text, 'base64url')
+  const last = alphabet.indexOf(text.at(-1) ?? '')
+  return [
+    bytes.toString('base64'),
+    `${text}=`,
+    `${text}==`,
+    `${text} `,
+    ` ${text}`,
+    `${text}\n`,
+    `${text.slice(0, 8)}\t${text.slice(8)}`,
+    `${text}!`,
+    `${text}A`,
+    `${text}.${text}`,
+    text.replaceAll('-', '+').replaceAll('_', '/'),
+    encodeURIComponent(`${text}=`),
+    // The last character has bits that stand for nothing.
+    ...(text.length % 4 === 0 ? [] : [1, 2, 3].map((bit) => text.slice(0, -1) + (alphabet[last ^ bit] ?? ''))),
+  ].filter((spelling) => spelling !== text)
+}
 
 describe('cursors', () => {
   it('[RES2] are read as they were written, and fit their limit', () => {
     fc.assert(
-      fc.property(
-        fc.stringMatching(/^[0-9a-f.-]{1,80}$/),
-        position,
-        fc.option(paging, { nil: undefined }),
-        (epoch, at, pages) => {
-          const cursor = { epoch, position: at, ...(pages !== undefined && { paging: pages }) }
-          const text = encodeCursor(cursor)
-          expect(decodeCursor(text)).toEqual(cursor)
-          expect(text).toMatch(/^[\w-]+$/)
-          expect(text.length).toBeLessThan(limits.cursorMaxChars)
-        },
-      ),
+      fc.property(anyCursor, (cursor) => {
+        const text = codec.encode(cursor)
+        expect(codec.decode(text)).toEqual(cursor)
+        expect(new CursorCodec('a key').decode(text)).toEqual(cursor)
+        expect(text).toMatch(/^[\w-]+$/)
+        expect(text.length).toBeLessThan(limits.cursorMaxChars)
+      }),
+    )
+  })
+
+  it('[RES4] a cursor that no server issued is refused', () => {
+    fc.assert(
+      fc.property(anyCursor, fc.nat(), fc.integer({ min: 1, max: 255 }), (cursor, at, flip) => {
+        const text = codec.encode(cursor)
+        expect(new CursorCodec('another key').decode(text)).toBeUndefined()
+        const bytes = Buffer.from(text, 'base64url')
+        const index = at % bytes.length
+        bytes[index] = (bytes[index] as number) ^ flip
+        expect(codec.decode(bytes.toString('base64url'))).toBeUndefined()
+        expect(codec.decode(bytes.subarray(0, index).toString('base64url'))).toBeUndefined()
+        expect(codec.decode(Buffer.concat([bytes, Buffer.from(' ')]).toString('base64url'))).toBeUndefined()
+      }),
+    )
+  })
+
+  it('[RES4] an unsealed cursor of an earlier version is refused', () => {
+    fc.assert(
+      fc.property(anyCursor, ({ epoch, position: at, paging: pages }) => {
+        const fields = pages === undefined ? [] : [pages.nextPosition, pages.conversation, pages.seq]
+        for (const version of [1, 2]) {
+          const old = Buffer.from(JSON.stringify([version, epoch, at, ...fields])).toString('base64url')
+          expect(codec.decode(old)).toBeUndefined()
+        }
+      }),
+    )
+  })
+
+  it('[RES4] a cursor has one spelling', () => {
+    fc.assert(
+      fc.property(anyCursor, (cursor) => {
+        for (const spelling of otherSpellings(codec.encode(cursor))) expect(codec.decode(spelling)).toBeUndefined()
+      }),
     )
   })
 
   it('[RES2] anything else is no cursor, and never throws', () => {
-    const encode = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
-    fc.assert(fc.property(fc.string(), (text) => void decodeCursor(text)))
+    fc.assert(fc.property(fc.string(), (text) => codec.decode(text) === undefined))
     fc.assert(
-      fc.property(fc.jsonValue(), (value) => {
-        expect(decodeCursor(encode(value))).toBeUndefined()
-        void decodePageToken(encode(value))
+      fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
+        expect(codec.decode(Buffer.from(bytes).toString('base64url'))).toBeUndefined()
       }),
     )
-    for (const value of [
-      [2, 'e', 1],
-      [1, 'e', 1.5],
-      [1, 'e', -1],
-      [1, 'e', 2 ** 53],
-      [1, 1, 1],
-      [1, 'e'],
-      [1, 'e', 1, 2],
-      { 0: 1 },
-      null,
-    ]) {
-      expect(decodeCursor(encode(value))).toBeUndefined()
-    }
+    expect(codec.decode('A'.repeat(10_000_000))).toBeUndefined()
+  })
+})
+
+describe('page tokens', () => {
+  const id = '01890a5d-ac96-774b-bcce-b302099a8057'
+  const token = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+
+  it('carry their fields', () => {
+    expect(decodePageToken(encodePageToken(['12', id]), ['xid', 'id'])).toEqual(['12', id])
+    expect(decodePageToken(encodePageToken([3]), ['seq'])).toEqual([3])
   })
 
-  it('page tokens carry their fields', () => {
-    expect(decodePageToken(encodePageToken(['12', 'id', 3]))).toEqual(['12', 'id', 3])
-    expect(decodePageToken('?')).toBeUndefined()
-    expect(decodePageToken(Buffer.from('[{}]').toString('base64url'))).toBeUndefined()
+  it('[RES4] anything else is no token, and reaches no statement', () => {
+    const dashes = '-'.repeat(36)
+    for (const value of [
+      ['12', dashes],
+      ['12', id.toUpperCase()],
+      ['12', id, 1],
+      ['12'],
+      [12, id],
+      ['012', id],
+      ['9'.repeat(19), id],
+      ['-1', id],
+      ['1e3', id],
+      ['12', null],
+      [{}],
+      {},
+      null,
+      '12',
+    ])
+      expect(decodePageToken(token(value), ['xid', 'id']), JSON.stringify(value)).toBeUndefined()
+    for (const value of [[-1], [1.5], [2 ** 53], ['3'], [null], [[3]], [3, 3], []])
+      expect(decodePageToken(token(value), ['seq']), JSON.stringify(value)).toBeUndefined()
+    for (const text of ['', '?', dashes, 'A'.repeat(10_000_000)]) {
+      expect(decodePageToken(text, ['seq'])).toBeUndefined()
+    }
+    for (const json of ['[3 ]', ' [3]', '[3.0]', '[3e0]', '[-0]'])
+      expect(decodePageToken(Buffer.from(json).toString('base64url'), ['seq'])).toBeUndefined()
+    for (const spelling of otherSpellings(encodePageToken(['12', id])))
+      expect(decodePageToken(spelling, ['xid', 'id'])).toBeUndefined()
   })
 })

@@ -80,6 +80,10 @@ export async function migrate(database: Database): Promise<void> {
   }
   await database.script(`
     insert into settings (key, value) values
-      ('epoch', '${randomUUID()}'), ('cookie-secret', '${randomBytes(32).toString('hex')}'), ('bus-key', '${randomBytes(32).toString('hex')}')
+      ('epoch', '${randomUUID()}'), ('cookie-secret', '${newKey()}'), ('bus-key', '${newKey()}'), ('cursor-key', '${newKey()}')
     on conflict (key) do nothing`)
+}
+
+function newKey(): string {
+  return randomBytes(32).toString('hex')
 }

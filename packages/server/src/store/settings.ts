@@ -1,10 +1,10 @@
-/** What the database itself keeps for all servers: the epoch, the key of cookies, the key of the bus. Made by the first migration. */
+/** What the database itself keeps for all servers: the epoch, the keys of cookies, of cursors, of the bus. Made by the first migration. */
 import { StartError } from '../support/start-error.ts'
 import type { Database } from './database.ts'
 
 export async function readSetting(
   database: Database,
-  key: 'cookie-secret' | 'bus-key' | 'mail-key' | 'epoch',
+  key: 'cookie-secret' | 'cursor-key' | 'bus-key' | 'mail-key' | 'epoch',
 ): Promise<string> {
   const rows = await database.query<{ value: string }>({
     text: 'select value from settings where key = $1',

@@ -34,7 +34,7 @@ import { nothingElsewhere } from '../../live/live-store.ts'
 import { LiveValues } from '../../live/live-values.ts'
 import { Presences } from '../../live/presences.ts'
 import { nowhereElse } from '../../live/whereabouts.ts'
-import { encodeCursor } from '../../store/cursor.ts'
+import { CursorCodec } from '../../store/cursor.ts'
 import type { Database } from '../../store/database.ts'
 import { LogStretches } from '../../store/log-stretches.ts'
 import { NewestPages } from '../../store/newest-pages.ts'
@@ -134,6 +134,7 @@ export class TestNode {
       database,
       serverName: 'test',
       log: openLog(database),
+      cursors: new CursorCodec('a key'),
       feeds,
       connections,
       liveValues: new LiveValues({
@@ -175,7 +176,7 @@ export class TestNode {
         feeds,
         connections,
         clock,
-        encodeCursor: (at) => encodeCursor({ epoch, position: at }),
+        encodeCursor: (at) => this.parts.cursors.encode({ epoch, position: at }),
         onMember: (user, conversation) => {
           for (const connection of connections.ofUser(user)) joinConversation(this.parts, connection, conversation)
         },
