@@ -26,12 +26,19 @@ export interface RedisOptions {
   readonly password?: string
   /** Further lines of redis.conf, such as `{ 'maxmemory-policy': 'noeviction' }`; over the defaults here. */
   readonly settings?: Readonly<Record<string, string | number>>
-  /** Speak TLS only, with a certificate for 127.0.0.1 that is made for this server. */
-  readonly tls?: boolean
+  /** Speak TLS only, with a certificate for 127.0.0.1 that is made for this server, or with the one given. */
+  readonly tls?: boolean | RedisCertificate
   /** Writes an append-only file, so that what it holds outlives a kill. Without it, each start is an empty one. */
   readonly keepsData?: boolean
   /** Its port; left out, a free one. */
   readonly port?: number
+}
+
+/** Files of a certificate that signs itself, and the name by which clients connect. */
+export interface RedisCertificate {
+  readonly certificate: string
+  readonly key: string
+  readonly host: string
 }
 
 export interface Redis extends Part {
@@ -62,10 +69,12 @@ export function hasRedis(): boolean {
   return findBin() !== undefined
 }
 
-function makeCertificate(folder: string): { readonly certificate: string; readonly key: string } {
+const allNames = 'IP:127.0.0.1,DNS:localhost'
+
+function makeCertificate(folder: string, host = '127.0.0.1', names = allNames): RedisCertificate {
   const certificate = join(folder, 'certificate.pem')
   const key = join(folder, 'key.pem')
-  const subject = ['-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1,DNS:localhost']
+  const subject = ['-subj', `/CN=${host}`, '-addext', `subjectAltName=${names}`]
   execFileSync(
     'openssl',
     [
@@ -74,7 +83,7 @@ function makeCertificate(folder: string): { readonly certificate: string; readon
     ],
     { stdio: ['ignore', 'ignore', 'pipe'] },
   )
-  return { certificate, key }
+  return { certificate, key, host }
 }
 
 /** Starts a Redis; some tens of milliseconds. */
@@ -88,7 +97,7 @@ async function startRedisAt(port: number, options: RedisOptions): Promise<Redis>
     throw new Error('unable to start Redis; it is not installed (Debian: apt-get install redis-server)')
   const dataDir = makeTempDir('redis')
   const { password } = options
-  const tls = options.tls === true ? makeCertificate(dataDir) : undefined
+  const tls = options.tls === true ? makeCertificate(dataDir) : options.tls === false ? undefined : options.tls
   const settings: Record<string, string | number> = {
     bind: '127.0.0.1',
     port: tls === undefined ? port : 0,
@@ -107,6 +116,7 @@ async function startRedisAt(port: number, options: RedisOptions): Promise<Redis>
       'tls-ca-cert-file': tls.certificate,
       'tls-auth-clients': 'no',
       'tls-replication': 'yes',
+      ...(options.settings?.['cluster-enabled'] === 'yes' && { 'tls-cluster': 'yes' }),
     }),
     ...options.settings,
   }
@@ -134,7 +144,12 @@ async function startRedisAt(port: number, options: RedisOptions): Promise<Redis>
         port,
         connectTimeout: commandTimeoutMs,
         reconnectStrategy: false,
-        ...(tls !== undefined && { tls: true as const, ca: readFileSync(tls.certificate) }),
+        // Only the test's own look: whether a certificate is good is for the servers to judge.
+        ...(tls !== undefined && {
+          tls: true as const,
+          ca: readFileSync(tls.certificate),
+          checkServerIdentity: () => undefined,
+        }),
       },
       disableClientInfo: true,
       maintNotifications: 'disabled',
@@ -167,7 +182,7 @@ async function startRedisAt(port: number, options: RedisOptions): Promise<Redis>
 
   const credentials = password === undefined ? '' : `:${encodeURIComponent(password)}@`
   const redis: Redis = {
-    url: `${tls === undefined ? 'redis' : 'rediss'}://${credentials}127.0.0.1:${port}`,
+    url: `${tls === undefined ? 'redis' : 'rediss'}://${credentials}${tls?.host ?? '127.0.0.1'}:${port}`,
     port,
     dataDir,
     logs: part.logs,
@@ -266,12 +281,19 @@ export async function startRedisPair(
 
 export interface RedisClusterOptions extends Omit<RedisOptions, 'replicaOf' | 'port' | 'tls' | 'password'> {
   readonly masters?: number
+  /**
+   * Speak TLS only. `addresses`: the masters name themselves 127.0.0.1, and the certificate is for `localhost` alone, where
+   * the URL leads. `names`: they name themselves `localhost`. `strangers`: the certificate is for another name.
+   */
+  readonly tls?: 'addresses' | 'names' | 'strangers'
 }
 
 export interface RedisCluster {
   readonly masters: readonly Redis[]
   /** Any master's address: clients find the others from there. */
   readonly url: string
+  /** The certificate to trust, when it speaks TLS. */
+  readonly caFile: string | undefined
   /** The master that holds a slot now, as the nodes themselves see it. */
   ownerOf(slot: number): Promise<Redis>
   slotOf(key: string): Promise<number>
@@ -285,11 +307,18 @@ export interface RedisCluster {
 /** Masters without replicas, all slots assigned evenly; resolves when each of them says `cluster_state:ok`. */
 export async function startRedisCluster({
   masters: count = 3,
+  tls,
   ...options
 }: RedisClusterOptions = {}): Promise<RedisCluster> {
   const masters: Redis[] = []
+  const folder = tls === undefined ? undefined : makeTempDir('redis-certificate')
+  const certificate =
+    folder === undefined
+      ? undefined
+      : makeCertificate(folder, 'localhost', tls === 'strangers' ? 'DNS:stranger.example' : 'DNS:localhost')
   const removeAll = async () => {
     await Promise.all(masters.map((master) => master.remove()))
+    if (folder !== undefined) removeTempDir(folder)
   }
   const idOf = async (redis: Redis): Promise<string> => String(await redis.command('CLUSTER', 'MYID'))
   const clusterInfo = async (redis: Redis): Promise<string> => String(await redis.command('CLUSTER', 'INFO'))
@@ -313,8 +342,13 @@ export async function startRedisCluster({
       masters.push(
         await startRedis({
           ...options,
+          ...(certificate !== undefined && { tls: certificate }),
           settings: {
             'cluster-enabled': 'yes',
+            ...(tls === 'names' && {
+              'cluster-announce-hostname': 'localhost',
+              'cluster-preferred-endpoint-type': 'hostname',
+            }),
             'cluster-config-file': 'nodes.conf',
             // By default the port + 10 000, which is often above 65 535 here.
             'cluster-port': await findFreePort(),
@@ -355,6 +389,7 @@ export async function startRedisCluster({
     return {
       masters,
       url: first.url,
+      caFile: certificate?.certificate,
       ownerOf,
       slotOf: async (key) => Number(await first.command('CLUSTER', 'KEYSLOT', key)),
       async moveSlot(slot, from, to) {

@@ -9,6 +9,7 @@
 import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import type { Clock, Timer } from '../support/clock.ts'
+import type { RedisTls } from '../support/redis-tls.ts'
 import { encodeCommand, RedisRefusal, type Reply, ReplyReader, textOf } from './bus-redis-replies.ts'
 
 export const lineBounds = {
@@ -27,7 +28,8 @@ export interface RedisAddress {
 }
 
 export interface RedisAccess {
-  readonly useTls: boolean
+  /** How to speak TLS with the Redis at a host; undefined: plain text. */
+  readonly tlsOf: (host: string) => RedisTls | undefined
   readonly username: string
   readonly password: string
 }
@@ -65,13 +67,14 @@ export class RedisLine {
     this.#clock = clock
     this.#lastHeardAtMs = clock.nowMs()
     this.#lastLookAtMs = this.#lastHeardAtMs
-    this.#socket = access.useTls ? connectTls({ ...address }) : connectTcp(address)
+    const tls = access.tlsOf(address.host)
+    this.#socket = tls === undefined ? connectTcp(address) : connectTls({ ...address, ...tls })
     this.#socket.setNoDelay(true)
     this.#socket.on('data', (chunk: Buffer) => this.#read(chunk))
     this.#socket.on('error', (error) => this.#end(error.message))
     this.#socket.on('close', () => this.#end('the connection was closed'))
     this.#timer = clock.setTimer(() => this.#end('it cannot be connected in time'), lineBounds.connectTimeoutMs)
-    this.#socket.once(access.useTls ? 'secureConnect' : 'connect', () => this.#watch())
+    this.#socket.once(tls === undefined ? 'connect' : 'secureConnect', () => this.#watch())
   }
 
   /** Has it ended? */

@@ -8,6 +8,7 @@ import { randomBytes } from 'node:crypto'
 import type { Clock, Timer } from '../support/clock.ts'
 import { type Redis, reconnectDelayMs } from '../support/redis.ts'
 import { slotOfKey } from '../support/redis-slot.ts'
+import { redisHostOf, redisTlsOf } from '../support/redis-tls.ts'
 import type { BusObserver, GapCause } from './bus-observer.ts'
 import { nameOf, partitionOf, partitionsCount } from './bus-redis-channels.ts'
 import { type RedisAccess, type RedisAddress, RedisLine } from './bus-redis-line.ts'
@@ -106,9 +107,9 @@ export class BusSubscriber {
   constructor(options: BusSubscriberOptions) {
     this.#options = options
     const url = new URL(options.url)
-    this.#seed = { host: url.hostname.replace(/^\[|\]$/g, ''), port: url.port === '' ? 6_379 : Number(url.port) }
+    this.#seed = { host: redisHostOf(options.url), port: url.port === '' ? 6_379 : Number(url.port) }
     this.#access = {
-      useTls: url.protocol === 'rediss:',
+      tlsOf: (host) => redisTlsOf(options.url, host),
       username: decodeURIComponent(url.username),
       password: decodeURIComponent(url.password),
     }

@@ -10,6 +10,7 @@ import { Cluster, Redis as IoRedis } from 'ioredis'
 import type { Clock } from '../support/clock.ts'
 import type { Logger } from '../support/logger.ts'
 import type { Redis } from '../support/redis.ts'
+import { parseRedisPlace, redisHostOf, redisTlsOf } from '../support/redis-tls.ts'
 import { type Job, type JobKind, type JobQueue, type JobWork, queueBounds } from './queue.ts'
 import { LocalQueue } from './queue-local.ts'
 
@@ -127,8 +128,9 @@ export class RedisQueue implements JobQueue {
 
 /** A line for asking fails at once while Redis is away; BullMQ waits on a line that blocks, and insists on no bound there. */
 function connect(url: string, isCluster: boolean, use: 'ask' | 'wait'): IoRedis | Cluster {
-  const { hostname, port, username, password, protocol, pathname } = new URL(url)
-  const host = hostname.replace(/^\[|\]$/g, '')
+  const { port, username, password, pathname } = new URL(url)
+  const host = redisHostOf(url)
+  const tls = redisTlsOf(url)
   const place = { host, port: port === '' ? 6_379 : Number(port) }
   const retryStrategy = (times: number): number =>
     Math.min(reconnectMaxMs, 50 * 2 ** Math.min(times, 6)) * (0.5 + Math.random() / 2)
@@ -137,11 +139,23 @@ function connect(url: string, isCluster: boolean, use: 'ask' | 'wait'): IoRedis 
     connectTimeout: 2_000,
     ...(username !== '' && { username: decodeURIComponent(username) }),
     ...(password !== '' && { password: decodeURIComponent(password) }),
-    ...(protocol === 'rediss:' && { tls: { servername: host } }),
+    ...(tls !== undefined && { tls }),
   }
   const enableOfflineQueue = use === 'wait'
   if (isCluster)
-    return new Cluster([place], { redisOptions: common, enableOfflineQueue, clusterRetryStrategy: retryStrategy })
+    return new Cluster([place], {
+      redisOptions: common,
+      enableOfflineQueue,
+      clusterRetryStrategy: retryStrategy,
+      // Otherwise names become addresses before TLS can look at them.
+      dnsLookup: (name, callback) => callback(null, name),
+      natMap: (known) => {
+        const { host, port } = parseRedisPlace(known)
+        const tls = redisTlsOf(url, host)
+        // What stands beside host and port is an option of that master's connection.
+        return { host, port, ...(tls !== undefined && { tls }) }
+      },
+    })
   const db = Number(pathname.slice(1))
   return new IoRedis({
     ...common,

@@ -20,6 +20,7 @@ import type { Clock, Timer } from './clock.ts'
 import type { Logger } from './logger.ts'
 import { findRedisMismatch } from './redis-mismatch.ts'
 import { slotOfKey } from './redis-slot.ts'
+import { parseRedisPlace, redisTlsOf } from './redis-tls.ts'
 import { showUrl } from './show-url.ts'
 import { StartError } from './start-error.ts'
 
@@ -101,6 +102,7 @@ export function redisConnection(
   url: string,
   reconnectStrategy: false | ((retries: number) => number) = reconnectDelayMs,
 ): RedisClientOptions {
+  const tls = redisTlsOf(url)
   return {
     url,
     disableOfflineQueue: true,
@@ -113,6 +115,8 @@ export function redisConnection(
       // Of Node's own socket. The client writes until this much waits and then goes on at the next drain, a turn of the event
       // loop later: with Node's 16 kB a busy server sent a few publishes a turn, and the rest timed out.
       ...{ writableHighWaterMark: redisBounds.writtenAheadMaxBytes },
+      // Of the URL the client takes the scheme for the first node of a cluster alone.
+      ...(tls !== undefined && { tls: true as const, ...tls }),
     },
   }
 }
@@ -146,6 +150,7 @@ class RedisLink implements Redis {
   #probe: Timer | undefined
   #rediscovery: Timer | undefined
   #lastMovedAtMs = Number.NEGATIVE_INFINITY
+  #lastNote = ''
 
   constructor(options: OpenRedisOptions) {
     this.#options = options
@@ -254,6 +259,11 @@ class RedisLink implements Redis {
     const { username, password } = new URL(this.#options.url)
     const cluster = createCluster({
       rootNodes: [{ url: this.#options.url }],
+      // What stands beside host and port is passed on to the socket: each master has its own name for TLS.
+      nodeAddressMap: (place) => {
+        const { host, port } = parseRedisPlace(place)
+        return { host, port, ...redisTlsOf(this.#options.url, host) }
+      },
       // Otherwise it waits for every master, for ever, before any can be used.
       minimizeConnections: true,
       defaults: {
@@ -266,12 +276,28 @@ class RedisLink implements Redis {
     cluster.on('error', (error: unknown) =>
       this.#options.logger.debug({ err: error }, 'a Redis of the cluster is away'),
     )
-    let isWhole: boolean
+    const problems = new Map<string, string>()
+    cluster.on('node-error', (error: unknown, { host, port }: { host: string; port: number }) => {
+      problems.set(`${host}:${port}`, reasonOf(error))
+    })
+    let missing: readonly string[]
     try {
       if ((await this.#within(redisBounds.connectTimeoutMs, cluster.connect())) === 'late')
         throw new RedisError('the cluster does not say who has what')
-      const reached = Promise.all(cluster.masters.map((master) => cluster.nodeClient(master)))
-      isWhole = (await this.#within(redisBounds.connectTimeoutMs, reached)) === 'done'
+      const reached = new Set<string>()
+      const places = cluster.masters.map(({ address }) => address)
+      const all = Promise.allSettled(
+        cluster.masters.map(async (master) => {
+          await cluster.nodeClient(master)
+          reached.add(master.address)
+        }),
+      )
+      await this.#within(redisBounds.connectTimeoutMs, all)
+      missing = places.filter((place) => !reached.has(place))
+      const reasons = missing.map((place) => `${place}: ${problems.get(place) ?? 'no answer'}`).join('; ')
+      if (reached.size === 0) throw new RedisError(`no master of the cluster can be reached (${reasons})`)
+      if (missing.length > 0)
+        this.#note(`${this.#where}; masters of the cluster cannot be reached, going on without them (${reasons})`)
     } catch (error) {
       if (cluster.isOpen) cluster.destroy()
       throw error
@@ -279,7 +305,7 @@ class RedisLink implements Redis {
     this.#cluster?.destroy()
     this.#cluster = cluster
     this.#rediscovery?.cancel()
-    if (!isWhole && !this.#isClosed) this.#rediscoverLater()
+    if (missing.length > 0 && !this.#isClosed) this.#rediscoverLater()
   }
 
   /** A master that was never reached is asked nothing, so nobody would say that another has taken its place. */
@@ -290,6 +316,13 @@ class RedisLink implements Redis {
         if (!this.#isClosed) this.#rediscoverLater()
       })
     }, redisBounds.rediscoverIntervalMs)
+  }
+
+  /** One line in the log for each new reason, however often it is met. */
+  #note(line: string): void {
+    if (line === this.#lastNote) return
+    this.#lastNote = line
+    this.#options.logger.warn(line)
   }
 
   async #within(boundMs: number, work: Promise<unknown>): Promise<'done' | 'late'> {
