@@ -58,4 +58,52 @@ describe('data', () => {
     expect(send({ data: { constructor: 1 } })).toBe(false)
     expect(send({ sender: conversation })).toBe(false)
   })
+
+  it.each([
+    ['bytes', Buffer.alloc(120_000)],
+    ['a few bytes', Buffer.from('hi')],
+    ['a typed array', new Float64Array(3)],
+    ['an array buffer', new ArrayBuffer(8)],
+    ['a date', new Date(0)],
+    ['a map', new Map([['a', 1]])],
+    ['a regular expression', /a/],
+    [
+      'an instance of a class',
+      new (class Point {
+        x = 1
+      })(),
+    ],
+    ['a function', () => 1],
+    ['a symbol', Symbol('a')],
+    ['undefined in a list', [undefined]],
+    ['a hole', Array.from({ length: 2 })],
+  ])('[BAD1] refuses %s, alone and inside', (_what, value) => {
+    expect(findJsonFault(value, limits.dataMaxBytes)).toBe('is not JSON')
+    expect(findJsonFault({ a: [value] }, limits.dataMaxBytes)).toBe('is not JSON')
+    expect(send({ data: value })).toBe(false)
+  })
+
+  it('accepts objects without a prototype', () => {
+    expect(findJsonFault(Object.assign(Object.create(null), { a: 1 }), limits.dataMaxBytes)).toBeUndefined()
+  })
+
+  it('[LIM1] stops at the bound, whatever comes behind it', () => {
+    const untouchable = new Proxy([], { get: () => expect.fail('was walked') })
+    const filler = 'x'.repeat(limits.dataMaxBytes + 1)
+    for (const value of [
+      [filler, untouchable],
+      { [filler]: untouchable },
+      [Array.from({ length: limits.dataMaxBytes }, () => 1), untouchable],
+      new Array(4_000_000_000),
+    ])
+      expect(findJsonFault(value, limits.dataMaxBytes)).toMatch(/is more than/)
+  })
+
+  it('[LIM1] accepts exactly as many bytes as the bound says', () => {
+    const full = (bytes: number): string => 'x'.repeat(bytes - 2)
+    expect(findJsonFault(full(limits.dataMaxBytes), limits.dataMaxBytes)).toBeUndefined()
+    expect(findJsonFault(full(limits.dataMaxBytes + 1), limits.dataMaxBytes)).toMatch(/is more than/)
+    const ones = Array.from({ length: (limits.dataMaxBytes - 2) / 2 }, () => 1)
+    expect(findJsonFault(ones, limits.dataMaxBytes)).toBeUndefined()
+  })
 })

@@ -10,23 +10,35 @@ export type Json = null | boolean | number | string | readonly Json[] | { readon
 
 const poisonous = new Set(['__proto__', 'constructor', 'prototype'])
 
-/** Why this value may not be stored, or undefined when it may. */
+/** Why this value may not be stored, or undefined when it may. Work ends at the bound, however large the value is. */
 export function findJsonFault(value: unknown, maxBytes: number): string | undefined {
-  const fault = findFaultAtDepth(value, 0)
+  const fault = findFaultAtDepth(value, 0, { leftBytes: maxBytes, maxBytes })
   if (fault !== undefined) return fault
-  if (new TextEncoder().encode(JSON.stringify(value)).length > maxBytes) return `is more than ${maxBytes} bytes of JSON`
+  // The walk counts characters; some take more than one byte.
+  if (new TextEncoder().encode(JSON.stringify(value)).length > maxBytes) return tooLarge(maxBytes)
   return undefined
 }
 
-function findFaultAtDepth(value: unknown, depth: number): string | undefined {
+/** What is left of the bound. Every value takes at least a byte of JSON, and every character of a string. */
+interface Walk {
+  leftBytes: number
+  readonly maxBytes: number
+}
+
+function tooLarge(maxBytes: number): string {
+  return `is more than ${maxBytes} bytes of JSON`
+}
+
+function findFaultAtDepth(value: unknown, depth: number, walk: Walk): string | undefined {
   if (depth > limits.jsonMaxDepth) return `is nested deeper than ${limits.jsonMaxDepth}`
+  if (--walk.leftBytes < 0) return tooLarge(walk.maxBytes)
   switch (typeof value) {
     case 'boolean':
       return undefined
     case 'number':
       return Number.isFinite(value) ? undefined : 'contains a number that is not finite'
     case 'string':
-      return isStorableText(value) ? undefined : 'contains NUL or a lone surrogate'
+      return findTextFault(value, walk)
     case 'object':
       break
     default:
@@ -34,19 +46,34 @@ function findFaultAtDepth(value: unknown, depth: number): string | undefined {
   }
   if (value === null) return undefined
   if (Array.isArray(value)) {
+    // Also of an array with holes, whose length is any number.
+    if (value.length > walk.leftBytes + 1) return tooLarge(walk.maxBytes)
     for (const item of value) {
-      const fault = findFaultAtDepth(item, depth + 1)
+      const fault = findFaultAtDepth(item, depth + 1, walk)
       if (fault !== undefined) return fault
     }
     return undefined
   }
-  for (const [key, item] of Object.entries(value)) {
+  if (!isPlainObject(value)) return 'is not JSON'
+  for (const key in value) {
     if (poisonous.has(key)) return `contains the key ${key}`
-    if (!isStorableText(key)) return 'contains NUL or a lone surrogate'
-    const fault = findFaultAtDepth(item, depth + 1)
+    const fault = findTextFault(key, walk) ?? findFaultAtDepth(value[key], depth + 1, walk)
     if (fault !== undefined) return fault
   }
   return undefined
+}
+
+function findTextFault(text: string, walk: Walk): string | undefined {
+  walk.leftBytes -= text.length
+  if (walk.leftBytes < 0) return tooLarge(walk.maxBytes)
+  return isStorableText(text) ? undefined : 'contains NUL or a lone surrogate'
+}
+
+/** False for bytes, dates, maps and instances of classes: `JSON.stringify` would store something else than was given. */
+function isPlainObject(value: object): value is { readonly [key: string]: unknown } {
+  const prototype = Object.getPrototypeOf(value) as object | null
+  // The root of another realm counts, too: a test page has its own `Object`.
+  return prototype === null || Object.getPrototypeOf(prototype) === null
 }
 
 /** Any JSON value of at most `maxBytes` bytes. */
