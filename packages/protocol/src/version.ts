@@ -5,5 +5,6 @@
  * History
  * - 1: the first wire: identity, conversations, messages, live values, sync, Socket.IO, Server-Sent Events.
  * - 2: hardening against hostile clients and foreign ones. A client of version 1 keeps working.
+ *   Binary data and numbers that a double does not keep are refused.
  */
 export const PROTOCOL_VERSION = 2

@@ -72,11 +72,11 @@ class TokenBucket implements CorrectedBucket {
   }
 
   /** Milliseconds until it would pass; 0 when it passed. */
-  take(key: string, nowMs: number): number {
+  take(key: string, nowMs: number, weight = 1): number {
     const tokens = this.#refilled(key, nowMs)
-    const passes = tokens >= 1
-    this.#buckets.put(key, { tokens: passes ? tokens - 1 : tokens, atMs: nowMs })
-    return passes ? 0 : Math.max(1, Math.ceil((1 - tokens) / this.#perMs))
+    const passes = tokens >= weight
+    this.#buckets.put(key, { tokens: passes ? tokens - weight : tokens, atMs: nowMs })
+    return passes ? 0 : Math.max(1, Math.ceil((weight - tokens) / this.#perMs))
   }
 
   /** What is left, taken out of the map. */
@@ -104,6 +104,12 @@ class MinuteWindow {
   }
 }
 
+/** What a user may send for parsing: a body of many small values costs 10 ms for each 128 kB. */
+export const inputBounds = {
+  bytesPerSecond: 1_048_576,
+  burstBytes: 2_097_152,
+} as const
+
 export class Limits {
   readonly #clock: Clock
   readonly #onRefusal: (limit: LimitName) => void
@@ -112,6 +118,8 @@ export class Limits {
   readonly #requests: TokenBucket | undefined
   readonly #signIns: MinuteWindow | undefined
   readonly #signInsAddress: MinuteWindow | undefined
+  /** Counted by this server alone: what it parses is its own work. */
+  readonly #inputBytes: TokenBucket
   readonly #connectionsMax: number
   /** Open connections by address; no more keys than connections. */
   readonly #connections = new Map<string, number>()
@@ -130,6 +138,7 @@ export class Limits {
     this.#requests = limitRequests === 0 ? undefined : new TokenBucket(limitRequests, limitRequests, clock)
     this.#signIns = limitSignIns === 0 ? undefined : new MinuteWindow(limitSignIns)
     this.#signInsAddress = limitSignInsAddress === 0 ? undefined : new MinuteWindow(limitSignInsAddress)
+    this.#inputBytes = new TokenBucket(inputBounds.bytesPerSecond, inputBounds.burstBytes, clock)
     this.#connectionsMax = settings.limitConnections === 0 ? Number.POSITIVE_INFINITY : settings.limitConnections
   }
 
@@ -141,6 +150,12 @@ export class Limits {
   /** One other request of this user. */
   takeRequest(userId: string): void {
     this.#take(this.#requests, 'requests', userId, 'answer; too many requests in a short time')
+  }
+
+  /** A body or packet of so many bytes that this user (or, without a session, this address) wants to have parsed. */
+  takeBytes(key: string, bytes: number): void {
+    const retryAfterMs = this.#inputBytes.take(key, this.#clock.nowMs(), bytes)
+    this.#refuseFor(retryAfterMs, 'requests', 'answer; too many bytes in a short time')
   }
 
   /** One attempt to sign in to this account from this address. Unknown accounts count like known ones. */

@@ -6,7 +6,7 @@
  */
 import type { ClosingCode, Id, Presence } from '@chorus/protocol'
 import { RareMap, RareSet } from '../support/rare-set.ts'
-import { type Frame, frameOf } from './frame.ts'
+import { type Answer, type Frame, frameOf, type Outgoing } from './frame.ts'
 import { Outbound, type OutboundBudget, type Transport, type TransportKind } from './outbound.ts'
 
 export type ConnectionState =
@@ -116,17 +116,26 @@ export class Connection {
       this.owesCheckpoint = true
       this.isCoveredBySweep = false
     }
+    this.#hand(frame)
+  }
+
+  /** Queues an acknowledgement behind everything sent before, within the same budget (rule SLOW1). */
+  answer(answer: Answer): void {
+    if (this.#state.kind !== 'closed') this.#hand(answer)
+  }
+
+  whenDrained(): Promise<void> {
+    return this.#outbound.whenDrained()
+  }
+
+  #hand(item: Outgoing): void {
     try {
-      this.#outbound.send(frame)
+      this.#outbound.send(item)
     } catch {
       // A wire that throws is broken; the others who are sent this frame are not.
       this.#transport.close('hard')
       this.lost()
     }
-  }
-
-  whenDrained(): Promise<void> {
-    return this.#outbound.whenDrained()
   }
 
   becomeReady(): void {

@@ -43,3 +43,19 @@ export function changesFrame(conversation: Id, changes: readonly LoggedChange[])
   }
   return new Frame('changes', `${json}]}`)
 }
+
+/** The acknowledgement of one command. It goes to one connection, through the same queue and budget as the frames. */
+export class Answer {
+  /** The packet as Engine.IO carries it, without the mark of a message. */
+  readonly packet: string
+  readonly bytes: number
+  holders = 0
+
+  constructor(packet: string) {
+    this.packet = packet
+    this.bytes = Buffer.byteLength(packet) + 32
+  }
+}
+
+/** Everything that leaves a connection and is counted in its budget (rule SLOW1). */
+export type Outgoing = Frame | Answer

@@ -1,10 +1,12 @@
 /** What a reader that does not read costs: its own budget, the server's, and time. */
 import { describe, expect, it } from 'vitest'
 import { Connection } from './connection.ts'
-import { Frame } from './frame.ts'
+import { Answer, Frame } from './frame.ts'
 import { Outbound, OutboundBudget, outboundBounds } from './outbound.ts'
+import type { StallWatch } from './stall-watch.ts'
 import { RecordingTransport } from './testing/recording-transport.ts'
 
+const answerOfBytes = (bytes: number): Answer => new Answer('x'.repeat(bytes - 32))
 const frameOfBytes = (bytes: number): Frame => new Frame('changes', 'x'.repeat(bytes - 32))
 
 function open(budget = new OutboundBudget(), isReading = false) {
@@ -30,6 +32,50 @@ describe('an outbound queue', () => {
     expect(transport.frames).toEqual(frames)
     expect(budget.heldBytes).toBe(0)
     expect(outbound.isBehind).toBe(false)
+  })
+
+  it('[SLOW1] counts acknowledgements in the same budget and keeps their order', () => {
+    const { transport, outbound, budget, failures } = open()
+    for (let sent = 0; sent < 5; sent++) {
+      outbound.send(answerOfBytes(50_000))
+      outbound.send(frameOfBytes(50_000))
+    }
+    // As much as the wire may have; the rest waits and is counted.
+    expect([transport.answers.length, transport.frames.length]).toEqual([1, 1])
+    expect(budget.heldBytes).toBe(400_000)
+    expect(outbound.unreadBytes).toBe(500_000)
+    transport.isReading = true
+    transport.read()
+    expect([transport.answers.length, transport.frames.length]).toEqual([5, 5])
+    expect(budget.heldBytes).toBe(0)
+    transport.isReading = false
+    for (let sent = 0; sent < 25; sent++) outbound.send(answerOfBytes(50_000))
+    expect(failures()).toBe(1)
+    expect(budget.heldBytes).toBe(0)
+  })
+
+  it('[ACK2] [SLOW1] acknowledgements leave while events are held back, within the budget', () => {
+    let resume: () => void = () => undefined
+    let mayDeliver = false
+    const watch = { mayDeliver: () => mayDeliver, onResume: (listener: () => void) => (resume = listener) }
+    const { transport, outbound, budget, failures } = open(new OutboundBudget(watch as unknown as StallWatch), true)
+    outbound.send(frameOfBytes(1_000))
+    outbound.send(answerOfBytes(100))
+    expect([transport.answers.length, transport.frames.length]).toEqual([1, 0])
+    transport.isReading = false
+    for (let sent = 0; sent < 3; sent++) outbound.send(answerOfBytes(40_000))
+    expect([transport.answers.length, transport.frames.length]).toEqual([3, 0])
+    transport.read()
+    expect([transport.answers.length, transport.frames.length]).toEqual([4, 0])
+    transport.read()
+    mayDeliver = true
+    resume()
+    expect(transport.frames).toHaveLength(1)
+    expect(outbound.isBehind).toBe(false)
+    expect(budget.heldBytes).toBe(0)
+    mayDeliver = false
+    for (let sent = 0; sent < 30; sent++) outbound.send(answerOfBytes(50_000))
+    expect(failures()).toBe(1)
   })
 
   it('[SLOW1] closes past one megabyte unread, and gives back what it held', async () => {

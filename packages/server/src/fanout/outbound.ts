@@ -1,10 +1,11 @@
 /**
- * What a connection has not read yet, with its two budgets: bytes and time without progress (rule SLOW1).
+ * What a connection has not read yet, with its two budgets: bytes and time without progress (rule SLOW1). Events and
+ * acknowledgements share one queue, so a client cannot fill memory with the responses to its own commands.
  *
- * A frame goes straight to the transport while that has little buffered; otherwise it waits here, where shared frames
+ * An item goes straight to the transport while that has little buffered; otherwise it waits here, where shared frames
  * are counted once for the whole server. Past a budget the connection is closed as slow and resumes by cursor.
  */
-import type { Frame } from './frame.ts'
+import { Answer, type Outgoing } from './frame.ts'
 import type { StallWatch } from './stall-watch.ts'
 
 export const outboundBounds = {
@@ -23,8 +24,8 @@ export type TransportKind = 'websocket' | 'polling' | 'sse'
 /** A wire to one client. */
 export interface Transport {
   readonly kind: TransportKind
-  /** Hands a frame to the wire. */
-  write(frame: Frame): void
+  /** Hands one item to the wire. */
+  write(item: Outgoing): void
   /** Bytes handed over that the kernel has not taken. */
   bufferedBytes(): number
   /** Changes whenever the kernel took something. */
@@ -61,12 +62,12 @@ export class OutboundBudget {
     return this.#heldBytes
   }
 
-  hold(frame: Frame): void {
-    if (frame.holders++ === 0) this.#heldBytes += frame.bytes
+  hold(item: Outgoing): void {
+    if (item.holders++ === 0) this.#heldBytes += item.bytes
   }
 
-  release(frame: Frame): void {
-    if (--frame.holders === 0) this.#heldBytes -= frame.bytes
+  release(item: Outgoing): void {
+    if (--item.holders === 0) this.#heldBytes -= item.bytes
   }
 
   add(outbound: Outbound): void {
@@ -107,7 +108,7 @@ export class Outbound {
   readonly #transport: Transport
   readonly #budget: OutboundBudget
   readonly #onSlow: () => void
-  #queue: Frame[] = []
+  #queue: Outgoing[] = []
   #queuedBytes = 0
   #drained: (() => void)[] = []
   #lastProgress = 0
@@ -131,20 +132,20 @@ export class Outbound {
     return this.#queue.length > 0 || !this.#budget.mayDeliver()
   }
 
-  send(frame: Frame): void {
+  send(item: Outgoing): void {
     if (this.#closed) return
     if (
-      this.#queue.length === 0 &&
+      (this.#queue.length === 0 || (item instanceof Answer && !this.#budget.mayDeliver())) &&
       this.#transport.bufferedBytes() < outboundBounds.transportMaxBytes &&
-      this.#budget.mayDeliver()
+      this.#mayLeave(item)
     ) {
-      this.#transport.write(frame)
+      this.#transport.write(item)
       return
     }
     if (this.#queue.length === 0) this.#budget.watch(this)
-    this.#queue.push(frame)
-    this.#queuedBytes += frame.bytes
-    this.#budget.hold(frame)
+    this.#queue.push(item)
+    this.#queuedBytes += item.bytes
+    this.#budget.hold(item)
     if (this.unreadBytes > outboundBounds.connectionMaxBytes) this.fail()
     else this.#budget.enforce()
   }
@@ -187,24 +188,37 @@ export class Outbound {
   close(): void {
     if (this.#closed) return
     this.#closed = true
-    for (const frame of this.#queue) this.#budget.release(frame)
+    for (const item of this.#queue) this.#budget.release(item)
     this.#queue = []
     this.#queuedBytes = 0
     this.#settle()
     this.#budget.delete(this)
   }
 
+  /**
+   * Events wait while this server does not know whether they are still allowed (stall-watch.ts). Acknowledgements do not:
+   * the database has already decided, and a send is answered within two seconds (rule ACK2).
+   */
+  #mayLeave(item: Outgoing): boolean {
+    return item instanceof Answer || this.#budget.mayDeliver()
+  }
+
   #flush(): void {
-    if (!this.#budget.mayDeliver()) return
-    let taken = 0
-    while (taken < this.#queue.length && this.#transport.bufferedBytes() < outboundBounds.transportMaxBytes) {
-      const frame = this.#queue[taken++] as Frame
-      this.#queuedBytes -= frame.bytes
-      this.#budget.release(frame)
-      this.#transport.write(frame)
+    const left: Outgoing[] = []
+    let looked = 0
+    for (; looked < this.#queue.length; looked++) {
+      if (this.#transport.bufferedBytes() >= outboundBounds.transportMaxBytes) break
+      const item = this.#queue[looked] as Outgoing
+      if (!this.#mayLeave(item)) {
+        left.push(item)
+        continue
+      }
+      this.#queuedBytes -= item.bytes
+      this.#budget.release(item)
+      this.#transport.write(item)
     }
-    if (taken === 0) return
-    this.#queue = taken === this.#queue.length ? [] : this.#queue.slice(taken)
+    if (looked === left.length) return
+    this.#queue = looked === this.#queue.length ? left : [...left, ...this.#queue.slice(looked)]
     if (this.#queue.length === 0) this.#settle()
   }
 

@@ -11,7 +11,7 @@ import { ChorusError, limits } from '@chorus/protocol'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Authenticator } from '../access/authenticator.ts'
 import type { Limits } from '../access/limits.ts'
-import type { Frame } from '../fanout/frame.ts'
+import { Answer, type Frame, type Outgoing } from '../fanout/frame.ts'
 import type { Transport } from '../fanout/outbound.ts'
 import type { ConnectionGate } from '../socket/connection-gate.ts'
 
@@ -103,11 +103,12 @@ class SseTransport implements Transport {
     this.#heartbeat.unref()
   }
 
-  write(frame: Frame): void {
-    if (this.#response.writableEnded) return
+  write(item: Outgoing): void {
+    // No command comes over a stream, so there is nothing to acknowledge.
+    if (item instanceof Answer || this.#response.writableEnded) return
     // SSE1: they leave with the first event, when the stream is subscribed, and not before.
     if (!this.#response.headersSent) this.#response.writeHead(200, streamHeaders)
-    this.#response.write(textOf(frame))
+    this.#response.write(textOf(item))
   }
 
   bufferedBytes(): number {

@@ -1,11 +1,13 @@
 /**
- * From a packet to its acknowledgement: schema and limits, then the command table. The only try/catch of the message path:
- * what a handler throws becomes an error of the catalogue, and its cause goes to the log.
+ * From a packet to its acknowledgement: limits, then JSON and schema, then the command table. A packet over a limit costs no
+ * parsing. The only try/catch of the message path: what a handler throws becomes an error of the catalogue, and its cause
+ * goes to the log.
  */
 import { ChorusError, commands, type CommandName } from '@chorus/protocol'
 import type { CommandContext, CommandHandler, CommandTable } from '../commands/command.ts'
 import { parseInput } from '../commands/parse-input.ts'
 import { toChorusError } from '../commands/to-chorus-error.ts'
+import { readPayload } from './event-packet.ts'
 
 interface SocketEvent {
   readonly name: CommandName
@@ -13,7 +15,13 @@ interface SocketEvent {
   readonly toAck: (result: unknown) => object
 }
 
-export type Dispatch = (context: CommandContext, event: string, payload: unknown) => Promise<object>
+/** One packet that asks for something. */
+export type SocketRequest =
+  | { readonly kind: 'event'; readonly name: string | undefined; readonly json: string }
+  /** An event with attachments. */
+  | { readonly kind: 'binary' }
+
+export type Dispatch = (context: CommandContext, request: SocketRequest) => Promise<object>
 
 /** Builds the dispatch over the commands that have a Socket.IO event. The promise always resolves with what the acknowledgement carries. */
 export function createDispatch(handlers: CommandTable): Dispatch {
@@ -26,15 +34,18 @@ export function createDispatch(handlers: CommandTable): Dispatch {
       toAck: command.event.toAck as (result: unknown) => object,
     })
   }
-  return async (context, event, payload) => {
+  return async (context, request) => {
     const { parts, actor } = context
-    const found = events.get(event)
+    const found = request.kind === 'event' && request.name !== undefined ? events.get(request.name) : undefined
     const startedAtMs = performance.now()
     try {
-      if (found === undefined) throw new ChorusError('invalid', 'unable to answer; there is no such event')
-      if (found.name === 'send-message') parts.limits.takeSend(actor.userId)
+      if (found?.name === 'send-message') parts.limits.takeSend(actor.userId)
       else parts.limits.takeRequest(actor.userId)
-      const result = await found.handler(context, parseInput(found.name, payload))
+      if (request.kind === 'binary')
+        throw new ChorusError('invalid', 'unable to answer; binary data is not accepted, send it as text')
+      if (found === undefined) throw new ChorusError('invalid', 'unable to answer; there is no such event')
+      parts.limits.takeBytes(actor.userId, request.json.length)
+      const result = await found.handler(context, parseInput(found.name, readPayload(request.json)))
       return { ok: true, ...found.toAck(result) }
     } catch (error) {
       return { ok: false, error: toPublicError(context, found?.name, error).toBody() }

@@ -1,20 +1,27 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { Decoder, Encoder, PacketType } from 'socket.io-parser'
-import { answerPacket, readEventPacket } from './event-packet.ts'
+import { ChorusError } from '@chorus/protocol'
+import { answerPacket, readPacket, readPayload } from './event-packet.ts'
 
 const encode = (packet: object): unknown[] => new Encoder().encode(packet as never)
 
 describe('event packets', () => {
   it('are read as Socket.IO writes them, with and without an id', () => {
+    const name = fc.stringMatching(/^[\w .-]{1,64}$/)
     fc.assert(
-      fc.property(fc.string(), fc.jsonValue(), fc.option(fc.nat(), { nil: undefined }), (name, payload, id) => {
-        const [text] = encode({ type: PacketType.EVENT, nsp: '/', data: [name, payload], id })
-        expect(readEventPacket(text)).toStrictEqual({
-          id,
-          name,
-          payload: JSON.parse(JSON.stringify(payload)) as unknown,
-        })
+      fc.property(name, fc.jsonValue(), fc.option(fc.nat(), { nil: undefined }), (event, payload, id) => {
+        const [text] = encode({ type: PacketType.EVENT, nsp: '/', data: [event, payload], id })
+        const packet = readPacket(text)
+        expect(packet).toMatchObject({ kind: 'event', id, name: event })
+        if (packet.kind !== 'event') return
+        const kept = JSON.parse(JSON.stringify(payload)) as unknown
+        try {
+          expect(readPayload(packet.json)).toStrictEqual(kept)
+        } catch (error) {
+          // A poisonous key, or a number that a double does not tell from its neighbour.
+          expect(error).toBeInstanceOf(ChorusError)
+        }
       }),
     )
   })
@@ -29,16 +36,41 @@ describe('event packets', () => {
 
   it.each([
     ['another namespace', '2/admin,["send",{}]'],
-    ['attachments', '51-["send",{"_placeholder":true,"num":0}]'],
-    ['broken JSON', '21["send",{'],
-    ['no name', '2[]'],
-    ['a name that is no text', '2[5,{}]'],
     ['no list', '2{"send":1}'],
     ['an id that is too long', `2${'9'.repeat(400)}["send",{}]`],
     ['another packet', '0{"cursor":"x"}'],
     ['nothing', ''],
-    ['bytes', Buffer.from('2["send",{}]')],
+    ['attachments without a number', '5-["x"]'],
+    ['attachments without an end', '51'],
+    ['attachments by the thousand', '51000-["x"]'],
   ])('leave %s to Socket.IO', (_what, data) => {
-    expect(readEventPacket(data)).toBeUndefined()
+    expect(readPacket(data)).toEqual({ kind: 'other' })
   })
+
+  it.each([
+    ['no name', '2[]'],
+    ['a name that is no text', '2[5,{}]'],
+    ['a name with escapes', '2["s\\u0065nd",{}]'],
+    ['a name without an end', '2["send'],
+    ['a name of ten thousand characters', `2["${'x'.repeat(10_000)}",{}]`],
+  ])('[LIM1] have no name: %s', (_what, data) => {
+    expect(readPacket(data)).toMatchObject({ kind: 'event', name: undefined })
+  })
+
+  it('tell binary from text before anything is parsed', () => {
+    expect(readPacket('51-7["send",{"_placeholder":true,"num":0}]')).toEqual({
+      kind: 'binary-event',
+      id: 7,
+      attachments: 1,
+    })
+    expect(readPacket(Buffer.from('2["send",{}]'))).toEqual({ kind: 'attachment' })
+    expect(readPacket('31[{}]')).toEqual({ kind: 'acknowledgement' })
+  })
+
+  it.each(['["send",{', '["send",{"a":1,"a":2}]', '["send",{"__proto__":1}]', `["send",${'['.repeat(50)}`])(
+    '[BAD1] refuse the payload %s',
+    (json) => {
+      expect(() => readPayload(json)).toThrow(/^unable to answer; the packet /)
+    },
+  )
 })

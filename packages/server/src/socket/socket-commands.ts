@@ -1,74 +1,99 @@
 /**
  * The commands of one socket: each is dispatched in the turn in which it came and answered when it is done. More than a
- * bounded number under way are refused; a socket that goes on far beyond its limits is closed.
+ * bounded number under way are refused; a socket that goes on far beyond its limits is closed. Responses leave through the
+ * outbound queue of the connection: a client that does not read them is closed as slow, and nothing more is run for it.
  */
 import { ChorusError } from '@chorus/protocol'
 import type { CommandContext } from '../commands/command.ts'
 import type { Parts } from '../commands/parts.ts'
 import type { Connection } from '../fanout/connection.ts'
-import type { Dispatch } from './dispatch.ts'
-import type { EventPacket } from './event-packet.ts'
-import type { EventTaker, SocketIoTransport } from './socket-io-transport.ts'
+import { Answer } from '../fanout/frame.ts'
+import type { Dispatch, SocketRequest } from './dispatch.ts'
+import { answerPacket, type EventPacket } from './event-packet.ts'
+import type { PacketTaker } from './socket-io-transport.ts'
 
-const commandBounds = {
-  /** Commands that are being worked on; beyond it they are refused. */
+export const commandBounds = {
+  /** Commands that are being worked on or wait for their turn; beyond it they are refused. */
   inFlightMax: 500,
+  /** Pages of a `sync` that are read at a time: each may hold 256 kB. */
+  syncsMax: 2,
   /** Refusals for rate in a row; then the connection is closed. */
   rateRefusalsMax: 500,
 } as const
 
-type Answer = (body: object) => void
-
-export class SocketCommands implements EventTaker {
+export class SocketCommands implements PacketTaker {
   readonly connection: Connection
   readonly #context: CommandContext
-  readonly #transport: SocketIoTransport
   readonly #dispatch: Dispatch
   #inFlight = 0
   #refusals = 0
+  #syncs = 0
+  /** At most `inFlightMax`. */
+  readonly #waitingSyncs: (() => void)[] = []
 
   constructor(
     from: { readonly parts: Parts; readonly connection: Connection; readonly address: string },
-    transport: SocketIoTransport,
     dispatch: Dispatch,
   ) {
     const { user: userId, session: sessionId } = from.connection
     this.connection = from.connection
     this.#context = { ...from, actor: { userId, sessionId }, userAgent: null }
-    this.#transport = transport
     this.#dispatch = dispatch
   }
 
-  take({ id, name, payload }: EventPacket): void {
-    void this.#serve(name, payload, (body) => {
-      if (id !== undefined) this.#transport.answer(id, body)
-    })
+  take({ id, name, json }: EventPacket): void {
+    if (name === 'sync') void this.#serveSync(id, { kind: 'event', name, json })
+    else void this.#serve(id, { kind: 'event', name, json })
   }
 
-  /** As Socket.IO hands an event over: its payload, if it has one, and the function that answers, if one is wanted. */
-  takeEvent(name: string, [payload, answer]: readonly unknown[]): void {
-    const [asked, reply] = typeof payload === 'function' ? [undefined, payload] : [payload, answer]
-    void this.#serve(name, asked, (body) => {
-      if (typeof reply === 'function') (reply as Answer)(body)
-    })
+  refuseBinary(id: number | undefined): void {
+    void this.#serve(id, { kind: 'binary' })
+  }
+
+  endForBinary(): void {
+    this.connection.close('invalid', 'unable to keep the connection; it sends binary data', 'never')
+  }
+
+  /** The order of reads does not matter, so a `sync` may wait; one that waits when the connection closes is not run. */
+  async #serveSync(id: number | undefined, request: SocketRequest): Promise<void> {
+    if (this.#syncs < commandBounds.syncsMax || this.#inFlight >= commandBounds.inFlightMax) {
+      await this.#runSync(id, request)
+      return
+    }
+    this.#inFlight++
+    await new Promise<void>((resolve) => this.#waitingSyncs.push(resolve))
+    this.#inFlight--
+    await this.#runSync(id, request)
+  }
+
+  async #runSync(id: number | undefined, request: SocketRequest): Promise<void> {
+    this.#syncs++
+    await this.#serve(id, request)
+    this.#syncs--
+    this.#waitingSyncs.shift()?.()
   }
 
   // Handlers begin in the order of arrival and reach the log within the same turn, so a connection's commands for one
   // conversation keep their order (ORD2).
-  async #serve(name: string, payload: unknown, answer: Answer): Promise<void> {
+  async #serve(id: number | undefined, request: SocketRequest): Promise<void> {
+    if (!this.connection.isOpen) return
     if (this.#inFlight >= commandBounds.inFlightMax) {
-      answer({
-        ok: false,
-        error: new ChorusError('rate-limited', 'unable to answer; too many commands of this connection are waiting', {
-          retryAfterMs: 500,
-        }).toBody(),
-      })
+      const refusal = new ChorusError(
+        'rate-limited',
+        'unable to answer; too many commands of this connection are waiting',
+        { retryAfterMs: 500 },
+      )
+      this.#answer(id, { ok: false, error: refusal.toBody() })
       return
     }
     this.#inFlight++
-    const body = await this.#dispatch(this.#context, name, payload)
+    const body = await this.#dispatch(this.#context, request)
     this.#inFlight--
-    answer(body)
+    this.#answer(id, body)
+  }
+
+  #answer(id: number | undefined, body: object): void {
+    if (id !== undefined) this.connection.answer(new Answer(answerPacket(id, body)))
     const code = 'error' in body ? (body.error as { code: string }).code : undefined
     this.#refusals = code === 'rate-limited' ? this.#refusals + 1 : 0
     if (this.#refusals > commandBounds.rateRefusalsMax)

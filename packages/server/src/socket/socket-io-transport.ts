@@ -4,13 +4,15 @@
  * every packet; it is taken while it holds packets that must leave first (its handshake, an upgrade), and for polling.
  *
  * Engine.IO buffers without limit (one paused client took a server from 120 MB to 1.1 GB), so what is unread is counted
- * here: what waits in Engine.IO's own buffer and what the WebSocket has not given to the kernel.
+ * here: what waits in Engine.IO's own buffer, what the WebSocket has not given to the kernel, and the bodies of polls that
+ * the client asked for and does not read. Engine.IO counts those as sent.
  */
+import type { ServerResponse } from 'node:http'
 import type { Socket as NetSocket } from 'node:net'
 import type { Socket } from 'socket.io'
-import type { Frame } from '../fanout/frame.ts'
+import { Answer, type Frame, type Outgoing } from '../fanout/frame.ts'
 import type { Transport, TransportKind } from '../fanout/outbound.ts'
-import { answerPacket, type EventPacket, readEventPacket } from './event-packet.ts'
+import { type EventPacket, type Packet, readPacket } from './event-packet.ts'
 import { GatheredWrites } from './gather-writes.ts'
 import { toTextFrame } from './websocket-frame.ts'
 
@@ -20,7 +22,10 @@ interface EngineTransport {
   readonly writable: boolean
   /** Of the WebSocket transport: the ws object. */
   readonly socket?: { readonly bufferedAmount: number; readonly _socket: NetSocket | null; terminate(): void }
+  /** Of the polling transport: the response to the poll that waits. */
+  readonly res?: ServerResponse | null
   on(event: 'drain', listener: () => void): void
+  prependListener(event: 'ready', listener: () => void): void
 }
 
 interface EngineSocket {
@@ -43,9 +48,17 @@ interface DataSink {
   readonly ondata: (data: unknown) => void
 }
 
-export interface EventTaker {
+/** Takes the packets of one connection. */
+export interface PacketTaker {
   take(packet: EventPacket): void
+  /** An event with attachments: nothing of the protocol is binary. */
+  refuseBinary(id: number | undefined): void
+  /** Ends the connection: the client does not speak the protocol. */
+  endForBinary(): void
 }
+
+/** Most attachments of one event; socket.io-parser has the same bound. */
+const attachmentsMax = 10
 
 /** Engine.IO's mark of a message, before every packet of Socket.IO. */
 const messageMark = '4'
@@ -65,7 +78,10 @@ export class SocketIoTransport implements Transport {
   readonly #engine: EngineSocket
   /** Of the WebSocket, once there is one. */
   #writes: GatheredWrites | undefined
-  #drains = 0
+  /** Polls whose bodies the kernel has taken. */
+  #pollsRead = 0
+  /** Responses to polls that are not through; a client opens one at a time, unless it does not read them. */
+  readonly #polls = new Set<ServerResponse>()
   #listener: () => void = () => {}
 
   constructor(socket: Socket) {
@@ -79,15 +95,36 @@ export class SocketIoTransport implements Transport {
       })
   }
 
-  /** Hands over event packets before Socket.IO takes them; what is none goes its ordinary way. */
-  onEvent(taker: EventTaker): void {
+  /** Hands over packets before Socket.IO takes them; CONNECT and DISCONNECT go their ordinary way (strict-decoder.ts). */
+  onPacket(taker: PacketTaker): void {
     const { conn, client } = this.#socket as unknown as { readonly conn: DataSource; readonly client: DataSink }
+    let attachments = 0
+    const take = (packet: Packet, data: unknown): void => {
+      switch (packet.kind) {
+        case 'event':
+          taker.take(packet)
+          return
+        case 'binary-event':
+          attachments += packet.attachments
+          if (packet.attachments === 0 || attachments > attachmentsMax) taker.endForBinary()
+          else taker.refuseBinary(packet.id)
+          return
+        case 'attachment':
+          // Of an event that was refused.
+          if (attachments > 0) attachments--
+          else taker.endForBinary()
+          return
+        case 'acknowledgement':
+          return
+        case 'other':
+          client.ondata(data)
+      }
+    }
     conn.removeListener('data', client.ondata)
     conn.on('data', (data) => {
       // Socket.IO ends whoever goes on after leaving.
-      const packet = this.#socket.connected ? readEventPacket(data) : undefined
-      if (packet === undefined) client.ondata(data)
-      else taker.take(packet)
+      if (this.#socket.connected) take(readPacket(data), data)
+      else client.ondata(data)
     })
   }
 
@@ -95,29 +132,27 @@ export class SocketIoTransport implements Transport {
     return this.#engine.transport.name === 'websocket' ? 'websocket' : 'polling'
   }
 
-  write(frame: Frame): void {
+  write(item: Outgoing): void {
     const writes = this.#directWrites()
-    if (writes === undefined) this.#writeByEngine(packetOf(frame))
-    else writes.add(webSocketFrameOf(frame))
-  }
-
-  /** Answers event `id`, behind everything written before. */
-  answer(id: number, body: object): void {
-    const packet = answerPacket(id, body)
-    const writes = this.#directWrites()
-    if (writes === undefined) this.#writeByEngine(packet)
-    else writes.add(messageMark + packet)
+    if (item instanceof Answer) {
+      if (writes === undefined) this.#writeByEngine(item.packet)
+      else writes.add(messageMark + item.packet)
+      return
+    }
+    if (writes === undefined) this.#writeByEngine(packetOf(item))
+    else writes.add(webSocketFrameOf(item))
   }
 
   bufferedBytes(): number {
     let handedBytes = 0
     for (const { data } of this.#engine.writeBuffer) handedBytes += data?.length ?? 0
+    for (const poll of this.#polls) handedBytes += poll.writableLength
     return handedBytes + (this.#writes?.bytes ?? 0) + (this.#engine.transport.socket?.bufferedAmount ?? 0)
   }
 
   progress(): number {
     const socket = this.#engine.transport.socket?._socket
-    return socket ? socket.bytesWritten - socket.writableLength : this.#drains
+    return socket ? socket.bytesWritten - socket.writableLength : this.#pollsRead
   }
 
   onDrain(listener: () => void): void {
@@ -138,6 +173,7 @@ export class SocketIoTransport implements Transport {
         const { socket } = this.#engine.transport
         if (socket === undefined) this.#engine.close(true)
         else socket.terminate()
+        for (const poll of this.#polls) poll.destroy()
       }
     }
   }
@@ -159,10 +195,26 @@ export class SocketIoTransport implements Transport {
   }
 
   #watch(transport: EngineTransport): void {
+    if (transport.name === 'polling') {
+      this.#watchPoll(transport)
+      // Before Engine.IO answers the poll, in the same turn, and forgets the response.
+      transport.prependListener('ready', () => this.#watchPoll(transport))
+    }
     transport.on('drain', () => {
-      this.#drains++
       // Engine.IO marks the transport writable right after this event.
       queueMicrotask(() => this.#listener())
     })
+  }
+
+  /** Counts the response to the poll that has just come, until the kernel has all of it. */
+  #watchPoll({ res }: EngineTransport): void {
+    if (res === undefined || res === null || this.#polls.has(res)) return
+    this.#polls.add(res)
+    res.once('finish', () => {
+      this.#pollsRead++
+      this.#polls.delete(res)
+      this.#listener()
+    })
+    res.once('close', () => this.#polls.delete(res))
   }
 }

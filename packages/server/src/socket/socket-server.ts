@@ -6,6 +6,7 @@ import { type IncomingMessage, type Server as HttpServer, type ServerResponse, S
 import type { Duplex } from 'node:stream'
 import { ChorusError, limits } from '@chorus/protocol'
 import { Server, type Socket } from 'socket.io'
+import { Encoder } from 'socket.io-parser'
 import type { Authenticator, Identity } from '../access/authenticator.ts'
 import { decideOrigin, type OriginPolicy } from '../access/origin.ts'
 import type { CommandTable } from '../commands/command.ts'
@@ -15,6 +16,7 @@ import type { ConnectionGate } from './connection-gate.ts'
 import { createDispatch } from './dispatch.ts'
 import { SocketCommands } from './socket-commands.ts'
 import { SocketIoTransport } from './socket-io-transport.ts'
+import { StrictDecoder } from './strict-decoder.ts'
 
 export interface SocketServerOptions {
   readonly httpServer: HttpServer
@@ -45,6 +47,7 @@ export function startSocketServer(options: SocketServerOptions): Server {
     pingTimeout: socketBounds.pingTimeoutMs,
     connectTimeout: socketBounds.connectTimeoutMs,
     perMessageDeflate: false,
+    parser: { Encoder, Decoder: StrictDecoder },
     cleanupEmptyChildNamespaces: true,
     allowRequest: (request, answer) => {
       // Before anything else: browsers send cookies with a WebSocket of any page (CSWSH).
@@ -69,13 +72,13 @@ export function startSocketServer(options: SocketServerOptions): Server {
 
   server.on('connection', (socket) => {
     const { identity } = socket.data as Admitted
-    const { cursor } = socket.handshake.auth as { cursor?: unknown }
+    const { cursor } = socket.handshake.auth as { readonly cursor?: unknown }
     // Its place among the connections of the address is freed when the wire closes.
     const transport = new SocketIoTransport(socket)
     const connection = gate.open(identity, transport)
     const address = options.addressOf(socket.request)
-    const commands = new SocketCommands({ parts, connection, address }, transport, dispatch)
-    transport.onEvent(commands)
+    const commands = new SocketCommands({ parts, connection, address }, dispatch)
+    transport.onPacket(commands)
     forgetHandshake(socket)
     listen(socket, commands)
     gate.bringToPresent(connection, identity, typeof cursor === 'string' ? cursor : undefined)
@@ -93,20 +96,16 @@ export function startSocketServer(options: SocketServerOptions): Server {
   return server
 }
 
-/** What the transport leaves to Socket.IO. The listeners are the same for all sockets: each would pay for its own. */
+/** What the transport leaves to Socket.IO. The listener is the same for all sockets: each would pay for its own. */
 function listen(socket: Socket, commands: SocketCommands): void {
-  Object.assign(socket, { data: commands, _anyListeners: anyListeners })
+  Object.assign(socket, { data: commands })
   socket.on('disconnect', onDisconnect)
 }
 
-const anyListeners = [
-  function (this: { readonly data: SocketCommands }, event: string, ...rest: unknown[]): void {
-    this.data.takeEvent(event, rest)
-  },
-]
-
-function onDisconnect(this: { readonly data: SocketCommands }): void {
-  this.data.connection.lost()
+function onDisconnect(this: Socket, reason: string): void {
+  ;(this.data as SocketCommands).connection.lost()
+  // Its only namespace: the wire would stay, with its place and its heartbeats, and serve nothing.
+  if (reason === 'client namespace disconnect') this.conn.close()
 }
 
 const handshakeOver = { headers: {}, query: {}, auth: {} }
@@ -200,9 +199,10 @@ async function admit(
   const { token } = socket.handshake.auth as { token?: unknown }
   if (token !== undefined)
     throw new ChorusError('unauthenticated', 'unable to connect; user tokens are not accepted yet')
+  // Before the session is looked up: a wire that asks a hundred times in one turn costs one look-up.
+  place.isUsed = true
   const identity = await authenticator.authenticate(socket.request.headers.cookie)
   if (identity === undefined) throw new ChorusError('unauthenticated', 'unable to connect; sign in first')
-  place.isUsed = true
   const admitted: Admitted = { identity }
   socket.data = admitted
 }

@@ -1,5 +1,5 @@
 /** A wire that keeps what is written to it, and whose reader can be made to stop. */
-import type { Frame } from '../frame.ts'
+import { Frame, type Outgoing } from '../frame.ts'
 import type { Transport } from '../outbound.ts'
 
 /** The fields of all events; a test asks for those that its event has. */
@@ -30,6 +30,8 @@ export interface Recorded {
 export class RecordingTransport implements Transport {
   readonly kind = 'websocket'
   readonly frames: Frame[] = []
+  /** Packets of acknowledgements, in order. */
+  readonly answers: string[] = []
   /** How the wire was closed. */
   closed: 'again' | 'final' | 'hard' | undefined
   isReading = true
@@ -37,10 +39,11 @@ export class RecordingTransport implements Transport {
   #taken = 0
   #listener: () => void = () => undefined
 
-  write(frame: Frame): void {
-    this.frames.push(frame)
-    if (this.isReading) this.#taken += frame.bytes
-    else this.#buffered += frame.bytes
+  write(item: Outgoing): void {
+    if (item instanceof Frame) this.frames.push(item)
+    else this.answers.push(item.packet)
+    if (this.isReading) this.#taken += item.bytes
+    else this.#buffered += item.bytes
   }
 
   bufferedBytes(): number {

@@ -1,0 +1,28 @@
+import { describe, expect, it } from 'vitest'
+import { decoderBounds, StrictDecoder } from './strict-decoder.ts'
+
+describe('the decoder of handshakes', () => {
+  it('reads CONNECT with its cursor, and DISCONNECT', () => {
+    const decoder = new StrictDecoder()
+    const packets: unknown[] = []
+    decoder.on('decoded', (packet) => packets.push(packet))
+    decoder.add('0{"cursor":"x"}')
+    decoder.add('1')
+    expect(packets).toMatchObject([{ type: 0, data: { cursor: 'x' } }, { type: 1 }])
+  })
+
+  it.each(['2["send",{}]', '31[{}]', '4{"message":"x"}', '51-["x",{"_placeholder":true,"num":0}]', '9', ''])(
+    '[LIM1] refuses %j',
+    (packet) => {
+      expect(() => new StrictDecoder().add(packet)).toThrow('is not expected')
+    },
+  )
+
+  it('[LIM1] refuses bytes, long packets and many packets before it parses them', () => {
+    expect(() => new StrictDecoder().add(Buffer.from('0'))).toThrow('binary')
+    expect(() => new StrictDecoder().add(`0{"cursor":"${'x'.repeat(decoderBounds.packetMaxChars)}`)).toThrow('too long')
+    const decoder = new StrictDecoder()
+    for (let count = 0; count < decoderBounds.packetsMax; count++) decoder.add(`0/n${count},`)
+    expect(() => decoder.add('0/one more,')).toThrow('too many')
+  })
+})

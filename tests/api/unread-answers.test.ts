@@ -1,0 +1,213 @@
+/** Clients that ask and do not read the responses, and clients that send what nothing of the protocol is: binary. */
+import { randomUUID } from 'node:crypto'
+import {
+  EngineClient,
+  findFreePort,
+  HttpUser,
+  RawSocket,
+  readResidentBytes,
+  SocketUser,
+  waitForFact,
+} from '@chorus/testkit'
+import type { ServerProcess } from '@chorus/testkit'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { startQuickServer } from '../quick-server.ts'
+
+let server: ServerProcess
+let metricsPort: number
+let ada: HttpUser
+let bob: HttpUser
+let conversation: string
+let bystander: SocketUser
+
+const memoryMaxBytes = 150 * 1024 * 1024
+const plain = { 'content-type': 'text/plain;charset=UTF-8' }
+
+beforeAll(async () => {
+  metricsPort = await findFreePort()
+  server = await startQuickServer({
+    env: { METRICS_PORT: String(metricsPort), LIMIT_REQUESTS: '0', LIMIT_SENDS: '0', LIMIT_SIGN_INS_ADDRESS: '0' },
+  })
+  ada = await HttpUser.signUp(() => server.url)
+  bob = await HttpUser.signUp(() => server.url)
+  conversation = await ada.createConversation('direct', [bob.id])
+  // A page of 200 kB.
+  for (let count = 0; count < 20; count++) await ada.send(conversation, 'x'.repeat(10_000))
+  bystander = await SocketUser.connect(server.url, { cookie: bob.cookie })
+})
+
+afterAll(async () => {
+  bystander.close()
+  await server.remove()
+})
+
+beforeEach(() => {
+  expect(bystander.disconnections).toEqual([])
+})
+
+async function readSlowCloses(): Promise<number> {
+  const answer = await HttpUser.stranger(`http://127.0.0.1:${metricsPort}`).expect<string>(200, 'GET', '/metrics')
+  const lines = answer.body.matchAll(/^chorus_slow_closes_total\{[^}]*\} (\d+)$/gm)
+  return [...lines].reduce((sum, [, count]) => sum + Number(count), 0)
+}
+
+/** Another member's sends are acknowledged in time. */
+async function sendCalmly(): Promise<void> {
+  const answer = await bystander.command('send', { conversation, clientId: randomUUID(), text: 'calm' }, 5_000)
+  expect(answer.ok).toBe(true)
+}
+
+describe('responses that are not read', () => {
+  it('[SLOW1] a websocket that asks and never reads is closed as slow', async () => {
+    const before = await readSlowCloses()
+    const memory = readResidentBytes(server.pid)
+    const client = await EngineClient.connect(server.url, { cookie: ada.cookie })
+    client.pause()
+    let id = 0
+    await waitForFact(
+      async () => {
+        for (let count = 0; count < 20; count++) client.send(`42${id++}["sync",{}]`)
+        await sendCalmly()
+        return (await readSlowCloses()) > before
+      },
+      { what: 'the end of the connection', timeoutMs: 20_000 },
+    )
+    expect(readResidentBytes(server.pid) - memory).toBeLessThan(memoryMaxBytes)
+    client.resume()
+    await client.waitForClose()
+    // What was not sent is not run either: fewer responses than requests.
+    expect(client.packets.filter((packet) => packet.startsWith('43')).length).toBeLessThan(id)
+  })
+
+  it('[SLOW1] a poll whose bodies are asked for and never read is closed as slow', async () => {
+    const before = await readSlowCloses()
+    const memory = readResidentBytes(server.pid)
+    const { body } = await ada.expect<string>(200, 'GET', '/socket.io/?EIO=4&transport=polling')
+    const { sid } = JSON.parse(String(body).slice(1)) as { sid: string }
+    const path = `/socket.io/?EIO=4&transport=polling&sid=${sid}`
+    await ada.expect(200, 'POST', path, undefined, { rawBody: '40', headers: plain })
+    // One connection: the kernel takes some megabytes of each before the server can see that nobody reads.
+    const poll = await RawSocket.connect(server.port)
+    poll.socket.pause()
+    let id = 0
+    await waitForFact(
+      async () => {
+        const rawBody = Array.from({ length: 20 }, () => `42${id++}["sync",{}]`).join('\x1e')
+        await ada.call('POST', path, undefined, { rawBody, headers: plain })
+        poll.send(`GET ${path} HTTP/1.1\r\nHost: 127.0.0.1:${server.port}\r\nCookie: ${ada.cookie}\r\n\r\n`)
+        await sendCalmly()
+        return (await readSlowCloses()) > before
+      },
+      { what: 'the end of the session', timeoutMs: 25_000 },
+    )
+    expect(readResidentBytes(server.pid) - memory).toBeLessThan(memoryMaxBytes)
+    poll.close()
+  })
+
+  it('[SLOW1] a flood of refusals that nobody reads is in the budget, too', async () => {
+    const client = await EngineClient.connect(server.url, { cookie: ada.cookie })
+    client.pause()
+    const memory = readResidentBytes(server.pid)
+    for (let id = 0; id < 200_000 && !client.isClosed; id += 500) {
+      for (let count = 0; count < 500; count++) client.send(`42${id + count}["no such event",{}]`)
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    await sendCalmly()
+    expect(readResidentBytes(server.pid) - memory).toBeLessThan(memoryMaxBytes)
+    client.close()
+  })
+})
+
+describe('binary', () => {
+  it('[BAD1] an event with attachments is refused before they are looked at, and the connection goes on', async () => {
+    const client = await SocketUser.connect(server.url, { cookie: ada.cookie })
+    for (const data of [Buffer.from('hi'), Buffer.alloc(100_000), { a: [new Uint8Array(9)] }]) {
+      const answer = await client.command('send', { conversation, clientId: randomUUID(), text: 'x', data })
+      expect(answer).toMatchObject({ ok: false, error: { code: 'invalid', retry: 'never' } })
+    }
+    const answer = await client.command('send', { conversation, clientId: randomUUID(), text: 'text goes on' })
+    expect(answer.ok).toBe(true)
+    client.close()
+  })
+
+  it('[BAD1] the same over polling', async () => {
+    const client = await SocketUser.connect(server.url, { cookie: ada.cookie, transports: ['polling'] })
+    const answer = await client.command('send', {
+      conversation,
+      clientId: randomUUID(),
+      text: 'x',
+      data: Buffer.alloc(9),
+    })
+    expect(answer).toMatchObject({ ok: false, error: { code: 'invalid' } })
+    client.close()
+  })
+
+  it('[LIM1] thirty large ones a second starve nobody', async () => {
+    const client = await SocketUser.connect(server.url, { cookie: ada.cookie })
+    for (let round = 0; round < 10; round++) {
+      for (let count = 0; count < 30; count++)
+        client.socket.emit('send', { conversation, clientId: randomUUID(), text: 'x', data: Buffer.alloc(120_000) })
+      await sendCalmly()
+    }
+    client.close()
+  })
+
+  it('[BAD1] bytes that no event announced, and placeholders without bytes, are refused', async () => {
+    const bytes = await EngineClient.connect(server.url, { cookie: ada.cookie })
+    bytes.send(Buffer.from('x'))
+    await bytes.waitForPacket((packet) => packet.startsWith('42["closing"') && packet.includes('"invalid"'))
+    await bytes.waitForClose()
+    const placeholder = await SocketUser.connect(server.url, { cookie: ada.cookie })
+    const data = { _placeholder: true, num: 0 }
+    const answer = await placeholder.command('send', { conversation, clientId: randomUUID(), text: 'x', data })
+    // Without attachments it is an object like any other.
+    expect(answer.ok).toBe(true)
+    placeholder.close()
+  })
+})
+
+describe('packets that cost', () => {
+  it('[LIM1] thousands of packets in one body of a poll are refused, and starve nobody', async () => {
+    for (const packet of ['42["x"]', '421["sync",{}]', '40/n,', '2', '3', '6', '4']) {
+      const { body } = await ada.expect<string>(200, 'GET', '/socket.io/?EIO=4&transport=polling')
+      const { sid } = JSON.parse(String(body).slice(1)) as { sid: string }
+      const path = `/socket.io/?EIO=4&transport=polling&sid=${sid}`
+      await ada.expect(200, 'POST', path, undefined, { rawBody: '40', headers: plain })
+      const rawBody = Array.from({ length: Math.floor(130_000 / (packet.length + 1)) }, () => packet).join('\x1e')
+      await ada.call('POST', path, undefined, { rawBody, headers: plain }).catch(() => undefined)
+      await sendCalmly()
+    }
+  })
+
+  it('[LIM1] a wire that asks for the namespace a thousand times in one body is served once at most', async () => {
+    const { body } = await ada.expect<string>(200, 'GET', '/socket.io/?EIO=4&transport=polling')
+    const { sid } = JSON.parse(String(body).slice(1)) as { sid: string }
+    const path = `/socket.io/?EIO=4&transport=polling&sid=${sid}`
+    const rawBody = Array.from({ length: 1_000 }, () => '40').join('\x1e')
+    await ada.call('POST', path, undefined, { rawBody, headers: plain }).catch(() => undefined)
+    const poll = await ada.call<string>('GET', path).catch(() => undefined)
+    expect(String(poll?.body ?? '').split('40{').length - 1).toBeLessThanOrEqual(1)
+    await sendCalmly()
+  })
+
+  it.each([
+    ['many keys', () => `{${Array.from({ length: 12_000 }, (_, key) => `"k${key}":1`).join(',')}}`],
+    ['many small objects', () => `[${'{},'.repeat(40_000)}{}]`],
+    ['deep nesting', () => `${'['.repeat(60_000)}${']'.repeat(60_000)}`],
+    ['a long string', () => `"${'x'.repeat(120_000)}"`],
+    ['a number that cannot be kept', () => '9007199254740993'],
+    ['a key twice', () => '{"a":1,"a":2}'],
+  ])('[LIM1] [BAD1] data with %s is refused over both roads', async (_what, make) => {
+    const data = make()
+    const fields = `"clientId":"${randomUUID()}","text":"x","data":${data}`
+    const client = await EngineClient.connect(server.url, { cookie: ada.cookie })
+    client.send(`427["send",{"conversation":"${conversation}",${fields}}]`)
+    const packet = await client.waitForPacket((text) => text.startsWith('437['))
+    expect(packet).toMatch(/"code":"(invalid|too-large)"/)
+    client.close()
+    const { status } = await ada.call('POST', `/v1/conversations/${conversation}/messages`, undefined, {
+      rawBody: `{${fields}}`,
+    })
+    expect([400, 413]).toContain(status)
+  })
+})
