@@ -2,7 +2,7 @@
  * Where the tests are and how they run. Each project is one stage of `npm test`:
  * - `unit`: beside the source; needs nothing but what `npm ci` installs. A suite that also runs on Postgres looks at
  *   `TEST_POSTGRES_URL` (a superuser's; every suite makes a database of its own there).
- * - `api`, `cluster`, `browser`, `chaos`: real processes, started by packages/testkit from the built server.
+ * - `api`, `cluster`, `abuse`, `browser`, `chaos`: real processes, started by packages/testkit from the built server.
  * Packages of ours are resolved through the `source` condition, so no test runs against a stale build of a library.
  */
 import { defineConfig } from 'vitest/config'
@@ -64,6 +64,18 @@ export default defineConfig({
           fileParallelism: false,
           testTimeout: 60_000,
           hookTimeout: 600_000,
+        },
+      },
+      {
+        ...resolveFromSource,
+        test: {
+          name: 'abuse',
+          include: ['tests/abuse/**/*.test.ts'],
+          pool: 'forks',
+          // An attack is judged by what others notice: nothing else may run beside it.
+          fileParallelism: false,
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
         },
       },
       {

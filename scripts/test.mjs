@@ -1,6 +1,6 @@
 /**
  * `npm test`: everything, from a bare checkout. Installs npm packages and, on Debian as root, what tests need of the
- * system; builds; checks; then runs unit, API, cluster, browser and chaos tests, with a Postgres of the run's own beside the
+ * system; builds; checks; then runs unit, API, cluster, abuse, browser and chaos tests, with a Postgres of the run's own beside the
  * embedded database. The last line of the summary is `N passed, N failed`; the status is non-zero when anything failed.
  */
 import { join } from 'node:path'

@@ -107,6 +107,7 @@ export const allStages = [
   [checkStages, [apiStage]],
   unitStage,
   tests('cluster', ['tests/cluster']),
+  tests('abuse', ['tests/abuse']),
   tests('browser', ['tests/browser']),
   tests('chaos', ['tests/chaos']),
 ]

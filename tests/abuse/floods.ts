@@ -1,0 +1,142 @@
+/**
+ * Floods of one attacker: a command over its HTTP route or its Socket.IO event, as often as it can be
+ * written, with a bounded number of requests in flight and a bounded time. The attacker does not care for
+ * refusals. Its address differs from everybody else's.
+ */
+import { Agent, request } from 'node:http'
+import { commands, type CommandName } from '@chorus/protocol'
+import { EngineClient, waitForFact } from '@chorus/testkit'
+import type { WorstInputs } from './worst-inputs.ts'
+
+export const attackerAddress = '127.0.0.2'
+const parallelRequests = 200
+const requestTimeoutMs = 10_000
+/** Socket.IO packets a burst, and the pause between bursts: about 2 000 a second. */
+const packetsPerBurst = 20
+const burstIntervalMs = 10
+
+export interface HttpFlood {
+  readonly url: string
+  readonly cookie: string | undefined
+  readonly method: string
+  /** Makes the path and the body of the next request. */
+  readonly next: () => { readonly path: string; readonly body: unknown }
+  readonly forMs: number
+}
+
+/** Requests without a pause, `parallelRequests` at a time. Resolves with how often each status came. */
+export async function floodHttp({ url, cookie, method, next, forMs }: HttpFlood): Promise<Map<number, number>> {
+  const agent = new Agent({ keepAlive: true, maxSockets: parallelRequests })
+  const statuses = new Map<number, number>()
+  const endMs = performance.now() + forMs
+  const ask = (): Promise<number> =>
+    new Promise((resolve) => {
+      const { path, body } = next()
+      const payload = body === undefined ? undefined : JSON.stringify(body)
+      const outgoing = request(
+        new URL(path, url),
+        {
+          method,
+          agent,
+          localAddress: attackerAddress,
+          headers: {
+            ...(cookie !== undefined && { cookie }),
+            ...(payload !== undefined && {
+              'content-type': 'application/json',
+              'content-length': Buffer.byteLength(payload),
+            }),
+          },
+          timeout: requestTimeoutMs,
+        },
+        (incoming) => {
+          incoming.resume()
+          incoming.once('close', () => resolve(incoming.statusCode ?? 0))
+        },
+      )
+      outgoing.once('timeout', () => outgoing.destroy(new Error('no answer')))
+      outgoing.once('error', () => resolve(0))
+      outgoing.end(payload)
+    })
+  const loop = async (): Promise<void> => {
+    while (performance.now() < endMs) {
+      const status = await ask()
+      statuses.set(status, (statuses.get(status) ?? 0) + 1)
+    }
+  }
+  await Promise.all(Array.from({ length: parallelRequests }, loop))
+  agent.destroy()
+  return statuses
+}
+
+/** Puts an input into the place that the route of its command gives each field. */
+export function placeInput(name: CommandName, input: Record<string, unknown>): { path: string; body: unknown } {
+  const { route } = commands[name] as { route: { method: string; path: string; bodyIs?: string } }
+  const rest = { ...input }
+  const path = route.path.replaceAll(/\{(\w+)\}/g, (_, field: string) => {
+    const value = rest[field]
+    delete rest[field]
+    return encodeURIComponent(String(value))
+  })
+  if (route.bodyIs !== undefined) return { path, body: rest[route.bodyIs] }
+  if (['GET', 'DELETE'].includes(route.method)) {
+    const query = new URLSearchParams()
+    for (const [field, value] of Object.entries(rest)) {
+      query.set(
+        field,
+        typeof value === 'string' ? value : Array.isArray(value) ? value.join(',') : JSON.stringify(value),
+      )
+    }
+    return { path: query.size === 0 ? path : `${path}?${query}`, body: undefined }
+  }
+  return { path, body: rest }
+}
+
+export interface SocketFlood {
+  readonly url: string
+  readonly cookie: string | undefined
+  readonly event: string
+  readonly inputs: WorstInputs
+  readonly forMs: number
+}
+
+/** Commands as Socket.IO packets of a client that reads no answer. When the server closes it, it opens the next. */
+export async function floodSocket({ url, cookie, event, inputs, forMs }: SocketFlood): Promise<void> {
+  const endMs = performance.now() + forMs
+  let id = 0
+  while (performance.now() < endMs) {
+    const client = await openAttacker(url, cookie)
+    if (client === undefined) continue
+    client.pause()
+    while (performance.now() < endMs && !client.isClosed) {
+      for (let n = 0; n < packetsPerBurst; n++) {
+        const input = inputs.next()
+        client.send(`42${id++}${JSON.stringify([event, input])}`)
+      }
+      client.packets.length = 0
+      await pause(burstIntervalMs)
+    }
+    client.close()
+  }
+}
+
+/** A connection that is ready; undefined when the server refuses it for now. */
+export async function openAttacker(url: string, cookie: string | undefined): Promise<EngineClient | undefined> {
+  const client = EngineClient.open(url, { cookie })
+  client.ws.once('open', () => client.send('40'))
+  try {
+    await waitForFact(() => client.isClosed || client.packets.some((packet) => packet.startsWith('42["ready"')), {
+      what: 'ready or a refusal',
+      timeoutMs: 5_000,
+    })
+  } catch {
+    client.close()
+    return undefined
+  }
+  if (!client.isClosed) return client
+  await pause(50)
+  return undefined
+}
+
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}

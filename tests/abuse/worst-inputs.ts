@@ -1,0 +1,170 @@
+/**
+ * The most expensive inputs that a command's schema allows, made from the schema itself, so that a new
+ * command is covered without a line here. Strings and lists are as long as allowed, ids are real ones
+ * of the attacker's own world, and every input differs from the one before it.
+ */
+import { randomBytes, randomUUID } from 'node:crypto'
+import { commands, type CommandName } from '@chorus/protocol'
+import * as z from 'zod'
+
+/** What the attacker may name: conversations it is a member of, users that exist, seqs up to the top. */
+export interface AttackerWorld {
+  readonly conversations: readonly string[]
+  readonly users: readonly string[]
+  readonly sessions: readonly string[]
+  readonly topSeq: number
+  readonly handle: string
+  readonly password: string
+}
+
+/**
+ * `largest` fills every field to its bound; `mixed` the required ones and one optional one, because some
+ * exclude each other; `least` only the required ones, as short as allowed.
+ */
+const inputSizes = ['largest', 'mixed', 'least'] as const
+type InputSize = (typeof inputSizes)[number]
+
+interface JsonSchema {
+  readonly $ref?: string
+  readonly $defs?: Readonly<Record<string, JsonSchema>>
+  readonly type?: string | readonly string[]
+  readonly const?: unknown
+  readonly enum?: readonly unknown[]
+  readonly anyOf?: readonly JsonSchema[]
+  readonly oneOf?: readonly JsonSchema[]
+  readonly allOf?: readonly JsonSchema[]
+  readonly properties?: Readonly<Record<string, JsonSchema>>
+  readonly required?: readonly string[]
+  readonly items?: JsonSchema
+  readonly format?: string
+  readonly minLength?: number
+  readonly maxLength?: number
+  readonly minItems?: number
+  readonly maxItems?: number
+  readonly minimum?: number
+  readonly maximum?: number
+}
+
+/** Longest free JSON value, in characters of one string inside it; above the bound of `data`. */
+const freeValueChars = 7_000
+const defaultListItems = 100
+const emojis = ['👍', '🎉', '❤️', '😀', '🚀', '👀', '🙈', '🔥', '✅', '💡']
+
+export class WorstInputs {
+  readonly #schema: JsonSchema
+  readonly #world: AttackerWorld
+  #made = 0
+  #state = 1
+
+  constructor(command: CommandName, world: AttackerWorld) {
+    this.#schema = z.toJSONSchema(commands[command].input, { io: 'input', unrepresentable: 'any' }) as JsonSchema
+    this.#world = world
+  }
+
+  /** Makes the next input: an object with the fields of the command. The sizes take turns. */
+  next(): Record<string, unknown> {
+    this.#made++
+    const input = this.#make(this.#schema, '', this.#pick(inputSizes))
+    return (typeof input === 'object' && input !== null ? input : {}) as Record<string, unknown>
+  }
+
+  #make(schema: JsonSchema, field: string, size: InputSize): unknown {
+    if (schema.$ref !== undefined) {
+      const name = schema.$ref.split('/').at(-1) ?? ''
+      return this.#make(this.#schema.$defs?.[name] ?? {}, field, size)
+    }
+    const known = this.#byName(field)
+    if (known !== undefined && schema.type !== 'array') return known
+    if (schema.const !== undefined) return schema.const
+    if (schema.enum !== undefined) return this.#pick(schema.enum)
+    const choices = schema.anyOf ?? schema.oneOf
+    if (choices !== undefined) return this.#make(this.#pick(choices), field, size)
+    if (schema.allOf !== undefined && schema.properties === undefined && schema.type === undefined) {
+      return this.#make(schema.allOf[0] ?? {}, field, size)
+    }
+    switch (typeof schema.type === 'string' ? schema.type : schema.type?.[0]) {
+      case 'object':
+        return this.#makeObject(schema, size)
+      case 'array':
+        return this.#makeList(schema, field, size)
+      case 'string':
+        return this.#makeText(schema, size)
+      case 'integer':
+      case 'number':
+        return size === 'least' ? (schema.minimum ?? 0) : (schema.maximum ?? Number.MAX_SAFE_INTEGER)
+      case 'boolean':
+        return this.#made % 2 === 0
+      case 'null':
+        return null
+      case undefined:
+      default:
+        return { value: 'x'.repeat(size === 'largest' ? freeValueChars : 900), made: this.#made }
+    }
+  }
+
+  #makeObject(schema: JsonSchema, size: InputSize): Record<string, unknown> {
+    const required = new Set(schema.required)
+    // Paging would end a read early; the first page is the most expensive one.
+    const names = Object.keys(schema.properties ?? {}).filter((name) => name !== 'page' && name !== 'cursor')
+    const optional = names.filter((name) => !required.has(name))
+    const mixed = optional.length === 0 ? undefined : this.#pick(optional)
+    return Object.fromEntries(
+      names
+        .filter((name) => required.has(name) || size === 'largest' || (size === 'mixed' && name === mixed))
+        .map((name) => [name, this.#make(schema.properties?.[name] ?? {}, name, size)]),
+    )
+  }
+
+  #makeList(schema: JsonSchema, field: string, size: InputSize): unknown[] {
+    const items = schema.items ?? {}
+    const most = Math.min(schema.maxItems ?? defaultListItems, this.#world.users.length)
+    const length = size === 'least' ? (schema.minItems ?? 0) : most
+    return Array.from({ length }, (_, index) =>
+      ['members', 'users'].includes(field) ? this.#world.users[index] : this.#make(items, field, size),
+    )
+  }
+
+  #makeText({ minLength = 0, maxLength = 100, format }: JsonSchema, size: InputSize): string {
+    if (format === 'uuid') return randomUUID()
+    if (format === 'email') return `a${randomBytes(8).toString('hex')}@example.org`
+    const length = size === 'largest' ? maxLength : Math.max(1, minLength)
+    return `${this.#made.toString(36)}-`.padEnd(length, 'x').slice(0, length)
+  }
+
+  #byName(field: string): unknown {
+    const { conversations, users, sessions, topSeq, handle, password } = this.#world
+    switch (field) {
+      case 'conversation':
+        return this.#pick(conversations)
+      case 'user':
+        return this.#pick(users)
+      case 'session':
+        return this.#pick(sessions)
+      case 'seq':
+      case 'replyTo':
+        return 1 + (this.#made % topSeq)
+      case 'emoji':
+        return this.#pick(emojis)
+      case 'handle':
+        return this.#made % 2 === 0 ? handle : `h${randomBytes(8).toString('hex')}`
+      case 'password':
+        return password
+      case 'clientId':
+        return randomUUID()
+      case 'key':
+        return `k${this.#made}`
+      case 'role':
+        return 'member'
+      case 'attachments':
+        return []
+      default:
+        return undefined
+    }
+  }
+
+  /** Pseudorandom, so that choices of different fields do not move in step; the same in every run. */
+  #pick<Value>(values: readonly Value[]): Value {
+    this.#state = (Math.imul(this.#state, 1_664_525) + 1_013_904_223) >>> 0
+    return values[Math.floor((this.#state / 2 ** 32) * values.length)]!
+  }
+}
