@@ -5,16 +5,15 @@
 import {
   findFreePort,
   HttpUser,
-  insertPeople,
+  makeAttacker,
   readResidentBytes,
   startServer,
   usePostgres,
   waitForFact,
 } from '@chorus/testkit'
-import type { ServerProcess } from '@chorus/testkit'
+import type { Attacker, ServerProcess } from '@chorus/testkit'
 import { expect } from 'vitest'
 import { Witnesses } from './witnesses.ts'
-import type { AttackerWorld } from './worst-inputs.ts'
 
 const mebibyte = 1024 * 1024
 /** V8 takes up to three times this for young objects before it collects any. */
@@ -26,31 +25,24 @@ const peakMaxBytes = 2 * settledMaxBytes
 const settleTimeoutMs = 20_000
 const sampleIntervalMs = 50
 const loopBlockMaxSeconds = 1
-/** Sign-ups cost a password hash each, so the embedded engine gets fewer people. */
-const peopleCount = { postgres: 110, embedded: 52 } as const
-const sessionsOfAttacker = 100
-
-export type Engine = keyof typeof peopleCount
+export type Engine = 'postgres' | 'embedded'
 
 export class AttackedServer {
   readonly server: ServerProcess
-  readonly world: AttackerWorld
+  readonly attacker: Attacker
   readonly #metricsUrl: string
-  readonly #cookies: string[]
   readonly #witnesses: Witnesses
   readonly #restingBytes: number
 
   private constructor(parts: {
     server: ServerProcess
-    world: AttackerWorld
+    attacker: Attacker
     metricsUrl: string
-    cookies: string[]
     witnesses: Witnesses
   }) {
     this.server = parts.server
-    this.world = parts.world
+    this.attacker = parts.attacker
     this.#metricsUrl = parts.metricsUrl
-    this.#cookies = parts.cookies
     this.#witnesses = parts.witnesses
     this.#restingBytes = readResidentBytes(parts.server.pid)
   }
@@ -64,43 +56,18 @@ export class AttackedServer {
       env: { METRICS_PORT: String(metricsPort) },
       nodeArguments: [`--max-semi-space-size=${semiSpaceMebibytes}`],
     })
-    const people =
-      databases !== undefined && databaseUrl !== undefined
-        ? (await insertPeople(databases, databaseUrl, peopleCount.postgres, 1)).map(({ id }) => id)
-        : await signUpPeople(server.url, peopleCount.embedded)
+    const attacker = await makeAttacker(
+      server.url,
+      databases !== undefined && databaseUrl !== undefined ? { databases, databaseUrl } : undefined,
+    )
     const ada = await HttpUser.signUp(server.url)
     const ben = await HttpUser.signUp(server.url)
-    const attacker = await HttpUser.signUp(server.url)
-    const cookies =
-      databases !== undefined && databaseUrl !== undefined
-        ? await insertSessions(databases, databaseUrl, attacker)
-        : [attacker.cookie ?? '']
-    const group = await attacker.createConversation('group', people.slice(0, 50), 'the attacker and others')
-    const channel = await attacker.createConversation('channel')
-    let topSeq = 0
-    for (let n = 0; n < 20; n++) topSeq = (await attacker.send(group, 'm'.repeat(10_000))).seq
-    for (let n = 0; n < 20; n++) await attacker.send(channel, `message ${n}`)
     return new AttackedServer({
       server,
-      world: {
-        conversations: [group, channel],
-        users: people,
-        sessions: people,
-        topSeq: Math.min(topSeq, 20),
-        handle: attacker.handle,
-        password: 'a wrong password',
-      },
+      attacker,
       metricsUrl: `http://127.0.0.1:${metricsPort}`,
-      cookies,
       witnesses: await Witnesses.connect(server.url, [ada, ben]),
     })
-  }
-
-  /** A cookie of the attacker: another session each time where there are several. */
-  takeCookie(): string {
-    const cookie = this.#cookies.length > 1 ? this.#cookies.pop() : this.#cookies[0]
-    if (cookie === undefined) throw new Error('unable to attack; the attacker has no session left')
-    return cookie
   }
 
   /** Runs an attack while two members chat, and fails unless neither of them noticed it. */
@@ -141,21 +108,4 @@ export class AttackedServer {
     if (value === undefined) throw new Error('unable to read the lag of the event loop; the server names none')
     return Number(value)
   }
-}
-
-async function signUpPeople(url: string, count: number): Promise<string[]> {
-  const ids: string[] = []
-  for (let n = 0; n < count; n++) ids.push((await HttpUser.signUp(url)).id)
-  return ids
-}
-
-async function insertSessions(
-  databases: Awaited<ReturnType<typeof usePostgres>>,
-  databaseUrl: string,
-  attacker: HttpUser,
-): Promise<string[]> {
-  const [person] = await insertPeople(databases, databaseUrl, 1, sessionsOfAttacker)
-  if (person === undefined) throw new Error('unable to insert the sessions of the attacker')
-  await databases.query('update sessions set user_id = $1 where user_id = $2', [attacker.id, person.id], databaseUrl)
-  return person.sessions.map(({ cookieValue }) => `chorus_session=${cookieValue}`)
 }

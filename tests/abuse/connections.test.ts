@@ -3,10 +3,10 @@
  * that are never read, and requests without a session. Two members chat meanwhile and notice nothing.
  */
 import { connect } from 'node:net'
-import { EngineClient, hasPostgres, waitForFact } from '@chorus/testkit'
+import { setTimeout as pause } from 'node:timers/promises'
+import { attackerAddress, EngineClient, floodHttp, hasPostgres, openAttacker, waitForFact } from '@chorus/testkit'
 import { afterAll, beforeAll, it } from 'vitest'
 import { AttackedServer } from './attacked-server.ts'
-import { attackerAddress, floodHttp, openAttacker, pause } from './floods.ts'
 
 const floodMs = 1_000
 let attacked: AttackedServer
@@ -29,7 +29,7 @@ async function repeat(loops: number, action: () => Promise<void>): Promise<void>
 }
 
 it('[LIM1] withstands thirty loops of connecting and leaving over WebSocket', async () => {
-  const cookie = attacked.takeCookie()
+  const cookie = attacked.attacker.takeCookie()
   await attacked.withstand(() =>
     repeat(30, async () => {
       const client = await openAttacker(attacked.server.url, cookie)
@@ -39,7 +39,7 @@ it('[LIM1] withstands thirty loops of connecting and leaving over WebSocket', as
 })
 
 it('[LIM1] withstands a client that rejoins the namespace on one connection', async () => {
-  const cookie = attacked.takeCookie()
+  const cookie = attacked.attacker.takeCookie()
   await attacked.withstand(async () => {
     const endMs = performance.now() + floodMs
     while (performance.now() < endMs) {
@@ -57,7 +57,7 @@ it('[LIM1] withstands a client that rejoins the namespace on one connection', as
 })
 
 it('[LIM1] withstands loops of opening event streams and polls', async () => {
-  const cookie = attacked.takeCookie()
+  const cookie = attacked.attacker.takeCookie()
   const paths = ['/v1/events', '/socket.io/?EIO=4&transport=polling']
   let made = 0
   await attacked.withstand(() =>
@@ -71,7 +71,7 @@ it('[LIM1] withstands loops of opening event streams and polls', async () => {
 })
 
 it('[LIM1] [SLOW1] closes a client that asks for pages and never reads', async () => {
-  const cookie = attacked.takeCookie()
+  const cookie = attacked.attacker.takeCookie()
   await attacked.withstand(async () => {
     const client = await openAttacker(attacked.server.url, cookie)
     if (client === undefined) throw new Error('unable to attack; the server refuses the connection')
@@ -99,7 +99,7 @@ it('[LIM1] [SLOW1] closes a client that asks for pages and never reads', async (
 })
 
 it('[LIM1] withstands groups of a hundred members, made without a pause', async () => {
-  const cookie = attacked.takeCookie()
+  const cookie = attacked.attacker.takeCookie()
   let made = 0
   await attacked.withstand(() =>
     floodHttp({
@@ -108,7 +108,7 @@ it('[LIM1] withstands groups of a hundred members, made without a pause', async 
       method: 'POST',
       next: () => ({
         path: '/v1/conversations',
-        body: { kind: 'group', name: `group ${made++}`, members: attacked.world.users.slice(0, 100) },
+        body: { kind: 'group', name: `group ${made++}`, members: attacked.attacker.world.users.slice(0, 100) },
       }),
       forMs: 4 * floodMs,
     }),
@@ -116,8 +116,8 @@ it('[LIM1] withstands groups of a hundred members, made without a pause', async 
 })
 
 it('[LIM1] withstands binary packets, deep nesting and long lists', async () => {
-  const cookie = attacked.takeCookie()
-  const [conversation] = attacked.world.conversations
+  const cookie = attacked.attacker.takeCookie()
+  const [conversation] = attacked.attacker.world.conversations
   const deep = (text: string) => `${'['.repeat(50_000)}${text}${']'.repeat(50_000)}`
   const wide = `[${'0,'.repeat(60_000)}0]`
   const keys = `{${Array.from({ length: 9_000 }, (_, n) => `"k${n}":1`).join(',')}}`

@@ -3,7 +3,7 @@
  * for each other, and remember how each send ended and each disconnection.
  */
 import { randomUUID } from 'node:crypto'
-import type { HttpUser} from '@chorus/testkit';
+import type { HttpUser } from '@chorus/testkit'
 import { SocketUser } from '@chorus/testkit'
 
 const sendIntervalMs = 50

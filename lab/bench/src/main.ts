@@ -15,6 +15,7 @@ import type { BenchResult, ScenarioResult } from './report/result.ts'
 import { runDirect } from './scenarios/direct.ts'
 import { runEmbeddedSends } from './scenarios/embedded-sends.ts'
 import { runHistory } from './scenarios/history.ts'
+import { runHostile } from './scenarios/hostile.ts'
 import { runHotRoom } from './scenarios/hot-room.ts'
 import { runIdle } from './scenarios/idle.ts'
 import { runInterest } from './scenarios/interest.ts'
@@ -43,6 +44,8 @@ function run(scenario: ScenarioName, options: Options, progress: Progress): Prom
       return runInterest(options, progress)
     case 'embedded-sends':
       return runEmbeddedSends(options, progress)
+    case 'hostile':
+      return runHostile(options, progress)
     case 'start':
       return runStart(options, progress, root)
     case 'curves':

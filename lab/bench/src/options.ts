@@ -13,6 +13,7 @@ export const scenarioNames = [
   'history',
   'interest',
   'embedded-sends',
+  'hostile',
   'start',
   'curves',
 ] as const

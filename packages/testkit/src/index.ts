@@ -1,4 +1,9 @@
 /** Starts real parts (Postgres, servers, Chromium), talks to them as a stranger would, and ends all of it. */
+export { makeAttacker } from './abuse/attacker.ts'
+export type { Attacker } from './abuse/attacker.ts'
+export { listCommandAttacks } from './abuse/command-attacks.ts'
+export type { CommandAttack } from './abuse/command-attacks.ts'
+export { attackerAddress, floodHttp, openAttacker } from './abuse/floods.ts'
 export { hasBalancer, startBalancer, startHaproxy, startNginx } from './balancer.ts'
 export type { Balancer, BalancerKind, BalancerOptions } from './balancer.ts'
 export { startChromium } from './chromium.ts'

@@ -5,7 +5,7 @@
  * On Postgres people and their sessions are inserted directly.
  * On the embedded database people sign up. Conversations are made over HTTP in both cases.
  */
-import { findFreePort, HttpUser, insertConversations, insertPeople, startServer } from '@chorus/testkit'
+import { findFreePort, HttpUser, insertConversations, insertPeople, makeAttacker, startServer } from '@chorus/testkit'
 import type { Databases, ServerProcess } from '@chorus/testkit'
 import type { WatchedProcess } from '../machine/process-watch.ts'
 import { readFigures } from './server-figures.ts'
@@ -20,6 +20,8 @@ export interface ChorusOptions {
   readonly servers?: number
   readonly redisUrl?: string
   readonly processes?: readonly WatchedProcess[]
+  /** Whether limits per user and address are as an operator finds them, instead of off. */
+  readonly hasDefaultLimits?: boolean
   /** Over {@link chorusSettings}. */
   readonly environment?: Readonly<Record<string, string>>
   /** Where each of its servers finds the database, when that is not at the database's own address. */
@@ -38,6 +40,13 @@ export const chorusSettings = {
   LIMIT_CONNECTIONS: '0',
 } as const
 
+/** Everybody comes from one address here, so what counts by address stays off. */
+export const defaultLimitSettings = {
+  NODE_ENV: 'production',
+  LIMIT_SIGN_INS_ADDRESS: '0',
+  LIMIT_CONNECTIONS: '0',
+} as const
+
 const callsTogether = 16
 const initialMembersMax = 100
 
@@ -51,6 +60,7 @@ export async function startChorus({
   servers: count = 1,
   redisUrl,
   processes = [],
+  hasDefaultLimits = false,
   environment = {},
   linkToDatabase = async (url) => url,
   profileDir,
@@ -73,7 +83,7 @@ export async function startChorus({
         await startServer({
           ...(databaseUrl !== undefined && { databaseUrl: await linkToDatabase(databaseUrl) }),
           env: {
-            ...chorusSettings,
+            ...(hasDefaultLimits ? defaultLimitSettings : chorusSettings),
             ...(redisUrl !== undefined && { REDIS_URL: redisUrl }),
             ...environment,
             METRICS_PORT: String(metricsPort),
@@ -158,6 +168,11 @@ export async function startChorus({
           return fillCrowd(databases, databaseUrl, people, plan)
         },
       }),
+    attacker: () =>
+      makeAttacker(
+        server.url,
+        databases === undefined || databaseUrl === undefined ? undefined : { databases, databaseUrl },
+      ),
     // Of the first server; the others do the same work.
     ownFigures: () => readFigures(`http://127.0.0.1:${metricsPorts[0] ?? 0}/metrics`),
     stop,

@@ -2,6 +2,7 @@
  * What is measured: Chorus or a peer, started, with people in it. Every target speaks the same Socket.IO framing, so one
  * generator measures all of them alike.
  */
+import type { Attacker } from '@chorus/testkit'
 import type { MemberSpec, SenderSpec } from '../load/job.ts'
 import type { StormConversation, StormMember } from '../load/storm-job.ts'
 import type { WatchedProcess } from '../machine/process-watch.ts'
@@ -44,6 +45,8 @@ export interface Target {
   idle(people: number, conversationsEach: number): Promise<Audience>
   /** People in many conversations each, where the target can do that. */
   crowd?(plan: CrowdPlan): Promise<Crowd>
+  /** A hostile account among them, where the target can make one. */
+  attacker?(): Promise<Attacker>
   /** Figures of its own about the time since the last call, if it has any. */
   ownFigures(): Promise<Readonly<Record<string, number>>>
   stop(): Promise<void>

@@ -165,6 +165,8 @@ export class WorstInputs {
   /** Pseudorandom, so that choices of different fields do not move in step; the same in every run. */
   #pick<Value>(values: readonly Value[]): Value {
     this.#state = (Math.imul(this.#state, 1_664_525) + 1_013_904_223) >>> 0
-    return values[Math.floor((this.#state / 2 ** 32) * values.length)]!
+    const value = values[Math.floor((this.#state / 2 ** 32) * values.length)]
+    if (value === undefined) throw new Error('unable to pick a value; there is none')
+    return value
   }
 }

@@ -5,15 +5,15 @@
  */
 import { Agent, request } from 'node:http'
 import { commands, type CommandName } from '@chorus/protocol'
-import { EngineClient, waitForFact } from '@chorus/testkit'
+import { EngineClient } from '../engine-client.ts'
+import { waitForFact } from '../wait-for-fact.ts'
 import type { WorstInputs } from './worst-inputs.ts'
 
 export const attackerAddress = '127.0.0.2'
 const parallelRequests = 200
 const requestTimeoutMs = 10_000
-/** Socket.IO packets a burst, and the pause between bursts: about 2 000 a second. */
-const packetsPerBurst = 20
 const burstIntervalMs = 10
+const defaultPacketsPerSecond = 2_000
 
 export interface HttpFlood {
   readonly url: string
@@ -22,10 +22,19 @@ export interface HttpFlood {
   /** Makes the path and the body of the next request. */
   readonly next: () => { readonly path: string; readonly body: unknown }
   readonly forMs: number
+  /** Requests a second; left out, as many as can be written. */
+  readonly perSecond?: number
 }
 
-/** Requests without a pause, `parallelRequests` at a time. Resolves with how often each status came. */
-export async function floodHttp({ url, cookie, method, next, forMs }: HttpFlood): Promise<Map<number, number>> {
+/** Requests, at most `parallelRequests` at a time. Resolves with how often each status came. */
+export async function floodHttp({
+  url,
+  cookie,
+  method,
+  next,
+  forMs,
+  perSecond,
+}: HttpFlood): Promise<Map<number, number>> {
   const agent = new Agent({ keepAlive: true, maxSockets: parallelRequests })
   const statuses = new Map<number, number>()
   const endMs = performance.now() + forMs
@@ -57,8 +66,13 @@ export async function floodHttp({ url, cookie, method, next, forMs }: HttpFlood)
       outgoing.once('error', () => resolve(0))
       outgoing.end(payload)
     })
+  const startMs = performance.now()
+  let asked = 0
   const loop = async (): Promise<void> => {
-    while (performance.now() < endMs) {
+    for (;;) {
+      const dueMs = perSecond === undefined ? 0 : startMs + (asked++ * 1_000) / perSecond - performance.now()
+      if (dueMs > 0) await pause(dueMs)
+      if (performance.now() >= endMs) return
       const status = await ask()
       statuses.set(status, (statuses.get(status) ?? 0) + 1)
     }
@@ -97,10 +111,19 @@ export interface SocketFlood {
   readonly event: string
   readonly inputs: WorstInputs
   readonly forMs: number
+  /** Packets a second (2 000). */
+  readonly perSecond?: number
 }
 
 /** Commands as Socket.IO packets of a client that reads no answer. When the server closes it, it opens the next. */
-export async function floodSocket({ url, cookie, event, inputs, forMs }: SocketFlood): Promise<void> {
+export async function floodSocket({
+  url,
+  cookie,
+  event,
+  inputs,
+  forMs,
+  perSecond = defaultPacketsPerSecond,
+}: SocketFlood): Promise<void> {
   const endMs = performance.now() + forMs
   let id = 0
   while (performance.now() < endMs) {
@@ -108,7 +131,7 @@ export async function floodSocket({ url, cookie, event, inputs, forMs }: SocketF
     if (client === undefined) continue
     client.pause()
     while (performance.now() < endMs && !client.isClosed) {
-      for (let n = 0; n < packetsPerBurst; n++) {
+      for (let n = 0; n < Math.ceil((perSecond * burstIntervalMs) / 1_000); n++) {
         const input = inputs.next()
         client.send(`42${id++}${JSON.stringify([event, input])}`)
       }

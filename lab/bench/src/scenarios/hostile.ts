@@ -1,0 +1,103 @@
+/**
+ * What one hostile account costs everybody else: pairs of people send at a steady rate, first in quiet, then
+ * while one signed-in account asks for one command after the other, with the most expensive inputs that its
+ * schema allows and at twice the rate that limits allow. Limits are the defaults.
+ */
+import { listCommandAttacks, startPostgres } from '@chorus/testkit'
+import type { Attacker, CommandAttack } from '@chorus/testkit'
+import type { Options } from '../options.ts'
+import type { Goal, Round, ScenarioResult } from '../report/result.ts'
+import { median, valuesOf } from '../report/statistics.ts'
+import { defaultLimitSettings, startChorus } from '../targets/chorus.ts'
+import type { Audience, Target } from '../targets/target.ts'
+import { measure } from './measure.ts'
+import type { Measurement } from './measure.ts'
+import type { Progress, ScenarioRun } from './scenario.ts'
+
+const ratioGoal = 3
+const quiet = 'quiet'
+const hostile = {
+  pairs: 20,
+  /** Of all pairs together: less than each may send. */
+  messagesPerSecond: 200,
+  attackPerSecond: 200,
+  warmUpMs: 500,
+  measureMs: 2_000,
+  /** Attacks after which the quiet is measured again, because the machine changes with time. */
+  quietEvery: 8,
+  /** From the first request of an attack to the connection of those who are measured. */
+  leadMs: 1_000,
+} as const
+
+export async function runHostile(options: Options, progress: Progress): Promise<ScenarioRun> {
+  const postgres = await startPostgres()
+  const target = await startChorus({
+    databases: postgres,
+    hasDefaultLimits: true,
+    environment: options.serverEnvironment,
+    profileDir: options.profileDir,
+    processes: [{ role: 'database', pid: postgres.pid }],
+  })
+  try {
+    const audience = await target.pairs(hostile.pairs)
+    const attacker = await target.attacker?.()
+    if (attacker === undefined) throw new Error('unable to attack; the target makes no attackers')
+    const rounds: Round[] = []
+    const add = (variant: string, measurement: Measurement): void => {
+      rounds.push({ round: 1, target: target.name, variant, ...measurement })
+      progress(`${variant}: ${measurement.invalid ?? `ack p99 ${measurement.figures.ackP99Ms} ms`}`)
+    }
+    for (const [index, attack] of listCommandAttacks().entries()) {
+      if (index % hostile.quietEvery === 0) add(quiet, await measureQuiet(target, audience, options))
+      add(`${attack.command} over ${attack.road}`, await measureUnder(attack, target, audience, attacker, options))
+    }
+    const result: ScenarioResult = {
+      scenario: 'hostile',
+      targets: { [target.name]: 'everything on, default limits, one server, Postgres with fsync' },
+      settings: { chorus: defaultLimitSettings, hostile },
+      rounds,
+      goals: [judge(rounds)],
+      notes: ['the attacker shares the two cores with those who are measured: a part of what it costs is its own work'],
+    }
+    return { result, versions: {} }
+  } finally {
+    await target.stop()
+    await postgres.remove()
+  }
+}
+
+function measureQuiet(target: Target, audience: Audience, options: Options): Promise<Measurement> {
+  const load = { kind: 'rate', perSecond: hostile.messagesPerSecond } as const
+  return measure(target, audience, load, { ...options, warmUpMs: hostile.warmUpMs, measureMs: hostile.measureMs })
+}
+
+async function measureUnder(
+  attack: CommandAttack,
+  target: Target,
+  audience: Audience,
+  attacker: Attacker,
+  options: Options,
+): Promise<Measurement> {
+  const forMs = hostile.leadMs + hostile.warmUpMs + hostile.measureMs
+  const url = `http://127.0.0.1:${target.ports[0] ?? 0}`
+  const attacking = attack.run(url, attacker, { forMs, perSecond: hostile.attackPerSecond })
+  const measurement = await measureQuiet(target, audience, options)
+  await attacking
+  return measurement
+}
+
+function judge(rounds: readonly Round[]): Goal {
+  const quietMs = median(valuesOf(rounds, { target: 'chorus', variant: quiet, figure: 'ackP99Ms' }))
+  const attacked = rounds.filter(({ variant }) => variant !== quiet)
+  const broken = rounds.find(({ invalid }) => invalid !== undefined)
+  const ratioOf = ({ figures }: Round): number => (figures.ackP99Ms ?? Number.POSITIVE_INFINITY) / quietMs
+  const worst = attacked.reduce((one, other) => (ratioOf(other) > ratioOf(one) ? other : one))
+  return {
+    id: 'P10',
+    met: broken === undefined && ratioOf(worst) <= ratioGoal,
+    text:
+      broken === undefined
+        ? `p99 of everybody else's sends at most ${ratioOf(worst).toFixed(2)} × quiet (${quietMs} ms), under ${worst.variant} (goal ${ratioGoal} ×), none refused`
+        : `under ${broken.variant}: ${broken.invalid ?? ''}`,
+  }
+}

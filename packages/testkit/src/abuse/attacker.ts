@@ -1,0 +1,75 @@
+/**
+ * One hostile account with a world of its own: a group with big messages, a channel, people it may name, and
+ * many sessions, because some attacks end the one they use. Takes about a second on Postgres; on the
+ * embedded engine people sign up one by one.
+ */
+import { HttpUser } from '../http-user.ts'
+import { insertPeople } from '../insert-people.ts'
+import type { Databases } from '../postgres.ts'
+import type { AttackerWorld } from './worst-inputs.ts'
+
+const insertedPeople = 110
+/** A sign-up costs a password hash, and default limits allow a hundred a minute. */
+const signedUpPeople = 50
+const sessionsOfAttacker = 200
+const firstMembers = 50
+const messagesEach = 20
+const bigMessageChars = 10_000
+
+export interface Attacker {
+  readonly world: AttackerWorld
+  /** A cookie: of another session each time on Postgres, always the same one on the embedded engine. */
+  takeCookie(): string
+}
+
+export interface AttackedDatabase {
+  readonly databases: Databases
+  readonly databaseUrl: string
+}
+
+/** Signs an attacker up at a server; `database` is where to insert its people, left out on the embedded engine. */
+export async function makeAttacker(url: string, database?: AttackedDatabase): Promise<Attacker> {
+  const attacker = await HttpUser.signUp(url)
+  const people = database === undefined ? await signUpPeople(url) : await insertIds(database)
+  const cookies = database === undefined ? [] : await insertSessions(database, attacker.id)
+  const group = await attacker.createConversation('group', people.slice(0, firstMembers), 'the attacker and others')
+  const channel = await attacker.createConversation('channel')
+  const seqs: number[] = []
+  for (let n = 0; n < messagesEach; n++) {
+    seqs.push((await attacker.send(group, 'm'.repeat(bigMessageChars))).seq)
+    await attacker.send(channel, `message ${n}`)
+  }
+  return {
+    world: {
+      conversations: [group, channel],
+      users: people,
+      sessions: people,
+      topSeq: Math.min(...seqs) + messagesEach - 1,
+      handle: attacker.handle,
+      password: 'a wrong password',
+    },
+    takeCookie() {
+      if (database === undefined) return attacker.cookie ?? ''
+      const cookie = cookies.pop()
+      if (cookie === undefined) throw new Error(`unable to attack; all ${sessionsOfAttacker} sessions are used`)
+      return cookie
+    },
+  }
+}
+
+async function signUpPeople(url: string): Promise<string[]> {
+  const ids: string[] = []
+  for (let n = 0; n < signedUpPeople; n++) ids.push((await HttpUser.signUp(url)).id)
+  return ids
+}
+
+async function insertIds({ databases, databaseUrl }: AttackedDatabase): Promise<string[]> {
+  return (await insertPeople(databases, databaseUrl, insertedPeople, 1)).map(({ id }) => id)
+}
+
+async function insertSessions({ databases, databaseUrl }: AttackedDatabase, user: string): Promise<string[]> {
+  const [person] = await insertPeople(databases, databaseUrl, 1, sessionsOfAttacker)
+  if (person === undefined) throw new Error('unable to insert the sessions of the attacker')
+  await databases.query('update sessions set user_id = $1 where user_id = $2', [user, person.id], databaseUrl)
+  return person.sessions.map(({ cookieValue }) => `chorus_session=${cookieValue}`)
+}
