@@ -7,6 +7,12 @@ import { StrictMode } from 'react'
 import { createRoot } from 'react-dom/client'
 import { App } from './app.tsx'
 import { showNotice } from './notices/notices.ts'
+import { guardCompositions } from './ui/keys.ts'
+import { createReloadOnce } from './ui/missing-script.ts'
+import { ErrorBoundary } from './ui/trouble.tsx'
+
+// Before React listens.
+guardCompositions(window)
 
 const client = createChatClient({
   url: window.location.origin,
@@ -19,9 +25,11 @@ if (root === null) throw new Error('unable to show the application; the page has
 
 createRoot(root).render(
   <StrictMode>
-    <ChatProvider client={client}>
-      <App />
-    </ChatProvider>
+    <ErrorBoundary what='Chorus'>
+      <ChatProvider client={client}>
+        <App />
+      </ChatProvider>
+    </ErrorBoundary>
   </StrictMode>,
 )
 
@@ -29,11 +37,21 @@ client.start().catch((error: unknown) => {
   showNotice({ tone: 'error', text: error instanceof Error ? error.message : 'Couldn’t start. Reload the page' })
 })
 
-// A new version on the server replaces hashed files: an old page that asks for one of them must load again.
-window.addEventListener('vite:preloadError', (event) => {
-  event.preventDefault()
-  window.location.reload()
+const reloadOnce = createReloadOnce(import.meta.url, {
+  storage: sessionStorageOrNone(),
+  isOnline: () => navigator.onLine,
+  fetch: (...request) => fetch(...request),
+  reload: () => window.location.reload(),
 })
+window.addEventListener('vite:preloadError', () => void reloadOnce())
+
+function sessionStorageOrNone(): Storage | undefined {
+  try {
+    return window.sessionStorage
+  } catch {
+    return undefined
+  }
+}
 
 if (import.meta.env.PROD && 'serviceWorker' in navigator) {
   window.addEventListener('load', () => {

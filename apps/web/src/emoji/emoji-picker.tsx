@@ -1,65 +1,26 @@
 /**
  * The whole catalogue of emoji, with search, in a box beside the button that opened it. Loaded on demand, with data from this
- * origin. Escape or a click elsewhere closes it; the focus goes back to the button.
+ * origin. By keyboard: type to search, the arrow keys move, Enter picks; it never sends what is being written.
  */
 import { EmojiPicker as Picker, type EmojiPickerListEmojiProps, type EmojiPickerListRowProps } from 'frimousse'
-import { useEffect, useLayoutEffect, useRef, type KeyboardEvent } from 'react'
-import { keepFocus } from '../ui/keep-focus.ts'
-import { placeBeside, type MenuAnchor } from '../ui/menu.tsx'
+import { Popover, type PopoverAnchor } from '../ui/popover.tsx'
 import './emoji-picker.css'
 
 interface EmojiPickerProps {
-  readonly anchor: MenuAnchor
+  readonly anchor: PopoverAnchor
   readonly onPick: (emoji: string) => void
   readonly onClose: () => void
 }
 
 export function EmojiPicker({ anchor, onPick, onClose }: EmojiPickerProps) {
-  const element = useRef<HTMLDivElement>(null)
-
-  useLayoutEffect(() => {
-    const box = element.current
-    if (box === null) return
-    const giveFocusBack = keepFocus()
-    box.showPopover()
-    placeBeside(box, anchor)
-    box.querySelector('input')?.focus({ preventScroll: true })
-    return () => giveFocusBack(box)
-  }, [anchor])
-
-  const close = useRef(onClose)
-  useEffect(() => {
-    close.current = onClose
-  })
-  useEffect(() => {
-    const closeOutside = (event: PointerEvent): void => {
-      if (event.target instanceof Node && element.current?.contains(event.target) === true) return
-      close.current()
-    }
-    const closeNow = (): void => close.current()
-    document.addEventListener('pointerdown', closeOutside, true)
-    window.addEventListener('resize', closeNow)
-    return () => {
-      document.removeEventListener('pointerdown', closeOutside, true)
-      window.removeEventListener('resize', closeNow)
-    }
-  }, [])
-
-  const closeOnEscape = (event: KeyboardEvent): void => {
-    event.stopPropagation()
-    if (event.key !== 'Escape') return
-    event.preventDefault()
-    onClose()
-  }
-
   return (
-    <div
-      ref={element}
+    <Popover
       className='emoji-picker-box'
-      popover='manual'
       role='dialog'
       aria-label='Emoji'
-      onKeyDown={closeOnEscape}
+      anchor={anchor}
+      focus='input'
+      onClose={onClose}
     >
       <Picker.Root
         className='emoji-picker'
@@ -77,7 +38,7 @@ export function EmojiPicker({ anchor, onPick, onClose }: EmojiPickerProps) {
           <Picker.List className='emoji-picker-list' components={components} />
         </Picker.Viewport>
       </Picker.Root>
-    </div>
+    </Popover>
   )
 }
 

@@ -1,9 +1,10 @@
 /**
  * A menu beside what opened it: arrow keys, Home, End and first letters move, Enter chooses, Escape and Tab close and give the
- * focus back. In the browser's top layer, so nothing cuts it off. It stays inside the window.
+ * focus back.
  */
-import { useEffect, useLayoutEffect, useRef, type KeyboardEvent, type ReactNode } from 'react'
-import { keepFocus } from './keep-focus.ts'
+import type { KeyboardEvent, ReactNode } from 'react'
+import { latinKey } from './keys.ts'
+import { Popover, type PopoverAnchor } from './popover.tsx'
 import './menu.css'
 
 export interface MenuItem {
@@ -16,8 +17,7 @@ export interface MenuItem {
   readonly onSelect: () => void
 }
 
-/** Where the menu was opened: an element, or a point of the window. */
-export type MenuAnchor = Element | { readonly x: number; readonly y: number }
+export type MenuAnchor = PopoverAnchor
 
 interface MenuProps {
   readonly label: string
@@ -26,55 +26,7 @@ interface MenuProps {
   readonly onClose: () => void
 }
 
-const gapPx = 4
-const marginPx = 8
-
-/** Places a box beside an anchor: below and right-aligned where there is room, above otherwise, never outside. */
-export function placeBeside(box: HTMLElement, anchor: MenuAnchor): void {
-  const at = anchor instanceof Element ? anchor.getBoundingClientRect() : new DOMRect(anchor.x, anchor.y, 0, 0)
-  const { width, height } = box.getBoundingClientRect()
-  const below = at.bottom + gapPx
-  const above = at.top - gapPx - height
-  const top = below + height <= window.innerHeight - marginPx || above < marginPx ? below : above
-  const left = anchor instanceof Element ? at.right - width : at.left
-  box.style.top = `${Math.max(marginPx, Math.min(top, window.innerHeight - height - marginPx))}px`
-  box.style.left = `${Math.max(marginPx, Math.min(left, window.innerWidth - width - marginPx))}px`
-}
-
 export function Menu({ label, anchor, items, onClose }: MenuProps) {
-  const element = useRef<HTMLDivElement>(null)
-  const close = useRef(onClose)
-  close.current = onClose
-
-  useLayoutEffect(() => {
-    const menu = element.current
-    if (menu === null) return
-    const giveFocusBack = keepFocus()
-    menu.showPopover()
-    placeBeside(menu, anchor)
-    menu.querySelector<HTMLElement>('[role^=menuitem]')?.focus({ preventScroll: true })
-    return () => giveFocusBack(menu)
-  }, [anchor])
-
-  useEffect(() => {
-    const closeOutside = (event: Event): void => {
-      if (event.target instanceof Node && element.current?.contains(event.target) === true) return
-      close.current()
-    }
-    const closeNow = (): void => close.current()
-    document.addEventListener('pointerdown', closeOutside, true)
-    window.addEventListener('resize', closeNow)
-    // By hand only: a list that follows its end scrolls by itself, and must not take the menu away.
-    document.addEventListener('wheel', closeOutside, { capture: true, passive: true })
-    document.addEventListener('touchmove', closeOutside, { capture: true, passive: true })
-    return () => {
-      document.removeEventListener('pointerdown', closeOutside, true)
-      window.removeEventListener('resize', closeNow)
-      document.removeEventListener('wheel', closeOutside, { capture: true })
-      document.removeEventListener('touchmove', closeOutside, { capture: true })
-    }
-  }, [])
-
   const choose = (item: MenuItem): void => {
     onClose()
     item.onSelect()
@@ -100,14 +52,12 @@ export function Menu({ label, anchor, items, onClose }: MenuProps) {
       case 'End':
         focus(-1)
         break
-      case 'Escape':
       case 'Tab':
         event.preventDefault()
-        event.stopPropagation()
         onClose()
         break
       default: {
-        const letter = event.key.toLowerCase()
+        const letter = latinKey(event.nativeEvent)
         if (event.ctrlKey || event.metaKey || event.altKey || letter.length !== 1) break
         const named = items.find((item) => item.letter?.toLowerCase() === letter)
         if (named !== undefined) {
@@ -119,11 +69,19 @@ export function Menu({ label, anchor, items, onClose }: MenuProps) {
         if (first !== -1) focus(first)
       }
     }
-    event.stopPropagation()
   }
 
   return (
-    <div ref={element} className='menu' role='menu' aria-label={label} popover='manual' onKeyDown={move}>
+    <Popover
+      className='menu'
+      role='menu'
+      aria-label={label}
+      anchor={anchor}
+      focus='[role^=menuitem]'
+      closesOnScroll
+      onClose={onClose}
+      onKeyDown={move}
+    >
       {items.map((item) => (
         <button
           key={item.label}
@@ -145,6 +103,6 @@ export function Menu({ label, anchor, items, onClose }: MenuProps) {
           )}
         </button>
       ))}
-    </div>
+    </Popover>
   )
 }

@@ -1,0 +1,34 @@
+/** Copies text, also on a page without https, where browsers offer no clipboard object. */
+import { showNotice } from '../notices/notices.ts'
+
+async function copy(text: string): Promise<boolean> {
+  try {
+    await navigator.clipboard.writeText(text)
+    return true
+  } catch {
+    // Without https the object is missing; with it, the permission may be refused.
+  }
+  const field = document.createElement('textarea')
+  const before = document.activeElement
+  field.value = text
+  field.className = 'hidden-visually'
+  // A modal dialog makes everything outside it inert: nothing there can be selected.
+  ;(document.querySelector('dialog:modal') ?? document.body).append(field)
+  field.focus({ preventScroll: true })
+  field.select()
+  try {
+    return document.execCommand('copy')
+  } catch {
+    return false
+  } finally {
+    field.remove()
+    if (before instanceof HTMLElement) before.focus({ preventScroll: true })
+  }
+}
+
+/** Copies and says so: `Text copied`. */
+export function copyText(text: string, done: string): void {
+  void copy(text).then((isCopied) => {
+    showNotice(isCopied ? { tone: 'info', text: done } : { tone: 'error', text: 'Couldn’t copy' })
+  })
+}

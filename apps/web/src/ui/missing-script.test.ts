@@ -1,0 +1,58 @@
+import { describe, expect, it, vi } from 'vitest'
+import { createReloadOnce, type Surroundings } from './missing-script.ts'
+
+function createPage(change: Partial<Surroundings> = {}) {
+  const data = new Map<string, string>()
+  const reload = vi.fn()
+  const surroundings: Surroundings = {
+    storage: { getItem: (key) => data.get(key) ?? null, setItem: (key, value) => void data.set(key, value) },
+    isOnline: () => true,
+    fetch: async () => new Response('<!doctype html>'),
+    reload,
+    ...change,
+  }
+  return { reload, missing: (build: string) => createReloadOnce(build, surroundings)() }
+}
+
+describe('a script that does not come', () => {
+  it('reloads once for each build', async () => {
+    const { reload, missing } = createPage()
+    for (const build of ['a', 'a', 'a', 'b', 'b']) await missing(build)
+    expect(reload).toHaveBeenCalledTimes(2)
+  })
+
+  it('reloads once for several scripts at a time', async () => {
+    const { reload } = createPage()
+    const data = new Map<string, string>()
+    const missing = createReloadOnce('a', {
+      storage: { getItem: (key) => data.get(key) ?? null, setItem: (key, value) => void data.set(key, value) },
+      isOnline: () => true,
+      fetch: async () => new Response(''),
+      reload,
+    })
+    await Promise.all([missing(), missing(), missing()])
+    expect(reload).toHaveBeenCalledTimes(1)
+  })
+
+  it.each<[string, Partial<Surroundings>]>([
+    ['offline', { isOnline: () => false }],
+    ['while the server does not answer', { fetch: () => Promise.reject(new TypeError('Failed to fetch')) }],
+    ['while the server fails', { fetch: async () => new Response('', { status: 503 }) }],
+    ['without storage', { storage: undefined }],
+    [
+      'where storage refuses',
+      {
+        storage: {
+          getItem: () => null,
+          setItem: () => {
+            throw new Error('quota')
+          },
+        },
+      },
+    ],
+  ])('does not reload %s', async (_when, change) => {
+    const { reload, missing } = createPage(change)
+    await missing('a')
+    expect(reload).not.toHaveBeenCalled()
+  })
+})

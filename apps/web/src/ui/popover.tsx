@@ -1,0 +1,96 @@
+/**
+ * A box in the browser's top layer beside what opened it, so nothing cuts it off. Takes the focus and gives it back; closes on
+ * Escape and when the focus or a press goes elsewhere. It is outside every form: Enter in its fields submits nothing. Keys that
+ * nothing in it handles go on to the page.
+ */
+import { useEffect, useLayoutEffect, useRef, type HTMLAttributes, type KeyboardEvent } from 'react'
+import { createPortal } from 'react-dom'
+import { keepFocus } from './keep-focus.ts'
+
+/** Where it was opened: an element, or a point of the window. */
+export type PopoverAnchor = Element | { readonly x: number; readonly y: number }
+
+interface PopoverProps extends HTMLAttributes<HTMLDivElement> {
+  readonly anchor: PopoverAnchor
+  /** Selects the element that gets the focus. */
+  readonly focus: string
+  readonly onClose: () => void
+  /** Scrolling by hand closes it, too. */
+  readonly closesOnScroll?: boolean
+}
+
+const gapPx = 4
+const marginPx = 8
+
+/** Places a box beside an anchor: below and right-aligned where there is room, above otherwise, never outside. */
+function placeBeside(box: HTMLElement, anchor: PopoverAnchor): void {
+  const at = anchor instanceof Element ? anchor.getBoundingClientRect() : new DOMRect(anchor.x, anchor.y, 0, 0)
+  const { width, height } = box.getBoundingClientRect()
+  const below = at.bottom + gapPx
+  const above = at.top - gapPx - height
+  const top = below + height <= window.innerHeight - marginPx || above < marginPx ? below : above
+  const left = anchor instanceof Element ? at.right - width : at.left
+  box.style.top = `${Math.max(marginPx, Math.min(top, window.innerHeight - height - marginPx))}px`
+  box.style.left = `${Math.max(marginPx, Math.min(left, window.innerWidth - width - marginPx))}px`
+}
+
+export function Popover({ anchor, focus, onClose, closesOnScroll = false, onKeyDown, ...rest }: PopoverProps) {
+  const element = useRef<HTMLDivElement>(null)
+  const close = useRef(onClose)
+  useEffect(() => {
+    close.current = onClose
+  })
+
+  useLayoutEffect(() => {
+    const box = element.current
+    if (box === null) return
+    const giveFocusBack = keepFocus()
+    box.showPopover()
+    placeBeside(box, anchor)
+    box.querySelector<HTMLElement>(focus)?.focus({ preventScroll: true })
+    return () => giveFocusBack(box)
+  }, [anchor, focus])
+
+  useEffect(() => {
+    const closeOutside = (event: Event): void => {
+      if (event.target instanceof Node && element.current?.contains(event.target) === true) return
+      close.current()
+    }
+    // The keyboard of a phone changes the size of the window, and comes with the field that got the focus.
+    const follow = (): void => {
+      if (anchor instanceof Element && !anchor.isConnected) close.current()
+      else if (element.current !== null) placeBeside(element.current, anchor)
+    }
+    const ending = new AbortController()
+    const { signal } = ending
+    document.addEventListener('pointerdown', closeOutside, { capture: true, signal })
+    window.addEventListener('resize', follow, { signal })
+    if (closesOnScroll) {
+      // By hand only: a list that follows its end scrolls by itself, and must not take the box away.
+      document.addEventListener('wheel', closeOutside, { capture: true, passive: true, signal })
+      document.addEventListener('touchmove', closeOutside, { capture: true, passive: true, signal })
+    }
+    return () => ending.abort()
+  }, [anchor, closesOnScroll])
+
+  const pressKey = (event: KeyboardEvent<HTMLDivElement>): void => {
+    onKeyDown?.(event)
+    if (event.key !== 'Escape' || event.defaultPrevented) return
+    event.preventDefault()
+    onClose()
+  }
+
+  return createPortal(
+    <div
+      {...rest}
+      ref={element}
+      popover='manual'
+      onKeyDown={pressKey}
+      onBlur={({ currentTarget, relatedTarget }) => {
+        if (relatedTarget !== null && !currentTarget.contains(relatedTarget)) onClose()
+      }}
+    />,
+    // Outside a modal dialog everything is inert.
+    (anchor instanceof Element ? anchor.closest('dialog') : null) ?? document.body,
+  )
+}
