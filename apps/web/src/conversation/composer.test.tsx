@@ -5,7 +5,8 @@ import { act, cleanup, fireEvent, render, screen } from '@testing-library/react'
 import { createRef } from 'react'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { MeContext } from '../shell/me.tsx'
-import { Composer, type ComposerHandle, type Writing } from './composer.tsx'
+import { Composer, type ComposerHandle } from './composer.tsx'
+import { createStorage } from './testing/draft-storage.ts'
 import { createDrafts, type Drafts } from './drafts.ts'
 
 afterEach(cleanup)
@@ -27,38 +28,40 @@ const message: PageMessage = {
   reactions: [],
 }
 
-function createStage(options: { readonly send?: (draft: MessageDraft) => Promise<SentMessage> } = {}) {
+interface StageOptions {
+  readonly send?: (draft: MessageDraft) => Promise<SentMessage>
+  readonly edit?: () => Promise<undefined>
+  readonly drafts?: Drafts
+}
+
+function createStage(options: StageOptions = {}) {
   const send = vi.fn(
     options.send ?? (async () => ({ clientId: 'x', acknowledged: Promise.resolve({ seq: 1, createdAt: '' }) })),
   )
-  const edit = vi.fn(async () => undefined)
+  const edit = vi.fn(options.edit ?? (async () => undefined))
   const typing = { start: vi.fn(), stop: vi.fn() }
   const client = {
-    conversation: () => ({ messages: { send, edit }, typing }),
+    conversation: () => ({
+      messages: {
+        send,
+        edit,
+        get: async () => message,
+        view: { get: () => ({ items: [{ kind: 'message', key: 'x', message, isMine: true }] }) },
+      },
+      typing,
+    }),
     users: { observe: () => ({ get: () => user, subscribe: () => () => undefined }) },
   } as unknown as ChatClient
-  const drafts: Drafts = createDrafts('me', undefined)
-  const onWriting = vi.fn()
-  const onEditLast = vi.fn(() => true)
-  const onReplyTo = vi.fn()
-  const show = (conversation: string, writing: Writing = { mode: 'new' }, replyTo?: PageMessage) => (
+  const drafts = options.drafts ?? createDrafts('me', undefined)
+  const handle = createRef<ComposerHandle>()
+  const show = (conversation: string) => (
     <ChatProvider client={client}>
       <MeContext value={{ user, drafts }}>
-        <Composer
-          key={conversation}
-          ref={createRef<ComposerHandle>()}
-          conversation={conversation}
-          title='Ada'
-          writing={writing}
-          replyTo={replyTo}
-          onReplyTo={onReplyTo}
-          onWriting={onWriting}
-          onEditLast={onEditLast}
-        />
+        <Composer key={conversation} ref={handle} conversation={conversation} title='Ada' />
       </MeContext>
     </ChatProvider>
   )
-  return { send, edit, typing, drafts, onWriting, onEditLast, onReplyTo, show }
+  return { send, edit, typing, drafts, handle, show }
 }
 
 const field = (): HTMLTextAreaElement => screen.getByRole('textbox')
@@ -106,46 +109,137 @@ describe('the composer', () => {
     expect(field().value).toBe('precious')
   })
 
+  it('gives back what could not be kept before what was typed since', async () => {
+    let refuse: (error: Error) => void = () => undefined
+    const { show } = createStage({ send: () => new Promise((_resolve, reject) => (refuse = reject)) })
+    render(show('c'))
+    write('precious')
+    fireEvent.keyDown(field(), { key: 'Enter' })
+    write('newer')
+    await act(async () => refuse(new ChorusError('too-large', 'unable to keep; full')))
+    expect(field().value).toBe('precious\nnewer')
+  })
+
+  it('keeps a draft in storage until the outbox has the message', async () => {
+    const storage = createStorage()
+    let keep: (sent: SentMessage) => void = () => undefined
+    const { show } = createStage({
+      drafts: createDrafts('me', storage),
+      send: () => new Promise((resolve) => (keep = resolve)),
+    })
+    render(show('c'))
+    write('precious')
+    fireEvent.keyDown(field(), { key: 'Enter' })
+    expect(field().value).toBe('')
+    expect(createDrafts('me', storage).read('c').text).toBe('precious')
+    await act(async () => keep({ clientId: 'x', acknowledged: Promise.resolve({ seq: 1, createdAt: '' }) }))
+    expect(createDrafts('me', storage).read('c').text).toBe('')
+  })
+
   it('edits the last message with ↑ in an empty field only', () => {
-    const { show, onEditLast } = createStage()
+    const { show } = createStage()
     render(show('c'))
     write('x')
     fireEvent.keyDown(field(), { key: 'ArrowUp' })
-    expect(onEditLast).not.toHaveBeenCalled()
+    expect(field().value).toBe('x')
     write('')
     fireEvent.keyDown(field(), { key: 'ArrowUp' })
-    expect(onEditLast).toHaveBeenCalledOnce()
+    expect(field().value).toBe('as it was')
+  })
+
+  it('sends nothing with a key of an input method', () => {
+    const { show, send } = createStage()
+    render(show('c'))
+    write('にほん')
+    fireEvent.keyDown(field(), { key: 'Enter', isComposing: true })
+    fireEvent.keyDown(field(), { key: 'Enter', keyCode: 229 })
+    expect(send).not.toHaveBeenCalled()
   })
 
   it('borrows the field for an edit and gives the draft back', async () => {
-    const { show, edit, onWriting } = createStage()
-    const { rerender } = render(show('c'))
+    const { show, edit, handle } = createStage()
+    render(show('c'))
     write('my draft')
-    rerender(show('c', { mode: 'edit', message }))
+    act(() => handle.current?.edit(message))
     expect(field().value).toBe('as it was')
     write('as it is')
     await act(async () => {
       fireEvent.keyDown(field(), { key: 'Enter' })
     })
     expect(edit.mock.calls).toEqual([[7, 'as it is']])
-    expect(onWriting).toHaveBeenCalledWith({ mode: 'new' })
-    rerender(show('c'))
     expect(field().value).toBe('my draft')
   })
 
+  it('keeps an edit through another conversation and a new page', () => {
+    const storage = createStorage()
+    const { show, handle } = createStage({ drafts: createDrafts('me', storage) })
+    const { rerender, unmount } = render(show('c1'))
+    act(() => handle.current?.edit(message))
+    write('half an ed')
+    rerender(show('c2'))
+    expect(field().value).toBe('')
+    rerender(show('c1'))
+    expect(field().value).toBe('half an ed')
+    unmount()
+    render(createStage({ drafts: createDrafts('me', storage) }).show('c1'))
+    expect(field().value).toBe('half an ed')
+    expect(screen.getByRole('button', { name: 'Save' })).toBeDefined()
+  })
+
+  it('frees the field at once and opens an edit again that the server refuses', async () => {
+    let refuse: (error: Error) => void = () => undefined
+    const { show, handle } = createStage({ edit: () => new Promise((_resolve, reject) => (refuse = reject)) })
+    const { rerender } = render(show('c'))
+    act(() => handle.current?.edit(message))
+    write('as it is')
+    fireEvent.keyDown(field(), { key: 'Enter' })
+    expect(field().value).toBe('')
+    rerender(show('other'))
+    await act(async () => refuse(new ChorusError('unavailable', 'unable to edit; no network')))
+    rerender(show('c'))
+    expect(field().value).toBe('as it is')
+  })
+
+  it('puts an edit aside for a reply and goes on with it later', () => {
+    const { show, handle } = createStage()
+    render(show('c'))
+    act(() => handle.current?.edit(message))
+    write('half an ed')
+    act(() => handle.current?.reply(message))
+    expect(field().value).toBe('')
+    fireEvent.keyDown(field(), { key: 'Escape' })
+    act(() => handle.current?.edit(message))
+    expect(field().value).toBe('half an ed')
+  })
+
   it('gives up an edit or a reply with Escape, and names the answered message when it sends', async () => {
-    const { show, send, onWriting, onReplyTo } = createStage()
-    const { rerender } = render(show('c', { mode: 'edit', message }))
+    const { show, send, drafts, handle } = createStage()
+    render(show('c'))
+    act(() => handle.current?.edit(message))
     fireEvent.keyDown(field(), { key: 'Escape' })
-    expect(onWriting).toHaveBeenCalledWith({ mode: 'new' })
-    rerender(show('c', { mode: 'new' }, message))
+    expect(field().value).toBe('')
+    act(() => handle.current?.reply(message))
     fireEvent.keyDown(field(), { key: 'Escape' })
-    expect(onReplyTo).toHaveBeenCalledWith(undefined)
+    expect(drafts.read('c')).toEqual({ text: '' })
+    act(() => handle.current?.reply(message))
     write('yes')
     await act(async () => {
       fireEvent.keyDown(field(), { key: 'Enter' })
     })
     expect(send.mock.calls).toEqual([[{ text: 'yes', replyTo: 7 }]])
+    expect(drafts.read('c').replyTo).toBeUndefined()
+  })
+
+  it('shows what another tab types, and empties when that tab sends it', () => {
+    const storage = createStorage()
+    const { show } = createStage({ drafts: createDrafts('me', storage) })
+    const other = createDrafts('me', storage)
+    render(show('c'))
+    act(() => storage.as(other, 'c', { text: 'from the other tab', replyTo: 7 }))
+    expect(field().value).toBe('from the other tab')
+    act(() => storage.as(other, 'c', { text: '' }))
+    expect(field().value).toBe('')
+    expect(storage.length).toBe(0)
   })
 
   it('says that somebody is typing, and stops with the text', () => {

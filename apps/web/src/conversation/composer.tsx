@@ -1,125 +1,189 @@
 /**
- * Where messages are written. What is typed is kept per conversation and survives anything; Enter sends (a setting swaps it), ↑ in an empty
- * field edits the last message of mine, Escape gives up an edit or a reply and nothing else.
+ * Where messages are written. What is typed is a draft of its conversation, in all tabs, until the outbox or the server has it; so are a
+ * begun reply and an edit. Enter sends (a setting swaps it), ↑ in an empty field edits the last message of mine, Escape gives up
+ * an edit or a reply and nothing else.
  */
 import { limits, type PageMessage } from '@chorus/client'
 import { useChat, useUser } from '@chorus/react'
 import { Pencil, Reply, SendHorizontal, Smile, X } from 'lucide-react'
 import {
-  lazy,
   Suspense,
+  useCallback,
   useEffect,
   useImperativeHandle,
   useLayoutEffect,
   useRef,
   useState,
+  useSyncExternalStore,
   type KeyboardEvent,
   type Ref,
 } from 'react'
-import { attempt, explainError } from '../notices/explain-error.ts'
+import { explainError } from '../notices/explain-error.ts'
 import { showNotice } from '../notices/notices.ts'
 import { useEnterSends } from '../settings/enter-key.ts'
 import { useMe } from '../shell/me.tsx'
 import { IconButton } from '../ui/icon-button.tsx'
-import { describeMessage } from './title.ts'
+import { isComposing } from '../ui/keys.ts'
+import { MissingOverlay, part } from '../ui/part.tsx'
+import { editsMax, type Draft, type Edit } from './drafts.ts'
+import { describeFound, useMessage } from './use-message.ts'
 import './composer.css'
 
-const EmojiPicker = lazy(async () => ({ default: (await import('../emoji/emoji-picker.tsx')).EmojiPicker }))
-
-/** What is being written: a new message, or another text for an old one. */
-export type Writing = { readonly mode: 'new' } | { readonly mode: 'edit'; readonly message: PageMessage }
+const EmojiPicker = part(async () => (await import('../emoji/emoji-picker.tsx')).EmojiPicker, MissingOverlay)
 
 export interface ComposerHandle {
   readonly focus: () => void
+  readonly reply: (message: PageMessage) => void
+  readonly edit: (message: PageMessage) => void
 }
 
 interface ComposerProps {
   readonly conversation: string
   readonly title: string
-  readonly writing: Writing
-  readonly replyTo: PageMessage | undefined
-  readonly onReplyTo: (message: PageMessage | undefined) => void
-  readonly onWriting: (writing: Writing) => void
-  readonly onEditLast: () => boolean
   readonly ref: Ref<ComposerHandle>
 }
 
 const linesMax = 8
 const counterFrom = limits.textMaxChars - 500
 
-export function Composer(props: ComposerProps) {
-  const { conversation, title, writing, replyTo, onReplyTo, onWriting, onEditLast, ref } = props
+export function Composer({ conversation, title, ref }: ComposerProps) {
   const chat = useChat()
   const { drafts } = useMe()
   const enterSends = useEnterSends()
   const { messages, typing } = chat.conversation(conversation)
   const field = useRef<HTMLTextAreaElement>(null)
-  const [draft, setDraft] = useState(() => drafts.read(conversation).text)
-  const [edited, setEdited] = useState('')
+  const draft = useSyncExternalStore(drafts.subscribe, () => drafts.read(conversation))
   const [pickerAnchor, setPickerAnchor] = useState<Element | null>(null)
-  const isEditing = writing.mode === 'edit'
-  const text = isEditing ? edited : draft
+  const edit = openEdit(draft)
+  const { text } = edit ?? draft
   const isTooLong = text.length > limits.textMaxChars
   const isEmpty = text.trim() === ''
 
-  useImperativeHandle(ref, () => ({ focus: () => field.current?.focus() }), [])
+  const change = useCallback(
+    (how: (draft: Draft) => Draft, isLeaving?: boolean): void =>
+      drafts.write(conversation, how(drafts.read(conversation)), isLeaving),
+    [drafts, conversation],
+  )
+  const focus = useCallback((): void => field.current?.focus(), [])
+  const startEdit = useCallback(
+    ({ seq, text: present }: PageMessage): void => {
+      change((now) => withEdit(now, { seq, text: now.edits?.find((begun) => begun.seq === seq)?.text ?? present }))
+      focus()
+      requestAnimationFrame(() => field.current?.setSelectionRange(-1, -1))
+    },
+    [change, focus],
+  )
+  useImperativeHandle(
+    ref,
+    () => ({
+      focus,
+      edit: startEdit,
+      reply: ({ seq }) => {
+        change((now) => ({
+          ...now,
+          replyTo: seq,
+          ...(now.edits && {
+            edits: now.edits.map((one) => (one.state === undefined ? { ...one, state: 'aside' } : one)),
+          }),
+        }))
+        focus()
+      },
+    }),
+    [change, focus, startEdit],
+  )
 
-  // An edit borrows the field; the draft waits and comes back.
-  const editedSeq = writing.mode === 'edit' ? writing.message.seq : undefined
-  const editedText = writing.mode === 'edit' ? writing.message.text : ''
-  useEffect(() => {
-    if (editedSeq === undefined) return
-    setEdited(editedText)
-    const element = field.current
-    element?.focus()
-    requestAnimationFrame(() => element?.setSelectionRange(element.value.length, element.value.length))
-    // Only another message starts another edit; a change of the same one must not overwrite what is being typed.
-  }, [editedSeq])
-
-  useLayoutEffect(() => {
+  const fit = useCallback((): void => {
     const element = field.current
     if (element === null) return
     element.style.height = 'auto'
     const lineHeight = Number.parseFloat(getComputedStyle(element).lineHeight)
     const padding = element.offsetHeight - element.clientHeight + 18
     element.style.height = `${Math.min(element.scrollHeight, lineHeight * linesMax + padding)}px`
-  }, [text])
-
-  const replySeq = replyTo?.seq
+  }, [])
+  useLayoutEffect(fit, [fit, text])
+  // Another width breaks the lines elsewhere.
   useEffect(() => {
-    drafts.write(conversation, replySeq === undefined ? { text: draft } : { text: draft, replyTo: replySeq })
-  }, [drafts, conversation, draft, replySeq])
+    const element = field.current
+    if (element === null) return
+    let { clientWidth } = element
+    const observer = new ResizeObserver(() => {
+      if (element.clientWidth === clientWidth) return
+      clientWidth = element.clientWidth
+      fit()
+    })
+    observer.observe(element)
+    return () => observer.disconnect()
+  }, [fit])
 
   const write = (next: string): void => {
-    if (isEditing) {
-      setEdited(next)
+    if (edit !== undefined) {
+      change((now) => withEdit(now, { seq: edit.seq, text: next }))
       return
     }
-    setDraft(next)
+    change((now) => ({ ...now, text: next }))
     if (next.trim() === '') typing.stop()
     else typing.start()
   }
 
+  const stopEdit = (): void => {
+    change((now) => withoutEdit(now, edit?.seq))
+    focus()
+  }
+  const stopReply = (): void => change(({ replyTo: _replyTo, ...now }) => now)
+
+  const save = ({ seq, text: written }: Edit): void => {
+    focus()
+    // The field is free at once; the edit is kept until the server has it.
+    change((now) => withEdit(now, { seq, text: written, state: 'saving' }))
+    const isThis = (one: Edit): boolean => one.seq === seq && one.text === written && one.state === 'saving'
+    messages.edit(seq, written.trim()).then(
+      () => change((now) => (now.edits?.some(isThis) === true ? withoutEdit(now, seq) : now)),
+      (error: unknown) => {
+        change((now) => (now.edits?.some(isThis) === true ? withEdit(now, { seq, text: written }) : now))
+        showNotice({ tone: 'error', text: `Couldn’t edit. ${explainError(error)}` })
+      },
+    )
+  }
+
   const submit = (): void => {
     if (isEmpty || isTooLong) return
-    const written = text.trim()
-    if (writing.mode === 'edit') {
-      onWriting({ mode: 'new' })
-      if (written !== writing.message.text) attempt(messages.edit(writing.message.seq, written), 'Couldn’t edit')
+    if (edit !== undefined) {
+      const message = findLoaded(edit.seq)
+      if (message?.deletedAt === null && message.text === edit.text.trim()) stopEdit()
+      else save(edit)
       return
     }
     typing.stop()
-    setDraft('')
-    onReplyTo(undefined)
-    messages.send(replySeq === undefined ? { text: written } : { text: written, replyTo: replySeq }).then(
-      // A refusal shows at the message itself.
-      ({ acknowledged }) => acknowledged.catch(() => undefined),
+    const written = text.trim()
+    const { replyTo } = draft
+    const reply = replyTo === undefined ? {} : { replyTo }
+    change(({ replyTo: _replyTo, ...now }) => ({ ...now, text: '' }), true)
+    messages.send({ text: written, ...reply }).then(
+      ({ acknowledged }) => {
+        change((now) => now)
+        // A refusal shows at the message itself.
+        return acknowledged.catch(() => undefined)
+      },
       (error: unknown) => {
-        // It could not even be kept on this device: what was typed comes back.
-        setDraft((present) => (present === '' ? written : present))
+        // It could not even be kept on this device: what was typed comes back, before what was typed since.
+        change((now) => ({ ...reply, ...now, text: now.text.trim() === '' ? written : `${written}\n${now.text}` }))
         showNotice({ tone: 'error', text: `Couldn’t send. ${explainError(error)}` })
       },
     )
+  }
+
+  const findLoaded = (seq: number): PageMessage | undefined => {
+    const item = messages.view.get().items.find((one) => one.kind === 'message' && one.message.seq === seq)
+    return item?.kind === 'message' ? item.message : undefined
+  }
+
+  const editLast = (): boolean => {
+    const mine = messages.view
+      .get()
+      .items.findLast((item) => item.kind === 'message' && item.isMine && item.message.deletedAt === null)
+    if (mine?.kind !== 'message') return false
+    startEdit(mine.message)
+    return true
   }
 
   const insert = (emoji: string): void => {
@@ -134,23 +198,23 @@ export function Composer(props: ComposerProps) {
   }
 
   const pressKey = (event: KeyboardEvent<HTMLTextAreaElement>): void => {
-    if (event.nativeEvent.isComposing) return
+    if (isComposing(event.nativeEvent)) return
     if (event.key === 'Enter') {
       const hasControl = event.ctrlKey || event.metaKey
       const sends = enterSends ? !event.shiftKey : hasControl
       if (!sends) return
       event.preventDefault()
       submit()
-    } else if (event.key === 'ArrowUp' && text === '' && !isEditing && !event.altKey) {
-      if (onEditLast()) event.preventDefault()
-    } else if (event.key === 'Escape' && (isEditing || replyTo !== undefined)) {
+    } else if (event.key === 'ArrowUp' && text === '' && edit === undefined && !event.altKey) {
+      if (editLast()) event.preventDefault()
+    } else if (event.key === 'Escape' && (edit ?? draft.replyTo) !== undefined) {
       event.preventDefault()
-      event.stopPropagation()
-      if (isEditing) onWriting({ mode: 'new' })
-      else onReplyTo(undefined)
+      if (edit === undefined) stopReply()
+      else stopEdit()
     }
   }
 
+  const label = edit === undefined ? `Message ${title}` : 'Edit message'
   return (
     <form
       className='composer'
@@ -161,17 +225,9 @@ export function Composer(props: ComposerProps) {
       }}
     >
       <div className='composer-column'>
-        {writing.mode === 'edit' && (
-          <Context
-            icon={<Pencil />}
-            label='Editing'
-            text={describeMessage(writing.message)}
-            closeLabel='Cancel editing'
-            onClose={() => onWriting({ mode: 'new' })}
-          />
-        )}
-        {writing.mode === 'new' && replyTo !== undefined && (
-          <ReplyContext message={replyTo} onClose={() => onReplyTo(undefined)} />
+        {edit !== undefined && <EditContext conversation={conversation} seq={edit.seq} onClose={stopEdit} />}
+        {edit === undefined && draft.replyTo !== undefined && (
+          <ReplyContext conversation={conversation} seq={draft.replyTo} onClose={stopReply} />
         )}
         <div className='composer-box'>
           <textarea
@@ -179,8 +235,8 @@ export function Composer(props: ComposerProps) {
             className='composer-text scrolls'
             rows={1}
             value={text}
-            placeholder={isEditing ? 'Edit message' : `Message ${title}`}
-            aria-label={isEditing ? 'Edit message' : `Message ${title}`}
+            placeholder={label}
+            aria-label={label}
             aria-describedby='composer-hint'
             enterKeyHint={enterSends ? 'send' : 'enter'}
             dir='auto'
@@ -204,8 +260,8 @@ export function Composer(props: ComposerProps) {
           <button
             type='submit'
             className='icon-button composer-send'
-            aria-label={isEditing ? 'Save' : 'Send'}
-            title={isEditing ? 'Save' : 'Send'}
+            aria-label={edit === undefined ? 'Send' : 'Save'}
+            title={edit === undefined ? 'Send' : 'Save'}
             disabled={isEmpty || isTooLong}
           >
             <SendHorizontal />
@@ -224,13 +280,48 @@ export function Composer(props: ComposerProps) {
   )
 }
 
-function ReplyContext({ message, onClose }: { readonly message: PageMessage; readonly onClose: () => void }) {
-  const sender = useUser(message.sender)
+function openEdit({ edits }: Draft): Edit | undefined {
+  return edits?.findLast(({ state }) => state === undefined)
+}
+
+function withoutEdit(draft: Draft, seq: number | undefined): Draft {
+  const { edits: before = [], ...rest } = draft
+  const edits = before.filter((edit) => edit.seq !== seq)
+  return edits.length === 0 ? rest : { ...rest, edits }
+}
+
+/** Puts an edit last, in place of an earlier one of the same message. */
+function withEdit(draft: Draft, edit: Edit): Draft {
+  return { ...draft, edits: [...(withoutEdit(draft, edit.seq).edits ?? []), edit].slice(-editsMax) }
+}
+
+interface AboutMessageProps {
+  readonly conversation: string
+  readonly seq: number
+  readonly onClose: () => void
+}
+
+function EditContext({ conversation, seq, onClose }: AboutMessageProps) {
+  const message = useMessage(conversation, seq)
+  return (
+    <Context
+      icon={<Pencil />}
+      label='Editing'
+      text={describeFound(message)}
+      closeLabel='Cancel editing'
+      onClose={onClose}
+    />
+  )
+}
+
+function ReplyContext({ conversation, seq, onClose }: AboutMessageProps) {
+  const message = useMessage(conversation, seq)
+  const sender = useUser(message === 'missing' ? undefined : message?.sender)
   return (
     <Context
       icon={<Reply />}
       label={`Reply to ${sender?.name ?? '…'}`}
-      text={describeMessage(message)}
+      text={describeFound(message)}
       closeLabel='Cancel reply'
       onClose={onClose}
     />

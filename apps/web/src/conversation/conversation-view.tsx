@@ -2,16 +2,17 @@
 import type { ConversationSummary, PageMessage } from '@chorus/client'
 import { useChat, useConversation, useDataState, useMessages, useTyping } from '@chorus/react'
 import { Copy, Link2, Pencil, Reply, SmilePlus, Trash2 } from 'lucide-react'
-import { lazy, Suspense, useCallback, useEffect, useMemo, useRef, useState } from 'react'
+import { Suspense, useEffect, useMemo, useRef, useState } from 'react'
 import { attempt } from '../notices/explain-error.ts'
-import { showNotice } from '../notices/notices.ts'
 import { formatRoute } from '../routing/route.ts'
 import { Link } from '../routing/link.tsx'
 import { TypingNames } from '../shell/conversation-list-item.tsx'
 import { useMe } from '../shell/me.tsx'
+import { copyText } from '../ui/copy-text.ts'
 import { Dialog } from '../ui/dialog.tsx'
 import { Menu, type MenuAnchor, type MenuItem } from '../ui/menu.tsx'
-import { Composer, type ComposerHandle, type Writing } from './composer.tsx'
+import { MissingOverlay, part } from '../ui/part.tsx'
+import { Composer, type ComposerHandle } from './composer.tsx'
 import { ConversationHeader } from './conversation-header.tsx'
 import { LiveAnnouncer } from './live-announcer.tsx'
 import { MessageActionsContext, type MessageActions } from './message-actions.ts'
@@ -19,8 +20,8 @@ import { MessageList, type MessageListHandle } from './message-list.tsx'
 import { describeMessage, titleOf } from './title.ts'
 import './conversation-view.css'
 
-const DetailsPanel = lazy(async () => ({ default: (await import('../members/details-panel.tsx')).DetailsPanel }))
-const EmojiPicker = lazy(async () => ({ default: (await import('../emoji/emoji-picker.tsx')).EmojiPicker }))
+const DetailsPanel = part(async () => (await import('../members/details-panel.tsx')).DetailsPanel, MissingOverlay)
+const EmojiPicker = part(async () => (await import('../emoji/emoji-picker.tsx')).EmojiPicker, MissingOverlay)
 
 interface ConversationViewProps {
   readonly id: string
@@ -50,24 +51,15 @@ function OpenConversation({
   readonly seq: number | undefined
 }) {
   const chat = useChat()
-  const { user: me, drafts } = useMe()
+  const { user: me } = useMe()
   const { id } = summary
   const { messages } = chat.conversation(id)
   const view = useMessages(id)
   const title = titleOf(summary, me.id)
   const list = useRef<MessageListHandle>(null)
   const composer = useRef<ComposerHandle>(null)
-  const [writing, setWriting] = useState<Writing>({ mode: 'new' })
-  const [replyTo, setReplyTo] = useState<PageMessage>()
   const [floating, setFloating] = useState<Floating>(nothing)
   const [isPanelOpen, setIsPanelOpen] = useState(false)
-
-  // A reply that was begun before a reload goes on.
-  useEffect(() => {
-    const { replyTo: begun } = drafts.read(id)
-    if (begun === undefined) return
-    messages.get(begun).then(setReplyTo, () => undefined)
-  }, [drafts, id, messages])
 
   // Where a keyboard is at hand, it writes at once.
   useEffect(() => {
@@ -82,12 +74,8 @@ function OpenConversation({
     }
     return {
       find,
-      reply: (message) => {
-        setWriting({ mode: 'new' })
-        setReplyTo(message)
-        composer.current?.focus()
-      },
-      edit: (message) => setWriting({ mode: 'edit', message }),
+      reply: (message) => composer.current?.reply(message),
+      edit: (message) => composer.current?.edit(message),
       askToDelete: (message) => {
         if (message.sender === me.id || canModerate) setFloating({ kind: 'delete', message })
       },
@@ -104,15 +92,6 @@ function OpenConversation({
       discard: (clientId) => attempt(messages.discard(clientId), 'Couldn’t delete'),
     }
   }, [messages, me.id, canModerate])
-
-  const editLast = useCallback((): boolean => {
-    const mine = messages.view
-      .get()
-      .items.findLast((item) => item.kind === 'message' && item.isMine && item.message.deletedAt === null)
-    if (mine?.kind !== 'message') return false
-    setWriting({ mode: 'edit', message: mine.message })
-    return true
-  }, [messages])
 
   const stopFloating = (): void => setFloating(nothing)
   return (
@@ -135,19 +114,7 @@ function OpenConversation({
           />
           <MessageList ref={list} summary={summary} view={view} initialSeq={seq} />
           <TypingLine conversation={id} />
-          <Composer
-            ref={composer}
-            conversation={id}
-            title={title}
-            writing={writing}
-            replyTo={replyTo}
-            onReplyTo={setReplyTo}
-            onWriting={(next) => {
-              setWriting(next)
-              if (next.mode === 'new') composer.current?.focus()
-            }}
-            onEditLast={editLast}
-          />
+          <Composer ref={composer} conversation={id} title={title} />
         </div>
         {isPanelOpen && (
           <Suspense fallback={<aside className='panel' aria-busy='true' aria-label='Details' />}>
@@ -194,18 +161,12 @@ function menuItems(
   { me, canModerate }: { readonly me: string; readonly canModerate: boolean },
 ): readonly MenuItem[] {
   const isMine = message.sender === me
-  const copy = (text: string, done: string): void => {
-    navigator.clipboard.writeText(text).then(
-      () => showNotice({ tone: 'info', text: done }),
-      () => showNotice({ tone: 'error', text: 'Couldn’t copy' }),
-    )
-  }
   const address = `${window.location.origin}${formatRoute({ at: 'conversation', conversation: message.conversation, seq: message.seq })}`
   return [
     { label: 'Reply', letter: 'r', icon: <Reply />, onSelect: () => actions.reply(message) },
     { label: 'Add reaction', letter: 'a', icon: <SmilePlus />, onSelect: () => actions.pickReaction(message, anchor) },
-    { label: 'Copy text', letter: 'c', icon: <Copy />, onSelect: () => copy(message.text, 'Text copied') },
-    { label: 'Copy link', letter: 'l', icon: <Link2 />, onSelect: () => copy(address, 'Link copied') },
+    { label: 'Copy text', letter: 'c', icon: <Copy />, onSelect: () => copyText(message.text, 'Text copied') },
+    { label: 'Copy link', letter: 'l', icon: <Link2 />, onSelect: () => copyText(address, 'Link copied') },
     ...(isMine ? [{ label: 'Edit', letter: 'e', icon: <Pencil />, onSelect: () => actions.edit(message) }] : []),
     ...(isMine || canModerate
       ? [{ label: 'Delete', letter: 'd', danger: true, icon: <Trash2 />, onSelect: () => actions.askToDelete(message) }]

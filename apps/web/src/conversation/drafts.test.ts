@@ -1,13 +1,7 @@
-import { describe, expect, it } from 'vitest'
-import { createDrafts } from './drafts.ts'
-
-function createStorage(initial: Record<string, string> = {}) {
-  const data = new Map(Object.entries(initial))
-  return {
-    getItem: (key: string) => data.get(key) ?? null,
-    setItem: (key: string, value: string) => void data.set(key, value),
-  }
-}
+// @vitest-environment happy-dom
+import { describe, expect, it, vi } from 'vitest'
+import { createDrafts, forgetDrafts } from './drafts.ts'
+import { createStorage } from './testing/draft-storage.ts'
 
 describe('drafts', () => {
   it('survive a reload, per person and conversation', () => {
@@ -28,20 +22,82 @@ describe('drafts', () => {
   })
 
   it('keep the newest 200', () => {
-    const drafts = createDrafts('ada', createStorage())
+    const storage = createStorage()
+    const drafts = createDrafts('ada', storage)
     for (let index = 0; index <= 200; index += 1) drafts.write(`c${index}`, { text: 'x' })
-    expect(drafts.read('c0').text).toBe('')
-    expect(drafts.read('c1').text).toBe('x')
-    expect(drafts.read('c200').text).toBe('x')
+    const again = createDrafts('ada', storage)
+    expect(again.read('c0').text).toBe('')
+    expect(again.read('c1').text).toBe('x')
+    expect(again.read('c200').text).toBe('x')
+    expect(storage.length).toBe(200)
   })
 
-  it.each(['not json', '{}', '[1,["c1"],["c1",{"text":1}]]'])('start empty from damaged storage %j', (stored) => {
-    expect(createDrafts('ada', createStorage({ 'chorus.drafts.ada': stored })).read('c1')).toEqual({ text: '' })
+  it.each(['not json', '{}', '[]', 'null', '{"text":1}', '{"text":"","edits":[1,{"seq":"1","text":""}]}'])(
+    'start empty from damaged storage %j',
+    (stored) => {
+      expect(createDrafts('ada', createStorage({ 'chorus.draft.ada.c1': stored })).read('c1')).toEqual({ text: '' })
+    },
+  )
+
+  it('take over what an earlier version stored under one key', () => {
+    const storage = createStorage({ 'chorus.drafts.ada': '[["c1",{"text":"old","replyTo":2}],["c2",{"text":1}],7]' })
+    expect(createDrafts('ada', storage).read('c1')).toEqual({ text: 'old', replyTo: 2 })
+    expect(storage.getItem('chorus.drafts.ada')).toBeNull()
+  })
+
+  it('are the same in two tabs, and a tab never deletes those of the other', () => {
+    const storage = createStorage()
+    const [here, there] = [createDrafts('ada', storage), createDrafts('ada', storage)]
+    const listener = vi.fn()
+    here.subscribe(listener)
+    expect(here.read('c1').text).toBe('')
+    storage.as(there, 'c1', { text: 'typed there' })
+    expect(listener).toHaveBeenCalled()
+    here.write('c2', { text: 'typed here' })
+    expect(here.read('c1').text).toBe('typed there')
+    expect(createDrafts('ada', storage).read('c1').text).toBe('typed there')
+  })
+
+  it('do not come back in a tab after the other has sent them', () => {
+    const storage = createStorage()
+    const [here, there] = [createDrafts('ada', storage), createDrafts('ada', storage)]
+    here.subscribe(() => undefined)
+    storage.as(there, 'c1', { text: 'to be sent' })
+    expect(here.read('c1').text).toBe('to be sent')
+    storage.as(there, 'c1', { text: '' })
+    here.write('c2', { text: 'x' })
+    expect(here.read('c1').text).toBe('')
+    expect(createDrafts('ada', storage).read('c1').text).toBe('')
+  })
+
+  it('keep both texts when two tabs type before they know of each other', () => {
+    const storage = createStorage()
+    const [here, there] = [createDrafts('ada', storage), createDrafts('ada', storage)]
+    here.read('c1')
+    there.write('c1', { text: 'left', edits: [{ seq: 1, text: 'an edit' }] })
+    here.write('c1', { text: 'right', replyTo: 4 })
+    const both = { text: 'left\nright', replyTo: 4, edits: [{ seq: 1, text: 'an edit' }] }
+    expect(here.read('c1')).toEqual(both)
+    expect(createDrafts('ada', storage).read('c1')).toEqual(both)
+  })
+
+  it('open an edit again that was being saved when the page ended', () => {
+    const storage = createStorage()
+    createDrafts('ada', storage).write('c1', { text: '', edits: [{ seq: 3, text: 'x', state: 'saving' }] })
+    expect(createDrafts('ada', storage).read('c1').edits).toEqual([{ seq: 3, text: 'x' }])
+  })
+
+  it('of one person go when they sign out', () => {
+    const storage = createStorage()
+    for (const user of ['ada', 'bob']) createDrafts(user, storage).write('c1', { text: user })
+    forgetDrafts('ada', storage)
+    expect(createDrafts('ada', storage).read('c1').text).toBe('')
+    expect(createDrafts('bob', storage).read('c1').text).toBe('bob')
   })
 
   it('live in memory when storage refuses', () => {
     const drafts = createDrafts('ada', {
-      getItem: () => null,
+      ...createStorage(),
       setItem: () => {
         throw new Error('quota')
       },

@@ -1,63 +1,209 @@
 /**
- * What was typed and not sent, per person and conversation, in localStorage: it survives a reload, a crash and another conversation.
- * Holds the newest 200 drafts; older ones go first. Without storage it lasts as long as the page.
+ * What was typed and not sent, per person and conversation, in localStorage: new text, a begun reply, edits. It survives a reload, a
+ * crash and another conversation, and all tabs show the same. Holds the newest 200 drafts; older ones go first. Where the
+ * storage refuses, a draft lasts as long as the page.
  */
+export interface Edit {
+  readonly seq: number
+  readonly text: string
+  /**
+   * `saving`: on its way to the server; only in the memory of the tab that sent it, after a reload the edit is open again.
+   * `aside`: a reply was begun instead; editing the same message again goes on with it.
+   */
+  readonly state?: 'saving' | 'aside'
+}
+
 export interface Draft {
   readonly text: string
   readonly replyTo?: number
+  /** The last one without a state is the one in the field. */
+  readonly edits?: readonly Edit[]
 }
 
 const draftsMax = 200
+/** Of one conversation; the oldest goes first. */
+export const editsMax = 10
 const empty: Draft = { text: '' }
 
 export interface Drafts {
   read(conversation: string): Draft
-  /** An empty draft is removed. */
-  write(conversation: string, draft: Draft): void
+  /**
+   * An empty draft is removed. With `isLeaving`, storage keeps the last draft until the next write: a tab that ends before the outbox
+   * has stored the message loses nothing.
+   */
+  write(conversation: string, draft: Draft, isLeaving?: boolean): void
   subscribe(listener: () => void): () => void
 }
 
-export type DraftStorage = Pick<Storage, 'getItem' | 'setItem'>
+export type DraftStorage = Pick<Storage, 'getItem' | 'setItem' | 'removeItem' | 'key' | 'length'>
 
 export function createDrafts(user: string, storage: DraftStorage | undefined): Drafts {
-  const key = `chorus.drafts.${user}`
+  const prefix = prefixOf(user)
   const listeners = new Set<() => void>()
-  const drafts = new Map<string, Draft>(read())
+  const drafts = new Map<string, Draft>()
+  /** The stored string that the draft in memory was made from. */
+  const sources = new Map<string, string | null>()
+  /** Conversations whose newest draft is in memory only. */
+  const unstored = new Set<string>()
+  takeOver(user, storage)
 
-  function read(): [string, Draft][] {
-    try {
-      const stored: unknown = JSON.parse(storage?.getItem(key) ?? '[]')
-      return Array.isArray(stored) ? stored.filter(isEntry).map(([id, draft]) => [id, draft]) : []
-    } catch {
-      return []
-    }
+  const stored = (conversation: string): string | null => tryTo(() => storage?.getItem(prefix + conversation)) ?? null
+
+  const forget = (conversation: string): void => {
+    if (unstored.has(conversation)) return
+    drafts.delete(conversation)
+    sources.delete(conversation)
+  }
+  const forgetAll = (): void => {
+    for (const conversation of [...drafts.keys()]) forget(conversation)
+  }
+  const tell = (): void => {
+    for (const listener of listeners) listener()
+  }
+  const followStorage = ({ key }: StorageEvent): void => {
+    if (key === null) forgetAll()
+    else if (key.startsWith(prefix)) forget(key.slice(prefix.length))
+    else return
+    tell()
+  }
+  // A page that comes back from the browser's cache has missed what other tabs wrote.
+  const followShow = (): void => {
+    forgetAll()
+    tell()
+  }
+
+  const read = (conversation: string): Draft => {
+    const known = drafts.get(conversation)
+    if (known !== undefined) return known
+    const source = stored(conversation)
+    const draft = parse(source)
+    drafts.set(conversation, draft)
+    sources.set(conversation, source)
+    return draft
   }
 
   return {
-    read: (conversation) => drafts.get(conversation) ?? empty,
-    write(conversation, draft) {
-      drafts.delete(conversation)
-      if (draft.text.trim() !== '' || draft.replyTo !== undefined) drafts.set(conversation, draft)
-      for (const oldest of drafts.keys()) {
-        if (drafts.size <= draftsMax) break
-        drafts.delete(oldest)
+    read,
+    write(conversation, next, isLeaving = false) {
+      read(conversation)
+      const present = stored(conversation)
+      // Another tab has written and its event is still on the way: both texts are kept.
+      const draft = present === sources.get(conversation) ? next : merge(parse(present), next)
+      drafts.set(conversation, draft)
+      if (isLeaving) unstored.add(conversation)
+      else {
+        const source = serialize(draft)
+        if (source !== null && present === null) makeRoom(prefix, storage)
+        const isStored = tryTo(() => {
+          if (source === null) storage?.removeItem(prefix + conversation)
+          else storage?.setItem(prefix + conversation, source)
+          return storage !== undefined
+        })
+        if (isStored === true) {
+          unstored.delete(conversation)
+          sources.set(conversation, source)
+        } else unstored.add(conversation)
       }
-      try {
-        storage?.setItem(key, JSON.stringify([...drafts]))
-      } catch {
-        // Storage is full or forbidden: the draft stays in memory.
-      }
-      for (const listener of listeners) listener()
+      tell()
     },
     subscribe(listener) {
+      if (listeners.size === 0) {
+        forgetAll()
+        window.addEventListener('storage', followStorage)
+        window.addEventListener('pageshow', followShow)
+      }
       listeners.add(listener)
-      return () => listeners.delete(listener)
+      return () => {
+        listeners.delete(listener)
+        if (listeners.size > 0) return
+        window.removeEventListener('storage', followStorage)
+        window.removeEventListener('pageshow', followShow)
+      }
     },
   }
 }
 
-function isEntry(value: unknown): value is [string, Draft] {
-  if (!Array.isArray(value) || typeof value[0] !== 'string') return false
-  const draft: unknown = value[1]
-  return typeof draft === 'object' && draft !== null && 'text' in draft && typeof draft.text === 'string'
+/** Removes every draft of a person from this browser: they have signed out. */
+export function forgetDrafts(user: string, storage: DraftStorage | undefined): void {
+  for (const key of keysOf(prefixOf(user), storage)) tryTo(() => storage?.removeItem(key))
+}
+
+export function draftStorage(): Storage | undefined {
+  return tryTo(() => window.localStorage)
+}
+
+function prefixOf(user: string): string {
+  return `chorus.draft.${user}.`
+}
+
+/** Storage may be missing, full or forbidden at any moment. */
+function tryTo<Result>(access: () => Result): Result | undefined {
+  try {
+    return access()
+  } catch {
+    return undefined
+  }
+}
+
+function keysOf(prefix: string, storage: DraftStorage | undefined): string[] {
+  const keys = tryTo(() => Array.from({ length: storage?.length ?? 0 }, (_, index) => storage?.key(index)))
+  return (keys ?? []).filter((key) => typeof key === 'string').filter((key) => key.startsWith(prefix))
+}
+
+/** Removes the oldest drafts, so that one more is within the bound. */
+function makeRoom(prefix: string, storage: DraftStorage | undefined): void {
+  const keys = keysOf(prefix, storage)
+  if (keys.length < draftsMax) return
+  const ageOf = (key: string): number => Number(/"at":(\d+)}$/.exec(tryTo(() => storage?.getItem(key)) ?? '')?.[1] ?? 0)
+  const byAge = keys.map((key) => ({ key, at: ageOf(key) })).sort((a, b) => a.at - b.at)
+  for (const { key } of byAge.slice(0, keys.length - draftsMax + 1)) tryTo(() => storage?.removeItem(key))
+}
+
+let newestAt = 0
+
+function serialize({ text, replyTo, edits = [] }: Draft): string | null {
+  const hasText = text.trim() !== ''
+  if (!hasText && replyTo === undefined && edits.length === 0) return null
+  // Drafts of one millisecond keep their order.
+  newestAt = Math.max(Date.now(), newestAt + 1)
+  const kept = edits.map((edit) => (edit.state === 'saving' ? { seq: edit.seq, text: edit.text } : edit))
+  return JSON.stringify({ text: hasText ? text : '', replyTo, edits: kept, at: newestAt })
+}
+
+function parse(source: string | null): Draft {
+  const value = tryTo<unknown>(() => JSON.parse(source ?? ''))
+  if (typeof value !== 'object' || value === null || !('text' in value) || typeof value.text !== 'string') return empty
+  const replyTo = 'replyTo' in value && typeof value.replyTo === 'number' ? { replyTo: value.replyTo } : {}
+  const edits = 'edits' in value && Array.isArray(value.edits) ? value.edits.filter(isEdit) : []
+  return { text: value.text, ...replyTo, ...(edits.length > 0 && { edits }) }
+}
+
+function isEdit(value: unknown): value is Edit {
+  if (typeof value !== 'object' || value === null || !('seq' in value) || !('text' in value)) return false
+  return typeof value.seq === 'number' && typeof value.text === 'string'
+}
+
+function merge(theirs: Draft, ours: Draft): Draft {
+  const [their, our] = [theirs.text.trim(), ours.text.trim()]
+  const isOneEnough = our.includes(their) || their.includes(our)
+  const text = !isOneEnough ? `${theirs.text}\n${ours.text}` : our.length >= their.length ? ours.text : theirs.text
+  const edits = [
+    ...(theirs.edits ?? []).filter(({ seq }) => !ours.edits?.some((edit) => edit.seq === seq)),
+    ...(ours.edits ?? []),
+  ]
+  return { ...theirs, ...ours, text, ...(edits.length > 0 && { edits }) }
+}
+
+/** Drafts of versions that kept all of a person's under one key. */
+function takeOver(user: string, storage: DraftStorage | undefined): void {
+  const key = `chorus.drafts.${user}`
+  tryTo(() => {
+    const entries: unknown = JSON.parse(storage?.getItem(key) ?? 'null')
+    if (!Array.isArray(entries)) return
+    for (const [conversation, draft] of entries as [string, Draft][]) {
+      const source = serialize(parse(JSON.stringify(draft)))
+      if (source !== null) storage?.setItem(prefixOf(user) + conversation, source)
+    }
+  })
+  tryTo(() => storage?.removeItem(key))
 }

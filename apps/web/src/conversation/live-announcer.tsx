@@ -1,15 +1,24 @@
-/** Tells a screen reader, politely, what others write in the open conversation; nothing of what was there before. */
+/** Gives a screen reader, politely, each message that others write in the open conversation; nothing of what was there before. */
 import type { TimelineView } from '@chorus/client'
-import { useUser } from '@chorus/react'
+import { useChat, useUser } from '@chorus/react'
 import { useEffect, useRef, useState } from 'react'
 import { describeMessage } from './title.ts'
 
+interface Announcement {
+  readonly seq: number
+  readonly text: string
+}
+
+// A line for each message: a text that takes the place of an equal one would not be read.
+const announcementsMax = 5
+
 export function LiveAnnouncer({ view }: { readonly view: TimelineView }) {
+  const chat = useChat()
   const newest = view.items.findLast((item) => item.kind === 'message')
   const message = newest?.kind === 'message' ? newest.message : undefined
-  const name = useUser(message?.sender)?.name
+  const isNamed = useUser(message?.sender) !== undefined
   const announcedSeq = useRef<number>(undefined)
-  const [text, setText] = useState('')
+  const [announcements, setAnnouncements] = useState<readonly Announcement[]>([])
 
   useEffect(() => {
     if (!view.isLoaded || view.hasNewer) return
@@ -19,16 +28,22 @@ export function LiveAnnouncer({ view }: { readonly view: TimelineView }) {
       announcedSeq.current = seq
       return
     }
-    if (message === undefined || seq <= before || (name === undefined && newest?.kind === 'message' && !newest.isMine))
-      return
+    // Its sender's name is on the way.
+    if (seq <= before || !isNamed) return
     announcedSeq.current = seq
-    if (newest?.kind === 'message' && newest.isMine) return
-    setText(`${name ?? ''}: ${describeMessage(message)}`)
-  }, [view.isLoaded, view.hasNewer, message, newest, name])
+    const fresh = view.items.slice(-announcementsMax).flatMap((item) => {
+      if (item.kind !== 'message' || item.isMine || item.message.seq <= before) return []
+      const name = chat.users.observe(item.message.sender).get()?.name ?? ''
+      return [{ seq: item.message.seq, text: `${name}: ${describeMessage(item.message)}` }]
+    })
+    if (fresh.length > 0) setAnnouncements((shown) => [...shown, ...fresh].slice(-announcementsMax))
+  }, [chat, view, message, isNamed])
 
   return (
-    <p className='hidden-visually' role='log' aria-live='polite' aria-label='New messages'>
-      {text}
-    </p>
+    <div className='hidden-visually' role='log' aria-live='polite' aria-label='New messages'>
+      {announcements.map(({ seq, text }) => (
+        <p key={seq}>{text}</p>
+      ))}
+    </div>
   )
 }

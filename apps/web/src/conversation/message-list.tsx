@@ -21,6 +21,7 @@ import { attempt } from '../notices/explain-error.ts'
 import { useMe } from '../shell/me.tsx'
 import { formatDay } from '../time/format-time.ts'
 import { useNow } from '../time/use-now.ts'
+import { latinKey } from '../ui/keys.ts'
 import { useMessageActions } from './message-actions.ts'
 import { MessageRowView } from './message-row.tsx'
 import { ConversationStart, MessagesSkeleton } from './message-list-states.tsx'
@@ -321,7 +322,7 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
     }
     if (event.target !== article || row.item.kind !== 'message' || row.item.message.deletedAt !== null) return
     const { message } = row.item
-    switch (event.key.toLowerCase()) {
+    switch (latinKey(event.nativeEvent)) {
       case 'r':
         handled()
         actions.reply(message)

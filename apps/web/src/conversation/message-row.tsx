@@ -34,6 +34,7 @@ export const MessageRowView = memo(function MessageRowView(props: MessageRowProp
   const isDeleted = message !== undefined && message.deletedAt !== null
   const mark = row.isMine && !isDeleted ? markOf(item, readUpTo) : undefined
   const text = item.kind === 'message' ? item.message.text : item.item.draft.text
+  const { data = null, attachments = [] } = item.kind === 'message' ? item.message : item.item.draft
   const replyTo = item.kind === 'message' ? item.message.replyTo : (item.item.draft.replyTo ?? null)
   const clock = formatClock(row.createdAt, { now })
   const full = formatFull(row.createdAt, { now })
@@ -95,7 +96,11 @@ export const MessageRowView = memo(function MessageRowView(props: MessageRowProp
           <div className='bubble-line'>
             <div className={isDeleted ? 'bubble bubble-deleted' : 'bubble'} {...hold}>
               {replyTo !== null && !isDeleted && <ReplyQuote conversation={conversation} seq={replyTo} />}
-              {isDeleted ? <p className='message-text'>Message deleted</p> : <MessageText text={text} />}
+              {isDeleted ? (
+                <p className='message-text'>Message deleted</p>
+              ) : (
+                <MessageText text={text} data={data} attachments={attachments} />
+              )}
               {message !== undefined && !isDeleted && message.editedAt !== null && (
                 <span className='message-edited' title={`Edited ${formatFull(message.editedAt, { now })}`}>
                   edited {formatClock(message.editedAt, { now })}

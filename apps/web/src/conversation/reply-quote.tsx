@@ -1,10 +1,8 @@
 /** One line of the message that is answered; a press goes there. Asks the server for it when it is not loaded. */
-import type { PageMessage } from '@chorus/client'
-import { useChat, useUser } from '@chorus/react'
-import { useEffect, useState } from 'react'
+import { useUser } from '@chorus/react'
 import { personHue } from '../people/avatar.tsx'
 import { useMessageActions } from './message-actions.ts'
-import { describeMessage } from './title.ts'
+import { describeFound, useMessage } from './use-message.ts'
 
 interface ReplyQuoteProps {
   readonly conversation: string
@@ -12,26 +10,9 @@ interface ReplyQuoteProps {
 }
 
 export function ReplyQuote({ conversation, seq }: ReplyQuoteProps) {
-  const chat = useChat()
   const { find, jumpTo } = useMessageActions()
-  const loaded = find(seq)
-  const [fetched, setFetched] = useState<PageMessage | 'missing'>()
-  const isNeeded = loaded === undefined && fetched === undefined
-
-  useEffect(() => {
-    if (!isNeeded) return
-    let isWanted = true
-    chat
-      .conversation(conversation)
-      .messages.get(seq)
-      .then((message) => isWanted && setFetched(message))
-      .catch(() => isWanted && setFetched('missing'))
-    return () => {
-      isWanted = false
-    }
-  }, [chat, conversation, seq, isNeeded])
-
-  const message = loaded ?? (fetched === 'missing' ? undefined : fetched)
+  const found = useMessage(conversation, seq, find(seq))
+  const message = found === 'missing' ? undefined : found
   const sender = useUser(message?.sender)
   return (
     <button
@@ -43,9 +24,7 @@ export function ReplyQuote({ conversation, seq }: ReplyQuoteProps) {
     >
       <span className='hidden-visually'>In reply to </span>
       <span className='quote-name truncate'>{sender?.name ?? '…'}</span>
-      <span className='quote-text truncate'>
-        {message === undefined ? (fetched === 'missing' ? 'Message not available' : '…') : describeMessage(message)}
-      </span>
+      <span className='quote-text truncate'>{describeFound(found)}</span>
     </button>
   )
 }

@@ -1,6 +1,6 @@
 /** How a conversation is called and described to one of its members. Pure. */
 import type { Conversation, PageMessage, User } from '@chorus/client'
-import { excerpt } from '../text/plain-text.ts'
+import { excerpt, showsNothing } from '../text/plain-text.ts'
 
 type Named = Pick<Conversation, 'kind' | 'name' | 'members' | 'memberCount'>
 
@@ -26,12 +26,15 @@ export function countMembers(count: number): string {
   return count === 1 ? '1 member' : `${count.toLocaleString()} members`
 }
 
+type Described = Pick<PageMessage, 'text' | 'deletedAt' | 'attachments'> & Partial<Pick<PageMessage, 'data'>>
+
 /** One line of a message for lists and quotes. */
-export function describeMessage(message: Pick<PageMessage, 'text' | 'deletedAt' | 'attachments'>): string {
-  if (message.deletedAt !== null) return 'Message deleted'
-  const line = excerpt(message.text)
-  if (line !== '') return line
-  return message.attachments.length > 0 ? 'Attachment' : 'Message'
+export function describeMessage({ text, deletedAt, attachments, data = null }: Described): string {
+  if (deletedAt !== null) return 'Message deleted'
+  const line = excerpt(text)
+  if (!showsNothing(line)) return line
+  if (attachments.length > 0) return 'Attachment'
+  return data === null ? 'Message' : 'Content this app can’t show'
 }
 
 /** `99+` for badges that have little room. */

@@ -1,6 +1,9 @@
-/** A person's picture, or their initials on their hue; with a dot for their presence where it is known. */
+/**
+ * A person's picture, or their initials on their hue; with a dot for their presence where it is known. The server's content
+ * security policy decides which pictures the browser asks for: the address of a reader goes to no other server.
+ */
 import type { PresenceStatus } from '@chorus/client'
-import type { CSSProperties } from 'react'
+import { useReducer, type CSSProperties } from 'react'
 import { hueOf, initialsOf } from './identity.ts'
 import './avatar.css'
 
@@ -17,14 +20,25 @@ export function personHue(id: string): CSSProperties {
   return { '--hue': String(hueOf(id)) } as CSSProperties
 }
 
+/** Addresses that the browser refused or could not load, so that a list does not try again for each row. */
+const refused = new Set<string>()
+const refusedMax = 1_000
+window.addEventListener('online', () => refused.clear())
+
 export function Avatar({ id, name, picture, sizePx = 36, presence }: AvatarProps) {
+  const [, render] = useReducer((count: number) => count + 1, 0)
+  const refuse = (address: string): void => {
+    if (refused.size >= refusedMax) refused.clear()
+    refused.add(address)
+    render()
+  }
   return (
     <span
       className='avatar'
       style={{ ...personHue(id), width: sizePx, height: sizePx, fontSize: Math.round(sizePx * 0.39) }}
       aria-hidden='true'
     >
-      {picture === undefined || picture === null ? (
+      {picture === undefined || picture === null || refused.has(picture) ? (
         <span className='avatar-initials' data-initials={initialsOf(name)} />
       ) : (
         <img
@@ -34,6 +48,7 @@ export function Avatar({ id, name, picture, sizePx = 36, presence }: AvatarProps
           loading='lazy'
           decoding='async'
           referrerPolicy='no-referrer'
+          onError={() => refuse(picture)}
         />
       )}
       {(presence === 'online' || presence === 'away') && <span className={`avatar-dot avatar-dot-${presence}`} />}

@@ -1,12 +1,14 @@
 /** The signed-in application: the list, one pane beside it, dialogs above both, and the keys that work everywhere. */
 import type { User } from '@chorus/client'
 import { useConversations, useUnread } from '@chorus/react'
-import { lazy, Suspense, useEffect, useMemo, useSyncExternalStore } from 'react'
-import { ConversationView } from '../conversation/conversation-view.tsx'
-import { createDrafts } from '../conversation/drafts.ts'
+import { Suspense, useEffect, useMemo, useSyncExternalStore } from 'react'
+import { createDrafts, draftStorage } from '../conversation/drafts.ts'
 import { formatCount, titleOf } from '../conversation/title.ts'
 import type { Route } from '../routing/route.ts'
 import { navigate, useRoute } from '../routing/use-route.ts'
+import { latinKey } from '../ui/keys.ts'
+import { MissingOverlay, part } from '../ui/part.tsx'
+import { ErrorBoundary, MissingPane } from '../ui/trouble.tsx'
 import { ConnectionBanner } from './connection-banner.tsx'
 import { HomePane } from './home-pane.tsx'
 import { MeContext } from './me.tsx'
@@ -14,19 +16,26 @@ import { openOverlay, overlayStore } from './overlay.ts'
 import { Sidebar } from './sidebar.tsx'
 import './chat-shell.css'
 
-const FindDialog = lazy(async () => ({ default: (await import('../dialogs/find-dialog.tsx')).FindDialog }))
-const NewConversationDialog = lazy(async () => ({
-  default: (await import('../dialogs/new-conversation-dialog.tsx')).NewConversationDialog,
-}))
-const BrowseChannelsDialog = lazy(async () => ({
-  default: (await import('../dialogs/browse-channels-dialog.tsx')).BrowseChannelsDialog,
-}))
-const KeyboardDialog = lazy(async () => ({ default: (await import('../dialogs/keyboard-dialog.tsx')).KeyboardDialog }))
-const SettingsScreen = lazy(async () => ({ default: (await import('../settings/settings-screen.tsx')).SettingsScreen }))
+const loadConversationView = async () => (await import('../conversation/conversation-view.tsx')).ConversationView
+const ConversationView = part(loadConversationView, MissingPane)
+const FindDialog = part(async () => (await import('../dialogs/find-dialog.tsx')).FindDialog, MissingOverlay)
+const NewConversationDialog = part(
+  async () => (await import('../dialogs/new-conversation-dialog.tsx')).NewConversationDialog,
+  MissingOverlay,
+)
+const BrowseChannelsDialog = part(
+  async () => (await import('../dialogs/browse-channels-dialog.tsx')).BrowseChannelsDialog,
+  MissingOverlay,
+)
+const KeyboardDialog = part(async () => (await import('../dialogs/keyboard-dialog.tsx')).KeyboardDialog, MissingOverlay)
+const SettingsScreen = part(async () => (await import('../settings/settings-screen.tsx')).SettingsScreen, MissingPane)
 
 export function ChatShell({ me }: { readonly me: User }) {
   const route = useRoute()
-  const value = useMemo(() => ({ user: me, drafts: createDrafts(me.id, availableStorage()) }), [me])
+  const drafts = useMemo(() => createDrafts(me.id, draftStorage()), [me.id])
+  const value = useMemo(() => ({ user: me, drafts }), [me, drafts])
+  // The list comes first; by the time a conversation is chosen from it, its script is there.
+  useEffect(() => void loadConversationView().catch(() => undefined), [])
   useGlobalKeys(route)
   return (
     <MeContext value={value}>
@@ -52,7 +61,11 @@ function Pane({ route }: { readonly route: Route }) {
     case 'home':
       return <HomePane />
     case 'conversation':
-      return <ConversationView key={route.conversation} id={route.conversation} seq={route.seq} />
+      return (
+        <ErrorBoundary key={route.conversation} what='This conversation'>
+          <ConversationView id={route.conversation} seq={route.seq} />
+        </ErrorBoundary>
+      )
     case 'settings':
       return <SettingsScreen section={route.section} />
   }
@@ -102,7 +115,7 @@ function useGlobalKeys(route: Route): void {
     const follow = (event: KeyboardEvent): void => {
       if (event.defaultPrevented || event.isComposing) return
       const hasControl = event.ctrlKey || event.metaKey
-      if (hasControl && !event.altKey && event.key.toLowerCase() === 'k') {
+      if (hasControl && !event.altKey && latinKey(event) === 'k') {
         event.preventDefault()
         openOverlay(overlayStore.get() === 'find' ? 'none' : 'find')
         return
@@ -118,7 +131,7 @@ function useGlobalKeys(route: Route): void {
         if (next !== undefined) navigate({ at: 'conversation', conversation: next.id })
         return
       }
-      if (event.key === '?' && !hasControl && !isWriting(event.target)) {
+      if (latinKey(event) === '?' && !hasControl && !isWriting(event.target)) {
         event.preventDefault()
         openOverlay('keyboard')
         return
@@ -134,12 +147,4 @@ function useGlobalKeys(route: Route): void {
 
 function isWriting(target: EventTarget | null): boolean {
   return target instanceof HTMLElement && target.matches('input, textarea, select, [contenteditable]')
-}
-
-function availableStorage(): Storage | undefined {
-  try {
-    return window.localStorage
-  } catch {
-    return undefined
-  }
 }

@@ -1,16 +1,50 @@
-/** A message's text: as it is where that is enough, otherwise as Markdown, with the plain text in place until that is loaded. */
-import { lazy, memo, Suspense } from 'react'
-import { isLargeEmoji, needsMarkdown } from './plain-text.ts'
+/**
+ * What a message says: its text as it is where that is enough, otherwise as Markdown, with the plain text in place until that is loaded.
+ * A message without text is never an empty bubble: what it carries instead is shown as a plain block.
+ */
+import type { Json } from '@chorus/client'
+import { memo, Suspense } from 'react'
+import { part } from '../ui/part.tsx'
+import { isLargeEmoji, needsMarkdown, showsNothing } from './plain-text.ts'
 
-const Markdown = lazy(async () => ({ default: (await import('./markdown.tsx')).Markdown }))
+interface TextProps {
+  readonly text: string
+}
 
-export const MessageText = memo(function MessageText({ text }: { readonly text: string }) {
+const Plain = ({ text }: TextProps) => <p className='message-text'>{text}</p>
+const Markdown = part(async () => (await import('./markdown.tsx')).Markdown, Plain)
+
+interface MessageTextProps extends TextProps {
+  readonly data?: Json
+  readonly attachments?: readonly string[]
+}
+
+export const MessageText = memo(function MessageText({ text, data = null, attachments = [] }: MessageTextProps) {
+  if (showsNothing(text)) return <Carried data={data} attachments={attachments} />
   if (isLargeEmoji(text)) return <p className='message-text message-text-emoji'>{text}</p>
-  const plain = <p className='message-text'>{text}</p>
-  if (!needsMarkdown(text)) return plain
+  if (!needsMarkdown(text)) return <Plain text={text} />
   return (
-    <Suspense fallback={plain}>
+    <Suspense fallback={<Plain text={text} />}>
       <Markdown text={text} />
     </Suspense>
   )
 })
+
+/** Data of more characters is folded away. */
+const shortChars = 120
+const shownChars = 20_000
+
+function Carried({ data, attachments }: Required<Omit<MessageTextProps, 'text'>>) {
+  const json = data === null ? '' : JSON.stringify(data, null, 2)
+  const label = json !== '' ? 'Content this app can’t show' : attachments.length > 0 ? 'Attachment' : 'Empty message'
+  if (json === '') return <p className='message-text secondary'>{label}</p>
+  return (
+    <details className='message-data' open={json.length <= shortChars}>
+      <summary>{label}</summary>
+      <pre tabIndex={0} role='region' aria-label='Data'>
+        {json.slice(0, shownChars)}
+        {json.length > shownChars && '…'}
+      </pre>
+    </details>
+  )
+}

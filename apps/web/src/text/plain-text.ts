@@ -4,6 +4,11 @@
 const mayBeMarkdown =
   /[*_`~[\]<>|\\&]|https?:|www\.|mailto:|@\S+\.|^\s*(?:#{1,6}\s|[-+]\s|\d{1,9}[.)]\s|={3}|-{3})|^(?: {4}|\t)/m
 
+/** True for a text of blanks and characters that have no picture of their own: zero-width ones, marks of direction. */
+export function showsNothing(text: string): boolean {
+  return !/[^\s\p{Default_Ignorable_Code_Point}\p{Cc}\p{Cf}\u2800]/u.test(text)
+}
+
 export function needsMarkdown(text: string): boolean {
   return mayBeMarkdown.test(text)
 }

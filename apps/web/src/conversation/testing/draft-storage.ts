@@ -1,0 +1,31 @@
+/** A localStorage of its own for a test, with the event that a browser sends to the other tabs. */
+import type { Draft, DraftStorage, Drafts } from '../drafts.ts'
+
+export interface TestStorage extends DraftStorage {
+  /** Writes as another tab does; this one gets the event. */
+  readonly as: (otherTab: Drafts, conversation: string, draft: Draft) => void
+}
+
+export function createStorage(initial: Record<string, string> = {}): TestStorage {
+  const data = new Map(Object.entries(initial))
+  let written: string | undefined
+  return {
+    get length() {
+      return data.size
+    },
+    key: (index) => [...data.keys()][index] ?? null,
+    getItem: (key) => data.get(key) ?? null,
+    setItem: (key, value) => {
+      written = key
+      data.set(key, value)
+    },
+    removeItem: (key) => {
+      written = key
+      data.delete(key)
+    },
+    as(otherTab, conversation, draft) {
+      otherTab.write(conversation, draft)
+      window.dispatchEvent(new StorageEvent('storage', { key: written ?? null }))
+    },
+  }
+}
