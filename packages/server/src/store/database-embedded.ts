@@ -127,12 +127,13 @@ class EmbeddedDatabase implements Database {
   async query<Row>(statement: Statement): Promise<Row[]> {
     const totalMs = statement.timeoutMs ?? readTimeoutMs
     return runRead(
-      async () =>
+      async (timeoutMs) => {
         // Giving up on a statement means giving up the connection, of which there is one: only when it hangs.
-        (await this.#pool.query({ ...toQueryConfig(statement), query_timeout: readTimeoutMs } as pg.QueryConfig))
-          .rows as Row[],
+        const asking = this.#pool.query({ ...toQueryConfig(statement), query_timeout: readTimeoutMs } as pg.QueryConfig)
+        return (await within(asking, timeoutMs, 'no answer')).rows as Row[]
+      },
       pause,
-      { totalMs, attemptMs: totalMs },
+      totalMs,
     )
   }
 

@@ -70,11 +70,12 @@ function kindOfSqlState(code: string, wasSent: boolean): DatabaseErrorKind {
 /** How often a read is asked again. `totalMaxMs` is for all attempts together: somebody is waiting. */
 export const readRetry = { attemptsMax: 4, pauseMs: 100, totalMaxMs: 4_000 } as const
 
-/** May a *read* be asked again after this error? */
+/** May a *read* be asked again after this error? Not one that took too long, which would take as long again. */
 export function isReadWorthRetrying(error: DatabaseError): boolean {
   switch (error.kind) {
-    case 'retryable':
     case 'lost':
+      return error.sqlState !== '57014'
+    case 'retryable':
     case 'refused':
       return true
     case 'data':

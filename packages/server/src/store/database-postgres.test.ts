@@ -4,7 +4,8 @@ import pg from 'pg'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { toChorusError } from '../commands/to-chorus-error.ts'
 import type { DatabaseError } from './database-errors.ts'
-import { openPostgresDatabase } from './database-postgres.ts'
+import { openPostgresDatabase, poolMax } from './database-postgres.ts'
+import { poolBounds } from './postgres-pool.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from './testing/open-test-database.ts'
 
 describe.runIf(testEngines.includes('postgres'))('a Postgres server', () => {
@@ -167,6 +168,77 @@ describe.runIf(testEngines.includes('postgres'))('a Postgres server', () => {
     expect(kinds.every((kind) => kind === 'lost' || kind === 'refused')).toBe(true)
     await admin.query('rollback')
     expect(await kindOf(database.query({ text: 'select from users' }))).toBe('answered')
+  })
+})
+
+describe.runIf(testEngines.includes('postgres'))('statements that take too long', () => {
+  let store: TestDatabase
+  let admin: pg.Client
+  beforeEach(async () => {
+    store = await openTestDatabase('postgres')
+    admin = new pg.Client({ connectionString: store.url })
+    await admin.connect()
+  })
+  afterEach(async () => {
+    await admin.end()
+    await store.close()
+  })
+  const backends = async (condition = 'true'): Promise<number> => {
+    const { rows } = await admin.query<{ n: number }>(
+      `select count(*)::int as n from pg_stat_activity
+        where datname = current_database() and application_name = 'chorus-test' and ${condition}`,
+    )
+    return rows[0]?.n ?? 0
+  }
+  const slow = (timeoutMs?: number) =>
+    store.database
+      .query({ text: 'select pg_sleep(60)', pool: 'browse', ...(timeoutMs !== undefined && { timeoutMs }) })
+      .then(
+        () => 'answered',
+        (error: DatabaseError) => error.kind,
+      )
+
+  it('[DB2] keeps the number of backends, however often reads time out', async () => {
+    let most = 0
+    for (let round = 0; round < 5; round++) {
+      const kinds = await Promise.all(Array.from({ length: 10 }, () => slow(300)))
+      expect(kinds.every((kind) => kind === 'lost' || kind === 'refused')).toBe(true)
+      most = Math.max(most, await backends(`query like '%pg_sleep%' and state = 'active'`))
+    }
+    expect(most).toBe(poolMax.browse)
+    // Postgres ends them, and their connections serve again.
+    await vi.waitFor(async () => expect(await backends(`state = 'active'`)).toBe(0), { timeout: 5_000 })
+    expect(await store.database.query({ text: 'select 1 as one', pool: 'browse' })).toEqual([{ one: 1 }])
+    expect(await backends()).toBeLessThanOrEqual(poolMax.browse + 1)
+  })
+
+  it('[DB2] asks no second time what took too long', async () => {
+    await admin.query('create sequence asked')
+    const asking = store.database.query({ text: `select nextval('asked'), pg_sleep(60)` })
+    await expect(asking).rejects.toMatchObject({ kind: 'lost', sqlState: '57014' })
+    expect((await admin.query(`select last_value::int as n from asked`)).rows).toEqual([{ n: 1 }])
+  })
+
+  it('[DB2] answers sessions and probes while every page and search hangs', async () => {
+    const hanging = [...Array.from({ length: 20 }, () => slow()), slow(), slow()]
+    const searching = Array.from({ length: 10 }, () =>
+      store.database.query({ text: 'select pg_sleep(60)', pool: 'search' }).catch(() => undefined),
+    )
+    await vi.waitFor(async () =>
+      expect(await backends(`query like '%pg_sleep%' and state = 'active'`)).toBe(poolMax.browse + poolMax.search),
+    )
+    expect(await store.database.query({ text: 'select 1 as one' })).toEqual([{ one: 1 }])
+    expect(await store.database.isHealthy()).toBe(true)
+    await Promise.all([...hanging, ...searching])
+  })
+
+  it('[LIM1] refuses at once when too many statements wait', async () => {
+    const waiting = Array.from({ length: poolBounds.waitingMax + poolMax.browse }, () => slow(2_000))
+    await expect(store.database.query({ text: 'select 1', pool: 'browse', timeoutMs: 100 })).rejects.toMatchObject({
+      kind: 'refused',
+      message: 'too many statements wait for a connection',
+    })
+    await Promise.all(waiting)
   })
 })
 

@@ -1,9 +1,12 @@
 /**
- * A Postgres server: a pool for reads and small writes, and one connection per lane of the log.
+ * A Postgres server: pools for reads and small writes, and one connection per lane of the log.
  *
- * Every connection runs under read committed with synchronous_commit on (rules ACK1, ORD1), and reads the identity of the
- * history it sees before it is used (rule RES2); one that cannot, such as that of a standby, is refused. When the history
- * changes, no connection to the one before is used any more.
+ * Three pools, so that what users browse and search cannot keep the server itself from Postgres: `vital` is for sessions,
+ * memberships, the sweep, probes and small writes, `browse` for pages and lists, `search` for look-ups by text.
+ *
+ * Every connection has the settings of session-settings.ts, among them read committed and synchronous_commit (rules ACK1,
+ * ORD1), and reads the identity of the history it sees before it is used (rule RES2); one that cannot, such as that of a
+ * standby, is refused. When the history changes, no connection to the one before is used any more.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import pg from 'pg'
@@ -12,22 +15,18 @@ import { classifyDatabaseError, DatabaseError, readRetry } from './database-erro
 import type { Database, Lane, Statement } from './database.ts'
 import { isConnectionFault, readEpoch, runRead, toQueryConfig, typeParsers, within } from './driver.ts'
 import { HealthProbe } from './health-probe.ts'
+import { poolBounds, PostgresPool } from './postgres-pool.ts'
+import { applySessionSettings, findSchema, refuseSharedBackends } from './session-settings.ts'
 
-const poolMax = 10
+/** Connections of one server: of each pool, and of the lanes. The sum is what `max_connections` must have room for. */
+export const poolMax = { vital: 4, browse: 5, search: 2 } as const
 const laneCount = 2
 const connectTimeoutMs = 1_500
-const probeTimeoutMs = 1_000
-/** The part of a read's time that one attempt may take. */
-const attemptShare = 0.6
+/** A little longer than the log's own patience; a statement that was given up ends by then. */
+const laneStatementMs = 2_000
 const oldestVersion = 150_000
 
-const sessionOptions = [
-  '-c default_transaction_isolation=read\\ committed',
-  '-c synchronous_commit=on',
-  '-c lock_timeout=1500',
-  '-c idle_in_transaction_session_timeout=10000',
-  '-c timezone=UTC',
-].join(' ')
+type PoolName = keyof typeof poolMax
 
 export interface PostgresOptions {
   readonly url: string
@@ -55,7 +54,8 @@ class PostgresDatabase implements Database {
   readonly #probe = new HealthProbe(() => this.#askHealth())
   /** Pools of an earlier history that still end. */
   readonly #retired = new Set<Promise<void>>()
-  #pool: pg.Pool
+  #pools: Readonly<Record<PoolName, PostgresPool>>
+  #schema: string | undefined
   #epoch: string | undefined
   #watchesEpoch = false
 
@@ -63,42 +63,42 @@ class PostgresDatabase implements Database {
     this.#config = {
       connectionString: url,
       application_name: applicationName,
-      options: sessionOptions,
       connectionTimeoutMillis: connectTimeoutMs,
       keepAlive: true,
       types: typeParsers,
     }
-    this.#pool = this.#openPool()
+    this.#pools = this.#openPools()
     this.#lanes = Array.from(
       { length: laneCount },
-      () => new PostgresLane(this.#config, (client) => this.#checkEpoch(client)),
+      () => new PostgresLane(this.#config, (client) => this.#openLane(client)),
     )
   }
 
-  #openPool(): pg.Pool {
-    const pool = new pg.Pool({
-      ...this.#config,
-      max: poolMax,
-      idleTimeoutMillis: 60_000,
-      // Runs before the connection is handed out; a query beside that of its first user would be out of order.
-      verify: (client, done) => void this.#checkEpoch(client).then(() => done(), done),
-    })
-    pool.on('error', () => {
-      // An idle connection that breaks is replaced by the next query.
-    })
-    // While a connection is being verified nobody else listens, and an error without a listener ends the process.
-    pool.on('connect', (client) => client.on('error', () => undefined))
-    return pool
+  #openPools(): Readonly<Record<PoolName, PostgresPool>> {
+    const open = (max: number): PostgresPool =>
+      new PostgresPool({ config: this.#config, max, onConnect: (client) => this.#verify(client) })
+    return { vital: open(poolMax.vital), browse: open(poolMax.browse), search: open(poolMax.search) }
   }
 
   /** Refuses what cannot work, in one clear line. */
   async check(): Promise<void> {
+    const clients: pg.Client[] = []
+    const open = async (): Promise<pg.Client> => {
+      const client = new pg.Client(this.#config)
+      clients.push(client)
+      client.on('error', () => undefined)
+      await client.connect()
+      return client
+    }
     try {
-      const { rows } = await this.#pool.query(
-        'select current_setting($1)::int as version, pg_is_in_recovery() as replica',
-        ['server_version_num'],
-      )
-      const { version, replica } = rows[0] as { version: number; replica: boolean }
+      const client = await open()
+      await applySessionSettings(client, undefined)
+      const { rows } = await client.query({
+        text: `select current_setting('server_version_num')::int as version, pg_is_in_recovery() as replica,
+                      current_setting('server_encoding') as encoding`,
+        query_timeout: connectTimeoutMs,
+      } as pg.QueryConfig)
+      const { version, replica, encoding } = rows[0] as { version: number; replica: boolean; encoding: string }
       if (version < oldestVersion) {
         throw new StartError(
           `unable to use the database; it is Postgres ${Math.floor(version / 10_000)}, and DATABASE_URL must name 15 or later`,
@@ -108,10 +108,20 @@ class PostgresDatabase implements Database {
         throw new StartError(
           'unable to use the database; it is a read-only replica, and DATABASE_URL must name the primary',
         )
+      if (encoding !== 'UTF8')
+        throw new StartError(
+          `unable to use the database; its encoding is ${encoding}, and DATABASE_URL must name a database in UTF8`,
+        )
+      await refuseSharedBackends(client, open)
+      const schema = await findSchema(client)
+      await applySessionSettings(client, schema)
+      this.#schema = schema
     } catch (error) {
       if (error instanceof StartError) throw error
       const reason = error instanceof Error ? error.message || (error as NodeJS.ErrnoException).code : String(error)
       throw new StartError(`unable to reach the database that DATABASE_URL names; ${reason}`, { cause: error })
+    } finally {
+      await Promise.all(clients.map((client) => client.end().catch(() => undefined)))
     }
   }
 
@@ -121,22 +131,34 @@ class PostgresDatabase implements Database {
 
   async query<Row>(statement: Statement): Promise<Row[]> {
     const totalMs = statement.timeoutMs ?? readRetry.totalMaxMs
-    return runRead(
-      async (timeoutMs) =>
-        (await this.#pool.query({ ...toQueryConfig(statement), query_timeout: timeoutMs } as pg.QueryConfig))
-          .rows as Row[],
-      pause,
-      { totalMs, attemptMs: totalMs * attemptShare },
-    )
+    const pool = statement.pool ?? 'vital'
+    return runRead((timeoutMs) => this.#pools[pool].run<Row>(statement, timeoutMs), pause, totalMs)
   }
 
   async script(text: string): Promise<void> {
-    await this.#pool.query(text)
+    const client = new pg.Client(this.#config)
+    client.on('error', () => undefined)
+    try {
+      await client.connect()
+      await applySessionSettings(client, this.#schema)
+      // A migration takes as long as it takes.
+      await client.query('set statement_timeout = 0')
+      await client.query(text)
+    } finally {
+      await client.end().catch(() => undefined)
+    }
   }
 
   async epoch(): Promise<string> {
     this.#watchesEpoch = true
-    this.#epoch ??= await readEpoch(this.#pool)
+    this.#epoch ??= await readEpoch({
+      query: async (config) => ({
+        rows: await this.#pools.vital.run(
+          { text: typeof config.text === 'string' ? config.text : '' },
+          connectTimeoutMs,
+        ),
+      }),
+    })
     return this.#epoch
   }
 
@@ -149,7 +171,7 @@ class PostgresDatabase implements Database {
     client.on('error', () => undefined)
     try {
       await client.connect()
-      await this.#checkEpoch(client)
+      await this.#verify(client)
     } finally {
       await client.end().catch(() => undefined)
     }
@@ -160,18 +182,41 @@ class PostgresDatabase implements Database {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#pool.end(), ...this.#retired, ...this.#lanes.map((lane) => lane.close())])
+    await Promise.all([...this.#endPools(this.#pools), ...this.#retired, ...this.#lanes.map((lane) => lane.close())])
+  }
+
+  #endPools(pools: Readonly<Record<PoolName, PostgresPool>>): Promise<void>[] {
+    return Object.values(pools).map((pool) => pool.end())
   }
 
   async #askHealth(): Promise<boolean> {
-    const { rows } = await this.#pool.query({
-      text: 'select pg_is_in_recovery() as replica',
-      query_timeout: probeTimeoutMs,
+    const [row] = await this.#pools.vital.run<{ replica: boolean }>(
+      { text: 'select pg_is_in_recovery() as replica' },
+      // Until its connection is free again: a second probe must not take another.
+      poolBounds.statementMs + poolBounds.answerGraceMs,
+    )
+    return row?.replica === false
+  }
+
+  async #openLane(client: pg.Client): Promise<void> {
+    await this.#verify(client)
+    await client.query({
+      text: `set statement_timeout = ${laneStatementMs}`,
+      query_timeout: connectTimeoutMs,
     } as pg.QueryConfig)
-    return !(rows[0] as { replica: boolean }).replica
   }
 
   /** Rejects when the connection must not be used. */
+  async #verify(client: pg.ClientBase): Promise<void> {
+    try {
+      await applySessionSettings(client, this.#schema)
+    } catch (error) {
+      // Nothing was asked over it yet, so nothing can have been done.
+      throw new DatabaseError('refused', error)
+    }
+    await this.#checkEpoch(client)
+  }
+
   async #checkEpoch(client: pg.ClientBase): Promise<void> {
     if (!this.#watchesEpoch) return
     let epoch: string
@@ -193,10 +238,12 @@ class PostgresDatabase implements Database {
 
   /** Whoever is connected to the history before would mix it with this one. */
   #retire(except: pg.ClientBase): void {
-    const ending = this.#pool
-    this.#pool = this.#openPool()
-    const ended = ending.end().finally(() => this.#retired.delete(ended))
-    this.#retired.add(ended)
+    const ending = this.#pools
+    this.#pools = this.#openPools()
+    for (const ends of this.#endPools(ending)) {
+      const ended = ends.finally(() => this.#retired.delete(ended))
+      this.#retired.add(ended)
+    }
     for (const lane of this.#lanes) lane.retire(except)
   }
 }

@@ -12,6 +12,11 @@ export interface Statement {
   readonly values?: readonly unknown[]
   /** When `query` gives up, attempts included; left out: the engine's own bound. */
   readonly timeoutMs?: number
+  /**
+   * The connections that it may take. Left out: `vital`, for what keeps the server alive and for small writes. `browse` is for
+   * pages and lists that users ask for, `search` for look-ups by text. The embedded engine has one connection for all.
+   */
+  readonly pool?: 'vital' | 'browse' | 'search'
 }
 
 /** A connection that serves one lane of the log, so that a hot conversation cannot starve the others' connections. */

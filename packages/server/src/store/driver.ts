@@ -32,30 +32,23 @@ export function toQueryConfig({ name, text, values }: Statement): pg.QueryConfig
   return { text, values: values === undefined ? [] : [...values], ...(name !== undefined && { name }) }
 }
 
-export interface ReadBounds {
-  /** For all attempts together. */
-  readonly totalMs: number
-  /** For one of them, so that a connection that hangs leaves time for another. */
-  readonly attemptMs: number
-}
-
 /**
- * Asks again while the fault is a passing one and there is time. Rejects with a `DatabaseError`, within `totalMs`. Small
+ * Asks again while the fault is a passing one and there is time. `run` ends within the time that it is given, and where it
+ * rejects, nothing of that attempt goes on. Rejects with a `DatabaseError`, within `totalMs`. Small
  * writes come this way, too: after an attempt that was cut, a later one that is refused does not say that nothing was
  * done (rule ACK2).
  */
 export async function runRead<Row>(
   run: (timeoutMs: number) => Promise<Row[]>,
   pause: (ms: number) => Promise<void>,
-  { totalMs, attemptMs }: ReadBounds,
+  totalMs: number,
 ): Promise<Row[]> {
   const endsAtMs = performance.now() + totalMs
   let lost: DatabaseError | undefined
   for (let attempt = 1; ; attempt++) {
-    const timeoutMs = Math.max(1, Math.min(attemptMs, endsAtMs - performance.now()))
+    const timeoutMs = Math.max(1, endsAtMs - performance.now())
     try {
-      // The driver's own bound begins when a connection was had; waiting for one counts, too.
-      return await within(run(timeoutMs), timeoutMs, 'no answer')
+      return await run(timeoutMs)
     } catch (error) {
       const classified = classifyDatabaseError(error, true)
       const pauseMs = readRetry.pauseMs * attempt

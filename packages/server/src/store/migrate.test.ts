@@ -1,6 +1,10 @@
 /** The schema: brought up to date once, by many servers at once, and never over what it does not know. */
+import { createHash, randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { migrate } from './migrate.ts'
+import { openPostgresDatabase } from './database-postgres.ts'
+import { migrate, withUnixLineEnds } from './migrate.ts'
 import { readSetting } from './settings.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from './testing/open-test-database.ts'
 
@@ -40,6 +44,17 @@ describe.each(testEngines)('migrations on the %s engine', (engine) => {
     },
   )
 
+  it('[MIG1] takes a migration with other line ends for the same', async () => {
+    const text = readFileSync(new URL('./migrations/001-initial.sql', import.meta.url), 'utf8')
+    const asOnWindows = withUnixLineEnds(text).replaceAll('\n', '\r\n')
+    expect(withUnixLineEnds(asOnWindows)).toBe(withUnixLineEnds(text))
+    const checksum = createHash('sha256').update(asOnWindows).digest('hex')
+    const [before] = await sql<{ checksum: string }>('select checksum from migrations where version = 1')
+    await sql(`update migrations set checksum = '${checksum}' where version = 1`)
+    await migrate(store.database)
+    await sql(`update migrations set checksum = '${before?.checksum}' where version = 1`)
+  })
+
   it('stops in one line at a migration that changed after it ran, and at a newer schema', async () => {
     await sql(`update migrations set checksum = 'another' where version = 1`)
     await expect(migrate(store.database)).rejects.toThrow(/^unable to use the database; migration 001.*$/)
@@ -54,5 +69,47 @@ describe.each(testEngines)('migrations on the %s engine', (engine) => {
     await expect(readSetting(store.database, 'bus-key')).rejects.toThrow(
       /^unable to use the database; its setting bus-key is missing$/,
     )
+  })
+})
+
+describe.runIf(testEngines.includes('postgres'))('a role without the right to create', () => {
+  const role = `reader_${randomBytes(4).toString('hex')}`
+  let store: TestDatabase
+  let admin: pg.Client
+  let url: URL
+  beforeAll(async () => {
+    store = await openTestDatabase('postgres')
+    admin = new pg.Client({ connectionString: store.url })
+    await admin.connect()
+    await admin.query(`create role ${role} login password 'x'`)
+    await admin.query(`revoke create on schema public from public`)
+    await admin.query(`grant select, insert, update, delete on all tables in schema public to ${role}`)
+    url = new URL(store.url ?? '')
+    url.username = role
+    url.password = 'x'
+  })
+  afterAll(async () => {
+    await store.close()
+    const again = new pg.Client({ connectionString: process.env.TEST_POSTGRES_URL })
+    await again.connect()
+    await again.query(`drop role ${role}`)
+    await again.end()
+  })
+
+  it('[MIG1] starts where nothing is to be migrated, and names the variable elsewhere', async () => {
+    const database = await openPostgresDatabase({ url: url.href, applicationName: 'chorus-reader' })
+    try {
+      await migrate(database)
+      expect(await database.epoch()).toBe(await store.database.epoch())
+      await admin.query(`delete from migrations where version = (select max(version) from migrations)`)
+      await expect(migrate(database)).rejects.toThrow(
+        /^unable to bring the database's schema up to date; the role in DATABASE_URL may not do what \d{3}-.*$/,
+      )
+      await admin.query('drop table migrations')
+      await expect(migrate(database)).rejects.toThrow(/the role in DATABASE_URL may not do what migrations does/)
+    } finally {
+      await database.close()
+      await admin.end()
+    }
   })
 })

@@ -1,6 +1,7 @@
 /**
  * Brings the schema up to date: numbered SQL files, each once, in order, under an advisory lock so that servers starting
  * together do it one at a time. A file that changed after it ran, or a schema newer than this server, stops the start.
+ * Where nothing is to be done, nothing is created, so a role without that right may start the server.
  */
 import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
@@ -18,6 +19,8 @@ interface Migration {
   readonly name: string
   readonly text: string
   readonly checksum: string
+  /** Of the same file with the line ends of Windows: what a server from such a checkout has noted. */
+  readonly crlfChecksum: string
 }
 
 /** From source or built, the SQL files stand in src/store/migrations. */
@@ -27,28 +30,28 @@ function readMigrations(): Migration[] {
     .filter((name) => /^\d{3}-.*\.sql$/.test(name))
     .sort()
     .map((name) => {
-      const text = readFileSync(new URL(name, directory), 'utf8')
+      const text = withUnixLineEnds(readFileSync(new URL(name, directory), 'utf8'))
       return {
         version: Number(name.slice(0, 3)),
         name,
         text,
-        checksum: createHash('sha256').update(text).digest('hex'),
+        checksum: checksumOf(text),
+        crlfChecksum: checksumOf(text.replaceAll('\n', '\r\n')),
       }
     })
 }
 
+const checksumOf = (text: string): string => createHash('sha256').update(text).digest('hex')
+
+/** Line ends are no part of a migration: a checkout may change them. */
+export function withUnixLineEnds(text: string): string {
+  return text.replaceAll('\r\n', '\n')
+}
+
+/** Changes nothing, and needs no right to create anything, where the schema is up to date. */
 export async function migrate(database: Database): Promise<void> {
   const migrations = readMigrations()
-  // Two servers that create the same table at once fail on Postgres' own catalogue, "if not exists" or not.
-  await database.script(`${takeTurns};
-    create table if not exists migrations (
-      version integer primary key, name text not null, checksum text not null, applied_at timestamptz not null default now()
-    )`)
-  const applied = new Map(
-    (
-      await database.query<{ version: number; checksum: string }>({ text: 'select version, checksum from migrations' })
-    ).map((row) => [row.version, row.checksum]),
-  )
+  let applied = await readApplied(database)
   const newest = migrations.at(-1)?.version ?? 0
   for (const version of applied.keys()) {
     if (version > newest) {
@@ -57,33 +60,91 @@ export async function migrate(database: Database): Promise<void> {
       )
     }
   }
-  for (const { version, name, text, checksum } of migrations) {
+  for (const { version, name, checksum, crlfChecksum } of migrations) {
     const known = applied.get(version)
-    if (known !== undefined && known !== checksum) {
-      throw new StartError(`unable to use the database; migration ${name} is not the one that was applied`)
-    }
-    if (known !== undefined) continue
-    // A script is one implicit transaction: of two servers the second finds it done and its insert fails cleanly.
-    await database
-      .script(
-        `${takeTurns};
-         insert into migrations (version, name, checksum) values (${version}, '${name}', '${checksum}');
-         ${text}`,
-      )
-      .catch(async (error: unknown) => {
-        const rows = await database.query({ text: 'select from migrations where version = $1', values: [version] })
-        if (rows.length === 0)
-          throw new StartError(`unable to bring the database's schema up to date; ${name}: ${String(error)}`, {
-            cause: error,
-          })
-      })
+    if (known === undefined || known === checksum || known === crlfChecksum) continue
+    throw new StartError(`unable to use the database; migration ${name} is not the one that was applied`)
   }
-  await database.script(`
-    insert into settings (key, value) values
-      ('epoch', '${randomUUID()}'), ('cookie-secret', '${newKey()}'), ('bus-key', '${newKey()}'), ('cursor-key', '${newKey()}')
-    on conflict (key) do nothing`)
+  if (applied.size === 0) {
+    // Two servers that create the same table at once fail on Postgres' own catalogue, "if not exists" or not.
+    await change(
+      database,
+      'migrations',
+      `${takeTurns};
+       create table if not exists migrations (
+         version integer primary key, name text not null, checksum text not null, applied_at timestamptz not null default now()
+       )`,
+    )
+  }
+  for (const { version, name, text, checksum } of migrations) {
+    if (applied.has(version)) continue
+    // A script is one implicit transaction: of two servers the second finds it done and its insert fails cleanly.
+    await change(
+      database,
+      name,
+      `${takeTurns};
+       insert into migrations (version, name, checksum) values (${version}, '${name}', '${checksum}');
+       ${text}`,
+      async () => {
+        applied = await readApplied(database)
+        return applied.has(version)
+      },
+    )
+  }
+  await makeSettings(database)
 }
 
-function newKey(): string {
-  return randomBytes(32).toString('hex')
+async function readApplied(database: Database): Promise<Map<number, string>> {
+  const [table] = await database.query<{ is_there: boolean }>({
+    text: `select to_regclass('migrations') is not null as is_there`,
+  })
+  if (table?.is_there !== true) return new Map()
+  const rows = await database.query<{ version: number; checksum: string }>({
+    text: 'select version, checksum from migrations',
+  })
+  return new Map(rows.map((row) => [row.version, row.checksum]))
 }
+
+/** `isDone`: another server did the same in the meantime. */
+async function change(
+  database: Database,
+  name: string,
+  script: string,
+  isDone: () => Promise<boolean> = () => Promise.resolve(false),
+): Promise<void> {
+  try {
+    await database.script(script)
+  } catch (error) {
+    if (await isDone()) return
+    throw describeFailure(name, error)
+  }
+}
+
+const deniedState = '42501'
+
+function describeFailure(name: string, error: unknown): StartError {
+  const what = "unable to bring the database's schema up to date"
+  const isDenied = typeof error === 'object' && error !== null && 'code' in error && error.code === deniedState
+  return new StartError(
+    isDenied
+      ? `${what}; the role in DATABASE_URL may not do what ${name} does (${String(error)}): start once with the role that owns the tables`
+      : `${what}; ${name}: ${String(error)}`,
+    { cause: error },
+  )
+}
+
+/** The database's own secrets, once. */
+async function makeSettings(database: Database): Promise<void> {
+  const made = { epoch: randomUUID(), 'cookie-secret': randomKey(), 'bus-key': randomKey(), 'cursor-key': randomKey() }
+  const keys = Object.keys(made)
+  const known = await database.query({ text: 'select from settings where key = any ($1::text[])', values: [keys] })
+  if (known.length === keys.length) return
+  const values = Object.entries(made).map(([key, value]) => `('${key}', '${value}')`)
+  await change(
+    database,
+    'settings',
+    `insert into settings (key, value) values ${values.join(', ')} on conflict (key) do nothing`,
+  )
+}
+
+const randomKey = (): string => randomBytes(32).toString('hex')

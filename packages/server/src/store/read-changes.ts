@@ -123,6 +123,7 @@ export async function readStretch(
 ): Promise<LogStretch> {
   const rows = await database.query<({ top: number } & ChangeRow) | { top: number; seq: null }>({
     name: 'read_log_stretch',
+    pool: 'browse',
     text: `select top.top, page.* from (select seq as top from conversations where id = $1) top
            left join lateral (${stretchSql('$2', '$3', '$4')}) page on true`,
     values: [conversation, from, to, bytesMax],
@@ -153,6 +154,7 @@ export async function readMissed(
     ({ top: number; boundary: number | null } & ChangeRow) | { top: number; boundary: number | null; seq: null }
   >({
     name: 'read_missed',
+    pool: 'browse',
     text: `select top.top, f.boundary, page.* from (select seq as top from conversations where id = $1) top
            cross join (select coalesce(
              (select seq from changes where conversation = $1 and seq between $2 and $3 and xid < ${xidParameter(4)}
@@ -193,6 +195,7 @@ export async function readNewestChanges(
 ): Promise<Map<Id, LoggedChange[]>> {
   const rows = await database.query<ChangeRow>({
     name: 'read_newest_changes',
+    pool: 'browse',
     // Each LIMIT keeps its part a walk along the key, whatever the statistics say.
     text: `select n.* from unnest($1::uuid[], $2::text[]) with ordinality as w(id, position, i)
              cross join lateral (select seq from conversations where id = w.id limit 1) top
@@ -234,6 +237,7 @@ export async function readBoundary(
   const lowest = Math.max(0, top - limits.replayMaxChanges)
   const rows = await database.query<{ seq: number }>({
     name: 'read_boundary',
+    pool: 'browse',
     text: `select seq from changes where conversation = $1 and seq between $2 and $3 and xid < ${xidParameter(4)}
             order by seq desc limit 1`,
     values: [conversation, lowest, top, String(position)],
@@ -257,6 +261,7 @@ export async function readChangesForMember(
 ): Promise<MemberChangesPage | undefined> {
   const rows = await database.query<({ top: number } & ChangeRow) | { top: number; seq: null }>({
     name: 'read_changes_for_member',
+    pool: 'browse',
     text: `select me.top, page.* from (
              select v.seq as top, v.id from conversations v join members m on m.conversation = v.id
               where v.id = $1 and m.user_id = $2 and m.left_seq is null) me

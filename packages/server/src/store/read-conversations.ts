@@ -93,6 +93,7 @@ export async function readConversation(
 ): Promise<Conversation | undefined> {
   const rows = await database.query<ConversationRow>({
     name: 'read_conversation',
+    pool: 'browse',
     text: `select ${columns} from conversations v
              left join members m on m.conversation = v.id and m.user_id = $2 and m.left_seq is null
             where v.id = $1 and (m.user_id is not null or v.kind = 'channel')`,
@@ -116,6 +117,7 @@ export async function readConversations(
 ): Promise<ConversationsPage> {
   const rows = await database.query<ConversationRow>({
     name: from === undefined ? 'read_conversations' : 'read_conversations_from',
+    pool: 'browse',
     text: `select ${columns} from members m join conversations v on v.id = m.conversation
             where m.user_id = $1 and m.left_seq is null
               ${from === undefined ? '' : 'and (v.last_xid, v.id) < ($3::text::xid8, $4::uuid)'}
@@ -134,6 +136,7 @@ export async function readConversations(
 export async function findChannels(database: Database, user: Id, text: string, limit: number): Promise<Conversation[]> {
   const rows = await database.query<ConversationRow>({
     name: 'find_channels',
+    pool: 'search',
     text: `select ${columns} from conversations v
              left join members m on m.conversation = v.id and m.user_id = $1 and m.left_seq is null
             where v.kind = 'channel' and position(lower($2) in lower(v.name)) > 0
@@ -153,6 +156,7 @@ export async function readMembers(
 ): Promise<Member[] | undefined> {
   const rows = await database.query<{ member: MemberJson | null }>({
     name: 'read_members',
+    pool: 'browse',
     text: `select list.j as member from members me
              left join lateral (
                select ${memberJson} as j from members x join users u on u.id = x.user_id

@@ -52,6 +52,7 @@ export async function readMessagePage(
 ): Promise<MessagePage | undefined> {
   const rows = await database.query<({ top: number } & MessageRow) | { top: number; seq: null }>({
     name: `read_message_page_${anchor.kind}`,
+    pool: 'browse',
     // One row more than asked for tells whether there is more in the direction of reading.
     text: `select me.top, page.* from (
              select v.seq as top, v.id from conversations v join members m on m.conversation = v.id
@@ -117,6 +118,7 @@ async function cutPage(
 async function hasMessageFrom(database: Database, conversation: Id, seq: number): Promise<boolean> {
   const rows = await database.query({
     name: 'has_message_from',
+    pool: 'browse',
     text: `select from changes where conversation = $1 and seq >= $2 and type = 'message.created' order by seq limit 1`,
     values: [conversation, seq],
   })
@@ -126,6 +128,7 @@ async function hasMessageFrom(database: Database, conversation: Id, seq: number)
 async function hasMessageUpTo(database: Database, conversation: Id, seq: number): Promise<boolean> {
   const rows = await database.query({
     name: 'has_message_up_to',
+    pool: 'browse',
     text: `select from changes where conversation = $1 and seq <= $2 and type = 'message.created' order by seq desc limit 1`,
     values: [conversation, seq],
   })
@@ -179,6 +182,7 @@ export async function readMessage(
 ): Promise<PageMessage | undefined> {
   const rows = await database.query<MessageRow>({
     name: 'read_message',
+    pool: 'browse',
     text: `select ${pageMessageColumns('$2')} from changes c join members m on m.conversation = c.conversation
             where c.conversation = $1 and m.user_id = $2 and m.left_seq is null and c.seq = $3 and c.type = 'message.created'`,
     values: [conversation, user, seq],

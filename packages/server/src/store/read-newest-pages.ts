@@ -58,6 +58,7 @@ export async function readNewestPages(
 ): Promise<NewestPagesRead> {
   const rows = await database.query<Row>({
     name: 'read_newest_pages',
+    pool: 'browse',
     // Each LIMIT keeps its part a look-up by key, whatever the statistics say.
     text: `with allowed as materialized (
              select w.i::int as i, v.id, v.seq

@@ -119,6 +119,7 @@ export async function readSession(database: Database, sessionId: Id): Promise<Se
 /** The newest first. */
 export async function listSessions(database: Database, userId: Id): Promise<SessionRecord[]> {
   return database.query<SessionRecord>({
+    pool: 'browse',
     text: `select ${record} from sessions where user_id = $1 and ${live} order by created_at desc, id desc limit ${listMax}`,
     values: [userId],
   })

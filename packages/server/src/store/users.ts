@@ -72,6 +72,7 @@ export async function readUsers(database: Database, ids: readonly Id[]): Promise
 export async function findUsersByPrefix(database: Database, prefix: string, limit: number): Promise<User[]> {
   return database.query<User>({
     name: 'find-users-by-prefix',
+    pool: 'search',
     text: `select ${profile} from (
              (select ${profile} from users
                where lower(handle) ~>=~ lower($1) and lower(handle) ~<~ (lower($1) || $2) and ${isPerson}

@@ -1,0 +1,143 @@
+/**
+ * The settings of a connection to Postgres that the server relies on: set after connecting, and read back.
+ *
+ * A start-up parameter is a wish: `options` in DATABASE_URL replaces ours, and poolers such as pgbouncer refuse or drop
+ * them. A default of the role or of the database applies where nothing is said. So each new connection gets every setting
+ * by a statement, and one that does not show them afterwards is never used (rules ACK1, ORD1).
+ */
+import type pg from 'pg'
+import { StartError } from '../support/start-error.ts'
+
+/** Values as Postgres shows them. */
+const settings = {
+  default_transaction_isolation: 'read committed',
+  default_transaction_read_only: 'off',
+  default_transaction_deferrable: 'off',
+  synchronous_commit: 'on',
+  lock_timeout: '1500ms',
+  idle_in_transaction_session_timeout: '10s',
+  idle_session_timeout: '0',
+  // Postgres 17 and later.
+  transaction_timeout: '0',
+  TimeZone: 'UTC',
+  DateStyle: 'ISO, MDY',
+  bytea_output: 'hex',
+  standard_conforming_strings: 'on',
+  client_encoding: 'UTF8',
+  // Compiling a statement takes longer than a read of the chat ever should, and cannot be interrupted.
+  jit: 'off',
+  // A read that needs a second processor is a read that looks at too much.
+  max_parallel_workers_per_gather: '0',
+  enable_indexscan: 'on',
+  enable_bitmapscan: 'on',
+  enable_nestloop: 'on',
+  enable_sort: 'on',
+} as const
+
+/** Shown by a connection whose own statement asks; a role may also have set what cannot be changed here. */
+const shownOnly = { transaction_isolation: 'read committed', session_replication_role: 'origin' } as const
+
+const checkTimeoutMs = 1_400
+
+/** How long a statement may run on a connection that is being opened. */
+const openingStatementMs = checkTimeoutMs
+
+/**
+ * Sets every setting and reads it back; the schema that holds the tables is the only one searched. Rejects with a
+ * `StartError` that names the first setting that does not hold.
+ */
+export async function applySessionSettings(client: pg.ClientBase, schema: string | undefined): Promise<void> {
+  const wanted: Record<string, string> = {
+    statement_timeout: `${openingStatementMs}ms`,
+    ...settings,
+    ...(schema !== undefined && { search_path: quoteIdentifier(schema) }),
+  }
+  const ask = async <Row>(text: string, values: readonly unknown[]): Promise<Row[]> =>
+    (await client.query({ text, values: [...values], query_timeout: checkTimeoutMs + 100 } as pg.QueryConfig))
+      .rows as Row[]
+  // First and alone: a role's own statement_timeout would cut what follows.
+  await ask(`set statement_timeout = ${openingStatementMs}`, [])
+  await ask(
+    `select set_config(name, value, false) from unnest($1::text[], $2::text[]) w(name, value)
+      where current_setting(name, true) is not null`,
+    [Object.keys(wanted), Object.values(wanted)],
+  )
+  const expected = { ...wanted, ...shownOnly }
+  const shown = await ask<{ name: string; value: string | null }>(
+    'select name, current_setting(name, true) as value from unnest($1::text[]) w(name)',
+    [Object.keys(expected)],
+  )
+  for (const { name, value } of shown) {
+    const right = expected[name as keyof typeof expected]
+    if (value === null || value === right) continue
+    throw new StartError(
+      `unable to use the database that DATABASE_URL names; its connections show ${name} = ${value} instead of ${right}, though the server sets it`,
+    )
+  }
+}
+
+/**
+ * The schema in which this connection finds the tables, or would make them. Pinned for all connections: where a role's
+ * `search_path` changes later, a server must not find half of its tables elsewhere.
+ */
+export async function findSchema(client: pg.ClientBase): Promise<string> {
+  const { rows } = await client.query<{ schema: string | null }>({
+    text: `select coalesce(
+             (select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = to_regclass('migrations')),
+             current_schema()) as schema`,
+    query_timeout: checkTimeoutMs,
+  } as pg.QueryConfig)
+  const schema = rows[0]?.schema ?? undefined
+  if (schema !== undefined) return schema
+  throw new StartError(
+    'unable to use the database that DATABASE_URL names; no schema of its search_path exists or may be used',
+  )
+}
+
+function quoteIdentifier(name: string): string {
+  return /^[a-z_][a-z0-9_]*$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`
+}
+
+/**
+ * Refuses a pooler that gives one connection of ours to several sessions, such as pgbouncer in transaction mode: settings and
+ * prepared statements would be those of others. `held` is connected and idle; `open` connects one more.
+ *
+ * A connection that reports another backend than the one that runs its statements goes through a pooler. Whether that
+ * pooler keeps a backend for each session shows when a second session holds a transaction open: in transaction mode that
+ * takes the idle backend, and the first session's next statement runs in another, or waits.
+ */
+export async function refuseSharedBackends(held: pg.ClientBase, open: () => Promise<pg.Client>): Promise<void> {
+  const reported = (held as pg.ClientBase & { readonly processID?: number | null }).processID
+  const before = await backendOf(held)
+  if (before === reported) return
+  const others: pg.Client[] = []
+  try {
+    while (others.length < pooledProbes) {
+      const other = await open()
+      others.push(other)
+      // In statement mode there are no transactions.
+      const holds = await other.query('begin').then(
+        () => true,
+        () => false,
+      )
+      if (holds) await backendOf(other)
+      const now = holds ? await backendOf(held).catch(() => undefined) : undefined
+      if (now === before) continue
+      throw new StartError(
+        'unable to use the database; the pooler that DATABASE_URL names shares connections between transactions: set its pool_mode to session, or name Postgres itself',
+      )
+    }
+  } finally {
+    await Promise.all(others.map((other) => other.end().catch(() => undefined)))
+  }
+}
+
+const pooledProbes = 3
+
+async function backendOf(client: pg.ClientBase): Promise<number | undefined> {
+  const { rows } = await client.query<{ pid: number }>({
+    text: 'select pg_backend_pid() as pid',
+    query_timeout: checkTimeoutMs,
+  } as pg.QueryConfig)
+  return rows[0]?.pid
+}
