@@ -125,10 +125,11 @@ const deniedState = '42501'
 function describeFailure(name: string, error: unknown): StartError {
   const what = "unable to bring the database's schema up to date"
   const isDenied = typeof error === 'object' && error !== null && 'code' in error && error.code === deniedState
+  const reason = error instanceof Error ? error.message : 'the database refused it'
   return new StartError(
     isDenied
-      ? `${what}; the role in DATABASE_URL may not do what ${name} does (${String(error)}): start once with the role that owns the tables`
-      : `${what}; ${name}: ${String(error)}`,
+      ? `${what}; the role in DATABASE_URL may not do what ${name} does (${reason}): start once with the role that owns the tables`
+      : `${what}; ${name}: ${reason}`,
     { cause: error },
   )
 }
