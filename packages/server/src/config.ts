@@ -191,7 +191,11 @@ export const settings = {
   }),
   limitSends: limitSetting('LIMIT_SENDS', 30, 'messages a second and user, in bursts of twice as many'),
   limitRequests: limitSetting('LIMIT_REQUESTS', 100, 'other requests a second and user'),
-  limitSignIns: limitSetting('LIMIT_SIGN_INS', 10, 'sign-ins a minute and account'),
+  limitSignIns: limitSetting(
+    'LIMIT_SIGN_INS',
+    10,
+    'sign-ins a minute, account and network; five times as many an account over all networks',
+  ),
   limitSignInsAddress: limitSetting('LIMIT_SIGN_INS_ADDRESS', 100, 'sign-ins and sign-ups a minute and address'),
   limitConnections: limitSetting('LIMIT_CONNECTIONS', 200, 'connections at a time and address'),
   drainNoticeMs: setting<number | undefined>({

@@ -7,7 +7,7 @@ import type { IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { ChorusError, type Id, type LiveValue, type Presence } from '@chorus/protocol'
 import { Authenticator, cookieNameFor } from './access/authenticator.ts'
-import { Limits } from './access/limits.ts'
+import { Limits, wideSignInsFactor } from './access/limits.ts'
 import { Passwords } from './access/passwords.ts'
 import { RecentRevocations } from './access/recent-revocations.ts'
 import { SessionCache } from './access/session-cache.ts'
@@ -167,6 +167,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
         redis,
         clock,
         signIns: config.limitSignIns,
+        signInsWide: config.limitSignIns * wideSignInsFactor,
         signInsAddress: config.limitSignInsAddress,
         onReport: (outcome) => metrics.limitReports.inc({ outcome }),
       })

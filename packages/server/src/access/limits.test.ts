@@ -78,17 +78,46 @@ describe('Limits', () => {
     expect(countPasses(100, () => limits.takeSend('anna'))).toBe(60)
   })
 
-  it('allows ten sign-ins a minute and account, whatever the address and the case of the handle (N62)', async () => {
+  it('allows ten sign-ins a minute, account and network, whatever the case of the handle (N62)', async () => {
     const clock = new ManualClock()
     const limits = new Limits(settings, clock)
     let n = 0
-    expect(await countPassesInTime(50, () => limits.takeSignIn(n++ % 2 === 0 ? 'Anna' : 'anna', `10.0.${n}.1`))).toBe(
+    expect(await countPassesInTime(50, () => limits.takeSignIn(n++ % 2 === 0 ? 'Anna' : 'anna', '10.0.0.1'))).toBe(10)
+    expect(await passesInTime(() => limits.takeSignIn('anna', '10.0.0.2'))).toBe(true)
+    clock.advance(59_999)
+    expect(await passesInTime(() => limits.takeSignIn('anna', '10.0.0.1'))).toBe(false)
+    clock.advance(1)
+    expect(await passesInTime(() => limits.takeSignIn('anna', '10.0.0.1'))).toBe(true)
+  })
+
+  it('allows fifty sign-ins a minute and account over all networks', async () => {
+    const limits = new Limits(settings, new ManualClock())
+    let n = 0
+    expect(await countPassesInTime(90, () => limits.takeSignIn('anna', `10.0.${n++}.1`))).toBe(50)
+  })
+
+  it('lets the owner sign in while others guess from many networks', async () => {
+    const limits = new Limits(settings, new ManualClock())
+    await limits.takeSignIn('anna', '10.9.0.1')
+    limits.noteSignedIn('Anna', '10.9.0.1')
+    let n = 0
+    expect(await countPassesInTime(90, () => limits.takeSignIn('anna', `10.0.${n++}.1`))).toBeLessThan(51)
+    expect(await countPassesInTime(20, () => limits.takeSignIn('ANNA', '10.9.0.1'))).toBe(9)
+    // A network that this account never signed in from is no better for another account's success there.
+    limits.noteSignedIn('ben', '10.9.0.2')
+    expect(await passesInTime(() => limits.takeSignIn('anna', '10.9.0.2'))).toBe(false)
+  })
+
+  it('counts one account and one network, however they are written', async () => {
+    const limits = new Limits(settings, new ManualClock())
+    const handles = ['anna', 'Anna', 'ANNA']
+    const addresses = ['2001:db8::1', '2001:DB8:0:0:ffff::2', '2001:0db8:0000::3%eth0']
+    let n = 0
+    expect(await countPassesInTime(60, () => limits.takeSignIn(handles[n % 3] ?? '', addresses[n++ % 3] ?? ''))).toBe(
       10,
     )
-    clock.advance(59_999)
-    expect(await passesInTime(() => limits.takeSignIn('anna', '10.1.0.1'))).toBe(false)
-    clock.advance(1)
-    expect(await passesInTime(() => limits.takeSignIn('anna', '10.1.0.1'))).toBe(true)
+    // Neither letter is ASCII: no such handle can exist, and it is another account.
+    expect(await passesInTime(() => limits.takeSignIn('Anna\u0130', '2001:db8::1'))).toBe(true)
   })
 
   it('allows a hundred sign-ins a minute and address, whatever the account; an IPv6 network counts as one (N62)', async () => {

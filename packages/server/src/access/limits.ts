@@ -9,6 +9,7 @@
 import { ChorusError } from '@chorus/protocol'
 import { limitKeyOf } from '../support/address.ts'
 import type { Clock } from '../support/clock.ts'
+import { foldHandle } from '../support/fold-text.ts'
 import type { CorrectedBucket, SharedLimits } from './shared-limits.ts'
 
 export interface LimitSettings {
@@ -16,7 +17,7 @@ export interface LimitSettings {
   readonly limitSends: number
   /** Other requests a second and user. */
   readonly limitRequests: number
-  /** Sign-ins a minute and account. */
+  /** Sign-ins a minute, account and network; {@link wideSignInsFactor} times as many over all networks. */
   readonly limitSignIns: number
   /** Sign-ins and sign-ups a minute and address. */
   readonly limitSignInsAddress: number
@@ -27,6 +28,9 @@ export interface LimitSettings {
 export type LimitName = 'sends' | 'requests' | 'sign-ins' | 'sign-ins-address' | 'connections'
 
 const keysMax = 100_000
+
+/** An account may be tried so many times as often from all networks together as from one. */
+export const wideSignInsFactor = 5
 
 /** Values by key, the least recently used first; never more than `keysMax`. */
 class RecentKeys<Value> {
@@ -40,6 +44,10 @@ class RecentKeys<Value> {
     const value = this.#values.get(key)
     if (value !== undefined) this.#values.delete(key)
     return value
+  }
+
+  has(key: string): boolean {
+    return this.#values.has(key)
   }
 
   put(key: string, value: Value): void {
@@ -116,7 +124,12 @@ export class Limits {
   readonly #shared: SharedLimits | undefined
   readonly #sends: TokenBucket | undefined
   readonly #requests: TokenBucket | undefined
+  /** By account and network. */
   readonly #signIns: MinuteWindow | undefined
+  /** By account. */
+  readonly #signInsWide: MinuteWindow | undefined
+  /** Accounts with the networks from which they signed in lately. */
+  readonly #knownNetworks = new RecentKeys<true>()
   readonly #signInsAddress: MinuteWindow | undefined
   /** Counted by this server alone: what it parses is its own work. */
   readonly #inputBytes: TokenBucket
@@ -137,6 +150,7 @@ export class Limits {
     this.#sends = limitSends === 0 ? undefined : new TokenBucket(limitSends, 2 * limitSends, clock)
     this.#requests = limitRequests === 0 ? undefined : new TokenBucket(limitRequests, limitRequests, clock)
     this.#signIns = limitSignIns === 0 ? undefined : new MinuteWindow(limitSignIns)
+    this.#signInsWide = limitSignIns === 0 ? undefined : new MinuteWindow(limitSignIns * wideSignInsFactor)
     this.#signInsAddress = limitSignInsAddress === 0 ? undefined : new MinuteWindow(limitSignInsAddress)
     this.#inputBytes = new TokenBucket(inputBounds.bytesPerSecond, inputBounds.burstBytes, clock)
     this.#connectionsMax = settings.limitConnections === 0 ? Number.POSITIVE_INFINITY : settings.limitConnections
@@ -158,14 +172,32 @@ export class Limits {
     this.#refuseFor(retryAfterMs, 'requests', 'answer; too many bytes in a short time')
   }
 
-  /** One attempt to sign in to this account from this address. Unknown accounts count like known ones. */
+  /**
+   * One attempt to sign in to this account from this address. Unknown accounts count like known ones. The first bound is
+   * that of the account *at this network*: wrong passwords from elsewhere never use it up. The wider bound over all networks
+   * stops guesses that come from many; a network from which the account signed in lately passes it, so that guesses do not
+   * lock the owner out.
+   */
   async takeSignIn(handle: string, address: string): Promise<void> {
     await this.takeSignUp(address)
-    const account = handle.toLowerCase()
+    const account = foldHandle(handle)
+    const pair = pairOf(account, limitKeyOf(address))
     const what = 'sign in; too many attempts for this account'
-    const retryAfterMs = this.#signIns?.take(account, this.#clock.nowMs()) ?? 0
-    this.#refuseFor(retryAfterMs, 'sign-ins', what)
-    this.#refuseFor((await this.#shared?.takeAttempt('account', account)) ?? 0, 'sign-ins', what)
+    const nowMs = this.#clock.nowMs()
+    this.#refuseFor(this.#signIns?.take(pair, nowMs) ?? 0, 'sign-ins', what)
+    this.#refuseFor((await this.#shared?.takeAttempt('pair', pair)) ?? 0, 'sign-ins', what)
+    if (this.#knownNetworks.has(pair)) return
+    const retryAfterMs =
+      (this.#signInsWide?.take(account, nowMs) ?? 0) || ((await this.#shared?.takeAttempt('account', account)) ?? 0)
+    if (retryAfterMs > 0 && (await this.#shared?.isKnown(pair)) !== true) this.#refuse('sign-ins', what, retryAfterMs)
+  }
+
+  /** The account signed in from this address: the network is known from now on. */
+  noteSignedIn(handle: string, address: string): void {
+    const pair = pairOf(foldHandle(handle), limitKeyOf(address))
+    this.#knownNetworks.take(pair)
+    this.#knownNetworks.put(pair, true)
+    this.#shared?.noteKnown(pair)
   }
 
   /** One new account from this address. */
@@ -208,4 +240,9 @@ export class Limits {
     this.#onRefusal(limit)
     throw new ChorusError('rate-limited', `unable to ${what}`, { retryAfterMs })
   }
+}
+
+/** No handle and no address contains a line end. */
+function pairOf(account: string, network: string): string {
+  return `${account}\n${network}`
 }

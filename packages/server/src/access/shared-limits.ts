@@ -5,9 +5,11 @@
  * Attempts to sign in are counted before they are made, so each waits for the answer. Messages and requests are not: the
  * bucket of this server decides at once (rule ORD2: nothing on their way may wait), and what was taken here is reported
  * afterwards, gathered by user, to a bucket of the same size in Redis that all servers take from. The answer corrects the
- * bucket here. Between two reports a user gets at most an eighth of a burst from each server too many.
+ * bucket here. Between two reports a user gets at most an eighth of a burst from each server too many. A report that fails is
+ * sent again, under the same number, so that it counts once whether or not it ran; while Redis is away at most a whole bucket
+ * of each user waits, for as long as a bucket takes to fill.
  */
-import { createHash } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { type IRateLimiterStoreOptions, RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible'
 import type { Clock, Timer } from '../support/clock.ts'
 import type { Redis, RedisScript } from '../support/redis.ts'
@@ -23,6 +25,8 @@ export const sharedLimitBounds = {
   usersPerReportMax: 100,
   /** Reports without an answer; beyond it they wait and gather. */
   reportsUnderWayMax: 32,
+  /** How long a network from which an account signed in is known. */
+  knownMs: 30 * 86_400_000,
 } as const
 
 /** Hash tags, so that one report can name many users on a cluster, too. */
@@ -30,8 +34,9 @@ const partitionCount = 16
 
 /**
  * takeFromBuckets: takes from one bucket for each key, in one step.
- * - KEYS[i]: a bucket, a hash of `tokens` and `at` (ms); expires when it would be full.
- * - ARGV[4i-3 … 4i]: tokens a second; size; tokens taken; ms over which they were gathered.
+ * - KEYS[i]: a bucket, a hash of `tokens`, `at` (ms) and the last report of each server; expires when it would be full.
+ * - ARGV[1]: the server. ARGV[5i-3 … 5i+1]: tokens a second; size; tokens taken; ms over which they were gathered; number of
+ *   the report. A number that the bucket knows of this server takes nothing: the report came twice, for want of an answer.
  * - Returns thousandths of tokens left, one number a key. Never less than a whole bucket below zero, so nobody is shut
  *   out for longer than a full bucket takes.
  * - Cost: three commands a key. Uses the clock of Redis; one that goes back loses no more than the time it went.
@@ -39,18 +44,21 @@ const partitionCount = 16
  */
 const takeFromBuckets: RedisScript = {
   lua: `
+local server = ARGV[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local left = {}
 for i, key in ipairs(KEYS) do
-  local rate, size = tonumber(ARGV[4 * i - 3]) / 1000, tonumber(ARGV[4 * i - 2])
-  local taken, gathered = tonumber(ARGV[4 * i - 1]), tonumber(ARGV[4 * i])
-  local held = redis.call('HMGET', key, 'tokens', 'at')
+  local rate, size = tonumber(ARGV[5 * i - 3]) / 1000, tonumber(ARGV[5 * i - 2])
+  local taken, gathered = tonumber(ARGV[5 * i - 1]), tonumber(ARGV[5 * i])
+  local number = tonumber(ARGV[5 * i + 1])
+  local held = redis.call('HMGET', key, 'tokens', 'at', server)
+  if number <= (tonumber(held[3]) or 0) then taken = 0 end
   local tokens, at = tonumber(held[1]) or size, math.min(now, tonumber(held[2]) or now - gathered)
   local whileGathering = math.min(now - at, gathered)
   tokens = math.min(size, tokens + (now - at - whileGathering) * rate)
   tokens = math.max(-size, math.min(size, tokens + whileGathering * rate - taken))
-  redis.call('HSET', key, 'tokens', tostring(tokens), 'at', tostring(now))
+  redis.call('HSET', key, 'tokens', tostring(tokens), 'at', tostring(now), server, tostring(number))
   redis.call('PEXPIRE', key, math.ceil((size - tokens) / rate) + 1000)
   left[i] = math.floor(tokens * 1000)
 end
@@ -65,18 +73,35 @@ export interface CorrectedBucket {
   correct(key: string, tokens: number): void
 }
 
+/** What one user took of one limit. */
 interface Takings {
   readonly bucket: CorrectedBucket
   readonly user: string
   readonly key: string
-  readonly sinceMs: number
+  /** Not in a report yet, since when. */
   taken: number
+  sinceMs: number
+  /** A report without an answer. It is sent again as it was, under its number, so that it counts once. */
+  report: Report | undefined
+  isUnderWay: boolean
 }
+
+interface Report {
+  readonly number: number
+  readonly taken: number
+  readonly sinceMs: number
+}
+
+/** An account at one network, an account, a network. */
+type AttemptKind = 'pair' | 'account' | 'address'
 
 export interface SharedLimitsOptions {
   readonly redis: Redis
   readonly clock: Clock
+  /** A minute, account and network. */
   readonly signIns: number
+  /** A minute and account, over all networks. */
+  readonly signInsWide: number
   readonly signInsAddress: number
   /** Told what became of each report. */
   readonly onReport?: (outcome: 'answered' | 'failed' | 'dropped') => void
@@ -86,23 +111,28 @@ export class SharedLimits {
   readonly #redis: Redis
   readonly #clock: Clock
   readonly #onReport: (outcome: 'answered' | 'failed' | 'dropped') => void
-  readonly #attempts: { readonly [Kind in 'account' | 'address']: RateLimiterRedis | undefined }
+  readonly #attempts: { readonly [Kind in AttemptKind]: RateLimiterRedis | undefined }
+  /** Names this server in the buckets. */
+  readonly #server = randomBytes(6).toString('base64url')
   readonly #takings = new Map<string, Takings>()
   #underWay = 0
+  #reports = 0
+  #isStopped = false
   #timer: Timer | undefined
 
-  constructor({ redis, clock, signIns, signInsAddress, onReport = () => undefined }: SharedLimitsOptions) {
+  constructor({ redis, clock, signIns, signInsWide, signInsAddress, onReport = () => undefined }: SharedLimitsOptions) {
     this.#redis = redis
     this.#clock = clock
     this.#onReport = onReport
     this.#attempts = {
-      account: attemptLimiter(redis, redis.keyOf('limit:account'), signIns),
+      pair: attemptLimiter(redis, redis.keyOf('limit:pair'), signIns),
+      account: attemptLimiter(redis, redis.keyOf('limit:account'), signInsWide),
       address: attemptLimiter(redis, redis.keyOf('limit:address'), signInsAddress),
     }
   }
 
   /** Milliseconds until one more attempt would pass; 0: it passed, or Redis cannot say. */
-  async takeAttempt(kind: 'account' | 'address', name: string): Promise<number> {
+  async takeAttempt(kind: AttemptKind, name: string): Promise<number> {
     const limiter = this.#attempts[kind]
     if (limiter === undefined || this.#redis.problem() !== undefined) return 0
     try {
@@ -114,78 +144,135 @@ export class SharedLimits {
     }
   }
 
-  /** One token was taken here. Reported soon; returns at once. */
-  noteTaken(name: 'sends' | 'requests', bucket: CorrectedBucket, user: string): void {
+  /** Did the account sign in from this network lately? False when Redis cannot say. */
+  async isKnown(pair: string): Promise<boolean> {
+    if (this.#redis.problem() !== undefined) return false
+    const key = this.#knownKeyOf(pair)
+    return this.#redis.command(key, ['GET', key]).then(
+      (found) => found !== null,
+      () => false,
+    )
+  }
+
+  /** Tells the other servers that the account signed in from this network. Tried once. */
+  noteKnown(pair: string): void {
+    if (this.#redis.problem() !== undefined) return
+    const key = this.#knownKeyOf(pair)
+    this.#redis.command(key, ['SET', key, '1', 'PX', String(sharedLimitBounds.knownMs)]).catch(() => undefined)
+  }
+
+  /** So many tokens were taken here. Reported soon; returns at once. */
+  noteTaken(name: string, bucket: CorrectedBucket, user: string, amount = 1): void {
     const id = `${name}:${user}`
     const takings = this.#takings.get(id)
     if (takings !== undefined) {
-      takings.taken++
+      if (takings.taken === 0) takings.sinceMs = this.#clock.nowMs()
+      // More than a whole bucket is more than any server gives.
+      takings.taken = Math.min(bucket.size, takings.taken + amount)
       return
     }
-    if (this.#redis.problem() !== undefined) return
     if (this.#takings.size >= sharedLimitBounds.usersMax) {
       this.#onReport('dropped')
       return
     }
-    const key = this.#redis.keyOf(`limit:{${partitionOf(user)}}:${id}`)
-    this.#takings.set(id, { bucket, user, key, sinceMs: this.#clock.nowMs(), taken: 1 })
-    this.#timer ??= this.#clock.setTimer(() => this.#reportDue(), sharedLimitBounds.reportEveryMs)
+    this.#takings.set(id, {
+      bucket,
+      user,
+      key: this.#redis.keyOf(`limit:{${partitionOf(user)}}:${id}`),
+      sinceMs: this.#clock.nowMs(),
+      taken: amount,
+      report: undefined,
+      isUnderWay: false,
+    })
+    this.#reportLater()
   }
 
   /** Forgets what was not reported. */
   stop(): void {
+    this.#isStopped = true
     this.#timer?.cancel()
     this.#takings.clear()
   }
 
-  #reportDue(): void {
-    this.#timer = undefined
-    if (this.#redis.problem() !== undefined) {
-      this.#takings.clear()
-      return
-    }
-    const nowMs = this.#clock.nowMs()
-    const reports = new Map<number, Takings[]>()
-    for (const [id, takings] of this.#takings) {
-      const isDue = takings.taken >= takings.bucket.size / 8 || nowMs - takings.sinceMs >= sharedLimitBounds.gatherMaxMs
-      if (!isDue) continue
-      const partition = partitionOf(takings.user)
-      const report = reports.get(partition) ?? []
-      if (report.length === 0) {
-        if (this.#underWay + reports.size >= sharedLimitBounds.reportsUnderWayMax) continue
-        reports.set(partition, report)
-      }
-      if (report.length >= sharedLimitBounds.usersPerReportMax) continue
-      report.push(takings)
-      this.#takings.delete(id)
-    }
-    for (const report of reports.values()) void this.#report(report, nowMs)
-    if (this.#takings.size > 0)
-      this.#timer = this.#clock.setTimer(() => this.#reportDue(), sharedLimitBounds.reportEveryMs)
+  #knownKeyOf(pair: string): string {
+    return this.#redis.keyOf(`limit:known:${hideName(pair)}`)
   }
 
-  async #report(report: readonly Takings[], nowMs: number): Promise<void> {
+  #reportLater(): void {
+    if (this.#isStopped) return
+    this.#timer ??= this.#clock.setTimer(() => this.#reportDue(), sharedLimitBounds.reportEveryMs)
+  }
+
+  #reportDue(): void {
+    this.#timer = undefined
+    const nowMs = this.#clock.nowMs()
+    this.#forgetRefilled(nowMs)
+    if (this.#redis.problem() === undefined)
+      for (const report of this.#gatherReports(nowMs)) void this.#send(report, nowMs)
+    if (this.#takings.size > 0) this.#reportLater()
+  }
+
+  /** What is older than a bucket takes to fill changes nothing any more. */
+  #forgetRefilled(nowMs: number): void {
+    for (const [id, takings] of this.#takings) {
+      const { bucket, report } = takings
+      const refillMs = (bucket.size / bucket.perSecond) * 1_000
+      if (report !== undefined && !takings.isUnderWay && nowMs - report.sinceMs > refillMs) takings.report = undefined
+      if (nowMs - takings.sinceMs > refillMs) takings.taken = 0
+      if (takings.taken === 0 && takings.report === undefined) this.#takings.delete(id)
+    }
+  }
+
+  #gatherReports(nowMs: number): Iterable<readonly Takings[]> {
+    const reports = new Map<number, Takings[]>()
+    for (const takings of this.#takings.values()) {
+      const { bucket, taken, sinceMs, report, isUnderWay } = takings
+      const isDue =
+        report !== undefined ||
+        (taken > 0 && (taken >= bucket.size / 8 || nowMs - sinceMs >= sharedLimitBounds.gatherMaxMs))
+      if (!isDue || isUnderWay) continue
+      const partition = partitionOf(takings.user)
+      const together = reports.get(partition) ?? []
+      if (together.length === 0) {
+        if (this.#underWay + reports.size >= sharedLimitBounds.reportsUnderWayMax) continue
+        reports.set(partition, together)
+      }
+      if (together.length >= sharedLimitBounds.usersPerReportMax) continue
+      together.push(takings)
+    }
+    return reports.values()
+  }
+
+  async #send(all: readonly Takings[], nowMs: number): Promise<void> {
     this.#underWay++
+    const args: (string | number)[] = [this.#server]
+    for (const takings of all) {
+      const { bucket, taken, sinceMs } = takings
+      if (takings.report === undefined) {
+        takings.report = { number: ++this.#reports, taken, sinceMs }
+        takings.taken = 0
+      }
+      takings.isUnderWay = true
+      const { report } = takings
+      args.push(bucket.perSecond, bucket.size, report.taken, Math.ceil(nowMs - report.sinceMs), report.number)
+    }
     try {
       const left = (await this.#redis.script(
         takeFromBuckets,
-        report.map(({ key }) => key),
-        report.flatMap(({ bucket, taken, sinceMs }) => [
-          bucket.perSecond,
-          bucket.size,
-          taken,
-          Math.ceil(nowMs - sinceMs),
-        ]),
+        all.map(({ key }) => key),
+        args,
       )) as readonly number[]
-      for (const [index, { bucket, user, key }] of report.entries()) {
-        const id = key.slice(key.indexOf('}:') + 2)
-        bucket.correct(user, (left[index] ?? 0) / 1_000 - (this.#takings.get(id)?.taken ?? 0))
+      for (const [index, takings] of all.entries()) {
+        takings.report = undefined
+        takings.bucket.correct(takings.user, (left[index] ?? 0) / 1_000 - takings.taken)
       }
       this.#onReport('answered')
     } catch {
       this.#onReport('failed')
     } finally {
       this.#underWay--
+      for (const takings of all) takings.isUnderWay = false
+      if (this.#takings.size > 0) this.#reportLater()
     }
   }
 }

@@ -87,7 +87,7 @@ describe.each(testEngines)('answers after a stored change on the %s engine', (en
       parts: {
         ...node.parts,
         config: { signUp: 'open' },
-        limits: { takeSignUp: () => undefined, takeSignIn: () => undefined },
+        limits: { takeSignUp: () => undefined, takeSignIn: () => undefined, noteSignedIn: () => undefined },
         passwords: { hash: async () => 'hashed', verify: async () => true },
       } as unknown as CommandContext['parts'],
       actor: { userId: ada, sessionId: ada },

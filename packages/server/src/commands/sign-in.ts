@@ -23,6 +23,7 @@ export const signIn: CommandHandler<'sign-in'> = async (context, { handle, passw
   if (found === undefined || !isRight) {
     throw new ChorusError('unauthenticated', 'unable to sign in; the handle or the password is wrong')
   }
+  limits.noteSignedIn(handle, context.address)
   const { sessionId } = await cookies.signIn(found.user.id)
   // Revoked meanwhile, it is not there any more either.
   const session = await afterStored('sign in', () => readSession(database, sessionId))

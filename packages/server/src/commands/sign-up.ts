@@ -15,6 +15,7 @@ export const signUp: CommandHandler<'sign-up'> = async (context, { handle, passw
   const passwordHash = await passwords.hash(password)
   const user = await insertUser(database, { id: uuidv7(), handle, name, passwordHash })
   if (user === undefined) throw new ChorusError('conflict', 'unable to sign up; the handle is taken')
+  limits.noteSignedIn(handle, context.address)
   await afterStored('sign up', () => cookies.signIn(user.id))
   return { user }
 }

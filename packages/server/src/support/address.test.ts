@@ -13,8 +13,42 @@ describe('findClientAddress', () => {
   it('believes what trusted proxies wrote, from the right', () => {
     expect(findClientAddress('127.0.0.1', '1.2.3.4', balancer)).toBe('1.2.3.4')
     expect(findClientAddress('127.0.0.1', '6.6.6.6, 1.2.3.4, 10.9.8.7', balancer)).toBe('1.2.3.4')
-    expect(findClientAddress('fd00::1', '2001:db8::1', balancer)).toBe('2001:db8::1')
+    expect(findClientAddress('fd00::1', '2001:db8::1', balancer)).toBe('2001:db8:0:0:0:0:0:1')
     expect(findClientAddress('9.9.9.9', '1.2.3.4', balancer)).toBe('9.9.9.9')
+  })
+
+  it.each([
+    ['203.0.113.7:51234', '203.0.113.7'],
+    ['"203.0.113.7:51234"', '203.0.113.7'],
+    ['[2001:db8::1]', '2001:db8:0:0:0:0:0:1'],
+    ['[2001:db8::1]:443', '2001:db8:0:0:0:0:0:1'],
+    ['"[2001:DB8::1]:443"', '2001:db8:0:0:0:0:0:1'],
+    ['2001:db8::1%eth0', '2001:db8:0:0:0:0:0:1'],
+    ['::ffff:203.0.113.7', '203.0.113.7'],
+    ['::FFFF:cb00:7107', '203.0.113.7'],
+    ['[::ffff:203.0.113.7]:80', '203.0.113.7'],
+    ['0:0:0:0:0:ffff:203.0.113.7', '203.0.113.7'],
+    ['1.1.1.1, 203.0.113.7:51234, 10.0.0.1:443', '203.0.113.7'],
+    ['1.1.1.1, 203.0.113.7:5,\t[fd00::2]:443 , 10.0.0.1', '203.0.113.7'],
+    ['203.0.113.7, , ,', '203.0.113.7'],
+    [',203.0.113.7,,10.0.0.1,', '203.0.113.7'],
+  ])('finds the client in %j', (header, client) => {
+    expect(findClientAddress('127.0.0.1', header, balancer)).toBe(client)
+    expect(findClientAddress('::ffff:7f00:1', header.split(','), balancer)).toBe(client)
+  })
+
+  it.each([
+    ['_p7', '127.0.0.1'],
+    ['1.1.1.1, unknown, 10.0.0.1', '10.0.0.1'],
+    ['1.1.1.1, _hidden, 10.0.0.1:1234', '10.0.0.1'],
+    ['1.1.1.1, 203.0.113.7:x', '127.0.0.1'],
+    ['1.1.1.1, [203.0.113.7', '127.0.0.1'],
+    ['1.1.1.1, 203.0.113.7:80:80', '127.0.0.1'],
+    ['1.1.1.1, 010.0.0.1', '127.0.0.1'],
+    ['1.1.1.1, 1.2.3.4.5:80', '127.0.0.1'],
+    [',,,', '127.0.0.1'],
+  ])('counts what hides in %j as the proxy', (header, client) => {
+    expect(findClientAddress('127.0.0.1', header, balancer)).toBe(client)
   })
 
   it('stops at what is no address', () => {
@@ -31,11 +65,35 @@ describe('parseTrustedProxies', () => {
   })
 })
 
+describe('trusted proxies', () => {
+  it.each([
+    ['::ffff:10.0.0.1', '10.0.0.1'],
+    ['::ffff:10.0.0.0/104', '10.3.4.5'],
+    ['::FFFF:a00:1', '::ffff:10.0.0.1'],
+    ['FD00:0::/8', 'fd12::7'],
+    ['fe80::1', 'fe80::1%eth0'],
+    ['fe80::1%eth0', 'fe80:0::1%eth1'],
+  ])('%s trusts %s', (entry, proxy) => {
+    const trusted = parseTrustedProxies([entry])
+    expect(trusted).toBeDefined()
+    expect(findClientAddress(proxy, '1.2.3.4', trusted!)).toBe('1.2.3.4')
+  })
+
+  it('refuses a mapped network wider than IPv4', () => {
+    expect(parseTrustedProxies(['::ffff:10.0.0.0/95'])).toBeUndefined()
+  })
+})
+
 describe('limitKeyOf', () => {
   it('takes an IPv6 network of 64 bits for one', () => {
     expect(limitKeyOf('2001:db8:1:2:3:4:5:6')).toBe('2001:db8:1:2::/64')
     expect(limitKeyOf('2001:DB8:1:2::1')).toBe('2001:db8:1:2::/64')
     expect(limitKeyOf('::1')).toBe('0:0:0:0::/64')
     expect(limitKeyOf('1.2.3.4')).toBe('1.2.3.4')
+    for (const same of ['::ffff:1.2.3.4', '::FFFF:102:304', '0:0:0:0:0:ffff:102:304', '::ffff:1.2.3.4%eth0'])
+      expect(limitKeyOf(same)).toBe('1.2.3.4')
+    for (const same of ['2001:0db8:0001:0002::', '2001:db8:1:2::9%eth0', '2001:db8:1:2:0:0:1.2.3.4'])
+      expect(limitKeyOf(same)).toBe('2001:db8:1:2::/64')
+    expect(limitKeyOf('')).toBe('')
   })
 })

@@ -9,26 +9,65 @@ import { BlockList, isIP } from 'node:net'
 export function parseTrustedProxies(entries: readonly string[]): BlockList | undefined {
   const list = new BlockList()
   for (const entry of entries) {
-    const [address = '', prefix, ...rest] = entry.split('/')
-    const version = isIP(address)
-    if (version === 0 || rest.length > 0) return undefined
-    const family = version === 4 ? 'ipv4' : 'ipv6'
+    const [written = '', prefix, ...rest] = entry.split('/')
+    const address = canonical(written)
+    if (address === undefined || rest.length > 0) return undefined
+    const family = isIP(address) === 4 ? 'ipv4' : 'ipv6'
     if (prefix === undefined) {
       list.addAddress(address, family)
       continue
     }
-    const bits = /^\d{1,3}$/.test(prefix) ? Number(prefix) : Number.NaN
-    if (!(bits >= 0 && bits <= (version === 4 ? 32 : 128))) return undefined
+    // A network of mapped addresses (`::ffff:10.0.0.0/104`) is one of IPv4.
+    const mappedBits = isIP(written) === 6 && family === 'ipv4' ? 96 : 0
+    const bits = /^\d{1,3}$/.test(prefix) ? Number(prefix) - mappedBits : Number.NaN
+    if (!(bits >= 0 && bits <= (family === 'ipv4' ? 32 : 128))) return undefined
     list.addSubnet(address, bits, family)
   }
   return list
 }
 
-/** `::ffff:10.0.0.1` is 10.0.0.1; a zone (`%eth0`) is no part of the address. */
-function canonical(address: string): string {
-  const bare = address.replace(/%.*$/, '')
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(bare)
-  return mapped?.[1] ?? bare
+/**
+ * One spelling for each address, undefined for what is none: IPv4 dotted, also where it is mapped into IPv6; IPv6 as eight
+ * groups in lower case. A zone (`%eth0`) is no part of the address.
+ */
+function canonical(text: string): string | undefined {
+  const bare = text.replace(/%.*$/s, '')
+  const version = isIP(bare)
+  if (version === 4) return bare
+  if (version === 0) return undefined
+  const groups = groupsOf(bare)
+  const isMapped = groups.slice(0, 5).every((group) => group === 0) && groups[5] === 0xffff
+  if (isMapped) return [groups[6], groups[7]].map((group = 0) => `${group >> 8}.${group & 0xff}`).join('.')
+  return groups.map((group) => group.toString(16)).join(':')
+}
+
+/** The eight numbers of a valid IPv6 address, whose last two may be written as IPv4. */
+function groupsOf(address: string): readonly number[] {
+  const [head = '', tail] = address.split('::')
+  const left = numbersOf(head)
+  if (tail === undefined) return left
+  const right = numbersOf(tail)
+  return [...left, ...Array.from({ length: 8 - left.length - right.length }, () => 0), ...right]
+}
+
+function numbersOf(part: string): number[] {
+  if (part === '') return []
+  return part.split(':').flatMap((group) => {
+    if (!group.includes('.')) return [Number.parseInt(group, 16)]
+    const [a = 0, b = 0, c = 0, d = 0] = group.split('.').map(Number)
+    return [a * 256 + b, c * 256 + d]
+  })
+}
+
+/**
+ * The address in one element of `X-Forwarded-For`. Proxies write it with a port (`203.0.113.7:51234`), in brackets
+ * (`[2001:db8::1]:443`) or in quotes. Undefined for `unknown`, for names that hide an address (`_p7`) and for anything else.
+ */
+function parseHop(text: string): string | undefined {
+  const bare = text.trim().replace(/^"(.*)"$/s, '$1')
+  const bracketed = /^\[([^\]]+)\](?::\d{1,5})?$/.exec(bare)?.[1]
+  const withPort = /^([\d.]+):\d{1,5}$/.exec(bare)?.[1]
+  return canonical(bracketed ?? withPort ?? bare)
 }
 
 const forwardedHopsMax = 20
@@ -39,12 +78,14 @@ export function findClientAddress(
   forwardedFor: string | readonly string[] | undefined,
   trusted: BlockList,
 ): string {
-  let address = canonical(socketAddress ?? '')
+  let address = canonical(socketAddress ?? '') ?? ''
   const header = typeof forwardedFor === 'string' ? forwardedFor : (forwardedFor ?? []).join(',')
-  const hops = header === '' ? [] : header.split(',').slice(-forwardedHopsMax)
-  while (isTrusted(address, trusted)) {
-    const hop = canonical(hops.pop()?.trim() ?? '')
-    if (isIP(hop) === 0) break
+  // An empty element of a list means nothing (RFC 9110, 5.6.1).
+  const hops = header.split(',').filter((hop) => hop.trim() !== '')
+  for (let count = 0; count < forwardedHopsMax && isTrusted(address, trusted); count++) {
+    const hop = parseHop(hops.pop() ?? '')
+    // What the proxy does not know cannot be counted apart: everything beyond it counts as the proxy.
+    if (hop === undefined) break
     address = hop
   }
   return address
@@ -55,16 +96,9 @@ function isTrusted(address: string, trusted: BlockList): boolean {
   return version !== 0 && trusted.check(address, version === 4 ? 'ipv4' : 'ipv6')
 }
 
-/** The key under which limits count an address. */
+/** The key under which limits count an address: IPv6 by its /64 network, whatever the spelling. */
 export function limitKeyOf(address: string): string {
-  if (isIP(address) !== 6) return address
-  const [head = '', tail = ''] = address.toLowerCase().split('::')
-  const left = head === '' ? [] : head.split(':')
-  const right = tail === '' ? [] : tail.split(':')
-  const zeros = address.includes('::') ? Math.max(0, 8 - left.length - right.length) : 0
-  const groups = [...left, ...Array.from({ length: zeros }, () => '0'), ...right]
-  return `${groups
-    .slice(0, 4)
-    .map((group) => Number.parseInt(group, 16).toString(16))
-    .join(':')}::/64`
+  const known = canonical(address)
+  if (known === undefined || isIP(known) === 4) return known ?? address
+  return `${known.split(':').slice(0, 4).join(':')}::/64`
 }
