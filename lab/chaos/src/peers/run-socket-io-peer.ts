@@ -31,6 +31,8 @@ const answerTimeoutMs = 5_000
 const retryMs = 100
 const betweenFaultsMs = 2_000
 const restMs = 5_000
+const cutEveryMs = 5
+const publishMs = 30
 const startTimeoutMs = 20_000
 const serverPath = fileURLToPath(new URL('../../peers/socket-io-redis/server.mjs', import.meta.url))
 
@@ -95,6 +97,7 @@ export async function runSocketIoPeer(options: PeerOptions): Promise<void> {
     }
     sending.abort()
     await Promise.all(senders)
+    await sendLastWords(writer, redis, clients, options.faults + 1)
     await pause(restMs)
     writer.write({ t: nowMicros(), op: 'phase', phase: 'quiet' })
     await writeEnd(writer, postgres, databaseUrl, rooms)
@@ -208,43 +211,78 @@ async function connectClient(
 }
 
 /** One message after the other, each until it is acknowledged. */
-async function keepSending(
-  writer: HistoryWriter,
-  { name, user, rooms, socket }: Client,
-  everyMs: number,
-  signal: AbortSignal,
-): Promise<void> {
-  const isOver = () => signal.aborted
+async function keepSending(writer: HistoryWriter, client: Client, everyMs: number, signal: AbortSignal): Promise<void> {
+  const { rooms } = client
+  const isOver = (): boolean => signal.aborted
   for (let count = 0; !isOver() && rooms.length > 0; count++) {
     await pause(everyMs * (0.5 + Math.random()))
-    const conversation = rooms[count % rooms.length] ?? ''
-    const clientId = randomUUID()
-    const text = `${clientId} of ${name}`
-    for (let isAnswered = false; !isAnswered; ) {
-      const id = writer.nextId()
-      const send = { op: 'send' as const, id }
-      writer.write({
-        ...send,
-        t: nowMicros(),
-        type: 'invoke',
-        process: name,
-        user,
-        conversation,
-        clientId,
-        hash: hashText(text),
-        order: 'outbox',
-      })
-      const answer = await ask(socket, { room: conversation, clientId, text })
-      isAnswered = answer?.seq !== undefined
-      if (answer?.seq === undefined) writer.write({ ...send, t: nowMicros(), type: 'info', code: 'timeout' })
-      else {
-        const { seq, duplicate = false } = answer
-        writer.write({ ...send, t: nowMicros(), type: 'ok', seq, ...(duplicate && { isDuplicate: true }) })
-      }
-      if (isOver()) return
-      if (!isAnswered) await pause(retryMs)
-    }
+    await sendUntilAnswered(writer, client, rooms[count % rooms.length] ?? '', isOver)
   }
+}
+
+async function sendUntilAnswered(
+  writer: HistoryWriter,
+  { name, user, socket }: Client,
+  conversation: string,
+  isOver: () => boolean,
+): Promise<void> {
+  const clientId = randomUUID()
+  const text = `${clientId} of ${name}`
+  for (;;) {
+    const id = writer.nextId()
+    const send = { op: 'send' as const, id }
+    writer.write({
+      ...send,
+      t: nowMicros(),
+      type: 'invoke',
+      process: name,
+      user,
+      conversation,
+      clientId,
+      hash: hashText(text),
+      order: 'outbox',
+    })
+    const answer = await ask(socket, { room: conversation, clientId, text })
+    if (answer?.seq === undefined) writer.write({ ...send, t: nowMicros(), type: 'info', code: 'timeout' })
+    else {
+      const { seq, duplicate = false } = answer
+      writer.write({ ...send, t: nowMicros(), type: 'ok', seq, ...(duplicate && { isDuplicate: true }) })
+    }
+    if (isOver() || answer?.seq !== undefined) return
+    await pause(retryMs)
+  }
+}
+
+/**
+ * The last message of each room, while Redis keeps losing its subscribers. A subscriber comes back 50 ms
+ * after a cut at the earliest, so these messages reach no other server: the loss does not depend on chance.
+ */
+async function sendLastWords(
+  writer: HistoryWriter,
+  redis: Redis,
+  clients: readonly Client[],
+  id: number,
+): Promise<void> {
+  const cut = (): Promise<unknown> => redis.command('CLIENT', 'KILL', 'TYPE', 'pubsub')
+  const fault = describeCut(id)
+  writer.write({ ...fault, t: nowMicros(), phase: 'start' })
+  const speakers = new Map(clients.flatMap((client) => client.rooms.map((room) => [room, client] as const)))
+  for (const [room, speaker] of speakers) {
+    const cutting = new AbortController()
+    await cut()
+    const keepCutting = (async () => {
+      while (!cutting.signal.aborted) {
+        await pause(cutEveryMs)
+        await cut()
+      }
+    })()
+    await sendUntilAnswered(writer, speaker, room, () => false)
+    // The publish leaves the server right before the answer does.
+    await pause(publishMs)
+    cutting.abort()
+    await keepCutting
+  }
+  writer.write({ ...fault, t: nowMicros(), phase: 'heal' })
 }
 
 async function ask(socket: Socket, message: object): Promise<Answer | undefined> {
@@ -255,18 +293,22 @@ async function ask(socket: Socket, message: object): Promise<Answer | undefined>
   }
 }
 
-/** By turns: the subscribers' connections are cut, and Redis is killed and started empty. */
-async function breakRedis(writer: HistoryWriter, redis: Redis, id: number): Promise<void> {
-  const isCut = id % 2 === 1
-  const fault = {
+function describeCut(id: number) {
+  return {
     op: 'fault' as const,
     id,
-    kind: isCut ? 'F5' : 'F4',
-    name: isCut ? 'subscribers cut' : 'Redis killed and started empty',
+    kind: 'F5',
+    name: 'subscribers cut',
     targets: ['redis'],
     affects: ['redis' as const],
     boundMs: 2_000,
   }
+}
+
+/** By turns: the subscribers' connections are cut, and Redis is killed and started empty. */
+async function breakRedis(writer: HistoryWriter, redis: Redis, id: number): Promise<void> {
+  const isCut = id % 2 === 1
+  const fault = isCut ? describeCut(id) : { ...describeCut(id), kind: 'F4', name: 'Redis killed and started empty' }
   writer.write({ ...fault, t: nowMicros(), phase: 'start' })
   if (isCut) await redis.command('CLIENT', 'KILL', 'TYPE', 'pubsub')
   else {
