@@ -73,7 +73,10 @@ describe.each(testEngines)('a log whose database fails, on the %s engine', (engi
     faults = []
     observed = { batches: [], failures: [] }
     group = await fixture.group([ada, bob])
-    faulty = new LogFixture(store.database, openLog(withFaults(store.database, faults), observed))
+    faulty = new LogFixture(
+      store.database,
+      openLog(withFaults(store.database, faults), observed, () => performance.now()),
+    )
   })
   afterAll(() => store.close())
 
