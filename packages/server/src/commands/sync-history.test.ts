@@ -51,3 +51,31 @@ describe('sync across a change of history', () => {
     node.stop()
   })
 })
+
+describe('sync while its user is removed', () => {
+  let store: TestDatabase
+
+  beforeAll(async () => {
+    store = await openTestDatabase('embedded')
+  })
+  afterAll(() => store.close())
+
+  it('[ACL1] shows no edit that came after a removal during the read', async () => {
+    const node = await TestNode.start(store.database, new LocalBusHub())
+    const fixture = new LogFixture(store.database)
+    const [ada, bob] = (await fixture.users(2)) as [Id, Id]
+    const group = await fixture.group([ada, bob])
+    const { cursor } = await node.run('sync', bob, { limit: 50 })
+    const { seq: target } = await fixture.send(group, ada, 'for everybody')
+    node.before.set('read_log_stretch', async () => {
+      await fixture.apply({ op: 'remove-member', conversation: group, actor: ada, user: bob })
+      await fixture.apply({ op: 'edit', conversation: group, actor: ada, target, text: 'for those who stayed' })
+    })
+    const page = await node.run('sync', bob, { limit: 50, cursor })
+    expect(node.statements).toContain('read_log_stretch')
+    expect(JSON.stringify(page)).not.toContain('for those who stayed')
+    const next = await node.run('sync', bob, { limit: 50, cursor: page.cursor })
+    expect([...page.conversations, ...next.conversations]).toContainEqual(expect.objectContaining({ left: true }))
+    node.stop()
+  })
+})

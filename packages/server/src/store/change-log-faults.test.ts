@@ -14,6 +14,8 @@ type Fault =
   | { readonly kind: 'before'; readonly error: DatabaseErrorKind }
   /** It is committed, and the answer is cut off. */
   | { readonly kind: 'after' }
+  /** It is committed, and the database answers with this SQLSTATE: a real error, raised by a statement. */
+  | { readonly kind: 'after-code'; readonly code: string }
   /** It fails while it contains this text. */
   | { readonly kind: 'on-text'; readonly text: string; readonly error: DatabaseErrorKind }
   /** Nothing is heard of it any more. */
@@ -34,6 +36,13 @@ function withFaults(database: Database, faults: Fault[], timeouts: number[] = []
           faults.shift()
           await lane.run(statement, timeoutMs)
           throw new DatabaseError('lost', new Error('the connection was cut at COMMIT'))
+        case 'after-code':
+          faults.shift()
+          await lane.run(statement, timeoutMs)
+          return lane.run<Row>(
+            { text: `do $$ begin raise exception using errcode = '${fault.code}'; end $$` },
+            timeoutMs,
+          )
         case 'on-text':
           if (JSON.stringify(statement.values).includes(fault.text))
             throw new DatabaseError(fault.error, new Error('injected'))
@@ -97,6 +106,28 @@ describe.each(testEngines)('a log whose database fails, on the %s engine', (engi
       expect(await textsOf(group)).toEqual(['in the end'])
     },
   )
+
+  it('[ACK2] never calls a message refused after 57P01, 57P02, 57014 or 08*', async () => {
+    // The database may have committed before it said so, and then falls silent.
+    const codes = ['57P01', '57P02', '57014', '08000', '08003', '08006', '08P01']
+    const answers = await Promise.all(
+      codes.map(async (code) => {
+        const place = await fixture.group([ada, bob])
+        const itsFaults: Fault[] = [
+          { kind: 'after-code', code },
+          { kind: 'silence', lasting: true },
+        ]
+        const database = withFaults(store.database, itsFaults)
+        const log = new LogFixture(
+          store.database,
+          openLog(database, observed, () => performance.now()),
+        )
+        const answer = await log.send(place, ada, 'perhaps').catch((error: unknown) => (error as ChorusError).code)
+        return [code, answer, await textsOf(place)]
+      }),
+    )
+    expect(answers).toEqual(codes.map((code) => [code, 'unknown', ['perhaps']]))
+  })
 
   it('[ACK2, IDEM1] after a cut commit it finds its own row and answers with the first seq', async () => {
     faults.push({ kind: 'after' })

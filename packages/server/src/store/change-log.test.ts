@@ -169,6 +169,22 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
       ])
     })
 
+    it('[ORD2] holds back what follows a held-back message of the same conversation', async () => {
+      const place = await fixture.group([ada, bob])
+      const clientId = randomUUID()
+      // A batch names a client id once, so the second waits; what its sender sent after it must wait, too.
+      await Promise.all([
+        fixture.send(place, ada, 'of ada', { clientId }),
+        fixture.send(place, bob, 'first of bob', { clientId }),
+        fixture.send(place, bob, 'second of bob'),
+      ])
+      const stored = await fixture.sql<{ text: string }>(
+        `select text from changes where conversation = $1 and actor = $2 and type = 'message.created' order by seq`,
+        [place, bob],
+      )
+      expect(stored.map(({ text }) => text)).toEqual(['first of bob', 'second of bob'])
+    })
+
     it('[ORD3] puts what is sent after an acknowledgement behind it, on any server', async () => {
       let last = 0
       for (let index = 0; index < 30; index++) {
