@@ -404,7 +404,8 @@ class Run {
     const { clients, faults } = this.#options
     const peopleCount = Math.max(4, Math.round(clients * this.#population.peoplePerClient))
     // One for requests of its own, one for the reader at the end, the rest for clients that are revoked and replaced.
-    const sessionsEach = 4 + Math.ceil(clients / peopleCount) + Math.ceil(faults / 20)
+    // A hostile client has one, too.
+    const sessionsEach = 5 + Math.ceil(clients / peopleCount) + Math.ceil(faults / 20)
     const people = await insertPeople(lab.cluster.postgres, lab.cluster.databaseUrl, peopleCount, sessionsEach)
     const conversations = await makeConversations(
       lab.cluster.url,

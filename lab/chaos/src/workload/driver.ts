@@ -6,6 +6,7 @@
 import type { HttpUser } from '@chorus/testkit'
 import type { Actor } from '../clients/actor.ts'
 import { callForOutcome, readPage } from '../clients/http-calls.ts'
+import { CursorLoot, HostileClient } from '../clients/hostile-client.ts'
 import { RawActor } from '../clients/raw-actor.ts'
 import type { Recorder } from '../clients/recorder.ts'
 import { SdkActor } from '../clients/sdk-actor.ts'
@@ -26,6 +27,10 @@ const revokeEveryMs = 6_000
 const revokedWatchMs = 3_000
 const tabLivesMs = 6_000
 const removedTryChance = 0.3
+/** A removed member is added again at once, after so many messages: a server may miss both. */
+const quickReturnChance = 0.4
+const quickReturnSends = 15
+const hostileClients = 2
 const awaitEveryMs = 20
 /** How much a client reads of each conversation at the end; a fresh one reads all. */
 const finalPagesMax = 20
@@ -57,6 +62,7 @@ export class Driver {
   readonly #random: Random
   readonly #seats: Seat[] = []
   readonly #tabs = new Set<SdkActor>()
+  readonly #hostile: HostileClient[] = []
   readonly #nextSession = new Map<number, number>()
   readonly #conversations = new Map<string, ConversationSeed>()
   /** Of conversations with churn: who is out now. */
@@ -86,11 +92,36 @@ export class Driver {
       this.#seats.push({ plan, actor: this.#makeActor(plan, session, plan.name) })
     }
     await Promise.all(this.#seats.map(({ actor }) => actor.start()))
+    this.#startHostileClients()
     this.#every(tickMs, () => this.#tick())
     this.#every(burstTickMs, () => this.#fillWindows())
     this.#every(churnEveryMs, () => this.#churnMembers())
     this.#every(restartEveryMs, () => this.#restartSomebody())
     this.#every(revokeEveryMs, () => this.#revokeSomebody())
+  }
+
+  /** Members like others, but for what they do; they are expected to have nothing. */
+  #startHostileClients(): void {
+    const loot = new CursorLoot()
+    for (const { plan } of this.#seats.slice(0, hostileClients)) {
+      const session = this.#takeSession(plan.person)
+      if (session === undefined) continue
+      const url = this.#front(plan.front)
+      const name = `hostile ${plan.name}`
+      const client = new HostileClient({
+        name,
+        url,
+        person: this.#person(plan.person),
+        session,
+        conversations: this.#job.conversations.map(({ id }) => id),
+        recorder: this.#recorder,
+        random: this.#random.branch(name),
+        wires: [createSocketIoWire(url, 'websocket'), createSseWire(url)],
+        loot,
+      })
+      this.#hostile.push(client)
+      client.start()
+    }
   }
 
   set rate(perSecond: number) {
@@ -148,6 +179,7 @@ export class Driver {
     this.#isBursting = false
     this.#isChurning = false
     const endsAt = performance.now() + timeoutMs
+    await Promise.all(this.#hostile.map((client) => client.stop()))
     while (performance.now() < endsAt) {
       const isQuiet = this.status.waiting === 0 && this.#busy.size === 0
       if (isQuiet) return 0
@@ -189,6 +221,7 @@ export class Driver {
   async end(): Promise<void> {
     this.#isEnded = true
     for (const timer of this.#timers) clearInterval(timer)
+    await Promise.all(this.#hostile.map((client) => client.stop()))
     await Promise.all(this.#actors().map((actor) => actor.stop()))
   }
 
@@ -258,29 +291,44 @@ export class Driver {
     const removed = this.#removed.get(conversation.id) ?? new Set<string>()
     this.#removed.set(conversation.id, removed)
     const isOut = removed.has(member)
+    const returnsAtOnce = !isOut && this.#random.chance(quickReturnChance)
     this.#exclusively(conversation.id, async () => {
-      const op = isOut ? 'member-add' : 'member-remove'
-      const id = this.#recorder.invoke({
-        op,
-        process: `${this.#job.name} owner of ${conversation.id}`,
-        user: owner.id,
-        conversation: conversation.id,
-        member,
-      })
-      const path = `/v1/conversations/${conversation.id}/members/${member}`
-      const outcome = await callForOutcome<{ member?: { joinedSeq?: number } } | undefined>(
-        this.#httpOf(owner),
-        isOut ? 'PUT' : 'DELETE',
-        path,
-        isOut ? {} : undefined,
-        (body) => (body?.member?.joinedSeq === undefined ? {} : { seq: body.member.joinedSeq }),
-      )
-      this.#recorder.settle(op, id, outcome)
-      if (outcome.type === 'fail') return
-      // Nobody knows: asking for the same again is harmless, so it counts as done here.
-      if (isOut) removed.delete(member)
-      else removed.add(member)
+      if (!(await this.#changeMember(conversation.id, owner, member, isOut ? 'member-add' : 'member-remove'))) return
+      if (!returnsAtOnce) return
+      const senders = this.#seats.map(({ actor }) => actor).filter(({ person }) => person.id === owner.id)
+      for (let count = 0; count < quickReturnSends; count += 1) for (const actor of senders) actor.send(conversation.id)
+      await this.#changeMember(conversation.id, owner, member, 'member-add')
     })
+  }
+
+  /** Returns whether it may have been done: asking for the same again is harmless. */
+  async #changeMember(
+    conversation: string,
+    owner: Person,
+    member: string,
+    op: 'member-add' | 'member-remove',
+  ): Promise<boolean> {
+    const id = this.#recorder.invoke({
+      op,
+      process: `${this.#job.name} owner of ${conversation}`,
+      user: owner.id,
+      conversation,
+      member,
+    })
+    const isAdding = op === 'member-add'
+    const outcome = await callForOutcome<{ member?: { joinedSeq?: number } } | undefined>(
+      this.#httpOf(owner),
+      isAdding ? 'PUT' : 'DELETE',
+      `/v1/conversations/${conversation}/members/${member}`,
+      isAdding ? {} : undefined,
+      (body) => (body?.member?.joinedSeq === undefined ? {} : { seq: body.member.joinedSeq }),
+    )
+    this.#recorder.settle(op, id, outcome)
+    if (outcome.type === 'fail') return false
+    const removed = this.#removed.get(conversation)
+    if (isAdding) removed?.delete(member)
+    else removed?.add(member)
+    return true
   }
 
   #restartSomebody(): void {

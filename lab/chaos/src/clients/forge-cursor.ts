@@ -1,0 +1,41 @@
+/** Cursors that a hostile client makes by hand from a real one: none of them may be worth anything. */
+import type { Random } from '../run/random.ts'
+
+/** Bytes of the seal in front of a cursor's fields. */
+const sealBytes = 16
+const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
+/**
+ * Returns a forgery. `cursor` is a real cursor, `conversation` the one it shall claim to have read beyond its
+ * top, at `top`. Deliberately knows the server's format: a seal that is not checked must show.
+ */
+export function forgeCursor(cursor: string, conversation: string, top: number, random: Random): string {
+  const bytes = Buffer.from(cursor, 'base64url')
+  const [, epoch, position] = readFields(bytes.subarray(sealBytes)) ?? readFields(bytes) ?? [0, '', 0]
+  const seq = random.pick([top + 1, top + 50, Number.MAX_SAFE_INTEGER])
+  const paged = (format: number): Buffer =>
+    Buffer.from(JSON.stringify([format, epoch, position, position, conversation, seq]))
+  switch (random.pick(['seal', 'unsealed', 'spelling', 'cut', 'noise'] as const)) {
+    case 'seal':
+      return Buffer.concat([bytes.subarray(0, sealBytes), paged(2)]).toString('base64url')
+    case 'unsealed':
+      return paged(1).toString('base64url')
+    case 'spelling':
+      return `${cursor}=`
+    case 'cut':
+      return cursor.slice(0, Math.floor(cursor.length * random.next()))
+    case 'noise':
+      return Buffer.from(Array.from({ length: 60 }, () => Math.floor(random.next() * 256))).toString('base64url')
+  }
+}
+
+function readFields(bytes: Buffer): readonly unknown[] | undefined {
+  try {
+    const fields: unknown = JSON.parse(bytes.toString('utf8'))
+    if (!Array.isArray(fields)) return undefined
+    const [, epoch] = fields as unknown[]
+    return typeof epoch === 'string' && uuid.test(epoch) ? (fields as unknown[]) : undefined
+  } catch {
+    return undefined
+  }
+}
