@@ -1,11 +1,11 @@
 /** Name, presence or member count, search, details. Nothing else. */
 import type { ConversationSummary, Presence } from '@chorus/client'
-import { usePresence } from '@chorus/react'
 import { ArrowLeft, PanelRight, Search } from 'lucide-react'
 import { Link } from '../routing/link.tsx'
 import { ConversationAvatar } from '../shell/conversation-list-item.tsx'
 import { useMe } from '../shell/me.tsx'
 import { openOverlay } from '../shell/overlay.ts'
+import { useShownPresence } from '../shell/use-shown-presence.ts'
 import { formatLastSeen } from '../time/format-time.ts'
 import { useNow } from '../time/use-now.ts'
 import { IconButton } from '../ui/icon-button.tsx'
@@ -20,7 +20,7 @@ interface ConversationHeaderProps {
 export function ConversationHeader({ summary, isPanelOpen, onPanel }: ConversationHeaderProps) {
   const { user: me } = useMe()
   const partner = partnerOf(summary, me.id)
-  const presence = usePresence(partner?.id)
+  const presence = useShownPresence(partner?.id)
   const now = useNow()
   return (
     <header className='conversation-header'>

@@ -1,6 +1,6 @@
 /** One open conversation: its header, its messages, who is typing, where to write, and its details beside it on demand. */
 import type { ConversationSummary, PageMessage } from '@chorus/client'
-import { useChat, useConversation, useDataState, useMessages, useTyping } from '@chorus/react'
+import { useChat, useConversation, useDataState, useMessages } from '@chorus/react'
 import { Copy, Link2, Pencil, Reply, SmilePlus, Trash2 } from 'lucide-react'
 import { Suspense, useEffect, useMemo, useRef, useState } from 'react'
 import { attempt } from '../notices/explain-error.ts'
@@ -8,6 +8,7 @@ import { formatRoute } from '../routing/route.ts'
 import { Link } from '../routing/link.tsx'
 import { TypingNames } from '../shell/conversation-list-item.tsx'
 import { useMe } from '../shell/me.tsx'
+import { useShownTyping } from '../shell/use-shown-presence.ts'
 import { copyText } from '../ui/copy-text.ts'
 import { Dialog } from '../ui/dialog.tsx'
 import { Menu, type MenuAnchor, type MenuItem } from '../ui/menu.tsx'
@@ -185,7 +186,7 @@ function DeleteDialog({ message, onDelete, onClose }: DeleteDialogProps) {
     <Dialog title='Delete this message?' onClose={onClose}>
       <div className='dialog-content'>
         <p className='delete-quote truncate'>{describeMessage(message)}</p>
-        <p className='secondary small'>It goes for everybody. A grey line stays in its place.</p>
+        <p className='secondary small'>This deletes it for everyone. A grey line stays in its place.</p>
         <div className='dialog-actions'>
           <button type='button' className='button' data-autofocus onClick={onClose}>
             Cancel
@@ -200,7 +201,7 @@ function DeleteDialog({ message, onDelete, onClose }: DeleteDialogProps) {
 }
 
 function TypingLine({ conversation }: { readonly conversation: string }) {
-  const users = useTyping(conversation)
+  const users = useShownTyping(conversation)
   return (
     <div className='typing-line' data-testid='typing'>
       {users.length > 0 && <TypingNames users={users} isNamed />}

@@ -1,6 +1,6 @@
 /** About a conversation: its name, who is in it and with what part, adding, removing and leaving. */
 import type { ConversationSummary, Member, Role } from '@chorus/client'
-import { useChat, useMembers, usePresence } from '@chorus/react'
+import { useChat, useMembers } from '@chorus/react'
 import { Ellipsis, LogOut, Pencil, UserPlus, X } from 'lucide-react'
 import { useState, type FormEvent } from 'react'
 import { describePresence } from '../conversation/conversation-header.tsx'
@@ -11,6 +11,7 @@ import { Avatar } from '../people/avatar.tsx'
 import { navigate } from '../routing/use-route.ts'
 import { ConversationAvatar } from '../shell/conversation-list-item.tsx'
 import { useMe } from '../shell/me.tsx'
+import { useIsConnected, useShownPresence } from '../shell/use-shown-presence.ts'
 import { useNow } from '../time/use-now.ts'
 import { Dialog } from '../ui/dialog.tsx'
 import { IconButton } from '../ui/icon-button.tsx'
@@ -120,7 +121,7 @@ export function DetailsPanel({ summary, onClose }: DetailsPanelProps) {
 function About({ summary }: { readonly summary: ConversationSummary }) {
   const { user: me } = useMe()
   const partner = partnerOf(summary, me.id)
-  const presence = usePresence(partner?.id)
+  const presence = useShownPresence(partner?.id)
   const now = useNow()
   if (partner === undefined) {
     return <p className='secondary small'>{summary.kind === 'channel' ? 'Public channel' : 'Group'}</p>
@@ -177,11 +178,12 @@ function NameField({ summary }: { readonly summary: ConversationSummary }) {
 function MemberRow({ member, summary }: { readonly member: Member; readonly summary: ConversationSummary }) {
   const chat = useChat()
   const { user: me } = useMe()
-  const presence = usePresence(member.user.id)
+  const presence = useShownPresence(member.user.id)
   const now = useNow()
   const [anchor, setAnchor] = useState<Element | null>(null)
   const { user, role } = member
   const isMe = user.id === me.id
+  const isConnected = useIsConnected()
   const items = isMe ? [] : memberActions()
 
   function memberActions(): MenuItem[] {
@@ -222,7 +224,7 @@ function MemberRow({ member, summary }: { readonly member: Member; readonly summ
         name={user.name}
         picture={user.avatar}
         sizePx={36}
-        presence={isMe ? 'online' : presence?.status}
+        presence={isMe && isConnected ? 'online' : presence?.status}
       />
       <div className='member-text'>
         <p className='truncate'>

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { hueOf, initialsOf } from './identity.ts'
+import { hueOf, initialsOf, lettersOf } from './identity.ts'
 
 describe('what stands in for a person', () => {
   it.each([
@@ -10,6 +10,18 @@ describe('what stands in for a person', () => {
     ['👩‍🚀 Sally', '👩‍🚀S'],
     ['Éloïse', 'É'],
   ])('shortens %j to %j', (name, expected) => expect(initialsOf(name)).toBe(expected))
+
+  it.each([
+    ['general', 'GE'],
+    ['x', 'X'],
+    ['Group number 7', 'G7'],
+    ['release-notes', 'RN'],
+    ['#team: design', 'TD'],
+    ['Ada, Bob and 3 more', 'AM'],
+    ['  ', '#'],
+    ['日本語', '日本'],
+    ['👩‍🚀', '👩‍🚀'],
+  ])('gives the group or channel %j the letters %j', (name, expected) => expect(lettersOf(name)).toBe(expected))
 
   it('gives the same id the same hue, and uses all twelve', () => {
     const hues = new Set(Array.from({ length: 500 }, (_, index) => hueOf(`user-${index}`)))

@@ -19,6 +19,19 @@ export function initialsOf(name: string): string {
   return (firstLetter(first) + (last === undefined ? '' : firstLetter(last))).toLocaleUpperCase()
 }
 
+/** Two letters for what has a name and is no person: of its first and last word, or the first two of a single one. */
+export function lettersOf(name: string): string {
+  const words = name.split(/[^\p{L}\p{N}\p{Extended_Pictographic}\u200d\ufe0f]+/u).filter((word) => word !== '')
+  const [first, ...rest] = words
+  if (first === undefined) return '#'
+  if (rest.length > 0) return initialsOf(words.join(' '))
+  return [...new Intl.Segmenter(undefined, { granularity: 'grapheme' }).segment(first)]
+    .slice(0, 2)
+    .map(({ segment }) => segment)
+    .join('')
+    .toLocaleUpperCase()
+}
+
 function firstLetter(word: string): string {
   for (const { segment } of new Intl.Segmenter(undefined, { granularity: 'grapheme' }).segment(word)) return segment
   return ''

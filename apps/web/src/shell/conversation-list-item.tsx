@@ -1,27 +1,34 @@
 /** One conversation in the list: who, the last line or who is typing, when, and how much is unread. */
-import type { ConversationSummary } from '@chorus/client'
-import { usePresence, useTyping, useUser } from '@chorus/react'
-import { Hash, UsersRound } from 'lucide-react'
+import type { ConversationSummary, OutboxItem } from '@chorus/client'
+import { useUser } from '@chorus/react'
+import { CircleAlert, Clock3 } from 'lucide-react'
 import { memo, useSyncExternalStore } from 'react'
 import { describeMessage, describeTyping, formatCount, partnerOf, titleOf } from '../conversation/title.ts'
 import { Avatar, personHue } from '../people/avatar.tsx'
+import { lettersOf } from '../people/identity.ts'
 import { Link } from '../routing/link.tsx'
 import { excerpt } from '../text/plain-text.ts'
 import { formatBrief, formatFull } from '../time/format-time.ts'
 import { useNow } from '../time/use-now.ts'
+import { activityOf } from './listed.ts'
 import { useMe } from './me.tsx'
+import { useShownPresence, useShownTyping } from './use-shown-presence.ts'
 
 interface ConversationListItemProps {
   readonly conversation: ConversationSummary
+  /** The newest message of mine that has not left this device. */
+  readonly waiting: OutboxItem | undefined
   readonly isOpen: boolean
 }
 
 export const ConversationListItem = memo(function ConversationListItem({
   conversation,
+  waiting,
   isOpen,
 }: ConversationListItemProps) {
   const { user: me } = useMe()
   const now = useNow()
+  const activeAt = activityOf({ conversation, waiting })
   const title = titleOf(conversation, me.id)
   const { unread } = conversation
   return (
@@ -37,16 +44,12 @@ export const ConversationListItem = memo(function ConversationListItem({
       <span className='conversation-item-text'>
         <span className='conversation-item-line'>
           <span className='conversation-item-title truncate'>{title}</span>
-          <time
-            className='conversation-item-time'
-            dateTime={conversation.activeAt}
-            title={formatFull(conversation.activeAt, { now })}
-          >
-            {formatBrief(conversation.activeAt, { now })}
+          <time className='conversation-item-time' dateTime={activeAt} title={formatFull(activeAt, { now })}>
+            {formatBrief(activeAt, { now })}
           </time>
         </span>
         <span className='conversation-item-line'>
-          <LastLine conversation={conversation} isOpen={isOpen} />
+          <LastLine conversation={conversation} waiting={waiting} isOpen={isOpen} />
           {unread > 0 && (
             <span className='badge'>
               {formatCount(unread)}
@@ -59,9 +62,9 @@ export const ConversationListItem = memo(function ConversationListItem({
   )
 })
 
-function LastLine({ conversation, isOpen }: ConversationListItemProps) {
+function LastLine({ conversation, waiting, isOpen }: ConversationListItemProps) {
   const { user: me, drafts } = useMe()
-  const typing = useTyping(conversation.id)
+  const typing = useShownTyping(conversation.id)
   const draft = useSyncExternalStore(drafts.subscribe, () => drafts.read(conversation.id))
   const { lastMessage } = conversation
   if (typing.length > 0) return <TypingNames users={typing} isNamed={conversation.kind !== 'direct'} />
@@ -70,6 +73,15 @@ function LastLine({ conversation, isOpen }: ConversationListItemProps) {
       <span className='conversation-item-last truncate'>
         <span className='conversation-item-draft'>Draft: </span>
         {excerpt(draft.text)}
+      </span>
+    )
+  }
+  if (waiting !== undefined) {
+    const hasFailed = waiting.status.state === 'failed'
+    return (
+      <span className='conversation-item-last truncate' data-waiting={waiting.status.state}>
+        {hasFailed ? <CircleAlert role='img' aria-label='Not sent' /> : <Clock3 role='img' aria-label='Waiting' />}
+        You: {excerpt(waiting.draft.text)}
       </span>
     )
   }
@@ -111,11 +123,11 @@ interface ConversationAvatarProps {
   readonly sizePx: number
 }
 
-/** The other person with their presence, or what kind of conversation it is. */
+/** The other person with their presence; of a group or a channel its letters on its own colour. The shape shows the kind. */
 export function ConversationAvatar({ conversation, sizePx }: ConversationAvatarProps) {
   const { user: me } = useMe()
   const partner = partnerOf(conversation, me.id)
-  const presence = usePresence(partner?.id)
+  const presence = useShownPresence(partner?.id)
   if (partner !== undefined) {
     return (
       <>
@@ -132,13 +144,16 @@ export function ConversationAvatar({ conversation, sizePx }: ConversationAvatarP
       </>
     )
   }
+  const title = titleOf(conversation, me.id)
   return (
     <span
-      className='avatar avatar-symbol'
-      style={{ ...personHue(conversation.id), width: sizePx, height: sizePx }}
+      className='avatar avatar-shared'
+      data-kind={conversation.kind}
+      style={{ ...personHue(conversation.id), width: sizePx, height: sizePx, fontSize: Math.round(sizePx * 0.36) }}
       aria-hidden='true'
     >
-      {conversation.kind === 'channel' ? <Hash /> : <UsersRound />}
+      <span className='avatar-initials' data-initials={lettersOf(title)} />
+      {conversation.kind === 'channel' && <span className='avatar-sign' data-sign='#' />}
     </span>
   )
 }

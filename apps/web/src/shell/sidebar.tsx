@@ -1,8 +1,6 @@
 /** The conversations, the most recently active first, with the ways to find one and to begin one. */
-import { useConversations, useDataState } from '@chorus/react'
 import { CircleQuestionMark, Hash, LogOut, Monitor, Moon, Search, Settings, SquarePen, Sun } from 'lucide-react'
 import { useRef, useState } from 'react'
-import { Virtuoso } from 'react-virtuoso'
 import { Avatar } from '../people/avatar.tsx'
 import type { Route } from '../routing/route.ts'
 import { navigate } from '../routing/use-route.ts'
@@ -10,10 +8,9 @@ import { setTheme, useTheme, type Theme } from '../theme/theme.ts'
 import { IconButton } from '../ui/icon-button.tsx'
 import { Menu, type MenuItem } from '../ui/menu.tsx'
 import { useMatches } from '../ui/use-matches.ts'
-import { ConversationListItem } from './conversation-list-item.tsx'
+import { ConversationList } from './conversation-list.tsx'
 import { useMe } from './me.tsx'
 import { openOverlay } from './overlay.ts'
-import { ListSkeleton } from './shell-skeleton.tsx'
 import { useSignOut } from './use-sign-out.ts'
 import './sidebar.css'
 
@@ -46,47 +43,6 @@ export function Sidebar({ route }: { readonly route: Route }) {
       </nav>
     </div>
   )
-}
-
-function ConversationList({ open }: { readonly open: string | undefined }) {
-  const conversations = useConversations()
-  const data = useDataState()
-  if (conversations.length === 0) {
-    if (data === 'empty' || data === 'loading') return <ListSkeleton />
-    return (
-      <div className='sidebar-empty'>
-        <p>No conversations yet.</p>
-        <button type='button' className='text-button' onClick={() => openOverlay('browse-channels')}>
-          Browse channels
-        </button>
-      </div>
-    )
-  }
-  return (
-    <Virtuoso
-      className='sidebar-list scrolls'
-      data={conversations}
-      computeItemKey={(_index, conversation) => conversation.id}
-      defaultItemHeight={64}
-      increaseViewportBy={256}
-      components={listComponents}
-      tabIndex={-1}
-      itemContent={(_index, conversation) => (
-        <ConversationListItem conversation={conversation} isOpen={conversation.id === open} />
-      )}
-    />
-  )
-}
-
-const listComponents = {
-  List: ({ ref, ...rest }: React.ComponentProps<'div'> & { readonly context?: unknown }) => {
-    const { context: _context, ...attributes } = rest
-    return <div {...attributes} ref={ref} role='list' />
-  },
-  Item: (props: React.ComponentProps<'div'> & { readonly context?: unknown; readonly item?: unknown }) => {
-    const { context: _context, item: _item, ...attributes } = props
-    return <div {...attributes} role='listitem' />
-  },
 }
 
 const themeIcons = { system: <Monitor />, light: <Sun />, dark: <Moon /> } as const

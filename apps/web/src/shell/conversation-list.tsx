@@ -1,0 +1,96 @@
+/**
+ * The conversations, the most recently active first; one with a message that still waits stands where that message puts it. All rows
+ * have one height, so the few that are in the page follow from the scroll position alone. The open one is always brought into view.
+ */
+import { useConversations, useDataState } from '@chorus/react'
+import { useEffect, useLayoutEffect, useRef, useState } from 'react'
+import { useMatches } from '../ui/use-matches.ts'
+import { ConversationListItem } from './conversation-list-item.tsx'
+import { useListed, type Listed } from './listed.ts'
+import { openOverlay } from './overlay.ts'
+import { ListSkeleton } from './shell-skeleton.tsx'
+
+/** Rows in the page beyond the screen, so that Tab finds the next one. */
+const beyondRows = 6
+
+export function ConversationList({ open }: { readonly open: string | undefined }) {
+  const conversations = useConversations()
+  const data = useDataState()
+  const listed = useListed(conversations)
+  if (conversations.length === 0) {
+    if (data === 'empty' || data === 'loading') return <ListSkeleton />
+    return (
+      <div className='sidebar-empty'>
+        <p>No conversations yet.</p>
+        <button type='button' className='text-button' onClick={() => openOverlay('browse-channels')}>
+          Browse channels
+        </button>
+      </div>
+    )
+  }
+  return <Rows listed={listed} open={open} />
+}
+
+function Rows({ listed, open }: { readonly listed: readonly Listed[]; readonly open: string | undefined }) {
+  const isPhone = useMatches('(max-width: 639px)')
+  const isColumn = useMatches('(min-width: 640px) and (max-width: 1023px)')
+  const rowPx = isPhone ? 68 : isColumn ? 72 : 64
+  const scroller = useRef<HTMLDivElement>(null)
+  const [range, setRange] = useState({ from: 0, to: 30 })
+
+  const follow = (): void => {
+    const element = scroller.current
+    if (element === null) return
+    const from = Math.max(0, Math.floor(element.scrollTop / rowPx) - beyondRows)
+    const to = Math.ceil((element.scrollTop + element.clientHeight) / rowPx) + beyondRows
+    setRange((present) => (present.from === from && present.to === to ? present : { from, to }))
+  }
+  const newestFollow = useRef(follow)
+  useLayoutEffect(() => {
+    newestFollow.current = follow
+    follow()
+  })
+  useEffect(() => {
+    if (scroller.current === null) return
+    const observer = new ResizeObserver(() => newestFollow.current())
+    observer.observe(scroller.current)
+    return () => observer.disconnect()
+  }, [])
+
+  const index = listed.findIndex(({ conversation }) => conversation.id === open)
+  const newestIndex = useRef(index)
+  useLayoutEffect(() => {
+    newestIndex.current = index
+  }, [index])
+  const isListed = index !== -1
+  useLayoutEffect(() => {
+    const element = scroller.current
+    const at = newestIndex.current
+    if (element === null || !isListed) return
+    const topPx = at * rowPx
+    const { scrollTop, clientHeight } = element
+    if (topPx < scrollTop) element.scrollTop = topPx
+    else if (topPx + rowPx > scrollTop + clientHeight) element.scrollTop = topPx + rowPx - clientHeight
+    newestFollow.current()
+  }, [open, isListed, rowPx])
+
+  const from = Math.min(range.from, listed.length)
+  const to = Math.min(range.to, listed.length)
+  return (
+    <div ref={scroller} className='sidebar-list scrolls' tabIndex={-1} onScroll={follow}>
+      <div role='list' style={{ paddingTop: from * rowPx, paddingBottom: (listed.length - to) * rowPx }}>
+        {listed.slice(from, to).map(({ conversation, waiting }, place) => (
+          <div
+            key={conversation.id}
+            role='listitem'
+            aria-setsize={listed.length}
+            aria-posinset={from + place + 1}
+            style={{ height: rowPx }}
+          >
+            <ConversationListItem conversation={conversation} waiting={waiting} isOpen={conversation.id === open} />
+          </div>
+        ))}
+      </div>
+    </div>
+  )
+}
