@@ -1,39 +1,34 @@
 /**
- * The messages of one conversation: only what is near the screen is in the page. Older and newer pages load before their edge is
- * reached, and what is being read stays where it is whatever arrives. At the end it follows; elsewhere a button says how much is new.
+ * The messages of one conversation: only the rows near the screen are in the page. Guarantee: the end is followed, or the line
+ * being read stays where it is, whatever arrives (rule READ1; `message-list-scroller.ts` keeps it). Older and newer pages load
+ * before their edge is reached. Where the list goes by itself is an aim: the unread line, a message, or the end.
  */
-import type { ConversationSummary, TimelineView } from '@chorus/client'
-import { useChat, useConversationUnread, useReadMarkers } from '@chorus/react'
-import { ArrowDown } from 'lucide-react'
+import type { ConversationSummary, TimelineItem, TimelineView } from '@chorus/client'
+import { useChat, useConnection, useConversationUnread, useDataState, useOutbox, useReadMarkers } from '@chorus/react'
+import { ArrowDown, Undo2 } from 'lucide-react'
 import {
   useCallback,
   useEffect,
   useImperativeHandle,
+  useLayoutEffect,
   useMemo,
   useRef,
   useState,
-  type ComponentProps,
   type KeyboardEvent,
   type Ref,
 } from 'react'
-import { Virtuoso, type VirtuosoHandle } from 'react-virtuoso'
+import { flushSync } from 'react-dom'
 import { attempt } from '../notices/explain-error.ts'
 import { useMe } from '../shell/me.tsx'
 import { formatDay } from '../time/format-time.ts'
 import { useNow } from '../time/use-now.ts'
 import { latinKey } from '../ui/keys.ts'
 import { useMessageActions } from './message-actions.ts'
-import { MessageRowView } from './message-row.tsx'
+import { aroundIndex, keysOf, resolveRange, type RangeKeys } from './message-list-layout.ts'
+import { ListScroller, type Restored, type RowName } from './message-list-scroller.ts'
 import { ConversationStart, MessagesSkeleton } from './message-list-states.tsx'
-import {
-  advanceOrigin,
-  buildRows,
-  firstIndexAtStart,
-  readByOthers,
-  seqOf,
-  type ListOrigin,
-  type MessageRow,
-} from './rows.ts'
+import { MessageRowView } from './message-row.tsx'
+import { buildRows, readByOthers, seqOf, type MessageRow } from './rows.ts'
 import { formatCount } from './title.ts'
 import './message-list.css'
 
@@ -53,25 +48,39 @@ interface MessageListProps {
   readonly ref: Ref<MessageListHandle>
 }
 
-interface StartLocation {
-  readonly index: number | 'LAST'
-  readonly align: 'start' | 'center' | 'end'
-  readonly offset?: number
-}
+/** Where the list goes by itself, once what it needs is there. Scrolling gives up an aim that the person did not ask for. */
+type Aim =
+  | { readonly at: 'nothing' }
+  | { readonly at: 'end' }
+  /** Where reading stopped; known as soon as this device has caught up. */
+  | { readonly at: 'unread' }
+  | {
+      readonly at: 'message'
+      readonly seq: number
+      /** From the top of the list; the middle when it is left out. */
+      readonly offsetPx?: number
+      /** Somebody pressed something: said aloud when it fails, and highlighted when it is there. */
+      readonly isAsked: boolean
+    }
 
-interface ListContext {
-  readonly summary: ConversationSummary
-  readonly hasOlder: boolean
-  /** Older pages were there when the conversation was opened: their place keeps its height when the last has come. */
-  readonly hadOlder: boolean
+const nothing: Aim = { at: 'nothing' }
+
+/** A place to go back to after my own message took me to the end. */
+interface WayBack {
+  readonly seq: number
+  readonly offsetPx: number
 }
 
 /** What the arrow keys reach inside a message, in this order. */
 const stops = '.quote, .message-toolbar button, .reaction, .message-failed button'
-const nearEdgeRows = 8
+const nearEdgeRows = 15
 const highlightMs = 1_900
-const atEndPx = 60
+const wayBackMs = 30_000
 const pillZonePx = 48
+const unreadLinePx = 72
+/** A last line that is cut off by less than this was read. */
+const readSlackPx = 24
+const loadsMax = 3
 
 export function MessageList({ summary, view, initialSeq, ref }: MessageListProps) {
   const chat = useChat()
@@ -83,198 +92,285 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
   const { messages } = conversation
   const readUpTo = readByOthers(useReadMarkers(id), me.id)
   const unread = useConversationUnread(id)
+  const connection = useConnection().state
+  const isCurrent = useDataState() === 'live' && (connection === 'ready' || connection === 'moving')
+  const isCatchingUp = !isCurrent && connection !== 'offline' && connection !== 'waiting' && connection !== 'closed'
 
-  const [unreadAfter, setUnreadAfter] = useUnreadLine(summary)
-  const rows = useMemo(() => buildRows(view.items, { me: me.id, unreadAfter }), [view.items, me.id, unreadAfter])
-  const [storedOrigin, setOrigin] = useState<ListOrigin>(startOrigin)
-  const origin = advanceOrigin(storedOrigin, rows)
-  if (origin !== storedOrigin) setOrigin(origin)
+  const waiting = useWaiting(id, view)
+  const newestWaiting = useNewestWaiting(id)
+  const items = useMemo(() => (waiting.length === 0 ? view.items : [...view.items, ...waiting]), [view.items, waiting])
+  const [unreadAfter, setUnreadAfter] = useState(summary.unread > 0 ? summary.readSeq : undefined)
+  // The line stands before the first unread message, and not before the first that happens to be loaded.
+  const isLineLoaded = reachesBackTo(view, unreadAfter)
+  const lineAfter = isLineLoaded ? unreadAfter : undefined
+  const rows = useMemo(() => buildRows(items, { me: me.id, unreadAfter: lineAfter }), [items, me.id, lineAfter])
+  const names = useMemo(() => rows.map((row): RowName => ({ key: row.key, seq: seqOf(row) })), [rows])
+  const keys = useMemo(() => rows.map(({ key }) => key), [rows])
+  const gapKey = waiting[0]?.key
 
-  const virtuoso = useRef<VirtuosoHandle>(null)
+  const [scroller] = useState(() => new ListScroller())
   const frame = useRef<HTMLDivElement>(null)
+  const list = useRef<HTMLDivElement>(null)
+  const [aim, setAim] = useState<Aim>(
+    initialSeq === undefined ? { at: 'unread' } : { at: 'message', seq: initialSeq, isAsked: true },
+  )
+  const [rangeKeys, setRangeKeys] = useState<RangeKeys>()
   const [isAtEnd, setIsAtEnd] = useState(true)
-  // Where the last scroll left off. What grows at the end (a reaction, a longer composer) is no scroll, so the end stays the end.
-  const stays = useRef<'at-end' | 'elsewhere'>(undefined)
-  const lastScrollTop = useRef(0)
   const [topDay, setTopDay] = useState<string>()
   const [highlighted, setHighlighted] = useState<number>()
-  const [target, setTarget] = useState(initialSeq)
   const [reachable, setReachable] = useState<string>()
-
-  const { hasOlder } = view
-  const [hadOlder, setHadOlder] = useState(hasOlder)
-  if (hasOlder && !hadOlder) setHadOlder(true)
-  const context = useMemo<ListContext>(() => ({ summary, hasOlder, hadOlder }), [summary, hasOlder, hadOlder])
+  const [wayBack, setWayBack] = useState<WayBack>()
+  // What is unread is known for certain once this device has caught up.
+  const [isDecided, setIsDecided] = useState(false)
   const reachableKey = rows.some((row) => row.key === reachable) ? reachable : rows.at(-1)?.key
 
-  // With more unread than the newest page holds, reading goes on where it stopped, not in the middle of what is new.
-  const [seek, setSeek] = useState<'undecided' | 'seeking' | 'done'>('undecided')
-  if (seek === 'undecided' && view.isLoaded) {
-    const firstSeq = rows.map(seqOf).find((seq) => seq !== undefined)
-    const isBeyond = unreadAfter !== undefined && firstSeq !== undefined && firstSeq > unreadAfter + 1
-    setSeek(isBeyond && view.hasOlder && !view.hasNewer && initialSeq === undefined ? 'seeking' : 'done')
-  }
-  useEffect(() => {
-    if (seek !== 'seeking') return
-    const stop = (): void => setSeek('done')
-    messages.loadAround(Math.max(1, unreadAfter ?? 1)).then(stop, stop)
-  }, [seek, messages, unreadAfter])
+  const aimIndex = indexOfAim(aim, rows)
+  const range = useMemo(
+    () => resolveRange(rangeKeys, keys, aimIndex === -1 ? undefined : aimIndex),
+    [rangeKeys, keys, aimIndex],
+  )
+  // A conversation that opens in its past shows nothing else before it is there; unless the server is away.
+  const [hasArrived, setHasArrived] = useState(false)
+  const isOnTheWay = !hasArrived && aimIndex === -1 && needsPage(aim, view, isLineLoaded)
+  const isListShown = view.isLoaded && rows.length > 0 && !(isOnTheWay && (isCurrent || isCatchingUp))
 
-  // Jumping: as soon as the message that is wanted is among the rows, it is shown and highlighted.
-  const targetIndex = target === undefined ? -1 : rows.findIndex((row) => seqOf(row) === target)
+  const draw = useCallback(
+    (restored: Restored) => {
+      if (restored.state === 'draw') setRangeKeys(keysOf(restored.range, keys))
+    },
+    [keys],
+  )
+
+  useLayoutEffect(() => {
+    const element = frame.current?.querySelector<HTMLElement>('.message-scroller')
+    if (!isListShown || element === null || element === undefined || list.current === null) return
+    return scroller.attach(element, list.current)
+  }, [scroller, isListShown])
+
+  // After every drawing, before it is painted: the aim is taken, and the place is made true.
+  useLayoutEffect(() => {
+    if (!isListShown) return
+    scroller.setRows(names, keys, range, view.hasNewer)
+    const row = names[aimIndex]
+    if (aim.at === 'end') scroller.wantEnd()
+    else if (row !== undefined) scroller.wantRow(row, offsetOf(aim, scroller, aimIndex))
+    let restored = scroller.restore()
+    if (restored.state === 'lost') {
+      const { row: lost, topPx } = restored.place
+      const near = nearestRow(lost?.seq, names, view)
+      const offsetPx = topPx - (frame.current?.getBoundingClientRect().top ?? 0)
+      if (near === 'not-loaded' && lost?.seq !== undefined && aim.at === 'nothing')
+        setAim({ at: 'message', seq: lost.seq, offsetPx, isAsked: false })
+      if (near === 'not-loaded' || near === undefined) scroller.wantEnd()
+      else scroller.wantRow(near, offsetPx)
+      restored = scroller.restore()
+    }
+    draw(restored)
+    setIsAtEnd(scroller.isAtEnd)
+    if (restored.state !== 'right') return
+    if (rangeKeys === undefined) setRangeKeys(keysOf(range, keys))
+    setHasArrived(true)
+    switch (aim.at) {
+      case 'nothing':
+        return
+      case 'end':
+        if (!view.hasNewer) setAim(nothing)
+        return
+      case 'unread':
+        if (row !== undefined && isDecided) setAim(nothing)
+        return
+      case 'message':
+        if (row === undefined) return
+        setAim(nothing)
+        if (aim.isAsked) setHighlighted(aim.seq)
+        setReachable(row.key)
+    }
+  })
+
+  // What an aim needs is loaded. A page that is being loaded already is waited for: a second request would be dropped.
+  const loads = useRef<{ readonly aim: Aim; readonly count: number }>({ aim, count: 0 })
+  const needs = aimIndex === -1 && needsPage(aim, view, isLineLoaded)
   useEffect(() => {
-    if (target === undefined || targetIndex === -1) return
-    stays.current = 'elsewhere'
-    virtuoso.current?.scrollToIndex({ index: targetIndex, align: 'center' })
-    setHighlighted(target)
-    setTarget(undefined)
-    setReachable(rows[targetIndex]?.key)
-  }, [target, targetIndex, rows])
+    if (aim.at === 'nothing' || view.loading !== 'nothing') return
+    if (!needs) {
+      // Caught up, and nothing is unread: the end is the right place.
+      if (aim.at === 'unread' && isDecided && aimIndex === -1 && view.isLoaded) setAim({ at: 'end' })
+      return
+    }
+    const isPressed = aim.at === 'message' && aim.isAsked && hasArrived
+    if (!isCurrent && !isPressed) return
+    const giveUp = (error: unknown): void => {
+      setAim((present) => (present === aim ? nothing : present))
+      const isSaid = aim.at === 'end' || (aim.at === 'message' && aim.isAsked)
+      const what = aim.at === 'end' ? 'Couldn’t load the newest messages' : 'Couldn’t go to that message'
+      if (isSaid) attempt(Promise.reject(error instanceof Error ? error : new Error('not loaded')), what)
+    }
+    const count = loads.current.aim === aim ? loads.current.count + 1 : 1
+    loads.current = { aim, count }
+    if (count > loadsMax) giveUp(undefined)
+    else if (aim.at === 'end') messages.loadNewest().catch(giveUp)
+    else messages.loadAround(aimedSeq(aim, unreadAfter)).catch(giveUp)
+  }, [aim, aimIndex, needs, view.loading, view.isLoaded, isCurrent, isDecided, hasArrived, messages, unreadAfter])
+
+  // Reading goes on where it stopped: decided when this device has caught up, and when the person comes back to the page.
+  const newestSummary = useRef(summary)
+  useEffect(() => {
+    newestSummary.current = summary
+  }, [summary])
+  const isFirst = useRef(true)
+  const goOnReading = useCallback(() => {
+    const { unread: count, readSeq } = newestSummary.current
+    setUnreadAfter((line) => (count > 0 ? readSeq : isFirst.current ? undefined : line))
+    isFirst.current = false
+    setIsDecided(true)
+    if (count > 0 && scroller.isAtEnd) setAim((present) => (present.at === 'nothing' ? { at: 'unread' } : present))
+  }, [scroller])
+  useEffect(() => {
+    if (isCurrent) goOnReading()
+  }, [isCurrent, goOnReading])
+  useEffect(() => {
+    const follow = (): void => {
+      if (document.visibilityState === 'hidden') setUnreadAfter((line) => line ?? newestSummary.current.readSeq)
+      else if (newestSummary.current.unread === 0) setUnreadAfter(undefined)
+      // At once, or the next frame would count the end as read.
+      else flushSync(goOnReading)
+    }
+    document.addEventListener('visibilitychange', follow)
+    return () => document.removeEventListener('visibilitychange', follow)
+  }, [goOnReading])
+
   useEffect(() => {
     if (highlighted === undefined) return
     const timer = setTimeout(() => setHighlighted(undefined), highlightMs)
     return () => clearTimeout(timer)
   }, [highlighted])
-
-  const jumpTo = useCallback(
-    (seq: number) => {
-      setTarget(seq)
-      if (messages.view.get().items.some((item) => item.kind === 'message' && item.message.seq === seq)) return
-      messages.loadAround(seq).catch(() => {
-        setTarget(undefined)
-        attempt(Promise.reject(new Error('not loaded')), 'Couldn’t go to that message')
-      })
-    },
-    [messages],
-  )
   useEffect(() => {
-    if (initialSeq !== undefined) jumpTo(initialSeq)
+    if (wayBack === undefined) return
+    const timer = setTimeout(() => setWayBack(undefined), wayBackMs)
+    return () => clearTimeout(timer)
+  }, [wayBack])
+
+  const jumpTo = useCallback((seq: number) => setAim({ at: 'message', seq, isAsked: true }), [])
+  const firstSeq = useRef(initialSeq)
+  useEffect(() => {
+    if (initialSeq !== firstSeq.current && initialSeq !== undefined) jumpTo(initialSeq)
+    firstSeq.current = initialSeq
   }, [initialSeq, jumpTo])
 
   const toEnd = useCallback(() => {
-    stays.current = 'at-end'
     setUnreadAfter(undefined)
-    if (messages.view.get().hasNewer) attempt(messages.loadNewest(), 'Couldn’t load the newest messages')
-    virtuoso.current?.scrollToIndex({ index: 'LAST', align: 'end' })
-  }, [messages, setUnreadAfter])
+    setWayBack(undefined)
+    setAim({ at: 'end' })
+  }, [])
+
+  // My own message always comes into view; another tab's does not move this one.
+  const [seenWaiting, setSeenWaiting] = useState(newestWaiting)
+  if (newestWaiting !== seenWaiting) {
+    setSeenWaiting(newestWaiting)
+    if (newestWaiting !== undefined && document.hasFocus()) {
+      setUnreadAfter(undefined)
+      setAim({ at: 'end' })
+      const { isAtEnd: wasAtEnd, row, topPx } = scroller.place
+      if (!wasAtEnd && row?.seq !== undefined) setWayBack({ seq: row.seq, offsetPx: topPx - scroller.frameTopPx })
+    }
+  }
 
   const focusRow = useCallback(
     (index: number) => {
-      const row = rows[index]
+      const row = names[index]
       if (row === undefined) return
-      setReachable(row.key)
-      const focus = (): void => {
-        const article = frame.current?.querySelector<HTMLElement>(`[data-row="${CSS.escape(row.key)}"] > .message`)
-        article?.focus({ preventScroll: true })
-      }
-      virtuoso.current?.scrollIntoView({ index, done: focus })
-      focus()
+      flushSync(() => {
+        setAim(nothing)
+        setReachable(row.key)
+        if (scroller.childAt(index) !== undefined) return
+        scroller.wantRow(row, unreadLinePx)
+        setRangeKeys(keysOf(aroundIndex(index, keys.length), keys))
+      })
+      scroller.reveal(index)
+      scroller.childAt(index)?.querySelector<HTMLElement>('.message')?.focus({ preventScroll: true })
     },
-    [rows],
+    [names, keys, scroller],
   )
-  useImperativeHandle(ref, () => ({ jumpTo, toEnd, focusLast: () => focusRow(rows.length - 1) }), [
+  useImperativeHandle(ref, () => ({ jumpTo, toEnd, focusLast: () => focusRow(names.length - 1) }), [
     jumpTo,
     toEnd,
     focusRow,
-    rows.length,
+    names.length,
   ])
 
-  // My own message always comes into view.
-  const waiting = view.items.filter((item) => item.kind === 'pending').length
-  const waitingBefore = useRef(waiting)
-  useEffect(() => {
-    if (waiting > waitingBefore.current) toEnd()
-    waitingBefore.current = waiting
-  }, [waiting, toEnd])
-
   // What stands on the screen: the day at the top, how far one has read, and whether an edge is near.
-  const measure = useCallback(() => {
-    const scroller = scrollerIn(frame.current)
-    if (scroller === null) return
-    const { top, bottom } = scroller.getBoundingClientRect()
-    const shown = [...scroller.querySelectorAll<HTMLElement>('[data-row]')]
-    const first = shown.find((element) => element.getBoundingClientRect().bottom > top + pillZonePx)
-    const row = first === undefined ? undefined : rows.find(({ key }) => key === first.dataset['row'])
-    const divider = first?.querySelector('[data-divider]')?.getBoundingClientRect()
-    const isDividerShown = divider !== undefined && divider.top >= top
-    const isScrolled = scroller.scrollTop > 4
-    setTopDay(row === undefined || isDividerShown || !isScrolled ? undefined : row.createdAt)
+  const isEdgeBlocked = useRef(false)
+  const look = useCallback(() => {
+    const shown = isListShown ? scroller.shown(pillZonePx, readSlackPx) : undefined
+    if (shown === undefined) return
+    const first = rows[shown.first]
+    const isDividerShown = first?.startsDay === true && shown.firstTopPx >= 0
+    setTopDay(first === undefined || isDividerShown || shown.scrolledPx <= 4 ? undefined : first.createdAt)
 
-    if (document.visibilityState === 'visible' && document.hasFocus()) {
-      const last = shown.findLast((element) => {
-        return element.dataset['seq'] !== undefined && element.getBoundingClientRect().bottom <= bottom + 24
-      })
-      const seq = Number(last?.dataset['seq'] ?? 0)
+    const isStill = aim.at === 'nothing' || aim.at === 'end'
+    if (isStill && !isCatchingUp && document.visibilityState === 'visible' && document.hasFocus()) {
+      const seq = names.slice(0, shown.last + 1).findLast((name) => name.seq !== undefined)?.seq ?? 0
       if (seq > (conversation.summary.get()?.readSeq ?? seq)) conversation.markRead(seq).catch(() => undefined)
     }
 
     // The Tab key must find a message on the screen.
-    const keys = shown.map((element) => element.dataset['row'])
-    setReachable((present) => (present !== undefined && keys.includes(present) ? present : keys.at(-1)))
+    setReachable((present) => {
+      const index = names.findIndex(({ key }) => key === present)
+      return index >= shown.first && index <= shown.last ? present : names[Math.max(shown.first, shown.last)]?.key
+    })
 
-    if (view.loading !== 'nothing') return
-    const firstIndex = rows.findIndex(({ key }) => key === keys[0])
-    const lastIndex = rows.findIndex(({ key }) => key === keys.at(-1))
-    if (view.hasOlder && firstIndex !== -1 && firstIndex < nearEdgeRows) messages.loadOlder().catch(() => undefined)
-    if (view.hasNewer && lastIndex >= rows.length - nearEdgeRows) messages.loadNewer().catch(() => undefined)
-  }, [rows, view, conversation, messages])
-
-  const measureSoon = useFrame(measure)
-  useEffect(measureSoon, [measureSoon, rows, view, summary.readSeq])
-  useEffect(() => {
-    window.addEventListener('focus', measureSoon)
-    document.addEventListener('visibilitychange', measureSoon)
-    return () => {
-      window.removeEventListener('focus', measureSoon)
-      document.removeEventListener('visibilitychange', measureSoon)
+    if (view.loading !== 'nothing' || aim.at !== 'nothing' || isEdgeBlocked.current) return
+    // Not again before something has changed: away from the server this would ask in every frame.
+    const block = (): void => {
+      isEdgeBlocked.current = true
     }
-  }, [measureSoon])
+    const isNearEnd = shown.last >= view.items.length - nearEdgeRows
+    if (view.hasOlder && shown.first < nearEdgeRows) messages.loadOlder().catch(block)
+    else if (view.hasNewer && isNearEnd) messages.loadNewer().catch(block)
+  }, [isListShown, scroller, rows, names, view, aim, isCatchingUp, conversation, messages])
 
-  // Where to begin: at the message that is wanted, at the unread line, or at the end.
-  const start = (): StartLocation => {
-    if (targetIndex !== -1) return { index: targetIndex, align: 'center' }
-    const firstUnread = rows.findIndex((row) => row.startsUnread)
-    if (firstUnread !== -1) return { index: firstUnread, align: 'start', offset: -72 }
-    return { index: 'LAST', align: 'end' }
+  const lookSoon = useFrame(look)
+  useEffect(lookSoon, [lookSoon, rows, view, summary.readSeq, aim, isCatchingUp])
+  useEffect(() => {
+    isEdgeBlocked.current = false
+  }, [isCurrent])
+  useEffect(() => {
+    window.addEventListener('focus', lookSoon)
+    document.addEventListener('visibilitychange', lookSoon)
+    return () => {
+      window.removeEventListener('focus', lookSoon)
+      document.removeEventListener('visibilitychange', lookSoon)
+    }
+  }, [lookSoon])
+
+  const followScroll = (): void => {
+    if (scroller.takeScroll()) {
+      isEdgeBlocked.current = false
+      if (aim.at !== 'nothing' && !(aim.at === 'message' && aim.isAsked)) setAim(nothing)
+    }
+    const restored = scroller.restore()
+    setIsAtEnd(scroller.isAtEnd)
+    if (restored.state === 'draw' && restored.isUrgent) flushSync(() => draw(restored))
+    else draw(restored)
+    lookSoon()
   }
-  const beginsAtEnd = start().index === 'LAST'
 
-  const followScroll = useCallback(() => {
-    const scroller = scrollerIn(frame.current)
-    const last = scroller === null ? undefined : [...scroller.querySelectorAll<HTMLElement>('[data-row]')].at(-1)
-    // While the list is being laid out it has no rows, and says nothing about where one stands.
-    if (scroller !== null && last !== undefined) {
-      const isUp = scroller.scrollTop < lastScrollTop.current - 1
-      lastScrollTop.current = scroller.scrollTop
-      const isLast = last.dataset['row'] === rows.at(-1)?.key
-      const belowPx = last.getBoundingClientRect().bottom - scroller.getBoundingClientRect().bottom
-      // Only scrolling up leaves the end: what arrives fast makes more room below than has been laid out yet.
-      if (isUp || stays.current !== 'at-end') stays.current = isLast && belowPx < atEndPx ? 'at-end' : 'elsewhere'
-    }
-    measureSoon()
-  }, [measureSoon, rows])
-  const stayAtEnd = useCallback(() => {
-    const scroller = scrollerIn(frame.current)
-    const place = stays.current ?? (beginsAtEnd ? 'at-end' : 'elsewhere')
-    if (scroller !== null && place === 'at-end' && !messages.view.get().hasNewer) {
-      scroller.scrollTop = scroller.scrollHeight
-    }
-    measureSoon()
-  }, [measureSoon, messages, beginsAtEnd])
-  const isListShown = view.isLoaded && seek === 'done' && rows.length > 0
-  useEffect(() => {
-    const scroller = isListShown ? scrollerIn(frame.current) : null
-    if (scroller === null) return
-    const observer = new ResizeObserver(stayAtEnd)
-    observer.observe(scroller)
-    return () => observer.disconnect()
-  }, [stayAtEnd, isListShown, origin.generation])
-  useEffect(() => {
-    if (!isListShown) return
-    return () => {
-      stays.current = undefined
-    }
-  }, [isListShown, origin.generation])
+  // Rows grow after they were drawn (a reaction, a font, Markdown that was loaded), and so does what stands around the list.
+  const followSizes = useNewest((entries: readonly ResizeObserverEntry[]) => {
+    for (const { target, borderBoxSize } of entries) scroller.takeSize(target, borderBoxSize[0]?.blockSize ?? 0)
+    draw(scroller.restore())
+    setIsAtEnd(scroller.isAtEnd)
+    lookSoon()
+  })
+  const [sizes] = useState(() => new ResizeObserver((entries) => followSizes.current(entries)))
+  const observe = useCallback(
+    (element: HTMLElement | null) => {
+      if (element === null) return
+      sizes.observe(element)
+      return () => sizes.unobserve(element)
+    },
+    [sizes],
+  )
 
   const pressKey = (event: KeyboardEvent<HTMLDivElement>): void => {
     if (event.ctrlKey || event.metaKey || event.altKey || !(event.target instanceof HTMLElement)) return
@@ -347,88 +443,160 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
     }
   }
 
-  if (!view.isLoaded || seek !== 'done')
+  if (!view.isLoaded || (rows.length > 0 && !isListShown))
     return <MessagesSkeleton view={view} onRetry={() => attempt(messages.loadNewest(), 'Couldn’t load messages')} />
-  const isBehind = !isAtEnd || view.hasNewer
-  return (
-    <div className='message-list' ref={frame} onKeyDown={pressKey}>
-      {rows.length === 0 ? (
+  if (rows.length === 0)
+    return (
+      <div className='message-list'>
         <div className='message-list-empty'>
           <ConversationStart summary={summary} isEmpty />
         </div>
-      ) : (
-        <Virtuoso
-          key={origin.generation}
-          ref={virtuoso}
-          className='message-scroller scrolls'
-          data={rows}
-          context={context}
-          firstItemIndex={origin.firstItemIndex}
-          initialTopMostItemIndex={start()}
-          computeItemKey={(_index, row) => row.key}
-          alignToBottom
-          skipAnimationFrameInResizeObserver
-          atBottomThreshold={atEndPx}
-          atBottomStateChange={setIsAtEnd}
-          increaseViewportBy={{ top: 900, bottom: 600 }}
-          defaultItemHeight={52}
-          onScroll={followScroll}
-          totalListHeightChanged={stayAtEnd}
-          components={components}
-          tabIndex={-1}
-          itemContent={(_index, row: MessageRow) => (
-            <>
-              {row === rows[0] && !hadOlder && <ConversationStart summary={summary} isEmpty={false} />}
-              <MessageRowView
-                conversation={id}
-                row={row}
-                readUpTo={readUpTo}
-                isHighlighted={highlighted !== undefined && seqOf(row) === highlighted}
-                isReachable={row.key === reachableKey}
-              />
-            </>
+      </div>
+    )
+  const isBehind = !isAtEnd || view.hasNewer
+  return (
+    <div className='message-list' ref={frame} onKeyDown={pressKey}>
+      <div className='message-scroller scrolls' ref={observe} onScroll={followScroll} tabIndex={-1}>
+        <div className='message-column'>
+          {view.hasOlder ? (
+            <div className='older-place' aria-hidden='true'>
+              <div className='skeleton older-line' />
+              <div className='skeleton older-line older-line-short' />
+            </div>
+          ) : (
+            <ConversationStart summary={summary} isEmpty={false} />
           )}
-        />
-      )}
+          <div ref={list} role='list' aria-label='Messages'>
+            {rows.slice(range.from, range.to).map((row) => (
+              <div key={row.key} ref={observe} role='listitem' data-key={row.key}>
+                {row.key === gapKey && <p className='rows-gap'>Newer messages are not loaded yet</p>}
+                <MessageRowView
+                  conversation={id}
+                  row={row}
+                  readUpTo={readUpTo}
+                  isHighlighted={highlighted !== undefined && seqOf(row) === highlighted}
+                  isReachable={row.key === reachableKey}
+                />
+              </div>
+            ))}
+          </div>
+          <div className='list-end' />
+        </div>
+      </div>
       <div className='day-pill-place' data-shown={topDay !== undefined} aria-hidden='true'>
         {topDay !== undefined && <span className='day-pill'>{formatDay(topDay, { now })}</span>}
       </div>
-      {isBehind && rows.length > 0 && (
-        <button type='button' className='to-end' onClick={toEnd} data-testid='to-end'>
-          <ArrowDown aria-hidden='true' />
-          {unread > 0 ? (
-            `${formatCount(unread)} new`
-          ) : (
-            <span className='hidden-visually'>Go to the newest message</span>
-          )}
-        </button>
-      )}
+      <div className='list-ways'>
+        {wayBack !== undefined && (
+          <button
+            type='button'
+            className='list-way'
+            onClick={() => {
+              setWayBack(undefined)
+              setAim({ at: 'message', ...wayBack, isAsked: true })
+            }}
+          >
+            <Undo2 aria-hidden='true' />
+            Back to where you were
+          </button>
+        )}
+        {isBehind && (
+          <button type='button' className='list-way to-end' onClick={toEnd} data-testid='to-end'>
+            <ArrowDown aria-hidden='true' />
+            {unread > 0 ? (
+              `${formatCount(unread)} new`
+            ) : (
+              <span className='hidden-visually'>Go to the newest message</span>
+            )}
+          </button>
+        )}
+      </div>
     </div>
   )
 }
 
-function scrollerIn(frame: HTMLElement | null): HTMLElement | null {
-  return frame?.querySelector<HTMLElement>('[data-virtuoso-scroller]') ?? null
+/** My messages that wait while the newest page is not loaded. The timeline leaves them out there; mine are always shown. */
+function useWaiting(id: string, view: TimelineView): readonly TimelineItem[] {
+  const outbox = useOutbox()
+  return useMemo(() => {
+    if (!view.hasNewer) return []
+    const here = new Set(view.items.map(({ key }) => key))
+    return outbox
+      .filter(({ conversation, clientId }) => conversation === id && !here.has(clientId))
+      .map((item): TimelineItem => ({ kind: 'pending', key: item.clientId, item }))
+  }, [outbox, id, view])
 }
 
-const startOrigin: ListOrigin = { firstKey: undefined, firstItemIndex: firstIndexAtStart, generation: 0 }
+function useNewestWaiting(id: string): string | undefined {
+  return useOutbox().findLast(({ conversation, status }) => conversation === id && status.state === 'pending')?.clientId
+}
 
-/** Where reading stopped when the conversation was opened, or when the person last looked away from it. */
-function useUnreadLine(summary: ConversationSummary): [number | undefined, (seq: number | undefined) => void] {
-  const [unreadAfter, setUnreadAfter] = useState(summary.unread > 0 ? summary.readSeq : undefined)
-  const newest = useRef(summary)
-  useEffect(() => {
-    newest.current = summary
-  }, [summary])
-  useEffect(() => {
-    const follow = (): void => {
-      if (document.visibilityState === 'hidden') setUnreadAfter((line) => line ?? newest.current.readSeq)
-      else if (newest.current.unread === 0) setUnreadAfter(undefined)
-    }
-    document.addEventListener('visibilitychange', follow)
-    return () => document.removeEventListener('visibilitychange', follow)
-  }, [])
-  return [unreadAfter, setUnreadAfter]
+function indexOfAim(aim: Aim, rows: readonly MessageRow[]): number {
+  switch (aim.at) {
+    case 'nothing':
+    case 'end':
+      return -1
+    case 'unread':
+      return rows.findIndex(({ startsUnread }) => startsUnread)
+    case 'message':
+      return rows.findIndex((row) => seqOf(row) === aim.seq)
+  }
+}
+
+/** Whether an aim can be reached only with a page that is not loaded, when its row is not there. */
+function needsPage(aim: Aim, view: TimelineView, isLineLoaded: boolean): boolean {
+  switch (aim.at) {
+    case 'nothing':
+      return false
+    case 'end':
+      return view.hasNewer
+    case 'unread':
+      return !isLineLoaded
+    case 'message':
+      return true
+  }
+}
+
+/** Whether what is loaded begins at or before the first message after `seq`. */
+function reachesBackTo({ items, hasOlder }: TimelineView, seq: number | undefined): boolean {
+  if (seq === undefined || !hasOlder) return true
+  const first = items[0]
+  return first?.kind !== 'message' || first.message.seq <= seq + 1
+}
+
+function aimedSeq(aim: Aim, unreadAfter: number | undefined): number {
+  return aim.at === 'message' ? aim.seq : Math.max(1, unreadAfter ?? 1)
+}
+
+/** Where an aim wants its row, from the top of the list. */
+function offsetOf(aim: Aim, scroller: ListScroller, index: number): number {
+  if (aim.at !== 'message') return unreadLinePx
+  if (aim.offsetPx !== undefined) return aim.offsetPx
+  const heightPx = scroller.childAt(index)?.getBoundingClientRect().height ?? 0
+  return Math.max(unreadLinePx, (scroller.viewportPx - heightPx) / 2)
+}
+
+/** What stands in for a row that is gone: the next one by seq, if its surroundings are loaded. */
+function nearestRow(
+  seq: number | undefined,
+  names: readonly RowName[],
+  view: TimelineView,
+): RowName | 'not-loaded' | undefined {
+  if (seq === undefined) return undefined
+  const first = names.find((name) => name.seq !== undefined)?.seq
+  const next = names.find((name) => name.seq !== undefined && name.seq >= seq)
+  if (first !== undefined && first > seq && view.hasOlder) return 'not-loaded'
+  if (next === undefined && view.hasNewer) return 'not-loaded'
+  return next ?? names.at(-1)
+}
+
+/** The newest version of a callback, for what calls it later. */
+function useNewest<Callback>(callback: Callback): { readonly current: Callback } {
+  const newest = useRef(callback)
+  useLayoutEffect(() => {
+    newest.current = callback
+  })
+  return newest
 }
 
 /** Runs a callback at most once a frame, always its newest version. */
@@ -452,21 +620,4 @@ function useFrame(callback: () => void): () => void {
       newest.current()
     })
   }, [])
-}
-
-type PartProps = ComponentProps<'div'> & { readonly context: ListContext; readonly item?: unknown }
-
-const components = {
-  Header: ({ context }: { readonly context: ListContext }) =>
-    !context.hadOlder ? null : context.hasOlder ? (
-      <div className='older-place' aria-hidden='true'>
-        <div className='skeleton older-line' />
-        <div className='skeleton older-line older-line-short' />
-      </div>
-    ) : (
-      <ConversationStart summary={context.summary} isEmpty={false} />
-    ),
-  Footer: () => <div className='list-end' />,
-  List: ({ context: _context, ...rest }: PartProps) => <div {...rest} role='list' aria-label='Messages' />,
-  Item: ({ context: _context, item: _item, ...rest }: PartProps) => <div {...rest} role='listitem' />,
 }

@@ -1,6 +1,6 @@
 import type { OutboxStatus, PageMessage, TimelineItem } from '@chorus/client'
 import { describe, expect, it } from 'vitest'
-import { advanceOrigin, buildRows, firstIndexAtStart, markOf, readByOthers, type ListOrigin } from './rows.ts'
+import { buildRows, markOf, readByOthers } from './rows.ts'
 
 const me = 'me'
 
@@ -130,31 +130,5 @@ describe('marks', () => {
       ),
     ).toBe(7) // prettier-ignore
     expect(readByOthers(new Map(), me)).toBe(0)
-  })
-})
-
-describe('the origin of the list', () => {
-  const at = '2026-11-22T10:00:00Z'
-  const rows = (...seqs: number[]) =>
-    buildRows(
-      seqs.map((seq) => message(seq, 'ada', at)),
-      { me, timeZone: 'UTC' },
-    )
-  const start: ListOrigin = { firstKey: undefined, firstItemIndex: firstIndexAtStart, generation: 0 }
-
-  it('moves by what was added in front, and by nothing else', () => {
-    const first = advanceOrigin(start, rows(5, 6))
-    expect(first).toEqual({ firstKey: 'id-5', firstItemIndex: firstIndexAtStart, generation: 0 })
-    expect(advanceOrigin(first, rows(5, 6, 7))).toBe(first)
-    expect(advanceOrigin(first, rows(2, 3, 4, 5, 6))).toEqual({
-      firstKey: 'id-2',
-      firstItemIndex: firstIndexAtStart - 3,
-      generation: 0,
-    })
-  })
-
-  it('starts again when the list was replaced', () => {
-    const first = advanceOrigin(start, rows(5, 6))
-    expect(advanceOrigin(first, rows(100, 101)).generation).toBe(1)
   })
 })

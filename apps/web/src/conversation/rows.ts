@@ -33,13 +33,14 @@ export interface RowOptions {
 
 export function buildRows(items: readonly TimelineItem[], options: RowOptions): readonly MessageRow[] {
   const rows: MessageRow[] = []
+  const days = daysIn(options.timeZone)
   let hasUnreadLine = false
   for (const item of items) {
     const previous = rows.at(-1)
     const isMine = item.kind === 'pending' || item.isMine
     const sender = item.kind === 'pending' ? options.me : item.message.sender
     const createdAt = createdAtOf(item)
-    const day = dayOf(createdAt, options.timeZone === undefined ? {} : { timeZone: options.timeZone })
+    const day = days(createdAt)
     const startsDay = previous === undefined || previous.day !== day
     const startsUnread: boolean =
       !hasUnreadLine &&
@@ -70,6 +71,23 @@ export function buildRows(items: readonly TimelineItem[], options: RowOptions): 
     })
   }
   return rows
+}
+
+/** Days of a few thousand messages are asked for at every change of a list, and formatting a date is slow. */
+const daysMax = 10_000
+const dayCaches = new Map<string | undefined, Map<string, string>>()
+
+function daysIn(timeZone: string | undefined): (time: string) => string {
+  const cache = dayCaches.get(timeZone) ?? new Map<string, string>()
+  dayCaches.set(timeZone, cache)
+  return (time) => {
+    const known = cache.get(time)
+    if (known !== undefined) return known
+    const day = dayOf(time, timeZone === undefined ? {} : { timeZone })
+    if (cache.size >= daysMax) cache.clear()
+    cache.set(time, day)
+    return day
+  }
 }
 
 function createdAtOf(item: TimelineItem): string {
@@ -103,24 +121,4 @@ export function readByOthers(markers: ReadonlyMap<string, number>, me: string): 
   let highest = 0
   for (const [user, seq] of markers) if (user !== me && seq > highest) highest = seq
   return highest
-}
-
-/** Where a list that grew at its front must say that it begins, so that what is on screen stays there. */
-export interface ListOrigin {
-  readonly firstKey: string | undefined
-  readonly firstItemIndex: number
-  /** Changes when the list was replaced rather than extended: positions of before mean nothing any more. */
-  readonly generation: number
-}
-
-/** Far above any number of messages that could be paged in, so that the index never goes below zero. */
-export const firstIndexAtStart = 1_000_000_000
-
-export function advanceOrigin(origin: ListOrigin, rows: readonly MessageRow[]): ListOrigin {
-  const firstKey = rows[0]?.key
-  if (firstKey === origin.firstKey) return origin
-  if (origin.firstKey === undefined) return { ...origin, firstKey }
-  const added = rows.findIndex((row) => row.key === origin.firstKey)
-  if (added === -1) return { firstKey, firstItemIndex: firstIndexAtStart, generation: origin.generation + 1 }
-  return { ...origin, firstKey, firstItemIndex: origin.firstItemIndex - added }
 }

@@ -1,0 +1,121 @@
+import { describe, expect, it } from 'vitest'
+import { aroundIndex, estimatedRowPx, keysOf, resolveRange, RowHeights } from './message-list-layout.ts'
+
+const keys = (...names: string[]): string[] => names
+
+describe('[READ1] heights of rows', () => {
+  it('[READ1] sums measured heights and estimates', () => {
+    const heights = new RowHeights()
+    heights.setKeys(keys('a', 'b', 'c'))
+    heights.setHeight(1, 100)
+    expect(heights.topOf(1)).toBe(estimatedRowPx)
+    expect(heights.topOf(2)).toBe(estimatedRowPx + 100)
+    expect(heights.totalPx).toBe(2 * estimatedRowPx + 100)
+    expect(heights.topOf(99)).toBe(heights.totalPx)
+  })
+
+  it('[READ1] keeps heights by row when others come before or go', () => {
+    const heights = new RowHeights()
+    heights.setKeys(keys('b', 'c'))
+    heights.setHeight(0, 10)
+    heights.setHeight(1, 20)
+    expect(heights.totalPx).toBe(30)
+    heights.setKeys(keys('a', 'b', 'c'))
+    expect(heights.topOf(2)).toBe(estimatedRowPx + 10)
+    expect(heights.totalPx).toBe(estimatedRowPx + 30)
+    heights.setKeys(keys('c'))
+    expect(heights.totalPx).toBe(20)
+  })
+
+  it('[READ1] changes every sum behind a row that grew', () => {
+    const heights = new RowHeights()
+    heights.setKeys(keys('a', 'b', 'c'))
+    for (const index of [0, 1, 2]) heights.setHeight(index, 10)
+    expect(heights.totalPx).toBe(30)
+    heights.setHeight(0, 15)
+    expect([heights.topOf(0), heights.topOf(1), heights.topOf(2), heights.totalPx]).toEqual([0, 15, 25, 35])
+    heights.clear()
+    expect(heights.totalPx).toBe(3 * estimatedRowPx)
+  })
+
+  it('[READ1] finds the row at a distance, also outside the list', () => {
+    const heights = new RowHeights()
+    heights.setKeys(keys('a', 'b', 'c'))
+    for (const index of [0, 1, 2]) heights.setHeight(index, 10)
+    expect([-5, 0, 9, 10, 29, 30, 1_000].map((px) => heights.indexAt(px))).toEqual([0, 0, 0, 1, 2, 2, 2])
+    expect(heights.rangeOf(5, 15)).toEqual({ from: 0, to: 2 })
+    heights.setKeys([])
+    expect(heights.rangeOf(0, 100)).toEqual({ from: 0, to: 0 })
+  })
+
+  it('[READ1] equals a plain sum through random changes', () => {
+    const heights = new RowHeights()
+    let seed = 7
+    const random = (below: number): number => (seed = (seed * 48_271) % 2_147_483_647) % below
+    let present = Array.from({ length: 20 }, (_, index) => `row ${index}`)
+    const known = new Map<string, number>()
+    heights.setKeys(present)
+    for (let round = 0; round < 500; round += 1) {
+      if (random(4) === 0) {
+        const at = random(present.length)
+        present = random(2) === 0 ? present.toSpliced(at, 1) : present.toSpliced(at, 0, `row ${100 + round}`)
+        if (present.length === 0) present = ['last']
+        heights.setKeys(present)
+      }
+      const index = random(present.length)
+      const key = present[index] ?? ''
+      known.set(key, 1 + random(300))
+      heights.setHeight(index, known.get(key) ?? 0)
+      const to = random(present.length + 1)
+      const sum = present.slice(0, to).reduce((px, name) => px + (known.get(name) ?? estimatedRowPx), 0)
+      expect(heights.topOf(to)).toBe(sum)
+    }
+  })
+})
+
+describe('[READ1] the range of rows in the page', () => {
+  const names = Array.from({ length: 100 }, (_, index) => `row ${index}`)
+
+  it('[READ1] stays the same rows when older ones come before them', () => {
+    const range = keysOf({ from: 40, to: 60 }, names)
+    expect(resolveRange(range, ['x', 'y', ...names], undefined)).toEqual({ from: 42, to: 62 })
+  })
+
+  it('[READ1] grows with the end it reaches', () => {
+    const range = keysOf({ from: 90, to: 100 }, names)
+    expect(resolveRange(range, [...names, 'new'], undefined)).toEqual({ from: 90, to: 101 })
+    expect(resolveRange(keysOf({ from: 80, to: 99 }, names), [...names, 'new'], undefined)).toEqual({
+      from: 80,
+      to: 99,
+    })
+  })
+
+  it('[READ1] does not draw hundreds of new rows at once', () => {
+    const range = keysOf({ from: 90, to: 100 }, names)
+    const many = [...names, ...Array.from({ length: 500 }, (_, index) => `new ${index}`)]
+    expect(resolveRange(range, many, undefined)).toEqual({ from: 90, to: 100 })
+  })
+
+  it('[READ1] begins at the end, or around the wanted row, when its rows are gone', () => {
+    const gone = { first: 'gone', last: 'gone too', isToEnd: false }
+    expect(resolveRange(gone, names, undefined)).toEqual({ from: 76, to: 100 })
+    expect(resolveRange(undefined, names, 50)).toEqual(aroundIndex(50, 100))
+    expect(resolveRange(undefined, names.slice(0, 3), undefined)).toEqual({ from: 0, to: 3 })
+  })
+
+  it.each([
+    [{ first: 'gone', last: 'row 30', isToEnd: false }],
+    [{ first: 'row 90', last: 'gone', isToEnd: false }],
+    [{ first: 'row 30', last: 'row 20', isToEnd: false }],
+  ])('[READ1] is never empty or outside the list, %o', (range) => {
+    const { from, to } = resolveRange(range, names, undefined)
+    expect(from).toBeGreaterThanOrEqual(0)
+    expect(to).toBeGreaterThan(from)
+    expect(to).toBeLessThanOrEqual(100)
+  })
+
+  it('[READ1] is empty for an empty list', () => {
+    expect(resolveRange(undefined, [], undefined)).toEqual({ from: 0, to: 0 })
+    expect(keysOf({ from: 0, to: 0 }, [])).toBeUndefined()
+  })
+})
