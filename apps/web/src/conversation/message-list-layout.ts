@@ -61,6 +61,13 @@ export class RowHeights {
     return this.#tops[to] ?? 0
   }
 
+  /** The room of some rows, of any list: for drawing one that is not taken yet. */
+  sumOf(keys: readonly string[], from: number, to: number): number {
+    let px = 0
+    for (let at = from; at < to; at += 1) px += this.#byKey.get(keys[at] ?? '') ?? estimatedRowPx
+    return px
+  }
+
   get totalPx(): number {
     return this.topOf(this.#keys.length)
   }

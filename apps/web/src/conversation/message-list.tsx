@@ -454,6 +454,11 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
       </div>
     )
   const isBehind = !isAtEnd || view.hasNewer
+  // Drawn with the rows: a component that reads the layout earlier would find the list too short, and the scroll cut off.
+  const room = {
+    paddingTop: scroller.heights.sumOf(keys, 0, range.from),
+    paddingBottom: scroller.heights.sumOf(keys, range.to, keys.length),
+  }
   return (
     <div className='message-list' ref={frame} onKeyDown={pressKey}>
       <div className='message-scroller scrolls' ref={observe} onScroll={followScroll} tabIndex={-1}>
@@ -466,7 +471,7 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
           ) : (
             <ConversationStart summary={summary} isEmpty={false} />
           )}
-          <div ref={list} role='list' aria-label='Messages'>
+          <div ref={list} role='list' aria-label='Messages' style={room}>
             {rows.slice(range.from, range.to).map((row) => (
               <div key={row.key} ref={observe} role='listitem' data-key={row.key}>
                 {row.key === gapKey && <p className='rows-gap'>Newer messages are not loaded yet</p>}
