@@ -5,12 +5,12 @@
  * time, bounded in size, number and waiting time; the time of last use is written late, at most once a minute.
  */
 import { createHash } from 'node:crypto'
-import { Signer } from '@fastify/cookie'
 import { ChorusError } from '@chorus/protocol'
 import type { Id, Session, User } from '@chorus/protocol'
 import { Batcher } from '../support/batcher.ts'
 import type { Clock, Timer } from '../support/clock.ts'
 import type { CachedSession, SessionCache } from './session-cache.ts'
+import { CookieSigner, readCookie, toUrlAlphabet } from './session-cookie.ts'
 
 /** A session that counts. */
 export interface Identity {
@@ -69,22 +69,8 @@ function unavailable(reason: string): ChorusError {
   return new ChorusError('unavailable', `unable to check the session; ${reason}`, { retryAfterMs: 1_000 })
 }
 
-/** The first cookie of this name, decoded; undefined when there is none or it cannot be decoded. */
-function readCookie(header: string, name: string): string | undefined {
-  for (const part of header.split(';')) {
-    const equals = part.indexOf('=')
-    if (equals === -1 || part.slice(0, equals).trim() !== name) continue
-    try {
-      return decodeURIComponent(part.slice(equals + 1).trim())
-    } catch {
-      return undefined
-    }
-  }
-  return undefined
-}
-
 export class Authenticator {
-  readonly signer: Signer
+  readonly signer: CookieSigner
   readonly cookieName: string
   readonly #records: SessionRecords
   readonly #clock: Clock
@@ -96,7 +82,7 @@ export class Authenticator {
   #touchTimer: Timer | undefined
 
   constructor({ records, cookieName, cookieSecret, clock, cache, onProblem }: AuthenticatorOptions) {
-    this.signer = new Signer(cookieSecret)
+    this.signer = new CookieSigner(cookieSecret)
     this.cookieName = cookieName
     this.#records = records
     this.#clock = clock
@@ -110,9 +96,15 @@ export class Authenticator {
     })
   }
 
+  /** The signed value of the session cookie, in one spelling; undefined when the header has none. */
+  readSigned(cookieHeader: string | undefined): string | undefined {
+    const signed = cookieHeader === undefined ? undefined : readCookie(cookieHeader, this.cookieName)
+    return signed === undefined ? undefined : toUrlAlphabet(signed)
+  }
+
   /** Who sent this `Cookie` header; undefined when nobody that counts. Rejects when the database cannot be asked. */
   async authenticate(cookieHeader: string | undefined): Promise<Identity | undefined> {
-    const signed = cookieHeader === undefined ? undefined : readCookie(cookieHeader, this.cookieName)
+    const signed = this.readSigned(cookieHeader)
     if (signed === undefined) return undefined
     const { valid, value } = this.signer.unsign(signed)
     return valid ? this.identify(value) : undefined

@@ -24,6 +24,12 @@ export async function addSessions(
     app.addHook('onRequest', async (request) => void Object.defineProperty(request, 'protocol', { value: 'https' }))
   }
   await app.register(fastifyCookie)
+  // Between the two plugins: the session plugin clears a cookie that is spelled in another way than its own.
+  app.addHook('onRequest', async (request) => {
+    const signed = authenticator.readSigned(request.headers.cookie)
+    if (signed === undefined) delete request.cookies[authenticator.cookieName]
+    else request.cookies[authenticator.cookieName] = signed
+  })
   await app.register(fastifySession, {
     secret: authenticator.signer,
     cookieName: authenticator.cookieName,

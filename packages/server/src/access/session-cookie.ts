@@ -1,0 +1,52 @@
+/**
+ * The session cookie as clients send it back. Every road reads it here: two readers of one header are how a cookie counts
+ * over HTTP and not over a WebSocket.
+ *
+ * Python clients (aiohttp, python-socketio) put a value that holds a `/` in double quotes, as RFC 6265 allows. Quotes are
+ * read, and signatures have the URL alphabet, so that no value needs them. Cookies signed with the older alphabet count.
+ */
+import { Signer } from '@fastify/cookie'
+
+const quoted = /^"(.*)"$/
+
+/** The first cookie of this name, decoded; undefined when there is none or it cannot be decoded. */
+export function readCookie(header: string, name: string): string | undefined {
+  for (const part of header.split(';')) {
+    const equals = part.indexOf('=')
+    if (equals === -1 || part.slice(0, equals).trim() !== name) continue
+    const value = part.slice(equals + 1).trim()
+    try {
+      return decodeURIComponent(quoted.exec(value)?.[1] ?? value)
+    } catch {
+      return undefined
+    }
+  }
+  return undefined
+}
+
+/** Signs as @fastify/cookie does, in the URL alphabet. */
+export class CookieSigner {
+  readonly #signer: Signer
+
+  constructor(secret: string) {
+    this.#signer = new Signer(secret)
+  }
+
+  sign(value: string): string {
+    return toUrlAlphabet(this.#signer.sign(value))
+  }
+
+  unsign(signed: string): ReturnType<Signer['unsign']> {
+    return this.#signer.unsign(mapSignature(signed, (signature) => signature.replaceAll('-', '+').replaceAll('_', '/')))
+  }
+}
+
+/** One spelling of a signed value, whichever alphabet its signature has. */
+export function toUrlAlphabet(signed: string): string {
+  return mapSignature(signed, (signature) => signature.replaceAll('+', '-').replaceAll('/', '_'))
+}
+
+function mapSignature(signed: string, map: (signature: string) => string): string {
+  const dot = signed.lastIndexOf('.')
+  return dot === -1 ? signed : `${signed.slice(0, dot)}.${map(signed.slice(dot + 1))}`
+}
