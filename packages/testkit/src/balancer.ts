@@ -115,7 +115,8 @@ function prepareHaproxy(folder: string, port: number, { servers, edit = (text) =
   const shipped = readFileSync(join(places.haproxy, 'haproxy.cfg'), 'utf8')
   const lines = servers.map((_, index) => `    server server-${index + 1} "\${SERVER_${index + 1}}"\n`).join('')
   const blocks = /(?: {4}server server-\d+ .*\n)+/g
-  if (shipped.match(blocks)?.length !== 2) throw new Error('unable to write haproxy.cfg; expected two lists of servers')
+  if (shipped.match(blocks)?.length !== 3)
+    throw new Error('unable to write haproxy.cfg; expected three lists of servers')
   const configuration = shipped.replace(blocks, () => lines)
   const path = join(folder, 'haproxy.cfg')
   writeFileSync(path, edit(configuration))
