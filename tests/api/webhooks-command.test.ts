@@ -60,6 +60,10 @@ it('adds, lists, changes the secret of, disables and removes an endpoint', async
 it.each([
   [['add', 'ftp://example.org'], 'unable to add; expected an address like https://example.org/hook'],
   [['add', 'https://user:secret@example.org'], 'unable to add; the address holds a password'],
+  [['add', 'https://example.org/hook#part'], 'unable to add; the address holds a fragment'],
+  [['add', 'https://example.org:0/'], 'unable to add; nothing listens at port 0'],
+  [['add', `https://example.org/${'x'.repeat(2_100)}`], 'unable to add; the address is longer than 2048 characters'],
+  [['add', 'javascript:alert(1)'], 'unable to add; expected an address like https://example.org/hook'],
   [
     ['add', 'https://example.org', '--types', 'message.seen'],
     'unable to add; "message.seen" is no type; expected message',

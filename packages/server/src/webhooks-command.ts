@@ -40,6 +40,7 @@ types: ${webhookTypes.join(', ')}
 
 const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 const deadLettersShown = 100
+const urlMaxChars = 2_048
 
 /** Stops the command with one line. */
 class UsageError extends StartError {}
@@ -191,6 +192,10 @@ function readUrl(text: string): string {
     throw new UsageError('unable to add; expected an address like https://example.org/hook')
   if (url.username !== '' || url.password !== '')
     throw new UsageError('unable to add; the address holds a password: the signature says who asks')
+  if (url.hash !== '') throw new UsageError('unable to add; the address holds a fragment, which is never sent')
+  if (url.port === '0') throw new UsageError('unable to add; nothing listens at port 0')
+  if (url.href.length > urlMaxChars)
+    throw new UsageError(`unable to add; the address is longer than ${urlMaxChars} characters`)
   return url.href
 }
 

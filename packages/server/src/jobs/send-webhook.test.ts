@@ -63,3 +63,22 @@ it('an answer without an end is read to its bound and no further', async () => {
   expect(await send(url)).toEqual({ kind: 'accepted', status: 200 })
   expect(written).toBeLessThan(100 * sendBounds.answerMaxBytes)
 })
+
+it.each([10_080, 6_000, 6_667])('an endpoint at port %i, which browsers must not ask, gets its event', async (port) => {
+  let got = ''
+  const server = createServer((request, response) => {
+    request.on('data', (chunk: Buffer) => (got += chunk.toString()))
+    request.on('end', () => response.end())
+  })
+  const isFree = await new Promise<boolean>((resolve) => {
+    server.once('error', () => resolve(false))
+    server.listen(port, '127.0.0.1', () => resolve(true))
+  })
+  if (!isFree) return
+  closing.push(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  expect(await send(`http://127.0.0.1:${port}/hook`)).toEqual({ kind: 'accepted', status: 200 })
+  expect(got).toBe('{}')
+})
