@@ -296,7 +296,18 @@ describe('too many and too slow', () => {
     expect(served).toBeLessThanOrEqual(59)
     const refused = idle.flatMap((client) => client.packets.filter((packet) => packet.startsWith('44{')))
     for (const packet of refused) expect(packet).toContain('"code":"rate-limited"')
-    await ada.expect(429, 'GET', '/v1/events', undefined, { headers: { accept: 'text/event-stream' } })
+    const refusal = await ada.expect<{ code: string }>(429, 'GET', '/v1/events', undefined, {
+      headers: { accept: '*/*' },
+    })
+    expect(refusal.body.code).toBe('rate-limited')
+    // EventSource gives up on a 429: it gets a stream that says when to come back.
+    const stream = await SseClient.open(server.url, { cookie: ada.cookie })
+    const closing = await stream.waitFor(({ name }) => name === 'closing', 'the refusal')
+    expect([stream.status, closing.data]).toEqual([
+      200,
+      { code: 'rate-limited', message: expect.stringMatching(/^unable to /) as string, retry: 'later' },
+    ])
+    await stream.ended
     for (const client of idle) client.close()
     await waitForFact(async () => {
       const client = await open()

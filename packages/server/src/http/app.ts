@@ -1,11 +1,12 @@
 /**
  * HTTP: every command that has a route, the operators' endpoints and the web application, on one Fastify instance.
  *
- * A request goes: origin (guard.ts) → cookie and session → who asks, and how often → body (parse-json.ts) → schema →
- * handler. Each step can end it with a problem of the catalogue. Slow or endless requests meet a bound in bytes or time.
+ * A request goes: origin (guard.ts) → cookie and session → who asks, how often and how much (open-requests.ts) → body
+ * (parse-json.ts) → schema → handler. Each step can end it with a problem of the catalogue. Slow or endless requests meet a
+ * bound in bytes or time, and so do responses that are not read.
  */
 import { randomUUID } from 'node:crypto'
-import type { BlockList, Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { ChorusError, commands, limits } from '@chorus/protocol'
 import type { CommandName, RouteDefinition } from '@chorus/protocol'
 import { fastify } from 'fastify'
@@ -15,14 +16,18 @@ import type { Actor, CommandHandler, CommandTable } from '../commands/command.ts
 import { parseInput, verbOf } from '../commands/parse-input.ts'
 import type { Parts } from '../commands/parts.ts'
 import type { Config } from '../config.ts'
-import { findClientAddress, parseTrustedProxies } from '../support/address.ts'
+import { findClientAddress, limitKeyOf, parseTrustedProxies } from '../support/address.ts'
 import type { Logger } from '../support/logger.ts'
 import type { Metrics } from '../support/metrics.ts'
+import { compressAnswers } from './compress-answers.ts'
 import { addGuard } from './guard.ts'
+import { KnownPaths } from './known-paths.ts'
+import { boundResponses, countRequest, OpenRequests } from './open-requests.ts'
+import { addOpenApi } from './openapi-document.ts'
 import { addOperators } from './operators.ts'
 import type { Health } from './operators.ts'
 import { JsonFault, parseJson } from './parse-json.ts'
-import { answerWithProblem, noteBegin, sendProblem } from './problem.ts'
+import { answerWithProblem, noteBegin, sendProblem, sendWrongMethod } from './problem.ts'
 import { createInputReader } from './read-input.ts'
 import { addSessions, createCookieJar, userAgentOf } from './sessions.ts'
 import { addWebApp, asksForPage, defaultWebFolder } from './web-app.ts'
@@ -35,6 +40,8 @@ const keepAliveTimeoutMs = 65_000
 const silenceTimeoutMs = 60_000
 const headersMaxBytes = 16_384
 const socketsMax = 60_000
+/** Body of a request without a session: a handle, a password and a name. */
+const strangerBodyMaxBytes = 16_384
 /** Longest part of a path: an emoji of 32 code units, percent-encoded. */
 const pathPartMaxChars = 512
 
@@ -82,17 +89,34 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<FastifyInst
   app.addHook('onRequest', async (_request, reply) => {
     if (options.isLeaving?.() === true) reply.header('connection', 'close')
   })
+  const paths = new KnownPaths()
+  paths.watch(app)
   addGuard(app, config, metrics)
   addMeasurements(app, metrics, logger)
 
-  addOperators(app, { health: options.health, publicUrl: config.publicUrl, cookieName: authenticator.cookieName })
+  const trusted = parseTrustedProxies(config.trustedProxies)
+  if (trusted === undefined) throw new TypeError('config.trustedProxies has not been checked')
+  const addressOf = (request: FastifyRequest): string =>
+    findClientAddress(request.socket.remoteAddress, request.headers['x-forwarded-for'], trusted)
+  const open = new OpenRequests()
+  addOperators(app, { health: options.health })
+  addOpenApi(app, {
+    publicUrl: config.publicUrl,
+    cookieName: authenticator.cookieName,
+    limit: (request) => options.parts.limits.takeRequest(limitKeyOf(addressOf(request))),
+  })
   await app.register(async (scope) => {
     await addSessions(scope, authenticator, options.parts, config.publicUrl)
-    addCommandRoutes(scope, options)
+    compressAnswers(scope)
+    boundResponses(scope, open)
+    addCommandRoutes(scope, { ...options, addressOf, open })
   })
   options.extend?.(app)
   const web = await addWebApp(app, options.webFolder ?? defaultWebFolder)
   app.setNotFoundHandler((request, reply) => {
+    const allow = paths.allowOf(request.url)
+    if (allow !== undefined && request.method === 'OPTIONS') return reply.code(204).header('allow', allow).send()
+    if (allow !== undefined) return sendWrongMethod(reply, allow)
     if (asksForPage(request)) return web.sendPage(reply)
     return sendProblem(reply, new ChorusError('not-found', 'unable to answer; there is nothing at this address'))
   })
@@ -133,21 +157,18 @@ function addMeasurements(app: FastifyInstance, metrics: Metrics, logger: Logger)
   })
 }
 
-function addCommandRoutes(app: FastifyInstance, options: HttpAppOptions): void {
-  const trusted = parseTrustedProxies(options.config.trustedProxies)
-  if (trusted === undefined) throw new TypeError('config.trustedProxies has not been checked')
+interface RouteOptions extends HttpAppOptions {
+  readonly addressOf: (request: FastifyRequest) => string
+  readonly open: OpenRequests
+}
+
+function addCommandRoutes(app: FastifyInstance, options: RouteOptions): void {
   for (const command of Object.values(commands)) {
-    if (command.route !== undefined) addCommandRoute(app, command.name, command.route, trusted, options)
+    if (command.route !== undefined) addCommandRoute(app, command.name, command.route, options)
   }
 }
 
-function addCommandRoute(
-  app: FastifyInstance,
-  name: CommandName,
-  route: RouteDefinition,
-  trusted: BlockList,
-  options: HttpAppOptions,
-): void {
+function addCommandRoute(app: FastifyInstance, name: CommandName, route: RouteDefinition, options: RouteOptions): void {
   const { parts, authenticator, metrics } = options
   const needsSession = commands[name].auth === 'session'
   const handler = options.handlers[name] as CommandHandler<CommandName>
@@ -156,10 +177,14 @@ function addCommandRoute(
   app.route({
     method: route.method,
     url: route.path.replace(/\{(\w+)\}/g, ':$1'),
+    ...(!needsSession && { bodyLimit: strangerBodyMaxBytes }),
     // Runs behind the session and before the body is read: strangers and the impatient cost no parsing.
-    onRequest: async (request) => {
-      if (!needsSession) return
+    onRequest: async (request, reply) => {
       const { actor } = request.session
+      const client = actor?.userId ?? limitKeyOf(options.addressOf(request))
+      if (needsSession || actor !== undefined) countRequest(options.open, client, request, reply.raw)
+      if (hasBody(request)) parts.limits.takeBytes(client, bodyBytesOf(request))
+      if (!needsSession) return
       if (actor === undefined) throw new ChorusError('unauthenticated', `unable to ${verbOf(name)}; sign in first`)
       if (name === 'send-message') parts.limits.takeSend(actor.userId)
       else parts.limits.takeRequest(actor.userId)
@@ -172,7 +197,7 @@ function addCommandRoute(
           parts,
           actor: request.session.actor ?? nobody,
           cookies: createCookieJar(request, reply, authenticator),
-          address: findClientAddress(request.socket.remoteAddress, request.headers['x-forwarded-for'], trusted),
+          address: options.addressOf(request),
           userAgent: userAgentOf(request),
         },
         input,
@@ -184,6 +209,16 @@ function addCommandRoute(
         metrics.ackSeconds.observe(reply.elapsedTime / 1_000),
     }),
   })
+}
+
+function hasBody({ headers }: FastifyRequest): boolean {
+  return headers['transfer-encoding'] !== undefined || headers['content-length'] !== undefined
+}
+
+/** What the body may hold: in chunks it is as large as a body may be. */
+function bodyBytesOf({ headers }: FastifyRequest): number {
+  const bytes = Number(headers['content-length'] ?? limits.requestMaxBytes)
+  return Math.min(Number.isSafeInteger(bytes) ? bytes : limits.requestMaxBytes, limits.requestMaxBytes)
 }
 
 /** What was there already is 200, not 201. */

@@ -8,7 +8,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { ChorusError, limits } from '@chorus/protocol'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Authenticator } from '../access/authenticator.ts'
 import type { Limits } from '../access/limits.ts'
 import { Answer, type Frame, type Outgoing } from '../fanout/frame.ts'
@@ -32,11 +32,20 @@ const streamHeaders = {
 
 export const heartbeatIntervalMs = 15_000
 
+const defaultRetryMs = 2_000
+
 export function addEventStream(
   app: FastifyInstance,
   { authenticator, limits: rates, gate, addressOf }: EventStreamOptions,
 ): void {
-  app.get<{ Querystring: { cursor?: unknown } }>('/v1/events', { exposeHeadRoute: false }, async (request, reply) => {
+  // A browser's EventSource gives up for good on any other answer than a stream; what passes by itself must be one.
+  const errorHandler = async (error: Error, request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
+    const { accept = '' } = request.headers
+    if (!(error instanceof ChorusError) || error.retry === 'never' || !/text\/event-stream/i.test(accept)) throw error
+    return reply.code(200).headers(streamHeaders).send(refusalText(error))
+  }
+  const options = { exposeHeadRoute: false, errorHandler }
+  app.get<{ Querystring: { cursor?: unknown } }>('/v1/events', options, async (request, reply) => {
     if (gate.refusal !== undefined) throw gate.refusal
     refuseUnknownQuery(request.query)
     const { accept } = request.headers
@@ -65,6 +74,12 @@ export function addEventStream(
     }
     gate.bringToPresent(connection, identity, cursorOf(request))
   })
+}
+
+/** A whole stream: when to come back, why, and its end. */
+function refusalText({ code, message, retryAfterMs = defaultRetryMs }: ChorusError): string {
+  const closing = { code: code === 'rate-limited' ? code : 'unavailable', message, retry: 'later' }
+  return `retry: ${retryAfterMs}\nevent: closing\ndata: ${JSON.stringify(closing)}\n\n`
 }
 
 /** A credential in an address ends in logs and Referer headers: anything but the cursor is refused (N66). */

@@ -1,10 +1,9 @@
 /**
- * For those who run it: is the process alive, may it get traffic, what does it measure, what does its API look like.
+ * For those who run it: is the process alive, may it get traffic, what does it measure.
  * Metrics have a port of their own, so that they are never public by accident (N102).
  */
 import { createServer } from 'node:http'
 import type { Server } from 'node:http'
-import { buildOpenApiDocument } from '@chorus/protocol'
 import type { FastifyInstance } from 'fastify'
 import type { Metrics } from '../support/metrics.ts'
 import { StartError } from '../support/start-error.ts'
@@ -19,11 +18,9 @@ export interface Health {
 
 export interface OperatorsOptions {
   readonly health: () => Promise<Health>
-  readonly publicUrl: string | undefined
-  readonly cookieName: string
 }
 
-export function addOperators(app: FastifyInstance, { health, publicUrl, cookieName }: OperatorsOptions): void {
+export function addOperators(app: FastifyInstance, { health }: OperatorsOptions): void {
   app.get('/livez', async (_request, reply) => reply.header('cache-control', 'no-store').send({ alive: true }))
 
   app.get('/readyz', async (_request, reply) => {
@@ -32,13 +29,6 @@ export function addOperators(app: FastifyInstance, { health, publicUrl, cookieNa
       .code(ready ? 200 : 503)
       .header('cache-control', 'no-store')
       .send({ degraded })
-  })
-
-  app.get('/v1/openapi.json', async (request, reply) => {
-    const document = buildOpenApiDocument(publicUrl ?? `http://${request.host}`)
-    const { securitySchemes } = document.components as { securitySchemes: { session: { name: string } } }
-    securitySchemes.session.name = cookieName
-    return reply.send(document)
   })
 }
 

@@ -1,5 +1,5 @@
 /** Errors on their way out over HTTP, as `application/problem+json`. What nobody expected is logged with its cause and the request's id. */
-import type { ChorusError } from '@chorus/protocol'
+import { ChorusError } from '@chorus/protocol'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { toChorusError } from '../commands/to-chorus-error.ts'
 import type { Logger } from '../support/logger.ts'
@@ -11,6 +11,17 @@ export function sendProblem(reply: FastifyReply, error: ChorusError): FastifyRep
     .header('cache-control', 'no-store')
     .headers(problemHeaders(error))
     .send(JSON.stringify(error.toProblem()))
+}
+
+/** Nothing answers this method at an address that answers others. */
+export function sendWrongMethod(reply: FastifyReply, allow: string): FastifyReply {
+  const error = new ChorusError('not-found', `unable to answer; this address answers ${allow}`)
+  return reply
+    .code(405)
+    .header('cache-control', 'no-store')
+    .header('allow', allow)
+    .headers(problemHeaders(error))
+    .send(JSON.stringify({ ...error.toProblem(), title: 'Method not allowed', status: 405 }))
 }
 
 /** Requests whose command has begun, and may have changed something by the time it fails (rule ACK2). */

@@ -14,6 +14,7 @@ import type { Parts } from '../commands/parts.ts'
 import { problemHeaders } from '../support/problem-headers.ts'
 import type { ConnectionGate } from './connection-gate.ts'
 import { createDispatch } from './dispatch.ts'
+import { ignoreForeignUpgrades } from './ignored-upgrades.ts'
 import { SocketCommands } from './socket-commands.ts'
 import { SocketIoTransport } from './socket-io-transport.ts'
 import { StrictDecoder } from './strict-decoder.ts'
@@ -28,6 +29,8 @@ export interface SocketServerOptions {
   readonly addressOf: (request: IncomingMessage) => string
 }
 
+const socketPath = '/socket.io'
+
 const socketBounds = {
   pingIntervalMs: 10_000,
   pingTimeoutMs: 5_000,
@@ -38,8 +41,10 @@ const socketBounds = {
 export function startSocketServer(options: SocketServerOptions): Server {
   const { httpServer, parts, gate } = options
   const server = new Server({
-    path: '/socket.io',
+    path: socketPath,
     serveClient: false,
+    // A second reader of foreign upgrades would close them after a second.
+    destroyUpgrade: false,
     transports: ['polling', 'websocket'],
     allowEIO3: false,
     maxHttpBufferSize: limits.requestMaxBytes,
@@ -86,6 +91,7 @@ export function startSocketServer(options: SocketServerOptions): Server {
   refuseForeignUpgrades(httpServer, options)
   forgetAnswers(httpServer, () => void server.attach(httpServer))
   refuseNewcomers(server, httpServer, options)
+  ignoreForeignUpgrades(httpServer, `${socketPath}/`)
   // Counted from the first byte: a socket that never asks for a namespace takes a place, too (N84).
   server.engine.on('connection', (wire: EngineSocket) => {
     const place = takePlace(options, wire.request)

@@ -1,0 +1,48 @@
+/**
+ * `GET /v1/openapi.json`: built and compressed once, so that a request costs no more than a comparison of its ETag. All
+ * readers share the same bytes, however slowly they read.
+ */
+import { createHash } from 'node:crypto'
+import { gzipSync } from 'node:zlib'
+import { buildOpenApiDocument } from '@chorus/protocol'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { acceptsGzip } from './compress-answers.ts'
+
+export interface OpenApiOptions {
+  readonly publicUrl: string | undefined
+  readonly cookieName: string
+  /** Throws when this client has asked too often. */
+  readonly limit: (request: FastifyRequest) => void
+}
+
+export function addOpenApi(app: FastifyInstance, { publicUrl, cookieName, limit }: OpenApiOptions): void {
+  const plain = Buffer.from(JSON.stringify(documentFor(publicUrl, cookieName)))
+  const compressed = gzipSync(plain)
+  const tag = `"${createHash('sha256').update(plain).digest('base64url').slice(0, 22)}"`
+
+  app.get('/v1/openapi.json', (request, reply): FastifyReply => {
+    limit(request)
+    // Looked at again each time: the next version of the server has another document.
+    reply.header('cache-control', 'no-cache').header('etag', `W/${tag}`).header('vary', 'Origin, Accept-Encoding')
+    if (isKnown(request.headers['if-none-match'], tag)) return reply.code(304).send()
+    reply.type('application/json; charset=utf-8')
+    if (!acceptsGzip(request.headers['accept-encoding'])) return reply.send(plain)
+    return reply.header('content-encoding', 'gzip').send(compressed)
+  })
+}
+
+function documentFor(publicUrl: string | undefined, cookieName: string): object {
+  // Without PUBLIC_URL it is where the document itself was read: never what a Host header says.
+  const document = buildOpenApiDocument(publicUrl ?? '/')
+  const { securitySchemes } = document.components as { securitySchemes: { session: { name: string } } }
+  securitySchemes.session.name = cookieName
+  return document
+}
+
+function isKnown(header: string | undefined, tag: string): boolean {
+  if (header === undefined) return false
+  return header.split(',').some((one) => {
+    const known = one.trim()
+    return known === '*' || known.replace(/^W\//, '') === tag
+  })
+}

@@ -1,0 +1,50 @@
+/**
+ * A server may ignore an Upgrade it does not speak and answer in HTTP/1.1 (RFC 9110, section 7.8). Java's HttpClient asks
+ * for `h2c` with every first request, and so does `curl --http2`. Node hands every Upgrade to the listener of WebSockets,
+ * with the body unread; so the request is put back in front of what the socket holds, without the header, and read again.
+ */
+import type { IncomingMessage, Server as HttpServer } from 'node:http'
+import type { Duplex } from 'node:stream'
+
+type UpgradeListener = (request: IncomingMessage, wire: Duplex, head: Buffer) => void
+
+/** Lets the listeners of `upgrade` see WebSockets below `path` and nothing else. Called when all of them are there. */
+export function ignoreForeignUpgrades(httpServer: HttpServer, path: string): void {
+  const listeners = httpServer.listeners('upgrade') as UpgradeListener[]
+  httpServer.removeAllListeners('upgrade')
+  httpServer.on('upgrade', function (this: HttpServer, request: IncomingMessage, wire: Duplex, head: Buffer) {
+    if (isWebSocketOf(request, path)) for (const listener of listeners) listener.call(this, request, wire, head)
+    else readAgain(this, request, wire, head)
+  })
+}
+
+function isWebSocketOf({ headers, url = '' }: IncomingMessage, path: string): boolean {
+  return headers.upgrade?.trim().toLowerCase() === 'websocket' && url.startsWith(path)
+}
+
+function readAgain(httpServer: HttpServer, request: IncomingMessage, wire: Duplex, head: Buffer): void {
+  wire.unshift(Buffer.concat([Buffer.from(headOf(request), 'latin1'), head]))
+  httpServer.emit('connection', wire)
+}
+
+/** The request's head as it came, without the upgrade. */
+function headOf({ method = 'GET', url = '/', httpVersion, rawHeaders }: IncomingMessage): string {
+  let text = `${method} ${url} HTTP/${httpVersion}\r\n`
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] ?? ''
+    const value = rawHeaders[at + 1] ?? ''
+    switch (name.toLowerCase()) {
+      case 'upgrade':
+      case 'http2-settings':
+        break
+      case 'connection': {
+        const left = value.split(',').filter((token) => !/^\s*(?:upgrade|http2-settings)\s*$/i.test(token))
+        if (left.length > 0) text += `${name}: ${left.join(',')}\r\n`
+        break
+      }
+      default:
+        text += `${name}: ${value}\r\n`
+    }
+  }
+  return `${text}\r\n`
+}
