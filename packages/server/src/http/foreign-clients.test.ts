@@ -19,7 +19,7 @@ beforeAll(async () => {
   app = await startTestApp(store.database, {
     handlers: {
       'list-messages': async () => ({ messages: [{ text }], seq: 1, hasBefore: false, hasAfter: false }) as never,
-      'list-members': async () => ({ members: [] }) as never,
+      'list-members': async () => ({ members: [] }),
     },
   })
   cookie = (await app.signUp('foreign')).cookie
