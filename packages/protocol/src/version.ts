@@ -6,5 +6,6 @@
  * - 1: the first wire: identity, conversations, messages, live values, sync, Socket.IO, Server-Sent Events.
  * - 2: hardening against hostile clients and foreign ones. A client of version 1 keeps working.
  *   Binary data and numbers that a double does not keep are refused.
+ *   Creating a conversation takes an optional `clientId`.
  */
 export const PROTOCOL_VERSION = 2

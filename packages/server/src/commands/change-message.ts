@@ -29,6 +29,7 @@ export function announceMessageChange(
     case 'not-found':
     case 'forbidden':
     case 'too-large':
+    case 'conflict':
       throw refuse(outcome, type === 'message.edited' ? 'edit the message' : 'delete the message')
   }
 }

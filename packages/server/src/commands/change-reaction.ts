@@ -20,6 +20,7 @@ export async function changeReaction(
     case 'not-found':
     case 'forbidden':
     case 'too-large':
+    case 'conflict':
       throw refuse(outcome, op === 'react' ? 'react to the message' : 'take the reaction back')
   }
 }

@@ -496,6 +496,153 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
       expect(await fixture.sql('select 1 from conversations where id = $1', [nobody])).toEqual([])
     })
 
+    it('[IDEM2] the same creation twice is one conversation, whatever the order of its members', async () => {
+      const [creator, one, two] = (await fixture.users(3)) as [Id, Id, Id]
+      const clientId = uuidv7()
+      const create = (log: ChangeLog, others: readonly Id[], name = 'once', by = creator) =>
+        log.apply({
+          op: 'create',
+          conversation: uuidv7(),
+          actor: by,
+          kind: 'group',
+          name,
+          directKey: null,
+          members: [by, ...others],
+          clientId,
+        })
+      const attempts = await Promise.all([
+        create(fixture.log, [one, two]),
+        create(secondLog, [two, one]),
+        create(fixture.log, [one, two]),
+      ])
+      expect(attempts.map(({ outcome }) => outcome).sort()).toEqual(['stored', 'unchanged', 'unchanged'])
+      expect(new Set(attempts.map(({ detail }) => detail?.conversation)).size).toBe(1)
+      expect((await create(fixture.log, [one])).outcome).toBe('conflict')
+      expect((await create(fixture.log, [one, two], 'other')).outcome).toBe('conflict')
+      const [row] = await fixture.sql<{ count: number }>(
+        'select count(*)::int as count from conversations where creator = $1',
+        [creator],
+      )
+      expect(row).toEqual({ count: 1 })
+      // The id belongs to its creator alone.
+      expect((await create(fixture.log, [two], 'once', one)).outcome).toBe('stored')
+      expect((await create(fixture.log, [creator, one], 'once', two)).outcome).toBe('stored')
+    })
+
+    it('[IDEM2] without an id every creation is a conversation of its own', async () => {
+      const groups = await Promise.all([fixture.group([ada, bob]), fixture.group([ada, bob])])
+      expect(new Set(groups).size).toBe(2)
+    })
+
+    it('[ORD1] numbers a hundred joins of a creation without a hole', async () => {
+      const members = await fixture.users(100)
+      const made = await fixture.group(members)
+      const rows = await fixture.sql<{ seq: number; type: string; user_id: Id | null; role: string | null }>(
+        'select seq, type, user_id, role from changes where conversation = $1 order by seq',
+        [made],
+      )
+      expect(rows[0]).toMatchObject({ seq: 1, type: 'conversation.created' })
+      expect(rows.slice(1)).toEqual(
+        members.map((user, index) => ({
+          seq: index + 2,
+          type: 'member.joined',
+          user_id: user,
+          role: index === 0 ? 'owner' : 'member',
+        })),
+      )
+      const [counts] = await fixture.sql(
+        'select seq, member_count, member_version, last_message_seq from conversations where id = $1',
+        [made],
+      )
+      expect(counts).toEqual({ seq: 101, member_count: 100, member_version: 101, last_message_seq: 0 })
+      expect((await fixture.send(made, members[99] as Id)).seq).toBe(102)
+    })
+
+    it('[LIM3] lets messages pass between creations', async () => {
+      await newGroup()
+      const members = await fixture.users(100)
+      const answered: string[] = []
+      const creations = Array.from({ length: 20 }, async () => {
+        await fixture.group(members)
+        answered.push('creation')
+      })
+      for (let sent = 0; sent < 3; sent++) {
+        await fixture.send(group, ada)
+        answered.push('send')
+      }
+      // With one connection they take turns; with several, messages have connections of their own.
+      if (engine === 'embedded') expect(answered.filter((what) => what === 'creation').length).toBeLessThanOrEqual(6)
+      else expect(answered.filter((what) => what === 'creation').length).toBeLessThan(20)
+      await Promise.all(creations)
+    })
+
+    const ownersOf = async (conversation: Id): Promise<Id[]> => {
+      const rows = await fixture.sql<{ user_id: Id }>(
+        `select user_id from members where conversation = $1 and role = 'owner' and left_seq is null`,
+        [conversation],
+      )
+      return rows.map(({ user_id }) => user_id)
+    }
+
+    it('[OWN1] the first to join an abandoned channel owns it', async () => {
+      const [first, second, third] = (await fixture.users(3)) as [Id, Id, Id]
+      const channel = await fixture.group([first], 'channel')
+      const leave = (user: Id) => fixture.apply({ op: 'remove-member', conversation: channel, actor: user, user })
+      const join = (log: ChangeLog, user: Id) =>
+        log.apply({ op: 'put-member', conversation: channel, actor: user, user, role: null })
+      expect((await leave(first)).outcome).toBe('stored')
+      const joins = await Promise.all([join(fixture.log, second), join(secondLog, third)])
+      const [earlier, later] = joins[0].seq < joins[1].seq ? joins : [joins[1], joins[0]]
+      expect(earlier.detail).toMatchObject({ role: 'owner', joined: true, member: { role: 'owner' } })
+      expect(later.detail).toMatchObject({ role: 'member' })
+      expect(await ownersOf(channel)).toHaveLength(1)
+      // The former owner comes back as a member.
+      expect((await join(fixture.log, first)).detail).toMatchObject({ role: 'member' })
+    })
+
+    it('[OWN1] of two owners who leave at once one stays', async () => {
+      const [first, second, third] = (await fixture.users(3)) as [Id, Id, Id]
+      const channel = await fixture.group([first, second, third], 'channel')
+      await fixture.apply({ op: 'put-member', conversation: channel, actor: first, user: second, role: 'owner' })
+      const leave = (log: ChangeLog, user: Id) =>
+        log.apply({ op: 'remove-member', conversation: channel, actor: user, user })
+      const left = await Promise.all([leave(fixture.log, first), leave(secondLog, second)])
+      expect(left.map(({ outcome }) => outcome).sort()).toEqual(['forbidden', 'stored'])
+      expect(await ownersOf(channel)).toHaveLength(1)
+    })
+
+    it('[OWN1] a disabled owner hands over to the longest-standing moderator', async () => {
+      const [owner, member, moderator] = (await fixture.users(3)) as [Id, Id, Id]
+      const shared = await fixture.group([owner, member, moderator])
+      await fixture.apply({ op: 'put-member', conversation: shared, actor: owner, user: moderator, role: 'moderator' })
+      const alone = await fixture.group([owner], 'channel')
+      await fixture.sql('update users set disabled_at = now() where id = $1', [owner])
+      expect((await ownersOf(shared)).sort()).toEqual([owner, moderator].sort())
+      const [handed] = (await readRange(store.database, { conversation: shared, from: 6, to: 6 }, 1)).map(
+        ({ json }) => JSON.parse(json) as object,
+      )
+      expect(handed).toMatchObject({ type: 'member.updated', user: moderator, role: 'owner', actor: owner })
+      expect((await fixture.send(shared, member)).seq).toBe(7)
+      // A channel that has nobody else waits for the first to join.
+      const join = { op: 'put-member', conversation: alone, actor: member, user: member, role: null } as const
+      expect((await fixture.apply(join)).detail).toMatchObject({ role: 'owner' })
+    })
+
+    it('[OWN1] a disabled owner does not let the last enabled one leave', async () => {
+      const [first, second, third] = (await fixture.users(3)) as [Id, Id, Id]
+      const shared = await fixture.group([first, second, third])
+      const put = (user: Id, role: 'owner' | 'member') =>
+        fixture.apply({ op: 'put-member', conversation: shared, actor: first, user, role })
+      const remove = (user: Id) => fixture.apply({ op: 'remove-member', conversation: shared, actor: first, user })
+      expect((await put(second, 'owner')).outcome).toBe('stored')
+      await fixture.sql('update users set disabled_at = now() where id = $1', [second])
+      expect(await ownersOf(shared)).toHaveLength(2)
+      expect((await remove(first)).outcome).toBe('forbidden')
+      expect((await put(first, 'member')).outcome).toBe('forbidden')
+      // The disabled one can be removed.
+      expect((await remove(second)).outcome).toBe('stored')
+    })
+
     it('gives roles by owners only, and keeps the last owner (N57)', async () => {
       const [carol, dan] = (await fixture.users(2)) as [Id, Id]
       const place = await fixture.group([ada, bob, carol])

@@ -5,6 +5,8 @@
  * the load and an idle server commits a single message at once. A batch is one round trip: one call of `append_changes` (of
  * `append_send` when it is one message) in autocommit. Conversations are spread over lanes by hash, each lane with one connection and one batch in flight, so
  * that a conversation's rows are stored in the order in which they arrived and no hot conversation starves the others.
+ * Creations have a lane of their own, in small batches: one of them writes as many rows as two hundred messages, and nobody
+ * can send to a conversation before its creation is answered.
  *
  * Within a batch a conversation has sends, then other operations, then at most one change of membership or role; what
  * does not fit that order waits for the next batch (rule ACL1).
@@ -52,6 +54,8 @@ export type LogOperation =
       readonly directKey: string | null
       /** The creator first. */
       readonly members: readonly Id[]
+      /** The creator's id for this request (rule IDEM2). */
+      readonly clientId?: Id
     }
   | {
       readonly op: 'edit'
@@ -79,7 +83,7 @@ export type LogOperation =
   | { readonly op: 'remove-member'; readonly conversation: Id; readonly actor: Id; readonly user: Id }
 
 export type SendOutcome = 'stored' | 'duplicate' | 'conflict' | 'not-found' | 'invalid-reply'
-export type OperationOutcome = 'stored' | 'unchanged' | 'not-found' | 'forbidden' | 'too-large'
+export type OperationOutcome = 'stored' | 'unchanged' | 'not-found' | 'forbidden' | 'too-large' | 'conflict'
 
 /** What became of one operation, of the only send, or of all sends of the batch. */
 type AppendedRow =
@@ -144,8 +148,12 @@ export const changeLogBounds = {
   batchRowsMax: 500,
   /** Characters of text and data in one batch. */
   batchCharsMax: 2_000_000,
+  /** Members joined by one batch of creations; the one that passes it is the last. */
+  batchMembersMax: 100,
   /** Rows that wait in one lane; beyond it a send is refused as `unavailable`. */
   waitingRowsMax: 20_000,
+  /** Members that wait to be joined by creations; beyond it a creation is refused as `unavailable`. */
+  waitingMembersMax: 10_000,
   /** How long a row may take from arrival to answer. */
   deadlineMs: 1_900,
   /** Between two attempts after a passing fault. */
@@ -159,20 +167,40 @@ type Row =
 interface Waiting {
   readonly row: Row
   readonly conversation: Id
-  readonly chars: number
+  /** What it takes of a batch: characters, or members where its lane counts those. */
+  readonly weight: number
   readonly deadlineAtMs: number
   readonly resolve: (appended: Appended<string>) => void
   readonly reject: (error: ChorusError) => void
 }
 
+/** How much one lane takes at once. */
+interface LaneBounds {
+  readonly batchWeightMax: number
+  readonly waitingWeightMax: number
+}
+
+const messageLane: LaneBounds = {
+  batchWeightMax: changeLogBounds.batchCharsMax,
+  waitingWeightMax: Number.POSITIVE_INFINITY,
+}
+const creationLane: LaneBounds = {
+  batchWeightMax: changeLogBounds.batchMembersMax,
+  waitingWeightMax: changeLogBounds.waitingMembersMax,
+}
+/** Characters that an operation counts as: its row, without a text. */
+const operationChars = 200
+
 export class ChangeLog {
   readonly #lanes: LogLane[]
+  readonly #creations: LogLane
 
   constructor(database: Database, policy: LogPolicy, observer: ChangeLogObserver, nowMs: () => number) {
     this.#lanes = Array.from(
       { length: database.laneCount },
-      (_, index) => new LogLane(database.lane(index), policy, observer, nowMs),
+      (_, index) => new LogLane(database.lane(index), policy, observer, nowMs, messageLane),
     )
+    this.#creations = new LogLane(database.laneApart(), policy, observer, nowMs, creationLane)
   }
 
   /** Stores a message once. Rejects with `unavailable` (certainly not stored) or `unknown` within two seconds. */
@@ -183,28 +211,33 @@ export class ChangeLog {
 
   /** Applies any other operation, checked against the policy under the conversation's lock. */
   apply(operation: LogOperation): Promise<Appended<OperationOutcome>> {
-    const appended = this.#laneOf(operation.conversation).add(
-      { kind: 'operation', operation },
-      operation.conversation,
-      200,
-    )
+    const row: Row = { kind: 'operation', operation }
+    const appended =
+      operation.op === 'create'
+        ? this.#creations.add(row, operation.conversation, operation.members.length)
+        : this.#laneOf(operation.conversation).add(row, operation.conversation, weightOf(operation))
     return appended as Promise<Appended<OperationOutcome>>
   }
 
   /** Rows waiting in all lanes. */
   get waitingRows(): number {
-    return this.#lanes.reduce((sum, lane) => sum + lane.waitingRows, 0)
+    return this.#lanes.reduce((sum, lane) => sum + lane.waitingRows, this.#creations.waitingRows)
   }
 
   /** Resolves when nothing waits and nothing is in flight. */
   async drain(): Promise<void> {
-    await Promise.all(this.#lanes.map((lane) => lane.drain()))
+    await Promise.all([...this.#lanes, this.#creations].map((lane) => lane.drain()))
   }
 
   #laneOf(conversation: Id): LogLane {
     // The last characters of a UUIDv7 are random.
     return this.#lanes[Number.parseInt(conversation.slice(-4), 16) % this.#lanes.length] as LogLane
   }
+}
+
+/** Characters: an edit stores as much text as a message. */
+function weightOf(operation: LogOperation): number {
+  return operation.op === 'edit' ? operationChars + operation.text.length : operationChars
 }
 
 type Phase = 'sends' | 'operations' | 'closed'
@@ -214,22 +247,28 @@ class LogLane {
   readonly #policy: LogPolicy
   readonly #observer: ChangeLogObserver
   readonly #nowMs: () => number
+  readonly #bounds: LaneBounds
   #waiting: Waiting[] = []
+  #waitingWeight = 0
   #running: Promise<void> | undefined
 
-  constructor(lane: Lane, policy: LogPolicy, observer: ChangeLogObserver, nowMs: () => number) {
+  constructor(lane: Lane, policy: LogPolicy, observer: ChangeLogObserver, nowMs: () => number, bounds: LaneBounds) {
     this.#lane = lane
     this.#policy = policy
     this.#observer = observer
     this.#nowMs = nowMs
+    this.#bounds = bounds
   }
 
   get waitingRows(): number {
     return this.#waiting.length
   }
 
-  add(row: Row, conversation: Id, chars: number): Promise<Appended<string>> {
-    if (this.#waiting.length >= changeLogBounds.waitingRowsMax) {
+  add(row: Row, conversation: Id, weight: number): Promise<Appended<string>> {
+    if (
+      this.#waiting.length >= changeLogBounds.waitingRowsMax ||
+      this.#waitingWeight >= this.#bounds.waitingWeightMax
+    ) {
       return Promise.reject(
         new ChorusError('unavailable', 'unable to store the change; too many are waiting for the database', {
           retryAfterMs: 1_000,
@@ -238,7 +277,8 @@ class LogLane {
     }
     return new Promise((resolve, reject) => {
       const deadlineAtMs = this.#nowMs() + changeLogBounds.deadlineMs
-      this.#waiting.push({ row, conversation, chars, deadlineAtMs, resolve, reject })
+      this.#waiting.push({ row, conversation, weight, deadlineAtMs, resolve, reject })
+      this.#waitingWeight += weight
       this.#running ??= this.#run()
     })
   }
@@ -263,17 +303,18 @@ class LogLane {
     const clientIds = new Set<Id>()
     const batch: Waiting[] = []
     const rest: Waiting[] = []
-    let chars = 0
+    let weight = 0
     let index = 0
     for (
       ;
       index < this.#waiting.length &&
       batch.length < changeLogBounds.batchRowsMax &&
-      chars < changeLogBounds.batchCharsMax;
+      weight < this.#bounds.batchWeightMax;
       index++
     ) {
       const waiting = this.#waiting[index] as Waiting
       if (waiting.deadlineAtMs <= nowMs) {
+        this.#waitingWeight -= waiting.weight
         waiting.reject(refusal('unavailable'))
         continue
       }
@@ -288,7 +329,8 @@ class LogLane {
         phases.set(waiting.conversation, next)
         if (row.kind === 'send') clientIds.add(row.send.clientId)
         batch.push(waiting)
-        chars += waiting.chars
+        weight += waiting.weight
+        this.#waitingWeight -= waiting.weight
       }
     }
     this.#waiting = rest.length === 0 && index === this.#waiting.length ? [] : rest.concat(this.#waiting.slice(index))
@@ -470,11 +512,20 @@ function hashRequest({ text, replyTo, data }: SendRow): string {
   return hash('sha256', JSON.stringify([text, replyTo, data]))
 }
 
+/** The same for a creation (IDEM2): the order in which members are named does not count. As hex. */
+function hashCreation({ kind, name, members }: LogOperation & { readonly op: 'create' }): string {
+  return hash('sha256', JSON.stringify([kind, name, [...members].sort()]))
+}
+
 /** Adds to an operation what the policy asks of its actor. */
 function toSqlOperation(operation: LogOperation, { requirementOf, removableBy }: LogPolicy): object {
   switch (operation.op) {
     case 'create':
-      return { ...operation, conversationsMax: limits.conversationsPerUserMax }
+      return {
+        ...operation,
+        hash: operation.clientId === undefined ? null : hashCreation(operation),
+        conversationsMax: limits.conversationsPerUserMax,
+      }
     case 'edit':
       return { ...operation, ...requirementOf('edit-message') }
     case 'delete':
@@ -546,6 +597,7 @@ function toIso(time: string): string {
 function outcomeAfterCut(row: Row, { outcome, detail }: Appended<string>): string | undefined {
   if (row.kind === 'send') return outcome === 'duplicate' ? 'stored' : outcome
   if (outcome === 'stored') return outcome
+  if (outcome === 'conflict') return outcome
   if (outcome !== 'unchanged') return undefined
   return row.operation.op === 'create' && detail?.conversation === row.operation.conversation ? 'stored' : outcome
 }

@@ -124,6 +124,11 @@ class EmbeddedDatabase implements Database {
     }
   }
 
+  /** There is one connection; the statements of both take turns on it. */
+  laneApart(): Lane {
+    return this.lane()
+  }
+
   async query<Row>(statement: Statement): Promise<Row[]> {
     const totalMs = statement.timeoutMs ?? readTimeoutMs
     return runRead(

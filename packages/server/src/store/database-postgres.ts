@@ -1,5 +1,5 @@
 /**
- * A Postgres server: pools for reads and small writes, and one connection per lane of the log.
+ * A Postgres server: pools for reads and small writes, one connection per lane of the log, and one for creations.
  *
  * Three pools, so that what users browse and search cannot keep the server itself from Postgres: `vital` is for sessions,
  * memberships, the sweep, probes and small writes, `browse` for pages and lists, `search` for look-ups by text.
@@ -69,7 +69,7 @@ class PostgresDatabase implements Database {
     }
     this.#pools = this.#openPools()
     this.#lanes = Array.from(
-      { length: laneCount },
+      { length: laneCount + 1 },
       () => new PostgresLane(this.#config, (client) => this.#openLane(client)),
     )
   }
@@ -127,6 +127,10 @@ class PostgresDatabase implements Database {
 
   lane(index: number): Lane {
     return this.#lanes[index % laneCount] as PostgresLane
+  }
+
+  laneApart(): Lane {
+    return this.#lanes[laneCount] as PostgresLane
   }
 
   async query<Row>(statement: Statement): Promise<Row[]> {

@@ -33,6 +33,8 @@ export interface Database {
   /** How many lanes the log should use. */
   readonly laneCount: number
   lane(index: number): Lane
+  /** A connection for what makes conversations, so that no message waits behind it. */
+  laneApart(): Lane
   /** Runs one statement; reads that meet a passing fault are asked again, within a bound (database-errors.ts). */
   query<Row>(statement: Statement): Promise<Row[]>
   /** Runs a script of several statements in one transaction, for migrations. */

@@ -37,7 +37,8 @@ describe.each(testEngines)('migrations on the %s engine', (engine) => {
         const servers = await Promise.all([1, 2, 3, 4].map(() => store.openSecond()))
         await Promise.all(servers.map((server) => migrate(server)))
         const versions = await sql<{ version: number }>('select version from migrations order by version')
-        expect(versions.map(({ version }) => version)).toEqual(versions.map((_, index) => index + 1))
+        expect(versions[0]).toEqual({ version: 1 })
+        expect(new Set(versions.map(({ version }) => version)).size).toBe(versions.length)
         const secrets = await Promise.all(servers.map((server) => readSetting(server, 'cookie-secret')))
         expect(new Set(secrets).size).toBe(1)
       }

@@ -214,7 +214,11 @@ describe.runIf(testEngines.includes('postgres'))('plans of writes', () => {
     }
     return new Proxy(store.database, {
       get: (target, key) =>
-        key === 'lane' ? () => lane : key === 'laneCount' ? 1 : (Reflect.get(target, key, target) as unknown),
+        key === 'lane' || key === 'laneApart'
+          ? () => lane
+          : key === 'laneCount'
+            ? 1
+            : (Reflect.get(target, key, target) as unknown),
     })
   }
 

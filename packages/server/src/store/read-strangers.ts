@@ -1,0 +1,57 @@
+/**
+ * Finds the people whom an addition reaches uninvited (rule ADD1). Two people are acquainted when both are members of a
+ * conversation in which the added person has written, or to which that person came by an act of their own. A conversation
+ * into which that person was merely put acquaints nobody: otherwise the first addition would open the way for all others.
+ */
+import type { Id } from '@chorus/protocol'
+import type { Database } from './database.ts'
+
+/** `w.id` and $1 are acquainted. Look-ups by key for each conversation of the added person, until one is found. */
+const acquainted = `
+  select from members theirs
+    join members mine on mine.conversation = theirs.conversation and mine.user_id = $1 and mine.left_seq is null
+   where theirs.user_id = w.id and theirs.left_seq is null
+     and (exists (select from changes joined
+                   where joined.conversation = theirs.conversation and joined.seq = theirs.joined_seq
+                     and joined.actor = w.id)
+       or exists (select from changes sent
+                   where sent.actor = w.id and sent.conversation = theirs.conversation and sent.client_id is not null))`
+
+/** A conversation that is about to be created. */
+export interface Creation {
+  readonly creator: Id
+  readonly others: readonly Id[]
+  readonly directKey: string | null
+  readonly clientId: Id | null
+}
+
+/** Strangers among the others; none when the conversation exists already and nobody is added. */
+export async function readStrangersOfCreation(
+  database: Database,
+  { creator, others, directKey, clientId }: Creation,
+): Promise<Id[]> {
+  if (others.length === 0) return []
+  const rows = await database.query<{ id: Id }>({
+    name: 'read_strangers_of_creation',
+    text: `select w.id from unnest($2::uuid[]) w(id)
+            where not exists (select from conversations where direct_key = $3)
+              and not exists (select from conversations where creator = $1 and client_id = $4)
+              and not exists (${acquainted})`,
+    values: [creator, others, directKey, clientId],
+  })
+  return rows.map(({ id }) => id)
+}
+
+/** Is this user a stranger to the adder, and not a member already? */
+export async function isStranger(database: Database, adder: Id, user: Id, conversation: Id): Promise<boolean> {
+  if (adder === user) return false
+  const rows = await database.query<{ id: Id }>({
+    name: 'read_stranger',
+    text: `select w.id from unnest(array[$2::uuid]) w(id)
+            where not exists (
+                select from members m where m.conversation = $3 and m.user_id = w.id and m.left_seq is null)
+              and not exists (${acquainted})`,
+    values: [adder, user, conversation],
+  })
+  return rows.length > 0
+}
