@@ -77,6 +77,21 @@ function limitSetting(variable: string, defaultLimit: number, meaning: string): 
   })
 }
 
+const defaultLimits = { members: 20, strangers: 300, connects: 10, connectsAddress: 50 } as const
+
+/** A limit that goes with another: where that is switched off and this is not set, so is this. */
+function dependentLimitSetting(
+  variable: string,
+  { limit, offWith }: { readonly limit: number; readonly offWith: string },
+  meaning: string,
+): Setting<number | undefined> {
+  return setting<number | undefined>({
+    ...limitSetting(variable, limit, meaning),
+    defaultText: `${limit}, with \`${offWith}=0\` 0`,
+    absent: undefined,
+  })
+}
+
 /** Every variable of the server. The keys are the names in {@link Config}. */
 export const settings = {
   host: setting<string>({
@@ -189,8 +204,26 @@ export const settings = {
     absent: 'open',
     parse: (text) => (text === 'open' || text === 'closed' ? text : undefined),
   }),
-  limitSends: limitSetting('LIMIT_SENDS', 30, 'messages a second and user, in bursts of twice as many'),
-  limitRequests: limitSetting('LIMIT_REQUESTS', 100, 'other requests a second and user'),
+  limitSends: limitSetting(
+    'LIMIT_SENDS',
+    30,
+    'messages, edits, reactions and changes of members or names a second and user, in bursts of twice as many',
+  ),
+  limitRequests: limitSetting(
+    'LIMIT_REQUESTS',
+    100,
+    'other requests a second and user; costly ones, and large answers, count as several',
+  ),
+  limitMembers: dependentLimitSetting(
+    'LIMIT_MEMBERS',
+    { limit: defaultLimits.members, offWith: 'LIMIT_REQUESTS' },
+    'members added a second and user, in bursts of ten times as many',
+  ),
+  limitStrangers: dependentLimitSetting(
+    'LIMIT_STRANGERS',
+    { limit: defaultLimits.strangers, offWith: 'LIMIT_REQUESTS' },
+    'additions an hour of people who share no conversation with the adder, for the adder and for each of those added',
+  ),
   limitSignIns: limitSetting(
     'LIMIT_SIGN_INS',
     10,
@@ -198,6 +231,16 @@ export const settings = {
   ),
   limitSignInsAddress: limitSetting('LIMIT_SIGN_INS_ADDRESS', 100, 'sign-ins and sign-ups a minute and address'),
   limitConnections: limitSetting('LIMIT_CONNECTIONS', 200, 'connections at a time and address'),
+  limitConnects: dependentLimitSetting(
+    'LIMIT_CONNECTS',
+    { limit: defaultLimits.connects, offWith: 'LIMIT_CONNECTIONS' },
+    'connections opened a second and user, in bursts of ten times as many',
+  ),
+  limitConnectsAddress: dependentLimitSetting(
+    'LIMIT_CONNECTS_ADDRESS',
+    { limit: defaultLimits.connectsAddress, offWith: 'LIMIT_CONNECTIONS' },
+    'connections opened a second and address, in bursts of ten times as many',
+  ),
   drainNoticeMs: setting<number | undefined>({
     variable: 'DRAIN_NOTICE_MS',
     defaultText: '2000, without `REDIS_URL` 0',
@@ -273,10 +316,23 @@ type Settings = typeof settings
 type Parsed = { readonly [Key in keyof Settings]: Settings[Key] extends Setting<infer T> ? T : never }
 
 /** What the server runs with. Frozen. */
-export type Config = Omit<Parsed, 'serverName' | 'drainNoticeMs' | 'drainMs'> & {
+export type Config = Omit<
+  Parsed,
+  | 'serverName'
+  | 'drainNoticeMs'
+  | 'drainMs'
+  | 'limitMembers'
+  | 'limitStrangers'
+  | 'limitConnects'
+  | 'limitConnectsAddress'
+> & {
   readonly serverName: string
   readonly drainNoticeMs: number
   readonly drainMs: number
+  readonly limitMembers: number
+  readonly limitStrangers: number
+  readonly limitConnects: number
+  readonly limitConnectsAddress: number
 }
 
 /** From the first signal to the last answers: what follows has to fit into the 15 s within which a server ends. */
@@ -349,6 +405,7 @@ export function readConfig(environment: Environment): Config {
   if (parsed.metricsPort !== undefined && parsed.metricsPort !== 0 && parsed.metricsPort === parsed.port) {
     refuse(settings.metricsPort, String(parsed.metricsPort), 'expected another port than PORT')
   }
+  const { limitRequests, limitConnections } = parsed
   const place = parsed.port === 0 ? `pid-${process.pid}` : String(parsed.port)
   const serverName = parsed.serverName ?? `${hostname()}:${place}`
   return Object.freeze({
@@ -356,6 +413,10 @@ export function readConfig(environment: Environment): Config {
     serverName,
     drainNoticeMs,
     drainMs,
+    limitMembers: parsed.limitMembers ?? (limitRequests === 0 ? 0 : defaultLimits.members),
+    limitStrangers: parsed.limitStrangers ?? (limitRequests === 0 ? 0 : defaultLimits.strangers),
+    limitConnects: parsed.limitConnects ?? (limitConnections === 0 ? 0 : defaultLimits.connects),
+    limitConnectsAddress: parsed.limitConnectsAddress ?? (limitConnections === 0 ? 0 : defaultLimits.connectsAddress),
     allowedOrigins: Object.freeze([...parsed.allowedOrigins]),
     trustedProxies: Object.freeze([...parsed.trustedProxies]),
   })

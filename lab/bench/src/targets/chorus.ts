@@ -35,9 +35,13 @@ export const chorusSettings = {
   NODE_ENV: 'production',
   LIMIT_SENDS: '0',
   LIMIT_REQUESTS: '0',
+  LIMIT_MEMBERS: '0',
+  LIMIT_STRANGERS: '0',
   LIMIT_SIGN_INS: '0',
   LIMIT_SIGN_INS_ADDRESS: '0',
   LIMIT_CONNECTIONS: '0',
+  LIMIT_CONNECTS: '0',
+  LIMIT_CONNECTS_ADDRESS: '0',
 } as const
 
 /** Everybody comes from one address here, so what counts by address stays off. */

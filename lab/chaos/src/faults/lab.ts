@@ -35,9 +35,13 @@ const readyTimeoutMs = 30_000
 const labEnvironment: Readonly<Record<string, string>> = {
   LIMIT_SENDS: '0',
   LIMIT_REQUESTS: '0',
+  LIMIT_MEMBERS: '0',
+  LIMIT_STRANGERS: '0',
   LIMIT_SIGN_INS: '0',
   LIMIT_SIGN_INS_ADDRESS: '0',
   LIMIT_CONNECTIONS: '0',
+  LIMIT_CONNECTS: '0',
+  LIMIT_CONNECTS_ADDRESS: '0',
   DRAIN_NOTICE_MS: '1000',
   DRAIN_MS: '1500',
 }

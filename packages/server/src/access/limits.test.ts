@@ -3,8 +3,10 @@ import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'
 import { Limits } from './limits.ts'
 import type { LimitName } from './limits.ts'
+import { noLimits } from './testing/no-limits.ts'
 
 const settings = {
+  ...noLimits,
   limitSends: 30,
   limitRequests: 100,
   limitSignIns: 10,
@@ -139,12 +141,69 @@ describe('Limits', () => {
   })
 
   it('is off at 0', async () => {
-    const off = { limitSends: 0, limitRequests: 0, limitSignIns: 0, limitSignInsAddress: 0, limitConnections: 0 }
-    const limits = new Limits(off, new ManualClock())
+    const limits = new Limits(noLimits, new ManualClock())
     expect(countPasses(2_000, () => limits.takeSend('a'))).toBe(2_000)
     expect(countPasses(2_000, () => limits.takeRequest('a'))).toBe(2_000)
     expect(await countPassesInTime(2_000, () => limits.takeSignIn('a', '10.0.0.1'))).toBe(2_000)
     expect(countPasses(2_000, () => limits.openConnection('10.0.0.1'))).toBe(2_000)
+    expect(countPasses(2_000, () => limits.takeMembers('a', 100))).toBe(2_000)
+    expect(countPasses(2_000, () => limits.takeStrangers('a', ['b']))).toBe(2_000)
+    expect(countPasses(2_000, () => limits.takeConnect('a'))).toBe(2_000)
+    expect(countPasses(2_000, () => limits.takeConnectFrom('10.0.0.1'))).toBe(2_000)
+    expect(limits.refusalOfWire('10.0.0.1')).toBeUndefined()
+  })
+
+  it('[LIM3] takes the weight of a request, and makes the next ones wait for a debt', () => {
+    const clock = new ManualClock()
+    const limits = new Limits({ ...noLimits, limitRequests: 100 }, clock)
+    expect(countPasses(20, () => limits.takeRequest('anna', 10))).toBe(10)
+    clock.advance(1_000)
+    // Known only with the answer: refused is what comes after it, for no longer than two buckets take.
+    limits.chargeRequest('anna', 5_000)
+    clock.advance(1_000)
+    expect(passes(() => limits.takeRequest('anna'))).toBe(false)
+    clock.advance(1_000)
+    expect(countPasses(200, () => limits.takeRequest('anna'))).toBe(100)
+  })
+
+  it('[LIM3] passes what weighs more than a burst once the bucket is full', () => {
+    const clock = new ManualClock()
+    const limits = new Limits({ ...noLimits, limitMembers: 2 }, clock)
+    expect(passes(() => limits.takeMembers('anna', 30))).toBe(true)
+    clock.advance(14_900)
+    expect(passes(() => limits.takeMembers('anna', 30))).toBe(false)
+    clock.advance(100)
+    expect(passes(() => limits.takeMembers('anna', 30))).toBe(true)
+  })
+
+  it('[ADD1] counts strangers by the hour for the adder and for each of the added', () => {
+    const clock = new ManualClock()
+    const limits = new Limits({ ...noLimits, limitStrangers: 10 }, clock)
+    const strangers = (count: number, prefix: string) => Array.from({ length: count }, (_, n) => `${prefix}${n}`)
+    expect(countPasses(20, () => limits.takeStrangers('adder', [`x${clock.nowMs()}`]))).toBe(10)
+    expect(passes(() => limits.takeStrangers('second', strangers(10, 's')))).toBe(true)
+    let n = 0
+    expect(countPasses(20, () => limits.takeStrangers(`many${n++}`, ['victim']))).toBe(10)
+    expect(passes(() => limits.takeStrangers('third', ['somebody']))).toBe(true)
+    clock.advance(360_000)
+    expect(countPasses(3, () => limits.takeStrangers('adder', ['late']))).toBe(1)
+    clock.advance(3_600_000)
+    expect(countPasses(20, () => limits.takeStrangers(`later${n++}`, ['victim']))).toBe(10)
+  })
+
+  it('[LIM3] counts connections opened by user and by address, and then refuses the wire', () => {
+    const clock = new ManualClock()
+    const limits = new Limits({ ...noLimits, limitConnects: 2, limitConnectsAddress: 3 }, clock)
+    expect(countPasses(100, () => limits.takeConnect('anna'))).toBe(20)
+    expect(limits.refusalOfWire('10.0.0.1')).toBeUndefined()
+    expect(countPasses(100, () => limits.takeConnectFrom('10.0.0.1'))).toBe(30)
+    const told = Array.from({ length: 100 }, () => limits.refusalOfWire('10.0.0.1'))
+    expect(told.filter((refusal) => refusal === undefined)).toHaveLength(30)
+    expect(told.at(-1)).toMatchObject({ code: 'rate-limited' })
+    expect(limits.refusalOfWire('10.0.0.2')).toBeUndefined()
+    clock.advance(1_000)
+    expect(countPasses(100, () => limits.takeConnectFrom('10.0.0.1'))).toBe(3)
+    expect(countPasses(100, () => limits.takeConnect('anna'))).toBe(2)
   })
 
   it('[LIM1] forgets the key unused for longest rather than grow without end', () => {

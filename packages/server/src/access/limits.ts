@@ -1,5 +1,6 @@
 /**
- * How much one user, account or address may ask. Every limit comes from the configuration, 0 switches it off, and what is
+ * How much one user, account or address may ask. A request takes what it costs, not one (rule LIM3): commands/command-costs.ts
+ * says what each command takes from which limit. Every limit comes from the configuration, 0 switches it off, and what is
  * over it is `rate-limited` with the time after which it would pass. Time is monotonic. Memory is bounded: at most
  * `keysMax` keys a limit; past that the one unused for longest is forgotten.
  *
@@ -10,24 +11,35 @@ import { ChorusError } from '@chorus/protocol'
 import { limitKeyOf } from '../support/address.ts'
 import type { Clock } from '../support/clock.ts'
 import { foldHandle } from '../support/fold-text.ts'
-import type { CorrectedBucket, SharedLimits } from './shared-limits.ts'
+import type { BucketName, CorrectedBucket, SharedLimits } from './shared-limits.ts'
 
 export interface LimitSettings {
-  /** Messages a second and user; bursts of twice as many. */
+  /** Changes of a log a second and user: messages, edits, reactions, members, names. Bursts of twice as many. */
   readonly limitSends: number
   /** Other requests a second and user. */
   readonly limitRequests: number
+  /** Members added a second and user; bursts of ten times as many. */
+  readonly limitMembers: number
+  /** Additions an hour of people who share nothing with the adder, for the adder and for each of those added. */
+  readonly limitStrangers: number
   /** Sign-ins a minute, account and network; {@link wideSignInsFactor} times as many over all networks. */
   readonly limitSignIns: number
   /** Sign-ins and sign-ups a minute and address. */
   readonly limitSignInsAddress: number
   /** Connections at a time and address. */
   readonly limitConnections: number
+  /** Connections opened a second and user; bursts of ten times as many. */
+  readonly limitConnects: number
+  /** Connections opened a second and address; bursts of ten times as many. */
+  readonly limitConnectsAddress: number
 }
 
-export type LimitName = 'sends' | 'requests' | 'sign-ins' | 'sign-ins-address' | 'connections'
+export type LimitName = BucketName | 'connects-address' | 'sign-ins' | 'sign-ins-address' | 'connections'
 
 const keysMax = 100_000
+/** A burst of members and connections, as a multiple of a second of them. */
+const longBurst = 10
+const secondsPerHour = 3_600
 
 /** An account may be tried so many times as often from all networks together as from one. */
 export const wideSignInsFactor = 5
@@ -59,7 +71,10 @@ class RecentKeys<Value> {
   }
 }
 
-/** A steady rate with bursts: `size` tokens, refilled at `perSecond`. */
+/**
+ * A steady rate with bursts: `size` tokens, refilled at `perSecond`. What weighs more than a whole bucket passes when the
+ * bucket is full and leaves a debt, at most one bucket deep.
+ */
 class TokenBucket implements CorrectedBucket {
   readonly perSecond: number
   readonly size: number
@@ -82,9 +97,26 @@ class TokenBucket implements CorrectedBucket {
   /** Milliseconds until it would pass; 0 when it passed. */
   take(key: string, nowMs: number, weight = 1): number {
     const tokens = this.#refilled(key, nowMs)
-    const passes = tokens >= weight
-    this.#buckets.put(key, { tokens: passes ? tokens - weight : tokens, atMs: nowMs })
-    return passes ? 0 : Math.max(1, Math.ceil((weight - tokens) / this.#perMs))
+    const needed = Math.min(weight, this.size)
+    const passes = tokens >= needed
+    this.#buckets.put(key, { tokens: passes ? this.#lowered(tokens, weight) : tokens, atMs: nowMs })
+    return passes ? 0 : Math.max(1, Math.ceil((needed - tokens) / this.#perMs))
+  }
+
+  /** Takes what is known only afterwards: it always passes, and the next ones wait for it. */
+  charge(key: string, nowMs: number, weight: number): void {
+    this.#buckets.put(key, { tokens: this.#lowered(this.#refilled(key, nowMs), weight), atMs: nowMs })
+  }
+
+  #lowered(tokens: number, weight: number): number {
+    return Math.max(-this.size, tokens - weight)
+  }
+
+  /** Milliseconds until one would pass; takes nothing. */
+  peek(key: string, nowMs: number): number {
+    const tokens = this.#refilled(key, nowMs)
+    this.#buckets.put(key, { tokens, atMs: nowMs })
+    return tokens >= 1 ? 0 : Math.max(1, Math.ceil((1 - tokens) / this.#perMs))
   }
 
   /** What is left, taken out of the map. */
@@ -122,8 +154,9 @@ export class Limits {
   readonly #clock: Clock
   readonly #onRefusal: (limit: LimitName) => void
   readonly #shared: SharedLimits | undefined
-  readonly #sends: TokenBucket | undefined
-  readonly #requests: TokenBucket | undefined
+  readonly #buckets: { readonly [Name in BucketName]: TokenBucket | undefined }
+  readonly #connectsAddress: TokenBucket | undefined
+  readonly #connectRefusals: TokenBucket | undefined
   /** By account and network. */
   readonly #signIns: MinuteWindow | undefined
   /** By account. */
@@ -143,12 +176,21 @@ export class Limits {
     onRefusal: (limit: LimitName) => void = () => undefined,
     shared?: SharedLimits,
   ) {
-    const { limitSends, limitRequests, limitSignIns, limitSignInsAddress } = settings
+    const { limitSignIns, limitSignInsAddress, limitConnectsAddress } = settings
+    const bucketOf = (perSecond: number, size: number): TokenBucket | undefined =>
+      perSecond === 0 ? undefined : new TokenBucket(perSecond, size, clock)
     this.#clock = clock
     this.#onRefusal = onRefusal
     this.#shared = shared
-    this.#sends = limitSends === 0 ? undefined : new TokenBucket(limitSends, 2 * limitSends, clock)
-    this.#requests = limitRequests === 0 ? undefined : new TokenBucket(limitRequests, limitRequests, clock)
+    this.#buckets = {
+      sends: bucketOf(settings.limitSends, 2 * settings.limitSends),
+      requests: bucketOf(settings.limitRequests, settings.limitRequests),
+      members: bucketOf(settings.limitMembers, longBurst * settings.limitMembers),
+      strangers: bucketOf(settings.limitStrangers / secondsPerHour, settings.limitStrangers),
+      connects: bucketOf(settings.limitConnects, longBurst * settings.limitConnects),
+    }
+    this.#connectsAddress = bucketOf(limitConnectsAddress, longBurst * limitConnectsAddress)
+    this.#connectRefusals = bucketOf(limitConnectsAddress, longBurst * limitConnectsAddress)
     this.#signIns = limitSignIns === 0 ? undefined : new MinuteWindow(limitSignIns)
     this.#signInsWide = limitSignIns === 0 ? undefined : new MinuteWindow(limitSignIns * wideSignInsFactor)
     this.#signInsAddress = limitSignInsAddress === 0 ? undefined : new MinuteWindow(limitSignInsAddress)
@@ -156,14 +198,64 @@ export class Limits {
     this.#connectionsMax = settings.limitConnections === 0 ? Number.POSITIVE_INFINITY : settings.limitConnections
   }
 
-  /** One message of this user. */
+  /** One change of a log by this user: a message, or what else appends. */
   takeSend(userId: string): void {
-    this.#take(this.#sends, 'sends', userId, 'send message; too many messages in a short time')
+    this.#take('sends', userId, 1)
   }
 
-  /** One other request of this user. */
-  takeRequest(userId: string): void {
-    this.#take(this.#requests, 'requests', userId, 'answer; too many requests in a short time')
+  /** Another request of this user, which costs as much as `weight` plain ones. */
+  takeRequest(userId: string, weight = 1): void {
+    this.#take('requests', userId, weight)
+  }
+
+  /** What a request of this user turned out to cost. Refuses nothing; the user's next requests wait for it. */
+  chargeRequest(userId: string, weight: number): void {
+    const bucket = this.#buckets.requests
+    if (bucket === undefined) return
+    bucket.charge(userId, this.#clock.nowMs(), weight)
+    this.#shared?.noteTaken('requests', bucket, userId, weight)
+  }
+
+  /** So many members added by this user. */
+  takeMembers(userId: string, count: number): void {
+    this.#take('members', userId, count)
+  }
+
+  /** False when additions of strangers are not limited: then nobody has to find out who is one. */
+  get limitsStrangers(): boolean {
+    return this.#buckets.strangers !== undefined
+  }
+
+  /** People whom this user adds and who share nothing with them. Counted for both sides. */
+  takeStrangers(adderId: string, addedIds: readonly string[]): void {
+    if (addedIds.length === 0) return
+    this.#take('strangers', `by:${adderId}`, addedIds.length)
+    for (const addedId of addedIds) this.#take('strangers', `to:${addedId}`, 1)
+  }
+
+  /** One connection of this user is opened. */
+  takeConnect(userId: string): void {
+    this.#take('connects', userId, 1)
+  }
+
+  /** One connection is opened from this address. */
+  takeConnectFrom(address: string): void {
+    const retryAfterMs = this.#connectsAddress?.take(limitKeyOf(address), this.#clock.nowMs()) ?? 0
+    this.#refuseFor(retryAfterMs, 'connects-address', 'connect; too many connections from this address in a short time')
+  }
+
+  /**
+   * One refusal is told to this address over a wire that is opened for it. When that has been done too often, the refusal
+   * of the wire itself: a flood does not get a session of Engine.IO for each packet.
+   */
+  refusalOfWire(address: string): ChorusError | undefined {
+    const key = limitKeyOf(address)
+    const nowMs = this.#clock.nowMs()
+    if (this.#connectsAddress === undefined || this.#connectsAddress.peek(key, nowMs) === 0) return undefined
+    const retryAfterMs = this.#connectRefusals?.take(key, nowMs) ?? 0
+    if (retryAfterMs === 0) return undefined
+    this.#onRefusal('connects-address')
+    return rateLimited('connect; too many connections from this address in a short time', retryAfterMs)
   }
 
   /** A body or packet of so many bytes that this user (or, without a session, this address) wants to have parsed. */
@@ -226,10 +318,11 @@ export class Limits {
     }
   }
 
-  #take(bucket: TokenBucket | undefined, limit: 'sends' | 'requests', user: string, what: string): void {
+  #take(limit: BucketName, key: string, weight: number): void {
+    const bucket = this.#buckets[limit]
     if (bucket === undefined) return
-    this.#refuseFor(bucket.take(user, this.#clock.nowMs()), limit, what)
-    this.#shared?.noteTaken(limit, bucket, user)
+    this.#refuseFor(bucket.take(key, this.#clock.nowMs(), weight), limit, refusals[limit])
+    this.#shared?.noteTaken(limit, bucket, key, weight)
   }
 
   #refuseFor(retryAfterMs: number, limit: LimitName, what: string): void {
@@ -238,11 +331,24 @@ export class Limits {
 
   #refuse(limit: LimitName, what: string, retryAfterMs: number): never {
     this.#onRefusal(limit)
-    throw new ChorusError('rate-limited', `unable to ${what}`, { retryAfterMs })
+    throw rateLimited(what, retryAfterMs)
   }
 }
 
 /** No handle and no address contains a line end. */
 function pairOf(account: string, network: string): string {
   return `${account}\n${network}`
+}
+
+/** Each completes "unable to …". */
+const refusals: { readonly [Name in BucketName]: string } = {
+  sends: 'send message; too many messages in a short time',
+  requests: 'answer; too many requests in a short time',
+  members: 'add members; too many were added in a short time',
+  strangers: 'add members; too many people who share no conversation were added in the last hour',
+  connects: 'connect; too many connections of this account in a short time',
+}
+
+function rateLimited(what: string, retryAfterMs: number): ChorusError {
+  return new ChorusError('rate-limited', `unable to ${what}`, { retryAfterMs })
 }

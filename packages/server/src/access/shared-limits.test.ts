@@ -8,8 +8,9 @@ import { ManualClock } from '../support/testing/manual-clock.ts'
 import { openRedis, type Redis } from '../support/redis.ts'
 import { Limits, wideSignInsFactor } from './limits.ts'
 import { SharedLimits, sharedLimitBounds } from './shared-limits.ts'
+import { noLimits } from './testing/no-limits.ts'
 
-const settings = { limitSends: 30, limitRequests: 0, limitSignIns: 10, limitSignInsAddress: 40, limitConnections: 0 }
+const settings = { ...noLimits, limitSends: 30, limitMembers: 20, limitSignIns: 10, limitSignInsAddress: 40 }
 
 const kinds = {
   'one Redis': async () => {
@@ -131,6 +132,15 @@ describe.skipIf(!hasRedis()).each(Object.entries(kinds))('limits over %s', (_nam
     expect(outcomes).toEqual(['answered', 'answered'])
     // No more than what came back since the burst was used up.
     expect(passed + 8).toBeLessThanOrEqual(8 + ((performance.now() - startedAt) * settings.limitSends) / 1_000)
+  })
+
+  it('[LIM3] members added at one server are missing at the other, by their number', async () => {
+    a.takeMembers(user, 150)
+    await waitForFact(() => outcomes.length === 1, { what: 'the report of A' })
+    b.takeMembers(user, 25)
+    await waitForFact(() => outcomes.length === 2, { what: 'the report of B' })
+    // At B alone there would be room for them.
+    expect(() => b.takeMembers(user, 150)).toThrow('unable to add members')
   })
 
   it('a steady user within the limit is never held up, however slowly reports leave', async () => {

@@ -65,6 +65,9 @@ end
 return left`,
 }
 
+/** The limits that are buckets of tokens by user. */
+export type BucketName = 'sends' | 'requests' | 'members' | 'strangers' | 'connects'
+
 /** A bucket of this server that is corrected by what all servers took. */
 export interface CorrectedBucket {
   readonly perSecond: number
@@ -162,13 +165,13 @@ export class SharedLimits {
   }
 
   /** So many tokens were taken here. Reported soon; returns at once. */
-  noteTaken(name: string, bucket: CorrectedBucket, user: string, amount = 1): void {
+  noteTaken(name: BucketName, bucket: CorrectedBucket, user: string, amount = 1): void {
     const id = `${name}:${user}`
     const takings = this.#takings.get(id)
     if (takings !== undefined) {
       if (takings.taken === 0) takings.sinceMs = this.#clock.nowMs()
-      // More than a whole bucket is more than any server gives.
-      takings.taken = Math.min(bucket.size, takings.taken + amount)
+      // No server gives more than a whole bucket and a debt of another.
+      takings.taken = Math.min(2 * bucket.size, takings.taken + amount)
       return
     }
     if (this.#takings.size >= sharedLimitBounds.usersMax) {

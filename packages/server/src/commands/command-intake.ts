@@ -1,10 +1,12 @@
 /**
- * The door in front of the command table, on every transport: counts the commands under way and can be closed, so that a
- * server that stops ends with nobody left waiting for an answer. What comes after is told that it was certainly not done.
+ * The door in front of the command table, on every transport: weighs what a command costs (rule LIM3), counts the commands
+ * under way and can be closed, so that a server that stops ends with nobody left waiting for an answer. What comes after is
+ * told that it was certainly not done.
  */
-import { ChorusError, type CommandName } from '@chorus/protocol'
+import { ChorusError, type CommandName, type CommandResult } from '@chorus/protocol'
 import type { Clock, Timer } from '../support/clock.ts'
-import type { CommandHandler, CommandTable } from './command.ts'
+import type { CommandContext, CommandHandler, CommandTable } from './command.ts'
+import { chargeAnswer, isWeighed, takeWeight } from './weigh-command.ts'
 
 export class CommandIntake {
   /** The same commands, behind the door. */
@@ -19,7 +21,10 @@ export class CommandIntake {
   constructor(table: CommandTable, clock: Clock) {
     this.#clock = clock
     this.table = Object.fromEntries(
-      Object.entries(table).map(([name, handler]) => [name, this.#guard(handler as CommandHandler<CommandName>)]),
+      Object.entries(table).map(([name, handler]) => [
+        name,
+        this.#guard(name as CommandName, handler as CommandHandler<CommandName>),
+      ]),
     ) as unknown as CommandTable
   }
 
@@ -55,7 +60,8 @@ export class CommandIntake {
     await new Promise((resolve) => setImmediate(resolve))
   }
 
-  #guard(handler: CommandHandler<CommandName>): CommandHandler<CommandName> {
+  #guard(name: CommandName, handler: CommandHandler<CommandName>): CommandHandler<CommandName> {
+    const weighs = isWeighed(name)
     // Not async: a handler begins in the turn in which its command came (ORD2).
     return (context, input) => {
       if (this.#isClosed) {
@@ -64,12 +70,19 @@ export class CommandIntake {
         })
         return Promise.reject(refusal)
       }
+      if (weighs) {
+        try {
+          takeWeight(name, context, input)
+        } catch (refusal) {
+          return Promise.reject(refusal as Error)
+        }
+      }
       this.#underWay++
       this.#begun++
       this.#lastAtMs = this.#clock.nowMs()
       const { connection } = context
       connection?.commandBegan(this.#lastAtMs)
-      const answer = handler(context, input)
+      const answer = weighs ? this.#charge(name, context, handler(context, input)) : handler(context, input)
       const end = (): void => {
         connection?.commandEnded()
         this.#end()
@@ -78,6 +91,16 @@ export class CommandIntake {
       answer.then(end, end)
       return answer
     }
+  }
+
+  async #charge(
+    name: CommandName,
+    context: CommandContext,
+    answer: Promise<CommandResult<CommandName>>,
+  ): Promise<CommandResult<CommandName>> {
+    const result = await answer
+    chargeAnswer(name, context, result)
+    return result
   }
 
   #end(): void {

@@ -1,7 +1,11 @@
-/** Begins a conversation; of two people there is one direct conversation, and asking again gives it back. */
+/**
+ * Begins a conversation; of two people there is one direct conversation, and asking again gives it back. So does a repeated
+ * `clientId` (rule IDEM2). Strangers whom it adds are limited (rule ADD1).
+ */
 import { ChorusError } from '@chorus/protocol'
 import { v7 as uuidv7 } from 'uuid'
 import { readConversation } from '../store/read-conversations.ts'
+import { readStrangersOfCreation } from '../store/read-strangers.ts'
 import { afterStored } from './after-stored.ts'
 import type { CommandHandler } from './command.ts'
 import { refuse } from './refuse.ts'
@@ -10,7 +14,7 @@ const what = 'create the conversation'
 
 export const createConversation: CommandHandler<'create-conversation'> = async (
   { parts, actor },
-  { kind, name, members },
+  { kind, name, members, clientId },
 ) => {
   const others = [...new Set(members)].filter((user) => user !== actor.userId)
   if (kind === 'direct' && (others.length !== 1 || name !== undefined)) {
@@ -19,6 +23,12 @@ export const createConversation: CommandHandler<'create-conversation'> = async (
   if (kind === 'channel' && name === undefined)
     throw new ChorusError('invalid', `unable to ${what}; a channel needs a name`)
 
+  const directKey = kind === 'direct' ? [actor.userId, ...others].sort().join(':') : null
+  if (parts.limits.limitsStrangers) {
+    const creation = { creator: actor.userId, others, directKey, clientId: clientId ?? null }
+    parts.limits.takeStrangers(actor.userId, await readStrangersOfCreation(parts.database, creation))
+  }
+
   const id = uuidv7()
   const appended = await parts.log.apply({
     op: 'create',
@@ -26,8 +36,9 @@ export const createConversation: CommandHandler<'create-conversation'> = async (
     actor: actor.userId,
     kind,
     name: name ?? null,
-    directKey: kind === 'direct' ? [actor.userId, ...others].sort().join(':') : null,
+    directKey,
     members: [actor.userId, ...others],
+    ...(clientId !== undefined && { clientId }),
   })
   switch (appended.outcome) {
     case 'stored': {
@@ -43,6 +54,7 @@ export const createConversation: CommandHandler<'create-conversation'> = async (
       throw new ChorusError('not-found', `unable to ${what}; one of the members does not exist`)
     case 'forbidden':
     case 'too-large':
+    case 'conflict':
       throw refuse(appended.outcome, what)
   }
 }

@@ -1,4 +1,8 @@
-/** Adds a member, changes a role, or joins a public channel as `me`. Decided under the conversation's lock (rules ACL1, ACL3). */
+/**
+ * Adds a member, changes a role, or joins a public channel as `me`. Decided under the conversation's lock (rules ACL1, ACL3,
+ * OWN1).
+ */
+import { isStranger } from '../store/read-strangers.ts'
 import { encodeChange } from '../support/logged-change.ts'
 import type { CommandHandler } from './command.ts'
 import { refuse } from './refuse.ts'
@@ -10,6 +14,9 @@ export const putMember: CommandHandler<'put-member'> = async (
   { conversation, user: named, role },
 ) => {
   const user = named === 'me' ? actor.userId : named
+  // ADD1
+  if (parts.limits.limitsStrangers && (await isStranger(parts.database, actor.userId, user, conversation)))
+    parts.limits.takeStrangers(actor.userId, [user])
   const { outcome, seq, at, xid, detail } = await parts.log.apply({
     op: 'put-member',
     conversation,

@@ -15,6 +15,7 @@ import type { Authenticator } from '../access/authenticator.ts'
 import type { Actor, CommandHandler, CommandTable } from '../commands/command.ts'
 import { parseInput, verbOf } from '../commands/parse-input.ts'
 import type { Parts } from '../commands/parts.ts'
+import { takeBudget } from '../commands/weigh-command.ts'
 import type { Config } from '../config.ts'
 import { findClientAddress, limitKeyOf, parseTrustedProxies } from '../support/address.ts'
 import type { Logger } from '../support/logger.ts'
@@ -186,8 +187,7 @@ function addCommandRoute(app: FastifyInstance, name: CommandName, route: RouteDe
       if (hasBody(request)) parts.limits.takeBytes(client, bodyBytesOf(request))
       if (!needsSession) return
       if (actor === undefined) throw new ChorusError('unauthenticated', `unable to ${verbOf(name)}; sign in first`)
-      if (name === 'send-message') parts.limits.takeSend(actor.userId)
-      else parts.limits.takeRequest(actor.userId)
+      takeBudget(parts.limits, name, actor.userId)
     },
     handler: async (request, reply) => {
       const input = parseInput(name, readInput(request))

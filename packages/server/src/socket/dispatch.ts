@@ -7,6 +7,7 @@ import { ChorusError, commands, type CommandName } from '@chorus/protocol'
 import type { CommandContext, CommandHandler, CommandTable } from '../commands/command.ts'
 import { parseInput } from '../commands/parse-input.ts'
 import { toChorusError } from '../commands/to-chorus-error.ts'
+import { takeBudget } from '../commands/weigh-command.ts'
 import { readPayload } from './event-packet.ts'
 
 interface SocketEvent {
@@ -39,8 +40,8 @@ export function createDispatch(handlers: CommandTable): Dispatch {
     const found = request.kind === 'event' && request.name !== undefined ? events.get(request.name) : undefined
     const startedAtMs = performance.now()
     try {
-      if (found?.name === 'send-message') parts.limits.takeSend(actor.userId)
-      else parts.limits.takeRequest(actor.userId)
+      if (found === undefined) parts.limits.takeRequest(actor.userId)
+      else takeBudget(parts.limits, found.name, actor.userId)
       if (request.kind === 'binary')
         throw new ChorusError('invalid', 'unable to answer; binary data is not accepted, send it as text')
       if (found === undefined) throw new ChorusError('invalid', 'unable to answer; there is no such event')

@@ -103,7 +103,11 @@ export class Metrics {
     'Connections closed because they did not read, by the bound they met: bytes, time or server.',
     ['bound'],
   )
-  readonly rateLimited = this.#counter('chorus_rate_limited_total', 'Requests over a limit.', ['limit'])
+  readonly rateLimited = this.#counter(
+    'chorus_rate_limited_total',
+    'Requests and connections over a limit, by the limit.',
+    ['limit'],
+  )
   readonly limitReports = this.#counter(
     'chorus_limit_reports_total',
     'Reports of what users took here to what all servers count together: answered, failed, or dropped for want of room.',

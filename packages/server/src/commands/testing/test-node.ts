@@ -3,6 +3,8 @@
  * that keep what is written to them, and the sweep runs when a test says so. Several of them on one database are servers.
  */
 import type { CommandName, CommandInput, CommandResult, Id, LiveValue, Presence } from '@chorus/protocol'
+import { Limits } from '../../access/limits.ts'
+import { noLimits } from '../../access/testing/no-limits.ts'
 import type { CommandTable } from '../command.ts'
 import { createConversation } from '../create-conversation.ts'
 import { deleteMessage } from '../delete-message.ts'
@@ -128,7 +130,7 @@ export class TestNode {
     this.parts = {
       config: unused,
       passwords: unused,
-      limits: unused,
+      limits: new Limits(noLimits, clock),
       mail: undefined,
       announceRevoked: unused,
       database,

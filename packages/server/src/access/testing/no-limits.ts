@@ -1,0 +1,14 @@
+/** Every limit switched off, for tests that are about something else or set one of them. */
+import type { LimitSettings } from '../limits.ts'
+
+export const noLimits: LimitSettings = {
+  limitSends: 0,
+  limitRequests: 0,
+  limitMembers: 0,
+  limitStrangers: 0,
+  limitSignIns: 0,
+  limitSignInsAddress: 0,
+  limitConnections: 0,
+  limitConnects: 0,
+  limitConnectsAddress: 0,
+}
