@@ -74,7 +74,7 @@ export class CommandIntake {
         try {
           takeWeight(name, context, input)
         } catch (refusal) {
-          return Promise.reject(refusal as Error)
+          return Promise.reject(refusal)
         }
       }
       this.#underWay++
