@@ -3,7 +3,7 @@
  * under way and can be closed, so that a server that stops ends with nobody left waiting for an answer. What comes after is
  * told that it was certainly not done.
  */
-import { ChorusError, type CommandName, type CommandResult } from '@chorus/protocol'
+import { ChorusError, type CommandInput, type CommandName, type CommandResult } from '@chorus/protocol'
 import type { Clock, Timer } from '../support/clock.ts'
 import type { CommandContext, CommandHandler, CommandTable } from './command.ts'
 import { chargeAnswer, isWeighed, takeWeight } from './weigh-command.ts'
@@ -70,19 +70,12 @@ export class CommandIntake {
         })
         return Promise.reject(refusal)
       }
-      if (weighs) {
-        try {
-          takeWeight(name, context, input)
-        } catch (refusal) {
-          return Promise.reject(refusal)
-        }
-      }
       this.#underWay++
       this.#begun++
       this.#lastAtMs = this.#clock.nowMs()
       const { connection } = context
       connection?.commandBegan(this.#lastAtMs)
-      const answer = weighs ? this.#charge(name, context, handler(context, input)) : handler(context, input)
+      const answer = weighs ? this.#weigh(name, handler, context, input) : handler(context, input)
       const end = (): void => {
         connection?.commandEnded()
         this.#end()
@@ -93,12 +86,15 @@ export class CommandIntake {
     }
   }
 
-  async #charge(
+  /** The handler still begins in the turn in which its command came. */
+  async #weigh(
     name: CommandName,
+    handler: CommandHandler<CommandName>,
     context: CommandContext,
-    answer: Promise<CommandResult<CommandName>>,
+    input: CommandInput<CommandName>,
   ): Promise<CommandResult<CommandName>> {
-    const result = await answer
+    takeWeight(name, context, input)
+    const result = await handler(context, input)
     chargeAnswer(name, context, result)
     return result
   }

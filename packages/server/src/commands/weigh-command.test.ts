@@ -1,6 +1,6 @@
 /** What a command takes from its user's limits, before and after it ran. */
 import { randomUUID } from 'node:crypto'
-import type { ChorusError} from '@chorus/protocol';
+import type { ChorusError } from '@chorus/protocol'
 import { commands, type CommandInput, type CommandName } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
 import { Limits, type LimitSettings } from '../access/limits.ts'
