@@ -33,6 +33,7 @@ export async function readStrangersOfCreation(
   if (others.length === 0) return []
   const rows = await database.query<{ id: Id }>({
     name: 'read_strangers_of_creation',
+    pool: 'browse',
     text: `select w.id from unnest($2::uuid[]) w(id)
             where not exists (select from conversations where direct_key = $3)
               and not exists (select from conversations where creator = $1 and client_id = $4)
@@ -47,6 +48,7 @@ export async function isStranger(database: Database, adder: Id, user: Id, conver
   if (adder === user) return false
   const rows = await database.query<{ id: Id }>({
     name: 'read_stranger',
+    pool: 'browse',
     text: `select w.id from unnest(array[$2::uuid]) w(id)
             where not exists (
                 select from members m where m.conversation = $3 and m.user_id = w.id and m.left_seq is null)
