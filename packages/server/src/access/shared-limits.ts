@@ -170,8 +170,8 @@ export class SharedLimits {
     const takings = this.#takings.get(id)
     if (takings !== undefined) {
       if (takings.taken === 0) takings.sinceMs = this.#clock.nowMs()
-      // No server gives more than a whole bucket and a debt of another.
-      takings.taken = Math.min(2 * bucket.size, takings.taken + amount)
+      // More than a whole bucket is more than any server gives; a debt stays with the server that gave it.
+      takings.taken = Math.min(bucket.size, takings.taken + amount)
       return
     }
     if (this.#takings.size >= sharedLimitBounds.usersMax) {
@@ -183,7 +183,7 @@ export class SharedLimits {
       user,
       key: this.#redis.keyOf(`limit:{${partitionOf(user)}}:${id}`),
       sinceMs: this.#clock.nowMs(),
-      taken: amount,
+      taken: Math.min(bucket.size, amount),
       report: undefined,
       isUnderWay: false,
     })
