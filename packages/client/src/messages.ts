@@ -6,7 +6,7 @@ import { ChorusError, limits, type PageMessage } from '@chorus/protocol'
 import type { MessageDraft, Messages, OutboxItem, SentMessage, TimelineItem, TimelineView } from './api.ts'
 import type { Ask } from './ask.ts'
 import type { HttpApi } from './http-api.ts'
-import { createComputedCell, type Observable } from './observable.ts'
+import { type ComputedCell, createComputedCell, type Observable } from './observable.ts'
 import type { Outbox } from './outbox.ts'
 import type { Replica, Replicated } from './replica.ts'
 import { countReaction, type WindowEntry } from './timeline.ts'
@@ -29,19 +29,12 @@ export interface MessageListOptions {
   readonly outbox: Outbox
   readonly api: HttpApi
   readonly ask: Ask
+  readonly onError?: (error: unknown) => void
 }
 
 export class MessageList implements Messages {
   readonly #options: MessageListOptions
-  readonly #view = createComputedCell<TimelineView>(() => this.#compute(), {
-    onWatched: () => {
-      this.#options.slot.isShown = true
-      this.ensureLoaded()
-    },
-    onUnwatched: () => {
-      this.#options.slot.isShown = false
-    },
-  })
+  readonly #view: ComputedCell<TimelineView>
   #overlays: Overlay[] = []
   #hasWindow = false
   /** One item per entry, so that a list renders only what changed. */
@@ -50,6 +43,16 @@ export class MessageList implements Messages {
 
   constructor(options: MessageListOptions) {
     this.#options = options
+    this.#view = createComputedCell<TimelineView>(() => this.#compute(), {
+      onWatched: () => {
+        options.slot.isShown = true
+        this.ensureLoaded()
+      },
+      onUnwatched: () => {
+        options.slot.isShown = false
+      },
+      onError: options.onError,
+    })
     options.slot.changed.add(() => {
       this.#dropSettled()
       this.#view.invalidate()
@@ -110,6 +113,7 @@ export class MessageList implements Messages {
       text: '',
       data: null,
       attachments: [],
+      reactions: [],
       deletedAt: message.deletedAt ?? message.createdAt,
     })
     await this.#over(seq, show, () => this.#options.ask('delete-message', this.#target(seq)))
@@ -237,5 +241,6 @@ function isMine(message: PageMessage, emoji: string): boolean {
 }
 
 function withReaction(message: PageMessage, emoji: string, step: 1 | -1): PageMessage {
+  if (message.deletedAt !== null) return message
   return { ...message, reactions: countReaction(message.reactions, emoji, step, true) }
 }

@@ -58,6 +58,31 @@ function unreadAfter(from: SummaryState, changes: readonly Change[]): number {
 }
 
 describe('a summary', () => {
+  it('[CLI1] passes a change of a later version over', () => {
+    const known = state(5, 3, 2)
+    const later = { seq: 6, type: 'message.pinned', at, actor: 'x' } as unknown as Change
+    const { summary, unreadAsOfSeq } = applyChangeToSummary(known, later, 'me')
+    expect(summary).toEqual({ ...known.summary, seq: 6 })
+    expect(unreadAsOfSeq).toBe(6)
+  })
+
+  it('[CLI1] drops the reactions of a deleted message', () => {
+    const reaction = (seq: number): Change => ({ seq, at, actor: 'x', type: 'reaction.added', target: 6, emoji: '👍' })
+    const reacted = [created(6, 'x'), reaction(7)].reduce(
+      (so, change) => applyChangeToSummary(so, change, 'me'),
+      state(5, 5, 0),
+    )
+    expect(reacted.summary.lastMessage?.reactions).toHaveLength(1)
+    const gone = applyChangeToSummary(reacted, deleted(8, 6, 'x'), 'me')
+    expect(gone.summary.lastMessage?.reactions).toEqual([])
+    // Of a log that is read again, which holds the text as it is now: none.
+    const again = [created(6, 'x'), reaction(9)].reduce(
+      (so, change) => applyChangeToSummary(so, change, 'me'),
+      applyChangeToSummary(state(5, 5, 0), { ...deleted(6, 6, 'x'), type: 'message.created' } as Change, 'me'),
+    )
+    expect(again.summary.lastMessage?.reactions).toEqual([])
+  })
+
   it('counts messages by others after the marker, without deleted ones', () => {
     expect(unreadAfter(state(0, 0, 0), [created(1, 'ann'), created(2, 'me'), created(3, 'ann')])).toBe(2)
     expect(unreadAfter(state(0, 0, 0), [created(1, 'ann'), deleted(2, 1, 'ann')])).toBe(0)

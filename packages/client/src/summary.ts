@@ -4,7 +4,7 @@
  */
 import { type Change, type Conversation, limits, type PageMessage } from '@chorus/protocol'
 import type { ConversationSummary } from './api.ts'
-import { countReaction, spanOf, type TimelineWindow } from './timeline.ts'
+import { countReaction, reactionsOf, spanOf, type TimelineWindow } from './timeline.ts'
 
 /** A summary and the seq its unread count reflects: read markers move outside the log. */
 export interface SummaryState {
@@ -59,12 +59,12 @@ function applyToFields(summary: ConversationSummary, change: Change, me: string)
     case 'message.deleted': {
       const { lastMessage } = summary
       if (lastMessage?.seq !== change.message.seq || change.message.version <= lastMessage.version) return summary
-      return { ...summary, lastMessage: { ...change.message, reactions: lastMessage.reactions } }
+      return { ...summary, lastMessage: { ...change.message, reactions: reactionsOf(change.message, lastMessage) } }
     }
     case 'reaction.added':
     case 'reaction.removed': {
       const { lastMessage } = summary
-      if (lastMessage?.seq !== change.target) return summary
+      if (lastMessage?.seq !== change.target || lastMessage.deletedAt !== null) return summary
       const step = change.type === 'reaction.added' ? 1 : -1
       const reactions = countReaction(lastMessage.reactions, change.emoji, step, change.actor === me)
       return { ...summary, lastMessage: { ...lastMessage, reactions } }
@@ -87,6 +87,9 @@ function applyToFields(summary: ConversationSummary, change: Change, me: string)
     case 'conversation.updated':
       return { ...summary, name: change.conversation.name, kind: change.conversation.kind }
     case 'skip':
+      return summary
+    default:
+      // A type of a later version of the wire.
       return summary
   }
 }

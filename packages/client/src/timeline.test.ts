@@ -20,6 +20,7 @@ type Act =
 
 /** A conversation's log as the server keeps it, with every state it ever had. */
 class ModelServer {
+  remembersPages = true
   readonly changes: Change[] = []
   readonly #messages = new Map<number, { message: Message; reactions: Map<string, Set<string>> }>()
   /** The messages as of each seq. */
@@ -59,13 +60,14 @@ class ModelServer {
           act.do === 'edit'
             ? { ...picked.message, version: seq, text: `edited ${seq}`, editedAt: at }
             : { ...picked.message, version: seq, text: '', deletedAt: at }
+        if (act.do === 'delete') picked.reactions.clear()
         const type = act.do === 'edit' ? 'message.edited' : 'message.deleted'
         this.#push({ seq, type, at, actor: picked.message.sender, message: picked.message })
         return
       }
       case 'react':
       case 'unreact': {
-        if (picked === undefined) return
+        if (picked === undefined || picked.message.deletedAt !== null) return
         const actor = users[act.by % users.length]!
         const emoji = emojis[act.emoji % emojis.length]!
         const those = picked.reactions.get(emoji) ?? new Set()
@@ -91,6 +93,8 @@ class ModelServer {
 
   #push(change: Change): void {
     this.changes.push(change)
+    this.top = spanOf(change).to
+    if (!this.remembersPages) return
     const state = [...this.#messages.values()].map(({ message, reactions }) => ({
       ...message,
       reactions: [...reactions].map(
@@ -99,7 +103,6 @@ class ModelServer {
     }))
     const { from, to } = spanOf(change)
     for (let seq = from; seq <= to; seq += 1) this.#states[seq] = state
-    this.top = to
   }
 
   messagesAt(seq: number): readonly PageMessage[] {
@@ -281,6 +284,23 @@ describe('the timeline', () => {
     )
   })
 
+  it('[NODE1] gives out a change of a later version and shows nothing', () => {
+    const server = new ModelServer()
+    server.act({ do: 'create', by: 0 })
+    const timeline = new Timeline({ me: users[0], appliedSeq: 0 })
+    timeline.applyPage(server.page(0, 10), { at: 'whole' })
+    const later = {
+      seq: 2,
+      type: 'message.pinned',
+      at: '2026-01-01T00:00:00.000Z',
+      actor: users[1],
+    } as unknown as Change
+    const step = timeline.applyChanges([...server.changes, later])
+    expect(step).toMatchObject({ applied: [{ seq: 1 }, later], next: 'nothing' })
+    expect(timeline.window?.entries).toHaveLength(1)
+    expect(timeline.appliedSeq).toBe(2)
+  })
+
   it('[LIM1] holds a bounded number of early changes and asks for the rest', () => {
     const server = new ModelServer()
     for (let index = 0; index < heldMaxChanges + 50; index += 1) server.act({ do: 'create', by: 0 })
@@ -294,6 +314,8 @@ describe('the timeline', () => {
 
   it('[LIM1] keeps a bounded window and drops its old end', () => {
     const server = new ModelServer()
+    // A page for each of these changes would take longer than all the rest.
+    server.remembersPages = false
     const timeline = new Timeline({ me: users[0], appliedSeq: 0 })
     timeline.applyPage(server.page(0, 10), { at: 'whole' })
     for (let index = 0; index < windowMaxMessages + 10; index += 1) server.act({ do: 'create', by: 0 })

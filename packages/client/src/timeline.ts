@@ -303,7 +303,7 @@ function applyToEntries(entries: WindowEntry[], change: Change, hasAfter: boolea
     case 'reaction.removed': {
       const index = indexOf(entries, change.target)
       const present = entries[index]
-      if (present === undefined || change.seq <= present.asOfSeq) return
+      if (present === undefined || change.seq <= present.asOfSeq || present.message.deletedAt !== null) return
       const step = change.type === 'reaction.added' ? 1 : -1
       const reactions = countReaction(present.message.reactions, change.emoji, step, change.actor === me)
       entries[index] = { message: { ...present.message, reactions }, asOfSeq: change.seq }
@@ -316,6 +316,9 @@ function applyToEntries(entries: WindowEntry[], change: Change, hasAfter: boolea
     case 'conversation.updated':
     case 'skip':
       return
+    default:
+      // A type of a later version of the wire takes its place in the log and changes nothing here.
+      return
   }
 }
 
@@ -323,7 +326,12 @@ function applyToEntries(entries: WindowEntry[], change: Change, hasAfter: boolea
 function withBody(entry: WindowEntry, message: Message, seq: number): WindowEntry {
   const asOfSeq = Math.max(entry.asOfSeq, seq)
   if (message.version <= entry.message.version) return { message: entry.message, asOfSeq }
-  return { message: { ...message, reactions: entry.message.reactions }, asOfSeq }
+  return { message: { ...message, reactions: reactionsOf(message, entry.message) }, asOfSeq }
+}
+
+/** The reactions of a message whose body was replaced: a deleted message has none, as on the server. */
+export function reactionsOf(message: Message, before: PageMessage): ReactionCount[] {
+  return message.deletedAt === null ? before.reactions : []
 }
 
 /** Adds `step` to the count of an emoji; the order of first use stays. */

@@ -69,6 +69,8 @@ export class FakeServer {
   commandFaults: ChorusError[] = []
   /** Every attempt at such a command, with what it says. */
   readonly commands: { readonly event: string; readonly text: unknown }[] = []
+  /** Limited entries from a moment ago, by conversation, which a resume gets instead of fresh ones. */
+  readonly cachedEntries = new Map<string, ReturnType<FakeServer['limitedEntry']>>()
   /** Changes that are not told, by a count of those to come. */
   losses = 0
   isWebSocketRefused = false
@@ -157,7 +159,7 @@ export class FakeServer {
     const role = conversation.members.size === 0 ? 'owner' : 'member'
     const joinedSeq = this.top(conversation) + 1
     conversation.left.delete(user.id)
-    conversation.members.set(user.id, { role, joinedSeq, readSeq: 0, addedAt: this.#position + 1, markedAt: 0 })
+    conversation.members.set(user.id, { role, joinedSeq, readSeq: joinedSeq, addedAt: this.#position + 1, markedAt: 0 })
     for (const line of this.linesOf([user.id])) line.tell('conversation', this.limitedEntry(conversation, user.id))
     this.append(conversation, { type: 'member.joined', actor: user.id, user: user.id, role })
   }
@@ -238,6 +240,7 @@ export class FakeServer {
   }
 
   delete(conversation: FakeConversation, seq: number): number {
+    conversation.messages.get(seq)?.reactions.clear()
     return this.#touch(conversation, seq, 'message.deleted', (message) => ({
       ...message,
       text: '',
@@ -247,7 +250,7 @@ export class FakeServer {
 
   react(conversation: FakeConversation, actor: string, seq: number, emoji: string, isAdding: boolean): number {
     const entry = conversation.messages.get(seq)
-    if (entry === undefined) throw notFound()
+    if (entry === undefined || entry.message.deletedAt !== null) throw notFound()
     const those = entry.reactions.get(emoji) ?? new Set<string>()
     if (those.has(actor) === isAdding) return seq
     if (isAdding) those.add(actor)
@@ -379,11 +382,19 @@ export class FakeServer {
       }
       const changes = conversation.changes.filter((one) => one.position > position).map(({ change }) => change)
       const isLimited = member.addedAt > position || changes.length > this.replayMaxChanges
-      if (isLimited) return [{ ...this.limitedEntry(conversation, userId), changes: [] }]
+      if (isLimited) return [this.#limitedWithRest(conversation, userId)]
       if (changes.length === 0 && member.markedAt <= position) return []
       return [{ ...this.#entry(conversation, userId), changes }]
     })
     return { epoch: this.epoch, cursor: this.cursor, ...(isReset && { reset: true }), more: false, conversations }
+  }
+
+  /** The newest page, or one from a moment ago with the changes since. */
+  #limitedWithRest(conversation: FakeConversation, userId: string) {
+    const cached = this.cachedEntries.get(conversation.id)
+    if (cached === undefined) return { ...this.limitedEntry(conversation, userId), changes: [] }
+    const changes = conversation.changes.map(({ change }) => change).filter(({ seq }) => seq > cached.seq)
+    return { ...cached, changes }
   }
 
   #open(line: Line, cursor: string | undefined): void {
