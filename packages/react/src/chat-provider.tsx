@@ -19,7 +19,8 @@ export interface ChatProviderProps {
  * ```
  */
 export function ChatProvider({ client, children }: ChatProviderProps) {
-  return <ChatContext value={client}>{children}</ChatContext>
+  // A context is a provider by itself only from React 19 on.
+  return <ChatContext.Provider value={client}>{children}</ChatContext.Provider>
 }
 
 /** The client, for everything that is done rather than shown. */

@@ -5,6 +5,7 @@ import type {
   ConversationSummary,
   Observable,
   Presence,
+  SessionState,
   TimelineView,
   User,
 } from '@chorus/client'
@@ -55,6 +56,7 @@ function cell<Value>(initial: Value): TestCell<Value> {
 
 function createStage() {
   const cells = {
+    session: cell<SessionState>({ status: 'unknown' }),
     connection: cell<ConnectionStatus>({ state: 'idle' }),
     conversations: cell<readonly ConversationSummary[]>([]),
     unread: cell(0),
@@ -73,6 +75,7 @@ function createStage() {
     typing: { users: cells.typing },
   }
   const client = {
+    session: cells.session,
     connection: cells.connection,
     conversations: cells.conversations,
     unread: cells.unread,

@@ -2,6 +2,7 @@ import type { Presence } from '@chorus/client'
 import { useMemo } from 'react'
 import { useChat } from './chat-provider.tsx'
 import { nothing, useObservable } from './use-observable.ts'
+import { useOpenConversation } from './use-open-conversation.ts'
 
 /** Presence of one person, watched while the component is mounted; undefined without an id. */
 export function usePresence(user: string | undefined): Presence | undefined {
@@ -11,5 +12,5 @@ export function usePresence(user: string | undefined): Presence | undefined {
 
 /** Presence of the members that a conversation's summary names, by user id. */
 export function useConversationPresence(conversation: string): ReadonlyMap<string, Presence> {
-  return useObservable(useChat().conversation(conversation).presence)
+  return useObservable(useOpenConversation(conversation).presence)
 }

@@ -1,5 +1,6 @@
 import { useChat } from './chat-provider.tsx'
 import { useObservable } from './use-observable.ts'
+import { useOpenConversation } from './use-open-conversation.ts'
 
 /** Unread messages in all conversations, for a title or a badge. */
 export function useUnread(): number {
@@ -8,5 +9,5 @@ export function useUnread(): number {
 
 /** Unread messages of one conversation. */
 export function useConversationUnread(conversation: string): number {
-  return useObservable(useChat().conversation(conversation).unread)
+  return useObservable(useOpenConversation(conversation).unread)
 }
