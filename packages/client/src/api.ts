@@ -77,11 +77,18 @@ export type ClosedReason = 'revoked' | 'refused'
  */
 export type DataState = 'empty' | 'cached' | 'loading' | 'live'
 
+/**
+ * Where this device keeps its copy and the waiting messages. `memory`: the program ended or the page left, they are lost.
+ */
+export type StorageState = 'persistent' | 'memory'
+
 /** The door: one per signed-in device. Made by `createChatClient`. */
 export interface ChatClient {
   readonly session: Observable<SessionState>
   readonly connection: Observable<ConnectionStatus>
   readonly data: Observable<DataState>
+  /** `memory` where there is no store, or where the browser's database was refused or lost, perhaps while running. */
+  readonly storage: Observable<StorageState>
   /** My conversations, the most recently active first. */
   readonly conversations: Observable<readonly ConversationSummary[]>
   /** Unread messages in all conversations. */

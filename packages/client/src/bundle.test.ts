@@ -5,7 +5,7 @@ import { rolldown } from 'rolldown'
 import { describe, expect, it } from 'vitest'
 
 /** Our own code, minified and compressed, without what is loaded on demand. */
-const ownMaxBytes = 21_500
+const ownMaxBytes = 26_000
 
 async function bundle(external: string[]) {
   const built = await rolldown({

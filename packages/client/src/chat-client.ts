@@ -21,6 +21,7 @@ import type {
   OutboxItem,
   SessionState,
   SignedOutReason,
+  StorageState,
   TransportName,
 } from './api.ts'
 import type { Ask } from './ask.ts'
@@ -28,23 +29,33 @@ import { askAgain, createAskInOrder } from './ask-again.ts'
 import { systemClock } from './clock.ts'
 import { Connection } from './connection.ts'
 import { OpenConversation } from './conversation.ts'
-import { CookieJar } from './cookie-jar.ts'
+import { CookieJar, keepsCookies } from './cookie-jar.ts'
 import { createDeviceSignals } from './device-signals.ts'
+import { createEmptyConversation } from './empty-conversation.ts'
+import { guarded, logError } from './guarded.ts'
 import { createHttpApi, type HttpApi, type HttpLine, toHttpRequest } from './http-api.ts'
+import { Lifetime } from './lifetime.ts'
 import { LiveLane } from './live-values.ts'
-import { createCell, createSwitch, derive, type Switch } from './observable.ts'
+import { type Cell, createCell, createSwitch, derive, type Switch } from './observable.ts'
 import { Outbox } from './outbox.ts'
 import { PresenceBoard } from './presence.ts'
 import { Replica } from './replica.ts'
+import { parseServerUrl, type ServerUrl } from './server-url.ts'
 import { createMemoryStore } from './store-memory.ts'
 import type { Transport } from './transport.ts'
 import { createSocketIoTransport } from './transport-socket-io.ts'
 import { callForAck, createSseTransport } from './transport-sse.ts'
 import { UserCache } from './users.ts'
 
+/** How long `stop` and `signOut` wait for a store. */
+export const storeMaxMs = 30_000
+
 /** All that belongs to the user who is signed in. */
 interface SignedIn {
   readonly user: User
+  /** Ends with the sign-in: nothing of this user goes on behind it. */
+  readonly life: Lifetime
+  readonly api: HttpApi
   readonly replica: Replica
   readonly outbox: Outbox
   readonly live: LiveLane
@@ -60,70 +71,76 @@ class Client implements ChatClient {
   readonly #clock
   readonly #store
   readonly #onError: (error: unknown) => void
-  readonly #jar: CookieJar | undefined
+  readonly #jar: CookieJar
+  readonly #http: HttpLine
+  readonly #inOrder: ReturnType<typeof createAskInOrder>
   readonly #api: HttpApi
-  /** Each request says the whole of what its path names: a newer one takes the place of one that is not done yet. */
-  readonly #ask: Ask
   readonly #connection: Connection
-  readonly #session = createCell<SessionState>({ status: 'unknown' })
-  readonly #data: Switch<DataState> = createSwitch<DataState>('empty')
-  readonly #list: Switch<readonly ConversationSummary[]> = createSwitch<readonly ConversationSummary[]>([])
-  readonly #waiting: Switch<readonly OutboxItem[]> = createSwitch<readonly OutboxItem[]>([])
+  readonly #session: Cell<SessionState>
+  readonly #storage: Cell<StorageState>
+  readonly #data: Switch<DataState>
+  readonly #list: Switch<readonly ConversationSummary[]>
+  readonly #waiting: Switch<readonly OutboxItem[]>
   readonly #changeCallbacks = new Set<(notice: ChangeNotice) => void>()
   readonly #limitedCallbacks = new Set<(notice: { readonly conversation: string; readonly seq: number }) => void>()
   readonly users: UserCache
   readonly presence: PresenceBoard
   readonly unread
   #signedIn: SignedIn | undefined
+  /** From one `stop` to the next. */
+  #run: Lifetime
   /** Has the server said, since `start`, whose session this is? */
   #isSessionKnown = false
+  /** Cancels the next question whose session this is. */
+  #cancelFind: () => void = () => undefined
   /** Sign-in, sign-out and the like go one after the other. */
   #turn: Promise<unknown> = Promise.resolve()
 
   constructor(options: ChatClientOptions) {
-    const { url, userAgent, clock = systemClock, store = createMemoryStore() } = options
+    const { userAgent, clock = systemClock, store = createMemoryStore() } = options
+    const url = parseServerUrl(options.url)
     this.#clock = clock
     this.#store = store
-    // eslint-disable-next-line no-console -- where nobody else is told
-    this.#onError = options.onError ?? ((error) => console.error(error))
-    // Browsers keep their cookies themselves, and do not let them be read.
-    this.#jar = typeof document === 'undefined' ? new CookieJar({}, () => this.#keepCookies()) : undefined
-    const http = createHttpApi({
+    this.#run = new Lifetime(clock)
+    const tell = options.onError ?? logError
+    const onError = (error: unknown): void => guarded(() => tell(error), logError)
+    this.#onError = onError
+    this.#session = createCell<SessionState>({ status: 'unknown' }, { onError })
+    this.#storage = createCell<StorageState>(store.storage?.get() ?? 'persistent', { onError })
+    store.storage?.subscribe(() => this.#onStorage())
+    this.#data = createSwitch<DataState>('empty', { onError })
+    this.#list = createSwitch<readonly ConversationSummary[]>([], { onError })
+    this.#waiting = createSwitch<readonly OutboxItem[]>([], { onError })
+    this.#jar = new CookieJar({}, () => this.#keepCookies())
+    this.#http = createHttpApi({
       url,
+      clock,
       fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)),
-      ...(this.#jar && { cookieJar: this.#jar }),
+      cookieJar: this.#jar,
       ...(userAgent !== undefined && { userAgent }),
     })
-    const inOrder = createAskInOrder(clock)
-    this.#api = {
-      call: async (name, request) => {
-        const ask = () => http.call(name, request)
-        const { method, path } = toHttpRequest(name, request)
-        // What is only read needs no order, and neither does what is made anew each time.
-        return method === 'GET' || method === 'POST' ? askAgain(ask, clock) : inOrder(path, false, ask)
-      },
-    }
-    this.#ask = async (name, request) =>
-      inOrder(toHttpRequest(name, request).path, true, () =>
-        this.#connection.isUsable ? this.#connection.request(name, request) : callForAck(http, name, request),
-      )
-    this.users = new UserCache(this.#api, clock)
+    this.#inOrder = createAskInOrder({
+      random: () => clock.random(),
+      after: (delayMs, run) => (this.#signedIn?.life ?? this.#run).waits.after(delayMs, run),
+    })
+    this.#api = { call: (name, request) => this.#apiWithin(this.#run).call(name, request) }
+    this.users = new UserCache(this.#api, clock, { isActive: () => this.#signedIn !== undefined, onError })
     this.#connection = new Connection({
-      transports: (options.transports ?? ['socket-io', 'sse']).map((name) =>
-        this.#toTransport(name, http, url, userAgent),
-      ),
+      transports: (options.transports ?? ['socket-io', 'sse']).map((name) => this.#toTransport(name, url, userAgent)),
       clock,
       signals: createDeviceSignals(clock),
       prepare: (isAfterFailure) => this.#prepare(isAfterFailure),
       cursor: () => this.#signedIn?.replica.cursor,
       onEvent: (event) => this.#onEvent(event),
+      onError,
     })
     this.#connection.status.subscribe(() => this.#onStatus())
     this.presence = new PresenceBoard({
-      ask: this.#ask,
+      ask: (name, request) => this.#askWithin(this.#run)(name, request),
       clock,
       isConnected: () => this.#connection.isUsable,
       isFollowed: () => this.#connection.transportName === 'socket-io',
+      onError,
     })
     this.unread = derive(this.#list, (conversations) => conversations.reduce((sum, { unread }) => sum + unread, 0))
   }
@@ -140,6 +157,10 @@ class Client implements ChatClient {
     return this.#data
   }
 
+  get storage() {
+    return this.#storage
+  }
+
   get conversations() {
     return this.#list
   }
@@ -148,56 +169,70 @@ class Client implements ChatClient {
     return this.#waiting
   }
 
-  start(): Promise<void> {
-    return this.#inTurn(async () => {
-      if (this.#signedIn !== undefined) {
-        this.#connection.start()
-        return
-      }
-      const account = await this.#store.readAccount()
-      if (account?.cookies !== undefined) this.#jar?.restore(account.cookies)
-      if (account !== undefined) {
-        await this.#enter(account.user, undefined)
-        return
-      }
-      // Nothing is stored, but a browser may have the cookie.
-      await this.#findSession(0)
-    })
+  async start(): Promise<void> {
+    const run = this.#run
+    try {
+      await this.#inTurn(async () => {
+        run.assert('start')
+        if (this.#signedIn !== undefined) {
+          this.#connection.start()
+          return
+        }
+        const account = await this.#store.readAccount()
+        run.assert('start')
+        if (account?.cookies !== undefined) this.#jar.restore(account.cookies)
+        if (account !== undefined) {
+          await this.#enter(account.user, undefined, run)
+          return
+        }
+        // Nothing is stored, but a browser may have the cookie.
+        await this.#findSession(0, run)
+      })
+    } catch (error) {
+      // Stopped before it was done.
+      if (!run.isOver) throw error
+    }
   }
 
   stop(): Promise<void> {
+    const signedIn = this.#signedIn
+    this.#run.end()
+    this.#run = new Lifetime(this.#clock)
+    this.#connection.stop()
+    if (signedIn !== undefined) this.#dismantle(signedIn)
+    else this.users.clear()
     return this.#inTurn(async () => {
-      this.#connection.stop()
-      const signedIn = this.#signedIn
-      if (signedIn === undefined) return
-      await signedIn.replica.flush()
-      this.#dismantle(signedIn)
-      this.#session.set({ status: 'unknown' })
-      await this.#store.close()
+      if (signedIn !== undefined) await this.#finish(signedIn.replica.flush())
+      await this.#finish(this.#store.close())
     })
   }
 
-  signUp(request: { readonly handle: string; readonly password: string; readonly name: string }): Promise<User> {
+  async signUp(request: { readonly handle: string; readonly password: string; readonly name: string }): Promise<User> {
+    const run = this.#run
     return this.#inTurn(async () => {
-      await this.#api.call('sign-up', request)
-      const { user, session } = await this.#api.call('get-session', {})
-      await this.#switchTo(user, session)
+      await this.#apiWithin(run).call('sign-up', request)
+      this.#assertCookie()
+      const { user, session } = await this.#apiWithin(run).call('get-session', {})
+      await this.#switchTo(user, session, run)
       return user
     })
   }
 
-  signIn(request: { readonly handle: string; readonly password: string }): Promise<User> {
+  async signIn(request: { readonly handle: string; readonly password: string }): Promise<User> {
+    const run = this.#run
     return this.#inTurn(async () => {
-      const { user, session } = await this.#api.call('sign-in', request)
-      await this.#switchTo(user, session)
+      const { user, session } = await this.#apiWithin(run).call('sign-in', request)
+      this.#assertCookie()
+      await this.#switchTo(user, session, run)
       return user
     })
   }
 
   signOut(): Promise<void> {
+    const run = this.#run
     return this.#inTurn(async () => {
       try {
-        await this.#api.call('sign-out', {})
+        await this.#apiWithin(run).call('sign-out', {})
       } catch (error) {
         // Signed out already is what was asked for. Anything else leaves the session alive, and the user must know.
         if (!(error instanceof ChorusError) || error.code !== 'unauthenticated') throw error
@@ -215,7 +250,10 @@ class Client implements ChatClient {
   }
 
   async updateProfile(patch: { readonly handle?: string; readonly name?: string; readonly avatar?: string | null }) {
+    const signedIn = this.#signedIn
     const { user } = await this.#api.call('update-profile', patch)
+    // Another user may have signed in since: their session is not to be overwritten.
+    if (signedIn === undefined || signedIn !== this.#signedIn) return user
     this.users.put([user])
     const session = this.#session.get()
     if (session.status === 'signed-in') this.#session.set({ ...session, user })
@@ -232,7 +270,8 @@ class Client implements ChatClient {
   }
 
   conversation(id: string): ChatConversation {
-    const signedIn = this.#demand('open conversation')
+    const signedIn = this.#signedIn
+    if (signedIn === undefined) return createEmptyConversation(id)
     const known = signedIn.conversations.get(id)
     if (known !== undefined) return known
     const opened = new OpenConversation(id, {
@@ -240,12 +279,13 @@ class Client implements ChatClient {
       replica: signedIn.replica,
       outbox: signedIn.outbox,
       live: signedIn.live,
-      api: this.#api,
-      ask: this.#ask,
-      clock: this.#clock,
+      api: signedIn.api,
+      ask: this.#askWithin(signedIn.life),
+      clock: signedIn.life.clock,
       users: this.users,
       presence: this.presence,
-      isConnected: () => this.#connection.isUsable,
+      isConnected: () => !signedIn.life.isOver && this.#connection.isUsable,
+      onError: this.#onError,
     })
     signedIn.conversations.set(id, opened)
     return opened
@@ -312,21 +352,21 @@ class Client implements ChatClient {
     return () => this.#limitedCallbacks.delete(callback)
   }
 
-  #toTransport(name: TransportName, http: HttpLine, url: string, userAgent: string | undefined): Transport {
+  #toTransport(name: TransportName, url: ServerUrl, userAgent: string | undefined): Transport {
     switch (name) {
       case 'socket-io':
         return createSocketIoTransport({
           url,
           headers: () => {
-            const cookie = this.#jar?.header
+            const cookie = this.#jar.header
             return {
               ...(cookie !== undefined && { cookie }),
-              ...(this.#jar !== undefined && userAgent !== undefined && { 'user-agent': userAgent }),
+              ...(userAgent !== undefined && { 'user-agent': userAgent }),
             }
           },
         })
       case 'sse':
-        return createSseTransport({ api: http, clock: this.#clock })
+        return createSseTransport({ api: this.#http, clock: this.#clock })
     }
   }
 
@@ -342,45 +382,99 @@ class Client implements ChatClient {
     return this.#signedIn
   }
 
+  /** What the parts ask with; after the end of `life` everything is refused at once. */
+  #apiWithin(life: Lifetime): HttpApi {
+    return {
+      call: async (name, request) => {
+        const ask = () => this.#http.call(name, request, life.signal)
+        const { method, path } = toHttpRequest(name, request)
+        // What is only read needs no order, and neither does what is made anew each time.
+        return method === 'GET' || method === 'POST' ? askAgain(ask, life.waits) : this.#inOrder(path, false, ask)
+      },
+    }
+  }
+
+  /** Each request says the whole of what its path names: a newer one takes the place of one that is not done yet. */
+  #askWithin(life: Lifetime): Ask {
+    const line: HttpApi = { call: (name, request) => this.#http.call(name, request, life.signal) }
+    return async (name, request) =>
+      this.#inOrder(toHttpRequest(name, request).path, true, async () => {
+        life.assert(name)
+        return this.#connection.isUsable ? this.#connection.request(name, request) : callForAck(line, name, request)
+      })
+  }
+
+  /** Waits for the store, but not for ever, and tells its errors to `onError`. */
+  async #finish(work: Promise<unknown>): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const cancel = this.#clock.after(storeMaxMs, () => {
+        this.#onError(new ChorusError('unavailable', 'unable to write to this device; the store does not answer'))
+        resolve()
+      })
+      work.catch(this.#onError).finally(() => {
+        cancel()
+        resolve()
+      })
+    })
+  }
+
+  /** Without it, the next request would fail as if the password had been wrong. */
+  #assertCookie(): void {
+    if (this.#jar.header !== undefined || keepsCookies()) return
+    throw new ChorusError(
+      'unauthenticated',
+      'unable to keep the session; this platform keeps no cookies, and its fetch does not show them',
+    )
+  }
+
   /** Asks whose session it is; while the server cannot be asked, goes on asking in the background. */
-  async #findSession(attempt: number): Promise<void> {
+  async #findSession(attempt: number, run: Lifetime): Promise<void> {
     try {
-      const { user, session } = await this.#api.call('get-session', {})
-      await this.#switchTo(user, session)
+      const { user, session } = await this.#apiWithin(run).call('get-session', {})
+      await this.#switchTo(user, session, run)
     } catch (error) {
+      if (run.isOver) return
       if (!(error instanceof ChorusError)) throw error
       if (error.code === 'unauthenticated') this.#session.set({ status: 'signed-out', reason: 'asked' })
       else {
         const delayMs = Math.min(30_000, 1_000 * 2 ** attempt) * (0.5 + this.#clock.random() / 2)
-        this.#clock.after(Math.max(delayMs, error.retryAfterMs ?? 0), () => {
+        this.#cancelFind()
+        this.#cancelFind = run.clock.after(Math.max(delayMs, error.retryAfterMs ?? 0), () => {
           this.#inTurn(async () => {
             if (this.#session.get().status === 'unknown' && this.#signedIn === undefined)
-              await this.#findSession(attempt + 1)
+              await this.#findSession(attempt + 1, run)
           }).catch(this.#onError)
         })
       }
     }
   }
 
-  async #switchTo(user: User, session: Session): Promise<void> {
+  async #switchTo(user: User, session: Session, run: Lifetime): Promise<void> {
+    run.assert('sign in')
     const before = this.#signedIn
     if (before !== undefined) {
       this.#connection.stop()
       this.#dismantle(before)
-      if (before.user.id !== user.id) await this.#store.clear(before.user.id, { outbox: false })
+      // Another user's copy must not stay on the device. What waits stays: it is theirs when they come back.
+      if (before.user.id !== user.id) await this.#finish(this.#store.clear(before.user.id, { outbox: false }))
+      else await this.#finish(before.replica.flush())
     }
+    await this.#enter(user, session, run)
     this.#isSessionKnown = true
-    await this.#enter(user, session)
     await this.#writeAccount(user)
   }
 
   /** Shows what the store has of this user, and connects. */
-  async #enter(user: User, session: Session | undefined): Promise<void> {
+  async #enter(user: User, session: Session | undefined, run: Lifetime): Promise<void> {
+    run.assert('sign in')
+    this.#cancelFind()
+    const life = new Lifetime(this.#clock)
+    const api = this.#apiWithin(life)
     const replica = new Replica({
       me: user.id,
       store: this.#store,
-      api: this.#api,
-      clock: this.#clock,
+      api,
+      clock: life.clock,
       users: this.users,
       onError: this.#onError,
       onChange: (notice) => this.#onChange(notice),
@@ -391,8 +485,8 @@ class Client implements ChatClient {
     const outbox = new Outbox({
       store: this.#store,
       userId: user.id,
-      clock: this.#clock,
-      canSend: () => this.#connection.isUsable,
+      clock: life.clock,
+      canSend: () => !life.isOver && this.#connection.isUsable,
       send: ({ conversation, clientId, draft }) => {
         const { attachments, ...rest } = draft
         return this.#connection.request('send-message', {
@@ -405,12 +499,15 @@ class Client implements ChatClient {
       appliedSeqOf: (conversation) => replica.appliedSeqOf(conversation),
       onError: this.#onError,
     })
-    const live = new LiveLane({ api: this.#api, ask: this.#ask, clock: this.#clock })
-    this.#signedIn = { user, replica, outbox, live, conversations: new Map() }
+    const live = new LiveLane({ api, ask: this.#askWithin(life), clock: life.clock, onError: this.#onError })
+    const signedIn: SignedIn = { user, life, api, replica, outbox, live, conversations: new Map() }
+    this.#signedIn = signedIn
     this.users.put([user])
     // A store that cannot be read (full, private mode, damaged) must not keep anybody from chatting.
     await replica.loadCached().catch(this.#onError)
     await outbox.load().catch(this.#onError)
+    // Stopped while the store was read.
+    life.assert('sign in')
     this.#data.point(replica.data)
     this.#list.point(replica.conversations)
     this.#waiting.point(outbox.items)
@@ -418,14 +515,17 @@ class Client implements ChatClient {
     this.#connection.start()
   }
 
-  #dismantle({ replica, outbox, live }: SignedIn): void {
+  /** Ends all of a sign-in at once: from this tick on no screen shows it, and nothing of it goes on. */
+  #dismantle({ life, replica, outbox, live }: SignedIn): void {
     replica.stop()
     outbox.stop()
     live.stop()
+    life.end()
     this.presence.stop()
     this.users.clear()
     this.#signedIn = undefined
     this.#isSessionKnown = false
+    this.#session.set({ status: 'unknown' })
     this.#data.point(undefined)
     this.#list.point(undefined)
     this.#waiting.point(undefined)
@@ -436,8 +536,8 @@ class Client implements ChatClient {
     this.#connection.stop()
     if (signedIn !== undefined) this.#dismantle(signedIn)
     this.#session.set({ status: 'signed-out', reason })
-    await this.#store.writeAccount(undefined)
-    if (signedIn !== undefined) await this.#store.clear(signedIn.user.id, { outbox: isForgettingOutbox })
+    await this.#finish(this.#store.writeAccount(undefined))
+    if (signedIn !== undefined) await this.#finish(this.#store.clear(signedIn.user.id, { outbox: isForgettingOutbox }))
   }
 
   /** Before a link is opened: whose session is it, and is there something to resume from? */
@@ -450,17 +550,28 @@ class Client implements ChatClient {
     return this.#prepareNow(signedIn, isAsking)
   }
 
-  async #prepareNow({ user, replica }: SignedIn, isAsking: boolean): Promise<void> {
+  async #prepareNow(signedIn: SignedIn, isAsking: boolean): Promise<void> {
     if (isAsking) {
-      const answer = await this.#api.call('get-session', {})
-      if (answer.user.id !== user.id) {
-        this.#inTurn(() => this.#switchTo(answer.user, answer.session)).catch(this.#onError)
+      const answer = await signedIn.api.call('get-session', {})
+      signedIn.life.assert('connect')
+      if (answer.user.id !== signedIn.user.id) {
+        this.#giveWay(signedIn, answer.user, answer.session)
         throw new ChorusError('unavailable', 'unable to connect; another user has signed in on this device')
       }
       this.#isSessionKnown = true
       this.#takeSession(answer.user, answer.session)
     }
-    if (replica.needsLoad) await replica.firstLoad()
+    if (signedIn.replica.needsLoad) await signedIn.replica.firstLoad()
+  }
+
+  /** The cookie was exchanged under us, by another tab: what comes belongs to its user. */
+  #giveWay(signedIn: SignedIn, user: User, session: Session): void {
+    const run = this.#run
+    this.#inTurn(async () => {
+      if (this.#signedIn === signedIn) await this.#switchTo(user, session, run)
+    }).catch((error: unknown) => {
+      if (!run.isOver) this.#onError(error)
+    })
   }
 
   #takeSession(user: User, session: Session): void {
@@ -475,8 +586,7 @@ class Client implements ChatClient {
       case 'ready': {
         const { user, session } = event.payload
         if (user.id !== signedIn.user.id) {
-          // The cookie was exchanged under us, by another tab: what came belongs to somebody else.
-          this.#inTurn(() => this.#switchTo(user, session)).catch(this.#onError)
+          this.#giveWay(signedIn, user, session)
           return
         }
         signedIn.replica.handle(event)
@@ -509,13 +619,14 @@ class Client implements ChatClient {
       case 'ready':
         if (signedIn === undefined) return
         this.presence.resume()
+        this.users.resume()
         signedIn.outbox.resume()
         signedIn.live.resume()
         for (const conversation of signedIn.conversations.values()) conversation.resume()
         return
       case 'closed':
         this.presence.disconnected()
-        if (status.reason === 'revoked') this.#inTurn(() => this.#leaveIfClosed()).catch(this.#onError)
+        if (status.reason === 'revoked') this.#inTurn(() => this.#leaveIfClosed(signedIn)).catch(this.#onError)
         return
       case 'idle':
       case 'waiting':
@@ -530,8 +641,9 @@ class Client implements ChatClient {
   }
 
   /** Messages that wait are kept: the same user may sign in again. */
-  async #leaveIfClosed(): Promise<void> {
-    if (this.#connection.status.get().state === 'closed') await this.#leave('revoked', false)
+  async #leaveIfClosed(signedIn: SignedIn | undefined): Promise<void> {
+    if (this.#signedIn === signedIn && this.#connection.status.get().state === 'closed')
+      await this.#leave('revoked', false)
   }
 
   #onChange(notice: ChangeNotice): void {
@@ -540,7 +652,7 @@ class Client implements ChatClient {
     const { conversation, change } = notice
     this.#settle(signedIn, change)
     signedIn.conversations.get(conversation)?.handle(change)
-    for (const callback of this.#changeCallbacks) this.#guarded(() => callback(notice))
+    for (const callback of this.#changeCallbacks) guarded(() => callback(notice), this.#onError)
   }
 
   #settle({ user, outbox }: SignedIn, change: Change): void {
@@ -551,14 +663,14 @@ class Client implements ChatClient {
 
   #onLimited(notice: { readonly conversation: string; readonly seq: number }): void {
     this.#signedIn?.conversations.get(notice.conversation)?.restart()
-    for (const callback of this.#limitedCallbacks) this.#guarded(() => callback(notice))
+    for (const callback of this.#limitedCallbacks) guarded(() => callback(notice), this.#onError)
   }
 
-  #guarded(run: () => void): void {
-    try {
-      run()
-    } catch (error) {
-      this.#onError(error)
+  #onStorage(): void {
+    const state = this.#store.storage?.get() ?? 'persistent'
+    this.#storage.set(state)
+    if (state === 'memory') {
+      this.#onError(new ChorusError('unavailable', 'unable to keep data on this device; its database cannot be used'))
     }
   }
 
@@ -568,6 +680,7 @@ class Client implements ChatClient {
   }
 
   async #writeAccount(user: User): Promise<void> {
-    await this.#store.writeAccount({ user, ...(this.#jar && { cookies: this.#jar.cookies }) }).catch(this.#onError)
+    const isKeeping = this.#jar.header !== undefined
+    await this.#store.writeAccount({ user, ...(isKeeping && { cookies: this.#jar.cookies }) }).catch(this.#onError)
   }
 }

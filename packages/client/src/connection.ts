@@ -188,6 +188,7 @@ export interface ConnectionOptions {
   readonly cursor: () => string | undefined
   /** Events of the current link, in order, without those that are the connection's own business. */
   readonly onEvent: (event: ServerEvent) => void
+  readonly onError?: (error: unknown) => void
 }
 
 interface Slot {
@@ -206,7 +207,7 @@ interface Slot {
 
 export class Connection {
   readonly #options: ConnectionOptions
-  readonly #status: Cell<ConnectionStatus> = createCell<ConnectionStatus>({ state: 'idle' })
+  readonly #status: Cell<ConnectionStatus>
   #generation = 0
   #current: Slot | undefined
   /** The new link while moving, until it opens. */
@@ -231,6 +232,7 @@ export class Connection {
 
   constructor(options: ConnectionOptions) {
     this.#options = options
+    this.#status = createCell<ConnectionStatus>({ state: 'idle' }, { onError: options.onError })
   }
 
   get status(): Observable<ConnectionStatus> {
@@ -412,6 +414,10 @@ export class Connection {
     const link = transport.connect(this.#options.cursor(), {
       onOpen: () => bySlot((slot) => this.#onOpen(slot)),
       onEvent: (event) => bySlot((slot) => this.#onEvent(slot, event)),
+      onProgress: () =>
+        bySlot((slot) => {
+          if (slot.isOpen && slot.readyAtMs === undefined) this.#arm(slot, replayPauseMaxMs)
+        }),
       onEnd: (end) => bySlot((slot) => this.#onEnd(slot, end)),
     })
     const slot: Slot = {

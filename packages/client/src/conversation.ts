@@ -28,6 +28,7 @@ export interface ConversationParts {
   readonly live: LiveLane
   readonly presence: PresenceBoard
   readonly isConnected: () => boolean
+  readonly onError?: (error: unknown) => void
 }
 
 export class OpenConversation implements ChatConversation {
@@ -54,7 +55,7 @@ export class OpenConversation implements ChatConversation {
     this.live = parts.live.of(id)
     this.typing = createTyping(this.live, parts.me, parts.clock, parts.isConnected)
     this.unread = derive(this.#slot.summary, (summary) => summary?.unread ?? 0)
-    this.presence = watchMembers(this.#slot.summary, parts.presence, parts.me)
+    this.presence = watchMembers(this.#slot.summary, parts)
     this.readMarkers = this.#followMarkers()
   }
 
@@ -140,6 +141,7 @@ export class OpenConversation implements ChatConversation {
         onUnwatched: () => {
           for (const one of undo.splice(0)) one()
         },
+        onError: this.#parts.onError,
       },
     )
     return markers
@@ -156,8 +158,7 @@ const nobody: ReadonlyMap<string, Presence> = new Map()
 /** Presence of the members a summary names, whoever they are at the moment. */
 function watchMembers(
   summary: Observable<ConversationSummary | undefined>,
-  board: PresenceBoard,
-  me: string,
+  { presence: board, me, onError }: ConversationParts,
 ): Observable<ReadonlyMap<string, Presence>> {
   let watched: { readonly ids: string; readonly watch: PresenceWatch; readonly unsubscribe: () => void } | undefined
   let unfollow: () => void = () => undefined
@@ -185,6 +186,7 @@ function watchMembers(
       drop()
       cell.invalidate()
     },
+    onError,
   })
   return cell
 }

@@ -10,19 +10,24 @@ import {
   type ErrorCode,
   isErrorCode,
 } from '@chorus/protocol'
-import type { CookieJar } from './cookie-jar.ts'
+import { type Clock, systemClock } from './clock.ts'
+import { type CookieJar, keepsCookies } from './cookie-jar.ts'
 import { httpRoutes } from './http-routes.ts'
+import { readText } from './read-body.ts'
 import { isObject, isText } from './server-events.ts'
+import { parseServerUrl, type ServerUrl } from './server-url.ts'
 
-/** How long a request may take. */
+/** How long a request waits for the next sign of an answer. A body may take longer, as long as it keeps coming. */
 export const requestTimeoutMs = 10_000
+/** How long the rest of a body may take where it cannot be read in pieces. */
+const wholeBodyMaxMs = 120_000
 
 export interface HttpApiOptions {
-  readonly url: string
+  readonly url: string | ServerUrl
   readonly fetch: typeof fetch
-  /** Left out in browsers, which keep their cookies themselves. */
   readonly cookieJar?: CookieJar
   readonly userAgent?: string
+  readonly clock?: Pick<Clock, 'after'>
 }
 
 export interface HttpApi {
@@ -30,44 +35,87 @@ export interface HttpApi {
 }
 
 export interface HttpLine extends HttpApi {
+  /** `signal`: aborts the request when the client is stopped. */
+  call<Name extends CommandName>(
+    name: Name,
+    request: CommandRequest<Name>,
+    signal?: AbortSignal,
+  ): Promise<CommandResult<Name>>
   /** A plain request with credentials, for the event stream. */
   open(path: string, headers: Record<string, string>, signal: AbortSignal): Promise<Response>
 }
 
-export function createHttpApi({ url, fetch: fetchNow, cookieJar, userAgent }: HttpApiOptions): HttpLine {
-  const base = url.replace(/\/+$/, '')
-  // Node's fetch sends `Sec-Fetch-Mode` but no `Origin`, which a server may take for a browser that hides where it is.
-  const origin = cookieJar === undefined ? undefined : new URL(base).origin
+export function createHttpApi(options: HttpApiOptions): HttpLine {
+  const { fetch: fetchNow, cookieJar, userAgent, clock = systemClock } = options
+  const { origin, path: base } = typeof options.url === 'string' ? parseServerUrl(options.url) : options.url
+  const canNameItself = userAgent !== undefined && !keepsCookies()
 
   const exchange = async (path: string, init: RequestInit & { headers: Record<string, string> }): Promise<Response> => {
     const cookie = cookieJar?.header
     const headers = {
       ...init.headers,
       ...(cookie !== undefined && { cookie }),
-      ...(origin !== undefined && { origin }),
-      ...(cookieJar !== undefined && userAgent !== undefined && { 'user-agent': userAgent }),
+      // Node's fetch sends `Sec-Fetch-Mode` but no `Origin`, which a server may take for a browser that hides where it
+      // is. Browsers set their own and ignore this one.
+      ...(cookieJar !== undefined && { origin }),
+      ...(canNameItself && { 'user-agent': userAgent }),
     }
-    const response = await fetchNow(base + path, { ...init, headers, credentials: 'include', cache: 'no-store' })
+    const response = await fetchNow(origin + base + path, {
+      ...init,
+      headers,
+      credentials: 'include',
+      cache: 'no-store',
+    })
     cookieJar?.take(response)
     return response
   }
 
   return {
-    call: async <Name extends CommandName>(name: Name, request: CommandRequest<Name>) => {
+    call: async <Name extends CommandName>(name: Name, request: CommandRequest<Name>, life?: AbortSignal) => {
       const { method, path, body } = toHttpRequest(name, request)
+      const refused = (why: string, cause?: unknown): ChorusError =>
+        new ChorusError(method === 'GET' ? 'unavailable' : 'unknown', `unable to ${name}; ${why}`, { cause })
+      // Asked after every wait.
+      const isStopped = (): boolean => life?.aborted === true
+      if (isStopped()) throw new ChorusError('unavailable', `unable to ${name}; the client was stopped`)
+      const abort = new AbortController()
+      const stop = (): void => abort.abort()
+      const seen = { silence: false, answer: false }
+      let cancelSilence: () => void = () => undefined
+      const listen = (maxMs: number): void => {
+        cancelSilence()
+        cancelSilence = clock.after(maxMs, () => {
+          seen.silence = true
+          abort.abort()
+        })
+      }
+      listen(requestTimeoutMs)
+      life?.addEventListener('abort', stop)
       try {
         const response = await exchange(path, {
           method,
           headers: { accept: 'application/json', ...(body !== undefined && { 'content-type': 'application/json' }) },
-          signal: AbortSignal.timeout(requestTimeoutMs),
+          signal: abort.signal,
           ...(body !== undefined && { body: JSON.stringify(body) }),
         })
+        seen.answer = true
+        listen(typeof response.body?.getReader === 'function' ? requestTimeoutMs : wholeBodyMaxMs)
         if (!response.ok) throw await toChorusError(name, response, method === 'GET')
         // The only place where a body is believed to be what its command promises.
         if (response.status === 204) return null as CommandResult<Name>
-        return (await response.json()) as CommandResult<Name>
+        return JSON.parse(await readText(response, () => listen(requestTimeoutMs))) as CommandResult<Name>
       } catch (error) {
-        throw toTransportError(name, method, error)
+        if (error instanceof ChorusError) throw error
+        if (isStopped()) throw refused('the client was stopped', error)
+        if (seen.silence) throw refused('the server did not answer in time', error)
+        const reason = error instanceof Error && error.message !== '' ? ` (${error.message})` : ''
+        throw refused(
+          seen.answer ? `the answer could not be read${reason}` : `the server could not be reached${reason}`,
+          error,
+        )
+      } finally {
+        cancelSilence()
+        life?.removeEventListener('abort', stop)
       }
     },
     open: (path, headers, signal) => exchange(path, { method: 'GET', headers, signal }),
@@ -94,11 +142,13 @@ export function toHttpRequest(
   return { method, path, body }
 }
 
-/** Seconds or a date, as `Retry-After` allows. */
-export function parseRetryAfterMs(header: string | null): number | undefined {
+/** Seconds or a date, as `Retry-After` allows; a date is compared with the answer's own, not with the device's clock. */
+export function parseRetryAfterMs(header: string | null, sentAt: string | null = null): number | undefined {
   if (header === null || header === '') return undefined
   const seconds = Number(header)
-  const delayMs = Number.isFinite(seconds) ? seconds * 1_000 : Date.parse(header) - Date.now()
+  const sentAtMs = Date.parse(sentAt ?? '')
+  const nowMs = Number.isNaN(sentAtMs) ? Date.now() : sentAtMs
+  const delayMs = Number.isFinite(seconds) ? seconds * 1_000 : Date.parse(header) - nowMs
   return Number.isFinite(delayMs) && delayMs >= 0 ? delayMs : undefined
 }
 
@@ -113,7 +163,7 @@ const codeOfStatus: { readonly [status: number]: ErrorCode } = {
 
 /** Reads a problem document; a response of something in between (a proxy) says nothing certain, but of reads. */
 export async function toChorusError(doing: string, response: Response, isRead = false): Promise<ChorusError> {
-  const retryAfterMs = parseRetryAfterMs(response.headers.get('retry-after'))
+  const retryAfterMs = parseRetryAfterMs(response.headers.get('retry-after'), response.headers.get('date'))
   const options = retryAfterMs === undefined ? {} : { retryAfterMs }
   const problem: unknown = await response.json().catch(() => undefined)
   const { code: said, detail } = isObject(problem) ? problem : {}
@@ -124,10 +174,4 @@ export async function toChorusError(doing: string, response: Response, isRead = 
   const message = `unable to ${doing}; the server answered with status ${response.status}`
   const code = codeOfStatus[response.status] ?? (isRead && response.status > 500 ? 'unavailable' : 'unknown')
   return new ChorusError(code, message, options)
-}
-
-function toTransportError(name: CommandName, method: string, error: unknown): ChorusError {
-  if (error instanceof ChorusError) return error
-  const code = method === 'GET' ? 'unavailable' : 'unknown'
-  return new ChorusError(code, `unable to ${name}; the server could not be reached`, { cause: error })
 }

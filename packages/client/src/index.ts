@@ -17,8 +17,10 @@ export type { Observable } from './observable.ts'
 export type {
   AccountRecord,
   ChatStore,
+  CommitOutcome,
   ConversationRecord,
   OutboxRecord,
+  RemovedRecord,
   ReplicaCommit,
   ReplicaRecord,
   WindowRecord,

@@ -31,6 +31,7 @@ export interface LiveLaneOptions {
   readonly api: HttpApi
   readonly ask: Ask
   readonly clock: Clock
+  readonly onError?: (error: unknown) => void
 }
 
 /** A request for what is there now, with what arrived since it was made: that is newer than the answer. */
@@ -101,6 +102,7 @@ export class LiveLane {
       held: new Map(),
       cancelExpiry: () => undefined,
       cell: createCell<ReadonlyMap<string, LiveValue>>(new Map(), {
+        onError: this.#options.onError,
         onWatched: () => {
           if (!fleetingKeys.has(key)) this.#load(conversation)
         },

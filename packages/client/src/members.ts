@@ -2,7 +2,7 @@
 import { type Change, limits, type Member, type Role } from '@chorus/protocol'
 import type { Members } from './api.ts'
 import type { HttpApi } from './http-api.ts'
-import { createCell, type Observable } from './observable.ts'
+import { type Cell, createCell, type Observable } from './observable.ts'
 import type { UserCache } from './users.ts'
 
 /** Members that are loaded; of a larger conversation these are the first. */
@@ -15,15 +15,12 @@ export interface MemberListOptions {
   readonly conversation: string
   readonly api: HttpApi
   readonly users: UserCache
+  readonly onError?: (error: unknown) => void
 }
 
 export class MemberList implements Members {
   readonly #options: MemberListOptions
-  readonly #cell = createCell<readonly Member[] | undefined>(undefined, {
-    onWatched: () => {
-      this.load().catch(() => undefined)
-    },
-  })
+  readonly #cell: Cell<readonly Member[] | undefined>
   #loading: Promise<readonly Member[]> | undefined
   /** Counts changes: one that comes while a load runs may not be in its answer. */
   #changes = 0
@@ -31,6 +28,12 @@ export class MemberList implements Members {
 
   constructor(options: MemberListOptions) {
     this.#options = options
+    this.#cell = createCell<readonly Member[] | undefined>(undefined, {
+      onWatched: () => {
+        this.load().catch(() => undefined)
+      },
+      onError: options.onError,
+    })
   }
 
   get list(): Observable<readonly Member[] | undefined> {

@@ -3,6 +3,8 @@
  * told once per microtask however often the value was set in it, so a burst of changes renders once.
  */
 
+import { guarded, logError } from './guarded.ts'
+
 /**
  * A value that changes over time.
  *
@@ -31,6 +33,8 @@ export interface CellOptions {
   readonly onWatched?: () => void
   /** Called when the last listener has gone. */
   readonly onUnwatched?: () => void
+  /** Called with what a listener throws or rejects with; the other listeners still run. Default: `console.error`. */
+  readonly onError?: ((error: unknown) => void) | undefined
 }
 
 /** Makes a cell that holds a value. */
@@ -79,10 +83,10 @@ export interface Switch<Value> extends Observable<Value> {
 }
 
 /** Makes an observable that shows its target, or `empty` while there is none. */
-export function createSwitch<Value>(empty: Value): Switch<Value> {
+export function createSwitch<Value>(empty: Value, options: CellOptions = {}): Switch<Value> {
   let target: Observable<Value> | undefined
   let unfollow: () => void = () => undefined
-  const listeners = createListeners({})
+  const listeners = createListeners(options)
   return {
     // The target's snapshots are stable, so there is nothing to keep here.
     get: () => (target === undefined ? empty : target.get()),
@@ -109,14 +113,14 @@ export function derive<From, To>(source: Observable<From>, compute: (value: From
   }
 }
 
-function createListeners({ onWatched, onUnwatched }: CellOptions) {
+function createListeners({ onWatched, onUnwatched, onError = logError }: CellOptions) {
   // Each subscription is an object of its own, so that one function subscribed twice counts twice.
   const subscriptions = new Set<{ readonly listener: () => void }>()
   let isScheduled = false
   const flush = (): void => {
     isScheduled = false
     for (const subscription of [...subscriptions]) {
-      if (subscriptions.has(subscription)) subscription.listener()
+      if (subscriptions.has(subscription)) guarded(subscription.listener, onError)
     }
   }
   return {

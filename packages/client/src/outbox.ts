@@ -51,7 +51,7 @@ export class Outbox {
   readonly #options: OutboxOptions
   /** By clientId, in the order of writing. */
   #entries = new Map<string, Entry>()
-  readonly #items: Cell<readonly OutboxItem[]> = createCell<readonly OutboxItem[]>([])
+  readonly #items: Cell<readonly OutboxItem[]>
   readonly #waiters = new Map<string, Waiter[]>()
   readonly #draining = new Set<string>()
   readonly #pauses = new Map<string, Pause>()
@@ -63,10 +63,11 @@ export class Outbox {
 
   constructor(options: OutboxOptions) {
     this.#options = options
+    this.#items = createCell<readonly OutboxItem[]>([], { onError: options.onError })
     if (options.store.isShared && typeof BroadcastChannel !== 'undefined') {
       this.#channel = new BroadcastChannel(`chorus-outbox-${options.userId}`)
       this.#channel.onmessage = () => {
-        this.#refresh().then(() => this.#drainAll(), options.onError)
+        if (!this.#isStopped) this.#refresh().then(() => this.#drainAll(), options.onError)
       }
     }
   }
@@ -78,6 +79,11 @@ export class Outbox {
   /** Reads what was waiting when the application ended. */
   async load(): Promise<void> {
     await this.#refresh()
+    // Acknowledged, but the program ended before the log was seen to contain it; the copy may by now.
+    for (const { record } of [...this.#entries.values()]) {
+      const appliedSeq = this.#options.appliedSeqOf(record.conversation)
+      if (appliedSeq !== undefined) this.settleUpTo(record.conversation, appliedSeq)
+    }
     this.#drainAll()
   }
 
@@ -101,6 +107,7 @@ export class Outbox {
   /** Shows the message, stores it, and sends it when its turn comes. */
   async add(conversation: string, draft: MessageDraft): Promise<SentMessage> {
     assertDraft(draft)
+    if (this.#isStopped) throw new ChorusError('unauthenticated', 'unable to send message; nobody is signed in')
     if (this.#entries.size >= outboxMaxMessages) {
       throw new ChorusError('too-large', `unable to send message; ${outboxMaxMessages} messages are already waiting`)
     }
@@ -163,7 +170,8 @@ export class Outbox {
     if (status.state !== 'failed' && !isUntried) {
       throw new ChorusError('conflict', 'unable to discard message; it may have been sent already')
     }
-    await this.#remove([clientId])
+    if (isUntried) await this.#discardLocked(conversation, clientId)
+    else await this.#remove([clientId])
     this.#settleWaiters(clientId, new ChorusError('not-found', 'unable to send message; it was discarded'))
   }
 
@@ -182,6 +190,24 @@ export class Outbox {
         record.status.seq <= appliedSeq,
     )
     if (covered.length > 0) this.#remove(covered.map(({ record }) => record.clientId)).catch(this.#options.onError)
+  }
+
+  /** Another tab may be sending it: then its lock is taken, and the message is no longer this tab's to discard. */
+  async #discardLocked(conversation: string, clientId: string): Promise<void> {
+    const locks = typeof navigator === 'undefined' ? undefined : navigator.locks
+    if (!this.#options.store.isShared || !isLockManager(locks) || this.#draining.has(conversation)) {
+      return this.#remove([clientId])
+    }
+    await locks.request(this.#lockOf(conversation), { ifAvailable: true }, async (lock) => {
+      if (lock === null) {
+        throw new ChorusError('conflict', 'unable to discard message; it may have been sent already')
+      }
+      await this.#remove([clientId])
+    })
+  }
+
+  #lockOf(conversation: string): string {
+    return `chorus-outbox-${this.#options.userId}-${conversation}`
   }
 
   #nextOrder(): number {
@@ -291,7 +317,8 @@ export class Outbox {
   async #drainLocked(conversation: string): Promise<void> {
     const locks = typeof navigator === 'undefined' ? undefined : navigator.locks
     if (!this.#options.store.isShared || !isLockManager(locks)) return this.#drainNow(conversation)
-    await locks.request(`chorus-outbox-${this.#options.userId}-${conversation}`, async () => {
+    await locks.request(this.#lockOf(conversation), async () => {
+      if (this.#isStopped) return
       await this.#refresh()
       await this.#drainNow(conversation)
     })
@@ -310,7 +337,8 @@ export class Outbox {
     try {
       const { seq, createdAt } = await this.#options.send(record)
       this.#settleWaiters(clientId, { seq, createdAt })
-      if (!this.#entries.has(clientId)) return
+      // Nothing is written after the end: after a sign-out the text would stay on the device.
+      if (this.#isStopped || !this.#entries.has(clientId)) return
       const appliedSeq = this.#options.appliedSeqOf(conversation)
       if (appliedSeq === undefined || seq <= appliedSeq) await this.#remove([clientId])
       else {
@@ -328,7 +356,7 @@ export class Outbox {
   async #onRefused(record: OutboxRecord, error: ChorusError): Promise<void> {
     const { clientId, conversation } = record
     const entry = this.#entries.get(clientId)
-    if (entry === undefined || entry.record.status.state !== 'pending') return
+    if (this.#isStopped || entry === undefined || entry.record.status.state !== 'pending') return
     // A session that has ended says nothing about the message: it waits for the same user to sign in again.
     if (error.retry === 'never' && error.code !== 'unauthenticated') {
       const failed: OutboxRecord = { ...record, status: { state: 'failed', error: error.toBody() } }

@@ -21,6 +21,7 @@ export interface PresenceOptions {
   readonly isConnected: () => boolean
   /** Does the connection follow a list by itself? */
   readonly isFollowed: () => boolean
+  readonly onError?: (error: unknown) => void
 }
 
 export class PresenceBoard implements PresenceWatcher {
@@ -44,6 +45,7 @@ export class PresenceBoard implements PresenceWatcher {
     const cells = users.map((user) => this.#cell(user))
     const presence = createComputedCell<ReadonlyMap<string, Presence>>(
       () => new Map(cells.map((cell) => [cell.get().user, cell.get()])),
+      { onError: this.#options.onError },
     )
     const undo = cells.map((cell) => cell.subscribe(presence.invalidate))
     return {
@@ -84,6 +86,9 @@ export class PresenceBoard implements PresenceWatcher {
   stop(): void {
     this.#cancelSend?.()
     this.#cancelUnknown?.()
+    // A canceller that stays would keep the next start from asking.
+    this.#cancelSend = undefined
+    this.#cancelUnknown = undefined
     for (const [user, cell] of this.#cells) cell.set(unknown(user))
   }
 
@@ -93,6 +98,7 @@ export class PresenceBoard implements PresenceWatcher {
     const cell = createCell<Presence>(unknown(user), {
       onWatched: () => this.#want(user, 1),
       onUnwatched: () => this.#want(user, -1),
+      onError: this.#options.onError,
     })
     this.#cells.set(user, cell)
     return cell
@@ -118,7 +124,7 @@ export class PresenceBoard implements PresenceWatcher {
     const users = [...this.#wanted.keys()].slice(0, limits.listMaxIds)
     const { presence } = await this.#options.ask('watch-presence', { users })
     this.handle(presence)
-    if (!this.#options.isFollowed() && users.length > 0) this.#sendLater(presencePollMs)
+    if (!this.#options.isFollowed() && users.length > 0 && this.#options.isConnected()) this.#sendLater(presencePollMs)
   }
 }
 

@@ -10,6 +10,7 @@ import {
   type Conversation,
   type EventPayload,
   limits,
+  type MessagePage,
   type Role,
   type ServerEvent,
   type SyncEntry,
@@ -18,10 +19,11 @@ import {
 import type { ChangeNotice, ConversationSummary, DataState } from './api.ts'
 import { backoffDelayMs } from './backoff.ts'
 import type { Clock } from './clock.ts'
+import { guarded } from './guarded.ts'
 import type { HttpApi } from './http-api.ts'
 import { type Cell, type ComputedCell, createCell, createComputedCell, type Observable } from './observable.ts'
 import { isChange } from './server-events.ts'
-import type { ChatStore, ConversationRecord } from './store.ts'
+import type { ChatStore, ConversationRecord, RemovedRecord } from './store.ts'
 import {
   applyChangeToSummary,
   compareByActivity,
@@ -49,6 +51,10 @@ const firstLoadsMax = 3
 /** Attempts to join a page to a window that moves meanwhile. */
 const joinsMax = 4
 
+/** Conversations of the first page of a load, and the least a page shrinks to after failures. */
+const firstPageSize = 50
+const pageSizeMin = 10
+
 type Loading = 'nothing' | 'newest' | 'older' | 'newer' | 'around'
 
 /** One conversation of the copy. */
@@ -71,6 +77,18 @@ export interface Replicated {
   merges: number
 }
 
+/** The progress of a first load. */
+interface FirstLoad {
+  readonly base: string | undefined
+  epoch: string
+  cursor: string | undefined
+  isSynced: boolean
+  readonly entries: Map<string, SyncEntry>
+  nextPage: string | undefined
+  isListed: boolean
+  readonly summaries: Map<string, Conversation>
+}
+
 export interface ReplicaOptions {
   readonly me: string
   readonly store: ChatStore
@@ -90,7 +108,7 @@ export interface ReplicaOptions {
 export class Replica {
   readonly #options: ReplicaOptions
   readonly #slots = new Map<string, Replicated>()
-  readonly #data: Cell<DataState> = createCell<DataState>('empty')
+  readonly #data: Cell<DataState>
   readonly #list: ComputedCell<readonly ConversationSummary[]>
   /** Conversations with something outstanding: no cursor is covered while there is one. */
   readonly #outstanding = new Set<string>()
@@ -100,19 +118,36 @@ export class Replica {
   #cursor: string | undefined
   #candidate: string | undefined
   readonly #dirty = new Set<string>()
-  readonly #removed = new Set<string>()
-  /** Left, but no cursor covers that yet: what they were, and whether the candidate does. */
-  readonly #leaving = new Map<string, { readonly summary: Conversation; isCovered: boolean }>()
+  /** Left, but no cursor covers that yet, and whether the candidate does. */
+  readonly #leaving = new Map<string, { isCovered: boolean }>()
+  /** What the store had is not enough to show them: the server is asked at the next connection. */
+  readonly #unsure = new Set<string>()
+  /** Known to the store from another client only. Until the server has said what they are, no cursor is written. */
+  readonly #foreign = new Set<string>()
+  /** The generation of the store this copy is based on. */
+  #generation: string | undefined
+  /** Another client cleared or replaced the data in the store: nothing is written until the next first load. */
+  #isDetached = false
   #saving: Promise<void> | undefined
+  #commits: Promise<unknown> = Promise.resolve()
   #savedCursor: string | undefined
+  #loadingAll: Promise<void> | undefined
+  /** A first load that is not finished. */
+  #load: FirstLoad | undefined
+  /** Conversations of one page of a load, and messages of one page: fewer after a failure. */
+  #pageSize: number = limits.pageMax
+  #messagesPerPage: number = limits.pageDefault
   #isSaveDue = false
   #isStopped = false
   #isReset = false
 
   constructor(options: ReplicaOptions) {
     this.#options = options
-    this.#list = createComputedCell(() =>
-      [...this.#slots.values()].flatMap(({ state }) => state?.summary ?? []).sort(compareByActivity),
+    const { onError } = options
+    this.#data = createCell<DataState>('empty', { onError })
+    this.#list = createComputedCell(
+      () => [...this.#slots.values()].flatMap(({ state }) => state?.summary ?? []).sort(compareByActivity),
+      { onError },
     )
   }
 
@@ -138,6 +173,11 @@ export class Replica {
     this.#isStopped = true
   }
 
+  /** Asked after a wait. */
+  #hasStopped(): boolean {
+    return this.#isStopped
+  }
+
   /** The conversation's place in the copy, made if need be. */
   slot(id: string): Replicated {
     const known = this.#slots.get(id)
@@ -146,7 +186,7 @@ export class Replica {
       id,
       timeline: new Timeline({ me: this.#options.me, appliedSeq: 0 }),
       state: undefined,
-      summary: createCell<ConversationSummary | undefined>(undefined),
+      summary: createCell<ConversationSummary | undefined>(undefined, { onError: this.#options.onError }),
       changed: new Set(),
       loading: 'nothing',
       isShown: false,
@@ -172,65 +212,129 @@ export class Replica {
     this.#epoch = record.epoch
     this.#cursor = record.cursor
     this.#savedCursor = record.cursor
-    for (const { id, appliedSeq, summary } of record.conversations.filter(({ left }) => left === true)) {
+    this.#generation = record.generation
+    const restore = ({ id, appliedSeq }: RemovedRecord): Replicated => {
       const slot = this.slot(id)
       slot.timeline = new Timeline({ me, appliedSeq })
-      slot.isLeft = true
-      this.#leaving.set(id, { summary, isCovered: false })
+      return slot
     }
-    const byActivity = record.conversations
-      .filter(({ left }) => left !== true)
-      .map((one) => ({ one, summary: toSummary(one.summary) }))
-      .sort((left, right) => compareByActivity(left.summary, right.summary))
+    for (const removed of record.removed) restore(removed).isLeft = true
+    const shown: { readonly one: ConversationRecord; readonly summary: ConversationSummary }[] = []
+    for (const one of record.conversations) {
+      if (one.left === true) {
+        restore(one).isLeft = true
+        this.#leaving.set(one.id, { isCovered: false })
+      } else if (one.summary === undefined) {
+        restore(one)
+        this.#unsure.add(one.id)
+      } else shown.push({ one, summary: toSummary(one.summary) })
+    }
+    const byActivity = shown.sort((left, right) => compareByActivity(left.summary, right.summary))
     for (const [index, { one, summary }] of byActivity.entries()) {
       const slot = this.slot(one.id)
       const window = index < windowsMax ? one.window : undefined
       slot.timeline = new Timeline({ me, appliedSeq: one.appliedSeq, ...(window && { window }) })
       if (window !== undefined) this.#windows.set(one.id, slot)
       this.#setState(slot, { summary, unreadAsOfSeq: one.unreadAsOfSeq ?? summary.seq })
+      if (one.isUnreadUnsure === true) this.#unsure.add(one.id)
       users.put(summary.members.map(({ user }) => user))
       this.#tellChanged(slot)
     }
     this.#data.set('cached')
   }
 
-  /** Loads everything anew: pages of `sync` without a cursor, then what they do not say from the list. */
-  async firstLoad(): Promise<void> {
-    const { api, users } = this.#options
+  /**
+   * Loads everything anew: pages of `sync` without a cursor, and beside them the list, which is shown as it comes. What was
+   * read before a failure is kept, so that a slow line gets further with each attempt.
+   */
+  firstLoad(): Promise<void> {
+    // Another attempt to connect may come while one is still loading.
+    this.#loadingAll ??= this.#loadAll().finally(() => {
+      this.#loadingAll = undefined
+    })
+    return this.#loadingAll
+  }
+
+  async #loadAll(): Promise<void> {
+    const { store, me, onError } = this.#options
     if (this.#data.get() !== 'cached' || this.#cursor === undefined) this.#data.set('loading')
-    const entries = new Map<string, SyncEntry>()
-    let cursor: string | undefined
-    let epoch = ''
-    for (let loads = 0, pages = 0, isWhole = false; !isWhole; pages += 1) {
-      const page: SyncPage = await api.call('sync', { limit: limits.pageMax, ...(cursor !== undefined && { cursor }) })
-      const isInterrupted = cursor !== undefined && (page.reset === true || page.epoch !== epoch)
-      if (isInterrupted) {
+    for (let loads = 0; loads < firstLoadsMax; loads += 1) {
+      this.#load ??= {
+        // Read before the server is asked: what it answers is newer than that generation of the store.
+        base: await store.readGeneration(me).catch((error: unknown) => void onError(error)),
+        epoch: '',
+        cursor: undefined,
+        isSynced: false,
+        entries: new Map(),
+        nextPage: undefined,
+        isListed: false,
+        summaries: new Map(),
+      }
+      const load = this.#load
+      const parts = await Promise.allSettled([this.#readEntries(load), this.#readSummaries(load)])
+      if (this.#isStopped) return
+      for (const part of parts) {
+        if (part.status === 'fulfilled') continue
+        this.#pageSize = Math.max(pageSizeMin, this.#pageSize >>> 1)
+        throw part.reason
+      }
+      this.#load = undefined
+      this.#pageSize = limits.pageMax
+      // A commit that is under way is of the copy before.
+      await this.#commits
+      if (this.#hasStopped()) return
+      this.#replaceWith(load.epoch, load.cursor, load.entries, load.summaries)
+      this.#generation = load.base
+      this.#isDetached = false
+      // A store that fails keeps nobody from chatting.
+      const isKept = await this.#save(true).catch((error: unknown) => {
+        onError(error)
+        return true
+      })
+      if (isKept) return
+    }
+  }
+
+  async #readEntries(load: FirstLoad): Promise<void> {
+    for (let loads = 0, pages = 0; !load.isSynced; pages += 1) {
+      const { cursor } = load
+      const limit = this.#pageSize
+      const page: SyncPage = await this.#options.api.call('sync', { limit, ...(cursor !== undefined && { cursor }) })
+      if (cursor !== undefined && (page.reset === true || page.epoch !== load.epoch)) {
         loads += 1
-        entries.clear()
+        load.entries.clear()
       }
       if (loads >= firstLoadsMax || pages >= pagesMax) {
         throw new ChorusError('unavailable', 'unable to load conversations; the server keeps starting over')
       }
-      ;({ epoch, cursor } = page)
+      load.epoch = page.epoch
+      load.cursor = page.cursor
       for (const entry of page.conversations)
-        entries.set(entry.conversation, mergeEntry(entries.get(entry.conversation), entry))
+        load.entries.set(entry.conversation, mergeEntry(load.entries.get(entry.conversation), entry))
       // A page that came with `reset` is itself the first of a new load.
-      isWhole = !page.more
+      load.isSynced = !page.more
     }
-    const summaries = new Map<string, Conversation>()
-    for (let pages = 0, next: string | undefined; pages < pagesMax; pages += 1) {
-      const answer = await api.call('list-conversations', {
-        limit: limits.pageMax,
-        ...(next !== undefined && { page: next }),
+  }
+
+  async #readSummaries(load: FirstLoad): Promise<void> {
+    for (let pages = 0; !load.isListed && pages < pagesMax; pages += 1) {
+      const { nextPage } = load
+      const answer = await this.#options.api.call('list-conversations', {
+        // The first page is short, because it is waited for.
+        limit: nextPage === undefined ? Math.min(firstPageSize, this.#pageSize) : this.#pageSize,
+        ...(nextPage !== undefined && { page: nextPage }),
       })
-      for (const conversation of answer.conversations) summaries.set(conversation.id, conversation)
-      if (answer.next === undefined) break
-      next = answer.next
+      if (this.#isStopped) return
+      for (const conversation of answer.conversations) {
+        load.summaries.set(conversation.id, conversation)
+        this.#options.users.put(conversation.members.map(({ user }) => user))
+        const slot = this.slot(conversation.id)
+        const isNew = this.#cursor === undefined && slot.state === undefined && !slot.isLeft
+        if (isNew) this.#setState(slot, { summary: toSummary(conversation), unreadAsOfSeq: conversation.seq })
+      }
+      load.nextPage = answer.next
+      load.isListed = answer.next === undefined
     }
-    if (this.#isStopped) return
-    for (const conversation of summaries.values()) users.put(conversation.members.map(({ user }) => user))
-    this.#replaceWith(epoch, cursor, entries, summaries)
-    await this.#save(true)
   }
 
   /** Takes in one event of the current connection. */
@@ -251,6 +355,7 @@ export class Replica {
           return
         }
         this.#epoch = event.payload.epoch
+        for (const id of this.#unsure) this.#askSummaryLater(this.slot(id))
         this.#cover(event.payload.cursor)
         this.#data.set('live')
         return
@@ -310,7 +415,7 @@ export class Replica {
       for (let joins = 0; joins < joinsMax; joins += 1) {
         const request = toPageRequest(slot, what, around)
         if (request === undefined) return
-        const page = await this.#options.api.call('list-messages', { conversation: id, ...request.query })
+        const page = await this.#readMessages(id, request.query)
         if (slot.timeline.applyPage(page, request.placement) === 'applied') {
           this.#useWindow(slot)
           this.#dirty.add(id)
@@ -325,10 +430,29 @@ export class Replica {
     }
   }
 
-  /** Writes what the cursor covers. */
+  /** A page that did not come is asked for smaller the next time. */
+  async #readMessages(conversation: string, query: PageRequest['query']): Promise<MessagePage> {
+    const limit = this.#messagesPerPage
+    try {
+      const page = await this.#options.api.call('list-messages', {
+        conversation,
+        ...query,
+        ...(limit < limits.pageDefault && { limit }),
+      })
+      this.#messagesPerPage = Math.min(limits.pageDefault, limit * 2)
+      return page
+    } catch (error) {
+      if (error instanceof ChorusError && error.code === 'unavailable') {
+        this.#messagesPerPage = Math.max(pageSizeMin, limit >>> 1)
+      }
+      throw error
+    }
+  }
+
+  /** Writes what was taken in and what the cursor covers. Comes after `stop`, so that nothing is taken in behind it. */
   async flush(): Promise<void> {
     await this.#saving
-    await this.#save(false)
+    if (this.#isBehind()) await this.#save(false)
   }
 
   #reset(): void {
@@ -362,7 +486,7 @@ export class Replica {
       if (slot.timeline.window !== undefined) this.#useWindow(slot)
       this.#dirty.add(conversation)
       this.#tellChanged(slot)
-      if (isNews) this.#guarded(() => this.#options.onLimited({ conversation, seq }))
+      if (isNews) guarded(() => this.#options.onLimited({ conversation, seq }), this.#options.onError)
       this.#takeMarker(slot, seq, readSeq, unread)
       // Name and members may have changed in what was passed over.
       this.#askSummaryLater(slot)
@@ -389,6 +513,8 @@ export class Replica {
   /** What the timeline gave out goes to the summary and the application, in order. */
   #applyStep(slot: Replicated, { applied, next }: TimelineStep): void {
     const { me, onMoved } = this.#options
+    // Moved by a change or passed over: either way the store must know, or a restart tells of it again (rule CLI1).
+    this.#dirty.add(slot.id)
     for (const change of applied) {
       // The server's own object may know of it already.
       const isNews = change.seq > (slot.state?.summary.seq ?? 0)
@@ -396,13 +522,12 @@ export class Replica {
       if (isNews) this.#onMembership(slot, change)
     }
     if (applied.length > 0) {
-      this.#dirty.add(slot.id)
       this.#tellChanged(slot)
       this.#saveSoon()
     }
     const epoch = this.#epoch
     for (const change of applied) {
-      this.#guarded(() => this.#options.onChange({ epoch, conversation: slot.id, change }))
+      guarded(() => this.#options.onChange({ epoch, conversation: slot.id, change }), this.#options.onError)
     }
     onMoved(slot.id, slot.timeline.appliedSeq)
     if (next === 'read-missing') this.#repairLater(slot)
@@ -451,17 +576,19 @@ export class Replica {
       for (let pages = 0; slot.timeline.isMissing && !slot.isLeft && !this.#isStopped; pages += 1) {
         const after = slot.timeline.appliedSeq
         const answer = await api.call('list-changes', { conversation: slot.id, after, limit: limits.pageMax })
+        if (this.#hasStopped()) return
         this.#applyStep(slot, slot.timeline.applyChanges(answer.changes.filter(isChange)))
         if (slot.timeline.appliedSeq === after || pages >= pagesMax) {
           throw new ChorusError('unavailable', 'unable to read what is missing; the server does not have it yet')
         }
       }
     } catch (error) {
+      if (this.#hasStopped()) return
       if (error instanceof ChorusError && error.code === 'not-found') {
         // Removed meanwhile: what is held may still say so.
         this.#applyStep(slot, slot.timeline.skipTo())
         this.#leave(slot)
-      } else if (!this.#isStopped) {
+      } else {
         const retryAfterMs = error instanceof ChorusError ? error.retryAfterMs : undefined
         const delayMs = backoffDelayMs(attempt, clock, retryAfterMs)
         clock.after(delayMs, () => {
@@ -486,14 +613,19 @@ export class Replica {
     try {
       const { conversation } = await api.call('get-conversation', { conversation: slot.id })
       this.#options.users.put(conversation.members.map(({ user }) => user))
-      if (!slot.isLeft && !this.#merge(slot, conversation)) {
+      if (this.#isStopped) return
+      // A public channel is shown to those who are not in it, too.
+      if (conversation.role === null) this.#leave(slot)
+      else if (!slot.isLeft && !this.#merge(slot, conversation)) {
         throw new ChorusError('unavailable', 'unable to show conversation; the answer is older than what is known')
       }
     } catch (error) {
+      if (this.#isStopped) return
       const isFinal = !(error instanceof ChorusError) || error.retry === 'never'
-      if (!isFinal && !this.#isStopped) {
-        await new Promise<void>((resolve) => clock.after(backoffDelayMs(attempt, clock, error.retryAfterMs), resolve))
-        await this.#askSummary(slot, attempt + 1)
+      if (!isFinal) {
+        clock.after(backoffDelayMs(attempt, clock, error.retryAfterMs), () => {
+          this.#askSummary(slot, attempt + 1).catch(this.#options.onError)
+        })
         return
       }
       if (error instanceof ChorusError && error.code === 'not-found') this.#leave(slot)
@@ -511,6 +643,7 @@ export class Replica {
     const since = slot.timeline.changesAfter(conversation.seq)
     if (since === undefined) return false
     slot.merges += 1
+    this.#unsure.delete(slot.id)
     this.#dirty.add(slot.id)
     const fresh = toSummary(conversation)
     // A marker moved here may not have reached the server yet.
@@ -533,7 +666,9 @@ export class Replica {
   #settle(slot: Replicated): void {
     if (slot.isRepairing || slot.isAsking) return
     this.#outstanding.delete(slot.id)
+    if (slot.isLeft || slot.state !== undefined) this.#foreign.delete(slot.id)
     this.#coverNow()
+    if (this.#isBehind()) this.#saveSoon()
   }
 
   #cover(cursor: string): void {
@@ -549,8 +684,7 @@ export class Replica {
     for (const [id, { isCovered }] of this.#leaving) {
       if (!isCovered) continue
       this.#leaving.delete(id)
-      this.#dirty.delete(id)
-      this.#removed.add(id)
+      this.#dirty.add(id)
     }
     this.#saveLater()
   }
@@ -569,11 +703,10 @@ export class Replica {
   }
 
   #saveLater(): void {
-    if (this.#saving !== undefined) return
+    if (this.#saving !== undefined || this.#isStopped) return
     const again = (delayMs: number): void => {
       this.#saving = undefined
-      const isBehind = this.#cursor !== this.#savedCursor || (this.#cursor !== undefined && this.#dirty.size > 0)
-      if (isBehind && !this.#isStopped) this.#options.clock.after(delayMs, () => this.#saveLater())
+      if (this.#isBehind() && !this.#isStopped) this.#options.clock.after(delayMs, () => this.#saveLater())
     }
     this.#saving = this.#save(false).then(
       () => again(gapPauseMs),
@@ -584,50 +717,100 @@ export class Replica {
     )
   }
 
-  /** One transaction: the cursor and everything it covers. */
-  async #save(isReplacing: boolean): Promise<void> {
+  /** Is there something to write? */
+  #isBehind(): boolean {
+    if (this.#isDetached || this.#cursor === undefined) return false
+    return this.#dirty.size > 0 || (this.#cursor !== this.#savedCursor && this.#foreign.size === 0)
+  }
+
+  /** One commit at a time: what the store said of the last one decides about the next. */
+  #save(isWhole: boolean): Promise<boolean> {
+    const saved = this.#commits.then(() => this.#saveNow(isWhole))
+    this.#commits = saved.catch(() => undefined)
+    return saved
+  }
+
+  /** One transaction: the cursor and everything it covers. False: another client took the store over. */
+  async #saveNow(isWhole: boolean): Promise<boolean> {
     const { store, me } = this.#options
     const cursor = this.#cursor
-    if (cursor === undefined || this.#epoch === '') return
-    const ids = [...this.#dirty]
-    const removed = [...this.#removed]
+    if (cursor === undefined || this.#epoch === '' || this.#isDetached) return true
+    const ids = isWhole ? [...this.#slots.keys()] : [...this.#dirty]
     this.#dirty.clear()
-    this.#removed.clear()
     try {
-      const conversations = ids.flatMap((id) => this.#toRecord(id))
-      await store.commitReplica(me, {
+      const outcome = await store.commitReplica(me, {
         epoch: this.#epoch,
-        cursor,
-        conversations,
-        removed,
-        ...(isReplacing && { replace: true }),
+        base: this.#generation,
+        ...(this.#foreign.size === 0 && { cursor }),
+        conversations: ids.flatMap((id) => this.#toRecord(id)),
+        removed: ids.flatMap((id) => this.#toRemoved(id)),
+        ...(isWhole && { replace: true }),
       })
-      this.#savedCursor = cursor
+      if (outcome.kind === 'refused') return await this.#onRefused(outcome, isWhole)
+      this.#generation = outcome.generation
+      for (const record of outcome.foreign) this.#takeForeign(record)
+      if (this.#foreign.size === 0) this.#savedCursor = cursor
+      return true
     } catch (error) {
       for (const id of ids) this.#dirty.add(id)
-      for (const id of removed) this.#removed.add(id)
       this.#savedCursor = undefined
       throw error
     }
   }
 
+  /**
+   * The data was cleared or replaced by another client. In this epoch all that is here can be merged into it; of another
+   * epoch, or after a sign-out, only a fresh load says what is true.
+   */
+  async #onRefused(
+    { epoch, generation }: { readonly epoch: string | undefined; readonly generation: string | undefined },
+    isWhole: boolean,
+  ): Promise<boolean> {
+    if (!isWhole && epoch === this.#epoch) {
+      this.#generation = generation
+      return this.#saveNow(true)
+    }
+    this.#isDetached = true
+    return false
+  }
+
+  /** Another client has joined it, or this one does not know that it was left: the server says which. */
+  #takeForeign({ id, appliedSeq, window }: ConversationRecord): void {
+    const slot = this.slot(id)
+    if (slot.state !== undefined || this.#isStopped) return
+    if (appliedSeq > slot.timeline.appliedSeq) {
+      slot.timeline = new Timeline({ me: this.#options.me, appliedSeq, ...(window && { window }) })
+    }
+    this.#enter(slot)
+    this.#foreign.add(id)
+    this.#askSummaryLater(slot)
+  }
+
   #toRecord(id: string): ConversationRecord[] {
     const slot = this.#slots.get(id)
-    const left = this.#leaving.get(id)
-    if (slot !== undefined && left !== undefined)
-      return [{ id, summary: left.summary, appliedSeq: slot.timeline.appliedSeq, left: true }]
-    if (slot?.state === undefined) return []
+    if (slot === undefined || (slot.isLeft && !this.#leaving.has(id))) return []
+    const { appliedSeq } = slot.timeline
+    if (slot.isLeft) return appliedSeq === 0 ? [] : [{ id, appliedSeq, left: true }]
+    // Joined a moment ago: what was given out counts, although the server has not said yet what it is called.
+    if (slot.state === undefined) return appliedSeq === 0 ? [] : [{ id, appliedSeq }]
     const { summary, unreadAsOfSeq } = slot.state
     const window = slot.timeline.toRecord(cachedMessagesMax)
     return [
       {
         id,
         summary,
-        appliedSeq: slot.timeline.appliedSeq,
+        appliedSeq,
         ...(unreadAsOfSeq !== summary.seq && { unreadAsOfSeq }),
+        ...(this.#unsure.has(id) && { isUnreadUnsure: true }),
         ...(window && { window }),
       },
     ]
+  }
+
+  #toRemoved(id: string): RemovedRecord[] {
+    const slot = this.#slots.get(id)
+    const isRemoved = slot?.isLeft === true && !this.#leaving.has(id) && slot.timeline.appliedSeq > 0
+    return isRemoved ? [{ id, appliedSeq: slot.timeline.appliedSeq }] : []
   }
 
   #replaceWith(
@@ -644,8 +827,9 @@ export class Replica {
     this.#candidate = undefined
     this.#windows.clear()
     this.#dirty.clear()
-    this.#removed.clear()
     this.#leaving.clear()
+    this.#unsure.clear()
+    this.#foreign.clear()
     for (const slot of [...this.#slots.values()]) {
       const entry = entries.get(slot.id)
       if (entry === undefined || entry.left === true) this.#leave(slot)
@@ -666,10 +850,10 @@ export class Replica {
       else slot.timeline.dropWindow()
       this.#applyStep(slot, slot.timeline.applyLimited(entry.seq, index < windowsMax ? entry.messages : undefined))
       this.#applyStep(slot, slot.timeline.applyChanges(entry.changes))
-      if (conversation !== undefined) {
-        this.#setState(slot, { summary: toSummary(conversation), unreadAsOfSeq: conversation.seq })
-      } else this.#askSummaryLater(slot)
-      if (isNews) this.#guarded(() => this.#options.onLimited({ conversation: slot.id, seq: entry.seq }))
+      // The list may be older than what was taken in here.
+      if (conversation === undefined || !this.#merge(slot, conversation)) this.#askSummaryLater(slot)
+      if (isNews)
+        guarded(() => this.#options.onLimited({ conversation: slot.id, seq: entry.seq }), this.#options.onError)
       this.#dirty.add(slot.id)
       this.#tellChanged(slot)
     }
@@ -677,22 +861,19 @@ export class Replica {
 
   #enter(slot: Replicated): void {
     slot.isLeft = false
-    this.#removed.delete(slot.id)
     this.#leaving.delete(slot.id)
   }
 
   #leave(slot: Replicated): void {
-    if (slot.state !== undefined) this.#leaving.set(slot.id, { summary: slot.state.summary, isCovered: false })
+    if (!this.#leaving.has(slot.id)) this.#leaving.set(slot.id, { isCovered: false })
     slot.isLeft = true
     slot.state = undefined
     slot.timeline.dropWindow()
     slot.summary.set(undefined)
     this.#windows.delete(slot.id)
-    if (this.#leaving.has(slot.id)) this.#dirty.add(slot.id)
-    else {
-      this.#dirty.delete(slot.id)
-      this.#removed.add(slot.id)
-    }
+    this.#unsure.delete(slot.id)
+    this.#foreign.delete(slot.id)
+    this.#dirty.add(slot.id)
     this.#list.invalidate()
     this.#tellChanged(slot)
   }
@@ -719,14 +900,6 @@ export class Replica {
 
   #tellChanged(slot: Replicated): void {
     for (const tell of [...slot.changed]) tell()
-  }
-
-  #guarded(run: () => void): void {
-    try {
-      run()
-    } catch (error) {
-      this.#options.onError(error)
-    }
   }
 }
 

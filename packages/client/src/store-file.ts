@@ -5,8 +5,17 @@
 import { mkdir, open, readFile, rename } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { ChorusError } from '@chorus/protocol'
-import type { AccountRecord, ChatStore, ConversationRecord, OutboxRecord } from './store.ts'
-import { applyCommit, createUserData, toOutboxRecords, toReplicaRecord, type UserData } from './store-memory.ts'
+import type { AccountRecord, ChatStore, OutboxRecord } from './store.ts'
+import {
+  applyCommit,
+  clearUserData,
+  createUserData,
+  putOutbox,
+  toOutboxRecords,
+  toReplicaRecord,
+  type UserData,
+} from './store-memory.ts'
+import type { StoredEntry } from './store-merge.ts'
 
 const fileVersion = 1
 
@@ -18,7 +27,8 @@ interface FileContent {
       readonly replica?: {
         readonly epoch: string
         readonly cursor: string
-        readonly conversations: readonly ConversationRecord[]
+        readonly generation?: string
+        readonly conversations: readonly StoredEntry[]
       }
       readonly outbox: readonly OutboxRecord[]
     }
@@ -67,14 +77,17 @@ export function createFileStore(path: string): ChatStore {
       await save(state)
     },
     readReplica: async (userId) => toReplicaRecord(dataOf(await load(), userId)),
+    readGeneration: async (userId) => dataOf(await load(), userId).position?.generation,
     commitReplica: async (userId, commit) => {
       const state = await load()
-      if (applyCommit(dataOf(state, userId), commit)) await save(state)
+      const outcome = applyCommit(userId, dataOf(state, userId), commit)
+      if (outcome.kind === 'stored') await save(state)
+      return outcome
     },
     readOutbox: async (userId) => toOutboxRecords(dataOf(await load(), userId)),
     putOutbox: async (userId, record) => {
       const state = await load()
-      dataOf(state, userId).outbox.set(record.clientId, record)
+      putOutbox(dataOf(state, userId), record)
       await save(state)
     },
     removeOutbox: async (userId, clientIds) => {
@@ -82,11 +95,9 @@ export function createFileStore(path: string): ChatStore {
       for (const clientId of clientIds) dataOf(state, userId).outbox.delete(clientId)
       await save(state)
     },
-    clear: async (userId, { outbox }) => {
+    clear: async (userId, what) => {
       const state = await load()
-      const data = dataOf(state, userId)
-      data.replica = undefined
-      if (outbox) data.outbox.clear()
+      clearUserData(dataOf(state, userId), what)
       await save(state)
     },
     close: async () => {
@@ -108,13 +119,17 @@ async function readState(path: string): Promise<State> {
   try {
     const content = JSON.parse(text) as FileContent
     if (content.version !== fileVersion) throw new Error(`version ${content.version}`)
-    const users = Object.entries(content.users).map(([userId, { replica, outbox }]): [string, UserData] => [
-      userId,
-      {
-        replica: replica && { ...replica, conversations: new Map(replica.conversations.map((one) => [one.id, one])) },
-        outbox: new Map(outbox.map((record) => [record.clientId, record])),
-      },
-    ])
+    const users = Object.entries(content.users).map(([userId, { replica, outbox }]): [string, UserData] => {
+      const { conversations = [], ...position } = replica ?? {}
+      return [
+        userId,
+        {
+          position: replica && (position as UserData['position']),
+          entries: new Map(conversations.map((one) => [one.id, one])),
+          outbox: new Map(outbox.map((record) => [record.clientId, record])),
+        },
+      ]
+    })
     return { account: content.account, users: new Map(users) }
   } catch (error) {
     // Never overwritten: it may hold messages that were not sent.
@@ -123,10 +138,10 @@ async function readState(path: string): Promise<State> {
 }
 
 async function writeState(path: string, state: State): Promise<void> {
-  const users = [...state.users].map(([userId, { replica, outbox }]) => [
+  const users = [...state.users].map(([userId, { position, entries, outbox }]) => [
     userId,
     {
-      ...(replica && { replica: { ...replica, conversations: [...replica.conversations.values()] } }),
+      ...(position && { replica: { ...position, conversations: [...entries.values()] } }),
       outbox: [...outbox.values()],
     },
   ])

@@ -1,23 +1,44 @@
 /**
  * The store of browsers: one database for all tabs of an origin. Every commit is one transaction, so a cursor is never
- * there without what it covers; a tab that is behind cannot put an older copy over a newer one.
+ * there without what it covers; a tab that is behind cannot put an older copy over a newer one (`store-merge.ts`).
+ *
+ * Guarantee: every call ends. Browsers refuse IndexedDB (private windows), close it without an event, and sometimes never
+ * answer. A call that fails or takes too long is tried once more on a database opened again; after that the store goes on
+ * in memory, says so in `storage`, and keeps the waiting messages it knows.
  */
 import type { DBSchema, IDBPDatabase } from 'idb'
 import { openDB } from 'idb'
-import type { AccountRecord, ChatStore, ConversationRecord, OutboxRecord } from './store.ts'
+import type { StorageState } from './api.ts'
+import { type Clock, systemClock } from './clock.ts'
+import { createCell } from './observable.ts'
+import type { AccountRecord, ChatStore, OutboxRecord } from './store.ts'
+import { createMemoryStore } from './store-memory.ts'
+import {
+  clearedPosition,
+  judgeCommit,
+  mayReplace,
+  type StoredEntry,
+  type StoredPosition,
+  toRecords,
+} from './store-merge.ts'
 
 interface Schema extends DBSchema {
   /** Under the one key `account`. */
   account: { key: string; value: AccountRecord }
   /** By user. */
-  positions: { key: string; value: { readonly epoch: string; readonly cursor: string } }
+  positions: { key: string; value: StoredPosition }
   /** By user and id. */
-  conversations: { key: [string, string]; value: ConversationRecord }
+  conversations: { key: [string, string]; value: StoredEntry }
   /** By user and clientId. */
   outbox: { key: [string, string]; value: OutboxRecord }
 }
 
+type Opened = IDBPDatabase<Schema>
+
 const version = 1
+/** How long the database may take to open, and one call to be done. */
+export const openMaxMs = 3_000
+export const callMaxMs = 8_000
 
 /** All keys of one user: arrays sort after strings, so this bounds every `[userId, text]`. */
 function rangeOf(userId: string): IDBKeyRange {
@@ -25,99 +46,180 @@ function rangeOf(userId: string): IDBKeyRange {
 }
 
 /** Keeps everything in IndexedDB, shared by all tabs. `name` separates applications on one origin. */
-export function createIndexedDbStore(name = 'chorus'): ChatStore {
-  let opening: Promise<IDBPDatabase<Schema>> | undefined
-  const open = (): Promise<IDBPDatabase<Schema>> => {
-    opening ??= openDB<Schema>(name, version, {
+export function createIndexedDbStore(name = 'chorus', clock: Pick<Clock, 'after'> = systemClock): ChatStore {
+  const storage = createCell<StorageState>('persistent')
+  /** Takes over when the database is lost; until then it mirrors what is waiting. */
+  const memory = createMemoryStore()
+  let opening: Promise<Opened> | undefined
+
+  const bounded = <Result>(work: Promise<Result>, maxMs: number): Promise<Result> =>
+    new Promise((resolve, reject) => {
+      const cancel = clock.after(maxMs, () => reject(new Error(`no answer within ${maxMs} ms`)))
+      void work.then(resolve, reject).finally(cancel)
+    })
+  const letGo = (): void => {
+    opening?.then(
+      (database) => database.close(),
+      () => undefined,
+    )
+    opening = undefined
+  }
+  // Asynchronous, because where there is no `indexedDB` at all this throws.
+  const openNow = async (): Promise<Opened> =>
+    openDB<Schema>(name, version, {
       upgrade: (database) => {
         database.createObjectStore('account')
         database.createObjectStore('positions')
         database.createObjectStore('conversations')
         database.createObjectStore('outbox')
       },
-      // A newer version of the application in another tab wants to upgrade: give way and open again when asked.
-      blocking: (_current, _blocked, event) => {
-        opening = undefined
-        ;(event.target as IDBDatabase).close()
-      },
-      terminated: () => {
-        opening = undefined
-      },
-    }).catch((error: unknown) => {
-      opening = undefined
-      throw error
+      // A newer version of the application in another tab wants to upgrade: give way.
+      blocking: letGo,
+      terminated: letGo,
     })
-    return opening
+  const attempt = async <Result>(work: (database: Opened) => Promise<Result>): Promise<Result> => {
+    opening ??= openNow()
+    return bounded(work(await bounded(opening, openMaxMs)), callMaxMs)
+  }
+  const run = async <Result>(
+    work: (database: Opened) => Promise<Result>,
+    inMemory: () => Promise<Result>,
+  ): Promise<Result> => {
+    for (let tries = 0; tries < 2 && storage.get() === 'persistent'; tries += 1) {
+      try {
+        return await attempt(work)
+      } catch (error) {
+        // What cannot be stored says nothing about the database.
+        if (error instanceof Error && error.name === 'DataCloneError') throw error
+        letGo()
+      }
+    }
+    storage.set('memory')
+    return inMemory()
+  }
+  /** Forgetting is tried on the lost database, too, without waiting for it: another session must not find it. */
+  const forget = async (work: (database: Opened) => Promise<unknown>): Promise<void> => {
+    const isLost = storage.get() === 'memory'
+    if (isLost) attempt(work).then(letGo, letGo)
+    else await run(work, () => Promise.resolve())
   }
 
   return {
+    storage,
     isShared: true,
-    readAccount: async () => (await open()).get('account', 'account'),
+    readAccount: () =>
+      run(
+        (database) => database.get('account', 'account'),
+        () => memory.readAccount(),
+      ),
     writeAccount: async (account) => {
-      const database = await open()
-      if (account === undefined) await database.delete('account', 'account')
-      else await database.put('account', account, 'account')
+      await memory.writeAccount(account)
+      if (account === undefined) await forget((database) => database.delete('account', 'account'))
+      else
+        await run(
+          async (database) => void (await database.put('account', account, 'account')),
+          () => Promise.resolve(),
+        )
     },
-    readReplica: async (userId) => {
-      const database = await open()
-      const transaction = database.transaction(['positions', 'conversations'])
-      const [position, conversations] = await Promise.all([
-        transaction.objectStore('positions').get(userId),
-        transaction.objectStore('conversations').getAll(rangeOf(userId)),
-        transaction.done,
-      ])
-      if (position === undefined || position.cursor === '') return undefined
-      return { epoch: position.epoch, cursor: position.cursor, conversations }
-    },
-    commitReplica: async (userId, commit) => {
-      const database = await open()
-      const transaction = database.transaction(['positions', 'conversations'], 'readwrite')
-      const positions = transaction.objectStore('positions')
-      const conversations = transaction.objectStore('conversations')
-      const before = await positions.get(userId)
-      if (commit.replace === true) await conversations.delete(rangeOf(userId))
-      else if (before?.epoch !== commit.epoch) {
-        await transaction.done
-        return
-      }
-      const writes: Promise<unknown>[] = []
-      for (const record of commit.conversations) {
-        const key: [string, string] = [userId, record.id]
-        const write = async (): Promise<void> => {
-          const stored = await conversations.get(key)
-          if (stored === undefined || stored.appliedSeq <= record.appliedSeq) await conversations.put(record, key)
-        }
-        writes.push(write())
-      }
-      for (const id of commit.removed) writes.push(conversations.delete([userId, id]))
-      const cursor = commit.cursor ?? (commit.replace === true ? '' : (before?.cursor ?? ''))
-      writes.push(positions.put({ epoch: commit.epoch, cursor }, userId))
-      await Promise.all([...writes, transaction.done])
-    },
-    readOutbox: async (userId) => {
-      const records = await (await open()).getAll('outbox', rangeOf(userId))
-      return records.sort((left, right) => left.order - right.order)
-    },
+    readReplica: (userId) =>
+      run(
+        async (database) => {
+          const transaction = database.transaction(['positions', 'conversations'])
+          const [position, entries] = await Promise.all([
+            transaction.objectStore('positions').get(userId),
+            transaction.objectStore('conversations').getAll(rangeOf(userId)),
+            transaction.done,
+          ])
+          if (position === undefined || position.cursor === '') return undefined
+          const { epoch, cursor, generation } = position
+          return { epoch, cursor, generation, ...toRecords(entries) }
+        },
+        () => memory.readReplica(userId),
+      ),
+    readGeneration: (userId) =>
+      run(
+        async (database) => (await database.get('positions', userId))?.generation,
+        () => memory.readGeneration(userId),
+      ),
+    commitReplica: (userId, commit) =>
+      run(
+        async (database) => {
+          const transaction = database.transaction(['positions', 'conversations'], 'readwrite')
+          const positions = transaction.objectStore('positions')
+          const conversations = transaction.objectStore('conversations')
+          const before = await positions.get(userId)
+          const held = new Map<string, StoredEntry>()
+          if (commit.replace === true) {
+            for (const entry of await conversations.getAll(rangeOf(userId))) held.set(entry.id, entry)
+          } else {
+            await Promise.all(
+              [...commit.conversations, ...commit.removed].map(async ({ id }) => {
+                const entry = await conversations.get([userId, id])
+                if (entry !== undefined) held.set(id, entry)
+              }),
+            )
+          }
+          const { position, isFresh, entries, outcome } = judgeCommit(userId, before, held, commit)
+          const writes: Promise<unknown>[] = []
+          if (position !== undefined) {
+            if (isFresh) writes.push(conversations.delete(rangeOf(userId)))
+            for (const [id, entry] of entries) writes.push(conversations.put(entry, [userId, id]))
+            writes.push(positions.put(position, userId))
+          }
+          await Promise.all([...writes, transaction.done])
+          return outcome
+        },
+        () => memory.commitReplica(userId, commit),
+      ),
+    readOutbox: (userId) =>
+      run(
+        async (database) => {
+          const records = await database.getAll('outbox', rangeOf(userId))
+          const gone = (await memory.readOutbox(userId)).map(({ clientId }) => clientId)
+          await memory.removeOutbox(userId, gone)
+          for (const record of records) await memory.putOutbox(userId, record)
+          return records.sort((left, right) => left.order - right.order)
+        },
+        () => memory.readOutbox(userId),
+      ),
     putOutbox: async (userId, record) => {
-      await (await open()).put('outbox', record, [userId, record.clientId])
+      await memory.putOutbox(userId, record)
+      await run(
+        async (database) => {
+          const transaction = database.transaction('outbox', 'readwrite')
+          const key: [string, string] = [userId, record.clientId]
+          const held = await transaction.store.get(key)
+          if (mayReplace(held, record)) await transaction.store.put(record, key)
+          await transaction.done
+        },
+        () => Promise.resolve(),
+      )
     },
     removeOutbox: async (userId, clientIds) => {
-      const transaction = (await open()).transaction('outbox', 'readwrite')
-      await Promise.all([...clientIds.map((id) => transaction.store.delete([userId, id])), transaction.done])
+      await memory.removeOutbox(userId, clientIds)
+      await run(
+        async (database) => {
+          const transaction = database.transaction('outbox', 'readwrite')
+          await Promise.all([...clientIds.map((id) => transaction.store.delete([userId, id])), transaction.done])
+        },
+        () => Promise.resolve(),
+      )
     },
-    clear: async (userId, { outbox }) => {
-      const transaction = (await open()).transaction(['positions', 'conversations', 'outbox'], 'readwrite')
-      await Promise.all([
-        transaction.objectStore('positions').delete(userId),
-        transaction.objectStore('conversations').delete(rangeOf(userId)),
-        outbox ? transaction.objectStore('outbox').delete(rangeOf(userId)) : undefined,
-        transaction.done,
-      ])
+    clear: async (userId, what) => {
+      await memory.clear(userId, what)
+      await forget(async (database) => {
+        const transaction = database.transaction(['positions', 'conversations', 'outbox'], 'readwrite')
+        await Promise.all([
+          transaction.objectStore('positions').put(clearedPosition(), userId),
+          transaction.objectStore('conversations').delete(rangeOf(userId)),
+          what.outbox ? transaction.objectStore('outbox').delete(rangeOf(userId)) : undefined,
+          transaction.done,
+        ])
+      })
     },
-    close: async () => {
-      const database = await opening
-      opening = undefined
-      database?.close()
+    close: () => {
+      letGo()
+      return Promise.resolve()
     },
   }
 }

@@ -1,43 +1,52 @@
 /** The store that forgets everything when the process ends. */
-import type {
-  AccountRecord,
-  ChatStore,
-  ConversationRecord,
-  OutboxRecord,
-  ReplicaCommit,
-  ReplicaRecord,
-} from './store.ts'
+import type { StorageState } from './api.ts'
+import { createCell } from './observable.ts'
+import type { AccountRecord, ChatStore, CommitOutcome, OutboxRecord, ReplicaCommit, ReplicaRecord } from './store.ts'
+import {
+  clearedPosition,
+  judgeCommit,
+  mayReplace,
+  type StoredEntry,
+  type StoredPosition,
+  toRecords,
+} from './store-merge.ts'
 
-/** What a store holds for one user, and the rules of a commit; the file store writes the same structure down. */
+/** What a store holds for one user; the file store writes the same structure down. */
 export interface UserData {
-  replica: { epoch: string; cursor: string; conversations: Map<string, ConversationRecord> } | undefined
+  position: StoredPosition | undefined
+  entries: Map<string, StoredEntry>
   readonly outbox: Map<string, OutboxRecord>
 }
 
 export function createUserData(): UserData {
-  return { replica: undefined, outbox: new Map() }
+  return { position: undefined, entries: new Map(), outbox: new Map() }
 }
 
-/** Applies a commit; false when it was of another epoch and was dropped. */
-export function applyCommit(data: UserData, commit: ReplicaCommit): boolean {
-  if (commit.replace === true) {
-    data.replica = { epoch: commit.epoch, cursor: commit.cursor ?? '', conversations: new Map() }
+export function applyCommit(userId: string, data: UserData, commit: ReplicaCommit): CommitOutcome {
+  const { position, isFresh, entries, outcome } = judgeCommit(userId, data.position, data.entries, commit)
+  if (position !== undefined) {
+    data.position = position
+    if (isFresh) data.entries = new Map()
+    for (const [id, entry] of entries) data.entries.set(id, entry)
   }
-  const { replica } = data
-  if (replica === undefined || replica.epoch !== commit.epoch) return false
-  for (const record of commit.conversations) {
-    const stored = replica.conversations.get(record.id)
-    if (stored === undefined || stored.appliedSeq <= record.appliedSeq) replica.conversations.set(record.id, record)
-  }
-  for (const id of commit.removed) replica.conversations.delete(id)
-  if (commit.cursor !== undefined) replica.cursor = commit.cursor
-  return true
+  return outcome
 }
 
-export function toReplicaRecord({ replica }: UserData): ReplicaRecord | undefined {
+export function putOutbox(data: UserData, record: OutboxRecord): void {
+  if (mayReplace(data.outbox.get(record.clientId), record)) data.outbox.set(record.clientId, record)
+}
+
+export function clearUserData(data: UserData, { outbox }: { readonly outbox: boolean }): void {
+  data.position = clearedPosition()
+  data.entries = new Map()
+  if (outbox) data.outbox.clear()
+}
+
+export function toReplicaRecord({ position, entries }: UserData): ReplicaRecord | undefined {
   // Without a cursor the first load was not finished: what is there is a part, and may not be taken for the whole.
-  if (replica === undefined || replica.cursor === '') return undefined
-  return { epoch: replica.epoch, cursor: replica.cursor, conversations: [...replica.conversations.values()] }
+  if (position === undefined || position.cursor === '') return undefined
+  const { epoch, cursor, generation } = position
+  return { epoch, cursor, generation, ...toRecords(entries.values()) }
 }
 
 export function toOutboxRecords(data: UserData): readonly OutboxRecord[] {
@@ -56,6 +65,7 @@ export function createMemoryStore(): ChatStore {
     return fresh
   }
   return {
+    storage: createCell<StorageState>('memory'),
     isShared: false,
     readAccount: () => Promise.resolve(account),
     writeAccount: (next) => {
@@ -63,23 +73,19 @@ export function createMemoryStore(): ChatStore {
       return Promise.resolve()
     },
     readReplica: (userId) => Promise.resolve(toReplicaRecord(dataOf(userId))),
-    commitReplica: (userId, commit) => {
-      applyCommit(dataOf(userId), commit)
-      return Promise.resolve()
-    },
+    readGeneration: (userId) => Promise.resolve(dataOf(userId).position?.generation),
+    commitReplica: (userId, commit) => Promise.resolve(applyCommit(userId, dataOf(userId), commit)),
     readOutbox: (userId) => Promise.resolve(toOutboxRecords(dataOf(userId))),
     putOutbox: (userId, record) => {
-      dataOf(userId).outbox.set(record.clientId, record)
+      putOutbox(dataOf(userId), record)
       return Promise.resolve()
     },
     removeOutbox: (userId, clientIds) => {
       for (const clientId of clientIds) dataOf(userId).outbox.delete(clientId)
       return Promise.resolve()
     },
-    clear: (userId, { outbox }) => {
-      const data = dataOf(userId)
-      data.replica = undefined
-      if (outbox) data.outbox.clear()
+    clear: (userId, what) => {
+      clearUserData(dataOf(userId), what)
       return Promise.resolve()
     },
     close: () => Promise.resolve(),

@@ -6,10 +6,11 @@ import { ChorusError, type CommandAck, type CommandRequest, type EventCommandNam
 import type { Socket } from 'socket.io-client'
 import { requestTimeoutMs } from './http-api.ts'
 import { isObject, isText, toServerEvent } from './server-events.ts'
+import type { ServerUrl } from './server-url.ts'
 import { commandEvents, type LinkEnd, type Transport, toLinkEnd } from './transport.ts'
 
 export interface SocketIoTransportOptions {
-  readonly url: string
+  readonly url: ServerUrl
   /** Headers to send where that is possible (Node): the cookie. */
   readonly headers: () => Readonly<Record<string, string>>
 }
@@ -31,8 +32,8 @@ export function createSocketIoTransport({ url, headers }: SocketIoTransportOptio
       const open = async (): Promise<void> => {
         const { io } = await import('socket.io-client')
         if (isOver) return
-        const opened = io(url, {
-          path: '/socket.io',
+        const opened = io(url.origin, {
+          path: `${url.path}/socket.io`,
           transports: ['websocket'],
           reconnection: false,
           forceNew: true,

@@ -10,9 +10,6 @@ import { type LinkEnd, type Transport, toLinkEnd } from './transport.ts'
 
 /** The server sends a comment every 15 s; a line that is silent for longer than this is dead. */
 export const silenceMaxMs = 40_000
-/** The longest single event, in characters; a server that sends more without an end is not ours. */
-export const eventMaxChars = 4_194_304
-
 export interface SseTransportOptions {
   readonly api: HttpLine
   readonly clock: Clock
@@ -51,29 +48,21 @@ export function createSseTransport({ api, clock }: SseTransportOptions): Transpo
         if (!response.ok) return end(toLinkEnd(await toChorusError('follow events', response)))
         if (!isStream || response.body === null) return end({ kind: 'lost' })
         // Loaded when it is needed: most lines carry WebSocket.
-        const { createParser } = await import('eventsource-parser')
+        const { readEvents } = await import('./read-events.ts')
         if (isClosed()) return
         handlers.onOpen()
-        let charsSinceEvent = 0
-        const parser = createParser({
-          onEvent: ({ event = 'message', data }) => {
-            charsSinceEvent = 0
-            const known = isOver ? undefined : toServerEvent(event, parseJson(data))
+        await readEvents(response.body, {
+          isClosed,
+          onPiece: () => {
+            heard()
+            handlers.onProgress?.()
+          },
+          onEvent: (name, payload) => {
+            const known = isClosed() ? undefined : toServerEvent(name, payload)
             if (known !== undefined) handlers.onEvent(known)
           },
-          onComment: () => {
-            charsSinceEvent = 0
-          },
         })
-        const decoder = new TextDecoder()
-        for await (const chunk of chunksOf(response.body)) {
-          heard()
-          const text = decoder.decode(chunk, { stream: true })
-          charsSinceEvent += text.length
-          parser.feed(text)
-          if (charsSinceEvent > eventMaxChars) break
-          if (isClosed()) return
-        }
+        if (isClosed()) return
         end({ kind: 'lost' })
       }
       heard()
@@ -87,28 +76,6 @@ export function createSseTransport({ api, clock }: SseTransportOptions): Transpo
         close: stop,
       }
     },
-  }
-}
-
-async function* chunksOf(body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
-  // Not every browser can iterate a stream.
-  const reader = body.getReader()
-  try {
-    for (;;) {
-      const { done, value } = await reader.read()
-      if (done) return
-      yield value
-    }
-  } finally {
-    await reader.cancel().catch(() => undefined)
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown
-  } catch {
-    return undefined
   }
 }
 

@@ -4,15 +4,17 @@ import { describe, expect, it } from 'vitest'
 import { systemClock } from './clock.ts'
 import { CookieJar } from './cookie-jar.ts'
 import { createHttpApi } from './http-api.ts'
+import { eventMaxChars } from './read-events.ts'
 import { silenceMaxMs } from './transport-sse.ts'
 import { ManualClock, settle } from './testing/manual-clock.ts'
 import { transportSuite } from './testing/transport.suite.ts'
 import { commandEvents } from './transport.ts'
+import { parseServerUrl } from './server-url.ts'
 import { createSocketIoTransport } from './transport-socket-io.ts'
-import { createSseTransport, eventMaxChars } from './transport-sse.ts'
+import { createSseTransport } from './transport-sse.ts'
 
 transportSuite('Socket.IO', (url, token) =>
-  createSocketIoTransport({ url, headers: () => ({ cookie: `chorus_session=${token}` }) }),
+  createSocketIoTransport({ url: parseServerUrl(url), headers: () => ({ cookie: `chorus_session=${token}` }) }),
 )
 
 transportSuite('Server-Sent Events', (url, token) => {

@@ -15,6 +15,8 @@ export interface TransportHandlers {
   /** The server accepted the link; events follow. */
   readonly onOpen: () => void
   readonly onEvent: (event: ServerEvent) => void
+  /** A piece of an event has come, where the transport can see that: on a slow line one event takes long. */
+  readonly onProgress?: () => void
   /** Called exactly once, and never after `close()`. */
   readonly onEnd: (end: LinkEnd) => void
 }

@@ -19,6 +19,12 @@ interface Waiter {
   readonly reject: (error: unknown) => void
 }
 
+export interface UserCacheOptions {
+  /** Is there a session to ask with? What is only looked at waits for one. */
+  readonly isActive?: () => boolean
+  readonly onError?: (error: unknown) => void
+}
+
 export class UserCache implements Users {
   readonly #api: HttpApi
   readonly #clock: Clock
@@ -26,16 +32,22 @@ export class UserCache implements Users {
   readonly #wanted = new Map<string, Waiter[]>()
   /** By id, until when it is not asked for again. */
   readonly #missing = new Map<string, number>()
-  #isGathering = false
+  readonly #options: UserCacheOptions
+  /** A request is waited for, or is under way. */
+  #cancel: (() => void) | undefined
+  #isAgain = false
+  /** Counts what was cleared: an answer that was asked for before belongs to another user. */
+  #clears = 0
 
-  constructor(api: HttpApi, clock: Clock) {
+  constructor(api: HttpApi, clock: Clock, options: UserCacheOptions = {}) {
     this.#api = api
     this.#clock = clock
+    this.#options = options
   }
 
   observe(id: string): Observable<User | undefined> {
     const cell = this.#cell(id)
-    if (cell.get() === undefined && !this.#wanted.has(id) && !this.#isMissing(id)) this.#want(id, undefined)
+    this.#wantIfMissing(id, cell)
     return cell
   }
 
@@ -43,6 +55,16 @@ export class UserCache implements Users {
     const known = this.#cell(id).get()
     if (known !== undefined) return Promise.resolve(known)
     return new Promise((resolve, reject) => this.#want(id, { resolve, reject }))
+  }
+
+  /** There is a connection: profiles that are looked at and never came are asked for. */
+  resume(): void {
+    for (const [id, cell] of this.#cells) if (cell.watchers() > 0) this.#wantIfMissing(id, cell)
+  }
+
+  #wantIfMissing(id: string, cell: Cell<User | undefined>): void {
+    if (this.#options.isActive?.() === false || cell.get() !== undefined) return
+    if (!this.#wanted.has(id) && !this.#isMissing(id)) this.#want(id, undefined)
   }
 
   /** Said lately not to exist: a list that is drawn again and again must not ask again and again. */
@@ -61,13 +83,20 @@ export class UserCache implements Users {
     }
   }
 
+  /** Forgets everything, and asks for nothing more. */
   clear(): void {
+    this.#clears += 1
+    this.#cancel?.()
+    this.#cancel = undefined
+    this.#missing.clear()
+    const error = new ChorusError('unavailable', 'unable to show user; the client was stopped')
+    for (const id of [...this.#wanted.keys()]) for (const waiter of this.#take(id)) waiter.reject(error)
     for (const cell of this.#cells.values()) cell.set(undefined)
   }
 
   #cell(id: string): Cell<User | undefined> {
     const known = this.#cells.get(id)
-    const cell = known ?? createCell<User | undefined>(undefined)
+    const cell = known ?? createCell<User | undefined>(undefined, { onError: this.#options.onError })
     // Moved to the end: the order of the map is the order of use.
     this.#cells.delete(id)
     this.#cells.set(id, cell)
@@ -91,21 +120,28 @@ export class UserCache implements Users {
   }
 
   #gather(delayMs: number): void {
-    if (this.#isGathering) return
-    this.#isGathering = true
-    this.#clock.after(delayMs, () => {
-      const next = (): void => {
-        this.#isGathering = false
+    if (this.#cancel !== undefined) return
+    this.#after(delayMs, () => this.#ask(0))
+  }
+
+  #after(delayMs: number, ask: () => Promise<void>): void {
+    const clears = this.#clears
+    this.#cancel = this.#clock.after(delayMs, () => {
+      void ask().finally(() => {
+        if (clears !== this.#clears || this.#isAgain) return
+        this.#cancel = undefined
         if (this.#wanted.size > 0) this.#gather(gatherMs)
-      }
-      this.#ask(0).then(next, next)
+      })
     })
   }
 
   async #ask(attempt: number): Promise<void> {
+    this.#isAgain = false
+    const clears = this.#clears
     const ids = [...this.#wanted.keys()].slice(0, limits.listMaxIds)
     try {
       const { users } = await this.#api.call('find-users', { ids, limit: ids.length })
+      if (clears !== this.#clears) return
       this.put(users)
       const found = new Map(users.map((user) => [user.id, user]))
       if (this.#missing.size > usersMax) this.#missing.clear()
@@ -118,13 +154,14 @@ export class UserCache implements Users {
         }
       }
     } catch (error) {
+      if (clears !== this.#clears) return
       const isFinal = !(error instanceof ChorusError) || error.retry === 'never' || attempt + 1 >= attemptsMax
       if (isFinal) {
         for (const id of ids) for (const waiter of this.#take(id)) waiter.reject(error)
         return
       }
-      await new Promise<void>((resolve) => this.#clock.after(1_000 * 2 ** attempt, resolve))
-      await this.#ask(attempt + 1)
+      this.#isAgain = true
+      this.#after(1_000 * 2 ** attempt, () => this.#ask(attempt + 1))
     }
   }
 

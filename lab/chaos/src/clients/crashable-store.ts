@@ -13,7 +13,11 @@ export function makeCrashable(inner: ChatStore): CrashableStore {
     readAccount: () => inner.readAccount(),
     writeAccount: (account) => write(() => inner.writeAccount(account)),
     readReplica: (userId) => inner.readReplica(userId),
-    commitReplica: (userId, commit) => write(() => inner.commitReplica(userId, commit)),
+    readGeneration: (userId) => inner.readGeneration(userId),
+    commitReplica: (userId, commit) =>
+      isDead
+        ? Promise.resolve({ kind: 'stored', generation: commit.base, foreign: [] })
+        : inner.commitReplica(userId, commit),
     readOutbox: (userId) => inner.readOutbox(userId),
     putOutbox: (userId, record) => write(() => inner.putOutbox(userId, record)),
     removeOutbox: (userId, clientIds) => write(() => inner.removeOutbox(userId, clientIds)),
@@ -32,8 +36,8 @@ export async function copyStore(from: ChatStore, to: ChatStore, userId: string):
   await to.writeAccount(account)
   const replica = await from.readReplica(userId)
   if (replica !== undefined) {
-    const { epoch, cursor, conversations } = replica
-    await to.commitReplica(userId, { epoch, cursor, conversations, removed: [], replace: true })
+    const { generation: _, ...copied } = replica
+    await to.commitReplica(userId, { ...copied, base: await to.readGeneration(userId), replace: true })
   }
   for (const record of await from.readOutbox(userId)) await to.putOutbox(userId, record)
 }

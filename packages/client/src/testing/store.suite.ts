@@ -1,4 +1,5 @@
 /** What every store promises; run on each of them. `reopen` gives a store over the same data, as after a reload. */
+import type { PageMessage } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
 import type { ChatStore, ConversationRecord, OutboxRecord } from '../store.ts'
 
@@ -25,6 +26,24 @@ function conversation(id: string, appliedSeq: number): ConversationRecord {
       memberCount: 1,
       role: 'owner',
     },
+  }
+}
+
+function message(seq: number): PageMessage {
+  return {
+    conversation: 'a',
+    seq,
+    version: seq,
+    clientId: `m-${seq}`,
+    sender: 'user-2',
+    text: `text ${seq}`,
+    replyTo: null,
+    attachments: [],
+    data: null,
+    createdAt: '2026-01-01T00:00:00.000Z',
+    editedAt: null,
+    deletedAt: null,
+    reactions: [],
   }
 }
 
@@ -56,6 +75,7 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
       const { store, reopen } = await make()
       await store.commitReplica('user-1', {
         epoch: 'e1',
+        base: undefined,
         conversations: [conversation('a', 3)],
         removed: [],
         replace: true,
@@ -63,6 +83,7 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
       expect(await store.readReplica('user-1')).toBeUndefined()
       await store.commitReplica('user-1', {
         epoch: 'e1',
+        base: await store.readGeneration('user-1'),
         cursor: 'k1',
         conversations: [conversation('b', 5)],
         removed: [],
@@ -78,9 +99,10 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
 
     it('[CLI1] never takes a conversation back to a lower seq within an epoch', async () => {
       const { store } = await make()
-      const base = { epoch: 'e1', cursor: 'k', removed: [] }
-      await store.commitReplica('user-1', { ...base, conversations: [conversation('a', 9)], replace: true })
-      await store.commitReplica('user-1', { ...base, cursor: 'k2', conversations: [conversation('a', 8)] })
+      const common = { epoch: 'e1', cursor: 'k', removed: [], base: undefined }
+      await store.commitReplica('user-1', { ...common, conversations: [conversation('a', 9)], replace: true })
+      const base = await store.readGeneration('user-1')
+      await store.commitReplica('user-1', { ...common, base, cursor: 'k2', conversations: [conversation('a', 8)] })
       const replica = await store.readReplica('user-1')
       expect(replica?.cursor).toBe('k2')
       expect(replica?.conversations[0]?.appliedSeq).toBe(9)
@@ -90,11 +112,19 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
     it('[RES2] drops a commit of another epoch, unless it replaces everything', async () => {
       const { store } = await make()
       const commit = { cursor: 'k', removed: [], conversations: [conversation('a', 9)] }
-      await store.commitReplica('user-1', { ...commit, epoch: 'e1', replace: true })
-      await store.commitReplica('user-1', { ...commit, epoch: 'e2', conversations: [conversation('a', 20)] })
+      await store.commitReplica('user-1', { ...commit, base: undefined, epoch: 'e1', replace: true })
+      const base = await store.readGeneration('user-1')
+      const other = await store.commitReplica('user-1', {
+        ...commit,
+        base,
+        epoch: 'e2',
+        conversations: [conversation('a', 20)],
+      })
+      expect(other).toMatchObject({ kind: 'refused', epoch: 'e1' })
       expect((await store.readReplica('user-1'))?.conversations[0]?.appliedSeq).toBe(9)
       await store.commitReplica('user-1', {
         ...commit,
+        base,
         epoch: 'e2',
         conversations: [conversation('b', 2)],
         replace: true,
@@ -107,14 +137,21 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
 
     it('forgets a conversation that was left', async () => {
       const { store } = await make()
-      const base = { epoch: 'e1', cursor: 'k', removed: [] }
+      const common = { epoch: 'e1', cursor: 'k', removed: [] }
       await store.commitReplica('user-1', {
-        ...base,
+        ...common,
+        base: undefined,
         conversations: [conversation('a', 1), conversation('b', 1)],
         replace: true,
       })
-      await store.commitReplica('user-1', { ...base, conversations: [], removed: ['a'] })
+      const base = await store.readGeneration('user-1')
+      await store.commitReplica('user-1', { ...common, base, conversations: [], removed: [{ id: 'a', appliedSeq: 2 }] })
       expect((await store.readReplica('user-1'))?.conversations.map(({ id }) => id)).toEqual(['b'])
+      // A client that lags does not bring it back.
+      await store.commitReplica('user-1', { ...common, base, conversations: [conversation('a', 1)] })
+      const replica = await store.readReplica('user-1')
+      expect(replica?.conversations.map(({ id }) => id)).toEqual(['b'])
+      expect(replica?.removed).toEqual([{ id: 'a', appliedSeq: 2 }])
       await store.close()
     })
 
@@ -136,7 +173,7 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
 
     it('keeps users apart, and clears one of them', async () => {
       const { store } = await make()
-      const base = { epoch: 'e1', cursor: 'k', removed: [], replace: true }
+      const base = { epoch: 'e1', cursor: 'k', removed: [], base: undefined, replace: true }
       for (const id of ['user-1', 'user-2', 'user-10']) {
         await store.commitReplica(id, { ...base, conversations: [conversation(`of-${id}`, 1)] })
         await store.putOutbox(id, waiting(`m-${id}`, 1))
@@ -150,6 +187,93 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
         expect((await store.readReplica(id))?.conversations.map((one) => one.id)).toEqual([`of-${id}`])
         expect(await store.readOutbox(id)).toHaveLength(1)
       }
+      await store.close()
+    })
+
+    it('[CP1] merges a late first load into what another client has stored', async () => {
+      const { store, reopen } = await make()
+      const first = { epoch: 'e1', removed: [], base: undefined, replace: true }
+      const quick = await store.commitReplica('user-1', {
+        ...first,
+        cursor: 'k1',
+        conversations: [conversation('a', 3), conversation('b', 3)],
+      })
+      const base = quick.kind === 'stored' ? quick.generation : undefined
+      await store.commitReplica('user-1', {
+        epoch: 'e1',
+        base,
+        cursor: 'k9',
+        removed: [],
+        conversations: [conversation('a', 9), conversation('c', 1)],
+      })
+      const late = await store.commitReplica('user-1', {
+        ...first,
+        cursor: 'k2',
+        conversations: [conversation('a', 4), conversation('b', 3)],
+      })
+      expect(late).toMatchObject({ kind: 'stored', foreign: [{ id: 'c' }] })
+      const replica = await (await reopen()).readReplica('user-1')
+      expect(replica?.cursor).toBe('k9')
+      expect(replica?.conversations.map(({ id, appliedSeq }) => [id, appliedSeq]).sort()).toEqual([
+        ['a', 9],
+        ['b', 3],
+        ['c', 1],
+      ])
+      await store.close()
+    })
+
+    it('[CP1] refuses a client that has not seen a sign-out', async () => {
+      const { store } = await make()
+      const commit = { epoch: 'e1', cursor: 'k', removed: [], conversations: [conversation('a', 3)] }
+      await store.commitReplica('user-1', { ...commit, base: undefined, replace: true })
+      const base = await store.readGeneration('user-1')
+      await store.clear('user-1', { outbox: true })
+      for (const lagging of [
+        { ...commit, base },
+        { ...commit, base, replace: true },
+        { ...commit, base: undefined, replace: true },
+      ]) {
+        expect(await store.commitReplica('user-1', lagging)).toMatchObject({ kind: 'refused' })
+      }
+      expect(await store.readReplica('user-1')).toBeUndefined()
+      // Signed in again by another client: the one that lags still has to show all it has.
+      const again = await store.readGeneration('user-1')
+      await store.commitReplica('user-1', { ...commit, base: again, replace: true })
+      expect(await store.commitReplica('user-1', { ...commit, base })).toMatchObject({ kind: 'refused', epoch: 'e1' })
+      await store.close()
+    })
+
+    it('[CP1] keeps the furthest read marker of two clients', async () => {
+      const { store } = await make()
+      const marked = (appliedSeq: number, readSeq: number, unread: number): ConversationRecord => {
+        const record = conversation('a', appliedSeq)
+        return { ...record, summary: { ...record.summary!, lastMessage: message(appliedSeq), readSeq, unread } }
+      }
+      const common = { epoch: 'e1', cursor: 'k', removed: [], base: undefined }
+      await store.commitReplica('user-1', { ...common, conversations: [marked(5, 4, 1)], replace: true })
+      const base = await store.readGeneration('user-1')
+      const read = async () => (await store.readReplica('user-1'))?.conversations[0]
+      // At the same seq, a marker that lags does not come back.
+      await store.commitReplica('user-1', { ...common, base, conversations: [marked(5, 1, 4)] })
+      expect((await read())?.summary).toMatchObject({ readSeq: 4 })
+      // Ahead in changes, behind in markers: what is unread is counted from the messages that are there.
+      const window = {
+        hasBefore: false,
+        messages: [1, 2, 3, 4, 5, 6].map((seq) => ({ message: message(seq), asOfSeq: 6 })),
+      }
+      await store.commitReplica('user-1', { ...common, base, conversations: [{ ...marked(6, 1, 5), window }] })
+      expect((await read())?.summary).toMatchObject({ seq: 6, readSeq: 4, unread: 2 })
+      await store.commitReplica('user-1', { ...common, base, conversations: [marked(7, 1, 6)] })
+      expect(await read()).toMatchObject({ summary: { seq: 7, readSeq: 4 }, isUnreadUnsure: true })
+      await store.close()
+    })
+
+    it('[ACK2] keeps an acknowledged message acknowledged', async () => {
+      const { store } = await make()
+      const acknowledged = { ...waiting('m', 1), status: { state: 'acknowledged', seq: 7, createdAt: 'now' } } as const
+      await store.putOutbox('user-1', acknowledged)
+      await store.putOutbox('user-1', waiting('m', 1))
+      expect((await store.readOutbox('user-1'))[0]?.status.state).toBe('acknowledged')
       await store.close()
     })
   })

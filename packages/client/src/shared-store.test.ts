@@ -1,0 +1,275 @@
+/**
+ * Several clients on one store, in any order of acts and commits. Whatever happens, a client that starts from the store and
+ * resumes from its cursor has what the server has: nothing missing, nothing that was left, the right unread counts.
+ */
+import 'fake-indexeddb/auto'
+import { randomUUID } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { CommandName, CommandRequest, CommandResult, ServerEvent, User } from '@chorus/protocol'
+import { ChorusError } from '@chorus/protocol'
+import fc from 'fast-check'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { HttpApi } from './http-api.ts'
+import { Replica } from './replica.ts'
+import type { ChatStore } from './store.ts'
+import { createFileStore } from './store-file.ts'
+import { createIndexedDbStore } from './store-indexeddb.ts'
+import { createMemoryStore } from './store-memory.ts'
+import { FakeServer, type FakeConversation } from './testing/fake-server.ts'
+import { ManualClock, settle } from './testing/manual-clock.ts'
+import { UserCache } from './users.ts'
+
+/** The server's answers without a network. */
+function createApi(server: FakeServer, me: User): HttpApi {
+  const answer = (name: CommandName, request: Readonly<Record<string, unknown>>): unknown => {
+    const conversation = server.conversations.get(String(request['conversation']))
+    const isMember = conversation?.members.has(me.id) === true
+    switch (name) {
+      case 'sync':
+        return server.sync(me.id, request['cursor'] as string | undefined)
+      case 'list-conversations':
+        return {
+          conversations: [...server.conversations.values()]
+            .filter(({ members }) => members.has(me.id))
+            .map((one) => server.toConversation(one, me.id)),
+        }
+      case 'get-conversation':
+        if (conversation === undefined || !isMember) break
+        return { conversation: server.toConversation(conversation, me.id) }
+      case 'list-changes': {
+        if (conversation === undefined || !isMember) break
+        const changes = conversation.changes.map(({ change }) => change)
+        return { changes: changes.filter(({ seq }) => seq > Number(request['after'])), seq: server.top(conversation) }
+      }
+      case 'find-users':
+        return { users: [...server.users.values()] }
+      default:
+        break
+    }
+    throw new ChorusError('not-found', `unable to ${name}; there is no such thing`)
+  }
+  return {
+    call: <Name extends CommandName>(name: Name, request: CommandRequest<Name>) =>
+      Promise.resolve().then(() => structuredClone(answer(name, request as never)) as CommandResult<Name>),
+  }
+}
+
+/** A store whose commits wait until they are let through, in their order. */
+class Gate {
+  readonly waiting: (() => void)[] = []
+  isOpen = false
+
+  wrap(store: ChatStore): ChatStore {
+    return {
+      ...store,
+      commitReplica: async (userId, commit) => {
+        if (!this.isOpen) await new Promise<void>((resolve) => this.waiting.push(resolve))
+        return store.commitReplica(userId, commit)
+      },
+    }
+  }
+
+  open(): void {
+    this.isOpen = true
+    for (const release of this.waiting.splice(0)) release()
+  }
+}
+
+class Tab {
+  readonly gate = new Gate()
+  readonly replica: Replica
+  readonly #server: FakeServer
+  readonly #me: User
+  #cursor: string | undefined
+  #loads = 0
+  loading: Promise<void> = Promise.resolve()
+
+  constructor(server: FakeServer, me: User, store: ChatStore, clock: ManualClock) {
+    this.#server = server
+    this.#me = me
+    const api = createApi(server, me)
+    this.replica = new Replica({
+      me: me.id,
+      store: this.gate.wrap(store),
+      api,
+      clock,
+      users: new UserCache(api, clock),
+      onError: (error) => {
+        throw error
+      },
+      onChange: () => undefined,
+      onLimited: () => undefined,
+      onMoved: () => undefined,
+      onReset: () => undefined,
+    })
+  }
+
+  async start(): Promise<void> {
+    await this.replica.loadCached()
+    this.#cursor = this.replica.cursor
+    if (this.replica.needsLoad) this.load()
+  }
+
+  /** Its commit may wait at the gate for long. */
+  load(): void {
+    this.#cursor = undefined
+    this.#loads += 1
+    this.loading = this.replica.firstLoad().finally(() => {
+      this.#loads -= 1
+    })
+  }
+
+  /** Connects or goes on, and takes in what happened since. */
+  async advance(): Promise<void> {
+    await settle()
+    // No connection is opened before the load is done.
+    if (this.#loads > 0) return
+    this.#cursor ??= this.replica.cursor
+    if (this.#cursor === undefined) return
+    const page = this.#server.sync(this.#me.id, this.#cursor)
+    if (page.reset === true) {
+      this.load()
+      return
+    }
+    const tell = (event: unknown): void => this.replica.handle(structuredClone(event) as ServerEvent)
+    for (const { changes, ...entry } of page.conversations) {
+      if ('limited' in entry || 'left' in entry) tell({ name: 'conversation', payload: entry })
+      if (changes.length > 0) tell({ name: 'changes', payload: { conversation: entry.conversation, changes } })
+      tell({ name: 'conversation', payload: entry })
+    }
+    this.#cursor = page.cursor
+    const user = this.#server.users.get(this.#me.id)
+    tell({ name: 'ready', payload: { user, session: {}, epoch: page.epoch, cursor: page.cursor } })
+    await settle()
+  }
+}
+
+const act = fc.oneof(
+  { weight: 4, arbitrary: fc.record({ do: fc.constant('send' as const), at: fc.nat(2) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('read' as const), at: fc.nat(2) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('remove' as const, 'join' as const), at: fc.nat(2) }) },
+  { weight: 6, arbitrary: fc.record({ do: fc.constantFrom('advance' as const), at: fc.nat(1) }) },
+  { weight: 4, arbitrary: fc.record({ do: fc.constantFrom('commit' as const), at: fc.nat(1) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('load' as const, 'reload' as const), at: fc.nat(1) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('wait' as const), at: fc.constant(0) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('epoch' as const, 'sign-out' as const), at: fc.nat(1) }) },
+)
+
+/** What a client that starts from the store has once it has caught up. */
+async function assertStore(server: FakeServer, me: User, store: ChatStore): Promise<void> {
+  const record = await store.readReplica(me.id)
+  if (record === undefined || record.epoch !== server.epoch) return
+  const clock = new ManualClock()
+  const fresh = createMemoryStore()
+  await fresh.commitReplica(me.id, { ...record, base: undefined, replace: true })
+  const started = new Tab(server, me, fresh, clock)
+  started.gate.open()
+  await started.start()
+  await started.advance()
+  for (let rounds = 0; rounds < 5; rounds += 1) await clock.advance(1_000)
+  const mine = [...server.conversations.values()].filter(({ members }) => members.has(me.id))
+  const shown = started.replica.conversations.get()
+  expect(shown.map(({ id }) => id).sort()).toEqual(mine.map(({ id }) => id).sort())
+  for (const one of mine) {
+    const truth = server.toConversation(one, me.id)
+    const summary = shown.find(({ id }) => id === one.id)
+    expect(summary).toMatchObject({ seq: truth.seq, readSeq: truth.readSeq, unread: truth.unread })
+    expect(started.replica.appliedSeqOf(one.id)).toBe(truth.seq)
+    const texts = started.replica.slot(one.id).timeline.window?.entries.map(({ message }) => message.text)
+    if (texts !== undefined) expect(texts).toEqual(server.texts(one).slice(-texts.length))
+  }
+}
+
+let folder = ''
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'chorus-shared-'))
+})
+afterAll(async () => {
+  await rm(folder, { recursive: true, force: true })
+})
+
+describe.each([
+  { name: 'memory', storage: 'memory', runs: 200, make: () => createMemoryStore() },
+  { name: 'IndexedDB', storage: 'persistent', runs: 40, make: () => createIndexedDbStore(randomUUID()) },
+  { name: 'file', storage: undefined, runs: 20, make: () => createFileStore(join(folder, randomUUID())) },
+])('two clients on one store, $name', ({ runs, make, storage }) => {
+  it('[CP1] [CLI1] never stores a cursor without what it covers', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(act, { minLength: 5, maxLength: 40 }), async (acts) => {
+        const server = new FakeServer()
+        const me = server.addUser('me')
+        const ada = server.addUser('ada')
+        const conversations = ['A', 'B', 'C'].map((name) => server.addConversation('group', name, [ada, me]))
+        const store = make()
+        const clock = new ManualClock()
+        const open = async (): Promise<Tab> => {
+          const tab = new Tab(server, me, store, clock)
+          await tab.start()
+          return tab
+        }
+        const tabs = [await open(), await open()]
+        for (const { do: what, at } of acts) {
+          const conversation = conversations[at] as FakeConversation
+          const tab = tabs[at] ?? tabs[0]!
+          const isIn = conversation.members.has(me.id)
+          switch (what) {
+            case 'send':
+              server.send(conversation, ada, `m${server.top(conversation)}`)
+              break
+            case 'read':
+              if (isIn) server.markRead(conversation, me.id, server.top(conversation))
+              break
+            case 'remove':
+              if (isIn) server.remove(conversation, me)
+              break
+            case 'join':
+              if (!isIn) server.join(conversation, me)
+              break
+            case 'advance':
+              await tab.advance()
+              break
+            case 'commit':
+              tab.gate.waiting.shift()?.()
+              break
+            case 'load':
+              tab.load()
+              break
+            case 'reload':
+              tab.replica.stop()
+              tab.gate.waiting.length = 0
+              tabs[at] = await open()
+              break
+            case 'wait':
+              await clock.advance(200)
+              break
+            case 'epoch':
+              server.epoch = `epoch${server.epoch.length}${'x'.repeat(server.epoch.length)}`
+              break
+            case 'sign-out':
+              tab.replica.stop()
+              tab.gate.waiting.length = 0
+              await store.clear(me.id, { outbox: true })
+              tabs[at] = await open()
+              break
+          }
+          await settle()
+          await assertStore(server, me, store)
+        }
+        for (const tab of tabs) {
+          tab.gate.open()
+          await tab.advance()
+          await clock.advance(2_000)
+          await tab.loading
+          await tab.advance()
+          await clock.advance(2_000)
+        }
+        await assertStore(server, me, store)
+        expect(store.storage?.get()).toBe(storage)
+        await store.close()
+      }),
+      { numRuns: runs, endOnFailure: false },
+    )
+  }, 120_000)
+})
