@@ -14,7 +14,7 @@ export const benchPackages = ['postgresql', 'redis-server']
 export const benchComparisonPackages = ['nginx', 'libnginx-mod-nchan']
 
 /** What the tests start. */
-export const testPackages = [...clusterPackages, 'openssl', 'pgbouncer', 'chromium', 'fonts-noto-color-emoji']
+export const testPackages = [...clusterPackages, 'curl', 'openssl', 'pgbouncer', 'chromium', 'fonts-noto-color-emoji']
 
 function isDebian() {
   return existsSync('/etc/debian_version') && /^ID(_LIKE)?=.*debian/m.test(readFileSync('/etc/os-release', 'utf8'))
