@@ -7,5 +7,6 @@
  * - 2: hardening against hostile clients and foreign ones. A client of version 1 keeps working.
  *   Binary data and numbers that a double does not keep are refused.
  *   Creating a conversation takes an optional `clientId`.
+ *   A change may be of a type that this version does not name: `{seq, type, at, actor}`.
  */
 export const PROTOCOL_VERSION = 2

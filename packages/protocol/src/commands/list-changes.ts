@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { changeSchema } from '../objects/change.ts'
+import { sentChangeSchema } from '../objects/change.ts'
 import { idSchema } from '../values/id.ts'
 import { pageLimitSchema, seqOrZeroSchema } from '../values/seq.ts'
 import { defineCommand } from './define-command.ts'
@@ -9,6 +9,6 @@ export const listChanges = defineCommand({
   summary: "A page of a conversation's log",
   auth: 'session',
   input: z.strictObject({ conversation: idSchema, after: seqOrZeroSchema.default(0), limit: pageLimitSchema }),
-  result: z.strictObject({ changes: z.array(changeSchema), seq: seqOrZeroSchema, more: z.boolean() }),
+  result: z.strictObject({ changes: z.array(sentChangeSchema), seq: seqOrZeroSchema, more: z.boolean() }),
   route: { method: 'GET', path: '/v1/conversations/{conversation}/changes', status: 200 },
 })

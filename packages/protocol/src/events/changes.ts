@@ -1,10 +1,10 @@
 import * as z from 'zod'
 import { limits } from '../limits.ts'
-import { changeSchema } from '../objects/change.ts'
+import { sentChangeSchema } from '../objects/change.ts'
 import { idSchema } from '../values/id.ts'
 
 /** Consecutive changes of one conversation, in order; a connection never gets a seq twice (rule NODE1). */
 export const changesEvent = z.strictObject({
   conversation: idSchema,
-  changes: z.array(changeSchema).min(1).max(limits.changesPerEventMax),
+  changes: z.array(sentChangeSchema).min(1).max(limits.changesPerEventMax),
 })

@@ -34,3 +34,31 @@ export const changeSchema = z
 
 export type Change = z.infer<typeof changeSchema>
 export type ChangeType = Change['type']
+
+const knownTypes: ReadonlySet<string> = new Set(changeSchema.options.flatMap(({ shape }) => [...shape.type.values]))
+
+/**
+ * A change of a type that a later version of the log has. It fills its seq like every other: advance past it, show nothing.
+ * A server that does not know the type either sends exactly these fields.
+ */
+export const otherChangeSchema = z
+  .looseObject({ ...common, type: z.string().refine((type) => !knownTypes.has(type)) })
+  .meta({ id: 'OtherChange' })
+
+export interface OtherChange {
+  readonly seq: number
+  readonly at: string
+  readonly actor: string
+  readonly type: string
+}
+
+/**
+ * A change as a server sends it. The static type names the known changes only, so that a `switch` over them stays exhaustive.
+ * A reader of the wire sorts the others out first, with {@link isKnownChange}.
+ */
+export const sentChangeSchema = z.union([changeSchema, otherChangeSchema]) as unknown as typeof changeSchema
+
+/** Tells whether this version knows the type of a change. */
+export function isKnownChange(change: Change | OtherChange): change is Change {
+  return knownTypes.has(change.type)
+}

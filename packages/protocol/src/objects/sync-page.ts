@@ -2,14 +2,14 @@
 import * as z from 'zod'
 import { idSchema } from '../values/id.ts'
 import { cursorSchema, seqOrZeroSchema } from '../values/seq.ts'
-import { changeSchema } from './change.ts'
+import { sentChangeSchema } from './change.ts'
 import { pageMessageSchema } from './message.ts'
 
 export const syncEntrySchema = z
   .strictObject({
     conversation: idSchema,
     /** Consecutive, in seq order. Empty when `limited`. */
-    changes: z.array(changeSchema),
+    changes: z.array(sentChangeSchema),
     /** Too much was missed, or it was joined since: `messages` is the newest page, page back for the rest. */
     limited: z.boolean().optional(),
     /** The user is no longer a member; `changes` holds only the change that says so. */

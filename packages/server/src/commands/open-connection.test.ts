@@ -141,6 +141,36 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     blocker.feed.abandonJoin(blocker.join)
   })
 
+  it('[RES5] a change of a later version comes by sweep, resume, sync and page, and delivery goes on', async () => {
+    const cursor = await cursorOf(ada)
+    const live = node.open(bob, await fixture.session(bob))
+    await live.opening
+    const start = await top()
+    // No hint tells of it: a gap is found by the next message, then by the sweep.
+    const { seq, at } = await fixture.appendOther(group, bob, { type: 'message.pinned', target: start })
+    const gap = await say()
+    await until('the gap filled', () => live.transport.seqsOf(group).includes(gap))
+    const { seq: swept } = await fixture.appendOther(group, bob, { type: 'thread.closed' })
+    await node.sweeper.sweepNow()
+    await until('the swept change', () => live.transport.seqsOf(group).includes(swept))
+    expect(live.transport.seqsOf(group)).toEqual([seq, gap, swept])
+
+    const other = { seq, type: 'message.pinned', at, actor: bob }
+    const resumed = node.open(ada, session, cursor)
+    await resumed.opening
+    const synced = await node.run('sync', ada, { cursor, limit: 50 })
+    const page = await node.run('list-changes', ada, { conversation: group, after: start, limit: 50 })
+    for (const changes of [
+      live.transport.eventsNamed('changes').flatMap((event) => event.changes),
+      resumed.transport.eventsNamed('changes').flatMap((event) => event.changes),
+      synced.conversations.flatMap((entry) => entry.changes),
+      page.changes,
+    ]) {
+      expect(changes.map((change) => change.seq)).toEqual([seq, gap, swept])
+      expect(changes[0]).toEqual(other)
+    }
+  })
+
   it('[JOIN1] without a cursor it gets what happens from ready on', async () => {
     await say()
     const { transport, opening, connection } = node.open(ada, session)

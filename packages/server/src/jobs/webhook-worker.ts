@@ -185,7 +185,9 @@ export class WebhookWorker {
   async #bodyOf({ conversation, seq }: Claimed): Promise<string | undefined> {
     const json = await this.#options.records.readChange(conversation, seq)
     if (json === undefined) return undefined
-    const { type, at } = JSON.parse(json) as { type: string; at: string }
+    const { type, at } = JSON.parse(json) as { type: string; at?: string }
+    // A number that will never come says nothing to an endpoint.
+    if (at === undefined) return undefined
     // The change is not written again: what clients see and what is signed are the same bytes.
     return `{"type":${JSON.stringify(type)},"timestamp":${JSON.stringify(at)},"data":{"conversation":"${conversation}","change":${json}}}`
   }

@@ -108,6 +108,22 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     expect(await fixture.sql('select from webhook_lanes')).toEqual([])
   })
 
+  it('[OFF1] [RES5] a change of a later version comes with what every change has, and holds nothing back', async () => {
+    await subscribe()
+    await start()
+    const group = await fixture.group([sender])
+    const { seq: other, at } = await fixture.appendOther(group, sender, { type: 'message.pinned', target: 1 })
+    const { seq: broken } = await fixture.appendOther(group, sender, { type: 'reaction.added' })
+    const { seq: last } = await fixture.send(group, sender, 'after')
+    await expect.poll(() => acceptedOf(group).at(-1), patience).toBe(last)
+    expect(acceptedOf(group)).toEqual((await fixture.seqs(group)).filter((seq) => seq !== broken))
+    const event = JSON.parse(receiver.received.find(({ type }) => type === 'message.pinned')!.body)
+    expect(event.data).toEqual({
+      conversation: group,
+      change: { seq: other, type: 'message.pinned', at, actor: sender },
+    })
+  })
+
   it('only what an endpoint asked for, and only what happens from its beginning on', async () => {
     const group = await fixture.group([sender])
     await fixture.send(group, sender, 'before')

@@ -1,8 +1,9 @@
 /** Reads of the log for those who come back, on both engines. */
 import { randomUUID } from 'node:crypto'
-import type { Change, Id } from '@chorus/protocol'
+import { type Change, type Id, sentChangeSchema } from '@chorus/protocol'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { readChangesForMember, readNewestChanges } from './read-changes.ts'
+import type { LoggedChange } from '../support/logged-change.ts'
+import { readChangesForMember, readGap, readMissed, readNewestChanges, readRange, readStretch } from './read-changes.ts'
 import { LogFixture } from './testing/log-fixture.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from './testing/open-test-database.ts'
 
@@ -73,5 +74,42 @@ describe.each(testEngines)('the newest changes on the %s engine', (engine) => {
       ['message.deleted', ''],
     ])
     expect(await seqsOf(randomUUID(), 0)).toEqual([])
+  })
+
+  it('[RES5] a change of a later version is read by every road, and fails none', async () => {
+    const group = await fixture.group([ada])
+    const { seq: other, at } = await fixture.appendOther(group, ada, { type: 'message.pinned', target: 1 })
+    const { seq: broken } = await fixture.appendOther(group, ada, { type: 'member.left' })
+    const { seq: orphan } = await fixture.appendOther(group, ada, { type: 'message.edited', target: 999_999 })
+    const { seq: last } = await fixture.send(group, ada, 'after')
+    const { database } = store
+    const range = { conversation: group, from: other, to: last }
+    const missed = {
+      conversation: group,
+      position: 1,
+      top: last,
+      alignment: 1_000,
+      changesMax: 2_000,
+      bytesMax: 1_000_000,
+    }
+    const roads: Record<string, readonly LoggedChange[]> = {
+      range: await readRange(database, range, 10),
+      gap: (await readGap(database, range, 10)).changes,
+      stretch: (await readStretch(database, range, 1_000_000)).changes,
+      missed: (await readMissed(database, missed)).changes,
+      newest: (await readNewestChanges(database, [{ conversation: group, position: 0 }], extent)).get(group) ?? [],
+    }
+    const page = await readChangesForMember(database, ada, group, other - 1, 50)
+    for (const [road, changes] of [...Object.entries(roads), ['page', undefined] as const]) {
+      const shown = changes?.map(({ json }) => JSON.parse(json) as Change) ?? page?.changes ?? []
+      expect(shown.slice(-4), road).toMatchObject([
+        { seq: other, type: 'message.pinned', at, actor: ada },
+        { seq: broken, type: 'skip', from: broken, to: broken },
+        { seq: orphan, type: 'skip', from: orphan, to: orphan },
+        { seq: last, type: 'message.created' },
+      ])
+      expect(Object.keys(shown.at(-4) ?? {}).sort(), road).toEqual(['actor', 'at', 'seq', 'type'])
+      for (const change of shown) expect(sentChangeSchema.safeParse(change).success, road).toBe(true)
+    }
   })
 })

@@ -2,7 +2,7 @@
  * A change as the server handles it: encoded once as JSON, and beside it the few facts that delivery needs, so that
  * nothing is parsed again on the way to a client.
  */
-import type { Change, Id, Message, Role } from '@chorus/protocol'
+import type { Change, Id, Message, OtherChange, Role } from '@chorus/protocol'
 
 /** What a change does to the set of those who may see the next one (rule ACL1). */
 export type MembershipEffect =
@@ -26,7 +26,8 @@ export interface ChangeRow {
   readonly seq: number
   readonly xid: string
   readonly at: string
-  readonly type: Change['type']
+  /** Mostly one of {@link Change}'s; a server of a later version may have written another. */
+  readonly type: string
   readonly actor: Id
   readonly target: number | null
   readonly user_id: Id | null
@@ -107,33 +108,40 @@ function effectOf(change: Change): MembershipEffect | undefined {
   }
 }
 
+/**
+ * The change that a row holds. A row never makes a read fail, because nothing of its conversation could be delivered then. A
+ * change of a type that this version does not know is sent with the facts that every change has (see `otherChangeSchema`); one
+ * that lacks what its type needs is sent as a number that will never come.
+ */
 export function toChange(row: ChangeRow): Change {
-  const common = { seq: row.seq, at: toIso(row.at), actor: row.actor }
+  return toKnownChange(row) ?? { seq: row.seq, type: 'skip', from: row.seq, to: row.seq }
+}
+
+function toKnownChange(row: ChangeRow): Change | undefined {
+  const { seq, message, target, user_id: user, role, emoji } = row
+  const common = { seq, at: toIso(row.at), actor: row.actor }
   switch (row.type) {
     case 'message.created':
     case 'message.edited':
     case 'message.deleted':
-      return {
-        ...common,
-        type: row.type,
-        message: toMessage(row.conversation, row.target ?? row.seq, present(row.message, row)),
-      }
+      return message === null
+        ? undefined
+        : { ...common, type: row.type, message: toMessage(row.conversation, target ?? seq, message) }
     case 'reaction.added':
     case 'reaction.removed':
-      return { ...common, type: row.type, target: present(row.target, row), emoji: present(row.emoji, row) }
+      return target === null || emoji === null ? undefined : { ...common, type: row.type, target, emoji }
     case 'member.joined':
     case 'member.left':
     case 'member.updated':
-      return { ...common, type: row.type, user: present(row.user_id, row), role: present(row.role, row) }
+      return user === null || role === null ? undefined : { ...common, type: row.type, user, role }
     case 'conversation.created':
     case 'conversation.updated':
       return { ...common, type: row.type, conversation: { id: row.conversation, kind: row.kind, name: row.name } }
     case 'skip':
-      return { seq: row.seq, type: 'skip', from: present(row.target, row), to: row.seq }
+      return target === null ? undefined : { seq, type: 'skip', from: target, to: seq }
+    default: {
+      const other: OtherChange = { ...common, type: row.type }
+      return other as Change
+    }
   }
-}
-
-function present<Value>(value: Value | null, row: ChangeRow): Value {
-  if (value === null) throw new Error(`change ${row.seq} of ${row.conversation} (${row.type}) lacks a column`)
-  return value
 }

@@ -11,6 +11,7 @@ import { deleteMessage } from '../delete-message.ts'
 import { editMessage } from '../edit-message.ts'
 import { endSubscription } from '../end-subscription.ts'
 import { joinConversation } from '../join-conversation.ts'
+import { listChanges } from '../list-changes.ts'
 import { markRead } from '../mark-read.ts'
 import { openConnection } from '../open-connection.ts'
 import type { Parts } from '../parts.ts'
@@ -53,6 +54,7 @@ const handlers = {
   'create-conversation': createConversation,
   'delete-message': deleteMessage,
   'edit-message': editMessage,
+  'list-changes': listChanges,
   'list-live-values': listLiveValues,
   'mark-read': markRead,
   'put-member': putMember,

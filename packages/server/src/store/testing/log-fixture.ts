@@ -109,6 +109,23 @@ export class LogFixture {
     )
   }
 
+  /** Appends a row as a server of a later version may write it. */
+  async appendOther(
+    conversation: Id,
+    actor: Id,
+    { type, target = null }: { readonly type: string; readonly target?: number | null },
+  ): Promise<{ readonly seq: number; readonly at: string }> {
+    const [row] = await this.sql<{ seq: number; at: string }>(
+      `with top as (
+         update conversations set seq = seq + 1, last_xid = pg_current_xact_id() where id = $1 returning seq)
+       insert into changes (conversation, seq, at, type, actor, target)
+       select $1, top.seq, clock_timestamp(), $3, $2, $4 from top returning seq, at`,
+      [conversation, actor, type, target],
+    )
+    if (row === undefined) throw new Error('there is no such conversation')
+    return { seq: row.seq, at: new Date(row.at).toISOString() }
+  }
+
   /** Every seq of the log, in order. */
   async seqs(conversation: Id): Promise<number[]> {
     const rows = await this.sql<{ seq: number }>('select seq from changes where conversation = $1 order by seq', [
