@@ -16,7 +16,7 @@ import { removableBy, requirementOf } from './access/policy.ts'
 import { Canary } from './canary/canary.ts'
 import { CommandIntake } from './commands/command-intake.ts'
 import { commandTable } from './commands/command-table.ts'
-import { endSubscription } from './commands/end-subscription.ts'
+import { endSubscription, lookAfterRemoval, tellSweptRemoval } from './commands/end-subscription.ts'
 import { hearDevice } from './commands/hear-device.ts'
 import { joinConversation } from './commands/join-conversation.ts'
 import type { Parts } from './commands/parts.ts'
@@ -302,6 +302,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
         liveValues.forget(conversation, user)
         recheckWatches(parts, user)
       },
+      onUnsubscribed: (conversation, left) => lookAfterRemoval(parts, conversation, left),
       onBusMessage: (message) => {
         if (message.kind === 'revoked') endSessions(message.sessions)
         if (message.kind === 'live') liveValues.receive(message.conversation, message.json)
@@ -364,7 +365,10 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
         onMember: (user, conversation) => {
           for (const connection of connections.ofUser(user)) joinConversation(parts, connection, conversation)
         },
-        onLeft: (user) => recheckWatches(parts, user),
+        onLeft: (user, conversation, leftSeq, xid) => {
+          recheckWatches(parts, user)
+          tellSweptRemoval(parts, user, conversation, leftSeq, xid)
+        },
         onStale: (user, conversation, leftSeq) => endSubscription(parts, user, conversation, leftSeq),
         onMarker: (user, conversation) => {
           for (const connection of connections.ofUser(user)) tellReadMarker(parts, connection, conversation)

@@ -7,7 +7,7 @@ import type { Connection } from '../fanout/connection.ts'
 import { frameOf } from '../fanout/frame.ts'
 import { readConversation } from '../store/read-conversations.ts'
 import type { Parts } from './parts.ts'
-import { sendRemoval } from './send-removal.ts'
+import { sendRemoval, tellRemoval } from './send-removal.ts'
 import { tellReadMarker } from './tell-read-marker.ts'
 
 const attemptsMax = 5
@@ -49,9 +49,13 @@ async function join(parts: Parts, connection: Connection, conversation: Id): Pro
   try {
     for (let attempt = 0; attempt < attemptsMax; attempt++) {
       const page = await parts.pages.newest(connection.user, conversation)
-      if (page === undefined || !connection.isOpen) return
-      const seen = await readConversation(parts.database, connection.user, conversation)
-      if (seen?.role === null || seen === undefined) return
+      const seen = page && (await readConversation(parts.database, connection.user, conversation))
+      if (!connection.isOpen) return
+      if (page === undefined || seen === undefined || seen.role === null) {
+        // Removed since the news came: told so before a checkpoint covers it (rules ACL1, CP1).
+        if (await tellRemoval(parts, connection, conversation)) continue
+        return
+      }
       connection.send(
         frameOf('conversation', {
           conversation,

@@ -433,6 +433,118 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     connection.lost()
   })
 
+  /** Sweeps until a checkpoint has left: it covers everything that was written before. */
+  const sweepToCheckpoint = async ({ connection, transport }: Opened): Promise<void> => {
+    const before = transport.eventsNamed('checkpoint').length
+    await until('the end of joins', () => connection.joinsInProgress === 0)
+    for (let sweeps = 0; transport.eventsNamed('checkpoint').length === before; sweeps++) {
+      if (sweeps > 20) throw new Error('no checkpoint leaves')
+      await node.sweeper.sweepNow()
+      await until('the end of joins', () => connection.joinsInProgress === 0)
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+  }
+  const leftOf = ({ transport }: Opened, place: Id): number[] =>
+    transport
+      .eventsNamed('conversation')
+      .filter((event) => event.conversation === place && event.left === true)
+      .map(({ seq }) => seq)
+
+  it('[ACL1] [CP1] a removal during a join is told before the next checkpoint, whichever read it comes before', async () => {
+    for (const step of ['read_newest_pages', 'read_conversation', 'read_standing'])
+      for (const announced of [true, false]) {
+        const place = await fixture.group([bob])
+        const opened = node.open(ada, session)
+        await opened.opening
+        const remove = async (): Promise<unknown> =>
+          announced
+            ? node.run('remove-member', bob, { conversation: place, user: ada })
+            : fixture.apply({ op: 'remove-member', conversation: place, actor: bob, user: ada })
+        if (step === 'read_standing') {
+          // Removed before the read, and once more before it is told.
+          node.before.set('read_newest_pages', remove)
+          node.before.set('read_standing', async () => {
+            await fixture.apply({ op: 'put-member', conversation: place, actor: bob, user: ada, role: null })
+            node.before.set('read_newest_pages', remove)
+          })
+        } else node.before.set(step, remove)
+        await node.run('put-member', bob, { conversation: place, user: ada })
+        await until('the removal', () => leftOf(opened, place).length > 0)
+        await sweepToCheckpoint(opened)
+        const removal = await fixture.seqs(place).then((seqs) => seqs.length)
+        expect(leftOf(opened, place), step).toEqual([removal])
+        expect(
+          opened.transport.seqsOf(place).filter((seq) => seq === removal),
+          step,
+        ).toEqual([removal])
+        expect(opened.transport.events.at(-1)?.event).toBe('checkpoint')
+        expect(opened.connection.conversations.has(place)).toBe(false)
+        node.before.clear()
+        opened.connection.lost()
+      }
+  })
+
+  it('[TAIL1] [CP1] added and removed again with every hint lost: the removal is told before the checkpoint, once', async () => {
+    const place = await fixture.group([bob])
+    const opened = node.open(ada, session)
+    await opened.opening
+    await fixture.apply({ op: 'put-member', conversation: place, actor: bob, user: ada, role: null })
+    const { seq } = await fixture.apply({ op: 'remove-member', conversation: place, actor: bob, user: ada })
+    await sweepToCheckpoint(opened)
+    expect(leftOf(opened, place)).toEqual([seq])
+    // A late hint of the join changes nothing.
+    node.parts.feeds.announceMembership(place, ada)
+    await until('the end of joins', () => opened.connection.joinsInProgress === 0)
+    await node.sweeper.sweepNow()
+    expect(leftOf(opened, place)).toEqual([seq])
+    expect(opened.transport.seqsOf(place)).toEqual([seq])
+    // A connection that opens afterwards has nothing to be told.
+    const later = node.open(ada, session)
+    await later.opening
+    node.parts.feeds.announceMembership(place, ada)
+    await until('the end of joins', () => later.connection.joinsInProgress === 0)
+    await node.sweeper.sweepNow()
+    expect(leftOf(later, place)).toEqual([])
+  })
+
+  it('[TAIL1] [ACL1] [CP1] removed and added again while no hint comes: the membership is looked at again', async () => {
+    for (const newsOfJoin of [true, false])
+      for (const [before, between, after] of [
+        [0, 600, 3],
+        [3, 0, 0],
+        [700, 2, 700],
+      ] as const) {
+        const place = await fixture.group([bob, ada])
+        const opened = node.open(ada, session)
+        await opened.opening
+        if (before > 0) await fixture.fill(place, bob, before)
+        const { seq: removal } = await fixture.apply({
+          op: 'remove-member',
+          conversation: place,
+          actor: bob,
+          user: ada,
+        })
+        if (between > 0) await fixture.fill(place, bob, between, 'a secret')
+        await fixture.apply({ op: 'put-member', conversation: place, actor: bob, user: ada, role: null })
+        if (after > 0) await fixture.fill(place, bob, after)
+        // Swallowed: the connection is still subscribed.
+        if (newsOfJoin) node.parts.feeds.announceMembership(place, ada)
+        await sweepToCheckpoint(opened)
+        expect(leftOf(opened, place)).toEqual([removal])
+        expect(opened.connection.conversations.has(place)).toBe(true)
+        const { seq } = (
+          await node.run('send-message', bob, { conversation: place, clientId: crypto.randomUUID(), text: 'welcome' })
+        ).message
+        await until('the message', () => opened.transport.seqsOf(place).includes(seq))
+        const pages = opened.transport
+          .eventsNamed('conversation')
+          .filter((event) => event.conversation === place && event.limited === true)
+        expect(pages.length).toBeGreaterThan(0)
+        applied(opened.transport, place, 3)
+        opened.connection.lost()
+      }
+  }, 60_000)
+
   it('[ACL1] a removal between the two reads is never subscribed, whatever the cursor', async () => {
     const place = await fixture.group([bob, ada])
     const { position } = node.parts.cursors.decode(await cursorOf(ada)) as { position: number }

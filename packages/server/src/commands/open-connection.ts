@@ -15,7 +15,7 @@ import { type Membership, type Memberships, nothingMoved } from '../store/read-m
 import { lookAgain } from './join-conversation.ts'
 import type { Parts } from './parts.ts'
 import { isFromTheFuture, planStep, readCursor, type ReplayStep } from './replay.ts'
-import { sendRemoval } from './send-removal.ts'
+import { sendRemoval, tellRemoval } from './send-removal.ts'
 
 export const openBounds = {
   /** Reads of what was written while the connection opened, each of what came during the one before, per conversation. */
@@ -94,7 +94,7 @@ export async function openConnection(
     joins.clear()
     if (!connection.isOpen) return
 
-    connection.becomeReady()
+    connection.becomeReady(position)
     connection.send(
       frameOf('ready', {
         user,
@@ -298,16 +298,8 @@ class Replay {
 
   /** A read found no membership any more: the removal came after the read that began the replay. */
   async #tellRemoval(conversation: Id): Promise<undefined> {
-    const { user, session } = this.#connection
-    const { memberships } = await this.#parts.memberships.ask({ user, position: this.#extent.asOf, session })
-    const leftSeq = memberships.find((membership) => membership.conversation === conversation)?.leftSeq
-    if (leftSeq === null || leftSeq === undefined) {
-      // A member again by now.
-      this.#connection.afterReady.add(conversation)
-      return undefined
-    }
-    const [removal] = await this.#parts.readRange({ conversation, from: leftSeq, to: leftSeq }, 1)
-    if (removal !== undefined) sendRemoval(this.#connection, removal)
+    // A member again by now: joined when the connection is ready, and no cursor covers it before.
+    if (await tellRemoval(this.#parts, this.#connection, conversation)) this.#connection.afterReady.add(conversation)
     return undefined
   }
 

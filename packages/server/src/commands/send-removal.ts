@@ -1,10 +1,32 @@
 /** Tells a connection that its user was removed: the event first, then that one change, and nothing after it (rule ACL1). */
+import type { Id } from '@chorus/protocol'
 import type { Connection } from '../fanout/connection.ts'
 import { changesFrame, frameOf } from '../fanout/frame.ts'
+import { readStanding } from '../store/read-changes.ts'
 import type { LoggedChange } from '../support/logged-change.ts'
+import type { Parts } from './parts.ts'
 
 export function sendRemoval(connection: Connection, removal: LoggedChange): void {
   const { conversation, seq } = removal
+  if ((connection.removalsTold.get(conversation) ?? 0) >= seq) return
+  connection.noteRemoval(conversation, seq)
   connection.send(frameOf('conversation', { conversation, left: true, seq, readSeq: seq, unread: 0 }))
   connection.send(changesFrame(conversation, [removal]))
+}
+
+/**
+ * A read found no membership: sends the removal, unless the connection was sent it, or it was history when the connection
+ * became ready. Answers whether the user is a member again by now.
+ */
+export async function tellRemoval(parts: Parts, connection: Connection, conversation: Id): Promise<boolean> {
+  const standing = await readStanding(parts.database, connection.user, conversation)
+  switch (standing.kind) {
+    case 'member':
+      return true
+    case 'removed':
+      if (standing.removal.xid >= connection.readyPosition) sendRemoval(connection, standing.removal)
+      return false
+    case 'stranger':
+      return false
+  }
 }

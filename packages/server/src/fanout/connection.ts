@@ -28,6 +28,9 @@ export interface ConnectionOptions {
 /** How long a closing connection has to read its last words before the wire is cut. */
 export const closingGraceMs = 3_000
 
+/** Conversations whose removal a connection remembers; the oldest are forgotten and may be told once more. */
+const removalsToldMax = 1_000
+
 const opening: ConnectionState = { kind: 'opening' }
 const ready: ConnectionState = { kind: 'ready' }
 
@@ -51,6 +54,10 @@ export class Connection {
   readonly afterReady = new RareSet<Id>()
   /** Read markers it is to be told: being read, moved again meanwhile, or to be read after the next sweep; no checkpoint leaves before. */
   readonly owedMarkers = new RareMap<Id, 'asked' | 'moved' | 'failed'>()
+  /** Seq of the last removal that it was sent, of conversations it is not subscribed to. A seq is never sent twice (NODE1). */
+  readonly removalsTold = new RareMap<Id, number>()
+  /** Position of the cursor in its `ready`: what happened before was told by then, or is no news. */
+  readyPosition = 0
   /** Was anything sent that no checkpoint covers yet? */
   owesCheckpoint = false
   /** Had all of that been sent when the sweep under way began? */
@@ -138,8 +145,17 @@ export class Connection {
     }
   }
 
-  becomeReady(): void {
-    if (this.#state.kind === 'opening') this.#state = ready
+  becomeReady(position = 0): void {
+    if (this.#state.kind !== 'opening') return
+    this.readyPosition = position
+    this.#state = ready
+  }
+
+  noteRemoval(conversation: Id, seq: number): void {
+    this.removalsTold.delete(conversation)
+    this.removalsTold.set(conversation, seq)
+    const [oldest] = this.removalsTold.keys()
+    if (this.removalsTold.size > removalsToldMax && oldest !== undefined) this.removalsTold.delete(oldest)
   }
 
   /** Says why, then ends the link. */

@@ -36,6 +36,8 @@ export interface FeedHost {
   joined(conversation: Id, user: Id): void
   /** Somebody left. */
   left(conversation: Id, user: Id): void
+  /** A removal has ended these subscriptions. What was said of their user since was answered with "already subscribed". */
+  unsubscribed(conversation: Id, connections: readonly Connection[]): void
   /** Everything that a sweep found has been written to every subscriber. */
   caughtUp(feed: Feed): void
   /** Changes were handed to so many subscribers, `waitedMs` after the first of them came. */
@@ -209,10 +211,12 @@ export class Feed implements Flushable {
     for (const removal of removals) {
       const user = removal.effect?.user
       if (user === undefined) continue
-      for (const connection of this.#announceLeaving(user, removal)) {
+      const leaving = this.#announceLeaving(user, removal)
+      for (const connection of leaving) {
         connection.send(changesFrame(this.conversation, [removal]))
         this.remove(connection)
       }
+      if (leaving.length > 0) this.#host.unsubscribed(this.conversation, leaving)
     }
     this.recent.noteRead(asOf)
     for (const change of changes) this.accept(change)
@@ -259,6 +263,7 @@ export class Feed implements Flushable {
     if (!join.connection.isOpen) return { kind: 'subscribed' }
     this.#subscribers.add(join.connection)
     join.connection.conversations.add(this.conversation)
+    join.connection.removalsTold.delete(this.conversation)
     if (seq > this.#flushed) {
       this.#ahead.set(join.connection, seq)
       this.noteTop(seq)
@@ -326,7 +331,10 @@ export class Feed implements Flushable {
     }
     this.#written = newest.seq
     // ACL1: before the next seq is written.
-    for (const connection of leaving) if (!this.#gone.has(connection)) this.remove(connection)
+    const unsubscribed = leaving.filter((connection) => !this.#gone.has(connection))
+    for (const connection of unsubscribed) this.remove(connection)
+    // Before the feed may end and a checkpoint may leave.
+    if (unsubscribed.length > 0) this.#host.unsubscribed(this.conversation, unsubscribed)
     if (effect?.kind === 'left') this.#host.left(this.conversation, effect.user)
     this.#host.delivered(batch.length, receivers.length, this.#host.nowMs() - this.#waitingSinceMs, this, first)
     if (effect?.kind === 'joined') this.#host.joined(this.conversation, effect.user)
@@ -350,7 +358,10 @@ export class Feed implements Flushable {
       (connection) => this.#subscribers.has(connection) && (this.#ahead.get(connection) ?? 0) < seq,
     )
     const frame = frameOf('conversation', { conversation: this.conversation, left: true, seq, readSeq: seq, unread: 0 })
-    for (const connection of leaving) connection.send(frame)
+    for (const connection of leaving) {
+      connection.noteRemoval(this.conversation, seq)
+      connection.send(frame)
+    }
     return leaving
   }
 

@@ -43,6 +43,8 @@ export interface FeedsOptions {
   readonly readNewest: RecentLoadsOptions['read']
   readonly onJoined: (conversation: Id, user: Id) => void
   readonly onLeft: (conversation: Id, user: Id) => void
+  /** A removal has ended these subscriptions: their user may be a member again. */
+  readonly onUnsubscribed: (conversation: Id, connections: readonly Connection[]) => void
   readonly onBusMessage: (message: BusMessage) => void
   readonly epoch: () => string
   /** A hint of another history came, and was dropped. */
@@ -273,6 +275,10 @@ export class Feeds implements FeedHost {
     this.#options.onLeft(conversation, user)
     const feed = this.#feeds.get(conversation)
     if (feed !== undefined) this.release(feed)
+  }
+
+  unsubscribed(conversation: Id, connections: readonly Connection[]): void {
+    this.#options.onUnsubscribed(conversation, connections)
   }
 
   caughtUp(feed: Feed): void {

@@ -174,9 +174,9 @@ describe('the sweep', () => {
     const facts = {
       position: 20,
       members: [
-        { user: 'ada', conversation, leftSeq: null, readSeq: 7 },
-        { user: 'ada', conversation: 'left', leftSeq: 9, readSeq: 3 },
-        { user: 'nobody here', conversation, leftSeq: null, readSeq: 2 },
+        { user: 'ada', conversation, leftSeq: null, readSeq: 7, xid: 1 },
+        { user: 'ada', conversation: 'left', leftSeq: 9, readSeq: 3, xid: 1 },
+        { user: 'nobody here', conversation, leftSeq: null, readSeq: 2, xid: 1 },
       ],
       revokedSessions: ['session'],
     }
@@ -188,7 +188,7 @@ describe('the sweep', () => {
     await sweep({ ...facts, position: 21 })
     expect(markers).toHaveLength(1)
     fixture.feeds.announceReadMarker({ user: 'ada', conversation, readSeq: 8, json: '{}' }, undefined)
-    await sweep({ position: 22, members: [{ user: 'ada', conversation, leftSeq: null, readSeq: 8 }] })
+    await sweep({ position: 22, members: [{ user: 'ada', conversation, leftSeq: null, readSeq: 8, xid: 1 }] })
     expect(markers).toHaveLength(1)
   })
 
@@ -307,9 +307,9 @@ describe('the sweep', () => {
   it('[ACL1] names those who are subscribed although their removal has passed by', async () => {
     const { fixture, sweep, stale } = open()
     await fixture.subscribe('ada', 5)
-    await sweep({ position: 20, members: [{ user: 'ada', conversation, leftSeq: 9, readSeq: null }] })
+    await sweep({ position: 20, members: [{ user: 'ada', conversation, leftSeq: 9, readSeq: null, xid: 1 }] })
     expect(stale).toEqual([])
-    await sweep({ position: 21, members: [{ user: 'ada', conversation, leftSeq: 4, readSeq: null }] })
+    await sweep({ position: 21, members: [{ user: 'ada', conversation, leftSeq: 4, readSeq: null, xid: 1 }] })
     expect(stale).toEqual([['ada', 4]])
   })
 

@@ -39,6 +39,8 @@ export interface SweptFacts<At extends Place> {
     readonly conversation: Id
     readonly leftSeq: number | null
     readonly readSeq: number | null
+    /** The transaction that wrote it. */
+    readonly xid: number
   }[]
   readonly revokedSessions: readonly Id[]
 }
@@ -52,7 +54,7 @@ export interface SweeperOptions<At extends Place> {
   /** A membership of somebody connected here changed. */
   readonly onMember: (user: Id, conversation: Id) => void
   /** Somebody left a conversation, served here or not. */
-  readonly onLeft: (user: Id, conversation: Id) => void
+  readonly onLeft: (user: Id, conversation: Id, leftSeq: number, xid: number) => void
   /** Connections that still follow a conversation their user is no member of. */
   readonly onStale: (user: Id, conversation: Id, leftSeq: number) => void
   /** A read marker moved, and nobody here was told. */
@@ -163,8 +165,8 @@ export class Sweeper<At extends Place> {
     this.#options.onRevoked(swept.revokedSessions)
     let repaired = 0
     for (const [conversation, seq] of swept.conversations) if (feeds.demand(conversation, seq)) repaired++
-    for (const { user, conversation, leftSeq, readSeq } of swept.members) {
-      if (leftSeq !== null) this.#options.onLeft(user, conversation)
+    for (const { user, conversation, leftSeq, readSeq, xid } of swept.members) {
+      if (leftSeq !== null) this.#options.onLeft(user, conversation, leftSeq, xid)
       if (leftSeq !== null || connections.ofUser(user).size === 0) continue
       this.#options.onMember(user, conversation)
       if (readSeq !== null && !feeds.noteMarker(user, conversation, readSeq)) this.#options.onMarker(user, conversation)

@@ -245,6 +245,28 @@ export async function readBoundary(
   return rows[0]?.seq ?? (lowest === 0 ? 0 : undefined)
 }
 
+/** Where a user stands in a conversation, as of one snapshot. */
+export type Standing =
+  | { readonly kind: 'member' }
+  | { readonly kind: 'removed'; readonly removal: LoggedChange }
+  | { readonly kind: 'stranger' }
+
+/** Is this user a member, or which change removed them? */
+export async function readStanding(database: Database, user: Id, conversation: Id): Promise<Standing> {
+  const rows = await database.query<ChangeRow | { seq: null }>({
+    name: 'read_standing',
+    text: `select removal.* from members m
+           left join lateral (
+             select ${columns} from changes c join conversations v on v.id = c.conversation
+              where c.conversation = m.conversation and c.seq = m.left_seq limit 1) removal on true
+            where m.conversation = $1 and m.user_id = $2`,
+    values: [conversation, user],
+  })
+  const [row] = rows
+  if (row === undefined) return { kind: 'stranger' }
+  return row.seq === null ? { kind: 'member' } : { kind: 'removed', removal: toLoggedChange(row) }
+}
+
 export interface MemberChangesPage {
   readonly changes: Change[]
   readonly seq: number

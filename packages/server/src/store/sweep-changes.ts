@@ -23,6 +23,8 @@ export interface SweptMember {
   readonly leftSeq: number | null
   /** Null while the marker stands where the membership began. */
   readonly readSeq: number | null
+  /** The transaction that wrote it. */
+  readonly xid: number
 }
 
 const parts = ['changes', 'members', 'sessions'] as const
@@ -117,7 +119,13 @@ export async function sweepChanges(database: Database, place: SweepPlace): Promi
         break
       case 'members':
         if (row.user_id !== null)
-          members.push({ user: row.user_id, conversation: row.id, leftSeq: row.seq, readSeq: row.read_seq })
+          members.push({
+            user: row.user_id,
+            conversation: row.id,
+            leftSeq: row.seq,
+            readSeq: row.read_seq,
+            xid: row.xid,
+          })
         break
       case 'sessions':
         revokedSessions.push(row.id)

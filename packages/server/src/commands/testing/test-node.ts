@@ -9,7 +9,7 @@ import type { CommandTable } from '../command.ts'
 import { createConversation } from '../create-conversation.ts'
 import { deleteMessage } from '../delete-message.ts'
 import { editMessage } from '../edit-message.ts'
-import { endSubscription } from '../end-subscription.ts'
+import { endSubscription, lookAfterRemoval, tellSweptRemoval } from '../end-subscription.ts'
 import { joinConversation } from '../join-conversation.ts'
 import { listChanges } from '../list-changes.ts'
 import { markRead } from '../mark-read.ts'
@@ -124,6 +124,7 @@ export class TestNode {
         this.parts.liveValues.forget(conversation, user)
         recheckWatches(this.parts, user)
       },
+      onUnsubscribed: (conversation, left) => lookAfterRemoval(this.parts, conversation, left),
       onBusMessage: () => undefined,
       epoch: () => epoch,
       onForeignEpoch: () => undefined,
@@ -184,7 +185,10 @@ export class TestNode {
         onMember: (user, conversation) => {
           for (const connection of connections.ofUser(user)) joinConversation(this.parts, connection, conversation)
         },
-        onLeft: (user) => recheckWatches(this.parts, user),
+        onLeft: (user, conversation, leftSeq, xid) => {
+          recheckWatches(this.parts, user)
+          tellSweptRemoval(this.parts, user, conversation, leftSeq, xid)
+        },
         onStale: (user, conversation, leftSeq) => endSubscription(this.parts, user, conversation, leftSeq),
         onMarker: (user, conversation) => {
           for (const connection of connections.ofUser(user)) tellReadMarker(this.parts, connection, conversation)

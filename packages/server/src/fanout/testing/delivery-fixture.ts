@@ -68,6 +68,7 @@ export class DeliveryFixture {
   readonly readErrors: Error[] = []
   readonly joined: Id[] = []
   readonly left: Id[] = []
+  readonly unsubscribed: Connection[] = []
   readonly feeds: Feeds
   #nextId = 1
 
@@ -94,6 +95,7 @@ export class DeliveryFixture {
         new Map(wanted.map(({ conversation: id }) => [id, this.log.slice(-atMost)])),
       onJoined: (_conversation, user) => void this.joined.push(user),
       onLeft: (_conversation, user) => void this.left.push(user),
+      onUnsubscribed: (_conversation, connections) => void this.unsubscribed.push(...connections),
       onBusMessage: () => undefined,
       epoch: () => 'epoch',
       onForeignEpoch: () => undefined,
