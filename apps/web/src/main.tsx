@@ -7,12 +7,14 @@ import { StrictMode } from 'react'
 import { createRoot } from 'react-dom/client'
 import { App } from './app.tsx'
 import { showNotice } from './notices/notices.ts'
+import { refuseFiles } from './shell/refuse-files.ts'
 import { guardCompositions } from './ui/keys.ts'
 import { createReloadOnce } from './ui/missing-script.ts'
 import { ErrorBoundary } from './ui/trouble.tsx'
 
 // Before React listens.
 guardCompositions(window)
+refuseFiles(window)
 
 const client = createChatClient({
   url: window.location.origin,

@@ -8,6 +8,7 @@ import { countMembers, partnerOf, titleOf } from '../conversation/title.ts'
 import { PeopleField } from '../dialogs/new-conversation-dialog.tsx'
 import { attempt } from '../notices/explain-error.ts'
 import { Avatar } from '../people/avatar.tsx'
+import { useBackToClose } from '../routing/back-layers.ts'
 import { navigate } from '../routing/use-route.ts'
 import { ConversationAvatar } from '../shell/conversation-list-item.tsx'
 import { useMe } from '../shell/me.tsx'
@@ -31,6 +32,7 @@ export function DetailsPanel({ summary, onClose }: DetailsPanelProps) {
   const chat = useChat()
   const { user: me } = useMe()
   const members = useMembers(summary.id)
+  useBackToClose(onClose)
   const [asking, setAsking] = useState<'nothing' | 'add' | 'leave'>('nothing')
   const isDirect = summary.kind === 'direct'
   const canManage = !isDirect && (summary.role === 'owner' || summary.role === 'moderator')

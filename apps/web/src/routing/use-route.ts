@@ -1,5 +1,6 @@
 /** The current route, and the way to another one. The browser's history is the only state. */
 import { useMemo, useSyncExternalStore } from 'react'
+import { layersInHistory } from './back-layers.ts'
 import { formatRoute, parseRoute, type Route } from './route.ts'
 
 const listeners = new Set<() => void>()
@@ -24,7 +25,8 @@ export function useRoute(): Route {
 export function navigate(route: Route, options: { readonly replace?: boolean } = {}): void {
   const path = formatRoute(route)
   if (path === window.location.pathname) return
-  if (options.replace === true) window.history.replaceState(null, '', path)
+  // The entry of a menu or dialog that led there is used up: Back goes to the page and not to the menu.
+  if (options.replace === true || layersInHistory() > 0) window.history.replaceState(null, '', path)
   else window.history.pushState(null, '', path)
   announce()
 }

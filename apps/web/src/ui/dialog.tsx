@@ -4,6 +4,7 @@
  */
 import { X } from 'lucide-react'
 import { useEffect, useId, useRef, type MouseEvent, type ReactNode } from 'react'
+import { useBackToClose } from '../routing/back-layers.ts'
 import { keepFocus } from './keep-focus.ts'
 import { IconButton } from './icon-button.tsx'
 import './dialog.css'
@@ -19,6 +20,7 @@ interface DialogProps {
 export function Dialog({ title, look = 'window', onClose, children }: DialogProps) {
   const element = useRef<HTMLDialogElement>(null)
   const titleId = useId()
+  useBackToClose(onClose)
 
   useEffect(() => {
     const dialog = element.current

@@ -5,6 +5,7 @@
  */
 import { useEffect, useLayoutEffect, useRef, type HTMLAttributes, type KeyboardEvent } from 'react'
 import { createPortal } from 'react-dom'
+import { useBackToClose } from '../routing/back-layers.ts'
 import { keepFocus } from './keep-focus.ts'
 
 /** Where it was opened: an element, or a point of the window. */
@@ -37,6 +38,7 @@ function placeBeside(box: HTMLElement, anchor: PopoverAnchor): void {
 export function Popover({ anchor, focus, onClose, closesOnScroll = false, onKeyDown, ...rest }: PopoverProps) {
   const element = useRef<HTMLDivElement>(null)
   const close = useRef(onClose)
+  useBackToClose(onClose)
   useEffect(() => {
     close.current = onClose
   })

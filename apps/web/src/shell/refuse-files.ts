@@ -1,0 +1,31 @@
+/**
+ * Stops files that are dropped or pasted. Without this the browser opens a dropped file in place of the application, and what was
+ * being written is gone. Something that takes files handles the event first and prevents its default.
+ */
+import { showNotice } from '../notices/notices.ts'
+
+export function refuseFiles(page: Window): void {
+  page.addEventListener('dragover', (event) => {
+    if (!event.defaultPrevented && hasFiles(event.dataTransfer)) event.preventDefault()
+  })
+  page.addEventListener('drop', (event) => {
+    if (event.defaultPrevented || !hasFiles(event.dataTransfer)) return
+    event.preventDefault()
+    sayRefused()
+  })
+  page.addEventListener('paste', (event) => {
+    // Text copied from an office program comes with a picture of itself: that is a paste of text.
+    const hasText = event.clipboardData?.types.includes('text/plain') === true
+    if (event.defaultPrevented || hasText || !hasFiles(event.clipboardData)) return
+    event.preventDefault()
+    sayRefused()
+  })
+}
+
+function hasFiles(data: DataTransfer | null): boolean {
+  return data !== null && (data.types.includes('Files') || data.files.length > 0)
+}
+
+function sayRefused(): void {
+  showNotice({ tone: 'info', text: 'Files can’t be sent here. Your text is kept.' })
+}
