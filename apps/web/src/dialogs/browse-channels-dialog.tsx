@@ -9,13 +9,15 @@ import { navigate } from '../routing/use-route.ts'
 import { ConversationAvatar } from '../shell/conversation-list-item.tsx'
 import { Dialog } from '../ui/dialog.tsx'
 import { OptionField } from './option-list.tsx'
-import { channelSeemsToMatch, useFound } from './use-found.ts'
+import { byRank, channelSeemsToMatch, rankChannel, useFound } from './use-found.ts'
 
 export function BrowseChannelsDialog({ onClose }: { readonly onClose: () => void }) {
   const chat = useChat()
   const [query, setQuery] = useState('')
   const search = useCallback(async (q: string) => chat.findChannels(q, 50), [chat])
-  const { results, state } = useFound(query.trim(), search, channelSeemsToMatch)
+  const found = useFound(query.trim(), search, channelSeemsToMatch)
+  const { state } = found
+  const results = query.trim() === '' ? found.results : byRank(found.results, (one) => rankChannel(one, query))
 
   const open = (channel: Conversation): void => {
     onClose()
@@ -41,6 +43,7 @@ export function BrowseChannelsDialog({ onClose }: { readonly onClose: () => void
         value={query}
         onValue={setQuery}
         before={<Search aria-hidden='true' />}
+        isSearching={state === 'searching' || state === 'idle'}
         groups={[
           { label: 'Join', options: results.filter(({ role }) => role === null).map(option) },
           { label: 'You are in', options: results.filter(({ role }) => role !== null).map(option) },
@@ -49,7 +52,9 @@ export function BrowseChannelsDialog({ onClose }: { readonly onClose: () => void
           state === 'failed'
             ? 'Channels can’t be loaded right now.'
             : state === 'done'
-              ? 'No channels here yet.'
+              ? query.trim() === ''
+                ? 'No channels here yet.'
+                : 'No channel has that name.'
               : 'Loading…'
         }
       />

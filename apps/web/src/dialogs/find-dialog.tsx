@@ -1,5 +1,5 @@
 /** One field for conversations, people, channels and commands (Ctrl-K). What is on this device answers at once, the server a moment later. */
-import type { Conversation, User } from '@chorus/client'
+import type { Conversation, ConversationSummary, User } from '@chorus/client'
 import { useChat, useConversations } from '@chorus/react'
 import { CircleQuestionMark, Hash, LogOut, Moon, Search, Settings, SquarePen, Sun } from 'lucide-react'
 import { useCallback, useState } from 'react'
@@ -14,9 +14,11 @@ import { useSignOut } from '../shell/use-sign-out.ts'
 import { setTheme } from '../theme/theme.ts'
 import { Dialog } from '../ui/dialog.tsx'
 import { OptionField, type Option, type OptionGroup } from './option-list.tsx'
-import { channelSeemsToMatch, personSeemsToMatch, useFound } from './use-found.ts'
+import { orderOf, rankBest, rankMatch, type Rank } from './rank-match.ts'
+import { byRank, channelSeemsToMatch, personSeemsToMatch, rankChannel, rankPerson, useFound } from './use-found.ts'
 
-const shownMax = 8
+/** Asked of the server; what is on this device is found without a bound. */
+const askedMax = 20
 
 export function FindDialog({ onClose }: { readonly onClose: () => void }) {
   const chat = useChat()
@@ -25,13 +27,14 @@ export function FindDialog({ onClose }: { readonly onClose: () => void }) {
   const signOut = useSignOut()
   const [query, setQuery] = useState('')
   const wanted = query.trim()
+  const bare = wanted.replace(/^[@#]/, '')
 
   const findPeople = useCallback(
-    async (q: string): Promise<readonly User[]> => (q === '' ? [] : chat.findUsers(q, shownMax)),
+    async (q: string): Promise<readonly User[]> => (q === '' ? [] : chat.findUsers(q, askedMax)),
     [chat],
   )
   const findChannels = useCallback(
-    async (q: string): Promise<readonly Conversation[]> => (q === '' ? [] : chat.findChannels(q, shownMax)),
+    async (q: string): Promise<readonly Conversation[]> => (q === '' ? [] : chat.findChannels(q, askedMax)),
     [chat],
   )
   const people = useFound(wanted, findPeople, personSeemsToMatch)
@@ -48,10 +51,27 @@ export function FindDialog({ onClose }: { readonly onClose: () => void }) {
     }
   }
 
-  const mine = conversations.filter((conversation) => matches(titleOf(conversation, me.id), wanted)).slice(0, shownMax)
+  const rankOfMine = (conversation: ConversationSummary): Rank => {
+    const partner = partnerOf(conversation, me.id)
+    return rankBest([titleOf(conversation, me.id), ...(partner === undefined ? [] : [partner.handle])], bare)
+  }
+  const mine =
+    wanted === ''
+      ? conversations
+      : byRank(
+          conversations.filter((conversation) => rankOfMine(conversation) !== 'none'),
+          rankOfMine,
+        )
   const partners = new Set(mine.map((conversation) => partnerOf(conversation, me.id)?.id))
-  const strangers = people.results.filter(({ id }) => id !== me.id && !partners.has(id))
-  const elsewhere = channels.results.filter(({ id }) => !mine.some((conversation) => conversation.id === id))
+  const strangers = byRank(
+    people.results.filter(({ id }) => id !== me.id && !partners.has(id)),
+    (user) => rankPerson(user, wanted),
+  )
+  const listed = new Set(mine.map(({ id }) => id))
+  const elsewhere = byRank(
+    channels.results.filter(({ id }) => !listed.has(id)),
+    (channel) => rankChannel(channel, wanted),
+  )
 
   const commands: Option[] = [
     command('New conversation', <SquarePen />, () => openOverlay('new-conversation')),
@@ -78,11 +98,16 @@ export function FindDialog({ onClose }: { readonly onClose: () => void }) {
     ),
     command('Keyboard map', <CircleQuestionMark />, () => openOverlay('keyboard')),
     command('Sign out', <LogOut />, after(signOut)),
-  ].filter(({ label }) => matches(label, wanted))
+  ]
+  const commandsFound = byRank(
+    commands.filter(({ label }) => rankMatch(label, wanted) !== 'none'),
+    ({ label }) => rankMatch(label, wanted),
+  )
 
-  const groups: OptionGroup[] = [
+  const groups: RankedGroup[] = [
     {
       label: wanted === '' ? 'Recent' : 'Conversations',
+      rank: bestOf(mine, rankOfMine),
       options: mine.map((conversation) => ({
         key: conversation.id,
         label: titleOf(conversation, me.id),
@@ -93,6 +118,7 @@ export function FindDialog({ onClose }: { readonly onClose: () => void }) {
     },
     {
       label: 'People',
+      rank: bestOf(strangers, (user) => rankPerson(user, wanted)),
       options: strangers.map((user) => ({
         key: user.id,
         label: user.name,
@@ -110,6 +136,7 @@ export function FindDialog({ onClose }: { readonly onClose: () => void }) {
     },
     {
       label: 'Channels',
+      rank: bestOf(elsewhere, (channel) => rankChannel(channel, wanted)),
       options: elsewhere.map((channel) => ({
         key: channel.id,
         label: channel.name ?? 'Channel',
@@ -123,8 +150,14 @@ export function FindDialog({ onClose }: { readonly onClose: () => void }) {
         ),
       })),
     },
-    { label: 'Commands', options: wanted === '' ? commands.slice(0, 3) : commands },
+    {
+      label: 'Commands',
+      rank: bestOf(commandsFound, ({ label }) => rankMatch(label, wanted)),
+      options: wanted === '' ? commands.slice(0, 3) : commandsFound,
+    },
   ]
+  // The group with the best match comes first, so that Enter opens it. Sorting keeps the order of equals.
+  if (wanted !== '') groups.sort((left, right) => left.rank - right.rank)
 
   const isSearching = people.state === 'searching' || channels.state === 'searching'
   const hasFailed = people.state === 'failed' || channels.state === 'failed'
@@ -136,6 +169,8 @@ export function FindDialog({ onClose }: { readonly onClose: () => void }) {
         value={query}
         onValue={setQuery}
         groups={groups}
+        isSearching={isSearching && wanted !== ''}
+        isCertain={groups[0]?.rank === orderOf('exact')}
         before={<Search aria-hidden='true' />}
         empty={
           isSearching
@@ -153,10 +188,12 @@ function command(label: string, picture: Option['picture'], onChoose: () => void
   return { key: `command-${label.replace(/\s/g, '-')}`, label, picture, onChoose }
 }
 
-/** Any word of the name begins with what was typed. */
-function matches(name: string, query: string): boolean {
-  if (query === '') return true
-  const text = name.toLocaleLowerCase()
-  const wanted = query.toLocaleLowerCase()
-  return text.startsWith(wanted) || text.includes(` ${wanted}`)
+interface RankedGroup extends OptionGroup {
+  /** That of its best option; the lower the better. */
+  readonly rank: number
+}
+
+function bestOf<Result>(results: readonly Result[], rank: (result: Result) => Rank): number {
+  const [first] = results
+  return orderOf(first === undefined ? 'none' : rank(first))
 }

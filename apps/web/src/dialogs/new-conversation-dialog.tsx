@@ -2,19 +2,23 @@
 import { limits, type User } from '@chorus/client'
 import { useChat } from '@chorus/react'
 import { X } from 'lucide-react'
-import { useCallback, useState, type FormEvent } from 'react'
+import { useCallback, useState, type FormEvent, type ReactNode } from 'react'
 import { attempt, explainError } from '../notices/explain-error.ts'
 import { Avatar } from '../people/avatar.tsx'
 import { navigate } from '../routing/use-route.ts'
 import { useMe } from '../shell/me.tsx'
 import { openOverlay } from '../shell/overlay.ts'
 import { Dialog } from '../ui/dialog.tsx'
+import { isComposing } from '../ui/keys.ts'
 import { readField } from '../ui/read-field.ts'
 import { OptionField } from './option-list.tsx'
-import { personSeemsToMatch, useFound } from './use-found.ts'
+import { byRank, personSeemsToMatch, rankPerson, useFound } from './use-found.ts'
 import '../ui/segments.css'
 
 type Tab = 'people' | 'channel'
+
+/** People asked of the server at once. */
+const peopleMax = 20
 
 export function NewConversationDialog({ onClose }: { readonly onClose: () => void }) {
   const [tab, setTab] = useState<Tab>('people')
@@ -61,21 +65,29 @@ function WithPeople({ onClose }: { readonly onClose: () => void }) {
 
   return (
     <>
-      <PeopleField label='People' placeholder='Type a name' chosen={chosen} onChosen={setChosen} onSubmit={begin} />
-      {isGroup && (
-        <div className='dialog-content new-group-name'>
-          <label className='field'>
-            <span className='field-label'>Group name (optional)</span>
-            <input
-              className='input'
-              value={name}
-              maxLength={limits.nameMaxChars}
-              onChange={(event) => setName(event.currentTarget.value)}
-              onKeyDown={(event) => event.key === 'Enter' && begin()}
-            />
-          </label>
-        </div>
-      )}
+      <PeopleField
+        label='People'
+        placeholder='Type a name'
+        chosen={chosen}
+        onChosen={setChosen}
+        onSubmit={begin}
+        between={
+          isGroup && (
+            <div className='new-group-name'>
+              <label className='field'>
+                <span className='field-label'>Group name (optional)</span>
+                <input
+                  className='input'
+                  value={name}
+                  maxLength={limits.nameMaxChars}
+                  onChange={(event) => setName(event.currentTarget.value)}
+                  onKeyDown={(event) => event.key === 'Enter' && !isComposing(event.nativeEvent) && begin()}
+                />
+              </label>
+            </div>
+          )
+        }
+      />
       <div className='dialog-footer'>
         <button type='button' className='button button-primary' disabled={chosen.length === 0} onClick={begin}>
           {isGroup ? `Begin a group of ${chosen.length + 1}` : 'Begin'}
@@ -91,20 +103,25 @@ interface PeopleFieldProps {
   readonly chosen: readonly User[]
   readonly onChosen: (users: readonly User[]) => void
   readonly onSubmit: () => void
+  /** Stands between the field and those found. */
+  readonly between?: ReactNode
   /** People who cannot be chosen: they are there already. */
   readonly without?: ReadonlySet<string>
 }
 
 /** A field of people: those chosen stand in it, those found below it. */
-export function PeopleField({ label, placeholder, chosen, onChosen, onSubmit, without }: PeopleFieldProps) {
+export function PeopleField(props: PeopleFieldProps) {
+  const { label, placeholder, chosen, onChosen, onSubmit, between, without } = props
   const chat = useChat()
   const { user: me } = useMe()
   const [query, setQuery] = useState('')
-  const search = useCallback(async (q: string) => chat.findUsers(q, 20), [chat])
+  const search = useCallback(async (q: string) => chat.findUsers(q, peopleMax), [chat])
   const { results, state } = useFound(query.trim(), search, personSeemsToMatch)
-  const free = results.filter(
-    ({ id }) => id !== me.id && without?.has(id) !== true && !chosen.some((user) => user.id === id),
-  )
+  const others = results.filter(({ id }) => id !== me.id)
+  const free = others.filter(({ id }) => without?.has(id) !== true && !chosen.some((user) => user.id === id))
+  const sorted = query.trim() === '' ? free : byRank(free, (user) => rankPerson(user, query.trim()))
+  const first = sorted[0]
+  const isExact = first !== undefined && rankPerson(first, query.trim()) === 'exact'
   return (
     <OptionField
       label={label}
@@ -113,6 +130,10 @@ export function PeopleField({ label, placeholder, chosen, onChosen, onSubmit, wi
       onValue={setQuery}
       onErase={() => onChosen(chosen.slice(0, -1))}
       onSubmit={onSubmit}
+      between={between}
+      isSearching={state === 'searching' || state === 'idle'}
+      isCertain={isExact}
+      isLitWhenEmpty={false}
       before={chosen.map((user) => (
         <span key={user.id} className='chip'>
           <Avatar id={user.id} name={user.name} picture={user.avatar} sizePx={22} />
@@ -130,7 +151,7 @@ export function PeopleField({ label, placeholder, chosen, onChosen, onSubmit, wi
       groups={[
         {
           label: query.trim() === '' ? 'People here' : 'People',
-          options: free.map((user) => ({
+          options: sorted.map((user) => ({
             key: user.id,
             label: user.name,
             detail: `@${user.handle}`,
@@ -148,12 +169,19 @@ export function PeopleField({ label, placeholder, chosen, onChosen, onSubmit, wi
           ? 'Searching…'
           : state === 'failed'
             ? 'People can’t be searched right now.'
-            : query.trim() === ''
-              ? 'Nobody else is here yet.'
-              : 'Nobody goes by that name.'
+            : describeNobody(query.trim(), others, without)
       }
     />
   )
+}
+
+/** Why there is nobody to choose: nobody at all, or all of them are chosen or in it already. */
+function describeNobody(query: string, others: readonly User[], without: ReadonlySet<string> | undefined): string {
+  if (others.length === 0) return query === '' ? 'Nobody else is here yet.' : 'Nobody goes by that name.'
+  if (others.every(({ id }) => without?.has(id) === true))
+    return query === '' ? 'Everyone here is a member already.' : 'Already a member.'
+  if (query !== '') return 'Already chosen.'
+  return others.length < peopleMax - 1 ? 'Everyone here is chosen.' : 'Type a name to find more people.'
 }
 
 function NewChannel({ onClose }: { readonly onClose: () => void }) {

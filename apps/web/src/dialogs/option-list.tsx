@@ -3,6 +3,7 @@
  * the search and the choice of people are made of it.
  */
 import { useEffect, useId, useRef, useState, type KeyboardEvent, type ReactNode } from 'react'
+import { isComposing } from '../ui/keys.ts'
 import './option-list.css'
 
 export interface Option {
@@ -28,41 +29,77 @@ interface OptionFieldProps {
   readonly empty: ReactNode
   /** What stands before the text in the field: an icon, or who is chosen already. */
   readonly before?: ReactNode
+  /** Stands between the field and the list. */
+  readonly between?: ReactNode
+  /** An answer to the present text is under way: Enter waits for it, unless the first option is beyond doubt. */
+  readonly isSearching?: boolean
+  /** The first option is what the text says, letter by letter. */
+  readonly isCertain?: boolean
+  /** Nothing is lit while the field is empty, so that Enter submits. */
+  readonly isLitWhenEmpty?: boolean
   /** Backspace in an empty field. */
   readonly onErase?: () => void
   /** Control-Enter, or Enter with nothing to choose. */
   readonly onSubmit?: () => void
 }
 
+/** Options in the page at first, and how many more come when their end is near. */
+const drawnOptions = 60
+
 export function OptionField(props: OptionFieldProps) {
-  const { label, placeholder, value, onValue, groups, empty, before, onErase, onSubmit } = props
+  const { label, placeholder, value, onValue, groups, empty, before, between, onErase, onSubmit } = props
+  const { isSearching = false, isCertain = false, isLitWhenEmpty = true } = props
   const id = useId()
   const list = useRef<HTMLDivElement>(null)
-  const [active, setActive] = useState(0)
+  const start = value === '' && !isLitWhenEmpty ? -1 : 0
+  const [moved, setMoved] = useState<{ readonly value: string; readonly to: number }>()
+  const [drawn, setDrawn] = useState({ value, count: drawnOptions })
+  const [awaited, setAwaited] = useState<string>()
+  const count = drawn.value === value ? drawn.count : drawnOptions
   const options = groups.flatMap((group) => group.options)
-  const at = Math.min(active, options.length - 1)
+  // Moving belongs to one text: another text lights its own first option.
+  const hasMoved = moved?.value === value
+  const at = Math.min(hasMoved ? moved.to : start, options.length - 1)
   const optionId = (key: string): string => `${id}-${key}`
 
-  useEffect(() => setActive(0), [value])
   useEffect(() => {
     list.current?.querySelector('[aria-selected=true]')?.scrollIntoView({ block: 'nearest' })
   }, [at])
 
+  // Enter was pressed before the answer came: it chooses the first of the answer, for that text alone.
+  const first = options[0]
+  useEffect(() => {
+    if (awaited === undefined || isSearching) return
+    setAwaited(undefined)
+    if (awaited === value) first?.onChoose()
+  }, [awaited, isSearching, value, first])
+
   const pressKey = (event: KeyboardEvent<HTMLInputElement>): void => {
-    if (event.nativeEvent.isComposing) return
+    if (isComposing(event.nativeEvent)) return
     const move = (to: number): void => {
       event.preventDefault()
-      if (options.length > 0) setActive((to + options.length) % options.length)
+      if (options.length === 0) return
+      const next = (to + options.length) % options.length
+      setMoved({ value, to: next })
+      setDrawn({ value, count: Math.max(count, next + drawnOptions) })
     }
     if (event.key === 'ArrowDown') move(at + 1)
-    else if (event.key === 'ArrowUp') move(at - 1)
+    else if (event.key === 'ArrowUp') move(Math.max(at, 0) - 1)
     else if (event.key === 'Backspace' && value === '') onErase?.()
     else if (event.key === 'Enter') {
       event.preventDefault()
       const option = options[at]
-      if (option === undefined || event.ctrlKey || event.metaKey) onSubmit?.()
-      else option.onChoose()
+      if (event.ctrlKey || event.metaKey) onSubmit?.()
+      else if (isSearching && value.trim() !== '' && !hasMoved && !isCertain) setAwaited(value)
+      else if (option === undefined) {
+        if (value.trim() === '') onSubmit?.()
+      } else option.onChoose()
     }
+  }
+
+  const drawMore = (element: HTMLElement): void => {
+    if (count >= options.length || element.scrollTop + 2 * element.clientHeight < element.scrollHeight) return
+    setDrawn({ value, count: count + drawnOptions })
   }
 
   let index = -1
@@ -78,6 +115,7 @@ export function OptionField(props: OptionFieldProps) {
           aria-controls={`${id}-list`}
           aria-autocomplete='list'
           aria-activedescendant={options[at] === undefined ? undefined : optionId(options[at].key)}
+          aria-busy={isSearching}
           placeholder={placeholder}
           value={value}
           maxLength={100}
@@ -89,39 +127,57 @@ export function OptionField(props: OptionFieldProps) {
           onKeyDown={pressKey}
         />
       </div>
-      <div ref={list} className='option-list scrolls' id={`${id}-list`} role='listbox' aria-label={label}>
-        {groups
-          .filter((group) => group.options.length > 0)
-          .map((group) => (
-            <div key={group.label} role='group' aria-label={group.label}>
-              <p className='option-group' aria-hidden='true'>
-                {group.label}
-              </p>
-              {group.options.map((option) => {
-                index += 1
-                const position = index
-                return (
-                  <div
-                    key={option.key}
-                    id={optionId(option.key)}
-                    role='option'
-                    aria-selected={position === at}
-                    className='option'
-                    onPointerMove={() => setActive(position)}
-                    onClick={option.onChoose}
-                  >
-                    {option.picture}
-                    <span className='option-text truncate'>
-                      {option.label}
-                      {option.detail !== undefined && <span className='option-detail'> {option.detail}</span>}
-                    </span>
-                  </div>
-                )
-              })}
-            </div>
-          ))}
+      {between}
+      <div
+        ref={list}
+        className='option-list scrolls'
+        id={`${id}-list`}
+        role='listbox'
+        aria-label={label}
+        onScroll={(event) => drawMore(event.currentTarget)}
+      >
+        {cut(groups, count).map((group) => (
+          <div key={group.label} role='group' aria-label={group.label}>
+            <p className='option-group' aria-hidden='true'>
+              {group.label}
+            </p>
+            {group.options.map((option) => {
+              index += 1
+              const position = index
+              return (
+                <div
+                  key={option.key}
+                  id={optionId(option.key)}
+                  role='option'
+                  aria-selected={position === at}
+                  className='option'
+                  onPointerMove={() => position !== at && setMoved({ value, to: position })}
+                  onClick={option.onChoose}
+                >
+                  {option.picture}
+                  <span className='option-text truncate'>
+                    {option.label}
+                    {option.detail !== undefined && <span className='option-detail'> {option.detail}</span>}
+                  </span>
+                </div>
+              )
+            })}
+          </div>
+        ))}
       </div>
       {options.length === 0 && <div className='option-empty'>{empty}</div>}
     </>
   )
+}
+
+/** The first options of all groups together; groups that are empty then are left out. */
+function cut(groups: readonly OptionGroup[], count: number): readonly OptionGroup[] {
+  let left = count
+  return groups
+    .map((group) => {
+      const options = group.options.slice(0, left)
+      left -= options.length
+      return { ...group, options }
+    })
+    .filter(({ options }) => options.length > 0)
 }

@@ -1,6 +1,7 @@
 /** Asks the server while somebody types: after a short pause, only for the newest text, and answers in order. */
 import type { Conversation, User } from '@chorus/client'
 import { useEffect, useState } from 'react'
+import { orderOf, rankBest, rankMatch, type Rank } from './rank-match.ts'
 
 const pauseMs = 150
 
@@ -15,15 +16,15 @@ export function useFound<Result>(
   search: (query: string) => Promise<readonly Result[]>,
   seemsToMatch: (result: Result, query: string) => boolean,
 ): Found<Result> {
-  const [found, setFound] = useState<Found<Result>>({ results: [], state: 'idle' })
+  const [found, setFound] = useState<Found<Result> & { readonly query?: string }>({ results: [], state: 'idle' })
   useEffect(() => {
     let isWanted = true
-    setFound(({ results }) => ({ results, state: 'searching' }))
+    setFound(({ results }) => ({ results, state: 'searching', query }))
     const timer = setTimeout(
       () => {
         search(query).then(
-          (results) => isWanted && setFound({ results, state: 'done' }),
-          () => isWanted && setFound({ results: [], state: 'failed' }),
+          (results) => isWanted && setFound({ results, state: 'done', query }),
+          () => isWanted && setFound({ results: [], state: 'failed', query }),
         )
       },
       query === '' ? 0 : pauseMs,
@@ -33,15 +34,31 @@ export function useFound<Result>(
       clearTimeout(timer)
     }
   }, [query, search])
-  if (found.state !== 'searching') return found
+  // In the moment after a key the state is still that of the text before.
+  if (found.state !== 'searching' && found.query === query) return found
   return { results: found.results.filter((result) => seemsToMatch(result, query)), state: 'searching' }
 }
 
-export function personSeemsToMatch({ name, handle }: User, query: string): boolean {
-  const wanted = query.toLocaleLowerCase()
-  return name.toLocaleLowerCase().startsWith(wanted) || handle.toLocaleLowerCase().startsWith(wanted)
+export function rankPerson({ name, handle }: Pick<User, 'name' | 'handle'>, query: string): Rank {
+  return rankBest([name, handle], query.replace(/^@/, ''))
 }
 
-export function channelSeemsToMatch({ name }: Conversation, query: string): boolean {
-  return (name ?? '').toLocaleLowerCase().includes(query.toLocaleLowerCase())
+export function rankChannel({ name }: Pick<Conversation, 'name'>, query: string): Rank {
+  return rankMatch(name ?? '', query.replace(/^#/, ''))
+}
+
+export function personSeemsToMatch(user: User, query: string): boolean {
+  return rankPerson(user, query) !== 'none'
+}
+
+export function channelSeemsToMatch(channel: Conversation, query: string): boolean {
+  return rankChannel(channel, query) !== 'none'
+}
+
+/** The best first; equals keep their order. What only the server saw a match in comes last. */
+export function byRank<Result>(results: readonly Result[], rank: (result: Result) => Rank): readonly Result[] {
+  return results
+    .map((result) => ({ result, order: orderOf(rank(result)) }))
+    .sort((left, right) => left.order - right.order)
+    .map(({ result }) => result)
 }

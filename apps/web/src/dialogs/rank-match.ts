@@ -1,0 +1,39 @@
+/**
+ * How well a name matches what was typed: exactly, from its beginning, from the beginning of a word, or somewhere. Enter chooses the
+ * first of a list, so the order is what a person means. Pure. Case and accents do not count.
+ */
+export const ranks = ['exact', 'prefix', 'word', 'contains', 'none'] as const
+export type Rank = (typeof ranks)[number]
+
+/** Lower is better. */
+export function orderOf(rank: Rank): number {
+  return ranks.indexOf(rank)
+}
+
+export function rankMatch(name: string, query: string): Rank {
+  const wanted = fold(query)
+  if (wanted === '') return 'prefix'
+  const text = fold(name)
+  if (text === wanted) return 'exact'
+  if (text.startsWith(wanted)) return 'prefix'
+  let found: Rank = 'none'
+  for (let at = text.indexOf(wanted); at !== -1; at = text.indexOf(wanted, at + 1)) {
+    if (!isLetter.test(text.slice(0, at))) return 'word'
+    found = 'contains'
+  }
+  return found
+}
+
+/** The best of several names of one thing, such as a person's name and handle. */
+export function rankBest(names: readonly string[], query: string): Rank {
+  return names
+    .map((name) => rankMatch(name, query))
+    .reduce((best, rank) => (orderOf(rank) < orderOf(best) ? rank : best), 'none' as Rank)
+}
+
+/** Ends with a letter or a digit. */
+const isLetter = /[\p{L}\p{N}\p{M}]$/u
+
+function fold(text: string): string {
+  return text.trim().normalize('NFKD').replace(/\p{M}/gu, '').toLowerCase().replace(/\s+/g, ' ')
+}

@@ -1,0 +1,319 @@
+/** What stands around the messages: finding, beginning, the list of conversations, Back on a phone, and what is offline. */
+import type { Browser, Page } from 'playwright-core'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { HttpUser, startChromium, waitForFact } from '@chorus/testkit'
+import type { ServerProcess } from '@chorus/testkit'
+import { startQuickServer } from '../quick-server.ts'
+import { password, Person } from './person.ts'
+
+let browser: Browser
+let server: ServerProcess
+
+beforeAll(async () => {
+  ;[browser, server] = await Promise.all([
+    startChromium(),
+    startQuickServer({ env: { LIMIT_SENDS: '0', LIMIT_REQUESTS: '0', LIMIT_SIGN_INS_ADDRESS: '0' } }),
+  ])
+})
+
+afterAll(async () => {
+  await browser.close()
+  await server.remove()
+})
+
+const groups = 110
+const phone = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true }
+
+/** An account with groups of its own, made over HTTP. */
+async function accountWithGroups(): Promise<HttpUser> {
+  const user = await HttpUser.signUp(server.url, { name: 'Ada Lovelace', password })
+  for (let index = 1; index <= groups; index += 1) await user.createConversation('group', [], `Group number ${index}`)
+  return user
+}
+
+async function arriveAs(user: HttpUser, options: Parameters<typeof Person.arrive>[3] = {}): Promise<Person> {
+  const ada = await Person.arrive(browser, server.url, 'Ada Lovelace', { ...options, handle: user.handle })
+  await ada.signIn()
+  return ada
+}
+
+async function hasOpened(page: Page, title: string): Promise<void> {
+  await page.getByRole('region', { name: `Conversation: ${title}`, exact: true }).waitFor()
+}
+
+it('[FIND1] finds the exact name among many, and all of them by scrolling', async () => {
+  const user = await accountWithGroups()
+  const ada = await arriveAs(user)
+  const { page } = ada
+  await ada.item('Group number').first().waitFor()
+  for (const name of ['Group number 7', 'Group number 1', 'umber 105', 'NUMBER 33']) {
+    await page.keyboard.press('Control+k')
+    await page.getByRole('combobox').fill(name)
+    await page.keyboard.press('Enter')
+    await hasOpened(page, `Group n${/umber \d+/i.exec(name)?.[0].toLowerCase() ?? ''}`)
+  }
+  await page.keyboard.press('Control+k')
+  await page.getByRole('combobox').fill('group')
+  await waitForFact(
+    async () => {
+      await page.locator('.option-list').evaluate((list) => (list.scrollTop = list.scrollHeight))
+      return (await page.getByRole('option').filter({ hasText: 'Group number' }).count()) === groups
+    },
+    { what: 'all groups' },
+  )
+  ada.expectNoSurprises()
+  await ada.leave()
+})
+
+it('[FIND1] opens the person and not a group that contains the name', async () => {
+  const grace = await HttpUser.signUp(server.url, { name: 'Grace Hopper' })
+  const user = await HttpUser.signUp(server.url, { name: 'Ada Lovelace', password })
+  await user.createConversation('group', [grace.id], 'Friends of Grace')
+  await user.createConversation('group', [grace.id], 'Disgraceful jokes')
+  const ada = await arriveAs(user)
+  await ada.item('Friends of Grace').waitFor()
+  await ada.page.keyboard.press('Control+k')
+  await ada.page.getByRole('combobox').waitFor()
+  // Enter at once: the server has not answered yet.
+  await ada.page.keyboard.type('grace')
+  await ada.page.keyboard.press('Enter')
+  await hasOpened(ada.page, 'Grace Hopper')
+  await ada.leave()
+})
+
+it('[FIND1] adds the person who was typed, and begins with a second Enter', async () => {
+  await Promise.all(['Zoe Stranger', 'Aaron Stranger'].map((name) => HttpUser.signUp(server.url, { name })))
+  const bob = await HttpUser.signUp(server.url, { name: 'Barbara Liskov' })
+  const user = await HttpUser.signUp(server.url, { name: 'Ada Lovelace', password })
+  const ada = await arriveAs(user)
+  const { page } = ada
+  await page.getByRole('button', { name: 'New conversation' }).first().click()
+  const field = page.getByRole('combobox', { name: 'People' })
+  await page.getByRole('option').first().waitFor()
+  expect(await field.getAttribute('aria-activedescendant'), 'nothing is lit in an empty field').toBeNull()
+  await page.keyboard.type(bob.handle)
+  await page.keyboard.press('Enter')
+  await page.getByRole('button', { name: 'Remove Barbara Liskov' }).waitFor()
+  await page.keyboard.type(bob.handle)
+  await page.getByText('Already chosen.').waitFor()
+  await field.fill('')
+  await page.getByRole('option').first().waitFor()
+  await page.keyboard.press('Enter')
+  await hasOpened(page, 'Barbara Liskov')
+  await ada.leave()
+})
+
+it('[FIND1] covers no field of a new group in a low window', async () => {
+  const people = await Promise.all(
+    Array.from({ length: 4 }, (_, index) => HttpUser.signUp(server.url, { name: `Longest Name Number ${index}` })),
+  )
+  const user = await HttpUser.signUp(server.url, { name: 'Ada Lovelace', password })
+  const ada = await arriveAs(user, { viewport: { width: 390, height: 420 } })
+  const { page } = ada
+  await page.getByRole('button', { name: 'New conversation' }).first().click()
+  for (const { handle } of people) {
+    await page.getByRole('combobox', { name: 'People' }).fill(handle)
+    await page.getByRole('option').filter({ hasText: handle }).first().click()
+  }
+  const name = page.getByLabel('Group name (optional)')
+  const begin = page.getByRole('button', { name: /^Begin/ })
+  for (const control of [name, begin]) {
+    await control.scrollIntoViewIfNeeded()
+    const isOnTop = await control.evaluate((element) => {
+      const { left, top, width, height } = element.getBoundingClientRect()
+      return element.contains(document.elementFromPoint(left + width / 2, top + height / 2))
+    })
+    expect(isOnTop).toBe(true)
+  }
+  await ada.leave()
+})
+
+it.each([
+  ['a tablet', { width: 820, height: 1180 }],
+  ['a desktop at 200 % zoom', { width: 720, height: 450 }],
+])('groups and channels have faces and names on %s', async (_what, viewport) => {
+  const user = await HttpUser.signUp(server.url, { name: 'Ada Lovelace', password })
+  const names = ['Analytical Engine', 'Bernoulli', 'Punched cards', 'Engine room']
+  for (const [index, name] of names.entries())
+    await user.createConversation(index % 2 === 0 ? 'group' : 'channel', [], `${name} ${user.handle.slice(-4)}`)
+  const ada = await arriveAs(user, { viewport })
+  await ada.item('Bernoulli').waitFor()
+  const items = await ada.page
+    .getByRole('navigation', { name: 'Conversations' })
+    .getByRole('link')
+    .evaluateAll((links) =>
+      links.map((link) => {
+        const title = link.querySelector('.conversation-item-title')?.getBoundingClientRect()
+        const item = link.getBoundingClientRect()
+        return {
+          face: link.querySelector('[data-initials]')?.getAttribute('data-initials'),
+          isNamed: title !== undefined && title.height >= 12 && title.width > 20 && title.bottom <= item.bottom + 1,
+        }
+      }),
+    )
+  expect(items).toHaveLength(names.length)
+  expect(new Set(items.map(({ face }) => face)).size).toBe(names.length)
+  expect(items.every(({ isNamed }) => isNamed)).toBe(true)
+  await ada.leave()
+})
+
+it('[NAV1] Back closes a panel, a menu and a dialog before it leaves', async () => {
+  const user = await HttpUser.signUp(server.url, { name: 'Ada Lovelace', password })
+  const id = await user.createConversation('group', [], 'Analytical Engine')
+  await user.send(id, 'hello')
+  const ada = await arriveAs(user, phone)
+  const { page } = ada
+  await ada.open('Analytical Engine')
+  const isStillOpen = () => hasOpened(page, 'Analytical Engine')
+
+  await page.getByRole('button', { name: 'Details' }).click()
+  await page.getByRole('complementary', { name: 'Details' }).waitFor()
+  await waitForFact(() => page.evaluate(() => window.history.state?.layers === 1), { what: 'an entry for the panel' })
+  await page.goBack()
+  await page.getByRole('complementary', { name: 'Details' }).waitFor({ state: 'detached' })
+  await isStillOpen()
+
+  await ada.message('hello').first().locator('.bubble').click({ button: 'right' })
+  await page.getByRole('menu').waitFor()
+  // The dialog takes the menu's place, and its entry.
+  await page.getByRole('menuitem', { name: 'Delete' }).click()
+  await page.getByRole('dialog').waitFor()
+  await waitForFact(() => page.evaluate(() => window.history.state?.layers === 1), { what: 'one entry' })
+  await page.goBack()
+  await page.getByRole('dialog').waitFor({ state: 'detached' })
+  await isStillOpen()
+
+  // Closed by hand: nothing of it is left in the history.
+  await page.getByRole('button', { name: 'Find', exact: true }).click()
+  await page.getByRole('dialog').waitFor()
+  await waitForFact(() => page.evaluate(() => window.history.state?.layers === 1), { what: 'an entry for the dialog' })
+  await page.keyboard.press('Escape')
+  await page.getByRole('dialog').waitFor({ state: 'detached' })
+  await waitForFact(() => page.evaluate(() => (window.history.state?.layers ?? 0) === 0), { what: 'no entry' })
+  await isStillOpen()
+  await page.goBack()
+  await ada.item('Analytical Engine').waitFor()
+  ada.expectNoSurprises()
+  await ada.leave()
+})
+
+it('[NAV1] a dialog that leads elsewhere leaves no entry of its own', async () => {
+  const user = await HttpUser.signUp(server.url, { name: 'Ada Lovelace', password })
+  for (const name of ['First room', 'Second room']) await user.createConversation('group', [], name)
+  const ada = await arriveAs(user, phone)
+  const { page } = ada
+  await ada.open('First room')
+  await page.getByRole('button', { name: 'Find', exact: true }).click()
+  await page.getByRole('combobox').fill('Second room')
+  await page.getByRole('option').filter({ hasText: 'Second room' }).first().click()
+  await hasOpened(page, 'Second room')
+  await waitForFact(() => page.evaluate(() => (window.history.state?.layers ?? 0) === 0), { what: 'no entry' })
+  await page.goBack()
+  await hasOpened(page, 'First room')
+  await ada.leave()
+})
+
+it('[NAV1] Alt and an arrow key keep the open conversation in view', async () => {
+  const user = await accountWithGroups()
+  const ada = await arriveAs(user)
+  const { page } = ada
+  await ada.item('Group number').first().waitFor()
+  for (let presses = 1; presses <= 26; presses += 1) await page.keyboard.press('Alt+ArrowDown')
+  await hasOpened(page, `Group number ${groups - 25}`)
+  await waitForFact(
+    () =>
+      page.evaluate(() => {
+        const open = document.querySelector('.conversation-item[aria-current]')?.getBoundingClientRect()
+        const list = document.querySelector('.sidebar-list')?.getBoundingClientRect()
+        return open !== undefined && list !== undefined && open.top >= list.top - 1 && open.bottom <= list.bottom + 1
+      }),
+    { what: 'the open conversation in view' },
+  )
+  await ada.leave()
+})
+
+it('[NAV1] stops files that are dropped or pasted, with a word', async () => {
+  const user = await HttpUser.signUp(server.url, { name: 'Ada Lovelace', password })
+  await user.createConversation('group', [], 'Analytical Engine')
+  const ada = await arriveAs(user)
+  await ada.open('Analytical Engine')
+  await ada.composer.fill('what I was writing')
+  for (const [type, target] of [
+    ['dragover', '.message-list'],
+    ['drop', '.message-list'],
+    ['drop', 'textarea'],
+    ['paste', 'textarea'],
+  ] as const) {
+    const isPrevented = await ada.page
+      .locator(target)
+      .first()
+      .evaluate((element, name) => {
+        const data = new DataTransfer()
+        data.items.add(new File(['x'], 'picture.png', { type: 'image/png' }))
+        const event =
+          name === 'paste'
+            ? new ClipboardEvent(name, { clipboardData: data, bubbles: true, cancelable: true })
+            : new DragEvent(name, { dataTransfer: data, bubbles: true, cancelable: true })
+        return !element.dispatchEvent(event)
+      }, type)
+    expect(isPrevented, `${type} on ${target}`).toBe(true)
+  }
+  await ada.page.getByText('Files can’t be sent here').waitFor()
+  expect(await ada.composer.inputValue()).toBe('what I was writing')
+  // A paste of text is a paste of text.
+  const isTextStopped = await ada.composer.evaluate((element) => {
+    const data = new DataTransfer()
+    data.setData('text/plain', 'words')
+    return !element.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true, cancelable: true }))
+  })
+  expect(isTextStopped).toBe(false)
+  await ada.leave()
+})
+
+it('[STALE1] offline, presence is unknown and a waiting message is in the list', async () => {
+  const [ada, bob] = await Promise.all([
+    Person.signUp(browser, server.url, 'Ada Lovelace'),
+    Person.signUp(browser, server.url, 'Bob Builder'),
+  ])
+  await ada.begin([bob])
+  await ada.write('hello Bob')
+  await ada.sees('hello Bob')
+  const subtitle = ada.page.getByTestId('conversation-subtitle')
+  await waitForFact(async () => (await subtitle.textContent()) === 'Online', { what: 'Bob online' })
+  await ada.page.locator('.avatar-dot').first().waitFor()
+  await ada.context.setOffline(true)
+  await waitForFact(async () => (await subtitle.textContent())?.trim() === '', { what: 'nothing said about Bob' })
+  expect(await ada.page.locator('.avatar-dot').count()).toBe(0)
+  await ada.write('are you there')
+  await ada.item('Bob Builder').getByText('You: are you there').waitFor()
+  await ada.item('Bob Builder').getByRole('img', { name: 'Waiting' }).waitFor()
+  await ada.context.setOffline(false)
+  await ada.sees('are you there')
+  await ada.item('Bob Builder').getByRole('img', { name: 'Waiting' }).waitFor({ state: 'detached' })
+  await bob.open('Ada Lovelace')
+  await bob.sees('are you there')
+  await Promise.all([ada.leave(), bob.leave()])
+})
+
+it.each(['reduce', 'no-preference'] as const)(
+  '[READ1] motion “%s” gives no element a transition of a hair',
+  async (reducedMotion) => {
+    const ada = await Person.arrive(browser, server.url, 'Ada Lovelace', { reducedMotion })
+    await ada.signUpHere()
+    const durations = await ada.page.evaluate(() => [
+      ...new Set(
+        [...document.querySelectorAll('*')].flatMap((element) => {
+          const style = getComputedStyle(element)
+          return [...style.transitionDuration.split(', '), ...style.animationDuration.split(', ')]
+        }),
+      ),
+    ])
+    // A transition that lasts a moment, on every property, holds back every change of layout.
+    const moments = durations.filter(
+      (duration) => Number.parseFloat(duration) > 0 && Number.parseFloat(duration) < 0.05,
+    )
+    expect(moments).toEqual([])
+    if (reducedMotion === 'reduce') expect(durations.filter((duration) => duration !== '0s')).toEqual([])
+    await ada.leave()
+  },
+)
