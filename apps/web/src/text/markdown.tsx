@@ -2,9 +2,11 @@
  * Renders a message's Markdown. Loaded on demand. Raw HTML stays text, links follow `link-policy.ts`, pictures become links (they
  * would tell a stranger's server who reads), headings become bold lines (the page has one outline), and nothing reaches innerHTML.
  */
-import type { Components } from 'react-markdown'
+import { useMemo } from 'react'
+import type { Components, ExtraProps, Options } from 'react-markdown'
 import ReactMarkdown from 'react-markdown'
 import remarkGfm from 'remark-gfm'
+import { keepAsWritten } from './as-written.ts'
 import { safeLink } from './link-policy.ts'
 import './markdown.css'
 
@@ -21,16 +23,8 @@ const components: Components = {
       </a>
     )
   },
-  img({ src, alt }) {
-    const address = typeof src === 'string' ? safeLink(src) : undefined
-    const label = alt === undefined || alt === '' ? (address ?? 'picture') : alt
-    if (address === undefined) return <>{label}</>
-    return (
-      <a href={address} target='_blank' rel='noopener noreferrer'>
-        {label}
-      </a>
-    )
-  },
+  // `as-written.ts` has made links of them.
+  img: () => null,
   h1: Heading,
   h2: Heading,
   h3: Heading,
@@ -40,11 +34,24 @@ const components: Components = {
   input({ checked }) {
     return <span className='markdown-task'>{checked === true ? '☑' : '☐'}</span>
   },
-  pre({ children }) {
+  li({ children, className, ...rest }) {
+    const number: unknown = (rest as Record<string, unknown>)['data-number']
     return (
-      <pre tabIndex={0} role='region' aria-label='Code'>
+      <li className={className}>
+        {typeof number === 'string' && <span className='markdown-number'>{number} </span>}
         {children}
-      </pre>
+      </li>
+    )
+  },
+  pre({ children, node }) {
+    const language = languageOf(node)
+    return (
+      <>
+        {language !== undefined && <p className='markdown-language'>{language}</p>}
+        <pre tabIndex={0} role='region' aria-label='Code'>
+          {children}
+        </pre>
+      </>
     )
   },
   table({ children }) {
@@ -56,9 +63,20 @@ const components: Components = {
   },
 }
 
-const remarkPlugins = [remarkGfm]
+type Element = NonNullable<ExtraProps['node']>
+
+/** The name after the fence, from the class that the renderer made of it. */
+function languageOf(pre: Element | undefined): string | undefined {
+  const code = pre?.children[0]
+  const names: unknown = code?.type === 'element' ? code.properties['className'] : undefined
+  return Array.isArray(names) ? String(names[0]).replace(/^language-/, '') : undefined
+}
 
 export function Markdown({ text }: { readonly text: string }) {
+  const remarkPlugins = useMemo<Options['remarkPlugins']>(
+    () => [[remarkGfm, { singleTilde: false }], keepAsWritten(text)],
+    [text],
+  )
   return (
     <div className='markdown'>
       <ReactMarkdown remarkPlugins={remarkPlugins} components={components} urlTransform={(url) => safeLink(url) ?? ''}>

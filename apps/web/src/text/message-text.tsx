@@ -5,6 +5,7 @@
 import type { Json } from '@chorus/client'
 import { memo, Suspense } from 'react'
 import { part } from '../ui/part.tsx'
+import { ErrorBoundary } from '../ui/trouble.tsx'
 import { isLargeEmoji, needsMarkdown, showsNothing } from './plain-text.ts'
 
 interface TextProps {
@@ -24,9 +25,11 @@ export const MessageText = memo(function MessageText({ text, data = null, attach
   if (isLargeEmoji(text)) return <p className='message-text message-text-emoji'>{text}</p>
   if (!needsMarkdown(text)) return <Plain text={text} />
   return (
-    <Suspense fallback={<Plain text={text} />}>
-      <Markdown text={text} />
-    </Suspense>
+    <ErrorBoundary what='This message' fallback={<Plain text={text} />}>
+      <Suspense fallback={<Plain text={text} />}>
+        <Markdown text={text} />
+      </Suspense>
+    </ErrorBoundary>
   )
 })
 

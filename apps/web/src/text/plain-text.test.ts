@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { excerpt, isLargeEmoji, needsMarkdown } from './plain-text.ts'
+import { excerpt, isLargeEmoji, needsMarkdown, showsNothing } from './plain-text.ts'
 
 describe('what a text needs', () => {
   it.each(['hello', 'See you at 5, ok?', 'a - b', '3.5 km', 'well…\nnext line', 'C# is fine', '👍'])(
@@ -23,6 +23,27 @@ describe('what a text needs', () => {
   ])('renders %j', (text) => expect(needsMarkdown(text)).toBe(true))
 
   it.each([
+    [`https://a.example/${')'.repeat(19_900)}。`],
+    ['**a'.repeat(1_000)],
+    ['> '.repeat(9_000)],
+    [`${'- '.repeat(60)}x`],
+  ])('shows as it is what would keep a browser busy', (text) => expect(needsMarkdown(text)).toBe(false))
+
+  it('renders long code', () => {
+    expect(needsMarkdown(`see\n\`\`\`\n${'f(x);\n'.repeat(2_000)}\`\`\``)).toBe(true)
+  })
+
+  it.each([
+    ['\u200b', true],
+    ['\u2060 \ufeff\n', true],
+    ['\u2800', true],
+    ['', true],
+    ['.', false],
+    ['👍', false],
+    ['\u200bx', false],
+  ])('knows that %j shows nothing: %s', (text, expected) => expect(showsNothing(text)).toBe(expected))
+
+  it.each([
     ['👍', true],
     ['👩‍👩‍👧‍👦 🇩🇪', true],
     ['🎉🎉🎉', true],
@@ -37,6 +58,9 @@ describe('what a text needs', () => {
     expect(excerpt('**Hello**\n> quoted `code`')).toBe('Hello quoted code')
     expect(excerpt('see [the plan](https://example.com)')).toBe('see the plan')
     expect(excerpt('so *much* _better_')).toBe('so much better')
+    expect(excerpt('array[0](x) and 2**3**4')).toBe('array[0](x) and 2**3**4')
+    expect(excerpt('[](https://example.com/a)')).toBe('https://example.com/a')
+    expect(excerpt('>')).toBe('>')
     expect(excerpt('snake_case_name and 2 * 3 * 4')).toBe('snake_case_name and 2 * 3 * 4')
     expect(excerpt('x'.repeat(200), 10)).toBe(`${'x'.repeat(10)}…`)
     expect(excerpt('👍'.repeat(10), 3)).toBe('👍…')

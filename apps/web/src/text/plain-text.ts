@@ -9,8 +9,16 @@ export function showsNothing(text: string): boolean {
   return !/[^\s\p{Default_Ignorable_Code_Point}\p{Cc}\p{Cf}\u2800]/u.test(text)
 }
 
+/** Marks of a message that the renderer is given; its cost grows faster than their number. */
+const marksMax = 1_500
+const nested = /^(?:[ \t]*(?:>|[-+*]|\d{1,9}[.)])){40}/m
+
+/** False also for a text that was made to keep its readers' browsers busy: that one is shown as it is. */
 export function needsMarkdown(text: string): boolean {
-  return mayBeMarkdown.test(text)
+  if (!mayBeMarkdown.test(text)) return false
+  if (text.length <= marksMax) return !nested.test(text)
+  const outsideFences = text.replace(/^(```|~~~)[^]*?^\1/gm, '')
+  return (outsideFences.match(/[^\p{L}\p{N}\s]/gu)?.length ?? 0) <= marksMax && !nested.test(text)
 }
 
 const emojiOnly = /^(?:\p{Extended_Pictographic}|\p{Regional_Indicator}|\p{Emoji_Modifier}|\u200d|\ufe0f|\u20e3|\s)+$/u
@@ -30,15 +38,18 @@ export function isLargeEmoji(text: string): boolean {
 
 /** One line for lists, quotes and titles: without line breaks, quote marks and the commonest markers. */
 export function excerpt(text: string, maxChars = 140): string {
-  const line = text
-    .slice(0, maxChars * 4)
+  const start = text.slice(0, maxChars * 4)
+  const withoutMarks = start
     .replace(/```[a-z]*\n?|^\s*>\s?/gim, '')
-    .replace(/!?\[([^\]\n]*)\]\([^)\s]*\)/g, '$1')
-    .replace(/(\*\*|__|~~|`)(?=\S)([^\n]*?\S)\1/g, '$2')
+    .replace(
+      /!?\[([^\]\n]*)\]\(((?:https?:\/\/|mailto:)[^)\s]*)\)/gi,
+      (_link, label: string, url: string) => label || url,
+    )
+    .replace(/(?<!\w)(\*\*|__|~~|`)(?=\S)([^\n]*?\S)\1(?!\w)/g, '$2')
     .replace(/(?<![\w*_])([*_])(?=\S)([^\n*_]*?\S)\1(?![\w*_])/g, '$2')
     .replace(/^\s*#{1,6}\s+/gm, '')
-    .replace(/\s+/g, ' ')
-    .trim()
+  // Where nothing is left, the marks were the message.
+  const line = (showsNothing(withoutMarks) ? start : withoutMarks).replace(/\s+/g, ' ').trim()
   if (line.length <= maxChars) return line
   const cut = line.slice(0, maxChars)
   // Never in the middle of a surrogate pair.

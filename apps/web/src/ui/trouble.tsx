@@ -22,6 +22,8 @@ export function MissingPane() {
 interface ErrorBoundaryProps {
   /** The part of the page that cannot be shown: `This conversation`. */
   readonly what: string
+  /** Takes its place, where something simpler can be shown. */
+  readonly fallback?: ReactNode
   readonly children: ReactNode
 }
 
@@ -34,8 +36,9 @@ export class ErrorBoundary extends Component<ErrorBoundaryProps, { readonly hasF
   }
 
   override render() {
-    const { what, children } = this.props
+    const { what, fallback, children } = this.props
     if (!this.state.hasFailed) return children
+    if (fallback !== undefined) return fallback
     return <Trouble text={`${what} can’t be shown because of an error in the application. What you wrote is kept.`} />
   }
 }

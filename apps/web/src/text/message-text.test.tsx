@@ -1,0 +1,36 @@
+// @vitest-environment happy-dom
+import { cleanup, render, screen } from '@testing-library/react'
+import { afterEach, describe, expect, it } from 'vitest'
+import { MessageText } from './message-text.tsx'
+
+afterEach(cleanup)
+
+describe('a message', () => {
+  it('with data and no text is a plain block', () => {
+    render(<MessageText text='' data={{ ride: 7 }} />)
+    expect(screen.getByText('Content this app can’t show')).toBeDefined()
+    expect(screen.getByRole('region', { name: 'Data' }).textContent).toBe('{\n  "ride": 7\n}')
+    expect(screen.getByRole('group')).toHaveProperty('open', true)
+  })
+
+  it.each([[[]], [0], [false], ['a string'], [{ '\u200b': '' }]])('shows data %j', (data) => {
+    render(<MessageText text={'\u200b'} data={data} />)
+    expect(screen.getByRole('region', { name: 'Data' }).textContent).toBe(JSON.stringify(data, null, 2))
+  })
+
+  it('folds long data away and bounds what it shows of it', () => {
+    render(<MessageText text='' data={'x'.repeat(30_000)} />)
+    expect(screen.getByRole('group')).toHaveProperty('open', false)
+    expect(document.querySelector('pre')?.textContent?.length).toBeLessThanOrEqual(20_001)
+  })
+
+  it('with an attachment and no text says so', () => {
+    render(<MessageText text=' ' attachments={['a']} />)
+    expect(screen.getByText('Attachment')).toBeDefined()
+  })
+
+  it('with text shows the text alone', () => {
+    const { container } = render(<MessageText text='hello' data={{ a: 1 }} />)
+    expect(container.textContent).toBe('hello')
+  })
+})
