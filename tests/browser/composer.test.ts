@@ -52,7 +52,7 @@ async function compose(page: Page, text: string): Promise<void> {
   await devtools.detach()
 }
 
-it('emoji by keyboard: search, arrows, Enter picks and sends nothing', async () => {
+it('[APP1] emoji by keyboard: search, arrows, Enter picks and sends nothing', async () => {
   const [ada, bob] = await twoPeople()
   await ada.begin([bob])
   const { page } = ada
@@ -102,7 +102,7 @@ it('emoji by keyboard: search, arrows, Enter picks and sends nothing', async () 
   await Promise.all([ada.leave(), bob.leave()])
 })
 
-it('two tabs: one draft; what one sends does not come back in the other', async () => {
+it('[APP1] two tabs: one draft; what one sends does not come back in the other', async () => {
   const [ada, bob] = await twoPeople()
   await ada.begin([bob])
   await ada.write('first')
@@ -138,7 +138,7 @@ it('two tabs: one draft; what one sends does not come back in the other', async 
   await Promise.all([ada.leave(), bob.leave()])
 })
 
-it('a begun reply survives a reload, an edit another conversation and a lost network', async () => {
+it('[APP1] a begun reply survives a reload, an edit another conversation and a lost network', async () => {
   const [ada, bob] = await twoPeople()
   const carol = await Person.signUp(browser, server.url, 'Carol Shaw')
   await ada.begin([carol])
@@ -181,7 +181,7 @@ it('a begun reply survives a reload, an edit another conversation and a lost net
   }
 })
 
-it('an input method: Enter chooses a word and neither sends nor submits, in any field', async () => {
+it('[APP1] an input method: Enter chooses a word and neither sends nor submits, in any field', async () => {
   const [ada, bob] = await twoPeople()
   const carol = await Person.signUp(browser, server.url, 'Carol Shaw')
   await ada.begin([bob])

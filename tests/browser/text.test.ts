@@ -33,7 +33,7 @@ async function createPair() {
   return { reader, writer, conversation }
 }
 
-it('[BAD1] no bubble is empty and no sign is outside its bubble', async () => {
+it('[APP2] no bubble is empty and no sign is outside its bubble', async () => {
   const { reader, writer, conversation } = await createPair()
   const texts = [
     '[ERROR]: timeout',
@@ -74,7 +74,7 @@ it('[BAD1] no bubble is empty and no sign is outside its bubble', async () => {
   await reader.leave()
 })
 
-it('[LIM1] a text made to keep browsers busy is shown as it is', async () => {
+it('[APP2] a text made to keep browsers busy is shown as it is', async () => {
   const { reader, writer, conversation } = await createPair()
   const texts = [`https://a.example/${')'.repeat(19_000)}。`, '> '.repeat(9_000), '*a **b '.repeat(2_400)]
   for (const [index, text] of texts.entries()) {

@@ -21,7 +21,7 @@ afterAll(async () => {
 /** Without the worker, which keeps all scripts, each one is asked for when it is needed. */
 const withoutWorker = { serviceWorkers: 'block' } as const
 
-it('a script that does not come reloads once, then the part says so', async () => {
+it('[APP3] a script that does not come reloads once, then the part says so', async () => {
   const ada = await Person.signUp(browser, server.url, 'Ada Lovelace', withoutWorker)
   let loads = 0
   ada.page.on('load', () => (loads += 1))
@@ -47,7 +47,7 @@ it('a script that does not come reloads once, then the part says so', async () =
   await ada.leave()
 })
 
-it('offline, a script that is not there costs no reload and loads when the network is back', async () => {
+it('[APP3] offline, a script that is not there costs no reload and loads when the network is back', async () => {
   const ada = await Person.signUp(browser, server.url, 'Ada Lovelace', withoutWorker)
   let loads = 0
   ada.page.on('load', () => (loads += 1))
@@ -70,7 +70,7 @@ it.each([
     'fails',
     'const request = new EventTarget(); setTimeout(() => request.dispatchEvent(new Event("error")), 0); return request',
   ],
-])('IndexedDB that %s: everything works, and a line says that nothing is kept', async (_how, body) => {
+])('[APP3] IndexedDB that %s: everything works, and a line says that nothing is kept', async (_how, body) => {
   const ada = await Person.arrive(browser, server.url, 'Ada Lovelace')
   await ada.context.addInitScript(`IDBFactory.prototype.open = function () { ${body} }`)
   await ada.page.reload()
@@ -92,7 +92,7 @@ it.each([
   await Promise.all([ada.leave(), bob.leave()])
 })
 
-it('an error in a conversation stays there: it is said, and the rest works', async () => {
+it('[APP3] an error in a conversation stays there: it is said, and the rest works', async () => {
   const ada = await Person.signUp(browser, server.url, 'Ada Lovelace')
   const bob = await Person.signUp(browser, server.url, 'Bob Builder')
   await ada.begin([bob])
@@ -122,7 +122,7 @@ it('an error in a conversation stays there: it is said, and the rest works', asy
   await Promise.all([ada.leave(), bob.leave()])
 })
 
-it('[LIM1] pictures come from here and from AVATAR_ORIGINS; others are not asked for and show initials', async () => {
+it('[APP3] pictures come from here and from AVATAR_ORIGINS; others are not asked for and show initials', async () => {
   const friendly = await startQuickServer({
     env: { LIMIT_SIGN_INS_ADDRESS: '0', AVATAR_ORIGINS: 'https://pictures.example' },
   })

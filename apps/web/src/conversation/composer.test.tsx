@@ -120,7 +120,7 @@ describe('the composer', () => {
     expect(field().value).toBe('precious\nnewer')
   })
 
-  it('keeps a draft in storage until the outbox has the message', async () => {
+  it('[APP1] keeps a draft in storage until the outbox has the message', async () => {
     const storage = createStorage()
     let keep: (sent: SentMessage) => void = () => undefined
     const { show } = createStage({
@@ -147,7 +147,7 @@ describe('the composer', () => {
     expect(field().value).toBe('as it was')
   })
 
-  it('sends nothing with a key of an input method', () => {
+  it('[APP1] sends nothing with a key of an input method', () => {
     const { show, send } = createStage()
     render(show('c'))
     write('にほん')
@@ -170,7 +170,7 @@ describe('the composer', () => {
     expect(field().value).toBe('my draft')
   })
 
-  it('keeps an edit through another conversation and a new page', () => {
+  it('[APP1] keeps an edit through another conversation and a new page', () => {
     const storage = createStorage()
     const { show, handle } = createStage({ drafts: createDrafts('me', storage) })
     const { rerender, unmount } = render(show('c1'))
@@ -186,7 +186,7 @@ describe('the composer', () => {
     expect(screen.getByRole('button', { name: 'Save' })).toBeDefined()
   })
 
-  it('frees the field at once and opens an edit again that the server refuses', async () => {
+  it('[APP1] frees the field at once and opens an edit again that the server refuses', async () => {
     let refuse: (error: Error) => void = () => undefined
     const { show, handle } = createStage({ edit: () => new Promise((_resolve, reject) => (refuse = reject)) })
     const { rerender } = render(show('c'))

@@ -4,7 +4,7 @@ import { createDrafts, forgetDrafts } from './drafts.ts'
 import { createStorage } from './testing/draft-storage.ts'
 
 describe('drafts', () => {
-  it('survive a reload, per person and conversation', () => {
+  it('[APP1] survive a reload, per person and conversation', () => {
     const storage = createStorage()
     createDrafts('ada', storage).write('c1', { text: 'half a sen', replyTo: 3 })
     const again = createDrafts('ada', storage)
@@ -45,7 +45,7 @@ describe('drafts', () => {
     expect(storage.getItem('chorus.drafts.ada')).toBeNull()
   })
 
-  it('are the same in two tabs, and a tab never deletes those of the other', () => {
+  it('[APP1] are the same in two tabs, and a tab never deletes those of the other', () => {
     const storage = createStorage()
     const [here, there] = [createDrafts('ada', storage), createDrafts('ada', storage)]
     const listener = vi.fn()
@@ -58,7 +58,7 @@ describe('drafts', () => {
     expect(createDrafts('ada', storage).read('c1').text).toBe('typed there')
   })
 
-  it('do not come back in a tab after the other has sent them', () => {
+  it('[APP1] do not come back in a tab after the other has sent them', () => {
     const storage = createStorage()
     const [here, there] = [createDrafts('ada', storage), createDrafts('ada', storage)]
     here.subscribe(() => undefined)
@@ -70,7 +70,7 @@ describe('drafts', () => {
     expect(createDrafts('ada', storage).read('c1').text).toBe('')
   })
 
-  it('keep both texts when two tabs type before they know of each other', () => {
+  it('[APP1] keep both texts when two tabs type before they know of each other', () => {
     const storage = createStorage()
     const [here, there] = [createDrafts('ada', storage), createDrafts('ada', storage)]
     here.read('c1')

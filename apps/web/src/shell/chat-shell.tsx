@@ -4,6 +4,7 @@ import { useConversations, useUnread } from '@chorus/react'
 import { Suspense, useEffect, useMemo, useSyncExternalStore } from 'react'
 import { createDrafts, draftStorage } from '../conversation/drafts.ts'
 import { formatCount, titleOf } from '../conversation/title.ts'
+import { StorageLine } from '../notices/storage-line.tsx'
 import type { Route } from '../routing/route.ts'
 import { navigate, useRoute } from '../routing/use-route.ts'
 import { latinKey } from '../ui/keys.ts'
@@ -41,6 +42,7 @@ export function ChatShell({ me }: { readonly me: User }) {
     <MeContext value={value}>
       <div className='shell' data-at={route.at}>
         <ConnectionBanner />
+        <StorageLine />
         <div className='shell-panes'>
           <Sidebar route={route} />
           <main className='pane' id='main' tabIndex={-1}>

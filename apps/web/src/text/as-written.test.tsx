@@ -175,7 +175,7 @@ describe('what was written', () => {
   )
   const signs = (text: string): string[] => text.match(/[\p{L}\p{N}]/gu) ?? []
 
-  it('is on the screen or is the address of a link, for any text', () => {
+  it('[APP2] is on the screen or is the address of a link, for any text', () => {
     fc.assert(
       fc.property(fc.array(piece, { minLength: 1, maxLength: 30 }), (pieces) => {
         const source = pieces.join('')

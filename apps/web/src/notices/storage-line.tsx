@@ -1,0 +1,23 @@
+/** A line that can be closed, where the browser keeps no data (a private window, a refused or broken database). */
+import { useStorage } from '@chorus/react'
+import { X } from 'lucide-react'
+import { useState } from 'react'
+import { IconButton } from '../ui/icon-button.tsx'
+import './storage-line.css'
+
+export function StorageLine() {
+  const storage = useStorage()
+  const [isClosed, setIsClosed] = useState(false)
+  return (
+    <div role='status'>
+      {storage === 'memory' && !isClosed && (
+        <p className='storage-line'>
+          This browser keeps no data. Everything loads again next time.
+          <IconButton label='Dismiss' onClick={() => setIsClosed(true)}>
+            <X />
+          </IconButton>
+        </p>
+      )}
+    </div>
+  )
+}
