@@ -52,9 +52,11 @@ export function addEventStream(
     if (accept !== undefined && !/text\/event-stream|\*\/\*|text\/\*/i.test(accept)) {
       throw new ChorusError('unsupported', 'unable to open the stream; Accept must allow text/event-stream')
     }
+    rates.takeConnectFrom(addressOf(request.raw))
     const identity = await authenticator.authenticate(request.headers.cookie)
     if (identity === undefined) throw new ChorusError('unauthenticated', 'unable to open the stream; sign in first')
     rates.takeRequest(identity.userId)
+    rates.takeConnect(identity.userId)
     const release = rates.openConnection(addressOf(request.raw))
 
     const inherited = reply.getHeaders()

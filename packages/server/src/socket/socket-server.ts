@@ -185,8 +185,10 @@ type Place =
   | { readonly kind: 'refused'; readonly error: ChorusError }
 
 function takePlace({ parts, addressOf }: SocketServerOptions, request: IncomingMessage): Place {
+  const address = addressOf(request)
   try {
-    return { kind: 'taken', release: parts.limits.openConnection(addressOf(request)), isUsed: false }
+    parts.limits.takeConnectFrom(address)
+    return { kind: 'taken', release: parts.limits.openConnection(address), isUsed: false }
   } catch (error) {
     return { kind: 'refused', error: toChorusError(error) }
   }
@@ -194,7 +196,7 @@ function takePlace({ parts, addressOf }: SocketServerOptions, request: IncomingM
 
 /** Who is it, and is there room? Throws an error of the catalogue. */
 async function admit(
-  { authenticator, gate }: SocketServerOptions,
+  { authenticator, gate, parts }: SocketServerOptions,
   socket: Socket,
   place: Place | undefined,
 ): Promise<void> {
@@ -209,6 +211,7 @@ async function admit(
   place.isUsed = true
   const identity = await authenticator.authenticate(socket.request.headers.cookie)
   if (identity === undefined) throw new ChorusError('unauthenticated', 'unable to connect; sign in first')
+  parts.limits.takeConnect(identity.userId)
   const admitted: Admitted = { identity }
   socket.data = admitted
 }
@@ -231,13 +234,20 @@ function toChorusError(error: unknown): ChorusError {
 
 /**
  * While this server takes nobody, whoever is new gets a plain 503: a balancer understands that, and asks another server,
- * while words inside a socket that was opened look like success to it.
+ * while words inside a socket that was opened look like success to it. An address that goes on opening wires after it was
+ * refused gets a plain 429, before a session of Engine.IO is made for it (rule LIM3).
  */
-function refuseNewcomers(server: Server, httpServer: HttpServer, { gate }: SocketServerOptions): void {
+function refuseNewcomers(server: Server, httpServer: HttpServer, options: SocketServerOptions): void {
+  const { gate, parts, addressOf } = options
   const { clients } = server.engine as unknown as { readonly clients: Readonly<Record<string, unknown>> }
+  // An upgrade asks twice.
+  const asked = new WeakMap<IncomingMessage, ChorusError | 'welcome'>()
   const refusalOf = (request: IncomingMessage): ChorusError | undefined => {
     const sid = /[?&]sid=([\w-]+)/.exec(request.url ?? '')?.[1]
-    return sid !== undefined && clients[sid] !== undefined ? undefined : gate.refusal
+    if (sid !== undefined && clients[sid] !== undefined) return undefined
+    const answer = asked.get(request) ?? gate.refusal ?? parts.limits.refusalOfWire(addressOf(request)) ?? 'welcome'
+    asked.set(request, answer)
+    return answer === 'welcome' ? undefined : answer
   }
   httpServer.prependListener('upgrade', (request: IncomingMessage, wire: Duplex) => {
     const refusal = refusalOf(request)
