@@ -105,6 +105,30 @@ describe.skipIf(!hasRedis())('the live lane over Redis', () => {
     }, waiting)
   })
 
+  it('[LIM3] bounds what one user leaves in Redis, whichever servers took it', async () => {
+    const conversation = randomUUID()
+    const [ada, bob] = [randomUUID(), randomUUID()]
+    const most = liveStoreBounds.valuesPerUserMax
+    const of = (user: string, index: number): SharedValue => {
+      const { value, ...rest } = shared(conversation, user, index, index)
+      return { ...rest, value: { ...value, key: `key${index}` } }
+    }
+    store.keep(conversation, [of(bob, 1)])
+    for (let turn = 0; turn < 20; turn++)
+      store.keep(
+        conversation,
+        Array.from({ length: 100 }, (_, index) => of(ada, 100 * turn + index)),
+      )
+    await vi.waitFor(async () => {
+      const values = await kept(conversation)
+      expect(values).toContain(1)
+      expect(values).toContain(1_999)
+      expect(values).toHaveLength(most + 1)
+    }, waiting)
+    expect(await server.command('HLEN', `chorus:live:{${conversation}}`)).toBe(most + 1)
+    expect(await server.command('PTTL', `chorus:live:{${conversation}}:own`)).toBeGreaterThan(0)
+  })
+
   it('[LIVE1] what somebody else wrote into Redis is not shown', async () => {
     const conversation = randomUUID()
     const key = `chorus:live:{${conversation}}`

@@ -4,12 +4,15 @@
  */
 import { type Id, limits, type LiveValue, liveValueSchema } from '@chorus/protocol'
 import type { Redis } from '../support/redis.ts'
+import { holdingBounds } from './live-holdings.ts'
 import type { LiveStore, SharedValue } from './live-store.ts'
 import { keepLiveValues, readLiveValues } from './scripts.ts'
 
 export const liveStoreBounds = {
-  /** Values kept of one conversation; beyond it those that end first give way. */
+  /** Values kept of one conversation; beyond it the setter's own give way, else those that end first. */
   valuesPerConversationMax: 2_000,
+  /** Values kept of one user in one conversation; beyond it the one set longest ago gives way. */
+  valuesPerUserMax: holdingBounds.perConversationMax,
   /** Values written by one script. */
   valuesPerScript: 100,
   /** Scripts under way; beyond it values are not kept. */
@@ -26,7 +29,8 @@ export class RedisLiveStore implements LiveStore {
 
   keep(conversation: Id, values: readonly SharedValue[]): void {
     if (this.#redis.problem() !== undefined) return
-    const { valuesPerScript, valuesPerConversationMax, underWayMax } = liveStoreBounds
+    const { valuesPerScript, valuesPerConversationMax, valuesPerUserMax, underWayMax } = liveStoreBounds
+    const keys = [this.#keyOf(conversation), `${this.#keyOf(conversation)}:own`]
     for (let from = 0; from < values.length; from += valuesPerScript) {
       if (this.#underWay >= underWayMax) return
       this.#underWay++
@@ -39,7 +43,7 @@ export class RedisLiveStore implements LiveStore {
         JSON.stringify([value.at, value.expiresAt, value.value]),
       ])
       this.#redis
-        .script(keepLiveValues, [this.#keyOf(conversation)], [valuesPerConversationMax, limits.liveTtlMaxMs, ...args])
+        .script(keepLiveValues, keys, [valuesPerConversationMax, limits.liveTtlMaxMs, valuesPerUserMax, ...args])
         // The next value comes by itself.
         .catch(() => undefined)
         .finally(() => {

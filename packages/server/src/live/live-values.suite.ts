@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import type { LiveValue } from '@chorus/protocol'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { Clock } from '../support/clock.ts'
+import { holdingBounds } from './live-holdings.ts'
 import { liveBounds } from './live-values.ts'
 import type { LiveServer } from './testing/live-servers.ts'
 
@@ -87,6 +88,32 @@ export function describeLiveValues(name: string, { clock, open }: LiveSuiteOptio
       await vi.waitFor(() => expect(there.values.list(conversation)).toEqual([]), waiting)
       await vi.waitFor(() => expect(there.told.at(-1)).toMatchObject({ user: bob, value: null }), waiting)
       await vi.waitFor(async () => expect(await there.values.read(conversation)).toEqual([]), waiting)
+    })
+
+    it('[LIM3] keeps so many values of one user in a conversation, the newest, and all of the others', async () => {
+      const { here, there, conversation, ada, bob } = await start()
+      there.values.set(conversation, 'typing', bob, true, 60_000)
+      const most = holdingBounds.perConversationMax
+      for (let index = 0; index < most + 8; index++) here.values.set(conversation, `key${index}`, ada, index, 60_000)
+      for (const server of [here, there]) {
+        await vi.waitFor(async () => {
+          const values = await server.values.read(conversation)
+          expect(values.filter(({ user }) => user === bob)).toHaveLength(1)
+          const numbers = values.flatMap(({ user, value }) => (user === ada ? [Number(value)] : []))
+          expect(numbers.sort((one, other) => one - other)).toEqual(Array.from({ length: most }, (_, n) => n + 8))
+        }, waiting)
+      }
+      // The one set again is the newest, and the next oldest gives way.
+      here.values.set(conversation, 'key8', ada, 8, 60_000)
+      here.values.set(conversation, 'one-more', ada, 100, 60_000)
+      for (const server of [here, there]) {
+        await vi.waitFor(async () => {
+          const keys = (await server.values.read(conversation)).map(({ key }) => key)
+          expect(keys).toContain('key8')
+          expect(keys).toContain('one-more')
+          expect(keys).not.toContain('key9')
+        }, waiting)
+      }
     })
 
     it('[ACL1] what belongs to somebody who left ends, and so does what was on its way; a member again may set', async () => {

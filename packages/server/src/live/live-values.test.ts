@@ -2,6 +2,7 @@
 import type { Id, Json, LiveValue } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'
+import { holdingBounds } from './live-holdings.ts'
 import { nothingElsewhere } from './live-store.ts'
 import { LiveValues, liveBounds } from './live-values.ts'
 
@@ -36,6 +37,20 @@ function fromThere(value: Json, order: number, lifeMs = 5_000): Published {
   // The clock there is years off; only the length of its life says when it ends.
   const at = '2001-01-01T00:00:00.000Z'
   return { value: { key: 'location', user: ada, value, at, expiresAt: at }, order, origin: 'there', lifeMs }
+}
+
+/** Without gathering: so many timers of a manual clock would take minutes. */
+function openQuiet() {
+  let nowMs = 0
+  const live = new LiveValues({
+    clock: { nowMs: () => nowMs, setTimer: () => ({ cancel: () => undefined }) },
+    now: () => new Date(nowMs),
+    origin: 'here',
+    store: nothingElsewhere,
+    publish: () => undefined,
+    tell: () => undefined,
+  })
+  return { live, pass: (ms: number): void => void (nowMs += ms) }
 }
 
 describe('live values', () => {
@@ -206,22 +221,59 @@ describe('live values', () => {
     live.stop()
   })
 
+  it('[LIM3] a full conversation costs the setter an own value first', () => {
+    const { live } = open()
+    live.set('c', 'typing', 'ada', true, 5_000)
+    live.set('c', 'place', 'ada', 1, 5_000)
+    for (let index = 0; index < liveBounds.valuesPerConversationMax - 2; index++)
+      live.set('c', 'typing', `u${index}`, true, 5_000)
+    live.set('c', 'mood', 'u7', 'good', 5_000)
+    const values = live.list('c')
+    expect(values).toHaveLength(liveBounds.valuesPerConversationMax)
+    expect(values.filter(({ user }) => user === 'ada')).toHaveLength(2)
+    expect(values.filter(({ user }) => user === 'u7').map(({ key }) => key)).toEqual(['mood'])
+    live.stop()
+  })
+
+  it('[LIM3] bounds the values of one user in all conversations, by number and by size', () => {
+    const live = openQuiet().live
+    live.set('of others', 'typing', 'bob', true, 60_000)
+    for (let index = 0; index < holdingBounds.perUserMax + 5; index++) live.set(`c${index}`, 'at', 'ada', index, 60_000)
+    expect(live.list('c4')).toEqual([])
+    expect(live.list('c5')).toHaveLength(1)
+    for (let index = 0; index < 500; index++) live.set(`d${index}`, 'at', 'ada', 'x'.repeat(1_000), 60_000)
+    const chars = Array.from({ length: 500 }, (_, index) => live.list(`d${index}`))
+      .flat()
+      .reduce((sum, { value }) => sum + JSON.stringify(value).length, 0)
+    expect(chars).toBeLessThanOrEqual(holdingBounds.perUserMaxChars)
+    expect(live.list('d499')).toHaveLength(1)
+    expect(live.list('of others')).toHaveLength(1)
+    live.stop()
+  })
+
+  it('[LIM1] beyond its size refuses users who hold nothing, until values expire', () => {
+    const { live, pass } = openQuiet()
+    const value = 'x'.repeat(1_000)
+    let index = 0
+    while (live.set(`c${index % 1_000}`, 'at', `u${index}`, value, 1_000)) index++
+    expect(index * 1_002).toBeLessThanOrEqual(holdingBounds.totalMaxChars)
+    expect((index + 1) * 1_002).toBeGreaterThan(holdingBounds.totalMaxChars)
+    // A user who holds some goes on, in place of those.
+    expect(live.set('c0', 'other', 'u1', value, 1_000)).toBe(true)
+    expect(live.list('c1').some(({ user }) => user === 'u1')).toBe(false)
+    pass(1_000)
+    live.tidy()
+    expect(live.set('c0', 'at', 'somebody new', value, 1_000)).toBe(true)
+    live.stop()
+  })
+
   it('[LIM1] refuses a conversation beyond its bound until what has expired makes room', () => {
-    // No gathering here: so many timers of a manual clock would take minutes.
-    let nowMs = 0
-    const live = new LiveValues({
-      clock: { nowMs: () => nowMs, setTimer: () => ({ cancel: () => undefined }) },
-      now: () => new Date(nowMs),
-      origin: 'here',
-      store: nothingElsewhere,
-      publish: () => undefined,
-      tell: () => undefined,
-    })
+    const { live, pass } = openQuiet()
     for (let index = 0; index < liveBounds.conversationsMax; index++)
-      live.set(`c${index}`, 'typing', 'ada', true, 1_000)
+      live.set(`c${index}`, 'typing', `u${index}`, true, 1_000)
     expect(live.set('one more', 'typing', 'ada', true, 1_000)).toBe(false)
     expect(live.set('c0', 'typing', 'bob', true, 1_000)).toBe(true)
-    nowMs = 1_000
+    pass(1_000)
     live.stop()
     expect(live.set('one more', 'typing', 'ada', true, 1_000)).toBe(true)
     live.stop()

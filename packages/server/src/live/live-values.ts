@@ -12,12 +12,16 @@
 import { type Id, idSchema, type Json, limits, type LiveValue, liveValueSchema } from '@chorus/protocol'
 import * as z from 'zod'
 import type { Clock, Timer } from '../support/clock.ts'
+import { LiveHoldings } from './live-holdings.ts'
 import { isNewer, type LiveStore, newestOf, type SharedValue } from './live-store.ts'
 
 export const liveBounds = {
   /** Least time between two events of one conversation. */
   gatherMs: 100,
-  /** Values of one conversation; beyond it the one that was set first gives way. */
+  /**
+   * Values of one conversation; beyond it the setter's own gives way, else the one that was set first. Each user has bounds
+   * of their own (live-holdings.ts).
+   */
   valuesPerConversationMax: 2_000,
   /** Conversations with values; beyond it new ones are refused. */
   conversationsMax: 200_000,
@@ -79,13 +83,14 @@ const messageSchema = z
 export class LiveValues {
   readonly #options: LiveValuesOptions
   readonly #rooms = new Map<Id, Room>()
+  readonly #holdings = new LiveHoldings()
   #lastOrder = 0
 
   constructor(options: LiveValuesOptions) {
     this.#options = options
   }
 
-  /** False when there is no room for more conversations. `null` ends a value now. */
+  /** False when there is no room for more conversations or values. `null` ends a value now. */
   set(conversation: Id, key: string, user: Id, value: Json, ttlMs: number): boolean {
     const room = this.#open(conversation)
     if (room === undefined) return false
@@ -104,6 +109,10 @@ export class LiveValues {
       lifeMs,
     }
     if (this.#take(conversation, room, shared)) room.own.add(slotOf(shared.value))
+    else if (!this.#holdings.hasRoom(user, charsOf(value))) {
+      this.#dropIfEmpty(conversation, room)
+      return false
+    }
     return true
   }
 
@@ -166,12 +175,13 @@ export class LiveValues {
   stop(): void {
     for (const room of this.#rooms.values()) room.timer?.cancel()
     this.#rooms.clear()
+    this.#holdings.clear()
   }
 
   /** Housekeeping, about once a minute: values expire by themselves. */
   tidy(): void {
     for (const [conversation, room] of this.#rooms) {
-      this.#dropExpired(room)
+      this.#dropExpired(conversation, room)
       this.#dropIfEmpty(conversation, room)
     }
   }
@@ -200,17 +210,31 @@ export class LiveValues {
     const known = room.held.get(slot)
     if (known !== undefined && rememberedUntilMs(known) > nowMs && !isNewer({ order, origin }, known)) return false
     if ((room.left.get(value.user) ?? nowMs) > nowMs) return false
+    const chars = charsOf(value.value)
+    if (!this.#holdings.hasRoom(value.user, chars)) return false
     // Set again, so that the order is that of change and the first is the oldest.
     room.held.delete(slot)
     room.held.set(slot, { value, order, origin, expiresAtMs: nowMs + lifeMs })
+    for (const evicted of this.#holdings.hold(value.user, { conversation, slot }, chars)) {
+      const other = this.#rooms.get(evicted.conversation)
+      other?.held.delete(evicted.slot)
+      if (other !== undefined && other !== room) this.#dropIfEmpty(evicted.conversation, other)
+    }
     if (room.held.size > liveBounds.valuesPerConversationMax) {
       const [oldest] = room.held.keys()
-      if (oldest !== undefined) room.held.delete(oldest)
+      this.#drop(conversation, room, this.#holdings.oldestOf(value.user, conversation) ?? oldest ?? slot)
     }
     room.changed.add(slot)
     room.own.delete(slot)
     this.#scheduleTelling(conversation, room, nowMs)
     return true
+  }
+
+  #drop(conversation: Id, room: Room, slot: string): void {
+    const held = room.held.get(slot)
+    if (held === undefined) return
+    room.held.delete(slot)
+    this.#holdings.release(held.value.user, { conversation, slot })
   }
 
   #share(room: Room, slot: string): SharedValue | undefined {
@@ -238,7 +262,7 @@ export class LiveValues {
       const own = [...room.own].flatMap((slot) => this.#share(room, slot) ?? [])
       room.changed.clear()
       room.own.clear()
-      this.#dropExpired(room)
+      this.#dropExpired(conversation, room)
       this.#dropIfEmpty(conversation, room)
       if (values.length > 0) this.#options.tell(conversation, values)
       if (own.length > 0) this.#publish(conversation, own)
@@ -259,15 +283,19 @@ export class LiveValues {
     this.#options.store.keep(conversation, own)
   }
 
-  #dropExpired(room: Room): void {
+  #dropExpired(conversation: Id, room: Room): void {
     const nowMs = this.#options.clock.nowMs()
-    for (const [slot, held] of room.held) if (rememberedUntilMs(held) <= nowMs) room.held.delete(slot)
+    for (const [slot, held] of room.held) if (rememberedUntilMs(held) <= nowMs) this.#drop(conversation, room, slot)
     for (const [user, untilMs] of room.left) if (untilMs <= nowMs) room.left.delete(user)
   }
 
   #dropIfEmpty(conversation: Id, room: Room): void {
     if (room.held.size === 0 && room.left.size === 0 && room.timer === undefined) this.#rooms.delete(conversation)
   }
+}
+
+function charsOf(value: Json): number {
+  return JSON.stringify(value).length
 }
 
 type Message = z.infer<typeof messageSchema>

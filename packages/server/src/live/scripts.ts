@@ -149,17 +149,27 @@ return reply`,
 /**
  * Keeps live values of one conversation for those who open it elsewhere. A value never replaces a later one.
  *
- * - KEYS: 1 the conversation's values (hash: `key user` → when it ends, order, origin, value)
- * - ARGV: 1 most values · 2 how long the hash is kept, ms · then for each value: field · order · origin · life, ms · JSON
+ * - KEYS: 1 the conversation's values (hash: `key user` → when it ends, order, origin, value) · 2 whose they are (hash: user →
+ *   keys, the one set longest ago first)
+ * - ARGV: 1 most values · 2 how long the hashes are kept, ms · 3 most values of one user · then for each value: field · order ·
+ *   origin · life, ms · JSON
  * - Returns how many were kept; the others were older than what is there.
- * - Cost: O(values written), and O(most values) when there are too many: then ended ones go, then those that end first.
+ * - Cost: O(values written × most values of one user), and O(most values) when there are too many of several users: then
+ *   ended ones go, then those that end first. A user over a bound gives up own values first.
  */
 export const keepLiveValues: RedisScript = {
   lua: `${nowMs}
+local values, own = KEYS[1], KEYS[2]
+local most, mostOfUser = tonumber(ARGV[1]), tonumber(ARGV[3])
+local function isOver(field)
+  local known = redis.call('HGET', values, field)
+  return not known or tonumber(string.match(known, '^%d+') or '0') <= now
+end
 local kept = 0
-for i = 3, #ARGV, 5 do
+local held = {}
+for i = 4, #ARGV, 5 do
   local field, order, origin = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  local known = redis.call('HGET', KEYS[1], field)
+  local known = redis.call('HGET', values, field)
   local isNewer = true
   if known then
     local ends, knownOrder, knownOrigin = string.match(known, '^(%d+)|(%d+)|([^|]*)|')
@@ -172,13 +182,38 @@ for i = 3, #ARGV, 5 do
   end
   if isNewer then
     local ends = string.format('%.0f', now + tonumber(ARGV[i + 3]))
-    redis.call('HSET', KEYS[1], field, ends .. '|' .. order .. '|' .. origin .. '|' .. ARGV[i + 4])
+    redis.call('HSET', values, field, ends .. '|' .. order .. '|' .. origin .. '|' .. ARGV[i + 4])
     kept = kept + 1
+    local key, user = string.match(field, '^(%S+) (%S+)$')
+    if user then
+      local keys = {}
+      for other in string.gmatch(held[user] or redis.call('HGET', own, user) or '', '%S+') do
+        if other ~= key then keys[#keys + 1] = other end
+      end
+      keys[#keys + 1] = key
+      if #keys > mostOfUser then
+        local live = {}
+        for _, other in ipairs(keys) do
+          local name = other .. ' ' .. user
+          if isOver(name) then redis.call('HDEL', values, name) else live[#live + 1] = other end
+        end
+        keys = live
+        while #keys > mostOfUser do redis.call('HDEL', values, table.remove(keys, 1) .. ' ' .. user) end
+      end
+      held[user] = table.concat(keys, ' ')
+    end
   end
 end
-local most = tonumber(ARGV[1])
-if redis.call('HLEN', KEYS[1]) > most then
-  local entries = redis.call('HGETALL', KEYS[1])
+for user, text in pairs(held) do
+  local keys = {}
+  for key in string.gmatch(text, '%S+') do keys[#keys + 1] = key end
+  while #keys > 1 and redis.call('HLEN', values) > most do
+    redis.call('HDEL', values, table.remove(keys, 1) .. ' ' .. user)
+  end
+  redis.call('HSET', own, user, table.concat(keys, ' '))
+end
+if redis.call('HLEN', values) > most then
+  local entries = redis.call('HGETALL', values)
   local list = {}
   for i = 1, #entries, 2 do
     list[#list + 1] = { tonumber(string.match(entries[i + 1], '^%d+') or '0'), entries[i] }
@@ -187,11 +222,14 @@ if redis.call('HLEN', KEYS[1]) > most then
   local left = #list
   for _, entry in ipairs(list) do
     if entry[1] > now and left <= most then break end
-    redis.call('HDEL', KEYS[1], entry[2])
+    redis.call('HDEL', values, entry[2])
     left = left - 1
   end
 end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
+-- Users whose values have ended stay in it; forgotten, they may hold twice as many for a minute.
+if redis.call('HLEN', own) > most then redis.call('DEL', own) end
+redis.call('PEXPIRE', values, ARGV[2])
+redis.call('PEXPIRE', own, ARGV[2])
 return kept`,
 }
 
