@@ -1,10 +1,15 @@
 /**
  * The OpenAPI 3.1 document, generated from the same schemas that check the requests, so it cannot say anything else.
+ *
+ * It is read by generators of clients in languages that know less than JSON Schema does; portable-schema.ts says the same in
+ * words that all of them have. Request bodies are closed, because unknown fields are refused; what the server sends is open,
+ * so that a client of today reads a field of tomorrow.
  */
 import * as z from 'zod'
 import { commands } from './commands/commands.ts'
 import type { RouteDefinition } from './commands/define-command.ts'
 import { errorCatalogue } from './errors.ts'
+import { toPortableSchema } from './portable-schema.ts'
 import { PROTOCOL_VERSION } from './version.ts'
 
 type JsonObject = { [key: string]: unknown }
@@ -16,10 +21,16 @@ export function pathFieldsOf(route: RouteDefinition): readonly string[] {
   return [...route.path.matchAll(pathField)].map((match) => match[1] as string)
 }
 
-function inlineSchema(schema: z.ZodType, io: 'input' | 'output', components: JsonObject): JsonObject {
+/** A schema with its named parts apart. */
+interface Described {
+  readonly schema: JsonObject
+  readonly parts: Readonly<Record<string, JsonObject>>
+}
+
+function describe(schema: z.ZodType, io: 'input' | 'output'): Described {
   const {
     $schema: _dialect,
-    $defs,
+    $defs = {},
     ...rest
   } = z.toJSONSchema(schema, {
     target: 'draft-2020-12',
@@ -28,20 +39,47 @@ function inlineSchema(schema: z.ZodType, io: 'input' | 'output', components: Jso
     override: ({ jsonSchema }) => {
       if (jsonSchema.id !== undefined) delete jsonSchema.id
     },
-  }) as JsonObject & { $defs?: JsonObject }
-  const inlined = JSON.parse(JSON.stringify(rest).replaceAll('#/$defs/', '#/components/schemas/')) as JsonObject
-  for (const [name, definition] of Object.entries($defs ?? {})) {
-    components[name] ??= JSON.parse(JSON.stringify(definition).replaceAll('#/$defs/', '#/components/schemas/'))
+  }) as JsonObject & { $defs?: Record<string, JsonObject> }
+  const toComponents = (part: JsonObject): JsonObject =>
+    JSON.parse(JSON.stringify(part).replaceAll('#/$defs/', '#/components/schemas/')) as JsonObject
+  return {
+    schema: toComponents(rest),
+    parts: Object.fromEntries(Object.entries($defs).map(([name, part]) => [name, toComponents(part)])),
   }
-  return inlined
+}
+
+/** The named schemas of the document. */
+class Components {
+  readonly #schemas: Record<string, JsonObject> = {}
+
+  /** Keeps the parts and returns the schema itself, as generators read it. */
+  add({ schema, parts }: Described): JsonObject {
+    for (const [name, part] of Object.entries(parts)) this.#schemas[name] ??= toPortableSchema(part, parts)
+    return toPortableSchema(schema, parts)
+  }
+
+  /** Gives the schema a name: generators make one up for what has none. */
+  name(name: string, schema: JsonObject): JsonObject {
+    if (schema.$ref !== undefined) return schema
+    this.#schemas[name] ??= schema
+    return { $ref: `#/components/schemas/${name}` }
+  }
+
+  get schemas(): Readonly<Record<string, JsonObject>> {
+    return this.#schemas
+  }
+}
+
+function pascalCase(name: string): string {
+  return name.replace(/(?:^|-)(\w)/g, (_dash, letter: string) => letter.toUpperCase())
 }
 
 function buildOperation(
   command: (typeof commands)[keyof typeof commands],
   route: RouteDefinition,
-  components: JsonObject,
+  components: Components,
 ): JsonObject {
-  const input = inlineSchema(command.input, 'input', components)
+  const input = components.add(describe(command.input, 'input'))
   const properties = (input.properties ?? {}) as Record<string, JsonObject>
   const required = new Set((input.required ?? []) as string[])
   const inPath = new Set(pathFieldsOf(route))
@@ -66,32 +104,37 @@ function buildOperation(
       })
     }
   }
-  const bodySchema =
+  const requiredInBody = rest.filter((name) => required.has(name))
+  const bodySchema = (): JsonObject =>
     route.bodyIs !== undefined
-      ? { type: 'object' }
-      : {
+      ? { type: 'object', additionalProperties: true }
+      : components.name(`${pascalCase(command.name)}Body`, {
           type: 'object',
           properties: Object.fromEntries(rest.map((name) => [name, properties[name]])),
-          required: rest.filter((name) => required.has(name)),
+          ...(requiredInBody.length > 0 && { required: requiredInBody }),
           additionalProperties: false,
-        }
-  const success: JsonObject =
-    route.status === 204
-      ? { description: 'Done' }
-      : {
-          description: 'Done',
-          content: { 'application/json': { schema: inlineSchema(command.result, 'output', components) } },
-        }
+        })
+  const success = (description: string): JsonObject => {
+    if (route.status === 204) return { description }
+    const result = components.add(describe(command.result, 'output'))
+    const schema = components.name(`${pascalCase(command.name)}Result`, result)
+    return { description, content: { 'application/json': { schema } } }
+  }
   return {
     operationId: command.name,
     summary: command.summary,
     ...(command.auth === 'none' && { security: [] }),
     ...(parameters.length > 0 && { parameters }),
     ...(!usesQuery &&
-      rest.length > 0 && { requestBody: { required: true, content: { 'application/json': { schema: bodySchema } } } }),
+      rest.length > 0 && {
+        requestBody: {
+          required: requiredInBody.length > 0,
+          content: { 'application/json': { schema: bodySchema() } },
+        },
+      }),
     responses: {
-      [String(route.status)]: success,
-      ...(route.status === 201 && { '200': { ...success, description: 'It was there already' } }),
+      [String(route.status)]: success('Done'),
+      ...(route.status === 201 && { '200': success('It was there already') }),
       default: { $ref: '#/components/responses/Problem' },
     },
   }
@@ -99,7 +142,7 @@ function buildOperation(
 
 /** Builds the document; `serverUrl` is the public address. */
 export function buildOpenApiDocument(serverUrl: string): JsonObject {
-  const components: JsonObject = {}
+  const components = new Components()
   const paths: Record<string, JsonObject> = {}
   for (const command of Object.values(commands)) {
     if (command.route === undefined) continue
@@ -125,17 +168,18 @@ export function buildOpenApiDocument(serverUrl: string): JsonObject {
         },
       },
       schemas: {
-        ...components,
+        ...components.schemas,
         Problem: {
           type: 'object',
+          additionalProperties: true,
           required: ['type', 'title', 'status', 'detail', 'code', 'retry'],
           properties: {
             type: { type: 'string' },
             title: { type: 'string' },
-            status: { type: 'integer' },
+            status: { type: 'integer', format: 'int32' },
             detail: { type: 'string' },
-            code: { type: 'string', enum: Object.keys(errorCatalogue) },
-            retry: { type: 'string', enum: ['never', 'later'] },
+            code: { type: 'string', description: `One of: ${Object.keys(errorCatalogue).join(', ')}.` },
+            retry: { type: 'string', description: 'One of: never, later.' },
           },
         },
       },

@@ -8,7 +8,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js'
 import type { AnySchema, ValidateFunction } from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { commands } from '@chorus/protocol'
+import { changeSchema, commands } from '@chorus/protocol'
 import { readConfig } from '../config.ts'
 import { startNode } from '../node.ts'
 import type { Node } from '../node.ts'
@@ -63,6 +63,23 @@ function operationOf(method: string, path: string): [string, Operation] {
   return [found[0], found[1][method.toLowerCase()]!]
 }
 
+/** The document is open, so that clients read fields of later versions. Here no field may be there that it does not name. */
+function closed(schema: unknown): unknown {
+  if (typeof schema !== 'object' || schema === null) return schema
+  if (Array.isArray(schema)) return schema.map(closed)
+  const result = Object.fromEntries(Object.entries(schema).map(([name, part]) => [name, closed(part)]))
+  return 'properties' in result && result.type === 'object' ? { ...result, additionalProperties: false } : result
+}
+
+/** The document has one schema for changes of all types; each must also be exactly what its type says. */
+function expectChanges(body: unknown): void {
+  if (typeof body !== 'object' || body === null) return
+  for (const [name, part] of Object.entries(body)) {
+    if (name === 'changes' && Array.isArray(part)) for (const change of part) changeSchema.parse(change)
+    else expectChanges(part)
+  }
+}
+
 function validatorFor(template: string, operation: Operation, status: number): ValidateFunction | undefined {
   const response = operation.responses[String(status)] ?? operation.responses.default!
   const isProblem = operation.responses[String(status)] === undefined
@@ -73,7 +90,7 @@ function validatorFor(template: string, operation: Operation, status: number): V
   if (validate === undefined) {
     const ajv = new Ajv2020({ strict: false, allErrors: true })
     addFormats.default(ajv)
-    validate = ajv.compile({ ...(content as object), components: document.components })
+    validate = ajv.compile(closed({ ...(content as object), components: document.components }) as AnySchema)
     validators.set(key, validate)
   }
   return validate
@@ -97,6 +114,7 @@ async function ask(method: string, path: string, body?: unknown): Promise<Answer
       validate(answer.body),
       `${method} ${path} ${response.status}: ${JSON.stringify(validate.errors)} ${text}`,
     ).toBe(true)
+  expectChanges(answer.body)
   if (response.ok) checked.add(operation.operationId)
   return answer
 }
