@@ -27,7 +27,8 @@ export function toPortableSchema(schema: JsonObject, parts: Readonly<Record<stri
     )
   // Open in so many words: generated readers refuse unknown fields where nothing is said. Request bodies are closed where
   // they are put together.
-  if (typeof additionalProperties === 'object') result.additionalProperties = translate(additionalProperties)
+  if (typeof additionalProperties === 'object' && Object.keys(additionalProperties as object).length > 0)
+    result.additionalProperties = translate(additionalProperties)
   else if (schema.type === 'object') result.additionalProperties = true
   return result
 }
@@ -56,8 +57,13 @@ function choose(
   const resolved = others.map((choice) => resolve(choice, parts))
   // Any value at all, null too.
   if (resolved.some((choice) => Object.keys(choice).length === 0)) return rest
-  if (others.length > 1 && resolved.every(({ type }) => type === 'object'))
-    return { ...rest, ...mergeObjects(resolved, parts) }
+  const objects = resolved.flatMap((choice) => alternativesOf(choice, parts))
+  if (objects.length > 1 && objects.every(({ type }) => type === 'object')) {
+    const merged = mergeObjects(objects, parts)
+    // A named union that holds all of it already keeps its name.
+    const named = others.find((choice) => choice.$ref !== undefined && isCoveredBy(merged, choice, parts))
+    return named === undefined || isNullable ? { ...rest, ...merged } : { ...rest, ...named }
+  }
   // "A UUID or `me`": one type of text, whose forms the description names.
   if (others.length > 1 && resolved.every(({ type }) => type === 'string'))
     return { ...rest, type: isNullable ? ['string', 'null'] : 'string', description: describeTexts(resolved) }
@@ -82,6 +88,21 @@ function describeTexts(texts: readonly JsonObject[]): string {
 function resolve(schema: JsonObject, parts: Readonly<Record<string, JsonObject>>): JsonObject {
   const { $ref } = schema
   return typeof $ref === 'string' ? (parts[$ref.slice(reference.length)] ?? schema) : schema
+}
+
+/** The schemas that a union chooses from, at any depth; of anything else the schema itself. */
+function alternativesOf(schema: JsonObject, parts: Readonly<Record<string, JsonObject>>): readonly JsonObject[] {
+  const choices = (schema.anyOf ?? schema.oneOf) as readonly JsonObject[] | undefined
+  if (choices === undefined) return [schema]
+  return choices.flatMap((choice) => alternativesOf(resolve(choice, parts), parts))
+}
+
+/** Does this choice alone name every property, and require no more? */
+function isCoveredBy(merged: JsonObject, choice: JsonObject, parts: Readonly<Record<string, JsonObject>>): boolean {
+  const own = mergeObjects(alternativesOf(resolve(choice, parts), parts), parts)
+  const namesOf = ({ properties, required }: JsonObject): string =>
+    JSON.stringify([Object.keys(properties as object).sort(), [...((required ?? []) as string[])].sort()])
+  return namesOf(own) === namesOf(merged)
 }
 
 /** One object that holds what any of these may hold. A constant that tells them apart is text: others may come. */
