@@ -5,13 +5,16 @@
  */
 import { HttpUser } from '../http-user.ts'
 import { insertPeople } from '../insert-people.ts'
+import type { InsertedSession } from '../insert-people.ts'
 import type { Databases } from '../postgres.ts'
 import type { AttackerWorld } from './worst-inputs.ts'
 
 const insertedPeople = 110
 /** A sign-up costs a password hash, and default limits allow a hundred a minute. */
 const signedUpPeople = 50
-const sessionsOfAttacker = 200
+const sessionsOfAttacker = 250
+/** These it may name, and does not use. */
+const revocableSessions = 100
 const firstMembers = 50
 const messagesEach = 20
 const bigMessageChars = 10_000
@@ -31,7 +34,8 @@ export interface AttackedDatabase {
 export async function makeAttacker(url: string, database?: AttackedDatabase): Promise<Attacker> {
   const attacker = await HttpUser.signUp(url)
   const people = database === undefined ? await signUpPeople(url) : await insertIds(database)
-  const cookies = database === undefined ? [] : await insertSessions(database, attacker.id)
+  const sessions = database === undefined ? [] : await insertSessions(database, attacker.id)
+  const cookies = sessions.slice(revocableSessions).map(({ cookieValue }) => `chorus_session=${cookieValue}`)
   const group = await attacker.createConversation('group', people.slice(0, firstMembers), 'the attacker and others')
   const channel = await attacker.createConversation('channel')
   const seqs: number[] = []
@@ -43,7 +47,7 @@ export async function makeAttacker(url: string, database?: AttackedDatabase): Pr
     world: {
       conversations: [group, channel],
       users: people,
-      sessions: people,
+      sessions: sessions.length === 0 ? people : sessions.slice(0, revocableSessions).map(({ id }) => id),
       topSeq: Math.min(...seqs) + messagesEach - 1,
       handle: attacker.handle,
       password: 'a wrong password',
@@ -67,9 +71,12 @@ async function insertIds({ databases, databaseUrl }: AttackedDatabase): Promise<
   return (await insertPeople(databases, databaseUrl, insertedPeople, 1)).map(({ id }) => id)
 }
 
-async function insertSessions({ databases, databaseUrl }: AttackedDatabase, user: string): Promise<string[]> {
+async function insertSessions(
+  { databases, databaseUrl }: AttackedDatabase,
+  user: string,
+): Promise<readonly InsertedSession[]> {
   const [person] = await insertPeople(databases, databaseUrl, 1, sessionsOfAttacker)
   if (person === undefined) throw new Error('unable to insert the sessions of the attacker')
   await databases.query('update sessions set user_id = $1 where user_id = $2', [user, person.id], databaseUrl)
-  return person.sessions.map(({ cookieValue }) => `chorus_session=${cookieValue}`)
+  return person.sessions
 }

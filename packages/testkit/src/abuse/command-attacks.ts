@@ -13,7 +13,10 @@ export interface CommandAttack {
   readonly isWrite: boolean
   /** Whether it ends the session that it uses. */
   readonly endsSession: boolean
-  /** Attacks for a time. Resolves with how many requests succeeded; undefined where answers are not read. */
+  /**
+   * Attacks for a time. Resolves with how many requests the command itself answered, instead of a check before
+   * it; undefined where answers are not read.
+   */
   run(url: string, attacker: Attacker, options: AttackOptions): Promise<number | undefined>
 }
 
@@ -22,6 +25,9 @@ export interface AttackOptions {
   /** Requests or packets a second; left out, as many as can be written. */
   readonly perSecond?: number
 }
+
+/** Done, or looked at and not allowed. */
+const judgedStatuses = [200, 201, 204, 403]
 
 interface Definition {
   readonly auth: 'session' | 'none'
@@ -52,7 +58,8 @@ export function listCommandAttacks(): CommandAttack[] {
             next: () => placeInput(command, inputs.next()),
             ...options,
           })
-          return auth === 'none' ? undefined : (statuses.get(route.status) ?? 0)
+          if (auth === 'none') return undefined
+          return judgedStatuses.reduce((sum, status) => sum + (statuses.get(status) ?? 0), 0)
         },
       })
     }

@@ -120,13 +120,12 @@ export class WorstInputs {
     const most = Math.min(schema.maxItems ?? defaultListItems, this.#world.users.length)
     const length = size === 'least' ? (schema.minItems ?? 0) : most
     return Array.from({ length }, (_, index) =>
-      ['members', 'users'].includes(field) ? this.#world.users[index] : this.#make(items, field, size),
+      ['members', 'users', 'ids'].includes(field) ? this.#world.users[index] : this.#make(items, field, size),
     )
   }
 
   #makeText({ minLength = 0, maxLength = 100, format }: JsonSchema, size: InputSize): string {
     if (format === 'uuid') return randomUUID()
-    if (format === 'email') return `a${randomBytes(8).toString('hex')}@example.org`
     const length = size === 'largest' ? maxLength : Math.max(1, minLength)
     return `${this.#made.toString(36)}-`.padEnd(length, 'x').slice(0, length)
   }
@@ -138,8 +137,10 @@ export class WorstInputs {
         return this.#pick(conversations)
       case 'user':
         return this.#pick(users)
-      case 'session':
-        return this.#pick(sessions)
+      case 'id':
+        return this.#pick([this.#pick(users), this.#pick(sessions)])
+      case 'email':
+        return this.#pick([null, `a${randomBytes(8).toString('hex')}@example.org`])
       case 'seq':
       case 'replyTo':
         return 1 + (this.#made % topSeq)
@@ -164,8 +165,11 @@ export class WorstInputs {
 
   /** Pseudorandom, so that choices of different fields do not move in step; the same in every run. */
   #pick<Value>(values: readonly Value[]): Value {
-    this.#state = (Math.imul(this.#state, 1_664_525) + 1_013_904_223) >>> 0
-    const value = values[Math.floor((this.#state / 2 ** 32) * values.length)]
+    // mulberry32, public domain.
+    this.#state = (this.#state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    const value = values[Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * values.length)]
     if (value === undefined) throw new Error('unable to pick a value; there is none')
     return value
   }
