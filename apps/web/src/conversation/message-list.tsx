@@ -76,6 +76,7 @@ const stops = '.quote, .message-toolbar button, .reaction, .message-failed butto
 const nearEdgeRows = 15
 const highlightMs = 1_900
 const wayBackMs = 30_000
+const movingMs = 1_000
 const pillZonePx = 48
 const unreadLinePx = 72
 /** A last line that is cut off by less than this was read. */
@@ -300,12 +301,17 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
 
   // What stands on the screen: the day at the top, how far one has read, and whether an edge is near.
   const isEdgeBlocked = useRef(false)
+  // The day is there while the person scrolls: it would lie on words that are being read.
+  const [isMoving, setIsMoving] = useState(false)
+  const rest = useRef<ReturnType<typeof setTimeout>>(undefined)
+  useEffect(() => () => clearTimeout(rest.current), [])
   const look = useCallback(() => {
     const shown = isListShown ? scroller.shown(pillZonePx, readSlackPx) : undefined
     if (shown === undefined) return
     const first = rows[shown.first]
     const isDividerShown = first?.startsDay === true && shown.firstTopPx >= 0
-    setTopDay(first === undefined || isDividerShown || shown.scrolledPx <= 4 ? undefined : first.createdAt)
+    const isDayShown = isMoving && !isDividerShown && shown.scrolledPx > 4
+    setTopDay(isDayShown ? first?.createdAt : undefined)
 
     const isStill = aim.at === 'nothing' || aim.at === 'end'
     if (isStill && !isCatchingUp && document.visibilityState === 'visible' && document.hasFocus()) {
@@ -327,7 +333,7 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
     const isNearEnd = shown.last >= view.items.length - nearEdgeRows
     if (view.hasOlder && shown.first < nearEdgeRows) messages.loadOlder().catch(block)
     else if (view.hasNewer && isNearEnd) messages.loadNewer().catch(block)
-  }, [isListShown, scroller, rows, names, view, aim, isCatchingUp, conversation, messages])
+  }, [isListShown, scroller, rows, names, view, aim, isCatchingUp, isMoving, conversation, messages])
 
   const lookSoon = useFrame(look)
   useEffect(lookSoon, [lookSoon, rows, view, summary.readSeq, aim, isCatchingUp])
@@ -346,6 +352,9 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
   const followScroll = (): void => {
     if (scroller.takeScroll()) {
       isEdgeBlocked.current = false
+      setIsMoving(true)
+      clearTimeout(rest.current)
+      rest.current = setTimeout(() => setIsMoving(false), movingMs)
       if (aim.at !== 'nothing' && !(aim.at === 'message' && aim.isAsked)) setAim(nothing)
     }
     const restored = scroller.restore()
@@ -491,31 +500,29 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
       <div className='day-pill-place' data-shown={topDay !== undefined} aria-hidden='true'>
         {topDay !== undefined && <span className='day-pill'>{formatDay(topDay, { now })}</span>}
       </div>
-      <div className='list-ways'>
-        {wayBack !== undefined && (
-          <button
-            type='button'
-            className='list-way'
-            onClick={() => {
-              setWayBack(undefined)
-              setAim({ at: 'message', ...wayBack, isAsked: true })
-            }}
-          >
-            <Undo2 aria-hidden='true' />
-            Back to where you were
-          </button>
-        )}
-        {isBehind && (
-          <button type='button' className='list-way to-end' onClick={toEnd} data-testid='to-end'>
-            <ArrowDown aria-hidden='true' />
-            {unread > 0 ? (
-              `${formatCount(unread)} new`
-            ) : (
-              <span className='hidden-visually'>Go to the newest message</span>
-            )}
-          </button>
-        )}
-      </div>
+      {wayBack !== undefined && (
+        <button
+          type='button'
+          className='list-way way-back'
+          onClick={() => {
+            setWayBack(undefined)
+            setAim({ at: 'message', ...wayBack, isAsked: true })
+          }}
+        >
+          <Undo2 aria-hidden='true' />
+          Back to where you were
+        </button>
+      )}
+      {isBehind && (
+        <button type='button' className='list-way to-end' onClick={toEnd} data-testid='to-end'>
+          <ArrowDown aria-hidden='true' />
+          {unread > 0 ? (
+            `${formatCount(unread)} new`
+          ) : (
+            <span className='hidden-visually'>Go to the newest message</span>
+          )}
+        </button>
+      )}
     </div>
   )
 }
