@@ -100,6 +100,12 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<FastifyInst
   const addressOf = (request: FastifyRequest): string =>
     findClientAddress(request.socket.remoteAddress, request.headers['x-forwarded-for'], trusted)
   const open = new OpenRequests()
+  app.addHook('onRequest', async (request, reply) => {
+    const { url } = request.routeOptions
+    // Files and what is not there: each file that is not read to its end is an open file of this process.
+    if (url === undefined || url === '/' || url === '/*')
+      countRequest(open, `files:${limitKeyOf(addressOf(request))}`, request, reply.raw)
+  })
   addOperators(app, { health: options.health })
   addOpenApi(app, {
     publicUrl: config.publicUrl,

@@ -1,0 +1,96 @@
+/** Requests without a session, as many as an address can make: whoever chats notices nothing (rule LIM1). */
+import { randomUUID } from 'node:crypto'
+import { HttpUser, RawSocket, readResidentBytes, SocketUser } from '@chorus/testkit'
+import type { ServerProcess } from '@chorus/testkit'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { startQuickServer } from '../quick-server.ts'
+
+let server: ServerProcess
+let conversation: string
+let member: SocketUser
+
+beforeAll(async () => {
+  server = await startQuickServer()
+  const ada = await HttpUser.signUp(() => server.url)
+  const ben = await HttpUser.signUp(() => server.url)
+  conversation = await ada.createConversation('direct', [ben.id])
+  member = await SocketUser.connect(server.url, { cookie: ada.cookie })
+})
+
+afterAll(async () => {
+  member.close()
+  await server.remove()
+})
+
+async function sendCalmly(): Promise<void> {
+  const answer = await member.command('send', { conversation, clientId: randomUUID(), text: 'calm' }, 5_000)
+  expect(answer.ok).toBe(true)
+}
+
+const stranger = () => HttpUser.stranger(server.url)
+
+describe('a stranger', () => {
+  it.each(['/v1/openapi.json', '/'])(
+    '[LIM1] who asks for %s with 400 connections and never reads takes nothing away',
+    async (path) => {
+      const memory = readResidentBytes(server.pid)
+      const sockets = await Promise.all(Array.from({ length: 400 }, () => RawSocket.connect(server.port)))
+      for (const socket of sockets) {
+        socket.socket.pause()
+        // Twenty responses on each connection: more than the kernel takes.
+        socket.send(`GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/html,*/*\r\n\r\n`.repeat(20))
+      }
+      for (let count = 0; count < 5; count++) {
+        await sendCalmly()
+        expect((await stranger().call('GET', '/livez')).status).toBe(200)
+      }
+      expect(readResidentBytes(server.pid) - memory).toBeLessThan(150 * 1024 * 1024)
+      for (const socket of sockets) socket.close()
+      await sendCalmly()
+    },
+  )
+
+  it('[LIM1] is limited in what it asks of the document, and no one else is', async () => {
+    const answers = await Promise.all(Array.from({ length: 300 }, () => stranger().call('GET', '/v1/openapi.json')))
+    const refused = answers.filter(({ status }) => status === 429)
+    expect(refused.length).toBeGreaterThan(0)
+    for (const { headers } of refused) expect(Number(headers['retry-after'])).toBeGreaterThan(0)
+    await sendCalmly()
+  })
+
+  it.each([
+    ['a large sign-in', 'POST', '/v1/session', { handle: 'x'.repeat(60_000), password: 'y' }, [413, 429]],
+    ['a large sign-up', 'POST', '/v1/users', { handle: 'x', password: 'y'.repeat(60_000), name: 'z' }, [413, 429]],
+    [
+      'many keys',
+      'POST',
+      '/v1/session',
+      Object.fromEntries(Array.from({ length: 1_000 }, (_, key) => [`k${key}`, 1])),
+      [400, 429],
+    ],
+  ] as const)('[LIM1] is refused %s before it is parsed or hashed', async (_what, method, path, body, expected) => {
+    for (let count = 0; count < 20; count++)
+      expect((await stranger().call(method, path, body)).status).toBeOneOf(expected)
+    await sendCalmly()
+  })
+
+  it('[LIM1] with handshakes, broken cookies and addresses that do not exist starves nobody', async () => {
+    const broken = `chorus_session=${'x'.repeat(4_000)}.${'A'.repeat(43)}`
+    for (let round = 0; round < 5; round++) {
+      const asked = Array.from({ length: 100 }, (_, index) =>
+        stranger()
+          .call(
+            'GET',
+            ['/socket.io/?EIO=4&transport=polling', '/v1/session', '/v1/nothing', '/a/b/c.js'][index % 4]!,
+            undefined,
+            {
+              headers: { cookie: broken },
+            },
+          )
+          .catch(() => undefined),
+      )
+      await sendCalmly()
+      await Promise.all(asked)
+    }
+  })
+})
