@@ -46,6 +46,18 @@ export async function addSessions(
       },
     }),
   })
+  // The session plugin says `Expires` alone, a date that a device with a wrong clock takes for long past. Hooks run in
+  // order, so the cookie is there by now.
+  app.addHook('onSend', async (_request, reply) => {
+    const lines = [reply.getHeader('set-cookie') ?? []].flat().map(String)
+    if (lines.length === 0) return
+    reply.removeHeader('set-cookie')
+    for (const line of lines) {
+      // A cookie that is cleared carries `Max-Age=0`.
+      const isSet = line.startsWith(`${authenticator.cookieName}=`) && !/;\s*max-age=/i.test(line)
+      reply.header('set-cookie', isSet ? `${line}; Max-Age=${sessionLifetimeDays * 24 * 60 * 60}` : line)
+    }
+  })
 }
 
 const userAgentMaxChars = 256
