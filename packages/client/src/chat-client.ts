@@ -211,7 +211,7 @@ class Client implements ChatClient {
     const run = this.#run
     return this.#inTurn(async () => {
       await this.#apiWithin(run).call('sign-up', request)
-      this.#assertCookie()
+      this.#assertCookie(run)
       const { user, session } = await this.#apiWithin(run).call('get-session', {})
       await this.#switchTo(user, session, run)
       return user
@@ -222,7 +222,7 @@ class Client implements ChatClient {
     const run = this.#run
     return this.#inTurn(async () => {
       const { user, session } = await this.#apiWithin(run).call('sign-in', request)
-      this.#assertCookie()
+      this.#assertCookie(run)
       await this.#switchTo(user, session, run)
       return user
     })
@@ -419,7 +419,8 @@ class Client implements ChatClient {
   }
 
   /** Without it, the next request would fail as if the password had been wrong. */
-  #assertCookie(): void {
+  #assertCookie(run: Lifetime): void {
+    run.assert('sign in')
     if (this.#jar.header !== undefined || keepsCookies()) return
     throw new ChorusError(
       'unauthenticated',
@@ -628,11 +629,12 @@ class Client implements ChatClient {
         this.presence.disconnected()
         if (status.reason === 'revoked') this.#inTurn(() => this.#leaveIfClosed(signedIn)).catch(this.#onError)
         return
-      case 'idle':
       case 'waiting':
       case 'offline':
         this.presence.disconnected()
         return
+      // Stopped: the watch has ended with the sign-in.
+      case 'idle':
       case 'connecting':
       case 'replaying':
       case 'moving':

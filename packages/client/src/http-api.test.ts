@@ -3,9 +3,11 @@ import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { ChorusError, commands, type CommandName } from '@chorus/protocol'
 import { afterEach, describe, expect, it } from 'vitest'
+import { createChatClient } from './chat-client.ts'
 import { CookieJar } from './cookie-jar.ts'
-import { createHttpApi, parseRetryAfterMs, toHttpRequest } from './http-api.ts'
+import { createHttpApi, parseRetryAfterMs, requestTimeoutMs, toHttpRequest } from './http-api.ts'
 import { httpRoutes } from './http-routes.ts'
+import { ManualClock, settle } from './testing/manual-clock.ts'
 
 let server: Server | undefined
 
@@ -103,9 +105,120 @@ describe('calls', () => {
     await expect(nobody.call('sign-out', {})).rejects.toMatchObject({ code: 'unknown' })
   })
 
+  /** An answer whose body comes in pieces when the test says so. */
+  function createSlowAnswer() {
+    let controller: ReadableStreamDefaultController<Uint8Array> | undefined
+    const body = new ReadableStream<Uint8Array>({
+      start: (started) => {
+        controller = started
+      },
+    })
+    const fetchSlowly: typeof fetch = (_input, init) => {
+      init?.signal?.addEventListener('abort', () => controller?.error(new Error('aborted')))
+      return Promise.resolve(new Response(body))
+    }
+    return {
+      fetch: fetchSlowly,
+      write: (text: string) => controller?.enqueue(new TextEncoder().encode(text)),
+      end: () => controller?.close(),
+    }
+  }
+
+  it('wait for silence, not for a whole body', async () => {
+    const clock = new ManualClock()
+    const slow = createSlowAnswer()
+    const api = createHttpApi({ url: 'http://x', fetch: slow.fetch, clock })
+    const answer = api.call('list-sessions', {})
+    await settle()
+    for (const piece of ['{"sess', 'ions"', ':', '["é', '"]}']) {
+      await clock.advance(requestTimeoutMs - 1)
+      slow.write(piece)
+      await settle()
+    }
+    slow.end()
+    expect(await answer).toEqual({ sessions: ['é'] })
+    expect(clock.timers).toBe(0)
+  })
+
+  it('are given up after silence, before and within a body', async () => {
+    const clock = new ManualClock()
+    const slow = createSlowAnswer()
+    const api = createHttpApi({ url: 'http://x', fetch: slow.fetch, clock })
+    const answer = api.call('list-sessions', {}).catch((error: unknown) => error)
+    await settle()
+    slow.write('{"sess')
+    await clock.advance(requestTimeoutMs + 1)
+    expect(await answer).toMatchObject({ code: 'unavailable', message: expect.stringContaining('in time') })
+    expect(clock.timers).toBe(0)
+  })
+
+  it('say the real reason of a failure', async () => {
+    const of = async (answer: typeof fetch, name: 'list-sessions' | 'sign-out'): Promise<unknown> =>
+      createHttpApi({ url: 'http://x', fetch: answer })
+        .call(name, {})
+        .catch((error: unknown) => error)
+    expect(await of(() => Promise.resolve(new Response('<html>')), 'list-sessions')).toMatchObject({
+      code: 'unavailable',
+      message: expect.stringContaining('the answer could not be read'),
+    })
+    expect(await of(() => Promise.reject(new TypeError('blocked by CORS')), 'sign-out')).toMatchObject({
+      code: 'unknown',
+      message: 'unable to sign-out; the server could not be reached (blocked by CORS)',
+    })
+  })
+
+  it('take cookies by the server’s clock, and Max-Age before Expires', () => {
+    const jar = new CookieJar({}, () => undefined)
+    const take = (cookie: string, date?: string): string | undefined => {
+      jar.restore({})
+      jar.take(new Response(null, { headers: { 'set-cookie': cookie, ...(date !== undefined && { date }) } }))
+      return jar.header
+    }
+    const day = (days: number): string => new Date(Date.now() + days * 86_400_000).toUTCString()
+    const kept = 'chorus_session=s'
+    expect(take(`${kept}; Expires=${day(30)}`)).toBe(kept)
+    expect(take(`${kept}; Expires=${day(-1)}`)).toBeUndefined()
+    // The device is 400 days ahead, or the server behind.
+    expect(take(`${kept}; Expires=${day(-370)}; Path=/`, day(-400))).toBe(kept)
+    expect(take(`${kept}; Expires=${day(370)}`, day(400))).toBeUndefined()
+    expect(take(`${kept}; Max-Age=60; Expires=${day(-1)}`)).toBe(kept)
+    expect(take(`${kept}; Max-Age=0; Expires=${day(1)}`)).toBeUndefined()
+    expect(take(`${kept}; Max-Age=soon`)).toBe(kept)
+  })
+
+  it('take cookies from a fetch without getSetCookie', () => {
+    const jar = new CookieJar({}, () => undefined)
+    const lines = 'theme=dark; Expires=Wed, 21 Oct 2026 07:28:00 GMT, chorus_session=a/b+c=; Path=/; Max-Age=60'
+    const headers = { get: (name: string) => (name === 'set-cookie' ? lines : null) }
+    jar.take({ headers } as unknown as Response)
+    expect(jar.header).toBe('chorus_session=a/b+c=')
+  })
+
+  it('go under the path of the server’s address', async () => {
+    const seen: string[] = []
+    const answer: typeof fetch = (input) => {
+      seen.push(input as string)
+      return Promise.resolve(Response.json({}))
+    }
+    for (const url of ['http://x/chat', 'http://x/chat/', 'http://x', 'http://x/']) {
+      await createHttpApi({ url, fetch: answer }).call('list-sessions', {})
+    }
+    expect(seen).toEqual([
+      'http://x/chat/v1/sessions',
+      'http://x/chat/v1/sessions',
+      'http://x/v1/sessions',
+      'http://x/v1/sessions',
+    ])
+    for (const url of ['', 'chat', 'ws://x', 'ftp://x', 'http://x/?a=1', 'http://u:p@x', 'http://x/#a', 'null']) {
+      expect(() => createChatClient({ url })).toThrow(/^unable to make client; ".*" is not an http or https address/)
+    }
+  })
+
   it('[LIM2] read Retry-After in both of its forms', () => {
     expect(parseRetryAfterMs('2')).toBe(2_000)
     expect(parseRetryAfterMs(new Date(Date.now() + 60_000).toUTCString())).toBeGreaterThan(50_000)
+    const served = new Date('2020-01-01T00:00:00Z')
+    expect(parseRetryAfterMs(new Date(served.getTime() + 5_000).toUTCString(), served.toUTCString())).toBe(5_000)
     expect(parseRetryAfterMs('soon')).toBeUndefined()
     expect(parseRetryAfterMs(null)).toBeUndefined()
   })
