@@ -646,6 +646,43 @@ describe('people', () => {
   })
 })
 
+describe('creating a conversation', () => {
+  const group = { kind: 'group', name: 'Tea' } as const
+  const lost = new ChorusError('unknown', 'unable to create conversation; the answer was lost')
+
+  it('[IDEM2] makes one conversation through lost and refused answers', async () => {
+    const client = await signIn(server.addUser('ada'))
+    server.createFaults = ['lose', new ChorusError('unavailable', 'unable to create; not now'), 'lose']
+    await client.createConversation(group)
+    expect([...server.conversations.values()].map(({ name }) => name)).toEqual(['Tea'])
+    expect(client.conversations.get().map(({ name }) => name)).toEqual(['Tea'])
+  })
+
+  it('[IDEM2] tells the application after some attempts, and what is refused at once', async () => {
+    const client = await signIn(server.addUser('ada'))
+    server.createFaults = [lost, lost, lost, lost, lost]
+    await expect(client.createConversation(group)).rejects.toMatchObject({ code: 'unknown' })
+    expect(server.createFaults).toHaveLength(1)
+    server.createFaults = [new ChorusError('rate-limited', 'unable to create; too many', { retryAfterMs: 60_000 })]
+    await expect(client.createConversation(group)).rejects.toMatchObject({ code: 'rate-limited' })
+  })
+
+  it('[IDEM2] works at a server of version 1, and repeats nothing there', async () => {
+    const client = await signIn(server.addUser('ada'))
+    server.isVersionOne = true
+    await client.createConversation(group)
+    server.createFaults = ['lose']
+    await expect(client.createConversation(group)).rejects.toMatchObject({ code: 'unknown' })
+    expect(server.conversations.size).toBe(2)
+    // The first attempt may have been done by a server of version 2 before the line led to one of version 1.
+    server.isVersionOne = false
+    server.isVersionOneAfterLoss = true
+    server.createFaults = ['lose']
+    await expect(client.createConversation(group)).rejects.toMatchObject({ code: 'unknown' })
+    expect(server.conversations.size).toBe(3)
+  })
+})
+
 describe('the line', () => {
   it('[LIM2] falls back to Server-Sent Events where WebSocket does not open, and comes back', async () => {
     const ada = server.addUser('ada')

@@ -5,6 +5,7 @@
 import {
   type Change,
   ChorusError,
+  type CommandRequest,
   type Conversation,
   type Role,
   type ServerEvent,
@@ -25,7 +26,9 @@ import type {
   TransportName,
 } from './api.ts'
 import type { Ask } from './ask.ts'
-import { askAgain, createAskInOrder } from './ask-again.ts'
+import { askAgain, askAgainMaxMs, createAskInOrder } from './ask-again.ts'
+import { backoffDelayMs } from './backoff.ts'
+import { createClientId } from './client-id.ts'
 import { systemClock } from './clock.ts'
 import { Connection } from './connection.ts'
 import { OpenConversation } from './conversation.ts'
@@ -46,6 +49,9 @@ import type { Transport } from './transport.ts'
 import { createSocketIoTransport } from './transport-socket-io.ts'
 import { callForAck, createSseTransport } from './transport-sse.ts'
 import { UserCache } from './users.ts'
+
+/** Attempts to create one conversation before the application is told. */
+const createAttemptsMax = 4
 
 /** How long `stop` and `signOut` wait for a store. */
 export const storeMaxMs = 30_000
@@ -294,8 +300,32 @@ class Client implements ChatClient {
   async createConversation(request: Parameters<ChatClient['createConversation']>[0]): Promise<ConversationSummary> {
     const { replica } = this.#demand('create conversation')
     const { members = [], ...rest } = request
-    const { conversation } = await this.#api.call('create-conversation', { ...rest, members: [...members] })
+    const conversation = await this.#create({ ...rest, members: [...members] })
     return replica.adopt(conversation)
+  }
+
+  /** Repeats what may have been done, with the identity that makes a second attempt harmless (rule IDEM2). */
+  async #create(request: CommandRequest<'create-conversation'>): Promise<Conversation> {
+    const run = this.#run
+    const clientId = createClientId()
+    for (let attempt = 0, unsure: ChorusError | undefined; ; attempt += 1) {
+      try {
+        return (await this.#apiWithin(run).call('create-conversation', { ...request, clientId })).conversation
+      } catch (error) {
+        if (!(error instanceof ChorusError)) throw error
+        if (error.code === 'invalid') {
+          // A server of version 1 refuses the identity. Without one, what may have been done is never repeated.
+          if (unsure !== undefined) throw unsure
+          return (await this.#apiWithin(run).call('create-conversation', request)).conversation
+        }
+        if (error.code === 'unknown') unsure = error
+        else if (error.code !== 'unavailable') throw error
+        if (attempt + 1 >= createAttemptsMax || (error.retryAfterMs ?? 0) > askAgainMaxMs) throw error
+        const delayMs = backoffDelayMs(attempt, this.#clock, error.retryAfterMs)
+        await new Promise<void>((resolve) => void run.waits.after(delayMs, resolve))
+        run.assert('create conversation')
+      }
+    }
   }
 
   async findUsers(q: string, limit = 20): Promise<readonly User[]> {

@@ -264,7 +264,7 @@ describe('another user', () => {
     server.addUser('bob')
     let release: () => void = () => undefined
     const held: typeof fetch = async (input, init) => {
-      if (!String(input).endsWith('/v1/users/me')) return fetch(input, init)
+      if (!(input as string).endsWith('/v1/users/me')) return fetch(input, init)
       await new Promise<void>((resolve) => {
         release = resolve
       })

@@ -9,6 +9,7 @@ import type {
   TimelineView,
   User,
 } from '@chorus/client'
+import { createChatClient } from '@chorus/client'
 import { act, cleanup, render, renderHook, screen } from '@testing-library/react'
 import { Profiler, StrictMode, type ReactNode } from 'react'
 import { afterEach, describe, expect, it, vi } from 'vitest'
@@ -17,9 +18,17 @@ import {
   useChat,
   useConnection,
   useConversation,
+  useConversationPresence,
+  useConversationUnread,
   useConversations,
+  useLiveValues,
+  useMembers,
   useMessages,
+  useOutbox,
   usePresence,
+  useReadMarkers,
+  useSession,
+  useStorage,
   useTyping,
   useUnread,
   useUser,
@@ -67,10 +76,13 @@ function createStage() {
     bob: cell<User | undefined>({ id: 'bob', handle: 'bob', name: 'Bob', avatar: null }),
     presence: cell<Presence>({ user: 'ada', status: 'unknown', lastSeen: null }),
   }
+  const handles = { summary: cells.summary }
   const observeUser = vi.fn((id: string) => (id === 'ada' ? cells.ada : cells.bob))
   const conversation = {
     id: 'c',
-    summary: cells.summary,
+    get summary() {
+      return handles.summary
+    },
     messages: { view: cells.view },
     typing: { users: cells.typing },
   }
@@ -88,7 +100,7 @@ function createStage() {
       <ChatProvider client={client}>{children}</ChatProvider>
     </StrictMode>
   )
-  return { cells, client, wrapper, observeUser }
+  return { cells: { ...cells, handles }, client, wrapper, observeUser }
 }
 
 const settle = (change: () => void): Promise<void> =>
@@ -187,5 +199,54 @@ describe('hooks', () => {
     })
     expect(screen.getByRole('status').textContent).toBe('100')
     expect(renders).toHaveLength(2)
+  })
+
+  it('give empty values before the start and follow the session', async () => {
+    const { cells, wrapper } = createStage()
+    const idle = createChatClient({ url: 'http://chat.example' })
+    const wrapIdle = ({ children }: { readonly children: ReactNode }) => (
+      <ChatProvider client={idle}>{children}</ChatProvider>
+    )
+    const { result } = renderHook(
+      () => [
+        useSession().status,
+        useConversation('c'),
+        useMessages('c').items,
+        useMembers('c'),
+        useReadMarkers('c').size,
+        useTyping('c'),
+        useConversationPresence('c').size,
+        useConversationUnread('c'),
+        useLiveValues('c', 'location').size,
+        useUser('u'),
+        usePresence('u')?.status,
+        useOutbox(),
+        useStorage(),
+        useUnread(),
+      ],
+      { wrapper: wrapIdle },
+    )
+    expect(result.current).toEqual([
+      'unknown',
+      undefined,
+      [],
+      undefined,
+      0,
+      [],
+      0,
+      0,
+      0,
+      undefined,
+      'unknown',
+      [],
+      'memory',
+      0,
+    ])
+    const looked = renderHook(() => useConversation('c'), { wrapper })
+    await settle(() => cells.summary.set({ name: 'Of Ada' } as ConversationSummary))
+    expect(looked.result.current?.name).toBe('Of Ada')
+    cells.handles.summary = cell<ConversationSummary | undefined>(undefined)
+    await settle(() => cells.session.set({ status: 'unknown' }))
+    expect(looked.result.current).toBeUndefined()
   })
 })

@@ -71,6 +71,13 @@ export class FakeServer {
   readonly commands: { readonly event: string; readonly text: unknown }[] = []
   /** Limited entries from a moment ago, by conversation, which a resume gets instead of fresh ones. */
   readonly cachedEntries = new Map<string, ReturnType<FakeServer['limitedEntry']>>()
+  /** What creators of conversations are answered instead, for so many attempts; `lose` creates and does not say so. */
+  createFaults: ('lose' | ChorusError)[] = []
+  /** A server of version 1 knows no clientId of a conversation. */
+  isVersionOne = false
+  /** The next request after a lost answer is led to such a server. */
+  isVersionOneAfterLoss = false
+  readonly #created = new Map<string, FakeConversation>()
   /** Changes that are not told, by a count of those to come. */
   losses = 0
   isWebSocketRefused = false
@@ -600,10 +607,21 @@ export class FakeServer {
         })
       case 'POST conversations':
         return (request, body) => {
+          const clientId = body['clientId']
+          if (this.isVersionOne && clientId !== undefined) {
+            throw new ChorusError('invalid', 'unable to create conversation; clientId is not known')
+          }
+          const fault = this.createFaults.shift()
+          if (fault !== undefined && fault !== 'lose') throw fault
           const users = [me(request), ...(body['members'] as string[])].flatMap((one) => this.users.get(one) ?? [])
           const name = typeof body['name'] === 'string' ? body['name'] : null
-          const conversation = this.addConversation(body['kind'] as 'group', name, users)
-          return { conversation: this.toConversation(conversation, me(request)) }
+          const key = `${me(request)} ${String(clientId)}`
+          const known = clientId === undefined ? undefined : this.#created.get(key)
+          const conversation = known ?? this.addConversation(body['kind'] as 'group', name, users)
+          this.#created.set(key, conversation)
+          if (fault === 'lose') this.isVersionOne ||= this.isVersionOneAfterLoss
+          if (fault === 'lose') throw new ChorusError('unknown', 'unable to create conversation; the answer was lost')
+          return { conversation: this.toConversation(conversation, me(request)), ...(known && { duplicate: true }) }
         }
       case 'GET conversations/members':
         return (request) => ({ members: this.#members(mine(request)) })
