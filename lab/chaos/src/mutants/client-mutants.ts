@@ -53,8 +53,8 @@ export const clientMutants: readonly Mutant[] = [
     edits: [
       {
         file: built('replica'),
-        search: 'appliedSeq: slot.timeline.appliedSeq,\n                ...(unreadAsOfSeq',
-        replacement: 'appliedSeq: Math.max(0, slot.timeline.appliedSeq - 1),\n                ...(unreadAsOfSeq',
+        search: 'appliedSeq,\n                ...(unreadAsOfSeq',
+        replacement: 'appliedSeq: Math.max(0, appliedSeq - 1),\n                ...(unreadAsOfSeq',
       },
     ],
     breaks: ['A5'],
@@ -66,8 +66,8 @@ export const clientMutants: readonly Mutant[] = [
     edits: [
       {
         file: built('replica'),
-        search: 'appliedSeq: slot.timeline.appliedSeq,\n                ...(unreadAsOfSeq',
-        replacement: 'appliedSeq: slot.timeline.appliedSeq + 1,\n                ...(unreadAsOfSeq',
+        search: 'appliedSeq,\n                ...(unreadAsOfSeq',
+        replacement: 'appliedSeq: appliedSeq + 1,\n                ...(unreadAsOfSeq',
       },
     ],
     breaks: ['A8', 'A13'],

@@ -14,9 +14,9 @@ export const serverMutants: readonly Mutant[] = [
     about: 'commits are answered before they are on disk, and a crash of Postgres takes the last of them away',
     edits: [
       {
-        file: built('store/database-postgres'),
-        search: "'-c synchronous_commit=on'",
-        replacement: "'-c synchronous_commit=off'",
+        file: built('store/session-settings'),
+        search: "synchronous_commit: 'on'",
+        replacement: "synchronous_commit: 'off'",
       },
     ],
     breaks: ['A1', 'A6', 'A7', 'A8', 'A13'],
@@ -179,6 +179,24 @@ export const serverMutants: readonly Mutant[] = [
     shownBy: { faults: calm, count: 3 },
   },
   {
+    name: 'cut-means-not-stored',
+    about: 'a connection that ends while a batch is committed counts as a certain refusal',
+    edits: [
+      {
+        file: built('store/database-errors'),
+        search: "return wasSent ? 'lost' : 'refused';",
+        replacement: "return 'refused';",
+      },
+      {
+        file: built('store/database-errors'),
+        search: "wasSent && !neverConnected(error, code) ? 'lost' : 'refused'",
+        replacement: "'refused'",
+      },
+    ],
+    breaks: ['A14', 'A2'],
+    shownBy: { faults: ['F8', 'F9'], count: 8, rate: 400 },
+  },
+  {
     name: 'forged-hints-believed',
     about: 'the HMAC of a hint is not compared, while somebody publishes forged ones',
     edits: [
@@ -189,8 +207,8 @@ export const serverMutants: readonly Mutant[] = [
       },
       {
         file: built('fanout/bus-redis-publisher'),
-        search: 'const name = nameOf(channel);\n        try {',
-        replacement: `const name = nameOf(channel);
+        search: 'const name = nameOf(this.#redis, channel);\n        try {',
+        replacement: `const name = nameOf(this.#redis, channel);
         try {
             if (Math.random() < 0.05) {
                 const forged = Buffer.from(bytes.toString('latin1').replace(/"text":"./, '"text":"~'), 'latin1');

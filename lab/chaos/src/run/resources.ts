@@ -28,6 +28,9 @@ export function writeResources(lab: Lab, writer: HistoryWriter, phase: 'baseline
   }
 }
 
+/** BullMQ's description of a queue: one small key that says what the queue is, not what is in it. */
+const queueDescription = /:\{jobs\}:\w+:meta$/
+
 /** Looks at every key of ours for one without an expiry. */
 export async function writeRedisKeys(redis: Redis, writer: HistoryWriter): Promise<void> {
   let scanned = 0
@@ -42,6 +45,7 @@ export async function writeRedisKeys(redis: Redis, writer: HistoryWriter): Promi
     cursor = next
     for (const key of keys) {
       scanned += 1
+      if (queueDescription.test(key)) continue
       if (Number(await redis.command('PTTL', key)) !== -1) continue
       withoutExpiry += 1
       if (samples.length < samplesMax) samples.push(key)
