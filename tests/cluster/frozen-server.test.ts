@@ -17,7 +17,11 @@ let cluster: Cluster
 
 beforeAll(async () => {
   if (!canRun) return
-  cluster = await startCluster({ servers: 2, proxies: ['database'], env: { LIMIT_SENDS: '0', LIMIT_REQUESTS: '0' } })
+  cluster = await startCluster({
+    servers: 2,
+    proxies: ['database', 'subscribe'],
+    env: { LIMIT_SENDS: '0', LIMIT_REQUESTS: '0' },
+  })
 })
 afterAll(() => cluster?.remove())
 
@@ -96,6 +100,64 @@ describe.skipIf(!canRun)('a server that was frozen', () => {
       expect(ofMember!.disconnections).toEqual([])
     } finally {
       for (const user of [writer, ofRemoved, ofSignedOut, ofMember]) user?.close()
+    }
+  })
+
+  it('[TAIL1] [CP1] follows again for a member who was removed and added while it missed every hint', async () => {
+    const ada = await HttpUser.signUp(cluster.urls[0]!)
+    const follower = await HttpUser.signUp(cluster.urls[0]!)
+    const conversation = await ada.createConversation('group', [follower.id])
+    const writer = await SocketUser.connect(cluster.urls[0]!, { cookie: ada.cookie })
+    const following = await SocketUser.connect(cluster.urls[1]!, { cookie: follower.cookie })
+    const send = async (text: string): Promise<number> => {
+      const answer = await writer.command('send', { conversation, clientId: randomUUID(), text })
+      expect(answer.ok).toBe(true)
+      return answer.seq as number
+    }
+    try {
+      const before = await send('before')
+      await following.waitForSeq(conversation, before)
+
+      // Frozen, with its lines to Redis cut: no hint waits for it in a socket.
+      cluster.pause(1)
+      cluster.proxyOf('subscribe', 1).close()
+      const removal = before + 1
+      let added: number
+      try {
+        await ada.expect(204, 'DELETE', `/v1/conversations/${conversation}/members/${follower.id}`)
+        for (let count = 1; count <= 600; count += 50)
+          await Promise.all(Array.from({ length: 50 }, (_, index) => send(`a secret ${count + index}`)))
+        await ada.expect(200, 'PUT', `/v1/conversations/${conversation}/members/${follower.id}`, {})
+        added = removal + 601
+      } finally {
+        cluster.resume(1)
+      }
+      cluster.proxyOf('subscribe', 1).open()
+
+      await waitForFact(
+        () =>
+          following.events.some(
+            ({ name, payload }) =>
+              name === 'conversation' &&
+              (payload as { conversation: string }).conversation === conversation &&
+              (payload as { limited?: boolean; seq: number }).limited === true &&
+              (payload as { seq: number }).seq >= added,
+          ),
+        { what: 'the page of who is a member again', timeoutMs: 20_000 },
+      )
+      const seq = await send('welcome back')
+      await following.waitForSeq(conversation, seq, 20_000)
+      const left = following.events.filter(
+        ({ name, payload }) => name === 'conversation' && (payload as { left?: boolean }).left === true,
+      )
+      expect(left.map(({ payload }) => (payload as { seq: number }).seq)).toEqual([removal])
+      const seqs = following.changesOf(conversation).map((change) => change.seq)
+      expect(seqs.filter((seen) => seen > removal && seen < added)).toEqual([])
+      expect(new Set(seqs).size).toBe(seqs.length)
+      expect(following.disconnections).toEqual([])
+    } finally {
+      writer.close()
+      following.close()
     }
   })
 })

@@ -171,6 +171,128 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
   })
 
+  /** What a resume and a sync with this cursor, and the log, show of the place. */
+  const showByEveryRoad = async (place: Id, cursor: string, after: number): Promise<Record<string, string>> => {
+    const resumed = node.open(ada, session, cursor)
+    await resumed.opening
+    const events = resumed.transport.events.filter(({ event }) => event !== 'ready')
+    resumed.connection.lost()
+    const pages: SyncPage[] = []
+    for (let at = cursor, more = true; more; ) {
+      const page = await node.run('sync', ada, { cursor: at, limit: 200 })
+      pages.push(page)
+      ;({ cursor: at, more } = page)
+    }
+    const log = await node.run('list-changes', ada, { conversation: place, after, limit: 200 })
+    return { resume: JSON.stringify(events), sync: JSON.stringify(pages), log: JSON.stringify(log) }
+  }
+
+  it('[ERASE1] what was edited or deleted is in no resume, sync or page that begins afterwards', async () => {
+    // Few: from the recent changes. Many: from stretches. Too many: from the newest page.
+    for (const count of [0, 1_500, 10_100])
+      for (const op of ['delete', 'edit'] as const)
+        for (const announced of [true, false]) {
+          const what = `${op} after ${count}, ${announced ? 'announced' : 'unannounced'}`
+          const place = await fixture.group([bob, ada])
+          const watching = node.open(bob, await fixture.session(bob))
+          await watching.opening
+          const cursor = await cursorOf(ada)
+          const start = (await fixture.seqs(place)).length
+          if (count > 10_000) await fixture.fill(place, bob, count)
+          const { message } = await node.run('send-message', bob, {
+            conversation: place,
+            clientId: crypto.randomUUID(),
+            text: 'a secret',
+          })
+          if (count <= 10_000 && count > 0) await fixture.fill(place, bob, count)
+          await node.sweeper.sweepNow()
+          await node.parts.feeds.settle()
+          // Everything that keeps something keeps it by now.
+          const before = await showByEveryRoad(place, cursor, start)
+          expect(before['resume'], what).toContain('a secret')
+          expect(before['sync'], what).toContain('a secret')
+
+          const target = message.seq
+          if (!announced)
+            await fixture.apply(
+              op === 'delete'
+                ? { op, conversation: place, actor: bob, target }
+                : { op, conversation: place, actor: bob, target, text: 'nothing' },
+            )
+          else if (op === 'delete') await node.run('delete-message', bob, { conversation: place, seq: target })
+          else await node.run('edit-message', bob, { conversation: place, seq: target, text: 'nothing' })
+          const now = await showByEveryRoad(place, cursor, start)
+          for (const [road, shown] of Object.entries(now)) expect(shown, `${what}: ${road}`).not.toContain('a secret')
+          watching.connection.lost()
+        }
+  }, 120_000)
+
+  it('[ERASE1] a read that began before a deletion shows its text to nobody who comes after it', async () => {
+    for (const step of ['read_newest_changes', 'read_missed']) {
+      const place = await fixture.group([bob, ada])
+      const cursor = await cursorOf(ada)
+      const { seq } = await fixture.send(place, bob, 'a secret')
+      await fixture.fill(place, bob, step === 'read_newest_changes' ? 5 : 900)
+      let release: () => void = () => undefined
+      const held = new Promise<void>((resolve) => {
+        release = resolve
+      })
+      node.afterwards.set(step, () => held)
+      const first = node.open(ada, session, cursor)
+      await until(`a read held (${step})`, () => !node.afterwards.has(step))
+      await fixture.apply({ op: 'delete', conversation: place, actor: bob, target: seq })
+      const second = node.open(ada, session, cursor)
+      const after = node.run('sync', ada, { cursor, limit: 200 })
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      release()
+      await Promise.all([first.opening, second.opening])
+      expect(JSON.stringify(second.transport.events), step).not.toContain('a secret')
+      expect(JSON.stringify(await after), step).not.toContain('a secret')
+      first.connection.lost()
+      second.connection.lost()
+    }
+  })
+
+  it('[ERASE1] a replay that is under way shows nothing that is deleted here meanwhile', async () => {
+    const places = [await fixture.group([bob, ada]), await fixture.group([bob, ada])].sort() as [Id, Id]
+    const [slow, secret] = places
+    const bobs = await cursorOf(bob)
+    const cursor = await cursorOf(ada)
+    await fixture.fill(slow, bob, 400, 'y'.repeat(2_000))
+    const { seq } = await fixture.send(secret, bob, 'a secret')
+    await fixture.fill(secret, bob, 900)
+    // Kept for whoever comes: the stretch that holds it.
+    const other = node.open(bob, await fixture.session(bob), bobs)
+    await other.opening
+    expect(JSON.stringify(other.transport.events)).toContain('a secret')
+    const { transport, opening } = node.open(ada, session, cursor, false)
+    await until('the first page', () => transport.frames.length > 0)
+    await node.run('delete-message', bob, { conversation: secret, seq })
+    transport.isReading = true
+    transport.read()
+    await opening
+    await until('the deletion', () => transport.seqsOf(secret).at(-1) === 905)
+    expect(transport.seqsOf(secret)).toEqual(Array.from({ length: 902 }, (_, index) => index + 4))
+    expect(JSON.stringify(transport.events)).not.toContain('a secret')
+  })
+
+  it('[CLI1] a first load that ended in the middle resumes with what is missing, and repeats no page', async () => {
+    const places = [await fixture.group([bob, ada]), await fixture.group([bob, ada])].sort() as [Id, Id]
+    for (const place of places) await fixture.fill(place, bob, 60)
+    let cursor: string | undefined
+    for (;;) {
+      const page = await node.run('sync', ada, { limit: 50, ...(cursor !== undefined && { cursor }) })
+      ;({ cursor } = page)
+      if (page.conversations.some(({ conversation }) => conversation === places[0])) break
+    }
+    const resumed = node.open(ada, session, cursor)
+    await resumed.opening
+    const shown = resumed.transport.eventsNamed('conversation').filter(({ limited }) => limited === true)
+    const order = [group, ...places].sort()
+    expect(shown.map(({ conversation }) => conversation)).toEqual(order.slice(order.indexOf(places[0]) + 1))
+    expect(resumed.transport.seqsOf(places[0])).toEqual([])
+  })
+
   it('[JOIN1] without a cursor it gets what happens from ready on', async () => {
     await say()
     const { transport, opening, connection } = node.open(ada, session)

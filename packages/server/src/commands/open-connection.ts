@@ -20,6 +20,8 @@ import { sendRemoval, tellRemoval } from './send-removal.ts'
 export const openBounds = {
   /** Reads of what was written while the connection opened, each of what came during the one before, per conversation. */
   handOverRoundsMax: 32,
+  /** Reads in a row of which nothing could be sent, because messages were edited or deleted meanwhile. */
+  readsInVainMax: 32,
 } as const
 
 export interface OpenRequest {
@@ -193,8 +195,17 @@ class Replay {
       }
       case 'limited': {
         const { user } = this.#connection
-        const oldestSeq = (): number | undefined => joining?.feed.recent.oldestPageSeq(seq)
-        const page = await this.#parts.pages.at(user, conversation, seq, oldestSeq)
+        const { pages } = this.#parts
+        // Not older than the join: the cursor's holder may have had what came before it (rule CLI1).
+        const oldestSeq = (): number | undefined => {
+          const oldest = joining?.feed.recent.oldestPageSeq(seq)
+          return oldest === undefined ? undefined : Math.max(oldest, Math.min(step.membership.joinedSeq, seq))
+        }
+        // ERASE1: edited or deleted since the memberships were read.
+        const isRewritten = (joining?.feed.rewrittenSeq ?? 0) > seq
+        const page = isRewritten
+          ? await pages.newest(user, conversation)
+          : await pages.at(user, conversation, seq, oldestSeq)
         if (page === undefined) return this.#tellRemoval(conversation)
         // Counted for whoever needs it, and not for all who come back.
         const marker =
@@ -241,6 +252,8 @@ class Replay {
       this.#connection.send(frame)
       await this.#endPage(conversation, last, changes, frame.bytes)
       if (!this.#connection.isOpen) return undefined
+      // ERASE1: something of what is left was edited or deleted while the page drained.
+      if (known !== undefined && known.asOf > seq) return this.#sendStretches(conversation, last, seq, joining?.feed)
     }
     return recent.at(-1)?.seq ?? after
   }
@@ -258,12 +271,19 @@ class Replay {
     const { stretches } = this.#parts
     let reached = after
     let seenAt = top
+    let readsInVain = 0
     // No further than that: whoever follows the end of a busy log by reading never comes to it.
     while (reached < top) {
+      if (readsInVain++ >= openBounds.readsInVainMax)
+        throw new Error(`${conversation} is edited faster than it is read`)
+      const rewrittenSeq = feed?.rewrittenSeq
       const recent = feed?.recent.range(reached + 1, top)
       const stretch =
         recent === undefined
-          ? await stretches.read(conversation, reached + 1, top)
+          ? await stretches.read(conversation, reached + 1, top, {
+              top: Math.max(top, feed?.knownTop ?? 0),
+              recent: feed?.recent,
+            })
           : { changes: recent, asOf: feed?.recent.asOf ?? 0 }
       if (stretch.asOf > seenAt) {
         const seq = await stretches.memberSeq(this.#connection.user, conversation)
@@ -272,6 +292,9 @@ class Replay {
       }
       for (const batch of splitBatches(stretch.changes)) {
         if (!this.#connection.isOpen) return undefined
+        // ERASE1: edited or deleted meanwhile; it is read again from here on.
+        if (feed?.rewrittenSeq !== rewrittenSeq) break
+        readsInVain = 0
         const frame = changesFrame(conversation, batch)
         this.#connection.send(frame)
         reached = batch.at(-1)?.seq ?? reached

@@ -54,10 +54,10 @@ export async function planStep(
     return reached > seq || seq - reached > limits.replayMaxChanges || joinedSeq > reached
       ? { kind: 'limited', membership }
       : { kind: 'changes', membership, after: reached }
-  if (cursor === undefined || cursor.position === 0) return { kind: 'limited', membership }
+  const position = cursor === undefined ? 0 : positionFor(cursor, conversation)
+  if (cursor === undefined || position === 0) return { kind: 'limited', membership }
   if (!logMoved) return membershipMoved ? { kind: 'changes', membership, after: seq } : undefined
 
-  const position = positionFor(cursor, conversation)
   const recent = feed?.recent
   const known = recent === undefined || recent.newestSeq < seq ? undefined : recent.boundary(position, recent.newestSeq)
   // A connection that resumes has looked at the recent changes: it lacks more.

@@ -159,13 +159,16 @@ interface PageOfChanges {
 
 /** A page of the log for somebody who was a member when it stood at `top`; undefined when they were removed meanwhile. */
 async function readChanges(
-  { stretches }: Parts,
+  { stretches, feeds }: Parts,
   user: Id,
   conversation: Id,
   { after, top, room }: { readonly after: number; readonly top: number; readonly room: number },
 ): Promise<PageOfChanges | undefined> {
   if (after >= top) return { changes: [], seq: top, more: false }
-  const stretch = await stretches.read(conversation, after + 1, Math.min(top, after + room))
+  const stretch = await stretches.read(conversation, after + 1, Math.min(top, after + room), {
+    top,
+    recent: feeds.get(conversation)?.recent,
+  })
   // ACL1: what was read is as of then, so whoever sees it must have been a member then.
   const seq = stretch.asOf > top ? await stretches.memberSeq(user, conversation) : top
   if (seq === null) return undefined

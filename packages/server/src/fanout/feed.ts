@@ -9,6 +9,7 @@
  */
 import type { Id } from '@chorus/protocol'
 import type { LoggedChange } from '../support/logged-change.ts'
+import { isRewrite, withNewestState } from '../support/message-state.ts'
 import type { Connection } from './connection.ts'
 import type { Flushable } from './flusher.ts'
 import { changesFrame, type Frame, frameOf } from './frame.ts'
@@ -87,6 +88,8 @@ export class Feed implements Flushable {
   #due = 0
   /** Where this feed began: it has seen no change at or before this one pass by. */
   #base = 0
+  /** Newest seq of an edit or a deletion that came by here. */
+  #rewrittenSeq = 0
   #isFlushing = false
   #isEnded = false
   /** Whose subscription ended while a batch is being written: what is left of it is not for them. */
@@ -106,6 +109,16 @@ export class Feed implements Flushable {
 
   get subscribers(): ReadonlySet<Connection> {
     return this.#subscribers
+  }
+
+  /** The newest edit or deletion known here: what was read of the log before it is not shown any more (rule ERASE1). */
+  get rewrittenSeq(): number {
+    return this.#rewrittenSeq
+  }
+
+  /** How far the log is known to go here. */
+  get knownTop(): number {
+    return this.#top
   }
 
   /** Nobody here needs it. */
@@ -189,6 +202,7 @@ export class Feed implements Flushable {
   accept(change: LoggedChange): void {
     if (this.#isEnded) return
     this.#top = Math.max(this.#top, change.seq)
+    if (change.seq > this.#rewrittenSeq && isRewrite(change)) this.#rewrittenSeq = change.seq
     // Whoever comes back needs it, though it is too early for the subscribers, or they have read it.
     if (change.seq !== this.#next) this.recent.follow(change)
     if (this.#next !== undefined && change.seq < this.#next) return
@@ -301,7 +315,7 @@ export class Feed implements Flushable {
       while (this.#outgoing.length > 0) {
         const changes = this.#outgoing
         this.#outgoing = []
-        for (const batch of splitBatches(changes)) {
+        for (const batch of splitBatches(withNewestState(changes))) {
           if (this.#isEnded) return
           yield* this.#deliver(batch)
         }

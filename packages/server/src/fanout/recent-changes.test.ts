@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { LoggedChange } from '../support/logged-change.ts'
 import { RecentChanges, recentBounds } from './recent-changes.ts'
-import { messageChange } from './testing/delivery-fixture.ts'
+import { deletionChange, editChange, messageChange } from './testing/delivery-fixture.ts'
 
 const run = (from: number, to: number, xid?: (seq: number) => number) =>
   Array.from({ length: to - from + 1 }, (_, index) => messageChange(from + index, 'x', undefined, xid?.(from + index)))
@@ -87,6 +87,46 @@ describe('recent changes', () => {
     recent.append({ ...deletion, json: deletion.json.replace('message.created', 'message.deleted') })
     add(recent, run(242, 245))
     expect([240, 241, 245].map((seq) => recent.oldestPageSeq(seq))).toEqual([140, 241, 241])
+  })
+
+  it('[ERASE1] [ACL1] an edit or deletion rewrites what is kept, as if it had been read after it', () => {
+    for (const rewrite of [deletionChange(8, 3), editChange(8, 3, 'better')]) {
+      const recent = new RecentChanges()
+      recent.append(messageChange(2))
+      recent.append(messageChange(3, 'a secret'))
+      recent.append(editChange(4, 3, 'another secret'))
+      add(recent, run(5, 7))
+      expect(JSON.stringify(recent.frames(2, 7))).toContain('secret')
+      recent.append(rewrite)
+      expect(JSON.stringify(recent.range(2, 8))).not.toContain('secret')
+      expect(JSON.stringify(recent.frames(2, 7))).not.toContain('secret')
+      // For those who were members when the log stood there.
+      expect(recent.asOf).toBe(8)
+      expect(recent.bytes).toBeGreaterThan(0)
+    }
+    const recent = new RecentChanges()
+    add(recent, run(2, 4))
+    recent.append(deletionChange(5, 1))
+    expect(recent.asOf).toBe(0)
+  })
+
+  it('[ERASE1] a load that began before a deletion brings no text back', () => {
+    const recent = new RecentChanges()
+    add(recent, run(5, 6))
+    recent.append(deletionChange(7, 3))
+    // As of 5: the deletion was not there yet.
+    recent.merge([messageChange(2), messageChange(3, 'a secret'), ...run(4, 5)])
+    expect(seqs(recent.range(2, 7))).toEqual([2, 3, 4, 5, 6, 7])
+    expect(JSON.stringify(recent.range(2, 7))).not.toContain('secret')
+    expect(recent.asOf).toBe(7)
+  })
+
+  it('[ERASE1] no page from before an edit is as good as one from now', () => {
+    const recent = new RecentChanges()
+    recent.merge(run(100, 110))
+    recent.append(editChange(111, 90, 'better'))
+    add(recent, run(112, 113))
+    expect(recent.oldestPageSeq(113)).toBe(111)
   })
 
   it('[LIM2] those who lack the same are sent the same frames, encoded once', () => {

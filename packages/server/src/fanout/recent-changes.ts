@@ -3,10 +3,12 @@
  * the database is read for it at most once per conversation however many clients come back (rule LIM2).
  *
  * Always a consecutive run of seqs that ends at the newest known one. What came by a read says as of which seq: a message in
- * it is as it was then, so it is for those who were seen to be members at that seq or later (rule ACL1). It may be emptied
+ * it is as it was then, so it is for those who were seen to be members at that seq or later (rule ACL1). An edit or a deletion
+ * rewrites what is kept of its message, as if the run had been read after it (rule ERASE1). It may be emptied
  * at any time (recent-budget.ts): whoever misses something reads it.
  */
 import type { LoggedChange } from '../support/logged-change.ts'
+import { collectRewrites, isRewrite, type Rewrites, rewritten } from '../support/message-state.ts'
 import { changesFrame, type Frame } from './frame.ts'
 import type { RecentBudget } from './recent-budget.ts'
 import { splitBatches } from './split-batches.ts'
@@ -97,6 +99,9 @@ export class RecentChanges {
       if (older.length > 0) {
         this.#changes = [...older, ...this.#changes]
         for (const change of older) this.#bytes += sizeOf(change)
+        // Read before they were edited or deleted, maybe.
+        const rewrites = collectRewrites(this.#changes)
+        if (rewrites !== undefined) this.#rewrite(rewrites)
       }
       for (const change of read) this.#push(change)
       this.#isLoaded = true
@@ -114,14 +119,16 @@ export class RecentChanges {
 
   /**
    * How old a page may be whose reader is sent the rest up to `to` from here; undefined when the rest is not here, or not as
-   * it was then. Never older than a deletion: what was erased is shown to nobody who did not have it.
+   * it was then. Never older than an edit or a deletion: the text before it is shown no more (rule ERASE1).
    */
   oldestPageSeq(to: number): number | undefined {
     const first = this.#changes[0]
     if (first === undefined || to > this.newestSeq || this.#asOf > to) return undefined
     const lowest = Math.max(first.seq - 1, to - recentBounds.pageBehindMax)
-    for (let seq = to; seq > lowest; seq--)
-      if (this.#changes[seq - first.seq]?.json.includes('"type":"message.deleted"')) return seq
+    for (let seq = to; seq > lowest; seq--) {
+      const change = this.#changes[seq - first.seq]
+      if (change !== undefined && isRewrite(change)) return seq
+    }
     return lowest
   }
 
@@ -200,6 +207,23 @@ export class RecentChanges {
     }
     this.#changes.push(change)
     this.#bytes += sizeOf(change)
+    const rewrites = collectRewrites([change])
+    if (rewrites !== undefined) this.#rewrite(rewrites)
+  }
+
+  #rewrite(rewrites: Rewrites): void {
+    let newest = 0
+    for (const [index, change] of this.#changes.entries()) {
+      const now = rewritten(change, rewrites)
+      if (now === change) continue
+      this.#changes[index] = now
+      this.#bytes += sizeOf(now) - sizeOf(change)
+      newest = this.newestSeq
+    }
+    if (newest === 0) return
+    // As if it had been read by now: only for those who are members by now (rule ACL1).
+    this.noteRead(newest)
+    this.#encoded = undefined
   }
 
   #trim(changesMax: number): void {

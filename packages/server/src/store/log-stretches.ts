@@ -3,7 +3,11 @@
  * and from which seq on a cursor's holder lacks it. Kept in this process for a moment, within a budget of bytes.
  *
  * A stretch says as of which seq it was read. A message in it is as it was then, so it may be shown only to somebody who was
- * seen to be a member at that seq or later (rule ACL1); its edits and deletions since then follow it in the log.
+ * seen to be a member at that seq or later (rule ACL1).
+ *
+ * A stretch that is kept shows texts that may have been edited or deleted since. The reader says how far the log goes; where
+ * that is further than the stretch was looked at, the edits and deletions between are read, once for all who ask, or taken
+ * from the recent changes, and the stretch is brought to that state first (rule ERASE1).
  */
 import { ChorusError, type Id, limits } from '@chorus/protocol'
 import { Batcher } from '../support/batcher.ts'
@@ -11,7 +15,8 @@ import { ByteLru } from '../support/byte-lru.ts'
 import type { Clock } from '../support/clock.ts'
 import type { Database } from './database.ts'
 import type { LoggedChange } from '../support/logged-change.ts'
-import { type LogStretch, readBoundary, readMissed, readStretch } from './read-changes.ts'
+import { collectRewrites, rewritten } from '../support/message-state.ts'
+import { type LogStretch, readBoundary, readMissed, readRewrites, readStretch, rewritesMax } from './read-changes.ts'
 import { readMemberSeqs } from './read-member-seqs.ts'
 import type { MemberPair } from './read-newest-pages.ts'
 
@@ -44,8 +49,21 @@ export interface LogStretchesOptions {
 }
 
 interface KeptStretch extends LogStretch {
+  readonly key: string
   readonly readAtMs: number
+  /** Every edit and deletion up to this seq is in it. */
+  readonly settledSeq: number
 }
+
+/** How far the reader of a stretch knows the log to go. */
+export interface StretchReader {
+  readonly top: number
+  /** Where the changes up to there may be at hand. */
+  readonly recent?: { range(from: number, to: number): readonly LoggedChange[] | undefined } | undefined
+}
+
+/** Looks at edits and deletions since a stretch was read; a second one, where the first had begun too early. */
+const looksMax = 2
 
 /** From which seq on the holder of a position lacks everything; `found` when that is known. */
 interface Boundary {
@@ -76,6 +94,8 @@ export class LogStretches {
   #epoch: string
   readonly #stretches = new ByteLru<KeptStretch>(stretchBounds.bytesMax)
   readonly #reading = new Map<string, Promise<KeptStretch>>()
+  /** Looks at what was edited or deleted since, by stretch. */
+  readonly #settling = new Map<string, Promise<KeptStretch | undefined>>()
   /** By conversation, the least recently used first: the boundary of each position that was asked for. */
   readonly #boundaries = new Map<Id, Boundaries>()
   readonly #members: Batcher<MemberPair, number | null>
@@ -98,9 +118,14 @@ export class LogStretches {
   }
 
   /** The log from `from` on, at least one change and none above `to`, which the log reaches. */
-  async read(conversation: Id, from: number, to: number): Promise<LogStretch> {
+  async read(conversation: Id, from: number, to: number, reader: StretchReader = { top: to }): Promise<LogStretch> {
     this.#forgetOtherHistory()
-    if (to - from < stretchBounds.fewMax) return this.#readFew(conversation, from, to)
+    const found = await this.#find(conversation, from, to)
+    return cutOut(await this.#settle(conversation, found, from, to, reader), from, to)
+  }
+
+  async #find(conversation: Id, from: number, to: number): Promise<KeptStretch> {
+    if (to - from < stretchBounds.fewMax) return this.#findFew(conversation, from, to)
     let start = alignedStart(from)
     let isSecond = false
     for (;;) {
@@ -112,7 +137,7 @@ export class LogStretches {
         isSecond = true
         continue
       }
-      if (last >= from) return cutOut(stretch, from, to)
+      if (last >= from) return stretch
       // It had to end before: the next one begins there.
       start = last + 1
     }
@@ -139,13 +164,13 @@ export class LogStretches {
     }
     inferred ??= this.#findInStretch(known, position, top)
     onRead?.('boundaries', inferred === undefined ? 'read' : 'local')
-    const seq = await (inferred ?? this.#find(conversation, known, { position, top, lacksMany }))
+    const seq = await (inferred ?? this.#findBoundary(conversation, known, { position, top, lacksMany }))
     // The log has gone on since it was found.
     return seq === undefined || top - seq > limits.replayMaxChanges ? undefined : seq
   }
 
   /** Of those who lack many the first brings the stretch with it: the others lack much the same. */
-  #find(
+  #findBoundary(
     conversation: Id,
     known: Boundaries,
     { position, top, lacksMany }: Omit<BoundaryRequest, 'settled'>,
@@ -188,27 +213,80 @@ export class LogStretches {
     })
     if (boundary !== undefined) {
       known.stretchKey = keyOf(conversation, alignedStart(boundary + 1))
-      this.#keep(known.stretchKey, { ...stretch, readAtMs }, begunIn)
+      this.#keep({ ...stretch, key: known.stretchKey, readAtMs, settledSeq: stretch.asOf }, begunIn)
     }
     return boundary
   }
 
   /** Only these, unless they are kept; shared by all who lack the same. */
-  async #readFew(conversation: Id, from: number, to: number): Promise<LogStretch> {
+  async #findFew(conversation: Id, from: number, to: number): Promise<KeptStretch> {
     const key = `${keyOf(conversation, from)} few`
     const start = alignedStart(from)
     for (const name of [key, keyOf(conversation, start), keyOf(conversation, start - stretchBounds.alignment)]) {
       const kept = this.#fresh(name)
       if (kept === undefined || (kept.changes[0]?.seq ?? 0) > from || (kept.changes.at(-1)?.seq ?? 0) < to) continue
       this.#options.onRead?.('stretches', 'local')
-      return cutOut(kept, from, to)
+      return kept
     }
     const end = from + stretchBounds.fewMax - 1
     const first = await this.#readOnce(conversation, from, end, key)
     // One under way may have begun before there was anything.
     const stretch = first.changes.length > 0 ? first : await this.#readOnce(conversation, from, end, key)
     if (stretch.changes.length === 0) throw new Error(`the log of ${conversation} lacks its change ${from}`)
-    return cutOut(stretch, from, to)
+    return stretch
+  }
+
+  /** Brings a stretch to the state that its messages have when the log stands at `reader.top`. */
+  async #settle(
+    conversation: Id,
+    found: KeptStretch,
+    from: number,
+    to: number,
+    { top, recent }: StretchReader,
+  ): Promise<KeptStretch> {
+    let stretch = found
+    for (let looks = 0; stretch.settledSeq < top && looks < looksMax; looks++) {
+      const since = recent?.range(stretch.settledSeq + 1, top)
+      const settled =
+        since === undefined ? await this.#readSettled(conversation, stretch) : this.#rewrite(stretch, since, top)
+      // More was edited since than is read for this: a new one is read, for this reader alone.
+      if (settled === undefined)
+        return this.#readStretch(
+          conversation,
+          from,
+          Math.min(to, from + stretchBounds.changesMax - 1),
+          `${stretch.key} alone`,
+        )
+      stretch = settled
+    }
+    return stretch
+  }
+
+  #readSettled(conversation: Id, stretch: KeptStretch): Promise<KeptStretch | undefined> {
+    const key = `${stretch.key} ${stretch.settledSeq}`
+    const settling =
+      this.#settling.get(key) ??
+      readRewrites(this.#options.database, conversation, stretch.settledSeq)
+        .then(({ rewrites, top }) =>
+          rewrites.length < rewritesMax ? this.#rewrite(stretch, rewrites, top) : undefined,
+        )
+        .finally(() => this.#settling.delete(key))
+    this.#settling.set(key, settling)
+    return settling
+  }
+
+  #rewrite(stretch: KeptStretch, since: readonly LoggedChange[], top: number): KeptStretch {
+    const rewrites = collectRewrites(since)
+    const changes = rewrites && stretch.changes.map((change) => rewritten(change, rewrites))
+    const isSame = changes === undefined || changes.every((change, index) => change === stretch.changes[index])
+    const settled: KeptStretch = {
+      ...stretch,
+      ...(!isSame && { changes, asOf: Math.max(stretch.asOf, top) }),
+      settledSeq: Math.max(stretch.settledSeq, top),
+    }
+    // Unless another one is kept by now.
+    if (this.#stretches.get(stretch.key) === stretch) this.#keep(settled, this.#epoch)
+    return settled
   }
 
   async #stretch(conversation: Id, start: number, from: number): Promise<KeptStretch> {
@@ -259,7 +337,7 @@ export class LogStretches {
     const begunIn = epoch()
     const readAtMs = clock.nowMs()
     const { changes, asOf } = await readStretch(database, { conversation, from, to }, stretchBounds.textMaxBytes)
-    return this.#keep(key, { changes, asOf, readAtMs }, begunIn)
+    return this.#keep({ key, changes, asOf, readAtMs, settledSeq: asOf }, begunIn)
   }
 
   #fresh(key: string): KeptStretch | undefined {
@@ -267,9 +345,10 @@ export class LogStretches {
     return kept !== undefined && this.#options.clock.nowMs() - kept.readAtMs < stretchBounds.lifeMs ? kept : undefined
   }
 
-  #keep(key: string, stretch: KeptStretch, begunIn: string): KeptStretch {
+  #keep(stretch: KeptStretch, begunIn: string): KeptStretch {
     const bytes = stretch.changes.reduce((sum, { json }) => sum + json.length + 200, 200)
-    if (begunIn === this.#options.epoch() && stretch.changes.length > 0) this.#stretches.set(key, stretch, bytes)
+    if (begunIn === this.#options.epoch() && stretch.changes.length > 0)
+      this.#stretches.set(stretch.key, stretch, bytes)
     return stretch
   }
 
@@ -293,6 +372,7 @@ export class LogStretches {
     this.#epoch = epoch
     this.#stretches.clear()
     this.#reading.clear()
+    this.#settling.clear()
     this.#boundaries.clear()
   }
 }

@@ -134,6 +134,30 @@ export async function readStretch(
   }
 }
 
+/** Edits and deletions in one statement; a stretch with more of them since it was read is read again. */
+export const rewritesMax = 1_000
+
+/** Edits and deletions after `after`, in seq order, at most {@link rewritesMax}, and the top of the log with them. */
+export async function readRewrites(
+  database: Database,
+  conversation: Id,
+  after: number,
+): Promise<{ readonly rewrites: readonly LoggedChange[]; readonly top: number }> {
+  const rows = await database.query<({ top: number } & ChangeRow) | { top: number; seq: null }>({
+    name: 'read_rewrites',
+    text: `select top.top, page.* from (select seq as top from conversations where id = $1) top
+           left join lateral (
+             select ${columns} from changes c join conversations v on v.id = c.conversation
+              where c.conversation = $1 and c.seq > $2 and c.type in ('message.edited', 'message.deleted')
+              order by c.seq limit ${rewritesMax}) page on true`,
+    values: [conversation, after],
+  })
+  return {
+    rewrites: rows.flatMap((row) => (row.seq === null ? [] : [toLoggedChange(row)])),
+    top: rows[0]?.top ?? 0,
+  }
+}
+
 export interface MissedRequest {
   readonly conversation: Id
   readonly position: number

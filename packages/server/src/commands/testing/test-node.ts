@@ -80,6 +80,8 @@ export class TestNode {
   readonly statements: string[] = []
   /** Called before each statement of that name, once. */
   readonly before = new Map<string, () => Promise<unknown>>()
+  /** Called when the next statement of that name has been answered, before it tells, once. */
+  readonly afterwards = new Map<string, () => Promise<unknown>>()
   readonly #metrics = new Metrics()
   readonly #hub: LocalBusHub
   readonly #budget = new OutboundBudget()
@@ -102,7 +104,11 @@ export class TestNode {
           const first = this.before.get(name)
           this.before.delete(name)
           await first?.()
-          return target.query(statement)
+          const rows = await target.query(statement)
+          const last = this.afterwards.get(name)
+          this.afterwards.delete(name)
+          await last?.()
+          return rows
         }
       },
     })

@@ -36,6 +36,17 @@ export function editChange(seq: number, target: number, text: string): LoggedCha
   })
 }
 
+/** A deletion, as it is told. */
+export function deletionChange(seq: number, target: number): LoggedChange {
+  return encodeChange(conversation, seq, {
+    seq,
+    at,
+    actor: 'somebody',
+    type: 'message.deleted',
+    message: { conversation, seq: target, version: seq, text: '' } as never,
+  })
+}
+
 export function memberChange(
   seq: number,
   type: 'member.joined' | 'member.left',

@@ -1,0 +1,49 @@
+/** Messages within kept changes: an edit or a deletion reaches what was kept before, and nothing else. */
+import { describe, expect, it } from 'vitest'
+import { deletionChange, editChange, memberChange, messageChange } from '../fanout/testing/delivery-fixture.ts'
+import { collectRewrites, isRewrite, messageStateOf, rewritten, withNewestState } from './message-state.ts'
+
+const textsOf = (changes: readonly { json: string }[]): (string | undefined)[] =>
+  changes.map(({ json }) => (JSON.parse(json) as { message?: { text: string } }).message?.text)
+
+describe('the state of messages in kept changes', () => {
+  it('[ERASE1] is read from the front of the JSON, whatever a text holds', () => {
+    const trap = '"type":"message.deleted","message":{"conversation":"x","seq":9,"version":9,'
+    expect(messageStateOf(messageChange(3, trap))).toMatchObject({ target: 3, version: 3, isRewrite: false })
+    expect(messageStateOf(editChange(5, 3, trap))).toMatchObject({ target: 3, version: 5, isRewrite: true })
+    expect([messageChange(3, trap), deletionChange(5, 3)].map(isRewrite)).toEqual([false, true])
+    expect(messageStateOf(memberChange(4, 'member.left', 'ada'))).toBeUndefined()
+  })
+
+  it('[ERASE1] gives each change of a message the state of the newest', () => {
+    const kept = [messageChange(1, 'a'), messageChange(2, 'b'), editChange(3, 1, 'a secret'), editChange(4, 2, 'c')]
+    const rewrites = collectRewrites([...kept, deletionChange(5, 1)])!
+    expect(textsOf(kept.map((change) => rewritten(change, rewrites)))).toEqual(['', 'c', '', 'c'])
+    // Never back to an older one.
+    const older = collectRewrites([kept[2]!])!
+    const newer = rewritten(kept[0]!, rewrites)
+    expect(rewritten(newer, older)).toBe(newer)
+  })
+
+  it('[ERASE1] [ACL1] what leaves together shows its newest state, up to a removal', () => {
+    const changes = [
+      messageChange(1, 'a secret'),
+      messageChange(2, 'shown to whoever left'),
+      deletionChange(3, 1),
+      memberChange(4, 'member.left', 'ada'),
+      messageChange(5, 'later'),
+      editChange(6, 2, 'not for ada'),
+      editChange(7, 5, 'later still'),
+    ]
+    expect(textsOf(withNewestState(changes))).toEqual([
+      '',
+      'shown to whoever left',
+      '',
+      undefined,
+      'later still',
+      'not for ada',
+      'later still',
+    ])
+    expect(withNewestState(changes.slice(0, 2))).toEqual(changes.slice(0, 2))
+  })
+})
