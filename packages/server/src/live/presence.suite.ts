@@ -102,7 +102,8 @@ export function describePresence(name: string, { clock, open }: PresenceSuiteOpt
       there.arrive(cleo)
       await vi.waitFor(() => expect(adas.told).toMatchObject([{ user: cleo, status: 'online' }]), waiting)
       here.depart(adas)
-      expect(here.whereabouts?.followedCount ?? 0).toBe(0)
+      await pass(presenceBounds.lingerMs)
+      await vi.waitFor(() => expect(here.whereabouts?.followedCount ?? 0).toBe(0), waiting)
     })
   })
 }

@@ -21,6 +21,7 @@ function open() {
   let changed: (user: Id) => void = () => undefined
   let stored = new Map<Id, string | null>()
   const followed = new Set<Id>()
+  let follows = 0
   const presences = new Presences<Device>({
     clock,
     now: () => new Date(clock.nowMs()),
@@ -28,7 +29,10 @@ function open() {
     whereabouts: {
       ...nowhereElse,
       report: (user, status) => void reports.push([user, status]),
-      follow: (user) => void followed.add(user),
+      follow: (user) => {
+        follows++
+        followed.add(user)
+      },
       unfollow: (user) => void followed.delete(user),
       elsewhere: (user) => elsewhere.get(user) ?? nowhereElse.elsewhere(user),
       onChange: (listener) => {
@@ -52,7 +56,7 @@ function open() {
   const store = (seen: Map<Id, string | null>): void => {
     stored = seen
   }
-  return { clock, told, saved, presences, arrive, say, store, reports, followed }
+  return { clock, told, saved, presences, arrive, say, store, reports, followed, follows: () => follows }
 }
 
 describe('presence', () => {
@@ -261,11 +265,12 @@ describe('presence', () => {
   })
 
   it('[PRES2] follows a user while somebody here watches them, and tells once that a watch has ended', () => {
-    const { told, presences, arrive, followed } = open()
+    const { clock, told, presences, arrive, followed } = open()
     const [ada, cleo] = [arrive('ada'), arrive('cleo')]
     presences.watch(ada, ['bob', 'dan'])
     presences.watch(cleo, ['bob'])
     presences.watch(ada, ['bob'])
+    clock.advance(presenceBounds.lingerMs)
     expect([...followed]).toEqual(['bob'])
     presences.noteLeft('bob')
     const watches = presences.takeLeft() ?? []
@@ -276,7 +281,45 @@ describe('presence', () => {
     presences.unwatch(watches)
     expect(told).toHaveLength(1)
     presences.depart(cleo)
+    clock.advance(presenceBounds.lingerMs)
     expect(followed.size).toBe(0)
+  })
+
+  it('[LIM3] a list that goes back and forth is subscribed once', () => {
+    const { clock, presences, arrive, followed, follows } = open()
+    const ada = arrive('ada')
+    const people = Array.from({ length: 96 }, (_, index) => `u${index}`)
+    for (let turn = 0; turn < 100; turn++) {
+      presences.watch(ada, people)
+      clock.advance(10)
+      presences.watch(ada, [])
+      clock.advance(10)
+    }
+    expect(follows()).toBe(96)
+    expect(followed.size).toBe(96)
+    clock.advance(presenceBounds.lingerMs)
+    expect(followed.size).toBe(0)
+    // Each ends in its own time.
+    presences.watch(ada, ['bob', 'cleo'])
+    presences.watch(ada, ['bob'])
+    clock.advance(presenceBounds.lingerMs / 2)
+    presences.watch(ada, [])
+    clock.advance(presenceBounds.lingerMs / 2)
+    expect([...followed]).toEqual(['bob'])
+    clock.advance(presenceBounds.lingerMs / 2)
+    expect(followed.size).toBe(0)
+    void presences.stop()
+    clock.advance(presenceBounds.graceMs)
+    expect(clock.pendingCount).toBe(0)
+  })
+
+  it('[LIM1] follows a bounded number of people whom nobody watches', () => {
+    const { presences, arrive, followed } = open()
+    const ada = arrive('ada')
+    for (let index = 0; index < presenceBounds.lingeringMax + 50; index++) presences.watch(ada, [`u${index}`])
+    expect(followed.size).toBe(presenceBounds.lingeringMax + 1)
+    expect(followed.has('u0')).toBe(false)
+    void presences.stop()
   })
 
   it('[PRES2] watching is replaced as a whole and ends with the watcher', () => {

@@ -17,6 +17,10 @@ export const presenceBounds = {
   behindMs: 1_000,
   /** Between the last connection's end and "offline". */
   graceMs: 4_000,
+  /** How long a user whom nobody watches any more is still followed: lists of people go back and forth. */
+  lingerMs: 5_000,
+  /** Users who are followed without being watched; beyond it the one unwatched for longest is not. */
+  lingeringMax: 10_000,
   /** Users whose last-seen time is remembered here; the oldest give way to what the database has. */
   lastSeenMax: 50_000,
 } as const
@@ -85,6 +89,9 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
   readonly #options: PresencesOptions<Watcher>
   readonly #connections = new Groups<Id, Watcher>()
   readonly #watchers = new Map<Id, Set<Watcher>>()
+  /** Users who are followed and not watched any more, since when; the one unwatched for longest first. */
+  readonly #lingering = new Map<Id, number>()
+  #lingerTimer: Timer | undefined
   readonly #lastSeen = new Map<Id, string>()
   readonly #leaving = new Map<Id, Leaving>()
   readonly #changed = new Set<Id>()
@@ -168,7 +175,8 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
       if (watchers === undefined) {
         watchers = new Set()
         this.#watchers.set(user, watchers)
-        this.#options.whereabouts.follow(user)
+        // Nothing has to be subscribed for a user who was watched a moment ago.
+        if (!this.#lingering.delete(user)) this.#options.whereabouts.follow(user)
       }
       watchers.add(watcher)
       watcher.watched.set(user, this.statusOf(user))
@@ -265,6 +273,7 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
     this.#isStopped = true
     this.#timer?.cancel()
     this.#lateTimer?.cancel()
+    this.#lingerTimer?.cancel()
     for (const { timer } of this.#leaving.values()) timer.cancel()
     const at = this.#options.now().toISOString()
     this.#options.saveLastSeen([...this.#connections.keys(), ...this.#leaving.keys()].map((user) => ({ user, at })))
@@ -287,7 +296,33 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
     watchers?.delete(watcher)
     if (watchers?.size !== 0) return
     this.#watchers.delete(user)
+    this.#lingering.set(user, this.#options.clock.nowMs())
+    if (this.#lingering.size > presenceBounds.lingeringMax) {
+      const [longest] = this.#lingering.keys()
+      if (longest !== undefined) this.#unfollow(longest)
+    }
+    this.#unfollowLater(presenceBounds.lingerMs)
+  }
+
+  #unfollow(user: Id): void {
+    this.#lingering.delete(user)
     this.#options.whereabouts.unfollow(user)
+  }
+
+  #unfollowLater(delayMs: number): void {
+    if (this.#isStopped) return
+    this.#lingerTimer ??= this.#options.clock.setTimer(() => {
+      this.#lingerTimer = undefined
+      const nowMs = this.#options.clock.nowMs()
+      for (const [user, sinceMs] of this.#lingering) {
+        const leftMs = sinceMs + presenceBounds.lingerMs - nowMs
+        if (leftMs > 0) {
+          this.#unfollowLater(leftMs)
+          return
+        }
+        this.#unfollow(user)
+      }
+    }, delayMs)
   }
 
   #remember(user: Id, at: string): void {
