@@ -34,7 +34,7 @@ export const MessageRowView = memo(function MessageRowView(props: MessageRowProp
   const isDeleted = message !== undefined && message.deletedAt !== null
   const mark = row.isMine && !isDeleted ? markOf(item, readUpTo) : undefined
   const text = item.kind === 'message' ? item.message.text : item.item.draft.text
-  const { data = null, attachments = [] } = item.kind === 'message' ? item.message : item.item.draft
+  const { data, attachments } = item.kind === 'message' ? item.message : item.item.draft
   const replyTo = item.kind === 'message' ? item.message.replyTo : (item.item.draft.replyTo ?? null)
   const clock = formatClock(row.createdAt, { now })
   const full = formatFull(row.createdAt, { now })

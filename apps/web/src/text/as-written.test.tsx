@@ -76,7 +76,7 @@ describe('what was written', () => {
     ['1986. A great year', '1986. A great year'],
     ['007. Bond', '007. Bond'],
     ['3) c\n7) g', '3) c\n7) g'],
-    ['1. a\n1. b', '1. a\n2. b'],
+    ['1. a\n1. b', '1. a\n1. b'],
     ['\\*not bold\\* and \\_this\\_', '*not bold* and _this_'],
     ['\\*\\*not bold\\*\\*', '**not bold**'],
     ['1986\\. A great year', '1986. A great year'],
@@ -127,6 +127,8 @@ describe('what was written', () => {
       [['https://münchen.example:8443/ö', 'https://xn--mnchen-3ya.example:8443/%C3%B6']],
     ],
     ['ada@example.org，谢谢', [['ada@example.org', 'mailto:ada@example.org']]],
+    ['[docs]: https://example.org/a', [['https://example.org/a', 'https://example.org/a']]],
+    ['```see https://example.org/a）', [['https://example.org/a', 'https://example.org/a']]],
     ['see https://example.org/a.', [['https://example.org/a', 'https://example.org/a']]],
   ])('ends addresses at the punctuation around them: %j', (source, expected) => {
     expect(links(source)).toEqual(expected)

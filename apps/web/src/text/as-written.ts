@@ -75,7 +75,7 @@ export function keepAsWritten(source: string): Plugin {
     return (tree: Root): void => {
       const keeper = new Keeper(source, tree)
       keeper.keepChildren(tree)
-      if (keeper.hasLost(tree)) tree.children = [{ type: 'paragraph', children: [text(source)] }]
+      if (keeper.hasLost(tree)) tree.children = [{ type: 'paragraph', children: typed(source) }]
     }
   }
   return asWritten as unknown as Plugin
@@ -86,6 +86,17 @@ const countSigns = (part: string): number => part.match(/[\p{L}\p{N}]/gu)?.lengt
 
 function text(value: string): Text {
   return { type: 'text', value }
+}
+
+/** A part as it was typed, in which addresses are links all the same. */
+function typed(source: string): PhrasingContent[] {
+  return source.split(/(https?:\/\/[^\s<>]+)/gi).flatMap((part, index): PhrasingContent[] => {
+    if (index % 2 === 0) return part === '' ? [] : [text(part)]
+    const kept = trimLink(part)
+    const url = safeLink(kept)
+    if (url === undefined) return [text(part)]
+    return [{ type: 'link', url, children: [text(kept)] }, text(part.slice(kept.length))]
+  })
 }
 
 class Keeper {
@@ -126,7 +137,7 @@ class Keeper {
   }
 
   #asTyped(node: Nodes): BlockContent {
-    return { type: 'paragraph', children: [text(this.#written(node))] }
+    return { type: 'paragraph', children: typed(this.#written(node)) }
   }
 
   #keep(node: Nodes, parent: Parent): Nodes[] {
@@ -252,15 +263,11 @@ class Keeper {
 
   #keepList(node: List): Nodes[] {
     if (showsNothing(node.children.map(visibleText).join(''))) return [this.#asTyped(node)]
-    const numbers = node.children.map((item) => /^\d+[.)]/.exec(this.#written(item))?.[0] ?? '')
-    // "1. 1. 1." counts; other numbers mean what they say.
-    const areEqual = numbers.every((number) => number === numbers[0])
-    for (const [index, item] of node.children.entries()) {
+    for (const item of node.children) {
       if (item.checked !== null && item.checked !== undefined) this.#hidden += 1
-      if (node.ordered !== true) continue
-      const [first = ''] = numbers
-      const number = areEqual ? `${Number.parseInt(first, 10) + index}${first.slice(-1)}` : (numbers[index] ?? '')
-      item.data = { hProperties: { 'data-number': index === 0 ? first : number } }
+      // The renderer would count from the first number, whatever the others say.
+      const number = /^\d+[.)]/.exec(this.#written(item))?.[0]
+      if (number !== undefined) item.data = { hProperties: { 'data-number': number } }
     }
     this.keepChildren(node)
     return [node]

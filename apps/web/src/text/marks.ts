@@ -78,11 +78,10 @@ function closesPair(source: string, at: number, mark: string): boolean {
 const endsLink =
   /[\u3000-\u3003\u3008-\u3011\u3014-\u301f\uff01-\uff0f\uff1a-\uff20\uff3b-\uff3d\uff5b-\uff65\u2018-\u201f\u2026\u00ab\u00bb]/
 
-/** Where an address ends that was written without marks around it. */
+/** Returns the address at the start of a text, without the punctuation of the sentence around it. */
 export function trimLink(written: string): string {
   const end = written.search(endsLink)
-  if (end === -1) return written
-  const address = written.slice(0, end)
+  const address = end === -1 ? written : written.slice(0, end)
   let unpaired = address.split(')').length - address.split('(').length
   let length = address.length
   for (; length > 0; length -= 1) {

@@ -16,12 +16,12 @@ const Plain = ({ text }: TextProps) => <p className='message-text'>{text}</p>
 const Markdown = part(async () => (await import('./markdown.tsx')).Markdown, Plain)
 
 interface MessageTextProps extends TextProps {
-  readonly data?: Json
-  readonly attachments?: readonly string[]
+  readonly data?: Json | undefined
+  readonly attachments?: readonly string[] | undefined
 }
 
-export const MessageText = memo(function MessageText({ text, data = null, attachments = [] }: MessageTextProps) {
-  if (showsNothing(text)) return <Carried data={data} attachments={attachments} />
+export const MessageText = memo(function MessageText({ text, data = null, attachments }: MessageTextProps) {
+  if (showsNothing(text)) return <Carried data={data} hasAttachment={(attachments?.length ?? 0) > 0} />
   if (isLargeEmoji(text)) return <p className='message-text message-text-emoji'>{text}</p>
   if (!needsMarkdown(text)) return <Plain text={text} />
   return (
@@ -37,9 +37,9 @@ export const MessageText = memo(function MessageText({ text, data = null, attach
 const shortChars = 120
 const shownChars = 20_000
 
-function Carried({ data, attachments }: Required<Omit<MessageTextProps, 'text'>>) {
+function Carried({ data, hasAttachment }: { readonly data: Json; readonly hasAttachment: boolean }) {
   const json = data === null ? '' : JSON.stringify(data, null, 2)
-  const label = json !== '' ? 'Content this app can’t show' : attachments.length > 0 ? 'Attachment' : 'Empty message'
+  const label = json !== '' ? 'Content this app can’t show' : hasAttachment ? 'Attachment' : 'Empty message'
   if (json === '') return <p className='message-text secondary'>{label}</p>
   return (
     <details className='message-data' open={json.length <= shortChars}>

@@ -1,8 +1,9 @@
 /**
  * Parts of the application that are loaded on demand. A script that does not come (no network, or a newer build has replaced
- * it) shows what the part says for that case and never takes the page with it; the next time the part is shown it is asked for again.
+ * it) shows what the part says for that case and never takes the page with it. It is asked for again when the part is shown the next
+ * time, and when the network comes back.
  */
-import { lazy, useEffect, type ComponentType, type LazyExoticComponent } from 'react'
+import { lazy, useEffect, useReducer, type ComponentType, type LazyExoticComponent } from 'react'
 import { showNotice } from '../notices/notices.ts'
 
 /** Says why a part cannot be shown, and what helps. */
@@ -17,6 +18,7 @@ export function part<Props extends object>(
   Missing: ComponentType<Props>,
 ): ComponentType<Props> {
   let Loaded: LazyExoticComponent<ComponentType<Props>> | undefined
+  let isMissing = false
   function MissingUntilShownAgain(props: Props) {
     useEffect(
       () => () => {
@@ -27,7 +29,20 @@ export function part<Props extends object>(
     return <Missing {...props} />
   }
   return function Part(props: Props) {
-    Loaded ??= lazy(async () => ({ default: await load().catch(() => MissingUntilShownAgain) }))
+    const [, render] = useReducer((count: number) => count + 1, 0)
+    useEffect(() => {
+      const tryAgain = (): void => {
+        if (isMissing) Loaded = undefined
+        render()
+      }
+      window.addEventListener('online', tryAgain)
+      return () => window.removeEventListener('online', tryAgain)
+    }, [])
+    Loaded ??= lazy(async () => {
+      const loaded = await load().catch(() => undefined)
+      isMissing = loaded === undefined
+      return { default: loaded ?? MissingUntilShownAgain }
+    })
     return <Loaded {...props} />
   }
 }
