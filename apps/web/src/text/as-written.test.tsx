@@ -28,6 +28,7 @@ describe('what was written', () => {
     '+',
     '```',
     '```hello',
+    '```\u2000word\n*',
     '```let x = 1\n```',
     '```js title="a b"\nlet x = 1\n```',
     '~~~',

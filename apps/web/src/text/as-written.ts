@@ -257,7 +257,8 @@ class Keeper {
 
   #keepCode(node: Code): Nodes[] {
     // "```let x = 1" would take the code for the name of its language.
-    if (typeof node.meta === 'string' || showsNothing(node.value)) return [this.#asTyped(node)]
+    const isNamed = /^[\p{L}\p{N}+#._/-]*$/u.test(node.lang ?? '') && typeof node.meta !== 'string'
+    if (!isNamed || showsNothing(node.value)) return [this.#asTyped(node)]
     return [node]
   }
 
