@@ -22,7 +22,7 @@ const readTimeoutMs = 10_000
 const closeTimeoutMs = 10_000
 
 export async function openEmbeddedDatabase(directory: string): Promise<Database> {
-  const lock = lockDirectory(directory)
+  const lock = await lockDirectory(directory)
   try {
     const worker = await startEngine(join(directory, 'postgres'))
     return new EmbeddedDatabase(worker, () => lock.release())

@@ -1,6 +1,6 @@
 /** One server per directory: refused while the holder lives, taken over from the dead, by one only. */
-import { type ChildProcess, spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -30,15 +30,17 @@ async function end(child: ChildProcess): Promise<void> {
 }
 
 /** Takes the lock in a process of its own; resolves with what it says: `held`, or the refusal. */
-async function lockElsewhere(): Promise<{ child: ChildProcess; says: string }> {
+async function lockElsewhere(wrapper: readonly string[] = []): Promise<{ child: ChildProcess; says: string }> {
+  const [program = process.execPath, ...words] = [...wrapper, process.execPath]
   const child = spawn(
-    process.execPath,
+    program,
     [
+      ...words,
       '--input-type=module',
       '-e',
       `import { lockDirectory } from ${JSON.stringify(pathToFileURL(built.pathname).href)}
        process.stdin.once('data', () => {
-         try { lockDirectory(${JSON.stringify(folder)}); console.log('held') } catch (error) { console.log(error.message) }
+         lockDirectory(${JSON.stringify(folder)}).then(() => console.log('held'), (error) => console.log(error.message))
        })
        console.log('ready')`,
     ],
@@ -60,16 +62,21 @@ const current = (): string =>
       .at(-1) ?? '',
   )
 
+/** May this machine make namespaces? */
+const canUnshare = spawnSync('unshare', ['--pid', '--net', '--mount-proc', '--fork', 'true']).status === 0
+
 describe('the lock of a data directory', () => {
-  it('refuses a second opening here, and is free after the release', () => {
-    const lock = lockDirectory(folder)
-    expect(() => lockDirectory(folder)).toThrow(
+  it('[LOCK1] refuses a second opening here, and is free after the release', async () => {
+    const lock = await lockDirectory(folder)
+    await expect(lockDirectory(folder)).rejects.toThrow(
       new RegExp(
         `^unable to open the data directory .*; the server with pid ${process.pid} is using it: stop it or set another DATA_DIR$`,
       ),
     )
     lock.release()
-    lockDirectory(folder).release()
+    const again = await lockDirectory(folder)
+    again.release()
+    expect(readdirSync(folder)).toEqual(['lock.2'])
   })
 
   it.runIf(existsSync(built))(
@@ -79,12 +86,12 @@ describe('the lock of a data directory', () => {
       expect(first.says).toBe('held')
       const second = await lockElsewhere()
       expect(second.says).toContain(`the server with pid ${first.child.pid} is using it`)
-      expect(() => lockDirectory(folder)).toThrow(/is using it/)
+      await expect(lockDirectory(folder)).rejects.toThrow(/is using it/)
       const before = readFileSync(current(), 'utf8')
       // The first is unharmed.
       expect(JSON.parse(before)).toMatchObject({ pid: first.child.pid })
       await end(first.child)
-      const lock = lockDirectory(folder)
+      const lock = await lockDirectory(folder)
       expect(JSON.parse(readFileSync(current(), 'utf8'))).toMatchObject({ pid: process.pid })
       lock.release()
     },
@@ -108,15 +115,15 @@ describe('the lock of a data directory', () => {
     30_000,
   )
 
-  it('counts as dead: our own pid (a container starts again), a pid that another process has by now, and what cannot be read', () => {
+  it('counts as dead: our own pid (a container starts again), a pid that another process has by now, and what cannot be read', async () => {
     const self = { pid: process.pid, bootId: 'before', startTime: '1' }
     const parent = { pid: process.ppid, bootId: 'any', startTime: '1' }
     for (const [index, holder] of [self, parent, { pid: 0 }, { pid: -1 }].entries()) {
       writeFileSync(join(folder, `lock.${index * 10 + 1}`), JSON.stringify(holder))
-      lockDirectory(folder).release()
+      ;(await lockDirectory(folder)).release()
     }
     writeFileSync(join(folder, 'lock.99'), 'no json')
-    lockDirectory(folder).release()
+    ;(await lockDirectory(folder)).release()
     // Numbers never go back, and lower ones are cleared away.
     expect(readdirSync(folder)).toEqual(['lock.100'])
   })
@@ -136,7 +143,87 @@ describe('the lock of a data directory', () => {
     while (!statOf().startsWith('Z')) await new Promise((resolve) => setTimeout(resolve, 5))
     const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
     writeFileSync(join(folder, 'lock.7'), JSON.stringify({ pid, bootId, startTime: statOf().split(' ')[19] }))
-    lockDirectory(folder).release()
+    ;(await lockDirectory(folder)).release()
     expect(readdirSync(folder)).toEqual(['lock.8'])
+  })
+
+  it.runIf(existsSync(built) && canUnshare)(
+    '[LOCK1] refuses a process in other namespaces, where both are process 1',
+    async () => {
+      const container = ['unshare', '--pid', '--net', '--mount-proc', '--fork', '--kill-child']
+      const first = await lockElsewhere(container)
+      expect(first.says).toBe('held')
+      const before = readFileSync(current(), 'utf8')
+      expect(JSON.parse(before)).toMatchObject({ pid: 1 })
+      for (const wrapper of [container, []]) {
+        const second = await lockElsewhere(wrapper)
+        expect(second.says).toMatch(
+          /^unable to open the data directory .*is using it: stop it or set another DATA_DIR$/,
+        )
+        await end(second.child)
+      }
+      // The first is unharmed, and its death frees the directory at once.
+      expect(readFileSync(current(), 'utf8')).toBe(before)
+      await end(first.child)
+      const next = await lockElsewhere(container)
+      expect(next.says).toBe('held')
+      await end(next.child)
+    },
+    30_000,
+  )
+
+  it('[LOCK1] refuses while the holder listens, whatever pid it names', async () => {
+    const lock = await lockDirectory(folder)
+    const held = JSON.parse(readFileSync(current(), 'utf8')) as object
+    for (const pid of [1, 999_999_999, process.pid]) {
+      // As a process with another view of pids reads it.
+      writeFileSync(current(), JSON.stringify({ ...held, pid, startTime: '1' }))
+      if (existsSync(built)) expect((await lockElsewhere()).says).toContain('is using it')
+    }
+    lock.release()
+    ;(await lockDirectory(folder)).release()
+  })
+
+  it.runIf(existsSync(built))(
+    '[LOCK1] refuses while the holder is stopped, and takes over from one that was killed',
+    async () => {
+      const first = await lockElsewhere()
+      first.child.kill('SIGSTOP')
+      await expect(lockDirectory(folder)).rejects.toThrow(/is using it/)
+      await end(first.child)
+      // Its socket is still there, and nothing listens.
+      expect(readdirSync(folder).some((name) => name.endsWith('.sock'))).toBe(true)
+      const lock = await lockDirectory(folder)
+      expect(readdirSync(folder).filter((name) => name.endsWith('.sock'))).toHaveLength(1)
+      lock.release()
+    },
+  )
+
+  it('[LOCK1] holds in a directory whose path is longer than a socket may be', async () => {
+    const deep = join(folder, 'x'.repeat(120), 'y'.repeat(120))
+    const lock = await lockDirectory(deep)
+    const name = readdirSync(deep).find((entry) => entry.endsWith('.sock')) ?? ''
+    expect(statSync(join(deep, name)).isSocket()).toBe(true)
+    expect(statSync(join(deep, name)).mode & 0o777).toBe(0o600)
+    if (existsSync(built)) {
+      folder = deep
+      expect((await lockElsewhere()).says).toContain('is using it')
+      folder = join(deep, '../..')
+    }
+    lock.release()
+    expect(readdirSync(deep)).toEqual(['lock.1'])
+    ;(await lockDirectory(deep)).release()
+  })
+
+  it('[LOCK1] honours the lock of an earlier version, which has no socket', async () => {
+    const shell = spawn('sleep', ['60'], { stdio: 'ignore' })
+    children.push(shell)
+    const stat = readFileSync(`/proc/${shell.pid}/stat`, 'utf8')
+    const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+    const startTime = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]
+    writeFileSync(join(folder, 'lock.3'), JSON.stringify({ pid: shell.pid, bootId, startTime }))
+    await expect(lockDirectory(folder)).rejects.toThrow(`the server with pid ${shell.pid} is using it`)
+    await end(shell)
+    ;(await lockDirectory(folder)).release()
   })
 })

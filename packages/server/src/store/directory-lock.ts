@@ -2,14 +2,40 @@
  * One server per data directory. The embedded engine takes no lock of its own, and two processes on one directory
  * silently lost thousands of rows, so this lock is what makes the embedded database safe.
  *
- * The lock is the file `lock.N` with the highest N; it names the holder's pid, the machine's boot id and the process'
- * start time. To take over from a dead holder of `lock.N` a process creates `lock.N+1` by hard link, which only one can;
- * then it looks again, and backs off if a higher one has appeared. Files are never removed by their holder, only lower
- * ones by a later holder, so N never goes back. A holder counts as dead when its pid is gone, a zombie, of another boot
- * or start time, or our own pid (a container restarts with the same one).
+ * Who holds it is decided by a listening Unix socket in the directory, because the kernel drops that with its process. A pid
+ * is no proof: in two containers both servers are process 1. A socket of the file system is reached from every PID and
+ * network namespace that mounts the directory.
+ *
+ * Which socket counts says the file `lock.N` with the highest N. To take over from a dead holder of `lock.N` a process
+ * listens on a socket of a name that was never used, and creates `lock.N+1`, which names it, by hard link, which only one
+ * can; then it looks again, and backs off if a higher one has appeared. So a socket is never removed from under its holder,
+ * and a `lock.N` that is visible has a socket that listens. Files are never removed by their holder, only lower ones by a
+ * later holder, so N never goes back.
+ *
+ * The file also names the holder's pid, the machine's boot id and the process' start time. They count where there is no
+ * socket: servers of an earlier version, and file systems that hold no sockets. There a holder is dead when its pid is gone,
+ * a zombie, of another boot or start time, or our own pid (a container restarts with the same one).
  */
-import { randomUUID } from 'node:crypto'
-import { linkSync, mkdirSync, readdirSync, readFileSync, realpathSync, unlinkSync, writeFileSync } from 'node:fs'
+import { randomBytes, randomUUID } from 'node:crypto'
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { connect, createServer, type Server } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { StartError } from '../support/start-error.ts'
 
@@ -17,6 +43,8 @@ interface Holder {
   readonly pid: number
   readonly bootId: string
   readonly startTime: string
+  /** Name of the socket in the directory, of a pipe on Windows; undefined: there is none. */
+  readonly socket: string | undefined
 }
 
 export interface DirectoryLock {
@@ -28,10 +56,19 @@ const heldHere = new Set<string>()
 
 const attemptsMax = 10
 
+/** Longest path of a socket: `sun_path` has 104 bytes on macOS and 108 on Linux, with a byte for its end. */
+const socketPathMaxBytes = 103
+
+/** A holder that accepts no connection within this time is busy, and alive: the kernel accepts for it. */
+const connectTimeoutMs = 2_000
+
+/** Dead sockets that never became a lock are removed after this time: younger ones may be about to listen. */
+const draftKeptMs = 3_600_000
+
 /** Takes the lock or throws a `StartError` that names the holder, or why the folder cannot be used. */
-export function lockDirectory(directory: string): DirectoryLock {
+export async function lockDirectory(directory: string): Promise<DirectoryLock> {
   try {
-    return takeLock(directory)
+    return await takeLock(directory)
   } catch (error) {
     if (error instanceof StartError) throw error
     const code = (error as NodeJS.ErrnoException).code ?? String(error)
@@ -42,28 +79,129 @@ export function lockDirectory(directory: string): DirectoryLock {
   }
 }
 
-function takeLock(directory: string): DirectoryLock {
+async function takeLock(directory: string): Promise<DirectoryLock> {
   mkdirSync(directory, { recursive: true })
   const path = realpathSync(directory)
   if (heldHere.has(path)) throw refusal(directory, process.pid)
-
-  for (let attempt = 0; attempt < attemptsMax; attempt++) {
-    const generation = highestGeneration(path)
-    if (generation > 0) {
-      const holder = readHolder(path, generation)
-      if (holder !== undefined && isAlive(holder)) throw refusal(directory, holder.pid)
+  // Before the first wait: a second opening in this process is refused, not a contender.
+  heldHere.add(path)
+  let listener: Listener | undefined
+  try {
+    for (let attempt = 0; attempt < attemptsMax; attempt++) {
+      const generation = highestGeneration(path)
+      if (generation > 0) {
+        const holder = readHolder(path, generation)
+        if (holder !== undefined && (await isAlive(path, holder))) throw refusal(directory, holder.pid)
+      }
+      listener ??= await listen(path)
+      if (!createGeneration(path, generation + 1, listener?.name)) continue
+      if (highestGeneration(path) > generation + 1) {
+        // The holder of the higher one may have cleared it away by now.
+        unlinkIfThere(fileOf(path, generation + 1))
+        continue
+      }
+      await removeRemains(path, generation + 1, listener?.name)
+      const taken = listener
+      return {
+        release: () => {
+          releaseGeneration(path, generation + 1)
+          taken?.close()
+        },
+      }
     }
-    if (!createGeneration(path, generation + 1)) continue
-    if (highestGeneration(path) > generation + 1) {
-      // The holder of the higher one may have cleared it away by now.
-      unlinkIfThere(fileOf(path, generation + 1))
-      continue
-    }
-    removeBelow(path, generation + 1)
-    heldHere.add(path)
-    return { release: () => releaseGeneration(path, generation + 1) }
+    throw new StartError(
+      `unable to open the data directory ${directory}; several servers are trying to take it at once`,
+    )
+  } catch (error) {
+    listener?.close()
+    heldHere.delete(path)
+    throw error
   }
-  throw new StartError(`unable to open the data directory ${directory}; several servers are trying to take it at once`)
+}
+
+interface Listener {
+  readonly name: string
+  close(): void
+}
+
+/** Listens on a socket of a new name; undefined where the file system holds no sockets. */
+async function listen(path: string): Promise<Listener | undefined> {
+  const name = `lock-${randomBytes(8).toString('hex')}.sock`
+  const server = createServer((socket) => socket.destroy())
+  try {
+    await withSocketPath(path, name, (address) => listenAt(server, address))
+    if (process.platform !== 'win32') chmodSync(join(path, name), 0o600)
+  } catch (error) {
+    server.close()
+    unlinkIfThere(join(path, name))
+    // A directory that cannot be written is an error of its own; a lock file would meet the same.
+    const code = (error as NodeJS.ErrnoException).code
+    if (code === 'EACCES' || code === 'EROFS' || code === 'ENOSPC' || code === 'ENOENT') throw error
+    return undefined
+  }
+  // The lock lasts as long as the process and must not be what keeps it running.
+  server.unref()
+  return {
+    name,
+    close: () => {
+      server.close()
+      unlinkIfThere(join(path, name))
+    },
+  }
+}
+
+function listenAt(server: Server, address: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(address, () => {
+      server.off('error', reject)
+      server.on('error', () => undefined)
+      resolve()
+    })
+  })
+}
+
+/** Calls `use` with a path to the socket that is short enough for the kernel, however deep the directory is. */
+async function withSocketPath<T>(directory: string, name: string, use: (address: string) => Promise<T>): Promise<T> {
+  if (process.platform === 'win32') return use(`\\\\.\\pipe\\chorus-${name}`)
+  const plain = join(directory, name)
+  if (Buffer.byteLength(plain) <= socketPathMaxBytes) return use(plain)
+  if (existsSync('/proc/self/fd')) {
+    const descriptor = openSync(directory, 'r')
+    try {
+      return await use(`/proc/self/fd/${descriptor}/${name}`)
+    } finally {
+      closeSync(descriptor)
+    }
+  }
+  const folder = mkdtempSync(join(tmpdir(), 'chorus-'))
+  try {
+    symlinkSync(directory, join(folder, 'd'))
+    return await use(join(folder, 'd', name))
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** Asks the kernel whether a process listens there: no needs no process' word. */
+async function isListening(directory: string, name: string): Promise<'yes' | 'no' | 'no socket'> {
+  return withSocketPath(directory, name, (address) => {
+    const socket = connect(address)
+    const answer = new Promise<'yes' | 'no' | 'no socket'>((resolve) => {
+      socket.once('connect', () => resolve('yes'))
+      socket.once('error', (error: NodeJS.ErrnoException) => {
+        if (error.code === 'ECONNREFUSED' || error.code === 'ENOTSOCK') resolve('no')
+        else if (error.code === 'ENOENT') resolve('no socket')
+        // Too many wait to be accepted, or another user's: in doubt the directory is in use.
+        else resolve('yes')
+      })
+      socket.setTimeout(connectTimeoutMs, () => resolve('yes'))
+    })
+    return answer.finally(() => {
+      socket.on('error', () => undefined)
+      socket.destroy()
+    })
+  })
 }
 
 function refusal(directory: string, pid: number): StartError {
@@ -87,9 +225,10 @@ function highestGeneration(path: string): number {
   return Math.max(0, ...generationsIn(path))
 }
 
-function createGeneration(path: string, generation: number): boolean {
+function createGeneration(path: string, generation: number, socket: string | undefined): boolean {
   const draft = join(path, `lock-draft-${randomUUID()}`)
-  writeFileSync(draft, JSON.stringify(describeProcess(process.pid) ?? { pid: process.pid, bootId: '', startTime: '' }))
+  const self = describeProcess(process.pid) ?? { pid: process.pid, bootId: '', startTime: '' }
+  writeFileSync(draft, JSON.stringify({ ...self, socket }))
   try {
     linkSync(draft, fileOf(path, generation))
     return true
@@ -101,12 +240,22 @@ function createGeneration(path: string, generation: number): boolean {
   }
 }
 
-function removeBelow(path: string, generation: number): void {
+/** Lower locks with their sockets, and sockets that never became a lock. */
+async function removeRemains(path: string, generation: number, own: string | undefined): Promise<void> {
   for (const lower of generationsIn(path)) {
     if (lower >= generation) continue
+    const socket = readHolder(path, lower)?.socket
     unlinkIfThere(fileOf(path, lower))
+    if (socket !== undefined && socket !== own) unlinkIfThere(join(path, socket))
+  }
+  for (const name of readdirSync(path)) {
+    if (!isSocketName(name) || name === own) continue
+    const isOld = Date.now() - (statSync(join(path, name), { throwIfNoEntry: false })?.mtimeMs ?? 0) > draftKeptMs
+    if (isOld && (await isListening(path, name)) === 'no') unlinkIfThere(join(path, name))
   }
 }
+
+const isSocketName = (name: string): boolean => /^lock-[0-9a-f]{16}\.sock$/.test(name)
 
 function unlinkIfThere(file: string): void {
   try {
@@ -129,13 +278,27 @@ function readHolder(path: string, generation: number): Holder | undefined {
       pid: Number(parsed.pid ?? 0),
       bootId: String(parsed.bootId ?? ''),
       startTime: String(parsed.startTime ?? ''),
+      socket: typeof parsed.socket === 'string' && isSocketName(parsed.socket) ? parsed.socket : undefined,
     }
   } catch {
     return undefined
   }
 }
 
-function isAlive(holder: Holder): boolean {
+async function isAlive(path: string, holder: Holder): Promise<boolean> {
+  if (holder.socket === undefined) return isProcessAlive(holder)
+  switch (await isListening(path, holder.socket)) {
+    case 'yes':
+      return true
+    case 'no':
+      return false
+    case 'no socket':
+      // Its file was removed: the process may go on all the same.
+      return holder.bootId !== '' && isProcessAlive(holder)
+  }
+}
+
+function isProcessAlive(holder: Holder): boolean {
   if (holder.pid <= 0 || holder.pid === process.pid) return false
   const now = describeProcess(holder.pid)
   if (now === undefined) return false
@@ -143,7 +306,7 @@ function isAlive(holder: Holder): boolean {
 }
 
 /** What tells this process from a later one with the same pid; undefined when it is gone or a zombie. */
-function describeProcess(pid: number): Holder | undefined {
+function describeProcess(pid: number): Omit<Holder, 'socket'> | undefined {
   try {
     process.kill(pid, 0)
   } catch (error) {
