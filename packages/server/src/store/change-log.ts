@@ -30,6 +30,7 @@ import {
 } from '@chorus/protocol'
 import { bigintArray, byteaArray, plainArray, textArray } from './array-literal.ts'
 import type { Database, Lane, Statement } from './database.ts'
+import { findSameRequest, hashRequest } from './same-request.ts'
 import { DatabaseError, classifyDatabaseError } from './database-errors.ts'
 import type { MessageColumns } from '../support/logged-change.ts'
 
@@ -192,10 +193,12 @@ const creationLane: LaneBounds = {
 const operationChars = 200
 
 export class ChangeLog {
+  readonly #database: Database
   readonly #lanes: LogLane[]
   readonly #creations: LogLane
 
   constructor(database: Database, policy: LogPolicy, observer: ChangeLogObserver, nowMs: () => number) {
+    this.#database = database
     this.#lanes = Array.from(
       { length: database.laneCount },
       (_, index) => new LogLane(database.lane(index), policy, observer, nowMs, messageLane),
@@ -205,8 +208,8 @@ export class ChangeLog {
 
   /** Stores a message once. Rejects with `unavailable` (certainly not stored) or `unknown` within two seconds. */
   append(send: SendRow): Promise<Appended<SendOutcome>> {
-    const appended = this.#laneOf(send.conversation).add({ kind: 'send', send }, send.conversation, send.text.length)
-    return appended as Promise<Appended<SendOutcome>>
+    const appending = this.#laneOf(send.conversation).add({ kind: 'send', send }, send.conversation, send.text.length)
+    return appending.then((appended) => this.#compareValues(send, appended as Appended<SendOutcome>))
   }
 
   /** Applies any other operation, checked against the policy under the conversation's lock. */
@@ -227,6 +230,17 @@ export class ChangeLog {
   /** Resolves when nothing waits and nothing is in flight. */
   async drain(): Promise<void> {
     await Promise.all([...this.#lanes, this.#creations].map((lane) => lane.drain()))
+  }
+
+  /** The log compares bytes; the same `data` with its keys in another order is the same request. */
+  async #compareValues(send: SendRow, appended: Appended<SendOutcome>): Promise<Appended<SendOutcome>> {
+    if (appended.outcome !== 'conflict' || send.data === null) return appended
+    try {
+      const first = await findSameRequest(this.#database, send)
+      return first === undefined ? appended : { ...appended, ...first, outcome: 'duplicate' }
+    } catch (error) {
+      throw refusal('unknown', classifyDatabaseError(error, true))
+    }
   }
 
   #laneOf(conversation: Id): LogLane {
@@ -507,12 +521,7 @@ function toSendStatement(send: SendRow): Statement {
   }
 }
 
-/** What "the same request" means (IDEM1): edits and deletion do not touch it. As hex. */
-function hashRequest({ text, replyTo, data }: SendRow): string {
-  return hash('sha256', JSON.stringify([text, replyTo, data]))
-}
-
-/** The same for a creation (IDEM2): the order in which members are named does not count. As hex. */
+/** What "the same request" means of a creation (IDEM2): the order in which members are named does not count. As hex. */
 function hashCreation({ kind, name, members }: LogOperation & { readonly op: 'create' }): string {
   return hash('sha256', JSON.stringify([kind, name, [...members].sort()]))
 }
