@@ -9,13 +9,22 @@ interface MessageRow extends MessageColumns {
   readonly reactions: readonly ReactionCount[] | null
 }
 
+/**
+ * The reactions of the message `c` as the user `user` sees them. One row for each emoji and one look-up for `mine`: the same
+ * cost however many chose it.
+ */
+export const reactionsSql = (user: string): string => `(
+  select json_agg(json_build_object('emoji', r.emoji, 'count', r.n, 'mine', exists (
+           select from reactions x
+            where x.conversation = r.conversation and x.target = r.target and x.user_id = ${user} and x.emoji = r.emoji
+              and not x.removed)) order by r.first_seq)
+    from reaction_counts r where r.conversation = c.conversation and r.target = c.seq)`
+
 /** Columns of a message as `c`, with its reactions as the user `$user` sees them. */
 export const pageMessageColumns = (user: string): string => `
   c.conversation, c.seq, c.version, c.client_id, c.actor as sender, c.text, c.data, c.attachments, c.reply_to,
   c.at as created_at, c.edited_at, c.deleted_at,
-  (select json_agg(json_build_object('emoji', r.emoji, 'count', r.n, 'mine', r.mine) order by r.first_seq)
-     from (select emoji, count(*)::int as n, bool_or(user_id = ${user}) as mine, min(seq) as first_seq
-             from reactions where conversation = c.conversation and target = c.seq and not removed group by emoji) r) as reactions`
+  ${reactionsSql(user)} as reactions`
 
 export function toPageMessage(row: MessageRow): PageMessage {
   return { ...toMessage(row.conversation, row.seq, row), reactions: [...(row.reactions ?? [])] }

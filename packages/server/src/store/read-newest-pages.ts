@@ -69,19 +69,25 @@ export async function readNewestPages(
            select a.i, a.id, a.seq as top, null::json as messages from allowed a
            union all
            select null, d.id, d.seq, (
-             select coalesce(json_agg(page.j order by page.seq), '[]') from (
-               select c.seq, json_build_object(
+             select coalesce(json_agg(json_build_object(
                  'seq', c.seq, 'version', c.version, 'client_id', c.client_id, 'sender', c.actor, 'text', c.text,
                  'data', c.data, 'attachments', c.attachments, 'reply_to', c.reply_to, 'created_at', c.at,
                  'edited_at', c.edited_at, 'deleted_at', c.deleted_at,
                  'reactions', (
-                   select json_agg(json_build_object('emoji', r.emoji, 'users', r.users) order by r.first_seq) from (
-                     select emoji, min(seq) as first_seq,
-                            case when count(*) <= ${sharedPageBounds.reactorsMax} then array_agg(user_id) end as users
-                       from reactions where conversation = c.conversation and target = c.seq and not removed
-                      group by emoji) r)) as j
-                 from changes c where c.conversation = d.id and c.type = 'message.created'
-                order by c.seq desc limit ${sharedPageBounds.messagesMax + 1}) page)
+                   select json_agg(json_build_object(
+                            'emoji', r.emoji,
+                            'users', case when c.page_reactions <= ${sharedPageBounds.reactionsMax} and r.n <= ${sharedPageBounds.reactorsMax} then (
+                              select array_agg(x.user_id) from reactions x
+                               where x.conversation = r.conversation and x.target = r.target and x.emoji = r.emoji and not x.removed)
+                            end) order by r.first_seq)
+                     from reaction_counts r where r.conversation = c.conversation and r.target = c.seq)) order by c.seq), '[]')
+               from (
+                 -- Counted before anybody is listed: a page with too many is not shared.
+                 select p.*, sum(p.reactions) over () as page_reactions from (
+                   select h.*, (select coalesce(sum(r.n), 0) from reaction_counts r
+                                 where r.conversation = h.conversation and r.target = h.seq) as reactions
+                     from changes h where h.conversation = d.id and h.type = 'message.created'
+                    order by h.seq desc limit ${sharedPageBounds.messagesMax + 1}) p) c)
              from (select distinct id, seq from allowed) d
             where not exists (select from unnest($3::uuid[], $4::bigint[]) k(id, seq) where k.id = d.id and k.seq = d.seq)`,
     values: [

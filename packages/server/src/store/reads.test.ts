@@ -8,6 +8,7 @@ import { readConversation, readConversations, readMembers } from './read-convers
 import { readMarkers } from './read-markers.ts'
 import { readSharing } from './read-memberships.ts'
 import { type PageAnchor, readMessage, readMessagePage, readNewestPage } from './read-messages.ts'
+import { readNewestPages, sharedPageBounds } from './read-newest-pages.ts'
 import { placeAt, readPosition, sweepChanges, sweepPartMax } from './sweep-changes.ts'
 import { LogFixture } from './testing/log-fixture.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from './testing/open-test-database.ts'
@@ -435,5 +436,94 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
         }
       },
     )
+  })
+
+  describe('reactions', () => {
+    const place = async (): Promise<{ group: Id; target: number }> => {
+      const group = await fixture.group([ada, bob])
+      const { seq } = await fixture.send(group, ada)
+      return { group, target: seq }
+    }
+    const react = (group: Id, target: number, actor: Id, emoji: string, op: 'react' | 'unreact' = 'react') =>
+      fixture.apply({ op, conversation: group, actor, target, emoji })
+    const shown = async (group: Id, target: number, user = ada) =>
+      (await readMessage(store.database, user, group, target))?.reactions
+
+    it('[LIM1] keeps one row for each emoji, right through every change', async () => {
+      const { group, target } = await place()
+      const rows = () =>
+        fixture.sql<{ emoji: string; n: number }>(
+          'select emoji, n from reaction_counts where conversation = $1 and target = $2 order by first_seq',
+          [group, target],
+        )
+      await react(group, target, ada, '👍')
+      await react(group, target, bob, '🎉')
+      await react(group, target, bob, '👍')
+      await react(group, target, bob, '👍')
+      expect(await rows()).toEqual([
+        { emoji: '👍', n: 2 },
+        { emoji: '🎉', n: 1 },
+      ])
+      expect(await shown(group, target)).toEqual([
+        { emoji: '👍', count: 2, mine: true },
+        { emoji: '🎉', count: 1, mine: false },
+      ])
+      // The first to choose it takes it back: the emoji keeps its place, as clients count.
+      await react(group, target, ada, '👍', 'unreact')
+      expect(await shown(group, target)).toEqual([
+        { emoji: '👍', count: 1, mine: false },
+        { emoji: '🎉', count: 1, mine: false },
+      ])
+      // None is left, and then one comes: behind the others.
+      await react(group, target, bob, '👍', 'unreact')
+      await react(group, target, bob, '👍')
+      expect(await shown(group, target, bob)).toEqual([
+        { emoji: '🎉', count: 1, mine: true },
+        { emoji: '👍', count: 1, mine: true },
+      ])
+      await fixture.apply({ op: 'delete', conversation: group, actor: ada, target })
+      expect(await rows()).toEqual([])
+    })
+
+    it('[LIM1] counts what servers of the version before write as sets', async () => {
+      const { group, target } = await place()
+      const many = await fixture.users(50)
+      await fixture.sql(
+        `insert into reactions (conversation, target, user_id, emoji, seq, removed)
+         select $1, $2, u, e, 10, u = $3 from unnest($4::uuid[]) u, unnest(array['a', 'b']) e`,
+        [group, target, many[0], many],
+      )
+      expect(await shown(group, target)).toMatchObject([{ count: 49 }, { count: 49 }])
+      await fixture.sql(`update reactions set removed = not removed where conversation = $1 and emoji = 'a'`, [group])
+      await fixture.sql(`delete from reactions where conversation = $1 and emoji = 'b' and user_id <> $2`, [
+        group,
+        many[1],
+      ])
+      const counts = await shown(group, target)
+      expect(new Map(counts?.map(({ emoji, count }) => [emoji, count]))).toEqual(
+        new Map([
+          ['a', 1],
+          ['b', 1],
+        ]),
+      )
+    })
+
+    it('[LIM1] shares no page whose reactions are too many, and lists nobody for it', async () => {
+      const { group, target } = await place()
+      const { seq: second } = await fixture.send(group, ada)
+      const many = await fixture.users(sharedPageBounds.reactorsMax)
+      const flood = async (message: number, emoji: string) =>
+        fixture.sql(
+          `insert into reactions (conversation, target, user_id, emoji, seq) select $1, $2, u, $3, 10 from unnest($4::uuid[]) u`,
+          [group, message, emoji, many],
+        )
+      const isShared = async () =>
+        (await readNewestPages(store.database, [{ user: ada, conversation: group }])).pages.get(group) !== undefined
+      for (const emoji of ['a', 'b', 'c']) await flood(target, emoji)
+      for (const emoji of ['a', 'b']) await flood(second, emoji)
+      expect(await isShared()).toBe(true)
+      await react(group, second, ada, 'z')
+      expect(await isShared()).toBe(false)
+    })
   })
 })

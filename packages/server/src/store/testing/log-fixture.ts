@@ -38,9 +38,9 @@ export class LogFixture {
     this.log = log
   }
 
-  /** One statement that brings its values; rows as they are. */
+  /** One statement that brings its values; rows as they are. It may take a minute: fixtures are large. */
   sql<Row>(text: string, values: readonly unknown[] = []): Promise<Row[]> {
-    return this.database.query<Row>({ text, values })
+    return this.database.query<Row>({ text, values, timeoutMs: 60_000 })
   }
 
   async user(name = 'somebody'): Promise<Id> {

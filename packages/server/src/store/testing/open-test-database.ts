@@ -29,8 +29,9 @@ export interface TestDatabase {
   close(): Promise<void>
 }
 
-export async function openTestDatabase(engine: TestEngine): Promise<TestDatabase> {
-  return engine === 'embedded' ? openEmbedded() : openOnPostgres()
+/** `createWith`: options of `create database`, on Postgres. */
+export async function openTestDatabase(engine: TestEngine, createWith = ''): Promise<TestDatabase> {
+  return engine === 'embedded' ? openEmbedded() : openOnPostgres(createWith)
 }
 
 async function openEmbedded(): Promise<TestDatabase> {
@@ -67,9 +68,9 @@ async function makeTemplate(): Promise<string> {
   return template
 }
 
-async function openOnPostgres(): Promise<TestDatabase> {
+async function openOnPostgres(createWith: string): Promise<TestDatabase> {
   const name = `test_${randomBytes(6).toString('hex')}`
-  await administer(`create database ${name}`)
+  await administer(`create database ${name} ${createWith}`)
   const url = new URL(postgresUrl)
   url.pathname = `/${name}`
   const database = await openPostgresDatabase({ url: url.href, applicationName: 'chorus-test' })
