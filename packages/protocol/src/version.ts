@@ -8,5 +8,6 @@
  *   Binary data and numbers that a double does not keep are refused.
  *   Creating a conversation takes an optional `clientId`.
  *   A change may be of a type that this version does not name: `{seq, type, at, actor}`.
+ *   Names and search terms are put into NFC.
  */
 export const PROTOCOL_VERSION = 2

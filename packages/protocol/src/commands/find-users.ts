@@ -3,7 +3,7 @@ import { limits } from '../limits.ts'
 import { userSchema } from '../objects/user.ts'
 import { idSchema } from '../values/id.ts'
 import { pageLimitSchema } from '../values/seq.ts'
-import { textSchema } from '../values/text.ts'
+import { composedTextSchema } from '../values/text.ts'
 import { defineCommand } from './define-command.ts'
 
 /** Profiles whose handle or name begins with `q`, or those with the given ids (comma-separated in the query). */
@@ -12,7 +12,7 @@ export const findUsers = defineCommand({
   summary: 'Find people by the beginning of their handle or name, or by ids',
   auth: 'session',
   input: z.strictObject({
-    q: textSchema(0, limits.queryMaxChars).optional(),
+    q: composedTextSchema(0, limits.queryMaxChars).optional(),
     ids: z.array(idSchema).max(limits.listMaxIds).optional(),
     limit: pageLimitSchema,
   }),

@@ -1,6 +1,8 @@
 /** What may not be stored is refused at the door: one bad string would fail a batch of other people's messages. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { findChannels } from '../commands/find-channels.ts'
+import { findUsers } from '../commands/find-users.ts'
 import { sendMessage } from '../commands/send-message.ts'
 import { limits } from '../limits.ts'
 import { findJsonFault } from './json.ts'
@@ -25,6 +27,15 @@ describe('text', () => {
         expect(isStorableText(text)).toBe(survives)
       }),
     )
+  })
+
+  it('[NAME1] puts names into NFC and keeps the bytes of messages', () => {
+    expect(nameSchema.parse('Zoe\u0301')).toBe('Zoé')
+    expect(findUsers.input.parse({ q: 'Zoe\u0301' }).q).toBe('Zoé')
+    expect(findChannels.input.parse({ q: 'Zoe\u0301' }).q).toBe('Zoé')
+    expect(messageTextSchema.parse('Zoe\u0301')).toBe('Zoe\u0301')
+    // Measured as it is stored.
+    expect(nameSchema.safeParse('e\u0301'.repeat(limits.nameMaxChars)).success).toBe(true)
   })
 
   it('keeps names on one line and free of direction overrides', () => {

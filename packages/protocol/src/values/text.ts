@@ -14,10 +14,20 @@ export function textSchema(min: number, max: number) {
   return z.string().min(min).max(max).refine(isStorableText, { error: 'contains NUL or a lone surrogate' })
 }
 
+/** As {@link textSchema}, in NFC: for what is compared and searched. The text of a message keeps its bytes. */
+export function composedTextSchema(min: number, max: number) {
+  return z
+    .string()
+    .normalize('NFC')
+    .min(min)
+    .max(max)
+    .refine(isStorableText, { error: 'contains NUL or a lone surrogate' })
+}
+
 const bidiOrControl = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/u
 
 /** A name shown to people: one line, no control or direction-override characters, not only blanks. */
-export const nameSchema = textSchema(1, limits.nameMaxChars)
+export const nameSchema = composedTextSchema(1, limits.nameMaxChars)
   .refine((name) => !bidiOrControl.test(name), { error: 'contains a control or direction-override character' })
   .refine((name) => name.trim().length > 0, { error: 'is blank' })
   .meta({ id: 'Name' })
