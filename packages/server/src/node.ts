@@ -57,6 +57,7 @@ import { CursorCodec } from './store/cursor.ts'
 import { DatabaseTime } from './store/database-time.ts'
 import { namespaceOf, readInstallation } from './store/installation.ts'
 import { LastSeenNotes, readLastSeen } from './store/last-seen.ts'
+import { keepNamesFolded } from './store/fold-names.ts'
 import { LogStretches } from './store/log-stretches.ts'
 import { migrate } from './store/migrate.ts'
 import { NewestPages } from './store/newest-pages.ts'
@@ -140,6 +141,11 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       logger.warn({ err: problem }, 'unable to delete old sessions; trying again later'),
     )
     await lifecycle.start({ name: 'session tending', stop: async () => stopTendingSessions() })
+
+    const stopFolding = keepNamesFolded(database, clock, (problem) =>
+      logger.warn({ err: problem }, 'unable to fold the names that can be searched for; trying again'),
+    )
+    await lifecycle.start({ name: 'folding of names', stop: async () => stopFolding() })
 
     // Redis: hints, caches, leases and jobs of several servers.
     const redis =

@@ -4,6 +4,7 @@
  */
 import { ChorusError } from '@chorus/protocol'
 import { v7 as uuidv7 } from 'uuid'
+import { foldNameOf } from '../store/fold-names.ts'
 import { readConversation } from '../store/read-conversations.ts'
 import { readStrangersOfCreation } from '../store/read-strangers.ts'
 import { afterStored } from './after-stored.ts'
@@ -42,6 +43,7 @@ export const createConversation: CommandHandler<'create-conversation'> = async (
   })
   switch (appended.outcome) {
     case 'stored': {
+      if (kind === 'channel' && name !== undefined) await foldNameOf(parts.database, id, name)
       for (const user of [actor.userId, ...others]) parts.feeds.announceMembership(id, user)
       return { conversation: await afterStored(what, () => readConversation(parts.database, actor.userId, id)) }
     }

@@ -1,4 +1,5 @@
 /** Renames a group or channel. */
+import { foldNameOf } from '../store/fold-names.ts'
 import { readConversation } from '../store/read-conversations.ts'
 import { encodeChange } from '../support/logged-change.ts'
 import { afterStored } from './after-stored.ts'
@@ -19,6 +20,7 @@ export const updateConversation: CommandHandler<'update-conversation'> = async (
   })
   if (outcome !== 'stored' && outcome !== 'unchanged') throw refuse(outcome, what)
   if (outcome === 'stored') {
+    if (detail?.kind === 'channel') await foldNameOf(parts.database, id, name)
     const facts = { id, kind: detail?.kind ?? 'group', name }
     parts.feeds.announce([
       encodeChange(id, xid, { seq, at, actor: actor.userId, type: 'conversation.updated', conversation: facts }),

@@ -4,6 +4,7 @@
  * deleted: nobody but the canaries reads that conversation, and they look at what is new only.
  */
 import type { Id } from '@chorus/protocol'
+import { foldHandle, foldHandleSql } from '../support/fold-text.ts'
 import type { Database } from './database.ts'
 
 /** Messages that are kept. At ten servers and one in ten seconds, a quarter of an hour. */
@@ -23,12 +24,12 @@ export interface CanaryPlace {
 export async function ensureCanaryUser(database: Database, id: Id, serverName: string): Promise<Id> {
   const handle = ` canary ${serverName}`
   await database.query({
-    text: `insert into users (id, handle, name, password_hash) values ($1, $2, $2, '!') on conflict (lower(handle)) do nothing`,
+    text: `insert into users (id, handle, name, password_hash) values ($1, $2, $2, '!') on conflict do nothing`,
     values: [id, handle],
   })
   const [row] = await database.query<{ id: Id }>({
-    text: 'select id from users where lower(handle) = lower($1)',
-    values: [handle],
+    text: `select id from users where ${foldHandleSql('handle')} = $1`,
+    values: [foldHandle(handle)],
   })
   if (row === undefined) throw new Error('the member of the canary was not stored')
   return row.id

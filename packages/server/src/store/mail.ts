@@ -105,8 +105,8 @@ export async function takeDuePeople(database: Database, { againMs, max }: DueBou
     name: 'take_due_people',
     text: `update mail_due set queued_at = clock_timestamp() where user_id in (
              select user_id from mail_due
-              where due_at <= clock_timestamp()
-                and (queued_at is null or queued_at < clock_timestamp() - $1 * interval '1 millisecond')
+              where due_at <= statement_timestamp()
+                and (queued_at is null or queued_at < statement_timestamp() - $1 * interval '1 millisecond')
               order by due_at limit $2 for update skip locked)
            returning user_id`,
     values: [againMs, max],
@@ -119,8 +119,8 @@ export async function takeReadyMails(database: Database, { graceMs, againMs, max
     name: 'take_ready_mails',
     text: `update mails set queued_at = clock_timestamp() where id in (
              select id from mails
-              where state = 'ready' and due_at <= clock_timestamp() - $1 * interval '1 millisecond'
-                and (queued_at is null or queued_at < clock_timestamp() - $2 * interval '1 millisecond')
+              where state = 'ready' and due_at <= statement_timestamp() - $1 * interval '1 millisecond'
+                and (queued_at is null or queued_at < statement_timestamp() - $2 * interval '1 millisecond')
               order by due_at limit $3 for update skip locked)
            returning id`,
     values: [graceMs, againMs, max],
@@ -133,7 +133,7 @@ export async function giveUpLostMails(database: Database): Promise<number> {
   const rows = await database.query({
     name: 'give_up_lost_mails',
     text: `update mails set state = 'unknown', ended_at = clock_timestamp(), last_error = 'the server that sent it is gone'
-            where state = 'sending' and claimed_until < clock_timestamp() returning 1`,
+            where state = 'sending' and claimed_until < statement_timestamp() returning 1`,
   })
   return rows.length
 }
@@ -288,6 +288,6 @@ export async function tidyMails(database: Database): Promise<void> {
   await database.query({
     name: 'tidy_mails',
     text: `delete from mails where id in (
-             select id from mails where ended_at < clock_timestamp() - interval '7 days' limit 10000)`,
+             select id from mails where ended_at < statement_timestamp() - interval '7 days' limit 10000)`,
   })
 }

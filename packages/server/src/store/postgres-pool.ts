@@ -13,7 +13,7 @@ import { isConnectionFault, toQueryConfig, within } from './driver.ts'
 
 export const poolBounds = {
   /** Postgres ends what takes longer, unless the statement says that it may. A read that takes a second is broken. */
-  statementMs: 2_000,
+  statementMs: 2_500,
   /** How much later than that the answer may arrive. */
   answerGraceMs: 250,
   /** Statements of a pool that wait for a connection. */

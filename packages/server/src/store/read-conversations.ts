@@ -10,6 +10,9 @@ import {
 } from '@chorus/protocol'
 import type { Database } from './database.ts'
 import { type MessageColumns, toMessage } from '../support/logged-change.ts'
+import { foldName } from '../support/fold-text.ts'
+import { afterPrefix } from './fold-names.ts'
+import { reactionsSql } from './read-messages.ts'
 
 interface ConversationRow {
   readonly id: Id
@@ -59,9 +62,7 @@ const columns = `v.id, v.kind, v.name, v.seq, v.last_xid::text as last_xid, m.re
     select json_build_object(
       'seq', c.seq, 'version', c.version, 'client_id', c.client_id, 'sender', c.actor, 'text', c.text, 'data', c.data,
       'attachments', c.attachments, 'reply_to', c.reply_to, 'created_at', c.at, 'edited_at', c.edited_at, 'deleted_at', c.deleted_at,
-      'reactions', (select json_agg(json_build_object('emoji', r.emoji, 'count', r.n, 'mine', r.mine) order by r.first_seq)
-         from (select emoji, count(*)::int as n, bool_or(user_id = m.user_id) as mine, min(seq) as first_seq
-                 from reactions where conversation = c.conversation and target = c.seq and not removed group by emoji) r))
+      'reactions', ${reactionsSql('m.user_id')})
       from changes c where c.conversation = v.id and c.seq = v.last_message_seq) end as last_message`
 
 function toConversation(row: ConversationRow): Conversation {
@@ -118,10 +119,18 @@ export async function readConversations(
   const rows = await database.query<ConversationRow>({
     name: from === undefined ? 'read_conversations' : 'read_conversations_from',
     pool: 'browse',
-    text: `select ${columns} from members m join conversations v on v.id = m.conversation
-            where m.user_id = $1 and m.left_seq is null
-              ${from === undefined ? '' : 'and (v.last_xid, v.id) < ($3::text::xid8, $4::uuid)'}
-            order by v.last_xid desc, v.id desc limit $2`,
+    // The keys of the page first, by look-ups along one user's memberships, whatever the statistics say.
+    text: `with page as materialized (
+             select v.id, v.last_xid from members m
+              cross join lateral (select c.id, c.last_xid from conversations c where c.id = m.conversation limit 1) v
+              where m.user_id = $1 and m.left_seq is null
+                ${from === undefined ? '' : 'and (v.last_xid, v.id) < ($3::text::xid8, $4::uuid)'}
+              order by v.last_xid desc, v.id desc limit $2)
+           select ${columns} from page
+             cross join lateral (select c.* from conversations c where c.id = page.id limit 1) v
+             cross join lateral (
+               select k.* from members k where k.conversation = page.id and k.user_id = $1 and k.left_seq is null limit 1) m
+            order by page.last_xid desc, page.id desc`,
     values: from === undefined ? [user, limit + 1] : [user, limit + 1, from.xid, from.id],
   })
   const page = rows.slice(0, limit)
@@ -132,16 +141,38 @@ export async function readConversations(
   }
 }
 
-/** Public channels whose name contains the text. */
+/** Entries of the index of name parts that one search looks at; a name has one for each of its characters. */
+const partsMax = 1_000
+
+/**
+ * Public channels whose name contains the text, without case: first names that begin with it. Two walks along indexes, each
+ * with an end, so a text that is in a million names costs no more than any other; of those, some are found.
+ */
 export async function findChannels(database: Database, user: Id, text: string, limit: number): Promise<Conversation[]> {
+  const folded = foldName(text)
   const rows = await database.query<ConversationRow>({
-    name: 'find_channels',
+    name: folded === '' ? 'list_channels' : 'find_channels',
     pool: 'search',
-    text: `select ${columns} from conversations v
-             left join members m on m.conversation = v.id and m.user_id = $1 and m.left_seq is null
-            where v.kind = 'channel' and position(lower($2) in lower(v.name)) > 0
-            order by lower(v.name), v.id limit $3`,
-    values: [user, text, limit],
+    text: `with found as materialized (
+             select f.owner, f.folded, f.begins from (
+               (select s.owner, s.folded, true as begins from searched_names s
+                 where s.is_channel and s.folded >= $2 and s.folded < $4
+                 order by s.folded, s.owner limit $3)
+               ${
+                 folded === ''
+                   ? ''
+                   : `union
+               select s.owner, s.folded, starts_with(s.folded, $2)
+                 from (select distinct p.owner from find_name_parts($2, $4, ${partsMax}) p(owner)) p
+                cross join lateral (select n.owner, n.folded from searched_names n where n.owner = p.owner limit 1) s`
+               }) f
+              order by f.begins desc, f.folded, f.owner limit $3)
+           select ${columns} from found
+             cross join lateral (select c.* from conversations c where c.id = found.owner limit 1) v
+             left join lateral (
+               select k.* from members k where k.conversation = v.id and k.user_id = $1 and k.left_seq is null limit 1) m on true
+            order by found.begins desc, found.folded, found.owner`,
+    values: [user, folded, limit, folded + afterPrefix],
   })
   return rows.map(toConversation)
 }

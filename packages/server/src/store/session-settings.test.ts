@@ -24,7 +24,7 @@ const right = {
   bytes: 'hex',
   strings: 'on',
   idle: '10s',
-  statement: '2s',
+  statement: '2500ms',
 }
 
 describe.runIf(testEngines.includes('postgres'))('settings of connections', () => {

@@ -1,5 +1,7 @@
 /** What the database knows of one change and one user, for operators. Never the text. */
 import type { Id } from '@chorus/protocol'
+import { foldHandle, foldHandleSql } from '../support/fold-text.ts'
+import { validate as isUuid } from 'uuid'
 import type { Database } from './database.ts'
 
 export interface TracedChange {
@@ -54,10 +56,15 @@ export async function readTrace(database: Database, conversation: Id, seq: numbe
              from (select 1) one
              left join conversations v on v.id = $1
              left join changes c on c.conversation = $1 and c.seq = $2
-             left join users u on u.id::text = $3 or lower(u.handle) = lower($3)
-             left join members m on m.conversation = $1 and m.user_id = u.id
+             left join lateral (
+               select id, handle from users where id = $4::uuid
+               union all
+               select id, handle from users where ${foldHandleSql('handle')} = $3
+               limit 1) u on true
+             left join lateral (
+               select k.* from members k where k.conversation = $1 and k.user_id = u.id limit 1) m on true
             limit 1`,
-    values: [conversation, seq, user],
+    values: [conversation, seq, foldHandle(user), isUuid(user) ? user : null],
   })
   if (row === undefined) return { top: null, change: null, member: null }
   return {

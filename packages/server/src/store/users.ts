@@ -2,14 +2,13 @@
 import type { Id, User } from '@chorus/protocol'
 import type { Database } from './database.ts'
 import { DatabaseError } from './database-errors.ts'
+import { afterPrefix, foldNameOf } from './fold-names.ts'
+import { foldHandle, foldHandleSql, foldName } from '../support/fold-text.ts'
 
 const profile = 'id, handle, name, avatar'
 
 /** The canary's handles begin with a blank, which nobody can choose: they are nobody to be found. */
 const isPerson = "disabled_at is null and handle not like ' %'"
-
-/** Behind every text that begins with a prefix, in the byte order of the prefix indexes. */
-const afterPrefix = '\u{10ffff}'
 
 export interface NewUser {
   readonly id: Id
@@ -23,7 +22,7 @@ export async function insertUser(
   database: Database,
   { id, handle, name, passwordHash }: NewUser,
 ): Promise<User | undefined> {
-  return unlessHandleTaken(async () => {
+  const user = await unlessHandleTaken(async () => {
     const rows = await database.query<User>({
       text: `insert into users (id, handle, name, password_hash) values ($1, $2, $3, $4)
              on conflict (id) do update set id = excluded.id
@@ -32,13 +31,18 @@ export async function insertUser(
     })
     return rows[0]
   })
+  if (user !== undefined) await foldNameOf(database, user.id, user.name)
+  return user
 }
+
+/** The second index is of servers before the fold of handles had its own. */
+const handleIndexes = ['users_handle_ascii', 'users_handle']
 
 async function unlessHandleTaken<T>(write: () => Promise<T>): Promise<T | undefined> {
   try {
     return await write()
   } catch (error) {
-    if (error instanceof DatabaseError && error.constraint === 'users_handle') return undefined
+    if (error instanceof DatabaseError && handleIndexes.includes(error.constraint ?? '')) return undefined
     throw error
   }
 }
@@ -51,8 +55,8 @@ export interface Credentials {
 export async function findCredentials(database: Database, handle: string): Promise<Credentials | undefined> {
   const rows = await database.query<User & { password_hash: string }>({
     name: 'find-credentials',
-    text: `select ${profile}, password_hash from users where lower(handle) = lower($1) and disabled_at is null`,
-    values: [handle],
+    text: `select ${profile}, password_hash from users where ${foldHandleSql('handle')} = $1 and disabled_at is null`,
+    values: [foldHandle(handle)],
   })
   const [row] = rows
   if (row === undefined) return undefined
@@ -75,15 +79,22 @@ export async function findUsersByPrefix(database: Database, prefix: string, limi
     pool: 'search',
     text: `select ${profile} from (
              (select ${profile} from users
-               where lower(handle) ~>=~ lower($1) and lower(handle) ~<~ (lower($1) || $2) and ${isPerson}
-               order by lower(handle) using ~<~ limit $3)
+               where ${foldHandleSql('handle')} >= $1 and ${foldHandleSql('handle')} < $2 and ${isPerson}
+               order by ${foldHandleSql('handle')} limit $3)
              union
-             (select ${profile} from users
-               where lower(name) ~>=~ lower($1) and lower(name) ~<~ (lower($1) || $2) and ${isPerson}
-               order by lower(name) using ~<~ limit $3)
+             select u.* from (
+               select owner from searched_names s
+                where not s.is_channel and s.folded >= $4 and s.folded < $5 order by s.folded, s.owner limit $3) named
+              cross join lateral (select ${profile} from users p where p.id = named.owner and ${isPerson} limit 1) u
            ) found
-           order by lower(handle) using ~<~ limit $3`,
-    values: [prefix, afterPrefix, limit],
+           order by ${foldHandleSql('handle')} limit $3`,
+    values: [
+      foldHandle(prefix),
+      foldHandle(prefix) + afterPrefix,
+      limit,
+      foldName(prefix),
+      foldName(prefix) + afterPrefix,
+    ],
   })
 }
 
@@ -109,5 +120,7 @@ export async function updateProfile(
       values: [id, handle ?? null, name ?? null, avatar !== undefined, avatar ?? null],
     }),
   )
-  return rows === undefined ? 'taken' : rows[0]
+  const user = rows?.[0]
+  if (user !== undefined && name !== undefined) await foldNameOf(database, id, user.name)
+  return rows === undefined ? 'taken' : user
 }

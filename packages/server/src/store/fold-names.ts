@@ -1,0 +1,74 @@
+/**
+ * Keeps the names that can be searched for folded (rule NAME1). The database notes every name by itself; a server folds it
+ * right after it stored one, and now and then folds what others left, such as a server of the version before.
+ */
+import type { Id } from '@chorus/protocol'
+import type { Clock, Timer } from '../support/clock.ts'
+import { foldName } from '../support/fold-text.ts'
+import type { Database } from './database.ts'
+
+export const foldingBounds = {
+  everyMs: 10_000,
+  batchMax: 500,
+  /** Batches in a row; the rest waits for the next time. */
+  batchesMax: 100,
+  /** How long a command waits for the fold of its name. */
+  patienceMs: 500,
+} as const
+
+/** Behind every text that begins with a prefix, in the order of bytes. */
+export const afterPrefix = '\u{10ffff}'
+
+interface SearchedName {
+  readonly owner: Id
+  readonly name: string
+}
+
+/** Folds one name, best effort: one that fails is folded later, by any server. */
+export async function foldNameOf(database: Database, owner: Id, name: string): Promise<void> {
+  await storeFolds(database, [{ owner, name }], foldingBounds.patienceMs).catch(() => undefined)
+}
+
+/** Folds the names that wait for it; how many. */
+export async function foldNames(database: Database, isStopped: () => boolean = () => false): Promise<number> {
+  const { batchMax, batchesMax } = foldingBounds
+  let folded = 0
+  for (let batch = 0; batch < batchesMax && !isStopped(); batch++) {
+    const names = await database.query<SearchedName>({
+      name: 'read_unfolded_names',
+      text: 'select owner, name from searched_names where folded is null order by owner limit $1',
+      values: [batchMax],
+    })
+    if (names.length > 0) folded += await storeFolds(database, names)
+    if (names.length < batchMax) break
+  }
+  return folded
+}
+
+async function storeFolds(database: Database, names: readonly SearchedName[], timeoutMs?: number): Promise<number> {
+  const [row] = await database.query<{ n: number }>({
+    name: 'fold_names',
+    text: 'select fold_names($1::uuid[], $2::text[], $3::text[]) as n',
+    values: [names.map(({ owner }) => owner), names.map(({ name }) => name), names.map(({ name }) => foldName(name))],
+    ...(timeoutMs !== undefined && { timeoutMs }),
+  })
+  return row?.n ?? 0
+}
+
+/** Begins to fold names, at once and now and then; the answer stops it. */
+export function keepNamesFolded(database: Database, clock: Clock, onProblem: (problem: unknown) => void): () => void {
+  let isStopped = false
+  let timer: Timer = clock.setTimer(run, 0)
+  return () => {
+    isStopped = true
+    timer.cancel()
+  }
+
+  function run(): void {
+    foldNames(database, () => isStopped)
+      .catch(onProblem)
+      .finally(() => {
+        if (!isStopped) timer = clock.setTimer(run, foldingBounds.everyMs)
+      })
+  }
+}
