@@ -31,7 +31,7 @@ import { isStranger, readStrangersOfCreation } from './read-strangers.ts'
 import { findSameRequest } from './same-request.ts'
 import * as sessions from './sessions.ts'
 import { placeAt, readPosition, sweepChanges } from './sweep-changes.ts'
-import { LogFixture, openLog } from './testing/log-fixture.ts'
+import { openLog } from './testing/log-fixture.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from './testing/open-test-database.ts'
 import { readTrace } from './trace.ts'
 import * as users from './users.ts'
@@ -216,14 +216,15 @@ describe.runIf(testEngines.includes('postgres'))('costs of statements', () => {
 
   function literal(value: unknown): string {
     if (value === null || value === undefined) return 'null'
-    if (Buffer.isBuffer(value)) return `'\\x${value.toString('hex')}'`
-    if (Array.isArray(value)) {
-      const items = value.map((item: unknown) =>
-        item === null ? 'null' : JSON.stringify(Buffer.isBuffer(item) ? `\\x${item.toString('hex')}` : String(item)),
-      )
-      return pg.escapeLiteral(`{${items.join(',')}}`)
-    }
-    return pg.escapeLiteral(String(value))
+    if (!Array.isArray(value)) return pg.escapeLiteral(plain(value))
+    const items = value.map((item: unknown) => (item === null ? 'null' : JSON.stringify(plain(item))))
+    return pg.escapeLiteral(`{${items.join(',')}}`)
+  }
+
+  function plain(value: unknown): string {
+    if (Buffer.isBuffer(value)) return `\\x${value.toString('hex')}`
+    if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean') return String(value)
+    throw new Error(`unable to write a ${typeof value} as a literal`)
   }
 
   /** A database whose statements are run one at a time, and undone. */
