@@ -1,5 +1,8 @@
 /** The two transports under one contract, and the table of their events against the definitions. */
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { commands } from '@chorus/protocol'
+import { Server } from 'socket.io'
 import { describe, expect, it } from 'vitest'
 import { systemClock } from './clock.ts'
 import { CookieJar } from './cookie-jar.ts'
@@ -84,5 +87,27 @@ describe('an event stream', () => {
     for (const char of text) write(char)
     await settle()
     expect(names).toEqual(['open', 'checkpoint', 'live'])
+  })
+})
+
+describe('a server below a path', () => {
+  it('is reached there by Socket.IO, too', async () => {
+    const http = createServer()
+    const io = new Server(http, { path: '/chat/socket.io', transports: ['websocket'] })
+    await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve))
+    const { port } = http.address() as AddressInfo
+    const url = parseServerUrl(`http://127.0.0.1:${port}/chat/`)
+    const opened = await new Promise((resolve) => {
+      const link = createSocketIoTransport({ url, headers: () => ({}) }).connect(undefined, {
+        onOpen: () => {
+          link.close()
+          resolve('open')
+        },
+        onEvent: () => undefined,
+        onEnd: resolve,
+      })
+    })
+    expect(opened).toBe('open')
+    await io.close()
   })
 })

@@ -222,6 +222,27 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
       await store.close()
     })
 
+    it('[CP1] lets leaving win over a copy of the same seq', async () => {
+      const { store } = await make()
+      const common = { epoch: 'e1', cursor: 'k', removed: [] }
+      await store.commitReplica('user-1', {
+        ...common,
+        base: undefined,
+        conversations: [conversation('a', 5)],
+        replace: true,
+      })
+      const base = await store.readGeneration('user-1')
+      const left = { id: 'a', appliedSeq: 5, left: true } as const
+      await store.commitReplica('user-1', { ...common, base, conversations: [left] })
+      await store.commitReplica('user-1', { ...common, base, conversations: [conversation('a', 5)] })
+      expect((await store.readReplica('user-1'))?.conversations).toEqual([left])
+      // Joined again: a higher seq, and other clients have to look again.
+      await store.commitReplica('user-1', { ...common, base, conversations: [conversation('a', 7)] })
+      expect((await store.readReplica('user-1'))?.conversations).toMatchObject([{ appliedSeq: 7 }])
+      expect(await store.readGeneration('user-1')).not.toBe(base)
+      await store.close()
+    })
+
     it('[CP1] refuses a client that has not seen a sign-out', async () => {
       const { store } = await make()
       const commit = { epoch: 'e1', cursor: 'k', removed: [], conversations: [conversation('a', 3)] }
