@@ -143,6 +143,8 @@ it('[APP1] a begun reply survives a reload, an edit another conversation and a l
   const carol = await Person.signUp(browser, server.url, 'Carol Shaw')
   await ada.begin([carol])
   await ada.begin([bob])
+  // The composer of the first conversation is there until the second is open.
+  await ada.page.getByRole('region', { name: 'Conversation: Bob Builder' }).waitFor()
   await ada.write('the first')
   await ada.sees('the first')
   await ada.choose('the first', 'Reply')
