@@ -260,6 +260,21 @@ it('[NAV1] stops files that are dropped or pasted, with a word', async () => {
   }
   await ada.page.getByText('Files can’t be sent here').waitFor()
   expect(await ada.composer.inputValue()).toBe('what I was writing')
+  // A link would be opened as well; in a field it is text.
+  for (const [target, isStopped] of [
+    ['.message-list', true],
+    ['textarea', false],
+  ] as const) {
+    const isPrevented = await ada.page
+      .locator(target)
+      .first()
+      .evaluate((element) => {
+        const data = new DataTransfer()
+        data.setData('text/uri-list', 'https://example.org/')
+        return !element.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true }))
+      })
+    expect(isPrevented, `a link on ${target}`).toBe(isStopped)
+  }
   // A paste of text is a paste of text.
   const isTextStopped = await ada.composer.evaluate((element) => {
     const data = new DataTransfer()
@@ -267,6 +282,37 @@ it('[NAV1] stops files that are dropped or pasted, with a word', async () => {
     return !element.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true, cancelable: true }))
   })
   expect(isTextStopped).toBe(false)
+  await ada.leave()
+})
+
+it('[NAV1] a reload with a menu open leaves no entry to go through', async () => {
+  const user = await HttpUser.signUp(server.url, { name: 'Ada Lovelace', password })
+  await user.createConversation('group', [], 'Analytical Engine')
+  const ada = await arriveAs(user, phone)
+  const { page } = ada
+  await ada.open('Analytical Engine')
+  await page.getByRole('button', { name: 'Details' }).click()
+  await waitForFact(() => page.evaluate(() => window.history.state?.layers === 1), { what: 'an entry for the panel' })
+  await page.reload()
+  await ada.composer.waitFor()
+  await waitForFact(() => page.evaluate(() => (window.history.state?.layers ?? 0) === 0), { what: 'no entry' })
+  await page.goBack()
+  await ada.item('Analytical Engine').waitFor()
+  await ada.leave()
+})
+
+it('[FIND1] offline, Enter opens what is on this device', async () => {
+  const user = await HttpUser.signUp(server.url, { name: 'Ada Lovelace', password })
+  for (const name of ['First room', 'Second room']) await user.createConversation('group', [], name)
+  const ada = await arriveAs(user)
+  await ada.open('First room')
+  await ada.page.keyboard.press('Control+k')
+  await ada.page.getByRole('combobox').waitFor()
+  await ada.context.setOffline(true)
+  await ada.page.getByTestId('connection-banner').waitFor()
+  await ada.page.getByRole('combobox').fill('second')
+  await ada.page.keyboard.press('Enter')
+  await hasOpened(ada.page, 'Second room')
   await ada.leave()
 })
 

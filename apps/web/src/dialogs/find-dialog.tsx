@@ -10,6 +10,7 @@ import { navigate } from '../routing/use-route.ts'
 import { ConversationAvatar } from '../shell/conversation-list-item.tsx'
 import { useMe } from '../shell/me.tsx'
 import { openOverlay } from '../shell/overlay.ts'
+import { useIsConnected } from '../shell/use-shown-presence.ts'
 import { useSignOut } from '../shell/use-sign-out.ts'
 import { setTheme } from '../theme/theme.ts'
 import { Dialog } from '../ui/dialog.tsx'
@@ -159,6 +160,8 @@ export function FindDialog({ onClose }: { readonly onClose: () => void }) {
   // The group with the best match comes first, so that Enter opens it. Sorting keeps the order of equals.
   if (wanted !== '') groups.sort((left, right) => left.rank - right.rank)
 
+  // Without a connection no answer comes: Enter chooses among what is on this device.
+  const isConnected = useIsConnected()
   const isSearching = people.state === 'searching' || channels.state === 'searching'
   const hasFailed = people.state === 'failed' || channels.state === 'failed'
   return (
@@ -169,7 +172,7 @@ export function FindDialog({ onClose }: { readonly onClose: () => void }) {
         value={query}
         onValue={setQuery}
         groups={groups}
-        isSearching={isSearching && wanted !== ''}
+        isSearching={isSearching && isConnected && wanted !== ''}
         isCertain={groups[0]?.rank === orderOf('exact')}
         before={<Search aria-hidden='true' />}
         empty={

@@ -42,6 +42,17 @@ function follow(): void {
   if (layers.length < present) matchLater()
 }
 
+// A reload with a menu open: its entry is still there, the menu is not.
+if (layersInHistory() > 0) {
+  listen()
+  matchLater()
+}
+
+function listen(): void {
+  if (!isListening) window.addEventListener('popstate', follow)
+  isListening = true
+}
+
 /** For as long as the component is shown, Back closes it instead of leaving the page. */
 export function useBackToClose(close: () => void): void {
   const newest = useRef(close)
@@ -50,8 +61,7 @@ export function useBackToClose(close: () => void): void {
   })
   useEffect(() => {
     if (!window.matchMedia(hasSystemBack).matches) return
-    if (!isListening) window.addEventListener('popstate', follow)
-    isListening = true
+    listen()
     const layer: Layer = { close: () => newest.current() }
     layers.push(layer)
     matchLater()

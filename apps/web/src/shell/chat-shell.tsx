@@ -12,6 +12,7 @@ import { MissingOverlay, part } from '../ui/part.tsx'
 import { ErrorBoundary, MissingPane } from '../ui/trouble.tsx'
 import { ConnectionBanner } from './connection-banner.tsx'
 import { HomePane } from './home-pane.tsx'
+import { useListed } from './listed.ts'
 import { MeContext } from './me.tsx'
 import { openOverlay, overlayStore } from './overlay.ts'
 import { Sidebar } from './sidebar.tsx'
@@ -112,7 +113,8 @@ function usePlace(route: Route, me: string): string | undefined {
 }
 
 function useGlobalKeys(route: Route): void {
-  const conversations = useConversations()
+  // In the order that the list shows.
+  const listed = useListed(useConversations())
   useEffect(() => {
     const follow = (event: KeyboardEvent): void => {
       if (event.defaultPrevented || event.isComposing) return
@@ -128,9 +130,11 @@ function useGlobalKeys(route: Route): void {
       if (event.altKey && !hasControl && (event.key === 'ArrowUp' || event.key === 'ArrowDown')) {
         event.preventDefault()
         const present =
-          route.at === 'conversation' ? conversations.findIndex(({ id }) => id === route.conversation) : -1
-        const next = conversations[event.key === 'ArrowDown' ? present + 1 : Math.max(present, 0) - 1]
-        if (next !== undefined) navigate({ at: 'conversation', conversation: next.id })
+          route.at === 'conversation'
+            ? listed.findIndex(({ conversation }) => conversation.id === route.conversation)
+            : -1
+        const next = listed[event.key === 'ArrowDown' ? present + 1 : Math.max(present, 0) - 1]
+        if (next !== undefined) navigate({ at: 'conversation', conversation: next.conversation.id })
         return
       }
       if (latinKey(event) === '?' && !hasControl && !isWriting(event.target)) {
@@ -144,7 +148,7 @@ function useGlobalKeys(route: Route): void {
     }
     window.addEventListener('keydown', follow)
     return () => window.removeEventListener('keydown', follow)
-  }, [conversations, route])
+  }, [listed, route])
 }
 
 function isWriting(target: EventTarget | null): boolean {

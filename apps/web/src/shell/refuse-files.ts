@@ -1,15 +1,17 @@
 /**
- * Stops files that are dropped or pasted. Without this the browser opens a dropped file in place of the application, and what was
- * being written is gone. Something that takes files handles the event first and prevents its default.
+ * Stops files that are dropped or pasted, and links that are dropped outside a field. Without this the browser opens them in place of
+ * the application, and what was being written is gone. A component that takes files handles the event first and prevents its default.
  */
 import { showNotice } from '../notices/notices.ts'
 
 export function refuseFiles(page: Window): void {
   page.addEventListener('dragover', (event) => {
-    if (!event.defaultPrevented && hasFiles(event.dataTransfer)) event.preventDefault()
+    if (hasFiles(event.dataTransfer) || isLinkOutsideField(event)) event.preventDefault()
   })
   page.addEventListener('drop', (event) => {
-    if (event.defaultPrevented || !hasFiles(event.dataTransfer)) return
+    if (event.defaultPrevented) return
+    if (isLinkOutsideField(event)) event.preventDefault()
+    if (!hasFiles(event.dataTransfer)) return
     event.preventDefault()
     sayRefused()
   })
@@ -24,6 +26,11 @@ export function refuseFiles(page: Window): void {
 
 function hasFiles(data: DataTransfer | null): boolean {
   return data !== null && (data.types.includes('Files') || data.files.length > 0)
+}
+
+function isLinkOutsideField({ dataTransfer, target }: DragEvent): boolean {
+  if (dataTransfer?.types.includes('text/uri-list') !== true) return false
+  return !(target instanceof Element) || target.closest('input, textarea') === null
 }
 
 function sayRefused(): void {
