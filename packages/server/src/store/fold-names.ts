@@ -7,7 +7,7 @@ import type { Clock, Timer } from '../support/clock.ts'
 import { foldName } from '../support/fold-text.ts'
 import type { Database } from './database.ts'
 
-export const foldingBounds = {
+const foldingBounds = {
   everyMs: 10_000,
   batchMax: 500,
   /** Batches in a row; the rest waits for the next time. */
