@@ -4,6 +4,8 @@
  */
 import { execFile } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { createServer, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -82,6 +84,55 @@ describe.each(kinds)('%s', (kind) => {
       await server.remove()
     }
   })
+})
+
+describe.each(kinds)('%s', (kind) => {
+  it.skipIf(!hasBalancer(kind))(
+    '[SSE1] asks another server after a 503, and passes its problem to other clients',
+    async () => {
+      const asked: string[] = []
+      const serve = (name: string, handle: (response: ServerResponse) => void): Promise<Server> =>
+        new Promise((resolve) => {
+          const server = createServer((request, response) => {
+            if (request.url === '/readyz') return response.end()
+            asked.push(name)
+            handle(response)
+            return undefined
+          }).listen(0, '127.0.0.1', () => resolve(server))
+        })
+      const refuse = (response: ServerResponse): void =>
+        void response.writeHead(503, { 'content-type': 'application/problem+json' }).end('{"code":"unavailable"}')
+      const [leaving, other] = [
+        await serve('leaving', refuse),
+        await serve('other', (response) =>
+          response.writeHead(200, { 'content-type': 'text/event-stream' }).end(': ok\n\n'),
+        ),
+      ]
+      const portOf = (server: Server): number => (server.address() as AddressInfo).port
+      const both = await startBalancer(kind, { servers: [portOf(leaving), portOf(other)] })
+      const one = await startBalancer(kind, { servers: [portOf(leaving)] })
+      try {
+        const ask = (balancer: Balancer, headers: Record<string, string>) =>
+          HttpUser.stranger(balancer.url).call('GET', '/v1/events', undefined, { headers })
+        await waitForFact(async () => (await ask(one, { accept: '*/*' })).body !== undefined && asked.length > 0)
+        for (let count = 0; count < 10; count++) expect((await ask(both, eventStream)).body).toBe(': ok\n\n')
+        expect(asked).toContain('other')
+        const stream = await ask(one, eventStream)
+        expect([stream.status, stream.headers['content-type'], stream.body]).toEqual([
+          200,
+          'text/event-stream',
+          'retry: 2000\n\n',
+        ])
+        const plain = await ask(one, { accept: '*/*' })
+        expect([plain.status, plain.body]).toEqual([503, { code: 'unavailable' }])
+      } finally {
+        await both.remove()
+        await one.remove()
+        leaving.close()
+        other.close()
+      }
+    },
+  )
 })
 
 describe('in Chromium', () => {

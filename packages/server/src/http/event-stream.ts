@@ -38,10 +38,12 @@ export function addEventStream(
   app: FastifyInstance,
   { authenticator, limits: rates, gate, addressOf }: EventStreamOptions,
 ): void {
-  // A browser's EventSource gives up for good on any other answer than a stream; what passes by itself must be one.
+  // A browser's EventSource gives up for good on any other answer than a stream; what passes by itself must be one. A balancer
+  // needs the 503: it then asks another server, and makes the stream itself when there is none (deploy/).
   const errorHandler = async (error: Error, request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
     const { accept = '' } = request.headers
     if (!(error instanceof ChorusError) || error.retry === 'never' || !/text\/event-stream/i.test(accept)) throw error
+    if (error.code !== 'rate-limited' && request.headers['x-forwarded-for'] !== undefined) throw error
     return reply.code(200).headers(streamHeaders).send(refusalText(error))
   }
   const options = { exposeHeadRoute: false, errorHandler }

@@ -2,6 +2,7 @@
 import { request as ask } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { fastify } from 'fastify'
+import { ChorusError } from '@chorus/protocol'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { Authenticator, Identity } from '../access/authenticator.ts'
 import { Limits } from '../access/limits.ts'
@@ -99,6 +100,28 @@ describe('the gate', () => {
         // Its place among those of its address is free again.
         limits.openConnection('192.0.2.1')()
       } finally {
+        await app.close()
+      }
+    })
+
+    it('[SSE1] a refusal that passes is a stream for EventSource, and a 503 for balancers and others', async () => {
+      const { app } = await listen()
+      const refusal = vi
+        .spyOn(gate, 'refusal', 'get')
+        .mockReturnValue(
+          new ChorusError('unavailable', 'unable to connect; the server is stopping', { retryAfterMs: 1_500 }),
+        )
+      const get = (headers: Record<string, string>) => app.inject({ url: '/v1/events', headers })
+      try {
+        const stream = await get({ accept: 'text/event-stream' })
+        expect([stream.statusCode, stream.headers['content-type']]).toEqual([200, 'text/event-stream; charset=utf-8'])
+        expect(stream.body).toBe(
+          'retry: 1500\nevent: closing\ndata: {"code":"unavailable","message":"unable to connect; the server is stopping","retry":"later"}\n\n',
+        )
+        for (const headers of [{ accept: '*/*' }, { accept: 'text/event-stream', 'x-forwarded-for': '192.0.2.1' }])
+          expect((await get(headers as Record<string, string>)).statusCode).toBe(503)
+      } finally {
+        refusal.mockRestore()
         await app.close()
       }
     })
