@@ -77,6 +77,18 @@ describe.each(testEngines)('creations on the %s engine', (engine) => {
     expect(outcomes).toEqual(['done', 'done', 'done', 'done', 'rate-limited', 'rate-limited'])
   })
 
+  it('[ADD1] an addition that is refused costs the person named nothing', async () => {
+    const [ada, bob, spammer, victim] = (await fixture.users(4)) as [Id, Id, Id, Id]
+    const foreign = await fixture.group([ada])
+    const joined = await fixture.group([ada, spammer])
+    for (const conversation of [foreign, joined, foreign, joined, foreign, joined])
+      expect(await outcomeOf(node.run('put-member', spammer, { conversation, user: victim }))).toMatch(
+        /not-found|forbidden/,
+      )
+    expect(await createGroup(bob, [victim])).toBe('done')
+    expect(await createGroup(spammer, [bob])).toBe('done')
+  })
+
   it('[ADD1] counts nobody who has written to the adder or joined the same channel', async () => {
     const [ada, bob, cleo] = (await fixture.users(3)) as [Id, Id, Id]
     limitStrangers(1)

@@ -2,6 +2,7 @@
  * Adds a member, changes a role, or joins a public channel as `me`. Decided under the conversation's lock (rules ACL1, ACL3,
  * OWN1).
  */
+import { requirementOf } from '../access/policy.ts'
 import { isStranger } from '../store/read-strangers.ts'
 import { encodeChange } from '../support/logged-change.ts'
 import type { CommandHandler } from './command.ts'
@@ -15,7 +16,8 @@ export const putMember: CommandHandler<'put-member'> = async (
 ) => {
   const user = named === 'me' ? actor.userId : named
   // ADD1
-  if (parts.limits.limitsStrangers && (await isStranger(parts.database, actor.userId, user, conversation)))
+  const addition = { adder: actor.userId, user, conversation, roles: requirementOf('add-member').roles }
+  if (parts.limits.limitsStrangers && (await isStranger(parts.database, addition)))
     parts.limits.takeStrangers(actor.userId, [user])
   const { outcome, seq, at, xid, detail } = await parts.log.apply({
     op: 'put-member',

@@ -3,7 +3,7 @@
  * conversation in which the added person has written, or to which that person came by an act of their own. A conversation
  * into which that person was merely put acquaints nobody: otherwise the first addition would open the way for all others.
  */
-import type { Id } from '@chorus/protocol'
+import type { Id, Role } from '@chorus/protocol'
 import type { Database } from './database.ts'
 
 /** `w.id` and $1 are acquainted. Look-ups by key for each conversation of the added person, until one is found. */
@@ -43,17 +43,28 @@ export async function readStrangersOfCreation(
   return rows.map(({ id }) => id)
 }
 
-/** Is this user a stranger to the adder, and not a member already? */
-export async function isStranger(database: Database, adder: Id, user: Id, conversation: Id): Promise<boolean> {
+export interface Addition {
+  readonly adder: Id
+  readonly user: Id
+  readonly conversation: Id
+  /** Members with one of these roles may add: an addition that will be refused must not use up anybody's limit. */
+  readonly roles: readonly Role[]
+}
+
+/** Is this user a stranger to the adder, who may add, and not a member already? */
+export async function isStranger(database: Database, { adder, user, conversation, roles }: Addition): Promise<boolean> {
   if (adder === user) return false
   const rows = await database.query<{ id: Id }>({
     name: 'read_stranger',
     pool: 'browse',
     text: `select w.id from unnest(array[$2::uuid]) w(id)
-            where not exists (
+            where exists (
+                select from members a
+                 where a.conversation = $3 and a.user_id = $1 and a.left_seq is null and a.role = any ($4::text[]))
+              and not exists (
                 select from members m where m.conversation = $3 and m.user_id = w.id and m.left_seq is null)
               and not exists (${acquainted})`,
-    values: [adder, user, conversation],
+    values: [adder, user, conversation, roles],
   })
   return rows.length > 0
 }
