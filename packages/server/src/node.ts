@@ -79,6 +79,7 @@ import type { Logger } from './support/logger.ts'
 import { Metrics } from './support/metrics.ts'
 import { QuietCollection, tellV8 } from './support/quiet-collection.ts'
 import { openRedis } from './support/redis.ts'
+import { RedisEviction } from './support/redis-eviction.ts'
 import { SharedCache } from './support/shared-cache.ts'
 import { StartError } from './support/start-error.ts'
 
@@ -160,6 +161,8 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
             clock,
           })
     if (redis !== undefined) await lifecycle.start({ name: 'redis', stop: () => redis.close() })
+    const eviction = redis && new RedisEviction({ redis, clock, logger })
+    await lifecycle.start({ name: 'eviction watch', stop: async () => eviction?.stop() })
     const sharedCache =
       redis === undefined
         ? undefined
@@ -471,6 +474,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       hasDatabase: () => database.isHealthy(),
       redisProblem: redis && (() => redis.problem()),
       busProblem: () => bus.degraded(),
+      evictionProblem: eviction && (() => eviction.problem()),
       isStopping: () => isStopping,
       sweepAgeMs: () => sweeper.ageMs,
       oldestTransactionMs: () => oldest.ageMs(),

@@ -183,11 +183,7 @@ function openMailWorker(
       startConfirmation: (link) => mail.startConfirmation(database, link),
     },
     handOver: (outgoing) => handOver(smtpUrl, outgoing),
-    // Where presence cannot be asked, the read marker decides alone.
-    isConnected: async (user) => {
-      const status = await statusOf(user)
-      return status === 'online' || status === 'away'
-    },
+    presenceOf: statusOf,
     from: mailFrom,
     publicUrl,
     key,

@@ -2,13 +2,14 @@
 import { ChorusError } from '@chorus/protocol'
 import { hashOfToken } from '../jobs/mail-links.ts'
 import { confirmEmail as store } from '../store/mail.ts'
+import { limitKeyOf } from '../support/address.ts'
 import type { CommandHandler } from './command.ts'
 
 export const confirmEmail: CommandHandler<'confirm-email'> = async (
   { parts: { database, limits }, address },
   { token },
 ) => {
-  limits.takeRequest(address)
+  limits.takeRequest(limitKeyOf(address))
   if (!(await store(database, hashOfToken(token))))
     throw new ChorusError('not-found', 'unable to confirm email; the link was used, is too old or never was')
   return null

@@ -14,6 +14,8 @@ export interface HealthReportOptions {
   /** Why Redis cannot be used; undefined: it can. Left out where there is none. */
   readonly redisProblem?: (() => string | undefined) | undefined
   readonly busProblem: () => string | undefined
+  /** Why what is in Redis may vanish; undefined: it stays. */
+  readonly evictionProblem?: (() => string | undefined) | undefined
   readonly isStopping: () => boolean
   /** How long ago the last whole sweep began. */
   readonly sweepAgeMs: () => number
@@ -44,13 +46,14 @@ export class HealthReport {
   }
 
   async ask(): Promise<Health> {
-    const { metrics, hasDatabase, redisProblem, busProblem, isStopping } = this.#options
+    const { metrics, hasDatabase, redisProblem, busProblem, evictionProblem, isStopping } = this.#options
     const isDatabaseThere = await hasDatabase()
     const redis = redisProblem?.()
     const bus = busProblem()
     const reasons = [
       bus,
       redis === bus ? undefined : redis,
+      evictionProblem?.(),
       isDatabaseThere ? undefined : 'the database cannot be asked',
       isStopping() ? 'stopping' : undefined,
     ]

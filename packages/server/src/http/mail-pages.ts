@@ -8,6 +8,7 @@ import type { Limits } from '../access/limits.ts'
 import { hashOfToken, readUnsubscribe } from '../jobs/mail-links.ts'
 import { confirmEmail, switchDigestOff } from '../store/mail.ts'
 import type { Database } from '../store/database.ts'
+import { limitKeyOf } from '../support/address.ts'
 
 export interface MailPagesOptions {
   readonly database: Database
@@ -61,7 +62,7 @@ export function addMailPages(app: FastifyInstance, { database, limits, addressOf
         sendPage(reply, 200, question, `<form method="post"><button>${button}</button></form>`),
       )
       scope.post<{ Querystring: { token?: unknown } }>(path, async (request, reply) => {
-        limits.takeRequest(addressOf(request.raw))
+        limits.takeRequest(limitKeyOf(addressOf(request.raw)))
         const { token } = request.query
         const isFollowed = typeof token === 'string' && token.length <= 200 && (await follow(token))
         return isFollowed ? sendPage(reply, 200, done) : sendPage(reply, 404, failed)

@@ -6,6 +6,7 @@
  * server certainly did not accept it. A server that dies in between loses that mail, not the messages: they stay unread.
  */
 import { randomUUID } from 'node:crypto'
+import type { PresenceStatus } from '@chorus/protocol'
 import type { Logger } from '../support/logger.ts'
 import { createConfirmationToken, signUnsubscribe } from './mail-links.ts'
 import { type ConversationNews, type MailText, writeConfirmation, writeDigest } from './mail-texts.ts'
@@ -13,6 +14,8 @@ import type { Job } from './queue.ts'
 import { addressIn, type HandOver, type OutgoingMail } from './smtp-line.ts'
 
 export const mailWorkerBounds = {
+  /** A person whose presence is unknown is looked at again after this, or after the delay of mails if that is shorter. */
+  unknownDelayMs: 60_000,
   /** One mail may take so long; afterwards nobody knows what became of it. */
   claimMs: 5 * 60_000,
   /** Handed over at a time by one server. */
@@ -57,7 +60,7 @@ export interface MailWorkerOptions {
   readonly records: MailRecords
   readonly handOver: (mail: OutgoingMail) => Promise<HandOver>
   /** Is the user connected to any server now? */
-  readonly isConnected: (user: string) => Promise<boolean>
+  readonly presenceOf: (user: string) => Promise<PresenceStatus>
   readonly from: string
   readonly publicUrl: string
   /** Signs the way out of the digest. */
@@ -82,12 +85,14 @@ export class MailWorker {
 
   /** Looks at one person, and mails them what they missed. */
   async workOnPerson(user: string): Promise<void> {
-    const { records, isConnected, delayMs, logger, gapMs } = this.#options
+    const { records, presenceOf, delayMs, logger, gapMs } = this.#options
     try {
+      const presence = await presenceOf(user)
       const mail = await records.claimDigest(user, {
         mail: randomUUID(),
-        isConnected: await isConnected(user),
-        delayMs,
+        // While Redis is away a person may be connected elsewhere: not being known is no absence.
+        isConnected: presence !== 'offline',
+        delayMs: presence === 'unknown' ? Math.min(delayMs, mailWorkerBounds.unknownDelayMs) : delayMs,
         gapMs: gapMs ?? mailWorkerBounds.gapFactor * delayMs,
       })
       if (mail !== undefined) await this.workOnMail(mail)

@@ -27,6 +27,7 @@ describe.each(testEngines)('mail to people who were away (%s)', (engine) => {
   let count = 0
   const running: { jobs: Jobs; metrics: Metrics }[] = []
   const connected = new Set<Id>()
+  const unknown = new Set<string>()
 
   beforeAll(async () => {
     store = await openTestDatabase(engine)
@@ -44,6 +45,7 @@ describe.each(testEngines)('mail to people who were away (%s)', (engine) => {
     await fixture.sql('delete from mail_due')
     await fixture.sql('delete from notification_settings')
     connected.clear()
+    unknown.clear()
   })
 
   async function start(redis?: Redis, redisUrl = '', database = store.database): Promise<Jobs> {
@@ -65,7 +67,7 @@ describe.each(testEngines)('mail to people who were away (%s)', (engine) => {
       clock: systemClock,
       logger: createLogger('silent', 'test'),
       metrics,
-      statusOf: async (user) => (connected.has(user) ? 'online' : 'offline'),
+      statusOf: async (user) => (unknown.has(user) ? 'unknown' : connected.has(user) ? 'online' : 'offline'),
       firstDelayMs: 200,
     })
     running.push({ jobs, metrics })
@@ -121,6 +123,30 @@ describe.each(testEngines)('mail to people who were away (%s)', (engine) => {
     const jobs = running[0]!.jobs
     expect(readUnsubscribe(token, jobs.mailKey)).toBe(id)
     expect(readUnsubscribe(`${sender}${token.slice(sender.length)}`, jobs.mailKey)).toBeUndefined()
+    await settled()
+  })
+
+  it('[PRES1] sends no digest while it is unknown whether the person is connected', async () => {
+    const { id, email } = await reader()
+    const other = await reader('Other')
+    unknown.add(id)
+    const group = await fixture.group([sender, id, other.id])
+    await start()
+    await fixture.send(group, sender, 'hello')
+    // The other person's digest proves that both were looked at.
+    await expect.poll(() => mailsTo(other.email).length, patience).toBe(1)
+    await expect
+      .poll(async () => {
+        const rows = await fixture.sql<{ n: number }>(
+          'select count(*)::int as n from mail_due where user_id = $1 and due_at > clock_timestamp()',
+          [id],
+        )
+        return rows[0]?.n
+      }, patience)
+      .toBe(1)
+    expect(mailsTo(email)).toEqual([])
+    unknown.delete(id)
+    await expect.poll(() => mailsTo(email).length, patience).toBe(1)
     await settled()
   })
 

@@ -7,9 +7,10 @@ import { systemClock } from '../support/clock.ts'
 import { createLogger } from '../support/logger.ts'
 import { openRedis, type Redis } from '../support/redis.ts'
 import { FastClock } from '../support/testing/fast-clock.ts'
+import { ManualClock } from '../support/testing/manual-clock.ts'
 import { describePresence } from './presence.suite.ts'
 import { type Device, PresenceServer } from './testing/presence-servers.ts'
-import { whereaboutsBounds } from './whereabouts-redis.ts'
+import { RedisWhereabouts, whereaboutsBounds } from './whereabouts-redis.ts'
 
 /** The servers' time; that of Redis is real, so no lease ends by itself within a test. */
 const clock = new FastClock(5)
@@ -142,6 +143,44 @@ describe.skipIf(!hasRedis())('presence over Redis', { timeout: 60_000 }, () => {
     await vi.waitFor(() => expect(there.leases).toContain('lost'), waiting)
     await vi.waitFor(async () => expect((await here.presences.ask([bob])).get(bob)?.status).toBe('online'), waiting)
     expect(statusesOf(ada)).not.toContain('offline')
+  })
+
+  it('[PRES1] takes leases ever later in a Redis that evicts them', async () => {
+    const hand = new ManualClock()
+    let taken = 0
+    // New leases are granted, and gone by the time their users are written.
+    const evicting: Redis = {
+      isCluster: false,
+      keyOf: (name) => name,
+      problem: () => undefined,
+      command: () => Promise.resolve(null),
+      script: (_script, _keys, args) => Promise.resolve(args[1] === 'new' ? [1, 60_000] : [0]),
+      onReconnect: () => undefined,
+      close: () => Promise.resolve(),
+    }
+    const whereabouts = new RedisWhereabouts({
+      redis: evicting,
+      boot: 'boot',
+      clock: hand,
+      now: () => new Date(0),
+      subscribe: () => Promise.resolve(),
+      unsubscribe: () => undefined,
+      hint: () => undefined,
+      onLost: () => undefined,
+      observer: { leaseTaken: () => void taken++, unreachable: () => undefined },
+    })
+    const pass = async (ms: number): Promise<void> => {
+      for (let at = 0; at < ms; at += 10) {
+        hand.advance(10)
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+    }
+    for (let count = 0; count < 100; count++) whereabouts.report(randomUUID(), 'online')
+    await pass(10_000)
+    // Six within the first three seconds, then one in 1.5 to 3 s; at most a dozen for each partition.
+    expect(taken).toBeLessThanOrEqual(whereaboutsBounds.partitions * 12)
+    expect(taken).toBeGreaterThan(whereaboutsBounds.partitions)
+    await whereabouts.stop()
   })
 
   it('[PRES1] a connection that breaks costs a new lease, and nobody is offline for it', async () => {

@@ -28,6 +28,8 @@ export const whereaboutsBounds = {
   /** Between two refreshes of a lease, which also show the leases of the others. */
   tendEveryMs: 3_000,
   tendRetryMs: 500,
+  /** Leases lost one after the other, as in a Redis that evicts, are taken again ever later, up to `tendEveryMs`. */
+  lostRetryMs: 100,
   /** Leases that one partition lists, of servers that live and that ended lately. */
   leasesMax: 1_000,
   /** How long what is in Redis stays without being written again. */
@@ -111,6 +113,8 @@ class Partition {
   readonly waiting = new Map<Id, Waiting>()
   /** Leases of other servers that lived when last seen. */
   living: ReadonlySet<string> = new Set()
+  /** Leases lost one after the other. A lease that was found again at its next look ends the row. */
+  losses = 0
   isTending = false
   isWriting = false
   isReading = false
@@ -256,10 +260,12 @@ export class RedisWhereabouts implements Whereabouts {
     try {
       const nextMs = await this.#tendOnce(partition)
       this.#answered(partition)
-      this.#tendLater(
-        partition,
-        partition.doubt === undefined ? nextMs : Math.min(nextMs, whereaboutsBounds.tendRetryMs),
-      )
+      if (nextMs === 'lost') this.#takeAgainLater(partition)
+      else
+        this.#tendLater(
+          partition,
+          partition.doubt === undefined ? nextMs : Math.min(nextMs, whereaboutsBounds.tendRetryMs),
+        )
     } catch {
       // Why Redis cannot be asked is logged where it is found out. A new lease that may have been taken is not relied upon.
       if (partition.isLeaseNew) this.#doubt(partition, partition.cause)
@@ -272,7 +278,7 @@ export class RedisWhereabouts implements Whereabouts {
   }
 
   /** Resolves with when to look again. */
-  async #tendOnce(partition: Partition): Promise<number> {
+  async #tendOnce(partition: Partition): Promise<number | 'lost'> {
     const { leaseMs, keepMs, leasesMax, tendEveryMs, settleMs } = whereaboutsBounds
     if (partition.doubt !== undefined) this.#takeNewLease(partition, partition.doubt)
     const lease = partition.lease as string
@@ -283,9 +289,10 @@ export class RedisWhereabouts implements Whereabouts {
     )) as readonly (number | string)[]
     if (reply[0] !== 1) {
       this.#doubt(partition, 'lost')
-      return 0
+      return 'lost'
     }
     if (partition.isLeaseNew) this.#options.observer.leaseTaken(partition.cause)
+    else partition.losses = 0
     partition.isLeaseNew = false
     this.#settle(partition, settleMs - Number(reply[1]))
 
@@ -302,6 +309,15 @@ export class RedisWhereabouts implements Whereabouts {
     partition.living = living
     if (ended.length > 0) this.#rereadNamedBy(partition, ended)
     return nextMs
+  }
+
+  /** The first time at once: one lost lease is an emptied Redis. In a row it is one that evicts, which haste makes worse. */
+  #takeAgainLater(partition: Partition): void {
+    const { lostRetryMs, tendEveryMs } = whereaboutsBounds
+    const boundMs =
+      partition.losses === 0 ? 0 : Math.min(tendEveryMs, lostRetryMs * 2 ** Math.min(partition.losses, 10))
+    partition.losses++
+    this.#tendLater(partition, boundMs * (0.5 + Math.random() / 2))
   }
 
   #takeNewLease(partition: Partition, cause: LeaseCause): void {
@@ -374,8 +390,10 @@ export class RedisWhereabouts implements Whereabouts {
     this.#answered(partition)
     if (held !== 1) {
       // Unless a newer one was taken meanwhile: then they are written under that.
-      if (lease === partition.lease) this.#doubt(partition, 'lost')
-      this.#tendLater(partition, 0)
+      if (lease === partition.lease) {
+        this.#doubt(partition, 'lost')
+        this.#takeAgainLater(partition)
+      } else this.#tendLater(partition, 0)
       return
     }
     users.forEach((user, index) => {

@@ -1,0 +1,28 @@
+/** What a device said at another server is counted at each server where it is work. */
+import { expect, it } from 'vitest'
+import { Limits } from '../access/limits.ts'
+import { ManualClock } from '../support/testing/manual-clock.ts'
+import { hearDevice } from './hear-device.ts'
+import type { Parts } from './parts.ts'
+
+it('[LIM1] counts what a device said at another server', () => {
+  const limits = new Limits(
+    { limitSends: 0, limitRequests: 3, limitSignIns: 0, limitSignInsAddress: 0, limitConnections: 0 },
+    new ManualClock(),
+  )
+  const connection = { user: 'ada', status: 'online' }
+  let updates = 0
+  const parts = {
+    limits,
+    connections: { ofSession: (session: string) => (session === 'here' ? [connection] : []) },
+    presences: { update: () => void updates++ },
+  } as unknown as Parts
+  for (let count = 0; count < 10; count++)
+    hearDevice(parts, { user: 'ada', session: 'elsewhere', status: count % 2 === 0 ? 'away' : 'online' })
+  // Without a connection of the session nothing is done, and nothing is counted.
+  expect(updates).toBe(0)
+  for (let count = 0; count < 10; count++)
+    hearDevice(parts, { user: 'ada', session: 'here', status: count % 2 === 0 ? 'away' : 'online' })
+  expect(updates).toBe(3)
+  expect(() => limits.takeRequest('ada')).toThrow(/too many requests/)
+})
