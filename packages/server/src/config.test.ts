@@ -86,6 +86,81 @@ describe('readConfig', () => {
     expect(refused.message).not.toContain('\n')
   })
 
+  it.each([
+    ['REDIS_URL', 'redis://host/chat'],
+    ['REDIS_URL', 'redis://host/0/1'],
+    ['REDIS_URL', 'redis://host/-1'],
+    ['REDIS_URL', 'redis://host/1.5'],
+    ['REDIS_URL', 'redis://host?db=1'],
+    ['REDIS_URL', 'redis://host#1'],
+    ['REDIS_URL', 'redis://:pa%ss-hunter2@host'],
+    ['REDIS_URL', 'redis://us%er:hunter2@host'],
+    ['REDIS_URL', 'redis://:hunter2%@host'],
+    ['REDIS_URL', 'redis://:hunter2%zz@host'],
+    ['REDIS_URL', 'redis://:hunter2%ff@host'],
+    ['REDIS_URL', 'redis://:hunter2/x@host:6379'],
+    ['REDIS_URL', 'redis://u:1/hunter2@host:6379'],
+    ['REDIS_URL', 'redis://u:1#hunter2@host:6379'],
+    ['REDIS_URL', 'redis://u:1?hunter2@host:6379'],
+    ['REDIS_URL', 'redis://hunter2@x@host:6379/chat'],
+    ['REDIS_URL', 'redis://host:0'],
+    ['REDIS_URL', 'redis://host:70000'],
+    ['REDIS_URL', 'redis://host:port'],
+    ['REDIS_URL', 'redis://'],
+    ['REDIS_URL', 'redis://:6379'],
+    ['REDIS_URL', 'redis:///0'],
+    ['REDIS_URL', 'redis:host'],
+    ['REDIS_URL', 'redis://ho st'],
+    ['REDIS_URL', 'redis://host /0'],
+    ['REDIS_URL', 'redis://ho\tst'],
+    ['REDIS_URL', 'http://host:6379'],
+    ['REDIS_URL', 'host:6379'],
+    ['REDIS_URL', 'hunter2:6379'],
+    ['REDIS_SUBSCRIBE_URL', 'redis://host/chat'],
+    ['REDIS_SUBSCRIBE_URL', 'redis://:hunter2%@host'],
+    ['DATABASE_URL', 'postgres://u:hunter2%@db/chat'],
+    ['DATABASE_URL', 'postgres://u:p@db:0/chat'],
+    ['DATABASE_URL', 'postgres://u:p@db:99999/chat'],
+    ['DATABASE_URL', 'postgres:///chat'],
+    ['DATABASE_URL', 'postgres://db/cha%t'],
+    ['DATABASE_URL', 'postgres://db/chat other'],
+    ['DATABASE_URL', 'postgres://u:1/hunter2@db/chat'],
+    ['SMTP_URL', 'smtp://u:hunter2%@mail'],
+    ['SMTP_URL', 'smtp://u:p@mail:0'],
+    ['SMTP_URL', 'smtp://:hunter2@mail'],
+    ['SMTP_URL', 'smtp://'],
+    ['SMTP_URL', 'smtp://mail/path'],
+    ['SMTP_URL', 'mailto:x@mail'],
+    ['AVATAR_ORIGINS', '*'],
+    ['AVATAR_ORIGINS', 'https://a.example/path'],
+    ['AVATAR_ORIGINS', 'http://a.example'],
+    ['AVATAR_ORIGINS', 'https://a;script-src'],
+    ['AVATAR_ORIGINS', 'https://*.example'],
+    ['PUBLIC_URL', 'https://chat.example:0'],
+  ])('refuses %s=%s in one line, without its password', (variable, value) => {
+    const refused = catchError(() =>
+      readConfig({ DATABASE_URL: 'postgres://db/chat', REDIS_URL: 'redis://r', [variable]: value }),
+    )
+    expect(refused).toBeInstanceOf(ConfigError)
+    expect(refused.message).toMatch(new RegExp(`^${variable} is [^\\n]*; expected [^\\n]*$`))
+    expect(refused.message).not.toContain('hunter2')
+  })
+
+  it.each([
+    ['REDIS_URL', 'redis://host'],
+    ['REDIS_URL', 'redis://host/'],
+    ['REDIS_URL', 'rediss://user:p%25%40%2F@host:6380/3'],
+    ['REDIS_URL', 'redis://:password@[2001:db8::1]:6379/0'],
+    ['DATABASE_URL', 'postgres://u:p%25@db:5432/chat?sslmode=require'],
+    ['DATABASE_URL', 'postgresql:///chat?host=/run/postgresql'],
+    ['DATABASE_URL', 'postgres://u@%2Frun%2Fpostgresql/chat'],
+    ['SMTP_URL', 'smtps://u%40example.org:p@mail:465'],
+    ['SMTP_URL', 'smtp://mail/'],
+  ])('takes %s=%s', (variable, value) => {
+    const others = { DATABASE_URL: 'postgres://db/chat', MAIL_FROM: 'a@b.example', PUBLIC_URL: 'https://b.example' }
+    expect(Object.values(readConfig({ ...others, [variable]: value }))).toContain(value)
+  })
+
   it('never shows a password', () => {
     const wrong = catchError(() => readConfig({ DATABASE_URL: 'mysql://root:hunter2@db/chat' }))
     expect(wrong.message).toContain('DATABASE_URL is "mysql://…@db/chat"; expected postgres://')

@@ -8,6 +8,7 @@ import { resolve } from 'node:path'
 import { parseTrustedProxies } from './support/address.ts'
 import { logLevels } from './support/logger.ts'
 import type { LogLevel } from './support/logger.ts'
+import { findServiceUrlFault, type ServiceUrlRules } from './support/service-url.ts'
 import { showUrl } from './support/show-url.ts'
 import { StartError } from './support/start-error.ts'
 
@@ -32,6 +33,8 @@ interface Setting<T> {
   readonly absent: T
   /** Undefined: not a value of this setting. */
   readonly parse: (text: string) => T | undefined
+  /** Says why the text is no value, without repeating it. */
+  readonly findFault?: (text: string) => string | undefined
 }
 
 function setting<T>(definition: Setting<T>): Setting<T> {
@@ -50,14 +53,32 @@ function parseUrl(text: string, protocols: readonly string[]): URL | undefined {
   return protocols.includes(url.protocol) ? url : undefined
 }
 
-function parseDatabaseUrl(text: string, protocols: readonly string[]): string | undefined {
-  return parseUrl(text, protocols) === undefined ? undefined : text
+/** The text as it is, when a client of that service can use it. */
+function urlSetting(
+  definition: Pick<Setting<string | undefined>, 'variable' | 'defaultText' | 'meaning' | 'expected'>,
+  rules: ServiceUrlRules,
+): Setting<string | undefined> {
+  const findFault = (text: string): string | undefined => findServiceUrlFault(text, rules)
+  return setting({
+    ...definition,
+    secret: true,
+    absent: undefined,
+    parse: (text) => (findFault(text) === undefined ? text : undefined),
+    findFault,
+  })
+}
+
+const redisUrlRules: ServiceUrlRules = {
+  protocols: ['redis:', 'rediss:'],
+  path: /^\d{0,5}$/,
+  allowsParameters: false,
 }
 
 /** `https://chat.example` and nothing after it: an origin as browsers send it. */
 function parseOrigin(text: string): string | undefined {
   const url = parseUrl(text, ['http:', 'https:'])
-  if (url === undefined || url.hostname === '' || url.username !== '' || url.password !== '') return undefined
+  if (url === undefined || url.hostname === '' || url.port === '0' || url.username !== '' || url.password !== '')
+    return undefined
   return url.pathname === '/' && url.search === '' && url.hash === '' ? url.origin : undefined
 }
 
@@ -118,15 +139,20 @@ export const settings = {
     absent: undefined,
     parse: (text) => (/^[A-Za-z0-9.:_-]{1,100}$/.test(text) ? text : undefined),
   }),
-  databaseUrl: setting<string | undefined>({
-    variable: 'DATABASE_URL',
-    defaultText: 'none: embedded in `DATA_DIR`',
-    meaning: 'Postgres, version 15 or later',
-    expected: 'postgres://user:password@host:port/database',
-    secret: true,
-    absent: undefined,
-    parse: (text) => parseDatabaseUrl(text, ['postgres:', 'postgresql:']),
-  }),
+  databaseUrl: urlSetting(
+    {
+      variable: 'DATABASE_URL',
+      defaultText: 'none: embedded in `DATA_DIR`',
+      meaning: 'Postgres, version 15 or later',
+      expected: 'postgres://user:password@host:port/database',
+    },
+    {
+      protocols: ['postgres:', 'postgresql:'],
+      path: /^[^/]{0,200}$/,
+      hostParameter: 'host',
+      allowsParameters: true,
+    },
+  ),
   dataDir: setting<string>({
     variable: 'DATA_DIR',
     defaultText: './data',
@@ -135,24 +161,24 @@ export const settings = {
     absent: resolve('./data'),
     parse: (text) => (text.includes('\u0000') ? undefined : resolve(text)),
   }),
-  redisUrl: setting<string | undefined>({
-    variable: 'REDIS_URL',
-    defaultText: 'none: one server only',
-    meaning: 'publish, cache, leases, queue',
-    expected: 'redis://host:port or rediss://host:port',
-    secret: true,
-    absent: undefined,
-    parse: (text) => parseDatabaseUrl(text, ['redis:', 'rediss:']),
-  }),
-  redisSubscribeUrl: setting<string | undefined>({
-    variable: 'REDIS_SUBSCRIBE_URL',
-    defaultText: '`REDIS_URL`',
-    meaning: 'where to subscribe, for instance a replica',
-    expected: 'redis://host:port or rediss://host:port',
-    secret: true,
-    absent: undefined,
-    parse: (text) => parseDatabaseUrl(text, ['redis:', 'rediss:']),
-  }),
+  redisUrl: urlSetting(
+    {
+      variable: 'REDIS_URL',
+      defaultText: 'none: one server only',
+      meaning: 'publish, cache, leases, queue',
+      expected: 'redis://host:port or rediss://host:port, and a number of a database behind it at most',
+    },
+    redisUrlRules,
+  ),
+  redisSubscribeUrl: urlSetting(
+    {
+      variable: 'REDIS_SUBSCRIBE_URL',
+      defaultText: '`REDIS_URL`',
+      meaning: 'where to subscribe, for instance a replica',
+      expected: 'redis://host:port or rediss://host:port, and a number of a database behind it at most',
+    },
+    redisUrlRules,
+  ),
   redisInsecure: setting<'refuse' | 'allow'>({
     variable: 'REDIS_INSECURE',
     defaultText: 'refuse',
@@ -194,6 +220,19 @@ export const settings = {
     parse: (text) => {
       const entries = text.split(',').map((part) => part.trim())
       return parseTrustedProxies(entries) === undefined ? undefined : entries
+    },
+  }),
+  avatarOrigins: setting<readonly string[]>({
+    variable: 'AVATAR_ORIGINS',
+    defaultText: 'none: pictures of this server only',
+    meaning:
+      'origins from which the application loads pictures of people, separated by commas; each of them learns the address of everybody who looks',
+    expected: 'origins like https://pictures.example, separated by commas',
+    absent: [],
+    parse: (text) => {
+      const origins = parseOrigins(text)
+      // They become part of a header: names of hosts hold nothing that means something there.
+      return origins?.every((origin) => /^https:\/\/[a-z0-9.:[\]-]+$/.test(origin)) === true ? origins : undefined
     },
   }),
   signUp: setting<'open' | 'closed'>({
@@ -267,15 +306,15 @@ export const settings = {
     absent: 86_400,
     parse: (text) => parseInteger(text, 1, 604_800),
   }),
-  smtpUrl: setting<string | undefined>({
-    variable: 'SMTP_URL',
-    defaultText: 'none: no mail',
-    meaning: 'mail server for digests to people who were away',
-    expected: 'smtp://user:password@host:port or smtps://user:password@host:port',
-    secret: true,
-    absent: undefined,
-    parse: (text) => parseDatabaseUrl(text, ['smtp:', 'smtps:']),
-  }),
+  smtpUrl: urlSetting(
+    {
+      variable: 'SMTP_URL',
+      defaultText: 'none: no mail',
+      meaning: 'mail server for digests to people who were away',
+      expected: 'smtp://user:password@host:port or smtps://user:password@host:port',
+    },
+    { protocols: ['smtp:', 'smtps:'], path: /^$/, allowsParameters: true },
+  ),
   mailFrom: setting<string | undefined>({
     variable: 'MAIL_FROM',
     defaultText: 'none',
@@ -361,7 +400,10 @@ function readSetting<T>(environment: Environment, definition: Setting<T>): T {
   const text = environment[definition.variable]?.trim()
   if (text === undefined || text === '') return definition.absent
   const value = definition.parse(text)
-  if (value === undefined) refuse(definition, text, `expected ${definition.expected}`)
+  if (value === undefined) {
+    const fault = definition.findFault?.(text)
+    refuse(definition, text, `expected ${definition.expected}${fault === undefined ? '' : `: ${fault}`}`)
+  }
   return value
 }
 
@@ -418,6 +460,7 @@ export function readConfig(environment: Environment): Config {
     limitConnects: parsed.limitConnects ?? (limitConnections === 0 ? 0 : defaultLimits.connects),
     limitConnectsAddress: parsed.limitConnectsAddress ?? (limitConnections === 0 ? 0 : defaultLimits.connectsAddress),
     allowedOrigins: Object.freeze([...parsed.allowedOrigins]),
+    avatarOrigins: Object.freeze([...parsed.avatarOrigins]),
     trustedProxies: Object.freeze([...parsed.trustedProxies]),
   })
 }

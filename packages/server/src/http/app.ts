@@ -47,7 +47,7 @@ const strangerBodyMaxBytes = 16_384
 const pathPartMaxChars = 512
 
 export interface HttpAppOptions {
-  readonly config: Pick<Config, 'publicUrl' | 'allowedOrigins' | 'trustedProxies'>
+  readonly config: Pick<Config, 'publicUrl' | 'allowedOrigins' | 'avatarOrigins' | 'trustedProxies'>
   readonly parts: Parts
   readonly handlers: CommandTable
   readonly authenticator: Authenticator

@@ -8,20 +8,21 @@ import { decideOrigin } from '../access/origin.ts'
 import type { OriginPolicy, OriginUse } from '../access/origin.ts'
 import type { Metrics } from '../support/metrics.ts'
 
-const contentSecurityPolicy = [
-  "default-src 'self'",
-  "img-src 'self' data: blob: https:",
-  "style-src 'self' 'unsafe-inline'",
-  "script-src 'self'",
-  "connect-src 'self' ws: wss:",
-  "object-src 'none'",
-  "base-uri 'none'",
-  "frame-ancestors 'none'",
-  "form-action 'self'",
-].join('; ')
+/** Pictures come from here and from AVATAR_ORIGINS: any other host would learn the address of everybody who looks. */
+const contentSecurityPolicyOf = (avatarOrigins: readonly string[]): string =>
+  [
+    "default-src 'self'",
+    ["img-src 'self' data: blob:", ...avatarOrigins].join(' '),
+    "style-src 'self' 'unsafe-inline'",
+    "script-src 'self'",
+    "connect-src 'self' ws: wss:",
+    "object-src 'none'",
+    "base-uri 'none'",
+    "frame-ancestors 'none'",
+    "form-action 'self'",
+  ].join('; ')
 
 const securityHeaders = {
-  'content-security-policy': contentSecurityPolicy,
   'x-content-type-options': 'nosniff',
   'referrer-policy': 'no-referrer',
   'x-frame-options': 'DENY',
@@ -34,11 +35,16 @@ function useOf(method: string, url: string): OriginUse {
   return url.startsWith('/v1/') || url === '/v1' ? 'read' : 'page'
 }
 
-export function addGuard(app: FastifyInstance, policy: OriginPolicy, metrics: Metrics): void {
+export interface GuardPolicy extends OriginPolicy {
+  readonly avatarOrigins: readonly string[]
+}
+
+export function addGuard(app: FastifyInstance, policy: GuardPolicy, metrics: Metrics): void {
+  const headers = { ...securityHeaders, 'content-security-policy': contentSecurityPolicyOf(policy.avatarOrigins) }
   const isSecure = policy.publicUrl?.startsWith('https:') === true
 
   app.addHook('onRequest', async (request, reply) => {
-    void reply.headers(securityHeaders)
+    void reply.headers(headers)
     if (isSecure) void reply.header('strict-transport-security', 'max-age=31536000')
     const use = useOf(request.method, request.url)
     if (use !== 'page') void reply.header('cache-control', 'no-store')

@@ -383,6 +383,8 @@ describe('an answer', () => {
       expect(headers['x-content-type-options']).toBe('nosniff')
       expect(headers['referrer-policy']).toBe('no-referrer')
       expect(headers['content-security-policy']).toContain("default-src 'self'")
+      // No picture comes from elsewhere: its host would learn the address of everybody who looks.
+      expect(headers['content-security-policy']).toContain("; img-src 'self' data: blob:; ")
       expect(headers['content-security-policy']).toContain("frame-ancestors 'none'")
       expect(headers['x-powered-by']).toBeUndefined()
     }

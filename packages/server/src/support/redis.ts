@@ -256,7 +256,9 @@ class RedisLink implements Redis {
 
   async #openCluster(): Promise<void> {
     const { url: _, ...defaults } = redisConnection(this.#options.url)
-    const { username, password } = new URL(this.#options.url)
+    const { username, password, pathname } = new URL(this.#options.url)
+    if (Number(pathname.slice(1)) !== 0)
+      throw new StartError(`${this.#where}; a Redis Cluster has no other database than 0`)
     const cluster = createCluster({
       rootNodes: [{ url: this.#options.url }],
       // What stands beside host and port is passed on to the socket: each master has its own name for TLS.
@@ -501,6 +503,7 @@ async function refusePublicWithoutPassword({ url, variable, allowInsecure, logge
 /** What no waiting heals. */
 function lastingReasonOf(error: unknown): string | undefined {
   const reason = reasonOf(error)
+  if (/DB index is out of range/.test(reason)) return 'it has no database of that number'
   if (/^(NOAUTH|WRONGPASS|NOPERM|ERR AUTH)|without any password configured/.test(reason)) return reason
   if (/certificate|SSL|TLS|wrong version number|packet length|altname/i.test(reason)) return `TLS failed (${reason})`
   if (
