@@ -5,6 +5,7 @@
  * History
  * - 1: the first wire: identity, conversations, messages, live values, sync, Socket.IO, Server-Sent Events.
  * - 2: hardening against hostile clients and foreign ones. A client of version 1 keeps working.
+ *   A reaction is exactly one emoji and is stored in one spelling; a name is one line that shows something.
  *   Binary data and numbers that a double does not keep are refused.
  *   Creating a conversation takes an optional `clientId`.
  *   A change may be of a type that this version does not name: `{seq, type, at, actor}`.

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { emojiSchema } from '../objects/message.ts'
+import { emojiSchema } from '../values/emoji.ts'
 import { idSchema } from '../values/id.ts'
 import { seqSchema } from '../values/seq.ts'
 import { defineCommand } from './define-command.ts'

@@ -1,15 +1,19 @@
 import * as z from 'zod'
-import { emojiSchema } from '../objects/message.ts'
+import { limits } from '../limits.ts'
 import { idSchema } from '../values/id.ts'
 import { seqSchema } from '../values/seq.ts'
+import { textSchema } from '../values/text.ts'
 import { defineCommand } from './define-command.ts'
+
+/** Any text: what was stored before an emoji had one spelling can be taken back as well. */
+const storedEmojiSchema = textSchema(1, limits.emojiMaxChars)
 
 /** Taking back what is not there changes nothing and answers with the seq of the last change to that reaction, or of the message. */
 export const removeReaction = defineCommand({
   name: 'remove-reaction',
   summary: 'Take a reaction back',
   auth: 'session',
-  input: z.strictObject({ conversation: idSchema, seq: seqSchema, emoji: emojiSchema }),
+  input: z.strictObject({ conversation: idSchema, seq: seqSchema, emoji: storedEmojiSchema }),
   result: z.strictObject({ seq: seqSchema }),
   route: { method: 'DELETE', path: '/v1/conversations/{conversation}/messages/{seq}/reactions/{emoji}', status: 200 },
   event: { name: 'unreact', ack: z.strictObject({ seq: seqSchema }), toAck: ({ seq }) => ({ seq }) },

@@ -4,7 +4,8 @@ import { idSchema } from '../values/id.ts'
 import { seqSchema, timeSchema } from '../values/seq.ts'
 import { nameSchema } from '../values/text.ts'
 import { conversationKindSchema, roleSchema } from './conversation.ts'
-import { emojiSchema, messageSchema } from './message.ts'
+import { emojiSchema } from '../values/emoji.ts'
+import { messageSchema } from './message.ts'
 
 const common = {
   seq: seqSchema,

@@ -1,22 +1,10 @@
 import * as z from 'zod'
 import { idSchema, clientIdSchema } from '../values/id.ts'
+import { emojiSchema } from '../values/emoji.ts'
 import { jsonSchema } from '../values/json.ts'
 import { limits } from '../limits.ts'
 import { seqSchema, timeSchema } from '../values/seq.ts'
 import { messageTextSchema } from '../values/text.ts'
-
-export const emojiSchema = z
-  .string()
-  .min(1)
-  .max(limits.emojiMaxChars)
-  .regex(
-    /^(?:\p{Extended_Pictographic}|\p{Regional_Indicator}|\p{Emoji_Component}|\u200d|\ufe0f|\u20e3|[\u{e0020}-\u{e007f}])+$/u,
-    { error: 'is not an emoji' },
-  )
-  .refine((emoji) => /\p{Extended_Pictographic}|\p{Regional_Indicator}|\u20e3/u.test(emoji), {
-    error: 'is not an emoji',
-  })
-  .meta({ id: 'Emoji' })
 
 /** One message of a conversation, the same for everybody. */
 export const messageSchema = z

@@ -2,6 +2,7 @@
  * The cookie: @fastify/session carries it, Postgres decides (access/session-store.ts). Nothing is set for strangers, the
  * cookie changes only at sign-in, always to a new id, and never through use.
  */
+import { showsSomething, toOneLine } from '@chorus/protocol'
 import { fastifyCookie } from '@fastify/cookie'
 import { fastifySession } from '@fastify/session'
 import { v7 as uuidv7 } from 'uuid'
@@ -62,8 +63,10 @@ export async function addSessions(
 
 const userAgentMaxChars = 256
 
+/** The name of the device in the list of sessions: one line that shows something, or none. */
 export function userAgentOf(request: FastifyRequest): string | null {
-  return request.headers['user-agent']?.slice(0, userAgentMaxChars) ?? null
+  const line = toOneLine(request.headers['user-agent'] ?? '').slice(0, userAgentMaxChars)
+  return showsSomething(line) ? line : null
 }
 
 export function createCookieJar(request: FastifyRequest, reply: FastifyReply, authenticator: Authenticator): CookieJar {

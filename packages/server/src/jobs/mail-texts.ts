@@ -2,7 +2,7 @@
  * What mails say, as text and as HTML. Everything that a person wrote is data: escaped in HTML (N29), one line where a
  * line is expected, cut to a length, and without the characters that turn the direction of text around.
  */
-import { oneLine } from './smtp-line.ts'
+import { showsSomething, toOneLine } from '@chorus/protocol'
 
 export const mailTextBounds = { conversationsMax: 20, lineMaxChars: 140, nameMaxChars: 60 } as const
 
@@ -38,7 +38,7 @@ export function writeDigest(all: readonly ConversationNews[], { publicUrl, unsub
       title: titleOf(news),
       link: `${publicUrl}/c/${news.conversation}`,
       lines: news.lines.map(({ sender, text }) => ({
-        sender: clean(sender, mailTextBounds.nameMaxChars),
+        sender: showsSomething(sender) ? clean(sender, mailTextBounds.nameMaxChars) : 'a member',
         text: clean(firstLine(text), mailTextBounds.lineMaxChars),
       })),
       hidden: hidden > 0 ? `${count(hidden, 'earlier message')}` : '',
@@ -96,20 +96,20 @@ function titles(shown: readonly ConversationNews[], rest: number): string {
 }
 
 function titleOf({ name }: ConversationNews): string {
-  const title = clean(name, mailTextBounds.nameMaxChars)
-  return title === '' ? 'a conversation' : title
+  return showsSomething(name) ? clean(name, mailTextBounds.nameMaxChars) : 'a conversation'
 }
 
 function firstLine(text: string): string {
-  const trimmed = text.trim()
-  if (trimmed === '') return '(attachment)'
-  const end = trimmed.indexOf('\n')
-  return end === -1 ? trimmed : `${trimmed.slice(0, end)} …`
+  const lines = text.trim().split(/[\n\v\f\r\u0085\u2028\u2029]+/u)
+  const first = lines.findIndex((line) => showsSomething(line))
+  if (first === -1) return '(attachment)'
+  const line = lines[first] ?? ''
+  return first === lines.length - 1 ? line : `${line} …`
 }
 
 /** One line, no overrides of direction (N24), cut between characters. */
 function clean(text: string, maxChars: number): string {
-  const line = oneLine(text).replace(/[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, '')
+  const line = toOneLine(text)
   const characters = [...line]
   return characters.length <= maxChars ? line : `${characters.slice(0, maxChars - 1).join('')}…`
 }

@@ -4,6 +4,7 @@
  * for only after the server said it wants it, so whether it was asked for is the line between the two.
  */
 import { Readable } from 'node:stream'
+import { toOneLine } from '@chorus/protocol'
 import MailComposer from 'nodemailer/lib/mail-composer'
 import SMTPConnection from 'nodemailer/lib/smtp-connection'
 
@@ -87,18 +88,13 @@ function compose({ messageId, from, to, subject, text, html, headers }: Outgoing
     messageId,
     from,
     to,
-    subject: oneLine(subject),
+    subject: toOneLine(subject),
     text,
     html,
-    headers: Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, oneLine(value)])),
+    headers: Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, toOneLine(value)])),
     disableFileAccess: true,
     disableUrlAccess: true,
   })
     .compile()
     .build()
-}
-
-/** A header is one line, whatever somebody called a conversation (N95). */
-export function oneLine(text: string): string {
-  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ').trim()
 }
