@@ -55,6 +55,45 @@ async function listenEverywhere(user: HttpUser) {
   }
 }
 
+describe('a text that was deleted or edited', () => {
+  it('[ERASE1] is in no resume by WebSocket, polling or event stream, in no sync and in no page of the log', async () => {
+    const [owner, member] = await Promise.all([signUp(), signUp()])
+    const group = await owner.createConversation('group', [member.id])
+    const watching = await SocketUser.connect(server.url, { cookie: owner.cookie })
+    const { body } = await member.expect<{ cursor: string }>(200, 'GET', '/v1/sync')
+    const { cursor } = body
+    const message = async (text: string): Promise<number> => (await owner.send(group, text)).seq
+    const deleted = await message('a secret to delete')
+    const edited = await message('a secret to edit')
+    const show = async (): Promise<Record<string, string>> => {
+      const shown: Record<string, string> = {}
+      for (const transport of ['websocket', 'polling'] as const) {
+        const user = await SocketUser.connect(server.url, { cookie: member.cookie, cursor, transports: [transport] })
+        shown[transport] = JSON.stringify(user.events)
+        user.close()
+      }
+      const sse = await SseClient.open(server.url, { cookie: member.cookie, cursor })
+      await sse.waitFor(({ name }) => name === 'ready', 'ready')
+      shown['sse'] = JSON.stringify(sse.events)
+      sse.close()
+      shown['sync'] = JSON.stringify((await member.expect(200, 'GET', `/v1/sync?cursor=${cursor}`)).body)
+      shown['log'] = JSON.stringify((await member.expect(200, 'GET', `/v1/conversations/${group}/changes`)).body)
+      return shown
+    }
+    try {
+      for (const [road, text] of Object.entries(await show())) expect(text, road).toContain('a secret')
+      await owner.expect(200, 'DELETE', `/v1/conversations/${group}/messages/${deleted}`)
+      await owner.expect(200, 'PATCH', `/v1/conversations/${group}/messages/${edited}`, { text: 'harmless' })
+      for (const [road, text] of Object.entries(await show())) {
+        expect(text, road).not.toContain('a secret')
+        expect(text, road).toContain('harmless')
+      }
+    } finally {
+      watching.close()
+    }
+  })
+})
+
 describe('removal in the middle of a stream', () => {
   it('[ACL1] [ACL3] nothing above the removal reaches the removed by any wire, and history is gone', async () => {
     const [owner, removed, other] = await Promise.all([signUp(), signUp(), signUp()])
