@@ -20,7 +20,7 @@ interface Refusal extends Error {
   readonly data?: { readonly code: string; readonly retryAfterMs?: number }
 }
 
-async function connectAndLeave(user: HttpUser, transports?: string[]): Promise<Refusal | undefined> {
+async function connectAndLeave(user: HttpUser, transports?: ('websocket' | 'polling')[]): Promise<Refusal | undefined> {
   try {
     const socket = await SocketUser.connect(user.url, {
       cookie: user.cookie,

@@ -19,7 +19,7 @@ import type {
 } from '@chorus/protocol'
 import type { Clock } from './clock.ts'
 import type { Observable } from './observable.ts'
-import type { ChatStore } from './store.ts'
+import type { ChatStore, StorageState } from './store.ts'
 
 /** How to make a client; only `url` is needed. */
 export interface ChatClientOptions {
@@ -76,11 +76,6 @@ export type ClosedReason = 'revoked' | 'refused'
  * running. `live`: complete, and kept up to date while connected.
  */
 export type DataState = 'empty' | 'cached' | 'loading' | 'live'
-
-/**
- * Where this device keeps its copy and the waiting messages. `memory`: the program ended or the page left, they are lost.
- */
-export type StorageState = 'persistent' | 'memory'
 
 /** The door: one per signed-in device. Made by `createChatClient`. */
 export interface ChatClient {

@@ -22,9 +22,9 @@ import type {
   OutboxItem,
   SessionState,
   SignedOutReason,
-  StorageState,
   TransportName,
 } from './api.ts'
+import type { StorageState } from './store.ts'
 import type { Ask } from './ask.ts'
 import { askAgain, askAgainMaxMs, createAskInOrder } from './ask-again.ts'
 import { backoffDelayMs } from './backoff.ts'

@@ -23,6 +23,7 @@ export type {
   RemovedRecord,
   ReplicaCommit,
   ReplicaRecord,
+  StorageState,
   WindowRecord,
 } from './store.ts'
 export { createIndexedDbStore } from './store-indexeddb.ts'

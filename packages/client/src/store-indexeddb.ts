@@ -8,10 +8,9 @@
  */
 import type { DBSchema, IDBPDatabase } from 'idb'
 import { openDB } from 'idb'
-import type { StorageState } from './api.ts'
 import { type Clock, systemClock } from './clock.ts'
 import { createCell } from './observable.ts'
-import type { AccountRecord, ChatStore, OutboxRecord } from './store.ts'
+import type { AccountRecord, ChatStore, OutboxRecord, StorageState } from './store.ts'
 import { createMemoryStore } from './store-memory.ts'
 import {
   clearedPosition,

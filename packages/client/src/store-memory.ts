@@ -1,7 +1,14 @@
 /** The store that forgets everything when the process ends. */
-import type { StorageState } from './api.ts'
 import { createCell } from './observable.ts'
-import type { AccountRecord, ChatStore, CommitOutcome, OutboxRecord, ReplicaCommit, ReplicaRecord } from './store.ts'
+import type {
+  AccountRecord,
+  ChatStore,
+  CommitOutcome,
+  OutboxRecord,
+  ReplicaCommit,
+  ReplicaRecord,
+  StorageState,
+} from './store.ts'
 import {
   clearedPosition,
   judgeCommit,

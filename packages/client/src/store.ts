@@ -8,8 +8,12 @@
  * epoch, or data that was cleared, is replaced only by a client that has seen that generation of the store.
  */
 import type { Conversation, ErrorBody, Json, PageMessage, User } from '@chorus/protocol'
-import type { StorageState } from './api.ts'
 import type { Observable } from './observable.ts'
+
+/**
+ * Where this device keeps its copy and the waiting messages. `memory`: the program ended or the page left, they are lost.
+ */
+export type StorageState = 'persistent' | 'memory'
 
 /** Who uses this device. */
 export interface AccountRecord {
