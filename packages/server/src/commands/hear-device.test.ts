@@ -7,7 +7,17 @@ import type { Parts } from './parts.ts'
 
 it('[LIM1] counts what a device said at another server', () => {
   const limits = new Limits(
-    { limitSends: 0, limitRequests: 3, limitSignIns: 0, limitSignInsAddress: 0, limitConnections: 0 },
+    {
+      limitSends: 0,
+      limitRequests: 3,
+      limitSignIns: 0,
+      limitSignInsAddress: 0,
+      limitConnections: 0,
+      limitMembers: 0,
+      limitStrangers: 0,
+      limitConnects: 0,
+      limitConnectsAddress: 0,
+    },
     new ManualClock(),
   )
   const connection = { user: 'ada', status: 'online' }

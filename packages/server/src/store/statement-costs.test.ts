@@ -304,8 +304,8 @@ describe.runIf(testEngines.includes('postgres'))('costs of statements', () => {
       () => readSharing(watched, ada, [bob]),
       () => markRead(watched, ada, room, 10),
       () => sharing.readSharedPairs(watched, [{ user: ada, other: bob }]),
-      () => isStranger(watched, ada, bob, room),
-      () => isStranger(watched, bob, ada, mine[0] as Id),
+      () => isStranger(watched, { adder: ada, user: bob, conversation: room, roles: ['owner'] }),
+      () => isStranger(watched, { adder: bob, user: ada, conversation: mine[0] as Id, roles: ['owner'] }),
       () => readStrangersOfCreation(watched, { creator: ada, others: [bob], directKey: null, clientId: null }),
       () => sharing.readMembersAmong(watched, room, [bob]),
     ])
