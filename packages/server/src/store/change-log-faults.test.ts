@@ -63,6 +63,19 @@ function withFaults(database: Database, faults: Fault[], timeouts: number[] = []
   })
 }
 
+/** A timer of the same event loop, so that a busy machine delays both alike. */
+async function withinTwoSeconds<Answer>(answer: Promise<Answer>): Promise<Answer> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error('unable to get an answer; two seconds are over')), 2_000)
+  })
+  try {
+    return await Promise.race([answer, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
 describe.each(testEngines)('a log whose database fails, on the %s engine', (engine) => {
   let store: TestDatabase
   let fixture: LogFixture
@@ -177,12 +190,12 @@ describe.each(testEngines)('a log whose database fails, on the %s engine', (engi
 
   it('[ACK2] says unavailable only for what certainly was not stored, within two seconds', async () => {
     faults.push(...Array.from({ length: 200 }, (): Fault => ({ kind: 'before', error: 'refused' })))
-    const startedAtMs = performance.now()
-    const error = await faulty.send(group, ada, 'refused').then(
-      () => undefined,
-      (thrown: ChorusError) => thrown,
+    const error = await withinTwoSeconds(
+      faulty.send(group, ada, 'refused').then(
+        () => undefined,
+        (thrown: ChorusError) => thrown,
+      ),
     )
-    expect(performance.now() - startedAtMs).toBeLessThan(2_000)
     expect(error).toMatchObject({ code: 'unavailable', retry: 'later' })
     expect(error?.retryAfterMs).toBeGreaterThan(0)
     expect(await textsOf(group)).toEqual([])
@@ -190,21 +203,20 @@ describe.each(testEngines)('a log whose database fails, on the %s engine', (engi
 
   it('[ACK2] says unknown within two seconds of each arrival when the database falls silent', async () => {
     faults.push({ kind: 'silence' })
-    const answers: { code: string; tookMs: number }[] = []
-    const send = (text: string, log = faulty): Promise<void> => {
-      const startedAtMs = performance.now()
-      return log.send(group, ada, text).then(
-        () => void answers.push({ code: 'stored', tookMs: performance.now() - startedAtMs }),
-        (error: ChorusError) => void answers.push({ code: error.code, tookMs: performance.now() - startedAtMs }),
+    const answers: string[] = []
+    const send = (text: string): Promise<void> =>
+      withinTwoSeconds(
+        faulty.send(group, ada, text).then(
+          () => void answers.push('stored'),
+          (error: ChorusError) => void answers.push(error.code),
+        ),
       )
-    }
     const first = send('first')
     await new Promise((resolve) => setTimeout(resolve, 300))
     // These wait behind the silent batch, and are stored when the lane is free again.
     const second = send('second')
     await Promise.all([first, second])
-    expect(answers.map(({ code }) => code)).toEqual(['unknown', 'stored'])
-    for (const { tookMs } of answers) expect(tookMs).toBeLessThan(2_000)
+    expect(answers).toEqual(['unknown', 'stored'])
     expect(await textsOf(group)).toEqual(['second'])
   })
 
