@@ -2,6 +2,7 @@
 export { makeAttacker } from './abuse/attacker.ts'
 export type { Attacker } from './abuse/attacker.ts'
 export { listCommandAttacks } from './abuse/command-attacks.ts'
+export { WorstInputs } from './abuse/worst-inputs.ts'
 export type { CommandAttack } from './abuse/command-attacks.ts'
 export { attackerAddress, floodHttp, openAttacker } from './abuse/floods.ts'
 export { hasBalancer, startBalancer, startHaproxy, startNginx } from './balancer.ts'

@@ -12,7 +12,7 @@ import type { AttackerWorld } from './worst-inputs.ts'
 const insertedPeople = 110
 /** A sign-up costs a password hash, and default limits allow a hundred a minute. */
 const signedUpPeople = 50
-const sessionsOfAttacker = 250
+const sessionsOfAttacker = 600
 /** These it may name, and does not use. */
 const revocableSessions = 100
 const firstMembers = 50

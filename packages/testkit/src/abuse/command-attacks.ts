@@ -2,6 +2,7 @@
  * An attack for each way into each command, from the command table: a new command is covered by itself.
  */
 import { commands, type CommandName } from '@chorus/protocol'
+import { HttpUser } from '../http-user.ts'
 import type { Attacker } from './attacker.ts'
 import { floodHttp, floodSocket, placeInput } from './floods.ts'
 import { WorstInputs } from './worst-inputs.ts'
@@ -13,11 +14,10 @@ export interface CommandAttack {
   readonly isWrite: boolean
   /** Whether it ends the session that it uses. */
   readonly endsSession: boolean
-  /**
-   * Attacks for a time. Resolves with how many requests the command itself answered, instead of a check before
-   * it; undefined where answers are not read.
-   */
-  run(url: string, attacker: Attacker, options: AttackOptions): Promise<number | undefined>
+  /** Attacks for a time. */
+  run(url: string, attacker: Attacker, options: AttackOptions): Promise<void>
+  /** Asks once, in order, with the inputs that an attack would use. Resolves with the status; HTTP only. */
+  askOnce?(url: string, attacker: Attacker, inputs: WorstInputs): Promise<number>
 }
 
 export interface AttackOptions {
@@ -25,9 +25,6 @@ export interface AttackOptions {
   /** Requests or packets a second; left out, as many as can be written. */
   readonly perSecond?: number
 }
-
-/** Done, or looked at and not allowed. */
-const judgedStatuses = [200, 201, 204, 403]
 
 interface Definition {
   readonly auth: 'session' | 'none'
@@ -51,15 +48,19 @@ export function listCommandAttacks(): CommandAttack[] {
         road: 'HTTP',
         async run(url, attacker, options) {
           const inputs = new WorstInputs(command, attacker.world)
-          const statuses = await floodHttp({
+          await floodHttp({
             url,
             cookie: auth === 'none' ? undefined : attacker.takeCookie(),
             method: route.method,
             next: () => placeInput(command, inputs.next()),
             ...options,
           })
-          if (auth === 'none') return undefined
-          return judgedStatuses.reduce((sum, status) => sum + (statuses.get(status) ?? 0), 0)
+        },
+        async askOnce(url, attacker, inputs) {
+          const http = HttpUser.stranger(url)
+          if (auth === 'session') http.cookie = attacker.takeCookie()
+          const { path, body } = placeInput(command, inputs.next())
+          return (await http.call(route.method, path, body)).status
         },
       })
     }
@@ -70,7 +71,6 @@ export function listCommandAttacks(): CommandAttack[] {
         async run(url, attacker, options) {
           const inputs = new WorstInputs(command, attacker.world)
           await floodSocket({ url, cookie: attacker.takeCookie(), event: event.name, inputs, ...options })
-          return undefined
         },
       })
     }

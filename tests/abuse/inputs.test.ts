@@ -1,0 +1,50 @@
+/**
+ * The inputs of the attacks are worth something: without limits each command takes some of them. An attack
+ * that is refused before any work would prove nothing.
+ */
+import { hasPostgres, listCommandAttacks, makeAttacker, startServer, usePostgres, WorstInputs } from '@chorus/testkit'
+import type { Attacker, ServerProcess } from '@chorus/testkit'
+import { commands } from '@chorus/protocol'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+
+const limitsOff = Object.fromEntries(
+  [
+    'SENDS',
+    'REQUESTS',
+    'SIGN_INS',
+    'SIGN_INS_ADDRESS',
+    'CONNECTIONS',
+    'MEMBERS',
+    'STRANGERS',
+    'CONNECTS',
+    'CONNECTS_ADDRESS',
+  ].map((name) => [`LIMIT_${name}`, '0']),
+)
+const triesMax = 16
+/** Done, or looked at and not allowed. */
+const workedStatuses = [200, 201, 204, 403]
+const attacks = listCommandAttacks().filter(
+  ({ command, askOnce }) => askOnce !== undefined && commands[command].auth === 'session',
+)
+
+describe.skipIf(!hasPostgres())('inputs of attacks', () => {
+  let server: ServerProcess
+  let attacker: Attacker
+
+  beforeAll(async () => {
+    const databases = await usePostgres()
+    const databaseUrl = await databases.createDatabase()
+    server = await startServer({ databaseUrl, env: limitsOff })
+    attacker = await makeAttacker(server.url, { databases, databaseUrl })
+  })
+  afterAll(() => server.remove())
+
+  it.each(attacks)('make $command work', async ({ command, askOnce }) => {
+    const inputs = new WorstInputs(command, attacker.world)
+    const statuses: (number | undefined)[] = []
+    while (statuses.length < triesMax && !workedStatuses.includes(statuses.at(-1) ?? 0)) {
+      statuses.push(await askOnce?.(server.url, attacker, inputs))
+    }
+    expect(workedStatuses, `statuses ${statuses.join()}`).toContain(statuses.at(-1))
+  })
+})
