@@ -132,6 +132,9 @@ describe('a conversation that is not mine', () => {
     await raw.waitForPacket((packet) => packet.startsWith(`44/${group},`), 'a refusal of the namespace')
     await owner.send(group, 'not for guessers')
     const own = await stranger.createConversation('group', [], 'a barrier')
+    // A page that is read after the barrier was sent covers it.
+    await socket.waitFor(({ name, payload }) => name === 'conversation' && JSON.stringify(payload).includes(own))
+    await raw.waitForPacket((packet) => packet.startsWith('42["conversation"') && packet.includes(own))
     const { seq } = await stranger.send(own, 'barrier')
     await socket.waitForSeq(own, seq)
     await raw.waitForPacket((packet) => packet.includes('barrier'), 'the barrier')

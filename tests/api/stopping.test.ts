@@ -164,7 +164,13 @@ it('new connections are served while a balancer may not have noticed, and refuse
     const late = await SocketUser.connect(server.url, { cookie: ada.cookie })
     await late.waitFor(({ name }) => name === 'moving', 'moving')
     await socket.waitFor(({ name }) => name === 'moving', 'moving')
-    await ada.expect(503, 'GET', '/v1/events', undefined, { headers: { accept: 'text/event-stream' } })
+    await ada.expect(503, 'GET', '/v1/events')
+    // A browser's EventSource gives up for good on a 503, so it gets a stream that says when to come back.
+    const accept = { headers: { accept: 'text/event-stream' } }
+    const { body: refusal } = await ada.expect<string>(200, 'GET', '/v1/events', undefined, accept)
+    expect(refusal).toMatch(/^retry: \d+\nevent: closing\ndata: .*"unavailable"/)
+    const behindBalancer = { headers: { ...accept.headers, 'x-forwarded-for': '127.0.0.9' } }
+    await ada.expect(503, 'GET', '/v1/events', undefined, behindBalancer)
     // A plain 503 to both wires: a balancer asks another server then.
     const poll = await ada.expect(503, 'GET', '/socket.io/?EIO=4&transport=polling')
     expect(poll.headers['retry-after']).toBe('1')

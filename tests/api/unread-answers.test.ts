@@ -86,6 +86,10 @@ describe('responses that are not read', () => {
     const { sid } = JSON.parse(String(body).slice(1)) as { sid: string }
     const path = `/socket.io/?EIO=4&transport=polling&sid=${sid}`
     await ada.expect(200, 'POST', path, undefined, { rawBody: '40', headers: plain })
+    // An event before the namespace is connected ends the session.
+    await waitForFact(async () => (await ada.expect<string>(200, 'GET', path)).body.includes('"ready"'), {
+      what: 'ready',
+    })
     // One connection: the kernel takes some megabytes of each before the server can see that nobody reads.
     const poll = await RawSocket.connect(server.port)
     poll.socket.pause()

@@ -29,7 +29,7 @@ export function canonicalEmoji(text: string): string | undefined {
 export const emojiSchema = z
   .string()
   .min(1)
-  .max(limits.emojiMaxChars)
+  .max(limits.emojiMaxChars, { abort: true })
   .overwrite((text) => canonicalEmoji(text) ?? text)
   .refine((text) => canonicalEmoji(text) !== undefined, { error: 'is not one emoji' })
   .meta({ id: 'Emoji' })

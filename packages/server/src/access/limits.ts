@@ -258,8 +258,12 @@ export class Limits {
     return rateLimited('connect; too many connections from this address in a short time', retryAfterMs)
   }
 
-  /** A body or packet of so many bytes that this user (or, without a session, this address) wants to have parsed. */
+  /**
+   * A body or packet of so many bytes that this user (or, without a session, this address) wants to have parsed. Off where
+   * requests are not limited.
+   */
   takeBytes(key: string, bytes: number): void {
+    if (this.#buckets.requests === undefined) return
     const retryAfterMs = this.#inputBytes.take(key, this.#clock.nowMs(), bytes)
     this.#refuseFor(retryAfterMs, 'requests', 'answer; too many bytes in a short time')
   }

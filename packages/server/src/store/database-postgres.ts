@@ -92,7 +92,7 @@ class PostgresDatabase implements Database {
     }
     try {
       const client = await open()
-      await applySessionSettings(client, undefined)
+      // First: an older Postgres may not know the settings.
       const { rows } = await client.query({
         text: `select current_setting('server_version_num')::int as version, pg_is_in_recovery() as replica,
                       current_setting('server_encoding') as encoding`,
@@ -112,6 +112,7 @@ class PostgresDatabase implements Database {
         throw new StartError(
           `unable to use the database; its encoding is ${encoding}, and DATABASE_URL must name a database in UTF8`,
         )
+      await applySessionSettings(client, undefined)
       await refuseSharedBackends(client, open)
       const schema = await findSchema(client)
       await applySessionSettings(client, schema)

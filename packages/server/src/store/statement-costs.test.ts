@@ -20,6 +20,7 @@ import * as mail from './mail.ts'
 import { markRead } from './mark-read.ts'
 import { OldestTransaction } from './oldest-transaction.ts'
 import { findChannels, readConversation, readConversations, readMembers } from './read-conversations.ts'
+import { readOwnReactions } from './read-own-reactions.ts'
 import * as changes from './read-changes.ts'
 import { readMarkers } from './read-markers.ts'
 import { readMemberSeqs } from './read-member-seqs.ts'
@@ -342,6 +343,10 @@ describe.runIf(testEngines.includes('postgres'))('costs of statements', () => {
           bytesMax: 262_144,
         }),
       () => changes.readBoundary(watched, room, 5, 1_000),
+      // A segment is held against what came since it was read.
+      () => changes.readRewrites(watched, room, range.to - 100),
+      () => changes.readStanding(watched, bob, room),
+      () => readOwnReactions(watched, { conversation: room, target: 5, user: bob }),
       () => changes.readChangesForMember(watched, bob, room, 20_000, 100),
       () => sweepChanges(watched, placeAt(Number.MAX_SAFE_INTEGER)),
       () => readPosition(watched),
