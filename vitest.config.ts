@@ -29,7 +29,7 @@ export default defineConfig({
           pool: 'forks',
           maxWorkers: 3,
           testTimeout: 15_000,
-          hookTimeout: 30_000,
+          hookTimeout: 60_000,
         },
       },
       {

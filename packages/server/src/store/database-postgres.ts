@@ -16,7 +16,7 @@ import type { Database, Lane, Statement } from './database.ts'
 import { isConnectionFault, readEpoch, runRead, toQueryConfig, typeParsers, within } from './driver.ts'
 import { HealthProbe } from './health-probe.ts'
 import { poolBounds, PostgresPool } from './postgres-pool.ts'
-import { applySessionSettings, findSchema, refuseSharedBackends } from './session-settings.ts'
+import { applySessionSettings, findSchema, refuseReadOnly, refuseSharedBackends } from './session-settings.ts'
 
 /** Connections of one server: of each pool, and of the lanes. The sum is what `max_connections` must have room for. */
 export const poolMax = { vital: 4, browse: 5, search: 2 } as const
@@ -113,6 +113,7 @@ class PostgresDatabase implements Database {
           `unable to use the database; its encoding is ${encoding}, and DATABASE_URL must name a database in UTF8`,
         )
       await applySessionSettings(client, undefined)
+      await refuseReadOnly(client)
       await refuseSharedBackends(client, open)
       const schema = await findSchema(client)
       await applySessionSettings(client, schema)

@@ -16,7 +16,15 @@ import type { Clock } from '../support/clock.ts'
 import type { Database } from './database.ts'
 import type { LoggedChange } from '../support/logged-change.ts'
 import { collectRewrites, rewritten } from '../support/message-state.ts'
-import { type LogStretch, readBoundary, readMissed, readRewrites, readStretch, rewritesMax } from './read-changes.ts'
+import {
+  type LogStretch,
+  readBoundary,
+  readMissed,
+  readRewrites,
+  readStretch,
+  rewritesMax,
+  rewritesWalkMax,
+} from './read-changes.ts'
 import { readMemberSeqs } from './read-member-seqs.ts'
 import type { MemberPair } from './read-newest-pages.ts'
 
@@ -268,7 +276,9 @@ export class LogStretches {
       this.#settling.get(key) ??
       readRewrites(this.#options.database, conversation, stretch.settledSeq)
         .then(({ rewrites, top }) =>
-          rewrites.length < rewritesMax ? this.#rewrite(stretch, rewrites, top) : undefined,
+          rewrites.length < rewritesMax && top - stretch.settledSeq <= rewritesWalkMax
+            ? this.#rewrite(stretch, rewrites, top)
+            : undefined,
         )
         .finally(() => this.#settling.delete(key))
     this.#settling.set(key, settling)

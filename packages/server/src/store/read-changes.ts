@@ -136,8 +136,13 @@ export async function readStretch(
 
 /** Edits and deletions in one statement; a stretch with more of them since it was read is read again. */
 export const rewritesMax = 1_000
+/** Changes that are looked at for them: as many as a stretch holds, so that reading it again costs no more. */
+export const rewritesWalkMax = 2_000
 
-/** Edits and deletions after `after`, in seq order, at most {@link rewritesMax}, and the top of the log with them. */
+/**
+ * Edits and deletions after `after`, in seq order, at most {@link rewritesMax} of the next {@link rewritesWalkMax} changes,
+ * and the top of the log with them.
+ */
 export async function readRewrites(
   database: Database,
   conversation: Id,
@@ -148,7 +153,8 @@ export async function readRewrites(
     text: `select top.top, page.* from (select seq as top from conversations where id = $1) top
            left join lateral (
              select ${columns} from changes c join conversations v on v.id = c.conversation
-              where c.conversation = $1 and c.seq > $2 and c.type in ('message.edited', 'message.deleted')
+              where c.conversation = $1 and c.seq > $2 and c.seq <= $2 + ${rewritesWalkMax}
+                and c.type in ('message.edited', 'message.deleted')
               order by c.seq limit ${rewritesMax}) page on true`,
     values: [conversation, after],
   })
@@ -279,11 +285,13 @@ export type Standing =
 export async function readStanding(database: Database, user: Id, conversation: Id): Promise<Standing> {
   const rows = await database.query<ChangeRow | { seq: null }>({
     name: 'read_standing',
-    text: `select removal.* from members m
+    text: `select removal.* from (select $1::uuid as conversation, $2::uuid as user_id) w
+           cross join lateral (
+             select m.conversation, m.left_seq from members m
+              where m.conversation = w.conversation and m.user_id = w.user_id limit 1) m
            left join lateral (
              select ${columns} from changes c join conversations v on v.id = c.conversation
-              where c.conversation = m.conversation and c.seq = m.left_seq limit 1) removal on true
-            where m.conversation = $1 and m.user_id = $2`,
+              where c.conversation = m.conversation and c.seq = m.left_seq limit 1) removal on true`,
     values: [conversation, user],
   })
   const [row] = rows

@@ -41,7 +41,6 @@ describe.runIf(testEngines.includes('postgres'))('settings of connections', () =
     for (const setting of [
       'synchronous_commit = off',
       `default_transaction_isolation = 'repeatable read'`,
-      'default_transaction_read_only = on',
       `datestyle = 'German, DMY'`,
       `timezone = 'Asia/Tokyo'`,
       'bytea_output = escape',
@@ -88,6 +87,21 @@ describe.runIf(testEngines.includes('postgres'))('settings of connections', () =
         where datname = current_database() and application_name = 'chorus-settings'`,
     )
     expect(await database.query({ text: shown })).toEqual([right])
+  })
+
+  it('[DB1] refuses to start where transactions are read-only', async () => {
+    const role = `reader_${randomBytes(4).toString('hex')}`
+    await admin.query(`create role ${role} login superuser password 'x'`)
+    try {
+      await admin.query(`alter role ${role} set default_transaction_read_only = on`)
+      const opening = open((url) => {
+        url.username = role
+        url.password = 'x'
+      })
+      await expect(opening).rejects.toThrow(/default_transaction_read_only is on for DATABASE_URL/)
+    } finally {
+      await admin.query(`drop role ${role}`)
+    }
   })
 
   it('[DB1] keeps to the schema that holds the tables, also when the search_path of the role changes', async () => {

@@ -11,7 +11,6 @@ import { StartError } from '../support/start-error.ts'
 /** Values as Postgres shows them. */
 const settings = {
   default_transaction_isolation: 'read committed',
-  default_transaction_read_only: 'off',
   default_transaction_deferrable: 'off',
   synchronous_commit: 'on',
   lock_timeout: '1500ms',
@@ -72,6 +71,19 @@ export async function applySessionSettings(client: pg.ClientBase, schema: string
     if (value === null || value === right) continue
     throw new StartError(
       `unable to use the database that DATABASE_URL names; its connections show ${name} = ${value} instead of ${right}, though the server sets it`,
+    )
+  }
+}
+
+/**
+ * Rejects with a `StartError` where new transactions cannot write. Not set by the server, and not asked of later connections:
+ * a host makes a database read-only when its disk fills up, and lifts that again; sends are refused meanwhile.
+ */
+export async function refuseReadOnly(client: pg.ClientBase): Promise<void> {
+  const { rows } = await client.query<{ value: string }>('show default_transaction_read_only')
+  if (rows[0]?.value === 'on') {
+    throw new StartError(
+      'unable to use the database; default_transaction_read_only is on for DATABASE_URL, and must be off',
     )
   }
 }
