@@ -199,12 +199,11 @@ describe.skipIf(!canRun).each(kinds)('behind %s', (kind) => {
     const exit = cluster.stop(stopped)
     if (kind === 'haproxy') {
       const { logs } = balancers.get(kind)!
-      await waitForFact(
-        () =>
-          logs.text.lastIndexOf(`Server servers/${before.server} is DOWN`) >
-          logs.text.lastIndexOf(`Server servers/${before.server} is UP`),
-        { what: 'the look of HAProxy at /readyz' },
-      )
+      // Each backend looks for itself.
+      const isDown = (backend: string): boolean =>
+        logs.text.lastIndexOf(`Server ${backend}/${before.server} is DOWN`) >
+        logs.text.lastIndexOf(`Server ${backend}/${before.server} is UP`)
+      await waitForFact(() => ['servers', 'events'].every(isDown), { what: 'the look of HAProxy at /readyz' })
     } else {
       // It does not look: it notices when the server refuses.
       await before.stream.waitFor(({ name }) => name === 'moving', 'moving', 20_000)

@@ -251,7 +251,7 @@ export const settings = {
   limitRequests: limitSetting(
     'LIMIT_REQUESTS',
     100,
-    'other requests a second and user; costly ones, and large answers, count as several',
+    'other requests a second and user; costly ones, and large answers, count as several. 0 also lifts the limit of 1 MB a second that a user may send',
   ),
   limitMembers: dependentLimitSetting(
     'LIMIT_MEMBERS',

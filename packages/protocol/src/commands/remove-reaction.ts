@@ -5,8 +5,14 @@ import { seqSchema } from '../values/seq.ts'
 import { textSchema } from '../values/text.ts'
 import { defineCommand } from './define-command.ts'
 
-/** Any text: what was stored before an emoji had one spelling can be taken back as well. */
-const storedEmojiSchema = textSchema(1, limits.emojiMaxChars)
+/** What was ever taken as a reaction: before an emoji had one spelling, several in a row were, and can be taken back. */
+const storedEmojiSchema = textSchema(1, limits.emojiMaxChars).refine(
+  (text) =>
+    /^(?:\p{Extended_Pictographic}|\p{Regional_Indicator}|\p{Emoji_Component}|\u200d|\ufe0f|\u20e3|[\u{e0020}-\u{e007f}])+$/u.test(
+      text,
+    ) && /\p{Extended_Pictographic}|\p{Regional_Indicator}|\u20e3/u.test(text),
+  { error: 'is not an emoji' },
+)
 
 /** Taking back what is not there changes nothing and answers with the seq of the last change to that reaction, or of the message. */
 export const removeReaction = defineCommand({

@@ -243,11 +243,11 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     const epoch = await store.database.epoch()
     expect(await replay(store.database, endpoint, { kind: 'seq', conversation: group, seq: 4 }, epoch)).toBe(3)
     await expect.poll(() => receiver.received.map(({ id }) => id), patience).toEqual([...ids, ...ids.slice(3)])
-    // Apart from the one before it by more than the milliseconds of a JavaScript date.
-    const [row] = await fixture.sql<{ at: string }>(
-      `update changes set at = at + interval '1 second' where conversation = $1 and seq = 6 returning at`,
-      [group],
-    )
+    // Apart from those before it by more than the milliseconds of a JavaScript date.
+    await fixture.sql(`update changes set at = at - interval '1 second' where conversation = $1 and seq < 6`, [group])
+    const [row] = await fixture.sql<{ at: string }>('select at from changes where conversation = $1 and seq = 6', [
+      group,
+    ])
     expect(await replay(store.database, endpoint, { kind: 'time', since: row!.at }, epoch)).toBe(1)
     await expect.poll(() => receiver.received.length, patience).toBe(10)
     expect(receiver.received.at(-1)!.id).toBe(ids.at(-1))
