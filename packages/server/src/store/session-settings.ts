@@ -80,7 +80,9 @@ export async function applySessionSettings(client: pg.ClientBase, schema: string
  * a host makes a database read-only when its disk fills up, and lifts that again; sends are refused meanwhile.
  */
 export async function refuseReadOnly(client: pg.ClientBase): Promise<void> {
-  const { rows } = await client.query<{ value: string }>('show default_transaction_read_only')
+  const { rows } = await client.query<{ value: string }>(
+    `select current_setting('default_transaction_read_only') as value`,
+  )
   if (rows[0]?.value === 'on') {
     throw new StartError(
       'unable to use the database; default_transaction_read_only is on for DATABASE_URL, and must be off',
