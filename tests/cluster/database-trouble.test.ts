@@ -105,8 +105,9 @@ describe.skipIf(!hasPostgres())('trouble with Postgres', () => {
       const sdk = createChatClient({ url: server.url, store: createMemoryStore(), onError: () => undefined })
       await sdk.start()
       await sdk.signIn({ handle: bob.handle, password: bob.password })
-      await waitForFact(() => sdk.conversations.get().some(({ id }) => id === conversation), {
-        what: 'the conversation',
+      // The list is shown before everything is loaded; what a load covers is no callback.
+      await waitForFact(() => sdk.data.get() === 'live' && sdk.connection.get().state === 'ready', {
+        what: 'the end of the first load',
       })
       const noticed: number[] = []
       sdk.onChange(({ change }) => noticed.push(change.seq))
