@@ -4,6 +4,7 @@
  * refusals. Its address differs from everybody else's.
  */
 import { Agent, request } from 'node:http'
+import { setTimeout as pause } from 'node:timers/promises'
 import { commands, type CommandName } from '@chorus/protocol'
 import { EngineClient } from '../engine-client.ts'
 import { waitForFact } from '../wait-for-fact.ts'
@@ -158,8 +159,4 @@ export async function openAttacker(url: string, cookie: string | undefined): Pro
   if (!client.isClosed) return client
   await pause(50)
   return undefined
-}
-
-export function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }
