@@ -51,8 +51,12 @@ class Follower {
     return page
   }
 
-  /** Follows until there is nothing more. A cursor may lag: other transactions of this Postgres hold the oldest position back. */
+  /**
+   * Follows until the cursor is past every change. It may lag behind what its own pages showed, because open transactions
+   * of other suites on this Postgres hold the position back. So only an empty page after the last page proves that it does not.
+   */
   async settle(): Promise<void> {
+    await this.follow()
     for (;;) {
       const { conversations, more } = await this.page()
       if (conversations.length === 0 && !more) return

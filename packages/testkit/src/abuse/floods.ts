@@ -147,16 +147,17 @@ export async function floodSocket({
 export async function openAttacker(url: string, cookie: string | undefined): Promise<EngineClient | undefined> {
   const client = EngineClient.open(url, { cookie })
   client.ws.once('open', () => client.send('40'))
+  const received = (prefix: string): boolean => client.packets.some((packet) => packet.startsWith(prefix))
+  // The server refuses some connections in words (`44`) and leaves it to the client to close them.
+  const isRefused = (): boolean => client.isClosed || received('44')
   try {
-    await waitForFact(() => client.isClosed || client.packets.some((packet) => packet.startsWith('42["ready"')), {
-      what: 'ready or a refusal',
-      timeoutMs: 5_000,
-    })
+    await waitForFact(() => isRefused() || received('42["ready"'), { what: 'ready or a refusal', timeoutMs: 5_000 })
   } catch {
     client.close()
     return undefined
   }
-  if (!client.isClosed) return client
+  if (!isRefused()) return client
+  client.close()
   await pause(50)
   return undefined
 }
