@@ -141,7 +141,10 @@ export interface ChatClient {
    * Pages read backwards make no calls, and a conversation that was `limited` starts again after its new top.
    */
   onChange(callback: (change: ChangeNotice) => void): () => void
-  /** Calls back when changes of a conversation were too many to be replayed, or it was (re)joined: read its newest page. */
+  /**
+   * Calls back when changes of a conversation were passed over: too many to be replayed, before the user (re)joined, or received
+   * only by another client of the same store. Read its newest page.
+   */
   onLimited(callback: (notice: { readonly conversation: string; readonly seq: number }) => void): () => void
 }
 

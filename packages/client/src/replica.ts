@@ -778,8 +778,12 @@ export class Replica {
   #takeForeign({ id, appliedSeq, window }: ConversationRecord): void {
     const slot = this.slot(id)
     if (slot.state !== undefined || this.#isStopped) return
-    if (appliedSeq > slot.timeline.appliedSeq) {
+    const known = slot.timeline.appliedSeq
+    if (appliedSeq > known) {
       slot.timeline = new Timeline({ me: this.#options.me, appliedSeq, ...(window && { window }) })
+      // The other client called back for the changes between; this one never will (rule CLI1).
+      if (known > 0)
+        guarded(() => this.#options.onLimited({ conversation: id, seq: appliedSeq }), this.#options.onError)
     }
     this.#enter(slot)
     this.#foreign.add(id)

@@ -82,6 +82,10 @@ class Tab {
   readonly replica: Replica
   readonly #server: FakeServer
   readonly #me: User
+  /** Callbacks that left changes out without `onLimited`. */
+  readonly holes: string[] = []
+  /** By epoch and conversation, the seq up to which callbacks came: each change, or `onLimited` for many. */
+  readonly reached = new Map<string, number>()
   #cursor: string | undefined
   #loads = 0
   loading: Promise<void> = Promise.resolve()
@@ -99,8 +103,16 @@ class Tab {
       onError: (error) => {
         throw error
       },
-      onChange: () => undefined,
-      onLimited: () => undefined,
+      onChange: ({ epoch, conversation, change }) => {
+        const key = `${epoch} ${conversation}`
+        const reached = this.reached.get(key)
+        // Of what happened before its own removal, a member who was away is told only the removal.
+        const isOwnRemoval = change.type === 'member.left' && change.user === me.id
+        if (!isOwnRemoval && reached !== undefined && change.seq !== reached + 1)
+          this.holes.push(`${key}: ${change.seq} after ${reached}`)
+        this.reached.set(key, change.type === 'skip' ? change.to : change.seq)
+      },
+      onLimited: ({ conversation, seq }) => void this.reached.set(`${server.epoch} ${conversation}`, seq),
       onMoved: () => undefined,
       onReset: () => undefined,
     })
@@ -256,6 +268,7 @@ describe.each([
           }
           await settle()
           await assertStore(server, me, store)
+          for (const { holes } of tabs) expect(holes).toEqual([])
         }
         for (const tab of tabs) {
           tab.gate.open()
@@ -265,6 +278,7 @@ describe.each([
           await tab.advance()
           await clock.advance(2_000)
         }
+        for (const { holes } of tabs) expect(holes).toEqual([])
         await assertStore(server, me, store)
         expect(store.storage?.get()).toBe(storage)
         await store.close()
@@ -272,4 +286,39 @@ describe.each([
       { numRuns: runs, endOnFailure: false },
     )
   }, 120_000)
+})
+
+it('[CLI1] calls onLimited for changes that only another client has received', async () => {
+  const server = new FakeServer()
+  const me = server.addUser('me')
+  const ada = server.addUser('ada')
+  const conversation = server.addConversation('group', 'A', [ada, me])
+  const store = createMemoryStore()
+  const clock = new ManualClock()
+  const one = new Tab(server, me, store, clock)
+  const two = new Tab(server, me, store, clock)
+  two.gate.open()
+  one.gate.open()
+  for (const tab of [one, two]) {
+    await tab.start()
+    await tab.advance()
+  }
+  server.send(conversation, ada, 'before')
+  server.remove(conversation, me)
+  await one.advance()
+  await clock.advance(2_000)
+
+  one.gate.isOpen = false
+  one.load()
+  await settle()
+  server.join(conversation, me)
+  await two.advance()
+  server.send(conversation, ada, 'after')
+  await two.advance()
+  await clock.advance(2_000)
+  one.gate.open()
+  await one.loading
+
+  expect(one.replica.appliedSeqOf(conversation.id)).toBe(server.top(conversation))
+  expect(one.reached.get(`${server.epoch} ${conversation.id}`)).toBe(server.top(conversation))
 })
