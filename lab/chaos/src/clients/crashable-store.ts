@@ -5,11 +5,12 @@ export interface CrashableStore extends ChatStore {
   crash(): void
 }
 
-export function makeCrashable(inner: ChatStore): CrashableStore {
+/** `isShared`: another client, a second tab, works on `inner` too. */
+export function makeCrashable(inner: ChatStore, isShared: boolean): CrashableStore {
   let isDead = false
   const write = (run: () => Promise<void>): Promise<void> => (isDead ? Promise.resolve() : run())
   return {
-    isShared: false,
+    isShared,
     readAccount: () => inner.readAccount(),
     writeAccount: (account) => write(() => inner.writeAccount(account)),
     readReplica: (userId) => inner.readReplica(userId),

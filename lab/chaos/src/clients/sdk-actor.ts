@@ -1,6 +1,7 @@
 /**
  * A client that uses the SDK as an application does: one store, one callback, messages handed to the outbox and never sent
- * again from here. It can be restarted, killed (its store keeps what was written), copied to a second tab, or lose its store.
+ * again from here. It can be restarted, killed (its store keeps what was written), copied to a second tab, share its store with
+ * a second tab, or lose its store.
  */
 import { randomUUID } from 'node:crypto'
 import { ChorusError, createChatClient, createMemoryStore } from '@chorus/client'
@@ -24,8 +25,10 @@ export interface SdkActorOptions extends ActorIdentity {
   readonly recorder: Recorder
   readonly transports: readonly TransportName[]
   readonly onProblem: (problem: string) => void
-  /** A store to begin with: that of another tab. */
+  /** A store to begin with: a copy of another client's. */
   readonly copyOf?: SdkActor
+  /** The client whose store this one works on, as two tabs of a browser do. Call its `shareStore()` first. */
+  readonly sharesStoreOf?: SdkActor
 }
 
 type Change = 'edit' | 'delete' | 'react' | 'unreact'
@@ -36,8 +39,10 @@ export class SdkActor implements Actor {
   readonly session: SessionSeed
   readonly #options: SdkActorOptions
   /** Sends that were handed over and are not settled: clientId to operation. */
-  readonly #open = new Map<string, number>()
-  #kept: ChatStore = createMemoryStore()
+  readonly #open: Map<string, number>
+  #kept: ChatStore
+  /** Whether a second client works, or has worked, on the same store. */
+  #isSharing: boolean
   #store: CrashableStore | undefined
   #client: ChatClient | undefined
   #position = new StreamPosition()
@@ -53,6 +58,11 @@ export class SdkActor implements Actor {
 
   constructor(options: SdkActorOptions) {
     this.#options = options
+    // Tabs that share an outbox send each other's messages, so either may learn what became of one.
+    const { sharesStoreOf } = options
+    this.#open = sharesStoreOf === undefined ? new Map<string, number>() : sharesStoreOf.#open
+    this.#kept = sharesStoreOf === undefined ? createMemoryStore() : sharesStoreOf.#kept
+    this.#isSharing = sharesStoreOf !== undefined
     this.name = options.name
     this.person = options.person
     this.session = options.session
@@ -71,8 +81,10 @@ export class SdkActor implements Actor {
   }
 
   async start(): Promise<void> {
-    const { copyOf, person } = this.#options
-    if (copyOf !== undefined) {
+    const { copyOf, sharesStoreOf, person } = this.#options
+    if (sharesStoreOf !== undefined) {
+      // The store has the account.
+    } else if (copyOf !== undefined) {
       // Whatever is being written over there belongs to the copy or does not, but never half of it.
       await copyStore(copyOf.#kept, this.#kept, person.id)
       this.#position = new StreamPosition()
@@ -93,12 +105,23 @@ export class SdkActor implements Actor {
     this.#options.recorder.stream(this.#stream, 'detached', true)
   }
 
+  get isSharing(): boolean {
+    return this.#isSharing
+  }
+
+  /** Restarts with a store that a second client may share from then on. */
+  async shareStore(): Promise<void> {
+    if (!this.isAttached || this.#isSharing) return
+    await this.#close(true)
+    this.#isSharing = true
+    await this.#beginAgain()
+  }
+
   /** Ends in order and begins again with its store. */
   async restart(): Promise<void> {
     if (!this.isAttached) return
     await this.#close(true)
-    this.#options.recorder.stream(this.#stream, 'attached')
-    await this.#begin()
+    await this.#beginAgain()
   }
 
   /** Dies, and begins again with what its store had been given. */
@@ -107,7 +130,15 @@ export class SdkActor implements Actor {
     await Promise.all(this.#handingOver)
     this.#store?.crash()
     await this.#close(false)
-    this.#options.recorder.stream(this.#stream, 'attached')
+    await this.#beginAgain()
+  }
+
+  /** With a shared store another stream begins: the store may have gone on without this client. */
+  async #beginAgain(): Promise<void> {
+    if (this.#isSharing) {
+      this.#position = new StreamPosition()
+      this.#beginStream()
+    } else this.#options.recorder.stream(this.#stream, 'attached')
     await this.#begin()
   }
 
@@ -257,7 +288,7 @@ export class SdkActor implements Actor {
 
   async #begin(): Promise<void> {
     const { url, transports, recorder, onProblem } = this.#options
-    const store = makeCrashable(this.#kept)
+    const store = makeCrashable(this.#kept, this.#isSharing)
     const client = createChatClient({
       url,
       store,

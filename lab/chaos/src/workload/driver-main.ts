@@ -1,8 +1,11 @@
 /** The process of one driver: takes a job over the pipe it was forked with, and dies with whoever holds the other end. */
+import { installPageLocks } from '../clients/page-locks.ts'
 import { Recorder } from '../clients/recorder.ts'
 import { HistoryWriter } from '../history/index.ts'
 import { Driver } from './driver.ts'
 import type { FromDriver, ToDriver } from './job.ts'
+
+installPageLocks()
 
 const statusEveryMs = 500
 /** Most problems that are told; more of them say nothing new. */

@@ -341,7 +341,8 @@ export class Driver {
       ['restart', 40],
       ['crash', 35],
       ['lose', 10],
-      ['tab', 15],
+      ['copied-tab', 10],
+      ['shared-tab', 15],
     ] as const)
     this.#exclusively(actor.name, async () => {
       switch (how) {
@@ -350,21 +351,26 @@ export class Driver {
         case 'crash':
           return actor.crash()
         case 'lose':
-          return actor.loseStore()
-        case 'tab':
-          return this.#openTab(actor)
+          // What two tabs share is not lost by one of them.
+          return actor.isSharing ? actor.restart() : actor.loseStore()
+        case 'copied-tab':
+          return this.#openTab(actor, 'copied')
+        case 'shared-tab':
+          return this.#openTab(actor, 'shared')
       }
     })
   }
 
-  /** Another client on a copy of the same store, for a while. */
-  async #openTab(of: SdkActor): Promise<void> {
+  /** Another client for a while: on a copy of the store, or on the store itself as a second tab. */
+  async #openTab(of: SdkActor, store: 'copied' | 'shared'): Promise<void> {
     this.#replacements += 1
     const seat = this.#seats.find(({ actor }) => actor === of)
     if (seat === undefined) return
+    if (store === 'shared') await of.shareStore()
+    if (!of.isAttached) return
     const tab = new SdkActor({
       ...this.#sdkOptions(seat.plan, of.session, `${seat.plan.name}.tab${this.#replacements}`),
-      copyOf: of,
+      ...(store === 'shared' ? { sharesStoreOf: of } : { copyOf: of }),
     })
     this.#tabs.add(tab)
     await tab.start()
