@@ -84,7 +84,8 @@ export default defineConfig({
           name: 'browser',
           include: ['tests/browser/**/*.test.ts'],
           pool: 'forks',
-          fileParallelism: false,
+          // Much of it is waiting for animations and time-outs: two files at a time keep two cores busy.
+          maxWorkers: 2,
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },

@@ -22,7 +22,11 @@ const twoPeople = () =>
   Promise.all([Person.signUp(browser, server.url, 'Ada Lovelace'), Person.signUp(browser, server.url, 'Bob Builder')])
 
 it('[CLI1] two browsers sign up and chat; typing, presence, unread and title are shown; a reload keeps everything', async () => {
-  const [ada, bob] = await twoPeople()
+  const [ada, bob] = await Promise.all([
+    Person.arrive(browser, server.url, 'Ada Lovelace'),
+    Person.arrive(browser, server.url, 'Bob Builder'),
+  ])
+  await Promise.all([ada.signUpHere(), bob.signUpHere()])
   await ada.begin([bob])
   await ada.write('hello Bob')
   await ada.sees('hello Bob')

@@ -78,10 +78,18 @@ it('[APP1] emoji by keyboard: search, arrows, Enter picks and sends nothing', as
 
   // Without a search, the arrow keys choose.
   await open()
+  const active = picker.locator('[data-active]')
   await page.keyboard.press('ArrowDown')
+  await active.waitFor()
+  const below = await active.textContent()
   await page.keyboard.press('ArrowRight')
-  await picker.locator('[data-active]').waitFor()
-  const chosen = await picker.locator('[data-active]').textContent()
+  const chosen = await waitForFact(
+    async () => {
+      const text = await active.textContent()
+      return text !== below && text
+    },
+    { what: 'the emoji on the right' },
+  )
   await page.keyboard.press('Enter')
   await holds(page, `lunch is 🍕${chosen}`)
 

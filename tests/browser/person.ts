@@ -5,10 +5,12 @@
 import { randomUUID } from 'node:crypto'
 import type { Browser, BrowserContext, BrowserContextOptions, Locator, Page } from 'playwright-core'
 import { expect } from 'vitest'
-import { waitForFact } from '@chorus/testkit'
+import { HttpUser, waitForFact } from '@chorus/testkit'
 
 export const password = 'a long enough password'
 const patienceMs = 10_000
+
+const makeHandle = (): string => `p${randomUUID().slice(0, 8)}`
 
 export class Person {
   readonly name: string
@@ -25,12 +27,23 @@ export class Person {
     this.handle = handle
   }
 
-  /** A new browser profile whose owner has not signed in. */
+  /** A new browser profile whose owner has not signed in, at the first page. */
   static async arrive(
     browser: Browser,
     url: string,
     name: string,
-    { handle = `p${randomUUID().slice(0, 8)}`, ...options }: BrowserContextOptions & { handle?: string } = {},
+    options: BrowserContextOptions & { handle?: string } = {},
+  ): Promise<Person> {
+    const person = await Person.openProfile(browser, url, name, options)
+    await person.page.goto('/')
+    return person
+  }
+
+  private static async openProfile(
+    browser: Browser,
+    url: string,
+    name: string,
+    { handle = makeHandle(), ...options }: BrowserContextOptions & { handle?: string },
   ): Promise<Person> {
     const context = await browser.newContext({ baseURL: url, reducedMotion: 'reduce', locale: 'en-GB', ...options })
     context.setDefaultTimeout(patienceMs)
@@ -43,14 +56,33 @@ export class Person {
         person.surprises.push(`request to ${request.url()}`)
     })
     person.#watch(page)
-    await page.goto('/')
     return person
   }
 
-  static async signUp(browser: Browser, url: string, name: string, options?: BrowserContextOptions): Promise<Person> {
-    const person = await Person.arrive(browser, url, name, options)
-    await person.signUpHere()
+  /** A new browser profile with the session of an account. */
+  static async arriveSignedIn(
+    browser: Browser,
+    url: string,
+    user: HttpUser,
+    { name, ...options }: BrowserContextOptions & { readonly name: string },
+  ): Promise<Person> {
+    const person = await Person.openProfile(browser, url, name, { ...options, handle: user.handle })
+    const [cookieName = '', value = ''] = (user.cookie ?? '').split('=', 2)
+    await person.context.addCookies([{ name: cookieName, value, url, httpOnly: true, sameSite: 'Lax' }])
+    await person.page.goto('/')
+    await person.isIn()
     return person
+  }
+
+  /** A new account, made over HTTP: filling in the form takes a second, and has tests of its own. */
+  static async signUp(
+    browser: Browser,
+    url: string,
+    name: string,
+    options: BrowserContextOptions = {},
+  ): Promise<Person> {
+    const user = await HttpUser.signUp(url, { name, password, handle: makeHandle() })
+    return Person.arriveSignedIn(browser, url, user, { ...options, name })
   }
 
   #watch(page: Page): void {

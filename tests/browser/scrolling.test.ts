@@ -42,17 +42,28 @@ const looks = [
 /** A conversation of Ada, at her browser, and Bob, over HTTP. */
 interface Room {
   readonly ada: Person
+  /** Ada over HTTP. */
+  readonly user: HttpUser
   readonly id: string
   readonly url: string
 }
 
 async function openRoom(options: BrowserContextOptions, messages: number): Promise<Room> {
-  const { id, handle } = await makeRoom(messages)
-  const ada = await Person.arrive(browser, server.url, 'Ada Lovelace', { ...options, handle })
-  await ada.signIn()
-  const room = { ada, id, url: `/c/${id}` }
+  const { id, user } = await makeRoom(messages)
+  const ada = await arriveAs(user, options)
+  const room = { ada, user, id, url: `/c/${id}` }
   await goTo(room)
   return room
+}
+
+function arriveAs(user: HttpUser, options: BrowserContextOptions): Promise<Person> {
+  return Person.arriveSignedIn(browser, server.url, user, { ...options, name: 'Ada Lovelace' })
+}
+
+/** The unread count that the server has. */
+async function readUnread({ user, id }: Room): Promise<number> {
+  const { body } = await user.expect<{ conversation: { unread: number } }>(200, 'GET', `/v1/conversations/${id}`)
+  return body.conversation.unread
 }
 
 /** An account, and what Bob wrote to it, all of it read. */
@@ -220,10 +231,9 @@ describe.each(looks)('on %s', (_look, options) => {
   })
 
   it.each([3, 60, 150])('[READ1] begins at the unread line with %i unread', async (unread) => {
-    const { id, handle } = await makeRoom(40)
+    const { id, user } = await makeRoom(40)
     await write(id, unread, 'new')
-    const ada = await Person.arrive(browser, server.url, 'Ada Lovelace', { ...options, handle })
-    await ada.signIn()
+    const ada = await arriveAs(user, options)
     await ada.open('Analytical Engine')
     await isInPage(ada.page, 'new 1 ')
     expectUnreadLine(await settled(ada.page), unread)
@@ -245,15 +255,15 @@ describe.each(looks)('on %s', (_look, options) => {
       await ada.page.getByTestId('to-end').click()
       await isInPage(ada.page, `${name} ${unread} `)
       await waitForFact(async () => ((await readLayout(ada.page))?.gap ?? 99) <= 1, { what: 'the end' })
+      await waitForFact(async () => (await readUnread(room)) === 0, { what: 'the read marker at the end' })
     }
     await ada.leave()
   })
 
   it('[READ1] is at its end when its last row is on the screen', async () => {
-    const { id, handle, user } = await makeRoom(3)
+    const { id, user } = await makeRoom(3)
     await write(id, 1, 'new')
-    const ada = await Person.arrive(browser, server.url, 'Ada Lovelace', { ...options, handle })
-    await ada.signIn()
+    const ada = await arriveAs(user, options)
     await ada.open('Analytical Engine')
     await isInPage(ada.page, 'new 1')
     await settled(ada.page)

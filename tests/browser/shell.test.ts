@@ -1,5 +1,5 @@
 /** What stands around the messages: finding, beginning, the list of conversations, Back on a phone, and what is offline. */
-import type { Browser, Page } from 'playwright-core'
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { HttpUser, startChromium, waitForFact } from '@chorus/testkit'
 import type { ServerProcess } from '@chorus/testkit'
@@ -31,10 +31,8 @@ async function accountWithGroups(): Promise<HttpUser> {
   return user
 }
 
-async function arriveAs(user: HttpUser, options: Parameters<typeof Person.arrive>[3] = {}): Promise<Person> {
-  const ada = await Person.arrive(browser, server.url, 'Ada Lovelace', { ...options, handle: user.handle })
-  await ada.signIn()
-  return ada
+function arriveAs(user: HttpUser, options: BrowserContextOptions = {}): Promise<Person> {
+  return Person.arriveSignedIn(browser, server.url, user, { ...options, name: 'Ada Lovelace' })
 }
 
 async function hasOpened(page: Page, title: string): Promise<void> {
@@ -344,8 +342,7 @@ it('[STALE1] offline, presence is unknown and a waiting message is in the list',
 it.each(['reduce', 'no-preference'] as const)(
   '[READ1] motion “%s” gives no element a transition of a hair',
   async (reducedMotion) => {
-    const ada = await Person.arrive(browser, server.url, 'Ada Lovelace', { reducedMotion })
-    await ada.signUpHere()
+    const ada = await Person.signUp(browser, server.url, 'Ada Lovelace', { reducedMotion })
     const durations = await ada.page.evaluate(() => [
       ...new Set(
         [...document.querySelectorAll('*')].flatMap((element) => {

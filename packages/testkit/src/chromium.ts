@@ -17,7 +17,8 @@ export async function startChromium(): Promise<Browser> {
       // Chromium's sandbox refuses root, and containers have a small /dev/shm.
       '--no-sandbox',
       '--disable-dev-shm-usage',
-      '--enable-unsafe-swiftshader',
+      // Without a graphics card it would compute every frame twice over, in SwiftShader.
+      '--disable-gpu',
       // No traffic of the browser's own: tests run without a network.
       '--disable-background-networking',
       '--disable-component-update',
