@@ -39,7 +39,7 @@ export default defineConfig({
           maxWorkers: 3,
           include: ['tests/api/**/*.test.ts'],
           pool: 'forks',
-          testTimeout: 30_000,
+          testTimeout: 60_000,
           hookTimeout: 60_000,
         },
       },

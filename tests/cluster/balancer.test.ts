@@ -20,7 +20,7 @@ import {
   waitForFact,
 } from '@chorus/testkit'
 import type { Balancer, BalancerKind, Cluster } from '@chorus/testkit'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 
 const noLimits = { LIMIT_SENDS: '0', LIMIT_REQUESTS: '0', LIMIT_SIGN_INS_ADDRESS: '0', LIMIT_CONNECTIONS: '0' }
 const kinds = (['haproxy', 'nginx'] as const).filter(hasBalancer)
@@ -197,6 +197,12 @@ describe.skipIf(!canRun).each(kinds)('behind %s', (kind) => {
       }
     })()
     const exit = cluster.stop(stopped)
+    // The tests after this one need both servers, also when this one fails.
+    onTestFinished(async () => {
+      isOver = true
+      await exit.catch(() => undefined)
+      await cluster.start(stopped)
+    })
     if (kind === 'haproxy') {
       const { logs } = balancers.get(kind)!
       // Each backend looks for itself.
@@ -228,7 +234,6 @@ describe.skipIf(!canRun).each(kinds)('behind %s', (kind) => {
     expect([...statuses.keys()]).toEqual([200])
     expect((await ada.call('GET', '/v1/session')).status).toBe(200)
     await expect(HttpUser.stranger(direct).call('GET', '/livez')).rejects.toThrow()
-    await cluster.start(stopped)
   })
 })
 
