@@ -3,13 +3,18 @@ import { existsSync } from 'node:fs'
 import { chromium } from 'playwright-core'
 import type { Browser } from 'playwright-core'
 
-const places = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
+const places = [
+  '/usr/bin/chromium-headless-shell',
+  '/usr/bin/chromium',
+  '/usr/bin/chromium-browser',
+  '/usr/bin/google-chrome',
+]
 
 /** Starts a browser without a window. Each user of a test gets a context of its own: `browser.newContext()`. */
 export async function startChromium(): Promise<Browser> {
   const executablePath = process.env.CHROMIUM_PATH ?? places.find((place) => existsSync(place))
   if (executablePath === undefined) {
-    throw new Error('unable to start Chromium; it is not installed (Debian: apt-get install chromium)')
+    throw new Error('unable to start Chromium; it is not installed (Debian: apt-get install chromium-headless-shell)')
   }
   return chromium.launch({
     executablePath,
