@@ -1,4 +1,4 @@
-/** Asks a command over the connection while there is one, and by HTTP otherwise. */
+/** Sends a command over the live connection while there is one, and over HTTP otherwise. */
 import type { CommandAck, CommandRequest, EventCommandName } from '@chorus/protocol'
 
 export type Ask = <Name extends EventCommandName>(

@@ -1,7 +1,10 @@
 /**
- * Full-jitter back-off: each wait is a random part of a ceiling that grows, so that a thousand clients cut off together
- * do not come back together (rule LIM2). What the server asks for (`retryAfterMs`) is the least. It grows slowly at first:
- * a server that restarts is back within seconds, and people are waiting.
+ * Back-off with full jitter: the delay before each retry is a random part of a ceiling that grows with each
+ * attempt.
+ *
+ * Guarantee: a thousand clients that lose their connections together do not reconnect together (rule LIM2).
+ * The delay is never shorter than the server asks for (`retryAfterMs`). The ceiling grows slowly at first,
+ * because a restarting server is back within seconds and users are waiting.
  */
 import type { Clock } from './clock.ts'
 
@@ -9,10 +12,11 @@ export const backoffFirstMs = 500
 export const backoffMaxMs = 30_000
 export const backoffGrowth = 1.6
 
-/** How long to wait before attempt number `attempt` (from 0). */
+/** Returns the delay before attempt number `attempt` (the first is 0), in milliseconds. */
 export function backoffDelayMs(attempt: number, clock: Pick<Clock, 'random'>, retryAfterMs = 0): number {
   const ceilingMs = Math.min(backoffMaxMs, backoffFirstMs * backoffGrowth ** Math.min(attempt, 16))
   const jitteredMs = clock.random() * ceilingMs
-  // What the server asks for is jittered too, upwards: it gave the same number to everybody.
+  // The server's delay gets jitter too, upwards only, because the server sent the same number to every
+  // client.
   return retryAfterMs > 0 ? retryAfterMs + clock.random() * Math.min(retryAfterMs, ceilingMs) : jitteredMs
 }

@@ -1,4 +1,7 @@
-/** UUIDs for messages. `crypto.randomUUID` is missing on pages served without TLS, where this must work too. */
+/**
+ * Returns a random UUID (version 4) for a message. `crypto.randomUUID` is missing on pages without TLS, so it
+ * is not used.
+ */
 export function createClientId(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16))
   bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x40

@@ -1,17 +1,24 @@
-/** Time, timers and chance in one place, so that tests can hold them. Durations come from the monotonic clock. */
+/**
+ * Time, timers and randomness behind one interface, so that tests can control them. Durations use the
+ * monotonic clock.
+ */
 
+/** Source of time, timers and randomness. Applications normally leave it out and get the system clock. */
 export interface Clock {
-  /** Milliseconds of the monotonic clock; only differences mean something. */
+  /** Returns the monotonic time in milliseconds. Only differences between two results are meaningful. */
   readonly now: () => number
-  /** Milliseconds since 1970 by the device's clock; for display, and to notice that the device slept. */
+  /**
+   * Returns the device's wall-clock time in milliseconds since 1970. Used for display and to notice that the
+   * device slept.
+   */
   readonly wallNow: () => number
-  /** A number in [0, 1). */
+  /** Returns a random number from 0 (inclusive) to 1 (exclusive). */
   readonly random: () => number
-  /** Runs once after `delayMs`; the returned function cancels. */
+  /** Runs the callback once after `delayMs` milliseconds. The returned function cancels it. */
   readonly after: (delayMs: number, run: () => void) => () => void
 }
 
-/** The real clock. */
+/** Clock that uses the system's time, timers and random numbers. */
 export const systemClock: Clock = {
   now: () => performance.now(),
   wallNow: () => Date.now(),

@@ -1,12 +1,13 @@
 /**
- * What the device says about itself: network gone and back, and waking up. A socket that lived through a sleep may be
- * dead without knowing it, so each of these is a reason to resume at once.
+ * Signals from the device: network lost, network back, and waking from sleep. A connection that was open
+ * during sleep may be dead without noticing, so the client resumes on a new connection after each wake or
+ * network change.
  */
 import type { Clock } from './clock.ts'
 
-/** A tab that was hidden for less is not asked to resume when it is shown again. */
+/** Minimum time a tab must be hidden before showing it counts as waking. */
 export const hiddenMinMs = 30_000
-/** How often the clock is looked at, and by how much it must have jumped to mean sleep. */
+/** Interval between checks of the wall clock, and the delay beyond it that counts as sleep. */
 export const clockLookMs = 5_000
 export const clockJumpMs = 15_000
 
@@ -17,7 +18,7 @@ export interface DeviceSignals {
 
 export type DeviceSignal = 'online' | 'offline' | 'wake'
 
-/** Signals of the browser where there is one, and of the clock everywhere. */
+/** Creates signals from browser events where they exist, and from jumps of the clock on all platforms. */
 export function createDeviceSignals(clock: Clock): DeviceSignals {
   const page = typeof document === 'undefined' ? undefined : document
   const target = typeof window === 'undefined' ? undefined : window
@@ -49,7 +50,7 @@ export function createDeviceSignals(clock: Clock): DeviceSignals {
         const lateMs = clock.wallNow() - lookedAtMs - clockLookMs
         lookedAtMs = clock.wallNow()
         cancelLook = clock.after(clockLookMs, look)
-        // Hidden tabs are given a timer once a minute: late, but not asleep.
+        // Browsers run timers of hidden tabs only once a minute, so a late timer there does not mean sleep.
         if (lateMs >= clockJumpMs && page?.visibilityState !== 'hidden') listener('wake')
       }
       cancelLook = clock.after(clockLookMs, look)

@@ -1,6 +1,6 @@
 /**
- * Calls code of the application. Guarantee: what it throws, or what a promise it returns rejects with, reaches `onError`
- * and nothing else: other listeners still run, and a Node program does not end.
+ * Calls a function of the application. Guarantee: if it throws, or returns a promise that rejects, the error
+ * goes to `onError` only. Other listeners still run, and a Node process does not exit.
  */
 export function guarded(run: () => unknown, onError: (error: unknown) => unknown): void {
   const report = (error: unknown): void => {
@@ -19,7 +19,7 @@ export function guarded(run: () => unknown, onError: (error: unknown) => unknown
   }
 }
 
-/** The last resort: where nobody else is told. */
+/** Logs an error to the console, as the last resort when no other handler can take it. */
 export function logError(error: unknown): void {
   // eslint-disable-next-line no-console -- the last resort
   console.error(error)

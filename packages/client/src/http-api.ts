@@ -1,6 +1,8 @@
 /**
- * Commands over HTTP, typed by their definitions. Every failure is a `ChorusError`: what the server said, or `unknown`
- * when nobody can say whether a change was done (rule ACK2), or `unavailable` when nothing can have been.
+ * Sends commands over HTTP, typed by their definitions.
+ *
+ * Guarantee: every failure is a `ChorusError`. It carries the server's error if there was one. Otherwise it
+ * is `unknown` when a change may have been made (rule ACK2), and `unavailable` when nothing can have changed.
  */
 import {
   ChorusError,
@@ -17,9 +19,12 @@ import { readText } from './read-body.ts'
 import { isObject, isText } from './server-events.ts'
 import { parseServerUrl, type ServerUrl } from './server-url.ts'
 
-/** How long a request waits for the next sign of an answer. A body may take longer, as long as it keeps coming. */
+/**
+ * Maximum time without data from the server during a request. A body may take longer in total while data
+ * keeps coming.
+ */
 export const requestTimeoutMs = 10_000
-/** How long the rest of a body may take where it cannot be read in pieces. */
+/** Maximum time for the rest of a body where `fetch` does not offer a stream. */
 const wholeBodyMaxMs = 120_000
 
 export interface HttpApiOptions {
@@ -35,13 +40,13 @@ export interface HttpApi {
 }
 
 export interface HttpLine extends HttpApi {
-  /** `signal`: aborts the request when the client is stopped. */
+  /** Sends a command. `signal` aborts the request when the client is stopped. */
   call<Name extends CommandName>(
     name: Name,
     request: CommandRequest<Name>,
     signal?: AbortSignal,
   ): Promise<CommandResult<Name>>
-  /** A plain request with credentials, for the event stream. */
+  /** Sends a plain GET request with credentials, for the event stream. */
   open(path: string, headers: Record<string, string>, signal: AbortSignal): Promise<Response>
 }
 
@@ -55,8 +60,8 @@ export function createHttpApi(options: HttpApiOptions): HttpLine {
     const headers = {
       ...init.headers,
       ...(cookie !== undefined && { cookie }),
-      // Node's fetch sends `Sec-Fetch-Mode` but no `Origin`, which a server may take for a browser that hides where it
-      // is. Browsers set their own and ignore this one.
+      // Node's fetch sends `Sec-Fetch-Mode` but no `Origin`. A server could take that for a browser that
+      // hides its origin. Browsers set their own `Origin` and ignore this one.
       ...(cookieJar !== undefined && { origin }),
       ...(canNameItself && { 'user-agent': userAgent }),
     }
@@ -75,7 +80,7 @@ export function createHttpApi(options: HttpApiOptions): HttpLine {
       const { method, path, body } = toHttpRequest(name, request)
       const refused = (why: string, cause?: unknown): ChorusError =>
         new ChorusError(method === 'GET' ? 'unavailable' : 'unknown', `unable to ${name}; ${why}`, { cause })
-      // Asked after every wait.
+      // A function, because the signal can change during every await.
       const isStopped = (): boolean => life?.aborted === true
       if (isStopped()) throw new ChorusError('unavailable', `unable to ${name}; the client was stopped`)
       const abort = new AbortController()
@@ -101,7 +106,7 @@ export function createHttpApi(options: HttpApiOptions): HttpLine {
         seen.answer = true
         listen(typeof response.body?.getReader === 'function' ? requestTimeoutMs : wholeBodyMaxMs)
         if (!response.ok) throw await toChorusError(name, response, method === 'GET')
-        // The only place where a body is believed to be what its command promises.
+        // The only place where a body is trusted to match the result type of its command.
         if (response.status === 204) return null as CommandResult<Name>
         return JSON.parse(await readText(response, () => listen(requestTimeoutMs))) as CommandResult<Name>
       } catch (error) {
@@ -122,7 +127,10 @@ export function createHttpApi(options: HttpApiOptions): HttpLine {
   }
 }
 
-/** Fills the path, and puts what is left into the query (GET, DELETE) or the body. */
+/**
+ * Builds the HTTP request: fills the path, then puts the remaining fields into the query (GET, DELETE) or the
+ * body.
+ */
 export function toHttpRequest(
   name: CommandName,
   request: object,
@@ -142,7 +150,10 @@ export function toHttpRequest(
   return { method, path, body }
 }
 
-/** Seconds or a date, as `Retry-After` allows; a date is compared with the answer's own, not with the device's clock. */
+/**
+ * Parses `Retry-After`, given in seconds or as a date, to milliseconds. A date is compared with the
+ * response's own `Date` header, not with the device's clock.
+ */
 export function parseRetryAfterMs(header: string | null, sentAt: string | null = null): number | undefined {
   if (header === null || header === '') return undefined
   const seconds = Number(header)
@@ -152,7 +163,7 @@ export function parseRetryAfterMs(header: string | null, sentAt: string | null =
   return Number.isFinite(delayMs) && delayMs >= 0 ? delayMs : undefined
 }
 
-/** What a status says without a problem document. */
+/** Error codes for responses without a problem document, by HTTP status. */
 const codeOfStatus: { readonly [status: number]: ErrorCode } = {
   401: 'unauthenticated',
   403: 'forbidden',
@@ -161,7 +172,10 @@ const codeOfStatus: { readonly [status: number]: ErrorCode } = {
   429: 'rate-limited',
 }
 
-/** Reads a problem document; a response of something in between (a proxy) says nothing certain, but of reads. */
+/**
+ * Converts a failed response to a `ChorusError`, from its problem document if it has one. A response from a
+ * proxy leaves open whether a change was made, except for reads.
+ */
 export async function toChorusError(doing: string, response: Response, isRead = false): Promise<ChorusError> {
   const retryAfterMs = parseRetryAfterMs(response.headers.get('retry-after'), response.headers.get('date'))
   const options = retryAfterMs === undefined ? {} : { retryAfterMs }

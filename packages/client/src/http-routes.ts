@@ -1,10 +1,10 @@
 /**
- * Where each command lives over HTTP. A table of our own, so that no schema is needed at run time; a test holds it
- * against the command definitions.
+ * HTTP method and path of each command. A separate table, so that no schema is loaded at run time. A test
+ * compares it with the command definitions.
  */
 import type { CommandName, Method } from '@chorus/protocol'
 
-/** Method and path; a third word says that the whole body is this one field of the request. */
+/** Method and path of a command. An optional third word names the request field that becomes the whole body. */
 export type HttpRoute = `${Method} ${string}`
 
 const conversation = '/v1/conversations/{conversation}'

@@ -1,14 +1,19 @@
 /**
- * The time in which a part of the client may act: from start to stop, or from sign-in to sign-out. Guarantee: once it is
- * over, none of its timers runs, its requests are aborted, and what waits for its turn goes on at once to be refused.
+ * Lifetime of a part of the client: from start to stop, or from sign-in to sign-out.
+ *
+ * Guarantee: after `end`, none of its timers runs and its requests are aborted. Waits made with `waits` end
+ * at once, so that their callers can continue and fail.
  */
 import { ChorusError } from '@chorus/protocol'
 import type { Clock } from './clock.ts'
 
 export class Lifetime {
-  /** The clock of this time: its timers end with it. */
+  /** Clock whose timers are cancelled when the lifetime ends. */
   readonly clock: Clock
-  /** The same, but the timers run early when the time ends: for waits that something depends on. */
+  /**
+   * Timers that run early when the lifetime ends, instead of being cancelled. For waits that a promise
+   * depends on.
+   */
   readonly waits: Pick<Clock, 'after' | 'random'>
   readonly #abort = new AbortController()
   readonly #ends = new Set<() => void>()
@@ -47,7 +52,7 @@ export class Lifetime {
     return this.#abort.signal
   }
 
-  /** Refuses to go on with something when the time is over. */
+  /** Throws `unavailable` when the lifetime is over. `doing` completes the message `unable to …`. */
   assert(doing: string): void {
     if (this.isOver) throw new ChorusError('unavailable', `unable to ${doing}; the client was stopped`)
   }

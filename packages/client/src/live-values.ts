@@ -1,6 +1,9 @@
 /**
- * The live lane on the client: the newest value per (conversation, key, user), only while somebody looks at it. Newest is
- * what arrived last, and values expire by the length of their life: no two clocks are compared, not even two servers'.
+ * Live values on the client: the newest value for each conversation, key and user, kept only while it is
+ * observed.
+ *
+ * The newest value is the one that arrived last. A value expires after its lifetime, counted from its
+ * arrival. Clocks of different machines are never compared, not even those of two servers.
  */
 import type { Json, LiveValue } from '@chorus/protocol'
 import type { LiveValues } from './api.ts'
@@ -9,9 +12,12 @@ import type { HttpApi } from './http-api.ts'
 import { type Cell, createCell, type Observable } from './observable.ts'
 import type { Ask } from './ask.ts'
 
-/** Users with a value under one key; beyond, the oldest are forgotten. */
+/** Maximum number of users with a value under one key. Beyond it, the oldest value is dropped. */
 export const liveUsersMax = 1_000
-/** Gone in seconds anyway, and watched for every conversation of a list: not worth a request. */
+/**
+ * Keys whose current values are not requested on subscribe. They expire within seconds and are observed for
+ * every conversation of a list, so a request is not worth its cost.
+ */
 const fleetingKeys: ReadonlySet<string> = new Set(['typing'])
 
 interface Held {
@@ -34,13 +40,16 @@ export interface LiveLaneOptions {
   readonly onError?: (error: unknown) => void
 }
 
-/** A request for what is there now, with what arrived since it was made: that is newer than the answer. */
+/**
+ * A running request for the current values. `arrived` lists values received since it was sent: they are newer
+ * than its response.
+ */
 interface Load {
   readonly conversation: string
   readonly arrived: Set<string>
 }
 
-/** Values that may arrive during one request; beyond, its answer is not used. */
+/** Maximum number of values received during one request. Beyond it, the response is dropped. */
 const arrivedMax = 5_000
 
 export class LiveLane {
@@ -61,7 +70,7 @@ export class LiveLane {
     }
   }
 
-  /** Values as they arrive. */
+  /** Applies values received from the server. */
   handle(values: readonly LiveValue[]): void {
     for (const load of this.#loads) {
       for (const value of values) if (value.conversation === load.conversation) load.arrived.add(slotOf(value))
@@ -80,7 +89,7 @@ export class LiveLane {
     for (const live of touched) this.#publish(live)
   }
 
-  /** After a reconnection: what was missed is asked for, once per conversation. */
+  /** Requests the values missed during a disconnection, once per conversation. */
   resume(): void {
     const watched = [...this.#keys.values()].filter(({ key, cell }) => cell.watchers() > 0 && !fleetingKeys.has(key))
     for (const conversation of new Set(watched.map((live) => live.conversation))) this.#load(conversation)
@@ -124,7 +133,7 @@ export class LiveLane {
       ({ values }) => {
         if (this.#loads.delete(load)) this.#takeAll(values.filter((value) => !load.arrived.has(slotOf(value))))
       },
-      // The next value comes by itself.
+      // A failed request needs no retry: the next value arrives anyway.
       () => void this.#loads.delete(load),
     )
   }
@@ -160,7 +169,7 @@ function nameOf(conversation: string, key: string): string {
   return `${conversation} ${key}`
 }
 
-/** What a value replaces, within its conversation. */
+/** Returns the identity of a value within its conversation. A newer value with the same identity replaces it. */
 function slotOf({ key, user }: LiveValue): string {
   return `${key} ${user}`
 }

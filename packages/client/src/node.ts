@@ -1,2 +1,2 @@
-/** What only Node can load: a door of its own, so that no browser bundle ever sees the file system. */
+/** Entry point for Node only, separate from `index.ts` so that no browser bundle includes the file system. */
 export { createFileStore } from './store-file.ts'

@@ -1,7 +1,10 @@
 /**
- * Messages on their way. Each is stored on the device before it is sent, with the identity that makes a second attempt
- * harmless (rule IDEM1), and stays until the server's log is seen to contain it or the server refuses it for good (ACK2).
- * At most one per conversation is unanswered, so one sender's messages keep their order (ORD2); conversations go side by side.
+ * Queue of messages to send.
+ *
+ * Guarantee: a message is stored on the device before it is sent, with an id that makes a retry harmless
+ * (rule IDEM1). It stays until the server's log contains it or the server refuses it permanently (ACK2). Each
+ * conversation has at most one unacknowledged message in flight, so messages of one sender keep their order
+ * (ORD2). Different conversations send in parallel.
  */
 import { ChorusError, limits } from '@chorus/protocol'
 import type { Acknowledgement, MessageDraft, OutboxItem, SentMessage } from './api.ts'
@@ -11,20 +14,23 @@ import type { Clock } from './clock.ts'
 import { type Cell, createCell, type Observable } from './observable.ts'
 import type { ChatStore, OutboxRecord } from './store.ts'
 
-/** Most messages that wait on one device. */
+/** Maximum number of messages in the outbox of one device. */
 export const outboxMaxMessages = 1_000
-/** Most conversations that send at the same time. */
+/** Maximum number of conversations that send at the same time. */
 export const outboxMaxParallel = 8
 
 export interface OutboxOptions {
   readonly store: ChatStore
   readonly userId: string
   readonly clock: Clock
-  /** Asks the server; rejects with a `ChorusError`. */
+  /** Sends a message to the server. Rejects with a `ChorusError`. */
   readonly send: (record: OutboxRecord) => Promise<Acknowledgement>
-  /** Is there a connection to send over? */
+  /** Returns whether there is a connection to send over. */
   readonly canSend: () => boolean
-  /** How far the local copy of a conversation is; undefined when there is none. */
+  /**
+   * Returns the seq up to which the local copy of a conversation is complete, or undefined without a local
+   * copy.
+   */
   readonly appliedSeqOf: (conversation: string) => number | undefined
   readonly onError: (error: unknown) => void
 }
@@ -37,19 +43,19 @@ interface Waiter {
 interface Entry {
   readonly record: OutboxRecord
   readonly item: OutboxItem
-  /** Written to the store: only then may it be sent. */
+  /** True once the message is in the store. Only then may it be sent. */
   readonly isStored: boolean
 }
 
 interface Pause {
-  /** The server asked for it: a reconnection does not end it. */
+  /** True when the server asked for the delay. A reconnect does not end such a pause. */
   readonly isAsked: boolean
   readonly cancel: () => void
 }
 
 export class Outbox {
   readonly #options: OutboxOptions
-  /** By clientId, in the order of writing. */
+  /** Messages by clientId, in the order in which they were written. */
   #entries = new Map<string, Entry>()
   readonly #items: Cell<readonly OutboxItem[]>
   readonly #waiters = new Map<string, Waiter[]>()
@@ -58,7 +64,10 @@ export class Outbox {
   readonly #channel: BroadcastChannel | undefined
   #lastOrder = 0
   #isStopped = false
-  /** Writes go one after the other, so that what was written first is stored first. */
+  /**
+   * The last write to the store. Writes run one after another, so that messages are stored in the order
+   * written.
+   */
   #writes: Promise<unknown> = Promise.resolve()
 
   constructor(options: OutboxOptions) {
@@ -76,10 +85,11 @@ export class Outbox {
     return this.#items
   }
 
-  /** Reads what was waiting when the application ended. */
+  /** Loads the messages that were waiting when the application last ended. */
   async load(): Promise<void> {
     await this.#refresh()
-    // Acknowledged, but the program ended before the log was seen to contain it; the copy may by now.
+    // The log may already contain messages that were acknowledged just before the program ended. Remove
+    // those.
     for (const { record } of [...this.#entries.values()]) {
       const appliedSeq = this.#options.appliedSeqOf(record.conversation)
       if (appliedSeq !== undefined) this.settleUpTo(record.conversation, appliedSeq)
@@ -94,7 +104,7 @@ export class Outbox {
     this.#pauses.clear()
   }
 
-  /** There is a connection again: go on at once, unless the server asked to wait. */
+  /** Continues sending after a reconnect, except in conversations where the server asked for a delay. */
   resume(): void {
     for (const [conversation, pause] of [...this.#pauses]) {
       if (pause.isAsked) continue
@@ -104,7 +114,7 @@ export class Outbox {
     this.#drainAll()
   }
 
-  /** Shows the message, stores it, and sends it when its turn comes. */
+  /** Shows the message, stores it, and sends it after the earlier messages of the conversation. */
   async add(conversation: string, draft: MessageDraft): Promise<SentMessage> {
     assertDraft(draft)
     if (this.#isStopped) throw new ChorusError('unauthenticated', 'unable to send message; nobody is signed in')
@@ -122,7 +132,8 @@ export class Outbox {
     const acknowledged = new Promise<Acknowledgement>((resolve, reject) => {
       this.#waiters.set(record.clientId, [{ resolve, reject }])
     })
-    // Not everybody waits for it; who does is still told.
+    // Prevents an unhandled rejection when the caller ignores `acknowledged`. Callers that await it still get
+    // the error.
     acknowledged.catch(() => undefined)
     this.#set(record, false)
     try {
@@ -139,7 +150,7 @@ export class Outbox {
     return { clientId: record.clientId, acknowledged }
   }
 
-  /** Sends a refused message again, behind what was written since. */
+  /** Sends a refused message again, after the messages written since. */
   async retry(clientId: string): Promise<void> {
     const entry = this.#entries.get(clientId)
     if (entry?.record.status.state !== 'failed') {
@@ -148,7 +159,7 @@ export class Outbox {
     const isTaken = entry.record.status.error.code === 'conflict'
     const record: OutboxRecord = {
       ...entry.record,
-      // `conflict` says that the identity belongs to another message.
+      // `conflict` means that the clientId already belongs to another message, so the retry gets a new one.
       clientId: isTaken ? createClientId() : clientId,
       order: this.#nextOrder(),
       status: { state: 'pending', attempts: 0 },
@@ -160,7 +171,7 @@ export class Outbox {
     this.#drain(record.conversation)
   }
 
-  /** Forgets a message that failed, or that no attempt was made for. */
+  /** Deletes a message that failed or was never attempted. */
   async discard(clientId: string): Promise<void> {
     const entry = this.#entries.get(clientId)
     if (entry === undefined) return
@@ -175,13 +186,16 @@ export class Outbox {
     this.#settleWaiters(clientId, new ChorusError('not-found', 'unable to send message; it was discarded'))
   }
 
-  /** The log contains this message of mine: that is the acknowledgement, whether or not another one came. */
+  /**
+   * Resolves the message as acknowledged and removes it, because the log contains it. No separate
+   * acknowledgement is needed.
+   */
   settle(clientId: string, acknowledgement: Acknowledgement): void {
     this.#settleWaiters(clientId, acknowledgement)
     if (this.#entries.has(clientId)) this.#remove([clientId]).catch(this.#options.onError)
   }
 
-  /** The local copy of a conversation has moved: what it covers is not waiting any more. */
+  /** Removes acknowledged messages that the local copy of the conversation now contains. */
   settleUpTo(conversation: string, appliedSeq: number): void {
     const covered = [...this.#entries.values()].filter(
       ({ record }) =>
@@ -192,7 +206,10 @@ export class Outbox {
     if (covered.length > 0) this.#remove(covered.map(({ record }) => record.clientId)).catch(this.#options.onError)
   }
 
-  /** Another tab may be sending it: then its lock is taken, and the message is no longer this tab's to discard. */
+  /**
+   * Removes a message that was never attempted. Another tab that is sending holds the lock; then the discard
+   * is refused.
+   */
   async #discardLocked(conversation: string, clientId: string): Promise<void> {
     const locks = typeof navigator === 'undefined' ? undefined : navigator.locks
     if (!this.#options.store.isShared || !isLockManager(locks) || this.#draining.has(conversation)) {
@@ -256,7 +273,10 @@ export class Outbox {
     this.#channel?.postMessage('changed')
   }
 
-  /** Takes what the store has (another tab may have written or sent); what is not stored yet stays behind it. */
+  /**
+   * Loads the outbox from the store, because another tab may have added or sent messages. Messages not stored
+   * yet follow the loaded ones.
+   */
   async #refresh(): Promise<void> {
     const { store, userId } = this.#options
     const read = this.#writes.then(() => store.readOutbox(userId))
@@ -269,7 +289,7 @@ export class Outbox {
       this.#lastOrder = Math.max(this.#lastOrder, record.order)
       const { clientId, conversation, draft, createdAt, status } = record
       const known = before.get(clientId)
-      // Attempts are counted in memory only, so what is known here is as good as what is stored.
+      // Attempts are counted in memory only, so the entry in memory is as current as the stored one.
       const isSame =
         known !== undefined && known.record.status.state === status.state && known.record.order === record.order
       if (isSame) this.#entries.set(clientId, { ...known, isStored: true })
@@ -297,13 +317,13 @@ export class Outbox {
     this.#draining.add(conversation)
     this.#drainLocked(conversation)
       .catch((error: unknown) => {
-        // The store failed. Waiting keeps this from going round and round.
+        // The store failed. The pause prevents an endless loop.
         this.#options.onError(error)
         this.#pause(conversation, backoffMaxMs, false)
       })
       .finally(() => {
         this.#draining.delete(conversation)
-        // Others may have waited for the room, and this one may have been given more meanwhile.
+        // Other conversations may wait for a free slot, and this one may have new messages.
         this.#drainAll()
       })
   }
@@ -313,7 +333,7 @@ export class Outbox {
     return this.#head(conversation)?.isStored === true
   }
 
-  /** Where several tabs share the store, only one of them sends for a conversation at a time. */
+  /** Sends the messages of a conversation. When tabs share the store, a lock lets only one tab send at a time. */
   async #drainLocked(conversation: string): Promise<void> {
     const locks = typeof navigator === 'undefined' ? undefined : navigator.locks
     if (!this.#options.store.isShared || !isLockManager(locks)) return this.#drainNow(conversation)
@@ -337,7 +357,7 @@ export class Outbox {
     try {
       const { seq, createdAt } = await this.#options.send(record)
       this.#settleWaiters(clientId, { seq, createdAt })
-      // Nothing is written after the end: after a sign-out the text would stay on the device.
+      // Do not write after the end: after a sign-out the text would stay on the device.
       if (this.#isStopped || !this.#entries.has(clientId)) return
       const appliedSeq = this.#options.appliedSeqOf(conversation)
       if (appliedSeq === undefined || seq <= appliedSeq) await this.#remove([clientId])
@@ -345,7 +365,7 @@ export class Outbox {
         const acknowledged: OutboxRecord = { ...record, status: { state: 'acknowledged', seq, createdAt } }
         this.#set(acknowledged, false)
         await this.#store(acknowledged)
-        // The change may have been applied while this was written.
+        // The change may have been applied during this write.
         this.settleUpTo(conversation, this.#options.appliedSeqOf(conversation) ?? Number.POSITIVE_INFINITY)
       }
     } catch (error) {
@@ -357,7 +377,7 @@ export class Outbox {
     const { clientId, conversation } = record
     const entry = this.#entries.get(clientId)
     if (this.#isStopped || entry === undefined || entry.record.status.state !== 'pending') return
-    // A session that has ended says nothing about the message: it waits for the same user to sign in again.
+    // An ended session is no reason to refuse the message: it waits until the same user signs in again.
     if (error.retry === 'never' && error.code !== 'unauthenticated') {
       const failed: OutboxRecord = { ...record, status: { state: 'failed', error: error.toBody() } }
       this.#set(failed, false)
@@ -391,7 +411,7 @@ export class Outbox {
   }
 }
 
-/** Refuses early what the server would refuse anyway. */
+/** Throws for a draft that the server would refuse anyway. */
 function assertDraft({ text, attachments = [], data = null }: MessageDraft): void {
   if (text.length > limits.textMaxChars) {
     throw new ChorusError('too-large', `unable to send message; it is longer than ${limits.textMaxChars} characters`)
@@ -401,7 +421,10 @@ function assertDraft({ text, attachments = [], data = null }: MessageDraft): voi
   }
 }
 
-/** Missing on pages without TLS and in Node; the types say that it is always there. */
+/**
+ * Returns whether the Web Locks API exists. It is missing in Node and on pages without TLS, although the
+ * types always declare it.
+ */
 function isLockManager(locks: LockManager | undefined): locks is LockManager {
   return locks !== undefined
 }

@@ -1,18 +1,21 @@
-/** Reads a body of Server-Sent Events. Apart from the transport, because most clients never need it. */
+/**
+ * Reads a response body of Server-Sent Events. Separate from the transport, so that clients with WebSocket
+ * never load it.
+ */
 import { createParser } from 'eventsource-parser'
 import { chunksOf } from './read-body.ts'
 
-/** The longest single event, in characters; a server that sends more without an end is not ours. */
+/** Maximum length of one event, in characters (4 Mi). No Chorus server sends a longer one. */
 export const eventMaxChars = 4_194_304
 
 export interface EventReader {
-  /** Asked after every wait: a handler may have closed the link. */
+  /** Returns whether the link was closed. Called after every await, because a handler may have closed it. */
   readonly isClosed: () => boolean
   readonly onPiece: () => void
   readonly onEvent: (name: string, payload: unknown) => void
 }
 
-/** Returns at the end of the body, when the link was closed, or at an event that is too long. */
+/** Reads events until the body ends, the link is closed, or an event is too long. */
 export async function readEvents(
   body: ReadableStream<Uint8Array>,
   { isClosed, onPiece, onEvent }: EventReader,

@@ -1,14 +1,17 @@
-/** One reading of the server's address for HTTP, event streams and WebSocket. */
+/** Parses the server address once for HTTP, event streams and WebSocket. */
 import { ChorusError } from '@chorus/protocol'
 
 export interface ServerUrl {
-  /** `https://chat.example.org:8443` */
+  /** Scheme, host and port, such as `https://chat.example.org:8443`. */
   readonly origin: string
-  /** What stands before every path: empty, or `/chat`. */
+  /** Prefix of every path: empty, or for example `/chat`. */
   readonly path: string
 }
 
-/** Parses the address of a server; in a browser it may be relative to the page. */
+/**
+ * Parses a server address. In a browser the address may be relative to the page. Throws `invalid` for an
+ * address that is not http or https, or that has a query, a fragment or credentials.
+ */
 export function parseServerUrl(url: string): ServerUrl {
   const page = typeof location === 'undefined' ? undefined : location.href
   const parsed = URL.canParse(url, page) ? new URL(url, page) : undefined

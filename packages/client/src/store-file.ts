@@ -1,6 +1,9 @@
 /**
- * The store of Node programs: one file, written whole beside and then renamed over, so that a crash leaves the old or the
- * new one. A call returns after its data is on the disk; calls that come while a write runs share the next one.
+ * Store for Node programs: keeps all data in one file.
+ *
+ * Guarantee: a crash leaves either the old or the new content, because each write goes to a second file that
+ * is then renamed over the first. A call resolves after its data is on the disk. Calls made during a write
+ * share the next write.
  */
 import { mkdir, open, readFile, rename } from 'node:fs/promises'
 import { dirname } from 'node:path'
@@ -40,7 +43,12 @@ interface State {
   readonly users: Map<string, UserData>
 }
 
-/** Keeps everything in one file (readable by its owner only: it holds the session's cookie). One process at a time. */
+/**
+ * Creates a store that keeps everything in the file at `path`, for use by one process at a time. Creates
+ * missing folders. Only the file's owner can read it, because it holds the session cookie. Calls reject with
+ * a `ChorusError`: `unavailable` when the file cannot be read, `invalid` when it is not a store of this
+ * version.
+ */
 export function createFileStore(path: string): ChatStore {
   let loading: Promise<State> | undefined
   let running: Promise<void> = Promise.resolve()
@@ -132,7 +140,7 @@ async function readState(path: string): Promise<State> {
     })
     return { account: content.account, users: new Map(users) }
   } catch (error) {
-    // Never overwritten: it may hold messages that were not sent.
+    // The damaged file is never overwritten: it may hold messages that were not sent.
     throw new ChorusError('invalid', `unable to read ${path}; it is not a store of this version`, { cause: error })
   }
 }

@@ -1,10 +1,11 @@
 /**
- * The store of browsers: one database for all tabs of an origin. Every commit is one transaction, so a cursor is never
- * there without what it covers; a tab that is behind cannot put an older copy over a newer one (`store-merge.ts`).
+ * Store for browsers: one IndexedDB database for all tabs of an origin. Each commit is one transaction, so a
+ * cursor is never stored without the data that it covers. A tab that is behind cannot replace newer data by
+ * older data (`store-merge.ts`).
  *
- * Guarantee: every call ends. Browsers refuse IndexedDB (private windows), close it without an event, and sometimes never
- * answer. A call that fails or takes too long is tried once more on a database opened again; after that the store goes on
- * in memory, says so in `storage`, and keeps the waiting messages it knows.
+ * Guarantee: every call ends. Browsers refuse IndexedDB (in private windows), close it without an event, and
+ * sometimes never answer. A call that fails or times out is retried once on a reopened database. After that
+ * the store continues in memory, sets `storage` to `memory`, and keeps the pending messages it knows.
  */
 import type { DBSchema, IDBPDatabase } from 'idb'
 import { openDB } from 'idb'
@@ -22,32 +23,39 @@ import {
 } from './store-merge.ts'
 
 interface Schema extends DBSchema {
-  /** Under the one key `account`. */
+  /** The signed-in account, under the single key `account`. */
   account: { key: string; value: AccountRecord }
-  /** By user. */
+  /** Positions by user id. */
   positions: { key: string; value: StoredPosition }
-  /** By user and id. */
+  /** Conversations by user id and conversation id. */
   conversations: { key: [string, string]; value: StoredEntry }
-  /** By user and clientId. */
+  /** Pending messages by user id and clientId. */
   outbox: { key: [string, string]; value: OutboxRecord }
 }
 
 type Opened = IDBPDatabase<Schema>
 
 const version = 1
-/** How long the database may take to open, and one call to be done. */
+/** Maximum time for opening the database (`openMaxMs`) and for one call (`callMaxMs`). */
 export const openMaxMs = 3_000
 export const callMaxMs = 8_000
 
-/** All keys of one user: arrays sort after strings, so this bounds every `[userId, text]`. */
+/**
+ * Returns the range of all keys of one user. Arrays sort after strings, so the upper bound is above every
+ * `[userId, text]`.
+ */
 function rangeOf(userId: string): IDBKeyRange {
   return IDBKeyRange.bound([userId], [userId, []])
 }
 
-/** Keeps everything in IndexedDB, shared by all tabs. `name` separates applications on one origin. */
+/**
+ * Creates a store that keeps everything in IndexedDB, shared by all tabs of the origin. `name` is the
+ * database name; use different names to separate applications on one origin. When the browser refuses or
+ * loses the database, the store continues in memory and its `storage` becomes `memory`.
+ */
 export function createIndexedDbStore(name = 'chorus', clock: Pick<Clock, 'after'> = systemClock): ChatStore {
   const storage = createCell<StorageState>('persistent')
-  /** Takes over when the database is lost; until then it mirrors what is waiting. */
+  /** Memory store that takes over when the database is lost. Until then it mirrors the pending messages. */
   const memory = createMemoryStore()
   let opening: Promise<Opened> | undefined
 
@@ -63,7 +71,7 @@ export function createIndexedDbStore(name = 'chorus', clock: Pick<Clock, 'after'
     )
     opening = undefined
   }
-  // Asynchronous, because where there is no `indexedDB` at all this throws.
+  // Asynchronous, so that a missing `indexedDB` becomes a rejection and not an exception.
   const openNow = async (): Promise<Opened> =>
     openDB<Schema>(name, version, {
       upgrade: (database) => {
@@ -72,7 +80,7 @@ export function createIndexedDbStore(name = 'chorus', clock: Pick<Clock, 'after'
         database.createObjectStore('conversations')
         database.createObjectStore('outbox')
       },
-      // A newer version of the application in another tab wants to upgrade: give way.
+      // Another tab runs a newer version of the application and wants to upgrade: close the database.
       blocking: letGo,
       terminated: letGo,
     })
@@ -88,7 +96,7 @@ export function createIndexedDbStore(name = 'chorus', clock: Pick<Clock, 'after'
       try {
         return await attempt(work)
       } catch (error) {
-        // What cannot be stored says nothing about the database.
+        // A value that cannot be stored does not mean that the database is broken.
         if (error instanceof Error && error.name === 'DataCloneError') throw error
         letGo()
       }
@@ -96,7 +104,10 @@ export function createIndexedDbStore(name = 'chorus', clock: Pick<Clock, 'after'
     storage.set('memory')
     return inMemory()
   }
-  /** Forgetting is tried on the lost database, too, without waiting for it: another session must not find it. */
+  /**
+   * Deletes data. After the database was lost, a deletion is still tried there, without waiting for it: a
+   * later session must not find the old data.
+   */
   const forget = async (work: (database: Opened) => Promise<unknown>): Promise<void> => {
     const isLost = storage.get() === 'memory'
     if (isLost) attempt(work).then(letGo, letGo)

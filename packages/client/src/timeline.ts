@@ -1,58 +1,74 @@
 /**
- * The ordered copy of one conversation: pure, without I/O or time (rules NODE1, CLI1).
+ * Ordered local copy of one conversation: pure, without I/O and without a clock (rules NODE1, CLI1).
  *
- * Two things are kept. The *log position*: every change up to `appliedSeq` was given out exactly once, in order; later ones
- * that came early are held. The *window*: a contiguous run of messages, built from pages and moved on by changes. A page
- * read at seq P already contains every change up to P, whatever has been applied here; so each message remembers the seq it
- * reflects, and only what is above is counted into it. (Applying by log position alone counts reactions twice or loses them.)
+ * It keeps two things. The log position: every change up to `appliedSeq` was given to the application exactly
+ * once, in order. Changes that arrive too early are held back. The window: a contiguous range of messages,
+ * built from pages and updated by changes.
+ *
+ * Background: a page read at seq P already contains every change up to P, however far the log position is.
+ * The naive way applies each change that follows the log position, so it counts reactions twice or loses
+ * them. Here each message remembers the seq that it reflects, and only changes above that seq are applied to
+ * it.
  */
 import type { Change, Message, MessagePage, PageMessage, ReactionCount } from '@chorus/protocol'
 import type { WindowRecord } from './store.ts'
 
-/** Changes that came too early and are kept; what does not fit is read again from the server. */
+/**
+ * Maximum number of held changes, that is, changes that arrived too early. Changes beyond it are read again
+ * from the server.
+ */
 export const heldMaxChanges = 1_000
-/** Applied changes that are remembered to bring pages up to date that were read before them. */
+/** Maximum number of applied changes kept in memory. They bring pages up to date that were read before them. */
 export const recentMaxChanges = 1_000
-/** Messages kept in a window; beyond, the far end is dropped and can be loaded again. */
+/**
+ * Maximum number of messages in a window. Beyond it, messages at the far end are dropped; they can be loaded
+ * again.
+ */
 export const windowMaxMessages = 2_000
 
-/** A message and the seq up to which its reactions and text are right. */
+/** A message, and the seq up to which its text and reactions are current. */
 export interface WindowEntry {
   readonly message: PageMessage
   readonly asOfSeq: number
 }
 
-/** A contiguous run of messages, oldest first. Never changed in place. */
+/** A contiguous range of messages, oldest first. Never modified in place. */
 export interface TimelineWindow {
   readonly entries: readonly WindowEntry[]
   readonly hasBefore: boolean
-  /** True when newer messages exist that are not in the window, so new ones may not be put behind it. */
+  /** True when newer messages exist outside the window. New messages are then not appended. */
   readonly hasAfter: boolean
 }
 
-/** What came of it, and what to do next. */
+/** The result of applying input to a timeline, and what the caller must do next. */
 export interface TimelineStep {
-  /** To be given to the application now, in this order. */
+  /** Changes to give to the application now, in this order. */
   readonly applied: readonly Change[]
-  /** `read-missing`: changes after `appliedSeq` are missing; wait a moment, then read them. */
+  /** `read-missing`: changes after `appliedSeq` are missing. The caller waits briefly and then reads them. */
   readonly next: 'nothing' | 'read-missing'
 }
 
-/** Where a page goes: in place of the window, or at one of its ends (which must still be the one it was asked for). */
+/**
+ * The place of a page: instead of the window, or at one of its ends. `before` and `after` name the message
+ * that was at that end when the page was requested; if another message is there now, the page is stale.
+ */
 export type PagePlacement =
   | { readonly at: 'whole' }
   | { readonly at: 'older'; readonly before: number }
   | { readonly at: 'newer'; readonly after: number }
 
 export interface TimelineOptions {
-  /** The user whose reactions are `mine`. */
+  /** Id of the signed-in user. Reactions of this user count as `mine`. */
   readonly me: string
-  /** Every change up to here is known to the application. */
+  /** Highest seq of the log position: the application already knows every change up to here. */
   readonly appliedSeq: number
   readonly window?: WindowRecord
 }
 
-/** The first and last seq that a change stands for: a `skip` fills a range. */
+/**
+ * Returns the first and the last seq that a change covers. A `skip` covers a range; other changes cover one
+ * seq.
+ */
 export function spanOf(change: Change): { readonly from: number; readonly to: number } {
   return change.type === 'skip' ? { from: change.from, to: change.to } : { from: change.seq, to: change.seq }
 }
@@ -60,9 +76,9 @@ export function spanOf(change: Change): { readonly from: number; readonly to: nu
 export class Timeline {
   readonly #me: string
   #appliedSeq: number
-  /** Sorted by first seq. */
+  /** Changes that arrived too early, sorted by first seq. */
   #held: Change[] = []
-  /** The highest seq ever seen here: above `appliedSeq` means that something is missing. */
+  /** Highest seq ever seen in this conversation. Changes are missing while it is above `appliedSeq`. */
   #highestSeq: number
   #recent: Change[] = []
   #window: TimelineWindow | undefined
@@ -88,7 +104,7 @@ export class Timeline {
     return this.#highestSeq > this.#appliedSeq
   }
 
-  /** Takes changes in any order, with repeats and gaps; gives each out once, in order. */
+  /** Applies changes that arrive in any order, with repeats and gaps. Returns each change once, in order. */
   applyChanges(changes: readonly Change[]): TimelineStep {
     const applied: Change[] = []
     for (const change of changes) {
@@ -105,7 +121,10 @@ export class Timeline {
     return this.#step(applied)
   }
 
-  /** Takes a page of history. `stale`: it cannot be joined to what is here any more; read it again. */
+  /**
+   * Joins a page of messages to the window. Returns `stale` when it no longer fits; the caller must read it
+   * again.
+   */
   applyPage(page: MessagePage, placement: PagePlacement): 'applied' | 'stale' {
     const missed = this.changesAfter(page.seq)
     if (missed === undefined) return 'stale'
@@ -114,7 +133,7 @@ export class Timeline {
     const fresh: TimelineWindow = {
       entries,
       hasBefore: page.hasBefore,
-      // An older page ends where the window begins, so nothing new belongs behind it.
+      // An older page ends where the window begins, so new messages are not appended to it.
       hasAfter: isNewer ? page.hasAfter : true,
     }
     const caughtUp = missed.length === 0 ? fresh : applyToWindow(fresh, missed, this.#me)
@@ -141,8 +160,8 @@ export class Timeline {
   }
 
   /**
-   * Starts again at `seq`: what lies between was too much to be replayed, and is never given out. The messages are the
-   * newest page as of `seq`.
+   * Restarts the log position at `seq`, because the server did not replay the changes in between. Those
+   * changes are never given to the application. `messages` is the newest page as of `seq`.
    */
   applyLimited(seq: number, messages: readonly PageMessage[] | undefined): TimelineStep {
     this.#highestSeq = Math.max(this.#highestSeq, seq)
@@ -154,7 +173,8 @@ export class Timeline {
     if (messages !== undefined && (this.#window === undefined || this.#window.entries.length === 0)) {
       const first = messages[0]
       const hasBefore = first !== undefined && first.seq > 1
-      // A page older than what has been applied here and forgotten is of no use: the window stays to be loaded.
+      // If this page is older than the changes kept in memory, it is stale; the window then stays empty until
+      // the next load.
       this.applyPage({ messages: [...messages], seq, hasBefore, hasAfter: false }, { at: 'whole' })
     }
     const applied: Change[] = []
@@ -164,15 +184,15 @@ export class Timeline {
   }
 
   /**
-   * Moves the position to just before `seq`, or to just before what is held: what a removed member missed is not theirs
-   * to read (rule ACL1).
+   * Moves the log position to just before `seq`, or without `seq` to just before the first held change. A
+   * removed member may not read the changes that were missed (rule ACL1).
    */
   skipTo(seq?: number): TimelineStep {
     const first = this.#held[0]
     const target = seq ?? (first === undefined ? this.#appliedSeq + 1 : spanOf(first).from)
     if (target > this.#appliedSeq + 1) {
       this.#appliedSeq = target - 1
-      // What was passed over is not in the memory of recent changes, so no page may be brought up to date with it.
+      // The skipped changes are unknown, so no older page can be brought up to date with them.
       this.#recent = []
     }
     const applied: Change[] = []
@@ -182,12 +202,15 @@ export class Timeline {
     return this.#step(applied)
   }
 
-  /** Gives the memory of the messages back; the position stays. */
+  /** Drops the messages to free memory. The log position stays. */
   dropWindow(): void {
     this.#window = undefined
   }
 
-  /** The newest messages, for the store; undefined unless the window reaches the top of the log. */
+  /**
+   * Returns the newest messages for the store, or undefined when the window does not reach the end of the
+   * log.
+   */
   toRecord(maxMessages: number): WindowRecord | undefined {
     const window = this.#window
     if (window === undefined || window.hasAfter) return undefined
@@ -195,7 +218,7 @@ export class Timeline {
     return { hasBefore: window.hasBefore || messages.length < window.entries.length, messages }
   }
 
-  /** The applied changes above `seq`; undefined when some of them are forgotten. */
+  /** Returns the applied changes above `seq`, or undefined when some of them are no longer in memory. */
   changesAfter(seq: number): readonly Change[] | undefined {
     if (seq >= this.#appliedSeq) return []
     const first = this.#recent[0]
@@ -254,7 +277,7 @@ export class Timeline {
   }
 }
 
-/** The index of the message with this seq, or -1. */
+/** Returns the index of the message with this seq, or -1. */
 function indexOf(entries: readonly WindowEntry[], seq: number): number {
   const index = insertionIndex(entries, seq)
   return entries[index]?.message.seq === seq ? index : -1
@@ -286,7 +309,8 @@ function applyToEntries(entries: WindowEntry[], change: Change, hasAfter: boolea
       const index = insertionIndex(entries, change.message.seq)
       const present = entries[index]
       if (present?.message.seq === change.message.seq) entries[index] = withBody(present, change.message, change.seq)
-      // A message older than the window belongs to a page before it, and a newer one behind it only at the top of the log.
+      // Append the message only at the end of the log. A message older than the window belongs to an earlier
+      // page.
       else if (!hasAfter && index === entries.length) {
         entries.push({ message: { ...change.message, reactions: [] }, asOfSeq: change.seq })
       }
@@ -317,24 +341,30 @@ function applyToEntries(entries: WindowEntry[], change: Change, hasAfter: boolea
     case 'skip':
       return
     default:
-      // A type of a later version of the wire takes its place in the log and changes nothing here.
+      // A change type of a later protocol version counts in the log but does not alter messages.
       return
   }
 }
 
-/** Of two copies of a message the higher version wins (rule CLI1); reactions are counted apart, by seq. */
+/**
+ * Replaces the message body when the incoming version is higher (rule CLI1). Reactions are counted
+ * separately, by seq.
+ */
 function withBody(entry: WindowEntry, message: Message, seq: number): WindowEntry {
   const asOfSeq = Math.max(entry.asOfSeq, seq)
   if (message.version <= entry.message.version) return { message: entry.message, asOfSeq }
   return { message: { ...message, reactions: reactionsOf(message, entry.message) }, asOfSeq }
 }
 
-/** The reactions of a message whose body was replaced: a deleted message has none, as on the server. */
+/**
+ * Returns the reactions of a message after its body was replaced. A deleted message has none, as on the
+ * server.
+ */
 export function reactionsOf(message: Message, before: PageMessage): ReactionCount[] {
   return message.deletedAt === null ? before.reactions : []
 }
 
-/** Adds `step` to the count of an emoji; the order of first use stays. */
+/** Adds `step` to the count of an emoji. Emoji keep the order in which they were first used. */
 export function countReaction(
   reactions: readonly ReactionCount[],
   emoji: string,

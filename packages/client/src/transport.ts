@@ -1,21 +1,25 @@
 /**
- * One live link to a server, whatever carries it. A transport connects, tells what the server tells, asks commands and
- * closes; it never retries, waits or decides anything. One suite of tests runs on every transport.
+ * Interface of one live link to a server, whatever protocol carries it. A transport connects, passes on
+ * server events, sends commands and closes. It never retries, waits or decides anything. One test suite runs
+ * on every transport.
  */
 import type { CommandAck, CommandRequest, EventCommandName, ServerEvent } from '@chorus/protocol'
 import type { TransportName } from './api.ts'
 
 export interface Transport {
   readonly name: TransportName
-  /** Begins to connect at once, resuming from the cursor if there is one. */
+  /** Starts to connect at once and resumes from the cursor, if there is one. */
   connect(cursor: string | undefined, handlers: TransportHandlers): TransportLink
 }
 
 export interface TransportHandlers {
-  /** The server accepted the link; events follow. */
+  /** Called when the server accepted the link. Events follow. */
   readonly onOpen: () => void
   readonly onEvent: (event: ServerEvent) => void
-  /** A piece of an event has come, where the transport can see that: on a slow line one event takes long. */
+  /**
+   * Called for each received piece of an event, where the transport can see pieces. On a slow line one event
+   * takes long.
+   */
   readonly onProgress?: () => void
   /** Called exactly once, and never after `close()`. */
   readonly onEnd: (end: LinkEnd) => void
@@ -23,19 +27,19 @@ export interface TransportHandlers {
 
 export type LinkEnd =
   | { readonly kind: 'lost'; readonly retryAfterMs?: number }
-  /** The server will not have this session: signing in again is what helps. */
+  /** The server does not accept this session. The user must sign in again. */
   | { readonly kind: 'revoked'; readonly message: string }
-  /** Trying again is of no use. */
+  /** The server refused permanently. A retry is useless. */
   | { readonly kind: 'refused'; readonly message: string }
 
 export interface TransportLink {
-  /** Asks a command; rejects with a `ChorusError`, `unknown` when the link ends before the answer. */
+  /** Sends a command. Rejects with a `ChorusError`: `unknown` when the link ends before the response. */
   request<Name extends EventCommandName>(name: Name, request: CommandRequest<Name>): Promise<CommandAck<Name>>
-  /** Ends the link; nothing is told afterwards. */
+  /** Ends the link. No handler is called afterwards. */
   close(): void
 }
 
-/** The Socket.IO events of the commands. A test holds the table against the definitions. */
+/** Socket.IO event name of each command. A test compares the table with the command definitions. */
 export const commandEvents: { readonly [Name in EventCommandName]: string } = {
   'add-reaction': 'react',
   'delete-message': 'delete',
@@ -49,7 +53,7 @@ export const commandEvents: { readonly [Name in EventCommandName]: string } = {
   'watch-presence': 'watch',
 }
 
-/** What a refusal means for the link. */
+/** Converts an error to the end of the link: session revoked, refused permanently, or lost and worth a retry. */
 export function toLinkEnd(error: {
   code: string
   message: string

@@ -1,17 +1,17 @@
-/** Profiles: gathered for a moment and asked for in batches, kept in a bounded cache. */
+/** Cache of user profiles. Loads missing profiles in batches and keeps a bounded number of them. */
 import { ChorusError, limits, type User } from '@chorus/protocol'
 import type { Users } from './api.ts'
 import type { Clock } from './clock.ts'
 import type { HttpApi } from './http-api.ts'
 import { type Cell, createCell, type Observable } from './observable.ts'
 
-/** Profiles kept; the least recently used that nobody watches go first. */
+/** Maximum number of cached profiles. The least recently used profiles without a listener are evicted first. */
 export const usersMax = 2_000
-/** How long requests gather into one. */
+/** Time during which profile requests are collected into one batch. */
 export const gatherMs = 20
-/** How long an id without a profile is not asked for again. */
+/** Time during which an id without a profile is not requested again. */
 export const missingForMs = 60_000
-/** Attempts for one batch before those who wait are told. */
+/** Number of attempts for one batch before its callers get the error. */
 const attemptsMax = 3
 
 interface Waiter {
@@ -20,7 +20,10 @@ interface Waiter {
 }
 
 export interface UserCacheOptions {
-  /** Is there a session to ask with? What is only looked at waits for one. */
+  /**
+   * Returns whether a session exists to send requests with. Without one, `observe` waits for the next
+   * connection.
+   */
   readonly isActive?: () => boolean
   readonly onError?: (error: unknown) => void
 }
@@ -30,13 +33,16 @@ export class UserCache implements Users {
   readonly #clock: Clock
   readonly #cells = new Map<string, Cell<User | undefined>>()
   readonly #wanted = new Map<string, Waiter[]>()
-  /** By id, until when it is not asked for again. */
+  /** Ids that have no profile, each with the time until which it is not requested again. */
   readonly #missing = new Map<string, number>()
   readonly #options: UserCacheOptions
-  /** A request is waited for, or is under way. */
+  /** Cancels the timer of the next request. Also set while a request runs. */
   #cancel: (() => void) | undefined
   #isAgain = false
-  /** Counts what was cleared: an answer that was asked for before belongs to another user. */
+  /**
+   * Number of times the cache was cleared. A response to a request from before the last clear belongs to
+   * another user and is dropped.
+   */
   #clears = 0
 
   constructor(api: HttpApi, clock: Clock, options: UserCacheOptions = {}) {
@@ -57,7 +63,7 @@ export class UserCache implements Users {
     return new Promise((resolve, reject) => this.#want(id, { resolve, reject }))
   }
 
-  /** There is a connection: profiles that are looked at and never came are asked for. */
+  /** Requests all observed profiles that are still missing, after a connection was established. */
   resume(): void {
     for (const [id, cell] of this.#cells) if (cell.watchers() > 0) this.#wantIfMissing(id, cell)
   }
@@ -67,13 +73,16 @@ export class UserCache implements Users {
     if (!this.#wanted.has(id) && !this.#isMissing(id)) this.#want(id, undefined)
   }
 
-  /** Said lately not to exist: a list that is drawn again and again must not ask again and again. */
+  /**
+   * Returns whether the server recently reported that this user does not exist. Prevents a list that renders
+   * again and again from requesting the id each time.
+   */
   #isMissing(id: string): boolean {
     const untilMs = this.#missing.get(id)
     return untilMs !== undefined && untilMs > this.#clock.now()
   }
 
-  /** Takes profiles that came with something else. */
+  /** Stores profiles that another response contained. */
   put(users: readonly User[]): void {
     for (const user of users) {
       const cell = this.#cell(user.id)
@@ -83,7 +92,7 @@ export class UserCache implements Users {
     }
   }
 
-  /** Forgets everything, and asks for nothing more. */
+  /** Empties the cache, rejects waiting callers and cancels the next request. */
   clear(): void {
     this.#clears += 1
     this.#cancel?.()
@@ -97,7 +106,7 @@ export class UserCache implements Users {
   #cell(id: string): Cell<User | undefined> {
     const known = this.#cells.get(id)
     const cell = known ?? createCell<User | undefined>(undefined, { onError: this.#options.onError })
-    // Moved to the end: the order of the map is the order of use.
+    // Moves the entry to the end: the order of the map is the order of use.
     this.#cells.delete(id)
     this.#cells.set(id, cell)
     if (known === undefined && this.#cells.size > usersMax) this.#evict()
