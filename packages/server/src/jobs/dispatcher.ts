@@ -1,6 +1,7 @@
 /**
- * Looks at what has to be done, in the database, and hints at it again when it has been due for a while and nobody works
- * on it: after a restart, after Redis was emptied, after a worker died. So no job depends on the queue.
+ * Regularly reads due work from the database and adds it to the queue again when it has been due
+ * for a while and no worker has taken it: after a restart, after Redis was emptied, after a worker
+ * died. So no job depends on the queue.
  */
 import type { Clock, Timer } from '../support/clock.ts'
 import type { Logger } from '../support/logger.ts'
@@ -8,13 +9,13 @@ import type { Job } from './queue.ts'
 
 export const dispatcherBounds = {
   intervalMs: 2_000,
-  /** What is due for less is probably in the queue. */
+  /** Work that became due more recently than this is probably still in the queue, so it is skipped. */
   graceMs: 2_000,
-  /** Hinted at again after so long without anything happening. */
+  /** Minimum time before the same unfinished work is added to the queue again. */
   againMs: 15_000,
-  /** Looked at in one turn, of each kind. */
+  /** Maximum number of jobs per kind that one turn adds to the queue. */
   turnMax: 500,
-  /** Old entries are removed so often. */
+  /** Time between two deletions of old entries. */
   tidyEveryMs: 10 * 60_000,
 } as const
 
@@ -24,10 +25,10 @@ export interface DueOptions {
   readonly max: number
 }
 
-/** One kind of work that stands in the database. */
+/** One kind of work whose due items are stored in the database. */
 export interface DueSource {
   takeDue(options: DueOptions): Promise<readonly Job[]>
-  /** Tells the metrics how much there is. */
+  /** Updates the metrics that count the waiting work. */
   measure(): Promise<void>
   tidy(): Promise<void>
 }

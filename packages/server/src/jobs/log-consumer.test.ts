@@ -1,4 +1,7 @@
-/** Rule OFF1 for whoever follows the log: order, completeness and hand-over, on both engines, against writers that overlap. */
+/**
+ * Tests rule OFF1 for log consumers: order, completeness and lease hand-over, on both engines, with
+ * overlapping writers.
+ */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Id } from '@chorus/protocol'
@@ -18,7 +21,7 @@ import { systemClock } from '../support/clock.ts'
 import { createLogger } from '../support/logger.ts'
 import { LogConsumer } from './log-consumer.ts'
 
-/** What a consumer was given, in its order: `conversation/seq`. */
+/** Changes that a consumer handled, in order, as `conversation/seq`. */
 type Handled = string[]
 
 describe.each(testEngines)('a consumer of the log (%s)', (engine) => {
@@ -61,7 +64,7 @@ describe.each(testEngines)('a consumer of the log (%s)', (engine) => {
     return row!.held ? 'stored' : 'lost'
   }
 
-  /** Handles pages until there is nothing more. */
+  /** Handles pages until no changes are left. */
   async function drain(into: Handled, rowsMax = 500): Promise<void> {
     for (;;) {
       const page = await log.readPage(lease, rowsMax)
@@ -74,7 +77,7 @@ describe.each(testEngines)('a consumer of the log (%s)', (engine) => {
   const seqsOf = (handled: Handled, conversation: Id): number[] =>
     handled.filter((entry) => entry.startsWith(conversation)).map((entry) => Number(entry.split('/')[1]))
 
-  it('[OFF1] begins where the log is, and is given everything after that once, in seq order', async () => {
+  it('[OFF1] starts at the end of the log, then reads each change once in seq order', async () => {
     const [a, b] = [await fixture.user(), await fixture.user()]
     const before = await fixture.group([a, b])
     await log.begin(lease, 'here', await log.readPosition())
@@ -93,7 +96,7 @@ describe.each(testEngines)('a consumer of the log (%s)', (engine) => {
     expect(marks.length).toBeLessThanOrEqual(groups.length)
   })
 
-  it('[OFF1] a position can be gone back to, and everything after it comes again in the same order', async () => {
+  it('[OFF1] reads the same changes in the same order from an earlier position', async () => {
     const a = await fixture.user()
     const group = await fixture.group([a])
     const first: Handled = []
@@ -110,7 +113,7 @@ describe.each(testEngines)('a consumer of the log (%s)', (engine) => {
     expect(twice).toEqual(once)
   })
 
-  it('[OFF1] whoever lost the lease stores nothing', async () => {
+  it('[OFF1] stores nothing after losing the lease', async () => {
     const a = await fixture.user()
     const group = await fixture.group([a])
     const page = await log.readPage(lease, 100)
@@ -128,7 +131,7 @@ describe.each(testEngines)('a consumer of the log (%s)', (engine) => {
     await other.releaseLease(taken)
   })
 
-  it('[OFF1] two servers follow the log one after the other, and nothing is left out when one dies', async () => {
+  it('[OFF1] leaves no change out when the server holding the lease dies', async () => {
     await log.releaseLease(lease)
     const a = await fixture.user()
     const group = await fixture.group([a])
@@ -156,7 +159,7 @@ describe.each(testEngines)('a consumer of the log (%s)', (engine) => {
     first.start()
     for (let i = 0; i < 9; i++) await fixture.send(group, a)
     await expect.poll(() => seqsOf(handled, group).length, { timeout: 10_000 }).toBe(11)
-    // It dies between reading a page and storing it; its lease runs out by the database's time.
+    // The server dies between reading a page and storing it. Its lease expires by database time.
     isDead = true
     for (let i = 0; i < 9; i++) await fixture.send(group, a)
     await fixture.sql(`update consumers set lease_until = clock_timestamp() - interval '1 second' where name = 'mail'`)
@@ -167,7 +170,7 @@ describe.each(testEngines)('a consumer of the log (%s)', (engine) => {
     await second.stop()
   })
 
-  it('[OFF1] [RES2] in another history it begins again where the log is, and says so', async () => {
+  it('[OFF1] [RES2] restarts at the end of the log after an epoch change, with a warning', async () => {
     await log.releaseLease(lease)
     const a = await fixture.user()
     const group = await fixture.group([a])
@@ -199,14 +202,17 @@ describe.each(testEngines)('a consumer of the log (%s)', (engine) => {
     await consumer.stop()
   })
 
-  describe.runIf(engine === 'postgres')('against writers that overlap', () => {
+  describe.runIf(engine === 'postgres')('with overlapping writers', () => {
     async function connect(): Promise<pg.Client> {
       const client = new pg.Client({ connectionString: store.url })
       await client.connect()
       return client
     }
 
-    /** As the log's function writes: lock, number, row, all in a transaction that may have begun long before. */
+    /**
+     * Writes as the log's SQL function does: lock, number, row, all in a transaction that may have
+     * begun long before.
+     */
     async function append(client: pg.Client, group: Id, actor: Id): Promise<void> {
       await client.query('select from conversations where id = $1 for update', [group])
       await client.query(
@@ -217,7 +223,7 @@ describe.each(testEngines)('a consumer of the log (%s)', (engine) => {
       )
     }
 
-    it('[OFF1] a lower transaction id with a higher seq comes in its place', async () => {
+    it('[OFF1] handles a lower transaction id with a higher seq in seq order', async () => {
       const a = await fixture.user()
       const group = await fixture.group([a])
       const handled: Handled = []
@@ -236,7 +242,7 @@ describe.each(testEngines)('a consumer of the log (%s)', (engine) => {
       await Promise.all([early.end(), late.end()])
     })
 
-    it('[OFF1] is not held up by a transaction that stays open, however much follows', async () => {
+    it('[OFF1] is not blocked by a transaction that stays open', async () => {
       const a = await fixture.user()
       const group = await fixture.group([a])
       const open = await connect()
@@ -252,7 +258,7 @@ describe.each(testEngines)('a consumer of the log (%s)', (engine) => {
       expect(seqsOf(handled, group)).toEqual(await fixture.seqs(group))
     })
 
-    it('[OFF1] eight writers with delays, savepoints and aborts: every seq once, in order', async () => {
+    it('[OFF1] handles every seq once, in order, with eight delayed and aborting writers', async () => {
       const people = await fixture.users(3)
       const groups = await Promise.all(Array.from({ length: 4 }, () => fixture.group(people)))
       const handled: Handled = []
@@ -265,7 +271,7 @@ describe.each(testEngines)('a consumer of the log (%s)', (engine) => {
           if ((w + i) % 3 === 0) await client.query('select pg_current_xact_id()')
           await pause(Math.random() * 8)
           if ((w + i) % 5 === 0) await client.query('savepoint s')
-          // In the order of ids, as the log does: no deadlocks.
+          // Lock in the order of ids, as the log does, to avoid deadlocks.
           for (const group of [...groups].sort().slice(w % 2, 1 + (i % 3))) await append(client, group, people[w % 3]!)
           await pause(Math.random() * 4)
           await client.query(i % 10 === 9 ? 'rollback' : 'commit')

@@ -1,23 +1,24 @@
 /**
- * Follows the log for one purpose (rule OFF1): page by page, at least once, in seq order per conversation, from a position
- * of its own that stands in the database. One server at a time does it; the others ask now and then whether its lease has
- * run out.
+ * Follows the change log for one purpose (rule OFF1): page by page, at least once, in seq order per
+ * conversation. Its position is stored in the database. One server at a time holds the consumer's
+ * lease and reads; the other servers regularly check whether the lease has expired.
  *
- * A page and what follows from it are stored in one statement that checks the lease: a server that was away and comes back
- * stores nothing. In another history (a restored backup) it begins again where the log is, and says so.
+ * A page and its results are stored in one statement that checks the lease, so a server that was
+ * away and comes back stores nothing. After the database epoch changed (a restored backup), the
+ * consumer logs a warning and starts again at the current end of the log.
  */
 import type { Clock, Timer } from '../support/clock.ts'
 import type { Logger } from '../support/logger.ts'
 
 export const consumerBounds = {
-  /** A server that died holds its lease for so long. */
+  /** Lifetime of a lease, and so the time for which a dead server still holds it. */
   leaseMs: 15_000,
   renewEveryMs: 4_000,
-  /** Those without the lease ask so often. */
+  /** Time between two attempts of a server without the lease to get it. */
   standbyMs: 3_000,
-  /** How often the log is looked at when nothing is waiting. */
+  /** Time between two reads of the log when no changes are waiting. */
   idleMs: 1_000,
-  /** As long as nobody wants anything of it. */
+  /** Time between two checks while `isNeeded` returns false. */
   unneededMs: 5_000,
   retryMs: 1_000,
   pageMaxRows: 500,
@@ -25,7 +26,10 @@ export const consumerBounds = {
 
 export interface Lease {
   readonly token: number
-  /** Null: nobody has ever followed this log; its position is right in any history. */
+  /**
+   * Database history that the position belongs to. Null: no server has followed this log yet, so
+   * its position is valid in any history.
+   */
   readonly history: string | null
 }
 
@@ -35,7 +39,7 @@ export interface LogPage {
   readonly more: boolean
 }
 
-/** The consumer's side of the database; see store/consumer-log.ts. */
+/** Database operations of a consumer; implemented in store/consumer-log.ts. */
 export interface ConsumedLog<Held extends Lease, Page extends LogPage> {
   readonly name: string
   takeLease(ttlMs: number): Promise<Held | undefined>
@@ -49,11 +53,17 @@ export interface ConsumedLog<Held extends Lease, Page extends LogPage> {
 
 export interface LogConsumerOptions<Held extends Lease, Page extends LogPage> {
   readonly log: ConsumedLog<Held, Page>
-  /** Stores what follows from the page together with how far it goes. `lost`: the lease has changed hands. */
+  /**
+   * Stores the results of a page together with the new position. `lost`: another server now holds
+   * the lease.
+   */
   readonly store: (lease: Held, page: Page) => Promise<'stored' | 'lost'>
-  /** Does anybody want anything of the log now? While not, the position follows the log without reading it. */
+  /**
+   * Returns whether any receiver needs the log now. While it returns false, the position advances
+   * without reading pages.
+   */
   readonly isNeeded: () => Promise<boolean>
-  /** Which history the database shows now. */
+  /** Returns the database's current history. */
   readonly history: () => string
   readonly clock: Clock
   readonly logger: Logger
@@ -73,7 +83,7 @@ export class LogConsumer<Held extends Lease, Page extends LogPage> {
     this.#options = options
   }
 
-  /** Does this server follow the log? */
+  /** Whether this server holds the lease and follows the log. */
   get hasLease(): boolean {
     return this.#lease !== undefined
   }
@@ -82,7 +92,7 @@ export class LogConsumer<Held extends Lease, Page extends LogPage> {
     this.#wait(0)
   }
 
-  /** Ends after the page under way, and leaves the lease to whoever asks next. */
+  /** Stops after the current page and releases the lease for the next server. */
   async stop(): Promise<void> {
     this.#isStopped = true
     this.#timer?.cancel()
@@ -99,7 +109,10 @@ export class LogConsumer<Held extends Lease, Page extends LogPage> {
     }, delayMs)
   }
 
-  /** One page, or one look at the lease. Resolves to the time until the next; never rejects. */
+  /**
+   * Handles one page, or checks the lease once. Resolves to the time until the next turn; never
+   * rejects.
+   */
   async #takeTurn(): Promise<number> {
     const { log, logger } = this.#options
     try {
@@ -111,7 +124,8 @@ export class LogConsumer<Held extends Lease, Page extends LogPage> {
       return consumerBounds.standbyMs
     } catch (error) {
       logger.warn({ err: error, consumer: log.name }, 'unable to follow the log; trying again')
-      // What keeps failing must not look as if nothing waited.
+      // Keep the lag metric up to date: a consumer that keeps failing must not look as if nothing
+      // were waiting.
       if (this.#lease !== undefined) await this.#measure(this.#lease).catch(() => undefined)
       return consumerBounds.retryMs
     }
@@ -133,7 +147,7 @@ export class LogConsumer<Held extends Lease, Page extends LogPage> {
     return this.#lease
   }
 
-  /** Milliseconds until the next page. */
+  /** Stores one page. Resolves to the milliseconds until the next page. */
   async #consume(lease: Held): Promise<number | 'lost'> {
     const { log, store, isNeeded, history, logger, onLag } = this.#options
     const current = history()
@@ -148,7 +162,8 @@ export class LogConsumer<Held extends Lease, Page extends LogPage> {
       this.#lease = { ...lease, history: current }
       return 0
     }
-    // Asked before, so that nothing that follows somebody's wish is passed over.
+    // Read the position before `isNeeded`, so that changes after a receiver's subscription are not
+    // skipped.
     const position = await log.readPosition()
     if (!(await isNeeded())) {
       onLag(0, 0)

@@ -1,5 +1,5 @@
-/** Where commands leave mail to be sent. */
+/** Interface through which commands request that a mail be sent. */
 export interface MailDesk {
-  /** This mail is ready: somebody should look at it soon. */
+  /** Tells the workers that this mail is ready, so that one of them sends it soon. */
   hint(mail: string): void
 }

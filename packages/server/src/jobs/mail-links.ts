@@ -1,7 +1,7 @@
 /**
- * The two links that mails hold. A confirmation is a random token of which the database has the hash: it works once. The
- * way out of the digest is signed instead, and works for as long as mails lie in mailboxes; all it can do is switch the
- * digest off.
+ * Creates and reads the two kinds of links in mails. A confirmation link holds a random token and
+ * works once; the database stores only its hash. An unsubscribe link is signed instead and never
+ * expires, because mails stay in mailboxes; it can only switch the digest off.
  */
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 
@@ -25,7 +25,7 @@ export function signUnsubscribe(user: string, key: string): string {
   return `${user}.${macOf(user, key).toString('base64url')}`
 }
 
-/** Whose digest the token switches off; undefined: not one of ours. */
+/** Returns the user whose digest the token switches off. Undefined: the token is not valid. */
 export function readUnsubscribe(token: string, key: string): string | undefined {
   const [user = '', mac = '', ...rest] = token.split('.', 3)
   if (!uuid.test(user) || rest.length > 0) return undefined

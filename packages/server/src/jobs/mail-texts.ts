@@ -1,6 +1,7 @@
 /**
- * What mails say, as text and as HTML. Everything that a person wrote is data: escaped in HTML (N29), one line where a
- * line is expected, cut to a length, and without the characters that turn the direction of text around.
+ * Writes the content of mails, as text and as HTML. Everything that a user wrote is treated as
+ * data: escaped in HTML (N29), reduced to one line where one line is expected, cut to a length, and
+ * stripped of characters that reverse the text direction.
  */
 import { showsSomething, toOneLine } from '@chorus/protocol'
 
@@ -107,7 +108,7 @@ function firstLine(text: string): string {
   return first === lines.length - 1 ? line : `${line} …`
 }
 
-/** One line, no overrides of direction (N24), cut between characters. */
+/** Reduces the text to one line without direction overrides (N24), cut between characters. */
 function clean(text: string, maxChars: number): string {
   const line = toOneLine(text)
   const characters = [...line]

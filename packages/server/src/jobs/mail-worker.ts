@@ -1,9 +1,11 @@
 /**
- * Digests for people who were away, and confirmations of addresses.
+ * Sends digests to users who were away, and confirmation mails for addresses.
  *
- * Never twice for the same message: the database moves a person's watermarks and makes the mail in one statement, before
- * anything is sent, and a mail is handed over by whoever moves it to `sending`, once. It goes back only when the mail
- * server certainly did not accept it. A server that dies in between loses that mail, not the messages: they stay unread.
+ * A digest never contains the same message twice: one database statement moves the user's
+ * watermarks and creates the mail, before anything is sent. Only the worker that moves a mail to
+ * `sending` hands it over, once. The mail returns to `ready` only when the mail server certainly
+ * did not accept it. A server that dies in between loses that mail, but not the messages: they stay
+ * unread.
  */
 import { randomUUID } from 'node:crypto'
 import type { PresenceStatus } from '@chorus/protocol'
@@ -14,18 +16,21 @@ import type { Job } from './queue.ts'
 import { addressIn, type HandOver, type OutgoingMail } from './smtp-line.ts'
 
 export const mailWorkerBounds = {
-  /** A person whose presence is unknown is looked at again after this, or after the delay of mails if that is shorter. */
+  /**
+   * Delay before a user with unknown presence is checked again; the delay of mails is used if it is
+   * shorter.
+   */
   unknownDelayMs: 60_000,
-  /** One mail may take so long; afterwards nobody knows what became of it. */
+  /** Maximum time to hand over one mail. After that its outcome is unknown. */
   claimMs: 5 * 60_000,
-  /** Handed over at a time by one server. */
+  /** Maximum number of mails that one server hands over at a time. */
   linesMax: 4,
   crowdedDelayMs: 500,
   firstDelayMs: 30_000,
   delayMaxMs: 3_600_000,
   giveUpAfterMs: 24 * 3_600_000,
   confirmationValidMs: 24 * 3_600_000,
-  /** Between two digests to a person, as a multiple of the delay. */
+  /** Minimum time between two digests to a user, as a multiple of the mail delay. */
   gapFactor: 6,
 } as const
 
@@ -44,7 +49,7 @@ interface End {
   readonly delayMs: number
 }
 
-/** The database's side; see store/mail.ts. */
+/** Database operations of the mail worker; implemented in store/mail.ts. */
 export interface MailRecords {
   claimDigest(
     user: string,
@@ -59,18 +64,18 @@ export interface MailRecords {
 export interface MailWorkerOptions {
   readonly records: MailRecords
   readonly handOver: (mail: OutgoingMail) => Promise<HandOver>
-  /** Is the user connected to any server now? */
+  /** Returns whether the user is connected to any server now. */
   readonly presenceOf: (user: string) => Promise<PresenceStatus>
   readonly from: string
   readonly publicUrl: string
-  /** Signs the way out of the digest. */
+  /** Key that signs the unsubscribe links of digests. */
   readonly key: string
-  /** How old an unread message is before it is mailed. */
+  /** Age at which an unread message is mailed. */
   readonly delayMs: number
   readonly addJobs: (jobs: readonly Job[]) => void
   readonly logger: Logger
   readonly observer: { ended(kind: 'digest' | 'confirmation', state: End['state']): void }
-  /** For tests: less patience between attempts. */
+  /** Shorter retry delay for tests. */
   readonly firstDelayMs?: number
   readonly gapMs?: number
 }
@@ -83,21 +88,22 @@ export class MailWorker {
     this.#options = options
   }
 
-  /** Looks at one person, and mails them what they missed. */
+  /** Checks one user and mails the messages that the user missed. */
   async workOnPerson(user: string): Promise<void> {
     const { records, presenceOf, delayMs, logger, gapMs } = this.#options
     try {
       const presence = await presenceOf(user)
       const mail = await records.claimDigest(user, {
         mail: randomUUID(),
-        // While Redis is away a person may be connected elsewhere: not being known is no absence.
+        // While Redis is down, the user may be connected to another server: unknown presence does
+        // not mean offline.
         isConnected: presence !== 'offline',
         delayMs: presence === 'unknown' ? Math.min(delayMs, mailWorkerBounds.unknownDelayMs) : delayMs,
         gapMs: gapMs ?? mailWorkerBounds.gapFactor * delayMs,
       })
       if (mail !== undefined) await this.workOnMail(mail)
     } catch (error) {
-      // The person stays on the list.
+      // The user stays on the list, so a later turn tries again.
       logger.warn({ err: error, user }, 'unable to look for unread messages; trying again')
     }
   }
@@ -128,7 +134,7 @@ export class MailWorker {
     try {
       outgoing = await this.#compose(mail)
     } catch (error) {
-      // Nothing has left.
+      // No mail has been sent yet, so a retry is safe.
       return this.#later(mail, error instanceof Error ? error.message : String(error))
     }
     if (outgoing === undefined) return { state: 'void', error: null, delayMs: 0 }
@@ -152,7 +158,7 @@ export class MailWorker {
     return { state: 'ready', error, delayMs: delayMs * (0.8 + 0.4 * Math.random()) }
   }
 
-  /** Undefined: there is nothing to say any more. */
+  /** Writes the mail when it is about to be sent. Undefined: it is no longer needed. */
   async #compose({ id, user, kind, address }: Begun): Promise<OutgoingMail | undefined> {
     const { records, from, publicUrl, key } = this.#options
     const headers: Record<string, string> = { 'Auto-Submitted': 'auto-generated' }
@@ -184,7 +190,7 @@ export class MailWorker {
     observer.ended(kind, state)
     if (state === 'ready') addJobs([{ kind: 'mail', key: id, delayMs: delayMs + 50 }])
     if (error === null) return
-    // The reason is the mail server's and may name the address.
+    // Log the reason at debug level only: it is the mail server's text and may contain the address.
     logger.warn(
       { mail: id, kind, state },
       state === 'ready' ? 'a mail was not accepted; trying again' : 'a mail has ended',

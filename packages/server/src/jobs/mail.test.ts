@@ -1,4 +1,4 @@
-/** Digests end to end: from the log to a real mail server, and what must never be in a mailbox. */
+/** Tests digests end to end: from the log to a real mail server, and what a mail must never contain. */
 import { hasRedis, startRedis } from '@chorus/testkit'
 import type { Id } from '@chorus/protocol'
 import { v7 as uuidv7 } from 'uuid'
@@ -19,7 +19,7 @@ import { type MailServer, readableMail, startMailServer } from './testing/mail-s
 const patience = { timeout: 30_000, interval: 50 }
 vi.setConfig({ testTimeout: 90_000 })
 
-describe.each(testEngines)('mail to people who were away (%s)', (engine) => {
+describe.each(testEngines)('mail to users who were away (%s)', (engine) => {
   let store: TestDatabase
   let fixture: LogFixture
   let mailServer: MailServer
@@ -74,7 +74,7 @@ describe.each(testEngines)('mail to people who were away (%s)', (engine) => {
     return jobs
   }
 
-  /** Somebody with a confirmed address. */
+  /** Creates a user with a confirmed address. */
   async function reader(name = 'Reader'): Promise<{ id: Id; email: string }> {
     const id = await fixture.user(name)
     const email = `reader-${++count}@example.org`
@@ -88,7 +88,10 @@ describe.each(testEngines)('mail to people who were away (%s)', (engine) => {
   const mailsTo = (email: string): string[] =>
     mailServer.accepted.filter(({ to }) => to === email).map(({ raw }) => readableMail(raw))
 
-  /** Nobody is to be looked at any more, and no mail is under way: whatever would be sent has been. */
+  /**
+   * Waits until no user is left to check and no mail is in progress: every mail that would be sent
+   * has been sent.
+   */
   async function settled(): Promise<void> {
     await expect
       .poll(async () => {
@@ -103,7 +106,7 @@ describe.each(testEngines)('mail to people who were away (%s)', (engine) => {
       .toBe(0)
   }
 
-  it('[OFF1] one digest for a person, with what is unread in all conversations', async () => {
+  it('[OFF1] sends one digest per user with the unread messages of all conversations', async () => {
     const { id, email } = await reader()
     const [first, second] = [await fixture.group([sender, id]), await fixture.group([sender, id], 'direct')]
     await start()
@@ -126,14 +129,14 @@ describe.each(testEngines)('mail to people who were away (%s)', (engine) => {
     await settled()
   })
 
-  it('[PRES1] sends no digest while it is unknown whether the person is connected', async () => {
+  it('[PRES1] sends no digest while the presence of the user is unknown', async () => {
     const { id, email } = await reader()
     const other = await reader('Other')
     unknown.add(id)
     const group = await fixture.group([sender, id, other.id])
     await start()
     await fixture.send(group, sender, 'hello')
-    // The other person's digest proves that both were looked at.
+    // The other user's digest proves that both users were checked.
     await expect.poll(() => mailsTo(other.email).length, patience).toBe(1)
     await expect
       .poll(async () => {
@@ -150,7 +153,7 @@ describe.each(testEngines)('mail to people who were away (%s)', (engine) => {
     await settled()
   })
 
-  it('nobody is told twice of the same message, and later ones wait for a while', async () => {
+  it('mails no message twice and delays later ones', async () => {
     const { id, email } = await reader()
     const group = await fixture.group([sender, id])
     await start()
@@ -167,7 +170,7 @@ describe.each(testEngines)('mail to people who were away (%s)', (engine) => {
     expect(row!.gap).toBeGreaterThan(5.9)
   })
 
-  it('nothing goes to who has read, was connected since, is connected, left the digest or never confirmed', async () => {
+  it('sends nothing to users who read, connected, unsubscribed or never confirmed', async () => {
     const people = await Promise.all(['read', 'since', 'now', 'left', 'unconfirmed'].map((name) => reader(name)))
     const [read, since, now, left, unconfirmed] = people
     const witness = await reader('witness')
@@ -182,13 +185,13 @@ describe.each(testEngines)('mail to people who were away (%s)', (engine) => {
     await fixture.sql(`delete from consumer_progress`)
     await start()
     await expect.poll(() => mailsTo(witness.email).length, patience).toBe(1)
-    // Who is connected is looked at again and again; the others are done with.
+    // The connected user is checked again and again; the checks of the other users have ended.
     await fixture.sql('delete from mail_due where user_id = $1', [now!.id])
     await settled()
     for (const { email } of people) expect(mailsTo(email)).toEqual([])
   })
 
-  it('[ACL1] nothing of a conversation they were removed from, and no deleted message, though the mail was made before', async () => {
+  it('[ACL1] omits conversations the reader left and messages deleted since', async () => {
     const { id, email } = await reader()
     const [lost, kept] = [await fixture.group([sender, id]), await fixture.group([sender, id])]
     mailServer.trouble = { at: 'recipient', code: 451 }
@@ -211,7 +214,7 @@ describe.each(testEngines)('mail to people who were away (%s)', (engine) => {
     expect(mailsTo(email)[0]).toContain('1 unread message in')
   })
 
-  it('what people wrote is data in a mail: no markup, no header, no turned text (N24, N29, N95)', async () => {
+  it('escapes user text in mails: no markup, header or reversed text (N24, N29, N95)', async () => {
     const { id, email } = await reader()
     const group = await fixture.group([sender, id])
     const bad = await fixture.user('<script>alert(1)</script>')
@@ -239,7 +242,7 @@ describe.each(testEngines)('mail to people who were away (%s)', (engine) => {
     expect(mail).not.toContain('\u202e')
   })
 
-  it('is sent again when it was certainly not accepted, and never when that is not known', async () => {
+  it('retries a mail that was certainly not accepted, never an uncertain one', async () => {
     const { id, email } = await reader()
     const group = await fixture.group([sender, id])
     mailServer.trouble = { at: 'text', code: 452 }
@@ -257,7 +260,7 @@ describe.each(testEngines)('mail to people who were away (%s)', (engine) => {
     expect(mailsTo(email)).toEqual([])
   })
 
-  it('a mail that a server had begun when it died is not sent by another', async () => {
+  it('does not resend a mail whose server died while sending it', async () => {
     const { id } = await reader()
     await fixture.sql(
       `insert into mails (id, user_id, kind, address, state, claimed_until)
@@ -272,7 +275,7 @@ describe.each(testEngines)('mail to people who were away (%s)', (engine) => {
     expect(mailServer.accepted).toEqual([])
   })
 
-  it('an address is confirmed by the link that was mailed to it, once, and links are bounded', async () => {
+  it('confirms an address once by its mailed link and limits links', async () => {
     const user = await fixture.user()
     const email = `fresh-${++count}@example.org`
     const jobs = await start()
@@ -290,7 +293,7 @@ describe.each(testEngines)('mail to people who were away (%s)', (engine) => {
     expect(await confirmEmail(store.database, hashOfToken(token))).toBe(false)
     expect(await readNotifications(store.database, user)).toEqual({ email, confirmed: true, digest: 'on' })
 
-    // Whoever asks, an address gets three links a day.
+    // An address gets at most three links a day, whichever users ask for them.
     const victim = `victim-${++count}@example.org`
     const outcomes = []
     for (const other of await fixture.users(5)) outcomes.push((await set(victim.toUpperCase(), other)).outcome)
@@ -300,7 +303,7 @@ describe.each(testEngines)('mail to people who were away (%s)', (engine) => {
   })
 
   it.runIf(engine === 'postgres' && hasRedis())(
-    'two servers, Redis emptied and killed: everybody is told once of each message',
+    'mails each message once per reader while Redis is emptied and killed',
     async () => {
       const server = await startRedis()
       const links: Redis[] = []

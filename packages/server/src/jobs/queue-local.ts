@@ -1,6 +1,7 @@
 /**
- * The queue in one process: for the embedded database, and for whoever has lost sight of Redis. Keeps a key once while it
- * waits, works on a bounded number at a time, and drops what is above its bound: the dispatcher gives it again.
+ * In-process queue, used with the embedded database and by servers that have lost Redis. Keeps one
+ * entry per waiting key, runs a bounded number of jobs at a time, and drops jobs above its limit:
+ * the dispatcher adds them again.
  */
 import type { Clock, Timer } from '../support/clock.ts'
 import { type Job, type JobQueue, type JobWork, queueBounds } from './queue.ts'
@@ -19,7 +20,7 @@ export class LocalQueue implements JobQueue {
   readonly #clock: Clock
   readonly #concurrency: number
   readonly #waitingMax: number
-  /** In the order of arrival. */
+  /** Waiting jobs by name, in order of arrival. */
   readonly #waiting = new Map<string, Job>()
   readonly #delayed = new Set<Timer>()
   readonly #running = new Set<Promise<void>>()

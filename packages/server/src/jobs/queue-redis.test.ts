@@ -1,4 +1,7 @@
-/** The queue over a real Redis: one, a cluster of three masters, emptied and away. */
+/**
+ * Tests the queue over a real Redis: a single server, a cluster of three masters, an emptied Redis
+ * and an unavailable one.
+ */
 import { hasRedis, type Redis as RedisServer, startRedis, startRedisCluster } from '@chorus/testkit'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { systemClock } from '../support/clock.ts'
@@ -43,7 +46,8 @@ describe.runIf(hasRedis())('jobs over Redis', () => {
     let go: () => void = () => undefined
     const helped = new Promise<void>((resolve) => (go = resolve))
     let workedHere = 0
-    // This one takes as much as it may and ends nothing until the other has done something.
+    // This server takes as many jobs as its limit allows and finishes none until the other server
+    // has run one.
     const here = await open(server.url, async () => {
       await helped
       workedHere++
@@ -68,7 +72,7 @@ describe.runIf(hasRedis())('jobs over Redis', () => {
     await Promise.all([one.close(), two.close()])
   })
 
-  it('works on by itself while Redis is away, and with Redis when it is back, empty', async () => {
+  it('runs jobs locally while Redis is down, and over Redis afterwards', async () => {
     const mine = await startRedis()
     const worked: string[] = []
     const queue = await open(mine.url, async ({ key }) => void worked.push(key))

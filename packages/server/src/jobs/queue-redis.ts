@@ -1,9 +1,10 @@
 /**
- * The queue of a cluster: BullMQ on Redis, one or several masters (the hash tag keeps its keys on one of them). Jobs are
- * worked on by whichever server is free. While Redis is away, and when it does not take a job, this server works on it
- * itself; what an emptied Redis forgot is given again by the dispatcher.
+ * Job queue of a cluster: BullMQ on one Redis or on a Redis Cluster (a hash tag keeps all its keys
+ * on one master). Any free server runs a job. While Redis is unavailable, or when it rejects a job,
+ * this server runs the job itself. The dispatcher adds jobs again that an emptied Redis lost.
  *
- * BullMQ's adapter for node-redis knows no Redis Cluster, so it has an ioredis of its own.
+ * BullMQ's adapter for node-redis does not support Redis Cluster, so the queue opens its own
+ * ioredis connections.
  */
 import { Queue, Worker } from 'bullmq'
 import { Cluster, Redis as IoRedis } from 'ioredis'
@@ -17,7 +18,10 @@ import { LocalQueue } from './queue-local.ts'
 const queueName = 'jobs'
 const addTimeoutMs = 1_000
 const reconnectMaxMs = 1_000
-/** A worker that says nothing for so long is taken for dead, and its jobs go to others. */
+/**
+ * A worker that does not renew its lock within this time counts as dead, and other workers take its
+ * jobs.
+ */
 const lockMs = 30_000
 
 export interface RedisQueueOptions {
@@ -74,13 +78,16 @@ export class RedisQueue implements JobQueue {
     await Promise.all([this.#local.close(), opened === undefined ? undefined : this.#end(opened)])
   }
 
-  /** Once Redis was reached for the first time: only then is it known whether it is a cluster. */
+  /**
+   * Opens the queue after the first successful Redis connection, because only then is it known
+   * whether Redis is a cluster.
+   */
   #open(): void {
     if (this.#opened !== undefined || this.#isClosed) return
     const { url, redis, logger, work } = this.#options
     const asking = connect(url, redis.isCluster, 'ask')
     const waiting = connect(url, redis.isCluster, 'wait')
-    // BullMQ names its keys below this; the hash tag keeps them on one master.
+    // Prefix of BullMQ's keys. The hash tag keeps them on one master.
     const prefix = redis.keyOf('{jobs}')
     const settings = { prefix, skipVersionCheck: true, skipWaitingForReady: true } as const
     const queue = new Queue<JobData, void, JobKind>(queueName, {
@@ -105,7 +112,7 @@ export class RedisQueue implements JobQueue {
     const added = queue.addBulk(
       jobs.map(({ kind, key, delayMs }) => ({ name: kind, data: { key }, opts: { delay: Math.max(0, delayMs ?? 0) } })),
     )
-    // Late or not, it is no error of anybody: the dispatcher looks again.
+    // A late addition is not an error: the dispatcher looks again.
     added.catch(() => undefined)
     const late = new Promise<never>((_resolve, reject) => {
       this.#options.clock.setTimer(() => reject(new Error('no answer from Redis')), addTimeoutMs)
@@ -126,7 +133,10 @@ export class RedisQueue implements JobQueue {
   }
 }
 
-/** A line for asking fails at once while Redis is away; BullMQ waits on a line that blocks, and insists on no bound there. */
+/**
+ * Opens a connection. An `ask` connection fails at once while Redis is unavailable. A `wait`
+ * connection is for BullMQ's blocking reads: BullMQ requires it to have no retry limit.
+ */
 function connect(url: string, isCluster: boolean, use: 'ask' | 'wait'): IoRedis | Cluster {
   const { port, username, password, pathname } = new URL(url)
   const host = redisHostOf(url)
@@ -147,12 +157,13 @@ function connect(url: string, isCluster: boolean, use: 'ask' | 'wait'): IoRedis 
       redisOptions: common,
       enableOfflineQueue,
       clusterRetryStrategy: retryStrategy,
-      // Otherwise names become addresses before TLS can look at them.
+      // Keep host names: ioredis would resolve them to addresses, and TLS could not verify the
+      // name.
       dnsLookup: (name, callback) => callback(null, name),
       natMap: (known) => {
         const { host, port } = parseRedisPlace(known)
         const tls = redisTlsOf(url, host)
-        // What stands beside host and port is an option of that master's connection.
+        // Options next to host and port apply to the connection to that master.
         return { host, port, ...(tls !== undefined && { tls }) }
       },
     })

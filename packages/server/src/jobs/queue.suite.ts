@@ -1,4 +1,4 @@
-/** What every queue promises, whatever carries it. Run by the test of each implementation. */
+/** Contract suite for job queues, run by the test of each implementation. */
 import { afterEach, describe, expect, it } from 'vitest'
 import type { Job, JobQueue, JobWork } from './queue.ts'
 
@@ -7,7 +7,7 @@ export function describeQueue(name: string, open: (work: JobWork) => Promise<Job
     let queue: JobQueue | undefined
     afterEach(() => queue?.close())
 
-    it('works on every key that is added, and hands over its kind', async () => {
+    it('runs every added key and passes its kind', async () => {
       const worked: Job[] = []
       queue = await open(async (job) => void worked.push(job))
       queue.add([
@@ -20,7 +20,7 @@ export function describeQueue(name: string, open: (work: JobWork) => Promise<Job
         .toBe(102)
     })
 
-    it('works on several at a time, and on no more than its bound', async () => {
+    it('runs several jobs at a time, within its concurrency limit', async () => {
       let running = 0
       let most = 0
       let worked = 0
@@ -49,7 +49,7 @@ export function describeQueue(name: string, open: (work: JobWork) => Promise<Job
       expect(at.later! - addedAt).toBeGreaterThan(550)
     })
 
-    it('goes on after work that fails', async () => {
+    it('keeps running jobs after one fails', async () => {
       const worked: string[] = []
       queue = await open(async ({ key }) => {
         worked.push(key)
@@ -60,7 +60,7 @@ export function describeQueue(name: string, open: (work: JobWork) => Promise<Job
       await expect.poll(() => worked, { timeout: 10_000 }).toContain('good')
     })
 
-    it('waits for what is being worked on when it closes, and takes nothing more', async () => {
+    it('waits for running jobs when it closes and takes no more', async () => {
       const ended: string[] = []
       let begun = 0
       queue = await open(async ({ key }) => {

@@ -1,35 +1,37 @@
 /**
- * The queue carries hints: "there may be work under this key". What has to be done stands in the database, and whoever
- * works claims it there. So a hint may be lost, come twice or come to several servers at once, and the dispatcher gives it
- * again when nothing happens (dispatcher.ts). Two implementations, in process and over Redis, pass the same suite.
+ * A queue of hints. A hint says "there may be work under this key". The work itself is stored in
+ * the database, and a worker claims it there. So a hint may be lost, arrive twice or reach several
+ * servers at once: the dispatcher adds it again while the work stays undone (dispatcher.ts).
+ *
+ * There are two implementations, in process and over Redis. Both pass the same contract suite.
  */
 
 export type JobKind = 'webhook' | 'digest' | 'mail'
 
 export interface Job {
   readonly kind: JobKind
-  /** What to look at: a lane, a person, a mail. */
+  /** Id of the work: a lane (`webhook`), a user (`digest`) or a mail (`mail`). */
   readonly key: string
-  /** Not before this much time has passed. */
+  /** Minimum time before a worker may take the job. */
   readonly delayMs?: number
 }
 
-/** Does what there is to do under a key, and says itself what went wrong: a queue listens to no rejection. */
+/** Runs all due work for a key. Must handle its own errors: the queue ignores rejections. */
 export type JobWork = (job: Job) => Promise<void>
 
 export interface JobQueue {
-  /** Never throws; what cannot be taken is given again by the dispatcher. */
+  /** Adds jobs; never throws. The dispatcher later adds dropped jobs again. */
   add(jobs: readonly Job[]): void
-  /** Undefined: as it should be. Otherwise why it goes slower. */
+  /** Returns the reason why the queue works in degraded mode, or undefined when it is healthy. */
   problem(): string | undefined
-  /** Takes no more, and waits for what is being worked on, within a bound. */
+  /** Stops taking jobs and waits for running jobs, up to a time limit. */
   close(): Promise<void>
 }
 
 export const queueBounds = {
-  /** Worked on at a time by one server. */
+  /** Maximum number of jobs that one server runs at a time. */
   concurrency: 32,
-  /** Waiting in one process, delayed ones included. */
+  /** Maximum number of jobs waiting in one process, including delayed jobs. */
   waitingMax: 10_000,
   closeTimeoutMs: 3_000,
 } as const

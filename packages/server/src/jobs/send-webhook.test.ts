@@ -1,4 +1,7 @@
-/** One attempt against endpoints that misbehave: each ends, within its bound, in words for the operator. */
+/**
+ * Tests one attempt against misbehaving endpoints: each attempt ends within its limit, with a
+ * reason an operator can read.
+ */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, expect, it } from 'vitest'
@@ -23,7 +26,7 @@ async function serve(handle: (request: IncomingMessage, response: ServerResponse
 const send = (url: string, timeoutMs: number = sendBounds.timeoutMs) =>
   sendWebhook({ url, id: 'id', body: '{}', secrets: [testSecret], now: new Date(), timeoutMs })
 
-it('2xx is accepted, 410 is gone, anything else has failed', async () => {
+it('maps 2xx to accepted, 410 to gone, other statuses to failed', async () => {
   const answers = [200, 204, 299, 400, 410, 500]
   const url = await serve((_request, response) => response.writeHead(answers.shift() ?? 200).end('x'))
   const kinds = []
@@ -31,7 +34,7 @@ it('2xx is accepted, 410 is gone, anything else has failed', async () => {
   expect(kinds).toEqual(['accepted', 'accepted', 'accepted', 'failed', 'gone', 'failed'])
 })
 
-it('a redirect is not followed', async () => {
+it('does not follow a redirect', async () => {
   let led = 0
   const elsewhere = await serve((_request, response) => {
     led++
@@ -42,7 +45,7 @@ it('a redirect is not followed', async () => {
   expect(led).toBe(0)
 })
 
-it('an endpoint that never answers, or is not there, has failed', async () => {
+it('fails for an endpoint that never responds or is unreachable', async () => {
   const silent = await serve(() => undefined)
   expect(await send(silent, 200)).toEqual({ kind: 'failed', status: null, reason: 'no answer within 200 ms' })
   const gone = await serve(() => undefined)
@@ -50,7 +53,7 @@ it('an endpoint that never answers, or is not there, has failed', async () => {
   expect(await send(gone)).toMatchObject({ kind: 'failed', status: null, reason: 'ECONNREFUSED' })
 })
 
-it('an answer without an end is read to its bound and no further', async () => {
+it('stops reading an endless response at its limit', async () => {
   let written = 0
   const url = await serve((_request, response) => {
     response.writeHead(200)
@@ -64,7 +67,7 @@ it('an answer without an end is read to its bound and no further', async () => {
   expect(written).toBeLessThan(100 * sendBounds.answerMaxBytes)
 })
 
-it.each([10_080, 6_000, 6_667])('an endpoint at port %i, which browsers must not ask, gets its event', async (port) => {
+it.each([10_080, 6_000, 6_667])('delivers to port %i, which browsers must not use', async (port) => {
   let got = ''
   const server = createServer((request, response) => {
     request.on('data', (chunk: Buffer) => (got += chunk.toString()))

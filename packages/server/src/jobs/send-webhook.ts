@@ -1,9 +1,10 @@
 /**
- * One attempt to deliver one webhook: a signed POST. Only 2xx is an answer; a redirect is none, so that a secret never
- * signs for somebody else's address. Time and what is read of the answer are bounded.
+ * One attempt to deliver one webhook: a signed POST. Only a 2xx status counts as accepted.
+ * Redirects are not followed, so that a secret never signs a request to a different address. The
+ * time and the bytes read of the response are bounded.
  *
- * It goes by node:http: `fetch` refuses some eighty ports that browsers must not ask (10080, 6000), and an operator may
- * well have an endpoint there.
+ * Uses node:http because `fetch` refuses about eighty ports that browsers must not use (10080,
+ * 6000), and an operator may run an endpoint on one of them.
  */
 import { Agent as HttpAgent, request as httpRequest } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
@@ -11,11 +12,14 @@ import { signWebhook } from '@chorus/protocol'
 
 export const sendBounds = {
   timeoutMs: 10_000,
-  /** Read of an answer, so that its connection can be used again; the rest is cut. */
+  /**
+   * Maximum number of response bytes to read. A fully read response lets its connection be reused;
+   * a longer one is cut.
+   */
   answerMaxBytes: 65_536,
-  /** Connections to one endpoint at a time. */
+  /** Maximum number of concurrent connections to one endpoint. */
   socketsMax: 16,
-  /** A kept connection without traffic is closed. */
+  /** Time after which an idle keep-alive connection is closed. */
   idleMs: 30_000,
 } as const
 
@@ -24,16 +28,16 @@ export interface WebhookAttempt {
   readonly id: string
   readonly body: string
   readonly secrets: readonly string[]
-  /** The database's time: receivers refuse what is minutes off. */
+  /** Database time, used as the signed timestamp: receivers refuse timestamps that are minutes off. */
   readonly now: Date
   readonly timeoutMs?: number
-  /** Ends it early, when the server stops. */
+  /** Aborts the attempt early when the server stops. */
   readonly signal?: AbortSignal
 }
 
 export type AttemptOutcome =
   | { readonly kind: 'accepted'; readonly status: number }
-  /** 410: nobody wants anything there any more. */
+  /** Status 410: the endpoint no longer wants webhooks. */
   | { readonly kind: 'gone'; readonly status: 410 }
   | { readonly kind: 'failed'; readonly status: number | null; readonly reason: string }
 
@@ -69,14 +73,14 @@ interface PostOptions {
   readonly signal: AbortSignal
 }
 
-/** Resolves with the status, when the response has ended or enough of it was read. */
+/** Resolves to the status code once the response has ended or enough of it was read. */
 async function post(url: URL, body: string, { headers, signal }: PostOptions): Promise<number> {
   const { protocol } = url
   if (protocol !== 'http:' && protocol !== 'https:') throw new Error('the address is not http or https')
   const send = protocol === 'https:' ? httpsRequest : httpRequest
   return new Promise((resolve, reject) => {
     const request = send(url, { method: 'POST', agent: agents[protocol], headers, signal }, (response) => {
-      // The status is the answer: what is wrong with the body changes nothing.
+      // Only the status counts. An error in the body does not change the outcome.
       const end = (): void => resolve(response.statusCode ?? 0)
       let bytes = 0
       response.on('data', (chunk: Buffer) => {

@@ -1,7 +1,8 @@
 /**
- * Hands one mail to the mail server, and tells three ends apart: accepted; certainly not accepted, so that it may be tried
- * again; and not known, when the line went away after the text had begun to leave. The first byte of the text is asked
- * for only after the server said it wants it, so whether it was asked for is the line between the two.
+ * Hands one mail to the mail server and distinguishes three outcomes: accepted; certainly not
+ * accepted, so a retry is safe; and unknown, when the connection was lost after the body had begun
+ * to leave. The SMTP client reads the first byte of the body only after the server asked for it, so
+ * that read separates the last two outcomes.
  */
 import { Readable } from 'node:stream'
 import { toOneLine } from '@chorus/protocol'
@@ -12,23 +13,23 @@ export const smtpBounds = { connectTimeoutMs: 10_000, silenceMaxMs: 30_000 } as 
 
 export interface OutgoingMail {
   readonly messageId: string
-  /** As people see it: `Name <address>`, or an address. */
+  /** Sender as shown to the recipient: `Name <address>`, or an address. */
   readonly from: string
   readonly to: string
   readonly subject: string
   readonly text: string
   readonly html: string
-  /** Further header lines; values of one line. */
+  /** Additional headers. Each value is reduced to one line. */
   readonly headers: Readonly<Record<string, string>>
 }
 
 export type HandOver =
   | { readonly kind: 'accepted' }
-  /** `lasting`: trying again is no use. */
+  /** The mail server certainly did not accept the mail. `lasting`: a retry cannot help. */
   | { readonly kind: 'not-accepted'; readonly lasting: boolean; readonly reason: string }
   | { readonly kind: 'unknown'; readonly reason: string }
 
-/** The address within `Name <address>`. */
+/** Returns the address within `Name <address>`. */
 export function addressIn(from: string): string {
   return /<([^<>]+)>\s*$/.exec(from)?.[1] ?? from
 }
@@ -73,7 +74,7 @@ export async function handOver(smtpUrl: string, mail: OutgoingMail, timeoutMs?: 
   } catch (error) {
     const reason = (error instanceof Error ? error.message : String(error)).slice(0, 300)
     const { responseCode, code } = error as { responseCode?: unknown; code?: unknown }
-    // An answer to the text is a refusal; silence after it may be anything.
+    // A response to the body is a refusal. Without a response, the mail may have been accepted.
     if (text.hasBegun && typeof responseCode !== 'number') return { kind: 'unknown', reason }
     const isAnswer = typeof responseCode === 'number' && responseCode >= 500
     return { kind: 'not-accepted', lasting: isAnswer && code !== 'EAUTH' && code !== 'ETLS', reason }

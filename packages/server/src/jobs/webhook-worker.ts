@@ -1,9 +1,11 @@
 /**
- * Works on lanes: what is due of one conversation to one endpoint, one after the other in seq order (rule OFF1). A
- * delivery that fails holds its conversation back, with growing pauses, until it has been tried for as long as the
- * settings say; then it is a dead letter, and the lane goes on. Other conversations and endpoints go on all the time.
+ * Delivers webhooks lane by lane. A lane holds the due deliveries of one conversation to one
+ * endpoint; they are sent one after another in seq order (rule OFF1). A failed delivery blocks its
+ * lane and is retried with growing delays. After the configured time it becomes a dead letter, and
+ * the lane continues. Other conversations and endpoints are not delayed.
  *
- * An endpoint that answers 410, or that has accepted nothing for twice that time, is disabled.
+ * An endpoint is disabled when it responds 410, or when it has accepted nothing for twice that
+ * time.
  */
 import { randomUUID } from 'node:crypto'
 import type { Clock } from '../support/clock.ts'
@@ -12,11 +14,14 @@ import type { Job } from './queue.ts'
 import type { AttemptOutcome, WebhookAttempt } from './send-webhook.ts'
 
 export const webhookWorkerBounds = {
-  /** Longer than an attempt takes, so that nobody else claims the lane meanwhile. */
+  /** Lifetime of a claim. Longer than one attempt, so that no other worker claims the lane during it. */
   claimMs: 30_000,
-  /** Then the lane goes to the end of the queue. */
+  /** Maximum number of deliveries per turn. After that the lane moves to the end of the queue. */
   deliveriesPerTurn: 50,
-  /** To one endpoint at a time from one server, so that a slow one leaves room for the others. */
+  /**
+   * Maximum number of lanes of one endpoint that one server works on at a time, so that a slow
+   * endpoint leaves capacity for other endpoints.
+   */
   perEndpoint: 8,
   crowdedDelayMs: 500,
   firstDelayMs: 5_000,
@@ -45,7 +50,7 @@ interface Settlement {
   readonly delayMs: number
 }
 
-/** The database's side; see store/webhooks.ts. */
+/** Database operations of the webhook worker; implemented in store/webhooks.ts. */
 export interface WebhookRecords {
   claim(lane: Lane, claim: string, leaseMs: number): Promise<Claimed | undefined>
   settle(
@@ -57,25 +62,25 @@ export interface WebhookRecords {
   ): Promise<'more' | 'wait' | 'idle' | 'lost'>
   release(lane: Lane, claim: string): Promise<void>
   disable(endpoint: string, reason: string): Promise<boolean>
-  /** The change as clients see it; undefined: it is not there any more. */
+  /** Returns the change as clients see it. Undefined: the change no longer exists. */
   readChange(conversation: string, seq: number): Promise<string | undefined>
 }
 
 export interface WebhookWorkerOptions {
   readonly records: WebhookRecords
   readonly send: (attempt: WebhookAttempt) => Promise<AttemptOutcome>
-  /** The database's time. */
+  /** Returns the database's time. */
   readonly now: () => Date
   readonly clock: Clock
   readonly logger: Logger
-  /** How long one delivery is tried before it is a dead letter. */
+  /** Time after which a delivery that keeps failing becomes a dead letter. */
   readonly giveUpAfterMs: number
   readonly addJobs: (jobs: readonly Job[]) => void
   readonly observer: {
     ended(outcome: 'delivered' | 'retried' | 'dead'): void
     disabled(reason: 'gone' | 'failing'): void
   }
-  /** For tests: less patience between attempts. */
+  /** Shorter retry delay for tests. */
   readonly firstDelayMs?: number
 }
 
@@ -83,14 +88,14 @@ export function keyOfLane({ endpoint, conversation }: Lane): string {
   return `${endpoint}/${conversation}`
 }
 
-/** Undefined: not the key of a lane; what stands in Redis is not trusted. */
+/** Parses a lane key. Undefined: the key is invalid. Keys come from Redis, which is not trusted. */
 export function laneOfKey(key: string): Lane | undefined {
   const uuid = '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}'
   const match = new RegExp(`^(${uuid})/(${uuid})$`).exec(key)
   return match === null ? undefined : { endpoint: match[1] as string, conversation: match[2] as string }
 }
 
-/** Full jitter of a fifth around a pause that grows fourfold. */
+/** Returns a delay that grows fourfold per attempt, with random jitter of ±20 %. */
 export function retryDelayMs(attempts: number, firstDelayMs: number, random = Math.random()): number {
   const delayMs = Math.min(webhookWorkerBounds.delayMaxMs, firstDelayMs * 4 ** Math.min(attempts, 20))
   return delayMs * (0.8 + 0.4 * random)
@@ -105,7 +110,7 @@ export class WebhookWorker {
     this.#options = options
   }
 
-  /** Ends attempts under way; they count as failed for nobody. */
+  /** Aborts running attempts. Aborted attempts do not count as failures. */
   stop(): void {
     this.#stopping.abort()
   }
@@ -136,7 +141,7 @@ export class WebhookWorker {
         return
       }
     } catch (error) {
-      // The claim runs out, and the dispatcher gives the lane again.
+      // The claim expires, and the dispatcher adds the lane again.
       this.#options.logger.warn({ err: error, ...lane }, 'unable to work on a webhook; trying again')
     } finally {
       const left = (this.#busy.get(lane.endpoint) ?? 1) - 1
@@ -145,7 +150,10 @@ export class WebhookWorker {
     }
   }
 
-  /** One delivery. `more`: there is another; a number: look again after so many milliseconds. */
+  /**
+   * Sends one delivery. Resolves to `more` if the lane has another, or to the milliseconds until
+   * the next check.
+   */
   async #deliver(lane: Lane, claim: string): Promise<'more' | 'over' | number> {
     const { records, send, now, observer } = this.#options
     const claimed = await records.claim(lane, claim, webhookWorkerBounds.claimMs)
@@ -174,7 +182,8 @@ export class WebhookWorker {
       case 'more':
         return 'more'
       case 'wait':
-        // By two clocks: not a moment before the database agrees.
+        // Wait slightly longer: this server's clock differs from the database's, which decides what
+        // is due.
         return settlement.delayMs + 50
       case 'idle':
       case 'lost':
@@ -186,9 +195,10 @@ export class WebhookWorker {
     const json = await this.#options.records.readChange(conversation, seq)
     if (json === undefined) return undefined
     const { type, at } = JSON.parse(json) as { type: string; at?: string }
-    // A number that will never come says nothing to an endpoint.
+    // Only `skip` changes have no time: they mark seqs that never get a change, so endpoints do not
+    // need them.
     if (at === undefined) return undefined
-    // The change is not written again: what clients see and what is signed are the same bytes.
+    // Reuse the stored JSON: clients see and the signature covers the same bytes.
     return `{"type":${JSON.stringify(type)},"timestamp":${JSON.stringify(at)},"data":{"conversation":"${conversation}","change":${json}}}`
   }
 

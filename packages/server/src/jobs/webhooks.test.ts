@@ -1,4 +1,7 @@
-/** Webhooks end to end: from the log to somebody else's server, through failures, restarts and an emptied Redis. */
+/**
+ * Tests webhooks end to end: from the log to an external server, through failures, restarts and an
+ * emptied Redis.
+ */
 import { hasRedis, type Redis as RedisServer, startRedis } from '@chorus/testkit'
 import type { Id } from '@chorus/protocol'
 import { v7 as uuidv7 } from 'uuid'
@@ -82,7 +85,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     return id
   }
 
-  /** `conversation/seq` of what a receiver accepted, of one conversation, each once, and that it was in order. */
+  /** Returns the distinct seqs of one conversation that a receiver accepted, in order of first arrival. */
   const acceptedOf = (conversation: Id, from = receiver): number[] => {
     const seqs = from
       .accepted()
@@ -91,7 +94,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     return seqs.filter((seq, index) => seqs.indexOf(seq) === index)
   }
 
-  it('[OFF1] every change comes, in seq order per conversation, under a stable id, as clients see it', async () => {
+  it('[OFF1] delivers every change in seq order, with a stable id, as clients see it', async () => {
     await subscribe()
     await start()
     const groups = [await fixture.group([sender]), await fixture.group([sender]), await fixture.group([sender])]
@@ -108,7 +111,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     expect(await fixture.sql('select from webhook_lanes')).toEqual([])
   })
 
-  it('[OFF1] [RES5] a change of a later version comes with what every change has, and holds nothing back', async () => {
+  it('[OFF1] [RES5] delivers changes of unknown types with their common fields, blocking nothing', async () => {
     await subscribe()
     await start()
     const group = await fixture.group([sender])
@@ -124,7 +127,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     })
   })
 
-  it('only what an endpoint asked for, and only what happens from its beginning on', async () => {
+  it('delivers only the requested types, from the subscription on', async () => {
     const group = await fixture.group([sender])
     await fixture.send(group, sender, 'before')
     await subscribe(receiver, ['message.edited'])
@@ -134,7 +137,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     await expect.poll(() => receiver.accepted(), patience).toEqual([`${group}/5`])
   })
 
-  it('nothing of what the canaries of the servers say to each other', async () => {
+  it('delivers no canary messages', async () => {
     await subscribe()
     const [theirs, ours] = [await fixture.group([sender]), await fixture.group([sender])]
     await fixture.sql(
@@ -148,7 +151,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     await fixture.sql(`delete from settings where key = 'canary'`)
   })
 
-  it('[OFF1] a failure holds back its conversation, not the others, and is tried again under the same id', async () => {
+  it('[OFF1] blocks only the failing conversation and retries under the same id', async () => {
     await subscribe()
     const [bad, good] = [await fixture.group([sender]), await fixture.group([sender])]
     let isBroken = true
@@ -172,7 +175,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     expect(new Set(tries.map(({ id }) => id)).size).toBe(1)
   })
 
-  it('what is refused for too long becomes a dead letter, the conversation goes on, and an operator sends it again', async () => {
+  it('turns a delivery refused too long into a retryable dead letter', async () => {
     const endpoint = await subscribe()
     const group = await fixture.group([sender])
     receiver.answer = ({ seq }) => (seq === 2 ? 503 : 200)
@@ -191,7 +194,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     expect(await listDeadLetters(store.database, 10)).toEqual([])
   })
 
-  it('410 disables an endpoint, and enabling it goes on where it stopped', async () => {
+  it('disables an endpoint after 410, and continues once it is enabled', async () => {
     const endpoint = await subscribe()
     const group = await fixture.group([sender])
     receiver.answer = () => 410
@@ -206,7 +209,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     await expect.poll(() => acceptedOf(group), patience).toEqual([1, 2])
   })
 
-  it('an endpoint that accepts nothing for long is disabled', async () => {
+  it('disables an endpoint that accepts nothing for a long time', async () => {
     await subscribe()
     await fixture.group([sender])
     receiver.answer = () => 302
@@ -217,7 +220,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
       .toMatch(/^accepted nothing for \d+ s$/)
   })
 
-  it('both secrets sign while one is changed', async () => {
+  it('signs with both secrets during a rotation', async () => {
     const next = `whsec_${Buffer.from('another thirty-two bytes, please').toString('base64')}`
     const other = await startReceiver(next)
     try {
@@ -233,7 +236,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     }
   })
 
-  it('[OFF1] a replay sends everything since a seq, or a time, again under the same ids', async () => {
+  it('[OFF1] replays everything since a seq or a time under the same ids', async () => {
     const endpoint = await subscribe()
     await start()
     const group = await fixture.group([sender])
@@ -243,7 +246,8 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     const epoch = await store.database.epoch()
     expect(await replay(store.database, endpoint, { kind: 'seq', conversation: group, seq: 4 }, epoch)).toBe(3)
     await expect.poll(() => receiver.received.map(({ id }) => id), patience).toEqual([...ids, ...ids.slice(3)])
-    // Apart from those before it by more than the milliseconds of a JavaScript date.
+    // Moves the earlier changes back, so that the times differ by more than a JavaScript date's
+    // millisecond.
     await fixture.sql(`update changes set at = at - interval '1 second' where conversation = $1 and seq < 6`, [group])
     const [row] = await fixture.sql<{ at: string }>('select at from changes where conversation = $1 and seq = 6', [
       group,
@@ -253,7 +257,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     expect(receiver.received.at(-1)!.id).toBe(ids.at(-1))
   })
 
-  it('[OFF1] a page that is stored twice, because its first answer was lost, is due once', async () => {
+  it('[OFF1] makes a page due once when it is stored twice after a lost response', async () => {
     await subscribe()
     const group = await fixture.group([sender])
     const log = openConsumerLog(store.database, 'webhooks')
@@ -263,7 +267,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     expect(page.rows.filter(({ conversation }) => conversation === group)).toHaveLength(2)
     const keep = () => storeWebhookPage(store.database, lease!, page, 'epoch')
     expect(await keep()).toEqual([{ endpoint: expect.any(String), conversation: group }])
-    // Delivered by a worker that was quick.
+    // A fast worker has already delivered the page.
     await fixture.sql('delete from webhook_deliveries')
     await fixture.sql('delete from webhook_lanes')
     expect(await keep()).toEqual([])
@@ -274,7 +278,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     expect(await keep()).toBeUndefined()
   })
 
-  it('[OFF1] what a server had begun when it died is delivered by the next', async () => {
+  it('[OFF1] delivers what a dead server had begun', async () => {
     await subscribe()
     let isDead = true
     receiver.answer = () => (isDead ? undefined : 200)
@@ -282,7 +286,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     await start()
     await expect.poll(() => receiver.received.length, patience).toBeGreaterThan(0)
     await running.splice(0)[0]!.jobs.stop()
-    // As kill -9 leaves it: the claim stands until it runs out.
+    // After kill -9, the claim remains until it expires.
     await fixture.sql(
       `update webhook_lanes set claim = gen_random_uuid(), claimed_until = clock_timestamp() + interval '1 second'`,
     )
@@ -312,7 +316,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
       return start({ REDIS_URL: server.url }, redis, await store.openSecond())
     }
 
-    it('[OFF1] two servers, Redis emptied and killed again and again: every change comes, in order', async () => {
+    it('[OFF1] delivers every change in order while Redis is emptied and killed', async () => {
       await subscribe()
       await startWithRedis()
       await startWithRedis()

@@ -1,4 +1,4 @@
-/** A mail server of the test's own, on loopback: keeps what it accepts, and fails where a test says. */
+/** SMTP server for tests, on loopback. Keeps accepted mails, and fails where a test asks it to. */
 import type { AddressInfo } from 'node:net'
 import { SMTPServer } from 'smtp-server'
 
@@ -8,17 +8,17 @@ export interface AcceptedMail {
 }
 
 export type MailTrouble =
-  /** Refuses the recipient, for now or for good. */
+  /** Refuses the recipient with this code: temporarily (4xx) or permanently (5xx). */
   | { readonly at: 'recipient'; readonly code: number }
-  /** Refuses the text. */
+  /** Refuses the body with this code. */
   | { readonly at: 'text'; readonly code: number }
-  /** Takes the text and then hangs up without a word. */
+  /** Takes the body, then closes the connection without a response. */
   | { readonly at: 'silence' }
 
 export interface MailServer {
   readonly url: string
   readonly accepted: AcceptedMail[]
-  /** How often the text of a mail was taken, whatever followed. */
+  /** Number of mail bodies received, whatever the response was. */
   taken: number
   trouble: MailTrouble | undefined
   close(): Promise<void>
@@ -43,7 +43,7 @@ export async function startMailServer(): Promise<MailServer> {
         const { trouble } = state
         if (trouble?.at === 'text') return done(refusal(trouble.code))
         if (trouble?.at === 'silence') {
-          // It may have been delivered by now; the sender never hears of it.
+          // The mail may have been delivered by now, but the sender gets no response.
           for (const connection of (server as unknown as { connections: Set<{ close(): void }> }).connections)
             connection.close()
           return
@@ -63,7 +63,7 @@ export async function startMailServer(): Promise<MailServer> {
   })
 }
 
-/** The readable part of a mail: quoted-printable undone, in the order of its parts. */
+/** Returns the readable text of a mail: quoted-printable decoded, its parts in order. */
 export function readableMail(raw: string): string {
   const joined = raw.replace(/=\r?\n/g, '')
   return Buffer.from(

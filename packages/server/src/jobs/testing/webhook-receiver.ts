@@ -1,4 +1,4 @@
-/** An endpoint of somebody else: keeps what it was sent, and answers as a test says. */
+/** Webhook endpoint for tests. Keeps the received webhooks, and responds as a test asks it to. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { verifyWebhook } from '@chorus/protocol'
@@ -10,24 +10,24 @@ export interface ReceivedWebhook {
   readonly type: string
   readonly conversation: string
   readonly seq: number
-  /** What was answered; 0: nothing. */
+  /** Status that was sent in response; 0: no response. */
   readonly status: number
 }
 
 export interface WebhookReceiver {
   readonly url: string
-  /** Everything that came, in its order. */
+  /** All received webhooks, in order of arrival. */
   readonly received: ReceivedWebhook[]
-  /** What was accepted with 2xx, as `conversation/seq`, in its order. */
+  /** Returns the webhooks accepted with 2xx, as `conversation/seq`, in order of arrival. */
   accepted(): string[]
-  /** The status to answer; undefined: never answers. */
+  /** Chooses the response status. Undefined: no response. */
   answer: (webhook: Omit<ReceivedWebhook, 'status'>) => number | undefined | Promise<number | undefined>
   close(): Promise<void>
 }
 
 export const testSecret = `whsec_${Buffer.from('thirty-two bytes for the tests..').toString('base64')}`
 
-/** Answers 401 to what `secret` did not sign. */
+/** Starts an endpoint that responds 401 to requests not signed with `secret`. */
 export async function startReceiver(secret: string | readonly string[] = testSecret): Promise<WebhookReceiver> {
   const received: ReceivedWebhook[] = []
   const receiver = {
