@@ -1,10 +1,14 @@
 /**
- * What follows a change that is stored, only so that the answer can show it. Its failure must not be told as the change's
- * own: `unavailable` and `not-found` would say that certainly nothing was stored (rule ACK2).
+ * Runs the read that only serves to show a stored change in the response. A failure of that read
+ * must not look like a failure of the change: `unavailable` and `not-found` would promise that
+ * nothing was stored (rule ACK2).
  */
 import { ChorusError } from '@chorus/protocol'
 
-/** `what` completes "unable to …". Whatever fails, and an answer that is gone meanwhile, is `unknown`. */
+/**
+ * Runs `follow` and returns its result. Throws `unknown` when it fails or finds nothing, because
+ * the row may be gone by then. `what` completes "unable to …".
+ */
 export async function afterStored<T>(what: string, follow: () => Promise<T | undefined>): Promise<T> {
   let cause: unknown
   try {

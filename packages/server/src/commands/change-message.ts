@@ -1,4 +1,7 @@
-/** What edits and deletions share: the change carries the message as it is now, the same for everybody. */
+/**
+ * Shared code of edits and deletions. The change carries the message as it is now, the same for
+ * every member.
+ */
 import type { Id, Message } from '@chorus/protocol'
 import type { Appended, OperationDetail, OperationOutcome } from '../store/change-log.ts'
 import { encodeChange, type MessageColumns, toMessage } from '../support/logged-change.ts'
@@ -9,7 +12,7 @@ export interface MessageChange {
   readonly type: 'message.edited' | 'message.deleted'
   readonly conversation: Id
   readonly actor: Id
-  /** The seq of the message. */
+  /** Seq of the message that is edited or deleted. */
   readonly target: number
 }
 

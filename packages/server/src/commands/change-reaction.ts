@@ -1,6 +1,7 @@
 /**
- * What reacting and taking a reaction back share. A repeat changes nothing and answers with the earlier seq. An emoji has one
- * spelling; reactions that were stored before it had are taken back together with it.
+ * Adds or removes a reaction. A repeat changes nothing and returns the earlier seq. Each emoji has
+ * one canonical spelling. Removing it also removes the same emoji stored by earlier versions in
+ * another spelling.
  */
 import { canonicalEmoji } from '@chorus/protocol'
 import { readOwnReactions } from '../store/read-own-reactions.ts'

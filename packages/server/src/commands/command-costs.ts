@@ -1,41 +1,54 @@
 /**
- * What each command costs its user, on every transport (rule LIM3). The table is complete by its type: a new command does not
- * compile before it says what it takes.
+ * The cost of each command for its user, on every transport (rule LIM3). The type makes the table
+ * complete: a new command does not compile until it declares its cost.
  *
- * A command first takes one from its budget, before its input is read: from `sends` whatever appends to a log, from `requests`
- * everything else. When the input is known it takes what that makes dearer, and nothing has been done by then. What only the
- * answer shows, its size, is charged afterwards: the user's next requests wait for it.
+ * A command first takes one from its budget, before its input is parsed. Commands that append to a
+ * log take from `sends`, all others from `requests`. After parsing, it takes what the input costs
+ * beyond that; nothing has been done by then. Only the result shows its own size, so that is
+ * charged afterwards, and the user's next requests wait for it.
  */
 import type { CommandInput, CommandName, CommandResult } from '@chorus/protocol'
 import type { CommandContext } from './command.ts'
 
 export interface CommandCost<Name extends CommandName> {
-  /** `none`: limited by address and account (access/limits.ts), because there is no user yet. */
+  /**
+   * Budget to take from. `none`: the command is limited by address and account (access/limits.ts),
+   * because there is no user yet.
+   */
   readonly budget: 'sends' | 'requests' | 'none'
-  /** Members that this adds to a conversation: a row of the log, a row of members and a page for each. */
+  /**
+   * Number of members that the command adds. Each costs a row of the log, a row of members and a
+   * page.
+   */
   readonly members?: (input: CommandInput<Name>) => number
-  /** Plain requests that this costs beyond the first. */
+  /** Number of requests that the command costs beyond the first. */
   readonly requests?: (input: CommandInput<Name>, context: CommandContext) => number
-  /** The answer may be large: it is charged by its size. */
+  /** Part of the result that is charged by its size, for commands whose result may be large. */
   readonly answer?: (result: CommandResult<Name>) => unknown
 }
 
 type CommandCosts = { readonly [Name in CommandName]: CommandCost<Name> }
 
 export const costBounds = {
-  /** Characters of an answer that cost one request. */
+  /** Number of result characters that cost one request. */
   answerCharsPerRequest: 32_768,
-  /** Characters of a live value that cost one request: each is kept, published and told to everyone who looks. */
+  /**
+   * Number of live-value characters that cost one request: each value is kept, published and sent
+   * to every viewer.
+   */
   liveCharsPerRequest: 256,
-  /** People newly watched that cost one request: each may be a subscription and a question in Redis. */
+  /**
+   * Number of newly watched users that cost one request: each may be a subscription and a query in
+   * Redis.
+   */
   watchedPerRequest: 4,
 } as const
 
-/** A search reads as many rows as begin with what is asked for. */
+/** Returns the cost of a search, which reads every row that begins with the search text. */
 const search = (): number => 4
-/** A row or two written, and what goes to the user's other devices. */
+/** Returns the cost of one or two written rows and of events for the user's other devices. */
 const smallWrite = (): number => 2
-/** A row that many people's pages show, or a mail. */
+/** Returns the cost of a row that many users' pages show, or of a mail. */
 const rareWrite = (): number => 9
 
 export const commandCosts: CommandCosts = {

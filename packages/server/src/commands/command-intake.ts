@@ -1,7 +1,8 @@
 /**
- * The door in front of the command table, on every transport: weighs what a command costs (rule LIM3), counts the commands
- * under way and can be closed, so that a server that stops ends with nobody left waiting for an answer. What comes after is
- * told that it was certainly not done.
+ * Wraps the command table, on every transport. Takes the cost of each command (rule LIM3) and
+ * counts the commands in flight. It can be closed, so that a stopping server answers every command
+ * in flight before it ends. Commands that arrive after closing are refused; the error guarantees
+ * that they were not run.
  */
 import { ChorusError, type CommandInput, type CommandName, type CommandResult } from '@chorus/protocol'
 import type { Clock, Timer } from '../support/clock.ts'
@@ -9,7 +10,7 @@ import type { CommandContext, CommandHandler, CommandTable } from './command.ts'
 import { chargeAnswer, isWeighed, takeWeight } from './weigh-command.ts'
 
 export class CommandIntake {
-  /** The same commands, behind the door. */
+  /** The same commands, with their cost and the in-flight count. */
   readonly table: CommandTable
   readonly #clock: Clock
   readonly #whenIdle: (() => void)[] = []
@@ -32,12 +33,12 @@ export class CommandIntake {
     return this.#underWay
   }
 
-  /** Commands since the start. */
+  /** Number of commands since the start. */
   get begun(): number {
     return this.#begun
   }
 
-  /** How long nobody has asked for anything. */
+  /** Time since the last command began. */
   get quietForMs(): number {
     return this.#clock.nowMs() - this.#lastAtMs
   }
@@ -46,7 +47,10 @@ export class CommandIntake {
     this.#isClosed = true
   }
 
-  /** Resolves when every command has ended and its answer was handed to the wire, or after `atMostMs`. */
+  /**
+   * Resolves when every command has ended and its response was handed to the transport, or after
+   * `atMostMs`.
+   */
   async whenIdle(atMostMs: number): Promise<void> {
     if (this.#underWay > 0) {
       let timer: Timer | undefined
@@ -56,13 +60,14 @@ export class CommandIntake {
       })
       timer?.cancel()
     }
-    // Answers are written by whoever asked, when the handler's promise has resolved.
+    // The transport writes the response after the handler's promise has resolved, so wait one more
+    // turn.
     await new Promise((resolve) => setImmediate(resolve))
   }
 
   #guard(name: CommandName, handler: CommandHandler<CommandName>): CommandHandler<CommandName> {
     const weighs = isWeighed(name)
-    // Not async: a handler begins in the turn in which its command came (ORD2).
+    // Not async: a handler must begin in the same turn in which its command arrived (ORD2).
     return (context, input) => {
       if (this.#isClosed) {
         const refusal = new ChorusError('unavailable', 'unable to answer; the server is stopping', {
@@ -80,13 +85,16 @@ export class CommandIntake {
         connection?.commandEnded()
         this.#end()
       }
-      // Ends before whoever waits for the answer goes on.
+      // Registered first, so the counters drop before the caller continues.
       answer.then(end, end)
       return answer
     }
   }
 
-  /** The handler still begins in the turn in which its command came. */
+  /**
+   * Runs the handler and takes its cost. The handler still begins in the turn in which its command
+   * arrived.
+   */
   async #weigh(
     name: CommandName,
     handler: CommandHandler<CommandName>,

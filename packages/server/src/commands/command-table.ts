@@ -1,4 +1,7 @@
-/** Every verb with its handler: the table that Socket.IO and REST both dispatch through. The compiler demands that it is complete. */
+/**
+ * Maps every command to its handler. Socket.IO and REST both dispatch through this table, and its
+ * type makes it complete.
+ */
 import type { CommandTable } from './command.ts'
 import { addReaction } from './add-reaction.ts'
 import { confirmEmail } from './confirm-email.ts'

@@ -1,18 +1,18 @@
 /**
- * What a command is given and what it must answer. One verb, one file; the same table serves Socket.IO and REST
- * (rule ACL3: both decide by the same code).
+ * The input and result types of a command handler. Each verb has one file; the same table serves
+ * Socket.IO and REST (rule ACL3: both decide by the same code).
  */
 import type { CommandInput, CommandName, CommandResult, Id } from '@chorus/protocol'
 import type { Connection } from '../fanout/connection.ts'
 import type { Parts } from './parts.ts'
 
-/** Who asks: a user on a signed-in device. */
+/** The user who runs a command, and the session of their device. */
 export interface Actor {
   readonly userId: Id
   readonly sessionId: Id
 }
 
-/** What only an HTTP request can do: change which session its cookie names. */
+/** The session cookie of an HTTP request. Only HTTP can change which session the cookie names. */
 export interface CookieJar {
   /** Begins a session for this user under a new id and sets the cookie. */
   signIn(userId: Id): Promise<Actor>
@@ -22,15 +22,18 @@ export interface CookieJar {
 
 export interface CommandContext {
   readonly parts: Parts
-  /** Of commands with `auth: 'session'` always there; dispatch refuses before the handler runs. */
+  /**
+   * Always set for commands with `auth: 'session'`: dispatch refuses other callers before the
+   * handler runs.
+   */
   readonly actor: Actor
-  /** The asking connection; absent over plain HTTP. */
+  /** Connection that sent the command; absent over plain HTTP. */
   readonly connection?: Connection
-  /** Absent over Socket.IO. */
+  /** Session cookie of the request; absent over Socket.IO. */
   readonly cookies?: CookieJar
-  /** Network address of the asker, for limits. */
+  /** Network address of the client, for limits. */
   readonly address: string
-  /** Of the asker, at most 256 characters. */
+  /** User agent of the client, at most 256 characters. */
   readonly userAgent: string | null
 }
 

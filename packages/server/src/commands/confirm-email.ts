@@ -1,4 +1,7 @@
-/** Follows the link of a confirmation: whoever has it read mail at that address, signed in or not. */
+/**
+ * Confirms the mail address of the link's token. No session is needed: the token proves that its
+ * holder read mail at that address.
+ */
 import { ChorusError } from '@chorus/protocol'
 import { hashOfToken } from '../jobs/mail-links.ts'
 import { confirmEmail as store } from '../store/mail.ts'

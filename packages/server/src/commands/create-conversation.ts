@@ -1,6 +1,7 @@
 /**
- * Begins a conversation; of two people there is one direct conversation, and asking again gives it back. So does a repeated
- * `clientId` (rule IDEM2). Strangers whom it adds are limited (rule ADD1).
+ * Creates a conversation. Two users have at most one direct conversation: creating it again returns
+ * the existing one. So does a repeated `clientId` (rule IDEM2). Adding strangers is limited (rule
+ * ADD1).
  */
 import { ChorusError } from '@chorus/protocol'
 import { v7 as uuidv7 } from 'uuid'

@@ -1,4 +1,4 @@
-/** Replaces the text of one of the asker's messages in place and logs that it was edited. */
+/** Replaces the text of one of the caller's messages in place and logs the edit. */
 import { announceMessageChange } from './change-message.ts'
 import type { CommandHandler } from './command.ts'
 

@@ -1,7 +1,8 @@
 /**
- * What follows when a removal is found: subscriptions that should have ended do (the safety net of ACL1), a removal that no
- * hint told is told, and where a removal has ended a subscription the membership is looked at again. News of a later join
- * that came before was answered with "already subscribed", and nothing repeats it.
+ * Handles removals of members. Ends subscriptions that should have ended already (the safety net of
+ * ACL1). Sends a removal that no hint announced. Reads the membership again where a removal has
+ * ended a subscription: a hint of a later join may have been ignored, because the connection was
+ * still subscribed, and nothing repeats it.
  */
 import type { Id } from '@chorus/protocol'
 import type { Connection } from '../fanout/connection.ts'
@@ -11,8 +12,8 @@ import type { Parts } from './parts.ts'
 import { tellRemoval } from './send-removal.ts'
 
 /**
- * Ends the subscriptions of a user whose removal has passed by here. It should not be needed; when it is, they end within a
- * sweep.
+ * Ends the subscriptions of a user whose removal the feed has already passed. This should not be
+ * needed; if it is, the subscriptions end within one sweep.
  */
 export function endSubscription(parts: Parts, user: Id, conversation: Id, leftSeq: number): void {
   const feed = parts.feeds.get(conversation)
@@ -28,11 +29,14 @@ export function endSubscription(parts: Parts, user: Id, conversation: Id, leftSe
   parts.feeds.release(feed)
 }
 
-/** Joins again where the user is a member by now. No checkpoint leaves before that is known (rule CP1). */
+/**
+ * Joins the conversation again where the user is a member by now. No checkpoint leaves before that
+ * is known (rule CP1).
+ */
 export function lookAfterRemoval(parts: Parts, conversation: Id, connections: readonly Connection[]): void {
   for (const connection of connections) {
     if (connection.state.kind === 'opening') {
-      // It looks when it is ready.
+      // An opening connection checks when it is ready.
       connection.afterReady.add(conversation)
       continue
     }
@@ -43,7 +47,10 @@ export function lookAfterRemoval(parts: Parts, conversation: Id, connections: re
   }
 }
 
-/** A sweep found this removal: a connection that was never subscribed, because the join was lost as well, is told of it. */
+/**
+ * Sends a removal found by the sweep to connections that were never subscribed, because the join's
+ * hint was lost as well.
+ */
 export function tellSweptRemoval(parts: Parts, user: Id, conversation: Id, leftSeq: number, xid: number): void {
   const feed = parts.feeds.get(conversation)
   for (const connection of parts.connections.ofUser(user)) {

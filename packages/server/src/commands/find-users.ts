@@ -1,4 +1,7 @@
-/** People by the beginning of their handle or name, without case; or by ids. Those that do not exist are left out. */
+/**
+ * Finds users by ids, or by the beginning of their handle or name, ignoring case. Unknown ids are
+ * left out of the result.
+ */
 import { ChorusError } from '@chorus/protocol'
 import { findUsersByPrefix, readUsers } from '../store/users.ts'
 import type { CommandHandler } from './command.ts'

@@ -1,4 +1,4 @@
-/** Where I get mail: mine only. */
+/** Returns the mail settings of the caller. */
 import { readNotifications } from '../store/mail.ts'
 import type { CommandHandler } from './command.ts'
 

@@ -1,4 +1,7 @@
-/** The application's own data kept with this session, read from the database: at once the same from every server. */
+/**
+ * Returns the application data stored with the caller's session. It is read from the database, so
+ * every server returns the same at once.
+ */
 import { readSessionData } from '../store/sessions.ts'
 import type { CommandHandler } from './command.ts'
 import { sessionIsOver } from './session-is-over.ts'

@@ -1,4 +1,4 @@
-/** Who asks, and on which session. */
+/** Returns the caller's user and session. */
 import { readSession } from '../store/sessions.ts'
 import { readUsers } from '../store/users.ts'
 import type { CommandHandler } from './command.ts'

@@ -1,4 +1,4 @@
-/** One profile. */
+/** Returns the profile of one user. */
 import { ChorusError } from '@chorus/protocol'
 import { readUsers } from '../store/users.ts'
 import type { CommandHandler } from './command.ts'

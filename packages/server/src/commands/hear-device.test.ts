@@ -1,11 +1,14 @@
-/** What a device said at another server is counted at each server where it is work. */
+/**
+ * A status sent by a device to another server counts against its user's limits at each server that
+ * applies it.
+ */
 import { expect, it } from 'vitest'
 import { Limits } from '../access/limits.ts'
 import { ManualClock } from '../support/testing/manual-clock.ts'
 import { hearDevice } from './hear-device.ts'
 import type { Parts } from './parts.ts'
 
-it('[LIM1] counts what a device said at another server', () => {
+it('[LIM1] limits status updates received from other servers', () => {
   const limits = new Limits(
     {
       limitSends: 0,
@@ -29,7 +32,7 @@ it('[LIM1] counts what a device said at another server', () => {
   } as unknown as Parts
   for (let count = 0; count < 10; count++)
     hearDevice(parts, { user: 'ada', session: 'elsewhere', status: count % 2 === 0 ? 'away' : 'online' })
-  // Without a connection of the session nothing is done, and nothing is counted.
+  // Without a connection of the session, nothing is done and nothing is counted.
   expect(updates).toBe(0)
   for (let count = 0; count < 10; count++)
     hearDevice(parts, { user: 'ada', session: 'here', status: count % 2 === 0 ? 'away' : 'online' })

@@ -1,17 +1,24 @@
-/** What a device said over plain HTTP at another server, for its connections at this one. */
+/**
+ * Applies the status and the watch list that a device sent over plain HTTP to another server, for
+ * the connections of that device at this server.
+ */
 import type { Id } from '@chorus/protocol'
 import type { DeviceNews } from '../fanout/bus.ts'
 import type { Parts } from './parts.ts'
 import { setStatusOfSession } from './set-status.ts'
 import { watchForStreams } from './watch-presence.ts'
 
-/** Counted here, too: a request at one server is work for each server where the session has a connection. */
+/**
+ * Takes a request from the user's limits here, too: one request at one server causes work on every
+ * server where the session has a connection.
+ */
 function mayRun({ limits }: Parts, user: Id): boolean {
   try {
     limits.takeRequest(user)
     return true
   } catch {
-    // Nobody waits for an answer: it was given where the request came in.
+    // Drop it without an error: the server that received the request has already answered the
+    // client.
     return false
   }
 }
@@ -21,7 +28,10 @@ function hasDevice({ connections }: Parts, user: Id, session: Id): boolean {
   return false
 }
 
-/** Best effort, as all that comes over the bus: the device says it again after a reconnection. */
+/**
+ * Applies an update from the bus. Best effort, like everything on the bus: the device sends it
+ * again after it reconnects.
+ */
 export function hearDevice(parts: Parts, { user, session, status, watched }: DeviceNews): void {
   if (!hasDevice(parts, user, session) || !mayRun(parts, user)) return
   if (status !== undefined) setStatusOfSession(parts, user, session, status)

@@ -1,4 +1,7 @@
-/** What the commands of identity join: accounts and sessions in the database, passwords, limits, and the notice of a revocation. */
+/**
+ * The parts that sign-up, sign-in and session commands use: database, passwords, limits, mail, and
+ * the announcement of a revocation.
+ */
 import type { Id } from '@chorus/protocol'
 import type { Limits } from '../access/limits.ts'
 import type { Passwords } from '../access/passwords.ts'
@@ -11,8 +14,11 @@ export interface IdentityParts {
   readonly database: Database
   readonly passwords: Passwords
   readonly limits: Limits
-  /** Undefined: this server sends no mail. */
+  /** Undefined when this server sends no mail. */
   readonly mail: MailDesk | undefined
-  /** Closes the connections of these sessions here and tells the other servers; the sweep finds what that misses (rule ACL2). */
+  /**
+   * Closes the connections of these sessions here and notifies the other servers. The sweep finds
+   * the ones that this misses (rule ACL2).
+   */
   readonly announceRevoked: (sessionIds: readonly Id[]) => void
 }

@@ -1,4 +1,7 @@
-/** Is the asker a member right now? A subscribed connection is one as far as this server knows; others are looked up (rule ACL3). */
+/**
+ * Requires that the caller is a member right now (rule ACL3). A subscribed connection counts as a
+ * member as far as this server knows; for every other caller the database is asked.
+ */
 import { mayAct } from '../access/policy.ts'
 import { readConversation } from '../store/read-conversations.ts'
 import type { CommandContext } from './command.ts'

@@ -1,6 +1,7 @@
 /**
- * Brings a connection that is already open into one more conversation: its user was added, here or on another server
- * (rules JOIN1, ACL4). Subscribe, then read, then hand over; no checkpoint leaves meanwhile (rule CP1).
+ * Adds one more conversation to an open connection after its user was added, here or on another
+ * server (rules JOIN1, ACL4). Subscribes, then reads, then hands over to the feed. No checkpoint
+ * leaves during the join (rule CP1).
  */
 import type { Id } from '@chorus/protocol'
 import type { Connection } from '../fanout/connection.ts'
@@ -12,14 +13,18 @@ import { tellReadMarker } from './tell-read-marker.ts'
 
 const attemptsMax = 5
 
-/** Does nothing when the connection is subscribed or joining; one that is opening looks again when it is ready. */
+/**
+ * Starts a join, unless the connection is already subscribed or joining. An opening connection
+ * joins when it is ready.
+ */
 export function joinConversation(parts: Parts, connection: Connection, conversation: Id): void {
   if (connection.state.kind === 'opening') connection.afterReady.add(conversation)
   if (connection.state.kind !== 'ready') return
   const known = parts.feeds.get(conversation)
   if (known?.has(connection) === true) return
   if (known?.isJoining(connection) === true) {
-    // What it is reading may be older than what was just said: it looks again when it is done.
+    // The join in progress may have read an older state than this hint, so it checks again at its
+    // end.
     connection.afterReady.add(conversation)
     return
   }
@@ -35,7 +40,10 @@ export function joinConversation(parts: Parts, connection: Connection, conversat
     })
 }
 
-/** What happened while the connection was opening: it joins, or is told where the read marker is by now. */
+/**
+ * Catches up on conversations in which something happened while the connection opened: joins them,
+ * or sends the current read marker.
+ */
 export function lookAgain(parts: Parts, connection: Connection): void {
   for (const conversation of connection.afterReady) {
     if (connection.conversations.has(conversation)) tellReadMarker(parts, connection, conversation)
@@ -52,7 +60,8 @@ async function join(parts: Parts, connection: Connection, conversation: Id): Pro
       const seen = page && (await readConversation(parts.database, connection.user, conversation))
       if (!connection.isOpen) return
       if (page === undefined || seen === undefined || seen.role === null) {
-        // Removed since the news came: told so before a checkpoint covers it (rules ACL1, CP1).
+        // The user was removed after the hint of the join: send the removal before a checkpoint
+        // covers it (rules ACL1, CP1).
         if (await tellRemoval(parts, connection, conversation)) continue
         return
       }

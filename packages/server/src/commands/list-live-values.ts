@@ -1,4 +1,7 @@
-/** The live values of a conversation, whichever server took them; of its members only (rule ACL1). */
+/**
+ * Returns the live values of a conversation from all servers. Values of former members are left out
+ * (rule ACL1).
+ */
 import { readMembersAmong } from '../store/read-sharing.ts'
 import type { CommandHandler } from './command.ts'
 import { requireMember } from './is-member.ts'

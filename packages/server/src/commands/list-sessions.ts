@@ -1,4 +1,4 @@
-/** My signed-in devices, the newest first. */
+/** Returns the caller's signed-in devices, the newest first. */
 import { listSessions as readSessions } from '../store/sessions.ts'
 import type { CommandHandler } from './command.ts'
 

@@ -1,4 +1,7 @@
-/** Moves the asker's read marker, tells their other devices, and shows it to the others as a live value. */
+/**
+ * Moves the caller's read marker, sends it to their other devices, and shows it to other members as
+ * a live value.
+ */
 import { limits } from '@chorus/protocol'
 import { markRead as move } from '../store/mark-read.ts'
 import type { CommandHandler } from './command.ts'

@@ -1,9 +1,10 @@
 /**
  * Brings a new connection from its cursor to the present (rules JOIN1, RES1, RES3, ACL1, CP1).
  *
- * The connection is registered before this runs. Then: which conversations (first read); subscribe them all; load what
- * was changed lately; look again (second read), so that nothing is shown that was loaded after a removal; send what was
- * missed, a page at a time, each when the last has drained; hand over to the feeds; `ready`.
+ * The connection is registered before this runs. The steps: read the memberships (first read);
+ * subscribe to all their conversations; load the recent changes; read the memberships again (second
+ * read), so that nothing is shown that was loaded after a removal; send the missed changes page by
+ * page, each after the previous one has drained; hand over to the feeds; send `ready`.
  */
 import { type Id, limits, type Session, type User } from '@chorus/protocol'
 import type { Connection } from '../fanout/connection.ts'
@@ -18,9 +19,15 @@ import { isFromTheFuture, planStep, readCursor, type ReplayStep } from './replay
 import { sendRemoval, tellRemoval } from './send-removal.ts'
 
 export const openBounds = {
-  /** Reads of what was written while the connection opened, each of what came during the one before, per conversation. */
+  /**
+   * Maximum number of hand-over reads per conversation. Each reads the changes written during the
+   * previous read.
+   */
   handOverRoundsMax: 32,
-  /** Reads in a row of which nothing could be sent, because messages were edited or deleted meanwhile. */
+  /**
+   * Maximum number of consecutive reads of which nothing could be sent, because messages were
+   * edited or deleted during the read.
+   */
   readsInVainMax: 32,
 } as const
 
@@ -31,7 +38,7 @@ export interface OpenRequest {
   readonly session: Session
 }
 
-/** Resolves when the connection is ready or closed. */
+/** Opens the connection. Resolves when the connection is ready or closed. */
 export async function openConnection(
   parts: Parts,
   { connection, cursor: text, user, session }: OpenRequest,
@@ -72,12 +79,13 @@ export async function openConnection(
     }
     if (mustReset) connection.send(frameOf('reset', {}))
 
-    // Joined between the two reads: they follow when the connection is ready, and no cursor covers them before.
+    // Conversations joined between the two reads: they are joined when the connection is ready, and
+    // no cursor covers them before.
     const late = second.memberships.filter(({ conversation, leftSeq }) => leftSeq === null && !joins.has(conversation))
     for (const { conversation } of late) connection.afterReady.add(conversation)
     const position = late.length === 0 ? second.position : first.position
 
-    // What was written between the two reads, unless a hint brought it.
+    // Load changes written between the two reads, unless a hint has already brought them.
     await loadRecent(parts, second, cursor)
 
     const replay = new Replay(parts, connection, cursor, { epoch, position, asOf: second.position })
@@ -88,7 +96,7 @@ export async function openConnection(
       await replay.bring(membership, joining)
       joins.delete(membership.conversation)
     }
-    // Memberships that ended between the two reads of a connection without a cursor.
+    // Memberships that ended between the two reads, of a connection without a cursor.
     for (const { feed, join } of joins.values()) {
       feed.abandonJoin(join)
       parts.feeds.release(feed)
@@ -124,13 +132,13 @@ async function loadRecent(parts: Parts, { memberships }: Memberships, cursor: Cu
 
 interface ReplayExtent {
   readonly epoch: string
-  /** What the connection has everything up to when the replay has ended. */
+  /** Position up to which the connection has everything when the replay has ended. */
   readonly position: number
-  /** Of the read that found the memberships. */
+  /** Position of the snapshot in which the memberships were read. */
   readonly asOf: number
 }
 
-/** Sends what was missed, conversation by conversation, in pages. */
+/** Sends the missed changes in pages, one conversation after the other. */
 class Replay {
   readonly #parts: Parts
   readonly #connection: Connection
@@ -151,7 +159,8 @@ class Replay {
     joining: { readonly feed: Feed; readonly join: Join } | undefined,
   ): Promise<void> {
     if (membership.leftSeq !== null) {
-      // Removed since the first read, or since the cursor: told so, and never subscribed (ACL1).
+      // The user was removed since the first read, or since the cursor: send the removal and never
+      // subscribe (ACL1).
       const step =
         this.#cursor === undefined
           ? undefined
@@ -181,7 +190,10 @@ class Replay {
     this.#parts.feeds.release(joining.feed)
   }
 
-  /** Up to which seq the connection now has everything; undefined when there is nothing more to have. */
+  /**
+   * Sends one step of the plan. Returns the seq up to which the connection now has everything, or
+   * undefined if it may receive nothing more of the conversation.
+   */
   async #send(
     step: ReplayStep,
     joining: { readonly feed: Feed; readonly join: Join } | undefined,
@@ -196,18 +208,21 @@ class Replay {
       case 'limited': {
         const { user } = this.#connection
         const { pages } = this.#parts
-        // Not older than the join: the cursor's holder may have had what came before it (rule CLI1).
+        // Not older than the join: the client may already have had the changes before it (rule
+        // CLI1).
         const oldestSeq = (): number | undefined => {
           const oldest = joining?.feed.recent.oldestPageSeq(seq)
           return oldest === undefined ? undefined : Math.max(oldest, Math.min(step.membership.joinedSeq, seq))
         }
-        // ERASE1: edited or deleted since the memberships were read.
+        // A message was edited or deleted since the memberships were read, so a cached page could
+        // show the old text (ERASE1).
         const isRewritten = (joining?.feed.rewrittenSeq ?? 0) > seq
         const page = isRewritten
           ? await pages.newest(user, conversation)
           : await pages.at(user, conversation, seq, oldestSeq)
         if (page === undefined) return this.#tellRemoval(conversation)
-        // Counted for whoever needs it, and not for all who come back.
+        // The membership carries an unread count only if the membership itself moved. Otherwise
+        // count now: counting for every resuming client would cost too much.
         const marker =
           membershipMoved && page.seq <= seq ? step.membership : await this.#parts.markers.ask({ user, conversation })
         if (marker === null) return this.#tellRemoval(conversation)
@@ -216,7 +231,8 @@ class Replay {
         this.#connection.send(
           frameOf('conversation', { ...state, limited: true, seq: page.seq, messages: page.messages }),
         )
-        // The count reflects more than the page: what follows up to there is not counted again.
+        // The unread count covers more than the page: send up to which seq, so that the client does
+        // not count those changes again.
         if (marker.seq > page.seq) this.#connection.send(frameOf('conversation', { ...state, seq: marker.seq }))
         await this.#endPage(conversation, page.seq, page.messages.length * 100)
         return page.seq >= seq ? page.seq : this.#sendChanges(conversation, page.seq, seq, joining)
@@ -229,22 +245,29 @@ class Replay {
     }
   }
 
-  /** Everything after `after` up to `seq`, at which this user was seen to be a member. */
+  /**
+   * Sends every change after `after` up to `seq`, the seq at which this user was seen to be a
+   * member.
+   */
   async #sendChanges(
     conversation: Id,
     after: number,
     seq: number,
     joining: { readonly feed: Feed; readonly join: Join } | undefined,
   ): Promise<number | undefined> {
-    // Not checked per reader: only while no removal has come, and only when they reach what `ready` will promise.
+    // The recent changes are shared by all readers, without a membership test. So they are sent
+    // only while no removal has arrived, and only when they reach the seq that `ready` will
+    // promise.
     const left = joining?.join.left
     if (left !== undefined && left.seq > seq) {
       sendRemoval(this.#connection, left)
       return undefined
     }
     const known = joining?.feed.recent
-    // Up to the seq at which membership was seen, and no further: what is newer passes by the feed, where a removal shows.
-    // Nor what was read as of a later seq: it may show an edit that came after this user's removal.
+    // Send recent changes only up to the seq at which membership was seen: the feed delivers newer
+    // ones and applies removals.
+    // Do not send changes read as of a later seq: they may show an edit that came after this user's
+    // removal.
     const recent =
       known === undefined || known.newestSeq < seq || known.asOf > seq ? undefined : known.frames(after + 1, seq)
     if (recent === undefined) return after >= seq ? after : this.#sendStretches(conversation, after, seq, joining?.feed)
@@ -252,15 +275,17 @@ class Replay {
       this.#connection.send(frame)
       await this.#endPage(conversation, last, changes, frame.bytes)
       if (!this.#connection.isOpen) return undefined
-      // ERASE1: something of what is left was edited or deleted while the page drained.
+      // A message not yet sent was edited or deleted while the page drained: read the rest again
+      // (ERASE1).
       if (known !== undefined && known.asOf > seq) return this.#sendStretches(conversation, last, seq, joining?.feed)
     }
     return recent.at(-1)?.seq ?? after
   }
 
   /**
-   * More than the recent changes, up to `top`: read once for all who lack them. This user was a member when the log stood
-   * at `top`; what is read later is shown only to those who still are (rule ACL1).
+   * Sends changes up to `top` that the recent changes no longer hold, in segments shared by all
+   * clients that miss them. This user was a member when the log was at `top`. A segment read as of
+   * a later seq is sent only after checking that the user is still a member (rule ACL1).
    */
   async #sendStretches(
     conversation: Id,
@@ -272,7 +297,7 @@ class Replay {
     let reached = after
     let seenAt = top
     let readsInVain = 0
-    // No further than that: whoever follows the end of a busy log by reading never comes to it.
+    // Stop at `top`: chasing the end of a busy log by reading would never finish.
     while (reached < top) {
       if (readsInVain++ >= openBounds.readsInVainMax)
         throw new Error(`${conversation} is edited faster than it is read`)
@@ -292,7 +317,7 @@ class Replay {
       }
       for (const batch of splitBatches(stretch.changes)) {
         if (!this.#connection.isOpen) return undefined
-        // ERASE1: edited or deleted meanwhile; it is read again from here on.
+        // A message was edited or deleted during this loop: read again from here on (ERASE1).
         if (feed?.rewrittenSeq !== rewrittenSeq) break
         readsInVain = 0
         const frame = changesFrame(conversation, batch)
@@ -304,7 +329,10 @@ class Replay {
     return this.#connection.isOpen ? reached : undefined
   }
 
-  /** After each page: wait until it has drained, then say how far a new attempt may start from (rule SLOW1). */
+  /**
+   * Counts a sent batch. When a page is full, waits until it has drained and sends a checkpoint
+   * from which a new attempt may resume (rule SLOW1).
+   */
   async #endPage(conversation: Id, seq: number, changes: number, bytes = 0): Promise<void> {
     this.#changesSincePage += changes
     this.#bytesSincePage += bytes
@@ -319,14 +347,18 @@ class Replay {
     this.#connection.send(frameOf('checkpoint', { cursor: text }))
   }
 
-  /** A read found no membership any more: the removal came after the read that began the replay. */
+  /**
+   * Sends the removal after a read found no membership: the user was removed after the read that
+   * began the replay.
+   */
   async #tellRemoval(conversation: Id): Promise<undefined> {
-    // A member again by now: joined when the connection is ready, and no cursor covers it before.
+    // The user is a member again by now: joined when the connection is ready, and no cursor covers
+    // the conversation before.
     if (await tellRemoval(this.#parts, this.#connection, conversation)) this.#connection.afterReady.add(conversation)
     return undefined
   }
 
-  /** From the replay to the feed, without a gap and without a repeat. */
+  /** Hands the connection over from the replay to the feed, without a gap and without a repeat. */
   async #handOver({ conversation }: Membership, feed: Feed, join: Join, seq: number): Promise<void> {
     let reached = seq
     for (let round = 0; round < openBounds.handOverRoundsMax; round++) {
@@ -353,7 +385,8 @@ class Replay {
         }
       }
     }
-    // It comes back with the checkpoint of the last page, so that what it has read counts (rule LIM1).
+    // The client reconnects with the checkpoint of its last page, so its progress is not lost (rule
+    // LIM1).
     throw new Error(`${conversation} moves faster than a connection reads it`)
   }
 }

@@ -1,6 +1,7 @@
 /**
- * From what a client wrote to what a handler gets: checked once, against the schema of the command. Too long or too many
- * is `too-large`, everything else that does not fit is `invalid`; neither repeats the value.
+ * Checks a client's input once, against the schema of the command, and returns it typed. Input that
+ * is too long or has too many items is refused as `too-large`; any other mismatch is `invalid`. No
+ * error repeats the value.
  */
 import { ChorusError, commands } from '@chorus/protocol'
 import type { CommandInput, CommandName } from '@chorus/protocol'
@@ -14,7 +15,7 @@ interface Issue {
 
 const issueMessageMaxChars = 200
 
-/** Completes "unable to …" for a command: `send-message` is "send message". */
+/** Returns the verb that completes "unable to …": `send-message` gives "send message". */
 export function verbOf(name: CommandName): string {
   return name.replaceAll('-', ' ')
 }

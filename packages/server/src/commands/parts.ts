@@ -1,4 +1,7 @@
-/** Everything that commands join: the log, delivery, live values, access and identity. Built by node.ts, used by one verb at a time. */
+/**
+ * The parts that commands use: log, delivery, live values, access and identity. node.ts builds
+ * them.
+ */
 import type { Id } from '@chorus/protocol'
 import type { Connections } from '../fanout/connections.ts'
 import type { Feeds } from '../fanout/feeds.ts'
@@ -18,7 +21,7 @@ import type { LoggedChange } from '../support/logged-change.ts'
 import type { Metrics } from '../support/metrics.ts'
 import type { IdentityParts } from './identity-parts.ts'
 
-/** Where many read markers become one statement. Null: no member. */
+/** Batches the reads of read markers into one statement. Null: the user is no member. */
 export type MarkerReads = Batcher<MemberPair, MarkerState | null>
 
 export interface Parts extends IdentityParts {
@@ -36,6 +39,6 @@ export interface Parts extends IdentityParts {
   readonly readRange: (range: { conversation: Id; from: number; to: number }, limit: number) => Promise<LoggedChange[]>
   readonly logger: Logger
   readonly metrics: Metrics
-  /** The identity of the history that is being served. */
+  /** Returns the epoch of the database history in use. */
   readonly epoch: () => string
 }

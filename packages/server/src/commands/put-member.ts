@@ -1,6 +1,6 @@
 /**
- * Adds a member, changes a role, or joins a public channel as `me`. Decided under the conversation's lock (rules ACL1, ACL3,
- * OWN1).
+ * Adds a member, changes a member's role, or joins a public channel as `me`. The log decides under
+ * the conversation's lock (rules ACL1, ACL3, OWN1).
  */
 import { requirementOf } from '../access/policy.ts'
 import { isStranger } from '../store/read-strangers.ts'
@@ -15,7 +15,7 @@ export const putMember: CommandHandler<'put-member'> = async (
   { conversation, user: named, role },
 ) => {
   const user = named === 'me' ? actor.userId : named
-  // ADD1
+  // Adding strangers is limited (rule ADD1).
   const addition = { adder: actor.userId, user, conversation, roles: requirementOf('add-member').roles }
   if (parts.limits.limitsStrangers && (await isStranger(parts.database, addition)))
     parts.limits.takeStrangers(actor.userId, [user])
@@ -34,7 +34,8 @@ export const putMember: CommandHandler<'put-member'> = async (
     ])
     if (type === 'member.joined') parts.feeds.announceMembership(conversation, user)
   }
-  // As of the change, under its lock: no read follows that could fail, or find another state (rule ACK2).
+  // The log returns the member as of the change, read under its lock. So no later read can fail or
+  // find another state (rule ACK2).
   if (detail?.member === undefined) throw new Error('the log answered without the member')
   return { member: detail.member }
 }

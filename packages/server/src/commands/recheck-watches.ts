@@ -1,14 +1,15 @@
 /**
- * After somebody left a conversation: who watches whom is looked at again, so that presence ends with the last shared
- * conversation (rule PRES2) and the watcher is told so. One look at a time, for all who left by then; what cannot be looked at ends, pair
- * by pair. Called on every server that hears of it: from the conversation's log, and from the sweep, which hears of all.
+ * Rechecks presence subscriptions after a user left a conversation. Presence ends with the last
+ * shared conversation, and the watcher is notified (rule PRES2). One check runs at a time, for all
+ * users who have left by then. Where a check fails, the affected watches end. Every server calls
+ * this for departures in the logs it serves, and for all departures that its sweep finds.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Id } from '@chorus/protocol'
 import { readSharedPairs, type UserPair } from '../store/read-sharing.ts'
 import type { Parts } from './parts.ts'
 
-/** Pairs of one statement. */
+/** Maximum number of pairs in one statement. */
 const pairsMax = 2_000
 const looksMax = 3
 const retryAfterMs = 300
@@ -32,7 +33,7 @@ async function lookAgain(parts: Parts): Promise<void> {
   }
 }
 
-/** Undefined: it could not be found out. */
+/** Returns which pairs share a conversation, or undefined if the database could not be read. */
 async function look(parts: Parts, pairs: readonly UserPair[]): Promise<boolean[] | undefined> {
   for (let looks = 1; ; looks++) {
     try {

@@ -1,4 +1,7 @@
-/** From an outcome of the log to the error a user is told (rule ACL3: the same on every transport). */
+/**
+ * Maps a negative outcome of the log to the error for the client, the same on every transport (rule
+ * ACL3).
+ */
 import { ChorusError } from '@chorus/protocol'
 import type { OperationOutcome, SendOutcome } from '../store/change-log.ts'
 
@@ -20,7 +23,7 @@ const sentences: { readonly [R in Refusal]: string } = {
   'invalid-reply': 'replyTo does not name a message of this conversation',
 }
 
-/** `what` completes "unable to …". */
+/** Returns the error for an outcome. `what` completes "unable to …". */
 export function refuse(outcome: Refusal, what: string): ChorusError {
   return new ChorusError(reasons[outcome], `unable to ${what}; ${sentences[outcome]}`)
 }

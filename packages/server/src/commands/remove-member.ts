@@ -1,4 +1,7 @@
-/** Removes a member or leaves. Nothing after the removal reaches them by any road (rule ACL1). */
+/**
+ * Removes a member, or leaves as `me`. No change after the removal reaches the removed user on any
+ * transport (rule ACL1).
+ */
 import { encodeChange } from '../support/logged-change.ts'
 import type { CommandHandler } from './command.ts'
 import { refuse } from './refuse.ts'

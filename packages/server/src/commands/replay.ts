@@ -1,6 +1,6 @@
 /**
- * What a cursor's holder has missed, per conversation: one plan for `GET /v1/sync` and for every resuming connection
- * (rules RES1, RES2, RES3, ACL1, ACL4).
+ * Plans, for each conversation, which changes the client of a cursor has missed. `GET /v1/sync` and
+ * every resuming connection use this same plan (rules RES1, RES2, RES3, ACL1, ACL4).
  */
 import { type Id, limits } from '@chorus/protocol'
 import type { Feed } from '../fanout/feed.ts'
@@ -8,10 +8,13 @@ import type { Cursor, CursorCodec } from '../store/cursor.ts'
 import type { LogStretches } from '../store/log-stretches.ts'
 import type { Membership, Memberships } from '../store/read-memberships.ts'
 
-/** What a cursor means here. */
+/** Meaning of a client's cursor on this server. */
 export type CursorReading =
   | { readonly kind: 'none' }
-  /** Of another history, from the future, or no cursor at all: the client forgets what it has. */
+  /**
+   * Cursor of another epoch, from the future, or unreadable: the client must drop its data and load
+   * again.
+   */
   | { readonly kind: 'reset' }
   | { readonly kind: 'valid'; readonly cursor: Cursor }
 
@@ -21,22 +24,22 @@ export function readCursor(cursors: CursorCodec, text: string | undefined, epoch
   return cursor === undefined || cursor.epoch !== epoch ? { kind: 'reset' } : { kind: 'valid', cursor }
 }
 
-/** From the future: the database has not handed that position out. */
+/** Returns true if the database has not handed out the cursor's position yet. */
 export function isFromTheFuture({ position, paging }: Cursor, { positionMax }: Memberships): boolean {
   return position > positionMax || (paging?.nextPosition ?? 0) > positionMax
 }
 
 export type ReplayStep =
-  /** Removed since: only that change. */
+  /** The user was removed since the cursor: send only that change. */
   | { readonly kind: 'left'; readonly membership: Membership; readonly leftSeq: number }
-  /** Too much was missed, or joined since: the newest page. */
+  /** Too much was missed, or the user joined since the cursor: send the newest page. */
   | { readonly kind: 'limited'; readonly membership: Membership }
-  /** Everything after `after`, up to the membership's `seq`. */
+  /** Send every change after `after`, up to the membership's `seq`. */
   | { readonly kind: 'changes'; readonly membership: Membership; readonly after: number }
 
 /**
- * What to send of one conversation. `cursor` undefined: a first load. `settled`: the position of the snapshot in which the
- * membership was seen.
+ * Returns what to send of one conversation, or undefined for nothing. Without `cursor` it is a
+ * first load. `settled` is the position of the snapshot in which the membership was read.
  */
 export async function planStep(
   stretches: LogStretches,
@@ -48,9 +51,11 @@ export async function planStep(
   const { conversation, seq, joinedSeq, leftSeq, logMoved, membershipMoved } = membership
   if (leftSeq !== null) return mayHaveSeen(cursor, conversation) ? { kind: 'left', membership, leftSeq } : undefined
   const reached = cursor?.paging?.conversation === conversation ? cursor.paging.seq : 0
-  // The page before ended within this conversation: the rest of it follows, unless that has become too much.
+  // The previous page ended within this conversation: continue there, unless too many changes are
+  // left.
   if (reached > 0)
-    // Not beyond the log, whatever a cursor says: what a feed is told comes from the database alone.
+    // A cursor's number never reaches a feed unchecked: beyond the end of the log, send the newest
+    // page.
     return reached > seq || seq - reached > limits.replayMaxChanges || joinedSeq > reached
       ? { kind: 'limited', membership }
       : { kind: 'changes', membership, after: reached }
@@ -60,20 +65,27 @@ export async function planStep(
 
   const recent = feed?.recent
   const known = recent === undefined || recent.newestSeq < seq ? undefined : recent.boundary(position, recent.newestSeq)
-  // A connection that resumes has looked at the recent changes: it lacks more.
+  // A resuming connection has already looked in the recent changes, so it misses more than they
+  // hold.
   const lacksMany = feed !== undefined
   const boundary = known ?? (await stretches.boundary(conversation, { position, top: seq, settled, lacksMany }))
   if (boundary === undefined || joinedSeq > boundary) return { kind: 'limited', membership }
   return { kind: 'changes', membership, after: boundary }
 }
 
-/** A first load is of what one is in; only what its earlier pages have shown can have been left since. */
+/**
+ * Returns true if the client may have seen this conversation. A first load covers only current
+ * memberships, so only a conversation on one of its earlier pages can have been left since.
+ */
 function mayHaveSeen(cursor: Cursor | undefined, conversation: Id): boolean {
   if (cursor === undefined) return false
   return cursor.position > 0 || (cursor.paging !== undefined && conversation <= cursor.paging.conversation)
 }
 
-/** Conversations that earlier pages covered count from the first page's own position. */
+/**
+ * Returns the position from which this conversation's changes are missed. Conversations covered by
+ * earlier pages count from the position of the first page.
+ */
 function positionFor({ position, paging }: Cursor, conversation: Id): number {
   return paging !== undefined && conversation < paging.conversation ? paging.nextPosition : position
 }

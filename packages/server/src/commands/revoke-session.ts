@@ -1,4 +1,7 @@
-/** Signs one of my devices out, this one too (rule ACL2). Somebody else's session does not exist. */
+/**
+ * Signs out one of the caller's devices, the current one included (rule ACL2). A session of another
+ * user is answered as not found.
+ */
 import { ChorusError } from '@chorus/protocol'
 import { revokeSession as revoke } from '../store/sessions.ts'
 import type { CommandHandler } from './command.ts'

@@ -1,6 +1,6 @@
 /**
- * Accepts a message into a conversation: checked, stored once, announced to every server that shows it (rules ACK1, IDEM1,
- * ORD1, PUB1).
+ * Sends a message to a conversation: checks it, stores it once, and announces it to every server
+ * that shows the conversation (rules ACK1, IDEM1, ORD1, PUB1).
  */
 import { ChorusError } from '@chorus/protocol'
 import { type Appended, type SendOutcome, toStoredMessage } from '../store/change-log.ts'
@@ -9,7 +9,7 @@ import type { CommandHandler } from './command.ts'
 import { refuse } from './refuse.ts'
 
 export const sendMessage: CommandHandler<'send-message'> = async ({ parts, actor }, input) => {
-  // Uploads come later; until then no attachment exists that could be named.
+  // Uploads are not implemented yet, so no attachment can exist.
   if ((input.attachments?.length ?? 0) > 0)
     throw new ChorusError('invalid', 'unable to send the message; an attachment does not exist')
   const send = {
@@ -20,7 +20,8 @@ export const sendMessage: CommandHandler<'send-message'> = async ({ parts, actor
     replyTo: input.replyTo ?? null,
     data: input.data ?? null,
   }
-  // Duplicates are looked up before access is refused, both under the conversation's lock (IDEM1, ACL3).
+  // The log looks up duplicates before it checks access, both under the conversation's lock (IDEM1,
+  // ACL3).
   let appended: Appended<SendOutcome>
   try {
     appended = await parts.log.append(send)
@@ -33,8 +34,8 @@ export const sendMessage: CommandHandler<'send-message'> = async ({ parts, actor
   switch (outcome) {
     case 'stored': {
       const message = toStoredMessage(send, seq, at)
-      parts.feeds.announce([encodeSentMessage(xid, at, message)]) // PUB1
-      return { message } // ACK1: the commit is behind us
+      parts.feeds.announce([encodeSentMessage(xid, at, message)]) // PUB1: announced only after the commit
+      return { message } // ACK1: the transaction has committed
     }
     case 'duplicate':
       return { message: toStoredMessage(send, seq, at), duplicate: true }

@@ -1,4 +1,7 @@
-/** Tells a connection that its user was removed: the event first, then that one change, and nothing after it (rule ACL1). */
+/**
+ * Sends a connection the removal of its user: the event first, then the `member.left` change, and
+ * nothing after it (rule ACL1).
+ */
 import type { Id } from '@chorus/protocol'
 import type { Connection } from '../fanout/connection.ts'
 import { changesFrame, frameOf } from '../fanout/frame.ts'
@@ -15,8 +18,9 @@ export function sendRemoval(connection: Connection, removal: LoggedChange): void
 }
 
 /**
- * A read found no membership: sends the removal, unless the connection was sent it, or it was history when the connection
- * became ready. Answers whether the user is a member again by now.
+ * Sends the removal after a read found no membership. Skips it if the connection already received
+ * it, or if the removal is older than the connection's `ready`. Returns true if the user is a
+ * member again by now.
  */
 export async function tellRemoval(parts: Parts, connection: Connection, conversation: Id): Promise<boolean> {
   const standing = await readStanding(parts.database, connection.user, conversation)

@@ -1,4 +1,7 @@
-/** Sets a live value: the newest wins, it expires by itself, and it is never stored (rule LIVE1). */
+/**
+ * Sets a live value. The newest value wins, it expires by itself, and it is never stored in the
+ * database (rule LIVE1).
+ */
 import { ChorusError } from '@chorus/protocol'
 import type { CommandHandler } from './command.ts'
 import { requireMember } from './is-member.ts'

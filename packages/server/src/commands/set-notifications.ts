@@ -1,6 +1,7 @@
 /**
- * Sets where I get mail. Nobody is mailed anything but one link before they followed it, and links are bounded for each
- * person and each address, counted in the database: whoever asks, over whichever server, nobody's mailbox is flooded.
+ * Sets the mail address and digest of the caller. Before an address is confirmed, it receives
+ * nothing but one confirmation link. The database limits the links per user and per address, across
+ * all servers. So no mailbox can be flooded.
  */
 import { ChorusError } from '@chorus/protocol'
 import { v7 as uuidv7 } from 'uuid'

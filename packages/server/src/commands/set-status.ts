@@ -1,4 +1,7 @@
-/** Says whether the person at this connection is there. Over plain HTTP it speaks for all connections of the session, at any server. */
+/**
+ * Sets whether the user of this connection is online or away. Over plain HTTP, sets it for all
+ * connections of the session, on every server.
+ */
 import type { Id } from '@chorus/protocol'
 import type { CommandHandler } from './command.ts'
 import type { Parts } from './parts.ts'

@@ -1,6 +1,6 @@
 /**
- * Begins a session under a new id. The answer, and the time it takes, are the same for an unknown handle and a wrong
- * password; attempts are counted by account and by address before anything is looked up.
+ * Signs a user in under a new session id. The response and its time are the same for an unknown
+ * handle and a wrong password. Attempts are counted by account and by address before any look-up.
  */
 import { ChorusError } from '@chorus/protocol'
 import { readSession } from '../store/sessions.ts'
@@ -8,7 +8,7 @@ import { findCredentials } from '../store/users.ts'
 import { afterStored } from './after-stored.ts'
 import type { CommandContext, CommandHandler, CookieJar } from './command.ts'
 
-/** Signing in changes a cookie, and only HTTP has cookies. */
+/** Returns the cookies of the request. Signing in sets a cookie, and only HTTP has cookies. */
 export function cookiesOf({ cookies }: CommandContext): CookieJar {
   if (cookies === undefined) throw new ChorusError('invalid', 'unable to sign in; it takes an HTTP request')
   return cookies
@@ -25,7 +25,7 @@ export const signIn: CommandHandler<'sign-in'> = async (context, { handle, passw
   }
   limits.noteSignedIn(handle, context.address)
   const { sessionId } = await cookies.signIn(found.user.id)
-  // Revoked meanwhile, it is not there any more either.
+  // A session revoked since then cannot be read back either.
   const session = await afterStored('sign in', () => readSession(database, sessionId))
   return { user: found.user, session: { ...session, current: true } }
 }

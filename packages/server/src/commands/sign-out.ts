@@ -1,4 +1,7 @@
-/** Revokes the asking session, clears its cookie and closes its connections everywhere (rule ACL2). */
+/**
+ * Revokes the caller's session, clears its cookie and closes its connections on every server (rule
+ * ACL2).
+ */
 import { revokeSession } from '../store/sessions.ts'
 import type { CommandHandler } from './command.ts'
 

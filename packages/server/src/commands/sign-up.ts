@@ -1,4 +1,7 @@
-/** Makes an account and signs it in. The password is hashed before the handle is tried, so both answers take as long. */
+/**
+ * Creates an account and signs it in. The password is hashed before the handle is tried, so a taken
+ * handle takes as long as a free one.
+ */
 import { ChorusError } from '@chorus/protocol'
 import { v7 as uuidv7 } from 'uuid'
 import { insertUser } from '../store/users.ts'

@@ -1,6 +1,7 @@
 /**
- * Everything that changed in all the asker's conversations since a cursor, in pages; without one, the newest page of each
- * (rules RES1, RES2, RES3). Membership is tested in the same statement as the rows (rule ACL1).
+ * Returns every change since a cursor in all conversations of the caller, in pages. Without a
+ * cursor, returns the newest page of each conversation (rules RES1, RES2, RES3). Membership is
+ * tested in the same statement as the rows (rule ACL1).
  */
 import { type Change, ChorusError, type Id, limits, type SyncEntry, type SyncPage } from '@chorus/protocol'
 import type { Cursor } from '../store/cursor.ts'
@@ -14,7 +15,8 @@ export const sync: CommandHandler<'sync'> = async ({ parts, actor }, { cursor, l
   const epoch = parts.epoch()
   const page = await answer(parts, actor.userId, cursor, limit)
   if (parts.epoch() === epoch) return page
-  // RES2: read from two histories, or from the one before.
+  // The database epoch changed during the read, so the page may mix two histories or show the old
+  // one (RES2).
   const begunIn = parts.epoch()
   const first = await answer(parts, actor.userId, undefined, limit)
   if (parts.epoch() === begunIn) return { ...first, reset: true }
@@ -30,11 +32,14 @@ async function answer(parts: Parts, user: Id, text: string | undefined, limit: n
     return { ...(await buildPage(parts, user, undefined, everything, limit)), reset: true }
   }
   const page = await buildPage(parts, user, asked, memberships, limit)
-  // After a reset the page is that of a first load.
+  // After a reset, the page is a first load's page.
   return reading.kind === 'reset' ? { ...page, reset: true } : page
 }
 
-/** One more than the page may show: the first may be that with which the page before ended. */
+/**
+ * Returns the number of memberships to read for one page. One more than the page can show, because
+ * the first may be the conversation at which the previous page ended.
+ */
 const membershipsOf = (limit: number): number => limit + 1
 
 function askForPage(parts: Parts, user: Id, cursor: Cursor | undefined, limit: number): Promise<Memberships> {
@@ -58,7 +63,8 @@ async function buildPage(
     end = await page.add(parts, user, step)
     if (end !== undefined) break
   }
-  // Earlier pages cover what they showed up to the position that the last page hands out: that of the first one's snapshot.
+  // Earlier pages cover what they showed up to the position of the first page's snapshot. So the
+  // last page hands out that position.
   const nextPosition = cursor?.paging?.nextPosition ?? position
   const last = memberships.at(-1)
   if (memberships.length >= membershipsOf(limit) && last !== undefined) {
@@ -76,7 +82,9 @@ async function buildPage(
   }
 }
 
-/** Did the page before end with this conversation, and is nothing left of it? */
+/**
+ * Returns true if the previous page ended with this conversation and nothing of it is left to show.
+ */
 function wasShown(cursor: Cursor | undefined, step: ReplayStep): boolean {
   if (cursor?.paging?.conversation !== step.membership.conversation) return false
   switch (step.kind) {
@@ -89,13 +97,13 @@ function wasShown(cursor: Cursor | undefined, step: ReplayStep): boolean {
   }
 }
 
-/** Up to where a page shows everything. */
+/** Conversation and seq up to which a page is complete. */
 interface PageEnd {
   readonly conversation: Id
   readonly seq: number
 }
 
-/** Collects entries until the page's count or bytes are reached. */
+/** Collects entries until the page reaches its maximum count or bytes. */
 class SyncPageBuilder {
   readonly #entries: SyncEntry[] = []
   #changesLeft: number
@@ -105,7 +113,7 @@ class SyncPageBuilder {
     this.#changesLeft = limit
   }
 
-  /** Where the page ended, or undefined while it has room. */
+  /** Adds a step's entry. Returns where the page ended, or undefined if it has room for more. */
   async add(parts: Parts, user: Id, step: ReplayStep): Promise<PageEnd | undefined> {
     const { conversation, readSeq, seq } = step.membership
     const unread = 0
@@ -134,12 +142,12 @@ class SyncPageBuilder {
     }
   }
 
-  /** With what is unread, counted only for what is shown. */
+  /** Returns the entries with their unread counts, which are read only for the entries shown. */
   async entries(parts: Parts, user: Id): Promise<SyncEntry[]> {
     const shown = this.#entries.filter(({ left }) => left !== true).map(({ conversation }) => conversation)
     if (shown.length === 0) return this.#entries
     const markers = await readUnread(parts.database, user, shown)
-    // Somebody removed meanwhile has nothing unread.
+    // A user removed during the sync has no unread messages, and no marker here.
     return this.#entries.map((entry) => ({ ...entry, ...(entry.left !== true && markers.get(entry.conversation)) }))
   }
 
@@ -157,7 +165,10 @@ interface PageOfChanges {
   readonly more: boolean
 }
 
-/** A page of the log for somebody who was a member when it stood at `top`; undefined when they were removed meanwhile. */
+/**
+ * Returns a page of the log for a user who was a member when the log was at `top`. Returns
+ * undefined if the user was removed since.
+ */
 async function readChanges(
   { stretches, feeds }: Parts,
   user: Id,
@@ -169,14 +180,14 @@ async function readChanges(
     top,
     recent: feeds.get(conversation)?.recent,
   })
-  // ACL1: what was read is as of then, so whoever sees it must have been a member then.
+  // The segment shows messages as of `asOf`, so the reader must have been a member then (ACL1).
   const seq = stretch.asOf > top ? await stretches.memberSeq(user, conversation) : top
   if (seq === null) return undefined
   const changes = trimToBytes(stretch.changes.map(({ json }) => JSON.parse(json) as Change))
   return { changes, seq, more: (changes.at(-1)?.seq ?? after) < seq }
 }
 
-/** The one change that somebody removed may still see. */
+/** Returns the user's own removal: the only change that a removed user may still see. */
 async function readOwnRemoval(parts: Parts, conversation: Id, leftSeq: number): Promise<SyncEntry['changes']> {
   const [removal] = await parts.readRange({ conversation, from: leftSeq, to: leftSeq }, 1)
   return removal === undefined ? [] : [JSON.parse(removal.json) as SyncEntry['changes'][number]]

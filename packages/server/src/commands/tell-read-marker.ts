@@ -1,7 +1,8 @@
 /**
- * Tells a connection where its user's read marker stands, when the announcement was missed: the sweep found it, or it moved
- * while the connection opened. However many connections that concerns, the markers of one turn are read together. Where they
- * cannot be read the connection stays, is sent no checkpoint, and is told after the next sweep (rules TAIL1, CP1, LIM2).
+ * Sends a connection its user's read marker when it missed the announcement: the sweep found the
+ * move, or the marker moved while the connection opened. All markers requested in one turn are read
+ * together, for any number of connections. If the read fails, the connection stays open, receives
+ * no checkpoint, and receives the marker after the next sweep (rules TAIL1, CP1, LIM2).
  */
 import { ChorusError, type Id } from '@chorus/protocol'
 import type { Connection } from '../fanout/connection.ts'
@@ -13,7 +14,10 @@ import { Batcher } from '../support/batcher.ts'
 import type { Logger } from '../support/logger.ts'
 import type { MarkerReads, Parts } from './parts.ts'
 
-/** Counting what is unread looks at up to 2 000 messages for each. */
+/**
+ * Maximum number of markers read by one statement. Counting unread messages looks at up to 2 000
+ * messages for each.
+ */
 const batchMax = 100
 const waitingMax = 20_000
 
@@ -34,17 +38,20 @@ export function openMarkerReads(database: Database, logger: Logger): MarkerReads
   })
 }
 
-/** A marker moved. A connection that is opening is told when it is ready. */
+/** Sends a marker that moved. An opening connection receives it when it is ready. */
 export function tellReadMarker(parts: Parts, connection: Connection, conversation: Id): void {
   if (connection.state.kind === 'opening') connection.afterReady.add(conversation)
   if (connection.state.kind !== 'ready') return
   const isAsked = connection.owedMarkers.has(conversation) && connection.owedMarkers.get(conversation) !== 'failed'
-  // What is being read may be older than what moved now.
+  // A read in progress may return an older marker than this move, so it must be repeated.
   connection.owedMarkers.set(conversation, isAsked ? 'moved' : 'asked')
   if (!isAsked) void tell(parts, connection, conversation)
 }
 
-/** After a sweep, which shows that the database can be asked. */
+/**
+ * Retries the failed marker reads of a connection. Called after a sweep, which shows that the
+ * database is reachable.
+ */
 export function tellOwedMarkers(parts: Parts, connection: Connection): void {
   for (const [conversation, state] of connection.owedMarkers)
     if (state === 'failed') tellReadMarker(parts, connection, conversation)
@@ -56,7 +63,7 @@ async function tell(parts: Parts, connection: Connection, conversation: Id): Pro
     const seen = await parts.markers.ask({ user, conversation })
     if (seen !== null) connection.send(frameOf('conversation', { conversation, ...seen }))
   } catch {
-    // Told of by whoever reads; nothing is lost, for it stays owed.
+    // The batch has already logged the error. The marker stays pending, so nothing is lost.
     owedMarkers.set(conversation, 'failed')
     return
   }

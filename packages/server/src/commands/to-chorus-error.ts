@@ -1,13 +1,17 @@
 /**
- * What a user is told of an error, whatever it was and by whichever road it came: an entry of the catalogue. What nobody
- * expected tells only whether it may have been done (rule ACK2); the rest is for the log.
+ * Turns any error into an entry of the error catalogue, the same on every transport. For an
+ * unexpected error, the client learns only whether the request may have been done (rule ACK2); the
+ * details go to the log.
  */
 import { ChorusError } from '@chorus/protocol'
 import { DatabaseError } from '../store/database-errors.ts'
 
 const retryAfterMs = 1_000
 
-/** `changes`: the request does something, so after an unexpected error it may have been done. */
+/**
+ * Returns the error for the client. `changes`: the request changes something, so after an
+ * unexpected error it may have been done.
+ */
 export function toChorusError(error: unknown, changes: boolean, onUnexpected: (error: unknown) => void): ChorusError {
   if (error instanceof ChorusError) return error
   if (error instanceof DatabaseError) return fromDatabaseError(error, changes, onUnexpected)
@@ -46,7 +50,10 @@ function fromDatabaseError(
   }
 }
 
-/** The errors of Fastify itself: bodies too large, of another type, cut short; addresses that cannot be read. */
+/**
+ * Converts Fastify's own errors: a body that is too large, of another type or cut short, or an
+ * unreadable URL.
+ */
 function fromHttpError(error: unknown): ChorusError | undefined {
   if (typeof error !== 'object' || error === null || !('statusCode' in error)) return undefined
   const { statusCode } = error

@@ -26,6 +26,7 @@ export const updateConversation: CommandHandler<'update-conversation'> = async (
       encodeChange(id, xid, { seq, at, actor: actor.userId, type: 'conversation.updated', conversation: facts }),
     ])
   }
-  // Also of an unchanged one: an attempt of this request that was cut may have been the one that changed it.
+  // Also read back an unchanged conversation: an earlier attempt of this request that lost its
+  // connection may have stored the name.
   return { conversation: await afterStored(what, () => readConversation(parts.database, actor.userId, id)) }
 }

@@ -1,4 +1,4 @@
-/** Changes my handle, name or picture; what is left out stays. */
+/** Changes the caller's handle, name or picture. Fields that are left out keep their value. */
 import { ChorusError } from '@chorus/protocol'
 import { updateProfile as store } from '../store/users.ts'
 import type { CommandHandler } from './command.ts'

@@ -1,4 +1,7 @@
-/** Merges top-level keys into this session's data, in one statement, so that requests at the same time lose nothing. */
+/**
+ * Merges top-level keys into the data of the caller's session. It takes one statement, so
+ * concurrent requests lose nothing.
+ */
 import { ChorusError, limits } from '@chorus/protocol'
 import { mergeSessionData } from '../store/sessions.ts'
 import type { CommandHandler } from './command.ts'

@@ -1,4 +1,7 @@
-/** Presence of people with whom the asker shares a conversation; others stay unknown (rule PRES2). */
+/**
+ * Returns and follows the presence of users who share a conversation with the caller. Other users
+ * stay `unknown` (rule PRES2).
+ */
 import { ChorusError, type Id, type Presence } from '@chorus/protocol'
 import type { Connection } from '../fanout/connection.ts'
 import { frameOf } from '../fanout/frame.ts'
@@ -8,18 +11,23 @@ import type { WatchAsk } from '../live/presences.ts'
 import type { CommandHandler } from './command.ts'
 import type { Parts } from './parts.ts'
 
-/** Looks at who may be seen, while people leave at the same time. */
+/** Maximum number of attempts to find the visible users while people leave conversations. */
 const looksMax = 5
 
 export const watchPresence: CommandHandler<'watch-presence'> = async ({ parts, actor, connection }, { users }) => {
   const { userId: user, sessionId: session } = actor
   if (connection !== undefined) return { presence: await watch(parts, user, users, [connection]) }
-  // Over plain HTTP it is asked for the session's event streams, which have no way to ask for themselves; they may be at any server.
+  // Over plain HTTP, the list is for the session's event streams, which cannot send commands
+  // themselves.
+  // The streams may be at any server.
   parts.feeds.announceDevice({ user, session, watched: [...new Set(users)] })
   return { presence: await watch(parts, user, users, streamsOf(parts, user, session)) }
 }
 
-/** A list that was sent to another server for streams here: they are told what the answer there cannot tell them. */
+/**
+ * Watches a list, received from another server, for the event streams of its session here. Sends
+ * them the presence, because they do not see the response of the other server.
+ */
 export async function watchForStreams(parts: Parts, user: Id, session: Id, users: readonly Id[]): Promise<void> {
   const streams = streamsOf(parts, user, session)
   if (streams.length === 0) return
@@ -44,12 +52,12 @@ async function watch(
   const ask = presences.beginWatch(user, wanted)
   const shared = await look(parts, ask).finally(() => presences.endWatch(ask))
   const visible = wanted.filter((other) => shared.has(other))
-  // In the turn in which the look ended: who leaves from now on finds the list in place.
+  // In the same turn in which the look-up ended: a departure from now on finds the list in place.
   for (const follower of followers) if (follower.isOpen) presences.watch(follower, visible, ask)
   const asked = await presences.ask(visible)
   const offline = visible.filter((other) => asked.get(other)?.status === 'offline')
   const stored = offline.length === 0 ? new Map<Id, string | null>() : await readLastSeen(parts.database, offline)
-  // From here to the end in one turn: what is told later differs from this answer.
+  // From here to the end in one turn, so every later event is newer than this result.
   const presence = wanted.map((other): Presence => {
     const answer = asked.get(other)
     if (answer === undefined) return { user: other, status: 'unknown', lastSeen: null }
@@ -62,7 +70,10 @@ async function watch(
   return presence
 }
 
-/** Those of the wanted who may be seen; looked at again when one of them, or the asker, left a conversation meanwhile. */
+/**
+ * Returns the wanted users who share a conversation with the caller. Reads again if one of them, or
+ * the caller, left a conversation during the read.
+ */
 async function look({ database, presences }: Parts, ask: WatchAsk): Promise<ReadonlySet<Id>> {
   for (let looks = 1; looks <= looksMax; looks++) {
     const seen = presences.leavesSeen(ask)

@@ -1,13 +1,16 @@
 /**
- * Takes from a user's limits what a command costs (command-costs.ts): the one place that decides, for Socket.IO and HTTP
- * alike. A plain message takes one token and nothing else.
+ * Takes the cost of a command (command-costs.ts) from the limits of its user. This is the one place
+ * that decides, for Socket.IO and HTTP alike. A plain message costs one token and nothing more.
  */
 import type { CommandInput, CommandName, CommandResult, Id } from '@chorus/protocol'
 import type { Limits } from '../access/limits.ts'
 import type { CommandContext } from './command.ts'
 import { type CommandCost, commandCosts, costBounds } from './command-costs.ts'
 
-/** Called before the input is read, so that a user over the limit costs no parsing. */
+/**
+ * Takes one from the command's budget. Called before the input is parsed, so that a user over the
+ * limit costs no parsing.
+ */
 export function takeBudget(limits: Limits, name: CommandName, user: Id): void {
   const { budget } = commandCosts[name]
   switch (budget) {
@@ -22,7 +25,10 @@ export function takeBudget(limits: Limits, name: CommandName, user: Id): void {
   }
 }
 
-/** Called with the input, before the command begins: what is refused here has changed nothing. */
+/**
+ * Takes the further cost that the input shows. Called before the command begins, so a refusal means
+ * that nothing was changed.
+ */
 export function takeWeight<Name extends CommandName>(
   name: Name,
   context: CommandContext,
@@ -36,7 +42,10 @@ export function takeWeight<Name extends CommandName>(
   if (cost.members !== undefined) limits.takeMembers(userId, cost.members(input))
 }
 
-/** Called with the answer of a command whose size is charged. */
+/**
+ * Charges the size of the result, for commands whose result may be large. Called after the command
+ * ran.
+ */
 export function chargeAnswer<Name extends CommandName>(
   name: Name,
   context: CommandContext,
@@ -48,13 +57,16 @@ export function chargeAnswer<Name extends CommandName>(
   if (requests > 0) context.parts.limits.chargeRequest(context.actor.userId, requests)
 }
 
-/** Does this command cost more than its budget's one? */
+/** Returns true if the command can cost more than one from its budget. */
 export function isWeighed(name: CommandName): boolean {
   const { members, requests, answer }: CommandCost<never> = commandCosts[name]
   return members !== undefined || requests !== undefined || answer !== undefined
 }
 
-/** About as many characters as its JSON has, without building that. An answer's depth is bounded (limits.jsonMaxDepth). */
+/**
+ * Returns about the length of the value as JSON, without building that text. The recursion is
+ * bounded, because the depth of a result is (limits.jsonMaxDepth).
+ */
 function countChars(value: unknown): number {
   if (typeof value === 'string') return value.length + 2
   if (typeof value !== 'object' || value === null) return 6

@@ -1,6 +1,7 @@
 /**
- * The message path of one server on a real database, wired as node.ts does it, without sockets: connections have wires
- * that keep what is written to them, and the sweep runs when a test says so. Several of them on one database are servers.
+ * The message path of one server on a real database, wired as in node.ts but without sockets. Its
+ * connections record what is written to them, and the sweep runs when a test calls it. Several test
+ * nodes on one database act as several servers.
  */
 import type { CommandName, CommandInput, CommandResult, Id, LiveValue, Presence } from '@chorus/protocol'
 import { Limits } from '../../access/limits.ts'
@@ -69,18 +70,21 @@ const handlers = {
 export interface Opened {
   readonly connection: Connection
   readonly transport: RecordingTransport
-  /** Resolves when the opening has ended. */
+  /** Resolves when the connection is ready or closed. */
   readonly opening: Promise<void>
 }
 
 export class TestNode {
   readonly parts: Parts
   readonly sweeper: Sweeper<SweepPlace>
-  /** Texts of the reads and writes that the commands asked for. */
+  /** Names of the statements that the commands ran. */
   readonly statements: string[] = []
-  /** Called before each statement of that name, once. */
+  /** Hooks by statement name. Each runs once, before the next statement of that name. */
   readonly before = new Map<string, () => Promise<unknown>>()
-  /** Called when the next statement of that name has been answered, before it tells, once. */
+  /**
+   * Hooks by statement name. Each runs once, after the next statement of that name and before its
+   * result is returned.
+   */
   readonly afterwards = new Map<string, () => Promise<unknown>>()
   readonly #metrics = new Metrics()
   readonly #hub: LocalBusHub
@@ -208,7 +212,7 @@ export class TestNode {
     )
   }
 
-  /** Runs a command as this user, over a connection if one is named. */
+  /** Runs a command as this user, over a connection if one is given. */
   run<Name extends keyof typeof handlers & CommandName>(
     name: Name,
     user: Id,
