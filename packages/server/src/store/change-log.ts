@@ -1,20 +1,24 @@
 /**
- * The log: the only road by which a conversation's changes are stored (rules ACK1, ACK2, IDEM1, ORD1, ORD2, BAD1).
+ * Appends changes to conversations. All writes to the log go through this class (rules ACK1, ACK2,
+ * IDEM1, ORD1, ORD2, BAD1).
  *
- * Group commit. Rows that arrive while a batch is being committed gather for the next one, so batches tune themselves to
- * the load and an idle server commits a single message at once. A batch is one round trip: one call of `append_changes` (of
- * `append_send` when it is one message) in autocommit. Conversations are spread over lanes by hash, each lane with one connection and one batch in flight, so
- * that a conversation's rows are stored in the order in which they arrived and no hot conversation starves the others.
- * Creations have a lane of their own, in small batches: one of them writes as many rows as two hundred messages, and nobody
- * can send to a conversation before its creation is answered.
+ * Group commit. Rows that arrive during a commit are collected for the next batch. So batches grow
+ * with the load, and an idle server commits a single message at once. A batch is one round trip:
+ * one call of `append_changes` (or of `append_send` for a single message) in autocommit.
  *
- * Within a batch a conversation has sends, then other operations, then at most one change of membership or role; what
- * does not fit that order waits for the next batch (rule ACL1).
+ * Each lane is a queue with one connection and at most one batch in flight. Conversations are
+ * assigned to lanes by hash. So the rows of a conversation are stored in the order of arrival, and
+ * a busy conversation cannot starve all others. Creations have a separate lane with small batches:
+ * one creation writes as many rows as two hundred messages. Clients cannot send to a conversation
+ * before its creation is acknowledged, so the separate lane breaks no order.
  *
- * What an error means. A batch that fails on data runs again one row at a time. A passing fault is tried again until the
- * rows' deadlines, each its own. After a cut connection the batch may have been stored: trying again is how the server finds out,
- * because the unique key answers with the first row. At the deadline a row is refused: `unavailable` when it certainly
- * was not stored, `unknown` otherwise.
+ * Within a batch, each conversation has sends first, then other operations, then at most one change
+ * of membership or role. Rows that do not fit this order wait for the next batch (rule ACL1).
+ *
+ * Errors. A batch that fails on data is run again, one row at a time. Temporary faults are retried
+ * until the deadline of each row. After a lost connection the batch may have been stored. The
+ * server finds out by a retry, because the unique key returns the first row. At the deadline a row
+ * is refused: `unavailable` if it was certainly not stored, `unknown` otherwise.
  */
 import { hash } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -34,7 +38,7 @@ import { findSameRequest, hashRequest } from './same-request.ts'
 import { DatabaseError, classifyDatabaseError } from './database-errors.ts'
 import type { MessageColumns } from '../support/logged-change.ts'
 
-/** A message to store. */
+/** Message to store. */
 export interface SendRow {
   readonly conversation: Id
   readonly actor: Id
@@ -44,7 +48,7 @@ export interface SendRow {
   readonly data: Json
 }
 
-/** Anything else that changes a conversation. */
+/** Any other operation that changes a conversation. */
 export type LogOperation =
   | {
       readonly op: 'create'
@@ -53,9 +57,9 @@ export type LogOperation =
       readonly kind: ConversationKind
       readonly name: string | null
       readonly directKey: string | null
-      /** The creator first. */
+      /** Members of the new conversation, the creator first. */
       readonly members: readonly Id[]
-      /** The creator's id for this request (rule IDEM2). */
+      /** Creator's id for this request (rule IDEM2). */
       readonly clientId?: Id
     }
   | {
@@ -86,7 +90,10 @@ export type LogOperation =
 export type SendOutcome = 'stored' | 'duplicate' | 'conflict' | 'not-found' | 'invalid-reply'
 export type OperationOutcome = 'stored' | 'unchanged' | 'not-found' | 'forbidden' | 'too-large' | 'conflict'
 
-/** What became of one operation, of the only send, or of all sends of the batch. */
+/**
+ * Result row of SQL: one per operation or for a single send, or one for all sends of the batch
+ * (`S`).
+ */
 type AppendedRow =
   | {
       readonly kind: 'o' | 's'
@@ -100,10 +107,10 @@ type AppendedRow =
   | { readonly kind: 'S'; readonly at: string; readonly xid: string; readonly detail: AppendedSends }
 
 interface AppendedSends {
-  /** Of each send; null when all were stored. */
+  /** Outcome of each send. Null when all were stored. */
   readonly outcome: readonly string[] | null
   readonly seq: readonly (number | null)[]
-  /** Null when all have the time of the batch. */
+  /** Creation time of each send. Null when all sends have the time of the batch. */
   readonly at: readonly (string | null)[] | null
 }
 
@@ -111,22 +118,22 @@ export type OperationDetail = Partial<MessageColumns> & {
   readonly conversation?: Id
   readonly role?: Role
   readonly joined?: boolean
-  /** Of put-member, as of the change. */
+  /** Member as of the change. Only for `put-member`. */
   readonly member?: Member
-  /** Of rename. */
+  /** Kind of the conversation. Only for `rename`. */
   readonly kind?: ConversationKind
 }
 
 export interface Appended<Outcome> {
   readonly outcome: Outcome
-  /** 0 when refused. */
+  /** Seq in the log. 0 when the row was refused. */
   readonly seq: number
   readonly at: string
   readonly xid: number
   readonly detail: OperationDetail | null
 }
 
-/** Who may do what: the facts that the log checks under the conversation's lock (access/policy.ts). */
+/** Permission rules that the log checks under the conversation's lock (access/policy.ts). */
 export interface LogPolicy {
   requirementOf(
     action: 'edit-message' | 'delete-message' | 'react' | 'rename' | 'add-member' | 'change-role' | 'remove-member',
@@ -138,26 +145,29 @@ export interface LogPolicy {
   readonly removableBy: { readonly [R in Role]: readonly Role[] }
 }
 
-/** What the log tells whoever measures it. */
+/** Receives the log's measurements. */
 export interface ChangeLogObserver {
   batchCommitted(rows: number, durationMs: number): void
   batchFailed(error: DatabaseError): void
 }
 
 export const changeLogBounds = {
-  /** Rows in one batch. */
+  /** Maximum number of rows in one batch. */
   batchRowsMax: 500,
-  /** Characters of text and data in one batch. */
+  /** Maximum characters of text and data in one batch. */
   batchCharsMax: 2_000_000,
-  /** Members joined by one batch of creations; the one that passes it is the last. */
+  /**
+   * Maximum members in one batch of creations. The creation that passes this limit is the last of
+   * its batch.
+   */
   batchMembersMax: 100,
-  /** Rows that wait in one lane; beyond it a send is refused as `unavailable`. */
+  /** Maximum rows waiting in one lane. Beyond it a send is refused as `unavailable`. */
   waitingRowsMax: 20_000,
-  /** Members that wait to be joined by creations; beyond it a creation is refused as `unavailable`. */
+  /** Maximum members in waiting creations. Beyond it a creation is refused as `unavailable`. */
   waitingMembersMax: 10_000,
-  /** How long a row may take from arrival to answer. */
+  /** Maximum time from a row's arrival to its answer. */
   deadlineMs: 1_900,
-  /** Between two attempts after a passing fault. */
+  /** Time between two attempts after a temporary fault. */
   retryPauseMs: 50,
 } as const
 
@@ -168,14 +178,14 @@ type Row =
 interface Waiting {
   readonly row: Row
   readonly conversation: Id
-  /** What it takes of a batch: characters, or members where its lane counts those. */
+  /** Share of the batch limit that the row uses: members for creations, characters otherwise. */
   readonly weight: number
   readonly deadlineAtMs: number
   readonly resolve: (appended: Appended<string>) => void
   readonly reject: (error: ChorusError) => void
 }
 
-/** How much one lane takes at once. */
+/** Size limits of one lane, in members for creations and in characters otherwise. */
 interface LaneBounds {
   readonly batchWeightMax: number
   readonly waitingWeightMax: number
@@ -189,7 +199,7 @@ const creationLane: LaneBounds = {
   batchWeightMax: changeLogBounds.batchMembersMax,
   waitingWeightMax: changeLogBounds.waitingMembersMax,
 }
-/** Characters that an operation counts as: its row, without a text. */
+/** Number of characters that an operation without text counts as. */
 const operationChars = 200
 
 export class ChangeLog {
@@ -206,13 +216,16 @@ export class ChangeLog {
     this.#creations = new LogLane(database.laneApart(), policy, observer, nowMs, creationLane)
   }
 
-  /** Stores a message once. Rejects with `unavailable` (certainly not stored) or `unknown` within two seconds. */
+  /**
+   * Stores a message once. Rejects within two seconds: with `unavailable` (certainly not stored) or
+   * `unknown`.
+   */
   append(send: SendRow): Promise<Appended<SendOutcome>> {
     const appending = this.#laneOf(send.conversation).add({ kind: 'send', send }, send.conversation, send.text.length)
     return appending.then((appended) => this.#compareValues(send, appended as Appended<SendOutcome>))
   }
 
-  /** Applies any other operation, checked against the policy under the conversation's lock. */
+  /** Applies any other operation. SQL checks it against the policy under the conversation's lock. */
   apply(operation: LogOperation): Promise<Appended<OperationOutcome>> {
     const row: Row = { kind: 'operation', operation }
     const appended =
@@ -222,17 +235,20 @@ export class ChangeLog {
     return appended as Promise<Appended<OperationOutcome>>
   }
 
-  /** Rows waiting in all lanes. */
+  /** Number of rows waiting in all lanes. */
   get waitingRows(): number {
     return this.#lanes.reduce((sum, lane) => sum + lane.waitingRows, this.#creations.waitingRows)
   }
 
-  /** Resolves when nothing waits and nothing is in flight. */
+  /** Resolves when no row is waiting or in flight. */
   async drain(): Promise<void> {
     await Promise.all([...this.#lanes, this.#creations].map((lane) => lane.drain()))
   }
 
-  /** The log compares bytes; the same `data` with its keys in another order is the same request. */
+  /**
+   * Turns a conflict into a duplicate when only the order of keys in `data` differs. The log
+   * compares bytes, so it reports that as a conflict.
+   */
   async #compareValues(send: SendRow, appended: Appended<SendOutcome>): Promise<Appended<SendOutcome>> {
     if (appended.outcome !== 'conflict' || send.data === null) return appended
     try {
@@ -244,12 +260,12 @@ export class ChangeLog {
   }
 
   #laneOf(conversation: Id): LogLane {
-    // The last characters of a UUIDv7 are random.
+    // Hashes by the last characters: in a UUIDv7 they are random.
     return this.#lanes[Number.parseInt(conversation.slice(-4), 16) % this.#lanes.length] as LogLane
   }
 }
 
-/** Characters: an edit stores as much text as a message. */
+/** Returns the characters that an operation counts as. An edit stores as much text as a message. */
 function weightOf(operation: LogOperation): number {
   return operation.op === 'edit' ? operationChars + operation.text.length : operationChars
 }
@@ -302,7 +318,7 @@ class LogLane {
   }
 
   async #run(): Promise<void> {
-    // Whatever arrives in the same turn of the event loop joins the first batch.
+    // Waits one microtask, so that rows of the same event loop turn join the first batch.
     await Promise.resolve()
     while (this.#waiting.length > 0) {
       await this.#commit(this.#gather(), false)
@@ -310,7 +326,7 @@ class LogLane {
     this.#running = undefined
   }
 
-  /** Takes from the front what fits one batch; the rest keeps its order. */
+  /** Takes the rows from the front that fit one batch. The remaining rows keep their order. */
   #gather(): Waiting[] {
     const nowMs = this.#nowMs()
     const phases = new Map<Id, Phase>()
@@ -334,7 +350,7 @@ class LogLane {
       }
       const { row } = waiting
       const next = nextPhase(phases.get(waiting.conversation) ?? 'sends', row)
-      // A batch names each clientId once: the next one finds what the first has become.
+      // A batch contains each clientId once: a repeated send must find the stored row of the first.
       const isRepeated = row.kind === 'send' && clientIds.has(row.send.clientId)
       if (next === undefined || isRepeated) {
         phases.set(waiting.conversation, 'closed')
@@ -351,7 +367,10 @@ class LogLane {
     return batch
   }
 
-  /** Stores these rows or answers each by its deadline. `mayBeStored`: an earlier attempt was cut. */
+  /**
+   * Stores these rows, or rejects each by its deadline. `mayBeStored`: an earlier attempt lost its
+   * connection.
+   */
   async #commit(batch: readonly Waiting[], mayBeStored: boolean): Promise<void> {
     let rows = batch
     for (;;) {
@@ -379,7 +398,7 @@ class LogLane {
         case 'data':
         case 'bug':
           if (rows.length > 1) {
-            // BAD1: one bad row never fails its neighbours.
+            // Retries row by row, so that one bad row never fails its neighbours (rule BAD1).
             for (const waiting of rows) await this.#commit([waiting], mayBeStored)
             return
           }
@@ -404,12 +423,12 @@ class LogLane {
     try {
       return toStatement(rows, this.#policy)
     } catch (thrown) {
-      // Nothing was sent: not to be taken for a cut connection.
+      // The statement was not sent, so this must not count as a lost connection.
       throw new DatabaseError('bug', thrown)
     }
   }
 
-  /** Those with time left. */
+  /** Rejects expired rows and returns the rows with time left. */
   #answerExpired(rows: readonly Waiting[], code: 'unavailable' | 'unknown'): readonly Waiting[] {
     const nowMs = this.#nowMs()
     const expired = rows.filter(({ deadlineAtMs }) => deadlineAtMs <= nowMs)
@@ -418,7 +437,10 @@ class LogLane {
     return rows.filter(({ deadlineAtMs }) => deadlineAtMs > nowMs)
   }
 
-  /** While their statement is under way: a row is not kept waiting for the younger ones of its batch. */
+  /**
+   * Rejects rows at their deadlines while their statement runs. So a row never waits for later rows
+   * of its batch.
+   */
   #answerInFlight(rows: readonly Waiting[]): { timer: NodeJS.Timeout | undefined } {
     const expiry: { timer: NodeJS.Timeout | undefined } = { timer: undefined }
     const arm = (inFlight: readonly Waiting[]): void => {
@@ -448,7 +470,10 @@ function refusal(code: 'unavailable' | 'unknown', cause?: DatabaseError): Chorus
   return new ChorusError(code, `unable to store the change; ${reason}`, { retryAfterMs: 1_000, cause })
 }
 
-/** Sends, then operations, then one change of membership; undefined: not in this batch. */
+/**
+ * Returns the phase after this row: sends, then operations, then one change of membership.
+ * Undefined means: not in this batch.
+ */
 function nextPhase(phase: Phase, row: Row): Phase | undefined {
   switch (phase) {
     case 'closed':
@@ -510,7 +535,7 @@ function toStatement(batch: readonly Waiting[], policy: LogPolicy): Statement {
 const appendSendText =
   'select * from append_send($1::uuid, $2::uuid, $3::uuid, $4::bytea, $5::text, $6::json, $7::bigint)'
 
-/** A batch of one, what an idle server mostly has. */
+/** Builds the statement for a batch of a single message, the usual case on an idle server. */
 function toSendStatement(send: SendRow): Statement {
   const { conversation, actor, clientId, text, data, replyTo } = send
   const dataText = data === null ? null : JSON.stringify(data)
@@ -521,12 +546,15 @@ function toSendStatement(send: SendRow): Statement {
   }
 }
 
-/** What "the same request" means of a creation (IDEM2): the order in which members are named does not count. As hex. */
+/**
+ * Hashes a creation to recognise the same request (rule IDEM2). The order of the members does not
+ * count. Returns hex.
+ */
 function hashCreation({ kind, name, members }: LogOperation & { readonly op: 'create' }): string {
   return hash('sha256', JSON.stringify([kind, name, [...members].sort()]))
 }
 
-/** Adds to an operation what the policy asks of its actor. */
+/** Adds the policy's requirements for the actor to an operation. */
 function toSqlOperation(operation: LogOperation, { requirementOf, removableBy }: LogPolicy): object {
   switch (operation.op) {
     case 'create':
@@ -558,7 +586,7 @@ function toSqlOperation(operation: LogOperation, { requirementOf, removableBy }:
 
 function settle(batch: readonly Waiting[], rows: readonly AppendedRow[], mayBeStored: boolean): void {
   const sends = rows.find((row) => row.kind === 'S')
-  // Of each operation, or of the only send.
+  // Results of the operations, or of a single send.
   const single: Appended<string>[] = []
   for (const row of rows)
     if (row.kind !== 'S')
@@ -599,9 +627,10 @@ function toIso(time: string): string {
 }
 
 /**
- * What an answer means when an earlier attempt was cut: an earlier row may be this request's own. A message is told by
- * its clientId. Of another operation a refusal may be its own doing (a member already removed is not found), so it is
- * undefined: unknown (rule ACK2).
+ * Returns the outcome to report when an earlier attempt lost its connection and may have stored the
+ * row. A message is recognised by its clientId. A refused operation may have been stored by that
+ * attempt: removing a member who is already removed gives `not-found`. The function then returns
+ * undefined, and the caller answers `unknown` (rule ACK2).
  */
 function outcomeAfterCut(row: Row, { outcome, detail }: Appended<string>): string | undefined {
   if (row.kind === 'send') return outcome === 'duplicate' ? 'stored' : outcome
@@ -611,7 +640,7 @@ function outcomeAfterCut(row: Row, { outcome, detail }: Appended<string>): strin
   return row.operation.op === 'create' && detail?.conversation === row.operation.conversation ? 'stored' : outcome
 }
 
-/** The message a stored send made. */
+/** Builds the message that a stored send created. */
 export function toStoredMessage(send: SendRow, seq: number, at: string): Message {
   return {
     conversation: send.conversation,

@@ -1,20 +1,23 @@
 /**
- * Cursors: opaque strings that say "I have everything up to here, in all my conversations" (rules RES1 to RES4).
+ * Encodes and decodes cursors: opaque strings that say "I have everything up to here, in all my
+ * conversations" (rules RES1 to RES4).
  *
- * A cursor holds the epoch and a position: a transaction id below which everything was visible or aborted when the cursor
- * was issued. While pages follow, it also holds the position of the first page and how far the paging has come.
+ * A cursor holds the epoch and a position: a transaction id below which everything was visible or
+ * aborted when the cursor was issued. During a sync of several pages it also holds the position of
+ * the first page and the progress of the paging.
  *
- * A cursor is sealed with an HMAC whose key lives in the database. Every number in it was therefore read from the database
- * by a server, and no client can invent one. It is bound to no user: membership decides what a reader gets when it is read,
- * so the cursor of another user only asks for more or less of one's own conversations.
+ * A cursor is sealed with an HMAC whose key is stored in the database. So every number in it was
+ * read from the database by a server, and clients cannot invent one. A cursor is not bound to a
+ * user: membership is checked when changes are read. With another user's cursor a client only gets
+ * more or fewer changes of its own conversations.
  */
 import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto'
 import { type Id, limits } from '@chorus/protocol'
 
 export interface CursorPaging {
-  /** The position that the last page will hand out: of the snapshot of the first page. */
+  /** Position for the cursor after the last page: that of the first page's snapshot. */
   readonly nextPosition: number
-  /** Conversations up to and with this one are done up to `seq`. */
+  /** Last conversation already sent, up to `seq`. Conversations before it are complete. */
   readonly conversation: Id
   readonly seq: number
 }
@@ -25,17 +28,20 @@ export interface Cursor {
   readonly paging?: CursorPaging
 }
 
-/** 1: without a seal. */
+/** Version of the cursor format. Version 1 had no seal. */
 const format = 2
-/** Of SHA-256's 32. */
+/** Length of the seal: 16 of the 32 bytes of SHA-256. */
 const sealBytes = 16
-/** Keeps a seal of this key from being valid for anything else that is ever sealed with it. */
+/**
+ * Prefix of the sealed bytes. Prevents a cursor's seal from being valid for other data under the
+ * same key.
+ */
 const purpose = 'chorus cursor\n'
 
 export class CursorCodec {
   readonly #key: KeyObject
 
-  /** @param key - the same on every server; lives in the database */
+  /** @param key - secret stored in the database, the same on every server */
   constructor(key: string) {
     this.#key = createSecretKey(Buffer.from(key, 'utf8'))
   }
@@ -49,7 +55,10 @@ export class CursorCodec {
     return Buffer.concat([this.#seal(body), body]).toString('base64url')
   }
 
-  /** Returns undefined for anything but the one spelling of a cursor that a server of this database issued. */
+  /**
+   * Returns undefined unless the text is the exact spelling of a cursor issued by a server of this
+   * database.
+   */
   decode(text: string): Cursor | undefined {
     const bytes = fromBase64url(text)
     if (bytes === undefined || bytes.length <= sealBytes) return undefined
@@ -66,7 +75,10 @@ export class CursorCodec {
 const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 const isPosition = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
 
-/** The types are checked behind a valid seal, too: a later version may seal other fields with the same key. */
+/**
+ * Checks the types even behind a valid seal: a later version may seal other fields with the same
+ * key.
+ */
 function readFields(fields: readonly unknown[] | undefined): Cursor | undefined {
   if (fields === undefined) return undefined
   const [version, epoch, position, nextPosition, conversation, seq] = fields
@@ -84,15 +96,15 @@ function readFields(fields: readonly unknown[] | undefined): Cursor | undefined 
   return { epoch, position, paging: { nextPosition, conversation, seq } }
 }
 
-/** Encodes where the next page of a list begins: the last row shown. */
+/** Encodes the last row shown: the next page of a list starts after it. */
 export function encodePageToken(fields: readonly (string | number)[]): string {
   return Buffer.from(JSON.stringify(fields)).toString('base64url')
 }
 
-/** What a field of a page token may hold: anything else never reaches a statement. */
+/** Allowed values of page token fields. Other values never reach a statement. */
 const tokenFields = {
   id: (value: unknown): boolean => typeof value === 'string' && uuid.test(value),
-  /** A transaction id in decimal digits; the largest that Postgres has needs 19 while a position fits 2^53. */
+  /** Transaction id in decimal digits. Postgres ids can have 19 digits; a position fits in 2^53. */
   xid: (value: unknown): boolean => typeof value === 'string' && /^(?:0|[1-9]\d{0,15})$/.test(value),
   seq: (value: unknown): boolean => isPosition(value),
 } as const
@@ -100,7 +112,10 @@ const tokenFields = {
 export type TokenField = keyof typeof tokenFields
 type TokenValue<Field extends TokenField> = Field extends 'seq' ? number : string
 
-/** Returns undefined unless the text is the one spelling of a page token with exactly these fields. */
+/**
+ * Returns undefined unless the text is the exact spelling of a page token with exactly these
+ * fields.
+ */
 export function decodePageToken<const Fields extends readonly TokenField[]>(
   text: string,
   fields: Fields,
@@ -113,7 +128,10 @@ export function decodePageToken<const Fields extends readonly TokenField[]>(
   return values as unknown as { readonly [Index in keyof Fields]: TokenValue<Fields[Index]> }
 }
 
-/** Decodes the one spelling: Node also reads padding, white space, the other alphabet and what follows the end. */
+/**
+ * Decodes only the canonical spelling. Node alone would also accept padding, white space, the other
+ * alphabet and trailing text.
+ */
 function fromBase64url(text: string): Buffer | undefined {
   if (text.length > limits.cursorMaxChars) return undefined
   const bytes = Buffer.from(text, 'base64url')

@@ -1,13 +1,18 @@
 /**
- * What many clients missed at once, read once for all of them (rule LIM2): stretches of the log beyond what the feeds keep,
- * and from which seq on a cursor's holder lacks it. Kept in this process for a moment, within a budget of bytes.
+ * Caches segments of the log, so that changes missed by many clients are read once (rule LIM2).
  *
- * A stretch says as of which seq it was read. A message in it is as it was then, so it may be shown only to somebody who was
- * seen to be a member at that seq or later (rule ACL1).
+ * Background: after an outage many clients resume at once and miss the same changes, more than the
+ * feeds keep. One read per client would overload the database. This cache keeps segments for a few
+ * seconds within a byte limit. It also keeps boundaries: the last seq that a client with a given
+ * position already has.
  *
- * A stretch that is kept shows texts that may have been edited or deleted since. The reader says how far the log goes; where
- * that is further than the stretch was looked at, the edits and deletions between are read, once for all who ask, or taken
- * from the recent changes, and the stretch is brought to that state first (rule ERASE1).
+ * A segment records the top of the log at its read (`asOf`) and shows messages as of then. So it
+ * may be sent only to users seen as members at that seq or later (rule ACL1).
+ *
+ * A cached segment may contain texts that have been edited or deleted since. The reader names the
+ * current top of the log. If the segment is older, later edits and deletions are applied to it
+ * first (rule ERASE1). They come from the recent changes or from one read that concurrent readers
+ * share.
  */
 import { ChorusError, type Id, limits } from '@chorus/protocol'
 import { Batcher } from '../support/batcher.ts'
@@ -29,19 +34,25 @@ import { readMemberSeqs } from './read-member-seqs.ts'
 import type { MemberPair } from './read-newest-pages.ts'
 
 export const stretchBounds = {
-  /** Stretches begin after multiples of this, or where the one before had to end, so that they are shared… */
+  /**
+   * Segments start after multiples of this, or after a segment that hit its size limit, so that
+   * clients share them.
+   */
   alignment: 1_000,
-  /** …and go on for twice as much, so that whoever missed no more than that needs one. */
+  /**
+   * Maximum number of changes in a segment: twice the alignment, so clients missing at most
+   * `alignment` changes need one segment.
+   */
   changesMax: 2_000,
-  /** Who lacks no more than this is not read a whole stretch for. */
+  /** Clients missing at most this many changes get a small read instead of a full segment. */
   fewMax: 256,
-  /** Text of one stretch. */
+  /** Maximum bytes of text in one segment. */
   textMaxBytes: 2_000_000,
-  /** Of all that is kept, as JSON. */
+  /** Maximum size of all cached segments, as JSON. */
   bytesMax: 16_000_000,
-  /** How long a stretch is shown again. */
+  /** Time for which a cached segment is reused. */
   lifeMs: 10_000,
-  /** Conversations whose boundaries are remembered, and how many of each. */
+  /** Maximum number of conversations with cached boundaries, and of boundaries in each. */
   boundariesMax: 5_000,
   boundariesEachMax: 32,
   batchMax: 500,
@@ -52,41 +63,47 @@ export interface LogStretchesOptions {
   readonly database: Database
   readonly clock: Clock
   readonly epoch: () => string
-  /** Told where each stretch and each boundary that was wanted came from. */
+  /** Reports where each requested segment or boundary came from: the cache (`local`) or a read. */
   readonly onRead?: (what: 'stretches' | 'boundaries', outcome: 'local' | 'read') => void
 }
 
 interface KeptStretch extends LogStretch {
   readonly key: string
   readonly readAtMs: number
-  /** Every edit and deletion up to this seq is in it. */
+  /** Seq up to which all edits and deletions are applied to the segment. */
   readonly settledSeq: number
 }
 
-/** How far the reader of a stretch knows the log to go. */
+/** State of the log that the reader of a segment knows. */
 export interface StretchReader {
   readonly top: number
-  /** Where the changes up to there may be at hand. */
+  /** Cache of recent changes. It may contain the changes up to `top`. */
   readonly recent?: { range(from: number, to: number): readonly LoggedChange[] | undefined } | undefined
 }
 
-/** Looks at edits and deletions since a stretch was read; a second one, where the first had begun too early. */
+/**
+ * Maximum passes over later edits and deletions. A second pass is needed when a shared first pass
+ * started too early.
+ */
 const looksMax = 2
 
-/** From which seq on the holder of a position lacks everything; `found` when that is known. */
+/** Last seq that a client with this position has. `found` is set once the look-up has finished. */
 interface Boundary {
   readonly finding: Promise<number | undefined>
   found: { readonly seq: number | undefined } | undefined
 }
 
-/** Of one conversation. */
+/** Cached boundaries of one conversation. */
 interface Boundaries {
   readonly byPosition: Map<number, Boundary>
-  /** When a boundary was last read with its stretch. */
+  /** Time of the last read that returned a boundary together with its segment. */
   missedReadAtMs: number
-  /** A whole stretch is being read, with a boundary or without: mostly it has what others ask for meanwhile… */
+  /**
+   * Pending read of a full segment. Other requests wait for it, because they mostly need the same
+   * changes.
+   */
   reading: Promise<void> | undefined
-  /** …and this is where the last one is kept. */
+  /** Cache key of the last full segment. */
   stretchKey: string | undefined
 }
 
@@ -102,9 +119,9 @@ export class LogStretches {
   #epoch: string
   readonly #stretches = new ByteLru<KeptStretch>(stretchBounds.bytesMax)
   readonly #reading = new Map<string, Promise<KeptStretch>>()
-  /** Looks at what was edited or deleted since, by stretch. */
+  /** Pending reads of later edits and deletions, by segment. */
   readonly #settling = new Map<string, Promise<KeptStretch | undefined>>()
-  /** By conversation, the least recently used first: the boundary of each position that was asked for. */
+  /** Cached boundaries by conversation, least recently used first. */
   readonly #boundaries = new Map<Id, Boundaries>()
   readonly #members: Batcher<MemberPair, number | null>
 
@@ -120,12 +137,15 @@ export class LogStretches {
     })
   }
 
-  /** The top of the log, seen together with the membership of this user; null when they are no member. */
+  /**
+   * Returns the top of the log, read together with the user's membership. Returns null for
+   * non-members.
+   */
   memberSeq(user: Id, conversation: Id): Promise<number | null> {
     return this.#members.ask({ user, conversation })
   }
 
-  /** The log from `from` on, at least one change and none above `to`, which the log reaches. */
+  /** Returns the log from `from`: at least one change, none above `to`. The log must reach `to`. */
   async read(conversation: Id, from: number, to: number, reader: StretchReader = { top: to }): Promise<LogStretch> {
     this.#forgetOtherHistory()
     const found = await this.#find(conversation, from, to)
@@ -140,21 +160,24 @@ export class LogStretches {
       const stretch = await this.#stretch(conversation, start, from)
       const last = stretch.changes.at(-1)?.seq
       if (last === undefined) {
-        // A read under way may have begun before there was anything.
+        // A shared read may have started before the log reached `start`, so read once more.
         if (isSecond) throw new Error(`the log of ${conversation} lacks its change ${start}`)
         isSecond = true
         continue
       }
       if (last >= from) return stretch
-      // It had to end before: the next one begins there.
+      // This segment hit its size limit before `from`. The next one starts after it.
       start = last + 1
     }
   }
 
   /**
-   * The seq after which the holder of this position lacks everything, up to `top` (see readBoundary). `settled`: a position
-   * below which nothing is written any more. Below it the answer stands for good, however far the log goes on. `lacksMany`:
-   * the stretch will be asked for next, and comes with the same read.
+   * Returns the last seq that a client with this position has (see readBoundary), looking no higher
+   * than `top`.
+   *
+   * `settled` is a position below which no transaction writes any more. For positions up to it the
+   * boundary never changes, so it is cached. `lacksMany`: the caller will request the segment next,
+   * so one read returns both.
    */
   async boundary(
     conversation: Id,
@@ -166,18 +189,22 @@ export class LogStretches {
     const known = this.#boundariesOf(conversation)
     let inferred = inferBoundary(known.byPosition, position)
     if (inferred === undefined && known.reading !== undefined) {
-      // Somebody reads what was missed here: mostly it says it for this position, too.
+      // Another request is reading missed changes here. Its result mostly answers this position
+      // too.
       await known.reading
       inferred = inferBoundary(known.byPosition, position)
     }
     inferred ??= this.#findInStretch(known, position, top)
     onRead?.('boundaries', inferred === undefined ? 'read' : 'local')
     const seq = await (inferred ?? this.#findBoundary(conversation, known, { position, top, lacksMany }))
-    // The log has gone on since it was found.
+    // The log has grown since the boundary was found. It may now be too far back.
     return seq === undefined || top - seq > limits.replayMaxChanges ? undefined : seq
   }
 
-  /** Of those who lack many the first brings the stretch with it: the others lack much the same. */
+  /**
+   * Reads a boundary. The first client that misses many changes reads the segment too: other
+   * clients miss mostly the same.
+   */
   #findBoundary(
     conversation: Id,
     known: Boundaries,
@@ -193,7 +220,10 @@ export class LogStretches {
     return finding
   }
 
-  /** Boundaries rise with positions: below that of a later one, or else the top, the stretch read last may show this one. */
+  /**
+   * Searches the last full segment for the boundary. Boundaries rise with positions, so the search
+   * starts at the boundary of the next later position, or at `top`.
+   */
   #findInStretch(known: Boundaries, position: number, top: number): Promise<number | undefined> | undefined {
     const changes = known.stretchKey === undefined ? undefined : this.#fresh(known.stretchKey)?.changes
     const first = changes?.[0]?.seq
@@ -226,7 +256,10 @@ export class LogStretches {
     return boundary
   }
 
-  /** Only these, unless they are kept; shared by all who lack the same. */
+  /**
+   * Returns only the missing changes: from a cached segment, or by a small read that concurrent
+   * clients share.
+   */
   async #findFew(conversation: Id, from: number, to: number): Promise<KeptStretch> {
     const key = `${keyOf(conversation, from)} few`
     const start = alignedStart(from)
@@ -238,13 +271,13 @@ export class LogStretches {
     }
     const end = from + stretchBounds.fewMax - 1
     const first = await this.#readOnce(conversation, from, end, key)
-    // One under way may have begun before there was anything.
+    // A shared read may have started before the log reached `from`, so read once more.
     const stretch = first.changes.length > 0 ? first : await this.#readOnce(conversation, from, end, key)
     if (stretch.changes.length === 0) throw new Error(`the log of ${conversation} lacks its change ${from}`)
     return stretch
   }
 
-  /** Brings a stretch to the state that its messages have when the log stands at `reader.top`. */
+  /** Applies the edits and deletions up to `reader.top` to the messages of a segment. */
   async #settle(
     conversation: Id,
     found: KeptStretch,
@@ -257,7 +290,7 @@ export class LogStretches {
       const since = recent?.range(stretch.settledSeq + 1, top)
       const settled =
         since === undefined ? await this.#readSettled(conversation, stretch) : this.#rewrite(stretch, since, top)
-      // More was edited since than is read for this: a new one is read, for this reader alone.
+      // There were too many edits since: read the segment again, for this reader only.
       if (settled === undefined)
         return this.#readStretch(
           conversation,
@@ -294,7 +327,7 @@ export class LogStretches {
       ...(!isSame && { changes, asOf: Math.max(stretch.asOf, top) }),
       settledSeq: Math.max(stretch.settledSeq, top),
     }
-    // Unless another one is kept by now.
+    // Does not overwrite a segment that was cached since.
     if (this.#stretches.get(stretch.key) === stretch) this.#keep(settled, this.#epoch)
     return settled
   }
@@ -314,7 +347,10 @@ export class LogStretches {
     return reading
   }
 
-  /** What is kept of the stretch that begins at `start`, as far as `from`, or says that it had to end before it. */
+  /**
+   * Returns the cached segment that contains `from`, or the one from `start` that hit its size
+   * limit before `from`.
+   */
   #keptStretch(conversation: Id, start: number, from: number): KeptStretch | undefined {
     const kept = this.#fresh(keyOf(conversation, start))
     const before = kept ?? this.#fresh(keyOf(conversation, start - stretchBounds.alignment))
@@ -322,7 +358,8 @@ export class LogStretches {
       const first = stretch?.changes.at(0)?.seq ?? Number.POSITIVE_INFINITY
       const last = stretch?.changes.at(-1)?.seq ?? 0
       if (stretch === undefined || first > from) continue
-      // It has what is wanted, or had to end before it. Otherwise it ended with the log as it was.
+      // The segment contains `from`, or hit its size limit before it. Otherwise it ended at the
+      // former top of the log.
       if (last >= from || (stretch === kept && last < Math.min(stretch.asOf, endOf(start)))) {
         this.#options.onRead?.('stretches', 'local')
         return stretch
@@ -387,7 +424,11 @@ export class LogStretches {
   }
 }
 
-/** Boundaries rise with positions: between two that are the same there is no other, and below one too far back all are. */
+/**
+ * Infers a boundary from cached ones. Boundaries rise with positions, so a position between two
+ * equal boundaries has the same one. If the next later position is too far back (undefined), this
+ * one is too.
+ */
 function inferBoundary(
   known: ReadonlyMap<number, Boundary>,
   position: number,
@@ -405,7 +446,7 @@ interface FoundBoundary {
   readonly seq: number | undefined
 }
 
-/** The boundaries found of the next earlier and the next later position. */
+/** Returns the known boundaries of the next earlier and the next later position. */
 function nearest(
   known: ReadonlyMap<number, Boundary>,
   position: number,
@@ -420,7 +461,7 @@ function nearest(
   return { below, above }
 }
 
-/** A failed look-up is not remembered. */
+/** Caches a boundary look-up. A failed look-up is removed again. */
 function remember(
   { byPosition }: Boundaries,
   position: number,
@@ -439,7 +480,7 @@ function remember(
   return finding
 }
 
-/** Others wait for its end, however it ends. */
+/** Marks a read as pending. Waiting requests continue when it ends, also when it fails. */
 function noteReading(known: Boundaries, read: Promise<unknown>): void {
   const over = (): void => {
     if (known.reading === reading) known.reading = undefined
@@ -456,7 +497,7 @@ function alignedStart(seq: number): number {
   return seq - ((seq - 1) % stretchBounds.alignment)
 }
 
-/** Last seq of the stretch that begins at `start`. */
+/** Returns the last seq of the segment that starts at `start`. */
 function endOf(start: number): number {
   return alignedStart(start) + stretchBounds.changesMax - 1
 }

@@ -1,11 +1,14 @@
 /**
- * The newest page of busy conversations, read once for all who ask. Kept under (conversation, seq): every change raises seq,
- * so nothing is ever invalidated, and nothing old is shown but to those who are sent what came since. In this process, the
- * most recently used within a budget of bytes; behind that in Redis, sealed, what has proved to be asked for more than once.
+ * Caches the newest page of busy conversations, so that one read serves many clients.
  *
- * Membership never comes from here (rule ACL1): a page is shown to somebody who was seen to be a member when the log stood
- * at its seq or beyond, or it comes from the statement that tests them. However many ask, pages of a conversation are read
- * `readsPerWindow` times in `windowMs` at most for those who resume (rule LIM2).
+ * Pages are cached under (conversation, seq). Every change raises seq, so no entry is ever
+ * invalidated. A page older than the log is sent only to clients that also receive the changes
+ * since. The first level is this process: the most recently used pages within a byte limit. The
+ * second level is Redis, with a seal: it holds pages that were requested more than once.
+ *
+ * The cache never decides membership (rule ACL1). A page is sent only to a user seen as a member at
+ * its seq or later, or it comes from a statement that checks membership. For resuming clients, a
+ * conversation's page is read at most `readsPerWindow` times in `windowMs` (rule LIM2).
  */
 import { ChorusError, type Id, type MessagePage } from '@chorus/protocol'
 import { Batcher } from '../support/batcher.ts'
@@ -17,9 +20,9 @@ import { readMessagePage, readNewestPage, trimNewestPage } from './read-messages
 import { type MemberPair, readNewestPages, type SharedPage, sharedPageBounds, showPage } from './read-newest-pages.ts'
 
 export const newestPagesBounds = {
-  /** Of what is kept in this process, as JSON. */
+  /** Maximum size of the pages cached in this process, as JSON. */
   bytesMax: 16_000_000,
-  /** How long a page stays in Redis. */
+  /** Time for which a page stays in Redis. */
   lifeMs: 30_000,
   readsPerWindow: 4,
   windowMs: 200,
@@ -29,32 +32,35 @@ export const newestPagesBounds = {
 
 export interface NewestPagesOptions {
   readonly database: Database
-  /** Where there are several servers. */
+  /** Shared cache in Redis. Set only when several servers run. */
   readonly cache?: Pick<SharedCache, 'read' | 'write'> | undefined
   readonly clock: Clock
   readonly epoch: () => string
-  /** Told of each page that was wanted: `local`, what Redis said, or `read`. */
+  /** Reports where each requested page came from: `local`, an outcome of Redis, or `read`. */
   readonly onRead?: (outcome: CacheOutcome | 'local' | 'read') => void
 }
 
-/** What is known of a conversation's newest page. */
+/** Cached newest page of a conversation. */
 interface Kept {
   readonly seq: number
-  /** Undefined: too large to be shared. */
+  /** Page content. Undefined when the page is too large to share. */
   readonly page: SharedPage | undefined
   isWritten: boolean
 }
 
 interface Ask extends MemberPair {
-  /** Membership was seen when the log stood there; undefined: it is yet to be tested. */
+  /** Proof that the user was a member. Undefined when the read must check membership. */
   readonly seen: PageSeen | undefined
 }
 
-/** Which pages do without a test of membership. */
+/** Proof of membership, and the cached pages that it allows the user to see. */
 interface PageSeen {
-  /** The asker was a member when the log stood there. */
+  /** Top of the log when the user was seen as a member. */
   readonly seq: number
-  /** The asker has what came since a page of this seq or a later one; asked only when there is an older one. */
+  /**
+   * Returns the oldest page seq that the caller accepts, because it also has the changes since.
+   * Called only if an older page is cached.
+   */
   readonly oldestSeq: (() => number | undefined) | undefined
 }
 
@@ -65,9 +71,9 @@ export class NewestPages {
   #epoch: string
   readonly #pages = new ByteLru<Kept>(newestPagesBounds.bytesMax)
   readonly #reads: Batcher<Ask, Answer>
-  /** Pages that are being fetched from Redis, by key. */
+  /** Pending fetches from Redis, by key. */
   readonly #fetching = new Map<string, Promise<Kept | undefined>>()
-  /** Reads of the current window, by conversation. */
+  /** Number of reads in the current window, by conversation. */
   readonly #recentReads = new Map<Id, number>()
   #window: Promise<void> | undefined
 
@@ -86,11 +92,13 @@ export class NewestPages {
   }
 
   /**
-   * The newest page, of at most 256 kB, for a `conversation` event or an entry of a sync: for somebody who was a member
-   * when the log stood at `seq`. Undefined when they are none by now and it had to be read.
+   * Returns the newest page, at most 256 kB, for a `conversation` event or an entry of a sync. The
+   * user must have been seen as a member when the top of the log was `seq`. Returns undefined if
+   * the page had to be read and the user is no longer a member.
    *
-   * @param oldestSeq - whoever has the changes since then takes a page from a moment ago and adds them; while people write,
-   *   the page would otherwise be read anew for nearly everybody who comes (rule LIM2)
+   * @param oldestSeq - returns the oldest page seq that the caller accepts: it adds the changes
+   *   since. Without it, a busy conversation's page would be read again for nearly every client
+   *   (rule LIM2)
    */
   async at(
     user: Id,
@@ -111,12 +119,12 @@ export class NewestPages {
     return this.#read({ user, conversation, seen })
   }
 
-  /** The newest page, of at most 256 kB; undefined when the user is no member. */
+  /** Returns the newest page, at most 256 kB. Returns undefined for non-members. */
   newest(user: Id, conversation: Id): Promise<MessagePage | undefined> {
     return this.#read({ user, conversation, seen: undefined })
   }
 
-  /** The newest `limit` messages, as `readMessagePage` gives them; undefined when the user is no member. */
+  /** Returns the newest `limit` messages, like `readMessagePage`. Returns undefined for non-members. */
   async newestOf(user: Id, conversation: Id, limit: number): Promise<MessagePage | undefined> {
     const { database } = this.#options
     if (limit > sharedPageBounds.messagesMax)
@@ -140,7 +148,7 @@ export class NewestPages {
       : trimNewestPage(showPage(page, user))
   }
 
-  /** Kept pages are of one history. */
+  /** Returns the cached page. Clears the cache first when the database epoch has changed. */
   #known(conversation: Id): Kept | undefined {
     const epoch = this.#options.epoch()
     if (epoch !== this.#epoch) {
@@ -153,7 +161,7 @@ export class NewestPages {
   #keep(conversation: Id, kept: Kept, epoch: string): Kept {
     const known = this.#known(conversation)
     if (epoch !== this.#epoch || (known !== undefined && known.seq >= kept.seq)) return kept
-    // Reactions count apart: ids are longer here than in JSON they stand for.
+    // Estimated size: the JSON's length plus an overhead for the entry.
     this.#pages.set(conversation, kept, kept.page === undefined ? 200 : JSON.stringify(kept.page).length + 500)
     return kept
   }
@@ -201,7 +209,7 @@ export class NewestPages {
     return answers.map((answer) => answer ?? { kind: 'stranger' })
   }
 
-  /** Asked for more than once: other servers may want it, too. */
+  /** Writes a page to Redis when it is requested again: other servers may need it too. */
   #share(conversation: Id, kept: Kept): void {
     const { cache } = this.#options
     if (cache === undefined || kept.isWritten || kept.page === undefined) return
@@ -249,7 +257,7 @@ function isShown({ seq }: Kept, seen: PageSeen): boolean {
   return seq === seen.seq || (seq < seen.seq && seq >= (seen.oldestSeq?.() ?? seen.seq))
 }
 
-/** As it stands in Redis, behind its seal. */
+/** Value stored in Redis. The shared cache adds the seal. */
 type Entry = readonly [epoch: string, page: SharedPage]
 
 function keyOf(conversation: Id, seq: number): string {

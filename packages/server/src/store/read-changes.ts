@@ -1,10 +1,13 @@
-/** Reads of a conversation's log: ranges for repair and replay (server's own), pages for members. */
+/** Reads a conversation's log: ranges for the server's own repair and replay, pages for members. */
 import { type Change, type Id, limits } from '@chorus/protocol'
 import type { Database } from './database.ts'
 import { type ChangeRow, type LoggedChange, toChange, toLoggedChange } from '../support/logged-change.ts'
 import { xidParameter } from './position.ts'
 
-/** As message_detail gives it. The row of a created message is the message, whatever edits it had since: no look-up for it. */
+/**
+ * JSON of a message with the fields of `message_detail`. The row of a created message is updated in
+ * place by edits, so it needs no look-up.
+ */
 const messageJson = `
   case c.type
     when 'message.created' then json_build_object(
@@ -18,13 +21,16 @@ const columns = `c.conversation, c.seq, c.xid::text as xid, c.at, c.type, c.acto
 
 export interface RangeRequest {
   readonly conversation: Id
-  /** First seq wanted. */
+  /** First seq to read. */
   readonly from: number
-  /** Last seq wanted. */
+  /** Last seq to read. */
   readonly to: number
 }
 
-/** The changes `from` to `to`, at most `limit` of them, in seq order. Membership is not tested here (see readGap and readStretch). */
+/**
+ * Returns the changes `from` to `to` in seq order, at most `limit`. Does not check membership (see
+ * readGap and readStretch).
+ */
 export async function readRange(
   database: Database,
   { conversation, from, to }: RangeRequest,
@@ -40,17 +46,21 @@ export async function readRange(
 }
 
 export interface GapPage extends LogStretch {
-  /** The last removal of each user who was no member at `asOf` and left at or after `from`: no page of this read is for them. */
+  /**
+   * Last removal of each user who is no member at `asOf` and left at or after `from`. These users
+   * must not receive this page.
+   */
   readonly removals: readonly LoggedChange[]
 }
 
-/** Removals in one statement; where there are more, another follows. */
+/** Maximum removals in one statement. If there are more, another statement follows. */
 export const removalsMax = 1_000
 
 /**
- * What fills a gap: the changes `from` to `to`, at most `limit` of them, and who may not be shown them. A message comes as it
- * is now, with edits that may be newer than the removal of somebody who is still subscribed; so both come from one snapshot
- * (rule ACL1).
+ * Reads a missing range: the changes `from` to `to`, at most `limit` of them, and the users who
+ * must not see them. A message is returned in its current state. Its edits may be newer than the
+ * removal of a user who is still subscribed. So changes and removals come from one snapshot (rule
+ * ACL1).
  */
 export async function readGap(
   database: Database,
@@ -60,7 +70,8 @@ export async function readGap(
   const first = await readGapPart(database, [conversation, from, to, limit, from])
   const removals = [...first.removals]
   let { removals: latest } = first
-  // Later than the page, and no less right for that: who is no removed member by now may see what there was before.
+  // These reads have later snapshots than the page. That is safe: a user who has rejoined by then
+  // may see older changes.
   while (latest.length === removalsMax) {
     const after = (latest.at(-1) as LoggedChange).seq + 1
     ;({ removals: latest } = await readGapPart(database, [conversation, from, to, 0, after]))
@@ -91,19 +102,22 @@ async function readGapPart(database: Database, values: readonly unknown[]): Prom
   const changes: LoggedChange[] = []
   const removals: LoggedChange[] = []
   for (const row of rows) if (row.seq !== null) (row.removal ? removals : changes).push(toLoggedChange(row))
-  // The parts of a union keep no order between them, nor is one promised within.
+  // SQL promises no order within or between the parts of a union.
   const bySeq = (one: LoggedChange, other: LoggedChange): number => one.seq - other.seq
   return { changes: changes.sort(bySeq), removals: removals.sort(bySeq), asOf: rows[0]?.top ?? 0 }
 }
 
 export interface LogStretch {
-  /** Consecutive, from the first one asked for on. */
+  /** Consecutive changes, starting at the first requested seq. */
   readonly changes: readonly LoggedChange[]
-  /** Top of the log when it was read: a message in it is as it was then, edits and deletions included. */
+  /** Top of the log at the time of the read. Messages include all edits and deletions up to it. */
   readonly asOf: number
 }
 
-/** Changes `from` to `to` of conversation $1, ended where their text goes beyond `bytesMax`; never empty where there is one. */
+/**
+ * Builds SQL for the changes `from` to `to` of conversation $1, cut off after `bytesMax` of text.
+ * Returns at least one change if the range has any.
+ */
 const stretchSql = (from: string, to: string, bytesMax: string): string => `
   select ${columns} from (
     select b.*, sum(octet_length(b.text)) over (order by b.seq) as bytes from changes b
@@ -113,8 +127,9 @@ const stretchSql = (from: string, to: string, bytesMax: string): string => `
    order by c.seq`
 
 /**
- * The changes from `from` to `to`, ended early where their text goes beyond `bytesMax`. Membership is not tested here: only
- * who was seen to be a member at `asOf` or later may be shown them (rule ACL1).
+ * Returns the changes from `from` to `to`, cut off after `bytesMax` of text. Does not check
+ * membership: the caller may send them only to users seen as members at `asOf` or later (rule
+ * ACL1).
  */
 export async function readStretch(
   database: Database,
@@ -134,14 +149,17 @@ export async function readStretch(
   }
 }
 
-/** Edits and deletions in one statement; a stretch with more of them since it was read is read again. */
+/** Maximum edits and deletions in one statement. A cached segment with more of them is read again. */
 export const rewritesMax = 1_000
-/** Changes that are looked at for them: as many as a stretch holds, so that reading it again costs no more. */
+/**
+ * Maximum changes searched for edits and deletions: the size of a segment, so that reading the
+ * segment again costs no more.
+ */
 export const rewritesWalkMax = 2_000
 
 /**
- * Edits and deletions after `after`, in seq order, at most {@link rewritesMax} of the next {@link rewritesWalkMax} changes,
- * and the top of the log with them.
+ * Returns the top of the log and the edits and deletions after `after`, in seq order. Searches the
+ * next {@link rewritesWalkMax} changes and returns at most {@link rewritesMax}.
  */
 export async function readRewrites(
   database: Database,
@@ -168,13 +186,16 @@ export interface MissedRequest {
   readonly conversation: Id
   readonly position: number
   readonly top: number
-  /** The stretch begins after a multiple of this. */
+  /** Segment size unit: the segment starts after a multiple of this. */
   readonly alignment: number
   readonly changesMax: number
   readonly bytesMax: number
 }
 
-/** The boundary of a position (see readBoundary), and with it, in one read, the stretch that holds what follows it. */
+/**
+ * Returns the boundary of a position (see readBoundary) and the segment that starts around it, in
+ * one read.
+ */
 export async function readMissed(
   database: Database,
   { conversation, position, top, alignment, changesMax, bytesMax }: MissedRequest,
@@ -200,23 +221,27 @@ export async function readMissed(
   }
 }
 
-/** Somebody who has everything before a position asks what a conversation has since. */
+/** Request for a conversation's changes since a position. */
 export interface NewestWanted {
   readonly conversation: Id
   readonly position: number
 }
 
 export interface NewestExtent {
-  /** Read however little is wanted: others may lack a little more. */
+  /**
+   * Number of changes to read even if the request needs fewer: other clients may miss slightly
+   * more.
+   */
   readonly atLeast: number
   readonly atMost: number
-  /** Of the text of each conversation; its newest change comes whatever it has. */
+  /** Maximum bytes of text per conversation. The newest change is returned whatever its size. */
   readonly bytesMax: number
 }
 
 /**
- * The newest changes of several conversations in one read, each in seq order, down to the first that the holder of the
- * position has: one read however many clients resume (rule LIM2).
+ * Returns the newest changes of several conversations in one read, each in seq order. For each
+ * conversation it reads back to the last change that a client with the position has. So one read
+ * serves any number of resuming clients (rule LIM2).
  */
 export async function readNewestChanges(
   database: Database,
@@ -226,7 +251,7 @@ export async function readNewestChanges(
   const rows = await database.query<ChangeRow>({
     name: 'read_newest_changes',
     pool: 'browse',
-    // Each LIMIT keeps its part a walk along the key, whatever the statistics say.
+    // Each LIMIT makes the planner walk along the key, whatever the statistics say.
     text: `select n.* from unnest($1::uuid[], $2::text[]) with ordinality as w(id, position, i)
              cross join lateral (select seq from conversations where id = w.id limit 1) top
              cross join lateral (
@@ -255,8 +280,9 @@ export async function readNewestChanges(
 }
 
 /**
- * The seq after which everything in a conversation was written at or after `position`, walking down from `top`: what
- * is at or below it, the holder of the position has. Undefined when more than the newest 10 000 changes are newer.
+ * Returns the last seq that a client with this position has: every change after it was written at
+ * or after `position`. Searches down from `top`. Returns undefined when all of the newest 10 000
+ * changes are newer.
  */
 export async function readBoundary(
   database: Database,
@@ -275,13 +301,13 @@ export async function readBoundary(
   return rows[0]?.seq ?? (lowest === 0 ? 0 : undefined)
 }
 
-/** Where a user stands in a conversation, as of one snapshot. */
+/** Membership state of a user in a conversation, as of one snapshot. */
 export type Standing =
   | { readonly kind: 'member' }
   | { readonly kind: 'removed'; readonly removal: LoggedChange }
   | { readonly kind: 'stranger' }
 
-/** Is this user a member, or which change removed them? */
+/** Returns whether the user is a member, or the change that removed them. */
 export async function readStanding(database: Database, user: Id, conversation: Id): Promise<Standing> {
   const rows = await database.query<ChangeRow | { seq: null }>({
     name: 'read_standing',
@@ -305,7 +331,10 @@ export interface MemberChangesPage {
   readonly more: boolean
 }
 
-/** A page of the log for a member; undefined when the user is none. The membership test is in the same statement (rule ACL1). */
+/**
+ * Returns a page of the log, or undefined for non-members. The same statement checks membership
+ * (rule ACL1).
+ */
 export async function readChangesForMember(
   database: Database,
   user: Id,
@@ -331,7 +360,7 @@ export async function readChangesForMember(
   return { changes, seq: first.top, more: last < first.top && changes.length > 0 }
 }
 
-/** Ends a page at its count or at 256 kB, whichever comes first, but never empty (rule SLOW1). */
+/** Cuts a page at 256 kB, but keeps at least one item (rule SLOW1). */
 export function trimToBytes<Item>(items: readonly Item[]): Item[] {
   let bytes = 0
   const kept: Item[] = []

@@ -1,7 +1,10 @@
 /**
- * The newest page of conversations for many askers in one statement: the membership of each asker is tested, and each page
- * read once, in one snapshot (rules ACL1, LIM2). A page is the same for everybody: of each reaction it holds who chose it,
- * so that `mine` is worked out for each reader and nobody is shown the list.
+ * Reads the newest page of conversations for many users in one statement and one snapshot (rules
+ * ACL1, LIM2).
+ *
+ * The statement checks each user's membership and reads each page once. A shared page is the same
+ * for all users: for each reaction it lists the users who chose it. From that list `mine` is
+ * computed for each reader; the list itself is never sent.
  */
 import { type Id, limits, type Message, type MessagePage, type PageMessage } from '@chorus/protocol'
 import { type MessageColumns, toMessage } from '../support/logged-change.ts'
@@ -9,9 +12,12 @@ import type { Database } from './database.ts'
 
 export const sharedPageBounds = {
   messagesMax: limits.pageDefault,
-  /** A page with more is read for each asker alone. */
+  /** Maximum size of a shared page. A larger page is read separately for each user. */
   bytesMax: 4 * limits.pageMaxBytes,
-  /** Likewise: of one emoji on one message, and of a whole page. */
+  /**
+   * Maximum users per emoji on one message, and maximum reactions on a page. Beyond them the page
+   * is not shared either.
+   */
   reactorsMax: 1_000,
   reactionsMax: 5_000,
 } as const
@@ -21,13 +27,13 @@ export interface MemberPair {
   readonly conversation: Id
 }
 
-/** As a page stands in a cache: a message, and each emoji with those who chose it. */
+/** Message in a cached page, with each emoji and the users who chose it. */
 export interface SharedMessage {
   readonly message: Message
   readonly reactions: readonly (readonly [emoji: string, users: readonly Id[]])[]
 }
 
-/** Everything in it is as of `seq`, and every change raises that: equal seqs mean equal pages, for as long as the history lives. */
+/** Page as of `seq`. Every change raises seq, so within one epoch equal seqs mean equal pages. */
 export interface SharedPage {
   readonly seq: number
   readonly messages: readonly SharedMessage[]
@@ -35,9 +41,12 @@ export interface SharedPage {
 }
 
 export interface NewestPagesRead {
-  /** For each pair the top of the log, or null where the user is no member; in their order. */
+  /** Top of the log for each pair, in their order. Null where the user is not a member. */
   readonly seqs: readonly (number | null)[]
-  /** By conversation, of those that were asked for by a member and are not `known`; undefined where a page is too large to share. */
+  /**
+   * Pages by conversation: requested by a member and not `known`. Undefined where a page is too
+   * large to share.
+   */
   readonly pages: ReadonlyMap<Id, SharedPage | undefined>
 }
 
@@ -59,7 +68,7 @@ export async function readNewestPages(
   const rows = await database.query<Row>({
     name: 'read_newest_pages',
     pool: 'browse',
-    // Each LIMIT keeps its part a look-up by key, whatever the statistics say.
+    // Each LIMIT makes the planner use a look-up by key, whatever the statistics say.
     text: `with allowed as materialized (
              select w.i::int as i, v.id, v.seq
                from unnest($1::uuid[], $2::uuid[]) with ordinality w(user_id, conversation, i)
@@ -118,7 +127,7 @@ function toSharedPage({ id, top, messages }: Row): SharedPage | undefined {
       reactions += users.length
     }
     const message = toMessage(id, row.seq, row)
-    // More than it can be for any reader.
+    // Upper bound of the message's size for any reader.
     bytes += Buffer.byteLength(JSON.stringify(message)) + 200 * kinds.length + 100
     shared.push({ message, reactions: kinds })
   }
@@ -126,7 +135,7 @@ function toSharedPage({ id, top, messages }: Row): SharedPage | undefined {
   return { seq: top, messages: shared, hasBefore: messages.length > sharedPageBounds.messagesMax }
 }
 
-/** The page as this user sees it: the newest `limit` messages of it. */
+/** Returns the newest `limit` messages of a shared page as this user sees them. */
 export function showPage(page: SharedPage, user: Id, limit: number = sharedPageBounds.messagesMax): MessagePage {
   const shown = page.messages.slice(-limit)
   return {

@@ -1,15 +1,20 @@
 /**
- * One look at everything that was written since the last: the safety net under every hint (rule TAIL1).
+ * Reads everything written since the last sweep. The sweep finds changes whose hints were lost
+ * (rule TAIL1).
  *
- * A place says what was looked at: in each part every transaction below `next`, but for those that were open then; what
- * they commit is asked for by their ids. So a transaction that stays open for long holds the position of all cursors where
- * it is, but hides nothing that is newer, and nothing is read again and again because of it.
+ * Naive way: take the last transaction id read as the next position. That skips a transaction which
+ * is still open and commits later with a lower id.
  *
- * Each part is ordered by transaction id and bounded; where the bound cuts a part, the next sweep follows at once and goes
- * on behind the last id that came, and the position stays at or below that. Taking simply the last id as position would
- * jump over a writer that is still open. `with ties` keeps a transaction's rows together, so that the id after it is free
- * to follow, however many rows it wrote. Numbers of transactions that left no row do not survive a crash of Postgres and
- * are handed out again, so `next` never goes beyond what is stored (see position.ts).
+ * Ours: a sweep position records for each table (part) the id `next` and the open transactions
+ * below it. All other transactions below `next` have been read. The next sweep reads ids from
+ * `next` on, and the rows of the recorded open transactions. So a long transaction holds back the
+ * position of all cursors, but hides no newer row and causes no repeated reads.
+ *
+ * Each part is ordered by transaction id and limited. If the limit cuts a part, the next sweep
+ * follows at once after the last id read, and the position stays at or below that id. `with ties`
+ * keeps all rows of a transaction together, so the next sweep can start at the following id. Ids of
+ * transactions without rows can be handed out again after a crash of Postgres. So `next` never
+ * exceeds the stored ids (see position.ts).
  */
 import type { Id } from '@chorus/protocol'
 import type { Database } from './database.ts'
@@ -21,9 +26,9 @@ export interface SweptMember {
   readonly user: Id
   readonly conversation: Id
   readonly leftSeq: number | null
-  /** Null while the marker stands where the membership began. */
+  /** Seq of the read marker. Null while the marker is still where the membership began. */
   readonly readSeq: number | null
-  /** The transaction that wrote it. */
+  /** Id of the transaction that wrote the row. */
   readonly xid: number
 }
 
@@ -32,38 +37,47 @@ const parts = ['changes', 'members', 'sessions'] as const
 type Part = (typeof parts)[number]
 
 interface PartPlace {
-  /** Every transaction below it was looked at… */
+  /** Lowest transaction id that was not read yet. */
   readonly next: number
-  /** …but for these, which were open. At most as many as Postgres has connections and prepared transactions. */
+  /**
+   * Transactions below `next` that were still open. At most the number of connections and prepared
+   * transactions of Postgres.
+   */
   readonly open: readonly number[]
 }
 
-/** How far a server has swept. */
+/** Progress of a server's sweep. */
 export interface SweepPlace {
-  /** Everything below it was looked at, and nothing is written there any more: a cursor may say so. */
+  /**
+   * Transaction id below which everything was read and no transaction writes any more. A cursor may
+   * contain it.
+   */
   readonly position: number
-  /** The newest transaction of which anything was seen. */
+  /** Newest transaction id of any row read so far. */
   readonly newest: number
   readonly parts: Readonly<Record<Part, PartPlace>>
 }
 
 export interface Swept {
-  /** Where the next sweep begins. */
+  /** Start of the next sweep. */
   readonly place: SweepPlace
-  /** A bound cut a part: sweep again at once. */
+  /** True when a limit cut a part: sweep again at once. */
   readonly cut: boolean
-  /** Is everything ever seen below the position? A long transaction elsewhere holds it down. */
+  /**
+   * True when every row read so far is below the position. A long transaction elsewhere holds the
+   * position back.
+   */
   readonly covers: boolean
-  /** Conversations that changed, with the newest seq seen. */
+  /** Changed conversations with the newest seq read. */
   readonly conversations: ReadonlyMap<Id, number>
-  /** Memberships or read markers that changed. */
+  /** Changed memberships and read markers. */
   readonly members: readonly SweptMember[]
   readonly revokedSessions: readonly Id[]
 }
 
 interface Row {
   readonly part: Part | 'place' | 'open'
-  /** Of a transaction that was open at the look before. */
+  /** True when the row's transaction was open during the last sweep. */
   readonly was_open: boolean
   readonly id: Id
   readonly user_id: Id | null
@@ -72,13 +86,19 @@ interface Row {
   readonly xid: number
 }
 
-/** A sweep that begins at a position, having looked at nothing behind it. */
+/**
+ * Returns the sweep position of a server that starts at a transaction id and has read nothing above
+ * it.
+ */
 export function placeAt(position: number): SweepPlace {
   const start: PartPlace = { next: position, open: [] }
   return { position, newest: 0, parts: { changes: start, members: start, sessions: start } }
 }
 
-/** What a part has that is new: of transactions above the ones looked at, and of those that were open. Each way by the index. */
+/**
+ * Builds SQL for the new rows of a part: from transactions at or above `next`, and from the
+ * recorded open ones. Both use the index.
+ */
 function partSql(part: Part, columns: string, condition: string, index: number): string {
   const look = (wasOpen: boolean, which: string): string =>
     `(select '${part}', ${wasOpen}, ${columns}, xid::text::bigint from ${part}
@@ -152,7 +172,10 @@ export async function sweepChanges(database: Database, place: SweepPlace): Promi
   }
 }
 
-/** What one statement has brought of a part, and where that leaves it. */
+/**
+ * Counts the rows that one statement returned for a part, and computes the part's next sweep
+ * position.
+ */
 class Look {
   readonly #above = { rows: 0, last: 0 }
   readonly #open = { rows: 0, last: 0 }
@@ -171,7 +194,7 @@ class Look {
     return this.#open.rows >= sweepPartMax
   }
 
-  /** Nothing from this id on is known to have come; undefined: everything has. */
+  /** Lowest transaction id that may have unread rows. Undefined when the limit cut nothing. */
   get cutAfter(): number | undefined {
     if (this.#isOpenCut) return this.#open.last + 1
     return this.#isAboveCut ? this.#above.last + 1 : undefined
@@ -184,7 +207,7 @@ class Look {
   }
 }
 
-/** Where a server begins to sweep. */
+/** Returns the position where a server starts to sweep. */
 export async function readPosition(database: Database): Promise<number> {
   const rows = await database.query<{ position: number }>({ text: `select ${positionSql} as position` })
   return rows[0]?.position ?? 3
