@@ -1,8 +1,9 @@
 /**
- * Postgres inside the process: PGlite in a worker thread behind the ordinary driver, on a directory with an exclusive lock.
+ * Runs Postgres inside the process: PGlite in a worker thread behind the ordinary driver. A lock
+ * makes its directory exclusive.
  *
- * Safe against crashes of the process, not against power loss: the engine makes no fsync. There is one backend, so one
- * connection, and the lane of the log shares it.
+ * Safe against crashes of the process, not against power loss: the engine makes no fsync. The
+ * engine has one backend, so the log and all queries share one connection.
  */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
@@ -32,7 +33,10 @@ export async function openEmbeddedDatabase(directory: string): Promise<Database>
   }
 }
 
-/** From source (tests) the thread still runs the built file: Node cannot load TypeScript into a worker. */
+/**
+ * Returns the worker's built file, also when the server runs from source (tests): Node cannot load
+ * TypeScript into a worker.
+ */
 function workerUrl(): URL {
   const beside = new URL('./pglite-worker.js', import.meta.url)
   return existsSync(beside) ? beside : new URL('../../dist/store/pglite-worker.js', import.meta.url)
@@ -88,7 +92,7 @@ class EmbeddedDatabase implements Database {
       stream: () => new PgliteStream(worker),
     })
     this.#pool.on('error', () => {
-      // An idle connection that breaks is replaced by the next query.
+      // The next query replaces an idle connection that broke.
     })
   }
 
@@ -99,7 +103,8 @@ class EmbeddedDatabase implements Database {
         const acquiring = this.#pool.connect()
         let client: pg.PoolClient
         try {
-          // There is one connection: whoever has it may keep it longer than this statement can wait.
+          // Only one connection exists. Another statement may hold it longer than this one can
+          // wait.
           client = await within(acquiring, timeoutMs)
         } catch (error) {
           acquiring.then(
@@ -124,7 +129,7 @@ class EmbeddedDatabase implements Database {
     }
   }
 
-  /** There is one connection; the statements of both take turns on it. */
+  /** Returns the same lane: creations and messages take turns on the only connection. */
   laneApart(): Lane {
     return this.lane()
   }
@@ -133,7 +138,8 @@ class EmbeddedDatabase implements Database {
     const totalMs = statement.timeoutMs ?? readTimeoutMs
     return runRead(
       async (timeoutMs) => {
-        // Giving up on a statement means giving up the connection, of which there is one: only when it hangs.
+        // Aborting a statement closes the only connection. So the driver aborts only a hung
+        // statement, while the caller may give up earlier.
         const asking = this.#pool.query({ ...toQueryConfig(statement), query_timeout: readTimeoutMs } as pg.QueryConfig)
         return (await within(asking, timeoutMs, 'no answer')).rows as Row[]
       },
@@ -151,11 +157,11 @@ class EmbeddedDatabase implements Database {
   }
 
   onEpochChange(): void {
-    // One process, one directory, one history for as long as it is open.
+    // The epoch never changes: one process has one directory open.
   }
 
   async recheckEpoch(): Promise<void> {
-    // See above.
+    // The epoch never changes (see above).
   }
 
   isHealthy(): Promise<boolean> {

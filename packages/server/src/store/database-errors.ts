@@ -1,10 +1,11 @@
 /**
- * The one place that says what an error of the database means and what is tried again.
+ * Classifies database errors and decides what is retried. No other module does.
  *
  * - data: the statement's values are at fault; the same statement fails again. Certainly not done.
- * - retryable: a passing conflict (serialization, deadlock, lock timeout). Certainly not done; ask again.
+ * - retryable: a temporary conflict (serialization, deadlock, lock timeout). Certainly not done;
+ *   retry.
  * - refused: the database certainly did nothing (not reached, starting up, read-only, disk full).
- * - lost: the connection went away or time ran out while it was working. It may have been done.
+ * - lost: the connection was lost, or time ran out while the statement ran. It may have been done.
  * - bug: anything else.
  */
 export type DatabaseErrorKind = 'data' | 'retryable' | 'refused' | 'lost' | 'bug'
@@ -29,18 +30,22 @@ function stringProperty(value: unknown, key: string): string | undefined {
   return typeof found === 'string' ? found : undefined
 }
 
-/** Classifies an error of the driver. `wasSent`: the statement had been handed to a live connection. */
+/** Classifies an error of the driver. `wasSent`: the statement was handed to an open connection. */
 export function classifyDatabaseError(error: unknown, wasSent: boolean): DatabaseError {
   if (error instanceof DatabaseError) return error
   const code = stringProperty(error, 'code')
   if (code !== undefined && /^[0-9A-Z]{5}$/.test(code)) {
     return new DatabaseError(kindOfSqlState(code, wasSent), error)
   }
-  // No SQLSTATE: the driver's own errors (connection refused, terminated, query timeout).
+  // Without an SQLSTATE it is the driver's own error (connection refused, terminated, query
+  // timeout).
   return new DatabaseError(wasSent && !neverConnected(error, code) ? 'lost' : 'refused', error)
 }
 
-/** The pool could not give a connection, so nothing was sent whoever asks. */
+/**
+ * Returns true when the pool failed to open a connection. Then nothing was sent, whatever the
+ * caller passes as `wasSent`.
+ */
 function neverConnected(error: unknown, code: string | undefined): boolean {
   if (code === 'ECONNREFUSED' || code === 'ENOENT' || code === 'ENOTFOUND' || code === 'EHOSTUNREACH') return true
   return (
@@ -52,7 +57,7 @@ function neverConnected(error: unknown, code: string | undefined): boolean {
 function kindOfSqlState(code: string, wasSent: boolean): DatabaseErrorKind {
   if (code === '40001' || code === '40P01' || code === '55P03') return 'retryable'
   if (code === '57P03' || code === '25006' || code === '25007') return 'refused'
-  // Terminated while it worked: the commit may have happened just before.
+  // Terminated while the statement ran: it may have been committed just before.
   if (code === '57P01' || code === '57P02' || code === '57014' || code.startsWith('08'))
     return wasSent ? 'lost' : 'refused'
   switch (code.slice(0, 2)) {
@@ -67,10 +72,13 @@ function kindOfSqlState(code: string, wasSent: boolean): DatabaseErrorKind {
   }
 }
 
-/** How often a read is asked again. `totalMaxMs` is for all attempts together: somebody is waiting. */
+/** Retry limits of reads. `totalMaxMs` covers all attempts together, because a caller is waiting. */
 export const readRetry = { attemptsMax: 4, pauseMs: 100, totalMaxMs: 4_000 } as const
 
-/** May a *read* be asked again after this error? Not one that took too long, which would take as long again. */
+/**
+ * Returns whether a *read* is retried after this error. A read that timed out is not: it would take
+ * as long again.
+ */
 export function isReadWorthRetrying(error: DatabaseError): boolean {
   switch (error.kind) {
     case 'lost':

@@ -1,12 +1,15 @@
 /**
- * A Postgres server: pools for reads and small writes, one connection per lane of the log, and one for creations.
+ * Connects to a Postgres server: pools for reads and small writes, one connection per lane of the
+ * log, one for creations.
  *
- * Three pools, so that what users browse and search cannot keep the server itself from Postgres: `vital` is for sessions,
- * memberships, the sweep, probes and small writes, `browse` for pages and lists, `search` for look-ups by text.
+ * There are three pools, so that browsing and searching users cannot block the server's own work.
+ * `vital` is for sessions, memberships, the sweep, probes and small writes; `browse` for pages and
+ * lists; `search` for text search.
  *
- * Every connection has the settings of session-settings.ts, among them read committed and synchronous_commit (rules ACK1,
- * ORD1), and reads the identity of the history it sees before it is used (rule RES2); one that cannot, such as that of a
- * standby, is refused. When the history changes, no connection to the one before is used any more.
+ * Every connection gets the settings of session-settings.ts, among them read committed and
+ * synchronous_commit (rules ACK1, ORD1). Before its first use it reads the database epoch (rule
+ * RES2). A connection that cannot do so, such as one to a standby, is refused. When the epoch
+ * changes, all connections to the former history are retired.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import pg from 'pg'
@@ -18,11 +21,17 @@ import { HealthProbe } from './health-probe.ts'
 import { poolBounds, PostgresPool } from './postgres-pool.ts'
 import { applySessionSettings, findSchema, refuseReadOnly, refuseSharedBackends } from './session-settings.ts'
 
-/** Connections of one server: of each pool, and of the lanes. The sum is what `max_connections` must have room for. */
+/**
+ * Maximum connections of each pool of one server. `max_connections` must allow for these plus the
+ * lanes' connections.
+ */
 export const poolMax = { vital: 4, browse: 5, search: 2 } as const
 const laneCount = 2
 const connectTimeoutMs = 1_500
-/** A little longer than the log's own patience; a statement that was given up ends by then. */
+/**
+ * statement_timeout in a lane: slightly longer than the log's own deadline, so that abandoned
+ * statements end soon.
+ */
 const laneStatementMs = 2_000
 const oldestVersion = 150_000
 
@@ -30,7 +39,7 @@ type PoolName = keyof typeof poolMax
 
 export interface PostgresOptions {
   readonly url: string
-  /** Shown in pg_stat_activity. */
+  /** Name shown in pg_stat_activity. */
   readonly applicationName: string
 }
 
@@ -52,7 +61,7 @@ class PostgresDatabase implements Database {
   readonly #lanes: PostgresLane[]
   readonly #listeners: ((epoch: string) => void)[] = []
   readonly #probe = new HealthProbe(() => this.#askHealth())
-  /** Pools of an earlier history that still end. */
+  /** Pools of a former epoch that are still closing. */
   readonly #retired = new Set<Promise<void>>()
   #pools: Readonly<Record<PoolName, PostgresPool>>
   #schema: string | undefined
@@ -80,7 +89,7 @@ class PostgresDatabase implements Database {
     return { vital: open(poolMax.vital), browse: open(poolMax.browse), search: open(poolMax.search) }
   }
 
-  /** Refuses what cannot work, in one clear line. */
+  /** Refuses an unusable database at start-up, with a one-line error. */
   async check(): Promise<void> {
     const clients: pg.Client[] = []
     const open = async (): Promise<pg.Client> => {
@@ -92,7 +101,7 @@ class PostgresDatabase implements Database {
     }
     try {
       const client = await open()
-      // First: an older Postgres may not know the settings.
+      // Check the version before the settings: an older Postgres may not know them.
       const { rows } = await client.query({
         text: `select current_setting('server_version_num')::int as version, pg_is_in_recovery() as replica,
                       current_setting('server_encoding') as encoding`,
@@ -147,7 +156,7 @@ class PostgresDatabase implements Database {
     try {
       await client.connect()
       await applySessionSettings(client, this.#schema)
-      // A migration takes as long as it takes.
+      // Migrations have no time limit.
       await client.query('set statement_timeout = 0')
       await client.query(text)
     } finally {
@@ -198,7 +207,8 @@ class PostgresDatabase implements Database {
   async #askHealth(): Promise<boolean> {
     const [row] = await this.#pools.vital.run<{ replica: boolean }>(
       { text: 'select pg_is_in_recovery() as replica' },
-      // Until its connection is free again: a second probe must not take another.
+      // Wait until the probe's connection is free again: a second probe must not take another
+      // connection.
       poolBounds.statementMs + poolBounds.answerGraceMs,
     )
     return row?.replica === false
@@ -212,12 +222,12 @@ class PostgresDatabase implements Database {
     } as pg.QueryConfig)
   }
 
-  /** Rejects when the connection must not be used. */
+  /** Prepares a new connection. Rejects when the connection must not be used. */
   async #verify(client: pg.ClientBase): Promise<void> {
     try {
       await applySessionSettings(client, this.#schema)
     } catch (error) {
-      // Nothing was asked over it yet, so nothing can have been done.
+      // The connection has run no statement yet, so none can have been executed.
       throw new DatabaseError('refused', error)
     }
     await this.#checkEpoch(client)
@@ -231,7 +241,7 @@ class PostgresDatabase implements Database {
         query: (config) => client.query({ ...config, query_timeout: connectTimeoutMs } as pg.QueryConfig),
       })
     } catch (error) {
-      // Nothing was asked over it yet, so nothing can have been done.
+      // The connection has run no statement yet, so none can have been executed.
       throw new DatabaseError('refused', error)
     }
     if (this.#epoch === epoch) return
@@ -242,7 +252,10 @@ class PostgresDatabase implements Database {
     for (const listener of this.#listeners) listener(epoch)
   }
 
-  /** Whoever is connected to the history before would mix it with this one. */
+  /**
+   * Replaces all connections except `except`: connections to the former history would mix it with
+   * the new one.
+   */
   #retire(except: pg.ClientBase): void {
     const ending = this.#pools
     this.#pools = this.#openPools()
@@ -254,7 +267,7 @@ class PostgresDatabase implements Database {
   }
 }
 
-/** One connection, opened when it is needed and again when it broke. */
+/** Connection of one lane. Opens on first use and again after it broke. */
 class PostgresLane implements Lane {
   readonly #config: pg.ClientConfig
   readonly #onConnect: (client: pg.Client) => Promise<void>
@@ -274,7 +287,7 @@ class PostgresLane implements Lane {
       client = await within(opening, timeoutMs)
     } catch (error) {
       if (this.#client === opening) this.#client = undefined
-      // One that comes late is not needed any more.
+      // Close the connection if it opens late: the caller has given up.
       opening.then(
         (late) => void late.end().catch(() => undefined),
         () => undefined,
@@ -289,7 +302,8 @@ class PostgresLane implements Lane {
       return rows as Row[]
     } catch (error) {
       const classified = classifyDatabaseError(error, true)
-      // After a timeout the old statement may still be running on that connection: it is never used again.
+      // After a timeout the old statement may still be running on this connection, so never use it
+      // again.
       if (isConnectionFault(classified)) this.#drop(client)
       throw classified
     }
@@ -315,7 +329,10 @@ class PostgresLane implements Lane {
     }
   }
 
-  /** Uses its connection no more, unless it is this one. A statement under way ends as `lost`: what became of it is looked up. */
+  /**
+   * Closes the connection unless it is `except`. A running statement ends as `lost`, and its caller
+   * looks up the outcome.
+   */
   retire(except: pg.ClientBase): void {
     if (this.#newest === except) return
     const retired = this.#client

@@ -1,6 +1,9 @@
 /**
- * The database's time without asking it each time: its distance from the monotonic clock is measured at the start and once
- * a minute. All servers stamp alike, and a wall clock that is an hour off, or jumps, changes nothing.
+ * Provides the database's time without a query per call. All servers use the same time, and a wrong
+ * or jumping wall clock has no effect.
+ *
+ * The offset from the database's clock to the monotonic clock is measured at the start and once a
+ * minute.
  */
 import type { Clock, Timer } from '../support/clock.ts'
 import type { Database } from './database.ts'
@@ -11,12 +14,12 @@ export class DatabaseTime {
   readonly #database: Database
   readonly #clock: Clock
   readonly #onProblem: (problem: unknown) => void
-  /** Add to the monotonic clock. */
+  /** Offset to add to the monotonic clock. */
   #offsetMs = 0
   #timer: Timer | undefined
   #isStopped = false
 
-  /** Rejects when the time cannot be asked for. */
+  /** Measures the offset once and starts the timer. Rejects when the database does not answer. */
   static async start(database: Database, clock: Clock, onProblem: (problem: unknown) => void): Promise<DatabaseTime> {
     const time = new DatabaseTime(database, clock, onProblem)
     await time.#measure()
@@ -59,7 +62,7 @@ export class DatabaseTime {
       text: 'select clock_timestamp() as now',
     })
     if (row === undefined) throw new Error('the database did not tell the time')
-    // It was read somewhere between the question and the answer.
+    // The database read its clock between request and response, so take the middle.
     this.#offsetMs = Date.parse(row.now) - (askedAtMs + this.#clock.nowMs()) / 2
   }
 }

@@ -1,11 +1,17 @@
-/** The Postgres driver, set up the same way for both engines: types, names of statements, errors, identity of history. */
+/**
+ * Configures the Postgres driver the same way for both engines: types, statement names, retries and
+ * the database epoch.
+ */
 import pg from 'pg'
 import { classifyDatabaseError, type DatabaseError, isReadWorthRetrying, readRetry } from './database-errors.ts'
 import type { Statement } from './database.ts'
 
 const oid = { int8: 20, timestamptz: 1184 } as const
 
-/** bigint as number (every seq is below 2^53), timestamptz as ISO 8601 UTC; the rest as the driver has it. */
+/**
+ * Parses bigint as number (every seq is below 2^53) and timestamptz as ISO 8601 UTC. Other types
+ * keep the driver's parsers.
+ */
 export const typeParsers: pg.CustomTypesConfig = {
   getTypeParser: ((id: number, format?: 'text' | 'binary') => {
     if (id === oid.int8) return Number
@@ -14,7 +20,7 @@ export const typeParsers: pg.CustomTypesConfig = {
   }) as typeof pg.types.getTypeParser,
 }
 
-/** Rows of one batch mostly have the same time. */
+/** Cache of the last parsed time: the rows of a batch mostly share it. */
 let lastTime = { text: '', iso: '' }
 
 function toIso(text: string): string {
@@ -33,10 +39,12 @@ export function toQueryConfig({ name, text, values }: Statement): pg.QueryConfig
 }
 
 /**
- * Asks again while the fault is a passing one and there is time. `run` ends within the time that it is given, and where it
- * rejects, nothing of that attempt goes on. Rejects with a `DatabaseError`, within `totalMs`. Small
- * writes come this way, too: after an attempt that was cut, a later one that is refused does not say that nothing was
- * done (rule ACK2).
+ * Runs a read and retries it after temporary faults while there is time. Small writes use this
+ * function too.
+ *
+ * `run` must end within the time it gets. If it rejects, its attempt must have stopped. Rejects
+ * with a `DatabaseError` within `totalMs`. If an attempt was cut and a later one is refused, the
+ * error is `lost`: the write may have been done (rule ACK2).
  */
 export async function runRead<Row>(
   run: (timeoutMs: number) => Promise<Row[]>,
@@ -53,7 +61,8 @@ export async function runRead<Row>(
       const classified = classifyDatabaseError(error, true)
       const pauseMs = readRetry.pauseMs * attempt
       const isOver = attempt >= readRetry.attemptsMax || performance.now() + pauseMs >= endsAtMs
-      // An answer of the database itself stands: what was cut may be asked again, so it would have met the same.
+      // An error that the database itself reports is final, even after a lost attempt: that attempt
+      // would have met the same error.
       if (!isReadWorthRetrying(classified)) throw classified
       if (classified.kind === 'lost') lost = classified
       if (isOver) throw lost ?? classified
@@ -62,7 +71,7 @@ export async function runRead<Row>(
   }
 }
 
-/** Rejects when the promise takes longer; what it waits for goes on. */
+/** Rejects when the promise takes longer than `timeoutMs`. The work behind the promise continues. */
 export async function within<T>(promise: Promise<T>, timeoutMs: number, what = 'no connection'): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_resolve, reject) => {
@@ -80,9 +89,11 @@ export function isConnectionFault(error: DatabaseError): boolean {
 }
 
 /**
- * Which history a connection sees: a restored backup has another stored id, another cluster another system identifier,
- * a promoted replica another timeline. The timeline comes from the WAL position: the control file still named the old
- * one ten seconds after a promotion.
+ * Reads the epoch: the identity of the database history that a connection sees.
+ *
+ * A restored backup has another stored id, another cluster another system identifier, a promoted
+ * replica another timeline. The timeline is taken from the WAL position: the control file still had
+ * the old one ten seconds after a promotion.
  */
 export async function readEpoch(runner: Runner): Promise<string> {
   const { rows } = await runner.query({

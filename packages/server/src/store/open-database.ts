@@ -1,4 +1,4 @@
-/** The database that the configuration names: a Postgres server, or the embedded one in the data directory. */
+/** Opens the configured database: a Postgres server, or the embedded engine in the data directory. */
 import type { Database } from './database.ts'
 import { openEmbeddedDatabase } from './database-embedded.ts'
 import { openPostgresDatabase } from './database-postgres.ts'

@@ -1,6 +1,7 @@
 /**
- * What the driver takes for a socket: hands whole batches of protocol messages to the embedded engine's thread and
- * gives its answers back. A batch is complete at Sync, Query, Flush or the start-up message.
+ * Stream that the driver uses in place of a socket. Sends complete batches of protocol messages to
+ * the embedded engine's thread and returns its responses. A batch is complete at Sync, Query, Flush
+ * or the start-up message.
  */
 import { Duplex } from 'node:stream'
 import type { Worker } from 'node:worker_threads'
@@ -31,7 +32,7 @@ export class PgliteStream extends Duplex {
     worker.on('exit', this.#onExit)
   }
 
-  /** The driver calls these on what it takes for a net.Socket. */
+  /** Methods of net.Socket that the driver calls on its stream. */
   connect(): this {
     queueMicrotask(() => this.emit('connect'))
     return this
@@ -80,7 +81,7 @@ export class PgliteStream extends Duplex {
     this.#tell({ kind: 'end', id: this.#id })
   }
 
-  /** How many of the pending bytes end with a message that asks for an answer. */
+  /** Returns the length of the pending bytes that form complete batches, ready to send. */
   #completeLength(): number {
     let offset = 0
     let complete = 0
@@ -93,8 +94,8 @@ export class PgliteStream extends Duplex {
       const type = typed ? this.#pending[offset] : undefined
       offset += length
       if (!typed) this.#started = true
-      // Terminate is answered by closing the stream. The engine hears of it at once: what the driver opens next must not
-      // have its prepared statements discarded.
+      // Terminate is answered by closing the stream. Notify the engine at once: later it would
+      // discard the prepared statements of the driver's next connection.
       if (type === messageType.terminate) {
         this.#tellEnd()
         this.#pending = this.#pending.subarray(0, complete)

@@ -1,8 +1,10 @@
 /**
- * The embedded engine in a thread of its own, so that a slow query never stops the event loop that serves sockets.
+ * Runs the embedded engine in its own thread, so that a slow query never blocks the event loop that
+ * serves sockets.
  *
- * Speaks the Postgres wire protocol over messages: `{id, bytes}` in, `{id, bytes}` out, strictly one after another. Each
- * id is one connection of the driver; an answer goes back under the id that asked, also when that stream is gone.
+ * Speaks the Postgres wire protocol over messages: `{id, bytes}` in, `{id, bytes}` out, strictly
+ * one after another. Each id is one connection of the driver. A response goes back under the id of
+ * its request, even if that stream is closed.
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import { PGlite } from '@electric-sql/pglite'
@@ -50,8 +52,9 @@ port.on('message', (message: ToEngine) => {
         return
       }
       case 'end':
-        // There is one backend: what a driver's connection leaves behind would be seen by the next.
-        // Two statements: together they would be one transaction, in which nothing can be discarded.
+        // The engine has one backend, so reset the state that a closed connection leaves for the
+        // next one. Use two statements: as one, they would be one transaction, and `discard all`
+        // cannot run in a transaction.
         await engine.exec('rollback')
         await engine.exec('discard all')
         return
@@ -62,6 +65,6 @@ port.on('message', (message: ToEngine) => {
         return
     }
   })
-  // What cannot be done is missed by the one who asked, by its timeout, and never by those behind it.
+  // A failed request times out for its caller and never blocks later requests.
   chain = chain.catch(() => undefined)
 })

@@ -1,10 +1,11 @@
 /**
- * A bounded number of connections to Postgres for one kind of work.
+ * Pool with a limited number of connections to Postgres for one kind of work.
  *
- * A connection belongs to its statement until Postgres has answered, also when the caller has given up: a slow statement
- * never makes room for a second copy of itself, and the number of backends stays at `max`. Postgres ends what takes too long
- * (`statement_timeout`). Where even that answer does not come, the connection hangs: it is
- * closed, and only then may the caller try another.
+ * A connection stays reserved for its statement until Postgres has answered, even if the caller has
+ * given up. So a slow statement never makes room for a second copy of itself, and at most `max`
+ * backends exist. Postgres ends slow statements (`statement_timeout`). If even that answer does not
+ * arrive, the connection is considered hung and is closed. Only then can another statement use its
+ * place.
  */
 import pg from 'pg'
 import { classifyDatabaseError, DatabaseError } from './database-errors.ts'
@@ -12,24 +13,27 @@ import type { Statement } from './database.ts'
 import { isConnectionFault, toQueryConfig, within } from './driver.ts'
 
 export const poolBounds = {
-  /** Postgres ends what takes longer, unless the statement says that it may. A read that takes a second is broken. */
+  /**
+   * statement_timeout: Postgres ends slower statements, unless the statement sets a longer time. A
+   * read that takes a second is broken.
+   */
   statementMs: 2_500,
-  /** How much later than that the answer may arrive. */
+  /** Extra time for the answer to arrive after statement_timeout. */
   answerGraceMs: 250,
-  /** Statements of a pool that wait for a connection. */
+  /** Maximum number of statements waiting for a connection. */
   waitingMax: 2_000,
 } as const
 
 export interface PostgresPoolOptions {
   readonly config: pg.ClientConfig
   readonly max: number
-  /** Runs before a new connection is handed out; a rejection closes it. */
+  /** Runs before a new connection is handed out. A rejection closes the connection. */
   readonly onConnect: (client: pg.ClientBase) => Promise<void>
 }
 
 export class PostgresPool {
   readonly #pool: pg.Pool
-  /** What statement_timeout is on each connection. */
+  /** Current statement_timeout of each connection. */
   readonly #statementMs = new WeakMap<pg.ClientBase, number>()
 
   constructor({ config, max, onConnect }: PostgresPoolOptions) {
@@ -37,13 +41,15 @@ export class PostgresPool {
       ...config,
       max,
       idleTimeoutMillis: 60_000,
-      // Runs before the connection is handed out; a query beside that of its first user would be out of order.
+      // Runs before the connection is handed out, so that its queries come before those of the
+      // first caller.
       verify: (client, done) => void onConnect(client).then(() => done(), done),
     })
     this.#pool.on('error', () => {
-      // An idle connection that breaks is replaced by the next statement.
+      // The next statement replaces an idle connection that broke.
     })
-    // While a connection is being verified nothing else listens, and an error without a listener ends the process.
+    // During verification the connection has no other listener, and an error without a listener
+    // ends the process.
     this.#pool.on('connect', (client) => client.on('error', () => undefined))
   }
 
@@ -61,7 +67,7 @@ export class PostgresPool {
         (late) => late.release(),
         () => undefined,
       )
-      // Nothing was sent.
+      // The statement was not sent.
       throw error instanceof DatabaseError ? error : new DatabaseError('refused', error)
     }
     return within(this.#runOn<Row>(client, statement), endsAtMs - performance.now(), 'no answer').catch(
@@ -76,7 +82,8 @@ export class PostgresPool {
   }
 
   async #runOn<Row>(client: pg.PoolClient, statement: Statement): Promise<Row[]> {
-    // A broken connection is an error of its statement; without a listener it would be one of the process.
+    // A broken connection rejects its statement. Without a listener, the error would end the
+    // process.
     const ignore = (): void => undefined
     client.on('error', ignore)
     let fault: DatabaseError | undefined
@@ -105,7 +112,10 @@ export class PostgresPool {
   }
 }
 
-/** The database itself says that it cancelled the statement: the connection is as good as before. */
+/**
+ * Returns whether the database itself cancelled or refused the statement. Then the connection is
+ * still good.
+ */
 function isAnswer(error: DatabaseError): boolean {
   return error.sqlState === '57014' || error.sqlState?.startsWith('53') === true
 }
