@@ -1,4 +1,7 @@
-/** Messages as bytes: what goes in comes out, and nothing else comes out, whatever somebody puts on the bus. */
+/**
+ * Tests that every valid message survives encoding and decoding, and that any other bytes are
+ * refused.
+ */
 import { createHmac } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import type { LoggedChange } from '../support/logged-change.ts'
@@ -26,7 +29,10 @@ function encode(channel: BusChannel, message: BusMessage): Buffer {
   return bytes
 }
 
-/** What somebody with the key could send: any header, any body. */
+/**
+ * Returns a message sealed with the key, with an arbitrary header and body, as an attacker who has
+ * the key could.
+ */
 function seal(channel: BusChannel, header: unknown, body = '', key = 'key', text = JSON.stringify(header)): Buffer {
   const head = Buffer.from(text)
   const bytes = Buffer.alloc(45 + head.length + Buffer.byteLength(body))
@@ -44,7 +50,7 @@ function seal(channel: BusChannel, header: unknown, body = '', key = 'key', text
   return bytes
 }
 
-describe('messages as bytes', () => {
+describe('bus codec', () => {
   const messages: [string, BusChannel, BusMessage][] = [
     ['changes', room, changes(messageChange(7), messageChange(8, 'Grüße 👩‍👩‍👧 \u2028'), messageChange(9))],
     ['a removal alone', room, changes(memberChange(7, 'member.left', user))],
@@ -61,15 +67,15 @@ describe('messages as bytes', () => {
     ['a status', `u:${user}`, { kind: 'device', user, session: other, status: 'away' }],
     ['a list to watch', `u:${user}`, { kind: 'device', user, session: other, watched: [other] }],
   ]
-  it.each(messages)('[BUS1] %s: what goes in comes out', (_name, channel, message) => {
+  it.each(messages)('[BUS1] %s: decodes to the message that was encoded', (_name, channel, message) => {
     expect(receiver.decode(channel, encode(channel, message))).toEqual({ kind: 'message', message })
   })
 
-  it('knows what it sent itself', () => {
+  it('recognises its own messages', () => {
     expect(sender.decode(room, encode(room, changes(messageChange(1))))).toEqual({ kind: 'echo' })
   })
 
-  it('[BUS1] any other byte anywhere is refused, and never throws', () => {
+  it('[BUS1] refuses a message with any single byte changed, without throwing', () => {
     const bytes = encode(room, changes(messageChange(1), memberChange(2, 'member.left', user)))
     for (let at = 0; at < bytes.length; at++) {
       for (const flip of [0x01, 0x80]) {
@@ -80,7 +86,7 @@ describe('messages as bytes', () => {
     }
   })
 
-  it('[BUS1] any cut or longer message is refused', () => {
+  it('[BUS1] refuses a truncated or extended message', () => {
     const bytes = encode(room, changes(messageChange(1)))
     for (let length = 0; length < bytes.length; length++)
       expect(receiver.decode(room, bytes.subarray(0, length)).kind).toBe('refused')
@@ -90,7 +96,7 @@ describe('messages as bytes', () => {
     })
   })
 
-  it('[BUS1] another key, another version, or another channel is refused', () => {
+  it('[BUS1] refuses another key, another version and another channel', () => {
     const message = changes(messageChange(1))
     expect(new BusCodec('other').decode(room, encode(room, message))).toEqual({ kind: 'refused', reason: 'hmac' })
     const newer = encode(room, message)
@@ -99,7 +105,7 @@ describe('messages as bytes', () => {
     expect(receiver.decode(`c:${other}`, encode(room, message))).toEqual({ kind: 'refused', reason: 'hmac' })
   })
 
-  it('[BUS1] N99: bytes that are no message, and huge ones, are refused', () => {
+  it('[BUS1] N99: refuses bytes that are no message, and oversized ones', () => {
     for (const [bytes, reason] of [
       [Buffer.alloc(0), 'length'],
       [Buffer.from('{"kind":"changes"}'), 'length'],
@@ -129,7 +135,7 @@ describe('messages as bytes', () => {
     ['an effect that does not exist', { ...header, effect: { kind: 'promoted', user } }, '{}{}', 'header'],
     ['somebody else’s marker', { kind: 'read-marker', epoch: 'e', user, conversation, readSeq: 1 }, '{}', 'channel'],
     ['revocations in a conversation', { kind: 'revoked', sessions: [] }, '', 'channel'],
-  ])('[BUS1] N99: %s is refused, even from somebody who has the key', (_name, bad, body, reason) => {
+  ])('[BUS1] N99: %s is refused, even when sealed with the key', (_name, bad, body, reason) => {
     expect(receiver.decode(room, seal(room, bad, body, 'key', bad === undefined ? body : undefined))).toEqual({
       kind: 'refused',
       reason,
@@ -141,13 +147,13 @@ describe('messages as bytes', () => {
     expect(decoded).toMatchObject({ message: { changes: [{ json: '{"a":' }, { json: 'no}' }] } })
   })
 
-  it('[ACL1] says nothing in one message that a change of membership has to part', () => {
+  it('[ACL1] refuses to encode changes that must travel in separate messages', () => {
     expect(sender.encode(room, changes(memberChange(1, 'member.left', user), messageChange(2)))).toBeUndefined()
     expect(sender.encode(room, changes(messageChange(1), messageChange(3)))).toBeUndefined()
     expect(sender.encode(room, changes())).toBeUndefined()
   })
 
-  it('[LIM1] says nothing beyond its bounds', () => {
+  it('[LIM1] refuses to encode a message beyond its size limits', () => {
     const large = messageChange(1, 'x'.repeat(codecBounds.bodyMaxBytes))
     expect(sender.encode(room, changes(large))).toBeUndefined()
     const many = Array.from({ length: codecBounds.changesMax + 1 }, (_, index) => messageChange(index + 1))

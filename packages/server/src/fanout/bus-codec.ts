@@ -1,12 +1,14 @@
 /**
- * Bus messages as bytes (rule BUS1). What comes over the bus is not trusted: whoever reaches Redis can publish, too.
+ * Encodes and decodes bus messages (rule BUS1). Messages from the bus are not trusted, because any
+ * client that reaches Redis can publish too.
  *
  * ```
  * version 1 byte · sender 8 bytes · HMAC-SHA-256 32 bytes · header length 4 bytes · header (JSON) · body
  * ```
- * The HMAC covers the channel, and all bytes but its own. The body is JSON that was encoded once by the sender; it is cut
- * by the lengths of the header and never parsed. Decoding never throws: what is wrong in any way is refused with a reason.
- * Only the last change of a message may change who sees the next one (rule ACL1), and its effect stands in the header.
+ * The HMAC covers the channel and all bytes except its own. The sender encodes the JSON of the body
+ * once; the receiver cuts it by the lengths in the header and never parses it. Decoding never
+ * throws: every malformed message is refused with a reason. Only the last change of a message may
+ * change who sees the next change (rule ACL1). The header carries the effect of that change.
  */
 import { createHmac, createSecretKey, type KeyObject, randomBytes, timingSafeEqual } from 'node:crypto'
 import { type Id, idSchema, limits, roleSchema } from '@chorus/protocol'
@@ -27,12 +29,12 @@ const macAt = 9
 const lengthAt = 41
 const headerAt = 45
 
-/** Why a message was refused. */
+/** Reason why a message was refused. */
 export type Refusal = 'size' | 'version' | 'length' | 'hmac' | 'header' | 'channel'
 
 export type Decoded =
   | { readonly kind: 'message'; readonly message: BusMessage }
-  /** Sent by this server itself. */
+  /** A message that this server itself sent. */
   | { readonly kind: 'echo' }
   | { readonly kind: 'refused'; readonly reason: Refusal }
 
@@ -50,12 +52,12 @@ const headerSchema = z.discriminatedUnion('kind', [
     kind: z.literal('changes'),
     epoch: epochSchema,
     conversation: idSchema,
-    /** The seq of the first change; the others follow without a hole. */
+    /** The seq of the first change. The seqs of the following changes have no gaps. */
     first: seqSchema,
-    /** Bytes of each change in the body. */
+    /** Length in bytes of each change in the body. */
     lengths: z.array(z.int().min(2).max(codecBounds.bodyMaxBytes)).min(1).max(codecBounds.changesMax),
     xids: z.array(z.int().min(0).max(Number.MAX_SAFE_INTEGER)).min(1).max(codecBounds.changesMax),
-    /** What the last change does to the set of members. */
+    /** Effect of the last change on the set of members. */
     effect: effectSchema.optional(),
   }),
   z.strictObject({ kind: z.literal('live'), conversation: idSchema }),
@@ -84,12 +86,16 @@ export class BusCodec {
   readonly #key: KeyObject
   readonly #sender = randomBytes(8)
 
-  /** @param key - the same on every server; lives in the database */
+  /** @param key - HMAC key, stored in the database and the same on every server */
   constructor(key: string) {
     this.#key = createSecretKey(Buffer.from(key, 'utf8'))
   }
 
-  /** Undefined when the message is over a bound of {@link codecBounds}, or says what cannot be said in one message. */
+  /**
+   * Encodes a message. Returns undefined when the message exceeds {@link codecBounds}, or when its
+   * changes cannot share one message: none at all, gaps in seq, or a membership change before the
+   * last place.
+   */
   encode(channel: BusChannel, message: BusMessage): Buffer | undefined {
     const parts = toParts(message)
     if (parts === undefined) return undefined
@@ -110,7 +116,7 @@ export class BusCodec {
     if (bytes.length > headerAt + codecBounds.headerMaxBytes + codecBounds.bodyMaxBytes) return refused('size')
     if (bytes.length <= headerAt) return refused('length')
     if (bytes[0] !== version) return refused('version')
-    // Whoever forges this sender only has the forgery dropped.
+    // Checked before the HMAC: a message with a forged sender is only dropped.
     if (this.#sender.equals(bytes.subarray(senderAt, macAt))) return { kind: 'echo' }
     const bodyAt = headerAt + bytes.readUInt32BE(lengthAt)
     if (bodyAt > bytes.length || bodyAt - headerAt > codecBounds.headerMaxBytes) return refused('length')
@@ -142,7 +148,7 @@ function parseHeader(text: string): Header | undefined {
   }
 }
 
-/** What a message is made of; the pieces of its body are written one behind the other. */
+/** Parts of an encoded message. The pieces of the body are written one after another. */
 interface Parts {
   readonly header: Header
   readonly body: readonly string[]

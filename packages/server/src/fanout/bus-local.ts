@@ -1,7 +1,10 @@
-/** The bus of servers in one process: of a single server (where nobody else listens), and of several in tests. */
+/**
+ * The bus for servers within one process. Production uses it for a single server, where no other
+ * server listens; tests use it to connect several servers.
+ */
 import type { Bus, BusChannel, BusMessage } from './bus.ts'
 
-/** What several local buses share. */
+/** State shared by all local buses of one process. */
 export class LocalBusHub {
   readonly #buses = new Set<LocalBus>()
 
@@ -46,7 +49,7 @@ class LocalBus implements Bus {
   }
 
   onGap(): void {
-    // Within one process nothing is missed.
+    // Messages within one process are never lost, so there are no gaps to report.
   }
 
   degraded(): undefined {
@@ -60,7 +63,7 @@ class LocalBus implements Bus {
 
   receive(channel: BusChannel, message: BusMessage): void {
     if (!this.#channels.has(channel)) return
-    // Never inside the publisher's call.
+    // Deliver later: a listener must never run inside the publisher's call.
     setImmediate(() => {
       if (!this.#channels.has(channel)) return
       for (const listener of this.#listeners) listener(message)

@@ -1,9 +1,10 @@
-/** Whoever counts what a bus does. */
+/** The interface through which a bus reports its counts and timings. */
 import type { Refusal } from './bus-codec.ts'
 
 /**
- * Why a hint came to nothing. Going out: Redis is `away`, too many wait in the `queue`, the publish `failed`, or it cannot
- * be said in one message (`unsendable`). Coming in: refused for what it is (see {@link Refusal}).
+ * Reason why a hint was dropped. Outgoing: Redis is `away`, the `queue` is full, the publish
+ * `failed`, or the hint does not fit into one message (`unsendable`). Incoming: the message was
+ * refused (see {@link Refusal}).
  */
 export type DropReason = 'away' | 'queue' | 'failed' | 'unsendable' | Refusal
 
@@ -11,13 +12,16 @@ export interface BusObserver {
   published(bytes: number): void
   received(bytes: number): void
   dropped(reason: DropReason, count: number): void
-  /** Something may have been missed. */
+  /** Records a gap: messages may have been missed. */
   gap(cause: GapCause): void
-  /** A probe came back after so long. */
+  /** Records the time that a probe took to come back. */
   probed(durationMs: number): void
-  /** A line worth reading in the log. */
+  /** Writes a line to the log. */
   noted(line: string): void
 }
 
-/** A new connection, a slot of a cluster that moved, or a subscription that was confirmed late. */
+/**
+ * Cause of a gap: a new connection, a moved slot of a cluster, or a subscription that was confirmed
+ * late.
+ */
 export type GapCause = 'connected' | 'moved' | 'late'

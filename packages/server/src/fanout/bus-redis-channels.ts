@@ -1,11 +1,15 @@
 /**
- * Names of channels in Redis: `{partition}:channel` within the installation's namespace. The partition is the hash tag, so that what belongs to one
- * conversation or user stands on one master of a cluster, and one SSUBSCRIBE may name many channels of a partition.
+ * Names of channels in Redis: `{partition}:channel` within the installation's namespace. The
+ * partition is the hash tag. So all channels of one conversation or user belong to one master of a
+ * cluster, and one SSUBSCRIBE may name many channels of a partition.
  */
 import type { Redis } from '../support/redis.ts'
 import type { BusChannel } from './bus.ts'
 
-/** How many. Part of the wire between servers: all of them must count alike. */
+/**
+ * Number of partitions. Part of the wire format between servers: all servers must use the same
+ * number.
+ */
 export const partitionsCount = 64
 
 export function nameOf(redis: Pick<Redis, 'keyOf'>, channel: BusChannel): string {
@@ -13,7 +17,7 @@ export function nameOf(redis: Pick<Redis, 'keyOf'>, channel: BusChannel): string
 }
 
 export function partitionOf(channel: BusChannel): number {
-  // FNV-1a over the id alone: the channels of one user stand together.
+  // FNV-1a over the id alone, so that all channels of one user share a partition.
   let hash = 0x811c9dc5
   for (let index = channel.indexOf(':') + 1; index < channel.length; index++)
     hash = Math.imul(hash ^ channel.charCodeAt(index), 0x01000193)

@@ -1,10 +1,12 @@
 /**
- * One connection to one Redis that subscribes. It says what was confirmed, refused, ended and received, and ends for good at
- * the first thing that makes no sense; whoever holds it opens another. It never reconnects by itself, so that nobody can
- * mistake a new connection, on which something was missed, for the old one.
+ * One subscribing connection to one Redis. It reports confirmed, refused and ended subscriptions
+ * and received messages. It closes at the first reply that makes no sense; its owner then opens a
+ * new connection. It never reconnects by itself, so a caller cannot mistake a new connection, which
+ * missed messages, for the old one.
  *
- * Of our own instead of node-redis: there a SUNSUBSCRIBE pushed by the server (a slot that moved) while any command is
- * under way is counted as the answer to that command, and the channel is silent from then on. See docs/decisions.
+ * Why not node-redis: when a slot moves, the server pushes a SUNSUBSCRIBE. While a command is
+ * pending, node-redis takes that push for the reply to the command, and the channel stays silent
+ * from then on. See docs/decisions.
  */
 import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
@@ -16,9 +18,14 @@ export const lineBounds = {
   connectTimeoutMs: 2_000,
   answerTimeoutMs: 2_000,
   pingIntervalMs: 1_000,
-  /** A line on which nothing comes for so long is dead, whatever TCP says. */
+  /**
+   * Time without any received byte after which a connection counts as dead, whatever TCP reports.
+   */
   silenceMaxMs: 4_000,
-  /** Bytes that Redis has not taken yet; a line that cannot be written to any more is dead. */
+  /**
+   * Maximum number of bytes that Redis has not accepted yet. Beyond it the connection counts as
+   * dead.
+   */
   unsentMaxBytes: 16_777_216,
 } as const
 
@@ -28,7 +35,7 @@ export interface RedisAddress {
 }
 
 export interface RedisAccess {
-  /** How to speak TLS with the Redis at a host; undefined: plain text. */
+  /** Returns the TLS options for the Redis at a host, or undefined for plain text. */
   readonly tlsOf: (host: string) => RedisTls | undefined
   readonly username: string
   readonly password: string
@@ -36,12 +43,17 @@ export interface RedisAccess {
 
 export interface LineEvents {
   readonly onMessage: (name: string, payload: Buffer) => void
-  /** `ask` is what {@link RedisLine.subscribe} gave back. */
+  /**
+   * Called when Redis confirms a subscription. `ask` is the number that {@link RedisLine.subscribe}
+   * returned.
+   */
   readonly onConfirmed: (name: string, ask: number) => void
-  /** Redis ended the subscription without being asked: the slot is elsewhere. */
+  /**
+   * Called when Redis ends a subscription without a request: the slot has moved to another master.
+   */
   readonly onMoved: (name: string) => void
   readonly onRefused: (names: readonly string[], reason: string) => void
-  /** Once, also when it never opened. Nothing comes afterwards. */
+  /** Called exactly once, even when the connection never opened. No other event follows. */
   readonly onClosed: (reason: string) => void
 }
 
@@ -61,7 +73,7 @@ export class RedisLine {
   #isClosed = false
   #asks = 0
 
-  /** Connects; `open` resolves when the connection can be used. */
+  /** Starts connecting. Call `open` next: it resolves when the connection is ready for use. */
   constructor(address: RedisAddress, access: RedisAccess, clock: Clock, events: LineEvents) {
     this.#events = events
     this.#clock = clock
@@ -77,19 +89,19 @@ export class RedisLine {
     this.#socket.once(tls === undefined ? 'connect' : 'secureConnect', () => this.#watch())
   }
 
-  /** Has it ended? */
+  /** Whether the connection has ended. */
   get isOver(): boolean {
     return this.#isClosed
   }
 
-  /** Logs in. Rejects when the line ends before. */
+  /** Authenticates. Rejects when the connection ends first or Redis refuses the credentials. */
   async open({ username, password }: RedisAccess): Promise<void> {
     const credentials = password === '' ? [] : ['AUTH', username === '' ? 'default' : username, password]
     const reply = await this.ask(['HELLO', '3', ...credentials])
     if (reply instanceof RedisRefusal) throw this.close(reply.text)
   }
 
-  /** A command that is answered with one reply. Rejects only when the line ends before. */
+  /** Sends a command and returns its single reply. Rejects only when the connection ends first. */
   ask(args: readonly string[]): Promise<Reply> {
     return new Promise((resolve, reject) => {
       if (this.#isClosed) {
@@ -101,7 +113,10 @@ export class RedisLine {
     })
   }
 
-  /** All names of one hash slot, when the Redis is one of a cluster. */
+  /**
+   * Subscribes to channels and returns the number of this request. In a cluster, all names must
+   * belong to one hash slot.
+   */
   subscribe(names: readonly string[]): number {
     return this.#tell('subscribe', 'SSUBSCRIBE', names)
   }
@@ -110,7 +125,7 @@ export class RedisLine {
     this.#tell('unsubscribe', 'SUNSUBSCRIBE', names)
   }
 
-  /** Ends it; the error says why. */
+  /** Closes the connection and returns an error with the reason. */
   close(reason: string): Error {
     this.#end(reason)
     return new Error(reason)
@@ -161,7 +176,10 @@ export class RedisLine {
     }
   }
 
-  /** The ask that this answers: always the oldest without an answer. */
+  /**
+   * Returns the number of the request that this push confirms: always the oldest unanswered one.
+   * Returns undefined when the push answers no request.
+   */
   #strike(kind: 'subscribe' | 'unsubscribe', name: string): number | undefined {
     const [head] = this.#expected
     if (head?.kind !== kind || !head.names.delete(name)) return undefined
@@ -177,12 +195,12 @@ export class RedisLine {
     else if (head.kind === 'subscribe') this.#events.onRefused([...head.names], reply.text)
   }
 
-  /** Pings, and notices silence: a peer that vanished sends no word of it. */
+  /** Sends pings and closes a silent connection: a peer that vanished sends no notice. */
   #watch(): void {
     this.#timer.cancel()
     const look = (): void => {
       const nowMs = this.#clock.nowMs()
-      // This process itself stood still: what came meanwhile has not been read yet.
+      // This process itself was paused, so bytes may have arrived that it has not read yet.
       if (nowMs - this.#lastLookAtMs > 2 * lineBounds.pingIntervalMs) this.#lastHeardAtMs = nowMs
       this.#lastLookAtMs = nowMs
       if (nowMs - this.#lastHeardAtMs > lineBounds.silenceMaxMs) {

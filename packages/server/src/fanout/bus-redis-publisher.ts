@@ -1,8 +1,10 @@
 /**
- * Hints on their way to Redis. Whoever publishes never waits. Per channel one message is under way at a time; what comes
- * meanwhile, or within the same turn of the event loop, gathers behind it, and changes that follow each other leave as one
- * message. Everything is bounded, and beyond the bounds hints are dropped: the sweep carries what they told. While Redis is
- * away nothing is kept at all, so nothing stale comes late.
+ * Sends hints to Redis without making the publisher wait.
+ *
+ * Each channel has one message in flight at a time. Hints that arrive during that time, or within
+ * the same turn of the event loop, queue behind it. Consecutive changes are merged into one
+ * message. All queues are bounded. Hints beyond a bound are dropped, because the sweep finds the
+ * same changes. While Redis is away nothing is queued, so no outdated hint arrives late.
  */
 import type { LoggedChange } from '../support/logged-change.ts'
 import type { Redis } from '../support/redis.ts'
@@ -12,20 +14,22 @@ import { nameOf } from './bus-redis-channels.ts'
 import type { BusChannel, BusMessage } from './bus.ts'
 
 export const publisherBounds = {
-  /** Messages under way to Redis. */
+  /** Maximum number of messages in flight to Redis. */
   underWayMax: 512,
-  /** Bytes of JSON that wait for their turn. */
+  /** Maximum number of bytes of JSON in the queues. */
   waitingMaxBytes: 8_388_608,
-  /** Messages that wait for their turn, over all channels. */
+  /** Maximum number of queued messages over all channels. */
   waitingMax: 20_000,
-  /** Changes of one conversation leave together up to so many bytes; a larger one leaves alone. */
+  /** Maximum size of merged changes of one conversation. A larger change is sent alone. */
   togetherMaxBytes: 262_144,
 } as const
 
 interface Waiting {
   message: BusMessage
   bytes: number
-  /** The changes of `message`, once more than one gathered: what joins them is added here. */
+  /**
+   * The changes of `message`, once changes were merged into it. Later changes are appended here.
+   */
   gathered: LoggedChange[] | undefined
 }
 
@@ -39,7 +43,7 @@ export class BusPublisher {
   readonly #codec: BusCodec
   readonly #observer: BusObserver
   readonly #channels = new Map<BusChannel, Outgoing>()
-  /** Channels with something that may leave now. */
+  /** Channels with a queued message that may be sent now. */
   readonly #ready = new Set<BusChannel>()
   #isScheduled = false
   #isClosed = false
@@ -77,13 +81,13 @@ export class BusPublisher {
     if (this.#channels.get(channel)?.isUnderWay === false) this.#makeReady(channel)
   }
 
-  /** Resolves when nothing waits and nothing is under way. */
+  /** Resolves when no message is queued or in flight. */
   async whenFlushed(): Promise<void> {
     while (!this.#isClosed && (this.#underWay > 0 || this.#waiting > 0))
       await new Promise<void>((resolve) => this.#flushed.push(resolve))
   }
 
-  /** Drops what waits. What is under way may still arrive. */
+  /** Drops queued messages. Messages in flight may still arrive. */
   close(): void {
     this.#isClosed = true
     this.#channels.clear()
@@ -150,7 +154,7 @@ export class BusPublisher {
     for (const resolve of this.#flushed.splice(0)) resolve()
   }
 
-  /** Redis is away or slow: what waits behind would only be late. */
+  /** Drops the queue of a channel while Redis is away or slow: its hints would only arrive late. */
   #forget(channel: BusChannel, outgoing: Outgoing): void {
     if (this.#redis.problem() === undefined || this.#channels.get(channel) !== outgoing) return
     for (const { bytes } of outgoing.waiting) this.#waitingBytes -= bytes
@@ -185,7 +189,7 @@ const bytesOf = (message: BusMessage): number =>
       ? message.json.length
       : 0)
 
-/** As many messages as the codec's bounds ask for; a change of membership ends one (rule ACL1). */
+/** Splits a message to fit the limits of the codec. A membership change ends a part (rule ACL1). */
 function* split(message: BusMessage): Generator<BusMessage, void, void> {
   if (message.kind === 'revoked') {
     for (let at = 0; at < message.sessions.length; at += codecBounds.sessionsMax)
@@ -214,7 +218,7 @@ function* split(message: BusMessage): Generator<BusMessage, void, void> {
 function mayFollow(last: LoggedChange, next: LoggedChange, count: number, bytes: number): boolean {
   return (
     last.effect === undefined &&
-    // A removal stands alone.
+    // A removal travels alone.
     next.effect?.kind !== 'left' &&
     next.seq === last.seq + 1 &&
     count < codecBounds.changesMax &&
@@ -222,7 +226,7 @@ function mayFollow(last: LoggedChange, next: LoggedChange, count: number, bytes:
   )
 }
 
-/** Changes that follow each other leave together: true when `after` joined what waits. */
+/** Merges consecutive changes into the queued message. Returns whether `after` was merged. */
 function join(waiting: Waiting, after: BusMessage, bytes: number): boolean {
   const before = waiting.message
   if (before.kind !== 'changes' || after.kind !== 'changes' || before.epoch !== after.epoch) return false

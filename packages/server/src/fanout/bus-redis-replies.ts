@@ -1,10 +1,11 @@
 /**
- * What a Redis says on a connection (RESP3), cut out of the bytes as they come. Only what a subscriber meets: replies are
- * handed over as plain values, pushed data apart from them. What is too long or makes no sense ends the connection.
+ * Parses the bytes of a Redis connection (RESP3) into replies. Supports only the types a subscriber
+ * meets: replies become plain values, and pushed data is marked as such. An oversized or malformed
+ * reply throws, and the caller closes the connection.
  */
 
 export const replyBounds = {
-  /** Longest reply that has begun and is not complete. */
+  /** Maximum size in bytes of an incomplete reply. */
   pendingMaxBytes: 4_194_304,
   depthMax: 8,
   elementsMax: 1_000_000,
@@ -12,7 +13,7 @@ export const replyBounds = {
 
 export type Reply = string | number | Buffer | null | RedisRefusal | readonly Reply[]
 
-/** An error as the answer to a command. */
+/** An error that Redis returned as the reply to a command. */
 export class RedisRefusal {
   readonly text: string
 
@@ -22,7 +23,10 @@ export class RedisRefusal {
 }
 
 export interface Received {
-  /** Pushed without being asked for (messages, confirmations of subscriptions), or the answer to a command. */
+  /**
+   * True for data that Redis pushes without a request (messages, confirmations of subscriptions);
+   * false for the reply to a command.
+   */
   readonly isPush: boolean
   readonly reply: Reply
 }
@@ -34,7 +38,7 @@ export class ReplyReader {
   #bytes: Buffer = Buffer.alloc(0)
   #at = 0
 
-  /** Everything that is complete now. Throws when the bytes are no replies. */
+  /** Returns every reply that is complete now. Throws when the bytes are not valid replies. */
   read(chunk: Buffer): Received[] {
     const received: Received[] = []
     this.#bytes = this.#at === this.#bytes.length ? chunk : Buffer.concat([this.#bytes.subarray(this.#at), chunk])
@@ -117,7 +121,7 @@ function lengthOf(line: string): number {
   return length
 }
 
-/** A command on the wire. */
+/** Encodes a command for the wire. */
 export function encodeCommand(args: readonly (string | Buffer)[]): Buffer {
   const parts: Buffer[] = [Buffer.from(`*${args.length}\r\n`)]
   for (const arg of args) {

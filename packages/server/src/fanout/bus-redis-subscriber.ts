@@ -1,8 +1,11 @@
 /**
- * The subscriptions of one server: one line to the Redis that serves them, or one to each master of a cluster. A line that
- * ends is opened again with jitter, everything wanted is subscribed again, and once that is confirmed the gap is announced.
- * Slots that move are followed. The subscription itself is probed: what is published by the other road has to come back on
- * every line, or the line is opened anew and the bus says that it is degraded.
+ * The subscriptions of one server. It holds one connection to the Redis that serves them, or one
+ * connection to each master of a cluster.
+ *
+ * A connection that ends is reopened with jitter, and every wanted channel is subscribed again.
+ * Once that is confirmed, the gap is announced. Subscriptions follow slots that move. Each
+ * connection is probed: a probe published over the publishing connection must come back on it.
+ * Otherwise the connection is reopened and the bus reports itself degraded.
  */
 import { randomBytes } from 'node:crypto'
 import type { Clock, Timer } from '../support/clock.ts'
@@ -16,16 +19,19 @@ import { RedisRefusal, type Reply, textOf } from './bus-redis-replies.ts'
 import type { BusChannel } from './bus.ts'
 
 export const subscriberBounds = {
-  /** JOIN1: after so long a subscriber goes on without the confirmation. */
+  /** Time after which a subscriber continues without the confirmation (rule JOIN1). */
   confirmationMs: 250,
-  /** Names in one SSUBSCRIBE. */
+  /** Maximum number of names in one SSUBSCRIBE. */
   namesPerAskMax: 500,
   probeIntervalMs: 2_000,
-  /** After a lost probe the line is opened again, then at every so many lost ones. */
+  /**
+   * The connection is reopened after the first lost probe, and then after every so many further
+   * ones.
+   */
   probesPerReopening: 5,
-  /** A probe that is looked at so late says nothing: this process stood still. */
+  /** A probe checked later than this is ignored, because this process itself was paused. */
   probeLatenessMaxMs: 1_000,
-  /** Gaps announced within so long are one. */
+  /** Time within which several gaps are announced as one. */
   gapDelayMs: 50,
   refusedRetryMs: 100,
   topologyIntervalMs: 10_000,
@@ -34,7 +40,7 @@ export const subscriberBounds = {
 
 export interface BusSubscriberOptions {
   readonly url: string
-  /** Publishes the probes. */
+  /** Redis that publishes the probes. */
   readonly redis: Redis
   readonly clock: Clock
   readonly observer: BusObserver
@@ -45,11 +51,14 @@ export interface BusSubscriberOptions {
 interface Subscription {
   readonly channel: BusChannel
   readonly partition: number
-  /** `asked` and `confirmed` at `line`, with that ask. */
+  /**
+   * State of the subscription. In `asked` and `confirmed`, `line` and `ask` name the connection and
+   * the request.
+   */
   state: 'wanted' | 'asked' | 'confirmed'
   line: RedisLine | undefined
   ask: number
-  /** What may have been missed when it is confirmed. */
+  /** Cause of the gap to announce once the subscription is confirmed. */
   owes: GapCause | undefined
   readonly waiters: Set<() => void>
 }
@@ -72,7 +81,7 @@ interface Shard {
   state: 'connecting' | 'open' | 'away'
   retries: number
   timer: Timer | undefined
-  /** Why nothing can be relied on here. */
+  /** Reason why messages from this Redis cannot be relied on. */
   problem: string | undefined
   probe: Probe | undefined
   probeTimer: Timer | undefined
@@ -85,15 +94,15 @@ export class BusSubscriber {
   readonly #access: RedisAccess
   readonly #probeId = randomBytes(8).toString('hex')
   readonly #subscriptions = new Map<string, Subscription>()
-  /** Names whose subscription nobody has been asked for. */
+  /** Names that no connection has been asked to subscribe yet. */
   readonly #wanting = new Set<string>()
-  /** Ended here, and not yet at Redis. */
+  /** Subscriptions that ended here but not yet at Redis. */
   readonly #leaving = new Map<string, Subscription>()
   readonly #shards = new Map<string, Shard>()
-  /** Where each partition stands in a cluster. Undefined: all at the seed. */
+  /** Master of each partition in a cluster. Undefined: the seed serves all partitions. */
   #owners: readonly string[] | undefined
   #isFlushing = false
-  /** Why a subscription was refused; until the next is confirmed. */
+  /** Reason of the last refused subscription, until the next one is confirmed. */
   #refusal: string | undefined
   #lastNote = ''
   #lastNoteAtMs = Number.NEGATIVE_INFINITY
@@ -117,13 +126,13 @@ export class BusSubscriber {
     this.#watchTopology()
   }
 
-  /** Resolves when every line has been opened once, or the first attempt failed. */
+  /** Resolves when every connection has been opened once, or its first attempt has failed. */
   async whenOpened(): Promise<void> {
     if (this.#isSettled) return
     await new Promise<void>((resolve) => this.#opened.push(resolve))
   }
 
-  /** How many channels are wanted. */
+  /** Number of subscribed channels. */
   get size(): number {
     return this.#subscriptions.size
   }
@@ -164,7 +173,10 @@ export class BusSubscriber {
     this.#scheduleFlush()
   }
 
-  /** Undefined: everything is subscribed, and what is published comes back. */
+  /**
+   * Returns undefined when all connections are open and probes come back. Otherwise returns the
+   * reason.
+   */
   degraded(): string | undefined {
     for (const { address, state, problem } of this.#shards.values()) {
       if (state === 'open' && problem === undefined) continue
@@ -192,7 +204,10 @@ export class BusSubscriber {
     this.#subscriptions.set(name, subscription)
   }
 
-  /** JOIN1: at the confirmation, after 250 ms, or at once when it is known that none will come. */
+  /**
+   * Resolves at the confirmation, after 250 ms, or at once when no confirmation can come (rule
+   * JOIN1).
+   */
   async #whenConfirmed(subscription: Subscription): Promise<void> {
     if (this.#shardOf(subscription)?.state === 'away') {
       subscription.owes ??= 'late'
@@ -214,9 +229,9 @@ export class BusSubscriber {
     return this.#shards.get(this.#owners?.[partition] ?? keyOf(this.#seed))
   }
 
-  // --- Asking ---
+  // --- Subscription requests ---
 
-  /** What is asked within one turn leaves together. */
+  /** Sends all requests of one turn of the event loop together. */
   #scheduleFlush(): void {
     if (this.#isFlushing || this.#isClosed) return
     this.#isFlushing = true
@@ -273,7 +288,7 @@ export class BusSubscriber {
     subscription.owes = undefined
   }
 
-  /** The subscription stands nowhere now; something may be missed until it does again. */
+  /** Marks the subscription as lost. Messages may be missed until it is confirmed again. */
   #lose(name: string, subscription: Subscription, cause: GapCause): void {
     if (subscription.state === 'confirmed') subscription.owes ??= cause
     subscription.state = 'wanted'
@@ -298,7 +313,7 @@ export class BusSubscriber {
     }, subscriberBounds.refusedRetryMs)
   }
 
-  // --- Lines ---
+  // --- Connections ---
 
   #addShard(address: RedisAddress): Shard {
     const shard: Shard = {
@@ -343,7 +358,7 @@ export class BusSubscriber {
     shard.line = line
     line.open(this.#access).then(
       () => this.#begin(shard, line),
-      // Its end was told already.
+      // `onClosed` has already reported the end of the connection.
       () => undefined,
     )
   }
@@ -371,7 +386,7 @@ export class BusSubscriber {
     if (line !== undefined) this.#loseLine(line, 'connected')
     for (const subscription of this.#subscriptions.values()) {
       if (this.#shardOf(subscription) !== shard) continue
-      // Whoever waited goes on without it.
+      // Callers that wait for this subscription continue without it.
       subscription.owes ??= 'late'
       release(subscription)
     }
@@ -416,7 +431,7 @@ export class BusSubscriber {
     if (name === shard.probe?.name) shard.probe = undefined
     const subscription = this.#subscriptions.get(name)
     if (subscription?.line === line) this.#lose(name, subscription, 'moved')
-    // The one that let go knows who has it.
+    // Ask the master that dropped the slot: it knows the new owner.
     this.#refreshTopology(line)
     this.#retrySoon()
   }
@@ -434,7 +449,7 @@ export class BusSubscriber {
     this.#retrySoon()
   }
 
-  /** The same line again is not worth reading within a while. */
+  /** Logs a line, but not the same line again within a while. */
   #note(line: string): void {
     const nowMs = this.#options.clock.nowMs()
     if (line === this.#lastNote && nowMs - this.#lastNoteAtMs < subscriberBounds.noteIntervalMs) return
@@ -450,13 +465,13 @@ export class BusSubscriber {
     }, subscriberBounds.topologyIntervalMs)
   }
 
-  /** Asks who has what; the line given, or any that is open. */
+  /** Asks a master for the owners of all slots: the given connection, or any open one. */
   #refreshTopology(asked?: RedisLine): void {
     if (this.#owners === undefined || this.#isRefreshing || this.#isClosed) return
     const open = [...this.#shards.values()].filter(({ state }) => state === 'open')
     const shard = open.find(({ line }) => line === asked) ?? open[Math.floor(Math.random() * open.length)]
     if (shard?.line === undefined) {
-      // Nobody left of those that were known: begin again where the configuration says.
+      // No known master is left: start again at the configured address.
       if (!this.#shards.has(keyOf(this.#seed))) this.#addShard(this.#seed)
       return
     }
@@ -473,7 +488,7 @@ export class BusSubscriber {
   #applyTopology(reply: Reply, asked: RedisAddress): void {
     if (this.#isClosed) return
     const masters = readMasters(reply, asked)
-    // One Redis, no cluster; or a cluster that has not come together.
+    // Either a single Redis without a cluster, or a cluster that has not formed yet.
     if (masters === undefined) {
       if (reply instanceof RedisRefusal && !reply.text.includes('cluster support disabled'))
         this.#note(`unable to ask for the masters of a cluster; ${reply.text}`)
@@ -509,7 +524,7 @@ export class BusSubscriber {
     return this.#options.redis.keyOf(`{${Math.max(0, partition)}}:probe:${this.#probeId}`)
   }
 
-  /** What is published by the other road has to come back here. */
+  /** Starts probing: a probe published over the other connection must come back on this one. */
   #startProbing(shard: Shard): void {
     const { line } = shard
     if (line === undefined) return
@@ -554,7 +569,8 @@ export class BusSubscriber {
         sent.isPublished = true
       },
       (error: unknown) => {
-        // A Redis that is away is told by the other side. One that answers and refuses would be told by nobody.
+        // If Redis is away, the publishing side reports it. If it answers but refuses the probe,
+        // only this line reports it.
         if (redis.problem() === undefined)
           shard.problem = `it cannot be probed; ${error instanceof Error ? error.message : String(error)}`
       },
@@ -582,25 +598,34 @@ export class BusSubscriber {
   }
 }
 
-/** A write before it: a primary that became a replica publishes without a word, to nobody, but refuses to write. */
+/**
+ * Publishes a probe, after a write. A primary that became a replica accepts a publish silently and
+ * delivers it to no subscriber, but it refuses a write.
+ */
 async function publishProbe(redis: Redis, name: string, nonce: string): Promise<void> {
   await redis.command(name, ['SET', name, nonce, 'PX', String(subscriberBounds.probeIntervalMs)])
   await redis.command(name, ['SPUBLISH', name, nonce])
 }
 
-/** Confirmed by nobody, or published and not back. One that could not be published says nothing. */
+/**
+ * Returns whether a probe is lost: its subscription was never confirmed, or it was published and
+ * did not come back. A probe that could not be published proves nothing.
+ */
 const isLost = ({ sent }: Probe): boolean => sent === undefined || (sent.isPublished && !sent.isBack)
 
 const keyOf = ({ host, port }: RedisAddress): string => `${host.includes(':') ? `[${host}]` : host}:${port}`
 
-/** Whoever waits for the confirmation waits no more. */
+/** Lets all callers that wait for the confirmation continue. */
 function release(subscription: Subscription): void {
   const waiters = [...subscription.waiters]
   subscription.waiters.clear()
   for (const resolve of waiters) resolve()
 }
 
-/** Names by the line where they stand, at most so many together, each list of one partition. */
+/**
+ * Groups names by the connection they are subscribed on, in lists of one partition and bounded
+ * length.
+ */
 function groupByLine(subscriptions: ReadonlyMap<string, Subscription>): Map<RedisLine, string[][]> {
   const byLine = new Map<RedisLine, Map<number, string[]>>()
   for (const [name, { line, partition }] of subscriptions) {
@@ -628,7 +653,10 @@ interface Master {
   readonly address: RedisAddress
 }
 
-/** The answer to CLUSTER SLOTS: `[from, to, [host, port, …], replicas …]` per range. Undefined: no cluster, or none yet. */
+/**
+ * Parses the reply to CLUSTER SLOTS: `[from, to, [host, port, …], replicas …]` for each range.
+ * Returns undefined when there is no cluster, or none yet.
+ */
 function readMasters(reply: Reply, asked: RedisAddress): readonly Master[] | undefined {
   if (reply instanceof RedisRefusal || !Array.isArray(reply) || reply.length === 0) return undefined
   const masters: Master[] = []
@@ -638,7 +666,7 @@ function readMasters(reply: Reply, asked: RedisAddress): readonly Master[] | und
     if (typeof from !== 'number' || typeof to !== 'number' || !Array.isArray(master)) return undefined
     const [host, port] = master as readonly Reply[]
     if (typeof port !== 'number') return undefined
-    // A node that does not know its own address means the one by which it was reached.
+    // A node that does not know its own address means the address under which it was reached.
     const name = textOf(host)
     masters.push({ from, to, address: { host: name === '' || name === '?' ? asked.host : name, port } })
   }

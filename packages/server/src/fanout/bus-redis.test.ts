@@ -1,4 +1,7 @@
-/** The bus over real Redis servers: one, a primary with a replica, and a cluster; and what happens when they fail. */
+/**
+ * Tests the bus over real Redis servers: a single one, a primary with a replica, and a cluster, and
+ * their failures.
+ */
 import { createServer, connect, type Socket } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import {
@@ -19,7 +22,7 @@ import type { BusChannel, BusMessage } from './bus.ts'
 import { messageChange } from './testing/delivery-fixture.ts'
 import { type OpenedBus, RedisBuses } from './testing/redis-buses.ts'
 
-/** As a bus without a namespace of its own names it. */
+/** Returns the Redis name of a channel, as a bus without its own namespace forms it. */
 const nameIn = (channel: BusChannel): string => nameOf({ keyOf: (name) => `chorus:${name}` }, channel)
 
 const buses = new RedisBuses()
@@ -49,7 +52,7 @@ const hint = (seq: number, number = 1): BusMessage => ({
 const seqsOf = ({ received }: OpenedBus): number[] =>
   received.flatMap((message) => (message.kind === 'changes' ? message.changes.map(({ seq }) => seq) : []))
 
-/** Publishes until something comes through; hints that are lost meanwhile are no fault. */
+/** Publishes hints until one arrives. Hints that are lost before count as no failure. */
 async function whenHeard(from: OpenedBus, by: OpenedBus, number = 1): Promise<void> {
   let seq = 1_000
   const before = by.received.length
@@ -79,7 +82,7 @@ describe.skipIf(!hasRedis())('over one Redis', () => {
     suiteOptions(() => redis.url),
   )
 
-  it('[PUB1] changes that come within a turn leave as one message, up to a change of membership', async () => {
+  it('[PUB1] merges the changes of one turn into few messages, in order', async () => {
     const [one, two] = await openTwo()
     await two.bus.subscribe(roomOf(1))
     for (let seq = 1; seq <= 250; seq++) one.bus.publish(roomOf(1), hint(seq))
@@ -88,7 +91,7 @@ describe.skipIf(!hasRedis())('over one Redis', () => {
     expect(two.received.length).toBeLessThanOrEqual(3)
   })
 
-  it('[TAIL1] a gap is announced when only the subscribing connection dies, and what comes then arrives', async () => {
+  it('[TAIL1] announces a gap when only the subscribing connection dies, then delivers', async () => {
     const [one, two] = await openTwo()
     await two.bus.subscribe(roomOf(1))
     two.gaps.length = 0
@@ -99,7 +102,7 @@ describe.skipIf(!hasRedis())('over one Redis', () => {
     expect(seqsOf(two)).toEqual([1])
   })
 
-  it('says that it cannot be probed when Redis answers and refuses to write', async () => {
+  it('reports a failing probe when Redis refuses writes', async () => {
     const [one] = await openTwo()
     await redis.command('CONFIG', 'SET', 'min-replicas-to-write', 1)
     try {
@@ -110,11 +113,11 @@ describe.skipIf(!hasRedis())('over one Redis', () => {
     await whenWorking()
   })
 
-  it('[JOIN1] a subscription asked for while Redis is away is made when it is back, and announced as a gap', async () => {
+  it('[JOIN1] subscribes once Redis is back, and announces the gap', async () => {
     const [one, two] = await openTwo()
     await redis.kill9()
     await waitForFact(() => !isWorking(one) && !isWorking(two), { what: 'buses that say they are degraded' })
-    // Resolves though nothing can be confirmed.
+    // Resolves although no confirmation can come.
     await two.bus.subscribe(roomOf(1))
     one.bus.publish(roomOf(1), hint(1))
     two.gaps.length = 0
@@ -122,12 +125,12 @@ describe.skipIf(!hasRedis())('over one Redis', () => {
     await waitForFact(() => two.gaps.length > 0, { what: 'the gap', timeoutMs: 20_000 })
     await whenHeard(one, two)
     await whenWorking()
-    // Published while it was away: dropped, and not late.
+    // The hint published while Redis was away was dropped. It must not arrive late.
     expect(seqsOf(two)).not.toContain(1)
     expect(one.dropped.get('away')).toBeGreaterThan(0)
   })
 
-  it('[LIM1] while Redis stands still what waits is bounded, and nothing waits afterwards', async () => {
+  it('[LIM1] bounds the queue while Redis is paused, and empties it afterwards', async () => {
     const [one, two] = await openTwo()
     await two.bus.subscribe(roomOf(1))
     redis.pause()
@@ -154,7 +157,7 @@ describe.skipIf(!hasRedis())('over one Redis', () => {
     expect(seqsOf(two)).not.toContain(9_999)
   })
 
-  it('[LIM1] many conversations at once: beyond the bound hints are dropped and counted', async () => {
+  it('[LIM1] drops and counts hints beyond the queue limit, over many conversations', async () => {
     const one = await buses.open(redis.url)
     for (let number = 0; number < publisherBounds.waitingMax + 500; number++)
       one.bus.publish(roomOf(number), hint(1, number))
@@ -162,7 +165,7 @@ describe.skipIf(!hasRedis())('over one Redis', () => {
     expect(one.dropped.get('queue')).toBe(500)
   })
 
-  it('[BUS1] N99: what strangers publish is dropped and counted, and the next hint arrives', async () => {
+  it('[BUS1] N99: drops and counts foreign messages; the next hint arrives', async () => {
     const [one, two] = await openTwo()
     const stranger = await buses.open(redis.url, redis.url, 'another key')
     await whenWorking()
@@ -179,7 +182,7 @@ describe.skipIf(!hasRedis())('over one Redis', () => {
     expect(two.gaps).not.toContain('connected')
   })
 
-  it('[TAIL1] a line that falls silent without an end is given up, and another opened', async () => {
+  it('[TAIL1] replaces a connection that falls silent without closing', async () => {
     const line = await startHalfOpenProxy(redis.port)
     const one = await buses.open(redis.url)
     const two = await buses.open(redis.url, line.url)
@@ -192,7 +195,7 @@ describe.skipIf(!hasRedis())('over one Redis', () => {
     line.close()
   })
 
-  it('says so when the primary it publishes at became a replica, and goes on when it is one again', async () => {
+  it('reports a primary that became a replica, and recovers afterwards', async () => {
     const [one, two] = await openTwo()
     await two.bus.subscribe(roomOf(1))
     await redis.command('REPLICAOF', '127.0.0.1', '1')
@@ -205,7 +208,7 @@ describe.skipIf(!hasRedis())('over one Redis', () => {
     await whenWorking()
   })
 
-  it('logs in with a password, and says why when it may not', async () => {
+  it('logs in with a password, and reports a wrong one', async () => {
     const locked = await startRedis({ password: 'a pass/word' })
     try {
       const one = await buses.open(locked.url)
@@ -221,7 +224,7 @@ describe.skipIf(!hasRedis())('over one Redis', () => {
     }
   })
 
-  it('subscribes and leaves thousands of channels at once', async () => {
+  it('subscribes and unsubscribes thousands of channels at once', async () => {
     const [one, two] = await openTwo()
     const rooms = Array.from({ length: 5_000 }, (_, index) => roomOf(index))
     await Promise.all(rooms.map((room) => two.bus.subscribe(room)))
@@ -235,7 +238,7 @@ describe.skipIf(!hasRedis())('over one Redis', () => {
     expect(seqsOf(two)).toEqual([1])
   })
 
-  it('[JOIN1] a subscription that ends and begins again within a turn loses nothing', async () => {
+  it('[JOIN1] loses nothing when a subscription ends and restarts within a turn', async () => {
     const [one, two] = await openTwo()
     await two.bus.subscribe(roomOf(1))
     two.bus.unsubscribe(roomOf(1))
@@ -267,11 +270,11 @@ describe.skipIf(!hasRedis())('subscribed at a replica', () => {
     ),
   )
 
-  it('[TAIL1] a replica that is cut off confirms and delivers nothing: the probe tells, and heals it', async () => {
+  it('[TAIL1] detects by probe a replica cut off from its primary, and recovers', async () => {
     const one = await buses.open(pair.primary.url)
     const two = await buses.open(pair.primary.url, pair.replica.url)
     await whenWorking()
-    // It still answers; nothing reaches it any more.
+    // The replica still answers, but receives no messages any more.
     await pair.replica.command('REPLICAOF', '127.0.0.1', '1')
     await waitForFact(() => !isWorking(two), { what: 'a degraded bus', timeoutMs: 20_000 })
     expect(two.bus.degraded()).toContain('does not come back')
@@ -302,9 +305,10 @@ describe.skipIf(!hasRedis())('over a cluster', () => {
     suiteOptions(() => cluster.url),
   )
 
-  it('[TAIL1] a slot moves while subscribed, and others come and go: every channel of it is heard afterwards', async () => {
+  it('[TAIL1] follows a slot that moves while other subscriptions come and go', async () => {
     const [one, two] = await openTwo()
-    // Channels of one partition, so of one slot; and others of the same master that keep its line busy.
+    // Channels of one partition and thus of one slot. Other channels of the same master keep its
+    // connection busy.
     const partition = partitionOf(roomOf(1))
     const numbers = Array.from({ length: 20_000 }, (_, index) => index + 1)
     const moved = numbers.filter((number) => partitionOf(roomOf(number)) === partition).slice(0, 60)
@@ -337,7 +341,7 @@ describe.skipIf(!hasRedis())('over a cluster', () => {
     await waitForFact(() => isWorking(two), { what: 'a working bus' })
   })
 
-  it('[TAIL1] a master that dies and comes back empty: its channels are heard again, the others all the time', async () => {
+  it('[TAIL1] resubscribes at a master that restarts empty; other channels keep working', async () => {
     const [one, two] = await openTwo()
     const rooms = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]
     const owners = new Map<number, Redis>()
@@ -359,7 +363,7 @@ describe.skipIf(!hasRedis())('over a cluster', () => {
   })
 })
 
-/** A line through which nothing comes any more at some moment, while both ends believe in it. */
+/** Starts a proxy that can stop forwarding while both ends still believe in the connection. */
 async function startHalfOpenProxy(port: number): Promise<{ url: string; freeze: () => void; close: () => void }> {
   const sockets = new Set<Socket>()
   const server = createServer((client) => {

@@ -1,7 +1,8 @@
 /**
- * The bus of several servers: sharded pub/sub of Redis, of a primary and its replica, or of a Redis Cluster. Publishing
- * goes by the server's ordinary way to Redis, subscribing by lines of its own, maybe elsewhere. Nothing here is needed for
- * correctness: while Redis is away nothing is queued, and the sweep finds what no hint told.
+ * The bus for several servers: sharded pub/sub over a single Redis, a primary with replicas, or a
+ * Redis Cluster. It publishes over the server's ordinary Redis connection. It subscribes over
+ * connections of its own, which may go to another Redis. Correctness never depends on it: while
+ * Redis is away nothing is queued, and the sweep finds the changes whose hints were lost.
  */
 import type { Clock } from '../support/clock.ts'
 import type { Redis } from '../support/redis.ts'
@@ -12,11 +13,11 @@ import { BusSubscriber } from './bus-redis-subscriber.ts'
 import type { Bus, BusChannel, BusMessage } from './bus.ts'
 
 export interface RedisBusOptions {
-  /** Where to publish. */
+  /** Redis to which messages are published. */
   readonly redis: Redis
-  /** Where to subscribe: the same, or a replica of it. */
+  /** URL of the Redis to subscribe at: the same Redis or a replica of it. */
   readonly subscribeUrl: string
-  /** Of the HMAC; the same on every server. */
+  /** Key of the HMAC; the same on every server. */
   readonly key: string
   readonly clock: Clock
   readonly observer: BusObserver
@@ -48,12 +49,12 @@ export class RedisBus implements Bus {
     })
   }
 
-  /** Resolves when every line has been opened, or the first attempt has failed. */
+  /** Resolves when every connection has been opened, or the first attempt has failed. */
   whenOpened(): Promise<void> {
     return this.#subscriber.whenOpened()
   }
 
-  /** Messages that are under way to Redis or wait for that. */
+  /** Number and size of the messages on their way to Redis or waiting to be sent. */
   get queued(): { readonly messages: number; readonly bytes: number } {
     return {
       messages: this.#publisher.underWay + this.#publisher.waiting,
@@ -61,7 +62,7 @@ export class RedisBus implements Bus {
     }
   }
 
-  /** Resolves when nothing waits to leave. */
+  /** Resolves when no message waits to be sent. */
   whenFlushed(): Promise<void> {
     return this.#publisher.whenFlushed()
   }

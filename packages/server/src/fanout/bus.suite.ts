@@ -1,13 +1,15 @@
-/** What every bus promises, whatever carries it. Run by the test of each implementation. */
+/**
+ * Contract suite for every implementation of the bus. The test file of each implementation runs it.
+ */
 import { afterEach, describe, expect, it } from 'vitest'
 import type { LoggedChange } from '../support/logged-change.ts'
 import { conversation, memberChange, messageChange } from './testing/delivery-fixture.ts'
 import type { Bus, BusChannel, BusMessage } from './bus.ts'
 
 export interface BusSuiteOptions {
-  /** Buses of so many servers that reach each other. */
+  /** Opens `count` buses that reach each other, one for each simulated server. */
   readonly open: (count: number) => Promise<Bus[]>
-  /** Resolves when what was published by then has arrived, or never will. */
+  /** Resolves when every message published so far has arrived or can no longer arrive. */
   readonly settle: () => Promise<void>
 }
 
@@ -22,7 +24,7 @@ export function describeBus(name: string, { open, settle }: BusSuiteOptions): vo
       opened = await open(count)
       return opened.map((bus) => {
         const received: BusMessage[] = []
-        // Live values of other conversations are what some suites settle with.
+        // Some suites use live values of other conversations to settle; leave these out.
         bus.onMessage((message) => {
           if (message.kind !== 'live' || message.conversation === conversation) received.push(message)
         })
@@ -41,7 +43,7 @@ export function describeBus(name: string, { open, settle }: BusSuiteOptions): vo
     const seqsOf = (messages: readonly BusMessage[]): number[] =>
       messages.flatMap((received) => (received.kind === 'changes' ? received.changes.map(({ seq }) => seq) : []))
 
-    it('[PUB1] carries to subscribers of the channel only, after the subscription was confirmed', async () => {
+    it('[PUB1] delivers only to subscribers of the channel, once the subscription is confirmed', async () => {
       const [one, two, three] = await start(3)
       await two!.bus.subscribe(room)
       await three!.bus.subscribe('c:01900000-0000-7000-8000-00000000beef')
@@ -52,7 +54,7 @@ export function describeBus(name: string, { open, settle }: BusSuiteOptions): vo
       expect(three!.received).toEqual([])
     })
 
-    it('[PUB1] never throws, never waits, and never calls back within the call', async () => {
+    it('[PUB1] publish never throws, never waits and never calls listeners synchronously', async () => {
       const [one, two] = await start(2)
       await two!.bus.subscribe(room)
       const outcome = one!.bus.publish(room, message(1)) as unknown
@@ -64,7 +66,7 @@ export function describeBus(name: string, { open, settle }: BusSuiteOptions): vo
       expect(() => one!.bus.publish(room, message(2))).not.toThrow()
     })
 
-    it('carries every kind of message as it is', async () => {
+    it('carries every kind of message unchanged', async () => {
       const [one, two] = await start(2)
       const messages: (readonly [BusChannel, BusMessage])[] = [
         [room, changes(messageChange(1, 'Grüße 👋'), memberChange(2, 'member.joined', user))],
@@ -82,7 +84,7 @@ export function describeBus(name: string, { open, settle }: BusSuiteOptions): vo
       expect(two!.received).toEqual(messages.map(([, sent]) => sent))
     })
 
-    it('[NODE1] [ACL1] a burst arrives whole and in order, each change of membership with its effect', async () => {
+    it('[NODE1] [ACL1] delivers a burst complete and in order, with each membership effect', async () => {
       const [one, two] = await start(2)
       await two!.bus.subscribe(room)
       const sent = Array.from({ length: 500 }, (_, index) =>
@@ -90,7 +92,7 @@ export function describeBus(name: string, { open, settle }: BusSuiteOptions): vo
           ? memberChange(index + 1, index % 100 === 20 ? 'member.left' : 'member.joined', user)
           : messageChange(index + 1),
       )
-      // Alone, in pairs, and many at once.
+      // Send single changes, pairs and larger groups.
       for (let at = 0, count = 1; at < sent.length; at += count, count = (count % 7) + 1)
         one!.bus.publish(room, changes(...sent.slice(at, at + count)))
       await settle()
@@ -98,7 +100,7 @@ export function describeBus(name: string, { open, settle }: BusSuiteOptions): vo
       expect(arrived).toEqual(sent)
     })
 
-    it('tells nobody what they said themselves', async () => {
+    it('does not deliver a message to its own publisher', async () => {
       const [one, two] = await start(2)
       await one!.bus.subscribe(room)
       await two!.bus.subscribe(room)
@@ -108,7 +110,7 @@ export function describeBus(name: string, { open, settle }: BusSuiteOptions): vo
       expect(one!.received).toEqual([])
     })
 
-    it('brings nothing after the end of a subscription, and brings it again after the next', async () => {
+    it('delivers nothing after unsubscribing, and delivers again after resubscribing', async () => {
       const [one, two] = await start(2)
       await two!.bus.subscribe(room)
       two!.bus.unsubscribe(room)
@@ -121,7 +123,7 @@ export function describeBus(name: string, { open, settle }: BusSuiteOptions): vo
       expect(seqsOf(two!.received)).toEqual([2])
     })
 
-    it('every listener hears, once, also after subscribing twice', async () => {
+    it('calls a listener once for each message, even after subscribing twice', async () => {
       const [one, two] = await start(2)
       const heard: number[] = []
       two!.bus.onMessage(({ kind }) => {

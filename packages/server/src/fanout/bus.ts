@@ -1,9 +1,10 @@
 /**
- * Between servers: hints about what was committed (rule PUB1). Publishing may fail, repeat, overtake or come to nothing;
- * order and completeness come from seq and the sweep, never from here.
+ * Carries hints about committed changes between servers (rule PUB1).
  *
- * Promised: a message goes only to servers that subscribe its channel; `publish` never throws and never waits; what a
- * server publishes may or may not come back to it. Not promised: delivery, order, exactly once.
+ * Guarantees: a message reaches only servers that subscribed to its channel. `publish` never throws
+ * and never waits. A server may or may not receive its own messages. Not guaranteed: delivery,
+ * order, exactly once. A hint may be lost, repeated or late. Order and completeness come from seq
+ * and the sweep, never from the bus.
  */
 import type { Id } from '@chorus/protocol'
 import type { LoggedChange } from '../support/logged-change.ts'
@@ -26,11 +27,14 @@ export type BusMessage =
       readonly json: string
     }
   | { readonly kind: 'revoked'; readonly sessions: readonly Id[] }
-  /** "Ask again who is here": something about this user's presence changed. */
+  /** The presence of this user has changed; receivers ask the presence store again. */
   | { readonly kind: 'presence'; readonly user: Id }
   | ({ readonly kind: 'device' } & DeviceNews)
 
-/** What a device said over plain HTTP, which its connections may be far from: whether somebody is there, whom it watches. */
+/**
+ * A device's update over plain HTTP: its status and the users that it watches. The server that
+ * receives the request may not be the server that holds the device's connections.
+ */
 export interface DeviceNews {
   readonly user: Id
   readonly session: Id
@@ -39,20 +43,28 @@ export interface DeviceNews {
 }
 
 /**
- * `c:<conversation>`: changes and live values. `u:<user>`: for the connections of that user. `p:<user>`: for those who
- * watch that user. `all`: subscribed by every server.
+ * - `c:<conversation>`: changes and live values of the conversation.
+ * - `u:<user>`: messages for the connections of that user.
+ * - `p:<user>`: presence of that user, for connections that watch the user.
+ * - `all`: subscribed to by every server.
  */
 export type BusChannel = `c:${Id}` | `u:${Id}` | `p:${Id}` | 'all'
 
 export interface Bus {
   publish(channel: BusChannel, message: BusMessage): void
-  /** Resolves when messages published from now on arrive, or when the bus gives up waiting for that (rule JOIN1). */
+  /**
+   * Subscribes to a channel. Resolves when messages published from now on will arrive, or when the
+   * bus stops waiting for the confirmation (rule JOIN1).
+   */
   subscribe(channel: BusChannel): Promise<void>
   unsubscribe(channel: BusChannel): void
   onMessage(listener: (message: BusMessage) => void): void
-  /** Called after a gap in the subscription: something may have been missed, so sweep at once. */
+  /**
+   * Registers a listener for gaps in the subscription. Messages may be missing, so the caller
+   * sweeps at once.
+   */
   onGap(listener: () => void): void
-  /** Undefined: working. Otherwise why it is not, for `/readyz`. */
+  /** Returns why the bus does not work, for `/readyz`, or undefined while it works. */
   degraded(): string | undefined
   close(): Promise<void>
 }

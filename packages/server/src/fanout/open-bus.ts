@@ -1,4 +1,4 @@
-/** The bus that the configuration asks for, with what it does counted: over Redis, or within this process. */
+/** Opens the configured bus, over Redis or within this process, and connects it to the metrics. */
 import type { Clock } from '../support/clock.ts'
 import type { Logger } from '../support/logger.ts'
 import type { Metrics } from '../support/metrics.ts'
@@ -9,25 +9,28 @@ import { RedisBus } from './bus-redis.ts'
 import type { Bus } from './bus.ts'
 
 export interface OpenBusOptions {
-  /** Undefined: one server only. */
+  /** Undefined for a single server. */
   readonly redis: Redis | undefined
   readonly redisUrl: string | undefined
   readonly redisSubscribeUrl: string | undefined
   readonly redisInsecure: 'refuse' | 'allow'
-  /** The same on every server (rule BUS1). */
+  /** Returns the HMAC key, the same on every server (rule BUS1). */
   readonly key: () => Promise<string>
   readonly clock: Clock
   readonly logger: Logger
   readonly metrics: Metrics
 }
 
-/** Throws a StartError when the place to subscribe is wrong for good. */
+/**
+ * Opens the bus. Throws a StartError when the Redis to subscribe at can never work as configured.
+ */
 export async function openBus(options: OpenBusOptions): Promise<Bus> {
   const { redis, redisUrl, redisSubscribeUrl, redisInsecure, clock, logger, metrics } = options
   if (redis === undefined || redisUrl === undefined) return new LocalBusHub().join()
   if (redisSubscribeUrl !== undefined) {
     const allowInsecure = redisInsecure === 'allow'
-    // Only to learn whether it is usable at all: one clear line beats a bus that never hears.
+    // Only a check whether this Redis is usable. One clear error is better than a bus that receives
+    // nothing.
     const checked = await openRedis({
       url: redisSubscribeUrl,
       variable: 'REDIS_SUBSCRIBE_URL',

@@ -1,6 +1,7 @@
 /**
- * How consecutive changes are cut into `changes` events: at their count, at 256 kB (rule SLOW1), and after every change of
- * membership, so that the set of those who are told changes before the next one (rule ACL1).
+ * Cuts consecutive changes into `changes` events. An event ends at its maximum count, at 256 kB
+ * (rule SLOW1), and after every membership change. So the set of receivers is updated before the
+ * next event (rule ACL1).
  */
 import { limits } from '@chorus/protocol'
 import type { LoggedChange } from '../support/logged-change.ts'
@@ -20,7 +21,7 @@ export function splitBatches(changes: readonly LoggedChange[]): LoggedChange[][]
       (batch.length > 0 && bytes + change.json.length > limits.pageMaxBytes)
     )
       end()
-    // A removal stands alone, so that what tells of it comes right before.
+    // A removal is sent alone, so that its event comes right before the removal takes effect.
     if (change.effect?.kind === 'left') end()
     batch.push(change)
     bytes += change.json.length
