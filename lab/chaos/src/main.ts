@@ -1,6 +1,7 @@
 /**
- * `npm run chaos`: breaks a real cluster while people talk, writes down what everybody saw, and has it judged. The status
- * is 0 when every rule was kept (with `--mutants`: when every mutant was caught), 1 when not, 2 when there is no verdict.
+ * `npm run chaos`: breaks a real cluster while clients talk, records what every client saw, and
+ * lets the checker judge it. Exit status 0: every rule was kept (with `--mutants`: every mutant was
+ * caught). Status 1: not so. Status 2: there is no verdict.
  */
 import { execFileSync } from 'node:child_process'
 import { rmSync } from 'node:fs'
@@ -19,10 +20,15 @@ import { runSlow, runStorm } from './run/scenarios.ts'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
 
-/** Its rooms are few; more people would have nothing to say. */
+/**
+ * Maximum number of clients against the peer. It has few rooms, so more clients would add nothing.
+ */
 const peerClientsMax = 20
 
-/** Many a mutant never catches up; waiting long for it shows nothing more. */
+/**
+ * Time to wait for a mutant to catch up. Many mutants never do, and a longer wait would show
+ * nothing more.
+ */
 const mutantPatienceMs = 10_000
 
 const say = (line: string): void => {
@@ -51,7 +57,7 @@ async function main(): Promise<number> {
   }
 }
 
-/** Each mutant by the shortest run that should show it. */
+/** Runs every mutant with the shortest run that should expose it. */
 async function runAllMutants(options: Options): Promise<number> {
   const verdicts = await runMutants(
     mutants,
@@ -67,7 +73,10 @@ async function runAllMutants(options: Options): Promise<number> {
   return verdicts.every(({ isCaught }) => isCaught) ? 0 : 1
 }
 
-/** The peer must fail: 0 when it lost something, as the checker has to see. */
+/**
+ * Runs the workload against the peer, which must fail. Returns 0 if the checker finds lost
+ * messages, otherwise 1.
+ */
 async function runPeer(options: Options, peer: string): Promise<number> {
   const run = toRun(options, `peer-${peer}`)
   await runSocketIoPeer({ ...run, clients: Math.min(run.clients, peerClientsMax) })
@@ -82,7 +91,10 @@ async function runPeer(options: Options, peer: string): Promise<number> {
   return isLosing ? 0 : 1
 }
 
-/** From nothing to a report; the history goes unless it is wanted, or shows something. */
+/**
+ * Does one run, from starting the cluster to the report. Deletes the history unless the caller
+ * keeps it or a rule was broken.
+ */
 async function runOnce(options: Options, mutant: Mutant | undefined): Promise<RunReport> {
   const run = toRun(options, mutant?.name ?? 'run')
   const results = join(run.folder, '..')
@@ -119,7 +131,7 @@ function readCommit(): string {
       .filter((line) => line !== '').length
     return `${git('rev-parse', '--short=12', 'HEAD')}${changed === 0 ? '' : ` with ${changed} changed files`}`
   } catch {
-    return 'unknown' // A copy without its history.
+    return 'unknown' // The directory is a copy without git data.
   }
 }
 

@@ -1,6 +1,7 @@
 /**
- * How long the checker takes: writes a history of about a million events (or as many as asked for), reads it back and
- * judges it. `node lab/chaos/dist/checker/bench-checker.js [events]`. The goal is under ten seconds for a million.
+ * Measures the checker: writes a history of about a million events (or the given number), reads it
+ * back and judges it. Run it with `node lab/chaos/dist/checker/bench-checker.js [events]`. The goal
+ * is less than ten seconds for a million events.
  */
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -1,6 +1,7 @@
 /**
- * Judges a history by every rule, and sums up what it is made of. O(n log n): a million events in a few seconds. A rule
- * that throws is a mistake of the checker, and no verdict is better than half of one: the error goes up.
+ * Judges a history by every rule and computes its counts and latencies. Takes O(n log n): a few
+ * seconds for a million events. An error in a rule is a bug of the checker, so it is thrown: no
+ * verdict is better than a partial one.
  */
 import { convergenceOf } from './convergence.ts'
 import { Facts } from './facts.ts'
@@ -11,14 +12,14 @@ import { rules } from './rules/rules.ts'
 
 export interface CheckResult {
   readonly rules: readonly RuleResult[]
-  /** No rule is broken. What was not judged is said by each. */
+  /** True if no rule is broken. Rules that judged nothing do not count as broken. */
   readonly isKept: boolean
   readonly counts: {
     readonly events: number
     readonly sends: number
     readonly acknowledged: number
     readonly refused: number
-    /** Sends of which nobody knows what became of them. */
+    /** Number of sends with an unknown outcome. */
     readonly unknown: number
     readonly deliveries: number
     readonly pages: number
@@ -31,11 +32,11 @@ export interface CheckResult {
     readonly durationSeconds: number
   }
   readonly latencies: {
-    /** Acknowledged, to delivered, outside of faults. */
+    /** Time from acknowledgement to delivery, outside of faults. */
     readonly delivery: LatencySummary | undefined
-    /** Sent, to acknowledged, over everything. */
+    /** Time from send to acknowledgement, over the whole run. */
     readonly acknowledgement: LatencySummary | undefined
-    /** Healed, to caught up, by kind of fault. */
+    /** Time from healing until all streams have caught up, by kind of fault. */
     readonly heals: { readonly [kind: string]: LatencySummary }
   }
 }

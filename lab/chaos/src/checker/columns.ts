@@ -1,10 +1,10 @@
 /**
- * What a history has millions of, kept as columns of numbers instead of objects: a delivery takes 53 bytes here and
- * about 200 as an object. Columns double when they are full.
+ * Stores the most frequent events as columns of numbers instead of objects. A delivery takes 53
+ * bytes here and about 200 as an object. Columns double their size when full.
  */
 import type { ChangeKind } from '../history/index.ts'
 
-/** Numbers instead of strings, the same string always the same number. */
+/** Maps strings to numbers. Equal strings get the same number. */
 export class Names {
   readonly #ids = new Map<string, number>()
   readonly #names: string[] = []
@@ -22,7 +22,7 @@ export class Names {
     return id
   }
 
-  /** The number of a name that was seen. */
+  /** Returns the number of a known name, or undefined. */
   find(name: string): number | undefined {
     return this.#ids.get(name)
   }
@@ -63,7 +63,7 @@ const integers = () => new Column<Int32Array>((length) => new Int32Array(length)
 const kinds: readonly ChangeKind[] = ['c', 'e', 'd', '+', '-', 'j', 'l', 'u', 'n', 'o', 's']
 const kindNumbers = new Map(kinds.map((kind, number) => [kind, number]))
 
-/** One delivery, read out of the columns. Names are numbers. */
+/** One delivery, read from the columns. Names are numbers. */
 export interface Delivery {
   readonly t: number
   readonly observer: number

@@ -1,11 +1,14 @@
 /**
- * How long it took until everybody had everything: from each acknowledgement to each attached stream while no fault was
- * active, and from the healing of each fault to each attached stream having all that was acknowledged before.
+ * Measures how long streams took to receive everything. While no fault was active: from each
+ * acknowledgement to each attached stream. After each fault: from its healing until each attached
+ * stream had all changes acknowledged before.
  *
- * Only what a stream certainly had to be given is judged. It was attached all the time; its user was a member from the
- * message on; and it was demonstrably at home in the conversation: it had an earlier seq of the same membership, or it and
- * the membership were older by `joinSettleMs` than the message. What a client loads as a page, at its start or when it
- * joins, reaches no callback, so without that a first load would look like a loss.
+ * Only changes that a stream certainly had to receive are judged, under three conditions. The
+ * stream was attached all the time. Its user was a member from the message on. The stream
+ * demonstrably followed the conversation: it had an earlier seq of the same membership, or both it
+ * and the membership were older than the message by `joinSettleMs`. The third condition is needed
+ * because a page that a client loads at its start or after a join reaches no callback. Without it,
+ * a first load would look like a loss.
  */
 import type { Micros } from '../history/index.ts'
 import type { Facts } from './facts.ts'
@@ -17,12 +20,12 @@ import type { CheckSettings } from './rule.ts'
 import { acknowledgedT, firstInvokeT } from './send-facts.ts'
 import type { Track } from './walk-streams.ts'
 
-/** Something that did not arrive in time, or at all. */
+/** A change that arrived late or never. */
 export interface Lateness {
   readonly stream: string
   readonly conversation: string
   readonly seq: number
-  /** Undefined: never. */
+  /** Time of arrival; undefined if the change never arrived. */
   readonly reachedT: Micros | undefined
   readonly sinceT: Micros
   readonly boundMs: number
@@ -32,22 +35,25 @@ export interface Lateness {
 }
 
 export interface Convergence {
-  /** Acknowledged, to the callback of an attached stream, outside of faults. */
+  /** Times from acknowledgement to the callback of an attached stream, outside of faults. */
   readonly tail: Latencies
-  /** Healed, to caught up, one per stream and fault, by the kinds that were active together (`F4`, `F4+F11`). */
+  /**
+   * Times from healing until a stream has caught up, one per stream and fault. Keyed by the kinds
+   * of fault that were active together (`F4`, `F4+F11`).
+   */
   readonly heals: ReadonlyMap<string, Latencies>
-  /** Streams compared with the end of their conversations. */
+  /** Number of streams that were compared with the end of their conversations. */
   readonly ends: number
-  /** The first of them. */
+  /** The first late changes, at most `lateMax`. */
   readonly late: readonly Lateness[]
   readonly lateCount: number
 }
 
-/** Most of what is late that is kept; the rest is counted. */
+/** Maximum number of late changes that are kept. Further ones are only counted. */
 const lateMax = 1_000
 const measured = new WeakMap<Facts, Convergence>()
 
-/** Measured once per history. */
+/** Returns the measurement of this history. Measures once and caches the result. */
 export function convergenceOf(facts: Facts, settings: CheckSettings): Convergence {
   const known = measured.get(facts)
   if (known !== undefined) return known
@@ -70,9 +76,9 @@ interface Acknowledged {
 }
 
 interface Log {
-  /** In seq order. */
+  /** Acknowledged messages in seq order. */
   readonly acknowledged: readonly Acknowledged[]
-  /** The highest seq that was acknowledged by a time, in time order. */
+  /** Highest acknowledged seq over time, in time order. */
   readonly tops: readonly Acknowledged[]
 }
 
@@ -109,7 +115,7 @@ function measureConvergence(
   for (const track of walk.tracks) {
     const key = `${track.stream} ${track.conversation}`
     const known = tracks.get(key)
-    // Of several epochs the last one counts.
+    // With several epochs, use the track of the last one.
     if (known === undefined || (known.times.at(-1) ?? 0) < (track.times.at(-1) ?? 0)) tracks.set(key, track)
   }
   const conversationsOf = new Map<string, string[]>()
@@ -154,14 +160,14 @@ function measureConvergence(
   return { tail, heals, ends }
 }
 
-/** One stream in one conversation. */
+/** A stream's record in one conversation. */
 class Pair {
   readonly follower: Follower
   readonly conversation: string
   readonly membership: Membership
   readonly track: Track
   readonly #settleMicros: number
-  /** Where the search for a seq begins: seqs are asked for in order, mostly. */
+  /** Index where the next search for a seq begins. Callers mostly ask in seq order. */
   #hint = 0
 
   constructor(follower: Follower, conversation: string, membership: Membership, track: Track, settings: CheckSettings) {
@@ -172,7 +178,7 @@ class Pair {
     this.#settleMicros = settings.joinSettleMs * 1_000
   }
 
-  /** When it had reached a seq. */
+  /** Returns when the stream reached this seq. */
   reachedT(seq: number): Micros | undefined {
     const { positions, times } = this.track
     if (this.track.isMissed(seq)) return undefined
@@ -182,8 +188,9 @@ class Pair {
   }
 
   /**
-   * The interval in which it had to be given this message, or undefined: it was not attached, its user no member, or
-   * nobody can say whether it was at home.
+   * Returns the interval in which the stream had to receive this message. Returns undefined if the
+   * stream was not attached, if its user was no member, or if it is unknown whether the stream
+   * followed the conversation.
    */
   duty({ seq, okT, invokeT }: Acknowledged): Interval | undefined {
     const interval = this.follower.intervals.find(({ fromT, toT }) => fromT <= okT && okT < toT)
@@ -203,7 +210,7 @@ class Pair {
 
   #isAtHome(seq: number, joinSeq: number, attachedT: Micros, invokeT: Micros): boolean {
     const { positions } = this.track
-    // The first position of this membership.
+    // Finds the first position within this membership.
     let low = 0
     let high = positions.length
     while (low < high) {
@@ -232,7 +239,7 @@ function measureTail(
     const duty = pair.duty(acknowledged)
     if (duty === undefined) continue
     const { seq, okT } = acknowledged
-    // Near a fault it may be late, but not passed over for good.
+    // Near a fault a change may be late, but it must not be skipped.
     if (!pair.track.isMissed(seq) && isNearFault(windows, okT, okT + boundMicros)) continue
     const reachedT = pair.reachedT(seq)
     if (reachedT !== undefined && reachedT <= okT + boundMicros) {
@@ -255,7 +262,7 @@ function measureTail(
   }
 }
 
-/** Was a fault active, or its healing not over, at some time between? */
+/** Returns whether a fault was active, or still healing, at some time between `fromT` and `toT`. */
 function isNearFault(windows: readonly FaultWindow[], fromT: Micros, toT: Micros): boolean {
   const index = windowEndingAfter(windows, fromT)
   const window = windows[index]
@@ -264,7 +271,10 @@ function isNearFault(windows: readonly FaultWindow[], fromT: Micros, toT: Micros
   return before !== undefined && before.healT + before.boundMs * 1_000 >= fromT
 }
 
-/** From healing until the stream had, in all its conversations, what was acknowledged before; undefined: not to be judged. */
+/**
+ * Returns the time from healing until the stream had everything acknowledged before, in all its
+ * conversations. Returns undefined if this cannot be judged.
+ */
 function measureHeal(
   pairs: readonly Pair[],
   logs: ReadonlyMap<string, Log>,
@@ -284,7 +294,7 @@ function measureHeal(
     if (target === undefined) continue
     const attached = pair.follower.intervals.find(({ fromT, toT }) => fromT <= healT && healT < toT)
     if (attached === undefined) return undefined
-    // Acknowledged while it was not attached is still owed to it: it resumes.
+    // The stream must also receive changes acknowledged while it was detached, because it resumes.
     const duty = pair.duty({ ...target, okT: healT })
     if (duty === undefined) continue
     const reachedT = pair.reachedT(target.seq)
@@ -293,7 +303,8 @@ function measureHeal(
       caughtUpT = Math.max(caughtUpT ?? healT, until)
       continue
     }
-    // Let go of, hit by the next fault, or late together with the machine: nobody can say.
+    // Skip a stream that was detached, hit by the next fault, or late because the machine stalled:
+    // the fault may not be the cause.
     if (duty.toT <= boundT || (next !== undefined && next.startT <= boundT)) return undefined
     if (reachedT !== undefined && stalls.some((stall) => stall.startT <= reachedT && stall.healT >= healT))
       return undefined
@@ -376,7 +387,7 @@ function toLogs({ history }: Facts): ReadonlyMap<string, Log> {
   return logs
 }
 
-/** The newest at a time. */
+/** Returns the highest acknowledged seq at time `t`. */
 function lastAt(tops: readonly Acknowledged[], t: Micros): Acknowledged | undefined {
   let low = 0
   let high = tops.length

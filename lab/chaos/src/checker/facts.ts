@@ -1,4 +1,6 @@
-/** A history with what several rules derive from it, each derived once and only when a rule asks. */
+/**
+ * A history with derived data that several rules need. Each part is computed once, on first use.
+ */
 import { type FinalRead, readFinals } from './final-reads.ts'
 import {
   type FaultSpan,
@@ -51,7 +53,7 @@ export class Facts {
     return this.#windows
   }
 
-  /** Faults and stalls of the drivers. */
+  /** Windows of faults and of stalls of the drivers. */
   get disturbed(): readonly FaultWindow[] {
     this.#disturbed ??= disturbances(this.history, this.faultSpans)
     return this.#disturbed

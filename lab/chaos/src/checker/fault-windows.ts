@@ -1,4 +1,7 @@
-/** When which fault was active, and windows of faults that overlap as one: healing is over when the last has healed. */
+/**
+ * Computes when each fault was active. Overlapping faults form one window, which ends when the last
+ * of them has healed.
+ */
 import type { FaultEvent, Micros } from '../history/index.ts'
 import type { History } from './history.ts'
 
@@ -9,16 +12,16 @@ export interface FaultSpan {
   readonly affects: FaultEvent['affects']
   readonly boundMs: number
   readonly startT: Micros
-  /** Infinity when it was never healed. */
+  /** Time of healing; Infinity if the fault was never healed. */
   readonly healT: Micros
 }
 
-/** Faults that overlap, seen as one. */
+/** A group of overlapping faults, treated as one. */
 export interface FaultWindow {
   readonly startT: Micros
   readonly healT: Micros
   readonly spans: readonly FaultSpan[]
-  /** The largest of its faults. */
+  /** Largest bound of the window's faults. */
   readonly boundMs: number
 }
 
@@ -45,12 +48,12 @@ export function faultWindows(spans: readonly FaultSpan[]): readonly FaultWindow[
   return windows
 }
 
-/** How long after a stall everything may still be late. */
+/** Time after a stall during which deliveries may still be late. */
 const stallBoundMs = 2_000
 
 /**
- * When nothing can be said about times: while faults were active, and while a driver's own process stood still. (A fault's
- * own healing is measured apart from that.)
+ * Returns the windows in which latencies prove nothing: while faults were active, and while a
+ * driver's own process was paused. (The time that a fault takes to heal is measured separately.)
  */
 export function disturbances(history: History, spans: readonly FaultSpan[]): readonly FaultWindow[] {
   const stalls = stallSpans(history)
@@ -69,7 +72,10 @@ export function stallSpans({ stalls }: History): readonly FaultSpan[] {
   }))
 }
 
-/** The first window that ends after `t`, by binary search; windows are disjoint and in order. */
+/**
+ * Returns the index of the first window that ends after `t`. Uses binary search: windows are
+ * disjoint and sorted.
+ */
 export function windowEndingAfter(
   windows: readonly { readonly startT: Micros; readonly healT: Micros }[],
   t: Micros,

@@ -1,6 +1,7 @@
 /**
- * What each process read of each conversation when all was over. Its pages are one read: they follow each other without
- * a gap, so everything between the lowest and the highest seq is covered.
+ * Collects the messages that each process read from each conversation at the end of the run. All
+ * its pages count as one read: they follow each other without a gap, so they cover everything
+ * between the lowest and the highest seq.
  */
 import type { History } from './history.ts'
 
@@ -34,7 +35,10 @@ export function readFinals(history: History): readonly FinalRead[] {
   return [...reads.values()]
 }
 
-/** The seqs that a page speaks about: a message among them that it does not show is not there. */
+/**
+ * Returns the range of seqs that a page covers. A message in this range that the page does not show
+ * is missing.
+ */
 export function rangeOf(page: {
   readonly top: number
   readonly hasBefore: boolean

@@ -1,6 +1,7 @@
 /**
- * A whole history in memory, in the form that rules look things up in: sends by what they are, rows by conversation,
- * deliveries as columns. Built in one pass over the events, in any order of files. Nothing is judged here.
+ * A whole history in memory, indexed for the rules: sends by identity, rows by conversation,
+ * deliveries as columns. Built in one pass over the events, for any order of files. This file
+ * judges nothing.
  */
 import {
   type ChangeFacts,
@@ -33,7 +34,7 @@ import { Deliveries, Names } from './columns.ts'
 
 export type Placed<Event> = Event & { readonly file: number; readonly line: number }
 
-/** How an operation ended; undefined while nobody has said. */
+/** Outcome of an operation. An operation without a recorded outcome has undefined instead. */
 export interface Outcome {
   readonly type: 'ok' | 'fail' | 'info'
   readonly t: Micros
@@ -52,26 +53,26 @@ export interface Attempt {
   outcome: Outcome | undefined
 }
 
-/** One message that somebody wanted to send, with all attempts at it. */
+/** One message that a client wanted to send, with all attempts. */
 export interface LogicalSend {
   readonly clientId: string
   readonly user: string
   readonly conversation: string
   readonly hash: number
-  /** In the order of the history. */
+  /** Attempts in the order of the history. */
   readonly attempts: Attempt[]
   row: Row | undefined
 }
 
-/** Any other operation. */
+/** Any operation other than a send. */
 export interface Operation {
   readonly invoke: Placed<Exclude<InvokeEvent, SendInvoke>>
   outcome: Outcome | undefined
-  /** create: what it made. */
+  /** Id of the created conversation; only for `create`. */
   conversation: string | undefined
 }
 
-/** A page that came. */
+/** A page that a client received. */
 export interface Page {
   readonly invoke: Placed<PageInvoke>
   readonly t: Micros
@@ -87,7 +88,7 @@ export interface Row extends ChangeFacts {
   readonly line: number
 }
 
-/** A rebase or a change of a stream, with the number of deliveries that had been read before it. */
+/** A rebase or a change of a stream, with the number of deliveries that were read before it. */
 export interface StreamMark {
   readonly event: Placed<RebaseEvent> | Placed<StreamEvent>
   readonly deliveriesBefore: number
@@ -96,11 +97,11 @@ export interface StreamMark {
 export class History {
   readonly names = new Names()
   readonly deliveries = new Deliveries()
-  /** By `sendKey`. */
+  /** Sends by `sendKey`. */
   readonly sends = new Map<string, LogicalSend>()
   readonly operations: Operation[] = []
   readonly pages: Page[] = []
-  /** By conversation, in the order of the dump. */
+  /** Rows by conversation, in the order of the dump. */
   readonly rows = new Map<string, Row[]>()
   rowCount = 0
   readonly conversations = new Map<string, Placed<ConversationEvent>>()
@@ -123,10 +124,10 @@ export class History {
   files: readonly string[] = []
   readonly #pending = new Map<number, Attempt | Operation>()
 
-  /** Takes in one event; `finish` comes after the last. */
+  /** Adds one event. The caller must call `finish` after the last one. */
   add(event: HistoryEvent, file: number, line: number): void {
     this.events += 1
-    // The run's own line and the dump say nothing about when.
+    // Skips the run's header and the dump: their times are no part of the run.
     if (event.op !== 'run' && event.op !== 'row' && event.op !== 'conversation') {
       if (event.t < this.firstT) this.firstT = event.t
       if (event.t > this.lastT) this.lastT = event.t
@@ -166,7 +167,7 @@ export class History {
         this.conversations.set(event.conversation, { ...event, ...place })
         return
       case 'observer':
-        // An SDK store says it again after each restart.
+        // An SDK store declares its observer again after each restart.
         if (!this.observers.has(event.observer)) this.observers.set(event.observer, { ...event, ...place })
         return
       case 'rebase':
@@ -209,7 +210,7 @@ export class History {
     }
   }
 
-  /** Joins what came from different files. */
+  /** Joins data from different files: assigns rows to sends and sorts lists by time. */
   finish(files: readonly string[]): void {
     this.files = files
     this.#pending.clear()
@@ -218,7 +219,8 @@ export class History {
       for (const row of rows) {
         if (row.kind !== 'c' || row.clientId === '') continue
         const send = this.sends.get(sendKey(row.actor, row.conversation, row.clientId))
-        // The first row is the message; another one with the same identity is what A4 looks for.
+        // The first row is the message. Another row with the same identity is a violation that A4
+        // reports.
         if (send !== undefined) send.row ??= row
       }
     }
@@ -226,7 +228,7 @@ export class History {
     for (const list of [this.connections, this.presences, this.faults, this.phases]) list.sort(byTime)
   }
 
-  /** When all was quiet, or when the history ends. */
+  /** Time at which the `quiet` phase began; without one, the end of the history. */
   get quietT(): Micros {
     return this.phases.find(({ phase }) => phase === 'quiet')?.t ?? this.lastT
   }
@@ -242,7 +244,7 @@ export class History {
   #addInvoke(event: InvokeEvent, file: number, line: number): void {
     if (event.op !== 'send') {
       const operation: Operation = { invoke: { ...event, file, line }, outcome: undefined, conversation: undefined }
-      // Pages are many and are kept only when they came.
+      // There are many pages. They are kept only if a response arrived.
       if (event.op !== 'page') this.operations.push(operation)
       this.#pending.set(event.id, operation)
       return
@@ -286,12 +288,12 @@ export class History {
   }
 }
 
-/** What the database's unique key is made of (IDEM1). */
+/** Returns the key of a send, made of the same parts as the database's unique key (IDEM1). */
 export function sendKey(user: string, conversation: string, clientId: string): string {
   return `${clientId} ${user} ${conversation}`
 }
 
-/** Reads a run's folder. */
+/** Loads the history from a run's folder. */
 export function loadHistory(folder: string): History {
   const history = new History()
   const { files } = readHistory(folder, (event, file, line) => history.add(event, file, line))
@@ -299,7 +301,7 @@ export function loadHistory(folder: string): History {
   return history
 }
 
-/** A history from a list of events, as one file. */
+/** Builds a history from a list of events, as if they were one file. */
 export function toHistory(events: readonly HistoryEvent[]): History {
   const history = new History()
   events.forEach((event, index) => history.add(event, 0, index + 1))

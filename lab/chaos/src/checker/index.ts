@@ -1,4 +1,4 @@
-/** The checker: a history in, a verdict per rule out. */
+/** The checker: takes a history and returns a verdict per rule. */
 export { type CheckResult, checkHistory } from './check-history.ts'
 export { loadHistory } from './history.ts'
 export type { LatencySummary } from './latencies.ts'

@@ -1,9 +1,10 @@
 /**
- * A set of whole numbers as ordered, disjoint ranges. Sequences that arrive in order are one range however long they
- * are, so a set of a million costs nothing; what comes out of order costs a binary search and a shift.
+ * A set of integers, stored as ordered, disjoint ranges. Numbers that arrive in order form one
+ * range of any length, so a set of a million takes almost no memory. Adding a number out of order
+ * takes a binary search and a shift.
  */
 export class Intervals {
-  /** from, to, from, to … */
+  /** Bounds of the ranges: from, to, from, to … */
   readonly #bounds: number[] = []
 
   has(value: number): boolean {
@@ -36,7 +37,7 @@ export class Intervals {
     bounds.splice(first, end - first, mergedFrom, mergedTo)
   }
 
-  /** Ranges between the first and the last number that are not in the set. */
+  /** Returns the ranges between the first and the last number that are not in the set. */
   gaps(): readonly { readonly from: number; readonly to: number }[] {
     const gaps: { from: number; to: number }[] = []
     for (let index = 2; index < this.#bounds.length; index += 2) {
@@ -45,7 +46,9 @@ export class Intervals {
     return gaps
   }
 
-  /** Index of the last range that begins at or before `value`; -2 when there is none. */
+  /**
+   * Returns the index of the last range that begins at or before `value`; -2 when there is none.
+   */
   #rangeAtOrBefore(value: number): number {
     const bounds = this.#bounds
     let low = 0

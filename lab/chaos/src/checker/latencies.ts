@@ -1,4 +1,7 @@
-/** Latencies by the millisecond up to a minute: however many there are, it takes 240 kB and no sorting. */
+/**
+ * Latencies in buckets of one millisecond, up to one minute. Any number of values takes 240 kB and
+ * no sorting.
+ */
 const bucketCount = 60_001
 
 export interface LatencySummary {
@@ -20,7 +23,7 @@ export class Latencies {
     if (ms > this.#maxMs) this.#maxMs = ms
   }
 
-  /** Undefined when there is nothing to sum up. */
+  /** Returns undefined without any value. */
   summary(): LatencySummary | undefined {
     if (this.#n === 0) return undefined
     return { n: this.#n, p50Ms: this.#quantile(0.5), p99Ms: this.#quantile(0.99), maxMs: Math.ceil(this.#maxMs) }

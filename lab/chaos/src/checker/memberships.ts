@@ -1,6 +1,7 @@
 /**
- * Who was a member when, from the log's own rows: by seq, because that is what access is decided by, and with the
- * earliest time at which each could have happened (when it was asked for) and the latest (when it was acknowledged).
+ * Computes from the log's rows which users were members at each seq. Access is decided by seq. Each
+ * change also has its earliest possible time (when it was requested) and its latest (when it was
+ * acknowledged).
  */
 import type { Micros } from '../history/index.ts'
 import type { History, Operation } from './history.ts'
@@ -8,9 +9,9 @@ import { acknowledgedT, firstInvokeT } from './send-facts.ts'
 
 export interface MembershipChange {
   readonly seq: number
-  /** It cannot have happened before; -Infinity when nobody of the history asked for it. */
+  /** Earliest possible time of the change; -Infinity if the history has no request for it. */
   readonly notBeforeT: Micros
-  /** It had happened by then; Infinity when no acknowledgement was seen. */
+  /** Latest possible time of the change; Infinity if the history has no acknowledgement of it. */
   readonly notAfterT: Micros
 }
 
@@ -53,12 +54,12 @@ export class Memberships {
     }
   }
 
-  /** In seq order. */
+  /** Returns joins and removals, each in seq order. */
   of(conversation: string, user: string): Membership {
     return this.#byPair.get(pairKey(conversation, user)) ?? nobody
   }
 
-  /** Everybody who ever was a member. */
+  /** Returns every user who was ever a member. */
   usersOf(conversation: string): readonly string[] {
     return this.#usersByConversation.get(conversation) ?? []
   }
@@ -68,12 +69,12 @@ function pairKey(conversation: string, user: string): string {
   return `${conversation} ${user}`
 }
 
-/** Is what has this seq (or version) part of the log as of which the user is a member? */
+/** Returns whether the user was a member at this seq (or version) of the log. */
 export function isMemberAt({ joins, removals }: Membership, seq: number): boolean {
   return lastUpTo(joins, seq) > lastUpTo(removals, seq)
 }
 
-/** The seq of the user's last join at or before `seq`; 0 when there is none. */
+/** Returns the seq of the user's last join or removal at or before `seq`; 0 when there is none. */
 export function lastUpTo(changes: readonly MembershipChange[], seq: number): number {
   let last = 0
   for (const change of changes) if (change.seq <= seq) last = change.seq
@@ -81,8 +82,9 @@ export function lastUpTo(changes: readonly MembershipChange[], seq: number): num
 }
 
 /**
- * The seq of the removal after which nothing may be seen at time `t`, given everything that may have happened until then:
- * `forbidden` is above it. A user who cannot have joined by then may see nothing at all.
+ * Returns the seq up to which the user may see changes at time `t`, assuming everything that may
+ * have happened by then. It is the seq of the removal that ended the membership, or Infinity for a
+ * member. A user who cannot have joined by then gets 0: nothing is visible.
  */
 export function limitAt({ joins, removals }: Membership, t: Micros): number {
   let lastJoin = -1
@@ -101,7 +103,7 @@ function indexOperations(operations: readonly Operation[]): Map<string, Operatio
   }
   for (const operation of operations) {
     const { invoke } = operation
-    // What certainly failed made no row.
+    // An operation that certainly failed stored no row.
     if (operation.outcome?.type === 'fail') continue
     if (invoke.op === 'member-add') put(`j ${pairKey(invoke.conversation, invoke.member)}`, operation)
     else if (invoke.op === 'member-remove') put(`l ${pairKey(invoke.conversation, invoke.member)}`, operation)
@@ -119,7 +121,10 @@ interface Moment {
 
 const always: Moment = { notBeforeT: Number.NEGATIVE_INFINITY, notAfterT: Number.POSITIVE_INFINITY }
 
-/** When the messages of each conversation can have been stored: between the first attempt and the first acknowledgement. */
+/**
+ * Returns when each message of a conversation can have been stored: between its first attempt and
+ * its first acknowledgement.
+ */
 function indexMoments(history: History): Map<string, Map<number, Moment>> {
   const moments = new Map<string, Map<number, Moment>>()
   for (const send of history.sends.values()) {
@@ -137,7 +142,10 @@ function indexMoments(history: History): Map<string, Map<number, Moment>> {
   return moments
 }
 
-/** The log's order is the order of commits: what stands between two messages was stored between them, too. */
+/**
+ * Returns time bounds for each row. The log's order is the order of commits, so a row between two
+ * messages was stored between them, too.
+ */
 function boundTimes(
   rows: readonly { readonly seq: number }[],
   moments: ReadonlyMap<number, Moment>,
@@ -158,8 +166,9 @@ function boundTimes(
 }
 
 /**
- * By the operations that may have made it: those that named this seq or none, and fit what stands around it in the log.
- * One that named it need not have made it: adding a member again is answered with the first seq.
+ * Returns the possible times of the change at `seq`, from the operations that may have caused it.
+ * Candidates named this seq or none, and fit the times of the neighbouring rows. An operation that
+ * named the seq may still not be the cause: adding a member again returns the first seq.
  */
 function timesOf(operations: readonly Operation[], seq: number, bounds: Moment): MembershipChange {
   const possible = operations.filter(({ invoke, outcome }) => {

@@ -1,4 +1,7 @@
-/** Whatever a right chat does, no rule is broken; and whatever is then broken in one way, exactly that rule says so. */
+/**
+ * Property tests: no behaviour of a correct chat breaks a rule, and each way of damaging its
+ * history breaks exactly the matching rule.
+ */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { DeliverEvent, HistoryEvent } from '../history/index.ts'
@@ -10,7 +13,9 @@ import { ModelChat } from './testing/model-chat.ts'
 const users = ['ada', 'bob', 'cyd', 'dan'] as const
 const conversations = ['one', 'two'] as const
 
-/** `PROPERTY_RUNS=2000` looks at that many other histories; without it the same ones each time. */
+/**
+ * `PROPERTY_RUNS=2000` tries that many random histories. Without it, every run tries the same ones.
+ */
 const asked = process.env['PROPERTY_RUNS']
 const runs = (usual: number): number => (asked === undefined ? usual : Number(asked))
 const seed = asked === undefined ? { seed: 1 } : {}
@@ -36,7 +41,10 @@ const step: fc.Arbitrary<Step> = fc.record({
   conversation: fc.nat(conversations.length - 1),
 })
 
-/** Plays steps that make sense and leaves out those that do not; ends with a message of each to each. */
+/**
+ * Plays the steps that are possible and skips the others. Ends with a message from each member to
+ * each conversation.
+ */
 function play(steps: readonly Step[]): ModelChat {
   const chat = new ModelChat()
   for (const user of users) chat.attach(`${user}-1`, user)
@@ -104,12 +112,12 @@ const isDelivery = (event: HistoryEvent): event is DeliverEvent => event.op === 
 const pick = <Item>(items: readonly Item[], where: number): Item | undefined =>
   items[Math.min(items.length - 1, Math.floor(where * items.length))]
 
-/** One way to break a history; undefined when this one offers nothing to break. */
+/** One way to damage a history. Returns undefined if the history offers nothing to damage. */
 type Break = (chat: ModelChat, events: HistoryEvent[], where: number) => HistoryEvent[] | undefined
 
 const breaks: { readonly [Id in RuleId]?: Break } = {
   A1: (chat, events, where) => {
-    // The log forgets the last message of a conversation before anybody was given it.
+    // Adds an acknowledged message that no row and no observer has, as if the log had lost it.
     const conversation = pick(conversations, where) ?? 'one'
     const invoke = events.find((event) => event.op === 'send' && event.type === 'invoke')
     if (invoke === undefined) return undefined
@@ -135,7 +143,8 @@ const breaks: { readonly [Id in RuleId]?: Break } = {
     const last = events.findLastIndex(
       (event) => isDelivery(event) && event.observer === seen.observer && event.conversation === seen.conversation,
     )
-    // After a return or a removal of one's own a seq may be any; here it is one that was had.
+    // After a rejoin or the user's own removal, any seq is allowed. So this repeats a seq that was
+    // already delivered.
     return events.toSpliced(last + 1, 0, { ...seen, t: events[last]?.t ?? 0 })
   },
   A6: (_chat, events, where) => {
@@ -151,7 +160,7 @@ const breaks: { readonly [Id in RuleId]?: Break } = {
     return events.filter((event) => event !== created)
   },
   A8: (_chat, events, where) => {
-    // Between two deliveries of one client with nothing else to explain a jump.
+    // Removes a delivery between two others of one client, with nothing else to explain the jump.
     const mine = events.filter(
       (event) => isDelivery(event) && event.observer === 'ada-1' && event.conversation === 'one',
     )
@@ -183,7 +192,7 @@ const breaks: { readonly [Id in RuleId]?: Break } = {
   A17: (chat, events) => [...events, { t: chat.t, op: 'server', server: 's1', what: 'unexpected-exit', text: 'gone' }],
 }
 
-describe('a right history', () => {
+describe('a correct history', () => {
   it('breaks no rule', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
@@ -194,7 +203,7 @@ describe('a right history', () => {
   })
 })
 
-describe('a history that was broken in one way', () => {
+describe('a history damaged in one way', () => {
   for (const [id, breakIt] of Object.entries(breaks)) {
     it(`is found by ${id} and by nothing else`, () => {
       let broken = 0
@@ -207,7 +216,8 @@ describe('a history that was broken in one way', () => {
             const events = breakIt(chat, [...chat.finish()], where)
             if (events === undefined) return
             broken += 1
-            // What is jumped over has never arrived, when it is a message that was acknowledged.
+            // If the skipped change is an acknowledged message, it never arrived, so A13 is broken
+            // as well.
             const isAlone = (rule: RuleId) => id !== 'A8' || rule !== 'A13'
             expect(brokenRules(events).filter(isAlone)).toEqual([id])
           },

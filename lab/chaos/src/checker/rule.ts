@@ -1,6 +1,6 @@
 /**
- * What a rule of the checker is, and what it answers. A verdict has three values, and the third is the important one:
- * a rule that saw nothing it could judge says `not judged`, never `kept`.
+ * The interface of a checker rule, and its result. A verdict has three values. A rule that found
+ * nothing to judge returns `not judged`, never `kept`.
  */
 import type { Micros } from '../history/index.ts'
 import type { Facts } from './facts.ts'
@@ -25,27 +25,33 @@ export type RuleId =
   | 'A16'
   | 'A17'
 
-/** Bounds that a run may have of its own. The contract's are the defaults. */
+/** Bounds that a run may override. The defaults are those of the spec. */
 export interface CheckSettings {
-  /** From the acknowledgement to every attached stream, while no fault is active (TAIL1). */
+  /**
+   * Maximum time from the acknowledgement to delivery on every attached stream, while no fault is
+   * active (TAIL1).
+   */
   readonly tailBoundMs: number
-  /** Added to every bound in time: the machine is shared with what is under test. */
+  /** Time added to every bound, because the lab and the system under test share a machine. */
   readonly slackMs: number
-  /** From the acknowledgement of a revocation to the end of its connections (ACL2). */
+  /** Maximum time from the acknowledgement of a revocation until its connections close (ACL2). */
   readonly revokeBoundMs: number
   readonly revokeBoundWithoutRedisMs: number
-  /** How long presence may be wrong (PRES1). */
+  /** Maximum time during which presence may be wrong (PRES1). */
   readonly presenceBoundMs: number
-  /** From the acknowledgement of a removal to the last live value. */
+  /** Maximum time from the acknowledgement of a removal to the last live value. */
   readonly liveBoundMs: number
-  /** A join older than this when a send began must have reached the member's streams. */
+  /** Age of a join from which on the member's streams must have received it, when a send begins. */
   readonly joinSettleMs: number
-  /** What a server may hold more when all is quiet than after warm-up. */
+  /** Maximum growth of a server's memory from warm-up to the quiet phase. */
   readonly rssGrowthMaxBytes: number
   readonly fdGrowthMax: number
-  /** What it may hold more at any time, faults and paused clients included. */
+  /**
+   * Maximum growth of a server's memory at any time, including during faults and while clients are
+   * paused.
+   */
   readonly rssPeakMaxBytes: number
-  /** Witnesses kept per rule. */
+  /** Maximum number of witnesses kept per rule. */
   readonly witnessesMax: number
 }
 
@@ -63,12 +69,12 @@ export const defaultSettings: CheckSettings = {
   witnessesMax: 5,
 }
 
-/** Where it can be looked up, and what happened there. */
+/** Evidence of one violation: its description, and the places in the history that show it. */
 export interface Witness {
   readonly text: string
-  /** `file:line` of the history. */
+  /** Places in the history as `file:line`. */
   readonly places: readonly string[]
-  /** Seconds since the run began. */
+  /** Seconds since the start of the run. */
   readonly atSeconds?: number
 }
 
@@ -78,23 +84,23 @@ export interface RuleResult {
   readonly id: RuleId
   readonly name: string
   readonly verdict: Verdict
-  /** What was judged, and how many of them. */
+  /** Name of the things that were judged, and their number. */
   readonly unit: string
   readonly judged: number
   readonly violations: number
   readonly witnesses: readonly Witness[]
-  /** Why it was not judged, or what a reader of the verdict should know. */
+  /** Reason why the rule judged nothing, or a remark for the reader of the verdict. */
   readonly note?: string
 }
 
 export interface Rule {
   readonly id: RuleId
   readonly name: string
-  /** What `judged` counts. */
+  /** Name of the things that `judged` counts. */
   readonly unit: string
-  /** What must be in the history for the rule to judge anything. */
+  /** Events that the history must contain for the rule to judge anything. */
   readonly needs: string
-  /** What it would not notice. */
+  /** Violations that the rule cannot notice. */
   readonly blindTo: string
   check(facts: Facts, settings: CheckSettings, findings: Findings): void
 }
@@ -104,7 +110,7 @@ export interface PlaceLike {
   readonly line: number
 }
 
-/** Collects what a rule finds; bounded. */
+/** Collects the findings of a rule. Keeps a limited number of witnesses. */
 export class Findings {
   judged = 0
   violations = 0
@@ -118,7 +124,7 @@ export class Findings {
     this.#witnessesMax = witnessesMax
   }
 
-  /** One violation. The text is only made when it will be shown. */
+  /** Reports one violation. `text` is only called if the witness is kept. */
   report(text: () => string, places: readonly PlaceLike[], t?: Micros): void {
     this.violations += 1
     if (this.#witnesses.length >= this.#witnessesMax) return

@@ -6,7 +6,7 @@ import { toHistory } from './history.ts'
 import type { RuleId, RuleResult } from './rule.ts'
 import { ModelChat } from './testing/model-chat.ts'
 
-/** Three people in one group, the first two with a client, and one message of each. */
+/** Builds a chat with three users in one group, each with a client and one message. */
 function smallChat(): ModelChat {
   const chat = new ModelChat()
   chat.attach('ada-1', 'ada')
@@ -54,14 +54,14 @@ const find = <Op extends HistoryEvent['op']>(
 const rowOf = (events: readonly HistoryEvent[], seq: number) => find(events, 'row', (row) => row.seq === seq)
 
 describe('the checker', () => {
-  it('judges nothing where nothing was observed', () => {
+  it('judges nothing in an empty history', () => {
     for (const result of judge([]).values()) {
       expect(result, result.id).toMatchObject({ verdict: 'not judged', judged: 0, violations: 0 })
       expect(result.note, result.id).toBeTruthy()
     }
   })
 
-  it('keeps every rule for a chat that does everything right, and says what it judged', () => {
+  it('keeps every rule for a correct chat and counts its judgements', () => {
     const chat = smallChat()
     chat.fault('F4')
     chat.send('group', 'ada-1', 'ada')
@@ -90,7 +90,7 @@ describe('the checker', () => {
     expect(checkHistory(toHistory(chat.events)).counts).toMatchObject({ sends: 4, acknowledged: 4, faults: 1 })
   })
 
-  it('names a few witnesses with their places, and counts the rest', () => {
+  it('lists a few witnesses with places and counts the rest', () => {
     const chat = smallChat()
     for (let index = 0; index < 20; index++) chat.send('group', 'ada-1', 'ada')
     const events = chat.finish().filter((event) => event.op !== 'row' || event.kind !== 'c')
@@ -105,7 +105,7 @@ describe('the checker', () => {
 })
 
 describe('A1 lost acknowledgement', () => {
-  it('finds an acknowledged message that is not in the log', () => {
+  it('finds an acknowledged message missing from the log', () => {
     const events = [...smallChat().finish()]
     const invoke = find(events, 'send', ({ type }) => type === 'invoke')
     expect(invoke.type).toBe('invoke')
@@ -114,14 +114,14 @@ describe('A1 lost acknowledgement', () => {
     expect(brokenRules(events)).toEqual(['A1'])
   })
 
-  it('finds an acknowledged message that a final read leaves out', () => {
+  it('finds an acknowledged message missing from a final read', () => {
     const events = smallChat().finish()
     const page = events.find((event) => 'type' in event && event.type === 'ok' && event.op === 'page') as OkEvent
     const items = page.page!.items.filter((_, index) => index !== 1)
     expect(brokenRules(replace(events, page, { ...page, page: { ...page.page!, items } }))).toEqual(['A1'])
   })
 
-  it('says nothing of what was never acknowledged', () => {
+  it('ignores messages that were never acknowledged', () => {
     const chat = smallChat()
     const events = chat.finish()
     const last = find(events, 'send', (event) => event.type === 'invoke')
@@ -134,7 +134,7 @@ describe('A1 lost acknowledgement', () => {
 })
 
 describe('A2 aborted read', () => {
-  it('finds a delivery of what was refused', () => {
+  it('finds a delivery of a refused message', () => {
     const chat = smallChat()
     const clientId = chat.refuse('elsewhere', 'raw', 'ada')
     const events = chat.finish()
@@ -154,7 +154,7 @@ describe('A2 aborted read', () => {
     expect(brokenRules([...events, { ...seen, t: chat.t }])).toEqual(['A2'])
   })
 
-  it('does not take a message for refused that a later attempt stored', () => {
+  it('accepts a message that a later attempt stored', () => {
     const chat = smallChat()
     chat.send('group', 'ada-2', 'ada', 2)
     expect(brokenRules(chat.finish())).toEqual([])
@@ -171,27 +171,28 @@ describe('A3 phantom or corrupt', () => {
     ]
   }
 
-  it('finds a text that nobody wrote', () => {
+  it('finds a text that no client sent', () => {
     expect(brokenRules(corrupt({ hash: 12345 }))).toEqual(['A3'])
   })
 
-  it('finds a text of another conversation', () => {
+  it('finds a text from another conversation', () => {
     expect(brokenRules(corrupt({}))).toEqual(['A3'])
   })
 
-  it('finds a text that has gone though nobody deleted it', () => {
+  it('finds an emptied text without a deletion', () => {
     expect(brokenRules(corrupt({ hash: 0 }))).toEqual(['A3'])
   })
 
-  it('finds another sender’s name', () => {
+  it('finds a wrong sender', () => {
     const events = smallChat().finish()
     const rows = events.filter((event) => event.op === 'row' && event.kind === 'c')
     const row = rows[0] as Extract<HistoryEvent, { op: 'row' }>
-    // The log itself says so; who was given it disagrees, and the message of the acknowledgement is gone.
+    // The log's row has the wrong sender, deliveries disagree with it, and the acknowledged message
+    // has no row.
     expect(brokenRules(replace(events, row, { ...row, actor: 'bob' }))).toEqual(['A1', 'A3', 'A6'])
   })
 
-  it('knows edits and deletions', () => {
+  it('accepts edits and deletions', () => {
     const chat = smallChat()
     const seq = chat.send('group', 'ada-1', 'ada')
     chat.edit('group', 'ada', seq)
@@ -205,7 +206,7 @@ describe('A4 duplicate row', () => {
     const chat = smallChat()
     const events = chat.finish()
     const row = rowOf(events, 5)
-    // It stands in a log of its own, where nobody but the dump sees it.
+    // Put the rows into a separate log that only the dump contains.
     const first = {
       ...row,
       conversation: 'elsewhere',
@@ -233,15 +234,15 @@ describe('A4 duplicate row', () => {
     ]
   }
 
-  it('finds two rows of one identity', () => {
+  it('finds two rows with the same identity', () => {
     expect(judge(twin({})).get('A4')).toMatchObject({ verdict: 'broken', violations: 1 })
   })
 
-  it('finds two rows with one text, whatever their identities', () => {
+  it('finds two rows with the same text and different identities', () => {
     expect(judge(twin({ clientId: 'new' })).get('A4')).toMatchObject({ verdict: 'broken', violations: 1 })
   })
 
-  it('finds two seqs acknowledged for one message', () => {
+  it('finds two acknowledged seqs for one message', () => {
     const chat = smallChat()
     chat.send('group', 'raw', 'ada', 2)
     const events = chat.finish()
@@ -252,20 +253,20 @@ describe('A4 duplicate row', () => {
 })
 
 describe('A5 duplicate delivery', () => {
-  it('finds a seq twice in one observer', () => {
+  it('finds a repeated seq in one observer', () => {
     const events = smallChat().finish()
     const seen = deliveriesTo(events, 'bob-1').at(-1)!
     expect(brokenRules(insertAfter(events, seen, { ...seen, t: seen.t + 1 }))).toEqual(['A5'])
   })
 
-  it('finds one that came long ago', () => {
+  it('finds a repeat of a much earlier seq', () => {
     const events = smallChat().finish()
     const deliveries = deliveriesTo(events, 'bob-1')
     const last = deliveries.at(-1)!
     expect(brokenRules(insertAfter(events, last, { ...deliveries[0]!, t: last.t + 1 }))).toEqual(['A5'])
   })
 
-  it('lets a store that was not written be called back again, in order', () => {
+  it('accepts in-order repeats to a store that was not written', () => {
     const chat = smallChat()
     const events = [...chat.events]
     const deliveries = deliveriesTo(events, 'bob-1')
@@ -283,7 +284,7 @@ describe('A5 duplicate delivery', () => {
 })
 
 describe('A5 duplicate delivery after a removal', () => {
-  it('lets a store that was not written be told of its removal again', () => {
+  it('accepts a repeated removal to a store that was not written', () => {
     const chat = smallChat()
     chat.remove('group', 'ada', 'bob')
     const removal = deliveriesTo(chat.events, 'bob-1').at(-1)!
@@ -306,7 +307,7 @@ describe('A6 inconsistent offset', () => {
     expect(brokenRules(replace(events, seen, { ...seen, actor: 'eve' }))).toEqual(['A6'])
   })
 
-  it('finds two texts of one version', () => {
+  it('finds two texts for one version', () => {
     const chat = smallChat()
     const seq = chat.send('group', 'ada-1', 'ada')
     chat.edit('group', 'ada', seq)
@@ -316,7 +317,7 @@ describe('A6 inconsistent offset', () => {
     expect(brokenRules(replace(events, edits[0]!, { ...edits[0]!, hash: original.hash }))).toEqual(['A6'])
   })
 
-  it('finds an acknowledgement with another seq than the row’s', () => {
+  it('finds an acknowledged seq that differs from the row', () => {
     const events = smallChat().finish()
     const ok = events.find((event) => 'type' in event && event.type === 'ok' && event.op === 'send') as OkEvent
     expect(brokenRules(replace(events, ok, { ...ok, seq: 4 }))).toEqual(['A6'])
@@ -324,15 +325,15 @@ describe('A6 inconsistent offset', () => {
 })
 
 describe('A7 hole', () => {
-  it('finds a number that the log lacks, and a counter that is not its top', () => {
+  it('finds a missing seq in the log and a wrong counter', () => {
     const events = smallChat().finish()
-    // seq 3 is no message: nobody acknowledged it.
+    // Seq 1 is not a message, so no acknowledgement refers to it.
     expect(brokenRules(without(events, rowOf(events, 1)))).toEqual(['A7'])
     const counter = find(events, 'conversation')
     expect(judge(replace(events, counter, { ...counter, seq: 99 })).get('A7')?.violations).toBe(1)
   })
 
-  it('finds what a raw client missed between two connections', () => {
+  it('finds changes that a raw client missed between two connections', () => {
     const chat = smallChat()
     const events = [...chat.finish()]
     const seen = deliveriesTo(events, 'bob-1')
@@ -355,7 +356,7 @@ describe('A7 hole', () => {
       observe('raw/2'),
       ...on('raw/2', from, 7),
     ]
-    // A resume may repeat.
+    // A resumed connection may repeat changes.
     expect(brokenRules(resumed(3))).toEqual([])
     expect(brokenRules(resumed(6))).toEqual(['A7'])
     const rebase: HistoryEvent = {
@@ -377,11 +378,11 @@ describe('A8 non-monotonic or skipped', () => {
     for (let index = 0; index < 3; index++) chat.send('group', 'ada-1', 'ada')
     const events = chat.finish()
     const seen = deliveriesTo(events, 'bob-1').at(-2)!
-    // What was passed over never arrived.
+    // The skipped message never arrived, so A13 is broken as well.
     expect(brokenRules(without(events, seen))).toEqual(['A8', 'A13'])
   })
 
-  it('finds a step back to what was jumped over', () => {
+  it('finds a step back to a skipped change', () => {
     const events = smallChat().finish()
     const [one, two] = deliveriesTo(events, 'bob-1').slice(-3)
     const swapped = replace(replace(events, one!, { ...two!, t: one!.t }), two!, { ...one!, t: two!.t })
@@ -389,7 +390,7 @@ describe('A8 non-monotonic or skipped', () => {
     expect(judge(swapped).get('A8')?.violations).toBe(2)
   })
 
-  it('lets a client jump where it was told to, also when the telling is recorded just after', () => {
+  it('allows a jump explained by a rebase, even one recorded just after', () => {
     const events = smallChat().finish()
     const [one, two] = deliveriesTo(events, 'bob-1').slice(-3)
     const rebase: HistoryEvent = {
@@ -406,7 +407,7 @@ describe('A8 non-monotonic or skipped', () => {
     expect(brokenRules(after)).toEqual([])
   })
 
-  it('lets a removed member jump to the removal, and over what was missed until the return', () => {
+  it('allows jumps to a removal and over changes before a rejoin', () => {
     const chat = smallChat()
     chat.detach('bob-1')
     chat.send('group', 'ada-1', 'ada')
@@ -442,14 +443,14 @@ describe('A9 sender order', () => {
       (event): event is Extract<HistoryEvent, { op: 'send'; type: 'invoke' }> =>
         event.op === 'send' && event.type === 'invoke' && event.process === 'ada-1',
     )
-    // As if the later one had been written first, long before its acknowledgement.
+    // Move the later invoke to the front, long before its acknowledgement.
     const early = { ...invokes.at(-1)!, t: invokes[0]!.t - 1 }
     const moved = without(events, invokes.at(-1))
     expect(brokenRules([early, ...moved])).toEqual(['A9'])
     expect(first).toBeGreaterThan(0)
   })
 
-  it('does not compare attempts of a raw client that had to be repeated', () => {
+  it('ignores the order of retried attempts by a raw client', () => {
     const chat = smallChat()
     chat.send('group', 'raw', 'ada', 2)
     chat.send('group', 'raw', 'ada', 2)
@@ -458,7 +459,7 @@ describe('A9 sender order', () => {
 })
 
 describe('A10 real-time order', () => {
-  it('finds a message that was begun after another’s acknowledgement and stands before it', () => {
+  it("finds a message begun after another's acknowledgement with a lower seq", () => {
     const events = smallChat().finish()
     const invokes = events.filter((event) => event.op === 'send' && event.type === 'invoke')
     const [first] = invokes
@@ -466,7 +467,7 @@ describe('A10 real-time order', () => {
     const lateT = acknowledgements.at(-1)!.t + 1_000
     const ok = acknowledgements[0]!
     const late = [...without(events, first, ok), { ...first!, t: lateT }, { ...ok, t: lateT + 1_000 }] as HistoryEvent[]
-    // Its deliveries come before it was begun; only the order of the log is looked at here.
+    // Its deliveries now precede its invoke. Only the order of the log matters here.
     expect(brokenRules(late)).toEqual(['A10'])
   })
 })
@@ -484,7 +485,7 @@ describe('A11 stale read of one’s own', () => {
     })
   }
 
-  it('finds a page without one’s own acknowledged message', () => {
+  it('finds a page without the reader’s own acknowledged message', () => {
     expect(brokenRules(read({ drop: true }))).toEqual(['A11'])
   })
 
@@ -492,7 +493,7 @@ describe('A11 stale read of one’s own', () => {
     expect(brokenRules(read({ top: 4 }))).toEqual(['A11'])
   })
 
-  it('is content with a page that shows it', () => {
+  it('accepts a page with the acknowledged message', () => {
     expect(judge(read({})).get('A11')).toMatchObject({ verdict: 'kept' })
   })
 })
@@ -514,7 +515,7 @@ describe('A12 leak', () => {
     expect(brokenRules(chat.finish())).toEqual(['A12'])
   })
 
-  it('finds a later version of something older', () => {
+  it('finds a version, newer than the removal, of an older message', () => {
     const chat = smallChat()
     const seq = chat.send('group', 'ada-1', 'ada')
     chat.remove('group', 'ada', 'bob')
@@ -543,7 +544,7 @@ describe('A12 leak', () => {
     expect(brokenRules([...events, ...resumed])).toEqual(['A12'])
   })
 
-  it('allows everything again once the return was asked for', () => {
+  it('allows everything again once a rejoin was requested', () => {
     const { chat, leaked } = removed()
     chat.add('group', 'ada', 'bob')
     chat.send('group', 'ada-1', 'ada')
@@ -562,7 +563,7 @@ describe('A12 leak', () => {
     expect(brokenRules(chat.finish())).toEqual([])
   })
 
-  it('knows when members came and went also where no answer names a seq', () => {
+  it('determines membership times even when no response names a seq', () => {
     const chat = smallChat()
     chat.remove('group', 'ada', 'bob')
     chat.send('group', 'ada-1', 'ada')
@@ -587,7 +588,7 @@ describe('A12 leak', () => {
       0,
       { ...seen, observer: 'bob-1', t: leakT },
     )
-    // The model's second return jumps over what bob was given meanwhile.
+    // The model's second rejoin skips the changes that bob was given in between.
     expect(brokenRules(leaked)).toContain('A12')
   })
 
@@ -626,7 +627,7 @@ describe('A12 leak', () => {
     expect(brokenRules(chat.finish())).toEqual(['A12'])
   })
 
-  it('finds a delivery to somebody who never was a member', () => {
+  it('finds a delivery to a user who never was a member', () => {
     const chat = smallChat()
     chat.attach('eve-1', 'eve')
     const seen = deliveriesTo(chat.events, 'ada-1').at(-1)!
@@ -634,7 +635,7 @@ describe('A12 leak', () => {
     expect(brokenRules(chat.finish())).toEqual(['A12'])
   })
 
-  it('finds a message stored for somebody who was removed', () => {
+  it('finds a stored message from a removed member', () => {
     const { chat } = removed()
     chat.send('group', 'bob-2', 'bob')
     expect(brokenRules(chat.finish())).toEqual(['A12'])
@@ -674,7 +675,7 @@ describe('A12 leak', () => {
     return chat.finish()
   }
 
-  it('finds a connection that outlives its revoked session by more than the bound', () => {
+  it("finds a connection open too long after its session's revocation", () => {
     expect(brokenRules(revoked(500, false))).toEqual([])
     expect(brokenRules(revoked(5_000, false))).toEqual(['A12'])
     expect(brokenRules(revoked(5_000, true))).toEqual([])
@@ -691,7 +692,7 @@ describe('A12 leak', () => {
 })
 
 describe('A13 convergence', () => {
-  it('finds a message that comes too late, and one that never comes', () => {
+  it('finds a message that arrives late and one that never arrives', () => {
     const chat = smallChat()
     const seq = chat.send('group', 'ada-1', 'ada')
     const events = chat.finish()
@@ -706,7 +707,7 @@ describe('A13 convergence', () => {
     ])
   })
 
-  it('measures how long healing took, and finds what took too long', () => {
+  it('measures the healing time and finds healing over its bound', () => {
     const chat = smallChat()
     const start = {
       t: chat.t,
@@ -735,7 +736,7 @@ describe('A13 convergence', () => {
     expect(late?.witnesses[0]?.text).toMatch(/bob-1 got seq 8 of group 4000 ms later .* after F4 redis-kill healed/)
   })
 
-  it('blames nobody for what was late because the driver itself stood still', () => {
+  it('excuses lateness during a stall of the driver', () => {
     const chat = smallChat()
     const seq = chat.send('group', 'ada-1', 'ada')
     const events = chat.finish()
@@ -743,17 +744,17 @@ describe('A13 convergence', () => {
     const late = replace(events, seen, { ...seen, t: seen.t + 4_000_000 })
     const stall: HistoryEvent = { t: seen.t + 4_000_000, op: 'stall', lateMs: 3_900 }
     expect(brokenRules([...late, stall])).toEqual([])
-    // But what never came, never came.
+    // A stall does not excuse a message that never arrived.
     expect(brokenRules([...without(events, seen), stall])).toEqual(['A13'])
   })
 
-  it('expects nothing of a stream that was let go, nor of a client that loaded it as a page', () => {
+  it('ignores detached streams and clients that loaded a page', () => {
     const chat = smallChat()
     chat.detach('bob-1')
     chat.send('group', 'ada-1', 'ada')
     chat.attach('bob-2', 'bob')
     chat.finish()
-    // The model calls back what a fresh client would have loaded.
+    // A fresh client would load these changes as a page, so remove the model's callbacks for them.
     const events = chat.events.filter((event) => event.op !== 'deliver' || event.observer !== 'bob-2')
     expect(brokenRules(events)).toEqual([])
   })
@@ -766,11 +767,11 @@ describe('A14 false refusal', () => {
     const events = chat.finish()
     const ok = events.filter((event) => event.op === 'send' && event.type === 'ok').at(-1)!
     const refused = { t: ok.t, op: 'send', type: 'fail', id: (ok as { id: number }).id, code: 'unavailable' } as const
-    // It was seen, too, as A2 says.
+    // The message was also delivered, so A2 is broken as well.
     expect(brokenRules(replace(events, ok, refused))).toEqual(['A2', 'A14'])
   })
 
-  it('finds a refusal that the retry’s answer contradicts', () => {
+  it('finds a refusal that the retry’s response contradicts', () => {
     const chat = smallChat()
     chat.send('group', 'raw', 'ada', 2)
     const events = chat.finish()
@@ -779,13 +780,13 @@ describe('A14 false refusal', () => {
     const refused = replace(events, info, { ...info, type: 'fail', code: 'unavailable' })
     expect(judge(refused).get('A14')).toMatchObject({ verdict: 'kept', judged: 1 })
     expect(brokenRules(replace(refused, ok, { ...ok, isDuplicate: true }))).toEqual(['A14'])
-    // After an attempt that nobody answered, a duplicate is what one expects.
+    // After an attempt without a response, a duplicate is expected.
     expect(brokenRules(replace(events, ok, { ...ok, isDuplicate: true }))).toEqual([])
   })
 })
 
 describe('A14 false refusal by the SDK', () => {
-  it('finds an outbox that gave up for a passing reason', () => {
+  it('finds an outbox that fails a message for a temporary reason', () => {
     for (const code of ['unavailable', 'unknown', 'rate-limited']) {
       const chat = smallChat()
       chat.refuse('group', 'ada-1', 'ada', code)
@@ -807,17 +808,17 @@ describe('A15 presence', () => {
     return judge(chat.finish())
   }
 
-  it('finds somebody shown as online long after the last connection', () => {
+  it('finds a user shown as online long after the last connection', () => {
     expect(watched('online', false).get('A15')?.verdict).toBe('broken')
     expect(watched('offline', false).get('A15')?.verdict).toBe('kept')
   })
 
-  it('finds somebody shown as offline though connected', () => {
+  it('finds a connected user shown as offline', () => {
     expect(watched('offline', true).get('A15')?.verdict).toBe('broken')
     expect(watched('online', true).get('A15')?.verdict).toBe('kept')
   })
 
-  it('never blames unknown, nor what a fault explains', () => {
+  it('accepts unknown and anything that a fault explains', () => {
     expect(watched('unknown', false).get('A15')?.verdict).not.toBe('broken')
     const chat = smallChat()
     chat.detach('bob-1')
@@ -837,13 +838,13 @@ describe('A16 resources', () => {
     return chat.events
   }
 
-  it('finds memory and files that were not given back', () => {
+  it('finds memory and files that were not released', () => {
     expect(judge(measure(120, 60)).get('A16')?.verdict).toBe('kept')
     expect(brokenRules(measure(400, 60))).toEqual(['A16'])
     expect(brokenRules(measure(120, 500))).toEqual(['A16'])
   })
 
-  it('finds keys of Redis that never expire', () => {
+  it('finds Redis keys that never expire', () => {
     const chat = smallChat()
     const keys = { t: chat.t, op: 'redis-keys', redis: 'primary', scanned: 10, samples: ['chorus:x'] } as const
     chat.events.push({ ...keys, withoutExpiry: 0 })
@@ -854,7 +855,7 @@ describe('A16 resources', () => {
 })
 
 describe('A17 crash', () => {
-  it('finds what a server’s log and its end say', () => {
+  it('finds crashes and errors in server logs and exits', () => {
     const events = smallChat().finish()
     const server = { t: 5_000_000_000, op: 'server', server: 's1' } as const
     expect(brokenRules([...events, { ...server, what: 'expected-exit' }])).toEqual([])

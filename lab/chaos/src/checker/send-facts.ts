@@ -1,20 +1,20 @@
-/** What the attempts at one message say together. */
+/** Facts about a send, derived from all its attempts. */
 import type { LogicalSend } from './history.ts'
 
 /**
- * Was the sender told for certain, at every attempt, that nothing was stored? `conflict` does not count: it says that
- * another message has this identity.
+ * Returns whether every attempt got a final refusal, so that nothing was stored. `conflict` does
+ * not count: it means that another message has this identity.
  */
 export function certainlyFailed({ attempts }: LogicalSend): boolean {
   return attempts.every(({ outcome }) => outcome?.type === 'fail' && outcome.code !== 'conflict')
 }
 
-/** The seq under which it is known: by its row, else by an acknowledgement. */
+/** Returns the seq of the message, from its row or else from an acknowledgement. */
 export function seqOf({ attempts, row }: LogicalSend): number | undefined {
   return row?.seq ?? attempts.find(({ outcome }) => outcome?.seq !== undefined)?.outcome?.seq
 }
 
-/** When its first acknowledgement came. */
+/** Returns the time of the first acknowledgement. */
 export function acknowledgedT({ attempts }: LogicalSend): number | undefined {
   let t: number | undefined
   for (const { outcome } of attempts) {
@@ -23,7 +23,7 @@ export function acknowledgedT({ attempts }: LogicalSend): number | undefined {
   return t
 }
 
-/** When its first attempt began. */
+/** Returns the time of the first attempt. */
 export function firstInvokeT({ attempts }: LogicalSend): number {
   return attempts.reduce((t, attempt) => Math.min(t, attempt.t), Number.POSITIVE_INFINITY)
 }

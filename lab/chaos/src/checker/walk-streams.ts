@@ -1,12 +1,15 @@
 /**
- * Follows every stream through the history once, and notes what several rules need: duplicates (A5), holes (A7), jumps
- * and steps back (A8), and how far each stream was at what time (A13).
+ * Follows every stream through the history once. Collects facts for several rules: duplicates (A5),
+ * holes (A7), jumps and steps back (A8), and each stream's position over time (A13).
  *
- * Per observer and conversation the next seq is the last one + 1. It may be any seq: at first, after a rebase without a
- * seq, after the user's own removal. It may jump over what a rejoin passed over, and to the user's own removal, which is all
- * a removed member is given. A stream whose process died without writing its store may be called back again from an
- * earlier seq, in order. A rebase may be recorded just after the deliveries that it explains: a jump that a rebase within
- * a second covers is none.
+ * For each observer and conversation, the expected seq is the last one + 1, with these exceptions:
+ * - The first delivery, a delivery after a rebase without a seq, and a delivery after the user's
+ *   own removal may have any seq.
+ * - A stream may jump over changes that a rejoin skipped.
+ * - A stream may jump to the user's own removal, the only change that a removed member still gets.
+ * - A stream whose process died without writing its store may repeat from an earlier seq, in order.
+ * - A rebase may be recorded just after the deliveries that it explains. So a jump that a rebase
+ *   within a second explains is allowed.
  */
 import { hashText } from '../history/index.ts'
 import type { Delivery } from './columns.ts'
@@ -16,10 +19,10 @@ import type { Memberships } from './memberships.ts'
 
 const lateRebaseMaxMicros = 1_000_000
 
-/** Something wrong at one delivery. */
+/** A delivery that breaks the expected order. */
 export interface Slip {
   readonly delivery: Delivery
-  /** The last seq before it. */
+  /** Last seq before the delivery. */
   readonly last: number
 }
 
@@ -30,16 +33,19 @@ export interface Hole {
   readonly to: number
 }
 
-/** How far a stream was in one conversation: `positions` grows, `times` says when each was reached. */
+/**
+ * Position of a stream in one conversation over time. `positions` only grows; `times` holds when
+ * each was reached.
+ */
 export interface Track {
   readonly stream: string
   readonly user: string
   readonly conversation: string
   readonly times: number[]
   readonly positions: number[]
-  /** When it was told to forget its position, without being told a new one. */
+  /** Times at which the stream was reset without getting a new position. */
   readonly resets: number[]
-  /** Passed over without having been told to, and never given. */
+  /** Returns whether the stream skipped this seq without a reason and never received it later. */
   isMissed(seq: number): boolean
 }
 
@@ -49,15 +55,15 @@ export interface StreamWalk {
   readonly stepsBack: readonly Slip[]
   readonly holes: readonly Hole[]
   readonly tracks: readonly Track[]
-  /** Streams that more than one observer continued. */
+  /** Number of streams with more than one observer. */
   readonly continued: number
 }
 
 interface Cursor {
   last: number
-  /** The next may be any seq. */
+  /** Whether the next delivery may have any seq. */
   isFree: boolean
-  /** The next may be any seq up to last + 1. */
+  /** Whether the next delivery may have any seq up to last + 1. */
   mayGoBack: boolean
   generation: number
   seen: Intervals
@@ -66,7 +72,7 @@ interface Cursor {
 
 interface OpenTrack extends Track {
   readonly missed: Intervals
-  /** Given after all, in the wrong order. */
+  /** Seqs that were skipped and then delivered late, out of order. */
   readonly late: Intervals
   readonly covered: Intervals
   readonly observers: Set<number>
@@ -78,7 +84,7 @@ interface ObserverState {
   readonly user: string
   readonly userHash: number
   readonly stream: string
-  /** Raised by a rebase of everything. */
+  /** Counter that a rebase of all conversations increments. */
   generation: number
   readonly cursors: Map<string, Cursor>
 }
@@ -143,7 +149,8 @@ class Walker {
     const { last } = cursor
     const isFirst = cursor.isFree
     if (cursor.mayGoBack && (isFirst || from <= last + 1)) {
-      // The store had not kept it: it is called back again, and so may be what comes next.
+      // The store had not saved this change, so the callback repeats it. It may repeat the
+      // following ones as well.
       cursor.seen = new Intervals()
     } else if (cursor.seen.has(to)) {
       this.#duplicates.push({ delivery, last })
@@ -286,7 +293,10 @@ class Walker {
     return cursor
   }
 
-  /** A rebase names no epoch: it is about the one that the observer is in, or will be. */
+  /**
+   * Returns the cursors that a rebase applies to. A rebase names no epoch, so it applies to the
+   * observer's present epoch, or to its first one.
+   */
   #cursorsFor(observer: ObserverState, conversation: string): readonly Cursor[] {
     const id = this.#history.names.idOf(conversation)
     const known = [...observer.cursors].filter(([key]) => key.startsWith(`${id} `)).map(([, cursor]) => cursor)
@@ -296,7 +306,8 @@ class Walker {
 
   #epochOf(observer: ObserverState): number {
     for (const key of observer.cursors.keys()) return Number(key.split(' ')[1])
-    // Before anything was delivered here: the history's first epoch, which nearly always is its only one.
+    // The observer has no deliveries yet, so use the history's first epoch. Nearly always it is the
+    // only one.
     const first = this.#history.deliveries.length > 0 ? this.#history.deliveries.at(0).epoch : 0
     return first
   }

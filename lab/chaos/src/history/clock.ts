@@ -1,6 +1,7 @@
 /**
- * The one clock of a history. On Linux every process reads the same CLOCK_MONOTONIC, so times of several driver
- * processes can be compared; a number of microseconds stays exact for 285 years of uptime.
+ * Returns the time that all events of a history use. On Linux, all processes of a machine read the
+ * same CLOCK_MONOTONIC, so times of different driver processes are comparable. Microseconds in a
+ * double stay exact for 285 years of uptime.
  */
 import type { Micros } from './events.ts'
 

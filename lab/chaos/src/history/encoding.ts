@@ -1,24 +1,30 @@
 /**
- * How an event becomes a line. What there is a lot of (deliveries, rows, sends, acknowledgements, pages) is an array that
- * begins with a letter; everything else is the object itself. Times are relative to the file's first line, and names that
- * repeat are numbers, each defined by a line of its own before its first use. A delivery takes about 55 bytes, a send with
- * its acknowledgement about 130: a run of 100 000 messages with 12 receivers each is about 80 MB.
+ * Converts events to lines of a history file, and back.
+ *
+ * Frequent events (deliveries, rows, sends, acknowledgements, pages) are arrays that begin with a
+ * letter. Other events are written as plain JSON objects. Times are relative to the file's first
+ * line. Repeated names are numbers, and a separate line defines each number before its first use. A
+ * delivery takes about 55 bytes, a send with its acknowledgement about 130. So a run of 100 000
+ * messages with 12 receivers each takes about 80 MB.
  */
 import type { ChangeKind, HistoryEvent, InvokeEvent, OperationName, PageItem } from './events.ts'
 
 export const formatVersion = 1
 
-/** The first line of every file. */
+/** First line of every file. */
 export interface FileHeader {
   readonly chorusHistory: number
-  /** Which driver process wrote it. */
+  /** Name of the driver process that wrote the file. */
   readonly origin: string
   readonly pid: number
-  /** What times in this file are relative to. */
+  /** Time that all times in this file are relative to. */
   readonly t0: number
 }
 
-/** A line that no encoder wrote; the message goes on after the line's place. */
+/**
+ * Error for a line that the encoder cannot have written. The caller puts the line's place before
+ * the message.
+ */
 export class UnreadableLine extends Error {}
 
 const operations: readonly OperationName[] = [
@@ -36,7 +42,9 @@ const operations: readonly OperationName[] = [
 ]
 const orders = ['outbox', 'connection', 'none'] as const
 
-/** Writes lines; one per file, because names are numbered within a file. */
+/**
+ * Encodes events as lines. Each file needs its own encoder, because names are numbered per file.
+ */
 export class LineEncoder {
   readonly #t0: number
   readonly #names = new Map<string, number>()
@@ -46,7 +54,10 @@ export class LineEncoder {
     this.#t0 = t0
   }
 
-  /** The event's line with its newline, after the lines of names that it is the first to use. */
+  /**
+   * Returns the event's line with its newline. The line is preceded by definitions of names that it
+   * uses first.
+   */
   encode(event: HistoryEvent): string {
     const line = this.#toLine(event)
     const text = this.#definitions + line + '\n'
@@ -105,19 +116,22 @@ export class LineEncoder {
   }
 }
 
-/** Reads the lines of one file, in order. */
+/** Decodes the lines of one file, in order. */
 export class LineDecoder {
   readonly #header: FileHeader
   readonly #idOffset: number
   readonly #names: string[] = []
 
-  /** `idOffset` is added to operation ids, which count within a file. */
+  /** `idOffset` is added to operation ids, which count from 1 in each file. */
   constructor(header: FileHeader, idOffset: number) {
     this.#header = header
     this.#idOffset = idOffset
   }
 
-  /** Undefined for a line that defines a name. Throws on what no encoder wrote. */
+  /**
+   * Returns undefined for a line that defines a name. Throws on a line that the encoder cannot have
+   * written.
+   */
   decode(line: string): HistoryEvent | undefined {
     const parsed: unknown = JSON.parse(line)
     if (Array.isArray(parsed)) return this.#decodeTuple(parsed as readonly unknown[])
@@ -137,7 +151,8 @@ export class LineDecoder {
   }
 
   #decodeTuple(tuple: readonly unknown[]): HistoryEvent | undefined {
-    // What follows is trusted to be as the encoder wrote it; a wrong letter is what a damaged file shows first.
+    // Only the first letter is checked; the other elements are trusted. A damaged file shows a
+    // wrong letter first.
     const number = (index: number) => tuple[index] as number
     const t = number(1) + this.#header.t0
     switch (tuple[0]) {

@@ -1,20 +1,28 @@
 /**
- * The words of a history: everything a run observed, one plain object per event. Drivers write them, the checker reads
- * them, and neither knows the other. An event says what was *seen*, never what it means: a verdict is the checker's.
+ * The events of a history: everything that a run observed, one plain object per event. Drivers
+ * write them and the checker reads them; neither imports the other. An event records an observation
+ * and no judgement: verdicts are the checker's work.
  *
- * Three words beside those of the contract. *Process*: one logical client, as Jepsen uses the word (an SDK client, a raw
- * client); it may have several connections and be restarted. *Stream*: one log of changes as one consumer sees it, that
- * survives reconnections and restarts: an SDK store, or a raw client that resumes by cursor. *Observer*: one place where
- * changes arrive: for the SDK the stream itself (its callback), for a raw client one connection. A stream has one or
- * more observers, each observer one stream.
+ * Three terms extend the glossary of the spec. *Process*: one logical client in Jepsen's sense (an
+ * SDK client or a raw client). It may have several connections and may be restarted. *Stream*: the
+ * log as one consumer sees it, across reconnections and restarts: an SDK store, or a raw client
+ * that resumes by cursor. *Observer*: a place where changes arrive. For the SDK it is the stream
+ * itself (its callback), for a raw client each connection. A stream has one or more observers; an
+ * observer belongs to one stream.
  *
- * Texts are unique within a run (they contain their clientId), so that a text's hash names one send or one edit.
+ * Texts are unique within a run (they contain their clientId), so a text's hash identifies one send
+ * or one edit.
  */
 
-/** Microseconds of the machine's monotonic clock: comparable between processes of one machine, and with nothing else. */
+/**
+ * Microseconds of the machine's monotonic clock. Only comparable between processes of one machine.
+ */
 export type Micros = number
 
-/** What a client may ask for. A timeout is `info`: it may have happened. */
+/**
+ * Operations that a client can request. A timeout is recorded as `info`: the operation may have
+ * happened.
+ */
 export type OperationName =
   | 'send'
   | 'edit'
@@ -31,15 +39,18 @@ export type OperationName =
 interface InvokeBase {
   readonly t: Micros
   readonly type: 'invoke'
-  /** Unique within the file while it is written, within the history once read: names the operation its outcome belongs to. */
+  /**
+   * Number that joins an operation's invoke to its outcome. Unique within the file; the reader
+   * makes it unique within the history.
+   */
   readonly id: number
   readonly process: string
   readonly user: string
 }
 
 /**
- * One attempt to send. The SDK retries inside of its outbox and counts as one attempt; a raw client that tries again
- * writes another invoke with the same clientId.
+ * One attempt to send. Retries inside the SDK's outbox count as one attempt. When a raw client
+ * retries, it writes another invoke with the same clientId.
  */
 export interface SendInvoke extends InvokeBase {
   readonly op: 'send'
@@ -47,8 +58,10 @@ export interface SendInvoke extends InvokeBase {
   readonly clientId: string
   readonly hash: number
   /**
-   * `outbox`: the process has one head per conversation, so all its sends keep their order (ORD2). `connection`: sent on
-   * `connection` without waiting; order is promised between first attempts on one connection. `none`: nothing is promised.
+   * Order that the sender may rely on. `outbox`: the process sends one message at a time per
+   * conversation, so all its sends keep their order (ORD2). `connection`: the process sends on
+   * `connection` without waiting; only first attempts on the same connection keep their order.
+   * `none`: no order is promised.
    */
   readonly order: 'outbox' | 'connection' | 'none'
   readonly connection?: string
@@ -67,19 +80,22 @@ export interface TargetInvoke extends InvokeBase {
   readonly target: number
 }
 
-/** A page of history, asked for by whoever is signed in as `user`. */
+/** Request for a page of history, made as `user`. */
 export interface PageInvoke extends InvokeBase {
   readonly op: 'page'
   readonly conversation: string
-  /** The session it was asked with, where revocations are part of the run. */
+  /** Session that made the request. Set only in runs with revocations. */
   readonly session?: string
-  /** At the end of the run, when everything was healed and quiet: `client` by one that lived through it, `fresh` by a new one. */
+  /**
+   * Set for reads at the end of the run, after all faults are healed and all is quiet. `client`:
+   * read by a client that lived through the run. `fresh`: read by a new client.
+   */
   readonly final?: 'client' | 'fresh'
 }
 
 export interface CreateInvoke extends InvokeBase {
   readonly op: 'create'
-  /** Besides `user`. */
+  /** Members other than `user`. */
   readonly members: readonly string[]
 }
 
@@ -108,16 +124,16 @@ export interface PageItem {
   readonly seq: number
   readonly version: number
   readonly sender: string
-  /** Of the text as it is now; 0 when deleted. */
+  /** Hash of the message's current text; 0 when the message is deleted. */
   readonly hash: number
 }
 
 export interface PageResult {
-  /** The log's top that the page reflects. */
+  /** Highest seq of the log that the page reflects. */
   readonly top: number
   readonly hasBefore: boolean
   readonly hasAfter: boolean
-  /** In seq order. */
+  /** Messages in seq order. */
   readonly items: readonly PageItem[]
 }
 
@@ -126,26 +142,32 @@ export interface OkEvent {
   readonly type: 'ok'
   readonly op: OperationName
   readonly id: number
-  /** The change's seq: send, edit, delete, react, unreact, and member changes where the answer names it. */
+  /**
+   * Seq of the change. Set for send, edit, delete, react and unreact, and for member changes whose
+   * response names it.
+   */
   readonly seq?: number
   readonly isDuplicate?: boolean
-  /** create: the conversation that was made. */
+  /** Id of the new conversation; only for `create`. */
   readonly conversation?: string
-  /** page */
+  /** The page; only for `page`. */
   readonly page?: PageResult
 }
 
 export interface NotOkEvent {
   readonly t: Micros
-  /** `fail`: certainly not done. `info`: unknown, timed out, or the process ended. */
+  /**
+   * `fail`: the operation was certainly not done. `info`: its outcome is unknown, because it timed
+   * out or the process ended.
+   */
   readonly type: 'fail' | 'info'
   readonly op: OperationName
   readonly id: number
-  /** The error catalogue's code, or `timeout`, `gone`. */
+  /** Code from the error catalogue, or `timeout` or `gone`. */
   readonly code: string
 }
 
-/** A change's type by one letter, as rows and deliveries carry it. */
+/** One letter per type of change, as rows and deliveries store it. */
 export const changeKinds = {
   'message.created': 'c',
   'message.edited': 'e',
@@ -162,22 +184,34 @@ export const changeKinds = {
 
 export type ChangeKind = (typeof changeKinds)[keyof typeof changeKinds]
 
-/** What a change says, in the parts that a checker compares. */
+/** Parts of a change that the checker compares. */
 export interface ChangeFacts {
   readonly conversation: string
   readonly seq: number
   readonly kind: ChangeKind
-  /** Empty for `skip`. */
+  /** User who made the change; empty for `skip`. */
   readonly actor: string
-  /** The message's seq for e, d, + and -; `from` for s, whose own seq is its `to`; else the change's own seq. */
+  /**
+   * Seq that the change refers to. For e, d, + and -: the message's seq. For s: `from` (its own seq
+   * is its `to`). For other kinds: the change's own seq.
+   */
   readonly target: number
-  /** c, e, d: the version of the message that came with it; else the change's own seq. */
+  /**
+   * For c, e and d: version of the message that came with the change. For other kinds: the change's
+   * own seq.
+   */
   readonly version: number
-  /** c, e: of the text that came with it; 0 when deleted; + and -: of the emoji; j, l and u: of the user's id; else 0. */
+  /**
+   * Hash of the content. For c and e: the message's text, 0 when deleted. For + and -: the emoji.
+   * For j, l and u: the user's id. For other kinds: 0.
+   */
   readonly hash: number
 }
 
-/** A change reached an observer: the SDK's callback, or a frame on a raw connection. The history's bulk. */
+/**
+ * A change that reached an observer, through the SDK's callback or a frame on a raw connection.
+ * Most events of a history are deliveries.
+ */
 export interface DeliverEvent extends ChangeFacts {
   readonly t: Micros
   readonly op: 'deliver'
@@ -185,7 +219,7 @@ export interface DeliverEvent extends ChangeFacts {
   readonly epoch: string
 }
 
-/** Declared before its first delivery. */
+/** Declaration of an observer. Written before the observer's first delivery. */
 export interface ObserverEvent {
   readonly t: Micros
   readonly op: 'observer'
@@ -198,8 +232,10 @@ export interface ObserverEvent {
 }
 
 /**
- * The observer was told to go on after `seq` in this conversation: `limited`, (re)joined, or the first load's page. Without
- * a conversation: forget all positions (reset, or a start without a cursor). The next delivery is then any seq, or seq + 1.
+ * Instruction to an observer to continue after `seq` in this conversation: after `limited`, after a
+ * join or rejoin, or after the first page. Without `seq`, the next delivery may have any seq; with
+ * it, the next must be seq + 1. Without a conversation, the observer forgets all positions (reset,
+ * or a start without a cursor).
  */
 export interface RebaseEvent {
   readonly t: Micros
@@ -211,9 +247,10 @@ export interface RebaseEvent {
 }
 
 /**
- * The workload wants this stream to follow (`attached`), or has let go of it: stopped its client, paused its line, revoked
- * its session. Only attached streams are expected to catch up. `isClean` false at a detach: the process died without
- * writing its store, and may call back again for what the store had not kept.
+ * Whether the workload expects this stream to receive changes. `detached` means that the workload
+ * stopped its client, paused its connection or revoked its session. Only attached streams must
+ * catch up. At a detach, `isClean` false means that the process died without writing its store. Its
+ * callback may then repeat changes that the store had not saved.
  */
 export interface StreamEvent {
   readonly t: Micros
@@ -223,7 +260,7 @@ export interface StreamEvent {
   readonly isClean?: boolean
 }
 
-/** A connection's life as its client sees it. */
+/** State of a connection, as its client sees it. */
 export interface ConnectionEvent {
   readonly t: Micros
   readonly op: 'connection'
@@ -232,20 +269,22 @@ export interface ConnectionEvent {
   readonly user: string
   readonly session: string
   readonly state: 'open' | 'ready' | 'reset' | 'moving' | 'closing' | 'closed'
-  /** The server's name, at `ready`. */
+  /** Name of the server; only at `ready`. */
   readonly server?: string
-  /** With `closing` and `closed`. */
+  /** Code that came with `closing` or `closed`. */
   readonly code?: string
 }
 
-/** A checkpoint reached a raw connection; a resume from it must miss nothing before it. */
+/**
+ * A checkpoint that reached a raw connection. A resume from it must include everything after it.
+ */
 export interface CheckpointEvent {
   readonly t: Micros
   readonly op: 'checkpoint'
   readonly observer: string
 }
 
-/** A live value arrived. */
+/** A live value that arrived. */
 export interface LiveEvent {
   readonly t: Micros
   readonly op: 'live'
@@ -255,44 +294,53 @@ export interface LiveEvent {
   readonly key: string
 }
 
-/** A watcher was told a user's presence; it holds until the next, or until the watcher's connection is no longer ready. */
+/**
+ * A user's presence, as a watcher received it. It holds until the next presence event, or until the
+ * watcher's connection is no longer ready.
+ */
 export interface PresenceEvent {
   readonly t: Micros
   readonly op: 'presence'
-  /** The connection it was told on. */
+  /** Connection that received the presence. */
   readonly connection: string
   readonly user: string
   readonly status: 'online' | 'away' | 'offline' | 'unknown'
 }
 
-/** A fault begins (after it took effect) or has been healed. */
+/** Start of a fault (after it took effect), or its healing. */
 export interface FaultEvent {
   readonly t: Micros
   readonly op: 'fault'
   readonly id: number
-  /** `F1` … `F21` of the plan. */
+  /** Number of the fault in the plan: `F1` … `F21`. */
   readonly kind: string
   readonly name: string
   readonly phase: 'start' | 'heal'
   readonly targets: readonly string[]
-  /** What it takes away, for the bounds that depend on it. */
+  /** Parts that the fault takes away. Some bounds in time depend on it. */
   readonly affects: readonly ('server' | 'redis' | 'postgres' | 'client' | 'clock')[]
-  /** From heal to every attached stream caught up. */
+  /** Maximum time from healing until every attached stream has caught up. */
   readonly boundMs: number
 }
 
-/** What a server's log or its process said. */
+/** A finding in a server's log or about its process. */
 export interface ServerEvent {
   readonly t: Micros
   readonly op: 'server'
   readonly server: string
-  /** `scanned`: its whole log was read, `lines` long. The others are findings; an exit that a fault caused is `expected-exit`. */
+  /**
+   * `scanned`: the server's whole log was read, and it has `lines` lines. The other values are
+   * findings; `expected-exit` is an exit that a fault caused.
+   */
   readonly what: 'scanned' | 'unhandled-rejection' | 'uncaught-exception' | 'unexpected-exit' | 'expected-exit'
   readonly lines?: number
   readonly text?: string
 }
 
-/** What a part holds. Judged: `quiet` (after healing and quiescence) against `baseline` (after warm-up) of the same pid. */
+/**
+ * Memory and open files of a part. The checker compares `quiet` (after healing, without load) with
+ * `baseline` (after warm-up) of the same pid.
+ */
 export interface ResourcesEvent {
   readonly t: Micros
   readonly op: 'resources'
@@ -303,7 +351,10 @@ export interface ResourcesEvent {
   readonly fds: number
 }
 
-/** Keys of ours in Redis that will never expire, though they should: samples and how many keys were looked at. */
+/**
+ * Number of our Redis keys that lack an expiry though they should have one, with samples, and how
+ * many keys were scanned.
+ */
 export interface RedisKeysEvent {
   readonly t: Micros
   readonly op: 'redis-keys'
@@ -313,17 +364,20 @@ export interface RedisKeysEvent {
   readonly samples: readonly string[]
 }
 
-/** One row of the log, read by SQL when all was quiet. `hash` of a message row is of the text as it is now. */
+/**
+ * One row of the log, read by SQL after the run went quiet. For a message row, `hash` is of the
+ * current text.
+ */
 export interface RowEvent extends ChangeFacts {
   readonly t: Micros
   readonly op: 'row'
-  /** Empty where the row has none. */
+  /** Empty if the row has no clientId. */
   readonly clientId: string
-  /** j, l, u: whom it is about; else empty. */
+  /** For j, l and u: the user that the row concerns. Otherwise empty. */
   readonly member: string
 }
 
-/** A conversation's counter and its members, read by SQL with the rows. */
+/** A conversation's counter and members, read by SQL together with the rows. */
 export interface ConversationEvent {
   readonly t: Micros
   readonly op: 'conversation'
@@ -333,24 +387,27 @@ export interface ConversationEvent {
 }
 
 /**
- * The driver's own event loop came late: the machine stood still, or was taken by others. What was due meanwhile says
- * nothing about the servers. Written by the history's writer itself.
+ * A pause of the driver's own event loop: the machine paused, or other processes took the CPU.
+ * Delays during the pause are not the servers' fault. The history writer records it.
  */
 export interface StallEvent {
-  /** When it went on. */
+  /** Time at which the event loop resumed. */
   readonly t: Micros
   readonly op: 'stall'
   readonly lateMs: number
 }
 
-/** Where the run stands. `quiet`: everything healed, nothing is sent any more, every attached stream was given its time. */
+/**
+ * Start of a phase of the run. `quiet`: all faults are healed, sending has stopped, and every
+ * attached stream had its time to catch up.
+ */
 export interface PhaseEvent {
   readonly t: Micros
   readonly op: 'phase'
   readonly phase: 'warm-up' | 'faults' | 'quiet' | 'end'
 }
 
-/** The run's own words, once, in the first file. */
+/** Settings of the run. Written once, in the first file. */
 export interface RunEvent {
   readonly t: Micros
   readonly op: 'run'

@@ -1,8 +1,10 @@
 /**
- * Writes the history of one driver process. Promises: lines are whole and in the order of the calls; nothing waits in
- * memory but one block (256 kB), which is written synchronously when it is full and once a second, so a slow disk slows
- * the driver instead of filling its memory. It also notes when its own process came late. A disk that refuses, or a file at its bound, throws: a run without its
- * history proves nothing, and must end.
+ * Writes the history of one driver process.
+ *
+ * Guarantee: lines are whole and in the order of the calls. At most one block (256 kB) waits in
+ * memory. It is written synchronously when full and once a second, so a slow disk slows the driver
+ * instead of filling its memory. The writer also records pauses of its own event loop. A failing
+ * disk or a file at its size limit throws: a run without its history proves nothing and must end.
  */
 import { closeSync, mkdirSync, openSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
@@ -15,16 +17,16 @@ export const historySuffix = '.history.jsonl'
 const blockMaxChars = 256 * 1024
 const flushEveryMs = 1_000
 const beatMs = 250
-/** A beat that is later than this was a stall. */
+/** Delay of a timer beyond which it counts as a stall. */
 const latenessMaxMs = 500
 const fileMaxBytesDefault = 4 * 1024 ** 3
 
 export interface HistoryWriterOptions {
-  /** The run's folder; made when it is missing. */
+  /** Folder of the run. Created when missing. */
   readonly folder: string
-  /** The driver process's name: its file is `<origin>.history.jsonl`, which must not be there yet. */
+  /** Name of the driver process. Its file is `<origin>.history.jsonl`, which must not exist yet. */
   readonly origin: string
-  /** Most bytes of the file. Default: 4 GiB. */
+  /** Maximum size of the file in bytes. Default: 4 GiB. */
   readonly fileMaxBytes?: number
 }
 
@@ -53,7 +55,7 @@ export class HistoryWriter {
     this.#timer.unref()
   }
 
-  /** A new operation's id; its invoke and its outcome carry it. */
+  /** Returns the id for a new operation. Its invoke and its outcome carry this id. */
   nextId(): number {
     this.#lastId += 1
     return this.#lastId

@@ -1,4 +1,4 @@
-/** The history: what drivers write and the checker reads. */
+/** The history: the events that drivers write and the checker reads. */
 export { nowMicros } from './clock.ts'
 export type * from './events.ts'
 export { changeKinds } from './events.ts'

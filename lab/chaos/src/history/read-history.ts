@@ -1,7 +1,10 @@
 /**
- * Reads the files of a run's folder, one event after the other, in blocks of 1 MB. Order: file by file, within a file as
- * written; whoever needs time order sorts. Operation ids are made unique over all files. A last line without a newline is
- * what a killed driver leaves: it is left out and counted. Anything else that cannot be read ends the reading with its place.
+ * Reads all history files of a run's folder, event by event, in blocks of 1 MB.
+ *
+ * Events come file by file, in the order of each file; a caller that needs time order must sort.
+ * Operation ids are made unique across files. A killed driver can leave a last line without a
+ * newline: that line is skipped and counted. Any other unreadable line throws an error that names
+ * its file and line.
  */
 import { closeSync, openSync, readdirSync, readSync } from 'node:fs'
 import { join } from 'node:path'
@@ -12,14 +15,14 @@ import { historySuffix } from './history-writer.ts'
 
 const blockBytes = 1024 * 1024
 const lineMaxChars = 16 * 1024 * 1024
-/** More operations than one file can have: ids of different files never meet. */
+/** Larger than the number of operations in any file, so ids of different files never collide. */
 const idsPerFile = 2 ** 36
 
 export interface HistoryFiles {
-  /** Names within the folder; a place's `file` is an index here. */
+  /** File names within the folder. The `file` of an event is an index into this list. */
   readonly files: readonly string[]
   readonly lines: number
-  /** Files whose last line was cut. */
+  /** Number of files whose last line is incomplete. */
   readonly cut: number
 }
 

@@ -1,6 +1,7 @@
 /**
- * A1: an acknowledged message is missing. Looks for every send that was answered `ok` in the dump of the log, and in every
- * final read that covers its seq, by members who lived through the run and by fresh ones.
+ * A1: an acknowledged message is missing. Looks up every send with an `ok` response in the dump of
+ * the log. Also looks it up in every final read that covers its seq, both by clients that lived
+ * through the run and by fresh ones.
  */
 import type { LogicalSend } from '../history.ts'
 import type { Rule } from '../rule.ts'

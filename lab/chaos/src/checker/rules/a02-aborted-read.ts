@@ -1,6 +1,6 @@
 /**
- * A2: somebody saw a message whose sender was told, finally, that it was not stored. Looks for the texts of sends all of
- * whose attempts failed for certain, in deliveries and pages.
+ * A2: a client saw a message whose sender got a final refusal. Takes the sends whose attempts all
+ * certainly failed, and searches deliveries and pages for their texts.
  */
 import type { LogicalSend } from '../history.ts'
 import type { Rule } from '../rule.ts'

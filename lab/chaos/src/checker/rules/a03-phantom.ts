@@ -1,14 +1,15 @@
 /**
- * A3: something was seen that nobody wrote: a text no send or edit of the history has, in another conversation, or under
- * another sender's name. Looks at deliveries, pages and rows.
+ * A3: a client saw a text that no client wrote in this form. No send or edit of the history has the
+ * text, or its send or edit was in another conversation or by another sender. Checks deliveries,
+ * pages and rows.
  */
 import type { PlaceLike, Rule } from '../rule.ts'
 
 interface Written {
   readonly conversation: string
-  /** Of a send; an edit keeps the message's own. */
+  /** Sender, for a send. Undefined for an edit, which keeps the message's own sender. */
   readonly sender: string | undefined
-  /** Of an edit. */
+  /** Seq of the edited message, for an edit. */
   readonly target: number | undefined
 }
 
@@ -82,7 +83,7 @@ export const phantom: Rule = {
           conversation: names.nameOf(delivery.conversation),
           target: delivery.target,
           hash: delivery.hash,
-          // Who edits or deletes need not be who wrote it.
+          // The user who edits or deletes a message need not be its sender.
           sender: delivery.kind === 'c' ? names.nameOf(delivery.actor) : undefined,
         },
         () => `${names.nameOf(delivery.observer)} was given`,

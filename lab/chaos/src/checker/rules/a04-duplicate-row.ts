@@ -1,6 +1,7 @@
 /**
- * A4: one message was stored twice: two rows with one identity, two rows with one text, or two seqs acknowledged for one
- * message. Texts are unique in a run, so a client that gives a retry a new identity is found, too.
+ * A4: one message was stored twice. Finds two rows with the same identity, two rows with the same
+ * text, or two acknowledged seqs for one message. Texts are unique in a run, so this also finds a
+ * client that gives a retry a new identity.
  */
 import type { Row } from '../history.ts'
 import type { Rule } from '../rule.ts'

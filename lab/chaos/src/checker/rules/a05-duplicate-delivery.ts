@@ -1,6 +1,7 @@
 /**
- * A5: the same (epoch, conversation, seq) twice in one place: an SDK's callback, over restarts with the same store, or one
- * raw connection. A resumed connection may repeat what an earlier one had; that is not looked at.
+ * A5: an observer received the same (epoch, conversation, seq) twice. The observer is an SDK's
+ * callback, across restarts with the same store, or one raw connection. A resumed raw connection
+ * may repeat changes of an earlier connection, so the rule ignores that.
  */
 import type { Rule } from '../rule.ts'
 

@@ -1,6 +1,7 @@
 /**
- * A6: two places disagree about what stands at one (epoch, conversation, seq), or about the text of one version of one
- * message; or an acknowledgement named another seq than the row has. Compares deliveries, pages and rows with each other.
+ * A6: two sources disagree about the change at one (epoch, conversation, seq), or about the text of
+ * one version of a message. Or an acknowledgement names a seq that differs from the row's. Compares
+ * deliveries, pages and rows.
  */
 import type { ChangeKind } from '../../history/index.ts'
 import type { PlaceLike, Rule } from '../rule.ts'
@@ -19,7 +20,7 @@ interface Text {
   readonly line: number
 }
 
-/** Above every seq of a run; two of them fit in a number. */
+/** Larger than every seq of a run. Two seqs below it fit into one number. */
 const seqBase = 2 ** 26
 
 export const inconsistent: Rule = {
@@ -75,7 +76,7 @@ export const inconsistent: Rule = {
       compareFact(log, delivery.seq, { kind, actor: names.nameOf(delivery.actor), target, ...placed(delivery) })
       if (kind === 'c' || kind === 'e' || kind === 'd') compareText(log, target, version, { hash, ...placed(delivery) })
     }
-    // Pages and rows name no epoch: where there were several, nobody can say which is meant.
+    // Pages and rows name no epoch. With several epochs it is unknown which one they belong to.
     if (epochs.size <= 1) {
       const [epoch = -1] = epochs
       for (const page of history.pages) {

@@ -1,8 +1,9 @@
 /**
- * A7: a number is missing for good. In the log, seqs are 1 to the conversation's counter without a hole; a stream that went
- * on over several connections has everything between its first and its last seq, but for what it was told to pass over;
- * and a final read shows every message row of its range. (A jump within one connection is A8; an acknowledged message
- * missing in a final read is A1; a missing end is A13.)
+ * A7: a seq is missing permanently. In the log, seqs run from 1 to the conversation's counter
+ * without a hole. A stream that continued over several connections has everything between its first
+ * and its last seq, except changes that it was told to skip. A final read shows every message row
+ * of its range. (A jump within one connection is A8. An acknowledged message missing from a final
+ * read is A1. A missing end is A13.)
  */
 import type { Rule } from '../rule.ts'
 

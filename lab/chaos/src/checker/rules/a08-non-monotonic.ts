@@ -1,6 +1,6 @@
 /**
- * A8: one observer was given a seq at or below its last one that it had not had, or jumped over some without having been
- * told to (`limited`, reset, a removal or a new membership of its own).
+ * A8: an observer received a seq at or below its last one that it had not received before. Or it
+ * jumped over seqs without a reason: `limited`, a reset, or the user's own removal or rejoin.
  */
 import type { Rule } from '../rule.ts'
 

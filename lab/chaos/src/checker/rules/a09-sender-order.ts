@@ -1,7 +1,7 @@
 /**
- * A9: one sender's messages in one conversation changed places. A process with an outbox sends in order whatever happens;
- * of a raw client only first attempts on one connection that were answered `ok`, since a retry may come after what was
- * sent meanwhile.
+ * A9: two messages of one sender in one conversation changed places. A process with an outbox
+ * always sends in order. For a raw client, only first attempts on one connection that got an `ok`
+ * response count, because a retry may follow messages that were sent in between.
  */
 import type { Attempt, LogicalSend } from '../history.ts'
 import type { Rule } from '../rule.ts'

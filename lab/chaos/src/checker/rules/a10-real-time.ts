@@ -1,6 +1,7 @@
 /**
- * A10: a message that was acknowledged before another one was even begun stands behind it. The order of the log is the
- * order of commits under the conversation's lock, so this holds between any two senders.
+ * A10: one message was acknowledged before another one was sent, but has the higher seq. The log's
+ * order is the order of commits under the conversation's lock, so this also holds between different
+ * senders.
  */
 import type { LogicalSend } from '../history.ts'
 import type { Rule } from '../rule.ts'
@@ -34,7 +35,8 @@ export const realTime: Rule = {
       if (t !== undefined) moments.push({ t, isInvoke: false, seq, send })
     }
     for (const moments of byConversation.values()) {
-      // At the same microsecond nobody can say which was first: begun counts as before.
+      // Invokes sort before acknowledgements of the same microsecond, because their true order is
+      // unknown.
       moments.sort((left, right) => left.t - right.t || Number(right.isInvoke) - Number(left.isInvoke))
       let highest: Moment | undefined
       for (const moment of moments) {

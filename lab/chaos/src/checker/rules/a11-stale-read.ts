@@ -1,6 +1,6 @@
 /**
- * A11: a page of history that its reader asked for after an acknowledgement lacks the message that was acknowledged, or
- * reflects a log that did not have it yet.
+ * A11: a user requested a page after one of the user's own messages was acknowledged. The page
+ * lacks that message, or reflects an older log without it.
  */
 import { rangeOf } from '../final-reads.ts'
 import type { LogicalSend } from '../history.ts'
@@ -30,7 +30,8 @@ export const staleRead: Rule = {
       if (known === undefined) owned.set(key, [{ seq, t, send }])
       else known.push({ seq, t, send })
     }
-    // For each list in seq order, the highest seq of everything acknowledged up to an entry's time needs no more than this.
+    // Keep only entries that raise the highest seq. They suffice to find the highest seq
+    // acknowledged by any time.
     const byTime = new Map<string, { readonly t: number; readonly seq: number; readonly send: LogicalSend }[]>()
     for (const [key, list] of owned) {
       list.sort((left, right) => left.seq - right.seq)
@@ -73,7 +74,7 @@ export const staleRead: Rule = {
         if (own.t > t) continue
         findings.judged += 1
         if (seqs.has(own.seq)) continue
-        // Final reads are A1's.
+        // Rule A1 checks final reads.
         if (page.invoke.final !== undefined) continue
         findings.report(
           () =>
@@ -97,7 +98,7 @@ function lowerBound(list: readonly Own[], seq: number): number {
   return low
 }
 
-/** The last of a list in time order that is before `t`. */
+/** Returns the last entry before `t` of a list in time order. */
 function lastBefore<Entry extends { readonly t: number }>(list: readonly Entry[], t: number): Entry | undefined {
   let low = 0
   let high = list.length

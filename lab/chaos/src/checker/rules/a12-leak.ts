@@ -1,11 +1,17 @@
 /**
- * A12: somebody was shown what was not for them. After a removal with seq k: nothing with a seq or a version above k, by a
- * delivery or a page, until a new membership was at least asked for; no page at all once the removal was acknowledged; no
- * live value after a bound. Nothing to those who never were members, and nothing stored for those who are none. After a
- * revocation and its bound: no delivery, no page, no open connection of that session.
+ * A12: a client received data that it must not see.
  *
- * A removal is judged by the log's own rows, so it needs no clock. A revocation has only time: its bound is longer
- * while Redis is away, and begins again when a fault heals that was active meanwhile.
+ *
+ * - After a removal with seq k, no delivery or page may contain a seq or version above k, until a
+ *   new membership was at least requested.
+ * - After the removal was acknowledged, no page may arrive at all.
+ * - After a bound in time, no live value may arrive.
+ * - Users who were never members receive nothing, and no row of a non-member is stored.
+ * - After a revocation and its bound, the session has no delivery, no page and no open connection.
+ *
+ * Removals are judged by the log's rows, which needs no clock. Revocations can only be judged by
+ * time. Their bound is longer while Redis is down, and starts again when a fault heals that was
+ * active in between.
  */
 import type { Micros } from '../../history/index.ts'
 import type { Facts } from '../facts.ts'
@@ -113,7 +119,7 @@ function checkLiveValues(
     if (limit === Number.POSITIVE_INFINITY) continue
     const removedT = membership.removals.find(({ seq }) => seq === limit)?.notAfterT ?? Number.NEGATIVE_INFINITY
     if (live.t <= removedT + boundMicros) continue
-    // The notice may be late while something is broken.
+    // While a fault is active, the notice of the removal may be late.
     const isDisturbed = disturbed.some(
       ({ startT, healT, boundMs }) => startT <= live.t && healT + boundMs * 1_000 >= removedT,
     )
@@ -140,7 +146,7 @@ function checkRows({ history, memberships }: Facts, findings: Findings): void {
   }
 }
 
-/** Returns how many revocations were judged. */
+/** Judges revocations and returns their number. */
 function checkRevocations(facts: Facts, settings: CheckSettings, findings: Findings): number {
   const { history } = facts
   const overT = new Map<string, Micros>()
@@ -179,7 +185,7 @@ function checkRevocations(facts: Facts, settings: CheckSettings, findings: Findi
     if (t === undefined) continue
     findings.judged += 1
     if (closedT <= t || opened.t > closedT) continue
-    // A client whose line is broken hears of the end late.
+    // A client whose network is broken notices the end of its session late.
     if (
       facts.faultSpans.some(
         ({ affects, startT, healT }) => affects.includes('client') && startT <= t && healT >= opened.t,
@@ -196,7 +202,7 @@ function checkRevocations(facts: Facts, settings: CheckSettings, findings: Findi
   return overT.size
 }
 
-/** By when a revocation must have taken effect everywhere. */
+/** Returns the time by which a revocation must have taken effect everywhere. */
 function revocationOverT({ faultSpans, stalls }: Facts, settings: CheckSettings, revokedT: Micros): Micros {
   const slackMicros = settings.slackMs * 1_000
   const boundT = revokedT + settings.revokeBoundMs * 1_000 + slackMicros

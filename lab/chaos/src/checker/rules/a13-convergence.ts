@@ -1,6 +1,7 @@
 /**
- * A13: not everybody got everything, or not in time: within the contract's bound after the acknowledgement while nothing
- * is broken (TAIL1), within the fault's bound after healing, and the end of every conversation when all is quiet.
+ * A13: an attached stream missed a change or received it too late. While no fault is active, the
+ * bound runs from the acknowledgement (TAIL1). After a fault, the fault's own bound runs from its
+ * healing. When the run is quiet, every stream must have reached the end of its conversations.
  */
 import { type Lateness, convergenceOf } from '../convergence.ts'
 import type { History } from '../history.ts'
@@ -25,7 +26,7 @@ export const convergence: Rule = {
     const stalledMs = facts.stalls.reduce((sum, { startT, healT }) => sum + (healT - startT) / 1_000, 0)
     if (stalledMs > 0)
       findings.note = `${facts.stalls.length} stalls of the drivers, ${Math.round(stalledMs)} ms, left out`
-    // What never came is in no latency.
+    // Changes that never arrived have no latency, so count at least the violations.
     findings.judged = Math.max(findings.judged, findings.violations)
   },
 }

@@ -1,7 +1,8 @@
 /**
- * A14: a refusal that was not true. Every attempt at a message was refused for certain, and its row is there; or a
- * client's first attempt that did not fail was answered as a duplicate, so that a refused one must have been stored; or the
- * SDK told its application that a message had failed for a reason that asks to try again.
+ * A14: a refusal was false. First case: every attempt at a message was certainly refused, but its
+ * row exists. Second case: the client's first attempt that did not fail was acknowledged as a
+ * duplicate, so a refused attempt must have been stored. Third case: the SDK reported a message as
+ * failed for a temporary reason, for which it must retry.
  */
 import type { Rule } from '../rule.ts'
 import { certainlyFailed } from '../send-facts.ts'
@@ -40,7 +41,7 @@ export const falseRefusal: Rule = {
       }
       const [other, ...others] = send.attempts.filter(({ outcome }) => outcome?.type !== 'fail')
       if (other?.outcome?.type !== 'ok' || !other.outcome.isDuplicate || others.length > 0) continue
-      // Only what was refused before this attempt began can be what it duplicates.
+      // An attempt can only duplicate attempts that were refused before it began.
       const earlier = refused.filter(({ outcome }) => (outcome?.t ?? 0) <= other.t)
       if (earlier.length !== send.attempts.length - 1) continue
       findings.report(
@@ -53,7 +54,7 @@ export const falseRefusal: Rule = {
   },
 }
 
-/** Codes whose answer is to try again (the catalogue's `retry: later`). */
+/** Returns whether the code asks the client to retry (`retry: later` in the catalogue). */
 function isPassing(code: string | undefined): boolean {
   return code === 'unavailable' || code === 'unknown' || code === 'rate-limited'
 }

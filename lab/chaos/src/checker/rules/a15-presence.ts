@@ -1,7 +1,7 @@
 /**
- * A15: presence that was wrong for longer than its bound: online or away though the user had no connection, offline though
- * the user had one. What a watcher was told holds until it is told otherwise, or until its connection ends. Time begins anew
- * when a fault heals, and `unknown` is never wrong.
+ * A15: a user's presence was wrong for longer than its bound: online or away without a connection,
+ * or offline with one. A presence value holds until the watcher gets the next one, or until the
+ * watcher's connection ends. The bound starts again when a fault heals. `unknown` is never wrong.
  */
 import type { Micros } from '../../history/index.ts'
 import type { Facts } from '../facts.ts'
@@ -75,7 +75,7 @@ function* heldStatuses(
   }
 }
 
-/** When the connection on which something was told ended. */
+/** Returns a function that finds when the watcher's connection ended. */
 function watcherEnds(history: History): (connection: string, t: Micros) => Micros {
   const ends = new Map<string, Micros[]>()
   for (const { connection, state, t } of history.connections) {
@@ -119,12 +119,18 @@ function union(spans: readonly Span[]): readonly Span[] {
   return merged
 }
 
-/** Where the user was not; before the first connection nothing is known. */
+/**
+ * Returns the spans in which the user was not connected. The time before the first connection is
+ * unknown and left out.
+ */
 function complement(spans: readonly Span[]): readonly Span[] {
   return spans.map(({ toT }, index) => ({ fromT: toT, toT: spans[index + 1]?.fromT ?? Number.POSITIVE_INFINITY }))
 }
 
-/** Stretches between faults that servers or Redis or Postgres or lines had; each begins when the last fault has healed. */
+/**
+ * Cuts the windows of faults out of the spans. A piece begins again when the last fault of a window
+ * has healed.
+ */
 function withoutFaults({ faultWindows }: Facts, spans: readonly Span[]): readonly Span[] {
   return spans.flatMap(({ fromT, toT }) => {
     const pieces: Span[] = []

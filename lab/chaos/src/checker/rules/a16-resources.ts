@@ -1,7 +1,7 @@
 /**
- * A16: something is left over, or grew without a bound. When all is quiet, and with a wider bound at any time, each server
- * is compared with its part's first baseline: resident memory and open files; and Redis holds no key of ours that will
- * never expire.
+ * A16: resources leaked or grew without a bound. Compares each server's resident memory and open
+ * files with its first baseline: when all is quiet, and with a wider bound at any time. Also, Redis
+ * must hold no key of ours that lacks its expiry.
  */
 import type { Rule } from '../rule.ts'
 

@@ -1,4 +1,7 @@
-/** A17: a server crashed, or said that an error had reached nobody. Exits that a fault caused are expected. */
+/**
+ * A17: a server crashed, or logged an uncaught exception or an unhandled rejection. Exits that a
+ * fault caused are expected.
+ */
 import type { Rule } from '../rule.ts'
 
 export const crash: Rule = {

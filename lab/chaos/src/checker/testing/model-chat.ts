@@ -1,6 +1,7 @@
 /**
- * A chat that does everything right, on paper: what it is asked to do it writes down as the events that drivers would
- * have written. Tests begin with its history and break it in one way. Time moves only when something happens.
+ * A model of a correct chat, without servers. Each operation writes the events that drivers would
+ * have recorded. Tests take its history and damage it in one way. Its clock moves only when an
+ * operation happens.
  */
 import { type ChangeKind, hashText, type HistoryEvent, type PageItem } from '../../history/index.ts'
 
@@ -23,7 +24,7 @@ interface ModelLog {
 interface ModelStream {
   readonly user: string
   isAttached: boolean
-  /** By conversation: everything up to here was delivered. */
+  /** Last delivered seq, by conversation. */
   readonly positions: Map<string, number>
 }
 
@@ -43,7 +44,10 @@ export class ModelChat {
     this.t += ms * millisecond
   }
 
-  /** A user's SDK client with a store of its own: process, stream, observer and connection have one name. */
+  /**
+   * Attaches an SDK client with its own store. Its process, stream, observer and connection share
+   * one name.
+   */
   attach(stream: string, user: string, session = `session of ${user}`): void {
     const known = this.#streams.get(stream)
     if (known === undefined) {
@@ -78,13 +82,13 @@ export class ModelChat {
     this.pass(6_000)
   }
 
-  /** Sends by the user's SDK process, or `process` for another one. Returns the seq. */
+  /** Sends as the user from `process`, usually the user's SDK process. Returns the seq. */
   send(conversation: string, process: string, user: string, times = 1): number {
     this.#lastClientId += 1
     const clientId = `client-id-${this.#lastClientId}`
     const hash = hashText(`text ${clientId}`)
     let seq = 0
-    // A retry: what came before it ended without an answer.
+    // With `times` above 1, all attempts but the last end without a response.
     for (let attempt = 1; attempt <= times; attempt++) {
       const id = this.#nextId()
       const order = times === 1 ? ('outbox' as const) : ('none' as const)
@@ -102,7 +106,7 @@ export class ModelChat {
     return seq
   }
 
-  /** A send that was refused, by a raw client. */
+  /** Records a send by a raw client that the server refused. */
   refuse(conversation: string, process: string, user: string, code = 'unavailable'): string {
     this.#lastClientId += 1
     const clientId = `client-id-${this.#lastClientId}`
@@ -159,7 +163,7 @@ export class ModelChat {
     this.#log(conversation).members.add(member)
     const seq = this.#append(conversation, 'j', by, { member })
     this.#write({ op: 'member-add', type: 'ok', id, seq })
-    // The newcomer is told to begin after the join.
+    // The new member's streams begin after the join.
     for (const [stream, state] of this.#streams) {
       if (state.user !== member) continue
       state.positions.set(conversation, seq)
@@ -194,7 +198,7 @@ export class ModelChat {
     this.#write({ op: 'revoke', type: 'ok', id })
   }
 
-  /** A fault during which nothing else happens. */
+  /** Records a fault during which nothing else happens. */
   fault(kind: string, affects: 'redis' | 'server' | 'client' = 'redis', lastsMs = 1_000): void {
     this.#lastFault += 1
     const fault = {
@@ -223,7 +227,9 @@ export class ModelChat {
     return this.#log(conversation).rows.length
   }
 
-  /** Heals, waits, reads everything: the end of every run. */
+  /**
+   * Ends the run: waits until quiet, then lets attached clients read everything and dumps the log.
+   */
   finish(): readonly HistoryEvent[] {
     this.pass(10_000)
     this.#write({ op: 'phase', phase: 'quiet' })
