@@ -1,20 +1,25 @@
 /**
- * Asks once more, after a moment, what was certainly not done: the server asked first may just be leaving, and by then
- * another one answers. What may have been done is never repeated here (rule ACK2), and nothing is repeated behind a newer
- * command about the same thing: that would undo what the user did last.
+ * Retries requests once, after a short delay, when they were certainly not executed: the server may be
+ * shutting down, and by then another one answers.
+ *
+ * Guarantee: a request that may have been executed is never retried here (rule ACK2). A request is also not
+ * retried after a newer command for the same thing, because that would undo the user's last action.
  */
 import { ChorusError } from '@chorus/protocol'
 import type { Clock } from './clock.ts'
 
-/** A server that wants more time than this has a problem that a user should hear of. */
+/** Maximum delay requested by a server for which a retry is made here. Beyond it, the caller gets the error. */
 export const askAgainMaxMs = 2_000
 
-/** Commands of one client that are under way or wait for their turn. */
+/** Maximum number of commands of one client that are in flight or waiting. */
 export const askedMax = 1_000
 
 type Timers = Pick<Clock, 'after' | 'random'>
 
-/** There is no repeat once `replaced` says so. */
+/**
+ * Sends a request and retries it once if it failed with `unavailable`. Does not retry once `replaced`
+ * resolves to true.
+ */
 export async function askAgain<Result>(
   ask: () => Promise<Result>,
   clock: Timers,
@@ -35,8 +40,9 @@ export async function askAgain<Result>(
 }
 
 /**
- * Asks what is about one thing one after the other in the order it was given, whichever link each takes. `replaces`: what
- * went before about it is not repeated any more; otherwise its repeat is waited for.
+ * Sends requests with the same `about` one after another, in call order, whichever link each uses. With
+ * `replaces`, earlier requests with that key are not retried any more; without it, the new request waits for
+ * their retries.
  */
 type AskInOrder = <Result>(about: string, replaces: boolean, ask: () => Promise<Result>) => Promise<Result>
 

@@ -1,6 +1,7 @@
 /**
- * The door of the SDK: wires the parts together and offers what an application asks for. What belongs to one signed-in
- * user (the copy, the outbox, the open conversations) is made at sign-in and thrown away at sign-out as a whole.
+ * Main class of the SDK: connects the parts and implements the public `ChatClient`. Everything that belongs
+ * to the signed-in user (local copy, outbox, open conversations) is created at sign-in and discarded as a
+ * whole at sign-out.
  */
 import {
   type Change,
@@ -50,16 +51,16 @@ import { createSocketIoTransport } from './transport-socket-io.ts'
 import { callForAck, createSseTransport } from './transport-sse.ts'
 import { UserCache } from './users.ts'
 
-/** Attempts to create one conversation before the application is told. */
+/** Number of attempts to create a conversation before the application gets the error. */
 const createAttemptsMax = 4
 
-/** How long `stop` and `signOut` wait for a store. */
+/** Maximum time that `stop` and `signOut` wait for the store. */
 export const storeMaxMs = 30_000
 
-/** All that belongs to the user who is signed in. */
+/** Everything that belongs to the signed-in user. */
 interface SignedIn {
   readonly user: User
-  /** Ends with the sign-in: nothing of this user goes on behind it. */
+  /** Lifetime of this sign-in. When it ends, all work for this user stops. */
   readonly life: Lifetime
   readonly api: HttpApi
   readonly replica: Replica
@@ -68,7 +69,10 @@ interface SignedIn {
   readonly conversations: Map<string, OpenConversation>
 }
 
-/** Makes a client. Nothing happens until `start()`. */
+/**
+ * Creates a client. It does nothing until `start()` is called. Throws `invalid` when `url` is not an http or
+ * https address, or has a query, a fragment or credentials.
+ */
 export function createChatClient(options: ChatClientOptions): ChatClient {
   return new Client(options)
 }
@@ -93,13 +97,13 @@ class Client implements ChatClient {
   readonly presence: PresenceBoard
   readonly unread
   #signedIn: SignedIn | undefined
-  /** From one `stop` to the next. */
+  /** Lifetime from one `stop` to the next. */
   #run: Lifetime
-  /** Has the server said, since `start`, whose session this is? */
+  /** True once the server has confirmed, since `start`, which user the session belongs to. */
   #isSessionKnown = false
-  /** Cancels the next question whose session this is. */
+  /** Cancels the next attempt to ask the server which user the session belongs to. */
   #cancelFind: () => void = () => undefined
-  /** Sign-in, sign-out and the like go one after the other. */
+  /** The last of the operations that run one after another: start, stop, sign-up, sign-in and sign-out. */
   #turn: Promise<unknown> = Promise.resolve()
 
   constructor(options: ChatClientOptions) {
@@ -191,11 +195,11 @@ class Client implements ChatClient {
           await this.#enter(account.user, undefined, run)
           return
         }
-        // Nothing is stored, but a browser may have the cookie.
+        // The store is empty, but a browser may still have the session cookie.
         await this.#findSession(0, run)
       })
     } catch (error) {
-      // Stopped before it was done.
+      // `stop` was called before this finished.
       if (!run.isOver) throw error
     }
   }
@@ -240,7 +244,8 @@ class Client implements ChatClient {
       try {
         await this.#apiWithin(run).call('sign-out', {})
       } catch (error) {
-        // Signed out already is what was asked for. Anything else leaves the session alive, and the user must know.
+        // An already ended session is a success. After any other error the session is still alive, so the
+        // user must know.
         if (!(error instanceof ChorusError) || error.code !== 'unauthenticated') throw error
       }
       await this.#leave('asked', true)
@@ -258,7 +263,7 @@ class Client implements ChatClient {
   async updateProfile(patch: { readonly handle?: string; readonly name?: string; readonly avatar?: string | null }) {
     const signedIn = this.#signedIn
     const { user } = await this.#api.call('update-profile', patch)
-    // Another user may have signed in since: their session is not to be overwritten.
+    // Another user may have signed in during the request. Do not overwrite their session.
     if (signedIn === undefined || signedIn !== this.#signedIn) return user
     this.users.put([user])
     const session = this.#session.get()
@@ -304,7 +309,10 @@ class Client implements ChatClient {
     return replica.adopt(conversation)
   }
 
-  /** Repeats what may have been done, with the identity that makes a second attempt harmless (rule IDEM2). */
+  /**
+   * Creates a conversation. Retries send the same clientId, so that an attempt that succeeded is not repeated
+   * (rule IDEM2).
+   */
   async #create(request: CommandRequest<'create-conversation'>): Promise<Conversation> {
     const run = this.#run
     const clientId = createClientId()
@@ -314,7 +322,8 @@ class Client implements ChatClient {
       } catch (error) {
         if (!(error instanceof ChorusError)) throw error
         if (error.code === 'invalid') {
-          // A server of version 1 refuses the identity. Without one, what may have been done is never repeated.
+          // A server of protocol version 1 refuses the clientId. Without it, a request that may have
+          // succeeded is never retried.
           if (unsure !== undefined) throw unsure
           return (await this.#apiWithin(run).call('create-conversation', request)).conversation
         }
@@ -412,19 +421,22 @@ class Client implements ChatClient {
     return this.#signedIn
   }
 
-  /** What the parts ask with; after the end of `life` everything is refused at once. */
+  /** Returns the API that the parts use. After the end of `life` every call is refused at once. */
   #apiWithin(life: Lifetime): HttpApi {
     return {
       call: async (name, request) => {
         const ask = () => this.#http.call(name, request, life.signal)
         const { method, path } = toHttpRequest(name, request)
-        // What is only read needs no order, and neither does what is made anew each time.
+        // Reads (GET) need no order, and neither do requests that create something new each time (POST).
         return method === 'GET' || method === 'POST' ? askAgain(ask, life.waits) : this.#inOrder(path, false, ask)
       },
     }
   }
 
-  /** Each request says the whole of what its path names: a newer one takes the place of one that is not done yet. */
+  /**
+   * Returns a function that sends commands which set a whole value. A newer command for the same path
+   * replaces an older one that is still waiting for a retry.
+   */
   #askWithin(life: Lifetime): Ask {
     const line: HttpApi = { call: (name, request) => this.#http.call(name, request, life.signal) }
     return async (name, request) =>
@@ -434,7 +446,7 @@ class Client implements ChatClient {
       })
   }
 
-  /** Waits for the store, but not for ever, and tells its errors to `onError`. */
+  /** Waits for the store, for at most 30 s. Passes its errors to `onError`. */
   async #finish(work: Promise<unknown>): Promise<void> {
     await new Promise<void>((resolve) => {
       const cancel = this.#clock.after(storeMaxMs, () => {
@@ -448,7 +460,10 @@ class Client implements ChatClient {
     })
   }
 
-  /** Without it, the next request would fail as if the password had been wrong. */
+  /**
+   * Throws if the session cookie cannot be kept. Otherwise the next request would fail as if the password
+   * were wrong.
+   */
   #assertCookie(run: Lifetime): void {
     run.assert('sign in')
     if (this.#jar.header !== undefined || keepsCookies()) return
@@ -458,7 +473,10 @@ class Client implements ChatClient {
     )
   }
 
-  /** Asks whose session it is; while the server cannot be asked, goes on asking in the background. */
+  /**
+   * Asks the server which user the session belongs to. While the server cannot be reached, retries in the
+   * background.
+   */
   async #findSession(attempt: number, run: Lifetime): Promise<void> {
     try {
       const { user, session } = await this.#apiWithin(run).call('get-session', {})
@@ -486,7 +504,8 @@ class Client implements ChatClient {
     if (before !== undefined) {
       this.#connection.stop()
       this.#dismantle(before)
-      // Another user's copy must not stay on the device. What waits stays: it is theirs when they come back.
+      // The copy of the previous user must not stay on the device. Their pending messages stay until they
+      // sign in again.
       if (before.user.id !== user.id) await this.#finish(this.#store.clear(before.user.id, { outbox: false }))
       else await this.#finish(before.replica.flush())
     }
@@ -495,7 +514,7 @@ class Client implements ChatClient {
     await this.#writeAccount(user)
   }
 
-  /** Shows what the store has of this user, and connects. */
+  /** Loads the stored data of this user and connects. */
   async #enter(user: User, session: Session | undefined, run: Lifetime): Promise<void> {
     run.assert('sign in')
     this.#cancelFind()
@@ -534,10 +553,10 @@ class Client implements ChatClient {
     const signedIn: SignedIn = { user, life, api, replica, outbox, live, conversations: new Map() }
     this.#signedIn = signedIn
     this.users.put([user])
-    // A store that cannot be read (full, private mode, damaged) must not keep anybody from chatting.
+    // A store that cannot be read (full, private window, damaged) must not prevent the user from chatting.
     await replica.loadCached().catch(this.#onError)
     await outbox.load().catch(this.#onError)
-    // Stopped while the store was read.
+    // The client may have been stopped while the store was read.
     life.assert('sign in')
     this.#data.point(replica.data)
     this.#list.point(replica.conversations)
@@ -546,7 +565,7 @@ class Client implements ChatClient {
     this.#connection.start()
   }
 
-  /** Ends all of a sign-in at once: from this tick on no screen shows it, and nothing of it goes on. */
+  /** Ends everything of a sign-in synchronously: nothing of it is shown or continues after this call. */
   #dismantle({ life, replica, outbox, live }: SignedIn): void {
     replica.stop()
     outbox.stop()
@@ -571,11 +590,14 @@ class Client implements ChatClient {
     if (signedIn !== undefined) await this.#finish(this.#store.clear(signedIn.user.id, { outbox: isForgettingOutbox }))
   }
 
-  /** Before a link is opened: whose session is it, and is there something to resume from? */
+  /**
+   * Runs before a link is opened. Checks which user the session belongs to, and loads everything if there is
+   * no cursor.
+   */
   #prepare(isAfterFailure: boolean): Promise<void> | undefined {
     const signedIn = this.#signedIn
     if (signedIn === undefined) return undefined
-    // A refused WebSocket does not say why; a request does.
+    // A refused WebSocket does not report the reason, but an HTTP request does.
     const isAsking = !this.#isSessionKnown || isAfterFailure
     if (!isAsking && !signedIn.replica.needsLoad) return undefined
     return this.#prepareNow(signedIn, isAsking)
@@ -595,7 +617,7 @@ class Client implements ChatClient {
     if (signedIn.replica.needsLoad) await signedIn.replica.firstLoad()
   }
 
-  /** The cookie was exchanged under us, by another tab: what comes belongs to its user. */
+  /** Switches to another user, because another tab has replaced the session cookie. */
   #giveWay(signedIn: SignedIn, user: User, session: Session): void {
     const run = this.#run
     this.#inTurn(async () => {
@@ -663,7 +685,7 @@ class Client implements ChatClient {
       case 'offline':
         this.presence.disconnected()
         return
-      // Stopped: the watch has ended with the sign-in.
+      // The client was stopped, so presence updates ended with the sign-in.
       case 'idle':
       case 'connecting':
       case 'replaying':
@@ -672,7 +694,10 @@ class Client implements ChatClient {
     }
   }
 
-  /** Messages that wait are kept: the same user may sign in again. */
+  /**
+   * Signs out locally after the server ended the session. Pending messages are kept, because the same user
+   * may sign in again.
+   */
   async #leaveIfClosed(signedIn: SignedIn | undefined): Promise<void> {
     if (this.#signedIn === signedIn && this.#connection.status.get().state === 'closed')
       await this.#leave('revoked', false)

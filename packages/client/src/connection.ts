@@ -1,8 +1,11 @@
 /**
- * Keeps one live link open: a state machine whose table the compiler forces to be complete. It reconnects with jittered
- * back-off and the newest cursor, falls back to Server-Sent Events where WebSocket does not open, and when the server asks
- * it to move opens the new link before it leaves the old one. Every link has a generation, and only the current one is
- * listened to: an old and a new link never both deliver.
+ * Keeps one live link to a server open. It is a state machine whose table the compiler checks for
+ * completeness.
+ *
+ * It reconnects with jittered back-off and the newest cursor. It falls back to Server-Sent Events where
+ * WebSocket does not open. When the server asks it to move, it opens the new link before it closes the old
+ * one. Guarantee: events of an old and a new link are never mixed, because each link has a generation and
+ * only the current one is read.
  */
 import {
   ChorusError,
@@ -19,23 +22,29 @@ import type { DeviceSignal, DeviceSignals } from './device-signals.ts'
 import { type Cell, createCell, type Observable } from './observable.ts'
 import { type LinkEnd, type Transport, type TransportLink, toLinkEnd } from './transport.ts'
 
-/** How long a link may take to open. */
+/** Maximum time for a link to open. */
 export const openTimeoutMs = 10_000
-/** How long a replay may pause. */
+/** Maximum time without data during a replay. */
 export const replayPauseMaxMs = 30_000
-/** A link that was ready for less does not count as success, so a server that closes at once is not stormed. */
+/**
+ * Minimum time a link must be ready before it resets the back-off. A server that closes each link at once is
+ * therefore not flooded.
+ */
 export const stableAfterMs = 2_000
-/** Failures to open the preferred transport before the next one is tried. */
+/** Number of failed attempts to open the preferred transport before the next one is tried. */
 export const failuresBeforeFallback = 3
 /**
- * How long to stay on a fallback before the preferred transport is tried again (times 0.5 to 1.5): soon at first, since
- * the server may only have been restarting, then seldom.
+ * Time to stay on a fallback before the preferred transport is tried again, multiplied by 0.5 to 1.5. The
+ * first retry is soon, because the server may only have been restarting. Later retries are rare.
  */
 export const preferredFirstRetryMs = 3_000
 export const preferredRetryMs = 300_000
-/** How long the old link is kept after a move for answers that are still to come: no request waits longer. */
+/**
+ * Maximum time the old link is kept after a move, for responses that are still missing. No request waits
+ * longer.
+ */
 export const lastAnswersMs = 10_000
-/** Signals to wake closer together than this are one. */
+/** Minimum time between two signals to wake. Signals that are closer together count as one. */
 export const wakePauseMs = 5_000
 
 type StateName = ConnectionStatus['state']
@@ -55,7 +64,7 @@ type Happening =
   | 'network-lost'
   | 'network-back'
 
-/** Where each happening leads; `stay` where it means nothing. */
+/** Next state for each event in each state. `stay` means that the event has no effect. */
 export const connectionTable: { readonly [State in StateName]: { readonly [Name in Happening]: StateName | 'stay' } } =
   {
     idle: {
@@ -94,7 +103,7 @@ export const connectionTable: { readonly [State in StateName]: { readonly [Name 
       lost: 'waiting',
       refused: 'closed',
       'retry-due': 'stay',
-      // The server will close; then the resume continues elsewhere.
+      // The server will close the link. The resume then continues on another server.
       move: 'stay',
       'move-failed': 'stay',
       'old-lost': 'stay',
@@ -150,7 +159,7 @@ export const connectionTable: { readonly [State in StateName]: { readonly [Name 
       ready: 'stay',
       lost: 'stay',
       refused: 'closed',
-      // Some devices say that they are offline and are not.
+      // Some devices wrongly report that they are offline.
       'retry-due': 'connecting',
       move: 'connecting',
       'move-failed': 'stay',
@@ -175,18 +184,21 @@ export const connectionTable: { readonly [State in StateName]: { readonly [Name 
   }
 
 export interface ConnectionOptions {
-  /** In order of preference; at least one. */
+  /** Transports in order of preference. At least one. */
   readonly transports: readonly Transport[]
   readonly clock: Clock
   readonly signals: DeviceSignals
   /**
-   * What has to be done before a link is opened (a first load, a look at the session); undefined when nothing has to.
-   * A rejection counts like a link that was lost or refused.
+   * Work before a link is opened: a first load, or a check of the session. Returns undefined when there is
+   * none. A rejection counts like a lost or refused link.
    */
   readonly prepare: (isAfterFailure: boolean) => Promise<void> | undefined
-  /** Everything up to here has been taken in; asked at each connect. */
+  /** Returns the cursor up to which everything was applied. Called for each new link. */
   readonly cursor: () => string | undefined
-  /** Events of the current link, in order, without those that are the connection's own business. */
+  /**
+   * Called with the events of the current link, in order, except those that only concern the connection
+   * itself.
+   */
   readonly onEvent: (event: ServerEvent) => void
   readonly onError?: (error: unknown) => void
 }
@@ -196,11 +208,11 @@ interface Slot {
   readonly transport: Transport
   readonly link: TransportLink
   isOpen: boolean
-  /** May the link before it be relied on while this one opens? Not after a sleep. */
+  /** True when the previous link can be trusted while this one opens. False after a sleep. */
   readonly isOldTrusted: boolean
   readyAtMs: number | undefined
   closing: EventPayload<'closing'> | undefined
-  /** Requests without an answer. */
+  /** Number of requests without a response. */
   underWay: number
   cancelTimer: () => void
 }
@@ -210,17 +222,20 @@ export class Connection {
   readonly #status: Cell<ConnectionStatus>
   #generation = 0
   #current: Slot | undefined
-  /** The new link while moving, until it opens. */
+  /** The new link during a move, until it opens. */
   #next: Slot | undefined
-  /** The old link after that, until the new one is ready and the old one has answered what it was asked. */
+  /**
+   * The old link after the new one opened. It is kept until the new link is ready and the old one has no open
+   * requests.
+   */
   #retired: Slot | undefined
-  /** The link whose server is leaving, while it is the current one. */
+  /** The link whose server asked the client to move, while it is the current link. */
   #leaving: Slot | undefined
   #moveTries = 0
   #attempt = 0
-  /** Failures to open, since the preferred transport last did. */
+  /** Number of failures to open since the preferred transport last opened. */
   #openFailures = 0
-  /** Tries to go back to the preferred transport, since it last opened. */
+  /** Number of attempts to return to the preferred transport since it last opened. */
   #preferredTries = 0
   #retryAfterMs: number | undefined
   #refusal: Extract<LinkEnd, { kind: 'revoked' | 'refused' }> | undefined
@@ -239,7 +254,7 @@ export class Connection {
     return this.#status
   }
 
-  /** True while commands can be asked over the link. */
+  /** True while commands can be sent over the link. */
   get isUsable(): boolean {
     const { state } = this.#status.get()
     return state === 'ready' || state === 'moving'
@@ -264,12 +279,12 @@ export class Connection {
     this.#happen('stop')
   }
 
-  /** Leaves the link and connects again after a back-off, for instance when what it told cannot be used. */
+  /** Closes the link and reconnects after a back-off, for instance when the received data cannot be used. */
   reconnect(): void {
     if (this.#current !== undefined) this.#onEnd(this.#current, { kind: 'lost' })
   }
 
-  /** Asks a command over the current link. */
+  /** Sends a command over the current link. */
   async request<Name extends EventCommandName>(name: Name, request: CommandRequest<Name>): Promise<CommandAck<Name>> {
     const slot = this.#current
     if (slot?.isOpen !== true) throw new ChorusError('unavailable', `unable to ${name}; there is no connection`)
@@ -300,7 +315,7 @@ export class Connection {
         this.#status.set({ state: 'idle' })
         return
       case 'connecting':
-        // The new link of a move that lost its old one is on its way already.
+        // A move that lost its old link already has a new link on the way.
         if (happening !== 'old-lost') {
           this.#closeAll()
           this.#prepare()
@@ -393,7 +408,7 @@ export class Connection {
     slot?.link.close()
   }
 
-  /** Falls back after some failures to open, and tries both in turn while neither opens. */
+  /** Returns the transport to try next. After repeated failures to open, it alternates between all transports. */
   #pickTransport(): Transport {
     const { transports } = this.#options
     const [preferred, ...others] = transports
@@ -406,7 +421,8 @@ export class Connection {
   #open(transport: Transport, isOldTrusted: boolean): Slot {
     this.#generation += 1
     const generation = this.#generation
-    // Handlers may be called before `connect` returns; the slot is found by its generation then.
+    // Handlers may be called before `connect` returns. Then the link is not registered yet and the call has
+    // no effect.
     const bySlot = (run: (slot: Slot) => void): void => {
       const slot = [this.#current, this.#next, this.#retired].find((one) => one?.generation === generation)
       if (slot !== undefined) run(slot)
@@ -448,7 +464,8 @@ export class Connection {
       this.#preferredTries = 0
     }
     if (slot === this.#next) {
-      // From here on only the new link is listened to; it replays from the cursor what the old one has not covered.
+      // From here on only the new link is read. It replays from the cursor everything that the old link has
+      // not covered.
       this.#closeSlot(this.#retired)
       this.#retired = this.#current
       this.#retired?.cancelTimer()
@@ -464,7 +481,8 @@ export class Connection {
       case 'moving':
         this.#leaving = slot
         this.#moveTries = 0
-        // In the middle of that time, so that there is room for a second try, and those who were told the same spread out.
+        // Move in the middle of the given time. This leaves time for a second attempt, and clients of one
+        // server spread out.
         this.#planMove(event.payload.inMs * (0.25 + this.#options.clock.random() / 2))
         return
       case 'closing':
@@ -478,7 +496,7 @@ export class Connection {
         this.#options.onEvent(event)
         this.#happen('ready')
         this.#planPreferred()
-        // Asked while it was replaying, or while another move was under way.
+        // The server asked for the move during the replay or during another move.
         if (slot === this.#leaving) this.#planMove(backoffDelayMs(0, this.#options.clock))
         return
       case 'changes':
@@ -495,7 +513,7 @@ export class Connection {
   #onEnd(slot: Slot, reported: LinkEnd): void {
     const end = slot.closing === undefined ? reported : toLinkEnd(slot.closing)
     this.#closeSlot(slot)
-    // A server that refuses in words has been reached.
+    // A server that refuses with an error or a delay was reached, so this is not a failure to open.
     if (!slot.isOpen && (end.kind !== 'lost' || end.retryAfterMs === undefined)) this.#openFailures += 1
     if (slot === this.#retired) {
       this.#retired = undefined
@@ -514,7 +532,7 @@ export class Connection {
       }
       this.#happen('move-failed')
       this.#planPreferred()
-      // Perhaps the balancer led back to the server that is leaving.
+      // The load balancer may have led back to the server that is shutting down.
       if (this.#leaving === this.#current && this.#leaving !== undefined) {
         this.#planMove(backoffDelayMs(this.#moveTries, this.#options.clock, end.retryAfterMs))
         this.#moveTries += 1
@@ -533,7 +551,7 @@ export class Connection {
     this.#happen('lost')
   }
 
-  /** Leaves the server that asked for it, unless that link has been left by then. */
+  /** Schedules a move away from a server that asked for it. Does nothing if that link has been closed by then. */
   #planMove(delayMs: number): void {
     this.#cancelMove()
     this.#cancelMove = this.#options.clock.after(delayMs, () => {
@@ -553,7 +571,10 @@ export class Connection {
     this.#happen('move')
   }
 
-  /** On a fallback, tries the preferred transport again after a while, beside the link that works. */
+  /**
+   * While on a fallback, schedules an attempt with the preferred transport. The working link stays open
+   * during it.
+   */
   #planPreferred(): void {
     const { clock, transports } = this.#options
     this.#cancelPreferred()
@@ -578,7 +599,8 @@ export class Connection {
         if (isReady && nowMs - this.#wokenAtMs < wakePauseMs) return
         this.#wokenAtMs = nowMs
         this.#attempt = 0
-        // The link may be dead without knowing: resume on a new one, and keep the old one only until that opens.
+        // The link may be dead without noticing. Resume on a new link, and keep the old one only until the
+        // new one opens.
         if (isReady) this.#next = this.#open(this.#pickTransport(), false)
         this.#happen(signal === 'online' ? 'network-back' : 'move')
         return

@@ -1,4 +1,7 @@
-/** One conversation: a bag of features over the local copy. It holds no state of its own but the read marker on its way. */
+/**
+ * Public object of one conversation, built from the local copy. Its only own state is the read marker being
+ * sent.
+ */
 import type { Change, LiveValue, Presence } from '@chorus/protocol'
 import type { ChatConversation, ConversationSummary, LiveValues, PresenceWatch, Typing } from './api.ts'
 import type { Ask } from './ask.ts'
@@ -14,7 +17,10 @@ import type { Replica, Replicated } from './replica.ts'
 import { createTyping } from './typing.ts'
 import type { UserCache } from './users.ts'
 
-/** Up to so many members, read markers of all of them are loaded; of more, only what moves is shown. */
+/**
+ * Maximum number of members for which all read markers are loaded. In larger conversations only moving
+ * markers are shown.
+ */
 export const readMarkersMembersMax = 100
 
 export interface ConversationParts {
@@ -77,18 +83,18 @@ export class OpenConversation implements ChatConversation {
     if (!isCounted) await this.#parts.replica.refresh(this.id)
   }
 
-  /** A new change of the log. */
+  /** Applies a new change of the log. */
   handle(change: Change): void {
     this.members.handle(change)
   }
 
-  /** The log was cut short: what was built from its changes is asked for again. */
+  /** Reloads everything that was built from changes, after the log skipped some of them. */
   restart(): void {
     this.members.refresh()
     this.messages.ensureLoaded()
   }
 
-  /** There is a new connection. */
+  /** Loads and sends what is outstanding, after a connection was established. */
   resume(): void {
     this.messages.ensureLoaded()
     if (this.#readWantedSeq > this.#readSaidSeq && this.#reading === undefined) {
@@ -100,7 +106,10 @@ export class OpenConversation implements ChatConversation {
     }
   }
 
-  /** One request at a time; markers that were moved meanwhile are said in the next. */
+  /**
+   * Sends the read marker, one request at a time. A marker that moves during a request is sent with the next
+   * one.
+   */
   async #sayRead(): Promise<void> {
     while (this.#readSaidSeq < this.#readWantedSeq) {
       const seq = this.#readWantedSeq
@@ -112,7 +121,10 @@ export class OpenConversation implements ChatConversation {
   #followMarkers(): Observable<ReadonlyMap<string, number>> {
     const moves = this.live.observe('read')
     const undo: (() => void)[] = []
-    /** What was seen of the live lane: a value expires there, a marker does not. */
+    /**
+     * Read markers seen as live values. They are kept here, because a live value expires and a read marker
+     * does not.
+     */
     const seen = new Map<string, number>()
     const markers = createComputedCell<ReadonlyMap<string, number>>(
       () => {
@@ -155,7 +167,7 @@ function toReadSeq(value: unknown): number {
 
 const nobody: ReadonlyMap<string, Presence> = new Map()
 
-/** Presence of the members a summary names, whoever they are at the moment. */
+/** Returns the presence of the members that the summary names. Follows changes of that member list. */
 function watchMembers(
   summary: Observable<ConversationSummary | undefined>,
   { presence: board, me, onError }: ConversationParts,

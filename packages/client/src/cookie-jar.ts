@@ -1,7 +1,7 @@
 /**
- * Keeps the session cookie where no browser does (Node). Only the two names of the session are kept, so nothing another
- * program on the host sets is ever sent back. Browsers never show `Set-Cookie`, so there the jar stays empty by itself:
- * no platform is guessed from the names of its globals.
+ * Keeps the session cookie on platforms without a browser (Node). Keeps only the two cookie names of the
+ * session, so that cookies of other programs on the host are never sent back. Browsers never expose
+ * `Set-Cookie`, so there the jar stays empty without any platform detection.
  */
 
 const kept = new Set(['chorus_session', '__Host-chorus_session'])
@@ -18,7 +18,7 @@ export class CookieJar {
     this.#onChange = onChange
   }
 
-  /** The `Cookie` header, or undefined when there is none to send. */
+  /** The value of the `Cookie` header, or undefined when there are no cookies. */
   get header(): string | undefined {
     const pairs = Object.entries(this.#cookies).map(([name, value]) => `${name}=${value}`)
     return pairs.length === 0 ? undefined : pairs.join('; ')
@@ -32,11 +32,11 @@ export class CookieJar {
     this.#cookies = cookies
   }
 
-  /** Takes the `Set-Cookie` headers of a response. */
+  /** Stores the cookies from the `Set-Cookie` headers of a response. */
   take(response: Response): void {
     const lines = setCookieLines(response.headers)
     if (lines.length === 0) return
-    // Ages are told by the clock of the server: the device's may be years off.
+    // Compute expiry with the server's clock: the device's clock may be years off.
     const sentAtMs = Date.parse(response.headers.get('date') ?? '')
     const nowMs = Number.isNaN(sentAtMs) ? Date.now() : sentAtMs
     const next: Record<string, string> = { ...this.#cookies }
@@ -54,7 +54,7 @@ export class CookieJar {
   }
 }
 
-/** True where the platform keeps cookies itself and lets no program set them (browsers). */
+/** Returns whether the platform manages cookies itself and does not let programs set them, as browsers do. */
 export function keepsCookies(): boolean {
   try {
     return new Request('http://localhost', { headers: { cookie: 'a=b' } }).headers.get('cookie') === null
@@ -63,13 +63,13 @@ export function keepsCookies(): boolean {
   }
 }
 
-/** An older `fetch` joins the headers with commas, which dates contain, too. */
+/** Splits the `Set-Cookie` headers. An older `fetch` joins them with commas, which dates also contain. */
 function setCookieLines(headers: Headers): readonly string[] {
   if (typeof headers.getSetCookie === 'function') return headers.getSetCookie()
   return headers.get('set-cookie')?.split(/,(?=\s*[^\s;,=]+=)/) ?? []
 }
 
-/** `Max-Age` wins over `Expires` (RFC 6265). */
+/** Returns whether the cookie has expired. `Max-Age` wins over `Expires` (RFC 6265). */
 function isOver(attributes: readonly string[], nowMs: number): boolean {
   const fields = new Map(
     attributes.map((attribute): [string, string] => {

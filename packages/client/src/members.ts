@@ -1,14 +1,17 @@
-/** All members of one conversation: loaded while somebody looks, then kept up to date from the log. */
+/**
+ * Full member list of one conversation. It is loaded when the first listener subscribes and then updated from
+ * the log.
+ */
 import { type Change, limits, type Member, type Role } from '@chorus/protocol'
 import type { Members } from './api.ts'
 import type { HttpApi } from './http-api.ts'
 import { type Cell, createCell, type Observable } from './observable.ts'
 import type { UserCache } from './users.ts'
 
-/** Members that are loaded; of a larger conversation these are the first. */
+/** Maximum number of loaded members. For a larger conversation only the first ones are loaded. */
 export const membersMax = 1_000
 
-/** Loads that changes may interrupt; the last one is taken as it is. */
+/** Number of repeated loads after changes during a load. The last load is accepted as it is. */
 const loadsMax = 3
 
 export interface MemberListOptions {
@@ -22,7 +25,7 @@ export class MemberList implements Members {
   readonly #options: MemberListOptions
   readonly #cell: Cell<readonly Member[] | undefined>
   #loading: Promise<readonly Member[]> | undefined
-  /** Counts changes: one that comes while a load runs may not be in its answer. */
+  /** Number of member changes seen. A change that arrives during a load may be missing from its response. */
   #changes = 0
   readonly #leftAtSeq = new Map<string, number>()
 
@@ -70,7 +73,7 @@ export class MemberList implements Members {
     return this.add(user, role)
   }
 
-  /** Takes a change of the log that was not known before. */
+  /** Applies a change of the log that this copy did not know before. */
   handle(change: Change): void {
     const known = this.#cell.get()
     if (change.type.startsWith('member.')) this.#changes += 1
@@ -87,7 +90,7 @@ export class MemberList implements Members {
         if (known.some(({ user }) => user.id === change.user)) return
         this.#options.users.get(change.user).then(
           (user) => {
-            // They may have left while the profile was on its way.
+            // The member may have left while the profile was loading.
             const isGone = (this.#leftAtSeq.get(user.id) ?? 0) > change.seq
             if (!isGone) this.#put({ user, role: change.role, joinedSeq: change.seq, readSeq: 0 })
           },
@@ -99,7 +102,7 @@ export class MemberList implements Members {
     }
   }
 
-  /** After a resume that was cut short, the log does not say who came and went. */
+  /** Reloads the list. After a `limited` resume the log does not contain all joins and departures. */
   refresh(): void {
     if (this.isWatched) this.load().catch(() => undefined)
     else this.#cell.set(undefined)

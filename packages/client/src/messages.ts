@@ -1,6 +1,6 @@
 /**
- * The messages of one conversation as an application shows them: what the timeline has, with what is on its way laid over
- * it. Edits, deletions and reactions are shown at once and taken back when the server refuses them.
+ * Messages of one conversation as an application shows them: the timeline plus the user's own pending
+ * actions. Edits, deletions and reactions are shown at once and reverted when the server refuses them.
  */
 import { ChorusError, limits, type PageMessage } from '@chorus/protocol'
 import type { MessageDraft, Messages, OutboxItem, SentMessage, TimelineItem, TimelineView } from './api.ts'
@@ -11,15 +11,15 @@ import type { Outbox } from './outbox.ts'
 import type { Replica, Replicated } from './replica.ts'
 import { countReaction, type WindowEntry } from './timeline.ts'
 
-/** Something shown before the log says it. */
+/** A pending action that is shown before the log contains it. */
 interface Overlay {
   readonly seq: number
   readonly apply: (message: PageMessage) => PageMessage
-  /** The change that makes it true; unknown until acknowledged. */
+  /** Seq of the change that confirms the action. Infinity until the server has acknowledged it. */
   settledBySeq: number
 }
 
-/** Edits, deletions and reactions that may be under way at once in one conversation. */
+/** Maximum number of pending edits, deletions and reactions in one conversation. */
 const overlaysMax = 100
 
 export interface MessageListOptions {
@@ -37,7 +37,7 @@ export class MessageList implements Messages {
   readonly #view: ComputedCell<TimelineView>
   #overlays: Overlay[] = []
   #hasWindow = false
-  /** One item per entry, so that a list renders only what changed. */
+  /** Cached item of each entry, so that a list renders only the changed items. */
   #items = new WeakMap<WindowEntry, TimelineItem>()
   readonly #pendingItems = new WeakMap<OutboxItem, TimelineItem>()
 
@@ -56,7 +56,8 @@ export class MessageList implements Messages {
     options.slot.changed.add(() => {
       this.#dropSettled()
       this.#view.invalidate()
-      // The window was lost to a log that was cut short; a load that failed is not tried again from here.
+      // Load again only when an existing window was lost after a `limited` resume. A failed load is not
+      // retried from here.
       const hadWindow = this.#hasWindow
       this.#hasWindow = options.slot.timeline.window !== undefined
       if (hadWindow && !this.#hasWindow) this.ensureLoaded()
@@ -68,13 +69,13 @@ export class MessageList implements Messages {
     return this.#view
   }
 
-  /** Loads the newest page if somebody looks and there is none. */
+  /** Loads the newest page if the view has a listener and no page is loaded. */
   ensureLoaded(): void {
     const { slot } = this.#options
     this.#hasWindow = slot.timeline.window !== undefined
     if (this.#view.watchers() === 0 || slot.timeline.window !== undefined || slot.loading !== 'nothing' || slot.isLeft)
       return
-    // Offline: the next connection asks again.
+    // The client is offline. The next connection loads again.
     this.loadNewest().catch(() => undefined)
   }
 
@@ -197,7 +198,7 @@ export class MessageList implements Messages {
     const { slot, outbox } = this.#options
     const { window } = slot.timeline
     const items: TimelineItem[] = (window?.entries ?? []).map((entry) => this.#toItem(entry))
-    // Somewhere in the past there is no place for what is new.
+    // A view in the past has no place for pending messages.
     if (window?.hasAfter !== true && !slot.isLeft) {
       const waiting = outbox.items.get().filter(({ conversation }) => conversation === slot.id)
       if (waiting.length > 0) {
@@ -220,7 +221,8 @@ export class MessageList implements Messages {
     let { message } = entry
     for (const { seq, apply } of this.#overlays) if (seq === message.seq) message = apply(message)
     const isMyOwn = message.sender === this.#options.me
-    // Two people may by chance or malice choose one clientId; a key must be unique in the list.
+    // Two users may choose the same clientId by chance or on purpose, but each key must be unique in the
+    // list.
     const key = isMyOwn ? message.clientId : `${message.seq}`
     const item: TimelineItem = { kind: 'message', key, message, isMine: isMyOwn }
     this.#items.set(entry, item)

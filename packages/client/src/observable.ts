@@ -1,6 +1,7 @@
 /**
- * A value that changes, in the shape `useSyncExternalStore` wants: a stable snapshot and a subscription. Listeners are
- * told once per microtask however often the value was set in it, so a burst of changes renders once.
+ * A value that changes over time, in the shape that React's `useSyncExternalStore` expects: a stable snapshot
+ * and a subscription. Listeners run once per microtask, however often the value was set, so a burst of
+ * changes renders once.
  */
 
 import { guarded, logError } from './guarded.ts'
@@ -8,36 +9,42 @@ import { guarded, logError } from './guarded.ts'
 /**
  * A value that changes over time.
  *
- * `get` and `subscribe` need no `this`, so they can be handed straight to React:
+ * `get` and `subscribe` do not use `this`, so they can be passed directly to React:
  *
  * ```ts
  * const items = useSyncExternalStore(messages.view.subscribe, messages.view.get)
  * ```
  */
 export interface Observable<Value> {
-  /** The value now. The same reference until it changes. */
+  /** Returns the current value. The reference stays the same until the value changes. */
   readonly get: () => Value
-  /** Calls the listener after the value changed (at most once per microtask) until the returned function is called. */
+  /**
+   * Calls the listener after each change of the value, at most once per microtask and without arguments.
+   * Returns a function that unsubscribes. The first subscription may start loading data or watching presence.
+   */
   readonly subscribe: (listener: () => void) => () => void
 }
 
-/** An observable whose owner sets it. */
+/** An observable that its owner can set. */
 export interface Cell<Value> extends Observable<Value> {
   readonly set: (value: Value) => void
-  /** How many listeners there are now. */
+  /** Returns the current number of listeners. */
   readonly watchers: () => number
 }
 
 export interface CellOptions {
-  /** Called when the first listener comes. */
+  /** Called when the first listener subscribes. */
   readonly onWatched?: () => void
-  /** Called when the last listener has gone. */
+  /** Called when the last listener unsubscribes. */
   readonly onUnwatched?: () => void
-  /** Called with what a listener throws or rejects with; the other listeners still run. Default: `console.error`. */
+  /**
+   * Called with an error that a listener throws or rejects with. Other listeners still run. Default:
+   * `console.error`.
+   */
   readonly onError?: ((error: unknown) => void) | undefined
 }
 
-/** Makes a cell that holds a value. */
+/** Creates a cell with an initial value. */
 export function createCell<Value>(initial: Value, options: CellOptions = {}): Cell<Value> {
   let value = initial
   const listeners = createListeners(options)
@@ -53,13 +60,13 @@ export function createCell<Value>(initial: Value, options: CellOptions = {}): Ce
   }
 }
 
-/** An observable that is computed when somebody asks: `invalidate` says that the answer may have changed. */
+/** An observable whose value is computed on demand. `invalidate` marks the value as outdated. */
 export interface ComputedCell<Value> extends Observable<Value> {
   readonly invalidate: () => void
   readonly watchers: () => number
 }
 
-/** Makes a cell whose value is computed on demand and kept until it is invalidated. */
+/** Creates a cell whose value is computed on demand and cached until it is invalidated. */
 export function createComputedCell<Value>(compute: () => Value, options: CellOptions = {}): ComputedCell<Value> {
   let cached: { readonly value: Value } | undefined
   const listeners = createListeners(options)
@@ -77,18 +84,18 @@ export function createComputedCell<Value>(compute: () => Value, options: CellOpt
   }
 }
 
-/** An observable that shows another one, which may change. */
+/** An observable that forwards a target observable, which can be exchanged. */
 export interface Switch<Value> extends Observable<Value> {
   readonly point: (target: Observable<Value> | undefined) => void
 }
 
-/** Makes an observable that shows its target, or `empty` while there is none. */
+/** Creates an observable that shows its target's value, or `empty` while there is no target. */
 export function createSwitch<Value>(empty: Value, options: CellOptions = {}): Switch<Value> {
   let target: Observable<Value> | undefined
   let unfollow: () => void = () => undefined
   const listeners = createListeners(options)
   return {
-    // The target's snapshots are stable, so there is nothing to keep here.
+    // The target returns stable snapshots, so no cache is needed here.
     get: () => (target === undefined ? empty : target.get()),
     subscribe: listeners.subscribe,
     point: (next) => {
@@ -100,7 +107,7 @@ export function createSwitch<Value>(empty: Value, options: CellOptions = {}): Sw
   }
 }
 
-/** An observable computed from another one; computed again only when that has changed. */
+/** Creates an observable computed from another one. Computes again only when the source value has changed. */
 export function derive<From, To>(source: Observable<From>, compute: (value: From) => To): Observable<To> {
   let cached: { readonly from: From; readonly to: To } | undefined
   return {
@@ -114,7 +121,7 @@ export function derive<From, To>(source: Observable<From>, compute: (value: From
 }
 
 function createListeners({ onWatched, onUnwatched, onError = logError }: CellOptions) {
-  // Each subscription is an object of its own, so that one function subscribed twice counts twice.
+  // Each subscription is its own object, so that the same function can subscribe twice.
   const subscriptions = new Set<{ readonly listener: () => void }>()
   let isScheduled = false
   const flush = (): void => {
@@ -125,7 +132,7 @@ function createListeners({ onWatched, onUnwatched, onError = logError }: CellOpt
   }
   return {
     count: () => subscriptions.size,
-    /** For those who are told in a microtask already. */
+    /** Runs the listeners at once. For callers that already run in a microtask. */
     notifyNow: flush,
     notify: () => {
       if (isScheduled || subscriptions.size === 0) return

@@ -1,6 +1,6 @@
 /**
- * Presence of those somebody looks at: one list for the whole client, said to the server again after each reconnection.
- * While there is no connection everybody is `unknown`, not `offline`.
+ * Presence of the observed users. The client keeps one list for all listeners and sends it again after each
+ * reconnect. After 5 s without a connection every user is `unknown`, not `offline`.
  */
 import { limits, type Presence } from '@chorus/protocol'
 import type { PresenceWatch, PresenceWatcher } from './api.ts'
@@ -8,18 +8,21 @@ import type { Ask } from './ask.ts'
 import type { Clock } from './clock.ts'
 import { type Cell, createCell, createComputedCell, type Observable } from './observable.ts'
 
-/** Changes of the list gather for this long. */
+/** Time during which changes of the list are collected into one request. */
 export const watchGatherMs = 50
-/** Over Server-Sent Events a list is not followed by the server, so it is asked again. */
+/**
+ * Interval for reading the list again over Server-Sent Events, because the server does not push presence
+ * there.
+ */
 export const presencePollMs = 20_000
-/** A reconnection shorter than this is not shown as "nobody knows". */
+/** Disconnections shorter than this do not change the shown presence to `unknown`. */
 export const unknownAfterMs = 5_000
 
 export interface PresenceOptions {
   readonly ask: Ask
   readonly clock: Clock
   readonly isConnected: () => boolean
-  /** Does the connection follow a list by itself? */
+  /** Returns whether the server pushes presence updates over this connection. */
   readonly isFollowed: () => boolean
   readonly onError?: (error: unknown) => void
 }
@@ -27,7 +30,7 @@ export interface PresenceOptions {
 export class PresenceBoard implements PresenceWatcher {
   readonly #options: PresenceOptions
   readonly #cells = new Map<string, Cell<Presence>>()
-  /** How often each user is watched, in the order of first wish. */
+  /** Number of listeners per user, in the order in which users were first observed. */
   readonly #wanted = new Map<string, number>()
   #status: 'online' | 'away' = 'online'
   #cancelSend: (() => void) | undefined
@@ -69,7 +72,7 @@ export class PresenceBoard implements PresenceWatcher {
     }
   }
 
-  /** A new connection knows nothing yet. */
+  /** Sends the status and the list again, because a new connection does not know them. */
   resume(): void {
     this.#cancelUnknown?.()
     this.#cancelUnknown = undefined
@@ -86,7 +89,7 @@ export class PresenceBoard implements PresenceWatcher {
   stop(): void {
     this.#cancelSend?.()
     this.#cancelUnknown?.()
-    // A canceller that stays would keep the next start from asking.
+    // Clear the canceller as well: otherwise the next start would not send the list.
     this.#cancelSend = undefined
     this.#cancelUnknown = undefined
     for (const [user, cell] of this.#cells) cell.set(unknown(user))

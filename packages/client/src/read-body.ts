@@ -1,13 +1,13 @@
 /**
- * Reads the body of an answer as it comes. On a slow line a body may take minutes, so what is limited is silence between
- * two pieces, by the caller, and the length of the whole.
+ * Reads a response body piece by piece. On a slow line a body may take minutes. So the caller limits the
+ * silence between two pieces, and this module limits the total length.
  */
 
-/** The longest answer that is read, in characters. */
+/** Maximum length of a response, in characters (32 Mi). */
 export const bodyMaxChars = 33_554_432
 
 export async function* chunksOf(body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
-  // Not every browser can iterate a stream.
+  // Not every browser can iterate over a stream.
   const reader = body.getReader()
   try {
     for (;;) {
@@ -20,9 +20,9 @@ export async function* chunksOf(body: ReadableStream<Uint8Array>): AsyncGenerato
   }
 }
 
-/** The text of an answer; `onPiece` is called for each piece of it. */
+/** Returns the text of a response. Calls `onPiece` for each received piece. */
 export async function readText(response: Response, onPiece: () => void): Promise<string> {
-  // Not every `fetch` shows the body as a stream.
+  // Not every `fetch` offers the body as a stream.
   if (typeof response.body?.getReader !== 'function') return response.text()
   const decoder = new TextDecoder()
   let text = ''

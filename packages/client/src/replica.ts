@@ -1,8 +1,11 @@
 /**
- * The local copy of one user's conversations: takes in what the server tells, in whatever order it comes, and keeps
- * timelines, summaries and the cursor. Promises: the application's callback fires exactly once per (epoch, conversation,
- * seq), in order (rule CLI1); the cursor moves, in memory and in the store, only when everything it covers has been taken
- * in, and is written in one transaction with it (CP1). A gap waits a moment, then is read from the server (NODE1).
+ * Local copy of one user's conversations. Takes server events in any order and maintains timelines, summaries
+ * and the cursor.
+ *
+ * Guarantee: the application's callback runs exactly once per (epoch, conversation, seq), in order (rule
+ * CLI1). The cursor moves, in memory and in the store, only after everything that it covers was applied, and
+ * it is stored in one transaction with that data (CP1). When changes are missing, the replica waits briefly
+ * and then reads them (NODE1).
  */
 import {
   type Change,
@@ -34,50 +37,59 @@ import {
 import { type PagePlacement, Timeline, type TimelineStep } from './timeline.ts'
 import type { UserCache } from './users.ts'
 
-/** How long a gap may close by itself before it is read. */
+/** Time to wait for missing changes to arrive by themselves before they are read from the server. */
 export const gapPauseMs = 100
-/** How long what was applied waits for more before it is stored, ahead of the cursor that will cover it. */
+/**
+ * Time during which applied changes are collected before they are stored, ahead of the cursor that will cover
+ * them.
+ */
 export const saveSoonMs = 100
-/** How long to wait after the store refused to be written. */
+/** Delay before the next write after the store failed. */
 export const savePauseMs = 5_000
-/** Newest messages of a conversation that the store keeps. */
+/** Maximum number of newest messages per conversation in the store. */
 export const cachedMessagesMax = 50
-/** Conversations whose messages are kept in memory; the rest load them again when they are shown. */
+/**
+ * Maximum number of conversations whose messages stay in memory. Others load their messages again when they
+ * are shown.
+ */
 export const windowsMax = 300
-/** Pages of one load, reading of one gap, or first load; beyond, something is wrong with the server. */
+/** Maximum number of pages in one load or one read of missing changes. More pages mean a faulty server. */
 const pagesMax = 2_000
-/** First loads that a server may interrupt by `reset` before this gives up until the next connection. */
+/**
+ * Maximum number of first loads in a row that the server interrupts with `reset` before the client gives up
+ * until the next connection.
+ */
 const firstLoadsMax = 3
-/** Attempts to join a page to a window that moves meanwhile. */
+/** Number of attempts to join a page to a window that changes while the page is read. */
 const joinsMax = 4
 
-/** Conversations of the first page of a load, and the least a page shrinks to after failures. */
+/** Number of conversations on the first page of a load, and the smallest page size after failures. */
 const firstPageSize = 50
 const pageSizeMin = 10
 
 type Loading = 'nothing' | 'newest' | 'older' | 'newer' | 'around'
 
-/** One conversation of the copy. */
+/** One conversation of the local copy. */
 export interface Replicated {
   readonly id: string
   timeline: Timeline
   state: SummaryState | undefined
   readonly summary: Cell<ConversationSummary | undefined>
-  /** Told when the window or `loading` changed. */
+  /** Listeners to call when the window or `loading` has changed. */
   readonly changed: Set<() => void>
   loading: Loading
-  /** Somebody looks at its messages, so their memory is kept. */
+  /** True while a listener shows the messages, so that they stay in memory. */
   isShown: boolean
   isLeft: boolean
-  /** Reading a gap, or waiting to. */
+  /** True while missing changes are being read, or will be after a delay. */
   isRepairing: boolean
-  /** Asking for the summary. */
+  /** True while the summary is being requested. */
   isAsking: boolean
-  /** How often the server's own object was taken. */
+  /** Number of times a conversation object from the server was merged. */
   merges: number
 }
 
-/** The progress of a first load. */
+/** Progress of a first load. */
 interface FirstLoad {
   readonly base: string | undefined
   epoch: string
@@ -96,12 +108,15 @@ export interface ReplicaOptions {
   readonly clock: Clock
   readonly users: UserCache
   readonly onError: (error: unknown) => void
-  /** After the change is in the copy. */
+  /** Called after the change was applied to the local copy. */
   readonly onChange: (notice: ChangeNotice) => void
   readonly onLimited: (notice: { readonly conversation: string; readonly seq: number }) => void
-  /** The copy of a conversation now reaches `seq`. */
+  /** Called when the local copy of a conversation reaches `seq`. */
   readonly onMoved: (conversation: string, seq: number) => void
-  /** The server asks to load again: leave the connection, call `firstLoad`, connect. */
+  /**
+   * Called when the server asks for a new first load. The owner must disconnect, call `firstLoad` and connect
+   * again.
+   */
   readonly onReset: () => void
 }
 
@@ -110,31 +125,40 @@ export class Replica {
   readonly #slots = new Map<string, Replicated>()
   readonly #data: Cell<DataState>
   readonly #list: ComputedCell<readonly ConversationSummary[]>
-  /** Conversations with something outstanding: no cursor is covered while there is one. */
+  /** Conversations that wait for data from the server. The cursor does not move while there are any. */
   readonly #outstanding = new Set<string>()
-  /** In order of use, for giving memory back. */
+  /** Conversations with messages in memory, in order of use, least recently used first. */
   readonly #windows = new Map<string, Replicated>()
   #epoch = ''
   #cursor: string | undefined
   #candidate: string | undefined
   readonly #dirty = new Set<string>()
-  /** Left, but no cursor covers that yet, and whether the candidate does. */
+  /**
+   * Conversations that the user left and no stored cursor covers yet. `isCovered`: the candidate cursor
+   * covers it.
+   */
   readonly #leaving = new Map<string, { isCovered: boolean }>()
-  /** What the store had is not enough to show them: the server is asked at the next connection. */
+  /** Conversations whose stored data is incomplete. Their summary is requested at the next connection. */
   readonly #unsure = new Set<string>()
-  /** Known to the store from another client only. Until the server has said what they are, no cursor is written. */
+  /**
+   * Conversations that only another client of this store knows. No cursor is written until the server has
+   * reported their state.
+   */
   readonly #foreign = new Set<string>()
-  /** The generation of the store this copy is based on. */
+  /** Generation of the stored data on which this copy is based. */
   #generation: string | undefined
-  /** Another client cleared or replaced the data in the store: nothing is written until the next first load. */
+  /**
+   * True after another client cleared or replaced the stored data. Nothing is written until the next first
+   * load.
+   */
   #isDetached = false
   #saving: Promise<void> | undefined
   #commits: Promise<unknown> = Promise.resolve()
   #savedCursor: string | undefined
   #loadingAll: Promise<void> | undefined
-  /** A first load that is not finished. */
+  /** The first load that is still running or was interrupted. */
   #load: FirstLoad | undefined
-  /** Conversations of one page of a load, and messages of one page: fewer after a failure. */
+  /** Number of conversations on one page of a load, and of messages on one page. Both shrink after a failure. */
   #pageSize: number = limits.pageMax
   #messagesPerPage: number = limits.pageDefault
   #isSaveDue = false
@@ -155,7 +179,7 @@ export class Replica {
     return this.#data
   }
 
-  /** True when there is nothing to resume from: `firstLoad` comes before a connection. */
+  /** True when there is no cursor to resume from. Call `firstLoad` before connecting. */
   get needsLoad(): boolean {
     return this.#cursor === undefined || this.#isReset
   }
@@ -164,7 +188,7 @@ export class Replica {
     return this.#list
   }
 
-  /** Everything up to here has been taken in. */
+  /** Cursor up to which everything was applied. */
   get cursor(): string | undefined {
     return this.#cursor
   }
@@ -173,12 +197,12 @@ export class Replica {
     this.#isStopped = true
   }
 
-  /** Asked after a wait. */
+  /** A method, because the flag can change during every await. */
   #hasStopped(): boolean {
     return this.#isStopped
   }
 
-  /** The conversation's place in the copy, made if need be. */
+  /** Returns the entry of a conversation in the local copy. Creates it if necessary. */
   slot(id: string): Replicated {
     const known = this.#slots.get(id)
     if (known !== undefined) return known
@@ -204,7 +228,7 @@ export class Replica {
     return slot?.state === undefined ? undefined : slot.timeline.appliedSeq
   }
 
-  /** Shows what the store has. */
+  /** Loads the stored data into memory. */
   async loadCached(): Promise<void> {
     const { store, me, users } = this.#options
     const record = await store.readReplica(me)
@@ -244,11 +268,12 @@ export class Replica {
   }
 
   /**
-   * Loads everything anew: pages of `sync` without a cursor, and beside them the list, which is shown as it comes. What was
-   * read before a failure is kept, so that a slow line gets further with each attempt.
+   * Loads all conversations from the server: pages of `sync` without a cursor and, in parallel, the
+   * conversation list, which is shown as it arrives. Pages read before a failure are kept, so that each
+   * attempt on a slow line gets further.
    */
   firstLoad(): Promise<void> {
-    // Another attempt to connect may come while one is still loading.
+    // A second connection attempt may start while a load is running. Both share it.
     this.#loadingAll ??= this.#loadAll().finally(() => {
       this.#loadingAll = undefined
     })
@@ -260,7 +285,7 @@ export class Replica {
     if (this.#data.get() !== 'cached' || this.#cursor === undefined) this.#data.set('loading')
     for (let loads = 0; loads < firstLoadsMax; loads += 1) {
       this.#load ??= {
-        // Read before the server is asked: what it answers is newer than that generation of the store.
+        // Read before the request, so that the server's response is newer than this generation of the store.
         base: await store.readGeneration(me).catch((error: unknown) => void onError(error)),
         epoch: '',
         cursor: undefined,
@@ -280,13 +305,13 @@ export class Replica {
       }
       this.#load = undefined
       this.#pageSize = limits.pageMax
-      // A commit that is under way is of the copy before.
+      // A commit that is still running belongs to the previous copy.
       await this.#commits
       if (this.#hasStopped()) return
       this.#replaceWith(load.epoch, load.cursor, load.entries, load.summaries)
       this.#generation = load.base
       this.#isDetached = false
-      // A store that fails keeps nobody from chatting.
+      // A failing store must not prevent the user from chatting.
       const isKept = await this.#save(true).catch((error: unknown) => {
         onError(error)
         return true
@@ -311,7 +336,7 @@ export class Replica {
       load.cursor = page.cursor
       for (const entry of page.conversations)
         load.entries.set(entry.conversation, mergeEntry(load.entries.get(entry.conversation), entry))
-      // A page that came with `reset` is itself the first of a new load.
+      // A page with `reset` is also the first page of a new load.
       load.isSynced = !page.more
     }
   }
@@ -320,7 +345,7 @@ export class Replica {
     for (let pages = 0; !load.isListed && pages < pagesMax; pages += 1) {
       const { nextPage } = load
       const answer = await this.#options.api.call('list-conversations', {
-        // The first page is short, because it is waited for.
+        // The first page is short, because the user waits for it.
         limit: nextPage === undefined ? Math.min(firstPageSize, this.#pageSize) : this.#pageSize,
         ...(nextPage !== undefined && { page: nextPage }),
       })
@@ -337,7 +362,7 @@ export class Replica {
     }
   }
 
-  /** Takes in one event of the current connection. */
+  /** Applies one event of the current connection. */
   handle(event: ServerEvent): void {
     switch (event.name) {
       case 'changes':
@@ -370,7 +395,7 @@ export class Replica {
     }
   }
 
-  /** Puts in a conversation that a command answered with. */
+  /** Adds or updates a conversation from the response to a command. */
   adopt(conversation: Conversation): ConversationSummary {
     const slot = this.slot(conversation.id)
     if (slot.state === undefined || slot.isLeft) {
@@ -381,13 +406,16 @@ export class Replica {
     return slot.state?.summary ?? toSummary(conversation)
   }
 
-  /** Forgets a conversation that a command has left. */
+  /** Removes a conversation that the user left by a command. */
   forget(id: string): void {
     const slot = this.#slots.get(id)
     if (slot !== undefined) this.#leave(slot)
   }
 
-  /** Moves the read marker in the copy; returns false when only the server can count what is unread now. */
+  /**
+   * Moves the read marker in the local copy. Returns false when the unread count can only come from the
+   * server.
+   */
   markRead(id: string, seq: number): boolean {
     const slot = this.#slots.get(id)
     if (slot?.state === undefined) return false
@@ -399,13 +427,13 @@ export class Replica {
     return unread !== undefined
   }
 
-  /** Asks the server for the conversation as it is now. */
+  /** Requests the current state of the conversation from the server. */
   async refresh(id: string): Promise<void> {
     const slot = this.#slots.get(id)
     if (slot !== undefined) await this.#askSummary(slot)
   }
 
-  /** Loads a page into the window; nothing happens when another page is being loaded. */
+  /** Loads a page into the window. Does nothing while another page is loading. */
   async loadPage(id: string, what: Exclude<Loading, 'nothing'>, around?: number): Promise<void> {
     const slot = this.slot(id)
     if (slot.loading !== 'nothing') return
@@ -430,7 +458,7 @@ export class Replica {
     }
   }
 
-  /** A page that did not come is asked for smaller the next time. */
+  /** Reads a page of messages. After a failure the next request asks for a smaller page. */
   async #readMessages(conversation: string, query: PageRequest['query']): Promise<MessagePage> {
     const limit = this.#messagesPerPage
     try {
@@ -449,7 +477,7 @@ export class Replica {
     }
   }
 
-  /** Writes what was taken in and what the cursor covers. Comes after `stop`, so that nothing is taken in behind it. */
+  /** Stores all applied changes and the cursor. Call it after `stop`, so that no further changes arrive. */
   async flush(): Promise<void> {
     await this.#saving
     if (this.#isBehind()) await this.#save(false)
@@ -465,7 +493,8 @@ export class Replica {
     const first = changes[0]
     if (first === undefined) return
     const isNew = slot.state === undefined && slot.timeline.appliedSeq === 0
-    // A conversation this copy has not heard of: what came before is a page to be read, not a gap.
+    // This conversation is new to the local copy. Earlier changes are history to page through, not missing
+    // changes.
     if (isNew) slot.timeline.skipTo(first.type === 'skip' ? first.from : first.seq)
     this.#applyStep(slot, slot.timeline.applyChanges(changes))
     if (slot.state === undefined && !slot.isLeft) this.#askSummaryLater(slot)
@@ -488,7 +517,7 @@ export class Replica {
       this.#tellChanged(slot)
       if (isNews) guarded(() => this.#options.onLimited({ conversation, seq }), this.#options.onError)
       this.#takeMarker(slot, seq, readSeq, unread)
-      // Name and members may have changed in what was passed over.
+      // The name and the members may have changed in the skipped changes.
       this.#askSummaryLater(slot)
       return
     }
@@ -504,19 +533,20 @@ export class Replica {
       this.#setState(slot, { summary: { ...summary, readSeq, unread }, unreadAsOfSeq: seq })
       return
     }
-    // Changes after the count have been taken in already.
+    // The local copy already contains changes that are newer than this count.
     const counted = countUnreadInWindow(summary, slot.timeline.window, readSeq, this.#options.me)
     this.#setState(slot, { summary: { ...summary, readSeq, unread: counted ?? unread }, unreadAsOfSeq })
     if (counted === undefined) this.#askSummaryLater(slot)
   }
 
-  /** What the timeline gave out goes to the summary and the application, in order. */
+  /** Passes the changes released by the timeline to the summary and the application, in order. */
   #applyStep(slot: Replicated, { applied, next }: TimelineStep): void {
     const { me, onMoved } = this.#options
-    // Moved by a change or passed over: either way the store must know, or a restart tells of it again (rule CLI1).
+    // The position moved in either case. It must be stored, or the changes are reported again after a restart
+    // (rule CLI1).
     this.#dirty.add(slot.id)
     for (const change of applied) {
-      // The server's own object may know of it already.
+      // The conversation object from the server may already include this change.
       const isNews = change.seq > (slot.state?.summary.seq ?? 0)
       if (slot.state !== undefined) this.#setState(slot, applyChangeToSummary(slot.state, change, me))
       if (isNews) this.#onMembership(slot, change)
@@ -540,7 +570,7 @@ export class Replica {
     }
   }
 
-  /** The list names the first few members; a newcomer among them needs a profile. */
+  /** Adds a new member to the summary, which names only the first few members. Needs the member's profile. */
   async #addMember(slot: Replicated, userId: string, role: Role, joinedSeq: number): Promise<void> {
     const isWanted = (): boolean => {
       const members = slot.state?.summary.members
@@ -551,7 +581,7 @@ export class Replica {
     if (!isWanted()) return
     const { merges } = slot
     const user = await this.#options.users.get(userId)
-    // They may have left meanwhile, or the server's own list may have come.
+    // The member may have left in the meantime, or a newer member list may have come from the server.
     const since = slot.timeline.changesAfter(joinedSeq)
     const isGone = since?.some((change) => change.type === 'member.left' && change.user === userId) ?? true
     if (isGone || merges !== slot.merges || !isWanted() || slot.state === undefined) return
@@ -585,7 +615,7 @@ export class Replica {
     } catch (error) {
       if (this.#hasStopped()) return
       if (error instanceof ChorusError && error.code === 'not-found') {
-        // Removed meanwhile: what is held may still say so.
+        // The user was removed in the meantime. The held changes may contain that removal.
         this.#applyStep(slot, slot.timeline.skipTo())
         this.#leave(slot)
       } else {
@@ -614,7 +644,7 @@ export class Replica {
       const { conversation } = await api.call('get-conversation', { conversation: slot.id })
       this.#options.users.put(conversation.members.map(({ user }) => user))
       if (this.#isStopped) return
-      // A public channel is shown to those who are not in it, too.
+      // The server also returns public channels to non-members.
       if (conversation.role === null) this.#leave(slot)
       else if (!slot.isLeft && !this.#merge(slot, conversation)) {
         throw new ChorusError('unavailable', 'unable to show conversation; the answer is older than what is known')
@@ -635,8 +665,9 @@ export class Replica {
   }
 
   /**
-   * Takes the server's object and what has been applied here since. Keeping the known one instead, because it is newer,
-   * would be wrong: after a limit it misses what lay between. Returns false when the object is too old to be brought up.
+   * Merges a conversation object from the server with the changes applied here since. Returns false when the
+   * object is too old for that. Keeping the known object instead would be wrong: after a `limited` resume it
+   * lacks the skipped changes.
    */
   #merge(slot: Replicated, conversation: Conversation): boolean {
     const known = slot.state?.summary
@@ -646,7 +677,7 @@ export class Replica {
     this.#unsure.delete(slot.id)
     this.#dirty.add(slot.id)
     const fresh = toSummary(conversation)
-    // A marker moved here may not have reached the server yet.
+    // A read marker moved here may not have reached the server yet.
     const isAhead = known !== undefined && known.readSeq > fresh.readSeq
     const base = isAhead ? { ...fresh, readSeq: known.readSeq } : fresh
     const state = since.reduce((so, change) => applyChangeToSummary(so, change, this.#options.me), {
@@ -690,8 +721,9 @@ export class Replica {
   }
 
   /**
-   * What was applied is stored without waiting for a cursor, so that it is there after a reload without a server: a message
-   * leaves the outbox when it is applied. What a resume repeats of it is dropped by seq.
+   * Stores applied changes soon, without waiting for a cursor that covers them. A message leaves the outbox
+   * when its change is applied, so it must be in the store for a reload without a server. Changes that a
+   * resume repeats are dropped by seq.
    */
   #saveSoon(): void {
     if (this.#isSaveDue || this.#isStopped) return
@@ -717,20 +749,23 @@ export class Replica {
     )
   }
 
-  /** Is there something to write? */
+  /** Returns whether there is something to store. */
   #isBehind(): boolean {
     if (this.#isDetached || this.#cursor === undefined) return false
     return this.#dirty.size > 0 || (this.#cursor !== this.#savedCursor && this.#foreign.size === 0)
   }
 
-  /** One commit at a time: what the store said of the last one decides about the next. */
+  /** Runs one commit at a time, because the outcome of one commit decides about the next. */
   #save(isWhole: boolean): Promise<boolean> {
     const saved = this.#commits.then(() => this.#saveNow(isWhole))
     this.#commits = saved.catch(() => undefined)
     return saved
   }
 
-  /** One transaction: the cursor and everything it covers. False: another client took the store over. */
+  /**
+   * Stores the cursor and everything it covers in one transaction. Returns false when another client has
+   * replaced the data.
+   */
   async #saveNow(isWhole: boolean): Promise<boolean> {
     const { store, me } = this.#options
     const cursor = this.#cursor
@@ -759,8 +794,9 @@ export class Replica {
   }
 
   /**
-   * The data was cleared or replaced by another client. In this epoch all that is here can be merged into it; of another
-   * epoch, or after a sign-out, only a fresh load says what is true.
+   * Handles a refused commit: another client cleared or replaced the stored data. Within the same epoch this
+   * copy can be merged into the new data. After a change of epoch or a sign-out, only a new first load gives
+   * the true state.
    */
   async #onRefused(
     { epoch, generation }: { readonly epoch: string | undefined; readonly generation: string | undefined },
@@ -774,14 +810,17 @@ export class Replica {
     return false
   }
 
-  /** Another client has joined it, or this one does not know that it was left: the server says which. */
+  /**
+   * Handles a conversation that only the store knows. Either another client joined it, or this client missed
+   * that the user left it. The server is asked which.
+   */
   #takeForeign({ id, appliedSeq, window }: ConversationRecord): void {
     const slot = this.slot(id)
     if (slot.state !== undefined || this.#isStopped) return
     const known = slot.timeline.appliedSeq
     if (appliedSeq > known) {
       slot.timeline = new Timeline({ me: this.#options.me, appliedSeq, ...(window && { window }) })
-      // The other client called back for the changes between; this one never will (rule CLI1).
+      // The other client received these changes. This client never will, so it reports a gap (rule CLI1).
       if (known > 0)
         guarded(() => this.#options.onLimited({ conversation: id, seq: appliedSeq }), this.#options.onError)
     }
@@ -795,7 +834,7 @@ export class Replica {
     if (slot === undefined || (slot.isLeft && !this.#leaving.has(id))) return []
     const { appliedSeq } = slot.timeline
     if (slot.isLeft) return appliedSeq === 0 ? [] : [{ id, appliedSeq, left: true }]
-    // Joined a moment ago: what was given out counts, although the server has not said yet what it is called.
+    // The user has just joined. Store the position, although the summary has not arrived yet.
     if (slot.state === undefined) return appliedSeq === 0 ? [] : [{ id, appliedSeq }]
     const { summary, unreadAsOfSeq } = slot.state
     const window = slot.timeline.toRecord(cachedMessagesMax)
@@ -837,7 +876,7 @@ export class Replica {
     for (const slot of [...this.#slots.values()]) {
       const entry = entries.get(slot.id)
       if (entry === undefined || entry.left === true) this.#leave(slot)
-      // Numbers of another history mean nothing here.
+      // Seq numbers of another database epoch mean nothing here.
       if (!isSameHistory) slot.timeline = new Timeline({ me, appliedSeq: 0 })
     }
     const sorted = [...entries.values()]
@@ -854,7 +893,7 @@ export class Replica {
       else slot.timeline.dropWindow()
       this.#applyStep(slot, slot.timeline.applyLimited(entry.seq, index < windowsMax ? entry.messages : undefined))
       this.#applyStep(slot, slot.timeline.applyChanges(entry.changes))
-      // The list may be older than what was taken in here.
+      // The list may be older than the changes applied here.
       if (conversation === undefined || !this.#merge(slot, conversation)) this.#askSummaryLater(slot)
       if (isNews)
         guarded(() => this.#options.onLimited({ conversation: slot.id, seq: entry.seq }), this.#options.onError)
@@ -889,7 +928,10 @@ export class Replica {
     this.#list.invalidate()
   }
 
-  /** Marks the window as used last, and gives back the memory of those used long ago that nobody shows. */
+  /**
+   * Marks the window as most recently used. If too many are in memory, drops the least recently used one that
+   * is not shown.
+   */
   #useWindow(slot: Replicated): void {
     this.#windows.delete(slot.id)
     this.#windows.set(slot.id, slot)
@@ -907,7 +949,7 @@ export class Replica {
   }
 }
 
-/** Two entries for one conversation in one load: the later one continues the earlier. */
+/** Merges two entries of one load for the same conversation. The later entry continues the earlier one. */
 function mergeEntry(known: SyncEntry | undefined, entry: SyncEntry): SyncEntry {
   if (known === undefined || entry.messages !== undefined || entry.left === true) return entry
   return {
@@ -929,7 +971,7 @@ interface PageRequest {
   readonly placement: PagePlacement
 }
 
-/** What to ask for; undefined when there is nothing more in that direction. */
+/** Returns the request for a page, or undefined when there are no more messages in that direction. */
 function toPageRequest({ timeline }: Replicated, what: Loading, around: number | undefined): PageRequest | undefined {
   const { window } = timeline
   switch (what) {

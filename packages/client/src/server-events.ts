@@ -1,6 +1,7 @@
 /**
- * Guards for what the server tells: the few fields this package relies on are looked at, without a schema library. What
- * does not fit is dropped; unknown events and fields are of a later version and are let pass.
+ * Type guards for server events. They check only the few fields that this package uses, without a schema
+ * library. Invalid events are dropped. Unknown events and fields come from a later protocol version and are
+ * ignored.
  */
 import type { EventName, ServerEvent } from '@chorus/protocol'
 
@@ -48,7 +49,7 @@ export function isChange(value: unknown): boolean {
     case 'skip':
       return isSeq(value['from']) && isSeq(value['to']) && value['from'] <= value['to']
     default:
-      // A type of a later version still takes its place in the log.
+      // A change type of a later version still counts in the log.
       return true
   }
 }
@@ -93,7 +94,7 @@ const guards: { readonly [Name in EventName]: (payload: unknown) => boolean } = 
   closing: (payload) => isObject(payload) && isText(payload['code']) && isText(payload['retry']),
 }
 
-/** The event, if it is one that this version understands. */
+/** Returns the event, or undefined if it is invalid or unknown to this version. */
 export function toServerEvent(name: string, payload: unknown): ServerEvent | undefined {
   if (!Object.hasOwn(guards, name)) return undefined
   return guards[name as EventName](payload) ? ({ name, payload } as ServerEvent) : undefined

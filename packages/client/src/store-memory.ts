@@ -1,4 +1,4 @@
-/** The store that forgets everything when the process ends. */
+/** Store in memory. It loses its data when the process ends. */
 import { createCell } from './observable.ts'
 import type {
   AccountRecord,
@@ -18,7 +18,7 @@ import {
   toRecords,
 } from './store-merge.ts'
 
-/** What a store holds for one user; the file store writes the same structure down. */
+/** Data of one user. The file store writes the same structure to disk. */
 export interface UserData {
   position: StoredPosition | undefined
   entries: Map<string, StoredEntry>
@@ -50,7 +50,7 @@ export function clearUserData(data: UserData, { outbox }: { readonly outbox: boo
 }
 
 export function toReplicaRecord({ position, entries }: UserData): ReplicaRecord | undefined {
-  // Without a cursor the first load was not finished: what is there is a part, and may not be taken for the whole.
+  // Without a cursor the first load did not finish. The data is incomplete and must not be used.
   if (position === undefined || position.cursor === '') return undefined
   const { epoch, cursor, generation } = position
   return { epoch, cursor, generation, ...toRecords(entries.values()) }
@@ -60,7 +60,10 @@ export function toOutboxRecords(data: UserData): readonly OutboxRecord[] {
   return [...data.outbox.values()].sort((left, right) => left.order - right.order)
 }
 
-/** Keeps everything in memory: for tests, bots and servers that need no memory of their own. */
+/**
+ * Creates a store that keeps everything in memory, for tests, bots and server-side programs. Data is lost
+ * when the process ends or the page is left.
+ */
 export function createMemoryStore(): ChatStore {
   let account: AccountRecord | undefined
   const users = new Map<string, UserData>()

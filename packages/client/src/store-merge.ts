@@ -1,23 +1,30 @@
 /**
- * The rules of a commit, pure and the same for every store: what a client writes is judged against what the store holds.
- * Guarantee: whatever the order in which clients commit, the stored cursor covers nothing that the stored entries lack.
+ * Rules for commits: pure functions, the same for every store. They check a commit of one client against the
+ * stored data.
  *
- * Background: each tab has its own connection and its own cursor, and cursors are opaque, so a store cannot say which of
- * two is newer. Replacing everything, or the last write winning, lets a tab that lags put back an older copy under a newer
- * cursor: what lies between is lost for good. Here entries only move forward: the higher `appliedSeq` wins, leaving wins at
- * the same seq, and read markers take the maximum. Then any client's cursor is safe with the merged entries, because all
- * that it covers was written by that client before and can only have moved on since. One thing no entry says: that a first
- * load did not find a conversation. So when one appears that the store did not show, a new generation begins, and every
- * other client has to look at all entries again before its cursor counts.
+ * Guarantee: in whatever order clients commit, the stored cursor covers nothing that is missing from the
+ * stored entries.
+ *
+ * Background: each tab has its own connection and its own cursor. Cursors are opaque, so a store cannot tell
+ * which of two is newer. The naive ways, replacing all data or last write wins, let a tab that is behind
+ * store an older copy under a newer cursor. The changes in between are then lost.
+ *
+ * Here entries only move forward. The higher `appliedSeq` wins, a departure wins at the same seq, and of two
+ * read markers the higher one wins. Then any client's cursor is safe with the merged entries: the client has
+ * already written everything its cursor covers, and since then entries can only have moved forward.
+ *
+ * One fact is in no entry: that a first load did not find a conversation. So when a commit adds a
+ * conversation, a new generation begins. Every other client must then compare all entries again before its
+ * cursor is accepted.
  */
 import { createClientId } from './client-id.ts'
 import type { CommitOutcome, ConversationRecord, OutboxRecord, RemovedRecord, ReplicaCommit } from './store.ts'
 import { countUnreadInWindow, toSummary } from './summary.ts'
 
-/** What a store keeps of one conversation. */
+/** Stored data of one conversation. */
 export type StoredEntry = ConversationRecord | (RemovedRecord & { readonly isRemoved: true })
 
-/** What a store keeps of one user besides the entries. */
+/** Stored data of one user, apart from the entries. */
 export interface StoredPosition {
   readonly epoch: string
   readonly cursor: string
@@ -25,21 +32,27 @@ export interface StoredPosition {
 }
 
 export interface JudgedCommit {
-  /** Undefined: nothing is written. */
+  /** New position, or undefined when nothing is written. */
   readonly position: StoredPosition | undefined
-  /** Deletes all entries before `entries` are written. */
+  /** True when all stored entries must be deleted before `entries` are written. */
   readonly isFresh: boolean
-  /** To be written, by id. */
+  /** Entries to write, by conversation id. */
   readonly entries: ReadonlyMap<string, StoredEntry>
   readonly outcome: CommitOutcome
 }
 
-/** The position after the data was cleared: a client that lags must not fill it again. */
+/**
+ * Returns the position for cleared data. Its new generation keeps a client that is behind from filling the
+ * data again.
+ */
 export function clearedPosition(): StoredPosition {
   return { epoch: '', cursor: '', generation: createClientId() }
 }
 
-/** Judges a commit. `held` needs to contain the entries the commit names, and all of them for `replace`. */
+/**
+ * Decides what a commit writes. `held` must contain the stored entries that the commit names, and all of them
+ * for `replace`.
+ */
 export function judgeCommit(
   userId: string,
   position: StoredPosition | undefined,
@@ -85,7 +98,7 @@ export function judgeCommit(
   }
 }
 
-/** Splits what a store has into what a client reads. */
+/** Splits stored entries into the two lists that a client reads. */
 export function toRecords(entries: Iterable<StoredEntry>): {
   readonly conversations: readonly ConversationRecord[]
   readonly removed: readonly RemovedRecord[]
@@ -99,7 +112,7 @@ export function toRecords(entries: Iterable<StoredEntry>): {
   return { conversations, removed }
 }
 
-/** Says whether an outbox record may take the place of the held one. */
+/** Returns whether an outbox record may replace the stored one. */
 export function mayReplace(held: OutboxRecord | undefined, next: OutboxRecord): boolean {
   return held?.status.state !== 'acknowledged' || next.status.state === 'acknowledged'
 }
@@ -108,7 +121,10 @@ function isPresent(entry: StoredEntry): entry is ConversationRecord {
   return rankOf(entry) === 0
 }
 
-/** At the same seq, more of leaving is newer: nothing but leaving comes after the last seq of a member. */
+/**
+ * Returns the rank of an entry. At the same seq a higher rank is newer, because a departure is the last
+ * change that a member sees.
+ */
 function rankOf(entry: StoredEntry): number {
   if ('isRemoved' in entry) return 2
   return entry.left === true ? 1 : 0
@@ -126,7 +142,7 @@ function mergeEntries(me: string, held: StoredEntry | undefined, incoming: Store
   return withMarker(me, { ...newer, ...(window && { window }) }, older)
 }
 
-/** Read markers move outside the log: the furthest of both holds. */
+/** Applies the higher of two read markers, because read markers move outside the log. */
 function withMarker(me: string, newer: ConversationRecord, older: ConversationRecord): ConversationRecord {
   const readSeq = older.summary?.readSeq ?? 0
   const { summary, window, appliedSeq } = newer

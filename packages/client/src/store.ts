@@ -1,32 +1,37 @@
 /**
- * What survives a reload: who is signed in, the outbox, the conversations with their cached messages, and the cursor.
- * Promises of every store: a commit is all or nothing; a cursor is written only together with what it covers; a
- * conversation never goes back to a lower seq within one epoch; everything is keyed by user.
+ * Interface of the stores: the data that survives a reload. It contains the signed-in account, the outbox,
+ * the conversations with their cached messages, and the cursor.
  *
- * Several clients (tabs) may write to one store, each with its own cursor, and some lag. So a commit is judged against
- * what the store holds (`store-merge.ts`): within one epoch entries are merged and never deleted, and data of another
- * epoch, or data that was cleared, is replaced only by a client that has seen that generation of the store.
+ * Every store guarantees: a commit is applied completely or not at all. A cursor is written only together
+ * with the data that it covers. A conversation never goes back to a lower seq within one epoch. All data is
+ * keyed by user.
+ *
+ * Several clients (tabs) may write to one store, each with its own cursor, and some may be behind. So a
+ * commit is checked against the stored data (`store-merge.ts`). Within one epoch, entries are merged and
+ * never deleted. Cleared data, or data of another epoch, is replaced only by a client that has seen that
+ * generation of the store.
  */
 import type { Conversation, ErrorBody, Json, PageMessage, User } from '@chorus/protocol'
 import type { Observable } from './observable.ts'
 
 /**
- * Where this device keeps its copy and the waiting messages. `memory`: the program ended or the page left, they are lost.
+ * Where this device keeps the local copy and the pending messages. `persistent`: they survive a reload.
+ * `memory`: they are lost when the program ends or the page is left.
  */
 export type StorageState = 'persistent' | 'memory'
 
-/** Who uses this device. */
+/** The account that is signed in on this device. */
 export interface AccountRecord {
   readonly user: User
-  /** The cookies of a client that keeps them itself (Node); browsers keep their own. */
+  /** Session cookies by name, for clients that keep cookies themselves (Node). Browsers keep their own. */
   readonly cookies?: { readonly [name: string]: string }
 }
 
-/** One waiting message. */
+/** One message of the outbox, as it is stored. */
 export interface OutboxRecord {
   readonly clientId: string
   readonly conversation: string
-  /** Orders the messages of this store; larger is later. */
+  /** Sort key of the messages in this store. A larger number means a later message. */
   readonly order: number
   readonly draft: {
     readonly text: string
@@ -41,91 +46,118 @@ export interface OutboxRecord {
     | { readonly state: 'failed'; readonly error: ErrorBody }
 }
 
-/** One conversation as it was last seen. */
+/** One conversation as it was last known. */
 export interface ConversationRecord {
   readonly id: string
-  /** Every change up to here has been given to the application. */
+  /** Highest seq up to which every change has been given to the application. */
   readonly appliedSeq: number
-  /** Missing until the server has answered for a conversation that was just joined, and after leaving. */
+  /** Conversation as last known. Missing after leaving, and after joining until the server has responded. */
   readonly summary?: Conversation
-  /** The seq that `summary.unread` reflects, where it is not `summary.seq`. */
+  /** Seq that `summary.unread` reflects, where it differs from `summary.seq`. */
   readonly unreadAsOfSeq?: number
-  /** The unread counts of two clients could not be merged: ask the server. */
+  /** Set when the unread counts of two clients could not be merged. The client must then request the count. */
   readonly isUnreadUnsure?: true
-  /** The user has left it. Kept until a cursor covers that, so that a resume from before does not tell it twice. */
+  /**
+   * Set when the user has left the conversation. Kept until a cursor covers the departure, so that a resume
+   * from an earlier cursor does not report it twice.
+   */
   readonly left?: true
-  /** The newest messages, if they are kept: each with the seq its reactions and text reflect. */
+  /** Newest messages, if they are kept. */
   readonly window?: WindowRecord
 }
 
 /**
- * The position of a conversation whose leaving is covered by a cursor. Kept, so that a client that lags cannot bring the
- * conversation back.
+ * Position of a conversation that the user left, once a cursor covers the departure. It is kept, so that a
+ * client that is behind cannot bring the conversation back.
  */
 export interface RemovedRecord {
   readonly id: string
   readonly appliedSeq: number
 }
 
+/**
+
+ * Newest messages of one conversation, oldest first. `asOfSeq` is the seq that a message's text and
+
+ * reactions reflect.
+
+ */
+
 export interface WindowRecord {
   readonly hasBefore: boolean
   readonly messages: readonly { readonly message: PageMessage; readonly asOfSeq: number }[]
 }
 
-/** The local copy of one user. */
+/** Local copy of one user's conversations. */
 export interface ReplicaRecord {
   readonly epoch: string
   readonly cursor: string
-  /** Changes whenever the data is cleared or replaced by another epoch's. */
+  /**
+   * Identifier that changes whenever the data is cleared, replaced by data of another epoch, or gains a
+   * conversation.
+   */
   readonly generation: string | undefined
   readonly conversations: readonly ConversationRecord[]
   readonly removed: readonly RemovedRecord[]
 }
 
-/** Written in one transaction. */
+/** Data that one client writes in one transaction. */
 export interface ReplicaCommit {
   readonly epoch: string
-  /** The generation this client has seen; undefined for a store that was never written. */
+  /** Generation that this client has seen, or undefined for a store that was never written. */
   readonly base: string | undefined
-  /** Left out when nothing new is covered. */
+  /** Position that the stored data now covers. Left out when it has not moved. */
   readonly cursor?: string
   readonly conversations: readonly ConversationRecord[]
   readonly removed: readonly RemovedRecord[]
-  /** The commit holds everything this client has (a first load), so it may begin a generation or join one of its epoch. */
+  /**
+   * True when the commit holds everything that this client has (a first load). Only such a commit may start a
+   * new generation of cleared data, or join another generation of the same epoch.
+   */
   readonly replace?: boolean
 }
 
-/** The result of a commit. */
+/** Result of a commit. */
 export type CommitOutcome =
   | {
       readonly kind: 'stored'
       readonly generation: string | undefined
       /**
-       * Conversations that the store has from another client and a commit with `replace` did not name. While there are
-       * any, the cursor is not written: it may cover that they were left.
+       * Conversations that another client stored and that a commit with `replace` did not name. While there
+       * are any, the cursor is not written, because it may cover that the user left them.
        */
       readonly foreign: readonly ConversationRecord[]
     }
-  /** Another client has cleared or replaced the data since `base`: nothing was written. */
+  /** Another client has cleared or replaced the data since `base`. Nothing was written. */
   | { readonly kind: 'refused'; readonly epoch: string | undefined; readonly generation: string | undefined }
 
-/** Implemented in memory, in IndexedDB and in a file; one suite of tests runs on all. */
+/**
+ * Storage for one device. Implemented in memory, in IndexedDB and in a file; one test suite runs on all
+ * three. Applications may implement their own. Each promise resolves after the data is stored and rejects if
+ * it cannot be.
+ */
 export interface ChatStore {
   readAccount(): Promise<AccountRecord | undefined>
   writeAccount(account: AccountRecord | undefined): Promise<void>
   readReplica(userId: string): Promise<ReplicaRecord | undefined>
-  /** The generation of a user's data, also where there is none to read. */
+  /** Returns the generation of a user's data, also when there is no complete data to read. */
   readGeneration(userId: string): Promise<string | undefined>
   commitReplica(userId: string, commit: ReplicaCommit): Promise<CommitOutcome>
   readOutbox(userId: string): Promise<readonly OutboxRecord[]>
-  /** Adds or replaces by clientId. An acknowledged message never becomes a waiting one again: another tab lags. */
+  /**
+   * Adds or replaces a message by clientId. An acknowledged message never becomes a pending one again,
+   * because the tab that writes the older state is behind.
+   */
   putOutbox(userId: string, record: OutboxRecord): Promise<void>
   removeOutbox(userId: string, clientIds: readonly string[]): Promise<void>
-  /** Forgets the conversations and cursor of a user, and with `outbox` their waiting messages too. */
+  /** Deletes the conversations and the cursor of a user, and with `outbox: true` also the pending messages. */
   clear(userId: string, what: { readonly outbox: boolean }): Promise<void>
-  /** Whether data outlives the program; may change while it runs. Without it, the data is taken to be persistent. */
+  /**
+   * Whether the data survives a restart. The value can change at run time. If missing, the data counts as
+   * persistent.
+   */
   readonly storage?: Observable<StorageState>
-  /** True when several clients (tabs) may work on the same data at once. */
+  /** True when several clients (tabs) may use the same data at the same time. */
   readonly isShared: boolean
   close(): Promise<void>
 }

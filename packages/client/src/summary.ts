@@ -1,12 +1,16 @@
 /**
- * A conversation's line in the list, kept up to date from its log: pure. The server's object says which seq it reflects;
- * only changes above that count, so it does not matter whether the object or the changes came first.
+ * Entry of a conversation in the conversation list, updated from its log. Pure functions. The server's
+ * conversation object says which seq it reflects, and only changes above that seq are applied. So the object
+ * and the changes may arrive in any order.
  */
 import { type Change, type Conversation, limits, type PageMessage } from '@chorus/protocol'
 import type { ConversationSummary } from './api.ts'
 import { countReaction, reactionsOf, spanOf, type TimelineWindow } from './timeline.ts'
 
-/** A summary and the seq its unread count reflects: read markers move outside the log. */
+/**
+ * A summary, and the seq that its unread count reflects. That seq is separate, because read markers move
+ * outside the log.
+ */
 export interface SummaryState {
   readonly summary: ConversationSummary
   readonly unreadAsOfSeq: number
@@ -16,7 +20,10 @@ export function toSummary(conversation: Conversation): ConversationSummary {
   return { ...conversation, activeAt: conversation.lastMessage?.createdAt ?? beginningOf(conversation.id) }
 }
 
-/** When a conversation began: its id is a UUIDv7, which begins with the milliseconds. */
+/**
+ * Returns when a conversation was created. Its id is a UUIDv7, which begins with the creation time in
+ * milliseconds.
+ */
 function beginningOf(id: string): string {
   const ms = Number.parseInt(id.replaceAll('-', '').slice(0, 12), 16)
   return new Date(Number.isNaN(ms) || ms > 8.64e15 ? 0 : ms).toISOString()
@@ -40,7 +47,7 @@ function countUnread({ unread, readSeq }: ConversationSummary, change: Change, m
       return Math.min(unread + 1, limits.unreadMax)
     case 'message.deleted':
       if (change.message.sender === me || change.message.seq <= readSeq) return unread
-      // At the limit it says "so many or more", and one less may still be so many.
+      // At the limit the count means "this many or more". One message less may still be that many.
       return unread >= limits.unreadMax ? unread : Math.max(0, unread - 1)
     default:
       return unread
@@ -89,14 +96,14 @@ function applyToFields(summary: ConversationSummary, change: Change, me: string)
     case 'skip':
       return summary
     default:
-      // A type of a later version of the wire.
+      // A change type of a later protocol version.
       return summary
   }
 }
 
 /**
- * Counts unread messages after `readSeq` from what is loaded, for a log that stands at `summary.seq`; undefined when the
- * window does not reach far enough.
+ * Counts the unread messages after `readSeq` from the loaded window, for a log whose last seq is
+ * `summary.seq`. Returns undefined when the window does not reach back far enough.
  */
 export function countUnreadInWindow(
   { seq, lastMessage }: ConversationSummary,
@@ -116,7 +123,7 @@ function isUnreadBy(message: PageMessage, me: string): boolean {
   return message.sender !== me && message.deletedAt === null
 }
 
-/** The most recently active first. */
+/** Compares two summaries for sorting, the most recently active first. */
 export function compareByActivity(left: ConversationSummary, right: ConversationSummary): number {
   if (left.activeAt !== right.activeAt) return left.activeAt < right.activeAt ? 1 : -1
   return left.id < right.id ? 1 : -1

@@ -1,6 +1,7 @@
 /**
- * The link where WebSocket does not get through: Server-Sent Events down, HTTP requests up. Read with `fetch`, not
- * `EventSource`, so that it works in Node, sees the status of a refusal, and notices a silent line.
+ * Transport for networks that block WebSocket: Server-Sent Events for receiving, HTTP requests for sending.
+ * It uses `fetch` instead of `EventSource`, so that it works in Node, sees the HTTP status of a refusal, and
+ * notices a silent line.
  */
 import { ChorusError, type CommandAck, type CommandRequest, type EventCommandName } from '@chorus/protocol'
 import type { Clock } from './clock.ts'
@@ -8,7 +9,7 @@ import { type HttpApi, type HttpLine, toChorusError } from './http-api.ts'
 import { toServerEvent } from './server-events.ts'
 import { type LinkEnd, type Transport, toLinkEnd } from './transport.ts'
 
-/** The server sends a comment every 15 s; a line that is silent for longer than this is dead. */
+/** Maximum time without data before a line counts as dead. The server sends a comment every 15 s. */
 export const silenceMaxMs = 40_000
 export interface SseTransportOptions {
   readonly api: HttpLine
@@ -23,7 +24,7 @@ export function createSseTransport({ api, clock }: SseTransportOptions): Transpo
       let isOver = false
       let cancelSilence: () => void = () => undefined
 
-      // Asked after every wait: a handler may have closed the link.
+      // A function, because a handler may close the link during every await.
       const isClosed = (): boolean => isOver
 
       const end = (how: LinkEnd): void => {
@@ -47,7 +48,7 @@ export function createSseTransport({ api, clock }: SseTransportOptions): Transpo
         const isStream = response.headers.get('content-type')?.startsWith('text/event-stream') === true
         if (!response.ok) return end(toLinkEnd(await toChorusError('follow events', response)))
         if (!isStream || response.body === null) return end({ kind: 'lost' })
-        // Loaded when it is needed: most lines carry WebSocket.
+        // Loaded on demand, because most clients use WebSocket.
         const { readEvents } = await import('./read-events.ts')
         if (isClosed()) return
         handlers.onOpen()
@@ -79,7 +80,10 @@ export function createSseTransport({ api, clock }: SseTransportOptions): Transpo
   }
 }
 
-/** A command over HTTP, answered as its acknowledgement: all but one are parts of their results. */
+/**
+ * Sends a command over HTTP and returns its acknowledgement. For all commands but `send-message`, the
+ * acknowledgement is a part of the HTTP result.
+ */
 export async function callForAck<Name extends EventCommandName>(
   api: HttpApi,
   name: Name,

@@ -1,17 +1,24 @@
-/** Who is typing, and that I am: a live value that is said again while it is true and expires by itself. */
+/**
+ * Typing indicator, in both directions. It is a live value that is sent again while the user types and
+ * expires by itself.
+ */
 import type { LiveValue } from '@chorus/protocol'
 import type { LiveValues, Typing } from './api.ts'
 import type { Clock } from './clock.ts'
 import { derive } from './observable.ts'
 
+/** Minimum time between two typing signals. */
 export const typingEveryMs = 3_000
-/** Longer than the pause between two, so that it does not flicker on a slow line. */
+/**
+ * Lifetime of a typing signal. Longer than the interval between two, so that the indicator does not flicker
+ * on a slow line.
+ */
 export const typingTtlMs = 6_000
 
 export function createTyping(live: LiveValues, me: string, clock: Clock, isConnected: () => boolean): Typing {
   let saidAtMs = Number.NEGATIVE_INFINITY
   const say = (value: true | null): void => {
-    // Worth nothing later, so nothing is kept for later.
+    // Sent only while connected, because a late typing signal is worthless.
     if (isConnected()) live.set('typing', value, typingTtlMs).catch(() => undefined)
   }
   return {

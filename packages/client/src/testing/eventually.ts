@@ -1,4 +1,4 @@
-/** Waits for a fact, for as long as a busy machine may need. */
+/** Retries a check until it passes, for up to 10 s, because a test machine may be busy. */
 import { vi } from 'vitest'
 
 export const eventuallyMs = 10_000

@@ -1,4 +1,4 @@
-/** A clock that stands still until a test moves it. */
+/** Clock for tests. Its time moves only when a test moves it. */
 import type { Clock } from '../clock.ts'
 
 export class ManualClock implements Clock {
@@ -23,13 +23,13 @@ export class ManualClock implements Clock {
     return this.#timers.length
   }
 
-  /** The time until the next timer. */
+  /** Time in milliseconds until the next timer, or undefined without timers. */
   get nextInMs(): number | undefined {
     const next = Math.min(...this.#timers.map(({ atMs }) => atMs))
     return Number.isFinite(next) ? next - this.#nowMs : undefined
   }
 
-  /** Moves on, and runs what is due in order; promises settle between timers. */
+  /** Moves the time forward and runs the due timers in order. Promises settle between timers. */
   async advance(byMs: number): Promise<void> {
     const endMs = this.#nowMs + byMs
     await settle()
@@ -44,13 +44,13 @@ export class ManualClock implements Clock {
     this.#nowMs = endMs
   }
 
-  /** The wall clock jumps, as after a sleep or a correction. */
+  /** Moves only the wall clock, as a sleep or a clock correction does. */
   jump(byMs: number): void {
     this.#wallOffsetMs += byMs
   }
 }
 
-/** Lets everything that is ready happen. */
+/** Waits one turn of the event loop, so that the callbacks of settled promises run. */
 export async function settle(): Promise<void> {
   await new Promise((resolve) => setImmediate(resolve))
 }
