@@ -1,10 +1,12 @@
 /**
- * A synthetic member on every server that talks to those of the other servers, all the time and over the way that clients
- * take: sign-in by cookie, Socket.IO in, the log, the bus, and out by Socket.IO and by Server-Sent Events. So there is a
- * measurement for each pair of servers and each transport, of what is lost, doubled, out of order, and how long it takes.
+ * A synthetic member on every server that continuously exchanges messages with the canaries of the
+ * other servers. It takes the same path as clients: sign-in by cookie, sending over Socket.IO, the
+ * log, the bus, and receiving over Socket.IO and Server-Sent Events. So each pair of servers and
+ * each transport has measurements of lost, doubled and reordered messages, and of the latency.
  *
- * It costs one small message in ten seconds and server. They share a conversation that nobody else can see, and its old
- * messages are deleted. Whatever fails is tried again later: a canary never disturbs the chat.
+ * It costs one small message per server every ten seconds. The canaries share a conversation that
+ * no user can see, and its old messages are deleted. Every failure is retried later: a canary never
+ * disturbs the chat.
  */
 import { randomBytes, randomUUID } from 'node:crypto'
 import { ChorusError, type Id } from '@chorus/protocol'
@@ -29,9 +31,9 @@ export interface CanaryOptions {
   readonly commands: Pick<CommandTable, 'put-member'>
   readonly authenticator: Pick<Authenticator, 'cookieName' | 'signer'>
   readonly clock: Clock
-  /** The database's time, the same on every server. */
+  /** Returns the database's time, which is the same on every server. */
   readonly now: () => Date
-  /** Where this server listens. */
+  /** Base URL of this server. */
   readonly url: string
 }
 
@@ -40,13 +42,13 @@ export const canaryBounds = {
   retryMinMs: 1_000,
   retryMaxMs: 60_000,
   tendEveryMs: 600_000,
-  /** Well before its session ends, it begins anew with another. */
+  /** Age at which the canary replaces its session, well before the session expires. */
   renewAfterMs: 20 * 86_400_000,
 } as const
 
 type Transport = 'websocket' | 'sse'
 
-/** What travels in `data` of a message. */
+/** The canary's entry in the `data` of a message. */
 interface Note {
   readonly from: string
   readonly boot: string
@@ -56,7 +58,7 @@ interface Note {
 
 export class Canary {
   readonly #options: CanaryOptions
-  /** One of each transport, while it flies. */
+  /** One watcher per transport while the canary runs. */
   readonly #watchers: Watcher[] = []
   readonly #timers = new Map<string, Timer>()
   #socket: SocketLink | undefined
@@ -67,7 +69,7 @@ export class Canary {
     this.#options = options
   }
 
-  /** Begins in the background. */
+  /** Starts the canary in the background. */
   static start(options: CanaryOptions): Canary {
     const canary = new Canary(options)
     canary.#begin()
@@ -85,7 +87,7 @@ export class Canary {
     this.#socket = undefined
   }
 
-  /** One timer of each name. */
+  /** Schedules `run`. A new timer replaces the one of the same name. */
   #after(name: string, delayMs: number, run: () => Promise<void>): void {
     if (this.#isStopped) return
     this.#timers.get(name)?.cancel()
@@ -118,11 +120,12 @@ export class Canary {
     return ceilingMs * (0.5 + Math.random() / 2)
   }
 
-  /** The member, its membership and a session of its own. */
+  /** Creates the canary's user, its membership and its own session. */
   async #settle(): Promise<{ place: CanaryPlace; cookie: string }> {
     const { parts, authenticator } = this.#options
     const user = await ensureCanaryUser(parts.database, uuidv7(), parts.serverName)
-    // Known as theirs before there is anything in it, so that no consumer of the log takes it for people's.
+    // Record the conversation as the canaries' before it contains anything, so that no log consumer
+    // takes its messages for users' messages.
     const place =
       (await readCanaryPlace(parts.database)) ??
       (await proposeCanaryPlace(parts.database, { conversation: uuidv7(), owner: user }))
@@ -146,7 +149,8 @@ export class Canary {
     } catch (error) {
       if (!(error instanceof ChorusError) || error.code !== 'not-found') throw error
     }
-    // Nobody has made it yet. Whoever is too late is refused by its id, and joins at the next try.
+    // The conversation does not exist yet. When two servers create it at once, the second create is
+    // refused because the id exists; that server joins at its next attempt.
     const members = [...new Set([owner, user])]
     const create = {
       op: 'create',
@@ -194,7 +198,10 @@ export class Canary {
     })
   }
 
-  /** The next number is sent when this one was acknowledged, as the same message until then. */
+  /**
+   * Sends this number after a delay, retrying the same message until it is acknowledged, and then
+   * sends the next number.
+   */
   #sendNext(conversation: Id, boot: string, number: number): void {
     const { parts, now } = this.#options
     let message: object | undefined
@@ -236,7 +243,7 @@ interface WatcherOptions {
   readonly transport: Transport
 }
 
-/** Keeps one link open, resumes it where it ended, and enters what comes into its ledger. */
+/** Keeps one link open, resumes it after each end, and records received messages in its ledger. */
 class Watcher {
   readonly #options: WatcherOptions
   #link: Link | undefined
@@ -296,7 +303,7 @@ class Watcher {
         this.#options.ledger.restart()
         return
       case 'conversation':
-        // Too much was missed to get it all: no loss.
+        // The client missed too many changes to receive them all: that is no loss.
         if ((payload as { limited?: boolean }).limited === true) this.#options.ledger.restart()
         return
       case 'changes':
@@ -314,7 +321,8 @@ class Watcher {
       const note = message?.data?.canary
       if (note === undefined || !ledger.receive(seq, note, canary.clock.nowMs())) continue
       const tookMs = canary.now().getTime() - Date.parse(note.sentAt)
-      // The servers know the database's time to within a few milliseconds.
+      // Servers know the database's time to within a few milliseconds, so the difference may be
+      // negative.
       canary.parts.metrics.canarySeconds.observe({ from: note.from, transport }, Math.max(0, tookMs) / 1_000)
     }
   }

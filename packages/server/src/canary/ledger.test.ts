@@ -1,4 +1,4 @@
-/** What the canary makes of the messages that came, and of those that did not. */
+/** Tests how the canary counts messages that arrived and messages that did not. */
 import { describe, expect, it } from 'vitest'
 import { CanaryLedger, ledgerBounds } from './ledger.ts'
 
@@ -21,7 +21,7 @@ function open() {
 }
 
 describe('the ledger of the canary', () => {
-  it('says nothing of messages that come in order, from several servers at once', () => {
+  it('reports no problem for ordered messages from several servers', () => {
     const { receive, said, ledger } = open()
     for (const number of [5, 6, 7]) {
       receive('a', number)
@@ -31,7 +31,7 @@ describe('the ledger of the canary', () => {
     expect(new Set(said())).toEqual(new Set(['received a', 'received b']))
   })
 
-  it('waits for a skipped number, then counts it as lost, once', () => {
+  it('waits for skipped numbers, then counts each as lost once', () => {
     const { receive, said, ledger } = open()
     receive('a', 1)
     receive('a', 4, 1_000)
@@ -43,14 +43,14 @@ describe('the ledger of the canary', () => {
     expect(said()).toEqual(['lost a', 'lost a'])
   })
 
-  it('counts one behind a later one as out of order, and not as lost', () => {
+  it('counts a late number as out of order, not as lost', () => {
     const { receive, said, ledger } = open()
     for (const number of [1, 3, 2, 4]) receive('a', number)
     ledger.settle(ledgerBounds.lostAfterMs * 2)
     expect(said().filter((line) => !line.startsWith('received'))).toEqual(['reordered a'])
   })
 
-  it('counts a seq that came twice over one connection, and not what a resume repeats', () => {
+  it('counts a seq received twice, but not repeats of a resume', () => {
     const { receive, said, ledger, seq } = open()
     receive('a', 1)
     receive('a', 2)
@@ -62,7 +62,7 @@ describe('the ledger of the canary', () => {
     expect(said()).toEqual(['received a', 'received a', 'doubled a', 'received a', 'doubled a'])
   })
 
-  it('begins anew with a server that was started again, and with a history that was', () => {
+  it('starts over when a server restarts or the epoch changes', () => {
     const { ledger, said, receive } = open()
     receive('a', 100)
     ledger.receive(50, { from: 'a', boot: 'another', number: 1 }, 0)
@@ -72,7 +72,7 @@ describe('the ledger of the canary', () => {
     expect(said()).toEqual(['received a', 'received a', 'received a'])
   })
 
-  it('[LIM1] keeps a bounded number of starts and of skipped numbers', () => {
+  it('[LIM1] bounds the number of starts and of skipped numbers', () => {
     const { ledger, said, receive } = open()
     receive('a', 1)
     receive('a', ledgerBounds.missingMax + 12)

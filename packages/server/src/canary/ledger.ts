@@ -1,14 +1,17 @@
 /**
- * What one connection of the canary received, and what that means. Each server numbers its messages from one each time it
- * starts, and numbers only what was acknowledged before, so in the order of the log the numbers of one start rise by one.
- * A number that is skipped and does not come within its time is lost; one that comes behind a later one is out of order; a
- * seq that a connection has had before is doubled. Pure: no clock, no network.
+ * Ledger of the canary messages that one connection received; counts lost, doubled and reordered
+ * ones. Each server numbers its messages from 1 at each start, and sends the next number only after
+ * the previous message was acknowledged. So in log order the numbers of one start rise by one.
+ *
+ * A skipped number that does not arrive in time is lost. A number that arrives after a later one is
+ * out of order. A seq that the same connection received before is doubled. The ledger is pure: it
+ * uses no clock and no network.
  */
 
 export interface CanaryMessage {
   /** Name of the server that sent it. */
   readonly from: string
-  /** The start of that server. */
+  /** Random id of that server's start. */
   readonly boot: string
   readonly number: number
 }
@@ -22,10 +25,10 @@ export interface LedgerObserver {
 
 export const ledgerBounds = {
   lostAfterMs: 30_000,
-  /** A start that nothing was heard of for this long is over. */
+  /** Time without messages after which a start is forgotten. */
   forgetAfterMs: 600_000,
   startsMax: 1_000,
-  /** Skipped numbers that are waited for, per start; more are lost at once. */
+  /** Maximum number of skipped numbers awaited per start. Further skipped numbers count as lost at once. */
   missingMax: 1_000,
 } as const
 
@@ -33,7 +36,7 @@ interface Start {
   readonly from: string
   next: number
   heardAtMs: number
-  /** Skipped numbers, with when they were. */
+  /** Skipped numbers, each with the time when it was skipped. */
   readonly missing: Map<number, number>
 }
 
@@ -41,26 +44,26 @@ export class CanaryLedger {
   readonly #observer: LedgerObserver
   readonly #starts = new Map<string, Start>()
   #topSeq = 0
-  /** Top of the log when this connection began: up to there a resume may repeat. */
+  /** Highest seq when this connection began. A resume may repeat changes up to it. */
   #resumedSeq = 0
 
   constructor(observer: LedgerObserver) {
     this.#observer = observer
   }
 
-  /** A new connection that resumes where the last one ended. */
+  /** Notes that a new connection resumes where the last one ended. */
   resume(): void {
     this.#resumedSeq = this.#topSeq
   }
 
-  /** A new connection that does not: what was before is nobody's business. */
+  /** Notes that a new connection starts without a cursor: forgets everything received before. */
   restart(): void {
     this.#starts.clear()
     this.#topSeq = 0
     this.#resumedSeq = 0
   }
 
-  /** False: it counts for nothing, not even its time, because a resume repeated it. */
+  /** Counts one message. Returns false for a repeated message; the caller must not record its latency. */
   receive(seq: number, { from, boot, number }: CanaryMessage, nowMs: number): boolean {
     if (seq <= this.#topSeq) {
       if (seq > this.#resumedSeq) this.#observer.doubled(from)
@@ -76,7 +79,8 @@ export class CanaryLedger {
     }
     start.heardAtMs = nowMs
     if (number < start.next) {
-      // Behind a later one. Had it come before, its second row would have been the same message: one clientId, one row.
+      // This number arrives after a later one. It cannot be a second arrival of the same message:
+      // one clientId has one row, so it would repeat a seq.
       this.#observer.reordered(from)
       start.missing.delete(number)
       return true
@@ -89,7 +93,7 @@ export class CanaryLedger {
     return true
   }
 
-  /** Gives up on what is overdue. */
+  /** Counts overdue skipped numbers as lost, and forgets silent starts. */
   settle(nowMs: number): void {
     for (const [boot, { from, missing, heardAtMs }] of this.#starts) {
       for (const [number, sinceMs] of missing) {

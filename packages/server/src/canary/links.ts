@@ -1,6 +1,7 @@
 /**
- * The canary's two ways to its server, as a foreign client would write them: Socket.IO's packets on a bare WebSocket, and
- * Server-Sent Events by a plain request. Nothing of ours is shared with what they test.
+ * The canary's two connections to its server, written as a foreign client would write them:
+ * Socket.IO packets on a plain WebSocket, and Server-Sent Events over a plain request. They share
+ * no code with the parts they test.
  */
 import { get } from 'node:http'
 import { WebSocket } from 'ws'
@@ -12,26 +13,29 @@ export interface Link {
 }
 
 export interface SocketLink extends Link {
-  /** Asks a command; rejects when the link ends or the time is over before the answer. */
+  /** Sends a command and resolves to its response. Rejects when the link ends or the time is over first. */
   ask(event: string, payload: object): Promise<Record<string, unknown>>
 }
 
 export interface LinkOptions {
-  /** Where the server listens, `http://…`. */
+  /** Base URL of the server, `http://…`. */
   readonly url: string
   readonly cookie: string
   readonly cursor: string | undefined
   readonly onEvent: LinkEvent
-  /** Once, however it ended; not after `close()`. */
+  /** Called once when the link ends for any reason, but not after `close()`. */
   readonly onEnd: () => void
 }
 
 const askMaxMs = 10_000
-/** The server pings every 10 s, and comments every 15 s. */
+/**
+ * Silence after which a link counts as dead. The server pings every 10 s, and sends an SSE comment
+ * every 15 s.
+ */
 const silenceMaxMs = 40_000
 const lineMaxChars = 1_048_576
 
-/** Calls `onSilence` when `heard` was not called for too long. */
+/** Calls `onSilence` when `heard` was not called for `silenceMaxMs`. */
 function watchSilence(onSilence: () => void): { heard(): void; stop(): void } {
   let timer: NodeJS.Timeout | undefined
   const watch = {
@@ -67,7 +71,8 @@ export function openSocketLink({ url, cookie, cursor, onEvent, onEnd }: LinkOpti
   socket.on('error', () => undefined)
   socket.on('close', end)
   const take = (packet: string): void => {
-    // Engine.IO: 0 open, 2 ping, 4 message; in it Socket.IO: 2 event, 3 acknowledgement, 4 refusal.
+    // Engine.IO packets: 0 open, 2 ping, 4 message. Within a message, Socket.IO packets: 2 event, 3
+    // acknowledgement, 4 refusal.
     if (packet.startsWith('0')) socket.send(`40${JSON.stringify(cursor === undefined ? {} : { cursor })}`)
     else if (packet === '2') socket.send('3')
     else if (packet.startsWith('44')) socket.close()
