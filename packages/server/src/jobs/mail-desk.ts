@@ -1,5 +1,5 @@
 /** Interface through which commands request that a mail be sent. */
 export interface MailDesk {
-  /** Tells the workers that this mail is ready, so that one of them sends it soon. */
+  /** Notifies the workers that this mail is ready, so that one of them sends it soon. */
   hint(mail: string): void
 }

@@ -5,12 +5,12 @@ const nobody = parseTrustedProxies([])!
 const balancer = parseTrustedProxies(['127.0.0.1', '10.0.0.0/8', 'fd00::/8'])!
 
 describe('findClientAddress', () => {
-  it('believes no header by default (N94)', () => {
+  it('ignores the header by default (N94)', () => {
     expect(findClientAddress('127.0.0.1', '1.2.3.4', nobody)).toBe('127.0.0.1')
     expect(findClientAddress('::ffff:127.0.0.1', '1.2.3.4', nobody)).toBe('127.0.0.1')
   })
 
-  it('believes what trusted proxies wrote, from the right', () => {
+  it('accepts addresses written by trusted proxies, from the right', () => {
     expect(findClientAddress('127.0.0.1', '1.2.3.4', balancer)).toBe('1.2.3.4')
     expect(findClientAddress('127.0.0.1', '6.6.6.6, 1.2.3.4, 10.9.8.7', balancer)).toBe('1.2.3.4')
     expect(findClientAddress('fd00::1', '2001:db8::1', balancer)).toBe('2001:db8:0:0:0:0:0:1')
@@ -47,11 +47,11 @@ describe('findClientAddress', () => {
     ['1.1.1.1, 010.0.0.1', '127.0.0.1'],
     ['1.1.1.1, 1.2.3.4.5:80', '127.0.0.1'],
     [',,,', '127.0.0.1'],
-  ])('counts what hides in %j as the proxy', (header, client) => {
+  ])('counts the hidden client in %j as the proxy', (header, client) => {
     expect(findClientAddress('127.0.0.1', header, balancer)).toBe(client)
   })
 
-  it('stops at what is no address', () => {
+  it('stops at an element that is not an address', () => {
     expect(findClientAddress('127.0.0.1', 'unknown', balancer)).toBe('127.0.0.1')
     expect(findClientAddress('127.0.0.1', undefined, balancer)).toBe('127.0.0.1')
     expect(findClientAddress('127.0.0.1', '1.2.3.4, evil\u0000', balancer)).toBe('127.0.0.1')
@@ -85,7 +85,7 @@ describe('trusted proxies', () => {
 })
 
 describe('limitKeyOf', () => {
-  it('takes an IPv6 network of 64 bits for one', () => {
+  it('counts an IPv6 /64 network as one address', () => {
     expect(limitKeyOf('2001:db8:1:2:3:4:5:6')).toBe('2001:db8:1:2::/64')
     expect(limitKeyOf('2001:DB8:1:2::1')).toBe('2001:db8:1:2::/64')
     expect(limitKeyOf('::1')).toBe('0:0:0:0::/64')

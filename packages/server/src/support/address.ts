@@ -1,11 +1,11 @@
 /**
- * Who is on the other end: the address of a request. `X-Forwarded-For` is believed only as far as trusted proxies wrote
- * it, from the right; anybody can write the rest (N94). For limits, an IPv6 address counts as its /64 network: one
- * subscriber line has that many.
+ * Finds the client address of a request. `X-Forwarded-For` is read from the right and believed only
+ * as far as trusted proxies wrote it: any client can write the rest (N94). For limits, an IPv6
+ * address counts as its /64 network, because one subscriber line has that many addresses.
  */
 import { BlockList, isIP } from 'node:net'
 
-/** Undefined when one of the entries is neither an address nor a network. */
+/** Parses trusted proxies. Undefined: an entry is neither an address nor a network. */
 export function parseTrustedProxies(entries: readonly string[]): BlockList | undefined {
   const list = new BlockList()
   for (const entry of entries) {
@@ -17,7 +17,7 @@ export function parseTrustedProxies(entries: readonly string[]): BlockList | und
       list.addAddress(address, family)
       continue
     }
-    // A network of mapped addresses (`::ffff:10.0.0.0/104`) is one of IPv4.
+    // A network of mapped addresses (`::ffff:10.0.0.0/104`) is an IPv4 network.
     const mappedBits = isIP(written) === 6 && family === 'ipv4' ? 96 : 0
     const bits = /^\d{1,3}$/.test(prefix) ? Number(prefix) - mappedBits : Number.NaN
     if (!(bits >= 0 && bits <= (family === 'ipv4' ? 32 : 128))) return undefined
@@ -27,8 +27,9 @@ export function parseTrustedProxies(entries: readonly string[]): BlockList | und
 }
 
 /**
- * One spelling for each address, undefined for what is none: IPv4 dotted, also where it is mapped into IPv6; IPv6 as eight
- * groups in lower case. A zone (`%eth0`) is no part of the address.
+ * Returns one spelling for each address, or undefined for an invalid address. IPv4 is dotted, also
+ * where it is mapped into IPv6; IPv6 has eight groups in lower case. A zone (`%eth0`) is not part
+ * of the address.
  */
 function canonical(text: string): string | undefined {
   const bare = text.replace(/%.*$/s, '')
@@ -41,7 +42,7 @@ function canonical(text: string): string | undefined {
   return groups.map((group) => group.toString(16)).join(':')
 }
 
-/** The eight numbers of a valid IPv6 address, whose last two may be written as IPv4. */
+/** Returns the eight numbers of a valid IPv6 address, whose last two may be written as IPv4. */
 function groupsOf(address: string): readonly number[] {
   const [head = '', tail] = address.split('::')
   const left = numbersOf(head)
@@ -60,8 +61,9 @@ function numbersOf(part: string): number[] {
 }
 
 /**
- * The address in one element of `X-Forwarded-For`. Proxies write it with a port (`203.0.113.7:51234`), in brackets
- * (`[2001:db8::1]:443`) or in quotes. Undefined for `unknown`, for names that hide an address (`_p7`) and for anything else.
+ * Returns the address in one element of `X-Forwarded-For`. Proxies write it with a port
+ * (`203.0.113.7:51234`), in brackets (`[2001:db8::1]:443`) or in quotes. Undefined for `unknown`,
+ * for names that hide an address (`_p7`) and for anything else.
  */
 function parseHop(text: string): string | undefined {
   const bare = text.trim().replace(/^"(.*)"$/s, '$1')
@@ -72,7 +74,7 @@ function parseHop(text: string): string | undefined {
 
 const forwardedHopsMax = 20
 
-/** The address of the client, given the address of the socket and the header as it came. */
+/** Returns the client's address, given the address of the socket and the raw header. */
 export function findClientAddress(
   socketAddress: string | undefined,
   forwardedFor: string | readonly string[] | undefined,
@@ -80,11 +82,11 @@ export function findClientAddress(
 ): string {
   let address = canonical(socketAddress ?? '') ?? ''
   const header = typeof forwardedFor === 'string' ? forwardedFor : (forwardedFor ?? []).join(',')
-  // An empty element of a list means nothing (RFC 9110, 5.6.1).
+  // Empty list elements are ignored (RFC 9110, 5.6.1).
   const hops = header.split(',').filter((hop) => hop.trim() !== '')
   for (let count = 0; count < forwardedHopsMax && isTrusted(address, trusted); count++) {
     const hop = parseHop(hops.pop() ?? '')
-    // What the proxy does not know cannot be counted apart: everything beyond it counts as the proxy.
+    // The proxy does not know this client's address, so the request counts as the proxy's own.
     if (hop === undefined) break
     address = hop
   }
@@ -96,7 +98,7 @@ function isTrusted(address: string, trusted: BlockList): boolean {
   return version !== 0 && trusted.check(address, version === 4 ? 'ipv4' : 'ipv6')
 }
 
-/** The key under which limits count an address: IPv6 by its /64 network, whatever the spelling. */
+/** Returns the key under which limits count an address: IPv6 by its /64 network, whatever the spelling. */
 export function limitKeyOf(address: string): string {
   const known = canonical(address)
   if (known === undefined || isIP(known) === 4) return known ?? address

@@ -1,10 +1,13 @@
-/** Asks that come in one turn of the event loop become one read, so that a storm costs a few statements (rule LIM2). */
+/**
+ * Combines requests of one event loop turn into one read, so that a burst costs a few statements
+ * (rule LIM2).
+ */
 export interface BatcherOptions<Ask, Answer> {
-  /** One answer per ask, in order. */
+  /** Performs one read. Must return one response per request, in order. */
   readonly run: (asks: readonly Ask[]) => Promise<readonly Answer[]>
-  /** Most asks in one read. */
+  /** Maximum number of requests in one read. */
   readonly batchMax: number
-  /** Most asks that may wait; beyond it the ask is refused with the error. */
+  /** Maximum number of waiting requests. Further requests reject with `refusal`. */
   readonly waitingMax: number
   readonly refusal: () => Error
 }
@@ -34,7 +37,7 @@ export class Batcher<Ask, Answer> {
     })
   }
 
-  /** One read at a time: what arrives while it runs makes the next one larger. */
+  /** Runs one read at a time. Requests that arrive during a read make the next one larger. */
   async #run(): Promise<void> {
     while (this.#waiting.length > 0) {
       const batch = this.#waiting.splice(0, this.#options.batchMax)

@@ -1,4 +1,7 @@
-/** Values by key within a budget of bytes; past it those unused for longest go. A value larger than the budget is not kept. */
+/**
+ * LRU cache with a byte limit: evicts the values unused for longest. Does not store a value larger
+ * than the limit.
+ */
 export class ByteLru<Value> {
   readonly #bytesMax: number
   readonly #entries = new Map<string, { readonly value: Value; readonly bytes: number }>()

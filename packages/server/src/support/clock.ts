@@ -1,6 +1,7 @@
 /**
- * Time for everything that waits or measures: monotonic, so a wall clock that jumps changes nothing, and handed in, so
- * tests turn it by hand. Times that people see come from the database, never from here.
+ * Clock for all waiting and measuring. It is monotonic, so a jump of the wall clock changes
+ * nothing, and it is passed in, so that tests can advance it by hand. Times shown to users come
+ * from the database, never from here.
  */
 
 /** A pending timer. */
@@ -11,11 +12,11 @@ export interface Timer {
 export interface Clock {
   /** Milliseconds since an arbitrary moment; never goes back. */
   nowMs(): number
-  /** Calls back once after `delayMs`. Does not keep the process alive. */
+  /** Calls `callback` once after `delayMs`. Does not keep the process alive. */
   setTimer(callback: () => void, delayMs: number): Timer
 }
 
-/** The real one. */
+/** Real time. */
 export const systemClock: Clock = {
   nowMs: () => performance.now(),
   setTimer: (callback, delayMs) => {

@@ -1,4 +1,4 @@
-/** Equal handles and equal names, whatever the locale of the database or of the process. */
+/** Tests which handles and names are equal, whatever the locale of the database or the process. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { foldHandle, foldName } from './fold-text.ts'
@@ -22,7 +22,7 @@ describe('folding', () => {
     expect(foldName(one)).toBe(foldName(other))
   })
 
-  it('[NAME1] keeps accents apart', () => {
+  it('[NAME1] distinguishes accents', () => {
     expect(foldName('Élodie')).not.toBe(foldName('Elodie'))
   })
 

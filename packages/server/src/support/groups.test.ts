@@ -1,11 +1,11 @@
-/** Things filed under keys. */
+/** Tests sets of items by key. */
 import { describe, expect, it } from 'vitest'
 import { Groups } from './groups.ts'
 
 describe('groups', () => {
   const [one, two, three] = [{ n: 1 }, { n: 2 }, { n: 3 }]
 
-  it('hold one, then several, then one again, then nothing', () => {
+  it('hold one item, several, one again, then none', () => {
     const groups = new Groups<string, object>()
     expect([...groups.of('a')]).toEqual([])
     groups.add('a', one)
@@ -26,14 +26,14 @@ describe('groups', () => {
     expect(groups.delete('a', three)).toBe(false)
   })
 
-  it('say of one who is alone that another was not there', () => {
+  it('report a missing item in a group of one', () => {
     const groups = new Groups<string, object>()
     groups.add('a', one)
     expect(groups.delete('a', two)).toBe(false)
     expect(groups.of('a').size).toBe(1)
   })
 
-  it('meet nobody any more who left while they are walked', () => {
+  it('skip items deleted during iteration', () => {
     const groups = new Groups<string, object>()
     for (const each of [one, two, three]) groups.add('a', each)
     const seen: object[] = []

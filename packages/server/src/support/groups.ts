@@ -1,6 +1,6 @@
 /**
- * Things filed under keys, where most keys have one thing: a user has one connection. A thing that is alone is held as it
- * is; only company needs a set.
+ * Sets of items by key, for keys that mostly have one item: a user mostly has one connection. A
+ * single item is stored directly; a set is created only for the second item.
  */
 export class Groups<Key, Item extends object> {
   readonly #groups = new Map<Key, Item | Set<Item>>()
@@ -12,7 +12,7 @@ export class Groups<Key, Item extends object> {
     else if (found !== item) this.#groups.set(key, new Set([found, item]))
   }
 
-  /** False when it was not there. */
+  /** Removes the item. Returns false if it was not there. */
   delete(key: Key, item: Item): boolean {
     const found = this.#groups.get(key)
     if (!(found instanceof Set)) return found === item && this.#groups.delete(key)
@@ -25,7 +25,7 @@ export class Groups<Key, Item extends object> {
     return this.#groups.has(key)
   }
 
-  /** Who leaves while it is walked is not met any more. */
+  /** Returns the items of a key. Items deleted during iteration are skipped. */
   of(key: Key): ReadonlySet<Item> {
     const found = this.#groups.get(key)
     if (found === undefined) return nothing

@@ -16,7 +16,7 @@ it.each([
   '-1e400',
   '1e-400',
   '123456789012345678901234567890.5',
-])('[BAD1] refuses %s: it would be stored as another number', (number) => {
+])('[BAD1] refuses %s, which would be stored as another number', (number) => {
   for (const text of [number, `[${number}]`, `{"a":{"b":[1,${number}]}}`])
     expect(() => parseJsonText(text)).toThrow('contains a number that cannot be kept; send it as a string')
 })
@@ -40,7 +40,7 @@ it.each([
   expect(parseJsonText(`[${number}]`)).toEqual([Number(number)])
 })
 
-it('leaves digits in strings and keys alone', () => {
+it('ignores digits in strings and keys', () => {
   const text = '{"9007199254740993":"9007199254740993","\\"1e400":"1e400 \\\\"}'
   expect(parseJsonText(text)).toEqual(JSON.parse(text))
 })
@@ -53,7 +53,7 @@ it('accepts every double as JSON.stringify writes it', () => {
   )
 })
 
-it('[BAD1] refuses every integer that a double does not hold', () => {
+it('[BAD1] refuses every integer that a double cannot represent', () => {
   fc.assert(
     fc.property(fc.bigInt({ min: 2n ** 53n, max: 2n ** 69n }), (integer) => {
       const isHeld = BigInt(Number(integer)) === integer && String(Number(integer)) === String(integer)
@@ -74,7 +74,7 @@ it('[LIM1] refuses many small values before they are parsed', () => {
     expect(() => parseJsonText(text)).toThrow(/contains more than|nested deeper/)
 })
 
-it('reads text that is no JSON at all to its end and no further', () => {
+it('refuses text that is not JSON', () => {
   fc.assert(
     fc.property(fc.string(), (text) => {
       let isJson = true

@@ -1,25 +1,25 @@
 /**
- * JSON as strictly as a server should read it, over every road: no key twice in an object, no key that poisons prototypes,
- * no nesting without end, no number that is stored as another one. What two readers could understand differently is
- * refused (N70, N71, N73).
+ * Strict JSON parser for every transport. Refuses duplicate keys in an object, keys that poison
+ * prototypes, deep nesting, and numbers that would be stored as a different number. Text that two
+ * readers could understand differently is refused (N70, N71, N73).
  *
- * The text is walked before it is parsed. `JSON.parse` needs up to 10 ms for 128 kB that consist of small values; the walk
- * stops at a bound on them, which no request of the protocol comes near.
+ * The text is scanned before it is parsed: `JSON.parse` needs up to 10 ms for 128 kB of small
+ * values, while the scan stops at a limit on their number that no valid request comes near.
  */
 
 const jsonBounds = {
-  /** Deepest nesting of a body: what a message's data may have, and the body around it. */
+  /** Maximum nesting depth of a body: the depth allowed in a message's `data`, plus the body around it. */
   depthMax: 32,
-  /** Commas and opening brackets; `data` has at most 8 192 bytes. */
+  /** Maximum number of commas and opening brackets. For comparison, `data` has at most 8 192 bytes. */
   valuesMax: 10_000,
 } as const
 
 const poisonous = new Set(['__proto__', 'constructor', 'prototype'])
 
-/** Why it was refused; completes "the body …" or "the packet …". */
+/** Reason for the refusal, as text that completes "the body …" or "the packet …". */
 export class JsonFault extends Error {}
 
-/** Throws {@link JsonFault}. */
+/** Parses JSON text. Throws {@link JsonFault}. */
 export function parseJsonText(text: string): unknown {
   checkBounds(text)
   let value: unknown
@@ -45,7 +45,7 @@ const closingBrace = 0x7d
 
 const isDigit = (code: number): boolean => code >= digit0 && code <= digit9
 
-/** Walks over text that may not be JSON at all. */
+/** Checks depth, number of values and numbers in text that may not be JSON at all. */
 function checkBounds(text: string): void {
   let depth = 0
   let values = 0
@@ -70,7 +70,7 @@ function checkBounds(text: string): void {
   }
 }
 
-/** The index behind the closing quote, or the end of the text. */
+/** Returns the index after the closing quote, or the end of the text. */
 function endOfString(text: string, start: number): number {
   for (let from = start + 1; ; ) {
     const end = text.indexOf('"', from)
@@ -91,13 +91,18 @@ function endOfNumber(text: string, start: number): number {
   return at
 }
 
-/** Every number of so many characters without an exponent is one that a double tells from its neighbours. */
+/**
+ * Length up to which every number without an exponent is exact enough: a double distinguishes all
+ * of them.
+ */
 const plainMaxChars = 15
 
 /**
- * Numbers are stored as IEEE 754 doubles. A fraction is the nearest double, as every JSON library reads it. A number that is
- * too large for that to be exact would silently become another integer: it is refused, whatever its form, and so is one that
- * becomes 0 or has no end. `text` may be no number at all; then `JSON.parse` refuses it.
+ * Returns whether the number keeps its value when stored as an IEEE 754 double.
+ *
+ * A fraction becomes the nearest double, as in every JSON library. A number too large to be exact
+ * would silently become another integer, so it is refused in any form. So is a number that becomes
+ * 0 or infinite. `text` may not be a number at all; then `JSON.parse` refuses it.
  */
 function isKept(text: string): boolean {
   const isPlain = !/e/i.test(text)
@@ -109,7 +114,10 @@ function isKept(text: string): boolean {
   return Math.abs(value) <= Number.MAX_SAFE_INTEGER || decimalOf(text) === decimalOf(String(value))
 }
 
-/** One spelling of a decimal number: its significant digits, and the power of ten of the last one. */
+/**
+ * Returns one spelling for equal decimal numbers: the significant digits, and the power of ten of
+ * the last digit.
+ */
 function decimalOf(text: string): string {
   const [mantissa = '', exponent = '0'] = text.toLowerCase().split('e')
   const [whole = '', fraction = ''] = mantissa.split('.')
@@ -118,7 +126,7 @@ function decimalOf(text: string): string {
   return `${significant.replace(/^(-?)0+/, '$1')}e${Number(exponent) - fraction.length + digits.length - significant.length}`
 }
 
-/** Walks over text that is known to be JSON, with the keys of every object that is open. */
+/** Checks the keys of valid JSON text, tracking the keys of every open object. */
 function checkKeys(text: string): void {
   const open: (Set<string> | undefined)[] = []
   let expectsKey = false

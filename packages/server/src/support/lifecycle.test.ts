@@ -17,7 +17,7 @@ function record(clock = systemClock) {
   return { events, lifecycle, part }
 }
 
-it('starts in order and stops in reverse, whatever fails', async () => {
+it('starts in order and stops in reverse despite failures', async () => {
   const { events, lifecycle, part } = record()
   await lifecycle.start(part('database'))
   await lifecycle.start(part('log', () => Promise.reject(new Error('broken'))))
@@ -34,7 +34,7 @@ it('starts in order and stops in reverse, whatever fails', async () => {
   ])
 })
 
-it('leaves behind what does not stop in time, and stops the rest', async () => {
+it('abandons a part that misses its deadline and stops the rest', async () => {
   const clock = new ManualClock()
   const { events, lifecycle, part } = record(clock)
   await lifecycle.start(part('database'))

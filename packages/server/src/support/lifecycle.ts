@@ -1,6 +1,7 @@
 /**
- * Starts parts in order and stops them in reverse. A start that fails throws; whoever called stops what had started. A
- * stop has a deadline: a part that overruns it is named and left behind, so the process always ends.
+ * Starts parts in order and stops them in reverse. A failed start throws; the caller then stops the
+ * parts that had started. A stop has a deadline: a part that overruns it is reported and abandoned,
+ * so the process always ends.
  */
 import type { Clock, Timer } from './clock.ts'
 
@@ -20,13 +21,16 @@ export class Lifecycle {
     this.#onProblem = onProblem
   }
 
-  /** Starts one more part; the parts before it are running by then. */
+  /** Starts one more part. The earlier parts are already running. */
   async start(part: Part): Promise<void> {
     await part.start?.()
     this.#started.push(part)
   }
 
-  /** Stops everything in reverse within `deadlineMs` altogether; never throws. Returns the names of the parts left behind. */
+  /**
+   * Stops all parts in reverse within `deadlineMs` in total; never throws. Returns the names of
+   * abandoned parts.
+   */
   async stop(deadlineMs: number): Promise<readonly string[]> {
     const endMs = this.#clock.nowMs() + deadlineMs
     const leftBehind: string[] = []

@@ -7,7 +7,7 @@ const id = (digit: string): string => `018f5a3e-0000-7000-8000-00000000000${digi
 const at = '2026-01-02T03:04:05.678Z'
 
 describe('a sent message', () => {
-  it('is spliced to the very bytes that encoding it would give', () => {
+  it('is built to the same bytes as the general encoding', () => {
     const anything = fc.record({
       seq: fc.integer({ min: 1 }),
       text: fc.string({ unit: 'binary' }),

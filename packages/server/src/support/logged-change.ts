@@ -1,10 +1,10 @@
 /**
- * A change as the server handles it: encoded once as JSON, and beside it the few facts that delivery needs, so that
- * nothing is parsed again on the way to a client.
+ * A change as the server handles it: encoded once as JSON, together with the few facts that
+ * delivery needs, so that no later step parses it again on the way to a client.
  */
 import type { Change, Id, Message, OtherChange, Role } from '@chorus/protocol'
 
-/** What a change does to the set of those who may see the next one (rule ACL1). */
+/** Effect of a change on the members who may see later changes (rule ACL1). */
 export type MembershipEffect =
   | { readonly kind: 'joined'; readonly user: Id }
   | { readonly kind: 'left'; readonly user: Id }
@@ -13,7 +13,7 @@ export type MembershipEffect =
 export interface LoggedChange {
   readonly conversation: Id
   readonly seq: number
-  /** The transaction that wrote it; below 2^53. */
+  /** Id of the transaction that wrote the change; below 2^53. */
   readonly xid: number
   /** The change as clients see it. */
   readonly json: string
@@ -26,7 +26,7 @@ export interface ChangeRow {
   readonly seq: number
   readonly xid: string
   readonly at: string
-  /** Mostly one of {@link Change}'s; a server of a later version may have written another. */
+  /** Usually a type of {@link Change}; a server of a later version may have written a different type. */
   readonly type: string
   readonly actor: Id
   readonly target: number | null
@@ -38,7 +38,7 @@ export interface ChangeRow {
   readonly message: MessageColumns | null
 }
 
-/** The columns of a message, as `message_detail` and the reads give them. */
+/** Columns of a message, as returned by `message_detail` and by the reads. */
 export interface MessageColumns {
   readonly version: number
   readonly client_id: Id
@@ -82,8 +82,9 @@ export function encodeChange(conversation: Id, xid: number, change: Change): Log
 }
 
 /**
- * {@link encodeChange} of a message that was just sent, which is nearly every change there is: spliced, because ids, numbers
- * and times need no escaping. Gives what `JSON.stringify` gives.
+ * Encodes a message that was just sent, which is the most frequent change. Builds the JSON from
+ * parts, because ids, numbers and times need no escaping. Returns exactly what {@link encodeChange}
+ * returns.
  */
 export function encodeSentMessage(xid: number, at: string, message: Message): LoggedChange {
   const { conversation, seq, clientId, sender, text, replyTo, data } = message
@@ -109,9 +110,10 @@ function effectOf(change: Change): MembershipEffect | undefined {
 }
 
 /**
- * The change that a row holds. A row never makes a read fail, because nothing of its conversation could be delivered then. A
- * change of a type that this version does not know is sent with the facts that every change has (see `otherChangeSchema`); one
- * that lacks what its type needs is sent as a number that will never come.
+ * Returns the change stored in a row. A row never makes a read fail, because then no change of its
+ * conversation could be delivered. A change of an unknown type is sent with the fields that every
+ * change has (see `otherChangeSchema`). A change that lacks a field of its type is sent as `skip`,
+ * which marks its seq as empty.
  */
 export function toChange(row: ChangeRow): Change {
   return toKnownChange(row) ?? { seq: row.seq, type: 'skip', from: row.seq, to: row.seq }

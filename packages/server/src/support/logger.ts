@@ -1,7 +1,8 @@
 /**
- * One JSON line per event on stdout. Secrets never get in: cookies, authorization, passwords, tokens and the text of
- * messages are censored wherever they stand near the top, and errors are cut down to type, code, message, stack and cause
- * (a driver's error would carry rows). Values are JSON-encoded, so a CRLF in a name cannot forge a line (N67, N100).
+ * Logger: one JSON line per event on stdout. Secrets are redacted: cookies, authorization headers,
+ * passwords, tokens and message texts in the upper three levels of the logged object. Errors are
+ * reduced to type, code, message, stack and cause, because a driver's error may contain rows.
+ * Values are JSON-encoded, so a CRLF in a name cannot forge a line (N67, N100).
  */
 import pino from 'pino'
 import type { DestinationStream, Logger } from 'pino'
@@ -45,7 +46,7 @@ function describeError(error: unknown, depth = 0): LoggedError | undefined {
   }
 }
 
-/** `destination` is stdout unless a test listens. */
+/** Creates a logger. `destination` is stdout unless a test captures the lines. */
 export function createLogger(level: LogLevel, serverName: string, destination?: DestinationStream): Logger {
   const options = {
     level,

@@ -1,4 +1,4 @@
-/** Messages within kept changes: an edit or a deletion reaches what was kept before, and nothing else. */
+/** Tests that an edit or a deletion changes earlier cached changes of its message, and no other change. */
 import { describe, expect, it } from 'vitest'
 import { deletionChange, editChange, memberChange, messageChange } from '../fanout/testing/delivery-fixture.ts'
 import { collectRewrites, isRewrite, messageStateOf, rewritten, withNewestState } from './message-state.ts'
@@ -6,8 +6,8 @@ import { collectRewrites, isRewrite, messageStateOf, rewritten, withNewestState 
 const textsOf = (changes: readonly { json: string }[]): (string | undefined)[] =>
   changes.map(({ json }) => (JSON.parse(json) as { message?: { text: string } }).message?.text)
 
-describe('the state of messages in kept changes', () => {
-  it('[ERASE1] is read from the front of the JSON, whatever a text holds', () => {
+describe('message state in cached changes', () => {
+  it('[ERASE1] is read from the front of the JSON, whatever the text contains', () => {
     const trap = '"type":"message.deleted","message":{"conversation":"x","seq":9,"version":9,'
     expect(messageStateOf(messageChange(3, trap))).toMatchObject({ target: 3, version: 3, isRewrite: false })
     expect(messageStateOf(editChange(5, 3, trap))).toMatchObject({ target: 3, version: 5, isRewrite: true })
@@ -15,17 +15,17 @@ describe('the state of messages in kept changes', () => {
     expect(messageStateOf(memberChange(4, 'member.left', 'ada'))).toBeUndefined()
   })
 
-  it('[ERASE1] gives each change of a message the state of the newest', () => {
+  it('[ERASE1] gives each change of a message its newest state', () => {
     const kept = [messageChange(1, 'a'), messageChange(2, 'b'), editChange(3, 1, 'a secret'), editChange(4, 2, 'c')]
     const rewrites = collectRewrites([...kept, deletionChange(5, 1)])!
     expect(textsOf(kept.map((change) => rewritten(change, rewrites)))).toEqual(['', 'c', '', 'c'])
-    // Never back to an older one.
+    // An older state never replaces a newer one.
     const older = collectRewrites([kept[2]!])!
     const newer = rewritten(kept[0]!, rewrites)
     expect(rewritten(newer, older)).toBe(newer)
   })
 
-  it('[ERASE1] [ACL1] what leaves together shows its newest state, up to a removal', () => {
+  it('[ERASE1] [ACL1] shows the newest state in changes sent together, up to a removal', () => {
     const changes = [
       messageChange(1, 'a secret'),
       messageChange(2, 'shown to whoever left'),

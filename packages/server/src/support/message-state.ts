@@ -1,10 +1,11 @@
 /**
- * The state of messages within changes as they are kept in memory (rule ERASE1).
+ * State of messages within cached changes (rule ERASE1).
  *
- * A read from the database shows each message as it is by then, in every change that is about it. A change that is kept shows
- * the message as it was. So whatever keeps changes gives them the state of the last edit or deletion that it knows, before it
- * shows them again. JSON is spliced, not parsed: `encodeChange` and the reads write a message last and its seq and version
- * first.
+ * A database read shows each message in its current state, in every change about it. A cached
+ * change shows the message as it was then, so a cached text could outlive its deletion. Every cache
+ * therefore applies the last edit or deletion it knows before it shows changes again. JSON is
+ * spliced, not parsed: `encodeChange` and the reads write the message last, with its seq and
+ * version first.
  */
 import type { LoggedChange } from './logged-change.ts'
 
@@ -12,16 +13,16 @@ export interface MessageState {
   /** The seq of the message. */
   readonly target: number
   readonly version: number
-  /** An edit or a deletion: the text before it is shown no more. */
+  /** Whether the change is an edit or a deletion: the text before it is no longer shown. */
   readonly isRewrite: boolean
-  /** Where the message begins in the JSON. */
+  /** Index in the JSON where the message begins. */
   readonly at: number
 }
 
 const pattern =
   /^\{"seq":\d+,"at":"[^"]*","actor":"[^"]*","type":"message\.(created|edited|deleted)","message":(\{"conversation":"[^"]*","seq":(\d+),"version":(\d+),)/
 
-/** Returns undefined for a change that is about no message. */
+/** Reads the message state of a change. Undefined: the change concerns no message. */
 export function messageStateOf({ json }: LoggedChange): MessageState | undefined {
   const found = pattern.exec(json)
   if (found === null) return undefined
@@ -38,10 +39,10 @@ export function isRewrite(change: LoggedChange): boolean {
   return messageStateOf(change)?.isRewrite === true
 }
 
-/** Newest first: the last edit or deletion of each message, by its seq. */
+/** The last edit or deletion of each message, by the seq of the message. */
 export type Rewrites = ReadonlyMap<number, LoggedChange>
 
-/** Collects the last rewrite of each message; undefined where there is none. */
+/** Collects the last edit or deletion of each message. Undefined: there is none. */
 export function collectRewrites(changes: Iterable<LoggedChange>): Rewrites | undefined {
   let rewrites: Map<number, LoggedChange> | undefined
   for (const change of changes) {
@@ -54,7 +55,10 @@ export function collectRewrites(changes: Iterable<LoggedChange>): Rewrites | und
   return rewrites
 }
 
-/** The change with the state that its message has by the rewrite of it; the change itself where it has that already. */
+/**
+ * Returns the change with the message state of its rewrite, or the change itself if its state is
+ * not older.
+ */
 export function rewritten(change: LoggedChange, rewrites: Rewrites): LoggedChange {
   const state = messageStateOf(change)
   const rewrite = state && rewrites.get(state.target)
@@ -65,8 +69,9 @@ export function rewritten(change: LoggedChange, rewrites: Rewrites): LoggedChang
 }
 
 /**
- * Changes that are about to leave together, each with the state that its message has at their end. A removal among them ends
- * what may be shown before it: a later version is not for a user who was removed meanwhile (rule ACL1).
+ * Returns changes that are sent together, each with the state its message has after the last of
+ * them. A removal stops this: changes before it must not show a later state, because the removed
+ * user may not see it (rule ACL1).
  */
 export function withNewestState(changes: readonly LoggedChange[]): readonly LoggedChange[] {
   if (changes.length < 2 || !changes.some(isRewrite)) return changes

@@ -12,7 +12,7 @@ it('describes each metric once, with its unit in its name', async () => {
   metrics.stop()
 })
 
-it('keeps two nodes of one process apart', async () => {
+it('keeps the metrics of two nodes in one process separate', async () => {
   const [one, two] = [new Metrics(), new Metrics()]
   one.sends.inc({ outcome: 'stored' })
   expect(await one.render()).toContain('chorus_sends_total{outcome="stored"} 1')

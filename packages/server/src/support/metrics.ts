@@ -1,6 +1,7 @@
 /**
- * What the server tells Prometheus. Every metric is described once, here, with its unit in its name; the reference in
- * docs/ is generated from the same registry. Each node has a registry of its own, so that two in one process do not mix.
+ * Metrics for Prometheus. Every metric is described once, here, with its unit in its name; the
+ * reference in docs/ is generated from the same registry. Each node has its own registry, so that
+ * two nodes in one process do not mix their metrics.
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { IntervalHistogram } from 'node:perf_hooks'
@@ -9,7 +10,7 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 const latencyBucketsSeconds = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10]
 const sizeBuckets = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000]
 
-/** One line of the reference. */
+/** One line of the generated metrics reference. */
 export interface MetricDescription {
   readonly name: string
   readonly type: string
@@ -250,7 +251,7 @@ export class Metrics {
     })
   }
 
-  /** The exposition text. */
+  /** Returns the metrics in Prometheus text format. */
   async render(): Promise<string> {
     return this.registry.metrics()
   }

@@ -1,4 +1,4 @@
-/** The headers that go with an error of the catalogue on every road over HTTP. */
+/** Returns the HTTP headers of a catalogue error, the same for every kind of HTTP request. */
 import type { ChorusError } from '@chorus/protocol'
 
 export function problemHeaders(error: ChorusError): Readonly<Record<string, string>> {

@@ -1,4 +1,4 @@
-/** When V8 is told to prefer memory, and when speed again. */
+/** Tests when V8 is set to prefer memory and when to prefer speed. */
 import { describe, expect, it } from 'vitest'
 import { type Preference, QuietCollection, quietBounds, tellV8 } from './quiet-collection.ts'
 
@@ -8,7 +8,7 @@ function open() {
   const collection = new QuietCollection({ workDone: () => workDone, prefer: (preference) => told.push(preference) })
   return {
     told,
-    /** Seconds in which so much was done. */
+    /** Lets seconds pass with this much work in each. */
     pass(seconds: number, workEach: number): void {
       for (let second = 0; second < seconds; second++) {
         workDone += workEach
@@ -18,8 +18,8 @@ function open() {
   }
 }
 
-describe('a server with little to do', () => {
-  it('prefers memory after some quiet seconds, and is told so once', () => {
+describe('an idle server', () => {
+  it('switches to memory once, after some idle seconds', () => {
     const { told, pass } = open()
     pass(quietBounds.quietSeconds - 1, 0)
     expect(told).toEqual([])
@@ -27,7 +27,7 @@ describe('a server with little to do', () => {
     expect(told).toEqual(['memory'])
   })
 
-  it('prefers speed from the first busy second on, and memory only after as many quiet ones as before', () => {
+  it('switches to speed in the first busy second and restarts the idle count', () => {
     const { told, pass } = open()
     pass(quietBounds.quietSeconds, 0)
     pass(1, quietBounds.workMax + 1)
@@ -40,13 +40,13 @@ describe('a server with little to do', () => {
     expect(told).toEqual(['memory', 'speed', 'memory'])
   })
 
-  it('says nothing while it is busy', () => {
+  it('sets no preference while it is busy', () => {
     const { told, pass } = open()
     pass(100, quietBounds.workMax + 1)
     expect(told).toEqual([])
   })
 
-  it('is understood by V8', () => {
+  it('sets flags that V8 accepts', () => {
     expect(() => {
       tellV8('memory')
       tellV8('speed')

@@ -1,22 +1,26 @@
 /**
- * Gives memory back while there is little to do. Under load the young generation grows to two halves of 64 MB, and V8 keeps
- * them for good: heartbeats alone never bring it to a full collection that is meant to save memory. So a quiet server
- * tells V8 to prefer memory to speed. V8's own memory reducer then collects, in small steps beside the work, two or three
- * times, shrinks the young generation and rests until the heap has grown again. A server with work prefers speed.
+ * Returns memory to the system while the server is idle. Under load the young generation grows to
+ * two halves of 64 MB, and V8 keeps them: heartbeats alone never trigger a full collection that
+ * reduces memory. So an idle server sets V8 to prefer memory over speed. V8's memory reducer then
+ * collects two or three times in small steps alongside the work, shrinks the young generation, and
+ * rests until the heap has grown again. A busy server prefers speed.
  */
 import { setFlagsFromString } from 'node:v8'
 
 export const quietBounds = {
-  /** Seconds in a row with little to do; then memory is given back. */
+  /** Number of consecutive idle seconds after which memory is returned. */
   quietSeconds: 5,
-  /** Commands, deliveries, arrivals and departures in one second: with more it is busy. */
+  /**
+   * Maximum number of commands, deliveries, connects and disconnects per second for a server that
+   * counts as idle.
+   */
   workMax: 100,
 } as const
 
 export type Preference = 'memory' | 'speed'
 
 export interface QuietCollectionOptions {
-  /** How much was done since the start. */
+  /** Returns the amount of work done since the start. */
   readonly workDone: () => number
   readonly prefer: (preference: Preference) => void
 }
@@ -31,7 +35,7 @@ export class QuietCollection {
     this.#options = options
   }
 
-  /** Called once a second. */
+  /** Counts the last second as idle or busy. Must be called once a second. */
   look(): void {
     const workDone = this.#options.workDone()
     const isQuiet = workDone - this.#workSeen <= quietBounds.workMax
@@ -48,12 +52,16 @@ export class QuietCollection {
 }
 
 const flags: Readonly<Record<Preference, readonly string[]>> = {
-  // The young generation stays as small as the reducer leaves it: heartbeats would make it grow again within minutes.
+  // A growth factor of 1 keeps the young generation as small as the reducer leaves it: heartbeats
+  // would make it grow again within minutes.
   memory: ['--optimize-for-size', '--semi-space-growth-factor=1'],
   speed: ['--no-optimize-for-size', '--semi-space-growth-factor=2'],
 }
 
-/** Of the whole process. V8 reads these whenever it plans a collection, so they take effect at once. */
+/**
+ * Sets the flags for the whole process. V8 reads them whenever it plans a collection, so they take
+ * effect at once.
+ */
 export function tellV8(preference: Preference): void {
   for (const flag of flags[preference]) setFlagsFromString(flag)
 }

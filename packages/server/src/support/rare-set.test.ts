@@ -1,9 +1,9 @@
-/** Sets and maps that hold nothing while they are empty, and behave like the language's own. */
+/** Tests that lazily allocated sets and maps behave like the built-in ones. */
 import { describe, expect, it } from 'vitest'
 import { RareMap, RareSet } from './rare-set.ts'
 
 describe('a rare set', () => {
-  it('counts, walks, deletes and clears as a set does', () => {
+  it('counts, iterates, deletes and clears like a Set', () => {
     const set = new RareSet<string>()
     expect([...set]).toEqual([])
     expect(set.delete('a')).toBe(false)
@@ -15,7 +15,7 @@ describe('a rare set', () => {
     expect([set.size, ...set]).toEqual([0])
   })
 
-  it('may lose and gain items while it is walked', () => {
+  it('allows additions and deletions during iteration', () => {
     const set = new RareSet<number>()
     for (const item of [1, 2, 3]) set.add(item)
     const seen: number[] = []
@@ -30,7 +30,7 @@ describe('a rare set', () => {
 })
 
 describe('a rare map', () => {
-  it('finds, replaces, deletes and clears as a map does', () => {
+  it('finds, replaces, deletes and clears like a Map', () => {
     const map = new RareMap<string, number>()
     expect([map.size, map.has('a'), map.get('a'), map.delete('a'), ...map.keys(), ...map]).toEqual([
       0,

@@ -1,6 +1,7 @@
 /**
- * A set and a map for what is empty nearly always: each connection has several, and ten thousand empty sets of the
- * language's own take two megabytes. These hold one only while something is in it, and read like it.
+ * A lazily allocated set and map, for collections that are almost always empty. Each connection has
+ * several, and ten thousand empty built-in sets take two megabytes. These allocate the built-in
+ * collection only while they hold an item, and offer the same methods.
  */
 
 export class RareSet<Item> implements Iterable<Item> {

@@ -1,4 +1,4 @@
-/** A real Redis that throws keys away is noticed; one that refuses to write instead is not. */
+/** Tests with a real Redis that evictions are detected, and that refused writes are not reported. */
 import { hasRedis, startRedis, waitForFact } from '@chorus/testkit'
 import { afterEach, describe, expect, it } from 'vitest'
 import { systemClock } from './clock.ts'
@@ -32,7 +32,7 @@ describe.skipIf(!hasRedis())('evictions', () => {
         return typeof value === 'function' ? (value as (...args: never[]) => unknown).bind(target) : value
       },
     })
-    // Looks as often as timers allow.
+    // Checks as often as timers allow.
     const clock = { ...systemClock, nowMs: () => systemClock.nowMs(), setTimer: hurried }
     const eviction = new RedisEviction({ redis: counted, clock, logger })
     ends.push(() => eviction.stop())
@@ -45,7 +45,7 @@ describe.skipIf(!hasRedis())('evictions', () => {
   }
   const hurried = (run: () => void) => systemClock.setTimer(run, 5)
 
-  it('are said, with the policy', async () => {
+  it('are reported with the policy', async () => {
     const { eviction, write } = await start('allkeys-lru')
     expect(eviction.problem()).toBeUndefined()
     await waitForFact(async () => {
@@ -55,7 +55,7 @@ describe.skipIf(!hasRedis())('evictions', () => {
     expect(eviction.problem()).toMatch(/evicts keys \(maxmemory-policy allkeys-lru\); set noeviction/)
   })
 
-  it('do not happen where writes are refused', async () => {
+  it('are not reported when Redis refuses writes instead', async () => {
     const { eviction, write, looks } = await start('noeviction')
     for (let count = 0; count < 300; count++) await write()
     const before = looks()

@@ -1,7 +1,8 @@
 /**
- * Notices a Redis that throws keys away to make room. Leases, live values and jobs then vanish at any moment; servers repair
- * that, and it costs. Every key of Chorus has an expiry, so `maxmemory-policy` has to be `noeviction`. Asked by INFO, which an
- * account may use that is not allowed to read the configuration.
+ * Detects a Redis that evicts keys to free memory. Leases, live values and jobs then vanish at any
+ * moment; servers repair that, but at a cost. Every key of Chorus has an expiry, so
+ * `maxmemory-policy` has to be `noeviction`. Reads the counters with INFO, which an account may use
+ * even if it may not read the configuration.
  */
 import type { Clock, Timer } from './clock.ts'
 import type { Logger } from './logger.ts'
@@ -9,9 +10,12 @@ import type { Redis } from './redis.ts'
 
 export const evictionBounds = {
   lookEveryMs: 3_000,
-  /** How long an eviction is reported after it was last seen. */
+  /** Time for which an eviction is reported after it was last seen. */
   reportForMs: 60_000,
-  /** Keys that are spread over the masters of a cluster: each of the masters is most likely asked by one. */
+  /**
+   * Number of keys used to query a cluster. They spread over the masters, so most likely each
+   * master is asked by at least one of them.
+   */
   placesMax: 16,
 } as const
 
@@ -23,7 +27,7 @@ export interface RedisEvictionOptions {
 
 export class RedisEviction {
   readonly #options: RedisEvictionOptions
-  /** Evictions so far, by the run of a Redis. */
+  /** Evictions so far, by the run id of each Redis process. */
   #counts = new Map<string, number>()
   #lastSeenAtMs = Number.NEGATIVE_INFINITY
   #policy = ''
@@ -35,7 +39,7 @@ export class RedisEviction {
     this.#lookLater(0)
   }
 
-  /** Undefined: nothing was evicted lately, as far as is known. */
+  /** Returns a description of recent evictions. Undefined: none are known. */
   problem(): string | undefined {
     if (this.#options.clock.nowMs() - this.#lastSeenAtMs > evictionBounds.reportForMs) return undefined
     return `Redis evicts keys (maxmemory-policy ${this.#policy}); set noeviction, or give it more memory`

@@ -1,13 +1,16 @@
 /**
- * Why a connection that was accepted came to nothing: plain text where TLS is spoken, TLS where plain text is, or no
- * Redis at all. Waiting heals none of that, so the operator is told at the start.
+ * Finds out why an accepted connection is unusable: plain text to a TLS port, TLS to a plain-text
+ * port, or no Redis at all. Waiting cannot fix these, so the start fails with the reason.
  */
 import { connect } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 
 const waitMs = 1_000
 
-/** Asks in plain text, looks at the first byte of the answer, and then tries a handshake. Undefined: nothing to say against it. */
+/**
+ * Sends PING in plain text, checks the first byte of the response, and then tries a TLS handshake.
+ * Undefined: no mismatch was found.
+ */
 export async function findRedisMismatch(address: string): Promise<string | undefined> {
   const url = new URL(address)
   const place = { host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port || 6379), timeout: waitMs }
@@ -26,7 +29,7 @@ interface Place {
 
 function speaksTls(place: Place): Promise<boolean> {
   return new Promise((resolve) => {
-    // Nothing is sent here: whether the certificate is good is for the real connection to say.
+    // No data is sent here, so the certificate does not matter: the real connection verifies it.
     const socket = connectTls({ ...place, rejectUnauthorized: false })
     const end = (answer: boolean): void => {
       socket.destroy()

@@ -1,6 +1,9 @@
-/** Where a key stands in a Redis Cluster. Source: the cluster specification of Redis ("Keys distribution model"). */
+/**
+ * Computes the hash slot of a key in a Redis Cluster. Source: the cluster specification of Redis
+ * ("Keys distribution model").
+ */
 
-/** Hash slot of a key, 0 to 16 383: of its hash tag where it has one. */
+/** Returns the hash slot of a key, 0 to 16 383. A key with a hash tag is hashed by its tag only. */
 export function slotOfKey(key: string): number {
   const open = key.indexOf('{')
   const close = open === -1 ? -1 : key.indexOf('}', open + 1)

@@ -1,4 +1,4 @@
-/** The names by which the masters of a cluster are judged. */
+/** Tests which names a master's certificate may have. */
 import type { PeerCertificate } from 'node:tls'
 import { describe, expect, it } from 'vitest'
 import { parseRedisPlace, redisTlsOf } from './redis-tls.ts'
@@ -29,7 +29,7 @@ describe('TLS to Redis', () => {
     ['the name in the URL', '10.0.0.7', 'DNS:redis.example', true],
     ['another name', '10.0.0.7', 'DNS:stranger.example', false],
     ['another address', '10.0.0.7', 'IP Address:10.0.0.8', false],
-  ])('judges a certificate for %s', (_what, host, names, passes) => {
+  ])('checks a certificate for %s', (_what, host, names, passes) => {
     const problem = redisTlsOf('rediss://redis.example', host)?.checkServerIdentity('ignored', certificateFor(names))
     expect(problem === undefined).toBe(passes)
   })
@@ -39,7 +39,7 @@ describe('TLS to Redis', () => {
     ['node.example:6379', 'node.example'],
     ['::1:6379', '::1'],
     ['[::1]:6379', '::1'],
-  ])('takes %s apart', (place, host) => {
+  ])('parses %s', (place, host) => {
     expect(parseRedisPlace(place)).toEqual({ host, port: 6379 })
   })
 })

@@ -1,23 +1,24 @@
 /**
- * TLS to every Redis of a cluster, for all three clients (node-redis, ioredis, the bus). A master is judged by the name under
- * which the cluster announces it, or by the name in the URL: clusters often announce addresses, while their certificates
- * name the host that operators configure. Both are names that the operator trusts; nothing else passes.
+ * TLS settings for every Redis of a cluster, for all three clients (node-redis, ioredis, the bus).
+ * The certificate of a master must match the name that the cluster announces for it, or the name in
+ * the URL: clusters often announce addresses, while their certificates name the host that operators
+ * configure. The operator trusts both names; no other name is accepted.
  */
 import { isIP } from 'node:net'
 import { checkServerIdentity, type PeerCertificate } from 'node:tls'
 
 export interface RedisTls {
-  /** For SNI, which knows names only, no addresses. */
+  /** Server name for SNI, which allows host names only, no addresses. */
   readonly servername?: string
   readonly checkServerIdentity: (name: string, certificate: PeerCertificate) => Error | undefined
 }
 
-/** The host of a Redis URL, without the brackets of IPv6. */
+/** Returns the host of a Redis URL, without IPv6 brackets. */
 export function redisHostOf(url: string): string {
   return new URL(url).hostname.replace(/^\[|\]$/g, '')
 }
 
-/** For the master at `host`; undefined where the URL asks for plain text. */
+/** Returns the TLS settings for the master at `host`. Undefined: the URL asks for plain text. */
 export function redisTlsOf(url: string, host: string = redisHostOf(url)): RedisTls | undefined {
   if (new URL(url).protocol !== 'rediss:') return undefined
   const seed = redisHostOf(url)
@@ -31,7 +32,7 @@ export function redisTlsOf(url: string, host: string = redisHostOf(url)): RedisT
   }
 }
 
-/** `host:port` as clusters name their masters; an IPv6 address may come without brackets. */
+/** Parses `host:port` as clusters announce it. An IPv6 address may lack brackets. */
 export function parseRedisPlace(place: string): { readonly host: string; readonly port: number } {
   const colon = place.lastIndexOf(':')
   return { host: place.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(place.slice(colon + 1)) }

@@ -1,4 +1,7 @@
-/** The link to Redis, against real ones: what stops a start, what only degrades, and how it comes back. */
+/**
+ * Tests the connection to real Redis servers: what stops a start, what only degrades, and how it
+ * recovers.
+ */
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { hasRedis, startRedis, startRedisCluster, startRedisPair, waitForFact } from '@chorus/testkit'
@@ -32,7 +35,7 @@ async function open(url: string, options: Partial<OpenRedisOptions> = {}): Promi
   return redis
 }
 
-/** Answers like a Redis of this version. */
+/** Starts a fake Redis that responds with these texts. */
 async function pretend(answers: (line: string) => string): Promise<string> {
   const server: Server = createServer((socket) => {
     socket.on('error', () => undefined)
@@ -47,8 +50,8 @@ async function pretend(answers: (line: string) => string): Promise<string> {
 
 const counter = { lua: 'return redis.call("INCR", KEYS[1])' }
 
-describe('what stops a start with one line', () => {
-  it('N96: a public address without a password, unless that is allowed', async () => {
+describe('stops a start with one line for', () => {
+  it('N96: a public address without a password, unless allowed', async () => {
     await expect(open('redis://192.0.2.1:6379')).rejects.toThrow(
       'REDIS_URL is "redis://192.0.2.1:6379"; 192.0.2.1 is a public address, and there is no password',
     )
@@ -63,12 +66,12 @@ describe('what stops a start with one line', () => {
     await expect(open(url)).rejects.toThrow(`REDIS_URL is "${url}"; expected Redis 7 or later, found 6.2.14`)
   })
 
-  it('something that is no Redis', async () => {
+  it('a server that is not Redis', async () => {
     const url = await pretend(() => 'HTTP/1.1 400 Bad Request\r\n\r\n')
     await expect(open(url)).rejects.toThrow(/no Redis|does not answer like Redis/)
   })
 
-  it.skipIf(!hasRedis())('N98: wrong credentials, TLS where plain text is spoken and the other way round', async () => {
+  it.skipIf(!hasRedis())('N98: wrong credentials, TLS to plain text and plain text to TLS', async () => {
     const plain = await startRedis({ password: 'secret' })
     ends.push(() => plain.remove())
     const tls = await startRedis({ tls: true })
@@ -85,7 +88,7 @@ describe('what stops a start with one line', () => {
 })
 
 describe.skipIf(!hasRedis())('the link to Redis', () => {
-  it('starts without Redis, says so, and finds it when it comes', async () => {
+  it('starts without Redis, reports it, and connects once it appears', async () => {
     const server = await startRedis()
     ends.push(() => server.remove())
     await server.kill9()
@@ -100,7 +103,7 @@ describe.skipIf(!hasRedis())('the link to Redis', () => {
     expect(await redis.command('chorus:x', ['INCR', 'chorus:x'])).toBe(1)
   })
 
-  it('[LIM1] queues nothing while Redis is away, and runs scripts again in an empty one', async () => {
+  it('[LIM1] queues nothing while Redis is away, and reloads scripts afterwards', async () => {
     const server = await startRedis()
     ends.push(() => server.remove())
     const redis = await open(server.url)
@@ -114,11 +117,11 @@ describe.skipIf(!hasRedis())('the link to Redis', () => {
     await server.start({ isEmpty: true })
     await waitForFact(() => redis.problem() === undefined)
     expect(returns).toBe(1)
-    // None of the hundred came late.
+    // None of the hundred refused commands ran late.
     expect(await redis.script(counter, ['chorus:x'], [])).toBe(1)
   })
 
-  it('[PUB1] writes further ahead than the 16 kB of a socket, a turn of the event loop each', async () => {
+  it('[PUB1] buffers more than the 16 kB default of a socket', async () => {
     const server = await startRedis()
     ends.push(() => server.remove())
     const { hostname, port } = new URL(server.url)
@@ -128,7 +131,7 @@ describe.skipIf(!hasRedis())('the link to Redis', () => {
     wire.destroy()
   })
 
-  it('leaves a Redis alone that does not answer, until it does', async () => {
+  it('sends nothing to an unresponsive Redis until it responds', async () => {
     const server = await startRedis()
     ends.push(() => server.remove())
     const redis = await open(server.url)
@@ -141,7 +144,7 @@ describe.skipIf(!hasRedis())('the link to Redis', () => {
     expect(await redis.command('chorus:x', ['GET', 'chorus:x'])).toBeNull()
   })
 
-  it('connects again when its primary has become a replica', async () => {
+  it('reconnects when its primary has become a replica', async () => {
     const pair = await startRedisPair()
     ends.push(() => pair.remove())
     const redis = await open(pair.primary.url)
@@ -152,13 +155,13 @@ describe.skipIf(!hasRedis())('the link to Redis', () => {
     await pair.primary.follow(pair.replica)
     await expect(redis.command('chorus:x', ['SET', 'chorus:x', '2'])).rejects.toThrow(/READONLY/)
     expect(redis.problem()).toMatch(/READONLY/)
-    // A read-only one does not count as back.
+    // A read-only Redis does not count as available.
     await pair.primary.follow(undefined)
     await waitForFact(() => redis.problem() === undefined)
     expect(returns).toBe(1)
   })
 
-  it('finds the new primary behind an address that led to the old one for a while', async () => {
+  it('reaches the new primary once the address leads to it', async () => {
     const pair = await startRedisPair()
     ends.push(() => pair.remove())
     let port = pair.primary.port
@@ -180,7 +183,8 @@ describe.skipIf(!hasRedis())('the link to Redis', () => {
     await pair.replica.follow(undefined)
     await pair.primary.follow(pair.replica)
     await expect(redis.command('chorus:x', ['SET', 'chorus:x', '1'])).rejects.toThrow(/READONLY/)
-    // Connected again, and still at the old one: that it reads only is found out by the probe now.
+    // The client is connected again, still to the old primary. Only the probe finds out now that it
+    // is read-only.
     const linesBefore = new Set(lines)
     await waitForFact(() => [...lines].some((line) => !linesBefore.has(line)))
     await waitForFact(() => redis.problem()?.includes('READONLY') === true)
@@ -189,7 +193,7 @@ describe.skipIf(!hasRedis())('the link to Redis', () => {
     expect(await redis.command('chorus:x', ['SET', 'chorus:x', '2'])).toBe('OK')
   })
 
-  it('judges no Redis by a stall of this process', async () => {
+  it('does not report Redis as unavailable after its own stall', async () => {
     const server = await startRedis()
     ends.push(() => server.remove())
     const redis = await open(server.url)
@@ -201,7 +205,7 @@ describe.skipIf(!hasRedis())('the link to Redis', () => {
     expect(redis.problem()).toBeUndefined()
   })
 
-  it('starts with a cluster of which a master is dead, and uses it when it is back', async () => {
+  it('starts with a dead master in the cluster and uses it afterwards', async () => {
     const cluster = await startRedisCluster({ masters: 3 })
     ends.push(() => cluster.remove())
     for (const master of cluster.masters) await master.command('CONFIG', 'SET', 'cluster-require-full-coverage', 'no')
@@ -220,7 +224,7 @@ describe.skipIf(!hasRedis())('the link to Redis', () => {
     })
   })
 
-  it('finds out by itself that it is a cluster', async () => {
+  it('detects a cluster by itself', async () => {
     const cluster = await startRedisCluster({ masters: 3 })
     ends.push(() => cluster.remove())
     const redis = await open(cluster.url)
@@ -230,7 +234,7 @@ describe.skipIf(!hasRedis())('the link to Redis', () => {
   })
 })
 
-it('[LIM2] reconnects with jitter below a bound that grows', () => {
+it('[LIM2] reconnects with jitter below a growing limit', () => {
   for (let retries = 0; retries < 50; retries++) {
     const delayMs = reconnectDelayMs(retries)
     expect(delayMs).toBeGreaterThanOrEqual(redisBounds.reconnectMinMs)

@@ -1,10 +1,12 @@
 /**
- * The way to Redis, one server or a cluster, for everything but pub/sub. Redis carries hints, caches, leases and jobs: it
- * may be away at any moment, and whoever asks must live with that. So nothing is queued while it is away, every command
- * answers or rejects within a bound, and a Redis that stops answering is left alone until it answers a probe.
+ * Connection to Redis, one server or a cluster, for everything but pub/sub. Redis carries hints,
+ * caches, leases and jobs; it may be unavailable at any moment, and callers must handle that. So no
+ * command is queued while Redis is away, every command resolves or rejects within a time limit, and
+ * a Redis that stops responding gets no commands until it answers a probe.
  *
- * What is wrong for good (credentials, TLS, a version before 7, a public address without a password) stops the start with
- * one line. What may heal (nobody listens, no such host yet) is one line in the log, and the server goes on degraded.
+ * Permanent problems (credentials, TLS, a version before 7, a public address without a password)
+ * stop the start with one line. Problems that may pass (no server listens, no such host yet) are
+ * logged in one line, and the server continues without Redis.
  */
 import { createHash } from 'node:crypto'
 import { lookup } from 'node:dns/promises'
@@ -26,21 +28,21 @@ import { StartError } from './start-error.ts'
 
 export const redisBounds = {
   connectTimeoutMs: 2_000,
-  /** After this without an answer a command rejects. It may still run. */
+  /** Timeout after which a command without response rejects. The command may still run. */
   commandTimeoutMs: 1_000,
-  /** A line on which nothing comes for so long is dead; pings go every `pingIntervalMs`. */
+  /** Silence after which a connection counts as dead; pings are sent every `pingIntervalMs`. */
   silenceMaxMs: 4_000,
   pingIntervalMs: 1_000,
-  /** Commands without an answer; beyond it they reject at once. */
+  /** Maximum number of unanswered commands. Further commands reject at once. */
   underWayMax: 5_000,
-  /** Bytes written ahead of what the kernel takes. */
+  /** Maximum number of bytes buffered before the kernel accepts them. */
   writtenAheadMaxBytes: 4_194_304,
   reconnectMinMs: 50,
   reconnectMaxMs: 1_000,
   probeIntervalMs: 500,
-  /** A command is given so much longer when this process itself stood still and has not read what came. */
+  /** Extra time for a command when this process itself was stalled and has not yet read the response. */
   stillnessGraceMs: 200,
-  /** A cluster of which a master could not be reached at the start is discovered anew so often. */
+  /** Time between two discoveries of a cluster that had an unreachable master at the start. */
   rediscoverIntervalMs: 5_000,
 } as const
 
@@ -54,22 +56,28 @@ export interface RedisScript {
 export type RedisArgument = string | Buffer
 
 export interface Redis {
-  /** Several masters. False as long as Redis was never reached. */
+  /** Whether Redis is a cluster of several masters. False until Redis was reached for the first time. */
   readonly isCluster: boolean
-  /** The name of a key or channel of this installation. Every name begins here: others may share this Redis. */
+  /**
+   * Returns the name of a key or channel of this installation. All names share its prefix, because
+   * other installations may use the same Redis.
+   */
   keyOf(name: string): string
-  /** Undefined: it can be asked right now. Otherwise why not. */
+  /** Returns why Redis is unavailable. Undefined: it is available. */
   problem(): string | undefined
-  /** One command; `key` says where it goes in a cluster. Rejects with {@link RedisError}. */
+  /** Runs one command; `key` selects the master in a cluster. Rejects with {@link RedisError}. */
   command(key: string, args: readonly RedisArgument[]): Promise<unknown>
-  /** A script by its hash. Rejects with {@link RedisError}. */
+  /** Runs a script by its hash. Rejects with {@link RedisError}. */
   script(script: RedisScript, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown>
-  /** Called each time Redis can be asked again, the first time included; it may be another one, or an empty one. */
+  /**
+   * Calls the listener each time Redis becomes available, including the first time. It may then be
+   * a different or an empty Redis.
+   */
   onReconnect(listener: () => void): void
   close(): Promise<void>
 }
 
-/** Redis did not do it, or did not say so. */
+/** A failed command: Redis did not run it, or did not confirm it. */
 export class RedisError extends Error {
   constructor(message: string, options?: { cause?: unknown }) {
     super(message, options)
@@ -79,17 +87,23 @@ export class RedisError extends Error {
 
 export interface OpenRedisOptions {
   readonly url: string
-  /** The variable that names it, for messages. */
+  /** Name of the configuration variable with the URL, for messages. */
   readonly variable: string
-  /** Begins every name in Redis, so that installations can share one (see store/installation.ts). */
+  /**
+   * Prefix of every name in Redis, so that installations can share one Redis (see
+   * store/installation.ts).
+   */
   readonly namespace?: string
-  /** May it stand on a public address without a password? */
+  /** Whether Redis may have a public address without a password. */
   readonly allowInsecure: boolean
   readonly logger: Logger
   readonly clock: Clock
 }
 
-/** Connects; throws {@link StartError} for what cannot heal, and returns degraded for what can. */
+/**
+ * Connects. Throws {@link StartError} for permanent problems; for temporary ones it returns without
+ * a connection and keeps trying.
+ */
 export async function openRedis(options: OpenRedisOptions): Promise<Redis> {
   await refusePublicWithoutPassword(options)
   const link = new RedisLink(options)
@@ -97,7 +111,10 @@ export async function openRedis(options: OpenRedisOptions): Promise<Redis> {
   return link
 }
 
-/** How to connect to this URL: no queue while away, dead lines noticed, reconnects with jitter. */
+/**
+ * Returns the options to connect to this URL: no queue while away, detection of dead connections,
+ * reconnects with jitter.
+ */
 export function redisConnection(
   url: string,
   reconnectStrategy: false | ((retries: number) => number) = reconnectDelayMs,
@@ -112,16 +129,17 @@ export function redisConnection(
       connectTimeout: redisBounds.connectTimeoutMs,
       socketTimeout: redisBounds.silenceMaxMs,
       reconnectStrategy,
-      // Of Node's own socket. The client writes until this much waits and then goes on at the next drain, a turn of the event
-      // loop later: with Node's 16 kB a busy server sent a few publishes a turn, and the rest timed out.
+      // Option of Node's own socket. The client writes until this many bytes wait and continues at
+      // the next drain, one event loop turn later. With Node's 16 kB a busy server sent a few
+      // publishes per turn, and the rest timed out.
       ...{ writableHighWaterMark: redisBounds.writtenAheadMaxBytes },
-      // Of the URL the client takes the scheme for the first node of a cluster alone.
+      // The client applies the scheme of the URL only to the first node of a cluster.
       ...(tls !== undefined && { tls: true as const, ...tls }),
     },
   }
 }
 
-/** Full jitter below a bound that doubles. */
+/** Returns a random delay below a limit that doubles with each retry. */
 export function reconnectDelayMs(retries: number): number {
   const { reconnectMinMs, reconnectMaxMs } = redisBounds
   return (
@@ -130,12 +148,15 @@ export function reconnectDelayMs(retries: number): number {
   )
 }
 
-/** What node-redis says of the holder of a slot; it leaves out that there may be none. */
+/** Shard of a slot in node-redis; its own type omits that the master may be missing. */
 interface Shard {
   readonly master?: { readonly connectPromise?: unknown }
 }
 
-/** Every command has its bound in the link; the client's own would be a second timer and an abort signal for each. */
+/**
+ * Disables the timeout of node-redis: `RedisLink` already limits every command, and a second timer
+ * and abort signal per command would be wasteful.
+ */
 const boundedHere = { timeout: 0 } as const
 
 class RedisLink implements Redis {
@@ -215,7 +236,7 @@ class RedisLink implements Redis {
     return `${this.#options.variable} is ${showUrl(this.#options.url)}`
   }
 
-  /** One Redis or a cluster: the first connection finds out, and checks what it reached. */
+  /** Opens the first connection, which checks the version and finds out whether Redis is a cluster. */
   async #open(): Promise<void> {
     const first = createClient(redisConnection(this.#options.url, false))
     first.on('error', () => undefined)
@@ -250,7 +271,7 @@ class RedisLink implements Redis {
       throw error
     }
     this.#client = client
-    // When late it goes on trying, and says `ready` when it is.
+    // After a timeout the client keeps trying, and emits `ready` once it is connected.
     if (!client.isReady) throw new RedisError('it does not answer')
   }
 
@@ -261,12 +282,12 @@ class RedisLink implements Redis {
       throw new StartError(`${this.#where}; a Redis Cluster has no other database than 0`)
     const cluster = createCluster({
       rootNodes: [{ url: this.#options.url }],
-      // What stands beside host and port is passed on to the socket: each master has its own name for TLS.
+      // Extra fields are passed on to the socket: each master has its own name for TLS.
       nodeAddressMap: (place) => {
         const { host, port } = parseRedisPlace(place)
         return { host, port, ...redisTlsOf(this.#options.url, host) }
       },
-      // Otherwise it waits for every master, for ever, before any can be used.
+      // Without this, the client waits without limit for every master before any can be used.
       minimizeConnections: true,
       defaults: {
         ...(defaults as object),
@@ -274,7 +295,8 @@ class RedisLink implements Redis {
         ...(username === '' ? {} : { username: decodeURIComponent(username) }),
       },
     }) as unknown as RedisClusterType
-    // One master away is no reason to leave the others alone: commands to it reject by themselves.
+    // One unavailable master does not affect the other masters: commands to it reject by
+    // themselves.
     cluster.on('error', (error: unknown) =>
       this.#options.logger.debug({ err: error }, 'a Redis of the cluster is away'),
     )
@@ -310,7 +332,10 @@ class RedisLink implements Redis {
     if (missing.length > 0 && !this.#isClosed) this.#rediscoverLater()
   }
 
-  /** A master that was never reached is asked nothing, so nobody would say that another has taken its place. */
+  /**
+   * Schedules a new discovery. No command goes to a master that was never reached, so no response
+   * would report that another master has replaced it.
+   */
   #rediscoverLater(): void {
     this.#rediscovery = this.#options.clock.setTimer(() => {
       this.#openCluster().catch((error: unknown) => {
@@ -320,7 +345,7 @@ class RedisLink implements Redis {
     }, redisBounds.rediscoverIntervalMs)
   }
 
-  /** One line in the log for each new reason, however often it is met. */
+  /** Logs a line, unless it repeats the last one. */
   #note(line: string): void {
     if (line === this.#lastNote) return
     this.#lastNote = line
@@ -332,7 +357,7 @@ class RedisLink implements Redis {
     const late = new Promise<'late'>((resolve) => {
       timer = this.#options.clock.setTimer(() => resolve('late'), boundMs)
     })
-    // Whatever it says later is said by events, too.
+    // A late error is ignored here, because events report it too.
     work.catch(() => undefined)
     try {
       return await Promise.race([work.then(() => 'done' as const), late])
@@ -343,7 +368,8 @@ class RedisLink implements Redis {
 
   #send(key: string, args: readonly RedisArgument[]): Promise<unknown> {
     if (this.#cluster !== undefined) {
-      // While it connects for the first time a master's commands would wait without a bound, and come late.
+      // Reject at once while this master connects for the first time: its commands would wait
+      // without limit and run late.
       const master = (this.#cluster.slots[slotOfKey(key)] as Shard | undefined)?.master
       if (master === undefined || master.connectPromise !== undefined)
         return Promise.reject(new RedisError('this part of the cluster is away'))
@@ -364,12 +390,13 @@ class RedisLink implements Redis {
     const late = new Promise<never>((_resolve, reject) => {
       const giveUp = (): void => {
         const error = new RedisError('unable to ask Redis; it does not answer')
-        // A cluster answers for each of its masters apart.
+        // In a cluster, one silent master says nothing about the other masters.
         if (!this.isCluster) this.#away(error)
         reject(error)
       }
       timer = clock.setTimer(() => {
-        // Timers run before sockets are read: after a stall of this process the answer may be there already.
+        // Timers run before sockets are read: after a stall of this process the response may
+        // already be there.
         if (clock.nowMs() - dueMs < stillnessGraceMs) giveUp()
         else timer = clock.setTimer(giveUp, stillnessGraceMs)
       }, commandTimeoutMs)
@@ -387,7 +414,10 @@ class RedisLink implements Redis {
     }
   }
 
-  /** After a failover the old primary is a replica, and the address may lead to the new one by now: connect again. */
+  /**
+   * Reconnects after a failover: the old primary is now a replica, and the address may lead to the
+   * new primary by now.
+   */
   #noteFailure(error: unknown): void {
     if (this.#client === undefined || !/^(READONLY|MASTERDOWN)/.test(reasonOf(error))) return
     const nowMs = this.#options.clock.nowMs()
@@ -426,7 +456,7 @@ class RedisLink implements Redis {
     for (const listener of this.#listeners) listener()
   }
 
-  /** Asks now and then whether it is back; only an answer counts, not a connection. */
+  /** Probes regularly until Redis responds; an open connection alone does not count. */
   #startProbing(): void {
     if (this.#isClosed || this.#probe !== undefined) return
     this.#probe = this.#options.clock.setTimer(() => {
@@ -461,7 +491,7 @@ class RedisLink implements Redis {
           `${this.#where}; that Redis listens on every address without a password: whoever reaches it can read and disturb the chat's hints; set requirepass`,
         )
     } catch {
-      // An account that may not read the configuration is no mistake (N97).
+      // An account without permission to read the configuration is not an error (N97).
     }
   }
 }
@@ -480,7 +510,7 @@ privateNetworks.addAddress('::1', 'ipv6')
 privateNetworks.addSubnet('fc00::', 7, 'ipv6')
 privateNetworks.addSubnet('fe80::', 10, 'ipv6')
 
-/** N96: whoever reaches a Redis without a password owns what is in it. */
+/** Refuses a public Redis without a password: anyone who can reach it controls its data (N96). */
 async function refusePublicWithoutPassword({ url, variable, allowInsecure, logger }: OpenRedisOptions): Promise<void> {
   const { hostname, password } = new URL(url)
   if (password !== '') return
@@ -489,7 +519,7 @@ async function refusePublicWithoutPassword({ url, variable, allowInsecure, logge
     ? [host]
     : await lookup(host, { all: true }).then(
         (found) => found.map(({ address }) => address),
-        // No such host (yet): connecting says so.
+        // The host does not exist (yet); the connection attempt reports that.
         () => [],
       )
   const open = addresses.find((address) => !privateNetworks.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4'))
@@ -500,7 +530,7 @@ async function refusePublicWithoutPassword({ url, variable, allowInsecure, logge
   logger.warn(`${line}; allowed by REDIS_INSECURE`)
 }
 
-/** What no waiting heals. */
+/** Returns the reason of a permanent error. Undefined: the error may pass. */
 function lastingReasonOf(error: unknown): string | undefined {
   const reason = reasonOf(error)
   if (/DB index is out of range/.test(reason)) return 'it has no database of that number'

@@ -1,18 +1,22 @@
 /**
- * Addresses of Postgres, Redis and mail servers, judged once at the start: whatever a client would trip over later (a `%` that
- * begins no escape, a port that cannot be, a database that is no number) is refused while a person watches.
+ * Validates the URLs of Postgres, Redis and mail servers once at the start. It refuses everything
+ * that would fail later in a client (a `%` that starts no escape, an impossible port, a database
+ * that is not a number), while the operator is still watching.
  */
 
 export interface ServiceUrlRules {
   readonly protocols: readonly string[]
-  /** What may follow the host, without the leading `/`. */
+  /** Pattern of the path, without the leading `/`. */
   readonly path: RegExp
-  /** May the host be missing because a parameter names it (`?host=/run/postgresql`)? */
+  /** Parameter that may replace the host (`?host=/run/postgresql`). */
   readonly hostParameter?: string
   readonly allowsParameters: boolean
 }
 
-/** Why the text is no such address, in words that complete "…; "; undefined: it is one. Never repeats the text. */
+/**
+ * Returns why the URL is invalid, in words that complete "…; ". Undefined: it is valid. Never
+ * repeats the URL, which may contain a password.
+ */
 export function findServiceUrlFault(text: string, rules: ServiceUrlRules): string | undefined {
   if (/[\s\u0000-\u001f\u007f]/.test(text)) return 'it contains a space or a control character'
   if (!URL.canParse(text)) return 'it is no address, or its port is not from 1 to 65535'
@@ -21,7 +25,7 @@ export function findServiceUrlFault(text: string, rules: ServiceUrlRules): strin
   if (!/^[a-z]+:\/\//i.test(text)) return 'there is no // behind the scheme'
   for (const part of [url.username, url.password, url.hostname, url.pathname])
     if (!isDecodable(part)) return 'a % that begins no escape has to be written %25'
-  // A password with / or # in it ends the host early, and what follows it is taken for a path.
+  // A / or # in a password ends the host early, and the rest of the password becomes the path.
   if (/[@]/.test(url.pathname + url.hash)) return 'an @, /, ? or # of a password has to be written %40, %2F, %3F or %23'
   const namesHost = rules.hostParameter !== undefined && (url.searchParams.get(rules.hostParameter) ?? '') !== ''
   if (url.hostname === '' && !namesHost) return 'there is no host'

@@ -1,30 +1,35 @@
 /**
- * What servers keep for each other in Redis to save reads of the database. Every value is sealed: an HMAC over its key and
- * itself, with a key that lives in Postgres, so whoever can write to Redis can lose values but neither forge one nor put one
- * where another belongs (rule BUS1 in spirit). What a value permits is decided by whoever reads it, never by its being here.
+ * Cache in Redis that all servers share, to save database reads. Every value is sealed: an HMAC
+ * over key and value, with a secret that is stored in Postgres. So an attacker who can write to
+ * Redis can remove values, but can neither forge a value nor move it to another key (rule BUS1 in
+ * spirit). The presence of a value grants nothing: the reader decides what the value permits.
  *
- * Reads answer soon, one way or the other; after a failure Redis is left alone for a moment. Writes are tried once. Reads
- * and writes under way are bounded; beyond the bound a read finds nothing and a write is dropped.
+ * Reads resolve quickly, with or without a value; after a failure, no requests go to Redis for a
+ * short time. Writes are tried once. Running reads and writes are limited: beyond the limit a read
+ * finds nothing and a write is dropped.
  */
 import { createHmac, hkdfSync, timingSafeEqual } from 'node:crypto'
 import type { Clock, Timer } from './clock.ts'
 import type { Redis } from './redis.ts'
 
 export const sharedCacheBounds = {
-  /** How long a read may wait. A send has to be answered within two seconds, and the database has to be asked after it. */
+  /**
+   * Timeout of a read. A send must be acknowledged within two seconds, and after a cache miss it
+   * still has to read the database.
+   */
   patienceMs: 200,
-  /** How long Redis is left alone after a failure. */
+  /** Time without requests to Redis after a failure. */
   restMs: 1_000,
   underWayMax: 500,
   valueMaxBytes: 400_000,
 } as const
 
-/** What became of a read: `refused` values were there with a seal that is not ours. */
+/** Outcome of a read. `refused`: the value had an invalid seal. `away`: Redis could not be asked. */
 export type CacheOutcome = 'hit' | 'miss' | 'refused' | 'away'
 
 export interface SharedCacheOptions {
   readonly redis: Pick<Redis, 'command' | 'problem' | 'keyOf'>
-  /** The secret of all servers of this database. */
+  /** Secret shared by all servers of this database. */
   readonly secret: string
   readonly clock: Clock
 }
@@ -44,7 +49,10 @@ export class SharedCache {
     this.#nameKey = Buffer.from(hkdfSync('sha256', secret, '', 'chorus cache: name', 32))
   }
 
-  /** A name in place of something secret: the same on every server, and nobody else can tell what it stands for. */
+  /**
+   * Returns a name that replaces a secret in a key. It is the same on every server, and a reader of
+   * Redis cannot derive the secret from it.
+   */
   nameOf(secret: Buffer): string {
     return createHmac('sha256', this.#nameKey).update(secret).digest('base64url')
   }
@@ -71,7 +79,7 @@ export class SharedCache {
     }
   }
 
-  /** Keeps it for `lifeMs`, if Redis can be asked. */
+  /** Stores the value for `lifeMs`, if Redis is available. */
   write(name: string, value: string, lifeMs: number): void {
     const key = this.#redis.keyOf(name)
     if (Buffer.byteLength(value) > sharedCacheBounds.valueMaxBytes) return
@@ -114,5 +122,5 @@ export class SharedCache {
   }
 }
 
-/** Of a SHA-256 as base64url. */
+/** Length of a SHA-256 in base64url. */
 const sealChars = 43

@@ -1,8 +1,9 @@
-/** The address of a database or of Redis, fit for a log: what helps to find a mistake, and nothing that may be a password. */
+/** Returns the URL of a database or of Redis with every possible password removed, for logs. */
 export function showUrl(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined
   const hasLogin = url !== undefined && (url.username !== '' || url.password !== '')
-  // An @ that ends no login is part of a password that ended the host early: host and path are parts of it, too.
+  // An @ that does not end the login belongs to a password that ended the host too early. Then host
+  // and path contain parts of the password, too.
   const isTorn = url !== undefined && (text.split('@').length > (hasLogin ? 2 : 1) || url.hash !== '')
   if (url === undefined || url.host === '' || isTorn) return '(hidden)'
   const login = hasLogin ? '…@' : ''

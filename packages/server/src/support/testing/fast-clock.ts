@@ -1,4 +1,4 @@
-/** Real time, so many times as fast: for tests that wait for real parts, whose answers take what they take. */
+/** A clock that runs faster than real time by a factor, for tests with real parts. */
 import { type Clock, systemClock, type Timer } from '../clock.ts'
 
 export class FastClock implements Clock {

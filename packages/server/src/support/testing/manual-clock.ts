@@ -1,4 +1,4 @@
-/** A clock for tests: stands still until it is advanced, then runs the timers that came due, in their order. */
+/** A clock for tests. Its time changes only through `advance`, which then runs the due timers in order. */
 import type { Clock, Timer } from '../clock.ts'
 
 interface Pending {
@@ -20,7 +20,7 @@ export class ManualClock implements Clock {
     return { cancel: () => void this.#pending.delete(pending) }
   }
 
-  /** How many timers wait. */
+  /** Number of waiting timers. */
   get pendingCount(): number {
     return this.#pending.size
   }
