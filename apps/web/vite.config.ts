@@ -1,6 +1,7 @@
 /**
- * Builds the application to `dist/`: hashed files under `assets/`, which may be cached for ever, and a handful of files at
- * the root that may not. The manifest feeds `scripts/check-size.mjs`, which holds the first load under its budget.
+ * Builds the application to `dist/`. Hashed files under `assets/` may be cached for ever; the few
+ * files at the root may not. `scripts/check-size.mjs` reads the manifest and keeps the first load
+ * within its budget.
  */
 import react from '@vitejs/plugin-react'
 import { defineConfig } from 'vite'
@@ -12,18 +13,20 @@ const server = process.env['CHORUS_SERVER'] ?? 'http://127.0.0.1:3000'
 
 export default defineConfig({
   plugins: [react(), emojiData(), serviceWorker(), precompress()],
-  // The packages' own sources, so that the application can be built before or without `tsc -b`.
+  // Use the sources of the packages, so that the application can be built before or without `tsc
+  // -b`.
   resolve: { conditions: ['source', 'module', 'browser', 'development|production'] },
   build: {
     manifest: true,
     target: 'es2022',
-    // `light-dark()` must stay: what it is lowered to cannot change below the root.
+    // Keep `light-dark()`: its lowered form cannot change below the root.
     cssTarget: ['chrome123', 'firefox120', 'safari17.5'],
     reportCompressedSize: false,
     modulePreload: { polyfill: false },
     assetsInlineLimit: 0,
   },
-  // As if the page came from that server: its origin check would refuse ours.
+  // Set the origin to the server's own, because its origin check would refuse the development
+  // server's.
   server: {
     proxy: {
       '/v1': { target: server, changeOrigin: true, headers: { origin: server } },

@@ -1,7 +1,8 @@
-// Runs before the first paint, so a chosen theme never flashes. A file of its own because the content security policy refuses inline scripts.
+// Applies the stored theme before the first paint, so that the page does not flash.
+// A separate file, because the content security policy refuses inline scripts.
 try {
   const theme = localStorage.getItem('chorus.theme')
   if (theme === 'light' || theme === 'dark') document.documentElement.dataset.theme = theme
 } catch {
-  // Storage may be forbidden; the system's theme applies.
+  // Access to storage may be forbidden: use the system's theme.
 }

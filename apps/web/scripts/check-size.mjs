@@ -1,12 +1,16 @@
 /**
- * Holds the first load under its budget: the entry, what it imports, and the chunks that every first screen loads by itself, compressed.
- * Reads the build's manifest, so a chunk that sneaks into the entry is seen at once. Run after `vite build`.
+ * Fails if the first load exceeds its budget: the entry, its imports, and the chunks that every
+ * first screen loads, compressed. Reads the build's manifest, so it notices a chunk that was added
+ * to the entry. Run after `vite build`.
  */
 import { readFileSync } from 'node:fs'
 import { gzipSync } from 'node:zlib'
 
 const budgetBytes = 150_000
-/** Imported on demand, but on every first screen: the transport (packages/client/src/transport-socket-io.ts). */
+/**
+ * Chunks imported on demand, but by every first screen: the transport
+ * (packages/client/src/transport-socket-io.ts).
+ */
 const alwaysLoaded = [/\/socket\.io-client\//]
 
 const dist = new URL('../dist/', import.meta.url)

@@ -1,4 +1,7 @@
-/** Decides what the person sees: the shell while it is unknown who they are, the way in, or their conversations. */
+/**
+ * Chooses the top-level view: a skeleton while the session is unknown, the sign-in screen, or the
+ * chat.
+ */
 import { useChat, useSession } from '@chorus/react'
 import { Suspense, useEffect, useRef } from 'react'
 import { draftStorage, forgetDrafts } from './conversation/drafts.ts'
@@ -32,7 +35,10 @@ export function App() {
   )
 }
 
-/** Signing out removes from this browser what was typed and not sent. A revoked session keeps it, as the outbox does. */
+/**
+ * Deletes this browser's drafts when the user signs out. A revoked session keeps them, as the
+ * outbox does.
+ */
 function useForgottenDrafts(): void {
   const session = useSession()
   const user = useRef<string>(undefined)
@@ -43,7 +49,10 @@ function useForgottenDrafts(): void {
   }, [session])
 }
 
-/** A page in the background for a while says that nobody is there. */
+/**
+ * Sets the user's presence to away when the page has been hidden for a minute, and to online when
+ * it is shown again.
+ */
 function useAwayWhenHidden(): void {
   const chat = useChat()
   const session = useSession()
@@ -55,7 +64,7 @@ function useAwayWhenHidden(): void {
     let isAway = false
     const tell = (status: 'online' | 'away'): void => {
       isAway = status === 'away'
-      // Said again after each reconnection, so a failure here needs no answer.
+      // The SDK sends the status again after each reconnection, so an error here can be ignored.
       chat.presence.setStatus(status).catch(() => undefined)
     }
     const follow = (): void => {

@@ -1,4 +1,7 @@
-/** The entry: makes the client, shows the application, and keeps its shell for the next time without a network. */
+/**
+ * Entry of the application: creates the client, renders the app, and registers the service worker
+ * that serves the app shell offline.
+ */
 import './styles/tokens.css'
 import './styles/base.css'
 import { createChatClient, createIndexedDbStore } from '@chorus/client'
@@ -12,7 +15,7 @@ import { guardCompositions } from './ui/keys.ts'
 import { createReloadOnce } from './ui/missing-script.ts'
 import { ErrorBoundary } from './ui/trouble.tsx'
 
-// Before React listens.
+// Must run before React adds its own listeners.
 guardCompositions(window)
 refuseFiles(window)
 

@@ -1,12 +1,16 @@
 /**
- * Shows the application without a network. It answers navigations with the cached shell and hashed files from its cache, and never
- * touches anything else: the log lives in the application's own store, so `/v1` and `/socket.io` always go to the server.
- * The build puts `version` and `shell` (the files to keep) above these lines. Old caches go when a new version takes over.
+ * Service worker that shows the application without a network. It answers navigations with the
+ * cached shell and serves hashed files from its cache. It never touches other requests: the
+ * application has its own store for the log, so `/v1` and `/socket.io` always go to the server.
+ * The build puts `version` and `shell` (the files to keep) above these lines. A new version deletes
+ * old caches when it takes over.
  */
 /* global version, shell, self, caches, fetch */
 const cacheName = `chorus-shell-${version}`
 const page = '/'
-/** A server that is slow to answer a navigation is treated like none: the shell shows what there is. */
+/**
+ * Timeout of a navigation. A slow server counts as unreachable: the cached shell is shown instead.
+ */
 const navigationTimeoutMs = 3000
 
 self.addEventListener('install', (event) => {
@@ -58,7 +62,8 @@ async function answerNavigation(event) {
 }
 
 async function answerFile(event) {
-  // A file's name says all about its content; that the server varies by origin or encoding does not concern the cache.
+  // The file name is a hash of the content, so the cache can ignore the server's Vary header
+  // (origin and encoding).
   const cached = await caches.match(event.request, { ignoreVary: true })
   if (cached !== undefined) return cached
   const response = await fetch(event.request)

@@ -1,3 +1,3 @@
 /// <reference types="vite/client" />
-/** Where the build serves the emoji catalogue (see `vite/emoji-data.ts`). */
+/** Path under which the build serves the emoji catalogue (see `vite/emoji-data.ts`). */
 declare const __EMOJI_BASE__: string

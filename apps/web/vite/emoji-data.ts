@@ -1,6 +1,6 @@
 /**
- * Serves the emoji catalogue from this origin, under an address with its version, so that the picker never asks a
- * content network and the files may be cached for ever.
+ * Serves the emoji catalogue from this origin, under an address that contains its version. So the
+ * picker never contacts a CDN, and the files may be cached for ever.
  */
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'

@@ -1,6 +1,6 @@
 /**
- * Writes a `.br` and a `.gz` beside every file worth compressing, so that the server never compresses the same file twice
- * and can afford the best level.
+ * Writes a `.br` and a `.gz` file for every file worth compressing. So the server never compresses
+ * a file twice, and the build can use the best level.
  */
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib'
 import type { Plugin } from 'vite'

@@ -1,6 +1,7 @@
 /**
- * Writes `sw.js` after the build: the worker's source with the list of files that make the shell. The list is what the
- * entry needs to show the cached conversations without a network; everything else is cached when it is first used.
+ * Writes `sw.js` after the build: the source of the service worker with the list of shell files.
+ * The shell is everything needed to show cached conversations offline. Other files are cached at
+ * first use.
  */
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
@@ -15,7 +16,8 @@ export function serviceWorker(): Plugin {
       handler(_options, bundle) {
         const shell = Object.values(bundle)
           .map((file) => file.fileName)
-          // Scripts and styles are small and few; the emoji catalogue is neither and waits for its first use.
+          // Scripts and styles are small and few. The emoji catalogue is large, so it is cached at
+          // first use.
           .filter((name) => /^assets\/[^/]+\.(?:js|css)$/.test(name))
           .map((name) => `/${name}`)
           .concat(['/theme.js', '/favicon.svg', '/manifest.webmanifest'])

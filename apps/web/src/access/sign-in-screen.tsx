@@ -1,4 +1,7 @@
-/** The way in: one card that signs in or makes an account. Errors stand at the field they are about and are announced. */
+/**
+ * Sign-in screen: one form that signs in or creates an account. Each error is shown at its field
+ * and announced to screen readers.
+ */
 import { ChorusError, limits, type SignedOutReason } from '@chorus/client'
 import { useChat } from '@chorus/react'
 import { CircleAlert } from 'lucide-react'

@@ -70,7 +70,7 @@ const write = (text: string): void => {
 }
 
 describe('the composer', () => {
-  it('sends with Enter, breaks the line with Shift-Enter, and sends nothing that is blank', async () => {
+  it('sends with Enter, adds a line with Shift-Enter, never sends blank text', async () => {
     const { send, show } = createStage()
     render(show('c'))
     fireEvent.keyDown(field(), { key: 'Enter' })
@@ -87,7 +87,7 @@ describe('the composer', () => {
     expect(field().value).toBe('')
   })
 
-  it('never loses what was typed: another conversation and back, or a new page', () => {
+  it('keeps typed text when the conversation or the page changes', () => {
     const { show, drafts } = createStage()
     const { rerender, unmount } = render(show('c1'))
     write('half a sen')
@@ -99,7 +99,7 @@ describe('the composer', () => {
     expect(drafts.read('c1').text).toBe('half a sen')
   })
 
-  it('gives back what could not even be kept on this device', async () => {
+  it('restores the text when the outbox cannot store the message', async () => {
     const { show } = createStage({ send: () => Promise.reject(new ChorusError('too-large', 'unable to keep; full')) })
     render(show('c'))
     write('precious')
@@ -109,7 +109,7 @@ describe('the composer', () => {
     expect(field().value).toBe('precious')
   })
 
-  it('gives back what could not be kept before what was typed since', async () => {
+  it('puts back an unstored message before the text typed since', async () => {
     let refuse: (error: Error) => void = () => undefined
     const { show } = createStage({ send: () => new Promise((_resolve, reject) => (refuse = reject)) })
     render(show('c'))
@@ -147,7 +147,7 @@ describe('the composer', () => {
     expect(field().value).toBe('as it was')
   })
 
-  it('[APP1] sends nothing with a key of an input method', () => {
+  it('[APP1] ignores Enter during input-method composition', () => {
     const { show, send } = createStage()
     render(show('c'))
     write('にほん')
@@ -156,7 +156,7 @@ describe('the composer', () => {
     expect(send).not.toHaveBeenCalled()
   })
 
-  it('borrows the field for an edit and gives the draft back', async () => {
+  it('restores the draft after an edit is saved', async () => {
     const { show, edit, handle } = createStage()
     render(show('c'))
     write('my draft')
@@ -170,7 +170,7 @@ describe('the composer', () => {
     expect(field().value).toBe('my draft')
   })
 
-  it('[APP1] keeps an edit through another conversation and a new page', () => {
+  it('[APP1] keeps an unfinished edit across conversations and page loads', () => {
     const storage = createStorage()
     const { show, handle } = createStage({ drafts: createDrafts('me', storage) })
     const { rerender, unmount } = render(show('c1'))
@@ -186,7 +186,7 @@ describe('the composer', () => {
     expect(screen.getByRole('button', { name: 'Save' })).toBeDefined()
   })
 
-  it('[APP1] frees the field at once and opens an edit again that the server refuses', async () => {
+  it('[APP1] clears the field at once and reopens an edit that the server refuses', async () => {
     let refuse: (error: Error) => void = () => undefined
     const { show, handle } = createStage({ edit: () => new Promise((_resolve, reject) => (refuse = reject)) })
     const { rerender } = render(show('c'))
@@ -200,7 +200,7 @@ describe('the composer', () => {
     expect(field().value).toBe('as it is')
   })
 
-  it('puts an edit aside for a reply and goes on with it later', () => {
+  it('sets an edit aside for a reply and restores it later', () => {
     const { show, handle } = createStage()
     render(show('c'))
     act(() => handle.current?.edit(message))
@@ -212,7 +212,7 @@ describe('the composer', () => {
     expect(field().value).toBe('half an ed')
   })
 
-  it('gives up an edit or a reply with Escape, and names the answered message when it sends', async () => {
+  it('cancels an edit or reply with Escape, and sends the reply target', async () => {
     const { show, send, drafts, handle } = createStage()
     render(show('c'))
     act(() => handle.current?.edit(message))
@@ -230,7 +230,7 @@ describe('the composer', () => {
     expect(drafts.read('c').replyTo).toBeUndefined()
   })
 
-  it('shows what another tab types, and empties when that tab sends it', () => {
+  it('shows the draft of another tab, and clears it when that tab sends', () => {
     const storage = createStorage()
     const { show } = createStage({ drafts: createDrafts('me', storage) })
     const other = createDrafts('me', storage)
@@ -242,7 +242,7 @@ describe('the composer', () => {
     expect(storage.length).toBe(0)
   })
 
-  it('says that somebody is typing, and stops with the text', () => {
+  it('reports typing while the field has text', () => {
     const { show, typing } = createStage()
     render(show('c'))
     write('h')
@@ -251,7 +251,7 @@ describe('the composer', () => {
     expect(typing.stop).toHaveBeenCalled()
   })
 
-  it('refuses what is over the limit before the server would', () => {
+  it('disables sending when the text exceeds the limit', () => {
     const { show, send } = createStage()
     render(show('c'))
     write('x'.repeat(20_001))

@@ -1,7 +1,8 @@
 /**
- * Where messages are written. What is typed is a draft of its conversation, in all tabs, until the outbox or the server has it; so are a
- * begun reply and an edit. Enter sends (a setting swaps it), ↑ in an empty field edits the last message of mine, Escape gives up
- * an edit or a reply and nothing else.
+ * Message composer. Text, a started reply and edits are kept as a draft of the conversation, shared
+ * by all tabs, until the outbox or the server has them. Enter sends (a setting swaps this with
+ * Control-Enter). ↑ in an empty field edits the user's last message. Escape only cancels an edit or
+ * a reply.
  */
 import { limits, type PageMessage } from '@chorus/client'
 import { useChat, useUser } from '@chorus/react'
@@ -101,7 +102,7 @@ export function Composer({ conversation, title, ref }: ComposerProps) {
     element.style.height = `${Math.min(element.scrollHeight, lineHeight * linesMax + padding)}px`
   }, [])
   useLayoutEffect(fit, [fit, text])
-  // Another width breaks the lines elsewhere.
+  // A different width wraps the text differently, so the height must be recomputed.
   useEffect(() => {
     const element = field.current
     if (element === null) return
@@ -133,7 +134,7 @@ export function Composer({ conversation, title, ref }: ComposerProps) {
 
   const save = ({ seq, text: written }: Edit): void => {
     focus()
-    // The field is free at once; the edit is kept until the server has it.
+    // Clear the field at once. The draft keeps the edit until the server has acknowledged it.
     change((now) => withEdit(now, { seq, text: written, state: 'saving' }))
     const isThis = (one: Edit): boolean => one.seq === seq && one.text === written && one.state === 'saving'
     messages.edit(seq, written.trim()).then(
@@ -161,11 +162,11 @@ export function Composer({ conversation, title, ref }: ComposerProps) {
     messages.send({ text: written, ...reply }).then(
       ({ acknowledged }) => {
         change((now) => now)
-        // A refusal shows at the message itself.
+        // The message itself shows the refusal.
         return acknowledged.catch(() => undefined)
       },
       (error: unknown) => {
-        // It could not even be kept on this device: what was typed comes back, before what was typed since.
+        // The outbox could not store the message: put its text back, before any text typed since.
         change((now) => ({ ...reply, ...now, text: now.text.trim() === '' ? written : `${written}\n${now.text}` }))
         showNotice({ tone: 'error', text: `Couldn’t send. ${explainError(error)}` })
       },
@@ -290,7 +291,7 @@ function withoutEdit(draft: Draft, seq: number | undefined): Draft {
   return edits.length === 0 ? rest : { ...rest, edits }
 }
 
-/** Puts an edit last, in place of an earlier one of the same message. */
+/** Adds an edit as the last one. Replaces an earlier edit of the same message. */
 function withEdit(draft: Draft, edit: Edit): Draft {
   return { ...draft, edits: [...(withoutEdit(draft, edit.seq).edits ?? []), edit].slice(-editsMax) }
 }

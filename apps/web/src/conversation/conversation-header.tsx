@@ -1,4 +1,4 @@
-/** Name, presence or member count, search, details. Nothing else. */
+/** Header of a conversation: name, presence or member count, search button, details button. */
 import type { ConversationSummary, Presence } from '@chorus/client'
 import { ArrowLeft, PanelRight, Search } from 'lucide-react'
 import { Link } from '../routing/link.tsx'

@@ -1,4 +1,4 @@
-/** One open conversation: its header, its messages, who is typing, where to write, and its details beside it on demand. */
+/** An open conversation: header, messages, typing line, composer, and a details panel on demand. */
 import type { ConversationSummary, PageMessage } from '@chorus/client'
 import { useChat, useConversation, useDataState, useMessages } from '@chorus/react'
 import { Copy, Link2, Pencil, Reply, SmilePlus, Trash2 } from 'lucide-react'
@@ -35,7 +35,7 @@ export function ConversationView({ id, seq }: ConversationViewProps) {
   return <OpenConversation summary={summary} seq={seq} />
 }
 
-/** What floats above the messages; at most one at a time. */
+/** Menu, picker or dialog above the messages. At most one is open. */
 type Floating =
   | { readonly kind: 'nothing' }
   | { readonly kind: 'menu'; readonly message: PageMessage; readonly anchor: MenuAnchor }
@@ -62,7 +62,7 @@ function OpenConversation({
   const [floating, setFloating] = useState<Floating>(nothing)
   const [isPanelOpen, setIsPanelOpen] = useState(false)
 
-  // Where a keyboard is at hand, it writes at once.
+  // Devices with a mouse usually have a keyboard: focus the composer at once.
   useEffect(() => {
     if (window.matchMedia('(pointer: fine)').matches) composer.current?.focus()
   }, [])
@@ -209,7 +209,7 @@ function TypingLine({ conversation }: { readonly conversation: string }) {
   )
 }
 
-/** An address of a conversation that I am not in, or that is still loading. */
+/** Shown for the address of a conversation that the user is not in, or that is still loading. */
 function UnknownConversation({ id }: { readonly id: string }) {
   const chat = useChat()
   const data = useDataState()

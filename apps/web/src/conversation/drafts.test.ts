@@ -4,7 +4,7 @@ import { createDrafts, forgetDrafts } from './drafts.ts'
 import { createStorage } from './testing/draft-storage.ts'
 
 describe('drafts', () => {
-  it('[APP1] survive a reload, per person and conversation', () => {
+  it('[APP1] survive a reload, separately per user and conversation', () => {
     const storage = createStorage()
     createDrafts('ada', storage).write('c1', { text: 'half a sen', replyTo: 3 })
     const again = createDrafts('ada', storage)
@@ -13,7 +13,7 @@ describe('drafts', () => {
     expect(createDrafts('bob', storage).read('c1')).toEqual({ text: '' })
   })
 
-  it('go when they are empty', () => {
+  it('are removed when they become empty', () => {
     const storage = createStorage()
     const drafts = createDrafts('ada', storage)
     drafts.write('c1', { text: 'x' })
@@ -21,7 +21,7 @@ describe('drafts', () => {
     expect(createDrafts('ada', storage).read('c1')).toEqual({ text: '' })
   })
 
-  it('keep the newest 200', () => {
+  it('are limited to the newest 200', () => {
     const storage = createStorage()
     const drafts = createDrafts('ada', storage)
     for (let index = 0; index <= 200; index += 1) drafts.write(`c${index}`, { text: 'x' })
@@ -33,19 +33,19 @@ describe('drafts', () => {
   })
 
   it.each(['not json', '{}', '[]', 'null', '{"text":1}', '{"text":"","edits":[1,{"seq":"1","text":""}]}'])(
-    'start empty from damaged storage %j',
+    'start empty when storage holds invalid data: %j',
     (stored) => {
       expect(createDrafts('ada', createStorage({ 'chorus.draft.ada.c1': stored })).read('c1')).toEqual({ text: '' })
     },
   )
 
-  it('take over what an earlier version stored under one key', () => {
+  it('are migrated from the single key of earlier versions', () => {
     const storage = createStorage({ 'chorus.drafts.ada': '[["c1",{"text":"old","replyTo":2}],["c2",{"text":1}],7]' })
     expect(createDrafts('ada', storage).read('c1')).toEqual({ text: 'old', replyTo: 2 })
     expect(storage.getItem('chorus.drafts.ada')).toBeNull()
   })
 
-  it('[APP1] are the same in two tabs, and a tab never deletes those of the other', () => {
+  it('[APP1] are shared by two tabs, and a tab keeps the drafts of the other', () => {
     const storage = createStorage()
     const [here, there] = [createDrafts('ada', storage), createDrafts('ada', storage)]
     const listener = vi.fn()
@@ -58,7 +58,7 @@ describe('drafts', () => {
     expect(createDrafts('ada', storage).read('c1').text).toBe('typed there')
   })
 
-  it('[APP1] do not come back in a tab after the other has sent them', () => {
+  it('[APP1] do not reappear after another tab has sent them', () => {
     const storage = createStorage()
     const [here, there] = [createDrafts('ada', storage), createDrafts('ada', storage)]
     here.subscribe(() => undefined)
@@ -70,7 +70,7 @@ describe('drafts', () => {
     expect(createDrafts('ada', storage).read('c1').text).toBe('')
   })
 
-  it('[APP1] keep both texts when two tabs type before they know of each other', () => {
+  it('[APP1] keep both texts when two tabs type at the same time', () => {
     const storage = createStorage()
     const [here, there] = [createDrafts('ada', storage), createDrafts('ada', storage)]
     here.read('c1')
@@ -81,13 +81,13 @@ describe('drafts', () => {
     expect(createDrafts('ada', storage).read('c1')).toEqual(both)
   })
 
-  it('open an edit again that was being saved when the page ended', () => {
+  it('reopen an edit that was being saved when the page closed', () => {
     const storage = createStorage()
     createDrafts('ada', storage).write('c1', { text: '', edits: [{ seq: 3, text: 'x', state: 'saving' }] })
     expect(createDrafts('ada', storage).read('c1').edits).toEqual([{ seq: 3, text: 'x' }])
   })
 
-  it('of one person go when they sign out', () => {
+  it('of a user are removed when that user signs out', () => {
     const storage = createStorage()
     for (const user of ['ada', 'bob']) createDrafts(user, storage).write('c1', { text: user })
     forgetDrafts('ada', storage)
@@ -95,7 +95,7 @@ describe('drafts', () => {
     expect(createDrafts('bob', storage).read('c1').text).toBe('bob')
   })
 
-  it('live in memory when storage refuses', () => {
+  it('stay in memory when storage fails', () => {
     const drafts = createDrafts('ada', {
       ...createStorage(),
       setItem: () => {

@@ -1,14 +1,17 @@
 /**
- * What was typed and not sent, per person and conversation, in localStorage: new text, a begun reply, edits. It survives a reload, a
- * crash and another conversation, and all tabs show the same. Holds the newest 200 drafts; older ones go first. Where the
- * storage refuses, a draft lasts as long as the page.
+ * Drafts per user and conversation in localStorage: unsent text, a started reply, and edits. Drafts
+ * survive a reload, a crash and a switch of conversation, and all tabs show the same drafts. Keeps
+ * the newest 200 drafts and removes the oldest first. If storage fails, a draft lasts as long as
+ * the page.
  */
 export interface Edit {
   readonly seq: number
   readonly text: string
   /**
-   * `saving`: on its way to the server; only in the memory of the tab that sent it, after a reload the edit is open again.
-   * `aside`: a reply was begun instead; editing the same message again goes on with it.
+   * `saving`: sent to the server but not acknowledged. Only the memory of the sending tab has this
+   * state, so after a reload the edit is open again.
+   * `aside`: set aside because the user started a reply. Editing the same message again restores
+   * its text.
    */
   readonly state?: 'saving' | 'aside'
 }
@@ -16,20 +19,21 @@ export interface Edit {
 export interface Draft {
   readonly text: string
   readonly replyTo?: number
-  /** The last one without a state is the one in the field. */
+  /** Unfinished edits, oldest first. The last one without a state is shown in the field. */
   readonly edits?: readonly Edit[]
 }
 
 const draftsMax = 200
-/** Of one conversation; the oldest goes first. */
+/** Maximum number of edits per conversation. The oldest is removed first. */
 export const editsMax = 10
 const empty: Draft = { text: '' }
 
 export interface Drafts {
   read(conversation: string): Draft
   /**
-   * An empty draft is removed. With `isLeaving`, storage keeps the last draft until the next write: a tab that ends before the outbox
-   * has stored the message loses nothing.
+   * Stores a draft. Removes an empty draft. With `isLeaving`, storage keeps the previous draft
+   * until the next write, so nothing is lost if the tab closes before the outbox has stored the
+   * message.
    */
   write(conversation: string, draft: Draft, isLeaving?: boolean): void
   subscribe(listener: () => void): () => void
@@ -41,7 +45,7 @@ export function createDrafts(user: string, storage: DraftStorage | undefined): D
   const prefix = prefixOf(user)
   const listeners = new Set<() => void>()
   const drafts = new Map<string, Draft>()
-  /** The stored string that the draft in memory was made from. */
+  /** Stored string from which the draft in memory was parsed. */
   const sources = new Map<string, string | null>()
   /** Conversations whose newest draft is in memory only. */
   const unstored = new Set<string>()
@@ -66,7 +70,7 @@ export function createDrafts(user: string, storage: DraftStorage | undefined): D
     else return
     tell()
   }
-  // A page that comes back from the browser's cache has missed what other tabs wrote.
+  // A page restored from the browser's back-forward cache has missed the writes of other tabs.
   const followShow = (): void => {
     forgetAll()
     tell()
@@ -87,7 +91,7 @@ export function createDrafts(user: string, storage: DraftStorage | undefined): D
     write(conversation, next, isLeaving = false) {
       read(conversation)
       const present = stored(conversation)
-      // Another tab has written and its event is still on the way: both texts are kept.
+      // Another tab wrote, and its storage event has not arrived yet: keep both texts.
       const draft = present === sources.get(conversation) ? next : merge(parse(present), next)
       drafts.set(conversation, draft)
       if (isLeaving) unstored.add(conversation)
@@ -123,7 +127,7 @@ export function createDrafts(user: string, storage: DraftStorage | undefined): D
   }
 }
 
-/** Removes every draft of a person from this browser: they have signed out. */
+/** Removes every draft of a user from this browser. Called after the user signed out. */
 export function forgetDrafts(user: string, storage: DraftStorage | undefined): void {
   for (const key of keysOf(prefixOf(user), storage)) tryTo(() => storage?.removeItem(key))
 }
@@ -136,7 +140,10 @@ function prefixOf(user: string): string {
   return `chorus.draft.${user}.`
 }
 
-/** Storage may be missing, full or forbidden at any moment. */
+/**
+ * Runs an access to storage, which may be missing, full or forbidden at any time. Returns undefined
+ * on failure.
+ */
 function tryTo<Result>(access: () => Result): Result | undefined {
   try {
     return access()
@@ -150,7 +157,7 @@ function keysOf(prefix: string, storage: DraftStorage | undefined): string[] {
   return (keys ?? []).filter((key) => typeof key === 'string').filter((key) => key.startsWith(prefix))
 }
 
-/** Removes the oldest drafts, so that one more is within the bound. */
+/** Removes the oldest drafts so that one more fits the limit. */
 function makeRoom(prefix: string, storage: DraftStorage | undefined): void {
   const keys = keysOf(prefix, storage)
   if (keys.length < draftsMax) return
@@ -164,7 +171,7 @@ let newestAt = 0
 function serialize({ text, replyTo, edits = [] }: Draft): string | null {
   const hasText = text.trim() !== ''
   if (!hasText && replyTo === undefined && edits.length === 0) return null
-  // Drafts of one millisecond keep their order.
+  // Drafts written within the same millisecond keep their order.
   newestAt = Math.max(Date.now(), newestAt + 1)
   const kept = edits.map((edit) => (edit.state === 'saving' ? { seq: edit.seq, text: edit.text } : edit))
   return JSON.stringify({ text: hasText ? text : '', replyTo, edits: kept, at: newestAt })
@@ -194,7 +201,7 @@ function merge(theirs: Draft, ours: Draft): Draft {
   return { ...theirs, ...ours, text, ...(edits.length > 0 && { edits }) }
 }
 
-/** Drafts of versions that kept all of a person's under one key. */
+/** Migrates the drafts of earlier versions, which kept all drafts of a user under one key. */
 function takeOver(user: string, storage: DraftStorage | undefined): void {
   const key = `chorus.drafts.${user}`
   tryTo(() => {

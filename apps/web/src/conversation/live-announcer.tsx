@@ -1,4 +1,7 @@
-/** Gives a screen reader, politely, each message that others write in the open conversation; nothing of what was there before. */
+/**
+ * Announces new messages of other members in the open conversation to screen readers. Messages that
+ * were there before are not announced.
+ */
 import type { TimelineView } from '@chorus/client'
 import { useChat, useUser } from '@chorus/react'
 import { useEffect, useRef, useState } from 'react'
@@ -9,7 +12,7 @@ interface Announcement {
   readonly text: string
 }
 
-// A line for each message: a text that takes the place of an equal one would not be read.
+// One paragraph per message: a screen reader would not read a text that replaces an equal one.
 const announcementsMax = 5
 
 export function LiveAnnouncer({ view }: { readonly view: TimelineView }) {
@@ -28,7 +31,7 @@ export function LiveAnnouncer({ view }: { readonly view: TimelineView }) {
       announcedSeq.current = seq
       return
     }
-    // Its sender's name is on the way.
+    // Wait until the sender's name is loaded.
     if (seq <= before || !isNamed) return
     announcedSeq.current = seq
     const fresh = view.items.slice(-announcementsMax).flatMap((item) => {

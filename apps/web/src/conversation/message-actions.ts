@@ -1,5 +1,6 @@
 /**
- * What can be done with a message, in one object that never changes while a conversation is open, so that rows need not render again.
+ * Actions on messages, as one object that stays the same while a conversation is open, so that it
+ * causes no row to render again.
  */
 import type { PageMessage } from '@chorus/client'
 import { createContext, useContext } from 'react'
@@ -15,7 +16,7 @@ export interface MessageActions {
   readonly jumpTo: (seq: number) => void
   readonly retry: (clientId: string) => void
   readonly discard: (clientId: string) => void
-  /** A message that may be loaded already, for quotes. */
+  /** Returns a message if it is loaded already. Used for quotes. */
   readonly find: (seq: number) => PageMessage | undefined
 }
 

@@ -14,7 +14,7 @@ describe('[READ1] heights of rows', () => {
     expect(heights.topOf(99)).toBe(heights.totalPx)
   })
 
-  it('[READ1] keeps heights by row when others come before or go', () => {
+  it('[READ1] keeps measured heights when rows are added or removed', () => {
     const heights = new RowHeights()
     heights.setKeys(keys('b', 'c'))
     heights.setHeight(0, 10)
@@ -27,7 +27,7 @@ describe('[READ1] heights of rows', () => {
     expect(heights.totalPx).toBe(20)
   })
 
-  it('[READ1] changes every sum behind a row that grew', () => {
+  it('[READ1] updates the offsets of all rows after one that grew', () => {
     const heights = new RowHeights()
     heights.setKeys(keys('a', 'b', 'c'))
     for (const index of [0, 1, 2]) heights.setHeight(index, 10)
@@ -38,7 +38,7 @@ describe('[READ1] heights of rows', () => {
     expect(heights.totalPx).toBe(3 * estimatedRowPx)
   })
 
-  it('[READ1] finds the row at a distance, also outside the list', () => {
+  it('[READ1] finds the row at an offset, clamped to the list', () => {
     const heights = new RowHeights()
     heights.setKeys(keys('a', 'b', 'c'))
     for (const index of [0, 1, 2]) heights.setHeight(index, 10)
@@ -48,7 +48,7 @@ describe('[READ1] heights of rows', () => {
     expect(heights.rangeOf(0, 100)).toEqual({ from: 0, to: 0 })
   })
 
-  it('[READ1] equals a plain sum through random changes', () => {
+  it('[READ1] matches a plain sum after random changes', () => {
     const heights = new RowHeights()
     let seed = 7
     const random = (below: number): number => (seed = (seed * 48_271) % 2_147_483_647) % below
@@ -73,15 +73,15 @@ describe('[READ1] heights of rows', () => {
   })
 })
 
-describe('[READ1] the range of rows in the page', () => {
+describe('[READ1] range of drawn rows', () => {
   const names = Array.from({ length: 100 }, (_, index) => `row ${index}`)
 
-  it('[READ1] stays the same rows when older ones come before them', () => {
+  it('[READ1] keeps its rows when older rows are added before it', () => {
     const range = keysOf({ from: 40, to: 60 }, names)
     expect(resolveRange(range, ['x', 'y', ...names], undefined)).toEqual({ from: 42, to: 62 })
   })
 
-  it('[READ1] grows with the end it reaches', () => {
+  it('[READ1] grows with the list when it reaches the end', () => {
     const range = keysOf({ from: 90, to: 100 }, names)
     expect(resolveRange(range, [...names, 'new'], undefined)).toEqual({ from: 90, to: 101 })
     expect(resolveRange(keysOf({ from: 80, to: 99 }, names), [...names, 'new'], undefined)).toEqual({
@@ -96,7 +96,7 @@ describe('[READ1] the range of rows in the page', () => {
     expect(resolveRange(range, many, undefined)).toEqual({ from: 90, to: 100 })
   })
 
-  it('[READ1] begins at the end, or around the wanted row, when its rows are gone', () => {
+  it('[READ1] falls back to the end or the wanted row when its rows are gone', () => {
     const gone = { first: 'gone', last: 'gone too', isToEnd: false }
     expect(resolveRange(gone, names, undefined)).toEqual({ from: 76, to: 100 })
     expect(resolveRange(undefined, names, 50)).toEqual(aroundIndex(50, 100))
@@ -107,7 +107,7 @@ describe('[READ1] the range of rows in the page', () => {
     [{ first: 'gone', last: 'row 30', isToEnd: false }],
     [{ first: 'row 90', last: 'gone', isToEnd: false }],
     [{ first: 'row 30', last: 'row 20', isToEnd: false }],
-  ])('[READ1] is never empty or outside the list, %o', (range) => {
+  ])('[READ1] is never empty or out of bounds: %o', (range) => {
     const { from, to } = resolveRange(range, names, undefined)
     expect(from).toBeGreaterThanOrEqual(0)
     expect(to).toBeGreaterThan(from)

@@ -1,10 +1,11 @@
 /**
- * The arithmetic of a list that keeps only the rows near the screen in the page: which rows those are, and how much room the
- * others take above and below. Pure. A row that was never measured counts with an estimate, so a sum can be off by what the
- * estimates are off; `message-list-scroller.ts` therefore never derives a position on the screen from these sums alone.
+ * Arithmetic of a virtual list, which keeps only the rows near the screen in the DOM. It says which
+ * rows to draw, and how much space to leave above and below them. Pure. Rows that were never
+ * measured count with an estimated height, so a sum may be wrong. Therefore
+ * `message-list-scroller.ts` never derives a position on the screen from these sums alone.
  */
 
-/** A row that was never on the screen. */
+/** Estimated height of a row that was never on the screen. */
 export const estimatedRowPx = 56
 
 /** A half-open range of row indexes. */
@@ -16,11 +17,16 @@ export interface RowRange {
 export class RowHeights {
   readonly #byKey = new Map<string, number>()
   #keys: readonly string[] = []
-  /** `#tops[i]` is the sum of the heights before row `i`; valid up to `#validTo`. */
+  /**
+   * Offsets of rows: `#tops[i]` is the sum of the heights before row `i`. Valid up to `#validTo`.
+   */
   #tops: number[] = [0]
   #validTo = 0
 
-  /** Takes the keys of all rows, in order. Forgets the heights of rows that are gone. */
+  /**
+   * Sets the keys of all rows, in order. Prunes the heights of removed rows when many have
+   * accumulated.
+   */
   setKeys(keys: readonly string[]): void {
     if (keys === this.#keys) return
     let same = 0
@@ -44,13 +50,13 @@ export class RowHeights {
     return key !== undefined && this.#byKey.has(key)
   }
 
-  /** Forgets every height: the width has changed. */
+  /** Forgets every height, because the width has changed. */
   clear(): void {
     this.#byKey.clear()
     this.#validTo = 0
   }
 
-  /** The room before row `index`; the room of all rows for the index behind the last. */
+  /** Returns the offset of row `index`, or the total height for the index after the last row. */
   topOf(index: number): number {
     const to = Math.max(0, Math.min(index, this.#keys.length))
     for (let at = this.#validTo; at < to; at += 1) {
@@ -61,7 +67,10 @@ export class RowHeights {
     return this.#tops[to] ?? 0
   }
 
-  /** The room of some rows, of any list: for drawing one that is not taken yet. */
+  /**
+   * Returns the height of a range of rows of any list. Used to draw a list before `setKeys`
+   * receives it.
+   */
   sumOf(keys: readonly string[], from: number, to: number): number {
     let px = 0
     for (let at = from; at < to; at += 1) px += this.#byKey.get(keys[at] ?? '') ?? estimatedRowPx
@@ -72,7 +81,10 @@ export class RowHeights {
     return this.topOf(this.#keys.length)
   }
 
-  /** The row at a distance from the top of the first; the first or the last where there is none. */
+  /**
+   * Returns the index of the row at an offset from the top of the list, limited to the first and
+   * last row.
+   */
   indexAt(px: number): number {
     this.topOf(this.#keys.length)
     let low = 0
@@ -85,18 +97,21 @@ export class RowHeights {
     return Math.max(0, low)
   }
 
-  /** The rows that touch a stretch. */
+  /** Returns the rows that intersect a vertical section of the list. */
   rangeOf(fromPx: number, toPx: number): RowRange {
     if (this.#keys.length === 0) return { from: 0, to: 0 }
     return { from: this.indexAt(fromPx), to: this.indexAt(toPx) + 1 }
   }
 }
 
-/** Names a range by the rows at its ends, so that it stays the same rows when others come before them. */
+/**
+ * Names a range by the keys of its first and last row, so that it keeps its rows when older rows
+ * are added before it.
+ */
 export interface RangeKeys {
   readonly first: string
   readonly last: string
-  /** Whether it reaches the end of the list, and grows with it. */
+  /** Whether the range reaches the end of the list. If so, it grows with the list. */
   readonly isToEnd: boolean
 }
 
@@ -106,10 +121,13 @@ export function keysOf(range: RowRange, keys: readonly string[]): RangeKeys | un
   return first === undefined || last === undefined ? undefined : { first, last, isToEnd: range.to >= keys.length }
 }
 
-/** The rows that a first picture draws before anything is measured. */
+/** Number of rows in the first drawing, before any row is measured. */
 const firstRows = 24
 
-/** Where a range is now; the rows around `center`, or the last ones, when its own rows are gone. */
+/**
+ * Returns the present indexes of a range. If its rows are gone, returns the rows around `center`,
+ * or the last rows.
+ */
 export function resolveRange(
   range: RangeKeys | undefined,
   keys: readonly string[],
@@ -126,7 +144,7 @@ export function resolveRange(
   return { from, to: range.isToEnd && keys.length - to <= growthMaxRows ? keys.length : Math.max(to, from + 1) }
 }
 
-/** More new rows than this are not drawn at once. */
+/** Maximum number of new rows that are drawn at once. */
 const growthMaxRows = 100
 
 export function aroundIndex(index: number, count: number): RowRange {

@@ -1,18 +1,26 @@
 /**
- * Keeps what is read where it is (rule READ1). A list changes for many reasons: rows come, go and grow, the window changes its
- * size, a bar appears above. Browsers keep a place only in some of these cases, and Safari in none. So the place is state here:
- * the row being read and its distance from the top of the window, or the end of the list. Only scrolling changes the place.
- * After everything else the scroll position is put right until the place is true again, before anything is painted.
+ * Keeps the reading position of a list stable (rule READ1). Background: a list changes for many
+ * reasons. Rows are added, removed and resized, the window changes its size, a bar appears above
+ * the list. Browsers preserve the reading position in only some of these cases, and Safari in none.
+ * So the position is state here (`Place`): the row being read and its distance from the top of the
+ * window, or the end of the list. Only scrolling changes this place. After every other change, the
+ * scroll offset is corrected before the next paint.
  */
 import { RowHeights, type RowRange } from './message-list-layout.ts'
 
-/** Up to this far from the end, the last line is on the screen: that is the end. */
+/**
+ * Maximum distance from the end at which the list still counts as at its end: the last line is
+ * visible there.
+ */
 export const atEndPx = 30
-/** Rows this far outside the screen must be in the page … */
+/** Rows within this distance outside the screen must be in the DOM. */
 const neededPx = 400
-/** … and this many more are drawn at once, so that not every step of scrolling draws. */
+/**
+ * A drawing covers the rows within this distance outside the screen, so that not every scroll step
+ * draws.
+ */
 const drawnPx = 1_000
-/** Farther away, rows are taken out of the page. */
+/** Rows farther than this outside the screen are removed from the DOM. */
 const keptPx = 2_400
 
 export interface RowName {
@@ -22,30 +30,36 @@ export interface RowName {
 
 export interface Place {
   readonly isAtEnd: boolean
-  /** The row being read; undefined before there is one. */
+  /** Row being read. Undefined until a row was drawn. */
   readonly row: RowName | undefined
-  /** Where that row begins, from the top of the window. */
+  /** Top of that row, from the top of the window. */
   readonly topPx: number
-  /** How high it was: a row that begins above the screen keeps the part of it that was read when lines break anew. */
+  /**
+   * Height of that row when it was read. After a change of width, a row that begins above the
+   * screen keeps the same part of it above the screen.
+   */
   readonly heightPx: number
 }
 
 export interface ShownRows {
   readonly first: number
   readonly last: number
-  /** Where the first begins, from the top of the list. */
+  /** Top of the first row, from the top of the visible frame. */
   readonly firstTopPx: number
   readonly scrolledPx: number
 }
 
 const startPlace: Place = { isAtEnd: true, row: undefined, topPx: 0, heightPx: 0 }
 
-/** What the list must do to make the place true. */
+/** Result of `restore`: the action that the list must take to reach the place. */
 export type Restored =
   | { readonly state: 'right' }
-  /** Rows are missing in the page: draw these and restore again; at once when there is a hole on the screen. */
+  /**
+   * Rows are missing in the DOM: draw this range and restore again. Urgent when the screen shows a
+   * gap.
+   */
   | { readonly state: 'draw'; readonly range: RowRange; readonly isUrgent: boolean }
-  /** The row being read is not in the list any more. */
+  /** The row being read is no longer in the list. */
   | { readonly state: 'lost'; readonly place: Place }
 
 export class ListScroller {
@@ -57,11 +71,17 @@ export class ListScroller {
   #range: RowRange = { from: 0, to: 0 }
   #place = startPlace
   #hasNewer = false
-  /** Where the last scroll of ours left off: any other position is the person's doing. */
+  /**
+   * Scroll offset after the last scroll by this class. Any other offset means that the user has
+   * scrolled.
+   */
   #expectedTopPx = 0
   #widthPx = 0
   #isReflowed = false
-  /** The sizes that the end was last reached with; a few pixels of scrolling near the end are left alone while they last. */
+  /**
+   * Content and frame size when the end was last reached. While they stay equal, a few pixels of
+   * scrolling near the end are left alone.
+   */
   #endedAt = { contentPx: -1, framePx: -1 }
   #roomBeforePx = 0
   #roomAfterPx = 0
@@ -84,7 +104,7 @@ export class ListScroller {
     }
   }
 
-  /** Takes what has just been drawn, before its layout is read. */
+  /** Sets the rows and the range that were just drawn. Must run before the layout is read. */
   setRows(rows: readonly RowName[], keys: readonly string[], range: RowRange, hasNewer: boolean): void {
     if (rows !== this.#rows) this.#indexes = new Map(keys.map((key, index) => [key, index]))
     this.#rows = rows
@@ -93,13 +113,13 @@ export class ListScroller {
     this.heights.setKeys(keys)
   }
 
-  /** The place as a person or a command wants it; true after the next restore. */
+  /** Sets the place to the end of the list. Takes effect at the next `restore`. */
   wantEnd(): void {
     this.#place = { ...this.#place, isAtEnd: true }
     this.#endedAt = { contentPx: -1, framePx: -1 }
   }
 
-  /** `offsetPx` is measured from the top of the list. */
+  /** Sets the place to a row. `offsetPx` is measured from the top of the visible frame. */
   wantRow(row: RowName, offsetPx: number): void {
     const top = this.#scroller?.getBoundingClientRect().top ?? 0
     this.#place = { isAtEnd: false, row, topPx: top + offsetPx, heightPx: 0 }
@@ -113,7 +133,10 @@ export class ListScroller {
     return this.#scroller?.clientHeight ?? 0
   }
 
-  /** A scroll event. Returns true when it was the person's doing, and takes the new place from the screen. */
+  /**
+   * Handles a scroll event. If the user has scrolled, takes the new place from the screen and
+   * returns true.
+   */
   takeScroll(): boolean {
     const scroller = this.#scroller
     if (scroller === undefined || Math.abs(scroller.scrollTop - this.#expectedTopPx) < 1) return false
@@ -121,12 +144,16 @@ export class ListScroller {
     const isUp = scroller.scrollTop < this.#expectedTopPx
     this.#expectedTopPx = scroller.scrollTop
     this.takePlace()
-    // Only scrolling up leaves the end: what arrives fast makes room below before it is followed.
+    // Only scrolling up leaves the end: messages that arrive fast extend the list before it is
+    // scrolled to them.
     if (wasAtEnd && !isUp && !this.#hasNewer) this.#place = { ...this.#place, isAtEnd: true }
     return true
   }
 
-  /** Takes the place from the screen: the first row that begins in its upper half, or the one that fills that. */
+  /**
+   * Takes the place from the screen: the first row that begins in its upper half, or the row that
+   * covers it.
+   */
   takePlace(): void {
     const scroller = this.#scroller
     const list = this.#list
@@ -142,12 +169,16 @@ export class ListScroller {
     this.#place = { isAtEnd: this.#isEndShown(), row, topPx: rect.top, heightPx: rect.height }
   }
 
-  /** Makes the place true. Reads the layout once, after all writes. */
+  /**
+   * Corrects the scroll offset so that the list shows the place again. Reads the layout once, after
+   * all writes.
+   */
   restore(): Restored {
     const scroller = this.#scroller
     const list = this.#list
     if (scroller === undefined || list === undefined || this.#rows.length === 0) return { state: 'right' }
-    // The room first: read before that, the layout would be of rows that stand nowhere, and the browser would cut the scroll off.
+    // Set the padding first. Otherwise the rows would be measured at wrong offsets, and the browser
+    // would clamp the scroll offset.
     this.#setRoom(list)
     this.#takeUnseenScroll(scroller)
     this.#takeWidth(scroller)
@@ -174,7 +205,10 @@ export class ListScroller {
     return this.#toDraw() ?? this.#settle()
   }
 
-  /** The rows on the screen: the first that shows below `gutterPx`, and the last that shows to its end. */
+  /**
+   * Returns the visible rows: the first that ends below `gutterPx`, and the last that ends at most
+   * `slackPx` below the frame.
+   */
   shown(gutterPx: number, slackPx: number): ShownRows | undefined {
     const scroller = this.#scroller
     const list = this.#list
@@ -196,7 +230,10 @@ export class ListScroller {
     return child instanceof HTMLElement ? child : undefined
   }
 
-  /** Brings a drawn row into the screen by the shortest way, as the person's own scrolling. */
+  /**
+   * Scrolls a drawn row into view by the shortest distance, and takes the new place as if the user
+   * had scrolled.
+   */
   reveal(index: number): void {
     const scroller = this.#scroller
     const rect = this.childAt(index)?.getBoundingClientRect()
@@ -209,14 +246,14 @@ export class ListScroller {
     this.takePlace()
   }
 
-  /** The observer saw a row change its size. */
+  /** Stores the height of a row after the resize observer reported a change. */
   takeSize(element: Element, heightPx: number): void {
     const key = element instanceof HTMLElement ? element.dataset['key'] : undefined
     const index = key === undefined ? undefined : this.#indexes.get(key)
     if (index !== undefined) this.heights.setHeight(index, heightPx)
   }
 
-  /** Lines break anew when the width changes, so no height holds any more. */
+  /** Forgets all heights when the width has changed, because lines wrap differently then. */
   #takeWidth(scroller: HTMLElement): void {
     const widthPx = scroller.clientWidth
     const before = this.#widthPx
@@ -234,7 +271,10 @@ export class ListScroller {
     return wantedPx
   }
 
-  /** The rows that are missing near the screen; undefined when all are drawn. */
+  /**
+   * Returns a range to draw when rows near the screen are missing or too many rows are drawn.
+   * Returns undefined otherwise.
+   */
   #toDraw(): Restored | undefined {
     const scroller = this.#scroller
     const list = this.#list
@@ -242,7 +282,7 @@ export class ListScroller {
     const { from, to } = this.#range
     const frame = scroller.getBoundingClientRect()
     const rect = list.getBoundingClientRect()
-    // In the coordinates of the rows, as far as they are known: the drawn rows' own place is exact.
+    // Convert to row coordinates by the drawn rows, because their position on the screen is exact.
     const drawnTopPx = rect.top + this.#roomBeforePx
     const drawnBottomPx = rect.bottom - this.#roomAfterPx
     const isShort =
@@ -255,13 +295,13 @@ export class ListScroller {
     if (range.from === from && range.to === to) return undefined
     const isAway = drawnTopPx > frame.bottom || drawnBottomPx < frame.top
     if (isAway && !this.#place.isAtEnd) {
-      // Dragged far away: what is read now is none of the rows that are drawn.
+      // The user dragged the scroll bar far away: the row now on the screen is not drawn.
       const index = this.heights.indexAt(viewTopPx)
       const row = this.#rows[index]
       const topPx = frame.top + this.heights.topOf(index) - viewTopPx
       if (row !== undefined) this.#place = { isAtEnd: false, row, topPx, heightPx: 0 }
     } else if (this.#place.row !== undefined && !this.#place.isAtEnd) {
-      // The row being read stays in the page, or its place could not be kept.
+      // If the row being read would leave the DOM, take a new place from the screen.
       const index = this.#indexes.get(this.#place.row.key)
       if (index !== undefined && (index < range.from || index >= range.to)) this.takePlace()
     }
@@ -275,7 +315,7 @@ export class ListScroller {
     list.style.paddingBottom = `${this.#roomAfterPx}px`
   }
 
-  /** Rows that have just come into the page are measured together, after one layout. */
+  /** Measures the new rows in the DOM together, after one layout. */
   #measureNew(list: HTMLElement): void {
     for (let index = this.#range.from; index < this.#range.to; index += 1) {
       if (this.heights.isMeasured(index)) continue
@@ -284,7 +324,10 @@ export class ListScroller {
     }
   }
 
-  /** Scrolled by the person, and drawn anew before the event came. What the browser cut off at the end is no scrolling. */
+  /**
+   * Handles a scroll by the user whose event has not arrived before a drawing. An offset that the
+   * browser clamped at the end is no scroll.
+   */
   #takeUnseenScroll(scroller: HTMLElement): void {
     const byPx = scroller.scrollTop - this.#expectedTopPx
     if (Math.abs(byPx) < 1) return
@@ -298,7 +341,7 @@ export class ListScroller {
     this.#place = { ...this.#place, isAtEnd: isAtEnd && byPx > -atEndPx, topPx: topPx - byPx }
   }
 
-  /** What is true now that everything stands: a list that shows its last row is at its end. */
+  /** Updates the place after the layout is final: a list that shows its last row is at its end. */
   #settle(): Restored {
     if (this.#place.isAtEnd) {
       this.takePlace()
@@ -323,7 +366,10 @@ function childRect(list: HTMLElement, index: number): DOMRect | undefined {
   return list.children[index]?.getBoundingClientRect()
 }
 
-/** Rows stand one below the other, so the first of a kind is found without looking at all of them. */
+/**
+ * Finds the first matching child by binary search. This works because rows are ordered from top to
+ * bottom.
+ */
 function firstChildWhere(list: HTMLElement, isAfter: (rect: DOMRect) => boolean): number {
   let low = 0
   let high = list.children.length

@@ -1,4 +1,7 @@
-/** What the message list shows when it has no messages to show: still loading, unreachable, or the beginning. */
+/**
+ * Placeholders of the message list without messages: loading, unreachable, or the start of the
+ * conversation.
+ */
 import type { ConversationSummary, TimelineView } from '@chorus/client'
 import { useConnection } from '@chorus/react'
 import { CloudOff } from 'lucide-react'

@@ -1,7 +1,9 @@
 /**
- * The messages of one conversation: only the rows near the screen are in the page. Guarantee: the end is followed, or the line
- * being read stays where it is, whatever arrives (rule READ1; `message-list-scroller.ts` keeps it). Older and newer pages load
- * before their edge is reached. Where the list goes by itself is an aim: the unread line, a message, or the end.
+ * Virtual list of the messages of one conversation: only rows near the screen are in the DOM.
+ * Guarantee: the list follows the end, or the line being read keeps its position, whatever arrives
+ * (rule READ1; see `message-list-scroller.ts`). Older and newer pages load before the user reaches
+ * the edge. An `Aim` is a target to which the list scrolls by itself: the unread line, a message,
+ * or the end.
  */
 import type { ConversationSummary, TimelineItem, TimelineView } from '@chorus/client'
 import { useChat, useConnection, useConversationUnread, useDataState, useOutbox, useReadMarkers } from '@chorus/react'
@@ -33,45 +35,51 @@ import { formatCount } from './title.ts'
 import './message-list.css'
 
 export interface MessageListHandle {
-  /** Shows a message in the middle, loading it first where needed, and highlights it. */
+  /** Loads a message if needed, shows it in the middle, and highlights it. */
   readonly jumpTo: (seq: number) => void
   readonly toEnd: () => void
-  /** Puts the focus on the newest message. */
+  /** Moves the focus to the newest message. */
   readonly focusLast: () => void
 }
 
 interface MessageListProps {
   readonly summary: ConversationSummary
   readonly view: TimelineView
-  /** The message that the address names. */
+  /** Seq of the message that the page address names. */
   readonly initialSeq: number | undefined
   readonly ref: Ref<MessageListHandle>
 }
 
-/** Where the list goes by itself, once what it needs is there. Scrolling gives up an aim that the person did not ask for. */
+/**
+ * Target to which the list scrolls by itself, once the required rows are loaded. Scrolling cancels
+ * an aim that the user did not ask for.
+ */
 type Aim =
   | { readonly at: 'nothing' }
   | { readonly at: 'end' }
-  /** Where reading stopped; known as soon as this device has caught up. */
+  /** First unread message. Known as soon as this device has caught up. */
   | { readonly at: 'unread' }
   | {
       readonly at: 'message'
       readonly seq: number
-      /** From the top of the list; the middle when it is left out. */
+      /** Offset of the message from the top of the list. By default, the message is centred. */
       readonly offsetPx?: number
-      /** Somebody pressed something: said aloud when it fails, and highlighted when it is there. */
+      /**
+       * Whether the user asked for this message. If so, a failure is shown, and the message is
+       * highlighted on arrival.
+       */
       readonly isAsked: boolean
     }
 
 const nothing: Aim = { at: 'nothing' }
 
-/** A place to go back to after my own message took me to the end. */
+/** Position to return to after the user's own message scrolled the list to the end. */
 interface WayBack {
   readonly seq: number
   readonly offsetPx: number
 }
 
-/** What the arrow keys reach inside a message, in this order. */
+/** Elements inside a message that the arrow keys reach, in this order. */
 const stops = '.quote, .message-toolbar button, .reaction, .message-failed button'
 const nearEdgeRows = 15
 const highlightMs = 1_900
@@ -79,7 +87,7 @@ const wayBackMs = 30_000
 const movingMs = 1_000
 const pillZonePx = 48
 const unreadLinePx = 72
-/** A last line that is cut off by less than this was read. */
+/** A last line counts as read if less than this is cut off. */
 const readSlackPx = 24
 const loadsMax = 3
 
@@ -101,7 +109,7 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
   const newestWaiting = useNewestWaiting(id)
   const items = useMemo(() => (waiting.length === 0 ? view.items : [...view.items, ...waiting]), [view.items, waiting])
   const [unreadAfter, setUnreadAfter] = useState(summary.unread > 0 ? summary.readSeq : undefined)
-  // The line stands before the first unread message, and not before the first that happens to be loaded.
+  // Draw the line before the first unread message, never before an older page boundary.
   const isLineLoaded = reachesBackTo(view, unreadAfter)
   const lineAfter = isLineLoaded ? unreadAfter : undefined
   const rows = useMemo(() => buildRows(items, { me: me.id, unreadAfter: lineAfter }), [items, me.id, lineAfter])
@@ -121,7 +129,7 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
   const [highlighted, setHighlighted] = useState<number>()
   const [reachable, setReachable] = useState<string>()
   const [wayBack, setWayBack] = useState<WayBack>()
-  // What is unread is known for certain once this device has caught up.
+  // The set of unread messages is certain only after this device has caught up.
   const [isDecided, setIsDecided] = useState(false)
   const reachableKey = rows.some((row) => row.key === reachable) ? reachable : rows.at(-1)?.key
 
@@ -130,7 +138,8 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
     () => resolveRange(rangeKeys, keys, aimIndex === -1 ? undefined : aimIndex),
     [rangeKeys, keys, aimIndex],
   )
-  // A conversation that opens in its past shows nothing else before it is there; unless the server is away.
+  // A conversation that opens at an old message shows no rows until that message is loaded, unless
+  // the server is unreachable.
   const [hasArrived, setHasArrived] = useState(false)
   const isOnTheWay = !hasArrived && aimIndex === -1 && needsPage(aim, view, isLineLoaded)
   const isListShown = view.isLoaded && rows.length > 0 && !(isOnTheWay && (isCurrent || isCatchingUp))
@@ -148,7 +157,7 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
     return scroller.attach(element, list.current)
   }, [scroller, isListShown])
 
-  // After every drawing, before it is painted: the aim is taken, and the place is made true.
+  // After every render, before the paint: follow the aim, then restore the place.
   useLayoutEffect(() => {
     if (!isListShown) return
     scroller.setRows(names, keys, range, view.hasNewer)
@@ -188,13 +197,14 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
     }
   })
 
-  // What an aim needs is loaded. A page that is being loaded already is waited for: a second request would be dropped.
+  // Load the page that an aim needs. Wait while another page is loading, because a second request
+  // would be dropped.
   const loads = useRef<{ readonly aim: Aim; readonly count: number }>({ aim, count: 0 })
   const needs = aimIndex === -1 && needsPage(aim, view, isLineLoaded)
   useEffect(() => {
     if (aim.at === 'nothing' || view.loading !== 'nothing') return
     if (!needs) {
-      // Caught up, and nothing is unread: the end is the right place.
+      // This device has caught up and nothing is unread: go to the end.
       if (aim.at === 'unread' && isDecided && aimIndex === -1 && view.isLoaded) setAim({ at: 'end' })
       return
     }
@@ -213,7 +223,8 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
     else messages.loadAround(aimedSeq(aim, unreadAfter)).catch(giveUp)
   }, [aim, aimIndex, needs, view.loading, view.isLoaded, isCurrent, isDecided, hasArrived, messages, unreadAfter])
 
-  // Reading goes on where it stopped: decided when this device has caught up, and when the person comes back to the page.
+  // Continue at the first unread message when this device has caught up, and when the user returns
+  // to the page.
   const newestSummary = useRef(summary)
   useEffect(() => {
     newestSummary.current = summary
@@ -233,7 +244,7 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
     const follow = (): void => {
       if (document.visibilityState === 'hidden') setUnreadAfter((line) => line ?? newestSummary.current.readSeq)
       else if (newestSummary.current.unread === 0) setUnreadAfter(undefined)
-      // At once, or the next frame would count the end as read.
+      // Render synchronously, or the next frame would mark the end as read.
       else flushSync(goOnReading)
     }
     document.addEventListener('visibilitychange', follow)
@@ -264,7 +275,7 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
     setAim({ at: 'end' })
   }, [])
 
-  // My own message always comes into view; another tab's does not move this one.
+  // Scroll to the user's own new message. A message sent in another tab does not move this list.
   const [seenWaiting, setSeenWaiting] = useState(newestWaiting)
   if (newestWaiting !== seenWaiting) {
     setSeenWaiting(newestWaiting)
@@ -299,9 +310,9 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
     names.length,
   ])
 
-  // What stands on the screen: the day at the top, how far one has read, and whether an edge is near.
+  // Reads the screen: the day at the top, the last message read, and whether an edge is near.
   const isEdgeBlocked = useRef(false)
-  // The day is there while the person scrolls: it would lie on words that are being read.
+  // Show the day only while the user scrolls. Otherwise it would cover text being read.
   const [isMoving, setIsMoving] = useState(false)
   const rest = useRef<ReturnType<typeof setTimeout>>(undefined)
   useEffect(() => () => clearTimeout(rest.current), [])
@@ -319,14 +330,15 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
       if (seq > (conversation.summary.get()?.readSeq ?? seq)) conversation.markRead(seq).catch(() => undefined)
     }
 
-    // The Tab key must find a message on the screen.
+    // Keep the Tab stop on a visible message.
     setReachable((present) => {
       const index = names.findIndex(({ key }) => key === present)
       return index >= shown.first && index <= shown.last ? present : names[Math.max(shown.first, shown.last)]?.key
     })
 
     if (view.loading !== 'nothing' || aim.at !== 'nothing' || isEdgeBlocked.current) return
-    // Not again before something has changed: away from the server this would ask in every frame.
+    // Do not load again until something has changed. Without a connection, this would retry in
+    // every frame.
     const block = (): void => {
       isEdgeBlocked.current = true
     }
@@ -364,7 +376,8 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
     lookSoon()
   }
 
-  // Rows grow after they were drawn (a reaction, a font, Markdown that was loaded), and so does what stands around the list.
+  // Rows change their size after they were drawn (a reaction, a font, Markdown that was loaded). So
+  // do the elements around the list.
   const followSizes = useNewest((entries: readonly ResizeObserverEntry[]) => {
     for (const { target, borderBoxSize } of entries) scroller.takeSize(target, borderBoxSize[0]?.blockSize ?? 0)
     draw(scroller.restore())
@@ -463,7 +476,8 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
       </div>
     )
   const isBehind = !isAtEnd || view.hasNewer
-  // Drawn with the rows: a component that reads the layout earlier would find the list too short, and the scroll cut off.
+  // Set the padding in the same render as the rows. A component that reads the layout earlier would
+  // find the list too short, and the browser would clamp the scroll offset.
   const room = {
     paddingTop: scroller.heights.sumOf(keys, 0, range.from),
     paddingBottom: scroller.heights.sumOf(keys, range.to, keys.length),
@@ -527,7 +541,10 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
   )
 }
 
-/** My messages that wait while the newest page is not loaded. The timeline leaves them out there; mine are always shown. */
+/**
+ * Returns the user's pending messages while the newest page is not loaded. The timeline leaves them
+ * out then, but the user must always see them.
+ */
 function useWaiting(id: string, view: TimelineView): readonly TimelineItem[] {
   const outbox = useOutbox()
   return useMemo(() => {
@@ -555,7 +572,7 @@ function indexOfAim(aim: Aim, rows: readonly MessageRow[]): number {
   }
 }
 
-/** Whether an aim can be reached only with a page that is not loaded, when its row is not there. */
+/** Returns whether an aim whose row is missing needs a page that is not loaded. */
 function needsPage(aim: Aim, view: TimelineView, isLineLoaded: boolean): boolean {
   switch (aim.at) {
     case 'nothing':
@@ -569,7 +586,7 @@ function needsPage(aim: Aim, view: TimelineView, isLineLoaded: boolean): boolean
   }
 }
 
-/** Whether what is loaded begins at or before the first message after `seq`. */
+/** Returns whether the loaded items reach back to the first message after `seq`. */
 function reachesBackTo({ items, hasOlder }: TimelineView, seq: number | undefined): boolean {
   if (seq === undefined || !hasOlder) return true
   const first = items[0]
@@ -580,7 +597,7 @@ function aimedSeq(aim: Aim, unreadAfter: number | undefined): number {
   return aim.at === 'message' ? aim.seq : Math.max(1, unreadAfter ?? 1)
 }
 
-/** Where an aim wants its row, from the top of the list. */
+/** Returns the offset at which an aim wants its row, from the top of the list. */
 function offsetOf(aim: Aim, scroller: ListScroller, index: number): number {
   if (aim.at !== 'message') return unreadLinePx
   if (aim.offsetPx !== undefined) return aim.offsetPx
@@ -588,7 +605,9 @@ function offsetOf(aim: Aim, scroller: ListScroller, index: number): number {
   return Math.max(unreadLinePx, (scroller.viewportPx - heightPx) / 2)
 }
 
-/** What stands in for a row that is gone: the next one by seq, if its surroundings are loaded. */
+/**
+ * Returns the replacement for a removed row: the next row by seq, if its surroundings are loaded.
+ */
 function nearestRow(
   seq: number | undefined,
   names: readonly RowName[],
@@ -602,7 +621,7 @@ function nearestRow(
   return next ?? names.at(-1)
 }
 
-/** The newest version of a callback, for what calls it later. */
+/** Returns a ref to the newest version of a callback, for an observer that calls it later. */
 function useNewest<Callback>(callback: Callback): { readonly current: Callback } {
   const newest = useRef(callback)
   useLayoutEffect(() => {
@@ -611,7 +630,9 @@ function useNewest<Callback>(callback: Callback): { readonly current: Callback }
   return newest
 }
 
-/** Runs a callback at most once a frame, always its newest version. */
+/**
+ * Returns a function that runs the newest version of a callback, at most once per animation frame.
+ */
 function useFrame(callback: () => void): () => void {
   const newest = useRef(callback)
   useEffect(() => {

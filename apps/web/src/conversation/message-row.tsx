@@ -1,4 +1,4 @@
-/** One message: its bubble, what stands around it, and what can be done with it. */
+/** One message: its bubble, sender, time, delivery mark, reactions and actions. */
 import type { OutboxItem, PageMessage } from '@chorus/client'
 import { useUser } from '@chorus/react'
 import { CheckCheck, Check, Clock3, Ellipsis, Reply, SmilePlus } from 'lucide-react'
@@ -17,10 +17,12 @@ import './message-row.css'
 interface MessageRowProps {
   readonly conversation: string
   readonly row: MessageRow
-  /** The highest seq that somebody else has read; only what changes this row's mark renders it again. */
+  /**
+   * Highest seq that another member has read. Renders the row again only if this changes its mark.
+   */
   readonly readUpTo: number
   readonly isHighlighted: boolean
-  /** The one row that the Tab key reaches; the arrow keys move it. */
+  /** Whether this is the one row that the Tab key reaches. The arrow keys move this stop. */
   readonly isReachable: boolean
 }
 
@@ -39,7 +41,8 @@ export const MessageRowView = memo(function MessageRowView(props: MessageRowProp
   const clock = formatClock(row.createdAt, { now })
   const full = formatFull(row.createdAt, { now })
   const hold = useLongPress(message)
-  // The actions are in the page only where somebody points or stands: a long list stays light.
+  // The actions are in the DOM only while the message is hovered or focused. This keeps a long list
+  // light.
   const [isActive, setIsActive] = useState(false)
 
   return (
@@ -222,7 +225,7 @@ function Toolbar({ message }: { readonly message: PageMessage }) {
 const longPressMs = 450
 const movedPx = 10
 
-/** Opens the actions after a long press of a finger, and with the context menu's key or button. */
+/** Opens the message menu after a long press, or on a context-menu event. */
 function useLongPress(message: PageMessage | undefined) {
   const { openMenu } = useMessageActions()
   const timer = useRef<ReturnType<typeof setTimeout>>(undefined)
@@ -243,7 +246,7 @@ function useLongPress(message: PageMessage | undefined) {
     onPointerUp: cancel,
     onPointerCancel: cancel,
     onContextMenu: (event: MouseEvent<HTMLElement>) => {
-      // A link or a selection keeps the browser's own menu.
+      // Links and selected text keep the browser's own menu.
       if (event.target instanceof Element && event.target.closest('a') !== null) return
       if (window.getSelection()?.isCollapsed === false) return
       event.preventDefault()

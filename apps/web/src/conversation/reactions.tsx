@@ -1,4 +1,4 @@
-/** The reactions under a message: who presses one adds or takes back their own. */
+/** Reactions of a message. Pressing one adds or removes the user's own. */
 import type { PageMessage } from '@chorus/client'
 import { SmilePlus } from 'lucide-react'
 import { useMessageActions } from './message-actions.ts'

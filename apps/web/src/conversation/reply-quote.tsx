@@ -1,4 +1,7 @@
-/** One line of the message that is answered; a press goes there. Asks the server for it when it is not loaded. */
+/**
+ * One-line quote of the message that is replied to. A press jumps to it. Fetches the message from
+ * the server if it is not loaded.
+ */
 import { useUser } from '@chorus/react'
 import { personHue } from '../people/avatar.tsx'
 import { useMessageActions } from './message-actions.ts'

@@ -50,7 +50,7 @@ const shape = (items: readonly TimelineItem[], options: { unreadAfter?: number; 
   )
 
 describe('grouping', () => {
-  it('joins messages of one sender within five minutes of each other', () => {
+  it('joins messages of one sender within five minutes', () => {
     const items = [
       message(1, 'ada', '2026-11-22T10:00:00Z'),
       message(2, 'ada', '2026-11-22T10:05:00Z'),
@@ -60,12 +60,12 @@ describe('grouping', () => {
     expect(shape(items)).toEqual(['id-1 day first', 'id-2 last', 'id-3 first last', 'id-4 first last'])
   })
 
-  it('joins what is waiting to my last message, whatever this device’s clock says', () => {
+  it('joins a pending message to my last one despite clock skew', () => {
     const items = [message(1, me, '2026-11-22T10:00:00Z'), pending('p', '2026-11-22T09:59:00Z')]
     expect(shape(items)).toEqual(['id-1 day first', 'p last'])
   })
 
-  it('takes the server’s time as soon as a message is acknowledged', () => {
+  it('uses the server time once a message is acknowledged', () => {
     const status: OutboxStatus = { state: 'acknowledged', seq: 2, createdAt: '2026-11-22T10:01:00Z' }
     const items = [message(1, me, '2026-11-22T10:00:00Z'), pending('p', '2030-01-01T00:00:00Z', status)]
     expect(shape(items)).toEqual(['id-1 day first', 'p last'])
@@ -75,13 +75,13 @@ describe('grouping', () => {
 describe('day dividers', () => {
   const items = [message(1, 'ada', '2026-11-21T23:30:00Z'), message(2, 'ada', '2026-11-22T00:10:00Z')]
 
-  it('stand before the first message of each day and end a group', () => {
+  it('appear before the first message of each day and end a group', () => {
     expect(
       shape([items[0]!, message(2, 'ada', '2026-11-21T23:31:00Z'), message(3, 'ada', '2026-11-22T00:00:00Z')]),
     ).toEqual(['id-1 day first', 'id-2 last', 'id-3 day first last'])
   })
 
-  it('follow the reader’s zone', () => {
+  it('use the time zone of the reader', () => {
     expect(shape(items, { timeZone: 'UTC' }).filter((row) => row.includes('day'))).toHaveLength(2)
     expect(shape(items, { timeZone: 'Asia/Tokyo' }).filter((row) => row.includes('day'))).toHaveLength(1)
   })
@@ -90,7 +90,7 @@ describe('day dividers', () => {
 describe('the unread line', () => {
   const at = '2026-11-22T10:00:00Z'
 
-  it('stands once, before the first message of somebody else after the marker', () => {
+  it('appears once, before the first unread message of another member', () => {
     const items = [message(1, 'ada', at), message(2, me, at), message(3, 'ada', at), message(4, 'ada', at)]
     expect(shape(items, { unreadAfter: 1 })).toEqual([
       'id-1 day first last',
@@ -100,7 +100,7 @@ describe('the unread line', () => {
     ])
   })
 
-  it('is not drawn for my own, deleted, or no new messages', () => {
+  it('ignores my own messages and deleted ones, and needs a marker', () => {
     const items = [message(1, 'ada', at), message(2, me, at), message(3, 'ada', at, { deletedAt: at })]
     expect(shape(items, { unreadAfter: 1 }).join()).not.toContain('unread')
     expect(shape(items).join()).not.toContain('unread')
@@ -108,7 +108,7 @@ describe('the unread line', () => {
 })
 
 describe('marks', () => {
-  it('say how far a message of mine has come', () => {
+  it('show whether my message is sending, sent, read or failed', () => {
     const at = '2026-11-22T10:00:00Z'
     expect(markOf(pending('p', at), 0)).toBe('sending')
     expect(markOf(pending('p', at, { state: 'acknowledged', seq: 3, createdAt: at }), 9)).toBe('sent')
@@ -118,7 +118,7 @@ describe('marks', () => {
     expect(markOf(message(3, me, at), 3)).toBe('read')
   })
 
-  it('count only what others have read', () => {
+  it('ignore my own read marker', () => {
     expect(
       readByOthers(
         new Map([

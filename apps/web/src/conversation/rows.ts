@@ -1,11 +1,12 @@
 /**
- * What the message list shows, from what the timeline holds: day dividers, the unread line, and which messages belong together.
- * Pure. The order is the timeline's and never a clock's: times only decide what is drawn between two neighbours.
+ * Turns the items of a timeline into rows of the message list: day dividers, the unread line, and
+ * groups of messages. Pure. The order is always the timeline's. Times only decide about dividers
+ * and groups between two neighbours.
  */
 import type { TimelineItem } from '@chorus/client'
 import { dayOf } from '../time/format-time.ts'
 
-/** Messages of one sender this close together are shown as one group. */
+/** Maximum time between two messages of one sender that are shown as one group. */
 export const groupWithinMs = 5 * 60_000
 
 export interface MessageRow {
@@ -14,11 +15,11 @@ export interface MessageRow {
   readonly sender: string
   readonly isMine: boolean
   readonly createdAt: string
-  /** `2026-11-22` in the reader's zone. */
+  /** Date in the reader's time zone, such as `2026-11-22`. */
   readonly day: string
-  /** The first message of its day in this list. */
+  /** Whether this is the first message of its day in this list. */
   readonly startsDay: boolean
-  /** The first message that was unread when the conversation was opened. */
+  /** Whether this is the first message that was unread when the conversation was opened. */
   readonly startsUnread: boolean
   readonly startsGroup: boolean
   readonly endsGroup: boolean
@@ -26,7 +27,10 @@ export interface MessageRow {
 
 export interface RowOptions {
   readonly me: string
-  /** Messages of others after this seq come below the unread line; undefined shows no line. */
+  /**
+   * Seq of the last read message. Later messages of other members come below the unread line.
+   * Undefined draws no line.
+   */
   readonly unreadAfter?: number | undefined
   readonly timeZone?: string
 }
@@ -73,7 +77,10 @@ export function buildRows(items: readonly TimelineItem[], options: RowOptions): 
   return rows
 }
 
-/** Days of a few thousand messages are asked for at every change of a list, and formatting a date is slow. */
+/**
+ * Maximum number of cached dates. Each list change asks for the dates of a few thousand messages,
+ * and formatting a date is slow.
+ */
 const daysMax = 10_000
 const dayCaches = new Map<string | undefined, Map<string, string>>()
 
@@ -92,18 +99,21 @@ function daysIn(timeZone: string | undefined): (time: string) => string {
 
 function createdAtOf(item: TimelineItem): string {
   if (item.kind === 'message') return item.message.createdAt
-  // Until its change arrives, an acknowledged message already has the database's time.
+  // An acknowledged message has the database's time, even before its change arrives.
   return item.item.status.state === 'acknowledged' ? item.item.status.createdAt : item.item.createdAt
 }
 
-/** The seq of a row, or undefined while the server has not stored it. */
+/** Returns the seq of a row, or undefined while the server has not stored the message. */
 export function seqOf(row: MessageRow): number | undefined {
   return row.item.kind === 'message' ? row.item.message.seq : undefined
 }
 
 export type Mark = 'sending' | 'sent' | 'read' | 'failed'
 
-/** What stands beside a message of mine; `readUpTo` is the highest seq that anybody else has read. */
+/**
+ * Returns the delivery mark of the user's own message. `readUpTo` is the highest seq that another
+ * member has read.
+ */
 export function markOf(item: TimelineItem, readUpTo: number): Mark {
   if (item.kind === 'message') return item.message.seq <= readUpTo ? 'read' : 'sent'
   switch (item.item.status.state) {
@@ -116,7 +126,7 @@ export function markOf(item: TimelineItem, readUpTo: number): Mark {
   }
 }
 
-/** The highest seq that somebody other than me has read. */
+/** Returns the highest seq that another member has read. */
 export function readByOthers(markers: ReadonlyMap<string, number>, me: string): number {
   let highest = 0
   for (const [user, seq] of markers) if (user !== me && seq > highest) highest = seq

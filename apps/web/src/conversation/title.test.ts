@@ -19,14 +19,14 @@ const ada = member('ada', 'Ada Lovelace')
 const bob = member('bob', 'Bob')
 
 describe('titles', () => {
-  it('call a direct conversation by the other person', () => {
+  it('use the name of the other person in a direct conversation', () => {
     expect(titleOf(of('direct', null, me, ada), 'me')).toBe('Ada Lovelace')
     expect(partnerOf(of('direct', null, me, ada), 'me')?.id).toBe('ada')
     expect(titleOf(of('direct', null, me), 'me')).toBe('Me Myself')
     expect(titleOf(of('direct', null), 'me')).toBe('Somebody')
   })
 
-  it('call others by their name, or by who is in them', () => {
+  it('use the name of a group or channel, or its member names', () => {
     expect(titleOf(of('channel', 'general', me), 'me')).toBe('general')
     expect(titleOf(of('group', null, me, ada, bob), 'me')).toBe('Ada, Bob')
     expect(titleOf({ ...of('group', null, me, ada, bob), memberCount: 9 }, 'me')).toBe('Ada, Bob and 6 more')
@@ -41,14 +41,14 @@ describe('descriptions', () => {
     expect(describeMessage({ text: '', deletedAt: null, attachments: ['x'] })).toBe('Attachment')
   })
 
-  it('say who is typing', () => {
+  it('list the people who are typing', () => {
     expect(describeTyping([])).toBe('')
     expect(describeTyping(['Ada'])).toBe('Ada is typing')
     expect(describeTyping(['Ada', 'Bob'])).toBe('Ada and Bob are typing')
     expect(describeTyping(['Ada', 'Bob', 'Eve'])).toBe('Several people are typing')
   })
 
-  it('keep badges short', () => {
+  it('shorten counts above 99', () => {
     expect([1, 99, 100].map(formatCount)).toEqual(['1', '99', '99+'])
   })
 })

@@ -1,16 +1,20 @@
-/** How a conversation is called and described to one of its members. Pure. */
+/** Titles and descriptions of a conversation, as one of its members sees them. Pure. */
 import type { Conversation, PageMessage, User } from '@chorus/client'
 import { excerpt, showsNothing } from '../text/plain-text.ts'
 
 type Named = Pick<Conversation, 'kind' | 'name' | 'members' | 'memberCount'>
 
-/** The other person of a direct conversation; myself in a conversation with myself. */
+/**
+ * Returns the other person of a direct conversation, or the user in a conversation with themselves.
+ */
 export function partnerOf(conversation: Named, me: string): User | undefined {
   if (conversation.kind !== 'direct') return undefined
   return (conversation.members.find(({ user }) => user.id !== me) ?? conversation.members[0])?.user
 }
 
-/** Its name, the other person's, or those of the first few. */
+/**
+ * Returns the conversation's name, the other person's name, or the names of the first few members.
+ */
 export function titleOf(conversation: Named, me: string): string {
   if (conversation.name !== null) return conversation.name
   const partner = partnerOf(conversation, me)
@@ -28,7 +32,7 @@ export function countMembers(count: number): string {
 
 type Described = Pick<PageMessage, 'text' | 'deletedAt' | 'attachments'> & Partial<Pick<PageMessage, 'data'>>
 
-/** One line of a message for lists and quotes. */
+/** Returns one line of text for a message, for lists and quotes. */
 export function describeMessage({ text, deletedAt, attachments, data = null }: Described): string {
   if (deletedAt !== null) return 'Message deleted'
   const line = excerpt(text)
@@ -37,12 +41,12 @@ export function describeMessage({ text, deletedAt, attachments, data = null }: D
   return data === null ? 'Message' : 'Content this app can’t show'
 }
 
-/** `99+` for badges that have little room. */
+/** Formats a count for a badge. Returns `99+` above 99, because a badge has little room. */
 export function formatCount(count: number): string {
   return count > 99 ? '99+' : String(count)
 }
 
-/** `Ada is typing`, `Ada and Bob are typing`, `Several people are typing` */
+/** Returns `Ada is typing`, `Ada and Bob are typing` or `Several people are typing`. */
 export function describeTyping(names: readonly string[]): string {
   const [first, second] = names
   if (first === undefined) return ''

@@ -1,4 +1,7 @@
-/** One message by its number, for quotes and for what is being written about it: asks the server where it is not loaded. */
+/**
+ * Hook for one message by seq, for quotes and the composer. Fetches the message from the server if
+ * it is not loaded.
+ */
 import type { PageMessage } from '@chorus/client'
 import { useChat } from '@chorus/react'
 import { useEffect, useState } from 'react'
@@ -6,7 +9,7 @@ import { describeMessage } from './title.ts'
 
 export type FoundMessage = PageMessage | 'missing' | undefined
 
-/** Undefined while it is asked for. */
+/** Returns the message, or undefined while it is being fetched. */
 export function useMessage(conversation: string, seq: number, loaded?: PageMessage): FoundMessage {
   const chat = useChat()
   const [fetched, setFetched] = useState<{ readonly seq: number; readonly message: PageMessage | 'missing' }>()

@@ -1,4 +1,4 @@
-/** Public channels: who wants to see what there is looks here, joins or opens. */
+/** Dialog that lists public channels, to search, join and open them. */
 import type { Conversation } from '@chorus/client'
 import { useChat } from '@chorus/react'
 import { Search } from 'lucide-react'

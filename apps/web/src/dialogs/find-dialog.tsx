@@ -1,4 +1,7 @@
-/** One field for conversations, people, channels and commands (Ctrl-K). What is on this device answers at once, the server a moment later. */
+/**
+ * Search dialog for conversations, people, channels and commands (Ctrl-K). Local results appear at
+ * once, server results shortly after.
+ */
 import type { Conversation, ConversationSummary, User } from '@chorus/client'
 import { useChat, useConversations } from '@chorus/react'
 import { CircleQuestionMark, Hash, LogOut, Moon, Search, Settings, SquarePen, Sun } from 'lucide-react'
@@ -18,7 +21,7 @@ import { OptionField, type Option, type OptionGroup } from './option-list.tsx'
 import { orderOf, rankBest, rankMatch, type Rank } from './rank-match.ts'
 import { byRank, channelSeemsToMatch, personSeemsToMatch, rankChannel, rankPerson, useFound } from './use-found.ts'
 
-/** Asked of the server; what is on this device is found without a bound. */
+/** Maximum number of results of a server search. Local results are not limited. */
 const askedMax = 20
 
 export function FindDialog({ onClose }: { readonly onClose: () => void }) {
@@ -157,10 +160,11 @@ export function FindDialog({ onClose }: { readonly onClose: () => void }) {
       options: wanted === '' ? commands.slice(0, 3) : commandsFound,
     },
   ]
-  // The group with the best match comes first, so that Enter opens it. Sorting keeps the order of equals.
+  // The group with the best match comes first, so that Enter opens it. Groups of equal rank keep
+  // their order.
   if (wanted !== '') groups.sort((left, right) => left.rank - right.rank)
 
-  // Without a connection no answer comes: Enter chooses among what is on this device.
+  // Without a connection no response arrives, so Enter chooses among the local results.
   const isConnected = useIsConnected()
   const isSearching = people.state === 'searching' || channels.state === 'searching'
   const hasFailed = people.state === 'failed' || channels.state === 'failed'
@@ -192,7 +196,7 @@ function command(label: string, picture: Option['picture'], onChoose: () => void
 }
 
 interface RankedGroup extends OptionGroup {
-  /** That of its best option; the lower the better. */
+  /** Rank of the group's best option. Lower is better. */
   readonly rank: number
 }
 

@@ -1,4 +1,4 @@
-/** The keyboard map (`?`). */
+/** Dialog that lists the keyboard shortcuts (`?`). */
 import { Dialog } from '../ui/dialog.tsx'
 import './keyboard-dialog.css'
 

@@ -1,4 +1,7 @@
-/** One field: type names. One name begins a direct conversation, several a group. Beside it, a channel with a name. */
+/**
+ * Dialog that starts a conversation. One chosen person starts a direct conversation, several start
+ * a group. A second tab creates a channel with a name.
+ */
 import { limits, type User } from '@chorus/client'
 import { useChat } from '@chorus/react'
 import { X } from 'lucide-react'
@@ -17,7 +20,7 @@ import '../ui/segments.css'
 
 type Tab = 'people' | 'channel'
 
-/** People asked of the server at once. */
+/** Maximum number of people in one search response. */
 const peopleMax = 20
 
 export function NewConversationDialog({ onClose }: { readonly onClose: () => void }) {
@@ -103,13 +106,13 @@ interface PeopleFieldProps {
   readonly chosen: readonly User[]
   readonly onChosen: (users: readonly User[]) => void
   readonly onSubmit: () => void
-  /** Stands between the field and those found. */
+  /** Content between the field and the people found. */
   readonly between?: ReactNode
-  /** People who cannot be chosen: they are there already. */
+  /** People who cannot be chosen because they are members already. */
   readonly without?: ReadonlySet<string>
 }
 
-/** A field of people: those chosen stand in it, those found below it. */
+/** Field that chooses people. Chosen people appear in the field, found people below it. */
 export function PeopleField(props: PeopleFieldProps) {
   const { label, placeholder, chosen, onChosen, onSubmit, between, without } = props
   const chat = useChat()
@@ -175,7 +178,7 @@ export function PeopleField(props: PeopleFieldProps) {
   )
 }
 
-/** Why there is nobody to choose: nobody at all, or all of them are chosen or in it already. */
+/** Explains an empty list of people: none found, or all of them are chosen or members already. */
 function describeNobody(query: string, others: readonly User[], without: ReadonlySet<string> | undefined): string {
   if (others.length === 0) return query === '' ? 'Nobody else is here yet.' : 'Nobody goes by that name.'
   if (others.every(({ id }) => without?.has(id) === true))

@@ -1,6 +1,6 @@
 /**
- * A field with a list of options below it, as one control: the focus stays in the field, ↑ and ↓ move through the list, Enter chooses. Both
- * the search and the choice of people are made of it.
+ * Field with a list of options below it, as one control. The focus stays in the field, ↑ and ↓ move
+ * through the list, Enter chooses. All dialogs that search for people, channels or commands use it.
  */
 import { useEffect, useId, useRef, useState, type KeyboardEvent, type ReactNode } from 'react'
 import { isComposing } from '../ui/keys.ts'
@@ -25,25 +25,30 @@ interface OptionFieldProps {
   readonly value: string
   readonly onValue: (value: string) => void
   readonly groups: readonly OptionGroup[]
-  /** Shown in place of the list when it is empty. */
+  /** Content shown instead of an empty list. */
   readonly empty: ReactNode
-  /** What stands before the text in the field: an icon, or who is chosen already. */
+  /** Content before the text in the field: an icon, or the people chosen already. */
   readonly before?: ReactNode
-  /** Stands between the field and the list. */
+  /** Content between the field and the list. */
   readonly between?: ReactNode
-  /** An answer to the present text is under way: Enter waits for it, unless the first option is beyond doubt. */
+  /**
+   * Whether a search for the present text is running. Enter waits for it, unless the first option
+   * is certain.
+   */
   readonly isSearching?: boolean
-  /** The first option is what the text says, letter by letter. */
+  /** Whether the first option equals the text exactly. */
   readonly isCertain?: boolean
-  /** Nothing is lit while the field is empty, so that Enter submits. */
+  /**
+   * Whether the first option is highlighted while the field is empty. If false, Enter submits then.
+   */
   readonly isLitWhenEmpty?: boolean
-  /** Backspace in an empty field. */
+  /** Called for Backspace in an empty field. */
   readonly onErase?: () => void
-  /** Control-Enter, or Enter with nothing to choose. */
+  /** Called for Control-Enter, or for Enter when there is no option and no text. */
   readonly onSubmit?: () => void
 }
 
-/** Options in the page at first, and how many more come when their end is near. */
+/** Number of options drawn at first, and added each time the user scrolls near their end. */
 const drawnOptions = 60
 
 export function OptionField(props: OptionFieldProps) {
@@ -57,7 +62,7 @@ export function OptionField(props: OptionFieldProps) {
   const [awaited, setAwaited] = useState<string>()
   const count = drawn.value === value ? drawn.count : drawnOptions
   const options = groups.flatMap((group) => group.options)
-  // Moving belongs to one text: another text lights its own first option.
+  // A moved highlight belongs to one text. Another text highlights its own first option.
   const hasMoved = moved?.value === value
   const at = Math.min(hasMoved ? moved.to : start, options.length - 1)
   const optionId = (key: string): string => `${id}-${key}`
@@ -66,7 +71,7 @@ export function OptionField(props: OptionFieldProps) {
     list.current?.querySelector('[aria-selected=true]')?.scrollIntoView({ block: 'nearest' })
   }, [at])
 
-  // Enter was pressed before the answer came: it chooses the first of the answer, for that text alone.
+  // If Enter was pressed before the results arrived, choose the first result, for that text only.
   const first = options[0]
   useEffect(() => {
     if (awaited === undefined || isSearching) return
@@ -170,7 +175,7 @@ export function OptionField(props: OptionFieldProps) {
   )
 }
 
-/** The first options of all groups together; groups that are empty then are left out. */
+/** Returns the first `count` options of all groups together. Leaves out groups without options. */
 function cut(groups: readonly OptionGroup[], count: number): readonly OptionGroup[] {
   let left = count
   return groups

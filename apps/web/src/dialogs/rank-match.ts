@@ -1,11 +1,12 @@
 /**
- * How well a name matches what was typed: exactly, from its beginning, from the beginning of a word, or somewhere. Enter chooses the
- * first of a list, so the order is what a person means. Pure. Case and accents do not count.
+ * Ranks how well a name matches a typed text: exact, prefix, start of a word, or anywhere. Enter
+ * chooses the first option of a list, so the best match must come first. Ignores case and accents.
+ * Pure.
  */
 export const ranks = ['exact', 'prefix', 'word', 'contains', 'none'] as const
 export type Rank = (typeof ranks)[number]
 
-/** Lower is better. */
+/** Returns the sort order of a rank. Lower is better. */
 export function orderOf(rank: Rank): number {
   return ranks.indexOf(rank)
 }
@@ -24,14 +25,14 @@ export function rankMatch(name: string, query: string): Rank {
   return found
 }
 
-/** The best of several names of one thing, such as a person's name and handle. */
+/** Returns the best rank among several names of one thing, such as a person's name and handle. */
 export function rankBest(names: readonly string[], query: string): Rank {
   return names
     .map((name) => rankMatch(name, query))
     .reduce((best, rank) => (orderOf(rank) < orderOf(best) ? rank : best), 'none' as Rank)
 }
 
-/** Ends with a letter or a digit. */
+/** Matches text that ends with a letter, a digit or an accent. */
 const isLetter = /[\p{L}\p{N}\p{M}]$/u
 
 function fold(text: string): string {

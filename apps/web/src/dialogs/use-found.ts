@@ -1,4 +1,7 @@
-/** Asks the server while somebody types: after a short pause, only for the newest text, and answers in order. */
+/**
+ * Searches the server while the user types: after a short pause, and only for the newest text.
+ * Responses to older texts are ignored.
+ */
 import type { Conversation, User } from '@chorus/client'
 import { useEffect, useState } from 'react'
 import { orderOf, rankBest, rankMatch, type Rank } from './rank-match.ts'
@@ -10,7 +13,10 @@ export interface Found<Result> {
   readonly state: 'idle' | 'searching' | 'done' | 'failed'
 }
 
-/** `seemsToMatch` thins out the old answers until the new ones are there, so that Enter never chooses what nobody asked for. */
+/**
+ * Returns the results for a query. Until they arrive, returns the old results that pass
+ * `seemsToMatch`, so that Enter never chooses an unrelated one.
+ */
 export function useFound<Result>(
   query: string,
   search: (query: string) => Promise<readonly Result[]>,
@@ -34,7 +40,7 @@ export function useFound<Result>(
       clearTimeout(timer)
     }
   }, [query, search])
-  // In the moment after a key the state is still that of the text before.
+  // In the render after a key press, the state still belongs to the previous text.
   if (found.state !== 'searching' && found.query === query) return found
   return { results: found.results.filter((result) => seemsToMatch(result, query)), state: 'searching' }
 }
@@ -55,7 +61,10 @@ export function channelSeemsToMatch(channel: Conversation, query: string): boole
   return rankChannel(channel, query) !== 'none'
 }
 
-/** The best first; equals keep their order. What only the server saw a match in comes last. */
+/**
+ * Sorts results by rank, best first. Equal ranks keep their order. Matches that only the server
+ * recognises come last.
+ */
 export function byRank<Result>(results: readonly Result[], rank: (result: Result) => Rank): readonly Result[] {
   return results
     .map((result) => ({ result, order: orderOf(rank(result)) }))

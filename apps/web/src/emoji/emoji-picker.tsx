@@ -1,6 +1,7 @@
 /**
- * The whole catalogue of emoji, with search, in a box beside the button that opened it. Loaded on demand, with data from this
- * origin. By keyboard: type to search, the arrow keys move, Enter picks; it never sends what is being written.
+ * Emoji picker: the whole catalogue with search, in a popover next to its button. Loaded on demand,
+ * with data from this origin. Keyboard: type to search, move with the arrow keys, pick with Enter.
+ * Enter never sends the message.
  */
 import { EmojiPicker as Picker, type EmojiPickerListEmojiProps, type EmojiPickerListRowProps } from 'frimousse'
 import { Popover, type PopoverAnchor } from '../ui/popover.tsx'
@@ -42,7 +43,7 @@ export function EmojiPicker({ anchor, onPick, onClose }: EmojiPickerProps) {
   )
 }
 
-// The picker counts rows and columns from 0, assistive technology from 1.
+// The picker counts rows and columns from 0, ARIA from 1.
 function fromOne(index: number | undefined): number | undefined {
   return index === undefined ? undefined : index + 1
 }

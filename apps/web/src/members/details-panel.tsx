@@ -1,4 +1,7 @@
-/** About a conversation: its name, who is in it and with what part, adding, removing and leaving. */
+/**
+ * Details of a conversation: its name and its members with their roles. Members are added and
+ * removed here, and the user can leave.
+ */
 import type { ConversationSummary, Member, Role } from '@chorus/client'
 import { useChat, useMembers } from '@chorus/react'
 import { Ellipsis, LogOut, Pencil, UserPlus, X } from 'lucide-react'

@@ -1,4 +1,7 @@
-/** Says in plain words what went wrong and what to do; the catalogue's sentence is for people who build on the wire. */
+/**
+ * Explains an error to a user: the cause and what to do. The message in the error catalogue is
+ * written for developers.
+ */
 import { ChorusError } from '@chorus/client'
 import { showNotice } from './notices.ts'
 
@@ -26,13 +29,15 @@ export function explainError(error: unknown): string {
   }
 }
 
-/** `unable to X; Y` → `Y`, with a capital. */
+/** Returns the reason `Y` of a message `unable to X; Y`, with a capital letter. */
 function reasonOf(message: string): string {
   const reason = message.slice(message.indexOf(';') + 1).trim()
   return reason === '' ? 'That can’t be done' : reason.charAt(0).toLocaleUpperCase() + reason.slice(1)
 }
 
-/** Runs what a person asked for; if it fails, says so in a notice that begins with `failure` (`Couldn’t rename`). */
+/**
+ * Reports a failed user action in a notice that begins with `failure` (such as `Couldn’t rename`).
+ */
 export function attempt(promise: Promise<unknown>, failure: string): void {
   promise.catch((error: unknown) => showNotice({ tone: 'error', text: `${failure}. ${explainError(error)}` }))
 }

@@ -1,4 +1,7 @@
-/** Short messages about what could not be done, for where no other place is. At most three; each goes after a while. */
+/**
+ * Short messages about the result of an action, for results that have no place of their own. At
+ * most three are shown; each disappears after 6 s.
+ */
 export interface Notice {
   readonly id: number
   readonly tone: 'info' | 'error'

@@ -4,7 +4,7 @@ import { IconButton } from '../ui/icon-button.tsx'
 import { dismissNotice, noticesStore } from './notices.ts'
 import './notices.css'
 
-/** The place where notices appear; polite, so a screen reader finishes its sentence first. */
+/** Shows the notices. The live region is polite, so a screen reader finishes its sentence first. */
 export function Notices() {
   const notices = useSyncExternalStore(noticesStore.subscribe, noticesStore.get)
   return (

@@ -1,4 +1,7 @@
-/** A line that can be closed, where the browser keeps no data (a private window, a refused or broken database). */
+/**
+ * A line that the user can dismiss. Shown when the browser stores no data (a private window, a
+ * refused or broken database).
+ */
 import { useStorage } from '@chorus/react'
 import { X } from 'lucide-react'
 import { useState } from 'react'

@@ -1,6 +1,7 @@
 /**
- * A person's picture, or their initials on their hue; with a dot for their presence where it is known. The server's content
- * security policy decides which pictures the browser asks for: the address of a reader goes to no other server.
+ * A person's picture, or their initials on their colour, with a dot for their presence if known.
+ * The server's content security policy decides which pictures the browser may load, so no other
+ * server learns a reader's IP address.
  */
 import type { PresenceStatus } from '@chorus/client'
 import { useReducer, type CSSProperties } from 'react'
@@ -15,12 +16,15 @@ interface AvatarProps {
   readonly presence?: PresenceStatus | undefined
 }
 
-/** Sets the hue that the `--person-…` tokens are made from. */
+/** Sets the hue from which the `--person-…` tokens are computed. */
 export function personHue(id: string): CSSProperties {
   return { '--hue': String(hueOf(id)) } as CSSProperties
 }
 
-/** Addresses that the browser refused or could not load, so that a list does not try again for each row. */
+/**
+ * Addresses of pictures that the browser refused or could not load. A list does not retry them for
+ * each row.
+ */
 const refused = new Set<string>()
 const refusedMax = 1_000
 window.addEventListener('online', () => refused.clear())

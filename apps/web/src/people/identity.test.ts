@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { hueOf, initialsOf, lettersOf } from './identity.ts'
 
-describe('what stands in for a person', () => {
+describe('identity of a person', () => {
   it.each([
     ['Ada Lovelace', 'AL'],
     ['ada', 'A'],
@@ -21,7 +21,7 @@ describe('what stands in for a person', () => {
     ['  ', '#'],
     ['日本語', '日本'],
     ['👩‍🚀', '👩‍🚀'],
-  ])('gives the group or channel %j the letters %j', (name, expected) => expect(lettersOf(name)).toBe(expected))
+  ])('takes the letters of the group or channel %j: %j', (name, expected) => expect(lettersOf(name)).toBe(expected))
 
   it('gives the same id the same hue, and uses all twelve', () => {
     const hues = new Set(Array.from({ length: 500 }, (_, index) => hueOf(`user-${index}`)))

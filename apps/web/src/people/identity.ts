@@ -1,4 +1,7 @@
-/** What stands in for a person: one of twelve hues by a hash of the id, and initials. The same everywhere and always. */
+/**
+ * Default picture of a person: initials on one of twelve hues, chosen by a hash of the id. The same
+ * on every device.
+ */
 const huesInDegrees = [10, 35, 60, 85, 125, 155, 180, 210, 240, 275, 305, 340] as const
 
 export function hueOf(id: string): number {
@@ -7,7 +10,10 @@ export function hueOf(id: string): number {
   return huesInDegrees[(hash >>> 0) % huesInDegrees.length] ?? huesInDegrees[0]
 }
 
-/** At most two letters: of the first and the last word, or the first of a single one. */
+/**
+ * Returns at most two letters: of the first and the last word, or the first letter of a single
+ * word.
+ */
 export function initialsOf(name: string): string {
   const words = name
     .trim()
@@ -19,7 +25,10 @@ export function initialsOf(name: string): string {
   return (firstLetter(first) + (last === undefined ? '' : firstLetter(last))).toLocaleUpperCase()
 }
 
-/** Two letters for what has a name and is no person: of its first and last word, or the first two of a single one. */
+/**
+ * Returns two letters for a group or channel: of the first and the last word of its name, or the
+ * first two of a single word.
+ */
 export function lettersOf(name: string): string {
   const words = name.split(/[^\p{L}\p{N}\p{Extended_Pictographic}\u200d\ufe0f]+/u).filter((word) => word !== '')
   const [first, ...rest] = words

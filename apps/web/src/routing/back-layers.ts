@@ -1,8 +1,9 @@
 /**
- * What lies on top of the application (a menu, a dialog, a panel) is closed by the system's Back on a phone, before a page is left.
- * The browser's history is the only way to hear of Back, so each layer has an entry of its own there, at the same address. The number
- * of open layers and the number of entries are made equal a moment after either changes: a layer that takes another's place in one
- * step takes its entry as well.
+ * Makes the system's Back on a phone close the top layer (a menu, a dialog, a panel) instead of
+ * leaving the page. Pages learn of Back only through the browser's history, so each open layer has
+ * its own history entry, at the same address. The numbers of open layers and of entries are matched
+ * in a later task after either changes. So a layer that replaces another in one step reuses its
+ * entry.
  */
 import { useEffect, useRef } from 'react'
 
@@ -10,14 +11,17 @@ interface Layer {
   readonly close: () => void
 }
 
-/** Where Back is a gesture or a key of the device. Elsewhere Back means the page before. */
+/**
+ * Media query for devices where Back is a gesture or a key. On other devices, Back always means the
+ * previous page.
+ */
 const hasSystemBack = '(max-width: 639px), (pointer: coarse)'
 
 const layers: Layer[] = []
 let isListening = false
 let isMatching = false
 
-/** How many entries of layers lie on top of the present page. */
+/** Returns the number of layer entries in the history above the present page. */
 export function layersInHistory(): number {
   const state: unknown = window.history.state
   if (typeof state !== 'object' || state === null || !('layers' in state)) return 0
@@ -38,11 +42,12 @@ function matchLater(): void {
 function follow(): void {
   const present = layersInHistory()
   while (layers.length > present) layers.pop()?.close()
-  // Forward, or a reload in between: an entry whose layer is gone.
+  // After Forward, or Back across a reload, the history may have an entry whose layer no longer
+  // exists.
   if (layers.length < present) matchLater()
 }
 
-// A reload with a menu open: its entry is still there, the menu is not.
+// After a reload with an open menu, its history entry still exists, but the menu does not.
 if (layersInHistory() > 0) {
   listen()
   matchLater()
@@ -53,7 +58,7 @@ function listen(): void {
   isListening = true
 }
 
-/** For as long as the component is shown, Back closes it instead of leaving the page. */
+/** Hook: while the component is shown, Back closes it instead of leaving the page. */
 export function useBackToClose(close: () => void): void {
   const newest = useRef(close)
   useEffect(() => {
@@ -67,7 +72,7 @@ export function useBackToClose(close: () => void): void {
     matchLater()
     return () => {
       const index = layers.indexOf(layer)
-      // Back has taken it already.
+      // Back has closed this layer already.
       if (index === -1) return
       layers.splice(index, 1)
       matchLater()

@@ -1,4 +1,7 @@
-/** A real link (it can be copied, opened in a tab, and is announced as one) that stays inside the application. */
+/**
+ * A link that navigates inside the application without a page load. It is a real `a` element: it
+ * can be copied and opened in a tab.
+ */
 import type { AnchorHTMLAttributes, MouseEvent } from 'react'
 import { formatRoute, type Route } from './route.ts'
 import { navigate } from './use-route.ts'

@@ -1,6 +1,6 @@
 /**
- * The addresses of the application, both ways. Pure: the browser's history lives in `use-route.ts`. What is not an address
- * of ours shows the conversation list.
+ * Converts between addresses and routes of the application. Pure: `use-route.ts` handles the
+ * browser's history. An unknown address shows the conversation list.
  */
 export type SettingsSection = 'profile' | 'appearance' | 'sessions'
 

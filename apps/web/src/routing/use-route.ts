@@ -1,4 +1,4 @@
-/** The current route, and the way to another one. The browser's history is the only state. */
+/** Current route and navigation. The browser's history is the only state. */
 import { useMemo, useSyncExternalStore } from 'react'
 import { layersInHistory } from './back-layers.ts'
 import { formatRoute, parseRoute, type Route } from './route.ts'
@@ -21,11 +21,12 @@ export function useRoute(): Route {
   return useMemo(() => parseRoute(path), [path])
 }
 
-/** Goes to a route; `replace` leaves no way back to the present one. */
+/** Goes to a route. With `replace`, Back does not return to the present route. */
 export function navigate(route: Route, options: { readonly replace?: boolean } = {}): void {
   const path = formatRoute(route)
   if (path === window.location.pathname) return
-  // The entry of a menu or dialog that led there is used up: Back goes to the page and not to the menu.
+  // Replace the history entry of a menu or dialog that led here, so that Back goes to the page
+  // before and not to the menu.
   if (options.replace === true || layersInHistory() > 0) window.history.replaceState(null, '', path)
   else window.history.pushState(null, '', path)
   announce()

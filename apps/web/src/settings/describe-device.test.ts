@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { describeDevice } from './describe-device.ts'
 
-describe('devices', () => {
+describe('device names', () => {
   it.each([
     [
       'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36',
@@ -19,5 +19,5 @@ describe('devices', () => {
     ['curl/8.5.0', 'curl/8.5.0'],
     [null, 'Unknown device'],
     ['', 'Unknown device'],
-  ])('calls %j %j', (userAgent, expected) => expect(describeDevice(userAgent)).toBe(expected))
+  ])('describes %j as %j', (userAgent, expected) => expect(describeDevice(userAgent)).toBe(expected))
 })

@@ -1,4 +1,4 @@
-/** A device in a few words, from what its browser says of itself. */
+/** Describes a device in a few words, from the user agent of its browser. */
 const browsers: readonly (readonly [pattern: RegExp, name: string])[] = [
   [/\bEdg(?:e|A|iOS)?\//, 'Edge'],
   [/\b(?:OPR|Opera)\//, 'Opera'],

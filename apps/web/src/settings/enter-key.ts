@@ -1,4 +1,7 @@
-/** What Enter does while writing: sends, or breaks the line. A phone's keyboard has no Shift-Enter, so there it breaks the line at first. */
+/**
+ * Setting for the Enter key in the composer: it sends, or adds a line. On touch devices it adds a
+ * line by default, because their keyboards have no Shift-Enter.
+ */
 import { useSyncExternalStore } from 'react'
 
 const storageKey = 'chorus.enter'
@@ -10,7 +13,7 @@ function read(): boolean {
     const stored = localStorage.getItem(storageKey)
     if (stored !== null) return stored === 'send'
   } catch {
-    // Storage may be forbidden.
+    // Access to storage may be forbidden.
   }
   return !window.matchMedia('(pointer: coarse)').matches
 }
@@ -20,7 +23,7 @@ export function setEnterSends(next: boolean): void {
   try {
     localStorage.setItem(storageKey, next ? 'send' : 'newline')
   } catch {
-    // The choice then lasts as long as the page.
+    // Without storage, the setting lasts as long as the page.
   }
   for (const listener of listeners) listener()
 }

@@ -1,4 +1,4 @@
-/** Profile, appearance and the devices that are signed in. */
+/** Settings: profile, appearance, and the devices that are signed in. */
 import { limits, type Session } from '@chorus/client'
 import { useChat } from '@chorus/react'
 import { ArrowLeft, Laptop, Smartphone } from 'lucide-react'

@@ -1,4 +1,7 @@
-/** The signed-in application: the list, one pane beside it, dialogs above both, and the keys that work everywhere. */
+/**
+ * The signed-in application: the conversation list, one pane next to it, dialogs above both, and
+ * global keyboard shortcuts.
+ */
 import type { User } from '@chorus/client'
 import { useConversations, useUnread } from '@chorus/react'
 import { Suspense, useEffect, useMemo, useSyncExternalStore } from 'react'
@@ -36,7 +39,8 @@ export function ChatShell({ me }: { readonly me: User }) {
   const route = useRoute()
   const drafts = useMemo(() => createDrafts(me.id, draftStorage()), [me.id])
   const value = useMemo(() => ({ user: me, drafts }), [me, drafts])
-  // The list comes first; by the time a conversation is chosen from it, its script is there.
+  // Load the script of the conversation view in advance, so that it is there when the user opens a
+  // conversation.
   useEffect(() => void loadConversationView().catch(() => undefined), [])
   useGlobalKeys(route)
   return (
@@ -87,7 +91,7 @@ function Overlays() {
   )
 }
 
-/** The document's title: the unread count, and where one is. */
+/** Sets the document title: the unread count and the name of the open page. */
 function Title({ route, me }: { readonly route: Route; readonly me: string }) {
   const unread = useUnread()
   const place = usePlace(route, me)
@@ -113,7 +117,7 @@ function usePlace(route: Route, me: string): string | undefined {
 }
 
 function useGlobalKeys(route: Route): void {
-  // In the order that the list shows.
+  // In the order of the conversation list.
   const listed = useListed(useConversations())
   useEffect(() => {
     const follow = (event: KeyboardEvent): void => {
@@ -125,7 +129,7 @@ function useGlobalKeys(route: Route): void {
         return
       }
       if (overlayStore.get() !== 'none') return
-      // Escape in a dialog of a conversation closes the dialog, and not the conversation behind it.
+      // Escape in a dialog closes only the dialog, not the conversation behind it.
       if (document.querySelector('dialog[open]') !== null) return
       if (event.altKey && !hasControl && (event.key === 'ArrowUp' || event.key === 'ArrowDown')) {
         event.preventDefault()

@@ -1,4 +1,7 @@
-/** A thin bar while the server cannot be reached. Short interruptions are not worth a bar: it waits a moment first. */
+/**
+ * A thin bar shown while the server is unreachable. It appears after a delay, so that short
+ * interruptions show nothing.
+ */
 import type { ConnectionStatus } from '@chorus/client'
 import { useConnection, useOutbox } from '@chorus/react'
 import { CloudOff, LoaderCircle } from 'lucide-react'
@@ -60,7 +63,7 @@ export function ConnectionBanner() {
   )
 }
 
-/** True for a moment after trouble begins. */
+/** Returns true for 1.5 s after the trouble begins. */
 function usePatience(trouble: Trouble): boolean {
   const isTroubled = trouble !== 'none'
   const [isPatient, setIsPatient] = useState(true)

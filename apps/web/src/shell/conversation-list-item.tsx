@@ -1,4 +1,7 @@
-/** One conversation in the list: who, the last line or who is typing, when, and how much is unread. */
+/**
+ * One row of the conversation list: avatar, title, last message or typing members, time, and unread
+ * count.
+ */
 import type { ConversationSummary, OutboxItem } from '@chorus/client'
 import { useUser } from '@chorus/react'
 import { CircleAlert, Clock3 } from 'lucide-react'
@@ -16,7 +19,7 @@ import { useShownPresence, useShownTyping } from './use-shown-presence.ts'
 
 interface ConversationListItemProps {
   readonly conversation: ConversationSummary
-  /** The newest message of mine that has not left this device. */
+  /** The user's newest message in the outbox that the server has not acknowledged. */
   readonly waiting: OutboxItem | undefined
   readonly isOpen: boolean
 }
@@ -101,7 +104,9 @@ function SenderName({ id }: { readonly id: string }) {
   return user === undefined ? null : <>{user.name.split(/\s+/)[0]}: </>
 }
 
-/** At most two people are named; the hooks of a component may not grow with a list. */
+/**
+ * Names at most two people, because the number of hooks in a component must not vary with a list.
+ */
 export function TypingNames({ users, isNamed }: { readonly users: readonly string[]; readonly isNamed: boolean }) {
   const first = useUser(users[0])
   const second = useUser(users[1])
@@ -123,7 +128,10 @@ interface ConversationAvatarProps {
   readonly sizePx: number
 }
 
-/** The other person with their presence; of a group or a channel its letters on its own colour. The shape shows the kind. */
+/**
+ * Avatar of a conversation: the other person with their presence, or the letters of a group or
+ * channel on its own colour. The shape shows the kind of conversation.
+ */
 export function ConversationAvatar({ conversation, sizePx }: ConversationAvatarProps) {
   const { user: me } = useMe()
   const partner = partnerOf(conversation, me.id)

@@ -1,6 +1,7 @@
 /**
- * The conversations, the most recently active first; one with a message that still waits stands where that message puts it. All rows
- * have one height, so the few that are in the page follow from the scroll position alone. The open one is always brought into view.
+ * Virtual list of the conversations, the most recently active first. A pending message counts as
+ * activity. All rows have the same height, so the scroll position alone decides which rows are in
+ * the DOM. The open conversation is always scrolled into view.
  */
 import { useConversations, useDataState } from '@chorus/react'
 import { useEffect, useLayoutEffect, useRef, useState } from 'react'
@@ -10,7 +11,7 @@ import { useListed, type Listed } from './listed.ts'
 import { openOverlay } from './overlay.ts'
 import { ListSkeleton } from './shell-skeleton.tsx'
 
-/** Rows in the page beyond the screen, so that Tab finds the next one. */
+/** Number of rows in the DOM beyond each edge of the screen, so that Tab finds the next row. */
 const beyondRows = 6
 
 export function ConversationList({ open }: { readonly open: string | undefined }) {

@@ -1,4 +1,7 @@
-/** The conversations as the list shows them: in order, each with the newest message of mine that has not left this device. */
+/**
+ * Conversations as the list shows them: in order, each with the user's newest message that the
+ * server has not acknowledged.
+ */
 import type { ConversationSummary, OutboxItem } from '@chorus/client'
 import { useOutbox } from '@chorus/react'
 import { useMemo } from 'react'
@@ -13,7 +16,10 @@ export function useListed(conversations: readonly ConversationSummary[]): readon
   return useMemo(() => listConversations(conversations, outbox), [conversations, outbox])
 }
 
-/** Keeps the order of the conversations, but for those with a message that waits: its time counts as activity. */
+/**
+ * Sorts conversations by activity. Pending messages count as activity. Without pending messages the
+ * order stays the same.
+ */
 export function listConversations(
   conversations: readonly ConversationSummary[],
   outbox: readonly OutboxItem[],
@@ -27,7 +33,7 @@ export function listConversations(
   )
 }
 
-/** When the conversation was last active, for this person. */
+/** Returns the time of the conversation's last activity, for this user. */
 export function activityOf({ conversation, waiting }: Listed): string {
   return waiting !== undefined && waiting.createdAt > conversation.activeAt ? waiting.createdAt : conversation.activeAt
 }

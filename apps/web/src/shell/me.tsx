@@ -1,4 +1,4 @@
-/** Who is signed in, and their drafts, for everything below the shell. */
+/** Context with the signed-in user and their drafts, for all components below the shell. */
 import type { User } from '@chorus/client'
 import { createContext, useContext } from 'react'
 import type { Drafts } from '../conversation/drafts.ts'

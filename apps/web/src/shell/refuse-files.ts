@@ -1,6 +1,7 @@
 /**
- * Stops files that are dropped or pasted, and links that are dropped outside a field. Without this the browser opens them in place of
- * the application, and what was being written is gone. A component that takes files handles the event first and prevents its default.
+ * Blocks dropped or pasted files, and links dropped outside a field. Otherwise the browser would
+ * open them in place of the application, and unsent text would be lost. A component that accepts
+ * files handles the event first and prevents its default.
  */
 import { showNotice } from '../notices/notices.ts'
 
@@ -16,7 +17,7 @@ export function refuseFiles(page: Window): void {
     sayRefused()
   })
   page.addEventListener('paste', (event) => {
-    // Text copied from an office program comes with a picture of itself: that is a paste of text.
+    // Text copied from an office program includes a picture of itself. Treat that as text.
     const hasText = event.clipboardData?.types.includes('text/plain') === true
     if (event.defaultPrevented || hasText || !hasFiles(event.clipboardData)) return
     event.preventDefault()

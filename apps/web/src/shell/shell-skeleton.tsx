@@ -1,4 +1,7 @@
-/** The shape of the application while it is not known yet who is signed in; and why, when that takes long. */
+/**
+ * Placeholder of the application while the session is unknown. After 4 s it explains that the
+ * server is unreachable.
+ */
 import { useEffect, useState } from 'react'
 import './chat-shell.css'
 import './sidebar.css'
@@ -36,7 +39,7 @@ export function ShellSkeleton() {
   )
 }
 
-/** As many rows as a usual screen shows, each a little different. */
+/** Draws about as many rows as fit on a screen, with different widths. */
 export function ListSkeleton() {
   return (
     <div aria-hidden='true' className='list-skeleton'>

@@ -1,4 +1,6 @@
-/** The conversations, the most recently active first, with the ways to find one and to begin one. */
+/**
+ * Sidebar: the account menu, search, a button for a new conversation, and the conversation list.
+ */
 import { CircleQuestionMark, Hash, LogOut, Monitor, Moon, Search, Settings, SquarePen, Sun } from 'lucide-react'
 import { useRef, useState } from 'react'
 import { Avatar } from '../people/avatar.tsx'
@@ -16,7 +18,7 @@ import './sidebar.css'
 
 export function Sidebar({ route }: { readonly route: Route }) {
   const open = route.at === 'conversation' ? route.conversation : undefined
-  // On a phone the list is the page, and stands in for the pane that is not shown.
+  // On a phone, the home route shows only the list, so the list is the main region of the page.
   const isPage = useMatches('(max-width: 639px)') && route.at === 'home'
   return (
     <div className='sidebar' role={isPage ? 'main' : undefined}>

@@ -1,4 +1,7 @@
-/** Presence as it may be shown: without a connection it is unknown, and an old answer would be a wrong one. */
+/**
+ * Presence and typing for display: unknown without a connection, because an old value could be
+ * wrong.
+ */
 import type { Presence } from '@chorus/client'
 import { useConnection, usePresence, useTyping } from '@chorus/react'
 
@@ -14,7 +17,10 @@ export function useShownTyping(conversation: string): readonly string[] {
 
 const nobody: readonly string[] = []
 
-/** A short reconnection is not worth taking everything away for: after five seconds the client says `unknown` itself. */
+/**
+ * Returns whether there is a connection. Short reconnections count as connected: after five seconds
+ * the client itself reports `unknown`.
+ */
 export function useIsConnected(): boolean {
   const { state } = useConnection()
   switch (state) {

@@ -2,7 +2,9 @@ import { useChat } from '@chorus/react'
 import { useCallback } from 'react'
 import { attempt } from '../notices/explain-error.ts'
 
-/** Signs out; asks first when messages are still waiting here, for they would be lost. */
+/**
+ * Signs out. Asks for confirmation if messages are still pending, because signing out deletes them.
+ */
 export function useSignOut(): () => void {
   const chat = useChat()
   return useCallback(() => {

@@ -10,7 +10,7 @@ afterEach(cleanup)
 const show = (text: string): HTMLElement => render(<Markdown text={text} />).container
 const shownText = (text: string): string => show(text).textContent ?? ''
 
-describe('what was written', () => {
+describe('Markdown text', () => {
   it.each([
     '[ERROR]: timeout',
     '[ERROR]: timeout\n[WARN]: slow',
@@ -131,7 +131,7 @@ describe('what was written', () => {
     ['[docs]: https://example.org/a', [['https://example.org/a', 'https://example.org/a']]],
     ['```see https://example.org/a）', [['https://example.org/a', 'https://example.org/a']]],
     ['see https://example.org/a.', [['https://example.org/a', 'https://example.org/a']]],
-  ])('ends addresses at the punctuation around them: %j', (source, expected) => {
+  ])('ends a link before the surrounding punctuation: %j', (source, expected) => {
     expect(links(source)).toEqual(expected)
     cleanup()
     expect(shownText(source)).toBe(source)
@@ -178,7 +178,7 @@ describe('what was written', () => {
   )
   const signs = (text: string): string[] => text.match(/[\p{L}\p{N}]/gu) ?? []
 
-  it('[APP2] is on the screen or is the address of a link, for any text', () => {
+  it('[APP2] shows every letter and digit, or links it, for any text', () => {
     fc.assert(
       fc.property(fc.array(piece, { minLength: 1, maxLength: 30 }), (pieces) => {
         const source = pieces.join('')

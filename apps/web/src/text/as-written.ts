@@ -1,7 +1,8 @@
 /**
- * Keeps Markdown from losing what was written. Chat is not a document: people write paths, sums, code and notes that only look
- * like Markdown. The rule: every letter, digit and sign of a message is on the screen or is the address of a link. A construct that
- * would break it is shown as it was typed; where that cannot be done, so is the whole message.
+ * Keeps Markdown from hiding parts of a message. Background: chat messages contain paths, sums,
+ * code and notes that only look like Markdown. Guarantee: every letter, digit and sign of a message
+ * is on the screen or in the address of a link. A construct that would break this rule is shown as
+ * it was typed. If that is impossible, the whole message is shown as it was typed.
  */
 import type {
   BlockContent,
@@ -44,8 +45,9 @@ interface Token {
 }
 
 /**
- * Constructs that hide what was written: notes at the end of a document, entities, underlined headings and line breaks by a backslash.
- * Definitions with a `^` are shown as they were typed, like all that nothing refers to.
+ * Markdown constructs that hide typed text: footnotes, entities, underlined headings, and line
+ * breaks by a backslash. Footnote definitions (`[^1]:`) are shown as typed, like every definition
+ * without a reference.
  */
 const disabled = [
   'gfmFootnoteCall',
@@ -56,7 +58,9 @@ const disabled = [
   'setextUnderline',
 ]
 
-/** The plugin for one message; it needs the source to show a part of it as it was typed. */
+/**
+ * Returns the plugin for one message. It needs the source text to show parts as they were typed.
+ */
 export function keepAsWritten(source: string): Plugin {
   function asWritten(this: Processor) {
     const data = this.data()
@@ -81,14 +85,14 @@ export function keepAsWritten(source: string): Plugin {
   return asWritten as unknown as Plugin
 }
 
-/** Letters and digits: what may be lost of them is counted. */
+/** Counts letters and digits. A drop in this number means that text was lost. */
 const countSigns = (part: string): number => part.match(/[\p{L}\p{N}]/gu)?.length ?? 0
 
 function text(value: string): Text {
   return { type: 'text', value }
 }
 
-/** A part as it was typed, in which addresses are links all the same. */
+/** Returns a part of the source as it was typed, but with its addresses as links. */
 function typed(source: string): PhrasingContent[] {
   return source.split(/(https?:\/\/[^\s<>]+)/gi).flatMap((part, index): PhrasingContent[] => {
     if (index % 2 === 0) return part === '' ? [] : [text(part)]
@@ -101,11 +105,11 @@ function typed(source: string): PhrasingContent[] {
 
 class Keeper {
   readonly #source: string
-  /** By label. Undefined where the address is not safe. */
+  /** Addresses of definitions by label. Undefined for an unsafe address. */
   readonly #addresses = new Map<string, string | undefined>()
   readonly #used = new Set<string>()
   readonly #defined = new Set<string>()
-  /** Letters and digits of addresses and marks, which need not be seen. */
+  /** Number of letters and digits in addresses and marks, which may stay hidden. */
   #hidden = 0
 
   constructor(source: string, tree: Root) {
@@ -114,11 +118,11 @@ class Keeper {
   }
 
   keepChildren(parent: Parent): void {
-    // A node gives way to nodes that are allowed in its place.
+    // A node may be replaced by other nodes that are allowed in its place.
     parent.children = parent.children.flatMap((child) => this.#keep(child, parent)) as typeof parent.children
   }
 
-  /** The net below all rules. */
+  /** Returns whether letters or digits were lost. Last check after all rules. */
   hasLost(tree: Root): boolean {
     const shown = visibleText(tree)
     return showsNothing(shown) || countSigns(shown) + this.#hidden < countSigns(this.#source)
@@ -127,7 +131,7 @@ class Keeper {
   #collect(node: Nodes): void {
     if (node.type === 'linkReference' || node.type === 'imageReference') this.#used.add(node.identifier)
     if (node.type === 'definition') {
-      // The first definition of a label counts, here as in the renderer.
+      // The first definition of a label counts, as in the renderer.
       if (!this.#addresses.has(node.identifier)) this.#addresses.set(node.identifier, safeLink(node.url))
     } else if ('children' in node) for (const child of node.children) this.#collect(child)
   }
@@ -172,7 +176,8 @@ class Keeper {
       case 'list':
         return this.#keepList(node)
       case 'table': {
-        // The renderer leaves out cells beyond the first row's.
+        // The renderer drops cells beyond the number of columns in the first row, so widen the
+        // first row.
         const columns = Math.max(...node.children.map(({ children }) => children.length))
         node.align = Array.from({ length: columns }, (_, column) => node.align?.[column] ?? null)
         this.keepChildren(node)
@@ -184,7 +189,10 @@ class Keeper {
     }
   }
 
-  /** References become links of their own, so a definition that one uses has done its work. */
+  /**
+   * Keeps a definition as typed, unless a reference uses it: references become links with the
+   * address themselves.
+   */
   #keepDefinition(node: Definition): Nodes[] {
     const isFirst = !this.#defined.has(node.identifier)
     this.#defined.add(node.identifier)
@@ -210,7 +218,10 @@ class Keeper {
     return address === undefined ? this.#unwrap(node) : this.#linkAround(node, address)
   }
 
-  /** An address in running text. Its node has no position where the renderer found it late. */
+  /**
+   * Handles an address in running text. Its node has no position if the renderer found the address
+   * late.
+   */
   #keepAddress(node: Link): Nodes[] {
     const written = visibleText(node)
     const kept = trimLink(written)
@@ -226,7 +237,10 @@ class Keeper {
     return [this.#linkTo(node, address, node.children)]
   }
 
-  /** A link that shows something: its label, or else its address; and its title, which a tooltip would hide. */
+  /**
+   * Returns a link with visible text: its label, or its address without one. Adds the title to the
+   * text, because a tooltip would hide it.
+   */
   #linkTo(node: Link | LinkReference | Image | ImageReference, url: string, label: readonly PhrasingContent[]): Link {
     const title =
       'title' in node && typeof node.title === 'string' && node.title !== '' ? [text(` (${node.title})`)] : []
@@ -236,7 +250,7 @@ class Keeper {
     return link
   }
 
-  /** The label between the marks that were written. */
+  /** Replaces a link by its label between the typed brackets. */
   #unwrap(node: Link | LinkReference): Nodes[] {
     const last = node.children.at(-1)
     const labelEnd = last?.position?.end.offset
@@ -256,7 +270,7 @@ class Keeper {
   }
 
   #keepCode(node: Code): Nodes[] {
-    // "```let x = 1" would take the code for the name of its language.
+    // For "```let x = 1", Markdown would take the code for the name of a language.
     const isNamed = /^[\p{L}\p{N}+#._/-]*$/u.test(node.lang ?? '') && typeof node.meta !== 'string'
     if (!isNamed || showsNothing(node.value)) return [this.#asTyped(node)]
     return [node]
@@ -266,7 +280,7 @@ class Keeper {
     if (showsNothing(node.children.map(visibleText).join(''))) return [this.#asTyped(node)]
     for (const item of node.children) {
       if (item.checked !== null && item.checked !== undefined) this.#hidden += 1
-      // The renderer would count from the first number, whatever the others say.
+      // Keep the typed number: the renderer would count up from the first number of the list.
       const number = /^\d+[.)]/.exec(this.#written(item))?.[0]
       if (number !== undefined) item.data = { hProperties: { 'data-number': number } }
     }
@@ -279,7 +293,7 @@ function isPhrasing({ type }: Parent): boolean {
   return ['paragraph', 'heading', 'emphasis', 'strong', 'delete', 'link', 'linkReference', 'tableCell'].includes(type)
 }
 
-/** What a reader sees of a tree, without pictures and lines. */
+/** Returns the text of a tree that a reader sees, without pictures and lines. */
 function visibleText(node: Nodes): string {
   switch (node.type) {
     case 'definition':

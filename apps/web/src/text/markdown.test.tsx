@@ -8,7 +8,7 @@ afterEach(cleanup)
 const show = (text: string): HTMLElement => render(<Markdown text={text} />).container
 
 describe('markdown', () => {
-  it('renders what people write', () => {
+  it('renders bold, code, lists, quotes and strikethrough', () => {
     const container = show('**bold** and `code`\n\n- one\n- two\n\n> quoted\n\n```\nlet x = 1\n```\n\n~~gone~~')
     expect(container.querySelector('strong')?.textContent).toBe('bold')
     expect(container.querySelectorAll('li')).toHaveLength(2)
@@ -42,11 +42,11 @@ describe('markdown', () => {
     '[x][y]\n\n[y]: javascript:alert(1)',
     '<javascript:alert(1)>',
     '![x](javascript:alert(1))',
-  ])('links nothing that could act: %s', (text) => {
+  ])('does not link unsafe addresses: %s', (text) => {
     expect(show(text).querySelector('a, img')).toBeNull()
   })
 
-  it('opens links elsewhere, without telling where from', () => {
+  it('opens links in a new tab without opener and referrer', () => {
     const links = [...show('[a](https://example.com) www.example.org <mailto:a@example.com>').querySelectorAll('a')]
     expect(links.map((link) => link.href)).toEqual([
       'https://example.com/',
@@ -66,7 +66,7 @@ describe('markdown', () => {
     expect(container.textContent).toBe('a cat')
   })
 
-  it('keeps the page’s outline: a heading in a message is a bold line', () => {
+  it('renders a heading in a message as a bold line', () => {
     const container = show('# Title\n\n## Second')
     expect(container.querySelector('h1, h2')).toBeNull()
     expect(container.querySelectorAll('.markdown-heading')).toHaveLength(2)

@@ -1,6 +1,8 @@
 /**
- * Renders a message's Markdown. Loaded on demand. Raw HTML stays text, links follow `link-policy.ts`, pictures become links (they
- * would tell a stranger's server who reads), headings become bold lines (the page has one outline), and nothing reaches innerHTML.
+ * Renders the Markdown of a message. Loaded on demand. Raw HTML stays text, and nothing is written
+ * to innerHTML. Links follow `link-policy.ts`. Pictures become links, because loading them would
+ * tell a foreign server about the reader. Headings become bold lines, because the page has its own
+ * outline.
  */
 import { useMemo } from 'react'
 import type { Components, ExtraProps, Options } from 'react-markdown'
@@ -23,7 +25,7 @@ const components: Components = {
       </a>
     )
   },
-  // `as-written.ts` has made links of them.
+  // `as-written.ts` has turned pictures into links.
   img: () => null,
   h1: Heading,
   h2: Heading,
@@ -65,7 +67,7 @@ const components: Components = {
 
 type Element = NonNullable<ExtraProps['node']>
 
-/** The name after the fence, from the class that the renderer made of it. */
+/** Returns the language name after the fence, from the class that the renderer made of it. */
 function languageOf(pre: Element | undefined): string | undefined {
   const code = pre?.children[0]
   const names: unknown = code?.type === 'element' ? code.properties['className'] : undefined

@@ -1,15 +1,15 @@
-/** Decides about single marks of Markdown in a source text: is it a mark, or a sign of what was written? Pure. */
+/** Decides whether a Markdown character in a message is a mark or part of the text. Pure. */
 
 /**
- * True when a mark at this place is inside a word, a path or a sum: `2*3*4`, `src/*a*.ts`, `__init__.py`. Languages that write
- * without spaces are not meant: there, a mark between two letters is one.
+ * Returns whether a mark is inside a word, a path or a sum: `2*3*4`, `src/*a*.ts`, `__init__.py`.
+ * In languages without spaces, a mark between two letters still counts as a mark.
  */
 export function sharesWord(source: string, start: number, end: number, marker: string): boolean {
   const content = source.slice(start + marker.length, end - marker.length)
   return (
     /[\p{L}\p{N}_./\\@$#-]$/u.test(latinEnd(source.slice(Math.max(0, start - 2), start))) ||
     /^(?:[\p{L}\p{N}_(]|[./\\:@-][\p{L}\p{N}*_])/u.test(latinStart(source.slice(end, end + 3))) ||
-    // An identifier: `_snake_case_`.
+    // An identifier, such as `_snake_case_`.
     (marker.startsWith('_') && /^\w*_\w*$/.test(content))
   )
 }
@@ -22,8 +22,9 @@ const latinEnd = (part: string): string => (endsWithoutSpaces.test(part) ? '' : 
 const latinStart = (part: string): string => (startsWithoutSpaces.test(part) ? '' : part)
 
 /**
- * True when a backslash only keeps the next character from being a mark, so that it need not be seen: around a word
- * (`\*word\*`), at the start of a line (`\# 1`, `1986\. A year`), and before `|` in a table. Paths, formulas and drawings keep theirs.
+ * Returns whether a backslash only escapes a mark and may be hidden: around a word (`\*word\*`), at
+ * the start of a line (`\# 1`, `1986\. A year`), and before `|` in a table. Backslashes in paths,
+ * formulas and drawings stay visible.
  */
 export function hidesBackslash(source: string, at: number, isInCell: boolean): boolean {
   const mark = source.charAt(at + 1)
@@ -35,11 +36,14 @@ export function hidesBackslash(source: string, at: number, isInCell: boolean): b
   return '*_~`'.includes(mark) && (opensPair(source, at, mark) || closesPair(source, at, mark))
 }
 
-/** A pair is looked for within this many characters, so that a long message costs no more than its length. */
+/**
+ * Maximum distance between two marks of a pair. It keeps the cost linear in the length of a
+ * message.
+ */
 const pairMaxChars = 500
 const runMax = 3
 
-/** A run of escaped marks counts as one. */
+/** Returns the start of a run of escaped marks. A run counts as one mark. */
 function firstOfRun(source: string, at: number, mark: string): number {
   let first = at
   for (let length = 1; length < runMax && first >= 2; length += 1) {
@@ -74,11 +78,13 @@ function closesPair(source: string, at: number, mark: string): boolean {
   return open !== -1 && canOpen(source, start + open, mark)
 }
 
-// Full-width and typographic punctuation ends an address that stands in running text.
+// Full-width and typographic punctuation ends an address in running text.
 const endsLink =
   /[\u3000-\u3003\u3008-\u3011\u3014-\u301f\uff01-\uff0f\uff1a-\uff20\uff3b-\uff3d\uff5b-\uff65\u2018-\u201f\u2026\u00ab\u00bb]/
 
-/** Returns the address at the start of a text, without the punctuation of the sentence around it. */
+/**
+ * Returns the address at the start of a text, without the punctuation of the surrounding sentence.
+ */
 export function trimLink(written: string): string {
   const end = written.search(endsLink)
   const address = end === -1 ? written : written.slice(0, end)

@@ -5,8 +5,8 @@ import { MessageText } from './message-text.tsx'
 
 afterEach(cleanup)
 
-describe('a message', () => {
-  it('with data and no text is a plain block', () => {
+describe('text of a message', () => {
+  it('shows data without text as a plain block', () => {
     render(<MessageText text='' data={{ ride: 7 }} />)
     expect(screen.getByText('Content this app can’t show')).toBeDefined()
     expect(screen.getByRole('region', { name: 'Data' }).textContent).toBe('{\n  "ride": 7\n}')
@@ -18,18 +18,18 @@ describe('a message', () => {
     expect(screen.getByRole('region', { name: 'Data' }).textContent).toBe(JSON.stringify(data, null, 2))
   })
 
-  it('folds long data away and bounds what it shows of it', () => {
+  it('collapses long data and limits its shown length', () => {
     render(<MessageText text='' data={'x'.repeat(30_000)} />)
     expect(screen.getByRole('group')).toHaveProperty('open', false)
     expect(document.querySelector('pre')?.textContent?.length).toBeLessThanOrEqual(20_001)
   })
 
-  it('with an attachment and no text says so', () => {
+  it('shows an attachment without text', () => {
     render(<MessageText text=' ' attachments={['a']} />)
     expect(screen.getByText('Attachment')).toBeDefined()
   })
 
-  it('with text shows the text alone', () => {
+  it('shows only the text when there is one', () => {
     const { container } = render(<MessageText text='hello' data={{ a: 1 }} />)
     expect(container.textContent).toBe('hello')
   })

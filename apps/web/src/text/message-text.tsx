@@ -1,6 +1,7 @@
 /**
- * What a message says: its text as it is where that is enough, otherwise as Markdown, with the plain text in place until that is loaded.
- * A message without text is never an empty bubble: what it carries instead is shown as a plain block.
+ * Content of a message: plain text if that suffices, otherwise Markdown. The plain text is shown
+ * until the Markdown renderer is loaded. A message without text is never an empty bubble: its data
+ * or attachment is shown as a plain block.
  */
 import type { Json } from '@chorus/client'
 import { memo, Suspense } from 'react'
@@ -33,7 +34,7 @@ export const MessageText = memo(function MessageText({ text, data = null, attach
   )
 })
 
-/** Data of more characters is folded away. */
+/** Maximum length of data that is shown expanded. */
 const shortChars = 120
 const shownChars = 20_000
 

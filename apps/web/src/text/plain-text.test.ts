@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { excerpt, isLargeEmoji, needsMarkdown, showsNothing } from './plain-text.ts'
 
-describe('what a text needs', () => {
+describe('plain text', () => {
   it.each(['hello', 'See you at 5, ok?', 'a - b', '3.5 km', 'well…\nnext line', 'C# is fine', '👍'])(
-    'shows %j as it is',
+    'needs no Markdown for %j',
     (text) => {
       expect(needsMarkdown(text)).toBe(false)
     },
@@ -20,16 +20,16 @@ describe('what a text needs', () => {
     '> quote',
     'a@b.example',
     '    indented',
-  ])('renders %j', (text) => expect(needsMarkdown(text)).toBe(true))
+  ])('needs Markdown for %j', (text) => expect(needsMarkdown(text)).toBe(true))
 
   it.each([
     [`https://a.example/${')'.repeat(19_900)}。`],
     ['**a'.repeat(1_000)],
     ['> '.repeat(9_000)],
     [`${'- '.repeat(60)}x`],
-  ])('shows as it is what would keep a browser busy', (text) => expect(needsMarkdown(text)).toBe(false))
+  ])('needs no Markdown for text that would block a browser', (text) => expect(needsMarkdown(text)).toBe(false))
 
-  it('renders long code', () => {
+  it('needs Markdown for long code', () => {
     expect(needsMarkdown(`see\n\`\`\`\n${'f(x);\n'.repeat(2_000)}\`\`\``)).toBe(true)
   })
 
@@ -41,7 +41,7 @@ describe('what a text needs', () => {
     ['.', false],
     ['👍', false],
     ['\u200bx', false],
-  ])('knows that %j shows nothing: %s', (text, expected) => expect(showsNothing(text)).toBe(expected))
+  ])('reports whether %j shows nothing: %s', (text, expected) => expect(showsNothing(text)).toBe(expected))
 
   it.each([
     ['👍', true],
@@ -54,7 +54,7 @@ describe('what a text needs', () => {
     ['  ', false],
   ])('shows %j large: %s', (text, expected) => expect(isLargeEmoji(text)).toBe(expected))
 
-  it('shortens to one line without markers', () => {
+  it('shortens to one line without marks', () => {
     expect(excerpt('**Hello**\n> quoted `code`')).toBe('Hello quoted code')
     expect(excerpt('see [the plan](https://example.com)')).toBe('see the plan')
     expect(excerpt('so *much* _better_')).toBe('so much better')

@@ -1,19 +1,32 @@
-/** Decides, without loading anything, what a message's text needs: nothing, the Markdown renderer, or large emoji. */
+/**
+ * Decides, without loading anything, how to render the text of a message: as plain text, by the
+ * Markdown renderer, or as large emoji.
+ */
 
-// What could begin a construct of Markdown or a link. Anything else reads the same rendered or not.
+// Matches everything that could start a Markdown construct or a link. Other text looks the same
+// without the renderer.
 const mayBeMarkdown =
   /[*_`~[\]<>|\\&]|https?:|www\.|mailto:|@\S+\.|^\s*(?:#{1,6}\s|[-+]\s|\d{1,9}[.)]\s|={3}|-{3})|^(?: {4}|\t)/m
 
-/** True for a text of blanks and characters that have no picture of their own: zero-width ones, marks of direction. */
+/**
+ * Returns whether a text has only blanks and invisible characters, such as zero-width spaces and
+ * direction marks.
+ */
 export function showsNothing(text: string): boolean {
   return !/[^\s\p{Default_Ignorable_Code_Point}\p{Cc}\p{Cf}\u2800]/u.test(text)
 }
 
-/** Marks of a message that the renderer is given; its cost grows faster than their number. */
+/**
+ * Maximum number of marks in a message for the renderer. The cost of rendering grows faster than
+ * this number.
+ */
 const marksMax = 1_500
 const nested = /^(?:[ \t]*(?:>|[-+*]|\d{1,9}[.)])){40}/m
 
-/** False also for a text that was made to keep its readers' browsers busy: that one is shown as it is. */
+/**
+ * Returns whether a text needs the Markdown renderer. Returns false for text built to keep readers'
+ * browsers busy, so that it is shown as plain text.
+ */
 export function needsMarkdown(text: string): boolean {
   if (!mayBeMarkdown.test(text)) return false
   if (text.length <= marksMax) return !nested.test(text)
@@ -24,7 +37,7 @@ export function needsMarkdown(text: string): boolean {
 const emojiOnly = /^(?:\p{Extended_Pictographic}|\p{Regional_Indicator}|\p{Emoji_Modifier}|\u200d|\ufe0f|\u20e3|\s)+$/u
 const largeEmojiMax = 3
 
-/** One to three emoji and nothing else are shown large. */
+/** Returns whether a text is one to three emoji and nothing else. Such a text is shown large. */
 export function isLargeEmoji(text: string): boolean {
   if (text.length > 40 || !emojiOnly.test(text) || !/\p{Extended_Pictographic}|\p{Regional_Indicator}/u.test(text))
     return false
@@ -36,7 +49,10 @@ export function isLargeEmoji(text: string): boolean {
   return count > 0
 }
 
-/** One line for lists, quotes and titles: without line breaks, quote marks and the commonest markers. */
+/**
+ * Returns one line for lists, quotes and titles, without line breaks, quote marks and the most
+ * common Markdown marks.
+ */
 export function excerpt(text: string, maxChars = 140): string {
   const start = text.slice(0, maxChars * 4)
   const withoutMarks = start
@@ -48,10 +64,10 @@ export function excerpt(text: string, maxChars = 140): string {
     .replace(/(?<!\w)(\*\*|__|~~|`)(?=\S)([^\n]*?\S)\1(?!\w)/g, '$2')
     .replace(/(?<![\w*_])([*_])(?=\S)([^\n*_]*?\S)\1(?![\w*_])/g, '$2')
     .replace(/^\s*#{1,6}\s+/gm, '')
-  // Where nothing is left, the marks were the message.
+  // If nothing is left, the marks were the message: keep them.
   const line = (showsNothing(withoutMarks) ? start : withoutMarks).replace(/\s+/g, ' ').trim()
   if (line.length <= maxChars) return line
   const cut = line.slice(0, maxChars)
-  // Never in the middle of a surrogate pair.
+  // Never cut inside a surrogate pair.
   return `${cut.isWellFormed() ? cut : cut.slice(0, -1)}…`
 }

@@ -1,4 +1,7 @@
-/** The theme: the system's, or the one chosen. `public/theme.js` applies a stored choice before the first paint. */
+/**
+ * Theme setting: the system's theme, light or dark. `public/theme.js` applies a stored theme before
+ * the first paint.
+ */
 import { useSyncExternalStore } from 'react'
 
 export type Theme = 'system' | 'light' | 'dark'
@@ -24,7 +27,7 @@ export function setTheme(theme: Theme): void {
   try {
     localStorage.setItem(storageKey, theme)
   } catch {
-    // The choice then lasts as long as the page.
+    // Without storage, the setting lasts as long as the page.
   }
   for (const listener of listeners) listener()
 }

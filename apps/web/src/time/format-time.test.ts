@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import { dayOf, formatBrief, formatClock, formatDay, formatFull, formatLastSeen } from './format-time.ts'
 
-// Half past noon in Berlin, where midnight is at 23:00 UTC.
+// 12:30 in Berlin, where midnight is at 23:00 UTC.
 const options = { now: new Date('2026-11-22T11:30:00Z'), locale: 'en-GB', timeZone: 'Europe/Berlin' }
 
 describe('times', () => {
-  it('takes the day from the reader’s zone', () => {
+  it('takes the day from the time zone of the reader', () => {
     expect(dayOf('2026-11-21T22:59:59Z', options)).toBe('2026-11-21')
     expect(dayOf('2026-11-21T23:00:00Z', options)).toBe('2026-11-22')
   })
@@ -20,7 +20,7 @@ describe('times', () => {
     ['2026-09-03T12:00:00Z', '3 Sept'],
     ['2024-11-03T12:00:00Z', '03/11/24'],
     ['nonsense', ''],
-  ])('writes %s briefly as %j', (time, expected) => expect(formatBrief(time, options)).toBe(expected))
+  ])('formats %s briefly as %j', (time, expected) => expect(formatBrief(time, options)).toBe(expected))
 
   it.each([
     ['2026-11-21T23:00:00Z', 'Today'],
@@ -31,7 +31,7 @@ describe('times', () => {
     ['nonsense', ''],
   ])('names the day of %s as %j', (time, expected) => expect(formatDay(time, options)).toBe(expected))
 
-  it('writes the clock and the full time', () => {
+  it('formats the clock and the full time', () => {
     expect(formatClock('2026-11-22T08:05:00Z', options)).toBe('09:05')
     expect(formatFull('2026-11-22T08:05:00Z', options)).toMatch(/22 November 2026.*09:05:00/)
     expect(formatClock('', options)).toBe('')
@@ -43,5 +43,5 @@ describe('times', () => {
     ['2026-11-22T11:10:00Z', 'Last seen 20 min ago'],
     ['2026-11-22T08:05:00Z', 'Last seen at 09:05'],
     ['2026-11-21T08:05:00Z', 'Last seen yesterday'],
-  ])('says when somebody seen at %s was here', (time, expected) => expect(formatLastSeen(time, options)).toBe(expected))
+  ])('describes the last-seen time %s', (time, expected) => expect(formatLastSeen(time, options)).toBe(expected))
 })

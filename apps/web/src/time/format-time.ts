@@ -1,6 +1,6 @@
 /**
- * Times as people read them: relative while they are fresh, then the day, then the date. Pure: `now`, locale and time zone are
- * parameters. An unreadable time gives an empty string, never `Invalid Date`.
+ * Formats times for readers: relative while recent, then by day, then by date. Pure: `now`, locale
+ * and time zone are parameters. An invalid time gives an empty string, never `Invalid Date`.
  */
 export interface TimeOptions {
   readonly now: Date
@@ -11,7 +11,10 @@ export interface TimeOptions {
 const minuteMs = 60_000
 const dayMs = 86_400_000
 
-/** Formatters are costly to make and few; the bound is far above what one page uses. */
+/**
+ * Cache of formatters, because they are costly to create. The limit is far above the number that
+ * one page uses.
+ */
 const formatters = new Map<string, Intl.DateTimeFormat>()
 const formattersMax = 64
 
@@ -32,7 +35,10 @@ function parse(time: string): Date | undefined {
   return Number.isNaN(date.getTime()) ? undefined : date
 }
 
-/** `2026-11-22` in the reader's zone: equal for two times of the same day. */
+/**
+ * Returns the date in the reader's time zone, such as `2026-11-22`. Two times of the same day give
+ * equal strings.
+ */
 export function dayOf(time: string, options: Omit<TimeOptions, 'now'> = {}): string {
   const date = parse(time)
   if (date === undefined) return ''
@@ -40,20 +46,23 @@ export function dayOf(time: string, options: Omit<TimeOptions, 'now'> = {}): str
   return format(date, { now: date, locale: 'en-CA', ...zone }, { year: 'numeric', month: '2-digit', day: '2-digit' })
 }
 
-/** How many midnights lie between two times, in the reader's zone. */
+/** Returns the number of midnights between a time and now, in the reader's time zone. */
 function daysBetween(earlier: string, options: TimeOptions): number {
   const from = Date.parse(`${dayOf(earlier, options)}T00:00:00Z`)
   const to = Date.parse(`${dayOf(options.now.toISOString(), options)}T00:00:00Z`)
   return Math.round((to - from) / dayMs)
 }
 
-/** `14:02` */
+/** Formats as `14:02`. */
 export function formatClock(time: string, options: TimeOptions): string {
   const date = parse(time)
   return date === undefined ? '' : format(date, options, { timeStyle: 'short' })
 }
 
-/** `Today`, `Yesterday`, `Monday`, `3 November`, `3 November 2024`: for the dividers between days. */
+/**
+ * Formats as `Today`, `Yesterday`, `Monday`, `Tuesday 3 November`, `3 November 2024`. Used for the
+ * dividers between days.
+ */
 export function formatDay(time: string, options: TimeOptions): string {
   const date = parse(time)
   if (date === undefined) return ''
@@ -69,7 +78,10 @@ export function formatDay(time: string, options: TimeOptions): string {
   )
 }
 
-/** `now`, `5 min`, `14:02`, `Yesterday`, `Mon`, `3 Nov`, `03/11/24`: for lists, where space is short. */
+/**
+ * Formats as `now`, `5 min`, `14:02`, `Yesterday`, `Mon`, `3 Nov`, `03/11/24`. Used in lists, where
+ * space is short.
+ */
 export function formatBrief(time: string, options: TimeOptions): string {
   const date = parse(time)
   if (date === undefined) return ''
@@ -88,13 +100,13 @@ export function formatBrief(time: string, options: TimeOptions): string {
   )
 }
 
-/** `Sunday 22 November 2026 at 14:02:07`: for tooltips and screen readers. */
+/** Formats as `Sunday 22 November 2026 at 14:02:07`. Used for tooltips and screen readers. */
 export function formatFull(time: string, options: TimeOptions): string {
   const date = parse(time)
   return date === undefined ? '' : format(date, options, { dateStyle: 'full', timeStyle: 'medium' })
 }
 
-/** `last seen 5 minutes ago`: for presence. */
+/** Formats as `Last seen 5 min ago`. Used for presence. */
 export function formatLastSeen(time: string | null, options: TimeOptions): string {
   const date = time === null ? undefined : parse(time)
   if (date === undefined || time === null) return 'Offline'

@@ -1,4 +1,7 @@
-/** One clock for the whole page: relative times refresh every half minute, and at once when the page is looked at again. */
+/**
+ * One clock for the whole page. Relative times refresh every 30 s, and at once when the page
+ * becomes visible again.
+ */
 import { useSyncExternalStore } from 'react'
 
 const refreshMs = 30_000

@@ -1,4 +1,7 @@
-/** Copies text, also on a page without https, where browsers offer no clipboard object. */
+/**
+ * Copies text to the clipboard. Also works on a page without https, where browsers offer no
+ * clipboard object.
+ */
 import { showNotice } from '../notices/notices.ts'
 
 async function copy(text: string): Promise<boolean> {
@@ -6,13 +9,13 @@ async function copy(text: string): Promise<boolean> {
     await navigator.clipboard.writeText(text)
     return true
   } catch {
-    // Without https the object is missing; with it, the permission may be refused.
+    // The clipboard object is missing without https, and the permission may be refused with it.
   }
   const field = document.createElement('textarea')
   const before = document.activeElement
   field.value = text
   field.className = 'hidden-visually'
-  // A modal dialog makes everything outside it inert: nothing there can be selected.
+  // Elements outside a modal dialog are inert, so their text cannot be selected.
   ;(document.querySelector('dialog:modal') ?? document.body).append(field)
   field.focus({ preventScroll: true })
   field.select()
@@ -26,7 +29,7 @@ async function copy(text: string): Promise<boolean> {
   }
 }
 
-/** Copies and says so: `Text copied`. */
+/** Copies a text and shows a notice about the result, such as `Text copied`. */
 export function copyText(text: string, done: string): void {
   void copy(text).then((isCopied) => {
     showNotice(isCopied ? { tone: 'info', text: done } : { tone: 'error', text: 'Couldn’t copy' })

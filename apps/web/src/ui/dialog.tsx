@@ -1,6 +1,7 @@
 /**
- * A modal dialog on the browser's own element, which makes the page behind it inert, keeps the focus inside, closes on Escape and
- * gives the focus back to where it was. Renders only while open, so its content starts fresh each time.
+ * A modal dialog based on the browser's `dialog` element. That makes the page behind it inert,
+ * keeps the focus inside, and closes on Escape. The focus returns to where it was. The dialog
+ * renders only while open, so its content starts fresh each time.
  */
 import { X } from 'lucide-react'
 import { useEffect, useId, useRef, type MouseEvent, type ReactNode } from 'react'
@@ -11,7 +12,9 @@ import './dialog.css'
 
 interface DialogProps {
   readonly title: string
-  /** `palette` hangs from the top and shows no title bar; the title is still announced. */
+  /**
+   * `palette` is placed at the top and has no title bar; screen readers still announce the title.
+   */
   readonly look?: 'window' | 'palette'
   readonly onClose: () => void
   readonly children: ReactNode
@@ -27,11 +30,12 @@ export function Dialog({ title, look = 'window', onClose, children }: DialogProp
     if (dialog === null) return
     const giveFocusBack = keepFocus()
     if (!dialog.open) dialog.showModal()
-    // The browser would choose the first control, which is the one that closes.
+    // The browser would focus the first control, which is the close button.
     dialog.querySelector<HTMLElement>('[data-autofocus], input, textarea')?.focus()
     return () => {
       dialog.close()
-      // A dialog that is taken out of the page closes without giving the focus back; so it is done here.
+      // The browser does not restore the focus when a dialog is removed from the DOM, so restore it
+      // here.
       giveFocusBack(dialog)
     }
   }, [])

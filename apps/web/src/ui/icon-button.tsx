@@ -1,4 +1,4 @@
-/** A button that shows only a picture: its label is required, and is also its tooltip. */
+/** A button that shows only an icon. Its label is required, and is also its tooltip. */
 import type { ButtonHTMLAttributes, ReactNode, Ref } from 'react'
 
 interface IconButtonProps extends Omit<ButtonHTMLAttributes<HTMLButtonElement>, 'aria-label' | 'title' | 'children'> {

@@ -1,13 +1,14 @@
 /**
- * Gives the focus back to where it was before something was opened. Where that is gone (the actions of a message are only there
- * while one stands on it), its nearest `data-focus-home` gets it instead.
+ * Records the focused element. Returns a function that restores the focus after a layer has closed.
+ * If that element no longer exists (message actions exist only while the message is active), its
+ * nearest `data-focus-home` gets the focus.
  */
 export function keepFocus(): (opened: Element) => void {
   const before = document.activeElement
   const home = before?.closest<HTMLElement>('[data-focus-home]')
   return (opened) => {
     const now = document.activeElement
-    // Somebody has put it elsewhere meanwhile: it stays there.
+    // The user has moved the focus outside the closed layer: leave it there.
     if (now !== document.body && now !== null && !opened.contains(now)) return
     if (before instanceof HTMLElement && before.isConnected && before !== document.body)
       before.focus({ preventScroll: true })

@@ -4,7 +4,7 @@ import { guardCompositions, isComposing, latinKey } from './keys.ts'
 
 const press = (key: string, code = '', shiftKey = false) => latinKey({ key, code, shiftKey })
 
-describe('keys', () => {
+describe('keyboard events', () => {
   it.each([
     ['k', 'KeyK', 'k'],
     ['K', 'KeyK', 'k'],
@@ -13,12 +13,12 @@ describe('keys', () => {
     ['κ', 'KeyK', 'k'],
     ['ל', 'KeyK', 'k'],
     ['لا', 'KeyB', 'b'],
-    // Dvorak and AZERTY have Latin letters at other places: there the letter counts.
+    // Dvorak and AZERTY have Latin letters in other places. The letter counts there, not the place.
     ['k', 'KeyV', 'k'],
     ['q', 'KeyA', 'q'],
     ['Enter', 'Enter', 'enter'],
     ['ö', 'Semicolon', 'ö'],
-  ])('reads %j at %s as %j', (key, code, expected) => expect(press(key, code)).toBe(expected))
+  ])('reads key %j at %s as %j', (key, code, expected) => expect(press(key, code)).toBe(expected))
 
   it('reads the question mark of an Arabic layout', () => expect(press('؟', 'Slash', true)).toBe('?'))
 
@@ -26,9 +26,9 @@ describe('keys', () => {
     [{ isComposing: true, keyCode: 13 }, true],
     [{ isComposing: false, keyCode: 229 }, true],
     [{ isComposing: false, keyCode: 13 }, false],
-  ])('knows the keys of an input method: %j', (event, expected) => expect(isComposing(event)).toBe(expected))
+  ])('recognises the keys of an input method: %j', (event, expected) => expect(isComposing(event)).toBe(expected))
 
-  it('keeps keys of an input method from every listener', () => {
+  it('hides keys of an input method from every listener', () => {
     guardCompositions(window)
     const field = document.createElement('input')
     const listener = vi.fn()

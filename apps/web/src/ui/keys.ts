@@ -1,6 +1,6 @@
 /**
- * Reads keyboard events the same way in every field and list: keys of an input method are never commands, and a shortcut
- * follows the place of its key where the layout has no Latin letters.
+ * Interprets keyboard events the same way in every field and list. Keys of an input method are
+ * never commands. On a layout without Latin letters, a shortcut follows the position of its key.
  */
 interface Key {
   readonly key: string
@@ -14,14 +14,18 @@ interface ComposedKey {
 }
 
 /**
- * True while an input method (Japanese, Chinese, Korean, dictation) takes the key. Safari ends the composition before it
- * reports the key that ended it; that key and every key of an input method have the code 229.
+ * Returns whether an input method (Japanese, Chinese, Korean, dictation) handles the key. Safari
+ * ends the composition before it reports the key that ended it. That key, like every key of an
+ * input method, has the code 229.
  */
 export function isComposing({ isComposing: isInside, keyCode }: ComposedKey): boolean {
   return isInside || keyCode === 229
 }
 
-/** Returns the key in lower case; on a layout without Latin letters, the letter that a Latin keyboard has at its place. */
+/**
+ * Returns the key in lower case. On a layout without Latin letters, returns the Latin letter at the
+ * key's position.
+ */
 export function latinKey({ key, code, shiftKey }: Key): string {
   if (/[^\u0000-\u007f]/.test(key)) {
     const letter = /^Key([A-Z])$/.exec(code)?.[1]
@@ -32,8 +36,8 @@ export function latinKey({ key, code, shiftKey }: Key): string {
 }
 
 /**
- * Keeps the keys of an input method from every listener of the page, so that a new field cannot forget to ask. Enter would
- * also submit the form of a one-line field.
+ * Hides the keys of an input method from every listener of the page, so that no field can forget
+ * this check. Also prevents Enter from submitting the form of a one-line field.
  */
 export function guardCompositions(page: Window): void {
   page.addEventListener(

@@ -1,6 +1,6 @@
 /**
- * A menu beside what opened it: arrow keys, Home, End and first letters move, Enter chooses, Escape and Tab close and give the
- * focus back.
+ * Popup menu next to its anchor. Arrow keys, Home, End and first letters move, Enter chooses,
+ * Escape and Tab close the menu and restore the focus.
  */
 import type { KeyboardEvent, ReactNode } from 'react'
 import { latinKey } from './keys.ts'
@@ -10,7 +10,7 @@ import './menu.css'
 export interface MenuItem {
   readonly label: string
   readonly icon?: ReactNode
-  /** A single letter that chooses the item while the menu is open; shown beside it. */
+  /** Letter that chooses the item while the menu is open. Shown next to the label. */
   readonly letter?: string
   readonly danger?: boolean
   readonly checked?: boolean

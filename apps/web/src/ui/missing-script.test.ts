@@ -14,14 +14,14 @@ function createPage(change: Partial<Surroundings> = {}) {
   return { reload, missing: (build: string) => createReloadOnce(build, surroundings)() }
 }
 
-describe('a script that does not come', () => {
+describe('a script that fails to load', () => {
   it('reloads once for each build', async () => {
     const { reload, missing } = createPage()
     for (const build of ['a', 'a', 'a', 'b', 'b']) await missing(build)
     expect(reload).toHaveBeenCalledTimes(2)
   })
 
-  it('reloads once for several scripts at a time', async () => {
+  it('reloads once for several missing scripts at a time', async () => {
     const { reload } = createPage()
     const data = new Map<string, string>()
     const missing = createReloadOnce('a', {

@@ -1,6 +1,7 @@
 /**
- * A script that does not come. A new version on the server replaces hashed files, so an old page must load again: once for each
- * build, and only while the server answers. After that, and offline, the part that is missing says so (`part.tsx`).
+ * Reloads the page when a script fails to load. A new version on the server replaces hashed files,
+ * so an old page must load again: once for each build, and only while the server responds. In all
+ * other cases, the missing part shows a message (`part.tsx`).
  */
 const probeMs = 5_000
 
@@ -11,7 +12,10 @@ export interface Surroundings {
   readonly reload: () => void
 }
 
-/** Returns a handler; `build` changes with every build, as the hashed name of the entry does. */
+/**
+ * Returns a handler for a missing script. `build` must change with every build, as the hashed name
+ * of the entry does.
+ */
 export function createReloadOnce(
   build: string,
   { storage, isOnline, fetch, reload }: Surroundings,
@@ -22,15 +26,15 @@ export function createReloadOnce(
     if (isAsking || !isOnline()) return
     isAsking = true
     try {
-      // Where nothing can be stored, reloads cannot be counted: there are none.
+      // Without storage, reloads cannot be counted, so do not reload.
       if (storage === undefined || storage.getItem(key) === build) return
-      // Without the server, the browser would show its own error page.
+      // Probe the server first: if it is down, a reload would show the browser's error page.
       const answer = await fetch('/', { cache: 'no-store', signal: AbortSignal.timeout(probeMs) })
       if (!answer.ok) return
       storage.setItem(key, build)
       reload()
     } catch {
-      // No server, or no storage.
+      // The server or the storage is not available.
     } finally {
       isAsking = false
     }

@@ -1,12 +1,12 @@
 /**
- * Parts of the application that are loaded on demand. A script that does not come (no network, or a newer build has replaced
- * it) shows what the part says for that case and never takes the page with it. It is asked for again when the part is shown the next
- * time, and when the network comes back.
+ * Loads parts of the application on demand. If a script fails to load (no network, or a newer build
+ * has replaced it), the part shows its `Missing` component, and the rest of the page works. The
+ * script is requested again when the part is shown the next time, and when the network comes back.
  */
 import { lazy, useEffect, useReducer, type ComponentType, type LazyExoticComponent } from 'react'
 import { showNotice } from '../notices/notices.ts'
 
-/** Says why a part cannot be shown, and what helps. */
+/** Explains why a part cannot be shown, and what helps. */
 export function explainMissing(): string {
   return navigator.onLine
     ? 'This page is out of date. Reload it'
@@ -47,7 +47,7 @@ export function part<Props extends object>(
   }
 }
 
-/** For what floats above the page: says it in a notice, and closes. */
+/** Replacement for an overlay whose script is missing: shows a notice and closes. */
 export function MissingOverlay({ onClose }: { readonly onClose: () => void }) {
   useEffect(() => {
     showNotice({ tone: 'error', text: explainMissing() })

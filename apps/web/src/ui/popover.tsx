@@ -1,29 +1,33 @@
 /**
- * A box in the browser's top layer beside what opened it, so nothing cuts it off. Takes the focus and gives it back; closes on
- * Escape and when the focus or a press goes elsewhere. It is outside every form: Enter in its fields submits nothing. Keys that
- * nothing in it handles go on to the page.
+ * A box in the browser's top layer, placed next to its anchor, so that no other element clips it.
+ * It takes the focus and restores it. It closes on Escape, and when the focus or a press moves
+ * outside. It is outside every form, so Enter in its fields submits nothing. Keys that it does not
+ * handle bubble to the page.
  */
 import { useEffect, useLayoutEffect, useRef, type HTMLAttributes, type KeyboardEvent } from 'react'
 import { createPortal } from 'react-dom'
 import { useBackToClose } from '../routing/back-layers.ts'
 import { keepFocus } from './keep-focus.ts'
 
-/** Where it was opened: an element, or a point of the window. */
+/** Anchor of a popover: an element, or a point of the window. */
 export type PopoverAnchor = Element | { readonly x: number; readonly y: number }
 
 interface PopoverProps extends HTMLAttributes<HTMLDivElement> {
   readonly anchor: PopoverAnchor
-  /** Selects the element that gets the focus. */
+  /** CSS selector of the element that gets the focus. */
   readonly focus: string
   readonly onClose: () => void
-  /** Scrolling by hand closes it, too. */
+  /** Whether scrolling by the user closes the popover. */
   readonly closesOnScroll?: boolean
 }
 
 const gapPx = 4
 const marginPx = 8
 
-/** Places a box beside an anchor: below and right-aligned where there is room, above otherwise, never outside. */
+/**
+ * Places a box next to an anchor: below if there is room, above otherwise, and always inside the
+ * window. Aligned at the right edge of an element.
+ */
 function placeBeside(box: HTMLElement, anchor: PopoverAnchor): void {
   const at = anchor instanceof Element ? anchor.getBoundingClientRect() : new DOMRect(anchor.x, anchor.y, 0, 0)
   const { width, height } = box.getBoundingClientRect()
@@ -58,7 +62,8 @@ export function Popover({ anchor, focus, onClose, closesOnScroll = false, onKeyD
       if (event.target instanceof Node && element.current?.contains(event.target) === true) return
       close.current()
     }
-    // The keyboard of a phone changes the size of the window, and comes with the field that got the focus.
+    // The on-screen keyboard of a phone resizes the window. It appears when a field gets the focus,
+    // so do not close then.
     const follow = (): void => {
       if (anchor instanceof Element && !anchor.isConnected) close.current()
       else if (element.current !== null) placeBeside(element.current, anchor)
@@ -68,7 +73,8 @@ export function Popover({ anchor, focus, onClose, closesOnScroll = false, onKeyD
     document.addEventListener('pointerdown', closeOutside, { capture: true, signal })
     window.addEventListener('resize', follow, { signal })
     if (closesOnScroll) {
-      // By hand only: a list that follows its end scrolls by itself, and must not take the box away.
+      // Only on user input: a list that follows its end scrolls by itself, and must not close the
+      // popover.
       document.addEventListener('wheel', closeOutside, { capture: true, passive: true, signal })
       document.addEventListener('touchmove', closeOutside, { capture: true, passive: true, signal })
     }
@@ -92,7 +98,7 @@ export function Popover({ anchor, focus, onClose, closesOnScroll = false, onKeyD
         if (relatedTarget !== null && !currentTarget.contains(relatedTarget)) onClose()
       }}
     />,
-    // Outside a modal dialog everything is inert.
+    // Elements outside a modal dialog are inert.
     (anchor instanceof Element ? anchor.closest('dialog') : null) ?? document.body,
   )
 }

@@ -1,4 +1,7 @@
-/** Takes the place of what cannot be shown: says so, and offers to load the page again. What was typed is kept by the drafts. */
+/**
+ * Replacement for a part that cannot be shown: explains it, and offers to reload the page. Drafts
+ * keep the typed text.
+ */
 import { Component, type ReactNode } from 'react'
 import { explainMissing } from './part.tsx'
 import './trouble.css'
@@ -14,20 +17,20 @@ export function Trouble({ text }: { readonly text: string }) {
   )
 }
 
-/** For a pane or a screen whose script did not come. */
+/** Replacement for a pane or a screen whose script failed to load. */
 export function MissingPane() {
   return <Trouble text={`${explainMissing()}.`} />
 }
 
 interface ErrorBoundaryProps {
-  /** The part of the page that cannot be shown: `This conversation`. */
+  /** Name of the part that failed, as in the text shown: `This conversation`. */
   readonly what: string
-  /** Takes its place, where something simpler can be shown. */
+  /** Simpler content to show instead, if there is any. */
   readonly fallback?: ReactNode
   readonly children: ReactNode
 }
 
-/** Keeps an error inside a part of the page. React logs the cause. Another `key` tries again. */
+/** Keeps an error inside one part of the page. React logs the cause. A new `key` tries again. */
 export class ErrorBoundary extends Component<ErrorBoundaryProps, { readonly hasFailed: boolean }> {
   override state = { hasFailed: false }
 

@@ -1,4 +1,4 @@
-/** Whether a media query holds, now and after every change. */
+/** Hook that returns whether a media query matches, and updates after every change. */
 import { useCallback, useSyncExternalStore } from 'react'
 
 export function useMatches(query: string): boolean {

@@ -1,8 +1,10 @@
-/** A localStorage of its own for a test, with the event that a browser sends to the other tabs. */
+/**
+ * A separate localStorage for each test, with the storage event that a browser sends to other tabs.
+ */
 import type { Draft, DraftStorage, Drafts } from '../drafts.ts'
 
 export interface TestStorage extends DraftStorage {
-  /** Writes as another tab does; this one gets the event. */
+  /** Writes as another tab would, and sends the storage event to this tab. */
   readonly as: (otherTab: Drafts, conversation: string, draft: Draft) => void
 }
 
