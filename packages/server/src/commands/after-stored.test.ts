@@ -1,4 +1,7 @@
-/** What is told when a change is stored and the read for its answer fails, or finds that the asker has gone. */
+/**
+ * Tests the response when a change is stored, but the read for the response fails or the caller was
+ * removed since.
+ */
 import { randomUUID } from 'node:crypto'
 import type { Id } from '@chorus/protocol'
 import { v7 as uuidv7 } from 'uuid'
@@ -18,7 +21,7 @@ const refused = async (): Promise<never> => {
   throw new DatabaseError('refused', new Error('injected'))
 }
 
-describe.each(testEngines)('answers after a stored change on the %s engine', (engine) => {
+describe.each(testEngines)('responses after a stored change on the %s engine', (engine) => {
   let store: TestDatabase
   let fixture: LogFixture
   let node: TestNode
@@ -45,7 +48,7 @@ describe.each(testEngines)('answers after a stored change on the %s engine', (en
     bobs = transport
   })
 
-  it('[ACK2] a rename is announced, and unknown when it cannot be read back', async () => {
+  it('[ACK2] announces a rename and answers `unknown` if the read-back fails', async () => {
     node.before.set('read_conversation', refused)
     await expect(node.run('update-conversation', ada, { conversation: group, name: 'new' })).rejects.toMatchObject({
       code: 'unknown',
@@ -53,7 +56,7 @@ describe.each(testEngines)('answers after a stored change on the %s engine', (en
     await vi.waitFor(() => expect(bobs.seqsOf(group)).toEqual([4]))
   })
 
-  it('[ACK2] a rename is announced, and not told as not-found, when the asker is removed meanwhile', async () => {
+  it('[ACK2] announces a rename and answers `unknown` if its caller is removed', async () => {
     await fixture.apply({ op: 'put-member', conversation: group, actor: ada, user: bob, role: 'owner' })
     node.before.set('read_conversation', () => node.run('remove-member', bob, { conversation: group, user: ada }))
     await expect(node.run('update-conversation', ada, { conversation: group, name: 'new' })).rejects.toMatchObject({
@@ -62,7 +65,7 @@ describe.each(testEngines)('answers after a stored change on the %s engine', (en
     await vi.waitFor(() => expect(bobs.seqsOf(group)).toEqual([4, 5, 6]))
   })
 
-  it('[ACK2] a member is put and shown without a read that could fail', async () => {
+  it('[ACK2] adds and returns a member without a further read', async () => {
     const carol = await fixture.user('Carol')
     const before = node.statements.length
     const { member } = await node.run('put-member', ada, { conversation: group, user: carol, role: 'moderator' })
@@ -74,14 +77,14 @@ describe.each(testEngines)('answers after a stored change on the %s engine', (en
     await vi.waitFor(() => expect(bobs.seqsOf(group)).toEqual([4, 5]))
   })
 
-  it('[ACK2] a new conversation reaches its members, and is unknown when it cannot be read back', async () => {
+  it('[ACK2] announces a new conversation and answers `unknown` if the read-back fails', async () => {
     node.before.set('read_conversation', refused)
     const creating = node.run('create-conversation', ada, { kind: 'group', name: 'another', members: [bob] })
     await expect(creating).rejects.toMatchObject({ code: 'unknown' })
     await vi.waitFor(() => expect(bobs.eventsNamed('conversation')).toMatchObject([{ limited: true, seq: 3 }]))
   })
 
-  it('[ACK2] an account that is made, or a session, is never told as unavailable', async () => {
+  it('[ACK2] answers `unknown`, never `unavailable`, after storing an account or session', async () => {
     const handle = randomUUID().slice(0, 20)
     const context = (cookies: CookieJar): CommandContext => ({
       parts: {
@@ -99,7 +102,7 @@ describe.each(testEngines)('answers after a stored change on the %s engine', (en
     const signingUp = signUp(context(failing), { handle, password: 'long enough', name: 'Dan' })
     await expect(signingUp).rejects.toMatchObject({ code: 'unknown' })
     expect(await fixture.sql('select 1 from users where handle = $1', [handle])).toHaveLength(1)
-    // Nothing is stored yet: the plain refusal stands.
+    // Nothing is stored yet, so the original error is passed on.
     await expect(signIn(context(failing), { handle, password: 'long enough' })).rejects.toMatchObject({
       kind: 'refused',
     })

@@ -1,4 +1,7 @@
-/** One emoji is one reaction, and what was stored in another spelling can be taken back. */
+/**
+ * Tests that an emoji counts as one reaction in every spelling, and that reactions stored in
+ * another spelling can be removed.
+ */
 import { commands } from '@chorus/protocol'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { LogFixture } from '../store/testing/log-fixture.ts'
@@ -37,7 +40,7 @@ describe('reactions', () => {
     return { parts, actor: { userId } } as unknown as CommandContext
   }
 
-  /** As a request does it: by the schema of the command. */
+  /** Changes a reaction through the command's input schema, as a request does. */
   async function change(user: string, op: 'react' | 'unreact', seq: number, emoji: string): Promise<number> {
     const { input } = commands[op === 'react' ? 'add-reaction' : 'remove-reaction']
     return (await changeReaction(contextOf(user), op, input.parse({ conversation, seq, emoji }))).seq
@@ -63,9 +66,9 @@ describe('reactions', () => {
     await expect(change(ada, 'react', seq, '1👍')).rejects.toThrow(/is not one emoji/)
   })
 
-  it('[NAME2] takes back what an earlier version stored in another spelling', async () => {
+  it('[NAME2] removes reactions stored in another spelling by an earlier version', async () => {
     const seq = await message()
-    // As an earlier version wrote them.
+    // An earlier version stored these spellings.
     for (const emoji of ['👍\ufe0f', '❤', '1👍'])
       await fixture.apply({ op: 'react', conversation, actor: ada, target: seq, emoji })
     await change(bob, 'react', seq, '❤')

@@ -1,4 +1,7 @@
-/** The door in front of the commands: closed, it refuses; what is inside is waited for, within a bound. */
+/**
+ * Tests the wrapper around the commands: after closing it refuses new commands, and it waits a
+ * bounded time for commands in flight.
+ */
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'
 import type { CommandContext, CommandTable } from './command.ts'
@@ -26,14 +29,14 @@ function open() {
 }
 
 describe('the intake', () => {
-  it('[ORD2] begins a command in the turn in which it came', () => {
+  it('[ORD2] begins a command in the turn in which it arrived', () => {
     const { begun, ask } = open()
     void ask('a')
     void ask('b')
     expect(begun).toEqual(['a', 'b'])
   })
 
-  it('[ACK2] closed, it refuses as certainly not done, and what is under way is still answered', async () => {
+  it('[ACK2] refuses commands after closing, and still answers commands in flight', async () => {
     const { clock, begun, ends, intake, ask } = open()
     const first = ask('a')
     intake.close()
@@ -49,7 +52,7 @@ describe('the intake', () => {
     expect(clock.pendingCount).toBe(0)
   })
 
-  it('[LIM1] waits no longer than told', async () => {
+  it('[LIM1] waits for commands no longer than the given time', async () => {
     const { clock, intake, ask } = open()
     void ask('a')
     const idle = intake.whenIdle(1_000)

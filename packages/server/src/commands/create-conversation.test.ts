@@ -1,4 +1,4 @@
-/** Creations that are repeated, and additions of strangers, on both engines. */
+/** Tests repeated creations and the limits on adding strangers, on both engines. */
 import { randomUUID } from 'node:crypto'
 import { ChorusError, type Id } from '@chorus/protocol'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
@@ -52,7 +52,7 @@ describe.each(testEngines)('creations on the %s engine', (engine) => {
     expect(await outcomeOf(node.run('create-conversation', ada, { ...input, name: 'twice' }))).toBe('conflict')
   })
 
-  it('[ADD1] limits an adder of strangers, and says when to try again', async () => {
+  it('[ADD1] limits how many strangers a user adds, with retryAfterMs', async () => {
     const [ada, ...others] = (await fixture.users(8)) as [Id, ...Id[]]
     expect(await createGroup(ada, others.slice(0, 3))).toBe('done')
     const refused = node.run('create-conversation', ada, { kind: 'group', members: others.slice(3, 6) })
@@ -70,14 +70,14 @@ describe.each(testEngines)('creations on the %s engine', (engine) => {
     expect(outcomes).toEqual(['done', 'done', 'done', 'done', 'rate-limited', 'rate-limited'])
   })
 
-  it('[ADD1] being added once does not open the way for a thousand groups', async () => {
+  it('[ADD1] counts the same stranger again for every new group', async () => {
     const [spammer, victim] = (await fixture.users(2)) as [Id, Id]
     const outcomes: string[] = []
     for (let group = 0; group < 6; group++) outcomes.push(await createGroup(spammer, [victim]))
     expect(outcomes).toEqual(['done', 'done', 'done', 'done', 'rate-limited', 'rate-limited'])
   })
 
-  it('[ADD1] an addition that is refused costs the person named nothing', async () => {
+  it('[ADD1] counts nothing for a refused addition', async () => {
     const [ada, bob, spammer, victim] = (await fixture.users(4)) as [Id, Id, Id, Id]
     const foreign = await fixture.group([ada])
     const joined = await fixture.group([ada, spammer])
@@ -89,7 +89,7 @@ describe.each(testEngines)('creations on the %s engine', (engine) => {
     expect(await createGroup(spammer, [bob])).toBe('done')
   })
 
-  it('[ADD1] counts nobody who has written to the adder or joined the same channel', async () => {
+  it('[ADD1] does not count users who wrote to the adder or joined the same channel', async () => {
     const [ada, bob, cleo] = (await fixture.users(3)) as [Id, Id, Id]
     limitStrangers(1)
     const group = await fixture.group([ada, bob])
@@ -99,7 +99,7 @@ describe.each(testEngines)('creations on the %s engine', (engine) => {
     for (let turn = 0; turn < 5; turn++) expect(await createGroup(ada, [bob, cleo])).toBe('done')
   })
 
-  it('[ADD1] counts nobody for a retry, a conversation of two that exists, or a role', async () => {
+  it('[ADD1] does not count a retry, an existing direct conversation or a role change', async () => {
     const [ada, bob, cleo] = (await fixture.users(3)) as [Id, Id, Id]
     limitStrangers(2)
     const direct = { kind: 'direct' as const, members: [bob] }

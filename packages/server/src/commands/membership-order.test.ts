@@ -1,6 +1,7 @@
 /**
- * Joins, removals, messages and sweeps in any order, each announced or with its hint lost: in the end a connection follows
- * exactly the conversations of its user, and every checkpoint on the way resumes rightly.
+ * Property test: joins, removals, messages and sweeps in any order, each with its hint sent or
+ * lost. At the end a connection follows exactly the conversations of its user, and resuming from
+ * any checkpoint misses nothing.
  */
 import type { Id } from '@chorus/protocol'
 import fc from 'fast-check'
@@ -13,9 +14,12 @@ import { type Opened, TestNode } from './testing/test-node.ts'
 
 type Step = {
   readonly kind: 'add' | 'remove' | 'say' | 'sweep' | 'rest'
-  /** Through this server, which announces it; otherwise as another server whose hints are lost. */
+  /**
+   * True: this server runs the step and announces it. False: the step runs as on another server
+   * whose hints are lost.
+   */
   readonly announced: boolean
-  /** The next step does not wait for it. */
+  /** True: the next step starts before this one has ended. */
   readonly hurried: boolean
 }
 
@@ -25,7 +29,7 @@ const anyStep: fc.Arbitrary<Step> = fc.record({
   hurried: fc.boolean(),
 })
 
-/** What a client makes of its events, up to one of them. */
+/** State of a client after applying a list of events. */
 interface Copy {
   readonly have: number
   readonly left: number
@@ -41,7 +45,7 @@ function copyOf(events: RecordingTransport['events'], place: Id): Copy {
     }
     if (event !== 'changes' || payload.conversation !== place) continue
     for (const { seq } of payload.changes) {
-      // Nothing is skipped, repeated, or above the removal.
+      // A client must see no skipped or repeated seq, and none above the removal.
       if (left > 0) expect(seq).toBe(left)
       else expect(seq).toBe(have + 1)
       have = seq
@@ -68,7 +72,7 @@ describe('joins, removals and lost hints', () => {
     while (connection.joinsInProgress > 0 && connection.isOpen) await new Promise((resolve) => setTimeout(resolve, 2))
   }
 
-  it('[TAIL1] [ACL1] [CP1] [JOIN1] in any order, a connection follows what its user is in, and checkpoints are true', async () => {
+  it('[TAIL1] [ACL1] [CP1] [JOIN1] keeps subscriptions and checkpoints right for any order of steps', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(anyStep, { minLength: 3, maxLength: 14 }), async (steps) => {
         const node = await TestNode.start(store.database, new LocalBusHub())
@@ -125,7 +129,7 @@ describe('joins, removals and lost hints', () => {
           if (membership?.left_seq === null) expect(end).toEqual({ have: top, left: 0 })
           else if (membership !== undefined) expect(end.left).toBe(membership.left_seq)
 
-          // A checkpoint covers only what was sent before it.
+          // A checkpoint must cover only events sent before it.
           for (const [index, { event, payload }] of events.entries()) {
             if (event !== 'checkpoint') continue
             const then = copyOf(events.slice(0, index), place)

@@ -1,4 +1,7 @@
-/** From a cursor to the present: exactly once, whatever is written or removed between any two steps. */
+/**
+ * Tests opening a connection from a cursor: every change arrives exactly once, whatever is written
+ * or removed between any two steps.
+ */
 import type { Id, SyncPage } from '@chorus/protocol'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { LocalBusHub } from '../fanout/bus-local.ts'
@@ -9,7 +12,7 @@ import { openBounds } from './open-connection.ts'
 import { tellReadMarker } from './tell-read-marker.ts'
 import { type Opened, TestNode } from './testing/test-node.ts'
 
-/** Asks until it is so; what it waits for is a fact, not a time. */
+/** Waits until the probe returns true, for at most 10 s. */
 async function until(what: string, probe: () => boolean): Promise<void> {
   const startedAtMs = performance.now()
   while (!probe()) {
@@ -18,7 +21,10 @@ async function until(what: string, probe: () => boolean): Promise<void> {
   }
 }
 
-/** The log as one client applied it: each change follows the one before, repeats never. */
+/**
+ * Applies the events as a client would and returns the last seq. Fails if a change is skipped or
+ * repeated.
+ */
 function applied(transport: RecordingTransport, conversation: Id, from: number): number {
   let have = from
   for (const { event, payload } of transport.events) {
@@ -57,12 +63,15 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
   afterAll(() => node.stop())
 
   let nextText = 0
-  /** Through this server: announced at once. */
+  /** Sends a message through this server, which announces it at once. */
   const say = (text = `text ${nextText++}`): Promise<number> =>
     node
       .run('send-message', bob, { conversation: group, clientId: crypto.randomUUID(), text })
       .then(({ message }) => message.seq)
-  /** A cursor behind everything so far. One may lag: other transactions of this Postgres hold the oldest position back. */
+  /**
+   * Returns a cursor behind everything written so far. One `sync` is not enough: other transactions
+   * on this Postgres may hold the position back.
+   */
   const cursorOf = async (user: Id): Promise<string> => {
     let { cursor } = await node.run('sync', user, { limit: 200 })
     for (;;) {
@@ -73,7 +82,9 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
   }
   const top = async (): Promise<number> => (await fixture.seqs(group)).length
 
-  /** Cursors with this paging that a client can make from one of its own. */
+  /**
+   * Returns forged cursors with this paging seq, as a client could make them from one of its own.
+   */
   const forge = (cursor: string, seq: number): string[] => {
     const { epoch, position } = node.parts.cursors.decode(cursor)!
     const fields = [epoch, position, position, group, seq]
@@ -86,7 +97,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     ].map((forged) => forged.toString('base64url'))
   }
 
-  it('[RES4] [ACL1] a cursor made by hand is reset, and nothing after a removal reaches its maker', async () => {
+  it('[RES4] [ACL1] resets a forged cursor, and shows its client nothing after a removal', async () => {
     group = await fixture.group([bob, ada])
     const watching = node.open(bob, await fixture.session(bob))
     await watching.opening
@@ -102,7 +113,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     for (const { transport } of opened) expect(transport.seqsOf(group)).toEqual([removal])
   })
 
-  it('[RES4] [LIM1] a number beyond the log moves no feed, and those who come later are served', async () => {
+  it('[RES4] [LIM1] takes no number from a forged cursor, and serves later connections', async () => {
     for (const text of forge(await cursorOf(ada), Number.MAX_SAFE_INTEGER)) {
       const forger = node.open(ada, session, text)
       await forger.opening
@@ -116,7 +127,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
   })
 
-  it('[RES4] a sealed cursor beyond the log is limited: no feed takes its number', async () => {
+  it('[RES4] answers a sealed cursor beyond the log with `limited`', async () => {
     const { epoch, position } = node.parts.cursors.decode(await cursorOf(ada))!
     const paging = { nextPosition: position, conversation: group, seq: (await top()) + 1_000 }
     const { transport, opening } = node.open(ada, session, node.parts.cursors.encode({ epoch, position, paging }))
@@ -128,7 +139,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     await until('the message', () => transport.seqsOf(group).includes(seq))
   })
 
-  it('[LIM1] a hand-over that comes to no end is given up', async () => {
+  it('[LIM1] gives up a hand-over that never catches up with the log', async () => {
     const { connection, opening: blocked } = node.open(bob, await fixture.session(bob))
     const blocker = await node.parts.feeds.join(group, connection)
     blocker.feed.noteTop(2 ** 50)
@@ -141,12 +152,13 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     blocker.feed.abandonJoin(blocker.join)
   })
 
-  it('[RES5] a change of a later version comes by sweep, resume, sync and page, and delivery goes on', async () => {
+  it('[RES5] delivers changes of unknown types by sweep, resume, sync and page', async () => {
     const cursor = await cursorOf(ada)
     const live = node.open(bob, await fixture.session(bob))
     await live.opening
     const start = await top()
-    // No hint tells of it: a gap is found by the next message, then by the sweep.
+    // No hint announces this change: the gap before the next message shows it. The second one is
+    // found by the sweep.
     const { seq, at } = await fixture.appendOther(group, bob, { type: 'message.pinned', target: start })
     const gap = await say()
     await until('the gap filled', () => live.transport.seqsOf(group).includes(gap))
@@ -171,7 +183,9 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
   })
 
-  /** What a resume and a sync with this cursor, and the log, show of the place. */
+  /**
+   * Returns what a resume, a sync with this cursor, and the log show of a conversation, as JSON.
+   */
   const showByEveryRoad = async (place: Id, cursor: string, after: number): Promise<Record<string, string>> => {
     const resumed = node.open(ada, session, cursor)
     await resumed.opening
@@ -187,8 +201,8 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     return { resume: JSON.stringify(events), sync: JSON.stringify(pages), log: JSON.stringify(log) }
   }
 
-  it('[ERASE1] what was edited or deleted is in no resume, sync or page that begins afterwards', async () => {
-    // Few: from the recent changes. Many: from stretches. Too many: from the newest page.
+  it('[ERASE1] shows no edited or deleted text in later resumes, syncs and pages', async () => {
+    // 0: from the recent changes. 1 500: from segments. 10 100: from the newest page.
     for (const count of [0, 1_500, 10_100])
       for (const op of ['delete', 'edit'] as const)
         for (const announced of [true, false]) {
@@ -207,7 +221,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
           if (count <= 10_000 && count > 0) await fixture.fill(place, bob, count)
           await node.sweeper.sweepNow()
           await node.parts.feeds.settle()
-          // Everything that keeps something keeps it by now.
+          // By now every cache holds the message.
           const before = await showByEveryRoad(place, cursor, start)
           expect(before['resume'], what).toContain('a secret')
           expect(before['sync'], what).toContain('a secret')
@@ -227,7 +241,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
         }
   }, 120_000)
 
-  it('[ERASE1] a read that began before a deletion shows its text to nobody who comes after it', async () => {
+  it('[ERASE1] hides deleted text from later clients when a read began before the deletion', async () => {
     for (const step of ['read_newest_changes', 'read_missed']) {
       const place = await fixture.group([bob, ada])
       const cursor = await cursorOf(ada)
@@ -253,7 +267,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
   })
 
-  it('[ERASE1] a replay that is under way shows nothing that is deleted here meanwhile', async () => {
+  it('[ERASE1] hides text that is deleted here during a replay', async () => {
     const places = [await fixture.group([bob, ada]), await fixture.group([bob, ada])].sort() as [Id, Id]
     const [slow, secret] = places
     const bobs = await cursorOf(bob)
@@ -261,7 +275,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     await fixture.fill(slow, bob, 400, 'y'.repeat(2_000))
     const { seq } = await fixture.send(secret, bob, 'a secret')
     await fixture.fill(secret, bob, 900)
-    // Kept for whoever comes: the stretch that holds it.
+    // Let another client load the segment with the secret into the cache.
     const other = node.open(bob, await fixture.session(bob), bobs)
     await other.opening
     expect(JSON.stringify(other.transport.events)).toContain('a secret')
@@ -276,7 +290,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect(JSON.stringify(transport.events)).not.toContain('a secret')
   })
 
-  it('[CLI1] a first load that ended in the middle resumes with what is missing, and repeats no page', async () => {
+  it('[CLI1] resumes an interrupted first load without repeating a page', async () => {
     const places = [await fixture.group([bob, ada]), await fixture.group([bob, ada])].sort() as [Id, Id]
     for (const place of places) await fixture.fill(place, bob, 60)
     let cursor: string | undefined
@@ -293,7 +307,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect(resumed.transport.seqsOf(places[0])).toEqual([])
   })
 
-  it('[JOIN1] without a cursor it gets what happens from ready on', async () => {
+  it('[JOIN1] sends a connection without a cursor only changes after ready', async () => {
     await say()
     const { transport, opening, connection } = node.open(ada, session)
     await opening
@@ -304,14 +318,15 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect(transport.seqsOf(group)).toEqual([seq])
   })
 
-  it('[JOIN1, RES1] writes between any two steps of a resume arrive exactly once', async () => {
+  it('[JOIN1, RES1] delivers writes between any two steps of a resume exactly once', async () => {
     const steps = ['read_memberships', 'read_newest_changes', 'read_missed', 'read_log_stretch']
     for (const step of steps) {
       for (const announced of [true, false]) {
         const cursor = await cursorOf(ada)
         const start = await top()
         for (let index = 0; index < 3; index++) await say()
-        // Announced: by this server. Not announced: as another server whose hints are lost.
+        // Announced: written through this server. Not announced: written as by another server whose
+        // hints are lost.
         node.before.set(step, () => (announced ? say() : fixture.send(group, bob, 'elsewhere')))
         const { transport, opening, connection } = node.open(ada, session, cursor)
         const during = Array.from({ length: 5 }, () => say())
@@ -325,7 +340,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
   })
 
-  it('[JOIN1, NODE1] many resume while many write: nobody misses or repeats anything', async () => {
+  it('[JOIN1, NODE1] resumes many clients during many writes without gap or repeat', async () => {
     const cursor = await cursorOf(ada)
     const start = await top()
     let isWriting = true
@@ -357,12 +372,12 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect(opened.length).toBeGreaterThanOrEqual(5)
   }, 30_000)
 
-  it('[CP1] ready promises nothing that was not sent: what it covers has left before it', async () => {
+  it('[CP1] sends everything that the cursor in ready covers before ready', async () => {
     const other = await fixture.group([ada, bob])
     await cursorOf(ada)
     const cursor = await cursorOf(ada)
     await say()
-    // Written while the recent changes are already loaded, and never announced here.
+    // Written after the recent changes were loaded, and never announced here.
     let reads = 0
     const hook = async (): Promise<void> => {
       if (++reads === 2) await fixture.send(group, bob, 'committed, not announced')
@@ -376,18 +391,18 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect(have).toBe(5)
     const ready = transport.eventsNamed('ready')[0]!
     connection.lost()
-    // Resuming from that very cursor gives nothing more.
+    // Resuming from the cursor in `ready` sends nothing more.
     const again = node.open(ada, session, ready.cursor)
     await again.opening
     expect(again.transport.seqsOf(group).filter((seq) => seq > have)).toEqual([])
     expect(other).not.toBe(group)
   })
 
-  it('[JOIN1, CP1] a conversation joined while the connection opens is shown, and no cursor covers it before', async () => {
+  it('[JOIN1, CP1] shows a conversation joined during opening before any cursor covers it', async () => {
     const late = await fixture.group([bob], 'channel')
     const cursor = await cursorOf(ada)
     const join = (): Promise<unknown> => node.run('put-member', ada, { conversation: late, user: 'me' })
-    // Between the two reads; and after them, during the replay.
+    // Join between the two reads, then after both, during the replay.
     for (const [step, nth] of [
       ['read_memberships', 2],
       ['read_log_stretch', 1],
@@ -420,7 +435,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
   })
 
-  it('[ACL1] a removal between any two steps of a resume lets nothing above it through, and is told', async () => {
+  it('[ACL1] sends a removal between any two steps, and nothing above it', async () => {
     const steps = [
       ['read_memberships', 1],
       ['read_memberships', 2],
@@ -432,7 +447,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
       for (const announced of [true, false]) {
         const place = await fixture.group([bob, ada])
         const cursor = await cursorOf(ada)
-        // More than is kept in memory: pages are read.
+        // More changes than the recent changes hold, so pages are read from the database.
         await fixture.fill(place, bob, step === 'read_log_stretch' ? 2_600 : step === 'read_missed' ? 600 : 3, 'before')
         let removal = 0
         let calls = 0
@@ -476,7 +491,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
   }, 30_000)
 
-  it('[ACL1] a removal during a long replay of another conversation keeps its secrets', async () => {
+  it("[ACL1] hides later messages after a removal during another conversation's replay", async () => {
     const cursor = await cursorOf(ada)
     const places = [await fixture.group([bob, ada]), await fixture.group([bob, ada])].sort() as [Id, Id]
     const [slow, secret] = places
@@ -490,7 +505,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
       })
     await fixture.fill(slow, bob, 250, 'y'.repeat(2_000))
     await node.run('send-message', bob, { conversation: secret, clientId: crypto.randomUUID(), text: 'fine' })
-    // The reader stops: the replay waits in the first conversation.
+    // The client stops reading, so the replay waits in the first conversation.
     const { transport, opening } = node.open(ada, session, started, false)
     await until('the first page', () => transport.frames.length > 0)
     await node.run('remove-member', bob, { conversation: secret, user: ada })
@@ -507,7 +522,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect(transport.eventsNamed('conversation')).toMatchObject([{ conversation: secret, left: true, seq: removal }])
   })
 
-  it('[ACL1] a removal during a long replay keeps its secrets, also when others come back meanwhile', async () => {
+  it('[ACL1] hides later messages after a removal while other clients resume', async () => {
     const places = [await fixture.group([bob, ada]), await fixture.group([bob, ada])].sort() as [Id, Id]
     const [slow, secret] = places
     const started = await cursorOf(ada)
@@ -521,7 +536,8 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     await node.run('remove-member', bob, { conversation: secret, user: ada })
     const removal = (await fixture.seqs(secret)).length
     await send('a secret')
-    // Loads what happened lately, the secret with it, and says how far the log goes.
+    // This resume loads the recent changes with the secret, and shows the feed how far the log
+    // goes.
     await node.open(bob, await fixture.session(bob), bobs).opening
     await send('another secret')
     transport.isReading = true
@@ -534,7 +550,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect(JSON.stringify(transport.events)).not.toContain('secret"')
   })
 
-  it('[JOIN1] [TAIL1] removed and added again while a join reads: it looks again, and stays subscribed', async () => {
+  it('[JOIN1] [TAIL1] stays subscribed when removed and added again during a join', async () => {
     const place = await fixture.group([bob])
     const { transport, opening, connection } = node.open(ada, session)
     await opening
@@ -555,7 +571,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     connection.lost()
   })
 
-  /** Sweeps until a checkpoint has left: it covers everything that was written before. */
+  /** Sweeps until a checkpoint has left. That checkpoint covers everything written before. */
   const sweepToCheckpoint = async ({ connection, transport }: Opened): Promise<void> => {
     const before = transport.eventsNamed('checkpoint').length
     await until('the end of joins', () => connection.joinsInProgress === 0)
@@ -572,7 +588,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
       .filter((event) => event.conversation === place && event.left === true)
       .map(({ seq }) => seq)
 
-  it('[ACL1] [CP1] a removal during a join is told before the next checkpoint, whichever read it comes before', async () => {
+  it('[ACL1] [CP1] sends a removal during a join before the next checkpoint', async () => {
     for (const step of ['read_newest_pages', 'read_conversation', 'read_standing'])
       for (const announced of [true, false]) {
         const place = await fixture.group([bob])
@@ -583,7 +599,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
             ? node.run('remove-member', bob, { conversation: place, user: ada })
             : fixture.apply({ op: 'remove-member', conversation: place, actor: bob, user: ada })
         if (step === 'read_standing') {
-          // Removed before the read, and once more before it is told.
+          // Removed before the read, and once more before the removal is sent.
           node.before.set('read_newest_pages', remove)
           node.before.set('read_standing', async () => {
             await fixture.apply({ op: 'put-member', conversation: place, actor: bob, user: ada, role: null })
@@ -606,7 +622,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
       }
   })
 
-  it('[TAIL1] [CP1] added and removed again with every hint lost: the removal is told before the checkpoint, once', async () => {
+  it('[TAIL1] [CP1] sends a removal once, before the checkpoint, when every hint is lost', async () => {
     const place = await fixture.group([bob])
     const opened = node.open(ada, session)
     await opened.opening
@@ -620,7 +636,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     await node.sweeper.sweepNow()
     expect(leftOf(opened, place)).toEqual([seq])
     expect(opened.transport.seqsOf(place)).toEqual([seq])
-    // A connection that opens afterwards has nothing to be told.
+    // A connection that opens afterwards receives no removal.
     const later = node.open(ada, session)
     await later.opening
     node.parts.feeds.announceMembership(place, ada)
@@ -629,7 +645,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect(leftOf(later, place)).toEqual([])
   })
 
-  it('[TAIL1] [ACL1] [CP1] removed and added again while no hint comes: the membership is looked at again', async () => {
+  it('[TAIL1] [ACL1] [CP1] rejoins after an unannounced removal and new join', async () => {
     for (const newsOfJoin of [true, false])
       for (const [before, between, after] of [
         [0, 600, 3],
@@ -649,7 +665,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
         if (between > 0) await fixture.fill(place, bob, between, 'a secret')
         await fixture.apply({ op: 'put-member', conversation: place, actor: bob, user: ada, role: null })
         if (after > 0) await fixture.fill(place, bob, after)
-        // Swallowed: the connection is still subscribed.
+        // This hint of the join is ignored, because the connection is still subscribed.
         if (newsOfJoin) node.parts.feeds.announceMembership(place, ada)
         await sweepToCheckpoint(opened)
         expect(leftOf(opened, place)).toEqual([removal])
@@ -667,13 +683,14 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
       }
   }, 60_000)
 
-  it('[ACL1] a removal between the two reads is never subscribed, whatever the cursor', async () => {
+  it('[ACL1] never subscribes a user removed between the two reads', async () => {
     const place = await fixture.group([bob, ada])
     const { position } = node.parts.cursors.decode(await cursorOf(ada)) as { position: number }
     for (const from of [0, position]) {
       if (from > 0) await node.run('put-member', bob, { conversation: place, user: ada })
       node.before.set('read_memberships', async () => {
-        // After the first read, before the second.
+        // Set the second hook after the first read, so that the removal comes before the second
+        // read.
         node.before.set('read_memberships', () => node.run('remove-member', bob, { conversation: place, user: ada }))
         await Promise.resolve()
       })
@@ -693,10 +710,11 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
   })
 
-  it('[ACL1] a removal delivered here while another conversation is replayed ends that one without its secrets', async () => {
+  it('[ACL1] ends a waiting conversation when its removal is delivered during the replay', async () => {
     const places = [await fixture.group([bob, ada]), await fixture.group([bob, ada])].sort() as [Id, Id]
     const [slow, secret] = places
-    // Somebody else is served the conversation, so its changes are delivered and kept at once.
+    // Another connection subscribes to the conversation, so its changes are delivered and kept at
+    // once.
     await node.open(bob, await fixture.session(bob)).opening
     const cursor = await cursorOf(ada)
     await fixture.fill(slow, bob, 400, 'y'.repeat(2_000))
@@ -716,7 +734,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect(JSON.stringify(transport.events)).not.toContain('a secret')
   })
 
-  it('[SLOW1, CP1] a replay is pulled page by page, and every checkpoint on the way resumes rightly', async () => {
+  it('[SLOW1, CP1] sends a replay page by page, with a resumable checkpoint after each', async () => {
     const second = await fixture.group([ada, bob])
     const cursor = await cursorOf(ada)
     await fixture.fill(group, bob, 900)
@@ -736,14 +754,14 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
       transport.read()
       return done
     })
-    // What waits is about a page, never the whole.
+    // At most about one page waits unread, never the whole replay.
     expect(most).toBeLessThan(262_144 + 100_000)
     const checkpoints = transport.events.flatMap(({ event, payload }, index) =>
       event === 'checkpoint' ? [{ index, cursor: payload.cursor }] : [],
     )
     expect(checkpoints.length).toBeGreaterThanOrEqual(4)
     for (const { index, cursor: from } of checkpoints) {
-      // What a client had at that point, and what it gets when it resumes there.
+      // Compare what a client had at that point with what it receives when it resumes there.
       const have = new Map(starts)
       for (const { event, payload } of transport.events.slice(0, index)) {
         if (event === 'changes') have.set(payload.conversation, payload.changes.at(-1)!.seq)
@@ -760,7 +778,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
   }, 30_000)
 
-  it('[LIM2] fifty clients that resume at once cost two reads of changes, and few of memberships', async () => {
+  it('[LIM2] resumes fifty clients with two reads of changes', async () => {
     const sessions = await Promise.all(Array.from({ length: 50 }, () => fixture.session(ada)))
     const cursor = await cursorOf(ada)
     for (let index = 0; index < 20; index++) await fixture.send(group, bob, `${index}`)
@@ -779,7 +797,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect(count('read_memberships')).toBeLessThanOrEqual(4)
   })
 
-  it('[LIM2] fifty clients that missed far more than is kept in memory read it once together', async () => {
+  it('[LIM2] reads missed changes beyond memory once for fifty clients', async () => {
     const sessions = await Promise.all(Array.from({ length: 50 }, () => fixture.session(ada)))
     const cursor = await cursorOf(ada)
     await fixture.fill(group, bob, 900)
@@ -788,13 +806,13 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     await Promise.all(opened.map(({ opening }) => opening))
     for (const { transport } of opened) expect(transport.seqsOf(group)).toHaveLength(900)
     const count = (name: string): number => node.statements.filter((statement) => statement === name).length
-    // What is kept in memory, and the rest with where it begins.
+    // One read of the recent changes, and one for the older missed changes with their first seq.
     expect([count('read_newest_changes'), count('read_missed')]).toEqual([1, 1])
     expect(
       count('read_boundary') + count('read_log_stretch') + count('read_changes_for_member') + count('read_range'),
     ).toBe(0)
     expect(count('read_memberships')).toBeLessThanOrEqual(4)
-    // The same by requests.
+    // The same by `sync` requests reads nothing more.
     node.statements.length = 0
     const pages = await Promise.all(sessions.map(() => node.run('sync', ada, { cursor, limit: 200 })))
     for (const page of pages) expect(page.conversations[0]?.changes).toHaveLength(200)
@@ -803,7 +821,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     ).toBe(0)
   })
 
-  it('[LIM2] forty clients that each missed another part, beyond what is kept in memory, read it together', async () => {
+  it('[LIM2] shares one read between forty clients that missed different parts', async () => {
     const sessions = await Promise.all(Array.from({ length: 40 }, () => fixture.session(ada)))
     const cursors: string[] = []
     for (const session of sessions) {
@@ -824,12 +842,12 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect(count('read_boundary') + count('read_log_stretch') + count('read_range')).toBe(0)
   })
 
-  it('[LIM2] what is written while many resume, and never announced here, is read once more for all', async () => {
+  it('[LIM2] reads an unannounced write once for all resuming clients', async () => {
     const sessions = await Promise.all(Array.from({ length: 50 }, () => fixture.session(ada)))
     const cursor = await cursorOf(ada)
     for (let index = 0; index < 5; index++) await fixture.send(group, bob, `${index}`)
     node.statements.length = 0
-    // Past this server's log, after the recent changes were loaded.
+    // Written past this server's log, after the recent changes were loaded.
     node.before.set('read_newest_changes', async () => {
       node.before.set('read_memberships', () => fixture.send(group, bob, 'unannounced'))
     })
@@ -841,7 +859,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect(count('read_missed') + count('read_boundary') + count('read_log_stretch') + count('read_range')).toBe(0)
   })
 
-  it('[LIM2] fifty clients that missed too much, or come fresh, read the newest page once together', async () => {
+  it('[LIM2] reads the newest page once for fifty clients that need it', async () => {
     const sessions = await Promise.all(Array.from({ length: 50 }, () => fixture.session(ada)))
     const cursor = await cursorOf(ada)
     await fixture.fill(group, bob, 10_050)
@@ -860,7 +878,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect(count('read_newest_pages') + count('read_message_page_newest')).toBe(0)
   }, 30_000)
 
-  it('[LIM2, RES1] who comes for the newest page while people write gets one from a moment ago, and what came since', async () => {
+  it('[LIM2, RES1] serves a cached newest page plus the changes since', async () => {
     const cursor = await cursorOf(ada)
     await fixture.fill(group, bob, 10_050)
     const read = await top()
@@ -876,7 +894,8 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     for (const [index, { transport }] of opened.entries()) {
       const told = transport.eventsNamed('conversation')
       expect(told[0]).toMatchObject({ limited: true, seq: read })
-      // What is counted already is said, so that the changes that follow do not count twice.
+      // The seq that the unread count covers is sent, so that the client does not count those
+      // changes twice.
       expect(told.at(-1)).toMatchObject({ seq: read + index, readSeq: told[0]?.readSeq, unread: told[0]?.unread })
       expect(applied(transport, group, 0)).toBe(read + 20)
     }
@@ -884,7 +903,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect([count('read_newest_pages'), count('read_newest_changes')]).toEqual([1, 1])
   }, 30_000)
 
-  it('[ACL1] removed during a long replay: no later version of an older message, read meanwhile for somebody else', async () => {
+  it('[ACL1] hides an edit after the removal, though another client loaded it', async () => {
     const place = await fixture.group([bob, ada])
     const cursor = await cursorOf(ada)
     const bobs = await cursorOf(bob)
@@ -893,7 +912,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     await until('the first page', () => transport.frames.length > 0)
     const { seq: removal } = await fixture.apply({ op: 'remove-member', conversation: place, actor: bob, user: ada })
     await fixture.apply({ op: 'edit', conversation: place, actor: bob, target: 2_400, text: 'a secret' })
-    // Reads the stretch with the edited message into memory.
+    // Loads the segment with the edited message into memory.
     await node.open(bob, await fixture.session(bob), bobs).opening
     expect(JSON.stringify((await node.parts.stretches.read(place, 2_400, 2_400)).changes)).toContain('a secret')
     transport.isReading = true
@@ -905,7 +924,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect(JSON.stringify(transport.events)).not.toContain('a secret')
   }, 30_000)
 
-  it('[ACL2] a session revoked meanwhile gets nothing', async () => {
+  it('[ACL2] sends nothing to a session revoked during opening', async () => {
     const cursor = await cursorOf(ada)
     await say()
     node.before.set('read_newest_changes', () =>
@@ -918,7 +937,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect(node.parts.feeds.get(group)).toBeUndefined()
   })
 
-  it('leaves nothing behind when the connection goes while it opens', async () => {
+  it('leaves nothing behind when the connection closes during opening', async () => {
     for (const step of ['read_memberships', 'read_newest_changes']) {
       const cursor = await cursorOf(ada)
       await say()
@@ -932,7 +951,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
   })
 
-  it('[TAIL1] a lost join, a lost marker and a lost change are found by the sweep on another server', async () => {
+  it('[TAIL1] finds a lost join, marker and change by the sweep', async () => {
     const elsewhere = await TestNode.start(await store.openSecond(), new LocalBusHub())
     try {
       const { transport, opening } = elsewhere.open(ada, session)
@@ -949,7 +968,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
       const told = transport.eventsNamed('conversation')
       expect(told.find(({ conversation }) => conversation === channel)).toMatchObject({ limited: true })
       expect(told.find(({ conversation }) => conversation === group)).toMatchObject({ readSeq: 4, unread: 0 })
-      // The checkpoint comes once all of it was sent, and covers it.
+      // The checkpoint is sent after all of it, and covers it.
       await until('no join in progress', () =>
         [...elsewhere.parts.connections].every(({ joinsInProgress }) => joinsInProgress === 0),
       )
@@ -961,7 +980,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
           ...(checkpoint !== undefined && { cursor: checkpoint.cursor }),
         })
         if (checkpoint !== undefined && page.conversations.length === 0) break
-        // Held back by another transaction of this Postgres.
+        // Another transaction on this Postgres holds the position back.
         ;[...elsewhere.parts.connections].forEach((connection) => {
           connection.owesCheckpoint = true
         })
@@ -971,7 +990,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
   })
 
-  it('[TAIL1] [LIM2] lost markers of many are read in one statement, whoever has them open and however often', async () => {
+  it('[TAIL1] [LIM2] reads the lost markers of many connections in one statement', async () => {
     const elsewhere = await TestNode.start(await store.openSecond(), new LocalBusHub())
     try {
       const seq = await say()
@@ -993,7 +1012,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
   })
 
-  it('[TAIL1] [CP1] a marker that cannot be read costs no connection, and is told after a later sweep', async () => {
+  it('[TAIL1] [CP1] keeps a connection whose marker read fails, and retries after a sweep', async () => {
     const elsewhere = await TestNode.start(await store.openSecond(), new LocalBusHub())
     try {
       const { transport, opening, connection } = elsewhere.open(ada, session)
@@ -1015,7 +1034,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
       expect(connection.state).toEqual({ kind: 'ready' })
       expect(transport.eventsNamed('conversation')).toEqual([])
       expect(transport.eventsNamed('checkpoint')).toEqual([])
-      // It moves once more while it is being read: what was read before that is not the last word.
+      // The marker moves again during the read, so the value just read is not the last one to send.
       let later = 0
       elsewhere.before.set('read_markers', async () => {
         later = await say()
@@ -1031,7 +1050,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
   })
 
-  it('[ACL1] a removal that no hint told is found by the sweep, and nothing above it is delivered', async () => {
+  it('[ACL1] finds an unannounced removal by the sweep, and delivers nothing above it', async () => {
     const elsewhere = await TestNode.start(await store.openSecond(), new LocalBusHub())
     try {
       const { transport, opening, connection } = elsewhere.open(bob, await fixture.session(bob))
@@ -1048,7 +1067,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
   })
 
-  it('[ACL1] a gap that a sweep repairs shows no later version of a message to somebody removed before it', async () => {
+  it('[ACL1] hides later edits from a removed user when a sweep fills a gap', async () => {
     for (const isInside of [true, false]) {
       const place = await fixture.group([ada, bob])
       const elsewhere = await TestNode.start(await store.openSecond(), new LocalBusHub())
@@ -1064,7 +1083,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
           user: bob,
         })
         await fixture.apply({ op: 'edit', conversation: place, actor: ada, target: seq, text: 'a secret' })
-        // The sweep knows of all of it, or of no more than the message.
+        // Let the sweep find all changes, or demand only the message.
         if (!isInside) elsewhere.parts.feeds.demand(place, seq)
         else await elsewhere.sweeper.sweepNow()
         await until('the repair', () => stays.transport.seqsOf(place).includes(seq))
@@ -1080,7 +1099,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
   })
 
-  it('[CP1] a read marker that moves while a connection opens reaches it after ready', async () => {
+  it('[CP1] sends a read marker moved during opening after ready', async () => {
     const seq = await say()
     const cursor = await cursorOf(ada)
     await fixture.fill(group, bob, 300)

@@ -1,4 +1,7 @@
-/** Catching up, by `sync` and by a resuming connection: complete or `limited`, on both engines. */
+/**
+ * Tests catching up, by `sync` and by a resuming connection, on both engines: complete, or marked
+ * `limited`.
+ */
 import type { Change, Id, SyncPage } from '@chorus/protocol'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
@@ -7,14 +10,14 @@ import { LogFixture, openLog } from '../store/testing/log-fixture.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from '../store/testing/open-test-database.ts'
 import { TestNode } from './testing/test-node.ts'
 
-/** A client that only follows cursors; what it is told is checked as it comes. */
+/** A client that only follows cursors and checks every change it receives. */
 class Follower {
   readonly #node: TestNode
   readonly #user: Id
   cursor: string | undefined
-  /** Of each conversation, the newest seq it has. */
+  /** Newest seq that it has, by conversation. */
   readonly have = new Map<Id, number>()
-  /** Changes told after the first load, by conversation. */
+  /** Changes received after the first load, by conversation. */
   readonly told = new Map<Id, Change[]>()
   readonly limited: Id[] = []
   readonly left: Id[] = []
@@ -24,7 +27,7 @@ class Follower {
     this.#user = user
   }
 
-  /** One page; false when it was the last. */
+  /** Requests one page and applies it. */
   async page(limit = 50): Promise<SyncPage> {
     const page = await this.#node.run('sync', this.#user, {
       limit,
@@ -40,7 +43,7 @@ class Follower {
       if (entry.left === true) this.left.push(conversation)
       for (const change of entry.changes) {
         const have = this.have.get(conversation)
-        // Repeats are dropped by seq; nothing may be skipped.
+        // Repeats are dropped by seq; no seq may be skipped.
         if (have !== undefined && change.seq <= have) continue
         if (have !== undefined && entry.left !== true) expect(change.seq).toBe(have + 1)
         this.have.set(conversation, change.seq)
@@ -52,8 +55,9 @@ class Follower {
   }
 
   /**
-   * Follows until the cursor is past every change. It may lag behind what its own pages showed, because open transactions
-   * of other suites on this Postgres hold the position back. So only an empty page after the last page proves that it does not.
+   * Follows until the cursor is past every change. The cursor may lag behind the pages already
+   * shown, because open transactions of other suites on this Postgres hold the position back. So
+   * only an empty last page proves that the cursor does not lag.
    */
   async settle(): Promise<void> {
     await this.follow()
@@ -63,7 +67,7 @@ class Follower {
     }
   }
 
-  /** The first load; what is noted counts from then on. */
+  /** Runs the first load, then clears the records, so that they count from here on. */
   async start(): Promise<void> {
     await this.settle()
     this.limited.length = 0
@@ -97,7 +101,7 @@ describe.each(testEngines)('catching up on the %s engine', (engine) => {
     ;[ada, bob] = (await fixture.users(2)) as [Id, Id]
   }
 
-  it("[RES1] a first load gives each conversation's newest page, and the cursor everything after it", async () => {
+  it('[RES1] loads each newest page first, and later everything after it', async () => {
     await newPeople()
     const group = await fixture.group([ada, bob])
     for (let index = 0; index < 60; index++) await fixture.send(group, bob, `m${index}`)
@@ -118,7 +122,7 @@ describe.each(testEngines)('catching up on the %s engine', (engine) => {
     await follower.settle()
   })
 
-  it('[RES1, RES2] many writers, aborts and long transactions: a reader that follows cursors misses nothing', async () => {
+  it('[RES1, RES2] a cursor misses nothing despite many writers, aborts and long transactions', async () => {
     await newPeople()
     const groups = await Promise.all(Array.from({ length: 6 }, () => fixture.group([ada, bob])))
     const second = openLog(await store.openSecond())
@@ -130,7 +134,7 @@ describe.each(testEngines)('catching up on the %s engine', (engine) => {
       for (let index = 0; index < 40; index++) {
         const group = groups[(writer + index) % groups.length] as Id
         const log = writer % 2 === 0 ? fixture.log : second
-        // Refused ones between the others burn nothing.
+        // Refused messages between the stored ones take no seq.
         await fixture.send(group, bob, `${writer}.${index}`, { log, ...(index % 7 === 0 && { replyTo: 99_999 }) })
       }
     })
@@ -152,7 +156,7 @@ describe.each(testEngines)('catching up on the %s engine', (engine) => {
     }
   }, 60_000)
 
-  it('[RES1] pages over many conversations miss nothing that arrives between them', async () => {
+  it('[RES1] misses nothing that arrives between pages of many conversations', async () => {
     await newPeople()
     const groups = await Promise.all(Array.from({ length: 12 }, () => fixture.group([ada, bob])))
     const follower = new Follower(node, ada)
@@ -165,7 +169,7 @@ describe.each(testEngines)('catching up on the %s engine', (engine) => {
       pages++
       if (!page.more) break
       if (pages > 100) throw new Error('sync does not end')
-      // In conversations already shown, being shown and yet to come.
+      // Into a conversation already shown, one being shown and one still to come.
       if (pages < 8) for (const index of [0, 3, 11]) await fixture.send(sorted[index]!, bob, `between ${pages}`)
     }
     await follower.follow(4)
@@ -173,7 +177,7 @@ describe.each(testEngines)('catching up on the %s engine', (engine) => {
     expect(follower.limited).toEqual([])
   })
 
-  it('[RES1, LIM1] a page reads no more memberships than it can show, and pages over many show each exactly once', async () => {
+  it('[RES1, LIM1] reads no more memberships than a page shows, and shows each exactly once', async () => {
     await newPeople()
     const groups = await Promise.all(Array.from({ length: 30 }, () => fixture.group([bob, ada])))
     const left = await Promise.all(Array.from({ length: 30 }, () => fixture.group([bob, ada])))
@@ -196,7 +200,7 @@ describe.each(testEngines)('catching up on the %s engine', (engine) => {
       const { memberships } = (await answer.value) as { memberships: readonly unknown[] }
       expect(memberships.length).toBeLessThanOrEqual(5)
     }
-    // What is new is found wherever it stands.
+    // A new change is found wherever its conversation is in the order.
     await follower.start()
     const [first, last] = [[...groups].sort()[0]!, [...groups].sort().at(-1)!]
     await fixture.send(last, bob, 'new')
@@ -207,14 +211,14 @@ describe.each(testEngines)('catching up on the %s engine', (engine) => {
     asked.mockRestore()
   })
 
-  it('[RES1] a first load of empty conversations ends, and what is removed between its pages is told', async () => {
+  it('[RES1] ends a first load of empty conversations, and reports removals between its pages', async () => {
     await newPeople()
     const groups = (await Promise.all(Array.from({ length: 9 }, () => fixture.group([bob, ada])))).sort()
     const follower = new Follower(node, ada)
     const first = await follower.page(2)
     expect(first.more).toBe(true)
     expect(first.conversations.map(({ conversation }) => conversation)).toEqual(groups.slice(0, 3))
-    // One shown, the one at which the page ended, and one to come.
+    // A conversation already shown, the one at which the page ended, and one still to come.
     for (const group of [groups[0]!, groups[2]!, groups[5]!])
       await fixture.apply({ op: 'remove-member', conversation: group, actor: bob, user: ada })
     await follower.follow(2)
@@ -223,7 +227,7 @@ describe.each(testEngines)('catching up on the %s engine', (engine) => {
     expect(new Set(follower.left)).toEqual(new Set([groups[0], groups[2], groups[5]]))
   })
 
-  it('[RES2, RES3] a cursor of long ago works, and on another server', async () => {
+  it('[RES2, RES3] accepts an old cursor, also on another server', async () => {
     await newPeople()
     const group = await fixture.group([ada, bob])
     const follower = new Follower(node, ada)
@@ -250,7 +254,7 @@ describe.each(testEngines)('catching up on the %s engine', (engine) => {
     }
   })
 
-  it('[RES2] answers another history, the future and garbage with reset, over both roads', async () => {
+  it('[RES2] resets foreign, future and unreadable cursors, in sync and connections', async () => {
     await newPeople()
     const group = await fixture.group([ada, bob])
     const session = await fixture.session(ada)
@@ -281,7 +285,7 @@ describe.each(testEngines)('catching up on the %s engine', (engine) => {
     }
   })
 
-  it('[RES1] replays the newest 10 000 changes of a conversation, and one more is limited', async () => {
+  it('[RES1] replays the newest 10 000 changes, and answers one more with `limited`', async () => {
     await newPeople()
     const exact = await fixture.group([ada, bob])
     const over = await fixture.group([ada, bob])
@@ -302,7 +306,7 @@ describe.each(testEngines)('catching up on the %s engine', (engine) => {
     expect(transport.eventsNamed('conversation')[0]?.messages).toHaveLength(50)
   }, 60_000)
 
-  it('[ACL4] joining or joining again since the cursor is limited, and the whole history can be read', async () => {
+  it('[ACL4] answers `limited` after a join since the cursor, with the whole history', async () => {
     await newPeople()
     const group = await fixture.group([bob])
     const again = await fixture.group([bob, ada])
@@ -330,7 +334,7 @@ describe.each(testEngines)('catching up on the %s engine', (engine) => {
     expect(transport.events.map(({ event }) => event)).toEqual(['ready'])
   })
 
-  it('[ACL1, ACL4] joining again between two pages of one conversation is limited, too', async () => {
+  it('[ACL1, ACL4] answers `limited` after a new join between two pages of a conversation', async () => {
     await newPeople()
     const group = await fixture.group([bob, ada])
     const follower = new Follower(node, ada)
@@ -346,7 +350,7 @@ describe.each(testEngines)('catching up on the %s engine', (engine) => {
     expect(follower.told.get(group)?.some(({ seq }) => seq === hidden)).toBe(false)
   })
 
-  it('[ACL1] after a removal a catch-up gives that change and nothing above it, by either road', async () => {
+  it('[ACL1] shows a removed user only the removal, in sync and connections', async () => {
     await newPeople()
     const group = await fixture.group([bob, ada])
     const follower = new Follower(node, ada)
@@ -366,11 +370,11 @@ describe.each(testEngines)('catching up on the %s engine', (engine) => {
     expect(transport.seqsOf(group)).toEqual([removal])
     expect(JSON.stringify(transport.events)).not.toContain('secret')
     expect(JSON.stringify(page)).not.toContain('secret')
-    // And never again.
+    // The removal is not sent again.
     await follower.settle()
   })
 
-  it('[OFF1] a read marker that moved on another device is part of the catch-up', async () => {
+  it('[OFF1] includes a read marker that moved on another device', async () => {
     await newPeople()
     const group = await fixture.group([bob, ada])
     const follower = new Follower(node, ada)
@@ -387,7 +391,7 @@ describe.each(testEngines)('catching up on the %s engine', (engine) => {
     expect(transport.eventsNamed('conversation')).toEqual([{ conversation: group, seq: 7, readSeq: 6, unread: 1 }])
   })
 
-  it('[SLOW1] a page ends at 256 kB, and the follower still gets everything', async () => {
+  it('[SLOW1] ends a page at 256 kB, and continues without a gap', async () => {
     await newPeople()
     const group = await fixture.group([bob, ada])
     const follower = new Follower(node, ada)
@@ -405,7 +409,10 @@ describe.each(testEngines)('catching up on the %s engine', (engine) => {
   })
 })
 
-/** A writer whose transactions stay open for a while and sometimes abort, past the log's own connections. */
+/**
+ * Writes in transactions that stay open for a while and sometimes abort, on a connection of its
+ * own.
+ */
 async function writeSlowly(
   url: string,
   groups: readonly Id[],
@@ -419,7 +426,7 @@ async function writeSlowly(
     for (let index = 0; isWriting() || index < 5; index++) {
       const group = groups[(index * 2 + which) % groups.length]
       await client.query('begin')
-      // A number of its own, given early: later transactions commit before it.
+      // Take a transaction id early, so that later transactions commit before this one.
       await client.query('select pg_current_xact_id()')
       await client.query('select pg_sleep(0.02)')
       await client.query('savepoint inside')

@@ -1,4 +1,7 @@
-/** `sync` while the database changes from one history to another: the page is of one of them, whole, or a reset. */
+/**
+ * Tests `sync` while the database epoch changes: the page comes whole from one history, or is a
+ * reset.
+ */
 import type { Id } from '@chorus/protocol'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { LocalBusHub } from '../fanout/bus-local.ts'
@@ -6,7 +9,7 @@ import { LogFixture } from '../store/testing/log-fixture.ts'
 import { openTestDatabase, type TestDatabase } from '../store/testing/open-test-database.ts'
 import { TestNode } from './testing/test-node.ts'
 
-describe('sync across a change of history', () => {
+describe('sync while the epoch changes', () => {
   let store: TestDatabase
   let node: TestNode
   let ada: Id
@@ -25,7 +28,7 @@ describe('sync across a change of history', () => {
   })
   afterAll(() => store.close())
 
-  it('[RES2] a page read while the history changed is answered as a reset, with the new one', async () => {
+  it('[RES2] answers with a reset when the epoch changes during the read', async () => {
     const first = await node.run('sync', ada, { limit: 50 })
     node.before.set('read_memberships', async () => {
       epoch = 'after'
@@ -34,13 +37,13 @@ describe('sync across a change of history', () => {
     expect(page).toMatchObject({ epoch: 'after', reset: true, more: false })
     expect(page.conversations).toHaveLength(1)
     expect(node.parts.cursors.decode(page.cursor)?.epoch).toBe('after')
-    // Within one history nothing is repeated.
+    // Within one epoch nothing is repeated.
     const next = await node.run('sync', ada, { limit: 50, cursor: page.cursor })
     expect(next.reset).toBeUndefined()
     node.stop()
   })
 
-  it('[RES2] a history that changes again meanwhile is asked for later', async () => {
+  it('[RES2] answers `unavailable` when the epoch changes twice', async () => {
     node.before.set('read_memberships', async () => {
       epoch = 'after'
       node.before.set('read_memberships', async () => {

@@ -1,4 +1,7 @@
-/** Who may see whose presence, while people leave and lists change at the same time. */
+/**
+ * Tests who may see whose presence while people leave conversations and watch lists change at the
+ * same time.
+ */
 import type { Id } from '@chorus/protocol'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { Connection } from '../fanout/connection.ts'
@@ -41,7 +44,10 @@ describe('watching while people leave', () => {
     transport.frames.filter(({ event }) => event === 'presence').flatMap(({ json }) => JSON.parse(json) as unknown[])
   const remove = (): Promise<unknown> => node.run('remove-member', ada, { conversation: group, user: bob })
   const looks = (): number => node.statements.filter((name) => name === 'read_shared_pairs').length
-  /** Runs before or after the answer of a statement of this name, once. */
+  /**
+   * Replaces the next statement of this name by `act`, which may run it before or after its own
+   * work.
+   */
   const intercept = (name: string, act: (answer: () => Promise<unknown>) => Promise<unknown>): void => {
     const real = node.parts.database
     let isDone = false
@@ -59,7 +65,7 @@ describe('watching while people leave', () => {
     Object.assign(node.parts, { database })
   }
 
-  it('[PRES2] one look for everybody who watches, and presence ends with the last shared conversation', async () => {
+  it('[PRES2] checks all watchers in one read, and ends presence with the last shared conversation', async () => {
     const watchers = await Promise.all(Array.from({ length: 20 }, () => connect(ada)))
     const bobs = await connect(bob)
     for (const watcher of watchers) await node.run('watch-presence', ada, { users: [bob, cleo] }, watcher)
@@ -70,7 +76,7 @@ describe('watching while people leave', () => {
     expect(looks()).toBe(1)
   })
 
-  it('[PRES2] the watcher is told that they know nothing any more of whom they share nothing with', async () => {
+  it('[PRES2] sends `unknown` to a watcher that shares no conversation any more', async () => {
     const adas = await open(ada)
     const bobs = await open(bob)
     await node.run('watch-presence', ada, { users: [bob, cleo] }, adas.connection)
@@ -80,10 +86,10 @@ describe('watching while people leave', () => {
     await vi.waitFor(() => expect(toldTo(bobs)).toEqual([{ user: ada, status: 'unknown', lastSeen: null }]))
   })
 
-  it('[PRES2, TAIL1] a removal that only the sweep has noticed ends a watch, too', async () => {
+  it('[PRES2, TAIL1] ends a watch after a removal that only the sweep found', async () => {
     const adas = await open(ada)
     await node.run('watch-presence', ada, { users: [bob, cleo] }, adas.connection)
-    // Nobody here is shown the group by now, so its log does not pass by here.
+    // Drop the feeds, so that this server does not see the group's log.
     node.parts.feeds.clear()
     const other = await TestNode.start(store.database, new LocalBusHub())
     await other.run('remove-member', ada, { conversation: group, user: bob })
@@ -93,7 +99,7 @@ describe('watching while people leave', () => {
     other.stop()
   })
 
-  it('[PRES2] a list that is sent while the old one is looked at stays', async () => {
+  it('[PRES2] keeps a list sent while the old list is being checked', async () => {
     const connection = await connect(ada)
     await node.run('watch-presence', ada, { users: [bob, cleo] }, connection)
     intercept('read_shared_pairs', async (answer) => {
@@ -105,7 +111,7 @@ describe('watching while people leave', () => {
     await vi.waitFor(() => expect([...connection.watched.keys()]).toEqual([cleo, ada]))
   })
 
-  it('[PRES2] somebody who leaves while a list is looked at does not get onto it', async () => {
+  it('[PRES2] leaves out a user who leaves while the list is being checked', async () => {
     const connection = await connect(ada)
     intercept('read_sharing', async (answer) => {
       const rows = await answer()
@@ -119,7 +125,7 @@ describe('watching while people leave', () => {
     expect([...connection.watched.keys()]).toEqual([cleo])
   })
 
-  it('[PRES2] of two lists of a connection the later stays, whichever was looked at first', async () => {
+  it('[PRES2] keeps the later of two lists, whichever check ends first', async () => {
     const connection = await connect(ada)
     let second: Promise<unknown> | undefined
     intercept('read_sharing', async (answer) => {
@@ -131,7 +137,7 @@ describe('watching while people leave', () => {
     expect([...connection.watched.keys()]).toEqual([cleo])
   })
 
-  it('[PRES2] what cannot be looked at ends, and nothing else', async () => {
+  it('[PRES2] ends only the watches that cannot be checked', async () => {
     const connection = await connect(ada)
     await node.run('watch-presence', ada, { users: [bob, cleo] }, connection)
     const query = vi.fn(() => Promise.reject(new Error('away')))

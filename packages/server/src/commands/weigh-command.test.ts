@@ -1,4 +1,4 @@
-/** What a command takes from its user's limits, before and after it ran. */
+/** Tests what a command takes from its user's limits, before and after it runs. */
 import { randomUUID } from 'node:crypto'
 import type { ChorusError } from '@chorus/protocol'
 import { commands, type CommandInput, type CommandName } from '@chorus/protocol'
@@ -14,7 +14,7 @@ import { takeBudget } from './weigh-command.ts'
 const user = randomUUID()
 const conversation = randomUUID()
 
-/** Behind the door handlers that do nothing, and answer as told. */
+/** Wraps handlers that do nothing but return `answer`. */
 function open(settings: Partial<LimitSettings>, answer: unknown = {}) {
   const clock = new ManualClock()
   const limits = new Limits({ ...noLimits, ...settings }, clock)
@@ -53,8 +53,8 @@ function open(settings: Partial<LimitSettings>, answer: unknown = {}) {
 
 const ids = (count: number): string[] => Array.from({ length: count }, () => randomUUID())
 
-describe('what a command costs', () => {
-  it('[LIM3] takes everything that appends from the budget of messages', async () => {
+describe('the cost of a command', () => {
+  it('[LIM3] takes every command that appends from the message budget', async () => {
     const appending = (Object.keys(commandCosts) as CommandName[]).filter(
       (name) => commandCosts[name].budget === 'sends',
     )
@@ -104,7 +104,7 @@ describe('what a command costs', () => {
     expect(await countDone(200, 'set-live-value', { ...live, value: 'x'.repeat(1_000) })).toBe(25)
   })
 
-  it('[LIM3] charges a large answer after it was given', async () => {
+  it('[LIM3] charges a large result after the command ran', async () => {
     const values = Array.from({ length: 1_000 }, () => ({ value: 'x'.repeat(1_000) }))
     const { clock, countDone } = open({ limitRequests: 100 }, { values })
     expect(await countDone(200, 'list-live-values', { conversation })).toBe(4)
@@ -114,7 +114,7 @@ describe('what a command costs', () => {
     expect(await small.countDone(200, 'list-live-values', { conversation })).toBe(100)
   })
 
-  it('[LIM3] weighs a watch by the people newly watched', async () => {
+  it('[LIM3] weighs a watch list by its newly watched users', async () => {
     const { clock, run } = open({ limitRequests: 100 })
     const users = ids(96)
     const watched = new Map<string, string>()
@@ -135,7 +135,7 @@ describe('what a command costs', () => {
     expect(await count([])).toBe(50)
   })
 
-  it('[LIM3] limits no command whose budget is switched off', async () => {
+  it('[LIM3] limits no command whose limit is off', async () => {
     const { countDone } = open({})
     expect(await countDone(500, 'create-conversation', { kind: 'group', members: ids(99) })).toBe(500)
   })
