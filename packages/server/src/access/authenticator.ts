@@ -1,8 +1,10 @@
 /**
- * From a cookie to who asks. The cookie holds a signed random token; whether its session counts is asked of the database,
- * for a handshake every time, so a revoked, expired or disabled one is refused at once (rule ACL2); for a request the cache
- * may answer where it may be trusted (session-cache.ts). Look-ups that come together become one query (rule LIM2), one at a
- * time, bounded in size, number and waiting time; the time of last use is written late, at most once a minute.
+ * Finds the user of a session cookie. The cookie holds a signed random token. The database decides
+ * whether its session is valid: for every handshake, so that a revoked, expired or disabled session
+ * is refused at once (rule ACL2). For requests, the cache may answer while it can be trusted
+ * (session-cache.ts). Concurrent look-ups become one query (rule LIM2). One query runs at a time,
+ * bounded in size, number and waiting time. The time of last use is written later, at most once a
+ * minute.
  */
 import { createHash } from 'node:crypto'
 import { ChorusError } from '@chorus/protocol'
@@ -12,14 +14,14 @@ import type { Clock, Timer } from '../support/clock.ts'
 import type { CachedSession, SessionCache } from './session-cache.ts'
 import { CookieSigner, readCookie, toUrlAlphabet } from './session-cookie.ts'
 
-/** A session that counts. */
+/** A valid session and its user. */
 export interface Identity {
   readonly sessionId: Id
   readonly userId: Id
-  /** How long it still counts. */
+  /** Time until the session expires. */
   readonly expiresInMs: number
   readonly user: User
-  /** The session as its owner sees it. */
+  /** Public record of the session, as its user sees it. */
   readonly record: Omit<Session, 'current'>
 }
 
@@ -28,7 +30,7 @@ interface FoundSession extends Identity {
   readonly isStale: boolean
 }
 
-/** What the authenticator needs of the store. */
+/** Database functions that the authenticator needs. */
 export interface SessionRecords {
   find(tokenHashes: readonly Buffer[]): Promise<readonly FoundSession[]>
   touch(sessionIds: readonly Id[]): Promise<void>
@@ -39,28 +41,37 @@ export interface AuthenticatorOptions {
   readonly cookieName: string
   readonly cookieSecret: string
   readonly clock: Clock
-  /** Where there are several servers. */
+  /** Session cache; only set with several servers. */
   readonly cache?: SessionCache | undefined
-  /** Told of what failed in the background. */
+  /** Called with errors of background work. */
   readonly onProblem: (problem: unknown) => void
 }
 
-/** Most sessions asked for in one query. */
+/** Maximum number of sessions in one query. */
 const queryMax = 500
-/** Most look-ups that may wait. */
+/** Maximum number of look-ups that may wait. */
 const waitingMax = 20_000
-/** How long a look-up may take, waiting included: a send has to be answered within two seconds, whatever hangs. */
+/**
+ * Maximum time of a look-up, waiting included: a send must be answered within two seconds, whatever
+ * hangs.
+ */
 export const lookUpMaxMs = 1_500
-/** Most sessions whose use waits to be written; past that, some are written a little later. */
+/**
+ * Maximum number of sessions whose time of last use waits to be written. Beyond it, a later request
+ * writes theirs.
+ */
 const touchedMax = 20_000
 const touchAfterMs = 2_000
 
-/** Only this of a token is ever stored or logged. */
+/** Returns the hash of a token. Only this hash is ever stored or logged, never the token. */
 export function hashToken(token: string): Buffer {
   return createHash('sha256').update(token).digest()
 }
 
-/** Behind TLS browsers hold the cookie to this host and to TLS by its name alone. */
+/**
+ * Returns the cookie's name. Behind TLS, its prefix alone makes browsers restrict the cookie to
+ * this host and to TLS.
+ */
 export function cookieNameFor(publicUrl: string | undefined): string {
   return publicUrl?.startsWith('https:') === true ? '__Host-chorus_session' : 'chorus_session'
 }
@@ -76,7 +87,7 @@ export class Authenticator {
   readonly #clock: Clock
   readonly #cache: SessionCache | undefined
   readonly #onProblem: (problem: unknown) => void
-  /** Null: nobody's token. */
+  /** Batches the look-ups. Null: no valid session has this token. */
   readonly #lookUps: Batcher<Buffer, FoundSession | null>
   readonly #touched = new Set<Id>()
   #touchTimer: Timer | undefined
@@ -96,13 +107,19 @@ export class Authenticator {
     })
   }
 
-  /** The signed value of the session cookie, in one spelling; undefined when the header has none. */
+  /**
+   * Returns the signed value of the session cookie, in one spelling, or undefined if the header has
+   * none.
+   */
   readSigned(cookieHeader: string | undefined): string | undefined {
     const signed = cookieHeader === undefined ? undefined : readCookie(cookieHeader, this.cookieName)
     return signed === undefined ? undefined : toUrlAlphabet(signed)
   }
 
-  /** Who sent this `Cookie` header; undefined when nobody that counts. Rejects when the database cannot be asked. */
+  /**
+   * Returns the user and session of a `Cookie` header, or undefined without a valid session.
+   * Rejects when the database is unavailable.
+   */
   async authenticate(cookieHeader: string | undefined): Promise<Identity | undefined> {
     const signed = this.readSigned(cookieHeader)
     if (signed === undefined) return undefined
@@ -110,7 +127,10 @@ export class Authenticator {
     return valid ? this.identify(value) : undefined
   }
 
-  /** Who makes this request, by the token already unsigned: from the cache where it counts, else from the database. */
+  /**
+   * Returns the session of an unsigned token for a request: from the cache if it is trusted, else
+   * from the database.
+   */
   async recognise(token: string): Promise<CachedSession | undefined> {
     const cache = this.#cache
     if (cache === undefined) return this.identify(token)
@@ -124,12 +144,12 @@ export class Authenticator {
     return identity
   }
 
-  /** The session with this token is over: nothing needs to be remembered of it. */
+  /** Removes the session with this token from the cache. */
   forget(tokenHash: Buffer): void {
     this.#cache?.forget(tokenHash)
   }
 
-  /** The session with this token, already unsigned, asked of the database. */
+  /** Returns the session of an unsigned token from the database. */
   async identify(token: string): Promise<Identity | undefined> {
     let timer: Timer | undefined
     const late = new Promise<never>((_resolve, reject) => {
@@ -167,7 +187,7 @@ export class Authenticator {
     }
   }
 
-  /** Forgets what has not been written. */
+  /** Stops, and drops the times of last use that were not written. */
   stop(): void {
     this.#touchTimer?.cancel()
     this.#touched.clear()

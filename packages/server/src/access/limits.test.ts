@@ -59,7 +59,7 @@ describe('Limits', () => {
     expect(countPasses(100, () => limits.takeSend('anna'))).toBe(60)
   })
 
-  it('says after which time the refused one passes', () => {
+  it('returns the time after which a refused request passes', () => {
     const clock = new ManualClock()
     const limits = new Limits(settings, clock)
     countPasses(60, () => limits.takeSend('anna'))
@@ -80,7 +80,7 @@ describe('Limits', () => {
     expect(countPasses(100, () => limits.takeSend('anna'))).toBe(60)
   })
 
-  it('allows ten sign-ins a minute, account and network, whatever the case of the handle (N62)', async () => {
+  it('allows ten sign-ins a minute, account and network, ignoring handle case (N62)', async () => {
     const clock = new ManualClock()
     const limits = new Limits(settings, clock)
     let n = 0
@@ -105,12 +105,12 @@ describe('Limits', () => {
     let n = 0
     expect(await countPassesInTime(90, () => limits.takeSignIn('anna', `10.0.${n++}.1`))).toBeLessThan(51)
     expect(await countPassesInTime(20, () => limits.takeSignIn('ANNA', '10.9.0.1'))).toBe(9)
-    // A network that this account never signed in from is no better for another account's success there.
+    // A known network of one account is not known for another account.
     limits.noteSignedIn('ben', '10.9.0.2')
     expect(await passesInTime(() => limits.takeSignIn('anna', '10.9.0.2'))).toBe(false)
   })
 
-  it('counts one account and one network, however they are written', async () => {
+  it('normalizes handles and addresses before it counts', async () => {
     const limits = new Limits(settings, new ManualClock())
     const handles = ['anna', 'Anna', 'ANNA']
     const addresses = ['2001:db8::1', '2001:DB8:0:0:ffff::2', '2001:0db8:0000::3%eth0']
@@ -118,11 +118,11 @@ describe('Limits', () => {
     expect(await countPassesInTime(60, () => limits.takeSignIn(handles[n % 3] ?? '', addresses[n++ % 3] ?? ''))).toBe(
       10,
     )
-    // Neither letter is ASCII: no such handle can exist, and it is another account.
+    // This letter is not ASCII, so no such handle exists, and it counts as another account.
     expect(await passesInTime(() => limits.takeSignIn('Anna\u0130', '2001:db8::1'))).toBe(true)
   })
 
-  it('allows a hundred sign-ins a minute and address, whatever the account; an IPv6 network counts as one (N62)', async () => {
+  it('allows a hundred sign-ins a minute and address or IPv6 network (N62)', async () => {
     const limits = new Limits(settings, new ManualClock())
     let n = 0
     expect(await countPassesInTime(200, () => limits.takeSignIn(`user${n++}`, '10.0.0.1'))).toBe(100)
@@ -130,7 +130,7 @@ describe('Limits', () => {
     expect(await passesInTime(() => limits.takeSignUp('2001:db8:0:2::1'))).toBe(true)
   })
 
-  it('counts open connections by address and forgets closed ones, once each', () => {
+  it('counts open connections by address, and each close once', () => {
     const limits = new Limits(settings, new ManualClock())
     const close = Array.from({ length: 200 }, () => limits.openConnection('10.0.0.1'))
     expect(passes(() => limits.openConnection('10.0.0.1'))).toBe(false)
@@ -140,7 +140,7 @@ describe('Limits', () => {
     expect(countPasses(3, () => limits.openConnection('10.0.0.1'))).toBe(1)
   })
 
-  it('is off at 0', async () => {
+  it('refuses nothing when a limit is 0', async () => {
     const limits = new Limits(noLimits, new ManualClock())
     expect(countPasses(2_000, () => limits.takeSend('a'))).toBe(2_000)
     expect(countPasses(2_000, () => limits.takeRequest('a'))).toBe(2_000)
@@ -153,12 +153,13 @@ describe('Limits', () => {
     expect(limits.refusalOfWire('10.0.0.1')).toBeUndefined()
   })
 
-  it('[LIM3] takes the weight of a request, and makes the next ones wait for a debt', () => {
+  it('[LIM3] takes the weight of a request, and delays the next for debts', () => {
     const clock = new ManualClock()
     const limits = new Limits({ ...noLimits, limitRequests: 100 }, clock)
     expect(countPasses(20, () => limits.takeRequest('anna', 10))).toBe(10)
     clock.advance(1_000)
-    // Known only with the answer: refused is what comes after it, for no longer than two buckets take.
+    // A charge after the request refuses only later requests, and for at most the time that two
+    // buckets take to fill.
     limits.chargeRequest('anna', 5_000)
     clock.advance(1_000)
     expect(passes(() => limits.takeRequest('anna'))).toBe(false)
@@ -166,7 +167,7 @@ describe('Limits', () => {
     expect(countPasses(200, () => limits.takeRequest('anna'))).toBe(100)
   })
 
-  it('[LIM3] passes what weighs more than a burst once the bucket is full', () => {
+  it('[LIM3] passes a request larger than a burst when the bucket is full', () => {
     const clock = new ManualClock()
     const limits = new Limits({ ...noLimits, limitMembers: 2 }, clock)
     expect(passes(() => limits.takeMembers('anna', 30))).toBe(true)
@@ -176,7 +177,7 @@ describe('Limits', () => {
     expect(passes(() => limits.takeMembers('anna', 30))).toBe(true)
   })
 
-  it('[ADD1] counts strangers by the hour for the adder and for each of the added', () => {
+  it('[ADD1] counts strangers per hour for the adder and each added user', () => {
     const clock = new ManualClock()
     const limits = new Limits({ ...noLimits, limitStrangers: 10 }, clock)
     const strangers = (count: number, prefix: string) => Array.from({ length: count }, (_, n) => `${prefix}${n}`)
@@ -191,7 +192,7 @@ describe('Limits', () => {
     expect(countPasses(20, () => limits.takeStrangers(`later${n++}`, ['victim']))).toBe(10)
   })
 
-  it('[LIM3] counts connections opened by user and by address, and then refuses the wire', () => {
+  it('[LIM3] limits opened connections by user and address, then refuses early', () => {
     const clock = new ManualClock()
     const limits = new Limits({ ...noLimits, limitConnects: 2, limitConnectsAddress: 3 }, clock)
     expect(countPasses(100, () => limits.takeConnect('anna'))).toBe(20)
@@ -206,7 +207,7 @@ describe('Limits', () => {
     expect(countPasses(100, () => limits.takeConnect('anna'))).toBe(2)
   })
 
-  it('[LIM1] forgets the key unused for longest rather than grow without end', () => {
+  it('[LIM1] evicts the least recently used key', () => {
     const refusals: LimitName[] = []
     const limits = new Limits(settings, new ManualClock(), (limit) => refusals.push(limit))
     expect(countPasses(61, () => limits.takeSend('first'))).toBe(60)

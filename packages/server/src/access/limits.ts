@@ -1,11 +1,13 @@
 /**
- * How much one user, account or address may ask. A request takes what it costs, not one (rule LIM3): commands/command-costs.ts
- * says what each command takes from which limit. Every limit comes from the configuration, 0 switches it off, and what is
- * over it is `rate-limited` with the time after which it would pass. Time is monotonic. Memory is bounded: at most
- * `keysMax` keys a limit; past that the one unused for longest is forgotten.
+ * Rate limits per user, account and address. A request takes its cost, not always one (rule LIM3);
+ * commands/command-costs.ts lists the cost of each command. Every limit comes from the
+ * configuration, and 0 switches it off. A request over a limit is refused as `rate-limited`, with
+ * the time after which it would pass. Time is monotonic. Memory is bounded: each limit holds at
+ * most `keysMax` keys and then evicts the least recently used one.
  *
- * Everything is counted on this server; where there are several, sign-ins, messages and requests are counted together, too
- * (shared-limits.ts). Connections are counted by each server alone: they are what a server has to carry.
+ * Each server counts by itself. With several servers, sign-ins, messages and requests are also
+ * counted together (shared-limits.ts). Open connections are counted only per server, because they
+ * load one server.
  */
 import { ChorusError } from '@chorus/protocol'
 import { limitKeyOf } from '../support/address.ts'
@@ -14,37 +16,51 @@ import { foldHandle } from '../support/fold-text.ts'
 import type { BucketName, CorrectedBucket, SharedLimits } from './shared-limits.ts'
 
 export interface LimitSettings {
-  /** Changes of a log a second and user: messages, edits, reactions, members, names. Bursts of twice as many. */
+  /**
+   * Maximum number of log changes per second and user: messages, edits, reactions, members, names.
+   * A burst may be twice as many.
+   */
   readonly limitSends: number
-  /** Other requests a second and user. */
+  /** Maximum number of other requests per second and user. */
   readonly limitRequests: number
-  /** Members added a second and user; bursts of ten times as many. */
+  /** Maximum number of members added per second and user. A burst may be ten times as many. */
   readonly limitMembers: number
-  /** Additions an hour of people who share nothing with the adder, for the adder and for each of those added. */
+  /**
+   * Maximum number of strangers added per hour, for the adder and for each added user. Strangers
+   * share nothing with the adder.
+   */
   readonly limitStrangers: number
-  /** Sign-ins a minute, account and network; {@link wideSignInsFactor} times as many over all networks. */
+  /**
+   * Maximum number of sign-ins per minute, account and network.
+   * Over all networks, {@link wideSignInsFactor} times as many.
+   */
   readonly limitSignIns: number
-  /** Sign-ins and sign-ups a minute and address. */
+  /** Maximum number of sign-ins and sign-ups per minute and address. */
   readonly limitSignInsAddress: number
-  /** Connections at a time and address. */
+  /** Maximum number of open connections per address. */
   readonly limitConnections: number
-  /** Connections opened a second and user; bursts of ten times as many. */
+  /** Maximum number of connections opened per second and user. A burst may be ten times as many. */
   readonly limitConnects: number
-  /** Connections opened a second and address; bursts of ten times as many. */
+  /**
+   * Maximum number of connections opened per second and address. A burst may be ten times as many.
+   */
   readonly limitConnectsAddress: number
 }
 
 export type LimitName = BucketName | 'connects-address' | 'sign-ins' | 'sign-ins-address' | 'connections'
 
 const keysMax = 100_000
-/** A burst of members and connections, as a multiple of a second of them. */
+/** Burst size of members and connections, in seconds of their rate. */
 const longBurst = 10
 const secondsPerHour = 3_600
 
-/** An account may be tried so many times as often from all networks together as from one. */
+/**
+ * Factor between the sign-in limit of an account from one network and that from all networks
+ * together.
+ */
 export const wideSignInsFactor = 5
 
-/** Values by key, the least recently used first; never more than `keysMax`. */
+/** Map of at most `keysMax` values that evicts the least recently used key. */
 class RecentKeys<Value> {
   readonly #values = new Map<string, Value>()
 
@@ -72,8 +88,8 @@ class RecentKeys<Value> {
 }
 
 /**
- * A steady rate with bursts: `size` tokens, refilled at `perSecond`. What weighs more than a whole bucket passes when the
- * bucket is full and leaves a debt, at most one bucket deep.
+ * Token bucket: `size` tokens, refilled at `perSecond`. A request heavier than the whole bucket
+ * passes when the bucket is full, and leaves a debt of at most one bucket.
  */
 class TokenBucket implements CorrectedBucket {
   readonly perSecond: number
@@ -94,7 +110,7 @@ class TokenBucket implements CorrectedBucket {
     this.#buckets.put(key, { tokens: Math.min(tokens, this.#refilled(key, nowMs)), atMs: nowMs })
   }
 
-  /** Milliseconds until it would pass; 0 when it passed. */
+  /** Takes tokens. Returns 0 if the request passes, else the milliseconds until it would pass. */
   take(key: string, nowMs: number, weight = 1): number {
     const tokens = this.#refilled(key, nowMs)
     const needed = Math.min(weight, this.size)
@@ -103,7 +119,10 @@ class TokenBucket implements CorrectedBucket {
     return passes ? 0 : Math.max(1, Math.ceil((needed - tokens) / this.#perMs))
   }
 
-  /** Takes what is known only afterwards: it always passes, and the next ones wait for it. */
+  /**
+   * Takes a cost that is known only after the request. Never refuses; the next requests wait for
+   * the debt.
+   */
   charge(key: string, nowMs: number, weight: number): void {
     this.#buckets.put(key, { tokens: this.#lowered(this.#refilled(key, nowMs), weight), atMs: nowMs })
   }
@@ -112,21 +131,24 @@ class TokenBucket implements CorrectedBucket {
     return Math.max(-this.size, tokens - weight)
   }
 
-  /** Milliseconds until one would pass; takes nothing. */
+  /** Returns the milliseconds until one token could be taken. Takes nothing. */
   peek(key: string, nowMs: number): number {
     const tokens = this.#refilled(key, nowMs)
     this.#buckets.put(key, { tokens, atMs: nowMs })
     return tokens >= 1 ? 0 : Math.max(1, Math.ceil((1 - tokens) / this.#perMs))
   }
 
-  /** What is left, taken out of the map. */
+  /** Removes the key from the map and returns its tokens after the refill. */
   #refilled(key: string, nowMs: number): number {
     const bucket = this.#buckets.take(key) ?? { tokens: this.size, atMs: nowMs }
     return Math.min(this.size, bucket.tokens + (nowMs - bucket.atMs) * this.#perMs)
   }
 }
 
-/** At most `max` in a minute that begins with the first: strict, for what guards passwords. */
+/**
+ * Fixed window: at most `max` per minute, starting with the first. It allows no extra burst,
+ * because it protects passwords.
+ */
 class MinuteWindow {
   readonly #max: number
   readonly #windows = new RecentKeys<{ count: number; endMs: number }>()
@@ -144,7 +166,10 @@ class MinuteWindow {
   }
 }
 
-/** What a user may send for parsing: a body of many small values costs 10 ms for each 128 kB. */
+/**
+ * Bytes of input that a user may send for parsing. A body of many small values costs 10 ms for each
+ * 128 kB.
+ */
 export const inputBounds = {
   bytesPerSecond: 1_048_576,
   burstBytes: 2_097_152,
@@ -157,17 +182,17 @@ export class Limits {
   readonly #buckets: { readonly [Name in BucketName]: TokenBucket | undefined }
   readonly #connectsAddress: TokenBucket | undefined
   readonly #connectRefusals: TokenBucket | undefined
-  /** By account and network. */
+  /** Sign-in attempts by account and network. */
   readonly #signIns: MinuteWindow | undefined
-  /** By account. */
+  /** Sign-in attempts by account. */
   readonly #signInsWide: MinuteWindow | undefined
-  /** Accounts with the networks from which they signed in lately. */
+  /** Pairs of account and network with a recent successful sign-in. */
   readonly #knownNetworks = new RecentKeys<true>()
   readonly #signInsAddress: MinuteWindow | undefined
-  /** Counted by this server alone: what it parses is its own work. */
+  /** Counted only on this server, because parsing costs only this server. */
   readonly #inputBytes: TokenBucket
   readonly #connectionsMax: number
-  /** Open connections by address; no more keys than connections. */
+  /** Open connections by address. The map has no more keys than there are connections. */
   readonly #connections = new Map<string, number>()
 
   constructor(
@@ -198,17 +223,20 @@ export class Limits {
     this.#connectionsMax = settings.limitConnections === 0 ? Number.POSITIVE_INFINITY : settings.limitConnections
   }
 
-  /** One change of a log by this user: a message, or what else appends. */
+  /** Takes one log change from the user's limit: a message or any other appended change. */
   takeSend(userId: string): void {
     this.#take('sends', userId, 1)
   }
 
-  /** Another request of this user, which costs as much as `weight` plain ones. */
+  /** Takes a request from the user's limit. It costs as much as `weight` plain requests. */
   takeRequest(userId: string, weight = 1): void {
     this.#take('requests', userId, weight)
   }
 
-  /** What a request of this user turned out to cost. Refuses nothing; the user's next requests wait for it. */
+  /**
+   * Charges a cost that is known only after the request. Never refuses; the user's next requests
+   * wait for it.
+   */
   chargeRequest(userId: string, weight: number): void {
     const bucket = this.#buckets.requests
     if (bucket === undefined) return
@@ -216,37 +244,40 @@ export class Limits {
     this.#shared?.noteTaken('requests', bucket, userId, weight)
   }
 
-  /** So many members added by this user. */
+  /** Takes added members from the limit of the user who adds them. */
   takeMembers(userId: string, count: number): void {
     this.#take('members', userId, count)
   }
 
-  /** False when additions of strangers are not limited: then nobody has to find out who is one. */
+  /**
+   * False when adding strangers is not limited. The caller then need not look up who is a stranger.
+   */
   get limitsStrangers(): boolean {
     return this.#buckets.strangers !== undefined
   }
 
-  /** People whom this user adds and who share nothing with them. Counted for both sides. */
+  /** Takes strangers from the limit of the adder and from the limit of each added user. */
   takeStrangers(adderId: string, addedIds: readonly string[]): void {
     if (addedIds.length === 0) return
     this.#take('strangers', `by:${adderId}`, addedIds.length)
     for (const addedId of addedIds) this.#take('strangers', `to:${addedId}`, 1)
   }
 
-  /** One connection of this user is opened. */
+  /** Takes one opened connection from the user's limit. */
   takeConnect(userId: string): void {
     this.#take('connects', userId, 1)
   }
 
-  /** One connection is opened from this address. */
+  /** Takes one opened connection from the address's limit. */
   takeConnectFrom(address: string): void {
     const retryAfterMs = this.#connectsAddress?.take(limitKeyOf(address), this.#clock.nowMs()) ?? 0
     this.#refuseFor(retryAfterMs, 'connects-address', 'connect; too many connections from this address in a short time')
   }
 
   /**
-   * One refusal is told to this address over a wire that is opened for it. When that has been done too often, the refusal
-   * of the wire itself: a flood does not get a session of Engine.IO for each packet.
+   * Returns a refusal if the underlying connection itself must be refused. Normally a connection
+   * over the limit is opened, so that it can receive the error. After too many of those the address
+   * is refused earlier, so that a flood does not create an Engine.IO session for each packet.
    */
   refusalOfWire(address: string): ChorusError | undefined {
     const key = limitKeyOf(address)
@@ -259,8 +290,8 @@ export class Limits {
   }
 
   /**
-   * A body or packet of so many bytes that this user (or, without a session, this address) wants to have parsed. Off where
-   * requests are not limited.
+   * Takes the bytes of a body or packet to parse, by user, or by address without a session. Off
+   * when requests are not limited.
    */
   takeBytes(key: string, bytes: number): void {
     if (this.#buckets.requests === undefined) return
@@ -269,10 +300,10 @@ export class Limits {
   }
 
   /**
-   * One attempt to sign in to this account from this address. Unknown accounts count like known ones. The first bound is
-   * that of the account *at this network*: wrong passwords from elsewhere never use it up. The wider bound over all networks
-   * stops guesses that come from many; a network from which the account signed in lately passes it, so that guesses do not
-   * lock the owner out.
+   * Takes one sign-in attempt for this account from this address. Unknown accounts count like known
+   * ones. The first limit is per account and network, so wrong passwords from elsewhere never use
+   * it up. The wider limit over all networks stops guesses from many networks. A network with a
+   * recent sign-in of the account passes it, so that guesses do not lock the owner out.
    */
   async takeSignIn(handle: string, address: string): Promise<void> {
     await this.takeSignUp(address)
@@ -288,7 +319,7 @@ export class Limits {
     if (retryAfterMs > 0 && (await this.#shared?.isKnown(pair)) !== true) this.#refuse('sign-ins', what, retryAfterMs)
   }
 
-  /** The account signed in from this address: the network is known from now on. */
+  /** Notes a successful sign-in, so that its network counts as known for the account. */
   noteSignedIn(handle: string, address: string): void {
     const pair = pairOf(foldHandle(handle), limitKeyOf(address))
     this.#knownNetworks.take(pair)
@@ -296,7 +327,7 @@ export class Limits {
     this.#shared?.noteKnown(pair)
   }
 
-  /** One new account from this address. */
+  /** Takes one sign-up from the address's limit. */
   async takeSignUp(address: string): Promise<void> {
     const network = limitKeyOf(address)
     const what = 'sign in; too many attempts from this address'
@@ -305,7 +336,10 @@ export class Limits {
     this.#refuseFor((await this.#shared?.takeAttempt('address', network)) ?? 0, 'sign-ins-address', what)
   }
 
-  /** One more connection from this address; call what it returns when the connection is gone. */
+  /**
+   * Counts one more open connection from this address. Returns a function to call when the
+   * connection has closed.
+   */
   openConnection(address: string): () => void {
     const key = limitKeyOf(address)
     const count = this.#connections.get(key) ?? 0
@@ -339,12 +373,12 @@ export class Limits {
   }
 }
 
-/** No handle and no address contains a line end. */
+/** Joins the two with a line end, which no handle and no address contains. */
 function pairOf(account: string, network: string): string {
   return `${account}\n${network}`
 }
 
-/** Each completes "unable to …". */
+/** Refusal texts. Each completes "unable to …". */
 const refusals: { readonly [Name in BucketName]: string } = {
   sends: 'send message; too many messages in a short time',
   requests: 'answer; too many requests in a short time',

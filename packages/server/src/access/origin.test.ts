@@ -26,22 +26,22 @@ describe('a request with an Origin (N9, N13, N14, N15)', () => {
     'http://127.0.0.1:3000.evil.example',
     'http://localhost:3000',
     'HTTP://127.0.0.1:3000/',
-  ])('%j is foreign to http://127.0.0.1:3000', (origin) => {
+  ])('refuses %j at http://127.0.0.1:3000', (origin) => {
     for (const use of uses) expect(isAllowed({ origin, host: '127.0.0.1:3000' }, use)).toBe(false)
   })
 
-  it('is compared whole with PUBLIC_URL and ALLOWED_ORIGINS', () => {
+  it('is compared with PUBLIC_URL and ALLOWED_ORIGINS as a whole', () => {
     const allowed = (origin: string): boolean => isAllowed({ origin, host: 'chat.example' }, 'change', behindTls)
     expect(allowed('https://chat.example')).toBe(true)
     expect(allowed('https://app.example')).toBe(true)
     expect(allowed('https://app.example.evil.example')).toBe(false)
     expect(allowed('https://chat.example:8443')).toBe(false)
     expect(allowed('http://app.example')).toBe(false)
-    // The plain-text twin: whoever sits on the line writes its pages.
+    // Same host over plain HTTP: an attacker on the network could write the pages of this origin.
     expect(allowed('http://chat.example')).toBe(false)
   })
 
-  it('tells own pages from allowed foreign ones, which need CORS headers', () => {
+  it('marks allowed foreign origins, which need CORS headers', () => {
     expect(decideOrigin({ origin: 'https://app.example', host: 'chat.example' }, 'read', behindTls)).toEqual({
       allowed: true,
       foreign: true,
@@ -52,7 +52,7 @@ describe('a request with an Origin (N9, N13, N14, N15)', () => {
     })
   })
 
-  it.each(['a b', '127.0.0.1:3000/x', 'evil.example@127.0.0.1:3000', ''])('a Host of %j is nobody', (host) => {
+  it.each(['a b', '127.0.0.1:3000/x', 'evil.example@127.0.0.1:3000', ''])('refuses every Origin when the Host is %j', (host) => {
     expect(isAllowed({ origin: 'http://127.0.0.1:3000', host }, 'read')).toBe(false)
   })
 })
@@ -60,11 +60,11 @@ describe('a request with an Origin (N9, N13, N14, N15)', () => {
 describe('a request without an Origin', () => {
   it.each(uses)('of a program may %s', (use) => {
     expect(isAllowed({ host: 'x' }, use)).toBe(true)
-    // What the fetch of Node sends.
+    // Node's fetch sends this header.
     expect(isAllowed({ host: 'x', 'sec-fetch-mode': 'cors' }, use)).toBe(true)
   })
 
-  it('of a browser changes nothing and opens nothing', () => {
+  it('may not change anything or open a WebSocket from a browser', () => {
     for (const site of ['same-origin', 'same-site', 'cross-site', 'none']) {
       expect(isAllowed({ host: 'x', 'sec-fetch-site': site }, 'change')).toBe(false)
     }
@@ -72,7 +72,7 @@ describe('a request without an Origin', () => {
     expect(isAllowed({ host: 'x', 'sec-fetch-dest': 'empty' }, 'change')).toBe(false)
   })
 
-  it('of a browser reads only for the same origin, or for an address typed by hand', () => {
+  it('may read from a browser only same-origin or by typed address', () => {
     expect(isAllowed({ host: 'x', 'sec-fetch-site': 'same-origin' }, 'read')).toBe(true)
     expect(isAllowed({ host: 'x', 'sec-fetch-site': 'none' }, 'read')).toBe(true)
     expect(isAllowed({ host: 'x', 'sec-fetch-site': 'same-site' }, 'read')).toBe(false)
@@ -80,7 +80,7 @@ describe('a request without an Origin', () => {
     expect(isAllowed({ host: 'x', 'sec-fetch-mode': 'no-cors' }, 'read')).toBe(false)
   })
 
-  it('may follow a link to a page from anywhere', () => {
+  it('may follow a link to a page from any site', () => {
     expect(isAllowed({ host: 'x', 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate' }, 'page')).toBe(true)
   })
 })

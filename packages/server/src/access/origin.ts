@@ -1,17 +1,21 @@
 /**
- * May this request come from where it comes from? Pure, and asked before anything else by HTTP, Server-Sent Events and
- * the Socket.IO handshake alike, so that no foreign page can use a signed-in person's cookie (CSRF, cross-site WebSocket).
+ * Decides whether a request's origin is allowed. Pure. HTTP, Server-Sent Events and the Socket.IO
+ * handshake all ask it first, so that no foreign page can use the cookie of a signed-in user (CSRF,
+ * cross-site WebSocket).
  *
- * Allowed: the request's own host, PUBLIC_URL and ALLOWED_ORIGINS, compared whole (scheme, host and port). A missing
- * Origin is fine for programs; a browser that leaves it out (seen by its Sec-Fetch headers) may only read, and only for
- * a page of the same origin or an address typed by hand.
+ * Allowed: the request's own host, PUBLIC_URL and ALLOWED_ORIGINS, compared as a whole (scheme,
+ * host and port). A program may omit the Origin. A browser without an Origin, seen by its Sec-Fetch
+ * headers, may only read, and only for a page of the same origin or an address typed by the user.
  */
 export interface OriginPolicy {
   readonly publicUrl: string | undefined
   readonly allowedOrigins: readonly string[]
 }
 
-/** `page`: the application's files, which anybody may link to. `read`: answers. `change`: everything that does something, and upgrades. */
+/**
+ * Use of the request. `page`: the application's files, which any site may link to. `read`:
+ * responses with data. `change`: every request that changes something, and upgrades.
+ */
 export type OriginUse = 'page' | 'read' | 'change'
 
 export interface OriginHeaders {
@@ -28,7 +32,7 @@ export type OriginDecision =
 
 const own: OriginDecision = { allowed: true, foreign: false }
 
-/** `secure`: the request came over TLS to this very process. */
+/** Returns the decision. `secure`: the request came over TLS directly to this process. */
 export function decideOrigin(
   headers: OriginHeaders,
   use: OriginUse,
@@ -38,7 +42,7 @@ export function decideOrigin(
   const { origin } = headers
   if (origin !== undefined) return decideNamedOrigin(origin, headers.host, policy, secure)
   const site = headers['sec-fetch-site']
-  // `cors` alone is no sign of a browser: the fetch of Node sends it, and nothing else of the kind.
+  // `cors` alone does not mean a browser: Node's fetch sends it, without any other such header.
   const mode = headers['sec-fetch-mode']
   const isBrowser =
     site !== undefined || headers['sec-fetch-dest'] !== undefined || (mode !== undefined && mode !== 'cors')
@@ -56,7 +60,8 @@ function decideNamedOrigin(
   if (origin === policy.publicUrl) return own
   if (policy.allowedOrigins.includes(origin)) return { allowed: true, foreign: true }
   const ownOrigin = host === undefined ? undefined : originOf(secure ? 'https' : 'http', host)
-  // Behind TLS the plain-text twin of PUBLIC_URL is foreign: whoever sits on the line writes its pages.
+  // Behind TLS, the same host over plain HTTP is foreign: an attacker on the network could write
+  // the pages of that origin.
   const isTwin = policy.publicUrl !== undefined && host !== undefined && policy.publicUrl === originOf('https', host)
   if (ownOrigin === origin && !isTwin) return own
   return { allowed: false, reason: 'its Origin is not this server, PUBLIC_URL or one of ALLOWED_ORIGINS' }

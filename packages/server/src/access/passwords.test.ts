@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { Passwords } from './passwords.ts'
 
 describe('Passwords', () => {
-  it('hashes with argon2id, 19 MiB and two passes, and knows the password again', async () => {
+  it('hashes with argon2id, 19 MiB and two passes, and verifies the password', async () => {
     const passwords = await Passwords.create()
     const stored = await passwords.hash('correct horse')
     expect(stored).toMatch(/^\$argon2id\$v=19\$m=19456,t=2,p=1\$/)
@@ -11,20 +11,20 @@ describe('Passwords', () => {
     expect(await passwords.verify(stored, 'correct horsf')).toBe(false)
   })
 
-  it('takes both ways of writing an accent for the same password (N65)', async () => {
+  it('accepts both Unicode forms of an accent as the same password (N65)', async () => {
     const passwords = await Passwords.create()
     const stored = await passwords.hash('cafe\u0301 creme')
     expect(await passwords.verify(stored, 'caf\u00e9 creme')).toBe(true)
   })
 
-  it('computes as much for an unknown user, and is never right (N61)', async () => {
+  it('computes a hash for an unknown user, and never accepts it (N61)', async () => {
     let hashes = 0
     const passwords = await Passwords.create({ onHash: () => hashes++ })
     expect(await passwords.verify(undefined, 'anything')).toBe(false)
     expect(hashes).toBe(1)
   })
 
-  it('[LIM1] runs few at a time, lets a bounded number wait, and tells the rest to come back', async () => {
+  it('[LIM1] runs few hashes at a time, queues some and refuses the rest', async () => {
     const passwords = await Passwords.create({ parallelMax: 1, waitingMax: 2 })
     const attempts = Array.from({ length: 5 }, () => passwords.hash('correct horse'))
     expect(passwords.waitingCount).toBe(2)

@@ -1,7 +1,8 @@
 /**
- * Passwords as argon2id (19 MiB, two passes), of their NFC form, so that the same password typed on another keyboard is
- * the same. At most a few hashes run at a time, so that sign-ins cannot take all processors or all memory; a bounded
- * number wait, the rest are told `unavailable`. An unknown user costs the same hash as a known one.
+ * Hashes passwords with argon2id (19 MiB, two passes), in NFC form, so that the same password from
+ * another keyboard matches. Only a few hashes run at a time, so that sign-ins cannot take all
+ * processors or all memory. A bounded number waits, and more are refused as `unavailable`. An
+ * unknown user costs the same hash as a known one.
  */
 import { hash, verify } from '@node-rs/argon2'
 import { ChorusError } from '@chorus/protocol'
@@ -9,11 +10,11 @@ import { ChorusError } from '@chorus/protocol'
 const argon2idOptions = { algorithm: 2, memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const
 
 export interface PasswordOptions {
-  /** Hashes computed at the same time. Each takes 19 MiB and one processor. */
+  /** Maximum number of hashes computed at the same time. Each takes 19 MiB and one processor. */
   readonly parallelMax?: number
-  /** Hashes that may wait for their turn. */
+  /** Maximum number of hashes that wait for their turn. */
   readonly waitingMax?: number
-  /** Told how long each hash took. */
+  /** Called with the duration of each hash. */
   readonly onHash?: (seconds: number) => void
 }
 
@@ -23,7 +24,9 @@ export class Passwords {
   readonly #onHash: (seconds: number) => void
   #running = 0
   readonly #waiting: (() => void)[] = []
-  /** What unknown users are compared with: no password has this hash. */
+  /**
+   * Hash to compare with for unknown users. It is the hash of random bytes, so no password matches.
+   */
   readonly #decoy: string
 
   private constructor(decoy: string, options: PasswordOptions) {
@@ -37,7 +40,7 @@ export class Passwords {
     return new Passwords(await hash(crypto.getRandomValues(new Uint8Array(32)), argon2idOptions), options)
   }
 
-  /** Hashes that wait for their turn. */
+  /** Number of hashes that wait for their turn. */
   get waitingCount(): number {
     return this.#waiting.length
   }
@@ -46,7 +49,10 @@ export class Passwords {
     return this.#inTurn('hash the password', () => hash(password.normalize('NFC'), argon2idOptions))
   }
 
-  /** True when the password is right; `undefined` stands for an unknown user, which takes as long and is never right. */
+  /**
+   * Returns true if the password is right. `undefined` means an unknown user, which takes as long
+   * and never matches.
+   */
   async verify(stored: string | undefined, password: string): Promise<boolean> {
     const isRight = await this.#inTurn('check the password', () =>
       verify(stored ?? this.#decoy, password.normalize('NFC')),
@@ -70,7 +76,7 @@ export class Passwords {
       return await work()
     } finally {
       this.#onHash((performance.now() - startMs) / 1_000)
-      // The turn is handed on, not given back, so nobody can slip in between.
+      // Pass the turn directly to the next waiting hash, so that no new call can take it.
       const next = this.#waiting.shift()
       if (next === undefined) this.#running -= 1
       else next()

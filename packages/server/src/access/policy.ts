@@ -1,8 +1,9 @@
 /**
- * Who may do what in a conversation, for every transport (rule ACL3). Pure: it turns an action into what the asker must
- * be, and the log checks that under the conversation's lock, where a removal cannot slip in between (rule ACL1).
+ * Access rules of conversations, for every transport (rule ACL3). Pure: maps an action to the
+ * required role. The log checks that under the conversation's lock, where no removal can come in
+ * between (rule ACL1).
  *
- * A non-member is always told `not-found`; a member without the right is told `forbidden`.
+ * A non-member always gets `not-found`; a member without the right gets `forbidden`.
  */
 import type { ConversationKind, Role } from '@chorus/protocol'
 
@@ -18,11 +19,11 @@ export type Action =
   | 'remove-member'
 
 export interface Requirement {
-  /** Members with one of these roles may. */
+  /** Roles whose members may act. */
   readonly roles: readonly Role[]
-  /** The sender of the message may, whatever the role. */
+  /** True if the sender of the message may act, whatever their role. */
   readonly own: boolean
-  /** In conversations of these kinds. */
+  /** Kinds of conversations in which the action exists. */
   readonly kinds: readonly ConversationKind[]
 }
 
@@ -47,14 +48,14 @@ export function requirementOf(action: Action): Requirement {
   return requirements[action]
 }
 
-/** Whom each role may remove; leaving oneself needs no role. */
+/** Roles that a member of each role may remove. Leaving needs no role. */
 export const removableBy: { readonly [R in Role]: readonly Role[] } = {
   owner: ['owner', 'moderator', 'member'],
   moderator: ['member'],
   member: [],
 }
 
-/** The decision itself, over facts that somebody has read. */
+/** Returns true if the action is allowed, from facts that the caller has read. */
 export function mayAct(
   action: Action,
   facts: { role: Role | null; kind: ConversationKind; isSender?: boolean },

@@ -1,22 +1,23 @@
 /**
- * The sessions that were revoked lately, so that none of them counts by what a cache still says (rule ACL2). Loaded from
- * the database at the start and in each new history, then followed by the bus and the sweep.
+ * The recently revoked sessions, so that no cached entry of them is accepted (rule ACL2). Loaded
+ * from the database at the start and in each new epoch, then kept current by the bus and the sweep.
  *
- * Promises: as long as it is complete, every session revoked within the last `keptMs` that this server was told of is in it.
- * It is not complete while it loads, nor for a while after it had to drop one for want of room: then no cache counts.
+ * Guarantee: while `isComplete`, it contains every session revoked within the last `keptMs` that
+ * this server knows of. It is not complete while it loads, nor for a while after it dropped one to
+ * stay within its maximum size. Then no cache entry is accepted.
  */
 import type { Id } from '@chorus/protocol'
 import type { Clock, Timer } from '../support/clock.ts'
 
 export const revocationBounds = {
-  /** How long each is remembered: far longer than anything cached about a session counts. */
+  /** Time for which each revocation is kept: far longer than a cached session is valid. */
   keptMs: 600_000,
   revocationsMax: 50_000,
   retryMs: 1_000,
 } as const
 
 export interface RecentRevocationsOptions {
-  /** Those of the last `withinMs`, at most `limit`, the newest first. */
+  /** Loads the revocations of the last `withinMs`, at most `limit`, the newest first. */
   readonly load: (withinMs: number, limit: number) => Promise<readonly Id[]>
   readonly clock: Clock
   readonly onProblem: (problem: unknown) => void
@@ -24,9 +25,12 @@ export interface RecentRevocationsOptions {
 
 export class RecentRevocations {
   readonly #options: RecentRevocationsOptions
-  /** When each was noted; the oldest first. */
+  /** Time at which each revocation was noted; the oldest first. */
   readonly #notedAtMs = new Map<Id, number>()
-  /** Counts the loads: one of an earlier history says nothing about this. */
+  /**
+   * Number of the current load. The result of an earlier load is ignored, because it may come from
+   * another epoch.
+   */
   #turn = 0
   #isLoaded = false
   #incompleteUntilMs = Number.NEGATIVE_INFINITY
@@ -36,7 +40,7 @@ export class RecentRevocations {
     this.#options = options
   }
 
-  /** Can a session that is not here be taken for one that was not revoked lately, as far as this server was told? */
+  /** True if every recent revocation that this server knows of is in the set. */
   get isComplete(): boolean {
     return this.#isLoaded && this.#options.clock.nowMs() >= this.#incompleteUntilMs
   }
@@ -54,7 +58,7 @@ export class RecentRevocations {
     }
   }
 
-  /** Loads, again if need be: at the start, and in each new history. Tries until it succeeds. */
+  /** Loads the revocations again, at the start and in each new epoch. Retries until it succeeds. */
   load(): void {
     this.#isLoaded = false
     this.#timer?.cancel()

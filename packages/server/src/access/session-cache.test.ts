@@ -1,4 +1,7 @@
-/** What Redis says of a session, on a real Redis, at the worst moments: it spares questions and never gives anybody a right. */
+/**
+ * Tests the session cache on a real Redis, at the worst moments: it saves queries, but never makes
+ * a session valid.
+ */
 import { hasRedis, startRedis } from '@chorus/testkit'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { systemClock } from '../support/clock.ts'
@@ -25,7 +28,7 @@ class Server {
 
   constructor(redis: Redis, sessions: ReadonlyMap<string, string>, withSecret = secret) {
     this.revocations = new RecentRevocations({ load: async () => [], clock: this.clock, onProblem: () => undefined })
-    // Patience is measured by the real clock: Redis is real.
+    // The cache's timeouts use the real clock, because Redis is real.
     const cache = new SharedCache({ redis, secret: withSecret, clock: systemClock })
     this.authenticator = new Authenticator({
       cookieName: 'chorus_session',
@@ -106,16 +109,16 @@ describe.skipIf(!hasRedis())('the session cache', () => {
 
   const cachedKeys = async (): Promise<string[]> => (await redis.command('', ['KEYS', '*'])) as string[]
 
-  /** What was found at one server is in Redis. */
+  /** Looks the token up at server A, which caches it. Returns the new key in Redis. */
   async function warm(token = 'anna-token'): Promise<string> {
     const before = await cachedKeys()
     expect(await a.authenticator.recognise(token)).toMatchObject({ userId: sessions.get(token) })
-    // Commands of one connection run in order: the write was sent before this.
+    // Commands of one Redis connection run in order, so the write ran before this read.
     const [key] = (await cachedKeys()).filter((name) => !before.includes(name))
     return key!
   }
 
-  it('spares a second server the question, and a handshake asks all the same', async () => {
+  it('answers requests on a second server, but no handshake', async () => {
     await warm()
     expect(await b.authenticator.recognise('anna-token')).toEqual({ userId: 'anna', sessionId: 'session-of-anna' })
     expect(b.asked).toEqual([])
@@ -127,7 +130,7 @@ describe.skipIf(!hasRedis())('the session cache', () => {
     expect(b.asked).toEqual([1, 1, 1])
   })
 
-  it('holds neither a token nor its hash, and everything expires', async () => {
+  it('stores neither token nor hash, and every entry expires', async () => {
     const key = await warm()
     const value = (await redis.command(key, ['GET', key])) as string
     for (const form of ['hex', 'base64', 'base64url'] as const)
@@ -137,14 +140,14 @@ describe.skipIf(!hasRedis())('the session cache', () => {
     expect(Number(await redis.command(key, ['PTTL', key]))).toBeLessThanOrEqual(sessionCacheBounds.countsMs)
   })
 
-  it('[ACL2] (M6, N8) a revoked session that comes back in Redis counts for nobody who heard of the revocation', async () => {
+  it('[ACL2] (M6, N8) refuses a revoked session whose entry comes back in Redis', async () => {
     const key = await warm()
     const stale = (await redis.command(key, ['GET', key])) as string
     sessions.delete('anna-token')
     for (const server of [a, b]) server.revocations.note(['session-of-anna'])
     a.authenticator.forget(hashToken('anna-token'))
     expect(await cachedKeys()).toEqual([])
-    // The replica that was promoted had not seen the deletion.
+    // As after a failover to a replica that had not received the deletion.
     await redis.command(key, ['SET', key, stale])
     for (const server of [a, b]) {
       expect(await server.authenticator.recognise('anna-token')).toBeUndefined()
@@ -152,7 +155,7 @@ describe.skipIf(!hasRedis())('the session cache', () => {
     }
   })
 
-  it('[ACL2] counts only while the last sweep is young, and asks the database otherwise', async () => {
+  it('[ACL2] asks the database when the last sweep is too old', async () => {
     await warm()
     b.sweepAgeMs = sessionCacheBounds.sweepMaxAgeMs - 1
     await b.authenticator.recognise('anna-token')
@@ -162,7 +165,7 @@ describe.skipIf(!hasRedis())('the session cache', () => {
     expect([b.asked, b.outcomes]).toEqual([[1], ['hit', 'distrusted']])
   })
 
-  it('[ACL2] is judged after the wait: a revocation heard meanwhile counts', async () => {
+  it('[ACL2] checks revocations again after the read from Redis', async () => {
     await warm()
     sessions.delete('anna-token')
     const asking = b.authenticator.recognise('anna-token')
@@ -170,7 +173,7 @@ describe.skipIf(!hasRedis())('the session cache', () => {
     expect(await asking).toBeUndefined()
   })
 
-  it('[RES2] says nothing in another history, nor after its time or the end of the session', async () => {
+  it('[RES2] refuses entries of another epoch and expired entries', async () => {
     const key = await warm()
     const value = (await redis.command(key, ['GET', key])) as string
     b.epoch = 'epoch-2'
@@ -185,11 +188,12 @@ describe.skipIf(!hasRedis())('the session cache', () => {
     expect(b.outcomes).toEqual(['distrusted', 'hit', 'distrusted'])
   })
 
-  it('[ACL2] [BUS1] whoever writes to Redis makes nobody a session', async () => {
+  it('[ACL2] [BUS1] accepts no entry that another writer put into Redis', async () => {
     const annas = await warm()
     const bens = await warm('ben-token')
     const value = (await redis.command(annas, ['GET', annas])) as string
-    // Another's entry under my key, an altered one, one sealed by somebody else, and rubbish.
+    // Another user's entry under this key, an altered one, one sealed with another secret, and
+    // garbage.
     const stranger = await new Server(redis, new Map([['ben-token', 'anna']]), 'another secret').start()
     await stranger.authenticator.recognise('ben-token')
     const sealedElsewhere = (await cachedKeys()).find((name) => name !== annas && name !== bens)!
@@ -209,7 +213,7 @@ describe.skipIf(!hasRedis())('the session cache', () => {
     }
   })
 
-  it('asks the database while Redis is away', async () => {
+  it('asks the database while Redis is offline', async () => {
     await warm()
     process.pause()
     try {
@@ -234,7 +238,7 @@ describe('RecentRevocations', () => {
     for (let turn = 0; turn < 10; turn++) await Promise.resolve()
   }
 
-  it('[ACL2] is not complete before it has loaded, tries again, and loads anew in another history', async () => {
+  it('[ACL2] is complete only after loading, retries, and reloads per epoch', async () => {
     let fails = true
     const { clock, problems, revocations } = build(async () => {
       if (fails) throw new Error('away')
@@ -253,7 +257,7 @@ describe('RecentRevocations', () => {
     expect(revocations.isComplete).toBe(true)
   })
 
-  it('[LIM1] forgets what is old; where it has to forget more it is not complete until that would be old', async () => {
+  it('[LIM1] prunes old entries, and is incomplete after dropping recent ones', async () => {
     const { clock, revocations } = build(async () => [])
     revocations.load()
     await settle()
@@ -268,7 +272,7 @@ describe('RecentRevocations', () => {
     expect(revocations.isComplete).toBe(true)
   })
 
-  it('[LIM1] more than it keeps at the start: not complete for as long as any of them may be cached', async () => {
+  it('[LIM1] is incomplete for a while if the first load was cut short', async () => {
     const { clock, revocations } = build(async () =>
       Array.from({ length: revocationBounds.revocationsMax + 1 }, (_, index) => `many-${index}`),
     )

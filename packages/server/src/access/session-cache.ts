@@ -1,12 +1,13 @@
 /**
- * What Redis remembers of sessions that Postgres said are good, so that requests of one device do not ask for the same row
- * again and again on every server. It is never the authority (rule ACL2): an entry is sealed, holds neither the token nor
- * its hash, and counts only
- * - for `countsMs` from the moment before Postgres was asked, and not beyond the session's own end,
- * - in the history of the database in which it was found,
- * - while its session is not among those revoked lately,
- * - and while this server's last sweep began less than `sweepMaxAgeMs` ago, so that it knows those.
- * In every other case Postgres is asked. A handshake never comes here.
+ * Caches valid sessions in Redis, so that requests of one device do not query the same row again
+ * and again on every server. The cache is never the authority (rule ACL2). An entry is sealed and
+ * holds neither the token nor its hash. It is accepted only
+ * - for `countsMs` from just before Postgres was asked, and not beyond the session's own end,
+ * - in the database epoch in which it was found,
+ * - while its session is not among the recently revoked,
+ * - and while this server's last sweep began less than `sweepMaxAgeMs` ago, so that it knows those
+ * revocations.
+ * In every other case Postgres is asked. Handshakes never use this cache.
  */
 import type { Id } from '@chorus/protocol'
 import type { CacheOutcome, SharedCache } from '../support/shared-cache.ts'
@@ -19,15 +20,18 @@ export interface CachedSession {
   readonly userId: Id
 }
 
-/** As it stands in Redis, behind its seal: epoch, session, user, end of the session and time of the look, by the database's clock. */
+/**
+ * Content of a sealed entry in Redis. Both times are by the database's clock: the end of the
+ * session, and the time at which Postgres was asked.
+ */
 type Entry = readonly [epoch: string, sessionId: Id, userId: Id, endsAtMs: number, askedAtMs: number]
 
 export interface SessionCacheOptions {
   readonly cache: Pick<SharedCache, 'read' | 'write' | 'forget' | 'nameOf'>
   readonly revocations: Pick<RecentRevocations, 'isComplete' | 'has'>
-  /** How long ago the last sweep that saw everything began. */
+  /** Returns the time since the last complete sweep began. */
   readonly sweepAgeMs: () => number
-  /** The database's time. */
+  /** Returns the time by the database's clock. */
   readonly now: () => Date
   readonly epoch: () => string
   readonly onRead: (outcome: CacheOutcome | 'distrusted') => void
@@ -40,7 +44,7 @@ export class SessionCache {
     this.#options = options
   }
 
-  /** The session with this token, if what is cached of it counts right now. */
+  /** Returns the session of this token hash if its cached entry is accepted right now. */
   async find(tokenHash: Buffer): Promise<CachedSession | undefined> {
     const { cache, onRead } = this.#options
     if (!this.#mayTrust()) {
@@ -53,7 +57,10 @@ export class SessionCache {
     return session
   }
 
-  /** The database's time before it is asked about a session: what is remembered counts from there. */
+  /**
+   * Returns the database's time. Read before Postgres is asked, because an entry's age counts from
+   * there.
+   */
   nowMs(): number {
     return this.#options.now().getTime()
   }
@@ -83,7 +90,7 @@ export class SessionCache {
     return revocations.isComplete && sweepAgeMs() < sessionCacheBounds.sweepMaxAgeMs
   }
 
-  /** Judged when it has come, not when it was asked for. */
+  /** Checks an entry after it arrived, because a revocation may have come during the read. */
   #judge([epoch, sessionId, userId, endsAtMs, askedAtMs]: Entry): CachedSession | undefined {
     const nowMs = this.nowMs()
     const counts =

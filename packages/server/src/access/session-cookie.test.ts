@@ -16,15 +16,15 @@ describe('the session cookie', () => {
     ['a="', '"'],
     ['a="b', '"b'],
     ['a=b=c', 'b=c'],
-  ])('is read from %j', (header, value) => {
+  ])('reads the value from %j', (header, value) => {
     expect(readCookie(header, 'a')).toBe(value)
   })
 
-  it.each(['', 'b=1', 'a', 'xa=1', 'a=%E0%A4%A'])('is not read from %j', (header) => {
+  it.each(['', 'b=1', 'a', 'xa=1', 'a=%E0%A4%A'])('reads no value from %j', (header) => {
     expect(readCookie(header, 'a')).toBeUndefined()
   })
 
-  it('has a signature that no client has to quote or encode', () => {
+  it('signs without characters that a client must quote or encode', () => {
     const signer = new CookieSigner(secret)
     for (let count = 0; count < 200; count++) {
       const signed = signer.sign(`token${count}`)
@@ -33,7 +33,7 @@ describe('the session cookie', () => {
     }
   })
 
-  it('counts with the older alphabet, and has one spelling', () => {
+  it('accepts signatures in the older alphabet, in one spelling', () => {
     const [older, signer] = [new Signer(secret), new CookieSigner(secret)]
     for (let count = 0; count < 200; count++) {
       const signed = older.sign(`to-ken_${count}`)

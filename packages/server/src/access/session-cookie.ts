@@ -1,15 +1,19 @@
 /**
- * The session cookie as clients send it back. Every road reads it here: two readers of one header are how a cookie counts
- * over HTTP and not over a WebSocket.
+ * Reads and signs the session cookie. Every transport reads it here: with two readers of one
+ * header, a cookie could be valid over HTTP and not over a WebSocket.
  *
- * Python clients (aiohttp, python-socketio) put a value that holds a `/` in double quotes, as RFC 6265 allows. Quotes are
- * read, and signatures have the URL alphabet, so that no value needs them. Cookies signed with the older alphabet count.
+ * Python clients (aiohttp, python-socketio) put a value with a `/` in double quotes, as RFC 6265
+ * allows. So quotes are accepted, and signatures use the URL alphabet, so that no value needs
+ * quotes. Cookies signed with the older alphabet stay valid.
  */
 import { Signer } from '@fastify/cookie'
 
 const quoted = /^"(.*)"$/
 
-/** The first cookie of this name, decoded; undefined when there is none or it cannot be decoded. */
+/**
+ * Returns the first cookie of this name, decoded. Returns undefined if there is none or it cannot
+ * be decoded.
+ */
 export function readCookie(header: string, name: string): string | undefined {
   for (const part of header.split(';')) {
     const equals = part.indexOf('=')
@@ -24,7 +28,7 @@ export function readCookie(header: string, name: string): string | undefined {
   return undefined
 }
 
-/** Signs as @fastify/cookie does, in the URL alphabet. */
+/** Signs like @fastify/cookie, but in the URL alphabet. */
 export class CookieSigner {
   readonly #signer: Signer
 
@@ -41,7 +45,7 @@ export class CookieSigner {
   }
 }
 
-/** One spelling of a signed value, whichever alphabet its signature has. */
+/** Returns the one spelling of a signed value, whichever alphabet its signature uses. */
 export function toUrlAlphabet(signed: string): string {
   return mapSignature(signed, (signature) => signature.replaceAll('+', '-').replaceAll('/', '_'))
 }

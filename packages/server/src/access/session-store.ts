@@ -1,7 +1,8 @@
 /**
- * What @fastify/session stands on: Postgres decides validity, Redis saves it questions (session-cache.ts), the plugin only
- * carries the cookie. A session is stored when somebody signs in and never otherwise, so strangers get no cookie and no
- * row; a destroyed one is revoked, not deleted.
+ * The session store for @fastify/session. Postgres decides whether a session is valid, Redis saves
+ * queries (session-cache.ts), and the plugin only handles the cookie. A session is stored only when
+ * a user signs in, so other clients get no cookie and no row. Destroying a session revokes it and
+ * keeps the row.
  */
 import type { SessionStore } from '@fastify/session'
 import type { Id } from '@chorus/protocol'
@@ -11,9 +12,9 @@ import type { CachedSession } from './session-cache.ts'
 
 declare module 'fastify' {
   interface Session {
-    /** Who this is; stays as it was at sign-in. */
+    /** The signed-in user and the session's id; never changed after the sign-in. */
     actor?: { readonly userId: Id; readonly sessionId: Id }
-    /** Where the sign-in came from. */
+    /** User agent of the client that signed in. */
     userAgent?: string | null
   }
 }
@@ -26,7 +27,7 @@ export interface SessionStoreOptions {
     readonly tokenHash: Buffer
     readonly userAgent: string | null
   }) => Promise<void>
-  /** Revokes the session with this token and tells everybody. */
+  /** Revokes the session with this token hash and announces it to all servers. */
   readonly revoke: (tokenHash: Buffer) => Promise<void>
 }
 
@@ -44,7 +45,7 @@ export class ServerSessionStore implements SessionStore {
       (identity) => {
         if (identity === undefined) return done(null, null)
         const { userId, sessionId } = identity
-        // No expiry here: the database has judged it by its own clock.
+        // No expiry here: the database has already checked it by its own clock.
         done(null, { cookie: { originalMaxAge: null }, actor: { userId, sessionId } })
       },
       (error: unknown) => done(error),
@@ -52,7 +53,8 @@ export class ServerSessionStore implements SessionStore {
   }
 
   set(token: string, session: Session, done: Done): void {
-    // Between an old session and a new one the plugin stores an empty one: nobody is signed in, so there is nothing to store.
+    // Between an old session and a new one, the plugin stores an empty session. No user is signed
+    // in then, so there is nothing to store.
     if (session.actor === undefined) return done()
     const { userId, sessionId } = session.actor
     this.#options

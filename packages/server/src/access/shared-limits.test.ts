@@ -1,4 +1,6 @@
-/** Limits that several servers count together, on a real Redis and on a cluster of three. */
+/**
+ * Tests limits that several servers count together, on one real Redis and on a cluster of three.
+ */
 import type { ChorusError } from '@chorus/protocol'
 import { hasRedis, startRedis, startRedisCluster, waitForFact } from '@chorus/testkit'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
@@ -76,13 +78,13 @@ describe.skipIf(!hasRedis()).each(Object.entries(kinds))('limits over %s', (_nam
       return true
     } catch (error) {
       expect((error as ChorusError).code).toBe('rate-limited')
-      // One that is over the limit waits no longer than a whole bucket takes to fill.
+      // A user over the limit waits no longer than a whole bucket takes to fill.
       expect((error as ChorusError).retryAfterMs).toBeLessThanOrEqual(2_100)
       return false
     }
   }
 
-  it('ten sign-ins a minute, account and network, at whichever server (N62)', async () => {
+  it('allows ten sign-ins a minute, account and network, over all servers (N62)', async () => {
     let passed = 0
     const refused: ChorusError[] = []
     for (let attempt = 0; attempt < 16; attempt++) {
@@ -99,7 +101,7 @@ describe.skipIf(!hasRedis()).each(Object.entries(kinds))('limits over %s', (_nam
     }
   })
 
-  it('lets the owner sign in at every server while others guess from many networks', async () => {
+  it('lets the owner sign in at every server while others guess', async () => {
     await a.takeSignIn(user, `10.${n}.200.1`)
     a.noteSignedIn(user, `10.${n}.200.1`)
     let passed = 0
@@ -113,7 +115,7 @@ describe.skipIf(!hasRedis()).each(Object.entries(kinds))('limits over %s', (_nam
     await expect(b.takeSignIn(user, `10.${n}.201.1`)).rejects.toThrow(/too many attempts for this account/)
   })
 
-  it('attempts at the same time, too, and each address has its own', async () => {
+  it('counts concurrent attempts, by address', async () => {
     const attempts = await Promise.allSettled(
       Array.from({ length: 60 }, (_, index) => (index % 2 === 0 ? a : b).takeSignUp(`2001:db8:${n}::${index + 1}`)),
     )
@@ -121,7 +123,7 @@ describe.skipIf(!hasRedis()).each(Object.entries(kinds))('limits over %s', (_nam
     await b.takeSignUp(`2001:db8:${n + 5_000}::1`)
   })
 
-  it('what was sent at one server is missing at the other as soon as that has reported an eighth of a burst', async () => {
+  it('subtracts messages sent at another server after both reported', async () => {
     const startedAt = performance.now()
     for (let sent = 0; sent < 60; sent++) expect(mayStillSend(a)).toBe(true)
     await waitForFact(() => outcomes.length === 1, { what: 'the report of A' })
@@ -130,20 +132,20 @@ describe.skipIf(!hasRedis()).each(Object.entries(kinds))('limits over %s', (_nam
     let passed = 0
     while (mayStillSend(b)) passed++
     expect(outcomes).toEqual(['answered', 'answered'])
-    // No more than what came back since the burst was used up.
+    // No more than the tokens refilled since the burst was used up.
     expect(passed + 8).toBeLessThanOrEqual(8 + ((performance.now() - startedAt) * settings.limitSends) / 1_000)
   })
 
-  it('[LIM3] members added at one server are missing at the other, by their number', async () => {
+  it('[LIM3] subtracts members added at another server by their number', async () => {
     a.takeMembers(user, 150)
     await waitForFact(() => outcomes.length === 1, { what: 'the report of A' })
     b.takeMembers(user, 25)
     await waitForFact(() => outcomes.length === 2, { what: 'the report of B' })
-    // At B alone there would be room for them.
+    // Server B's own bucket alone would have room for them.
     expect(() => b.takeMembers(user, 150)).toThrow('unable to add members')
   })
 
-  it('a steady user within the limit is never held up, however slowly reports leave', async () => {
+  it('never delays a steady user within the limit', async () => {
     const until = performance.now() + 2_500
     let next = performance.now()
     let sent = 0
@@ -152,14 +154,14 @@ describe.skipIf(!hasRedis()).each(Object.entries(kinds))('limits over %s', (_nam
         await new Promise((resolve) => setTimeout(resolve, 2))
         continue
       }
-      // 25 a second, turn and turn about.
+      // 25 messages a second, alternating between the servers.
       next = performance.now() + 40
       expect(mayStillSend(sent++ % 2 === 0 ? a : b)).toBe(true)
     }
     expect(outcomes.filter((outcome) => outcome === 'failed')).toEqual([])
   })
 
-  it('[LIM1] reports gather, ten times a second and user at most', async () => {
+  it('[LIM1] batches reports to ten a second and user', async () => {
     const clock = new ManualClock()
     const fast = build(redis, clock)
     const reports = 3
@@ -171,7 +173,7 @@ describe.skipIf(!hasRedis()).each(Object.entries(kinds))('limits over %s', (_nam
     expect(outcomes).toHaveLength(reports)
   })
 
-  it('Redis knows neither handles nor addresses, and every key expires', async () => {
+  it('stores no handles or addresses in Redis, and every key expires', async () => {
     await a.takeSignIn('a-secret-handle', `10.${n}.77.77`)
     for (let sent = 0; sent < 30; sent++) mayStillSend(a)
     await waitForFact(() => outcomes.includes('answered'), { what: 'a report' })
@@ -184,7 +186,7 @@ describe.skipIf(!hasRedis()).each(Object.entries(kinds))('limits over %s', (_nam
     }
   })
 
-  it('without Redis each server counts alone: never open', async () => {
+  it('counts on each server alone without Redis', async () => {
     const gone: Redis = {
       isCluster: false,
       keyOf: (name) => name,
@@ -210,7 +212,7 @@ describe.skipIf(!hasRedis()).each(Object.entries(kinds))('limits over %s', (_nam
 })
 
 describe('reports that fail', () => {
-  /** Redis of one bucket, which may refuse, or take a report and lose the answer. */
+  /** A Redis with one bucket that may refuse a report, or apply it and lose the response. */
   class FlakyRedis implements Redis {
     readonly isCluster = false
     does: 'answer' | 'refuse' | 'lose the answer' = 'answer'
@@ -237,7 +239,7 @@ describe('reports that fail', () => {
       return keys.map(() => 1_000_000)
     }
     onReconnect(): void {
-      // It never goes for good.
+      // It never reconnects.
     }
     async close(): Promise<void> {
       // Nothing is open.
@@ -260,7 +262,7 @@ describe('reports that fail', () => {
     return { redis, shared, pass }
   }
 
-  it('[LIM1] are sent again, and what came meanwhile with the next', async () => {
+  it('[LIM1] are retried, and later takings go with the next', async () => {
     const { redis, shared, pass } = build()
     redis.does = 'refuse'
     shared.noteTaken('sends', bucket, 'anna', 5)
@@ -272,7 +274,7 @@ describe('reports that fail', () => {
     expect(redis.taken).toBe(8)
   })
 
-  it('[LIM1] count once when only the answer was lost', async () => {
+  it('[LIM1] count once when only the response was lost', async () => {
     const { redis, shared, pass } = build()
     redis.does = 'lose the answer'
     shared.noteTaken('sends', bucket, 'anna', 5)
@@ -283,7 +285,7 @@ describe('reports that fail', () => {
     expect(redis.taken).toBe(9)
   })
 
-  it('[LIM1] wait while Redis is away, a whole bucket at most, and no longer than it takes to fill', async () => {
+  it('[LIM1] wait while Redis is offline, at most one bucket for one refill', async () => {
     const { redis, shared, pass } = build()
     redis.isAway = true
     for (let count = 0; count < 100; count++) shared.noteTaken('sends', bucket, 'anna')

@@ -1,13 +1,14 @@
 /**
- * What several servers count together, over Redis. The limits of each server stand before this and remain when Redis is
- * away: it can only make a limit stricter, never open it.
+ * Limits that several servers count together, over Redis. Each server's own limits decide first and
+ * remain when Redis is offline. So this can only make a limit stricter, never open it.
  *
- * Attempts to sign in are counted before they are made, so each waits for the answer. Messages and requests are not: the
- * bucket of this server decides at once (rule ORD2: nothing on their way may wait), and what was taken here is reported
- * afterwards, gathered by user, to a bucket of the same size in Redis that all servers take from. The answer corrects the
- * bucket here. Between two reports a user gets at most an eighth of a burst from each server too many. A report that fails is
- * sent again, under the same number, so that it counts once whether or not it ran; while Redis is away at most a whole bucket
- * of each user waits, for as long as a bucket takes to fill.
+ * Sign-in attempts are counted in Redis before they are made, so each waits for the response.
+ * Messages and requests do not wait (rule ORD2). This server's bucket decides at once and reports
+ * later, batched by user, to a bucket of the same size in Redis, which all servers share. The
+ * response corrects the local bucket. Between two reports, each server lets a user exceed the limit
+ * by at most an eighth of a burst. A failed report is sent again under the same number, so that it
+ * counts once, whether or not it ran. While Redis is offline, at most one whole bucket per user
+ * waits, for as long as a bucket takes to fill.
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { type IRateLimiterStoreOptions, RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible'
@@ -15,32 +16,39 @@ import type { Clock, Timer } from '../support/clock.ts'
 import type { Redis, RedisScript } from '../support/redis.ts'
 
 export const sharedLimitBounds = {
-  /** Reports leave so often at most. */
+  /** Minimum time between two rounds of reports. */
   reportEveryMs: 100,
-  /** What is less than an eighth of a burst may wait so long. */
+  /** Maximum time that takings below an eighth of a burst may wait. */
   gatherMaxMs: 500,
-  /** Users whose takings wait to be reported; those of further ones count on this server alone. */
+  /**
+   * Maximum number of users whose takings wait to be reported. Further users count on this server
+   * alone.
+   */
   usersMax: 10_000,
-  /** Users in one report. */
+  /** Maximum number of users in one report. */
   usersPerReportMax: 100,
-  /** Reports without an answer; beyond it they wait and gather. */
+  /** Maximum number of reports in flight. Beyond it, takings keep accumulating. */
   reportsUnderWayMax: 32,
-  /** How long a network from which an account signed in is known. */
+  /** Time for which a network with a successful sign-in counts as known for the account. */
   knownMs: 30 * 86_400_000,
 } as const
 
-/** Hash tags, so that one report can name many users on a cluster, too. */
+/** Number of hash tags. They let one report name many users on a cluster, too. */
 const partitionCount = 16
 
 /**
- * takeFromBuckets: takes from one bucket for each key, in one step.
- * - KEYS[i]: a bucket, a hash of `tokens`, `at` (ms) and the last report of each server; expires when it would be full.
- * - ARGV[1]: the server. ARGV[5i-3 … 5i+1]: tokens a second; size; tokens taken; ms over which they were gathered; number of
- *   the report. A number that the bucket knows of this server takes nothing: the report came twice, for want of an answer.
- * - Returns thousandths of tokens left, one number a key. Never less than a whole bucket below zero, so nobody is shut
- *   out for longer than a full bucket takes.
- * - Cost: three commands a key. Uses the clock of Redis; one that goes back loses no more than the time it went.
- * What was gathered while the bucket was being refilled is taken before the rest overflows.
+ * takeFromBuckets: takes tokens from one bucket for each key, atomically.
+ * - KEYS[i]: a bucket, stored as a hash of `tokens`, `at` (ms) and the last report number of each
+ *   server. It expires when it would be full.
+ * - ARGV[1]: the server. ARGV[5i-3 … 5i+1]: tokens per second; size; tokens taken; ms over which they
+ *   were taken; number of the report. A number not above the last one of this server takes nothing:
+ *   the report was sent twice, because its response was lost.
+ * - Returns thousandths of tokens left, one number per key. It is never more than a whole bucket below
+ *   zero, so no user is refused for longer than a bucket takes to fill.
+ * - Cost: three commands per key. Uses the clock of Redis; if that clock goes back, only that time is
+ *   lost.
+ * The refill during the time over which tokens were taken is added before they are subtracted, so it
+ * does not overflow the bucket.
  */
 const takeFromBuckets: RedisScript = {
   lua: `
@@ -65,26 +73,29 @@ end
 return left`,
 }
 
-/** The limits that are buckets of tokens by user. */
+/** Names of the token-bucket limits per user. */
 export type BucketName = 'sends' | 'requests' | 'members' | 'strangers' | 'connects'
 
-/** A bucket of this server that is corrected by what all servers took. */
+/** A bucket of this server that is corrected by the takings of all servers. */
 export interface CorrectedBucket {
   readonly perSecond: number
   readonly size: number
-  /** No more than so many tokens are left. */
+  /** Lowers the key's tokens to at most `tokens`. */
   correct(key: string, tokens: number): void
 }
 
-/** What one user took of one limit. */
+/** Tokens that one user took from one limit. */
 interface Takings {
   readonly bucket: CorrectedBucket
   readonly user: string
   readonly key: string
-  /** Not in a report yet, since when. */
+  /** Tokens not yet in a report, and the time of the first. */
   taken: number
   sinceMs: number
-  /** A report without an answer. It is sent again as it was, under its number, so that it counts once. */
+  /**
+   * Report without a response. It is sent again unchanged, under its number, so that it counts
+   * once.
+   */
   report: Report | undefined
   isUnderWay: boolean
 }
@@ -95,18 +106,18 @@ interface Report {
   readonly sinceMs: number
 }
 
-/** An account at one network, an account, a network. */
+/** Kind of counter: an account at one network, an account, or a network. */
 type AttemptKind = 'pair' | 'account' | 'address'
 
 export interface SharedLimitsOptions {
   readonly redis: Redis
   readonly clock: Clock
-  /** A minute, account and network. */
+  /** Maximum number of sign-ins per minute, account and network. */
   readonly signIns: number
-  /** A minute and account, over all networks. */
+  /** Maximum number of sign-ins per minute and account, over all networks. */
   readonly signInsWide: number
   readonly signInsAddress: number
-  /** Told what became of each report. */
+  /** Called with the outcome of each report. */
   readonly onReport?: (outcome: 'answered' | 'failed' | 'dropped') => void
 }
 
@@ -115,7 +126,7 @@ export class SharedLimits {
   readonly #clock: Clock
   readonly #onReport: (outcome: 'answered' | 'failed' | 'dropped') => void
   readonly #attempts: { readonly [Kind in AttemptKind]: RateLimiterRedis | undefined }
-  /** Names this server in the buckets. */
+  /** Name of this server in the buckets. */
   readonly #server = randomBytes(6).toString('base64url')
   readonly #takings = new Map<string, Takings>()
   #underWay = 0
@@ -134,7 +145,10 @@ export class SharedLimits {
     }
   }
 
-  /** Milliseconds until one more attempt would pass; 0: it passed, or Redis cannot say. */
+  /**
+   * Takes an attempt. Returns 0 if it passes or Redis cannot decide, else the milliseconds until
+   * one more would pass.
+   */
   async takeAttempt(kind: AttemptKind, name: string): Promise<number> {
     const limiter = this.#attempts[kind]
     if (limiter === undefined || this.#redis.problem() !== undefined) return 0
@@ -142,12 +156,15 @@ export class SharedLimits {
       await limiter.consume(hideName(name))
       return 0
     } catch (refusal) {
-      // Anything else is Redis being away: this server's own limit has decided.
+      // Any other error means that Redis is offline: this server's own limit has decided.
       return refusal instanceof RateLimiterRes ? Math.max(1, refusal.msBeforeNext) : 0
     }
   }
 
-  /** Did the account sign in from this network lately? False when Redis cannot say. */
+  /**
+   * Returns true if the account recently signed in from this network, and false if Redis is
+   * offline.
+   */
   async isKnown(pair: string): Promise<boolean> {
     if (this.#redis.problem() !== undefined) return false
     const key = this.#knownKeyOf(pair)
@@ -157,20 +174,21 @@ export class SharedLimits {
     )
   }
 
-  /** Tells the other servers that the account signed in from this network. Tried once. */
+  /** Saves that the account signed in from this network, for the other servers. Not retried. */
   noteKnown(pair: string): void {
     if (this.#redis.problem() !== undefined) return
     const key = this.#knownKeyOf(pair)
     this.#redis.command(key, ['SET', key, '1', 'PX', String(sharedLimitBounds.knownMs)]).catch(() => undefined)
   }
 
-  /** So many tokens were taken here. Reported soon; returns at once. */
+  /** Records tokens that were taken here, to report them soon. Returns at once. */
   noteTaken(name: BucketName, bucket: CorrectedBucket, user: string, amount = 1): void {
     const id = `${name}:${user}`
     const takings = this.#takings.get(id)
     if (takings !== undefined) {
       if (takings.taken === 0) takings.sinceMs = this.#clock.nowMs()
-      // More than a whole bucket is more than any server gives; a debt stays with the server that gave it.
+      // Cap at one bucket, the most that a server gives. A debt beyond that stays with the server
+      // that gave it.
       takings.taken = Math.min(bucket.size, takings.taken + amount)
       return
     }
@@ -190,7 +208,7 @@ export class SharedLimits {
     this.#reportLater()
   }
 
-  /** Forgets what was not reported. */
+  /** Stops reporting and drops what was not reported. */
   stop(): void {
     this.#isStopped = true
     this.#timer?.cancel()
@@ -215,7 +233,7 @@ export class SharedLimits {
     if (this.#takings.size > 0) this.#reportLater()
   }
 
-  /** What is older than a bucket takes to fill changes nothing any more. */
+  /** Drops takings older than the time a bucket takes to fill: they no longer change anything. */
   #forgetRefilled(nowMs: number): void {
     for (const [id, takings] of this.#takings) {
       const { bucket, report } = takings
@@ -280,11 +298,14 @@ export class SharedLimits {
   }
 }
 
-/** So many attempts a minute that begins with the first; undefined where there is no limit. */
+/**
+ * Returns a limiter of attempts per minute, starting with the first, or undefined without a limit.
+ */
 function attemptLimiter(redis: Redis, keyPrefix: string, points: number): RateLimiterRedis | undefined {
   if (points === 0) return undefined
   const scripts = new Map<string, RedisScript>()
-  // Its commands go our way: bounded in number and time, one Redis or a cluster.
+  // Routes the limiter's commands through our Redis wrapper, which bounds their number and time, on
+  // one Redis or a cluster.
   const storeClient = {
     eval: (lua: string, { keys, arguments: args }: { keys: string[]; arguments: string[] }): Promise<unknown> => {
       const script = scripts.get(lua) ?? { lua }
@@ -302,7 +323,9 @@ function attemptLimiter(redis: Redis, keyPrefix: string, points: number): RateLi
   return new RateLimiterRedis(options)
 }
 
-/** Redis learns no handles and no addresses, and a key has one length. */
+/**
+ * Hashes a name, so that Redis stores no handles or addresses and all keys have the same length.
+ */
 function hideName(name: string): string {
   return createHash('sha256').update(name).digest('base64url')
 }

@@ -1,4 +1,4 @@
-/** Every limit switched off, for tests that are about something else or set one of them. */
+/** Settings with every limit off, for tests of other subjects and tests that set one limit. */
 import type { LimitSettings } from '../limits.ts'
 
 export const noLimits: LimitSettings = {
