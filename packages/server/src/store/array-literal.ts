@@ -1,9 +1,10 @@
 /**
- * Arrays as Postgres reads them from text. The driver's own way looks at every element for what it might be and escapes by
- * regular expression; the log knows what its columns hold, and sends thousands of elements a second.
+ * Builds array parameters in Postgres' text format. The driver's own function inspects the type of
+ * every element and escapes by regular expression. The log knows the types of its columns and sends
+ * thousands of elements a second, so this is faster.
  */
 
-/** Of values that need no quotes and are never null: ids, numbers, hex. */
+/** Builds an array of values that need no quotes and are never null: ids, numbers, hex. */
 export function plainArray(values: readonly (string | number)[]): string {
   return `{${values.join(',')}}`
 }
@@ -22,7 +23,7 @@ export function textArray(values: readonly (string | null)[]): string {
   return `${literal}}`
 }
 
-/** Of bytes as hex. */
+/** Builds an array of bytes from hex strings. */
 export function byteaArray(hexes: readonly string[]): string {
   return hexes.length === 0 ? '{}' : `{"\\\\x${hexes.join('","\\\\x')}"}`
 }

@@ -1,26 +1,31 @@
 /**
- * What the canary keeps in the database: a member per server name, and the one conversation they share. Handle and name begin
- * with a blank, which nobody can choose or search for, and the password is no hash, so nobody can sign in. Old messages are
- * deleted: nobody but the canaries reads that conversation, and they look at what is new only.
+ * Stores the canary's data: one user per server name, and one conversation that they share.
+ *
+ * Handle and name begin with a blank, so other users can neither choose nor search for them. The
+ * password hash is invalid, so a sign-in is impossible. Old messages are deleted: only canaries
+ * read the conversation, and only its newest messages.
  */
 import type { Id } from '@chorus/protocol'
 import { foldHandle, foldHandleSql } from '../support/fold-text.ts'
 import type { Database } from './database.ts'
 
-/** Messages that are kept. At ten servers and one in ten seconds, a quarter of an hour. */
+/**
+ * Number of messages to keep: a quarter of an hour at ten servers and one message in ten seconds
+ * each.
+ */
 export const canaryMessagesMax = 1_000
-/** Messages deleted in one statement. */
+/** Maximum messages deleted in one statement. */
 const deleteMax = 5_000
 
 const setting = 'canary'
 
 export interface CanaryPlace {
   readonly conversation: Id
-  /** Who may let others in. */
+  /** Owner of the conversation, who may add other canaries. */
   readonly owner: Id
 }
 
-/** The member of this server, made when it is missing. */
+/** Returns the user of this server's canary, and creates it if it is missing. */
 export async function ensureCanaryUser(database: Database, id: Id, serverName: string): Promise<Id> {
   const handle = ` canary ${serverName}`
   await database.query({
@@ -43,7 +48,7 @@ export async function readCanaryPlace(database: Database): Promise<CanaryPlace |
   return row === undefined ? undefined : (JSON.parse(row.value) as CanaryPlace)
 }
 
-/** The first server's choice is everybody's. */
+/** Stores the shared conversation. The first server's choice applies to all servers. */
 export async function proposeCanaryPlace(database: Database, place: CanaryPlace): Promise<CanaryPlace> {
   await database.query({
     text: 'insert into settings (key, value) values ($1, $2) on conflict (key) do nothing',
@@ -52,7 +57,7 @@ export async function proposeCanaryPlace(database: Database, place: CanaryPlace)
   return (await readCanaryPlace(database)) ?? place
 }
 
-/** Returns how many were deleted. */
+/** Deletes old canary messages and returns their number. */
 export async function deleteOldCanaryMessages(database: Database, conversation: Id): Promise<number> {
   const rows = await database.query({
     text: `delete from changes where (conversation, seq) in (

@@ -1,10 +1,12 @@
 /**
- * The log as its consumers read it (rule OFF1): each has a position of its own, and one server at a time runs it.
+ * Reads the log for its consumers, mail and webhooks (rule OFF1). Each consumer has its own
+ * position, and one server at a time runs it.
  *
- * A page is everything visible with `xid >= position` that was not handled yet, of as many transactions as fit, in the
- * order of (conversation, seq). Transaction ids do not follow seq: where a page holds a seq, it holds every lower one of
- * that conversation that is due, whatever its xid. The position moves only past what is visible or aborted (position.ts);
- * what was handled above it stands in `consumer_progress`.
+ * Transaction ids do not rise with seq, so a page cannot simply be cut by id. A page takes the
+ * unhandled rows with `xid >= position`, from as many transactions as fit, ordered by
+ * (conversation, seq). If a page contains a seq, it also contains every lower unhandled seq of that
+ * conversation, whatever its id. The position only moves past transactions that are visible or
+ * aborted (position.ts). Progress above the position is stored in `consumer_progress`.
  */
 import { randomUUID } from 'node:crypto'
 import type { Id } from '@chorus/protocol'
@@ -16,10 +18,10 @@ export type ConsumerName = 'webhooks' | 'mail'
 
 export interface ConsumerLease {
   readonly name: ConsumerName
-  /** Fences: whoever takes the lease later has a higher one. */
+  /** Fencing token: each later holder of the lease has a higher one. */
   readonly token: number
   readonly position: number
-  /** Null: the consumer has never begun. */
+  /** Database history of the position. Null: the consumer has never started. */
   readonly history: string | null
 }
 
@@ -30,33 +32,36 @@ export interface ConsumedRow {
 }
 
 export interface ConsumerPage {
-  /** In the order of (conversation, seq). */
+  /** Rows in the order of (conversation, seq). */
   readonly rows: readonly ConsumedRow[]
-  /** Where the next page begins once these rows were handled. */
+  /** Position of the next page, once these rows are handled. */
   readonly position: number
-  /** There may be more at once. */
+  /** True when more rows may be ready at once. */
   readonly more: boolean
 }
 
-/** What a position belongs to: the epoch without its timeline. A promoted replica has the positions and the rows that go with them. */
+/**
+ * Returns the history that a position belongs to: the epoch without its timeline. A promoted
+ * replica has the same positions and rows.
+ */
 export function historyOf(epoch: string): string {
   return epoch.split('.').slice(0, 2).join('.')
 }
 
-/** One server's way to the leases. */
+/** Access of one server to a consumer's lease and log. */
 export interface ConsumerLog {
   readonly name: ConsumerName
-  /** Takes the lease if it is free, expired or one's own. */
+  /** Takes the lease if it is free, expired or already held by this server. */
   takeLease(ttlMs: number): Promise<ConsumerLease | undefined>
-  /** False: somebody else has it by now. */
+  /** Returns false if another server has the lease now. */
   renewLease(lease: ConsumerLease, ttlMs: number): Promise<boolean>
   releaseLease(lease: ConsumerLease): Promise<void>
-  /** Where the log is now. */
+  /** Returns the current position of the log. */
   readPosition(): Promise<number>
-  /** Begins at a position; undefined: where it is. False: the lease is lost. */
+  /** Starts at a position, or at the stored one if undefined. Returns false if the lease is lost. */
   begin(lease: ConsumerLease, history: string, position: number | undefined): Promise<boolean>
   readPage(lease: ConsumerLease, rowsMax: number): Promise<ConsumerPage>
-  /** Rows that wait, counted up to a thousand, and the age of the oldest. */
+  /** Returns the number of waiting rows, up to a thousand, and the age of the oldest. */
   readLag(lease: ConsumerLease): Promise<{ readonly rows: number; readonly ageMs: number }>
 }
 
@@ -115,7 +120,10 @@ export function openConsumerLog(database: Database, name: ConsumerName): Consume
   }
 }
 
-/** A look-up by key for each row: as a join, a plan made while nothing was handled compares everything with everything. */
+/**
+ * SQL condition for rows not yet handled. A subquery per row forces a look-up by key. As a join, a
+ * plan made while no row was handled compared all rows with all rows.
+ */
 const unhandledSql = `c.seq > coalesce(
   (select p.seq from consumer_progress p where p.consumer = $1 and p.conversation = c.conversation), 0)`
 
@@ -139,7 +147,7 @@ async function readPage(database: Database, name: ConsumerName, rowsMax: number)
   const from = consumer.position
   const found = await database.query<PageRow>({
     name: 'read_consumer_page',
-    // `with ties` keeps a transaction's rows together, so that the position may move past it.
+    // `with ties` keeps all rows of a transaction together, so that the position can move past it.
     text: `with due as materialized (
              select c.conversation, c.seq, c.xid from changes c
               where c.xid >= ${xidParameter(2)} and ${unhandledSql}
@@ -169,14 +177,15 @@ async function readPage(database: Database, name: ConsumerName, rowsMax: number)
   const rows = found.flatMap(({ conversation, seq, xid }) =>
     conversation === null ? [] : [{ conversation, seq, xid }],
   )
-  // Cut in the middle of its conversations: the position stays, and the marks say how far it came.
+  // The page was cut within its conversations: the position stays, and `consumer_progress` records
+  // how far it came.
   if (rows.length >= 2 * rowsMax) return { rows, position: from, more: true }
   const isCut = first.window_rows >= rowsMax && first.window_xid !== null
   const next = isCut ? Math.min(first.position, first.window_xid + 1) : first.position
   return { rows, position: Math.max(from, next), more: isCut }
 }
 
-/** How a page is handed to the functions that store what follows from it: $1 to $5. */
+/** Returns parameters $1 to $5 for the SQL functions that store the results of a page. */
 export function pageArguments({ token }: ConsumerLease, { position, rows }: ConsumerPage): readonly unknown[] {
   return [
     token,

@@ -1,20 +1,22 @@
 /**
- * One server per data directory. The embedded engine takes no lock of its own, and two processes on one directory
- * silently lost thousands of rows, so this lock is what makes the embedded database safe.
+ * Locks a data directory for one server. The embedded engine takes no lock of its own: two
+ * processes on one directory silently lost thousands of rows.
  *
- * Who holds it is decided by a listening Unix socket in the directory, because the kernel drops that with its process. A pid
- * is no proof: in two containers both servers are process 1. A socket of the file system is reached from every PID and
- * network namespace that mounts the directory.
+ * The lock is a listening Unix socket in the directory, because the kernel closes it with its
+ * process. A pid proves nothing: in two containers both servers are process 1. A file-system socket
+ * can be reached from every PID and network namespace that mounts the directory.
  *
- * Which socket counts says the file `lock.N` with the highest N. To take over from a dead holder of `lock.N` a process
- * listens on a socket of a name that was never used, and creates `lock.N+1`, which names it, by hard link, which only one
- * can; then it looks again, and backs off if a higher one has appeared. So a socket is never removed from under its holder,
- * and a `lock.N` that is visible has a socket that listens. Files are never removed by their holder, only lower ones by a
- * later holder, so N never goes back.
+ * The file `lock.N` with the highest N names the valid socket. To take over from a dead holder of
+ * `lock.N`, a process listens on a socket with a new name. Then it creates `lock.N+1`, which names
+ * the socket, by hard link; only one process can succeed. Then it looks again and gives up its
+ * claim if a higher number has appeared. So a socket is never removed while its holder runs, and a
+ * visible `lock.N` has a listening socket. Holders never remove their own files, only lower ones,
+ * so N never goes back.
  *
- * The file also names the holder's pid, the machine's boot id and the process' start time. They count where there is no
- * socket: servers of an earlier version, and file systems that hold no sockets. There a holder is dead when its pid is gone,
- * a zombie, of another boot or start time, or our own pid (a container restarts with the same one).
+ * The file also contains the holder's pid, the machine's boot id and the process' start time. They
+ * are used when there is no socket: with servers of an earlier version, and on file systems without
+ * sockets. Then a holder counts as dead in these cases: its pid is gone or a zombie, the boot id or
+ * start time differs, or the pid is our own (a restarted container gets the same pid).
  */
 import { randomBytes, randomUUID } from 'node:crypto'
 import {
@@ -43,7 +45,7 @@ interface Holder {
   readonly pid: number
   readonly bootId: string
   readonly startTime: string
-  /** Name of the socket in the directory, of a pipe on Windows; undefined: there is none. */
+  /** Name of the socket in the directory, or of a pipe on Windows. Undefined if there is none. */
   readonly socket: string | undefined
 }
 
@@ -51,21 +53,30 @@ export interface DirectoryLock {
   release(): void
 }
 
-/** Held by this process: our own pid counts as dead on disk, so this is what refuses a second opening here. */
+/** Directories locked by this process. Needed because our own pid counts as dead in a lock file. */
 const heldHere = new Set<string>()
 
 const attemptsMax = 10
 
-/** Longest path of a socket: `sun_path` has 104 bytes on macOS and 108 on Linux, with a byte for its end. */
+/**
+ * Longest path of a socket: `sun_path` has 104 bytes on macOS and 108 on Linux, including a zero
+ * byte at the end.
+ */
 const socketPathMaxBytes = 103
 
-/** A holder that accepts no connection within this time is busy, and alive: the kernel accepts for it. */
+/** Time after which a holder that does not accept a connection counts as busy, and so as alive. */
 const connectTimeoutMs = 2_000
 
-/** Dead sockets that never became a lock are removed after this time: younger ones may be about to listen. */
+/**
+ * Age at which dead sockets that never became a lock are removed. A younger socket may be about to
+ * listen.
+ */
 const draftKeptMs = 3_600_000
 
-/** Takes the lock or throws a `StartError` that names the holder, or why the folder cannot be used. */
+/**
+ * Takes the lock. Throws a `StartError` that names the holder, or the reason why the directory
+ * cannot be used.
+ */
 export async function lockDirectory(directory: string): Promise<DirectoryLock> {
   try {
     return await takeLock(directory)
@@ -83,7 +94,7 @@ async function takeLock(directory: string): Promise<DirectoryLock> {
   mkdirSync(directory, { recursive: true })
   const path = realpathSync(directory)
   if (heldHere.has(path)) throw refusal(directory, process.pid)
-  // Before the first wait: a second opening in this process is refused, not a contender.
+  // Register before the first await, so that a second call in this process is refused at once.
   heldHere.add(path)
   let listener: Listener | undefined
   try {
@@ -96,7 +107,7 @@ async function takeLock(directory: string): Promise<DirectoryLock> {
       listener ??= await listen(path)
       if (!createGeneration(path, generation + 1, listener?.name)) continue
       if (highestGeneration(path) > generation + 1) {
-        // The holder of the higher one may have cleared it away by now.
+        // The holder of the higher lock may have removed ours already.
         unlinkIfThere(fileOf(path, generation + 1))
         continue
       }
@@ -124,7 +135,7 @@ interface Listener {
   close(): void
 }
 
-/** Listens on a socket of a new name; undefined where the file system holds no sockets. */
+/** Listens on a socket with a new name. Returns undefined if the file system has no sockets. */
 async function listen(path: string): Promise<Listener | undefined> {
   const name = `lock-${randomBytes(8).toString('hex')}.sock`
   const server = createServer((socket) => socket.destroy())
@@ -134,12 +145,12 @@ async function listen(path: string): Promise<Listener | undefined> {
   } catch (error) {
     server.close()
     unlinkIfThere(join(path, name))
-    // A directory that cannot be written is an error of its own; a lock file would meet the same.
+    // A directory that cannot be written is a real error: a lock file would fail the same way.
     const code = (error as NodeJS.ErrnoException).code
     if (code === 'EACCES' || code === 'EROFS' || code === 'ENOSPC' || code === 'ENOENT') throw error
     return undefined
   }
-  // The lock lasts as long as the process and must not be what keeps it running.
+  // The lock must not keep the process running.
   server.unref()
   return {
     name,
@@ -161,7 +172,10 @@ function listenAt(server: Server, address: string): Promise<void> {
   })
 }
 
-/** Calls `use` with a path to the socket that is short enough for the kernel, however deep the directory is. */
+/**
+ * Calls `use` with a socket path that is short enough for the kernel, however deep the directory
+ * is.
+ */
 async function withSocketPath<T>(directory: string, name: string, use: (address: string) => Promise<T>): Promise<T> {
   if (process.platform === 'win32') return use(`\\\\.\\pipe\\chorus-${name}`)
   const plain = join(directory, name)
@@ -183,7 +197,7 @@ async function withSocketPath<T>(directory: string, name: string, use: (address:
   }
 }
 
-/** Asks the kernel whether a process listens there: no needs no process' word. */
+/** Asks the kernel whether a process listens on the socket. The process itself need not respond. */
 async function isListening(directory: string, name: string): Promise<'yes' | 'no' | 'no socket'> {
   return withSocketPath(directory, name, (address) => {
     const socket = connect(address)
@@ -192,7 +206,8 @@ async function isListening(directory: string, name: string): Promise<'yes' | 'no
       socket.once('error', (error: NodeJS.ErrnoException) => {
         if (error.code === 'ECONNREFUSED' || error.code === 'ENOTSOCK') resolve('no')
         else if (error.code === 'ENOENT') resolve('no socket')
-        // Too many wait to be accepted, or another user's: in doubt the directory is in use.
+        // The backlog is full, or the socket belongs to another user. In doubt the directory is in
+        // use.
         else resolve('yes')
       })
       socket.setTimeout(connectTimeoutMs, () => resolve('yes'))
@@ -240,7 +255,7 @@ function createGeneration(path: string, generation: number, socket: string | und
   }
 }
 
-/** Lower locks with their sockets, and sockets that never became a lock. */
+/** Removes lower locks with their sockets, and old sockets that never became a lock. */
 async function removeRemains(path: string, generation: number, own: string | undefined): Promise<void> {
   for (const lower of generationsIn(path)) {
     if (lower >= generation) continue
@@ -266,7 +281,7 @@ function unlinkIfThere(file: string): void {
 }
 
 function releaseGeneration(path: string, generation: number): void {
-  // Marked as nobody's rather than removed: the highest number must never go back.
+  // Clear the file instead of removing it: the highest number must never go back.
   writeFileSync(fileOf(path, generation), JSON.stringify({ pid: 0, bootId: '', startTime: '' }))
   heldHere.delete(path)
 }
@@ -293,7 +308,7 @@ async function isAlive(path: string, holder: Holder): Promise<boolean> {
     case 'no':
       return false
     case 'no socket':
-      // Its file was removed: the process may go on all the same.
+      // The socket file was removed, but its process may still run.
       return holder.bootId !== '' && isProcessAlive(holder)
   }
 }
@@ -305,7 +320,10 @@ function isProcessAlive(holder: Holder): boolean {
   return now.bootId === holder.bootId && now.startTime === holder.startTime
 }
 
-/** What tells this process from a later one with the same pid; undefined when it is gone or a zombie. */
+/**
+ * Returns data that distinguishes this process from a later one with the same pid. Returns
+ * undefined if it is gone or a zombie.
+ */
 function describeProcess(pid: number): Omit<Holder, 'socket'> | undefined {
   try {
     process.kill(pid, 0)
@@ -316,10 +334,10 @@ function describeProcess(pid: number): Omit<Holder, 'socket'> | undefined {
   try {
     stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
   } catch {
-    // No /proc: the pid alone has to do.
+    // There is no /proc, so only the pid can be compared.
     return { pid, bootId: '', startTime: '' }
   }
-  // The command's name may contain blanks and brackets: fields are counted after the last bracket.
+  // The command name may contain blanks and brackets, so count fields after the last bracket.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   const [state] = fields
   if (state === 'Z' || state === 'X') return undefined

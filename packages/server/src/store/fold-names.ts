@@ -1,6 +1,7 @@
 /**
- * Keeps the names that can be searched for folded (rule NAME1). The database notes every name by itself; a server folds it
- * right after it stored one, and now and then folds what others left, such as a server of the version before.
+ * Keeps the folded form of searchable names up to date (rule NAME1). The database records every
+ * stored name. A server folds a name right after storing it. At intervals it also folds names that
+ * are still missing, for example those stored by a server of the previous version.
  */
 import type { Id } from '@chorus/protocol'
 import type { Clock, Timer } from '../support/clock.ts'
@@ -10,13 +11,13 @@ import type { Database } from './database.ts'
 const foldingBounds = {
   everyMs: 10_000,
   batchMax: 500,
-  /** Batches in a row; the rest waits for the next time. */
+  /** Maximum number of batches in a row. Remaining names wait for the next run. */
   batchesMax: 100,
-  /** How long a command waits for the fold of its name. */
+  /** Maximum time that a command waits for the fold of its name. */
   patienceMs: 500,
 } as const
 
-/** Behind every text that begins with a prefix, in the order of bytes. */
+/** Suffix that sorts after every text with a given prefix, in byte order. */
 export const afterPrefix = '\u{10ffff}'
 
 interface SearchedName {
@@ -24,12 +25,12 @@ interface SearchedName {
   readonly name: string
 }
 
-/** Folds one name, best effort: one that fails is folded later, by any server. */
+/** Folds one name, best effort. After a failure any server folds it later. */
 export async function foldNameOf(database: Database, owner: Id, name: string): Promise<void> {
   await storeFolds(database, [{ owner, name }], foldingBounds.patienceMs).catch(() => undefined)
 }
 
-/** Folds the names that wait for it; how many. */
+/** Folds the names that are not folded yet, and returns their number. */
 export async function foldNames(database: Database, isStopped: () => boolean = () => false): Promise<number> {
   const { batchMax, batchesMax } = foldingBounds
   let folded = 0
@@ -55,7 +56,7 @@ async function storeFolds(database: Database, names: readonly SearchedName[], ti
   return row?.n ?? 0
 }
 
-/** Begins to fold names, at once and now and then; the answer stops it. */
+/** Starts to fold names, at once and then at intervals. Returns a function that stops it. */
 export function keepNamesFolded(database: Database, clock: Clock, onProblem: (problem: unknown) => void): () => void {
   let isStopped = false
   let timer: Timer = clock.setTimer(run, 0)

@@ -1,6 +1,7 @@
 /**
- * Can the database be asked right now? Whoever wants to know shares one probe, and its answer for a moment after, so that
- * no balancer's curiosity takes more than one connection, however long the database hangs.
+ * Checks whether the database answers right now. All callers share one probe, and its result is
+ * reused for a short time. So frequent balancer checks never take more than one connection, however
+ * long the database hangs.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 
@@ -11,12 +12,12 @@ export class HealthProbe {
   #running: Promise<boolean> | undefined
   #last: { readonly answer: boolean; readonly atMs: number } | undefined
 
-  /** `ask` takes a connection and gives it back within a bound of its own. */
+  /** `ask` takes a connection and must release it within its own time limit. */
   constructor(ask: () => Promise<boolean>) {
     this.#ask = ask
   }
 
-  /** Answers within a second; what takes longer is no. */
+  /** Returns the result within a second. A slower database counts as unhealthy. */
   async isHealthy(): Promise<boolean> {
     if (this.#last !== undefined && performance.now() - this.#last.atMs < probeBounds.reuseMs) return this.#last.answer
     this.#running ??= this.#run()

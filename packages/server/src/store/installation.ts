@@ -1,13 +1,16 @@
 /**
- * The identity of an installation: the servers of one database. Installations may share one Redis, so every name there
- * begins with it. A failover keeps it: a promoted replica has the same system identifier. A dump that was loaded elsewhere
- * has another, because the cluster or the database is another. A copy of the files has another once `npm run restore` ran,
- * as it has to before a copy serves: that command changes the stored part.
+ * Identifies an installation: all servers of one database. Installations may share one Redis, so
+ * every name there begins with this id.
+ *
+ * A failover keeps the id, because a promoted replica has the same system identifier. A dump that
+ * was loaded elsewhere gets another id, because its cluster or database differs. A copy of the
+ * files gets another id from `npm run restore`, which changes the stored part. That command must
+ * run before a copy serves clients.
  */
 import { createHash } from 'node:crypto'
 import type { Database } from './database.ts'
 
-/** Reads it once, at the start: servers that run keep the name under which they began. */
+/** Reads the id once, at the start. A running server keeps the id that it started with. */
 export async function readInstallation(database: Database): Promise<string> {
   const [row] = await database.query<{ parts: string }>({
     text: `select concat_ws('.',
@@ -21,10 +24,13 @@ export async function readInstallation(database: Database): Promise<string> {
     .slice(0, idChars)
 }
 
-/** What every name of the installation in Redis begins with. Within `chorus:*`, which access rules of operators name. */
+/**
+ * Returns the prefix of all Redis names of the installation. It is within `chorus:*`, the pattern
+ * in operators' access rules.
+ */
 export function namespaceOf(installation: string): string {
   return `chorus:${installation}`
 }
 
-/** 64 bits: enough to keep apart what shares a Redis. */
+/** Length of the id. 64 bits are enough to distinguish installations that share a Redis. */
 const idChars = 16

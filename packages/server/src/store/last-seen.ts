@@ -1,6 +1,7 @@
 /**
- * When people were last connected. Written late and best effort; no cursor or sweep depends on it. Departures are gathered
- * for half a second, so that a thousand who are cut off together cost a statement and not a thousand (rule LIM2).
+ * Stores when users were last connected. The writes are late and best effort; no cursor or sweep
+ * depends on them. Departures are collected for half a second: if a thousand connections break at
+ * once, that costs one statement instead of a thousand (rule LIM2).
  */
 import type { Id } from '@chorus/protocol'
 import type { Clock, Timer } from '../support/clock.ts'
@@ -9,7 +10,7 @@ import type { Database } from './database.ts'
 export const lastSeenBounds = {
   gatherMs: 500,
   perStatement: 1_000,
-  /** Users whose time waits to be written; past it the oldest are written by nobody. */
+  /** Maximum number of users waiting to be written. Beyond it the oldest entries are dropped. */
   waitingMax: 50_000,
 } as const
 
@@ -29,7 +30,7 @@ export class LastSeenNotes {
   readonly #options: LastSeenNotesOptions
   readonly #waiting = new Map<Id, string>()
   #timer: Timer | undefined
-  /** One statement at a time. */
+  /** Statement in progress. Only one runs at a time. */
   #writing: Promise<void> | undefined
 
   constructor(options: LastSeenNotesOptions) {
@@ -49,7 +50,7 @@ export class LastSeenNotes {
       this.#timer ??= this.#options.clock.setTimer(() => void this.flush(), lastSeenBounds.gatherMs)
   }
 
-  /** Resolves when everything noted before is written, or could not be. */
+  /** Resolves when everything noted before has been written, or the write has failed. */
   async flush(): Promise<void> {
     this.#timer?.cancel()
     this.#timer = undefined
@@ -86,7 +87,10 @@ export async function readLastSeen(database: Database, users: readonly Id[]): Pr
   return new Map(rows.map((row) => [row.id, row.last_seen_at]))
 }
 
-/** A time never goes back: several servers may know of one user. */
+/**
+ * Writes the times. A stored time never goes back, because several servers may report the same
+ * user.
+ */
 async function saveLastSeen(database: Database, seen: readonly LastSeen[]): Promise<void> {
   await database.query({
     name: 'save_last_seen',

@@ -1,12 +1,16 @@
 /**
- * E-mail in the database: where people get it, what they were told already, and the mails themselves. What a mail says is
- * read when it is sent, with the membership test in the same statement (rule ACL1); only ranges of seq are kept.
+ * Stores e-mail addresses, the progress of each user's digests, and the mails themselves. Only
+ * ranges of seq are stored. The text of a mail is read when it is sent, and the same statement
+ * checks membership (rule ACL1).
  */
 import type { ConversationKind, Id } from '@chorus/protocol'
 import { type ConsumerLease, type ConsumerPage, pageArguments } from './consumer-log.ts'
 import type { Database } from './database.ts'
 
-/** What a digest shows of each conversation, and how many of them. */
+/**
+ * Limits of a digest: conversations, lines per conversation, characters per line, and messages
+ * scanned.
+ */
 export const digestBounds = { conversationsMax: 20, linesMax: 5, lineMaxChars: 400, scanMax: 2_000 } as const
 
 export interface Notifications {
@@ -29,7 +33,10 @@ export type SetNotifications =
   | { readonly outcome: 'stored'; readonly mail: Id | undefined }
   | { readonly outcome: 'too-soon'; readonly retryAfterMs: number }
 
-/** `mail`: the id that a confirmation gets, if one is needed. */
+/**
+ * Stores the address and the digest setting. `mail` is the id of the confirmation mail, if one is
+ * needed.
+ */
 export async function setNotifications(
   database: Database,
   user: Id,
@@ -47,7 +54,10 @@ export async function setNotifications(
     : { outcome: 'stored', mail: row.mail ?? undefined }
 }
 
-/** Confirms the address that this link was sent to. False: no such link, used, or too old. */
+/**
+ * Confirms the address that the link was sent to. Returns false if the link is unknown, used or
+ * expired.
+ */
 export async function confirmEmail(database: Database, hash: Buffer): Promise<boolean> {
   const rows = await database.query({
     name: 'confirm_email',
@@ -66,7 +76,7 @@ export async function switchDigestOff(database: Database, user: Id): Promise<voi
   })
 }
 
-// The consumer.
+// Statements of the mail consumer.
 
 export async function hasDigestReaders(database: Database): Promise<boolean> {
   const rows = await database.query({
@@ -76,7 +86,7 @@ export async function hasDigestReaders(database: Database): Promise<boolean> {
   return rows.length > 0
 }
 
-/** Puts whoever may have something unread on the list, together with how far the page goes. */
+/** Records the users who may have unread messages in this page, with the seq range to look at. */
 export async function storeMailPage(
   database: Database,
   lease: ConsumerLease,
@@ -91,7 +101,7 @@ export async function storeMailPage(
   return rows[0]?.stored === true ? 'stored' : 'lost'
 }
 
-// The work.
+// Statements of the mail workers.
 
 interface DueBounds {
   readonly graceMs: number
@@ -99,7 +109,7 @@ interface DueBounds {
   readonly max: number
 }
 
-/** People whose time has come, that nobody hinted at lately. */
+/** Returns users whose digest is due, except users that were queued less than `againMs` ago. */
 export async function takeDuePeople(database: Database, { againMs, max }: DueBounds): Promise<readonly Id[]> {
   const rows = await database.query<{ user_id: Id }>({
     name: 'take_due_people',
@@ -128,7 +138,10 @@ export async function takeReadyMails(database: Database, { graceMs, againMs, max
   return rows.map(({ id }) => id)
 }
 
-/** Mails whose server died while it handed them over: whether they left, nobody knows, so they are not sent again. */
+/**
+ * Marks mails as `unknown` when their server died while sending. They may have left, so they are
+ * not sent again.
+ */
 export async function giveUpLostMails(database: Database): Promise<number> {
   const rows = await database.query({
     name: 'give_up_lost_mails',
@@ -138,7 +151,7 @@ export async function giveUpLostMails(database: Database): Promise<number> {
   return rows.length
 }
 
-/** Looks at one person; the id of the mail that was made, or undefined. `mail`: the id it gets. */
+/** Creates a digest mail for a user if one is due. Returns its id, which is `mail`, or undefined. */
 export async function claimDigest(
   database: Database,
   user: Id,
@@ -161,7 +174,10 @@ export interface BegunMail {
   readonly ageMs: number
 }
 
-/** From here on it is handed over once: undefined when somebody else does, or it is not due. */
+/**
+ * Claims a mail for sending, so that it is sent once. Returns undefined if another worker has it or
+ * it is not due.
+ */
 export async function beginMail(
   database: Database,
   id: Id,
@@ -183,7 +199,7 @@ export async function beginMail(
 export interface MailEnd {
   readonly state: 'ready' | 'sent' | 'refused' | 'void' | 'unknown'
   readonly error: string | null
-  /** Of `ready`: when it is tried again. */
+  /** Delay before the next attempt. Only for `ready`. */
   readonly delayMs: number
 }
 
@@ -203,7 +219,10 @@ export async function settleMail(
   })
 }
 
-/** A fresh link for a confirmation. False: the address has changed since, or is confirmed. */
+/**
+ * Stores a new confirmation link. Returns false if the address has changed since or is already
+ * confirmed.
+ */
 export async function startConfirmation(
   database: Database,
   { user, address, hash, validMs }: { user: Id; address: string; hash: Buffer; validMs: number },
@@ -226,17 +245,18 @@ export interface DigestLine {
 export interface DigestPart {
   readonly conversation: Id
   readonly kind: ConversationKind
-  /** Of a direct conversation, the other person's. */
+  /** Name of the conversation. In a direct conversation, the other user's name. */
   readonly name: string
-  /** Counted among the newest 2 000. */
+  /** Number of unread messages, counted among the newest 2 000. */
   readonly unread: number
-  /** The newest few, in seq order. */
+  /** Newest few unread messages, in seq order. */
   readonly lines: readonly DigestLine[]
 }
 
 /**
- * What a digest may still say: of each conversation that its reader is a member of *now*, what is unread *now*, by others and
- * not deleted, within the mail's range. Empty when they left the digest, or changed their address.
+ * Returns the content of a digest: unread messages within the mail's range, sent by other users and
+ * not deleted. Membership and read markers count as of *now*. Returns an empty list if the user has
+ * left the digest or changed their address.
  */
 export async function readDigest(database: Database, mail: Id): Promise<readonly DigestPart[]> {
   const rows = await database.query<Omit<DigestPart, 'lines'> & { readonly lines: readonly DigestLine[] }>({
@@ -273,7 +293,7 @@ export interface MailCounts {
   readonly oldestMs: number
 }
 
-/** Counted up to 10 000. */
+/** Counts mails that are ready to send, up to 10 000. */
 export async function countMails(database: Database): Promise<MailCounts> {
   const rows = await database.query<MailCounts>({
     name: 'count_mails',
@@ -283,7 +303,7 @@ export async function countMails(database: Database): Promise<MailCounts> {
   return rows[0] ?? { ready: 0, oldestMs: 0 }
 }
 
-/** What became of a mail can be looked up for a week. */
+/** Deletes mails that ended more than a week ago. Until then operators can look up their outcome. */
 export async function tidyMails(database: Database): Promise<void> {
   await database.query({
     name: 'tidy_mails',

@@ -1,4 +1,7 @@
-/** Moves read markers: never back, never past the top of the log. The row's xid moves too, so that the sweep and every cursor see it. */
+/**
+ * Moves read markers: never back, never past the top of the log. The update also changes the row's
+ * `xid`, so that the sweep and every cursor see it.
+ */
 import type { Id } from '@chorus/protocol'
 import type { Database } from './database.ts'
 import { unreadSql } from './read-conversations.ts'
@@ -11,7 +14,7 @@ export interface ReadMarker {
   readonly seq: number
 }
 
-/** Undefined when the user is no member. */
+/** Moves the user's read marker to `seq`. Returns undefined for non-members. */
 export async function markRead(
   database: Database,
   user: Id,

@@ -1,17 +1,21 @@
 /**
- * Brings the schema up to date: numbered SQL files, each once, in order, under an advisory lock so that servers starting
- * together do it one at a time. A file that changed after it ran, or a schema newer than this server, stops the start.
- * Where nothing is to be done, nothing is created, so a role without that right may start the server.
+ * Migrates the schema: numbered SQL files, each applied once, in order. An advisory lock makes
+ * servers that start together take turns. The start fails if an applied file has changed or the
+ * schema is newer than this server. If the schema is up to date, nothing is created, so a role
+ * without that right can start the server.
  */
 import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { StartError } from '../support/start-error.ts'
 import type { Database } from './database.ts'
 
-/** Any constant will do, as long as nobody else uses it. */
+/** Key of the advisory lock. Any constant that no other lock uses. */
 const advisoryLockKey = 5_091_622
 
-/** Until the end of the script one server at a time; the others wait as long as a migration may take, not as long as a row lock. */
+/**
+ * SQL that lets one server at a time migrate. The other servers wait up to 60 s: as long as a
+ * migration may take, and longer than the timeout of a row lock.
+ */
 const takeTurns = `select set_config('lock_timeout', '60s', true); select pg_advisory_xact_lock(${advisoryLockKey})`
 
 interface Migration {
@@ -19,11 +23,14 @@ interface Migration {
   readonly name: string
   readonly text: string
   readonly checksum: string
-  /** Of the same file with the line ends of Windows: what a server from such a checkout has noted. */
+  /**
+   * Checksum of the same file with Windows line ends. A server from such a checkout has stored this
+   * one.
+   */
   readonly crlfChecksum: string
 }
 
-/** From source or built, the SQL files stand in src/store/migrations. */
+/** Reads the SQL files. They are in src/store/migrations for the source and for the built server. */
 function readMigrations(): Migration[] {
   const directory = new URL('../../src/store/migrations/', import.meta.url)
   return readdirSync(directory)
@@ -43,12 +50,15 @@ function readMigrations(): Migration[] {
 
 const checksumOf = (text: string): string => createHash('sha256').update(text).digest('hex')
 
-/** Line ends are no part of a migration: a checkout may change them. */
+/** Converts line ends. They are not part of a migration, because a checkout may change them. */
 export function withUnixLineEnds(text: string): string {
   return text.replaceAll('\r\n', '\n')
 }
 
-/** Changes nothing, and needs no right to create anything, where the schema is up to date. */
+/**
+ * Applies all missing migrations. If there are none, it changes nothing and needs no right to
+ * create anything.
+ */
 export async function migrate(database: Database): Promise<void> {
   const migrations = readMigrations()
   let applied = await readApplied(database)
@@ -66,7 +76,8 @@ export async function migrate(database: Database): Promise<void> {
     throw new StartError(`unable to use the database; migration ${name} is not the one that was applied`)
   }
   if (applied.size === 0) {
-    // Two servers that create the same table at once fail on Postgres' own catalogue, "if not exists" or not.
+    // Servers that create the same table at once fail in Postgres' own catalogue, even with "if not
+    // exists". So take turns.
     await change(
       database,
       'migrations',
@@ -78,7 +89,8 @@ export async function migrate(database: Database): Promise<void> {
   }
   for (const { version, name, text, checksum } of migrations) {
     if (applied.has(version)) continue
-    // A script is one implicit transaction: of two servers the second finds it done and its insert fails cleanly.
+    // A script is one implicit transaction. A second server finds the row already inserted, and its
+    // own insert fails cleanly.
     await change(
       database,
       name,
@@ -105,7 +117,7 @@ async function readApplied(database: Database): Promise<Map<number, string>> {
   return new Map(rows.map((row) => [row.version, row.checksum]))
 }
 
-/** `isDone`: another server did the same in the meantime. */
+/** Runs a script. `isDone` returns true when another server has applied the same change since. */
 async function change(
   database: Database,
   name: string,
@@ -134,7 +146,7 @@ function describeFailure(name: string, error: unknown): StartError {
   )
 }
 
-/** The database's own secrets, once. */
+/** Creates the database's own secrets, once. */
 async function makeSettings(database: Database): Promise<void> {
   const made = { epoch: randomUUID(), 'cookie-secret': randomKey(), 'bus-key': randomKey(), 'cursor-key': randomKey() }
   const keys = Object.keys(made)

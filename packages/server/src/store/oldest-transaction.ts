@@ -1,7 +1,7 @@
 /**
- * For how long the oldest transaction that writes has been open, as far as this server has seen: while one is, no cursor and
- * no sweep moves past it (docs/decisions/0005). Seen by the snapshot's own lower end standing still, which needs no rights
- * over other people's sessions.
+ * Measures how long the oldest writing transaction has been open, as seen by this server. While it
+ * is open, no cursor or sweep position moves past it (docs/decisions/0005). It is detected by an
+ * unchanged xmin of the snapshot, which needs no rights to see other sessions.
  */
 import type { Clock } from '../support/clock.ts'
 import type { Database } from './database.ts'
@@ -16,7 +16,7 @@ export class OldestTransaction {
     this.#clock = clock
   }
 
-  /** Asks the database. Rejects when it cannot be asked. */
+  /** Returns the age of the oldest open transaction. Rejects when the database does not answer. */
   async ageMs(): Promise<number> {
     const [row] = await this.#database.query<{ xmin: string; is_open: boolean }>({
       name: 'oldest-transaction',

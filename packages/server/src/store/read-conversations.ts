@@ -1,4 +1,4 @@
-/** Conversations and members as one user sees them. */
+/** Reads conversations and members as one user sees them. */
 import {
   type Conversation,
   type ConversationKind,
@@ -38,8 +38,9 @@ interface MemberJson {
 }
 
 /**
- * Messages by others behind the marker, not counting deleted ones; stops at 1000. Looks at the newest 2 000 messages at
- * most: somebody who writes a million messages and never moves the marker must not cost a look at each of them.
+ * SQL that counts unread messages by other users after the read marker, without deleted ones, up to
+ * 1000. It scans at most the newest 2 000 messages. Otherwise a user who writes a million messages
+ * and never moves their marker would cost a million row reads.
  */
 export const unreadSql = (conversation: string, readSeq: string, user: string): string => `(
   select count(*)::int from (
@@ -86,7 +87,10 @@ function toConversation(row: ConversationRow): Conversation {
   }
 }
 
-/** One conversation; undefined when it does not exist or may not be seen. A public channel may be seen by everybody. */
+/**
+ * Returns one conversation. Returns undefined if it does not exist or the user may not see it. All
+ * users may see public channels.
+ */
 export async function readConversation(
   database: Database,
   user: Id,
@@ -105,11 +109,11 @@ export async function readConversation(
 
 export interface ConversationsPage {
   readonly conversations: Conversation[]
-  /** Where the next page begins. */
+  /** Start of the next page. */
   readonly next: { readonly xid: string; readonly id: Id } | undefined
 }
 
-/** My conversations, the most recently changed first. */
+/** Returns the user's conversations, most recently changed first. */
 export async function readConversations(
   database: Database,
   user: Id,
@@ -119,7 +123,8 @@ export async function readConversations(
   const rows = await database.query<ConversationRow>({
     name: from === undefined ? 'read_conversations' : 'read_conversations_from',
     pool: 'browse',
-    // The keys of the page first, by look-ups along one user's memberships, whatever the statistics say.
+    // Select the keys of the page first, by look-ups along the user's memberships, whatever the
+    // statistics say.
     text: `with page as materialized (
              select v.id, v.last_xid from members m
               cross join lateral (select c.id, c.last_xid from conversations c where c.id = m.conversation limit 1) v
@@ -141,12 +146,16 @@ export async function readConversations(
   }
 }
 
-/** Entries of the index of name parts that one search looks at; a name has one for each of its characters. */
+/**
+ * Maximum entries of the name-parts index that one search reads. A name has one entry per
+ * character.
+ */
 const partsMax = 1_000
 
 /**
- * Public channels whose name contains the text, without case: first names that begin with it. Two walks along indexes, each
- * with an end, so a text that is in a million names costs no more than any other; of those, some are found.
+ * Returns public channels whose name contains the text, ignoring case. Names that begin with it
+ * come first. The search makes two limited walks along indexes. So a text that occurs in a million
+ * names costs no more than any other; it finds only some of them.
  */
 export async function findChannels(database: Database, user: Id, text: string, limit: number): Promise<Conversation[]> {
   const folded = foldName(text)
@@ -177,7 +186,10 @@ export async function findChannels(database: Database, user: Id, text: string, l
   return rows.map(toConversation)
 }
 
-/** Members in the order in which they joined, after `afterJoinedSeq`; undefined when the asker is none. */
+/**
+ * Returns members after `afterJoinedSeq`, in the order of joining. Returns undefined if the user is
+ * not a member.
+ */
 export async function readMembers(
   database: Database,
   user: Id,

@@ -1,4 +1,7 @@
-/** Where read markers stand and what is unread behind them, for many pairs in one snapshot (rules ACL1, LIM2). */
+/**
+ * Reads read markers and unread counts for many pairs of user and conversation in one snapshot
+ * (rules ACL1, LIM2).
+ */
 import type { Id } from '@chorus/protocol'
 import type { Database } from './database.ts'
 import { unreadSql } from './read-conversations.ts'
@@ -11,7 +14,10 @@ export interface MarkerState {
   readonly unread: number
 }
 
-/** For each pair, in order; null where the user is no member. A pair that is named twice is counted once. */
+/**
+ * Returns a result for each pair, in order. Null where the user is not a member. A repeated pair is
+ * counted only once.
+ */
 export async function readMarkers(database: Database, pairs: readonly MemberPair[]): Promise<(MarkerState | null)[]> {
   const keyOf = ({ user, conversation }: MemberPair): string => `${conversation} ${user}`
   const distinct = [...new Map(pairs.map((pair) => [keyOf(pair), pair])).values()]

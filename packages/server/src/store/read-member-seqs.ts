@@ -1,8 +1,8 @@
-/** Who is a member, and how far does the log go, for many pairs in one snapshot (rules ACL1, LIM2). */
+/** Reads membership and the top of the log for many pairs in one snapshot (rules ACL1, LIM2). */
 import type { Database } from './database.ts'
 import type { MemberPair } from './read-newest-pages.ts'
 
-/** For each pair, in order: the top of the log, or null where the user is no member. */
+/** Returns the top of the log for each pair, in order. Null where the user is not a member. */
 export async function readMemberSeqs(database: Database, pairs: readonly MemberPair[]): Promise<(number | null)[]> {
   const rows = await database.query<{ i: number; seq: number }>({
     name: 'read_member_seqs',

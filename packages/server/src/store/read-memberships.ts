@@ -1,6 +1,7 @@
 /**
- * What a connection needs to know of its user: the conversations, how far each log goes, and what changed since a
- * position. Read for many clients at once, so that a storm costs a few statements (rule LIM2).
+ * Reads the conversations of a connection's user, the top of each log, and the changes since a
+ * position. One statement serves many clients, so a reconnect storm costs few statements (rule
+ * LIM2).
  */
 import type { Id, Role } from '@chorus/protocol'
 import type { Database } from './database.ts'
@@ -9,52 +10,58 @@ import { unreadSql } from './read-conversations.ts'
 
 export interface MembershipsRequest {
   readonly user: Id
-  /** What was written before it is known; 0: nothing is; `nothingMoved`: everything is. */
+  /**
+   * Position of the client: it knows everything written before. 0: it knows nothing.
+   * `nothingMoved`: it knows everything.
+   */
   readonly position: number
-  /** The session to look at, too; null where none is asked about. */
+  /** Session to check as well. Null: check none. */
   readonly session: Id | null
-  /** Only so many; left out: every current membership, and those that ended since the position. */
+  /** Page to read. Default: all current memberships, and those that ended since the position. */
   readonly page?: MembershipsPage
 }
 
 /**
- * A part of those whose log or membership moved since the position, in the order of their ids. Of such a part `unread`
- * is not counted, because the asker may show less: see readUnread.
+ * Page of the conversations whose log or membership changed since the position, ordered by id. A
+ * page does not count `unread`, because the caller may show fewer of them: see readUnread.
  */
 export interface MembershipsPage {
-  /** The first conversation wanted; undefined: from the beginning. */
+  /** First conversation of the page. Undefined: start at the beginning. */
   readonly from: Id | undefined
   readonly limit: number
 }
 
-/** As a position: later than everything. */
+/** Position later than every transaction: nothing has changed since. */
 export const nothingMoved = Number.MAX_SAFE_INTEGER
 
 export interface Membership {
   readonly conversation: Id
   readonly role: Role
-  /** Top of the log as of the snapshot. */
+  /** Top of the log in the snapshot. */
   readonly seq: number
   readonly readSeq: number
-  /** Counted only where the membership moved, and not in a page; otherwise 0: most who come back have no use for it. */
+  /**
+   * Number of unread messages. Counted only if the membership changed and the request has no page;
+   * otherwise 0, because most resuming clients do not need it.
+   */
   readonly unread: number
   readonly joinedSeq: number
-  /** Null while a member; otherwise the seq of the removal, which happened since the position. */
+  /** Null for members. Otherwise the seq of the removal, which happened since the position. */
   readonly leftSeq: number | null
-  /** Was anything logged since the position? */
+  /** True when the log has grown since the position. */
   readonly logMoved: boolean
-  /** Did the membership or the read marker change since the position? */
+  /** True when the membership or the read marker has changed since the position. */
   readonly membershipMoved: boolean
 }
 
 export interface Memberships {
-  /** The snapshot's own position: what follows a cursor that holds it is everything not covered here. */
+  /** Position of the snapshot. A cursor with this position continues exactly after this result. */
   readonly position: number
-  /** A position above this one is of another history. */
+  /** Highest valid position. A higher one comes from another history of the database. */
   readonly positionMax: number
-  /** Does the session still count? True where none was asked about. */
+  /** True when the session is live or none was checked. */
   readonly isSessionLive: boolean
-  /** In the order of their ids. */
+  /** Memberships ordered by conversation id. */
   readonly memberships: readonly Membership[]
 }
 
@@ -74,7 +81,7 @@ interface Row {
   readonly membership_moved: boolean
 }
 
-/** One answer per request, all from one snapshot. */
+/** Returns one result per request, all from one snapshot. */
 export async function readMemberships(
   database: Database,
   requests: readonly MembershipsRequest[],
@@ -148,7 +155,10 @@ export interface Unread {
   readonly unread: number
 }
 
-/** The read marker and what is unread behind it, of those of these conversations that the user is a member of. */
+/**
+ * Returns the read marker and the unread count for these conversations. Leaves out conversations
+ * that the user is not a member of.
+ */
 export async function readUnread(
   database: Database,
   user: Id,
@@ -166,7 +176,7 @@ export async function readUnread(
   return new Map(rows.map((row) => [row.conversation, { readSeq: row.read_seq, unread: row.unread }]))
 }
 
-/** Those of `users` with whom `user` shares a conversation (rule PRES2). */
+/** Returns the users in `users` who share a conversation with `user` (rule PRES2). */
 export async function readSharing(database: Database, user: Id, users: readonly Id[]): Promise<Set<Id>> {
   const rows = await database.query<{ id: Id }>({
     name: 'read_sharing',

@@ -1,4 +1,7 @@
-/** Pages of history, for members only: the membership test stands in the same statement as the rows (rule ACL1). */
+/**
+ * Reads pages of message history, for members only. The statement that reads the rows also checks
+ * membership (rule ACL1).
+ */
 import { type Id, limits, type MessagePage, type PageMessage, type ReactionCount } from '@chorus/protocol'
 import type { Database } from './database.ts'
 import { type MessageColumns, toMessage } from '../support/logged-change.ts'
@@ -10,8 +13,8 @@ interface MessageRow extends MessageColumns {
 }
 
 /**
- * The reactions of the message `c` as the user `user` sees them. One row for each emoji and one look-up for `mine`: the same
- * cost however many chose it.
+ * Builds SQL for the reactions of message `c` as user `user` sees them. It reads one row per emoji
+ * and makes one look-up for `mine`, so the cost does not depend on the number of users who reacted.
  */
 export const reactionsSql = (user: string): string => `(
   select json_agg(json_build_object('emoji', r.emoji, 'count', r.n, 'mine', exists (
@@ -20,7 +23,7 @@ export const reactionsSql = (user: string): string => `(
               and not x.removed)) order by r.first_seq)
     from reaction_counts r where r.conversation = c.conversation and r.target = c.seq)`
 
-/** Columns of a message as `c`, with its reactions as the user `$user` sees them. */
+/** Builds the SQL columns of message `c`, with its reactions as user `$user` sees them. */
 export const pageMessageColumns = (user: string): string => `
   c.conversation, c.seq, c.version, c.client_id, c.actor as sender, c.text, c.data, c.attachments, c.reply_to,
   c.at as created_at, c.edited_at, c.deleted_at,
@@ -51,7 +54,7 @@ function pageSql(anchor: PageAnchor['kind']): string {
   }
 }
 
-/** A page in seq order, or undefined when the user is no member. */
+/** Returns a page in seq order. Returns undefined for non-members. */
 export async function readMessagePage(
   database: Database,
   user: Id,
@@ -62,7 +65,7 @@ export async function readMessagePage(
   const rows = await database.query<({ top: number } & MessageRow) | { top: number; seq: null }>({
     name: `read_message_page_${anchor.kind}`,
     pool: 'browse',
-    // One row more than asked for tells whether there is more in the direction of reading.
+    // One extra row shows whether more messages follow in the reading direction.
     text: `select me.top, page.* from (
              select v.seq as top, v.id from conversations v join members m on m.conversation = v.id
               where v.id = $1 and m.user_id = $2 and m.left_seq is null) me
@@ -102,7 +105,7 @@ async function cutPage(
       return { messages, hasBefore, hasAfter: isOver || messages.length < found.length }
     }
     case 'around': {
-      // What is nearest to the anchor stays.
+      // Keep the messages nearest to the anchor.
       const upTo = trimFromNewest(
         found.filter(({ seq }) => seq <= anchor.seq),
         historyPageMaxBytes / 2,
@@ -112,7 +115,7 @@ async function cutPage(
         historyPageMaxBytes / 2,
       )
       const messages = [...upTo, ...after]
-      // A page of one looks no further than the anchor and may be empty while there is more behind it.
+      // With limit 1 the page ends at the anchor, so it may be empty although later messages exist.
       const oldest = messages.at(0)?.seq ?? anchor.seq + 1
       const newest = messages.at(-1)?.seq ?? anchor.seq
       return {
@@ -146,7 +149,7 @@ async function hasMessageUpTo(database: Database, conversation: Id, seq: number)
 
 const bytesOf = (message: PageMessage): number => Buffer.byteLength(JSON.stringify(message))
 
-/** Keeps the newest that fit 1 MB: a page of history has no other bound in bytes. */
+/** Maximum size of a history page: 1 MB. Pages have no other limit in bytes. */
 const historyPageMaxBytes = 4 * limits.pageMaxBytes
 
 function trimFromNewest(messages: readonly PageMessage[], maxBytes: number = historyPageMaxBytes): PageMessage[] {
@@ -171,7 +174,10 @@ function trimFromOldest(messages: readonly PageMessage[], maxBytes: number = his
   return messages.slice(0, to)
 }
 
-/** The newest page for a `conversation` event or a sync entry: at most 50 messages and 256 kB (rule SLOW1). */
+/**
+ * Returns the newest page for a `conversation` event or a sync entry: at most 50 messages and 256
+ * kB (rule SLOW1).
+ */
 export async function readNewestPage(database: Database, user: Id, conversation: Id): Promise<MessagePage | undefined> {
   const page = await readMessagePage(database, user, conversation, { kind: 'newest' }, limits.pageDefault)
   return page === undefined ? undefined : trimNewestPage(page)
@@ -182,7 +188,7 @@ export function trimNewestPage(page: MessagePage): MessagePage {
   return { ...page, messages, hasBefore: page.hasBefore || messages.length < page.messages.length }
 }
 
-/** One message, or undefined when there is none or the user is no member. */
+/** Returns one message. Returns undefined if it does not exist or the user is not a member. */
 export async function readMessage(
   database: Database,
   user: Id,

@@ -1,8 +1,8 @@
-/** The emoji that one person has on one message, in every spelling that was ever stored. */
+/** Reads the emoji that one user has on one message, in every spelling that was ever stored. */
 import type { Id } from '@chorus/protocol'
 import type { Database } from './database.ts'
 
-/** More kinds than that are not looked at. */
+/** Maximum number of emoji to read. */
 const kindsMax = 200
 
 export async function readOwnReactions(

@@ -1,4 +1,4 @@
-/** Who shares a conversation with whom, asked for many pairs at once (rule PRES2). */
+/** Reads whether users share a conversation, for many pairs in one statement (rule PRES2). */
 import type { Id } from '@chorus/protocol'
 import type { Database } from './database.ts'
 
@@ -7,7 +7,10 @@ export interface UserPair {
   readonly other: Id
 }
 
-/** For each pair, in order: are both members of some conversation? Everybody shares with themselves. */
+/**
+ * Returns for each pair, in order, whether both users are members of some conversation. A user
+ * always shares with themselves.
+ */
 export async function readSharedPairs(database: Database, pairs: readonly UserPair[]): Promise<boolean[]> {
   const rows = await database.query<{ i: number }>({
     name: 'read_shared_pairs',
@@ -23,7 +26,7 @@ export async function readSharedPairs(database: Database, pairs: readonly UserPa
   return pairs.map((_pair, index) => shared.has(index + 1))
 }
 
-/** Those of `users` who are members of the conversation. */
+/** Returns the users among `users` who are members of the conversation. */
 export async function readMembersAmong(database: Database, conversation: Id, users: readonly Id[]): Promise<Set<Id>> {
   const rows = await database.query<{ user_id: Id }>({
     name: 'read_members_among',

@@ -1,12 +1,16 @@
 /**
- * Finds the people whom an addition reaches uninvited (rule ADD1). Two people are acquainted when both are members of a
- * conversation in which the added person has written, or to which that person came by an act of their own. A conversation
- * into which that person was merely put acquaints nobody: otherwise the first addition would open the way for all others.
+ * Finds the users who are added by a stranger (rule ADD1). Two users are acquainted if both are
+ * members of a conversation in which the added user has written or which the added user joined by
+ * their own action. A conversation into which the user was merely added does not count: otherwise
+ * the first addition would make all later ones possible.
  */
 import type { Id, Role } from '@chorus/protocol'
 import type { Database } from './database.ts'
 
-/** `w.id` and $1 are acquainted. Look-ups by key for each conversation of the added person, until one is found. */
+/**
+ * SQL that is true if `w.id` and $1 are acquainted. Looks up the added user's conversations by key
+ * until one matches.
+ */
 const acquainted = `
   select from members theirs
     join members mine on mine.conversation = theirs.conversation and mine.user_id = $1 and mine.left_seq is null
@@ -17,7 +21,7 @@ const acquainted = `
        or exists (select from changes sent
                    where sent.actor = w.id and sent.conversation = theirs.conversation and sent.client_id is not null))`
 
-/** A conversation that is about to be created. */
+/** Conversation that is about to be created. */
 export interface Creation {
   readonly creator: Id
   readonly others: readonly Id[]
@@ -25,7 +29,10 @@ export interface Creation {
   readonly clientId: Id | null
 }
 
-/** Strangers among the others; none when the conversation exists already and nobody is added. */
+/**
+ * Returns the strangers among the other members. Returns none if the conversation already exists,
+ * because then no user is added.
+ */
 export async function readStrangersOfCreation(
   database: Database,
   { creator, others, directKey, clientId }: Creation,
@@ -47,11 +54,17 @@ export interface Addition {
   readonly adder: Id
   readonly user: Id
   readonly conversation: Id
-  /** Members with one of these roles may add: an addition that will be refused must not use up anybody's limit. */
+  /**
+   * Roles whose members may add users. An addition that will be refused must not use up the
+   * caller's limit.
+   */
   readonly roles: readonly Role[]
 }
 
-/** Is this user a stranger to the adder, who may add, and not a member already? */
+/**
+ * Returns whether the user is a stranger to the adder, the adder may add members, and the user is
+ * not yet a member.
+ */
 export async function isStranger(database: Database, { adder, user, conversation, roles }: Addition): Promise<boolean> {
   if (adder === user) return false
   const rows = await database.query<{ id: Id }>({

@@ -1,12 +1,13 @@
 /**
- * After a backup was put back: the history that clients and consumers remember is not this one any more (rule RES2). A new
- * epoch makes every cursor answer with `reset`; every transaction id is set back, because those of the old history mean
- * nothing to the new server and would stand in the way of the sweep. Run with all servers stopped.
+ * Starts a new database history after a backup was restored (rule RES2). Clients and consumers
+ * remember changes that the backup does not contain. The new epoch makes the server answer every
+ * cursor with `reset`. All transaction ids are set back: ids of the old history mean nothing to the
+ * new server and would block the sweep. Run it with all servers stopped.
  */
 import { randomUUID } from 'node:crypto'
 import type { Database } from './database.ts'
 
-/** The first ordinary transaction id of any Postgres. */
+/** First ordinary transaction id of any Postgres. */
 const firstXid = '3'
 
 export async function restoreHistory(database: Database): Promise<{ readonly epoch: string }> {

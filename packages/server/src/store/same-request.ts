@@ -1,9 +1,10 @@
 /**
- * What "the same request" means (rule IDEM1): text, reply and `data` are equal, and `data` is compared as a value, because the
- * order of an object's keys is no part of it.
+ * Defines "the same request" for retries (rule IDEM1): text, reply and `data` are equal. `data` is
+ * compared as a value, because the order of an object's keys does not matter.
  *
- * The log compares hashes of the request as it was written: that is what all versions store, and nearly always enough. Only
- * where it says `conflict` is the row looked at again.
+ * The log compares hashes of the request as it was written. All versions store these hashes, and
+ * they are nearly always enough. Only if the log reports `conflict` is the stored row compared
+ * again.
  */
 import { hash } from 'node:crypto'
 import type { Id, Json } from '@chorus/protocol'
@@ -15,12 +16,12 @@ export interface RequestParts {
   readonly data: Json
 }
 
-/** As hex. Edits and deletion do not touch what is stored of it. */
+/** Hashes a request, as hex. Edits and deletion do not change the stored hash. */
 export function hashRequest({ text, replyTo, data }: RequestParts): string {
   return hash('sha256', JSON.stringify([text, replyTo, data]))
 }
 
-/** The same value with every object's keys in one order. */
+/** Returns the same value with the keys of every object sorted. */
 export function withSortedKeys(value: Json): Json {
   if (value === null || typeof value !== 'object') return value
   if (isArray(value)) return value.map(withSortedKeys)
@@ -28,7 +29,7 @@ export function withSortedKeys(value: Json): Json {
   return Object.fromEntries(entries.map(([key, item]) => [key, withSortedKeys(item)]))
 }
 
-/** `Array.isArray` does not narrow a readonly array. */
+/** Needed because `Array.isArray` does not narrow a readonly array. */
 const isArray = (value: Json): value is readonly Json[] => Array.isArray(value)
 
 const isEqual = (one: Json, other: Json): boolean =>
@@ -40,9 +41,11 @@ export interface FirstRequest {
 }
 
 /**
- * The message that this request stored before, with its keys in another order; undefined when that message is another. An edit
- * replaces the text and keeps `data`: its first text is known by the hash. Of a deleted message only a request in the order
- * of its first or in sorted order is known.
+ * Returns the message that this request stored earlier with its keys in another order. Returns
+ * undefined if the stored message comes from another request.
+ *
+ * An edit replaces the text and keeps `data`, so the original text is compared by the hash. A
+ * deleted message is recognised only if the keys have their original order or are sorted.
  */
 export async function findSameRequest(
   database: Database,

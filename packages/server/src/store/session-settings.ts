@@ -1,14 +1,15 @@
 /**
- * The settings of a connection to Postgres that the server relies on: set after connecting, and read back.
+ * Sets the Postgres settings that the server relies on, and checks them on every new connection.
  *
- * A start-up parameter is a wish: `options` in DATABASE_URL replaces ours, and poolers such as pgbouncer refuse or drop
- * them. A default of the role or of the database applies where nothing is said. So each new connection gets every setting
- * by a statement, and one that does not show them afterwards is never used (rules ACK1, ORD1).
+ * Start-up parameters are not reliable: `options` in DATABASE_URL replaces ours, and poolers such
+ * as pgbouncer refuse or drop them. Defaults of the role or the database then apply. So each new
+ * connection gets every setting by a statement. A connection that does not show the values
+ * afterwards is never used (rules ACK1, ORD1).
  */
 import type pg from 'pg'
 import { StartError } from '../support/start-error.ts'
 
-/** Values as Postgres shows them. */
+/** Values in the spelling that Postgres shows. */
 const settings = {
   default_transaction_isolation: 'read committed',
   default_transaction_deferrable: 'off',
@@ -16,16 +17,17 @@ const settings = {
   lock_timeout: '1500ms',
   idle_in_transaction_session_timeout: '10s',
   idle_session_timeout: '0',
-  // Postgres 17 and later.
+  // Exists since Postgres 17.
   transaction_timeout: '0',
   TimeZone: 'UTC',
   DateStyle: 'ISO, MDY',
   bytea_output: 'hex',
   standard_conforming_strings: 'on',
   client_encoding: 'UTF8',
-  // Compiling a statement takes longer than a read of the chat ever should, and cannot be interrupted.
+  // Compiling a statement takes longer than any read of the server should, and cannot be
+  // interrupted.
   jit: 'off',
-  // A read that needs a second processor is a read that looks at too much.
+  // A read that needs a second CPU reads too much.
   max_parallel_workers_per_gather: '0',
   enable_indexscan: 'on',
   enable_bitmapscan: 'on',
@@ -33,17 +35,20 @@ const settings = {
   enable_sort: 'on',
 } as const
 
-/** Shown by a connection whose own statement asks; a role may also have set what cannot be changed here. */
+/**
+ * Settings that are only checked: each query shows its own value, or a role has set a value that we
+ * cannot change.
+ */
 const shownOnly = { transaction_isolation: 'read committed', session_replication_role: 'origin' } as const
 
 const checkTimeoutMs = 1_400
 
-/** How long a statement may run on a connection that is being opened. */
+/** Time limit of statements while a connection is being opened. */
 const openingStatementMs = checkTimeoutMs
 
 /**
- * Sets every setting and reads it back; the schema that holds the tables is the only one searched. Rejects with a
- * `StartError` that names the first setting that does not hold.
+ * Sets every setting and reads it back. Only the schema with the tables is searched. Rejects with a
+ * `StartError` that names the first wrong setting.
  */
 export async function applySessionSettings(client: pg.ClientBase, schema: string | undefined): Promise<void> {
   const wanted: Record<string, string> = {
@@ -54,7 +59,8 @@ export async function applySessionSettings(client: pg.ClientBase, schema: string
   const ask = async <Row>(text: string, values: readonly unknown[]): Promise<Row[]> =>
     (await client.query({ text, values: [...values], query_timeout: checkTimeoutMs + 100 } as pg.QueryConfig))
       .rows as Row[]
-  // First and alone: a role's own statement_timeout would cut what follows.
+  // Set this first, in its own statement: the role's own statement_timeout could cancel the next
+  // statement.
   await ask(`set statement_timeout = ${openingStatementMs}`, [])
   await ask(
     `select set_config(name, value, false) from unnest($1::text[], $2::text[]) w(name, value)
@@ -76,8 +82,9 @@ export async function applySessionSettings(client: pg.ClientBase, schema: string
 }
 
 /**
- * Rejects with a `StartError` where new transactions cannot write. Not set by the server, and not asked of later connections:
- * a host makes a database read-only when its disk fills up, and lifts that again; sends are refused meanwhile.
+ * Rejects with a `StartError` if new transactions cannot write. Checked only at the start and not
+ * set by the server: a host makes a database read-only when its disk fills up, and lifts that
+ * later. Until then sends are refused.
  */
 export async function refuseReadOnly(client: pg.ClientBase): Promise<void> {
   const { rows } = await client.query<{ value: string }>(
@@ -91,8 +98,9 @@ export async function refuseReadOnly(client: pg.ClientBase): Promise<void> {
 }
 
 /**
- * The schema in which this connection finds the tables, or would make them. Pinned for all connections: where a role's
- * `search_path` changes later, a server must not find half of its tables elsewhere.
+ * Returns the schema in which this connection finds the tables or would create them. All
+ * connections use this schema: if the role's `search_path` changes later, a server must not find
+ * half of its tables elsewhere.
  */
 export async function findSchema(client: pg.ClientBase): Promise<string> {
   const { rows } = await client.query<{ schema: string | null }>({
@@ -113,12 +121,14 @@ function quoteIdentifier(name: string): string {
 }
 
 /**
- * Refuses a pooler that gives one connection of ours to several sessions, such as pgbouncer in transaction mode: settings and
- * prepared statements would be those of others. `held` is connected and idle; `open` connects one more.
+ * Refuses a pooler that shares our connection between sessions, such as pgbouncer in transaction
+ * mode. Settings and prepared statements of other sessions would apply. `held` is connected and
+ * idle; `open` opens one more connection.
  *
- * A connection that reports another backend than the one that runs its statements goes through a pooler. Whether that
- * pooler keeps a backend for each session shows when a second session holds a transaction open: in transaction mode that
- * takes the idle backend, and the first session's next statement runs in another, or waits.
+ * If a connection reports another backend than the one that runs its statements, it goes through a
+ * pooler. The check then opens a second session with an open transaction. In transaction mode that
+ * session takes the idle backend, and the first session's next statement runs in another backend,
+ * or waits.
  */
 export async function refuseSharedBackends(held: pg.ClientBase, open: () => Promise<pg.Client>): Promise<void> {
   const reported = (held as pg.ClientBase & { readonly processID?: number | null }).processID

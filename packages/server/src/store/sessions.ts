@@ -1,18 +1,21 @@
 /**
- * Signed-in devices. Only a SHA-256 of the id in the cookie is stored, so the table opens no session. Whether a session
- * counts is asked of the database each time (rule ACL2): not revoked, not expired by the database's clock, its user not
- * disabled. Revoking marks the row for the sweep (xid); being used does not.
+ * Stores sessions (signed-in devices). The table contains only a SHA-256 of the cookie's token, so
+ * a copy of it opens no session.
+ *
+ * Each check asks the database whether a session is live (rule ACL2): not revoked, not expired by
+ * the database's clock, user not disabled. Revoking a session updates `xid`, so the sweep finds it.
+ * Using a session does not.
  */
 import type { Id, Json, User } from '@chorus/protocol'
 import type { Database } from './database.ts'
 
-/** A session is over this long after its sign-in, whatever its use. */
+/** Days from sign-in until a session expires, however often it is used. */
 export const sessionLifetimeDays = 30
 
-/** Somebody waits for it before anything else can be done. */
+/** Time limit of a session look-up. A client waits for it before anything else. */
 const findTimeoutMs = 1_500
 
-/** Most devices that are listed. */
+/** Maximum number of sessions in a list. */
 const listMax = 200
 
 const live = 'revoked_at is null and expires_at > now()'
@@ -24,7 +27,7 @@ export interface NewSession {
   readonly userAgent: string | null
 }
 
-/** Running it again with the same id stores nothing more. */
+/** Stores a new session. A repeated call with the same id stores nothing. */
 export async function insertSession(
   database: Database,
   { id, userId, tokenHash, userAgent }: NewSession,
@@ -42,9 +45,9 @@ export interface SessionIdentity {
   readonly userId: Id
   readonly tokenHash: Buffer
   readonly expiresAt: string
-  /** How long it still counts, by the database's clock. */
+  /** Remaining lifetime, by the database's clock. */
   readonly expiresInMs: number
-  /** Its time of last use is worth writing again. */
+  /** True when the stored time of last use is old enough to be written again. */
   readonly isStale: boolean
   readonly user: User
   readonly record: SessionRecord
@@ -65,7 +68,7 @@ interface IdentityRow {
   readonly avatar: string | null
 }
 
-/** The live sessions among these, in one statement however many ask. */
+/** Returns the live sessions among these tokens, in one statement for any number of callers. */
 export async function findSessions(database: Database, tokenHashes: readonly Buffer[]): Promise<SessionIdentity[]> {
   const rows = await database.query<IdentityRow>({
     name: 'find-sessions',
@@ -90,7 +93,7 @@ export async function findSessions(database: Database, tokenHashes: readonly Buf
   }))
 }
 
-/** Notes that these were used just now. Leaves xid alone: nobody else needs to know. */
+/** Updates the time of last use. Leaves `xid` unchanged, because no other server needs to know. */
 export async function touchSessions(database: Database, sessionIds: readonly Id[]): Promise<void> {
   await database.query({
     text: `update sessions set last_used_at = greatest(last_used_at, now()) where id = any ($1::uuid[]) and revoked_at is null`,
@@ -98,7 +101,7 @@ export async function touchSessions(database: Database, sessionIds: readonly Id[
   })
 }
 
-/** A session as its owner sees it. */
+/** Session as its owner sees it. */
 export interface SessionRecord {
   readonly id: Id
   readonly createdAt: string
@@ -116,7 +119,7 @@ export async function readSession(database: Database, sessionId: Id): Promise<Se
   return rows[0]
 }
 
-/** The newest first. */
+/** Returns the user's live sessions, newest first. */
 export async function listSessions(database: Database, userId: Id): Promise<SessionRecord[]> {
   return database.query<SessionRecord>({
     pool: 'browse',
@@ -129,7 +132,10 @@ const revocation = `
   update sessions
      set revoked_at = coalesce(revoked_at, now()), xid = case when revoked_at is null then pg_current_xact_id() else xid end`
 
-/** False when this user has no such session. Revoking again changes nothing and answers the same. */
+/**
+ * Returns false if the user has no such session. Revoking a session again changes nothing and also
+ * returns true.
+ */
 export async function revokeSession(database: Database, userId: Id, sessionId: Id): Promise<boolean> {
   const rows = await database.query({
     text: `${revocation} where id = $1 and user_id = $2 returning id`,
@@ -138,7 +144,7 @@ export async function revokeSession(database: Database, userId: Id, sessionId: I
   return rows.length > 0
 }
 
-/** The id of the session that had this token, if any. */
+/** Revokes the session with this token and returns its id, if there is one. */
 export async function revokeSessionByToken(database: Database, tokenHash: Buffer): Promise<Id | undefined> {
   const rows = await database.query<{ id: Id }>({
     text: `${revocation} where token_hash = $1 returning id`,
@@ -149,7 +155,7 @@ export async function revokeSessionByToken(database: Database, tokenHash: Buffer
 
 type SessionData = { readonly [key: string]: Json }
 
-/** Undefined when the session no longer counts. */
+/** Returns undefined if the session is no longer live. */
 export async function readSessionData(database: Database, sessionId: Id): Promise<SessionData | undefined> {
   const rows = await database.query<{ data: SessionData }>({
     text: `select data from sessions where id = $1 and ${live}`,
@@ -158,15 +164,15 @@ export async function readSessionData(database: Database, sessionId: Id): Promis
   return rows[0]?.data
 }
 
-/** Bytes of a jsonb as JSON without the spaces that Postgres writes between its parts. */
+/** Builds SQL for the size of a jsonb as compact JSON, without the spaces that Postgres adds. */
 function compactBytes(jsonb: string): string {
   const outsideStrings = `regexp_replace((${jsonb})::text, '"(\\\\.|[^"\\\\])*"', '', 'g')`
   return `(octet_length((${jsonb})::text) - (length(${outsideStrings}) - length(replace(${outsideStrings}, ' ', ''))))`
 }
 
 /**
- * Merges top-level keys in one statement, so that concurrent requests on any servers lose nothing. `too-large`: the whole
- * would be over `maxBytes`, and nothing was stored.
+ * Merges top-level keys in one statement, so that concurrent requests on several servers lose
+ * nothing. Returns `too-large` if the result would exceed `maxBytes`; then nothing is stored.
  */
 export async function mergeSessionData(
   database: Database,
@@ -175,7 +181,8 @@ export async function mergeSessionData(
   maxBytes: number,
 ): Promise<SessionData | 'too-large' | undefined> {
   const fits = `${compactBytes('data || $2::jsonb')} <= $3::integer`
-  // RETURNING looks at the new row: merging the same again changes nothing, so it says whether it was merged.
+  // RETURNING sees the new row. Merging the patch again changes nothing, so `fits` also says
+  // whether it was merged.
   const rows = await database.query<{ data: SessionData; fits: boolean }>({
     text: `update sessions set data = case when ${fits} then data || $2::jsonb else data end
             where id = $1 and ${live} returning data, ${fits} as fits`,
@@ -186,7 +193,7 @@ export async function mergeSessionData(
   return row.fits ? row.data : 'too-large'
 }
 
-/** Sessions revoked within the last `withinMs`, at most `limit`, the newest first. */
+/** Returns sessions revoked within the last `withinMs`, newest first, at most `limit`. */
 export async function readRecentRevocations(database: Database, withinMs: number, limit: number): Promise<Id[]> {
   const rows = await database.query<{ id: Id }>({
     text: `select id from sessions
@@ -197,12 +204,13 @@ export async function readRecentRevocations(database: Database, withinMs: number
   return rows.map(({ id }) => id)
 }
 
-/** Any constant that no other lock uses. */
+/** Key of the advisory lock. Any constant that no other lock uses. */
 const deleteLockKey = 5_091_623
 
 /**
- * Deletes at most `limit` sessions that have been over for `overDays`; how many. Nothing while another server is at it.
- * Far older than anything that a sweep or a cache still asks about.
+ * Deletes at most `limit` sessions that ended more than `overDays` ago, and returns their number.
+ * Does nothing while another server deletes. These sessions are older than any session that a sweep
+ * or a cache still looks up.
  */
 export async function deleteOldSessions(database: Database, overDays: number, limit: number): Promise<number> {
   const rows = await database.query<{ id: Id }>({

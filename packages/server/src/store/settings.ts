@@ -1,4 +1,7 @@
-/** What the database itself keeps for all servers: the epoch, the keys of cookies, of cursors, of the bus. Made by the first migration. */
+/**
+ * Reads settings that the database stores for all servers: the epoch and the secret keys of
+ * cookies, cursors, mail links and the bus.
+ */
 import { StartError } from '../support/start-error.ts'
 import type { Database } from './database.ts'
 

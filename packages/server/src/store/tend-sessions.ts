@@ -1,6 +1,6 @@
 /**
- * Deletes sessions that have been over for long, now and then and in bounded batches, by whichever server gets to it: the
- * others find the work done or under way. Failures only mean that it is tried again later.
+ * Deletes sessions that ended long ago, at intervals and in limited batches. Any server may do it;
+ * the other servers find the work done or in progress. A failure only delays it until the next run.
  */
 import type { Clock, Timer } from '../support/clock.ts'
 import type { Database } from './database.ts'
@@ -9,14 +9,17 @@ import { deleteOldSessions } from './sessions.ts'
 export const sessionTending = {
   firstAfterMs: 120_000,
   everyMs: 60 * 60_000,
-  /** How long after its end a session is kept. The sweep looks back seconds, and what is cached counts for a minute. */
+  /**
+   * Days for which an ended session is kept. This is ample: the sweep looks back seconds, and
+   * cached sessions are valid for a minute.
+   */
   overDays: 7,
   batchMax: 500,
-  /** Batches in a row; the rest waits for the next time. */
+  /** Maximum number of batches in a row. Remaining sessions wait for the next run. */
   batchesMax: 40,
 } as const
 
-/** Begins to tend the sessions; the answer stops it. */
+/** Starts to delete old sessions at intervals. Returns a function that stops it. */
 export function tendSessions(database: Database, clock: Clock, onProblem: (problem: unknown) => void): () => void {
   let isStopped = false
   let timer: Timer = clock.setTimer(tend, sessionTending.firstAfterMs)
@@ -34,7 +37,7 @@ export function tendSessions(database: Database, clock: Clock, onProblem: (probl
   }
 }
 
-/** How many sessions were deleted. */
+/** Deletes old sessions and returns their number. */
 export async function tendSessionsOnce(database: Database, isStopped: () => boolean = () => false): Promise<number> {
   const { overDays, batchMax, batchesMax } = sessionTending
   let deleted = 0

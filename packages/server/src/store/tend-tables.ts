@@ -1,7 +1,8 @@
 /**
- * What autovacuum does on a Postgres server and nobody does in the embedded engine: statistics, so that plans made while
- * a table was small are made anew, and the space of dead rows. Table by table, each its own statement, so that a send
- * waits for one of them at most. Failures only mean that it is tried again later.
+ * Vacuums and analyzes the tables of the embedded engine, as autovacuum does on a Postgres server.
+ * Fresh statistics replace plans that were made while a table was small, and the space of dead rows
+ * is freed. Each table is a separate statement, so a send waits for at most one of them. A failure
+ * only delays the work until the next run.
  */
 import type { Clock, Timer } from '../support/clock.ts'
 import type { Database } from './database.ts'
@@ -26,7 +27,10 @@ const tables = [
   'mails',
 ]
 
-/** Begins to tend the tables; the answer stops it. Does nothing on a Postgres server. */
+/**
+ * Starts to maintain the tables at intervals. Returns a function that stops it. Does nothing on a
+ * Postgres server.
+ */
 export function tendTables(database: Database, clock: Clock, onProblem: (problem: unknown) => void): () => void {
   if (database.engine !== 'embedded') return () => undefined
   let timer: Timer = clock.setTimer(tend, tendingBounds.firstAfterMs)

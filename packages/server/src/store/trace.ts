@@ -1,4 +1,4 @@
-/** What the database knows of one change and one user, for operators. Never the text. */
+/** Reads the stored facts about one change and one user, for operators. Never reads message text. */
 import type { Id } from '@chorus/protocol'
 import { foldHandle, foldHandleSql } from '../support/fold-text.ts'
 import { validate as isUuid } from 'uuid'
@@ -16,16 +16,16 @@ export interface TracedChange {
 export interface TracedMember {
   readonly user: Id
   readonly handle: string
-  /** Null: never a member of this conversation. */
+  /** Role in the conversation. Null if the user was never a member. */
   readonly role: string | null
   readonly joinedSeq: number | null
-  /** Null while a member. */
+  /** Null while the user is a member. */
   readonly leftSeq: number | null
   readonly readSeq: number | null
 }
 
 export interface Traced {
-  /** The newest seq of the conversation; null: there is no such conversation. */
+  /** Newest seq of the conversation. Null if the conversation does not exist. */
   readonly top: number | null
   readonly change: TracedChange | null
   readonly member: TracedMember | null
@@ -47,7 +47,7 @@ interface Row {
   readonly read_seq: number | null
 }
 
-/** `user` is an id or a handle. */
+/** Reads the trace. `user` is an id or a handle. */
 export async function readTrace(database: Database, conversation: Id, seq: number, user: string): Promise<Traced> {
   const [row] = await database.query<Row>({
     text: `select v.seq::float8 as top, c.type, c.at, c.xid::text, c.actor, c.edited_at, c.deleted_at,

@@ -1,4 +1,7 @@
-/** Accounts and profiles. Handles are compared without case; what is disabled is as good as absent. */
+/**
+ * Reads and writes accounts and profiles. Handles ignore case. A disabled account is treated as
+ * missing.
+ */
 import type { Id, User } from '@chorus/protocol'
 import type { Database } from './database.ts'
 import { DatabaseError } from './database-errors.ts'
@@ -7,7 +10,10 @@ import { foldHandle, foldHandleSql, foldName } from '../support/fold-text.ts'
 
 const profile = 'id, handle, name, avatar'
 
-/** The canary's handles begin with a blank, which nobody can choose: they are nobody to be found. */
+/**
+ * SQL condition for findable users. The canary's handles begin with a blank, which users cannot
+ * choose, so they are excluded.
+ */
 const isPerson = "disabled_at is null and handle not like ' %'"
 
 export interface NewUser {
@@ -17,7 +23,10 @@ export interface NewUser {
   readonly passwordHash: string
 }
 
-/** Undefined when the handle is taken. Running it again with the same id stores nothing more. */
+/**
+ * Stores a new user. Returns undefined if the handle is taken. A repeated call with the same id
+ * stores nothing.
+ */
 export async function insertUser(
   database: Database,
   { id, handle, name, passwordHash }: NewUser,
@@ -35,7 +44,10 @@ export async function insertUser(
   return user
 }
 
-/** The second index is of servers before the fold of handles had its own. */
+/**
+ * Unique indexes on handles. The second one dates from before the fold of handles had its own
+ * index.
+ */
 const handleIndexes = ['users_handle_ascii', 'users_handle']
 
 async function unlessHandleTaken<T>(write: () => Promise<T>): Promise<T | undefined> {
@@ -72,7 +84,10 @@ export async function readUsers(database: Database, ids: readonly Id[]): Promise
   })
 }
 
-/** People whose handle or name begins with `prefix`, without case, by handle. Reads at most `limit` entries of each index. */
+/**
+ * Returns users whose handle or name begins with `prefix`, ignoring case, ordered by handle. Reads
+ * at most `limit` entries of each index.
+ */
 export async function findUsersByPrefix(database: Database, prefix: string, limit: number): Promise<User[]> {
   return database.query<User>({
     name: 'find-users-by-prefix',
@@ -101,11 +116,11 @@ export async function findUsersByPrefix(database: Database, prefix: string, limi
 export interface ProfileChange {
   readonly handle?: string | undefined
   readonly name?: string | undefined
-  /** Null takes the picture away. */
+  /** Address of the picture. Null removes it. */
   readonly avatar?: string | null | undefined
 }
 
-/** What is left out stays. `taken`: somebody else has that handle. */
+/** Updates the given fields and keeps the rest. Returns `taken` if another user has the handle. */
 export async function updateProfile(
   database: Database,
   id: Id,

@@ -1,17 +1,20 @@
 /**
- * Webhooks in the database: endpoints, what is due to them, and lanes, the unit that a worker claims: what is due of one
- * conversation to one endpoint goes one after the other (rule OFF1). A claim runs out by itself, so that a worker that died
- * holds nothing for long; what it had sent and not written down is sent again, under the same id.
+ * Stores webhook endpoints, their due deliveries, and lanes.
+ *
+ * A lane is the unit that a worker claims: the due deliveries of one conversation to one endpoint,
+ * sent one after another (rule OFF1). A claim expires by itself, so a lane of a dead worker is soon
+ * free again. Deliveries that the dead worker sent without recording them are sent again under the
+ * same id.
  */
 import { createHash } from 'node:crypto'
 import type { ChangeType, Id } from '@chorus/protocol'
 import { type ConsumerLease, type ConsumerPage, pageArguments } from './consumer-log.ts'
 import type { Database } from './database.ts'
 
-/** Every change goes to each of them. */
+/** Maximum number of endpoints. Every change is sent to each of them. */
 export const endpointsMax = 100
 
-/** Deliveries made due by one statement of a replay. */
+/** Maximum deliveries that one statement of a replay makes due. */
 export const replayPageMax = 5_000
 
 export interface WebhookLane {
@@ -25,9 +28,9 @@ export interface ClaimedDelivery extends WebhookLane {
   readonly seq: number
   readonly eventId: string
   readonly attempts: number
-  /** Since the first attempt; 0 before it. */
+  /** Time since the first attempt. 0 before it. */
   readonly triedForMs: number
-  /** Since the endpoint last accepted anything; 0 while it does. */
+  /** Time since the endpoint last accepted a delivery. 0 while it accepts deliveries. */
   readonly failingForMs: number
 }
 
@@ -40,12 +43,18 @@ export interface Settlement {
   readonly delayMs: number
 }
 
-/** Of the whole epoch: after a failover that lost changes, the same seq is another event. */
+/**
+ * Returns a tag of the epoch for event ids. After a failover that lost changes, the same seq is
+ * another event and needs another id.
+ */
 export function historyTagOf(epoch: string): string {
   return createHash('sha256').update(epoch).digest('hex').slice(0, 12)
 }
 
-/** Makes a page's changes due to whoever wants them. Undefined: the lease is lost, and nothing was stored. */
+/**
+ * Makes the changes of a page due for every endpoint that wants them. Returns undefined if the
+ * lease is lost; then nothing was stored.
+ */
 export async function storeWebhookPage(
   database: Database,
   lease: ConsumerLease,
@@ -71,14 +80,18 @@ export async function hasEndpoints(database: Database): Promise<boolean> {
   return rows.length > 0
 }
 
-/** Lanes that have been due for `graceMs` and that nobody works on; those put into the queue lately are left out. */
+/**
+ * Returns lanes that have been due for `graceMs` and that no worker has claimed. Leaves out lanes
+ * that were queued less than `againMs` ago.
+ */
 export async function takeDueLanes(
   database: Database,
   { graceMs, againMs, max }: { graceMs: number; againMs: number; max: number },
 ): Promise<readonly WebhookLane[]> {
   return database.query<WebhookLane>({
     name: 'take_due_lanes',
-    // By row address, which cannot become a join over all lanes, whatever the statistics say.
+    // Selects by row address, so the planner cannot join over all lanes, whatever the statistics
+    // say.
     text: `update webhook_lanes l set queued_at = clock_timestamp()
             where l.ctid = any (array(
                     select x.ctid from webhook_lanes x
@@ -92,7 +105,10 @@ export async function takeDueLanes(
   })
 }
 
-/** The next delivery of a lane, for one worker. Undefined: nothing is due there, or somebody else has it. */
+/**
+ * Claims a lane for one worker and returns its next delivery. Returns undefined if no delivery is
+ * due or another worker has the claim.
+ */
 export async function claimLane(
   database: Database,
   { endpoint, conversation }: WebhookLane,
@@ -136,7 +152,7 @@ export async function settleDelivery(
   return rows[0]?.outcome ?? 'lost'
 }
 
-/** Leaves a lane for the next worker. */
+/** Releases the claim on a lane, so that another worker can take it. */
 export async function releaseLane(
   database: Database,
   { endpoint, conversation }: WebhookLane,
@@ -165,11 +181,11 @@ export interface DeliveryCounts {
   readonly dead: number
 }
 
-/** Each counted up to 10 000, what is due for each endpoint. */
+/** Counts due deliveries (for each endpoint) and dead letters, each up to 10 000. */
 export async function countDeliveries(database: Database): Promise<DeliveryCounts> {
   const rows = await database.query<DeliveryCounts>({
     name: 'count_deliveries',
-    // Endpoint by endpoint, of which there are few: each a walk along an index that ends.
+    // Counts per endpoint: there are few, and each count walks a limited part of an index.
     text: `select coalesce(sum(found.due), 0)::int as due,
                   coalesce(greatest(0, extract(epoch from clock_timestamp() - min(found.oldest))::float8 * 1000), 0) as "oldestMs",
                   (select count(*)::int from (select from webhook_deliveries where dead_at is not null limit 10000) x) as dead
@@ -183,7 +199,7 @@ export async function countDeliveries(database: Database): Promise<DeliveryCount
   return rows[0] ?? { due: 0, oldestMs: 0, dead: 0 }
 }
 
-/** Dead letters are kept for a month. */
+/** Deletes dead letters older than 30 days. */
 export async function tidyDeliveries(database: Database): Promise<void> {
   await database.query({
     name: 'tidy_deliveries',
@@ -193,7 +209,7 @@ export async function tidyDeliveries(database: Database): Promise<void> {
   })
 }
 
-// What operators do; see webhooks-command.ts.
+// Operator commands; see webhooks-command.ts.
 
 export interface WebhookEndpoint {
   readonly id: Id
@@ -208,7 +224,7 @@ export interface WebhookEndpoint {
   readonly dead: number
 }
 
-/** False: there are too many. */
+/** Returns false if there are already too many endpoints. */
 export async function addEndpoint(
   database: Database,
   { id, url, types, secret }: { id: Id; url: string; types: readonly ChangeType[] | null; secret: string },
@@ -232,7 +248,7 @@ export async function listEndpoints(database: Database): Promise<WebhookEndpoint
   })
 }
 
-/** False: there is no such endpoint. */
+/** Returns false if the endpoint does not exist. */
 export async function removeEndpoint(database: Database, id: Id): Promise<boolean> {
   const rows = await database.query({
     text: 'delete from webhook_endpoints where id = $1 returning 1',
@@ -241,7 +257,7 @@ export async function removeEndpoint(database: Database, id: Id): Promise<boolea
   return rows.length > 0
 }
 
-/** Everything that waited goes on at once. */
+/** Enables or disables an endpoint. When enabled, all waiting deliveries become due at once. */
 export async function setEndpointEnabled(database: Database, id: Id, enabled: boolean): Promise<boolean> {
   const rows = await database.query({
     text: `with changed as (
@@ -256,7 +272,10 @@ export async function setEndpointEnabled(database: Database, id: Id, enabled: bo
   return rows.length > 0
 }
 
-/** A new secret signs first; the one before signs, too, until `end`. */
+/**
+ * Adds a new secret, which signs first. The previous secret also signs until the rotation ends
+ * (endRotation).
+ */
 export async function rotateSecret(database: Database, id: Id, secret: string): Promise<boolean> {
   const rows = await database.query({
     text: 'update webhook_endpoints set secrets = array[$2, secrets[1]] where id = $1 and secrets[1] <> $2 returning 1',
@@ -293,7 +312,10 @@ export async function listDeadLetters(database: Database, max: number): Promise<
   })
 }
 
-/** One dead letter, due again; how many endpoints had it. */
+/**
+ * Makes a dead letter due again, for one endpoint or all. Returns the number of endpoints that had
+ * it.
+ */
 export async function retryDeadLetter(database: Database, eventId: string, endpoint: Id | undefined): Promise<number> {
   const rows = await database.query<{ n: number }>({
     text: `with dead as (
@@ -309,7 +331,10 @@ export type ReplayFrom =
   | { readonly kind: 'seq'; readonly conversation: Id; readonly seq: number }
   | { readonly kind: 'time'; readonly since: string }
 
-/** Makes everything that the endpoint wants since then due once more, under the same ids. How many; undefined: no such endpoint. */
+/**
+ * Makes all changes since `from` that the endpoint wants due again, under the same ids. Returns
+ * their number, or undefined if the endpoint does not exist.
+ */
 export async function replay(database: Database, id: Id, from: ReplayFrom, epoch: string): Promise<number | undefined> {
   const known = await database.query({ text: 'select from webhook_endpoints where id = $1', values: [id] })
   if (known.length === 0) return undefined
@@ -320,7 +345,7 @@ export async function replay(database: Database, id: Id, from: ReplayFrom, epoch
           values: [from.conversation, from.seq],
         }
       : {
-          // Times follow seq within a conversation: walk down to the first that is older.
+          // Within a conversation times rise with seq, so walk down to the first older change.
           text: `select v.id as conversation, v.seq as top, 1 + coalesce(
                    (select c.seq from changes c where c.conversation = v.id and c.at < $1 order by c.seq desc limit 1), 0) as seq
                    from conversations v where v.last_at >= $1

@@ -1,14 +1,21 @@
-/** Where a run of tests keeps the empty embedded database that it copies, and what removes it when the run ends. */
+/**
+ * Provides the folder of an empty embedded database that tests copy, and removes it when the test
+ * run ends.
+ */
 import { rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-/** @param runner - process id of the run, the parent of those that test */
+/**
+ * Returns the template's folder.
+ *
+ * @param runner - process id of the test run, the parent of the test processes
+ */
 export function embeddedTemplateOf(runner: number): string {
   return join(tmpdir(), `chorus-test-template-${runner}`)
 }
 
-/** For Vitest's globalSetup: called when the run ends. */
+/** Removes the template. Vitest's globalSetup calls this when the run ends. */
 export function teardown(): void {
   rmSync(embeddedTemplateOf(process.pid), { recursive: true, force: true })
 }

@@ -1,4 +1,4 @@
-/** People, conversations and a log over a test's database; the policy is the real one. */
+/** Creates users, conversations and log entries in a test database, with the real access policy. */
 import { randomUUID } from 'node:crypto'
 import type { Id, Json } from '@chorus/protocol'
 import { v7 as uuidv7 } from 'uuid'
@@ -12,7 +12,10 @@ export interface LogObservations {
   readonly failures: DatabaseError[]
 }
 
-/** By default time stands still: no deadline passes, however busy the machine is. */
+/**
+ * Opens a log for tests. By default its clock stands still, so no deadline passes, however busy the
+ * machine is.
+ */
 export function openLog(
   database: Database,
   observed: LogObservations = { batches: [], failures: [] },
@@ -38,7 +41,10 @@ export class LogFixture {
     this.log = log
   }
 
-  /** One statement that brings its values; rows as they are. It may take a minute: fixtures are large. */
+  /**
+   * Runs one statement and returns its rows unchanged. The time limit is a minute, because fixtures
+   * are large.
+   */
   sql<Row>(text: string, values: readonly unknown[] = []): Promise<Row[]> {
     return this.database.query<Row>({ text, values, timeoutMs: 60_000 })
   }
@@ -96,7 +102,7 @@ export class LogFixture {
     return this.log.apply(operation)
   }
 
-  /** Many messages at once, past the log, as one transaction of its own. */
+  /** Inserts many messages in one transaction, without going through the log. */
   async fill(conversation: Id, actor: Id, count: number, text = 'filled'): Promise<void> {
     await this.sql(
       `with top as (
@@ -109,7 +115,7 @@ export class LogFixture {
     )
   }
 
-  /** Appends a row as a server of a later version may write it. */
+  /** Appends a row as a server of a later version might write it. */
   async appendOther(
     conversation: Id,
     actor: Id,
@@ -126,7 +132,7 @@ export class LogFixture {
     return { seq: row.seq, at: new Date(row.at).toISOString() }
   }
 
-  /** Every seq of the log, in order. */
+  /** Returns every seq of the log, in order. */
   async seqs(conversation: Id): Promise<number[]> {
     const rows = await this.sql<{ seq: number }>('select seq from changes where conversation = $1 order by seq', [
       conversation,

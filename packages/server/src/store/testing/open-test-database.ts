@@ -1,6 +1,7 @@
 /**
- * A migrated database for one suite, empty and of its own: embedded in a temporary folder, or on the Postgres of
- * TEST_POSTGRES_URL (a superuser's) where that is set. Suites run on every engine of {@link testEngines}.
+ * Opens a new, empty, migrated database for one test suite. It is embedded in a temporary folder,
+ * or on the Postgres of TEST_POSTGRES_URL (a superuser's) if that is set. Suites run on every
+ * engine of {@link testEngines}.
  */
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
@@ -22,14 +23,17 @@ export const testEngines: readonly TestEngine[] = postgresUrl === '' ? ['embedde
 
 export interface TestDatabase {
   readonly database: Database
-  /** Address of the database, for connections of the test's own; undefined where it is embedded. */
+  /** Address of the database for the test's own connections. Undefined for the embedded engine. */
   readonly url: string | undefined
-  /** As a second server would open it; embedded, where there is only one, it is the same. */
+  /**
+   * Opens the database as a second server would. The embedded engine returns the same database,
+   * because it allows one server.
+   */
   openSecond(): Promise<Database>
   close(): Promise<void>
 }
 
-/** `createWith`: options of `create database`, on Postgres. */
+/** Opens a test database. `createWith`: options of `create database` on Postgres. */
 export async function openTestDatabase(engine: TestEngine, createWith = ''): Promise<TestDatabase> {
   return engine === 'embedded' ? openEmbedded() : openOnPostgres(createWith)
 }
@@ -50,7 +54,10 @@ async function openEmbedded(): Promise<TestDatabase> {
   }
 }
 
-/** Made by whoever is first in this run of tests: making a new database takes seconds, copying one does not. */
+/**
+ * Returns the template database. The first test file of a run creates it: that takes seconds, a
+ * copy does not.
+ */
 async function makeTemplate(): Promise<string> {
   const template = embeddedTemplateOf(process.ppid)
   if (existsSync(template)) return template
@@ -61,7 +68,7 @@ async function makeTemplate(): Promise<string> {
   try {
     await rename(folder, template)
   } catch (error) {
-    // Another file of tests was first.
+    // Another test file was first.
     if (!existsSync(template)) throw error
     await rm(folder, { recursive: true, force: true })
   }
