@@ -1,8 +1,11 @@
 /**
- * The peer: what a careful person builds with Socket.IO and its Redis adapter when messages must survive. A message is
- * stored in Postgres before it is acknowledged, with a number of its room from a counter that is locked for the
- * transaction, and once per sender and client id; then it goes to the room through the adapter. History is read from
- * Postgres. What the adapter loses nobody notices: that is what the lab is to show.
+ * The peer: a careful application of Socket.IO and its Redis adapter in which messages must
+ * survive.
+ *
+ * It stores a message in Postgres before it acknowledges it, once per sender and client id. The
+ * message gets a number from its room's counter, which is locked for the transaction. Then it goes
+ * to the room through the adapter. History is read from Postgres. No part notices a message that
+ * the adapter loses; the lab demonstrates this.
  */
 import { createServer } from 'node:http'
 import { createAdapter } from '@socket.io/redis-adapter'
@@ -10,14 +13,15 @@ import pg from 'pg'
 import { createClient } from 'redis'
 import { Server } from 'socket.io'
 
-// The adapter does not look at what becomes of a publish; without this a lost connection ends the process.
+// The adapter ignores errors of its publishes. Without this handler, a lost connection would end
+// the process.
 process.on('unhandledRejection', () => undefined)
 
 const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL, max: 10 })
 pool.on('error', () => undefined)
 const publish = createClient({ url: process.env.REDIS_URL })
 const subscribe = publish.duplicate()
-// As its documentation says.
+// The documentation of the Redis client requires an error handler.
 publish.on('error', () => undefined)
 subscribe.on('error', () => undefined)
 await Promise.all([publish.connect(), subscribe.connect()])

@@ -1,8 +1,11 @@
-/** One logical client of the workload, whatever it speaks. The driver knows no more of it than this. */
+/**
+ * The interface of a logical client of the workload, for every protocol. The driver uses nothing
+ * else.
+ */
 import type { Person, SessionSeed } from '../workload/population.ts'
 
 export interface ActorIdentity {
-  /** Names the process in the history. */
+  /** Name of the client's process in the history. */
   readonly name: string
   readonly person: Person
   readonly session: SessionSeed
@@ -11,23 +14,34 @@ export interface ActorIdentity {
 export interface Actor {
   readonly name: string
   readonly person: Person
-  /** The session it uses; gone once it was revoked. */
+  /** Session that the client uses. It ends when it is revoked. */
   readonly session: SessionSeed
   start(): Promise<void>
-  /** Ends it for good; what was not answered stays unanswered. */
+  /** Stops the client permanently. Messages without a response stay without one. */
   stop(): Promise<void>
-  /** Its session is about to be revoked: from now on it is not expected to follow, and must not be told anything. */
+  /**
+   * Marks the client because its session is about to be revoked. From then on it need not catch up,
+   * and the server must send it nothing.
+   */
   doom(): void
-  /** Sends a message, and again until that is settled. False when too many wait already. */
+  /**
+   * Sends a message and retries until its outcome is known. Returns false when too many messages
+   * are waiting.
+   */
   send(conversation: string): boolean
-  /** Messages that are not settled yet. */
+  /** Number of messages whose outcome is not known yet. */
   readonly waitingCount: number
-  /** Is it expected to have everything? Not while it is stopped, paused or signed out. */
+  /**
+   * Whether the client must receive everything. False while it is stopped, paused or signed out.
+   */
   readonly isAttached: boolean
-  /** Does it have a connection on which everything was caught up? */
+  /** Whether the client has a connection that has caught up. */
   readonly isReady: boolean
-  /** Up to where it has this conversation; undefined when it never heard of it. */
+  /**
+   * Returns the last seq that the client has of this conversation; undefined if it does not know
+   * the conversation.
+   */
   positionOf(conversation: string): number | undefined
-  /** Why it is not where it should be, for whoever looks at a run that hangs. */
+  /** Returns a description of the client's state, to explain why a run hangs. */
   describe(): string
 }

@@ -1,11 +1,14 @@
-/** A store whose program can die: from then on its writes do not reach what is kept, as after a kill. */
+/**
+ * A store that can simulate a crash of its program. After `crash`, writes no longer reach the inner
+ * store.
+ */
 import type { ChatStore } from '@chorus/client'
 
 export interface CrashableStore extends ChatStore {
   crash(): void
 }
 
-/** `isShared`: another client, a second tab, works on `inner` too. */
+/** Wraps `inner`. `isShared` means that another client, a second tab, uses `inner` too. */
 export function makeCrashable(inner: ChatStore, isShared: boolean): CrashableStore {
   let isDead = false
   const write = (run: () => Promise<void>): Promise<void> => (isDead ? Promise.resolve() : run())
@@ -23,7 +26,7 @@ export function makeCrashable(inner: ChatStore, isShared: boolean): CrashableSto
     putOutbox: (userId, record) => write(() => inner.putOutbox(userId, record)),
     removeOutbox: (userId, clientIds) => write(() => inner.removeOutbox(userId, clientIds)),
     clear: (userId, what) => write(() => inner.clear(userId, what)),
-    // What is kept is opened again by the next start.
+    // Keep the inner store open: the next start uses it again.
     close: () => Promise.resolve(),
     crash() {
       isDead = true
@@ -31,7 +34,10 @@ export function makeCrashable(inner: ChatStore, isShared: boolean): CrashableSto
   }
 }
 
-/** What another tab, or a restored device, would have: the same cursor, the same copy, the same waiting messages. */
+/**
+ * Copies a store as another tab or a restored device would have it: the same cursor, replica and
+ * waiting messages.
+ */
 export async function copyStore(from: ChatStore, to: ChatStore, userId: string): Promise<void> {
   const account = await from.readAccount()
   await to.writeAccount(account)

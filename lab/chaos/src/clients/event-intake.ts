@@ -1,6 +1,6 @@
 /**
- * What a client without the SDK makes of the server's events, the same over Socket.IO and over SSE: records each of them,
- * keeps the cursor and the positions, and says when the line has to be left.
+ * Handles the server's events for a client without the SDK, equally over Socket.IO and SSE. Records
+ * each event, keeps the cursor and the positions, and reports when the connection must be left.
  */
 import type { EventPayload, ServerEvent } from '@chorus/protocol'
 import type { ConnectionIdentity, Recorder } from './recorder.ts'
@@ -12,9 +12,9 @@ export interface IntakeOptions {
   readonly identity: ConnectionIdentity
   readonly onReady: () => void
   readonly onCursor: (cursor: string) => void
-  /** The stream cannot go on from its cursor. */
+  /** Called when the stream cannot continue from its cursor. */
   readonly onReset: () => void
-  /** The server leaves, or has said why it closes. */
+  /** Called when the server is about to leave, and when it gives the reason for closing. */
   readonly onMoving: (inMs: number) => void
   readonly onClosing: (closing: EventPayload<'closing'>) => void
 }
@@ -50,7 +50,7 @@ export class EventIntake {
         return
       case 'conversation': {
         const { conversation, limited, left, seq } = event.payload
-        // The change that says so comes behind it.
+        // For `left`, the change that records the removal arrives after this event.
         if (left === true) recorder.rebase(observer, 'left', conversation)
         else if (limited === true) recorder.rebase(observer, 'limited', conversation, seq)
         else return

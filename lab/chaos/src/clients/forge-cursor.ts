@@ -1,12 +1,15 @@
-/** Cursors that a hostile client makes by hand from a real one: none of them may be worth anything. */
+/**
+ * Forges cursors from a real one, for a hostile client. The server must reject every one of them.
+ */
 import type { Random } from '../run/random.ts'
 
-/** Bytes of the seal in front of a cursor's fields. */
+/** Length of the seal in front of a cursor's fields, in bytes. */
 const sealBytes = 16
 
 /**
- * Returns a forgery. `cursor` is a real cursor, `conversation` the one it shall claim to have read beyond its
- * top, at `top`. Deliberately knows the server's format: a seal that is not checked must show.
+ * Returns a forged cursor. `cursor` is a real one. The forgery claims to have read `conversation`
+ * beyond its top, which is at `top`. This code knows the server's format on purpose, so that a
+ * missing check of the seal shows.
  */
 export function forgeCursor(cursor: string, conversation: string, top: number, random: Random): string {
   const bytes = Buffer.from(cursor, 'base64url')

@@ -1,7 +1,8 @@
 /**
- * A member who is hostile: connects with forged cursors and with those of others, asks for pages and reads
- * no answer, opens and leaves connections, and floods. What arrives at it is recorded and judged like what
- * arrives at any client; the others must not notice it. One attack at a time, each with an end.
+ * A hostile member. It connects with forged cursors and with cursors of other members, requests
+ * pages without reading the responses, opens and leaves connections, and floods the server.
+ * Everything that it receives is recorded and judged as for any client. Other clients must not be
+ * affected. It runs one attack at a time, and each attack ends.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { EngineClient, HttpUser } from '@chorus/testkit'
@@ -17,7 +18,7 @@ import { StreamPosition } from './stream-position.ts'
 
 const pauseMinMs = 150
 const pauseSpreadMs = 600
-/** How long a connection with a forged cursor is listened to. */
+/** Time for which a connection with a forged cursor is recorded. */
 const listenMs = 2_500
 const floodRequests = 60
 const unreadBursts = 40
@@ -25,7 +26,10 @@ const unreadPerBurst = 10
 const unreadBurstMs = 50
 const cursorsKept = 50
 
-/** Cursors seen by all hostile clients of a driver: each may try those of the others. */
+/**
+ * Cursors that all hostile clients of a driver have seen. Each client may try the cursors of the
+ * other ones.
+ */
 export class CursorLoot {
   readonly #cursors: string[] = []
 
@@ -46,7 +50,7 @@ export interface HostileClientOptions {
   readonly url: string
   readonly person: Person
   readonly session: SessionSeed
-  /** The conversations that it may name. */
+  /** Ids of the conversations that the client may name in its attacks. */
   readonly conversations: readonly string[]
   readonly recorder: Recorder
   readonly random: Random
@@ -83,7 +87,7 @@ export class HostileClient {
       try {
         await this.#attack()
       } catch {
-        // Servers are broken on purpose: an attack that cannot be made is no news.
+        // The lab breaks servers on purpose, so a failed attack is expected.
       }
     }
   }
@@ -108,7 +112,7 @@ export class HostileClient {
     }
   }
 
-  /** Connects with a cursor made from a real one, and records what arrives as a stream of its own. */
+  /** Connects with a cursor made from a real one. Records what arrives as a separate stream. */
   async #listen(forMs: number, choose: (start: Start) => string): Promise<void> {
     const { name, person, session, recorder, random, wires, loot } = this.#options
     const start = await readStart(this.#http)
@@ -160,7 +164,10 @@ export class HostileClient {
     recorder.connection(identity, 'closed', { code: 'left' })
   }
 
-  /** Asks for pages without reading an answer, until the server closes or the attack is over. */
+  /**
+   * Requests pages without reading the responses, until the server closes the connection or the
+   * attack ends.
+   */
   async #askWithoutReading(): Promise<void> {
     const { url, session } = this.#options
     const client = EngineClient.open(url, { cookie: cookieHeader(session) })
@@ -196,7 +203,7 @@ export class HostileClient {
     )
   }
 
-  /** Ends early when the client stops. */
+  /** Waits, but ends early when the client stops. */
   async #rest(ms: number): Promise<void> {
     await pause(ms, undefined, { signal: this.#stop.signal }).catch(() => undefined)
   }

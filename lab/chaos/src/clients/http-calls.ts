@@ -1,4 +1,7 @@
-/** What every client does over HTTP, recorded: pages of history, marks, members, and the sync that begins a stream. */
+/**
+ * HTTP requests that every client makes, recorded in the history: pages, read markers, members, and
+ * the sync that starts a stream.
+ */
 import { errorCatalogue, isErrorCode } from '@chorus/protocol'
 import type { SyncPage } from '@chorus/protocol'
 import type { HttpAnswer, HttpUser } from '@chorus/testkit'
@@ -21,7 +24,10 @@ interface PageBody {
   readonly hasAfter: boolean
 }
 
-/** Calls and says how it ended; an answer that is none of ours, or none at all, says nothing certain of a change. */
+/**
+ * Makes a request and returns its outcome. Without a response of our server, the outcome of a
+ * change is unknown.
+ */
 export async function callForOutcome<Body>(
   http: HttpUser,
   method: string,
@@ -42,17 +48,18 @@ export async function callForOutcome<Body>(
 
 function codeOf(body: unknown): string {
   if (typeof body === 'object' && body !== null && 'code' in body && typeof body.code === 'string') return body.code
-  // A balancer speaks in its own words; whether the server did something is not known.
+  // The body is not ours, for example from the balancer. It is unknown whether a server executed
+  // the request.
   return 'unknown'
 }
 
-/** A refusal by its code. */
+/** Returns the outcome for an error code. */
 export function toOutcome(code: string, retryAfterMs = 0): Outcome {
   if (!isErrorCode(code) || code === 'unknown') return { type: 'info', code }
   return {
     type: 'fail',
     code,
-    // A session that has ended says nothing about the message, but this client cannot go on with it.
+    // An ended session does not mean that the message failed, but this client cannot retry with it.
     isFinal: errorCatalogue[code].retry === 'never',
     ...(retryAfterMs > 0 && { retryAfterMs }),
   }
@@ -82,7 +89,10 @@ function toPageResult({ messages, seq, hasBefore, hasAfter }: PageBody): PageRes
   }
 }
 
-/** Where a stream without a cursor begins: the cursor, the history's epoch, and the top of each conversation. */
+/**
+ * Starting point of a stream without a cursor: the cursor, the epoch, and the top seq of each
+ * conversation.
+ */
 export interface StreamStart {
   readonly cursor: string
   readonly epoch: string

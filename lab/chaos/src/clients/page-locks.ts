@@ -1,6 +1,6 @@
 /**
- * The Web Locks of a browser, for clients of one process that share a store as tabs do; this Node has none. Grants a name to
- * one holder at a time, in the order of the requests.
+ * Replacement for a browser's Web Locks, which this Node lacks. Clients of one process that share a
+ * store like tabs need them. Grants a name to one holder at a time, in the order of the requests.
  */
 interface LockRequestOptions {
   readonly ifAvailable?: boolean
@@ -9,7 +9,7 @@ interface LockRequestOptions {
 type Holder = (lock: { readonly name: string } | null) => unknown
 
 export class PageLocks {
-  /** By name, the end of the last request; a name without requests has no entry. */
+  /** End of the last request, by name. A name without requests has no entry. */
   readonly #queues = new Map<string, Promise<unknown>>()
 
   request(name: string, holder: Holder): Promise<unknown>

@@ -1,7 +1,7 @@
 /**
- * A client without the SDK: keeps a cursor, comes back by itself after a short jittered pause, resumes where it was, and
- * sends with an outbox of its own. What carries it (Socket.IO over WebSocket or polling, Server-Sent Events with POST) is a
- * wire of three methods.
+ * A client without the SDK. It keeps a cursor, reconnects after a short random pause, resumes from
+ * the cursor, and sends with its own outbox. Its transport is a `Wire`: Socket.IO over WebSocket or
+ * polling, or Server-Sent Events with POST.
  */
 import type { EventPayload, ServerEvent } from '@chorus/protocol'
 import { HttpUser } from '@chorus/testkit'
@@ -17,13 +17,13 @@ import { StreamPosition } from './stream-position.ts'
 
 const retryMinMs = 100
 const retryMaxMs = 800
-/** A line that is not ready after this long is left. */
+/** Time after which a connection that is not ready is left. */
 const readyTimeoutMs = 10_000
 
 export interface WireHandlers {
   readonly onOpen: () => void
   readonly onEvent: (event: ServerEvent) => void
-  /** Exactly once, unless it was closed from here. */
+  /** Called exactly once when the connection ends, except when this client closed it. */
   readonly onEnd: (why: string) => void
 }
 
@@ -31,7 +31,7 @@ export interface WireHandlers {
 export interface WireLink {
   send(message: OutgoingMessage): Promise<Outcome>
   watch?(users: readonly string[]): Promise<readonly { readonly user: string; readonly status: PresenceStatus }[]>
-  /** Stops or goes on reading. */
+  /** Pauses or resumes reading. */
   pause(isPaused: boolean): void
   close(): void
 }
@@ -41,7 +41,7 @@ type PresenceStatus = 'online' | 'away' | 'offline' | 'unknown'
 export interface Wire {
   readonly kind: 'socket-io' | 'polling' | 'sse'
   connect(options: { readonly cookie: string; readonly cursor: string }, handlers: WireHandlers): WireLink
-  /** Sends while there is no connection, where the wire can. */
+  /** Whether the wire can send without a connection. */
   readonly canSendWithoutLink: boolean
 }
 
@@ -49,9 +49,9 @@ export interface RawActorOptions extends ActorIdentity {
   readonly url: string
   readonly recorder: Recorder
   readonly wire: Wire
-  /** Whose presence it watches. */
+  /** Ids of the users whose presence the client watches. */
   readonly watched?: readonly string[]
-  /** Characters that each message has more. */
+  /** Number of characters added to each message. */
   readonly padChars?: number
 }
 
@@ -70,7 +70,10 @@ export class RawActor implements Actor {
   #generation = 0
   #isReady = false
   #isPaused = false
-  /** `doomed`: its session is being revoked; it lives on until somebody closes it. */
+  /**
+   * `doomed`: the session is being revoked. The client keeps running until the server or the driver
+   * closes it.
+   */
   #state: 'new' | 'running' | 'doomed' | 'stopped' = 'new'
   #timer: NodeJS.Timeout | undefined
   #lastEnd = 'never connected'
@@ -132,7 +135,10 @@ export class RawActor implements Actor {
     return this.#position.of(conversation)
   }
 
-  /** Does not read for a while: the server may close the line, and it resumes then. */
+  /**
+   * Pauses or resumes reading. While paused, the server may close the connection; the client then
+   * resumes later.
+   */
   pause(isPaused: boolean): void {
     if (this.#state !== 'running' || this.#isPaused === isPaused) return
     this.#isPaused = isPaused
@@ -247,7 +253,7 @@ export class RawActor implements Actor {
 
   #onClosing({ code, retry }: EventPayload<'closing'>): void {
     this.#lastEnd = `closing ${code}`
-    // Whoever was signed out has nothing to come back with; the driver puts another in its place.
+    // A revoked session cannot reconnect. The driver replaces this client by another one.
     if (retry === 'never') void this.stop()
   }
 

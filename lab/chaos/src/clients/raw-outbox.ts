@@ -1,12 +1,13 @@
 /**
- * How a client without the SDK sends: one head per conversation, the same clientId until somebody says yes or never. Every
- * attempt is an operation of its own in the history, so nothing that was answered is hidden behind a retry.
+ * The outbox of a client without the SDK. It sends one message at a time per conversation, and
+ * retries with the same clientId until the server accepts it or refuses it finally. Every attempt
+ * is a separate operation in the history, so no response is hidden behind a retry.
  */
 import { randomUUID } from 'node:crypto'
 import { hashText } from '../history/index.ts'
 import type { Outcome, Recorder } from './recorder.ts'
 
-/** Most messages that wait in one outbox. */
+/** Maximum number of messages that wait in one outbox. */
 const waitingMax = 40
 const retryMinMs = 150
 const retryMaxMs = 900
@@ -15,7 +16,7 @@ export interface RawOutboxOptions {
   readonly recorder: Recorder
   readonly process: string
   readonly user: string
-  /** Characters that each message has more. */
+  /** Number of characters added to each message. */
   readonly padChars: number
   readonly attempt: (message: OutgoingMessage) => Promise<Outcome>
 }
@@ -90,7 +91,7 @@ export class RawOutbox {
   }
 }
 
-/** Unique, of varying length, with characters of one to four bytes. */
+/** Returns a unique text of varying length, with characters of one to four bytes. */
 export function makeText(token: string): string {
   const length = Number.parseInt(token.slice(0, 2), 16)
   return `${token} ${'é漢😀x '.repeat(length % 24)}`

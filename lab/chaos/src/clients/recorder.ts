@@ -1,4 +1,7 @@
-/** Turns what a client sees and does into events of the history, so that every client says the same in the same words. */
+/**
+ * Converts what clients see and do to events of the history, in the same form for every kind of
+ * client.
+ */
 import type { Change } from '@chorus/protocol'
 import { changeKinds, hashText, nowMicros } from '../history/index.ts'
 import type {
@@ -13,7 +16,7 @@ import type {
   RebaseEvent,
 } from '../history/index.ts'
 
-/** How an attempt ended: done, certainly not done, or nobody knows. */
+/** Outcome of an attempt: done, certainly not done, or unknown. */
 export type Outcome =
   | { readonly type: 'ok'; readonly seq?: number; readonly isDuplicate?: boolean; readonly page?: PageResult }
   | { readonly type: 'fail'; readonly code: string; readonly isFinal: boolean; readonly retryAfterMs?: number }
@@ -39,7 +42,10 @@ export class Recorder {
     this.#writer = writer
   }
 
-  /** Begins an operation and returns its id; `t` is when it really began, where that was earlier. */
+  /**
+   * Records the start of an operation and returns its id. `t` is the true start, in case it was
+   * earlier.
+   */
   invoke(operation: WithoutIdentity<InvokeEvent>, t = nowMicros()): number {
     const id = this.#writer.nextId()
     this.#writer.write({ t, type: 'invoke', id, ...operation })

@@ -1,7 +1,8 @@
 /**
- * A client that uses the SDK as an application does: one store, one callback, messages handed to the outbox and never sent
- * again from here. It can be restarted, killed (its store keeps what was written), copied to a second tab, share its store with
- * a second tab, or lose its store.
+ * A client that uses the SDK like an application: with one store and one callback. It hands each
+ * message to the outbox once and never resends it. It can be restarted, killed (its store keeps
+ * what was written) or copied to a second tab. It can share its store with a second tab, or lose
+ * its store.
  */
 import { randomUUID } from 'node:crypto'
 import { ChorusError, createChatClient, createMemoryStore } from '@chorus/client'
@@ -17,7 +18,7 @@ import { makeText } from './raw-outbox.ts'
 import type { ConnectionIdentity, Outcome, Recorder } from './recorder.ts'
 import { StreamPosition } from './stream-position.ts'
 
-/** Most messages of one client that wait; the outbox itself takes a thousand. */
+/** Maximum number of waiting messages of one client. The outbox itself takes a thousand. */
 const waitingMax = 60
 
 export interface SdkActorOptions extends ActorIdentity {
@@ -25,9 +26,12 @@ export interface SdkActorOptions extends ActorIdentity {
   readonly recorder: Recorder
   readonly transports: readonly TransportName[]
   readonly onProblem: (problem: string) => void
-  /** A store to begin with: a copy of another client's. */
+  /** Client whose store is copied as the initial store. */
   readonly copyOf?: SdkActor
-  /** The client whose store this one works on, as two tabs of a browser do. Call its `shareStore()` first. */
+  /**
+   * Client whose store this client shares, like two tabs of a browser. Call the other client's
+   * `shareStore()` first.
+   */
   readonly sharesStoreOf?: SdkActor
 }
 
@@ -38,10 +42,10 @@ export class SdkActor implements Actor {
   readonly person: Person
   readonly session: SessionSeed
   readonly #options: SdkActorOptions
-  /** Sends that were handed over and are not settled: clientId to operation. */
+  /** Sends in the outbox whose outcome is unknown: operation id by clientId. */
   readonly #open: Map<string, number>
   #kept: ChatStore
-  /** Whether a second client works, or has worked, on the same store. */
+  /** Whether a second client uses, or has used, the same store. */
   #isSharing: boolean
   #store: CrashableStore | undefined
   #client: ChatClient | undefined
@@ -53,12 +57,16 @@ export class SdkActor implements Actor {
   #isRunning = false
   #isDoomed = false
   #isOver = false
-  /** Calls of `send` that have not returned: a kill waits for them, so that nothing is stored that was not written down. */
+  /**
+   * Calls of `send` that have not returned. A kill waits for them, so the store never holds a
+   * message that the history lacks.
+   */
   readonly #handingOver = new Set<Promise<void>>()
 
   constructor(options: SdkActorOptions) {
     this.#options = options
-    // Tabs that share an outbox send each other's messages, so either may learn what became of one.
+    // Tabs that share an outbox send each other's messages. So either tab may learn the outcome of
+    // a message.
     const { sharesStoreOf } = options
     this.#open = sharesStoreOf === undefined ? new Map<string, number>() : sharesStoreOf.#open
     this.#kept = sharesStoreOf === undefined ? createMemoryStore() : sharesStoreOf.#kept
@@ -83,9 +91,9 @@ export class SdkActor implements Actor {
   async start(): Promise<void> {
     const { copyOf, sharesStoreOf, person } = this.#options
     if (sharesStoreOf !== undefined) {
-      // The store has the account.
+      // The shared store already contains the account.
     } else if (copyOf !== undefined) {
-      // Whatever is being written over there belongs to the copy or does not, but never half of it.
+      // The copy contains each write of the other client completely or not at all.
       await copyStore(copyOf.#kept, this.#kept, person.id)
       this.#position = new StreamPosition()
     } else await this.#writeAccount()
@@ -109,7 +117,7 @@ export class SdkActor implements Actor {
     return this.#isSharing
   }
 
-  /** Restarts with a store that a second client may share from then on. */
+  /** Restarts the client with a store that a second client may share from then on. */
   async shareStore(): Promise<void> {
     if (!this.isAttached || this.#isSharing) return
     await this.#close(true)
@@ -117,14 +125,14 @@ export class SdkActor implements Actor {
     await this.#beginAgain()
   }
 
-  /** Ends in order and begins again with its store. */
+  /** Closes the client and starts it again with the same store. */
   async restart(): Promise<void> {
     if (!this.isAttached) return
     await this.#close(true)
     await this.#beginAgain()
   }
 
-  /** Dies, and begins again with what its store had been given. */
+  /** Kills the client and starts it again with the data that its store had received. */
   async crash(): Promise<void> {
     if (!this.isAttached) return
     await Promise.all(this.#handingOver)
@@ -133,7 +141,10 @@ export class SdkActor implements Actor {
     await this.#beginAgain()
   }
 
-  /** With a shared store another stream begins: the store may have gone on without this client. */
+  /**
+   * Starts the client again. With a shared store it starts a new stream, because the store may have
+   * advanced without this client.
+   */
   async #beginAgain(): Promise<void> {
     if (this.#isSharing) {
       this.#position = new StreamPosition()
@@ -142,7 +153,7 @@ export class SdkActor implements Actor {
     await this.#begin()
   }
 
-  /** Its store is gone: another stream, and nobody knows what became of what was waiting. */
+  /** Loses the store: a new stream begins, and the outcome of waiting messages becomes unknown. */
   async loseStore(): Promise<void> {
     if (!this.isAttached) return
     await Promise.all(this.#handingOver)
@@ -196,7 +207,10 @@ export class SdkActor implements Actor {
     return true
   }
 
-  /** One of my messages in this conversation that the client still shows, for a change. */
+  /**
+   * Returns the seq of a random message that the client still shows, for a change: one of its own
+   * (`isMine`) or of another user.
+   */
   pickMessage(conversation: string, isMine: boolean, chance: number): number | undefined {
     const items = this.#usable()?.conversation(conversation).messages.view.get().items ?? []
     const fitting = items.flatMap((item) =>
@@ -205,7 +219,7 @@ export class SdkActor implements Actor {
     return fitting[Math.floor(chance * fitting.length)]
   }
 
-  /** Edits, deletes or reacts; what is answered is recorded. */
+  /** Edits, deletes or reacts, and records the outcome. */
   async change(op: Change, conversation: string, target: number): Promise<void> {
     const client = this.#usable()
     if (client === undefined) return
@@ -245,7 +259,7 @@ export class SdkActor implements Actor {
 
   positionOf(conversation: string): number | undefined {
     const reached = this.#position.of(conversation)
-    // Nothing was called back yet: what the first load, or the store, had.
+    // No callback has happened yet, so use the position from the first load or the store.
     return reached ?? this.#client?.conversations.get().find(({ id }) => id === conversation)?.seq
   }
 
@@ -255,7 +269,7 @@ export class SdkActor implements Actor {
     return `${this.name} (sdk) ${this.isAttached ? 'running' : 'over'}, connection ${JSON.stringify(status)}, data ${data}, ${this.#open.size} waiting`
   }
 
-  /** The client, while somebody is signed in at it. */
+  /** Returns the client while it is running and signed in. */
   #usable(): ChatClient | undefined {
     const client = this.#client
     return this.isAttached && client?.session.get().status === 'signed-in' ? client : undefined
@@ -269,7 +283,10 @@ export class SdkActor implements Actor {
     })
   }
 
-  /** With another store it is another client, whose messages stand in no order to those before. */
+  /**
+   * Begins a new stream with a new process name. A client with another store does not continue the
+   * send order of the former one.
+   */
   #beginStream(): void {
     const { recorder, person, session, name } = this.#options
     this.#streamCount += 1
@@ -295,7 +312,7 @@ export class SdkActor implements Actor {
       transports,
       userAgent: `chaos ${this.name}`,
       onError: (error) => {
-        // The network is broken on purpose, so only what is no answer of the network is news.
+        // The lab breaks the network on purpose, so only other errors are reported.
         if (!(error instanceof ChorusError)) onProblem(`${this.name}: ${String(error)}`)
       },
     })
@@ -336,7 +353,8 @@ export class SdkActor implements Actor {
   #onChange({ epoch, conversation, change }: ChangeNotice): void {
     this.#options.recorder.deliver(this.#stream, epoch, conversation, change)
     this.#position.reached(conversation, change.type === 'skip' ? change.to : change.seq)
-    // The log has it: that is an acknowledgement, whether or not another one came.
+    // A delivery of the client's own message proves that it is stored, even if the acknowledgement
+    // is lost.
     if (change.type === 'message.created' && change.message.sender === this.person.id)
       this.#settle(change.message.clientId, { type: 'ok', seq: change.message.seq })
   }

@@ -12,7 +12,7 @@ const names = new Set([
   'closing',
 ])
 
-/** Whether it has the name of an event of the wire; what it holds is the checker's business. */
+/** Returns whether the event has the name of a wire event. The checker judges its content. */
 export function isServerEvent(event: { readonly name: string; readonly payload: unknown }): event is ServerEvent {
   return names.has(event.name)
 }

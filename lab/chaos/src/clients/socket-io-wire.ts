@@ -1,4 +1,7 @@
-/** Stock socket.io-client, over WebSocket or long-polling, without its own reconnection: what it sees is what there is. */
+/**
+ * The Socket.IO wire: the stock socket.io-client over WebSocket or long-polling. Its own
+ * reconnection is off, so that every lost connection is visible.
+ */
 import { isServerEvent } from './server-event.ts'
 import { io } from 'socket.io-client'
 import { callTimeoutMs, toOutcome } from './http-calls.ts'
@@ -20,7 +23,8 @@ export function createSocketIoWire(url: string, transport: 'websocket' | 'pollin
       const socket = io(url, {
         transports: [transport],
         extraHeaders: { cookie },
-        // As a browser does: the balancer's cookie leads a polling session back to its server.
+        // Send cookies like a browser: the balancer's cookie routes a polling session to its
+        // server.
         withCredentials: transport === 'polling',
         forceNew: true,
         reconnection: false,
@@ -74,7 +78,7 @@ export function createSocketIoWire(url: string, transport: 'websocket' | 'pollin
   }
 }
 
-/** What is reached into: a stock client has no door to its socket or to its cookies. */
+/** Internals of the client. The stock client has no public access to its socket or its cookies. */
 interface Engine {
   readonly transport?: { readonly ws?: { pause?(): void; resume?(): void } }
   readonly _cookieJar?: { parseCookies(cookies: readonly string[]): void }

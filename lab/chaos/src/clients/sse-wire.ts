@@ -1,4 +1,7 @@
-/** Server-Sent Events down, POST up, with nothing but Node's http: a stream that resumes by Last-Event-ID. */
+/**
+ * The wire for Server-Sent Events: a stream of events that resumes by Last-Event-ID, and POST
+ * requests for sending. Uses only Node's http.
+ */
 import { request } from 'node:http'
 import type { IncomingMessage } from 'node:http'
 import { HttpUser } from '@chorus/testkit'
@@ -6,7 +9,7 @@ import { callForOutcome } from './http-calls.ts'
 import type { Wire } from './raw-actor.ts'
 import { isServerEvent } from './server-event.ts'
 
-/** The server says something every 15 s; a line that is silent for longer than this is dead. */
+/** Silence after which a connection is dead. The server sends a heartbeat every 15 s. */
 const silenceMaxMs = 40_000
 const eventMaxChars = 8_000_000
 
@@ -82,7 +85,10 @@ export function createSseWire(url: string): Wire {
   }
 }
 
-/** Splits the text of a stream into events, as the HTML standard says; ids are not needed, a cursor is also in the data. */
+/**
+ * Splits a stream's text into events by the HTML standard. Ignores ids, because the data also
+ * contains the cursor.
+ */
 function createEventReader(onEvent: (name: string, data: string) => void): (text: string) => void {
   let rest = ''
   let name = ''

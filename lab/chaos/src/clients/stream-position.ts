@@ -1,4 +1,4 @@
-/** Where one stream stands in each of its conversations, and which epoch its numbers belong to. */
+/** Last seq of a stream in each of its conversations, and the epoch that the seqs belong to. */
 export class StreamPosition {
   readonly #seqs = new Map<string, number>()
 

@@ -1,4 +1,7 @@
-/** Every fault there is, those that cannot be done on this machine, and two at once. */
+/**
+ * The list of all faults, including pairs that happen at once. Also lists the faults that this lab
+ * does not run.
+ */
 import { wrongClock } from './clock-faults.ts'
 import type { Drawn, Fault, LabShape } from './fault.ts'
 import * as network from './network-faults.ts'
@@ -14,7 +17,7 @@ const single: readonly Fault[] = [
   wrongClock,
 ]
 
-/** Pairs that do not stand in each other's way: each breaks another part. */
+/** Pairs of faults that do not interfere, because each breaks a different part. */
 const pairs: readonly (readonly [Fault, Fault])[] = [
   [server.killServer, redis.killRedis],
   [server.killServer, network.cutEverybody],
@@ -53,7 +56,7 @@ export const twoAtOnce: readonly Fault[] = pairs.map(([first, second]) => ({
 
 export const faults: readonly Fault[] = [...single, ...twoAtOnce]
 
-/** Faults of the plan that no run of this lab does, and why. */
+/** Faults of the plan that no run of this lab injects, with the reason. */
 export const notRun: readonly { readonly kind: string; readonly why: string }[] = [
   { kind: 'F10 (disk full)', why: 'needs a file system of its own; read-only stands for it here' },
   { kind: 'F13 (packet loss)', why: 'TCP repairs it; rate, latency and cuts stand for it here' },

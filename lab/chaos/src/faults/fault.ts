@@ -1,29 +1,33 @@
 /**
- * One way to break the cluster: what it takes, how it is given back, and how soon everybody must have everything again.
- * `begin` resolves when the fault is in effect; `heal` when its cause is gone; `restore` puts back what was there before
- * (a server that was killed), which is no part of healing: clients must be well without it.
+ * The interface of a fault: how to break the cluster, how to heal it, and how soon all clients must
+ * have caught up. `begin` resolves when the fault is in effect, `heal` when its cause is gone.
+ * `restore` brings back lost parts (such as a killed server). It is not part of healing: clients
+ * must recover without it.
  */
 import type { Random } from '../run/random.ts'
 import type { Lab } from './lab.ts'
 
 export type FaultKind = `F${number}`
 
-/** What the seed has drawn for one injection. */
+/** Parameters of one injection, drawn from the seed. */
 export interface Drawn {
-  /** A server's index. */
+  /** Index of the server. */
   readonly server: number
-  /** How long it lasts, before it is healed. */
+  /** Time from the start of the fault to its healing. */
   readonly forMs: number
-  /** From 0 to 1, for whatever the fault makes of it. */
+  /** Random number from 0 to 1, for the fault's own use. */
   readonly share: number
-  /** What it is done to, in words. */
+  /** Names of the parts that the fault breaks. */
   readonly targets: readonly string[]
 }
 
 export interface LabShape {
   readonly servers: number
   readonly fronts: number
-  /** Faults may last as long as they do in the plan; otherwise as short as still shows something. */
+  /**
+   * If true, faults last as long as the plan says. If false, they are as short as possible while
+   * still showing something.
+   */
   readonly isLong: boolean
 }
 
@@ -35,19 +39,19 @@ export interface Fault {
   readonly kind: FaultKind
   readonly name: string
   readonly affects: readonly ('server' | 'redis' | 'postgres' | 'client' | 'clock')[]
-  /** From heal to every client caught up. */
+  /** Maximum time from healing until every client has caught up. */
   readonly boundMs: number
-  /** How often it comes among the others; 0: only in long runs. */
+  /** Relative frequency of the fault. 0 means: only in long runs. */
   readonly weight: number
   draw(random: Random, shape: LabShape): Drawn
   begin(lab: Lab, drawn: Drawn, workload: Workload): Promise<void>
   heal(lab: Lab, drawn: Drawn, workload: Workload): Promise<void>
   restore?(lab: Lab, drawn: Drawn): Promise<void>
-  /** Why it cannot be done here. */
+  /** Returns the reason if the fault cannot run on this machine. */
   missing?(): string | undefined
 }
 
-/** Draws what most faults need: one server and a duration. */
+/** Returns a function that draws one server and a duration. Most faults need no more. */
 export function drawServer(
   minMs: number,
   maxMs: number,
@@ -64,7 +68,7 @@ export function drawServer(
   }
 }
 
-/** The same for what all servers share. */
+/** Returns the same for a part that all servers share. */
 export function drawShared(
   target: string,
   minMs: number,

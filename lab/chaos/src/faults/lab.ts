@@ -1,6 +1,7 @@
 /**
- * What faults are done to: a cluster of real parts in which every link goes through a proxy, and nothing outside of it.
- * It knows which Redis is the primary now and whose end was caused on purpose, so that an end nobody caused is found.
+ * A real cluster for faults to break. Every link between its parts goes through a proxy. The lab
+ * tracks which Redis is the primary. It also tracks which processes were ended on purpose, so that
+ * it can report unexpected exits.
  */
 import { existsSync } from 'node:fs'
 import { readsOfChanges, startCluster, StatementCounter, waitForFact } from '@chorus/testkit'
@@ -17,7 +18,7 @@ export interface LabOptions {
   readonly random: Random
   readonly env: Readonly<Record<string, string>>
   readonly nodeArguments?: readonly string[]
-  /** A server ended, or said something that no server should. */
+  /** Called when a server exits or logs a crash. */
   readonly onServerNews: (news: ServerNews) => void
 }
 
@@ -31,7 +32,10 @@ export type LinkName = 'publish' | 'subscribe' | 'database'
 
 const readyTimeoutMs = 30_000
 
-/** What every server of a run is told: a load is not a person, and a leaving server must not take half of the run. */
+/**
+ * Environment of every server in a run. Limits are off because the load exceeds what a person
+ * sends. Drain times are short so that a leaving server does not take half of the run.
+ */
 const labEnvironment: Readonly<Record<string, string>> = {
   LIMIT_SENDS: '0',
   LIMIT_REQUESTS: '0',
@@ -50,11 +54,11 @@ export class Lab {
   readonly cluster: Cluster
   readonly fronts: readonly FaultProxy[]
   readonly random: Random
-  /** The clock of the last server, where it can be faked. */
+  /** Clock of the last server; undefined where libfaketime is missing. */
   readonly clock: FakeClock | undefined
   readonly #links: ReadonlyMap<string, FaultProxy>
   readonly #publishFaults: readonly PublishFaults[]
-  /** What each server asks of Postgres. */
+  /** Counters of the statements that each server sends to Postgres. */
   readonly reads: readonly StatementCounter[]
   readonly #subscribeAtReplica: boolean
   readonly #options: LabOptions
@@ -98,7 +102,8 @@ export class Lab {
     const clock = existsSync(fakeTimeLibrary) ? new FakeClock() : undefined
     const jitter = options.random.branch('jitter')
     const openLink = async ({ purpose, server, targetPort }: ClusterLink): Promise<{ port: number }> => {
-      // Clients are broken off before the balancer; what is between it and the servers is one machine's network.
+      // Faults cut client connections in front of the balancer. The link between balancer and
+      // servers stays inside one machine, so it needs no proxy.
       if (purpose === 'http') return { port: targetPort }
       const name = linkName(purpose, server)
       const random = (): number => jitter.next()
@@ -125,7 +130,7 @@ export class Lab {
       links.set(name, proxy)
       return proxy
     }
-    // The taps are made before the lab is, and ask for the primary long after.
+    // Taps are created before the lab. They ask it for the primary only later.
     let lab: Lab | undefined = undefined as Lab | undefined
     const cluster = await startCluster({
       servers: options.servers,
@@ -136,7 +141,7 @@ export class Lab {
       }),
       ...(options.nodeArguments !== undefined && { nodeArguments: options.nodeArguments }),
       openLink,
-      // A killed Redis comes back empty, so that every restart is the worst one.
+      // A killed Redis comes back empty, so every restart is the worst case.
       redis: { keepsData: false },
     })
     const fronts: FaultProxy[] = []
@@ -159,7 +164,7 @@ export class Lab {
     return this.#replica
   }
 
-  /** The Redis that servers subscribe at when they connect now. */
+  /** The Redis that servers subscribe to when they connect now. */
   get subscribed(): Redis {
     return this.#subscribeAtReplica ? this.#replica : this.#primary
   }
@@ -189,7 +194,7 @@ export class Lab {
     await this.server(index).kill9()
   }
 
-  /** SIGTERM; resolves when it has ended. */
+  /** Sends SIGTERM to the server and waits until it has exited. */
   async terminate(index: number): Promise<void> {
     this.#expectedEnds.add(this.server(index).name)
     const { code, signal } = await this.server(index).stop()
@@ -201,7 +206,9 @@ export class Lab {
     })
   }
 
-  /** Starts a server that was ended, and waits until the balancer may send it somebody. */
+  /**
+   * Starts a server that had exited, and waits until it is ready for connections from the balancer.
+   */
   async revive(index: number): Promise<void> {
     const server = this.server(index)
     await server.start()
@@ -214,7 +221,10 @@ export class Lab {
     })
   }
 
-  /** Kills the primary, promotes the replica as it is, and leads the servers there, as an address that moves does. */
+  /**
+   * Kills the primary and promotes the replica in its present state. Then leads the servers to it,
+   * like an address that moves.
+   */
   async failOverRedis(): Promise<void> {
     const [old, next] = [this.#primary, this.#replica]
     await old.kill9()
@@ -228,7 +238,7 @@ export class Lab {
     }
   }
 
-  /** The one that was the primary comes back empty and follows. */
+  /** Starts the former primary empty and lets it follow the new one. */
   async rejoinRedis(): Promise<void> {
     await this.#replica.follow({ port: this.replication.port })
     await this.#replica.start()
@@ -237,7 +247,8 @@ export class Lab {
     for (const [index] of this.servers.entries()) {
       const link = this.link('subscribe', index)
       link.retarget(this.#replica.port)
-      // They subscribe at what is the primary now; led back to the replica, as an operator would in the end.
+      // Servers now subscribe to the primary. Reset the link so that they reconnect to the replica,
+      // as an operator would arrange.
       link.reset()
     }
   }
@@ -246,7 +257,7 @@ export class Lab {
     return this.cluster.postgres.query<Row>(sql, values, this.cluster.databaseUrl)
   }
 
-  /** How many lines each server's log had. */
+  /** Number of lines in each server's log. */
   get logLines(): ReadonlyMap<string, number> {
     return this.#logLines
   }
@@ -291,7 +302,7 @@ function linkName(purpose: string, server: number | undefined): string {
   return server === undefined ? purpose : `${purpose} ${server}`
 }
 
-/** Lines that only a broken program writes. */
+/** Returns the kind of crash if only a crashing program writes this line. */
 function findCrash(line: string): 'unhandled-rejection' | 'uncaught-exception' | undefined {
   if (/unhandled ?rejection|UnhandledPromiseRejection/i.test(line)) return 'unhandled-rejection'
   if (/"level":60|the server broke|FATAL ERROR|uncaughtException|Uncaught /.test(line)) return 'uncaught-exception'

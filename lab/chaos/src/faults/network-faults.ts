@@ -1,4 +1,7 @@
-/** F11, F13, F14, F16: links go silent, one way or both, half-open, slow; clients are cut off, one by one or all at once. */
+/**
+ * Faults F11, F13, F14 and F16: links are silent in one or both directions, half-open or slow.
+ * Client connections are cut, one by one or all at once.
+ */
 import type { FaultProxy } from '../proxy/fault-proxy.ts'
 import type { Random } from '../run/random.ts'
 import { drawServer } from './fault.ts'
@@ -59,7 +62,7 @@ export const halfOpenRedis: Fault = {
   heal: async () => undefined,
 }
 
-/** One of the front doors: a part of the clients comes through it. */
+/** Draws one of the proxies in front of the balancer. Part of the clients connects through it. */
 function drawFront(minMs: number, maxMs: number): (random: Random, shape: LabShape) => Drawn {
   return (random, { fronts }) => {
     const front = random.int(0, fronts - 1)
@@ -122,7 +125,10 @@ export const cutClients: Fault = {
   heal: async (lab, drawn) => frontOf(lab, drawn).heal(),
 }
 
-/** Longer than the longest heartbeat: only then does a client of events know. */
+/**
+ * Lasts longer than the longest heartbeat. Clients of Server-Sent Events notice the dead connection
+ * only then.
+ */
 export const halfOpenClients: Fault = {
   kind: 'F13',
   name: 'client connections half-open',

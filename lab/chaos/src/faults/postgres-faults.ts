@@ -1,4 +1,7 @@
-/** F8–F10, F18: Postgres crashes, loses the answer to a COMMIT, will not write, and is locked by a migration. */
+/**
+ * Faults F8 to F10 and F18: Postgres crashes, loses the response to a COMMIT, refuses writes, or is
+ * locked by a migration.
+ */
 import { waitForFact } from '@chorus/testkit'
 import { drawServer, drawShared } from './fault.ts'
 import type { Fault } from './fault.ts'
@@ -16,7 +19,7 @@ export const killBackend: Fault = {
       `select pid from pg_stat_activity where application_name like 'chorus %' and query like '%append_%' limit 1`,
     )
     const pid = rows[0]?.pid
-    // Every other backend is ended by it, and the log is replayed.
+    // Postgres then ends every other backend and replays its log.
     if (pid !== undefined) process.kill(pid, 'SIGKILL')
   },
   heal: (lab) => whenAnswering(lab),
@@ -58,7 +61,7 @@ export const cutAtCommit: Fault = {
     const link = lab.link('database', server)
     const wanted = link.cutReplyCount + 1 + Math.floor(share * cutsMax)
     link.cutReplies('append_', wanted - link.cutReplyCount)
-    // Fewer may come along where little is sent; one that was cut is the fault.
+    // With little traffic, fewer responses may be cut. One cut response is enough for the fault.
     await waitForFact(() => link.cutReplyCount >= wanted, { what: 'a cut', timeoutMs: cutWaitMs }).catch(
       () => undefined,
     )
@@ -83,14 +86,17 @@ export const readOnlyPostgres: Fault = {
   },
 }
 
-/** A lock is held by one statement that ends by itself, so nothing is left locked whatever happens to the run. */
+/**
+ * Locks the log. One statement holds the lock and ends by itself, so no lock remains even if the
+ * run aborts.
+ */
 export const lockTable: Fault = {
   kind: 'F18',
   name: 'log locked by a migration',
   affects: ['postgres'],
   boundMs: 5_000,
   weight: 1,
-  // It lasts as long as its beginning does.
+  // The whole fault happens in `begin`, so no extra duration is needed.
   draw: drawShared('postgres', 0, 0),
   async begin(lab, { share }) {
     const seconds = (1 + 2 * share).toFixed(3)

@@ -1,4 +1,7 @@
-/** F4–F7, F12: Redis is killed, emptied, cut off from its subscribers, failed over behind its back, and lied about. */
+/**
+ * Faults F4 to F7 and F12: Redis is killed, emptied, cut off from its subscribers, or failed over
+ * to a lagging replica. Or its publishes are lost, doubled, delayed and reordered.
+ */
 import type { Redis } from '@chorus/testkit'
 import { drawServer, drawShared, wait } from './fault.ts'
 import type { Fault } from './fault.ts'
@@ -65,7 +68,8 @@ export const overrunSubscribers: Fault = {
     const channels = await channelsOf(subscribed)
     const junk = 'x'.repeat(junkBytes)
     for (let count = 0; count < junkCount && channels.length > 0; count += 1) {
-      // A Redis that is busy closing the line may be slow to answer; what is published counts, not the answer.
+      // Redis may respond late while it closes the connection. The publish matters, not its
+      // response.
       await lab.primary.command('SPUBLISH', channels[count % channels.length] ?? '', junk).catch(() => undefined)
     }
   },
@@ -81,7 +85,7 @@ async function channelsOf(redis: Redis): Promise<readonly string[]> {
   return (await redis.command('PUBSUB', 'SHARDCHANNELS')) as string[]
 }
 
-/** How long the replica hears nothing before it becomes the primary. */
+/** Time during which the replica receives nothing before it becomes the primary. */
 const lagMs = 700
 
 export const failOverRedis: Fault = {

@@ -1,4 +1,4 @@
-/** F1–F3, F20: servers are killed, frozen, asked to leave and blocked. */
+/** Faults F1 to F3 and F20: servers are killed, frozen, shut down with SIGTERM, or blocked. */
 import { drawServer } from './fault.ts'
 import type { Fault } from './fault.ts'
 
@@ -56,7 +56,9 @@ export const leaveServer: Fault = {
   restore: (lab, { server }) => lab.revive(server),
 }
 
-/** Seen from outside, a loop that is blocked is a process that does not run. */
+/**
+ * Freezes the process: from outside, a blocked event loop looks like a process that does not run.
+ */
 export const blockServer: Fault = {
   kind: 'F20',
   name: 'event loop of a server blocked',

@@ -307,7 +307,7 @@ export interface PresenceEvent {
   readonly status: 'online' | 'away' | 'offline' | 'unknown'
 }
 
-/** Start of a fault (after it took effect), or its healing. */
+/** Start of a fault (recorded just before it takes effect), or its healing. */
 export interface FaultEvent {
   readonly t: Micros
   readonly op: 'fault'

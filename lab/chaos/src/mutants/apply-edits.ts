@@ -1,4 +1,7 @@
-/** Puts a mutant's edits into a text, and refuses when one of them does not fit it exactly once. */
+/**
+ * Applies a mutant's edits to a text. Throws if the text does not contain an edit's search text
+ * exactly once.
+ */
 import type { Mutant } from './mutant.ts'
 
 export function applyEdits(mutant: Pick<Mutant, 'name' | 'edits'>, file: string, source: string): string {

@@ -1,7 +1,10 @@
-/** Mutants of the SDK: its outbox, its copy of the log, its store. */
+/** Mutants of the SDK: of its outbox, its copy of the log and its store. */
 import type { Mutant } from './mutant.ts'
 
-/** Hardly a fault: it gives the run the time in which members come and go and clients restart. */
+/**
+ * A fault with hardly any effect. It gives the run time in which members join and leave and clients
+ * restart.
+ */
 const calm = ['F5']
 
 const built = (path: string): string => `packages/client/dist/${path}.js`

@@ -1,7 +1,10 @@
 /**
- * Loaded by `node --import` before a server or a driver: when CHORUS_MUTANT names a mutant, the files it is about are
- * changed as they are read. Modules go through a loader hook in a thread of its own; SQL is read by `readFileSync`, which
- * is wrapped here. An edit that does not fit ends the process: a mutant that is none would count as not caught.
+ * Loader for `node --import`, started before a server or a driver. When CHORUS_MUTANT names a
+ * mutant, it changes the mutant's files as they are read.
+ *
+ * Modules go through a loader hook in a thread of its own. SQL is read by `readFileSync`, which is
+ * wrapped here. An edit that does not apply ends the process; otherwise an unchanged product would
+ * count as a mutant that was not caught.
  */
 import fs from 'node:fs'
 import { register, syncBuiltinESMExports } from 'node:module'

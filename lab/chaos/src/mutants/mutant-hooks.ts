@@ -1,11 +1,14 @@
-/** The loader hook: runs in Node's own thread for hooks, and changes the modules that the mutant is about. */
+/**
+ * The loader hook. It runs in Node's own thread for hooks and changes the modules that the mutant
+ * names.
+ */
 import type { InitializeHook, LoadHook } from 'node:module'
 import { applyEdits } from './apply-edits.ts'
 import { findMutant } from './mutants.ts'
 
 interface HookData {
   readonly name: string
-  /** Address and file of each module to change. */
+  /** URL and file of each module to change. */
   readonly modules: readonly (readonly [string, string])[]
 }
 

@@ -1,31 +1,37 @@
 /**
- * What a mutant is: the product with one thing wrong that a careful reader would call a bug, put in when the lab starts
- * it. Production code has no switch for it: the text is replaced as it is loaded, and only where the lab says so.
+ * A mutant: the product with one bug, added when the lab starts it. The product's code has no
+ * switch for this. The lab replaces the text while the module is loaded.
  */
 import type { RuleId } from '../checker/index.ts'
 
-/** A replacement in one file, as it is built (or, for SQL, as it stands). */
+/** A replacement in one file: a built JavaScript file, or an SQL file of the source. */
 export interface MutantEdit {
-  /** From the repository's root: `packages/server/dist/….js`, `packages/client/dist/….js` or `packages/server/src/….sql`. */
+  /**
+   * Path from the repository's root: `packages/server/dist/….js`, `packages/client/dist/….js` or
+   * `packages/server/src/….sql`.
+   */
   readonly file: string
-  /** Must occur exactly once. */
+  /** Text to replace. It must occur exactly once. */
   readonly search: string
   readonly replacement: string
 }
 
 export interface Mutant {
   readonly name: string
-  /** What it does, as one would write it in a report of a bug. */
+  /** Effect of the bug, as a bug report would describe it. */
   readonly about: string
   readonly edits: readonly MutantEdit[]
-  /** It is caught when one of these is broken. */
+  /** Rules that the mutant breaks. It is caught when at least one of them is reported as broken. */
   readonly breaks: readonly RuleId[]
-  /** The shortest run that should show it. */
+  /** Shortest run that should expose the mutant. */
   readonly shownBy: {
-    /** Kinds of faults to draw from. Members come and go, and clients restart, only as long as there are faults. */
+    /**
+     * Kinds of faults to draw from. Members join and leave, and clients restart, only while there
+     * are faults.
+     */
     readonly faults: readonly string[]
     readonly count: number
-    /** Messages a second, where the usual rate is not the right one. */
+    /** Messages per second. Only set where the usual rate does not expose the mutant. */
     readonly rate?: number
   }
 }

@@ -1,4 +1,7 @@
-/** Every mutant fits the code as it is: its texts are found exactly once, and what comes out is still a program. */
+/**
+ * Checks that every mutant applies to the present code: its search texts occur exactly once, and
+ * the result is still a valid program.
+ */
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -9,7 +12,10 @@ import { rules } from '../checker/rules/rules.ts'
 import { applyEdits } from './apply-edits.ts'
 import { findMutant, mutants, repositoryRoot } from './mutants.ts'
 
-/** The file as the build writes it. From source, so that no stale build is looked at. */
+/**
+ * Returns the file's text as the build would write it. Compiles the source, so that a stale build
+ * cannot hide a problem.
+ */
 function readBuilt(file: string): string {
   if (!file.endsWith('.js')) return readFileSync(join(repositoryRoot, file), 'utf8')
   const source = join(repositoryRoot, file.replace('/dist/', '/src/').replace(/[.]js$/, '.ts'))
@@ -30,16 +36,16 @@ function textOf(file: string): string {
 }
 
 describe('the mutants', () => {
-  it('are at least twenty, each with a name of its own', () => {
+  it('has at least twenty mutants with unique names', () => {
     expect(mutants.length).toBeGreaterThanOrEqual(20)
     expect(new Set(mutants.map(({ name }) => name)).size).toBe(mutants.length)
     for (const { name } of mutants) expect(findMutant(name)?.name).toBe(name)
   })
 
-  it('between them break nearly every rule', () => {
+  it('covers nearly every rule', () => {
     const broken = new Set(mutants.flatMap(({ breaks }) => breaks))
-    // A10: the log's order is Postgres' own lock. A15: needs people who are away for longer than a short run
-    // lasts. A16: needs the scenario `slow`.
+    // A10 is missing: the log's order comes from a Postgres lock. A15 is missing: it needs users
+    // who are away longer than a short run lasts. A16 is missing: it needs the scenario `slow`.
     const missing = rules.map(({ id }) => id).filter((id) => !broken.has(id))
     expect(missing).toEqual(['A10', 'A15', 'A16'])
   })
@@ -59,7 +65,7 @@ describe('the mutants', () => {
     })
   }
 
-  it('refuse a text that does not fit exactly once', () => {
+  it('rejects a search text that does not occur exactly once', () => {
     const mutant = { name: 'x', edits: [{ file: 'f', search: 'a', replacement: 'b' }] }
     expect(applyEdits(mutant, 'f', 'xay')).toBe('xby')
     expect(applyEdits(mutant, 'other', 'xay')).toBe('xay')
@@ -70,7 +76,7 @@ describe('the mutants', () => {
 
 const loader = join(repositoryRoot, 'lab/chaos/dist/mutants/load-mutant.js')
 
-// The build is there in every run of `npm test`; a bare run of the unit tests may be without.
+// `npm test` always builds first. A bare run of the unit tests may lack the build.
 describe.skipIf(!existsSync(loader))('the loader', () => {
   const run = (name: string, code: string) => {
     const folder = mkdtempSync(join(tmpdir(), 'chorus-mutant-'))
@@ -88,7 +94,7 @@ describe.skipIf(!existsSync(loader))('the loader', () => {
   }
   const dist = (path: string) => JSON.stringify(join(repositoryRoot, 'packages/server/dist', path))
 
-  it('changes nothing without a name, and refuses a wrong one', () => {
+  it('changes nothing without a name and rejects an unknown one', () => {
     const probe = `import { outboundBounds } from ${dist('fanout/outbound.js')}; console.log(outboundBounds.stalledMaxMs)`
     expect(run('', probe).trim()).toBe('10000')
     expect(() => run('no-such-mutant', probe)).toThrow(/there is none of the name/)

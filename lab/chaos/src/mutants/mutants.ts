@@ -1,4 +1,4 @@
-/** All mutants, and how to start a process as one. */
+/** The list of all mutants, and how to start a process as one of them. */
 import { fileURLToPath } from 'node:url'
 import { clientMutants } from './client-mutants.ts'
 import { type Mutant, mutantVariable } from './mutant.ts'
@@ -10,7 +10,10 @@ export function findMutant(name: string): Mutant | undefined {
   return mutants.find((mutant) => mutant.name === name)
 }
 
-/** What a server's or a driver's Node process is given to run as this mutant. From the built lab only. */
+/**
+ * Returns Node arguments and environment that make a server or a driver run as this mutant. Works
+ * only from the built lab.
+ */
 export function launchAs(mutant: Mutant): {
   readonly nodeArguments: readonly string[]
   readonly env: Readonly<Record<string, string>>
@@ -19,5 +22,5 @@ export function launchAs(mutant: Mutant): {
   return { nodeArguments: ['--import', loader.href], env: { [mutantVariable]: mutant.name } }
 }
 
-/** The repository's root, from the built lab or from its source. */
+/** Root of the repository, from the built lab or from its source. */
 export const repositoryRoot = fileURLToPath(new URL('../../../../', import.meta.url))

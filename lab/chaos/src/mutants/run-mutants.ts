@@ -1,7 +1,7 @@
 /**
- * Tests the tester: runs each mutant for as short as it should take, and asks whether one of the rules it breaks was
- * reported. A mutant that runs into its time limit or cannot even start is not caught: what was not judged is no success,
- * unless the history it left shows the break.
+ * Tests the checker itself: runs each mutant briefly and checks whether a rule that it breaks was
+ * reported. A mutant that exceeds its time limit or fails to start is not caught, unless the
+ * history that it left shows a broken rule.
  */
 import type { RuleId } from '../checker/index.ts'
 import type { RunReport } from '../report/index.ts'
@@ -14,11 +14,11 @@ export interface MutantVerdict {
   readonly broken: readonly RuleId[]
   readonly expected: readonly RuleId[]
   readonly seconds: number
-  /** When there is no report. */
+  /** Error text; set when there is no report. */
   readonly problem?: string
 }
 
-/** Runs one mutant to its report. */
+/** Function that runs one mutant and returns its report. */
 export type RunMutant = (mutant: Mutant) => Promise<RunReport>
 
 export async function runMutants(

@@ -1,7 +1,12 @@
-/** Mutants of the server, in the order of a message's way: stored, announced, delivered, resumed, watched. */
+/**
+ * Mutants of the server, in the order of a message's path: store, publish, deliver, resume, watch.
+ */
 import type { Mutant } from './mutant.ts'
 
-/** Hardly a fault: it gives the run the time in which members come and go and clients restart. */
+/**
+ * A fault with hardly any effect. It gives the run time in which members join and leave and clients
+ * restart.
+ */
 const calm = ['F5']
 
 const built = (path: string): string => `packages/server/dist/${path}.js`

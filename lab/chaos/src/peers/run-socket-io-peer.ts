@@ -1,7 +1,10 @@
 /**
- * Plain Socket.IO with its Redis adapter under the same kind of faults, judged by the same checker: it must fail, or the
- * checker proves nothing. Rooms of people over several servers, everybody sends and is acknowledged; Redis loses its
- * subscribers' connections and is restarted. Clients reconnect by themselves, as the stock client does.
+ * Runs plain Socket.IO with its Redis adapter under the same kinds of faults, for the same checker.
+ * It must fail, or the checker proves nothing.
+ *
+ * Rooms of users are spread over several servers, and every client sends and waits for
+ * acknowledgements. Redis loses its subscribers' connections and is restarted. Clients reconnect by
+ * themselves, like the stock client.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
@@ -20,7 +23,7 @@ export interface PeerOptions {
   readonly faults: number
   readonly servers: number
   readonly clients: number
-  /** Messages a second. */
+  /** Messages per second. */
   readonly rate: number
   readonly say: (line: string) => void
 }
@@ -61,7 +64,7 @@ interface Room {
   readonly members: readonly string[]
 }
 
-/** Runs it and leaves its history in the folder. */
+/** Runs the peer and leaves the history in the folder. */
 export async function runSocketIoPeer(options: PeerOptions): Promise<void> {
   const writer = new HistoryWriter({ folder: options.folder, origin: 'peer' })
   const [redis, postgres] = await Promise.all([startRedis(), startPostgres()])
@@ -119,7 +122,7 @@ async function makeTables(databases: Databases, url: string, rooms: readonly Roo
     [],
     url,
   )
-  // Joins take the first numbers, as they do in a log that keeps them.
+  // Joins take the first seqs of each room, as they do in a log that stores joins.
   for (const { id, members } of rooms) {
     await databases.query('insert into rooms values ($1, $2)', [id, members.length], url)
   }
@@ -210,7 +213,7 @@ async function connectClient(
   return { name, user, rooms, socket }
 }
 
-/** One message after the other, each until it is acknowledged. */
+/** Sends one message after another. Each is retried until it is acknowledged. */
 async function keepSending(writer: HistoryWriter, client: Client, everyMs: number, signal: AbortSignal): Promise<void> {
   const { rooms } = client
   const isOver = (): boolean => signal.aborted
@@ -254,8 +257,9 @@ async function sendUntilAnswered(
 }
 
 /**
- * The last message of each room, while Redis keeps losing its subscribers. A subscriber comes back 50 ms
- * after a cut at the earliest, so these messages reach no other server: the loss does not depend on chance.
+ * Sends a last message to each room while Redis keeps losing its subscribers. A subscriber
+ * reconnects no earlier than 50 ms after a cut, so these messages reach no other server. This makes
+ * the loss certain instead of a matter of chance.
  */
 async function sendLastWords(
   writer: HistoryWriter,
@@ -277,7 +281,7 @@ async function sendLastWords(
       }
     })()
     await sendUntilAnswered(writer, speaker, room, () => false)
-    // The publish leaves the server right before the answer does.
+    // The server publishes the message right before it acknowledges it.
     await pause(publishMs)
     cutting.abort()
     await keepCutting
@@ -305,7 +309,10 @@ function describeCut(id: number) {
   }
 }
 
-/** By turns: the subscribers' connections are cut, and Redis is killed and started empty. */
+/**
+ * Alternates between two faults: cuts the subscribers' connections, or kills Redis and starts it
+ * empty.
+ */
 async function breakRedis(writer: HistoryWriter, redis: Redis, id: number): Promise<void> {
   const isCut = id % 2 === 1
   const fault = isCut ? describeCut(id) : { ...describeCut(id), kind: 'F4', name: 'Redis killed and started empty' }

@@ -1,4 +1,7 @@
-/** Every mode of the proxy against real sockets: what passes, what does not, and what each end is told. */
+/**
+ * Tests every mode of the proxy with real sockets: which data passes, and which closes each end
+ * sees.
+ */
 import { connect, createServer } from 'node:net'
 import type { AddressInfo, Server, Socket } from 'node:net'
 import { waitForFact } from '@chorus/testkit'
@@ -7,7 +10,7 @@ import { FaultProxy } from './fault-proxy.ts'
 import { heldBytesMax } from './flow.ts'
 import { PublishFaults } from './publish-faults.ts'
 
-/** A target that remembers what it got, and answers as it is told. */
+/** A target that stores what it receives and sends the response that the test sets. */
 class Target {
   readonly sockets: Socket[] = []
   received = Buffer.alloc(0)
@@ -81,7 +84,7 @@ afterEach(async () => {
 const text = (caller: Caller): string => caller.received.toString()
 
 describe('the fault proxy', () => {
-  it('passes everything both ways, and the end of a stream behind what came before it', async () => {
+  it('passes data both ways, and the end of a stream after it', async () => {
     const caller = call()
     caller.socket.end('hello')
     await waitForFact(() => text(caller) === 'hello')
@@ -89,7 +92,7 @@ describe('the fault proxy', () => {
     await waitForFact(() => proxy.connectionCount === 0)
   })
 
-  it('holds one direction for the latency and keeps the order under jitter', async () => {
+  it('delays one direction and keeps the order under jitter', async () => {
     proxy.shape({ forward: { latencyMs: 100, jitterMs: 50 } })
     const caller = call()
     const startedAt = performance.now()
@@ -111,7 +114,7 @@ describe('the fault proxy', () => {
     expect(performance.now() - startedAt).toBeGreaterThan(400)
   })
 
-  it('stalls one way only, holds a bounded part of it, and goes on where it stopped', async () => {
+  it('stalls one direction, holds a bounded part and continues later', async () => {
     const caller = call()
     caller.socket.write('a')
     await waitForFact(() => text(caller) === 'a')
@@ -119,7 +122,8 @@ describe('the fault proxy', () => {
     const much = Buffer.alloc(16 * 1024 * 1024, 'b')
     caller.socket.write(much)
     await waitForFact(() => proxy.heldBytes >= heldBytesMax)
-    // The other way is free: what the target says arrives, and proves that nothing went forward before it.
+    // The other direction is free. The arrival of the target's data proves that nothing went
+    // forward before it.
     target.sockets[0]!.write('c')
     await waitForFact(() => text(caller) === 'ac')
     expect(target.received.length).toBe(1)
@@ -129,7 +133,7 @@ describe('the fault proxy', () => {
     await waitForFact(() => target.received.length === 1 + much.length, { timeoutMs: 10_000 })
   })
 
-  it('tells nobody of an end while nothing passes, and resets the other end when the network is back', async () => {
+  it('hides a close while stalled, then resets the other end', async () => {
     const caller = call()
     caller.socket.write('a')
     await waitForFact(() => text(caller) === 'a')
@@ -143,7 +147,7 @@ describe('the fault proxy', () => {
     await waitForFact(() => caller.end !== 'open')
   })
 
-  it('cuts after so many bytes, on connections of before and of after', async () => {
+  it('cuts old and new connections after the given number of bytes', async () => {
     proxy.shape({ back: { cutAfterBytes: 5 } })
     const caller = call()
     caller.socket.write('0123456789')
@@ -159,7 +163,7 @@ describe('the fault proxy', () => {
     expect(target.received.toString().endsWith('abcde')).toBe(true)
   })
 
-  it('resets all connections, or a share of them', async () => {
+  it('resets all connections or a share of them', async () => {
     const all = [call(), call(), call()]
     for (const caller of all) caller.socket.write('x')
     await waitForFact(() => all.every((caller) => text(caller) === 'x'))
@@ -171,7 +175,7 @@ describe('the fault proxy', () => {
     expect(proxy.reset(0)).toBe(0)
   })
 
-  it('makes connections half-open: silence for good, no end told, new ones untouched', async () => {
+  it('makes existing connections half-open and leaves new ones alone', async () => {
     const caller = call()
     caller.socket.write('a')
     await waitForFact(() => text(caller) === 'a')
@@ -191,7 +195,7 @@ describe('the fault proxy', () => {
     await waitForFact(() => proxy.connectionCount === 1)
   })
 
-  it('refuses new connections and leaves old ones', async () => {
+  it('refuses new connections and keeps old ones', async () => {
     const caller = call()
     caller.socket.write('a')
     await waitForFact(() => text(caller) === 'a')
@@ -206,7 +210,7 @@ describe('the fault proxy', () => {
     await waitForFact(() => text(next) === 'c')
   })
 
-  it('lets a marked request through and loses its reply', async () => {
+  it('passes a marked request and loses its reply', async () => {
     proxy.cutReplies('commit', 1)
     const caller = call()
     caller.socket.write('select')
@@ -221,7 +225,7 @@ describe('the fault proxy', () => {
     await waitForFact(() => text(next) === 'commit')
   })
 
-  it('goes to another target from now on', async () => {
+  it('connects to another target after retarget', async () => {
     const other = new Target()
     other.answer = () => Buffer.from('other')
     proxy.retarget(await other.listen())
@@ -232,7 +236,7 @@ describe('the fault proxy', () => {
   })
 })
 
-describe('lies about what was published', () => {
+describe('publish faults', () => {
   const encode = (...parts: string[]): string =>
     `*${parts.length}\r\n${parts.map((part) => `$${Buffer.byteLength(part)}\r\n${part}\r\n`).join('')}`
   let faults: PublishFaults
@@ -251,14 +255,14 @@ describe('lies about what was published', () => {
     await link.close()
   })
 
-  /** The port of the target behind the plain proxy, learnt by a connection through it. */
+  /** Returns the port of the target behind the plain proxy, found by a connection through it. */
   async function portOf(): Promise<number> {
     call().socket.write('')
     await waitForFact(() => target.sockets.length === 1)
     return (target.sockets[0]!.address() as AddressInfo).port
   }
 
-  it('loses, doubles and delays publishes, however the bytes are split, and nothing else', async () => {
+  it('loses, doubles and delays only publishes, however bytes are split', async () => {
     const caller = new Caller(link.port)
     callers.push(caller)
     const write = async (bytes: string): Promise<void> => {

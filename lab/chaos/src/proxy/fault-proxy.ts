@@ -1,17 +1,19 @@
 /**
- * The network between two parts, as a fault run wants it: each direction late, slow or silent, connections cut, reset,
- * half-open or refused, replies lost. It listens on one port for as long as it lives, so that a part behind it may be
- * killed, started again or replaced by another (`retarget`) without anybody being told another address.
+ * A TCP proxy that simulates a bad network between two parts. Each direction can be late, slow or
+ * silent. Connections can be cut, reset, half-open or refused, and replies can be lost.
+ *
+ * It listens on one port for its whole life. So the part behind it can be killed, restarted or
+ * replaced (`retarget`) without a new address for its callers.
  */
 import { connect, createServer } from 'node:net'
 import type { Server, Socket } from 'node:net'
 import { Flow } from './flow.ts'
 import type { FlowRule } from './flow.ts'
 
-/** `forward`: from who connects to the target. `back`: the other way. */
+/** `forward`: from the connecting side to the target. `back`: the opposite direction. */
 export type Direction = 'forward' | 'back'
 
-/** Looks at, and may change, what passes on one connection. */
+/** Inspects, and may change, the data that passes on one connection. */
 export interface Tap {
   forward?(data: Buffer): Buffer | undefined
   back?(data: Buffer): Buffer | undefined
@@ -20,13 +22,13 @@ export interface Tap {
 
 export interface FaultProxyOptions {
   readonly targetPort: number
-  /** For jitter; a run gives its seeded one. */
+  /** Source of randomness for jitter. A run passes its seeded one. */
   readonly random?: () => number
-  /** Made for each connection. */
+  /** Creates a tap for each connection. */
   readonly tap?: (target: { readonly port: number }) => Tap
 }
 
-/** Most connections at a time; one more is reset at once. */
+/** Maximum number of simultaneous connections. A further one is reset at once. */
 const connectionsMax = 10_000
 
 interface Pair {
@@ -34,9 +36,11 @@ interface Pair {
   readonly far: Socket
   readonly forward: Flow
   readonly back: Flow
-  /** Half-open: its ends are not told of each other any more. */
+  /** Half-open: a close of one end is no longer passed to the other end. */
   isSevered: boolean
-  /** One end closed while nothing passed, so the other has not heard of it. */
+  /**
+   * True if one end closed while the direction was stalled, so the other end does not know of it.
+   */
   isOrphaned: boolean
   isReplyDoomed: boolean
 }
@@ -82,12 +86,12 @@ export class FaultProxy {
     return this.#pairs.size
   }
 
-  /** Connections accepted so far. */
+  /** Number of connections accepted so far. */
   get acceptedCount(): number {
     return this.#acceptedCount
   }
 
-  /** Replies lost so far by {@link cutReplies}. */
+  /** Number of replies lost so far by {@link cutReplies}. */
   get cutReplyCount(): number {
     return this.#cutReplyCount
   }
@@ -99,30 +103,30 @@ export class FaultProxy {
     return bytes
   }
 
-  /** New connections go to another port from now on. */
+  /** Sends new connections to another port from now on. */
   retarget(port: number): void {
     this.#targetPort = port
   }
 
-  /** Sets what happens to each direction from now on; a direction that is left out becomes free. */
+  /** Sets the rules of both directions from now on. A direction without a rule becomes free. */
   shape(rules: { readonly [Name in Direction]?: FlowRule }): void {
     this.#rules = { forward: rules.forward ?? free, back: rules.back ?? free }
     this.#kick()
   }
 
-  /** Everything passes again; connections that were severed stay dead, as they would. */
+  /** Lets everything pass again. Severed connections stay dead, as in a real network. */
   heal(): void {
     this.#isRefusing = false
     this.#cut = undefined
     this.shape({})
   }
 
-  /** New connections are reset at once. */
+  /** Resets new connections at once. */
   refuse(isRefusing = true): void {
     this.#isRefusing = isRefusing
   }
 
-  /** Resets connections: all, or the given share of them, chosen by the proxy's chance. Returns how many. */
+  /** Resets all connections, or a random share of them. Returns their number. */
   reset(share = 1): number {
     let count = 0
     for (const pair of [...this.#pairs]) {
@@ -133,7 +137,10 @@ export class FaultProxy {
     return count
   }
 
-  /** Every connection of now goes silent for good, and neither end is told: no FIN, no RST. New ones are not touched. */
+  /**
+   * Makes every present connection silent permanently, without FIN or RST for either end. New
+   * connections are not affected. Returns the number of connections.
+   */
   sever(): number {
     for (const pair of this.#pairs) {
       pair.isSevered = true
@@ -144,8 +151,8 @@ export class FaultProxy {
   }
 
   /**
-   * From now on, `times` requests that contain `marker` reach the target, and both ends are cut when the first byte of the
-   * reply has come back: the work is done, the answer lost.
+   * For the next `times` requests that contain `marker`: passes the request to the target, then
+   * cuts both ends at the first byte of the reply. So the work is done but the response is lost.
    */
   cutReplies(marker: string, times: number): void {
     this.#cut = { marker, left: times }
@@ -161,7 +168,8 @@ export class FaultProxy {
     for (const pair of [...this.#pairs]) {
       pair.forward.kick()
       pair.back.kick()
-      // The network is back, and what the other end says next is answered by a host that knows nothing of it.
+      // The network is back. In reality, the next packet of the other end would get a reset from a
+      // host that does not know the connection.
       if (pair.isOrphaned && !pair.forward.isStalled && !pair.back.isStalled) this.#resetPair(pair)
     }
   }
@@ -223,7 +231,10 @@ export class FaultProxy {
     far.on('error', () => undefined)
   }
 
-  /** One end is gone: the other is told at once, unless nothing passes from here to there. */
+  /**
+   * Handles the close of one end. Closes the other end at once, unless the direction to it is
+   * stalled or the connection is severed.
+   */
   #ended(pair: Pair, gone: Socket, other: Socket): void {
     const isStalled = gone === pair.near ? pair.forward.isStalled : pair.back.isStalled
     if (isStalled) pair.isOrphaned = true

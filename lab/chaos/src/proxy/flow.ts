@@ -1,26 +1,32 @@
 /**
- * One direction of one connection through the proxy: takes what the source sends, holds it as the rule says (late, slowly,
- * not at all), and gives it to the sink in order. Promises: nothing is changed or overtaken; what is held is bounded, after
- * that the source is not read any more, so a slow line is felt by the sender exactly as on a real network.
+ * One direction of one connection through the proxy. Takes data from the source, holds it as the
+ * rule says (late, slowly or not at all), and passes it to the sink in order.
+ *
+ * Guarantee: data is never changed or reordered. The amount of held data is bounded. When the bound
+ * is reached, the source is not read any more, so the sender notices a slow connection as on a real
+ * network.
  */
 import type { Socket } from 'node:net'
 
-/** What happens to the bytes of one direction. Everything left out means: at once. */
+/** Rule for the bytes of one direction. Without any field, bytes pass at once. */
 export interface FlowRule {
-  /** Added to each piece. */
+  /** Time added to each piece of data. */
   readonly latencyMs?: number
-  /** A random part of this is added to the latency; order is kept all the same. */
+  /** Maximum of the random time added to the latency. The order is kept. */
   readonly jitterMs?: number
   readonly bytesPerSecond?: number
-  /** Nothing passes until a rule without this; the source's kernel fills up, as it does behind a network that is away. */
+  /**
+   * If true, nothing passes until another rule is set. The source's kernel buffer fills up, as when
+   * the network is down.
+   */
   readonly isStalled?: boolean
-  /** After so many further bytes of this connection both ends are reset. */
+  /** Number of further bytes of this connection after which both ends are reset. */
   readonly cutAfterBytes?: number
 }
 
-/** Most bytes one direction of one connection holds before its source is not read any more. */
+/** Maximum number of bytes that one direction of a connection holds before its source is paused. */
 export const heldBytesMax = 262_144
-/** At a limited rate, bytes leave in pieces of this many milliseconds. */
+/** Interval between pieces at a limited rate. */
 const rateSliceMs = 20
 
 interface Held {
@@ -32,10 +38,10 @@ export interface FlowOptions {
   readonly source: Socket
   readonly sink: Socket
   readonly rule: () => FlowRule
-  /** Sees each piece as it arrives and says what takes its place; undefined: the piece is dropped. */
+  /** Called with each piece as it arrives. Returns its replacement, or undefined to drop it. */
   readonly onData?: ((data: Buffer) => Buffer | undefined) | undefined
   readonly random: () => number
-  /** The limit of bytes is reached: reset both ends. */
+  /** Called when the limit of bytes is reached. Must reset both ends. */
   readonly onCut: () => void
 }
 
@@ -70,14 +76,17 @@ export class Flow {
     return this.#heldBytes
   }
 
-  /** The rule has changed. */
+  /** Applies a changed rule. */
   kick(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
     this.#pump()
   }
 
-  /** From now on nothing passes, ever, and nobody is told. It is still read, so that the end of the source is noticed. */
+  /**
+   * Stops passing data permanently, without closing the sink. Still reads the source, so that its
+   * close is noticed.
+   */
   die(): void {
     this.stop()
     this.#options.source.resume()

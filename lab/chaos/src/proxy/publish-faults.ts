@@ -1,29 +1,30 @@
 /**
- * Lies about what was published: commands of the Redis protocol are read as they pass, and a PUBLISH or SPUBLISH may be
- * lost, late, doubled or overtaken. The publisher is answered as if all were well (a publish of nothing takes the place), so
- * it notices nothing; what is late or doubled goes out over a connection of this tap's own.
+ * Falsifies publishes to Redis. It reads commands of the Redis protocol as they pass. A PUBLISH or
+ * SPUBLISH may be lost, late, doubled or reordered. A dropped publish is replaced by an empty one
+ * to another channel, so the publisher gets its usual response and notices nothing. Late and
+ * doubled publishes are sent over a separate connection of the tap.
  */
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
 import type { Tap } from './fault-proxy.ts'
 
-/** Shares are from 0 to 1; the rest passes as it is. */
+/** Shares from 0 to 1 of the publishes. The rest passes unchanged. */
 export interface PublishRule {
   readonly lostShare?: number
   readonly doubledShare?: number
-  /** This share comes late, by up to `lateMs`, and so behind what was published after it. */
+  /** Share of publishes that arrive late, by up to `lateMs`, and so after later publishes. */
   readonly lateShare?: number
   readonly lateMs?: number
 }
 
-/** Longest command that is looked at; a longer one passes unseen. */
+/** Maximum length of a command that is parsed. A longer one passes unchanged. */
 const commandMaxBytes = 8 * 1024 * 1024
-/** Most publishes that wait to come late; beyond, they are lost. */
+/** Maximum number of delayed publishes. Beyond it, late publishes are lost. */
 const waitingMax = 20_000
 
 const nothing = Buffer.from('*3\r\n$7\r\nPUBLISH\r\n$11\r\nchorus:lost\r\n$0\r\n\r\n')
 
-/** Splits a stream into whole commands (arrays of bulk strings); what is no such command passes as it came. */
+/** Splits a stream into whole commands (arrays of bulk strings). Other data passes unchanged. */
 class CommandReader {
   #rest: Buffer = Buffer.alloc(0)
 
@@ -44,7 +45,7 @@ class CommandReader {
   }
 }
 
-/** Bytes of the command at the beginning; undefined while it is not whole. */
+/** Returns the length of the first command in bytes; undefined while it is incomplete. */
 function commandLength(bytes: Buffer): number | undefined {
   if (bytes.length === 0) return undefined
   let at = bytes.indexOf('\r\n')
@@ -85,7 +86,7 @@ export class PublishFaults {
     this.#rule = rule
   }
 
-  /** For the proxy: one for each connection. */
+  /** Creates the tap of one connection; passed to the proxy. */
   readonly tap = (): Tap => {
     const reader = new CommandReader()
     return {

@@ -1,4 +1,7 @@
-/** `node lab/chaos/dist/report/check-main.js <folder>`: judges the history of a run again, and says what it finds. */
+/**
+ * `node lab/chaos/dist/report/check-main.js <folder>`: judges the history of a run again and prints
+ * the result.
+ */
 import { reportHistory } from './report-history.ts'
 import { toTerminal } from './report-run.ts'
 

@@ -1,3 +1,3 @@
-/** Reports: one run for people and for machines, and many runs added up. */
+/** Reports: one run as text and as JSON, and summaries of many runs. */
 export { reportHistory } from './report-history.ts'
 export { type RunReport, toTerminal, writeReport } from './report-run.ts'

@@ -1,4 +1,7 @@
-/** From a folder with a history to a report: reads, judges, and takes the run's own words from the history. */
+/**
+ * Makes a report from a folder with a history: reads and judges it, and copies the run's settings
+ * from it.
+ */
 import { type CheckSettings, checkHistory, loadHistory } from '../checker/index.ts'
 import type { RunReport } from './report-run.ts'
 

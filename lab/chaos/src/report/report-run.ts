@@ -1,6 +1,7 @@
 /**
- * What a run says at its end, in three forms: a table on the terminal, JSON that later runs are added up from, and
- * Markdown beside it. A verdict never stands alone: each has the n it was judged by, and what 0 of n allows to claim.
+ * The report of a run, in three forms: a table for the terminal, JSON for later summaries, and a
+ * Markdown file next to it. Each verdict comes with the number n of judged cases, and with the
+ * claim that 0 of n allows.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -19,7 +20,7 @@ export interface RunReport {
   readonly result: CheckResult
 }
 
-/** The rules as lines for the terminal, with the first witnesses below each that is broken. */
+/** Returns the rules as lines for the terminal. Below each broken rule are its first witnesses. */
 export function toTerminal({ result, seed, name }: RunReport): string {
   const { counts, latencies } = result
   const lines = [`${name}, seed ${seed}: ${describeCounts(counts)}`, '']
@@ -73,7 +74,7 @@ export function toMarkdown(report: RunReport): string {
   ].join('\n')
 }
 
-/** Writes `<name>.json` and `<name>.md`; returns the path of the second. */
+/** Writes `<name>.json` and `<name>.md`. Returns the path of the Markdown file. */
 export function writeReport(folder: string, fileName: string, report: RunReport): string {
   mkdirSync(folder, { recursive: true })
   writeFileSync(join(folder, `${fileName}.json`), `${JSON.stringify(report, undefined, 2)}\n`)
@@ -82,7 +83,10 @@ export function writeReport(folder: string, fileName: string, report: RunReport)
   return path
 }
 
-/** 0 of n: with 95 % confidence the true rate is below 3/n. More must not be claimed. */
+/**
+ * Returns the claim that 0 of n allows: with 95 % confidence, the true rate is below 3/n. No more
+ * may be claimed.
+ */
 export function ruleOfThree(n: number): string {
   if (n === 0) return 'nothing can be said'
   const [mantissa = '3', exponent = '0'] = (3 / n).toExponential(1).split('e')

@@ -46,7 +46,7 @@ function writeRun(seed: number, isLossy: boolean): string {
 }
 
 describe('a report', () => {
-  it('says what was judged, and what 0 of n allows to claim', () => {
+  it('shows how much was judged and what 0 of n allows to claim', () => {
     const report = reportHistory(writeRun(1, false))
     const text = toTerminal(report)
     expect(text).toContain('model, seed 1: 2 messages acknowledged')
@@ -58,7 +58,7 @@ describe('a report', () => {
     expect(toMarkdown(report)).toContain('| A1 | lost acknowledgement | kept | 2 | 0 |')
   })
 
-  it('names witnesses where a rule is broken, and claims nothing', () => {
+  it('lists witnesses of a broken rule and claims nothing', () => {
     const report = reportHistory(writeRun(1, true))
     const text = toTerminal(report)
     expect(text).toMatch(/^A1 .*broken/m)
@@ -68,13 +68,13 @@ describe('a report', () => {
     expect(toMarkdown(report)).toContain('## Witnesses')
   })
 
-  it('is written beside the run, and read again', () => {
+  it('is written to the results folder and read again', () => {
     const path = writeReport(join(folder, 'results'), 'seed-1', reportHistory(writeRun(1, false)))
     expect(readFileSync(path, 'utf8')).toContain('# model, seed 1')
     expect(readReports(join(folder, 'results'))).toHaveLength(1)
   })
 
-  it('adds runs up, without those of mutants', () => {
+  it('sums up runs without those of mutants', () => {
     const results = join(folder, 'results')
     for (const seed of [1, 2]) writeReport(results, `seed-${seed}`, reportHistory(writeRun(seed, false)))
     writeReport(results, 'mutant', reportHistory(writeRun(3, true), { mutant: 'x' }))
@@ -87,7 +87,7 @@ describe('a report', () => {
     expect(mixed).toContain('1 of 3 runs broke a rule (seeds 4); nothing is claimed.')
   })
 
-  it('knows the rule of three', () => {
+  it('applies the rule of three', () => {
     expect(ruleOfThree(1_000_000)).toBe('fewer than 3.0e-6 of them at 95 % confidence')
     expect(ruleOfThree(0)).toBe('nothing can be said')
   })

@@ -1,4 +1,7 @@
-/** `node lab/chaos/dist/report/summarise-main.js [results] [docs/chaos.md]`: adds the runs of a folder up. */
+/**
+ * `node lab/chaos/dist/report/summarise-main.js [results] [docs/chaos.md]`: sums up all runs of a
+ * folder.
+ */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { readReports, summariseRuns } from './summarise-runs.ts'

@@ -1,14 +1,14 @@
 /**
- * Adds several runs up, for the long run: `node lab/chaos/dist/report/summarise-main.js <folder> [docs/chaos.md]`. Runs of
- * mutants and of peers are left out; a run that broke a rule is shown as what it is. Quantiles of several runs cannot be
- * added up, so the worst of them stand in the table, with the n they come from.
+ * Sums up several runs: `node lab/chaos/dist/report/summarise-main.js <folder> [docs/chaos.md]`.
+ * Skips runs of mutants and peers. Lists runs that broke a rule as such. Quantiles of several runs
+ * cannot be added, so the table shows the worst of them, with their n.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { RuleId, Verdict } from '../checker/index.ts'
 import { type RunReport, ruleOfThree } from './report-run.ts'
 
-/** Most reports that are added up. */
+/** Maximum number of reports in a summary. */
 const runsMax = 10_000
 
 export function readReports(folder: string): readonly RunReport[] {
@@ -22,7 +22,7 @@ export function readReports(folder: string): readonly RunReport[] {
   return reports.filter(({ mutant, peer }) => mutant === undefined && peer === undefined)
 }
 
-/** The chapter on long runs. */
+/** Returns the text of docs/chaos.md. */
 export function summariseRuns(reports: readonly RunReport[]): string {
   const sum = (of: (report: RunReport) => number) => reports.reduce((total, report) => total + of(report), 0)
   const acknowledged = sum(({ result }) => result.counts.acknowledged)

@@ -1,4 +1,7 @@
-/** What the database holds when all is quiet, asked of it directly: every row of the log, every counter and membership. */
+/**
+ * Reads the final state from the database after the run went quiet: every row of the log, every
+ * counter and every membership.
+ */
 import { waitForFact } from '@chorus/testkit'
 import { changeKinds, hashText, nowMicros } from '../history/index.ts'
 import type { HistoryWriter } from '../history/index.ts'
@@ -24,7 +27,7 @@ interface Row extends Record<string, unknown> {
   readonly emoji: string | null
 }
 
-/** Writes them all; returns how many rows there are. */
+/** Writes the whole log to the history. Returns the number of rows. */
 export async function dumpLog(lab: Lab, writer: HistoryWriter): Promise<number> {
   for (const { conversation, seq, members } of await readTops(lab))
     writer.write({ t: nowMicros(), op: 'conversation', conversation, seq, members })
@@ -86,7 +89,7 @@ function hashOf(row: Row): number {
   }
 }
 
-/** Where every conversation is now, and who is in it. */
+/** Returns the current seq and members of every conversation. */
 export async function readTops(lab: Lab): Promise<readonly Top[]> {
   const read = () =>
     lab.query<{ id: string; seq: string; members: string[] | null }>(
@@ -94,7 +97,7 @@ export async function readTops(lab: Lab): Promise<readonly Top[]> {
                                    where m.conversation = c.id and m.left_seq is null) as members
          from conversations c`,
     )
-  // Postgres may still be recovering from the fault before.
+  // Postgres may still be recovering from the previous fault.
   const rows = await waitForFact(read, { what: 'the tops of all conversations', timeoutMs: topsTimeoutMs })
   return rows.map(({ id, seq, members }) => ({ conversation: id, seq: Number(seq), members: members ?? [] }))
 }

@@ -1,4 +1,7 @@
-/** The command line. Every number that shapes a run is an option with a default, and all of them go into the history. */
+/**
+ * The command line. Every number that shapes a run is an option with a default, and the history
+ * records all of them.
+ */
 import { parseArgs } from 'node:util'
 
 export interface Options {
@@ -6,21 +9,24 @@ export interface Options {
   readonly faults: number
   readonly servers: number
   readonly clients: number
-  /** Messages a second while faults come. */
+  /** Messages per second while faults happen. */
   readonly rate: number
   readonly drivers: number
-  /** Acknowledged messages that the run goes on for, at least, after the last fault. */
+  /**
+   * Minimum number of acknowledged messages. If needed, the run continues sending after the last
+   * fault.
+   */
   readonly messages: number
-  /** Faults last as long as in the plan, and the rare ones come too. */
+  /** If true, faults last as long as in the plan, and rare faults happen too. */
   readonly isLong: boolean
   readonly mutant: string | undefined
   readonly isAllMutants: boolean
   readonly peer: string | undefined
-  /** Only kinds that begin with one of these. */
+  /** Prefixes of the kinds of faults to use. */
   readonly only: readonly string[]
-  /** Added to every bound in time: the machine is shared with what is under test. */
+  /** Time added to every bound, because the lab and the system under test share a machine. */
   readonly slackMs: number
-  /** Keeps the history. */
+  /** Whether to keep the history. */
   readonly isKeeping: boolean
   readonly scenario: 'faults' | 'storm' | 'slow'
   readonly out: string | undefined
@@ -44,7 +50,7 @@ export const usage = `npm run chaos -- [options]
   --keep            keep the history, also when every rule was kept
   --out DIR         where history and report go (lab/chaos/results/…)`
 
-/** Throws with one line that names the option. */
+/** Parses the command line. Throws an error of one line that names the wrong option. */
 export function readOptions(args: readonly string[]): Options {
   const values = parse(args)
   const scenario = values.scenario

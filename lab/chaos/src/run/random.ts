@@ -1,6 +1,7 @@
 /**
- * The chance of a run: everything that is drawn comes from the seed alone, so that the same seed draws the same again.
- * Parts draw from branches of their own; one that draws more often does not change what another one gets.
+ * Random numbers of a run. Everything is drawn from the seed alone, so the same seed draws the same
+ * values. Each part draws from its own branch, so one part's draws do not change another part's
+ * values.
  */
 import { hashText } from '../history/hash-text.ts'
 
@@ -13,7 +14,7 @@ export class Random {
     this.#state = hashText(name) >>> 0
   }
 
-  /** From 0 to below 1 (mulberry32, public domain). */
+  /** Returns a number from 0 to below 1 (mulberry32, public domain). */
   next(): number {
     this.#state = (this.#state + 0x6d2b79f5) | 0
     let mixed = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state)
@@ -21,7 +22,7 @@ export class Random {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
   }
 
-  /** A whole number, both ends included. */
+  /** Returns an integer from `min` to `max`, both included. */
   int(min: number, max: number): number {
     return min + Math.floor(this.next() * (max - min + 1))
   }
@@ -36,7 +37,7 @@ export class Random {
     return item
   }
 
-  /** By weight; items without one never come. */
+  /** Picks an item by weight. Never picks an item with weight 0. */
   pickWeighted<Item>(items: readonly (readonly [item: Item, weight: number])[]): Item {
     const sum = items.reduce((total, [, weight]) => total + weight, 0)
     let left = this.next() * sum
@@ -58,7 +59,7 @@ export class Random {
     return shuffled
   }
 
-  /** Chance of its own, the same for the same name. */
+  /** Returns a separate generator. The same name gives the same values. */
   branch(name: string): Random {
     return new Random(`${this.#name}/${name}`)
   }

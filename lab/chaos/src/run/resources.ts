@@ -1,4 +1,7 @@
-/** What the parts hold: memory and open files of processes, and keys in Redis that would never go. */
+/**
+ * Records the resources that parts hold: memory and open files of processes, and Redis keys that
+ * never expire.
+ */
 import { readdirSync } from 'node:fs'
 import { readResidentBytes } from '@chorus/testkit'
 import type { Redis } from '@chorus/testkit'
@@ -23,15 +26,15 @@ export function writeResources(lab: Lab, writer: HistoryWriter, phase: 'baseline
         fds,
       })
     } catch {
-      // It is being killed just now; the next look finds the one after it.
+      // The process is being killed now. The next measurement finds its successor.
     }
   }
 }
 
-/** BullMQ's description of a queue: one small key that says what the queue is, not what is in it. */
+/** BullMQ's description of a queue. It is one small key without jobs, so it may lack an expiry. */
 const queueDescription = /:\{jobs\}:\w+:meta$/
 
-/** Looks at every key of ours for one without an expiry. */
+/** Scans all our keys for keys without an expiry, and records the result. */
 export async function writeRedisKeys(redis: Redis, writer: HistoryWriter): Promise<void> {
   let scanned = 0
   let withoutExpiry = 0

@@ -1,7 +1,8 @@
 /**
- * One fault run from its first process to its history: warm up, break and heal by schedule while people talk, wait each
- * time for the fact that everybody has everything, then let all come to rest and write down what is there. It judges
- * nothing; that is the checker's business, who gets only the history.
+ * Executes one fault run, from starting the cluster to the finished history. Warms up, then breaks
+ * and heals by schedule while clients send. After each fault it waits until all clients have caught
+ * up. At the end it stops the load and records the final state. It judges nothing: the checker
+ * does, and gets only the history.
  */
 import { mkdirSync } from 'node:fs'
 import { cpus, loadavg, release, totalmem, type } from 'node:os'
@@ -31,19 +32,22 @@ export interface RunOptions {
   readonly drivers: number
   readonly rate: number
   readonly messages: number
-  /** What the checker will add to every bound; here only written down. */
+  /** Time that the checker will add to every bound. The run only records it. */
   readonly slackMs: number
   readonly isLong: boolean
   readonly only: readonly string[]
-  /** Who talks where; left out, a bit of everything. */
+  /** Conversations and clients of the run. Default: a mixture of all kinds. */
   readonly population?: PopulationPlan
-  /** Where the history goes. */
+  /** Folder for the history. */
   readonly folder: string
   readonly commit: string
-  /** For the servers' and the drivers' Node: how a mutant gets in. */
+  /** Node arguments for servers and drivers. Mutants are loaded through them. */
   readonly nodeArguments?: readonly string[]
   readonly env?: Readonly<Record<string, string>>
-  /** How long the run waits each time until everybody has everything, and until nothing waits to be sent. Default: a minute. */
+  /**
+   * Maximum time to wait until all clients have caught up, and until no message waits to be sent.
+   * Default: a minute.
+   */
   readonly patienceMs?: number
   readonly say: (line: string) => void
 }
@@ -51,7 +55,7 @@ export interface RunOptions {
 export interface PopulationPlan {
   readonly conversations: ConversationPlan
   readonly kinds: readonly (readonly [ActorKind, number])[]
-  /** People for each client: below 1 some have several devices. */
+  /** Number of users per client. Below 1, some users have several devices. */
   readonly peoplePerClient: number
   readonly padChars: number
 }
@@ -61,7 +65,7 @@ export interface RunFacts {
   readonly deliveries: number
   readonly faults: number
   readonly rows: number
-  /** By kind and name: from heal to everybody caught up. */
+  /** Times from healing until all clients have caught up, by kind and name of the fault. */
   readonly healMs: ReadonlyMap<string, readonly number[]>
   readonly problems: readonly string[]
 }
@@ -70,14 +74,14 @@ const frontCount = 4
 const warmUpMs = 2_000
 const patienceMsDefault = 60_000
 const restMs = 2_500
-/** At most this long are messages sent on after the last fault. */
+/** Maximum time for sending more messages after the last fault. */
 const topUpMaxMs = 30 * 60_000
 const problemsMax = 100
 const stormQuietMs = 2_000
 const stormAwayMs = 500
 const slowMs = 20_000
 const memoryEveryMs = 200
-/** The longest wait until the servers have returned the memory of a busy time. */
+/** Maximum time to wait until the servers have returned the memory of a busy phase. */
 const memoryReturnMaxMs = 30_000
 
 const everything: PopulationPlan = {
@@ -99,15 +103,17 @@ const everything: PopulationPlan = {
   padChars: 0,
 }
 
-/** What a scenario does between warm-up and rest. */
+/** A measurement that a scenario makes between warm-up and rest. */
 export type Measurement = { readonly what: 'storm' } | { readonly what: 'slow'; readonly pausedShare: number }
 
 export interface Measured {
-  /** storm: from the cut until everybody is back with everything. */
+  /** storm: time from the cut until all clients are back and have caught up. */
   readonly recoveryMs: number
-  /** storm: of the changes of one conversation, by one server. */
+  /** storm: largest number of reads of one conversation's changes by one server. */
   readonly readsAtMost: number
-  /** slow: of the server that grew most, against the same load without anybody who does not read. */
+  /**
+   * slow: growth of the server that grew most, compared with the same load without paused clients.
+   */
   readonly growthBytes: number
 }
 
@@ -235,7 +241,7 @@ class Run {
     for (const { name, pid } of lab.servers) this.#baselineBytes.set(name, readResidentBytes(pid))
   }
 
-  /** Every fault in turn, while people talk, come and go. */
+  /** Injects all faults of the schedule in turn, while clients send, join and leave. */
   async breakAndHeal(schedule: readonly ScheduledFault[]): Promise<void> {
     this.#phase('faults')
     for (const driver of this.#drivers) driver.tell({ kind: 'churn', isOn: true })
@@ -243,14 +249,14 @@ class Run {
     for (const driver of this.#drivers) driver.tell({ kind: 'churn', isOn: false })
   }
 
-  /** Cuts everybody off at once. */
+  /** Cuts all client connections at once. */
   async storm(): Promise<Pick<Measured, 'recoveryMs' | 'readsAtMost'>> {
     const lab = this.#theLab
     await this.#wait(stormQuietMs)
     for (const reads of lab.reads) reads.reset()
     const cutAt = performance.now()
     for (const front of lab.fronts) front.reset()
-    // What is sent while they are away is what they have to be given.
+    // Messages sent while the clients are offline are the ones that they must catch up on.
     await this.#wait(stormAwayMs)
     await this.#awaitTops('storm', this.#patienceMs)
     const recoveryMs = performance.now() - cutAt
@@ -260,7 +266,7 @@ class Run {
     for (const [server, { counts }] of lab.reads.entries()) {
       for (const [id, byStatement] of counts) {
         const reads = [...byStatement.values()].reduce((sum, count) => sum + count, 0)
-        // A statement names people, too.
+        // Statements can also name a user's id; count only those that name a conversation.
         if (!conversations.has(id) || reads <= readsAtMost) continue
         readsAtMost = reads
         most = `server-${server + 1} read ${id}: ${[...byStatement].map(([name, count]) => `${count} ${name}`).join(', ')}`
@@ -270,7 +276,10 @@ class Run {
     return { recoveryMs, readsAtMost }
   }
 
-  /** Compares what the servers hold while some clients do not read with what they hold while all do. */
+  /**
+   * Compares the servers' memory while some clients do not read with their memory while all clients
+   * read.
+   */
   async slow(pausedShare: number): Promise<Pick<Measured, 'growthBytes'>> {
     const before = await this.#watchMemory(slowMs)
     for (const driver of this.#drivers) driver.tell({ kind: 'pause', share: pausedShare, isPaused: true })
@@ -280,7 +289,7 @@ class Run {
     return { growthBytes: Math.max(...during.map((bytes, index) => bytes - (before[index] ?? 0))) }
   }
 
-  /** The most that each server holds within a time. */
+  /** Returns the highest memory of each server during this time. */
   async #watchMemory(forMs: number): Promise<number[]> {
     const most = this.#theLab.servers.map(() => 0)
     const endsAt = performance.now() + forMs
@@ -293,7 +302,7 @@ class Run {
     return most
   }
 
-  /** Sends on, as fast as it goes, until there are as many messages as were asked for. */
+  /** Sends as fast as possible until the requested number of messages is acknowledged. */
   async topUp(): Promise<void> {
     const endsAt = performance.now() + topUpMaxMs
     if (this.#acknowledged >= this.#options.messages) return
@@ -304,8 +313,9 @@ class Run {
   }
 
   /**
-   * Waits until each server holds at most what A16 allows. V8 returns the memory of a busy time only after some seconds
-   * without work (decision 0019), so a measurement right after the last message would show that time, not a leak.
+   * Waits until each server is within the limit of A16. V8 returns the memory of a busy phase only
+   * after some seconds without work (decision 0019). So a measurement right after the last message
+   * would show the load and not a leak.
    */
   async #awaitMemory(lab: Lab): Promise<void> {
     const endsAt = performance.now() + memoryReturnMaxMs
@@ -318,7 +328,10 @@ class Run {
     while (!isSettled() && performance.now() < endsAt) await this.#wait(memoryEveryMs)
   }
 
-  /** Nothing is sent any more, everybody has everything; then everything is read and written down. */
+  /**
+   * Stops the load and waits until all clients have caught up. Then reads everything and records
+   * it.
+   */
   async rest(): Promise<RunFacts> {
     const { say } = this.#options
     const lab = this.#theLab
@@ -388,7 +401,7 @@ class Run {
         boundMs,
       })
     }
-    // Written before, so that nothing it does comes before it in time.
+    // Recorded before `begin`, so that no effect of the fault precedes it in time.
     write('start')
     await fault.begin(lab, drawn, workload)
     if (drawn.forMs > 0) await this.#wait(drawn.forMs)
@@ -408,7 +421,9 @@ class Run {
     writeResources(lab, this.#writer, 'during')
   }
 
-  /** Waits until every client has what is stored now; returns how long that took. */
+  /**
+   * Waits until every client has everything that is stored now. Returns the time that this took.
+   */
   async #awaitTops(what: string, timeoutMs: number): Promise<number> {
     const startedAt = performance.now()
     const tops = await readTops(this.#theLab)
@@ -424,8 +439,8 @@ class Run {
   async #populate(lab: Lab): Promise<{ people: Person[]; conversations: ConversationSeed[] }> {
     const { clients, faults } = this.#options
     const peopleCount = Math.max(4, Math.round(clients * this.#population.peoplePerClient))
-    // One for requests of its own, one for the reader at the end, the rest for clients that are revoked and replaced.
-    // A hostile client has one, too.
+    // Each person has one session for its own requests, one for the reader at the end, and the rest
+    // for clients that replace revoked ones. A hostile client needs a session, too.
     const sessionsEach = 5 + Math.ceil(clients / peopleCount) + Math.ceil(faults / 20)
     const people = await insertPeople(lab.cluster.postgres, lab.cluster.databaseUrl, peopleCount, sessionsEach)
     const conversations = await makeConversations(
@@ -460,7 +475,8 @@ class Run {
             fronts: lab.fronts.map(({ port }) => `http://127.0.0.1:${port}`),
             people,
             conversations,
-            // A person's clients are all in one driver, which hands out that person's sessions.
+            // All clients of a person belong to one driver, because that driver assigns the
+            // person's sessions.
             actors: plans.filter(({ person }) => person % count === index),
             churned: churned.filter((_id, place) => place % count === index),
             padChars: this.#population.padChars,

@@ -1,6 +1,7 @@
 /**
- * Two faults by the numbers of the plan, with an answer of their own: two thousand clients that are cut off at once, and a
- * hundred that do not read. What everybody saw is not judged here; how long it took and what it cost is.
+ * Two scenarios with the plan's numbers and with results of their own. `storm`: two thousand
+ * clients are cut off at once. `slow`: a hundred clients do not read. The checker does not judge
+ * their histories; the result is how long recovery took and what it cost.
  */
 import type { PopulationPlan, RunOptions } from './run-faults.ts'
 import { runMeasured } from './run-faults.ts'
@@ -12,7 +13,10 @@ const slowClients = 100
 const otherClients = 30
 const slowGrowthMaxBytes = 64 * 1024 * 1024
 const paddingChars = 12_000
-/** Messages a second: enough that a client that reads nothing is over its budget within the measurement. */
+/**
+ * Messages per second. High enough that a client that reads nothing exceeds its budget within the
+ * measurement.
+ */
 const slowRate = 8
 
 const stormPopulation: PopulationPlan = {
@@ -32,7 +36,7 @@ const slowPopulation: PopulationPlan = {
   padChars: paddingChars,
 }
 
-/** Says a line per goal; the status is 0 when each is met. */
+/** Prints one line per goal. Returns 0 if every goal is met. */
 export async function runStorm(options: RunOptions, say: (line: string) => void): Promise<number> {
   const { recoveryMs, readsAtMost } = await runMeasured(
     {

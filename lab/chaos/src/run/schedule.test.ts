@@ -1,4 +1,7 @@
-/** What a run is drawn from: the same seed, the same faults on the same targets; another seed, others. */
+/**
+ * Checks what is drawn from a seed: the same seed gives the same faults and targets, another seed
+ * gives different ones.
+ */
 import { describe, expect, it } from 'vitest'
 import { faults } from '../faults/catalogue.ts'
 import { Random } from './random.ts'
@@ -14,13 +17,13 @@ function draw(seed: number, count: number, isLong = false): string[] {
 }
 
 describe('the schedule', () => {
-  it('is the same for the same seed, and a shorter one is its beginning', () => {
+  it('is the same for the same seed, and a shorter one is its prefix', () => {
     expect(draw(1, 100)).toEqual(draw(1, 100))
     expect(draw(1, 20)).toEqual(draw(1, 100).slice(0, 20))
     expect(draw(2, 20)).not.toEqual(draw(1, 20))
   })
 
-  it('comes to every fault in time, and to the slow ones only in a long run', () => {
+  it('eventually includes every fault, the slow ones only in long runs', () => {
     const kindsOf = (lines: string[]): Set<string> => new Set(lines.map((line) => line.slice(5).split(':')[0] ?? ''))
     const short = kindsOf(draw(3, 1_000))
     const long = kindsOf(draw(3, 1_000, true))
@@ -29,7 +32,7 @@ describe('the schedule', () => {
     expect(long.size).toBe(faults.length)
   })
 
-  it('names only servers and front doors that there are', () => {
+  it('uses only existing servers and proxies', () => {
     const random = new Random('targets')
     for (const { drawn } of makeSchedule(random, faults, 2_000, { ...shape, isLong: true })) {
       expect(drawn.server).toBeGreaterThanOrEqual(0)
@@ -38,14 +41,14 @@ describe('the schedule', () => {
     }
   })
 
-  it('has a bound for every fault, and a name of its own', () => {
+  it('gives every fault a bound and a unique name', () => {
     expect(new Set(faults.map(({ name }) => name)).size).toBe(faults.length)
     for (const { boundMs } of faults) expect(boundMs).toBeGreaterThan(0)
   })
 })
 
-describe('chance', () => {
-  it('draws the same from the same name, and branches do not disturb each other', () => {
+describe('random numbers', () => {
+  it('draws the same values for the same name, with independent branches', () => {
     const one = new Random('a')
     const other = new Random('a')
     other.branch('b').next()
@@ -54,7 +57,7 @@ describe('chance', () => {
     expect(one.branch('b').next()).not.toBe(one.branch('c').next())
   })
 
-  it('covers what it may, ends included, about evenly', () => {
+  it('covers its whole range, ends included, about evenly', () => {
     const random = new Random('even')
     const counts = new Map<number, number>()
     for (let index = 0; index < 10_000; index += 1) {

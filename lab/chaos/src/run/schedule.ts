@@ -1,6 +1,7 @@
 /**
- * Which faults come, to whom and for how long: a list that follows from the seed alone. Kinds come from a shuffled bag, so
- * that twenty faults are not ten times the same one, and a bag is used up before the next.
+ * Makes the schedule of faults from the seed alone: kinds, targets and durations. Independent draws
+ * could repeat one kind many times in a short run. So kinds come from a shuffled bag, which is used
+ * up before the next one.
  */
 import type { Drawn, Fault, LabShape } from '../faults/fault.ts'
 import type { Random } from './random.ts'
@@ -9,11 +10,11 @@ export interface ScheduledFault {
   readonly id: number
   readonly fault: Fault
   readonly drawn: Drawn
-  /** Quiet before it. */
+  /** Quiet time before the fault. */
   readonly afterMs: number
 }
 
-/** A fault of weight 1 is so often in the bag. */
+/** Number of copies in the bag for a fault of weight 1. */
 const copiesPerWeight = 5
 const longOnlyCopies = 2
 

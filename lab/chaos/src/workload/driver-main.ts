@@ -1,4 +1,7 @@
-/** The process of one driver: takes a job over the pipe it was forked with, and dies with whoever holds the other end. */
+/**
+ * Main file of a driver process. It receives its job over the pipe from its parent, and exits when
+ * the parent is gone.
+ */
 import { installPageLocks } from '../clients/page-locks.ts'
 import { Recorder } from '../clients/recorder.ts'
 import { HistoryWriter } from '../history/index.ts'
@@ -8,7 +11,7 @@ import type { FromDriver, ToDriver } from './job.ts'
 installPageLocks()
 
 const statusEveryMs = 500
-/** Most problems that are told; more of them say nothing new. */
+/** Maximum number of problems that are reported. Further ones would add nothing new. */
 const problemsMax = 50
 
 const tell = (message: FromDriver): void => {

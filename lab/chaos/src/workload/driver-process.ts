@@ -1,11 +1,14 @@
-/** The run's end of the pipe to one driver: asks, and waits for the answer with a bound. */
+/**
+ * The run's side of the pipe to a driver process. Sends requests and waits for each response with a
+ * timeout.
+ */
 import { fork } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { DriverJob, DriverStatus, FromDriver, ToDriver, Top } from './job.ts'
 
 const startTimeoutMs = 120_000
-/** Beyond what was asked for: a busy machine. */
+/** Extra time beyond each request's timeout, because the machine is busy. */
 const answerMarginMs = 30_000
 const finalTimeoutMs = 30 * 60_000
 
@@ -16,7 +19,7 @@ export interface DriverProcessOptions {
   readonly nodeArguments: readonly string[]
   readonly env: Readonly<Record<string, string>>
   readonly onProblem: (text: string) => void
-  /** The driver is gone, or has made a mistake of its own: the run proves nothing any more. */
+  /** Called when the driver exits or fails by its own bug. The run then proves nothing. */
   readonly onBroken: (error: Error) => void
 }
 
@@ -61,7 +64,7 @@ export class DriverProcess {
     })
   }
 
-  /** Starts a driver and its clients. */
+  /** Starts a driver process and its clients. */
   static async start(options: DriverProcessOptions): Promise<DriverProcess> {
     const driver = new DriverProcess(options)
     const ready = driver.#answer('ready', startTimeoutMs)
@@ -82,7 +85,10 @@ export class DriverProcess {
     if (this.#child.connected) this.#child.send(message)
   }
 
-  /** Who has not everything up to the tops when the time is over. */
+  /**
+   * Waits until all clients have caught up to the tops. Returns descriptions of the clients that
+   * have not done so at the timeout.
+   */
   async awaitTops(tops: readonly Top[], timeoutMs: number): Promise<readonly string[]> {
     this.#lastAwait += 1
     const id = this.#lastAwait

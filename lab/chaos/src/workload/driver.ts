@@ -1,7 +1,10 @@
 /**
- * The people of a run at work: talks in hot rooms and direct conversations, edits, reacts, reads, comes and goes, revokes
- * sessions, restarts and kills clients, all drawn from the seed and all recorded. Promises: what waits is bounded, and a
- * mistake of the driver's own ends the run instead of looking like a fault of the servers.
+ * Runs the users' activity. Clients chat in busy rooms and direct conversations, edit, react, read,
+ * join and leave. The driver also revokes sessions and restarts and kills clients. Everything is
+ * drawn from the seed and recorded.
+ *
+ * Guarantee: the number of waiting messages is bounded. A bug in the driver ends the run, so it
+ * cannot look like a fault of the servers.
  */
 import type { HttpUser } from '@chorus/testkit'
 import type { Actor } from '../clients/actor.ts'
@@ -23,16 +26,22 @@ const burstWaitingPerActor = 24
 const churnEveryMs = 700
 const restartEveryMs = 1_500
 const revokeEveryMs = 6_000
-/** How long a revoked client is watched before it is put away. */
+/** Time for which a revoked client is watched before the driver stops it. */
 const revokedWatchMs = 3_000
 const tabLivesMs = 6_000
 const removedTryChance = 0.3
-/** A removed member is added again at once, after so many messages: a server may miss both. */
+/**
+ * Share of removed members that rejoin at once, after `quickReturnSends` messages. A server may
+ * miss both the removal and the rejoin.
+ */
 const quickReturnChance = 0.4
 const quickReturnSends = 15
 const hostileClients = 2
 const awaitEveryMs = 20
-/** How much a client reads of each conversation at the end; a fresh one reads all. */
+/**
+ * Maximum number of pages that an existing client reads of each conversation at the end. A fresh
+ * client reads all pages.
+ */
 const finalPagesMax = 20
 const finalReadersTogether = 6
 
@@ -65,7 +74,7 @@ export class Driver {
   readonly #hostile: HostileClient[] = []
   readonly #nextSession = new Map<number, number>()
   readonly #conversations = new Map<string, ConversationSeed>()
-  /** Of conversations with churn: who is out now. */
+  /** Members who are currently removed, by conversation with churn. */
   readonly #removed = new Map<string, Set<string>>()
   #perSecond = 0
   #owed = 0
@@ -100,7 +109,7 @@ export class Driver {
     this.#every(revokeEveryMs, () => this.#revokeSomebody())
   }
 
-  /** Members like others, but for what they do; they are expected to have nothing. */
+  /** Starts the hostile clients. They use members' accounts, and none of them has to catch up. */
   #startHostileClients(): void {
     const loot = new CursorLoot()
     for (const { plan } of this.#seats.slice(0, hostileClients)) {
@@ -155,8 +164,10 @@ export class Driver {
   }
 
   /**
-   * Waits until every client that is attached now was seen connected and with every conversation of its person up to the
-   * given top, or was let go of; returns who was not. What restarts meanwhile, by its own will, starts no new wait.
+   * Waits until every client that is attached now was seen connected, with each conversation of its
+   * user up to the given top. A client that is detached in between counts as done. A client that
+   * was complete once is not checked again, even if it restarts. Returns descriptions of the
+   * clients that are behind at the timeout.
    */
   async awaitTops(tops: readonly Top[], timeoutMs: number): Promise<readonly string[]> {
     const endsAt = performance.now() + timeoutMs
@@ -173,7 +184,10 @@ export class Driver {
     }
   }
 
-  /** Waits until nothing waits to be sent. */
+  /**
+   * Stops the workload and waits until no message is waiting. Returns the number of messages that
+   * still wait at the timeout.
+   */
   async settle(timeoutMs: number): Promise<number> {
     this.#perSecond = 0
     this.#isBursting = false
@@ -188,7 +202,7 @@ export class Driver {
     return this.status.waiting
   }
 
-  /** Everybody reads what is there now, and somebody new does. */
+  /** Reads all conversations at the end, once as existing clients and once as fresh ones. */
   async readFinally(tops: readonly Top[]): Promise<void> {
     const readers: (() => Promise<void>)[] = []
     const mine = new Set(this.#job.actors.map(({ person }) => person))
@@ -199,7 +213,8 @@ export class Driver {
         for (const { conversation, seq } of own) await this.#readLog(person, 0, conversation, seq, 'client')
       })
     }
-    // Somebody new: a session that no client has used, of the first driver's people only once for each conversation.
+    // Fresh reads use sessions that no client has used. This driver reads each conversation only
+    // once that way.
     const fresh = new Set<string>()
     for (const index of mine) {
       const person = this.#person(index)
@@ -225,7 +240,7 @@ export class Driver {
     await Promise.all(this.#actors().map((actor) => actor.stop()))
   }
 
-  // What is drawn.
+  // Random choice of the next operations.
 
   #tick(): void {
     this.#owed = Math.min(this.#owed + (this.#perSecond * tickMs) / 1_000, 200)
@@ -301,7 +316,10 @@ export class Driver {
     })
   }
 
-  /** Returns whether it may have been done: asking for the same again is harmless. */
+  /**
+   * Returns whether the change may have happened. A repeated request for the same change is
+   * harmless.
+   */
   async #changeMember(
     conversation: string,
     owner: Person,
@@ -351,7 +369,7 @@ export class Driver {
         case 'crash':
           return actor.crash()
         case 'lose':
-          // What two tabs share is not lost by one of them.
+          // One of two tabs cannot lose the store that both share.
           return actor.isSharing ? actor.restart() : actor.loseStore()
         case 'copied-tab':
           return this.#openTab(actor, 'copied')
@@ -361,7 +379,10 @@ export class Driver {
     })
   }
 
-  /** Another client for a while: on a copy of the store, or on the store itself as a second tab. */
+  /**
+   * Runs another client for a while: on a copy of the store, or on the store itself as a second
+   * tab.
+   */
   async #openTab(of: SdkActor, store: 'copied' | 'shared'): Promise<void> {
     this.#replacements += 1
     const seat = this.#seats.find(({ actor }) => actor === of)
@@ -409,7 +430,7 @@ export class Driver {
     })
   }
 
-  // What is done.
+  // The operations themselves.
 
   async #readNewest(actor: Actor, conversation: string): Promise<void> {
     if (!actor.isAttached) return
@@ -469,7 +490,7 @@ export class Driver {
     return this.#job.conversations.filter(
       ({ id, members }) =>
         members.includes(index) &&
-        // Those who were removed try now and then, too: they must be refused.
+        // Removed members also try sometimes: the server must refuse them.
         (this.#removed.get(id)?.has(actor.person.id) !== true || this.#random.chance(removedTryChance)),
     )
   }
@@ -511,7 +532,7 @@ export class Driver {
     }
   }
 
-  /** The next session of this person that no client has used. */
+  /** Returns this person's next session that no client has used. */
   #takeSession(person: number): SessionSeed | undefined {
     const { from, to } = this.#job.spareSessions
     const index = this.#nextSession.get(person) ?? from
@@ -540,7 +561,7 @@ export class Driver {
     this.#timers.push(setInterval(run, ms))
   }
 
-  /** One thing at a time with this name. */
+  /** Runs `run` and marks `name` as busy until it ends. */
   #exclusively(name: string, run: () => Promise<void>): void {
     this.#busy.add(name)
     this.#track(run().finally(() => this.#busy.delete(name)))
@@ -557,7 +578,10 @@ function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
-/** What it has not, in words; undefined when it has everything up to the tops. */
+/**
+ * Returns a description of what the client still lacks; undefined when it has caught up to the
+ * tops.
+ */
 function describeLack(actor: Actor, tops: readonly Top[]): string | undefined {
   if (!actor.isReady) return `${actor.describe()} is not ready`
   for (const { conversation, seq, members } of tops) {

@@ -1,38 +1,38 @@
-/** What the run and its driver processes say to each other. */
+/** Messages between the run and its driver processes. */
 import type { ConversationSeed, Person } from './population.ts'
 
 export type ActorKind = 'sdk' | 'sdk-sse' | 'socket-io' | 'polling' | 'sse'
 
 export interface ActorPlan {
   readonly name: string
-  /** Index of the person. */
+  /** Index of the client's user in `people`. */
   readonly person: number
   readonly kind: ActorKind
-  /** Index of the front door it comes through. */
+  /** Index of the proxy through which the client connects. */
   readonly front: number
-  /** Ids of people whose presence it watches. */
+  /** Ids of the users whose presence the client watches. */
   readonly watched: readonly string[]
 }
 
 export interface DriverJob {
   readonly name: string
-  /** Where its history goes. */
+  /** Folder for the driver's history. */
   readonly folder: string
   readonly seed: string
-  /** Addresses of the front doors. */
+  /** URLs of the proxies in front of the balancer. */
   readonly fronts: readonly string[]
   readonly people: readonly Person[]
   readonly conversations: readonly ConversationSeed[]
   readonly actors: readonly ActorPlan[]
   /** Ids of the conversations whose members this driver adds and removes. */
   readonly churned: readonly string[]
-  /** Characters that each message of a client without the SDK has more. */
+  /** Number of characters added to each message of clients without the SDK. */
   readonly padChars: number
-  /** Index of its first spare session in each person's list, and how far it may go. */
+  /** Range of spare sessions in each person's list that this driver may use. */
   readonly spareSessions: { readonly from: number; readonly to: number }
 }
 
-/** Where a conversation is, and who must know. */
+/** Current seq of a conversation, and the members who must have reached it. */
 export interface Top {
   readonly conversation: string
   readonly seq: number
@@ -41,13 +41,16 @@ export interface Top {
 
 export type ToDriver =
   | { readonly kind: 'job'; readonly job: DriverJob }
-  /** Messages a second, edits and the like included. 0: nothing but what waits. */
+  /**
+   * Sets the number of operations per second, including edits and other changes. 0 sends only
+   * waiting messages.
+   */
   | { readonly kind: 'rate'; readonly perSecond: number }
-  /** Fill every window in the bulk conversations. */
+  /** Starts or stops sending as fast as possible in the bulk conversations. */
   | { readonly kind: 'burst'; readonly isOn: boolean }
-  /** Members come and go, sessions are revoked, clients restart. */
+  /** Starts or stops churn: members join and leave, sessions are revoked, clients restart. */
   | { readonly kind: 'churn'; readonly isOn: boolean }
-  /** This share of the clients without the SDK stops, or goes on, reading. */
+  /** Pauses or resumes reading for this share of the clients without the SDK. */
   | { readonly kind: 'pause'; readonly share: number; readonly isPaused: boolean }
   | { readonly kind: 'await'; readonly id: number; readonly tops: readonly Top[]; readonly timeoutMs: number }
   | { readonly kind: 'settle'; readonly timeoutMs: number }
@@ -67,7 +70,7 @@ export type FromDriver =
   | { readonly kind: 'ready' }
   | { readonly kind: 'status'; readonly status: DriverStatus }
   | { readonly kind: 'awaited'; readonly id: number; readonly behind: readonly string[] }
-  /** Nothing waits any more, or this many still do. */
+  /** Response to `settle`, with the number of messages that still wait. */
   | { readonly kind: 'settled'; readonly waiting: number }
   | { readonly kind: 'final-done' }
   | { readonly kind: 'problem'; readonly text: string }

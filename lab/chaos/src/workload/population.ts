@@ -1,6 +1,6 @@
 /**
- * What the people of a run share, and how they say who they are. The people themselves are inserted by the testkit; their
- * conversations are made over HTTP, through the front door.
+ * The users of a run, their sessions and their conversations. The testkit inserts the users; their
+ * conversations are created over HTTP, as a client does.
  */
 import { HttpUser } from '@chorus/testkit'
 import type { InsertedPerson as Person, InsertedSession as SessionSeed } from '@chorus/testkit'
@@ -8,26 +8,29 @@ import type { Random } from '../run/random.ts'
 
 export type { Person, SessionSeed }
 
-/** `hot`: many members, most of the talk. `churn`: members come and go. `bulk`: few members and many messages. */
+/**
+ * Role of a conversation. `hot`: many members and most of the messages. `churn`: members join and
+ * leave. `bulk`: few members and many messages.
+ */
 export type ConversationRole = 'hot' | 'group' | 'direct' | 'churn' | 'bulk'
 
 export interface ConversationSeed {
   readonly id: string
   readonly role: ConversationRole
-  /** Indices of people; the first one made it and stays. */
+  /** Indices of the members. The first one created the conversation and never leaves. */
   readonly members: readonly number[]
 }
 
-/** As servers without TLS name it. */
+/** Name of the session cookie on servers without TLS. */
 export const cookieName = 'chorus_session'
 
-/** How many conversations of each role, and how many people are in one. */
+/** Number of conversations per role, and number of members in each. */
 export type ConversationPlan = readonly (readonly [role: ConversationRole, count: number, members: number])[]
 
-/** A conversation is made with at most so many, its maker not counted. */
+/** Maximum number of initial members of a conversation, without its creator. */
 const initialMembersMax = 100
 
-/** Makes the conversations through the front door. `seen` is told of each, with when it was asked for. */
+/** Creates the conversations over HTTP. Calls `seen` for each one after it was created. */
 export async function makeConversations(
   url: string,
   people: readonly Person[],
