@@ -1,6 +1,8 @@
 /**
- * The TypeScript SDK of Chorus: a local copy of a user's conversations that is right after any disconnection, and an
- * outbox that loses nothing. For browsers and Node; no user interface.
+ * TypeScript SDK of Chorus, for browsers and Node, without a user interface.
+ *
+ * It keeps a local copy of the user's conversations that is correct again after any disconnection, and an
+ * outbox that loses no message.
  *
  * ```ts
  * const chat = createChatClient({ url: location.origin, store: createIndexedDbStore() })
