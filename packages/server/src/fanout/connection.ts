@@ -1,8 +1,9 @@
 /**
- * One live link of a session, whatever its wire: Socket.IO and Server-Sent Events give it a transport and share the rest.
+ * One live connection of a session. Socket.IO and Server-Sent Events each give it a transport and
+ * share the rest.
  *
- * opening: its missed changes are being sent; ready: everything is handed to it as it happens; closed: nothing leaves any
- * more.
+ * States: in `opening`, its missed changes are being sent. In `ready`, events are sent as they
+ * happen. In `closed`, nothing is sent any more.
  */
 import type { ClosingCode, Id, Presence } from '@chorus/protocol'
 import { RareMap, RareSet } from '../support/rare-set.ts'
@@ -20,15 +21,18 @@ export interface ConnectionOptions {
   readonly session: Id
   readonly transport: Transport
   readonly budget: OutboundBudget
-  /** When its session ends, on the server's clock. */
+  /** Time when its session ends, on the server's clock. */
   readonly expiresAtMs: number
   readonly onClosed: (connection: Connection) => void
 }
 
-/** How long a closing connection has to read its last words before the wire is cut. */
+/** Time that a closing connection has to read its `closing` event before the wire is cut. */
 export const closingGraceMs = 3_000
 
-/** Conversations whose removal a connection remembers; the oldest are forgotten and may be told once more. */
+/**
+ * Maximum number of removals that a connection remembers. The oldest are evicted and may be sent
+ * once more.
+ */
 const removalsToldMax = 1_000
 
 const opening: ConnectionState = { kind: 'opening' }
@@ -46,28 +50,43 @@ export class Connection {
   #commandsUnderWay = 0
   #lastCommandAtMs = Number.NEGATIVE_INFINITY
 
-  /** Whose feeds it is subscribed to; kept by the feeds. */
+  /** Conversations that it is subscribed to; maintained by the feeds. */
   readonly conversations = new Set<Id>()
-  /** Joins of single conversations under way; no checkpoint leaves before they end (rule CP1). */
+  /**
+   * Number of single conversations being joined. No checkpoint is sent before these joins end (rule
+   * CP1).
+   */
   joinsInProgress = 0
-  /** Conversations to look at again once it is ready: something happened there while it was opening. */
+  /**
+   * Conversations to check again once it is ready, because something happened there while it was
+   * opening.
+   */
   readonly afterReady = new RareSet<Id>()
-  /** Read markers it is to be told: being read, moved again meanwhile, or to be read after the next sweep; no checkpoint leaves before. */
+  /**
+   * Read markers still to be sent. `asked`: being read; `moved`: moved again during the read;
+   * `failed`: to be read after the next sweep. No checkpoint is sent before them.
+   */
   readonly owedMarkers = new RareMap<Id, 'asked' | 'moved' | 'failed'>()
-  /** Seq of the last removal that it was sent, of conversations it is not subscribed to. A seq is never sent twice (NODE1). */
+  /**
+   * Seq of the last removal that was sent to it, for conversations without a subscription. A seq is
+   * never sent twice (rule NODE1).
+   */
   readonly removalsTold = new RareMap<Id, number>()
-  /** Position of the cursor in its `ready`: what happened before was told by then, or is no news. */
+  /**
+   * Position of the cursor in its `ready` event. Everything before it was sent by then, or is not
+   * new.
+   */
   readyPosition = 0
-  /** Was anything sent that no checkpoint covers yet? */
+  /** Whether something was sent that no checkpoint covers yet. */
   owesCheckpoint = false
-  /** Had all of that been sent when the sweep under way began? */
+  /** Whether all of that had been sent when the current sweep began. */
   isCoveredBySweep = false
-  /** Whose presence it follows, with what it was last told. */
+  /** Users whose presence it watches, with the last status sent for each. */
   readonly watched = new RareMap<Id, Presence['status']>()
-  /** Conversations with live values it was too slow to be told. */
+  /** Conversations whose live values were not sent because the connection was behind. */
   readonly staleLive = new RareSet<Id>()
   status: 'online' | 'away' = 'online'
-  /** On the server's clock. */
+  /** Time when it was opened, on the server's clock. */
   openedAtMs = 0
 
   constructor({ id, user, session, transport, budget, expiresAtMs, onClosed }: ConnectionOptions) {
@@ -111,7 +130,7 @@ export class Connection {
     this.#commandsUnderWay--
   }
 
-  /** Nothing it asked is unanswered, and it has asked nothing since `sinceMs`. */
+  /** Whether no command is unanswered and none has arrived since `sinceMs`. */
   isQuietSince(sinceMs: number): boolean {
     return this.#commandsUnderWay === 0 && this.#lastCommandAtMs < sinceMs
   }
@@ -126,7 +145,9 @@ export class Connection {
     this.#hand(frame)
   }
 
-  /** Queues an acknowledgement behind everything sent before, within the same budget (rule SLOW1). */
+  /**
+   * Queues an acknowledgement behind everything sent before, within the same limits (rule SLOW1).
+   */
   answer(answer: Answer): void {
     if (this.#state.kind !== 'closed') this.#hand(answer)
   }
@@ -139,7 +160,8 @@ export class Connection {
     try {
       this.#outbound.send(item)
     } catch {
-      // A wire that throws is broken; the others who are sent this frame are not.
+      // A wire that throws is broken. Catch the error here, so that the other receivers still get
+      // the frame.
       this.#transport.close('hard')
       this.lost()
     }
@@ -158,7 +180,7 @@ export class Connection {
     if (this.removalsTold.size > removalsToldMax && oldest !== undefined) this.removalsTold.delete(oldest)
   }
 
-  /** Says why, then ends the link. */
+  /** Sends the reason, then closes the connection. */
   close(code: ClosingCode, message: string, retry: 'never' | 'later'): void {
     if (this.#state.kind === 'closed') return
     this.#state = { kind: 'closed', code }
@@ -169,7 +191,7 @@ export class Connection {
     this.#onClosed(this)
   }
 
-  /** The wire is gone; nobody is left to be told. */
+  /** Marks the connection as closed after its wire is gone. Nothing can be sent any more. */
   lost(): void {
     if (this.#state.kind === 'closed') return
     this.#state = { kind: 'closed', code: 'gone' }

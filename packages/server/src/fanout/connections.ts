@@ -1,4 +1,4 @@
-/** Every open connection of this server, by user and by session. */
+/** All open connections of this server, by user and by session. */
 import type { Id } from '@chorus/protocol'
 import { Groups } from '../support/groups.ts'
 import type { Connection } from './connection.ts'

@@ -1,9 +1,9 @@
-/** What is remembered of recent changes, and for how long. */
+/** Tests the trace of recent changes and how far back it reaches. */
 import { describe, expect, it } from 'vitest'
 import { DeliveryTrail } from './delivery-trail.ts'
 
-describe('the trail', () => {
-  it('tells what happened to one seq of one conversation, in order', () => {
+describe('DeliveryTrail', () => {
+  it('returns the entries for one seq of one conversation in order', () => {
     let nowMs = 0
     const trail = new DeliveryTrail(() => ++nowMs)
     trail.note('published', 'a', 1, 3)
@@ -18,7 +18,7 @@ describe('the trail', () => {
     expect(trail.knownSinceMs).toBeUndefined()
   })
 
-  it('[LIM1] keeps a fixed number of entries, and says how far back they reach', () => {
+  it('[LIM1] keeps a fixed number of entries and reports the oldest time', () => {
     let nowMs = 0
     const trail = new DeliveryTrail(() => ++nowMs)
     for (let seq = 1; seq <= 20_000; seq++) trail.note('received', 'a', seq, seq)

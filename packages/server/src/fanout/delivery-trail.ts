@@ -1,11 +1,13 @@
 /**
- * What happened here to recent changes: published, come over the bus, read for want of a hint, handed to connections. For
- * operators who ask about one message. A ring of fixed size in flat arrays, so that noting costs a few writes per batch and
- * no garbage; what is older is overwritten.
+ * Trace of recent changes on this server: published, received over the bus, read because no hint
+ * came, and delivered to connections. Operators use it to look up one message.
+ *
+ * It is a ring of fixed size in flat arrays: an entry costs a few writes per batch and no garbage.
+ * Old entries are overwritten.
  */
 import type { Id } from '@chorus/protocol'
 
-/** Batches that are kept: some minutes of a busy server, days of a quiet one. About 1 MB. */
+/** Number of batches kept: minutes on a busy server, days on a quiet one. About 1 MB. */
 const entriesMax = 16_384
 
 const kinds = ['published', 'received', 'repaired', 'delivered'] as const
@@ -13,9 +15,9 @@ export type TrailKind = (typeof kinds)[number]
 
 export interface TrailFact {
   readonly what: TrailKind
-  /** On the server's monotonic clock. */
+  /** Time on the server's monotonic clock. */
   readonly atMs: number
-  /** Of those delivered: to how many connections. */
+  /** Number of connections that received a delivered batch. */
   readonly connections: number
 }
 
@@ -43,7 +45,10 @@ export class DeliveryTrail {
     this.#connections[at] = connections
   }
 
-  /** In the order in which it happened. Walks over the whole ring: some tenths of a millisecond. */
+  /**
+   * Returns the entries for one change in order of time. Scans the whole ring, which takes some
+   * tenths of a millisecond.
+   */
   find(conversation: Id, seq: number): TrailFact[] {
     const facts: TrailFact[] = []
     for (let index = Math.max(0, this.#count - entriesMax); index < this.#count; index++) {
@@ -59,7 +64,7 @@ export class DeliveryTrail {
     return facts
   }
 
-  /** What happened before is not known any more; undefined: everything since the start is. */
+  /** Time of the oldest entry kept; undefined while no entry has been overwritten. */
   get knownSinceMs(): number | undefined {
     return this.#count <= entriesMax ? undefined : this.#times[this.#count % entriesMax]
   }

@@ -1,4 +1,4 @@
-/** One conversation's delivery: order, repeats, gaps, joins at any moment, removals. */
+/** Tests the delivery of one conversation: order, repeats, gaps, joins at any moment, removals. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { limits } from '@chorus/protocol'
@@ -9,8 +9,8 @@ import { frameOf } from './frame.ts'
 import { conversation, DeliveryFixture, memberChange, messageChange, sendRemoval } from './testing/delivery-fixture.ts'
 import type { RecordingTransport } from './testing/recording-transport.ts'
 
-describe('a feed', () => {
-  it('[NODE1] delivers what is next, drops what was seen, and waits for what is missing', async () => {
+describe('Feed', () => {
+  it('[NODE1] delivers the next change, drops repeats and waits for missing ones', async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(8)
     const { transport } = await fixture.subscribe('ada', 3)
@@ -18,7 +18,7 @@ describe('a feed', () => {
     await fixture.turn()
     expect(transport.seqsOf(conversation)).toEqual([4, 5, 6])
     expect(fixture.reads).toEqual([])
-    // 7 is lost: held, then read once.
+    // Change 7 is lost: change 8 is held, then the gap is read once.
     fixture.hint(8)
     await fixture.turn()
     expect(transport.seqsOf(conversation)).toEqual([4, 5, 6])
@@ -32,24 +32,24 @@ describe('a feed', () => {
     expect(fixture.repaired).toBe(2)
   })
 
-  it('[NODE1] reads a gap once however many connections wait for it', async () => {
+  it('[NODE1] reads a gap once, however many connections wait for it', async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(700)
     const readers = await Promise.all(Array.from({ length: 30 }, (_, index) => fixture.subscribe(`user ${index}`, 1)))
     fixture.hint(700, 650, 600)
     await fixture.settle()
-    // 699 changes: two pages of a repair.
+    // The 699 missing changes take two pages.
     expect(fixture.reads).toEqual([
       { from: 2, to: 700 },
       { from: 502, to: 700 },
     ])
     for (const { transport } of readers)
       expect(transport.seqsOf(conversation)).toEqual(Array.from({ length: 699 }, (_, i) => i + 2))
-    // Encoded once: all readers were handed the very same frames.
+    // All readers got the same frame objects, so each was encoded once.
     expect(readers[1]!.transport.frames[0]).toBe(readers[0]!.transport.frames[0])
   })
 
-  it('[NODE1] tries a failed repair again and loses nothing', async () => {
+  it('[NODE1] retries a failed repair and loses nothing', async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(5)
     const { transport } = await fixture.subscribe('ada', 0)
@@ -60,7 +60,7 @@ describe('a feed', () => {
     expect(transport.seqsOf(conversation)).toEqual([1, 2, 3, 4, 5])
   })
 
-  it('[BUS1, NODE1] a forged seq from the future costs one read and changes nothing', async () => {
+  it('[BUS1, NODE1] spends one read on a forged future seq and delivers nothing', async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(3)
     const { transport, feed } = await fixture.subscribe('ada', 3)
@@ -76,7 +76,7 @@ describe('a feed', () => {
     expect(fixture.reads).toHaveLength(1)
   })
 
-  it('[NODE1] ignores hints of another history', async () => {
+  it('[NODE1] ignores hints of another epoch', async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(2)
     const { transport } = await fixture.subscribe('ada', 1)
@@ -90,17 +90,17 @@ describe('a feed', () => {
     expect(transport.frames).toEqual([])
   })
 
-  it('[LIM1, NODE1] holds a bounded number of early changes, and reads what it dropped', async () => {
+  it('[LIM1, NODE1] holds a bounded number of early changes and rereads dropped ones', async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(feedBounds.heldMax + 500)
     const { transport } = await fixture.subscribe('ada', 0)
-    // Everything but the first, backwards.
+    // All changes except the first, in reverse order.
     fixture.hint(...Array.from({ length: feedBounds.heldMax + 499 }, (_, index) => feedBounds.heldMax + 500 - index))
     await fixture.settle()
     expect(transport.seqsOf(conversation)).toEqual(fixture.log.map(({ seq }) => seq))
   })
 
-  it('[NODE1] a join that read ahead of the feed gets only what it lacks; one behind gets the rest', async () => {
+  it('[NODE1] sends a joining client exactly the changes it lacks', async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(10)
     const first = await fixture.subscribe('first', 4)
@@ -116,7 +116,7 @@ describe('a feed', () => {
     expect(ahead.transport.seqsOf(conversation)).toEqual([10])
   })
 
-  it('[JOIN1] a join whose rest is no longer kept says what to read', async () => {
+  it('[JOIN1] names the changes a join must read when the cache lacks them', async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(400)
     await fixture.subscribe('first', 0)
@@ -129,7 +129,7 @@ describe('a feed', () => {
     expect(feed.finishJoin(join, 390)).toEqual({ kind: 'subscribed' })
   })
 
-  it('[ACL1] a batch ends after every change of membership, and a removal stands alone', () => {
+  it('[ACL1] ends a batch after a membership change, and isolates removals', () => {
     const changes = [
       messageChange(1),
       memberChange(2, 'member.joined', 'bob'),
@@ -141,18 +141,18 @@ describe('a feed', () => {
     expect(splitBatches(changes).map((batch) => batch.map(({ seq }) => seq))).toEqual([[1, 2], [3, 4], [5], [6]])
   })
 
-  it('[SLOW1] a batch ends at its count or at 256 kB', () => {
+  it('[SLOW1] ends a batch at its maximum count or at 256 kB', () => {
     const many = Array.from({ length: 450 }, (_, index) => messageChange(index + 1))
     expect(splitBatches(many).map(({ length }) => length)).toEqual([200, 200, 50])
     const large = Array.from({ length: 10 }, (_, index) => messageChange(index + 1, 'x'.repeat(60_000)))
     for (const batch of splitBatches(large)) {
       expect(batch.reduce((sum, { json }) => sum + json.length, 0)).toBeLessThanOrEqual(limits.pageMaxBytes)
     }
-    // One that is larger than the bound still leaves, alone.
+    // A change larger than the limit still leaves, alone.
     expect(splitBatches([messageChange(1, 'x'.repeat(300_000)), messageChange(2)])).toHaveLength(2)
   })
 
-  it('[ACL1] nothing after the removal reaches the removed, in one burst with what follows', async () => {
+  it('[ACL1] sends a removed user nothing after the removal, even within one burst', async () => {
     const fixture = new DeliveryFixture()
     const ada = await fixture.subscribe('ada', 0)
     const bob = await fixture.subscribe('bob', 0)
@@ -173,9 +173,9 @@ describe('a feed', () => {
     expect(fixture.left).toEqual(['bob'])
   })
 
-  it('[ACL1] a join that ends in the middle of the flush of a removal is not let in', async () => {
+  it("[ACL1] rejects the removed user's join during the flush of the removal", async () => {
     let nowMs = 0
-    // Every look at the clock takes longer than a slice: the flush gives way at each chance.
+    // Each clock reading takes longer than a slice, so the flush yields at every opportunity.
     const fixture = new DeliveryFixture()
     fixture.clock.nowMs = () => (nowMs += 20)
     for (let index = 0; index < feedBounds.writesPerSlice * 3; index++) await fixture.subscribe(`reader ${index}`, 1)
@@ -186,7 +186,7 @@ describe('a feed', () => {
     const first = [...feed.subscribers][0] as unknown as Connection
     const firstTransport = first.unreadBytes
     expect(firstTransport).toBe(0)
-    // As soon as the first reader was written to, the flush is under way.
+    // Once the first reader has been written to, the flush is in progress.
     while (!feed.isSettled && first.owesCheckpoint === false) await new Promise((resolve) => setImmediate(resolve))
     expect(feed.isSettled).toBe(false)
     const outcome = feed.finishJoin(join, 1)
@@ -197,7 +197,7 @@ describe('a feed', () => {
     expect(transport.frames).toEqual([])
   })
 
-  it('[ACL1] an old removal does not throw out who has joined again and read beyond it', async () => {
+  it('[ACL1] keeps a rejoined user subscribed when an old removal arrives', async () => {
     const fixture = new DeliveryFixture()
     await fixture.subscribe('ada', 1)
     fixture.append(
@@ -214,16 +214,16 @@ describe('a feed', () => {
     await fixture.settle()
     expect(bob.transport.eventsNamed('conversation')).toEqual([])
     expect(bob.transport.seqsOf(conversation)).toEqual([5])
-    // The join that was under way read after the removal, too.
+    // The other join read past the removal, too.
     expect(feed.finishJoin(join, 4)).toEqual({ kind: 'subscribed' })
   })
 
-  it('[ACL1] what a feed has not seen pass by is not handed to a join that began with less', async () => {
+  it('[ACL1] makes a join read the changes that the feed never saw', async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(4)
     const ada = fixture.connect('ada')
     const { feed, join } = await fixture.feeds.join(conversation, ada.connection)
-    // Removed, and a secret after it: held, because nobody has said yet how far the log goes.
+    // A removal and a secret after it. Both are held, because the last seq of the log is unknown.
     fixture.append(memberChange(5, 'member.left', 'ada'), messageChange(6, 'a secret'))
     fixture.hint(5, 6)
     await fixture.turn()
@@ -240,18 +240,18 @@ describe('a feed', () => {
     ['inside the gap', 4],
     ['behind the gap', 2],
   ])(
-    '[ACL1] a repaired gap shows no later version to somebody removed before it: removal %s',
+    '[ACL1] hides later edits from a user removed before them: removal %s',
     async (_where, known) => {
       const fixture = new DeliveryFixture()
       fixture.appendMessages(1)
       const ada = await fixture.subscribe('ada', 1)
       const bob = await fixture.subscribe('bob', 1)
-      // Under way when the page comes: seen as a member at 1.
+      // Join in progress when the page arrives; it saw the user as a member at seq 1.
       const joining = fixture.connect('bob')
       const { join } = await fixture.feeds.join(conversation, joining.connection)
       fixture.append(messageChange(2), memberChange(3, 'member.left', 'bob'))
       fixture.edit(2, 'a secret')
-      // No hint came; a sweep finds this much.
+      // No hint came. A sweep finds the log up to this seq.
       fixture.feeds.demand(conversation, known)
       await fixture.settle()
       const removal = { conversation, changes: [expect.objectContaining({ seq: 3, user: 'bob' })] }
@@ -270,15 +270,15 @@ describe('a feed', () => {
     },
   )
 
-  it('[ACL1] a page of a repair takes nothing from those who have joined again since the removal', async () => {
+  it('[ACL1] keeps a rejoined user subscribed when an older repair page arrives', async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(1)
     const ada = await fixture.subscribe('ada', 1)
     fixture.append(memberChange(2, 'member.left', 'bob'), memberChange(3, 'member.joined', 'bob'), messageChange(4))
-    // Read the log as a member at 4, before the feed has come so far.
+    // Joined with the log read up to seq 4, ahead of the feed.
     const bob = await fixture.subscribe('bob', 4)
     fixture.append(messageChange(5))
-    // The page was read before they joined again.
+    // The page was read before the user joined again.
     ada.feed.acceptPage({ changes: fixture.log.slice(1, 2), asOf: 2, removals: fixture.log.slice(1, 2) })
     fixture.feeds.demand(conversation, 5)
     await fixture.settle()
@@ -286,7 +286,7 @@ describe('a feed', () => {
     expect(ada.transport.seqsOf(conversation)).toEqual([2, 3, 4, 5])
   })
 
-  it('[ACL1] an earlier removal that passes by does not hide a later one that a read has told of', async () => {
+  it('[ACL1] keeps a later removal from a read when an earlier one arrives', async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(1)
     const ada = await fixture.subscribe('ada', 1)
@@ -302,7 +302,7 @@ describe('a feed', () => {
     expect(ada.feed.finishJoin(join, 3)).toMatchObject({ kind: 'left', change: { seq: 5 } })
   })
 
-  it('[ACL1] a batch that is being written ends for those whom a page tells of their removal', async () => {
+  it('[ACL1] stops writing a batch to users whose removal a page announces', async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(1)
     const others = await Promise.all(
@@ -321,7 +321,7 @@ describe('a feed', () => {
     expect(bob.transport.seqsOf(conversation)).toEqual([4])
   })
 
-  it('[ACL1] what was read as of a later seq is not handed to a join that saw an earlier one', async () => {
+  it('[ACL1] does not hand a join changes read as of a later seq', async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(1)
     const ada = await fixture.subscribe('ada', 1)
@@ -330,7 +330,7 @@ describe('a feed', () => {
     fixture.append(messageChange(2), memberChange(3, 'member.left', 'bob'))
     const asTold = fixture.log[1]!
     fixture.edit(2, 'a secret')
-    // For somebody who resumes; the hint of the removal has not come.
+    // Loaded for a resuming client, before the hint of the removal.
     await fixture.feeds.loadRecent([{ conversation, seq: 4 }], 1)
     ada.feed.accept(asTold)
     await fixture.turn()
@@ -339,14 +339,14 @@ describe('a feed', () => {
     expect(bob.transport.frames).toEqual([])
   })
 
-  it('[LIM2] [ACL1] what somebody has loaded fills a gap without a read, and a removal in it comes first', async () => {
+  it('[LIM2] [ACL1] fills a gap from loaded changes without a read, removals first', async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(2)
     const ada = await fixture.subscribe('ada', 2)
     const bob = await fixture.subscribe('bob', 2)
     fixture.append(messageChange(3), memberChange(4, 'member.left', 'bob'))
     fixture.edit(3, 'a secret')
-    // No hint came; somebody resumes, and a sweep finds it.
+    // No hint came. A resuming client loads the changes, and a sweep finds the gap.
     await fixture.feeds.loadRecent([{ conversation, seq: 5 }], 1)
     fixture.feeds.demand(conversation, 5)
     await fixture.settle()
@@ -356,7 +356,7 @@ describe('a feed', () => {
     expect(JSON.stringify(bob.transport.frames)).not.toContain('a secret')
   })
 
-  it('[LIM1] [NODE1] recent changes that had to go are missing to whoever joins, and everybody else gets theirs', async () => {
+  it('[LIM1] [NODE1] delivers to subscribers and makes joins read when the cache is empty', async () => {
     const fixture = new DeliveryFixture({ recentBytesMax: 1 })
     fixture.appendMessages(5)
     const ada = await fixture.subscribe('ada', 3)
@@ -370,7 +370,7 @@ describe('a feed', () => {
     expect(feed.finishJoin(join, 5)).toEqual({ kind: 'subscribed' })
   })
 
-  it('[LIM1] a removal that takes the last subscriber ends the feed', async () => {
+  it('[LIM1] ends the feed when a removal takes the last subscriber', async () => {
     const fixture = new DeliveryFixture()
     await fixture.subscribe('ada', 0)
     fixture.append(memberChange(1, 'member.left', 'ada'))
@@ -379,7 +379,7 @@ describe('a feed', () => {
     expect(fixture.feeds.size).toBe(0)
   })
 
-  it('[JOIN1] a feed that somebody is joining is not dropped, and all wait for the confirmation', async () => {
+  it('[JOIN1] keeps a feed during a join; all joins share one confirmation', async () => {
     const fixture = new DeliveryFixture()
     let confirm: () => void = () => undefined
     const subscribe = fixture.bus.subscribe.bind(fixture.bus)
@@ -409,12 +409,12 @@ describe('a feed', () => {
     fixture.hint(1)
     await fixture.settle()
     expect(two.transport.seqsOf(conversation)).toEqual([1])
-    // The last one out ends the subscription.
+    // The last connection to close ends the subscription.
     two.connection.lost()
     expect(fixture.feeds.size).toBe(0)
   })
 
-  it('[NODE1, ACL1, JOIN1] any order, repeats, losses, joins and removals: each connection gets each seq once, in order, and none above its removal', async () => {
+  it('[NODE1, ACL1, JOIN1] delivers each seq once, in order, none past a removal, in any interleaving', async () => {
     const users = ['ada', 'bob', 'carol']
     const step = fc.oneof(
       { weight: 5, arbitrary: fc.record({ kind: fc.constant('message' as const), hinted: fc.boolean() }) },
@@ -437,7 +437,7 @@ describe('a feed', () => {
         const opened: { user: string; transport: RecordingTransport; connection: Connection }[] = []
         const joins: Promise<void>[] = []
 
-        /** As join-conversation.ts does it: subscribe, read, hand over. */
+        /** Joins as join-conversation.ts does: subscribes, reads, then finishes the join. */
         const join = async (connection: Connection): Promise<void> => {
           const known = fixture.feeds.get(conversation)
           if (known !== undefined && (known.has(connection) || known.isJoining(connection))) return
@@ -448,7 +448,7 @@ describe('a feed', () => {
               return
             }
             const top = fixture.log.length
-            // Between the read and what follows anything may happen.
+            // Anything may happen between the read and the next step.
             await new Promise((resolve) => setImmediate(resolve))
             connection.send(
               frameOf('conversation', { conversation, limited: true, seq: top, readSeq: 0, unread: 0, messages: [] }),
@@ -498,7 +498,7 @@ describe('a feed', () => {
               break
           }
         }
-        // The last sweep finds the rest, and every member that is not in.
+        // The last sweeps find the rest, and every member that has not joined yet.
         for (let round = 0; round < 3; round++) {
           fixture.feeds.get(conversation)?.noteTop(fixture.log.length)
           for (const { connection } of opened) if (members.has(connection.user)) joins.push(join(connection))
@@ -512,7 +512,7 @@ describe('a feed', () => {
   }, 60_000)
 })
 
-/** What one connection was told, against the log. */
+/** Compares everything that one connection received with the log. */
 function check(user: string, transport: RecordingTransport, isMember: boolean, top: number): void {
   let have: number | undefined
   let isLeaving = false
@@ -525,7 +525,7 @@ function check(user: string, transport: RecordingTransport, isMember: boolean, t
     for (const change of payload.changes) {
       if (have === undefined) throw new Error(`${user} was told ${change.seq} without being in`)
       const isOwnRemoval = change.type === 'member.left' && change.user === user
-      // A removal that came during a join stands alone, after its own event.
+      // A removal during a join is sent alone, after its own event.
       if (!(isOwnRemoval && isLeaving && change.seq > have)) expect(change.seq).toBe(have + 1)
       have = isOwnRemoval ? undefined : change.seq
     }

@@ -1,11 +1,15 @@
 /**
- * One conversation on this server: puts what arrives in order and hands it to the subscribers (rules NODE1, ACL1).
+ * Delivers the changes of one conversation on this server to its subscribers, in order (rules
+ * NODE1, ACL1).
  *
- * It keeps the next seq to deliver. Equal: deliver. Lower: drop. Higher: hold, wait a moment for what overtakes, then ask
- * for the missing range, once however many wait. Each subscriber gets each seq once: a connection joins with "I have
- * everything up to n", is given the rest from the recent changes, and from then on the shared frames.
+ * The feed keeps the next seq to deliver. It delivers a change with that seq and drops one with a
+ * lower seq. It holds a change with a higher seq, waits a moment for the missing ones, and then
+ * reads the missing range once for all subscribers.
  *
- * A batch ends after every change of membership, and the set of subscribers changes before the next seq is written.
+ * Each subscriber gets each seq once. A connection joins with "I have everything up to n", gets the
+ * rest from the recent changes, and from then on shares the frames of all subscribers. A batch ends
+ * after every membership change, and the set of subscribers is updated before the next seq is
+ * written.
  */
 import type { Id } from '@chorus/protocol'
 import type { LoggedChange } from '../support/logged-change.ts'
@@ -18,86 +22,103 @@ import { RecentChanges } from './recent-changes.ts'
 import { splitBatches } from './split-batches.ts'
 
 export const feedBounds = {
-  /** Changes held while a gap is open; beyond it they are dropped and read again. */
+  /**
+   * Maximum number of changes held while a gap is open. Beyond it, all held changes are dropped and
+   * read again.
+   */
   heldMax: 1_000,
-  /** How long a gap may close by itself. */
+  /** Time that a gap may take to close by itself. */
   gapWaitMs: 75,
-  /** Writes between two points where a flush may give way. */
+  /** Number of writes after which a flush may yield to the event loop. */
   writesPerSlice: 250,
 } as const
 
 export interface FeedHost {
-  /** Of the recent changes of all feeds. */
+  /** Memory limit for the recent changes of all feeds. */
   readonly recentBudget: RecentBudget
-  /** Asks for a flush of this feed. */
+  /** Requests a flush of this feed. */
   schedule(feed: Flushable): void
-  /** Waits a moment, then reads the missing range from the primary and gives it to `accept`. */
+  /**
+   * Waits a moment, then reads the missing range from the primary and passes it to `acceptPage`.
+   */
   repair(feed: Feed): void
-  /** Somebody joined: their connections here join too. */
+  /** Called when a user joined, so that the user's local connections join too. */
   joined(conversation: Id, user: Id): void
-  /** Somebody left. */
+  /** Called when a user left. */
   left(conversation: Id, user: Id): void
-  /** A removal has ended these subscriptions. What was said of their user since was answered with "already subscribed". */
+  /**
+   * Called when a removal has ended these subscriptions. If the user rejoined in the meantime, that
+   * join was answered with "already subscribed", so the host must check the membership again.
+   */
   unsubscribed(conversation: Id, connections: readonly Connection[]): void
-  /** Everything that a sweep found has been written to every subscriber. */
+  /** Called when everything that a sweep found has been written to every subscriber. */
   caughtUp(feed: Feed): void
-  /** Changes were handed to so many subscribers, `waitedMs` after the first of them came. */
+  /**
+   * Called when changes were written to this number of subscribers, `waitedMs` after the first
+   * change came.
+   */
   delivered(changes: number, subscribers: number, waitedMs: number, feed: Feed, firstSeq: number): void
   nowMs(): number
   connectionsOf(user: Id): ReadonlySet<Connection>
 }
 
-/** What a read of a gap gave. */
+/** Result of reading a gap. */
 export interface GapPage {
-  /** Consecutive, from the first one asked for on. */
+  /** Consecutive changes, beginning with the first missing seq. */
   readonly changes: readonly LoggedChange[]
-  /** Top of the log when it was read: a message in it is as it was then. */
+  /** Last seq of the log at the time of the read. Messages have the state of that time. */
   readonly asOf: number
-  /** The removals of those who were no members then, and left within the gap or after it. */
+  /** Removals, within the gap or after it, of users who were not members at `asOf`. */
   readonly removals: readonly LoggedChange[]
 }
 
-/** A join under way: between reading and subscribing a removal may come. */
+/** A join in progress. A removal may arrive between its read and its subscription. */
 export interface Join {
   readonly connection: Connection
-  /** The change that removed this user meanwhile. */
+  /** The change that removed this user during the join. */
   left: LoggedChange | undefined
 }
 
 export type JoinOutcome =
   | { readonly kind: 'subscribed' }
   | { readonly kind: 'left'; readonly change: LoggedChange }
-  /** Read these, then try again. */
+  /** The caller must read this range, then try again. */
   | { readonly kind: 'missing'; readonly from: number; readonly to: number }
 
 export class Feed implements Flushable {
   readonly conversation: Id
   readonly recent: RecentChanges
   readonly #host: FeedHost
-  /** Next seq to accept; undefined until somebody has read how far the log goes. */
+  /** Next seq to accept; undefined until the last seq of the log is known. */
   #next: number | undefined
   readonly #held = new Map<number, LoggedChange>()
   #outgoing: LoggedChange[] = []
-  /** Newest seq written to the subscribers. */
+  /** Newest seq written to the subscribers, or being written. */
   #flushed = 0
   /** Newest seq known to exist. */
   #top = 0
-  /** Newest seq that every subscriber has been written. */
+  /** Newest seq that has been written to every subscriber. */
   #written = 0
   /** Newest seq that a sweep found. */
   #due = 0
-  /** Where this feed began: it has seen no change at or before this one pass by. */
+  /**
+   * Seq at which this feed began. The feed has not processed any change up to and including this
+   * seq.
+   */
   #base = 0
-  /** Newest seq of an edit or a deletion that came by here. */
+  /** Seq of the newest edit or deletion that reached this feed. */
   #rewrittenSeq = 0
   #isFlushing = false
   #isEnded = false
-  /** Whose subscription ended while a batch is being written: what is left of it is not for them. */
+  /**
+   * Connections whose subscription ended while a batch is being written. They do not get the rest
+   * of it.
+   */
   readonly #gone = new Set<Connection>()
-  /** When the oldest change that waits to be flushed came. */
+  /** Time when the oldest change that waits for a flush arrived. */
   #waitingSinceMs = 0
   readonly #subscribers = new Set<Connection>()
-  /** Subscribers that have everything up to a seq that is not flushed yet. */
+  /** Subscribers that already have everything up to a seq that is not flushed yet. */
   readonly #ahead = new Map<Connection, number>()
   readonly #joins = new Set<Join>()
 
@@ -111,34 +132,40 @@ export class Feed implements Flushable {
     return this.#subscribers
   }
 
-  /** The newest edit or deletion known here: what was read of the log before it is not shown any more (rule ERASE1). */
+  /**
+   * Seq of the newest known edit or deletion. Text read from the log before it must not be shown
+   * any more (rule ERASE1).
+   */
   get rewrittenSeq(): number {
     return this.#rewrittenSeq
   }
 
-  /** How far the log is known to go here. */
+  /** Newest seq of the log that this feed knows of. */
   get knownTop(): number {
     return this.#top
   }
 
-  /** Nobody here needs it. */
+  /** Whether no connection subscribes or joins. */
   get isUnused(): boolean {
     return this.#subscribers.size === 0 && this.#joins.size === 0
   }
 
-  /** Its history is over: nothing of it is accepted or written any more. */
+  /** Ends the feed because the database epoch changed. Nothing is accepted or written any more. */
   end(): void {
     this.#isEnded = true
     this.#outgoing = []
     this.#held.clear()
   }
 
-  /** The range that is missing, if any. */
+  /** The missing range, if any. */
   get gap(): { readonly from: number; readonly to: number } | undefined {
     return this.#next === undefined || this.#next > this.#top ? undefined : { from: this.#next, to: this.#top }
   }
 
-  /** What is missing, when those who came back meanwhile have loaded it: as a read of the gap gives it. */
+  /**
+   * The missing changes in the form of a gap read, when the recent changes already hold them
+   * because a resuming client had them loaded.
+   */
   get loadedGap(): GapPage | undefined {
     const { gap, recent } = this
     if (gap === undefined || recent.newestSeq < gap.to) return undefined
@@ -153,29 +180,41 @@ export class Feed implements Flushable {
     return { changes: rest.slice(0, gap.to - gap.from + 1), asOf: recent.asOf, removals: [...last.values()] }
   }
 
-  /** Has everything known been written to the subscribers? */
+  /** Whether everything known has been written to the subscribers. */
   get isSettled(): boolean {
     return this.#next === undefined || (!this.#isFlushing && this.#outgoing.length === 0 && this.#flushed >= this.#top)
   }
 
-  /** Is something that a sweep found not yet written to every subscriber? Then no checkpoint covers it (rule CP1). */
+  /**
+   * Whether a change that a sweep found has not been written to every subscriber yet. Then no
+   * checkpoint may cover it (rule CP1).
+   */
   get isLagging(): boolean {
     return this.#next !== undefined && this.#written < this.#due
   }
 
-  /** A sweep found that the log goes this far. True when that is not written yet. */
+  /**
+   * Records that a sweep found the log to reach this seq. Returns whether it has not been written
+   * yet.
+   */
   demand(seq: number): boolean {
     this.#due = Math.max(this.#due, seq)
     this.noteTop(seq)
     return this.isLagging
   }
 
-  /** Has this removal passed by? Then no connection of that user has any business here. */
+  /**
+   * Whether this removal has been written to every subscriber. Then no connection of the removed
+   * user may stay subscribed.
+   */
   hasWritten(seq: number): boolean {
     return this.#next !== undefined && this.#written >= seq
   }
 
-  /** Says how far the log goes, read from the database. What is newer than what was delivered is repaired. */
+  /**
+   * Records the last seq of the log, as read from the database. Newer changes than those delivered
+   * are repaired.
+   */
   noteTop(seq: number): void {
     if (this.#next === undefined) {
       this.#next = seq + 1
@@ -190,7 +229,10 @@ export class Feed implements Flushable {
     if (this.gap !== undefined) this.#host.repair(this)
   }
 
-  /** The log turned out to end here: a hint that named more is not believed. */
+  /**
+   * Records that the log ends at this seq. Hints that named a higher seq were wrong and are
+   * dropped.
+   */
   correctTop(seq: number): void {
     if (this.#next === undefined) return
     this.#top = Math.max(this.#next - 1, seq)
@@ -198,12 +240,12 @@ export class Feed implements Flushable {
     for (const held of this.#held.keys()) if (held > this.#top) this.#held.delete(held)
   }
 
-  /** NODE1: equal, lower, or higher than the next seq. */
+  /** Accepts a change from a hint or a read: delivers, drops or holds it (rule NODE1). */
   accept(change: LoggedChange): void {
     if (this.#isEnded) return
     this.#top = Math.max(this.#top, change.seq)
     if (change.seq > this.#rewrittenSeq && isRewrite(change)) this.#rewrittenSeq = change.seq
-    // Whoever comes back needs it, though it is too early for the subscribers, or they have read it.
+    // Too early or too late for the subscribers, but a resuming client may need it.
     if (change.seq !== this.#next) this.recent.follow(change)
     if (this.#next !== undefined && change.seq < this.#next) return
     if (change.seq === this.#next) {
@@ -217,8 +259,9 @@ export class Feed implements Flushable {
   }
 
   /**
-   * What a read of a gap gave. Its messages may show edits that are newer than a removal which has not passed by yet, so
-   * those who were removed leave first, with nothing but their removal (rule ACL1).
+   * Accepts the result of reading a gap. Its messages may already show edits newer than a removal
+   * that has not been delivered yet. So removed users are unsubscribed first and get only their
+   * removal (rule ACL1).
    */
   acceptPage({ changes, asOf, removals }: GapPage): void {
     if (this.#isEnded) return
@@ -236,7 +279,7 @@ export class Feed implements Flushable {
     for (const change of changes) this.accept(change)
   }
 
-  /** What a load of the recent changes gave, and what has come after it. */
+  /** Accepts loaded recent changes, and adds the held changes that follow them. */
   acceptRecent(read: readonly LoggedChange[]): void {
     this.recent.merge(read)
     for (;;) {
@@ -257,18 +300,23 @@ export class Feed implements Flushable {
     this.#joins.delete(join)
   }
 
-  /** The connection has been sent everything up to `seq`. Hands it the rest and subscribes it, in one turn. */
+  /**
+   * Finishes a join whose connection has been sent everything up to `seq`. Sends the rest and
+   * subscribes the connection, in one turn of the event loop.
+   */
   finishJoin(join: Join, seq: number): JoinOutcome {
-    // A removal at or before what was read is history: they have joined again since.
+    // A removal up to `seq` is outdated: the user has joined again since.
     if (join.left !== undefined && join.left.seq > seq) {
       this.#joins.delete(join)
       return { kind: 'left', change: join.left }
     }
     if (this.#next === undefined) this.noteTop(seq)
-    // What this feed has not seen pass by may hold this user's removal: it is read with the test of membership (ACL1).
+    // The feed never saw the changes up to `#base`; they may contain this user's removal. The
+    // caller reads them together with a membership check (rule ACL1).
     if (seq < this.#base) return { kind: 'missing', from: seq + 1, to: this.#base }
     if (seq < this.#flushed) {
-      // What was read as of a later seq than the one at which this user was seen to be a member is read with the test, too.
+      // These changes may show edits made after `seq`, when the user may no longer be a member. The
+      // caller then reads them together with a membership check, too.
       const rest = this.recent.asOf > seq ? undefined : this.recent.range(seq + 1, this.#flushed)
       if (rest === undefined) return { kind: 'missing', from: seq + 1, to: this.#flushed }
       for (const batch of splitBatches(rest)) join.connection.send(changesFrame(this.conversation, batch))
@@ -300,7 +348,10 @@ export class Feed implements Flushable {
     connection.conversations.delete(this.conversation)
   }
 
-  /** Sends something that is no change (live values) to every subscriber that is not behind; the others get it later. */
+  /**
+   * Sends a frame that is not a change (live values) to every subscriber that is not behind. Calls
+   * `onBehind` for each subscriber that is behind, so that it gets the values later.
+   */
   broadcast(frame: Frame, onBehind: (connection: Connection) => void): void {
     for (const connection of this.#subscribers) {
       if (connection.isBehind) onBehind(connection)
@@ -344,10 +395,10 @@ export class Feed implements Flushable {
       if (++writes % feedBounds.writesPerSlice === 0) yield
     }
     this.#written = newest.seq
-    // ACL1: before the next seq is written.
+    // Must happen before the next seq is written (rule ACL1).
     const unsubscribed = leaving.filter((connection) => !this.#gone.has(connection))
     for (const connection of unsubscribed) this.remove(connection)
-    // Before the feed may end and a checkpoint may leave.
+    // Must happen before the feed may be released and before a checkpoint may be sent.
     if (unsubscribed.length > 0) this.#host.unsubscribed(this.conversation, unsubscribed)
     if (effect?.kind === 'left') this.#host.left(this.conversation, effect.user)
     this.#host.delivered(batch.length, receivers.length, this.#host.nowMs() - this.#waitingSinceMs, this, first)
@@ -356,17 +407,20 @@ export class Feed implements Flushable {
     yield
   }
 
-  /** A subscriber that joined with more than was flushed gets only what it lacks. */
+  /** Sends a subscriber that joined ahead of the flush only the changes that it lacks. */
   #deliverAhead(connection: Connection, upTo: number, first: number, batch: readonly LoggedChange[]): void {
     const newestSeq = (batch.at(-1) as LoggedChange).seq
     if (upTo < newestSeq) connection.send(changesFrame(this.conversation, batch.slice(Math.max(0, upTo + 1 - first))))
     if (upTo <= newestSeq) this.#ahead.delete(connection)
   }
 
-  /** Whom the removal concerns: not those who read more of the log than that, as members once again. */
+  /**
+   * Announces a removal to the user's connections and returns those to unsubscribe. Skips
+   * connections already past `seq`: their user has rejoined.
+   */
   #announceLeaving(user: Id, change: LoggedChange): Connection[] {
     const { seq } = change
-    // Before anything gives way: a join that ends meanwhile must find it.
+    // Must run before the flush yields: a join that finishes in between must see the removal.
     for (const join of this.#joins) if (join.connection.user === user && (join.left?.seq ?? 0) < seq) join.left = change
     const leaving = [...this.#host.connectionsOf(user)].filter(
       (connection) => this.#subscribers.has(connection) && (this.#ahead.get(connection) ?? 0) < seq,

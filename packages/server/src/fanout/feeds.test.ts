@@ -1,11 +1,14 @@
-/** All conversations together: what hints of other histories, repeats and repairs across a change of history do. */
+/**
+ * Tests all conversations together: hints of another epoch, repeated hints, and repairs across a
+ * change of epoch.
+ */
 import { describe, expect, it } from 'vitest'
 import { feedBounds, type GapPage } from './feed.ts'
 import type { FeedsOptions } from './feeds.ts'
 import { conversation, DeliveryFixture, messageChange } from './testing/delivery-fixture.ts'
 
-describe('hints of another history', () => {
-  it('[RES2] [PUB1] are dropped and told of, and those of this one go on', async () => {
+describe('hints of another epoch', () => {
+  it('[RES2] [PUB1] are dropped and reported, while hints of this epoch still work', async () => {
     let foreign = 0
     const fixture = new DeliveryFixture({ onForeignEpoch: () => foreign++ })
     fixture.appendMessages(2)
@@ -30,7 +33,7 @@ describe('hints of another history', () => {
     expect(foreign).toBe(2)
   })
 
-  it('a read marker that repeats or comes late tells nothing', async () => {
+  it('ignores a repeated or late read marker', async () => {
     const fixture = new DeliveryFixture()
     const { transport } = await fixture.subscribe('ada', 0)
     await fixture.bus.subscribe('u:ada')
@@ -48,15 +51,15 @@ describe('hints of another history', () => {
   })
 })
 
-describe('a change of history', () => {
-  /** Reads that are answered when the test says so. */
+describe('a change of epoch', () => {
+  /** Opens feeds whose reads are answered when the test decides. */
   const openWithSlowReads = () => {
     const reads: ((page: GapPage) => void)[] = []
     const readGap: FeedsOptions['readGap'] = () => new Promise((resolve) => reads.push(resolve))
     return { fixture: new DeliveryFixture({ readGap }), reads }
   }
 
-  it('[RES2] ends a repair under way: what it reads is delivered to nobody', async () => {
+  it('[RES2] delivers nothing from a repair that was in progress', async () => {
     const { fixture, reads } = openWithSlowReads()
     fixture.appendMessages(3)
     const before = await fixture.subscribe('ada', 0)
@@ -74,18 +77,18 @@ describe('a change of history', () => {
     expect(fixture.repaired).toBe(0)
   })
 
-  it('[RES2] writes nothing that was accepted before, and forgets positions and markers', async () => {
+  it('[RES2] drops accepted changes, positions and read markers', async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(3)
     const { transport } = await fixture.subscribe('ada', 0)
     fixture.feeds.noteMarker('ada', conversation, 3)
-    // Accepted, and cleared before the flush.
+    // Accept the changes, and clear before the flush.
     for (const change of fixture.log) fixture.feeds.get(conversation)?.accept(change)
     fixture.feeds.clear()
     await fixture.turn()
     expect(transport.seqsOf(conversation)).toEqual([])
     expect(fixture.feeds.noteMarker('ada', conversation, 1)).toBe(false)
-    // The new history begins at its own seq, below that of the old one.
+    // The new epoch begins at its own seq, below that of the old epoch.
     const { transport: anew } = await fixture.subscribe('bob', 0)
     fixture.hint(1)
     await fixture.turn()

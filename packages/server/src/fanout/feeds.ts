@@ -1,6 +1,7 @@
 /**
- * Every conversation that somebody here needs: opens feeds, fills their gaps, carries what this server committed to its
- * own subscribers at once and to the other servers by the bus (rules PUB1, NODE1, TAIL1).
+ * All conversations with local subscribers. Opens feeds, fills their gaps, and publishes each
+ * change committed here: to local subscribers at once, to other servers over the bus (rules PUB1,
+ * NODE1, TAIL1).
  */
 import type { Id } from '@chorus/protocol'
 import type { Clock } from '../support/clock.ts'
@@ -15,7 +16,7 @@ import { Frame } from './frame.ts'
 import { RecentBudget } from './recent-budget.ts'
 import { RecentLoads, type RecentLoadsOptions } from './recent-loads.ts'
 
-/** A read marker that moved, with the `conversation` event that tells it. */
+/** A read marker that moved, with the JSON of its `conversation` event. */
 export interface ReadMarkerNews {
   readonly user: Id
   readonly conversation: Id
@@ -25,7 +26,7 @@ export interface ReadMarkerNews {
 
 export interface FeedsObserver {
   delivered(changes: number, deliveries: number, waitedMs: number): void
-  /** So many changes came by a read instead of a hint. */
+  /** Reports the number of changes that came by a read instead of a hint. */
   repaired(changes: number): void
   repairFailed(error: unknown): void
 }
@@ -35,25 +36,31 @@ export interface FeedsOptions {
   readonly connections: Connections
   readonly clock: Clock
   readonly observer: FeedsObserver
-  /** What operators may ask about; left out in tests that nobody asks. */
+  /** Trace of recent deliveries for operators; tests may omit it. */
   readonly trail?: DeliveryTrail
-  /** The changes `from` to `to` from the primary, at most `limit`, in seq order, and who may not be shown them. */
+  /**
+   * Reads the changes `from` to `to` from the primary, at most `limit`, in seq order, and the
+   * removals of users who must not see them.
+   */
   readonly readGap: (range: { conversation: Id; from: number; to: number }, limit: number) => Promise<GapPage>
-  /** The newest changes of several conversations in one read, down to what the holder of the position has. */
+  /**
+   * Reads the newest changes of several conversations at once, back to the first one that the
+   * client has.
+   */
   readonly readNewest: RecentLoadsOptions['read']
   readonly onJoined: (conversation: Id, user: Id) => void
   readonly onLeft: (conversation: Id, user: Id) => void
-  /** A removal has ended these subscriptions: their user may be a member again. */
+  /** Called when a removal has ended these subscriptions. Their user may be a member again. */
   readonly onUnsubscribed: (conversation: Id, connections: readonly Connection[]) => void
   readonly onBusMessage: (message: BusMessage) => void
   readonly epoch: () => string
-  /** A hint of another history came, and was dropped. */
+  /** Called when a hint of another epoch was dropped. */
   readonly onForeignEpoch: () => void
-  /** Of the recent changes of all conversations; left out: 64 MB. */
+  /** Memory limit for the recent changes of all conversations; 64 MB by default. */
   readonly recentBytesMax?: number
 }
 
-/** Somebody comes back, and the log of one of their conversations was seen to go this far. */
+/** A conversation that a returning client needs, with the seq that its log was seen to reach. */
 export interface RecentWanted {
   readonly conversation: Id
   readonly seq: number
@@ -61,7 +68,10 @@ export interface RecentWanted {
 
 const repairPage = 500
 const repairRetryMs = 500
-/** Read markers remembered as told; the oldest are forgotten and may be told once more. */
+/**
+ * Maximum number of read markers remembered as sent. The oldest are evicted and may be sent once
+ * more.
+ */
 const toldMarkersMax = 50_000
 
 export class Feeds implements FeedHost {
@@ -69,11 +79,11 @@ export class Feeds implements FeedHost {
   readonly #feeds = new Map<Id, Feed>()
   readonly #repairing = new Map<Feed, Promise<void>>()
   readonly #flusher: Flusher
-  /** The confirmation of each feed's subscription. */
+  /** Confirmation of the bus subscription of each feed. */
   readonly #subscribed = new WeakMap<Feed, Promise<void>>()
-  /** Newest read marker that a user's connections were told, by conversation and user. */
+  /** Newest read marker sent to a user's connections, by conversation and user. */
   readonly #toldMarkers = new Map<string, number>()
-  /** Feeds with something undelivered that a sweep found, and who waits for them. */
+  /** Feeds with an undelivered change that a sweep found. */
   readonly #lagging = new Set<Feed>()
   #waitingForLagging: (() => void)[] = []
   readonly recentBudget: RecentBudget
@@ -108,8 +118,9 @@ export class Feeds implements FeedHost {
   }
 
   /**
-   * JOIN1: subscribe, wait for the confirmation, then read. The join begins before the wait, so that nobody drops the
-   * feed meanwhile, and everybody waits for the same confirmation.
+   * Starts a join (rule JOIN1): subscribes and waits for the confirmation; the caller reads
+   * afterwards. The join begins before the wait, so that the feed is not released in the meantime.
+   * All joins of a feed share one confirmation.
    */
   async join(conversation: Id, connection: Connection): Promise<{ readonly feed: Feed; readonly join: Join }> {
     let feed = this.#feeds.get(conversation)
@@ -129,7 +140,7 @@ export class Feeds implements FeedHost {
     return { feed, join }
   }
 
-  /** Drops a feed that nobody needs any more. */
+  /** Releases a feed that no connection needs any more. */
   release(feed: Feed): void {
     if (!feed.isUnused || this.#feeds.get(feed.conversation) !== feed) return
     this.#feeds.delete(feed.conversation)
@@ -138,7 +149,10 @@ export class Feeds implements FeedHost {
     this.#options.bus.unsubscribe(`c:${feed.conversation}`)
   }
 
-  /** A sweep found that a conversation's log goes this far. True when some of it had not come by a hint. */
+  /**
+   * Records that a sweep found the log of a conversation to reach `seq`. Returns whether changes
+   * are missing, because no hint brought them.
+   */
   demand(conversation: Id, seq: number): boolean {
     const feed = this.#feeds.get(conversation)
     if (feed === undefined) return false
@@ -146,7 +160,7 @@ export class Feeds implements FeedHost {
     return feed.gap !== undefined
   }
 
-  /** Feeds with something undelivered that a sweep found. */
+  /** Feeds with an undelivered change that a sweep found. */
   get lagging(): ReadonlySet<Feed> {
     return this.#lagging
   }
@@ -157,7 +171,10 @@ export class Feeds implements FeedHost {
     await new Promise<void>((resolve) => this.#waitingForLagging.push(resolve))
   }
 
-  /** A change was committed here: to the subscribers here at once, to the others by a hint. Never throws. */
+  /**
+   * Publishes changes committed here: to local subscribers at once, to other servers by a hint.
+   * Never throws.
+   */
   announce(changes: readonly LoggedChange[]): void {
     const [first] = changes
     if (first === undefined) return
@@ -172,24 +189,32 @@ export class Feeds implements FeedHost {
     })
   }
 
-  /** A member was added: their servers may not serve the conversation yet. */
+  /**
+   * Publishes that a member was added: the servers of that user may not serve the conversation yet.
+   */
   announceMembership(conversation: Id, user: Id): void {
     this.#options.onJoined(conversation, user)
     this.#options.bus.publish(`u:${user}`, { kind: 'membership', user, conversation })
   }
 
-  /** A device said something over plain HTTP: its connections may be at other servers. */
+  /**
+   * Publishes a device update that came over plain HTTP: other servers may hold the device's
+   * connections.
+   */
   announceDevice(news: DeviceNews): void {
     this.#options.bus.publish(`u:${news.user}`, { kind: 'device', ...news })
   }
 
-  /** A read marker moved: to the user's other connections. */
+  /** Publishes a moved read marker to the user's other connections. */
   announceReadMarker(marker: ReadMarkerNews, except: Connection | undefined): void {
     this.#tellMarker(marker, except)
     this.#options.bus.publish(`u:${marker.user}`, { kind: 'read-marker', epoch: this.#options.epoch(), ...marker })
   }
 
-  /** Was this marker, or a later one, told? If not it is from now on: whoever asks tells it. */
+  /**
+   * Returns whether this marker or a later one was already sent. If not, records it as sent: the
+   * caller then sends it.
+   */
   noteMarker(user: Id, conversation: Id, readSeq: number): boolean {
     const key = `${conversation} ${user}`
     const told = this.#toldMarkers.get(key)
@@ -204,8 +229,9 @@ export class Feeds implements FeedHost {
   }
 
   /**
-   * Loads the recent changes of those whose holder of `position` may find them wanting: they end too early, or nobody has
-   * loaded what was before them. Whoever wants the same waits for the same read.
+   * Loads the recent changes of conversations where they do not suffice for a client at `position`:
+   * they end too early, or do not reach back far enough and were never loaded. Callers for one
+   * conversation share a read.
    */
   async loadRecent(wanted: readonly RecentWanted[], position: number): Promise<void> {
     const loads = new Set<Promise<void>>()
@@ -219,7 +245,7 @@ export class Feeds implements FeedHost {
     await Promise.all(loads)
   }
 
-  /** Resolves when no repair is under way and everything accepted is written. */
+  /** Resolves when no repair is in progress and everything accepted has been written. */
   async settle(): Promise<void> {
     await Promise.all(this.#repairing.values())
     await this.#flusher.whenIdle()
@@ -229,7 +255,7 @@ export class Feeds implements FeedHost {
     for (const feed of this.#feeds.values()) if (!feed.isSettled) yield feed
   }
 
-  /** A connection is gone: no feed keeps it. */
+  /** Unsubscribes a closed connection from all its feeds. */
   detach(connection: Connection): void {
     for (const conversation of [...connection.conversations]) {
       const feed = this.#feeds.get(conversation)
@@ -238,7 +264,7 @@ export class Feeds implements FeedHost {
     }
   }
 
-  /** Forgets every position: the history is another one. */
+  /** Drops all feeds and positions because the database epoch changed. */
   clear(): void {
     for (const [conversation, feed] of this.#feeds) {
       this.#options.bus.unsubscribe(`c:${conversation}`)
@@ -250,7 +276,7 @@ export class Feeds implements FeedHost {
     this.#toldMarkers.clear()
   }
 
-  // What feeds ask of their host.
+  // Methods that feeds call on their host.
 
   schedule(feed: Flushable): void {
     this.#flusher.schedule(feed)
@@ -309,7 +335,7 @@ export class Feeds implements FeedHost {
         const page =
           feed.loadedGap ?? (await this.#options.readGap({ conversation: feed.conversation, from, to }, repairPage))
         const { changes } = page
-        // Dropped meanwhile, maybe with its whole history.
+        // The feed was released during the read, perhaps because the epoch changed.
         if (this.#feeds.get(feed.conversation) !== feed) return
         const missing = changes.filter((change) => feed.gap !== undefined && change.seq >= feed.gap.from)
         this.#options.observer.repaired(missing.length)
@@ -320,7 +346,7 @@ export class Feeds implements FeedHost {
         const isWhole = changes.length === Math.min(repairPage, to - from + 1)
         if (!isWhole) feed.correctTop(changes.at(-1)?.seq ?? 0)
         if (!feed.isLagging) this.caughtUp(feed)
-        // The page may have taken the last subscriber.
+        // A removal in the page may have unsubscribed the last subscriber.
         this.release(feed)
       } catch (error) {
         this.#options.observer.repairFailed(error)
@@ -368,7 +394,7 @@ export class Feeds implements FeedHost {
     return false
   }
 
-  /** A hint may repeat or overtake. */
+  /** Whether the marker was already sent: a hint may repeat or arrive late. */
   #isToldMarker({ user, conversation, readSeq }: ReadMarkerNews): boolean {
     return (this.#toldMarkers.get(`${conversation} ${user}`) ?? -1) >= readSeq
   }

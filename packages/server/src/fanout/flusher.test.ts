@@ -1,9 +1,12 @@
-/** When gathered output is written: at once when idle, in slices when there is much, and never again after a fault of one. */
+/**
+ * Tests when buffered output is written: at once when idle, in slices when there is much, and
+ * despite failures.
+ */
 import { describe, expect, it } from 'vitest'
 import { type Flushable, Flusher, flusherBounds } from './flusher.ts'
 
-describe('the flusher', () => {
-  it('flushes what was scheduled once, however often it was asked', async () => {
+describe('Flusher', () => {
+  it('flushes an object once, however often it is scheduled', async () => {
     const flusher = new Flusher(() => 0)
     let flushes = 0
     const flushable: Flushable = {
@@ -17,7 +20,7 @@ describe('the flusher', () => {
     await flusher.whenIdle()
   })
 
-  it('gives way to the event loop after a slice, and takes up what came meanwhile', async () => {
+  it('yields to the event loop after a slice, and takes later requests', async () => {
     let nowMs = 0
     const flusher = new Flusher(() => nowMs)
     const order: string[] = []
@@ -43,7 +46,7 @@ describe('the flusher', () => {
     expect(order.at(-1)).toBe('late')
   })
 
-  it('goes on with the others when one fails', async () => {
+  it('flushes other objects when one fails', async () => {
     const problems: unknown[] = []
     const flusher = new Flusher(
       () => 0,

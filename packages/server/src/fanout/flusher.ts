@@ -1,16 +1,16 @@
 /**
- * When what has gathered is written. At once when the server is idle; under load with a pause as long as the last flush
- * took, so that changes gather into batches by need and input is never starved. A flush that takes long gives way to the
- * event loop and goes on in the next turn.
+ * Decides when buffered changes are written. An idle server writes at once. Under load it pauses as
+ * long as the last flush took, so that changes form batches and input is never starved. A long
+ * flush yields to the event loop and continues in the next turn.
  */
 export const flusherBounds = {
-  /** Longest stretch without giving way to the event loop. */
+  /** Maximum time without yielding to the event loop. */
   sliceMaxMs: 10,
-  /** Longest pause between two flushes. */
+  /** Maximum pause between two flushes. */
   pauseMaxMs: 50,
 } as const
 
-/** Something with gathered output: a generator that may be left and taken up again. */
+/** An object with buffered output. Its flush is a generator that can be paused and continued. */
 export interface Flushable {
   flush(): Generator<void, void, void>
 }
@@ -27,7 +27,7 @@ export class Flusher {
     this.#onProblem = onProblem
   }
 
-  /** Asks for a flush soon; asking again before it changes nothing. */
+  /** Requests a flush soon. Repeated requests before that flush have no effect. */
   schedule(flushable: Flushable): void {
     this.#dirty.add(flushable)
     if (this.#isScheduled) return
@@ -55,7 +55,8 @@ export class Flusher {
             sliceAtMs = this.#nowMs()
           }
         } catch (problem) {
-          // A fault of one must not end delivery for all. Its own readers get no checkpoint past it.
+          // A failure of one feed must not stop delivery for all. Its own subscribers get no
+          // checkpoint past it.
           this.#onProblem(problem)
         }
       }

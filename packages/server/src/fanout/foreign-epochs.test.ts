@@ -1,9 +1,9 @@
-/** Hints of another history make the database be asked, and not more often than that. */
+/** Tests that hints of another epoch trigger a check of the database, at a bounded rate. */
 import { expect, it } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'
 import { foreignEpochIntervalMs, ForeignEpochs } from './foreign-epochs.ts'
 
-it('[RES2] hints of another history make the database be asked once, and again after a while', async () => {
+it('[RES2] checks the epoch once for many foreign hints, and again later', async () => {
   const clock = new ManualClock()
   let asked = 0
   const failures: unknown[] = []
@@ -27,7 +27,7 @@ it('[RES2] hints of another history make the database be asked once, and again a
   )
   for (let index = 0; index < 100; index++) epochs.note()
   expect(asked).toBe(1)
-  // One that takes long is waited for.
+  // A check that takes long is not started a second time.
   clock.advance(foreignEpochIntervalMs)
   epochs.note()
   expect(asked).toBe(1)

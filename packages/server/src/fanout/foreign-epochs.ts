@@ -1,15 +1,16 @@
 /**
- * Hints that name another history than the one served here: another server may have seen a failover or a restored backup
- * first. Then the database is asked over a new connection which history it shows; at most so often, whatever is named.
+ * Reacts to hints that name another database epoch: another server may have seen a failover or a
+ * restored backup first. It then asks the database for its epoch over a new connection. The
+ * interval between two checks is bounded, whatever the hints name.
  */
 import type { Clock } from '../support/clock.ts'
 
-/** Shortest time between two asks. */
+/** Minimum time between two checks. */
 export const foreignEpochIntervalMs = 2_000
 
 export interface ForeignEpochsOptions {
   readonly clock: Clock
-  /** Tells of a changed history by its own ways. */
+  /** Checks the epoch; reports a changed epoch by its own callbacks. */
   readonly recheck: () => Promise<void>
   readonly onFailed: (error: unknown) => void
 }
@@ -23,7 +24,9 @@ export class ForeignEpochs {
     this.#options = options
   }
 
-  /** A hint of another history was dropped. */
+  /**
+   * Records that a hint of another epoch was dropped, and starts a check unless one ran recently.
+   */
   note(): void {
     const { clock, recheck, onFailed } = this.#options
     const nowMs = clock.nowMs()

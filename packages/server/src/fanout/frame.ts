@@ -1,6 +1,6 @@
 /**
- * One event on its way to clients: encoded once as JSON, and once more per kind of wire on first use, however many
- * connections it goes to. Transports keep their encoding in `wire`.
+ * One event on its way to clients. It is encoded once as JSON, and once more for each kind of wire
+ * on first use, however many connections receive it. Transports keep their encoding in `wire`.
  */
 import type { EventName, EventPayload, Id } from '@chorus/protocol'
 import type { LoggedChange } from '../support/logged-change.ts'
@@ -9,11 +9,14 @@ export class Frame {
   readonly event: EventName
   /** The payload as JSON. */
   readonly json: string
-  /** What it takes on the wire, near enough for budgets. */
+  /** Approximate size on the wire, for memory limits. */
   readonly bytes: number
-  /** Set on `ready` and `checkpoint`: what Server-Sent Events send as `id`. */
+  /** Cursor of a `ready` or `checkpoint` event; Server-Sent Events send it as `id`. */
   readonly cursor: string | undefined
-  /** How many outbound queues hold it; shared frames count once in the server's budget (rule SLOW1). */
+  /**
+   * Number of outbound queues that hold this frame. A shared frame counts once in the server's
+   * limit (rule SLOW1).
+   */
   holders = 0
   readonly wire: { websocket?: Buffer; packet?: string; sse?: string } = {}
 
@@ -34,7 +37,7 @@ function cursorOf(payload: unknown): string | undefined {
   return typeof payload.cursor === 'string' ? payload.cursor : undefined
 }
 
-/** Splices already encoded changes; nothing is encoded or parsed again. */
+/** Joins already encoded changes into one frame. Nothing is encoded or parsed again. */
 export function changesFrame(conversation: Id, changes: readonly LoggedChange[]): Frame {
   let json = `{"conversation":"${conversation}","changes":[`
   for (let index = 0; index < changes.length; index++) {
@@ -44,9 +47,12 @@ export function changesFrame(conversation: Id, changes: readonly LoggedChange[])
   return new Frame('changes', `${json}]}`)
 }
 
-/** The acknowledgement of one command. It goes to one connection, through the same queue and budget as the frames. */
+/**
+ * The acknowledgement of one command. It goes to one connection, through the same queue and limits
+ * as frames.
+ */
 export class Answer {
-  /** The packet as Engine.IO carries it, without the mark of a message. */
+  /** The Engine.IO packet, without the leading type of a message. */
   readonly packet: string
   readonly bytes: number
   holders = 0
@@ -57,5 +63,5 @@ export class Answer {
   }
 }
 
-/** Everything that leaves a connection and is counted in its budget (rule SLOW1). */
+/** Everything that is sent to a connection and counts against its limit (rule SLOW1). */
 export type Outgoing = Frame | Answer

@@ -23,7 +23,7 @@ function open() {
 }
 
 describe('HistorySwitch', () => {
-  it('[RES2] leaves the history before at once, and asks for its place in the new one until it knows', async () => {
+  it('[RES2] drops the old epoch at once, and retries until the new position is known', async () => {
     const { clock, happened, answers, history } = open()
     answers.push(new Error('away'), new Error('away'), 70)
     history.begin()
@@ -37,7 +37,7 @@ describe('HistorySwitch', () => {
     expect(clock.pendingCount).toBe(0)
   })
 
-  it('[RES2] a place in a history that is over by then is not taken', async () => {
+  it('[RES2] ignores a position read in an earlier epoch', async () => {
     const { clock, happened, answers, history } = open()
     let answer: (position: number) => void = () => undefined
     answers.push(

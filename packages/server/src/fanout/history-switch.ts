@@ -1,16 +1,16 @@
 /**
- * From one history of the database to another (a restored backup, a failover; rule RES2). What was known of the one before
- * is dropped in the same turn in which the new one is seen; service begins again when the new one has told where it
- * stands, which is asked until it is answered.
+ * Handles a change of the database epoch, after a failover or a restored backup (rule RES2). All
+ * state of the old epoch is dropped in the turn in which the new epoch is seen. Service resumes
+ * when the position in the new epoch is known; it is requested until the database answers.
  */
 import type { Clock, Timer } from '../support/clock.ts'
 
 export const historyRetryMs = 300
 
 export interface HistorySwitchOptions {
-  /** Drops everything of the history before. */
+  /** Drops all state of the old epoch. */
   readonly onLeft: () => void
-  /** Serves the new one from here on. */
+  /** Starts to serve the new epoch from this position. */
   readonly onBegun: (position: number) => void
   readonly readPosition: () => Promise<number>
   readonly clock: Clock
@@ -19,7 +19,7 @@ export interface HistorySwitchOptions {
 
 export class HistorySwitch {
   readonly #options: HistorySwitchOptions
-  /** Counts the histories: a position of an earlier one says nothing about this. */
+  /** Number of epochs so far. A position read in an earlier epoch is ignored. */
   #turn = 0
   #timer: Timer | undefined
 

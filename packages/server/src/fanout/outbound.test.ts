@@ -1,4 +1,7 @@
-/** What a reader that does not read costs: its own budget, the server's, and time. */
+/**
+ * Tests what happens when a client stops reading: its own limit, the server's limit, and the time
+ * limit.
+ */
 import { describe, expect, it } from 'vitest'
 import { Connection } from './connection.ts'
 import { Answer, Frame } from './frame.ts'
@@ -17,12 +20,12 @@ function open(budget = new OutboundBudget(), isReading = false) {
   return { transport, outbound, budget, failures: () => failed }
 }
 
-describe('an outbound queue', () => {
-  it('[SLOW1] writes at once while the wire takes it, and in order when it takes it later', () => {
+describe('Outbound', () => {
+  it('[SLOW1] writes at once while the wire accepts, and later in order', () => {
     const { transport, outbound, budget } = open()
     const frames = Array.from({ length: 20 }, () => frameOfBytes(10_000))
     for (const frame of frames) outbound.send(frame)
-    // As much as the wire may have, the rest waits.
+    // The wire gets as much as it may buffer; the rest waits.
     expect(transport.frames).toHaveLength(7)
     expect(outbound.isBehind).toBe(true)
     expect(budget.heldBytes).toBe(130_000)
@@ -34,13 +37,13 @@ describe('an outbound queue', () => {
     expect(outbound.isBehind).toBe(false)
   })
 
-  it('[SLOW1] counts acknowledgements in the same budget and keeps their order', () => {
+  it('[SLOW1] counts acknowledgements in the same limit and keeps their order', () => {
     const { transport, outbound, budget, failures } = open()
     for (let sent = 0; sent < 5; sent++) {
       outbound.send(answerOfBytes(50_000))
       outbound.send(frameOfBytes(50_000))
     }
-    // As much as the wire may have; the rest waits and is counted.
+    // The wire gets as much as it may buffer; the rest waits and is counted.
     expect([transport.answers.length, transport.frames.length]).toEqual([1, 1])
     expect(budget.heldBytes).toBe(400_000)
     expect(outbound.unreadBytes).toBe(500_000)
@@ -54,7 +57,7 @@ describe('an outbound queue', () => {
     expect(budget.heldBytes).toBe(0)
   })
 
-  it('[ACK2] [SLOW1] acknowledgements leave while events are held back, within the budget', () => {
+  it('[ACK2] [SLOW1] sends acknowledgements while events are held back, within the limit', () => {
     let resume: () => void = () => undefined
     let mayDeliver = false
     const watch = { mayDeliver: () => mayDeliver, onResume: (listener: () => void) => (resume = listener) }
@@ -78,7 +81,7 @@ describe('an outbound queue', () => {
     expect(failures()).toBe(1)
   })
 
-  it('[SLOW1] closes past one megabyte unread, and gives back what it held', async () => {
+  it('[SLOW1] closes past one megabyte unread and frees the queue', async () => {
     const { outbound, budget, failures, transport } = open()
     const drained: string[] = []
     for (let sent = 0; sent < outboundBounds.connectionMaxBytes - 60_000; sent += 50_000)
@@ -96,7 +99,7 @@ describe('an outbound queue', () => {
     expect(failures()).toBe(1)
   })
 
-  it('[SLOW1] closes after ten seconds without any progress, and any progress begins them anew', () => {
+  it('[SLOW1] closes after ten seconds without progress, restarted by any progress', () => {
     const { outbound, budget, failures, transport } = open()
     for (let index = 0; index < 5; index++) outbound.send(frameOfBytes(50_000))
     budget.checkProgress(1_000)
@@ -110,7 +113,7 @@ describe('an outbound queue', () => {
     expect(failures()).toBe(1)
   })
 
-  it('[SLOW1] counts the time of what only the wire holds, too', () => {
+  it('[SLOW1] applies the time limit to bytes that only the wire holds', () => {
     const { outbound, budget, failures } = open()
     outbound.send(frameOfBytes(1_000))
     expect(outbound.isBehind).toBe(false)
@@ -119,7 +122,7 @@ describe('an outbound queue', () => {
     expect(failures()).toBe(1)
   })
 
-  it('[SLOW1] never closes one that has read everything, however long it is quiet', () => {
+  it('[SLOW1] never closes a connection that has read everything', () => {
     const { outbound, budget, failures, transport } = open()
     outbound.send(frameOfBytes(1_000))
     budget.checkProgress(0)
@@ -132,7 +135,7 @@ describe('an outbound queue', () => {
     expect(failures()).toBe(0)
   })
 
-  it('[SLOW1] the server counts a shared frame once, and closes the most indebted first', () => {
+  it('[SLOW1] counts a shared frame once, and closes the largest queues first', () => {
     const budget = new OutboundBudget()
     const readers = Array.from({ length: 100 }, () => open(budget))
     const shared = frameOfBytes(500_000)
@@ -141,7 +144,8 @@ describe('an outbound queue', () => {
       outbound.send(shared)
     }
     expect(budget.heldBytes).toBe(500_000)
-    // Frames of their own: all together more than the server's 48 MB, the first readers owing the most.
+    // Frames of their own: together more than the server's limit of 48 MB. The first readers have
+    // the most unread bytes.
     readers.forEach(({ outbound }, index) => outbound.send(frameOfBytes(478_000 - index * 1_000)))
     readers.forEach(({ outbound }) => outbound.send(frameOfBytes(100_000 - 64_000)))
     expect(budget.heldBytes).toBeLessThanOrEqual(outboundBounds.serverMaxBytes)
@@ -150,11 +154,11 @@ describe('an outbound queue', () => {
     const failed = readers.map(({ failures }) => failures())
     const closed = failed.filter((count) => count > 0).length
     expect(closed).toBeGreaterThan(0)
-    // Those that owe the most, and no more than needed: the first ones.
+    // Only as many as needed were closed: the first readers, with the most unread bytes.
     expect(failed).toEqual(failed.map((_, index) => (index < closed ? 1 : 0)))
   })
 
-  it('[SLOW1] a connection past its budget is told why, and comes back', () => {
+  it('[SLOW1] closes a connection past its limit with code `slow` and retry', () => {
     const transport = new RecordingTransport()
     transport.isReading = false
     let closed = 0

@@ -1,50 +1,58 @@
 /**
- * What a connection has not read yet, with its two budgets: bytes and time without progress (rule SLOW1). Events and
- * acknowledgements share one queue, so a client cannot fill memory with the responses to its own commands.
+ * Outgoing queue of a connection, with two limits: unread bytes, and time without progress (rule
+ * SLOW1). Events and acknowledgements share one queue, so a client cannot fill memory with the
+ * responses to its own commands.
  *
- * An item goes straight to the transport while that has little buffered; otherwise it waits here, where shared frames
- * are counted once for the whole server. Past a budget the connection is closed as slow and resumes by cursor.
+ * An item goes straight to the transport while the transport has little buffered. Otherwise it
+ * waits here, where shared frames count once for the whole server. A connection past a limit is
+ * closed as slow and resumes by cursor.
  */
 import { Answer, type Outgoing } from './frame.ts'
 import type { StallWatch } from './stall-watch.ts'
 
 export const outboundBounds = {
-  /** Bytes that one connection may have unread. */
+  /** Maximum number of unread bytes of one connection. */
   connectionMaxBytes: 1_048_576,
-  /** Bytes that all connections of the server may have waiting here, shared frames counted once. */
+  /**
+   * Maximum number of bytes queued here for all connections of the server. Shared frames count
+   * once.
+   */
   serverMaxBytes: 50_331_648,
-  /** A transport is given no more while it has this much buffered. */
+  /** Buffered bytes from which on a transport is given no more. */
   transportMaxBytes: 65_536,
-  /** Time without any progress while something is unread. */
+  /** Maximum time without any progress while something is unread. */
   stalledMaxMs: 10_000,
 } as const
 
 export type TransportKind = 'websocket' | 'polling' | 'sse'
 
-/** A wire to one client. */
+/** The wire to one client. */
 export interface Transport {
   readonly kind: TransportKind
-  /** Hands one item to the wire. */
+  /** Passes one item to the wire. */
   write(item: Outgoing): void
-  /** Bytes handed over that the kernel has not taken. */
+  /** Returns the number of bytes that were written but not yet accepted by the kernel. */
   bufferedBytes(): number
-  /** Changes whenever the kernel took something. */
+  /** Returns a number that changes whenever the kernel accepts bytes. */
   progress(): number
-  /** Called when the transport may be given more. */
+  /** Registers a listener that is called when the transport can take more. */
   onDrain(listener: () => void): void
-  /** Ends the wire. `again` and `final` let what was written leave first, and say whether to come back; `hard` does not wait. */
+  /**
+   * Closes the wire. `again` and `final` flush written items first; `again` asks the client to
+   * reconnect, `final` does not. `hard` closes at once.
+   */
   close(manner: 'again' | 'final' | 'hard'): void
 }
 
-/** The server's budget for all connections. */
+/** Memory limit of the server for the outgoing queues of all connections. */
 export class OutboundBudget {
   #heldBytes = 0
   readonly #all = new Set<Outbound>()
-  /** Those with something queued. */
+  /** Queues that hold at least one item. */
   readonly #stalled = new Set<Outbound>()
   readonly #watch: StallWatch | undefined
 
-  /** @param watch - while it says no, nothing leaves: everything waits in the queues, within their bounds */
+  /** @param watch - while it forbids delivery, events wait in the queues, within their limits */
   constructor(watch?: StallWatch) {
     this.#watch = watch
     watch?.onResume(() => {
@@ -52,12 +60,12 @@ export class OutboundBudget {
     })
   }
 
-  /** May anything be handed to a wire? */
+  /** Whether events may be sent now. */
   mayDeliver(): boolean {
     return this.#watch === undefined || this.#watch.mayDeliver()
   }
 
-  /** Bytes waiting in all outbound queues, shared frames counted once. */
+  /** Number of bytes in all outgoing queues; shared frames count once. */
   get heldBytes(): number {
     return this.#heldBytes
   }
@@ -87,7 +95,7 @@ export class OutboundBudget {
     this.#stalled.delete(outbound)
   }
 
-  /** Closes the most indebted first until the server is within its budget. */
+  /** Closes the connections with the most unread bytes until the server is within its limit. */
   enforce(): void {
     while (this.#heldBytes > outboundBounds.serverMaxBytes) {
       let worst: Outbound | undefined
@@ -98,7 +106,7 @@ export class OutboundBudget {
     }
   }
 
-  /** Closes whoever made no progress for too long; called about once a second. */
+  /** Closes connections that made no progress for too long; called about once a second. */
   checkProgress(nowMs: number): void {
     for (const outbound of this.#all) outbound.checkProgress(nowMs)
   }
@@ -127,7 +135,7 @@ export class Outbound {
     return this.#queuedBytes + this.#transport.bufferedBytes()
   }
 
-  /** Is anything waiting here? Then live values give way (rule LIVE1). */
+  /** Whether anything waits here. Live values are then not queued (rule LIVE1). */
   get isBehind(): boolean {
     return this.#queue.length > 0 || !this.#budget.mayDeliver()
   }
@@ -150,13 +158,16 @@ export class Outbound {
     else this.#budget.enforce()
   }
 
-  /** Resolves when everything was handed to the wire, or the connection closed. */
+  /** Resolves when everything has been passed to the wire, or the connection has closed. */
   async whenDrained(): Promise<void> {
     if (this.#closed || this.#queue.length === 0) return
     await new Promise<void>((resolve) => this.#drained.push(resolve))
   }
 
-  /** What the wire still holds counts, too: little enough never waits here, and may stand still all the same. */
+  /**
+   * Closes the connection when it made no progress for too long. Counts bytes held by the wire too:
+   * a small output never waits here, but may still be stuck.
+   */
   checkProgress(nowMs: number): void {
     if (this.unreadBytes === 0 || !this.#budget.mayDeliver()) {
       this.#lastProgressAtMs = undefined
@@ -172,19 +183,19 @@ export class Outbound {
     }
   }
 
-  /** What was held back may leave. */
+  /** Sends the items that were held back. */
   resume(): void {
     this.#flush()
   }
 
-  /** Gives up on this reader. */
+  /** Closes a connection that does not read. */
   fail(): void {
     if (this.#closed) return
     this.close()
     this.#onSlow()
   }
 
-  /** Forgets what is queued. */
+  /** Drops all queued items. */
   close(): void {
     if (this.#closed) return
     this.#closed = true
@@ -196,8 +207,9 @@ export class Outbound {
   }
 
   /**
-   * Events wait while this server does not know whether they are still allowed (stall-watch.ts). Acknowledgements do not:
-   * the database has already decided, and a send is answered within two seconds (rule ACK2).
+   * Returns whether an item may be sent now. Events wait while this server does not know whether
+   * they are still allowed (stall-watch.ts). Acknowledgements do not wait: the database has already
+   * decided, and a send is answered within two seconds (rule ACK2).
    */
   #mayLeave(item: Outgoing): boolean {
     return item instanceof Answer || this.#budget.mayDeliver()

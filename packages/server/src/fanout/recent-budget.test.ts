@@ -1,4 +1,7 @@
-/** One budget for the recent changes of all conversations: who loses theirs, and when. */
+/**
+ * Tests the memory limit for the recent changes of all conversations: which caches are emptied, and
+ * when.
+ */
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'
 import { RecentBudget, recentBudgetBounds } from './recent-budget.ts'
@@ -9,8 +12,8 @@ const fill = (recent: RecentChanges, from: number, to: number, text = 'x') => {
   for (let seq = from; seq <= to; seq++) recent.append(messageChange(seq, text))
 }
 
-describe('the budget of recent changes', () => {
-  it('[LIM1] past it those unused for longest lose theirs, and what is read again is used', () => {
+describe('RecentBudget', () => {
+  it('[LIM1] empties the least recently used cache; a read counts as use', () => {
     const clock = new ManualClock()
     const budget = new RecentBudget(clock, 50_000)
     const [one, two, three] = [new RecentChanges(budget), new RecentChanges(budget), new RecentChanges(budget)]
@@ -25,12 +28,12 @@ describe('the budget of recent changes', () => {
     expect(one.newestSeq).toBe(10)
     expect(three.newestSeq).toBe(20)
     expect(budget.bytes).toBe(one.bytes + three.bytes)
-    // It begins anew, and counts again.
+    // A new change fills the cache again, and it counts again.
     fill(two, 11, 11)
     expect(budget.bytes).toBe(one.bytes + two.bytes + three.bytes)
   })
 
-  it('[LIM1] what was quiet for a while keeps its newest', () => {
+  it('[LIM1] shrinks a cache that was quiet for a while to its newest changes', () => {
     const clock = new ManualClock()
     const budget = new RecentBudget(clock)
     const [quiet, lively] = [new RecentChanges(budget), new RecentChanges(budget)]
@@ -47,7 +50,7 @@ describe('the budget of recent changes', () => {
     expect(budget.bytes).toBe(quiet.bytes + lively.bytes)
   })
 
-  it('[LIM1] those whose feed is over count no more', () => {
+  it('[LIM1] stops counting a cache whose feed has ended', () => {
     const budget = new RecentBudget(new ManualClock())
     const recent = new RecentChanges(budget)
     fill(recent, 1, 10)

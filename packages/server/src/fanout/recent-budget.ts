@@ -1,22 +1,26 @@
 /**
- * One budget of bytes for the recent changes of all conversations (rule LIM1): 50 000 rooms at their own bound would be
- * gigabytes. Past it those unused for longest lose theirs, and what was quiet for ten seconds keeps only its newest.
+ * One memory limit for the recent changes of all conversations (rule LIM1): 50 000 conversations,
+ * each at its own limit, would take gigabytes. Beyond the limit, the least recently used caches are
+ * emptied. A cache unused for ten seconds keeps only its newest changes.
  *
- * Two lists in the order of use, the lively and the quiet; a conversation moves within them once a second at most, so that a
- * message costs a comparison.
+ * Two lists, lively and quiet, hold the caches in order of use. A cache moves within them at most
+ * once a second, so that a message costs only a comparison.
  */
 import type { Clock, Timer } from '../support/clock.ts'
 
 export const recentBudgetBounds = {
   bytesMax: 64 * 1024 * 1024,
   tickMs: 1_000,
-  /** Unused for so many ticks is quiet. */
+  /** Number of ticks without use after which a cache is quiet. */
   quietTicks: 10,
-  /** The others wait for the next tick, so that none takes long. */
+  /**
+   * Maximum number of caches shrunk per tick, so that no tick takes long. The rest waits for the
+   * next tick.
+   */
   shrinksPerTickMax: 2_000,
 } as const
 
-/** What counts against the budget. */
+/** A cache that counts against the limit. */
 interface Kept {
   readonly bytes: number
   usedInTick: number
@@ -43,13 +47,13 @@ export class RecentBudget {
     return this.#bytes
   }
 
-  /** It was used, and holds so much more, or less. */
+  /** Records that a cache was used and grew by `bytesMore`, which may be negative. */
   use(kept: Kept, bytesMore: number): void {
     if (kept.usedInTick !== this.#tick) {
       this.#quiet.delete(kept)
       this.#lively.delete(kept)
       this.#lively.add(kept)
-      // Joins the budget with all that it holds.
+      // A cache that was not counted so far is added with its full size.
       if (kept.usedInTick < 0) this.#bytes += kept.bytes - bytesMore
       kept.usedInTick = this.#tick
       this.#timer ??= this.#clock.setTimer(() => this.#shrinkQuiet(), recentBudgetBounds.tickMs)
@@ -58,7 +62,7 @@ export class RecentBudget {
     if (this.#bytes > this.#bytesMax) this.#evict()
   }
 
-  /** It is not kept any more, with all that it holds. */
+  /** Stops counting a cache. */
   remove(kept: Kept): void {
     if (kept.usedInTick < 0) return
     this.#quiet.delete(kept)

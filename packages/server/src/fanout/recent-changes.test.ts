@@ -1,4 +1,7 @@
-/** The newest changes of a conversation: always a consecutive run that ends at the newest known one. */
+/**
+ * Tests the newest changes of a conversation: always a consecutive run that ends at the newest
+ * known one.
+ */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { LoggedChange } from '../support/logged-change.ts'
@@ -13,8 +16,8 @@ const add = (recent: RecentChanges, changes: readonly LoggedChange[]) => {
   for (const change of changes) recent.append(change)
 }
 
-describe('recent changes', () => {
-  it('gives a range only when all of it is there', () => {
+describe('RecentChanges', () => {
+  it('returns a range only when all of it is cached', () => {
     const recent = new RecentChanges()
     expect(recent.range(1, 1)).toBeUndefined()
     expect(recent.range(2, 1)).toEqual([])
@@ -25,7 +28,7 @@ describe('recent changes', () => {
     expect(recent.range(8, 10)).toBeUndefined()
   })
 
-  it('begins anew after a gap, and takes older ones before it as far as they connect', () => {
+  it('restarts the run after a gap, and prepends older changes that connect', () => {
     const recent = new RecentChanges()
     add(recent, run(1, 3))
     add(recent, run(10, 12))
@@ -38,7 +41,7 @@ describe('recent changes', () => {
     expect(recent.isLoaded).toBe(true)
   })
 
-  it('[LIM1] keeps at most so many changes and bytes, the newest', () => {
+  it('[LIM1] keeps only the newest changes, within count and byte limits', () => {
     const many = new RecentChanges()
     add(many, run(1, recentBounds.changesMax + 50))
     expect(many.range(50, 60)).toBeUndefined()
@@ -51,7 +54,7 @@ describe('recent changes', () => {
     expect(large.range(21, 21)).toHaveLength(1)
   })
 
-  it('[LIM2] a load joins what has come meanwhile, and replaces what is too old to join', () => {
+  it('[LIM2] merges a load with newer changes, and replaces a disconnected run', () => {
     const recent = new RecentChanges()
     add(recent, run(45, 50))
     recent.merge(run(40, 60))
@@ -63,7 +66,7 @@ describe('recent changes', () => {
     expect(recent.isLoaded).toBe(true)
   })
 
-  it('[LIM2] only the very next change follows, whatever is told', () => {
+  it('[LIM2] follows only with the directly next change', () => {
     const recent = new RecentChanges()
     recent.follow(messageChange(4))
     expect(recent.newestSeq).toBe(0)
@@ -75,7 +78,7 @@ describe('recent changes', () => {
     expect(seqs(recent.range(1, 3))).toEqual([1, 2, 3])
   })
 
-  it('[LIM2, ACL1] says who finds the rest here, unless it was read after they were seen to be members', () => {
+  it('[LIM2, ACL1] limits how far behind a page may be', () => {
     const recent = new RecentChanges()
     expect(recent.oldestPageSeq(0)).toBeUndefined()
     recent.merge(run(100, 110))
@@ -89,7 +92,7 @@ describe('recent changes', () => {
     expect([240, 241, 245].map((seq) => recent.oldestPageSeq(seq))).toEqual([140, 241, 241])
   })
 
-  it('[ERASE1] [ACL1] an edit or deletion rewrites what is kept, as if it had been read after it', () => {
+  it('[ERASE1] [ACL1] rewrites cached messages after an edit or deletion', () => {
     for (const rewrite of [deletionChange(8, 3), editChange(8, 3, 'better')]) {
       const recent = new RecentChanges()
       recent.append(messageChange(2))
@@ -100,7 +103,7 @@ describe('recent changes', () => {
       recent.append(rewrite)
       expect(JSON.stringify(recent.range(2, 8))).not.toContain('secret')
       expect(JSON.stringify(recent.frames(2, 7))).not.toContain('secret')
-      // For those who were members when the log stood there.
+      // Only for users who were members at that seq.
       expect(recent.asOf).toBe(8)
       expect(recent.bytes).toBeGreaterThan(0)
     }
@@ -110,18 +113,18 @@ describe('recent changes', () => {
     expect(recent.asOf).toBe(0)
   })
 
-  it('[ERASE1] a load that began before a deletion brings no text back', () => {
+  it('[ERASE1] restores no deleted text from a load that began before', () => {
     const recent = new RecentChanges()
     add(recent, run(5, 6))
     recent.append(deletionChange(7, 3))
-    // As of 5: the deletion was not there yet.
+    // Read as of seq 5, before the deletion.
     recent.merge([messageChange(2), messageChange(3, 'a secret'), ...run(4, 5)])
     expect(seqs(recent.range(2, 7))).toEqual([2, 3, 4, 5, 6, 7])
     expect(JSON.stringify(recent.range(2, 7))).not.toContain('secret')
     expect(recent.asOf).toBe(7)
   })
 
-  it('[ERASE1] no page from before an edit is as good as one from now', () => {
+  it('[ERASE1] rejects pages from before an edit', () => {
     const recent = new RecentChanges()
     recent.merge(run(100, 110))
     recent.append(editChange(111, 90, 'better'))
@@ -129,7 +132,7 @@ describe('recent changes', () => {
     expect(recent.oldestPageSeq(113)).toBe(111)
   })
 
-  it('[LIM2] those who lack the same are sent the same frames, encoded once', () => {
+  it('[LIM2] returns the same encoded frames for the same range', () => {
     const recent = new RecentChanges()
     add(recent, run(1, 10))
     const frames = recent.frames(4, 9)
@@ -151,7 +154,7 @@ describe('recent changes', () => {
     expect([recent.bytes, recent.frames(4, 9)]).toEqual([0, undefined])
   })
 
-  it('[RES1] finds the boundary of a position, or says that it does not reach', () => {
+  it('[RES1] finds the boundary of a position, or undefined when out of reach', () => {
     const recent = new RecentChanges()
     add(
       recent,
@@ -169,7 +172,7 @@ describe('recent changes', () => {
     expect(whole.boundary(200, 5)).toBe(0)
   })
 
-  it('stays a consecutive run whatever is appended and prepended', () => {
+  it('stays a consecutive run after any appends and merges', () => {
     const part = fc.record({
       from: fc.integer({ min: 1, max: 60 }),
       length: fc.integer({ min: 1, max: 20 }),

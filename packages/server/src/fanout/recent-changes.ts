@@ -1,11 +1,13 @@
 /**
- * The newest changes of one conversation, kept while it is served: what a resume or a join needs is mostly here, so that
- * the database is read for it at most once per conversation however many clients come back (rule LIM2).
+ * Caches the newest changes of one conversation while it is served. Most resumes and joins are
+ * answered from here. So the database is read at most once per conversation, however many clients
+ * come back (rule LIM2).
  *
- * Always a consecutive run of seqs that ends at the newest known one. What came by a read says as of which seq: a message in
- * it is as it was then, so it is for those who were seen to be members at that seq or later (rule ACL1). An edit or a deletion
- * rewrites what is kept of its message, as if the run had been read after it (rule ERASE1). It may be emptied
- * at any time (recent-budget.ts): whoever misses something reads it.
+ * The cache is always a consecutive run of seqs that ends at the newest known one. Changes that
+ * came by a read show messages as of that read's seq, so only users seen as members at that seq or
+ * later may get them (rule ACL1). An edit or a deletion rewrites the cached text of its message, as
+ * if the run had been read after it (rule ERASE1). The cache may be emptied at any time
+ * (recent-budget.ts): callers then read the database.
  */
 import type { LoggedChange } from '../support/logged-change.ts'
 import { collectRewrites, isRewrite, type Rewrites, rewritten } from '../support/message-state.ts'
@@ -16,23 +18,23 @@ import { splitBatches } from './split-batches.ts'
 export const recentBounds = {
   changesMax: 256,
   bytesMax: 262_144,
-  /** Kept of a conversation that has been quiet for a while. */
+  /** Maximum number of changes kept for a conversation that has been quiet for a while. */
   quietChangesMax: 64,
-  /** Changes that a page from a moment ago may lack. */
+  /** Maximum number of changes by which a cached page may be behind. */
   pageBehindMax: 100,
-  /** What a change takes beside its JSON, near enough. */
+  /** Approximate memory of a change in addition to its JSON. */
   overheadBytes: 200,
 } as const
 
 /** One event of a replay. */
 export interface ReplayFrame {
   readonly frame: Frame
-  /** The last seq in it. */
+  /** Last seq in the frame. */
   readonly seq: number
   readonly changes: number
 }
 
-/** What was asked for last: those who come back together lack the same. */
+/** The last encoded range. Clients that come back together lack the same range. */
 interface Encoded {
   readonly from: number
   readonly to: number
@@ -47,19 +49,24 @@ export class RecentChanges {
   #asOf = 0
   #isLoaded = false
   #encoded: Encoded | undefined
-  /** Of the budget's clock; negative while it does not count there. */
+  /**
+   * Tick of the memory limit at the last use; negative while this cache does not count against it.
+   */
   usedInTick = -1
 
   constructor(budget?: RecentBudget) {
     this.#budget = budget
   }
 
-  /** The newest state of a message in this run is of this seq, or of the change that shows it. Never goes back. */
+  /**
+   * Seq up to which messages in this run may have been read. The state of a message is at most that
+   * of this seq, or of the change that carries it. Never decreases.
+   */
   get asOf(): number {
     return this.#asOf
   }
 
-  /** Changes that come by a read of the log as it was at this seq. */
+  /** Records that changes were read from the log as it was at this seq. */
   noteRead(asOf: number): void {
     this.#asOf = Math.max(this.#asOf, asOf)
   }
@@ -68,18 +75,21 @@ export class RecentChanges {
     return this.#changes.at(-1)?.seq ?? 0
   }
 
-  /** Did a load bring what was before? Another one would bring no more. */
+  /** Whether a load brought the changes before. Another load would bring no more. */
   get isLoaded(): boolean {
     return this.#isLoaded
   }
 
-  /** Adds a change if it is the very next one, though not its turn to be delivered yet, or not any more. */
+  /**
+   * Appends a change when it directly follows the newest one, even if it is too early or too late
+   * for delivery.
+   */
   follow(change: LoggedChange): void {
     const newest = this.#changes.at(-1)
     if (newest !== undefined && change.seq === newest.seq + 1) this.append(change)
   }
 
-  /** Adds what follows; a gap begins the run anew. */
+  /** Appends a change. A gap before it restarts the run. */
   append(change: LoggedChange): void {
     const before = this.bytes
     this.#push(change)
@@ -87,7 +97,10 @@ export class RecentChanges {
     this.#account(before)
   }
 
-  /** Takes in what a load gave, as far as it connects with what has come meanwhile; the newer run wins. */
+  /**
+   * Merges the result of a load when it connects with the current run. On a gap, the newer run
+   * wins.
+   */
   merge(read: readonly LoggedChange[]): void {
     const before = this.bytes
     const last = read.at(-1)
@@ -99,7 +112,7 @@ export class RecentChanges {
       if (older.length > 0) {
         this.#changes = [...older, ...this.#changes]
         for (const change of older) this.#bytes += sizeOf(change)
-        // Read before they were edited or deleted, maybe.
+        // These changes may have been read before their messages were edited or deleted.
         const rewrites = collectRewrites(this.#changes)
         if (rewrites !== undefined) this.#rewrite(rewrites)
       }
@@ -110,7 +123,7 @@ export class RecentChanges {
     this.#account(before)
   }
 
-  /** The log ends here: what was said to follow is not believed. */
+  /** Drops the changes above `seq`: the log ends there, so hints beyond it were wrong. */
   endAt(seq: number): void {
     const before = this.bytes
     while (this.newestSeq > seq) this.#bytes -= sizeOf(this.#changes.pop() as LoggedChange)
@@ -118,8 +131,9 @@ export class RecentChanges {
   }
 
   /**
-   * How old a page may be whose reader is sent the rest up to `to` from here; undefined when the rest is not here, or not as
-   * it was then. Never older than an edit or a deletion: the text before it is shown no more (rule ERASE1).
+   * Returns the lowest seq of a page that this run can bring up to `to`. Returns undefined when the
+   * run lacks the changes, or shows them as of a later seq. Never below an edit or a deletion,
+   * because the text before it must not be shown any more (rule ERASE1).
    */
   oldestPageSeq(to: number): number | undefined {
     const first = this.#changes[0]
@@ -132,7 +146,7 @@ export class RecentChanges {
     return lowest
   }
 
-  /** The changes `from` to `to`, or undefined when not all of them are here. */
+  /** Returns the changes `from` to `to`, or undefined when some are missing here. */
   range(from: number, to: number): LoggedChange[] | undefined {
     if (from > to) return []
     const first = this.#changes[0]
@@ -141,7 +155,7 @@ export class RecentChanges {
     return this.#changes.slice(from - first.seq, to - first.seq + 1)
   }
 
-  /** The changes `from` to `to` as they go to whoever lacks them, encoded once for all of those. */
+  /** Returns the changes `from` to `to` as frames, encoded once for all clients that lack them. */
   frames(from: number, to: number): readonly ReplayFrame[] | undefined {
     if (this.#encoded?.from === from && this.#encoded.to === to) {
       this.#account(this.bytes)
@@ -155,15 +169,15 @@ export class RecentChanges {
       seq: (batch.at(-1) as LoggedChange).seq,
       changes: batch.length,
     }))
-    // As JSON and as it goes over the wire.
+    // Counts the JSON and its encoding for the wire.
     this.#encoded = { from, to, frames, bytes: frames.reduce((sum, { frame }) => sum + 2 * frame.bytes, 0) }
     this.#account(before)
     return frames
   }
 
   /**
-   * The seq after which everything up to `top` was written at or after `position`, walking down (see store/read-changes.ts);
-   * undefined when the run does not reach that far.
+   * Returns the seq after which every change up to `top` was written at or after `position` (see
+   * store/read-changes.ts). Returns undefined when the run does not reach that far back.
    */
   boundary(position: number, top: number): number | undefined {
     const first = this.#changes[0]
@@ -175,13 +189,16 @@ export class RecentChanges {
     return first.seq === 1 ? 0 : undefined
   }
 
-  /** Quiet for a while: keeps what those who were away for a moment need. Called by the budget. */
+  /**
+   * Keeps only what clients need after a short absence, because the conversation is quiet. Called
+   * by the memory limit.
+   */
   shrink(): void {
     this.#encoded = undefined
     this.#trim(recentBounds.quietChangesMax)
   }
 
-  /** Called by the budget. */
+  /** Empties the cache. Called by the memory limit. */
   clear(): void {
     this.#changes = []
     this.#encoded = undefined
@@ -189,7 +206,10 @@ export class RecentChanges {
     this.#isLoaded = false
   }
 
-  /** Its feed is over: it counts no more, whoever still reads it. */
+  /**
+   * Stops counting this cache against the memory limit, because its feed has ended. It stays
+   * readable.
+   */
   retire(): void {
     this.#budget?.remove(this)
     this.#budget = undefined
@@ -221,7 +241,7 @@ export class RecentChanges {
       newest = this.newestSeq
     }
     if (newest === 0) return
-    // As if it had been read by now: only for those who are members by now (rule ACL1).
+    // As if read by now: only current members may see it (rule ACL1).
     this.noteRead(newest)
     this.#encoded = undefined
   }
@@ -235,7 +255,7 @@ export class RecentChanges {
       this.#bytes -= sizeOf(this.#changes[drop] as LoggedChange)
       drop++
     }
-    // In place: a full run drops its oldest with every change that comes.
+    // In place, because a full run drops its oldest change with every new one.
     if (drop > 0) this.#changes.splice(0, drop)
   }
 

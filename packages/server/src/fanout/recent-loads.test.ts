@@ -1,4 +1,7 @@
-/** Loads of recent changes: one under way for a conversation, some to a statement, few at a time. */
+/**
+ * Tests the loads of recent changes: one per conversation, several conversations per statement, few
+ * statements.
+ */
 import { describe, expect, it } from 'vitest'
 import type { Id } from '@chorus/protocol'
 import type { LoggedChange } from '../support/logged-change.ts'
@@ -36,8 +39,8 @@ const open = (isWanted = (_conversation: Id, _newest?: number) => true) => {
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 const many = (count: number) => Array.from({ length: count }, (_, index) => `c${index}`)
 
-describe('loads of recent changes', () => {
-  it('[LIM2] whoever wants what is being loaded waits for the same read', async () => {
+describe('RecentLoads', () => {
+  it('[LIM2] shares one read among callers for the same conversation', async () => {
     const { loads, reads, loaded } = open()
     const first = loads.want('a', 1)
     await turn()
@@ -52,7 +55,7 @@ describe('loads of recent changes', () => {
     expect(reads).toHaveLength(3)
   })
 
-  it('[LIM2] a read goes down to what the one who was away longest has', async () => {
+  it('[LIM2] reads back to the earliest position of all callers', async () => {
     const { loads, reads } = open()
     for (const position of [30, 10, 20]) void loads.want('a', position)
     void loads.want('b', 40)
@@ -60,7 +63,7 @@ describe('loads of recent changes', () => {
     expect(reads).toMatchObject([{ conversations: ['a', 'b'], positions: [10, 40] }])
   })
 
-  it('[LIM1] so many conversations to a statement, so many statements at a time', async () => {
+  it('[LIM1] bounds conversations per statement and concurrent statements', async () => {
     const { loads, reads, loaded } = open()
     const { conversationsPerStatement, statementsMax } = recentLoadBounds
     const count = conversationsPerStatement * (statementsMax + 2)
@@ -78,7 +81,7 @@ describe('loads of recent changes', () => {
     expect(loaded).toHaveLength(count)
   })
 
-  it('[LIM2] where only the newest is lacking, it is read when no hint has brought it', async () => {
+  it('[LIM2] waits for a hint before reading only the newest changes', async () => {
     let has = 7
     const { loads, reads, loaded, clock } = open((_id, newest) => newest === undefined || has < newest)
     const hinted = Promise.all([8, 9].map((newest) => loads.want('a', 1, newest)))
@@ -98,7 +101,7 @@ describe('loads of recent changes', () => {
     expect(loaded).toEqual(['a'])
   })
 
-  it('a failure is told to those who wait, and the next try reads again', async () => {
+  it('passes a failure to the waiting callers, then reads again', async () => {
     const { loads, reads, loaded } = open()
     const failing = expect(loads.want('a', 1)).rejects.toThrow('no answer')
     await turn()
@@ -111,7 +114,7 @@ describe('loads of recent changes', () => {
     expect(loaded).toEqual(['a'])
   })
 
-  it('[RES2] what was read in another history is nobody’s, and what nobody wants any more is not read', async () => {
+  it('[RES2] drops results of an earlier epoch and skips unwanted conversations', async () => {
     const { loads, reads, loaded, history } = open((id) => id !== 'gone')
     const wanted = Promise.all([loads.want('a', 1), loads.want('gone', 1)])
     await turn()

@@ -1,43 +1,59 @@
 /**
- * Loads of recent changes, shared by all who want them (rule LIM2): at most one under way for a conversation, and whoever
- * wants the same waits for it. Some conversations to a statement and few statements at a time, so that a storm leaves the
- * database room for those who sign in, send or look. Where only the newest is lacking, a hint that is on its way mostly
- * brings it: that is waited for a moment.
+ * Loads recent changes from the database, shared by all callers (rule LIM2). Each conversation has
+ * at most one load in progress; later callers wait for the same load.
+ *
+ * One statement reads several conversations, and only a few statements run at a time. So a
+ * reconnect storm leaves the database capacity for other requests. When only the newest changes are
+ * missing, a hint on its way usually brings them, so the load first waits a moment.
  */
 import type { Id } from '@chorus/protocol'
 import type { Clock } from '../support/clock.ts'
 import type { LoggedChange } from '../support/logged-change.ts'
 
 export const recentLoadBounds = {
-  /** Read however little is wanted: others may lack a little more. */
+  /** Minimum number of changes to read, because other clients may lack a few more. */
   changesMin: 16,
-  /** Those who lack more share a read of their own (store/log-stretches.ts). */
+  /**
+   * Maximum number of changes to read. Clients that lack more share another read
+   * (store/log-stretches.ts).
+   */
   changesMax: 256,
-  /** Text of each conversation. */
+  /** Maximum size of the text of each conversation. */
   bytesMax: 262_144,
   conversationsPerStatement: 50,
   statementsMax: 3,
-  /** Longer than a gap is left to close by itself: what a repair reads is not read again. */
+  /**
+   * Time to wait for a hint. Longer than `gapWaitMs`, so that changes which a repair reads are not
+   * read again.
+   */
   hintWaitMs: 150,
 } as const
 
 export interface RecentLoadsOptions {
-  /** The newest changes of each, down to the first that the holder of the position has. */
+  /**
+   * Reads the newest changes of each conversation, back to the first one that a client at
+   * `position` has.
+   */
   readonly read: (
     wanted: readonly { readonly conversation: Id; readonly position: number }[],
     extent: { readonly atLeast: number; readonly atMost: number; readonly bytesMax: number },
   ) => Promise<Map<Id, LoggedChange[]>>
   readonly clock: Clock
-  /** Is it still wanted when its turn comes? `newest`: only what leads up to this seq is. */
+  /**
+   * Returns whether a load is still needed when its turn comes. With `newest`, only the changes up
+   * to this seq are.
+   */
   readonly isWanted: (conversation: Id, newest: number | undefined) => boolean
   readonly epoch: () => string
   readonly onLoaded: (conversation: Id, changes: readonly LoggedChange[]) => void
 }
 
 interface Load {
-  /** With the earliest position that somebody holds… */
+  /** Earliest position that a waiting client holds, for each conversation. */
   readonly positions: Map<Id, number>
-  /** …and, of those where only the newest is lacking, how far they are to lead. */
+  /**
+   * Seq up to which changes are needed, for each conversation that lacks only its newest changes.
+   */
   readonly newest: Map<Id, number>
   readonly done: Promise<void>
   readonly settle: (outcome: Promise<void>) => void
@@ -45,11 +61,14 @@ interface Load {
 
 export class RecentLoads {
   readonly #options: RecentLoadsOptions
-  /** The load under way, or waiting, for each conversation: at most one for each that is served. */
+  /**
+   * The load in progress or waiting for each conversation; at most one for each served
+   * conversation.
+   */
   readonly #loads = new Map<Id, Load>()
-  /** Whose statement has not begun. */
+  /** Loads whose statement has not begun. */
   #waiting: Load[] = []
-  /** Whose hints may still come. */
+  /** The load that still waits for hints. */
   #hoping: Load | undefined
   #running = 0
 
@@ -58,9 +77,11 @@ export class RecentLoads {
   }
 
   /**
-   * Resolves when this conversation is loaded, together with others: mostly down to what the holder of the position has.
+   * Loads a conversation, together with others. Resolves when it is loaded, usually back to the
+   * first change that a client at `position` has.
    *
-   * @param newest - only what leads up to this seq is lacking: read unless a hint brings it first
+   * @param newest - set when only changes up to this seq are missing: read unless a hint brings
+   * them first
    */
   want(conversation: Id, position: number, newest?: number): Promise<void> {
     const load = this.#loads.get(conversation) ?? (newest === undefined ? this.#nextLoad() : this.#hopingLoad())
@@ -70,18 +91,18 @@ export class RecentLoads {
     return load.done
   }
 
-  /** The one that begins when there is room. */
+  /** Returns the load that begins as soon as a statement is free. */
   #nextLoad(): Load {
     const last = this.#waiting.at(-1)
     if (last !== undefined && last.positions.size < recentLoadBounds.conversationsPerStatement) return last
     const load = openLoad()
     this.#waiting.push(load)
-    // What is wanted within one turn goes together.
+    // Conversations requested within one turn of the event loop share a statement.
     setImmediate(() => this.#next())
     return load
   }
 
-  /** The one that begins when hints have had their time. */
+  /** Returns the load that begins after the time for hints. */
   #hopingLoad(): Load {
     const { conversationsPerStatement, hintWaitMs } = recentLoadBounds
     if (this.#hoping !== undefined && this.#hoping.positions.size < conversationsPerStatement) return this.#hoping
@@ -118,7 +139,7 @@ export class RecentLoads {
     const begunIn = epoch()
     const { changesMin, changesMax, bytesMax } = recentLoadBounds
     const newest = await read(wanted, { atLeast: changesMin, atMost: changesMax, bytesMax })
-    // Feeds of another history have nothing to do with what was read.
+    // The result belongs to an earlier database epoch.
     if (begunIn !== epoch()) return
     for (const [conversation, changes] of newest) onLoaded(conversation, changes)
   }
@@ -129,7 +150,7 @@ function openLoad(): Load {
   const done = new Promise<void>((resolve) => {
     settle = resolve
   })
-  // Whoever wants it hears of a failure; nobody else does.
+  // The callers handle the failure; this prevents an unhandled rejection.
   done.catch(() => undefined)
   return { positions: new Map(), newest: new Map(), done, settle }
 }

@@ -1,4 +1,4 @@
-/** After a stall nothing leaves before a sweep that began after it. */
+/** Tests that after a stall nothing is sent before a sweep that began after the stall. */
 import { describe, expect, it } from 'vitest'
 import type { Clock } from '../support/clock.ts'
 import { ManualClock } from '../support/testing/manual-clock.ts'
@@ -7,7 +7,7 @@ import { Outbound, OutboundBudget, outboundBounds } from './outbound.ts'
 import { StallWatch, stallBounds } from './stall-watch.ts'
 import { RecordingTransport } from './testing/recording-transport.ts'
 
-/** A clock that can go on without running its timers, as it does for a process that stands still. */
+/** A clock that can advance without running its timers, as in a process that was paused. */
 class FreezingClock implements Clock {
   readonly manual = new ManualClock()
   #frozenMs = 0
@@ -42,24 +42,24 @@ function open() {
 const frame = new Frame('changes', '{}')
 
 describe('after a stall', () => {
-  it('[ACL2] nothing leaves in the very turn in which the process wakes, before any timer has run', () => {
+  it('[ACL2] sends nothing in the first turn, before any timer has run', () => {
     const { clock, stalls, transport, outbound } = open()
     clock.freeze(60_000)
-    // What waited in the sockets is handled first.
+    // Data that waited in the sockets is handled first.
     outbound.send(frame)
     expect(transport.frames).toEqual([])
     expect(stalls).toEqual([60_000 - stallBounds.beatMs])
     expect(outbound.isBehind).toBe(true)
   })
 
-  it('[ACL2] nothing leaves before the end of a sweep that began after it; then everything does, in order', async () => {
+  it('[ACL2] holds everything until a later sweep ends, then sends it in order', async () => {
     const { clock, watch, transport, outbound } = open()
     const others = [new Frame('changes', '{"a":1}'), new Frame('live', '[]'), new Frame('changes', '{"a":2}')]
     const beforeMs = clock.nowMs()
     clock.freeze(5_000)
     for (const other of others) outbound.send(other)
     await nextTurn()
-    // This one began before it stood still.
+    // This sweep began before the stall.
     watch.swept(beforeMs)
     transport.read()
     outbound.resume()
@@ -72,7 +72,7 @@ describe('after a stall', () => {
     expect(outbound.isBehind).toBe(false)
   })
 
-  it('is told by the timer, too, when nothing wants to leave', () => {
+  it('detects a stall by the timer when nothing is sent', () => {
     const { clock, stalls, watch } = open()
     clock.freeze(stallBounds.latenessMaxMs + 1)
     clock.manual.advance(stallBounds.beatMs)
@@ -80,7 +80,7 @@ describe('after a stall', () => {
     expect(watch.mayDeliver()).toBe(false)
   })
 
-  it('a second stall begins the wait anew', async () => {
+  it('restarts the wait after a second stall', async () => {
     const { clock, watch, stalls } = open()
     clock.freeze(2_000)
     expect(watch.mayDeliver()).toBe(false)
@@ -95,7 +95,7 @@ describe('after a stall', () => {
     expect(stalls).toHaveLength(2)
   })
 
-  it('short pauses and late timers are none', async () => {
+  it('ignores short pauses and late timers', async () => {
     const { clock, stalls, watch, transport, outbound } = open()
     for (let index = 0; index < 20; index++) {
       clock.freeze(stallBounds.latenessMaxMs - 10)
@@ -108,7 +108,7 @@ describe('after a stall', () => {
     expect(transport.frames).toHaveLength(20)
   })
 
-  it('[SLOW1] what is held back counts by its bytes, not by its time', async () => {
+  it('[SLOW1] limits held events by bytes, not by time', async () => {
     const { clock, budget, watch, outbound, failures } = open()
     clock.freeze(2_000)
     outbound.send(frame)

@@ -1,29 +1,30 @@
 /**
- * After this process stood still (frozen, or busy with one thing for more than a second) it knows less than it believes:
- * members may have been removed and sessions revoked meanwhile. So from the first moment after a stall nothing leaves for
- * any client, until a sweep that began after it has told what happened (rules ACL1, ACL2; contract, "server frozen").
+ * Detects that this process was paused for more than a second, frozen or busy. Members may have
+ * been removed and sessions revoked in that time. So from the first moment after a stall no event
+ * is sent to any client, until a sweep that began after the stall has been applied (rules ACL1,
+ * ACL2; contract, "server frozen").
  *
- * The moment is found by asking the clock at whatever leaves first in a turn of the event loop, not by a timer alone: what
- * waited in the sockets is handed over before any timer runs.
+ * A timer alone is too late: after a stall, data that waited in the sockets is handled before any
+ * timer runs. So the first send in each turn of the event loop checks the clock.
  */
 import type { Clock, Timer } from '../support/clock.ts'
 
 export const stallBounds = {
   beatMs: 250,
-  /** A beat that is late by more than this was a stall. */
+  /** Delay of a timer beyond which it counts as a stall. */
   latenessMaxMs: 1_000,
 } as const
 
 export interface StallWatchOptions {
   readonly clock: Clock
-  /** It stood still for so long: sweep now. */
+  /** Called with the length of a stall. The caller sweeps at once. */
   readonly onStall: (forMs: number) => void
 }
 
 type State =
   | { readonly kind: 'idle' }
   | { readonly kind: 'delivering' }
-  /** Until a sweep has ended that began at or after this moment. */
+  /** Holding events until a sweep that began at or after `sinceMs` has been applied. */
   | { readonly kind: 'holding'; readonly sinceMs: number }
 
 export class StallWatch {
@@ -49,11 +50,13 @@ export class StallWatch {
     this.#state = { kind: 'idle' }
   }
 
-  /** May anything leave? Cheap: the clock is asked once per turn of the event loop. */
+  /**
+   * Returns whether events may be sent. Cheap: checks the clock once per turn of the event loop.
+   */
   mayDeliver(): boolean {
     if (!this.#isLookedAt) {
       this.#isLookedAt = true
-      // Before the loop can wait for anything again.
+      // Runs before the event loop can wait for input again.
       setImmediate(() => {
         this.#isLookedAt = false
       })
@@ -62,14 +65,14 @@ export class StallWatch {
     return this.#state.kind !== 'holding'
   }
 
-  /** A sweep that began at this moment has told everything it found. */
+  /** Records that a sweep which began at this time has been applied. */
   swept(beganAtMs: number): void {
     if (this.#state.kind !== 'holding' || beganAtMs < this.#state.sinceMs) return
     this.#state = { kind: 'delivering' }
     for (const listener of this.#listeners) listener()
   }
 
-  /** Called when what was held may leave. */
+  /** Registers a listener that is called when held events may be sent. */
   onResume(listener: () => void): void {
     this.#listeners.push(listener)
   }

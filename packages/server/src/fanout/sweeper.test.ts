@@ -1,4 +1,7 @@
-/** The safety net: lost hints, checkpoints only behind what they cover, positions that never go back. */
+/**
+ * Tests the safety net: lost hints, checkpoints that never precede what they cover, positions that
+ * never go back.
+ */
 import type { Id } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
 import { type Place, type SweptFacts, Sweeper, sweeperBounds } from './sweeper.ts'
@@ -54,7 +57,7 @@ function open(fixture = new DeliveryFixture()) {
     },
     { position: 10 },
   )
-  /** One sweep, with the clock turned while it waits for repairs. */
+  /** Runs one sweep and advances the clock while it waits for repairs. */
   const sweep = async (...next: (Facts | Error)[]): Promise<void> => {
     answers.push(...next)
     let done = false
@@ -86,18 +89,18 @@ function open(fixture = new DeliveryFixture()) {
 
 const changed = (seq: number): ReadonlyMap<Id, number> => new Map([[conversation, seq]])
 
-describe('the sweep', () => {
-  it("[TAIL1] delivers a lost last change to every connection, the sender's too", async () => {
+describe('Sweeper', () => {
+  it("[TAIL1] delivers a change without a hint to every connection, the sender's too", async () => {
     const { fixture, sweep, repaired } = open()
     const ada = await fixture.subscribe('ada', 0)
     const bob = await fixture.subscribe('bob', 0)
     fixture.appendMessages(3)
-    // No hint at all.
+    // No hint was sent.
     await sweep({ position: 20, conversations: changed(3) })
     expect(ada.transport.seqsOf(conversation)).toEqual([1, 2, 3])
     expect(bob.transport.seqsOf(conversation)).toEqual([1, 2, 3])
     expect(repaired()).toBe(1)
-    // What was delivered in time is no repair.
+    // A change delivered by its hint does not count as a repair.
     fixture.appendMessages(1)
     fixture.hint(4)
     await fixture.turn()
@@ -105,7 +108,7 @@ describe('the sweep', () => {
     expect(repaired()).toBe(1)
   })
 
-  it('[TAIL1] sweeps by itself within a second, and sooner after a failure', async () => {
+  it('[TAIL1] sweeps every second, and sooner after a failure', async () => {
     const { fixture, sweeper, asked, answers, failures } = open()
     answers.push({ position: 11 }, new Error('away'), { position: 12 })
     sweeper.start()
@@ -120,7 +123,7 @@ describe('the sweep', () => {
     expect(sweeper.ageMs).toBe(sweeperBounds.intervalMs)
     fixture.clock.advance(sweeperBounds.retryMs)
     await fixture.turn()
-    // The failed one is asked for again from the same position.
+    // The failed sweep is repeated from the same position.
     expect(asked).toEqual([10, 11, 11])
     expect(sweeper.ageMs).toBe(0)
     await sweeper.stop()
@@ -129,7 +132,7 @@ describe('the sweep', () => {
     expect(asked).toHaveLength(3)
   })
 
-  it('[TAIL1] a feed that cannot be repaired delays no sweep', async () => {
+  it('[TAIL1] starts sweeps on time while a feed cannot be repaired', async () => {
     const { fixture, sweeper, asked, answers } = open()
     const ada = await fixture.subscribe('ada', 0)
     fixture.appendMessages(1)
@@ -142,13 +145,13 @@ describe('the sweep', () => {
       await fixture.turn()
       if (asked.length > beganAtMs.length) beganAtMs.push(elapsedMs + 50)
     }
-    // Each waits for a while, and the next begins on time.
+    // Each sweep waits for a while, and the next begins on time.
     expect(beganAtMs).toEqual([1, 2, 3].map((nth) => nth * sweeperBounds.intervalMs))
     expect(ada.transport.frames).toEqual([])
     await Promise.all([sweeper.stop(), fixture.turn().then(() => fixture.clock.advance(sweeperBounds.catchUpMaxMs))])
   })
 
-  it('[TAIL1] [CP1] a sweep that takes longer than the interval is followed at once, and each sends its checkpoint', async () => {
+  it('[TAIL1] [CP1] follows a slow sweep at once, each with its checkpoint', async () => {
     const { fixture, sweeper, asked, answers } = open()
     const ada = await fixture.subscribe('ada', 0)
     const release: ((facts: Facts) => void)[] = []
@@ -184,7 +187,7 @@ describe('the sweep', () => {
     expect(members).toEqual([['ada', conversation]])
     expect(markers).toEqual([['ada', conversation]])
     expect(revoked).toEqual(['session'])
-    // Told once; told in time: not at all.
+    // A marker is reported once, and not at all when it was already sent.
     await sweep({ ...facts, position: 21 })
     expect(markers).toHaveLength(1)
     fixture.feeds.announceReadMarker({ user: 'ada', conversation, readSeq: 8, json: '{}' }, undefined)
@@ -192,7 +195,7 @@ describe('the sweep', () => {
     expect(markers).toHaveLength(1)
   })
 
-  it('[CP1] sends a checkpoint behind what it covers, and only to those who were sent something', async () => {
+  it('[CP1] sends checkpoints after covered events, only to connections that received some', async () => {
     const { fixture, sweep } = open()
     const ada = await fixture.subscribe('ada', 0)
     const quiet = fixture.connect('quiet')
@@ -205,13 +208,13 @@ describe('the sweep', () => {
     expect(ada.transport.eventsNamed('checkpoint')).toHaveLength(1)
   })
 
-  it('[CP1] sends none while a change of theirs is undelivered, or a join is in progress', async () => {
+  it('[CP1] sends no checkpoint during a join or before an undelivered change', async () => {
     const { fixture, sweep } = open()
     const ada = await fixture.subscribe('ada', 0)
     fixture.appendMessages(3)
     fixture.hint(1)
     await fixture.turn()
-    // The range cannot be read: the sweep gives up waiting for it.
+    // The range cannot be read, so the sweep stops waiting for it.
     fixture.readErrors.push(...Array.from({ length: 4 }, () => new Error('away')))
     await sweep({ position: 20, conversations: changed(3) })
     expect(ada.transport.eventsNamed('checkpoint')).toEqual([])
@@ -225,7 +228,7 @@ describe('the sweep', () => {
     expect(ada.transport.eventsNamed('checkpoint')).toEqual([{ cursor: 'cursor 22' }])
   })
 
-  it('[CP1] sends none while a read marker is owed, and asks for it again after each sweep that succeeded', async () => {
+  it('[CP1] sends no checkpoint while a read marker is pending, and retries it', async () => {
     const { fixture, sweep, owed } = open()
     const ada = await fixture.subscribe('ada', 0)
     fixture.appendMessages(1)
@@ -243,13 +246,13 @@ describe('the sweep', () => {
     expect(ada.transport.eventsNamed('checkpoint')).toEqual([{ cursor: 'cursor 21' }])
   })
 
-  it('[CP1] a room that never falls silent gets its checkpoints all the same', async () => {
+  it('[CP1] sends checkpoints in a conversation that never falls silent', async () => {
     const { fixture, sweep } = open()
     const ada = await fixture.subscribe('ada', 0)
     fixture.appendMessages(2)
     fixture.hint(1, 2)
     await fixture.settle()
-    // Newer than what the sweep saw, and still on its way when the checkpoint leaves.
+    // Newer than what the sweep saw, and not delivered yet when the checkpoint leaves.
     fixture.append(messageChange(3), messageChange(4))
     fixture.hint(4)
     await fixture.turn()
@@ -258,7 +261,7 @@ describe('the sweep', () => {
     expect(ada.transport.eventsNamed('checkpoint')).toEqual([{ cursor: 'cursor 20' }])
   })
 
-  it('[CP1] what was sent while a sweep was under way, or stands above its position, is covered by a later one', async () => {
+  it('[CP1] covers later or higher events only with a later checkpoint', async () => {
     const { fixture, answers, sweeper } = open()
     const ada = await fixture.subscribe('ada', 0)
     fixture.appendMessages(2)
@@ -281,7 +284,8 @@ describe('the sweep', () => {
       fixture.clock.advance(sweeperBounds.intervalMs)
       await fixture.turn()
     }
-    // A long transaction holds the position down: the same cursor is not sent again, and the debt stays.
+    // A long transaction holds the position down. The same cursor is not sent again, and the
+    // connection still needs a checkpoint.
     await later({ position: 20, conversations: changed(2), covers: false })
     expect(ada.transport.eventsNamed('checkpoint')).toEqual([{ cursor: 'cursor 20' }])
     await later({ position: 30 })
@@ -289,7 +293,7 @@ describe('the sweep', () => {
     expect(ada.transport.eventsNamed('checkpoint')).toEqual([{ cursor: 'cursor 20' }, { cursor: 'cursor 30' }])
   })
 
-  it('[TAIL1] a sweep that was cut does not wait for what it found', async () => {
+  it('[TAIL1] does not wait for deliveries after a cut sweep', async () => {
     const { fixture, sweep, asked } = open()
     await fixture.subscribe('ada', 0)
     fixture.appendMessages(3)
@@ -304,7 +308,7 @@ describe('the sweep', () => {
     expect(fixture.clock.nowMs() - startedAtMs).toBeLessThan(2 * sweeperBounds.catchUpMaxMs)
   })
 
-  it('[ACL1] names those who are subscribed although their removal has passed by', async () => {
+  it('[ACL1] reports users still subscribed after their delivered removal', async () => {
     const { fixture, sweep, stale } = open()
     await fixture.subscribe('ada', 5)
     await sweep({ position: 20, members: [{ user: 'ada', conversation, leftSeq: 9, readSeq: null, xid: 1 }] })
@@ -313,7 +317,7 @@ describe('the sweep', () => {
     expect(stale).toEqual([['ada', 4]])
   })
 
-  it('[CP1] the checkpoint leaves through the same queue, behind what waits there', async () => {
+  it('[CP1] sends the checkpoint through the same queue, after queued changes', async () => {
     const { fixture, sweep } = open()
     const ada = await fixture.subscribe('ada', 0)
     ada.transport.isReading = false
@@ -327,7 +331,7 @@ describe('the sweep', () => {
     expect(ada.transport.seqsOf(conversation)).toEqual([1, 2, 3, 4, 5])
   })
 
-  it('[TAIL1, CP1] a cut sweep is followed at once by the next, and the checkpoint comes after the last', async () => {
+  it('[TAIL1, CP1] follows a cut sweep at once; the checkpoint comes after the last', async () => {
     const { fixture, sweep, asked } = open()
     const ada = await fixture.subscribe('ada', 0)
     fixture.appendMessages(2)
@@ -341,7 +345,7 @@ describe('the sweep', () => {
     expect(ada.transport.seqsOf(conversation)).toEqual([1, 2])
   })
 
-  it('[ACL2] says what it has told only when nothing was cut off, after revocations, and when it began', async () => {
+  it('[ACL2] reports complete sweeps with their start, after applying revocations', async () => {
     const { fixture, sweep, applied, revoked } = open()
     fixture.clock.advance(5)
     await sweep({ position: 20, cut: true, revokedSessions: ['one'] }, { position: 30, revokedSessions: ['two'] })
@@ -351,7 +355,7 @@ describe('the sweep', () => {
     expect(applied).toHaveLength(1)
   })
 
-  it('[TAIL1] an ask during a sweep is answered by one that began after it', async () => {
+  it('[TAIL1] answers a request during a sweep with a sweep that began after it', async () => {
     const { fixture, sweeper, asked, answers } = open()
     let release: (facts: Facts) => void = () => undefined
     answers.push(
@@ -372,7 +376,7 @@ describe('the sweep', () => {
     expect(asked).toEqual([10, 11])
   })
 
-  it('[RES2] a sweep that began in another history moves nothing', async () => {
+  it('[RES2] ignores a sweep that began in an earlier epoch', async () => {
     const { fixture, sweeper, asked, answers } = open()
     const ada = await fixture.subscribe('ada', 0)
     fixture.appendMessages(1)
@@ -394,7 +398,7 @@ describe('the sweep', () => {
     expect(ada.transport.eventsNamed('checkpoint')).toEqual([{ cursor: 'cursor 6' }])
   })
 
-  it('[RES2] [CP1] while the history is changing nothing is swept, and no position of the one before is handed out', async () => {
+  it('[RES2] [CP1] sweeps nothing and sends no old position while the epoch changes', async () => {
     const { fixture, sweeper, sweep, asked, answers } = open()
     const ada = await fixture.subscribe('ada', 0)
     fixture.appendMessages(1)

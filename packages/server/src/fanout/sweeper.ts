@@ -1,9 +1,10 @@
 /**
- * The safety net under every hint (rules TAIL1, CP1): about once a second it asks the database what was written since it
- * last asked, repairs what was not delivered, and only then tells connections how far they have come.
+ * The safety net under every hint (rules TAIL1, CP1). About once a second it asks the database for
+ * everything written since its last position, delivers what is missing, and then sends checkpoints.
  *
- * A checkpoint goes to a connection that was sent something since its last one, is ready, has no join in progress, and
- * is subscribed to no conversation with anything undelivered; it leaves through the same queue, behind all of that.
+ * A connection gets a checkpoint when all of this holds: it was sent something since its last
+ * checkpoint, it is ready, it has no join in progress, and none of its conversations has an
+ * undelivered change. The checkpoint leaves through the same queue, behind everything sent before.
  */
 import type { Id } from '@chorus/protocol'
 import type { Clock, Timer } from '../support/clock.ts'
@@ -13,17 +14,23 @@ import type { Feeds } from './feeds.ts'
 import { frameOf } from './frame.ts'
 
 export const sweeperBounds = {
-  /** From the beginning of a sweep to that of the next. */
+  /** Time from the start of one sweep to the start of the next. */
   intervalMs: 1_000,
-  /** After a failure, from its end. */
+  /** Time from the end of a failed sweep to the next attempt. */
   retryMs: 300,
-  /** How long a sweep waits until what it found has been written. */
+  /** Maximum time that a sweep waits until the changes that it found have been written. */
   catchUpMaxMs: 800,
-  /** Between the beginnings of two sweeps that send checkpoints: about an interval, for no timer is exact. */
+  /**
+   * Minimum time between the starts of two sweeps that send checkpoints. Slightly under an
+   * interval, because timers are not exact.
+   */
   checkpointGapMs: 900,
 } as const
 
-/** How far a sweep has come: what checkpoints may say, and whatever else the next sweep needs to know. */
+/**
+ * Point that a sweep has reached: the position for checkpoints, and whatever else the next sweep
+ * needs.
+ */
 export interface Place {
   readonly position: number
 }
@@ -31,7 +38,10 @@ export interface Place {
 export interface SweptFacts<At extends Place> {
   readonly place: At
   readonly cut: boolean
-  /** Is everything that was ever seen below the position? A long transaction elsewhere holds it down. */
+  /**
+   * Whether the position lies above everything seen so far. A long transaction elsewhere holds the
+   * position down.
+   */
   readonly covers: boolean
   readonly conversations: ReadonlyMap<Id, number>
   readonly members: readonly {
@@ -39,7 +49,7 @@ export interface SweptFacts<At extends Place> {
     readonly conversation: Id
     readonly leftSeq: number | null
     readonly readSeq: number | null
-    /** The transaction that wrote it. */
+    /** Transaction that wrote this row. */
     readonly xid: number
   }[]
   readonly revokedSessions: readonly Id[]
@@ -51,18 +61,24 @@ export interface SweeperOptions<At extends Place> {
   readonly connections: Connections
   readonly clock: Clock
   readonly encodeCursor: (position: number) => string
-  /** A membership of somebody connected here changed. */
+  /** Called when a membership changed and its user has a connection here. */
   readonly onMember: (user: Id, conversation: Id) => void
-  /** Somebody left a conversation, served here or not. */
+  /** Called when a user left a conversation, whether or not this server serves it. */
   readonly onLeft: (user: Id, conversation: Id, leftSeq: number, xid: number) => void
-  /** Connections that still follow a conversation their user is no member of. */
+  /**
+   * Called when the removal has been delivered: connections of this user may still be subscribed to
+   * the conversation.
+   */
   readonly onStale: (user: Id, conversation: Id, leftSeq: number) => void
-  /** A read marker moved, and nobody here was told. */
+  /** Called when a read marker moved and this server has not sent it yet. */
   readonly onMarker: (user: Id, conversation: Id) => void
-  /** Markers that could not be read are still owed to this connection; by now the database answers. */
+  /**
+   * Called for a connection that still waits for read markers that could not be read before. By now
+   * the database answers.
+   */
   readonly onOwed: (connection: Connection) => void
   readonly onRevoked: (sessions: readonly Id[]) => void
-  /** A sweep that began at this moment has told everything that was written before. */
+  /** Called after a complete sweep: everything written before this time has been applied. */
   readonly onApplied: (beganAtMs: number) => void
   readonly observer: { swept(durationMs: number, repaired: number): void; failed(error: unknown): void }
 }
@@ -77,7 +93,10 @@ export class Sweeper<At extends Place> {
   #lastSuccessAtMs: number
   #lastCheckpointsAtMs = Number.NEGATIVE_INFINITY
   #lastCheckpointPosition = 0
-  /** Counts the histories: a sweep of an earlier one says nothing about this. */
+  /**
+   * Number of database epochs so far. The result of a sweep that started in an earlier epoch is
+   * ignored.
+   */
   #history = 0
   #isPaused = false
 
@@ -87,7 +106,10 @@ export class Sweeper<At extends Place> {
     this.#lastSuccessAtMs = options.clock.nowMs()
   }
 
-  /** How long ago the last sweep began that saw everything up to then; endless while there was none in this history. */
+  /**
+   * Time since the start of the last complete sweep; infinite from a change of epoch to the first
+   * complete sweep.
+   */
   get ageMs(): number {
     return this.#options.clock.nowMs() - this.#lastSuccessAtMs
   }
@@ -96,7 +118,10 @@ export class Sweeper<At extends Place> {
     this.#schedule(sweeperBounds.intervalMs)
   }
 
-  /** Sweeps at once: after a gap in the bus, or a stall. Resolves when a sweep that began after the call is done. */
+  /**
+   * Sweeps at once, after a gap in the bus or a stall. Resolves when a sweep that began after the
+   * call is done.
+   */
   async sweepNow(): Promise<void> {
     this.#again = true
     this.#timer?.cancel()
@@ -110,14 +135,17 @@ export class Sweeper<At extends Place> {
     await this.#running
   }
 
-  /** The history is another one, and where to begin in it is not known yet: nothing is swept, and no checkpoint leaves. */
+  /**
+   * Pauses because the database epoch changed and the start position in the new epoch is not known
+   * yet. Until `reset`, nothing is swept and no checkpoint is sent.
+   */
   pause(): void {
     this.#history++
     this.#lastSuccessAtMs = Number.NEGATIVE_INFINITY
     this.#isPaused = true
   }
 
-  /** Begins in another history. */
+  /** Starts in a new epoch at the given place. */
   reset(place: At): void {
     this.#place = place
     this.#history++
@@ -140,7 +168,8 @@ export class Sweeper<At extends Place> {
       const startedAtMs = clock.nowMs()
       try {
         if (await this.#sweepOnce(startedAtMs)) this.#again = true
-        // From its beginning: one that waited for what it found makes nothing else later (TAIL1).
+        // Counted from the start of the sweep, so that waiting for deliveries does not delay the
+        // next sweep (rule TAIL1).
         nextMs = Math.max(0, startedAtMs + sweeperBounds.intervalMs - clock.nowMs())
       } catch (error) {
         observer.failed(error)
@@ -151,7 +180,10 @@ export class Sweeper<At extends Place> {
     this.#schedule(nextMs)
   }
 
-  /** True when a bound cut the sweep and the next must follow at once. */
+  /**
+   * Runs one sweep. Returns true when the next sweep must follow at once, because a limit cut this
+   * one.
+   */
   async #sweepOnce(startedAtMs: number): Promise<boolean> {
     if (this.#isPaused) return false
     const { feeds, connections, clock, observer } = this.#options
@@ -174,7 +206,8 @@ export class Sweeper<At extends Place> {
     observer.swept(clock.nowMs() - startedAtMs, repaired)
     if (!swept.cut) this.#options.onApplied(startedAtMs)
     for (const connection of connections) if (connection.owedMarkers.size > 0) this.#options.onOwed(connection)
-    // Under load the rest is swept first: waiting here would let the sweep fall behind.
+    // A sweep was cut, so the rest comes first: waiting here would let the sweeper fall behind
+    // under load.
     if (swept.cut) return true
     if (feeds.lagging.size > 0) await Promise.race([feeds.whenCaughtUp(), this.#pause(sweeperBounds.catchUpMaxMs)])
     if (history !== this.#history) return true
@@ -183,7 +216,10 @@ export class Sweeper<At extends Place> {
     return false
   }
 
-  /** ACL1: the safety net. A removal that has passed by leaves nobody of that user subscribed. */
+  /**
+   * Reports the members whose removal has been delivered, so that none of their connections stays
+   * subscribed. Safety net for rule ACL1.
+   */
   #endStaleSubscriptions({ members }: SweptFacts<At>): void {
     for (const { user, conversation, leftSeq } of members) {
       if (leftSeq === null || this.#options.feeds.get(conversation)?.hasWritten(leftSeq) !== true) continue
@@ -194,7 +230,7 @@ export class Sweeper<At extends Place> {
   #sendCheckpoints(covers: boolean, startedAtMs: number): void {
     const { feeds, connections } = this.#options
     const { position } = this.#place
-    // About one a second; and one that says nothing new is not sent.
+    // Send at most about one checkpoint a second, and none that repeats the last position.
     if (startedAtMs - this.#lastCheckpointsAtMs < sweeperBounds.checkpointGapMs) return
     if (!covers && position === this.#lastCheckpointPosition) return
     const lagging = [...feeds.lagging]
@@ -206,7 +242,8 @@ export class Sweeper<At extends Place> {
       connection.send(frame)
       this.#lastCheckpointsAtMs = startedAtMs
       this.#lastCheckpointPosition = position
-      // What was sent since the sweep began, or stands above its position, is covered by a later one.
+      // A later checkpoint covers events that were sent since the sweep began or lie above its
+      // position.
       if (covers && connection.isCoveredBySweep) connection.owesCheckpoint = false
     }
   }

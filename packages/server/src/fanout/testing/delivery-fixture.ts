@@ -1,4 +1,4 @@
-/** Feeds over a log in memory, with hints that a test delivers as it likes and a clock that it turns. */
+/** Feeds over a log in memory. The test controls the hints and the clock. */
 import type { Id } from '@chorus/protocol'
 import { ManualClock } from '../../support/testing/manual-clock.ts'
 import { encodeChange, type LoggedChange } from '../../support/logged-change.ts'
@@ -25,7 +25,10 @@ export function messageChange(seq: number, text = `message ${seq}`, where: Id = 
   })
 }
 
-/** An edit, as it is told; the log shows its text in the message itself from then on. */
+/**
+ * Returns an edit as it is published. In the log, the message itself shows the new text from then
+ * on.
+ */
 export function editChange(seq: number, target: number, text: string): LoggedChange {
   return encodeChange(conversation, seq, {
     seq,
@@ -36,7 +39,7 @@ export function editChange(seq: number, target: number, text: string): LoggedCha
   })
 }
 
-/** A deletion, as it is told. */
+/** Returns a deletion as it is published. */
 export function deletionChange(seq: number, target: number): LoggedChange {
   return encodeChange(conversation, seq, {
     seq,
@@ -56,7 +59,7 @@ export function memberChange(
   return encodeChange(where, seq, { seq, at, actor: 'somebody', type, user, role: 'member' })
 }
 
-/** As commands/send-removal.ts does it. */
+/** Sends a removal as commands/send-removal.ts does. */
 export function sendRemoval(connection: Connection, removal: LoggedChange): void {
   const { seq } = removal
   connection.send(frameOf('conversation', { conversation, left: true, seq, readSeq: seq, unread: 0 }))
@@ -66,7 +69,7 @@ export function sendRemoval(connection: Connection, removal: LoggedChange): void
 export class DeliveryFixture {
   readonly clock = new ManualClock()
   readonly hub = new LocalBusHub()
-  /** Where other servers publish. */
+  /** The bus of another server. */
   readonly elsewhere: Bus = this.hub.join()
   readonly bus: Bus = this.hub.join()
   readonly connections = new Connections()
@@ -75,7 +78,7 @@ export class DeliveryFixture {
   readonly reads: { from: number; to: number }[] = []
   readonly failures: unknown[] = []
   repaired = 0
-  /** Thrown by the next reads, one each. */
+  /** Errors thrown by the next reads, one each. */
   readonly readErrors: Error[] = []
   readonly joined: Id[] = []
   readonly left: Id[] = []
@@ -133,7 +136,7 @@ export class DeliveryFixture {
     return { connection, transport }
   }
 
-  /** A connection that has everything up to `seq`. */
+  /** Opens a subscribed connection that has everything up to `seq`. */
   async subscribe(user: Id, seq: number) {
     const opened = this.connect(user)
     const { feed, join } = await this.feeds.join(conversation, opened.connection)
@@ -145,14 +148,14 @@ export class DeliveryFixture {
     this.log.push(...changes)
   }
 
-  /** The removals at or after this seq of those who have not joined again since. */
+  /** Returns the removals at or after this seq whose users have not joined again. */
   removalsSince(from: number): LoggedChange[] {
     const last = new Map<Id, LoggedChange>()
     for (const change of this.log) if (change.effect !== undefined) last.set(change.effect.user, change)
     return [...last.values()].filter(({ seq, effect }) => effect?.kind === 'left' && seq >= from)
   }
 
-  /** Adds an edit, and puts its text in the place of the message's own. */
+  /** Appends an edit and replaces the text of the message in the log. */
   edit(target: number, text: string): void {
     const seq = this.log.length + 1
     const created = JSON.parse(messageChange(target, text).json) as { message: { version: number } }
@@ -165,7 +168,7 @@ export class DeliveryFixture {
     for (let index = 0; index < count; index++) this.append(messageChange(this.log.length + 1))
   }
 
-  /** A hint from another server. */
+  /** Publishes hints of these seqs from another server. */
   hint(...seqs: number[]): void {
     for (const seq of seqs) {
       const change = this.log[seq - 1]
@@ -174,12 +177,12 @@ export class DeliveryFixture {
     }
   }
 
-  /** Lets everything that can happen without time happen. */
+  /** Runs everything that can happen without advancing the clock. */
   async turn(): Promise<void> {
     for (let index = 0; index < 6; index++) await new Promise((resolve) => setImmediate(resolve))
   }
 
-  /** Turns the clock until nothing is open any more. */
+  /** Advances the clock until all feeds are settled. */
   async settle(): Promise<void> {
     for (let index = 0; index < 50; index++) {
       await this.turn()

@@ -1,8 +1,8 @@
-/** A wire that keeps what is written to it, and whose reader can be made to stop. */
+/** A transport that records everything written to it. Its reader can be made to stop. */
 import { Frame, type Outgoing } from '../frame.ts'
 import type { Transport } from '../outbound.ts'
 
-/** The fields of all events; a test asks for those that its event has. */
+/** The fields of all events; a test reads those of its event. */
 export interface RecordedPayload {
   readonly conversation: string
   readonly changes: readonly {
@@ -32,7 +32,7 @@ export class RecordingTransport implements Transport {
   readonly frames: Frame[] = []
   /** Packets of acknowledgements, in order. */
   readonly answers: string[] = []
-  /** How the wire was closed. */
+  /** Manner in which the wire was closed. */
   closed: 'again' | 'final' | 'hard' | undefined
   isReading = true
   #buffered = 0
@@ -62,7 +62,7 @@ export class RecordingTransport implements Transport {
     this.closed ??= manner
   }
 
-  /** The reader takes this many bytes, or everything. */
+  /** Lets the reader take this many bytes, or everything. */
   read(bytes: number = this.#buffered): void {
     const taken = Math.min(bytes, this.#buffered)
     this.#buffered -= taken
@@ -78,7 +78,7 @@ export class RecordingTransport implements Transport {
     return this.events.filter(({ event }) => event === name).map(({ payload }) => payload)
   }
 
-  /** The seqs of a conversation's changes, in the order in which they came. */
+  /** Returns the seqs of a conversation's changes in order of arrival. */
   seqsOf(conversation: string): number[] {
     return this.eventsNamed('changes')
       .filter((payload) => payload.conversation === conversation)

@@ -1,4 +1,6 @@
-/** Buses over a real Redis, the way to wait for them, and what they count. */
+/**
+ * Opens buses over a real Redis for tests, records what they report, and waits until they settle.
+ */
 import { waitForFact } from '@chorus/testkit'
 import { systemClock } from '../../support/clock.ts'
 import { createLogger } from '../../support/logger.ts'
@@ -62,8 +64,10 @@ export class RedisBuses {
   }
 
   /**
-   * Publishes marks behind everything, on a channel of each third of the slots, until every bus has those of every other: on
-   * one Redis messages arrive in the order in which they were published, so everything before has arrived or never will.
+   * Waits until every message published so far has arrived or can no longer arrive. Publishes marks
+   * on one channel in each third of the slots until every bus has the marks of every other bus. One
+   * Redis delivers messages in the order of their publication, so everything before a mark comes
+   * before it.
    */
   async settle(): Promise<void> {
     const round = ++this.#rounds
@@ -94,7 +98,7 @@ export class RedisBuses {
   }
 }
 
-/** One in each third of the slots. */
+/** One channel in each third of the slots. */
 const markChannels: readonly BusChannel[] = [0, 1, 2].map((third) => {
   for (let number = 0; ; number++) {
     const channel: BusChannel = `c:00000000-0000-4000-8000-${String(number).padStart(12, '0')}`
