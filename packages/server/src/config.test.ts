@@ -23,7 +23,7 @@ describe('readConfig', () => {
     expect(Object.isFrozen(config.allowedOrigins)).toBe(true)
   })
 
-  it('takes an empty variable for one that is not set', () => {
+  it('treats an empty variable as unset', () => {
     expect(readConfig({ HOST: '', PORT: ' ', DATABASE_URL: '' })).toEqual(readConfig({}))
   })
 
@@ -79,7 +79,7 @@ describe('readConfig', () => {
     ['LOG_LEVEL', 'loud'],
     ['DRAIN_NOTICE_MS', '5001'],
     ['DRAIN_MS', 'soon'],
-  ])('refuses %s=%s in one line that names the variable, the value and what is expected', (variable, value) => {
+  ])('refuses %s=%s in one line with variable, value and expectation', (variable, value) => {
     const refused = catchError(() => readConfig({ [variable]: value }))
     expect(refused).toBeInstanceOf(ConfigError)
     expect(refused.message).toContain(`${variable} is "${value}"; expected `)
@@ -156,7 +156,7 @@ describe('readConfig', () => {
     ['DATABASE_URL', 'postgres://u@%2Frun%2Fpostgresql/chat'],
     ['SMTP_URL', 'smtps://u%40example.org:p@mail:465'],
     ['SMTP_URL', 'smtp://mail/'],
-  ])('takes %s=%s', (variable, value) => {
+  ])('accepts %s=%s', (variable, value) => {
     const others = { DATABASE_URL: 'postgres://db/chat', MAIL_FROM: 'a@b.example', PUBLIC_URL: 'https://b.example' }
     expect(Object.values(readConfig({ ...others, [variable]: value }))).toContain(value)
   })
@@ -168,7 +168,7 @@ describe('readConfig', () => {
     expect(catchError(() => readConfig({ DATABASE_URL: 'hunter2' })).message).toContain('DATABASE_URL is (hidden)')
   })
 
-  it('gives balancers time to notice only where there are other servers, and never more than a stop may take', () => {
+  it('waits for balancers only in a cluster, within the stop deadline', () => {
     expect(readConfig({})).toMatchObject({ drainNoticeMs: 0, drainMs: 1_000 })
     expect(readConfig({ DRAIN_NOTICE_MS: '3000', DRAIN_MS: '6000' })).toMatchObject({
       drainNoticeMs: 3_000,

@@ -1,7 +1,8 @@
 /**
- * The environment, read once into a typed, frozen configuration. Each variable is described in one place: its name,
- * default, meaning, parser and what to expect when it is wrong; the reference in docs/ is generated from the same table.
- * A wrong or contradictory setting throws a ConfigError of one line that names the variable, the value and what is expected.
+ * Reads the environment once into a typed, frozen configuration. Each variable is described in one
+ * place: its name, default, meaning, parser and the expected format for error messages. The
+ * reference in docs/ is generated from the same table. A wrong or contradictory setting throws a
+ * ConfigError of one line that names the variable, the value and what is expected.
  */
 import { hostname } from 'node:os'
 import { resolve } from 'node:path'
@@ -12,7 +13,7 @@ import { findServiceUrlFault, type ServiceUrlRules } from './support/service-url
 import { showUrl } from './support/show-url.ts'
 import { StartError } from './support/start-error.ts'
 
-/** Stops the start: one line, fit for stderr. */
+/** A wrong setting, which stops the start. Its message is one line for stderr. */
 export class ConfigError extends StartError {
   constructor(message: string) {
     super(message)
@@ -22,18 +23,18 @@ export class ConfigError extends StartError {
 
 interface Setting<T> {
   readonly variable: string
-  /** As the documentation shows it. */
+  /** The default as shown in the documentation. */
   readonly defaultText: string
   readonly meaning: string
-  /** Completes "expected …". */
+  /** Expected value, as text that completes "expected …". */
   readonly expected: string
-  /** Never shown: addresses of databases hold passwords. */
+  /** Whether the value must never be shown: database URLs contain passwords. */
   readonly secret?: boolean
-  /** The value when the variable is not set or empty. */
+  /** Value used when the variable is unset or empty. */
   readonly absent: T
-  /** Undefined: not a value of this setting. */
+  /** Parses the text. Undefined: the text is not a valid value. */
   readonly parse: (text: string) => T | undefined
-  /** Says why the text is no value, without repeating it. */
+  /** Returns why the text is invalid, without repeating it. */
   readonly findFault?: (text: string) => string | undefined
 }
 
@@ -53,7 +54,7 @@ function parseUrl(text: string, protocols: readonly string[]): URL | undefined {
   return protocols.includes(url.protocol) ? url : undefined
 }
 
-/** The text as it is, when a client of that service can use it. */
+/** Defines a setting whose value is a URL that the client of that service can use. */
 function urlSetting(
   definition: Pick<Setting<string | undefined>, 'variable' | 'defaultText' | 'meaning' | 'expected'>,
   rules: ServiceUrlRules,
@@ -100,7 +101,10 @@ function limitSetting(variable: string, defaultLimit: number, meaning: string): 
 
 const defaultLimits = { members: 20, strangers: 300, connects: 10, connectsAddress: 50 } as const
 
-/** A limit that goes with another: where that is switched off and this is not set, so is this. */
+/**
+ * Defines a limit that depends on another: when the other is switched off and this one is unset, it
+ * is switched off too.
+ */
 function dependentLimitSetting(
   variable: string,
   { limit, offWith }: { readonly limit: number; readonly offWith: string },
@@ -113,7 +117,7 @@ function dependentLimitSetting(
   })
 }
 
-/** Every variable of the server. The keys are the names in {@link Config}. */
+/** All variables of the server. The keys are the names in {@link Config}. */
 export const settings = {
   host: setting<string>({
     variable: 'HOST',
@@ -231,7 +235,8 @@ export const settings = {
     absent: [],
     parse: (text) => {
       const origins = parseOrigins(text)
-      // They become part of a header: names of hosts hold nothing that means something there.
+      // The origins become part of a header. This pattern allows no character with a meaning in
+      // that header.
       return origins?.every((origin) => /^https:\/\/[a-z0-9.:[\]-]+$/.test(origin)) === true ? origins : undefined
     },
   }),
@@ -354,7 +359,7 @@ export const settings = {
 type Settings = typeof settings
 type Parsed = { readonly [Key in keyof Settings]: Settings[Key] extends Setting<infer T> ? T : never }
 
-/** What the server runs with. Frozen. */
+/** Configuration of a server. Frozen. */
 export type Config = Omit<
   Parsed,
   | 'serverName'
@@ -374,10 +379,13 @@ export type Config = Omit<
   readonly limitConnectsAddress: number
 }
 
-/** From the first signal to the last answers: what follows has to fit into the 15 s within which a server ends. */
+/**
+ * Maximum time from the stop signal to the last responses. The rest of the stop must fit into the
+ * 15 s within which a server ends.
+ */
 const drainMaxMs = 9_000
 
-/** For the reference in docs/. */
+/** One row of the configuration reference in docs/. */
 export interface SettingDescription {
   readonly variable: string
   readonly default: string
@@ -412,7 +420,7 @@ function refuse(definition: Pick<Setting<unknown>, 'variable' | 'secret'>, text:
   throw new ConfigError(`${definition.variable} is ${shown}; ${reason}`)
 }
 
-/** Reads the environment; throws {@link ConfigError}. */
+/** Reads the environment. Throws {@link ConfigError}. */
 export function readConfig(environment: Environment): Config {
   const parsed = Object.fromEntries(
     Object.entries(settings).map(([key, definition]) => [
@@ -421,7 +429,7 @@ export function readConfig(environment: Environment): Config {
     ]),
   ) as Parsed
 
-  // One server alone has nowhere to send its clients.
+  // A single server has no other server to send its clients to, so it does not wait long.
   const isAlone = parsed.redisUrl === undefined
   const drainNoticeMs = parsed.drainNoticeMs ?? (isAlone ? 0 : 2_000)
   const drainMs = parsed.drainMs ?? (isAlone ? 1_000 : Math.min(5_000, drainMaxMs - drainNoticeMs))

@@ -1,6 +1,7 @@
 /**
- * The process: configuration, start, signals, exit codes. What stops a start is one clear line on stderr and status 1;
- * what breaks later is in the log. SIGTERM and SIGINT stop in order, within 15 s whatever hangs.
+ * The server process: configuration, start, signals, exit codes. An error during the start is one
+ * clear line on stderr and exit status 1; later errors are in the log. SIGTERM and SIGINT stop the
+ * parts in order, within 15 s even if a part hangs.
  */
 import { readConfig } from './config.ts'
 import { startNode } from './node.ts'
@@ -30,7 +31,8 @@ function stopOnSignals(node: Node, logger: Logger): void {
   let isStopping = false
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
-      // Ctrl-C reaches the whole process group, and npm start hands it on as well.
+      // Ignore repeated signals: Ctrl-C reaches the whole process group, and npm start forwards the
+      // signal as well.
       if (isStopping) return
       isStopping = true
       logger.info({ signal }, 'stopping')

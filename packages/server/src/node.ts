@@ -1,6 +1,6 @@
 /**
- * One server, built part by part with plain calls in the order in which the parts stand on each other, and stopped in
- * reverse. Reading this file from top to bottom is reading the wiring diagram.
+ * Builds one server with plain calls, each part after the parts it depends on, and stops the parts
+ * in reverse. Reading this file from top to bottom is reading the wiring diagram.
  */
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
@@ -84,13 +84,16 @@ import { SharedCache } from './support/shared-cache.ts'
 import { StartError } from './support/start-error.ts'
 
 export interface Node {
-  /** Where it listens. */
+  /** Base URL of the server. */
   readonly url: string
-  /** Not ready first, then clients are asked to move, sends in flight are answered, and everything is closed. */
+  /**
+   * Stops the server: reports not ready, asks clients to move to another server, acknowledges sends
+   * in progress, and closes all parts.
+   */
   stop(): Promise<void>
 }
 
-/** Of it, at most 9 s pass before the last answers: see DRAIN_MS. */
+/** Deadline of a stop. At most 9 s of it pass before the last responses are sent: see DRAIN_MS. */
 const stopDeadlineMs = 14_000
 const tidyIntervalMs = 60_000
 const watchIntervalMs = 1_000
@@ -168,7 +171,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
         ? undefined
         : new SharedCache({ redis, secret: await readSetting(database, 'bus-key'), clock })
 
-    // Access.
+    // Authentication and limits.
     const passwords = await Passwords.create({ onHash: (seconds) => metrics.passwordSeconds.observe(seconds) })
     const sharedLimits =
       redis &&
@@ -395,7 +398,8 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       },
       placeAt(await readPosition(database)),
     )
-    // Behind the position where the sweep begins, so that nothing falls between the two (rule ACL2).
+    // Load after reading the sweep's start position, so that no revocation falls between the two
+    // (rule ACL2).
     revocations.load()
     bus.onGap(() => void sweeper.sweepNow())
     void bus.subscribe('all')
@@ -461,7 +465,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       },
     })
 
-    // The ways in.
+    // HTTP, Socket.IO and operator endpoints.
     const proxies = parseTrustedProxies(config.trustedProxies)
     if (proxies === undefined) throw new StartError('TRUSTED_PROXIES cannot be read')
     const addressOf = (request: IncomingMessage): string =>
@@ -574,14 +578,14 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
   }
 }
 
-/** Where a process of this machine finds what listens on `host`. */
+/** Returns the host under which a process of this machine reaches a server that listens on `host`. */
 function reachableHost(host: string): string {
   if (host === '0.0.0.0') return '127.0.0.1'
   if (host === '::') return '[::1]'
   return host.includes(':') ? `[${host}]` : host
 }
 
-/** Those that were behind get what is newest by now (rule LIVE1). */
+/** Sends the newest live values to connections that were behind and missed some (rule LIVE1). */
 function catchUpLiveValues({ connections, liveValues }: Parts): void {
   for (const connection of connections) {
     if (connection.staleLive.size === 0 || connection.isBehind) continue

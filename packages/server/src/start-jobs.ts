@@ -1,7 +1,8 @@
 /**
- * The consumers of the log and what works for them, wired: log → page → due in the database → hint in the queue → worker,
- * and the dispatcher that hints again at what nobody worked on. Every server has all of it; leases and claims in the
- * database decide who does what.
+ * Wires log consumers, queue and workers: a consumer reads a page of the log, stores the due work
+ * in the database and adds a hint to the queue; a worker takes the hint and does the work. The
+ * dispatcher adds hints again for work that no worker has taken. Every server runs all parts;
+ * leases and claims in the database decide which server does what.
  */
 import type { Id, PresenceStatus } from '@chorus/protocol'
 import type { Config } from './config.ts'
@@ -37,23 +38,23 @@ export interface JobsOptions {
   readonly database: Database
   readonly epoch: () => string
   readonly redis: Redis | undefined
-  /** The database's time. */
+  /** Returns the database's time. */
   readonly now: () => Date
   readonly clock: Clock
   readonly logger: Logger
   readonly metrics: Metrics
-  /** For tests: less patience between attempts. */
+  /** Shorter retry delay for tests. */
   readonly firstDelayMs?: number
-  /** Presence over all servers. */
+  /** Returns a user's presence over all servers. */
   readonly statusOf: (user: Id) => Promise<PresenceStatus>
 }
 
 export interface Jobs {
-  /** Undefined: this server sends no mail. */
+  /** Mail interface for commands. Undefined: this server sends no mail. */
   readonly mail: MailDesk | undefined
-  /** Signs the way out of the digest. */
+  /** Key that signs the unsubscribe links of digests. */
   readonly mailKey: string
-  /** Undefined: as it should be. */
+  /** Returns why jobs run in degraded mode. Undefined: they are healthy. */
   problem(): string | undefined
   stop(): Promise<void>
 }

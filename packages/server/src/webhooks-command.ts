@@ -1,6 +1,7 @@
 /**
- * `npm run webhooks`: what operators do with endpoints. Works on the database that the environment names; servers see it
- * with the next page of the log. Reads the same environment as the server.
+ * Implements `npm run webhooks`, with which operators manage webhook endpoints. Works on the
+ * database that the environment names; servers see the change with the next page of the log. Reads
+ * the same environment as the server.
  */
 import { randomBytes } from 'node:crypto'
 import { type WebhookType, webhookTypes } from '@chorus/protocol'
@@ -42,10 +43,10 @@ const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 const deadLettersShown = 100
 const urlMaxChars = 2_048
 
-/** Stops the command with one line. */
+/** An error that stops the command with one line. */
 class UsageError extends StartError {}
 
-/** Plain arguments in their order, and options by name. */
+/** Plain arguments in order, and options by name. */
 interface Arguments {
   readonly plain: readonly string[]
   readonly options: ReadonlyMap<string, string>
@@ -65,7 +66,10 @@ function readArguments(args: readonly string[]): Arguments {
 
 type Action = (database: Database) => Promise<string>
 
-/** Checked before the database is opened: what is written wrong changes nothing. */
+/**
+ * Parses the arguments into an action. Runs before the database is opened, so wrong arguments
+ * change nothing.
+ */
 function readAction(args: readonly string[]): Action {
   const { plain, options } = readArguments(args)
   const [what, ...rest] = plain
