@@ -1,9 +1,9 @@
-/** The catalogue: one meaning on every road. */
+/** Tests the error catalogue: one meaning for every transport. */
 import { expect, it } from 'vitest'
 import { ChorusError, errorCatalogue, isErrorCode } from './errors.ts'
 import type { ErrorCode } from './errors.ts'
 
-it('says the same over HTTP and over Socket.IO', () => {
+it('gives the same error over HTTP and over Socket.IO', () => {
   for (const code of Object.keys(errorCatalogue) as ErrorCode[]) {
     const error = new ChorusError(code, 'unable to test; it is a test', { retryAfterMs: 250 })
     const { status, retry, title } = errorCatalogue[code]
@@ -19,18 +19,18 @@ it('says the same over HTTP and over Socket.IO', () => {
   }
 })
 
-it('tells a retry only where one may help', () => {
+it('suggests a retry only where it may help', () => {
   for (const { status, retry } of Object.values(errorCatalogue)) {
     expect(retry).toBe(status === 429 || status >= 500 ? 'later' : 'never')
   }
 })
 
-it('knows its codes and nothing that objects inherit', () => {
+it('recognizes its own codes only, not inherited properties', () => {
   expect(isErrorCode('conflict')).toBe(true)
   expect(isErrorCode('toString')).toBe(false)
   expect(isErrorCode(404)).toBe(false)
 })
 
-it('leaves out retryAfterMs when there is none', () => {
+it('omits retryAfterMs when it is not set', () => {
   expect(new ChorusError('invalid', 'unable to x; y').toBody()).not.toHaveProperty('retryAfterMs')
 })

@@ -1,6 +1,6 @@
 /**
- * The one catalogue of errors, for every transport. A code says what happened, `retry` says what to do next, and the
- * message always reads `unable to X; Y`.
+ * The error catalogue of all transports. A code names the error, `retry` says whether to try again,
+ * and the message always reads `unable to X; Y`.
  */
 export type Retry = 'never' | 'later'
 
@@ -25,17 +25,17 @@ export const errorCatalogue = {
 
 export type ErrorCode = keyof typeof errorCatalogue
 
-/** What a Socket.IO acknowledgement carries when a command was refused. */
+/** Error in a Socket.IO acknowledgement of a refused command. */
 export interface ErrorBody {
   readonly code: ErrorCode
   /** `unable to X; Y` */
   readonly message: string
   readonly retry: Retry
-  /** Wait at least this long before the next attempt. */
+  /** Minimum time to wait before the next attempt. */
   readonly retryAfterMs?: number
 }
 
-/** What an HTTP response carries (RFC 9457, `application/problem+json`). */
+/** Error body of an HTTP response (RFC 9457, `application/problem+json`). */
 export interface Problem {
   readonly type: string
   readonly title: string
@@ -50,7 +50,10 @@ export interface ChorusErrorOptions {
   readonly cause?: unknown
 }
 
-/** The only error that reaches a user: a code of the catalogue and a sentence. The cause stays in the log. */
+/**
+ * The only kind of error that users see: a code of the catalogue and a sentence. The cause stays in
+ * the log.
+ */
 export class ChorusError extends Error {
   readonly code: ErrorCode
   readonly retryAfterMs: number | undefined

@@ -1,4 +1,7 @@
-/** The wire of Chorus: schemas, limits, errors, version. Imports nothing of ours; everything else imports this. */
+/**
+ * The wire of Chorus: schemas, limits, errors, version. Imports no other package of this
+ * repository; every other package imports this one.
+ */
 export * from './commands/commands.ts'
 export type { CommandDefinition, EventDefinition, Method, RouteDefinition } from './commands/define-command.ts'
 export * from './errors.ts'

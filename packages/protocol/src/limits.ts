@@ -1,6 +1,7 @@
 /**
- * Every bound of the wire in one place, with its unit in its name (rule LIM1). Server and client import these, so a
- * client can refuse early what a server would refuse anyway.
+ * Every limit of the wire in one place, with its unit in its name (rule LIM1). Server and client
+ * import these, so a client can refuse early what a server would refuse anyway. The comments below
+ * generate docs/reference/limits.md.
  */
 export const limits = {
   /** Longest message text, in UTF-16 code units. */

@@ -1,9 +1,11 @@
 /**
- * The OpenAPI 3.1 document, generated from the same schemas that check the requests, so it cannot say anything else.
+ * Builds the OpenAPI 3.1 document from the same schemas that check the requests, so the two cannot
+ * differ.
  *
- * It is read by generators of clients in languages that know less than JSON Schema does; portable-schema.ts says the same in
- * words that all of them have. Request bodies are closed, because unknown fields are refused; what the server sends is open,
- * so that a client of today reads a field of tomorrow.
+ * Client generators in many languages read it, and they support only a part of JSON Schema;
+ * portable-schema.ts translates the schemas into the part that all of them support. Request bodies
+ * are closed, because unknown fields are refused. Responses are open, so that a client of today can
+ * read a field added tomorrow.
  */
 import * as z from 'zod'
 import { commands } from './commands/commands.ts'
@@ -16,12 +18,12 @@ type JsonObject = { [key: string]: unknown }
 
 const pathField = /\{(\w+)\}/g
 
-/** The fields of the input that stand in the path. */
+/** Returns the input fields that appear in the path. */
 export function pathFieldsOf(route: RouteDefinition): readonly string[] {
   return [...route.path.matchAll(pathField)].map((match) => match[1] as string)
 }
 
-/** A schema with its named parts apart. */
+/** A schema, and separately the named schemas that it refers to. */
 interface Described {
   readonly schema: JsonObject
   readonly parts: Readonly<Record<string, JsonObject>>
@@ -48,17 +50,17 @@ function describe(schema: z.ZodType, io: 'input' | 'output'): Described {
   }
 }
 
-/** The named schemas of the document. */
+/** Collects the named schemas of the document. */
 class Components {
   readonly #schemas: Record<string, JsonObject> = {}
 
-  /** Keeps the parts and returns the schema itself, as generators read it. */
+  /** Stores the named parts and returns the schema in portable form. */
   add({ schema, parts }: Described): JsonObject {
     for (const [name, part] of Object.entries(parts)) this.#schemas[name] ??= toPortableSchema(part, parts)
     return toPortableSchema(schema, parts)
   }
 
-  /** Gives the schema a name: generators make one up for what has none. */
+  /** Gives the schema a name and returns a reference to it. Generators invent names for unnamed schemas. */
   name(name: string, schema: JsonObject): JsonObject {
     if (schema.$ref !== undefined) return schema
     this.#schemas[name] ??= schema
@@ -140,7 +142,7 @@ function buildOperation(
   }
 }
 
-/** Builds the document; `serverUrl` is the public address. */
+/** Builds the document. `serverUrl` is the public address. */
 export function buildOpenApiDocument(serverUrl: string): JsonObject {
   const components = new Components()
   const paths: Record<string, JsonObject> = {}

@@ -1,4 +1,7 @@
-/** What generators of clients refuse, or compile into something that refuses our responses, is not in the document. */
+/**
+ * Tests that the OpenAPI document contains nothing that client generators refuse or compile into
+ * readers that refuse our responses.
+ */
 import { describe, expect, it } from 'vitest'
 import { buildOpenApiDocument } from './openapi.ts'
 import { toPortableSchema } from './portable-schema.ts'
@@ -12,7 +15,7 @@ interface Document {
 
 const document = buildOpenApiDocument('https://chat.example') as unknown as Document
 
-/** Every object of the document, with where it stands. */
+/** Yields every object of the document with its path. */
 function* walk(value: unknown, place: string): Generator<[string, JsonObject]> {
   if (typeof value !== 'object' || value === null) return
   if (!Array.isArray(value)) yield [place, value as JsonObject]
@@ -24,7 +27,7 @@ const operations = Object.values(document.paths).flatMap((path) => Object.values
 const operationOf = (id: string): JsonObject => operations.find(({ operationId }) => operationId === id)!
 
 describe('the document', () => {
-  it('has no union with null but of whole objects and enumerations, and no constants', () => {
+  it('has no constants, and null unions only of objects and enumerations', () => {
     for (const [place, schema] of schemas) {
       expect(schema.anyOf, place).toBeUndefined()
       expect(schema.const, place).toBeUndefined()
@@ -47,17 +50,17 @@ describe('the document', () => {
     expect(document.components.schemas.Seq).toMatchObject({ type: 'integer', format: 'int64' })
   })
 
-  it('has patterns that every library of regular expressions reads', () => {
+  it('has only patterns that every regular expression library reads', () => {
     for (const [place, { pattern }] of schemas)
       if (typeof pattern === 'string') expect(pattern, place).not.toMatch(/\(\?[^:]|\\[pPuU]|["'`]/)
   })
 
-  it('takes any value as data', () => {
+  it('accepts any value as data', () => {
     expect(document.components.schemas.Message).toMatchObject({ properties: { data: {} } })
     expect((document.components.schemas.Message!.properties as JsonObject).data).toEqual({})
   })
 
-  it('is open in what the server sends, and closed in what it takes', () => {
+  it('has open responses and closed request bodies', () => {
     for (const [name, schema] of Object.entries(document.components.schemas)) {
       if (schema.type !== 'object') continue
       expect([name, schema.additionalProperties]).toEqual([name, !name.endsWith('Body')])
@@ -66,7 +69,7 @@ describe('the document', () => {
       if (!/Body$/.test(place)) expect(additionalProperties, place).not.toBe(false)
   })
 
-  it('says that changes of other types may come', () => {
+  it('allows changes of unknown types', () => {
     const { Change } = document.components.schemas
     expect(Change).toMatchObject({ type: 'object', properties: { type: { type: 'string' } } })
     expect((Change!.properties as { type: JsonObject }).type.enum).toBeUndefined()
@@ -86,7 +89,7 @@ describe('the document', () => {
     }
   })
 
-  it('refers to no schema that is not there', () => {
+  it('refers only to schemas that exist', () => {
     for (const [place, { $ref }] of schemas)
       if (typeof $ref === 'string' && $ref.includes('/schemas/'))
         expect(Object.keys(document.components.schemas), place).toContain($ref.split('/').at(-1))

@@ -1,14 +1,19 @@
 /**
- * A JSON Schema as generators of clients understand it. Those of Go, Java, Python and TypeScript differ in what they take;
- * this is what all four compile: `{}` for any value, `format` instead of bounds of 2^53, null as one more type, one object
- * instead of a union by a constant field, patterns that every regular expression library reads.
+ * Translates a JSON Schema into a form that client generators understand. The generators for Go,
+ * Java, Python and TypeScript accept different subsets; this form compiles in all four: `{}` for
+ * any value, `format` instead of bounds of 2^53, null as one more type, one object instead of a
+ * union by a constant field, and patterns that every regular expression library reads.
  */
 type JsonObject = { [key: string]: unknown }
 
 const reference = '#/components/schemas/'
 const int32Max = 2_147_483_647
 
-/** @param parts - the named schemas that `schema` may refer to */
+/**
+ * Translates one schema.
+ *
+ * @param parts - the named schemas that `schema` may refer to
+ */
 export function toPortableSchema(schema: JsonObject, parts: Readonly<Record<string, JsonObject>>): JsonObject {
   const translate = (one: unknown): unknown => toPortableSchema(one as JsonObject, parts)
   const choices = (schema.anyOf ?? schema.oneOf) as readonly JsonObject[] | undefined
@@ -18,15 +23,16 @@ export function toPortableSchema(schema: JsonObject, parts: Readonly<Record<stri
   const result: JsonObject = rest
   if (schema.type === 'integer') Object.assign(result, integerOf(minimum, maximum))
   if (typeof pattern === 'string' && schema.format === undefined && isPortablePattern(pattern)) result.pattern = pattern
-  // A boolean of one value is a boolean: generators make an enumeration of it that does not compile.
+  // Treat a boolean constant as a plain boolean: generators turn it into an enumeration that does
+  // not compile.
   if (constant !== undefined && typeof constant !== 'boolean') result.enum = [constant]
   if (schema.items !== undefined) result.items = translate(schema.items)
   if (schema.properties !== undefined)
     result.properties = Object.fromEntries(
       Object.entries(schema.properties as JsonObject).map(([name, property]) => [name, translate(property)]),
     )
-  // Open in so many words: generated readers refuse unknown fields where nothing is said. Request bodies are closed where
-  // they are put together.
+  // Mark objects as open explicitly, because generated readers refuse unknown fields by default.
+  // Request bodies are closed where they are built.
   if (typeof additionalProperties === 'object' && Object.keys(additionalProperties as object).length > 0)
     result.additionalProperties = translate(additionalProperties)
   else if (schema.type === 'object') result.additionalProperties = true
@@ -42,7 +48,10 @@ function integerOf(minimum: unknown, maximum: unknown): JsonObject {
   }
 }
 
-/** Every library of regular expressions reads character classes, groups and counts; not all read what is behind `(?` or `\\p`. */
+/**
+ * Returns whether every regular expression library can read the pattern. All read character
+ * classes, groups and counts; not all read what follows `(?` or `\\p`.
+ */
 function isPortablePattern(pattern: string): boolean {
   return !/\(\?[^:]|\\[pPuU]|["'`]/.test(pattern)
 }
@@ -55,16 +64,16 @@ function choose(
   const others = choices.filter(({ type }) => type !== 'null')
   const isNullable = others.length < choices.length
   const resolved = others.map((choice) => resolve(choice, parts))
-  // Any value at all, null too.
+  // One choice accepts any value, including null, so the union does too.
   if (resolved.some((choice) => Object.keys(choice).length === 0)) return rest
   const objects = resolved.flatMap((choice) => alternativesOf(choice, parts))
   if (objects.length > 1 && objects.every(({ type }) => type === 'object')) {
     const merged = mergeObjects(objects, parts)
-    // A named union that holds all of it already keeps its name.
+    // A named union that already covers the merged object keeps its name.
     const named = others.find((choice) => choice.$ref !== undefined && isCoveredBy(merged, choice, parts))
     return named === undefined || isNullable ? { ...rest, ...merged } : { ...rest, ...named }
   }
-  // "A UUID or `me`": one type of text, whose forms the description names.
+  // For example "a UUID or `me`": use one string type, and name the forms in the description.
   if (others.length > 1 && resolved.every(({ type }) => type === 'string'))
     return { ...rest, type: isNullable ? ['string', 'null'] : 'string', description: describeTexts(resolved) }
   const translated = others.map((choice) => toPortableSchema(choice, parts))
@@ -90,14 +99,14 @@ function resolve(schema: JsonObject, parts: Readonly<Record<string, JsonObject>>
   return typeof $ref === 'string' ? (parts[$ref.slice(reference.length)] ?? schema) : schema
 }
 
-/** The schemas that a union chooses from, at any depth; of anything else the schema itself. */
+/** Returns the alternatives of a union, at any depth. For any other schema, returns the schema itself. */
 function alternativesOf(schema: JsonObject, parts: Readonly<Record<string, JsonObject>>): readonly JsonObject[] {
   const choices = (schema.anyOf ?? schema.oneOf) as readonly JsonObject[] | undefined
   if (choices === undefined) return [schema]
   return choices.flatMap((choice) => alternativesOf(resolve(choice, parts), parts))
 }
 
-/** Does this choice alone name every property, and require no more? */
+/** Returns whether this choice alone names every property and requires the same ones. */
 function isCoveredBy(merged: JsonObject, choice: JsonObject, parts: Readonly<Record<string, JsonObject>>): boolean {
   const own = mergeObjects(alternativesOf(resolve(choice, parts), parts), parts)
   const namesOf = ({ properties, required }: JsonObject): string =>
@@ -105,7 +114,10 @@ function isCoveredBy(merged: JsonObject, choice: JsonObject, parts: Readonly<Rec
   return namesOf(own) === namesOf(merged)
 }
 
-/** One object that holds what any of these may hold. A constant that tells them apart is text: others may come. */
+/**
+ * Merges objects into one that allows the properties of any of them. A constant that distinguishes
+ * them becomes text, because later versions may add values.
+ */
 function mergeObjects(objects: readonly JsonObject[], parts: Readonly<Record<string, JsonObject>>): JsonObject {
   const properties: JsonObject = {}
   const constants = new Map<string, string[]>()

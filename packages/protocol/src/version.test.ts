@@ -1,6 +1,7 @@
 /**
- * The guard of the wire: a hash over every schema, route, event, limit and error code. Whoever changes what clients see
- * is told here to give the wire a new version and a line in its history (version.ts).
+ * Guards the wire with a hash over every schema, route, event, limit and error code. It fails when
+ * a change alters what clients see, and asks for a new version and a line in the history
+ * (version.ts).
  */
 import { createHash } from 'node:crypto'
 import * as z from 'zod'
@@ -12,7 +13,7 @@ import { events } from './events/events.ts'
 import { limits } from './limits.ts'
 import { PROTOCOL_VERSION } from './version.ts'
 
-/** What was published under each version. A version that somebody runs is never edited here. */
+/** Hash of each published version. The hash of a version in use must never be edited. */
 const hashOfVersion: Readonly<Record<number, string>> = {
   1: 'e998f0697d638b66',
   2: '4f730169f652e1b5',
@@ -38,7 +39,7 @@ function describeWire(): string {
   })
 }
 
-it('changes what clients see only together with the version', () => {
+it('changes the wire only together with its version', () => {
   const hash = createHash('sha256').update(describeWire()).digest('hex').slice(0, 16)
   expect(
     hash,
@@ -46,7 +47,7 @@ it('changes what clients see only together with the version', () => {
   ).toBe(hashOfVersion[PROTOCOL_VERSION])
 })
 
-it('gives each command and event one name and one place', () => {
+it('gives each command and event a unique name and route', () => {
   const definitions = Object.values(commands) as readonly CommandDefinition<string, z.ZodType, z.ZodType, unknown>[]
   for (const [key, { name }] of Object.entries(commands)) expect(name).toBe(key)
   const routes = definitions.flatMap(({ route }) => (route ? [`${route.method} ${route.path}`] : []))

@@ -4,7 +4,7 @@ import { idSchema } from '../values/id.ts'
 import { seqSchema } from '../values/seq.ts'
 import { defineCommand } from './define-command.ts'
 
-/** A repeated reaction changes nothing and answers with the earlier seq. */
+/** Adds a reaction. Repeating it changes nothing and returns the earlier seq. */
 export const addReaction = defineCommand({
   name: 'add-reaction',
   summary: 'React to a message',

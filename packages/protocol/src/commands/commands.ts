@@ -1,6 +1,6 @@
 /**
- * Everything a client can ask for (the "up" side of the wire). Adding a line here makes the compiler list every table
- * that is now incomplete.
+ * All commands that a client can send (the "up" side of the wire). Adding a line here makes the
+ * compiler report every table that is now incomplete.
  */
 import type * as z from 'zod'
 import { addReaction } from './add-reaction.ts'
@@ -81,9 +81,9 @@ export const commands = {
 
 export type Commands = typeof commands
 export type CommandName = keyof Commands
-/** What a command's handler is given: parsed, with defaults filled in. */
+/** Input of a command's handler: parsed, with defaults filled in. */
 export type CommandInput<Name extends CommandName> = z.output<Commands[Name]['input']>
-/** What a caller writes: fields with defaults may be left out. */
+/** Input as a caller writes it: fields with defaults may be left out. */
 export type CommandRequest<Name extends CommandName> = z.input<Commands[Name]['input']>
 export type CommandResult<Name extends CommandName> = z.output<Commands[Name]['result']>
 

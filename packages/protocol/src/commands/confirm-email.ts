@@ -1,7 +1,10 @@
 import * as z from 'zod'
 import { defineCommand } from './define-command.ts'
 
-/** The token of the link that was mailed. Works once; `not-found` when it was used, is too old or never was. */
+/**
+ * Confirms an address by the token of the mailed link. Works once; `not-found` for a used, expired
+ * or unknown token.
+ */
 export const confirmEmail = defineCommand({
   name: 'confirm-email',
   summary: 'Confirm the address that a link was mailed to',

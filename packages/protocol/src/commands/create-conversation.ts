@@ -6,9 +6,11 @@ import { nameSchema } from '../values/text.ts'
 import { defineCommand } from './define-command.ts'
 
 /**
- * `direct` names exactly one other member and no name, and answers with the one that exists; `channel` needs a name.
- * The asker becomes the owner. With a `clientId` a retry makes no second conversation (rule IDEM2): the same request gets
- * the first conversation with `duplicate: true`; another request under the same id is `conflict`.
+ * Creates a conversation; the caller becomes the owner. `direct` takes exactly one other member and
+ * no name, and returns the existing conversation if there is one. `channel` needs a name. With a
+ * `clientId`, a retry creates no second conversation (rule IDEM2): the same request returns the
+ * first conversation with `duplicate: true`; a different request with the same id fails with
+ * `conflict`.
  */
 export const createConversation = defineCommand({
   name: 'create-conversation',
@@ -22,7 +24,10 @@ export const createConversation = defineCommand({
   }),
   result: z.strictObject({
     conversation: conversationSchema,
-    /** The conversation of the pair, or of this `clientId`, was there already; answered with 200. */
+    /**
+     * Whether the conversation of the two users, or of this `clientId`, already existed; the
+     * response status is then 200.
+     */
     duplicate: z.literal(true).optional(),
   }),
   route: { method: 'POST', path: '/v1/conversations', status: 201 },

@@ -1,6 +1,7 @@
 /**
- * A command is something a client asks for, in one file: its input, its result, and the ways in (an HTTP route, a
- * Socket.IO event, or both). Server dispatch, REST routes, the OpenAPI document and the SDK all read these definitions.
+ * Defines a command: a client request, described in one file by its input, its result and its
+ * transports (an HTTP route, a Socket.IO event, or both). Server dispatch, REST routes, the OpenAPI
+ * document and the SDK all read these definitions.
  */
 import type * as z from 'zod'
 
@@ -8,18 +9,21 @@ export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
 
 export interface RouteDefinition {
   readonly method: Method
-  /** With `{field}` where a field of the input stands; other fields come from the query (GET, DELETE) or the body. */
+  /**
+   * Path with `{field}` for each input field in it. Other fields come from the query (GET, DELETE)
+   * or the body.
+   */
   readonly path: string
-  /** The status of success; 204 sends no body. */
+  /** Status on success; 204 sends no body. */
   readonly status: 200 | 201 | 204
-  /** The whole body is this one field of the input. */
+  /** Name of the input field that is the whole body. */
   readonly bodyIs?: string
 }
 
 export interface EventDefinition<Result, Ack> {
-  /** The name of the Socket.IO event. */
+  /** Name of the Socket.IO event. */
   readonly name: string
-  /** What the acknowledgement carries beside `ok: true`. */
+  /** Content of the acknowledgement, in addition to `ok: true`. */
   readonly ack: z.ZodType<Ack>
   readonly toAck: (result: Result) => Ack
 }
@@ -28,7 +32,7 @@ export interface CommandDefinition<Name extends string, Input extends z.ZodType,
   readonly name: Name
   /** One sentence, for the API documentation. */
   readonly summary: string
-  /** `none`: may be asked without a session. */
+  /** Whether the command needs a session. `none`: it does not. */
   readonly auth: 'session' | 'none'
   readonly input: Input
   readonly result: Result

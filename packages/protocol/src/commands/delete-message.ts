@@ -4,7 +4,10 @@ import { idSchema } from '../values/id.ts'
 import { seqSchema } from '../values/seq.ts'
 import { defineCommand } from './define-command.ts'
 
-/** The sender, a moderator or an owner deletes; a tombstone without text stays in place. */
+/**
+ * Deletes a message. Allowed for its sender, moderators and owners; a tombstone without text stays
+ * in place.
+ */
 export const deleteMessage = defineCommand({
   name: 'delete-message',
   summary: 'Delete a message',

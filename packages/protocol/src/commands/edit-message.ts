@@ -6,14 +6,17 @@ import { seqSchema } from '../values/seq.ts'
 import { textSchema } from '../values/text.ts'
 import { defineCommand } from './define-command.ts'
 
-/** Only the sender edits. The same text again changes nothing and answers with the earlier seq. */
+/**
+ * Edits a message. Allowed only for its sender. The same text again changes nothing and returns the
+ * earlier seq.
+ */
 export const editMessage = defineCommand({
   name: 'edit-message',
   summary: 'Edit one of my messages',
   auth: 'session',
   input: z.strictObject({ conversation: idSchema, seq: seqSchema, text: textSchema(1, limits.textMaxChars) }),
   result: z.strictObject({
-    /** The seq of the change. */
+    /** Seq of the change. */
     seq: seqSchema,
     message: messageSchema,
   }),

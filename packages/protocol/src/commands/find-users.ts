@@ -6,7 +6,10 @@ import { pageLimitSchema } from '../values/seq.ts'
 import { composedTextSchema } from '../values/text.ts'
 import { defineCommand } from './define-command.ts'
 
-/** Profiles whose handle or name begins with `q`, or those with the given ids (comma-separated in the query). */
+/**
+ * Finds profiles whose handle or name begins with `q`, or profiles with the given ids
+ * (comma-separated in the query).
+ */
 export const findUsers = defineCommand({
   name: 'find-users',
   summary: 'Find people by the beginning of their handle or name, or by ids',

@@ -4,7 +4,10 @@ import { idSchema } from '../values/id.ts'
 import { pageLimitSchema, seqOrZeroSchema, seqSchema } from '../values/seq.ts'
 import { defineCommand } from './define-command.ts'
 
-/** A page of history in seq order: the newest, or before, after or around a seq (at most one of the three). */
+/**
+ * Returns a page of history in seq order: the newest page, or the one before, after or around a seq
+ * (at most one of the three).
+ */
 export const listMessages = defineCommand({
   name: 'list-messages',
   summary: 'A page of history',

@@ -3,7 +3,7 @@ import { idSchema } from '../values/id.ts'
 import { seqOrZeroSchema } from '../values/seq.ts'
 import { defineCommand } from './define-command.ts'
 
-/** Moves my read marker; it never goes back, and never past the top of the log. */
+/** Moves the caller's read marker. It never moves back, and never past the newest seq. */
 export const markRead = defineCommand({
   name: 'mark-read',
   summary: 'Move my read marker',

@@ -2,7 +2,10 @@ import * as z from 'zod'
 import { idSchema } from '../values/id.ts'
 import { defineCommand } from './define-command.ts'
 
-/** Removes a member, or leaves as `me`. Nothing after the removal reaches them by any road (rule ACL1). */
+/**
+ * Removes a member; with `me`, the caller leaves. Later changes never reach the removed user over
+ * any transport (rule ACL1).
+ */
 export const removeMember = defineCommand({
   name: 'remove-member',
   summary: 'Remove a member, or leave as `me`',

@@ -5,7 +5,10 @@ import { seqSchema } from '../values/seq.ts'
 import { textSchema } from '../values/text.ts'
 import { defineCommand } from './define-command.ts'
 
-/** What was ever taken as a reaction: before an emoji had one spelling, several in a row were, and can be taken back. */
+/**
+ * Schema of every reaction ever accepted. Earlier versions accepted several emoji in a row; such
+ * reactions can still be removed.
+ */
 const storedEmojiSchema = textSchema(1, limits.emojiMaxChars).refine(
   (text) =>
     /^(?:\p{Extended_Pictographic}|\p{Regional_Indicator}|\p{Emoji_Component}|\u200d|\ufe0f|\u20e3|[\u{e0020}-\u{e007f}])+$/u.test(
@@ -14,7 +17,10 @@ const storedEmojiSchema = textSchema(1, limits.emojiMaxChars).refine(
   { error: 'is not an emoji' },
 )
 
-/** Taking back what is not there changes nothing and answers with the seq of the last change to that reaction, or of the message. */
+/**
+ * Removes a reaction. Removing a missing reaction changes nothing and returns the seq of the last
+ * change to that reaction, or of the message.
+ */
 export const removeReaction = defineCommand({
   name: 'remove-reaction',
   summary: 'Take a reaction back',

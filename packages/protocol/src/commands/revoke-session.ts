@@ -2,7 +2,10 @@ import * as z from 'zod'
 import { idSchema } from '../values/id.ts'
 import { defineCommand } from './define-command.ts'
 
-/** Signs one of my devices out; its connections close on every server within a second (rule ACL2). */
+/**
+ * Signs out one of the caller's devices; its connections close on every server within a second
+ * (rule ACL2).
+ */
 export const revokeSession = defineCommand({
   name: 'revoke-session',
   summary: 'Sign one of my devices out',

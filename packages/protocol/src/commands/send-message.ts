@@ -8,8 +8,9 @@ import { messageTextSchema } from '../values/text.ts'
 import { defineCommand } from './define-command.ts'
 
 /**
- * Stores a message once and answers after the commit (rules ACK1, IDEM1). The same `clientId` again gets the first
- * answer with `duplicate: true`; with another request it is `conflict`.
+ * Stores a message once and responds after the commit (rules ACK1, IDEM1). Repeating the request
+ * with the same `clientId` returns the first response with `duplicate: true`; a different request
+ * with that `clientId` fails with `conflict`.
  */
 export const sendMessage = defineCommand({
   name: 'send-message',

@@ -5,7 +5,10 @@ import { idSchema } from '../values/id.ts'
 import { jsonSchema } from '../values/json.ts'
 import { defineCommand } from './define-command.ts'
 
-/** Sets my value under a key of a conversation; the newest wins and it expires by itself (rule LIVE1). `null` ends it now. */
+/**
+ * Sets the caller's value for a key of a conversation. The newest value wins and expires by itself
+ * (rule LIVE1). `null` ends it now.
+ */
 export const setLiveValue = defineCommand({
   name: 'set-live-value',
   summary: 'Set a live value: typing, location, or a key of your own',

@@ -3,9 +3,9 @@ import { digestSchema, emailSchema, notificationsSchema } from '../objects/notif
 import { defineCommand } from './define-command.ts'
 
 /**
- * A new address gets a link that confirms it, and nothing else before that; the same unconfirmed address again gets another
- * link. Bounded for each person and each address: `rate-limited`. `null` forgets the address. `forbidden` where the server
- * sends no mail.
+ * Sets the mail address and the digest. A new address first receives only a confirmation link;
+ * setting the same unconfirmed address again sends another link. Links are limited per user and per
+ * address (`rate-limited`). `null` removes the address. `forbidden` on servers that send no mail.
  */
 export const setNotifications = defineCommand({
   name: 'set-notifications',

@@ -1,7 +1,10 @@
 import * as z from 'zod'
 import { defineCommand } from './define-command.ts'
 
-/** Says whether the person at this connection is there; a user is online while any of their connections is. */
+/**
+ * Sets whether the user at this connection is active; a user is online while any of their
+ * connections is online.
+ */
 export const setStatus = defineCommand({
   name: 'set-status',
   summary: 'Say whether I am there',

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { defineCommand } from './define-command.ts'
 
-/** Revokes the asking session and closes its connections everywhere (rule ACL2). */
+/** Revokes the caller's session and closes its connections on every server (rule ACL2). */
 export const signOut = defineCommand({
   name: 'sign-out',
   summary: 'Sign out; closes the connections of this session everywhere',

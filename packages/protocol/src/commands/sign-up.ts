@@ -3,7 +3,10 @@ import { handleSchema, passwordSchema, userSchema } from '../objects/user.ts'
 import { nameSchema } from '../values/text.ts'
 import { defineCommand } from './define-command.ts'
 
-/** Makes an account and signs it in; `conflict` when the handle is taken, `forbidden` where sign-up is closed. */
+/**
+ * Creates an account and signs it in; `conflict` when the handle is taken, `forbidden` when sign-up
+ * is closed.
+ */
 export const signUp = defineCommand({
   name: 'sign-up',
   summary: 'Make an account and sign in',

@@ -5,15 +5,16 @@ import { limits } from '../limits.ts'
 import { defineCommand } from './define-command.ts'
 
 /**
- * Everything that changed in all my conversations since the cursor; without one, my conversations with the newest page
- * of each (rules RES1, RES2, RES3). A cursor that cannot be read, or of another history, is answered with `reset`.
+ * Returns all changes in the caller's conversations since the cursor. Without a cursor, returns the
+ * conversations with the newest page of each (rules RES1, RES2, RES3). An unreadable cursor, or one
+ * of another epoch, is answered with `reset`.
  */
 export const sync = defineCommand({
   name: 'sync',
   summary: 'Everything since a cursor, in all my conversations',
   auth: 'session',
   input: z.strictObject({
-    /** Any string: what is not a cursor of this database is answered with `reset`, not with an error. */
+    /** Any string is accepted: an invalid cursor is answered with `reset`, not with an error. */
     cursor: z.string().max(limits.cursorMaxChars).optional(),
     limit: pageLimitSchema,
   }),

@@ -3,7 +3,10 @@ import { limits } from '../limits.ts'
 import { jsonObjectSchema } from '../values/json.ts'
 import { defineCommand } from './define-command.ts'
 
-/** Merges the body's top-level keys into the session's data; `too-large` when the whole would be over 8 kB. */
+/**
+ * Merges the body's top-level keys into the session's data; `too-large` when the merged data would
+ * exceed 8 kB.
+ */
 export const updateSessionData = defineCommand({
   name: 'update-session-data',
   summary: "Merge into the application's own data kept with this session",

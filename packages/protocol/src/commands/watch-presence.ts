@@ -4,7 +4,10 @@ import { presenceSchema } from '../objects/live-value.ts'
 import { idSchema } from '../values/id.ts'
 import { defineCommand } from './define-command.ts'
 
-/** Replaces the list of people whose presence this connection follows; those it shares no conversation with are `unknown`. */
+/**
+ * Replaces the list of users whose presence this connection follows. Users who share no
+ * conversation with the caller are `unknown`.
+ */
 export const watchPresence = defineCommand({
   name: 'watch-presence',
   summary: 'Presence of people I share a conversation with; over Socket.IO also its updates',

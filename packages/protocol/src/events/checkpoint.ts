@@ -1,5 +1,5 @@
 import * as z from 'zod'
 import { cursorSchema } from '../values/seq.ts'
 
-/** Everything before the cursor has been sent on this connection (rule CP1). */
+/** Confirms that every change before the cursor was sent on this connection (rule CP1). */
 export const checkpointEvent = z.strictObject({ cursor: cursorSchema })

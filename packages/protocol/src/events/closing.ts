@@ -1,9 +1,12 @@
 import * as z from 'zod'
 
-/** Why a connection is closed, when it is not an error of a request. */
+/** Reason why the server closes a connection, apart from request errors. */
 export const closingCodeSchema = z.enum(['slow', 'revoked', 'rate-limited', 'invalid', 'unavailable', 'stopping'])
 
-/** The last event before the server disconnects. `retry: later` asks to reconnect, `never` says that it is of no use. */
+/**
+ * The last event before the server disconnects. `retry: later` asks the client to reconnect later;
+ * `never` means that a reconnect cannot help.
+ */
 export const closingEvent = z.strictObject({
   code: closingCodeSchema,
   message: z.string(),

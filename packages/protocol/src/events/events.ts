@@ -1,4 +1,7 @@
-/** Everything a server can tell (the "down" side of the wire), the same over Socket.IO and Server-Sent Events. */
+/**
+ * All events that a server can send (the "down" side of the wire), the same over Socket.IO and
+ * Server-Sent Events.
+ */
 import type * as z from 'zod'
 import { changesEvent } from './changes.ts'
 import { checkpointEvent } from './checkpoint.ts'
@@ -26,7 +29,7 @@ export type Events = typeof events
 export type EventName = keyof Events
 export type EventPayload<Name extends EventName> = z.infer<Events[Name]>
 
-/** One event with its payload, as a union to switch over. */
+/** One event with its payload, as a union for a `switch`. */
 export type ServerEvent = {
   [Name in EventName]: { readonly name: Name; readonly payload: EventPayload<Name> }
 }[EventName]

@@ -1,4 +1,4 @@
 import * as z from 'zod'
 
-/** This server is leaving: reconnect within that time, to another one. */
+/** Asks the client to reconnect to another server within this time, because this server is stopping. */
 export const movingEvent = z.strictObject({ inMs: z.int().min(0) })

@@ -3,15 +3,18 @@ import { sessionSchema } from '../objects/session.ts'
 import { userSchema } from '../objects/user.ts'
 import { cursorSchema } from '../values/seq.ts'
 
-/** Everything since the cursor has been sent, and everything after it will be. */
+/**
+ * Sent once the connection is up to date: all changes before `cursor` were sent, and later ones
+ * will follow.
+ */
 export const readyEvent = z.strictObject({
   user: userSchema,
   session: sessionSchema,
-  /** The server's name. */
+  /** Name of the server. */
   server: z.string(),
-  /** The identity of this database's history. */
+  /** Epoch: the identity of this database's history. */
   epoch: z.string(),
   cursor: cursorSchema,
-  /** False without a cursor, or after `reset`. */
+  /** Whether the connection resumed from its cursor. False without a cursor, or after `reset`. */
   resumed: z.boolean(),
 })

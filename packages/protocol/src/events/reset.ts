@@ -1,4 +1,4 @@
 import * as z from 'zod'
 
-/** Forget what you have and load again; `ready` with `resumed: false` follows. */
+/** Asks the client to discard its data and load again; `ready` with `resumed: false` follows. */
 export const resetEvent = z.strictObject({})

@@ -1,4 +1,7 @@
-/** One durable event in a conversation's log. What a client applies, in seq order, exactly once (rule CLI1). */
+/**
+ * One durable event in a conversation's log. A client applies each change exactly once, in seq
+ * order (rule CLI1).
+ */
 import * as z from 'zod'
 import { idSchema } from '../values/id.ts'
 import { seqSchema, timeSchema } from '../values/seq.ts'
@@ -10,7 +13,7 @@ import { messageSchema } from './message.ts'
 const common = {
   seq: seqSchema,
   at: timeSchema,
-  /** The user who did it. */
+  /** The user who made the change. */
   actor: idSchema,
 }
 
@@ -28,7 +31,7 @@ export const changeSchema = z
     z.strictObject({ ...common, type: z.literal('member.updated'), user: idSchema, role: roleSchema }),
     z.strictObject({ ...common, type: z.literal('conversation.created'), conversation: conversationFacts }),
     z.strictObject({ ...common, type: z.literal('conversation.updated'), conversation: conversationFacts }),
-    /** These numbers will never come: retention or erasure made a legal hole. */
+    /** Marks seqs that will never have a change: retention or erasure removed them. */
     z.strictObject({ seq: seqSchema, type: z.literal('skip'), from: seqSchema, to: seqSchema }),
   ])
   .meta({ id: 'Change' })
@@ -39,8 +42,9 @@ export type ChangeType = Change['type']
 const knownTypes: ReadonlySet<string> = new Set(changeSchema.options.flatMap(({ shape }) => [...shape.type.values]))
 
 /**
- * A change of a type that a later version of the log has. It fills its seq like every other: advance past it, show nothing.
- * A server that does not know the type either sends exactly these fields.
+ * A change of an unknown type, written by a later version. It fills its seq like every other
+ * change: a client advances past it and shows nothing. A server that does not know the type either
+ * sends exactly these fields.
  */
 export const otherChangeSchema = z
   .looseObject({ ...common, type: z.string().refine((type) => !knownTypes.has(type)) })
@@ -54,12 +58,13 @@ export interface OtherChange {
 }
 
 /**
- * A change as a server sends it. The static type names the known changes only, so that a `switch` over them stays exhaustive.
- * A reader of the wire sorts the others out first, with {@link isKnownChange}.
+ * A change as a server sends it. The static type contains only the known changes, so that a
+ * `switch` over them stays exhaustive. A client must filter out unknown changes first, with {@link
+ * isKnownChange}.
  */
 export const sentChangeSchema = z.union([changeSchema, otherChangeSchema]) as unknown as typeof changeSchema
 
-/** Tells whether this version knows the type of a change. */
+/** Returns whether this version knows the type of a change. */
 export function isKnownChange(change: Change | OtherChange): change is Change {
   return knownTypes.has(change.type)
 }

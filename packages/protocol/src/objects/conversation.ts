@@ -5,7 +5,10 @@ import { nameSchema } from '../values/text.ts'
 import { pageMessageSchema } from './message.ts'
 import { userSchema } from './user.ts'
 
-/** `direct`: two people. `group`: by invitation. `channel`: public, anyone may join. */
+/**
+ * Kinds of conversation. `direct`: two users. `group`: by invitation. `channel`: public, any user
+ * may join.
+ */
 export const conversationKindSchema = z.enum(['direct', 'group', 'channel'])
 export type ConversationKind = z.infer<typeof conversationKindSchema>
 
@@ -17,27 +20,30 @@ export const memberSchema = z
     user: userSchema,
     role: roleSchema,
     joinedSeq: seqSchema,
-    /** How far this member has read. */
+    /** Seq up to which this member has read. */
     readSeq: seqOrZeroSchema,
   })
   .meta({ id: 'Member' })
 
 export type Member = z.infer<typeof memberSchema>
 
-/** A conversation as one of its members sees it; `role` is null when a public channel is shown to somebody who has not joined. */
+/**
+ * A conversation as one of its members sees it. `role` is null when a public channel is shown to a
+ * non-member.
+ */
 export const conversationSchema = z
   .strictObject({
     id: idSchema,
     kind: conversationKindSchema,
-    /** Null for direct conversations: they go by the other person's name. */
+    /** Null for direct conversations: clients show the other user's name instead. */
     name: nameSchema.nullable(),
-    /** The top of its log. */
+    /** Seq of the newest change in its log. */
     seq: seqOrZeroSchema,
     readSeq: seqOrZeroSchema,
-    /** Messages by others after `readSeq`, not counting deleted ones; stops at 1000. */
+    /** Number of messages by other users after `readSeq`, without deleted ones; stops at 1000. */
     unread: z.int().min(0),
     lastMessage: pageMessageSchema.nullable(),
-    /** The first few; both people of a direct conversation. */
+    /** The first few members; both users of a direct conversation. */
     members: z.array(memberSchema),
     memberCount: z.int().min(0),
     role: roleSchema.nullable(),

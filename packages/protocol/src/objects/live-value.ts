@@ -1,11 +1,17 @@
-/** The live lane: the newest value per (conversation, key, user) wins, and values expire by themselves (rule LIVE1). */
+/**
+ * Live values: state outside the log. The newest value per (conversation, key, user) wins, and
+ * values expire by themselves (rule LIVE1).
+ */
 import * as z from 'zod'
 import { limits } from '../limits.ts'
 import { idSchema } from '../values/id.ts'
 import { jsonSchema } from '../values/json.ts'
 import { timeSchema } from '../values/seq.ts'
 
-/** `typing`, `location` and `read` are well known; applications choose others. */
+/**
+ * Key of a live value. `typing`, `location` and `read` are predefined; applications may choose
+ * other keys.
+ */
 export const liveKeySchema = z
   .string()
   .max(limits.liveKeyMaxChars)
@@ -17,7 +23,7 @@ export const liveValueSchema = z
     conversation: idSchema,
     key: liveKeySchema,
     user: idSchema,
-    /** Null says that it is over before its time. */
+    /** Value of the application. Null ends the live value before its expiry. */
     value: jsonSchema(limits.liveValueMaxBytes),
     at: timeSchema,
     expiresAt: timeSchema,

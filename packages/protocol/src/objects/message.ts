@@ -6,20 +6,26 @@ import { limits } from '../limits.ts'
 import { seqSchema, timeSchema } from '../values/seq.ts'
 import { messageTextSchema } from '../values/text.ts'
 
-/** One message of a conversation, the same for everybody. */
+/** One message of a conversation, the same for every member. */
 export const messageSchema = z
   .strictObject({
     conversation: idSchema,
-    /** The seq of the change that created it; with `conversation` its name. */
+    /**
+     * Seq of the change that created the message. Together with `conversation` it identifies the
+     * message.
+     */
     seq: seqSchema,
-    /** The seq of the last change that touched it: of two copies the higher version wins (rule CLI1). */
+    /**
+     * Seq of the last change to the message. Of two copies, the one with the higher version wins
+     * (rule CLI1).
+     */
     version: seqSchema,
     clientId: clientIdSchema,
     /** The sender's user id. */
     sender: idSchema,
     /** Markdown; empty when deleted. */
     text: messageTextSchema,
-    /** The seq of the message it answers. */
+    /** Seq of the message that this message replies to. */
     replyTo: seqSchema.nullable(),
     attachments: z.array(idSchema),
     data: jsonSchema(limits.dataMaxBytes).nullable(),
@@ -46,9 +52,9 @@ export type PageMessage = z.infer<typeof pageMessageSchema>
 
 export const messagePageSchema = z
   .strictObject({
-    /** In seq order. */
+    /** Messages in seq order. */
     messages: z.array(pageMessageSchema),
-    /** The log's top that the page reflects. */
+    /** Seq of the newest change that the page reflects. */
     seq: z.int().min(0),
     hasBefore: z.boolean(),
     hasAfter: z.boolean(),

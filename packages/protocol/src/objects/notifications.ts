@@ -1,8 +1,8 @@
-/** Where a person gets mail. Their own affair: it stands in no profile (N59). */
+/** Mail settings of a user. They are private: no profile contains them (N59). */
 import * as z from 'zod'
 import { limits } from '../limits.ts'
 
-/** An address as mail servers take it without being asked for more: ASCII, no quotes, a domain with a dot. */
+/** An e-mail address of the form that every mail server accepts: ASCII, no quotes, a domain with a dot. */
 export const emailSchema = z
   .string()
   .max(limits.emailMaxChars)
@@ -16,7 +16,10 @@ export const digestSchema = z.enum(['on', 'off'])
 export const notificationsSchema = z
   .strictObject({
     email: emailSchema.nullable(),
-    /** Did the person follow the link that was mailed there? Digests go to nobody else. */
+    /**
+     * Whether the user followed the link mailed to this address. Digests go to confirmed addresses
+     * only.
+     */
     confirmed: z.boolean(),
     digest: digestSchema,
   })

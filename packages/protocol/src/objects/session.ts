@@ -9,7 +9,7 @@ export const sessionSchema = z
     createdAt: timeSchema,
     lastUsedAt: timeSchema,
     userAgent: z.string().nullable(),
-    /** Is this the session that asks? */
+    /** Whether this is the session of the request. */
     current: z.boolean(),
   })
   .meta({ id: 'Session' })

@@ -1,4 +1,4 @@
-/** What was missed: the answer of `sync`, and what a resume replays. */
+/** The changes that a client missed: the response of `sync`, and the content that a resume replays. */
 import * as z from 'zod'
 import { idSchema } from '../values/id.ts'
 import { cursorSchema, seqOrZeroSchema } from '../values/seq.ts'
@@ -8,16 +8,19 @@ import { pageMessageSchema } from './message.ts'
 export const syncEntrySchema = z
   .strictObject({
     conversation: idSchema,
-    /** Consecutive, in seq order. Empty when `limited`. */
+    /** Consecutive changes in seq order. Empty when `limited`. */
     changes: z.array(sentChangeSchema),
-    /** Too much was missed, or it was joined since: `messages` is the newest page, page back for the rest. */
+    /**
+     * Whether the changes are left out because the client missed too many, or joined since.
+     * `messages` is then the newest page; older messages come by paging back.
+     */
     limited: z.boolean().optional(),
-    /** The user is no longer a member; `changes` holds only the change that says so. */
+    /** Whether the user has left; `changes` then holds only the `member.left` change. */
     left: z.boolean().optional(),
     seq: seqOrZeroSchema,
     readSeq: seqOrZeroSchema,
     unread: z.int().min(0),
-    /** With `limited`: the newest page, in seq order. */
+    /** The newest page in seq order; only with `limited`. */
     messages: z.array(pageMessageSchema).optional(),
   })
   .meta({ id: 'SyncEntry' })
@@ -29,9 +32,12 @@ export const syncPageSchema = z
     /** The identity of this database's history. */
     epoch: z.string(),
     cursor: cursorSchema,
-    /** Forget what you have: this is a first load (a foreign epoch, or an unreadable cursor). */
+    /**
+     * Whether the client must discard its data: this is a first load (a foreign epoch, or an
+     * unreadable cursor).
+     */
     reset: z.boolean().optional(),
-    /** Ask again with `cursor` for the rest. */
+    /** Whether more changes follow; request them with `cursor`. */
     more: z.boolean(),
     conversations: z.array(syncEntrySchema),
   })

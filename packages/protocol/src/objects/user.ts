@@ -3,7 +3,7 @@ import { limits } from '../limits.ts'
 import { idSchema } from '../values/id.ts'
 import { nameSchema, textSchema } from '../values/text.ts'
 
-/** ASCII only, so that no two handles can look alike; compared without case. */
+/** A handle. ASCII only, so that no two handles look alike; compared case-insensitively. */
 export const handleSchema = z
   .string()
   .min(1)
@@ -15,7 +15,7 @@ export const handleSchema = z
 
 export const passwordSchema = textSchema(limits.passwordMinChars, limits.passwordMaxChars)
 
-/** An https address or a path on this server. */
+/** Avatar: an https URL or a path on this server. */
 export const avatarSchema = z
   .string()
   .max(limits.avatarMaxChars)

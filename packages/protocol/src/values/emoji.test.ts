@@ -1,4 +1,4 @@
-/** One emoji, one spelling; everything else is none. */
+/** Tests that each emoji has one spelling, and that all other text is refused. */
 import { describe, expect, it } from 'vitest'
 import { limits } from '../limits.ts'
 import { canonicalEmoji, emojiSchema } from './emoji.ts'
@@ -66,17 +66,17 @@ describe('emoji', () => {
     expect(canonical.length).toBeLessThanOrEqual(limits.emojiMaxChars)
   })
 
-  it.each(none.map((text) => [text]))('%j is none', (text) => {
+  it.each(none.map((text) => [text]))('refuses %j', (text) => {
     expect(canonicalEmoji(text)).toBeUndefined()
     expect(emojiSchema.safeParse(text).success).toBe(false)
   })
 
-  it('keeps skin tones apart', () => {
+  it('distinguishes skin tones', () => {
     const thumbs = ['👍', '👍🏻', '👍🏼', '👍🏽', '👍🏾', '👍🏿']
     expect(new Set(thumbs.map(canonicalEmoji)).size).toBe(thumbs.length)
   })
 
-  it('takes a pictograph that is not given out yet', () => {
+  it('accepts a pictograph that Unicode reserves for later', () => {
     expect(canonicalEmoji('\u{1faff}')).toBe('\u{1faff}')
   })
 })

@@ -1,24 +1,26 @@
 /**
- * One emoji has one spelling. `👍` may come with or without U+FE0F, which asks for colour, and `❤` without it is a plain
- * character: here the spelling is the one that Unicode recommends for interchange ("fully qualified"), so two of them are
- * equal exactly when their strings are. What is no single emoji has none.
+ * Normalizes emoji, so that one emoji has one spelling. `👍` may come with or without U+FE0F, which
+ * requests the colour form, and `❤` without it is a plain character. The normalized spelling is the
+ * one that Unicode recommends for interchange ("fully qualified"), so two emoji are equal exactly
+ * when their strings are equal. Text that is not a single emoji is refused.
  */
 import * as z from 'zod'
 import { limits } from '../limits.ts'
 
 /**
- * Made at first use and by its text: clients carry this package, and some of their engines do not know the flag `v`. A
- * pictograph that Unicode keeps free for later is taken, too, so that a new emoji does not wait for a new server.
+ * The regular expression of one emoji, compiled at first use and from a string: clients import this
+ * package, and some of their engines do not know the flag `v`. It also accepts pictographs that
+ * Unicode reserves for later, so that a new emoji does not have to wait for a new server.
  */
 let oneEmoji: RegExp | undefined
 const oneEmojiSource = '^(?:\\p{RGI_Emoji}|[\\p{Extended_Pictographic}&&\\p{Cn}])$'
 
-/** Asks for colour, or for text. */
+/** Variation selectors: request the text form or the colour form. */
 const presentation = /[\ufe0e\ufe0f]/gu
-/** Shown as text unless U+FE0F follows; a skin tone in its place asks for colour as well. */
+/** Characters shown as text unless U+FE0F or a skin tone follows. */
 const shownAsText = /(?!\p{Emoji_Presentation})(?!\p{Regional_Indicator})(\p{Emoji})(?!\p{Emoji_Modifier})/gu
 
-/** The one spelling; undefined when the text is not exactly one emoji. */
+/** Returns the one spelling of an emoji. Undefined: the text is not exactly one emoji. */
 export function canonicalEmoji(text: string): string | undefined {
   if (text.length === 0 || text.length > 2 * limits.emojiMaxChars) return undefined
   const canonical = text.replace(presentation, '').replace(shownAsText, '$1\ufe0f')

@@ -1,4 +1,7 @@
-/** Ids of users, conversations and sessions: UUIDv7 strings. A `clientId` is any UUID. Stored and compared in lower case. */
+/**
+ * Ids of users, conversations and sessions are UUIDv7 strings; a `clientId` is any UUID. Both are
+ * stored and compared in lower case.
+ */
 import * as z from 'zod'
 
 export const idSchema = z

@@ -1,4 +1,7 @@
-/** What may not be stored is refused at the door: one bad string would fail a batch of other people's messages. */
+/**
+ * Tests that unstorable values are refused on input: one bad string would fail a whole batch of
+ * other users' messages.
+ */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { findChannels } from '../commands/find-channels.ts'
@@ -20,7 +23,7 @@ describe('text', () => {
     expect(send({ text })).toBe(false)
   })
 
-  it('[BAD1] accepts exactly what survives a round trip through UTF-8 without NUL', () => {
+  it('[BAD1] accepts exactly the NUL-free text that survives UTF-8', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (text) => {
         const survives = new TextDecoder().decode(new TextEncoder().encode(text)) === text && !text.includes('\u0000')
@@ -29,12 +32,12 @@ describe('text', () => {
     )
   })
 
-  it('[NAME1] puts names into NFC and keeps the bytes of messages', () => {
+  it('[NAME1] normalizes names to NFC and keeps the bytes of messages', () => {
     expect(nameSchema.parse('Zoe\u0301')).toBe('Zoé')
     expect(findUsers.input.parse({ q: 'Zoe\u0301' }).q).toBe('Zoé')
     expect(findChannels.input.parse({ q: 'Zoe\u0301' }).q).toBe('Zoé')
     expect(messageTextSchema.parse('Zoe\u0301')).toBe('Zoe\u0301')
-    // Measured as it is stored.
+    // The length is measured in the stored form.
     expect(nameSchema.safeParse('e\u0301'.repeat(limits.nameMaxChars)).success).toBe(true)
   })
 
@@ -55,7 +58,7 @@ describe('data', () => {
     expect(send({ data: { a: [{ b: 'fine' }, null, 1.5, true] } })).toBe(true)
   })
 
-  it('[LIM1] refuses what is too large or too deep', () => {
+  it('[LIM1] refuses values that are too large or too deep', () => {
     const nested = (depth: number): unknown => (depth === 0 ? 1 : [nested(depth - 1)])
     expect(findJsonFault(nested(limits.jsonMaxDepth), limits.dataMaxBytes)).toBeUndefined()
     expect(findJsonFault(nested(limits.jsonMaxDepth + 1), limits.dataMaxBytes)).toMatch(/deeper/)
@@ -98,7 +101,7 @@ describe('data', () => {
     expect(findJsonFault(Object.assign(Object.create(null), { a: 1 }), limits.dataMaxBytes)).toBeUndefined()
   })
 
-  it('[LIM1] stops at the bound, whatever comes behind it', () => {
+  it('[LIM1] stops checking at the limit', () => {
     const untouchable = new Proxy([], { get: () => expect.fail('was walked') })
     const filler = 'x'.repeat(limits.dataMaxBytes + 1)
     for (const value of [
@@ -110,7 +113,7 @@ describe('data', () => {
       expect(findJsonFault(value, limits.dataMaxBytes)).toMatch(/is more than/)
   })
 
-  it('[LIM1] accepts exactly as many bytes as the bound says', () => {
+  it('[LIM1] accepts exactly as many bytes as the limit allows', () => {
     const full = (bytes: number): string => 'x'.repeat(bytes - 2)
     expect(findJsonFault(full(limits.dataMaxBytes), limits.dataMaxBytes)).toBeUndefined()
     expect(findJsonFault(full(limits.dataMaxBytes + 1), limits.dataMaxBytes)).toMatch(/is more than/)

@@ -1,6 +1,6 @@
 /**
- * JSON of the application's own (message data, live values, session data): bounded in bytes and depth, storable at any
- * depth, and without keys that poison prototypes.
+ * JSON values of the application (message data, live values, session data): limited in bytes and
+ * depth, storable at any depth, and without keys that poison prototypes.
  */
 import * as z from 'zod'
 import { limits } from '../limits.ts'
@@ -10,16 +10,22 @@ export type Json = null | boolean | number | string | readonly Json[] | { readon
 
 const poisonous = new Set(['__proto__', 'constructor', 'prototype'])
 
-/** Why this value may not be stored, or undefined when it may. Work ends at the bound, however large the value is. */
+/**
+ * Returns why this value may not be stored, or undefined if it may. The check stops at the limit,
+ * however large the value is.
+ */
 export function findJsonFault(value: unknown, maxBytes: number): string | undefined {
   const fault = findFaultAtDepth(value, 0, { leftBytes: maxBytes, maxBytes })
   if (fault !== undefined) return fault
-  // The walk counts characters; some take more than one byte.
+  // The check above counts characters, but some take more than one byte.
   if (new TextEncoder().encode(JSON.stringify(value)).length > maxBytes) return tooLarge(maxBytes)
   return undefined
 }
 
-/** What is left of the bound. Every value takes at least a byte of JSON, and every character of a string. */
+/**
+ * Remaining bytes of the limit. Every value takes at least one byte of JSON, and so does every
+ * character of a string.
+ */
 interface Walk {
   leftBytes: number
   readonly maxBytes: number
@@ -46,7 +52,7 @@ function findFaultAtDepth(value: unknown, depth: number, walk: Walk): string | u
   }
   if (value === null) return undefined
   if (Array.isArray(value)) {
-    // Also of an array with holes, whose length is any number.
+    // Check the length first: an array with holes can have any length.
     if (value.length > walk.leftBytes + 1) return tooLarge(walk.maxBytes)
     for (const item of value) {
       const fault = findFaultAtDepth(item, depth + 1, walk)
@@ -69,14 +75,17 @@ function findTextFault(text: string, walk: Walk): string | undefined {
   return isStorableText(text) ? undefined : 'contains NUL or a lone surrogate'
 }
 
-/** False for bytes, dates, maps and instances of classes: `JSON.stringify` would store something else than was given. */
+/**
+ * Returns false for bytes, dates, maps and class instances: `JSON.stringify` would store something
+ * different from the given value.
+ */
 function isPlainObject(value: object): value is { readonly [key: string]: unknown } {
   const prototype = Object.getPrototypeOf(value) as object | null
-  // The root of another realm counts, too: a test page has its own `Object`.
+  // Object prototypes of other realms also count as plain: a test page has its own `Object`.
   return prototype === null || Object.getPrototypeOf(prototype) === null
 }
 
-/** Any JSON value of at most `maxBytes` bytes. */
+/** Returns a schema for any JSON value of at most `maxBytes` bytes. */
 export function jsonSchema(maxBytes: number) {
   return z.custom<Json>().superRefine((value: unknown, context) => {
     const fault = value === undefined ? 'is missing' : findJsonFault(value, maxBytes)
@@ -84,7 +93,7 @@ export function jsonSchema(maxBytes: number) {
   })
 }
 
-/** A JSON object of at most `maxBytes` bytes. */
+/** Returns a schema for a JSON object of at most `maxBytes` bytes. */
 export function jsonObjectSchema(maxBytes: number) {
   return z.custom<{ readonly [key: string]: Json }>().superRefine((value: unknown, context) => {
     const isObject = typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -1,4 +1,4 @@
-/** What a name may be: one line that shows something. */
+/** Tests which names are allowed: one line with a visible character. */
 import { describe, expect, it } from 'vitest'
 import { nameSchema, showsSomething, toOneLine } from './text.ts'
 
@@ -56,18 +56,18 @@ const names = [
 ]
 
 describe('a name', () => {
-  it.each(Object.entries(blanks))('is refused when it is %s', (_what, name) => {
+  it.each(Object.entries(blanks))('is refused when it consists of %s', (_what, name) => {
     expect(showsSomething(name)).toBe(false)
     expect(nameSchema.safeParse(name).success).toBe(false)
   })
 
   it.each(Object.entries(lines))('is refused with %s in it', (_what, name) => {
     expect(nameSchema.safeParse(name).success).toBe(false)
-    // What is stored from before becomes one line where it is shown.
+    // Names stored by earlier versions become one line when they are shown.
     expect(nameSchema.safeParse(toOneLine(name)).success).toBe(true)
   })
 
-  it.each(names)('may be %s', (name) => {
+  it.each(names)('accepts %s', (name) => {
     expect(nameSchema.parse(name)).toBe(name.normalize('NFC'))
   })
 })

@@ -1,7 +1,8 @@
 /**
- * Strings that Postgres can store: no NUL and no lone surrogate, at any depth (rule BAD1). One bad string would
- * otherwise fail a whole batch of other people's messages. And what a line is, and what can be seen, for everything that
- * shows text of people: names, titles, devices, subjects of mails.
+ * Checks text. Storable text has no NUL and no lone surrogate, at any depth (rule BAD1), because
+ * Postgres cannot store them: one bad string would fail a whole batch of other users' messages.
+ * Also defines single lines and visible text, for all user text that is shown: names, titles,
+ * devices, mail subjects.
  */
 import * as z from 'zod'
 import { limits } from '../limits.ts'
@@ -10,12 +11,15 @@ export function isStorableText(text: string): boolean {
   return !text.includes('\u0000') && text.isWellFormed()
 }
 
-/** A string schema of `min` to `max` UTF-16 code units that refuses NUL and lone surrogates. */
+/** Returns a string schema of `min` to `max` UTF-16 code units that refuses NUL and lone surrogates. */
 export function textSchema(min: number, max: number) {
   return z.string().min(min).max(max).refine(isStorableText, { error: 'contains NUL or a lone surrogate' })
 }
 
-/** As {@link textSchema}, in NFC: for what is compared and searched. The text of a message keeps its bytes. */
+/**
+ * Like {@link textSchema}, but normalizes to NFC: for text that is compared and searched. The text
+ * of a message keeps its bytes.
+ */
 export function composedTextSchema(min: number, max: number) {
   return z
     .string()
@@ -25,35 +29,45 @@ export function composedTextSchema(min: number, max: number) {
     .refine(isStorableText, { error: 'contains NUL or a lone surrogate' })
 }
 
-/** Controls, of which some end a line (LF, VT, FF, CR, NEL), and the separators of lines and paragraphs. */
+/**
+ * Control characters, some of which end a line (LF, VT, FF, CR, NEL), and line and paragraph
+ * separators.
+ */
 const endsLine = /[\p{Cc}\p{Zl}\p{Zp}]/u
 const lineEnds = /[\p{Cc}\p{Zl}\p{Zp}]+/gu
-/** Turns the direction of what follows, also outside of the text. */
+/** Characters that change the direction of the following text, even outside of this text. */
 const turnsDirection = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u206f]/u
 const directionTurns = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u206f]/gu
 /**
- * Anything but blanks, controls, marks that need a letter, and what fonts show as nothing: fillers of Hangul, selectors of
- * variants, tags and zero-width characters are `Default_Ignorable`; the blank of Braille and three more are not.
+ * Any visible character: not a blank, a control, a mark that needs a letter, or a character that
+ * fonts show as nothing. Hangul fillers, variation selectors, tags and zero-width characters are
+ * `Default_Ignorable`. The Braille blank and three more are not, so they are listed.
  */
 const visible =
   /[^\p{White_Space}\p{Cc}\p{Cf}\p{Cs}\p{M}\p{Default_Ignorable_Code_Point}\u2800\u{1d159}\u{13441}\u{13442}]/u
 
-/** Is anything of the text to be seen? */
+/** Returns whether the text has any visible character. */
 export function showsSomething(text: string): boolean {
   return visible.test(text)
 }
 
-/** One line that stays within its own direction. */
+/** Returns whether the text is one line without direction overrides. */
 export function isOneLine(text: string): boolean {
   return !endsLine.test(text) && !turnsDirection.test(text)
 }
 
-/** As {@link isOneLine} asks for it, for text that is shown and was not checked: older rows, headers, first lines. */
+/**
+ * Reduces text to what {@link isOneLine} accepts. For shown text that was not checked on input:
+ * older rows, headers, first lines.
+ */
 export function toOneLine(text: string): string {
   return text.replace(lineEnds, ' ').replace(directionTurns, '').trim()
 }
 
-/** A name shown to people: one line, no control or direction-override characters, and something to see. */
+/**
+ * A name shown to users: one line, no control or direction-override characters, at least one
+ * visible character.
+ */
 export const nameSchema = composedTextSchema(1, limits.nameMaxChars)
   .refine(isOneLine, { error: 'contains a line end, a control or a direction-override character' })
   .refine(showsSomething, { error: 'shows nothing' })

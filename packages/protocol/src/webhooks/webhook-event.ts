@@ -1,10 +1,10 @@
-/** What a webhook carries: one change of one conversation's log. */
+/** Content of a webhook: one change of one conversation's log. */
 import * as z from 'zod'
 import { sentChangeSchema } from '../objects/change.ts'
 import { idSchema } from '../values/id.ts'
 import { timeSchema } from '../values/seq.ts'
 
-/** The kinds of change that an endpoint can ask for. */
+/** Types of change that an endpoint can subscribe to. */
 export const webhookTypes = [
   'message.created',
   'message.edited',
@@ -20,9 +20,12 @@ export const webhookTypes = [
 
 export const webhookEventSchema = z
   .strictObject({
-    /** One of the kinds above, or one of a later version: an endpoint that asked for all of them skips what it does not know. */
+    /**
+     * One of the types above, or a type of a later version. An endpoint subscribed to all types
+     * must skip types it does not know.
+     */
     type: z.string(),
-    /** When the change was made, by the database's time. */
+    /** Time of the change, by the database's clock. */
     timestamp: timeSchema,
     data: z.strictObject({ conversation: idSchema, change: sentChangeSchema }),
   })

@@ -1,4 +1,4 @@
-/** The receiver's side: what a forged, old, repeated or rewritten webhook meets (N104 to N107). */
+/** Tests the receiver's checks against forged, old, repeated and rewritten webhooks (N104 to N107). */
 import { describe, expect, it } from 'vitest'
 import { signWebhook, verifyWebhook, type WebhookError, type WebhookFault } from './webhook-signature.ts'
 
@@ -18,15 +18,15 @@ async function faultOf(verified: Promise<unknown>): Promise<WebhookFault | 'none
 }
 
 describe('a webhook', () => {
-  it('with a good signature is accepted, whatever kind of headers it comes in', async () => {
+  it('with a good signature is accepted, with any kind of headers', async () => {
     const headers = await sign()
     const expected = { id: 'history.conversation.7', timestamp: now }
     expect(await verifyWebhook({ headers: { ...headers }, body, secrets: secret, now })).toEqual(expected)
     expect(await verifyWebhook({ headers: new Headers({ ...headers }), body, secrets: secret, now })).toEqual(expected)
   })
 
-  it('is signed as Standard Webhooks says', async () => {
-    // From the specification's own example.
+  it('is signed as Standard Webhooks specifies', async () => {
+    // Values from the specification's own example.
     const headers = await signWebhook({
       id: 'msg_p5jXN8AQM9LWM0D4loKWxJek',
       timestamp: new Date(1_614_265_330_000),
@@ -53,7 +53,7 @@ describe('a webhook', () => {
     ).toBe('bad-signature')
   })
 
-  it('that is stale, or from the future, is refused (N105)', async () => {
+  it('is refused when it is stale or from the future (N105)', async () => {
     for (const shiftMs of [-301_000, 301_000]) {
       const headers = await sign({ timestamp: new Date(now.getTime() + shiftMs) })
       expect(await faultOf(verifyWebhook({ headers: { ...headers }, body, secrets: secret, now }))).toBe('stale')
@@ -62,7 +62,7 @@ describe('a webhook', () => {
     expect(await faultOf(verifyWebhook({ headers: { ...headers }, body, secrets: secret, now }))).toBe('none')
   })
 
-  it('that was accepted before is refused (N106)', async () => {
+  it('is refused when its id was accepted before (N106)', async () => {
     const known = new Set<string>()
     const accept = async () => {
       const { id } = await verifyWebhook({
@@ -78,7 +78,7 @@ describe('a webhook', () => {
     expect(await faultOf(accept())).toBe('replayed')
   })
 
-  it('whose body was parsed and written again is refused (N107)', async () => {
+  it('is refused when its body was parsed and serialized again (N107)', async () => {
     const headers = await sign()
     const again = JSON.stringify(JSON.parse(body))
     expect(again).not.toBe(body)
@@ -87,7 +87,7 @@ describe('a webhook', () => {
     )
   })
 
-  it('is accepted with the old and the new secret while one is changed', async () => {
+  it('is accepted with the old and the new secret during a rotation', async () => {
     const headers = await sign({ secrets: [other, secret] })
     for (const secrets of [secret, other, [other, secret]])
       expect(await faultOf(verifyWebhook({ headers: { ...headers }, body, secrets, now }))).toBe('none')

@@ -1,17 +1,19 @@
 /**
- * Signatures of webhooks as Standard Webhooks writes them: an HMAC-SHA256 over `id.timestamp.body` with a secret
- * `whsec_<base64>`, in the headers `webhook-id`, `webhook-timestamp` (seconds) and `webhook-signature` (`v1,<base64>`,
- * several separated by spaces while a secret is being changed).
+ * Signs and verifies webhooks as Standard Webhooks specifies: an HMAC-SHA256 over
+ * `id.timestamp.body` with a secret `whsec_<base64>`. The headers are `webhook-id`,
+ * `webhook-timestamp` (seconds) and `webhook-signature` (`v1,<base64>`; several separated by spaces
+ * during a secret rotation).
  *
- * Uses Web Crypto alone, which compares in constant time: the same lines run in Node, Deno, Bun and at the edge.
+ * Uses only Web Crypto, which compares in constant time, so the same code runs in Node, Deno, Bun
+ * and at the edge.
  */
 
 export const webhookBounds = {
-  /** A webhook older or newer than this is refused. */
+  /** Maximum difference between the webhook's timestamp and now; beyond it the webhook is refused. */
   toleranceMs: 5 * 60_000,
-  /** Most signatures that are looked at. */
+  /** Maximum number of signatures that are checked. */
   signaturesMax: 8,
-  /** Bytes of a secret. */
+  /** Minimum and maximum length of a secret. */
   secretMinBytes: 24,
   secretMaxBytes: 64,
 } as const
@@ -25,12 +27,12 @@ export interface SignedHeaders {
 export interface WebhookToSign {
   readonly id: string
   readonly timestamp: Date
-  /** The bytes as they are sent. */
+  /** Body exactly as it is sent. */
   readonly body: string
   readonly secrets: readonly string[]
 }
 
-/** The headers that go with a body. */
+/** Returns the signature headers for a body. */
 export async function signWebhook({ id, timestamp, body, secrets }: WebhookToSign): Promise<SignedHeaders> {
   const seconds = String(Math.floor(timestamp.getTime() / 1_000))
   const signatures: string[] = []
@@ -42,7 +44,7 @@ export async function signWebhook({ id, timestamp, body, secrets }: WebhookToSig
   return { 'webhook-id': id, 'webhook-timestamp': seconds, 'webhook-signature': signatures.join(' ') }
 }
 
-/** Why a webhook was refused. */
+/** Reason why a webhook was refused. */
 export type WebhookFault = 'malformed' | 'stale' | 'bad-signature' | 'replayed'
 
 export class WebhookError extends Error {
@@ -60,25 +62,31 @@ type HeaderSource =
   | { readonly [name: string]: string | readonly string[] | undefined }
 
 export interface WebhookToVerify {
-  /** Of the request: a `Headers`, or what Node has in `request.headers`. */
+  /** Headers of the request: a `Headers` object, or Node's `request.headers`. */
   readonly headers: HeaderSource
-  /** The body exactly as it came. Parsing it and writing it again makes another body. */
+  /** Body exactly as received. Parsing and serializing it again changes its bytes. */
   readonly body: string
-  /** The secret, or both while one is being changed. */
+  /** The secret, or both secrets during a rotation. */
   readonly secrets: string | readonly string[]
-  /** Was a webhook with this id accepted before? Whoever answers remembers ids for at least the tolerance, better for days. */
+  /**
+   * Returns whether a webhook with this id was accepted before. The application should remember ids
+   * for at least `toleranceMs`, better for days.
+   */
   readonly isKnown?: (id: string) => boolean | Promise<boolean>
-  /** Left out: the clock of this machine. */
+  /** Current time. Default: the clock of this machine. */
   readonly now?: Date
 }
 
 export interface VerifiedWebhook {
-  /** Stays the same however often it is delivered. */
+  /** Id of the event, the same for every delivery attempt. */
   readonly id: string
   readonly timestamp: Date
 }
 
-/** Resolves for a webhook that one of the secrets signed, now, for the first time. Rejects with {@link WebhookError}. */
+/**
+ * Resolves if one of the secrets signed the webhook, its timestamp is current, and its id is new.
+ * Rejects with {@link WebhookError}.
+ */
 export async function verifyWebhook({
   headers,
   body,
