@@ -1,6 +1,7 @@
 /**
- * A server under attack: default limits, two members who chat, and one signed-in attacker with a world of
- * its own. Judges each attack by what the two members saw and by the server's own figures.
+ * A server under attack, with default limits, two members who chat, and one signed-in attacker with
+ * separate conversations. Judges each attack by what the two members saw and by the server's own
+ * metrics.
  */
 import {
   findFreePort,
@@ -16,11 +17,14 @@ import { expect } from 'vitest'
 import { Witnesses } from './witnesses.ts'
 
 const mebibyte = 1024 * 1024
-/** V8 takes up to three times this for young objects before it collects any. */
+/** Size of V8's semi-space. Young objects take up to three times this before V8 collects any. */
 const semiSpaceMebibytes = 16
-/** What a hundred clients that never read may cost (rule SLOW1), and the young generation. */
+/**
+ * Maximum memory growth after an attack: the cost of a hundred clients that never read (rule
+ * SLOW1), plus V8's young generation.
+ */
 const settledMaxBytes = (64 + 3 * semiSpaceMebibytes) * mebibyte
-/** During an attack also what V8 has not yet collected. */
+/** Maximum memory growth during an attack, which includes garbage that V8 has not collected yet. */
 const peakMaxBytes = 2 * settledMaxBytes
 const settleTimeoutMs = 20_000
 const sampleIntervalMs = 50
@@ -70,7 +74,10 @@ export class AttackedServer {
     })
   }
 
-  /** Runs an attack while two members chat, and fails unless neither of them noticed it. */
+  /**
+   * Runs an attack while two members chat. Fails if a member notices it, or if a metric of the
+   * server exceeds its limit.
+   */
   async withstand<Outcome>(attack: () => Promise<Outcome>): Promise<Outcome> {
     await this.#readLoopBlockSeconds()
     let peakBytes = 0
@@ -101,7 +108,9 @@ export class AttackedServer {
     return readResidentBytes(this.server.pid) - this.#restingBytes
   }
 
-  /** Longest delay of the event loop since the last call, by the server's own metric. */
+  /**
+   * Returns the longest delay of the event loop since the last call, from the server's own metric.
+   */
   async #readLoopBlockSeconds(): Promise<number> {
     const { body } = await HttpUser.stranger(this.#metricsUrl).expect<string>(200, 'GET', '/metrics')
     const value = /^chorus_event_loop_lag_seconds\{quantile="1"\} (\S+)$/m.exec(body)?.[1]

@@ -1,6 +1,6 @@
 /**
- * One signed-in account does the worst that its limits allow, with every command in turn, while two others
- * chat. The cases come from the command table, so a new command is covered by itself.
+ * One signed-in account attacks with every command in turn, as hard as its limits allow, while two
+ * members chat. The cases come from the command table, so a new command is covered automatically.
  */
 import { hasPostgres, listCommandAttacks } from '@chorus/testkit'
 import type { CommandAttack } from '@chorus/testkit'
@@ -8,13 +8,18 @@ import { afterAll, beforeAll, describe, it } from 'vitest'
 import { AttackedServer } from './attacked-server.ts'
 import type { Engine } from './attacked-server.ts'
 
-/** Writes pile up in queues, and need longer to show what they cost. */
+/**
+ * Duration of a flood of writes. Writes build up in queues, so their cost shows later than that of
+ * reads.
+ */
 const writesMs = 1_500
 const readsMs = 500
 const attacks = listCommandAttacks()
 const engines: readonly { engine: Engine; attacks: readonly CommandAttack[] }[] = [
   ...(hasPostgres() ? [{ engine: 'postgres' as const, attacks }] : []),
-  // Reads are the same SQL on both engines; writes share one connection here, and there is one session.
+  // Reads use the same SQL on both engines, so they run here only without Postgres. Writes share
+  // one connection here, so they run again. There is only one session, so commands that end it do
+  // not run.
   {
     engine: 'embedded',
     attacks: attacks.filter(({ isWrite, endsSession }) => !endsSession && (isWrite || !hasPostgres())),

@@ -1,6 +1,7 @@
 /**
- * Attacks that are no command: connections opened and left in a loop, bytes that no client sends, answers
- * that are never read, and requests without a session. Two members chat meanwhile and notice nothing.
+ * Attacks without commands: loops of connecting and leaving, malformed bytes, responses that are
+ * never read, and requests without a session. Two members chat during each attack and must not
+ * notice it.
  */
 import { connect } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -19,7 +20,7 @@ afterAll(async () => {
   await attacked.stop()
 })
 
-/** Repeats an action in `loops` loops for the time of a flood. */
+/** Repeats an action in `loops` parallel loops for the duration of a flood. */
 async function repeat(loops: number, action: () => Promise<void>): Promise<void> {
   const endMs = performance.now() + floodMs
   const loop = async (): Promise<void> => {
@@ -70,17 +71,17 @@ it('[LIM1] withstands loops of opening event streams and polls', async () => {
   )
 })
 
-it('[LIM1] [SLOW1] closes a client that asks for pages and never reads', async () => {
+it('[LIM1] [SLOW1] closes a client that requests pages and never reads', async () => {
   const cookie = attacked.attacker.takeCookie()
   await attacked.withstand(async () => {
-    // The attacks before this one have used up how often the account may connect.
+    // The attacks before this one have used up the account's budget for connecting, so retry.
     const client = await waitForFact(() => openAttacker(attacked.server.url, cookie), { what: 'a connection' })
     client.pause()
     let id = 0
     const asking = setInterval(() => {
       for (let n = 0; n < 4; n++) client.send(`42${id++}["sync",{"limit":200}]`)
     }, 50)
-    // Reads for a moment now and then, so that heartbeats pass.
+    // Read briefly every two seconds, so that heartbeats pass.
     const glancing = setInterval(() => {
       client.resume()
       setTimeout(() => client.pause(), 5)
@@ -98,7 +99,7 @@ it('[LIM1] [SLOW1] closes a client that asks for pages and never reads', async (
   })
 })
 
-it('[LIM1] withstands groups of a hundred members, made without a pause', async () => {
+it('[LIM1] withstands rapid creation of groups with 100 members', async () => {
   const cookie = attacked.attacker.takeCookie()
   let made = 0
   await attacked.withstand(() =>
@@ -154,7 +155,7 @@ it('[LIM1] withstands a client without a session on every public page', async ()
   )
 })
 
-it('[LIM1] [SLOW1] withstands clients without a session that never read their answers', async () => {
+it('[LIM1] [SLOW1] withstands clients without a session that never read responses', async () => {
   const { port } = attacked.server
   await attacked.withstand(async () => {
     const sockets = Array.from({ length: 100 }, () =>

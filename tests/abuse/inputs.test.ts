@@ -1,6 +1,6 @@
 /**
- * The inputs of the attacks are worth something: without limits each command takes some of them. An attack
- * that is refused before any work would prove nothing.
+ * Proves that the attack inputs make the server work: without limits, each command accepts some of
+ * them. An attack that is refused before any work would prove nothing.
  */
 import { hasPostgres, listCommandAttacks, makeAttacker, startServer, usePostgres, WorstInputs } from '@chorus/testkit'
 import type { Attacker, ServerProcess } from '@chorus/testkit'
@@ -21,7 +21,7 @@ const limitsOff = Object.fromEntries(
   ].map((name) => [`LIMIT_${name}`, '0']),
 )
 const triesMax = 16
-/** Done, or looked at and not allowed. */
+/** Statuses of requests that were processed: done, or checked and not allowed. */
 const workedStatuses = [200, 201, 204, 403]
 const attacks = listCommandAttacks().filter(
   ({ command, askOnce }) => askOnce !== undefined && commands[command].auth === 'session',
@@ -39,7 +39,7 @@ describe.skipIf(!hasPostgres())('inputs of attacks', () => {
   })
   afterAll(() => server.remove())
 
-  it.each(attacks)('make $command work', async ({ command, askOnce }) => {
+  it.each(attacks)('make $command do real work', async ({ command, askOnce }) => {
     const inputs = new WorstInputs(command, attacker.world)
     const statuses: (number | undefined)[] = []
     while (statuses.length < triesMax && !workedStatuses.includes(statuses.at(-1) ?? 0)) {

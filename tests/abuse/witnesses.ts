@@ -1,20 +1,23 @@
 /**
- * Two members who chat while somebody else attacks the server. They send at a steady rate without waiting
- * for each other, and remember how each send ended and each disconnection.
+ * Two members who chat during an attack. They send at a steady rate without waiting for each other,
+ * and record the result of each send and every disconnection.
  */
 import { randomUUID } from 'node:crypto'
 import type { HttpUser } from '@chorus/testkit'
 import { SocketUser } from '@chorus/testkit'
 
 const sendIntervalMs = 50
-/** An attack that the server ends at once is watched for this long all the same. */
+/**
+ * Minimum duration of the chat. An attack that the server ends at once is still observed for this
+ * long.
+ */
 const chatLeastMs = 500
-/** Beyond the two seconds after which a server answers `unknown` by itself. */
+/** Timeout of a send. Longer than the two seconds after which a server itself answers `unknown`. */
 const answerTimeoutMs = 8_000
 
 export interface WitnessReport {
   readonly acknowledged: number
-  /** The error codes of sends that were not acknowledged; `timeout` when no answer came. */
+  /** Error codes of the sends that were not acknowledged. `timeout` if no response came. */
   readonly failures: readonly string[]
   readonly disconnections: readonly string[]
 }
@@ -37,7 +40,7 @@ export class Witnesses {
     )
   }
 
-  /** Chats until `attack` has ended and every send is answered. */
+  /** Chats until `attack` has ended and every send has a response. */
   async chatDuring<Outcome>(attack: () => Promise<Outcome>): Promise<{ outcome: Outcome; report: WitnessReport }> {
     const failures: string[] = []
     const sends: Promise<void>[] = []

@@ -1,4 +1,7 @@
-/** Limits of a running server: what connections, creations and changes cost, whichever road they take (rule LIM3). */
+/**
+ * Limits of a running server: connections, creations and changes have the same cost on every
+ * transport (rule LIM3).
+ */
 import { randomUUID } from 'node:crypto'
 import { HttpUser, SocketUser, type ServerProcess } from '@chorus/testkit'
 import { afterEach, describe, expect, it } from 'vitest'
@@ -34,7 +37,7 @@ async function connectAndLeave(user: HttpUser, transports?: ('websocket' | 'poll
 }
 
 describe('opening connections', () => {
-  it('[LIM3] is limited by account, on every transport together', async () => {
+  it('[LIM3] is limited per account, across all transports', async () => {
     const url = await start({ LIMIT_CONNECTS: '1' })
     const ada = await HttpUser.signUp(url)
     const bob = await HttpUser.signUp(url)
@@ -47,7 +50,7 @@ describe('opening connections', () => {
     }
     expect(opened).toBeGreaterThanOrEqual(10)
     expect(refusals[0]?.data).toMatchObject({ code: 'rate-limited', retryAfterMs: expect.any(Number) as number })
-    // Several at once, so that none falls into a second in which one is allowed again.
+    // Open several at once: a single one could be allowed by budget that has refilled since.
     const streams = await Promise.all(
       Array.from({ length: 5 }, () =>
         ada
@@ -60,7 +63,7 @@ describe('opening connections', () => {
     expect(await connectAndLeave(bob)).toBeUndefined()
   })
 
-  it('[LIM3] is limited by address, first in words and then with a plain 429', async () => {
+  it('[LIM3] is limited per address: first an error, then a plain 429', async () => {
     const url = await start({ LIMIT_CONNECTS: '0', LIMIT_CONNECTS_ADDRESS: '1' })
     const ada = await HttpUser.signUp(url)
     const poll = () => ada.call('GET', '/socket.io/?EIO=4&transport=polling')
@@ -75,12 +78,12 @@ describe('opening connections', () => {
     expect(refused.length).toBeGreaterThan(0)
     expect(Number(refused[0]?.headers['retry-after'])).toBeGreaterThan(0)
     expect(refused[0]?.body).toMatchObject({ code: 'rate-limited' })
-    // What is open already goes on: requests are counted apart.
+    // Other requests still work, because they have their own budget.
     await ada.expect(200, 'GET', '/v1/session')
   })
 })
 
-it('[LIM3] joining, leaving and reacting take from the budget of messages', async () => {
+it('[LIM3] joining, leaving and reacting use the budget of messages', async () => {
   const url = await start({ LIMIT_SENDS: '1' })
   const ada = await HttpUser.signUp(url)
   const bob = await HttpUser.signUp(url)

@@ -1,6 +1,7 @@
 /**
- * Who is told what, over real wires: removal is a point in the log on every transport, a revoked session ends on every
- * transport, and live values, presence and read markers reach those whom they concern and nobody else.
+ * Delivery to the right users over real connections. A removal takes effect at one point in the log
+ * on every transport. A revoked session ends on every transport. Live values, presence and read
+ * markers reach only the users that may see them.
  */
 import { randomUUID } from 'node:crypto'
 import { EngineClient, HttpUser, SocketUser, SseClient, waitForFact } from '@chorus/testkit'
@@ -25,7 +26,7 @@ interface Changes {
   readonly changes: readonly { readonly seq: number; readonly type: string; readonly user?: string }[]
 }
 
-/** One listener per wire, each reduced to the events it got. */
+/** Opens one listener per transport. Each is reduced to the events it received. */
 async function listenEverywhere(user: HttpUser) {
   const websocket = await SocketUser.connect(server.url, { cookie: user.cookie, transports: ['websocket'] })
   const polling = await SocketUser.connect(server.url, { cookie: user.cookie, transports: ['polling'] })
@@ -56,7 +57,7 @@ async function listenEverywhere(user: HttpUser) {
 }
 
 describe('a text that was deleted or edited', () => {
-  it('[ERASE1] is in no resume by WebSocket, polling or event stream, in no sync and in no page of the log', async () => {
+  it('[ERASE1] is absent from every resume, sync and page of the log', async () => {
     const [owner, member] = await Promise.all([signUp(), signUp()])
     const group = await owner.createConversation('group', [member.id])
     const watching = await SocketUser.connect(server.url, { cookie: owner.cookie })
@@ -95,13 +96,13 @@ describe('a text that was deleted or edited', () => {
 })
 
 describe('removal in the middle of a stream', () => {
-  it('[ACL1] [ACL3] nothing above the removal reaches the removed by any wire, and history is gone', async () => {
+  it('[ACL1] [ACL3] ends delivery at the removal on every transport, and hides the history', async () => {
     const [owner, removed, other] = await Promise.all([signUp(), signUp(), signUp()])
     const group = await owner.createConversation('group', [removed.id, other.id], 'those who stay')
     const barrierGroup = await owner.createConversation('direct', [removed.id])
     const listeners = await listenEverywhere(removed)
 
-    // A stream of messages, edits and live values that goes on over the removal.
+    // Streams of messages, edits and live values that continue during the removal.
     let isRunning = true
     const edited = await owner.send(group, 'edited again and again')
     const streams = [0, 1, 2].map(async (writer) => {
@@ -127,7 +128,7 @@ describe('removal in the middle of a stream', () => {
       'GET',
       `/v1/conversations/${group}/changes?after=0&limit=1`,
     )
-    // The stream goes on well above the removal before the barrier is sent.
+    // Let the streams run well past the removal before the barrier is sent.
     await waitForFact(
       async () => {
         const { body } = await owner.expect<{ seq: number }>(200, 'GET', `/v1/conversations/${group}/changes?limit=1`)
@@ -188,7 +189,7 @@ describe('removal in the middle of a stream', () => {
     expect(page.conversations.map(({ conversation }) => conversation)).not.toContain(group)
   })
 
-  it('[ACL1] [RES1] N54: removed while away, a resume gives that one change and left, over every wire', async () => {
+  it('[ACL1] [RES1] N54: after a removal while offline, a resume has only that change and left', async () => {
     const [owner, removed] = await Promise.all([signUp(), signUp()])
     const group = await owner.createConversation('group', [removed.id], 'a group')
     const { body } = await removed.expect<{ cursor: string }>(200, 'GET', '/v1/sync')
@@ -228,7 +229,7 @@ describe('removal in the middle of a stream', () => {
     stream.close()
   })
 
-  it('[ACL4] who joins, or joins again, is given the conversation as limited and may read all of it', async () => {
+  it('[ACL4] gives a new member the conversation as limited, with all its history', async () => {
     const [owner, member] = await Promise.all([signUp(), signUp()])
     const group = await owner.createConversation('group', [], 'a group with a past')
     const first = await owner.send(group, 'long ago')
@@ -252,7 +253,7 @@ describe('removal in the middle of a stream', () => {
 })
 
 describe('a revoked session', () => {
-  it('[ACL2] N3 N4: loses its connections over websocket, polling and SSE within a second; others keep theirs', async () => {
+  it('[ACL2] N3 N4: loses all its connections within a second, other sessions keep theirs', async () => {
     const person = await signUp()
     const device = await HttpUser.signIn(() => server.url, person.handle, person.password)
     const { body } = await device.expect<{ session: { id: string } }>(200, 'GET', '/v1/session')
@@ -286,7 +287,7 @@ describe('a revoked session', () => {
     own.close()
   })
 
-  it('[ACL2] N2 N3: signing out closes the socket too, and the cookie is worth nothing afterwards', async () => {
+  it('[ACL2] N2 N3: signing out closes the socket and invalidates the cookie', async () => {
     const person = await signUp()
     const { cookie } = person
     const socket = await SocketUser.connect(server.url, { cookie })
@@ -305,7 +306,7 @@ interface Live {
 }
 
 describe('live values', () => {
-  it('[LIVE1] reach the members and nobody else, the newest wins, and they expire by themselves', async () => {
+  it('[LIVE1] reach only members, the newest wins, and they expire', async () => {
     const [ada, bob, eve] = await Promise.all([signUp(), signUp(), signUp()])
     const conversation = await ada.createConversation('direct', [bob.id])
     const [adaSocket, bobSocket, eveSocket] = await Promise.all(
@@ -337,7 +338,7 @@ describe('live values', () => {
       const answer = await bob.expect<{ values: Live[] }>(200, 'GET', `/v1/conversations/${conversation}/live`)
       return answer.body.values.every(({ key }) => key !== 'typing')
     })
-    // N55: a value is always the asker's own, and a stranger's is refused.
+    // N55: a value always belongs to its sender, and a non-member's value is refused.
     const refused = await eveSocket!.command('live', { conversation, key: 'typing', value: true, ttlMs: 1_000 })
     expect(refused.error?.code).toBe('not-found')
     expect(eveSocket!.named('live')).toEqual([])
@@ -347,7 +348,7 @@ describe('live values', () => {
 })
 
 describe('presence', () => {
-  it('[PRES1] [PRES2] is told to those who watch and share a conversation, over the whole life of a connection', async () => {
+  it('[PRES1] [PRES2] is sent to watchers that share a conversation, from connect to disconnect', async () => {
     const [ada, bob, eve] = await Promise.all([signUp(), signUp(), signUp()])
     await ada.createConversation('direct', [bob.id])
     const adaSocket = await SocketUser.connect(server.url, { cookie: ada.cookie })
@@ -375,7 +376,7 @@ describe('presence', () => {
     eveSocket.close()
   })
 
-  it('[PRES1] N55: nobody sets the presence or read marker of another', async () => {
+  it('[PRES1] N55: a user cannot set the presence or read marker of another', async () => {
     const [ada, bob] = await Promise.all([signUp(), signUp()])
     const conversation = await ada.createConversation('direct', [bob.id])
     const { seq } = await bob.send(conversation, 'hello')
@@ -395,7 +396,7 @@ describe('presence', () => {
 })
 
 describe('read markers', () => {
-  it('[OFF1] move on the other device, count unread by others, and never go back', async () => {
+  it('[OFF1] reach other devices, count messages of others, and never move back', async () => {
     const [ada, bob] = await Promise.all([signUp(), signUp()])
     const device = await HttpUser.signIn(() => server.url, bob.handle, bob.password)
     const conversation = await ada.createConversation('direct', [bob.id])
@@ -427,7 +428,7 @@ describe('read markers', () => {
     socket.close()
   })
 
-  it('[OFF1] what was missed by somebody away is unread, and in the log, when they come back', async () => {
+  it('[OFF1] messages missed while offline are unread and in the log', async () => {
     const [ada, bob] = await Promise.all([signUp(), signUp()])
     const conversation = await ada.createConversation('direct', [bob.id])
     const texts = Array.from({ length: 120 }, (_, index) => `while away ${index}`)

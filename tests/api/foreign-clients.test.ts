@@ -1,6 +1,6 @@
 /**
- * Clients that were not made by us: a stock socket.io-client over each of its transports, and plain curl. They know the
- * wire and nothing of the SDK, and must be served as well as it.
+ * Clients other than our SDK: a stock socket.io-client over each of its transports, and plain curl.
+ * They know only the wire protocol, and must get the same service as the SDK.
  */
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -49,7 +49,7 @@ describe.each(transports)('a stock socket.io-client over %s', (_name, names) => 
       ...(cursor !== undefined && { cursor }),
     })
 
-  it('[ACK1] [ORD3] chats: ready, changes in order, acknowledgements', async () => {
+  it('[ACK1] [ORD3] receives ready, ordered changes and acknowledgements', async () => {
     const { ada, bob, conversation } = await twoPeople()
     const [adaSocket, bobSocket] = await Promise.all([connect(ada), connect(bob)])
     const ready = adaSocket.named<Ready>('ready')[0]!
@@ -62,7 +62,7 @@ describe.each(transports)('a stock socket.io-client over %s', (_name, names) => 
       expect(answer.ok).toBe(true)
       expect(answer.seq).toBeGreaterThan(top)
       top = answer.seq as number
-      // Acknowledged means stored: anybody who may sees it at once.
+      // Acknowledged means stored: a member can read the message at once.
       await bob.expect(200, 'GET', `/v1/conversations/${conversation}/messages/${top}`)
     }
     for (const socket of [adaSocket, bobSocket]) {
@@ -75,7 +75,7 @@ describe.each(transports)('a stock socket.io-client over %s', (_name, names) => 
     }
   })
 
-  it('[ORD2] [PUB1] [JOIN1] sends that do not wait for each other keep their order, for those who join meanwhile, too', async () => {
+  it('[ORD2] [PUB1] [JOIN1] keeps the order of concurrent sends, also for a late connection', async () => {
     const { ada, bob, conversation } = await twoPeople()
     const socket = await connect(ada)
     const answers = Promise.all(
@@ -94,7 +94,7 @@ describe.each(transports)('a stock socket.io-client over %s', (_name, names) => 
     socket.close()
   })
 
-  it('[IDEM1] gets the first answer again for the same clientId', async () => {
+  it('[IDEM1] gets the first response again for the same clientId', async () => {
     const { ada, conversation } = await twoPeople()
     const socket = await connect(ada)
     const message = { conversation, clientId: randomUUID(), text: 'once' }
@@ -106,7 +106,7 @@ describe.each(transports)('a stock socket.io-client over %s', (_name, names) => 
     socket.close()
   })
 
-  it('[RES1] resumes with auth.cursor: what was missed, once, before ready', async () => {
+  it('[RES1] receives missed changes once, before ready, with auth.cursor', async () => {
     const { ada, bob, conversation } = await twoPeople()
     const before = await connect(bob)
     await ada.send(conversation, 'seen')
@@ -131,7 +131,7 @@ describe.each(transports)('a stock socket.io-client over %s', (_name, names) => 
     after.close()
   })
 
-  it('[RES2] is told to reset when the cursor is of no history of ours', async () => {
+  it('[RES2] receives reset for an invalid cursor', async () => {
     const { bob } = await twoPeople()
     const socket = await connect(bob, 'bm9uc2Vuc2U')
     expect(socket.events[0]?.name).toBe('reset')
@@ -141,7 +141,7 @@ describe.each(transports)('a stock socket.io-client over %s', (_name, names) => 
 })
 
 describe('polling with an upgrade', () => {
-  it('[NODE1] loses and repeats nothing while the transport changes under a stream of messages', async () => {
+  it('[NODE1] loses and repeats no message during the transport change', async () => {
     const { ada, bob, conversation } = await twoPeople()
     const socket = SocketUser.open(server.url, { cookie: bob.cookie, transports: ['polling', 'websocket'] })
     let upgraded = false
@@ -162,7 +162,7 @@ describe('polling with an upgrade', () => {
 })
 
 describe('one cursor', () => {
-  it('[RES3] gives the same over Socket.IO, Server-Sent Events and REST', async () => {
+  it('[RES3] gives the same changes over Socket.IO, Server-Sent Events and REST', async () => {
     const { ada, bob, conversation } = await twoPeople()
     const group = await ada.createConversation('group', [bob.id], 'a second conversation')
     const { body } = await bob.expect<{ cursor: string }>(200, 'GET', '/v1/sync')
@@ -207,7 +207,7 @@ describe('one cursor', () => {
       const stream = await SseClient.open(server.url, { cookie: bob.cookie, ...options })
       const ready = await stream.waitFor(({ name }) => name === 'ready', 'ready')
       expect(sort(stream.named('changes').map(({ data }) => data as Changes))).toEqual(expected)
-      // And onwards: a cursor from the stream works in REST, and shows nothing more.
+      // The stream's cursor also works in REST, and returns nothing more.
       const { body: rest } = await bob.expect<{ conversations: Changes[] }>(
         200,
         'GET',
@@ -224,7 +224,7 @@ interface CurlAnswer {
   readonly body: string
 }
 
-/** Runs curl with a cookie jar of its own user, and nothing else to help it. */
+/** Runs curl with the cookie jar of one user. */
 function curl(jar: string, ...args: string[]): Promise<CurlAnswer> {
   return new Promise((resolve, reject) => {
     const child = spawn('curl', ['-sS', '-b', jar, '-c', jar, '-w', '\n%{http_code}', ...args], {
@@ -270,7 +270,7 @@ function curlStream(jar: string, url: string, lastEventId?: string): CurlStream 
 const json = ['-H', 'content-type: application/json']
 
 describe('curl alone', () => {
-  it('[SSE1] [RES1] [RES3] signs up, sends, reads the stream, and resumes it after the server was killed', async () => {
+  it('[SSE1] [RES1] [RES3] chats and resumes the stream after the server was killed', async () => {
     const own = await startServer()
     try {
       const post = (jar: string, path: string, body: object) =>
@@ -304,7 +304,8 @@ describe('curl alone', () => {
       const readyId = lastId()
       await waitForFact(() => lastId() !== readyId, { what: 'a checkpoint with an id' })
       for (let count = 0; count < 5; count += 1) await send(`after the checkpoint ${count}`)
-      // Killed in the middle: some of the last five may have been printed, none is covered by an id.
+      // The server was killed mid-stream: curl may have printed some of the last five, but no event
+      // id covers them.
       await own.kill9()
       await stream.ended
       const firstText = stream.text()
@@ -335,7 +336,8 @@ describe('curl alone', () => {
           }
         }
       }
-      // Nothing missing, nothing twice once repeats are dropped; and within one stream nothing twice at all.
+      // No message is missing. Across both streams, repeats have equal content; within one stream
+      // nothing repeats.
       expect([...seen.keys()].sort((a, b) => a - b)).toEqual(acknowledged)
       expect(resumedSeqs).toEqual([...new Set(resumedSeqs)].sort((a, b) => a - b))
       expect(resumed.text()).not.toContain('event: reset')
@@ -344,7 +346,7 @@ describe('curl alone', () => {
     }
   })
 
-  it('[SSE1] sees in the stream everything that was sent after its headers came', async () => {
+  it('[SSE1] streams every message sent after the response headers', async () => {
     const { ada, bob, conversation } = await twoPeople()
     for (let attempt = 0; attempt < 10; attempt += 1) {
       const stream = await SseClient.open(server.url, { cookie: bob.cookie })
@@ -360,7 +362,7 @@ describe('curl alone', () => {
     }
   })
 
-  it('[SSE1] ids stand on ready and checkpoint alone, and a heartbeat comes within 15 s', async () => {
+  it('[SSE1] sends ids only on ready and checkpoint, and a heartbeat within 15 s', async () => {
     const { ada, bob, conversation } = await twoPeople()
     const stream = await SseClient.open(server.url, { cookie: bob.cookie })
     await stream.waitFor(({ name }) => name === 'ready', 'ready')

@@ -1,10 +1,11 @@
 /**
- * Clients that openapi-generator makes of the document compile, in a language that checks types at build time and in one that
- * checks fields at run time; the Go client reads what a real server sends, and fields that it does not know.
+ * Clients that openapi-generator makes from the OpenAPI document must compile: in a language that
+ * checks types at build time, and in one that checks fields at run time. The Go client must also
+ * read the responses of a real server, and fields that it does not know.
  *
- * The generator is a Java program of 30 MB. It is looked for in OPENAPI_GENERATOR_JAR and in Maven's folder, and fetched by
- * Maven where there is one. Where something is not there the test says so and is skipped; portable-schema.test.ts holds the
- * same rules without it.
+ * The generator is a Java program of 30 MB. The test looks for it in OPENAPI_GENERATOR_JAR and in
+ * Maven's folder, or fetches it with Maven. If a needed program is missing, the test is skipped
+ * with a reason. Even then, portable-schema.test.ts checks the same rules without the generator.
  */
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -30,7 +31,7 @@ const timeoutMs = 240_000
 
 let server: ServerProcess
 let folder: string
-/** Why there are no clients; undefined when there are. */
+/** Reason why there are no clients. Undefined when they exist. */
 let absence: string | undefined
 
 async function has(program: string, ...args: string[]): Promise<boolean> {
@@ -112,7 +113,7 @@ it(
 )
 
 it(
-  'Go: the client compiles, signs in, and reads messages, changes and fields of a later version',
+  'Go: the client compiles and reads responses, also with unknown fields',
   async (context) => {
     if (absence !== undefined) return context.skip(absence)
     if (!(await has('go', 'version'))) return context.skip('no Go is installed')

@@ -1,9 +1,12 @@
-/** The database becomes another one under a running server, as when a backup is put back or a standby takes over. */
+/**
+ * The database epoch changes under a running server, as after a restored backup or a failover to a
+ * standby.
+ */
 import { randomUUID } from 'node:crypto'
 import { hasPostgres, HttpUser, SocketUser, startServer, usePostgres, waitForFact } from '@chorus/testkit'
 import { expect, it } from 'vitest'
 
-it.runIf(hasPostgres())('[RES2] another history: every client is told to load again, and service goes on', async () => {
+it.runIf(hasPostgres())('[RES2] makes every client reload after the database epoch changed, and keeps serving', async () => {
   const databases = await usePostgres()
   const databaseUrl = await databases.createDatabase()
   const server = await startServer({ databaseUrl })
@@ -36,7 +39,7 @@ it.runIf(hasPostgres())('[RES2] another history: every client is told to load ag
     expect(await again.command('send', { conversation, clientId: randomUUID(), text: 'after' })).toMatchObject({
       ok: true,
     })
-    // The sweep has begun in the new history: it hands out a position, under the new name.
+    // The sweep has started in the new epoch: it issues a position, with the new epoch.
     const checkpoint = await again.waitFor(({ name }) => name === 'checkpoint', 'checkpoint')
     const sync = await ada.expect<{ epoch: string; reset?: boolean }>(
       200,

@@ -1,4 +1,7 @@
-/** Strangers, former members and members without the right, against everything in a conversation (N50–N59). */
+/**
+ * Non-members, former members and members without the right role, against everything in a
+ * conversation (N50–N59).
+ */
 import { randomUUID } from 'node:crypto'
 import { EngineClient, HttpUser, SocketUser } from '@chorus/testkit'
 import type { ServerProcess } from '@chorus/testkit'
@@ -32,7 +35,7 @@ afterAll(async () => {
   await server.remove()
 })
 
-/** Every request that names a conversation. */
+/** Returns every request that names a conversation. */
 function requests(): [string, string, unknown][] {
   const base = `/v1/conversations/${group}`
   const thumb = encodeURIComponent('👍')
@@ -70,12 +73,12 @@ const events = (): [string, object][] => [
   ['live', { conversation: group, key: 'typing', value: true, ttlMs: 1_000 }],
 ]
 
-describe('a conversation that is not mine', () => {
+describe('a conversation of other users', () => {
   it.each([
     ['a stranger', () => stranger],
     ['a former member', () => former],
   ])(
-    '[ACL3] N50 N52 N56: %s is told not-found for everything in it, exactly as if it did not exist',
+    '[ACL3] N50 N52 N56: %s gets not-found, as if the conversation did not exist',
     async (_who, who) => {
       for (const [method, path, body] of requests()) {
         const answer = await who().call<{ code: string; detail: string }>(method, path, body)
@@ -100,7 +103,7 @@ describe('a conversation that is not mine', () => {
     },
   )
 
-  it('[ACL3] nobody signed in: unauthenticated for everything, and no stream', async () => {
+  it('[ACL3] a request without a session gets unauthenticated, and no stream', async () => {
     const nobody = HttpUser.stranger(server.url)
     for (const [method, path, body] of [
       ...requests(),
@@ -120,7 +123,7 @@ describe('a conversation that is not mine', () => {
     }
   })
 
-  it('[ACL1] N53: a room cannot be joined by an event, a namespace or a guessed name', async () => {
+  it('[ACL1] N53: no event, namespace or guessed name joins a room', async () => {
     const socket = await SocketUser.connect(server.url, { cookie: stranger.cookie })
     for (const name of ['join', 'subscribe', 'room', 'joinRoom', 'socketsJoin']) {
       const answer = await socket.command(name, { conversation: group, room: group })
@@ -132,7 +135,8 @@ describe('a conversation that is not mine', () => {
     await raw.waitForPacket((packet) => packet.startsWith(`44/${group},`), 'a refusal of the namespace')
     await owner.send(group, 'not for guessers')
     const own = await stranger.createConversation('group', [], 'a barrier')
-    // A page that is read after the barrier was sent covers it.
+    // Wait for the conversation first: a page read after the barrier was sent would already include
+    // it.
     await socket.waitFor(({ name, payload }) => name === 'conversation' && JSON.stringify(payload).includes(own))
     await raw.waitForPacket((packet) => packet.startsWith('42["conversation"') && packet.includes(own))
     const { seq } = await stranger.send(own, 'barrier')
@@ -145,8 +149,8 @@ describe('a conversation that is not mine', () => {
   })
 })
 
-describe('rights within', () => {
-  it('[ACL3] N50: a member edits and deletes only what is theirs, by every road', async () => {
+describe('rights of members', () => {
+  it('[ACL3] N50: a member edits and deletes only their own messages, on every transport', async () => {
     const socket = await SocketUser.connect(server.url, { cookie: member.cookie })
     expect((await socket.command('edit', { conversation: group, seq: target, text: 'changed' })).error?.code).toBe(
       'forbidden',
@@ -160,7 +164,7 @@ describe('rights within', () => {
     socket.close()
   })
 
-  it('[ACL3] N57: nobody raises their own role, and a conversation does not lose its last owner', async () => {
+  it('[ACL3] N57: members cannot raise their role, and the last owner stays', async () => {
     for (const role of ['owner', 'moderator']) {
       await member.expect(403, 'PUT', `/v1/conversations/${group}/members/${member.id}`, { role })
       await member.expect(403, 'PUT', `/v1/conversations/${group}/members/me`, { role })
@@ -180,7 +184,7 @@ describe('rights within', () => {
     ).not.toEqual([])
   })
 
-  it('[ACL1] [ORD1] N57: adding and removing in a race ends in what the log says', async () => {
+  it('[ACL1] [ORD1] N57: racing additions and removals end in the state of the log', async () => {
     const circle = await owner.createConversation('group', [], 'a race')
     await Promise.all(
       Array.from({ length: 20 }, (_, index) =>
@@ -205,7 +209,7 @@ describe('rights within', () => {
     await member.expect(last?.type === 'member.joined' ? 200 : 404, 'GET', `/v1/conversations/${circle}`)
   })
 
-  it('[IDEM1] the same message again after a removal still gets the first answer', async () => {
+  it('[IDEM1] a repeated send after a removal gets the first response', async () => {
     const circle = await owner.createConversation('group', [member.id], 'for a while')
     const clientId = randomUUID()
     const first = await member.send(circle, 'before', clientId)
@@ -215,7 +219,7 @@ describe('rights within', () => {
   })
 })
 
-describe('fields that are not the asker’s to set', () => {
+describe('fields that a client may not set', () => {
   it.each(['seq', 'sender', 'createdAt', 'version', 'role', 'conversation', 'editedAt', '__proto__x', 'isAdmin'])(
     '[ACL3] N58: %s is refused in a message',
     async (field) => {
@@ -238,7 +242,7 @@ describe('fields that are not the asker’s to set', () => {
     })
   })
 
-  it('N59: no answer carries a password, a hash, a token or a mail address', async () => {
+  it('N59: no response contains a password, hash, token or mail address', async () => {
     const answers = await Promise.all(
       [
         '/v1/session',

@@ -1,6 +1,7 @@
 /**
- * Bodies, queries and packets that are no request: refused with the catalogue's error on every transport, nothing stored,
- * the server well (N60, N65, N70–N75, N79, N80, N92, N95).
+ * Bodies, queries and packets that are no valid request. Each is refused with an error of the
+ * catalogue on every transport, nothing is stored, and the server keeps working (N60, N65, N70–N75,
+ * N79, N80, N92, N95).
  */
 import { randomUUID } from 'node:crypto'
 import { EngineClient, HttpUser, SocketUser } from '@chorus/testkit'
@@ -21,7 +22,8 @@ beforeAll(async () => {
   socket = await SocketUser.connect(server.url, { cookie: ada.cookie })
 })
 
-// Whatever was sent: the next honest message gets the next number, so nothing of it was stored, and the socket lives.
+// After each case, the next valid message must get the next seq, which proves that the bad input
+// stored nothing. The socket must still be connected.
 let top = 0
 afterEach(async () => {
   await ada.expect(200, 'GET', '/readyz')
@@ -66,7 +68,7 @@ const post = (rawBody: string | Buffer) =>
 const id = '0190a0a0-0000-4000-8000-000000000002'
 const wrap = (value: string) => `{"clientId":"${id}","text":"x","data":${value}}`
 
-/** Not JSON, or JSON that two readers may understand differently. */
+/** Bodies that are no JSON, or JSON that two parsers may read differently. */
 const malformed: [string, string | Buffer][] = [
   ['nothing', ''],
   ['a blank', ' '],
@@ -152,11 +154,11 @@ const malformed: [string, string | Buffer][] = [
 ]
 
 describe('bodies that are no message', () => {
-  it.each(malformed)('[BAD1] N70 N71 N72 N73 N74 N75 N80: %s', async (what, body) => {
+  it.each(malformed)('[BAD1] N70 N71 N72 N73 N74 N75 N80: refuses the body: %s', async (what, body) => {
     expectRefusal(await post(body), what)
   })
 
-  it('[BAD1] N80: the same to every address that takes a body', async () => {
+  it('[BAD1] N80: refuses them on every path that takes a body', async () => {
     const base = `/v1/conversations/${conversation}`
     const addresses: [string, string][] = [
       ['POST', '/v1/users'],
@@ -172,7 +174,7 @@ describe('bodies that are no message', () => {
       ['POST', '/v1/presence'],
       ['PUT', '/v1/status'],
     ]
-    // Without a body, or with an empty one, some of them are right.
+    // Some paths accept a missing or an empty body.
     const bodies = malformed.filter(([what]) => !['nothing', 'an empty object'].includes(what)).map(([, body]) => body)
     for (const [method, path] of addresses) {
       for (const rawBody of bodies) {
@@ -185,7 +187,7 @@ describe('bodies that are no message', () => {
     }
   }, 60_000)
 
-  it('[LIM1] N81: a body one byte over the limit is too large, whether or not it says so first', async () => {
+  it('[LIM1] N81: refuses a body one byte over the limit, also without a length', async () => {
     const fill = (bytes: number) => {
       const rest = `{"clientId":"${randomUUID()}","text":"x","data":""}`
       return rest.replace('"data":""', `"data":"${'a'.repeat(bytes - rest.length)}"`)
@@ -197,12 +199,13 @@ describe('bodies that are no message', () => {
       headers: { 'transfer-encoding': 'chunked' },
     })
     expect(chunked.status).toBe(413)
-    // At the limit it is read, and refused by the schema: data has a bound of its own.
+    // A body at the limit is read, and then refused by the schema, because `data` has a smaller
+    // limit.
     expect((await post(fill(131_072))).body).toMatchObject({ detail: expect.stringContaining('data') as string })
   })
 })
 
-/** Session data may be any object. */
+/** Returns whether a body is a JSON object, which is valid session data. */
 function isJsonObject(body: string | Buffer): boolean {
   try {
     return String(JSON.parse(String(body))) === '[object Object]'
@@ -211,7 +214,7 @@ function isJsonObject(body: string | Buffer): boolean {
   }
 }
 
-/** One right field replaced by each of these. */
+/** Invalid values that replace one valid field at a time. */
 const wrongValues: unknown[] = [
   null,
   true,
@@ -232,8 +235,8 @@ const wrongValues: unknown[] = [
   '1; drop table messages',
 ]
 
-describe('values of the wrong kind', () => {
-  it('[BAD1] N60 N70 N74: over Socket.IO each is refused, for every event and field', async () => {
+describe('values of the wrong type', () => {
+  it('[BAD1] N60 N70 N74: are refused for every event and field over Socket.IO', async () => {
     const right: Record<string, Record<string, unknown>> = {
       send: { conversation, clientId: id, text: 'x', replyTo: 1, attachments: [], data: {} },
       edit: { conversation, seq: 1, text: 'x' },
@@ -270,7 +273,7 @@ describe('values of the wrong kind', () => {
     }
   }, 60_000)
 
-  it('[BAD1] N70 N71 N75: poison, depth and broken strings in packets', async () => {
+  it('[BAD1] N70 N71 N75: refuses prototype keys, deep nesting and broken strings in packets', async () => {
     const raw = await EngineClient.connect(server.url, { cookie: ada.cookie })
     const bodies = [
       '{"__proto__":{"isAdmin":true}}',
@@ -292,7 +295,7 @@ describe('values of the wrong kind', () => {
     raw.close()
   })
 
-  it('[LIM1] N74 N92: limits, seqs and ids in addresses and queries', async () => {
+  it('[LIM1] N74 N92: refuses invalid limits, seqs and ids in paths and queries', async () => {
     const base = `/v1/conversations/${conversation}`
     for (const query of [
       'limit=1e9',
@@ -341,7 +344,7 @@ describe('values of the wrong kind', () => {
     expectRefusal(await ada.call('GET', `/v1/sync?cursor=${'x'.repeat(1_025)}`), 'a long cursor')
   })
 
-  it('[RES2] a cursor that is no cursor is answered with reset, over REST and Socket.IO', async () => {
+  it('[RES2] answers an invalid cursor with reset, over REST and Socket.IO', async () => {
     for (const cursor of ['x', '0', 'AAAA', 'eyJhIjoxfQ', '-', '_'.repeat(1_024)]) {
       const { body } = await ada.expect<{ reset?: boolean }>(200, 'GET', `/v1/sync?cursor=${cursor}`)
       expect(body.reset, cursor).toBe(true)
@@ -351,8 +354,8 @@ describe('values of the wrong kind', () => {
   })
 })
 
-describe('strings that cost time', () => {
-  it('N79: long repetitions are answered as fast as short ones', async () => {
+describe('expensive strings', () => {
+  it('N79: handles long repetitions without delay', async () => {
     const strings = [
       `${'a'.repeat(19_000)}!`,
       `@${'a'.repeat(19_000)}`,
@@ -375,7 +378,7 @@ describe('strings that cost time', () => {
     expect(answer.error?.code).toBe('too-large')
   })
 
-  it('N65: passwords and handles of absurd size or content are refused before they are hashed', async () => {
+  it('N65: refuses oversized or malformed passwords and handles before hashing', async () => {
     const stranger = HttpUser.stranger(server.url)
     for (const fields of [
       { password: 'x'.repeat(100_000) },
@@ -393,7 +396,8 @@ describe('strings that cost time', () => {
       expectRefusal(await stranger.call('POST', '/v1/users', body), JSON.stringify(fields).slice(0, 60))
     }
     await stranger.expect(401, 'POST', '/v1/session', { handle: ada.handle, password: 'a\u2028b' })
-    // The same letters, written in another form, are another password: nothing is folded behind one's back.
+    // The same letters in another Unicode form: the server may accept or refuse this password, but
+    // must not fail.
     await HttpUser.signUp(() => server.url, { handle: 'composed', password: 'éééééééé'.normalize('NFC') })
     expect([200, 401]).toContain(
       (await stranger.call('POST', '/v1/session', { handle: 'composed', password: 'éééééééé'.normalize('NFD') }))

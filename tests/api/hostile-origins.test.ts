@@ -1,4 +1,7 @@
-/** Requests from pages that are not ours: refused before anything else on every wire, and never reflected (N9–N17). */
+/**
+ * Requests from pages of foreign origins. They are refused before any other check on every
+ * transport, and their origin is never reflected (N9–N17).
+ */
 import { EngineClient, HttpUser } from '@chorus/testkit'
 import type { ServerProcess } from '@chorus/testkit'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
@@ -12,7 +15,7 @@ beforeAll(async () => {
     env: { PUBLIC_URL: 'https://app.example', ALLOWED_ORIGINS: 'https://other.example', LIMIT_REQUESTS: '0' },
   })
   ada = await HttpUser.signUp(() => server.url)
-  // Behind TLS the cookie has another name; it is still the one the server gave.
+  // Behind TLS, the session cookie has the prefix `__Host-`.
   expect(ada.cookie).toMatch(/^__Host-chorus_session=/)
 })
 
@@ -71,7 +74,7 @@ describe('a foreign Origin', () => {
   })
 
   it.each(browserHeaders)(
-    '[ACL3] N13: a browser that leaves Origin out may not upgrade, poll or change: %j',
+    '[ACL3] N13: a browser without Origin may not upgrade, poll or change: %j',
     async (headers) => {
       const socket = EngineClient.open(server.url, { cookie: ada.cookie, headers })
       await socket.waitForClose()
@@ -81,7 +84,7 @@ describe('a foreign Origin', () => {
     },
   )
 
-  it.each(['https://app.example', 'https://other.example'])('%s is ours: every wire answers', async (origin) => {
+  it.each(['https://app.example', 'https://other.example'])('%s is allowed on every transport', async (origin) => {
     const headers = { origin }
     await ada.expect(200, 'GET', '/v1/session', undefined, { headers })
     const socket = await EngineClient.connect(server.url, { cookie: ada.cookie, headers })
@@ -92,9 +95,9 @@ describe('a foreign Origin', () => {
   })
 })
 
-describe('what is not a request of ours', () => {
+describe('forged requests', () => {
   it.each(['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'text/json', ''])(
-    'N10 N11: a body of type %j changes nothing',
+    'N10 N11: a body of type %j is refused',
     async (type) => {
       const rawBody = JSON.stringify({ kind: 'group', name: 'forged' })
       const answer = await ada.call<{ code: string }>('POST', '/v1/conversations', undefined, {
@@ -105,7 +108,7 @@ describe('what is not a request of ours', () => {
     },
   )
 
-  it('N12: nothing is changed by GET or HEAD, or by naming another method', async () => {
+  it('N12: GET, HEAD and method overrides change nothing', async () => {
     const before = await ada.expect<{ conversations: unknown[] }>(200, 'GET', '/v1/conversations')
     for (const [method, path] of [
       ['GET', '/v1/conversations?kind=group&name=forged&_method=POST'],

@@ -1,6 +1,6 @@
 /**
- * Packets, frames and connections that no client library makes: each is refused or its connection closed, and the server
- * goes on for everybody else (N76–N78, N81–N92, N94).
+ * Packets, frames and connections that no client library makes. The server refuses each of them or
+ * closes its connection, and keeps serving other clients (N76–N78, N81–N92, N94).
  */
 import { randomUUID } from 'node:crypto'
 import { deflateRawSync } from 'node:zlib'
@@ -21,7 +21,7 @@ let server: ServerProcess
 let ada: HttpUser
 let bob: HttpUser
 let conversation: string
-/** Somebody else, who must never notice anything. */
+/** Connection of another user, who must not notice the attacks. */
 let bystander: SocketUser
 
 beforeAll(async () => {
@@ -46,7 +46,10 @@ afterAll(async () => {
 
 const open = () => EngineClient.connect(server.url, { cookie: ada.cookie })
 
-/** Either the connection was closed, or it still answers honestly; never anything else. */
+/**
+ * Waits until the connection is closed or responds correctly to a send. Fails on every other
+ * outcome.
+ */
 async function closedOrSane(client: EngineClient, what: string): Promise<void> {
   client.send(`42777["send",{"conversation":"${conversation}","clientId":"${randomUUID()}","text":"still here"}]`)
   await waitForFact(() => client.isClosed || client.packets.some((packet) => packet.startsWith('43777[{"ok":true')), {
@@ -109,20 +112,20 @@ describe('packets', () => {
     `42["${'x'.repeat(10_000)}",{}]`,
     `42["send",${'['.repeat(20_000)}${']'.repeat(20_000)}]`,
     '42["\ufffd\ufffd"]',
-  ])('[LIM1] N76 N77: %j', async (packet) => {
+  ])('[LIM1] N76 N77: survives the packet %j', async (packet) => {
     const client = await open()
     client.send(packet)
     await closedOrSane(client, packet.slice(0, 40))
   })
 
-  it('[LIM1] N76: who leaves and goes on in a later turn is closed', async () => {
+  it('[LIM1] N76: closes a client that leaves the namespace and sends later', async () => {
     const client = await open()
     client.send('41')
     await bob.expect(200, 'GET', '/readyz')
     await closedOrSane(client, 'leaving')
   })
 
-  it('[LIM1] N77: attachments that never come, and binary that nobody announced', async () => {
+  it('[LIM1] N77: survives missing attachments and unannounced binary data', async () => {
     for (const frames of [
       ['451-["send",{"_placeholder":true,"num":0}]', Buffer.from('x'), Buffer.from('y')],
       [Buffer.from([4, 1, 2, 3])],
@@ -135,7 +138,7 @@ describe('packets', () => {
     }
   })
 
-  it('[LIM1] N81: a packet one byte over the limit closes the connection; at the limit it is answered', async () => {
+  it('[LIM1] N81: answers a packet at the limit, closes one byte above it', async () => {
     const fill = (bytes: number) => {
       const packet = `421["send",{"text":""}]`
       return packet.replace('""', `"${'a'.repeat(bytes - packet.length)}"`)
@@ -150,7 +153,7 @@ describe('packets', () => {
     expect(over.end).toEqual({ code: 1009 })
   })
 
-  it('[ACL3] N76: events without an acknowledgement are as harmless as those with one', async () => {
+  it('[ACL3] N76: survives invalid events without an acknowledgement', async () => {
     const client = await open()
     client.send('42["send"]')
     client.send('42["delete",{"conversation":"x"}]')
@@ -179,7 +182,7 @@ describe('frames', () => {
     return socket
   }
 
-  /** One masked frame, with the mask 0. */
+  /** Builds one frame. A masked frame has the mask 0. */
   function frame(first: number, payload: Buffer, masked = true): Buffer {
     const length =
       payload.length < 126
@@ -219,7 +222,7 @@ describe('frames', () => {
     await socket.waitForClose()
   })
 
-  it('[LIM1] N78: a message in many tiny parts is bounded like a whole one', async () => {
+  it('[LIM1] N78: limits a message in many tiny fragments like a whole one', async () => {
     const socket = await upgrade()
     const part = frame(0x00, Buffer.from('a'))
     socket.send(frame(0x01, Buffer.from('4')))
@@ -229,14 +232,14 @@ describe('frames', () => {
     await socket.waitForClose()
   })
 
-  it('[LIM1] N82: compression is not offered, and a compressed bomb ends the connection', async () => {
+  it('[LIM1] N82: offers no compression, and closes on a compressed bomb', async () => {
     const socket = await upgrade('permessage-deflate; client_max_window_bits')
     expect(socket.text).not.toMatch(/sec-websocket-extensions/i)
     socket.send(frame(0xc1, deflateRawSync(Buffer.alloc(50_000_000, 'a'))))
     await socket.waitForClose()
   })
 
-  it('[LIM1] N78: thousands of headers, and a binary body to a poll', async () => {
+  it('[LIM1] N78: refuses thousands of headers, and binary bodies of polls', async () => {
     const socket = await RawSocket.connect(server.port)
     socket.send(`GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\n`)
     for (let count = 0; count < 4_000; count += 1) socket.send(`X-${count}: y\r\n`)
@@ -254,7 +257,7 @@ describe('frames', () => {
     }
   })
 
-  it('[LIM1] N78 N81: a poll with a binary, an oversized or a senseless body ends that poll alone', async () => {
+  it('[LIM1] N78 N81: a malformed or oversized poll body ends only that poll', async () => {
     const bodies: [string, Buffer | string][] = [
       ['application/octet-stream', Buffer.from([4, 0, 255])],
       ['text/plain;charset=UTF-8', 'a'.repeat(140_000)],
@@ -280,12 +283,13 @@ describe('frames', () => {
 })
 
 describe('too many and too slow', () => {
-  it('[LIM1] N83 N84: connections over the limit of an address are refused, idle handshakes end, places come back', async () => {
+  it('[LIM1] N83 N84: limits connections per address, ends idle handshakes, frees their places', async () => {
     const idle = Array.from({ length: 80 }, () => EngineClient.open(server.url, { cookie: ada.cookie }))
     await waitForFact(() => idle.every((client) => client.isClosed || client.packets.length > 0), {
       what: 'an answer to each handshake',
     })
-    // The bystander holds one place: at most 59 remain, and asking for the namespace on the others is refused.
+    // The bystander holds one place, so at most 59 remain. The server refuses the namespace on all
+    // other connections.
     for (const client of idle) client.send('40')
     await waitForFact(
       () => idle.every((client) => client.isClosed || client.packets.some((packet) => /^(40\{|44\{)/.test(packet))),
@@ -300,7 +304,7 @@ describe('too many and too slow', () => {
       headers: { accept: '*/*' },
     })
     expect(refusal.body.code).toBe('rate-limited')
-    // EventSource gives up on a 429: it gets a stream that says when to come back.
+    // EventSource never reconnects after a 429. So it gets a stream with a `closing` event instead.
     const stream = await SseClient.open(server.url, { cookie: ada.cookie })
     const closing = await stream.waitFor(({ name }) => name === 'closing', 'the refusal')
     expect([stream.status, closing.data]).toEqual([
@@ -316,13 +320,13 @@ describe('too many and too slow', () => {
     })
   })
 
-  it('[LIM1] N84: a socket that never asks for the namespace is closed', async () => {
+  it('[LIM1] N84: closes a socket that never joins the namespace', async () => {
     const client = EngineClient.open(server.url, { cookie: ada.cookie })
     await client.waitForPacket((packet) => packet.startsWith('0{'))
     await client.waitForClose(8_000)
   })
 
-  it('[LIM1] N85: other namespaces do not exist, however many are asked for', async () => {
+  it('[LIM1] N85: refuses every other namespace', async () => {
     const client = await open()
     for (let count = 0; count < 1_000; count += 1) client.send(`40/n${count},`)
     await waitForFact(
@@ -334,7 +338,7 @@ describe('too many and too slow', () => {
     await closedOrSane(client, 'a thousand namespaces')
   })
 
-  it('[LIM1] N86: a flood of events is refused and cut off, and starves nobody', async () => {
+  it('[LIM1] N86: cuts off a flood of events without starving other clients', async () => {
     const flooder = await open()
     const memory = readResidentBytes(server.pid)
     const packet = `421["send",{"conversation":"${conversation}","clientId":"${randomUUID()}","text":"flood"}]`
@@ -348,7 +352,7 @@ describe('too many and too slow', () => {
       }
       return sent
     })()
-    // Somebody else sends all the while, and each of it is acknowledged and delivered.
+    // Another user sends during the flood, and every message is acknowledged.
     for (let count = 0; count < 20; count += 1) {
       const answer = await bystander.command(
         'send',
@@ -364,7 +368,7 @@ describe('too many and too slow', () => {
     expect(readResidentBytes(server.pid) - memory).toBeLessThan(150 * 1024 * 1024)
   })
 
-  it('[LIM1] N90: ten thousand typing events cost their sender the limit and a listener almost nothing', async () => {
+  it('[LIM1] N90: throttles ten thousand typing events before they reach a listener', async () => {
     const client = await open()
     const before = bystander.named('live').length
     for (let count = 0; count < 10_000; count += 1) {
@@ -381,7 +385,7 @@ describe('too many and too slow', () => {
     client.close()
   })
 
-  it('[LIM1] N86: requests over HTTP beyond the limit are answered 429 with Retry-After', async () => {
+  it('[LIM1] N86: answers HTTP requests above the limit with 429 and Retry-After', async () => {
     const carol = await HttpUser.signUp(() => server.url)
     const answers = await Promise.all(
       Array.from({ length: 300 }, () => carol.call<{ code: string }>('GET', '/v1/session')),
@@ -395,13 +399,13 @@ describe('too many and too slow', () => {
     expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200, 429]))
   })
 
-  it('[LIM1] N87: packets that pretend to be acknowledgements are nothing', async () => {
+  it('[LIM1] N87: ignores forged acknowledgements', async () => {
     const client = await open()
     for (let count = 0; count < 1_000; count += 1) client.send(`43${count}[{"ok":true}]`)
     await closedOrSane(client, 'acknowledgements of nothing')
   })
 
-  it('[LIM2] N91: a loop of reconnections is served or refused, and leaves nothing behind', async () => {
+  it('[LIM2] N91: serves or refuses a reconnection loop, and frees its places', async () => {
     for (let count = 0; count < 200; count += 1) {
       const client = EngineClient.open(server.url, { cookie: ada.cookie })
       if (count % 2 === 0) await client.waitForPacket((packet) => packet.startsWith('0{'))
@@ -417,8 +421,8 @@ describe('too many and too slow', () => {
 })
 
 describe('slow requests', () => {
-  // Each runs into a time limit of the server, so they run together.
-  it.concurrent('[LIM1] N89: headers that come a byte at a time are cut off', async () => {
+  // Each test waits for a timeout of the server, so they run concurrently.
+  it.concurrent('[LIM1] N89: cuts off headers that arrive byte by byte', async () => {
     const socket = await RawSocket.connect(server.port)
     socket.send('GET /v1/session HTTP/1.1\r\nHost: x\r\nX-Slow: ')
     const timer = setInterval(() => socket.send('a'), 200)
@@ -427,7 +431,7 @@ describe('slow requests', () => {
     expect([0, 408]).toContain(socket.status)
   })
 
-  it.concurrent('[LIM1] N89: a body that never ends is cut off', async () => {
+  it.concurrent('[LIM1] N89: cuts off a body that never ends', async () => {
     const socket = await RawSocket.connect(server.port)
     socket.send(
       `POST /v1/session HTTP/1.1\r\nHost: 127.0.0.1:${server.port}\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{`,
@@ -439,7 +443,7 @@ describe('slow requests', () => {
   })
 })
 
-describe('requests that lie', () => {
+describe('malformed HTTP requests', () => {
   it.each([
     ['two lengths', 'Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}'],
     ['a length and chunks', 'Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'],
@@ -449,14 +453,14 @@ describe('requests that lie', () => {
     ['chunks of no size', 'Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n'],
     ['a header with a bare line feed in it', 'X: a\n\tb\r\nContent-Length: 2\r\n\r\n{}'],
     ['a header with NUL', 'X: a\u0000b\r\nContent-Length: 2\r\n\r\n{}'],
-  ])('N93: %s', async (_what, rest) => {
+  ])('N93: refuses %s', async (_what, rest) => {
     const socket = await RawSocket.connect(server.port)
     socket.send(`POST /v1/session HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n${rest}`)
     expect(await socket.waitForStatus()).toBe(400)
     socket.close()
   })
 
-  it('[LIM1] N94: forwarded headers from nobody we trust change neither address, origin nor limit', async () => {
+  it('[LIM1] N94: ignores forwarded headers from an untrusted address', async () => {
     const stranger = HttpUser.stranger(server.url)
     const statuses = new Set<number>()
     for (let count = 0; count < 14; count += 1) {
@@ -482,7 +486,7 @@ describe('requests that lie', () => {
     expect(spoofed.status).toBe(403)
   })
 
-  it('[SSE1] N88 N92: an event stream with a credential in its address, or the wrong Accept, is refused', async () => {
+  it('[SSE1] N88 N92: refuses a stream with credentials in the URL, or the wrong Accept', async () => {
     for (const query of ['token=x', 'session=x', 'chorus_session=x', 'cursor=a&cursor=b&token=x']) {
       await bob.expect(400, 'GET', `/v1/events?${query}`)
     }

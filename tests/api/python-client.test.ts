@@ -1,4 +1,7 @@
-/** A real python-socketio client: it keeps the cookie in its own jar and quotes what it thinks needs quotes. */
+/**
+ * A real python-socketio client. It keeps the cookie in its own jar, and quotes cookie values by
+ * its own rules.
+ */
 import { execFile } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -12,7 +15,7 @@ const run = promisify(execFile)
 
 let server: ServerProcess
 let folder: string
-/** Why there is no client; undefined when there is one. */
+/** Reason why there is no client. Undefined when it exists. */
 let absence: string | undefined
 
 beforeAll(async () => {
@@ -36,7 +39,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
-it('[ACK1] signs in by aiohttp and chats, thirty times of thirty', async (context) => {
+it('[ACK1] signs in with aiohttp and chats, thirty times in a row', async (context) => {
   if (absence !== undefined) return context.skip(absence)
   const script = join(folder, 'chat.py')
   await writeFile(

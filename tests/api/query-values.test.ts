@@ -1,4 +1,7 @@
-/** Values in paths and queries that are not what the schema says: refused before they reach a statement (rule BAD1). */
+/**
+ * Values in paths and queries that violate the schema. They are refused before they reach an SQL
+ * statement (rule BAD1).
+ */
 import { HttpUser } from '@chorus/testkit'
 import type { ServerProcess } from '@chorus/testkit'
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -68,7 +71,7 @@ const values = [
   '１２',
 ]
 
-it('[BAD1] no value of a page, limit, cursor, seq, id or search fails in the database', async () => {
+it('[BAD1] no invalid value in a path or query fails in the database', async () => {
   const queries = [
     '/v1/conversations?page=',
     '/v1/conversations?limit=',
@@ -100,7 +103,7 @@ it('[BAD1] no value of a page, limit, cursor, seq, id or search fails in the dat
       asks.slice(from, from + 20).map(async (path) => {
         const { status, body } = await ada.call('GET', path)
         if (status >= 500) surprising.push([path, status, body])
-        // A page token is refused, whatever it holds; a cursor is answered with `reset`.
+        // A forged page token is always refused. A forged cursor is answered with `reset`.
         if (path.includes('page=') && status !== 400 && status !== 413) surprising.push([path, status, body])
       }),
     )

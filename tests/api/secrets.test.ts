@@ -1,10 +1,13 @@
-/** A whole chat at the most talkative log level, and then a look at everything the server wrote (N66–N68, N100–N102). */
+/**
+ * Runs a whole chat at the most verbose log level, then checks everything the server wrote
+ * (N66–N68, N100–N102).
+ */
 import { randomUUID } from 'node:crypto'
 import { HttpUser, SocketUser, SseClient, waitForFact } from '@chorus/testkit'
 import { expect, it } from 'vitest'
 import { startQuickServer } from '../quick-server.ts'
 
-it('N66 N67 N100: the log of a whole run holds no cookie, password, cursor, token or message', async () => {
+it('N66 N67 N100: logs no cookie, password, cursor, token or message', async () => {
   const server = await startQuickServer({ env: { LOG_LEVEL: 'trace' } })
   try {
     const password = `secret-password-${randomUUID()}`
@@ -26,7 +29,7 @@ it('N66 N67 N100: the log of a whole run holds no cookie, password, cursor, toke
     const ready = await stream.waitFor(({ name: event }) => event === 'ready', 'ready')
     secrets.push((ready.data as { cursor: string }).cursor)
 
-    // And everything that goes wrong: refusals are where secrets slip out.
+    // Provoke refusals as well, because secrets can leak in error paths.
     await ada.call('POST', '/v1/session', { handle: ada.handle, password: `${password}x` })
     await ada.call('POST', '/v1/session', undefined, { rawBody: `{"password":"${password}"` })
     await ada.call('POST', `/v1/conversations/${conversation}/messages`, { clientId: 'x', text })
@@ -60,7 +63,7 @@ it('N66 N67 N100: the log of a whole run holds no cookie, password, cursor, toke
   }
 })
 
-it('N66 N101 N102: tokens in addresses are refused, errors show no insides, and nothing private is served', async () => {
+it('N66 N101 N102: refuses tokens in URLs, hides internals, serves no private files', async () => {
   const server = await startQuickServer()
   try {
     const ada = await HttpUser.signUp(() => server.url)
@@ -110,7 +113,7 @@ it('N66 N101 N102: tokens in addresses are refused, errors show no insides, and 
   }
 })
 
-it('[ACL2] N1: a session id that somebody brings along is never taken over', async () => {
+it('[ACL2] N1: never adopts a session id chosen by a client', async () => {
   const server = await startQuickServer()
   try {
     const ada = await HttpUser.signUp(() => server.url)

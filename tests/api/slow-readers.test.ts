@@ -1,4 +1,7 @@
-/** Clients that never read: each is closed as slow, the server's memory stays bounded, and the others read on (SLOW1). */
+/**
+ * Clients that never read. Each is closed as slow, the server's memory stays bounded, and other
+ * clients keep receiving (SLOW1).
+ */
 import {
   EngineClient,
   findFreePort,
@@ -35,14 +38,14 @@ afterAll(async () => {
 const messageBytes = 20_000
 const text = 'x'.repeat(messageBytes)
 
-/** How many connections have been closed as slow so far. */
+/** Returns the number of connections closed as slow so far. */
 async function readSlowCloses(): Promise<number> {
   const answer = await HttpUser.stranger(`http://127.0.0.1:${metricsPort}`).expect<string>(200, 'GET', '/metrics')
   const lines = answer.body.matchAll(/^chorus_slow_closes_total\{[^}]*\} (\d+)$/gm)
   return [...lines].reduce((sum, [, count]) => sum + Number(count), 0)
 }
 
-/** Sends `count` messages, a few at a time, and returns the top. */
+/** Sends `count` messages, four at a time, and returns the highest seq. */
 async function sendMany(user: HttpUser, conversation: string, count: number): Promise<number> {
   let last = 0
   for (let sent = 0; sent < count; sent += 4) {
@@ -52,14 +55,14 @@ async function sendMany(user: HttpUser, conversation: string, count: number): Pr
   return last
 }
 
-it('[SLOW1] [LIM1] a websocket, a poll and an event stream that are not read are closed as slow; a reader gets everything', async () => {
+it('[SLOW1] [LIM1] closes unread WebSockets, polls and streams, while a reader gets everything', async () => {
   const [ada, slow] = await Promise.all([HttpUser.signUp(() => server.url), HttpUser.signUp(() => server.url)])
   const conversation = await ada.createConversation('direct', [slow.id])
   const reader = await SocketUser.connect(server.url, { cookie: ada.cookie })
   const websocket = await EngineClient.connect(server.url, { cookie: slow.cookie })
   const stream = await SseClient.open(server.url, { cookie: slow.cookie })
   const ready = await stream.waitFor(({ name }) => name === 'ready', 'ready')
-  // A poll that is opened, joined, and never asked again.
+  // A poll that joins the namespace and never polls again.
   const { body } = await slow.expect<string>(200, 'GET', '/socket.io/?EIO=4&transport=polling')
   const { sid } = JSON.parse(String(body).slice(1)) as { sid: string }
   const poll = `/socket.io/?EIO=4&transport=polling&sid=${sid}`
@@ -67,7 +70,8 @@ it('[SLOW1] [LIM1] a websocket, a poll and an event stream that are not read are
   websocket.pause()
   stream.pause()
 
-  // The kernel takes some megabytes of each before the server can see that nobody reads.
+  // The kernel buffers some megabytes per connection before the server can notice a client that
+  // does not read.
   const memory = readResidentBytes(server.pid)
   let last = 0
   for (let sentBytes = 0; (await readSlowCloses()) < 3; sentBytes += 40 * messageBytes) {
@@ -79,13 +83,14 @@ it('[SLOW1] [LIM1] a websocket, a poll and an event stream that are not read are
   expect(seqs).toEqual(Array.from({ length: last - seqs[0]! + 1 }, (_, index) => seqs[0]! + index))
   expect(reader.disconnections).toEqual([])
   expect(readResidentBytes(server.pid) - memory).toBeLessThan(150 * 1024 * 1024)
-  // The poll's session is gone well before its heartbeat could have failed.
+  // The poll's session ends well before its heartbeat could fail.
   const pong = { rawBody: '3', headers: { 'content-type': 'text/plain' } }
   await waitForFact(async () => (await slow.call('POST', poll, undefined, pong)).status === 400, {
     what: 'the end of the poll',
   })
 
-  // Read on: what the kernel still held comes, then the end. Nothing that was sent last can have got through.
+  // Read again: the data in the kernel's buffers arrives, then the end. The last message cannot
+  // have got through.
   let isStreamOver = false
   void stream.ended.then(() => {
     isStreamOver = true
@@ -97,7 +102,7 @@ it('[SLOW1] [LIM1] a websocket, a poll and an event stream that are not read are
   expect(got(websocket.packets)).toBe(false)
   expect(got(stream.events.map(({ data }) => JSON.stringify(data)))).toBe(false)
 
-  // And the slow one resumes by cursor, complete.
+  // The slow client resumes by cursor and receives every message.
   const again = await SocketUser.connect(server.url, {
     cookie: slow.cookie,
     cursor: (ready.data as { cursor: string }).cursor,
@@ -108,7 +113,7 @@ it('[SLOW1] [LIM1] a websocket, a poll and an event stream that are not read are
   reader.close()
 }, 60_000)
 
-it('[SLOW1] a hundred clients that never read cost the server at most 64 MB more', async () => {
+it('[SLOW1] a hundred clients that never read cost at most 64 MB', async () => {
   const ada = await HttpUser.signUp(() => server.url)
   const readers = await Promise.all(Array.from({ length: 4 }, () => HttpUser.signUp(() => server.url)))
   const group = await ada.createConversation(
@@ -117,7 +122,7 @@ it('[SLOW1] a hundred clients that never read cost the server at most 64 MB more
     'a slow crowd',
   )
   const reader = await SocketUser.connect(server.url, { cookie: ada.cookie })
-  // The same load without them first, so that what is measured is their price.
+  // Send the same load without slow clients first, so that only their cost is measured.
   let last = await sendMany(ada, group, 400)
   await reader.waitForSeq(group, last, 20_000)
 

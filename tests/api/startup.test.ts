@@ -1,4 +1,7 @@
-/** What stops a start: one line on stderr that names what is wrong, nothing on stdout, a status that is not zero. */
+/**
+ * Failed starts. The process prints one line on stderr that names the problem, never reports that
+ * it is listening, and exits with a status other than zero.
+ */
 import { readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
@@ -23,12 +26,16 @@ function expectOneLine({ code, signal, stderr, stdout }: FailedStart, pattern: R
   expect(code).toBeGreaterThan(0)
 }
 
-/** What these tests break comes after the database: one that opens fast leaves more time for the rest. */
+/**
+ * Returns the settings for a fresh database. The failures under test come after the database is
+ * open, so a fast one saves time.
+ */
 async function quickDatabase(): Promise<Readonly<Record<string, string>>> {
   return hasPostgres() ? { DATABASE_URL: await (await usePostgres()).createDatabase() } : {}
 }
 
-// Every value of every variable is tested beside config.ts; here, that the process says it.
+// The unit tests of config.ts cover every value of every variable. These tests cover the output of
+// the process.
 describe('wrong settings', () => {
   it.each([
     ['PORT', 'http', /PORT is "http"; expected a port/],
@@ -39,7 +46,7 @@ describe('wrong settings', () => {
     ['ALLOWED_ORIGINS', '*', /ALLOWED_ORIGINS is "\*"; expected/],
     ['SIGN_UP', 'maybe', /SIGN_UP is "maybe"; expected open or closed/],
     ['LIMIT_SENDS', 'many', /LIMIT_SENDS is "many"; expected/],
-  ])('%s=%s: one line names the variable, the value and what is expected', async (variable, value, pattern) => {
+  ])('%s=%s: one line names the variable, its value and what is expected', async (variable, value, pattern) => {
     const failed = await runFailingServer({ [variable]: value })
     expectOneLine(failed, pattern)
     expect(failed.stderr[0]).not.toContain('hunter2')
@@ -47,7 +54,7 @@ describe('wrong settings', () => {
 })
 
 describe('ports', () => {
-  it('a busy PORT or METRICS_PORT is named', async () => {
+  it('names a busy PORT or METRICS_PORT', async () => {
     const busy = createServer()
     await new Promise<void>((resolve) => busy.listen(0, '127.0.0.1', () => resolve()))
     const port = String((busy.address() as AddressInfo).port)
@@ -61,7 +68,7 @@ describe('ports', () => {
 })
 
 describe('the data directory', () => {
-  it('[ACK1] in use by another server: the second refuses, the first is unharmed, a lock left by a crash is taken over', async () => {
+  it('[ACK1] refuses a second server, and takes over the lock of a crashed one', async () => {
     const server = await startServer()
     try {
       const ada = await HttpUser.signUp(() => server.url)
@@ -74,7 +81,8 @@ describe('the data directory', () => {
       await server.restart()
       await ada.expect(200, 'GET', `/v1/conversations/${conversation}/messages/${seq}`)
 
-      // Damage, worst first: each is one line, and none of it is repaired by deleting what somebody wrote.
+      // Damaged files, worst first. Each causes one line of output. The server never repairs damage
+      // by deleting user data.
       await server.kill9()
       const control = findFile(server.dataDir, 'pg_control')
       const intact = readFileSync(control)
@@ -90,7 +98,7 @@ describe('the data directory', () => {
     }
   })
 
-  it('that is a file, or below a file, is named', async () => {
+  it('names a path that is a file or below a file', async () => {
     const file = join(makeTempDir('not-a-folder'), 'file')
     writeFileSync(file, 'hello')
     const [itself, below] = await Promise.all([
@@ -111,14 +119,14 @@ function findFile(folder: string, name: string): string {
 }
 
 describe('the database', () => {
-  it('away, or no database at all: named, without its password', async () => {
+  it('names an unreachable database without its password', async () => {
     const port = await findFreePort()
     const failed = await runFailingServer({ DATABASE_URL: `postgres://chorus:hunter2@127.0.0.1:${port}/chorus` })
     expectOneLine(failed, /unable to reach the database that DATABASE_URL names; .*ECONNREFUSED/)
     expect(failed.stderr[0]).not.toContain('hunter2')
   })
 
-  it('that accepts and never answers: named in a few seconds', async () => {
+  it('names a database that accepts but never responds', async () => {
     const sockets: Socket[] = []
     const silent = createServer((socket) => sockets.push(socket))
     await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', () => resolve()))
@@ -131,7 +139,7 @@ describe('the database', () => {
     silent.close()
   })
 
-  it('older than 15: named', async () => {
+  it('names a database older than Postgres 15', async () => {
     const old = createServer((socket) => answerAsOldPostgres(socket))
     await new Promise<void>((resolve) => old.listen(0, '127.0.0.1', () => resolve()))
     const { port } = old.address() as AddressInfo
@@ -142,7 +150,7 @@ describe('the database', () => {
     old.close()
   })
 
-  it.skipIf(!hasPostgres())('that does not exist, or refuses the user: named', async () => {
+  it.skipIf(!hasPostgres())('names a missing database or a refused user', async () => {
     const databases = await usePostgres()
     const missing = new URL(databases.url)
     missing.pathname = '/no_such_database'
@@ -159,7 +167,7 @@ describe('the database', () => {
   })
 })
 
-/** Just enough of the protocol to be asked for a version, and to say 14. */
+/** Speaks just enough of the Postgres protocol to report version 14. */
 function answerAsOldPostgres(socket: Socket): void {
   const packet = (type: string, body: Buffer): Buffer => {
     const length = Buffer.alloc(4)

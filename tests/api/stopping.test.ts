@@ -1,10 +1,13 @@
-/** An orderly stop: not ready first, then everybody is asked to move, every send in flight is answered, and it ends. */
+/**
+ * An orderly stop: the server reports not ready, asks all clients to move, answers every send in
+ * flight, and exits.
+ */
 import { randomUUID } from 'node:crypto'
 import { HttpUser, SocketUser, SseClient, waitForFact } from '@chorus/testkit'
 import { expect, it } from 'vitest'
 import { startQuickServer } from '../quick-server.ts'
 
-it('[ACK1] [ACK2] SIGTERM: clients are asked to move, every send in flight is answered truthfully, and it exits in time', async () => {
+it('[ACK1] [ACK2] SIGTERM: asks clients to move, answers every send, exits in time', async () => {
   const server = await startQuickServer({ env: { LIMIT_SENDS: '0', LIMIT_REQUESTS: '0' } })
   try {
     const ada = await HttpUser.signUp(() => server.url)
@@ -42,7 +45,7 @@ it('[ACK1] [ACK2] SIGTERM: clients are asked to move, every send in flight is an
           )
           if (answer.body.message !== undefined) stored.set(clientId, answer.body.message.seq)
         } catch {
-          isSending = writer.socket.connected // Refused connections: it has stopped listening.
+          isSending = writer.socket.connected // The server refuses connections after it has stopped listening.
         }
       }
     })()
@@ -51,7 +54,7 @@ it('[ACK1] [ACK2] SIGTERM: clients are asked to move, every send in flight is an
     const startedAt = performance.now()
     const stopped = server.stop('SIGTERM')
     await writer.waitFor(({ name }) => name === 'moving', 'moving')
-    // Asked to move, this client goes after its last answer, as a good one does.
+    // When asked to move, a well-behaved client leaves after its last response. So does this one.
     isSending = false
     await Promise.all(senders)
     const before = stored.size
@@ -87,7 +90,7 @@ it('[ACK1] [ACK2] SIGTERM: clients are asked to move, every send in flight is an
   }
 })
 
-it('[ACK2] a client that does not move is answered, too: nothing it sent is left open when the server closes', async () => {
+it('[ACK2] answers every send of a client that does not move', async () => {
   const server = await startQuickServer({ env: { LIMIT_SENDS: '0', LIMIT_REQUESTS: '0' } })
   try {
     const ada = await HttpUser.signUp(() => server.url)
@@ -100,7 +103,7 @@ it('[ACK2] a client that does not move is answered, too: nothing it sent is left
     let stored = 0
     let unanswered = 0
     const refusals = new Set<string>()
-    // Each goes on until it is refused: what it sent by then has to be answered.
+    // Each writer sends until it is refused. Every send must get a response.
     const senders = writers.flatMap((writer) =>
       Array.from({ length: 8 }, async () => {
         for (;;) {
@@ -124,7 +127,7 @@ it('[ACK2] a client that does not move is answered, too: nothing it sent is left
   }
 })
 
-it('asks each to move at a time of its own, spread evenly, and closes those who do not know how', async () => {
+it('asks clients to move at evenly spread times, and closes clients that stay', async () => {
   const server = await startQuickServer({ env: { DRAIN_MS: '4000', LIMIT_CONNECTIONS: '0' } })
   try {
     const ada = await HttpUser.signUp(() => server.url)
@@ -141,7 +144,7 @@ it('asks each to move at a time of its own, spread evenly, and closes those who 
     times.sort((left, right) => left - right)
     expect(times[0]).toBeGreaterThanOrEqual(1_000)
     expect(times.at(-1)).toBeLessThanOrEqual(4_000)
-    // Of 24 over three seconds, one falls into each 125 ms.
+    // With 24 clients over three seconds, one falls into each 125 ms.
     for (const [index, inMs] of times.entries()) expect(Math.abs(inMs - (1_000 + (index + 0.5) * 125))).toBeLessThan(64)
     for (const socket of sockets) {
       const { payload } = await socket.waitFor(({ name }) => name === 'closing', 'closing')
@@ -153,7 +156,7 @@ it('asks each to move at a time of its own, spread evenly, and closes those who 
   }
 })
 
-it('new connections are served while a balancer may not have noticed, and refused then; readiness says so first', async () => {
+it('reports not ready first, serves connections briefly, then refuses them', async () => {
   const server = await startQuickServer({ env: { DRAIN_NOTICE_MS: '3000', DRAIN_MS: '5000' } })
   try {
     const ada = await HttpUser.signUp(() => server.url)
@@ -165,13 +168,14 @@ it('new connections are served while a balancer may not have noticed, and refuse
     await late.waitFor(({ name }) => name === 'moving', 'moving')
     await socket.waitFor(({ name }) => name === 'moving', 'moving')
     await ada.expect(503, 'GET', '/v1/events')
-    // A browser's EventSource gives up for good on a 503, so it gets a stream that says when to come back.
+    // A browser's EventSource never reconnects after a 503. So it gets a stream with a retry time
+    // instead.
     const accept = { headers: { accept: 'text/event-stream' } }
     const { body: refusal } = await ada.expect<string>(200, 'GET', '/v1/events', undefined, accept)
     expect(refusal).toMatch(/^retry: \d+\nevent: closing\ndata: .*"unavailable"/)
     const behindBalancer = { headers: { ...accept.headers, 'x-forwarded-for': '127.0.0.9' } }
     await ada.expect(503, 'GET', '/v1/events', undefined, behindBalancer)
-    // A plain 503 to both wires: a balancer asks another server then.
+    // Both transports get a plain 503, so that a balancer tries another server.
     const poll = await ada.expect(503, 'GET', '/socket.io/?EIO=4&transport=polling')
     expect(poll.headers['retry-after']).toBe('1')
     const upgrade = { connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': '13' }

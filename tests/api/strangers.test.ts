@@ -1,4 +1,7 @@
-/** Requests without a session, as many as an address can make: whoever chats notices nothing (rule LIM1). */
+/**
+ * Requests without a session, as many as one address can make. Members who chat must not notice
+ * them (rule LIM1).
+ */
 import { randomUUID } from 'node:crypto'
 import { HttpUser, RawSocket, readResidentBytes, SocketUser } from '@chorus/testkit'
 import type { ServerProcess } from '@chorus/testkit'
@@ -29,15 +32,15 @@ async function sendCalmly(): Promise<void> {
 
 const stranger = () => HttpUser.stranger(server.url)
 
-describe('a stranger', () => {
+describe('an address without a session', () => {
   it.each(['/v1/openapi.json', '/'])(
-    '[LIM1] who asks for %s with 400 connections and never reads takes nothing away',
+    '[LIM1] starves no member by requesting %s on 400 connections without reading',
     async (path) => {
       const memory = readResidentBytes(server.pid)
       const sockets = await Promise.all(Array.from({ length: 400 }, () => RawSocket.connect(server.port)))
       for (const socket of sockets) {
         socket.socket.pause()
-        // Twenty responses on each connection: more than the kernel takes.
+        // Twenty responses per connection exceed the kernel's buffers.
         socket.send(`GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/html,*/*\r\n\r\n`.repeat(20))
       }
       for (let count = 0; count < 5; count++) {
@@ -50,7 +53,7 @@ describe('a stranger', () => {
     },
   )
 
-  it('[LIM1] is limited in what it asks of the document, and no one else is', async () => {
+  it('[LIM1] is limited for the API document, while members are not', async () => {
     const answers = await Promise.all(Array.from({ length: 300 }, () => stranger().call('GET', '/v1/openapi.json')))
     const refused = answers.filter(({ status }) => status === 429)
     expect(refused.length).toBeGreaterThan(0)
@@ -68,13 +71,13 @@ describe('a stranger', () => {
       Object.fromEntries(Array.from({ length: 1_000 }, (_, key) => [`k${key}`, 1])),
       [400, 429],
     ],
-  ] as const)('[LIM1] is refused %s before it is parsed or hashed', async (_what, method, path, body, expected) => {
+  ] as const)('[LIM1] is refused %s before the body is parsed or hashed', async (_what, method, path, body, expected) => {
     for (let count = 0; count < 20; count++)
       expect((await stranger().call(method, path, body)).status).toBeOneOf([...expected])
     await sendCalmly()
   })
 
-  it('[LIM1] with handshakes, broken cookies and addresses that do not exist starves nobody', async () => {
+  it('[LIM1] starves no member with handshakes, broken cookies and unknown paths', async () => {
     const broken = `chorus_session=${'x'.repeat(4_000)}.${'A'.repeat(43)}`
     for (let round = 0; round < 5; round++) {
       const asked = Array.from({ length: 100 }, (_, index) =>
