@@ -1,4 +1,7 @@
-/** What the log answers when the database fails it: a lane between the log and the real database does the failing. */
+/**
+ * Tests the answers of the change log when the database fails. A wrapped lane between the log and
+ * the real database injects the faults.
+ */
 import { randomUUID } from 'node:crypto'
 import type { ChorusError, Id } from '@chorus/protocol'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
@@ -10,18 +13,21 @@ import { type LogObservations, LogFixture, openLog } from './testing/log-fixture
 import { openTestDatabase, type TestDatabase, testEngines } from './testing/open-test-database.ts'
 
 type Fault =
-  /** The statement never reaches the database. */
+  /** The statement does not reach the database. */
   | { readonly kind: 'before'; readonly error: DatabaseErrorKind }
-  /** It is committed, and the answer is cut off. */
+  /** The statement is committed, but its answer is lost. */
   | { readonly kind: 'after' }
-  /** It is committed, and the database answers with this SQLSTATE: a real error, raised by a statement. */
+  /**
+   * The statement is committed, and the database then reports this SQLSTATE: a real error, raised
+   * by a second statement.
+   */
   | { readonly kind: 'after-code'; readonly code: string }
-  /** It fails while it contains this text. */
+  /** The statement fails if it contains this text. */
   | { readonly kind: 'on-text'; readonly text: string; readonly error: DatabaseErrorKind }
-  /** Nothing is heard of it any more. */
+  /** The database never answers. */
   | { readonly kind: 'silence'; readonly lasting?: boolean }
 
-/** The database with lanes that fail as told: each attempt takes one fault; the rest pass. */
+/** Wraps the database's lanes with faults. Each attempt consumes one fault; later attempts succeed. */
 function withFaults(database: Database, faults: Fault[], timeouts: number[] = []): Database {
   const wrap = (lane: Lane): Lane => ({
     async run<Row>(statement: Statement, timeoutMs: number): Promise<Row[]> {
@@ -63,7 +69,10 @@ function withFaults(database: Database, faults: Fault[], timeouts: number[] = []
   })
 }
 
-/** A timer of the same event loop, so that a busy machine delays both alike. */
+/**
+ * Rejects after two seconds. Uses a timer of the same event loop, so a busy machine delays both
+ * alike.
+ */
 async function withinTwoSeconds<Answer>(answer: Promise<Answer>): Promise<Answer> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_resolve, reject) => {
@@ -76,7 +85,7 @@ async function withinTwoSeconds<Answer>(answer: Promise<Answer>): Promise<Answer
   }
 }
 
-describe.each(testEngines)('a log whose database fails, on the %s engine', (engine) => {
+describe.each(testEngines)('change log with a failing database, on the %s engine', (engine) => {
   let store: TestDatabase
   let fixture: LogFixture
   let ada: Id
@@ -111,7 +120,7 @@ describe.each(testEngines)('a log whose database fails, on the %s engine', (engi
     ).map(({ text }) => text)
 
   it.each(['retryable', 'refused'] as const)(
-    '[ACK2] tries again after a passing fault (%s) and stores once',
+    '[ACK2] retries after a temporary fault (%s) and stores once',
     async (error) => {
       faults.push({ kind: 'before', error }, { kind: 'before', error })
       expect(await faulty.send(group, ada, 'in the end')).toMatchObject({ outcome: 'stored' })
@@ -120,8 +129,8 @@ describe.each(testEngines)('a log whose database fails, on the %s engine', (engi
     },
   )
 
-  it('[ACK2] never calls a message refused after 57P01, 57P02, 57014 or 08*', async () => {
-    // The database may have committed before it said so, and then falls silent.
+  it('[ACK2] never reports refused after 57P01, 57P02, 57014 or 08*', async () => {
+    // The database may have committed before it reports the error. Then it stops answering.
     const codes = ['57P01', '57P02', '57014', '08000', '08003', '08006', '08P01']
     const answers = await Promise.all(
       codes.map(async (code) => {
@@ -142,7 +151,7 @@ describe.each(testEngines)('a log whose database fails, on the %s engine', (engi
     expect(answers).toEqual(codes.map((code) => [code, 'unknown', ['perhaps']]))
   })
 
-  it('[ACK2, IDEM1] after a cut commit it finds its own row and answers with the first seq', async () => {
+  it('[ACK2, IDEM1] finds its own row after a lost COMMIT and returns its seq', async () => {
     faults.push({ kind: 'after' })
     const clientId = randomUUID()
     const appended = await faulty.send(group, ada, 'cut', { clientId })
@@ -155,7 +164,7 @@ describe.each(testEngines)('a log whose database fails, on the %s engine', (engi
     })
   })
 
-  it('[ACK2] after a cut commit of a whole batch every row gets its own first seq', async () => {
+  it("[ACK2] returns the seq of every row after a batch's lost COMMIT", async () => {
     faults.push({ kind: 'after' })
     const appended = await Promise.all(['a', 'b', 'c'].map((text) => faulty.send(group, ada, text)))
     expect(appended.map(({ outcome }) => outcome)).toEqual(['stored', 'stored', 'stored'])
@@ -163,10 +172,11 @@ describe.each(testEngines)('a log whose database fails, on the %s engine', (engi
     expect(appended.map(({ seq }) => seq)).toEqual((await fixture.seqs(group)).slice(-3))
   })
 
-  it('[ACK2] never refuses what a cut commit did: removal, deletion, creation', async () => {
+  it('[ACK2] never refuses a removal, deletion or creation after its lost COMMIT', async () => {
     faults.push({ kind: 'after' })
     const removed = faulty.apply({ op: 'remove-member', conversation: group, actor: ada, user: bob })
-    // Whether it was this request or an earlier one cannot be told: not "not-found", which would mean nothing happened.
+    // The server cannot know whether this request or an earlier one removed the member. So it does
+    // not answer "not-found", which would mean that nothing happened.
     await expect(removed).rejects.toMatchObject({ code: 'unknown', retry: 'later' })
     const { seq: target } = await fixture.send(group, ada, 'x')
     faults.push({ kind: 'after' })
@@ -188,7 +198,7 @@ describe.each(testEngines)('a log whose database fails, on the %s engine', (engi
     ).toMatchObject({ outcome: 'stored', seq: 3, detail: { conversation } })
   })
 
-  it('[ACK2] says unavailable only for what certainly was not stored, within two seconds', async () => {
+  it('[ACK2] answers unavailable within two seconds if certainly not stored', async () => {
     faults.push(...Array.from({ length: 200 }, (): Fault => ({ kind: 'before', error: 'refused' })))
     const error = await withinTwoSeconds(
       faulty.send(group, ada, 'refused').then(
@@ -201,7 +211,7 @@ describe.each(testEngines)('a log whose database fails, on the %s engine', (engi
     expect(await textsOf(group)).toEqual([])
   })
 
-  it('[ACK2] says unknown within two seconds of each arrival when the database falls silent', async () => {
+  it('[ACK2] answers unknown within two seconds when the database does not answer', async () => {
     faults.push({ kind: 'silence' })
     const answers: string[] = []
     const send = (text: string): Promise<void> =>
@@ -213,14 +223,15 @@ describe.each(testEngines)('a log whose database fails, on the %s engine', (engi
       )
     const first = send('first')
     await new Promise((resolve) => setTimeout(resolve, 300))
-    // These wait behind the silent batch, and are stored when the lane is free again.
+    // This message waits behind the batch without an answer, and is stored once the lane is free
+    // again.
     const second = send('second')
     await Promise.all([first, second])
     expect(answers).toEqual(['unknown', 'stored'])
     expect(await textsOf(group)).toEqual(['second'])
   })
 
-  it('[ACK2] a row near its end is answered by itself, and the younger ones of its batch live on', async () => {
+  it('[ACK2] rejects a row at its deadline and stores later rows of its batch', async () => {
     let nowMs = 0
     const timeouts: number[] = []
     const lanes = withFaults(store.database, faults, timeouts)
@@ -235,7 +246,7 @@ describe.each(testEngines)('a log whose database fails, on the %s engine', (engi
     nowMs = changeLogBounds.deadlineMs + 1
     expect(await old).toMatch(/^un(known|available)$/)
     expect(await young).toMatchObject({ outcome: 'stored' })
-    // The statement was given the time of its youngest row, not that of the oldest.
+    // The statement had the remaining time of its newest row, not of its oldest.
     expect(timeouts[0]).toBe(changeLogBounds.deadlineMs)
     expect(await textsOf(group)).toEqual(['young'])
   })
@@ -251,13 +262,13 @@ describe.each(testEngines)('a log whose database fails, on the %s engine', (engi
     },
   )
 
-  it('[ACK2] a fault in our own code answers, and the lane goes on', async () => {
+  it('[ACK2] rejects a row after an internal error and keeps working', async () => {
     const broken = faulty.send(group, ada, 'x', { data: { big: 1n } as never })
     await expect(broken).rejects.toMatchObject({ code: 'unavailable' })
     expect(await faulty.send(group, ada, 'fine')).toMatchObject({ outcome: 'stored' })
   })
 
-  it.runIf(engine === 'embedded')('[LIM1] refuses what would wait beyond its bound, and drains', async () => {
+  it.runIf(engine === 'embedded')('[LIM1] refuses rows beyond the queue limit, and drains', async () => {
     faults.push({ kind: 'silence', lasting: true })
     const first = faulty.send(group, ada, 'first').catch(() => undefined)
     await new Promise((resolve) => setImmediate(resolve))

@@ -1,4 +1,7 @@
-/** The log on both engines: what is stored once, in which order, and what is refused. Faults: change-log-faults.test.ts. */
+/**
+ * Tests the change log on both engines: idempotence, order and refusals. For faults see
+ * change-log-faults.test.ts.
+ */
 import { randomUUID } from 'node:crypto'
 import type { Id } from '@chorus/protocol'
 import pg from 'pg'
@@ -10,10 +13,10 @@ import { readMessage, readMessagePage } from './read-messages.ts'
 import { type LogObservations, LogFixture, openLog } from './testing/log-fixture.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from './testing/open-test-database.ts'
 
-describe.each(testEngines)('the log on the %s engine', (engine) => {
+describe.each(testEngines)('change log on the %s engine', (engine) => {
   let store: TestDatabase
   let fixture: LogFixture
-  /** As on a second server. */
+  /** Log of a second server. */
   let secondLog: ChangeLog
   let ada: Id
   let bob: Id
@@ -34,9 +37,9 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
   describe('sending', () => {
     beforeAll(newGroup)
 
-    it('[ACK1] answers only after the commit, with synchronous_commit on', async () => {
+    it('[ACK1] acknowledges only after COMMIT, with synchronous_commit on', async () => {
       const appended = await fixture.send(group, ada, 'committed?')
-      // Another connection sees only what is committed.
+      // Another connection sees only committed rows.
       const second = await store.openSecond()
       const [row] = await second.query<{ text: string; at: string }>({
         text: 'select text, at from changes where conversation = $1 and seq = $2',
@@ -52,7 +55,7 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
       expect(setting).toEqual({ commit: 'on', isolation: 'read committed' })
     })
 
-    it('[IDEM1] stores the same clientId once and gives the first answer again', async () => {
+    it('[IDEM1] stores a clientId once and repeats the first answer', async () => {
       const clientId = randomUUID()
       const first = await fixture.send(group, ada, 'once', { clientId })
       const again = await fixture.send(group, ada, 'once', { clientId })
@@ -63,7 +66,7 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
       expect(await fixture.send(group, ada, 'once', { clientId, data: { a: 1 } })).toMatchObject({
         outcome: 'conflict',
       })
-      // The same id of somebody else, or elsewhere, is another message.
+      // The same clientId from another user or in another conversation is another message.
       expect(await fixture.send(group, bob, 'once', { clientId })).toMatchObject({ outcome: 'stored' })
       const elsewhere = await fixture.group([ada])
       expect(await fixture.send(elsewhere, ada, 'once', { clientId })).toMatchObject({ outcome: 'stored' })
@@ -82,7 +85,7 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
       expect([kept.outcome, refused.outcome]).toEqual(['stored', 'conflict'])
     })
 
-    it('[IDEM1] gives two copies in flight on two servers the same seq', async () => {
+    it('[IDEM1] gives two concurrent copies on two servers the same seq', async () => {
       for (let round = 0; round < 20; round++) {
         const clientId = randomUUID()
         const copies = await Promise.all([
@@ -94,7 +97,7 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
       }
     })
 
-    it('[IDEM1] remembers the request over an edit, a deletion and the removal of the sender', async () => {
+    it('[IDEM1] recognises the request after edit, deletion and removal of the sender', async () => {
       const clientId = randomUUID()
       const place = await fixture.group([ada, bob])
       const first = await fixture.send(place, bob, 'as written', { clientId })
@@ -118,7 +121,7 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
       expect(await fixture.send(place, bob, 'something new')).toMatchObject({ outcome: 'not-found', seq: 0 })
     })
 
-    it('[ORD1] leaves no holes and burns no number, whatever is refused', async () => {
+    it('[ORD1] assigns seqs without holes, also when rows are refused', async () => {
       const place = await fixture.group([ada, bob])
       const stranger = await fixture.user()
       const [start] = (await fixture.seqs(place)).slice(-1)
@@ -131,7 +134,7 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
         else if (index % 10 === 5) appends.push(fixture.send(place, ada, 'once', { clientId, log }))
         else if (index % 10 === 7) appends.push(fixture.send(place, ada, 'no such', { replyTo: 999_999, log }))
         else appends.push(fixture.send(place, actor, `message ${index}`, { log }))
-        // Let several batches form.
+        // Yield, so that several batches form.
         if (index % 40 === 0) await new Promise((resolve) => setImmediate(resolve))
       }
       const settled = await Promise.all(appends)
@@ -149,7 +152,7 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
       expect(times.map(({ at }) => at)).toEqual(times.map(({ at }) => at).sort())
     })
 
-    it("[ORD2] keeps one sender's messages in the order in which they were handed over", async () => {
+    it('[ORD2] keeps the messages of one sender in order', async () => {
       const place = await fixture.group([ada, bob])
       const observed: LogObservations = { batches: [], failures: [] }
       const log = openLog(store.database, observed)
@@ -157,7 +160,7 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
       for (let index = 0; index < 1_200; index++) appends.push(fixture.send(place, ada, String(index), { log }))
       const seqs = (await Promise.all(appends)).map(({ seq }) => seq)
       expect(seqs).toEqual([...seqs].sort((a, b) => a - b))
-      // No batch is larger than its bound (LIM1).
+      // No batch exceeds its limit (LIM1).
       expect(Math.max(...observed.batches)).toBe(500)
       const page = await readRange(store.database, { conversation: place, from: seqs[0]!, to: seqs[4]! }, 10)
       expect(page.map(({ json }) => (JSON.parse(json) as { message: { text: string } }).message.text)).toEqual([
@@ -169,10 +172,11 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
       ])
     })
 
-    it('[ORD2] holds back what follows a held-back message of the same conversation', async () => {
+    it('[ORD2] delays later messages of a conversation behind a delayed one', async () => {
       const place = await fixture.group([ada, bob])
       const clientId = randomUUID()
-      // A batch names a client id once, so the second waits; what its sender sent after it must wait, too.
+      // A batch contains a clientId only once, so Bob's first message is delayed. His second
+      // message must wait too.
       await Promise.all([
         fixture.send(place, ada, 'of ada', { clientId }),
         fixture.send(place, bob, 'first of bob', { clientId }),
@@ -185,7 +189,7 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
       expect(stored.map(({ text }) => text)).toEqual(['first of bob', 'second of bob'])
     })
 
-    it('[ORD3] puts what is sent after an acknowledgement behind it, on any server', async () => {
+    it('[ORD3] orders a message after an earlier acknowledged one, across servers', async () => {
       let last = 0
       for (let index = 0; index < 30; index++) {
         const { seq } = await fixture.send(group, index % 2 === 0 ? ada : bob, 'next', {
@@ -198,7 +202,8 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
 
     it('[BAD1] refuses one bad row and stores its neighbours', async () => {
       const place = await fixture.group([ada, bob])
-      // Schemas refuse both; the log does not rely on it. The first fails in the parameters of the batch, the second in a cast.
+      // Schemas refuse both texts, but the log does not rely on that. The first one fails in the
+      // parameters of the batch, the second in a cast.
       const settled = await Promise.allSettled([
         fixture.send(place, ada, 'before'),
         fixture.send(place, ada, 'a NUL \u0000 in the text'),
@@ -224,14 +229,14 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
       expect(page?.messages.map(({ text }) => text)).toEqual(['before', 'between'])
     })
 
-    it('stores NUL-free JSON of any shape as it is', async () => {
+    it('stores JSON data of any shape unchanged', async () => {
       const data = { nested: [1, 'two', { three: null }], quote: '"', unicode: '🦉' }
       const { seq } = await fixture.send(group, ada, '', { data })
       expect((await readMessage(store.database, ada, group, seq))?.data).toEqual(data)
     })
 
     it.runIf(engine === 'postgres')(
-      'raises under repeatable read, where its checks would be older than its lock',
+      'raises an error under repeatable read: checks would precede the lock',
       async () => {
         const client = new pg.Client({ connectionString: store.url })
         await client.connect()
@@ -250,7 +255,7 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
   describe('changes to messages', () => {
     beforeAll(newGroup)
 
-    it('edits in place, appends a change, and an equal edit changes nothing', async () => {
+    it('edits in place and appends a change; an equal edit changes nothing', async () => {
       const { seq: target } = await fixture.send(group, bob, 'frist')
       const edited = await fixture.apply({ op: 'edit', conversation: group, actor: bob, target, text: 'first' })
       expect(edited).toMatchObject({ outcome: 'stored', detail: { text: 'first', version: edited.seq } })
@@ -268,13 +273,13 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
       expect(
         await fixture.apply({ op: 'edit', conversation: group, actor: bob, target: 99_999, text: 'x' }),
       ).toMatchObject({ outcome: 'not-found' })
-      // A change that is no message cannot be edited.
+      // A change that is not a message cannot be edited.
       expect(await fixture.apply({ op: 'edit', conversation: group, actor: bob, target: 1, text: 'x' })).toMatchObject({
         outcome: 'not-found',
       })
     })
 
-    it('deletes to a tombstone: text, data and reactions are gone from the database', async () => {
+    it('deletes text, data and reactions of a deleted message from the database', async () => {
       const { seq: target } = await fixture.send(group, bob, 'a secret', { data: { secret: 'also' } })
       await fixture.apply({ op: 'react', conversation: group, actor: ada, target, emoji: '👀' })
       const third = await fixture.user()
@@ -307,7 +312,7 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
       })
     })
 
-    it('counts each reaction once, and takes it back once', async () => {
+    it('adds and removes a reaction only once per user', async () => {
       const { seq: target } = await fixture.send(group, bob, 'nice')
       const first = await fixture.apply({ op: 'react', conversation: group, actor: ada, target, emoji: '👍' })
       expect(await fixture.apply({ op: 'react', conversation: group, actor: ada, target, emoji: '👍' })).toMatchObject({
@@ -330,7 +335,7 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
       ])
     })
 
-    it('[LIM1] takes at most fifty different emoji on one message', async () => {
+    it('[LIM1] accepts at most fifty different emoji on one message', async () => {
       const { seq: target } = await fixture.send(group, bob, 'popular')
       const outcomes = await Promise.all(
         Array.from({ length: 52 }, (_, index) =>
@@ -345,7 +350,7 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
       )
       expect(outcomes.filter(({ outcome }) => outcome === 'stored')).toHaveLength(50)
       expect(outcomes.filter(({ outcome }) => outcome === 'too-large')).toHaveLength(2)
-      // Another one of those that are there still counts.
+      // A second user may still choose an emoji that is already there.
       expect(
         await fixture.apply({
           op: 'react',
@@ -358,7 +363,7 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
     })
   })
 
-  it('[LIM1] counts an emoji only while somebody has it', async () => {
+  it('[LIM1] counts an emoji only while a user has it', async () => {
     const place = await fixture.group([ada, bob])
     const { seq: target } = await fixture.send(place, bob, 'popular')
     const emoji = (index: number): string => String.fromCodePoint(0x1f600 + index)
@@ -375,7 +380,7 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
   })
 
   describe('membership', () => {
-    it('[LIM1] nobody is a member of more than ten thousand conversations, by either road', async () => {
+    it('[LIM1] limits a user to ten thousand conversations, by creation or addition', async () => {
       const [busy, full] = (await fixture.users(2)) as [Id, Id]
       await fixture.sql(
         `with made as (
@@ -411,7 +416,7 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
 
     beforeAll(newGroup)
 
-    it('[ACL1] judges a message by the membership of its place in the log, also within one turn', async () => {
+    it('[ACL1] checks membership at the position of the message in the log', async () => {
       const place = await fixture.group([ada, bob])
       const [before, removal, after, later] = await Promise.all([
         fixture.send(place, bob, 'before'),
@@ -435,7 +440,7 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
       expect([early.outcome, joined.outcome, first.outcome]).toEqual(['not-found', 'stored', 'stored'])
     })
 
-    it('[ACL1] a batch ends after every change of membership', async () => {
+    it('[ACL1] ends a batch after every change of membership', async () => {
       const observed: LogObservations = { batches: [], failures: [] }
       const log = openLog(store.database, observed)
       const place = await fixture.group([ada, bob])
@@ -453,7 +458,7 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
       expect(observed.batches).toEqual([3, 1, 2, 1])
     })
 
-    it('creates with the members in their roles, and one direct conversation per pair', async () => {
+    it('creates members with their roles, and one direct conversation per pair', async () => {
       const place = await fixture.group([ada, bob])
       const members = await fixture.sql(
         'select user_id, role, joined_seq, read_seq from members where conversation = $1 order by joined_seq',
@@ -496,7 +501,7 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
       expect(await fixture.sql('select 1 from conversations where id = $1', [nobody])).toEqual([])
     })
 
-    it('[IDEM2] the same creation twice is one conversation, whatever the order of its members', async () => {
+    it('[IDEM2] stores a repeated creation once, whatever the order of members', async () => {
       const [creator, one, two] = (await fixture.users(3)) as [Id, Id, Id]
       const clientId = uuidv7()
       const create = (log: ChangeLog, others: readonly Id[], name = 'once', by = creator) =>
@@ -524,17 +529,17 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
         [creator],
       )
       expect(row).toEqual({ count: 1 })
-      // The id belongs to its creator alone.
+      // The clientId is unique per creator, so other users may use the same one.
       expect((await create(fixture.log, [two], 'once', one)).outcome).toBe('stored')
       expect((await create(fixture.log, [creator, one], 'once', two)).outcome).toBe('stored')
     })
 
-    it('[IDEM2] without an id every creation is a conversation of its own', async () => {
+    it('[IDEM2] creates a new conversation for each creation without clientId', async () => {
       const groups = await Promise.all([fixture.group([ada, bob]), fixture.group([ada, bob])])
       expect(new Set(groups).size).toBe(2)
     })
 
-    it('[ORD1] numbers a hundred joins of a creation without a hole', async () => {
+    it('[ORD1] numbers a hundred joins of a creation without holes', async () => {
       const members = await fixture.users(100)
       const made = await fixture.group(members)
       const rows = await fixture.sql<{ seq: number; type: string; user_id: Id | null; role: string | null }>(
@@ -558,7 +563,7 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
       expect((await fixture.send(made, members[99] as Id)).seq).toBe(102)
     })
 
-    it('[LIM3] lets messages pass between creations', async () => {
+    it('[LIM3] stores messages between creations', async () => {
       await newGroup()
       const members = await fixture.users(100)
       const answered: string[] = []
@@ -570,7 +575,7 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
         await fixture.send(group, ada)
         answered.push('send')
       }
-      // With one connection they take turns; with several, messages have connections of their own.
+      // With one connection they take turns. With several, messages have separate connections.
       if (engine === 'embedded') expect(answered.filter((what) => what === 'creation').length).toBeLessThanOrEqual(6)
       else expect(answered.filter((what) => what === 'creation').length).toBeLessThan(20)
       await Promise.all(creations)
@@ -584,7 +589,7 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
       return rows.map(({ user_id }) => user_id)
     }
 
-    it('[OWN1] the first to join an abandoned channel owns it', async () => {
+    it('[OWN1] makes the first user to join an abandoned channel its owner', async () => {
       const [first, second, third] = (await fixture.users(3)) as [Id, Id, Id]
       const channel = await fixture.group([first], 'channel')
       const leave = (user: Id) => fixture.apply({ op: 'remove-member', conversation: channel, actor: user, user })
@@ -596,11 +601,11 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
       expect(earlier.detail).toMatchObject({ role: 'owner', joined: true, member: { role: 'owner' } })
       expect(later.detail).toMatchObject({ role: 'member' })
       expect(await ownersOf(channel)).toHaveLength(1)
-      // The former owner comes back as a member.
+      // The former owner rejoins as a member.
       expect((await join(fixture.log, first)).detail).toMatchObject({ role: 'member' })
     })
 
-    it('[OWN1] of two owners who leave at once one stays', async () => {
+    it('[OWN1] keeps one owner when two owners leave at once', async () => {
       const [first, second, third] = (await fixture.users(3)) as [Id, Id, Id]
       const channel = await fixture.group([first, second, third], 'channel')
       await fixture.apply({ op: 'put-member', conversation: channel, actor: first, user: second, role: 'owner' })
@@ -611,7 +616,7 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
       expect(await ownersOf(channel)).toHaveLength(1)
     })
 
-    it('[OWN1] a disabled owner hands over to the longest-standing moderator', async () => {
+    it('[OWN1] promotes the longest-serving moderator when the owner is disabled', async () => {
       const [owner, member, moderator] = (await fixture.users(3)) as [Id, Id, Id]
       const shared = await fixture.group([owner, member, moderator])
       await fixture.apply({ op: 'put-member', conversation: shared, actor: owner, user: moderator, role: 'moderator' })
@@ -623,12 +628,12 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
       )
       expect(handed).toMatchObject({ type: 'member.updated', user: moderator, role: 'owner', actor: owner })
       expect((await fixture.send(shared, member)).seq).toBe(7)
-      // A channel that has nobody else waits for the first to join.
+      // A channel without other members gets an owner when the next user joins.
       const join = { op: 'put-member', conversation: alone, actor: member, user: member, role: null } as const
       expect((await fixture.apply(join)).detail).toMatchObject({ role: 'owner' })
     })
 
-    it('[OWN1] a disabled owner does not let the last enabled one leave', async () => {
+    it('[OWN1] does not let the last enabled owner leave', async () => {
       const [first, second, third] = (await fixture.users(3)) as [Id, Id, Id]
       const shared = await fixture.group([first, second, third])
       const put = (user: Id, role: 'owner' | 'member') =>
@@ -639,11 +644,11 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
       expect(await ownersOf(shared)).toHaveLength(2)
       expect((await remove(first)).outcome).toBe('forbidden')
       expect((await put(first, 'member')).outcome).toBe('forbidden')
-      // The disabled one can be removed.
+      // The disabled owner can be removed.
       expect((await remove(second)).outcome).toBe('stored')
     })
 
-    it('gives roles by owners only, and keeps the last owner (N57)', async () => {
+    it('lets only owners assign roles, and keeps the last owner (N57)', async () => {
       const [carol, dan] = (await fixture.users(2)) as [Id, Id]
       const place = await fixture.group([ada, bob, carol])
       const put = (actor: Id, user: Id, role: 'owner' | 'moderator' | 'member' | null) =>
@@ -663,7 +668,7 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
       expect((await remove(bob, carol)).outcome).toBe('stored')
       expect((await remove(bob, carol)).outcome).toBe('not-found')
       expect((await put(ada, bob, 'owner')).outcome).toBe('stored')
-      // Both owners give up at once: one of them must stay one.
+      // Both owners step down at once: one of them must remain owner.
       const both = await Promise.all([
         put(ada, ada, 'member'),
         secondLog.apply({ op: 'put-member', conversation: place, actor: bob, user: bob, role: 'member' }),
@@ -671,7 +676,7 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
       expect(both.map(({ outcome }) => outcome).sort()).toEqual(['forbidden', 'stored'])
     })
 
-    it('lets the last member leave, and nobody else touch what they left', async () => {
+    it('lets the last member leave a group, which then stays closed', async () => {
       const place = await fixture.group([ada])
       expect((await fixture.apply({ op: 'remove-member', conversation: place, actor: ada, user: ada })).outcome).toBe(
         'stored',
@@ -681,7 +686,7 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
       ).toBe('not-found')
     })
 
-    it('anybody joins a public channel, nobody a group; a direct conversation has no roles', async () => {
+    it('lets any user join a channel but no group; direct conversations have no roles', async () => {
       const [stranger] = (await fixture.users(1)) as [Id]
       const channel = await fixture.group([ada], 'channel')
       const join = (conversation: Id, role: 'owner' | null = null) =>
@@ -705,7 +710,7 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
       )
     })
 
-    it('renames by stewards, and an equal name changes nothing', async () => {
+    it('lets only moderators and owners rename; an equal name changes nothing', async () => {
       const renamed = await fixture.apply({ op: 'rename', conversation: group, actor: ada, name: 'new' })
       expect(renamed.outcome).toBe('stored')
       expect((await fixture.apply({ op: 'rename', conversation: group, actor: ada, name: 'new' })).outcome).toBe(
@@ -716,7 +721,7 @@ describe.each(testEngines)('the log on the %s engine', (engine) => {
       )
     })
 
-    it('concurrent joins and removals leave a count that is right', async () => {
+    it('counts members correctly after concurrent joins and removals', async () => {
       const people = await fixture.users(12)
       const place = await fixture.group([ada], 'channel')
       await Promise.all(

@@ -1,4 +1,4 @@
-/** Cursors and page tokens: what was written is read again, and anything else is no cursor. */
+/** Tests cursors and page tokens: they decode to what was encoded, and any other text is refused. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { limits } from '@chorus/protocol'
@@ -13,7 +13,7 @@ const anyCursor = fc
 const codec = new CursorCodec('a key')
 const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
 
-/** Other texts that decoders of base64 read as the same bytes. */
+/** Returns other texts that base64 decoders read as the same bytes. */
 function otherSpellings(text: string): string[] {
   const bytes = Buffer.from(text, 'base64url')
   const last = alphabet.indexOf(text.at(-1) ?? '')
@@ -30,13 +30,13 @@ function otherSpellings(text: string): string[] {
     `${text}.${text}`,
     text.replaceAll('-', '+').replaceAll('_', '/'),
     encodeURIComponent(`${text}=`),
-    // The last character has bits that stand for nothing.
+    // The last character has bits that encode nothing.
     ...(text.length % 4 === 0 ? [] : [1, 2, 3].map((bit) => text.slice(0, -1) + (alphabet[last ^ bit] ?? ''))),
   ].filter((spelling) => spelling !== text)
 }
 
 describe('cursors', () => {
-  it('[RES2] are read as they were written, and fit their limit', () => {
+  it('[RES2] cursors decode to what was encoded, within the length limit', () => {
     fc.assert(
       fc.property(anyCursor, (cursor) => {
         const text = codec.encode(cursor)
@@ -48,7 +48,7 @@ describe('cursors', () => {
     )
   })
 
-  it('[RES4] a cursor that no server issued is refused', () => {
+  it('[RES4] refuses a cursor that no server issued', () => {
     fc.assert(
       fc.property(anyCursor, fc.nat(), fc.integer({ min: 1, max: 255 }), (cursor, at, flip) => {
         const text = codec.encode(cursor)
@@ -63,7 +63,7 @@ describe('cursors', () => {
     )
   })
 
-  it('[RES4] an unsealed cursor of an earlier version is refused', () => {
+  it('[RES4] refuses an unsealed cursor of an earlier version', () => {
     fc.assert(
       fc.property(anyCursor, ({ epoch, position: at, paging: pages }) => {
         const fields = pages === undefined ? [] : [pages.nextPosition, pages.conversation, pages.seq]
@@ -75,7 +75,7 @@ describe('cursors', () => {
     )
   })
 
-  it('[RES4] a cursor has one spelling', () => {
+  it('[RES4] accepts only one spelling of a cursor', () => {
     fc.assert(
       fc.property(anyCursor, (cursor) => {
         for (const spelling of otherSpellings(codec.encode(cursor))) expect(codec.decode(spelling)).toBeUndefined()
@@ -83,7 +83,7 @@ describe('cursors', () => {
     )
   })
 
-  it('[RES2] anything else is no cursor, and never throws', () => {
+  it('[RES2] refuses any other text as a cursor, without throwing', () => {
     fc.assert(fc.property(fc.string(), (text) => codec.decode(text) === undefined))
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
@@ -98,12 +98,12 @@ describe('page tokens', () => {
   const id = '01890a5d-ac96-774b-bcce-b302099a8057'
   const token = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
 
-  it('carry their fields', () => {
+  it('page tokens decode to the encoded fields', () => {
     expect(decodePageToken(encodePageToken(['12', id]), ['xid', 'id'])).toEqual(['12', id])
     expect(decodePageToken(encodePageToken([3]), ['seq'])).toEqual([3])
   })
 
-  it('[RES4] anything else is no token, and reaches no statement', () => {
+  it('[RES4] refuses any other text as a page token', () => {
     const dashes = '-'.repeat(36)
     for (const value of [
       ['12', dashes],

@@ -1,4 +1,7 @@
-/** The embedded engine: what is on disk survives a close and a kill, and what is damaged is said in one line. */
+/**
+ * Tests the embedded engine: data survives a close and a kill, and damaged files give a one-line
+ * error.
+ */
 import { spawn } from 'node:child_process'
 import { cpSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -12,7 +15,10 @@ import { LogFixture, openLog } from './testing/log-fixture.ts'
 
 const built = new URL('../../dist/', import.meta.url)
 
-/** A database as a first start leaves it; each test has a copy, because making one takes seconds. */
+/**
+ * Folder of a database after its first start. Each test copies it, because creating one takes
+ * seconds.
+ */
 let made: string
 let folder: string
 beforeAll(async () => {
@@ -37,8 +43,8 @@ async function withDatabase<T>(use: (fixture: LogFixture) => Promise<T>): Promis
   }
 }
 
-describe('the embedded database', { timeout: 60_000 }, () => {
-  it('keeps everything over a close, and its epoch', async () => {
+describe('embedded database', { timeout: 60_000 }, () => {
+  it('keeps its data and epoch after a close', async () => {
     const [epoch, group] = await withDatabase(async (fixture) => {
       const ada = await fixture.user()
       const made = await fixture.group([ada])
@@ -58,7 +64,7 @@ describe('the embedded database', { timeout: 60_000 }, () => {
     })
   })
 
-  it('[ACK2] an append behind a long read is answered in time, and the engine goes on', async () => {
+  it('[ACK2] answers an append behind a long read in time, and recovers', async () => {
     await withDatabase(async (fixture) => {
       const ada = await fixture.user()
       const group = await fixture.group([ada])
@@ -85,7 +91,7 @@ describe('the embedded database', { timeout: 60_000 }, () => {
         readdirSync(join(path, 'pg_wal')).forEach((name) => rmSync(join(path, 'pg_wal', name), { recursive: true })),
     ],
     ['the control file is cut', (path: string) => writeFileSync(join(path, 'global/pg_control'), 'x')],
-  ])('says in one line that it cannot be opened: %s', async (_what, damage) => {
+  ])('reports in one line that it cannot be opened: %s', async (_what, damage) => {
     damage(join(folder, 'postgres'))
     const error = await openEmbeddedDatabase(folder).then(
       async (database) => {
@@ -98,12 +104,12 @@ describe('the embedded database', { timeout: 60_000 }, () => {
       /^unable to open the embedded database in .*; .*: restore a backup or set another DATA_DIR$/,
     )
     expect(error?.message).not.toContain('\n')
-    // The lock was given back: the next attempt says the same.
+    // The lock was released: the next attempt gives the same error.
     await expect(openEmbeddedDatabase(folder)).rejects.toThrow(/^unable to open the embedded database/)
   })
 
   it.runIf(existsSync(new URL('store/change-log.js', built)))(
-    '[ACK1] what was acknowledged before a SIGKILL is there afterwards, each time',
+    '[ACK1] keeps every acknowledged change after SIGKILL',
     async () => {
       const [ada, group] = await withDatabase(async (fixture) => {
         const user = await fixture.user()
@@ -129,7 +135,7 @@ describe('the embedded database', { timeout: 60_000 }, () => {
   )
 })
 
-/** A process that writes as fast as it can, and is killed once it has acknowledged so many. */
+/** Runs a process that writes as fast as it can, and kills it after `count` acknowledgements. */
 async function writeUntilKilled(
   directory: string,
   group: Id,
@@ -138,7 +144,7 @@ async function writeUntilKilled(
   acknowledged: Map<number, string>,
 ): Promise<void> {
   const href = (path: string): string => JSON.stringify(new URL(path, built).href)
-  // A file: the engine's thread inherits the flags of a script on the command line.
+  // Use a file: the engine's thread inherits the flags of a script on the command line.
   const file = `${directory}.mjs`
   writeFileSync(
     file,

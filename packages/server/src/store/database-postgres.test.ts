@@ -1,4 +1,7 @@
-/** Connections to a Postgres server: verified before use, given up in time, never of an earlier history. */
+/**
+ * Tests connections to a Postgres server: checked before use, limited in time, and never to a
+ * former database history.
+ */
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import pg from 'pg'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
@@ -23,7 +26,7 @@ describe.runIf(testEngines.includes('postgres'))('a Postgres server', () => {
     await store.close()
   })
 
-  /** Cuts every connection of the server under test. */
+  /** Cuts all connections of the server under test. */
   const cutAll = async (): Promise<void> => {
     await admin.query(
       `select pg_terminate_backend(pid, 5000) from pg_stat_activity
@@ -36,7 +39,7 @@ describe.runIf(testEngines.includes('postgres'))('a Postgres server', () => {
       (error: DatabaseError) => error.kind,
     )
 
-  it('[RES2] uses no connection whose history it could not read', async () => {
+  it('[RES2] uses no connection whose epoch it could not read', async () => {
     const { database } = store
     await admin.query('alter table settings rename to settings_away')
     await cutAll()
@@ -48,7 +51,7 @@ describe.runIf(testEngines.includes('postgres'))('a Postgres server', () => {
     expect(await database.lane(0).run({ text: 'select 1 as one' }, 2_000)).toEqual([{ one: 1 }])
   })
 
-  it('[RES2] says once that the history is another one, and asks nothing over connections of the one before', async () => {
+  it('[RES2] reports a changed epoch once and drops all older connections', async () => {
     const { database } = store
     const epochs: string[] = []
     database.onEpochChange((epoch) => epochs.push(epoch))
@@ -65,7 +68,8 @@ describe.runIf(testEngines.includes('postgres'))('a Postgres server', () => {
     }
     const before = await pidsOf()
     await admin.query(`update settings set value = gen_random_uuid() where key = 'epoch'`)
-    // One new connection finds it out; the others are still there, and would go on with what they know.
+    // One new connection finds the new epoch. All older connections are still open and would still
+    // use the former one.
     const [first] = before
     await admin.query('select pg_terminate_backend($1, 5000)', [first])
     await vi.waitFor(
@@ -92,7 +96,7 @@ describe.runIf(testEngines.includes('postgres'))('a Postgres server', () => {
     expect(epochs).toHaveLength(1)
   })
 
-  it('[RES2] asked again, it says that the history is another one though no connection broke', async () => {
+  it('[RES2] reports a changed epoch on recheck, without a broken connection', async () => {
     const { database } = store
     const epochs: string[] = []
     database.onEpochChange((epoch) => epochs.push(epoch))
@@ -107,7 +111,7 @@ describe.runIf(testEngines.includes('postgres'))('a Postgres server', () => {
     expect(await database.query({ text: 'select 1 as one' })).toEqual([{ one: 1 }])
   })
 
-  it('a connection that breaks without a word while it is verified is an error like any other', async () => {
+  it('rejects the query when its connection breaks during verification', async () => {
     const proxy = await startProxy(store.url ?? '')
     const database = await openPostgresDatabase({ url: proxy.url, applicationName: 'chorus-proxied' })
     const locker = new pg.Client({ connectionString: store.url })
@@ -126,7 +130,7 @@ describe.runIf(testEngines.includes('postgres'))('a Postgres server', () => {
       })
       proxy.cut()
       await locker.query('rollback')
-      // The next attempt is answered, or the time is over; the process goes on.
+      // Either the next attempt succeeded or the time was over. The process still runs.
       expect(['answered', 'lost', 'refused']).toContain(await asking)
       expect(await kindOf(database.query({ text: 'select 1' }))).toBe('answered')
     } finally {
@@ -136,12 +140,13 @@ describe.runIf(testEngines.includes('postgres'))('a Postgres server', () => {
     }
   })
 
-  it('[ACK2] a small write that was cut may have been done, also when later attempts are refused', async () => {
+  it('[ACK2] reports a cut write as lost, even if later attempts are refused', async () => {
     const proxy = await startProxy(store.url ?? '')
     const database = await openPostgresDatabase({ url: proxy.url, applicationName: 'chorus-proxied' })
     try {
       await database.query({ text: 'select 1' })
-      // An answer leaves after the commit. It does not arrive, and nobody is there to be asked again.
+      // Cut the connection when the answer arrives, which is after the commit. Also close the
+      // proxy, so that retries are refused.
       proxy.endAtNextAnswer()
       const error: unknown = await database
         .query({ text: `insert into settings (key, value) values ('cut', 'yes') on conflict do nothing` })
@@ -156,7 +161,7 @@ describe.runIf(testEngines.includes('postgres'))('a Postgres server', () => {
     }
   })
 
-  it('[LIM1] all attempts of a read together end in time, also when every connection hangs', async () => {
+  it('[LIM1] ends all attempts of a read in time when every connection hangs', async () => {
     const { database } = store
     await admin.query('begin')
     await admin.query('lock table users in access exclusive mode')
@@ -171,7 +176,7 @@ describe.runIf(testEngines.includes('postgres'))('a Postgres server', () => {
   })
 })
 
-describe.runIf(testEngines.includes('postgres'))('statements that take too long', () => {
+describe.runIf(testEngines.includes('postgres'))('slow statements', () => {
   let store: TestDatabase
   let admin: pg.Client
   beforeEach(async () => {
@@ -198,7 +203,7 @@ describe.runIf(testEngines.includes('postgres'))('statements that take too long'
         (error: DatabaseError) => error.kind,
       )
 
-  it('[DB2] keeps the number of backends, however often reads time out', async () => {
+  it('[DB2] opens no extra backends, however often reads time out', async () => {
     let most = 0
     for (let round = 0; round < 5; round++) {
       const kinds = await Promise.all(Array.from({ length: 10 }, () => slow(300)))
@@ -206,20 +211,20 @@ describe.runIf(testEngines.includes('postgres'))('statements that take too long'
       most = Math.max(most, await backends(`query like '%pg_sleep%' and state = 'active'`))
     }
     expect(most).toBe(poolMax.browse)
-    // Postgres ends them, and their connections serve again.
+    // Postgres ends the statements, and their connections become usable again.
     await vi.waitFor(async () => expect(await backends(`state = 'active'`)).toBe(0), { timeout: 5_000 })
     expect(await store.database.query({ text: 'select 1 as one', pool: 'browse' })).toEqual([{ one: 1 }])
     expect(await backends()).toBeLessThanOrEqual(poolMax.browse + 1)
   })
 
-  it('[DB2] asks no second time what took too long', async () => {
+  it('[DB2] does not retry a statement that timed out', async () => {
     await admin.query('create sequence asked')
     const asking = store.database.query({ text: `select nextval('asked'), pg_sleep(60)` })
     await expect(asking).rejects.toMatchObject({ kind: 'lost', sqlState: '57014' })
     expect((await admin.query(`select last_value::int as n from asked`)).rows).toEqual([{ n: 1 }])
   })
 
-  it('[DB2] answers sessions and probes while every page and search hangs', async () => {
+  it('[DB2] answers sessions and probes while all pages and searches hang', async () => {
     const hanging = [...Array.from({ length: 20 }, () => slow()), slow(), slow()]
     const searching = Array.from({ length: 10 }, () =>
       store.database.query({ text: 'select pg_sleep(60)', pool: 'search' }).catch(() => undefined),
@@ -232,7 +237,7 @@ describe.runIf(testEngines.includes('postgres'))('statements that take too long'
     await Promise.all([...hanging, ...searching])
   })
 
-  it('[LIM1] refuses at once when too many statements wait', async () => {
+  it('[LIM1] refuses a statement at once when too many wait', async () => {
     const waiting = Array.from({ length: poolBounds.waitingMax + poolMax.browse }, () => slow(2_000))
     await expect(store.database.query({ text: 'select 1', pool: 'browse', timeoutMs: 100 })).rejects.toMatchObject({
       kind: 'refused',
@@ -242,7 +247,10 @@ describe.runIf(testEngines.includes('postgres'))('statements that take too long'
   })
 })
 
-/** A line to a Postgres server that can be cut, also just before an answer arrives. */
+/**
+ * Starts a proxy to a Postgres server. The test can cut its connections, also just before an answer
+ * arrives.
+ */
 async function startProxy(address: string) {
   const url = new URL(address)
   const port = Number(url.port)

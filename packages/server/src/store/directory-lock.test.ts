@@ -1,4 +1,7 @@
-/** One server per directory: refused while the holder lives, taken over from the dead, by one only. */
+/**
+ * Tests the directory lock: refused while the holder lives, taken over from a dead holder by one
+ * process only.
+ */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -8,7 +11,7 @@ import { pathToFileURL } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { lockDirectory } from './directory-lock.ts'
 
-/** Other processes run the built file: Node does not load TypeScript. */
+/** Built file for other processes: Node does not load TypeScript there. */
 const built = new URL('../../dist/store/directory-lock.js', import.meta.url)
 
 let folder: string
@@ -29,7 +32,7 @@ async function end(child: ChildProcess): Promise<void> {
   await ended
 }
 
-/** Takes the lock in a process of its own; resolves with what it says: `held`, or the refusal. */
+/** Takes the lock in a separate process. Resolves with its output: `held` or the error message. */
 async function lockElsewhere(wrapper: readonly string[] = []): Promise<{ child: ChildProcess; says: string }> {
   const [program = process.execPath, ...words] = [...wrapper, process.execPath]
   const child = spawn(
@@ -62,11 +65,11 @@ const current = (): string =>
       .at(-1) ?? '',
   )
 
-/** May this machine make namespaces? */
+/** Whether this machine allows new namespaces. */
 const canUnshare = spawnSync('unshare', ['--pid', '--net', '--mount-proc', '--fork', 'true']).status === 0
 
-describe('the lock of a data directory', () => {
-  it('[LOCK1] refuses a second opening here, and is free after the release', async () => {
+describe('lock of a data directory', () => {
+  it('[LOCK1] refuses a second opening in the process until the release', async () => {
     const lock = await lockDirectory(folder)
     await expect(lockDirectory(folder)).rejects.toThrow(
       new RegExp(
@@ -80,7 +83,7 @@ describe('the lock of a data directory', () => {
   })
 
   it.runIf(existsSync(built))(
-    'refuses another process while the holder lives, and is taken over when it was killed',
+    'refuses another process until the holder is killed',
     async () => {
       const first = await lockElsewhere()
       expect(first.says).toBe('held')
@@ -88,7 +91,7 @@ describe('the lock of a data directory', () => {
       expect(second.says).toContain(`the server with pid ${first.child.pid} is using it`)
       await expect(lockDirectory(folder)).rejects.toThrow(/is using it/)
       const before = readFileSync(current(), 'utf8')
-      // The first is unharmed.
+      // The first process still holds the lock.
       expect(JSON.parse(before)).toMatchObject({ pid: first.child.pid })
       await end(first.child)
       const lock = await lockDirectory(folder)
@@ -98,7 +101,7 @@ describe('the lock of a data directory', () => {
   )
 
   it.runIf(existsSync(built))(
-    'many that start together over a dead holder: exactly one wins',
+    'lets one process win when many take over from a dead holder',
     async () => {
       for (let round = 0; round < 3; round++) {
         writeFileSync(
@@ -115,7 +118,7 @@ describe('the lock of a data directory', () => {
     30_000,
   )
 
-  it('counts as dead: our own pid (a container starts again), a pid that another process has by now, and what cannot be read', async () => {
+  it('treats reused pids and unreadable lock files as dead holders', async () => {
     const self = { pid: process.pid, bootId: 'before', startTime: '1' }
     const parent = { pid: process.ppid, bootId: 'any', startTime: '1' }
     for (const [index, holder] of [self, parent, { pid: 0 }, { pid: -1 }].entries()) {
@@ -124,12 +127,13 @@ describe('the lock of a data directory', () => {
     }
     writeFileSync(join(folder, 'lock.99'), 'no json')
     ;(await lockDirectory(folder)).release()
-    // Numbers never go back, and lower ones are cleared away.
+    // Numbers never go back, and lower lock files are removed.
     expect(readdirSync(folder)).toEqual(['lock.100'])
   })
 
-  it('counts a zombie as dead', async () => {
-    // The shell starts a child and becomes a program that never waits for it.
+  it('treats a zombie as a dead holder', async () => {
+    // The shell starts a child, then becomes a program that never waits for it. So the killed child
+    // remains a zombie.
     const shell = spawn('sh', ['-c', 'sleep 60 & echo $!; exec sleep 60'], { stdio: ['ignore', 'pipe', 'ignore'] })
     children.push(shell)
     const pid = Number((await createInterface({ input: shell.stdout })[Symbol.asyncIterator]().next()).value)
@@ -162,7 +166,7 @@ describe('the lock of a data directory', () => {
         )
         await end(second.child)
       }
-      // The first is unharmed, and its death frees the directory at once.
+      // The first process still holds the lock, and its death frees the directory at once.
       expect(readFileSync(current(), 'utf8')).toBe(before)
       await end(first.child)
       const next = await lockElsewhere(container)
@@ -176,7 +180,7 @@ describe('the lock of a data directory', () => {
     const lock = await lockDirectory(folder)
     const held = JSON.parse(readFileSync(current(), 'utf8')) as object
     for (const pid of [1, 999_999_999, process.pid]) {
-      // As a process with another view of pids reads it.
+      // Write the pid as a process in another pid namespace would see it.
       writeFileSync(current(), JSON.stringify({ ...held, pid, startTime: '1' }))
       if (existsSync(built)) expect((await lockElsewhere()).says).toContain('is using it')
     }
@@ -185,13 +189,13 @@ describe('the lock of a data directory', () => {
   })
 
   it.runIf(existsSync(built))(
-    '[LOCK1] refuses while the holder is stopped, and takes over from one that was killed',
+    '[LOCK1] refuses while the holder is suspended, until it is killed',
     async () => {
       const first = await lockElsewhere()
       first.child.kill('SIGSTOP')
       await expect(lockDirectory(folder)).rejects.toThrow(/is using it/)
       await end(first.child)
-      // Its socket is still there, and nothing listens.
+      // The socket file is still there, but no process listens on it.
       expect(readdirSync(folder).some((name) => name.endsWith('.sock'))).toBe(true)
       const lock = await lockDirectory(folder)
       expect(readdirSync(folder).filter((name) => name.endsWith('.sock'))).toHaveLength(1)
@@ -199,7 +203,7 @@ describe('the lock of a data directory', () => {
     },
   )
 
-  it('[LOCK1] holds in a directory whose path is longer than a socket may be', async () => {
+  it('[LOCK1] works in a directory with a path too long for sockets', async () => {
     const deep = join(folder, 'x'.repeat(120), 'y'.repeat(120))
     const lock = await lockDirectory(deep)
     const name = readdirSync(deep).find((entry) => entry.endsWith('.sock')) ?? ''
@@ -215,7 +219,7 @@ describe('the lock of a data directory', () => {
     ;(await lockDirectory(deep)).release()
   })
 
-  it('[LOCK1] honours the lock of an earlier version, which has no socket', async () => {
+  it('[LOCK1] respects the lock of an earlier version without a socket', async () => {
     const shell = spawn('sleep', ['60'], { stdio: 'ignore' })
     children.push(shell)
     const stat = readFileSync(`/proc/${shell.pid}/stat`, 'utf8')

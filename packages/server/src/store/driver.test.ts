@@ -1,4 +1,4 @@
-/** What is asked again, and what its asker is told in the end. */
+/** Tests which reads are retried, and which error the caller gets in the end. */
 import { describe, expect, it } from 'vitest'
 import { DatabaseError, type DatabaseErrorKind, readRetry } from './database-errors.ts'
 import { runRead } from './driver.ts'
@@ -6,7 +6,7 @@ import { runRead } from './driver.ts'
 const totalMs = 10_000
 const noPause = () => Promise.resolve()
 
-/** Fails with these kinds, one an attempt, then answers. */
+/** Returns a function that fails once with each of these kinds, then succeeds. */
 function failing(...kinds: readonly DatabaseErrorKind[]) {
   let attempts = 0
   const run = () => {
@@ -26,21 +26,21 @@ async function outcomeOf(...kinds: readonly DatabaseErrorKind[]): Promise<string
   )
 }
 
-describe('asking the database again', () => {
-  it('[ACK2] what was cut once may have been done, whatever refused it afterwards', async () => {
+describe('retries of reads', () => {
+  it('[ACK2] reports lost after a cut attempt, even if later ones are refused', async () => {
     expect(await outcomeOf('lost', 'refused', 'refused', 'refused')).toBe('lost')
     expect(await outcomeOf('refused', 'lost', 'retryable', 'refused')).toBe('lost')
     expect(await outcomeOf('refused', 'refused', 'refused', 'refused')).toBe('refused')
     expect(await outcomeOf('refused', 'retryable', 'refused', 'retryable')).toBe('retryable')
   })
 
-  it('[ACK2] an answer of the database stands, also behind an attempt that was cut', async () => {
+  it("[ACK2] returns the database's own answer, even after a cut attempt", async () => {
     expect(await outcomeOf('lost', 'refused', 'lost')).toBe('answered')
     expect(await outcomeOf('lost', 'data')).toBe('data')
     expect(await outcomeOf('lost', 'bug')).toBe('bug')
   })
 
-  it('[LIM1] ends after its attempts', async () => {
+  it('[LIM1] stops after the maximum number of attempts', async () => {
     const { run, attempts } = failing(...Array.from({ length: 20 }, () => 'refused' as const))
     await expect(runRead(run, noPause, totalMs)).rejects.toMatchObject({ kind: 'refused' })
     expect(attempts()).toBe(readRetry.attemptsMax)

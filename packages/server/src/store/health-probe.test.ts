@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { HealthProbe } from './health-probe.ts'
 
 describe('HealthProbe', () => {
-  it('[LIM1] asks once however many want to know, and says no when that takes too long', async () => {
+  it('[LIM1] shares one probe among all callers and reports unhealthy after a timeout', async () => {
     let asked = 0
     let answer: (isHealthy: boolean) => void = () => undefined
     const probe = new HealthProbe(() => {
@@ -13,7 +13,7 @@ describe('HealthProbe', () => {
     })
     const all = await Promise.all(Array.from({ length: 50 }, () => probe.isHealthy()))
     expect(all).toEqual(all.map(() => false))
-    // It still hangs, and nobody asks beside it.
+    // The probe still hangs, and no second one starts.
     const late = probe.isHealthy()
     expect(asked).toBe(1)
     answer(true)
@@ -22,7 +22,7 @@ describe('HealthProbe', () => {
     expect(asked).toBe(1)
   })
 
-  it('a probe that fails is a no, and the next one asks again', async () => {
+  it('reports a failed probe as unhealthy and probes again later', async () => {
     let asked = 0
     const probe = new HealthProbe(async () => {
       asked++

@@ -1,4 +1,4 @@
-/** When people were last seen: gathered, written together, and never lost to a later write. */
+/** Tests the last-seen times: collected, written together, and never replaced by an earlier time. */
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'
 import type { Database, Statement } from './database.ts'
@@ -21,8 +21,8 @@ const open = () => {
 const at = (second: number) => new Date(second * 1_000).toISOString()
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 
-describe('notes of who was last seen', () => {
-  it('[LIM2] many who leave together cost one statement, each with their latest time', async () => {
+describe('writing last-seen times', () => {
+  it('[LIM2] writes many departures in one statement, each with the latest time', async () => {
     const { clock, statements, notes } = open()
     for (let user = 0; user < 900; user++) notes.note([{ user: `u${user}`, at: at(1) }])
     notes.note([
@@ -38,7 +38,7 @@ describe('notes of who was last seen', () => {
     expect(times[users.indexOf('u0')]).toBe(at(3))
   })
 
-  it('[LIM1] a statement has a bound, and what waits has one', async () => {
+  it('[LIM1] limits the rows of a statement and the waiting users', async () => {
     const { statements, notes } = open()
     notes.note(Array.from({ length: lastSeenBounds.waitingMax + 10 }, (_, user) => ({ user: `u${user}`, at: at(1) })))
     await notes.flush()
@@ -48,7 +48,7 @@ describe('notes of who was last seen', () => {
     expect(statements).toHaveLength(lastSeenBounds.waitingMax / lastSeenBounds.perStatement)
   })
 
-  it('is flushed when the server stops, and a failure costs only what it was about', async () => {
+  it('writes waiting times on flush; a failed write loses only its own', async () => {
     const { clock, statements, problems, state, notes } = open()
     state.fails = true
     notes.note([{ user: 'ada', at: at(1) }])

@@ -1,4 +1,4 @@
-/** What many missed is read once for all of them, and it is what the log says. On both engines. */
+/** Tests on both engines that log segments are read once for many clients and equal the log. */
 import { type Id, limits } from '@chorus/protocol'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { systemClock } from '../support/clock.ts'
@@ -11,7 +11,7 @@ import { openTestDatabase, type TestDatabase, testEngines } from './testing/open
 
 const lacksMany = true
 
-describe.each(testEngines)('stretches of the log on the %s engine', (engine) => {
+describe.each(testEngines)('log segments on the %s engine', (engine) => {
   let store: TestDatabase
   let fixture: LogFixture
   let ada: Id
@@ -42,7 +42,10 @@ describe.each(testEngines)('stretches of the log on the %s engine', (engine) => 
   })
   const count = (what: string): number => reads.filter((read) => read === what).length
 
-  /** A position that covers all that was written: a transaction of another suite may hold it back for a moment. */
+  /**
+   * Waits for a position above all written changes. A transaction of another suite may hold it back
+   * for a moment.
+   */
   async function positionPastAll(): Promise<number> {
     const top = (await fixture.seqs(group)).length
     const [newest] = await readRange(store.database, { conversation: group, from: top, to: top }, 1)
@@ -52,7 +55,7 @@ describe.each(testEngines)('stretches of the log on the %s engine', (engine) => 
     }
   }
 
-  /** All of `from` to `to`, however many stretches it takes. */
+  /** Returns all changes `from` to `to`, however many segments that takes. */
   async function readAll(from: number, to: number): Promise<string[]> {
     const found: string[] = []
     for (let next = from; next <= to; ) {
@@ -65,7 +68,7 @@ describe.each(testEngines)('stretches of the log on the %s engine', (engine) => 
     return found
   }
 
-  it('are what the log says, wherever one begins and however large the messages are', async () => {
+  it('returns the same changes as the log, for any start and message size', async () => {
     await fixture.fill(group, bob, 900)
     await fixture.fill(group, bob, 150, 'x'.repeat(19_000))
     await fixture.fill(group, bob, 1_400)
@@ -85,15 +88,15 @@ describe.each(testEngines)('stretches of the log on the %s engine', (engine) => 
       )
       expect(await readAll(from, to)).toEqual(expected)
     }
-    // Read in the first round, shown again in all others.
+    // Read in the first round, then served from the cache.
     expect(count('stretches read')).toBeLessThanOrEqual(5)
   })
 
-  it('[LIM2] are read once however many ask at once, and anew after a while', async () => {
+  it('[LIM2] reads a segment once for concurrent clients, and again after its lifetime', async () => {
     await fixture.fill(group, bob, 700)
     await Promise.all(Array.from({ length: 200 }, (_, index) => stretches.read(group, 5 + (index % 50), 703)))
     expect(count('stretches read')).toBe(1)
-    // Who lacks few of them is served from it, too.
+    // Clients that miss few of the changes are served from the same segment.
     await Promise.all(Array.from({ length: 50 }, (_, index) => stretches.read(group, 600 + index, 703)))
     expect(count('stretches read')).toBe(1)
     clock.advance(stretchBounds.lifeMs)
@@ -104,7 +107,7 @@ describe.each(testEngines)('stretches of the log on the %s engine', (engine) => 
     expect(count('stretches read')).toBe(3)
   })
 
-  it('[LIM2] who lacks few is read few for, together with all who lack the same', async () => {
+  it('[LIM2] reads only the missing changes, once for all clients that miss them', async () => {
     await fixture.fill(group, bob, 900)
     const answers = await Promise.all(Array.from({ length: 50 }, () => stretches.read(group, 850, 903)))
     for (const { changes } of answers)
@@ -116,7 +119,7 @@ describe.each(testEngines)('stretches of the log on the %s engine', (engine) => 
     expect(count('stretches read')).toBe(3)
   })
 
-  it('go on where the log went on', async () => {
+  it('reads changes appended after a cached segment', async () => {
     await fixture.fill(group, bob, 10)
     expect((await stretches.read(group, 4, 13)).changes).toHaveLength(10)
     await fixture.fill(group, bob, 1_200)
@@ -124,7 +127,7 @@ describe.each(testEngines)('stretches of the log on the %s engine', (engine) => 
     expect(await readAll(4, 1_213)).toHaveLength(1_210)
   })
 
-  it('[ACL1] say as of when they were read: an edit since then is above that', async () => {
+  it('[ACL1] reports the seq of the read, below any later edit', async () => {
     const { seq } = await fixture.send(group, bob, 'first words')
     const before = await stretches.read(group, seq, seq)
     expect(before.asOf).toBe(seq)
@@ -139,7 +142,7 @@ describe.each(testEngines)('stretches of the log on the %s engine', (engine) => 
     expect(await stretches.memberSeq(bob, group)).toBeNull()
   })
 
-  it('[RES1, LIM2] the boundary of a position is found once, and stands however far the log goes on', async () => {
+  it('[RES1, LIM2] finds the boundary of a position once and reuses it', async () => {
     const positions: number[] = []
     for (let index = 0; index < 8; index++) {
       positions.push(await readPosition(store.database))
@@ -157,7 +160,7 @@ describe.each(testEngines)('stretches of the log on the %s engine', (engine) => 
       await fixture.fill(group, bob, 20)
     }
     expect(count('boundaries read')).toBeLessThanOrEqual(new Set(positions).size)
-    // Between two that are the same there is no other.
+    // A position between two equal boundaries has the same one.
     const quiet = await readPosition(store.database)
     for (const position of [settled, quiet])
       await stretches.boundary(group, { position: position, top: 400, settled: quiet, lacksMany })
@@ -168,7 +171,7 @@ describe.each(testEngines)('stretches of the log on the %s engine', (engine) => 
       )
     }
     const [first] = positions as [number]
-    // Too far back by now, as the database would say.
+    // Too far back now, as the database confirms.
     await fixture.fill(group, bob, limits.replayMaxChanges)
     const far = (await fixture.seqs(group)).length
     expect(await stretches.boundary(group, { position: first, top: far, settled: settled, lacksMany })).toBeUndefined()
@@ -176,7 +179,7 @@ describe.each(testEngines)('stretches of the log on the %s engine', (engine) => 
   }, 30_000)
 
   it.each(['the boundary', 'the stretch'] as const)(
-    '[LIM2] who knows the boundary and who does not read one stretch together, %s asked for first',
+    '[LIM2] reads one segment for clients with and without a boundary, %s requested first',
     async (first) => {
       const before = await positionPastAll()
       await fixture.send(group, bob, 'one')
@@ -184,7 +187,7 @@ describe.each(testEngines)('stretches of the log on the %s engine', (engine) => 
       await fixture.fill(group, bob, 400)
       const settled = await positionPastAll()
       const top = (await fixture.seqs(group)).length
-      // Found a while ago, by somebody who lacked little then.
+      // Found a while ago by a client that missed little then.
       const known = await stretches.boundary(group, { position: before, top, settled, lacksMany: false })
       reads = []
       const asks = [
@@ -199,7 +202,7 @@ describe.each(testEngines)('stretches of the log on the %s engine', (engine) => 
     },
   )
 
-  it('[RES1] a position that is not settled yet is looked up each time', async () => {
+  it('[RES1] looks up a position that is not settled each time', async () => {
     const position = await readPosition(store.database)
     await fixture.send(group, bob)
     expect(await stretches.boundary(group, { position: position + 5, top: 4, settled: position, lacksMany })).toBe(
@@ -208,7 +211,7 @@ describe.each(testEngines)('stretches of the log on the %s engine', (engine) => 
     expect(count('boundaries read')).toBe(0)
   })
 
-  it('a failed look-up is not remembered', async () => {
+  it('does not cache a failed look-up', async () => {
     let fails = true
     const failing = new LogStretches({
       database: new Proxy(store.database, {

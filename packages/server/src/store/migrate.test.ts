@@ -1,4 +1,4 @@
-/** The schema: brought up to date once, by many servers at once, and never over what it does not know. */
+/** Tests the migrations: applied once, by many servers at once, and never over an unknown schema. */
 import { createHash, randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import pg from 'pg'
@@ -17,7 +17,7 @@ describe.each(testEngines)('migrations on the %s engine', (engine) => {
 
   const sql = <Row>(text: string): Promise<Row[]> => store.database.query<Row>({ text })
 
-  it('a second start changes nothing, and keeps the keys and the epoch', async () => {
+  it('a second start changes nothing and keeps keys and epoch', async () => {
     const keys = ['epoch', 'cookie-secret', 'bus-key'] as const
     const before = await Promise.all(keys.map((key) => readSetting(store.database, key)))
     const applied = await sql('select version, name, checksum, applied_at from migrations order by version')
@@ -30,7 +30,7 @@ describe.each(testEngines)('migrations on the %s engine', (engine) => {
   })
 
   it.runIf(engine === 'postgres')(
-    'servers that start together on an empty database do it once, one after the other',
+    'concurrent starts on an empty database apply each migration once',
     async () => {
       for (let round = 0; round < 3; round++) {
         await store.database.script('drop schema public cascade; create schema public')
@@ -45,7 +45,7 @@ describe.each(testEngines)('migrations on the %s engine', (engine) => {
     },
   )
 
-  it('[MIG1] takes a migration with other line ends for the same', async () => {
+  it('[MIG1] accepts a migration whose line ends differ', async () => {
     const text = readFileSync(new URL('./migrations/001-initial.sql', import.meta.url), 'utf8')
     const asOnWindows = withUnixLineEnds(text).replaceAll('\n', '\r\n')
     expect(withUnixLineEnds(asOnWindows)).toBe(withUnixLineEnds(text))
@@ -56,7 +56,7 @@ describe.each(testEngines)('migrations on the %s engine', (engine) => {
     await sql(`update migrations set checksum = '${before?.checksum}' where version = 1`)
   })
 
-  it('stops in one line at a migration that changed after it ran, and at a newer schema', async () => {
+  it('refuses a changed migration and a newer schema with one-line errors', async () => {
     await sql(`update migrations set checksum = 'another' where version = 1`)
     await expect(migrate(store.database)).rejects.toThrow(/^unable to use the database; migration 001.*$/)
     await sql(`insert into migrations (version, name, checksum) values (999, 'later', '')`)
@@ -65,7 +65,7 @@ describe.each(testEngines)('migrations on the %s engine', (engine) => {
     )
   })
 
-  it('says in one line what is missing', async () => {
+  it('names a missing setting in a one-line error', async () => {
     await sql(`delete from settings where key = 'bus-key'`)
     await expect(readSetting(store.database, 'bus-key')).rejects.toThrow(
       /^unable to use the database; its setting bus-key is missing$/,
@@ -73,7 +73,7 @@ describe.each(testEngines)('migrations on the %s engine', (engine) => {
   })
 })
 
-describe.runIf(testEngines.includes('postgres'))('a role without the right to create', () => {
+describe.runIf(testEngines.includes('postgres'))('a role that may not create tables', () => {
   const role = `reader_${randomBytes(4).toString('hex')}`
   let store: TestDatabase
   let admin: pg.Client
@@ -97,7 +97,7 @@ describe.runIf(testEngines.includes('postgres'))('a role without the right to cr
     await again.end()
   })
 
-  it('[MIG1] starts where nothing is to be migrated, and names the variable elsewhere', async () => {
+  it('[MIG1] starts if the schema is up to date; otherwise names DATABASE_URL', async () => {
     const database = await openPostgresDatabase({ url: url.href, applicationName: 'chorus-reader' })
     try {
       await migrate(database)

@@ -1,4 +1,4 @@
-/** Handles, names and searches are the same in every locale, and bounded whatever the names are. */
+/** Tests that handles, names and searches work the same in every locale. */
 import { randomUUID } from 'node:crypto'
 import type { Id } from '@chorus/protocol'
 import { v7 as uuidv7 } from 'uuid'
@@ -54,7 +54,7 @@ describe.each(locales.filter(([, engine]) => testEngines.includes(engine)))(
     const channels = async (text: string, limit = 10): Promise<(string | null)[]> =>
       (await findChannels(store.database, ada, text, limit)).map(({ name }) => name)
 
-    it('[NAME1] takes handles that differ in the case of A to Z for one', async () => {
+    it('[NAME1] treats handles that differ only in ASCII case as equal', async () => {
       expect(await signUp('Ilya', 'Ilya')).toMatchObject({ handle: 'Ilya' })
       for (const handle of ['ilya', 'ILYA', 'iLyA']) {
         expect(await signUp(handle, 'Another')).toBeUndefined()
@@ -65,7 +65,7 @@ describe.each(locales.filter(([, engine]) => testEngines.includes(engine)))(
       expect(await updateProfile(store.database, ada, { handle: 'ILYA' })).toBe('taken')
     })
 
-    it('[NAME1] finds people without case, in either form of an accent', async () => {
+    it('[NAME1] finds users ignoring case, in either Unicode form of an accent', async () => {
       await signUp('elo', 'Élodie Ilgaz')
       await signUp('zoe', 'Zoe\u0301 Istanbul')
       for (const text of ['élo', 'ÉLODIE', 'e\u0301lodie i', 'éLODIE ı']) expect(await found(text)).toEqual(['elo'])
@@ -74,7 +74,7 @@ describe.each(locales.filter(([, engine]) => testEngines.includes(engine)))(
       expect(await found('ELO')).toEqual(['elo'])
     })
 
-    it('[NAME1] follows a name that changes, and forgets who is disabled', async () => {
+    it('[NAME1] finds renamed users by the new name, and no disabled users', async () => {
       const user = await signUp('mover', 'Before Ünal')
       await updateProfile(store.database, user?.id ?? '', { name: 'After Ünal' })
       expect(await found('before ü')).toEqual([])
@@ -86,7 +86,7 @@ describe.each(locales.filter(([, engine]) => testEngines.includes(engine)))(
       expect(await found('after ü')).toEqual(['mover'])
     })
 
-    it('[NAME1] folds what a server of the version before stored', async () => {
+    it('[NAME1] folds names stored by a server of the previous version', async () => {
       await fixture.sql(
         `insert into users (id, handle, name, password_hash) values ($1, 'older', 'Çağla', ''), ($2, ' canary', 'Çanary', '')`,
         [randomUUID(), randomUUID()],
@@ -100,7 +100,7 @@ describe.each(locales.filter(([, engine]) => testEngines.includes(engine)))(
       expect(await found('ÖY')).toEqual(['older'])
     })
 
-    it('[NAME1] finds channels by any part of their name, those that begin with it first', async () => {
+    it('[NAME1] finds channels by any part of the name, prefix matches first', async () => {
       await channel('Größe und Maß')
       await channel('Maßarbeit')
       await channel('一般公開')
@@ -116,7 +116,7 @@ describe.each(locales.filter(([, engine]) => testEngines.includes(engine)))(
       expect(await channels('w name')).toEqual(['New name'])
     })
 
-    it('[NAME1] takes percent, underscore and backslash for themselves', async () => {
+    it('[NAME1] searches for percent, underscore and backslash literally', async () => {
       await channel('100% \\o/ a_b')
       for (const text of ['%', '_', '\\', '100% \\O']) expect(await channels(text)).toEqual(['100% \\o/ a_b'])
       expect(await found('%')).toEqual([])

@@ -1,4 +1,7 @@
-/** Shared pages equal read ones, go to members only, and are read a bounded number of times. On both engines. */
+/**
+ * Tests on both engines that cached pages equal read ones, go to members only, and are read a
+ * limited number of times.
+ */
 import type { Id } from '@chorus/protocol'
 import { hasRedis, startRedis } from '@chorus/testkit'
 import fc from 'fast-check'
@@ -69,7 +72,7 @@ describe.each(testEngines)('newest pages on the %s engine', (engine) => {
     epoch = 'one'
   })
 
-  /** One server's pages; what came of each read. */
+  /** Opens the page cache of one server, and records the outcome of each read. */
   function open(secret = 'secret'): { pages: NewestPages; outcomes: string[] } {
     const outcomes: string[] = []
     const pages = new NewestPages({
@@ -85,7 +88,7 @@ describe.each(testEngines)('newest pages on the %s engine', (engine) => {
   const react = (user: Id, target: number, emoji: string, isRemoval = false): Promise<unknown> =>
     fixture.apply({ op: isRemoval ? 'unreact' : 'react', conversation: group, actor: user, target, emoji })
 
-  it('[ACL1] a shared page equals the one read for each reader alone, from memory and from Redis', async () => {
+  it('[ACL1] returns the same page from memory, Redis and a direct read', async () => {
     const here = open()
     const there = open()
     const step = fc.record({
@@ -130,7 +133,7 @@ describe.each(testEngines)('newest pages on the %s engine', (engine) => {
     if (redis !== undefined) expect(there.outcomes).toContain('hit')
   }, 60_000)
 
-  it('[ACL1] somebody removed gets nothing by a kept page, and what was erased is in none', async () => {
+  it('[ACL1] shows no cached page to removed members and no deleted text', async () => {
     const { pages } = open()
     const { seq } = await fixture.send(group, bob, 'a word to be erased')
     for (const user of [ada, bob]) expect((await pages.at(user, group, seq))?.messages).toHaveLength(1)
@@ -143,11 +146,11 @@ describe.each(testEngines)('newest pages on the %s engine', (engine) => {
     expect(await pages.newest(bob, group)).toBeUndefined()
     expect(await pages.newestOf(bob, group, 10)).toBeUndefined()
     expect(await pages.newestOf(bob, group, 100)).toBeUndefined()
-    // Seen as a member before all that: at most what they could see then.
+    // Bob was seen as a member before the removal: he gets at most what he could see then.
     expect((await pages.at(bob, group, seq))?.seq ?? seq).toBe(seq)
   })
 
-  it('[LIM2] however many come fresh at once, a page is read once, and again only when the log went on', async () => {
+  it('[LIM2] reads a page once for a thousand clients', async () => {
     for (let index = 0; index < 60; index++) await fixture.send(group, bob, `${index}`)
     const seq = await top()
     const { pages, outcomes } = open()
@@ -160,7 +163,7 @@ describe.each(testEngines)('newest pages on the %s engine', (engine) => {
     expect(outcomes.filter((outcome) => outcome === 'read')).toHaveLength(1)
   })
 
-  it('[LIM2] while the log goes on, reads are bounded by time and not by how many come', async () => {
+  it('[LIM2] limits reads per time while messages arrive, whatever the load', async () => {
     const { pages, outcomes } = open()
     const startedAt = performance.now()
     let isWriting = true
@@ -182,13 +185,13 @@ describe.each(testEngines)('newest pages on the %s engine', (engine) => {
     await writing
     const windows = Math.ceil((performance.now() - startedAt) / newestPagesBounds.windowMs) + 1
     expect(shown).toBeGreaterThan(50)
-    // One more for the reads of one batch that was asked for before the window was full.
+    // Plus one per window: a batch requested before the window was full.
     expect(outcomes.filter((outcome) => outcome === 'read').length).toBeLessThanOrEqual(
       windows * (newestPagesBounds.readsPerWindow + 1),
     )
   }, 30_000)
 
-  it('[LIM1] a page that is too large to share is read for each reader', async () => {
+  it('[LIM1] reads a page separately per user if it is too large to share', async () => {
     const { seq } = await fixture.send(group, bob, 'loved by many')
     await fixture.sql(
       `insert into reactions (conversation, target, user_id, emoji, seq) select $1, $2, gen_random_uuid(), '👍', $2 from generate_series(1, $3::int)`,
@@ -207,7 +210,7 @@ describe.each(testEngines)('newest pages on the %s engine', (engine) => {
     expect(Buffer.byteLength(JSON.stringify(large))).toBeLessThan(300_000)
   })
 
-  it('[RES2] pages of another history are not shown', async () => {
+  it('[RES2] drops cached pages when the database epoch changes', async () => {
     const { pages, outcomes } = open()
     const { seq } = await fixture.send(group, bob, 'in this history')
     await pages.at(ada, group, seq)
@@ -217,11 +220,11 @@ describe.each(testEngines)('newest pages on the %s engine', (engine) => {
     expect(outcomes.filter((outcome) => outcome === 'read')).toHaveLength(2)
   })
 
-  describe.skipIf(!hasRedis())('over Redis', () => {
+  describe.skipIf(!hasRedis())('with Redis', () => {
     const keys = async (): Promise<string[]> =>
       (await redis!.command('', ['KEYS', `chorus:page:${group}:*`])) as string[]
 
-    it('[BUS1] whoever writes to Redis puts no word into anybody’s mouth', async () => {
+    it('[BUS1] rejects forged pages in Redis', async () => {
       const { seq } = await fixture.send(group, bob, 'the truth')
       const [here, forger] = [open(), open('another secret')]
       await here.pages.at(ada, group, seq)
@@ -245,7 +248,7 @@ describe.each(testEngines)('newest pages on the %s engine', (engine) => {
         expect((await there.pages.at(ada, group, seq))?.messages.at(-1)?.text).toBe('the truth')
         expect(there.outcomes).toEqual(['refused', 'read'])
       }
-      // An honest page of another seq, put where this one belongs.
+      // A genuine page, stored under the key of another seq.
       await redis!.command(key!, ['SET', key!, sealed])
       const next = await fixture.send(group, bob, 'the whole truth')
       const moved = `chorus:page:${group}:${next.seq}`
@@ -255,7 +258,7 @@ describe.each(testEngines)('newest pages on the %s engine', (engine) => {
       expect(there.outcomes).toEqual(['refused', 'read'])
     })
 
-    it('keeps there only what was asked for more than once, for a while', async () => {
+    it('stores a page in Redis only after a second request, with an expiry', async () => {
       const { seq } = await fixture.send(group, bob, 'hello')
       const { pages } = open()
       await pages.at(ada, group, seq)

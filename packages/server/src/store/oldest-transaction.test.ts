@@ -1,4 +1,4 @@
-/** An open transaction is seen, and its age counts from when it was first seen. */
+/** Tests that an open transaction is detected and its age counts from the first time it was seen. */
 import { startPostgres, hasPostgres } from '@chorus/testkit'
 import { Client } from 'pg'
 import { expect, it } from 'vitest'
@@ -7,7 +7,7 @@ import { ManualClock } from '../support/testing/manual-clock.ts'
 import { OldestTransaction } from './oldest-transaction.ts'
 import { openDatabase } from './open-database.ts'
 
-it.skipIf(!hasPostgres())('tells for how long a transaction has kept every cursor where it is', async () => {
+it.skipIf(!hasPostgres())('measures how long a transaction has held back all cursors', async () => {
   const postgres = await startPostgres()
   try {
     const url = await postgres.createDatabase()
@@ -20,7 +20,7 @@ it.skipIf(!hasPostgres())('tells for how long a transaction has kept every curso
       expect(await oldest.ageMs()).toBe(0)
       await other.query('begin')
       await other.query('select pg_current_xact_id()')
-      // Only what was done behind it waits for it.
+      // The transaction holds back only transactions that started after it, and there is none yet.
       expect(await oldest.ageMs()).toBe(0)
       await database.query({ text: 'select pg_current_xact_id()', values: [] })
       expect(await oldest.ageMs()).toBe(0)

@@ -1,4 +1,7 @@
-/** A real pgbouncer before Postgres: in session mode it works, in the other modes the server says so and does not start. */
+/**
+ * Tests a real pgbouncer before Postgres. It works in session mode; in other modes the server
+ * refuses to start.
+ */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -27,7 +30,7 @@ describe.runIf(testEngines.includes('postgres') && existsSync(program))('a poole
     await store.close()
   })
 
-  /** The address of the test's database behind a new pgbouncer. */
+  /** Starts a new pgbouncer and returns the test database's address behind it. */
   async function startPooler(mode: 'session' | 'transaction' | 'statement', settings = ''): Promise<string> {
     const folder = await mkdtemp(join(tmpdir(), 'chorus-pooler-'))
     await chmod(folder, 0o755)
@@ -51,7 +54,7 @@ pool_mode = ${mode}
 ${settings}
 `,
     )
-    // It refuses to run as root.
+    // pgbouncer refuses to run as root.
     const child = spawn(program, process.getuid?.() === 0 ? ['-u', 'nobody', file] : [file], { stdio: 'ignore' })
     running.push({ child, folder })
     await vi.waitFor(

@@ -1,6 +1,7 @@
 /**
- * How Postgres answers the reads that must not grow with the log: as prepared statements with a generic plan, over tables
- * that were analysed and over ones that never were. And how it appends, over plans made while the tables were empty.
+ * Checks query plans of reads that must not get slower as the log grows. They run as prepared
+ * statements with a generic plan, over tables with and without statistics. Also checks appends with
+ * plans that were made while the tables were empty.
  */
 import { randomUUID } from 'node:crypto'
 import type { Id } from '@chorus/protocol'
@@ -37,7 +38,7 @@ describe.runIf(testEngines.includes('postgres'))('plans of reads', () => {
   let group: Id
   const users: Id[] = []
 
-  /** What a read sends. */
+  /** Returns the statements that a read sends. */
   async function statementsOf(read: (database: Database) => Promise<unknown>): Promise<Statement[]> {
     const statements: Statement[] = []
     await read(
@@ -54,7 +55,7 @@ describe.runIf(testEngines.includes('postgres'))('plans of reads', () => {
     return statements
   }
 
-  /** Rows of the log that a read looked at, whether they were wanted or not. */
+  /** Returns the number of log rows that a read examined, including rows it filtered out. */
   async function examined(read: (database: Database) => Promise<unknown>): Promise<number> {
     let rows = 0
     for (const { text, values = [] } of await statementsOf(read)) {
@@ -87,7 +88,7 @@ describe.runIf(testEngines.includes('postgres'))('plans of reads', () => {
     ada = users[0] as Id
     for (let index = 0; index < 100; index++) await fixture.group([ada, users[index + 1] as Id])
     group = await fixture.group(users.slice(0, 50))
-    // Somebody who writes much and reads nothing, then long runs of what is no message.
+    // A user who writes much and never reads, then long runs of changes that are not messages.
     await fixture.fill(group, ada, 20_000)
     for (let run = 0; run < 3; run++) {
       await fixture.sql(
@@ -99,7 +100,7 @@ describe.runIf(testEngines.includes('postgres'))('plans of reads', () => {
       )
       await fixture.fill(group, ada, 10)
     }
-    // Removed long ago, as far as a gap near the top is concerned, or not.
+    // Fifty users were removed long before the gap near the top, ten users after its start.
     await fixture.sql(
       `insert into members (conversation, user_id, role, joined_seq, left_seq)
        select $1, id, 'member', 1, case when n <= 50 then 100 + n else 80000 + n - 50 end
@@ -114,7 +115,7 @@ describe.runIf(testEngines.includes('postgres'))('plans of reads', () => {
     await store.close()
   })
 
-  /** Each with the most rows of the log that it may look at. */
+  /** Reads, each with the maximum number of log rows that it may examine. */
   const reads = (): readonly (readonly [string, (database: Database) => Promise<unknown>, number])[] => {
     const page = (anchor: PageAnchor) => (database: Database) => readMessagePage(database, ada, group, anchor, 50)
     const newestChanges = (position: number) => (database: Database) =>
@@ -128,16 +129,16 @@ describe.runIf(testEngines.includes('postgres'))('plans of reads', () => {
     const lookedAt = { changes: looked, members: looked, sessions: looked }
     const marked = { user: ada, position: 5, session: null }
     return [
-      // One more than the page, the tests for more on either side.
+      // One row more than the page, plus the checks for more messages on either side.
       ['newest page', page({ kind: 'newest' }), 53],
       ['page before', page({ kind: 'before', seq: 80_000 }), 53],
       ['page after', page({ kind: 'after', seq: 20_060 }), 53],
       ['page around', page({ kind: 'around', seq: 50_000 }), 53],
-      // However many ask, and none where the page is known.
+      // The cost does not depend on the number of users. A known page costs nothing.
       ['newest pages', (database) => readNewestPages(database, everybody), 53],
       ['newest pages known', (database) => readNewestPages(database, everybody, new Map([[group, 80_081]])), 0],
       ['gap', (database) => readGap(database, { conversation: group, from: 79_990, to: 79_999 }, 500), 20],
-      // Nothing is new, and two transactions were open. The newest row of all is looked at for the position.
+      // Nothing is new, and two transactions were open. The position reads the newest row.
       ['sweep', (database) => sweepChanges(database, { ...placeAt(Number.MAX_SAFE_INTEGER), parts: lookedAt }), 2],
       ['member seqs', (database) => readMemberSeqs(database, everybody), 0],
       [
@@ -158,15 +159,16 @@ describe.runIf(testEngines.includes('postgres'))('plans of reads', () => {
           }),
         2_002,
       ],
-      // The walk down to what is known, and what is shown.
+      // Rows read back to the client's position, plus the rows returned.
       ['newest changes, all known', newestChanges(Number.MAX_SAFE_INTEGER), 17],
       ['newest changes, none known', newestChanges(5), 512],
-      // What unread looks at, of each conversation, and its last message.
+      // Rows scanned for the unread count of each conversation, plus its last message.
       ['conversation', (database) => readConversation(database, ada, group), 2_001],
       ['conversations', (database) => readConversations(database, ada, 50, undefined), 2_100],
       ['read marker', (database) => markRead(database, ada, group, 10), 2_000],
       ['unread', (database) => readUnread(database, ada, [group]), 2_000],
-      // Rows are told as the mean of the 101 conversations, rounded; the position looks at the newest change.
+      // Postgres reports the rounded mean of 101 conversations. The position reads the newest
+      // change.
       ['memberships of a connection', (database) => readMemberships(database, [marked]), 2_100],
       [
         'memberships of a page',
@@ -176,7 +178,7 @@ describe.runIf(testEngines.includes('postgres'))('plans of reads', () => {
     ]
   }
 
-  it.each(['never analysed', 'analysed'])('[LIM1] look at what they show, and little more: %s', async (state) => {
+  it.each(['never analysed', 'analysed'])('[LIM1] reads examine little more than the rows they return: %s', async (state) => {
     if (state === 'analysed') await client.query('analyze')
     const over: string[] = []
     for (const [name, read, rowsMax] of reads()) {
@@ -200,7 +202,10 @@ describe.runIf(testEngines.includes('postgres'))('plans of writes', () => {
     await store.close()
   })
 
-  /** A database whose only lane runs over the client, each batch in a transaction that ends by saying what it looked at. */
+  /**
+   * Wraps a database so that its lane uses this client. Each batch is a transaction that records
+   * the number of rows it examined.
+   */
   function watched(examined: number[]): Database {
     const lane: Lane = {
       run: async <Row>({ text, values, name }: Statement) => {
@@ -230,7 +235,7 @@ describe.runIf(testEngines.includes('postgres'))('plans of writes', () => {
   }
 
   it.each([1, 3])(
-    '[LIM1] batches of %i look each row up by its key, also by a plan made over empty tables',
+    '[LIM1] batches of %i look up rows by key, even with outdated plans',
     async (size) => {
       await client.query('analyze')
       const fixture = new LogFixture(store.database)

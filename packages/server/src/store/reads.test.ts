@@ -1,4 +1,7 @@
-/** What is read: pages of history, conversations, members, markers, the sweep. On both engines. */
+/**
+ * Tests the reads on both engines: history pages, conversations, members, read markers and the
+ * sweep.
+ */
 import type { Id } from '@chorus/protocol'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -26,9 +29,9 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
   })
   afterAll(() => store.close())
 
-  describe('pages of history', () => {
+  describe('history pages', () => {
     let group: Id
-    /** Seqs of the messages; between them are changes that are none. */
+    /** Seqs of the messages. Changes of other types are between them. */
     const messages: number[] = []
 
     beforeAll(async () => {
@@ -49,7 +52,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
     }
     const at = (index: number): number => messages[index]!
 
-    it.each([1, 2, 3, 4, 5, 50])('never gives more than its limit, in any direction (%i)', async (limit) => {
+    it.each([1, 2, 3, 4, 5, 50])('never returns more messages than the limit, in any direction (%i)', async (limit) => {
       for (const anchor of [
         { kind: 'newest' },
         { kind: 'before', seq: at(9) },
@@ -63,7 +66,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
       }
     })
 
-    it('says whether there is more before and after', async () => {
+    it('reports whether more messages exist before and after the page', async () => {
       expect(await page({ kind: 'newest' }, 3)).toEqual([[9, 10, 11], true, false])
       expect(await page({ kind: 'newest' }, 12)).toEqual([[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11], false, false])
       expect(await page({ kind: 'before', seq: at(3) }, 2)).toEqual([[1, 2], true, true])
@@ -81,7 +84,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
       expect(await page({ kind: 'around', seq: 1 }, 2)).toEqual([[], false, true])
     })
 
-    it('keeps tombstones in their place, and gives reactions as of the page', async () => {
+    it('keeps deleted messages in place and returns reactions as of the page', async () => {
       const found = await readMessagePage(store.database, bob, group, { kind: 'newest' }, 50)
       expect(found?.messages[4]).toMatchObject({ seq: at(4), text: '', version: found!.seq, reactions: [] })
       expect(found?.messages[4]?.deletedAt).not.toBeNull()
@@ -89,7 +92,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
       expect(found?.seq).toBe((await fixture.seqs(group)).length)
     })
 
-    it('[SLOW1, LIM1] the newest page ends at 256 kB, history at 1 MB, whatever the count', async () => {
+    it('[SLOW1, LIM1] limits the newest page to 256 kB and history to 1 MB', async () => {
       const large = await fixture.group([ada, bob])
       await fixture.fill(large, bob, 200, 'x'.repeat(19_000))
       const newest = await readNewestPage(store.database, ada, large)
@@ -113,7 +116,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
     })
   })
 
-  it('[ACL1] a stranger, and one who was removed, is shown nothing by any read', async () => {
+  it('[ACL1] shows nothing to non-members and removed members, by any read', async () => {
     const [stranger, removed] = (await fixture.users(2)) as [Id, Id]
     const group = await fixture.group([ada, removed])
     const { seq } = await fixture.send(group, ada, 'a secret')
@@ -134,7 +137,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
       expect(await markRead(store.database, user, group, seq)).toBeUndefined()
       expect((await readConversations(store.database, user, 10, undefined)).conversations).toEqual([])
     }
-    // A public channel may be seen, its messages not.
+    // A non-member may see a public channel, but not its messages.
     const channel = await fixture.group([ada], 'channel')
     await fixture.send(channel, ada, 'a secret')
     const seen = await readConversation(store.database, stranger, channel)
@@ -142,7 +145,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
     expect(await readMessagePage(store.database, stranger, channel, { kind: 'newest' }, 10)).toBeUndefined()
   })
 
-  it('[OFF1] counts messages by others behind the marker, and the marker never goes back or past the top', async () => {
+  it('[OFF1] counts unread messages; read markers never go back or past the top', async () => {
     const group = await fixture.group([ada, bob])
     const seqs: number[] = []
     for (let index = 0; index < 6; index++)
@@ -171,7 +174,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
     expect(await unread()).toBe(0)
     await fixture.fill(group, bob, 1_200)
     expect(await unread()).toBe(1_000)
-    // Of more messages than it looks at, those by others among the newest.
+    // Only the newest messages are scanned, so only unread messages among them count.
     await fixture.fill(group, ada, 1_500)
     expect(await unread()).toBe(500)
     await fixture.fill(group, ada, 499)
@@ -182,7 +185,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
     expect(await readMembers(store.database, bob, group, 1, 0)).toMatchObject([{ user: { id: ada }, readSeq: top }])
   })
 
-  it('[OFF1, ACL1] reads where the markers of many stand at once, of members only', async () => {
+  it('[OFF1, ACL1] returns the read markers of several users, members only', async () => {
     const place = await fixture.group([ada, bob])
     const { seq } = await fixture.send(place, ada, 'one')
     await fixture.send(place, ada, 'two')
@@ -194,7 +197,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
     expect(await readMarkers(store.database, pairs)).toEqual([bobs, null, adas, bobs])
   })
 
-  it('lists conversations, the newest change first, in pages without a repeat', async () => {
+  it('lists conversations by newest change, in pages without repeats', async () => {
     const [carol] = (await fixture.users(1)) as [Id]
     const groups: Id[] = []
     for (let index = 0; index < 7; index++) groups.push(await fixture.group([carol, bob]))
@@ -227,7 +230,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
     expect(listed).toEqual([ada, ...people])
   })
 
-  it('[PRES2] shares a conversation: oneself, fellow members, and nobody else', async () => {
+  it('[PRES2] reports shared conversations with oneself and fellow members only', async () => {
     const [carol, dan] = (await fixture.users(2)) as [Id, Id]
     const group = await fixture.group([ada, carol])
     expect(await readSharing(store.database, carol, [ada, dan, carol])).toEqual(new Set([ada, carol]))
@@ -235,7 +238,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
     expect(await readSharing(store.database, carol, [ada, dan, carol])).toEqual(new Set([carol]))
   })
 
-  it('[ACL1] what fills a gap comes with those who were removed since it began, however many', async () => {
+  it('[ACL1] reads a gap together with all users removed since its start', async () => {
     const place = await fixture.group([ada, bob], 'channel')
     const strangers = await fixture.users(3)
     const [gone, back, before] = strangers as [Id, Id, Id]
@@ -252,7 +255,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
     expect(page.asOf).toBe(to)
     expect(page.removals).toMatchObject([{ seq: removal, effect: { kind: 'left', user: gone } }])
     expect((await readGap(store.database, { conversation: place, from: removal + 1, to }, 10)).removals).toEqual([])
-    // More than one statement names.
+    // More removals than one statement returns.
     const crowd = await fixture.users(removalsMax + 1)
     await fixture.sql(
       `with top as (update conversations set seq = seq + $3 where id = $1 returning seq - $3 as base),
@@ -269,7 +272,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
   })
 
   describe('the sweep', () => {
-    it('[TAIL1] finds changes, members with their markers, and revoked sessions since a position, and then nothing', async () => {
+    it('[TAIL1] finds changes, memberships, markers and revoked sessions once', async () => {
       let place = placeAt(await readPosition(store.database))
       const { position } = place
       const group = await fixture.group([ada, bob])
@@ -297,15 +300,16 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
         ;({ place } = next)
         if (next.conversations.size === 0 && next.members.length === 0) break
       }
-      // Never back, also from one that is ahead.
+      // The position never goes back, even if it starts ahead.
       const ahead = placeAt(place.position + 50)
       expect((await sweepChanges(store.database, ahead)).place.position).toBeGreaterThanOrEqual(ahead.position)
     })
 
-    it('[TAIL1, LIM1] is bounded, goes on where it was cut, and misses nothing', async () => {
+    it('[TAIL1, LIM1] limits each sweep, continues at the cut and misses nothing', async () => {
       let place = placeAt(await readPosition(store.database))
       const groups = await Promise.all([1, 2, 3].map(() => fixture.group([ada, bob])))
-      // More than one sweep takes, in several transactions, one of them larger than the bound by itself.
+      // More rows than one sweep reads, in several transactions. One of them alone exceeds the
+      // limit.
       await fixture.fill(groups[0]!, bob, 3_000)
       await fixture.fill(groups[1]!, bob, sweepPartMax + 1_000)
       await fixture.fill(groups[2]!, bob, 3_000)
@@ -326,17 +330,17 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
     })
 
     it.runIf(engine === 'postgres')(
-      '[TAIL1, RES2] sees everything behind a transaction that stays open, once, and what that one wrote in the end',
+      '[TAIL1, RES2] reads rows newer than an open transaction once, then that transaction',
       async () => {
         const places = await Promise.all([1, 2, 3, 4].map(() => fixture.group([ada, bob])))
         const [old, large, small, late] = places as [Id, Id, Id, Id]
         const session = await fixture.session(ada)
-        // What stands before is looked at first, whatever else runs in this Postgres.
+        // Read existing rows first, whatever else runs in this Postgres.
         let place = placeAt(await readPosition(store.database))
         const found = new Map<Id, number>()
         const markers: (number | null)[] = []
         const revoked: Id[] = []
-        /** One run, as the sweeper does it. */
+        /** Sweeps until nothing is cut, as the sweeper does. */
         const run = async (): Promise<{ rows: number; covers: boolean }> => {
           let rows = 0
           for (let pages = 0; pages < 20; pages++) {
@@ -359,7 +363,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
           await writer.query('begin')
           const { rows } = await writer.query<{ xid: string }>('select pg_current_xact_id()::text as xid')
           const openXid = Number(rows[0]!.xid)
-          // As many as one look takes, in one transaction, and then one more of each kind.
+          // One transaction with as many rows as one sweep reads, then one more row of each kind.
           await fixture.fill(large, bob, sweepPartMax)
           const { seq } = await fixture.send(small, bob, 'behind it')
           await markRead(store.database, ada, small, seq)
@@ -371,12 +375,13 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
           expect(markers.at(-1)).toBe(seq)
           expect(revoked).toContain(session)
           expect(place.position).toBeLessThanOrEqual(openXid)
-          // It is not read again for as long as the other one is open; what is new is.
+          // While the other transaction is open, these rows are not read again, but new rows are
+          // read.
           expect(await run()).toEqual({ rows: 0, covers: false })
           await fixture.send(late, bob, 'later')
           expect((await run()).rows).toBe(1)
           expect(found.get(late)).toBe(4)
-          // Below everything seen, and seen nevertheless.
+          // The open transaction is below all rows read so far, and must still be found.
           await writer.query(
             `with top as (update conversations set seq = seq + 1, last_xid = pg_current_xact_id() where id = $1 returning seq)
              insert into changes (conversation, seq, at, type, actor, name)
@@ -396,7 +401,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
     )
 
     it.runIf(engine === 'postgres')(
-      '[TAIL1, LIM1] goes on where it was cut also among the transactions that were open',
+      '[TAIL1, LIM1] continues at the cut among formerly open transactions',
       async () => {
         const places = await Promise.all([1, 2, 3].map(() => fixture.group([ada, bob])))
         const writers = await Promise.all(
@@ -409,7 +414,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
           }),
         )
         try {
-          // Something newer, so that the three stand below what was looked at.
+          // A newer row, so that the three transactions are below the sweep position.
           await fixture.send(await fixture.group([ada, bob]), bob, 'newer')
           let place = placeAt(await readPosition(store.database))
           for (let isCut = true; isCut; ) ({ place, cut: isCut } = await sweepChanges(store.database, place))
@@ -449,7 +454,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
     const shown = async (group: Id, target: number, user = ada) =>
       (await readMessage(store.database, user, group, target))?.reactions
 
-    it('[LIM1] keeps one row for each emoji, right through every change', async () => {
+    it('[LIM1] keeps one correct count per emoji through all changes', async () => {
       const { group, target } = await place()
       const rows = () =>
         fixture.sql<{ emoji: string; n: number }>(
@@ -468,13 +473,13 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
         { emoji: '👍', count: 2, mine: true },
         { emoji: '🎉', count: 1, mine: false },
       ])
-      // The first to choose it takes it back: the emoji keeps its place, as clients count.
+      // The first user to choose the emoji removes it: the emoji keeps its place, as in clients.
       await react(group, target, ada, '👍', 'unreact')
       expect(await shown(group, target)).toEqual([
         { emoji: '👍', count: 1, mine: false },
         { emoji: '🎉', count: 1, mine: false },
       ])
-      // None is left, and then one comes: behind the others.
+      // After its last removal the emoji is added again: it goes to the end.
       await react(group, target, bob, '👍', 'unreact')
       await react(group, target, bob, '👍')
       expect(await shown(group, target, bob)).toEqual([
@@ -485,7 +490,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
       expect(await rows()).toEqual([])
     })
 
-    it('[LIM1] counts what servers of the version before write as sets', async () => {
+    it('[LIM1] counts reactions written in bulk by servers of the previous version', async () => {
       const { group, target } = await place()
       const many = await fixture.users(50)
       await fixture.sql(
@@ -508,7 +513,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
       )
     })
 
-    it('[LIM1] shares no page whose reactions are too many, and lists nobody for it', async () => {
+    it('[LIM1] shares no page with too many reactions', async () => {
       const { group, target } = await place()
       const { seq: second } = await fixture.send(group, ada)
       const many = await fixture.users(sharedPageBounds.reactorsMax)

@@ -1,4 +1,4 @@
-/** The settings of connections hold whatever DATABASE_URL, the role or the database says. */
+/** Tests that connection settings apply, whatever DATABASE_URL, the role or the database sets. */
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
@@ -27,7 +27,7 @@ const right = {
   statement: '2500ms',
 }
 
-describe.runIf(testEngines.includes('postgres'))('settings of connections', () => {
+describe.runIf(testEngines.includes('postgres'))('connection settings', () => {
   let store: TestDatabase
   let admin: pg.Client
   const opened: Database[] = []
@@ -71,17 +71,17 @@ describe.runIf(testEngines.includes('postgres'))('settings of connections', () =
     ['a search_path', '-c search_path=public'],
     ['synchronous_commit', '-c synchronous_commit=off -c jit=on'],
     ['a time zone and an isolation', '-c timezone=Asia/Tokyo -c default_transaction_isolation=serializable'],
-  ])('[DB1] hold on every connection though DATABASE_URL sets %s', async (_what, options) => {
+  ])('[DB1] settings apply to every connection, although DATABASE_URL sets %s', async (_what, options) => {
     const database = await open((url) => {
       if (options !== undefined) url.searchParams.set('options', options)
     })
     await database.epoch()
     for (const pool of ['vital', 'browse', 'search'] as const)
       expect(await database.query({ text: shown, pool })).toEqual([right])
-    // A lane ends a statement when the log's own patience has ended.
+    // A lane ends a statement shortly after the log's own deadline.
     const ofLane = { ...right, statement: '2s' }
     for (const lane of [0, 1]) expect(await database.lane(lane).run({ text: shown }, 1_500)).toEqual([ofLane])
-    // Connections that come later are no different.
+    // Later connections get the same settings.
     await admin.query(
       `select pg_terminate_backend(pid, 5000) from pg_stat_activity
         where datname = current_database() and application_name = 'chorus-settings'`,
@@ -89,7 +89,7 @@ describe.runIf(testEngines.includes('postgres'))('settings of connections', () =
     expect(await database.query({ text: shown })).toEqual([right])
   })
 
-  it('[DB1] refuses to start where transactions are read-only', async () => {
+  it('[DB1] refuses to start if transactions are read-only', async () => {
     const role = `reader_${randomBytes(4).toString('hex')}`
     await admin.query(`create role ${role} login superuser password 'x'`)
     try {
@@ -104,7 +104,7 @@ describe.runIf(testEngines.includes('postgres'))('settings of connections', () =
     }
   })
 
-  it('[DB1] keeps to the schema that holds the tables, also when the search_path of the role changes', async () => {
+  it('[DB1] keeps using the schema of the tables when search_path changes', async () => {
     const role = `wanderer_${randomBytes(4).toString('hex')}`
     await admin.query(`create role ${role} login superuser password 'x'`)
     try {
@@ -133,8 +133,8 @@ describe.runIf(testEngines.includes('postgres'))('settings of connections', () =
     }
   })
 
-  it('[DB1] refuses to start where a setting does not hold, and names it', async () => {
-    // Only a superuser may change it, and a role may have it.
+  it('[DB1] refuses to start if a setting does not apply, and names it', async () => {
+    // Only a superuser may change this setting, but a role can have it preset.
     const role = `copier_${randomBytes(4).toString('hex')}`
     await admin.query(`create role ${role} login password 'x'`)
     await admin.query(`alter role ${role} set session_replication_role = replica`)
@@ -152,7 +152,7 @@ describe.runIf(testEngines.includes('postgres'))('settings of connections', () =
     }
   })
 
-  it('[DB1] refuses to start where no schema can be used', async () => {
+  it('[DB1] refuses to start if no schema can be used', async () => {
     await expect(open((url) => url.searchParams.set('options', '-c search_path=nowhere'))).rejects.toThrow(
       /^unable to use the database that DATABASE_URL names; no schema of its search_path exists or may be used$/,
     )

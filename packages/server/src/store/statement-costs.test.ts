@@ -1,9 +1,10 @@
 /**
- * What every statement of the server looks at, over full tables: no scan of a table that grows, and no more rows than the
- * statement has a bound for. Counted by Postgres itself, so what SQL functions and triggers do counts, too.
+ * Checks how many rows each statement of the server reads from full tables: no scan of a growing
+ * table, and no more rows than the statement's limit. Postgres itself counts them, so the work of
+ * SQL functions and triggers is included.
  *
- * Statements are prepared with a generic plan, as the server's are. A statement that has a name and is not asked here fails the
- * last test.
+ * Statements are prepared with a generic plan, like those of the server. The last test fails if a
+ * named statement is not covered.
  */
 import { randomUUID } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
@@ -38,10 +39,10 @@ import { readTrace } from './trace.ts'
 import * as users from './users.ts'
 import * as webhooks from './webhooks.ts'
 
-/** Tables that stay small: a scan of them is right. */
+/** Tables that stay small, so that a scan is fine. */
 const small = ['settings', 'migrations', 'consumers', 'consumer_progress', 'webhook_endpoints']
 
-/** How many there are of each; enough that a scan is never the cheaper way by mistake. */
+/** Number of rows of each kind: enough that the planner never prefers a scan by mistake. */
 const count = {
   users: 60_000,
   conversations: 60_000,
@@ -57,7 +58,7 @@ interface Cost {
   readonly rows: number
 }
 
-describe.runIf(testEngines.includes('postgres'))('costs of statements', () => {
+describe.runIf(testEngines.includes('postgres'))('statement costs', () => {
   let store: TestDatabase
   let client: pg.Client
   let watched: Database
@@ -79,7 +80,7 @@ describe.runIf(testEngines.includes('postgres'))('costs of statements', () => {
       'jit = off',
       'max_parallel_workers_per_gather = 0',
       `timezone = 'UTC'`,
-      // Rows are made past the triggers, which are asked below.
+      // Insert rows without triggers. The tests below cover the triggers.
       'session_replication_role = replica',
     ])
       await client.query(`set ${setting}`)
@@ -125,12 +126,12 @@ describe.runIf(testEngines.includes('postgres'))('costs of statements', () => {
     bob = await one(`select ${made(2, 'u')} as id`)
     room = await one(`select ${made(1, 'c')} as id`)
     session = await one(`select ${made(1, 's')} as id`)
-    // A person in many conversations, who left as many.
+    // A user who is in many conversations and has left as many.
     await client.query(
       `insert into members (conversation, user_id, role, joined_seq, left_seq)
        select ${made(-1, 'c')}, '${ada}', 'member', 1, case when n % 2 = 0 then 2 end from generate_series(2, ${2 * count.memberships}) n`,
     )
-    // A busy room: many messages, many members, and many who reacted to its newest messages.
+    // A busy conversation: many messages, many members, and many reactions to its newest messages.
     await client.query(
       `insert into changes (conversation, seq, at, type, actor, client_id, request_hash, version, text)
        select '${room}', n, now(), 'message.created', '${bob}', gen_random_uuid(), '', n, 'x' from generate_series(3, ${count.messages}) n`,
@@ -151,7 +152,7 @@ describe.runIf(testEngines.includes('postgres'))('costs of statements', () => {
     await client.query(
       `insert into reaction_counts (conversation, target, emoji, n, first_seq) select ${made(-1, 'c')}, 2, 'x', 1, 3 from generate_series(2, ${count.conversations}) n`,
     )
-    // Jobs.
+    // Rows for the jobs.
     endpoint = uuidv7()
     await client.query(`insert into webhook_endpoints (id, url, secrets) values ('${endpoint}', 'http://x', '{a}')`)
     await client.query(
@@ -183,7 +184,7 @@ describe.runIf(testEngines.includes('postgres'))('costs of statements', () => {
     mine = rows.map(({ id }) => id)
   }
 
-  /** Runs a statement as the server does, and keeps what it looked at; nothing of it stays. */
+  /** Runs a statement as the server does, records the rows read, and rolls it back. */
   async function run<Row>({ name, text, values = [] }: Statement): Promise<Row[]> {
     if (name !== undefined) asked.add(name)
     await client.query('begin')
@@ -228,7 +229,7 @@ describe.runIf(testEngines.includes('postgres'))('costs of statements', () => {
     throw new Error(`unable to write a ${typeof value} as a literal`)
   }
 
-  /** A database whose statements are run one at a time, and undone. */
+  /** Wraps the database so that statements run one at a time and are rolled back. */
   function watch(): Database {
     const lane: Lane = { run: (statement) => run(statement) }
     return new Proxy(store.database, {
@@ -241,7 +242,7 @@ describe.runIf(testEngines.includes('postgres'))('costs of statements', () => {
     })
   }
 
-  /** Statements of this work that scan a table which grows, or look at more rows than `rowsMax`. */
+  /** Returns the statements of this work that scan a growing table or read more rows than `rowsMax`. */
   async function expensive(rowsMax: number, work: readonly (() => Promise<unknown>)[]): Promise<string[]> {
     found = []
     for (const one of work)
@@ -261,7 +262,7 @@ describe.runIf(testEngines.includes('postgres'))('costs of statements', () => {
     )
   }
 
-  it('[LIM1] pages, members and search look at what they show', async () => {
+  it('[LIM1] pages, members and search read only the rows they show', async () => {
     const page = (anchor: Parameters<typeof readMessagePage>[3]) => () =>
       readMessagePage(watched, bob, room, anchor, 50)
     const over = await expensive(400, [
@@ -282,7 +283,7 @@ describe.runIf(testEngines.includes('postgres'))('costs of statements', () => {
     expect(over).toEqual([])
   })
 
-  it('[LIM1] channels are found within a bound, whatever the text', async () => {
+  it('[LIM1] finds channels with a limited read, whatever the text', async () => {
     const over = await expensive(
       2_500,
       ['channel', 'c', '7', 'nel 1', 'zzzz', '', ' '].map((text) => () => findChannels(watched, ada, text, 50)),
@@ -290,7 +291,7 @@ describe.runIf(testEngines.includes('postgres'))('costs of statements', () => {
     expect(over).toEqual([])
   })
 
-  it("[LIM1] lists of conversations look at the user's own", async () => {
+  it('[LIM1] conversation lists read only conversations of the user', async () => {
     const position = { user: ada, position: 5, session }
     const pairs = mine.map((conversation) => ({ user: ada, conversation }))
     const over = await expensive(3 * 2 * count.memberships, [
@@ -313,7 +314,7 @@ describe.runIf(testEngines.includes('postgres'))('costs of statements', () => {
     expect(over).toEqual([])
   })
 
-  it("[LIM1] an operator's trace looks at one conversation", async () => {
+  it('[LIM1] traces read only one conversation', async () => {
     const over = await expensive(count.reactors, [
       () => readTrace(watched, room, 5, 'person7'),
       () => readTrace(watched, room, 5, ada),
@@ -321,7 +322,7 @@ describe.runIf(testEngines.includes('postgres'))('costs of statements', () => {
     expect(over).toEqual([])
   })
 
-  it('[LIM1] reads of the log look at their range', async () => {
+  it('[LIM1] log reads look only at their range', async () => {
     const range = { conversation: room, from: 20_000, to: 20_100 }
     const over = await expensive(2_100, [
       () => changes.readRange(watched, range, 100),
@@ -363,7 +364,7 @@ describe.runIf(testEngines.includes('postgres'))('costs of statements', () => {
     expect(over).toEqual([])
   })
 
-  it('[LIM1] sessions are found by key, and pruned by index', async () => {
+  it('[LIM1] finds sessions by key and prunes them by index', async () => {
     const over = await expensive(1_000, [
       () => sessions.findSessions(watched, [Buffer.from('x'), Buffer.from('y')]),
       () => sessions.touchSessions(watched, [session]),
@@ -381,7 +382,7 @@ describe.runIf(testEngines.includes('postgres'))('costs of statements', () => {
     expect(over).toEqual([])
   })
 
-  it('[LIM1] writes look rows up by key, triggers included', async () => {
+  it('[LIM1] writes look up rows by key, including their triggers', async () => {
     const log = openLog(watched)
     const id = uuidv7()
     const over = await expensive(60, [
@@ -405,11 +406,11 @@ describe.runIf(testEngines.includes('postgres'))('costs of statements', () => {
           members: [ada],
         }),
     ])
-    // How many conversations a user is in is counted up to the limit.
+    // The conversations of a user are counted up to the limit.
     expect(over.filter((line) => !line.startsWith('append_changes: members, 0 scans'))).toEqual([])
   })
 
-  it('[LIM1] jobs look at what is due, within a bound', async () => {
+  it('[LIM1] jobs read only due rows, up to a limit', async () => {
     const due = { graceMs: 0, againMs: 0, max: 100 }
     const lane = { endpoint, conversation: room }
     const id = uuidv7()
@@ -465,7 +466,7 @@ describe.runIf(testEngines.includes('postgres'))('costs of statements', () => {
     expect(over).toEqual([])
   })
 
-  it('[LIM1] asks every named statement of the store', () => {
+  it('[LIM1] covers every named statement of the store', () => {
     const folder = new URL('./', import.meta.url)
     const named = readdirSync(folder)
       .filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'))
@@ -475,7 +476,7 @@ describe.runIf(testEngines.includes('postgres'))('costs of statements', () => {
         ].map(([, name]) => name ?? ''),
       )
     expect(named.length).toBeGreaterThan(40)
-    // Rare ones: an operator's replay, times, and a write of what is known.
+    // Rare statements: an operator's replay, reading the time, and writing last-seen times.
     const elsewhere = ['read_time', 'replay_webhook', 'save_last_seen', 'read_now']
     expect(named.filter((name) => !asked.has(name) && !elsewhere.includes(name))).toEqual([])
   })

@@ -1,4 +1,4 @@
-/** Sessions that are long over go away; everything that anybody may still ask about stays. */
+/** Tests that sessions are deleted long after their end, and that all other sessions are kept. */
 import type { Id } from '@chorus/protocol'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { deleteOldSessions, readRecentRevocations } from './sessions.ts'
@@ -7,7 +7,7 @@ import { placeAt, readPosition, sweepChanges } from './sweep-changes.ts'
 import { LogFixture } from './testing/log-fixture.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from './testing/open-test-database.ts'
 
-describe.each(testEngines)('sessions on the %s engine', (engine) => {
+describe.each(testEngines)('ended sessions on the %s engine', (engine) => {
   let store: TestDatabase
   let fixture: LogFixture
   beforeAll(async () => {
@@ -24,7 +24,7 @@ describe.each(testEngines)('sessions on the %s engine', (engine) => {
   const left = async (): Promise<Id[]> =>
     (await fixture.sql<{ id: Id }>('select id from sessions order by id')).map(({ id }) => id)
 
-  it('[LIM1] go in bounded batches, a week after their end', async () => {
+  it('[LIM1] deletes sessions a week after their end, in limited batches', async () => {
     const user = await fixture.user()
     const kept = [
       await session(user, 'revoked_at = null'),
@@ -40,7 +40,7 @@ describe.each(testEngines)('sessions on the %s engine', (engine) => {
     expect(await left()).toEqual(kept.sort())
   })
 
-  it.skipIf(engine === 'embedded')('are deleted by one server at a time', async () => {
+  it.skipIf(engine === 'embedded')('deletes sessions on one server at a time', async () => {
     await session(await fixture.user(), `expires_at = now() - interval '8 days'`)
     const second = await store.openSecond()
     const asleep = second.query({
@@ -54,7 +54,7 @@ describe.each(testEngines)('sessions on the %s engine', (engine) => {
     expect(await deleteOldSessions(store.database, 7, 10)).toBe(1)
   })
 
-  it('[ACL2] of a user who is disabled are revoked, and the sweep says so (N5)', async () => {
+  it('[ACL2] revokes the sessions of a disabled user, visible to the sweep (N5)', async () => {
     const user = await fixture.user()
     const [first, second] = [await fixture.session(user), await fixture.session(user)]
     const position = await readPosition(store.database)

@@ -3,7 +3,7 @@ import { ManualClock } from '../support/testing/manual-clock.ts'
 import { tendingBounds, tendTables } from './tend-tables.ts'
 import { openTestDatabase, type TestDatabase } from './testing/open-test-database.ts'
 
-describe('tending the tables of the embedded engine', () => {
+describe("maintenance of the embedded engine's tables", () => {
   let opened: TestDatabase
   beforeAll(async () => {
     opened = await openTestDatabase('embedded')
@@ -17,7 +17,7 @@ describe('tending the tables of the embedded engine', () => {
     return row?.n ?? 0
   }
 
-  it('gives the planner statistics after a minute, and goes on', async () => {
+  it('updates planner statistics after a minute and schedules the next run', async () => {
     const clock = new ManualClock()
     const stop = tendTables(opened.database, clock, (problem) => expect.fail(String(problem)))
     expect(await analysed()).toBe(0)
@@ -28,7 +28,7 @@ describe('tending the tables of the embedded engine', () => {
     expect(clock.pendingCount).toBe(0)
   })
 
-  it('tries again after a failure, which it reports', async () => {
+  it('reports a failure and retries later', async () => {
     const clock = new ManualClock()
     const problems: unknown[] = []
     const broken = { ...opened.database, engine: 'embedded' as const, script: () => Promise.reject(new Error('no')) }

@@ -13,8 +13,8 @@ export interface LogObservations {
 }
 
 /**
- * Opens a log for tests. By default its clock stands still, so no deadline passes, however busy the
- * machine is.
+ * Opens a log for tests. By default its clock does not move, so no deadline passes, however busy
+ * the machine is.
  */
 export function openLog(
   database: Database,
