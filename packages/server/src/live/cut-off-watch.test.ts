@@ -1,4 +1,6 @@
-/** When clients are asked to leave a server that has lost the database, and above all when not. */
+/**
+ * Tests when clients are asked to leave a server that has lost the database, and when they are not.
+ */
 import { hasRedis, startRedis, type Redis as RedisServer } from '@chorus/testkit'
 import { afterEach, describe, expect, it } from 'vitest'
 import { systemClock } from '../support/clock.ts'
@@ -8,7 +10,10 @@ import { ManualClock } from '../support/testing/manual-clock.ts'
 import { CutOffWatch, cutOffBounds } from './cut-off-watch.ts'
 import { ServerRoster } from './server-roster.ts'
 
-/** Two servers with one roster, as far as the database goes. */
+/**
+ * Sets up a watch whose database, Redis and registry the test controls, with at most one other
+ * server.
+ */
 function setUp() {
   const clock = new ManualClock()
   let isWell = true
@@ -40,14 +45,14 @@ function setUp() {
     lose: (isLost = true) => {
       isWell = !isLost
     },
-    /** The other server's line from now on: written at every look, or for the last time now. */
+    /** Writes the other server's entry once, as of now, or removes it. */
     hear: (hasDatabase: boolean | undefined) => {
       other = hasDatabase === undefined ? undefined : { hasDatabase, atMs: clock.nowMs() }
     },
     loseRedis: () => {
       isRedisAway = true
     },
-    /** Time passes; the other server, if it lives, writes its line every second. */
+    /** Advances the clock. With `otherHas`, the other server refreshes its entry all the time. */
     pass: async (ms: number, otherHas?: boolean) => {
       for (let passedMs = 0; passedMs < ms; passedMs += 250) {
         clock.advance(250)
@@ -59,7 +64,7 @@ function setUp() {
 }
 
 describe('a server without its database', () => {
-  it('asks to move when another server has it, not at once, once, and again after a while', async () => {
+  it('asks clients to move once another server is healthy, and repeats later', async () => {
     const { lose, pass, moves, watch, clock } = setUp()
     await pass(10_000, true)
     expect(moves()).toBe(0)
@@ -81,7 +86,7 @@ describe('a server without its database', () => {
     expect(clock.pendingCount).toBe(0)
   })
 
-  it('asks nobody to move when nobody is better off: alone, all without, a line from before, or Redis away too', async () => {
+  it('asks no client to move unless another server is known to be healthy', async () => {
     const alone = setUp()
     alone.lose()
     await alone.pass(60_000)
@@ -92,7 +97,7 @@ describe('a server without its database', () => {
     await all.pass(60_000, false)
     expect(all.moves()).toBe(0)
 
-    // The other one's last word was good, and it has said nothing since.
+    // The last report of the other server was healthy, and no report follows it.
     const stale = setUp()
     await stale.pass(3_000, true)
     stale.lose()
@@ -109,7 +114,7 @@ describe('a server without its database', () => {
   })
 })
 
-describe.skipIf(!hasRedis())('the roster', () => {
+describe.skipIf(!hasRedis())('ServerRoster', () => {
   const ends: (() => unknown)[] = []
   afterEach(async () => {
     for (const end of ends.splice(0).reverse()) await end()
@@ -128,7 +133,7 @@ describe.skipIf(!hasRedis())('the roster', () => {
     return new ServerRoster(redis, boot)
   }
 
-  it('tells each what the others said and how long ago, forgets who leaves, and expires', async () => {
+  it("returns the other servers' reports, drops leaving servers, and expires", async () => {
     const server = await startRedis()
     ends.push(() => server.stop())
     const [ada, bob] = [await join(server, 'a'), await join(server, 'b')]
@@ -139,7 +144,7 @@ describe.skipIf(!hasRedis())('the roster', () => {
     expect(await ada.report(true)).toMatchObject([{ boot: 'b', hasDatabase: false }])
     expect(Number(await server.command('PTTL', 'chorus:servers'))).toBeGreaterThan(0)
 
-    // Lines that cannot be read, are from the future or too old do no harm.
+    // Invalid, future and outdated entries are ignored and removed.
     await server.command('HSET', 'chorus:servers', 'x', 'nonsense', 'y', '99999999999999 1', 'z', '1000 1')
     expect((await ada.report(true)).map(({ boot }) => boot)).toEqual(['b'])
     expect(await server.command('HLEN', 'chorus:servers')).toBe(2)

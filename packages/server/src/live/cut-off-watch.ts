@@ -1,20 +1,24 @@
 /**
- * Notices that this server alone has lost the database, and then asks its clients to move: only once it has been so for a
- * while, and only while another server has said *since then* that it reaches the database. When nobody does, or Redis
- * cannot be asked either, there is no better place to go, and everybody stays.
+ * Detects that this server alone has lost the database, and then asks its clients to move to
+ * another server. It does so only after a while, and only if another server has reported since then
+ * that it reaches the database. When no server has, or Redis is unreachable too, no server is known
+ * to be better, and the clients stay.
  */
 import type { Clock, Timer } from '../support/clock.ts'
 import type { OtherServer } from './server-roster.ts'
 
 export const cutOffBounds = {
   lookEveryMs: 1_000,
-  /** A shorter trouble is none of the clients' business. */
+  /** Time that an outage must last before clients are asked to move. */
   patienceMs: 5_000,
-  /** All servers lose a database that fails, but do not notice it at once: words from before this much later do not count. */
+  /**
+   * Time that other servers may need to notice the same outage. A report counts only if it is newer
+   * than the start of the outage by more than this.
+   */
   noticeMs: 2_500,
-  /** Words older than this do not count. */
+  /** Maximum age of a report that counts. */
   freshMs: 4_000,
-  /** Whoever has stayed is asked again after this. */
+  /** Time after which the remaining clients are asked again. */
   repeatMs: 30_000,
 } as const
 
@@ -26,7 +30,7 @@ type State =
 export interface CutOffWatchOptions {
   readonly roster: { report(hasDatabase: boolean): Promise<readonly OtherServer[]>; leave(): Promise<void> }
   readonly hasDatabase: () => Promise<boolean>
-  /** Asks everybody here to move. */
+  /** Asks all clients of this server to move. */
   readonly askToMove: () => void
   readonly clock: Clock
 }
@@ -63,7 +67,7 @@ export class CutOffWatch {
     if (this.#isStopped) return
     if (isWell) this.#state = { kind: 'well' }
     else if (this.#state.kind === 'well') this.#state = { kind: 'without', sinceMs: askedAtMs }
-    // Redis away too: nobody is known to be better off.
+    // With Redis away too, no other server is known to be better.
     const others = await roster.report(isWell).catch(() => [])
     this.#decide(others)
   }

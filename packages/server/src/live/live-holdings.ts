@@ -1,17 +1,21 @@
 /**
- * Counts the live values that each user holds on this server, so that a bound costs the user who reaches it and nobody else
- * (rule LIM3): a user past a bound gives up an own value, the one set longest ago. Values of other people stay.
+ * Counts the live values that each user holds on this server, so that a limit affects only the user
+ * who reaches it (rule LIM3). A user past a limit loses an own value, the oldest one. Values of
+ * other users stay.
  */
 import type { Id } from '@chorus/protocol'
 
 export const holdingBounds = {
-  /** Values of one user in one conversation. */
+  /** Maximum number of values of one user in one conversation. */
   perConversationMax: 32,
-  /** Values of one user in all conversations. */
+  /** Maximum number of values of one user in all conversations. */
   perUserMax: 1_000,
-  /** Characters of JSON in the values of one user. */
+  /** Maximum number of JSON characters in the values of one user. */
   perUserMaxChars: 131_072,
-  /** Characters of JSON in all values of this server; beyond it a user can replace own values only. */
+  /**
+   * Maximum number of JSON characters in all values of this server. Beyond it, a user can only
+   * replace own values.
+   */
   totalMaxChars: 67_108_864,
 } as const
 
@@ -21,7 +25,7 @@ export interface HeldSlot {
 }
 
 interface Holding {
-  /** By conversation, the one set longest ago first in both. */
+  /** Sizes by conversation and slot, both in order of change, the oldest first. */
   readonly slots: Map<Id, Map<string, number>>
   count: number
   chars: number
@@ -31,12 +35,15 @@ export class LiveHoldings {
   readonly #holdings = new Map<Id, Holding>()
   #chars = 0
 
-  /** False when this server is full and the user holds nothing to give up. */
+  /** Returns false when this server is full and the user holds no value to give up. */
   hasRoom(user: Id, chars: number): boolean {
     return this.#chars + chars <= holdingBounds.totalMaxChars || this.#holdings.has(user)
   }
 
-  /** Counts a value, in place of an earlier one of the same slot, and names the own values that have to give way. */
+  /**
+   * Counts a value and replaces the earlier one in the same slot. Returns the user's own values to
+   * evict.
+   */
   hold(user: Id, { conversation, slot }: HeldSlot, chars: number): HeldSlot[] {
     this.release(user, { conversation, slot })
     let holding = this.#holdings.get(user)
@@ -45,7 +52,7 @@ export class LiveHoldings {
       this.#holdings.set(user, holding)
     }
     const here = holding.slots.get(conversation) ?? new Map<string, number>()
-    // Set again, so that the order is that of the newest value in each.
+    // Delete and insert, so that conversations stay in the order of their newest value.
     holding.slots.delete(conversation)
     holding.slots.set(conversation, here)
     here.set(slot, chars)
@@ -69,7 +76,9 @@ export class LiveHoldings {
     return evicted
   }
 
-  /** The slot that this user set longest ago in this conversation, other than the newest. */
+  /**
+   * Returns the oldest slot of this user in this conversation, or undefined when there is only one.
+   */
   oldestOf(user: Id, conversation: Id): string | undefined {
     const slots = this.#holdings.get(user)?.slots.get(conversation)
     if (slots === undefined || slots.size < 2) return undefined

@@ -1,4 +1,4 @@
-/** Live values across servers by way of a real Redis. */
+/** Tests live values across servers over a real Redis. */
 import { randomUUID } from 'node:crypto'
 import type { Json } from '@chorus/protocol'
 import { hasRedis, type Redis as RedisServer, startRedis } from '@chorus/testkit'
@@ -16,7 +16,7 @@ import { LiveServer } from './testing/live-servers.ts'
 const clock = new FastClock(10)
 const waiting = { timeout: 20_000, interval: 20 }
 
-describe.skipIf(!hasRedis())('the live lane over Redis', () => {
+describe.skipIf(!hasRedis())('live values over Redis', () => {
   let server: RedisServer
   let link: Redis
   let store: RedisLiveStore
@@ -54,7 +54,7 @@ describe.skipIf(!hasRedis())('the live lane over Redis', () => {
 
   describeLiveValues('across servers', { clock, open: async () => openTwo() })
 
-  it('[LIVE1] a server that shows the conversation later lists what was set before', async () => {
+  it('[LIVE1] lists values set before a server showed the conversation', async () => {
     const [here, there] = openTwo()
     const [conversation, ada, bob] = [randomUUID(), randomUUID(), randomUUID()]
     here.values.set(conversation, 'location', ada, [52.5, 13.4], 60_000)
@@ -66,7 +66,7 @@ describe.skipIf(!hasRedis())('the live lane over Redis', () => {
       waiting,
     )
     expect(there.values.list(conversation)).toEqual([])
-    // What was set here long ago and changed elsewhere since is not what is shown.
+    // A value set here long ago must not hide a newer value set at another server.
     there.values.set(conversation, 'location', bob, 'old', 60_000)
     await vi.waitFor(async () => expect(await here.values.read(conversation)).toHaveLength(2), waiting)
     here.values.set(conversation, 'location', bob, 'new', 60_000)
@@ -76,7 +76,7 @@ describe.skipIf(!hasRedis())('the live lane over Redis', () => {
     )
   })
 
-  it('[LIVE1] an earlier value never replaces a later one, also when that is over', async () => {
+  it('[LIVE1] never replaces a newer value by an older one, even once it ended', async () => {
     const [conversation, ada] = [randomUUID(), randomUUID()]
     store.keep(conversation, [shared(conversation, ada, 'later', 2_000_000_000_000_002)])
     store.keep(conversation, [shared(conversation, ada, 'earlier', 2_000_000_000_000_001)])
@@ -86,10 +86,10 @@ describe.skipIf(!hasRedis())('the live lane over Redis', () => {
     await vi.waitFor(async () => expect(await kept(conversation)).toEqual([null]), waiting)
   })
 
-  it('[LIVE1, LIM1] values and their hash end by themselves, and there is a bound to how many there are', async () => {
+  it('[LIVE1, LIM1] expires values and their hash, and limits their number', async () => {
     const conversation = randomUUID()
     const { valuesPerConversationMax: most } = liveStoreBounds
-    // Those that end first are the first to go.
+    // The values that end first are evicted first.
     const many = Array.from({ length: most + 50 }, (_, index) =>
       shared(conversation, randomUUID(), index, index, 30_000 + index),
     )
@@ -105,7 +105,7 @@ describe.skipIf(!hasRedis())('the live lane over Redis', () => {
     }, waiting)
   })
 
-  it('[LIM3] bounds what one user leaves in Redis, whichever servers took it', async () => {
+  it('[LIM3] limits the values of one user in Redis, over all servers', async () => {
     const conversation = randomUUID()
     const [ada, bob] = [randomUUID(), randomUUID()]
     const most = liveStoreBounds.valuesPerUserMax
@@ -129,7 +129,7 @@ describe.skipIf(!hasRedis())('the live lane over Redis', () => {
     expect(await server.command('PTTL', `chorus:live:{${conversation}}:own`)).toBeGreaterThan(0)
   })
 
-  it('[LIVE1] what somebody else wrote into Redis is not shown', async () => {
+  it('[LIVE1] does not show invalid values written by other clients of Redis', async () => {
     const conversation = randomUUID()
     const key = `chorus:live:{${conversation}}`
     const far = Date.now() + 60_000
@@ -146,7 +146,7 @@ describe.skipIf(!hasRedis())('the live lane over Redis', () => {
     expect(await kept(conversation)).toEqual(['sense'])
   })
 
-  it('[LIVE1] with Redis away values live at their own server, and nothing waits for its return', async () => {
+  it('[LIVE1] works on one server while Redis is away, and queues nothing', async () => {
     const mine = await startRedis()
     try {
       const logger = createLogger('silent', 'test')

@@ -1,6 +1,7 @@
 /**
- * The newest live values in Redis, a hash per conversation that ends a minute after the last change. While Redis is away
- * nothing is kept and nothing is queued: live values then work among the connections of one server.
+ * Stores the newest live values in Redis, in one hash per conversation that expires a minute after
+ * its last change. While Redis is away nothing is stored or queued. Live values then reach only the
+ * connections of their own server.
  */
 import { type Id, limits, type LiveValue, liveValueSchema } from '@chorus/protocol'
 import type { Redis } from '../support/redis.ts'
@@ -9,13 +10,19 @@ import type { LiveStore, SharedValue } from './live-store.ts'
 import { keepLiveValues, readLiveValues } from './scripts.ts'
 
 export const liveStoreBounds = {
-  /** Values kept of one conversation; beyond it the setter's own give way, else those that end first. */
+  /**
+   * Maximum number of stored values of one conversation. Beyond it, values of the user who sets one
+   * are evicted first, then the values that end first.
+   */
   valuesPerConversationMax: 2_000,
-  /** Values kept of one user in one conversation; beyond it the one set longest ago gives way. */
+  /**
+   * Maximum number of stored values of one user in one conversation. Beyond it, the oldest one is
+   * evicted.
+   */
   valuesPerUserMax: holdingBounds.perConversationMax,
-  /** Values written by one script. */
+  /** Maximum number of values written by one script. */
   valuesPerScript: 100,
-  /** Scripts under way; beyond it values are not kept. */
+  /** Maximum number of running scripts. Beyond it, values are not stored. */
   underWayMax: 200,
 } as const
 
@@ -38,13 +45,14 @@ export class RedisLiveStore implements LiveStore {
         `${value.key} ${value.user}`,
         order,
         origin,
-        // What is over stays, so that an earlier value that comes late does not bring it back.
+        // Keep ended values for a while, so that an older value that arrives late does not
+        // reappear.
         value.value === null ? limits.liveTtlMaxMs : Math.max(1, Math.ceil(lifeMs)),
         JSON.stringify([value.at, value.expiresAt, value.value]),
       ])
       this.#redis
         .script(keepLiveValues, keys, [valuesPerConversationMax, limits.liveTtlMaxMs, valuesPerUserMax, ...args])
-        // The next value comes by itself.
+        // Not retried: the next value replaces this one anyway.
         .catch(() => undefined)
         .finally(() => {
           this.#underWay--
@@ -78,7 +86,10 @@ export class RedisLiveStore implements LiveStore {
   }
 }
 
-/** Whoever reaches Redis can write there: what is no value is skipped. */
+/**
+ * Parses a stored value. Returns undefined for invalid data, because any client of Redis can write
+ * there.
+ */
 function parseValue(conversation: Id, key: string, user: string, json: string): LiveValue | undefined {
   try {
     const [at, expiresAt, value] = JSON.parse(json) as unknown[]

@@ -1,33 +1,42 @@
 /**
- * Live values beyond this server's memory, for those who open a conversation elsewhere. Nothing depends on it: what is
- * not kept comes with the next value, or expires.
+ * Keeps live values outside this server's memory, for servers that open the conversation later.
+ * Nothing depends on it: a lost value is replaced by the next value, or expires.
  */
 import type { Id, LiveValue } from '@chorus/protocol'
 
 export interface SharedValue {
   readonly value: LiveValue
-  /** Of two values of one key and user the higher is newer; with equal ones the higher origin. */
+  /**
+   * Order of a value. Of two values for one key and user, the higher order is newer; with equal
+   * orders, the higher origin.
+   */
   readonly order: number
-  /** The server that took it. */
+  /** The server that accepted the value. */
   readonly origin: string
-  /** How long it still lives. Lengths of time travel, never moments: no two clocks are compared. */
+  /**
+   * Remaining life of the value. Servers exchange durations, never points in time, so no two clocks
+   * are compared.
+   */
   readonly lifeMs: number
 }
 
 export interface LiveStore {
-  /** Best effort; never throws, never waits. */
+  /** Stores values. Best effort: never throws, never waits. */
   keep(conversation: Id, values: readonly SharedValue[]): void
-  /** What others kept; nothing when it cannot be asked. Never rejects. */
+  /** Returns the stored values, or none when the store cannot be reached. Never rejects. */
   read(conversation: Id): Promise<readonly SharedValue[]>
 }
 
-/** Of a single server: its memory has everything. */
+/** Store of a single server: its own memory has every value. */
 export const nothingElsewhere: LiveStore = {
   keep: () => undefined,
   read: async () => [],
 }
 
-/** Is `one` newer than `other`? The same on every server, so that all end up with the same value. */
+/**
+ * Returns whether `one` is newer than `other`. Every server decides alike, so all end up with the
+ * same value.
+ */
 export function isNewer(
   one: Pick<SharedValue, 'order' | 'origin'>,
   other: Pick<SharedValue, 'order' | 'origin'>,
@@ -35,7 +44,7 @@ export function isNewer(
   return one.order === other.order ? one.origin > other.origin : one.order > other.order
 }
 
-/** Of several values for one key and user the newest; of those that are over none. */
+/** Returns the newest value for each key and user, without the ended ones. */
 export function newestOf(values: Iterable<SharedValue>): LiveValue[] {
   const newest = new Map<string, SharedValue>()
   for (const shared of values) {

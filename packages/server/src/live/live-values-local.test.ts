@@ -1,4 +1,4 @@
-/** The live lane within one process, where both servers of the suite are the same one. */
+/** Live values within one process: both servers of the suite are the same server. */
 import { LocalBusHub } from '../fanout/bus-local.ts'
 import { FastClock } from '../support/testing/fast-clock.ts'
 import { describeLiveValues } from './live-values.suite.ts'

@@ -1,4 +1,6 @@
-/** What the live lane promises, in one process and across servers alike. Run by the test of each. */
+/**
+ * Contract suite for live values, in one process and across servers. The test file of each runs it.
+ */
 import { randomUUID } from 'node:crypto'
 import type { LiveValue } from '@chorus/protocol'
 import { afterEach, describe, expect, it, vi } from 'vitest'
@@ -9,7 +11,9 @@ import type { LiveServer } from './testing/live-servers.ts'
 
 export interface LiveSuiteOptions {
   readonly clock: Clock
-  /** Two servers that show the same conversations; in one process the same one twice. */
+  /**
+   * Opens two servers that show the same conversations. In one process, both are the same server.
+   */
   readonly open: () => Promise<readonly [LiveServer, LiveServer]>
 }
 
@@ -35,7 +39,7 @@ export function describeLiveValues(name: string, { clock, open }: LiveSuiteOptio
       })
     const shown = (values: readonly LiveValue[]): unknown[] => values.map(({ key, value }) => [key, value])
 
-    it('[LIVE1] what is set at one server is told and listed at the other', async () => {
+    it('[LIVE1] sends and lists a value at the other server', async () => {
       const { here, there, conversation, ada, bob } = await start()
       here.values.set(conversation, 'typing', ada, true, 60_000)
       there.values.set(conversation, 'location', bob, [1, 2], 60_000)
@@ -55,7 +59,7 @@ export function describeLiveValues(name: string, { clock, open }: LiveSuiteOptio
       }
     })
 
-    it('[LIVE1] of many values the newest arrives last, and not all of them do', async () => {
+    it('[LIVE1] delivers the newest of many values last, without sending all', async () => {
       const { here, there, conversation, ada } = await start()
       for (let value = 0; value < 500; value++) {
         here.values.set(conversation, 'location', ada, value, 60_000)
@@ -66,19 +70,19 @@ export function describeLiveValues(name: string, { clock, open }: LiveSuiteOptio
       expect(shown(there.values.list(conversation))).toEqual([['location', 499]])
     })
 
-    it('[LIVE1] whichever server it was set at, the value set later stays', async () => {
+    it('[LIVE1] keeps the value set last, at whichever server it was set', async () => {
       const { here, there, conversation, ada } = await start()
       for (let turn = 0; turn < 5; turn++) {
         const server = turn % 2 === 0 ? here : there
         server.values.set(conversation, 'location', ada, turn, 60_000)
-        // So that no two are set in one millisecond of the database.
+        // So that two values never have the same millisecond of the database.
         await pass(50)
       }
       for (const server of [here, there])
         await vi.waitFor(() => expect(shown(server.values.list(conversation))).toEqual([['location', 4]]), waiting)
     })
 
-    it('[LIVE1] values expire everywhere by themselves, and null ends one everywhere', async () => {
+    it('[LIVE1] expires values everywhere, and ends one everywhere by null', async () => {
       const { here, there, conversation, ada, bob } = await start()
       here.values.set(conversation, 'typing', ada, true, 3_000)
       here.values.set(conversation, 'location', bob, 1, 60_000)
@@ -90,7 +94,7 @@ export function describeLiveValues(name: string, { clock, open }: LiveSuiteOptio
       await vi.waitFor(async () => expect(await there.values.read(conversation)).toEqual([]), waiting)
     })
 
-    it('[LIM3] keeps so many values of one user in a conversation, the newest, and all of the others', async () => {
+    it('[LIM3] keeps only the newest values of one user, and all of other users', async () => {
       const { here, there, conversation, ada, bob } = await start()
       there.values.set(conversation, 'typing', bob, true, 60_000)
       const most = holdingBounds.perConversationMax
@@ -103,7 +107,7 @@ export function describeLiveValues(name: string, { clock, open }: LiveSuiteOptio
           expect(numbers.sort((one, other) => one - other)).toEqual(Array.from({ length: most }, (_, n) => n + 8))
         }, waiting)
       }
-      // The one set again is the newest, and the next oldest gives way.
+      // A value set again counts as the newest, so the next oldest one is evicted.
       here.values.set(conversation, 'key8', ada, 8, 60_000)
       here.values.set(conversation, 'one-more', ada, 100, 60_000)
       for (const server of [here, there]) {
@@ -116,12 +120,12 @@ export function describeLiveValues(name: string, { clock, open }: LiveSuiteOptio
       }
     })
 
-    it('[ACL1] what belongs to somebody who left ends, and so does what was on its way; a member again may set', async () => {
+    it('[ACL1] ends and refuses values of a removed user until the user rejoins', async () => {
       const { here, there, conversation, ada, bob } = await start()
       here.values.set(conversation, 'typing', ada, true, 60_000)
       here.values.set(conversation, 'typing', bob, true, 60_000)
       await vi.waitFor(() => expect(there.values.list(conversation)).toHaveLength(2), waiting)
-      // Each server that shows the conversation sees the removal in its log, one before the other.
+      // Each server of the conversation sees the removal in its log, one server before the other.
       there.values.forget(conversation, ada)
       if (here !== there) here.values.set(conversation, 'location', ada, 1, 60_000)
       here.values.set(conversation, 'location', bob, 2, 60_000)

@@ -1,4 +1,4 @@
-/** The newest value per conversation, key and user: gathered, expiring, bounded. */
+/** Tests the newest value per conversation, key and user: gathering, expiry and limits. */
 import type { Id, Json, LiveValue } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'
@@ -21,7 +21,7 @@ function open() {
   return { clock, told, live, published }
 }
 
-/** As values travel between servers. */
+/** A value in the form in which it travels between servers. */
 interface Published {
   readonly value: Omit<LiveValue, 'conversation'>
   readonly order: number
@@ -32,14 +32,17 @@ interface Published {
 const conversation = '01900000-0000-7000-8000-00000000c0de'
 const ada = '01900000-0000-7000-8000-00000000ada0'
 
-/** A value that another server took. */
+/** Returns a value that another server accepted. */
 function fromThere(value: Json, order: number, lifeMs = 5_000): Published {
-  // The clock there is years off; only the length of its life says when it ends.
+  // The clock of the other server is years off. Only the remaining life decides when the value
+  // ends.
   const at = '2001-01-01T00:00:00.000Z'
   return { value: { key: 'location', user: ada, value, at, expiresAt: at }, order, origin: 'there', lifeMs }
 }
 
-/** Without gathering: so many timers of a manual clock would take minutes. */
+/**
+ * Opens live values without gathering, because so many timers of a manual clock would take minutes.
+ */
 function openQuiet() {
   let nowMs = 0
   const live = new LiveValues({
@@ -53,8 +56,8 @@ function openQuiet() {
   return { live, pass: (ms: number): void => void (nowMs += ms) }
 }
 
-describe('live values', () => {
-  it('[LIVE1] tells the first at once and then only the newest, ten times a second at most', () => {
+describe('LiveValues', () => {
+  it('[LIVE1] sends the first value at once, then the newest ten times a second', () => {
     const { clock, told, live } = open()
     live.set('c', 'location', 'ada', 0, 10_000)
     clock.advance(0)
@@ -64,13 +67,13 @@ describe('live values', () => {
       if (value % 10 === 0) clock.advance(1)
     }
     clock.advance(liveBounds.gatherMs)
-    // A hundred milliseconds of changes: one more event, with what was newest by then.
+    // A hundred milliseconds of changes cause one more event, with the newest value.
     expect(told).toHaveLength(2)
     expect(told.at(-1)?.values.map(({ value }) => value)).toEqual([1_000])
     for (const { values } of told) expect(values).toHaveLength(1)
   })
 
-  it('[LIVE1] keeps one slot per key and user, and each conversation has its own pace', () => {
+  it('[LIVE1] keeps one value per key and user, and paces each conversation', () => {
     const { clock, told, live } = open()
     live.set('c', 'typing', 'ada', true, 5_000)
     live.set('c', 'typing', 'bob', true, 5_000)
@@ -87,7 +90,7 @@ describe('live values', () => {
     expect(live.list('c')).toHaveLength(3)
   })
 
-  it('[LIVE1] values expire by themselves, and null ends one now', () => {
+  it('[LIVE1] expires values by themselves, and ends one at once by null', () => {
     const { clock, told, live } = open()
     live.set('c', 'typing', 'ada', true, 5_000)
     live.set('c', 'typing', 'bob', true, 500_000)
@@ -95,7 +98,7 @@ describe('live values', () => {
     expect(live.list('c')).toHaveLength(2)
     clock.advance(1)
     expect(live.list('c').map(({ user }) => user)).toEqual(['bob'])
-    // No longer than a minute, whatever was asked.
+    // A value lives at most a minute, whatever was requested.
     clock.advance(55_000)
     expect(live.list('c')).toEqual([])
     live.tidy()
@@ -105,13 +108,13 @@ describe('live values', () => {
     expect(live.list('c')).toEqual([])
     clock.advance(liveBounds.gatherMs)
     expect(told.at(-1)?.values).toMatchObject([{ user: 'ada', value: null }])
-    // What is over is remembered for a moment, for an earlier value that comes late.
+    // An ended value is remembered for a moment, in case an older value arrives late.
     clock.advance(liveBounds.overMs)
     live.tidy()
     expect(live.size).toBe(0)
   })
 
-  it('[ACL1, LIVE1] forgets what belongs to somebody who left, and says so', () => {
+  it('[ACL1, LIVE1] ends the values of a user who left, and sends that', () => {
     const { clock, told, live } = open()
     live.set('c', 'typing', 'ada', true, 5_000)
     live.set('c', 'location', 'ada', 1, 5_000)
@@ -127,7 +130,7 @@ describe('live values', () => {
     ])
   })
 
-  it('[LIVE1] publishes the newest of what was set here, as often as it tells, and nothing that it was sent', () => {
+  it('[LIVE1] publishes only the newest values set here, at the pace of its events', () => {
     const { clock, told, live, published } = open()
     live.set(conversation, 'location', ada, 0, 5_000)
     clock.advance(0)
@@ -147,11 +150,11 @@ describe('live values', () => {
         ?.values.map(({ key }) => key)
         .sort(),
     ).toEqual(['location', 'typing'])
-    // What is left of its life travels, counted from when it leaves.
+    // The published value carries its remaining life, counted from the moment of publishing.
     expect(published[1]?.[0]?.lifeMs).toBe(5_000 - liveBounds.gatherMs)
   })
 
-  it('[LIVE1] an earlier value that arrives late is dropped, whatever its clock says, also when the later one is over', () => {
+  it('[LIVE1] drops an older value that arrives late, even after the newer one ended', () => {
     const { clock, told, live } = open()
     live.receive(conversation, JSON.stringify([fromThere('later', 2)]))
     live.receive(conversation, JSON.stringify([fromThere('earlier', 1)]))
@@ -165,20 +168,21 @@ describe('live values', () => {
     clock.advance(liveBounds.gatherMs)
     live.receive(conversation, JSON.stringify([fromThere('late', 3)]))
     expect(live.list(conversation)).toEqual([])
-    // What is set here is later than what it replaces, also when the clock there is ahead of the one here.
+    // A value set here is newer than the one it replaces, even if the other server's clock is
+    // ahead.
     const ahead = (1_000_000 + clock.nowMs() + liveBounds.aheadMaxMs) * 1_000
     live.receive(conversation, JSON.stringify([fromThere('ahead', ahead)]))
     live.receive(conversation, JSON.stringify([fromThere('too far', ahead + 1)]))
     expect(live.list(conversation).map(({ value }) => value)).toEqual(['ahead'])
     live.set(conversation, 'location', ada, 'here', 5_000)
     expect(live.list(conversation).map(({ value }) => value)).toEqual(['here'])
-    // What has expired stands in nobody's way.
+    // An expired value does not block other values.
     clock.advance(5_000)
     live.receive(conversation, JSON.stringify([fromThere('earlier again', 5)]))
     expect(live.list(conversation).map(({ value }) => value)).toEqual(['earlier again'])
   })
 
-  it('[BUS1, LIVE1] what cannot be read is dropped, and nothing else', () => {
+  it('[BUS1, LIVE1] drops only invalid messages', () => {
     const { clock, told, live } = open()
     const garbage = [
       '',
@@ -199,7 +203,7 @@ describe('live values', () => {
     expect(told).toHaveLength(1)
   })
 
-  it('[LIM1] splits what it publishes, and forgets who left long ago', () => {
+  it('[LIM1] splits what it publishes, and forgets users who left long ago', () => {
     const { clock, live, published } = open()
     for (let index = 0; index < 250; index++) live.set(conversation, 'typing', `u${index}`, true, 5_000)
     clock.advance(0)
@@ -210,7 +214,7 @@ describe('live values', () => {
     expect(live.size).toBe(0)
   })
 
-  it('[LIM1] keeps a bounded number of values, the newest, and of conversations', () => {
+  it('[LIM1] keeps a limited number of values per conversation, the newest', () => {
     const { clock, live, told } = open()
     for (let index = 0; index < liveBounds.valuesPerConversationMax + 10; index++)
       live.set('c', 'typing', `u${index}`, true, 5_000)
@@ -221,7 +225,7 @@ describe('live values', () => {
     live.stop()
   })
 
-  it('[LIM3] a full conversation costs the setter an own value first', () => {
+  it("[LIM3] evicts the user's own value first in a full conversation", () => {
     const { live } = open()
     live.set('c', 'typing', 'ada', true, 5_000)
     live.set('c', 'place', 'ada', 1, 5_000)
@@ -235,7 +239,7 @@ describe('live values', () => {
     live.stop()
   })
 
-  it('[LIM3] bounds the values of one user in all conversations, by number and by size', () => {
+  it('[LIM3] limits the values of one user by number and by size', () => {
     const live = openQuiet().live
     live.set('of others', 'typing', 'bob', true, 60_000)
     for (let index = 0; index < holdingBounds.perUserMax + 5; index++) live.set(`c${index}`, 'at', 'ada', index, 60_000)
@@ -251,14 +255,14 @@ describe('live values', () => {
     live.stop()
   })
 
-  it('[LIM1] beyond its size refuses users who hold nothing, until values expire', () => {
+  it('[LIM1] refuses users without values when full, until values expire', () => {
     const { live, pass } = openQuiet()
     const value = 'x'.repeat(1_000)
     let index = 0
     while (live.set(`c${index % 1_000}`, 'at', `u${index}`, value, 1_000)) index++
     expect(index * 1_002).toBeLessThanOrEqual(holdingBounds.totalMaxChars)
     expect((index + 1) * 1_002).toBeGreaterThan(holdingBounds.totalMaxChars)
-    // A user who holds some goes on, in place of those.
+    // A user with values can still set one, which replaces own values.
     expect(live.set('c0', 'other', 'u1', value, 1_000)).toBe(true)
     expect(live.list('c1').some(({ user }) => user === 'u1')).toBe(false)
     pass(1_000)
@@ -267,7 +271,7 @@ describe('live values', () => {
     live.stop()
   })
 
-  it('[LIM1] refuses a conversation beyond its bound until what has expired makes room', () => {
+  it('[LIM1] refuses new conversations beyond its limit, until values expire', () => {
     const { live, pass } = openQuiet()
     for (let index = 0; index < liveBounds.conversationsMax; index++)
       live.set(`c${index}`, 'typing', `u${index}`, true, 1_000)

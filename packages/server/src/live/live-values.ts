@@ -1,13 +1,16 @@
 /**
- * The live lane: the newest value per (conversation, key, user) wins and expires by itself (rule LIVE1).
+ * Live values: the newest value per (conversation, key, user) wins, and expires by itself (rule
+ * LIVE1).
  *
- * Values that change fast are gathered: each conversation tells its subscribers at most ten times a second, and only the
- * newest of each; what was set here is published to the other servers in the same breath, and kept for those who open the
- * conversation elsewhere. A subscriber that is behind is told later, and then what is newest by then.
+ * Fast changes are gathered: a conversation sends its subscribers at most ten events a second, each
+ * with only the newest values. Values set here are published to the other servers at the same time,
+ * and stored for servers that open the conversation later. A subscriber that is behind gets the
+ * newest values later.
  *
- * Which of two values is newer is decided the same way everywhere, by the database's time at the server that took it, so
- * an earlier one that comes late never wins. How long a value still lives travels as a length of time. Publishing is best
- * effort: what is lost comes with the next value, or expires.
+ * All servers decide alike which of two values is newer: by the database's time at the server that
+ * accepted the value. So an older value that arrives late never wins. The remaining life of a value
+ * travels as a duration. Publishing is best effort: a lost value is replaced by the next one, or
+ * expires.
  */
 import { type Id, idSchema, type Json, limits, type LiveValue, liveValueSchema } from '@chorus/protocol'
 import * as z from 'zod'
@@ -16,24 +19,33 @@ import { LiveHoldings } from './live-holdings.ts'
 import { isNewer, type LiveStore, newestOf, type SharedValue } from './live-store.ts'
 
 export const liveBounds = {
-  /** Least time between two events of one conversation. */
+  /** Minimum time between two events of one conversation. */
   gatherMs: 100,
   /**
-   * Values of one conversation; beyond it the setter's own gives way, else the one that was set first. Each user has bounds
-   * of their own (live-holdings.ts).
+   * Maximum number of values of one conversation. Beyond it, an own value of the user who sets one
+   * is evicted, else the oldest value. Each user has further limits (live-holdings.ts).
    */
   valuesPerConversationMax: 2_000,
-  /** Conversations with values; beyond it new ones are refused. */
+  /** Maximum number of conversations with values. Beyond it, new conversations are refused. */
   conversationsMax: 200_000,
-  /** Values in one message to the other servers. */
+  /** Maximum number of values in one message to the other servers. */
   valuesPerMessageMax: 100,
-  /** How long values of somebody who left are refused: the longest life of one that was on its way. */
+  /**
+   * Time during which values of a user who left are refused. It equals the longest life of a value
+   * still on its way.
+   */
   leftMs: limits.liveTtlMaxMs,
-  /** Members who left lately, per conversation; the earliest are forgotten. */
+  /**
+   * Maximum number of members remembered as having left, per conversation. The earliest are
+   * evicted.
+   */
   leftMax: 1_000,
-  /** Values from further ahead of this server's time are dropped: nothing set later could replace them. */
+  /**
+   * Maximum time that a value may be ahead of this server's clock. Values beyond it are dropped,
+   * because no later value could replace them.
+   */
   aheadMaxMs: 60_000,
-  /** How long what is over is remembered, for an earlier value that comes late. */
+  /** Time for which an ended value is remembered, in case an older value arrives late. */
   overMs: 5_000,
 } as const
 
@@ -46,11 +58,11 @@ interface Held {
 
 interface Room {
   readonly held: Map<string, Held>
-  /** Values that changed since the last event. */
+  /** Slots whose value changed since the last event. */
   readonly changed: Set<string>
-  /** Those of them that were set here. */
+  /** Changed slots whose value was set here. */
   readonly own: Set<string>
-  /** Who left, and until when their values are refused. */
+  /** Users who left, with the time until which their values are refused. */
   readonly left: Map<Id, number>
   timer: Timer | undefined
   lastToldAtMs: number
@@ -58,14 +70,17 @@ interface Room {
 
 export interface LiveValuesOptions {
   readonly clock: Clock
-  /** The database's time, for the stamps that clients see and for the order. */
+  /** Returns the database's time, for the timestamps that clients see and for the order. */
   readonly now: () => Date
-  /** Names this server among the others; another one after each start. */
+  /** Name of this server among all servers; a new one after each start. */
   readonly origin: string
   readonly store: LiveStore
-  /** Sends these to whoever is shown the conversation here. */
+  /** Sends values to the local subscribers of the conversation. */
   readonly tell: (conversation: Id, values: readonly LiveValue[]) => void
-  /** Sends this to the other servers that show the conversation; they {@link LiveValues.receive} it. Never throws. */
+  /**
+   * Publishes values to the other servers that show the conversation. They pass them to
+   * {@link LiveValues.receive}. Never throws.
+   */
   readonly publish: (conversation: Id, json: string) => void
 }
 
@@ -90,15 +105,19 @@ export class LiveValues {
     this.#options = options
   }
 
-  /** False when there is no room for more conversations or values. `null` ends a value now. */
+  /**
+   * Sets a value; `null` ends it now. Returns false when there is no room for more conversations or
+   * values.
+   */
   set(conversation: Id, key: string, user: Id, value: Json, ttlMs: number): boolean {
     const room = this.#open(conversation)
     if (room === undefined) return false
-    // Whoever sets one was found to be a member just now.
+    // The caller has just checked the membership of this user.
     room.left.delete(user)
     const at = this.#options.now()
     const lifeMs = value === null ? 0 : Math.min(ttlMs, limits.liveTtlMaxMs)
-    // Microseconds, each only once, never back, and after what it replaces, whatever the clocks do: what is set later is newer.
+    // In microseconds. Always unique, increasing, and above the order of the replaced value, even
+    // if clocks go back.
     const replaced = room.held.get(slotOf({ key, user }))?.order ?? 0
     this.#lastOrder = Math.max(Math.max(this.#lastOrder, replaced) + 1, at.getTime() * 1_000)
     const expiresAt = new Date(at.getTime() + lifeMs).toISOString()
@@ -116,7 +135,7 @@ export class LiveValues {
     return true
   }
 
-  /** Values set at another server. What cannot be read is dropped. */
+  /** Takes values set at another server. Invalid messages are dropped. */
   receive(conversation: Id, json: string): void {
     const aheadMaxOrder = (this.#options.now().getTime() + liveBounds.aheadMaxMs) * 1_000
     const values = parseMessage(json).filter(({ order }) => order <= aheadMaxOrder)
@@ -128,12 +147,12 @@ export class LiveValues {
     this.#dropIfEmpty(conversation, room)
   }
 
-  /** What has not expired, as far as this server was told. */
+  /** Returns the values that have not expired, as far as this server knows. */
   list(conversation: Id): LiveValue[] {
     return newestOf(this.#listHeld(conversation))
   }
 
-  /** What has not expired, at any server. */
+  /** Returns the values that have not expired, at any server. */
   async read(conversation: Id): Promise<LiveValue[]> {
     const elsewhere = await this.#options.store.read(conversation)
     const nowMs = this.#options.clock.nowMs()
@@ -143,13 +162,16 @@ export class LiveValues {
     )
   }
 
-  /** Somebody left the conversation: nothing of theirs is shown any more, nor what is still on its way. */
+  /**
+   * Ends all values of a user who left the conversation, and refuses values of that user still on
+   * their way.
+   */
   forget(conversation: Id, user: Id): void {
     const room = this.#open(conversation)
     if (room === undefined) return
     const over = [...room.held.values()].filter(({ value }) => value.user === user && value.value !== null)
     for (const { value } of over) this.set(conversation, value.key, user, null, 0)
-    // Every server that shows the conversation sees the removal by itself.
+    // Not published: every server of this conversation sees the removal in its log.
     for (const { value } of over) room.own.delete(slotOf(value))
     this.#options.store.keep(
       conversation,
@@ -163,7 +185,7 @@ export class LiveValues {
     }
   }
 
-  /** Somebody who may have left is a member again. */
+  /** Accepts values of this user again: the user is a member. */
   welcome(conversation: Id, user: Id): void {
     this.#rooms.get(conversation)?.left.delete(user)
   }
@@ -178,7 +200,7 @@ export class LiveValues {
     this.#holdings.clear()
   }
 
-  /** Housekeeping, about once a minute: values expire by themselves. */
+  /** Drops expired values and empty conversations. Called about once a minute. */
   tidy(): void {
     for (const [conversation, room] of this.#rooms) {
       this.#dropExpired(conversation, room)
@@ -203,7 +225,10 @@ export class LiveValues {
     return room
   }
 
-  /** False when it is older than what is there, or of somebody who left. */
+  /**
+   * Stores a value. Returns false when it is older than the stored one, when its user left, or when
+   * there is no room.
+   */
   #take(conversation: Id, room: Room, { value, order, origin, lifeMs }: SharedValue): boolean {
     const nowMs = this.#options.clock.nowMs()
     const slot = slotOf(value)
@@ -212,7 +237,8 @@ export class LiveValues {
     if ((room.left.get(value.user) ?? nowMs) > nowMs) return false
     const chars = charsOf(value.value)
     if (!this.#holdings.hasRoom(value.user, chars)) return false
-    // Set again, so that the order is that of change and the first is the oldest.
+    // Delete and insert, so that the map stays in order of change and its first entry is the
+    // oldest.
     room.held.delete(slot)
     room.held.set(slot, { value, order, origin, expiresAtMs: nowMs + lifeMs })
     for (const evicted of this.#holdings.hold(value.user, { conversation, slot }, chars)) {
@@ -312,7 +338,10 @@ function rememberedUntilMs({ value, expiresAtMs }: Held): number {
   return expiresAtMs + (value.value === null ? liveBounds.overMs : 0)
 }
 
-/** What a value replaces, within its conversation. */
+/**
+ * Returns the slot of a value within its conversation. A value replaces the earlier value in its
+ * slot.
+ */
 function slotOf({ key, user }: Pick<LiveValue, 'key' | 'user'>): string {
   return `${key} ${user}`
 }

@@ -1,4 +1,4 @@
-/** Presence within one process, where both servers of the suite are the same one. */
+/** Presence within one process: both servers of the suite are the same server. */
 import { LocalBusHub } from '../fanout/bus-local.ts'
 import { FastClock } from '../support/testing/fast-clock.ts'
 import { describePresence } from './presence.suite.ts'

@@ -1,4 +1,6 @@
-/** What presence promises, in one process and across servers alike. Run by the test of each. */
+/**
+ * Contract suite for presence, in one process and across servers. The test file of each runs it.
+ */
 import { randomUUID } from 'node:crypto'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { Clock } from '../support/clock.ts'
@@ -7,7 +9,7 @@ import type { PresenceServer } from './testing/presence-servers.ts'
 
 export interface PresenceSuiteOptions {
   readonly clock: Clock
-  /** Two servers that know of each other; in one process the same one twice. */
+  /** Opens two servers that know each other. In one process, both are the same server. */
   readonly open: () => Promise<readonly [PresenceServer, PresenceServer]>
 }
 
@@ -28,7 +30,7 @@ export function describePresence(name: string, { clock, open }: PresenceSuiteOpt
         clock.setTimer(resolve, delayMs)
       })
 
-    it('[PRES2] what changes at one server is told at the other to those who watch, and to nobody else', async () => {
+    it('[PRES2] sends a change at one server only to watchers at the other', async () => {
       const [here, there] = await start()
       const [ada = '', bob = '', cleo = ''] = users(3)
       const adas = here.arrive(ada)
@@ -41,7 +43,7 @@ export function describePresence(name: string, { clock, open }: PresenceSuiteOpt
       expect(bystander.told).toEqual([])
     })
 
-    it('[PRES1] whoever is at the other server is found at once, and of several connections the liveliest counts', async () => {
+    it('[PRES1] finds a user at the other server; the most active connection counts', async () => {
       const [here, there] = await start()
       const [ada = '', bob = ''] = users(2)
       const phone = there.arrive(bob)
@@ -56,7 +58,7 @@ export function describePresence(name: string, { clock, open }: PresenceSuiteOpt
       await vi.waitFor(() => expect(adas.told.at(-1)?.status).toBe('online'), waiting)
     })
 
-    it('[PRES1] offline comes a moment after the last connection, with the time', async () => {
+    it('[PRES1] reports offline with the time, a moment after the last connection', async () => {
       const [here, there] = await start()
       const [ada = '', bob = ''] = users(2)
       const adas = here.arrive(ada)
@@ -72,7 +74,7 @@ export function describePresence(name: string, { clock, open }: PresenceSuiteOpt
       expect(there.saved.map(({ user }) => user)).toContain(bob)
     })
 
-    it('[PRES1] a move to the other server does not flicker', async () => {
+    it('[PRES1] does not flicker when a user moves to the other server', async () => {
       const [here, there] = await start()
       const [ada = '', bob = ''] = users(2)
       const adas = here.arrive(ada)
@@ -83,7 +85,7 @@ export function describePresence(name: string, { clock, open }: PresenceSuiteOpt
         [there, here],
       ] as const) {
         from.depart(bobs)
-        // Leaves the rest of that moment to a slow machine.
+        // A fraction of the grace time, which leaves the rest to a slow machine.
         await pass(presenceBounds.graceMs / 8)
         bobs = to.arrive(bob)
         await pass(presenceBounds.graceMs * 2)
@@ -91,14 +93,14 @@ export function describePresence(name: string, { clock, open }: PresenceSuiteOpt
       expect(adas.told).toEqual([])
     })
 
-    it('[PRES2] nothing is told after the end of a watch, and those it was told are not followed any more', async () => {
+    it('[PRES2] sends nothing after the end of a watch, and unfollows the user', async () => {
       const [here, there] = await start()
       const [ada = '', bob = '', cleo = ''] = users(3)
       const adas = here.arrive(ada)
       await here.watch(adas, [bob, cleo])
       await here.watch(adas, [cleo])
       there.arrive(bob)
-      // The barrier: what came before it in time would have been told by then.
+      // Cleo's change is a barrier: Bob's earlier change would have been sent before it.
       there.arrive(cleo)
       await vi.waitFor(() => expect(adas.told).toMatchObject([{ user: cleo, status: 'online' }]), waiting)
       here.depart(adas)

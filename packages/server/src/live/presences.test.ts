@@ -1,4 +1,4 @@
-/** Who is online, told to those who watch. */
+/** Tests who counts as online, and which watchers receive it. */
 import type { Id, Presence, PresenceStatus } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'
@@ -48,7 +48,7 @@ function open() {
     presences.arrive(arrived)
     return arrived
   }
-  /** Another server says something of this user. */
+  /** Another server reports a status of this user. */
   const say = (user: Id, status: PresenceStatus, lastSeen?: string): void => {
     elsewhere.set(user, { status, lastSeen })
     changed(user)
@@ -59,8 +59,8 @@ function open() {
   return { clock, told, saved, presences, arrive, say, store, reports, followed, follows: () => follows }
 }
 
-describe('presence', () => {
-  it('[PRES2] is told only to those who watch, only what changed, and gathered', () => {
+describe('Presences', () => {
+  it('[PRES2] sends gathered changes only to connections that watch the user', () => {
     const { clock, told, presences, arrive } = open()
     const ada = arrive('ada')
     arrive('somebody else')
@@ -84,7 +84,7 @@ describe('presence', () => {
         ],
       },
     ])
-    // A change and its undoing within the gathering is none.
+    // A change that is undone before the event is sent causes no event.
     const bobs = arrive('bob')
     bobs.status = 'away'
     presences.update('bob')
@@ -93,7 +93,7 @@ describe('presence', () => {
     expect(told).toHaveLength(1)
   })
 
-  it('[PRES2] its cost grows with the watchers, not with the square of a room', () => {
+  it('[PRES2] costs one event per watcher, even for a large conversation', () => {
     const { clock, told, presences, arrive } = open()
     const room = Array.from({ length: 300 }, (_, index) => arrive(`u${index}`))
     const watcher = room[0]!
@@ -110,7 +110,7 @@ describe('presence', () => {
     expect(told[0]?.presences).toHaveLength(300)
   })
 
-  it('[PRES1] offline comes a moment after the last connection, well within its bound', () => {
+  it('[PRES1] reports offline a moment after the last connection ended', () => {
     const { clock, told, saved, presences, arrive } = open()
     const ada = arrive('ada')
     presences.watch(ada, ['bob'])
@@ -134,7 +134,7 @@ describe('presence', () => {
     expect(presenceBounds.graceMs + presenceBounds.gatherMs).toBeLessThan(30_000)
   })
 
-  it('[PRES1] a reload does not flicker', () => {
+  it('[PRES1] does not flicker on a reload', () => {
     const { clock, told, presences, arrive } = open()
     const ada = arrive('ada')
     presences.watch(ada, ['bob'])
@@ -149,7 +149,7 @@ describe('presence', () => {
     expect(presences.statusOf('bob')).toBe('online')
   })
 
-  it('is away only while all connections are', () => {
+  it('is away only while all connections are away', () => {
     const { clock, told, presences, arrive } = open()
     const ada = arrive('ada')
     presences.watch(ada, ['bob'])
@@ -165,7 +165,7 @@ describe('presence', () => {
     expect(told.at(-1)?.presences).toMatchObject([{ user: 'bob', status: 'away' }])
   })
 
-  it('[LIVE1] whoever does not read is told the newest later, and not all that was between', () => {
+  it('[LIVE1] sends a slow watcher only the newest status, later', () => {
     const { clock, told, presences, arrive, say } = open()
     const ada = arrive('ada')
     presences.watch(ada, ['bob'])
@@ -182,7 +182,7 @@ describe('presence', () => {
     expect(clock.pendingCount).toBe(0)
   })
 
-  it('[PRES1] connections here count whatever is known elsewhere, and the liveliest of all counts', () => {
+  it('[PRES1] combines connections here with other servers; the most active counts', () => {
     const { clock, told, presences, arrive, say } = open()
     const ada = arrive('ada')
     presences.watch(ada, ['bob'])
@@ -208,7 +208,7 @@ describe('presence', () => {
     expect(last()).toBe('offline')
   })
 
-  it('[PRES1] between two connections the user is what the last one said', () => {
+  it("[PRES1] keeps the last connection's status between two connections", () => {
     const { clock, told, presences, arrive } = open()
     const ada = arrive('ada')
     presences.watch(ada, ['bob'])
@@ -221,7 +221,7 @@ describe('presence', () => {
     expect(told.map(({ presences: [bobs] }) => bobs?.status)).toEqual(['away', 'offline'])
   })
 
-  it('[PRES1] says of its users what their connections say, and of who left that they left', () => {
+  it('[PRES1] reports the most active status of its connections, then the departure', () => {
     const { clock, presences, arrive, reports } = open()
     const [phone, laptop] = [arrive('bob'), arrive('bob')]
     const last = (): unknown => reports.at(-1)?.[1]
@@ -238,7 +238,7 @@ describe('presence', () => {
     expect(last()).toBeUndefined()
   })
 
-  it('tells since when somebody is offline, from the database when nobody here knows', async () => {
+  it('sends the last-seen time, from the database if unknown here', async () => {
     const { clock, told, presences, arrive, say, store } = open()
     const ada = arrive('ada')
     presences.watch(ada, ['bob', 'cleo'])
@@ -255,7 +255,7 @@ describe('presence', () => {
       { user: 'bob', status: 'offline', lastSeen: at },
       { user: 'cleo', status: 'offline', lastSeen: null },
     ])
-    // The later time counts, wherever it is from.
+    // The later time counts, whatever its source.
     const later = '2026-01-02T00:00:00.000Z'
     say('bob', 'online')
     clock.advance(presenceBounds.gatherMs)
@@ -264,7 +264,7 @@ describe('presence', () => {
     expect(told.at(-1)?.presences).toEqual([{ user: 'bob', status: 'offline', lastSeen: later }])
   })
 
-  it('[PRES2] follows a user while somebody here watches them, and tells once that a watch has ended', () => {
+  it('[PRES2] follows a user while watched, and reports an ended watch once', () => {
     const { clock, told, presences, arrive, followed } = open()
     const [ada, cleo] = [arrive('ada'), arrive('cleo')]
     presences.watch(ada, ['bob', 'dan'])
@@ -285,7 +285,7 @@ describe('presence', () => {
     expect(followed.size).toBe(0)
   })
 
-  it('[LIM3] a list that goes back and forth is subscribed once', () => {
+  it('[LIM3] follows users once when a list of watches goes back and forth', () => {
     const { clock, presences, arrive, followed, follows } = open()
     const ada = arrive('ada')
     const people = Array.from({ length: 96 }, (_, index) => `u${index}`)
@@ -299,7 +299,7 @@ describe('presence', () => {
     expect(followed.size).toBe(96)
     clock.advance(presenceBounds.lingerMs)
     expect(followed.size).toBe(0)
-    // Each ends in its own time.
+    // Each lingering user ends after its own time.
     presences.watch(ada, ['bob', 'cleo'])
     presences.watch(ada, ['bob'])
     clock.advance(presenceBounds.lingerMs / 2)
@@ -313,7 +313,7 @@ describe('presence', () => {
     expect(clock.pendingCount).toBe(0)
   })
 
-  it('[LIM1] follows a bounded number of people whom nobody watches', () => {
+  it('[LIM1] follows a limited number of users without watchers', () => {
     const { presences, arrive, followed } = open()
     const ada = arrive('ada')
     for (let index = 0; index < presenceBounds.lingeringMax + 50; index++) presences.watch(ada, [`u${index}`])
@@ -322,7 +322,7 @@ describe('presence', () => {
     void presences.stop()
   })
 
-  it('[PRES2] watching is replaced as a whole and ends with the watcher', () => {
+  it('[PRES2] replaces the list of watches as a whole, and ends it with the watcher', () => {
     const { clock, told, presences, arrive } = open()
     const ada = arrive('ada')
     presences.watch(ada, ['bob', 'carol'])
@@ -336,7 +336,7 @@ describe('presence', () => {
     clock.advance(60_000)
     expect(told).toEqual([])
     expect(presences.watchersOf('carol').size).toBe(0)
-    // Departing twice is departing once.
+    // A second departure has no effect.
     presences.depart(bob)
     presences.depart(bob)
     void presences.stop()

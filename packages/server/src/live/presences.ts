@@ -1,10 +1,12 @@
 /**
- * Presence (rules PRES1, PRES2): a user is online while any of their connections is, away while all of those are away,
- * offline a moment after the last has gone (a reload, or a move to another server, should not flicker).
+ * Presence of users (rules PRES1, PRES2). A user is online while at least one connection is online,
+ * and away while all connections are away. The user is offline a moment after the last connection
+ * ended, so that a reload or a move to another server does not flicker.
  *
- * Connections at this server count at once, whatever Redis does; what the other servers know comes from `whereabouts`. It is
- * told only to those who watch that user, and only what changed, gathered for a quarter of a second: a change costs its
- * watchers, and a connection watches at most a hundred people, so nothing grows with the square of a room.
+ * Connections at this server count at once, even without Redis; `whereabouts` adds the status at
+ * the other servers. Changes are gathered for a quarter of a second and sent only to the
+ * connections that watch the user. A connection watches at most a hundred users, so the cost never
+ * grows with the square of a conversation's size.
  */
 import type { Id, Presence, PresenceStatus } from '@chorus/protocol'
 import type { Clock, Timer } from '../support/clock.ts'
@@ -13,28 +15,40 @@ import type { Whereabouts } from './whereabouts.ts'
 
 export const presenceBounds = {
   gatherMs: 250,
-  /** Until a connection that was behind is looked at again; it is told what is newest by then. */
+  /** Time until a connection that was behind is checked again. It then gets the newest status. */
   behindMs: 1_000,
-  /** Between the last connection's end and "offline". */
+  /** Time between the end of the last connection and "offline". */
   graceMs: 4_000,
-  /** How long a user whom nobody watches any more is still followed: lists of people go back and forth. */
+  /**
+   * Time for which a user without watchers is still followed, because clients scroll lists of users
+   * back and forth.
+   */
   lingerMs: 5_000,
-  /** Users who are followed without being watched; beyond it the one unwatched for longest is not. */
+  /**
+   * Maximum number of followed users without watchers. Beyond it, the one without watchers for
+   * longest is unfollowed.
+   */
   lingeringMax: 10_000,
-  /** Users whose last-seen time is remembered here; the oldest give way to what the database has. */
+  /**
+   * Maximum number of remembered last-seen times. The oldest are evicted; the database has them,
+   * too.
+   */
   lastSeenMax: 50_000,
 } as const
 
-/** A connection, as far as presence goes. */
+/** A connection, as far as presence needs it. */
 export interface PresentConnection {
   readonly user: Id
   readonly status: 'online' | 'away'
   readonly watched: Watchings
-  /** It has not read what it was sent: it is told later, the newest and not all that was between (rule LIVE1). */
+  /**
+   * Whether it has not read everything sent to it. It then gets only the newest status, later (rule
+   * LIVE1).
+   */
   readonly isBehind: boolean
 }
 
-/** Whom it follows, with what it was last told: a map. */
+/** Watched users, each with the last status sent to the watcher. */
 export interface Watchings {
   readonly size: number
   has(user: Id): boolean
@@ -53,35 +67,35 @@ export interface LastSeen {
 
 export interface PresencesOptions<Watcher extends PresentConnection> {
   readonly clock: Clock
-  /** The database's time. */
+  /** Returns the database's time. */
   readonly now: () => Date
   readonly whereabouts: Whereabouts
   readonly tell: (watcher: Watcher, presences: readonly Presence[]) => void
-  /** Writes down when these were last seen; best effort. */
+  /** Stores the last-seen times of users; best effort. */
   readonly saveLastSeen: (seen: readonly LastSeen[]) => void
-  /** When these were last seen, as far as it was written down. */
+  /** Returns the stored last-seen times of users. */
   readonly readLastSeen: (users: readonly Id[]) => Promise<ReadonlyMap<Id, string | null>>
 }
 
-/** A list of people to watch, while it is found out whom of them one may see. */
+/** A request to watch users, while the server checks which of them its user may see. */
 export interface WatchAsk {
   readonly user: Id
   readonly wanted: ReadonlySet<Id>
-  /** Later asks win over earlier ones. */
+  /** Number of the request; a later request wins over an earlier one. */
   readonly turn: number
 }
 
-/** That one connection follows one user, as of the list it had then. */
+/** A watcher and one watched user, as of the request with this turn. */
 export interface Watch<Watcher> {
   readonly watcher: Watcher
   readonly watched: Id
   readonly turn: number
 }
 
-/** Between connections: a reload. */
+/** A user between two connections, for example during a reload. */
 interface Leaving {
   readonly timer: Timer
-  /** What the last connection said. */
+  /** Status of the last connection. */
   readonly status: 'online' | 'away'
 }
 
@@ -89,20 +103,23 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
   readonly #options: PresencesOptions<Watcher>
   readonly #connections = new Groups<Id, Watcher>()
   readonly #watchers = new Map<Id, Set<Watcher>>()
-  /** Users who are followed and not watched any more, since when; the one unwatched for longest first. */
+  /** Followed users without watchers, with the time since when; the longest first. */
   readonly #lingering = new Map<Id, number>()
   #lingerTimer: Timer | undefined
   readonly #lastSeen = new Map<Id, string>()
   readonly #leaving = new Map<Id, Leaving>()
   readonly #changed = new Set<Id>()
-  /** What somebody was too far behind to be told. */
+  /** Users whose change a watcher was too far behind to receive. */
   readonly #late = new Set<Id>()
   #lateTimer: Timer | undefined
-  /** Asks under way, with how many concerned by them have left a conversation since they began. */
+  /**
+   * Watch requests in progress. Each counts how many of the users it concerns have left a
+   * conversation since it began.
+   */
   readonly #asks = new Map<WatchAsk, number>()
-  /** The turn of the list that each watcher has. */
+  /** Turn of the current list of each watcher. */
   readonly #turns = new WeakMap<Watcher, number>()
-  /** Who left a conversation and is to be looked at again. */
+  /** Users who left a conversation and whose watches must be checked again. */
   #left = new Set<Id>()
   #isLooking = false
   #turn = 0
@@ -141,7 +158,7 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
     this.#leaving.set(user, { timer, status: connection.status })
   }
 
-  /** Something about one of the user's connections changed. */
+  /** Updates the status of a user after one of the user's connections changed. */
   update(user: Id): void {
     const status = this.#statusHere(user)
     if (status !== undefined) this.#options.whereabouts.report(user, status)
@@ -158,12 +175,18 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
     this.#asks.delete(ask)
   }
 
-  /** Counts up when somebody whom the ask concerns left a conversation: what was read before may be wrong. */
+  /**
+   * Returns how often a user concerned by this request has left a conversation. If it grew, earlier
+   * reads may be wrong.
+   */
   leavesSeen(ask: WatchAsk): number {
     return this.#asks.get(ask) ?? 0
   }
 
-  /** Replaces the list of users a connection follows, unless the answer to a later ask came first. */
+  /**
+   * Replaces the list of users that a connection watches, unless a later request was answered
+   * first.
+   */
   watch(watcher: Watcher, users: readonly Id[], ask?: WatchAsk): void {
     const turn = ask?.turn ?? ++this.#turn
     if ((this.#turns.get(watcher) ?? 0) > turn) return
@@ -175,7 +198,7 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
       if (watchers === undefined) {
         watchers = new Set()
         this.#watchers.set(user, watchers)
-        // Nothing has to be subscribed for a user who was watched a moment ago.
+        // A user whose last watch ended recently is still followed.
         if (!this.#lingering.delete(user)) this.#options.whereabouts.follow(user)
       }
       watchers.add(watcher)
@@ -184,7 +207,10 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
     for (const user of before) if (!watcher.watched.has(user)) this.#forget(watcher, user)
   }
 
-  /** What is known of these, the other servers asked. `lastSeen` of those who are offline, as far as it is known here. */
+  /**
+   * Returns the presence of users and asks the other servers. `lastSeen` is set for offline users,
+   * if known here.
+   */
   async ask(users: readonly Id[]): Promise<ReadonlyMap<Id, Presence>> {
     const elsewhere = await this.#options.whereabouts.ask(users)
     return new Map(
@@ -196,13 +222,15 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
     )
   }
 
-  /** The watcher has this as an answer; what differs from it is news. */
+  /**
+   * Records the presence sent to a watcher as a response, so that only later differences are sent.
+   */
   noteTold(watcher: Watcher, ask: WatchAsk, presence: Iterable<Presence>): void {
     if (this.#turns.get(watcher) !== ask.turn) return
     for (const { user, status } of presence) if (watcher.watched.has(user)) watcher.watched.set(user, status)
   }
 
-  /** Ends watches, unless the watcher has another list by now: it is told that it knows nothing of them any more. */
+  /** Ends watches and sends their watchers `unknown`, unless a watcher has another list by now. */
   unwatch(watches: readonly Watch<Watcher>[]): void {
     const ended = new Map<Watcher, Presence[]>()
     for (const { watcher, watched, turn } of watches) {
@@ -219,7 +247,7 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
     for (const [watcher, news] of ended) this.#options.tell(watcher, news)
   }
 
-  /** Does anybody here watch this user, or this user anybody? */
+  /** Whether this user is watched here, or has a connection that watches users. */
   concerns(user: Id): boolean {
     if (this.#watchers.has(user)) return true
     for (const ask of this.#asks.keys()) if (ask.user === user || ask.wanted.has(user)) return true
@@ -227,7 +255,10 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
     return false
   }
 
-  /** Somebody left a conversation. True when nobody is looking yet: the asker has to, until {@link takeLeft} has nothing. */
+  /**
+   * Records that a user left a conversation. Returns true when no check is running: the caller must
+   * then call {@link takeLeft} until it returns undefined.
+   */
   noteLeft(user: Id): boolean {
     for (const [ask, seen] of this.#asks) if (ask.user === user || ask.wanted.has(user)) this.#asks.set(ask, seen + 1)
     this.#left.add(user)
@@ -236,7 +267,10 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
     return true
   }
 
-  /** Every watch by or of those who left since the last call. Undefined: nobody did, and looking is over. */
+  /**
+   * Returns every watch by or of the users who left since the last call. Returns undefined when
+   * there are none, and ends the check.
+   */
   takeLeft(): Watch<Watcher>[] | undefined {
     const left = this.#left
     if (left.size === 0) {
@@ -259,12 +293,15 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
     return this.#watchers.get(user) ?? new Set()
   }
 
-  /** Of somebody who is watched or connected here; of others only what is known without asking. */
+  /**
+   * Returns the status of a user watched or connected here. For other users, returns only what is
+   * known without asking.
+   */
   statusOf(user: Id): PresenceStatus {
     return this.#merge(user, this.#options.whereabouts.elsewhere(user).status)
   }
 
-  /** When an offline user was last here, as far as it is known without asking. */
+  /** Returns when an offline user was last seen, if known without asking. */
   lastSeenOf(user: Id): string | undefined {
     return later(this.#lastSeen.get(user), this.#options.whereabouts.elsewhere(user).lastSeen)
   }
@@ -357,7 +394,7 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
     try {
       for (const [user, at] of await this.#options.readLastSeen(users)) if (at !== null) this.#remember(user, at)
     } catch {
-      // They are offline since nobody knows when.
+      // The database cannot be read: the users are sent as offline without a time.
     }
     this.#tell(users)
   }
@@ -400,7 +437,7 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
   }
 }
 
-/** The later of two ISO times. */
+/** Returns the later of two ISO times. */
 function later(one: string | undefined, other: string | undefined): string | undefined {
   if (one === undefined || other === undefined) return one ?? other
   return Date.parse(one) >= Date.parse(other) ? one : other

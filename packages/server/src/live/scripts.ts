@@ -1,9 +1,10 @@
 /**
- * The Lua scripts of presence and live values, each documented like a function: keys, arguments, answer, cost. A script
- * runs in Redis as one step. Time in them is that Redis's own, and only lengths of time leave it: no clock is compared
- * with another. Every key has an expiry, and every list a bound.
+ * The Lua scripts of presence and live values. Each one documents its keys, arguments, reply and
+ * cost. A script runs in Redis as one step. It uses the time of that Redis and returns only
+ * durations, so no two clocks are compared. Every key has an expiry, and every list a limit.
  *
- * A lease that lies further ahead than a lease lives was written by a Redis whose clock was ahead: it counts as dead.
+ * A lease that ends further ahead than the life of a lease was written by a Redis whose clock was
+ * ahead. It counts as dead.
  */
 import type { RedisScript } from '../support/redis.ts'
 
@@ -12,12 +13,14 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)`
 
 /**
- * Takes or refreshes one server's lease of a partition, and tells which leases live.
+ * Takes or refreshes a server's lease of a partition, and returns the living leases.
  *
- * - KEYS: 1 leases (sorted set: lease → when it ends) · 2 since when this partition's data is whole
- * - ARGV: 1 lease · 2 `new` or `keep` · 3 life of a lease, ms · 4 how long ended leases and the keys are kept, ms · 5 most leases
- * - Returns `[held, wholeForMs, lease, leftMs, lease, leftMs, …]`; `held` 0: the lease had ended (or was lost) and was not
- *   taken: whatever was registered under it is dead for good.
+ * - KEYS: 1 leases (sorted set: lease → when it ends) · 2 time since which this partition's data is
+ *   complete
+ * - ARGV: 1 lease · 2 `new` or `keep` · 3 life of a lease, ms · 4 how long ended leases and the
+ *   keys are kept, ms · 5 maximum number of leases
+ * - Returns `[held, wholeForMs, lease, leftMs, lease, leftMs, …]`. `held` is 0 when the lease had
+ *   ended or was lost, and was not taken. Everything registered under it is dead then and stays so.
  * - Cost: O(leases of the partition), which is about the number of servers.
  */
 export const tendLease: RedisScript = {
@@ -45,10 +48,10 @@ return reply`,
 }
 
 /**
- * Ends a lease soon, or now: a server that leaves, or that holds a later one.
+ * Ends a lease now or soon. Used by a server that leaves or that holds a newer lease.
  *
  * - KEYS: 1 leases
- * - ARGV: 1 lease · 2 ms from now; 0 forgets it at once
+ * - ARGV: 1 lease · 2 ms from now; 0 removes it at once
  * - Returns 1.
  * - Cost: O(log leases).
  */
@@ -63,14 +66,15 @@ return 1`,
 }
 
 /**
- * Writes what one server says of users: there (online, away) or gone. Entries of ended leases are removed on the way.
+ * Writes the status of users at one server: online, away or gone. Also removes entries of ended
+ * leases.
  *
  * - KEYS: 1 leases · 2… one hash per user (lease → status, and `seen`)
- * - ARGV: 1 lease · 2 life of a lease, ms · 3 how long a user's hash is kept, ms · then for each user: status, empty when
- *   gone · when last seen (ISO time), empty to leave it
- * - Returns `[held, changed, changed, …]`: for each user 1 when the status that all servers together give is another now.
- *   `[0]`: the lease has ended; nothing was written.
- * - Cost: O(users × servers that user is at + leases). Callers send at most 200 users.
+ * - ARGV: 1 lease · 2 life of a lease, ms · 3 how long a user's hash is kept, ms · then for each
+ *   user: status, empty when gone · time last seen (ISO), empty to keep the old one
+ * - Returns `[held, changed, changed, …]`: 1 for each user whose status over all servers has
+ *   changed, else 0. `[0]` means that the lease has ended and nothing was written.
+ * - Cost: O(users × servers of that user + leases). Callers send at most 200 users.
  */
 export const writePresence: RedisScript = {
   lua: `${nowMs}
@@ -104,14 +108,17 @@ return reply`,
 }
 
 /**
- * What all servers but the asker say of users. Writes nothing.
+ * Reads the status of users at all servers except the caller. Writes nothing.
  *
- * - KEYS: 1 leases · 2 since when this partition's data is whole · 3… one hash per user
- * - ARGV: 1 how the asker's own leases begin · 2 life of a lease, ms
- * - Returns `[wholeForMs, user, user, …]`, a user being `[status, seen, endedForMs, lease, lease, …]`: the status is empty
- *   when no living lease names the user; `endedForMs` is how long ago the last server that named them was alive, -1 when that is
- *   not known. `wholeForMs` is -1 when no server has been here yet: then an empty status says nothing.
- * - Cost: O(users × servers that user is at + leases). Callers send at most 200 users.
+ * - KEYS: 1 leases · 2 time since which this partition's data is complete · 3… one hash per user
+ * - ARGV: 1 prefix of the caller's own leases · 2 life of a lease, ms
+ * - Returns `[wholeForMs, user, user, …]`, with each user as `[status, seen, endedForMs, lease,
+ *   lease, …]`.
+ *   - `status` is empty when no living lease names the user.
+ *   - `endedForMs` is the time since the last server that named the user was alive, or -1 when
+ *     unknown.
+ *   - `wholeForMs` is -1 when no server has written here yet; then an empty status means nothing.
+ * - Cost: O(users × servers of that user + leases). Callers send at most 200 users.
  */
 export const readPresence: RedisScript = {
   lua: `${nowMs}
@@ -147,15 +154,17 @@ return reply`,
 }
 
 /**
- * Keeps live values of one conversation for those who open it elsewhere. A value never replaces a later one.
+ * Stores live values of one conversation for servers that open it later. A value never replaces a
+ * newer one.
  *
- * - KEYS: 1 the conversation's values (hash: `key user` → when it ends, order, origin, value) · 2 whose they are (hash: user →
- *   keys, the one set longest ago first)
- * - ARGV: 1 most values · 2 how long the hashes are kept, ms · 3 most values of one user · then for each value: field · order ·
- *   origin · life, ms · JSON
- * - Returns how many were kept; the others were older than what is there.
- * - Cost: O(values written × most values of one user), and O(most values) when there are too many of several users: then
- *   ended ones go, then those that end first. A user over a bound gives up own values first.
+ * - KEYS: 1 the conversation's values (hash: `key user` → when it ends, order, origin, value) · 2
+ *   keys of each user (hash: user → keys, the oldest one first)
+ * - ARGV: 1 maximum number of values · 2 how long the hashes are kept, ms · 3 maximum number of
+ *   values per user · then for each value: field · order · origin · life, ms · JSON
+ * - Returns the number of stored values; the rest was older than the stored ones.
+ * - Cost: O(values written × maximum per user). O(maximum of values) when values of several users
+ *   exceed it: then ended values are evicted first, and next the ones that end first. A user over a
+ *   limit loses own values first.
  */
 export const keepLiveValues: RedisScript = {
   lua: `${nowMs}
@@ -234,12 +243,12 @@ return kept`,
 }
 
 /**
- * The live values of one conversation that have not ended.
+ * Reads the live values of one conversation that have not ended.
  *
  * - KEYS: 1 the conversation's values
  * - ARGV: none
  * - Returns `[field, order, origin, leftMs, JSON, …]`.
- * - Cost: O(values), bounded by what {@link keepLiveValues} keeps; ended ones are removed on the way.
+ * - Cost: O(values), limited by {@link keepLiveValues}. Ended values are removed on the way.
  */
 export const readLiveValues: RedisScript = {
   lua: `${nowMs}

@@ -1,26 +1,28 @@
 /**
- * What each server says of its own database, kept where it can still be read when that database cannot: in Redis. Each
- * server writes its line and reads the others' in one step. Only ages leave the script, measured by that Redis's own
- * clock, so no clock is compared with another. Redis may lose it all: then nobody knows of anybody for a second.
+ * Registry of all servers with their database health. It lives in Redis, so that it can be read
+ * while the database is unreachable. Each server writes its entry and reads the other entries in
+ * one step. The script returns only ages, measured by the clock of Redis, so no two clocks are
+ * compared. When Redis loses the registry, the servers do not see each other for a second.
  */
 import type { Redis, RedisScript } from '../support/redis.ts'
 
 export const rosterBounds = {
-  /** A line that was not written again for this long is forgotten. */
+  /** Age at which an entry that was not refreshed is removed. */
   forgetAfterMs: 60_000,
-  /** Lines read at once; more servers than that are not looked at. */
+  /** Maximum number of entries returned by one read. Further servers are ignored. */
   serversMax: 1_000,
 } as const
 
 const rosterName = 'servers'
 
 /**
- * Writes one server's line and tells all of them.
+ * Writes the entry of one server and returns all entries.
  *
- * - KEYS: 1 the roster (hash: boot → `<ms of this Redis> <1 healthy, 0 not>`)
- * - ARGV: 1 boot · 2 `1` or `0`, empty to leave · 3 life of a line, ms · 4 most lines
- * - Returns `[boot, ageMs, healthy, boot, ageMs, healthy, …]`. A line from the future was written by a Redis whose clock was
- *   ahead, and is dropped.
+ * - KEYS: 1 the registry (hash: boot → `<ms of this Redis> <1 healthy, 0 not>`)
+ * - ARGV: 1 boot · 2 `1` or `0`, empty to leave · 3 life of an entry, ms · 4 maximum number of
+ *   entries
+ * - Returns `[boot, ageMs, healthy, boot, ageMs, healthy, …]`. An entry from the future was written
+ *   by a Redis whose clock was ahead; it is removed.
  * - Cost: O(servers).
  */
 const report: RedisScript = {
@@ -48,7 +50,7 @@ return reply`,
 export interface OtherServer {
   readonly boot: string
   readonly hasDatabase: boolean
-  /** How long ago it said so. */
+  /** Time since the server reported this. */
   readonly ageMs: number
 }
 
@@ -61,7 +63,10 @@ export class ServerRoster {
     this.#boot = boot
   }
 
-  /** Says how this server is, and tells what the others said. Rejects when Redis cannot be asked. */
+  /**
+   * Reports this server's health and returns the reports of the other servers. Rejects when Redis
+   * cannot be reached.
+   */
   async report(hasDatabase: boolean): Promise<readonly OtherServer[]> {
     const reply = (await this.#run(hasDatabase ? '1' : '0')) as (string | number)[]
     const others: OtherServer[] = []
@@ -72,7 +77,7 @@ export class ServerRoster {
     return others
   }
 
-  /** This server is not there any more. Never rejects: its line is forgotten by itself. */
+  /** Removes this server's entry. Never rejects: the entry expires by itself. */
   async leave(): Promise<void> {
     await this.#run('').catch(() => undefined)
   }

@@ -1,4 +1,7 @@
-/** Presence across servers by way of a real Redis, which may die, forget, or belong to a cluster. */
+/**
+ * Tests presence across servers over a real Redis that may die, lose its data, or belong to a
+ * cluster.
+ */
 import { hasRedis, type Redis as RedisServer, startRedis, startRedisCluster } from '@chorus/testkit'
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
@@ -12,9 +15,12 @@ import { describePresence } from './presence.suite.ts'
 import { type Device, PresenceServer } from './testing/presence-servers.ts'
 import { RedisWhereabouts, whereaboutsBounds } from './whereabouts-redis.ts'
 
-/** The servers' time; that of Redis is real, so no lease ends by itself within a test. */
+/** Clock of the servers. The clock of Redis is real, so no lease ends by itself within a test. */
 const clock = new FastClock(5)
-/** For tests of who is *not* told something while Redis comes back: connecting again takes what it takes. */
+/**
+ * Slower clock for tests that expect *no* "offline" while Redis returns: reconnecting takes real
+ * time.
+ */
 const slowClock = new FastClock(2)
 const waiting = { timeout: 20_000, interval: 20 }
 const partitions = Array.from({ length: whereaboutsBounds.partitions }, (_, index) => `chorus:{presence-${index}}`)
@@ -35,7 +41,7 @@ describe.skipIf(!hasRedis())('presence over Redis', { timeout: 60_000 }, () => {
     opened = links.map((redis) => new PresenceServer(pace, hub, redis, randomUUID()))
     return opened
   }
-  /** Redis has been served for long: who is not named is offline. */
+  /** Marks the data in Redis as complete for long, so that a user without a lease is offline. */
   const settle = async (): Promise<void> => {
     for (const partition of partitions) await server.command('SET', `${partition}:whole`, 1)
   }
@@ -72,10 +78,10 @@ describe.skipIf(!hasRedis())('presence over Redis', { timeout: 60_000 }, () => {
 
   describePresence('across servers', { clock, open: () => openTwo() })
 
-  it('[PRES1] all users of a server end with its lease, with when it was last alive', async () => {
+  it('[PRES1] ends all users of a dead server, with the time it was last alive', async () => {
     const [here, there] = await openTwo()
     const { ada, bob } = await startWatching(here, there)
-    // It dies without a word: its leases end as if nobody had refreshed them.
+    // The server dies without notice: its leases end because they are not refreshed.
     await there.whereabouts?.stop()
     const agoMs = 1_000
     for (const { partition, lease } of await leasesOf(undefined))
@@ -87,7 +93,7 @@ describe.skipIf(!hasRedis())('presence over Redis', { timeout: 60_000 }, () => {
     expect(here.saved.map(({ user }) => user)).toEqual([bob])
   })
 
-  it('[PRES1] a lease that ended is dead for good: the server writes its users under another, and only those who are there', async () => {
+  it('[PRES1] never revives an ended lease; rewrites only present users under a new one', async () => {
     const [here, there] = await openTwo()
     const { ada, bobs } = await startWatching(here, there)
     const cleo = randomUUID()
@@ -108,7 +114,7 @@ describe.skipIf(!hasRedis())('presence over Redis', { timeout: 60_000 }, () => {
     expect(after.map(({ lease }) => lease)).not.toEqual(before.map(({ lease }) => lease))
   })
 
-  it('[PRES1] Redis away: who is not here is unknown, never offline; back and empty: everything is told again', async () => {
+  it('[PRES1] reports unknown while Redis is away, and the status once it returns', async () => {
     const mine = await startRedis()
     try {
       for (const partition of partitions) await mine.command('SET', `${partition}:whole`, 1)
@@ -119,7 +125,7 @@ describe.skipIf(!hasRedis())('presence over Redis', { timeout: 60_000 }, () => {
       await mine.kill9()
       await vi.waitFor(() => expect(statusesOf(ada)).toEqual(['unknown', 'unknown']), waiting)
       expect(await here.watch(ada, [bob, local.user, 'nobody'])).toEqual(['unknown', 'online', 'unknown'])
-      // Meanwhile somebody comes and goes.
+      // A user connects and leaves while Redis is away.
       const cleo = randomUUID()
       const cleos = there.arrive(cleo)
       there.depart(cleos)
@@ -136,7 +142,7 @@ describe.skipIf(!hasRedis())('presence over Redis', { timeout: 60_000 }, () => {
     }
   })
 
-  it('[PRES1] an emptied Redis is noticed without a reconnection, and nobody is offline for it', async () => {
+  it('[PRES1] notices an emptied Redis without a reconnect, and reports no user offline', async () => {
     const [here, there] = await openTwo(slowClock)
     const { ada, bob } = await startWatching(here, there)
     await server.command('FLUSHALL')
@@ -145,10 +151,10 @@ describe.skipIf(!hasRedis())('presence over Redis', { timeout: 60_000 }, () => {
     expect(statusesOf(ada)).not.toContain('offline')
   })
 
-  it('[PRES1] takes leases ever later in a Redis that evicts them', async () => {
+  it('[PRES1] backs off when Redis keeps evicting its leases', async () => {
     const hand = new ManualClock()
     let taken = 0
-    // New leases are granted, and gone by the time their users are written.
+    // New leases are granted, but evicted before their users are written.
     const evicting: Redis = {
       isCluster: false,
       keyOf: (name) => name,
@@ -177,18 +183,19 @@ describe.skipIf(!hasRedis())('presence over Redis', { timeout: 60_000 }, () => {
     }
     for (let count = 0; count < 100; count++) whereabouts.report(randomUUID(), 'online')
     await pass(10_000)
-    // Six within the first three seconds, then one in 1.5 to 3 s; at most a dozen for each partition.
+    // Each partition takes six leases in the first three seconds, then one every 1.5 to 3 s: at
+    // most a dozen.
     expect(taken).toBeLessThanOrEqual(whereaboutsBounds.partitions * 12)
     expect(taken).toBeGreaterThan(whereaboutsBounds.partitions)
     await whereabouts.stop()
   })
 
-  it('[PRES1] a connection that breaks costs a new lease, and nobody is offline for it', async () => {
+  it('[PRES1] takes a new lease after a lost connection, and reports no user offline', async () => {
     const [here, there] = await openTwo(slowClock)
     const { ada } = await startWatching(here, there)
     await server.command('CLIENT', 'KILL', 'TYPE', 'normal')
     await vi.waitFor(() => expect(there.leases).toContain('doubt'), waiting)
-    // The leases before are ended once everybody is written under the new ones.
+    // The old leases are ended once all users are written under the new ones.
     await vi.waitFor(async () => {
       const leases = [...(await leasesOf(here.boot)), ...(await leasesOf(there.boot))]
       expect(leases.length).toBe(2 * partitions.length)
@@ -201,7 +208,7 @@ describe.skipIf(!hasRedis())('presence over Redis', { timeout: 60_000 }, () => {
     expect(statusesOf(ada)).not.toContain('offline')
   })
 
-  it('[PRES1] a hint that is lost is made good by reading again', async () => {
+  it('[PRES1] recovers from a lost hint by reading again', async () => {
     const [here, there] = await openTwo()
     const ada = here.arrive(randomUUID())
     const bob = randomUUID()
@@ -212,14 +219,15 @@ describe.skipIf(!hasRedis())('presence over Redis', { timeout: 60_000 }, () => {
     expect(there.hints).toBe(1)
   })
 
-  it('[PRES2, LIM1] a storm of users is written and read in a few scripts', async () => {
+  it('[PRES2, LIM1] writes and reads many users with few scripts', async () => {
     const [here, there] = await openTwo()
     const count = 1_000
     const users = Array.from({ length: count }, () => randomUUID())
     const before = there.scripts
     for (const user of users) there.arrive(user)
     await vi.waitFor(() => expect(there.hints).toBe(count), waiting)
-    // One for whoever came first and one for all the others in each part; and the leases meanwhile.
+    // Per partition, one script for the first user and one for all further users, plus the
+    // refreshes of the leases.
     expect(there.scripts - before).toBeLessThan(count / 2)
     const watchers = Array.from({ length: 50 }, () => here.arrive(randomUUID()))
     const readsBefore = here.scripts
@@ -228,7 +236,7 @@ describe.skipIf(!hasRedis())('presence over Redis', { timeout: 60_000 }, () => {
     expect(here.scripts - readsBefore).toBeLessThan(count / 2)
   })
 
-  it('[PRES1] in a cluster of three masters the users of a master that is away are unknown, the others are not', async () => {
+  it('[PRES1] reports only users of a lost cluster master as unknown', async () => {
     const cluster = await startRedisCluster({ masters: 3 })
     try {
       const [here, there] = (await open(2, cluster.url, slowClock)) as [PresenceServer, PresenceServer]

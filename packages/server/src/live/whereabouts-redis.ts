@@ -1,18 +1,22 @@
 /**
- * Where users are, kept in Redis as leases (rules PRES1, PRES2). Each server holds a lease per partition of the users,
- * refreshes it every few seconds, and writes its own users under it: refreshing costs per server, not per user, and after
- * `kill -9` all its users end with the lease, 25 s after it was last refreshed.
+ * Presence store over Redis, based on leases (rules PRES1, PRES2). Users are divided into
+ * partitions. Each server holds one lease per partition, refreshes it every few seconds, and writes
+ * its own users under it. So refreshing costs per server, not per user. After `kill -9`, all users
+ * of the server end with its lease, 25 s after the last refresh.
  *
- * A lease that ended is dead for good. When there is any doubt about what Redis holds (the lease is gone, a write failed,
- * the connection was away) the server takes a new lease, writes all its users again, and then ends the old one: nobody
- * flickers, and nobody who left meanwhile stays behind. Redis may lose everything at any moment; it is written again.
+ * A lease that ended is never revived. When the content of Redis is in doubt (the lease is gone, a
+ * write failed, the connection was lost), the server takes a new lease, writes all its users again,
+ * and then ends the old lease. So no present user flickers, and no user who left in that time
+ * remains. Redis may lose everything at any moment; it is written again.
  *
- * Nobody is offline for want of an answer: while a partition cannot be asked, and for a moment after it is back or was
- * found empty (the other servers write again then), those who are named by no lease are `unknown`.
+ * A user is never reported offline just because Redis cannot answer. A user without a living lease
+ * is `unknown` while the partition is unreachable. This lasts a moment longer after it returns or
+ * was found empty, until the other servers have written their users again.
  *
- * Cost: a server makes about five small scripts a second for its leases; one script and one hint per change of a user's
- * status; a receiver of hints one script per hundred milliseconds and partition; and every watched user is read once in ten
- * seconds, because a hint may be lost, up to the bound below; beyond it less often.
+ * Cost: a server runs about five small scripts a second for its leases, and one script and one hint
+ * per status change. A server that receives hints runs one script per 100 ms and partition. It also
+ * rereads every watched user once in ten seconds, in case a hint was lost, and less often beyond
+ * the limit below.
  */
 import type { Id, PresenceStatus } from '@chorus/protocol'
 import type { Clock, Timer } from '../support/clock.ts'
@@ -21,61 +25,78 @@ import { endLease, readPresence, tendLease, writePresence } from './scripts.ts'
 import { unknownWhereabout, type Whereabout, type Whereabouts } from './whereabouts.ts'
 
 export const whereaboutsBounds = {
-  /** Users are spread over so many parts, each with its leases beside it: in a cluster the parts live on several masters. */
+  /**
+   * Number of partitions of the users. Each is stored with its leases, and a cluster spreads them
+   * over its masters.
+   */
   partitions: 16,
-  /** A lease that is not refreshed ends after this. */
+  /** Time after which a lease ends unless it is refreshed. */
   leaseMs: 25_000,
-  /** Between two refreshes of a lease, which also show the leases of the others. */
+  /**
+   * Time between two refreshes of a lease. A refresh also returns the leases of the other servers.
+   */
   tendEveryMs: 3_000,
   tendRetryMs: 500,
-  /** Leases lost one after the other, as in a Redis that evicts, are taken again ever later, up to `tendEveryMs`. */
+  /**
+   * Base of the backoff after several lost leases in a row, as in a Redis that evicts keys; grows
+   * up to `tendEveryMs`.
+   */
   lostRetryMs: 100,
-  /** Leases that one partition lists, of servers that live and that ended lately. */
+  /** Maximum number of leases in a partition, living and recently ended. */
   leasesMax: 1_000,
-  /** How long what is in Redis stays without being written again. */
+  /** Time after which data in Redis expires unless it is written again. */
   keepMs: 6 * 3_600_000,
-  /** A partition that could not be asked for so long makes its users `unknown`. */
+  /** Time after which an unreachable partition makes its users `unknown`. */
   awayAfterMs: 2_000,
-  /** How long the other servers have to write their users again after Redis was away or empty. */
+  /** Time that the other servers have to write their users again after Redis was away or empty. */
   settleMs: 8_000,
-  /** Between the end of a server and the end of its lease: its users reach another one meanwhile. */
+  /**
+   * Time between the end of a server and the end of its lease. Its users connect to another server
+   * in this time.
+   */
   leavingMs: 4_000,
   usersPerScript: 200,
-  /** Hints gather for this long before they are followed up. */
+  /** Time during which hints are gathered before their users are read. */
   gatherMs: 100,
-  /** Every watched user is read again so often, for a hint that was lost. */
+  /** Time in which every watched user is read again, in case a hint was lost. */
   rereadEveryMs: 10_000,
-  /** Most of those reads, users a second. */
+  /** Maximum number of these rereads in users per second. */
   rereadPerSecondMax: 2_000,
-  /** Users watched at one server; who comes after is `unknown` there. */
+  /** Maximum number of watched users on one server. Further users are `unknown` there. */
   followedMax: 100_000,
-  /** Users of one partition that wait to be read; who comes after is `unknown` until the next turn. */
+  /**
+   * Maximum number of users of one partition that wait to be read. Further users are `unknown`
+   * until the next turn.
+   */
   waitingMax: 20_000,
 } as const
 
-/** Why a lease was taken. */
+/** Reason why a lease was taken. */
 export type LeaseCause = 'start' | 'lost' | 'doubt'
 
 export interface WhereaboutsObserver {
-  /** A server takes one per partition at its start; later ones mean trouble. */
+  /**
+   * Called when a lease was taken. A server takes one per partition at its start; later ones mean
+   * trouble.
+   */
   leaseTaken(cause: LeaseCause): void
-  /** How many partitions cannot be asked. */
+  /** Called with the number of unreachable partitions. */
   unreachable(partitions: number): void
 }
 
 export interface RedisWhereaboutsOptions {
   readonly redis: Redis
-  /** Names this server among the others; another one after each start. */
+  /** Name of this server among all servers; a new one after each start. */
   readonly boot: string
   readonly clock: Clock
-  /** The database's time. */
+  /** Returns the database's time. */
   readonly now: () => Date
-  /** Hints about this user arrive from when this resolves. */
+  /** Subscribes to hints about this user. Resolves when hints arrive from then on. */
   readonly subscribe: (user: Id) => Promise<void>
   readonly unsubscribe: (user: Id) => void
-  /** Tells the servers where somebody watches this user to ask again. */
+  /** Asks the servers where this user is watched to read the user again. */
   readonly hint: (user: Id) => void
-  /** Users whose server died without a word, with when it was last alive. */
+  /** Called for users whose server died without notice, with the time when it was last alive. */
   readonly onLost: (users: readonly { readonly user: Id; readonly at: string }[]) => void
   readonly observer: WhereaboutsObserver
 }
@@ -92,28 +113,31 @@ interface Waiting {
   readonly resolve: (answer: Whereabout) => void
 }
 
-/** One part of the users, with everything this server knows and has to do about it. */
+/**
+ * One partition of the users, with everything that this server knows about it and still has to do
+ * for it.
+ */
 class Partition {
   readonly leasesKey: string
   readonly wholeKey: string
-  /** Undefined until one was taken. */
+  /** Lease of this server; undefined until one was chosen. */
   lease: string | undefined
-  /** The lease is still to be taken. */
+  /** Whether the lease still has to be taken in Redis. */
   isLeaseNew = false
-  /** Why it was taken. */
+  /** Reason why it was taken. */
   cause: LeaseCause = 'start'
-  /** Leases of this server to end once everybody is written under the newer one. */
+  /** Older leases of this server, to be ended once all users are written under the newer lease. */
   outdated: string[] = []
-  /** Why the next lease has to be a new one. */
+  /** Reason why the next refresh must take a new lease. */
   doubt: LeaseCause | undefined = 'start'
   readonly here = new Map<Id, 'online' | 'away'>()
-  /** To be written, with when those who left were last seen. */
+  /** Users still to be written, with the last-seen time of users who left. */
   readonly unwritten = new Map<Id, string | undefined>()
   readonly followed = new Map<Id, Followed>()
   readonly waiting = new Map<Id, Waiting>()
-  /** Leases of other servers that lived when last seen. */
+  /** Leases of other servers that were alive at the last refresh. */
   living: ReadonlySet<string> = new Set()
-  /** Leases lost one after the other. A lease that was found again at its next look ends the row. */
+  /** Number of leases lost in a row. A successful refresh resets it. */
   losses = 0
   isTending = false
   isWriting = false
@@ -122,7 +146,7 @@ class Partition {
   readTimer: Timer | undefined
   readDueAtMs = Number.POSITIVE_INFINITY
   settleTimer: Timer | undefined
-  /** Before this, absence says nothing. */
+  /** Time before which a missing user may still be online elsewhere. */
   settledAtMs = Number.NEGATIVE_INFINITY
   failingSinceMs: number | undefined
   isAway = false
@@ -139,7 +163,7 @@ class Partition {
 
 export class RedisWhereabouts implements Whereabouts {
   readonly #options: RedisWhereaboutsOptions
-  /** What all leases of this server begin with. */
+  /** Prefix of all leases of this server. */
   readonly #boot: string
   readonly #partitions: readonly Partition[]
   readonly #listeners: ((user: Id) => void)[] = []
@@ -161,7 +185,7 @@ export class RedisWhereabouts implements Whereabouts {
     this.#rereadLater()
   }
 
-  /** Users watched here. */
+  /** Number of users watched here. */
   get followedCount(): number {
     return this.#followedCount
   }
@@ -175,7 +199,7 @@ export class RedisWhereabouts implements Whereabouts {
     if (partition.here.get(user) === status) return
     if (status === undefined) partition.here.delete(user)
     else partition.here.set(user, status)
-    // With the next lease everybody is written anyway.
+    // The next lease writes all users anyway.
     if (partition.doubt !== undefined || this.#isStopped) return
     partition.unwritten.set(user, lastSeen)
     void this.#write(partition)
@@ -207,10 +231,10 @@ export class RedisWhereabouts implements Whereabouts {
       users.map(async (user): Promise<readonly [Id, Whereabout]> => {
         const partition = this.#partitionOf(user)
         const followed = partition.followed.get(user)
-        // What is followed is kept up to date; it is asked for only until something is known.
+        // Followed users are kept up to date. Redis is only asked until their status is known.
         if (followed !== undefined && followed.whereabout.status !== 'unknown') return [user, followed.whereabout]
         if (partition.isAway) return [user, unknownWhereabout]
-        // Subscribe, wait for the confirmation, then read: what changes from then on is told.
+        // Subscribe, wait for the confirmation, then read: later changes arrive as hints.
         await followed?.subscribed
         return [user, await this.#read(partition, user, 0)]
       }),
@@ -218,7 +242,7 @@ export class RedisWhereabouts implements Whereabouts {
     return new Map(answers)
   }
 
-  /** A hint: something about this user changed at another server. */
+  /** Handles a hint that this user's status at another server changed. */
   heard(user: Id): void {
     const partition = this.#partitionOf(user)
     if (partition.followed.has(user)) void this.#read(partition, user, whereaboutsBounds.gatherMs)
@@ -246,7 +270,7 @@ export class RedisWhereabouts implements Whereabouts {
     return this.#partitions[hashOf(user) % whereaboutsBounds.partitions] as Partition
   }
 
-  // The lease.
+  // --- Lease ---
 
   #tendLater(partition: Partition, delayMs: number): void {
     partition.tendTimer?.cancel()
@@ -267,7 +291,8 @@ export class RedisWhereabouts implements Whereabouts {
           partition.doubt === undefined ? nextMs : Math.min(nextMs, whereaboutsBounds.tendRetryMs),
         )
     } catch {
-      // Why Redis cannot be asked is logged where it is found out. A new lease that may have been taken is not relied upon.
+      // The Redis client has logged the reason. A new lease that may have been taken is not relied
+      // upon.
       if (partition.isLeaseNew) this.#doubt(partition, partition.cause)
       this.#failed(partition)
       this.#tendLater(partition, whereaboutsBounds.tendRetryMs)
@@ -277,7 +302,7 @@ export class RedisWhereabouts implements Whereabouts {
     void this.#write(partition)
   }
 
-  /** Resolves with when to look again. */
+  /** Refreshes the lease once. Resolves with the time until the next refresh. */
   async #tendOnce(partition: Partition): Promise<number | 'lost'> {
     const { leaseMs, keepMs, leasesMax, tendEveryMs, settleMs } = whereaboutsBounds
     if (partition.doubt !== undefined) this.#takeNewLease(partition, partition.doubt)
@@ -302,7 +327,7 @@ export class RedisWhereabouts implements Whereabouts {
       const other = String(reply[index])
       if (other.startsWith(this.#boot)) continue
       living.add(other)
-      // A lease that is about to end is looked at when it has.
+      // A lease that is about to end is checked right after its end.
       nextMs = Math.min(nextMs, Number(reply[index + 1]) + 50)
     }
     const ended = [...partition.living].filter((other) => !living.has(other))
@@ -311,7 +336,11 @@ export class RedisWhereabouts implements Whereabouts {
     return nextMs
   }
 
-  /** The first time at once: one lost lease is an emptied Redis. In a row it is one that evicts, which haste makes worse. */
+  /**
+   * Schedules a new lease after a lost one. The first retry is immediate, because one lost lease
+   * means an emptied Redis. Several in a row mean a Redis that evicts keys, so the retries slow
+   * down.
+   */
   #takeAgainLater(partition: Partition): void {
     const { lostRetryMs, tendEveryMs } = whereaboutsBounds
     const boundMs =
@@ -322,7 +351,7 @@ export class RedisWhereabouts implements Whereabouts {
 
   #takeNewLease(partition: Partition, cause: LeaseCause): void {
     if (partition.lease !== undefined && !partition.isLeaseNew) partition.outdated.push(partition.lease)
-    // More than a few cannot be ended in time; they end by themselves.
+    // Keep only a few; older leases end by themselves.
     partition.outdated = partition.outdated.slice(-4)
     partition.doubt = undefined
     partition.isLeaseNew = true
@@ -337,7 +366,10 @@ export class RedisWhereabouts implements Whereabouts {
       if (leases.some((lease) => ended.includes(lease))) void this.#read(partition, user, 0)
   }
 
-  /** What is not named now may be named again within `forMs`. */
+  /**
+   * Records that users missing now may be written again within `forMs`, and rereads unknown users
+   * after that.
+   */
   #settle(partition: Partition, forMs: number): void {
     const atMs = this.#options.clock.nowMs() + forMs
     if (forMs <= 0 || atMs <= partition.settledAtMs) return
@@ -349,7 +381,7 @@ export class RedisWhereabouts implements Whereabouts {
     }, forMs)
   }
 
-  // What this server says.
+  // --- Writing this server's users ---
 
   async #write(partition: Partition): Promise<void> {
     if (partition.isWriting) return
@@ -362,7 +394,7 @@ export class RedisWhereabouts implements Whereabouts {
         partition.outdated = partition.outdated.filter((lease) => lease !== outdated)
       }
     } catch {
-      // It may have been written or not: everything is written again, under a new lease.
+      // The write may or may not have happened, so everything is written again under a new lease.
       this.#doubt(partition)
       this.#failed(partition)
       this.#tendLater(partition, whereaboutsBounds.tendRetryMs)
@@ -389,7 +421,7 @@ export class RedisWhereabouts implements Whereabouts {
     )) as readonly number[]
     this.#answered(partition)
     if (held !== 1) {
-      // Unless a newer one was taken meanwhile: then they are written under that.
+      // If a newer lease was taken in the meantime, these users are written under it.
       if (lease === partition.lease) {
         this.#doubt(partition, 'lost')
         this.#takeAgainLater(partition)
@@ -406,7 +438,7 @@ export class RedisWhereabouts implements Whereabouts {
     partition.unwritten.clear()
   }
 
-  // What the others say.
+  // --- Reading the users of other servers ---
 
   #read(partition: Partition, user: Id, withinMs: number): Promise<Whereabout> {
     const known = partition.waiting.get(user)
@@ -429,7 +461,10 @@ export class RedisWhereabouts implements Whereabouts {
     return answer
   }
 
-  /** One script at a time: what comes while it runs makes the next one larger. */
+  /**
+   * Reads all waiting users. Runs one script at a time; users that arrive during it go into the
+   * next, larger one.
+   */
   async #readWaiting(partition: Partition): Promise<void> {
     partition.readDueAtMs = Number.POSITIVE_INFINITY
     if (partition.isReading) return
@@ -487,7 +522,7 @@ export class RedisWhereabouts implements Whereabouts {
     before: PresenceStatus | undefined,
   ): Whereabout {
     if (status === 'online' || status === 'away') return { status, lastSeen: undefined }
-    // Whoever was offline a moment ago may stay it: nothing says otherwise.
+    // Nothing contradicts a user who was offline before, so that user stays offline.
     if (this.#options.clock.nowMs() < partition.settledAtMs && before !== 'offline') return unknownWhereabout
     const saidAtMs = Date.parse(String(seen))
     const endedAtMs = Number(endedForMs) < 0 ? Number.NaN : this.#options.now().getTime() - Number(endedForMs)
@@ -530,11 +565,11 @@ export class RedisWhereabouts implements Whereabouts {
     for (const partition of this.#partitions) for (const user of partition.followed.keys()) yield [partition, user]
   }
 
-  // Can Redis be asked?
+  // --- Reachability of Redis ---
 
   #reconnected(): void {
     for (const partition of this.#partitions) {
-      // It may be another Redis, or one that lost what it had.
+      // It may be another Redis, or one that lost its data.
       this.#doubt(partition)
       this.#settle(partition, whereaboutsBounds.settleMs)
       this.#tendLater(partition, 0)
@@ -566,7 +601,10 @@ export class RedisWhereabouts implements Whereabouts {
   }
 }
 
-/** Status, last seen, for how long the last server that named the user has ended; then the leases that name them. */
+/**
+ * Status, last-seen time, time since the last server that named the user was alive, then the leases
+ * that name the user.
+ */
 type RawUser = readonly (string | number)[]
 
 function mayWrite(partition: Partition): boolean {
@@ -577,7 +615,7 @@ function isThere({ status }: Whereabout): boolean {
   return status === 'online' || status === 'away'
 }
 
-/** FNV-1a. */
+/** Hashes a user id with FNV-1a. */
 function hashOf(user: Id): number {
   let hash = 0x811c9dc5
   for (let index = 0; index < user.length; index++) hash = Math.imul(hash ^ user.charCodeAt(index), 0x01000193)

@@ -1,36 +1,46 @@
 /**
- * Where users are, as far as the *other* servers know: the part of presence that has to be shared. Each server says what
- * it knows of its own users and asks about those who are watched at it.
+ * Presence of users at the *other* servers: the part of presence that servers have to share. Each
+ * server reports its own users and asks about the users that are watched at it.
  *
- * Promised: nobody is `offline` because nobody could be asked; that is `unknown`. Not promised: that a change is told at
- * once, or each of several changes in a row.
+ * Guarantee: a user is never `offline` because the store cannot answer; such a user is `unknown`.
+ * Not guaranteed: that a change is reported at once, or that each of several changes in a row is
+ * reported.
  */
 import type { Id, PresenceStatus } from '@chorus/protocol'
 
 export interface Whereabout {
   readonly status: PresenceStatus
-  /** When the user was last seen, ISO time; of those who are offline, as far as it is known. */
+  /** Time when an offline user was last seen (ISO), if known. */
   readonly lastSeen: string | undefined
 }
 
 export const unknownWhereabout: Whereabout = { status: 'unknown', lastSeen: undefined }
 
 export interface Whereabouts {
-  /** This server's own word: `undefined` when the user is not here any more, with when they were last seen. Never waits. */
+  /**
+   * Reports the status of a user at this server. `undefined` means that the user is gone;
+   * `lastSeen` is then the time. Never waits.
+   */
   report(user: Id, status: 'online' | 'away' | undefined, lastSeen?: string): void
-  /** From now on changes of this user are told to the listener. Once per user: callers count. */
+  /**
+   * Starts calling the listener for changes of this user. Call it once per user: the caller counts
+   * the watchers.
+   */
   follow(user: Id): void
   unfollow(user: Id): void
-  /** What is known of somebody who is followed; of others nothing is. */
+  /** Returns the known status of a followed user, and `unknown` for any other user. */
   elsewhere(user: Id): Whereabout
-  /** Asks about users, followed or not; those of whom nothing can be found out are `unknown`. Never rejects. */
+  /**
+   * Asks about users, followed or not. A user whose status cannot be determined is `unknown`. Never
+   * rejects.
+   */
   ask(users: readonly Id[]): Promise<ReadonlyMap<Id, Whereabout>>
   onChange(listener: (user: Id) => void): void
-  /** Takes back what this server said of its users. */
+  /** Withdraws the reports about this server's users. */
   stop(): Promise<void>
 }
 
-/** Of a single server: nobody is anywhere else. */
+/** Presence store of a single server: no user is connected elsewhere. */
 export const nowhereElse: Whereabouts = {
   report: () => undefined,
   follow: () => undefined,

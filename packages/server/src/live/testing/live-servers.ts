@@ -1,4 +1,7 @@
-/** The live lane of several servers without their sockets: what each was told to show. */
+/**
+ * Live values of several servers without sockets, for tests. Each server records the values sent to
+ * its subscribers.
+ */
 import type { Id, LiveValue } from '@chorus/protocol'
 import type { Bus } from '../../fanout/bus.ts'
 import type { LocalBusHub } from '../../fanout/bus-local.ts'
@@ -26,7 +29,7 @@ export class LiveServer {
     })
   }
 
-  /** Somebody here is shown the conversation. */
+  /** Subscribes this server to the conversation, as a local subscriber would. */
   async show(conversation: Id): Promise<void> {
     await this.#bus.subscribe(`c:${conversation}`)
   }

@@ -1,4 +1,7 @@
-/** Presence of several servers without their sockets: devices come and go, watch, and keep what they were told. */
+/**
+ * Presence of several servers without sockets, for tests. Devices connect, disconnect, watch, and
+ * record the presence sent to them.
+ */
 import type { Id, Presence, PresenceStatus } from '@chorus/protocol'
 import type { Bus } from '../../fanout/bus.ts'
 import type { LocalBusHub } from '../../fanout/bus-local.ts'
@@ -23,7 +26,7 @@ export class PresenceServer {
   readonly boot: string
   readonly saved: LastSeen[] = []
   readonly leases: LeaseCause[] = []
-  /** Statements to Redis so far. */
+  /** Number of scripts run in Redis so far. */
   scripts = 0
   hints = 0
   losesHints = false
@@ -88,7 +91,7 @@ export class PresenceServer {
     this.presences.update(device.user)
   }
 
-  /** As the command does: from here on the device knows this. */
+  /** Watches users as the command does. From then on the device has their status. */
   async watch(device: Device, users: readonly Id[]): Promise<(PresenceStatus | undefined)[]> {
     const ask = this.presences.beginWatch(device.user, users)
     this.presences.endWatch(ask)
