@@ -1,4 +1,7 @@
-/** What was certainly not done is asked once more; anything else is told. */
+/**
+ * Tests of retries: a request that was certainly not executed is retried once; every other error goes to the
+ * caller.
+ */
 import { ChorusError, type ErrorCode } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
 import { askAgain, askAgainMaxMs, askedMax, createAskInOrder } from './ask-again.ts'
@@ -18,8 +21,8 @@ function failing(times: number, code: ErrorCode, retryAfterMs?: number) {
   }
 }
 
-describe('asking again', () => {
-  it('[ACK2] repeats what was certainly not done, once, as late as the server says', async () => {
+describe('retrying a request', () => {
+  it('[ACK2] retries an unexecuted request once, after the server’s delay', async () => {
     const clock = new ManualClock()
     const stopping = failing(1, 'unavailable', 1_000)
     const answer = askAgain(stopping.ask, clock)
@@ -36,7 +39,7 @@ describe('asking again', () => {
     expect(clock.timers).toBe(0)
   })
 
-  it('[ACK2] repeats nothing that may have been done, was refused for good, or is wanted much later', async () => {
+  it('[ACK2] does not retry possibly executed, refused or long-delayed requests', async () => {
     const clock = new ManualClock()
     for (const [code, retryAfterMs] of [
       ['unknown'],
@@ -51,8 +54,8 @@ describe('asking again', () => {
   })
 })
 
-describe('asking in order', () => {
-  /** Notes what is asked; each name in `failing` is answered `unavailable` the first time. */
+describe('sending in order', () => {
+  /** Records the requests. Each name in `failing` fails with `unavailable` the first time. */
   function setUp(...failing: string[]) {
     const clock = new ManualClock()
     const inOrder = createAskInOrder(clock)
@@ -74,14 +77,14 @@ describe('asking in order', () => {
     return { clock, asked, answered, command }
   }
 
-  it('[ACK2] drops the repeat when a newer command about the same thing was asked, and does not let that wait', async () => {
+  it('[ACK2] drops a retry at once when a newer command replaces it', async () => {
     const { clock, asked, answered, command } = setUp('typing', 'react')
     const typing = command('c/live/typing', 'typing')
     const react = command('c/5/reactions/x', 'react')
     await settle()
     await settle()
     expect(clock.timers).toBe(2)
-    // The clock stands still: what is asked now is not behind any wait.
+    // The clock does not move, so a new request cannot wait for a delay.
     await command('c/live/typing', 'stopped')
     await typing
     expect(asked).toEqual(['typing', 'react', 'stopped'])
@@ -89,12 +92,12 @@ describe('asking in order', () => {
     await react
     expect(asked).toEqual(['typing', 'react', 'stopped', 'react'])
     expect(answered).toEqual(['no typing, unavailable', 'stopped', 'react'])
-    // Another time, nothing is left of it.
+    // A later command is not affected by the dropped retry.
     await command('c/live/typing', 'again')
     expect(answered.at(-1)).toBe('again')
   })
 
-  it('[ACK2] asks in the order that was given while an answer is awaited, each once', async () => {
+  it('[ACK2] sends commands in call order, each once', async () => {
     const { clock, asked, answered, command } = setUp('react', 'unreact')
     const all = [command('a', 'react'), command('a', 'unreact'), command('a', 'react again'), command('b', 'other')]
     expect(asked).toEqual(['react', 'other'])
@@ -108,7 +111,7 @@ describe('asking in order', () => {
     ])
   })
 
-  it('[ACK2] waits for the repeat where the newer command does not take the place of the older', async () => {
+  it('[ACK2] waits for the retry of a command that is not replaced', async () => {
     const { clock, asked, answered, command } = setUp('name')
     const both = [command('me', 'name', false), command('me', 'avatar', false)]
     await settle()
@@ -120,7 +123,7 @@ describe('asking in order', () => {
     expect(answered).toEqual(['name', 'avatar'])
   })
 
-  it('[LIM1] refuses what is more than can wait', async () => {
+  it('[LIM1] refuses commands beyond the maximum', async () => {
     const { asked, answered, command } = setUp()
     const all = Array.from({ length: askedMax }, (_, index) => command('a', `${index}`))
     await command('b', 'too much')

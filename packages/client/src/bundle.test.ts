@@ -1,10 +1,10 @@
-/** What a browser has to load: no schema library, nothing of Node, and not much. */
+/** Checks what a browser must load: no schema library, no Node modules, and a small size. */
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import { rolldown } from 'rolldown'
 import { describe, expect, it } from 'vitest'
 
-/** Our own code, minified and compressed, without what is loaded on demand. */
+/** Maximum size of this package's own code in bytes, minified and compressed, without parts loaded on demand. */
 const ownMaxBytes = 26_000
 
 async function bundle(external: string[]) {
@@ -20,13 +20,13 @@ async function bundle(external: string[]) {
   return output.flatMap((chunk) => (chunk.type === 'chunk' ? [chunk] : []))
 }
 
-describe('the bundle for browsers', () => {
+describe('browser bundle', () => {
   it('stays small', async () => {
     const [entry] = await bundle(['socket.io-client', 'eventsource-parser', 'idb'])
     expect(gzipSync(entry?.code ?? '').length).toBeLessThan(ownMaxBytes)
   })
 
-  it('holds no zod and nothing of Node, and loads Socket.IO on demand', async () => {
+  it('contains no zod and no Node modules, and loads Socket.IO on demand', async () => {
     const chunks = await bundle([])
     const modules = (of: typeof chunks) => of.flatMap(({ moduleIds }) => moduleIds)
     expect(modules(chunks).filter((id) => /node_modules\/zod|store-file|node:/.test(id))).toEqual([])

@@ -1,4 +1,7 @@
-/** The whole SDK against a server over loopback: what an application sees, and what happens when the line fails. */
+/**
+ * Tests of the whole client against the fake server on the loopback interface: what an application sees, and
+ * what happens when the connection fails.
+ */
 import { ChorusError, type User } from '@chorus/protocol'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
@@ -22,7 +25,7 @@ afterEach(async () => {
   await server.stop()
 })
 
-/** The real clock, but back-offs are short: chance is the tests' own. */
+/** Real clock with a fixed small random number, so that back-offs are short. */
 const clock = { ...systemClock, random: () => 0.05 }
 
 function createClient(options: Partial<ChatClientOptions> = {}): ChatClient {
@@ -56,7 +59,7 @@ function textOf(item: TimelineItem): string {
   return item.kind === 'message' ? item.message.text : `(${item.item.draft.text})`
 }
 
-/** Shows a conversation, as a screen would. */
+/** Shows a conversation as an application would: subscribes to its messages and waits for the first page. */
 async function show(client: ChatClient, conversation: FakeConversation) {
   const { view } = client.conversation(conversation.id).messages
   view.subscribe(() => undefined)
@@ -138,7 +141,7 @@ describe.each<readonly [string, readonly TransportName[]]>([
     expect(textsOf(adas, tea)).toEqual(['uno', '', 'mine'])
   })
 
-  it('[ACK2] repeats no edit behind a newer one, and no command more than once', async () => {
+  it('[ACK2] retry no command after a newer one, and none twice', async () => {
     const ada = server.addUser('ada')
     const tea = server.addConversation('group', 'Tea', [ada])
     const { seq } = server.send(tea, ada, 'one')
@@ -162,7 +165,7 @@ describe.each<readonly [string, readonly TransportName[]]>([
     expect(textsOf(adas, tea)).toEqual(['newer'])
   })
 
-  it('[RES1] [CLI1] resume after a cut, each change once and in order', async () => {
+  it('[RES1] [CLI1] resume after a disconnection, each change once and in order', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada, bob])
@@ -181,7 +184,7 @@ describe.each<readonly [string, readonly TransportName[]]>([
     expect(seqsOf(notices, tea)).toEqual(Array.from({ length: 301 }, (__, index) => base + 1 + index))
   }, 20_000)
 
-  it('[ACL2] sign out where the session was revoked, and keep what waits for the same user', async () => {
+  it('[ACL2] sign out on revocation and keep pending messages', async () => {
     const ada = server.addUser('ada')
     const tea = server.addConversation('group', 'Tea', [ada])
     const store = createMemoryStore()
@@ -200,8 +203,8 @@ describe.each<readonly [string, readonly TransportName[]]>([
   })
 })
 
-describe('the outbox, end to end', () => {
-  it('[IDEM1] [ORD2] drains in order without loss or duplicate through lost answers, refusals and restarts', async () => {
+describe('outbox, end to end', () => {
+  it('[IDEM1] [ORD2] sends everything once, in order, through losses and restarts', async () => {
     const ada = server.addUser('ada')
     const tea = server.addConversation('group', 'Tea', [ada])
     const cake = server.addConversation('group', 'Cake', [ada])
@@ -213,7 +216,7 @@ describe('the outbox, end to end', () => {
       await client.conversation(tea.id).messages.send({ text })
       await client.conversation(cake.id).messages.send({ text })
     }
-    // Stored, but the answer is lost with the connection.
+    // The server stores the message, but its response is lost with the connection.
     server.sendFaults.push('lose', 'lose')
     await eventually(() => expect(server.sendFaults).toEqual([]))
     await server.stop()
@@ -227,7 +230,7 @@ describe('the outbox, end to end', () => {
     expect(server.texts(cake)).toEqual(expected)
   }, 30_000)
 
-  it('[ACK2] marks what was refused for good as failed; the user may retry or discard it', async () => {
+  it('[ACK2] marks a refused message as failed, to retry or discard', async () => {
     const ada = server.addUser('ada')
     const tea = server.addConversation('group', 'Tea', [ada])
     const client = await signIn(ada)
@@ -252,7 +255,7 @@ describe('the outbox, end to end', () => {
     await expect(messages.send({ text: 'x'.repeat(20_001) })).rejects.toMatchObject({ code: 'too-large' })
   })
 
-  it('[CLI1] survives a reload: what waited is shown and sent by the next client on the same store', async () => {
+  it('[CLI1] shows and sends pending messages after a reload', async () => {
     const ada = server.addUser('ada')
     const tea = server.addConversation('group', 'Tea', [ada])
     server.send(tea, ada, 'before')
@@ -278,7 +281,7 @@ describe('the outbox, end to end', () => {
     expect(seqsOf(notices, tea)).toEqual([4, 5])
   }, 20_000)
 
-  it('[CLI1] keeps what was applied and acknowledged also where no cursor covers it yet', async () => {
+  it('[CLI1] keeps applied changes that no cursor covers yet', async () => {
     const ada = server.addUser('ada')
     const tea = server.addConversation('group', 'Tea', [ada])
     const store = createMemoryStore()
@@ -293,7 +296,8 @@ describe('the outbox, end to end', () => {
       expect(replica?.cursor).not.toBe(server.cursor)
       expect(replica?.conversations[0]?.appliedSeq).toBe(server.top(tea))
     })
-    // The process ends without a word, and there is no server: nothing of it is gone, and a resume repeats nothing.
+    // The process ends without a stop and starts again. Nothing may be lost, and the resume must not repeat a
+    // change.
     const second = createClient({ store })
     const later = record(second)
     server.tellsCheckpoints = true
@@ -303,7 +307,7 @@ describe('the outbox, end to end', () => {
     expect([...seqsOf(notices, tea), ...seqsOf(later, tea)]).toEqual([server.top(tea)])
   })
 
-  it('[CLI1] tells of a removal once, also when it is started again before a cursor covers it', async () => {
+  it('[CLI1] reports a removal once, even after a restart without a new cursor', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada, bob])
@@ -322,7 +326,8 @@ describe('the outbox, end to end', () => {
     expect(second.conversations.get()).toEqual([])
     await eventually(() => expect(second.data.get()).toBe('live'))
     server.tellsCheckpoints = true
-    // What comes after it, in another conversation, is told; the removal is not, and then nothing is kept of it.
+    // Later changes in another conversation are reported, but the removal is not repeated. Then the store
+    // deletes the entry.
     const news = server.addConversation('group', 'News', [ada])
     server.join(news, bob)
     await eventually(() => expect(second.conversations.get()).toHaveLength(1))
@@ -334,12 +339,12 @@ describe('the outbox, end to end', () => {
     })
   })
 
-  it('[CLI1] tells nothing twice after a rejoin and a restart', async () => {
+  it('[CLI1] reports nothing twice after a rejoin and a restart', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada, bob])
     const store = createMemoryStore()
-    // The name of the conversation does not come before the stop.
+    // The response with the conversation's name does not arrive before the stop.
     const slow: typeof fetch = (input, init) =>
       (input as string).endsWith(`/v1/conversations/${tea.id}`) ? new Promise(() => undefined) : fetch(input, init)
     const first = await signIn(bob, { store, fetch: slow })
@@ -365,7 +370,7 @@ describe('the outbox, end to end', () => {
     await eventually(() => expect(textsOf(second, tea).at(-1)).toBe('a barrier'))
   })
 
-  it('[CLI1] tells nothing twice, whatever is stopped, limited and repeated', async () => {
+  it('[CLI1] reports nothing twice under random stops, limits and repeats', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.constantFrom('send', 'remove', 'join', 'cache', 'limit', 'restart', 'cut', 'lose'), {
@@ -400,7 +405,8 @@ describe('the outbox, end to end', () => {
           server.replayMaxChanges = 10_000
           server.losses = 0
           if (!tea.members.has(bob.id)) server.join(tea, bob)
-          // A line that was just cut may cover a message by `limited`, so the barrier is repeated.
+          // A connection that was just cut may skip a message with `limited`, so the barrier is sent
+          // repeatedly.
           await vi.waitFor(
             async () => {
               const barrier = server.send(tea, ada, 'a barrier').seq
@@ -418,8 +424,8 @@ describe('the outbox, end to end', () => {
   }, 60_000)
 })
 
-describe('the local copy', () => {
-  it('[NODE1] [TAIL1] fills a gap from the server, and moves the cursor only afterwards', async () => {
+describe('local copy', () => {
+  it('[NODE1] [TAIL1] reads missing changes before it moves the cursor', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada, bob])
@@ -440,7 +446,7 @@ describe('the local copy', () => {
     })
   })
 
-  it('[RES1] starts a conversation again where too much was missed', async () => {
+  it('[RES1] restarts a conversation when too many changes were missed', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada, bob])
@@ -464,7 +470,7 @@ describe('the local copy', () => {
     expect(notices).toEqual([])
   }, 20_000)
 
-  it('[RES2] loads again after `reset` and keeps what waits', async () => {
+  it('[RES2] loads everything again after `reset` and keeps pending messages', async () => {
     const ada = server.addUser('ada')
     const tea = server.addConversation('group', 'Tea', [ada])
     server.send(tea, ada, 'of the old history')
@@ -473,7 +479,7 @@ describe('the local copy', () => {
     await show(client, tea)
     await server.stop()
     await client.conversation(tea.id).messages.send({ text: 'waiting' })
-    // A backup was restored: the same conversation, with another past.
+    // A backup was restored: the same conversation with a different history.
     server.epoch = 'epoch2'
     tea.changes.splice(2)
     tea.messages.clear()
@@ -484,7 +490,7 @@ describe('the local copy', () => {
     await eventually(() => expect(client.data.get()).toBe('live'))
   }, 20_000)
 
-  it('[ACL1] [ACL4] takes in being added, removed and added again', async () => {
+  it('[ACL1] [ACL4] follows being added, removed and added again', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada])
@@ -508,7 +514,7 @@ describe('the local copy', () => {
     expect(seqs).not.toContain(6)
   })
 
-  it('[ACL1] hears of a removal that happened while it was away', async () => {
+  it('[ACL1] learns of a removal that happened while offline', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada, bob])
@@ -523,7 +529,7 @@ describe('the local copy', () => {
     expect(notices.map(({ change }) => change.type)).toEqual(['member.left'])
   }, 20_000)
 
-  it('keeps unread counts right through deletions and markers of other devices', async () => {
+  it('keeps unread counts correct through deletions and other devices’ markers', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada, bob])
@@ -541,7 +547,7 @@ describe('the local copy', () => {
     await eventually(() => expect([phone.unread.get(), laptop.unread.get()]).toEqual([1, 1]))
   })
 
-  it('sorts conversations by what happened last', async () => {
+  it('sorts conversations by latest activity', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada, bob])
@@ -556,7 +562,7 @@ describe('the local copy', () => {
     await eventually(() => expect(names()).toEqual(['Tea', 'Cake']))
   })
 
-  it('reads history around a message and comes back to the newest', async () => {
+  it('loads pages around a message and returns to the newest', async () => {
     const ada = server.addUser('ada')
     const tea = server.addConversation('group', 'Tea', [ada])
     for (let index = 0; index < 200; index += 1) server.send(tea, ada, `m${index}`)
@@ -575,7 +581,7 @@ describe('the local copy', () => {
     expect((await messages.get(3)).text).toBe('m0')
   })
 
-  it('tells every error of a callback and goes on', async () => {
+  it('reports callback errors and continues', async () => {
     const ada = server.addUser('ada')
     const tea = server.addConversation('group', 'Tea', [ada])
     const client = await signIn(ada)
@@ -589,8 +595,8 @@ describe('the local copy', () => {
   })
 })
 
-describe('people', () => {
-  it('type, are present, and are shown by their profiles', async () => {
+describe('users', () => {
+  it('type, have presence, and are shown with their profiles', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada, bob])
@@ -623,7 +629,7 @@ describe('people', () => {
     await expect(bobs.users.get('nobody')).rejects.toMatchObject({ code: 'not-found' })
   })
 
-  it('sign up, begin a conversation, leave it, sign out', async () => {
+  it('sign up, create a conversation, leave it, sign out', async () => {
     const bob = server.addUser('bob')
     const store = createMemoryStore()
     const client = createClient({ store })
@@ -650,7 +656,7 @@ describe('creating a conversation', () => {
   const group = { kind: 'group', name: 'Tea' } as const
   const lost = new ChorusError('unknown', 'unable to create conversation; the answer was lost')
 
-  it('[IDEM2] makes one conversation through lost and refused answers', async () => {
+  it('[IDEM2] creates one conversation despite lost and refused responses', async () => {
     const client = await signIn(server.addUser('ada'))
     server.createFaults = ['lose', new ChorusError('unavailable', 'unable to create; not now'), 'lose']
     await client.createConversation(group)
@@ -658,7 +664,7 @@ describe('creating a conversation', () => {
     expect(client.conversations.get().map(({ name }) => name)).toEqual(['Tea'])
   })
 
-  it('[IDEM2] tells the application after some attempts, and what is refused at once', async () => {
+  it('[IDEM2] rejects after some attempts, and at once when refused', async () => {
     const client = await signIn(server.addUser('ada'))
     server.createFaults = [lost, lost, lost, lost, lost]
     await expect(client.createConversation(group)).rejects.toMatchObject({ code: 'unknown' })
@@ -667,14 +673,15 @@ describe('creating a conversation', () => {
     await expect(client.createConversation(group)).rejects.toMatchObject({ code: 'rate-limited' })
   })
 
-  it('[IDEM2] works at a server of version 1, and repeats nothing there', async () => {
+  it('[IDEM2] works with a server of version 1 without retries', async () => {
     const client = await signIn(server.addUser('ada'))
     server.isVersionOne = true
     await client.createConversation(group)
     server.createFaults = ['lose']
     await expect(client.createConversation(group)).rejects.toMatchObject({ code: 'unknown' })
     expect(server.conversations.size).toBe(2)
-    // The first attempt may have been done by a server of version 2 before the line led to one of version 1.
+    // A server of version 2 may have executed the first attempt before the requests reached a server of
+    // version 1.
     server.isVersionOne = false
     server.isVersionOneAfterLoss = true
     server.createFaults = ['lose']
@@ -683,8 +690,8 @@ describe('creating a conversation', () => {
   })
 })
 
-describe('the line', () => {
-  it('[LIM2] falls back to Server-Sent Events where WebSocket does not open, and comes back', async () => {
+describe('client connection', () => {
+  it('[LIM2] falls back to Server-Sent Events without WebSocket, and returns', async () => {
     const ada = server.addUser('ada')
     const tea = server.addConversation('group', 'Tea', [ada])
     server.isWebSocketRefused = true
@@ -699,7 +706,7 @@ describe('the line', () => {
     await eventually(() => expect(textsOf(client, tea)).toEqual(['by post', 'by socket']))
   }, 20_000)
 
-  it('[CLI1] moves without a pause: the new connection is open before the old one is left', async () => {
+  it('[CLI1] moves without a pause, opening the new connection first', async () => {
     const ada = server.addUser('ada')
     const tea = server.addConversation('group', 'Tea', [ada])
     const client = await signIn(ada)
@@ -717,7 +724,7 @@ describe('the line', () => {
     expect(states.filter((state) => state !== 'moving' && state !== 'ready')).toEqual([])
   })
 
-  it('goes on where the cookie of another user took over', async () => {
+  it('switches to another user who signs in', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     server.addConversation('group', 'Of Ada', [ada])

@@ -1,4 +1,4 @@
-/** The connection's state machine, with links and a clock that the test moves. */
+/** Tests of the connection's state machine, with simulated links and a simulated clock. */
 import { ChorusError, type ServerEvent } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
 import { backoffDelayMs, backoffMaxMs } from './backoff.ts'
@@ -80,7 +80,7 @@ function setUp(prepare: () => Promise<void> | undefined = () => undefined) {
     link.handlers.onEvent(ready)
   }
   const state = () => connection.status.get().state
-  /** Until the back-off is over, and not a moment longer. */
+  /** Advances the clock exactly to the end of the back-off. */
   const passWait = async (): Promise<void> => {
     const status = connection.status.get()
     if (status.state === 'waiting') await clock.advance(status.retryInMs)
@@ -100,8 +100,8 @@ function setUp(prepare: () => Promise<void> | undefined = () => undefined) {
   }
 }
 
-describe('the table', () => {
-  it('knows every happening in every state, and leads only to states', () => {
+describe('state table', () => {
+  it('covers every event in every state and leads only to states', () => {
     const states = Object.keys(connectionTable)
     const happenings = new Set(Object.values(connectionTable).flatMap((row) => Object.keys(row)))
     for (const row of Object.values(connectionTable)) {
@@ -112,8 +112,8 @@ describe('the table', () => {
   })
 })
 
-describe('the back-off', () => {
-  it('[LIM2] is a random part of a growing ceiling of 0.5 to 30 s, and never less than the server asks', () => {
+describe('back-off', () => {
+  it('[LIM2] is random below a growing ceiling, at least the server’s delay', () => {
     const top = (attempt: number) => backoffDelayMs(attempt, { random: () => 0.999_999 })
     expect(Math.round(top(0))).toBe(500)
     expect(Math.round(top(99))).toBe(backoffMaxMs)
@@ -124,8 +124,8 @@ describe('the back-off', () => {
   })
 })
 
-describe('the connection', () => {
-  it('connects, replays, is ready, and resumes from the newest cursor when it is lost', async () => {
+describe('connection', () => {
+  it('connects, becomes ready, and resumes from the newest cursor after a loss', async () => {
     const { connection, links, last, open, state, clock } = setUp()
     connection.start()
     expect(state()).toBe('connecting')
@@ -144,7 +144,7 @@ describe('the connection', () => {
     expect(state()).toBe('ready')
   })
 
-  it('[LIM2] waits as long as the server asks, and starts anew after a link that held', async () => {
+  it('[LIM2] waits as the server asks, and resets after a stable link', async () => {
     const { connection, last, open, clock } = setUp()
     connection.start()
     last().handlers.onEnd({ kind: 'lost', retryAfterMs: 9_000 })
@@ -157,7 +157,7 @@ describe('the connection', () => {
     expect(connection.status.get()).toMatchObject({ state: 'waiting', retryInMs: 250, attempt: 1 })
   })
 
-  it('[LIM2] does not storm a server that closes every link at once', async () => {
+  it('[LIM2] does not flood a server that closes every link at once', async () => {
     const { connection, last, open, passWait } = setUp()
     connection.start()
     const waits: number[] = []
@@ -172,7 +172,7 @@ describe('the connection', () => {
     expect(waits.at(-1)).toBeGreaterThan(1_000)
   })
 
-  it('gives up a link that does not open, and a replay that stands still', async () => {
+  it('drops a link that does not open and a replay that stalls', async () => {
     const { connection, links, last, state, clock } = setUp()
     connection.start()
     await clock.advance(openTimeoutMs - 1)
@@ -190,7 +190,7 @@ describe('the connection', () => {
     expect(state()).toBe('waiting')
   })
 
-  it('[ACL2] stays closed where the session was revoked or the server refuses', () => {
+  it('[ACL2] stays closed after a revoked session or a refusal', () => {
     const revoked = setUp()
     revoked.connection.start()
     revoked.open()
@@ -212,7 +212,7 @@ describe('the connection', () => {
     expect(slow.state()).toBe('waiting')
   })
 
-  it('falls back after repeated failures to open, tries both in turn, and goes back', async () => {
+  it('falls back after repeated failures, alternates, and returns to the preferred transport', async () => {
     const { connection, links, last, open, clock, passWait } = setUp()
     connection.start()
     for (let failures = 0; failures < failuresBeforeFallback + 3; failures += 1) {
@@ -234,7 +234,7 @@ describe('the connection', () => {
     open()
     expect(connection.status.get()).toEqual({ state: 'ready', transport: 'sse' })
 
-    // Soon at first, and the link that works is not left before the other is open.
+    // The first retry comes soon, and the working link stays open until the other link is ready.
     const fallback = last()
     await clock.advance(10_000)
     const trial = last()
@@ -251,7 +251,7 @@ describe('the connection', () => {
     expect(fallback.isClosed).toBe(true)
   })
 
-  it('[CLI1] moves: opens the new link first, and only one of the two is listened to', async () => {
+  it('[CLI1] opens the new link first and reads only one link', async () => {
     const { connection, links, events, last, open, state, clock } = setUp()
     connection.start()
     open()
@@ -274,7 +274,7 @@ describe('the connection', () => {
     expect(state()).toBe('ready')
   })
 
-  it('[ACK2] leaves the old link only when it has answered what it was asked, or is too late', async () => {
+  it('[ACK2] keeps the old link until its last response or a timeout', async () => {
     for (const isAnswered of [true, false]) {
       const { connection, links, last, open, answers, clock } = setUp()
       connection.start()
@@ -295,7 +295,7 @@ describe('the connection', () => {
     }
   })
 
-  it('tries to move again while the old link lives, as late as the server says, and stays online', async () => {
+  it('retries a failed move at the server’s delay while the old link works', async () => {
     const { connection, links, last, open, state, clock } = setUp()
     connection.start()
     open()
@@ -303,7 +303,7 @@ describe('the connection', () => {
     connection.status.subscribe(() => states.add(state()))
     links[0]?.handlers.onEvent({ name: 'moving', payload: { inMs: 4_000 } })
     await clock.advance(2_000)
-    // The balancer led back to the server that is leaving.
+    // The load balancer led back to the server that is shutting down.
     for (let refusals = 1; refusals <= 5; refusals += 1) {
       expect(links).toHaveLength(1 + refusals)
       last().handlers.onEnd({ kind: 'lost', retryAfterMs: 1_000 })
@@ -311,7 +311,7 @@ describe('the connection', () => {
       expect(links).toHaveLength(1 + refusals)
       await clock.advance(1_001)
     }
-    // It was reached each time, so nothing speaks against the preferred transport.
+    // Each attempt reached the server, so the preferred transport is kept.
     expect(last().name).toBe('socket-io')
     open()
     links[0]?.handlers.onEnd({ kind: 'lost' })
@@ -320,7 +320,7 @@ describe('the connection', () => {
     expect(links).toHaveLength(7)
   })
 
-  it('moves when it is ready, if it was asked before; a plan to leave ends with the link it was for', async () => {
+  it('moves only once ready, and drops the plan with its link', async () => {
     const { connection, links, last, open, state, signal, clock } = setUp()
     connection.start()
     last().handlers.onOpen()
@@ -341,7 +341,7 @@ describe('the connection', () => {
     expect(links).toHaveLength(3)
   })
 
-  it('stays with the old link when the new one does not open, and with the new one when the old one ends', async () => {
+  it('survives the failure of either link during a move', async () => {
     const { connection, links, last, open, state, clock } = setUp()
     connection.start()
     open()
@@ -359,7 +359,7 @@ describe('the connection', () => {
     expect(state()).toBe('ready')
   })
 
-  it('does not trust a link that lived through a sleep', async () => {
+  it('does not trust a link after a sleep', async () => {
     const { connection, links, last, open, state, signal, clock } = setUp()
     connection.start()
     open()
@@ -375,7 +375,7 @@ describe('the connection', () => {
     expect(state()).toBe('connecting')
   })
 
-  it('is offline while the device says so, connects at once when it is back, and tries now and then anyway', async () => {
+  it('is offline while the device reports it, but still retries sometimes', async () => {
     const { connection, links, last, open, state, signal, device, clock } = setUp()
     connection.start()
     open()
@@ -394,7 +394,7 @@ describe('the connection', () => {
     expect(state()).toBe('ready')
   })
 
-  it('prepares before it opens, and takes a failure for a lost or refused link', async () => {
+  it('prepares before opening and treats a failure like a lost or refused link', async () => {
     const answers: (() => Promise<void> | undefined)[] = [
       () => Promise.reject(new ChorusError('unavailable', 'unable to load; later')),
       () => Promise.resolve(),
@@ -414,7 +414,7 @@ describe('the connection', () => {
     expect(connection.status.get()).toMatchObject({ state: 'closed', reason: 'revoked' })
   })
 
-  it('stops in every state, and leaves no timer behind', async () => {
+  it('stops in every state and leaves no timer', async () => {
     const { connection, open, last, state, clock } = setUp()
     for (const reach of [
       () => undefined,

@@ -1,6 +1,7 @@
 /**
- * The copy against the server, after anything: random acts of three people, with lost changes, cut lines, moves and replays
- * that are cut short. In the end the copy must be what a fresh read of the server says, field by field.
+ * Property test of the local copy against the server. Three users act at random while changes are lost,
+ * connections are cut and moved, and replays are limited. At the end the local copy must equal a fresh read
+ * of the server, field by field.
  */
 import type { User } from '@chorus/protocol'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -11,7 +12,7 @@ import { systemClock } from './clock.ts'
 import { createMemoryStore } from './store-memory.ts'
 import { FakeServer, type FakeConversation } from './testing/fake-server.ts'
 
-/** A small generator, so that a seed is a run. */
+/** Returns a small seeded random generator, so that a seed reproduces a run. */
 function createRandom(seed: number): () => number {
   let state = seed
   return () => {
@@ -35,7 +36,10 @@ afterEach(async () => {
   await server.stop()
 })
 
-/** What both sides must agree on. Reactions have no order, and how far others have read is a live value. */
+/**
+ * Returns the parts that both sides must agree on. Reactions have no order, and read markers of other members
+ * are live values.
+ */
 function comparable(value: unknown): unknown {
   return JSON.parse(
     JSON.stringify(value, (key, inner: unknown) => {
@@ -73,9 +77,9 @@ function act(random: () => number, conversation: FakeConversation, people: reado
   }
 }
 
-describe('the copy', () => {
+describe('local copy', () => {
   it.each([1, 2, 3, 4, 5, 6])(
-    '[CLI1] [NODE1] [RES1] is in the end what the server has (seed %i)',
+    '[CLI1] [NODE1] [RES1] ends equal to the server after random faults (seed %i)',
     async (seed) => {
       const random = createRandom(seed)
       const people = ['ada', 'bob', 'cleo'].map((handle) => server.addUser(handle))

@@ -1,4 +1,4 @@
-/** What the device says: network, visibility, and a clock that jumps. */
+/** Tests of device signals: network, visibility, and jumps of the clock. */
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { clockJumpMs, clockLookMs, createDeviceSignals, type DeviceSignal, hiddenMinMs } from './device-signals.ts'
 import { ManualClock } from './testing/manual-clock.ts'
@@ -24,8 +24,8 @@ function setUp() {
   return { clock, target, heard, unwatch, show, signals }
 }
 
-describe('the signals of a device', () => {
-  it('pass on the network going and coming', () => {
+describe('device signals', () => {
+  it('report when the network is lost and back', () => {
     const { target, heard, unwatch, signals } = setUp()
     expect(signals.isOnline()).toBe(false)
     target.dispatchEvent(new Event('offline'))
@@ -35,7 +35,7 @@ describe('the signals of a device', () => {
     expect(heard).toEqual(['offline', 'online'])
   })
 
-  it('wake when a tab is shown after it was hidden for long, and not after a glance elsewhere', async () => {
+  it('report waking when a tab was hidden for at least 30 s', async () => {
     const { clock, heard, show } = setUp()
     show('hidden')
     await clock.advance(hiddenMinMs - 1)
@@ -47,7 +47,7 @@ describe('the signals of a device', () => {
     expect(heard).toEqual(['wake'])
   })
 
-  it('wake when the clock has jumped, as after a sleep; a late timer of a hidden tab is no sleep', async () => {
+  it('report waking after a clock jump, but not in hidden tabs', async () => {
     const { clock, heard, show, unwatch } = setUp()
     await clock.advance(20 * clockLookMs)
     expect(heard).toEqual([])
@@ -62,7 +62,7 @@ describe('the signals of a device', () => {
     expect(clock.timers).toBe(0)
   })
 
-  it('are those of a machine with a network where there is no browser', () => {
+  it('report an online device outside browsers', () => {
     vi.stubGlobal('navigator', undefined)
     expect(createDeviceSignals(new ManualClock()).isOnline()).toBe(true)
   })

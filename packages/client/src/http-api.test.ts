@@ -1,4 +1,4 @@
-/** The HTTP side: the table of routes against the definitions, errors, cookies. */
+/** Tests of HTTP requests: route table against the definitions, errors, cookies. */
 import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { ChorusError, commands, type CommandName } from '@chorus/protocol'
@@ -29,8 +29,8 @@ async function listen(
   return `http://127.0.0.1:${(started.address() as AddressInfo).port}`
 }
 
-describe('the table of routes', () => {
-  it('says what the command definitions say', () => {
+describe('route table', () => {
+  it('matches the command definitions', () => {
     expect(Object.keys(httpRoutes).sort()).toEqual(Object.keys(commands).sort())
     for (const [name, route] of Object.entries(httpRoutes)) {
       const { method, path, bodyIs } = commands[name as CommandName].route as {
@@ -42,7 +42,7 @@ describe('the table of routes', () => {
     }
   })
 
-  it('puts fields where they belong', () => {
+  it('puts fields into path, query and body', () => {
     expect(toHttpRequest('add-reaction', { conversation: 'c', seq: 3, emoji: '👍' })).toEqual({
       method: 'PUT',
       path: `/v1/conversations/c/messages/3/reactions/${encodeURIComponent('👍')}`,
@@ -57,8 +57,8 @@ describe('the table of routes', () => {
   })
 })
 
-describe('calls', () => {
-  it('keep the session cookie, and only that', async () => {
+describe('HTTP call', () => {
+  it('keeps the session cookie and no other', async () => {
     const seen: (string | undefined)[] = []
     const url = await listen((request) => {
       seen.push(request.headers.cookie)
@@ -78,7 +78,7 @@ describe('calls', () => {
     expect(saved[0]).toEqual({ chorus_session: 'secret' })
   })
 
-  it('[ACK2] turn problems into errors of the catalogue, and silence into `unknown` or `unavailable`', async () => {
+  it('[ACK2] maps problems to their error codes, and missing responses to `unknown` or `unavailable`', async () => {
     const url = await listen((request) =>
       request.url === '/v1/session'
         ? {
@@ -95,7 +95,8 @@ describe('calls', () => {
       retryAfterMs: 3_000,
       message: 'unable to sign in; too often',
     })
-    // What stands in between says nothing certain; only a read leaves nothing behind in any case.
+    // A response from a proxy leaves open whether a change was made. Only a read is certain to change
+    // nothing.
     await expect(api.call('list-sessions', {})).rejects.toMatchObject({ code: 'unavailable' })
     await expect(api.call('update-profile', { name: 'A' })).rejects.toMatchObject({ code: 'unknown' })
 
@@ -105,7 +106,7 @@ describe('calls', () => {
     await expect(nobody.call('sign-out', {})).rejects.toMatchObject({ code: 'unknown' })
   })
 
-  /** An answer whose body comes in pieces when the test says so. */
+  /** Creates a response whose body arrives in pieces, when the test sends them. */
   function createSlowAnswer() {
     let controller: ReadableStreamDefaultController<Uint8Array> | undefined
     const body = new ReadableStream<Uint8Array>({
@@ -124,7 +125,7 @@ describe('calls', () => {
     }
   }
 
-  it('wait for silence, not for a whole body', async () => {
+  it('times out on silence, not on total duration', async () => {
     const clock = new ManualClock()
     const slow = createSlowAnswer()
     const api = createHttpApi({ url: 'http://x', fetch: slow.fetch, clock })
@@ -140,7 +141,7 @@ describe('calls', () => {
     expect(clock.timers).toBe(0)
   })
 
-  it('are given up after silence, before and within a body', async () => {
+  it('fails after silence, before and within a body', async () => {
     const clock = new ManualClock()
     const slow = createSlowAnswer()
     const api = createHttpApi({ url: 'http://x', fetch: slow.fetch, clock })
@@ -152,7 +153,7 @@ describe('calls', () => {
     expect(clock.timers).toBe(0)
   })
 
-  it('say the real reason of a failure', async () => {
+  it('reports the real cause of a failure', async () => {
     const of = async (answer: typeof fetch, name: 'list-sessions' | 'sign-out'): Promise<unknown> =>
       createHttpApi({ url: 'http://x', fetch: answer })
         .call(name, {})
@@ -167,7 +168,7 @@ describe('calls', () => {
     })
   })
 
-  it('take cookies by the server’s clock, and Max-Age before Expires', () => {
+  it('uses the server’s clock for cookies, and Max-Age before Expires', () => {
     const jar = new CookieJar({}, () => undefined)
     const take = (cookie: string, date?: string): string | undefined => {
       jar.restore({})
@@ -178,7 +179,7 @@ describe('calls', () => {
     const kept = 'chorus_session=s'
     expect(take(`${kept}; Expires=${day(30)}`)).toBe(kept)
     expect(take(`${kept}; Expires=${day(-1)}`)).toBeUndefined()
-    // The device is 400 days ahead, or the server behind.
+    // The device's clock is 400 days ahead, or the server's clock is behind.
     expect(take(`${kept}; Expires=${day(-370)}; Path=/`, day(-400))).toBe(kept)
     expect(take(`${kept}; Expires=${day(370)}`, day(400))).toBeUndefined()
     expect(take(`${kept}; Max-Age=60; Expires=${day(-1)}`)).toBe(kept)
@@ -186,7 +187,7 @@ describe('calls', () => {
     expect(take(`${kept}; Max-Age=soon`)).toBe(kept)
   })
 
-  it('take cookies from a fetch without getSetCookie', () => {
+  it('reads cookies from a fetch without getSetCookie', () => {
     const jar = new CookieJar({}, () => undefined)
     const lines = 'theme=dark; Expires=Wed, 21 Oct 2026 07:28:00 GMT, chorus_session=a/b+c=; Path=/; Max-Age=60'
     const headers = { get: (name: string) => (name === 'set-cookie' ? lines : null) }
@@ -194,7 +195,7 @@ describe('calls', () => {
     expect(jar.header).toBe('chorus_session=a/b+c=')
   })
 
-  it('go under the path of the server’s address', async () => {
+  it('sends requests below the path of the server URL', async () => {
     const seen: string[] = []
     const answer: typeof fetch = (input) => {
       seen.push(input as string)
@@ -214,7 +215,7 @@ describe('calls', () => {
     }
   })
 
-  it('[LIM2] read Retry-After in both of its forms', () => {
+  it('[LIM2] reads Retry-After as seconds and as a date', () => {
     expect(parseRetryAfterMs('2')).toBe(2_000)
     expect(parseRetryAfterMs(new Date(Date.now() + 60_000).toUTCString())).toBeGreaterThan(50_000)
     const served = new Date('2020-01-01T00:00:00Z')

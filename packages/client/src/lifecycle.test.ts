@@ -1,4 +1,7 @@
-/** Start, stop and the change of users: what goes on, and what must not. Time and the network are the tests' own. */
+/**
+ * Tests for start, stop and a change of user: which work continues and which must end. Time and network are
+ * simulated.
+ */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { ChatClient, ChatClientOptions, SessionState } from './api.ts'
 import { createChatClient, storeMaxMs } from './chat-client.ts'
@@ -15,7 +18,7 @@ interface Line {
   readonly fetch: typeof fetch
 }
 
-/** A network that counts, and answers as it is told. */
+/** Creates a network that records requests and answers them with the given function. */
 function createLine(answer: (url: string, signal: AbortSignal | undefined) => Promise<Response>): Line {
   const requests: string[] = []
   return {
@@ -27,7 +30,7 @@ function createLine(answer: (url: string, signal: AbortSignal | undefined) => Pr
   }
 }
 
-/** An async function where the types ask for none, as applications write them. */
+/** Returns an async function where the types ask for a synchronous one, as applications often do. */
 const rejecting = (message: string) => (): never => Promise.reject(new Error(message)) as never
 
 const away = (): Promise<Response> => Promise.reject(new TypeError('fetch failed'))
@@ -48,7 +51,7 @@ function createOffline(line: Line, options: Partial<ChatClientOptions> = {}) {
   return { client, clock, errors }
 }
 
-/** Nothing is left that could happen, and nothing does. */
+/** Asserts that no timer is left and that no request is sent later. */
 async function assertQuiet(clock: ManualClock, line: Line): Promise<void> {
   await settle()
   expect(clock.timers).toBe(0)
@@ -58,7 +61,7 @@ async function assertQuiet(clock: ManualClock, line: Line): Promise<void> {
 }
 
 describe('stop', () => {
-  it('ends the search for a session while the server is away', async () => {
+  it('ends the search for a session while the server is unreachable', async () => {
     const line = createLine(away)
     const { client, clock } = createOffline(line)
     const started = client.start()
@@ -70,7 +73,7 @@ describe('stop', () => {
     await assertQuiet(clock, line)
   })
 
-  it('ends a request that is not answered, and what waits for it', async () => {
+  it('ends an unanswered request and its waiting callers', async () => {
     const line = createLine(silent)
     const { client, clock } = createOffline(line)
     const started = client.start()
@@ -81,7 +84,7 @@ describe('stop', () => {
     await assertQuiet(clock, line)
   })
 
-  it('ends the attempts to connect of a stored account', async () => {
+  it('ends the connection attempts of a stored account', async () => {
     for (const answer of [away, silent]) {
       const line = createLine(answer)
       const store = createMemoryStore()
@@ -100,7 +103,7 @@ describe('stop', () => {
     }
   })
 
-  it('leaves one loop after start, stop and start', async () => {
+  it('leaves one retry loop after start, stop and start', async () => {
     const count = async (run: (client: ChatClient) => unknown): Promise<number> => {
       const line = createLine(away)
       const { client, clock } = createOffline(line)
@@ -121,7 +124,7 @@ describe('stop', () => {
     expect(strict - once).toBeLessThanOrEqual(1)
   })
 
-  it('is not undone by an answer that comes later', async () => {
+  it('is not undone by a late response', async () => {
     let answer: (response: Response) => void = () => undefined
     const line = createLine(
       () =>
@@ -146,7 +149,7 @@ describe('stop', () => {
     }
   })
 
-  it('ends also where the store never answers', async () => {
+  it('ends when the store never answers', async () => {
     const never = (): Promise<never> => new Promise(() => undefined)
     const store = createMemoryStore()
     await store.writeAccount(account)
@@ -161,8 +164,8 @@ describe('stop', () => {
   })
 })
 
-describe('an onError that fails', () => {
-  it('reaches the console and ends nothing', async () => {
+describe('throwing onError', () => {
+  it('is logged to the console and stops nothing', async () => {
     const written: string[] = []
     const writing = vi.spyOn(console, 'error').mockImplementation((error) => void written.push(String(error)))
     try {
@@ -185,7 +188,7 @@ describe('an onError that fails', () => {
   })
 })
 
-describe('another user', () => {
+describe('change of user', () => {
   let server: FakeServer
   const open: ChatClient[] = []
   beforeEach(async () => {
@@ -212,7 +215,7 @@ describe('another user', () => {
     return { client, errors }
   }
 
-  /** What a screen sees at each change of the session. */
+  /** Records what the client shows at each change of the session. */
   function watch(client: ChatClient, id: string) {
     const states: { session: SessionState['status']; texts: number; name: unknown }[] = []
     const look = (): void => {
@@ -227,7 +230,7 @@ describe('another user', () => {
     return states
   }
 
-  it('signs in over the first: nothing of the first is shown from that tick on', async () => {
+  it('hides all data of the first user when another signs in', async () => {
     const ada = server.addUser('ada')
     server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada])
@@ -243,7 +246,7 @@ describe('another user', () => {
     expect(errors).toEqual([])
   })
 
-  it('signs in by another tab while this one is offline', async () => {
+  it('switches when another tab signs in while this one is offline', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada])
@@ -259,7 +262,7 @@ describe('another user', () => {
     expect(errors).toEqual([])
   })
 
-  it('is not overwritten by an answer for the first', async () => {
+  it('is not overwritten by a late response for the first user', async () => {
     server.addUser('ada')
     server.addUser('bob')
     let release: () => void = () => undefined
@@ -281,7 +284,7 @@ describe('another user', () => {
     expect((await store.readAccount())?.user.handle).toBe('bob')
   })
 
-  it('has empty handles before the start, and commands that are refused', async () => {
+  it('gives empty conversations and refuses commands before the start', async () => {
     const client = createChatClient({ url: server.url })
     open.push(client)
     const handle = client.conversation('c')
@@ -296,7 +299,7 @@ describe('another user', () => {
     expect(server.requests).toEqual([])
   })
 
-  it('throws in callbacks and goes on: others are told, and onError is', async () => {
+  it('reports callback errors to onError and still calls other listeners', async () => {
     const ada = server.addUser('ada')
     const tea = server.addConversation('group', 'Tea', [ada])
     const { client, errors } = await signIn('ada')

@@ -1,4 +1,4 @@
-/** Live values, presence and typing, with a clock that the test moves. */
+/** Tests of live values, presence and typing, with a simulated clock. */
 import type { LiveValue, Presence } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
 import type { Ask } from './ask.ts'
@@ -42,12 +42,12 @@ function setUpLive() {
 }
 
 describe('live values', () => {
-  it('[LIVE1] the newest of each user wins, and each expires by the length of its life, whatever the clocks say', async () => {
+  it('[LIVE1] keep the newest per user and expire by lifetime, not by timestamp', async () => {
     const { clock, lane } = setUpLive()
     const typing = lane.of('c').observe('typing')
     typing.subscribe(() => undefined)
     lane.handle([value('ann', true, 1_000), value('bob', true, 1_000)])
-    // What arrives last is the newest, also from a server whose stamps are behind.
+    // The value that arrives last is the newest, even if its server's timestamps are behind.
     lane.handle([value('bob', 'typing on', 0)])
     expect([...typing.get()].map(([user, { value: of }]) => [user, of])).toEqual([
       ['ann', true],
@@ -62,7 +62,7 @@ describe('live values', () => {
     expect(clock.timers).toBe(0)
   })
 
-  it('are kept only while somebody looks, and asked for when somebody begins to', async () => {
+  it('are kept only while observed, and requested on subscribe', async () => {
     const { lane, requests } = setUpLive()
     const location = lane.of('c').observe('location')
     lane.handle([value('bob', 1, 0, 6_000, 'location')])
@@ -83,8 +83,8 @@ describe('live values', () => {
   })
 })
 
-describe('what is loaded', () => {
-  it('[LIVE1] gives way to what arrived while it was asked for, also to an end', async () => {
+describe('response with current values', () => {
+  it('[LIVE1] does not replace values or ends received during the request', async () => {
     const clock = new ManualClock()
     const { ask } = createAsk()
     let answer: (response: Response) => void = () => undefined
@@ -108,8 +108,8 @@ describe('what is loaded', () => {
   })
 })
 
-describe('typing', () => {
-  it('is said at most every three seconds, taken back once, and not at all without a connection', async () => {
+describe('typing indicator', () => {
+  it('is sent at most every 3 s, stopped once, and skipped while disconnected', async () => {
     const { clock, lane, asked } = setUpLive()
     let isConnected = true
     const typing = createTyping(lane.of('c'), 'me', clock, () => isConnected)
@@ -152,7 +152,7 @@ describe('presence', () => {
     return { clock, line, board, asked }
   }
 
-  it('[PRES2] watches those who are looked at, in one list, and no longer than that', async () => {
+  it('[PRES2] watches the observed users in one list, until unobserved', async () => {
     const { clock, board, asked } = setUp()
     const ann = board.observe('ann')
     const undo = [ann.subscribe(() => undefined), board.observe('bob').subscribe(() => undefined)]
@@ -172,7 +172,7 @@ describe('presence', () => {
     expect(asked.at(-1)).toEqual(['watch-presence', { users: [] }])
   })
 
-  it('[PRES1] is unknown, not offline, without a connection; a short pause is not shown', async () => {
+  it('[PRES1] becomes unknown, not offline, after 5 s without a connection', async () => {
     const { clock, line, board } = setUp()
     const ann = board.observe('ann')
     ann.subscribe(() => undefined)
@@ -190,7 +190,7 @@ describe('presence', () => {
     expect(ann.get().status).toBe('unknown')
   })
 
-  it('asks again now and then where the server does not follow the list', async () => {
+  it('is polled where the server does not push updates', async () => {
     const { clock, line, board, asked } = setUp()
     line.isFollowed = false
     const unsubscribe = board.observe('ann').subscribe(() => undefined)
@@ -201,7 +201,7 @@ describe('presence', () => {
     expect(asked).toHaveLength(4)
   })
 
-  it('says again that nobody is there', async () => {
+  it('sends the status `away` again after a reconnect', async () => {
     const { board, asked } = setUp()
     await board.setStatus('away')
     board.resume()

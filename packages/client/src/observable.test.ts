@@ -1,14 +1,14 @@
-/** Snapshots that stay, and listeners that are told once per burst. */
+/** Tests of observables: stable snapshots, and one call per listener for a burst of changes. */
 import { describe, expect, it } from 'vitest'
 import { createCell, createComputedCell, createSwitch, derive } from './observable.ts'
 
-/** After every microtask that is ready. */
+/** Waits until all pending microtasks have run. */
 async function flush(): Promise<void> {
   await new Promise((resolve) => setImmediate(resolve))
 }
 
-describe('observables', () => {
-  it('tell once per microtask, however often they were set', async () => {
+describe('observable', () => {
+  it('calls listeners once per microtask, however often it was set', async () => {
     const cell = createCell(0)
     const seen: number[] = []
     const unsubscribe = cell.subscribe(() => seen.push(cell.get()))
@@ -28,7 +28,7 @@ describe('observables', () => {
     expect(seen).toEqual([2])
   })
 
-  it('count one function that subscribed twice as two, and say when the first comes and the last goes', async () => {
+  it('counts a function that subscribed twice as two listeners', async () => {
     const happened: string[] = []
     const cell = createCell(0, {
       onWatched: () => happened.push('watched'),
@@ -48,7 +48,7 @@ describe('observables', () => {
     expect(happened).toEqual(['watched', 'unwatched'])
   })
 
-  it('do not call a listener that another one has just removed', async () => {
+  it('does not call a listener that another one just removed', async () => {
     const cell = createCell(0)
     const seen: string[] = []
     cell.subscribe(() => {
@@ -61,7 +61,7 @@ describe('observables', () => {
     expect(seen).toEqual(['first'])
   })
 
-  it('compute on demand and keep the answer until it is invalid', () => {
+  it('computes on demand and caches until invalidated', () => {
     let computed = 0
     const cell = createComputedCell(() => {
       computed += 1
@@ -72,7 +72,7 @@ describe('observables', () => {
     expect(cell.get()).toEqual({ computed: 2 })
   })
 
-  it('derive without computing twice, and switch from one source to another', async () => {
+  it('derives without computing twice, and switches its source', async () => {
     const one = createCell([1])
     const two = createCell([2])
     const source = createSwitch<readonly number[]>([])

@@ -1,4 +1,4 @@
-/** The outbox alone: order, bounds, several tabs, a store that fails. */
+/** Tests of the outbox alone: order, bounds, several tabs, and a failing store. */
 import { ChorusError } from '@chorus/protocol'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { eventually } from './testing/eventually.ts'
@@ -53,8 +53,8 @@ const at = (seq: number): Acknowledgement => ({ seq, createdAt: '2026-01-01T00:0
 const later = (code: 'unavailable' | 'unknown' | 'rate-limited', retryAfterMs?: number) =>
   new ChorusError(code, 'unable to send; later', retryAfterMs === undefined ? {} : { retryAfterMs })
 
-describe('the outbox', () => {
-  it('[ORD2] asks for one message of a conversation at a time, and for conversations side by side', async () => {
+describe('outbox', () => {
+  it('[ORD2] sends one message per conversation at a time, conversations in parallel', async () => {
     const { outbox, asked, texts } = setUp()
     for (const text of ['a1', 'a2', 'a3']) await outbox.add('a', { text })
     await outbox.add('b', { text: 'b1' })
@@ -66,7 +66,7 @@ describe('the outbox', () => {
     expect(texts()).toEqual(['a1', 'b1', 'a2'])
   })
 
-  it('[IDEM1] sends again with the same identity after a back-off, as long as the server asks', async () => {
+  it('[IDEM1] retries with the same clientId, no sooner than the server asks', async () => {
     const { outbox, asked, clock } = setUp()
     const sent = await outbox.add('a', { text: 'x' })
     await settle()
@@ -74,7 +74,7 @@ describe('the outbox', () => {
     await clock.advance(1_000)
     await asked[1]?.answer(later('rate-limited', 5_000))
     await clock.advance(4_999)
-    // A reconnection does not shorten what the server asked for.
+    // A reconnect does not shorten the delay that the server asked for.
     outbox.resume()
     expect(asked).toHaveLength(2)
     await clock.advance(5_000)
@@ -83,7 +83,7 @@ describe('the outbox', () => {
     expect(await sent.acknowledged).toEqual(at(9))
   })
 
-  it('[ACK2] shows an acknowledged message until the log is seen to contain it', async () => {
+  it('[ACK2] shows an acknowledged message until the log contains it', async () => {
     const { outbox, asked, applied, store, states } = setUp()
     await outbox.add('a', { text: 'x' })
     await settle()
@@ -98,7 +98,7 @@ describe('the outbox', () => {
     await eventually(async () => expect(await store.readOutbox('u')).toEqual([]))
   })
 
-  it('[ACK2] takes the log for the acknowledgement when the answer was lost', async () => {
+  it('[ACK2] accepts the log as acknowledgement when the response was lost', async () => {
     const { outbox, asked, states } = setUp()
     const sent = await outbox.add('a', { text: 'x' })
     await settle()
@@ -109,7 +109,7 @@ describe('the outbox', () => {
     expect(states()).toEqual([])
   })
 
-  it('keeps what an ended session could not send, and waits without a connection', async () => {
+  it('keeps messages without a connection and after the session ended', async () => {
     const { outbox, asked, line, states } = setUp()
     line.isOpen = false
     await outbox.add('a', { text: 'x' })
@@ -122,7 +122,7 @@ describe('the outbox', () => {
     expect(states()).toEqual(['pending'])
   })
 
-  it('gives a message whose identity is taken a new one when it is retried', async () => {
+  it('retries a message with a new clientId after a conflict', async () => {
     const { outbox, asked, store } = setUp()
     const sent = await outbox.add('a', { text: 'x' })
     await settle()
@@ -134,7 +134,7 @@ describe('the outbox', () => {
     await expect(outbox.retry('unheard of')).rejects.toMatchObject({ code: 'not-found' })
   })
 
-  it('does not let go of a message that may have been sent', async () => {
+  it('refuses to discard a message that may have been sent', async () => {
     const { outbox } = setUp()
     const first = await outbox.add('a', { text: 'in flight' })
     const second = await outbox.add('a', { text: 'not yet' })
@@ -145,7 +145,7 @@ describe('the outbox', () => {
     await expect(second.acknowledged).rejects.toMatchObject({ code: 'not-found' })
   })
 
-  it('[LIM1] holds a bounded number of messages and sends for a bounded number of conversations', async () => {
+  it('[LIM1] limits the number of messages and of parallel sends', async () => {
     const { outbox, asked } = setUp()
     for (let index = 0; index < outboxMaxMessages; index += 1) await outbox.add(`c${index % 20}`, { text: `${index}` })
     await settle()
@@ -153,7 +153,7 @@ describe('the outbox', () => {
     await expect(outbox.add('a', { text: 'one more' })).rejects.toMatchObject({ code: 'too-large' })
   })
 
-  it('refuses a message that could not be stored, instead of pretending', async () => {
+  it('rejects a message that the device cannot store', async () => {
     const store = createMemoryStore()
     const { outbox, asked, states } = setUp({
       ...store,
@@ -164,7 +164,7 @@ describe('the outbox', () => {
     expect(asked).toEqual([])
   })
 
-  it('[ORD2] goes on after a restart in the order of writing', async () => {
+  it('[ORD2] continues after a restart in the order of writing', async () => {
     const store = createMemoryStore()
     const before = setUp(store)
     before.line.isOpen = false
@@ -180,7 +180,7 @@ describe('the outbox', () => {
 })
 
 describe('several tabs on one store', () => {
-  /** A lock as browsers have it, where this Node has none. */
+  /** Returns a simulated Web Locks API, because this Node version has none. */
   function createLocks(): Pick<LockManager, 'request'> {
     const chains = new Map<string, Promise<unknown>>()
     const request = (name: string, run: () => Promise<unknown>): Promise<unknown> => {
@@ -194,7 +194,7 @@ describe('several tabs on one store', () => {
     return { request } as unknown as Pick<LockManager, 'request'>
   }
 
-  it('[IDEM1] [ORD2] send each message once, from one tab at a time, and tell each other', async () => {
+  it('[IDEM1] [ORD2] send each message once, from one tab at a time', async () => {
     vi.stubGlobal('navigator', { locks: createLocks(), onLine: true })
     try {
       const store: ChatStore = { ...createMemoryStore(), isShared: true }
@@ -203,7 +203,7 @@ describe('several tabs on one store', () => {
       two.line.isOpen = false
       const sent = await one.outbox.add('a', { text: 'first' })
       await eventually(() => expect(one.texts()).toEqual(['first']))
-      // Shown in the other tab too, which does not send it while the first one does.
+      // The other tab shows the message too, but does not send it while the first tab does.
       await eventually(() => expect(two.states()).toEqual(['pending']))
       two.line.isOpen = true
       two.outbox.resume()

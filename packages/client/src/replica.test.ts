@@ -1,4 +1,7 @@
-/** A first load of many conversations on a slow line: what is shown before its end, and what a failure leaves. */
+/**
+ * Tests of a first load of many conversations on a slow line: what is shown before it ends, and what a
+ * failure keeps.
+ */
 import { ChorusError, type CommandName, type Conversation, limits } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
 import type { HttpApi } from './http-api.ts'
@@ -83,8 +86,8 @@ function createStage(answer: (request: Request, done: number) => Promise<void> =
   return { replica, requests, mostUnderWay: () => mostUnderWay }
 }
 
-describe('a first load', () => {
-  it('shows its first page before the rest has come', async () => {
+describe('first load', () => {
+  it('shows its first page before the rest arrives', async () => {
     const stage = createStage(({ name, at }) =>
       name === 'list-conversations' && at === 0 ? Promise.resolve() : new Promise(() => undefined),
     )
@@ -95,7 +98,7 @@ describe('a first load', () => {
     expect(stage.replica.cursor).toBeUndefined()
   })
 
-  it('[LIM1] reads two chains of pages side by side', async () => {
+  it('[LIM1] reads two series of pages in parallel', async () => {
     const stage = createStage(() => settle())
     await stage.replica.firstLoad()
     expect(stage.replica.conversations.get()).toHaveLength(total)
@@ -104,7 +107,7 @@ describe('a first load', () => {
     expect(stage.requests).toHaveLength(7)
   })
 
-  it('goes on after a failure where it was, with smaller pages', async () => {
+  it('resumes after a failure with smaller pages', async () => {
     let isAway = true
     const stage = createStage(({ at }) =>
       isAway && at >= 200
@@ -120,7 +123,7 @@ describe('a first load', () => {
     expect(stage.replica.conversations.get()).toHaveLength(total)
   })
 
-  it('is one, also when it is asked for twice', async () => {
+  it('runs once when requested twice', async () => {
     const stage = createStage(() => settle())
     await Promise.all([stage.replica.firstLoad(), stage.replica.firstLoad()])
     expect(stage.requests).toHaveLength(7)

@@ -1,6 +1,7 @@
 /**
- * Several clients on one store, in any order of acts and commits. Whatever happens, a client that starts from the store and
- * resumes from its cursor has what the server has: nothing missing, nothing that was left, the right unread counts.
+ * Tests of several clients that share one store, with random actions and commits in random order. At every
+ * point, a new client that starts from the store and resumes from its cursor must match the server: no
+ * missing changes, no conversation that the user left, correct unread counts.
  */
 import 'fake-indexeddb/auto'
 import { randomUUID } from 'node:crypto'
@@ -21,7 +22,7 @@ import { FakeServer, type FakeConversation } from './testing/fake-server.ts'
 import { ManualClock, settle } from './testing/manual-clock.ts'
 import { UserCache } from './users.ts'
 
-/** The server's answers without a network. */
+/** Returns an API that answers from the fake server without a network. */
 function createApi(server: FakeServer, me: User): HttpApi {
   const answer = (name: CommandName, request: Readonly<Record<string, unknown>>): unknown => {
     const conversation = server.conversations.get(String(request['conversation']))
@@ -56,7 +57,7 @@ function createApi(server: FakeServer, me: User): HttpApi {
   }
 }
 
-/** A store whose commits wait until they are let through, in their order. */
+/** A store whose commits wait until the test releases them, in order. */
 class Gate {
   readonly waiting: (() => void)[] = []
   isOpen = false
@@ -82,9 +83,12 @@ class Tab {
   readonly replica: Replica
   readonly #server: FakeServer
   readonly #me: User
-  /** Callbacks that left changes out without `onLimited`. */
+  /** Gaps in the callbacks that no `onLimited` announced. Must stay empty. */
   readonly holes: string[] = []
-  /** By epoch and conversation, the seq up to which callbacks came: each change, or `onLimited` for many. */
+  /**
+   * Seq that callbacks have reached, by epoch and conversation: by one change each, or by `onLimited` for
+   * many.
+   */
   readonly reached = new Map<string, number>()
   #cursor: string | undefined
   #loads = 0
@@ -106,7 +110,7 @@ class Tab {
       onChange: ({ epoch, conversation, change }) => {
         const key = `${epoch} ${conversation}`
         const reached = this.reached.get(key)
-        // Of what happened before its own removal, a member who was away is told only the removal.
+        // A member who was removed while away gets only the removal, not the changes before it.
         const isOwnRemoval = change.type === 'member.left' && change.user === me.id
         if (!isOwnRemoval && reached !== undefined && change.seq !== reached + 1)
           this.holes.push(`${key}: ${change.seq} after ${reached}`)
@@ -124,7 +128,7 @@ class Tab {
     if (this.replica.needsLoad) this.load()
   }
 
-  /** Its commit may wait at the gate for long. */
+  /** Starts a first load. Its commit may wait at the gate for long. */
   load(): void {
     this.#cursor = undefined
     this.#loads += 1
@@ -133,10 +137,10 @@ class Tab {
     })
   }
 
-  /** Connects or goes on, and takes in what happened since. */
+  /** Connects or continues, and applies everything that happened since the last call. */
   async advance(): Promise<void> {
     await settle()
-    // No connection is opened before the load is done.
+    // No connection is opened before the load is complete.
     if (this.#loads > 0) return
     this.#cursor ??= this.replica.cursor
     if (this.#cursor === undefined) return
@@ -169,7 +173,7 @@ const act = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('epoch' as const, 'sign-out' as const), at: fc.nat(1) }) },
 )
 
-/** What a client that starts from the store has once it has caught up. */
+/** Asserts that a new client which starts from the store and catches up has the same data as the server. */
 async function assertStore(server: FakeServer, me: User, store: ChatStore): Promise<void> {
   const record = await store.readReplica(me.id)
   if (record === undefined || record.epoch !== server.epoch) return
@@ -207,7 +211,7 @@ describe.each([
   { name: 'IndexedDB', storage: 'persistent', runs: 40, make: () => createIndexedDbStore(randomUUID()) },
   { name: 'file', storage: undefined, runs: 20, make: () => createFileStore(join(folder, randomUUID())) },
 ])('two clients on one store, $name', ({ runs, make, storage }) => {
-  it('[CP1] [CLI1] never stores a cursor without what it covers', async () => {
+  it('[CP1] [CLI1] never stores a cursor without the data it covers', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(act, { minLength: 5, maxLength: 40 }), async (acts) => {
         const server = new FakeServer()
@@ -288,7 +292,7 @@ describe.each([
   }, 120_000)
 })
 
-it('[CLI1] calls onLimited for changes that only another client has received', async () => {
+it('[CLI1] calls onLimited for changes that only another client received', async () => {
   const server = new FakeServer()
   const me = server.addUser('me')
   const ada = server.addUser('ada')

@@ -1,4 +1,7 @@
-/** What browsers do to IndexedDB while an application runs: every call still ends, and what is waiting is not lost. */
+/**
+ * Tests for browser faults of IndexedDB at run time: every call still ends, and pending messages are not
+ * lost.
+ */
 import 'fake-indexeddb/auto'
 import { randomUUID } from 'node:crypto'
 import { openDB } from 'idb'
@@ -18,7 +21,7 @@ const waiting: OutboxRecord = {
   status: { state: 'pending', attempts: 0 },
 }
 
-/** Every connection that is opened from now on. */
+/** Collects every database connection that is opened after this call. */
 function captureConnections(): IDBDatabase[] {
   const opened: IDBDatabase[] = []
   const open = indexedDB.open.bind(indexedDB)
@@ -34,8 +37,8 @@ afterEach(() => {
   vi.restoreAllMocks()
 })
 
-describe('IndexedDB', () => {
-  it('is opened again when it was closed without an event', async () => {
+describe('IndexedDB store', () => {
+  it('reopens a database that was closed without an event', async () => {
     const opened = captureConnections()
     const store = createIndexedDbStore(randomUUID())
     await store.writeAccount({ user })
@@ -47,7 +50,7 @@ describe('IndexedDB', () => {
     await store.close()
   })
 
-  it('gives way to a newer tab and goes on in memory', async () => {
+  it('closes for a newer tab and continues in memory', async () => {
     const name = randomUUID()
     const store = createIndexedDbStore(name)
     await store.writeAccount({ user })
@@ -62,7 +65,7 @@ describe('IndexedDB', () => {
     await store.close()
   })
 
-  it('is given up when it does not answer, within a bounded time', async () => {
+  it('falls back to memory when the database does not open', async () => {
     const clock = new ManualClock()
     vi.spyOn(indexedDB, 'open').mockImplementation(() => new IDBOpenDBRequest())
     const store = createIndexedDbStore(randomUUID(), clock)
@@ -70,7 +73,7 @@ describe('IndexedDB', () => {
     await clock.advance(2 * openMaxMs + 1)
     expect(await read).toBeUndefined()
     expect(store.storage?.get()).toBe('memory')
-    // From here on nothing waits for it.
+    // From here on no call waits for the database.
     await store.writeAccount({ user })
     await store.putOutbox('user-1', waiting)
     expect(await store.readAccount()).toEqual({ user })
@@ -79,7 +82,7 @@ describe('IndexedDB', () => {
     await store.close()
   })
 
-  it('is given up when a transaction never ends', async () => {
+  it('falls back to memory when a transaction never ends', async () => {
     const clock = new ManualClock()
     const opened = captureConnections()
     const store = createIndexedDbStore(randomUUID(), clock)
@@ -99,7 +102,7 @@ describe('IndexedDB', () => {
     expect(store.storage?.get()).toBe('memory')
   })
 
-  it('is refused in a private window: the client works and says so', async () => {
+  it('works in memory when a private window refuses IndexedDB', async () => {
     vi.spyOn(indexedDB, 'open').mockImplementation(() => {
       throw new DOMException('not allowed', 'SecurityError')
     })
@@ -119,7 +122,7 @@ describe('IndexedDB', () => {
     expect(errors.map(String)).toEqual(['ChorusError: unable to keep data on this device; its database cannot be used'])
   })
 
-  it('says what cannot be stored instead of giving up', async () => {
+  it('rejects an unstorable value and keeps using the database', async () => {
     const store = createIndexedDbStore(randomUUID())
     const draft = { text: 'x', data: (() => undefined) as never }
     await expect(store.putOutbox('user-1', { ...waiting, draft })).rejects.toMatchObject({ name: 'DataCloneError' })

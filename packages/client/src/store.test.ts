@@ -1,4 +1,4 @@
-/** The three stores under one contract, and what only one of them has. */
+/** Runs the contract suite on all three stores. Also tests the features that only the file store has. */
 import 'fake-indexeddb/auto'
 import { randomUUID } from 'node:crypto'
 import { chmod, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
@@ -36,14 +36,14 @@ storeSuite('file', () => {
   return Promise.resolve({ store: createFileStore(path), reopen: () => Promise.resolve(createFileStore(path)) })
 })
 
-describe('the file store', () => {
+describe('file store', () => {
   it('is readable by its owner only', async () => {
     const path = join(folder, 'private.json')
     await createFileStore(path).writeAccount(undefined)
     expect((await stat(path)).mode & 0o777).toBe(0o600)
   })
 
-  it('refuses a damaged file with one clear line, and leaves it as it is', async () => {
+  it('rejects a damaged file with a clear error and leaves it unchanged', async () => {
     const path = join(folder, 'damaged.json')
     await writeFile(path, '{"version":1,"users"')
     await chmod(path, 0o600)
@@ -53,7 +53,7 @@ describe('the file store', () => {
     expect(await readFile(path, 'utf8')).toBe('{"version":1,"users"')
   })
 
-  it('takes the state of a half-written file beside it for nothing', async () => {
+  it('ignores a half-written temporary file', async () => {
     const path = join(folder, 'crashed.json')
     await createFileStore(path).writeAccount({ user: { id: 'u', handle: 'a', name: 'A', avatar: null } })
     await writeFile(`${path}.new`, '{"version":')

@@ -1,4 +1,4 @@
-/** A conversation's line in the list: what counts as unread, and what is not counted twice. */
+/** Tests of conversation summaries: which messages count as unread, and that none counts twice. */
 import type { Change, Message } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
 import { applyChangeToSummary, countUnreadInWindow, type SummaryState, toSummary } from './summary.ts'
@@ -57,8 +57,8 @@ function unreadAfter(from: SummaryState, changes: readonly Change[]): number {
   return changes.reduce((known, change) => applyChangeToSummary(known, change, 'me'), from).summary.unread
 }
 
-describe('a summary', () => {
-  it('[CLI1] passes a change of a later version over', () => {
+describe('conversation summary', () => {
+  it('[CLI1] skips a change type of a later protocol version', () => {
     const known = state(5, 3, 2)
     const later = { seq: 6, type: 'message.pinned', at, actor: 'x' } as unknown as Change
     const { summary, unreadAsOfSeq } = applyChangeToSummary(known, later, 'me')
@@ -75,7 +75,8 @@ describe('a summary', () => {
     expect(reacted.summary.lastMessage?.reactions).toHaveLength(1)
     const gone = applyChangeToSummary(reacted, deleted(8, 6, 'x'), 'me')
     expect(gone.summary.lastMessage?.reactions).toEqual([])
-    // Of a log that is read again, which holds the text as it is now: none.
+    // A log that is read again contains the message in its current, deleted form, so its reactions are
+    // dropped too.
     const again = [created(6, 'x'), reaction(9)].reduce(
       (so, change) => applyChangeToSummary(so, change, 'me'),
       applyChangeToSummary(state(5, 5, 0), { ...deleted(6, 6, 'x'), type: 'message.created' } as Change, 'me'),
@@ -83,30 +84,30 @@ describe('a summary', () => {
     expect(again.summary.lastMessage?.reactions).toEqual([])
   })
 
-  it('counts messages by others after the marker, without deleted ones', () => {
+  it('counts undeleted messages by others after the read marker', () => {
     expect(unreadAfter(state(0, 0, 0), [created(1, 'ann'), created(2, 'me'), created(3, 'ann')])).toBe(2)
     expect(unreadAfter(state(0, 0, 0), [created(1, 'ann'), deleted(2, 1, 'ann')])).toBe(0)
     expect(unreadAfter(state(0, 5, 0), [created(1, 'ann'), created(6, 'ann')])).toBe(1)
   })
 
-  it('[CLI1] does not count what the server’s own number already counts', () => {
+  it('[CLI1] does not recount messages that the server’s number includes', () => {
     expect(unreadAfter(state(3, 0, 2), [created(2, 'ann'), created(3, 'ann'), created(4, 'ann')])).toBe(3)
     const marked = { ...state(3, 3, 0), unreadAsOfSeq: 6 }
     expect(unreadAfter(marked, [created(4, 'ann'), created(5, 'ann'), created(6, 'ann'), created(7, 'ann')])).toBe(1)
   })
 
-  it('[LIM1] stops counting where the server does', () => {
+  it('[LIM1] stops counting at the server’s limit', () => {
     expect(unreadAfter(state(1_000, 0, 1_000), [created(1_001, 'ann')])).toBe(1_000)
     expect(unreadAfter(state(1_000, 0, 1_000), [deleted(1_001, 5, 'ann')])).toBe(1_000)
   })
 
-  it('begins when its id says, until there is a message', () => {
+  it('is dated by its id until there is a message', () => {
     const { summary } = state(0, 0, 0)
     expect(summary.activeAt).toBe(new Date(0x019b76daaa74).toISOString())
     expect(applyChangeToSummary(state(0, 0, 0), created(1, 'ann'), 'me').summary.activeAt).toBe(at)
   })
 
-  it('counts in what is loaded only where that reaches far enough', () => {
+  it('counts from the window only if it reaches back far enough', () => {
     const entries = [4, 5, 6].map((seq) => ({ message: { ...message(seq, 'ann'), reactions: [] }, asOfSeq: seq }))
     const summary = { ...state(6, 0, 3).summary, lastMessage: entries[2]?.message ?? null }
     const window = { entries, hasBefore: true, hasAfter: false }
@@ -118,7 +119,7 @@ describe('a summary', () => {
     expect(countUnreadInWindow(summary, undefined, 6, 'me')).toBe(0)
   })
 
-  it('follows names, roles and members', () => {
+  it('applies changes of name, roles and members', () => {
     const changes: Change[] = [
       {
         seq: 1,

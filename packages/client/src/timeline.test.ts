@@ -1,6 +1,6 @@
 /**
- * The timeline against a model of the server: whatever the order, repeats, gaps and interleaved pages, it must end in
- * the server's log, and give each change out exactly once.
+ * Property tests of the timeline against a model of the server. With any order, repeats, gaps and interleaved
+ * pages, the timeline must end equal to the server's log and give out each change exactly once.
  */
 import type { Change, Message, MessagePage, PageMessage, ReactionCount } from '@chorus/protocol'
 import fc from 'fast-check'
@@ -18,12 +18,12 @@ type Act =
   | { readonly do: 'join' }
   | { readonly do: 'skip'; readonly length: number }
 
-/** A conversation's log as the server keeps it, with every state it ever had. */
+/** Model of one conversation on the server. It keeps the log and the messages after every change. */
 class ModelServer {
   remembersPages = true
   readonly changes: Change[] = []
   readonly #messages = new Map<number, { message: Message; reactions: Map<string, Set<string>> }>()
-  /** The messages as of each seq. */
+  /** Messages as of each seq. */
   readonly #states: PageMessage[][] = [[]]
   top = 0
 
@@ -109,7 +109,7 @@ class ModelServer {
     return this.#states[seq] ?? []
   }
 
-  /** The log after a seq. Rows hold the body as it is now, not as it was written. */
+  /** Returns the log after a seq. Each row has the message in its current form, not as it was first written. */
   changesAfter(after: number, limit: number): Change[] {
     return this.changes
       .filter((change) => spanOf(change).to > after)
@@ -163,7 +163,7 @@ const act: fc.Arbitrary<Act> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant('skip' as const), length: fc.integer({ min: 1, max: 4 }) }) },
 )
 
-/** What the line and the user do to the timeline, with positions as fractions of the log. */
+/** Random inputs for the timeline from network and user. `at` is a position as a fraction of the log. */
 const happening = fc.record({
   what: fc.constantFrom('deliver', 'deliver', 'deliver', 'repair', 'newest', 'older', 'newer', 'around', 'limited'),
   at: fc.double({ min: 0, max: 1, noNaN: true }),
@@ -202,7 +202,8 @@ function run(
         timeline.applyPage(server.page(seq, length, { around: Math.round(seq / 2) }), { at: 'whole' })
         break
       case 'older':
-        // The page may be asked for with an end that is no longer the window's: it must be refused then.
+        // The page may be older than the window. Then its end no longer matches and the timeline must refuse
+        // it.
         if (first !== undefined) {
           timeline.applyPage(server.page(Math.max(seq, first), length, { before: first }), {
             at: 'older',
@@ -223,8 +224,8 @@ function run(
   return { server, timeline, given, limitedTo }
 }
 
-describe('the timeline', () => {
-  it('[CLI1] ends in the server’s log, whatever the order, repeats, gaps, pages and limits', () => {
+describe('timeline', () => {
+  it('[CLI1] ends equal to the server’s log for any input order', () => {
     fc.assert(
       fc.property(
         fc.array(act, { minLength: 1, maxLength: 60 }),
@@ -249,7 +250,7 @@ describe('the timeline', () => {
     )
   })
 
-  it('[CLI1] [NODE1] gives each change out exactly once, in order, without those a limit cut off', () => {
+  it('[CLI1] [NODE1] gives out each change once, in order, except skipped ones', () => {
     fc.assert(
       fc.property(
         fc.array(act, { minLength: 1, maxLength: 60 }),
@@ -284,7 +285,7 @@ describe('the timeline', () => {
     )
   })
 
-  it('[NODE1] gives out a change of a later version and shows nothing', () => {
+  it('[NODE1] gives out a change of a later version without showing it', () => {
     const server = new ModelServer()
     server.act({ do: 'create', by: 0 })
     const timeline = new Timeline({ me: users[0], appliedSeq: 0 })
@@ -301,7 +302,7 @@ describe('the timeline', () => {
     expect(timeline.appliedSeq).toBe(2)
   })
 
-  it('[LIM1] holds a bounded number of early changes and asks for the rest', () => {
+  it('[LIM1] holds a bounded number of early changes and requests the rest', () => {
     const server = new ModelServer()
     for (let index = 0; index < heldMaxChanges + 50; index += 1) server.act({ do: 'create', by: 0 })
     const timeline = new Timeline({ me: users[0], appliedSeq: 0 })
@@ -312,9 +313,9 @@ describe('the timeline', () => {
     expect(timeline.applyChanges(server.changesAfter(timeline.appliedSeq, 200)).next).toBe('nothing')
   })
 
-  it('[LIM1] keeps a bounded window and drops its old end', () => {
+  it('[LIM1] keeps a bounded window and drops its oldest messages', () => {
     const server = new ModelServer()
-    // A page for each of these changes would take longer than all the rest.
+    // Storing the messages after each of these changes would dominate the run time.
     server.remembersPages = false
     const timeline = new Timeline({ me: users[0], appliedSeq: 0 })
     timeline.applyPage(server.page(0, 10), { at: 'whole' })
@@ -324,7 +325,7 @@ describe('the timeline', () => {
     expect(timeline.window?.hasBefore).toBe(true)
   })
 
-  it('[CLI1] refuses a page that is older than what it remembers, instead of showing it without later changes', () => {
+  it('[CLI1] refuses a page older than the changes it remembers', () => {
     const server = new ModelServer()
     for (let index = 0; index < recentMaxChanges + 20; index += 1) server.act({ do: 'create', by: 0 })
     const timeline = new Timeline({ me: users[0], appliedSeq: 0 })
@@ -333,7 +334,7 @@ describe('the timeline', () => {
     expect(timeline.applyPage(server.page(server.top - 5, 10), { at: 'whole' })).toBe('applied')
   })
 
-  it('writes its newest messages down and goes on from them', () => {
+  it('exports its newest messages and continues from them', () => {
     const server = new ModelServer()
     const timeline = new Timeline({ me: users[0], appliedSeq: 0 })
     for (let index = 0; index < 30; index += 1) server.act({ do: 'create', by: index })

@@ -1,4 +1,7 @@
-/** The two transports under one contract, and the table of their events against the definitions. */
+/**
+ * Runs the contract suite on both transports. Compares the table of their events with the command
+ * definitions.
+ */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { commands } from '@chorus/protocol'
@@ -25,8 +28,8 @@ transportSuite('Server-Sent Events', (url, token) => {
   return createSseTransport({ api: createHttpApi({ url, fetch, cookieJar }), clock: systemClock })
 })
 
-describe('the table of events', () => {
-  it('says what the command definitions say', () => {
+describe('table of events', () => {
+  it('matches the command definitions', () => {
     const defined = Object.entries(commands).flatMap(([name, definition]) =>
       'event' in definition && definition.event !== undefined ? [[name, definition.event.name]] : [],
     )
@@ -34,7 +37,7 @@ describe('the table of events', () => {
   })
 })
 
-describe('an event stream', () => {
+describe('event stream', () => {
   function stream(clock: ManualClock) {
     let controller: ReadableStreamDefaultController<Uint8Array> | undefined
     const body = new ReadableStream<Uint8Array>({
@@ -54,7 +57,7 @@ describe('an event stream', () => {
     return { ends, names, write: (text: string) => controller?.enqueue(new TextEncoder().encode(text)) }
   }
 
-  it('[SSE1] that is silent for longer than the heartbeat allows is dead', async () => {
+  it('[SSE1] counts as dead when silent for longer than the heartbeat', async () => {
     const clock = new ManualClock()
     const { ends, names, write } = stream(clock)
     await settle()
@@ -69,7 +72,7 @@ describe('an event stream', () => {
     expect(ends).toEqual([{ kind: 'lost' }])
   })
 
-  it('[LIM1] whose event never ends is given up', async () => {
+  it('[LIM1] ends when one event exceeds the maximum length', async () => {
     const { ends, write } = stream(new ManualClock())
     await settle()
     write('event: changes\ndata: ')
@@ -79,7 +82,7 @@ describe('an event stream', () => {
     expect(ends).toEqual([{ kind: 'lost' }])
   })
 
-  it('reads events that are cut anywhere', async () => {
+  it('reads events that are split anywhere', async () => {
     const { names, write } = stream(new ManualClock())
     await settle()
     const text =
@@ -90,8 +93,8 @@ describe('an event stream', () => {
   })
 })
 
-describe('a server below a path', () => {
-  it('is reached there by Socket.IO, too', async () => {
+describe('server URL with a path', () => {
+  it('is used by Socket.IO too', async () => {
     const http = createServer()
     const io = new Server(http, { path: '/chat/socket.io', transports: ['websocket'] })
     await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve))

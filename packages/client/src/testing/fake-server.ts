@@ -1,6 +1,6 @@
 /**
- * A small server in memory that speaks the wire over real sockets (HTTP, Socket.IO, Server-Sent Events), with switches for
- * what goes wrong. It is for tests of this package alone: the real server has tests of its own, and together with it.
+ * Small in-memory server that speaks the wire protocol over real sockets (HTTP, Socket.IO, Server-Sent
+ * Events), with switches for faults. Used only by the tests of this package. Other tests use the real server.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -24,7 +24,7 @@ export interface FakeConversation {
   >
   readonly changes: { readonly change: Change; readonly position: number }[]
   readonly messages: Map<number, { message: Message; reactions: Map<string, Set<string>> }>
-  /** Removed members: the seq of their removal. */
+  /** Removed members by user id, with the seq of their removal. */
   readonly left: Map<string, { readonly seq: number; readonly position: number }>
 }
 
@@ -34,14 +34,14 @@ interface Line {
   readonly tell: (name: string, payload: unknown, cursor?: string) => void
   readonly close: () => void
   watched: readonly string[]
-  /** Replayed up to here; nothing is told before. */
+  /** True once the replay is complete. No live events are sent before. */
   isReady: boolean
 }
 
 type Handler = (request: IncomingMessage, body: Record<string, unknown>) => unknown
 
 let lastId = 0
-/** A UUIDv7 of a time of its own, so that ids sort. */
+/** Returns a UUIDv7 with its own timestamp, so that ids sort in order of creation. */
 export function createId(): string {
   lastId += 1
   const hex = (1_767_225_600_000 + lastId).toString(16).padStart(12, '0')
@@ -54,31 +54,34 @@ export class FakeServer {
   readonly sessions = new Map<string, string>()
   readonly conversations = new Map<string, FakeConversation>()
   readonly lines = new Set<Line>()
-  /** Every HTTP request, as `METHOD path`. */
+  /** HTTP requests received, each as `METHOD path`. */
   readonly requests: string[] = []
-  /** Every attempt to send, by clientId. */
+  /** Attempts to send a message, each as its clientId. */
   readonly attempts: string[] = []
   readonly cursors: (string | undefined)[] = []
-  /** Checkpoints follow the changes at once, or not at all. */
+  /** True when each change is followed by a checkpoint. False when no checkpoints are sent. */
   tellsCheckpoints = true
-  /** Changes between two checkpoints that a resume answers with `limited`. */
+  /** Maximum number of changes that a resume replays. Beyond it, the resume sends `limited`. */
   replayMaxChanges = 10_000
-  /** What a sender is answered instead, for so many attempts; `lose` stores and does not answer. */
+  /** Faults of the next sends, one per attempt. `lose` stores the message and sends no response. */
   sendFaults: ('lose' | ChorusError)[] = []
-  /** What other commands of a conversation are answered instead, for so many attempts. */
+  /** Errors for the next other commands of a conversation, one per attempt. */
   commandFaults: ChorusError[] = []
-  /** Every attempt at such a command, with what it says. */
+  /** Attempts at such commands, each with its text. */
   readonly commands: { readonly event: string; readonly text: unknown }[] = []
-  /** Limited entries from a moment ago, by conversation, which a resume gets instead of fresh ones. */
+  /** Older `limited` entries by conversation. A resume sends them instead of fresh ones. */
   readonly cachedEntries = new Map<string, ReturnType<FakeServer['limitedEntry']>>()
-  /** What creators of conversations are answered instead, for so many attempts; `lose` creates and does not say so. */
+  /**
+   * Faults of the next conversation creations, one per attempt. `lose` creates the conversation and reports
+   * `unknown`.
+   */
   createFaults: ('lose' | ChorusError)[] = []
-  /** A server of version 1 knows no clientId of a conversation. */
+  /** True to act as a server of protocol version 1, which does not know the clientId of a conversation. */
   isVersionOne = false
-  /** The next request after a lost answer is led to such a server. */
+  /** True to act as such a server after the next lost response. */
   isVersionOneAfterLoss = false
   readonly #created = new Map<string, FakeConversation>()
-  /** Changes that are not told, by a count of those to come. */
+  /** Number of next changes that are not sent to any client. */
   losses = 0
   isWebSocketRefused = false
   handshakeError: ChorusError | undefined
@@ -117,7 +120,7 @@ export class FakeServer {
     this.#io = io
   }
 
-  /** As `kill -9` looks from outside: every socket is cut, what is stored stays. */
+  /** Stops the server as `kill -9` would: closes every socket and keeps the stored data. */
   async stop(): Promise<void> {
     this.#server?.closeAllConnections()
     for (const line of [...this.lines]) line.close()
@@ -370,7 +373,7 @@ export class FakeServer {
     }))
   }
 
-  /** What a user missed since a cursor; everything without one, or with one that is of no use. */
+  /** Returns the changes that a user missed since the cursor, or everything without a usable cursor. */
   sync(userId: string, cursor: string | undefined) {
     const position =
       cursor?.startsWith(`${this.epoch}-`) === true ? Number(cursor.slice(this.epoch.length + 1)) : undefined
@@ -396,7 +399,7 @@ export class FakeServer {
     return { epoch: this.epoch, cursor: this.cursor, ...(isReset && { reset: true }), more: false, conversations }
   }
 
-  /** The newest page, or one from a moment ago with the changes since. */
+  /** Returns the newest page, or an older cached page with the changes since. */
   #limitedWithRest(conversation: FakeConversation, userId: string) {
     const cached = this.cachedEntries.get(conversation.id)
     if (cached === undefined) return { ...this.limitedEntry(conversation, userId), changes: [] }
@@ -459,7 +462,7 @@ export class FakeServer {
     this.#open(line, cursor)
   }
 
-  /** Undefined: no answer at all. */
+  /** Runs a command. Returns undefined to send no response. */
   #command(userId: string, event: string, payload: Record<string, unknown>): unknown {
     const conversation = this.conversations.get(String(payload['conversation']))
     const seq = Number(payload['seq'])

@@ -1,4 +1,7 @@
-/** What every store promises; run on each of them. `reopen` gives a store over the same data, as after a reload. */
+/**
+ * Contract suite for stores: checks the guarantees of every store. `reopen` returns a new store over the same
+ * data, as after a reload.
+ */
 import type { PageMessage } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
 import type { ChatStore, ConversationRecord, OutboxRecord } from '../store.ts'
@@ -60,7 +63,7 @@ function waiting(clientId: string, order: number): OutboxRecord {
 
 export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): void {
   describe(`the store contract, ${name}`, () => {
-    it('remembers the account, and forgets it', async () => {
+    it('stores and deletes the account', async () => {
       const { store, reopen } = await make()
       expect(await store.readAccount()).toBeUndefined()
       await store.writeAccount({ user, cookies: { chorus_session: 'x' } })
@@ -71,7 +74,7 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
       await again.close()
     })
 
-    it('[CP1] keeps a cursor together with what it covers, and none before the first load is whole', async () => {
+    it('[CP1] returns a cursor with its data, and nothing before the first load', async () => {
       const { store, reopen } = await make()
       await store.commitReplica('user-1', {
         epoch: 'e1',
@@ -97,7 +100,7 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
       await store.close()
     })
 
-    it('[CLI1] never takes a conversation back to a lower seq within an epoch', async () => {
+    it('[CLI1] never moves a conversation to a lower seq within an epoch', async () => {
       const { store } = await make()
       const common = { epoch: 'e1', cursor: 'k', removed: [], base: undefined }
       await store.commitReplica('user-1', { ...common, conversations: [conversation('a', 9)], replace: true })
@@ -109,7 +112,7 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
       await store.close()
     })
 
-    it('[RES2] drops a commit of another epoch, unless it replaces everything', async () => {
+    it('[RES2] refuses a commit of another epoch unless it replaces everything', async () => {
       const { store } = await make()
       const commit = { cursor: 'k', removed: [], conversations: [conversation('a', 9)] }
       await store.commitReplica('user-1', { ...commit, base: undefined, epoch: 'e1', replace: true })
@@ -135,7 +138,7 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
       await store.close()
     })
 
-    it('forgets a conversation that was left', async () => {
+    it('removes a conversation that the user left', async () => {
       const { store } = await make()
       const common = { epoch: 'e1', cursor: 'k', removed: [] }
       await store.commitReplica('user-1', {
@@ -147,7 +150,7 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
       const base = await store.readGeneration('user-1')
       await store.commitReplica('user-1', { ...common, base, conversations: [], removed: [{ id: 'a', appliedSeq: 2 }] })
       expect((await store.readReplica('user-1'))?.conversations.map(({ id }) => id)).toEqual(['b'])
-      // A client that lags does not bring it back.
+      // A client that is behind does not bring it back.
       await store.commitReplica('user-1', { ...common, base, conversations: [conversation('a', 1)] })
       const replica = await store.readReplica('user-1')
       expect(replica?.conversations.map(({ id }) => id)).toEqual(['b'])
@@ -155,7 +158,7 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
       await store.close()
     })
 
-    it('[ORD2] keeps waiting messages in order, through a reload', async () => {
+    it('[ORD2] keeps pending messages in order across a reload', async () => {
       const { store, reopen } = await make()
       await Promise.all([3, 1, 2].map((order) => store.putOutbox('user-1', waiting(`m-${order}`, order))))
       const again = await reopen()
@@ -171,7 +174,7 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
       await again.close()
     })
 
-    it('keeps users apart, and clears one of them', async () => {
+    it('keeps users separate and clears only one', async () => {
       const { store } = await make()
       const base = { epoch: 'e1', cursor: 'k', removed: [], base: undefined, replace: true }
       for (const id of ['user-1', 'user-2', 'user-10']) {
@@ -190,7 +193,7 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
       await store.close()
     })
 
-    it('[CP1] merges a late first load into what another client has stored', async () => {
+    it('[CP1] merges a late first load with another client’s data', async () => {
       const { store, reopen } = await make()
       const first = { epoch: 'e1', removed: [], base: undefined, replace: true }
       const quick = await store.commitReplica('user-1', {
@@ -222,7 +225,7 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
       await store.close()
     })
 
-    it('[CP1] lets leaving win over a copy of the same seq', async () => {
+    it('[CP1] prefers a departure over a copy with the same seq', async () => {
       const { store } = await make()
       const common = { epoch: 'e1', cursor: 'k', removed: [] }
       await store.commitReplica('user-1', {
@@ -236,14 +239,14 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
       await store.commitReplica('user-1', { ...common, base, conversations: [left] })
       await store.commitReplica('user-1', { ...common, base, conversations: [conversation('a', 5)] })
       expect((await store.readReplica('user-1'))?.conversations).toEqual([left])
-      // Joined again: a higher seq, and other clients have to look again.
+      // The user joins again at a higher seq. Other clients must then compare all entries again.
       await store.commitReplica('user-1', { ...common, base, conversations: [conversation('a', 7)] })
       expect((await store.readReplica('user-1'))?.conversations).toMatchObject([{ appliedSeq: 7 }])
       expect(await store.readGeneration('user-1')).not.toBe(base)
       await store.close()
     })
 
-    it('[CP1] refuses a client that has not seen a sign-out', async () => {
+    it('[CP1] refuses commits from a client that missed a sign-out', async () => {
       const { store } = await make()
       const commit = { epoch: 'e1', cursor: 'k', removed: [], conversations: [conversation('a', 3)] }
       await store.commitReplica('user-1', { ...commit, base: undefined, replace: true })
@@ -257,14 +260,14 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
         expect(await store.commitReplica('user-1', lagging)).toMatchObject({ kind: 'refused' })
       }
       expect(await store.readReplica('user-1')).toBeUndefined()
-      // Signed in again by another client: the one that lags still has to show all it has.
+      // Another client has signed in again. The client that is behind must still send everything it has.
       const again = await store.readGeneration('user-1')
       await store.commitReplica('user-1', { ...commit, base: again, replace: true })
       expect(await store.commitReplica('user-1', { ...commit, base })).toMatchObject({ kind: 'refused', epoch: 'e1' })
       await store.close()
     })
 
-    it('[CP1] keeps the furthest read marker of two clients', async () => {
+    it('[CP1] keeps the higher read marker of two clients', async () => {
       const { store } = await make()
       const marked = (appliedSeq: number, readSeq: number, unread: number): ConversationRecord => {
         const record = conversation('a', appliedSeq)
@@ -274,10 +277,11 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
       await store.commitReplica('user-1', { ...common, conversations: [marked(5, 4, 1)], replace: true })
       const base = await store.readGeneration('user-1')
       const read = async () => (await store.readReplica('user-1'))?.conversations[0]
-      // At the same seq, a marker that lags does not come back.
+      // At the same seq, a lower read marker does not replace a higher one.
       await store.commitReplica('user-1', { ...common, base, conversations: [marked(5, 1, 4)] })
       expect((await read())?.summary).toMatchObject({ readSeq: 4 })
-      // Ahead in changes, behind in markers: what is unread is counted from the messages that are there.
+      // This commit has newer changes but a lower read marker. The unread count comes from the stored
+      // messages.
       const window = {
         hasBefore: false,
         messages: [1, 2, 3, 4, 5, 6].map((seq) => ({ message: message(seq), asOfSeq: 6 })),

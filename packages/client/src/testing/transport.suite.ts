@@ -1,11 +1,11 @@
-/** What every transport promises, over a real socket; run on each of them. */
+/** Contract suite for transports: checks the guarantees of every transport over a real socket. */
 import { ChorusError, type ServerEvent, type User } from '@chorus/protocol'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { eventually } from './eventually.ts'
 import type { LinkEnd, Transport, TransportLink } from '../transport.ts'
 import { createId, FakeServer, type FakeConversation } from './fake-server.ts'
 
-/** Makes the transport for a server and the session's cookie. */
+/** Creates the transport for a server URL and a session token. */
 export type MakeTransport = (url: string, token: string) => Transport
 
 interface Heard {
@@ -48,7 +48,7 @@ export function transportSuite(name: string, make: MakeTransport): void {
 
     const namesOf = ({ events }: Heard): string[] => events.map((event) => event.name)
 
-    it('opens, tells that it is ready, then what happens, in order', async () => {
+    it('opens, then delivers ready and later events in order', async () => {
       const { heard } = connect()
       await eventually(() => expect(namesOf(heard)).toEqual(['ready']))
       expect(heard.opened).toBe(1)
@@ -59,7 +59,7 @@ export function transportSuite(name: string, make: MakeTransport): void {
       )
     })
 
-    it('[RES3] resumes from a cursor: what was missed comes before `ready`', async () => {
+    it('[RES3] resumes from a cursor and delivers missed changes before `ready`', async () => {
       const { cursor } = server
       server.send(tea, ada, 'missed')
       const { heard } = connect(cursor)
@@ -67,7 +67,7 @@ export function transportSuite(name: string, make: MakeTransport): void {
       expect(server.cursors).toEqual([cursor])
     })
 
-    it('[ACK2] asks commands and tells refusals as they are', async () => {
+    it('[ACK2] sends commands and passes refusals on unchanged', async () => {
       const { link, heard } = connect()
       await eventually(() => expect(namesOf(heard)).toContain('ready'))
       const clientId = createId()
@@ -82,7 +82,7 @@ export function transportSuite(name: string, make: MakeTransport): void {
       expect(refused).toMatchObject({ code: 'not-found', retry: 'never' })
     })
 
-    it('[ACK2] answers `unknown` when the link ends before the answer', async () => {
+    it('[ACK2] rejects with `unknown` when the link ends before the response', async () => {
       const { link, heard } = connect()
       await eventually(() => expect(namesOf(heard)).toContain('ready'))
       server.sendFaults = ['lose']
@@ -93,20 +93,20 @@ export function transportSuite(name: string, make: MakeTransport): void {
       await failing
     })
 
-    it('tells once that it was lost, and nothing after', async () => {
+    it('reports a lost link once and nothing afterwards', async () => {
       const { heard } = connect()
       await eventually(() => expect(namesOf(heard)).toContain('ready'))
       server.cut()
       await eventually(() => expect(heard.ends).toEqual([{ kind: 'lost' }]))
     })
 
-    it('tells nothing after it was closed', async () => {
+    it('delivers nothing after close', async () => {
       const { link, heard } = connect()
       await eventually(() => expect(namesOf(heard)).toContain('ready'))
       link.close()
       server.send(tea, ada, 'x')
       await eventually(() => expect(server.lines.size).toBe(0))
-      // The barrier: another link on the same server hears what comes later.
+      // Barrier: a second link on the same server receives the later events.
       const other = connect()
       await eventually(() => expect(namesOf(other.heard)).toContain('ready'))
       expect(namesOf(heard)).toEqual(['ready'])
@@ -114,13 +114,13 @@ export function transportSuite(name: string, make: MakeTransport): void {
       await expect(link.request('set-status', { status: 'away' })).rejects.toMatchObject({ code: 'unavailable' })
     })
 
-    it('[ACL2] says that the session is over', async () => {
+    it('[ACL2] reports an invalid session as revoked', async () => {
       const { heard } = connect(undefined, 'forged')
       await eventually(() => expect(heard.ends).toMatchObject([{ kind: 'revoked' }]))
       expect(heard.events).toEqual([])
     })
 
-    it('[LIM2] passes on how long to wait', async () => {
+    it('[LIM2] distinguishes a permanent refusal from a temporary one', async () => {
       server.handshakeError = new ChorusError('forbidden', 'unable to connect; not from there')
       const refused = connect()
       await eventually(() => expect(refused.heard.ends).toMatchObject([{ kind: 'refused' }]))
@@ -129,14 +129,14 @@ export function transportSuite(name: string, make: MakeTransport): void {
       await eventually(() => expect(later.heard.ends).toEqual([{ kind: 'lost' }]))
     })
 
-    it('ends when nobody listens there', async () => {
+    it('reports a lost link when no server listens', async () => {
       await server.stop()
       const { heard } = connect()
       await eventually(() => expect(heard.ends).toEqual([{ kind: 'lost' }]))
       expect(heard.opened).toBe(0)
     })
 
-    it('drops what it does not understand', async () => {
+    it('drops unknown and malformed events', async () => {
       const { heard } = connect()
       await eventually(() => expect(namesOf(heard)).toEqual(['ready']))
       server.tellAll('invention', { of: 'a later version' })
