@@ -218,7 +218,7 @@ function* split(message: BusMessage): Generator<BusMessage, void, void> {
 function mayFollow(last: LoggedChange, next: LoggedChange, count: number, bytes: number): boolean {
   return (
     last.effect === undefined &&
-    // A removal travels alone.
+    // A removal is always sent in a message of its own.
     next.effect?.kind !== 'left' &&
     next.seq === last.seq + 1 &&
     count < codecBounds.changesMax &&

@@ -570,7 +570,7 @@ export class BusSubscriber {
       },
       (error: unknown) => {
         // If Redis is away, the publishing side reports it. If it answers but refuses the probe,
-        // only this line reports it.
+        // the problem is reported only here.
         if (redis.problem() === undefined)
           shard.problem = `it cannot be probed; ${error instanceof Error ? error.message : String(error)}`
       },

@@ -255,7 +255,7 @@ describe.skipIf(!hasRedis())('over one Redis', () => {
   })
 })
 
-describe.skipIf(!hasRedis())('subscribed at a replica', () => {
+describe.skipIf(!hasRedis())('over a primary and a replica', () => {
   let pair: RedisPair
   beforeAll(async () => {
     pair = await startRedisPair()

@@ -73,13 +73,13 @@ export class Connection {
    */
   readonly removalsTold = new RareMap<Id, number>()
   /**
-   * Position of the cursor in its `ready` event. Everything before it was sent by then, or is not
-   * new.
+   * Position of the cursor in its `ready` event. Everything before this position was sent by then,
+   * or is not new to the client.
    */
   readyPosition = 0
   /** Whether something was sent that no checkpoint covers yet. */
   owesCheckpoint = false
-  /** Whether all of that had been sent when the current sweep began. */
+  /** Whether everything sent so far was sent before the current sweep began. */
   isCoveredBySweep = false
   /** Users whose presence it watches, with the last status sent for each. */
   readonly watched = new RareMap<Id, Presence['status']>()
@@ -130,7 +130,7 @@ export class Connection {
     this.#commandsUnderWay--
   }
 
-  /** Whether no command is unanswered and none has arrived since `sinceMs`. */
+  /** Whether every command has been answered and none has arrived since `sinceMs`. */
   isQuietSince(sinceMs: number): boolean {
     return this.#commandsUnderWay === 0 && this.#lastCommandAtMs < sinceMs
   }

@@ -82,7 +82,7 @@ export interface Join {
 export type JoinOutcome =
   | { readonly kind: 'subscribed' }
   | { readonly kind: 'left'; readonly change: LoggedChange }
-  /** The caller must read this range, then try again. */
+  /** The caller must read this range, then retry the join. */
   | { readonly kind: 'missing'; readonly from: number; readonly to: number }
 
 export class Feed implements Flushable {
@@ -145,7 +145,7 @@ export class Feed implements Flushable {
     return this.#top
   }
 
-  /** Whether no connection subscribes or joins. */
+  /** Whether the feed has no subscribers and no joins in progress. */
   get isUnused(): boolean {
     return this.#subscribers.size === 0 && this.#joins.size === 0
   }
@@ -245,7 +245,7 @@ export class Feed implements Flushable {
     if (this.#isEnded) return
     this.#top = Math.max(this.#top, change.seq)
     if (change.seq > this.#rewrittenSeq && isRewrite(change)) this.#rewrittenSeq = change.seq
-    // Too early or too late for the subscribers, but a resuming client may need it.
+    // This change is too early or too late for the subscribers, but a resuming client may need it.
     if (change.seq !== this.#next) this.recent.follow(change)
     if (this.#next !== undefined && change.seq < this.#next) return
     if (change.seq === this.#next) {
@@ -395,10 +395,10 @@ export class Feed implements Flushable {
       if (++writes % feedBounds.writesPerSlice === 0) yield
     }
     this.#written = newest.seq
-    // Must happen before the next seq is written (rule ACL1).
+    // Unsubscribe the removed user's connections before the next seq is written (rule ACL1).
     const unsubscribed = leaving.filter((connection) => !this.#gone.has(connection))
     for (const connection of unsubscribed) this.remove(connection)
-    // Must happen before the feed may be released and before a checkpoint may be sent.
+    // Notify the host before the feed may be released or a checkpoint may be sent.
     if (unsubscribed.length > 0) this.#host.unsubscribed(this.conversation, unsubscribed)
     if (effect?.kind === 'left') this.#host.left(this.conversation, effect.user)
     this.#host.delivered(batch.length, receivers.length, this.#host.nowMs() - this.#waitingSinceMs, this, first)

@@ -8,7 +8,7 @@ import type { FeedsOptions } from './feeds.ts'
 import { conversation, DeliveryFixture, messageChange } from './testing/delivery-fixture.ts'
 
 describe('hints of another epoch', () => {
-  it('[RES2] [PUB1] are dropped and reported, while hints of this epoch still work', async () => {
+  it('[RES2] [PUB1] drops and reports hints of another epoch, and accepts its own', async () => {
     let foreign = 0
     const fixture = new DeliveryFixture({ onForeignEpoch: () => foreign++ })
     fixture.appendMessages(2)
@@ -59,7 +59,7 @@ describe('a change of epoch', () => {
     return { fixture: new DeliveryFixture({ readGap }), reads }
   }
 
-  it('[RES2] delivers nothing from a repair that was in progress', async () => {
+  it('[RES2] delivers nothing from a repair begun before an epoch change', async () => {
     const { fixture, reads } = openWithSlowReads()
     fixture.appendMessages(3)
     const before = await fixture.subscribe('ada', 0)
@@ -77,7 +77,7 @@ describe('a change of epoch', () => {
     expect(fixture.repaired).toBe(0)
   })
 
-  it('[RES2] drops accepted changes, positions and read markers', async () => {
+  it('[RES2] drops accepted changes, positions and markers on an epoch change', async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(3)
     const { transport } = await fixture.subscribe('ada', 0)

@@ -9,7 +9,7 @@ import { RedisBus } from './bus-redis.ts'
 import type { Bus } from './bus.ts'
 
 export interface OpenBusOptions {
-  /** Undefined for a single server. */
+  /** Redis connection for publishing; undefined for a single server. */
   readonly redis: Redis | undefined
   readonly redisUrl: string | undefined
   readonly redisSubscribeUrl: string | undefined

@@ -21,7 +21,7 @@ function open(budget = new OutboundBudget(), isReading = false) {
 }
 
 describe('Outbound', () => {
-  it('[SLOW1] writes at once while the wire accepts, and later in order', () => {
+  it('[SLOW1] writes at once while the wire accepts bytes, later in order', () => {
     const { transport, outbound, budget } = open()
     const frames = Array.from({ length: 20 }, () => frameOfBytes(10_000))
     for (const frame of frames) outbound.send(frame)

@@ -31,7 +31,7 @@ interface Kept {
 export class RecentBudget {
   readonly #clock: Clock
   readonly #bytesMax: number
-  /** Least recently used first. */
+  /** Caches used in the last ten seconds, least recently used first. */
   readonly #lively = new Set<Kept>()
   readonly #quiet = new Set<Kept>()
   #bytes = 0

@@ -66,7 +66,7 @@ describe('RecentChanges', () => {
     expect(recent.isLoaded).toBe(true)
   })
 
-  it('[LIM2] follows only with the directly next change', () => {
+  it('[LIM2] appends a hinted change only when it is directly next', () => {
     const recent = new RecentChanges()
     recent.follow(messageChange(4))
     expect(recent.newestSeq).toBe(0)
@@ -78,7 +78,7 @@ describe('RecentChanges', () => {
     expect(seqs(recent.range(1, 3))).toEqual([1, 2, 3])
   })
 
-  it('[LIM2, ACL1] limits how far behind a page may be', () => {
+  it('[LIM2, ACL1] limits how far behind a usable cached page may be', () => {
     const recent = new RecentChanges()
     expect(recent.oldestPageSeq(0)).toBeUndefined()
     recent.merge(run(100, 110))
@@ -103,7 +103,7 @@ describe('RecentChanges', () => {
       recent.append(rewrite)
       expect(JSON.stringify(recent.range(2, 8))).not.toContain('secret')
       expect(JSON.stringify(recent.frames(2, 7))).not.toContain('secret')
-      // Only for users who were members at that seq.
+      // The rewritten run may only be sent to users who were members at that seq.
       expect(recent.asOf).toBe(8)
       expect(recent.bytes).toBeGreaterThan(0)
     }
@@ -154,7 +154,7 @@ describe('RecentChanges', () => {
     expect([recent.bytes, recent.frames(4, 9)]).toEqual([0, undefined])
   })
 
-  it('[RES1] finds the boundary of a position, or undefined when out of reach', () => {
+  it('[RES1] finds where the changes since a position begin, or undefined', () => {
     const recent = new RecentChanges()
     add(
       recent,

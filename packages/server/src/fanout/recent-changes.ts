@@ -59,8 +59,8 @@ export class RecentChanges {
   }
 
   /**
-   * Seq up to which messages in this run may have been read. The state of a message is at most that
-   * of this seq, or of the change that carries it. Never decreases.
+   * Newest state of the log that a message in this run may show, apart from its own change. Only
+   * users seen as members at this seq or later may get the run (rule ACL1). Never decreases.
    */
   get asOf(): number {
     return this.#asOf
@@ -75,7 +75,7 @@ export class RecentChanges {
     return this.#changes.at(-1)?.seq ?? 0
   }
 
-  /** Whether a load brought the changes before. Another load would bring no more. */
+  /** Whether a load has already brought the older changes. Another load would bring no more. */
   get isLoaded(): boolean {
     return this.#isLoaded
   }
@@ -131,9 +131,9 @@ export class RecentChanges {
   }
 
   /**
-   * Returns the lowest seq of a page that this run can bring up to `to`. Returns undefined when the
-   * run lacks the changes, or shows them as of a later seq. Never below an edit or a deletion,
-   * because the text before it must not be shown any more (rule ERASE1).
+   * Returns the seq of the oldest cached page that this run can bring up to `to`. Returns undefined
+   * when the run lacks the changes, or shows them as of a later seq. Never below an edit or a
+   * deletion, because the text before it must not be shown any more (rule ERASE1).
    */
   oldestPageSeq(to: number): number | undefined {
     const first = this.#changes[0]
@@ -255,7 +255,7 @@ export class RecentChanges {
       this.#bytes -= sizeOf(this.#changes[drop] as LoggedChange)
       drop++
     }
-    // In place, because a full run drops its oldest change with every new one.
+    // Splice in place instead of copying: a full run drops its oldest change for every new one.
     if (drop > 0) this.#changes.splice(0, drop)
   }
 

@@ -41,7 +41,7 @@ export interface RecentLoadsOptions {
   readonly clock: Clock
   /**
    * Returns whether a load is still needed when its turn comes. With `newest`, only the changes up
-   * to this seq are.
+   * to that seq are needed.
    */
   readonly isWanted: (conversation: Id, newest: number | undefined) => boolean
   readonly epoch: () => string

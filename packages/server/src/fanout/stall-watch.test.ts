@@ -42,7 +42,7 @@ function open() {
 const frame = new Frame('changes', '{}')
 
 describe('after a stall', () => {
-  it('[ACL2] sends nothing in the first turn, before any timer has run', () => {
+  it('[ACL2] sends nothing in the first turn after a stall, before timers run', () => {
     const { clock, stalls, transport, outbound } = open()
     clock.freeze(60_000)
     // Data that waited in the sockets is handled first.
@@ -52,7 +52,7 @@ describe('after a stall', () => {
     expect(outbound.isBehind).toBe(true)
   })
 
-  it('[ACL2] holds everything until a later sweep ends, then sends it in order', async () => {
+  it('[ACL2] holds events after a stall until a later sweep, then sends them', async () => {
     const { clock, watch, transport, outbound } = open()
     const others = [new Frame('changes', '{"a":1}'), new Frame('live', '[]'), new Frame('changes', '{"a":2}')]
     const beforeMs = clock.nowMs()

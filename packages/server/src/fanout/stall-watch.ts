@@ -17,7 +17,7 @@ export const stallBounds = {
 
 export interface StallWatchOptions {
   readonly clock: Clock
-  /** Called with the length of a stall. The caller sweeps at once. */
+  /** Called with the length of a stall, so that the server sweeps at once. */
   readonly onStall: (forMs: number) => void
 }
 
@@ -56,7 +56,7 @@ export class StallWatch {
   mayDeliver(): boolean {
     if (!this.#isLookedAt) {
       this.#isLookedAt = true
-      // Runs before the event loop can wait for input again.
+      // Reset the flag before the event loop waits for input again.
       setImmediate(() => {
         this.#isLookedAt = false
       })

@@ -195,7 +195,7 @@ describe('Sweeper', () => {
     expect(markers).toHaveLength(1)
   })
 
-  it('[CP1] sends checkpoints after covered events, only to connections that received some', async () => {
+  it('[CP1] sends a checkpoint after the events it covers, only to their receivers', async () => {
     const { fixture, sweep } = open()
     const ada = await fixture.subscribe('ada', 0)
     const quiet = fixture.connect('quiet')
@@ -261,7 +261,7 @@ describe('Sweeper', () => {
     expect(ada.transport.eventsNamed('checkpoint')).toEqual([{ cursor: 'cursor 20' }])
   })
 
-  it('[CP1] covers later or higher events only with a later checkpoint', async () => {
+  it("[CP1] leaves events past the sweep's start or position to a later checkpoint", async () => {
     const { fixture, answers, sweeper } = open()
     const ada = await fixture.subscribe('ada', 0)
     fixture.appendMessages(2)
@@ -308,7 +308,7 @@ describe('Sweeper', () => {
     expect(fixture.clock.nowMs() - startedAtMs).toBeLessThan(2 * sweeperBounds.catchUpMaxMs)
   })
 
-  it('[ACL1] reports users still subscribed after their delivered removal', async () => {
+  it('[ACL1] reports removed users that are still subscribed', async () => {
     const { fixture, sweep, stale } = open()
     await fixture.subscribe('ada', 5)
     await sweep({ position: 20, members: [{ user: 'ada', conversation, leftSeq: 9, readSeq: null, xid: 1 }] })

@@ -145,7 +145,7 @@ export class Sweeper<At extends Place> {
     this.#isPaused = true
   }
 
-  /** Starts in a new epoch at the given place. */
+  /** Resumes sweeping in a new epoch, from the given place. */
   reset(place: At): void {
     this.#place = place
     this.#history++

@@ -67,7 +67,7 @@ export class CutOffWatch {
     if (this.#isStopped) return
     if (isWell) this.#state = { kind: 'well' }
     else if (this.#state.kind === 'well') this.#state = { kind: 'without', sinceMs: askedAtMs }
-    // With Redis away too, no other server is known to be better.
+    // With Redis away too, no other server is known to be better off.
     const others = await roster.report(isWell).catch(() => [])
     this.#decide(others)
   }

@@ -114,7 +114,7 @@ describe('LiveValues', () => {
     expect(live.size).toBe(0)
   })
 
-  it('[ACL1, LIVE1] ends the values of a user who left, and sends that', () => {
+  it('[ACL1, LIVE1] ends the values of a user who left, and notifies subscribers', () => {
     const { clock, told, live } = open()
     live.set('c', 'typing', 'ada', true, 5_000)
     live.set('c', 'location', 'ada', 1, 5_000)

@@ -93,7 +93,7 @@ export function describePresence(name: string, { clock, open }: PresenceSuiteOpt
       expect(adas.told).toEqual([])
     })
 
-    it('[PRES2] sends nothing after the end of a watch, and unfollows the user', async () => {
+    it('[PRES2] stops sending presence when a watch ends, and unfollows the user', async () => {
       const [here, there] = await start()
       const [ada = '', bob = '', cleo = ''] = users(3)
       const adas = here.arrive(ada)

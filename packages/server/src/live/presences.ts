@@ -95,7 +95,7 @@ export interface Watch<Watcher> {
 /** A user between two connections, for example during a reload. */
 interface Leaving {
   readonly timer: Timer
-  /** Status of the last connection. */
+  /** Status of the user's last connection. */
   readonly status: 'online' | 'away'
 }
 

@@ -124,7 +124,7 @@ class Partition {
   lease: string | undefined
   /** Whether the lease still has to be taken in Redis. */
   isLeaseNew = false
-  /** Reason why it was taken. */
+  /** Reason why the current lease was taken. */
   cause: LeaseCause = 'start'
   /** Older leases of this server, to be ended once all users are written under the newer lease. */
   outdated: string[] = []
@@ -569,7 +569,7 @@ export class RedisWhereabouts implements Whereabouts {
 
   #reconnected(): void {
     for (const partition of this.#partitions) {
-      // It may be another Redis, or one that lost its data.
+      // The reconnect may have reached another Redis, or one that lost its data.
       this.#doubt(partition)
       this.#settle(partition, whereaboutsBounds.settleMs)
       this.#tendLater(partition, 0)
