@@ -1,8 +1,10 @@
 /**
- * Ends what a test run left behind, however the run ended. The testkit starts one beside itself and tells it over
- * standard input what it started; when that input closes (also by SIGKILL), the reaper kills by pid what is still
- * alive and removes the temporary folders. A pid counts only with its start time, so a reused pid is never touched.
- * Plain Node, run from source: it must work without a build.
+ * Ends the processes and removes the folders that a test run left behind, however the run ended.
+ * The testkit starts one reaper per run and reports to it over standard input each process and
+ * folder it creates. When that input closes (also after SIGKILL), the reaper kills by pid the
+ * processes that are still alive and removes the temporary folders. It compares the start time of
+ * each pid, so it never kills a process that reuses a pid. Plain Node, run from source: it must
+ * work without a build.
  *
  * Lines: `+pid <pid> <startTime>` · `-pid <pid>` · `+dir <path>` · `-dir <path>`
  */
@@ -39,7 +41,7 @@ lines.on('close', () => {
     try {
       process.kill(Number(pid), 'SIGKILL')
     } catch {
-      // It ended between the look and the kill.
+      // The process ended between the check and the kill.
     }
   }
   setTimeout(() => {

@@ -1,6 +1,6 @@
 /**
- * HAProxy and nginx before servers of a test, with the configuration that ships in deploy/. Only addresses and folders
- * are put in, so what is tried here is what operators run.
+ * Starts HAProxy or nginx in front of test servers, with the configuration shipped in deploy/. Only
+ * addresses and folders are inserted, so tests use the configuration that operators run.
  */
 import type { ChildProcess } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -16,11 +16,11 @@ const startTimeoutMs = 20_000
 export type BalancerKind = 'haproxy' | 'nginx'
 
 export interface BalancerOptions {
-  /** The ports of the servers on loopback, in order. */
+  /** Ports of the servers on loopback, in order. */
   readonly servers: readonly number[]
-  /** Where it listens; left out, a free port. */
+  /** Port of the balancer. Default: a free port. */
   readonly port?: number
-  /** Changes the configuration before it is used, such as shorter time-outs; for what a test could not wait for. */
+  /** Changes the configuration before use, for example to shorten timeouts that a test cannot wait for. */
   readonly edit?: (configuration: string) => string
 }
 
@@ -28,7 +28,7 @@ export interface Balancer extends Part {
   readonly kind: BalancerKind
   readonly url: string
   readonly port: number
-  /** Starts it again on the same port. */
+  /** Starts the balancer again on the same port. */
   start(): Promise<void>
 }
 
@@ -42,7 +42,7 @@ function findBin(name: BalancerKind): string | undefined {
   return folders.map((folder) => join(folder, name)).find((path) => existsSync(path))
 }
 
-/** Whether tests behind this balancer can run here. */
+/** Returns whether this balancer is installed, so that tests behind it can run. */
 export function hasBalancer(kind: BalancerKind): boolean {
   return findBin(kind) !== undefined
 }
@@ -123,7 +123,7 @@ function prepareHaproxy(folder: string, port: number, { servers, edit = (text) =
   const env: Record<string, string> = { BIND: `127.0.0.1:${port}` }
   for (const [index, server] of servers.entries()) env[`SERVER_${index + 1}`] = `127.0.0.1:${server}`
   return {
-    // In the foreground and without a master: the process is the one that serves.
+    // Run in the foreground and without a master process: this process serves the requests itself.
     args: ['-db', '-f', path],
     env,
   }
@@ -148,7 +148,7 @@ function prepareNginx(folder: string, port: number, { servers, edit = (text) => 
     servers.map((server) => `server 127.0.0.1:${server} max_fails=0;\n`).join(''),
   )
   return {
-    // One process in the foreground: a killed master would leave its workers behind.
+    // Run one process in the foreground: a killed master process would leave its workers running.
     args: [
       ...['-p', folder, '-e', 'stderr', '-c', join(folder, 'nginx.conf')],
       ...['-g', `daemon off; master_process off; pid ${join(folder, 'nginx.pid')};`],

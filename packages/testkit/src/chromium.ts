@@ -1,4 +1,7 @@
-/** Debian's Chromium, driven by playwright-core. It ends with this process: playwright holds its pipe. */
+/**
+ * Starts Debian's Chromium, controlled by playwright-core. The browser ends with this process,
+ * because playwright holds its pipe.
+ */
 import { existsSync } from 'node:fs'
 import { chromium } from 'playwright-core'
 import type { Browser } from 'playwright-core'
@@ -10,7 +13,7 @@ const places = [
   '/usr/bin/google-chrome',
 ]
 
-/** Starts a browser without a window. Each user of a test gets a context of its own: `browser.newContext()`. */
+/** Starts a headless browser. Each user of a test gets its own context: `browser.newContext()`. */
 export async function startChromium(): Promise<Browser> {
   const executablePath = process.env.CHROMIUM_PATH ?? places.find((place) => existsSync(place))
   if (executablePath === undefined) {
@@ -22,9 +25,9 @@ export async function startChromium(): Promise<Browser> {
       // Chromium's sandbox refuses root, and containers have a small /dev/shm.
       '--no-sandbox',
       '--disable-dev-shm-usage',
-      // Without a graphics card it would compute every frame twice over, in SwiftShader.
+      // Without a graphics card, Chromium would compute every frame twice, in SwiftShader.
       '--disable-gpu',
-      // No traffic of the browser's own: tests run without a network.
+      // The browser makes no background requests: tests run without a network.
       '--disable-background-networking',
       '--disable-component-update',
       '--no-first-run',

@@ -1,8 +1,8 @@
-/** What the cluster command understands, and what it says otherwise. */
+/** Tests the arguments of the cluster command and its error lines. */
 import { expect, it } from 'vitest'
 import { readClusterArguments } from './cluster-arguments.ts'
 
-it('understands its arguments', () => {
+it('parses its arguments', () => {
   expect(readClusterArguments([])).toEqual({ servers: 3, balancer: 'haproxy', redisCluster: false, port: undefined })
   expect(readClusterArguments(['--servers', '5', '--nginx', '--redis-cluster', '--port=8080'])).toEqual({
     servers: 5,

@@ -1,4 +1,4 @@
-/** What `npm run cluster` is asked for. A wrong argument is answered with one line that says what is expected. */
+/** Arguments of `npm run cluster`. A wrong argument gives one line that says what is expected. */
 import type { BalancerKind } from './balancer.ts'
 
 export interface ClusterArguments {
@@ -17,13 +17,13 @@ function readInteger(text: string | undefined, min: number, max: number): number
   return value >= min && value <= max ? value : undefined
 }
 
-/** The arguments, or why they cannot be used. */
+/** Returns the parsed arguments, or the error line as a string. */
 export function readClusterArguments(args: readonly string[]): ClusterArguments | string {
   let servers = 3
   let balancer: BalancerKind = 'haproxy'
   let redisCluster = false
   let port: number | undefined
-  // `--servers=3` is `--servers 3`.
+  // Treat `--servers=3` like `--servers 3`.
   const rest = args.flatMap((arg) => (/^--\w[\w-]*=/.test(arg) ? arg.split(/=(.*)/s, 2) : [arg]))
   for (let arg = rest.shift(); arg !== undefined; arg = rest.shift()) {
     switch (arg) {

@@ -1,7 +1,8 @@
 /**
- * The process behind `npm run cluster`: starts a cluster, prints a line for each part and then `ready`, says when a part
- * dies (it is not restarted, the others go on), and leaves nothing behind when it ends, however it is ended: by a signal,
- * by the death of its parent, or hard, when the reaper cleans up.
+ * Main process of `npm run cluster`. Starts a cluster, prints a line for each part and then
+ * `ready`, and reports when a part dies (it is not restarted; the other parts continue). Leaves no
+ * process or folder behind, however it ends: by a signal, by the death of its parent, or by
+ * SIGKILL, after which the reaper cleans up.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { startCluster } from './cluster.ts'
@@ -10,9 +11,12 @@ import { readClusterArguments } from './cluster-arguments.ts'
 import type { ClusterArguments } from './cluster-arguments.ts'
 
 const parentCheckEveryMs = 250
-/** A terminal's Ctrl-C goes to every part at once, and some are gone before this process has heard of it. */
+/**
+ * Delay before the death of a part is reported. A terminal sends Ctrl-C to every part at once, so
+ * some parts end before this process has handled the signal.
+ */
 const sayDeathAfterMs = 250
-/** A part that does not go in this time is killed with the rest at the exit. */
+/** Time limit to remove the parts; remaining parts are killed at exit. */
 const removeWithinMs = 8_000
 const exitCodes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const
 
@@ -26,7 +30,7 @@ function say(line: string): void {
 async function end(code: number): Promise<void> {
   if (state.isEnding) return
   state.isEnding = true
-  // What is still starting now ends at the exit.
+  // Parts that are still starting now are ended at exit.
   const timer = setTimeout(() => process.exit(code), removeWithinMs)
   await cluster?.remove().catch(() => undefined)
   clearTimeout(timer)
@@ -40,7 +44,7 @@ function watch({ name, pid, exited }: ClusterPart): void {
   })
 }
 
-/** Variables of the caller pass through to the servers, but for those that make the cluster. */
+/** Returns the caller's variables for the servers, without the variables that define the cluster. */
 function callerEnv(): Record<string, string> {
   const own = /^(DATABASE_URL|REDIS_(SUBSCRIBE_)?URL|DATA_DIR|HOST|PORT|METRICS_PORT|SERVER_NAME|PUBLIC_URL|npm_.*)$/
   const entries = Object.entries(process.env).filter(([name]) => !own.test(name))
@@ -67,7 +71,7 @@ async function run({ servers, balancer, redisCluster, port }: ClusterArguments):
 }
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void end(exitCodes[signal]))
-process.stdout.on('error', () => void end(0)) // Nobody reads any more.
+process.stdout.on('error', () => void end(0)) // The reader of the output has closed it.
 const parent = process.ppid
 setInterval(() => {
   if (process.ppid !== parent) void end(exitCodes.SIGTERM)

@@ -1,7 +1,8 @@
 /**
- * A whole cluster on loopback: Postgres, Redis with a replica (or a Redis Cluster), N servers and a balancer, each with
- * temporary data of its own. Each part can be killed, stopped, frozen and started again where it was. Links between
- * parts can be led through proxies, so that a test can cut them. `npm run cluster` is this same code.
+ * Starts a whole cluster on loopback: Postgres, Redis with a replica (or a Redis Cluster), N
+ * servers and a balancer, each with its own temporary data. Each part can be killed, stopped,
+ * frozen and started again at the same address. Links between parts can go through proxies, so that
+ * a test can cut them. `npm run cluster` uses this code, too.
  */
 import { startBalancer } from './balancer.ts'
 import type { Balancer, BalancerKind } from './balancer.ts'
@@ -16,43 +17,52 @@ import type { ServerProcess } from './server-process.ts'
 import { startTcpProxy } from './tcp-proxy.ts'
 import type { TcpProxy } from './tcp-proxy.ts'
 
-/** What a link carries: hints out, hints in, SQL, requests from the balancer, Redis's replication. */
+/**
+ * Purpose of a link: outgoing hints, incoming hints, SQL, requests from the balancer, Redis
+ * replication.
+ */
 export type LinkPurpose = 'publish' | 'subscribe' | 'database' | 'http' | 'replication'
 
 export interface ClusterLink {
   readonly purpose: LinkPurpose
-  /** The index of the server at one end; undefined for replication. */
+  /** Index of the server at one end; undefined for replication. */
   readonly server: number | undefined
   readonly targetPort: number
 }
 
 export interface ClusterOptions {
-  /** How many. */
+  /** Number of servers. */
   readonly servers: number
   readonly balancer?: BalancerKind
-  /** The balancer's port; left out, a free one. */
+  /** Port of the balancer. Default: a free port. */
   readonly port?: number
-  /** Three masters instead of a primary and a replica. */
+  /** Whether to start a Redis Cluster of three masters instead of a primary and a replica. */
   readonly redisCluster?: boolean
-  /** Servers publish at the primary and subscribe at the replica. */
+  /** Whether servers publish to the primary and subscribe at the replica. */
   readonly subscribeAtReplica?: boolean
-  /** For every server; over the defaults here. */
+  /** Environment of every server; overrides the defaults here. */
   readonly env?: Readonly<Record<string, string>>
-  /** For one server, over `env`. */
+  /** Environment of one server; overrides `env`. */
   readonly envOf?: (server: number) => Readonly<Record<string, string>>
   readonly nodeArguments?: readonly string[]
   readonly redis?: Pick<RedisOptions, 'keepsData' | 'settings'>
   readonly postgres?: PostgresOptions
-  /** Which links go through a {@link TcpProxy}, to be had by `proxyOf`. Not those of a Redis Cluster: clients find its masters by themselves. */
+  /**
+   * Links that go through a {@link TcpProxy}, available from `proxyOf`. Not possible for links of a
+   * Redis Cluster: clients discover its masters by themselves.
+   */
   readonly proxies?: readonly LinkPurpose[]
-  /** Stands between two parts instead: answers with the port to connect to. */
+  /** Opens a custom link between two parts instead of a proxy; resolves to the port to connect to. */
   readonly openLink?: (link: ClusterLink) => Promise<{ readonly port: number }>
-  /** Called for each part as soon as it serves. */
+  /** Called for each part as soon as it is ready. */
   readonly onPart?: (part: ClusterPart) => void
 }
 
 export interface ClusterPart {
-  /** `balancer`, `server 1`, `redis`, `replica`, `postgres`; the masters of a Redis Cluster are `redis 1`, `redis 2`… */
+  /**
+   * Name: `balancer`, `server 1`, `redis`, `replica`, `postgres`; the masters of a Redis Cluster
+   * are `redis 1`, `redis 2`…
+   */
   readonly name: string
   readonly url: string
   readonly pid: number
@@ -60,53 +70,53 @@ export interface ClusterPart {
 }
 
 export interface ClusterServer extends ServerProcess {
-  /** `server-1`: its SERVER_NAME. */
+  /** SERVER_NAME of the server, such as `server-1`. */
   readonly name: string
-  /** Prometheus reads here. */
+  /** URL of the server's Prometheus metrics. */
   readonly metricsUrl: string
 }
 
 export interface Cluster {
-  /** The balancer's. */
+  /** URL of the balancer. */
   readonly url: string
-  /** Each server's own. */
+  /** URLs of the servers. */
   readonly urls: readonly string[]
   readonly servers: readonly ClusterServer[]
   readonly balancer: Balancer
   readonly postgres: Postgres
-  /** The servers' database, without any proxy between. */
+  /** URL of the servers' database, without a proxy. */
   readonly databaseUrl: string
-  /** The primary, or the first master. */
+  /** The Redis primary, or the first master of a Redis Cluster. */
   readonly redis: Redis
-  /** Undefined in a Redis Cluster. */
+  /** The Redis replica; undefined in a Redis Cluster. */
   readonly replica: Redis | undefined
-  /** Undefined unless there is one. */
+  /** The Redis Cluster; undefined without one. */
   readonly redisCluster: RedisCluster | undefined
-  /** SIGKILL to a server, counted from 0 as in `servers`. */
+  /** Sends SIGKILL to a server, by its index in `servers`. */
   kill9(server: number): Promise<void>
-  /** SIGTERM; resolves with how it ended. */
+  /** Sends SIGTERM; resolves to the exit status. */
   stop(server: number): Promise<ExitStatus>
-  /** Starts it again on its port. */
+  /** Starts the server again on its port. */
   start(server: number): Promise<void>
-  /** SIGSTOP */
+  /** Sends SIGSTOP. */
   pause(server: number): void
-  /** SIGCONT */
+  /** Sends SIGCONT. */
   resume(server: number): void
-  /** The proxy of a link that was asked for in `proxies`. */
+  /** Returns the proxy of a link listed in `proxies`. */
   proxyOf(purpose: LinkPurpose, server?: number): TcpProxy
   /**
-   * Kills the primary, promotes the replica as it is, and leads the servers' links there, as an address that moves does.
-   * Needs the proxies `publish` and `subscribe`.
+   * Kills the primary, promotes the replica in its current state, and redirects the servers' links
+   * to it, as a moved address would. Needs the proxies `publish` and `subscribe`.
    */
   failOverRedis(): Promise<void>
   remove(): Promise<void>
 }
 
-/** What all servers of a test get unless it says otherwise. */
+/** Returns the default environment of all servers of a test. */
 function baseEnv(balancerUrl: string): Record<string, string> {
   return {
     PUBLIC_URL: balancerUrl,
-    // The balancer stands at this address; in production it is a network of its own.
+    // The balancer uses this address; in production it has its own network.
     TRUSTED_PROXIES: '127.0.0.1',
   }
 }
@@ -117,7 +127,7 @@ const withPort = (url: string, port: number): string => {
   return moved.href.replace(/\/$/, '')
 }
 
-/** Starts everything and resolves when every part serves. What was started is removed when one part fails. */
+/** Starts all parts and resolves when every part is ready. Removes the started parts when one fails. */
 export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const removals: (() => Promise<void>)[] = []
   const remove = async (): Promise<void> => {
@@ -182,7 +192,7 @@ async function startParts(
   for (let index = 0; index < options.servers; index += 1) {
     ports.push({ port: await findFreePort(), metricsPort: await findFreePort() })
   }
-  // The balancer comes before the servers: its address is their PUBLIC_URL.
+  // Start the balancer before the servers, because its URL is their PUBLIC_URL.
   const behind: number[] = []
   for (const [index, { port }] of ports.entries()) behind.push(await link('http', index, port))
   const balancer = await startBalancer(options.balancer ?? 'haproxy', {
@@ -193,7 +203,7 @@ async function startParts(
 
   const subscribed = options.subscribeAtReplica === true ? (replica ?? redis) : redis
   const redisEnv = async (server: number): Promise<Record<string, string>> => {
-    // Clients of a Redis Cluster find its masters by themselves, past any proxy.
+    // Clients of a Redis Cluster discover its masters by themselves and bypass any proxy.
     if (redisCluster !== undefined) return { REDIS_URL: redisCluster.url }
     const publishPort = await link('publish', server, redis.port)
     const subscribePort = await link('subscribe', server, subscribed.port)
@@ -224,7 +234,7 @@ async function startParts(
   }
   const [firstPorts, ...otherPorts] = ports
   if (firstPorts === undefined) throw new Error('unable to start a cluster; it needs a server')
-  // The first one alone: it makes the tables.
+  // Start the first server alone: it creates the tables.
   const first = await startOne(0, firstPorts.port, firstPorts.metricsPort)
   const others = await allOrNone(
     otherPorts.map(({ port, metricsPort }, index) => startOne(index + 1, port, metricsPort)),
@@ -270,7 +280,10 @@ async function startParts(
   }
 }
 
-/** Waits for all even when one fails, so that nothing is still starting when the rest is removed. */
+/**
+ * Waits for all starts even when one fails, so that no part is still starting when the started
+ * parts are removed.
+ */
 async function allOrNone<T>(starts: readonly Promise<T>[]): Promise<T[]> {
   const results = await Promise.allSettled(starts)
   return results.map((result) => {

@@ -1,6 +1,6 @@
 /**
- * Engine.IO frame by frame over a bare WebSocket, for packets that no Socket.IO client would send. It answers pings and
- * keeps every text packet in order.
+ * An Engine.IO client over a plain WebSocket, for packets that no Socket.IO client would send. It
+ * answers pings and stores every text packet in order.
  */
 import { WebSocket } from 'ws'
 import { waitForFact } from './wait-for-fact.ts'
@@ -10,14 +10,14 @@ const keptPacketsMax = 100_000
 export interface EngineClientOptions {
   readonly cookie?: string | undefined
   readonly headers?: Readonly<Record<string, string>>
-  /** Added to the address, over `EIO=4&transport=websocket`. */
+  /** Query parameters added to the URL; they override `EIO=4&transport=websocket`. */
   readonly query?: Readonly<Record<string, string>>
 }
 
 export class EngineClient {
   readonly ws: WebSocket
   readonly packets: string[] = []
-  /** The close code, once it is closed; the HTTP status when the upgrade was refused. */
+  /** Close code once the connection is closed, or the HTTP status when the upgrade was refused. */
   end: { readonly code: number } | { readonly status: number } | undefined
 
   private constructor(ws: WebSocket) {
@@ -48,7 +48,7 @@ export class EngineClient {
     return new EngineClient(new WebSocket(address, { headers, perMessageDeflate: false, handshakeTimeout: 10_000 }))
   }
 
-  /** Opens and waits until the server has said `ready`. */
+  /** Opens a connection and waits for the server's `ready` event. */
   static async connect(url: string, options: EngineClientOptions = {}): Promise<EngineClient> {
     const client = EngineClient.open(url, options)
     await client.waitForPacket((packet) => packet.startsWith('0{'))
@@ -79,7 +79,7 @@ export class EngineClient {
     await waitForFact(() => this.isClosed, { what: 'the end of the connection', timeoutMs })
   }
 
-  /** Stops reading: what the server sends stays in the kernel, and then in the server. */
+  /** Stops reading: data from the server stays in the kernel, and then in the server. */
   pause(): void {
     this.ws.pause()
   }

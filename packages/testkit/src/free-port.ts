@@ -1,6 +1,7 @@
 /**
- * A free loopback port, for parts that cannot pick one themselves and say which, or must come back on the same one. It
- * lies below the ports that the system gives to outgoing connections, so none of these can take it while the part is down.
+ * Finds a free loopback port, for parts that cannot choose and report a port themselves, or that
+ * must restart on the same port. The port is below the range that the system uses for outgoing
+ * connections, so no such connection can take it while the part is down.
  */
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:net'

@@ -1,6 +1,7 @@
 /**
- * A person with nothing but HTTP: signs up, keeps the cookie, calls what the wire names. Knows no schema, so that it
- * can also send what a schema forbids. Each call has a connection of its own, so a restarted server is no surprise.
+ * A user who uses only HTTP: signs up, keeps the cookie, and calls routes. It knows no schema, so
+ * it can also send requests that a schema forbids. Each call opens a new connection, so a restarted
+ * server causes no failure.
  */
 import { randomUUID } from 'node:crypto'
 import { request } from 'node:http'
@@ -10,7 +11,7 @@ const callTimeoutMs = 20_000
 const answerMaxBytes = 8 * 1024 * 1024
 const logPageMax = 200
 
-/** What tests look at in a change. */
+/** Fields of a change that tests read. */
 interface ReadChange {
   readonly seq: number
   readonly type: string
@@ -19,7 +20,7 @@ interface ReadChange {
 
 export interface HttpCallOptions {
   readonly headers?: OutgoingHttpHeaders
-  /** Sent as it is instead of as JSON. */
+  /** Body sent unchanged instead of JSON. */
   readonly rawBody?: string | Buffer
   readonly timeoutMs?: number
 }
@@ -27,7 +28,7 @@ export interface HttpCallOptions {
 export interface HttpAnswer<Body = unknown> {
   readonly status: number
   readonly headers: IncomingHttpHeaders
-  /** Parsed when it is JSON, otherwise the text; undefined when empty. */
+  /** Parsed body if it is JSON, otherwise the text; undefined when empty. */
   readonly body: Body
 }
 
@@ -57,12 +58,12 @@ export class HttpUser {
     this.password = password
   }
 
-  /** Somebody without an account. */
+  /** Returns a user without an account. */
   static stranger(url: string | (() => string)): HttpUser {
     return new HttpUser(url, makeHandle('stranger'), 'a long enough password')
   }
 
-  /** Makes an account with a handle of its own and is signed in. */
+  /** Creates an account with a unique handle and signs in. */
   static async signUp(
     url: string | (() => string),
     { handle = makeHandle('user'), password = 'a long enough password', name }: SignUpOptions = {},
@@ -77,7 +78,7 @@ export class HttpUser {
     return user
   }
 
-  /** Signs in to an account that exists: another device of the same person. */
+  /** Signs in to an existing account, as another device of the same user. */
   static async signIn(url: string | (() => string), handle: string, password: string): Promise<HttpUser> {
     const user = new HttpUser(url, handle, password)
     const { body } = await user.expect<{ user: SignedUpUser }>(200, 'POST', '/v1/session', { handle, password })
@@ -94,7 +95,7 @@ export class HttpUser {
     return this.#user.id
   }
 
-  /** What goes into a `cookie` header; undefined before signing in. */
+  /** Value for a `cookie` header; undefined before signing in. */
   get cookie(): string | undefined {
     return this.#cookie
   }
@@ -103,7 +104,7 @@ export class HttpUser {
     this.#cookie = cookie
   }
 
-  /** Makes a request and returns whatever the answer is. */
+  /** Sends a request and returns its response, whatever the status. */
   call<Body = unknown>(
     method: string,
     path: string,
@@ -154,7 +155,7 @@ export class HttpUser {
     })
   }
 
-  /** Makes a request and fails unless the status is the expected one. */
+  /** Sends a request and rejects unless the status is expected. */
   async expect<Body = unknown>(
     status: number | readonly number[],
     method: string,
@@ -170,7 +171,7 @@ export class HttpUser {
     )
   }
 
-  /** Makes a conversation and returns its id. */
+  /** Creates a conversation and returns its id. */
   async createConversation(
     kind: 'direct' | 'group' | 'channel',
     members: readonly string[] = [],
@@ -199,7 +200,7 @@ export class HttpUser {
     return { seq: body.message.seq, duplicate: body.duplicate === true }
   }
 
-  /** The whole log of a conversation, as a member reads it, page by page. */
+  /** Reads the whole log of a conversation page by page, as a member. */
   async readLog(conversation: string): Promise<ReadChange[]> {
     const log: ReadChange[] = []
     for (let more = true; more; ) {

@@ -1,4 +1,7 @@
-/** Starts real parts (Postgres, servers, Chromium), talks to them as a stranger would, and ends all of it. */
+/**
+ * Test tools: start real parts (Postgres, servers, Chromium), talk to them as a foreign client
+ * would, and end all of them.
+ */
 export { makeAttacker } from './abuse/attacker.ts'
 export type { Attacker } from './abuse/attacker.ts'
 export { listCommandAttacks } from './abuse/command-attacks.ts'

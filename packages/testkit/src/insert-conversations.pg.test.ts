@@ -1,4 +1,7 @@
-/** What is inserted directly must be what a server would have written, or every run that uses it measures something else. */
+/**
+ * Tests that directly inserted rows equal the rows that a server writes; otherwise every run that
+ * uses them would measure something different.
+ */
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -38,7 +41,7 @@ describe.skipIf(!existsSync(main) || !hasPostgres())('insertConversations', () =
       changes: await read(
         `select to_jsonb(c) - 'conversation' - 'at' - 'xid' as change from changes c where conversation = $1 order by seq`,
       ),
-      // The log is found by the transaction that wrote it, and times do not run backwards.
+      // The sweep finds changes by transaction id, and times must not run backwards.
       isSweepable: await read(
         `select v.last_xid = max(c.xid) and v.last_at >= max(c.at) - interval '1 s' and bool_and(c.at is not null) as good
            from conversations v join changes c on c.conversation = v.id where v.id = $1 group by v.id`,
@@ -75,7 +78,7 @@ describe.skipIf(!existsSync(main) || !hasPostgres())('insertConversations', () =
     ])
   })
 
-  it('inserts more than fits one statement, and gives the ids back in order', async () => {
+  it('inserts more than one statement holds and returns ids in order', async () => {
     const people = (await insertPeople(databases, databaseUrl, 6_000, 0)).map(({ id }) => id)
     const ids = await insertConversations(databases, databaseUrl, {
       conversations: [{ members: people }, { members: people.slice(0, 5_000) }, { members: people.slice(0, 1) }],

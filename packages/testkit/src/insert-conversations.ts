@@ -1,21 +1,21 @@
 /**
- * Groups with their members, inserted directly into a database whose schema a server has made: members are added one by
- * one over HTTP, which is too slow for rooms of thousands. The rows are those that the server's own `create` writes: the
- * first member is the owner, seq 1 creates the conversation, and every member joined with a seq of their own. A
- * conversation is complete or not there.
+ * Inserts groups with their members directly into a database whose schema a server has created.
+ * Adding members one by one over HTTP is too slow for groups of thousands. The rows equal those of
+ * the server's own `create`: the first member is the owner, seq 1 creates the conversation, and
+ * each member has its own seq of joining. Each conversation is inserted completely or not at all.
  */
 import { makeId } from './make-id.ts'
 import type { Databases } from './postgres.ts'
 
 export interface InsertedConversations {
   readonly conversations: readonly {
-    /** Ids of users, each once; the first is the owner. */
+    /** Ids of distinct users; the first is the owner. */
     readonly members: readonly string[]
     readonly name?: string
   }[]
 }
 
-/** Most members that one statement inserts, unless a single conversation has more. */
+/** Maximum number of members per statement, unless a single conversation has more. */
 const membersTogetherMax = 10_000
 
 interface Conversation {
@@ -24,7 +24,7 @@ interface Conversation {
   readonly name: string
 }
 
-/** Returns the ids in the order of the conversations. */
+/** Inserts the conversations and returns their ids in the same order. */
 export async function insertConversations(
   databases: Databases,
   databaseUrl: string,
@@ -54,7 +54,7 @@ async function insertTogether(
   databaseUrl: string,
   conversations: readonly Conversation[],
 ): Promise<void> {
-  // One row for every member: the conversation, the user, and the seq of the joining.
+  // One row for every member: the conversation, the user, and the seq of joining.
   const joined = conversations.flatMap(({ id, members }) =>
     members.map((user, index) => ({ id, user, seq: index + 2 })),
   )

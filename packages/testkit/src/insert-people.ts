@@ -1,7 +1,7 @@
 /**
- * People and their sessions, inserted directly into a database whose schema a server has made: a sign-up costs a password
- * hash, and passwords are not what runs with many people are about. The cookies are signed with the servers' own secret, so
- * they are checked as every other.
+ * Inserts users and their sessions directly into a database whose schema a server has created. A
+ * sign-up costs a password hash, and runs with many users do not test passwords. The cookies are
+ * signed with the servers' own secret, so they are checked like every other cookie.
  */
 import { createHash, createHmac, randomBytes } from 'node:crypto'
 import { makeId } from './make-id.ts'
@@ -9,7 +9,7 @@ import type { Databases } from './postgres.ts'
 
 export interface InsertedSession {
   readonly id: string
-  /** The value of the session's cookie. */
+  /** Value of the session's cookie. */
   readonly cookieValue: string
 }
 
@@ -64,7 +64,7 @@ export async function insertPeople(
   }))
 }
 
-/** As cookies are signed: value, dot, HMAC in base64 without padding. */
+/** Signs a value as servers sign cookies: value, dot, HMAC in base64 without padding. */
 function sign(value: string, secret: string): string {
   return `${value}.${createHmac('sha256', secret).update(value).digest('base64').replaceAll('=', '')}`
 }

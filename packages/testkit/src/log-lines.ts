@@ -1,4 +1,4 @@
-/** The last lines a process wrote, kept in memory with a bound, and the way to wait for one of them. */
+/** Stores the last output lines of a process, up to a limit, and waits for lines. */
 import type { ChildProcess } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
@@ -17,7 +17,7 @@ export class LogLines {
     })
   }
 
-  /** Every kept line, oldest first. */
+  /** Stored lines, oldest first. */
   get lines(): readonly string[] {
     return this.#lines
   }
@@ -26,15 +26,15 @@ export class LogLines {
     return this.#lines.join('\n')
   }
 
-  /** Calls back for every line from now on, until the returned function is called. */
+  /** Calls the listener for every new line until the returned function is called. */
   listen(listener: (line: string) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
   }
 
   /**
-   * Resolves with the first match in a line that comes from now on. Fails when the process that writes ends before, or
-   * when it takes longer than `timeoutMs`; the error carries what was written.
+   * Resolves to the first match in a new line. Rejects when the writing process ends first or after
+   * `timeoutMs`; the error contains the output.
    */
   waitFor(pattern: RegExp, child: ChildProcess, timeoutMs: number): Promise<RegExpExecArray> {
     return new Promise((resolve, reject) => {

@@ -1,4 +1,7 @@
-/** Ids of rows that are inserted directly: UUIDv7, as the servers make them, so that indexes grow at the same end. */
+/**
+ * Makes ids for directly inserted rows: UUIDv7, like the ids of servers, so that index entries are
+ * appended at the same end.
+ */
 import { randomBytes } from 'node:crypto'
 
 export function makeId(): string {

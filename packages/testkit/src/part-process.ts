@@ -1,6 +1,7 @@
 /**
- * One part as a process that can be ended, frozen and started again, always at the same place. Promises: when `end`
- * resolves the process is gone, and `exited` says how the last one ended, also when nobody asked it to.
+ * Runs one part as a process that can be ended, frozen and started again on the same port and
+ * folder. Guarantees: when `end` resolves the process is gone, and `exited` reports how the last
+ * process ended, even if it ended unexpectedly.
  */
 import type { ChildProcess } from 'node:child_process'
 import { connect } from 'node:net'
@@ -15,22 +16,22 @@ export interface ExitStatus {
   readonly signal: NodeJS.Signals | null
 }
 
-/** What every part that is a process of its own can do. */
+/** Operations of every part that runs as its own process. */
 export interface Part {
   readonly pid: number
-  /** What it wrote, over all its starts. */
+  /** Output of the process, over all its starts. */
   readonly logs: LogLines
-  /** How it ended, once it has. */
+  /** Resolves to the exit status once the process has ended. */
   readonly exited: Promise<ExitStatus>
-  /** SIGKILL; resolves when it is gone. */
+  /** Sends SIGKILL; resolves when the process is gone. */
   kill9(): Promise<void>
-  /** SIGTERM; resolves when it is gone. */
+  /** Sends SIGTERM; resolves when the process is gone. */
   stop(): Promise<void>
-  /** SIGSTOP: connections stay open and nothing is answered. */
+  /** Sends SIGSTOP: connections stay open, but the process sends no responses. */
   pause(): void
-  /** SIGCONT */
+  /** Sends SIGCONT. */
   resume(): void
-  /** Kills it and removes its folder. */
+  /** Kills the process and removes its folder. */
   remove(): Promise<void>
 }
 
@@ -56,7 +57,7 @@ export class PartProcess {
     return this.#exited ?? Promise.reject(new Error(`unable to wait for ${this.#name}; it was never started`))
   }
 
-  /** Takes a process that was just spawned, and waits until it is ready. */
+  /** Spawns a process and waits until it is ready. */
   async begin(spawn: () => ChildProcess, whenReady: (child: ChildProcess) => Promise<unknown>): Promise<void> {
     if (this.#child !== undefined) throw new Error(`unable to start ${this.#name}; it is running`)
     const started = spawn()
@@ -74,7 +75,7 @@ export class PartProcess {
     const ending = this.#child
     if (ending === undefined) return
     ending.kill(signal)
-    // A frozen process hears a signal only when it goes on.
+    // A frozen process handles SIGTERM only after SIGCONT.
     if (signal === 'SIGTERM') ending.kill('SIGCONT')
     const timer = setTimeout(() => ending.kill('SIGKILL'), stopTimeoutMs)
     await whenExited(ending)
@@ -91,7 +92,7 @@ export class PartProcess {
   }
 }
 
-/** Resolves when somebody listens on the port; fails with what the process wrote when it ends first. */
+/** Resolves when the process listens on the port. If the process ends first, rejects with its output. */
 export async function whenListening(port: number, child: ChildProcess, logs: LogLines, timeoutMs: number) {
   let end: ExitStatus | undefined
   void whenExited(child).then((status) => (end = status))
@@ -112,7 +113,10 @@ function isListening(port: number): Promise<boolean> {
   })
 }
 
-/** Tries again on another port when somebody took the first one between the look and the start. */
+/**
+ * Starts a part on a free port. Retries with another port when another process took the port before
+ * the start.
+ */
 export async function withFreePort<T>(
   port: number | undefined,
   findPort: () => Promise<number>,

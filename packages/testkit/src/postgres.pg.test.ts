@@ -1,4 +1,4 @@
-/** The testkit's own Postgres: it must survive being killed, and never outlive the run. */
+/** Tests the testkit's own Postgres: it must survive a kill, and never outlive the run. */
 import { execFileSync, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { createInterface } from 'node:readline'
@@ -7,7 +7,7 @@ import { hasPostgres, startPostgres } from './postgres.ts'
 import { waitForFact } from './wait-for-fact.ts'
 
 describe.skipIf(!hasPostgres())('startPostgres', () => {
-  it('gives databases of their own and keeps committed rows over a kill', async () => {
+  it('creates separate databases and keeps committed rows over a kill', async () => {
     const postgres = await startPostgres()
     try {
       const [first, second] = await Promise.all([postgres.createDatabase(), postgres.createDatabase()])
@@ -31,9 +31,9 @@ describe.skipIf(!hasPostgres())('startPostgres', () => {
 })
 
 describe('the reaper', () => {
-  it('ends processes and removes folders of a run that was killed', async () => {
+  it('ends processes and removes folders of a killed run', async () => {
     const reaper = new URL('../reaper.mjs', import.meta.url).pathname
-    // A stand-in for a test run: it starts a sleeper, registers it, and is then killed with SIGKILL.
+    // Simulates a test run: it starts a sleeper, registers it, and is then killed with SIGKILL.
     const run = spawn(
       process.execPath,
       [

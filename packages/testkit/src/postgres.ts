@@ -1,6 +1,7 @@
 /**
- * A real Postgres of the test's own: temporary folder, loopback, free port, fsync on, unprivileged user (Postgres
- * refuses root). It can be restarted and killed, and gives every suite a database of its own, so suites run side by side.
+ * A real Postgres for tests: temporary folder, loopback, free port, fsync on, unprivileged user
+ * (Postgres refuses root). It can be restarted and killed. Every suite gets its own database, so
+ * suites can run in parallel.
  */
 import { execFileSync } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
@@ -16,18 +17,18 @@ const startTimeoutMs = 30_000
 const stopTimeoutMs = 15_000
 
 export interface PostgresOptions {
-  /** Further lines of postgresql.conf, such as `{ max_connections: 50 }`. */
+  /** Additional postgresql.conf settings, such as `{ max_connections: 50 }`. */
   readonly settings?: Readonly<Record<string, string | number>>
 }
 
-/** Where databases can be made: one of ours, or one that somebody else started. */
+/** A Postgres in which tests create databases: started by the testkit, or an existing one. */
 export interface Databases {
-  /** A superuser's address of the maintenance database. */
+  /** Superuser URL of the maintenance database. */
   readonly url: string
-  /** Makes a database with a name of its own and returns its address; from a template if one is named. */
+  /** Creates a database with a unique name, optionally from a template, and returns its URL. */
   createDatabase(template?: string): Promise<string>
   dropDatabase(url: string): Promise<void>
-  /** Runs one statement as superuser, by default in the maintenance database. */
+  /** Runs one statement as superuser. Default database: the maintenance database. */
   query<Row extends pg.QueryResultRow>(sql: string, values?: unknown[], databaseUrl?: string): Promise<Row[]>
 }
 
@@ -36,16 +37,16 @@ export interface Postgres extends Databases {
   readonly pid: number
   readonly dataDir: string
   readonly logs: LogLines
-  /** How it ended, once it has. */
+  /** Resolves to the exit status once Postgres has ended. */
   readonly exited: Promise<ExitStatus>
-  /** SIGKILL to the postmaster; resolves when it and its backends are gone. */
+  /** Sends SIGKILL to the postmaster; resolves when it and its backends are gone. */
   kill9(): Promise<void>
-  /** Starts it again after a stop or kill: same folder, same port. */
+  /** Starts Postgres again after a stop or kill, with the same folder and port. */
   start(): Promise<void>
   /** `fast` closes connections and writes a checkpoint; `immediate` is a crash that needs recovery. */
   stop(mode?: 'fast' | 'immediate'): Promise<void>
   restart(mode?: 'fast' | 'immediate'): Promise<void>
-  /** Stops it and removes its folder. */
+  /** Stops Postgres and removes its folder. */
   remove(): Promise<void>
 }
 
@@ -60,12 +61,18 @@ function findBin(): string | undefined {
   return process.env.PATH?.split(':').find((folder) => existsSync(join(folder, 'postgres')))
 }
 
-/** Whether tests against Postgres can run here: one is given in TEST_POSTGRES_URL, or installed. */
+/**
+ * Returns whether tests against Postgres can run here: TEST_POSTGRES_URL is set, or Postgres is
+ * installed.
+ */
 export function hasPostgres(): boolean {
   return Boolean(process.env.TEST_POSTGRES_URL) || findBin() !== undefined
 }
 
-/** The Postgres of this run: that of TEST_POSTGRES_URL, or a new one that ends with this process. */
+/**
+ * Returns the Postgres of this run: that of TEST_POSTGRES_URL, or a new one that ends with this
+ * process.
+ */
 export async function usePostgres(): Promise<Databases> {
   const url = process.env.TEST_POSTGRES_URL
   return url ? attachPostgres(url) : startPostgres()
@@ -88,7 +95,7 @@ function unprivilegedIdentity(): Identity | undefined {
 
 let databaseCount = 0
 
-/** Makes databases in a Postgres that is already running. */
+/** Returns access to a Postgres that is already running. */
 export function attachPostgres(url: string): Databases {
   const query = async <Row extends pg.QueryResultRow>(
     sql: string,
@@ -96,7 +103,7 @@ export function attachPostgres(url: string): Databases {
     databaseUrl = url,
   ): Promise<Row[]> => {
     const client = new pg.Client({ connectionString: databaseUrl, connectionTimeoutMillis: 5_000 })
-    client.on('error', () => undefined) // A kill of the server is the caller's wish; the query below reports it.
+    client.on('error', () => undefined) // Ignored here: a caller may kill the server on purpose, and the query below rejects.
     await client.connect()
     try {
       return (await client.query<Row>(sql, values)).rows
@@ -121,7 +128,7 @@ export function attachPostgres(url: string): Databases {
   }
 }
 
-/** Starts a Postgres; some hundred milliseconds, most of it initdb. */
+/** Starts a Postgres, which takes some hundred milliseconds, most of it for initdb. */
 export async function startPostgres(options: PostgresOptions = {}): Promise<Postgres> {
   const bin = findBin()
   if (bin === undefined)
@@ -159,7 +166,8 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
     listen_addresses: '127.0.0.1',
     port,
     unix_socket_directories: folder,
-    // In its folder instead of /dev/shm, where a killed one would leave it for ever.
+    // Shared memory in the data folder instead of /dev/shm, where a killed Postgres would leave it
+    // behind.
     dynamic_shared_memory_type: 'mmap',
     max_connections: 200,
     shared_buffers: '64MB',
@@ -232,7 +240,10 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
   }
 }
 
-/** Backends notice the death of their postmaster by themselves; a start before that is refused by the shared memory. */
+/**
+ * Waits until all backends are gone. They detect the death of their postmaster by themselves, and
+ * their shared memory blocks a restart until then.
+ */
 async function whenBackendsGone(dataDir: string): Promise<void> {
   const startedAt = performance.now()
   while (performance.now() - startedAt < stopTimeoutMs) {
@@ -248,7 +259,7 @@ function anyProcessIn(dataDir: string): boolean {
     try {
       if (readlinkSync(`/proc/${entry}/cwd`) === dataDir) return true
     } catch {
-      // Gone between the listing and the look.
+      // The process ended between the listing and the check.
     }
   }
   return false

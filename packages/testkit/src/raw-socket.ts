@@ -1,4 +1,7 @@
-/** A bare TCP connection for what no client library would send. It keeps what came back, with a bound. */
+/**
+ * A plain TCP connection, for bytes that no client library would send. It stores the received
+ * bytes, up to a limit.
+ */
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
 import { waitForFact } from './wait-for-fact.ts'
@@ -7,7 +10,7 @@ const keptMaxBytes = 4 * 1024 * 1024
 
 export class RawSocket {
   readonly socket: Socket
-  /** Everything that came back so far. */
+  /** Text received so far. */
   text = ''
   isClosed = false
 
@@ -30,12 +33,12 @@ export class RawSocket {
     })
   }
 
-  /** Sends bytes as they are; after a close of the other side nothing happens. */
+  /** Sends raw bytes. Does nothing after the other side has closed the connection. */
   send(bytes: string | Buffer): void {
     if (this.socket.writable) this.socket.write(bytes)
   }
 
-  /** The status of the first answer; 0 before one came. */
+  /** Status of the first response; 0 before it arrives. */
   get status(): number {
     return Number(/^HTTP\/1\.1 (\d{3})/.exec(this.text)?.[1] ?? 0)
   }

@@ -1,4 +1,7 @@
-/** How servers read the changes of a conversation, by the names of their prepared statements: what storms are counted by (rule LIM2). */
+/**
+ * Names of the prepared statements with which servers read the changes of a conversation. Tests
+ * count them to measure the reads of a reconnect storm (rule LIM2).
+ */
 export const readsOfChanges: readonly string[] = [
   'read_range',
   'read_gap',

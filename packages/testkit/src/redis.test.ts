@@ -1,4 +1,4 @@
-/** The Redis of the testkit itself: it restarts, fails over, moves slots, and does what a test will ask of it. */
+/** Tests the testkit's own Redis: restart, failover, moving slots, TLS. */
 import { readFileSync } from 'node:fs'
 import { afterAll, describe, expect, it } from 'vitest'
 import { hasRedis, startRedis, startRedisCluster, startRedisPair } from './redis.ts'
@@ -10,7 +10,7 @@ afterAll(async () => {
 })
 
 describe.skipIf(!hasRedis())('a Redis', () => {
-  it('comes back on its port, empty after a kill', async () => {
+  it('restarts on its port, empty after a kill', async () => {
     const redis = await startRedis({ password: 'a "pass" word' })
     removals.push(redis.remove)
     expect(await redis.command('SET', 'a', 1)).toBe('OK')
@@ -23,7 +23,7 @@ describe.skipIf(!hasRedis())('a Redis', () => {
     expect(await redis.command('GET', 'a')).toBeNull()
   })
 
-  it('keeps what it held when it is told to, unless it shall start empty', async () => {
+  it('keeps its data with `keepsData`, unless started empty', async () => {
     const redis = await startRedis({ keepsData: true })
     removals.push(redis.remove)
     await redis.command('SET', 'a', 1)
@@ -35,13 +35,13 @@ describe.skipIf(!hasRedis())('a Redis', () => {
     expect(await redis.command('GET', 'a')).toBeNull()
   })
 
-  it('answers nothing while it is paused', async () => {
+  it('sends no replies while it is paused', async () => {
     const redis = await startRedis()
     removals.push(redis.remove)
     redis.pause()
     let answer: unknown
     const asked = redis.command('PING').then((reply) => (answer = reply))
-    // Its state in /proc is the barrier: it is stopped, so nothing can have answered.
+    // Wait for the stopped state in /proc: from then on Redis cannot have replied.
     await waitForFact(() => / T /.test(readFileSync(`/proc/${redis.pid}/stat`, 'utf8')), { what: 'a stopped process' })
     expect(answer).toBeUndefined()
     redis.resume()
@@ -57,7 +57,7 @@ describe.skipIf(!hasRedis())('a Redis', () => {
 })
 
 describe.skipIf(!hasRedis())('a primary with a replica', () => {
-  it('fails over to the replica, and the old primary comes back as one', async () => {
+  it('fails over to the replica, and the old primary rejoins as a replica', async () => {
     const pair = await startRedisPair()
     removals.push(pair.remove)
     await pair.primary.command('SET', 'a', 1)
@@ -72,7 +72,7 @@ describe.skipIf(!hasRedis())('a primary with a replica', () => {
 })
 
 describe.skipIf(!hasRedis())('a cluster of three masters', () => {
-  it('is whole, moves a slot with its keys, and is whole again after a restart', async () => {
+  it('moves a slot with its keys and recovers after a restart', async () => {
     const cluster = await startRedisCluster({ masters: 3 })
     removals.push(cluster.remove)
     const slot = await cluster.slotOf('{a}')

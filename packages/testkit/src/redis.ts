@@ -1,7 +1,8 @@
 /**
- * Real Redis servers of the test's own: loopback, free port, temporary folder, no configuration of the system's. One
- * server, a primary with a replica, or a cluster. Each can be killed, frozen, started again on its port with or without
- * what it held, and promoted; a test asks it by {@link Redis.command}, over a connection of the command's own.
+ * Real Redis servers for tests: loopback, free port, temporary folder, no system configuration.
+ * Starts one server, a primary with a replica, or a cluster. Each server can be killed, frozen,
+ * promoted, and started again on its port with or without its data. A test queries it with {@link
+ * Redis.command}, over a new connection per command.
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, rmSync } from 'node:fs'
@@ -20,21 +21,27 @@ const slotCount = 16_384
 const migrateKeysAtATime = 100
 
 export interface RedisOptions {
-  /** The primary that it follows. */
+  /** Primary that this server replicates. */
   readonly replicaOf?: { readonly port: number }
-  /** Wanted from clients, and given to the primary that it follows. */
+  /** Password required from clients, and sent to the primary of this server. */
   readonly password?: string
-  /** Further lines of redis.conf, such as `{ 'maxmemory-policy': 'noeviction' }`; over the defaults here. */
+  /**
+   * Additional redis.conf settings, such as `{ 'maxmemory-policy': 'noeviction' }`; they override
+   * the defaults here.
+   */
   readonly settings?: Readonly<Record<string, string | number>>
-  /** Speak TLS only, with a certificate for 127.0.0.1 that is made for this server, or with the one given. */
+  /** Whether to speak TLS only. `true` creates a certificate for 127.0.0.1. */
   readonly tls?: boolean | RedisCertificate
-  /** Writes an append-only file, so that what it holds outlives a kill. Without it, each start is an empty one. */
+  /**
+   * Whether to write an append-only file, so that the data survives a kill. Without it, each start
+   * is empty.
+   */
   readonly keepsData?: boolean
-  /** Its port; left out, a free one. */
+  /** Port of the server. Default: a free port. */
   readonly port?: number
 }
 
-/** Files of a certificate that signs itself, and the name by which clients connect. */
+/** Files of a self-signed certificate, and the host name that clients use. */
 export interface RedisCertificate {
   readonly certificate: string
   readonly key: string
@@ -45,17 +52,17 @@ export interface Redis extends Part {
   readonly url: string
   readonly port: number
   readonly dataDir: string
-  /** The certificate to trust, when it speaks TLS. */
+  /** Certificate that clients must trust; only with TLS. */
   readonly caFile: string | undefined
-  /** Runs one command and resolves with its reply (RESP2); rejects when there is none within 5 s. */
+  /** Runs one command and resolves to its reply (RESP2). Rejects when no reply comes within 5 s. */
   command(...args: readonly (string | number)[]): Promise<unknown>
-  /** One field of INFO, such as `master_link_status`. */
+  /** Returns one field of INFO, such as `master_link_status`. */
   info(field: string): Promise<string | undefined>
-  /** Starts it again on the same port. `isEmpty` also throws away what an append-only file kept. */
+  /** Starts the server again on the same port. `isEmpty` also removes the data of the append-only file. */
   start(options?: { readonly isEmpty?: boolean }): Promise<void>
-  /** Follows another primary from now on, also after a start; `undefined` makes it a primary itself. */
+  /** Makes the server replicate another primary, also after a restart. `undefined` makes it a primary. */
   follow(primary: { readonly port: number } | undefined): Promise<void>
-  /** Waits until it is a replica that has everything its primary had when the wait began. */
+  /** Waits until the server is a replica that has all data its primary had when the wait began. */
   waitForSync(): Promise<void>
 }
 
@@ -64,7 +71,7 @@ function findBin(): string | undefined {
   return folders.map((folder) => join(folder, 'redis-server')).find((path) => existsSync(path))
 }
 
-/** Whether tests against Redis can run here. */
+/** Returns whether tests against Redis can run on this machine. */
 export function hasRedis(): boolean {
   return findBin() !== undefined
 }
@@ -86,7 +93,7 @@ function makeCertificate(folder: string, host = '127.0.0.1', names = allNames): 
   return { certificate, key, host }
 }
 
-/** Starts a Redis; some tens of milliseconds. */
+/** Starts a Redis server, which takes some tens of milliseconds. */
 export function startRedis(options: RedisOptions = {}): Promise<Redis> {
   return withFreePort(options.port, findFreePort, (port) => startRedisAt(port, options))
 }
@@ -105,7 +112,7 @@ async function startRedisAt(port: number, options: RedisOptions): Promise<Redis>
     daemonize: 'no',
     save: '',
     appendonly: options.keepsData === true ? 'yes' : 'no',
-    // A replica that joins must not wait for others to join as well.
+    // A joining replica must not wait for other replicas to join.
     'repl-diskless-sync-delay': 0,
     'repl-ping-replica-period': 1,
     ...(password !== undefined && { requirepass: password, masterauth: password }),
@@ -144,7 +151,8 @@ async function startRedisAt(port: number, options: RedisOptions): Promise<Redis>
         port,
         connectTimeout: commandTimeoutMs,
         reconnectStrategy: false,
-        // Only the test's own look: whether a certificate is good is for the servers to judge.
+        // The test's own connection does not verify the certificate: the servers under test must do
+        // that.
         ...(tls !== undefined && {
           tls: true as const,
           ca: readFileSync(tls.certificate),
@@ -154,7 +162,7 @@ async function startRedisAt(port: number, options: RedisOptions): Promise<Redis>
       disableClientInfo: true,
       maintNotifications: 'disabled',
     })
-    client.on('error', () => undefined) // The call below rejects with it.
+    client.on('error', () => undefined) // The call below rejects with the error.
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_resolve, reject) => {
       timer = setTimeout(
@@ -233,16 +241,19 @@ async function startRedisAt(port: number, options: RedisOptions): Promise<Redis>
 export interface RedisPair {
   readonly primary: Redis
   readonly replica: Redis
-  /** The replica becomes a primary, whatever the primary does meanwhile; what it had not received yet is lost. */
+  /**
+   * Makes the replica a primary, whatever the state of the old primary. Data it had not yet
+   * received is lost.
+   */
   promote(): Promise<void>
   /** Kills the primary and promotes the replica. */
   failOver(): Promise<void>
-  /** The old primary, started if need be, follows the new one and throws away what it had of its own. */
+  /** Makes the old primary, started if necessary, replicate the new one and discard its own data. */
   rejoin(): Promise<void>
   remove(): Promise<void>
 }
 
-/** A primary and a replica that is in sync. */
+/** Starts a primary and a replica, and waits until the replica is in sync. */
 export async function startRedisPair(
   options: Omit<RedisOptions, 'replicaOf' | 'port' | 'tls'> = {},
 ): Promise<RedisPair> {
@@ -282,29 +293,33 @@ export async function startRedisPair(
 export interface RedisClusterOptions extends Omit<RedisOptions, 'replicaOf' | 'port' | 'tls' | 'password'> {
   readonly masters?: number
   /**
-   * Speak TLS only. `addresses`: the masters name themselves 127.0.0.1, and the certificate is for `localhost` alone, where
-   * the URL leads. `names`: they name themselves `localhost`. `strangers`: the certificate is for another name.
+   * TLS mode: the cluster speaks TLS only. `addresses`: the masters announce 127.0.0.1, while the
+   * certificate is valid only for `localhost`, the host of the URL. `names`: they announce
+   * `localhost`. `strangers`: the certificate is for a different name.
    */
   readonly tls?: 'addresses' | 'names' | 'strangers'
 }
 
 export interface RedisCluster {
   readonly masters: readonly Redis[]
-  /** Any master's address: clients find the others from there. */
+  /** URL of one master; clients discover the other masters from it. */
   readonly url: string
-  /** The certificate to trust, when it speaks TLS. */
+  /** Certificate that clients must trust; only with TLS. */
   readonly caFile: string | undefined
-  /** The master that holds a slot now, as the nodes themselves see it. */
+  /** Returns the master that holds a slot now, according to the masters. */
   ownerOf(slot: number): Promise<Redis>
   slotOf(key: string): Promise<number>
-  /** Moves a slot with its keys as an operator's resharding does, and tells every master. */
+  /** Moves a slot with its keys, as an operator's resharding does, and updates every master. */
   moveSlot(slot: number, from: Redis, to: Redis): Promise<void>
-  /** Waits until every master says that the cluster is whole. */
+  /** Waits until every master reports a complete cluster. */
   waitForOk(): Promise<void>
   remove(): Promise<void>
 }
 
-/** Masters without replicas, all slots assigned evenly; resolves when each of them says `cluster_state:ok`. */
+/**
+ * Starts masters without replicas, with all slots assigned evenly. Resolves when each reports
+ * `cluster_state:ok`.
+ */
 export async function startRedisCluster({
   masters: count = 3,
   tls,
@@ -350,10 +365,10 @@ export async function startRedisCluster({
               'cluster-preferred-endpoint-type': 'hostname',
             }),
             'cluster-config-file': 'nodes.conf',
-            // By default the port + 10 000, which is often above 65 535 here.
+            // The default is the port + 10 000, which is often above 65 535 here.
             'cluster-port': await findFreePort(),
             'cluster-node-timeout': 5_000,
-            // The slots of the other masters stay usable when one is away.
+            // The slots of the other masters stay usable when one master is down.
             'cluster-require-full-coverage': 'no',
             ...options.settings,
           },
@@ -401,7 +416,7 @@ export async function startRedisCluster({
           if (keys.length === 0) break
           await from.command('MIGRATE', '127.0.0.1', to.port, '', 0, commandTimeoutMs, 'REPLACE', 'KEYS', ...keys)
         }
-        // The new owner first, so that no moment has none.
+        // Update the new owner first, so that the slot always has an owner.
         for (const master of [to, from, ...masters.filter((other) => other !== from && other !== to)]) {
           await master.command('CLUSTER', 'SETSLOT', slot, 'NODE', toId)
         }

@@ -1,4 +1,4 @@
-/** How much memory a process holds, as the kernel counts it. */
+/** Reads the resident memory of a process, as the kernel counts it. */
 import { readFileSync } from 'node:fs'
 
 export function readResidentBytes(pid: number): number {

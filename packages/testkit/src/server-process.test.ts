@@ -1,4 +1,4 @@
-/** A real server, started, talked to by every raw client, killed and started again. */
+/** Tests a real server with every raw client: start, kill and restart. */
 import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -18,7 +18,7 @@ describe.skipIf(!existsSync(main))('a server of the testkit', () => {
   })
   afterAll(() => server.remove())
 
-  it('keeps its folder and port over a kill, and its people find it again', async () => {
+  it('keeps folder and port over a kill, and clients reconnect', async () => {
     const url = () => server.url
     const [ada, bea] = await Promise.all([HttpUser.signUp(url), HttpUser.signUp(url)])
     const conversation = await ada.createConversation('direct', [bea.id])
@@ -49,7 +49,7 @@ describe.skipIf(!existsSync(main))('a server of the testkit', () => {
     expect(await server.stop()).toEqual({ code: 0, signal: null })
   })
 
-  it('tells what the server printed when it does not start', async () => {
+  it("reports the server's output when it does not start", async () => {
     await expect(startServer({ env: { PORT: 'seven' } })).rejects.toThrow(/PORT is "seven"/)
   })
 })

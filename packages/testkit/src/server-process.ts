@@ -1,6 +1,6 @@
 /**
- * A server as a process of its own, exactly as `npm start` runs it: built code, environment, signals. It keeps its
- * folder and port over restarts, so that clients find it again after a kill.
+ * Starts a server as a separate process, exactly as `npm start` runs it: built code, environment,
+ * signals. It keeps its folder and port over restarts, so that clients find it again after a kill.
  */
 import type { ChildProcess } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -14,11 +14,11 @@ const stopTimeoutMs = 20_000
 const listening = /listening on (http:\/\/[^\s"]+)/
 
 export interface ServerOptions {
-  /** Postgres; left out, the server embeds its database in `dataDir`. */
+  /** URL of a Postgres database. Default: the server embeds its database in `dataDir`. */
   readonly databaseUrl?: string
-  /** A folder of the caller's; left out, a temporary one that `remove` deletes. */
+  /** Data folder of the caller. Default: a temporary folder that `remove` deletes. */
   readonly dataDir?: string
-  /** Further environment variables, over the defaults here. */
+  /** Additional environment variables; they override the defaults here. */
   readonly env?: Readonly<Record<string, string>>
   /** Arguments for Node, such as `['--max-old-space-size=200']`. */
   readonly nodeArguments?: readonly string[]
@@ -29,30 +29,33 @@ export interface ServerProcess {
   readonly port: number
   readonly pid: number
   readonly dataDir: string
-  /** What it wrote to both outputs, over all its starts. */
+  /** Lines of stdout and stderr, over all starts. */
   readonly logs: LogLines
-  /** SIGKILL; resolves when it is gone. */
+  /** Sends SIGKILL; resolves when the process is gone. */
   kill9(): Promise<void>
-  /** SIGTERM (or another signal); resolves with how it ended, and fails when that takes longer than 20 s. */
+  /** Sends SIGTERM (or another signal). Resolves to the exit status; rejects after 20 s. */
   stop(signal?: 'SIGTERM' | 'SIGINT'): Promise<ExitStatus>
-  /** Starts it again on the same folder and port; resolves when it listens. */
+  /** Starts the server again with the same folder and port; resolves when it listens. */
   start(): Promise<void>
-  /** Kills and starts it. */
+  /** Kills the server and starts it again. */
   restart(): Promise<void>
-  /** SIGSTOP: it lives and does nothing. */
+  /** Sends SIGSTOP: the process stays alive but does nothing. */
   freeze(): void
-  /** SIGCONT */
+  /** Sends SIGCONT. */
   thaw(): void
-  /** How it ended, once it has; a test of failing starts waits for this. */
+  /** Resolves to the exit status once the process has ended; tests of failing starts wait for it. */
   readonly exited: Promise<ExitStatus>
-  /** Kills it and removes its temporary folder. */
+  /** Kills the server and removes its temporary folder. */
   remove(): Promise<void>
 }
 
-/** As `npm start` runs it: most of what a message allocates is dead by the next collection of a roomier nursery. */
+/**
+ * Node options, the same as in `npm start`. With a larger young generation, most memory of a
+ * message is garbage by the next collection, which makes collections cheap.
+ */
 const serverNodeArguments = ['--max-semi-space-size=64']
 
-/** Starts a server and waits until it listens. Fails with what it printed when it ends instead. */
+/** Starts a server and waits until it listens. If it ends first, rejects with its output. */
 export async function startServer(options: ServerOptions = {}): Promise<ServerProcess> {
   const main = fileURLToPath(new URL('../../server/dist/main.js', import.meta.url))
   if (!existsSync(main)) throw new Error(`unable to start a server; ${main} is not built (npx tsc -b packages/server)`)
@@ -67,7 +70,8 @@ export async function startServer(options: ServerOptions = {}): Promise<ServerPr
   const start = async (): Promise<void> => {
     const started = spawnTracked(process.execPath, [...serverNodeArguments, ...(options.nodeArguments ?? []), main], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      // Nothing of the caller's environment but what Node needs: a DATABASE_URL of the shell must not decide a test.
+      // Pass only the variables that Node needs: a DATABASE_URL of the shell must not influence a
+      // test.
       env: {
         PATH: process.env.PATH,
         HOME: process.env.HOME,

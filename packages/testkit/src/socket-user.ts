@@ -1,6 +1,7 @@
 /**
- * A stock socket.io-client that knows nothing of the SDK: it keeps every event in order and asks commands by their
- * names. Reconnection is off unless a test wants it, so that a test sees every disconnection.
+ * A user with a standard socket.io-client, without the SDK. It stores every event in order and
+ * sends commands by their event names. Reconnection is off by default, so that a test sees every
+ * disconnect.
  */
 import { io } from 'socket.io-client'
 import type { ManagerOptions, Socket, SocketOptions } from 'socket.io-client'
@@ -34,7 +35,7 @@ export type Acknowledgement = {
 export class SocketUser {
   readonly socket: Socket
   readonly events: ReceivedEvent[] = []
-  /** The reasons of every disconnection so far. */
+  /** Reasons of all disconnects so far. */
   readonly disconnections: string[] = []
 
   private constructor(socket: Socket) {
@@ -47,7 +48,7 @@ export class SocketUser {
     socket.on('disconnect', (reason) => this.disconnections.push(reason))
   }
 
-  /** Opens without waiting: for tests of refusals. */
+  /** Opens a connection without waiting for it, for tests of refusals. */
   static open(url: string, options: SocketUserOptions = {}): SocketUser {
     const headers = { ...(options.cookie !== undefined && { cookie: options.cookie }), ...options.headers }
     return new SocketUser(
@@ -62,7 +63,7 @@ export class SocketUser {
     )
   }
 
-  /** Resolves after `ready`; fails with the server's reason when it refuses. */
+  /** Opens a connection. Resolves after `ready`; rejects with the server's reason when it refuses. */
   static async connect(url: string, options: SocketUserOptions = {}): Promise<SocketUser> {
     const user = SocketUser.open(url, options)
     let timer: NodeJS.Timeout | undefined
@@ -85,17 +86,17 @@ export class SocketUser {
     }
   }
 
-  /** Asks a command and resolves with its acknowledgement, also a refusal. */
+  /** Sends a command and resolves to its acknowledgement, even if that is a refusal. */
   async command(name: string, payload: unknown, timeoutMs = acknowledgementTimeoutMs): Promise<Acknowledgement> {
     return (await this.socket.timeout(timeoutMs).emitWithAck(name, payload)) as Acknowledgement
   }
 
-  /** Every payload of this name, in order. */
+  /** Returns the payloads of all events with this name, in order. */
   named<Payload = unknown>(name: string): Payload[] {
     return this.events.filter((event) => event.name === name).map((event) => event.payload as Payload)
   }
 
-  /** Every change delivered in this conversation, in the order of arrival. */
+  /** Returns all changes received in this conversation, in order of arrival. */
   changesOf(
     conversation: string,
   ): { readonly seq: number; readonly type: string; readonly [field: string]: unknown }[] {
@@ -104,12 +105,15 @@ export class SocketUser {
       .flatMap((payload) => payload.changes)
   }
 
-  /** Waits until an event fits, also one that has already come. */
+  /** Waits for an event that fits. Events received earlier count as well. */
   waitFor(fits: (event: ReceivedEvent) => boolean, what = 'an event', timeoutMs = 10_000): Promise<ReceivedEvent> {
     return waitForFact(() => this.events.find(fits), { what, timeoutMs })
   }
 
-  /** Waits until a change with this seq was delivered: the barrier that proves that nothing else came before it. */
+  /**
+   * Waits until this or a later seq was received. Tests use it as a barrier: changes are delivered
+   * in order, so every earlier change has arrived by then.
+   */
   async waitForSeq(conversation: string, seq: number, timeoutMs = 10_000): Promise<void> {
     await waitForFact(() => this.changesOf(conversation).some((change) => change.seq >= seq), {
       what: `seq ${seq} of ${conversation}`,

@@ -1,10 +1,10 @@
-/** The raw event-stream reader against a stream cut at every byte. */
+/** Tests the raw event-stream reader with a stream cut after every byte. */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { expect, it } from 'vitest'
 import { SseClient } from './sse-client.ts'
 
-it('reads events, ids and comments however the bytes are cut', async () => {
+it('reads events, ids and comments from a stream cut anywhere', async () => {
   const stream =
     ': hello\n\nevent: ready\ndata: {"a":1}\nid: x1\n\ndata: {"b":\ndata: "é"}\r\n\r\n:\n\nevent: late\ndata: 3\n\n'
   const server = createServer((_request, response) => {

@@ -1,6 +1,7 @@
 /**
- * What `curl -N` sees: the raw event stream, parsed by the rules of the HTML standard and nothing more. It keeps every
- * event in order, with its id, and counts comments (heartbeats).
+ * A client for raw Server-Sent Events, parsed by the rules of the HTML standard and nothing more,
+ * as `curl -N` would show them. It stores every event in order with its id, and counts comments
+ * (heartbeats).
  */
 import { request } from 'node:http'
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
@@ -11,7 +12,7 @@ const keptEventsMax = 100_000
 export interface SseEvent {
   readonly name: string
   readonly data: unknown
-  /** Only when this event carried an `id:` line of its own. */
+  /** Id of the event; undefined if it had no `id:` line. */
   readonly id: string | undefined
 }
 
@@ -26,10 +27,10 @@ export class SseClient {
   readonly status: number
   readonly headers: IncomingHttpHeaders
   readonly events: SseEvent[] = []
-  /** The last `id:` seen: what a browser would send as Last-Event-ID. */
+  /** Last received `id:`, which a browser would send as Last-Event-ID. */
   lastEventId: string | undefined
   commentCount = 0
-  /** Resolves when the stream has ended, for whatever reason. */
+  /** Resolves when the stream has ended for any reason. */
   readonly ended: Promise<void>
   readonly #incoming: IncomingMessage
   #text = ''
@@ -49,7 +50,7 @@ export class SseClient {
     incoming.on('data', (chunk: string) => this.#read(chunk))
   }
 
-  /** Resolves when the response headers have come: from then on the stream is live. */
+  /** Opens a stream. Resolves when the response headers have arrived: from then on the stream is live. */
   static open(url: string, options: SseOptions = {}): Promise<SseClient> {
     const address = new URL('/v1/events', url)
     if (options.cursor !== undefined) address.searchParams.set('cursor', options.cursor)
@@ -69,17 +70,17 @@ export class SseClient {
     })
   }
 
-  /** Every event of this name, in order. */
+  /** Returns all events with this name, in order. */
   named(name: string): SseEvent[] {
     return this.events.filter((event) => event.name === name)
   }
 
-  /** Waits until an event fits, also one that has already come. */
+  /** Waits for an event that fits. Events received earlier count as well. */
   waitFor(fits: (event: SseEvent) => boolean, what = 'an event', timeoutMs = 10_000): Promise<SseEvent> {
     return waitForFact(() => this.events.find(fits), { what, timeoutMs })
   }
 
-  /** Stops reading from the socket: a client that is too slow. */
+  /** Stops reading from the socket, to simulate a slow client. */
   pause(): void {
     this.#incoming.pause()
   }

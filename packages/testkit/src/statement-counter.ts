@@ -1,9 +1,9 @@
 /**
- * Counts what is asked of Postgres: how many runs of some prepared statements name each id. It reads the frames of the
- * protocol as they pass, so what it says does not depend on what a server counts about itself.
+ * Counts how many runs of given prepared statements name each id. It reads the frames of the
+ * Postgres protocol as they pass, so its counts do not depend on a server's own metrics.
  */
 
-/** Longest message that is gathered; one that is longer ends the counting of its connection. */
+/** Maximum length of a buffered message. A longer message ends the counting of its connection. */
 const messageMaxBytes = 16 * 1024 * 1024
 const bindType = 0x42
 const uuid = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g
@@ -17,7 +17,7 @@ export class StatementCounter {
     this.#statements = new Set(statements)
   }
 
-  /** By id, and by statement. */
+  /** Number of runs by id and statement. */
   get counts(): ReadonlyMap<string, ReadonlyMap<string, number>> {
     return this.#counts
   }
@@ -26,7 +26,10 @@ export class StatementCounter {
     this.#counts = new Map()
   }
 
-  /** For one connection, from its first byte on: takes what its client sends, cut in any way. */
+  /**
+   * Returns a reader for one connection. It must receive all bytes that the client sends, in chunks
+   * of any size.
+   */
   reader(): (chunk: Buffer) => void {
     let rest: Buffer = Buffer.alloc(0)
     let isStarted = false
@@ -35,7 +38,7 @@ export class StatementCounter {
       if (isLost) return
       rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk])
       for (;;) {
-        // The first message has no type.
+        // The first message has no type byte.
         const head = isStarted ? 1 : 0
         if (rest.length < head + 4) return
         const length = head + rest.readUInt32BE(head)
@@ -52,13 +55,17 @@ export class StatementCounter {
     }
   }
 
-  /** Portal, statement, parameters: two names that end with a zero, then values as text. */
+  /**
+   * Counts one Bind message: portal name, statement name, parameters. Both names end with a zero
+   * byte; the values are text.
+   */
   #note(bind: Buffer): void {
     const portalEnd = bind.indexOf(0)
     const nameEnd = bind.indexOf(0, portalEnd + 1)
     const statement = bind.toString('latin1', portalEnd + 1, nameEnd)
     if (!this.#statements.has(statement)) return
-    // One run is one, however often it names an id: what is wanted stands beside what is known of it.
+    // Count one run once per id, even if it names the id several times: parameters may contain an
+    // id as both the request and known state.
     for (const id of new Set(bind.toString('latin1', nameEnd).match(uuid))) {
       const known = this.#counts.get(id) ?? new Map<string, number>()
       known.set(statement, (known.get(statement) ?? 0) + 1)

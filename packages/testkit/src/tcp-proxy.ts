@@ -1,25 +1,27 @@
 /**
- * Stands between a part and its database and breaks what passes: cuts connections, swallows answers, or lets a request
- * through and drops the reply, so that nobody knows whether it was done.
+ * A TCP proxy that injects faults between a part and its database: it cuts connections, drops
+ * responses, or forwards a request and drops its response, so that the client cannot know whether
+ * it was executed.
  */
 import { connect, createServer } from 'node:net'
 import type { Server, Socket } from 'node:net'
 
 export interface TcpProxy {
   readonly port: number
-  /** How many replies have been dropped so far. */
+  /** Number of responses dropped so far. */
   readonly cutCount: number
   /**
-   * From now on, `times` requests that contain `marker` reach the other side, and both ends are cut when the first byte
-   * of the reply has come back: the work is done, the answer lost.
+   * Cuts the responses of the next `times` requests that contain `marker`. Such a request reaches
+   * the target, and both ends are cut at the first byte of the response: the work is done, but the
+   * response is lost.
    */
   cutReplies(marker: string, times: number): void
-  /** Cuts every connection; new ones are refused until `open`. */
+  /** Cuts every connection and refuses new ones until `open`. */
   close(): void
   open(): void
-  /** Leads new connections elsewhere, and cuts those that are open. */
+  /** Sends new connections to another port, and cuts open ones. */
   retarget(port: number): void
-  /** Ends it for good. */
+  /** Stops the proxy permanently. */
   remove(): Promise<void>
 }
 

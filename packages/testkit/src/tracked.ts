@@ -1,7 +1,8 @@
 /**
- * Remembers every process and folder the testkit made. Promises: they are ended and removed by pid and path when this
- * process exits, and by the reaper when it could not (SIGKILL, crash). Children stay in this process's group, so ending
- * the group ends them too.
+ * Tracks every process and folder that the testkit creates. Guarantee: they are ended by pid and
+ * removed by path when this process exits, or by the reaper when this process could not do it
+ * (SIGKILL, crash). Child processes stay in this process's group, so ending the group ends them
+ * too.
  */
 import { spawn } from 'node:child_process'
 import type { ChildProcess, SpawnOptions } from 'node:child_process'
@@ -23,7 +24,7 @@ function tellReaper(line: string): void {
 function startReaper(): Writable {
   const child = spawn(process.execPath, [fileURLToPath(new URL('../reaper.mjs', import.meta.url))], {
     stdio: ['pipe', 'ignore', 'ignore'],
-    // In a group of its own: it cleans up after this group was ended.
+    // The reaper runs in its own process group, because it cleans up after this group has ended.
     detached: true,
     cwd: '/',
   })
@@ -41,7 +42,7 @@ function endEverything(): void {
     try {
       rmSync(folder, { recursive: true, force: true })
     } catch {
-      // A process that is just dying still writes: the reaper removes the rest.
+      // A process that is ending may still write here. The reaper removes the rest.
     }
   }
 }
@@ -51,7 +52,7 @@ function startTimeOf(pid: number): string {
   return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? ''
 }
 
-/** Starts a process that will not outlive this one. */
+/** Starts a child process that cannot outlive this process. */
 export function spawnTracked(command: string, args: readonly string[], options: SpawnOptions): ChildProcess {
   const child = spawn(command, args, options)
   const { pid } = child
@@ -65,7 +66,7 @@ export function spawnTracked(command: string, args: readonly string[], options: 
   return child
 }
 
-/** A temporary folder that is removed at the end of this process. */
+/** Creates a temporary folder that is removed when this process ends. */
 export function makeTempDir(name: string): string {
   const folder = mkdtempSync(join(tmpdir(), `chorus-${name}-`))
   folders.add(folder)
@@ -73,7 +74,7 @@ export function makeTempDir(name: string): string {
   return folder
 }
 
-/** Removes a folder made by {@link makeTempDir} before the end. */
+/** Removes a folder made by {@link makeTempDir} before this process ends. */
 export function removeTempDir(folder: string): void {
   rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 })
   folders.delete(folder)

@@ -1,9 +1,9 @@
 /**
- * Waits for a fact instead of for a time. A test that sleeps is slow when all is well and wrong when the machine is
- * busy; one that waits for what it needs is neither.
+ * Waits for a condition instead of a fixed time. A test that sleeps is slow on an idle machine and
+ * fails on a busy one; a test that waits for a condition does neither.
  */
 export interface WaitOptions {
-  /** What is waited for, for the error. */
+  /** Description of the condition, for the error message. */
   readonly what?: string
   readonly timeoutMs?: number
   readonly everyMs?: number
@@ -11,7 +11,7 @@ export interface WaitOptions {
 
 type Falsy = undefined | null | false | 0 | ''
 
-/** Asks `probe` until it answers with something truthy, and returns that. A probe that throws is asked again. */
+/** Calls `probe` until it returns a truthy value, and returns that value. Retries when `probe` throws. */
 export async function waitForFact<T>(
   probe: () => T | Promise<T>,
   { what = 'the fact', timeoutMs = 10_000, everyMs = 20 }: WaitOptions = {},

@@ -59,8 +59,8 @@ export interface OtherChange {
 
 /**
  * A change as a server sends it. The static type contains only the known changes, so that a
- * `switch` over them stays exhaustive. A client must filter out unknown changes first, with {@link
- * isKnownChange}.
+ * `switch` over them stays exhaustive. A client must filter out unknown changes first, with
+ * {@link isKnownChange}.
  */
 export const sentChangeSchema = z.union([changeSchema, otherChangeSchema]) as unknown as typeof changeSchema
 

@@ -1,7 +1,7 @@
 /**
- * One hostile account with a world of its own: a group with big messages, a channel, people it may name, and
- * many sessions, because some attacks end the one they use. Takes about a second on Postgres; on the
- * embedded engine people sign up one by one.
+ * Creates one hostile account with its own data: a group with big messages, a channel, other users
+ * it may name, and many sessions, because some attacks end the session they use. Takes about a
+ * second on Postgres; on the embedded engine the users sign up one by one.
  */
 import { HttpUser } from '../http-user.ts'
 import { insertPeople } from '../insert-people.ts'
@@ -10,10 +10,13 @@ import type { Databases } from '../postgres.ts'
 import type { AttackerWorld } from './worst-inputs.ts'
 
 const insertedPeople = 110
-/** A sign-up costs a password hash, and default limits allow a hundred a minute. */
+/**
+ * Number of signed-up users. A sign-up costs a password hash, and default limits allow a hundred a
+ * minute.
+ */
 const signedUpPeople = 50
 const sessionsOfAttacker = 600
-/** These it may name, and does not use. */
+/** Number of sessions that the attacker may name but does not use. */
 const revocableSessions = 100
 const firstMembers = 50
 const messagesEach = 20
@@ -21,7 +24,10 @@ const bigMessageChars = 10_000
 
 export interface Attacker {
   readonly world: AttackerWorld
-  /** A cookie: of another session each time on Postgres, always the same one on the embedded engine. */
+  /**
+   * Returns a cookie: of a different session each time on Postgres, always the same one on the
+   * embedded engine.
+   */
   takeCookie(): string
 }
 
@@ -30,7 +36,7 @@ export interface AttackedDatabase {
   readonly databaseUrl: string
 }
 
-/** Signs an attacker up at a server; `database` is where to insert its people, left out on the embedded engine. */
+/** Signs up an attacker. `database`: where to insert its users; omitted on the embedded engine. */
 export async function makeAttacker(url: string, database?: AttackedDatabase): Promise<Attacker> {
   const attacker = await HttpUser.signUp(url)
   const people = database === undefined ? await signUpPeople(url) : await insertIds(database)

@@ -1,5 +1,6 @@
 /**
- * An attack for each way into each command, from the command table: a new command is covered by itself.
+ * Builds an attack for each transport of each command from the command table, so a new command is
+ * covered automatically.
  */
 import { commands, type CommandName } from '@chorus/protocol'
 import { HttpUser } from '../http-user.ts'
@@ -14,15 +15,15 @@ export interface CommandAttack {
   readonly isWrite: boolean
   /** Whether it ends the session that it uses. */
   readonly endsSession: boolean
-  /** Attacks for a time. */
+  /** Runs the attack for a limited time. */
   run(url: string, attacker: Attacker, options: AttackOptions): Promise<void>
-  /** Asks once, in order, with the inputs that an attack would use. Resolves with the status; HTTP only. */
+  /** Sends one request with the next input of the attack. Resolves to the status; HTTP only. */
   askOnce?(url: string, attacker: Attacker, inputs: WorstInputs): Promise<number>
 }
 
 export interface AttackOptions {
   readonly forMs: number
-  /** Requests or packets a second; left out, as many as can be written. */
+  /** Requests or packets per second. Default: as many as can be written. */
   readonly perSecond?: number
 }
 
@@ -32,7 +33,10 @@ interface Definition {
   readonly event?: { readonly name: string }
 }
 
-/** Every command over its HTTP route and over its Socket.IO event, in the order of the table. */
+/**
+ * Returns attacks on every command over its HTTP route and its Socket.IO event, in the order of the
+ * table.
+ */
 export function listCommandAttacks(): CommandAttack[] {
   return (Object.keys(commands) as CommandName[]).flatMap((command) => {
     const { auth, route, event } = commands[command] as Definition

@@ -1,7 +1,7 @@
 /**
- * Floods of one attacker: a command over its HTTP route or its Socket.IO event, as often as it can be
- * written, with a bounded number of requests in flight and a bounded time. The attacker does not care for
- * refusals. Its address differs from everybody else's.
+ * Floods of one attacker: sends a command over its HTTP route or its Socket.IO event as fast as
+ * possible, with limits on the requests in flight and on the time. The attacker ignores refusals.
+ * It uses its own IP address, so that limits per address do not affect other clients.
  */
 import { Agent, request } from 'node:http'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -20,14 +20,14 @@ export interface HttpFlood {
   readonly url: string
   readonly cookie: string | undefined
   readonly method: string
-  /** Makes the path and the body of the next request. */
+  /** Returns the path and the body of the next request. */
   readonly next: () => { readonly path: string; readonly body: unknown }
   readonly forMs: number
-  /** Requests a second; left out, as many as can be written. */
+  /** Requests per second. Default: as many as can be written. */
   readonly perSecond?: number
 }
 
-/** Requests, at most `parallelRequests` at a time. Resolves with how often each status came. */
+/** Sends requests, at most `parallelRequests` at a time. Resolves to the number of responses by status. */
 export async function floodHttp({
   url,
   cookie,
@@ -83,7 +83,7 @@ export async function floodHttp({
   return statuses
 }
 
-/** Puts an input into the place that the route of its command gives each field. */
+/** Distributes the fields of an input to path, query and body, as the command's route defines. */
 export function placeInput(name: CommandName, input: Record<string, unknown>): { path: string; body: unknown } {
   const { route } = commands[name] as { route: { method: string; path: string; bodyIs?: string } }
   const rest = { ...input }
@@ -112,11 +112,14 @@ export interface SocketFlood {
   readonly event: string
   readonly inputs: WorstInputs
   readonly forMs: number
-  /** Packets a second (2 000). */
+  /** Packets per second. Default: 2 000. */
   readonly perSecond?: number
 }
 
-/** Commands as Socket.IO packets of a client that reads no answer. When the server closes it, it opens the next. */
+/**
+ * Sends commands as Socket.IO packets without reading responses. Reconnects whenever the server
+ * closes the connection.
+ */
 export async function floodSocket({
   url,
   cookie,
@@ -143,12 +146,12 @@ export async function floodSocket({
   }
 }
 
-/** A connection that is ready; undefined when the server refuses it for now. */
+/** Opens a connection and waits until it is ready. Undefined: the server refuses it for now. */
 export async function openAttacker(url: string, cookie: string | undefined): Promise<EngineClient | undefined> {
   const client = EngineClient.open(url, { cookie })
   client.ws.once('open', () => client.send('40'))
   const received = (prefix: string): boolean => client.packets.some((packet) => packet.startsWith(prefix))
-  // The server refuses some connections in words (`44`) and leaves it to the client to close them.
+  // The server refuses some connections with a packet (`44`) and expects the client to close them.
   const isRefused = (): boolean => client.isClosed || received('44')
   try {
     await waitForFact(() => isRefused() || received('42["ready"'), { what: 'ready or a refusal', timeoutMs: 5_000 })

@@ -1,13 +1,16 @@
 /**
- * The most expensive inputs that a command's schema allows, made from the schema itself, so that a new
- * command is covered without a line here. Strings and lists are as long as allowed, ids are real ones
- * of the attacker's own world, and every input differs from the one before it.
+ * Builds the most expensive inputs that a command's schema allows, from the schema itself, so a new
+ * command is covered automatically. Strings and lists have their maximum length, ids are real ids
+ * from the attacker's own data, and every input differs from the previous one.
  */
 import { randomBytes, randomUUID } from 'node:crypto'
 import { commands, type CommandName } from '@chorus/protocol'
 import * as z from 'zod'
 
-/** What the attacker may name: conversations it is a member of, users that exist, seqs up to the top. */
+/**
+ * Data that the attacker may name: conversations it is a member of, existing users, and seqs up to
+ * the newest.
+ */
 export interface AttackerWorld {
   readonly conversations: readonly string[]
   readonly users: readonly string[]
@@ -18,8 +21,9 @@ export interface AttackerWorld {
 }
 
 /**
- * `largest` fills every field to its bound; `mixed` the required ones and one optional one, because some
- * exclude each other; `least` only the required ones, as short as allowed.
+ * Input sizes. `largest` fills every field to its limit. `mixed` fills the required fields and one
+ * optional field, because some optional fields exclude each other. `least` fills only the required
+ * fields, as short as allowed.
  */
 const inputSizes = ['largest', 'mixed', 'least'] as const
 type InputSize = (typeof inputSizes)[number]
@@ -45,7 +49,10 @@ interface JsonSchema {
   readonly maximum?: number
 }
 
-/** Longest free JSON value, in characters of one string inside it; above the bound of `data`. */
+/**
+ * Length of the string in the largest free JSON value. It stays below the limit of `data` (8 192
+ * bytes) and is above the limit of live values (1 024 bytes).
+ */
 const freeValueChars = 7_000
 const defaultListItems = 100
 const emojis = ['👍', '🎉', '❤️', '😀', '🚀', '👀', '🙈', '🔥', '✅', '💡']
@@ -61,7 +68,7 @@ export class WorstInputs {
     this.#world = world
   }
 
-  /** Makes the next input: an object with the fields of the command. The sizes take turns. */
+  /** Returns the next input: an object with the command's fields. The sizes are chosen pseudorandomly. */
   next(): Record<string, unknown> {
     this.#made++
     const input = this.#make(this.#schema, '', this.#pick(inputSizes))
@@ -104,7 +111,7 @@ export class WorstInputs {
 
   #makeObject(schema: JsonSchema, size: InputSize): Record<string, unknown> {
     const required = new Set(schema.required)
-    // Paging would end a read early; the first page is the most expensive one.
+    // Omit paging fields: they would end a read early, and the first page is the most expensive.
     const names = Object.keys(schema.properties ?? {}).filter((name) => name !== 'page' && name !== 'cursor')
     const optional = names.filter((name) => !required.has(name))
     const mixed = optional.length === 0 ? undefined : this.#pick(optional)
@@ -163,9 +170,12 @@ export class WorstInputs {
     }
   }
 
-  /** Pseudorandom, so that choices of different fields do not move in step; the same in every run. */
+  /**
+   * Picks a pseudorandom value, so that the choices of different fields are independent. The
+   * sequence is the same in every run.
+   */
   #pick<Value>(values: readonly Value[]): Value {
-    // mulberry32, public domain.
+    // The generator is mulberry32, public domain.
     this.#state = (this.#state + 0x6d2b79f5) | 0
     let mixed = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state)
     mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
