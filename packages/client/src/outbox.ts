@@ -2,9 +2,10 @@
  * Queue of messages to send.
  *
  * Guarantee: a message is stored on the device before it is sent, with an id that makes a retry harmless
- * (rule IDEM1). It stays until the server's log contains it or the server refuses it permanently (ACK2). Each
- * conversation has at most one unacknowledged message in flight, so messages of one sender keep their order
- * (ORD2). Different conversations send in parallel.
+ * (rule IDEM1). It stays until the server's log contains it. A message that the server refuses permanently
+ * (ACK2) stays as failed, until the user retries or discards it. Each conversation has at most one
+ * unacknowledged message in flight, so messages of one sender keep their order (ORD2). Different
+ * conversations send in parallel.
  */
 import { ChorusError, limits } from '@chorus/protocol'
 import type { Acknowledgement, MessageDraft, OutboxItem, SentMessage } from './api.ts'

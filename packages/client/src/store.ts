@@ -29,6 +29,7 @@ export interface AccountRecord {
 
 /** One message of the outbox, as it is stored. */
 export interface OutboxRecord {
+  /** Id that the message keeps in every attempt. Unique within the outbox. */
   readonly clientId: string
   readonly conversation: string
   /** Sort key of the messages in this store. A larger number means a later message. */
@@ -39,7 +40,9 @@ export interface OutboxRecord {
     readonly attachments?: readonly string[]
     readonly data?: Json
   }
+  /** Time of writing by this device's clock (ISO 8601). */
   readonly createdAt: string
+  /** Progress of the message, as in `OutboxItem`. */
   readonly status:
     | { readonly state: 'pending'; readonly attempts: number }
     | { readonly state: 'acknowledged'; readonly seq: number; readonly createdAt: string }
@@ -121,6 +124,7 @@ export interface ReplicaCommit {
 export type CommitOutcome =
   | {
       readonly kind: 'stored'
+      /** Generation of the stored data after this commit. */
       readonly generation: string | undefined
       /**
        * Conversations that another client stored and that a commit with `replace` did not name. While there
@@ -133,22 +137,28 @@ export type CommitOutcome =
 
 /**
  * Storage for one device. Implemented in memory, in IndexedDB and in a file; one test suite runs on all
- * three. Applications may implement their own. Each promise resolves after the data is stored and rejects if
- * it cannot be.
+ * three. Applications may implement their own. Methods that write resolve after the data is stored and reject
+ * if it cannot be stored.
  */
 export interface ChatStore {
+  /** Returns the signed-in account, or undefined if there is none. */
   readAccount(): Promise<AccountRecord | undefined>
+  /** Replaces the signed-in account, or deletes it with undefined. */
   writeAccount(account: AccountRecord | undefined): Promise<void>
+  /** Returns the local copy of a user, or undefined until a first load is complete. */
   readReplica(userId: string): Promise<ReplicaRecord | undefined>
   /** Returns the generation of a user's data, also when there is no complete data to read. */
   readGeneration(userId: string): Promise<string | undefined>
+  /** Merges a commit into the local copy in one transaction, or refuses it. See `CommitOutcome`. */
   commitReplica(userId: string, commit: ReplicaCommit): Promise<CommitOutcome>
+  /** Returns the outbox of a user, sorted by `order`. */
   readOutbox(userId: string): Promise<readonly OutboxRecord[]>
   /**
    * Adds or replaces a message by clientId. An acknowledged message never becomes a pending one again,
    * because the tab that writes the older state is behind.
    */
   putOutbox(userId: string, record: OutboxRecord): Promise<void>
+  /** Deletes messages from the outbox of a user. Unknown ids are ignored. */
   removeOutbox(userId: string, clientIds: readonly string[]): Promise<void>
   /** Deletes the conversations and the cursor of a user, and with `outbox: true` also the pending messages. */
   clear(userId: string, what: { readonly outbox: boolean }): Promise<void>
@@ -159,5 +169,6 @@ export interface ChatStore {
   readonly storage?: Observable<StorageState>
   /** True when several clients (tabs) may use the same data at the same time. */
   readonly isShared: boolean
+  /** Waits for running writes and releases the storage. The store may be used again afterwards. */
   close(): Promise<void>
 }
