@@ -158,8 +158,8 @@ describe('Limits', () => {
     const limits = new Limits({ ...noLimits, limitRequests: 100 }, clock)
     expect(countPasses(20, () => limits.takeRequest('anna', 10))).toBe(10)
     clock.advance(1_000)
-    // A charge after the request refuses only later requests, and for at most the time that two
-    // buckets take to fill.
+    // A charge after the request only delays later requests. The bucket is full again after at most
+    // two refills.
     limits.chargeRequest('anna', 5_000)
     clock.advance(1_000)
     expect(passes(() => limits.takeRequest('anna'))).toBe(false)

@@ -1,4 +1,7 @@
-/** Where connections begin and end: expiry, and event streams whose reader is gone before they begin. */
+/**
+ * Tests how connections begin and end: session expiry, and event streams whose client leaves before
+ * they open.
+ */
 import { request as ask } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { fastify } from 'fastify'
@@ -48,7 +51,7 @@ describe('the gate', () => {
   afterEach(() => node.stop())
   afterAll(() => store.close())
 
-  it('[ACL2] a connection ends when its session expires, thirty days later, and not before', () => {
+  it('[ACL2] closes a connection when its session expires, not before', () => {
     const connection = gate.open(identity, new RecordingTransport(), () => undefined)
     clock.advance(30 * dayMs - 1)
     gate.closeExpired()
@@ -58,7 +61,7 @@ describe('the gate', () => {
     expect(connection.state).toEqual({ kind: 'closed', code: 'revoked' })
   })
 
-  describe('of event streams', () => {
+  describe('with event streams', () => {
     async function listen() {
       let letIn: (() => void) | undefined
       const authenticator = {
@@ -80,7 +83,7 @@ describe('the gate', () => {
       }
     }
 
-    it('a reader that was gone before its session was known leaves nothing behind', async () => {
+    it('leaves nothing behind when the client leaves during authentication', async () => {
       const { app, limits, port, whenAsked } = await listen()
       try {
         const opened = vi.spyOn(gate, 'open')
@@ -97,14 +100,14 @@ describe('the gate', () => {
         await vi.waitFor(() => expect(opened).toHaveBeenCalled())
         await new Promise((resolve) => setImmediate(resolve))
         expect(node.parts.connections.size).toBe(0)
-        // Its place among those of its address is free again.
+        // The slot in its address's limit is free again.
         limits.openConnection('192.0.2.1')()
       } finally {
         await app.close()
       }
     })
 
-    it('[SSE1] a refusal that passes is a stream for EventSource, and a 503 for balancers and others', async () => {
+    it('[SSE1] sends a temporary refusal as a stream, and behind balancers as 503', async () => {
       const { app } = await listen()
       const refusal = vi
         .spyOn(gate, 'refusal', 'get')
@@ -126,7 +129,7 @@ describe('the gate', () => {
       }
     })
 
-    it('HEAD opens no stream', async () => {
+    it('opens no stream for HEAD', async () => {
       const { app } = await listen()
       try {
         expect((await app.inject({ method: 'HEAD', url: '/v1/events' })).statusCode).toBe(404)

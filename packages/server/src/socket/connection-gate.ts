@@ -1,6 +1,6 @@
 /**
- * Where every connection begins and ends, whatever its wire: registers it, brings it to the present, and forgets it.
- * Socket.IO and Server-Sent Events both come through here.
+ * Opens and closes every connection, on every transport: registers it, brings it to the present,
+ * and removes it. Socket.IO and Server-Sent Events both use it.
  */
 import { ChorusError, type Id } from '@chorus/protocol'
 import { openConnection } from '../commands/open-connection.ts'
@@ -24,7 +24,10 @@ export interface MoveDeadline {
   readonly byMs: number
 }
 
-/** Nobody is asked to move sooner: a new link needs time to open, and to be tried again. */
+/**
+ * Minimum time until a connection must have moved. A new connection needs time to open, and to be
+ * retried.
+ */
 const earliestMoveMs = 1_000
 
 export class ConnectionGate {
@@ -43,7 +46,7 @@ export class ConnectionGate {
     this.#clock = clock
   }
 
-  /** Why new connections are refused; undefined while they are not. */
+  /** Error for new connections while they are refused; undefined while they are accepted. */
   get refusal(): ChorusError | undefined {
     const reason = this.#isClosing
       ? 'the server is stopping'
@@ -78,7 +81,10 @@ export class ConnectionGate {
     return connection
   }
 
-  /** One for all connections: each would pay for its own. */
+  /**
+   * Removes a closed connection. One function serves all connections, because one for each would
+   * cost memory.
+   */
   readonly #forget = (closed: Connection): void => {
     const { connections, presences, feeds, metrics } = this.#parts
     connections.delete(closed)
@@ -88,7 +94,10 @@ export class ConnectionGate {
     if (closed.state.kind === 'closed' && closed.state.code === 'slow') metrics.slowCloses.inc({ bound: 'connection' })
   }
 
-  /** ACL2: an expired session closes, too. Called once a second: a timer for each connection would cost more. */
+  /**
+   * Closes connections whose session has expired (rule ACL2). Called once a second, because a timer
+   * for each connection would cost more.
+   */
   closeExpired(): void {
     const nowMs = this.#clock.nowMs()
     for (const connection of this.#parts.connections)
@@ -96,7 +105,10 @@ export class ConnectionGate {
         connection.close('revoked', 'unable to keep the connection; the session has expired', 'never')
   }
 
-  /** Sends what was missed and then `ready`; a connection that cannot be served is asked to come back. */
+  /**
+   * Sends the missed changes and then `ready`. If that fails, closes the connection, and the client
+   * reconnects later.
+   */
   bringToPresent(connection: Connection, { user, record }: Identity, cursor: string | undefined): void {
     const request = { connection, cursor, user, session: { ...record, current: true } }
     openConnection(this.#parts, request).catch((error: unknown) => {
@@ -114,7 +126,10 @@ export class ConnectionGate {
     }
   }
 
-  /** The history is another one: every client loads again, and none comes in before {@link endReset}. */
+  /**
+   * Resets all clients because the database epoch changed: each must load again. Refuses new
+   * connections until {@link endReset}.
+   */
   beginReset(): void {
     this.#isResetting = true
     for (const connection of [...this.#parts.connections]) {
@@ -123,21 +138,25 @@ export class ConnectionGate {
     }
   }
 
-  /** The new history can be served. Who slipped in while it could not comes again: the sweep knows nothing of that time. */
+  /**
+   * Accepts connections again, because the new epoch can be served. Closes connections that opened
+   * during the reset, so that they reconnect: no sweep covered that time.
+   */
   endReset(): void {
     this.#isResetting = false
     for (const connection of [...this.#parts.connections])
       connection.close('unavailable', 'unable to keep the connection; the database was restored', 'later')
   }
 
-  /** From now on nobody new comes in: the server is leaving. */
+  /** Refuses new connections from now on, because the server is stopping. */
   refuseNew(): void {
     this.#isClosing = true
   }
 
   /**
-   * Asks everybody to move, each within a time of its own, so that they arrive elsewhere spread evenly over `overMs`. The
-   * answer says who has to be gone when (on this clock), the earliest first.
+   * Asks every connection to move, each by a deadline of its own, so that clients reconnect
+   * elsewhere spread evenly over `overMs`. Returns the deadlines on this server's clock, the
+   * earliest first.
    */
   askToMove(overMs: number, reason: 'stopping' | 'cut-off'): MoveDeadline[] {
     const nowMs = this.#clock.nowMs()
@@ -152,7 +171,7 @@ export class ConnectionGate {
     })
   }
 
-  /** Closes one that was asked to move and is still here. */
+  /** Closes a connection that was asked to move and is still here. */
   closeLeft(connection: Connection): void {
     connection.close('stopping', 'unable to keep the connection; the server is stopping', 'later')
   }
@@ -161,18 +180,18 @@ export class ConnectionGate {
     return this.#parts.connections.size
   }
 
-  /** Arrivals and departures since the start. */
+  /** Number of connections opened and closed since the start. */
   get turnover(): number {
     return 2 * (this.#nextId - 1) - this.size
   }
 
-  /** Closes who is left: the server is stopping. */
+  /** Closes all remaining connections, because the server is stopping. */
   closeAll(): void {
     for (const connection of [...this.#parts.connections]) this.closeLeft(connection)
   }
 }
 
-/** In an order of chance, so that people of one conversation do not all move at once. */
+/** Shuffles the list, so that the members of one conversation do not all move at once. */
 function shuffle<T>(list: T[]): T[] {
   for (let last = list.length - 1; last > 0; last--) {
     const other = Math.floor(Math.random() * (last + 1))

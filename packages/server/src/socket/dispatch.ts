@@ -1,7 +1,7 @@
 /**
- * From a packet to its acknowledgement: limits, then JSON and schema, then the command table. A packet over a limit costs no
- * parsing. The only try/catch of the message path: what a handler throws becomes an error of the catalogue, and its cause
- * goes to the log.
+ * Processes a packet up to its acknowledgement: limits, then JSON and schema, then the command
+ * table. A packet over a limit costs no parsing. This is the only try/catch of the message path: an
+ * error thrown by a handler becomes an error of the catalogue, and its cause goes to the log.
  */
 import { ChorusError, commands, type CommandName } from '@chorus/protocol'
 import type { CommandContext, CommandHandler, CommandTable } from '../commands/command.ts'
@@ -16,15 +16,18 @@ interface SocketEvent {
   readonly toAck: (result: unknown) => object
 }
 
-/** One packet that asks for something. */
+/** A packet that requests something. */
 export type SocketRequest =
   | { readonly kind: 'event'; readonly name: string | undefined; readonly json: string }
-  /** An event with attachments. */
+  /** An event with binary attachments. */
   | { readonly kind: 'binary' }
 
 export type Dispatch = (context: CommandContext, request: SocketRequest) => Promise<object>
 
-/** Builds the dispatch over the commands that have a Socket.IO event. The promise always resolves with what the acknowledgement carries. */
+/**
+ * Builds the dispatch over the commands that have a Socket.IO event. The promise always resolves,
+ * with the content of the acknowledgement.
+ */
 export function createDispatch(handlers: CommandTable): Dispatch {
   const events = new Map<string, SocketEvent>()
   for (const command of Object.values(commands)) {
@@ -65,7 +68,10 @@ function toPublicError({ parts, actor }: CommandContext, name: CommandName | und
   return known
 }
 
-/** Commands that only read answer `unavailable`, never `unknown`. */
+/**
+ * Returns false for commands that only read. After an error, those answer `unavailable`, never
+ * `unknown`.
+ */
 function changesSomething(name: CommandName): boolean {
   return name !== 'sync' && name !== 'watch-presence'
 }

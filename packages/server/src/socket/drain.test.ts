@@ -1,4 +1,7 @@
-/** The steps of leaving, on a clock turned by hand: who is waited for, and for how long at most. */
+/**
+ * Tests the steps of draining on a manual clock: what each step waits for, and for how long at
+ * most.
+ */
 import { describe, expect, it } from 'vitest'
 import type { CommandContext, CommandTable } from '../commands/command.ts'
 import { CommandIntake } from '../commands/command-intake.ts'
@@ -62,7 +65,7 @@ function setUp(connectionCount: number) {
   return { clock, log, quiet, here, ends, ask, run }
 }
 
-describe('leaving', () => {
+describe('draining', () => {
   it('takes no time without connections and requests', async () => {
     const { clock, run } = setUp(0)
     clock.advance(1_000)
@@ -70,7 +73,7 @@ describe('leaving', () => {
     expect((await run()) - startedAtMs).toBeLessThan(drainBounds.refuseMs + 100)
   })
 
-  it('gives balancers their time when somebody asked lately, and goes on serving meanwhile', async () => {
+  it('waits for balancers after a recent request, and keeps serving', async () => {
     const { ask, ends, log, run, clock } = setUp(0)
     const first = ask()
     ends[0]?.()
@@ -85,7 +88,7 @@ describe('leaving', () => {
     expect(await ask()).toBe('refused')
   })
 
-  it('closes those who stay at their time if they are quiet, and the busy ones last', async () => {
+  it('closes quiet connections at their deadline, and busy ones last', async () => {
     const { log, quiet, run } = setUp(4)
     for (const id of [0, 1]) quiet.add(id)
     const endedAtMs = await run()
@@ -101,7 +104,7 @@ describe('leaving', () => {
     expect(endedAtMs).toBeLessThan(9_000)
   })
 
-  it('[LIM1] ends within its bounds even when nothing does', async () => {
+  it('[LIM1] ends within its bounds even if no command ends', async () => {
     const { ask, run } = setUp(2)
     void ask()
     expect(await run()).toBeLessThan(2_000 + 4_000 + drainBounds.strayMs + drainBounds.answerMs + 500)

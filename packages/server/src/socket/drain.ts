@@ -1,10 +1,14 @@
 /**
- * Leaves service without losing anyone. Readiness has said no by now; then, in this order:
- * 1. notice: everything goes on until a balancer has looked again and sends nobody here any more;
- * 2. moving: nobody new comes in, and everybody is asked to move, each at a time of its own; who knows nothing of moving
- *    is closed at that time, once it has nothing unanswered, so that those arrive elsewhere spread out, too;
- * 3. last answers: commands under way end, later ones are refused as certainly not done, and only then the wires close.
- * Each step has a bound, and without connections and requests the first two take no time.
+ * Takes this server out of service without losing a request. The readiness check already fails by
+ * now. Then, in this order:
+ * 1. notice: everything runs on until a balancer has seen the failed check and sends no new
+ * clients;
+ * 2. moving: new connections are refused, and each connection is asked to move at a time of its
+ * own. A client that does not know how to move is closed at that time, once it has no open command,
+ * so that those clients also reconnect elsewhere spread over time;
+ * 3. last answers: commands in flight end, later commands are refused as certainly not done, and
+ * only then the wires close.
+ * Each step has a bound. Without connections and requests the first two take no time.
  */
 import type { CommandIntake } from '../commands/command-intake.ts'
 import type { Clock } from '../support/clock.ts'
@@ -13,7 +17,7 @@ import type { ConnectionGate } from './connection-gate.ts'
 export interface DrainOptions {
   readonly gate: ConnectionGate
   readonly intake: CommandIntake
-  /** Wires that have not been closed yet. */
+  /** Returns the number of wires that are still open. */
   readonly openWires: () => number
   readonly clock: Clock
   readonly noticeMs: number
@@ -21,15 +25,18 @@ export interface DrainOptions {
 }
 
 export const drainBounds = {
-  /** Without connections and without a request for this long there is nobody to wait for. */
+  /** Time without connections and requests after which the notice step ends early. */
   quietMs: 10_000,
-  /** How long after its time a connection that has not moved is left alone: its new link may be on the way. */
+  /**
+   * Time after its deadline in which an unmoved connection is kept, because its new connection may
+   * be on the way.
+   */
   strayMs: 1_000,
-  /** How long commands under way have to end. */
+  /** Maximum time for commands in flight to end. */
   answerMs: 2_500,
-  /** How long later ones are refused in words before the wire closes. */
+  /** Time in which later commands are refused with an error, before the wires close. */
   refuseMs: 250,
-  /** How long a slow wire has to take what it was told last. */
+  /** Maximum time for a slow wire to receive its last data. */
   lastWordsMs: 1_000,
   lookMs: 50,
 } as const
@@ -49,16 +56,18 @@ export async function drain(options: DrainOptions): Promise<void> {
     const nowMs = clock.nowMs()
     while (left[0] !== undefined && left[0].byMs + drainBounds.strayMs <= nowMs) {
       const { connection } = left.shift() as (typeof left)[number]
-      // One that goes on sending would have something open when the wire closes: it waits for the last step.
+      // A connection that keeps sending would have an open command when its wire closes, so it
+      // waits for the last step.
       if (connection.isQuietSince(nowMs - drainBounds.strayMs)) gate.closeLeft(connection)
     }
     return gate.size === 0
   })
 
-  // Engine.IO drops what is written after a close: whoever waits for an answer gets it before.
+  // Engine.IO drops what is written after a close, so every response must be written before.
   intake.close()
   await intake.whenIdle(drainBounds.answerMs)
-  // Whoever sends at each answer is refused once, and so has nothing open when the wire closes.
+  // A client that sends a command after each response is refused once here, so nothing is open when
+  // its wire closes.
   await pass(drainBounds.refuseMs)
   gate.closeAll()
   await passUnless(drainBounds.lastWordsMs, () => openWires() === 0)

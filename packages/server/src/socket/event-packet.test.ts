@@ -19,14 +19,14 @@ describe('event packets', () => {
         try {
           expect(readPayload(packet.json)).toStrictEqual(kept)
         } catch (error) {
-          // A poisonous key, or a number that a double does not tell from its neighbour.
+          // The payload has a forbidden key, or a number that a double cannot keep.
           expect(error).toBeInstanceOf(ChorusError)
         }
       }),
     )
   })
 
-  it('are answered as Socket.IO reads it', () => {
+  it('are acknowledged in the format that Socket.IO reads', () => {
     const decoded: { id?: number; data?: unknown }[] = []
     const decoder = new Decoder()
     decoder.on('decoded', (packet: { id?: number }) => decoded.push(packet))
@@ -43,7 +43,7 @@ describe('event packets', () => {
     ['attachments without a number', '5-["x"]'],
     ['attachments without an end', '51'],
     ['attachments by the thousand', '51000-["x"]'],
-  ])('leave %s to Socket.IO', (_what, data) => {
+  ])('are left to Socket.IO if they have %s', (_what, data) => {
     expect(readPacket(data)).toEqual({ kind: 'other' })
   })
 
@@ -53,11 +53,11 @@ describe('event packets', () => {
     ['a name with escapes', '2["s\\u0065nd",{}]'],
     ['a name without an end', '2["send'],
     ['a name of ten thousand characters', `2["${'x'.repeat(10_000)}",{}]`],
-  ])('[LIM1] have no name: %s', (_what, data) => {
+  ])('[LIM1] have no name if they have %s', (_what, data) => {
     expect(readPacket(data)).toMatchObject({ kind: 'event', name: undefined })
   })
 
-  it('tell binary from text before anything is parsed', () => {
+  it('are recognized as binary or text before parsing', () => {
     expect(readPacket('51-7["send",{"_placeholder":true,"num":0}]')).toEqual({
       kind: 'binary-event',
       id: 7,

@@ -1,30 +1,30 @@
 /**
- * Socket.IO's packets, read and answered without its decoder and emitter, which take a packet through two ticks, four
- * events and a dozen objects. Only the head of a packet is read here: id, name, size. Limits are taken with that; the
- * payload is parsed behind them ({@link readPayload}).
+ * Reads and answers Socket.IO packets without Socket.IO's decoder and emitter, which take a packet
+ * through two ticks, four events and a dozen objects. Reading a packet only covers its head: id,
+ * name, size. Limits are taken next, and only then is the payload parsed ({@link readPayload}).
  */
 import { ChorusError } from '@chorus/protocol'
 import { JsonFault, parseJsonText } from '../support/json-text.ts'
 
-/** `2<id>["name",payload]`: nearly all traffic. */
+/** An event, `2<id>["name",payload]`: nearly all traffic. */
 export interface EventPacket {
   readonly kind: 'event'
-  /** Named by the acknowledgement; undefined when none is expected. */
+  /** Id to use in the acknowledgement; undefined when the client expects none. */
   readonly id: number | undefined
-  /** Undefined: no text, or no name of ours. */
+  /** Event name; undefined if it is no text, has escapes or is too long. */
   readonly name: string | undefined
-  /** The array `["name",payload]` as it came. */
+  /** The array `["name",payload]` as received. */
   readonly json: string
 }
 
 export type Packet =
   | EventPacket
-  /** The head of an event with attachments, which follow as binary packets. */
+  /** Head of an event with attachments, which follow as binary packets. */
   | { readonly kind: 'binary-event'; readonly id: number | undefined; readonly attachments: number }
   | { readonly kind: 'attachment' }
-  /** Acknowledges an event of this server, which asks for no acknowledgement. */
+  /** Acknowledgement from the client. It is ignored, because this server requests none. */
   | { readonly kind: 'acknowledgement' }
-  /** Left to Socket.IO: CONNECT, DISCONNECT, and what it refuses. */
+  /** Packet left to Socket.IO: CONNECT, DISCONNECT, and packets that Socket.IO refuses. */
   | { readonly kind: 'other' }
 
 const digit0 = 0x30
@@ -34,9 +34,9 @@ const acknowledgement = 0x33
 const binaryEvent = 0x35
 const openingBracket = 0x5b
 const dash = 0x2d
-/** Longer ids are no ids of any client library. */
+/** Maximum number of digits of an id. No client library uses longer ids. */
 const idMaxDigits = 15
-/** The longest name of an event is far shorter. */
+/** Maximum length of an event name, far above the longest one. */
 const nameMaxChars = 64
 const attachmentsMaxDigits = 2
 
@@ -64,7 +64,10 @@ export function readPacket(data: unknown): Packet {
   }
 }
 
-/** The payload of an event; undefined when it has none. Throws `invalid` for what is no event, or no JSON of the protocol. */
+/**
+ * Returns the payload of an event, or undefined if it has none. Throws `invalid` for JSON that the
+ * protocol does not accept.
+ */
 export function readPayload(json: string): unknown {
   let parts: unknown
   try {
@@ -76,7 +79,7 @@ export function readPayload(json: string): unknown {
   return (parts as readonly unknown[])[1]
 }
 
-/** The packet that answers event `id`, as Engine.IO carries it. */
+/** Returns the packet that acknowledges event `id`, as Engine.IO carries it. */
 export function answerPacket(id: number, body: object): string {
   return `3${id}[${JSON.stringify(body)}]`
 }

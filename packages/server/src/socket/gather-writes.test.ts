@@ -1,4 +1,6 @@
-/** What gathers arrives whole and in order, read by another implementation of WebSocket. */
+/**
+ * Tests that coalesced writes arrive whole and in order, read by another WebSocket implementation.
+ */
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
@@ -37,8 +39,8 @@ async function connect(): Promise<Pair> {
   }
 }
 
-describe('gathered writes', () => {
-  it('arrive in order, whatever their length and letters', async () => {
+describe('coalesced writes', () => {
+  it('arrive in order, with any length and characters', async () => {
     const { wire, heard, heardAll } = await connect()
     const writes = new GatheredWrites(wire, () => undefined)
     const texts = [
@@ -57,7 +59,7 @@ describe('gathered writes', () => {
     expect(heard).toStrictEqual([...texts, 'shared'])
   })
 
-  it('leave as one write a turn', async () => {
+  it('leave as one write per turn', async () => {
     const { wire, heardAll } = await connect()
     const writes = new GatheredWrites(wire, () => undefined)
     let written = 0
@@ -73,7 +75,7 @@ describe('gathered writes', () => {
     expect(writes.bytes).toBe(0)
   })
 
-  it('[SLOW1] say that there is room, whether the socket was full or never near it', async () => {
+  it('[SLOW1] call onRoom whether or not the socket was full', async () => {
     const { wire, heardAll } = await connect()
     let room = 0
     let told: () => void = () => undefined
@@ -94,7 +96,7 @@ describe('gathered writes', () => {
     await heardAll(8)
   })
 
-  it('[SLOW1] released by hand they tell nobody of room: who writes would begin again in the middle', async () => {
+  it('[SLOW1] do not call onRoom when released by hand', async () => {
     const { wire, heardAll } = await connect()
     let room = 0
     const writes = new GatheredWrites(wire, () => {
@@ -106,7 +108,7 @@ describe('gathered writes', () => {
     await heardAll(1)
   })
 
-  it('are dropped when the wire is gone', async () => {
+  it('are dropped when the socket has closed', async () => {
     const { wire } = await connect()
     const writes = new GatheredWrites(wire, () => undefined)
     writes.add('late')

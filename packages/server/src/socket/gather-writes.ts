@@ -1,18 +1,24 @@
 /**
- * What one turn of the event loop writes to a WebSocket leaves as one buffer in one system call: the acknowledgements of a
- * batch, and the changes that its flush delivers right after. A system call costs more than all else that is done for a
- * short message, and `writev` with a piece per packet twice as much as one buffer.
+ * Coalesces everything that one turn of the event loop writes to a WebSocket into one buffer and
+ * one system call: the acknowledgements of a batch, and the changes that its flush delivers right
+ * after. One write per packet would be simpler. But a system call costs more than everything else
+ * done for a short message, and `writev` with one piece per packet costs twice as much as one
+ * buffer.
  *
- * Packets gather in the order in which they were handed over, and leave in an immediate, which runs behind the flush that
- * the same batch asked for. Nothing waits for longer than that turn; whoever writes past this gathering releases first.
+ * Packets keep their order. They are written in an immediate, which runs after the flush of the
+ * same batch, so no packet waits for longer than that turn. Code that writes to the socket directly
+ * must call `release` first.
  */
 import type { Socket } from 'node:net'
 import { frameBytes, toTextFrame, writeTextFrame } from './websocket-frame.ts'
 
-/** Up to here, what has gathered is copied into one buffer; a large frame that many receive is not copied for each. */
+/**
+ * Maximum total that is copied into one buffer. Larger totals are written piece by piece, so that a
+ * large shared frame is not copied for each client.
+ */
 const copyMaxBytes = 32_768
 
-/** A packet as text, or a frame that was encoded for many. */
+/** A packet as text, or a frame encoded once for many connections. */
 type Piece = string | Buffer
 
 const gathering = new Set<GatheredWrites>()
@@ -23,14 +29,17 @@ export class GatheredWrites {
   #pieces: Piece[] = []
   #bytes = 0
 
-  /** @param onRoom - what had gathered was handed over, and the socket takes more; it says nothing itself unless it was full */
+  /**
+   * @param onRoom - called after queued pieces went to the socket, if it takes more; the socket's
+   * own `drain` event only comes if it was full
+   */
   constructor(socket: Socket, onRoom: () => void) {
     this.#socket = socket
     this.#onRoom = onRoom
     socket.on('drain', onRoom)
   }
 
-  /** Bytes that wait for the end of the turn; of texts the characters. */
+  /** Number of bytes that wait for the end of the turn. Texts count by their characters. */
   get bytes(): number {
     return this.#bytes
   }
@@ -44,7 +53,10 @@ export class GatheredWrites {
     this.#bytes += piece.length
   }
 
-  /** Hands everything to the socket now. Tells nobody of room: whoever calls is in the middle of writing. */
+  /**
+   * Writes all queued pieces to the socket now. Does not call `onRoom`, because the caller is in
+   * the middle of writing.
+   */
   release(): void {
     gathering.delete(this)
     const pieces = this.#pieces
@@ -57,7 +69,9 @@ export class GatheredWrites {
     else this.#writeTogether(pieces)
   }
 
-  /** The turn is over: hands everything to the socket, and says when that takes more. */
+  /**
+   * Writes all queued pieces at the end of the turn, and calls `onRoom` if the socket takes more.
+   */
   endTurn(): void {
     this.release()
     if (this.#socket.writable && !this.#socket.writableNeedDrain) this.#onRoom()

@@ -1,14 +1,19 @@
 /**
- * A server may ignore an Upgrade it does not speak and answer in HTTP/1.1 (RFC 9110, section 7.8). Java's HttpClient asks
- * for `h2c` with every first request, and so does `curl --http2`. Node hands every Upgrade to the listener of WebSockets,
- * with the body unread; so the request is put back in front of what the socket holds, without the header, and read again.
+ * Answers requests with an unsupported Upgrade over HTTP/1.1, as RFC 9110, section 7.8, allows.
+ * Java's HttpClient asks for `h2c` with every first request, and so does `curl --http2`. Node
+ * passes every Upgrade to the WebSocket listeners, with the body unread. So this puts the request's
+ * head, without the Upgrade header, back in front of the unread bytes, and lets Node parse it
+ * again.
  */
 import type { IncomingMessage, Server as HttpServer } from 'node:http'
 import type { Duplex } from 'node:stream'
 
 type UpgradeListener = (request: IncomingMessage, wire: Duplex, head: Buffer) => void
 
-/** Lets the listeners of `upgrade` see WebSockets below `path` and nothing else. Called when all of them are there. */
+/**
+ * Restricts the `upgrade` listeners to WebSockets below `path`. Call it after all of them are
+ * registered.
+ */
 export function ignoreForeignUpgrades(httpServer: HttpServer, path: string): void {
   const listeners = httpServer.listeners('upgrade') as UpgradeListener[]
   httpServer.removeAllListeners('upgrade')
@@ -27,7 +32,7 @@ function readAgain(httpServer: HttpServer, request: IncomingMessage, wire: Duple
   httpServer.emit('connection', wire)
 }
 
-/** The request's head as it came, without the upgrade. */
+/** Returns the request's head as received, without its upgrade headers. */
 function headOf({ method = 'GET', url = '/', httpVersion, rawHeaders }: IncomingMessage): string {
   let text = `${method} ${url} HTTP/${httpVersion}\r\n`
   for (let at = 0; at < rawHeaders.length; at += 2) {

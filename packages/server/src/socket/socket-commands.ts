@@ -1,7 +1,8 @@
 /**
- * The commands of one socket: each is dispatched in the turn in which it came and answered when it is done. More than a
- * bounded number under way are refused; a socket that goes on far beyond its limits is closed. Responses leave through the
- * outbound queue of the connection: a client that does not read them is closed as slow, and nothing more is run for it.
+ * Runs the commands of one socket. Each is dispatched in the turn in which it arrived and answered
+ * when it is done. Beyond a maximum number in flight, commands are refused. A socket that keeps
+ * exceeding its rate limits is closed. Responses leave through the connection's outbound queue: a
+ * client that does not read them is closed as slow, and its further commands are not run.
  */
 import { ChorusError } from '@chorus/protocol'
 import type { CommandContext } from '../commands/command.ts'
@@ -13,11 +14,11 @@ import { answerPacket, type EventPacket } from './event-packet.ts'
 import type { PacketTaker } from './socket-io-transport.ts'
 
 export const commandBounds = {
-  /** Commands that are being worked on or wait for their turn; beyond it they are refused. */
+  /** Maximum number of commands that run or wait. Further commands are refused. */
   inFlightMax: 500,
-  /** Pages of a `sync` that are read at a time: each may hold 256 kB. */
+  /** Maximum number of `sync` pages read at the same time. Each may hold 256 kB. */
   syncsMax: 2,
-  /** Refusals for rate in a row; then the connection is closed. */
+  /** Maximum number of `rate-limited` refusals in a row. Then the connection is closed. */
   rateRefusalsMax: 500,
 } as const
 
@@ -28,7 +29,7 @@ export class SocketCommands implements PacketTaker {
   #inFlight = 0
   #refusals = 0
   #syncs = 0
-  /** At most `inFlightMax`. */
+  /** Resume functions of waiting `sync` commands; at most `inFlightMax`. */
   readonly #waitingSyncs: (() => void)[] = []
 
   constructor(
@@ -54,7 +55,10 @@ export class SocketCommands implements PacketTaker {
     this.connection.close('invalid', 'unable to keep the connection; it sends binary data', 'never')
   }
 
-  /** The order of reads does not matter, so a `sync` may wait; one that waits when the connection closes is not run. */
+  /**
+   * Runs a `sync`. It may wait for others, because the order of reads does not matter. One that
+   * still waits when the connection closes is not run.
+   */
   async #serveSync(id: number | undefined, request: SocketRequest): Promise<void> {
     if (this.#syncs < commandBounds.syncsMax || this.#inFlight >= commandBounds.inFlightMax) {
       await this.#runSync(id, request)
@@ -73,8 +77,8 @@ export class SocketCommands implements PacketTaker {
     this.#waitingSyncs.shift()?.()
   }
 
-  // Handlers begin in the order of arrival and reach the log within the same turn, so a connection's commands for one
-  // conversation keep their order (ORD2).
+  // Handlers begin in the order of arrival and reach the log within the same turn, so a
+  // connection's commands for one conversation keep their order (ORD2).
   async #serve(id: number | undefined, request: SocketRequest): Promise<void> {
     if (!this.connection.isOpen) return
     if (this.#inFlight >= commandBounds.inFlightMax) {

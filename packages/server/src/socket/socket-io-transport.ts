@@ -1,11 +1,13 @@
 /**
- * A Socket.IO connection as a transport. A WebSocket is written to directly: frames are encoded once for all of them, and
- * what one turn writes leaves together ({@link GatheredWrites}). Engine.IO's own way would buffer, emit and call back for
- * every packet; it is taken while it holds packets that must leave first (its handshake, an upgrade), and for polling.
+ * Transport of a Socket.IO connection. It writes to a WebSocket directly: a frame is encoded once
+ * for all connections, and everything written in one turn leaves together ({@link GatheredWrites}).
+ * Engine.IO's own way would buffer, emit and call back for every packet. That way is used for
+ * polling, and while Engine.IO holds packets that must leave first (its handshake, an upgrade).
  *
- * Engine.IO buffers without limit (one paused client took a server from 120 MB to 1.1 GB), so what is unread is counted
- * here: what waits in Engine.IO's own buffer, what the WebSocket has not given to the kernel, and the bodies of polls that
- * the client asked for and does not read. Engine.IO counts those as sent.
+ * Engine.IO buffers without limit (one paused client took a server from 120 MB to 1.1 GB). So
+ * unread bytes are counted here: those in Engine.IO's own buffer, those that the WebSocket has not
+ * given to the kernel, and the bodies of polls that the client requested and does not read.
+ * Engine.IO counts those bodies as sent.
  */
 import type { ServerResponse } from 'node:http'
 import type { Socket as NetSocket } from 'node:net'
@@ -16,13 +18,13 @@ import { type EventPacket, type Packet, readPacket } from './event-packet.ts'
 import { GatheredWrites } from './gather-writes.ts'
 import { toTextFrame } from './websocket-frame.ts'
 
-/** The parts of Engine.IO that its types leave out. */
+/** Internals of Engine.IO that its types leave out. */
 interface EngineTransport {
   readonly name: string
   readonly writable: boolean
-  /** Of the WebSocket transport: the ws object. */
+  /** The ws object; only in a WebSocket transport. */
   readonly socket?: { readonly bufferedAmount: number; readonly _socket: NetSocket | null; terminate(): void }
-  /** Of the polling transport: the response to the poll that waits. */
+  /** Response to the waiting poll; only in a polling transport. */
   readonly res?: ServerResponse | null
   on(event: 'drain', listener: () => void): void
   prependListener(event: 'ready', listener: () => void): void
@@ -31,14 +33,14 @@ interface EngineTransport {
 interface EngineSocket {
   readonly transport: EngineTransport
   readonly readyState: string
-  /** Packets that wait until the transport is writable; never more than a transport is given. */
+  /** Packets that wait until the transport is writable. The outbound queue bounds their size. */
   readonly writeBuffer: readonly { readonly data?: string }[]
   write(data: string, options: { compress: boolean }): void
   close(discard?: boolean): void
   on(event: 'upgrade', listener: (transport: EngineTransport) => void): void
 }
 
-/** Where Engine.IO hands over what arrived, and who takes it in Socket.IO. */
+/** Emitter of received data in Engine.IO. {@link DataSink} is its listener in Socket.IO. */
 interface DataSource {
   on(event: 'data', listener: (data: unknown) => void): void
   removeListener(event: 'data', listener: (data: unknown) => void): void
@@ -48,19 +50,19 @@ interface DataSink {
   readonly ondata: (data: unknown) => void
 }
 
-/** Takes the packets of one connection. */
+/** Receiver of one connection's packets. */
 export interface PacketTaker {
   take(packet: EventPacket): void
-  /** An event with attachments: nothing of the protocol is binary. */
+  /** Refuses an event with attachments, because the protocol has no binary data. */
   refuseBinary(id: number | undefined): void
-  /** Ends the connection: the client does not speak the protocol. */
+  /** Closes the connection, because the client does not follow the protocol. */
   endForBinary(): void
 }
 
-/** Most attachments of one event; socket.io-parser has the same bound. */
+/** Maximum number of attachments of one event; socket.io-parser has the same bound. */
 const attachmentsMax = 10
 
-/** Engine.IO's mark of a message, before every packet of Socket.IO. */
+/** Engine.IO's type character of a message, in front of every Socket.IO packet. */
 const messageMark = '4'
 
 function packetOf(frame: Frame): string {
@@ -76,11 +78,14 @@ function webSocketFrameOf(frame: Frame): Buffer {
 export class SocketIoTransport implements Transport {
   readonly #socket: Socket
   readonly #engine: EngineSocket
-  /** Of the WebSocket, once there is one. */
+  /** Coalesced writes to the WebSocket, once there is one. */
   #writes: GatheredWrites | undefined
-  /** Polls whose bodies the kernel has taken. */
+  /** Number of polls whose bodies the kernel has taken. */
   #pollsRead = 0
-  /** Responses to polls that are not through; a client opens one at a time, unless it does not read them. */
+  /**
+   * Responses to polls that are not finished. A client opens one at a time, unless it does not read
+   * them.
+   */
   readonly #polls = new Set<ServerResponse>()
   #listener: () => void = () => {}
 
@@ -95,7 +100,10 @@ export class SocketIoTransport implements Transport {
       })
   }
 
-  /** Hands over packets before Socket.IO takes them; CONNECT and DISCONNECT go their ordinary way (strict-decoder.ts). */
+  /**
+   * Passes event packets to the taker before Socket.IO reads them. CONNECT and DISCONNECT still go
+   * to Socket.IO (strict-decoder.ts).
+   */
   onPacket(taker: PacketTaker): void {
     const { conn, client } = this.#socket as unknown as { readonly conn: DataSource; readonly client: DataSink }
     let attachments = 0
@@ -110,7 +118,7 @@ export class SocketIoTransport implements Transport {
           else taker.refuseBinary(packet.id)
           return
         case 'attachment':
-          // Of an event that was refused.
+          // An attachment of an event that was refused.
           if (attachments > 0) attachments--
           else taker.endForBinary()
           return
@@ -122,7 +130,7 @@ export class SocketIoTransport implements Transport {
     }
     conn.removeListener('data', client.ondata)
     conn.on('data', (data) => {
-      // Socket.IO ends whoever goes on after leaving.
+      // After a disconnect, all data goes to Socket.IO, which closes a client that keeps sending.
       if (this.#socket.connected) take(readPacket(data), data)
       else client.ondata(data)
     })
@@ -163,7 +171,8 @@ export class SocketIoTransport implements Transport {
     this.#writes?.release()
     switch (manner) {
       case 'again':
-        // Without Socket.IO's own "disconnect" packet, so that stock clients come back by themselves.
+        // Without Socket.IO's own "disconnect" packet, so that stock clients reconnect by
+        // themselves.
         this.#engine.close()
         return
       case 'final':
@@ -178,7 +187,10 @@ export class SocketIoTransport implements Transport {
     }
   }
 
-  /** The way around Engine.IO; undefined while it holds something that must leave first. */
+  /**
+   * Returns the writer that bypasses Engine.IO. Returns undefined without a WebSocket, and while
+   * Engine.IO holds packets that must leave first.
+   */
   #directWrites(): GatheredWrites | undefined {
     const { writeBuffer, transport, readyState } = this.#engine
     if (writeBuffer.length > 0 || readyState !== 'open') return undefined
@@ -197,7 +209,7 @@ export class SocketIoTransport implements Transport {
   #watch(transport: EngineTransport): void {
     if (transport.name === 'polling') {
       this.#watchPoll(transport)
-      // Before Engine.IO answers the poll, in the same turn, and forgets the response.
+      // Runs before Engine.IO answers the poll and drops the response, in the same turn.
       transport.prependListener('ready', () => this.#watchPoll(transport))
     }
     transport.on('drain', () => {
@@ -206,7 +218,7 @@ export class SocketIoTransport implements Transport {
     })
   }
 
-  /** Counts the response to the poll that has just come, until the kernel has all of it. */
+  /** Counts the response to the newest poll, until the kernel has all of it. */
   #watchPoll({ res }: EngineTransport): void {
     if (res === undefined || res === null || this.#polls.has(res)) return
     this.#polls.add(res)

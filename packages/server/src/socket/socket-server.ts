@@ -1,6 +1,7 @@
 /**
- * Socket.IO for stock clients and our own: origin, session, then a connection. Used for connections and framing only; who
- * is told what is decided by the feeds, and no adapter carries anything between servers.
+ * Starts Socket.IO for stock clients and our own: checks the origin and the session, then opens a
+ * connection. Socket.IO only provides connections and framing. The feeds decide which connection
+ * receives what, and no Socket.IO adapter carries anything between servers.
  */
 import { type IncomingMessage, type Server as HttpServer, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
@@ -34,7 +35,7 @@ const socketPath = '/socket.io'
 const socketBounds = {
   pingIntervalMs: 10_000,
   pingTimeoutMs: 5_000,
-  /** From the transport's opening to the namespace's CONNECT. */
+  /** Maximum time from the transport's opening to the namespace's CONNECT. */
   connectTimeoutMs: 5_000,
 } as const
 
@@ -43,7 +44,7 @@ export function startSocketServer(options: SocketServerOptions): Server {
   const server = new Server({
     path: socketPath,
     serveClient: false,
-    // A second reader of foreign upgrades would close them after a second.
+    // ignoreForeignUpgrades handles these; Engine.IO would close them after a second.
     destroyUpgrade: false,
     transports: ['polling', 'websocket'],
     allowEIO3: false,
@@ -55,8 +56,9 @@ export function startSocketServer(options: SocketServerOptions): Server {
     parser: { Encoder, Decoder: StrictDecoder },
     cleanupEmptyChildNamespaces: true,
     allowRequest: (request, answer) => {
-      // Before anything else: browsers send cookies with a WebSocket of any page (CSWSH).
-      // A page of ours begins a poll with a plain GET, to which browsers add no Origin; they add one to every upgrade.
+      // Checked before anything else: browsers send cookies with a WebSocket of any page (CSWSH).
+      // A page of ours begins polling with a plain GET, to which browsers add no Origin. They add
+      // one to every upgrade.
       const isPoll = request.method === 'GET' && request.headers.upgrade === undefined
       const decision = decideOrigin(request.headers, isPoll ? 'read' : 'change', options.originPolicy)
       if (!decision.allowed) parts.metrics.originRefusals.inc()
@@ -66,7 +68,8 @@ export function startSocketServer(options: SocketServerOptions): Server {
   const dispatch = createDispatch(options.handlers)
 
   const places = new WeakMap<object, Place>()
-  // Nobody is told anything by room; the room that Socket.IO makes for each socket would take half a kilobyte.
+  // No event is sent by room, and the room that Socket.IO makes for each socket would take half a
+  // kilobyte.
   server.of('/').adapter.addAll = () => undefined
   server.use((socket, next) => {
     void admit(options, socket, places.get(socket.conn)).then(
@@ -78,7 +81,7 @@ export function startSocketServer(options: SocketServerOptions): Server {
   server.on('connection', (socket) => {
     const { identity } = socket.data as Admitted
     const { cursor } = socket.handshake.auth as { readonly cursor?: unknown }
-    // Its place among the connections of the address is freed when the wire closes.
+    // The slot that this client takes in its address's limit is freed when the wire closes.
     const transport = new SocketIoTransport(socket)
     const connection = gate.open(identity, transport)
     const address = options.addressOf(socket.request)
@@ -102,7 +105,10 @@ export function startSocketServer(options: SocketServerOptions): Server {
   return server
 }
 
-/** What the transport leaves to Socket.IO. The listener is the same for all sockets: each would pay for its own. */
+/**
+ * Sets the handlers that the transport leaves to Socket.IO. All sockets share one listener, because
+ * one for each would cost memory.
+ */
 function listen(socket: Socket, commands: SocketCommands): void {
   Object.assign(socket, { data: commands })
   socket.on('disconnect', onDisconnect)
@@ -110,7 +116,8 @@ function listen(socket: Socket, commands: SocketCommands): void {
 
 function onDisconnect(this: Socket, reason: string): void {
   ;(this.data as SocketCommands).connection.lost()
-  // Its only namespace: the wire would stay, with its place and its heartbeats, and serve nothing.
+  // The client left its only namespace: the open wire would keep its slot and its heartbeats, and
+  // serve nothing.
   if (reason === 'client namespace disconnect') this.conn.close()
 }
 
@@ -118,24 +125,25 @@ const handshakeOver = { headers: {}, query: {}, auth: {} }
 const noAcknowledgements: ReadonlyMap<number, unknown> = new Map()
 
 /**
- * What was asked is answered: the request with its headers and its parser, who it was, the answers that nobody is asked for.
- * Kept, all that would take four kilobytes for as long as the connection lives ({@link forgetAnswers} does the rest).
+ * Frees what only the handshake needed: the request with its headers and parser, the user's
+ * identity, and the map of acknowledgements that the server never requests. Kept, all that would
+ * take four kilobytes for the life of the connection ({@link forgetAnswers} frees the rest).
  */
 function forgetHandshake(socket: Socket): void {
   const { conn, client } = socket as unknown as { readonly conn: OpenedWire; readonly client: SocketIoClient }
   const { name, socket: ws } = conn.transport
   if (name === 'websocket') conn.request = undefined
   Object.assign(socket, { handshake: handshakeOver, acks: noAcknowledgements })
-  // A list that began by a push has room for seventeen.
+  // Copied, because an array grown by push reserves room for seventeen entries.
   conn.cleanupFn = [...conn.cleanupFn]
   const { _callbacks: listeners } = client.decoder
   if (listeners?.$decoded !== undefined) listeners.$decoded = [...listeners.$decoded]
-  // It waited for errors before there was a transport.
+  // This listener was only needed before there was a transport.
   for (const listener of ws?.listeners('error') ?? [])
     if (listener.name === 'onUpgradeError') ws?.removeListener('error', listener)
 }
 
-/** The parts of Engine.IO and Socket.IO that their types leave out. */
+/** Internals of Engine.IO and Socket.IO that their types leave out. */
 interface OpenedWire {
   request: unknown
   cleanupFn: readonly unknown[]
@@ -154,9 +162,10 @@ interface WebSocketEvents {
 }
 
 /**
- * Engine.IO's answer to an upgrade listens for the end of the wire, for logs that we do not keep, and holds the request as
- * long. It does so while it is told of the upgrade; the WebSocket's own listeners come in a later turn, behind what
- * {@link refuseNewcomers} has Engine.IO ask first.
+ * Removes the `close` listeners that Engine.IO adds to the wire when it handles an upgrade. They
+ * serve logs that we do not keep, and hold the request for the life of the connection. Engine.IO
+ * adds them during the `upgrade` event. The listeners of the WebSocket itself come in a later turn,
+ * because of the middleware in {@link refuseNewcomers}, and stay.
  */
 function forgetAnswers(httpServer: HttpServer, attach: () => void): void {
   let before: readonly unknown[] = []
@@ -179,7 +188,7 @@ interface EngineSocket {
   on(event: 'close', listener: () => void): void
 }
 
-/** One wire's place among the connections of its address. */
+/** The slot of one wire in the connection limit of its address. */
 type Place =
   | { readonly kind: 'taken'; readonly release: () => void; isUsed: boolean }
   | { readonly kind: 'refused'; readonly error: ChorusError }
@@ -194,7 +203,7 @@ function takePlace({ parts, addressOf }: SocketServerOptions, request: IncomingM
   }
 }
 
-/** Who is it, and is there room? Throws an error of the catalogue. */
+/** Authenticates the client and checks its limits. Throws an error of the catalogue. */
 async function admit(
   { authenticator, gate, parts }: SocketServerOptions,
   socket: Socket,
@@ -207,7 +216,8 @@ async function admit(
   const { token } = socket.handshake.auth as { token?: unknown }
   if (token !== undefined)
     throw new ChorusError('unauthenticated', 'unable to connect; user tokens are not accepted yet')
-  // Before the session is looked up: a wire that asks a hundred times in one turn costs one look-up.
+  // Set before the session look-up, so that a hundred CONNECTs on one wire in one turn cost one
+  // look-up.
   place.isUsed = true
   const identity = await authenticator.authenticate(socket.request.headers.cookie)
   if (identity === undefined) throw new ChorusError('unauthenticated', 'unable to connect; sign in first')
@@ -219,7 +229,7 @@ async function admit(
 function toHandshakeError(parts: Parts, error: unknown): Error {
   const known = toChorusError(error)
   if (known.cause !== undefined) parts.logger.warn({ err: known.cause }, known.message)
-  // Socket.IO hands `data` to the client's connect_error.
+  // Socket.IO passes `data` to the client's connect_error.
   return Object.assign(new Error(known.message), { data: known.toBody() })
 }
 
@@ -233,14 +243,15 @@ function toChorusError(error: unknown): ChorusError {
 }
 
 /**
- * While this server takes nobody, whoever is new gets a plain 503: a balancer understands that, and asks another server,
- * while words inside a socket that was opened look like success to it. An address that goes on opening wires after it was
- * refused gets a plain 429, before a session of Engine.IO is made for it (rule LIM3).
+ * Refuses new clients with a plain HTTP response. While this server accepts no connections, the
+ * response is 503: a balancer then tries another server, whereas an error inside an opened socket
+ * looks like success to it. An address that keeps opening wires after refusals gets 429, before
+ * Engine.IO makes a session for it (rule LIM3).
  */
 function refuseNewcomers(server: Server, httpServer: HttpServer, options: SocketServerOptions): void {
   const { gate, parts, addressOf } = options
   const { clients } = server.engine as unknown as { readonly clients: Readonly<Record<string, unknown>> }
-  // An upgrade asks twice.
+  // Both listeners below ask for an upgrade, and must get the same result.
   const asked = new WeakMap<IncomingMessage, ChorusError | 'welcome'>()
   const refusalOf = (request: IncomingMessage): ChorusError | undefined => {
     const sid = /[?&]sid=([\w-]+)/.exec(request.url ?? '')?.[1]
@@ -260,27 +271,30 @@ function refuseNewcomers(server: Server, httpServer: HttpServer, options: Socket
       next()
       return
     }
-    // An upgrade has its answer.
+    // The listener above has already answered the upgrade.
     if (request.headers.upgrade !== undefined) return
     const { body, headers } = rawProblem(refusal)
     response.writeHead(refusal.status, headers).end(body)
   })
 }
 
-/** The answer in full, as one writes it by hand. */
+/** Returns body and headers of a complete problem response, to be written by hand. */
 function rawProblem(error: ChorusError): { readonly body: string; readonly headers: Record<string, string | number> } {
   const body = JSON.stringify(error.toProblem())
   return { body, headers: { ...problemHeaders(error), 'content-length': Buffer.byteLength(body), connection: 'close' } }
 }
 
-/** Answers an upgrade as any other request is answered. */
+/** Refuses an upgrade with a normal HTTP problem response. */
 function endUpgrade(wire: Duplex, error: ChorusError): void {
   const { body, headers } = rawProblem(error)
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
   wire.end(`HTTP/1.1 ${error.status} ${STATUS_CODES[error.status] ?? ''}\r\n${lines.join('')}\r\n${body}`)
 }
 
-/** Engine.IO would answer a refused upgrade with 400; a foreign Origin is 403 on every road. */
+/**
+ * Refuses upgrades from a foreign Origin with 403, as on every transport. Engine.IO would answer
+ * 400.
+ */
 function refuseForeignUpgrades(httpServer: HttpServer, { originPolicy }: SocketServerOptions): void {
   httpServer.prependListener('upgrade', (request: IncomingMessage, wire: Duplex) => {
     if (decideOrigin(request.headers, 'change', originPolicy).allowed) return
@@ -288,7 +302,7 @@ function refuseForeignUpgrades(httpServer: HttpServer, { originPolicy }: SocketS
   })
 }
 
-/** Pages of ALLOWED_ORIGINS may poll with credentials; nobody else is named. */
+/** Sets CORS headers so that pages of ALLOWED_ORIGINS, and no others, may poll with credentials. */
 function allowOrigins(server: Server, policy: OriginPolicy): void {
   const setHeaders = (headers: Record<string, string>, request: IncomingMessage): void => {
     const { origin } = request.headers

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { decoderBounds, StrictDecoder } from './strict-decoder.ts'
 
-describe('the decoder of handshakes', () => {
+describe('the handshake decoder', () => {
   it('reads CONNECT with its cursor, and DISCONNECT', () => {
     const decoder = new StrictDecoder()
     const packets: unknown[] = []
@@ -18,7 +18,7 @@ describe('the decoder of handshakes', () => {
     },
   )
 
-  it('[LIM1] refuses bytes, long packets and many packets before it parses them', () => {
+  it('[LIM1] refuses bytes, long packets and too many packets before parsing', () => {
     expect(() => new StrictDecoder().add(Buffer.from('0'))).toThrow('binary')
     expect(() => new StrictDecoder().add(`0{"cursor":"${'x'.repeat(decoderBounds.packetMaxChars)}`)).toThrow('too long')
     const decoder = new StrictDecoder()

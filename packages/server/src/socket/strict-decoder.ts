@@ -1,14 +1,15 @@
 /**
- * Socket.IO's decoder for the two packets that it still reads here: CONNECT and DISCONNECT. Events are read by
- * event-packet.ts, and nothing of the protocol is binary. Whatever else comes ends the connection before it is parsed, and
- * so does a wire that goes on asking: each CONNECT is answered, and those responses are in no budget.
+ * Socket.IO's decoder, restricted to the two packets that it still reads here: CONNECT and
+ * DISCONNECT. Events are read by event-packet.ts, and the protocol has no binary packets. Any other
+ * packet ends the connection before it is parsed. Too many packets end it, too: each CONNECT is
+ * answered, and those responses count against no budget.
  */
 import { Decoder } from 'socket.io-parser'
 
 export const decoderBounds = {
-  /** A client needs one CONNECT and one DISCONNECT. */
+  /** Maximum number of packets. A client needs one CONNECT and one DISCONNECT. */
   packetsMax: 16,
-  /** CONNECT carries a cursor; a cursor has at most 1 024 characters. */
+  /** Maximum length of a packet. CONNECT carries a cursor of at most 1 024 characters. */
   packetMaxChars: 8_192,
 } as const
 
@@ -18,7 +19,10 @@ const disconnect = '1'
 export class StrictDecoder extends Decoder {
   #packets = 0
 
-  /** Throws for everything else; Socket.IO then closes the connection. */
+  /**
+   * Accepts CONNECT and DISCONNECT. Throws for any other packet; Socket.IO then closes the
+   * connection.
+   */
   override add(data: unknown): void {
     if (typeof data !== 'string') throw new Error('unable to read the packet; it is binary')
     const type = data[0]

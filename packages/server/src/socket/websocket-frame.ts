@@ -1,14 +1,20 @@
-/** A text frame as a server sends it (RFC 6455, section 5.2): one buffer, unmasked, uncompressed, never fragmented. */
+/**
+ * Builds WebSocket text frames as a server sends them (RFC 6455, section 5.2): one buffer,
+ * unmasked, uncompressed, never fragmented.
+ */
 const isFinalText = 0x81
 const length16 = 126
 const length64 = 127
 
-/** Bytes of the frame around a payload of so many bytes. */
+/** Returns the size of a frame whose payload has this size. */
 export function frameBytes(payloadBytes: number): number {
   return payloadBytes + headerBytes(payloadBytes)
 }
 
-/** Writes the frame of a text into `target` at `at`, and answers where the next byte goes. There must be room for it. */
+/**
+ * Writes a text's frame into `target` at `at`, and returns the offset after it. The target must
+ * have room for it.
+ */
 export function writeTextFrame(target: Buffer, at: number, text: string, payloadBytes: number): number {
   target[at] = isFinalText
   if (payloadBytes < length16) {
