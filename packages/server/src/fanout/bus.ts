@@ -43,6 +43,7 @@ export interface DeviceNews {
 }
 
 /**
+ * Channel of the bus:
  * - `c:<conversation>`: changes and live values of the conversation.
  * - `u:<user>`: messages for the connections of that user.
  * - `p:<user>`: presence of that user, for connections that watch the user.

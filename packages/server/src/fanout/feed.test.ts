@@ -129,7 +129,7 @@ describe('Feed', () => {
     expect(feed.finishJoin(join, 390)).toEqual({ kind: 'subscribed' })
   })
 
-  it('[ACL1] ends a batch after a membership change, and isolates removals', () => {
+  it('[ACL1] ends a batch after each membership change; removals go alone', () => {
     const changes = [
       messageChange(1),
       memberChange(2, 'member.joined', 'bob'),
@@ -286,7 +286,7 @@ describe('Feed', () => {
     expect(ada.transport.seqsOf(conversation)).toEqual([2, 3, 4, 5])
   })
 
-  it('[ACL1] keeps a later removal from a read when an earlier one arrives', async () => {
+  it("[ACL1] remembers a user's later removal when an earlier one arrives", async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(1)
     const ada = await fixture.subscribe('ada', 1)
@@ -321,7 +321,7 @@ describe('Feed', () => {
     expect(bob.transport.seqsOf(conversation)).toEqual([4])
   })
 
-  it('[ACL1] does not hand a join changes read as of a later seq', async () => {
+  it('[ACL1] sends a joining client no changes read after its membership check', async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(1)
     const ada = await fixture.subscribe('ada', 1)
@@ -356,7 +356,7 @@ describe('Feed', () => {
     expect(JSON.stringify(bob.transport.frames)).not.toContain('a secret')
   })
 
-  it('[LIM1] [NODE1] delivers to subscribers and makes joins read when the cache is empty', async () => {
+  it('[LIM1] [NODE1] serves subscribers with an empty cache; joins read the database', async () => {
     const fixture = new DeliveryFixture({ recentBytesMax: 1 })
     fixture.appendMessages(5)
     const ada = await fixture.subscribe('ada', 3)

@@ -113,7 +113,7 @@ describe('RecentChanges', () => {
     expect(recent.asOf).toBe(0)
   })
 
-  it('[ERASE1] restores no deleted text from a load that began before', () => {
+  it('[ERASE1] restores no deleted text from a load begun before the deletion', () => {
     const recent = new RecentChanges()
     add(recent, run(5, 6))
     recent.append(deletionChange(7, 3))

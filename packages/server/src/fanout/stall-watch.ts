@@ -24,7 +24,7 @@ export interface StallWatchOptions {
 type State =
   | { readonly kind: 'idle' }
   | { readonly kind: 'delivering' }
-  /** Holding events until a sweep that began at or after `sinceMs` has been applied. */
+  /** Events are held until a sweep that began at or after `sinceMs` has been applied. */
   | { readonly kind: 'holding'; readonly sinceMs: number }
 
 export class StallWatch {

@@ -151,7 +151,7 @@ describe('Sweeper', () => {
     await Promise.all([sweeper.stop(), fixture.turn().then(() => fixture.clock.advance(sweeperBounds.catchUpMaxMs))])
   })
 
-  it('[TAIL1] [CP1] follows a slow sweep at once, each with its checkpoint', async () => {
+  it('[TAIL1] [CP1] starts the next sweep at once after a slow one, with checkpoints', async () => {
     const { fixture, sweeper, asked, answers } = open()
     const ada = await fixture.subscribe('ada', 0)
     const release: ((facts: Facts) => void)[] = []
@@ -331,7 +331,7 @@ describe('Sweeper', () => {
     expect(ada.transport.seqsOf(conversation)).toEqual([1, 2, 3, 4, 5])
   })
 
-  it('[TAIL1, CP1] follows a cut sweep at once; the checkpoint comes after the last', async () => {
+  it('[TAIL1, CP1] sweeps again at once after a cut sweep; the last sends checkpoints', async () => {
     const { fixture, sweep, asked } = open()
     const ada = await fixture.subscribe('ada', 0)
     fixture.appendMessages(2)
@@ -345,7 +345,7 @@ describe('Sweeper', () => {
     expect(ada.transport.seqsOf(conversation)).toEqual([1, 2])
   })
 
-  it('[ACL2] reports complete sweeps with their start, after applying revocations', async () => {
+  it('[ACL2] reports only complete sweeps, after their revocations, with start time', async () => {
     const { fixture, sweep, applied, revoked } = open()
     fixture.clock.advance(5)
     await sweep({ position: 20, cut: true, revokedSessions: ['one'] }, { position: 30, revokedSessions: ['two'] })
@@ -355,7 +355,7 @@ describe('Sweeper', () => {
     expect(applied).toHaveLength(1)
   })
 
-  it('[TAIL1] answers a request during a sweep with a sweep that began after it', async () => {
+  it('[TAIL1] starts a new sweep for a request made during a sweep', async () => {
     const { fixture, sweeper, asked, answers } = open()
     let release: (facts: Facts) => void = () => undefined
     answers.push(

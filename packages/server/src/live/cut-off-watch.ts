@@ -1,8 +1,8 @@
 /**
  * Detects that this server alone has lost the database, and then asks its clients to move to
- * another server. It does so only after a while, and only if another server has reported since then
- * that it reaches the database. When no server has, or Redis is unreachable too, no server is known
- * to be better, and the clients stay.
+ * another server. It waits a while first, and requires that another server has reported since the
+ * start of the outage that it reaches the database. Without such a report, or while Redis is
+ * unreachable too, no server is known to be better off, and the clients stay.
  */
 import type { Clock, Timer } from '../support/clock.ts'
 import type { OtherServer } from './server-roster.ts'

@@ -76,7 +76,7 @@ describe.skipIf(!hasRedis())('live values over Redis', () => {
     )
   })
 
-  it('[LIVE1] never replaces a newer value by an older one, even once it ended', async () => {
+  it('[LIVE1] never replaces a newer value by an older one, even after the newer one ended', async () => {
     const [conversation, ada] = [randomUUID(), randomUUID()]
     store.keep(conversation, [shared(conversation, ada, 'later', 2_000_000_000_000_002)])
     store.keep(conversation, [shared(conversation, ada, 'earlier', 2_000_000_000_000_001)])

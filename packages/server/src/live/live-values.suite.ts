@@ -82,7 +82,7 @@ export function describeLiveValues(name: string, { clock, open }: LiveSuiteOptio
         await vi.waitFor(() => expect(shown(server.values.list(conversation))).toEqual([['location', 4]]), waiting)
     })
 
-    it('[LIVE1] expires values everywhere, and ends one everywhere by null', async () => {
+    it('[LIVE1] expires values at all servers; null ends a value at all servers', async () => {
       const { here, there, conversation, ada, bob } = await start()
       here.values.set(conversation, 'typing', ada, true, 3_000)
       here.values.set(conversation, 'location', bob, 1, 60_000)

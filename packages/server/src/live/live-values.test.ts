@@ -90,7 +90,7 @@ describe('LiveValues', () => {
     expect(live.list('c')).toHaveLength(3)
   })
 
-  it('[LIVE1] expires values by themselves, and ends one at once by null', () => {
+  it('[LIVE1] expires values after their lifetime, and ends one at once by null', () => {
     const { clock, told, live } = open()
     live.set('c', 'typing', 'ada', true, 5_000)
     live.set('c', 'typing', 'bob', true, 500_000)
@@ -203,7 +203,7 @@ describe('LiveValues', () => {
     expect(told).toHaveLength(1)
   })
 
-  it('[LIM1] splits what it publishes, and forgets users who left long ago', () => {
+  it('[LIM1] splits large publications, and forgets users who left long ago', () => {
     const { clock, live, published } = open()
     for (let index = 0; index < 250; index++) live.set(conversation, 'typing', `u${index}`, true, 5_000)
     clock.advance(0)

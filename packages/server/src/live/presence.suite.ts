@@ -43,7 +43,7 @@ export function describePresence(name: string, { clock, open }: PresenceSuiteOpt
       expect(bystander.told).toEqual([])
     })
 
-    it('[PRES1] finds a user at the other server; the most active connection counts', async () => {
+    it('[PRES1] finds a user at the other server; the most active connection wins', async () => {
       const [here, there] = await start()
       const [ada = '', bob = ''] = users(2)
       const phone = there.arrive(bob)

@@ -182,7 +182,7 @@ describe('Presences', () => {
     expect(clock.pendingCount).toBe(0)
   })
 
-  it('[PRES1] combines connections here with other servers; the most active counts', () => {
+  it('[PRES1] combines the status here and elsewhere; the most active status wins', () => {
     const { clock, told, presences, arrive, say } = open()
     const ada = arrive('ada')
     presences.watch(ada, ['bob'])
@@ -285,7 +285,7 @@ describe('Presences', () => {
     expect(followed.size).toBe(0)
   })
 
-  it('[LIM3] follows users once when a list of watches goes back and forth', () => {
+  it('[LIM3] follows each user once while a watch list is repeatedly set and cleared', () => {
     const { clock, presences, arrive, followed, follows } = open()
     const ada = arrive('ada')
     const people = Array.from({ length: 96 }, (_, index) => `u${index}`)

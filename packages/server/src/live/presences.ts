@@ -103,7 +103,9 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
   readonly #options: PresencesOptions<Watcher>
   readonly #connections = new Groups<Id, Watcher>()
   readonly #watchers = new Map<Id, Set<Watcher>>()
-  /** Followed users without watchers, with the time since when; the longest first. */
+  /**
+   * Followed users without watchers, each with the time of the last unwatch; the earliest first.
+   */
   readonly #lingering = new Map<Id, number>()
   #lingerTimer: Timer | undefined
   readonly #lastSeen = new Map<Id, string>()
@@ -113,8 +115,8 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
   readonly #late = new Set<Id>()
   #lateTimer: Timer | undefined
   /**
-   * Watch requests in progress. Each counts how many of the users it concerns have left a
-   * conversation since it began.
+   * Watch requests in progress, each with the number of times that a user concerned by it has left
+   * a conversation since it began.
    */
   readonly #asks = new Map<WatchAsk, number>()
   /** Turn of the current list of each watcher. */
