@@ -103,7 +103,7 @@ class Client implements ChatClient {
   #isSessionKnown = false
   /** Cancels the next attempt to ask the server which user the session belongs to. */
   #cancelFind: () => void = () => undefined
-  /** The last of the operations that run one after another: start, stop, sign-up, sign-in and sign-out. */
+  /** Promise of the last queued operation. Start, stop, sign-up, sign-in and sign-out run one after another. */
   #turn: Promise<unknown> = Promise.resolve()
 
   constructor(options: ChatClientOptions) {

@@ -305,7 +305,7 @@ export class Replica {
       }
       this.#load = undefined
       this.#pageSize = limits.pageMax
-      // A commit that is still running belongs to the previous copy.
+      // Wait for a running commit: it belongs to the previous copy.
       await this.#commits
       if (this.#hasStopped()) return
       this.#replaceWith(load.epoch, load.cursor, load.entries, load.summaries)

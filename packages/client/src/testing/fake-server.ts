@@ -65,9 +65,9 @@ export class FakeServer {
   replayMaxChanges = 10_000
   /** Faults of the next sends, one per attempt. `lose` stores the message and sends no response. */
   sendFaults: ('lose' | ChorusError)[] = []
-  /** Errors for the next other commands of a conversation, one per attempt. */
+  /** Errors for the next edit, delete, react, read and live commands, one per attempt. */
   commandFaults: ChorusError[] = []
-  /** Attempts at such commands, each with its text. */
+  /** Received edit, delete, react, read and live commands, each with its text. */
   readonly commands: { readonly event: string; readonly text: unknown }[] = []
   /** Older `limited` entries by conversation. A resume sends them instead of fresh ones. */
   readonly cachedEntries = new Map<string, ReturnType<FakeServer['limitedEntry']>>()
@@ -78,7 +78,7 @@ export class FakeServer {
   createFaults: ('lose' | ChorusError)[] = []
   /** True to act as a server of protocol version 1, which does not know the clientId of a conversation. */
   isVersionOne = false
-  /** True to act as such a server after the next lost response. */
+  /** True to switch to protocol version 1 after the next lost response. */
   isVersionOneAfterLoss = false
   readonly #created = new Map<string, FakeConversation>()
   /** Number of next changes that are not sent to any client. */
