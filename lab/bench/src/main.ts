@@ -1,6 +1,7 @@
 /**
- * `npm run bench`: runs the scenarios one after the other, writes everything seen into one JSON file, prints tables and a
- * line per goal. Ends with status 1 when a goal is missed, 2 when it could not measure.
+ * `npm run bench`: runs the scenarios one after another. Writes all measurements to one JSON file,
+ * and prints tables and one line per goal. Exit status 1 means that a goal was missed, 2 that the
+ * measurement failed.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'

@@ -1,4 +1,7 @@
-/** The command line. Every number that shapes a measurement is an option with a default, and all of them go into the result. */
+/**
+ * The command line. Every number that shapes a measurement is an option with a default, and the
+ * result records all of them.
+ */
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { curveNames, curveSteps } from './curves/curve-steps.ts'
@@ -17,7 +20,10 @@ export const scenarioNames = [
   'start',
   'curves',
 ] as const
-/** Takes longer than all others together, and writes what is committed. */
+/**
+ * Scenario that only runs when named. It takes longer than all other scenarios together, and writes
+ * committed files.
+ */
 const onlyWhenNamed: ScenarioName = 'curves'
 export type ScenarioName = (typeof scenarioNames)[number]
 
@@ -32,24 +38,24 @@ export interface Options {
   readonly windows: readonly number[]
   readonly receivers: number
   readonly senders: number
-  /** Servers in a hot room, ours and the peers'. */
+  /** Number of servers in a hot room, for Chorus and for the peers. */
   readonly servers: number
   readonly embeddedPairs: number
-  /** Idle connections. */
+  /** Number of idle connections. */
   readonly connections: number
-  /** Clients that come back at once, and the conversations that each is in. */
+  /** Number of clients that reconnect at once, and number of conversations of each. */
   readonly clients: number
   readonly conversationsEach: number
   /** Latency up to which a hot room counts as served. */
   readonly p99MaxMs: number
-  /** Further environment of the Chorus servers, to try a setting. */
+  /** Additional environment of the Chorus servers, to try a setting. */
   readonly serverEnvironment: Readonly<Record<string, string>>
-  /** Which curves, and their points. */
+  /** Curves to measure, with their steps. */
   readonly curves: readonly { readonly name: CurveName; readonly steps: readonly number[] }[]
   readonly curveRounds: number
-  /** Where the points and their plots are kept. */
+  /** Folder of the points and their plots. */
   readonly curvesDir: string
-  /** Only draw what was measured before. */
+  /** Whether to only draw points that were measured before. */
   readonly isDrawing: boolean
   readonly profileDir: string | undefined
   readonly out: string | undefined
@@ -79,7 +85,7 @@ export const usage = `npm run bench -- [options]
   --profile DIR        processor profiles of the Chorus servers (slows them: not for figures)
   --out FILE           where the result goes (lab/bench/results/…json)`
 
-/** Throws with one line that names the option. */
+/** Parses the command line. Throws an error of one line that names the wrong option. */
 export function readOptions(args: readonly string[]): Options {
   const { values } = parse(args)
   const receivers = number('receivers', values.receivers, 1, 10_000)

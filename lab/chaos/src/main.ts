@@ -1,5 +1,5 @@
 /**
- * `npm run chaos`: breaks a real cluster while clients talk, records what every client saw, and
+ * `npm run chaos`: breaks a real cluster while clients send, records what every client saw, and
  * lets the checker judge it. Exit status 0: every rule was kept (with `--mutants`: every mutant was
  * caught). Status 1: not so. Status 2: there is no verdict.
  */

@@ -1,9 +1,11 @@
 /**
- * The design of most tutorials: every process subscribes to one Redis channel, publishes each message there, and emits what
- * comes by that channel to the sockets of the room it names. Nothing is stored.
+ * A peer with the design of most tutorials. Every process subscribes to one Redis channel and
+ * publishes each message there. It emits every message from the channel to the sockets of the
+ * message's room. Nothing is stored.
  *
- * Its Redis client is ioredis, which writes what it is given at once. node-redis 6 writes 16 kB a turn of the event loop: a busy
- * process then published a fiftieth of what it acknowledged, kept the rest in memory, and by default died of a command's timeout.
+ * Its Redis client is ioredis, which writes its commands at once. node-redis 6 writes 16 kB per
+ * turn of the event loop. With it, a busy process published a fiftieth of the messages that it
+ * acknowledged and kept the rest in memory. By default it then crashed on a command's timeout.
  */
 import { createServer } from 'node:http'
 import { Redis } from 'ioredis'
@@ -13,7 +15,7 @@ const publisher = new Redis(process.env.REDIS_URL)
 const subscriber = publisher.duplicate()
 for (const client of [publisher, subscriber]) client.on('error', (error) => console.error(error.message))
 
-// A publish that failed all the same is a lost message, and the generator's account shows it.
+// A failed publish is a lost message. The generator counts it as lost.
 process.on('unhandledRejection', (error) => console.error(error.message))
 
 const httpServer = createServer()

@@ -1,6 +1,7 @@
 /**
- * The peer that stores: the same as socket-io-memory, with one INSERT per message through a pool before it is sent on
- * and acknowledged. What most people build first when messages must survive.
+ * The peer that stores. It equals socket-io-memory, with one INSERT per message through a pool
+ * before it sends and acknowledges the message. This is what most developers build first when
+ * messages must survive.
  */
 import { createServer } from 'node:http'
 import pg from 'pg'

@@ -1,6 +1,7 @@
 /**
- * The peer: what the Socket.IO documentation builds. One process, in memory; a message goes to a room and is
- * acknowledged. No sign-in, no membership, nothing stored, nothing ordered across senders.
+ * The peer that the Socket.IO documentation builds: one process, all in memory. It sends a message
+ * to a room and acknowledges it. It has no sign-in, no membership, no storage and no order across
+ * senders.
  */
 import { createServer } from 'node:http'
 import { Server } from 'socket.io'

@@ -1,10 +1,11 @@
 /**
- * The peer of several processes: what the Socket.IO documentation builds with `@socket.io/redis-adapter`. A message goes to
- * a room, by way of Redis pub/sub to the other processes, and is acknowledged at once. Nothing is stored, and what Redis
- * loses is lost.
+ * The peer with several processes that the Socket.IO documentation builds with
+ * `@socket.io/redis-adapter`. It sends a message to a room, through Redis pub/sub to the other
+ * processes, and acknowledges it at once. Nothing is stored, so a message that Redis loses is lost.
  *
- * Its Redis client is ioredis, which writes what it is given at once. node-redis 6 writes 16 kB a turn of the event loop: a busy
- * process then published a fiftieth of what it acknowledged, kept the rest in memory, and by default died of a command's timeout.
+ * Its Redis client is ioredis, which writes its commands at once. node-redis 6 writes 16 kB per
+ * turn of the event loop. With it, a busy process published a fiftieth of the messages that it
+ * acknowledged and kept the rest in memory. By default it then crashed on a command's timeout.
  */
 import { createServer } from 'node:http'
 import { createAdapter } from '@socket.io/redis-adapter'
@@ -15,7 +16,7 @@ const publisher = new Redis(process.env.REDIS_URL)
 const subscriber = publisher.duplicate()
 for (const client of [publisher, subscriber]) client.on('error', (error) => console.error(error.message))
 
-// A publish that failed all the same is a lost message, and the generator's account shows it.
+// A failed publish is a lost message. The generator counts it as lost.
 process.on('unhandledRejection', (error) => console.error(error.message))
 
 const httpServer = createServer()

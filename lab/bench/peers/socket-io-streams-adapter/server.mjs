@@ -1,9 +1,11 @@
 /**
- * The peer of several processes over a Redis stream: `@socket.io/redis-streams-adapter`. Every process reads every message
- * of every room; a process that was cut off reads on where it was, as long as the stream still holds it.
+ * The peer with several processes over a Redis stream: `@socket.io/redis-streams-adapter`. Every
+ * process reads every message of every room. A process that was cut off continues where it stopped,
+ * while the stream still holds the messages.
  *
- * Its Redis client is ioredis, which writes what it is given at once. node-redis 6 writes 16 kB a turn of the event loop: a busy
- * process then published a fiftieth of what it acknowledged, kept the rest in memory, and by default died of a command's timeout.
+ * Its Redis client is ioredis, which writes its commands at once. node-redis 6 writes 16 kB per
+ * turn of the event loop. With it, a busy process published a fiftieth of the messages that it
+ * acknowledged and kept the rest in memory. By default it then crashed on a command's timeout.
  */
 import { createServer } from 'node:http'
 import { createAdapter } from '@socket.io/redis-streams-adapter'
@@ -13,7 +15,7 @@ import { Server } from 'socket.io'
 const client = new Redis(process.env.REDIS_URL)
 client.on('error', (error) => console.error(error.message))
 
-// A publish that failed all the same is a lost message, and the generator's account shows it.
+// A failed publish is a lost message. The generator counts it as lost.
 process.on('unhandledRejection', (error) => console.error(error.message))
 
 const httpServer = createServer()

@@ -4,8 +4,8 @@ import { extraUse } from './bystander-watch.ts'
 const use = (atMs: number, serverUs: number) => ({ atMs, serverUs, databaseUs: 0 })
 
 describe('extraUse', () => {
-  it('takes off what would have been used anyway, for as long as it took', () => {
-    // 10 µs a millisecond for 100 ms, then 3 500 µs in 200 ms.
+  it('subtracts the use of the silent period, scaled to the duration', () => {
+    // The servers use 10 µs per millisecond for 100 ms, then 3 500 µs in 200 ms.
     expect(extraUse([use(0, 0), use(100, 1_000), use(300, 4_500)], 'serverUs')).toBe(1_500)
   })
 

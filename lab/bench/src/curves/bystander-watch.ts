@@ -1,7 +1,8 @@
 /**
- * What servers without connections use while others serve, and their share of Postgres: that is what it costs to sweep
- * what others store. It is so little that the hundredths of a second in which processes are counted are too coarse; the
- * scheduler's own count is in nanoseconds.
+ * Measures the processor time of servers without connections, and their share of Postgres, while
+ * other servers work. That is the cost of sweeping rows that other servers store. It is too small
+ * for the usual process times, which count hundredths of a second. So this reads the scheduler's
+ * counters, which count nanoseconds.
  */
 import { readFileSync, readdirSync } from 'node:fs'
 import type { Databases } from '@chorus/testkit'
@@ -11,7 +12,7 @@ export interface Bystander {
   readonly port: number
 }
 
-/** So far, in microseconds, all bystanders together. */
+/** Processor time used so far by all bystanders together, in microseconds. */
 export interface BystanderUse {
   readonly serverUs: number
   readonly databaseUs: number
@@ -23,7 +24,8 @@ export async function readBystanders(
   databases: Databases,
   databaseUrl: string,
 ): Promise<BystanderUse> {
-  // Servers say their names to Postgres, and those end with the port, or with the process where the port was any.
+  // Servers give Postgres an application name that ends with the port, or with the pid if the port
+  // was chosen freely.
   const backends = await databases.query<{ pid: number }>(
     `select pid from pg_stat_activity where split_part(application_name, ':', 2) = any ($1::text[])`,
     [bystanders.flatMap(({ pid, port }) => [String(port), `pid-${pid}`])],
@@ -36,7 +38,10 @@ export async function readBystanders(
   }
 }
 
-/** What the second stretch used more than the first, if that went on as it was, in microseconds. */
+/**
+ * Returns how much more the second period used than the first, scaled to its duration, in
+ * microseconds.
+ */
 export function extraUse(
   [start, middle, end]: readonly [BystanderUse, BystanderUse, BystanderUse],
   role: 'serverUs' | 'databaseUs',
@@ -53,7 +58,7 @@ function processorUsOf(pid: number): number {
       ),
     )
   } catch {
-    return 0 // It has ended.
+    return 0 // The process has ended.
   }
 }
 

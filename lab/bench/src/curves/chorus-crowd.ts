@@ -1,6 +1,7 @@
 /**
- * People of a Chorus target and the rooms they are in, inserted directly: a curve needs tens of thousands of both. All
- * rooms of a target are made before anybody connects, so that no connection sees a room come.
+ * The users of a Chorus target and their rooms, inserted directly, because a curve needs tens of
+ * thousands of both. All rooms of a target exist before the first client connects, so no connection
+ * sees a room appear.
  */
 import { HttpUser, insertConversations, insertPeople } from '@chorus/testkit'
 import type { Databases, InsertedPerson } from '@chorus/testkit'
@@ -17,7 +18,7 @@ export class ChorusCrowd implements Crowd {
   readonly #url: string
   readonly #people: InsertedPerson[] = []
 
-  /** @param url - of one of the servers */
+  /** @param url - URL of one of the servers */
   constructor(databases: Databases, databaseUrl: string, url: string) {
     this.#url = url
     this.#databases = databases
@@ -50,12 +51,12 @@ export class ChorusCrowd implements Crowd {
     }
   }
 
-  /** Everybody in so many rooms of so many, and silent. */
+  /** Puts every user into `each` rooms of `size` members. No user sends. */
   async silent(count: number, { each, size }: { readonly each: number; readonly size: number }): Promise<Audience> {
     const people = await this.#take(count)
     const rooms: InsertedPerson[][] = []
     for (let deal = 0; deal < each; deal++) {
-      // Each deal walks in other steps, so that nobody meets only the same ones again.
+      // Each round shuffles with another step, so users meet different users in each room.
       const dealt = [...people].map((person, index) => ({ person, turn: (index * (2 * deal + 1)) % count }))
       dealt.sort((a, b) => a.turn - b.turn)
       for (let from = 0; from < count; from += size)
@@ -65,7 +66,10 @@ export class ChorusCrowd implements Crowd {
     return { members: people.map((person) => ({ cookie: cookieOf(person), group: 0, hears: false })), senders: [] }
   }
 
-  /** What the payload of one delivery comes to, with its WebSocket header: the newest message, alone in its event. */
+  /**
+   * Returns the size of one delivery's payload with its WebSocket header: the newest message, alone
+   * in its event.
+   */
   async readDeliveryBytes(): Promise<number> {
     const [row] = await this.#databases.query<{ conversation: string; seq: string; actor: string }>(
       `select conversation, seq, actor from changes where type = 'message.created' order by xid desc limit 1`,

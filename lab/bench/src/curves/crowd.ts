@@ -1,11 +1,12 @@
-/** Who is there on a curve, for Chorus and for peers alike. */
+/** The users and rooms of a curve's measurement, for Chorus and for peers. */
 import type { Audience } from '../targets/target.ts'
 import type { Bystander, BystanderUse } from './bystander-watch.ts'
 
 /**
- * People in groups of `size`, and rooms that each belong to one group, dealt out in turn: so there may be many more rooms
- * than groups, while every connection still hears everything of its own group and nothing else. Groups without a room
- * are there and silent. One person of each room sends.
+ * Users in groups of `size`. Each room belongs to one group; rooms are assigned to groups in turn.
+ * So there may be many more rooms than groups, while every connection still receives all messages
+ * of its group and no others. Groups without a room are connected and silent. One user of each room
+ * sends.
  */
 export interface Cliques {
   readonly people: number
@@ -14,16 +15,22 @@ export interface Cliques {
 }
 
 export interface Crowd {
-  /** One room in which everybody hears everything. */
+  /** Makes one room in which every member receives every message. */
   room(receivers: number, senders: number): Promise<Audience>
   cliques(cliques: Cliques): Promise<Audience>
-  /** What the payload of one delivery comes to, with its WebSocket header, if it can be read; otherwise 0. */
+  /**
+   * Returns the size of one delivery's payload with its WebSocket header, or 0 if it cannot be
+   * read.
+   */
   readDeliveryBytes(): Promise<number>
-  /** What these servers have used so far; undefined for who does not sweep. */
+  /**
+   * Returns the processor time that these servers have used so far. Returns undefined for targets
+   * that do not sweep.
+   */
   readBystanders(bystanders: readonly Bystander[]): Promise<BystanderUse | undefined>
 }
 
-/** Peers are told their rooms by their clients. */
+/** The crowd of a peer. Its clients name their own rooms. */
 export const peerCrowd: Crowd = {
   readDeliveryBytes: () => Promise.resolve(0),
   readBystanders: () => Promise.resolve(undefined),

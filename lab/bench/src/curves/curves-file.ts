@@ -1,4 +1,4 @@
-/** Reads and writes the points. A file of another format is not guessed at. */
+/** Reads and writes the file of points. Rejects a file of another format. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { emptyCurves } from './point.ts'

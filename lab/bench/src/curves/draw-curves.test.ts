@@ -1,4 +1,7 @@
-/** The committed plots and tables are what the committed points draw: nobody may edit one without the other. */
+/**
+ * Checks that the committed plots and tables match the committed points, so that neither is edited
+ * alone.
+ */
 import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -11,7 +14,7 @@ const hint = 'draw again with: npm run bench -- --draw'
 describe('docs/performance', () => {
   const { plots, section } = makeDrawing(folder)
 
-  it('holds the plots of its points, and no others', () => {
+  it('contains exactly the plots of its points', () => {
     expect(
       readdirSync(folder)
         .filter((name) => name.endsWith('.svg'))
@@ -22,12 +25,12 @@ describe('docs/performance', () => {
       expect(readFileSync(join(folder, name), 'utf8') === svg, `${name}: ${hint}`).toBe(true)
   })
 
-  it('is told by the page as the points tell it', () => {
+  it('has a page that matches the points', () => {
     const page = readFileSync(`${folder}.md`, 'utf8')
     expect(replaceSection(page, section) === page, hint).toBe(true)
   })
 
-  it('finds no place in a page that has none', () => {
+  it('finds no place for the section in a page without marks', () => {
     expect(replaceSection('# A page', 'text')).toBeUndefined()
   })
 })

@@ -1,6 +1,6 @@
 /**
- * Everything that is said about the curves, made from the points alone: the plots, and the section of docs/performance.md
- * between two comments. So neither can say what was not measured, and a test sees when somebody forgot to draw.
+ * Makes the plots and the section of docs/performance.md between two comments, from the points
+ * alone. So neither can claim anything that was not measured, and a test notices a missing update.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
@@ -14,12 +14,12 @@ const begin = '<!-- curves: drawn by npm run bench -- --draw -->'
 const end = '<!-- curves: end -->'
 
 export interface Drawing {
-  /** By file name. */
+  /** Plots as SVG, by file name. */
   readonly plots: ReadonlyMap<string, string>
   readonly section: string
 }
 
-/** `folder` holds curves.json. */
+/** Makes the plots and the section. `folder` holds curves.json. */
 export function makeDrawing(folder: string): Drawing {
   const file = readCurves(join(folder, 'curves.json'))
   const points = mergeRounds(file.points)
@@ -28,7 +28,10 @@ export function makeDrawing(folder: string): Drawing {
   return { plots, section: writeSection({ file, points, model, plots: [...plots.keys()] }) }
 }
 
-/** Draws into the folder, and into the page beside it if that has a place for it. Returns what it wrote. */
+/**
+ * Writes the plots to the folder, and the section to the Markdown page of the same name if it has a
+ * place for it. Returns the written paths.
+ */
 export function drawCurves(folder: string): string[] {
   const { plots, section } = makeDrawing(folder)
   const written: string[] = []
@@ -46,7 +49,7 @@ export function drawCurves(folder: string): string[] {
   return written.map((path) => relative(process.cwd(), path))
 }
 
-/** Undefined when the page has no place for it. */
+/** Replaces the section in a page. Returns undefined if the page has no place for it. */
 export function replaceSection(text: string, section: string): string | undefined {
   const from = text.indexOf(begin)
   const to = text.indexOf(end)

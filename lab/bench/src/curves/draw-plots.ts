@@ -1,4 +1,4 @@
-/** The plots: which curves they show, and of what. */
+/** The plots: which curves and which figures each of them shows. */
 import type { CostModel, Role } from '../model/cost-model.ts'
 import { leastMeasured } from '../model/cost-model.ts'
 import { drawPlot } from '../plots/draw-plot.ts'
@@ -182,7 +182,10 @@ const perMessage =
   ({ processorUs, work }: CurvePoint): number | undefined =>
     work.messages === 0 ? undefined : processorUs[role] / work.messages
 
-/** Up to two servers, all of them serve: these belong to both. */
+/**
+ * Returns the points of a line for the variant `apart`. With up to two servers all of them serve,
+ * so those points belong to both variants.
+ */
 function joinApart(
   points: readonly CurvePoint[],
   { look }: Series,

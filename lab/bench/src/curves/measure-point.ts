@@ -1,4 +1,4 @@
-/** One point: who is there, what they do, and what it costs whom. */
+/** Measures one point of a curve: an audience, its load, and the cost for each role of process. */
 import { readFileSync } from 'node:fs'
 import type { Redis } from '@chorus/testkit'
 import { readResidentBytes } from '@chorus/testkit'
@@ -13,18 +13,18 @@ export interface PointOptions {
   readonly target: Target
   readonly audience: Audience
   readonly load: Load
-  /** Servers with connections; the others only are there. */
+  /** Number of servers with connections. The other servers only run. */
   readonly serving: number
   readonly rooms: number
-  /** Of each connection that hears something. */
+  /** Number of rooms of each connection that receives messages. */
   readonly roomsEach: number
   readonly times: Pick<Options, 'textChars' | 'warmUpMs' | 'measureMs' | 'drainMs'>
 }
 
 export type Measured = Pick<CurvePoint, 'work' | 'processorUs' | 'figures' | 'invalid'> & {
-  /** Acknowledged in the whole run, not only while it was measured. */
+  /** Messages acknowledged in the whole run, not only in the measured part. */
   readonly acknowledgedInAll: number
-  /** Of all servers, at the end of what was measured, with everybody connected. */
+  /** Memory of all servers at the end of the measured part, with all clients connected. */
   readonly residentMb: number
 }
 
@@ -81,12 +81,12 @@ function keep<Name extends string>(name: Name, value: number | undefined): Parti
   return value === undefined ? {} : ({ [name]: value } as Partial<Record<Name, number>>)
 }
 
-/** What passed through Redis, both ways, by its own count. */
+/** Returns how many bytes have passed through Redis in both directions, by its own counters. */
 export async function bytesOf(redis: Redis): Promise<number> {
   return Number(await redis.info('total_net_input_bytes')) + Number(await redis.info('total_net_output_bytes'))
 }
 
-/** Of all its servers. */
+/** Returns the memory of all the target's servers. */
 export function residentMb({ processes }: Target): number {
   const bytes = processes
     .filter(({ role }) => role === 'server')
@@ -94,7 +94,10 @@ export function residentMb({ processes }: Target): number {
   return Math.round(bytes / 104_857.6) / 10
 }
 
-/** How many connections one process may have here: its files, less some for itself. */
+/**
+ * Returns the maximum number of connections of one process here: its file limit, minus some files
+ * for itself.
+ */
 export function connectionsMax(): number {
   const files = Number(/^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1] ?? 1_024)
   return files - reservedFiles

@@ -36,7 +36,7 @@ const point = (x: number, round: number, server: number, invalid?: string): Curv
 })
 
 describe('points of curves', () => {
-  it('replaces what was measured again, and keeps the run of what was not', () => {
+  it('replaces points that were measured again and keeps the runs of others', () => {
     const first = replacePoints(emptyCurves, {
       environment: environment('aaa'),
       points: [point(10, 1, 100), point(30, 1, 300)],
@@ -66,7 +66,7 @@ describe('points of curves', () => {
     ])
   })
 
-  it('merges the rounds of a place to their medians, without those that are no figure', () => {
+  it('merges the rounds of a place to medians and skips invalid rounds', () => {
     const merged = mergeRounds([
       point(10, 1, 100),
       point(10, 2, 120),

@@ -1,6 +1,6 @@
 /**
- * What the curves consist of, and the file that keeps them: every point names the run that measured it, so that some
- * points can be measured again without the others, and a plot can say what it shows.
+ * The points of the curves, and the file that keeps them. Every point names the run that measured
+ * it. So some points can be measured again without the other ones, and a plot can name its sources.
  */
 import type { Environment } from '../machine/environment.ts'
 import { median } from '../report/statistics.ts'
@@ -8,29 +8,32 @@ import type { TargetName } from '../targets/target.ts'
 import { curveNames } from './curve-steps.ts'
 import type { CurveName } from './curve-steps.ts'
 
-/** What was going on in a second, all servers together. */
+/** Amount of work per second, for all servers together. */
 export interface Work {
   readonly servers: number
-  /** Servers that have connections; the others only are there. */
+  /** Number of servers that have connections. The other servers only run. */
   readonly serving: number
   readonly connections: number
-  /** Connections that are in a room in which somebody speaks. */
+  /** Number of connections in a room in which a member sends. */
   readonly hearers: number
-  /** A member of a room, connected: once for each of their rooms. */
+  /** Number of pairs of a connected member and a room. */
   readonly subscriptions: number
   readonly rooms: number
   readonly messages: number
   readonly deliveries: number
-  /** Changes that Chorus writes together to a connection; 1 for a peer. */
+  /** Number of changes that Chorus writes to a connection at once; 1 for a peer. */
   readonly changesPerWrite: number
-  /** Rows that Chorus stores in one transaction; 1 for a peer. */
+  /** Number of rows that Chorus stores in one transaction; 1 for a peer. */
   readonly rowsPerCommit: number
 }
 
-/** Microseconds of processor time in a second, all processes of the role together. 1 000 000 is one core. */
+/**
+ * Microseconds of processor time per second, for all processes of the role together. 1 000 000 is
+ * one core.
+ */
 export interface ProcessorTime {
   readonly server: number
-  /** 0 for who has none. */
+  /** 0 for a target without a database. */
   readonly database: number
   readonly redis: number
 }
@@ -38,14 +41,17 @@ export interface ProcessorTime {
 export interface CurvePoint {
   readonly curve: CurveName
   readonly target: TargetName
-  /** `apart`: the servers beyond the second have no connections. */
+  /** Variant of the measurement. `apart`: the servers beyond the second have no connections. */
   readonly variant: '' | 'apart'
-  /** Receivers, deliveries a second, rooms, servers or connections. */
+  /**
+   * Number of receivers, deliveries per second, rooms, servers or connections, depending on the
+   * curve.
+   */
   readonly x: number
   readonly round: number
   /** Index into `runs`. */
   readonly run: number
-  /** Why it is no figure. */
+  /** Reason why the point is not valid. */
   readonly invalid?: string | undefined
   readonly work: Work
   readonly processorUs: ProcessorTime
@@ -56,12 +62,15 @@ export interface CurvePoint {
     readonly deliveryP50Ms?: number
     readonly deliveryP99Ms?: number
     readonly lastDeliveryP99Ms?: number
-    /** Of all servers that have connections, at rest with everybody connected. */
+    /** Memory of all servers with connections, while all clients are connected and silent. */
     readonly restMb?: number
-    /** Of the same processes before anybody connected. */
+    /** Memory of the same processes before the first client connected. */
     readonly emptyMb?: number
     readonly redisBytesPerMessage?: number
-    /** What a row costs each server that has nothing to do with it, and Postgres for each. */
+    /**
+     * Cost of sweeping one row: for each server without connections, and for Postgres per such
+     * server.
+     */
     readonly sweptServerUs?: number
     readonly sweptDatabaseUs?: number
   }
@@ -70,14 +79,16 @@ export interface CurvePoint {
 export interface CurvesFile {
   readonly format: 1
   readonly runs: readonly Environment[]
-  /** What the payload of one delivery comes to, with its WebSocket header: a message of 100 characters, alone. */
+  /**
+   * Size of one delivery's payload with its WebSocket header: one message of 100 characters, alone.
+   */
   readonly deliveryBytes: number
   readonly points: readonly CurvePoint[]
 }
 
 export const emptyCurves: CurvesFile = { format: 1, runs: [], deliveryBytes: 0, points: [] }
 
-/** The new points in place of those at the same places; runs of which nothing is left go, too. */
+/** Replaces points at the same places by the new ones. Removes runs without any points left. */
 export function replacePoints(
   file: CurvesFile,
   {
@@ -111,7 +122,10 @@ function inOrder(a: CurvePoint, b: CurvePoint): number {
   )
 }
 
-/** The rounds of each place as one point: the median of each number, over the rounds that count. */
+/**
+ * Merges the rounds of each place to one point, with the median of each number over the valid
+ * rounds.
+ */
 export function mergeRounds(points: readonly CurvePoint[]): CurvePoint[] {
   const places = new Map<string, CurvePoint[]>()
   for (const point of points) {

@@ -1,12 +1,16 @@
 /**
- * The scenario `curves`: measures each point at a fixed moderate load, at which neither generator nor servers saturate,
- * so that processor time per message and delivery is what travels. Writes the points to a file as they come, and draws.
+ * The scenario `curves`. Measures each point at a fixed moderate load that saturates neither
+ * generator nor servers. So processor time per message and per delivery can be compared with other
+ * machines. Writes each point to a file at once, and draws the plots at the end.
  *
- * - receivers: one room of 10 to 20 000 people, 50 000 deliveries a second (peers saturate near 200 000 here)
- * - load: one room of 500 people, ever more deliveries a second
- * - rooms: 1 to 50 000, with the same traffic spread over them
- * - servers: 1 to 4 that all have connections; and with two that have, and others besides
- * - connections: silent people in five conversations of a hundred each
+ *
+ * - receivers: one room of 10 to 20 000 users, 50 000 deliveries per second (peers saturate near
+ *   200 000 here)
+ * - load: one room of 500 users, with a rising number of deliveries per second
+ * - rooms: 1 to 50 000 rooms that share the same traffic
+ * - servers: 1 to 4 servers with connections; and two servers with connections plus further ones
+ *   without
+ * - connections: silent users, each in five conversations of a hundred members
  */
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -32,22 +36,22 @@ import type { ChorusCurveTarget, CurvePeer, CurveTarget } from './start-curve-ta
 
 const bounds = {
   deliveriesPerSecond: 50_000,
-  /** More messages a second would measure the database. */
+  /** More messages per second would measure the database. */
   messagesMaxPerSecond: 1_000,
-  /** With fewer, a measurement of some seconds holds too few. */
+  /** With fewer messages per second, a measurement of a few seconds has too few samples. */
   messagesMinPerSecond: 4,
   senders: 20,
   servers: 2,
   warmUpMs: 1_000,
-  /** Of processes that were just started: their code is compiled as it is used. */
+  /** Warm-up of new processes: their code is compiled while it runs. */
   firstWarmUpMs: 4_000,
   measureMs: 3_000,
-  /** A whole interval of pings. */
+  /** Covers a whole interval of pings. */
   idleMs: 10_000,
-  /** Until a server that rests has collected what was left behind, and given back what it does not need. */
+  /** Time until an idle server has collected its garbage and returned unused memory. */
   restMs: 12_000,
   loadReceivers: 500,
-  /** At twice of it they fall behind. */
+  /** At twice this rate the peers fall behind. */
   peersDeliveriesMax: 100_000,
   roomsPeople: 800,
   roomsSize: 4,
@@ -82,7 +86,7 @@ class CurveRun {
   readonly #environment: Environment
   readonly #startedAtMs = performance.now()
   readonly #file: string
-  /** What the file held before. */
+  /** Content of the file before this run. */
   readonly #before: CurvesFile
   readonly #points: CurvePoint[] = []
   readonly #notes = new Set<string>()
@@ -149,7 +153,7 @@ class CurveRun {
       this.#notes.add(`${connectable} receivers at most: a process may have no more files open here (ulimit -n)`)
     for (const name of targetNames) {
       await this.#withTarget(name, bounds.servers, async ({ target, crowd }) => {
-        // All rooms before anybody connects.
+        // Make all rooms before the first client connects.
         const rooms: { readonly x: number; readonly audience: Audience }[] = []
         for (const x of steps) rooms.push({ x, audience: await crowd.room(x, bounds.senders) })
         for (const [index, { x, audience }] of rooms.entries()) {
@@ -196,7 +200,7 @@ class CurveRun {
   async #rooms(round: number): Promise<void> {
     const { servers, roomsPeople: people, roomsSize: size } = bounds
     for (const x of this.#steps('rooms')) {
-      // Fresh servers for each: a heap that has grown does not shrink to what it was.
+      // Use fresh servers for each step: a heap that has grown does not shrink to its former size.
       await this.#withChorus(servers, async ({ target, crowd }) => {
         const audience = await crowd.cliques({ people, size, rooms: x })
         const common = { target, audience, serving: servers, rooms: x, roomsEach: (x * size) / people }
@@ -222,9 +226,10 @@ class CurveRun {
       for (const name of targetNames)
         await this.#withTarget(name, servers, async (started) => {
           const { serving } = bounds
-          // First those apart: servers that had connections do not rest at once.
+          // Measure the `apart` variant first: servers that had connections are not idle at once.
           if (servers > serving) await this.#serversOf(name, started, { servers, serving, round })
-          // With so few servers, all of them serve. Of the peers only what is compared.
+          // With so few servers, all of them serve. For peers, measure only the variants that are
+          // compared.
           if (servers <= serving || name === 'chorus')
             await this.#serversOf(name, started, { servers, serving: servers, round })
         })
@@ -245,12 +250,14 @@ class CurveRun {
     const common = { target, audience, serving, rooms, roomsEach: 1, times: this.#times(true) }
     const look = async () => ({ bytes: await bytesOf(redis), use: await crowd.readBystanders(bystanders) })
     const load = { kind: 'rate', perSecond: bounds.serversMessagesPerSecond } as const
-    // Bystanders must have swept before, or they pay for the compiling of it; and have rested, or silence shows them collecting.
+    // Let the bystanders sweep once before, or their code would be compiled during the measurement.
+    // Then let them rest, or the silent period would include garbage collection.
     if (bystanders.length > 0 && name === 'chorus') {
       await measurePoint({ ...common, load, times: this.#times() })
       await pause(bounds.restMs)
     }
-    // What servers, Redis and Postgres do while nobody talks is measured apart, for as long.
+    // Measure a silent period of the same length, to know what servers, Redis and Postgres use
+    // without messages.
     const start = await look()
     const silent = await measurePoint({ ...common, load: { kind: 'idle' } })
     const middle = await look()
@@ -294,7 +301,7 @@ class CurveRun {
     }
   }
 
-  /** Everybody connects and says nothing: what a connection costs, and what the servers hold. */
+  /** Measures connected and silent clients: the cost of a connection and the servers' memory. */
   #rest(common: Omit<PointOptions, 'load' | 'times'>, measureMs: number): Promise<Measured> {
     const times = { ...this.#times(), warmUpMs: bounds.restMs, measureMs }
     return measurePoint({ ...common, load: { kind: 'idle' }, times })
@@ -333,7 +340,7 @@ class CurveRun {
     }
   }
 
-  /** Written at once: a run that is cut short keeps what it has. */
+  /** Writes the point at once, so an interrupted run keeps its points. */
   #keep(
     place: Pick<CurvePoint, 'curve' | 'target' | 'variant' | 'x' | 'round'>,
     { work, processorUs, figures, invalid }: Measured,

@@ -1,4 +1,6 @@
-/** Starts one target with a Redis of its own, so that what passes through Redis is this target's alone. */
+/**
+ * Starts one target with its own Redis, so that all bytes through that Redis belong to this target.
+ */
 import { startRedis } from '@chorus/testkit'
 import type { Databases, Postgres, Redis } from '@chorus/testkit'
 import { startChorus } from '../targets/chorus.ts'
@@ -33,7 +35,7 @@ interface Settings {
 
 export async function startCurveChorus({ servers, postgres, environment }: Settings): Promise<ChorusCurveTarget> {
   const redis = await startRedis()
-  // The target makes its database itself; the crowd must know which.
+  // The target creates its own database. The crowd needs its URL.
   let databaseUrl = ''
   const databases: Databases = {
     url: postgres.url,

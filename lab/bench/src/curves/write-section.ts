@@ -1,4 +1,4 @@
-/** The section of the performance page about how cost grows, as Markdown. */
+/** Writes the section of the performance page about the growth of costs, as Markdown. */
 import { curvePeers } from './start-curve-target.ts'
 import { leastMeasured, roles, terms } from '../model/cost-model.ts'
 import type { CheckedPoint, CostModel, Role } from '../model/cost-model.ts'
@@ -12,7 +12,7 @@ import type { CurvePoint, CurvesFile } from './point.ts'
 
 export interface SectionParts {
   readonly file: CurvesFile
-  /** Merged. */
+  /** Points whose rounds are merged. */
   readonly points: readonly CurvePoint[]
   readonly model: CostModel | undefined
   readonly plots: readonly string[]
@@ -134,7 +134,10 @@ function describeModel(file: CurvesFile, points: readonly CurvePoint[], model: C
   ]
 }
 
-/** Bytes through Redis as a line over the servers that serve; all of them do, in these points. */
+/**
+ * Fits the bytes through Redis as a line over the number of serving servers. In these points, all
+ * servers serve.
+ */
 function measuredBytes({ deliveryBytes }: CurvesFile, points: readonly CurvePoint[]): MeasuredBytes {
   const ours = points.filter(({ target }) => target === 'chorus')
   const [redisMessage = 0, redisServing = 0] = fitNonNegative(
@@ -227,7 +230,7 @@ function projectionTable(clusters: readonly Projection[]): string {
   )
 }
 
-/** Whole numbers stay as they are. */
+/** Formats a number briefly. Small whole numbers stay unchanged. */
 const short = (value: number): string => (Number.isInteger(value) && value < 100 ? String(value) : shortFigure(value))
 const share = (value: number): string => `${short(value * 100)} %`
 const megabytes = (bytes: number): string => `${short(bytes / 1_000_000)} MB`

@@ -1,4 +1,6 @@
-/** A yes or no for each pair of row and column: who has seen what, in one bit each. */
+/**
+ * A table with one bit per row and column. Used to record which client has received which message.
+ */
 export class BitTable {
   readonly #bytesEach: number
   readonly #bits: Uint8Array
@@ -12,7 +14,7 @@ export class BitTable {
     return ((this.#bits[row * this.#bytesEach + (column >> 3)] ?? 0) & (1 << (column & 7))) !== 0
   }
 
-  /** False when it was there already. */
+  /** Sets a bit. Returns false if it was already set. */
   add(row: number, column: number): boolean {
     if (this.has(row, column)) return false
     const at = row * this.#bytesEach + (column >> 3)

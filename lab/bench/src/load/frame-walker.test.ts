@@ -33,7 +33,8 @@ function walk(stream: Buffer, cutEvery: number) {
     message: (serial) => serials.push(serial),
     closing: () => packets.push('closing'),
   })
-  // One buffer for all chunks, as the generator reads: what the walker keeps, it must copy.
+  // Use one buffer for all chunks, like the generator. So the walker must copy the bytes that it
+  // keeps.
   const shared = Buffer.alloc(cutEvery)
   for (let at = 0; at < stream.length; at += cutEvery) {
     const length = stream.copy(shared, 0, at, Math.min(stream.length, at + cutEvery))
@@ -66,11 +67,11 @@ describe('the frame walker', () => {
     })
   }
 
-  it('refuses a marker that is not followed by a number', () => {
+  it('rejects a marker that no number follows', () => {
     expect(() => walk(frame('42["x","~abcdefghijk"]'), 1_000)).toThrow(/not followed by a number/)
   })
 
-  it('refuses what it would misread', () => {
+  it('rejects frames that it cannot read', () => {
     expect(() => walk(Buffer.from([0x01, 3, 0x61, 0x62, 0x63]), 100)).toThrow(/begins with 1 3/)
   })
 })

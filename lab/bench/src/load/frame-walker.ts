@@ -1,36 +1,36 @@
 /**
- * Reads WebSocket frames from a server out of a byte stream that may be cut anywhere, at the least cost: it looks at
- * headers, hands small packets over whole, and of messages reads only marker and number. Large frames are never gathered;
- * at most one small frame (2 kB) waits for its rest.
+ * Reads WebSocket frames from a server out of a byte stream that may be cut anywhere. To cost
+ * little, it parses only headers, passes on small packets whole, and reads only marker and number
+ * of messages. It never collects large frames; at most one small frame (2 kB) waits for its rest.
  *
- * Only what ws and Engine.IO send is understood: unmasked, unfragmented text. Anything else throws, because a stream that
- * is misread counts nothing.
+ * It understands only frames that ws and Engine.IO send: unmasked, unfragmented text. Other frames
+ * throw, because a misread stream makes the counts worthless.
  */
 import { marker, markedChars, readSerial } from './marker.ts'
 
-/** Frames up to this size are handed over whole. */
+/** Maximum size of frames that are passed on whole. */
 const wholeMaxBytes = 2_048
 
 export interface FrameListener {
-  /** A whole packet that is small: its payload is `bytes[from, to)`. Called before its messages. */
+  /** Called with a small whole packet, before its messages. Its payload is `bytes[from, to)`. */
   packet(bytes: Buffer, from: number, to: number): void
-  /** A message was seen. */
+  /** Called for each message. */
   message(serial: number): void
-  /** The server says that it closes. */
+  /** Called when the server sends a close frame. */
   closing(): void
 }
 
 export class FrameWalker {
   readonly #listener: FrameListener
   #carried: Buffer | undefined
-  /** Payload bytes of a large frame that are still to come. */
+  /** Number of payload bytes of a large frame that have not arrived yet. */
   #remaining = 0
 
   constructor(listener: FrameListener) {
     this.#listener = listener
   }
 
-  /** Takes the next bytes. `chunk` may be used again by the caller afterwards. */
+  /** Reads the next bytes. The caller may reuse `chunk` afterwards. */
   walk(chunk: Buffer): void {
     const bytes = this.#carried === undefined ? chunk : Buffer.concat([this.#carried, chunk])
     this.#carried = undefined
@@ -70,11 +70,14 @@ export class FrameWalker {
       this.#listener.packet(bytes, from, at)
       this.#scan(bytes, from, at, false)
     }
-    // A copy: the caller reuses its buffer.
+    // Copy the bytes, because the caller reuses its buffer.
     if (at < end) this.#carried = Buffer.from(bytes.subarray(at, end))
   }
 
-  /** Counts the messages in `bytes[from, to)`; returns where it stopped, before `to` when a marker is cut. */
+  /**
+   * Counts the messages in `bytes[from, to)`. Returns where it stopped: before `to` if a marker is
+   * cut.
+   */
   #scan(bytes: Buffer, from: number, to: number, isCut: boolean): number {
     let at = from
     for (;;) {

@@ -1,5 +1,6 @@
 /**
- * The load generator: a process of its own that runs one job and ends. It dies with the harness, whose pipe it holds.
+ * The load generator: a separate process that runs one job and exits. It also exits when the
+ * harness, its parent, is gone.
  */
 import type { Finished, FromGenerator, ToGenerator } from './job.ts'
 import { Storm } from './storm.ts'

@@ -1,45 +1,48 @@
-/** What the generator is asked to do and what it answers, over the pipe between it and the harness. */
+/** Requests to the generator and its responses, over the pipe between it and the harness. */
 import type { LatencySummary } from './latency-histogram.ts'
 import type { StormJob, StormOutcome } from './storm-job.ts'
 
-/** One connection. */
+/** One connection of the load. */
 export interface MemberSpec {
-  /** Sent with the handshake. */
+  /** Cookie sent with the handshake. */
   readonly cookie?: string
   /** JSON of Socket.IO's `auth`. */
   readonly auth?: string
   /**
-   * A plain WebSocket at this path instead of Socket.IO: a message is its text and nothing else, and nobody acknowledges; that
-   * its sender hears it counts as that.
+   * Path of a plain WebSocket that replaces Socket.IO. A message is then only its text, and there
+   * are no acknowledgements: its delivery to the sender counts as one.
    */
   readonly plainPath?: string
-  /** Messages of this group's senders are for this connection, if it is one of its hearers. */
+  /** Group of the connection. Messages from this group's senders are meant for it. */
   readonly group: number
-  /** Every message of the group must reach it once; otherwise none may. */
+  /** Whether every message of the group must reach this connection once. If false, none may. */
   readonly hears: boolean
 }
 
 /** One connection that sends. */
 export interface SenderSpec {
-  /** Index of its connection. */
+  /** Index of the sender's connection. */
   readonly member: number
-  /** Name of the event, and the payload up to the text: `{"conversation":"…",` and so on, without the last brace. */
+  /**
+   * Event name, and the payload up to the text: `{"conversation":"…",` and so on, without the last
+   * brace.
+   */
   readonly payloadHead: string
-  /** Does each message carry a `clientId` of its own? */
+  /** Whether each message carries a unique `clientId`. */
   readonly clientIds: boolean
 }
 
 export type Load =
-  /** Each sender has so many messages unacknowledged, always. */
+  /** Each sender always keeps this many messages unacknowledged. */
   | { readonly kind: 'window'; readonly window: number }
-  /** All senders together offer so many messages a second, whatever happens to them. */
+  /** All senders together send this many messages per second, regardless of responses. */
   | { readonly kind: 'rate'; readonly perSecond: number }
-  /** Everybody is there and says nothing. */
+  /** All clients are connected and silent. */
   | { readonly kind: 'idle' }
 
 export interface Job {
   readonly host: string
-  /** Connections are spread over these, one after the other. */
+  /** Ports of the servers. Connections use them in turn. */
   readonly ports: readonly number[]
   readonly members: readonly MemberSpec[]
   readonly senders: readonly SenderSpec[]
@@ -47,9 +50,12 @@ export interface Job {
   readonly textChars: number
   readonly warmUpMs: number
   readonly measureMs: number
-  /** Longest time from the last send to the last delivery. */
+  /** Maximum time from the last send to the last delivery. */
   readonly drainMs: number
-  /** Number of the first message: what an earlier run of the same target left behind has lower or higher ones. */
+  /**
+   * Number of the first message. Messages left over from an earlier run of the same target have
+   * numbers outside of this run's range.
+   */
   readonly firstSerial: number
 }
 
@@ -59,16 +65,19 @@ export interface Outcome {
   readonly acknowledged: number
   readonly refused: number
   readonly firstRefusal: string | undefined
-  /** Deliveries there had to be, there were, and what is wrong with them. */
+  /** Number of deliveries that were required, and the number that arrived; then the deviations. */
   readonly expected: number
   readonly delivered: number
   readonly lost: number
   readonly doubled: number
-  /** Deliveries that were still coming when `drainMs` were over; `lost` is 0 then, because nobody knows. */
+  /**
+   * Number of missing deliveries, if deliveries were still arriving when `drainMs` had passed.
+   * `lost` is 0 then, because it is unknown whether any are lost.
+   */
   readonly late: number
-  /** Deliveries of an earlier run, which count nowhere. */
+  /** Number of deliveries from an earlier run. They are not counted elsewhere. */
   readonly strays: number
-  /** Connections that ended before the end. */
+  /** Number of connections that closed before the end. */
   readonly disconnected: number
   readonly firstProblem: string | undefined
   readonly drainMs: number
@@ -76,11 +85,14 @@ export interface Outcome {
     readonly durationMs: number
     readonly acknowledged: number
     readonly delivered: number
-    /** Of what was sent while it measured, whenever it arrived: a backlog shows here and not in the counts above. */
+    /**
+     * Latencies of messages sent while measuring, whenever they arrive. They reveal a backlog that
+     * the counts above do not show.
+     */
     readonly acknowledgement: LatencySummary
-    /** One message reaching one receiver. */
+    /** Latency of one message to one receiver. */
     readonly delivery: LatencySummary
-    /** One message reaching the last of its receivers. */
+    /** Latency of one message to the last of its receivers. */
     readonly lastDelivery: LatencySummary
     readonly generatorCpuShare: number
   }

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { LatencyHistogram } from './latency-histogram.ts'
 
 describe('the latency histogram', () => {
-  it('answers percentiles within 1.6 % above the true value', () => {
+  it('returns percentiles within 1.6 % above the true value', () => {
     const histogram = new LatencyHistogram()
     const values: number[] = []
     for (let index = 1; index <= 100_000; index++) {
@@ -19,7 +19,7 @@ describe('the latency histogram', () => {
     expect(histogram.summary().maxMs).toBe(10_000)
   })
 
-  it('counts what is outside at the edge, and answers 0 for nothing', () => {
+  it('counts outside values at the edge and returns 0 when empty', () => {
     const histogram = new LatencyHistogram()
     expect(histogram.percentileMs(0.99)).toBe(0)
     histogram.record(-1)

@@ -1,13 +1,14 @@
 /**
- * Latencies in constant memory: logarithmic buckets, 64 to each power of two of a microsecond, so that a percentile is
- * at most 1.6 % above the true value. Holds from 1 µs to an hour; what is outside counts at the edge.
+ * Latencies in constant memory. It uses logarithmic buckets, 64 per power of two of a microsecond,
+ * so a percentile is at most 1.6 % above the true value. The range is 1 µs to an hour; values
+ * outside count at the edge.
  */
 const subBuckets = 64
 const subBits = 6
 const powersMax = 32
 const bucketsMax = powersMax * subBuckets
 
-/** What a histogram says, in milliseconds. */
+/** Summary of a histogram, in milliseconds. */
 export interface LatencySummary {
   readonly count: number
   readonly p50Ms: number
@@ -28,7 +29,10 @@ export class LatencyHistogram {
     if (latencyMs > this.#maxMs) this.#maxMs = latencyMs
   }
 
-  /** The least latency that `quantile` of all do not exceed; 0 when nothing was recorded. */
+  /**
+   * Returns the lowest latency that a `quantile` of all values do not exceed; 0 when nothing was
+   * recorded.
+   */
   percentileMs(quantile: number): number {
     if (this.#count === 0) return 0
     let left = Math.ceil(this.#count * quantile)

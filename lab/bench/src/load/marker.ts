@@ -1,22 +1,23 @@
 /**
- * What makes a message countable without decoding it: its text begins with one byte that no other part of any packet
- * holds, followed by the message's number in this run. Scanning for one byte is what the C library does fastest.
+ * Marks messages so that they can be counted without decoding. Each text begins with one byte that
+ * no other part of any packet contains, followed by the message's number in this run. Searching for
+ * one byte is the fastest search of the C library.
  */
 export const marker = 0x7e // ~
 export const serialDigits = 8
 export const markedChars = 1 + serialDigits
 
-/** Most messages of one run; beyond it the generator stops. */
+/** Maximum number of messages of one run. Beyond it, the generator stops. */
 export const serialsMax = 4_000_000
 
-/** Runs in a row whose numbers differ. */
+/** Number of successive runs whose message numbers differ. */
 const serialRuns = Math.floor(10 ** serialDigits / serialsMax)
 
 export function firstSerialOf(run: number): number {
   return (run % serialRuns) * serialsMax
 }
 
-/** A text of exactly `chars` characters that carries the number. */
+/** Returns a text of exactly `chars` characters that contains the number. */
 export function markText(serial: number, chars: number): string {
   const head = `~${String(serial).padStart(serialDigits, '0')} `
   return head + filler.slice(0, Math.max(0, chars - head.length))
@@ -26,7 +27,10 @@ const filler = 'the quick brown fox jumps over the lazy dog and sees what is on 
   220,
 )
 
-/** The number behind a marker at `at`; throws on anything but digits, so that a foreign marker cannot count. */
+/**
+ * Returns the number after a marker at `at`. Throws on anything but digits, so that a foreign
+ * marker cannot count.
+ */
 export function readSerial(bytes: Uint8Array, at: number): number {
   let serial = 0
   for (let index = at + 1; index <= at + serialDigits; index++) {

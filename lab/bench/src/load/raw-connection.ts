@@ -1,6 +1,7 @@
 /**
- * A Socket.IO client, or a plain WebSocket, on a bare TCP socket: handshake, heartbeat, packets. It decodes nothing it need not, and all
- * connections of the process read into one buffer, so that the generator measures the server and not itself.
+ * A Socket.IO client, or a plain WebSocket, on a bare TCP socket: handshake, heartbeat and packets.
+ * It decodes as little as possible, and all connections of the process read into one buffer. So the
+ * generator measures the server and not itself.
  */
 import { randomBytes } from 'node:crypto'
 import { connect } from 'node:net'
@@ -11,7 +12,7 @@ const handshakeMaxBytes = 8_192
 const handshakeTimeoutMs = 30_000
 const readBufferBytes = 262_144
 
-/** The first characters of packets: Engine.IO's, then Socket.IO's. */
+/** First characters of packets: Engine.IO's types, then Socket.IO's types. */
 const packet = {
   open: 0x30,
   close: 0x31,
@@ -31,21 +32,23 @@ function startsWith(bytes: Buffer, from: number, text: string): boolean {
   return bytes.toString('latin1', from, from + text.length) === text
 }
 
-/** Handlers run to their end before the next read, so one buffer serves all. */
+/**
+ * Buffer shared by all connections. Handlers finish before the next read, so one buffer suffices.
+ */
 const readBuffer = Buffer.allocUnsafe(readBufferBytes)
 
 export interface RawConnectionEvents {
-  /** An acknowledgement: `bytes[from, to)` is the packet, `43<id>[…]`. */
+  /** Called for an acknowledgement. `bytes[from, to)` is the packet, `43<id>[…]`. */
   acknowledged(bytes: Buffer, from: number, to: number): void
-  /** A message was delivered. */
+  /** Called for each delivered message. */
   message(serial: number): void
-  /** A batch of bytes was worked off: whatever it caused may be written now. */
+  /** Called after a batch of bytes was processed. The handler may now write its reactions. */
   settled(): void
-  /** The handshake was answered: WebSocket frames from now on. */
+  /** Called when the handshake is complete. WebSocket frames follow. */
   opened?: (() => void) | undefined
-  /** A cursor came, with `ready` or later; `undefined` when the server said `reset`. */
+  /** Called with each cursor, from `ready` on; with `undefined` on `reset`. */
   cursor?: ((cursor: string | undefined) => void) | undefined
-  /** The connection ended, with what is known of why. */
+  /** Called when the connection has ended, with the known reason. */
   ended(why: string): void
 }
 
@@ -54,7 +57,10 @@ export interface RawConnectionOptions {
   readonly port: number
   readonly cookie?: string | undefined
   readonly auth?: string | undefined
-  /** A plain WebSocket at this path: no packets, only messages, and ready when the handshake is answered. */
+  /**
+   * Path of a plain WebSocket: it has no packets, only messages, and is ready when the handshake is
+   * complete.
+   */
   readonly plainPath?: string | undefined
   readonly events: RawConnectionEvents
 }
@@ -63,7 +69,7 @@ export class RawConnection {
   readonly #socket: Socket
   readonly #options: RawConnectionOptions
   readonly #walker: FrameWalker
-  /** The HTTP answer as far as it came; undefined once it was complete. */
+  /** Bytes of the HTTP response so far; undefined once it was complete. */
   #answer: Buffer | undefined = Buffer.alloc(0)
   #pending: Buffer[] = []
   #onReady: (() => void) | undefined
@@ -93,7 +99,7 @@ export class RawConnection {
     this.#socket.once('close', () => this.#end('the line was cut'))
   }
 
-  /** Resolves when the server said `ready`. */
+  /** Resolves when the server has sent `ready`. */
   static open(options: RawConnectionOptions): Promise<RawConnection> {
     return new Promise((resolve, reject) => {
       const refuse = (why: string): void => {
@@ -121,7 +127,7 @@ export class RawConnection {
     })
   }
 
-  /** Writes a packet with the next {@link flush}. Latin-1 only. */
+  /** Queues a packet for the next {@link flush}. Latin-1 only. */
   queue(packet: string): void {
     this.#pending.push(toClientFrame(packet))
   }
@@ -201,7 +207,10 @@ export class RawConnection {
     }
   }
 
-  /** By single letters, so that only few names are read: `ready`, `reset`, `closing`, `checkpoint`. */
+  /**
+   * Compares single letters first, so that it parses few names: `ready`, `reset`, `closing`,
+   * `checkpoint`.
+   */
   #readEvent(bytes: Buffer, from: number, to: number): void {
     const letter = bytes[from + eventNameOffset]
     const { cursor } = this.#options.events
@@ -230,9 +239,12 @@ function readCursor(bytes: Buffer, from: number, to: number): string | undefined
   return /"cursor":"([^"]+)"/.exec(bytes.toString('latin1', from, to))?.[1]
 }
 
-/** A masked text frame. The mask is zero: the server undoes it all the same, and the generator saves a pass. */
+/**
+ * Returns a masked text frame. The mask is zero: the server still unmasks it, and the generator
+ * saves a pass.
+ */
 function toClientFrame(packet: string): Buffer {
-  const payload = packet.length // Latin-1: one byte a character
+  const payload = packet.length // Latin-1: one byte per character
   const headerBytes = payload < 126 ? 6 : 8
   const frame = Buffer.alloc(headerBytes + payload)
   frame[0] = 0x81

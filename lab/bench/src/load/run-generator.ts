@@ -1,4 +1,7 @@
-/** Gives an order to a fresh generator, and looks at the processes under test exactly while it measures. */
+/**
+ * Starts a new generator with an order, and watches the processes under test exactly while it
+ * measures.
+ */
 import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { ProcessWatch } from '../machine/process-watch.ts'
@@ -7,14 +10,14 @@ import type { Finished, FromGenerator, ToGenerator } from './job.ts'
 
 export interface GeneratorRun {
   readonly finished: Finished
-  /** Of the measured part, by role. */
+  /** Resource use in the measured part, by role. */
   readonly usage: readonly ProcessUsage[]
 }
 
 export interface GeneratorOptions {
   readonly processes: readonly WatchedProcess[]
   readonly timeoutMs: number
-  /** Told when the measured part begins and when it ends. */
+  /** Called when the measured part begins and when it ends. */
   readonly onPhase?: (phase: 'measuring' | 'measured') => void
 }
 

@@ -1,4 +1,4 @@
-/** Runs one job, or one storm, and hands back what came of it. */
+/** Runs one job or one storm and returns its outcome. */
 import type { ProcessUsage, WatchedProcess } from '../machine/process-watch.ts'
 import type { Job, Outcome } from './job.ts'
 import { firstSerialOf } from './marker.ts'
@@ -8,7 +8,7 @@ import type { StormJob, StormOutcome } from './storm-job.ts'
 
 export interface JobRun {
   readonly outcome: Outcome
-  /** Of the measured part, by role. */
+  /** Resource use in the measured part, by role. */
   readonly usage: readonly ProcessUsage[]
 }
 
@@ -17,7 +17,7 @@ export interface StormRun {
   readonly usage: readonly ProcessUsage[]
 }
 
-/** Longest time beyond what the job asks for: connecting, and settling the account. */
+/** Maximum time beyond the job's own times, for connecting and for counting at the end. */
 const marginMs = 120_000
 
 let runs = 0

@@ -1,71 +1,80 @@
-/** A reconnection storm, as the generator is asked for it and answers. */
+/** Request and response of a reconnection storm. */
 import type { LatencySummary } from './latency-histogram.ts'
 
 export interface StormMember {
-  /** Sent with the handshake, and with what it posts. */
+  /** Cookie sent with the handshake and with posts. */
   readonly cookie?: string
-  /** JSON of Socket.IO's `auth`; a member without any resumes from its cursor. */
+  /** JSON of Socket.IO's `auth`. A member without it resumes from its cursor. */
   readonly auth?: string
-  /** Indices of the conversations it is in. */
+  /** Indices of the member's conversations. */
   readonly conversations: readonly number[]
 }
 
 export interface StormConversation {
   readonly id: string
-  /** Index of the member who posts in it over HTTP, so that nobody's connection keeps the conversation warm. */
+  /**
+   * Index of the member who posts in the conversation over HTTP, so that no connection keeps it in
+   * the servers' caches.
+   */
   readonly poster: number
 }
 
 export interface StormJob {
   readonly host: string
-  /** Members are spread over these, one after the other. */
+  /** Ports of the servers. Members use them in turn. */
   readonly ports: readonly number[]
   readonly members: readonly StormMember[]
   readonly conversations: readonly StormConversation[]
-  /** Does the target store messages, so that there is something to miss? */
+  /** Whether the target stores messages, so that members can miss some. */
   readonly posts: boolean
   readonly textChars: number
-  /** Messages posted all the time, in one conversation after the other. */
+  /** Number of messages posted per second all the time, over all conversations in turn. */
   readonly postsPerSecond: number
-  /** Messages in each conversation while everybody is away. */
+  /** Number of messages per conversation while all members are offline. */
   readonly missedEach: number
-  /** From the last `ready` to the cut. */
+  /** Time from the last `ready` to the cut. */
   readonly settleMs: number
-  /** Shortest time from the cut to the first that comes back. */
+  /** Minimum time from the cut to the first reconnection. */
   readonly awayMs: number
-  /** The first attempts are spread over so long. */
+  /** Time over which the first attempts are spread. */
   readonly spreadMs: number
-  /** Attempts at a time that have no answer to their handshake yet. */
+  /** Maximum number of simultaneous attempts whose handshake has no response yet. */
   readonly openingMax: number
-  /** Who is not back by then is not counted as back. */
+  /** Time after which a member that is not back does not count as back. */
   readonly patienceMs: number
-  /** For what is still on its way at the end. */
+  /** Time for deliveries still under way at the end. */
   readonly drainMs: number
 }
 
 export interface StormOutcome {
-  /** All of them, one batch after the other, before the storm. */
+  /** Time to connect all members, batch by batch, before the storm. */
   readonly connectMs: number
-  /** From the cut to the first that comes back. */
+  /** Time from the cut to the first reconnection. */
   readonly awayMs: number
   readonly posted: number
-  /** Posts that got another answer than 201. */
+  /** Number of posts with a response other than 201. */
   readonly refusedPosts: number
-  /** Deliveries that had to be made up for, over all members. */
+  /** Number of deliveries that had to be caught up, over all members. */
   readonly missed: number
-  /** From the moment when the first comes back, per member: `ready` and everything missed. */
+  /** Times from the first reconnection until a member has `ready` and everything it missed. */
   readonly caughtUp: LatencySummary
-  /** Members that were not back in time. */
+  /** Number of members that were not back in time. */
   readonly away: number
-  /** Attempts that led to no `ready`, and what the first of them met. */
+  /** Number of attempts that led to no `ready`, and the reason of the first one. */
   readonly refusedHandshakes: number
   readonly firstRefusal: string | undefined
   readonly lost: number
-  /** Deliveries that came twice over one connection, or to somebody who is not in the conversation. */
+  /**
+   * Number of deliveries that came twice over one connection, or to a client that is not in the
+   * conversation.
+   */
   readonly doubled: number
-  /** What a member had before the cut and got again: its cursor was older. */
+  /**
+   * Number of deliveries that a member had before the cut and received again, because its cursor
+   * was older.
+   */
   readonly repeated: number
-  /** Connections that ended by themselves. */
+  /** Number of connections that closed by themselves. */
   readonly disconnected: number
   readonly firstProblem: string | undefined
   readonly measuredMs: number

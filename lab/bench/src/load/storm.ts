@@ -1,13 +1,16 @@
 /**
- * A reconnection storm inside the generator: everybody connects, all connections are cut at once, messages are posted while
- * nobody is there, and all come back at once, each with the last cursor it was given.
+ * A reconnection storm inside the generator. All members connect, all connections are cut at once,
+ * messages are posted while the members are offline, and all members reconnect at once, each with
+ * its last cursor.
  *
- * First attempts are spread evenly over `spreadMs`, in an order of chance: a stock client waits 0.5 to 1.5 s before its first.
- * Whoever is refused tries again as a stock client does (1, 2, 4, 5 s, each ± half).
+ * First attempts are spread evenly over `spreadMs`, in random order; a stock client waits 0.5 to
+ * 1.5 s before its first one. A refused member retries like a stock client (after 1, 2, 4, 5 s,
+ * each ± half).
  *
- * Promises: every message is accounted for at every member of its conversation. A member is back when it has `ready` and
- * everything that was acknowledged before the first attempt. Twice over one connection is an error; again over the next one
- * is not, because a cursor may be older than the last message.
+ * Guarantee: every message is accounted for at every member of its conversation. A member is back
+ * when it has `ready` and everything that was acknowledged before the first attempt. A repeat over
+ * one connection is an error. A repeat over the next connection is not, because a cursor may be
+ * older than the last message.
  */
 import { randomUUID } from 'node:crypto'
 import { Agent, request } from 'node:http'
@@ -33,7 +36,7 @@ interface Client {
   cursor: string | undefined
   attempts: number
   isReady: boolean
-  /** Messages it still lacks of those it missed. */
+  /** Number of missed messages that the member still lacks. */
   missing: number
   isBack: boolean
 }
@@ -46,11 +49,13 @@ export class Storm {
   readonly #hearers: readonly (readonly Client[])[]
   readonly #agent = new Agent({ keepAlive: true, maxSockets: postsTogether })
   readonly #serialsMax: number
-  /** By serial. */
+  /** Conversation of each message, by serial. */
   readonly #conversationOf: Uint32Array
   readonly #isAcknowledged: Uint8Array
   readonly #isMissed: Uint8Array
-  /** By client and serial: over its connection of now, and over any. */
+  /**
+   * Received messages by client and serial: over the present connection, and over any connection.
+   */
   readonly #seenNow: BitTable
   readonly #seenEver: BitTable
 
@@ -201,7 +206,7 @@ export class Storm {
     await Promise.all(Array.from({ length: postsTogether }, poster))
   }
 
-  /** One message over HTTP. Never rejects. */
+  /** Posts one message over HTTP. Never rejects. */
   #post(): Promise<void> {
     const { host, ports, conversations, members, textChars } = this.#job
     const index = this.#nextConversation++ % conversations.length
@@ -251,7 +256,9 @@ export class Storm {
     })
   }
 
-  /** What each client has to get to be back: what is acknowledged by now and did not reach it. */
+  /**
+   * Determines the messages that each client must catch up: acknowledged by now and not received.
+   */
   #noteMissed(): void {
     for (let serial = 0; serial < this.#sent; serial++) {
       if (this.#isAcknowledged[serial] === 0) continue
@@ -344,11 +351,11 @@ export class Storm {
       performance.now() < giveUpAtMs
     )
       await pause(20)
-    // Whatever comes twice comes soon after.
+    // A repeated delivery arrives soon after the first.
     await pause(200)
   }
 
-  /** Of those who are back. */
+  /** Counts messages that members who are back have not received. */
   #countLost(): number {
     let lost = 0
     for (let serial = 0; serial < this.#sent; serial++) {

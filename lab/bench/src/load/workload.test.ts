@@ -20,7 +20,7 @@ afterEach(async () => {
   io = undefined
 })
 
-/** A stock Socket.IO server whose deliveries and answers a test may spoil. */
+/** Starts a stock Socket.IO server. Tests can tamper with its deliveries and acknowledgements. */
 async function listen(deliver: Deliver, answer: (count: number) => Answer): Promise<number> {
   const httpServer = createServer()
   const server = new Server(httpServer)
@@ -60,8 +60,8 @@ async function run(
   return new Workload(job, { measuring: () => {}, measured: () => {} }).run()
 }
 
-describe('the account of a workload', () => {
-  it('adds up when everything arrives once', async () => {
+describe('the counts of a workload', () => {
+  it('has no deviations when everything arrives once', async () => {
     const outcome = await run(toAll)
     expect(outcome.sent).toBeGreaterThan(10)
     expect(outcome).toMatchObject({ acknowledged: outcome.sent, refused: 0, lost: 0, doubled: 0, disconnected: 0 })
@@ -76,26 +76,26 @@ describe('the account of a workload', () => {
     expect(outcome).toMatchObject({ acknowledged: outcome.sent, lost: 0, doubled: 0 })
   })
 
-  it('sees one delivery lost', async () => {
+  it('finds one lost delivery', async () => {
     const outcome = await run((sockets, text, count) => toAll(count === 7 ? sockets.slice(1) : sockets, text, count))
     expect(outcome).toMatchObject({ lost: 1, doubled: 0 })
   })
 
-  it('sees one delivery that came twice', async () => {
+  it('finds one repeated delivery', async () => {
     const outcome = await run((sockets, text, count) =>
       toAll(count === 7 ? [...sockets, ...sockets.slice(0, 1)] : sockets, text, count),
     )
     expect(outcome).toMatchObject({ lost: 0, doubled: 1 })
   })
 
-  it('is not fooled when one misses what another gets twice', async () => {
+  it('finds a loss that a repeat to another client offsets', async () => {
     const outcome = await run((sockets, text, count) =>
       toAll(count === 7 ? [...sockets.slice(1), ...sockets.slice(1, 2)] : sockets, text, count),
     )
     expect(outcome).toMatchObject({ lost: 1, doubled: 1 })
   })
 
-  it('is not fooled when one misses this message and gets that one twice', async () => {
+  it('finds a lost message that a repeat of another offsets', async () => {
     const outcome = await run((sockets, text, count) => {
       if (count === 7) toAll(sockets.slice(1), text, count)
       else if (count === 8) toAll([...sockets, ...sockets.slice(0, 1)], text, count)
@@ -104,12 +104,12 @@ describe('the account of a workload', () => {
     expect(outcome).toMatchObject({ lost: 1, doubled: 1 })
   })
 
-  it('counts refusals and sends without an answer', async () => {
+  it('counts refusals and sends without an acknowledgement', async () => {
     const outcome = await run(toAll, (count) => (count === 5 ? { ok: false } : count === 6 ? undefined : { ok: true }))
     expect(outcome).toMatchObject({ refused: 1, acknowledged: outcome.sent - 2, firstRefusal: '[{"ok":false}]' })
   })
 
-  it('times what was sent while it measured, however late it comes', async () => {
+  it('times messages sent while measuring, however late they arrive', async () => {
     const outcome = await run((sockets, text, count) => {
       setTimeout(() => toAll(sockets, text, count), 200)
     })
@@ -118,7 +118,7 @@ describe('the account of a workload', () => {
     expect(outcome.measured.lastDelivery.p50Ms).toBeGreaterThan(150)
   })
 
-  it('does not wait for ever for a backlog, and does not call it lost', async () => {
+  it('limits the wait for a backlog and counts it as late', async () => {
     let backlog = 0
     const outcome = await run((sockets, text, count) => {
       setTimeout(() => toAll(sockets, text, count), 10 * backlog++)
@@ -128,7 +128,7 @@ describe('the account of a workload', () => {
     expect(outcome.drainMs).toBeLessThan(2_000)
   })
 
-  it('counts nothing of an earlier run', async () => {
+  it('ignores messages of an earlier run', async () => {
     const outcome = await run((sockets, text, count) => {
       toAll(sockets, text, count)
       if (count === 7) toAll(sockets, markText(firstSerialOf(2) + 7, 100), count)
@@ -136,7 +136,7 @@ describe('the account of a workload', () => {
     expect(outcome).toMatchObject({ lost: 0, doubled: 0, strays: 5 })
   })
 
-  it('sees a loss beside a connection that ended', async () => {
+  it('finds a loss despite a closed connection', async () => {
     const outcome = await run((sockets, text, count) => {
       toAll(count === 7 ? sockets.slice(1) : sockets, text, count)
       if (count === 20) sockets.at(-1)?.disconnect(true)
@@ -144,7 +144,7 @@ describe('the account of a workload', () => {
     expect(outcome).toMatchObject({ disconnected: 1, lost: 1 })
   })
 
-  it('notes a connection that ended, and does not call lost what it can not get any more', async () => {
+  it('reports a closed connection without counting its messages as lost', async () => {
     const outcome = await run((sockets, text, count) => {
       toAll(sockets, text, count)
       if (count === 20) sockets.at(-1)?.disconnect(true)

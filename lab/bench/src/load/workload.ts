@@ -1,7 +1,9 @@
 /**
- * One measured run inside the generator: opens the connections, warms up, measures, stops sending, waits for what is
- * still on its way, and settles the account. Promises: every message and every connection is accounted for exactly: a
- * message that reached a connection twice does not hide one that reached it never.
+ * One measured run inside the generator. It opens the connections, warms up, measures, stops
+ * sending, waits for deliveries still under way, and counts the result.
+ *
+ * Guarantee: every message and every connection is accounted for exactly. A message that reached
+ * one connection twice does not hide that it never reached another one.
  */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -12,11 +14,14 @@ import { RawConnection } from './raw-connection.ts'
 
 const openTogether = 64
 const tickMs = 1
-/** Most messages without an acknowledgement under a rate; beyond it the generator waits. */
+/** Maximum number of unacknowledged messages at a fixed rate. Beyond it, the generator waits. */
 const unacknowledgedMax = 20_000
-/** Longest backlog that a late tick makes up for. */
+/** Maximum backlog that a late tick makes up for. */
 const catchUpMaxMs = 100
-/** Of every so many messages, one is timed at each of its receivers (all are counted, and timed at the last). */
+/**
+ * One of this many messages is timed at each of its receivers. All messages are counted, and timed
+ * at their last receiver.
+ */
 const timedEvery = 8
 const settleMs = 100
 
@@ -34,7 +39,7 @@ interface Sender {
 }
 
 export interface WorkloadEvents {
-  /** The measured part begins: time to look at the processor time of the servers. */
+  /** Called when the measured part begins. The handler reads the servers' processor time. */
   measuring(): void
   measured(): void
 }
@@ -45,12 +50,12 @@ export class Workload {
   readonly #connections: RawConnection[] = []
   readonly #senders: Sender[] = []
 
-  /** By serial. */
+  /** Data by serial number of the message. */
   readonly #sentAtMs = new Float64Array(serialsMax)
   readonly #hearersLeft = new Int32Array(serialsMax)
   readonly #senderOf = new Uint16Array(serialsMax)
   readonly #isAcknowledged = new Uint8Array(serialsMax)
-  /** By connection. */
+  /** Number of messages received, by connection. */
   readonly #heardBy: Uint32Array
 
   #sent = 0
@@ -58,21 +63,21 @@ export class Workload {
   #refused = 0
   #firstRefusal: string | undefined
   #delivered = 0
-  /** Deliveries that all messages acknowledged so far must cause. */
+  /** Number of deliveries that all messages acknowledged so far require. */
   #expected = 0
-  /** Deliveries to a connection that must not hear the message. */
+  /** Number of deliveries to connections that must not receive the message. */
   #misled = 0
   #strays = 0
-  /** Connections that ended: what they did not get any more is told by that, and is not lost. */
+  /** Connections that closed. Messages that they no longer received are not counted as lost. */
   readonly #ended = new Set<number>()
   #firstProblem: string | undefined
   #isSending = false
   #isMeasuring = false
-  /** Messages sent while it measures: these are timed, however late they arrive. */
+  /** Range of messages sent while measuring. They are timed, however late they arrive. */
   #timedFrom = serialsMax
   #timedTo = serialsMax
   #nextSender = 0
-  /** Time of the bytes being worked off; undefined between two reads. */
+  /** Time at which the bytes in process were read; undefined between two reads. */
   #readAtMs: number | undefined
 
   #measuredAcknowledged = 0
@@ -112,7 +117,7 @@ export class Workload {
     const drainStartedAtMs = performance.now()
     const isFlowing = await this.#drain()
     const drainMs = performance.now() - drainStartedAtMs
-    // Whatever comes twice comes soon after.
+    // A repeated delivery arrives soon after the first.
     await pause(settleMs)
     const { lost, doubled } = this.#settleAccount()
     for (const connection of this.#connections) connection.close()
@@ -300,8 +305,9 @@ export class Workload {
   }
 
   /**
-   * Waits until everything sent was answered and everything acknowledged was delivered, but not for ever: who acknowledges
-   * early may have a backlog of minutes. True when time was up and something still came.
+   * Waits until every send has a response and every acknowledged message is delivered. The wait is
+   * limited, because a server that acknowledges early may have a backlog of minutes. Returns true
+   * if the time ran out while deliveries were still arriving.
    */
   async #drain(): Promise<boolean> {
     const { drainMs } = this.#job
@@ -321,7 +327,10 @@ export class Workload {
     return false
   }
 
-  /** By message and by connection; the worse of the two counts. Where a connection ended, only by connection. */
+  /**
+   * Counts lost and repeated deliveries, once by message and once by connection. Returns the worse
+   * of the two. If a connection closed, counts losses only by connection.
+   */
   #settleAccount(): { readonly lost: number; readonly doubled: number } {
     let lostMessages = 0
     let doubledMessages = 0
@@ -338,7 +347,7 @@ export class Workload {
     let doubledDeliveries = 0
     for (const [index, { group, hears }] of this.#job.members.entries()) {
       const surplus = (this.#heardBy[index] ?? 0) - (hears ? (acknowledgedOf.get(group) ?? 0) : 0)
-      // What was refused or never answered may have been stored and delivered all the same.
+      // A refused or unacknowledged message may still have been stored and delivered.
       if (surplus > 0 && this.#acknowledged === this.#sent) doubledDeliveries += surplus
       if (surplus < 0 && !this.#ended.has(index)) lostDeliveries -= surplus
     }

@@ -1,4 +1,6 @@
-/** What a figure is worth nothing without: commit, machine, versions. */
+/**
+ * The environment of a figure: commit, machine and versions. A figure is worth nothing without it.
+ */
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -6,7 +8,10 @@ import { cpus, loadavg, release, totalmem, type } from 'node:os'
 
 export interface Environment {
   readonly commit: string
-  /** Files that differ from the commit: the figures are not of that commit alone. */
+  /**
+   * Number of files that differ from the commit. If not 0, the figures do not belong to that commit
+   * alone.
+   */
   readonly changedFiles: number
   readonly at: string
   readonly machine: {
@@ -14,7 +19,10 @@ export interface Environment {
     readonly cores: number
     readonly memoryGb: number
     readonly system: string
-    /** Of the last minute, before the run. Above a tenth or so the figures are of a shared machine. */
+    /**
+     * Load average of the minute before the run. Above about a tenth, other processes influence the
+     * figures.
+     */
     readonly loadBefore: number
   }
   readonly versions: Readonly<Record<string, string>>
@@ -48,6 +56,6 @@ function git(root: string, ...args: string[]): string | undefined {
   try {
     return execFileSync('git', args, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trimEnd()
   } catch {
-    return undefined // A copy without its history.
+    return undefined // The directory is a copy without git data.
   }
 }

@@ -1,24 +1,27 @@
-/** Processor time and memory of other processes between two moments, from /proc. Children count with their parent if asked. */
+/**
+ * Measures processor time and memory of other processes between two moments, from /proc. Counts
+ * children together with their parent on request.
+ */
 import { readFileSync, readdirSync } from 'node:fs'
 
 export interface WatchedProcess {
-  /** What it is in this scenario: `server`, `database`. */
+  /** Role of the process in the scenario: `server`, `database`. */
   readonly role: string
   readonly pid: number
-  /** Postgres works in children. */
+  /** Whether to include child processes. Postgres works in children. */
   readonly withChildren?: boolean
 }
 
-/** What all processes of a role used together. */
+/** Resources that all processes of a role used together. */
 export interface ProcessUsage {
   readonly role: string
-  /** 1 is one core, all the time. */
+  /** Average number of cores in use. 1 is one core all the time. */
   readonly cpuShare: number
   readonly residentMb: number
   readonly residentPeakMb: number
 }
 
-/** Linux counts processor time in hundredths of a second everywhere we run. */
+/** Linux counts processor time in hundredths of a second on all our machines. */
 const ticksPerSecond = 100
 
 export class ProcessWatch {
@@ -69,7 +72,7 @@ function readStat(pid: number): { readonly parent: number; readonly ticks: numbe
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
     return { parent: Number(fields[1]), ticks: Number(fields[11]) + Number(fields[12]) }
   } catch {
-    return undefined // It has ended.
+    return undefined // The process has ended.
   }
 }
 

@@ -1,11 +1,14 @@
-/** A link between a server and Postgres that counts, as they pass, how many runs of some prepared statements name each id. */
+/**
+ * A link between a server and Postgres. It counts executions of certain prepared statements as they
+ * pass, by the ids in their parameters.
+ */
 import { connect, createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { StatementCounter } from '@chorus/testkit'
 
 export interface StatementLink {
   readonly port: number
-  /** By id, and by statement. */
+  /** Number of executions by id and by statement. */
   readonly counts: ReadonlyMap<string, ReadonlyMap<string, number>>
   reset(): void
   close(): Promise<void>

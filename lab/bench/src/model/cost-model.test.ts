@@ -1,4 +1,7 @@
-/** A world whose prices are known: the model must find them from the points it is given, and say how far it is off. */
+/**
+ * Points from a made-up world with known prices. The model must find the prices from the points,
+ * and report its own error.
+ */
 import { describe, expect, it } from 'vitest'
 import type { CurvePoint, Work } from '../curves/point.ts'
 import { fitModel, predict, sweptName, terms, writesOf } from './cost-model.ts'
@@ -79,10 +82,10 @@ const points = [
   ),
 ]
 
-describe('the model of cost', () => {
+describe('the cost model', () => {
   const model = fitModel(points)
 
-  it('finds the prices, and so meets the points that it was not given', () => {
+  it('finds the prices and predicts the points left out', () => {
     expect(model).toBeDefined()
     const leftOut = model?.checked.filter(({ isLeftOut }) => isLeftOut) ?? []
     expect(leftOut.length).toBeGreaterThan(20)
@@ -93,7 +96,7 @@ describe('the model of cost', () => {
       )
   })
 
-  it('leaves out the largest of every curve, and of memory the next to it', () => {
+  it("leaves out each curve's largest point, for memory the next one", () => {
     const leftOutOf = (role: Role, curve: string): number[] =>
       model?.checked
         .filter((each) => each.role === role && each.point.curve === curve && each.isLeftOut)
@@ -105,7 +108,7 @@ describe('the model of cost', () => {
     expect(leftOutOf('memory', 'rooms')).toEqual([10, 100])
   })
 
-  it('does not fit what was measured by itself', () => {
+  it('does not fit a price that was measured directly', () => {
     const withSweep = points.map((point) =>
       point.variant === 'apart' ? { ...point, figures: { ...point.figures, sweptServerUs: 9 } } : point,
     )
@@ -113,17 +116,17 @@ describe('the model of cost', () => {
     expect(fitModel(withSweep)?.prices.server[index]).toBe(9)
   })
 
-  it('says nothing from too few points', () => {
+  it('returns no model from too few points', () => {
     expect(fitModel(points.slice(0, 3))).toBeUndefined()
   })
 
-  it('counts a checkpoint after a write, at most one a second and connection', () => {
+  it('counts a checkpoint per write, at most one per second and connection', () => {
     const { work } = pointOf('load', 1, {})
     expect(writesOf({ ...work, deliveries: 100, hearers: 500 })).toBe(200)
     expect(writesOf({ ...work, deliveries: 5_000, changesPerWrite: 2, hearers: 500 })).toBe(3_000)
   })
 
-  it('sees what grows with the square: each server sweeps what all have stored', () => {
+  it('grows sweep costs with the square of the servers', () => {
     const [small, large] = [project(truth, bytes, 10), project(truth, bytes, 1_000)]
     expect(large.work.messages / small.work.messages).toBeCloseTo(100)
     expect(large.databaseSweepCores / small.databaseSweepCores).toBeCloseTo(10_000)
@@ -131,13 +134,13 @@ describe('the model of cost', () => {
     expect(large.bytesPerServerAndSecond / small.bytesPerServerAndSecond).toBeCloseTo(1)
   })
 
-  it('puts the nearest bound first, and meets it there and not before', () => {
+  it('sorts the bounds and computes their server counts exactly', () => {
     const walls = findWalls(truth, bytes)
     expect(walls.map(({ atServers }) => atServers)).toEqual(
       walls.map(({ atServers }) => atServers).sort((a, b) => a - b),
     )
     const connections = walls.find(({ what }) => what.startsWith('connections to Postgres'))
-    // 1 000 connections, 12 for each server.
+    // 1 000 connections, 12 per server.
     expect(connections?.atServers).toBe(84)
   })
 })

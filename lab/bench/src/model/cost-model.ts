@@ -1,8 +1,9 @@
 /**
- * What a second costs, as a sum of few terms with names: so much for each message, each write to a connection, each
- * silent connection and so on. The prices come from least squares over a part of the measured points; the others are left
- * out and say how good the model is. Among these are the largest of each curve, because a model that is carried further
- * than anything measured must at least reach the next point.
+ * Models the cost per second as a sum of a few named terms: a price for each message, each write to
+ * a connection, each silent connection and so on. Least squares over part of the measured points
+ * gives the prices. The points left out show how good the model is. They include the largest point
+ * of each curve: a model that predicts beyond all measurements must at least predict the next
+ * point.
  */
 import type { CurvePoint, Work } from '../curves/point.ts'
 import { median } from '../report/statistics.ts'
@@ -12,24 +13,27 @@ export const roles = ['server', 'database', 'redis', 'memory'] as const
 export type Role = (typeof roles)[number]
 
 export interface Term {
-  /** In a table, after the price: `a message`. */
+  /** Name of the term in a table, after the price: `a message`. */
   readonly name: string
-  /** How much of it there is: per second, or in all for memory. */
+  /** Returns the amount of the term: per second, or in total for memory. */
   readonly amount: (work: Work) => number
 }
 
 const messages = ({ messages: perSecond }: Work): number => perSecond
 const transactions = ({ messages: rows, rowsPerCommit }: Work): number => rows / rowsPerCommit
-/** Messages that come fast are worked on together: how often is seen by how many changes leave in one write. */
+/**
+ * Turns of the event loop. Messages in quick succession are processed together; the number of
+ * changes per write shows how many.
+ */
 const turns = ({ messages: perSecond, changesPerWrite }: Work): number => perSecond / changesPerWrite
-/** Every server reads the number of every row that was stored. */
+/** Every server reads the seq of every stored row. */
 const swept = ({ messages: rows, servers }: Work): number => rows * servers
-/** What was stored together is published together, if it is of one room. */
+/** Rows that were stored together are published together, if they belong to the same room. */
 const publications = ({ messages: perSecond, rowsPerCommit, rooms }: Work): number =>
   perSecond / Math.max(1, rowsPerCommit / rooms)
 const broughtElsewhere = (work: Work): number => publications(work) * (work.serving - 1)
 
-/** Events, and the checkpoint that follows within a second of one. */
+/** Returns the number of writes: events, plus the checkpoint that follows each within a second. */
 export function writesOf({ deliveries, changesPerWrite, hearers }: Work): number {
   const events = deliveries / changesPerWrite
   return events + Math.min(hearers, events)
@@ -40,7 +44,9 @@ export const sweptName = 'a stored row swept by one server'
 
 export const servingName = 'a server as soon as it has connections'
 
-/** Microseconds of a processor in a second; for memory, kilobytes. */
+/**
+ * Terms of each role. Prices are microseconds of processor time per second; for memory, kilobytes.
+ */
 export const terms = {
   server: [
     { name: 'a server that is there, a second', amount: ({ servers }) => servers },
@@ -71,7 +77,7 @@ export const terms = {
   ],
 } as const satisfies Readonly<Record<Role, readonly Term[]>>
 
-/** In the order of the terms. */
+/** Prices of each role, in the order of its terms. */
 export type Prices = Readonly<Record<Role, readonly number[]>>
 
 export interface CheckedPoint {
@@ -87,16 +93,22 @@ export interface CostModel {
   readonly checked: readonly CheckedPoint[]
 }
 
-/** Under a hundredth of a core, or some megabytes, the clock of the processes and the collector are what is measured. */
+/**
+ * Smallest values that are measured reliably. Below a hundredth of a core or some megabytes,
+ * process clock and garbage collector dominate.
+ */
 export const leastMeasured: Readonly<Record<Role, number>> = {
   server: 20_000,
   database: 10_000,
   redis: 10_000,
   memory: 20_000,
 }
-/** Points repeat to about so much, … */
+/** Relative spread of repeated points. */
 const toleranceShare = 0.05
-/** … but not better than their clock, which counts hundredths of a second, and than the collector's moods. */
+/**
+ * Minimum tolerance: the process clock counts hundredths of a second, and garbage collection
+ * varies.
+ */
 const leastTolerance: Readonly<Record<Role, number>> = {
   server: 5_000,
   database: 5_000,
@@ -114,7 +126,7 @@ export function predict(prices: Prices, role: Role, work: Work): number {
   return terms[role].reduce((sum, { amount }, index) => sum + amount(work) * (prices[role][index] ?? 0), 0)
 }
 
-/** Undefined when there is not enough to fit. */
+/** Fits the model to the points. Returns undefined if there are too few. */
 export function fitModel(points: readonly CurvePoint[]): CostModel | undefined {
   const ours = points.filter(({ target }) => target === 'chorus')
   const prices: Partial<Record<Role, readonly number[]>> = {}
@@ -161,7 +173,7 @@ function measuredOf({ processorUs, figures }: CurvePoint, role: Role): number | 
   }
 }
 
-/** Prices that were measured by themselves and are not left to the fit, in the order of the terms. */
+/** Returns prices that were measured directly and are not fitted, in the order of the terms. */
 function knownPrices(points: readonly CurvePoint[], role: Role): (number | undefined)[] {
   const figure = role === 'server' ? 'sweptServerUs' : role === 'database' ? 'sweptDatabaseUs' : undefined
   const swept = figure === undefined ? [] : points.flatMap(({ figures }) => figures[figure] ?? [])
@@ -169,8 +181,9 @@ function knownPrices(points: readonly CurvePoint[], role: Role): (number | undef
 }
 
 /**
- * Of each curve the largest point, and every third of the others from the second on. Of memory the next to the largest:
- * what few people and rooms hold cannot be seen, and nothing could be fitted.
+ * Chooses the points to leave out: the largest of each curve, and every third of the remaining ones
+ * from the second on. For memory it is the second largest, because the memory of few users and
+ * rooms is too small to measure, so nothing else could be fitted.
  */
 function chooseLeftOut(points: readonly CurvePoint[], role: Role): Set<CurvePoint> {
   const fromEnd = role === 'memory' ? 2 : 1

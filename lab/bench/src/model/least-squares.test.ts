@@ -4,7 +4,7 @@ import { fitNonNegative } from './least-squares.ts'
 const exact = (amounts: readonly number[], value: number) => ({ amounts, value, tolerance: 1 })
 
 describe('non-negative least squares', () => {
-  it('finds the coefficients that the values were made from, whatever their scales', () => {
+  it('finds the original coefficients at any scale', () => {
     const truth = [40, 0.5, 3_000]
     const observations = [
       [1, 10, 0.1],
@@ -21,8 +21,9 @@ describe('non-negative least squares', () => {
     truth.forEach((coefficient, term) => expect(found[term]).toBeCloseTo(coefficient, 4))
   })
 
-  it('agrees with the textbook line through points that are off', () => {
-    // y = 1 + 2x, with errors +1, −1, −1, +1: the line of least squares stays where it is.
+  it('matches the textbook line through inexact points', () => {
+    // The points are y = 1 + 2x with errors +1, −1, −1, +1, which leave the least-squares line
+    // unchanged.
     const found = fitNonNegative(
       [1, 2, 3, 4].map((x, index) => exact([1, x], 1 + 2 * x + (index === 0 || index === 3 ? 1 : -1))),
       2,
@@ -31,13 +32,13 @@ describe('non-negative least squares', () => {
     expect(found[1]).toBeCloseTo(2, 6)
   })
 
-  it('leaves out a term that could only help by being negative', () => {
+  it('drops a term that could only help with a negative coefficient', () => {
     const found = fitNonNegative([exact([1, 1], 5), exact([1, 2], 4), exact([1, 3], 3)], 2)
     expect(found[1]).toBe(0)
     expect(found[0]).toBeCloseTo(4, 6)
   })
 
-  it('believes what is known better', () => {
+  it('gives more weight to values with a smaller tolerance', () => {
     const [level = 0] = fitNonNegative(
       [
         { amounts: [1], value: 10, tolerance: 0.1 },
@@ -48,7 +49,7 @@ describe('non-negative least squares', () => {
     expect(level).toBeCloseTo(10, 1)
   })
 
-  it('gives nothing to a term that occurs nowhere', () => {
+  it('gives 0 to a term that never occurs', () => {
     expect(fitNonNegative([exact([2, 0], 6)], 2)).toEqual([3, 0])
   })
 })

@@ -1,28 +1,33 @@
 /**
- * Least squares with coefficients that are not negative: a cost cannot be, and a fit that may use negative ones explains
- * noise by terms that cancel out. The best such fit is the plain least squares of some subset of the terms, so all subsets
- * are tried: exact, and with a handful of terms still quick.
+ * Least squares with non-negative coefficients. A cost cannot be negative, and a fit with negative
+ * coefficients explains noise by terms that cancel each other. The best non-negative fit is the
+ * plain least-squares fit of some subset of the terms. So this tries all subsets, which is exact,
+ * and fast enough for a few terms.
  */
 const termsMax = 12
-/** Below it a column adds nothing to those before it: the subset says the same twice. */
+/**
+ * Smallest useful pivot. A smaller one means that the column depends on those before it, so the
+ * subset has no unique solution.
+ */
 const leastPivot = 1e-9
 
 export interface Observation {
-  /** One amount for each term. */
+  /** One amount per term. */
   readonly amounts: readonly number[]
   readonly value: number
-  /** How far off `value` may be: what is known better weighs more. */
+  /** Expected error of `value`. Observations with a small tolerance weigh more. */
   readonly tolerance: number
 }
 
-/** Returns a coefficient for each term. */
+/** Returns one coefficient per term. */
 export function fitNonNegative(observations: readonly Observation[], terms: number): number[] {
   if (terms > termsMax) throw new Error(`unable to fit ${terms} terms; at most ${termsMax} are tried`)
   const rows = observations.map(({ amounts, value, tolerance }) => ({
     amounts: Array.from({ length: terms }, (_, term) => (amounts[term] ?? 0) / tolerance),
     value: value / tolerance,
   }))
-  // Columns of length 1: terms have amounts of all sizes, and pivots are compared.
+  // Scale columns to length 1: amounts of terms differ in size, and pivots are compared with each
+  // other.
   const lengths = Array.from({ length: terms }, (_, term) =>
     Math.hypot(...rows.map(({ amounts }) => amounts[term] ?? 0)),
   )
@@ -47,7 +52,7 @@ export function fitNonNegative(observations: readonly Observation[], terms: numb
       chosen.map((term) => targets[term] ?? 0),
     )
     if (solved === undefined || solved.some((value) => value < 0)) continue
-    // What the squares of the errors lose by it.
+    // Reduction of the sum of squared errors by this solution.
     const explained = solved.reduce((sum, value, index) => sum + value * (targets[chosen[index] ?? 0] ?? 0), 0)
     if (explained <= best.explained) continue
     const coefficients = lengths.map(() => 0)
@@ -59,7 +64,7 @@ export function fitNonNegative(observations: readonly Observation[], terms: numb
   return best.coefficients.map((value, term) => value / (lengths[term] || 1))
 }
 
-/** Gauss; undefined when there is no single solution. */
+/** Solves by Gaussian elimination. Returns undefined without a unique solution. */
 function solve(matrix: number[][], right: number[]): number[] | undefined {
   const count = right.length
   const rows = matrix.map((row, index) => [...row, right[index] ?? 0])

@@ -1,7 +1,7 @@
 /**
- * The model carried to clusters that do not fit a desk: what a thousand servers with ten million connections would need,
- * and which bound is met first on the way. Every assumption is a number with a name; change one and draw again. Nothing of
- * this is measured at that size.
+ * Extends the model to large clusters: what a thousand servers with ten million connections would
+ * need, and which bound they reach first. Every assumption is a named number; change one and draw
+ * again. Nothing here was measured at that size.
  */
 import type { Work } from '../curves/point.ts'
 import { predict, priceOf, relayName, servingName, sweptName, writesOf } from './cost-model.ts'
@@ -9,11 +9,11 @@ import type { Prices } from './cost-model.ts'
 
 export const assumptions = {
   connectionsPerServer: 10_000,
-  /** Of all users, at the busiest time. */
+  /** Share of all users that are online at the busiest time. */
   onlineShare: 0.3,
   messagesPerUserAndDay: 40,
   peakHourShare: 0.1,
-  /** Where messages are sent: share of all messages, members of the conversation. */
+  /** Sizes of conversations: share of all messages, and number of members. */
   sizes: [
     { share: 0.6, members: 2 },
     { share: 0.3, members: 10 },
@@ -21,34 +21,34 @@ export const assumptions = {
     { share: 0.01, members: 1_000 },
   ],
   conversationsEach: 20,
-  /** Read markers that are stored, for each message; each is priced as a row and as a command. */
+  /** Number of read markers stored per message. Each is priced as a row and as a command. */
   readMarkersPerMessage: 1,
-  /** Of a core or a machine, at the busiest time. */
+  /** Usable share of a core or a machine at the busiest time. */
   usableShare: 0.6,
   databaseCores: 32,
-  /** Of a primary, with nothing in between. */
+  /** Connections that one primary accepts without a pooler. */
   databaseConnections: 1_000,
-  /** Two lanes of the log, ten of the pool. */
+  /** Two lanes of the log and ten connections of the pool. */
   databaseConnectionsPerServer: 12,
-  /** Published figure of one Redis. */
+  /** Published figure for one Redis. */
   redisDeliveredPerSecond: 650_000,
-  /** The parts of the bus: more shards than parts have nothing to do. */
+  /** Number of parts of the bus. More shards than parts would have nothing to do. */
   redisParts: 64,
-  /** Of its one core, for the numbers of what others have stored. */
+  /** Share of a server's one core that it may spend on sweeping rows of other servers. */
   sweepShare: 0.3,
-  /** TCP, IP and Ethernet around a delivery that goes alone. */
+  /** TCP, IP and Ethernet headers around a delivery that is sent alone. */
   wireOverheadBytes: 78,
   linkBytesPerSecond: 1_250_000_000,
   serverMemoryMb: 16_384,
 } as const
 
-/** Further figures that were measured, and are no prices of the model. */
+/** Further measured figures that are not prices of the model. */
 export interface MeasuredBytes {
   readonly delivery: number
-  /** Through Redis, both ways: for a message, and for each server that serves its room. */
+  /** Bytes through Redis in both directions: per message, and per server that serves its room. */
   readonly redisMessage: number
   readonly redisServing: number
-  /** A server that just started. */
+  /** Memory of a server that just started. */
   readonly emptyServerMb: number
 }
 
@@ -60,7 +60,7 @@ export interface Projection {
   readonly receiversPerMessage: number
   readonly servingPerMessage: number
   readonly serverCores: number
-  /** Of one server. */
+  /** Use of one server's processor. */
   readonly serverShare: number
   readonly sweepShareOfServer: number
   readonly databaseCores: number
@@ -84,10 +84,11 @@ export function project(prices: Prices, bytes: MeasuredBytes, servers: number): 
   const messages = (users * a.messagesPerUserAndDay * a.peakHourShare) / 3_600
   const mean = (of: (members: number) => number): number =>
     a.sizes.reduce((sum, { share, members }) => sum + share * of(members), 0)
-  // The sender is there, and so many of the others.
+  // The sender is online, and this share of the other members.
   const online = (members: number): number => 1 + (members - 1) * a.onlineShare
   const receiversPerMessage = mean(online)
-  // Everybody is at any server: how many different ones are met.
+  // Each online member is connected to a random server. This is the expected number of different
+  // servers.
   const servingPerMessage = mean((members) => servers * (1 - (1 - 1 / servers) ** online(members)))
   const deliveries = messages * receiversPerMessage
   const rows = messages * (1 + a.readMarkersPerMessage)
@@ -100,11 +101,12 @@ export function project(prices: Prices, bytes: MeasuredBytes, servers: number): 
     rooms: connections * a.conversationsEach,
     messages,
     deliveries,
-    // So quiet that nothing comes together.
+    // Traffic per conversation is so low that changes are rarely written together.
     changesPerWrite: 1,
     rowsPerCommit: 1,
   }
-  // Markers are rows, too, for the one who sends them, for Postgres, and for every server that sweeps.
+  // Read markers are rows, too. They cost the receiving server, Postgres, and every server that
+  // sweeps.
   const asRows: Work = { ...work, messages: rows, deliveries: 0, serving: 1 }
   const relayed = messages * (servingPerMessage - 1)
   const serverUs =
@@ -154,12 +156,15 @@ export function project(prices: Prices, bytes: MeasuredBytes, servers: number): 
 
 export interface Wall {
   readonly what: string
-  /** With {@link assumptions}.connectionsPerServer connections each; Infinity: it does not come nearer with servers. */
+  /**
+   * Number of servers with {@link assumptions}.connectionsPerServer connections each at which the
+   * bound is reached. Infinity if adding servers never reaches it.
+   */
   readonly atServers: number
   readonly moves: string
 }
 
-/** The bounds, the nearest first. */
+/** Returns the bounds, the nearest first. */
 export function findWalls(prices: Prices, bytes: MeasuredBytes): Wall[] {
   const a = assumptions
   const walls: readonly { what: string; moves: string; use: (p: Projection) => number }[] = [
@@ -216,7 +221,7 @@ export function findWalls(prices: Prices, bytes: MeasuredBytes): Wall[] {
 
 const serversMax = 1_000_000
 
-/** The least number of servers at which a use that grows goes over 1. */
+/** Returns the lowest number of servers at which a growing use exceeds 1. */
 function firstOver(use: (servers: number) => number): number {
   if (use(serversMax) <= 1) return Number.POSITIVE_INFINITY
   let [low, high] = [0, serversMax]

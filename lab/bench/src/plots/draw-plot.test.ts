@@ -21,14 +21,14 @@ const panel: Panel = {
 }
 
 describe('drawPlot', () => {
-  it('puts points where their values say', () => {
+  it('places points by their values', () => {
     const svg = drawPlot([panel])
     // The plot is 676 wide from x = 62, and 310 high down to y = 350.
     expect(svg).toContain('<path class="line s0" d="M62 195L738 40"/>')
     expect(svg).toContain('<rect class="s1 hollow" x="283.33" y="346"')
   })
 
-  it('names axes, series and itself, with what is special in XML escaped', () => {
+  it('shows titles, axis labels and series names, escaped for XML', () => {
     const svg = drawPlot([panel])
     for (const text of ['Cost &amp; more', 'receivers', 'µs', 'ours &lt;here&gt;', 'left out'])
       expect(svg).toContain(text)
@@ -36,12 +36,12 @@ describe('drawPlot', () => {
     expect(svg).toContain('prefers-color-scheme: dark')
   })
 
-  it('draws the same bytes for the same data, and panels beside each other', () => {
+  it('draws identical data identically and panels side by side', () => {
     expect(drawPlot([panel])).toBe(drawPlot([panel]))
     expect(drawPlot([panel, panel])).toContain('translate(380 0)')
   })
 
-  it('draws y = x from corner to corner when both axes are one scale', () => {
+  it('draws the diagonal corner to corner when both axes share a scale', () => {
     const dots = { ...panel, hasDiagonal: true, y: { label: 'µs', kind: 'log' } } as const
     expect(drawPlot([dots])).toContain('<path class="diagonal" d="M62 350L738 40"/>')
   })

@@ -1,7 +1,10 @@
 /**
- * Plots as SVG of our own: lines or dots on log or linear axes, one or two panels beside each other. Promises: the same
- * data draw the same bytes; readable at the width of a page on GitHub, in light and dark (the picture asks the reader's
- * browser), and without colours, because each series has a shape of its own.
+ * Draws plots as SVG: lines or dots on logarithmic or linear axes, in one panel or two side by
+ * side.
+ *
+ * Guarantee: the same data gives the same bytes. Plots are readable at the width of a page on
+ * GitHub, in light and dark mode (the SVG asks the reader's browser). They are readable without
+ * colours, because each series has its own shape.
  */
 import { nameTick, scaleOf } from './scale.ts'
 import type { Scale, ScaleKind } from './scale.ts'
@@ -14,16 +17,16 @@ export interface PlotPoint {
 export interface Series {
   readonly name: string
   readonly points: readonly PlotPoint[]
-  /** `dots` are not joined. */
+  /** Style of the series. `dots` are not joined by lines. */
   readonly kind: 'line' | 'dots'
-  /** Colour and shape: series of the same look in two panels are of the same thing. */
+  /** Colour and shape. Series with the same look in two panels show the same thing. */
   readonly look: 0 | 1 | 2 | 3
-  /** Drawn as an outline. */
+  /** Whether markers are drawn as outlines. */
   readonly isHollow?: boolean
 }
 
 export interface Axis {
-  /** With its unit. */
+  /** Label of the axis, with its unit. */
   readonly label: string
   readonly kind: ScaleKind
 }
@@ -33,7 +36,7 @@ export interface Panel {
   readonly x: Axis
   readonly y: Axis
   readonly series: readonly Series[]
-  /** A line from corner to corner, where y is x. Both axes then have one scale. */
+  /** Whether to draw the line y = x from corner to corner. Both axes then share one scale. */
   readonly hasDiagonal?: boolean
 }
 
@@ -155,7 +158,7 @@ function drawLegend({ name, kind, look, isHollow }: Series, y: number): string[]
   ]
 }
 
-/** A hundredth of a pixel is enough, and does not differ between machines. */
+/** Rounds to hundredths of a pixel. That is precise enough and equal on all machines. */
 const n = (value: number): string => String(Math.round(value * 100) / 100)
 
 const escape = (text: string): string =>

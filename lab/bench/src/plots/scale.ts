@@ -1,13 +1,16 @@
-/** Where a value stands on an axis, and which values the axis names. */
+/** Scales of an axis: position of a value, and the values to label. */
 export type ScaleKind = 'log' | 'linear'
 
 export interface Scale {
   readonly ticks: readonly number[]
-  /** From 0 to 1 along the axis. */
+  /** Returns the position of a value along the axis, from 0 to 1. */
   place(value: number): number
 }
 
-/** Covers all values; a linear one begins at 0. On a log scale, values must be above 0. */
+/**
+ * Returns a scale that covers all values. A linear one begins at 0. On a logarithmic scale, values
+ * must be above 0.
+ */
 export function scaleOf(kind: ScaleKind, values: readonly number[]): Scale {
   return kind === 'log' ? logScale(values) : linearScale(values)
 }
@@ -19,7 +22,8 @@ function logScale(values: readonly number[]): Scale {
   const least = positive.length === 0 ? 1 : Math.min(...positive)
   const most = positive.length === 0 ? 10 : Math.max(...positive)
   const decades = Math.log10(most) - Math.log10(least)
-  // Few decades are cut at 1, 2 and 5; many at whole ones, so that names do not touch.
+  // Few decades get ticks at 1, 2 and 5. Many decades get one tick each, so that labels do not
+  // overlap.
   const steps = decades > decadesForSteps ? [1] : [1, 2, 5]
   const all: number[] = []
   for (let power = Math.floor(Math.log10(least)) - 1; power <= Math.ceil(Math.log10(most)) + 1; power++)
@@ -47,7 +51,7 @@ function linearScale(values: readonly number[]): Scale {
   }
 }
 
-/** Short, for an axis: `0.5`, `300`, `10k`, `2M`. */
+/** Returns a short label: `0.5`, `300`, `10k`, `2M`. */
 export function nameTick(value: number): string {
   if (value >= 1_000_000) return `${trim(value / 1_000_000)}M`
   if (value >= 10_000) return `${trim(value / 1_000)}k`

@@ -1,8 +1,13 @@
-/** What a person reads at the end: per scenario a table of medians with their spread, then a line per goal. */
+/**
+ * Prints the results: per scenario a table of medians with their spread, then one line per goal.
+ */
 import type { BenchResult, ScenarioResult } from './result.ts'
 import { median, pairedRatio, valuesOf } from './statistics.ts'
 
-/** The figure that a scenario is about comes first: its ratio to each peer is shown. */
+/**
+ * Columns of each scenario's table. The first is the main figure, for which the ratio to each peer
+ * is shown.
+ */
 const columnsOf: Readonly<Record<string, readonly (readonly [figure: string, title: string])[]>> = {
   direct: [
     ['ackPerSecond', 'acked/s'],

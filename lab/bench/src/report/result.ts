@@ -1,4 +1,4 @@
-/** The shape of a result file: everything needed to judge a figure, and every raw round. */
+/** The shape of a result file: everything needed to judge a figure, and all raw rounds. */
 import type { Environment } from '../machine/environment.ts'
 import type { Options, ScenarioName } from '../options.ts'
 
@@ -6,32 +6,35 @@ import type { Options, ScenarioName } from '../options.ts'
 export interface Round {
   readonly round: number
   readonly target: string
-  /** Which of the scenario's loads: `window 8`. */
+  /** Name of one of the scenario's loads: `window 8`. */
   readonly variant: string
-  /** Named with their units. */
+  /** Figures by name. The names include the units. */
   readonly figures: Readonly<Record<string, number>>
-  /** Why the figures are none: messages were lost, doubled or refused, connections ended. */
+  /**
+   * Reason why the figures are invalid: messages were lost, repeated or refused, or connections
+   * closed.
+   */
   readonly invalid?: string | undefined
-  /** Whatever else was seen. */
+  /** Any other observations. */
   readonly raw: unknown
 }
 
 export interface Goal {
-  /** `P1` and so on of the performance goals, or the letters that docs/performance.md gives. */
+  /** `P1` and so on of the performance goals, or the letters that docs/performance.md defines. */
   readonly id: string
   readonly met: boolean
-  /** The figure and what it had to be. */
+  /** The figure and its required value. */
   readonly text: string
 }
 
 export interface ScenarioResult {
   readonly scenario: ScenarioName
-  /** What each target is. */
+  /** Description of each target. */
   readonly targets: Readonly<Record<string, string>>
   readonly settings: Readonly<Record<string, unknown>>
   readonly rounds: readonly Round[]
   readonly goals: readonly Goal[]
-  /** What a reader must know besides. */
+  /** Further notes for the reader. */
   readonly notes: readonly string[]
 }
 

@@ -13,17 +13,17 @@ const round = (number: number, target: string, perSecond: number, invalid?: stri
 const what = { target: 'ours', peer: 'theirs', variant: '', figure: 'perSecond' }
 
 describe('statistics of rounds', () => {
-  it('takes the middle, or the mean of the two in the middle', () => {
+  it('takes the middle value or the mean of the two middle values', () => {
     expect(median([3, 1, 2])).toBe(2)
     expect(median([4, 1, 2, 3])).toBe(2.5)
   })
 
-  it('compares within each round and not across', () => {
+  it('compares within each round only', () => {
     const rounds = [round(1, 'ours', 10), round(1, 'theirs', 5), round(2, 'ours', 3), round(2, 'theirs', 1)]
     expect(pairedRatio(rounds, what)).toBe(2.5)
   })
 
-  it('has no ratio when a round of either side is no figure', () => {
+  it('has no ratio when either side of a round is invalid', () => {
     const rounds = [round(1, 'ours', 10), round(1, 'theirs', 5), round(2, 'ours', 3, '1 lost'), round(2, 'theirs', 1)]
     expect(pairedRatio(rounds, what)).toBeUndefined()
     expect(valuesOf(rounds, what)).toEqual([10])

@@ -1,4 +1,7 @@
-/** Medians and paired ratios. The machine is shared and noisy; a median of rounds says more than a mean. */
+/**
+ * Medians and paired ratios. The machine is shared and noisy, so a median of rounds is more
+ * reliable than a mean.
+ */
 import type { Round } from './result.ts'
 
 export function median(values: readonly number[]): number {
@@ -8,7 +11,7 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2
 }
 
-/** One figure of one target, over the rounds that count. */
+/** Returns one figure of one target, over the valid rounds. */
 export function valuesOf(
   rounds: readonly Round[],
   { target, variant, figure }: { readonly target: string; readonly variant: string; readonly figure: string },
@@ -19,8 +22,8 @@ export function valuesOf(
 }
 
 /**
- * Median of the ratios of each round: what disturbed a round disturbed both sides of it. Undefined when a round of
- * either side does not count: then there is no ratio.
+ * Returns the median of the rounds' ratios. A disturbance in a round affects both sides, so the
+ * ratio changes little. Returns undefined when a round of either side is invalid.
  */
 export function pairedRatio(
   rounds: readonly Round[],

@@ -1,7 +1,7 @@
 /**
- * Direct messages: pairs of people, the first of each sends to the second with a fixed number of messages unacknowledged,
- * so the load adapts to what the target can do. Chorus stores each message durably before it acknowledges; what the peers
- * do says their name.
+ * Direct messages in pairs of users. The first user of each pair sends to the second, with a fixed
+ * number of unacknowledged messages, so the load adapts to the target's speed. Chorus stores each
+ * message durably before it acknowledges; the peers' names describe what they do.
  */
 import type { Options } from '../options.ts'
 import type { Goal, Round, ScenarioResult } from '../report/result.ts'

@@ -1,4 +1,7 @@
-/** What `npm start` on a bare machine can take: acknowledged sends against the embedded database, and how late its event loop is. */
+/**
+ * Measures `npm start` on a bare machine: acknowledged sends per second with the embedded database,
+ * and the delay of the event loop.
+ */
 import type { Options } from '../options.ts'
 import type { Goal, Round, ScenarioResult } from '../report/result.ts'
 import { median, valuesOf } from '../report/statistics.ts'

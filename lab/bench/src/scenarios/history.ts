@@ -1,7 +1,7 @@
 /**
- * A page of history from somewhere in a long conversation and from somewhere in a short one, over HTTP, in turn. A page
- * must not cost more because much was said. Over one connection that stays open: opening one costs as much as a page, and
- * would hide a difference.
+ * Reads pages of history over HTTP from random places of a long and of a short conversation, in
+ * turn. A page must not cost more in a long conversation. All requests use one open connection:
+ * opening one costs as much as a page, and would hide a difference.
  */
 import { randomUUID } from 'node:crypto'
 import { Agent, request } from 'node:http'
@@ -112,7 +112,10 @@ class PageReader {
   }
 }
 
-/** Rows as the log writes them: $1 conversation, $2 sender, $3 how many, $4 seed of the client ids. */
+/**
+ * Inserts rows as the log writes them: $1 conversation, $2 sender, $3 number of rows, $4 seed of
+ * the client ids.
+ */
 const fillSql = `
   with before as (select seq from conversations where id = $1::uuid),
   added as (

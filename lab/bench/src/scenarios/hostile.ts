@@ -1,7 +1,8 @@
 /**
- * What one hostile account costs everybody else: pairs of people send at a steady rate, first in quiet, then
- * while one signed-in account asks for one command after the other, with the most expensive inputs that its
- * schema allows and at twice the rate that limits allow. Limits are the defaults.
+ * Measures how one hostile account affects other users. Pairs of users send at a steady rate, first
+ * undisturbed. Then one signed-in account repeats one command after another, with the most
+ * expensive inputs that its schema allows, at twice the rate that limits allow. Limits are the
+ * defaults.
  */
 import { listCommandAttacks, startPostgres } from '@chorus/testkit'
 import type { Attacker, CommandAttack } from '@chorus/testkit'
@@ -18,14 +19,17 @@ const ratioGoal = 3
 const quiet = 'quiet'
 const hostile = {
   pairs: 20,
-  /** Of all pairs together: less than each may send. */
+  /** Messages per second of all pairs together. Each pair stays below its limit. */
   messagesPerSecond: 200,
   attackPerSecond: 200,
   warmUpMs: 500,
   measureMs: 2_000,
-  /** Attacks after which the quiet is measured again, because the machine changes with time. */
+  /**
+   * Number of attacks after which the undisturbed rate is measured again, because the machine
+   * changes over time.
+   */
   quietEvery: 8,
-  /** From the first request of an attack to the connection of those who are measured. */
+  /** Time from the first request of an attack to the connection of the measured users. */
   leadMs: 1_000,
 } as const
 

@@ -1,7 +1,8 @@
 /**
- * One room in which everybody hears everything. Some of its people send at a fixed rate, whatever happens; the rate is
- * raised until deliveries take longer than the bound at p99 (or the target falls behind), then narrowed down. The figure is
- * the highest rate that was served, in deliveries a second.
+ * One room in which every member receives every message. Some members send at a fixed rate,
+ * regardless of responses. The rate is raised until deliveries exceed the bound at p99 or the
+ * target falls behind, and is then narrowed down. The result is the highest rate that was served,
+ * in deliveries per second.
  */
 import type { Options } from '../options.ts'
 import type { Goal, Round, ScenarioResult } from '../report/result.ts'
@@ -15,14 +16,14 @@ import { openTargets } from './open-targets.ts'
 import type { Progress, ScenarioRun } from './scenario.ts'
 
 const ratioGoal = 10
-/** Deliveries a second of the first step. */
+/** Deliveries per second of the first step. */
 const firstDeliveriesPerSecond = 20_000
-/** Served is who keeps up with so much of what is offered. */
+/** Minimum share of the offered load that a target must keep up with to count as serving it. */
 const servedShare = 0.95
 const doublingsMax = 12
 const narrowings = 3
 
-/** Beside those of the goal. */
+/** Peers that are measured in addition to those of the goal. */
 const furtherPeers = ['socket-io-streams-adapter', 'nchan'] as const
 
 interface Step {
@@ -71,7 +72,8 @@ export async function runHotRoom(options: Options, progress: Progress): Promise<
 async function climb(target: Target, audience: Audience, options: Options, progress: Progress): Promise<Step[]> {
   const steps: Step[] = []
   const tryRate = async (rate: number): Promise<boolean> => {
-    // What fails once may have met a hiccup of the machine; what fails twice is too much.
+    // A single failure may come from a short disturbance of the machine. Two failures mean that the
+    // rate is too high.
     return (await tryOnce(rate)) || (await tryOnce(rate))
   }
   const tryOnce = async (rate: number): Promise<boolean> => {
@@ -110,7 +112,8 @@ function whyNotServed({ figures, invalid }: Measurement, perSecond: number, { p9
 function toRound(round: number, target: Target, steps: readonly Step[]): Round {
   let best: Step | undefined
   for (const step of steps) if (step.served && step.perSecond > (best?.perSecond ?? 0)) best = step
-  // Loss is no overload: a step that loses spoils the round, whatever the others did.
+  // A loss is not an overload: a step with lost messages invalidates the round, regardless of the
+  // other steps.
   const loss = steps.find(({ measurement }) => / lost| too many/.test(measurement.invalid ?? ''))
   const raw = steps.map(({ perSecond, served, why, measurement }) => ({ perSecond, served, why, ...measurement }))
   if (best === undefined)
@@ -125,7 +128,7 @@ function toRound(round: number, target: Target, steps: readonly Step[]): Round {
   }
 }
 
-/** Against the better of the peers. */
+/** Judges the goal against the better of the peers. */
 function judge(rounds: readonly Round[]): Goal[] {
   const ratioOf = (peer: PeerName) =>
     pairedRatio(rounds, { target: 'chorus', peer, variant: '', figure: 'deliveriesPerSecond' })

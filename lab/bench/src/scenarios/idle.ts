@@ -1,6 +1,6 @@
 /**
- * Many people who are there and say nothing: what each connection costs the server in memory. Signed in, and each in
- * several conversations at Chorus; in one room at the peer.
+ * Many silent clients: measures the server's memory per connection. With Chorus each client is
+ * signed in and in several conversations; with the peer all clients are in one room.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { readResidentBytes } from '@chorus/testkit'
@@ -15,8 +15,9 @@ import type { Progress, ScenarioRun } from './scenario.ts'
 const ratioGoal = 1
 const conversationsEach = 5
 /**
- * For what was done before to end, and for a server that gives memory back when it rests to have done so: before the
- * connections as well as with them, or garbage of before would count for or against them. Nothing else is collected.
+ * Time for earlier work to end and for an idle server to return unused memory. It passes before the
+ * clients connect and again with them connected. Otherwise garbage of earlier work would count for
+ * or against the connections. Nothing else triggers garbage collection.
  */
 const restMs = 20_000
 
@@ -25,7 +26,7 @@ export async function runIdle(options: Options, progress: Progress): Promise<Sce
   let described: Pick<ScenarioResult, 'targets' | 'settings'> = { targets: {}, settings: {} }
   let versions: Readonly<Record<string, string>> = {}
   for (let round = 1; round <= options.rounds; round++) {
-    // Fresh processes each round: a heap that has grown once does not shrink again.
+    // Use fresh processes each round: a heap that has grown does not shrink again.
     const open = await openTargets(['socket-io-memory', 'chorus'], options)
     try {
       for (const target of inTurn(open.targets, round)) {

@@ -1,6 +1,7 @@
 /**
- * What one message costs Redis in bytes, when the servers grow in number and nobody at the new ones is in the conversation:
- * two servers that serve it, and then two that do not besides.
+ * Measures the bytes through Redis per message as servers are added that no member of the
+ * conversation is connected to. First two servers serve the conversation, then the same two plus
+ * two others that do not.
  */
 import { startPostgres, startRedis } from '@chorus/testkit'
 import type { Redis } from '@chorus/testkit'
@@ -33,7 +34,7 @@ export async function runInterest(options: Options, progress: Progress): Promise
           const audience = await target.room(serving, serving)
           const atSome = { ...target, ports: target.ports.slice(0, serving) }
           const load = { kind: 'rate', perSecond: messagesPerSecond } as const
-          // What servers say among themselves while nobody talks is measured apart, for as long.
+          // Measure a silent period of the same length, to subtract the servers' own traffic.
           const idleBytes = await bytesDuring(redis, () => measure(atSome, audience, { kind: 'idle' }, options))
           const { bytes, result } = await bytesDuring(redis, () => measure(atSome, audience, load, options))
           const sent = (result.raw as { outcome?: { acknowledged?: number } } | undefined)?.outcome?.acknowledged ?? 0

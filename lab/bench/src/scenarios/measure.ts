@@ -1,4 +1,4 @@
-/** One run of one target under one load, as figures with names, and the reason if it is no figure. */
+/** Runs one target under one load. Returns named figures, and the reason if they are invalid. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { runJob } from '../load/run-job.ts'
 import type { JobRun } from '../load/run-job.ts'
@@ -38,7 +38,7 @@ export async function measure(
   const seconds = measured.durationMs / 1_000
   const of = (role: string) => usage.find((used) => used.role === role)
   const database = of('database')
-  // A shared machine slows everybody down, but hardly changes what a message costs.
+  // A shared machine slows all targets down, but hardly changes the processor time per message.
   const usPerMessage = (cpuShare: number): number =>
     measured.acknowledged === 0 ? 0 : Math.round((cpuShare * seconds * 1_000_000) / measured.acknowledged)
   return {
@@ -69,10 +69,13 @@ export async function measure(
 
 const restCheckMs = 500
 const restMaxMs = 20_000
-/** Of a core, of all its servers together. */
+/** Processor use of all the target's servers together below which they count as idle, in cores. */
 const restCpuShare = 0.1
 
-/** The next run must not pay for what this one left behind; but whoever needs longer than this keeps it. */
+/**
+ * Waits until the servers are idle, so that the next run does not pay for this one. Gives up after
+ * `restMaxMs`.
+ */
 async function awaitRest(target: Target): Promise<void> {
   const watch = new ProcessWatch(target.processes.filter(({ role }) => role === 'server'))
   const giveUpAtMs = performance.now() + restMaxMs
@@ -84,7 +87,7 @@ async function awaitRest(target: Target): Promise<void> {
   }
 }
 
-/** A figure with missing deliveries is not a figure. */
+/** Returns why the figures are invalid. Figures with missing deliveries are worthless. */
 function faultOf({ outcome }: JobRun, load: Load): string | undefined {
   const faults = [
     outcome.lost > 0 ? `${outcome.lost} deliveries lost` : '',
@@ -100,7 +103,7 @@ function faultOf({ outcome }: JobRun, load: Load): string | undefined {
   return faults.length === 0 ? undefined : faults.join('; ')
 }
 
-/** Each round begins with another target, so that none always comes first or last. */
+/** Rotates the targets by round, so that no target always comes first or last. */
 export function inTurn<Item>(items: readonly Item[], round: number): Item[] {
   const first = (round - 1) % items.length
   return [...items.slice(first), ...items.slice(0, first)]

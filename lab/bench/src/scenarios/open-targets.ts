@@ -1,4 +1,7 @@
-/** Starts what a comparison needs: a Postgres with fsync, Redis, Chorus on both, and the peers; and ends all of it. */
+/**
+ * Starts everything that a comparison needs, and stops it afterwards: a Postgres with fsync, Redis,
+ * Chorus with both, and the peers.
+ */
 import { startPostgres, startRedis } from '@chorus/testkit'
 import pg from 'pg'
 import type { Options } from '../options.ts'
@@ -13,12 +16,12 @@ export interface OpenTargets {
   readonly targets: readonly Target[]
   readonly versions: Readonly<Record<string, string>>
   readonly postgresSettings: Readonly<Record<string, string>>
-  /** Median time of one single-row commit over one connection. */
+  /** Returns the median time of a single-row commit over one connection. */
   measureCommitMs(): Promise<number>
   stop(): Promise<void>
 }
 
-/** What decides about the price of a commit; read back from the server, not assumed. */
+/** Settings that determine the cost of a commit. They are read from the server and not assumed. */
 const shownSettings = [
   'fsync',
   'synchronous_commit',
@@ -35,7 +38,7 @@ const descriptions = {
 } as const
 
 export interface OpenOptions {
-  /** Of Chorus and of the peers that can be several. */
+  /** Number of servers, for Chorus and for peers that support several. */
   readonly servers?: number
   readonly withRedis?: boolean
   readonly linkToDatabase?: ChorusOptions['linkToDatabase']

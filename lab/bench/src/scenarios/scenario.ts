@@ -1,11 +1,11 @@
-/** What every scenario gives back. */
+/** The result of a scenario. */
 import type { ScenarioResult } from '../report/result.ts'
 
 export interface ScenarioRun {
   readonly result: ScenarioResult
-  /** Of what it started. */
+  /** Versions of the programs that the scenario started. */
   readonly versions: Readonly<Record<string, string>>
 }
 
-/** Tells a person who waits what was just seen. */
+/** Reports an observation to the waiting user. */
 export type Progress = (line: string) => void

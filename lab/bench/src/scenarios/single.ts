@@ -1,6 +1,7 @@
 /**
- * One message at a time, across two servers: what durability costs somebody who waits for a tick. The bound is made of what
- * the same machine does in the same run: the stock peers' times, and one single-row commit.
+ * Sends one message at a time, across two servers: measures how long a user waits for the
+ * acknowledgement of a durable message. The bound comes from the same machine in the same run: the
+ * times of the stock peers, plus one single-row commit.
  */
 import type { Options } from '../options.ts'
 import type { Goal, Round, ScenarioResult } from '../report/result.ts'

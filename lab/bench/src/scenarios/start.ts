@@ -1,7 +1,8 @@
 /**
- * How long a person waits: the first start with an empty data directory, and the second with what the first left, each
- * until the line with the address. Everything is installed and built before; the command is the one behind `npm start`
- * (npm itself adds some tenths of a second).
+ * Measures how long a user waits for the server to start: first with an empty data directory, then
+ * with the data of the first start. Each time ends when the server prints its address. Everything
+ * is installed and built before. The command is the one behind `npm start` (npm itself adds some
+ * tenths of a second).
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -75,7 +76,7 @@ async function startOnce(root: string, dataDir: string): Promise<Start> {
   await exited
   if (tookMs === undefined)
     return { figures: {}, invalid: `it did not listen: ${printed.slice(-3).join(' / ').slice(0, 500)}` }
-  // Somebody changed a source meanwhile.
+  // A source file changed in between, so the command had to build.
   const built = printed.find((line) => / building | installing /.test(line))
   if (built !== undefined) return { figures: {}, invalid: `it was not built before: ${built}` }
   return { figures: { listeningSeconds: Math.round(tookMs) / 1_000 }, invalid: undefined }

@@ -1,10 +1,11 @@
 /**
- * A reconnection storm: everybody is connected and in many conversations, all connections are cut at once, messages are stored
- * in every conversation, and all come back within a second. Chorus owes each of them everything it missed; the peer stores
- * nothing, so it only has to let them in and into their rooms.
+ * A reconnection storm. All clients are connected and in many conversations. All connections are
+ * cut at once, messages are stored in every conversation, and all clients reconnect within a
+ * second. Chorus must deliver everything that each client missed. The peer stores nothing, so it
+ * only has to accept clients and join them to their rooms.
  *
- * Nobody's connection survives the cut, and messages go in over HTTP: no server remembers a conversation because somebody
- * was still there.
+ * No connection survives the cut, and messages are posted over HTTP. So no server keeps a
+ * conversation in memory because a member is still connected.
  */
 import { readsOfChanges } from '@chorus/testkit'
 import { runStorm } from '../load/run-job.ts'
@@ -151,11 +152,11 @@ async function measureStorm(
 }
 
 interface Reads {
-  /** Of one conversation by one server. */
+  /** Largest number of reads of one conversation by one server. */
   readonly most: number
   readonly mean: number
   readonly mostBy: string
-  /** All servers together. */
+  /** Number of reads by statement, for all servers together. */
   readonly byStatement: Readonly<Record<string, number>>
 }
 
@@ -165,7 +166,7 @@ function sumUp(links: readonly StatementLink[], { conversations }: Crowd): Reads
   let sum = 0
   const byStatement: Record<string, number> = {}
   for (const [server, { counts }] of links.entries()) {
-    // A statement names people, too.
+    // Statements can also name a user's id; count only conversations.
     for (const { id } of conversations) {
       const named = [...(counts.get(id) ?? [])]
       const reads = named.reduce((total, [, count]) => total + count, 0)

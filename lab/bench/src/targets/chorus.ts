@@ -1,9 +1,10 @@
 /**
- * A Chorus server with everything on: signed-in people, membership, storage. Limits per user are off, because a load is
- * not a person.
+ * A Chorus server with everything on: signed-in users, membership, storage. Limits per user are
+ * off, because the load exceeds what a person sends.
  *
- * On Postgres people and their sessions are inserted directly.
- * On the embedded database people sign up. Conversations are made over HTTP in both cases.
+ * On Postgres, users and sessions are inserted directly. On the embedded database, users sign up.
+ * Conversations are created over HTTP, except those of idle and storm crowds, which are inserted
+ * directly.
  */
 import { findFreePort, HttpUser, insertConversations, insertPeople, makeAttacker, startServer } from '@chorus/testkit'
 import type { Databases, ServerProcess } from '@chorus/testkit'
@@ -14,23 +15,25 @@ import { fillCrowd } from './fill-crowd.ts'
 import type { Audience, Crowd, CrowdPlan, Target } from './target.ts'
 
 export interface ChorusOptions {
-  /** Left out, the server embeds its database. */
+  /** Databases to use. Without it, the server uses its embedded database. */
   readonly databases?: Databases
-  /** Servers that share the work (1); more than one need Redis. */
+  /** Number of servers that share the work (1). Several servers need Redis. */
   readonly servers?: number
   readonly redisUrl?: string
   readonly processes?: readonly WatchedProcess[]
-  /** Whether limits per user and address are as an operator finds them, instead of off. */
+  /** Whether limits per user and address have their defaults instead of being off. */
   readonly hasDefaultLimits?: boolean
-  /** Over {@link chorusSettings}. */
+  /** Environment that overrides {@link chorusSettings}. */
   readonly environment?: Readonly<Record<string, string>>
-  /** Where each of its servers finds the database, when that is not at the database's own address. */
+  /**
+   * Returns the database URL for one server, when servers do not connect to the database directly.
+   */
   readonly linkToDatabase?: (databaseUrl: string) => Promise<string>
-  /** Write a processor profile into this folder when the server stops. */
+  /** Folder for processor profiles, which a server writes when it stops. */
   readonly profileDir?: string | undefined
 }
 
-/** Settings that differ from the defaults; they go into the result. */
+/** Settings that differ from the defaults. The result records them. */
 export const chorusSettings = {
   NODE_ENV: 'production',
   LIMIT_SENDS: '0',
@@ -44,7 +47,7 @@ export const chorusSettings = {
   LIMIT_CONNECTS_ADDRESS: '0',
 } as const
 
-/** Everybody comes from one address here, so what counts by address stays off. */
+/** Default limits, without limits per address: all clients of the bench share one address. */
 export const defaultLimitSettings = {
   NODE_ENV: 'production',
   LIMIT_SIGN_INS_ADDRESS: '0',
@@ -107,7 +110,8 @@ export async function startChorus({
       ? (count: number) => inBatches(count, () => signUp(server))
       : (count: number) => signInInserted(server, databases, databaseUrl, count)
   const settle = async (): Promise<void> => {
-    // A database in service has statistics; one that was filled a second ago has none, and plans badly.
+    // A database in service has statistics. A newly filled one lacks them, and its query plans are
+    // bad.
     if (databases !== undefined) await databases.query('analyze', [], databaseUrl)
   }
 
@@ -128,7 +132,7 @@ export async function startChorus({
       })
       await settle()
       return {
-        // Every connection of every member hears it, the sender's too.
+        // Every connection of both members receives the message, including the sender's.
         members: people.map((person, index) => ({
           cookie: person.http.cookie ?? '',
           group: Math.floor(index / 2),
@@ -157,7 +161,7 @@ export async function startChorus({
       const people = await makePeople(count)
       if (databases === undefined || databaseUrl === undefined)
         throw new Error('unable to fill the embedded database directly')
-      // Not over HTTP: what the server did before would be part of what its connections seem to cost.
+      // Insert directly: work over HTTP would make the server's connections look more expensive.
       const dealt = dealPeople({ people: count, conversationsEach, size: initialMembersMax })
       await insertConversations(databases, databaseUrl, {
         conversations: dealt.map((members) => ({ members: members.map((person) => people[person]?.id ?? '') })),
@@ -177,7 +181,7 @@ export async function startChorus({
         server.url,
         databases === undefined || databaseUrl === undefined ? undefined : { databases, databaseUrl },
       ),
-    // Of the first server; the others do the same work.
+    // Figures of the first server. The other servers do the same work.
     ownFigures: () => readFigures(`http://127.0.0.1:${metricsPorts[0] ?? 0}/metrics`),
     stop,
   }

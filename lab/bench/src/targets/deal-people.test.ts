@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { dealPeople } from './deal-people.ts'
 
-describe('dealing people out', () => {
-  it('puts everybody into the same number of conversations of about the same size', () => {
+describe('dealPeople', () => {
+  it('puts all users into equally many conversations of similar size', () => {
     const conversations = dealPeople({ people: 500, conversationsEach: 20, size: 50 })
     expect(conversations).toHaveLength(200)
     const each = new Array<number>(500).fill(0)
@@ -15,7 +15,7 @@ describe('dealing people out', () => {
     expect(new Set(each)).toEqual(new Set([20]))
   })
 
-  it('does not let the same people meet each time', () => {
+  it('puts different users together each time', () => {
     const conversations = dealPeople({ people: 500, conversationsEach: 5, size: 50 })
     const met = new Set(conversations.filter((members) => members.includes(7)).flat())
     expect(met.size).toBeGreaterThan(150)

@@ -1,6 +1,7 @@
 /**
- * Who is in which conversation: everybody in the same number of them, each conversation about the same size, and dealt out
- * anew each time, so that nobody meets the same ones again.
+ * Assigns users to conversations. Every user is in the same number of conversations, and
+ * conversations have about the same size. Each round assigns users differently, so that users
+ * rarely meet again.
  */
 export interface Dealing {
   readonly people: number
@@ -8,7 +9,7 @@ export interface Dealing {
   readonly size: number
 }
 
-/** Indices of the people in each conversation; every conversation has somebody. */
+/** Returns the indices of the users in each conversation. No conversation is empty. */
 export function dealPeople({ people, conversationsEach, size }: Dealing): number[][] {
   const groups = Math.max(1, Math.ceil(people / size))
   const conversations: number[][] = []

@@ -1,6 +1,6 @@
 /**
- * Many people in many conversations each, with something said in each of them already: inserted directly, because a
- * hundred thousand memberships over HTTP take longer than what is measured with them.
+ * Inserts many users in many conversations, with messages in each of them, directly into the
+ * database. Over HTTP, a hundred thousand memberships would take longer than the measurement.
  */
 import { insertConversations } from '@chorus/testkit'
 import type { Databases, HttpUser } from '@chorus/testkit'
@@ -12,7 +12,10 @@ interface Person {
   readonly http: HttpUser
 }
 
-/** As the log writes them: $1 conversations, $2 messages in each, by its owner. */
+/**
+ * Inserts messages as the log writes them, by the owner of each conversation: $1 conversations, $2
+ * number of messages in each.
+ */
 const sayMuchSql = `
   with added as (
     insert into changes (conversation, seq, at, type, actor, client_id, version, text)
@@ -27,7 +30,7 @@ const sayMuchSql = `
      set seq = seq + $2::int, last_message_seq = seq + $2::int, last_xid = pg_current_xact_id()
    where id = any ($1::uuid[])`
 
-/** People who are there have read what was said. */
+/** Marks all messages as read, because connected users have read them. */
 const readAllSql = `
   update members m set read_seq = v.seq, xid = pg_current_xact_id()
     from conversations v where v.id = m.conversation and v.id = any ($1::uuid[])`

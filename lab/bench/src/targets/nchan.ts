@@ -1,7 +1,8 @@
 /**
- * Nchan, a publish and subscribe module of nginx in C: one channel, plain WebSockets, nothing stored. It knows neither people
- * nor acknowledgements nor several machines (that would need its Redis mode), and a message is its bare text; so it is no peer
- * of a goal, but shows how far away the metal is. Debian brings it as `libnginx-mod-nchan`.
+ * Nchan, a publish/subscribe module of nginx in C: one channel, plain WebSockets, nothing stored.
+ * It has no users, no acknowledgements and no support for several machines (that would need its
+ * Redis mode), and a message is only its text. So no goal compares with it. It shows how fast the
+ * hardware could be. The Debian package is `libnginx-mod-nchan`.
  */
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
@@ -17,7 +18,7 @@ const nchanModule = '/usr/lib/nginx/modules/ngx_nchan_module.so'
 const startTimeoutMs = 10_000
 const path = '/room'
 
-/** Why it cannot run here; undefined when it can. */
+/** Returns the reason why it cannot run here; undefined when it can. */
 export function whyNoNchan(): string | undefined {
   const missing = [binary, nchanModule].filter((file) => !existsSync(file))
   return missing.length === 0 ? undefined : `nchan is left out; ${missing.join(' and ')} not found`
@@ -88,7 +89,7 @@ async function whenAnswering(port: number): Promise<void> {
   }
 }
 
-/** A listening socket for each worker spreads the connections evenly. */
+/** Returns the configuration. A listening socket per worker spreads the connections evenly. */
 function configuration(folder: string, port: number, workers: number): string {
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
     (kind) => `  ${kind}_temp_path ${join(folder, kind)};`,

@@ -1,4 +1,4 @@
-/** A stock Socket.IO server, as one or several processes of its own. Who is in which room, clients say themselves. */
+/** A stock Socket.IO server, as one or several processes. Clients name their own rooms. */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
@@ -9,11 +9,11 @@ import type { Audience, Crowd, PeerName, Target } from './target.ts'
 export interface PeerOptions {
   readonly name: PeerName
   readonly description: string
-  /** Processes that share the work (1). */
+  /** Number of processes that share the work (1). */
   readonly servers?: number
   readonly databaseUrl?: string
   readonly redisUrl?: string
-  /** Further processes that work for it. */
+  /** Further processes that the peer uses. */
   readonly processes?: readonly WatchedProcess[]
 }
 
@@ -23,9 +23,9 @@ export async function startPeer({ name, description, servers = 1, ...options }: 
   const started: { readonly child: ChildProcess; readonly port: number }[] = []
   const stop = async (): Promise<void> => {
     for (const { child } of started) {
-      if (child.exitCode !== null || child.signalCode !== null) continue // It died before.
+      if (child.exitCode !== null || child.signalCode !== null) continue // The process ended before.
       const exited = once(child, 'exit')
-      child.kill('SIGKILL') // It keeps nothing, and may be busy for minutes with what nobody waits for.
+      child.kill('SIGKILL') // It has nothing to save, and may be busy for minutes with an obsolete backlog.
       await exited
     }
   }
@@ -49,7 +49,7 @@ export async function startPeer({ name, description, servers = 1, ...options }: 
     processes: [...started.map(({ child }) => ({ role: 'server', pid: child.pid ?? 0 })), ...(options.processes ?? [])],
     async pairs(count): Promise<Audience> {
       return {
-        // In a direct message only the other one hears it: a stock sender has its own text already.
+        // Only the receiver gets a direct message: a stock sender already has its own text.
         members: Array.from({ length: count }, (_, group) => [
           member(2 * group, 'nobody', group, false),
           member(2 * group + 1, 'nobody', group, true),

@@ -1,6 +1,6 @@
 /**
- * What a Chorus server says about itself at its Prometheus port, as differences since the last look: how large batches
- * were, how late the event loop was, what the sweep had to repair.
+ * Reads a Chorus server's own metrics from its Prometheus port, as differences since the last call:
+ * sizes of batches, delay of the event loop, and repairs by the sweep.
  */
 import { request } from 'node:http'
 

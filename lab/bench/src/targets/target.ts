@@ -1,53 +1,53 @@
 /**
- * What is measured: Chorus or a peer, started, with people in it. Every target speaks the same Socket.IO framing, so one
- * generator measures all of them alike.
+ * A target of a measurement: Chorus or a peer, started, with users. Every target speaks the same
+ * Socket.IO framing, so one generator measures all of them in the same way.
  */
 import type { Attacker } from '@chorus/testkit'
 import type { MemberSpec, SenderSpec } from '../load/job.ts'
 import type { StormConversation, StormMember } from '../load/storm-job.ts'
 import type { WatchedProcess } from '../machine/process-watch.ts'
 
-/** People who are there, and who of them sends. */
+/** Connected clients, and the ones among them that send. */
 export interface Audience {
   readonly members: readonly MemberSpec[]
   readonly senders: readonly SenderSpec[]
 }
 
-/** People in many conversations each, for a storm. */
+/** Users in many conversations each, for a storm. */
 export interface Crowd {
   readonly members: readonly StormMember[]
   readonly conversations: readonly StormConversation[]
-  /** Are messages stored, so that who is away misses some? */
+  /** Whether messages are stored, so that offline users miss some. */
   readonly posts: boolean
 }
 
 export interface CrowdPlan {
   readonly people: number
   readonly conversationsEach: number
-  /** About so many people are in each conversation. */
+  /** Approximate number of members in each conversation. */
   readonly size: number
-  /** Messages that each conversation holds already. */
+  /** Number of messages that each conversation already holds. */
   readonly history: number
 }
 
 export interface Target {
   readonly name: TargetName
-  /** What it does with a message, in a few words, for the table. */
+  /** Short description of what the target does with a message, for the table. */
   readonly description: string
-  /** One for each of its servers. */
+  /** Ports of the target's servers. */
   readonly ports: readonly number[]
   readonly processes: readonly WatchedProcess[]
-  /** Pairs of people; the first of each sends to the second. */
+  /** Makes pairs of users. The first of each pair sends to the second. */
   pairs(count: number): Promise<Audience>
-  /** One room in which everybody hears everything; `senders` of its people send. */
+  /** Makes one room in which every member receives every message. `senders` of its members send. */
   room(people: number, senders: number): Promise<Audience>
-  /** People who only are there, each in so many conversations where the target knows such. */
+  /** Makes silent users, each in this many conversations if the target supports them. */
   idle(people: number, conversationsEach: number): Promise<Audience>
-  /** People in many conversations each, where the target can do that. */
+  /** Makes users in many conversations each, if the target supports it. */
   crowd?(plan: CrowdPlan): Promise<Crowd>
-  /** A hostile account among them, where the target can make one. */
+  /** Makes a hostile account, if the target supports it. */
   attacker?(): Promise<Attacker>
-  /** Figures of its own about the time since the last call, if it has any. */
+  /** Returns the target's own figures since the last call, if it has any. */
   ownFigures(): Promise<Readonly<Record<string, number>>>
   stop(): Promise<void>
 }

@@ -459,7 +459,7 @@ describe('A9 sender order', () => {
 })
 
 describe('A10 real-time order', () => {
-  it("finds a message begun after another's acknowledgement with a lower seq", () => {
+  it('finds a message begun after another’s acknowledgement with a lower seq', () => {
     const events = smallChat().finish()
     const invokes = events.filter((event) => event.op === 'send' && event.type === 'invoke')
     const [first] = invokes
