@@ -1,9 +1,11 @@
 /**
- * HTTP: every command that has a route, the operators' endpoints and the web application, on one Fastify instance.
+ * The HTTP server: every command with a route, the operators' endpoints and the web application, on
+ * one Fastify instance.
  *
- * A request goes: origin (guard.ts) → cookie and session → who asks, how often and how much (open-requests.ts) → body
- * (parse-json.ts) → schema → handler. Each step can end it with a problem of the catalogue. Slow or endless requests meet a
- * bound in bytes or time, and so do responses that are not read.
+ * A request passes these steps: origin (guard.ts) → cookie and session → limits of its user or
+ * address (open-requests.ts) → body (parse-json.ts) → schema → handler. Each step can end it with
+ * an error of the catalogue. Slow or endless requests are bounded in bytes and time, and so are
+ * responses that are not read.
  */
 import { randomUUID } from 'node:crypto'
 import type { Socket } from 'node:net'
@@ -33,17 +35,19 @@ import { createInputReader } from './read-input.ts'
 import { addSessions, createCookieJar, userAgentOf } from './sessions.ts'
 import { addWebApp, asksForPage, defaultWebFolder } from './web-app.ts'
 
-/** The whole request must have come by then, body included. */
+/** Maximum time for the whole request to arrive, body included. */
 const requestTimeoutMs = 20_000
 const headersTimeoutMs = 10_000
 const keepAliveTimeoutMs = 65_000
-/** A socket on which nothing moves, in either direction; streams send something every 15 s. */
+/**
+ * Maximum time without traffic on a socket, in either direction. Streams send something every 15 s.
+ */
 const silenceTimeoutMs = 60_000
 const headersMaxBytes = 16_384
 const socketsMax = 60_000
-/** Body of a request without a session: a handle, a password and a name. */
+/** Maximum body size of a request without a session: a handle, a password and a name. */
 const strangerBodyMaxBytes = 16_384
-/** Longest part of a path: an emoji of 32 code units, percent-encoded. */
+/** Maximum length of a path segment: an emoji of 32 code units, percent-encoded. */
 const pathPartMaxChars = 512
 
 export interface HttpAppOptions {
@@ -54,15 +58,21 @@ export interface HttpAppOptions {
   readonly logger: Logger
   readonly metrics: Metrics
   readonly health: () => Promise<Health>
-  /** Has the server begun to leave? Then it asks for the end of each connection with its answer. */
+  /**
+   * Returns true once the server is stopping. Its responses then ask the client to close the
+   * connection.
+   */
   readonly isLeaving?: () => boolean
-  /** The built web application; without it a page says how to build it. */
+  /** Folder of the built web application. Without a build, a page explains how to build it. */
   readonly webFolder?: string
-  /** Adds further routes (Server-Sent Events). The origin has been checked by then; the session has not. */
+  /**
+   * Adds further routes (Server-Sent Events). Their requests have passed the origin check, but no
+   * session check.
+   */
   readonly extend?: (app: FastifyInstance) => void
 }
 
-/** Who asks when nobody has to be anybody (sign-up, sign-in). */
+/** Placeholder actor for commands that need no session (sign-up, sign-in). */
 const nobody: Actor = { userId: '', sessionId: '' }
 
 export async function buildHttpApp(options: HttpAppOptions): Promise<FastifyInstance> {
@@ -102,7 +112,8 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<FastifyInst
   const open = new OpenRequests()
   app.addHook('onRequest', async (request, reply) => {
     const { url } = request.routeOptions
-    // Files and what is not there: each file that is not read to its end is an open file of this process.
+    // Files and unknown addresses count, too: each file that a client does not read to its end
+    // stays open in this process.
     if (url === undefined || url === '/' || url === '/*')
       countRequest(open, `files:${limitKeyOf(addressOf(request))}`, request, reply.raw)
   })
@@ -148,7 +159,7 @@ function addMeasurements(app: FastifyInstance, metrics: Metrics, logger: Logger)
   app.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? 'none'
     metrics.httpRequests.inc({ method: request.method, route, status: String(reply.statusCode) })
-    // A stream lasts as long as its reader, which says nothing about the server.
+    // The duration of a stream depends on its client and shows nothing about the server.
     const isStream = String(reply.raw.getHeader('content-type')).startsWith('text/event-stream')
     if (!isStream) metrics.httpRequestSeconds.observe({ route }, reply.elapsedTime / 1_000)
     logger.debug(
@@ -185,7 +196,8 @@ function addCommandRoute(app: FastifyInstance, name: CommandName, route: RouteDe
     method: route.method,
     url: route.path.replace(/\{(\w+)\}/g, ':$1'),
     ...(!needsSession && { bodyLimit: strangerBodyMaxBytes }),
-    // Runs behind the session and before the body is read: strangers and the impatient cost no parsing.
+    // Runs after the session hook and before the body is read, so that a refused request costs no
+    // parsing.
     onRequest: async (request, reply) => {
       const { actor } = request.session
       const client = actor?.userId ?? limitKeyOf(options.addressOf(request))
@@ -221,13 +233,13 @@ function hasBody({ headers }: FastifyRequest): boolean {
   return headers['transfer-encoding'] !== undefined || headers['content-length'] !== undefined
 }
 
-/** What the body may hold: in chunks it is as large as a body may be. */
+/** Returns the maximum size that the body may have. A chunked body may have the general maximum. */
 function bodyBytesOf({ headers }: FastifyRequest): number {
   const bytes = Number(headers['content-length'] ?? limits.requestMaxBytes)
   return Math.min(Number.isSafeInteger(bytes) ? bytes : limits.requestMaxBytes, limits.requestMaxBytes)
 }
 
-/** What was there already is 200, not 201. */
+/** Sends a command's result. A result that existed already is answered with 200, not 201. */
 function sendResult(reply: FastifyReply, route: RouteDefinition, result: unknown): FastifyReply {
   if (route.status === 204) return reply.code(204).send()
   const isDuplicate =
@@ -235,7 +247,10 @@ function sendResult(reply: FastifyReply, route: RouteDefinition, result: unknown
   return reply.code(route.status === 201 && isDuplicate ? 200 : route.status).send(result)
 }
 
-/** Answers what never became a request: bad framing, headers too large or too slow. Then the connection closes. */
+/**
+ * Answers data that never became a request: bad framing, headers that are too large or too slow.
+ * Then closes the socket.
+ */
 function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy()

@@ -1,24 +1,26 @@
 /**
- * Compresses the JSON that commands answer with; files of the web application are compressed when they are built. Event
- * streams never pass here: a compressor holds events back until it has enough of them.
+ * Compresses the JSON responses of commands. Files of the web application are compressed when they
+ * are built. Event streams are never compressed: a compressor holds events back until it has enough
+ * of them.
  *
- * The work is bounded: gzip at its fastest level, in threads, a few responses at a time. A response that finds them busy
- * leaves as it is. Why this is safe beside secrets (BREACH): docs/decisions/0024-compressed-answers.md.
+ * The work is bounded: gzip at its fastest level, in threads, a few responses at a time. When all
+ * slots are busy, a response is sent uncompressed. docs/decisions/0024-compressed-answers.md
+ * explains why this is safe for responses with secrets (BREACH).
  */
 import { promisify } from 'node:util'
 import { constants, gzip as gzipWithCallback } from 'node:zlib'
 import type { FastifyInstance } from 'fastify'
 
 export const compressionBounds = {
-  /** A smaller response fits a few packets anyway. */
+  /** Minimum length of a compressed response. A smaller one fits into a few packets anyway. */
   minChars: 2_048,
-  /** Responses that are compressed at a time. */
+  /** Maximum number of responses compressed at the same time. */
   atOnceMax: 4,
 } as const
 
 const gzip = promisify(gzipWithCallback)
 
-/** Does the client take gzip? An encoding with `q=0` is one it refuses. */
+/** Returns true if the client accepts gzip. `q=0` means that it refuses an encoding. */
 export function acceptsGzip(header: string | undefined): boolean {
   if (header === undefined) return false
   const weights = new Map(
@@ -40,7 +42,8 @@ export function compressAnswers(app: FastifyInstance): void {
     if (typeof payload !== 'string' || payload.length < compressionBounds.minChars) return payload
     if (reply.hasHeader('content-encoding') || request.method === 'HEAD') return payload
     if (!String(reply.getHeader('content-type')).startsWith('application/json')) return payload
-    // Also where this one leaves as it is: what a cache keeps depends on it.
+    // Also set if this response stays uncompressed, because caches must know that it depends on the
+    // header.
     reply.header('vary', 'Origin, Accept-Encoding')
     if (underWay >= compressionBounds.atOnceMax || !acceptsGzip(request.headers['accept-encoding'])) return payload
     underWay++

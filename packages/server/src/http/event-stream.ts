@@ -1,10 +1,10 @@
 /**
- * Server-Sent Events: the same connection as over Socket.IO, on a response that never ends (rule SSE1). `curl -N` is a
- * complete client.
+ * Server-Sent Events: the same connection as over Socket.IO, on a response that never ends (rule
+ * SSE1). `curl -N` is a complete client.
  *
- * `id:` is a cursor and stands on `ready` and `checkpoint` alone, so it is sent only after everything it covers. The
- * headers leave with the first event, once the stream is live: everything from then on is in it. A comment every 15 s
- * keeps proxies awake.
+ * `id:` is a cursor. Only `ready` and `checkpoint` carry it, so it is sent only after everything
+ * that it covers. The headers leave with the first event, when the stream is subscribed: it
+ * contains every change from then on. A comment every 15 s keeps proxies from closing the stream.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { ChorusError, limits } from '@chorus/protocol'
@@ -24,7 +24,8 @@ export interface EventStreamOptions {
 
 const streamHeaders = {
   'content-type': 'text/event-stream; charset=utf-8',
-  // nginx with gzip for this type delivered nothing at all, and its buffers would hide a slow reader from us.
+  // nginx with gzip for this type delivered nothing at all, and its buffers would hide a slow
+  // client.
   'cache-control': 'no-store, no-transform',
   'x-accel-buffering': 'no',
   connection: 'keep-alive',
@@ -38,8 +39,9 @@ export function addEventStream(
   app: FastifyInstance,
   { authenticator, limits: rates, gate, addressOf }: EventStreamOptions,
 ): void {
-  // A browser's EventSource gives up for good on any other answer than a stream; what passes by itself must be one. A balancer
-  // needs the 503: it then asks another server, and makes the stream itself when there is none (deploy/).
+  // A browser's EventSource stops permanently after any response that is not a stream, so a
+  // temporary refusal must be a stream. A balancer needs the 503: it then tries another server, and
+  // sends such a stream itself if there is none (deploy/).
   const errorHandler = async (error: Error, request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
     const { accept = '' } = request.headers
     if (!(error instanceof ChorusError) || error.retry === 'never' || !/text\/event-stream/i.test(accept)) throw error
@@ -71,7 +73,7 @@ export function addEventStream(
     })
     reply.raw.on('close', () => connection.lost())
     reply.raw.on('error', () => connection.lost())
-    // Gone while the session was looked up: its 'close' has passed by.
+    // The client left during the session look-up, and the 'close' event has already fired.
     if (reply.raw.destroyed || reply.raw.closed || request.raw.socket.destroyed) {
       connection.lost()
       return
@@ -80,31 +82,37 @@ export function addEventStream(
   })
 }
 
-/** A whole stream: when to come back, why, and its end. */
+/** Returns a complete stream: the retry time, the reason, and the end. */
 function refusalText({ code, message, retryAfterMs = defaultRetryMs }: ChorusError): string {
   const closing = { code: code === 'rate-limited' ? code : 'unavailable', message, retry: 'later' }
   return `retry: ${retryAfterMs}\nevent: closing\ndata: ${JSON.stringify(closing)}\n\n`
 }
 
-/** A credential in an address ends in logs and Referer headers: anything but the cursor is refused (N66). */
+/**
+ * Refuses every query field but the cursor: a credential in an address would end up in logs and
+ * Referer headers (N66).
+ */
 function refuseUnknownQuery(query: object): void {
   for (const name of Object.keys(query)) {
     if (name !== 'cursor') throw new ChorusError('invalid', 'unable to open the stream; the only query field is cursor')
   }
 }
 
-/** What a browser's EventSource sends by itself wins over the address it was opened with: it is newer. */
+/**
+ * Returns the client's cursor. The header that a browser's EventSource sends by itself is newer
+ * than the address, so it wins.
+ */
 function cursorOf(request: FastifyRequest<{ Querystring: { cursor?: unknown } }>): string | undefined {
   const fromHeader = request.headers['last-event-id']
   const cursor = typeof fromHeader === 'string' && fromHeader !== '' ? fromHeader : request.query.cursor
   if (cursor === undefined) return undefined
-  // What is no cursor at all is answered with `reset`, like one of another history.
+  // An unreadable cursor is answered with `reset`, like one of another epoch.
   return typeof cursor === 'string' && cursor.length <= limits.cursorMaxChars ? cursor : 'unreadable'
 }
 
 function textOf(frame: Frame): string {
   const id = frame.cursor === undefined ? '' : `id: ${frame.cursor}\n`
-  // JSON never holds a line break, so one data line is enough.
+  // JSON has no line breaks, so one data line is enough.
   frame.wire.sse ??= `${id}event: ${frame.event}\ndata: ${frame.json}\n\n`
   return frame.wire.sse
 }
@@ -123,9 +131,9 @@ class SseTransport implements Transport {
   }
 
   write(item: Outgoing): void {
-    // No command comes over a stream, so there is nothing to acknowledge.
+    // A stream carries no commands, so there is nothing to acknowledge.
     if (item instanceof Answer || this.#response.writableEnded) return
-    // SSE1: they leave with the first event, when the stream is subscribed, and not before.
+    // The headers leave with the first event, when the stream is subscribed, and not before (SSE1).
     if (!this.#response.headersSent) this.#response.writeHead(200, streamHeaders)
     this.#response.write(textOf(item))
   }

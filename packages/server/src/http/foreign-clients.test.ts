@@ -1,4 +1,7 @@
-/** What clients in other languages do by themselves: quoted cookies, OPTIONS, ETags, compressed responses. */
+/**
+ * Tests what HTTP clients in other languages do by themselves: quoted cookies, OPTIONS, ETags,
+ * compressed responses.
+ */
 import { gunzipSync } from 'node:zlib'
 import { Signer } from '@fastify/cookie'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -34,7 +37,7 @@ const get = (url: string, headers: Record<string, string> = {}) =>
   app.ask('GET', url, undefined, { cookie, ...headers })
 
 describe('the session cookie', () => {
-  it('counts in double quotes, with either alphabet, and is never cleared', async () => {
+  it('is accepted in double quotes and either alphabet, and never cleared', async () => {
     const [secret] = await store.database.query<{ value: string }>({
       text: `select value from settings where key = 'cookie-secret'`,
     })
@@ -71,13 +74,13 @@ describe('a known path', () => {
     expect([options.statusCode, options.headers.allow, options.body]).toEqual([204, allow, ''])
   })
 
-  it.each(['/v1/nothing', '/v1/users/a/b', '/v1/session/', '/metrics'])('is not %s', async (url) => {
+  it.each(['/v1/nothing', '/v1/users/a/b', '/v1/session/', '/metrics'])('does not include %s', async (url) => {
     for (const method of ['POST', 'OPTIONS', 'GET'] as const) expect((await app.ask(method, url)).statusCode).toBe(404)
   })
 })
 
 describe('the OpenAPI document', () => {
-  it('[LIM1] is the same bytes for every reader, whatever Host says', async () => {
+  it('[LIM1] is the same bytes for every client and Host', async () => {
     const first = await app.ask('GET', '/v1/openapi.json')
     const other = await app.ask('GET', '/v1/openapi.json', undefined, { host: 'evil.example' })
     expect(first.json()).toMatchObject({ servers: [{ url: '/' }] })
@@ -85,7 +88,7 @@ describe('the OpenAPI document', () => {
     expect(other.headers.etag).toBe(first.headers.etag)
   })
 
-  it('is compared by its ETag, and compressed', async () => {
+  it('is revalidated by its ETag, and compressed', async () => {
     const { headers, rawPayload } = await app.ask('GET', '/v1/openapi.json')
     const etag = String(headers.etag)
     expect(headers['cache-control']).toBe('no-cache')
@@ -113,7 +116,7 @@ describe('the OpenAPI document', () => {
 describe('large responses', () => {
   const page = `/v1/conversations/${conversation}/messages`
 
-  it('are compressed for clients that take gzip', async () => {
+  it('are compressed for clients that accept gzip', async () => {
     const plain = await get(page)
     expect([plain.headers['content-encoding'], plain.headers.vary]).toEqual([undefined, 'Origin, Accept-Encoding'])
     const packed = await get(page, { 'accept-encoding': 'br, gzip;q=0.5' })
@@ -124,7 +127,7 @@ describe('large responses', () => {
     expect(refused.headers['content-encoding']).toBeUndefined()
   })
 
-  it('small ones, problems and HEAD leave as they are', async () => {
+  it('leave small responses, problems and HEAD uncompressed', async () => {
     const gzip = { 'accept-encoding': 'gzip' }
     expect((await get(`/v1/conversations/${conversation}/members`, gzip)).headers['content-encoding']).toBeUndefined()
     expect((await get('/v1/nothing', gzip)).headers['content-encoding']).toBeUndefined()
@@ -132,7 +135,7 @@ describe('large responses', () => {
     expect([head.statusCode, head.headers['content-encoding'], head.body]).toEqual([200, undefined, ''])
   })
 
-  it('[LIM1] are compressed a few at a time; the others leave at once', async () => {
+  it('[LIM1] are compressed a few at a time, or sent as they are', async () => {
     const responses = await Promise.all(Array.from({ length: 20 }, () => get(page, { 'accept-encoding': 'gzip' })))
     for (const { headers, rawPayload } of responses) {
       const body = headers['content-encoding'] === 'gzip' ? gunzipSync(rawPayload) : rawPayload
@@ -158,10 +161,10 @@ describe('large responses', () => {
   })
 })
 
-describe('requests that are open', () => {
+describe('open requests', () => {
   const unread = (bytes: number) => ({ unreadBytes: () => bytes })
 
-  it('[SLOW1] [LIM1] have a bound for each client, and give their places back', () => {
+  it('[SLOW1] [LIM1] are limited per client, and freed when finished', () => {
     const open = new OpenRequests()
     const releases = Array.from({ length: openRequestBounds.clientMaxRequests }, () => open.admit('ada', unread(0)))
     expect(() => open.admit('ada', unread(0))).toThrow('too many requests are open')
@@ -170,7 +173,7 @@ describe('requests that are open', () => {
     open.admit('ada', unread(0))
   })
 
-  it('[SLOW1] responses that a client does not read hold back its next ones, and nobody else', () => {
+  it('[SLOW1] refuse further responses to a client that does not read', () => {
     const open = new OpenRequests()
     for (let count = 0; count < 4; count++) open.admit('ada', unread(1_000_000))
     expect(() => open.admitResponse('ada', 300_000)).toThrow('are not read')
@@ -178,7 +181,7 @@ describe('requests that are open', () => {
     open.admitResponse('ben', 300_000)
   })
 
-  it('[SLOW1] the server has a bound for all of them', () => {
+  it('[SLOW1] are limited in unread bytes for the whole server', () => {
     const open = new OpenRequests()
     for (let client = 0; client < 50; client++) open.admit(`client ${client}`, unread(1_000_000))
     expect(() => open.admitResponse('ada', 1_000_000)).toThrow('too many responses are not read')

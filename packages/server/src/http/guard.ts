@@ -1,6 +1,7 @@
 /**
- * Before anything else: where does a request come from (access/origin.ts), and what may a browser do with the answer.
- * Pages of ALLOWED_ORIGINS, and no others, may read answers (CORS); a foreign Origin is never reflected (N17).
+ * Checks the origin of every request before anything else (access/origin.ts), and sets the security
+ * headers. Pages of ALLOWED_ORIGINS, and no others, may read responses (CORS). A foreign Origin is
+ * never reflected (N17).
  */
 import { ChorusError } from '@chorus/protocol'
 import type { FastifyInstance } from 'fastify'
@@ -8,7 +9,10 @@ import { decideOrigin } from '../access/origin.ts'
 import type { OriginPolicy, OriginUse } from '../access/origin.ts'
 import type { Metrics } from '../support/metrics.ts'
 
-/** Pictures come from here and from AVATAR_ORIGINS: any other host would learn the address of everybody who looks. */
+/**
+ * Returns the Content-Security-Policy. Pictures may only come from this server and AVATAR_ORIGINS:
+ * any other host would learn the address of every viewer.
+ */
 const contentSecurityPolicyOf = (avatarOrigins: readonly string[]): string =>
   [
     "default-src 'self'",
@@ -49,7 +53,7 @@ export function addGuard(app: FastifyInstance, policy: GuardPolicy, metrics: Met
     const use = useOf(request.method, request.url)
     if (use !== 'page') void reply.header('cache-control', 'no-store')
 
-    // A preflight asks for another method: it is answered, or not, by its Origin alone.
+    // A preflight announces another method, so its Origin alone decides.
     const decision = decideOrigin(request.headers, use, policy)
     if (!decision.allowed) {
       metrics.originRefusals.inc()

@@ -1,10 +1,10 @@
-/** What makes a server useless, what only degrades it, and what Prometheus is told of both. */
+/** Tests what makes a server not ready, what only degrades it, and the metrics of both. */
 import { expect, it } from 'vitest'
 import { Metrics } from '../support/metrics.ts'
 import { ManualClock } from '../support/testing/manual-clock.ts'
 import { HealthReport } from './health-report.ts'
 
-it('is ready while the database can be asked and it does not leave; the rest degrades it', async () => {
+it('is ready unless stopping or without database, and degraded by other problems', async () => {
   const metrics = new Metrics()
   const clock = new ManualClock()
   const state = {

@@ -1,7 +1,8 @@
 /**
- * What this server says of itself, to balancers (`/readyz`) and to Prometheus: may it get traffic, which of the parts it
- * stands on can be used, how far its knowledge of the database reaches back. Not ready is only what makes it useless: the
- * database away, or leaving. Without Redis it goes on, degraded.
+ * Reports the health of this server to balancers (`/readyz`) and to Prometheus: whether it may
+ * receive traffic, which of its dependencies work, and how old its last sweep is. The server is not
+ * ready only when it is useless: without the database, or while it stops. Without Redis it keeps
+ * running, degraded.
  */
 import type { Clock, Timer } from '../support/clock.ts'
 import type { Metrics } from '../support/metrics.ts'
@@ -11,15 +12,15 @@ export interface HealthReportOptions {
   readonly metrics: Metrics
   readonly clock: Clock
   readonly hasDatabase: () => Promise<boolean>
-  /** Why Redis cannot be used; undefined: it can. Left out where there is none. */
+  /** Returns why Redis cannot be used, or undefined if it can. Left out where there is no Redis. */
   readonly redisProblem?: (() => string | undefined) | undefined
   readonly busProblem: () => string | undefined
-  /** Why what is in Redis may vanish; undefined: it stays. */
+  /** Returns why Redis may evict data, or undefined if it never does. */
   readonly evictionProblem?: (() => string | undefined) | undefined
   readonly isStopping: () => boolean
-  /** How long ago the last whole sweep began. */
+  /** Returns the time since the last complete sweep began. */
   readonly sweepAgeMs: () => number
-  /** How long the oldest write transaction of the database has been open. */
+  /** Returns how long the oldest write transaction of the database has been open. */
   readonly oldestTransactionMs: () => Promise<number>
 }
 
@@ -68,7 +69,7 @@ export class HealthReport {
   async #measure(): Promise<void> {
     const { metrics, sweepAgeMs, oldestTransactionMs } = this.#options
     const { ready } = await this.ask()
-    // Endless while the history is being changed; a gauge has a number.
+    // Infinite while the epoch changes, but a gauge needs a number.
     metrics.sweepAgeSeconds.set(Math.min(sweepAgeMs() / 1_000, 1e6))
     if (ready)
       await oldestTransactionMs().then(

@@ -1,4 +1,7 @@
-/** The edge itself: where requests may come from, what a body may be, what an answer says and what it never says. */
+/**
+ * Tests the HTTP layer: allowed origins, allowed bodies, and what a response contains and never
+ * reveals.
+ */
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { request as httpRequest } from 'node:http'
 import { connect } from 'node:net'
@@ -21,7 +24,7 @@ const messages = `/v1/conversations/${conversation}/messages`
 let store: TestDatabase
 let app: TestApp
 let cookie: string
-/** Inputs that reached a handler of the log. */
+/** Inputs that reached one of the replaced handlers. */
 const reached: unknown[] = []
 
 function fail(error: () => unknown): Partial<CommandTable> {
@@ -74,7 +77,7 @@ async function withApp(options: TestAppOptions, use: (other: TestApp) => Promise
 
 const ask: TestApp['ask'] = (method, url, body, headers = {}) => app.ask(method, url, body, { cookie, ...headers })
 
-/** A problem of this code, and no handler of the log reached. */
+/** Expects a problem with this code, and that no replaced handler ran. */
 async function expectRefused(code: string, asked: ReturnType<TestApp['ask']>): Promise<void> {
   const before = reached.length
   const response = await asked
@@ -93,7 +96,7 @@ describe('where a request comes from', () => {
     'http://localhost:81',
   ]
 
-  it.each(foreign)('a foreign Origin is refused before anything else: %s (N9, N13)', async (origin) => {
+  it.each(foreign)('refuses a foreign Origin before anything else: %s (N9, N13)', async (origin) => {
     for (const [method, url] of [
       ['POST', messages],
       ['POST', '/v1/session'],
@@ -107,7 +110,7 @@ describe('where a request comes from', () => {
     expect((await ask('GET', '/v1/session')).statusCode).toBe(200)
   })
 
-  it('a browser that hides its Origin changes nothing, and reads only for its own pages', async () => {
+  it('lets a browser that hides its Origin only read for own pages', async () => {
     await expectRefused(
       'forbidden',
       ask('DELETE', '/v1/session', undefined, { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors' }),
@@ -119,7 +122,7 @@ describe('where a request comes from', () => {
     ).toBe(200)
   })
 
-  it('its own host, PUBLIC_URL and ALLOWED_ORIGINS pass; only the last need CORS, and nobody else gets it (N17)', async () => {
+  it('allows its own host, PUBLIC_URL and ALLOWED_ORIGINS, with CORS for the last (N17)', async () => {
     const own = await ask('GET', '/v1/session', undefined, { origin: 'http://localhost:80', host: 'localhost:80' })
     expect(own.statusCode).toBe(403)
     const exact = await ask('GET', '/v1/session', undefined, { origin: 'http://localhost', host: 'localhost:80' })
@@ -143,7 +146,7 @@ describe('where a request comes from', () => {
     )
   })
 
-  it('a spoofed X-Forwarded-* header changes nothing (N94)', async () => {
+  it('ignores a spoofed X-Forwarded-* header (N94)', async () => {
     const spoofed = { 'x-forwarded-host': 'evil.example', 'x-forwarded-proto': 'https', 'x-forwarded-for': '1.2.3.4' }
     await expectRefused(
       'forbidden',
@@ -181,7 +184,7 @@ describe('where a request comes from', () => {
 describe('a body', () => {
   const good = { clientId, text: 'hello' }
 
-  it('is JSON by its content type (N10, N11)', async () => {
+  it('must have the content type of JSON (N10, N11)', async () => {
     for (const type of [
       'text/plain',
       'application/x-www-form-urlencoded',
@@ -240,7 +243,7 @@ describe('a body', () => {
     await expectRefused('invalid', app.app.inject({ method: 'POST', url: messages, headers, payload }))
   })
 
-  it('over a limit is too large (N65, N72)', async () => {
+  it('over a size limit is refused as too large (N65, N72)', async () => {
     await expectRefused('too-large', ask('POST', messages, { clientId, text: 'x'.repeat(131_072) }))
     await expectRefused('too-large', ask('POST', messages, { clientId, text: 'x'.repeat(20_001) }))
     await expectRefused('too-large', ask('POST', messages, { clientId, text: 'x', data: { a: 'x'.repeat(8_192) } }))
@@ -251,13 +254,13 @@ describe('a body', () => {
     expect((await ask('POST', messages, { clientId, text: 'x'.repeat(20_000) })).statusCode).toBe(201)
   })
 
-  it('may be left out where nothing in it is needed, and must be empty where there is no place for it', async () => {
+  it('may be left out if optional, and must be empty if unused', async () => {
     expect((await ask('PUT', `/v1/conversations/${conversation}/members/me`)).statusCode).toBe(200)
     expect((await ask('DELETE', `/v1/conversations/${conversation}/members/me`, {})).statusCode).toBe(204)
     await expectRefused('invalid', ask('DELETE', `/v1/conversations/${conversation}/members/me`, { role: 'owner' }))
   })
 
-  it('takes long strings of odd characters at the speed of any other (N79)', async () => {
+  it('with long strings of odd characters is checked quickly (N79)', async () => {
     const startMs = performance.now()
     for (const handle of [`${'a'.repeat(31)}!`, `${'a.'.repeat(16)}!`, `${'a'.repeat(50_000)}!`]) {
       const response = await ask('POST', '/v1/users', { handle, password: 'correct horse', name: 'x' })
@@ -273,7 +276,7 @@ describe('a body', () => {
 })
 
 describe('path and query', () => {
-  it('give integers, text and lists as the schema wants them', async () => {
+  it('are converted to integers, text and lists by the schema', async () => {
     await ask('GET', `${messages}?before=12&limit=7`)
     expect(reached.at(-1)).toEqual({ conversation, before: 12, limit: 7 })
     await ask('GET', messages)
@@ -310,7 +313,7 @@ describe('path and query', () => {
     await expectRefused('invalid', ask('GET', `${messages}?${query}`))
   })
 
-  it('take no list longer than the limit (N92)', async () => {
+  it('refuse a list longer than the limit (N92)', async () => {
     await expectRefused(
       'too-large',
       ask('GET', `/v1/users?ids=${Array.from({ length: 101 }, () => conversation).join(',')}`),
@@ -327,7 +330,7 @@ describe('path and query', () => {
     await expectRefused('invalid', ask('GET', url))
   })
 
-  it('that cannot be decoded are refused', async () => {
+  it('are refused if they cannot be decoded', async () => {
     await expectRefused('invalid', ask('GET', '/v1/users/%E0%A4%A'))
   })
 
@@ -341,7 +344,7 @@ describe('path and query', () => {
 })
 
 describe('methods', () => {
-  it('GET, HEAD and OPTIONS change nothing, and no header or field makes them (N12)', async () => {
+  it('GET, HEAD and OPTIONS change nothing, whatever the override (N12)', async () => {
     const before = reached.length
     for (const method of ['HEAD', 'OPTIONS', 'GET'] as const) {
       await ask(method, '/v1/session', undefined, { 'x-http-method-override': 'DELETE', 'x-method-override': 'DELETE' })
@@ -353,7 +356,7 @@ describe('methods', () => {
     expect((await ask('GET', '/v1/session')).statusCode).toBe(200)
   })
 
-  it('and addresses that do not exist are a problem like any other', async () => {
+  it('get a problem response if unknown, and so do unknown addresses', async () => {
     for (const [method, url] of [
       ['GET', '/v1/nothing'],
       ['POST', '/v1/nothing'],
@@ -370,20 +373,21 @@ describe('methods', () => {
   })
 })
 
-describe('an answer', () => {
-  it('is 201 for what is new and 200 for what was there', async () => {
+describe('a response', () => {
+  it('is 201 for a new message and 200 for a repeated one', async () => {
     expect((await ask('POST', messages, { clientId, text: 'new' })).statusCode).toBe(201)
     const repeated = await ask('POST', messages, { clientId, text: 'again' })
     expect([repeated.statusCode, repeated.json().duplicate]).toEqual([200, true])
   })
 
-  it('tells browsers to keep nothing, guess nothing, frame nothing and tell nobody (N68)', async () => {
+  it('sets no-store, nosniff, frame-ancestors and no-referrer headers (N68)', async () => {
     for (const url of ['/v1/session', '/v1/nothing', '/']) {
       const { headers } = await ask('GET', url)
       expect(headers['x-content-type-options']).toBe('nosniff')
       expect(headers['referrer-policy']).toBe('no-referrer')
       expect(headers['content-security-policy']).toContain("default-src 'self'")
-      // No picture comes from elsewhere: its host would learn the address of everybody who looks.
+      // Pictures from another host are forbidden, because that host would learn the address of
+      // every viewer.
       expect(headers['content-security-policy']).toContain("; img-src 'self' data: blob:; ")
       expect(headers['content-security-policy']).toContain("frame-ancestors 'none'")
       expect(headers['x-powered-by']).toBeUndefined()
@@ -392,7 +396,7 @@ describe('an answer', () => {
     expect((await ask('GET', '/v1/nothing')).headers['cache-control']).toBe('no-store')
   })
 
-  it('of a failure says what to do and nothing else; the log says the rest (N101)', async () => {
+  it('hides the details of a failure, which go to the log (N101)', async () => {
     await withApp(
       { handlers: fail(() => new Error('secret detail', { cause: new Error('the cause') })) },
       async (other) => {
@@ -408,7 +412,7 @@ describe('an answer', () => {
     )
   })
 
-  it('[ACK2] of a database that is away is unavailable only if certainly nothing was stored', async () => {
+  it('[ACK2] is unavailable after a database failure only if nothing was stored', async () => {
     const codes: unknown[] = []
     for (const kind of ['refused', 'retryable', 'lost', 'bug'] as const) {
       await withApp({ handlers: fail(() => new DatabaseError(kind, new Error('x'))) }, async (other) => {
@@ -426,7 +430,7 @@ describe('an answer', () => {
     ])
   })
 
-  it('[ACK2] is unavailable when the session could not be asked: no command has begun', async () => {
+  it('[ACK2] is unavailable when the session could not be checked', async () => {
     await withApp({}, async (other) => {
       const me = await other.signUp('asked-in-vain')
       const real = other.authenticator.identify.bind(other.authenticator)
@@ -444,7 +448,7 @@ describe('an answer', () => {
     })
   })
 
-  it('to too many requests says when to come back', async () => {
+  it('is 429 over a limit, until enough time has passed', async () => {
     await withApp(
       {
         environment: { LIMIT_SENDS: '1', LIMIT_REQUESTS: '3' },
@@ -472,7 +476,7 @@ describe('an answer', () => {
 })
 
 describe('for operators', () => {
-  it('says that it lives, whether it may get traffic, and what is degraded', async () => {
+  it('reports liveness, readiness and degraded parts', async () => {
     expect((await app.ask('GET', '/livez')).statusCode).toBe(200)
     const ready = await app.ask('GET', '/readyz')
     expect([ready.statusCode, ready.json()]).toEqual([200, { degraded: [] }])
@@ -493,13 +497,13 @@ describe('for operators', () => {
 })
 
 describe('the web application', () => {
-  it('is a page that says how to build it while there is no build', async () => {
+  it('is one page with build instructions while there is no build', async () => {
     const response = await app.ask('GET', '/', undefined, { accept: 'text/html' })
     expect([response.statusCode, response.headers['content-type']]).toEqual([200, 'text/html; charset=utf-8'])
     expect(response.body).toContain('npm run build')
   })
 
-  it('is served with the right lifetime, compressed where it can be, and its page at every address of its router', async () => {
+  it('is served with cache lifetimes, compressed, and at every router address', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'chorus-web-'))
     await mkdir(join(folder, 'assets'))
     await writeFile(join(folder, 'index.html'), '<!doctype html><title>Chorus</title>')
@@ -547,7 +551,7 @@ describe('on a real port', () => {
     port = (app.app.server.address() as AddressInfo).port
   })
 
-  /** Writes these bytes and returns everything that comes back until the server closes. */
+  /** Writes these bytes and returns everything received until the server closes the socket. */
   async function talk(bytes: string | Buffer): Promise<string> {
     return new Promise((resolve, reject) => {
       const socket = connect(port, '127.0.0.1', () => socket.write(bytes))
@@ -579,7 +583,7 @@ describe('on a real port', () => {
     ['CR in a header (N95)', 'GET /livez HTTP/1.1\r\nHost: x\r\nX-A: b\rSet-Cookie: c\r\n\r\n', 400],
     ['headers without end', `GET /livez HTTP/1.1\r\nHost: x\r\nX-A: ${'a'.repeat(20_000)}\r\n\r\n`, 431],
     ['many headers', `GET /livez HTTP/1.1\r\nHost: x\r\n${'X-A: bbbbbbbbbbbb\r\n'.repeat(1_500)}\r\n`, 431],
-  ])('refuses %s, closes, and lives on', async (_what, bytes, status) => {
+  ])('refuses %s, closes the socket and keeps running', async (_what, bytes, status) => {
     const answer = await talk(bytes)
     expect(answer).toMatch(new RegExp(`^HTTP/1.1 ${status} `))
     if (status !== 400 || bytes.includes('Host')) expect(answer).toContain('application/problem+json')
@@ -587,7 +591,7 @@ describe('on a real port', () => {
     expect(alive).toMatch(/^HTTP\/1.1 200 /)
   })
 
-  it('has a bound on the time of headers, body and silence (N89)', () => {
+  it('limits the time of headers, body and silence (N89)', () => {
     const { server } = app.app
     expect([server.headersTimeout, server.requestTimeout, server.timeout, server.keepAliveTimeout]).toEqual([
       10_000, 20_000, 60_000, 65_000,
@@ -595,7 +599,7 @@ describe('on a real port', () => {
     expect(server.maxConnections).toBeGreaterThan(0)
   })
 
-  it('stops reading a body without end at its limit', async () => {
+  it('stops reading an endless body at its limit', async () => {
     const outcome = await new Promise<number>((resolve, reject) => {
       const request = httpRequest(
         { port, path: messages, method: 'POST', headers: { cookie, 'content-type': 'application/json' } },

@@ -1,4 +1,4 @@
-/** Accounts, sessions and profiles over HTTP, on every engine. */
+/** Tests accounts, sessions and profiles over HTTP, on every engine. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openTestDatabase, testEngines } from '../store/testing/open-test-database.ts'
 import type { TestDatabase } from '../store/testing/open-test-database.ts'
@@ -24,7 +24,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
   }
 
   describe('sign-up', () => {
-    it('makes an account and signs it in with a cookie that scripts and other sites cannot use', async () => {
+    it('creates an account and signs it in with an HttpOnly, SameSite cookie', async () => {
       const response = await app.ask('POST', '/v1/users', {
         handle: 'Anna',
         password: 'correct horse',
@@ -40,14 +40,14 @@ describe.each(testEngines)('identity on %s', (engine) => {
       expect(setCookie).toContain('SameSite=Lax')
       expect(setCookie).toContain('Path=/')
       expect(setCookie).not.toContain('Secure')
-      // A device whose clock is wrong counts the age itself.
+      // With Max-Age, a device with a wrong clock counts the cookie's age itself.
       expect(setCookie).toMatch(/; Max-Age=\d{6,}(;|$)/)
       const me = await app.ask('GET', '/v1/session', undefined, { cookie: cookieOf(response) })
       expect(me.statusCode).toBe(200)
       expect(me.json()).toMatchObject({ user: { handle: 'Anna' }, session: { current: true } })
     })
 
-    it('refuses a handle that is taken, whatever its case', async () => {
+    it('refuses a taken handle, ignoring case', async () => {
       await app.signUp('taken')
       const response = await app.ask('POST', '/v1/users', { handle: 'TAKEN', password: 'correct horse', name: 'x' })
       expect(response.statusCode).toBe(409)
@@ -55,7 +55,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       expect(response.headers['set-cookie']).toBeUndefined()
     })
 
-    it('gives one account to many who ask for one handle at once', async () => {
+    it('creates one account for concurrent requests with one handle', async () => {
       const attempts = Array.from({ length: 8 }, () =>
         app.ask('POST', '/v1/users', { handle: 'rush', password: 'correct horse', name: 'x' }),
       )
@@ -82,7 +82,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       expect(unknown.headers['set-cookie']).toBeUndefined()
     })
 
-    it('never keeps an id that came with the request (N1)', async () => {
+    it('never keeps a session id that came with the request (N1)', async () => {
       await app.signUp('victim')
       const attacker = await app.signUp('attacker')
       const planted = [
@@ -108,13 +108,13 @@ describe.each(testEngines)('identity on %s', (engine) => {
       }
     })
 
-    it('takes a password written with another form of its accents (N65)', async () => {
+    it('accepts a password with its accents in another Unicode form (N65)', async () => {
       await app.ask('POST', '/v1/users', { handle: 'accent', password: 'caf\u00e9 creme', name: 'x' })
       const response = await app.ask('POST', '/v1/session', { handle: 'accent', password: 'cafe\u0301 creme' })
       expect(response.statusCode).toBe(200)
     })
 
-    it('stores only a hash of the id in the cookie', async () => {
+    it('stores only a hash of the token in the cookie', async () => {
       const { cookie } = await app.signUp('hashed')
       const token = decodeURIComponent(cookie.split('=')[1]!).split('.')[0]!
       const rows = await query<{ row: string }>('select row_to_json(s)::text as row from sessions s')
@@ -122,7 +122,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       expect(rows.every(({ row }) => !row.includes(token))).toBe(true)
     })
 
-    it('leaves the cookie alone while it is used, and sets none for strangers', async () => {
+    it('keeps the cookie during use, and sets none without sign-in', async () => {
       const { cookie } = await app.signUp('steady')
       for (let n = 0; n < 3; n++) {
         const used = await app.ask('GET', '/v1/session', undefined, { cookie })
@@ -136,7 +136,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       for (const response of strangers) expect(response.headers['set-cookie']).toBeUndefined()
     })
 
-    it('sets a Secure cookie with the __Host- prefix where browsers come over TLS', async () => {
+    it('sets a Secure cookie with the __Host- prefix behind TLS', async () => {
       const secure = await startTestApp(store.database, { environment: { PUBLIC_URL: 'https://chat.example' } })
       const { cookie } = await secure.signUp('secure')
       expect(cookie).toMatch(/^__Host-chorus_session=/)
@@ -146,7 +146,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       await secure.close()
     })
 
-    it('slows down who guesses, by account and by address (N62)', async () => {
+    it('limits guesses by account and by address (N62)', async () => {
       const limited = await startTestApp(store.database, {
         environment: { LIMIT_SIGN_INS: '3', LIMIT_SIGN_INS_ADDRESS: '5' },
       })
@@ -165,7 +165,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
   })
 
   describe('[ACL2] sessions', () => {
-    it('end at sign-out, at once and for good (N2)', async () => {
+    it('end at sign-out, at once and permanently (N2)', async () => {
       const { cookie } = await app.signUp('leaver')
       const session = (await app.ask('GET', '/v1/session', undefined, { cookie })).json().session
       const response = await app.ask('DELETE', '/v1/session', undefined, { cookie })
@@ -178,7 +178,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       expect([after.statusCode, after.json().code]).toEqual([401, 'unauthenticated'])
     })
 
-    it('are listed, and revoked one by one; those of others do not exist', async () => {
+    it('are listed and revoked one by one, only by their user', async () => {
       const { cookie } = await app.signUp('many')
       const other = await app.ask(
         'POST',
@@ -206,7 +206,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       expect(await query('select xid from sessions where id = $1', [phone.id])).toEqual([before])
     })
 
-    it('of an expired session or a disabled user count for nothing (N5, N7)', async () => {
+    it('are invalid when expired or when their user is disabled (N5, N7)', async () => {
       const expired = await app.signUp('expired')
       await query(`update sessions set expires_at = now() where user_id = $1`, [expired.id])
       expect((await app.ask('GET', '/v1/session', undefined, { cookie: expired.cookie })).statusCode).toBe(401)
@@ -222,7 +222,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       ).toBe(404)
     })
 
-    it('mark their revocation for the sweep, and their use not', async () => {
+    it('mark their revocation for the sweep, but not their use', async () => {
       const { id, cookie } = await app.signUp('marked')
       const read = async () =>
         (
@@ -243,7 +243,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
   })
 
   describe('session data', () => {
-    it('merges top-level keys and is kept with the session', async () => {
+    it('merges top-level keys and is stored with the session', async () => {
       const { cookie } = await app.signUp('data')
       expect((await app.ask('GET', '/v1/session/data', undefined, { cookie })).json()).toEqual({ data: {} })
       await app.ask('PATCH', '/v1/session/data', { theme: 'dark', panel: { open: true } }, { cookie })
@@ -252,7 +252,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       expect((await app.ask('GET', '/v1/session/data', undefined, { cookie })).json()).toEqual(merged.json())
     })
 
-    it('loses nothing when many write at once', async () => {
+    it('loses nothing under concurrent writes', async () => {
       const { cookie } = await app.signUp('data-race')
       await Promise.all(
         Array.from({ length: 20 }, (_, n) => app.ask('PATCH', '/v1/session/data', { [`key${n}`]: n }, { cookie })),
@@ -261,7 +261,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       expect(Object.keys(data)).toHaveLength(20)
     })
 
-    it('holds 8192 bytes of JSON, however they are made up, and not one more', async () => {
+    it('holds at most 8192 bytes of JSON', async () => {
       const { cookie } = await app.signUp('data-size')
       const patch = (data: unknown) => app.ask('PATCH', '/v1/session/data', data, { cookie })
       const list = Array.from({ length: 100 }, () => ({ 'a, b: "c" \\ ': [1, 2, 3] }))
@@ -275,7 +275,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       expect((await patch({ big: 'x'.repeat(8_192) })).statusCode).toBe(413)
     })
 
-    it.each([['text'], [[1]], [null], [7]])('is an object, not %j', async (body) => {
+    it.each([['text'], [[1]], [null], [7]])('must be an object, not %j', async (body) => {
       const { cookie } = await app.signUp(`data-${JSON.stringify(body).replaceAll(/\W/g, '')}x`)
       const response = await app.ask('PATCH', '/v1/session/data', JSON.stringify(body), { cookie })
       expect([response.statusCode, response.json().code]).toEqual([400, 'invalid'])
@@ -283,7 +283,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
   })
 
   describe('profiles', () => {
-    it('are found by the beginning of handle or name, without case, or by ids', async () => {
+    it('are found by prefix of handle or name, ignoring case, or by ids', async () => {
       const me = await app.signUp('Zoe.finder')
       const zed = await app.ask('POST', '/v1/users', {
         handle: 'q1',
@@ -307,7 +307,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       expect((await find('')).length).toBeGreaterThan(2)
     })
 
-    it('are found by way of the indexes, however many there are', async () => {
+    it('are found through the indexes among many users', async () => {
       await query(`insert into users (id, handle, name, password_hash)
                    select gen_random_uuid(), 'crowd' || n, 'Person ' || n, '' from generate_series(1, 5000) n`)
       await store.database.script('analyze users')
@@ -325,7 +325,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       }
     })
 
-    it('are mine to change: what is left out stays', async () => {
+    it('are changed by their user; omitted fields keep their value', async () => {
       const me = await app.signUp('changer')
       await app.signUp('not-free')
       const change = (body: unknown) => app.ask('PATCH', '/v1/users/me', body, { cookie: me.cookie })
@@ -365,7 +365,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       expect([response.statusCode, response.json().code]).toEqual([400, 'invalid'])
     })
 
-    it('show nothing but id, handle, name and picture (N59)', async () => {
+    it('show only id, handle, name and picture (N59)', async () => {
       const me = await app.signUp('shown')
       const bodies = [
         await app.ask('GET', `/v1/users/${me.id}`, undefined, { cookie: me.cookie }),
@@ -377,7 +377,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       expect(JSON.parse(bodies[0]!)).toEqual({ user: { id: me.id, handle: 'shown', name: 'shown', avatar: null } })
     })
 
-    it('need a session', async () => {
+    it('are readable only with a session', async () => {
       for (const url of [
         '/v1/users?q=a',
         '/v1/users/00000000-0000-7000-8000-000000000000',
@@ -394,7 +394,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
     })
   })
 
-  it('logs no cookie, token or password over all of this (N67)', () => {
+  it('logs no cookie, token or password (N67)', () => {
     const log = app.logLines.join('')
     expect(log.length).toBeGreaterThan(1_000)
     expect(log).not.toMatch(/correct horse|chorus_session=|argon2id/)

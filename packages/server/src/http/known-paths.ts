@@ -1,6 +1,7 @@
 /**
- * The methods that an address answers. A wrong method on a known path is 405 with `Allow` (RFC 9110, section 15.5.6), and
- * OPTIONS says the same without a refusal: a 404 would tell a foreign client that it has the address wrong.
+ * Records the methods of every path. A wrong method on a known path is answered with 405 and
+ * `Allow` (RFC 9110, section 15.5.6), and OPTIONS with the same list. A 404 would make the
+ * developer of a foreign client believe that the address is wrong.
  */
 import type { FastifyInstance } from 'fastify'
 
@@ -12,10 +13,10 @@ interface KnownPath {
 export class KnownPaths {
   readonly #paths = new Map<string, KnownPath>()
 
-  /** Notes every route that is added from now on. */
+  /** Records every route that is added from now on. */
   watch(app: FastifyInstance): void {
     app.addHook('onRoute', ({ url, method }) => {
-      // A route of files answers for addresses that do not exist.
+      // A route for files also matches addresses that do not exist.
       if (url.includes('*')) return
       const path = this.#paths.get(url) ?? { segments: url.split('/'), methods: new Set() }
       for (const one of [method].flat()) path.methods.add(one)
@@ -23,7 +24,7 @@ export class KnownPaths {
     })
   }
 
-  /** The methods of this path, as `Allow` names them; undefined when nothing is there. */
+  /** Returns the methods of this path in the form of `Allow`, or undefined if no route has it. */
   allowOf(url: string): string | undefined {
     const segments = (url.split('?', 1)[0] ?? '').split('/')
     const methods = new Set<string>()

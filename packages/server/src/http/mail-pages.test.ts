@@ -1,4 +1,4 @@
-/** What one may set about one's mail over HTTP, and the pages that links in mails lead to. */
+/** Tests the mail settings over HTTP, and the pages behind the links in mails. */
 import { createHash } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { confirmEmail } from '../commands/confirm-email.ts'
@@ -12,7 +12,7 @@ import { startTestApp, type TestApp } from './testing/start-test-app.ts'
 
 const key = 'the key of this database'
 
-describe('mail over HTTP', () => {
+describe('mail settings over HTTP', () => {
   let store: TestDatabase
   let app: TestApp
   let person: { id: string; cookie: string }
@@ -50,7 +50,7 @@ describe('mail over HTTP', () => {
   const set = (body: unknown, cookie = person.cookie) => app.ask('PUT', '/v1/notifications', body, { cookie })
   const read = async () => (await app.ask('GET', '/v1/notifications', undefined, { cookie: person.cookie })).json()
 
-  /** A link as it would have been mailed. */
+  /** Returns the token of a link, as it would be mailed. */
   async function mailedToken(email: string): Promise<string> {
     const { token, hash } = createConfirmationToken()
     expect(await startConfirmation(store.database, { user: person.id, address: email, hash, validMs: 60_000 })).toBe(
@@ -59,7 +59,7 @@ describe('mail over HTTP', () => {
     return token
   }
 
-  it('is mine alone: nobody reads it without me, and it stands in no profile (N59)', async () => {
+  it('are shown only to their user, and in no profile (N59)', async () => {
     expect((await app.ask('GET', '/v1/notifications')).statusCode).toBe(401)
     expect(await read()).toEqual({ email: null, confirmed: false, digest: 'off' })
     const email = `person-${count}@example.org`
@@ -71,7 +71,7 @@ describe('mail over HTTP', () => {
     expect(JSON.stringify(Object.keys(profile.json()))).not.toContain('mail')
   })
 
-  it('what is no address is refused, quickly (N79, N95)', async () => {
+  it('refuse an invalid address, quickly (N79, N95)', async () => {
     const wrong = [
       '',
       'a',
@@ -90,7 +90,7 @@ describe('mail over HTTP', () => {
     expect(hinted).toEqual([])
   })
 
-  it('links are bounded, with the time to wait', async () => {
+  it('limit mailed links, and say how long to wait', async () => {
     expect((await set({ email: `first-${count}@example.org`, digest: 'on' })).statusCode).toBe(200)
     const answer = await set({ email: `second-${count}@example.org`, digest: 'on' })
     expect(answer.statusCode).toBe(429)
@@ -98,12 +98,12 @@ describe('mail over HTTP', () => {
     expect((await read()).email).toBe(`first-${count}@example.org`)
   })
 
-  it('a link confirms once, for whoever has it, by POST alone', async () => {
+  it('are confirmed once per link, by POST only', async () => {
     const email = `person-${count}@example.org`
     await set({ email, digest: 'on' })
     const token = await mailedToken(email)
     const url = `/mail/confirm?token=${token}`
-    // Programs that check mail open links.
+    // Mail scanners open links with GET.
     const page = await app.ask('GET', url)
     expect(page.statusCode).toBe(200)
     expect(page.headers['content-type']).toBe('text/html; charset=utf-8')
@@ -115,7 +115,7 @@ describe('mail over HTTP', () => {
     expect((await app.ask('POST', url, '', form)).statusCode).toBe(404)
   })
 
-  it('the same over the API', async () => {
+  it('are confirmed once per token over the API', async () => {
     const email = `person-${count}@example.org`
     await set({ email, digest: 'off' })
     const token = await mailedToken(email)
@@ -127,7 +127,7 @@ describe('mail over HTTP', () => {
     expect(await read()).toEqual({ email, confirmed: true, digest: 'off' })
   })
 
-  it('one POST without a page leaves the digest, and a forged one leaves nothing (RFC 8058)', async () => {
+  it('stop the digest by one POST, unless the token is forged (RFC 8058)', async () => {
     const email = `person-${count}@example.org`
     await set({ email, digest: 'on' })
     const post = (token: string) =>
@@ -141,7 +141,7 @@ describe('mail over HTTP', () => {
     expect(await read()).toMatchObject({ digest: 'off' })
   })
 
-  it('a server without mail takes no address', async () => {
+  it('refuse an address if the server sends no mail', async () => {
     Object.assign(app.parts, { mail: undefined })
     try {
       expect((await set({ email: 'a@example.org', digest: 'on' })).statusCode).toBe(403)

@@ -1,6 +1,7 @@
 /**
- * What the links in mails lead to: two small pages without a script. Opening one changes nothing, because programs that
- * check mail open every link; the button does. Mail programs switch a digest off by one POST without a page (RFC 8058).
+ * The pages behind the links in mails: two small pages without scripts. Opening a page changes
+ * nothing, because mail scanners open every link; the button on it does. Mail programs stop a
+ * digest by one POST without a page (RFC 8058).
  */
 import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance, FastifyReply } from 'fastify'
@@ -14,11 +15,11 @@ export interface MailPagesOptions {
   readonly database: Database
   readonly limits: Limits
   readonly addressOf: (request: IncomingMessage) => string
-  /** Signs the way out of the digest. */
+  /** Key that signs unsubscribe tokens. */
   readonly key: string
 }
 
-/** Of a form with one field, or none. */
+/** Maximum size of a body: a form with one field, or none. */
 const bodyMaxBytes = 4_096
 
 interface Link {
@@ -27,7 +28,7 @@ interface Link {
   readonly button: string
   readonly done: string
   readonly failed: string
-  /** False: not a link of ours, or it has been used. */
+  /** Follows the link. Returns false if the link is not valid or was used. */
   readonly follow: (token: string) => Promise<boolean>
 }
 
@@ -55,7 +56,7 @@ export function addMailPages(app: FastifyInstance, { database, limits, addressOf
     },
   ]
   void app.register(async (scope) => {
-    // The body says nothing that the address does not.
+    // The body is ignored, because the token is in the address.
     scope.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: bodyMaxBytes }, async () => null)
     for (const { path, question, button, done, failed, follow } of links) {
       scope.get(path, { exposeHeadRoute: false }, (_request, reply) =>
@@ -77,7 +78,8 @@ function sendPage(reply: FastifyReply, status: number, line: string, more = ''):
       .code(status)
       .type('text/html; charset=utf-8')
       .header('cache-control', 'no-store')
-      // The token is in the address; without any referrer at all browsers would send the form with `Origin: null`.
+      // Other sites must not see the token in the address. But without any referrer, browsers would
+      // send the form with `Origin: null`.
       .header('referrer-policy', 'same-origin')
       .send(`<!doctype html>
 <html lang="en">

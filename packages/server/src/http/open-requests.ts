@@ -1,16 +1,17 @@
 /**
- * The bound on what one client has open over HTTP (rule SLOW1): requests that are being answered, and responses that it
- * asked for and does not read. Both stay in memory until the client takes them or the socket has been silent for a minute.
+ * Limits what one client has open over HTTP (rule SLOW1): requests in progress, and responses that
+ * it does not read. Both stay in memory until the client takes them or its socket has been silent
+ * for a minute.
  */
 import { ChorusError } from '@chorus/protocol'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 
 export const openRequestBounds = {
-  /** Requests of one user (without a session: of one address) that are not through. */
+  /** Maximum number of open requests per user, or per address without a session. */
   clientMaxRequests: 500,
-  /** Unread bytes of the responses of one user. */
+  /** Maximum number of unread response bytes per user. */
   clientMaxBytes: 4_194_304,
-  /** Unread bytes of all responses. */
+  /** Maximum number of unread response bytes of all clients. */
   serverMaxBytes: 50_331_648,
 } as const
 
@@ -21,7 +22,10 @@ interface OpenRequest {
 export class OpenRequests {
   readonly #byClient = new Map<string, Set<OpenRequest>>()
 
-  /** Admits one request of this client. Throws when it has too many open; call what is returned when it is through. */
+  /**
+   * Admits one request of this client. Throws if the client has too many open. Call the returned
+   * function when the request is finished.
+   */
   admit(client: string, request: OpenRequest): () => void {
     const open = this.#byClient.get(client) ?? new Set()
     if (open.size >= openRequestBounds.clientMaxRequests)
@@ -36,7 +40,9 @@ export class OpenRequests {
     }
   }
 
-  /** Throws when a response of so many bytes may not wait for this client. */
+  /**
+   * Throws if a response of this size would exceed the unread bytes of the client or of the server.
+   */
   admitResponse(client: string, bytes: number): void {
     if (unreadBytesOf(this.#byClient.get(client)) + bytes > openRequestBounds.clientMaxBytes)
       throw new ChorusError('rate-limited', 'unable to answer; the responses before this one are not read', {
@@ -55,12 +61,15 @@ function unreadBytesOf(open: ReadonlySet<OpenRequest> | undefined): number {
   return bytes
 }
 
-/** Smaller responses are not looked at: a client's open requests bound them. */
+/**
+ * Minimum size of a response that is checked. Smaller ones are bounded by the client's number of
+ * open requests.
+ */
 const lookedAtMinBytes = 8_192
 
 const clients = new WeakMap<FastifyRequest, string>()
 
-/** Counts this request until its response is through or its socket is gone. */
+/** Counts this request until its response is sent or its socket is closed. */
 export function countRequest(open: OpenRequests, client: string, request: FastifyRequest, raw: CountedResponse): void {
   const release = open.admit(client, { unreadBytes: () => (raw.writableEnded ? raw.writableLength : 0) })
   clients.set(request, client)
@@ -74,8 +83,8 @@ interface CountedResponse {
 }
 
 /**
- * Looks at every large response before it is handed to its socket. Only at those of reads: what a command has changed is
- * said in any case (rule ACK2), and is small.
+ * Checks every large response before it is written to its socket. Only responses of reads are
+ * checked: the result of a change must be sent in any case (rule ACK2), and is small.
  */
 export function boundResponses(app: FastifyInstance, open: OpenRequests): void {
   app.addHook('onSend', async (request, _reply, payload) => {

@@ -1,6 +1,6 @@
 /**
- * `GET /v1/openapi.json`: built and compressed once, so that a request costs no more than a comparison of its ETag. All
- * readers share the same bytes, however slowly they read.
+ * Serves `GET /v1/openapi.json`. The document is built and compressed once, so that a request costs
+ * no more than comparing its ETag. All clients share the same bytes, however slowly they read.
  */
 import { createHash } from 'node:crypto'
 import { gzipSync } from 'node:zlib'
@@ -11,7 +11,7 @@ import { acceptsGzip } from './compress-answers.ts'
 export interface OpenApiOptions {
   readonly publicUrl: string | undefined
   readonly cookieName: string
-  /** Throws when this client has asked too often. */
+  /** Throws if this client has sent too many requests. */
   readonly limit: (request: FastifyRequest) => void
 }
 
@@ -22,7 +22,8 @@ export function addOpenApi(app: FastifyInstance, { publicUrl, cookieName, limit 
 
   app.get('/v1/openapi.json', (request, reply): FastifyReply => {
     limit(request)
-    // Looked at again each time: the next version of the server has another document.
+    // Clients must revalidate each time, because the next version of the server has another
+    // document.
     reply.header('cache-control', 'no-cache').header('etag', `W/${tag}`).header('vary', 'Origin, Accept-Encoding')
     if (isKnown(request.headers['if-none-match'], tag)) return reply.code(304).send()
     reply.type('application/json; charset=utf-8')
@@ -32,7 +33,8 @@ export function addOpenApi(app: FastifyInstance, { publicUrl, cookieName, limit 
 }
 
 function documentFor(publicUrl: string | undefined, cookieName: string): object {
-  // Without PUBLIC_URL it is where the document itself was read: never what a Host header says.
+  // Without PUBLIC_URL, the server's address is relative to the document. A Host header is never
+  // used.
   const document = buildOpenApiDocument(publicUrl ?? '/')
   const { securitySchemes } = document.components as { securitySchemes: { session: { name: string } } }
   securitySchemes.session.name = cookieName

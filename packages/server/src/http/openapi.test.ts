@@ -1,4 +1,7 @@
-/** The document and the server say the same: every answer of the main flows is checked against it, with no field to spare. */
+/**
+ * Tests that the document and the server agree: every response of the main flows is validated
+ * against the document, with no extra fields.
+ */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -29,7 +32,7 @@ interface Document {
 
 interface Answer {
   readonly status: number
-  // Checked against the document before a test reads it.
+  // Validated against the document before a test reads it.
   // eslint-disable-next-line @typescript-eslint/no-explicit-any
   readonly body: any
 }
@@ -56,14 +59,17 @@ afterAll(async () => {
 function operationOf(method: string, path: string): [string, Operation] {
   const found = Object.entries(document.paths)
     .filter(([template]) => new RegExp(`^${template.replace(/\{\w+\}/g, '[^/]+')}$`).test(path))
-    // `/v1/users/me` before `/v1/users/{id}`, as the router has it.
+    // `/v1/users/me` before `/v1/users/{id}`, as in the router.
     .sort(([a], [b]) => a.split('{').length - b.split('{').length)
     .find(([, operations]) => operations[method.toLowerCase()] !== undefined)
   if (found === undefined) throw new Error(`the document has no ${method} ${path}`)
   return [found[0], found[1][method.toLowerCase()]!]
 }
 
-/** The document is open, so that clients read fields of later versions. Here no field may be there that it does not name. */
+/**
+ * Returns the schema with extra fields forbidden. The document itself allows them, so that clients
+ * can read fields of later versions.
+ */
 function closed(schema: unknown): unknown {
   if (typeof schema !== 'object' || schema === null) return schema
   if (Array.isArray(schema)) return schema.map(closed)
@@ -71,7 +77,10 @@ function closed(schema: unknown): unknown {
   return 'properties' in result && result.type === 'object' ? { ...result, additionalProperties: false } : result
 }
 
-/** The document has one schema for changes of all types; each must also be exactly what its type says. */
+/**
+ * Checks every change against the schema of its type, because the document has only one schema for
+ * all types.
+ */
 function expectChanges(body: unknown): void {
   if (typeof body !== 'object' || body === null) return
   for (const [name, part] of Object.entries(body)) {
@@ -129,7 +138,7 @@ describe('the OpenAPI document', () => {
     expect(operations).toHaveLength(routes.length)
   })
 
-  it('describes every answer of the main flows', async () => {
+  it('describes every response of the main flows', async () => {
     const password = 'correct horse'
     expect((await ask('GET', '/v1/session')).status).toBe(401)
     const ben = (await ask('POST', '/v1/users', { handle: 'ben', password, name: 'Ben' })).body.user
@@ -151,7 +160,7 @@ describe('the OpenAPI document', () => {
 
     await ask('GET', '/v1/notifications')
     await ask('PUT', '/v1/notifications', { email: null, digest: 'off' })
-    // The token of a good one comes by mail.
+    // A valid token only comes by mail.
     expect((await ask('POST', '/v1/notifications/confirm', { token: 'a'.repeat(43) })).status).toBe(404)
 
     const direct = await ask('POST', '/v1/conversations', { kind: 'direct', members: [ben.id] })
@@ -197,7 +206,7 @@ describe('the OpenAPI document', () => {
     await ask('GET', `/v1/sync?cursor=${page.body.cursor}`)
     expect((await ask('GET', '/v1/sync?cursor=unreadable')).body.reset).toBe(true)
 
-    // Somebody else, who may see less.
+    // Another user, who may see less.
     const annaCookie = cookie
     cookie = benCookie
     await ask('PUT', `/v1/conversations/${channel}/members/me`)

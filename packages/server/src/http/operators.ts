@@ -1,6 +1,6 @@
 /**
- * For those who run it: is the process alive, may it get traffic, what does it measure.
- * Metrics have a port of their own, so that they are never public by accident (N102).
+ * Endpoints for operators: liveness, readiness and metrics. Metrics have a port of their own, so
+ * that they are never public by accident (N102).
  */
 import { createServer } from 'node:http'
 import type { Server } from 'node:http'
@@ -10,9 +10,9 @@ import { StartError } from '../support/start-error.ts'
 import type { TraceHandler } from './trace.ts'
 
 export interface Health {
-  /** May it get traffic? */
+  /** True if the server may receive traffic. */
   readonly ready: boolean
-  /** What does not work as it should, in words. */
+  /** Descriptions of the parts that do not work as they should. */
   readonly degraded: readonly string[]
 }
 
@@ -73,7 +73,7 @@ export async function startMetricsServer(
   return server
 }
 
-/** Why a port cannot be had, in words. */
+/** Returns why the server cannot listen on a port, in words. */
 export function describeListenError(error: NodeJS.ErrnoException): string {
   switch (error.code) {
     case 'EADDRINUSE':

@@ -15,7 +15,7 @@ it.each([
   expect(parseJson(encode(text))).toEqual(JSON.parse(text))
 })
 
-it('takes nothing for nothing', () => {
+it('returns undefined for an empty body', () => {
   expect(parseJson(new Uint8Array())).toBeUndefined()
 })
 
@@ -43,7 +43,7 @@ it.each([[[0xc0, 0xaf]], [[0xed, 0xa0, 0x80]], [[0xff]], [[0xf8, 0x88, 0x80, 0x8
   },
 )
 
-it('stays quick on many keys (N72)', () => {
+it('parses many keys quickly (N72)', () => {
   const text = `{${Array.from({ length: 10_000 }, (_, n) => `"k${n}":0`).join(',')}}`
   expect(Object.keys(parseJson(encode(text)) as object)).toHaveLength(10_000)
 })

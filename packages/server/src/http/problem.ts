@@ -1,4 +1,7 @@
-/** Errors on their way out over HTTP, as `application/problem+json`. What nobody expected is logged with its cause and the request's id. */
+/**
+ * Sends errors over HTTP as `application/problem+json`. Unexpected errors are logged with their
+ * cause and the request's id.
+ */
 import { ChorusError } from '@chorus/protocol'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { toChorusError } from '../commands/to-chorus-error.ts'
@@ -13,7 +16,7 @@ export function sendProblem(reply: FastifyReply, error: ChorusError): FastifyRep
     .send(JSON.stringify(error.toProblem()))
 }
 
-/** Nothing answers this method at an address that answers others. */
+/** Answers 405 for a method that the address does not support. */
 export function sendWrongMethod(reply: FastifyReply, allow: string): FastifyReply {
   const error = new ChorusError('not-found', `unable to answer; this address answers ${allow}`)
   return reply
@@ -24,10 +27,13 @@ export function sendWrongMethod(reply: FastifyReply, allow: string): FastifyRepl
     .send(JSON.stringify({ ...error.toProblem(), title: 'Method not allowed', status: 405 }))
 }
 
-/** Requests whose command has begun, and may have changed something by the time it fails (rule ACK2). */
+/**
+ * Requests whose command has begun. If one fails, it may already have changed something (rule
+ * ACK2).
+ */
 const begun = new WeakSet<FastifyRequest>()
 
-/** Called when the handler of a command that changes something is about to run. */
+/** Records that the handler of a changing command is about to run. */
 export function noteBegin(request: FastifyRequest): void {
   begun.add(request)
 }

@@ -1,6 +1,7 @@
 /**
- * Puts a command's input together from an HTTP request: fields in the path, the others from the query (GET, DELETE) or
- * the body. What is no integer in the schema stays text; the schema judges the rest, and refuses what it does not know.
+ * Builds a command's input from an HTTP request: fields in the path, and the others from the query
+ * (GET, DELETE) or the body. Integers and lists are converted as the schema says; all other fields
+ * stay text. The schema checks the result and refuses unknown fields.
  */
 import { ChorusError, commands, pathFieldsOf } from '@chorus/protocol'
 import type { CommandName, RouteDefinition } from '@chorus/protocol'
@@ -17,7 +18,7 @@ interface JsonSchema {
   readonly $defs?: Readonly<Record<string, JsonSchema>>
 }
 
-/** How each field of a command is written in a path or a query. */
+/** Returns the type of each field of a command, for reading it from a path or a query. */
 function fieldTypesOf(name: CommandName): ReadonlyMap<string, FieldType> {
   const schema = z.toJSONSchema(commands[name].input, { io: 'input', unrepresentable: 'any' }) as JsonSchema
   return new Map(
@@ -40,7 +41,7 @@ function toValue(text: string, type: FieldType | undefined): unknown {
   }
 }
 
-/** Builds the reader of one command's requests. */
+/** Returns the function that reads one command's input from a request. */
 export function createInputReader(name: CommandName, route: RouteDefinition): (request: FastifyRequest) => unknown {
   const types = fieldTypesOf(name)
   const inPath = new Set(pathFieldsOf(route))

@@ -1,6 +1,7 @@
 /**
- * The cookie: @fastify/session carries it, Postgres decides (access/session-store.ts). Nothing is set for strangers, the
- * cookie changes only at sign-in, always to a new id, and never through use.
+ * The session cookie. @fastify/session reads and sets it; Postgres decides whether its session is
+ * valid (access/session-store.ts). A client that is not signed in gets no cookie. The cookie
+ * changes only at sign-in, always to a new id, and never through use.
  */
 import { showsSomething, toOneLine } from '@chorus/protocol'
 import { fastifyCookie } from '@fastify/cookie'
@@ -21,11 +22,13 @@ export async function addSessions(
 ): Promise<void> {
   const secure = publicUrl?.startsWith('https:') === true
   if (secure) {
-    // TLS ends at the proxy, and PUBLIC_URL says so; the plugin would not set a Secure cookie on what looks like plain HTTP.
+    // TLS ends at the proxy, as PUBLIC_URL shows. Without this, the plugin would see plain HTTP and
+    // set no Secure cookie.
     app.addHook('onRequest', async (request) => void Object.defineProperty(request, 'protocol', { value: 'https' }))
   }
   await app.register(fastifyCookie)
-  // Between the two plugins: the session plugin clears a cookie that is spelled in another way than its own.
+  // Between the two plugins, because the session plugin clears a cookie that is spelled differently
+  // from its own.
   app.addHook('onRequest', async (request) => {
     const signed = authenticator.readSigned(request.headers.cookie)
     if (signed === undefined) delete request.cookies[authenticator.cookieName]
@@ -47,14 +50,14 @@ export async function addSessions(
       },
     }),
   })
-  // The session plugin says `Expires` alone, a date that a device with a wrong clock takes for long past. Hooks run in
-  // order, so the cookie is there by now.
+  // The session plugin only sets `Expires`, a date that a device with a wrong clock takes for long
+  // past. Hooks run in order, so the cookie is set by now.
   app.addHook('onSend', async (_request, reply) => {
     const lines = [reply.getHeader('set-cookie') ?? []].flat().map(String)
     if (lines.length === 0) return
     reply.removeHeader('set-cookie')
     for (const line of lines) {
-      // A cookie that is cleared carries `Max-Age=0`.
+      // A cleared cookie already carries `Max-Age=0`.
       const isSet = line.startsWith(`${authenticator.cookieName}=`) && !/;\s*max-age=/i.test(line)
       reply.header('set-cookie', isSet ? `${line}; Max-Age=${sessionLifetimeDays * 24 * 60 * 60}` : line)
     }
@@ -63,7 +66,7 @@ export async function addSessions(
 
 const userAgentMaxChars = 256
 
-/** The name of the device in the list of sessions: one line that shows something, or none. */
+/** Returns the device's name for the list of sessions: one line with visible text, or null. */
 export function userAgentOf(request: FastifyRequest): string | null {
   const line = toOneLine(request.headers['user-agent'] ?? '').slice(0, userAgentMaxChars)
   return showsSomething(line) ? line : null
@@ -72,13 +75,15 @@ export function userAgentOf(request: FastifyRequest): string | null {
 export function createCookieJar(request: FastifyRequest, reply: FastifyReply, authenticator: Authenticator): CookieJar {
   return {
     signIn: async (userId) => {
-      // A new id, whatever came with the request: a planted one is worth nothing (N1). The old session is revoked.
+      // A new id, whatever came with the request: a planted id is worthless (N1). The old session
+      // is revoked.
       await request.session.regenerate()
       const actor = { userId, sessionId: uuidv7() }
       request.session.actor = actor
       request.session.userAgent = userAgentOf(request)
       await request.session.save()
-      // The plugin would also clear the old cookie, and some clients keep the first of two.
+      // Otherwise the plugin would also clear the old cookie, and some clients keep the first of
+      // two.
       delete request.cookies[authenticator.cookieName]
       return actor
     },

@@ -1,7 +1,8 @@
 /**
- * What one server knows of one message on its way to one user, for `npm run trace`: from the database what was committed,
- * who may see it and how far they have read; from this server's trail what it did lately; and the user's connections here.
- * Served beside the metrics, on a port that is not public. Never shows a text.
+ * Reports, for `npm run trace`, what one server knows of one message on its way to one user. From
+ * the database: what was committed, whether the user may see it, and how far they have read. From
+ * this server's delivery trace: what it did recently. And the user's connections here. Served on
+ * the metrics port, which is not public. Never shows a message's text.
  */
 import type { Id } from '@chorus/protocol'
 import type { Connection } from '../fanout/connection.ts'
@@ -13,30 +14,36 @@ export interface TraceOptions {
   readonly trail: DeliveryTrail
   readonly connectionsOf: (user: Id) => Iterable<Connection>
   readonly read: (conversation: Id, seq: number, user: string) => Promise<Traced>
-  /** Milliseconds on the clock of the trail. */
+  /** Returns milliseconds on the clock of the delivery trace. */
   readonly nowMs: () => number
-  /** The database's time now. */
+  /** Returns the time by the database's clock. */
   readonly now: () => Date
 }
 
 export interface TraceAnswer {
   readonly server: string
-  /** Undefined: the database could not be asked. */
+  /** Undefined when the database could not be asked. */
   readonly database: Traced | undefined
-  /** Before this nothing is known here any more; null: everything since the start of this server is. */
+  /**
+   * Time from which on the delivery trace is complete; null if it is complete since the start of
+   * this server.
+   */
   readonly knownSince: string | null
   readonly happened: readonly { readonly what: TrailKind; readonly at: string; readonly connections?: number }[]
-  /** The user's connections to this server, as they are now. */
+  /** Current connections of the user to this server. */
   readonly connections: readonly {
     readonly transport: string
     readonly state: string
     readonly since: string
-    /** Is it told of this conversation? */
+    /** True if the connection receives the changes of this conversation. */
     readonly isSubscribed: boolean
     readonly unreadBytes: number
-    /** Does its cursor cover everything that it was told? */
+    /** True if the connection's last cursor covers everything sent to it. */
     readonly isCovered: boolean
-    /** Was it there when the change was handed out? Otherwise it got it by catching up, if at all. */
+    /**
+     * True if the connection was open when the change was delivered. Otherwise it received the
+     * change by catching up, if at all.
+     */
     readonly wasThere: boolean
   }[]
 }

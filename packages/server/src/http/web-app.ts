@@ -1,6 +1,7 @@
 /**
- * Serves the web application: hashed files under /assets for ever, the page itself never from a stale cache, and the same
- * page for every address that the application's own router knows. Without a build there is one plain page that says so.
+ * Serves the web application. Hashed files under /assets are cached forever; the page itself is
+ * revalidated on every load. Every address that the application's own router knows gets the same
+ * page. Without a build, one plain page explains how to build it.
  */
 import { existsSync } from 'node:fs'
 import { join, sep } from 'node:path'
@@ -8,7 +9,10 @@ import { fileURLToPath } from 'node:url'
 import { fastifyStatic } from '@fastify/static'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 
-/** From source or built, apps/web/dist of this repository. */
+/**
+ * Folder of the built web application: apps/web/dist of this repository, whether this module runs
+ * from source or built.
+ */
 export const defaultWebFolder = fileURLToPath(new URL('../../../../apps/web/dist/', import.meta.url))
 
 const missingPage = `<!doctype html>
@@ -21,10 +25,10 @@ const missingPage = `<!doctype html>
 </html>
 `
 
-/** Addresses that are never a page of the application. */
+/** Matches addresses that are never a page of the application. */
 const notPages = /^\/(?:v1|socket\.io|assets|livez|readyz|metrics)(?:\/|$|\?)/
 
-/** Does somebody with a browser ask for a page? */
+/** Returns true if a browser requests a page. */
 export function asksForPage(request: FastifyRequest): boolean {
   if (request.method !== 'GET' && request.method !== 'HEAD') return false
   if (notPages.test(request.url)) return false
@@ -34,7 +38,7 @@ export function asksForPage(request: FastifyRequest): boolean {
 }
 
 export interface WebApp {
-  /** The page, for a request that {@link asksForPage}. */
+  /** Sends the page, for a request for which {@link asksForPage} is true. */
   readonly sendPage: (reply: FastifyReply) => FastifyReply
 }
 
@@ -50,7 +54,7 @@ export async function addWebApp(app: FastifyInstance, folder: string): Promise<W
     root: folder,
     preCompressed: true,
     dotfiles: 'ignore',
-    // Source maps are nobody's business (N102).
+    // Source maps are not public (N102).
     allowedPath: (path) => !path.endsWith('.map'),
     cacheControl: false,
     setHeaders: (reply, path) => {

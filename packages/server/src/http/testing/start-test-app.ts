@@ -1,4 +1,7 @@
-/** The HTTP application with real parts on a real database, asked by `inject`. Commands of the log are not wired here. */
+/**
+ * Starts the HTTP application with real parts on a real database; tests send requests by `inject`.
+ * Commands of the log are not wired here.
+ */
 import { ChorusError, commands } from '@chorus/protocol'
 import type { CommandName } from '@chorus/protocol'
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify'
@@ -48,7 +51,7 @@ const notWired: CommandHandler<CommandName> = async () => {
 
 export interface TestAppOptions {
   readonly environment?: Readonly<Record<string, string>>
-  /** In place of the real ones. */
+  /** Handlers that replace the real ones. */
   readonly handlers?: Partial<CommandTable>
   readonly health?: () => Promise<Health>
   readonly webFolder?: string
@@ -61,18 +64,18 @@ export interface TestApp {
   readonly authenticator: Authenticator
   readonly metrics: Metrics
   readonly clock: ManualClock
-  /** Ids of sessions whose connections were to be closed. */
+  /** Ids of sessions that were announced as revoked. */
   readonly revoked: string[]
-  /** What was logged. */
+  /** Lines of the log. */
   readonly logLines: string[]
-  /** Asks with a JSON body, as a program does. */
+  /** Sends a request, with a JSON body if one is given. */
   ask(
     method: InjectOptions['method'],
     url: string,
     body?: unknown,
     headers?: Record<string, string>,
   ): Promise<LightMyRequestResponse>
-  /** Makes an account; returns its id and the header that signs its requests. */
+  /** Creates an account. Returns its id and the cookie header for its requests. */
   signUp(handle: string): Promise<{ readonly id: string; readonly cookie: string }>
   close(): Promise<void>
 }
@@ -85,7 +88,7 @@ const unlimited = {
   LIMIT_CONNECTIONS: '0',
 }
 
-/** `name=value` of the session cookie that a response sets. */
+/** Returns `name=value` of the session cookie that a response sets. */
 export function cookieOf(response: LightMyRequestResponse): string {
   const cookie = response.cookies.find(({ name }) => name.endsWith('chorus_session'))
   return cookie === undefined ? '' : `${cookie.name}=${encodeURIComponent(cookie.value)}`
@@ -107,7 +110,7 @@ export async function startTestApp(database: Database, options: TestAppOptions =
     clock,
     onProblem: () => undefined,
   })
-  // The commands under test look at no other part.
+  // The commands under test use no other part.
   const parts = {
     config,
     database,
