@@ -48,7 +48,7 @@ export async function readCanaryPlace(database: Database): Promise<CanaryPlace |
   return row === undefined ? undefined : (JSON.parse(row.value) as CanaryPlace)
 }
 
-/** Stores the shared conversation. The first server's choice applies to all servers. */
+/** Proposes the conversation that all canaries share. The first proposal applies to all servers. */
 export async function proposeCanaryPlace(database: Database, place: CanaryPlace): Promise<CanaryPlace> {
   await database.query({
     text: 'insert into settings (key, value) values ($1, $2) on conflict (key) do nothing',

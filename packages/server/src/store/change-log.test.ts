@@ -539,7 +539,7 @@ describe.each(testEngines)('change log on the %s engine', (engine) => {
       expect(new Set(groups).size).toBe(2)
     })
 
-    it('[ORD1] numbers a hundred joins of a creation without holes', async () => {
+    it('[ORD1] numbers the joins of a hundred-member creation without holes', async () => {
       const members = await fixture.users(100)
       const made = await fixture.group(members)
       const rows = await fixture.sql<{ seq: number; type: string; user_id: Id | null; role: string | null }>(
@@ -563,7 +563,7 @@ describe.each(testEngines)('change log on the %s engine', (engine) => {
       expect((await fixture.send(made, members[99] as Id)).seq).toBe(102)
     })
 
-    it('[LIM3] stores messages between creations', async () => {
+    it('[LIM3] stores messages without waiting for a backlog of creations', async () => {
       await newGroup()
       const members = await fixture.users(100)
       const answered: string[] = []

@@ -8,9 +8,9 @@
  *
  * Each lane is a queue with one connection and at most one batch in flight. Conversations are
  * assigned to lanes by hash. So the rows of a conversation are stored in the order of arrival, and
- * a busy conversation cannot starve all others. Creations have a separate lane with small batches:
- * one creation writes as many rows as two hundred messages. Clients cannot send to a conversation
- * before its creation is acknowledged, so the separate lane breaks no order.
+ * a busy conversation cannot starve conversations in other lanes. Creations have a separate lane
+ * with small batches: one creation writes as many rows as two hundred messages. Clients cannot send
+ * to a conversation before its creation is acknowledged, so the separate lane breaks no order.
  *
  * Within a batch, each conversation has sends first, then other operations, then at most one change
  * of membership or role. Rows that do not fit this order wait for the next batch (rule ACL1).
@@ -118,7 +118,7 @@ export type OperationDetail = Partial<MessageColumns> & {
   readonly conversation?: Id
   readonly role?: Role
   readonly joined?: boolean
-  /** Member as of the change. Only for `put-member`. */
+  /** Membership after the change. Only for `put-member`. */
   readonly member?: Member
   /** Kind of the conversation. Only for `rename`. */
   readonly kind?: ConversationKind
@@ -126,7 +126,7 @@ export type OperationDetail = Partial<MessageColumns> & {
 
 export interface Appended<Outcome> {
   readonly outcome: Outcome
-  /** Seq in the log. 0 when the row was refused. */
+  /** Seq of the stored change. 0 when the row was refused. */
   readonly seq: number
   readonly at: string
   readonly xid: number
@@ -145,7 +145,7 @@ export interface LogPolicy {
   readonly removableBy: { readonly [R in Role]: readonly Role[] }
 }
 
-/** Receives the log's measurements. */
+/** Observer that measures committed and failed batches. */
 export interface ChangeLogObserver {
   batchCommitted(rows: number, durationMs: number): void
   batchFailed(error: DatabaseError): void
@@ -178,7 +178,7 @@ type Row =
 interface Waiting {
   readonly row: Row
   readonly conversation: Id
-  /** Share of the batch limit that the row uses: members for creations, characters otherwise. */
+  /** Size of the row for the batch limit: members for creations, characters otherwise. */
   readonly weight: number
   readonly deadlineAtMs: number
   readonly resolve: (appended: Appended<string>) => void
@@ -199,7 +199,7 @@ const creationLane: LaneBounds = {
   batchWeightMax: changeLogBounds.batchMembersMax,
   waitingWeightMax: changeLogBounds.waitingMembersMax,
 }
-/** Number of characters that an operation without text counts as. */
+/** Size that an operation without text counts as in the batch limit, in characters. */
 const operationChars = 200
 
 export class ChangeLog {
@@ -260,12 +260,15 @@ export class ChangeLog {
   }
 
   #laneOf(conversation: Id): LogLane {
-    // Hashes by the last characters: in a UUIDv7 they are random.
+    // Choose the lane by the last characters: in a UUIDv7 they are random.
     return this.#lanes[Number.parseInt(conversation.slice(-4), 16) % this.#lanes.length] as LogLane
   }
 }
 
-/** Returns the characters that an operation counts as. An edit stores as much text as a message. */
+/**
+ * Returns the size of an operation for the batch limit, in characters. An edit stores as much text
+ * as a message.
+ */
 function weightOf(operation: LogOperation): number {
   return operation.op === 'edit' ? operationChars + operation.text.length : operationChars
 }
@@ -471,8 +474,8 @@ function refusal(code: 'unavailable' | 'unknown', cause?: DatabaseError): Chorus
 }
 
 /**
- * Returns the phase after this row: sends, then operations, then one change of membership.
- * Undefined means: not in this batch.
+ * Returns the batch phase after this row: sends first, then operations, then one change of
+ * membership. Returns undefined if the row must wait for the next batch.
  */
 function nextPhase(phase: Phase, row: Row): Phase | undefined {
   switch (phase) {

@@ -53,7 +53,7 @@ export interface ConsumerLog {
   readonly name: ConsumerName
   /** Takes the lease if it is free, expired or already held by this server. */
   takeLease(ttlMs: number): Promise<ConsumerLease | undefined>
-  /** Returns false if another server has the lease now. */
+  /** Extends the lease. Returns false if another server holds it now. */
   renewLease(lease: ConsumerLease, ttlMs: number): Promise<boolean>
   releaseLease(lease: ConsumerLease): Promise<void>
   /** Returns the current position of the log. */

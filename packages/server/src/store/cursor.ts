@@ -41,7 +41,11 @@ const purpose = 'chorus cursor\n'
 export class CursorCodec {
   readonly #key: KeyObject
 
-  /** @param key - secret stored in the database, the same on every server */
+  /**
+   * Creates a codec.
+   *
+   * @param key - secret stored in the database, the same on every server
+   */
   constructor(key: string) {
     this.#key = createSecretKey(Buffer.from(key, 'utf8'))
   }
@@ -56,8 +60,8 @@ export class CursorCodec {
   }
 
   /**
-   * Returns undefined unless the text is the exact spelling of a cursor issued by a server of this
-   * database.
+   * Decodes a cursor. Returns undefined unless the text is the exact spelling of a cursor issued by
+   * a server of this database.
    */
   decode(text: string): Cursor | undefined {
     const bytes = fromBase64url(text)
@@ -113,8 +117,8 @@ export type TokenField = keyof typeof tokenFields
 type TokenValue<Field extends TokenField> = Field extends 'seq' ? number : string
 
 /**
- * Returns undefined unless the text is the exact spelling of a page token with exactly these
- * fields.
+ * Decodes a page token. Returns undefined unless the text is the exact spelling of a page token
+ * with exactly these fields.
  */
 export function decodePageToken<const Fields extends readonly TokenField[]>(
   text: string,

@@ -23,8 +23,8 @@ export interface Statement {
 }
 
 /**
- * Connection of one append queue of the log. Separate connections keep a busy conversation from
- * starving all others.
+ * Connection of one append queue of the log. So a busy conversation cannot starve conversations in
+ * other queues.
  */
 export interface Lane {
   /**

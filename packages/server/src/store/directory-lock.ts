@@ -64,7 +64,10 @@ const attemptsMax = 10
  */
 const socketPathMaxBytes = 103
 
-/** Time after which a holder that does not accept a connection counts as busy, and so as alive. */
+/**
+ * Time limit of a connection test. A holder that does not accept within it is busy but alive: the
+ * kernel refuses a connection to a dead holder at once.
+ */
 const connectTimeoutMs = 2_000
 
 /**

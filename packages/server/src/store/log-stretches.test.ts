@@ -127,7 +127,7 @@ describe.each(testEngines)('log segments on the %s engine', (engine) => {
     expect(await readAll(4, 1_213)).toHaveLength(1_210)
   })
 
-  it('[ACL1] reports the seq of the read, below any later edit', async () => {
+  it('[ACL1] reports up to which seq a segment includes edits', async () => {
     const { seq } = await fixture.send(group, bob, 'first words')
     const before = await stretches.read(group, seq, seq)
     expect(before.asOf).toBe(seq)

@@ -117,7 +117,10 @@ async function readApplied(database: Database): Promise<Map<number, string>> {
   return new Map(rows.map((row) => [row.version, row.checksum]))
 }
 
-/** Runs a script. `isDone` returns true when another server has applied the same change since. */
+/**
+ * Runs a script. A failure is ignored if `isDone` reports that another server has made the same
+ * change.
+ */
 async function change(
   database: Database,
   name: string,

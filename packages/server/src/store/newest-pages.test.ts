@@ -163,7 +163,7 @@ describe.each(testEngines)('newest pages on the %s engine', (engine) => {
     expect(outcomes.filter((outcome) => outcome === 'read')).toHaveLength(1)
   })
 
-  it('[LIM2] limits reads per time while messages arrive, whatever the load', async () => {
+  it('[LIM2] limits the read rate while messages arrive, for any number of clients', async () => {
     const { pages, outcomes } = open()
     const startedAt = performance.now()
     let isWriting = true

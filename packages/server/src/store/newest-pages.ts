@@ -73,7 +73,7 @@ export class NewestPages {
   readonly #reads: Batcher<Ask, Answer>
   /** Pending fetches from Redis, by key. */
   readonly #fetching = new Map<string, Promise<Kept | undefined>>()
-  /** Number of reads in the current window, by conversation. */
+  /** Number of page reads in the current window, by conversation. */
   readonly #recentReads = new Map<Id, number>()
   #window: Promise<void> | undefined
 

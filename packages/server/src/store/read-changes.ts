@@ -186,7 +186,7 @@ export interface MissedRequest {
   readonly conversation: Id
   readonly position: number
   readonly top: number
-  /** Segment size unit: the segment starts after a multiple of this. */
+  /** The segment starts after a multiple of this number of changes. */
   readonly alignment: number
   readonly changesMax: number
   readonly bytesMax: number

@@ -1,7 +1,7 @@
 /**
- * Reads the conversations of a connection's user, the top of each log, and the changes since a
- * position. One statement serves many clients, so a reconnect storm costs few statements (rule
- * LIM2).
+ * Reads the conversations of a connection's user, the top of each log, and whether the log or the
+ * membership has changed since a position. One statement serves many clients, so a reconnect storm
+ * costs few statements (rule LIM2).
  */
 import type { Id, Role } from '@chorus/protocol'
 import type { Database } from './database.ts'

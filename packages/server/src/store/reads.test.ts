@@ -216,7 +216,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
     expect(first?.members.map(({ user }) => user.id)).toEqual([carol, bob])
   })
 
-  it('pages members in the order of joining', async () => {
+  it('lists members in pages, in the order of joining', async () => {
     const people = await fixture.users(9)
     const group = await fixture.group([ada, ...people])
     const listed: Id[] = []
@@ -330,7 +330,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
     })
 
     it.runIf(engine === 'postgres')(
-      '[TAIL1, RES2] reads rows newer than an open transaction once, then that transaction',
+      '[TAIL1, RES2] sweeps past an open transaction and finds its rows after COMMIT',
       async () => {
         const places = await Promise.all([1, 2, 3, 4].map(() => fixture.group([ada, bob])))
         const [old, large, small, late] = places as [Id, Id, Id, Id]
@@ -401,7 +401,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
     )
 
     it.runIf(engine === 'postgres')(
-      '[TAIL1, LIM1] continues at the cut among formerly open transactions',
+      '[TAIL1, LIM1] continues a cut sweep within formerly open transactions',
       async () => {
         const places = await Promise.all([1, 2, 3].map(() => fixture.group([ada, bob])))
         const writers = await Promise.all(

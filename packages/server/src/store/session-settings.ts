@@ -36,8 +36,9 @@ const settings = {
 } as const
 
 /**
- * Settings that are only checked: each query shows its own value, or a role has set a value that we
- * cannot change.
+ * Settings that are checked but not set. `transaction_isolation` is that of the checking statement
+ * itself. A role may have set `session_replication_role`, which this server may not be allowed to
+ * change.
  */
 const shownOnly = { transaction_isolation: 'read committed', session_replication_role: 'origin' } as const
 

@@ -133,8 +133,8 @@ const revocation = `
      set revoked_at = coalesce(revoked_at, now()), xid = case when revoked_at is null then pg_current_xact_id() else xid end`
 
 /**
- * Returns false if the user has no such session. Revoking a session again changes nothing and also
- * returns true.
+ * Revokes a session. Returns false if the user has no such session. Revoking it again changes
+ * nothing and also returns true.
  */
 export async function revokeSession(database: Database, userId: Id, sessionId: Id): Promise<boolean> {
   const rows = await database.query({
@@ -155,7 +155,7 @@ export async function revokeSessionByToken(database: Database, tokenHash: Buffer
 
 type SessionData = { readonly [key: string]: Json }
 
-/** Returns undefined if the session is no longer live. */
+/** Returns the session's data. Returns undefined if the session is no longer live. */
 export async function readSessionData(database: Database, sessionId: Id): Promise<SessionData | undefined> {
   const rows = await database.query<{ data: SessionData }>({
     text: `select data from sessions where id = $1 and ${live}`,

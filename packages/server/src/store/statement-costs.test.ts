@@ -283,7 +283,7 @@ describe.runIf(testEngines.includes('postgres'))('statement costs', () => {
     expect(over).toEqual([])
   })
 
-  it('[LIM1] finds channels with a limited read, whatever the text', async () => {
+  it('[LIM1] channel search reads a limited number of rows, whatever the text', async () => {
     const over = await expensive(
       2_500,
       ['channel', 'c', '7', 'nel 1', 'zzzz', '', ' '].map((text) => () => findChannels(watched, ada, text, 50)),
@@ -314,7 +314,7 @@ describe.runIf(testEngines.includes('postgres'))('statement costs', () => {
     expect(over).toEqual([])
   })
 
-  it('[LIM1] traces read only one conversation', async () => {
+  it('[LIM1] operator traces read only one conversation', async () => {
     const over = await expensive(count.reactors, [
       () => readTrace(watched, room, 5, 'person7'),
       () => readTrace(watched, room, 5, ada),

@@ -224,7 +224,7 @@ export interface WebhookEndpoint {
   readonly dead: number
 }
 
-/** Returns false if there are already too many endpoints. */
+/** Adds an endpoint. Returns false if there are already too many endpoints. */
 export async function addEndpoint(
   database: Database,
   { id, url, types, secret }: { id: Id; url: string; types: readonly ChangeType[] | null; secret: string },
@@ -248,7 +248,7 @@ export async function listEndpoints(database: Database): Promise<WebhookEndpoint
   })
 }
 
-/** Returns false if the endpoint does not exist. */
+/** Removes an endpoint. Returns false if it does not exist. */
 export async function removeEndpoint(database: Database, id: Id): Promise<boolean> {
   const rows = await database.query({
     text: 'delete from webhook_endpoints where id = $1 returning 1',
