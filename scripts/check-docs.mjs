@@ -1,7 +1,8 @@
 /**
- * Keeps the documents true. The reference pages (docs/reference/) are generated from the built packages and must be
- * current; every relative link and anchor must lead somewhere; every file that docs/message-path.md and
- * docs/decisions/ name must exist. `--write` writes the reference pages instead of comparing them.
+ * Checks the documents. The reference pages (docs/reference/) are generated from the built packages
+ * and must be current. Every relative link and anchor must have a target. Every file that
+ * docs/message-path.md and docs/decisions/ name must exist. `--write` writes the reference pages
+ * instead of comparing them.
  */
 import { existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
@@ -13,7 +14,7 @@ const problems = []
 
 const load = (path) => import(pathToFileURL(join(root, path)).href)
 
-/** A Markdown table; cells with a bar would break it. */
+/** Returns a Markdown table. Escapes bars in cells, because they would break it. */
 function table(head, rows) {
   const line = (cells) =>
     `| ${cells.map((cell) => String(cell).replaceAll('|', '\\|').replaceAll('\n', ' ')).join(' | ')} |`
@@ -115,7 +116,7 @@ function* markdownFiles(folder) {
 
 const withoutCode = (text) => text.replace(/^```.*?^```/gms, '').replace(/`[^`\n]*`/g, '')
 
-/** The anchor that hosts of Git make of a heading. */
+/** Returns the anchor that Git hosts create for a heading. */
 function anchorOf(heading) {
   return heading
     .trim()
@@ -144,7 +145,7 @@ function checkLinks() {
   }
 }
 
-/** Files that a document names in backticks, from the root of the repository. */
+/** Checks that the files named in a document exist, relative to the root of the repository. */
 function checkNamedFiles(document) {
   const file = join(root, document)
   if (!existsSync(file)) {

@@ -1,7 +1,7 @@
 /**
- * Refuses a production dependency whose licence would bind those who run or ship Chorus. Permissive licences pass;
- * weak copyleft (MPL, LGPL) passes only for packages named in NOTICE; anything else fails. Reads the lockfile and the
- * installed packages, nothing else.
+ * Refuses production dependencies whose licence would bind users or distributors of Chorus.
+ * Permissive licences pass. Weak copyleft (MPL, LGPL) passes only for packages named in NOTICE. All
+ * other licences fail. Reads only the lockfile and the installed packages.
  */
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -24,7 +24,10 @@ const permissive = new Set([
 ])
 const weakCopyleft = /^(MPL-2[.]0|LGPL-[0-9.]+(-or-later|-only)?)$/
 
-/** Whether a licence expression can be satisfied with accepted licences alone. OR needs one side, AND needs both. */
+/**
+ * Returns whether a licence expression can be satisfied with accepted licences alone. OR needs one
+ * side, AND needs both.
+ */
 function isAccepted(expression, accepts) {
   const text = expression.trim()
   const inner = /^\((.*)\)$/.exec(text)
@@ -82,7 +85,8 @@ for (const [path, entry] of Object.entries(packages)) {
   const name = path.split('node_modules/').at(-1)
   if (!path.includes('node_modules/') || entry.link || entry.dev) continue
   const licence = licenceOf(path) ?? entry.license
-  // An optional package for another platform is not installed here; the lockfile may still know its licence.
+  // An optional package for another platform is not installed here, and the lockfile may lack its
+  // licence.
   if (licence === undefined) continue
   counts.set(licence, (counts.get(licence) ?? 0) + 1)
   if (isAccepted(licence, (part) => permissive.has(part))) continue

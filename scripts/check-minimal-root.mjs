@@ -1,7 +1,8 @@
 /**
- * Runs `npm test` (or another npm script) on a machine that has nothing: a minimal Debian made by debootstrap, with
- * Node and npm and nothing else. Shows what the tests use and no script installs. As root on Debian; takes half an hour
- * with `npm test`. Its namespaces end with it, so nothing stays mounted or running.
+ * Runs `npm test` (or another npm script) on a bare machine: a minimal Debian made by debootstrap,
+ * with only Node and npm. Finds software that the tests use but no script installs. Must run as
+ * root on Debian; takes half an hour with `npm test`. Its namespaces end with it, so no mount or
+ * process remains.
  *
  *   node scripts/check-minimal-root.mjs [--keep] [npm arguments …]     default: test
  */
@@ -22,7 +23,7 @@ import { fail, forwardSignals, root, run, say, SetupError } from './setup/steps.
 import { installSystemPackages } from './setup/system-packages.mjs'
 
 const checkoutPath = '/chorus'
-/** What a machine needs to reach its package registries, copied where it exists. */
+/** Files that a machine needs to reach its package registries; copied where they exist. */
 const registrySettings = [
   '/etc/resolv.conf',
   '/etc/apt/apt.conf.d',

@@ -1,8 +1,10 @@
 /**
- * The rule report: holds docs/spec.md against the titles of the tests. Fails when a rule that applies to one server
- * has no test, when a test names a rule that does not exist, or when a rule does not say how it is enforced.
- * A test counts by a title that starts with ids in brackets, such as `[ACK1] …` or `[IDEM1, ORD1] …`; a test that is
- * skipped for good or still to do does not count.
+ * The rule report: compares docs/spec.md with the titles of the tests. Fails when a rule that
+ * applies to one server has no test, when a test names a rule that does not exist, or when a rule
+ * does not say how it is enforced.
+ *
+ * A test counts when its title starts with ids in brackets, such as `[ACK1] …` or `[IDEM1, ORD1]
+ * …`. Tests marked `skip` or `todo` do not count.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'

@@ -1,6 +1,7 @@
 /**
- * `npm run check`: what a change must pass before it is proposed: format, lint, import arrows, types, unused code, the
- * rule report, documents, licences, page size, unit tests. `npm test` runs this and the real processes besides.
+ * `npm run check`: the checks that a change must pass before it is proposed: format, lint, import
+ * arrows, types, unused code, the rule report, documents, licences, page size, unit tests. `npm
+ * test` also runs the tests with real processes.
  */
 import { checkStages, runStages, unitStage } from './setup/stages.mjs'
 import { buildForStart, fail, forwardSignals, installPackages, requireNode, withSetupLock } from './setup/steps.mjs'

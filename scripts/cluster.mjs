@@ -1,7 +1,8 @@
 /**
- * `npm run cluster -- --servers 3 [--redis-cluster] [--nginx] [--port N]`: a whole cluster on this machine, from a bare
- * checkout. Installs and builds what is missing, then runs it as a child in this process's own group. Prints a line for
- * each part and `ready`; Ctrl-C stops and removes everything it started.
+ * `npm run cluster -- --servers 3 [--redis-cluster] [--nginx] [--port N]`: starts a whole cluster
+ * on this machine, from a bare checkout. Installs and builds missing parts, then runs the cluster
+ * as a child in this process's own group. Prints a line for each part and then `ready`; Ctrl-C
+ * stops and removes everything it started.
  */
 import { buildForTests, runBuilt } from './setup/steps.mjs'
 import { clusterPackages, installSystemPackages } from './setup/system-packages.mjs'

@@ -1,7 +1,10 @@
 /**
- * Measures scrolling through a long conversation in Chromium, from its end to its beginning with the wheel: long tasks, layouts, and
- * how much of the time is spent asking for positions. Prints numbers and judges nothing: they depend on the machine. After
- * `npx tsc -b packages/testkit` and `npm run build -w @chorus/web`: `npm run measure:scrolling -- --messages 10000`.
+ * Measures scrolling with the wheel through a long conversation in Chromium, from its end to its
+ * beginning: long tasks, layouts, and the share of time spent reading positions. Prints numbers
+ * without a verdict, because they depend on the machine.
+ *
+ * Run `npx tsc -b packages/testkit` and `npm run build -w @chorus/web` first, then `npm run
+ * measure:scrolling -- --messages 10000`.
  */
 import { HttpUser, startChromium, startServer } from '../packages/testkit/dist/index.js'
 
@@ -84,7 +87,7 @@ async function openPage(user) {
   return page
 }
 
-/** Turns the wheel until the first message is on the screen; a page that is being loaded is waited for by the frame. */
+/** Turns the wheel until the first message is visible. While a page loads, it continues frame by frame. */
 async function scrollToTheBeginning(page) {
   for (let steps = 1; ; steps += 1) {
     await page.mouse.wheel(0, -stepPx)

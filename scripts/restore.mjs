@@ -1,6 +1,7 @@
 /**
- * `npm run restore`: to be run after a backup was put back, with every server stopped. Installs and builds what is
- * missing, then gives the database a new epoch, so that every client loads again instead of trusting an old cursor.
+ * `npm run restore`: run it after restoring a backup, with every server stopped. Installs and
+ * builds missing parts, then gives the database a new epoch, so that every client loads again
+ * instead of trusting an old cursor.
  */
 import { buildForStart, runBuilt } from './setup/steps.mjs'
 

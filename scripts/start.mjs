@@ -1,14 +1,14 @@
 /**
- * `npm start`: serves the chat from a bare checkout. Installs and builds what is missing, then runs the server as a
- * child in this process's own group. The environment passes through, signals are handed on, and the server's exit
- * status is the command's.
+ * `npm start`: serves the chat from a bare checkout. Installs and builds missing parts, then runs
+ * the server as a child in this process's own group. The environment is passed through, signals are
+ * forwarded, and the command ends with the server's exit status.
  */
 import { buildForStart, runBuilt } from './setup/steps.mjs'
 
 await runBuilt({
   build: buildForStart,
   entry: 'packages/server/dist/main.js',
-  // Most of what a message allocates is dead by the next collection of a roomier nursery: a quarter of the server's time
-  // under load went into collecting the default one.
+  // Use a larger young generation: most memory of a message is garbage by its next collection. With
+  // the default size, a quarter of the server's time under load went into garbage collection.
   nodeArguments: ['--max-semi-space-size=64'],
 })

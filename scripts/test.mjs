@@ -1,7 +1,9 @@
 /**
- * `npm test`: everything, from a bare checkout. Installs npm packages and, on Debian as root, what tests need of the
- * system; builds; checks; then runs unit, API, cluster, abuse, browser and chaos tests, with a Postgres of the run's own beside the
- * embedded database. The last line of the summary is `N passed, N failed`; the status is non-zero when anything failed.
+ * `npm test`: runs all checks and tests, from a bare checkout. Installs npm packages and, on Debian
+ * as root, the system packages of the tests; builds; checks; then runs unit, API, cluster, abuse,
+ * browser and chaos tests, on the embedded database and on a Postgres started for this run. The
+ * last line of the summary is `N passed, N failed`; the exit status is non-zero when a test or
+ * check failed.
  */
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'

@@ -1,7 +1,8 @@
 /**
- * `npm run trace -- <conversation> <seq> <user>`: what happened to one message on its way to one user. Asks every server for
- * what it knows, at the address of its metrics (`--at`, several separated by commas; METRICS_URLS says the same), and puts it
- * in order. What no server remembers is answered from the database, and what is not known any more is said.
+ * `npm run trace -- <conversation> <seq> <user>`: shows what happened to one message on its way to
+ * one user. Queries every server at its metrics address (`--at`, several separated by commas;
+ * default: METRICS_URLS) and prints the events in order. When no server remembers the message, the
+ * answer comes from the database. Missing information is reported as missing.
  */
 const usage = `usage: npm run trace -- [--at http://server-1:9464,http://server-2:9464] <conversation> <seq> <user id or handle>`
 

@@ -1,6 +1,7 @@
 /**
- * `npm run webhooks -- <what> …`: endpoints that are told what happens in the chat. Installs and builds what is missing,
- * then works on the database of DATABASE_URL, with or without servers, or on the one in DATA_DIR, with the server stopped.
+ * `npm run webhooks -- <what> …`: manages webhook endpoints. Installs and builds missing parts.
+ * Then works on the database of DATABASE_URL, whether or not servers run, or on the one in
+ * DATA_DIR, with the server stopped.
  */
 import { buildForStart, runBuilt } from './setup/steps.mjs'
 

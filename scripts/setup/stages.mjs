@@ -1,6 +1,7 @@
 /**
- * Runs named stages, shows what each does and how long it took, and sums up. A failing stage does not hide the next one:
- * all of them run, and the status at the end tells. Stages that mostly wait may run beside others that mostly compute.
+ * Runs named stages, shows their output and duration, and prints a summary. All stages run even if
+ * one fails; the exit status reports the failure. Stages that mostly wait may run in parallel with
+ * stages that mostly compute.
  */
 import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -10,7 +11,7 @@ import { root, run, seconds } from './steps.mjs'
 const bin = (name) => join(root, 'node_modules', '.bin', name)
 const tsc = [process.execPath, join('node_modules', 'typescript', 'bin', 'tsc')]
 
-/** A stage that is one check: it passes or fails as a whole. */
+/** Returns a stage that is one check: it passes or fails as a whole. */
 function check(name, ...commands) {
   return {
     name,
@@ -24,7 +25,7 @@ function check(name, ...commands) {
   }
 }
 
-/** A stage that is a Vitest project: it counts its tests. */
+/** Returns a stage that runs a Vitest project and counts its tests. */
 function tests(project, folders) {
   return {
     name: `tests: ${project}`,
@@ -40,7 +41,7 @@ function tests(project, folders) {
         const failed = counts.numFailedTests ?? 0
         return {
           passed: counts.numPassedTests ?? 0,
-          // An error outside of any test fails the run too.
+          // An error outside of any test also fails the run.
           failed: status !== 0 && failed === 0 ? 1 : failed,
           skipped: (counts.numPendingTests ?? 0) + (counts.numTodoTests ?? 0),
           failures: failuresOf(counts),
@@ -52,7 +53,7 @@ function tests(project, folders) {
   }
 }
 
-/** What failed and why, a line each. */
+/** Returns one line for each failure, with its reason. */
 function failuresOf({ testResults = [] }) {
   return testResults.flatMap(({ name: path, status, message, assertionResults = [] }) => {
     const failed = assertionResults.filter((test) => test.status === 'failed')
@@ -75,7 +76,8 @@ const script = (name) => [process.execPath, join('scripts', name)]
 
 export const checkStages = [
   check('format', [bin('biome'), 'format', '.']),
-  // Without ESLint's cache: it looks at a file's own text, and a type may have changed in another file.
+  // Run without ESLint's cache: it compares only a file's own text, but a type may have changed in
+  // another file.
   check('lint', [bin('eslint'), '--max-warnings', '0', '.']),
   check('arrows', [bin('depcruise'), '--config', '.dependency-cruiser.mjs', 'packages', 'apps', 'lab', 'tests']),
   check(
@@ -100,8 +102,8 @@ export const unitStage = tests('unit', ['packages', 'apps'])
 const apiStage = tests('api', ['tests/api'])
 
 /**
- * Everything. The API tests mostly wait for time-outs, and the checks mostly compute: they run side by side. The others need
- * the machine for the processes under test.
+ * All stages. The API tests mostly wait for timeouts and the checks mostly compute, so they run in
+ * parallel. The other stages need the whole machine for the processes under test.
  */
 export const allStages = [
   [checkStages, [apiStage]],
@@ -113,8 +115,9 @@ export const allStages = [
 ]
 
 /**
- * Runs every stage and prints the summary, whose last line is `N passed, N failed`. An array of arrays in the place of a stage
- * is lanes that run side by side; what all but the last lane print is shown when they are done. Returns whether nothing failed.
+ * Runs every stage and prints the summary, whose last line is `N passed, N failed`. An array of
+ * arrays in place of a stage contains lanes that run in parallel; the output of all lanes but the
+ * last is shown when they are done. Returns whether all stages passed.
  */
 export async function runStages(stages) {
   const results = []
@@ -194,7 +197,7 @@ function summarise(results) {
     const verdict = result.failed === 0 ? 'ok    ' : 'FAILED'
     process.stdout.write(`${verdict} ${result.name.padEnd(16)} ${seconds(result.tookMs).padStart(7)}  ${what}\n`)
   }
-  // Here, because a long log is often cut to its end.
+  // Print the failures here at the end, because a long log is often cut to its end.
   for (const { failures = [] } of results) for (const failure of failures) process.stdout.write(`  ${failure}\n`)
   process.stdout.write(`${passed} passed, ${failed} failed\n`)
   return failed === 0

@@ -1,7 +1,8 @@
 /**
- * What every command of this repository does first: check Node, install packages, build what is stale. Plain Node and
- * nothing else, because it runs before anything is installed. Promises: it is safe to run twice at once (the second
- * waits), an interrupted run is finished by the next, and when there is nothing to do it costs some milliseconds.
+ * First steps of every command of this repository: check Node, install packages, build stale parts.
+ * Uses only plain Node, because it runs before any package is installed. Guarantees: two runs at
+ * once are safe (the second waits), the next run completes an interrupted one, and a run without
+ * work takes some milliseconds.
  */
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -33,12 +34,12 @@ export function requireNode() {
   throw new SetupError(`unable to run on Node ${process.versions.node}; Node 20.19 or later is needed`)
 }
 
-/** Children that were started here and still run; signals go to all of them. */
+/** Running child processes; signals are forwarded to all of them. */
 const children = new Set()
 
 /**
- * Starts a child in this process's own group, so that ending the group ends it too. Resolves to `{status}`, which is
- * 128 + the signal's number when a signal ended it.
+ * Starts a child in this process's own group, so that ending the group also ends the child.
+ * Resolves to `{status}`, which is 128 + the signal's number when a signal ended the child.
  */
 export function run(command, args, options = {}) {
   return new Promise((resolve, reject) => {
@@ -60,9 +61,9 @@ const signalNumbers = { SIGHUP: 1, SIGINT: 2, SIGKILL: 9, SIGTERM: 15 }
 const parentCheckEveryMs = 250
 
 /**
- * Hands signals on to whatever runs. Each kind goes on once: a terminal has already told the whole group. npm passes a
- * signal to the shell between it and this process, and the shell dies without a word; so the death of the parent counts
- * as SIGTERM.
+ * Forwards signals to the running children. Each signal is forwarded only once, because a terminal
+ * sends it to the whole group. npm sends signals to the shell between npm and this process, and
+ * that shell ends without forwarding them; so the death of the parent counts as SIGTERM.
  */
 export function forwardSignals() {
   const handedOn = new Set()
@@ -96,7 +97,7 @@ function isAlive(pid) {
   }
 }
 
-/** Runs `work` while no other set-up runs in this checkout. */
+/** Runs `work` while no other setup runs in this checkout. */
 export async function withSetupLock(work) {
   mkdirSync(stampDir, { recursive: true })
   const startedAt = performance.now()
@@ -129,7 +130,10 @@ export async function withSetupLock(work) {
   }
 }
 
-/** The lock's owner; undefined when the lock is gone or was left half written some time ago. */
+/**
+ * Returns the pid of the lock's owner. Undefined: the lock is gone, or was left half written some
+ * time ago.
+ */
 function readHolder() {
   try {
     const text = readFileSync(lockPath, 'utf8')
@@ -140,7 +144,10 @@ function readHolder() {
   }
 }
 
-/** Whether node_modules holds what the lockfile names. npm writes its own copy of the lockfile last, so it is a receipt. */
+/**
+ * Returns whether node_modules contains the packages of the lockfile. npm writes its own copy of
+ * the lockfile last, so that copy proves a complete installation.
+ */
 function isInstalled() {
   const receiptPath = join(root, 'node_modules', '.package-lock.json')
   if (!existsSync(receiptPath)) return false
@@ -159,7 +166,7 @@ function isInstalled() {
   return true
 }
 
-/** Installs the npm packages of the lockfile unless they are there. */
+/** Installs the npm packages of the lockfile unless they are already installed. */
 export async function installPackages() {
   if (isInstalled()) return
   const startedAt = performance.now()
@@ -169,12 +176,13 @@ export async function installPackages() {
     showWaitingEveryMs,
   )
   try {
-    // npm prints to standard output; that one belongs to the server.
+    // npm's output goes to stderr, because standard output belongs to the server.
     const options = { stdio: ['ignore', 2, 2] }
     const quiet = ['--no-audit', '--no-fund', '--loglevel=error']
     let { status } = await run('npm', ['ci', ...quiet], options)
     if (status === 1) {
-      // npm ci refuses a lockfile that lacks an optional package of another platform; npm install does not care.
+      // npm ci refuses a lockfile that lacks an optional package of another platform; npm install
+      // accepts it.
       say('  npm ci refused; trying npm install')
       status = (await run('npm', ['install', '--no-save', ...quiet], options)).status
     }
@@ -201,7 +209,10 @@ function listFiles(path, into) {
   }
 }
 
-/** A hash of everything below these paths that a build could depend on. Content, not times: a checkout touches times. */
+/**
+ * Returns a hash of all files below these paths that a build could depend on. Uses content, not
+ * times, because a checkout changes the times.
+ */
 function hashOf(paths) {
   const files = []
   for (const path of paths) listFiles(join(root, path), files)
@@ -211,7 +222,7 @@ function hashOf(paths) {
   return hash.digest('hex')
 }
 
-/** Runs `build` when a source changed since it last succeeded, or an output is missing. */
+/** Runs `build` when a source changed since the last successful build, or an output is missing. */
 async function buildIfStale({ name, sources, outputs, build }) {
   const stampPath = join(stampDir, name)
   const hash = hashOf(sources)
@@ -250,7 +261,7 @@ function buildPackages(names) {
   })
 }
 
-/** Builds what `npm start` runs: the server and the web application. */
+/** Builds the parts that `npm start` runs: the server and the web application. */
 export async function buildForStart() {
   await buildPackages(['server'])
   if (!existsSync(join(root, 'apps/web/index.html'))) return
@@ -263,13 +274,13 @@ export async function buildForStart() {
   })
 }
 
-/** Builds what tests and measurements run besides. */
+/** Builds the additional parts that tests and measurements run. */
 export async function buildForTests() {
   await buildForStart()
   await buildPackages(['testkit'])
 }
 
-/** Builds the load harness and what it starts. */
+/** Builds the load harness and the parts it starts. */
 export async function buildForBench() {
   await buildForTests()
   await buildIfStale({
@@ -280,7 +291,7 @@ export async function buildForBench() {
   })
 }
 
-/** Builds the chaos lab and what it starts. */
+/** Builds the chaos lab and the parts it starts. */
 export async function buildForChaos() {
   await buildForTests()
   await buildIfStale({
@@ -292,10 +303,11 @@ export async function buildForChaos() {
 }
 
 /**
- * A command of the repository, from a bare checkout to its exit status: installs and builds what is missing (`prepare`: of
- * the system), then runs `entry` (below the root) as a child in this process's own group. Signals are handed on. The
- * caller's working directory stays, so that a relative DATA_DIR means what the caller sees; npm runs this in the
- * repository's root.
+ * Runs a command of the repository from a bare checkout: installs and builds missing parts
+ * (`prepare` installs system packages), then runs `entry` (a path below the root) as a child in
+ * this process's own group. Forwards signals and exits with the child's status. The child keeps the
+ * working directory of this process, so a relative DATA_DIR means what the caller sees; npm runs
+ * this process in the repository's root.
  */
 export async function runBuilt({ prepare = async () => {}, build, entry, nodeArguments = [], args = [] }) {
   try {
@@ -316,7 +328,10 @@ export async function runBuilt({ prepare = async () => {}, build, entry, nodeArg
   }
 }
 
-/** Ends the process with one line for what the user can act on, and with a stack for what nobody expected. */
+/**
+ * Ends the process: with one line for errors that the user can act on, and with a stack for
+ * unexpected errors.
+ */
 export function fail(error) {
   if (error instanceof SetupError) process.stderr.write(`${error.message}\n`)
   else process.stderr.write(`${error?.stack ?? error}\n`)

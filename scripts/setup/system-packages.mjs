@@ -1,30 +1,21 @@
 /**
- * What the commands need of the system: on Debian as root it is installed, elsewhere it is named. No service of the
- * system's own is started: what runs is started by the commands themselves.
+ * System packages of the commands. Installed on Debian as root; without root, missing packages are
+ * only reported; on other systems nothing is checked. No system service is started: the commands
+ * start their own processes.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { run, say, seconds, SetupError } from './steps.mjs'
 
-/** What `npm run cluster` starts, as Debian packages. */
+/** Debian packages that `npm run cluster` starts. */
 export const clusterPackages = ['postgresql', 'redis-server', 'haproxy', 'nginx']
 
-/** What the measurements start. Without Nchan, and the nginx that it is a part of, one comparison is left out. */
+/** Debian packages that the measurements start. Without Nchan and its nginx, one comparison is omitted. */
 export const benchPackages = ['postgresql', 'redis-server']
 export const benchComparisonPackages = ['nginx', 'libnginx-mod-nchan']
 
-/** What the tests start. The browser without a window of its own needs half the processor time of the whole one. */
-export const testPackages = [
-  ...clusterPackages,
-  'curl',
-  'openssl',
-  'pgbouncer',
-  'chromium-headless-shell',
-  'fonts-noto-color-emoji',
-]
-
-/** Packages that serve in the place of another one that cannot be installed. */
-const substitutes = new Map([['chromium-headless-shell', 'chromium']])
+/** Debian packages that the tests start. */
+export const testPackages = [...clusterPackages, 'curl', 'openssl', 'pgbouncer', 'chromium', 'fonts-noto-color-emoji']
 
 function isDebian() {
   return existsSync('/etc/debian_version') && /^ID(_LIKE)?=.*debian/m.test(readFileSync('/etc/os-release', 'utf8'))
@@ -47,7 +38,7 @@ export async function installSystemPackages(names) {
   say(`installing ${missing.join(', ')} (apt-get)`)
   const options = {
     stdio: ['ignore', 2, 2],
-    // RUNLEVEL=1: do not start services of the system's own.
+    // RUNLEVEL=1 prevents apt from starting system services.
     env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' },
   }
   for (const args of [
