@@ -8,7 +8,7 @@
  */
 import { marker, markedChars, readSerial } from './marker.ts'
 
-/** Maximum size of frames that are passed on whole. */
+/** Maximum size of frames that are passed to the listener whole. */
 const wholeMaxBytes = 2_048
 
 export interface FrameListener {

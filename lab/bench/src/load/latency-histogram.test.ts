@@ -19,7 +19,7 @@ describe('the latency histogram', () => {
     expect(histogram.summary().maxMs).toBe(10_000)
   })
 
-  it('counts outside values at the edge and returns 0 when empty', () => {
+  it('counts out-of-range values in the edge buckets and returns 0 when empty', () => {
     const histogram = new LatencyHistogram()
     expect(histogram.percentileMs(0.99)).toBe(0)
     histogram.record(-1)

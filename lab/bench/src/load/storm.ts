@@ -54,7 +54,7 @@ export class Storm {
   readonly #isAcknowledged: Uint8Array
   readonly #isMissed: Uint8Array
   /**
-   * Received messages by client and serial: over the present connection, and over any connection.
+   * Received messages by client and serial: over the present connection (`#seenNow`), and over any.
    */
   readonly #seenNow: BitTable
   readonly #seenEver: BitTable

@@ -30,7 +30,7 @@ export const assumptions = {
   databaseConnections: 1_000,
   /** Two lanes of the log and ten connections of the pool. */
   databaseConnectionsPerServer: 12,
-  /** Published figure for one Redis. */
+  /** Number of messages that one Redis can deliver per second (published figure). */
   redisDeliveredPerSecond: 650_000,
   /** Number of parts of the bus. More shards than parts would have nothing to do. */
   redisParts: 64,
@@ -84,7 +84,7 @@ export function project(prices: Prices, bytes: MeasuredBytes, servers: number): 
   const messages = (users * a.messagesPerUserAndDay * a.peakHourShare) / 3_600
   const mean = (of: (members: number) => number): number =>
     a.sizes.reduce((sum, { share, members }) => sum + share * of(members), 0)
-  // The sender is online, and this share of the other members.
+  // Counts the online members: the sender, and `onlineShare` of the other members.
   const online = (members: number): number => 1 + (members - 1) * a.onlineShare
   const receiversPerMessage = mean(online)
   // Each online member is connected to a random server. This is the expected number of different

@@ -7,5 +7,5 @@ export interface ScenarioRun {
   readonly versions: Readonly<Record<string, string>>
 }
 
-/** Reports an observation to the waiting user. */
+/** Prints a line about the progress of the scenario. */
 export type Progress = (line: string) => void

@@ -1,5 +1,5 @@
 /**
- * Replacement for a browser's Web Locks, which this Node lacks. Clients of one process that share a
+ * Replacement for a browser's Web Locks, which Node lacks here. Clients of one process that share a
  * store like tabs need them. Grants a name to one holder at a time, in the order of the requests.
  */
 interface LockRequestOptions {

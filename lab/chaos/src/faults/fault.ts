@@ -68,7 +68,7 @@ export function drawServer(
   }
 }
 
-/** Returns the same for a part that all servers share. */
+/** Returns a function that draws a duration for a fault of a part that all servers share. */
 export function drawShared(
   target: string,
   minMs: number,

@@ -108,7 +108,7 @@ export class FaultProxy {
     this.#targetPort = port
   }
 
-  /** Sets the rules of both directions from now on. A direction without a rule becomes free. */
+  /** Sets the rules of both directions from now on. A direction without a rule passes data at once. */
   shape(rules: { readonly [Name in Direction]?: FlowRule }): void {
     this.#rules = { forward: rules.forward ?? free, back: rules.back ?? free }
     this.#kick()

@@ -20,7 +20,7 @@ export interface RunReport {
   readonly result: CheckResult
 }
 
-/** Returns the rules as lines for the terminal. Below each broken rule are its first witnesses. */
+/** Returns the text for the terminal: a line per rule, with the first witnesses of broken rules. */
 export function toTerminal({ result, seed, name }: RunReport): string {
   const { counts, latencies } = result
   const lines = [`${name}, seed ${seed}: ${describeCounts(counts)}`, '']
