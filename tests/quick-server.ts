@@ -1,6 +1,6 @@
 /**
- * A server for tests that do not ask which engine is under it: on Postgres where there is one, since that starts in a
- * second, otherwise on the embedded database.
+ * Starts a server for tests that work on any engine: on Postgres if there is one, because that
+ * starts in a second, otherwise on the embedded database.
  */
 import { hasPostgres, startServer, usePostgres } from '@chorus/testkit'
 import type { ServerOptions, ServerProcess } from '@chorus/testkit'

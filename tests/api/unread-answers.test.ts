@@ -1,4 +1,7 @@
-/** Clients that ask and do not read the responses, and clients that send what nothing of the protocol is: binary. */
+/**
+ * Clients that send requests and never read the responses, and clients that send binary data, which
+ * the protocol does not use.
+ */
 import { randomUUID } from 'node:crypto'
 import {
   EngineClient,
@@ -31,7 +34,7 @@ beforeAll(async () => {
   ada = await HttpUser.signUp(() => server.url)
   bob = await HttpUser.signUp(() => server.url)
   conversation = await ada.createConversation('direct', [bob.id])
-  // A page of 200 kB.
+  // Fills a page of 200 kB.
   for (let count = 0; count < 20; count++) await ada.send(conversation, 'x'.repeat(10_000))
   bystander = await SocketUser.connect(server.url, { cookie: bob.cookie })
 })
@@ -51,14 +54,14 @@ async function readSlowCloses(): Promise<number> {
   return [...lines].reduce((sum, [, count]) => sum + Number(count), 0)
 }
 
-/** Another member's sends are acknowledged in time. */
+/** Checks that another member's send is acknowledged in time. */
 async function sendCalmly(): Promise<void> {
   const answer = await bystander.command('send', { conversation, clientId: randomUUID(), text: 'calm' }, 5_000)
   expect(answer.ok).toBe(true)
 }
 
-describe('responses that are not read', () => {
-  it('[SLOW1] a websocket that asks and never reads is closed as slow', async () => {
+describe('unread responses', () => {
+  it('[SLOW1] closes a WebSocket that never reads as slow', async () => {
     const before = await readSlowCloses()
     const memory = readResidentBytes(server.pid)
     const client = await EngineClient.connect(server.url, { cookie: ada.cookie })
@@ -75,22 +78,24 @@ describe('responses that are not read', () => {
     expect(readResidentBytes(server.pid) - memory).toBeLessThan(memoryMaxBytes)
     client.resume()
     await client.waitForClose()
-    // What was not sent is not run either: fewer responses than requests.
+    // The server stopped running requests when it could no longer send: there are fewer responses
+    // than requests.
     expect(client.packets.filter((packet) => packet.startsWith('43')).length).toBeLessThan(id)
   })
 
-  it('[SLOW1] a poll whose bodies are asked for and never read is closed as slow', async () => {
+  it('[SLOW1] closes a poll that never reads as slow', async () => {
     const before = await readSlowCloses()
     const memory = readResidentBytes(server.pid)
     const { body } = await ada.expect<string>(200, 'GET', '/socket.io/?EIO=4&transport=polling')
     const { sid } = JSON.parse(String(body).slice(1)) as { sid: string }
     const path = `/socket.io/?EIO=4&transport=polling&sid=${sid}`
     await ada.expect(200, 'POST', path, undefined, { rawBody: '40', headers: plain })
-    // An event before the namespace is connected ends the session.
+    // Wait for `ready`: an event before the namespace is connected ends the session.
     await waitForFact(async () => (await ada.expect<string>(200, 'GET', path)).body.includes('"ready"'), {
       what: 'ready',
     })
-    // One connection: the kernel takes some megabytes of each before the server can see that nobody reads.
+    // Use one connection, because the kernel buffers some megabytes per connection before the
+    // server can notice a client that does not read.
     const poll = await RawSocket.connect(server.port)
     poll.socket.pause()
     let id = 0
@@ -108,7 +113,7 @@ describe('responses that are not read', () => {
     poll.close()
   })
 
-  it('[SLOW1] a flood of refusals that nobody reads is in the budget, too', async () => {
+  it('[SLOW1] counts a flood of unread refusals in the byte budget', async () => {
     const client = await EngineClient.connect(server.url, { cookie: ada.cookie })
     client.pause()
     const memory = readResidentBytes(server.pid)
@@ -122,8 +127,8 @@ describe('responses that are not read', () => {
   })
 })
 
-describe('binary', () => {
-  it('[BAD1] an event with attachments is refused before they are looked at, and the connection goes on', async () => {
+describe('binary data', () => {
+  it('[BAD1] refuses an event with attachments and keeps the connection', async () => {
     const client = await SocketUser.connect(server.url, { cookie: ada.cookie })
     for (const data of [Buffer.from('hi'), Buffer.alloc(100_000), { a: [new Uint8Array(9)] }]) {
       const answer = await client.command('send', { conversation, clientId: randomUUID(), text: 'x', data })
@@ -134,7 +139,7 @@ describe('binary', () => {
     client.close()
   })
 
-  it('[BAD1] the same over polling', async () => {
+  it('[BAD1] refuses an event with attachments over polling', async () => {
     const client = await SocketUser.connect(server.url, { cookie: ada.cookie, transports: ['polling'] })
     const answer = await client.command('send', {
       conversation,
@@ -146,7 +151,7 @@ describe('binary', () => {
     client.close()
   })
 
-  it('[LIM1] thirty large ones a second starve nobody', async () => {
+  it('[LIM1] starves no member with a flood of large attachments', async () => {
     const client = await SocketUser.connect(server.url, { cookie: ada.cookie })
     for (let round = 0; round < 10; round++) {
       for (let count = 0; count < 30; count++)
@@ -156,7 +161,7 @@ describe('binary', () => {
     client.close()
   })
 
-  it('[BAD1] bytes that no event announced, and placeholders without bytes, are refused', async () => {
+  it('[BAD1] refuses unannounced bytes, and accepts a placeholder as plain data', async () => {
     const bytes = await EngineClient.connect(server.url, { cookie: ada.cookie })
     bytes.send(Buffer.from('x'))
     await bytes.waitForPacket((packet) => packet.startsWith('42["closing"') && packet.includes('"invalid"'))
@@ -164,14 +169,14 @@ describe('binary', () => {
     const placeholder = await SocketUser.connect(server.url, { cookie: ada.cookie })
     const data = { _placeholder: true, num: 0 }
     const answer = await placeholder.command('send', { conversation, clientId: randomUUID(), text: 'x', data })
-    // Without attachments it is an object like any other.
+    // A placeholder without attachments is a plain object.
     expect(answer.ok).toBe(true)
     placeholder.close()
   })
 })
 
-describe('packets that cost', () => {
-  it('[LIM1] thousands of packets in one body of a poll are refused, and starve nobody', async () => {
+describe('expensive packets', () => {
+  it('[LIM1] starves no member with thousands of packets in one poll body', async () => {
     for (const packet of ['42["x"]', '421["sync",{}]', '40/n,', '2', '3', '6', '4']) {
       const { body } = await ada.expect<string>(200, 'GET', '/socket.io/?EIO=4&transport=polling')
       const { sid } = JSON.parse(String(body).slice(1)) as { sid: string }
@@ -183,7 +188,7 @@ describe('packets that cost', () => {
     }
   })
 
-  it('[LIM1] a wire that asks for the namespace a thousand times in one body is served once at most', async () => {
+  it('[LIM1] joins the namespace once for a thousand requests in one body', async () => {
     const { body } = await ada.expect<string>(200, 'GET', '/socket.io/?EIO=4&transport=polling')
     const { sid } = JSON.parse(String(body).slice(1)) as { sid: string }
     const path = `/socket.io/?EIO=4&transport=polling&sid=${sid}`
@@ -201,7 +206,7 @@ describe('packets that cost', () => {
     ['a long string', () => `"${'x'.repeat(120_000)}"`],
     ['a number that cannot be kept', () => '9007199254740993'],
     ['a key twice', () => '{"a":1,"a":2}'],
-  ])('[LIM1] [BAD1] data with %s is refused over both roads', async (_what, make) => {
+  ])('[LIM1] [BAD1] refuses data with %s over Socket.IO and REST', async (_what, make) => {
     const data = make()
     const fields = `"clientId":"${randomUUID()}","text":"x","data":${data}`
     const client = await EngineClient.connect(server.url, { cookie: ada.cookie })

@@ -1,4 +1,7 @@
-/** An Upgrade that the server does not speak is ignored, and the request answered in HTTP/1.1 (RFC 9110, section 7.8). */
+/**
+ * The server ignores an Upgrade to an unsupported protocol, and answers in HTTP/1.1 (RFC 9110,
+ * section 7.8).
+ */
 import { execFile } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -30,7 +33,7 @@ async function has(program: string, ...args: string[]): Promise<boolean> {
   )
 }
 
-/** Sends a request with these headers and returns the first response, headers and body. */
+/** Sends a request with these headers. Returns the first response with headers and body. */
 async function ask(line: string, headers: readonly string[], body = ''): Promise<{ status: number; text: string }> {
   const socket = await RawSocket.connect(server.port)
   socket.send([`${line} HTTP/1.1`, `Host: 127.0.0.1:${server.port}`, ...headers, '', body].join('\r\n'))
@@ -42,7 +45,7 @@ async function ask(line: string, headers: readonly string[], body = ''): Promise
 
 const h2c = ['Connection: Upgrade, HTTP2-Settings', 'Upgrade: h2c', 'HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA']
 
-describe('an upgrade that is not spoken', () => {
+describe('an unsupported upgrade', () => {
   it.each([
     ['h2c', 'GET /livez', h2c, 200],
     ['an unknown protocol', 'GET /livez', ['Connection: upgrade', 'Upgrade: foo/2'], 200],
@@ -58,7 +61,7 @@ describe('an upgrade that is not spoken', () => {
     expect(text).not.toMatch(/^upgrade:/im)
   })
 
-  it('leaves the body and the cookie of the request alone', async () => {
+  it('keeps the body and the cookie of the request', async () => {
     const body = JSON.stringify({ theme: 'dark', long: 'x'.repeat(7_000) })
     const headers = [...h2c, `Cookie: ${ada.cookie}`, 'Content-Type: application/json']
     const { status, text } = await ask(
@@ -69,7 +72,7 @@ describe('an upgrade that is not spoken', () => {
     expect([status, text.includes('"theme":"dark"')]).toEqual([200, true])
   })
 
-  it('reads a body that comes later and in chunks, and goes on with the connection', async () => {
+  it('reads a late, chunked body and keeps the connection', async () => {
     const socket = await RawSocket.connect(server.port)
     const headers = [
       `Host: 127.0.0.1:${server.port}`,
@@ -91,7 +94,7 @@ describe('an upgrade that is not spoken', () => {
     socket.close()
   })
 
-  it('a foreign Origin stays refused, with and without an upgrade', async () => {
+  it('still refuses a foreign Origin, with and without an upgrade', async () => {
     for (const extra of [h2c, ['Connection: Upgrade', 'Upgrade: websocket'], []]) {
       const { status } = await ask('GET /socket.io/?EIO=4&transport=websocket', [
         'Origin: https://evil.example',
@@ -101,7 +104,7 @@ describe('an upgrade that is not spoken', () => {
     }
   })
 
-  it('WebSockets go on', async () => {
+  it('still accepts WebSockets', async () => {
     const user = await SocketUser.connect(server.url, { cookie: ada.cookie })
     expect(user.socket.connected).toBe(true)
     user.close()
@@ -109,7 +112,7 @@ describe('an upgrade that is not spoken', () => {
 })
 
 describe('real clients', () => {
-  it('curl --http2', async (context) => {
+  it('curl --http2 gets responses in HTTP/1.1', async (context) => {
     if (!(await has('curl', '--version'))) return context.skip('curl is not installed')
     const { stdout } = await run('curl', ['-sS', '--max-time', '5', '--http2', '-i', `${server.url}/livez`])
     expect(stdout).toMatch(/^HTTP\/1.1 200 [^]*\{"alive":true\}/)
@@ -120,7 +123,7 @@ describe('real clients', () => {
     expect(posted.stdout).toContain('"by":"curl"')
   })
 
-  it("Java's HttpClient, which asks for h2c by itself", async (context) => {
+  it("Java's HttpClient gets responses although it requests h2c", async (context) => {
     if (!(await has('java', '-version'))) return context.skip('no Java is installed')
     const folder = await mkdtemp(join(tmpdir(), 'chorus-java-'))
     const file = join(folder, 'Ask.java')

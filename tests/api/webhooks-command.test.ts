@@ -1,4 +1,4 @@
-/** `npm run webhooks` as an operator uses it, on either database, and what it says to mistakes. */
+/** `npm run webhooks` as an operator uses it, on both databases, including its error messages. */
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { hasPostgres, makeTempDir, removeTempDir, startServer, usePostgres } from '@chorus/testkit'
@@ -13,7 +13,10 @@ interface Ended {
 }
 
 let dataDir: string
-/** Where there is a Postgres, it is asked: opening the embedded engine for each command takes seconds. */
+/**
+ * URL of a Postgres database, if there is a Postgres. Opening the embedded engine takes seconds for
+ * each command.
+ */
 let databaseUrl: string | undefined
 beforeAll(async () => {
   dataDir = makeTempDir('webhooks')
@@ -37,7 +40,7 @@ function runOn(env: Record<string, string>, args: readonly string[]): Promise<En
   })
 }
 
-it('adds, lists, changes the secret of, disables and removes an endpoint', async () => {
+it('adds, lists, rotates, disables and removes an endpoint', async () => {
   const added = await run('add', 'http://127.0.0.1:9/hook', '--types', 'message.created,message.edited')
   expect(added).toMatchObject({ status: 0, stderr: '' })
   const [, id = '', secret = ''] = /^added (\S+)\nsecret (whsec_\S+)\n$/.exec(added.stdout) ?? []
@@ -80,7 +83,7 @@ it.each([
   expect(stderr).toContain(reason)
 })
 
-it('does not touch an embedded database that a server is using', async () => {
+it('refuses an embedded database that a server is using', async () => {
   const server = await startServer({ dataDir })
   try {
     const { status, stderr } = await runOn({ DATA_DIR: dataDir }, ['list'])

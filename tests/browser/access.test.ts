@@ -1,4 +1,7 @@
-/** Every screen for everybody: axe finds nothing serious, the keyboard is enough, and a phone's width is, too. */
+/**
+ * Accessibility of every screen: axe finds no serious problem, the keyboard alone suffices, and
+ * everything fits the width of a phone.
+ */
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import type { Browser } from 'playwright-core'
@@ -30,12 +33,14 @@ interface AxeResults {
 }
 
 async function expectAccessible(person: Person, screen: string): Promise<void> {
-  // Colours that are still changing are nobody's colours; what never ends (a spinner) is not waited for.
+  // Wait for transitions to end, because axe would measure intermediate colours. Endless animations
+  // (a spinner) are not waited for.
   await person.page.evaluate(async () => {
     const ending = document.getAnimations().filter((one) => Number.isFinite(one.effect?.getComputedTiming().endTime))
     await Promise.allSettled(ending.map(({ finished }) => finished))
   })
-  // Evaluated, not added as an element: the page's policy allows no foreign script, and rightly so.
+  // Evaluate the script instead of adding an element, because the page's policy rightly allows no
+  // foreign script.
   const { violations } = await person.page.evaluate<AxeResults>(
     `${axeSource}; axe.run(document, { resultTypes: ['violations'] })`,
   )
@@ -52,7 +57,7 @@ const close = (person: Person) => person.page.keyboard.press('Escape')
 it.each([
   ['light', { width: 1280, height: 800 }],
   ['dark', { width: 390, height: 844 }],
-] as const)('axe finds nothing serious on any screen, %s, %o', async (colorScheme, viewport) => {
+] as const)('axe finds no serious problem on any screen: %s, %o', async (colorScheme, viewport) => {
   const ada = await Person.arrive(browser, server.url, 'Ada Lovelace', { colorScheme, viewport })
   await expectAccessible(ada, 'sign in')
   await ada.page.getByLabel('Username').fill('nobody')
@@ -94,7 +99,7 @@ it.each([
   await expectAccessible(ada, 'asked before a deletion')
   await close(ada)
   await ada.page.getByRole('dialog').waitFor({ state: 'detached' })
-  // Escape closed the dialog alone.
+  // Escape closed only the dialog.
   expect(await ada.composer.isVisible()).toBe(true)
   await ada.page.keyboard.press('Control+k')
   await ada.page.getByRole('combobox').fill('Bob')
@@ -114,11 +119,11 @@ it.each([
   await Promise.all([ada.leave(), bob.leave()])
 })
 
-it('the keyboard alone signs up, begins a conversation, writes, replies, edits, finds and leaves', async () => {
+it('works by keyboard alone, from sign-up to reply', async () => {
   const bob = await Person.signUp(browser, server.url, 'Bob Builder')
   const ada = await Person.arrive(browser, server.url, 'Ada Lovelace')
   const { keyboard } = ada.page
-  /** Tab until the thing that has the focus is called so. */
+  /** Presses Tab until the focused element has this name. */
   const tabTo = async (name: RegExp): Promise<void> => {
     for (let presses = 0; presses < 40; presses += 1) {
       const focused = await ada.page.evaluate(() => {
@@ -132,7 +137,7 @@ it('the keyboard alone signs up, begins a conversation, writes, replies, edits, 
     }
     throw new Error(`unable to reach ${String(name)} by Tab`)
   }
-  // Before it stands there, no number of presses reaches it.
+  // Wait for the button first: Tab cannot reach an element that does not exist yet.
   await ada.page.getByText('Create an account').first().waitFor()
   await tabTo(/Create an account/)
   await keyboard.press('Enter')
@@ -189,7 +194,7 @@ it('the keyboard alone signs up, begins a conversation, writes, replies, edits, 
   await Promise.all([ada.leave(), bob.leave()])
 })
 
-it('a phone: list and conversation take turns, nothing is wider than the screen', async () => {
+it('a phone shows one pane at a time, without horizontal overflow', async () => {
   const viewport = { width: 360, height: 740 }
   const ada = await Person.signUp(browser, server.url, 'Ada Lovelace', { viewport, hasTouch: true, isMobile: true })
   const bob = await Person.signUp(browser, server.url, 'Bob Builder')
@@ -202,7 +207,7 @@ it('a phone: list and conversation take turns, nothing is wider than the screen'
   }
   await expectNoOverflow('the list')
   await ada.begin([bob])
-  // Enter breaks the line where there is no Shift key: the button sends.
+  // On a phone Enter adds a line, so press the Send button.
   const send = async (text: string): Promise<void> => {
     await ada.composer.fill(text)
     await ada.page.getByRole('button', { name: 'Send', exact: true }).click()

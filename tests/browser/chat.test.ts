@@ -1,4 +1,4 @@
-/** Two people, two browsers, one real server: everything that people do all day. */
+/** Two people, two browsers, one real server: the everyday functions of the application. */
 import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { startChromium, waitForFact } from '@chorus/testkit'
@@ -21,7 +21,7 @@ afterAll(async () => {
 const twoPeople = () =>
   Promise.all([Person.signUp(browser, server.url, 'Ada Lovelace'), Person.signUp(browser, server.url, 'Bob Builder')])
 
-it('[CLI1] two browsers sign up and chat; typing, presence, unread and title are shown; a reload keeps everything', async () => {
+it('[CLI1] two browsers sign up and chat, and a reload keeps everything', async () => {
   const [ada, bob] = await Promise.all([
     Person.arrive(browser, server.url, 'Ada Lovelace'),
     Person.arrive(browser, server.url, 'Bob Builder'),
@@ -31,7 +31,7 @@ it('[CLI1] two browsers sign up and chat; typing, presence, unread and title are
   await ada.write('hello Bob')
   await ada.sees('hello Bob')
 
-  // Bob has not opened it: it is unread in the list and in the title.
+  // Bob has not opened the conversation: it is unread in the list and in the title.
   await bob.item('Ada Lovelace').getByText('1 unread').waitFor()
   await waitForFact(async () => (await bob.page.title()).startsWith('(1)'), { what: 'the count in the title' })
   await bob.open('Ada Lovelace')
@@ -63,7 +63,7 @@ it('[CLI1] two browsers sign up and chat; typing, presence, unread and title are
   await Promise.all([ada.leave(), bob.leave()])
 })
 
-it('[CLI1] replies, reactions, edits and deletions arrive at the other', async () => {
+it('[CLI1] replies, reactions, edits and deletions reach the other browser', async () => {
   const [ada, bob] = await twoPeople()
   await ada.begin([bob])
   await ada.write('the first')
@@ -98,7 +98,7 @@ it('[CLI1] replies, reactions, edits and deletions arrive at the other', async (
   await Promise.all([ada.leave(), bob.leave()])
 })
 
-it('[ACL4] groups, channels and Ctrl-K: begun by one, found and joined by the other', async () => {
+it('[ACL4] groups and channels are created, found with Ctrl-K and joined', async () => {
   const [ada, bob] = await twoPeople()
   const carol = await Person.signUp(browser, server.url, 'Carol Shaw')
   await ada.begin([bob, carol], 'Analytical Engine')
@@ -121,7 +121,7 @@ it('[ACL4] groups, channels and Ctrl-K: begun by one, found and joined by the ot
   await bob.page.keyboard.press('Control+k')
   await bob.page.getByRole('combobox').fill(channel)
   await bob.page.getByRole('option').filter({ hasText: channel }).first().click()
-  // A channel that one has not joined asks first.
+  // A channel that the user has not joined shows a Join button first.
   const join = bob.page.getByRole('button', { name: /^Join/ })
   await join.or(bob.composer).first().waitFor()
   if (await join.isVisible()) await join.click()
@@ -140,7 +140,7 @@ it('[ACL4] groups, channels and Ctrl-K: begun by one, found and joined by the ot
   }
 })
 
-it('[CLI1] [ACL2] a second tab shows the same, and signing out in one signs out both', async () => {
+it('[CLI1] [ACL2] two tabs show the same and sign out together', async () => {
   const [ada, bob] = await twoPeople()
   await ada.begin([bob])
   await ada.write('in the first tab')

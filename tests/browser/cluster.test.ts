@@ -1,4 +1,4 @@
-/** Two people in two browsers at two different servers, while servers and Redis are killed under them. */
+/** Two people in two browsers at two different servers, while servers and Redis are killed. */
 import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
@@ -26,10 +26,10 @@ describe.skipIf(!hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))('brows
     await cluster.remove()
   })
 
-  it('[CLI1] [TAIL1] the chat goes on while servers are killed, and while Redis dies, comes back empty and fails over', async () => {
-    // Ada is wherever the balancer puts her; Bob is at the second server, and stays there.
+  it('[CLI1] [TAIL1] the chat continues while servers and Redis are killed', async () => {
+    // The balancer chooses Ada's server. Bob stays at the second server.
     const bobsServer = 1
-    // Tall enough to show everything that is said.
+    // Tall enough to show all messages.
     const options = { viewport: { width: 1_280, height: 2_400 } }
     const ada = await Person.signUp(browser, cluster.url, 'Ada Lovelace', options)
     const bob = await Person.signUp(browser, cluster.urls[bobsServer] ?? '', 'Bob Builder', options)
@@ -48,7 +48,8 @@ describe.skipIf(!hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))('brows
     }
     await talk('says hello')
 
-    // One of these two has Ada's connection, or hers is at Bob's and the others are missed by nobody.
+    // One of these two servers has Ada's connection, unless she is at Bob's server. Then no client
+    // must notice that the others die.
     for (const server of [0, 2]) {
       await ada.composer.pressSequentially('half a sent')
       await cluster.kill9(server)
@@ -68,7 +69,7 @@ describe.skipIf(!hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))('brows
     await cluster.failOverRedis()
     await talk('has another one')
 
-    // Everything once, in one order, in both browsers.
+    // Both browsers show every message once, in the same order.
     for (const person of [ada, bob]) {
       await waitForFact(async () => (await person.texts()).length >= sent.length, { what: 'every message' })
       expect(await person.texts()).toEqual(sent)

@@ -1,4 +1,7 @@
-/** Writing: by keyboard, with an input method, in two tabs, through reloads and without a network. Nothing typed is lost. */
+/**
+ * The composer: by keyboard, with an input method, in two tabs, through reloads and without a
+ * network. Typed text is never lost.
+ */
 import type { Browser, CDPSession, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { startChromium, waitForFact } from '@chorus/testkit'
@@ -26,14 +29,17 @@ const composerOf = (page: Page) => page.locator('textarea.composer-text')
 const holds = (page: Page, text: string) =>
   waitForFact(async () => (await composerOf(page).inputValue()) === text, { what: `${text} in the composer` })
 
-/** A key of a layout that Playwright does not have. */
+/** Presses a key of a layout that Playwright does not have. */
 async function pressAt(devtools: CDPSession, key: string, code: string, modifiers = 0): Promise<void> {
   const virtualKey = { windowsVirtualKeyCode: code.charCodeAt(3), code, key, modifiers }
   await devtools.send('Input.dispatchKeyEvent', { type: 'rawKeyDown', ...virtualKey })
   await devtools.send('Input.dispatchKeyEvent', { type: 'keyUp', ...virtualKey })
 }
 
-/** Composes as an input method does, and presses Enter to choose, which must reach no command. */
+/**
+ * Composes text as an input method does, and presses Enter to choose a word. This Enter must reach
+ * no command.
+ */
 async function compose(page: Page, text: string): Promise<void> {
   const devtools = await page.context().newCDPSession(page)
   await devtools.send('Input.imeSetComposition', { text, selectionStart: text.length, selectionEnd: text.length })
@@ -52,7 +58,7 @@ async function compose(page: Page, text: string): Promise<void> {
   await devtools.detach()
 }
 
-it('[APP1] emoji by keyboard: search, arrows, Enter picks and sends nothing', async () => {
+it('[APP1] picks an emoji by keyboard without sending the message', async () => {
   const [ada, bob] = await twoPeople()
   await ada.begin([bob])
   const { page } = ada
@@ -76,7 +82,7 @@ it('[APP1] emoji by keyboard: search, arrows, Enter picks and sends nothing', as
   await picker.waitFor({ state: 'detached' })
   await holds(page, 'lunch is 🍕')
 
-  // Without a search, the arrow keys choose.
+  // Without a search text, the arrow keys choose an emoji.
   await open()
   const active = picker.locator('[data-active]')
   await page.keyboard.press('ArrowDown')
@@ -93,7 +99,7 @@ it('[APP1] emoji by keyboard: search, arrows, Enter picks and sends nothing', as
   await page.keyboard.press('Enter')
   await holds(page, `lunch is 🍕${chosen}`)
 
-  // Nothing found: Enter does nothing, Escape closes the picker alone.
+  // Without a result, Enter does nothing, and Escape closes only the picker.
   await open()
   await page.keyboard.type('qqqqqq')
   await picker.getByText('No emoji found').waitFor()
@@ -110,7 +116,7 @@ it('[APP1] emoji by keyboard: search, arrows, Enter picks and sends nothing', as
   await Promise.all([ada.leave(), bob.leave()])
 })
 
-it('[APP1] two tabs: one draft; what one sends does not come back in the other', async () => {
+it('[APP1] two tabs share one draft, which is cleared after sending', async () => {
   const [ada, bob] = await twoPeople()
   await ada.begin([bob])
   await ada.write('first')
@@ -136,7 +142,7 @@ it('[APP1] two tabs: one draft; what one sends does not come back in the other',
   await bob.sees('typed here and there')
   expect(await bob.texts()).toEqual(['first', 'typed here and there'])
 
-  // Signing out leaves nothing of it in the browser.
+  // Signing out removes all drafts from the browser.
   await here.getByRole('button', { name: 'Account: Ada Lovelace' }).click()
   await here.getByRole('menuitem', { name: 'Sign out' }).click()
   await here.getByRole('button', { name: 'Create an account' }).waitFor()
@@ -146,12 +152,12 @@ it('[APP1] two tabs: one draft; what one sends does not come back in the other',
   await Promise.all([ada.leave(), bob.leave()])
 })
 
-it('[APP1] a begun reply survives a reload, an edit another conversation and a lost network', async () => {
+it('[APP1] a reply survives a reload, an edit survives a lost network', async () => {
   const [ada, bob] = await twoPeople()
   const carol = await Person.signUp(browser, server.url, 'Carol Shaw')
   await ada.begin([carol])
   await ada.begin([bob])
-  // The composer of the first conversation is there until the second is open.
+  // Until the second conversation is open, the composer belongs to the first.
   await ada.page.getByRole('region', { name: 'Conversation: Bob Builder' }).waitFor()
   await ada.write('the first')
   await ada.sees('the first')
@@ -191,7 +197,7 @@ it('[APP1] a begun reply survives a reload, an edit another conversation and a l
   }
 })
 
-it('[APP1] an input method: Enter chooses a word and neither sends nor submits, in any field', async () => {
+it('[APP1] Enter of an input method neither sends nor submits in any field', async () => {
   const [ada, bob] = await twoPeople()
   const carol = await Person.signUp(browser, server.url, 'Carol Shaw')
   await ada.begin([bob])
@@ -227,7 +233,7 @@ it('[APP1] an input method: Enter chooses a word and neither sends nor submits, 
   }
 })
 
-it('shortcuts follow the place of a key, and copying works without a clipboard', async () => {
+it('shortcuts follow key positions, and copying works without a clipboard', async () => {
   const [ada, bob] = await twoPeople()
   await ada.context.addInitScript(() => {
     Object.defineProperty(navigator, 'clipboard', { value: undefined })
@@ -275,7 +281,7 @@ it('the composer fits its text after a change of width', async () => {
   await Promise.all([ada.leave(), bob.leave()])
 })
 
-it('equal messages are announced one by one', async () => {
+it('announces equal messages one by one', async () => {
   const [ada, bob] = await twoPeople()
   await ada.begin([bob])
   await ada.write('start')

@@ -1,6 +1,6 @@
 /**
- * What people write is text, whatever it looks like: no element of theirs gets into the page, nothing runs, no dialog
- * opens, nobody else's server is asked (N18–N29).
+ * Text written by users stays text. It adds no element to the page, runs no script, opens no
+ * dialog, and sends no request to a foreign server (N18–N29).
  */
 import { randomUUID } from 'node:crypto'
 import type { Browser } from 'playwright-core'
@@ -27,7 +27,10 @@ afterAll(async () => {
 
 const evil = 'http://evil.example:9'
 
-/** Messages. None may add an element that is not on the list below, or one with an attribute that acts. */
+/**
+ * Hostile messages. None may add an element that is not on the list below, or an attribute that
+ * runs a script.
+ */
 const hostile = [
   // N18, N19, N22
   `<img src=x onerror=alert(1)>`,
@@ -63,7 +66,7 @@ const hostile = [
   `<a id=__config name=__config href="${evil}">x</a><form id=documentElement>`,
   `<img name=cookie><a id=chat><a id=chat name=x href=1>`,
   `@<img src=x onerror=alert(1)> :<img src=x onerror=alert(1)>: #<svg onload=alert(1)>`,
-  // N24 and what else breaks rendering
+  // N24 and other text that breaks rendering
   `\u202e gnp.exe \u2066 hidden \u2069`,
   `${'\u0300'.repeat(2_000)}a`,
   'a'.repeat(20_000),
@@ -85,7 +88,7 @@ const names = [
   `</title><script>alert(1)</script>`,
 ]
 
-it('[BAD1] N18 N19 N20 N21 N22 N23 N24 N26 N27 N28: messages and names stay text on every screen', async () => {
+it('[BAD1] N18 N19 N20 N21 N22 N23 N24 N26 N27 N28: messages and names stay text', async () => {
   const reader = await Person.signUp(browser, server.url, 'A Reader')
   const { id: readerId } = await HttpUser.signIn(server.url, reader.handle, password)
   const writers: HttpUser[] = []
@@ -97,7 +100,8 @@ it('[BAD1] N18 N19 N20 N21 N22 N23 N24 N26 N27 N28: messages and names stay text
   for (const other of writers) await other.createConversation('direct', [readerId])
   await writer.createConversation('channel', [], `</title><img src=x onerror=alert(2)> ${randomUUID().slice(0, 8)}`)
 
-  // What may stand in a message at all, and nothing that acts. Runs in the page.
+  // Returns everything in the page that hostile text could have added: other elements than these,
+  // and attributes that run a script. Runs in the page.
   const findInjected = (): string[] => {
     const allowed = new Set(
       'P BR SPAN STRONG EM DEL CODE PRE A UL OL LI BLOCKQUOTE H1 H2 H3 H4 H5 H6 HR TABLE THEAD TBODY TR TH TD DIV SUP SUB INPUT'.split(
@@ -132,7 +136,7 @@ it('[BAD1] N18 N19 N20 N21 N22 N23 N24 N26 N27 N28: messages and names stay text
   }
 
   await reader.item(names[0]!).first().waitFor()
-  // A few at a time, each few in a conversation of their own, so that all of them are on the screen.
+  // Send three at a time, each three in a new conversation, so that all of them are on the screen.
   for (let from = 0; from < hostile.length; from += 3) {
     const group = await writer.createConversation(
       'group',
@@ -152,7 +156,7 @@ it('[BAD1] N18 N19 N20 N21 N22 N23 N24 N26 N27 N28: messages and names stay text
     expect(reader.surprises, `from ${from}`).toEqual([])
   }
 
-  // The same strings, written by the reader: through the composer, and quoted.
+  // The reader writes the same strings: through the composer, and quoted in a reply.
   await reader.write(hostile[0]!)
   await reader.sees('onerror=alert(1)')
   await reader.choose('onerror=alert(1)', 'Reply')
@@ -162,7 +166,7 @@ it('[BAD1] N18 N19 N20 N21 N22 N23 N24 N26 N27 N28: messages and names stay text
   await reader.page.locator('textarea.composer-text').waitFor()
   expect(await reader.page.evaluate(findInjected)).toEqual([])
 
-  // Names in the list, the search, the details, the title.
+  // Names in the search and in the title of the page.
   await reader.page.keyboard.press('Control+k')
   for (const query of ['<img', '">', '{{7', '</title']) {
     await reader.page.getByRole('combobox').fill(query)

@@ -1,4 +1,7 @@
-/** The network goes, the server dies: what was written waits, is sent in order, once, and nothing shown is lost. */
+/**
+ * Lost network and killed server: pending messages wait, are sent once and in order, and no shown
+ * message disappears.
+ */
 import type { Browser } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import { HttpUser, startChromium, waitForFact } from '@chorus/testkit'
@@ -26,7 +29,7 @@ afterEach(async () => {
 const banner = (person: Person) => person.page.getByTestId('connection-banner')
 const numbered = (word: string, count: number) => Array.from({ length: count }, (_, index) => `${word} ${index}`)
 
-it('[ORD2] [IDEM1] [CLI1] offline and back: the outbox drains in order, without a duplicate, over a reload too', async () => {
+it('[ORD2] [IDEM1] [CLI1] drains the outbox in order, without duplicates, after being offline', async () => {
   const ada = await Person.signUp(browser, server.url, 'Ada Lovelace')
   const bob = await Person.signUp(browser, server.url, 'Bob Builder')
   await ada.begin([bob])
@@ -43,7 +46,7 @@ it('[ORD2] [IDEM1] [CLI1] offline and back: the outbox drains in order, without 
   await ada.message('while online').waitFor()
   await bob.write('meanwhile')
   await bob.sees('meanwhile')
-  // Back, and gone again while it drains.
+  // Ada is online again, and goes offline while the outbox drains.
   await ada.context.setOffline(false)
   await bob.sees('written offline 0')
   await ada.context.setOffline(true)
@@ -61,7 +64,7 @@ it('[ORD2] [IDEM1] [CLI1] offline and back: the outbox drains in order, without 
   await Promise.all([ada.leave(), bob.leave()])
 })
 
-it('[ACK1] [CLI1] [RES1] the server is killed and started again while both write: nothing is lost, nothing twice', async () => {
+it('[ACK1] [CLI1] [RES1] no message is lost or repeated when the server is killed', async () => {
   const ada = await Person.signUp(browser, server.url, 'Ada Lovelace')
   const bob = await Person.signUp(browser, server.url, 'Bob Builder')
   await ada.begin([bob])
@@ -70,7 +73,7 @@ it('[ACK1] [CLI1] [RES1] the server is killed and started again while both write
   await bob.open('Ada Lovelace')
   await bob.sees('before the crash')
 
-  // From then on the application opens without a server.
+  // Wait for the service worker. From then on the application opens without a server.
   await ada.page.evaluate(async () => {
     const { active } = await navigator.serviceWorker.ready
     if (active === null || active.state === 'activated') return
@@ -82,12 +85,12 @@ it('[ACK1] [CLI1] [RES1] the server is killed and started again while both write
   await bob.write(fromBob[0]!)
   await ada.composer.pressSequentially('Ada writes on')
   await server.kill9()
-  // In the middle of a sentence: what was typed stays.
+  // The server was killed in the middle of a sentence: the typed text stays.
   await ada.composer.pressSequentially(' 1')
   await ada.composer.press('Enter')
   for (const text of fromAda.slice(2, 4)) await ada.write(text)
   for (const text of fromBob.slice(1, 4)) await bob.write(text)
-  // What waits survives a reload of the page while nobody answers.
+  // Pending messages survive a reload while the server is down.
   await ada.page.reload()
   await ada.message('before the crash').waitFor()
   await ada.message(fromAda[3]!).waitFor()
@@ -109,7 +112,7 @@ it('[ACK1] [CLI1] [RES1] the server is killed and started again while both write
   await Promise.all([ada.leave(), bob.leave()])
 })
 
-it('[ACL1] [ACK2] what was written offline to a conversation that one is then removed from reaches nobody', async () => {
+it('[ACL1] [ACK2] a message written offline before a removal reaches no member', async () => {
   const ada = await Person.signUp(browser, server.url, 'Ada Lovelace')
   const bob = await Person.signUp(browser, server.url, 'Bob Builder')
   const carol = await Person.signUp(browser, server.url, 'Carol Shaw')
@@ -134,7 +137,7 @@ it('[ACL1] [ACK2] what was written offline to a conversation that one is then re
   await carol.sees('barrier')
   expect(await ada.message('may I still?').count()).toBe(0)
   expect(await carol.message('may I still?').count()).toBe(0)
-  // Let in again, everything goes on.
+  // After Bob is added again, everything works.
   await owner.expect(200, 'PUT', `/v1/conversations/${conversation}/members/${member.id}`, {})
   await bob.open('In and out')
   await bob.sees('welcome')
@@ -143,10 +146,10 @@ it('[ACL1] [ACK2] what was written offline to a conversation that one is then re
   for (const person of [ada, bob, carol]) await person.leave()
 })
 
-it('[ACK2] a message that is refused for good says so, and is sent when it is tried again', async () => {
+it('[ACK2] shows a permanent refusal, and sends again on retry', async () => {
   const ada = await Person.arrive(browser, server.url, 'Ada Lovelace')
   const bob = await Person.signUp(browser, server.url, 'Bob Builder')
-  // The wire between Ada's page and the server, with an answer of our own to what we choose.
+  // Intercepts the WebSocket between Ada's page and the server, to refuse one chosen message.
   let refusals = 0
   await ada.page.routeWebSocket(/socket\.io/, (route) => {
     const toServer = route.connectToServer()
@@ -166,7 +169,7 @@ it('[ACK2] a message that is refused for good says so, and is sent when it is tr
   await ada.write('to be refused, once')
   await ada.message('to be refused, once').getByText('Couldn’t send').waitFor()
   expect(await ada.stateOf('to be refused, once')).toBe('failed')
-  // It is in nobody's way: the next one is sent.
+  // The failed message does not block the next one.
   await ada.write('and on we go')
   await ada.sees('and on we go')
   await ada.message('to be refused, once').getByRole('button', { name: 'Retry' }).click()

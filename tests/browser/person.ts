@@ -1,6 +1,7 @@
 /**
- * Somebody at a browser: finds things by their roles and names, as people and screen readers do. Keeps what must never
- * happen: errors in the page, dialogs of the browser, requests to anywhere but the server.
+ * A user at a browser. Finds elements by their roles and names, as people and screen readers do.
+ * Records events that must never happen: errors in the page, dialogs of the browser, and requests
+ * to other hosts.
  */
 import { randomUUID } from 'node:crypto'
 import type { Browser, BrowserContext, BrowserContextOptions, Locator, Page } from 'playwright-core'
@@ -17,7 +18,7 @@ export class Person {
   readonly handle: string
   readonly context: BrowserContext
   page: Page
-  /** Errors, dialogs and requests to elsewhere, of all pages. */
+  /** Errors, dialogs and requests to other hosts, of all pages. */
   readonly surprises: string[] = []
 
   private constructor(context: BrowserContext, page: Page, name: string, handle: string) {
@@ -27,7 +28,7 @@ export class Person {
     this.handle = handle
   }
 
-  /** A new browser profile whose owner has not signed in, at the first page. */
+  /** Opens a new browser profile without a session, at the first page. */
   static async arrive(
     browser: Browser,
     url: string,
@@ -59,7 +60,7 @@ export class Person {
     return person
   }
 
-  /** A new browser profile with the session of an account. */
+  /** Opens a new browser profile with the session of an account. */
   static async arriveSignedIn(
     browser: Browser,
     url: string,
@@ -74,7 +75,10 @@ export class Person {
     return person
   }
 
-  /** A new account, made over HTTP: filling in the form takes a second, and has tests of its own. */
+  /**
+   * Creates an account over HTTP and opens it in a new browser profile. The form would take a
+   * second and has its own tests.
+   */
   static async signUp(
     browser: Browser,
     url: string,
@@ -116,7 +120,7 @@ export class Person {
       .waitFor()
   }
 
-  /** Begins a direct conversation, or a group when there are several. */
+  /** Starts a direct conversation, or a group with several people. */
   async begin(others: readonly Person[], groupName?: string): Promise<void> {
     const { page } = this
     await page.getByRole('button', { name: 'New conversation' }).first().click()
@@ -130,7 +134,7 @@ export class Person {
     await this.composer.waitFor()
   }
 
-  /** Opens a conversation by its name in the list. */
+  /** Opens a conversation from the list by its title. */
   async open(title: string): Promise<void> {
     await this.item(title).click()
     await this.page.getByRole('region', { name: `Conversation: ${title}` }).waitFor()
@@ -154,7 +158,7 @@ export class Person {
     return this.page.getByTestId('message').filter({ hasText: text })
   }
 
-  /** Waits until somebody else's message, or a stored one of mine, is there. */
+  /** Waits until a message of another user, or a stored message of this user, is shown. */
   async sees(text: string): Promise<void> {
     const toEnd = this.page.getByTestId('to-end')
     await waitForFact(
@@ -164,7 +168,7 @@ export class Person {
           return found?.getAttribute('data-state') ?? undefined
         }, text)
         if (state !== undefined) return state !== 'sending' && state !== 'failed'
-        // Whoever reads further up is told how much is new, and goes there.
+        // If the list is scrolled up, a button shows the number of new messages: press it.
         if (await toEnd.isVisible()) await toEnd.click({ timeout: 1_000 })
         return false
       },
@@ -176,13 +180,16 @@ export class Person {
     return this.message(text).first().getAttribute('data-state')
   }
 
-  /** The texts of what is in the page, in order; also of rows that the list is just laying out. */
+  /**
+   * Returns the texts of the messages in the DOM, in order, including rows that are still being
+   * laid out.
+   */
   async texts(): Promise<string[]> {
     const texts = await this.page.getByTestId('message').locator('.message-text').allTextContents()
     return texts.map((text) => text.trim())
   }
 
-  /** Opens the menu of a message and chooses. */
+  /** Opens the menu of a message and chooses an action. */
   async choose(text: string, action: string): Promise<void> {
     await this.message(text).first().locator('.bubble').click({ button: 'right' })
     await this.page.getByRole('menu').getByRole('menuitem', { name: action }).click()

@@ -1,7 +1,8 @@
 /**
- * The message list in a real browser (rule READ1): the end is followed, or the line being read stays within one line height. All of
- * it is read from the layout, with motion and without, at the sizes of a desktop, a tablet and a phone. The last test plays random
- * sequences from seeds; `SCROLL_SEEDS=1,2,3` plays those, `SCROLL_STEPS=60` makes them longer.
+ * The message list in a real browser (rule READ1). The list follows the end, or the line being read
+ * moves by at most one line height. All positions come from the layout, with motion and without, in
+ * the sizes of a desktop, a tablet and a phone. The last test plays random sequences from seeds.
+ * `SCROLL_SEEDS=1,2,3` plays these seeds, `SCROLL_STEPS=60` plays longer sequences.
  */
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -39,10 +40,10 @@ const looks = [
   ['a phone with reduced motion', { viewport: phone, reducedMotion: 'reduce', hasTouch: true, isMobile: true }],
 ] as const satisfies readonly (readonly [string, BrowserContextOptions])[]
 
-/** A conversation of Ada, at her browser, and Bob, over HTTP. */
+/** A conversation between Ada, in a browser, and Bob, over HTTP. */
 interface Room {
   readonly ada: Person
-  /** Ada over HTTP. */
+  /** Ada's account over HTTP. */
   readonly user: HttpUser
   readonly id: string
   readonly url: string
@@ -60,13 +61,13 @@ function arriveAs(user: HttpUser, options: BrowserContextOptions): Promise<Perso
   return Person.arriveSignedIn(browser, server.url, user, { ...options, name: 'Ada Lovelace' })
 }
 
-/** The unread count that the server has. */
+/** Returns the unread count on the server. */
 async function readUnread({ user, id }: Room): Promise<number> {
   const { body } = await user.expect<{ conversation: { unread: number } }>(200, 'GET', `/v1/conversations/${id}`)
   return body.conversation.unread
 }
 
-/** An account, and what Bob wrote to it, all of it read. */
+/** Creates an account and a conversation with messages of Bob, all of them read. */
 async function makeRoom(
   messages: number,
 ): Promise<{ readonly id: string; readonly handle: string; readonly user: HttpUser }> {
@@ -77,7 +78,7 @@ async function makeRoom(
   return { id, handle: user.handle, user }
 }
 
-/** Bob writes; the length of the text depends on its number alone. Returns the last seq. */
+/** Sends messages of Bob. The length of a text depends only on its number. Returns the last seq. */
 async function write(id: string, count: number, name: string): Promise<number> {
   let last = 0
   for (let index = 1; index <= count; index += 1) last = (await bob.send(id, textOf(name, index))).seq
@@ -95,11 +96,14 @@ async function goTo({ ada, url }: Room): Promise<void> {
   await settled(ada.page)
 }
 
-/** In a page: what the list shows. Positions are from the top of the window. */
+/**
+ * Visible state of the list. Positions of rows are from the top of the window; `lineTop` is from
+ * the top of the list.
+ */
 interface Layout {
   readonly top: number
   readonly bottom: number
-  /** How far the last line is below the screen. */
+  /** Distance from the bottom of the screen to the end of the list. */
   readonly gap: number
   readonly isLastShown: boolean
   readonly scrollTop: number
@@ -146,7 +150,7 @@ function readLayout(page: Page): Promise<Layout | undefined> {
   })
 }
 
-/** Waits until the layout is the same in two frames and nothing is being loaded or drawn. */
+/** Waits until rows are drawn and the layout no longer changes. */
 async function settled(page: Page): Promise<Layout> {
   let before = ''
   return waitForFact(
@@ -166,7 +170,7 @@ function rowWith(layout: Layout, text: string): Layout['rows'][number] | undefin
   return layout.rows.find((row) => row.text.startsWith(text))
 }
 
-/** The row being read: the first that begins on the screen. */
+/** Returns the row being read: the first that begins on the screen. */
 function readRow(layout: Layout): Layout['rows'][number] {
   const row = layout.rows.find(({ top }) => top >= layout.top - 1 && top < layout.bottom)
   if (row === undefined) throw new Error('unable to find a row that begins on the screen')
@@ -210,7 +214,7 @@ describe.each(looks)('on %s', (_look, options) => {
     await room.ada.leave()
   })
 
-  it('[READ1] shows my own message at once from far back', async () => {
+  it('[READ1] shows my own message at once while scrolled up', async () => {
     const room = await openRoom(options, 150)
     const { ada } = room
     await ada.page.goto(`${room.url}/30`)
@@ -240,7 +244,7 @@ describe.each(looks)('on %s', (_look, options) => {
     await ada.leave()
   })
 
-  it('[READ1] finds the unread line again after a reload into a stale copy', async () => {
+  it('[READ1] finds the unread line after a reload with outdated local data', async () => {
     const room = await openRoom(options, 40)
     const { ada } = room
     const address = ada.page.url()
@@ -260,7 +264,7 @@ describe.each(looks)('on %s', (_look, options) => {
     await ada.leave()
   })
 
-  it('[READ1] is at its end when its last row is on the screen', async () => {
+  it('[READ1] counts as at the end when the last row is visible', async () => {
     const { id, user } = await makeRoom(3)
     await write(id, 1, 'new')
     const ada = await arriveAs(user, options)
@@ -275,7 +279,7 @@ describe.each(looks)('on %s', (_look, options) => {
     await ada.leave()
   })
 
-  it('[READ1] keeps the place when something above changes', async () => {
+  it('[READ1] keeps the place when messages above it change', async () => {
     const room = await openRoom(options, 90)
     const { page } = room.ada
     const before = await scrollBy(page, -1_500)
@@ -290,7 +294,7 @@ describe.each(looks)('on %s', (_look, options) => {
     ] as const) {
       const start = await settled(page)
       await bob.expect([200, 201, 204], method, `/v1/conversations/${room.id}/${path}`, body)
-      // A message behind it comes after it.
+      // This message is later in the log, so its arrival proves that the change was applied.
       await bob.send(room.id, `after ${what}`)
       await hasApplied(page, `after ${what}`)
       expectSamePlace(start, await settled(page), what)
@@ -298,7 +302,7 @@ describe.each(looks)('on %s', (_look, options) => {
     await room.ada.leave()
   })
 
-  it('[READ1] keeps the place through a resize and older pages', async () => {
+  it('[READ1] keeps the place during a resize and while older pages load', async () => {
     const room = await openRoom(options, 200)
     const { page } = room.ada
     let before = await scrollBy(page, -1_200)
@@ -309,7 +313,8 @@ describe.each(looks)('on %s', (_look, options) => {
     before = after
     after = await settled(page)
     expectSamePlace(before, after, 'a narrower window')
-    // To the top of what is loaded, again and again: each page comes above what is read.
+    // Scroll to the top of the loaded messages again and again. Each older page is added above the
+    // line being read.
     for (let pages = 0; rowWith(after, 'old 1 ') === undefined; pages += 1) {
       expect(pages, 'pages').toBeLessThan(10)
       before = await scrollBy(page, -100_000)
@@ -347,10 +352,10 @@ function expectUnreadLine(layout: Layout, unread: number, name = 'new'): void {
   const first = rowWith(layout, `${name} 1 `)
   expect(layout.lineTop, 'the line is there').toBeDefined()
   expect(first, 'the first unread message is there').toBeDefined()
-  // The line belongs to the row that begins with it.
+  // The unread line belongs to the row of the first unread message.
   expect(Math.abs((first?.top ?? 0) - layout.top - (layout.lineTop ?? 0))).toBeLessThan(80)
   expect(layout.lineTop).toBeGreaterThanOrEqual(0)
-  // With little that is new, all of it is on the screen; otherwise reading begins at the top.
+  // A few unread messages fit on the screen together. Otherwise the unread line is near the top.
   if (unread > 20 || layout.gap > 30) expect(layout.lineTop).toBeLessThan(140)
 }
 
@@ -359,7 +364,10 @@ async function unreadOf(user: HttpUser, id: string): Promise<number> {
   return body.conversation.unread
 }
 
-/** Waits until the page has everything up to Bob's message: the conversation's line in the list shows it. */
+/**
+ * Waits until the page has applied all changes up to a message of Bob. The conversation list shows
+ * that message then.
+ */
 async function hasApplied(page: Page, text: string): Promise<void> {
   await waitForFact(
     () =>
@@ -371,7 +379,7 @@ async function hasApplied(page: Page, text: string): Promise<void> {
   )
 }
 
-/** mulberry32: a small generator whose whole state is the seed. */
+/** Creates a mulberry32 generator, whose whole state is the seed. */
 function createRandom(seed: number): (below: number) => number {
   let state = seed
   return (below) => {
@@ -407,7 +415,7 @@ const steps = [
   'reload',
 ] as const
 
-/** Plays one seed in a room; fails with the steps that led there. */
+/** Plays the sequence of one seed. A failure lists the steps played. */
 async function play(seed: number, stepCount: number): Promise<void> {
   const random = createRandom(seed)
   const look = playedLooks[seed % playedLooks.length] ?? {}
@@ -418,7 +426,10 @@ async function play(seed: number, stepCount: number): Promise<void> {
   const played: string[] = []
   let count = 0
 
-  /** Bob's last message is the barrier: what he did before it is on the page when it is. */
+  /**
+   * Sends messages of Bob. The last one is a barrier: when the page shows it, the earlier ones are
+   * applied.
+   */
   const foreign = async (messages: number): Promise<void> => {
     for (let index = 0; index < messages; index += 1)
       await bob.send(room.id, textOf(`foreign ${(count += 1)}`, random(40)))
@@ -426,7 +437,7 @@ async function play(seed: number, stepCount: number): Promise<void> {
     await bob.send(room.id, text)
     await hasApplied(page, text)
   }
-  /** A message of Bob's above what is read, on the page or not. */
+  /** Returns the seq of a message above the line being read, drawn or not. */
   const above = (layout: Layout): number | undefined => {
     const read = readRow(layout)
     const seqs = Array.from({ length: 60 }, (_, index) => read.seq - 1 - index).filter(
@@ -472,7 +483,7 @@ async function play(seed: number, stepCount: number): Promise<void> {
         const seq = above(before)
         if (seq !== undefined) {
           const path = `/v1/conversations/${room.id}/messages/${seq}`
-          // Ada's own messages are not Bob's to edit; he owns the group, so he may delete them.
+          // Bob may not edit Ada's messages. As the owner of the group, he may delete them.
           if (name === 'edit') await bob.call('PATCH', path, { text: textOf(`edited ${(count += 1)}`, random(40)) })
           else if (name === 'reaction') await bob.call('PUT', `${path}/reactions/${encodeURIComponent('🎉')}`)
           else {
@@ -521,7 +532,7 @@ async function play(seed: number, stepCount: number): Promise<void> {
         return
       case 'reload': {
         await goTo(room)
-        // Where reading stopped, or the end when nothing was unread.
+        // The page opens at the unread line, or at the end if nothing was unread.
         await waitForFact(
           async () => {
             const layout = await readLayout(page)

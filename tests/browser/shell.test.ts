@@ -1,4 +1,7 @@
-/** What stands around the messages: finding, beginning, the list of conversations, Back on a phone, and what is offline. */
+/**
+ * Parts around the messages: search, new conversations, the conversation list, Back on a phone, and
+ * the offline state.
+ */
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { HttpUser, startChromium, waitForFact } from '@chorus/testkit'
@@ -24,7 +27,7 @@ afterAll(async () => {
 const groups = 110
 const phone = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true }
 
-/** An account with groups of its own, made over HTTP. */
+/** Creates an account with its own groups, over HTTP. */
 async function accountWithGroups(): Promise<HttpUser> {
   const user = await HttpUser.signUp(server.url, { name: 'Ada Lovelace', password })
   for (let index = 1; index <= groups; index += 1) await user.createConversation('group', [], `Group number ${index}`)
@@ -39,7 +42,7 @@ async function hasOpened(page: Page, title: string): Promise<void> {
   await page.getByRole('region', { name: `Conversation: ${title}`, exact: true }).waitFor()
 }
 
-it('[FIND1] finds the exact name among many, and all of them by scrolling', async () => {
+it('[FIND1] finds an exact name among many, and lists all by scrolling', async () => {
   const user = await accountWithGroups()
   const ada = await arriveAs(user)
   const { page } = ada
@@ -63,7 +66,7 @@ it('[FIND1] finds the exact name among many, and all of them by scrolling', asyn
   await ada.leave()
 })
 
-it('[FIND1] opens the person and not a group that contains the name', async () => {
+it('[FIND1] opens the person, not a group that contains the name', async () => {
   const grace = await HttpUser.signUp(server.url, { name: 'Grace Hopper' })
   const user = await HttpUser.signUp(server.url, { name: 'Ada Lovelace', password })
   await user.createConversation('group', [grace.id], 'Friends of Grace')
@@ -72,14 +75,14 @@ it('[FIND1] opens the person and not a group that contains the name', async () =
   await ada.item('Friends of Grace').waitFor()
   await ada.page.keyboard.press('Control+k')
   await ada.page.getByRole('combobox').waitFor()
-  // Enter at once: the server has not answered yet.
+  // Press Enter at once, before the server has responded.
   await ada.page.keyboard.type('grace')
   await ada.page.keyboard.press('Enter')
   await hasOpened(ada.page, 'Grace Hopper')
   await ada.leave()
 })
 
-it('[FIND1] adds the person who was typed, and begins with a second Enter', async () => {
+it('[FIND1] adds the typed person, and starts with a second Enter', async () => {
   await Promise.all(['Zoe Stranger', 'Aaron Stranger'].map((name) => HttpUser.signUp(server.url, { name })))
   const bob = await HttpUser.signUp(server.url, { name: 'Barbara Liskov' })
   const user = await HttpUser.signUp(server.url, { name: 'Ada Lovelace', password })
@@ -101,7 +104,7 @@ it('[FIND1] adds the person who was typed, and begins with a second Enter', asyn
   await ada.leave()
 })
 
-it('[FIND1] covers no field of a new group in a low window', async () => {
+it('[FIND1] keeps the fields of a new group reachable in a low window', async () => {
   const people = await Promise.all(
     Array.from({ length: 4 }, (_, index) => HttpUser.signUp(server.url, { name: `Longest Name Number ${index}` })),
   )
@@ -129,7 +132,7 @@ it('[FIND1] covers no field of a new group in a low window', async () => {
 it.each([
   ['a tablet', { width: 820, height: 1180 }],
   ['a desktop at 200 % zoom', { width: 720, height: 450 }],
-])('groups and channels have faces and names on %s', async (_what, viewport) => {
+])('groups and channels show avatars and names on %s', async (_what, viewport) => {
   const user = await HttpUser.signUp(server.url, { name: 'Ada Lovelace', password })
   const names = ['Analytical Engine', 'Bernoulli', 'Punched cards', 'Engine room']
   for (const [index, name] of names.entries())
@@ -155,7 +158,7 @@ it.each([
   await ada.leave()
 })
 
-it('[NAV1] Back closes a panel, a menu and a dialog before it leaves', async () => {
+it('[NAV1] Back closes a panel, menu or dialog before leaving the page', async () => {
   const user = await HttpUser.signUp(server.url, { name: 'Ada Lovelace', password })
   const id = await user.createConversation('group', [], 'Analytical Engine')
   await user.send(id, 'hello')
@@ -173,7 +176,7 @@ it('[NAV1] Back closes a panel, a menu and a dialog before it leaves', async () 
 
   await ada.message('hello').first().locator('.bubble').click({ button: 'right' })
   await page.getByRole('menu').waitFor()
-  // The dialog takes the menu's place, and its entry.
+  // The dialog replaces the menu, and reuses its history entry.
   await page.getByRole('menuitem', { name: 'Delete' }).click()
   await page.getByRole('dialog').waitFor()
   await waitForFact(() => page.evaluate(() => window.history.state?.layers === 1), { what: 'one entry' })
@@ -181,7 +184,7 @@ it('[NAV1] Back closes a panel, a menu and a dialog before it leaves', async () 
   await page.getByRole('dialog').waitFor({ state: 'detached' })
   await isStillOpen()
 
-  // Closed by hand: nothing of it is left in the history.
+  // A dialog closed with Escape leaves no history entry.
   await page.getByRole('button', { name: 'Find', exact: true }).click()
   await page.getByRole('dialog').waitFor()
   await waitForFact(() => page.evaluate(() => window.history.state?.layers === 1), { what: 'an entry for the dialog' })
@@ -195,7 +198,7 @@ it('[NAV1] Back closes a panel, a menu and a dialog before it leaves', async () 
   await ada.leave()
 })
 
-it('[NAV1] a dialog that leads elsewhere leaves no entry of its own', async () => {
+it('[NAV1] a dialog that navigates leaves no history entry', async () => {
   const user = await HttpUser.signUp(server.url, { name: 'Ada Lovelace', password })
   for (const name of ['First room', 'Second room']) await user.createConversation('group', [], name)
   const ada = await arriveAs(user, phone)
@@ -230,7 +233,7 @@ it('[NAV1] Alt and an arrow key keep the open conversation in view', async () =>
   await ada.leave()
 })
 
-it('[NAV1] stops files that are dropped or pasted, with a word', async () => {
+it('[NAV1] blocks dropped and pasted files with a notice', async () => {
   const user = await HttpUser.signUp(server.url, { name: 'Ada Lovelace', password })
   await user.createConversation('group', [], 'Analytical Engine')
   const ada = await arriveAs(user)
@@ -258,7 +261,7 @@ it('[NAV1] stops files that are dropped or pasted, with a word', async () => {
   }
   await ada.page.getByText('Files can’t be sent here').waitFor()
   expect(await ada.composer.inputValue()).toBe('what I was writing')
-  // A link would be opened as well; in a field it is text.
+  // A dropped link would also replace the page. In a field it is text.
   for (const [target, isStopped] of [
     ['.message-list', true],
     ['textarea', false],
@@ -273,7 +276,7 @@ it('[NAV1] stops files that are dropped or pasted, with a word', async () => {
       })
     expect(isPrevented, `a link on ${target}`).toBe(isStopped)
   }
-  // A paste of text is a paste of text.
+  // Pasted text is not blocked.
   const isTextStopped = await ada.composer.evaluate((element) => {
     const data = new DataTransfer()
     data.setData('text/plain', 'words')
@@ -283,7 +286,7 @@ it('[NAV1] stops files that are dropped or pasted, with a word', async () => {
   await ada.leave()
 })
 
-it('[NAV1] a reload with a menu open leaves no entry to go through', async () => {
+it('[NAV1] a reload with an open panel leaves no history entry', async () => {
   const user = await HttpUser.signUp(server.url, { name: 'Ada Lovelace', password })
   await user.createConversation('group', [], 'Analytical Engine')
   const ada = await arriveAs(user, phone)
@@ -299,7 +302,7 @@ it('[NAV1] a reload with a menu open leaves no entry to go through', async () =>
   await ada.leave()
 })
 
-it('[FIND1] offline, Enter opens what is on this device', async () => {
+it('[FIND1] opens a local result with Enter while offline', async () => {
   const user = await HttpUser.signUp(server.url, { name: 'Ada Lovelace', password })
   for (const name of ['First room', 'Second room']) await user.createConversation('group', [], name)
   const ada = await arriveAs(user)
@@ -314,7 +317,7 @@ it('[FIND1] offline, Enter opens what is on this device', async () => {
   await ada.leave()
 })
 
-it('[STALE1] offline, presence is unknown and a waiting message is in the list', async () => {
+it('[STALE1] shows unknown presence and the pending message while offline', async () => {
   const [ada, bob] = await Promise.all([
     Person.signUp(browser, server.url, 'Ada Lovelace'),
     Person.signUp(browser, server.url, 'Bob Builder'),
@@ -340,7 +343,7 @@ it('[STALE1] offline, presence is unknown and a waiting message is in the list',
 })
 
 it.each(['reduce', 'no-preference'] as const)(
-  '[READ1] motion “%s” gives no element a transition of a hair',
+  '[READ1] motion “%s” leaves no element with a near-zero transition',
   async (reducedMotion) => {
     const ada = await Person.signUp(browser, server.url, 'Ada Lovelace', { reducedMotion })
     const durations = await ada.page.evaluate(() => [
@@ -351,7 +354,7 @@ it.each(['reduce', 'no-preference'] as const)(
         }),
       ),
     ])
-    // A transition that lasts a moment, on every property, holds back every change of layout.
+    // A very short transition on every property delays every change of layout.
     const moments = durations.filter(
       (duration) => Number.parseFloat(duration) > 0 && Number.parseFloat(duration) < 0.05,
     )

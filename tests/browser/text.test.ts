@@ -1,4 +1,7 @@
-/** What people write is seen as they meant it: in the bubble, with every sign, and quickly whatever it is. */
+/**
+ * Display of text written by users: it stays in its bubble, shows every character, and never blocks
+ * the browser.
+ */
 import { randomUUID } from 'node:crypto'
 import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -22,7 +25,7 @@ afterAll(async () => {
   await server.remove()
 })
 
-/** A reader, and a writer in a conversation with them. */
+/** Signs up a reader in a browser and a writer over HTTP, with a conversation between them. */
 async function createPair() {
   const reader = await Person.signUp(browser, server.url, 'A Reader')
   const { id } = await HttpUser.signIn(server.url, reader.handle, password)
@@ -33,7 +36,7 @@ async function createPair() {
   return { reader, writer, conversation }
 }
 
-it('[APP2] no bubble is empty and no sign is outside its bubble', async () => {
+it('[APP2] shows every text inside its bubble, and no empty bubble', async () => {
   const { reader, writer, conversation } = await createPair()
   const texts = [
     '[ERROR]: timeout',
@@ -51,7 +54,7 @@ it('[APP2] no bubble is empty and no sign is outside its bubble', async () => {
     await reader.sees(text)
     const bubble = reader.message(text).last().locator('.bubble')
     await waitForFact(async () => (await bubble.innerText()).trim() === text, { what: `${text} in its bubble` })
-    // Each character of it is drawn within the bubble.
+    // All characters are drawn inside the bubble.
     const isInside = await bubble.evaluate((element) => {
       const range = document.createRange()
       range.selectNodeContents(element)
@@ -74,7 +77,7 @@ it('[APP2] no bubble is empty and no sign is outside its bubble', async () => {
   await reader.leave()
 })
 
-it('[APP2] a text made to keep browsers busy is shown as it is', async () => {
+it('[APP2] shows text built to block browsers as plain text', async () => {
   const { reader, writer, conversation } = await createPair()
   const texts = [`https://a.example/${')'.repeat(19_000)}。`, '> '.repeat(9_000), '*a **b '.repeat(2_400)]
   for (const [index, text] of texts.entries()) {

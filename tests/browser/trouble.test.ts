@@ -1,4 +1,7 @@
-/** When the browser or the network withholds something: the application says so, goes on, and never loops. */
+/**
+ * Failures of the browser or the network: the application explains them, keeps working, and never
+ * reloads in a loop.
+ */
 import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { HttpUser, startChromium, waitForFact } from '@chorus/testkit'
@@ -18,10 +21,12 @@ afterAll(async () => {
   await server.remove()
 })
 
-/** Without the worker, which keeps all scripts, each one is asked for when it is needed. */
+/**
+ * Without the service worker, which caches all scripts, each script is requested when it is needed.
+ */
 const withoutWorker = { serviceWorkers: 'block' } as const
 
-it('[APP3] a script that does not come reloads once, then the part says so', async () => {
+it('[APP3] reloads once for a missing script, then shows a message', async () => {
   const ada = await Person.signUp(browser, server.url, 'Ada Lovelace', withoutWorker)
   let loads = 0
   ada.page.on('load', () => (loads += 1))
@@ -32,7 +37,8 @@ it('[APP3] a script that does not come reloads once, then the part says so', asy
   }
   await openSettings()
   await waitForFact(() => loads === 1, { what: 'one reload' })
-  // The address still names the settings: the second failure stays on the page.
+  // The address still names the settings, so the second failure shows a message instead of a
+  // reload.
   await ada.page.getByText('This page is out of date. Reload it.').waitFor()
   await ada.page.getByRole('button', { name: 'Reload' }).waitFor()
   await ada.page.goto('/')
@@ -47,7 +53,7 @@ it('[APP3] a script that does not come reloads once, then the part says so', asy
   await ada.leave()
 })
 
-it('[APP3] offline, a script that is not there costs no reload and loads when the network is back', async () => {
+it('[APP3] loads a missing script when the network is back, without a reload', async () => {
   const ada = await Person.signUp(browser, server.url, 'Ada Lovelace', withoutWorker)
   let loads = 0
   ada.page.on('load', () => (loads += 1))
@@ -70,7 +76,7 @@ it.each([
     'fails',
     'const request = new EventTarget(); setTimeout(() => request.dispatchEvent(new Event("error")), 0); return request',
   ],
-])('[APP3] IndexedDB that %s: everything works, and a line says that nothing is kept', async (_how, body) => {
+])('[APP3] works with an IndexedDB that %s, and shows that nothing is stored', async (_how, body) => {
   const ada = await Person.arrive(browser, server.url, 'Ada Lovelace')
   await ada.context.addInitScript(`IDBFactory.prototype.open = function () { ${body} }`)
   await ada.page.reload()
@@ -92,7 +98,7 @@ it.each([
   await Promise.all([ada.leave(), bob.leave()])
 })
 
-it('[APP3] an error in a conversation stays there: it is said, and the rest works', async () => {
+it('[APP3] contains an error in one conversation, and the rest works', async () => {
   const ada = await Person.signUp(browser, server.url, 'Ada Lovelace')
   const bob = await Person.signUp(browser, server.url, 'Bob Builder')
   await ada.begin([bob])
@@ -111,7 +117,7 @@ it('[APP3] an error in a conversation stays there: it is said, and the rest work
   await ada.page.reload()
   await ada.page.getByText('This conversation can’t be shown').waitFor()
   expect(logged.join('\n')).toContain('broken on purpose')
-  // The list, the dialogs and the settings are there.
+  // The conversation list and the dialogs still work.
   await ada.item('Bob Builder').waitFor()
   await ada.page.keyboard.press('Control+k')
   await ada.page.getByRole('dialog').waitFor()
@@ -122,7 +128,7 @@ it('[APP3] an error in a conversation stays there: it is said, and the rest work
   await Promise.all([ada.leave(), bob.leave()])
 })
 
-it('[APP3] pictures come from here and from AVATAR_ORIGINS; others are not asked for and show initials', async () => {
+it('[APP3] loads pictures only from this origin and AVATAR_ORIGINS', async () => {
   const friendly = await startQuickServer({
     env: { LIMIT_SIGN_INS_ADDRESS: '0', AVATAR_ORIGINS: 'https://pictures.example' },
   })

@@ -1,6 +1,6 @@
 /**
- * The short fault run: three servers, twenty faults, ten thousand acknowledged messages, and no rule of the checker broken.
- * The run is `npm run chaos` itself; here is only what it must say.
+ * The short fault run: three servers, twenty faults, ten thousand acknowledged messages. The
+ * checker must find no broken rule. The run itself is `npm run chaos`; this test judges its report.
  */
 import { execFile } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
@@ -14,9 +14,12 @@ const main = fileURLToPath(new URL('../../lab/chaos/dist/main.js', import.meta.u
 const seed = 1
 const faults = 20
 const messages = 10_000
-/** Bounds in time are for a machine that does nothing else; a machine that tests does. */
+/**
+ * Extra time for the checker's time limits. They are set for an idle machine, and a machine that
+ * runs tests is busy.
+ */
 const slackMs = 5_000
-/** The run takes about two minutes; a busy machine takes longer. */
+/** Timeout of the run. It takes about two minutes, and longer on a busy machine. */
 const runTimeoutMs = 540_000
 
 interface Report {
@@ -31,7 +34,7 @@ interface Report {
   }
 }
 
-/** What a run with churn, faults and revocations always has something to say about. */
+/** Rules that a run with churn, faults and revocations always judges. */
 const alwaysJudged = ['A1', 'A3', 'A4', 'A5', 'A6', 'A7', 'A8', 'A9', 'A10', 'A11', 'A12', 'A13', 'A16', 'A17']
 const rules = Array.from({ length: 17 }, (_, index) => `A${index + 1}`)
 
@@ -52,7 +55,7 @@ describe.skipIf(!existsSync(main) || !hasPostgres() || !hasRedis() || !hasBalanc
           { maxBuffer: 64 * 1024 * 1024, timeout: runTimeoutMs },
           () => resolve(),
         )
-        // Whoever waits wants to see that it goes on, and which fault came when.
+        // Shows the progress and the time of each fault during the run.
         child.stderr?.pipe(process.stderr)
       })
       const name = readdirSync(folder).find((file) => file.endsWith('.json'))

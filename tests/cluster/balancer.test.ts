@@ -1,6 +1,7 @@
 /**
- * HAProxy and nginx, each with the configuration that ships in deploy/, before two servers: what must pass passes at once
- * and is not cut, what must not be believed is not, and a server that leaves or dies takes nobody with it.
+ * HAProxy and nginx, each with the configuration that ships in deploy/, in front of two servers.
+ * Streams pass without delay or interruption, forged headers and requests do not pass, and clients
+ * survive a server that leaves or dies.
  */
 import { randomUUID } from 'node:crypto'
 import { createServer } from 'node:http'
@@ -43,7 +44,7 @@ afterAll(async () => {
   await cluster?.remove()
 })
 
-/** Opens an event stream and says which server it came to. */
+/** Opens an event stream. Returns it with the name of its server. */
 async function openStream(url: string, cookie: string | undefined): Promise<{ stream: SseClient; server: string }> {
   const stream = await SseClient.open(url, { cookie })
   expect(stream.status).toBe(200)
@@ -51,7 +52,7 @@ async function openStream(url: string, cookie: string | undefined): Promise<{ st
   return { stream, server: (data as { server: string }).server }
 }
 
-/** A polling client with a cookie jar whose session came to this server. */
+/** Opens a polling client with a cookie jar whose session is at the wanted server. */
 async function pollAt(url: string, wanted: string): Promise<SocketUser> {
   return waitForFact(
     async () => {
@@ -85,7 +86,7 @@ describe.skipIf(!canRun).each(kinds)('behind %s', (kind) => {
     conversation = await ada.createConversation('direct', [bob.id])
   })
 
-  it('[SSE1] an event stream is not buffered: each event is there before the next one is made', async () => {
+  it('[SSE1] passes each event of a stream without buffering', async () => {
     const { stream } = await openStream(url, bob.cookie)
     for (let sent = 1; sent <= 10; sent += 1) {
       const before = changesIn(stream)
@@ -96,7 +97,7 @@ describe.skipIf(!canRun).each(kinds)('behind %s', (kind) => {
     stream.close()
   })
 
-  it('new connections are spread over the servers, by WebSocket and by event stream', async () => {
+  it('spreads new WebSockets and event streams over the servers', async () => {
     const streams = await Promise.all(Array.from({ length: 10 }, () => openStream(url, bob.cookie)))
     expect(new Set(streams.map(({ server }) => server))).toEqual(new Set(['server-1', 'server-2']))
     const sockets = await Promise.all(
@@ -108,7 +109,7 @@ describe.skipIf(!canRun).each(kinds)('behind %s', (kind) => {
     for (const socket of sockets) socket.close()
   })
 
-  it('long-polling stays at its server, with a cookie jar and without, and may become a WebSocket', async () => {
+  it('keeps long-polling at one server, and allows the upgrade to WebSocket', async () => {
     const people = await Promise.all(Array.from({ length: 6 }, () => HttpUser.signUp(url)))
     const servers = new Set<string>()
     for (const [index, person] of people.entries()) {
@@ -134,7 +135,8 @@ describe.skipIf(!canRun).each(kinds)('behind %s', (kind) => {
       )
       upgrading.close()
     }
-    // Affinity follows the session, so one server alone would mean that it follows the address.
+    // Affinity follows the session. If only one server were used, affinity would follow the address
+    // instead.
     await waitForFact(
       async () => {
         if (servers.size === 2) return true
@@ -148,7 +150,7 @@ describe.skipIf(!canRun).each(kinds)('behind %s', (kind) => {
     )
   })
 
-  it('a request may come from a page of the balancer and of the server itself, and from no other', async () => {
+  it('accepts the origins of the balancer and the server, and no other', async () => {
     const call = (target: string, origin: string) =>
       ada.call('PATCH', new URL('/v1/users/me', target).href, { name: ada.handle }, { headers: { origin } })
     expect((await call(url, url)).status).toBe(200)
@@ -156,7 +158,7 @@ describe.skipIf(!canRun).each(kinds)('behind %s', (kind) => {
     expect((await call(url, 'http://evil.example')).status).toBe(403)
   })
 
-  it('a server that is killed is missed by nobody: the next requests and connections go elsewhere', async () => {
+  it('sends requests and connections to the other server after a kill', async () => {
     const before = await openStream(url, bob.cookie)
     const killed = Number(before.server.slice(-1)) - 1
     const other = before.server === 'server-1' ? 'server-2' : 'server-1'
@@ -180,12 +182,13 @@ describe.skipIf(!canRun).each(kinds)('behind %s', (kind) => {
     )
   })
 
-  it('a server that is stopped gets nobody new, asks those it has to move, and no request fails', async () => {
+  it('a stopped server gets no new clients, moves its own, and fails no request', async () => {
     const before = await openStream(url, bob.cookie)
     const stopped = Number(before.server.slice(-1)) - 1
     const other = before.server === 'server-1' ? 'server-2' : 'server-1'
     const direct = cluster.urls[stopped]!
-    // Polling sessions of browsers keep a server that is leaving: their cookie names it.
+    // Behind HAProxy, polling sessions of browsers stay at a leaving server, because their cookie
+    // names it.
     const polling = kind === 'haproxy' ? await pollAt(url, before.server) : undefined
 
     let isOver = false
@@ -205,13 +208,13 @@ describe.skipIf(!canRun).each(kinds)('behind %s', (kind) => {
     })
     if (kind === 'haproxy') {
       const { logs } = balancers.get(kind)!
-      // Each backend looks for itself.
+      // Each backend of HAProxy has its own health check.
       const isDown = (backend: string): boolean =>
         logs.text.lastIndexOf(`Server ${backend}/${before.server} is DOWN`) >
         logs.text.lastIndexOf(`Server ${backend}/${before.server} is UP`)
       await waitForFact(() => ['servers', 'events'].every(isDown), { what: 'the look of HAProxy at /readyz' })
     } else {
-      // It does not look: it notices when the server refuses.
+      // nginx has no health check: it notices when the server refuses.
       await before.stream.waitFor(({ name }) => name === 'moving', 'moving', 20_000)
     }
     for (let count = 0; count < 10; count += 1) {
@@ -238,7 +241,7 @@ describe.skipIf(!canRun).each(kinds)('behind %s', (kind) => {
 })
 
 it.skipIf(!canRun)(
-  '[SSE1] heartbeats keep idle event streams and WebSockets open longer than any time-out of a balancer',
+  '[SSE1] heartbeats keep idle connections open beyond the timeouts of balancers',
   async () => {
     const user = await HttpUser.signUp(cluster.urls[0]!)
     const conversation = await user.createConversation('channel')
@@ -270,7 +273,10 @@ it.skipIf(!canRun)(
   },
 )
 
-/** A server that shows what the balancer made of a request; as credulous a parser as Node has. */
+/**
+ * A server that records the requests which the balancer forwards. Uses the most lenient HTTP parser
+ * of Node.
+ */
 class Witness {
   readonly requests: { readonly method: string; readonly path: string; readonly headers: string[]; body: string }[] = []
   readonly #server: Server
@@ -300,7 +306,7 @@ class Witness {
   }
 }
 
-describe.each(kinds)('what %s lets through', (kind) => {
+describe.each(kinds)('requests forwarded by %s', (kind) => {
   let witness: Witness
   let balancer: Balancer
 
@@ -313,13 +319,13 @@ describe.each(kinds)('what %s lets through', (kind) => {
     witness.close()
   })
 
-  /** Every value of a header of the last request, by its name in lower case. */
+  /** Returns every value of a header of the last request. `name` is in lower case. */
   const valuesOf = (name: string): string[] => {
     const headers = witness.requests.at(-1)!.headers
     return headers.filter((_, index) => index % 2 === 1 && headers[index - 1]!.toLowerCase() === name)
   }
 
-  it('N94: says itself who the client is, whatever the client says', async () => {
+  it('N94: sets the client address itself and drops forged headers', async () => {
     const spoofed = {
       'x-forwarded-for': '203.0.113.9, 10.0.0.1',
       'x-forwarded-proto': 'https',
@@ -370,7 +376,7 @@ describe.each(kinds)('what %s lets through', (kind) => {
       `POST /outer HTTP/1.1\r\n${host}Content-Length: 0\r\nContent-Length: ${hidden.length}\r\n\r\n${hidden}`,
     ],
     ['a length with a sign', `POST /outer HTTP/1.1\r\n${host}Content-Length: +0\r\n\r\n${hidden}`],
-  ])('N93: %s smuggles nothing past it', async (_name, bytes) => {
+  ])('N93: %s smuggles no request past the balancer', async (_name, bytes) => {
     const before = witness.requests.length
     const wire = await RawSocket.connect(balancer.port)
     wire.send(bytes)
@@ -381,19 +387,20 @@ describe.each(kinds)('what %s lets through', (kind) => {
       expect(witness.requests.length).toBe(before)
     }
     wire.close()
-    // Whatever was left on a connection to the server would come before this one.
+    // A request smuggled onto the connection to the server would come before this one.
     await HttpUser.stranger(balancer.url).expect(200, 'GET', '/barrier')
     const seen = witness.requests.slice(before)
     expect(seen.at(-1)?.path).toBe('/barrier')
     for (const { path, headers } of seen.slice(0, -1)) {
-      // Forwarded, it has one length that everybody reads alike; what follows it is a request of its own, seen by the balancer too.
+      // A forwarded request has at most one length header, so all parsers read it alike. Each later
+      // request must have been seen by the balancer too.
       const names = headers.filter((_, index) => index % 2 === 0).map((name) => name.toLowerCase())
       expect(names.filter((name) => name === 'transfer-encoding' || name === 'content-length').length).toBeLessThan(2)
       expect(path === '/outer' || names.includes('x-forwarded-for')).toBe(true)
     }
   })
 
-  it('N102: no measurements, however they are asked for', async () => {
+  it('N102: hides the metrics under every spelling of the path', async () => {
     const before = witness.requests.length
     const stranger = HttpUser.stranger(balancer.url)
     for (const path of ['/metrics', '/metrics/', '/metrics?x=1', '/METRICS', '/%6detrics', '/metrics/x']) {
@@ -406,7 +413,7 @@ describe.each(kinds)('what %s lets through', (kind) => {
     expect(witness.requests.length).toBe(before)
   })
 
-  it('no upgrade but to WebSocket', async () => {
+  it('passes no upgrade except to WebSocket', async () => {
     const wire = await RawSocket.connect(balancer.port)
     wire.send(
       `GET /h2 HTTP/1.1\r\n${host}Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n`,

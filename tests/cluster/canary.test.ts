@@ -1,4 +1,7 @@
-/** The canaries of three servers hear each other over both transports, and are seen by nobody. */
+/**
+ * The canaries of three servers receive each other's messages over both transports, and users
+ * cannot see them.
+ */
 import { hasPostgres, hasRedis, hasBalancer, HttpUser, startCluster, waitForFact } from '@chorus/testkit'
 import { expect, it } from 'vitest'
 
@@ -13,7 +16,7 @@ async function readMetrics(url: string): Promise<Map<string, number>> {
 }
 
 it.skipIf(!hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))(
-  'canaries measure every pair of servers over both transports, through a restart, and are seen by nobody',
+  'canaries measure all pairs of servers, and users cannot see them',
   async () => {
     const cluster = await startCluster({ servers: 3, env: { CANARY: 'on', DRAIN_NOTICE_MS: '0', DRAIN_MS: '500' } })
     try {

@@ -1,6 +1,6 @@
 /**
- * `npm run cluster` as somebody who types it sees it: a line for each part, a chat across servers that outlives the death
- * of parts, and nothing left behind, however it is ended.
+ * `npm run cluster` as its user sees it: one line per part, a chat across servers that survives the
+ * death of parts, and no leftovers, however it ends.
  */
 import { spawn, spawnSync } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
@@ -37,10 +37,10 @@ class ClusterCommand {
   errors = ''
 
   constructor(args: readonly string[]) {
-    chmodSync(this.tempDir, 0o711) // Postgres runs as another user, further down.
+    chmodSync(this.tempDir, 0o711) // Postgres runs as another user, in a subfolder.
     this.child = spawn(process.execPath, [script, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      // A group of its own, as a shell gives to a job: ending the group must end everything.
+      // A separate process group, as a shell gives to a job. Ending the group must end everything.
       detached: true,
       env: { ...process.env, TMPDIR: this.tempDir },
     })
@@ -59,7 +59,7 @@ class ClusterCommand {
     if (!this.lines.includes('ready')) throw new Error(`unable to start the cluster; ${this.errors}`)
   }
 
-  /** The parts by name, as printed before `ready`. */
+  /** Returns the parts by name, as printed before `ready`. */
   get parts(): Map<string, PrintedPart> {
     return new Map(
       this.lines.slice(0, this.lines.indexOf('ready')).map((line) => {
@@ -76,7 +76,10 @@ class ClusterCommand {
     return part
   }
 
-  /** Everything that still runs on its behalf, the reaper and Postgres's own processes included. */
+  /**
+   * Returns the pids of all processes that still run for this command, including the reaper and
+   * Postgres's own processes.
+   */
   leftovers(): string[] {
     return readdirSync('/proc')
       .filter((entry) => /^\d+$/.test(entry) && Number(entry) !== process.pid)
@@ -112,7 +115,9 @@ function readProc(pid: string | number, name: string): string {
   }
 }
 
-/** A zombie is dead: whoever started it has not looked yet. */
+/**
+ * Returns whether a process is alive. A zombie counts as dead: its parent has not collected it yet.
+ */
 function isAlive(pid: number): boolean {
   const stat = readProc(pid, 'stat')
   return stat !== '' && !/^\d+ \(.*\) Z/.test(stat)
@@ -127,7 +132,7 @@ afterEach(async () => {
 })
 
 describe.skipIf(!canRun)('npm run cluster', () => {
-  it('starts every part, lives through the death of some, says so, and leaves nothing behind on Ctrl-C', async () => {
+  it('starts every part, reports dead parts, and leaves nothing after Ctrl-C', async () => {
     command = new ClusterCommand(['--servers', '3'])
     await command.waitForReady()
     expect([...command.parts.keys()]).toEqual([
@@ -184,17 +189,17 @@ describe.skipIf(!canRun)('npm run cluster', () => {
 
     const pids = [...command.parts.values()].map(({ pid }) => pid)
     const exit = once(command.child, 'exit')
-    // As a terminal does: to everybody in the group at once.
+    // Signal the whole group at once, as a terminal does.
     process.kill(-command.child.pid!, 'SIGINT')
     expect(await exit).toEqual([130, null])
     await command.waitForNothingLeft(pids)
-    // Nothing but the parts has an address: whoever reads the output need not guess.
+    // Only the parts have an address in the output, so a reader finds the right one at once.
     const printed = command.lines.join('\n').match(/https?:\/\/\S+/g)
     expect(printed).toEqual(['balancer', 'server 1', 'server 2', 'server 3'].map((name) => command!.part(name).url))
     expect(command.lines.length).toBe(10)
   })
 
-  it('runs behind nginx and on three Redis masters, and leaves nothing behind when its whole group is killed', async () => {
+  it('runs with nginx and Redis Cluster, and leaves nothing after a kill', async () => {
     command = new ClusterCommand(['--servers=2', '--nginx', '--redis-cluster'])
     await command.waitForReady()
     expect([...command.parts.keys()]).toEqual([
@@ -223,7 +228,7 @@ describe.skipIf(!canRun)('npm run cluster', () => {
     await command.waitForNothingLeft(pids)
   })
 
-  it('ends with everything when the process that started it is gone', async () => {
+  it('ends all parts when the process that started them is killed', async () => {
     command = new ClusterCommand(['--servers', '1'])
     await command.waitForReady()
     const pids = [...command.parts.values()].map(({ pid }) => pid)

@@ -1,13 +1,14 @@
 /**
- * A server that alone has lost the database is not ready, refuses truthfully, and asks its clients to move; when all have lost
- * it, or Redis is away as well, everybody stays.
+ * A server that alone has lost the database reports not ready, refuses sends, and asks its clients
+ * to move. If all servers have lost the database, or Redis is unreachable as well, all clients
+ * stay.
  */
 import { randomUUID } from 'node:crypto'
 import { hasBalancer, hasPostgres, hasRedis, HttpUser, SocketUser, startCluster, waitForFact } from '@chorus/testkit'
 import { expect, it } from 'vitest'
 
 it.skipIf(!hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))(
-  '[ACK2] a server cut off from Postgres asks clients to move while another one reaches it, and not while none does',
+  '[ACK2] a server cut off from Postgres moves clients only if another server reaches it',
   async () => {
     const cluster = await startCluster({ servers: 2, proxies: ['database', 'publish', 'subscribe'] })
     try {
@@ -21,7 +22,8 @@ it.skipIf(!hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))(
       const hasMoved = (user: SocketUser) => user.events.some(({ name }) => name === 'moving')
       const isNotReady = async (url: string) => (await fetch(`${url}/readyz`)).status === 503
 
-      // All of them: nobody is better off. A while that is longer than the patience of any server.
+      // Cut off both servers: moving would help no client. Wait longer than the patience of any
+      // server.
       cluster.proxyOf('database', 0).close()
       cluster.proxyOf('database', 1).close()
       await waitForFact(async () => (await isNotReady(first.url)) && (await isNotReady(second.url)), {
@@ -37,7 +39,7 @@ it.skipIf(!hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))(
       expect([hasMoved(here), hasMoved(there)]).toEqual([false, false])
       expect(here.socket.connected && there.socket.connected).toBe(true)
 
-      // One of them comes back.
+      // One server reaches the database again.
       cluster.proxyOf('database', 1).open()
       await here.waitFor(({ name }) => name === 'moving', 'moving')
       expect(hasMoved(there)).toBe(false)
@@ -47,7 +49,7 @@ it.skipIf(!hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))(
       expect(stored.ok).toBe(true)
       await there.waitFor(({ name }) => name === 'changes', 'the message')
 
-      // And the other one, too: it takes people again.
+      // The other server reaches the database again, and accepts sends.
       cluster.proxyOf('database', 0).open()
       await waitForFact(async () => !(await isNotReady(first.url)), { what: 'ready again' })
       const again = await here.command('send', { conversation, clientId: randomUUID(), text: 'I stayed' })

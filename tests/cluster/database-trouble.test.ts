@@ -1,6 +1,7 @@
 /**
- * Postgres is stopped, killed, frozen and cut off at the worst moment while clients send. Nothing that is not stored is
- * ever acknowledged, what was stored is found again by the same clientId, connections stay, and everything heals.
+ * Postgres is stopped, killed, frozen and cut off at the worst moment while clients send. Only
+ * stored messages are ever acknowledged. A stored message is found again by its clientId.
+ * Connections stay open, and everything recovers.
  */
 import { randomUUID } from 'node:crypto'
 import { createChatClient, createMemoryStore } from '@chorus/client'
@@ -18,9 +19,12 @@ import type { Postgres, ServerProcess, TcpProxy } from '@chorus/testkit'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
 const env = { LIMIT_SENDS: '0', LIMIT_REQUESTS: '0', LIMIT_SIGN_INS_ADDRESS: '0' }
-/** The contract says 2 s; the rest is this machine's. */
+/** Time limit for refusing a send. The contract allows 2 s; the rest is for this machine. */
 const refusedWithinMs = 2_000 + 1_000
-/** A read is asked again for a while; nobody should wait for longer. */
+/**
+ * Time limit for refusing a read. The server retries a read for a while, but no client should wait
+ * longer than this.
+ */
 const readRefusedWithinMs = 8_000
 
 interface StoredMessage {
@@ -84,7 +88,7 @@ describe.skipIf(!hasPostgres())('trouble with Postgres', () => {
     ['cut off', () => proxy.close(), () => proxy.open()],
   ]
 
-  /** Postgres and every backend of it. */
+  /** Freezes or continues Postgres and every backend of the server. */
   async function freeze(signal: 'SIGSTOP' | 'SIGCONT'): Promise<void> {
     if (signal === 'SIGSTOP') {
       frozen = (
@@ -97,7 +101,7 @@ describe.skipIf(!hasPostgres())('trouble with Postgres', () => {
   let frozen: number[] = []
 
   it.each(troubles)(
-    '[ACK2] [ACK1] [IDEM1] %s: sends are refused in time and truthfully, connections stay, and the outbox drains',
+    '[ACK2] [ACK1] [IDEM1] Postgres %s: refuses sends in time, keeps connections, drains the outbox',
     async (_what, begin, end) => {
       const socket = await SocketUser.connect(server.url, { cookie: ada.cookie })
       const stream = await SseClient.open(server.url, { cookie: bob.cookie })
@@ -105,7 +109,8 @@ describe.skipIf(!hasPostgres())('trouble with Postgres', () => {
       const sdk = createChatClient({ url: server.url, store: createMemoryStore(), onError: () => undefined })
       await sdk.start()
       await sdk.signIn({ handle: bob.handle, password: bob.password })
-      // The list is shown before everything is loaded; what a load covers is no callback.
+      // Wait for the end of the first load: changes that a load covers cause no `onChange`
+      // callback.
       await waitForFact(() => sdk.data.get() === 'live' && sdk.connection.get().state === 'ready', {
         what: 'the end of the first load',
       })
@@ -169,7 +174,8 @@ describe.skipIf(!hasPostgres())('trouble with Postgres', () => {
       expect(socket.disconnections).toEqual([])
       expect((await draft.acknowledged).seq).toBeGreaterThan(start)
 
-      // What was refused is sent again under the same id: once in the log, whatever the refusal said.
+      // Send each refused message again under the same clientId: it must be in the log once,
+      // whatever the error code was.
       const stored = await readMessages(bob, conversation)
       for (const [clientId, seq] of acknowledged) expect(stored.get(clientId)).toBe(seq)
       for (const [clientId, code] of refused) {
@@ -195,7 +201,7 @@ describe.skipIf(!hasPostgres())('trouble with Postgres', () => {
     },
   )
 
-  it('[ACK2] [IDEM1] cut exactly at COMMIT: stored once, and acknowledged with the first seq', async () => {
+  it('[ACK2] [IDEM1] a cut at COMMIT stores once, and acknowledges the first seq', async () => {
     const socket = await SocketUser.connect(server.url, { cookie: ada.cookie })
     await ada.send(conversation, 'the lanes are open')
     for (let round = 0; round < 5; round += 1) {
@@ -219,7 +225,7 @@ describe.skipIf(!hasPostgres())('trouble with Postgres', () => {
     socket.close()
   })
 
-  it('[ACK2] cut at COMMIT again and again: unknown within two seconds, never unavailable', async () => {
+  it('[ACK2] repeated cuts at COMMIT give unknown within two seconds, never unavailable', async () => {
     await ada.send(conversation, 'the lanes are open')
     proxy.cutReplies('append_', 1_000)
     const clientId = randomUUID()
@@ -236,7 +242,7 @@ describe.skipIf(!hasPostgres())('trouble with Postgres', () => {
     expect((await readMessages(bob, conversation)).get(clientId)).toBe(again.seq)
   })
 
-  it('[ACK2] [ORD1] backends killed under load: Postgres recovers, nothing acknowledged is lost or doubled', async () => {
+  it('[ACK2] [ORD1] killed backends lose and double no acknowledged message', async () => {
     const socket = await SocketUser.connect(server.url, { cookie: ada.cookie })
     const acknowledged = new Map<string, number>()
     let isSending = true
@@ -260,7 +266,8 @@ describe.skipIf(!hasPostgres())('trouble with Postgres', () => {
           ),
         { timeoutMs: 20_000 },
       )
-      // SIGKILL to one backend makes Postgres end all others and recover, as after a crash.
+      // After SIGKILL to one backend, Postgres ends all other backends and recovers, as after a
+      // crash.
       process.kill(backends[0]!.pid, 'SIGKILL')
       await waitForFact(() => postgres.logs.text.includes(`(PID ${backends[0]!.pid}) was terminated by signal 9`), {
         what: 'Postgres to notice',
@@ -277,7 +284,7 @@ describe.skipIf(!hasPostgres())('trouble with Postgres', () => {
     socket.close()
   })
 
-  it('[BAD1] [ACK2] read-only: refused as certainly not stored, and healed by itself', async () => {
+  it('[BAD1] [ACK2] refuses sends to a read-only database as not stored, and recovers', async () => {
     const [{ name }] = (await postgres.query<{ name: string }>(
       "select datname as name from pg_stat_activity where application_name like 'chorus %' limit 1",
     )) as [{ name: string }]

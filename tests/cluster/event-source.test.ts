@@ -1,6 +1,7 @@
 /**
- * A browser's EventSource behind the balancers that ship in deploy/: it comes back by itself after its server was away,
- * because what it meets meanwhile is a stream that says when to come back (rule SSE1).
+ * A browser's EventSource behind the balancers that ship in deploy/. It reconnects by itself after
+ * its server was down. In the meantime the balancer answers with a stream that contains only a
+ * retry time (rule SSE1).
  */
 import { execFile } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
@@ -33,7 +34,7 @@ describe.each(kinds)('%s', (kind) => {
   const isHere = hasBalancer(kind)
 
   it.skipIf(!isHere)(
-    '[SSE1] answers EventSource with a stream while no server is there, and others with 50x',
+    '[SSE1] answers EventSource with a stream without servers, other requests with 50x',
     async () => {
       const balancer = await startBalancer(kind, { servers: [await findFreePort(), await findFreePort()] })
       try {
@@ -62,7 +63,7 @@ describe.each(kinds)('%s', (kind) => {
     },
   )
 
-  it.skipIf(!isHere)('[SSE1] passes the refusals of a server as they are', async () => {
+  it.skipIf(!isHere)('[SSE1] passes refusals of a server unchanged', async () => {
     const server = await startQuickServer({ env: { LIMIT_REQUESTS: '3' } })
     const balancer = await startBalancer(kind, { servers: [server.port] })
     try {
@@ -88,7 +89,7 @@ describe.each(kinds)('%s', (kind) => {
 
 describe.each(kinds)('%s', (kind) => {
   it.skipIf(!hasBalancer(kind))(
-    '[SSE1] asks another server after a 503, and passes its problem to other clients',
+    '[SSE1] retries another server after a 503, and passes its error to other clients',
     async () => {
       const asked: string[] = []
       const serve = (name: string, handle: (response: ServerResponse) => void): Promise<Server> =>
@@ -155,7 +156,7 @@ describe('in Chromium', () => {
     await server.remove()
   })
 
-  it('[SSE1] EventSource comes back by itself after the server was killed and started', async () => {
+  it('[SSE1] EventSource reconnects after the server was killed and started', async () => {
     const pages: Page[] = []
     for (const { url } of balancers) {
       const page = await (await browser.newContext()).newPage()
@@ -176,19 +177,20 @@ describe('in Chromium', () => {
     for (const page of pages)
       await waitForFact(async () => (await read(page)).ready === 1, { what: 'ready', timeoutMs: 20_000 })
     await server.kill9()
-    // Each has met the balancer without a server: the break, and at least one stream that only says when to come back.
+    // Each page has tried the balancer without a server: first the broken stream, then at least one
+    // stream with only a retry time.
     for (const page of pages)
       await waitForFact(async () => (await read(page)).errors >= 3, { what: 'two attempts', timeoutMs: 40_000 })
     await server.start()
     for (const page of pages) {
       await waitForFact(async () => (await read(page)).ready >= 2, { what: 'ready again', timeoutMs: 40_000 })
-      // 2 is CLOSED: it would never come back.
+      // State 2 is CLOSED: such an EventSource would never reconnect.
       expect((await read(page)).states).not.toContain(2)
     }
   })
 })
 
-it.skipIf(!hasBalancer('nginx'))('nginx takes the TLS line of its file, and speaks HTTP/2 with it', async (context) => {
+it.skipIf(!hasBalancer('nginx'))('nginx accepts the TLS line of its file, and speaks HTTP/2 with it', async (context) => {
   const folder = await mkdtemp(join(tmpdir(), 'chorus-tls-'))
   const [key, certificate] = [join(folder, 'key.pem'), join(folder, 'certificate.pem')]
   try {

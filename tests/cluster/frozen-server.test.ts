@@ -1,6 +1,7 @@
 /**
- * A server that stands still while the others go on. When it wakes it knows less than it believes: it delivers nothing
- * before a sweep has told it who was removed and who was signed out meanwhile.
+ * A server that is frozen while the other servers work. When it wakes, its knowledge is outdated.
+ * It must deliver nothing before a sweep has found the members removed and the sessions revoked
+ * while it was frozen.
  */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -9,7 +10,7 @@ import type { Cluster } from '@chorus/testkit'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
 const canRun = hasPostgres() && hasRedis() && hasBalancer('haproxy')
-/** Longer than what counts as a stall. */
+/** Duration of the freeze. Longer than the server's limit for a stall. */
 const frozenMs = 2_500
 
 let cluster: Cluster
@@ -39,7 +40,7 @@ async function hasReceived(server: number, conversation: string, seq: number): P
 }
 
 describe.skipIf(!canRun)('a server that was frozen', () => {
-  it('[ACL1] [ACL2] [TAIL1] gives nothing to who was removed or signed out meanwhile, and everything to the others', async () => {
+  it('[ACL1] [ACL2] [TAIL1] delivers nothing to removed members and revoked sessions after waking', async () => {
     const ada = await HttpUser.signUp(cluster.urls[0]!)
     const [removed, signedOut, member] = await Promise.all([
       HttpUser.signUp(cluster.urls[0]!),
@@ -63,14 +64,16 @@ describe.skipIf(!canRun)('a server that was frozen', () => {
       const stallsBefore = await metricOf(1, 'chorus_stalls_total')
 
       cluster.pause(1)
-      // So that what waits in the sockets certainly comes before what the database has to say.
+      // Cut the database, so that the server certainly reads the hints in its sockets before any
+      // response of the database.
       cluster.proxyOf('database', 1).close()
       const removal = before + 1
       let last: number
       try {
         const frozenAt = performance.now()
         await ada.expect(204, 'DELETE', `/v1/conversations/${conversation}/members/${removed.id}`)
-        // As when the word of it is lost between the servers: only the sweep can tell.
+        // Revoke the session in the database only, as if the hint between the servers was lost:
+        // only the sweep can find it.
         await cluster.postgres.query(
           'update sessions set revoked_at = now(), xid = pg_current_xact_id() where user_id = $1',
           [signedOut.id],
@@ -83,7 +86,7 @@ describe.skipIf(!canRun)('a server that was frozen', () => {
         cluster.resume(1)
       }
 
-      // It is awake, has all the hints, and cannot sweep.
+      // The server is awake and has received all hints, but cannot sweep.
       await waitForFact(
         async () =>
           (await metricOf(1, 'chorus_stalls_total')) > stallsBefore && (await hasReceived(1, conversation, last)),
@@ -93,7 +96,7 @@ describe.skipIf(!canRun)('a server that was frozen', () => {
       cluster.proxyOf('database', 1).open()
 
       await ofMember!.waitForSeq(conversation, last, 20_000)
-      // The barrier: what leaves after all that has left.
+      // The barrier: this message leaves after all earlier ones.
       await ofMember!.waitForSeq(conversation, await send('afterwards'))
       await waitForFact(() => ofSignedOut!.disconnections.length > 0, { what: 'the end of the connection signed out' })
       await waitForFact(() => ofRemoved!.changesOf(conversation).at(-1)?.seq === removal, { what: 'the removal' })
@@ -108,7 +111,7 @@ describe.skipIf(!canRun)('a server that was frozen', () => {
     }
   })
 
-  it('[TAIL1] [CP1] follows again for a member who was removed and added while it missed every hint', async () => {
+  it('[TAIL1] [CP1] resumes delivery to a member removed and added while all hints were lost', async () => {
     const ada = await HttpUser.signUp(cluster.urls[0]!)
     const follower = await HttpUser.signUp(cluster.urls[0]!)
     const conversation = await ada.createConversation('group', [follower.id])
@@ -123,7 +126,7 @@ describe.skipIf(!canRun)('a server that was frozen', () => {
       const before = await send('before')
       await following.waitForSeq(conversation, before)
 
-      // Frozen, with its lines to Redis cut: no hint waits for it in a socket.
+      // The server is frozen, and its connections to Redis are cut: no hint waits in a socket.
       cluster.pause(1)
       cluster.proxyOf('subscribe', 1).close()
       const removal = before + 1

@@ -1,6 +1,7 @@
 /**
- * Webhooks of a real cluster: the server that follows the log is killed, Redis is emptied and killed, and every change
- * still comes, in seq order per conversation, signed. The receiver is written as docs/webhooks.md tells people to.
+ * Webhooks of a real cluster. The server that follows the log is killed, and Redis is emptied and
+ * killed. Every change still arrives, signed and in seq order per conversation. The receiver is
+ * written as docs/webhooks.md recommends.
  */
 import { randomUUID } from 'node:crypto'
 import { execFile } from 'node:child_process'
@@ -32,7 +33,7 @@ describe.runIf(hasPostgres() && hasRedis())('webhooks of a cluster', () => {
   let hookUrl: string
   let secret = ''
   const servers: ServerProcess[] = []
-  /** What was accepted, each id once, as `conversation/seq`. */
+  /** Accepted changes as `conversation/seq`, each event id once. */
   const accepted: string[] = []
   const known = new Set<string>()
   let refused = 0
@@ -46,7 +47,7 @@ describe.runIf(hasPostgres() && hasRedis())('webhooks of a cluster', () => {
         let body = ''
         for await (const chunk of request.setEncoding('utf8')) body += String(chunk)
         const { id } = await verifyWebhook({ headers: request.headers, body, secrets: secret })
-        // The same one again is no error: what counts is that it is handled once.
+        // A repeated event is no error: it only has to be handled once.
         if (!known.has(id)) {
           known.add(id)
           const { data } = JSON.parse(body) as { data: { conversation: string; change: { seq: number } } }
@@ -74,7 +75,7 @@ describe.runIf(hasPostgres() && hasRedis())('webhooks of a cluster', () => {
     await redis.remove()
   })
 
-  it('[OFF1] servers killed, Redis emptied and killed: every change comes, in order', async () => {
+  it('[OFF1] every change arrives in order while servers and Redis are killed', async () => {
     const user = await HttpUser.signUp(() => servers[0]!.url)
     const conversations: string[] = []
     for (let n = 0; n < 4; n++) {
@@ -96,7 +97,8 @@ describe.runIf(hasPostgres() && hasRedis())('webhooks of a cluster', () => {
       )
       tops.set(conversation, body.message.seq)
       if (i === 15) await redis.command('FLUSHALL')
-      // One of these two follows the log, or its lease goes to the other.
+      // One of these two kills may hit the server that follows the log. Its lease then goes to
+      // another server.
       if (i === 30) await servers[1]!.kill9()
       if (i === 40) await redis.kill9()
       if (i === 50) await servers[2]!.kill9()

@@ -1,6 +1,7 @@
 /**
- * The server is killed twenty times while clients send, on each engine. Afterwards everything acknowledged is there, once;
- * the log has no hole; every client has caught up, and told its application of every change exactly once, in order.
+ * The server is killed twenty times while clients send, on each engine. Afterwards every
+ * acknowledged message is in the log, once, and the log has no gap. Every client has caught up, and
+ * has reported every change to its application exactly once, in order.
  */
 import { randomUUID } from 'node:crypto'
 import { createChatClient, createMemoryStore } from '@chorus/client'
@@ -12,7 +13,7 @@ import { describe, expect, it } from 'vitest'
 const kills = 20
 const env = { LIMIT_SENDS: '0', LIMIT_REQUESTS: '0', LIMIT_SIGN_INS_ADDRESS: '0', LIMIT_CONNECTIONS: '0' }
 
-/** Real time with little patience: in this test the servers come back faster than any that people run. */
+/** Real time with short random delays: in this test, servers restart faster than in production. */
 const hastyClock: Clock = {
   now: () => performance.now(),
   wallNow: () => Date.now(),
@@ -23,13 +24,13 @@ const hastyClock: Clock = {
   },
 }
 
-/** What one writer was told: seq by clientId, and the order of its writing. */
+/** Result of one writer: the acknowledged seqs by clientId, and the order of its sends. */
 interface Written {
   readonly acknowledged: Map<string, number>
   readonly order: string[]
 }
 
-/** The SDK: its outbox does everything by itself. */
+/** A writer that uses the SDK. The outbox of the SDK does all retries. */
 class SdkWriter {
   readonly written: Written = { acknowledged: new Map(), order: [] }
   readonly noticed: number[] = []
@@ -67,10 +68,16 @@ class SdkWriter {
   }
 }
 
-/** Without it some thousand messages a second are written, and a client that comes back late is rightly `limited`. */
+/**
+ * Pauses a writer. Without it, thousands of messages a second are written, and a client that
+ * reconnects late would rightly be `limited`.
+ */
 const breathe = () => new Promise((resolve) => setTimeout(resolve, 5))
 
-/** A stock socket.io-client that sends a message until it is acknowledged, and only then the next one. */
+/**
+ * Writes with a stock socket.io-client: sends each message until it is acknowledged, and only then
+ * the next one.
+ */
 async function writeRaw(
   server: ServerProcess,
   user: HttpUser,
@@ -98,7 +105,7 @@ async function writeRaw(
   return written
 }
 
-/** And one with nothing but requests. */
+/** Writes with HTTP requests only. */
 async function writeHttp(user: HttpUser, conversation: string, isGoing: () => boolean): Promise<Written> {
   const written: Written = { acknowledged: new Map(), order: [] }
   for (let count = 0; isGoing(); count += 1) {
@@ -116,7 +123,7 @@ async function writeHttp(user: HttpUser, conversation: string, isGoing: () => bo
   return written
 }
 
-/** The same moments in every run. */
+/** Yields the same pseudo-random times in every run. */
 function* moments(seed: number): Generator<number, never> {
   for (let state = seed; ; ) {
     state = (state * 1_103_515_245 + 12_345) % 2_147_483_648
@@ -129,7 +136,7 @@ describe.each([
   ['Postgres', true],
 ] as const)('kill -9 under load, on %s', (_engine, usesPostgres) => {
   it.skipIf(usesPostgres && !hasPostgres())(
-    '[ACK1] [IDEM1] [ORD1] [ORD2] [CLI1] [RES1] twenty kills: nothing acknowledged is lost, doubled, out of order or told twice',
+    '[ACK1] [IDEM1] [ORD1] [ORD2] [CLI1] [RES1] twenty kills lose, double or reorder nothing',
     async () => {
       const databaseUrl = usesPostgres ? await (await usePostgres()).createDatabase() : undefined
       const server = await startServer({ env, ...(databaseUrl !== undefined && { databaseUrl }) })
@@ -171,7 +178,7 @@ describe.each([
         )
         const writers = clients.map((client) => new SdkWriter(client, conversation))
 
-        // Every client holds a cursor from after its joining, so that no resume has a reason to be limited.
+        // Every client has a cursor from after it joined, so that no resume can be limited.
         const settled = await owner.send(conversation, 'settled')
         for (const writer of writers) await waitForFact(() => writer.top >= settled.seq, { what: 'the first message' })
         const checkpoints = probe.named('checkpoint').length
@@ -188,7 +195,8 @@ describe.each([
         const http = writeHttp(owner, conversation, () => isGoing)
         const sdk = writers.map(async (writer) => {
           for (let count = 0; isGoing; count += 1) {
-            // At most a few are waiting at any time: an outage is no reason to write without end.
+            // Keep only a few messages pending, so that an outage does not fill the outbox without
+            // limit.
             await waitForFact(() => !isGoing || writer.waiting < 10, { timeoutMs: 60_000, everyMs: 5 })
             if (isGoing) await writer.write(count)
           }
@@ -223,7 +231,7 @@ describe.each([
           expect(writers[index]!.errors).toEqual([])
         }
         written.push(...writers.map((writer) => writer.written))
-        // The barrier: everybody has been told of the last message.
+        // The barrier: every client has received the last message.
         const last = await owner.send(conversation, 'barrier')
         for (const writer of writers)
           await waitForFact(() => writer.top >= last.seq, { what: 'the barrier', timeoutMs: 20_000 })

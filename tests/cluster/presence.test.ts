@@ -1,6 +1,7 @@
 /**
- * Presence, typing and live values of people at different servers, with real servers, Redis and Postgres: seen across, and
- * told rightly when a server is killed or frozen, and when Redis is away, comes back empty, or fails over.
+ * Presence, typing and live values of people at different servers, with real servers, Redis and
+ * Postgres. They are visible across servers. They stay correct when a server is killed or frozen,
+ * and when Redis is down, comes back empty, or fails over.
  */
 import { hasPostgres, hasRedis, HttpUser, SocketUser, SseClient, startCluster, waitForFact } from '@chorus/testkit'
 import type { Cluster } from '@chorus/testkit'
@@ -19,9 +20,9 @@ interface LiveValue {
   readonly value: unknown
 }
 
-/** PRES1 */
+/** Maximum time until a dead connection is reported as offline (rule PRES1). */
 const ghostMaxMs = 30_000
-/** The row "Redis back" of the contract. */
+/** Maximum time until presence is correct again: the row "Redis back" of the contract. */
 const rightWithinMs = 30_000
 
 describe.skipIf(!hasPostgres() || !hasRedis())('presence and live values across servers', () => {
@@ -51,7 +52,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('presence and live values across 
     const { presence } = await socket.command('watch', { users: users.map(({ id }) => id) })
     return (presence as Presence[]).map(({ status }) => status)
   }
-  /** The watcher is told, or was answered, that these are so. */
+  /** Watches until the response has these statuses. */
   const waitToSee = (socket: SocketUser, users: readonly HttpUser[], statuses: readonly string[]): Promise<unknown> =>
     waitForFact(async () => JSON.stringify(await watch(socket, users)) === JSON.stringify(statuses), {
       what: `presence ${statuses.join(', ')}`,
@@ -66,7 +67,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('presence and live values across 
   const waitToHear = (socket: SocketUser, user: HttpUser, status: string, timeoutMs = rightWithinMs) =>
     waitForFact(() => toldOf(socket, user).at(-1)?.status === status, { what: `to be told ${status}`, timeoutMs })
 
-  it('[PRES1, PRES2] people at other servers come, go away and leave; who left a conversation is unknown', async () => {
+  it('[PRES1, PRES2] follows people at other servers, until they leave the conversation', async () => {
     const [ada, bob] = [await signUp(), await signUp()]
     const group = await ada.createConversation('group', [bob.id])
     const adas = await connect(ada, 0)
@@ -84,7 +85,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('presence and live values across 
     const statuses = toldOf(adas, bob).map(({ status }) => status)
     expect(statuses.slice(before)).toEqual(['online', 'away', 'online', 'offline'])
 
-    // Removed at a server where neither of them is.
+    // Bob is removed through a server to which neither of them is connected.
     const away = await connect(bob, 1)
     await waitToHear(adas, bob, 'online')
     const elsewhere = await HttpUser.signIn(() => urlOf(2), ada.handle, ada.password)
@@ -95,13 +96,13 @@ describe.skipIf(!hasPostgres() || !hasRedis())('presence and live values across 
     const cleo = await signUp()
     await ada.createConversation('group', [cleo.id])
     expect(await watch(adas, [bob, cleo])).toEqual(['unknown', 'offline'])
-    // The barrier: somebody who comes after that is told.
+    // The barrier: a later status of another user is received.
     await connect(cleo, 1)
     await waitToHear(adas, cleo, 'online')
     expect(toldOf(adas, bob)).toHaveLength(told)
   })
 
-  it('[PRES1, PRES2] what is asked and said over plain HTTP counts for an event stream at whichever server', async () => {
+  it('[PRES1, PRES2] status and watches over plain HTTP reach a stream at another server', async () => {
     const [ada, bob] = [await signUp(), await signUp()]
     await ada.createConversation('group', [bob.id])
     const adas = await SseClient.open(urlOf(0), { cookie: ada.cookie })
@@ -114,7 +115,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('presence and live values across 
           .flatMap(({ data }) => data as Presence[])
           .filter(({ user }) => user === bob.id)
           .map(({ status }) => status)
-      // A balancer may lead each request to another server than the stream.
+      // A balancer may route each request to another server than the stream.
       const callAt = (server: number, user: HttpUser, method: string, path: string, body: unknown) => {
         const there = HttpUser.stranger(urlOf(server))
         there.cookie = user.cookie
@@ -132,7 +133,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('presence and live values across 
     }
   })
 
-  it('[LIVE1, ACL1] typing at one server is seen at another, is listed at a third, and ends with the membership', async () => {
+  it('[LIVE1, ACL1] live values cross servers, and end with the membership', async () => {
     const [ada, bob] = [await signUp(), await signUp()]
     const group = await ada.createConversation('group', [bob.id])
     const [adas, bobs] = [await connect(ada, 0), await connect(bob, 1)]
@@ -166,7 +167,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('presence and live values across 
     for (const server of [0, 1, 2]) expect(await listAt(server)).toEqual([])
   })
 
-  it('[PRES1] after kill -9 a ghost is gone within 30 s, and who moved to another server never flickers', async () => {
+  it('[PRES1] kill -9 ends a ghost within 30 s, and moved users never flicker', async () => {
     const [ada, bob, cleo] = [await signUp(), await signUp(), await signUp()]
     await ada.createConversation('group', [bob.id, cleo.id])
     const adas = await connect(ada, 0)
@@ -188,7 +189,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('presence and live values across 
       .slice(before)
       .flatMap(({ name, payload }) => (name === 'presence' ? (payload as Presence[]) : []))
     expect(since.map(({ user, status }) => [user, status])).toEqual([[bob.id, 'offline']])
-    // Last seen when the server was last alive, give or take the time between two refreshes of its lease.
+    // Last seen when the server was last alive, within the time between two refreshes of its lease.
     const seenAt = Date.parse(since[0]?.lastSeen ?? '')
     expect(Math.abs(seenAt - diedAt)).toBeLessThan(10_000)
     await cluster.start(2)
@@ -197,7 +198,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('presence and live values across 
     back.close()
   })
 
-  it('[PRES1] without Redis people at other servers are unknown, never offline; with an empty one all is right again', async () => {
+  it('[PRES1] without Redis, people at other servers are unknown, never offline', async () => {
     const [ada, bob, cleo] = [await signUp(), await signUp(), await signUp()]
     const group = await ada.createConversation('group', [bob.id, cleo.id])
     const adas = await connect(ada, 0)
@@ -208,7 +209,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('presence and live values across 
     await cluster.redis.kill9()
     await waitToHear(adas, bob, 'unknown')
     expect(await watch(adas, [bob, cleo])).toEqual(['unknown', 'online'])
-    // Live values go on at the server where they are set, and the chat goes on everywhere.
+    // Live values still work within one server, and messages work on all servers.
     await cleos.command('live', { conversation: group, key: 'typing', value: true, ttlMs: 60_000 })
     await adas.waitFor(({ name }) => name === 'live', 'typing at the same server')
     const { ok, seq } = await bobs.command('send', {
@@ -231,11 +232,12 @@ describe.skipIf(!hasPostgres() || !hasRedis())('presence and live values across 
     await waitToHear(adas, bob, 'offline')
   })
 
-  it('[PRES1] whoever is at a frozen server is offline within 30 s, and online again when it wakes', async () => {
+  it('[PRES1] users of a frozen server are offline within 30 s, then online again', async () => {
     const [ada, bob] = [await signUp(), await signUp()]
     await ada.createConversation('group', [bob.id])
     const adas = await connect(ada, 0)
-    // Its heartbeat ends the connection of a client whose server is silent; this one comes back.
+    // A client whose server is silent closes the connection after a missed heartbeat. This client
+    // reconnects.
     const bobs = SocketUser.open(urlOf(1), { cookie: bob.cookie, client: { reconnection: true } })
     sockets.push(bobs)
     await bobs.waitFor(({ name }) => name === 'ready')
@@ -251,7 +253,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('presence and live values across 
     expect(told).toHaveLength(2)
   })
 
-  it('[PRES1] after a failover of Redis presence is right, and nobody was offline for it', async () => {
+  it('[PRES1] presence is correct after a failover of Redis, without a false offline', async () => {
     const [ada, bob] = [await signUp(), await signUp()]
     await ada.createConversation('group', [bob.id])
     const adas = await connect(ada, 0)

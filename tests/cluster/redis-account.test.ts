@@ -1,6 +1,7 @@
 /**
- * A Redis account with the rights that docs/operations.md gives it is enough for everything that servers do, and not for what
- * would harm others (N97). Read from the document, so that what is written there works.
+ * A Redis account with the rights in docs/operations.md suffices for all that servers do, and
+ * forbids commands that would harm other users of the Redis (N97). The rights are read from the
+ * document, so that the document is tested.
  */
 import { readFileSync } from 'node:fs'
 import { randomUUID } from 'node:crypto'
@@ -17,7 +18,7 @@ import {
 import { expect, it } from 'vitest'
 
 it.skipIf(!hasPostgres() || !hasRedis())(
-  'N97: the account of docs/operations.md serves two servers without any complaint, and may harm nobody',
+  'N97: the account of docs/operations.md serves two servers, and forbids harmful commands',
   async () => {
     const databases = await startPostgres()
     const redis = await startRedis()

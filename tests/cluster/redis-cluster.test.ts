@@ -1,4 +1,7 @@
-/** Two servers and a Redis Cluster of three masters: slots move and masters die, and the chat goes on. */
+/**
+ * Two servers and a Redis Cluster of three masters. Slots move and masters die, and messages still
+ * arrive.
+ */
 import { hasBalancer, hasPostgres, hasRedis, waitForFact } from '@chorus/testkit'
 import type { RedisCluster } from '@chorus/testkit'
 import { afterAll, beforeAll, describe, it } from 'vitest'
@@ -23,7 +26,7 @@ const metricOf = async (server: number, sample: string): Promise<number> => {
   return Number(line?.slice(sample.length + 1) ?? 0)
 }
 
-/** Hints come through again: not everything is left to the sweep. */
+/** Waits until hints arrive again, so that delivery does not depend on the sweep alone. */
 async function waitForHints(): Promise<void> {
   await waitForFact(
     async () => {
@@ -35,7 +38,7 @@ async function waitForHints(): Promise<void> {
   )
 }
 
-/** The master and the slot of this conversation's channel, as the nodes name it. */
+/** Returns the name and the slot of the conversation's channel, as the nodes name it. */
 async function findChannel(): Promise<{ name: string; slot: number }> {
   return waitForFact(
     async () => {
@@ -50,7 +53,7 @@ async function findChannel(): Promise<{ name: string; slot: number }> {
 }
 
 describe.skipIf(!canRun)('over a Redis Cluster', () => {
-  it('[TAIL1] the slot of a conversation moves to another master while it is written to', async () => {
+  it('[TAIL1] delivers while the slot of a conversation moves to another master', async () => {
     await ends.waitForHealth(true)
     await waitForHints()
     const { slot } = await findChannel()
@@ -68,7 +71,7 @@ describe.skipIf(!canRun)('over a Redis Cluster', () => {
     ends.expectUnharmed()
   })
 
-  it('[TAIL1] the master of a conversation dies, and comes back empty', async () => {
+  it('[TAIL1] delivers while the master of a conversation dies and returns empty', async () => {
     const { slot } = await findChannel()
     const master = await masters.ownerOf(slot)
     await master.kill9()

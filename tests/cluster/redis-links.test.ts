@@ -1,6 +1,7 @@
 /**
- * Two servers, the subscription at a replica, and links that can be cut: whatever happens between the servers and Redis,
- * what one server acknowledges arrives at the other, once and in order, and the servers say how they are.
+ * Two servers that subscribe at a replica, and links that can be cut. Whatever fails between the
+ * servers and Redis, acknowledged messages of one server arrive at the other, once and in order.
+ * The servers report whether they are degraded.
  */
 import { hasBalancer, hasPostgres, hasRedis } from '@chorus/testkit'
 import { afterAll, beforeAll, describe, it } from 'vitest'
@@ -17,13 +18,13 @@ beforeAll(async () => {
 afterAll(() => ends?.close())
 
 describe.skipIf(!canRun)('between the servers and Redis', () => {
-  it('[TAIL1] the subscription may be at a replica', async () => {
+  it('[TAIL1] allows the subscription at a replica', async () => {
     await ends.waitForHealth(true)
     for (let count = 1; count <= 5; count += 1) await ends.sendAcross(`by the replica, ${count}`)
     ends.expectUnharmed()
   })
 
-  it('[TAIL1] without the link to publish or to subscribe, everything still arrives', async () => {
+  it('[TAIL1] delivers without the link to publish or to subscribe', async () => {
     for (const purpose of ['publish', 'subscribe'] as const) {
       for (const server of [0, 1]) ends.cluster.proxyOf(purpose, server).close()
       await ends.waitForHealth(false)
@@ -35,7 +36,7 @@ describe.skipIf(!canRun)('between the servers and Redis', () => {
     ends.expectUnharmed()
   })
 
-  it('[TAIL1] a replica that gets nothing from its primary is noticed, and what it withholds arrives', async () => {
+  it('[TAIL1] notices a replica without data from its primary, and still delivers', async () => {
     ends.cluster.proxyOf('replication').close()
     await ends.waitForHealth(false)
     await ends.sendAcross('past a replica that hears nothing')
@@ -45,7 +46,7 @@ describe.skipIf(!canRun)('between the servers and Redis', () => {
     ends.expectUnharmed()
   })
 
-  it('[TAIL1] Redis fails over to the replica', async () => {
+  it('[TAIL1] delivers while Redis fails over to the replica', async () => {
     await ends.sendAcross('before the failover')
     await ends.cluster.failOverRedis()
     await ends.sendAcross('while it fails over')

@@ -1,4 +1,7 @@
-/** Two servers and a Redis Cluster that speaks TLS: publishing, subscribing, limits and jobs reach every master. */
+/**
+ * Two servers and a Redis Cluster with TLS: publishing, subscribing, limits and jobs reach every
+ * master.
+ */
 import { randomUUID } from 'node:crypto'
 import {
   hasPostgres,
@@ -59,9 +62,10 @@ describe.runIf(hasPostgres() && hasRedis())('over a Redis Cluster with TLS', () 
     const { seq } = await here.command('send', { conversation, clientId: randomUUID(), text: 'hello' })
     await there.waitForSeq(conversation, seq as number)
     await here.command('live', { conversation, key: 'typing', value: true, ttlMs: 60_000 })
-    // Live values cross by the bus alone.
+    // Live values cross servers only through the bus.
     await there.waitFor(({ name }) => name === 'live', 'typing')
-    // Workers of the queue have found their master, which is the other client's connection.
+    // The workers of the queue have found their master, through a connection of the other Redis
+    // client.
     await waitForFact(
       async () => {
         for (const master of cluster.masters)
@@ -75,7 +79,7 @@ describe.runIf(hasPostgres() && hasRedis())('over a Redis Cluster with TLS', () 
     there.close()
   })
 
-  it('says that the certificate is for another name', async () => {
+  it('reports that the certificate is for another name', async () => {
     await expect(start('strangers', 1)).rejects.toThrow(/REDIS_URL is .*TLS failed.*altname/i)
   })
 })

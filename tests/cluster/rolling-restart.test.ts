@@ -1,16 +1,23 @@
 /**
- * All servers are restarted, one after the other, while people write, edit, react and look back: no application hears of it.
- * Nothing is refused, nothing is lost or doubled, nobody is offline for a moment, and every server ends in order and in time.
+ * All servers are restarted one after the other while people write, edit, react and search: the
+ * application notices nothing. No request is refused, no message is lost or doubled, no client is
+ * offline, and every server exits cleanly and in time.
  */
 import { type ChatClient, createChatClient, type OutboxItem, type TransportName } from '@chorus/client'
 import { hasBalancer, hasPostgres, hasRedis, HttpUser, startCluster, waitForFact } from '@chorus/testkit'
 import { expect, it } from 'vitest'
 
 const serverCount = 3
-/** A person writes this often. Quick enough that each moment of a restart meets a message. */
+/**
+ * Time between two messages of a person. Short enough that every phase of a restart meets a
+ * message.
+ */
 const pauseMs = 40
 
-/** Somebody at the application, who does what people do and keeps account of what was said and seen. */
+/**
+ * A user of the application. Acts as people do, and records the acknowledged and the received
+ * changes.
+ */
 class Person {
   readonly acknowledged = new Map<string, number>()
   readonly order: string[] = []
@@ -84,7 +91,7 @@ class Person {
 }
 
 it.skipIf(!hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))(
-  '[CLI1] [ACK2] [IDEM1] [ORD2] a rolling restart under load: no application hears of it, over WebSocket and event streams',
+  '[CLI1] [ACK2] [IDEM1] [ORD2] the application notices nothing of a rolling restart under load',
   async () => {
     const cluster = await startCluster({
       servers: serverCount,
@@ -115,7 +122,7 @@ it.skipIf(!hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))(
         const before = people.map(({ acknowledged }) => acknowledged.size)
         await cluster.start(index)
         await waitForFact(async () => (await fetch(`${server.url}/readyz`)).status === 200, { what: 'a ready server' })
-        // It goes on while it comes back.
+        // Sends continue while the server comes back.
         await waitForFact(() => people.every(({ acknowledged }, who) => acknowledged.size > (before[who] ?? 0) + 5), {
           what: 'more sends',
         })
@@ -142,7 +149,7 @@ it.skipIf(!hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))(
         for (const [clientId, seq] of acknowledged) expect(seqs.get(clientId)).toBe(seq)
         const mine = order.map((clientId) => seqs.get(clientId) ?? 0)
         expect(mine).toEqual([...mine].sort((left, right) => left - right))
-        // Each change exactly once and in order, from the first that was told.
+        // Each change exactly once and in order, from the first that was received.
         expect(noticed.length).toBeGreaterThan(beganAt[index] ?? 0)
         const [first = 0] = noticed
         expect(noticed).toEqual(Array.from({ length: top - first + 1 }, (_, offset) => first + offset))

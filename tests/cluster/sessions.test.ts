@@ -1,15 +1,16 @@
 /**
- * One session on several servers, with real servers, Redis and Postgres: signed in anywhere, used everywhere, its data the
- * same from everywhere, and gone everywhere at once when it is revoked, whatever Redis remembers of it.
+ * One session on several servers, with real servers, Redis and Postgres. It is created at any
+ * server and valid at all. Its data is the same from every server. A revocation ends it everywhere
+ * at once, whatever Redis has cached.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { hasPostgres, hasRedis, HttpUser, SocketUser, SseClient, startCluster, waitForFact } from '@chorus/testkit'
 import type { Cluster } from '@chorus/testkit'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
-/** ACL2, and what this machine adds when all its processors are busy. */
+/** Time limit of rule ACL2, plus what this machine needs when all its processors are busy. */
 const goneWithinMs = 1_000 + 500
-/** ACL2: with Redis down. */
+/** Time limit of rule ACL2 when Redis is down. */
 const goneWithoutRedisMs = 30_000
 
 const serverCount = 3
@@ -29,7 +30,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('sessions across servers', () => 
   const urlOf = (server: number): string => cluster.urls[server] ?? ''
   const everywhere = Array.from({ length: serverCount }, (_, server) => server)
 
-  /** The same device, asking another server. */
+  /** Returns the same device, with requests to another server. */
   function at(device: HttpUser, server: number): HttpUser {
     const same = HttpUser.stranger(() => urlOf(server))
     same.cookie = device.cookie
@@ -40,7 +41,10 @@ describe.skipIf(!hasPostgres() || !hasRedis())('sessions across servers', () => 
   const sessionIdOf = async (device: HttpUser): Promise<string> =>
     (await device.expect<{ session: { id: string } }>(200, 'GET', '/v1/session')).body.session.id
 
-  /** Two devices of one person, the first one used at each of these servers until its session is cached. */
+  /**
+   * Creates two devices of one person. The first is used at each of these servers until its session
+   * is cached there.
+   */
   async function twoDevices(
     servers: readonly number[] = everywhere,
   ): Promise<{ phone: HttpUser; laptop: HttpUser; phoneSession: string }> {
@@ -57,7 +61,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('sessions across servers', () => 
     return Number(line.exec(await response.text())?.[1] ?? 0)
   }
 
-  /** Asks every server until all refuse; how long that took since `sinceMs`. */
+  /** Sends requests until every server refuses. Returns the time since `sinceMs`. */
   async function goneEverywhere(device: HttpUser, servers: readonly number[], sinceMs: number): Promise<number> {
     await waitForFact(
       async () =>
@@ -67,7 +71,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('sessions across servers', () => 
     return performance.now() - sinceMs
   }
 
-  /** From now on nobody takes it, over any road. */
+  /** Checks that no server accepts the session, over any transport. */
   async function expectGone(device: HttpUser, servers: readonly number[]): Promise<void> {
     for (const server of servers) {
       expect(await statusAt(device, server)).toBe(401)
@@ -77,7 +81,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('sessions across servers', () => 
     }
   }
 
-  it('signed in at one, used at all; its data is at once the same from every server', async () => {
+  it('works at all servers after one sign-in, with the same data everywhere', async () => {
     const { phone, phoneSession } = await twoDevices()
     for (const server of everywhere) expect(await sessionIdOf(at(phone, server))).toBe(phoneSession)
     const hits = await Promise.all(everywhere.map((server) => cacheReads(server, 'hit')))
@@ -98,7 +102,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('sessions across servers', () => 
     }
   })
 
-  it('[ACL2] revoked at one: every connection closes and every request is refused, everywhere, within a second', async () => {
+  it('[ACL2] a revocation closes connections and refuses requests at every server within a second', async () => {
     const { phone, laptop, phoneSession } = await twoDevices()
     const sockets = await Promise.all(
       everywhere.map((server) => SocketUser.connect(urlOf(server), { cookie: phone.cookie })),
@@ -123,7 +127,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('sessions across servers', () => 
     ownSocket.close()
   })
 
-  it('[ACL2] the server of the sign-in is killed: the others go on, and revoke for it', async () => {
+  it('[ACL2] other servers serve and revoke a session whose server was killed', async () => {
     const { phone, laptop, phoneSession } = await twoDevices([0, 1, 2])
     await at(phone, 0).expect(200, 'PATCH', '/v1/session/data', { kept: true })
     await cluster.kill9(0)
@@ -136,13 +140,14 @@ describe.skipIf(!hasPostgres() || !hasRedis())('sessions across servers', () => 
     const revokedAt = performance.now()
     await at(laptop, 1).expect(204, 'DELETE', `/v1/sessions/${phoneSession}`)
     expect(await goneEverywhere(phone, others, revokedAt)).toBeLessThan(goneWithinMs)
-    // What it learns at its start: the cached session is still in Redis.
+    // At its start the server must learn of the revocation, although the cached session is still in
+    // Redis.
     await cluster.start(0)
     await expectGone(phone, everywhere)
     expect(await statusAt(laptop, 0)).toBe(200)
   })
 
-  it('ten sign-ins a minute and account, at whichever server (N62)', async () => {
+  it('limits sign-ins per minute and account across servers (N62)', async () => {
     const { handle } = await HttpUser.signUp(() => urlOf(0))
     const statuses: number[] = []
     for (let attempt = 0; attempt < 18; attempt++) {
@@ -155,7 +160,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('sessions across servers', () => 
     expect(statuses).toEqual([...Array.from({ length: 10 }, () => 401), ...Array.from({ length: 8 }, () => 429)])
   })
 
-  it('a user who sends at every server at once gets little more than their share', async () => {
+  it('limits a user who sends at every server to about one share', async () => {
     const sender = await HttpUser.signUp(() => urlOf(0))
     const conversation = await sender.createConversation('group')
     const sockets = await Promise.all(
@@ -173,7 +178,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('sessions across servers', () => 
             continue
           }
           expect(answer.error?.code).toBe('rate-limited')
-          // Who asks on without a pause is disconnected.
+          // Pause, because the server disconnects a client that sends on without one.
           await pause(20)
         }
       }),
@@ -181,16 +186,16 @@ describe.skipIf(!hasPostgres() || !hasRedis())('sessions across servers', () => 
     const seconds = (performance.now() - startedAt) / 1_000
     const share = 60 + 30 * seconds
     expect(stored).toBeGreaterThanOrEqual(60)
-    // Each server alone would have let that much pass.
+    // Without a shared limit, each server alone would have accepted a whole share.
     expect(stored).toBeLessThan((serverCount * share) / 1.5)
     for (const socket of sockets) socket.close()
   })
 
-  it('[ACL2] (M6, N8) Redis fails over to a replica that lags: a revoked session stays revoked', async () => {
+  it('[ACL2] (M6, N8) a revoked session stays revoked after failover to a lagging replica', async () => {
     const { phone, laptop, phoneSession } = await twoDevices()
     const { replica } = cluster
     await waitForFact(async () => (await keysOf(replica)) > 0, { what: 'cached sessions at the replica' })
-    // From here on the replica learns nothing.
+    // From here on the replica receives nothing.
     cluster.proxyOf('replication').close()
     const revokedAt = performance.now()
     await at(laptop, 1).expect(204, 'DELETE', `/v1/sessions/${phoneSession}`)
@@ -198,7 +203,8 @@ describe.skipIf(!hasPostgres() || !hasRedis())('sessions across servers', () => 
     await cluster.failOverRedis()
     expect(await keysOf(replica)).toBeGreaterThan(0)
     await expectGone(phone, everywhere)
-    // Once the servers have found the new primary, and one of them anew.
+    // Check again after the servers have found the new primary, and after one of them has
+    // restarted.
     await waitForFact(async () => (await readiness(0)) && (await readiness(1)) && (await readiness(2)), {
       what: 'servers that are not degraded',
       timeoutMs: 30_000,
@@ -210,7 +216,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('sessions across servers', () => 
     expect(await statusAt(laptop, 2)).toBe(200)
   })
 
-  it('[ACL2] with Redis down everybody can sign in and go on, and a revocation still reaches every server', async () => {
+  it('[ACL2] without Redis, users can sign in and revocations reach every server', async () => {
     const { phone, laptop, phoneSession } = await twoDevices()
     const sockets = await Promise.all(
       everywhere.map((server) => SocketUser.connect(urlOf(server), { cookie: phone.cookie })),
@@ -223,7 +229,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('sessions across servers', () => 
     }
     const revokedAt = performance.now()
     await at(laptop, 1).expect(204, 'DELETE', `/v1/sessions/${phoneSession}`)
-    // Requests ask Postgres at once; connections are closed by the sweep.
+    // Requests read the session from Postgres at once; the sweep closes the connections.
     await expectGone(phone, everywhere)
     await waitForFact(() => sockets.every(({ disconnections }) => disconnections.length > 0), {
       what: 'every connection closed',

@@ -1,6 +1,6 @@
 /**
- * Two installations on one Redis: everything that the servers name there carries the identity of their database, found by
- * listing what a running server holds, so that a key added later is covered as well.
+ * Two installations on one Redis. Every name that servers use there contains the identity of their
+ * database. The test lists all names that running servers use, so that it covers keys added later.
  */
 import { randomUUID } from 'node:crypto'
 import {
@@ -23,7 +23,7 @@ const signInsMax = 3
 describe.runIf(hasPostgres() && hasRedis())('two installations on one Redis', () => {
   let redis: Redis
   const servers: ServerProcess[] = []
-  /** Two servers of the first installation, one of the second. */
+  /** URLs of the two servers of the first installation. `two` is the server of the second. */
   let one: readonly string[] = []
   let two = ''
   const handle = `shared-${randomUUID().slice(0, 8)}`
@@ -48,7 +48,7 @@ describe.runIf(hasPostgres() && hasRedis())('two installations on one Redis', ()
     await redis?.remove()
   })
 
-  /** The identities in the names of all keys and channels, and each name that has none. */
+  /** Returns the identities in the names of all keys and channels, and the names without one. */
   async function findNames(): Promise<{ readonly ids: Set<string>; readonly others: string[] }> {
     const names = [
       ...((await redis.command('KEYS', '*')) as string[]),
@@ -78,7 +78,8 @@ describe.runIf(hasPostgres() && hasRedis())('two installations on one Redis', ()
     await there.waitFor(({ name }) => name === 'live', 'typing')
     await HttpUser.signUp(two)
 
-    // Leases, live values, limits, sessions, pages, jobs, the roster: each is there before the names are judged.
+    // Leases, live values, limits, sessions, pages, jobs, the list of servers: wait until each
+    // exists before the names are checked.
     for (const kind of ['presence-', ':live:', ':limit:', ':session:', ':page:', '{jobs}', ':servers', ':c:'])
       await waitForFact(
         async () => {
@@ -100,7 +101,7 @@ describe.runIf(hasPostgres() && hasRedis())('two installations on one Redis', ()
     there.close()
   })
 
-  it('[BUS2] counts sign-ins of equal handles apart', async () => {
+  it('[BUS2] counts sign-ins of equal handles separately', async () => {
     await HttpUser.signUp(one[0] ?? '', { handle, password })
     await HttpUser.signUp(two, { handle, password })
     const stranger = HttpUser.stranger(one[0] ?? '')

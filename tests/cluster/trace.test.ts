@@ -1,4 +1,4 @@
-/** `npm run trace` tells what happened to one message on its way to one user, and never what it says. */
+/** `npm run trace` reports how one message reached one user, and never shows its text. */
 import { execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
@@ -16,7 +16,7 @@ function trace(...words: readonly string[]): Promise<{ readonly status: number; 
 }
 
 it.skipIf(!hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))(
-  'a message is followed from its commit over both servers to the connections of a user, without its text',
+  'traces a message from its commit to the connections of a user, without its text',
   async () => {
     const cluster = await startCluster({ servers: 2 })
     try {
@@ -52,7 +52,7 @@ it.skipIf(!hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))(
         /^read +yes: read up to/m,
       )
 
-      // Who may not see it, what is not there, and whom nobody knows.
+      // A non-member, a change that does not exist, and an unknown user.
       const strange = (await trace(...at, conversation, String(seq), eve.handle)).lines.join('\n')
       expect(strange).toMatch(/was never a member: the change is not theirs to see/)
       expect((await trace(...at, conversation, '999', bob.handle)).lines.join('\n')).toMatch(
@@ -61,13 +61,13 @@ it.skipIf(!hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))(
       expect((await trace(...at, conversation, '1', 'nobody')).lines.join('\n')).toMatch(/there is no such user/)
       expect((await trace('one', 'two')).status).toBe(2)
 
-      // A server that is gone is named; the database still tells of the message.
+      // A server that is down is reported, and the database still has the message.
       await cluster.kill9(0)
       const later = (await trace(...at, conversation, String(seq), bob.handle)).lines.join('\n')
       expect(later).toMatch(/does not answer \(ECONNREFUSED\)/)
       expect(later).toMatch(/^committed +\d{4}-/m)
 
-      // Beside the metrics, and nowhere else.
+      // The trace is served only at the port of the metrics.
       expect((await fetch(`${second.url}/trace?conversation=${conversation}&seq=1&user=x`)).status).toBe(404)
       expect((await fetch(`${new URL(second.metricsUrl).origin}/trace?conversation=x`)).status).toBe(400)
     } finally {

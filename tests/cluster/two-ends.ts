@@ -1,4 +1,7 @@
-/** Two people in one conversation at two servers of a cluster: what is acknowledged at one has to arrive at the other. */
+/**
+ * Two people in one conversation at two servers of a cluster. Messages acknowledged at one server
+ * must arrive at the other.
+ */
 import { randomUUID } from 'node:crypto'
 import { HttpUser, SocketUser, startCluster, waitForFact } from '@chorus/testkit'
 import type { Cluster, ClusterOptions } from '@chorus/testkit'
@@ -34,7 +37,7 @@ export class TwoEnds {
     await this.cluster.remove()
   }
 
-  /** Sends at one server, and waits until it is at the other. */
+  /** Sends at one server, and waits until the message arrives at the other. */
   async sendAcross(text: string): Promise<void> {
     const answer = await this.#writer.command('send', {
       conversation: this.conversation,
@@ -45,7 +48,10 @@ export class TwoEnds {
     await this.#reader.waitForSeq(this.conversation, answer.seq as number)
   }
 
-  /** Without Redis, or a part of it, a server serves on: ready, but degraded. */
+  /**
+   * Waits until all servers are healthy, or degraded. Without Redis, or a part of it, a server
+   * stays ready but degraded.
+   */
   async waitForHealth(isWhole: boolean): Promise<void> {
     for (const url of this.cluster.urls) {
       await waitForFact(
@@ -62,7 +68,7 @@ export class TwoEnds {
     }
   }
 
-  /** Everything arrived once and in order, and nobody was disconnected. */
+  /** Checks that every message arrived once and in order, and that no client was disconnected. */
   expectUnharmed(): void {
     const seqs = this.#reader.changesOf(this.conversation).map(({ seq }) => seq)
     expect(seqs).toEqual(seqs.map((_, index) => seqs[0]! + index))
