@@ -26,7 +26,7 @@ const schemas = [...walk(document.components, ''), ...walk(document.paths, '')]
 const operations = Object.values(document.paths).flatMap((path) => Object.values(path))
 const operationOf = (id: string): JsonObject => operations.find(({ operationId }) => operationId === id)!
 
-describe('the document', () => {
+describe('the OpenAPI document', () => {
   it('has no constants, and null unions only of objects and enumerations', () => {
     for (const [place, schema] of schemas) {
       expect(schema.anyOf, place).toBeUndefined()
@@ -38,7 +38,7 @@ describe('the document', () => {
     }
   })
 
-  it('gives every integer a format, and no bound of 2^53', () => {
+  it('gives every integer a format and no bound of 2^53', () => {
     const integers = schemas.filter(
       ([, { type }]) => type === 'integer' || (Array.isArray(type) && type[0] === 'integer'),
     )
@@ -76,7 +76,7 @@ describe('the document', () => {
     expect(new Set(Change!.required as string[])).toEqual(new Set(['seq', 'type']))
   })
 
-  it('requires a body exactly where the server does', () => {
+  it('requires a request body exactly where the server does', () => {
     expect(operationOf('send-message').requestBody).toMatchObject({ required: true })
     expect(operationOf('update-session-data').requestBody).toMatchObject({ required: true })
     expect(operationOf('put-member').requestBody).toMatchObject({ required: false })
@@ -124,7 +124,7 @@ describe('a portable schema', () => {
       { type: 'string', pattern: '^[a-z]+$' },
       { type: 'string', pattern: '^[a-z]+$' },
     ],
-  ])('%j becomes %j', (schema, expected) => {
+  ])('translates %j to %j', (schema, expected) => {
     expect(toPortableSchema(schema, { Part: part })).toEqual(expected)
   })
 })

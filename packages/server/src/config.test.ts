@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { ConfigError, describeSettings, readConfig } from './config.ts'
 
 describe('readConfig', () => {
-  it('has a default for everything', () => {
+  it('has a default for every variable', () => {
     const config = readConfig({})
     expect(config).toMatchObject({
       host: '127.0.0.1',

@@ -75,7 +75,7 @@ const redisUrlRules: ServiceUrlRules = {
   allowsParameters: false,
 }
 
-/** `https://chat.example` and nothing after it: an origin as browsers send it. */
+/** Parses an origin as browsers send it: `https://chat.example`, with nothing after the host and port. */
 function parseOrigin(text: string): string | undefined {
   const url = parseUrl(text, ['http:', 'https:'])
   if (url === undefined || url.hostname === '' || url.port === '0' || url.username !== '' || url.password !== '')

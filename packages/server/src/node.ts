@@ -115,7 +115,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
     const metrics = new Metrics()
     await lifecycle.start({ name: 'metrics', stop: async () => metrics.stop() })
 
-    // The store.
+    // Database, change log and table maintenance.
     const database = await openDatabase(config)
     await lifecycle.start({ name: 'database', stop: () => database.close() })
     await migrate(database)
@@ -151,7 +151,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
     )
     await lifecycle.start({ name: 'folding of names', stop: async () => stopFolding() })
 
-    // Redis: hints, caches, leases and jobs of several servers.
+    // Redis: hints, caches, leases and jobs shared by several servers.
     const redis =
       config.redisUrl === undefined
         ? undefined
@@ -210,7 +210,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
     })
     await lifecycle.start({ name: 'authenticator', stop: async () => authenticator.stop() })
 
-    // Fan-out and live values.
+    // Bus, delivery, presence and live values.
     const bus = await openBus({ ...config, redis, key: () => readSetting(database, 'bus-key'), clock, logger, metrics })
     await lifecycle.start({ name: 'bus', stop: () => bus.close() })
     const stalls = new StallWatch({
@@ -437,7 +437,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       },
     })
 
-    // Housekeeping.
+    // Periodic checks and metrics.
     const intake = new CommandIntake(commandTable, clock)
     const quiet = new QuietCollection({
       workDone: () => intake.begun + batchesDelivered + gate.turnover,

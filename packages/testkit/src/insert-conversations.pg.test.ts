@@ -49,7 +49,7 @@ describe.skipIf(!existsSync(main) || !hasPostgres())('insertConversations', () =
     }
   }
 
-  it('writes the rows that the server writes', async () => {
+  it('inserts the same rows as the server', async () => {
     const people = await insertPeople(databases, databaseUrl, 3, 1)
     const [owner, ...others] = people.map(({ id, sessions: [session] }) => {
       const http = HttpUser.stranger(server.url)

@@ -43,7 +43,10 @@ export interface Postgres extends Databases {
   kill9(): Promise<void>
   /** Starts Postgres again after a stop or kill, with the same folder and port. */
   start(): Promise<void>
-  /** `fast` closes connections and writes a checkpoint; `immediate` is a crash that needs recovery. */
+  /**
+   * Stops Postgres. `fast` closes connections and writes a checkpoint; `immediate` is a crash that
+   * needs recovery.
+   */
   stop(mode?: 'fast' | 'immediate'): Promise<void>
   restart(mode?: 'fast' | 'immediate'): Promise<void>
   /** Stops Postgres and removes its folder. */

@@ -12,7 +12,11 @@ export class StatementCounter {
   readonly #statements: ReadonlySet<string>
   #counts = new Map<string, Map<string, number>>()
 
-  /** @param statements - names of prepared statements; others are not counted */
+  /**
+   * Counts runs of these statements only.
+   *
+   * @param statements - names of prepared statements
+   */
   constructor(statements: readonly string[]) {
     this.#statements = new Set(statements)
   }

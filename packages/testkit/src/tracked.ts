@@ -56,7 +56,7 @@ function startTimeOf(pid: number): string {
 export function spawnTracked(command: string, args: readonly string[], options: SpawnOptions): ChildProcess {
   const child = spawn(command, args, options)
   const { pid } = child
-  if (pid === undefined) return child // The error event says why.
+  if (pid === undefined) return child // The error event reports the reason.
   children.add(child)
   tellReaper(`+pid ${pid} ${startTimeOf(pid)}`)
   child.once('exit', () => {

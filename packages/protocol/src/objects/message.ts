@@ -21,9 +21,9 @@ export const messageSchema = z
      */
     version: seqSchema,
     clientId: clientIdSchema,
-    /** The sender's user id. */
+    /** User id of the sender. */
     sender: idSchema,
-    /** Markdown; empty when deleted. */
+    /** Markdown text; empty when the message is deleted. */
     text: messageTextSchema,
     /** Seq of the message that this message replies to. */
     replyTo: seqSchema.nullable(),
@@ -43,7 +43,7 @@ export const reactionCountSchema = z
 
 export type ReactionCount = z.infer<typeof reactionCountSchema>
 
-/** A message as pages show it: with its reactions as of the page's `seq`. */
+/** A message as returned in pages, with its reactions as of the page's `seq`. */
 export const pageMessageSchema = messageSchema
   .extend({ reactions: z.array(reactionCountSchema) })
   .meta({ id: 'PageMessage' })

@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { idSchema } from '../values/id.ts'
 import { timeSchema } from '../values/seq.ts'
 
-/** A signed-in device. */
+/** A session: one signed-in device. */
 export const sessionSchema = z
   .strictObject({
     id: idSchema,

@@ -29,7 +29,7 @@ export type SyncEntry = z.infer<typeof syncEntrySchema>
 
 export const syncPageSchema = z
   .strictObject({
-    /** The identity of this database's history. */
+    /** Epoch: the identity of this database's history. */
     epoch: z.string(),
     cursor: cursorSchema,
     /**

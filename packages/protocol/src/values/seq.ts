@@ -5,7 +5,7 @@ import { limits } from '../limits.ts'
 /** A change's position in its conversation: 1, 2, 3 … */
 export const seqSchema = z.int().min(1).max(limits.seqMax).meta({ id: 'Seq' })
 
-/** A seq, or 0 for "before the first". */
+/** A seq, or 0 for the position before the first change. */
 export const seqOrZeroSchema = z.int().min(0).max(limits.seqMax)
 
 export const pageLimitSchema = z.int().min(1).max(limits.pageMax).default(limits.pageDefault)

@@ -61,7 +61,7 @@ describe('a name', () => {
     expect(nameSchema.safeParse(name).success).toBe(false)
   })
 
-  it.each(Object.entries(lines))('is refused with %s in it', (_what, name) => {
+  it.each(Object.entries(lines))('is refused when it contains %s', (_what, name) => {
     expect(nameSchema.safeParse(name).success).toBe(false)
     // Names stored by earlier versions become one line when they are shown.
     expect(nameSchema.safeParse(toOneLine(name)).success).toBe(true)

@@ -41,7 +41,7 @@ describe.runIf(hasRedis())('jobs over Redis', () => {
   describeQueue('Redis', (work) => open(server.url, work))
   describeQueue('Redis Cluster', (work) => open(cluster.url, work))
 
-  it('shares the work between servers', async () => {
+  it('shares jobs between servers', async () => {
     let workedThere = 0
     let go: () => void = () => undefined
     const helped = new Promise<void>((resolve) => (go = resolve))
@@ -62,7 +62,7 @@ describe.runIf(hasRedis())('jobs over Redis', () => {
     await Promise.all([here.close(), there.close()])
   })
 
-  it('[BUS2] leaves the jobs of another installation alone', async () => {
+  it('[BUS2] runs no jobs of another installation', async () => {
     const worked = { one: 0, two: 0 }
     const one = await open(server.url, async () => void worked.one++, 'chorus:one')
     const two = await open(server.url, async () => void worked.two++, 'chorus:two')

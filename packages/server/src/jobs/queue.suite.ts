@@ -36,7 +36,7 @@ export function describeQueue(name: string, open: (work: JobWork) => Promise<Job
       expect(most).toBeLessThanOrEqual(32)
     })
 
-    it('keeps a delayed key until its time', async () => {
+    it('runs a delayed job only after its delay', async () => {
       const at: Record<string, number> = {}
       queue = await open(async ({ key }) => void (at[key] = performance.now()))
       const addedAt = performance.now()

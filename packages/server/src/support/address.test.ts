@@ -32,7 +32,7 @@ describe('findClientAddress', () => {
     ['1.1.1.1, 203.0.113.7:5,\t[fd00::2]:443 , 10.0.0.1', '203.0.113.7'],
     ['203.0.113.7, , ,', '203.0.113.7'],
     [',203.0.113.7,,10.0.0.1,', '203.0.113.7'],
-  ])('finds the client in %j', (header, client) => {
+  ])('finds the client address in %j', (header, client) => {
     expect(findClientAddress('127.0.0.1', header, balancer)).toBe(client)
     expect(findClientAddress('::ffff:7f00:1', header.split(','), balancer)).toBe(client)
   })
@@ -73,7 +73,7 @@ describe('trusted proxies', () => {
     ['FD00:0::/8', 'fd12::7'],
     ['fe80::1', 'fe80::1%eth0'],
     ['fe80::1%eth0', 'fe80:0::1%eth1'],
-  ])('%s trusts %s', (entry, proxy) => {
+  ])('with entry %s, trusts the proxy %s', (entry, proxy) => {
     const trusted = parseTrustedProxies([entry])
     expect(trusted).toBeDefined()
     expect(findClientAddress(proxy, '1.2.3.4', trusted!)).toBe('1.2.3.4')

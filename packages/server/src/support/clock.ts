@@ -10,7 +10,7 @@ export interface Timer {
 }
 
 export interface Clock {
-  /** Milliseconds since an arbitrary moment; never goes back. */
+  /** Returns the milliseconds since an arbitrary moment; never decreases. */
   nowMs(): number
   /** Calls `callback` once after `delayMs`. Does not keep the process alive. */
   setTimer(callback: () => void, delayMs: number): Timer

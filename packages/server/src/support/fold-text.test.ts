@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { foldHandle, foldName } from './fold-text.ts'
 
-describe('folding', () => {
+describe('text folding', () => {
   it('[NAME1] folds only A to Z in handles', () => {
     expect(foldHandle('Ilya.B-_9Z')).toBe('ilya.b-_9z')
     for (const other of ['İlya', 'ılya', 'élodie', 'ſam', '\u212aelvin', 'Ⅷ']) expect(foldHandle(other)).toBe(other)
@@ -26,7 +26,7 @@ describe('folding', () => {
     expect(foldName('Élodie')).not.toBe(foldName('Elodie'))
   })
 
-  it('[NAME1] folds a folded name to itself', () => {
+  it('[NAME1] leaves a folded name unchanged', () => {
     for (let code = 0; code <= 0x1ffff; code++) {
       const folded = foldName(`a${String.fromCodePoint(code)}b`)
       if (foldName(folded) !== folded) expect.unreachable(`U+${code.toString(16)}`)

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { Groups } from './groups.ts'
 
-describe('groups', () => {
+describe('groups of items by key', () => {
   const [one, two, three] = [{ n: 1 }, { n: 2 }, { n: 3 }]
 
   it('hold one item, several, one again, then none', () => {

@@ -46,7 +46,7 @@ it('abandons a part that misses its deadline and stops the rest', async () => {
   expect(events).toContain('stuck: Error: did not stop within 5000 ms')
 })
 
-it('does not count a part whose start failed', async () => {
+it('does not stop a part whose start failed', async () => {
   const { events, lifecycle, part } = record()
   await lifecycle.start(part('database'))
   const failing = { ...part('http'), start: () => Promise.reject(new Error('port taken')) }

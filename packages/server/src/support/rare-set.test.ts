@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { RareMap, RareSet } from './rare-set.ts'
 
-describe('a rare set', () => {
+describe('a lazily allocated set', () => {
   it('counts, iterates, deletes and clears like a Set', () => {
     const set = new RareSet<string>()
     expect([...set]).toEqual([])
@@ -29,7 +29,7 @@ describe('a rare set', () => {
   })
 })
 
-describe('a rare map', () => {
+describe('a lazily allocated map', () => {
   it('finds, replaces, deletes and clears like a Map', () => {
     const map = new RareMap<string, number>()
     expect([map.size, map.has('a'), map.get('a'), map.delete('a'), ...map.keys(), ...map]).toEqual([

@@ -6,7 +6,7 @@ import { createLogger } from './logger.ts'
 import { openRedis } from './redis.ts'
 import { RedisEviction } from './redis-eviction.ts'
 
-describe.skipIf(!hasRedis())('evictions', () => {
+describe.skipIf(!hasRedis())('Redis evictions', () => {
   const ends: (() => unknown)[] = []
   afterEach(async () => {
     for (const end of ends.splice(0).reverse()) await end()

@@ -19,7 +19,7 @@ describe('TLS to Redis', () => {
     ['10.0.0.1', '10.0.0.7', undefined],
     ['[2001:db8::1]', undefined, undefined],
     ['10.0.0.1', 'node-1.example', 'node-1.example'],
-  ])('asks by rediss://%s at %s for the name %s', (seed, host, name) => {
+  ])('for rediss://%s and the master %s, expects the server name %s', (seed, host, name) => {
     expect(redisTlsOf(`rediss://${seed}:6380`, host)?.servername).toBe(name)
   })
 

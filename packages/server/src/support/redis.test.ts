@@ -87,7 +87,7 @@ describe('stops a start with one line for', () => {
   })
 })
 
-describe.skipIf(!hasRedis())('the link to Redis', () => {
+describe.skipIf(!hasRedis())('the connection to Redis', () => {
   it('starts without Redis, reports it, and connects once it appears', async () => {
     const server = await startRedis()
     ends.push(() => server.remove())

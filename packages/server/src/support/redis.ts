@@ -48,7 +48,10 @@ export const redisBounds = {
 
 const oldestMajor = 7
 
-/** A Lua script. Runs as one step; every key is named in `keys` and shares one hash tag. */
+/**
+ * A Lua script, which Redis runs atomically. Every key must be in `keys`, and all keys must share
+ * one hash tag.
+ */
 export interface RedisScript {
   readonly lua: string
 }
