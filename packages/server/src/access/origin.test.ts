@@ -10,8 +10,8 @@ function isAllowed(headers: OriginHeaders, use: OriginUse, policy: typeof behind
   return decideOrigin(headers, use, policy).allowed
 }
 
-describe('a request with an Origin (N9, N13, N14, N15)', () => {
-  it.each(uses)('from its own host may %s', (use) => {
+describe('the origin check with an Origin header (N9, N13, N14, N15)', () => {
+  it.each(uses)('allows the use %s from its own host', (use) => {
     expect(isAllowed({ origin: 'http://127.0.0.1:3000', host: '127.0.0.1:3000' }, use)).toBe(true)
     expect(isAllowed({ origin: 'http://chat.lan', host: 'chat.lan:80' }, use)).toBe(true)
   })
@@ -26,11 +26,11 @@ describe('a request with an Origin (N9, N13, N14, N15)', () => {
     'http://127.0.0.1:3000.evil.example',
     'http://localhost:3000',
     'HTTP://127.0.0.1:3000/',
-  ])('refuses %j at http://127.0.0.1:3000', (origin) => {
+  ])('refuses the Origin %j at http://127.0.0.1:3000', (origin) => {
     for (const use of uses) expect(isAllowed({ origin, host: '127.0.0.1:3000' }, use)).toBe(false)
   })
 
-  it('is compared with PUBLIC_URL and ALLOWED_ORIGINS as a whole', () => {
+  it('compares the whole Origin with PUBLIC_URL and ALLOWED_ORIGINS', () => {
     const allowed = (origin: string): boolean => isAllowed({ origin, host: 'chat.example' }, 'change', behindTls)
     expect(allowed('https://chat.example')).toBe(true)
     expect(allowed('https://app.example')).toBe(true)
@@ -57,14 +57,14 @@ describe('a request with an Origin (N9, N13, N14, N15)', () => {
   })
 })
 
-describe('a request without an Origin', () => {
-  it.each(uses)('of a program may %s', (use) => {
+describe('the origin check without an Origin header', () => {
+  it.each(uses)('allows the use %s by a program', (use) => {
     expect(isAllowed({ host: 'x' }, use)).toBe(true)
     // Node's fetch sends this header.
     expect(isAllowed({ host: 'x', 'sec-fetch-mode': 'cors' }, use)).toBe(true)
   })
 
-  it('may not change anything or open a WebSocket from a browser', () => {
+  it('refuses changes and WebSockets by a browser', () => {
     for (const site of ['same-origin', 'same-site', 'cross-site', 'none']) {
       expect(isAllowed({ host: 'x', 'sec-fetch-site': site }, 'change')).toBe(false)
     }
@@ -72,7 +72,7 @@ describe('a request without an Origin', () => {
     expect(isAllowed({ host: 'x', 'sec-fetch-dest': 'empty' }, 'change')).toBe(false)
   })
 
-  it('may read from a browser only same-origin or by typed address', () => {
+  it('lets a browser read only same-origin or by typed address', () => {
     expect(isAllowed({ host: 'x', 'sec-fetch-site': 'same-origin' }, 'read')).toBe(true)
     expect(isAllowed({ host: 'x', 'sec-fetch-site': 'none' }, 'read')).toBe(true)
     expect(isAllowed({ host: 'x', 'sec-fetch-site': 'same-site' }, 'read')).toBe(false)
@@ -80,7 +80,7 @@ describe('a request without an Origin', () => {
     expect(isAllowed({ host: 'x', 'sec-fetch-mode': 'no-cors' }, 'read')).toBe(false)
   })
 
-  it('may follow a link to a page from any site', () => {
+  it('lets a browser follow a link to a page from any site', () => {
     expect(isAllowed({ host: 'x', 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate' }, 'page')).toBe(true)
   })
 })

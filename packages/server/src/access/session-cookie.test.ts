@@ -16,11 +16,11 @@ describe('the session cookie', () => {
     ['a="', '"'],
     ['a="b', '"b'],
     ['a=b=c', 'b=c'],
-  ])('reads the value from %j', (header, value) => {
+  ])('reads the cookie value from the header %j', (header, value) => {
     expect(readCookie(header, 'a')).toBe(value)
   })
 
-  it.each(['', 'b=1', 'a', 'xa=1', 'a=%E0%A4%A'])('reads no value from %j', (header) => {
+  it.each(['', 'b=1', 'a', 'xa=1', 'a=%E0%A4%A'])('reads no cookie value from the header %j', (header) => {
     expect(readCookie(header, 'a')).toBeUndefined()
   })
 

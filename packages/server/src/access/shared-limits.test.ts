@@ -25,7 +25,7 @@ const kinds = {
   },
 }
 
-describe.skipIf(!hasRedis()).each(Object.entries(kinds))('limits over %s', (_name, start) => {
+describe.skipIf(!hasRedis()).each(Object.entries(kinds))('shared limits over %s', (_name, start) => {
   let place: Awaited<ReturnType<typeof start>>
   let redis: Redis
   const ends: (() => void)[] = []
@@ -262,7 +262,7 @@ describe('reports that fail', () => {
     return { redis, shared, pass }
   }
 
-  it('[LIM1] are retried, and later takings go with the next', async () => {
+  it('[LIM1] retries failed reports, and reports later takings with the next', async () => {
     const { redis, shared, pass } = build()
     redis.does = 'refuse'
     shared.noteTaken('sends', bucket, 'anna', 5)
@@ -274,7 +274,7 @@ describe('reports that fail', () => {
     expect(redis.taken).toBe(8)
   })
 
-  it('[LIM1] count once when only the response was lost', async () => {
+  it('[LIM1] counts a report once when only the response was lost', async () => {
     const { redis, shared, pass } = build()
     redis.does = 'lose the answer'
     shared.noteTaken('sends', bucket, 'anna', 5)
@@ -285,7 +285,7 @@ describe('reports that fail', () => {
     expect(redis.taken).toBe(9)
   })
 
-  it('[LIM1] wait while Redis is offline, at most one bucket for one refill', async () => {
+  it('[LIM1] keeps at most one bucket of takings while Redis is offline', async () => {
     const { redis, shared, pass } = build()
     redis.isAway = true
     for (let count = 0; count < 100; count++) shared.noteTaken('sends', bucket, 'anna')

@@ -28,7 +28,7 @@ function open() {
   return { clock, begun, ends, intake, ask }
 }
 
-describe('the intake', () => {
+describe('commands in flight', () => {
   it('[ORD2] begins a command in the turn in which it arrived', () => {
     const { begun, ask } = open()
     void ask('a')

@@ -710,7 +710,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
   })
 
-  it('[ACL1] ends a waiting conversation when its removal is delivered during the replay', async () => {
+  it("[ACL1] hides later messages when a removal is delivered during another conversation's replay", async () => {
     const places = [await fixture.group([bob, ada]), await fixture.group([bob, ada])].sort() as [Id, Id]
     const [slow, secret] = places
     // Another connection subscribes to the conversation, so its changes are delivered and kept at
@@ -937,7 +937,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect(node.parts.feeds.get(group)).toBeUndefined()
   })
 
-  it('leaves nothing behind when the connection closes during opening', async () => {
+  it('releases feed and connection when the client leaves during opening', async () => {
     for (const step of ['read_memberships', 'read_newest_changes']) {
       const cursor = await cursorOf(ada)
       await say()

@@ -99,7 +99,7 @@ describe('watching while people leave', () => {
     other.stop()
   })
 
-  it('[PRES2] keeps a list sent while the old list is being checked', async () => {
+  it('[PRES2] keeps a watch list sent while the old one is checked', async () => {
     const connection = await connect(ada)
     await node.run('watch-presence', ada, { users: [bob, cleo] }, connection)
     intercept('read_shared_pairs', async (answer) => {
@@ -111,7 +111,7 @@ describe('watching while people leave', () => {
     await vi.waitFor(() => expect([...connection.watched.keys()]).toEqual([cleo, ada]))
   })
 
-  it('[PRES2] leaves out a user who leaves while the list is being checked', async () => {
+  it('[PRES2] does not watch a user who leaves during the check', async () => {
     const connection = await connect(ada)
     intercept('read_sharing', async (answer) => {
       const rows = await answer()
@@ -125,7 +125,7 @@ describe('watching while people leave', () => {
     expect([...connection.watched.keys()]).toEqual([cleo])
   })
 
-  it('[PRES2] keeps the later of two lists, whichever check ends first', async () => {
+  it('[PRES2] keeps the later of two watch lists, whichever check ends first', async () => {
     const connection = await connect(ada)
     let second: Promise<unknown> | undefined
     intercept('read_sharing', async (answer) => {

@@ -37,7 +37,7 @@ const get = (url: string, headers: Record<string, string> = {}) =>
   app.ask('GET', url, undefined, { cookie, ...headers })
 
 describe('the session cookie', () => {
-  it('is accepted in double quotes and either alphabet, and never cleared', async () => {
+  it('accepts the cookie in double quotes and either alphabet', async () => {
     const [secret] = await store.database.query<{ value: string }>({
       text: `select value from settings where key = 'cookie-secret'`,
     })
@@ -74,13 +74,13 @@ describe('a known path', () => {
     expect([options.statusCode, options.headers.allow, options.body]).toEqual([204, allow, ''])
   })
 
-  it.each(['/v1/nothing', '/v1/users/a/b', '/v1/session/', '/metrics'])('does not include %s', async (url) => {
+  it.each(['/v1/nothing', '/v1/users/a/b', '/v1/session/', '/metrics'])('answers 404 for the unknown path %s', async (url) => {
     for (const method of ['POST', 'OPTIONS', 'GET'] as const) expect((await app.ask(method, url)).statusCode).toBe(404)
   })
 })
 
 describe('the OpenAPI document', () => {
-  it('[LIM1] is the same bytes for every client and Host', async () => {
+  it('[LIM1] sends every client the same document, whatever the Host', async () => {
     const first = await app.ask('GET', '/v1/openapi.json')
     const other = await app.ask('GET', '/v1/openapi.json', undefined, { host: 'evil.example' })
     expect(first.json()).toMatchObject({ servers: [{ url: '/' }] })
@@ -88,7 +88,7 @@ describe('the OpenAPI document', () => {
     expect(other.headers.etag).toBe(first.headers.etag)
   })
 
-  it('is revalidated by its ETag, and compressed', async () => {
+  it('compresses the document and revalidates it by ETag', async () => {
     const { headers, rawPayload } = await app.ask('GET', '/v1/openapi.json')
     const etag = String(headers.etag)
     expect(headers['cache-control']).toBe('no-cache')
@@ -103,7 +103,7 @@ describe('the OpenAPI document', () => {
     expect(gunzipSync(packed.rawPayload).equals(rawPayload)).toBe(true)
   })
 
-  it('[LIM1] is limited by address', async () => {
+  it('[LIM1] limits requests for the document by address', async () => {
     const other = await startTestApp(store.database, { environment: { LIMIT_REQUESTS: '5' } })
     const statuses = []
     for (let count = 0; count < 8; count++) statuses.push((await other.ask('GET', '/v1/openapi.json')).statusCode)
@@ -116,7 +116,7 @@ describe('the OpenAPI document', () => {
 describe('large responses', () => {
   const page = `/v1/conversations/${conversation}/messages`
 
-  it('are compressed for clients that accept gzip', async () => {
+  it('compresses responses for clients that accept gzip', async () => {
     const plain = await get(page)
     expect([plain.headers['content-encoding'], plain.headers.vary]).toEqual([undefined, 'Origin, Accept-Encoding'])
     const packed = await get(page, { 'accept-encoding': 'br, gzip;q=0.5' })
@@ -127,7 +127,7 @@ describe('large responses', () => {
     expect(refused.headers['content-encoding']).toBeUndefined()
   })
 
-  it('leave small responses, problems and HEAD uncompressed', async () => {
+  it('leaves small responses, problems and HEAD uncompressed', async () => {
     const gzip = { 'accept-encoding': 'gzip' }
     expect((await get(`/v1/conversations/${conversation}/members`, gzip)).headers['content-encoding']).toBeUndefined()
     expect((await get('/v1/nothing', gzip)).headers['content-encoding']).toBeUndefined()
@@ -135,7 +135,7 @@ describe('large responses', () => {
     expect([head.statusCode, head.headers['content-encoding'], head.body]).toEqual([200, undefined, ''])
   })
 
-  it('[LIM1] are compressed a few at a time, or sent as they are', async () => {
+  it('[LIM1] compresses a few responses at a time', async () => {
     const responses = await Promise.all(Array.from({ length: 20 }, () => get(page, { 'accept-encoding': 'gzip' })))
     for (const { headers, rawPayload } of responses) {
       const body = headers['content-encoding'] === 'gzip' ? gunzipSync(rawPayload) : rawPayload
@@ -164,7 +164,7 @@ describe('large responses', () => {
 describe('open requests', () => {
   const unread = (bytes: number) => ({ unreadBytes: () => bytes })
 
-  it('[SLOW1] [LIM1] are limited per client, and freed when finished', () => {
+  it('[SLOW1] [LIM1] limits open requests per client, and frees finished ones', () => {
     const open = new OpenRequests()
     const releases = Array.from({ length: openRequestBounds.clientMaxRequests }, () => open.admit('ada', unread(0)))
     expect(() => open.admit('ada', unread(0))).toThrow('too many requests are open')
@@ -173,7 +173,7 @@ describe('open requests', () => {
     open.admit('ada', unread(0))
   })
 
-  it('[SLOW1] refuse further responses to a client that does not read', () => {
+  it('[SLOW1] refuses further responses to a client that does not read', () => {
     const open = new OpenRequests()
     for (let count = 0; count < 4; count++) open.admit('ada', unread(1_000_000))
     expect(() => open.admitResponse('ada', 300_000)).toThrow('are not read')
@@ -181,7 +181,7 @@ describe('open requests', () => {
     open.admitResponse('ben', 300_000)
   })
 
-  it('[SLOW1] are limited in unread bytes for the whole server', () => {
+  it('[SLOW1] limits the unread response bytes of the whole server', () => {
     const open = new OpenRequests()
     for (let client = 0; client < 50; client++) open.admit(`client ${client}`, unread(1_000_000))
     expect(() => open.admitResponse('ada', 1_000_000)).toThrow('too many responses are not read')

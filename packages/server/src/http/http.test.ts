@@ -181,10 +181,10 @@ describe('where a request comes from', () => {
   })
 })
 
-describe('a body', () => {
+describe('request bodies', () => {
   const good = { clientId, text: 'hello' }
 
-  it('must have the content type of JSON (N10, N11)', async () => {
+  it('accepts only JSON content types (N10, N11)', async () => {
     for (const type of [
       'text/plain',
       'application/x-www-form-urlencoded',
@@ -229,11 +229,11 @@ describe('a body', () => {
     ['a string', '"x"'],
     ['null fields', `{"clientId":null,"text":null}`],
     ['nothing', ''],
-  ])('with %s is refused', async (_what, body) => {
+  ])('refuses a body with %s', async (_what, body) => {
     await expectRefused('invalid', ask('POST', messages, body))
   })
 
-  it('that is not UTF-8 is refused (N75)', async () => {
+  it('refuses a body that is not UTF-8 (N75)', async () => {
     const payload = Buffer.concat([
       Buffer.from(`{"clientId":"${clientId}","text":"`),
       Buffer.from([0xc0, 0xaf]),
@@ -243,7 +243,7 @@ describe('a body', () => {
     await expectRefused('invalid', app.app.inject({ method: 'POST', url: messages, headers, payload }))
   })
 
-  it('over a size limit is refused as too large (N65, N72)', async () => {
+  it('refuses a body over a size limit as too large (N65, N72)', async () => {
     await expectRefused('too-large', ask('POST', messages, { clientId, text: 'x'.repeat(131_072) }))
     await expectRefused('too-large', ask('POST', messages, { clientId, text: 'x'.repeat(20_001) }))
     await expectRefused('too-large', ask('POST', messages, { clientId, text: 'x', data: { a: 'x'.repeat(8_192) } }))
@@ -254,13 +254,13 @@ describe('a body', () => {
     expect((await ask('POST', messages, { clientId, text: 'x'.repeat(20_000) })).statusCode).toBe(201)
   })
 
-  it('may be left out if optional, and must be empty if unused', async () => {
+  it('accepts a missing optional body, and refuses an unused one', async () => {
     expect((await ask('PUT', `/v1/conversations/${conversation}/members/me`)).statusCode).toBe(200)
     expect((await ask('DELETE', `/v1/conversations/${conversation}/members/me`, {})).statusCode).toBe(204)
     await expectRefused('invalid', ask('DELETE', `/v1/conversations/${conversation}/members/me`, { role: 'owner' }))
   })
 
-  it('with long strings of odd characters is checked quickly (N79)', async () => {
+  it('checks long strings of odd characters quickly (N79)', async () => {
     const startMs = performance.now()
     for (const handle of [`${'a'.repeat(31)}!`, `${'a.'.repeat(16)}!`, `${'a'.repeat(50_000)}!`]) {
       const response = await ask('POST', '/v1/users', { handle, password: 'correct horse', name: 'x' })
@@ -276,7 +276,7 @@ describe('a body', () => {
 })
 
 describe('path and query', () => {
-  it('are converted to integers, text and lists by the schema', async () => {
+  it('converts path and query fields to integers, text and lists', async () => {
     await ask('GET', `${messages}?before=12&limit=7`)
     expect(reached.at(-1)).toEqual({ conversation, before: 12, limit: 7 })
     await ask('GET', messages)
@@ -309,11 +309,11 @@ describe('path and query', () => {
     'constructor=1',
     'token=abc',
     '_method=DELETE',
-  ])('?%s is refused (N66, N70, N74, N92)', async (query) => {
+  ])('refuses the query ?%s (N66, N70, N74, N92)', async (query) => {
     await expectRefused('invalid', ask('GET', `${messages}?${query}`))
   })
 
-  it('refuse a list longer than the limit (N92)', async () => {
+  it('refuses a list longer than the limit (N92)', async () => {
     await expectRefused(
       'too-large',
       ask('GET', `/v1/users?ids=${Array.from({ length: 101 }, () => conversation).join(',')}`),
@@ -326,15 +326,15 @@ describe('path and query', () => {
     `/v1/conversations/${conversation}%00/messages`,
     `${messages}/1e3`,
     `${messages}/-1`,
-  ])('%s is refused', async (url) => {
+  ])('refuses the path %s', async (url) => {
     await expectRefused('invalid', ask('GET', url))
   })
 
-  it('are refused if they cannot be decoded', async () => {
+  it('refuses a path that cannot be decoded', async () => {
     await expectRefused('invalid', ask('GET', '/v1/users/%E0%A4%A'))
   })
 
-  it('carry no credentials (N66)', async () => {
+  it('reads no credentials from the query (N66)', async () => {
     const token = cookie.split('=')[1]!
     for (const query of [`token=${token}`, `cookie=${token}`, `chorus_session=${token}`, `access_token=${token}`]) {
       const response = await app.ask('GET', `/v1/session?${query}`)
@@ -356,7 +356,7 @@ describe('methods', () => {
     expect((await ask('GET', '/v1/session')).statusCode).toBe(200)
   })
 
-  it('get a problem response if unknown, and so do unknown addresses', async () => {
+  it('answers unknown methods and addresses with a problem', async () => {
     for (const [method, url] of [
       ['GET', '/v1/nothing'],
       ['POST', '/v1/nothing'],
@@ -373,8 +373,8 @@ describe('methods', () => {
   })
 })
 
-describe('a response', () => {
-  it('is 201 for a new message and 200 for a repeated one', async () => {
+describe('responses', () => {
+  it('answers 201 for a new message and 200 for a repeated one', async () => {
     expect((await ask('POST', messages, { clientId, text: 'new' })).statusCode).toBe(201)
     const repeated = await ask('POST', messages, { clientId, text: 'again' })
     expect([repeated.statusCode, repeated.json().duplicate]).toEqual([200, true])
@@ -412,7 +412,7 @@ describe('a response', () => {
     )
   })
 
-  it('[ACK2] is unavailable after a database failure only if nothing was stored', async () => {
+  it('[ACK2] answers unavailable after a database failure only if nothing was stored', async () => {
     const codes: unknown[] = []
     for (const kind of ['refused', 'retryable', 'lost', 'bug'] as const) {
       await withApp({ handlers: fail(() => new DatabaseError(kind, new Error('x'))) }, async (other) => {
@@ -430,7 +430,7 @@ describe('a response', () => {
     ])
   })
 
-  it('[ACK2] is unavailable when the session could not be checked', async () => {
+  it('[ACK2] answers unavailable when the session could not be checked', async () => {
     await withApp({}, async (other) => {
       const me = await other.signUp('asked-in-vain')
       const real = other.authenticator.identify.bind(other.authenticator)
@@ -448,7 +448,7 @@ describe('a response', () => {
     })
   })
 
-  it('is 429 over a limit, until enough time has passed', async () => {
+  it('answers 429 over a limit, until enough time has passed', async () => {
     await withApp(
       {
         environment: { LIMIT_SENDS: '1', LIMIT_REQUESTS: '3' },
@@ -497,13 +497,13 @@ describe('for operators', () => {
 })
 
 describe('the web application', () => {
-  it('is one page with build instructions while there is no build', async () => {
+  it('serves build instructions while there is no build', async () => {
     const response = await app.ask('GET', '/', undefined, { accept: 'text/html' })
     expect([response.statusCode, response.headers['content-type']]).toEqual([200, 'text/html; charset=utf-8'])
     expect(response.body).toContain('npm run build')
   })
 
-  it('is served with cache lifetimes, compressed, and at every router address', async () => {
+  it('serves compressed files with cache lifetimes, and the page at every route', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'chorus-web-'))
     await mkdir(join(folder, 'assets'))
     await writeFile(join(folder, 'index.html'), '<!doctype html><title>Chorus</title>')

@@ -63,7 +63,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       expect(statuses).toEqual([201, 409, 409, 409, 409, 409, 409, 409])
     })
 
-    it('can be closed', async () => {
+    it('refuses new accounts when sign-up is closed', async () => {
       const closed = await startTestApp(store.database, { environment: { SIGN_UP: 'closed' } })
       const response = await closed.ask('POST', '/v1/users', { handle: 'late', password: 'correct horse', name: 'x' })
       expect([response.statusCode, response.json().code]).toEqual([403, 'forbidden'])
@@ -165,7 +165,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
   })
 
   describe('[ACL2] sessions', () => {
-    it('end at sign-out, at once and permanently (N2)', async () => {
+    it('ends a session at sign-out, at once and permanently (N2)', async () => {
       const { cookie } = await app.signUp('leaver')
       const session = (await app.ask('GET', '/v1/session', undefined, { cookie })).json().session
       const response = await app.ask('DELETE', '/v1/session', undefined, { cookie })
@@ -178,7 +178,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       expect([after.statusCode, after.json().code]).toEqual([401, 'unauthenticated'])
     })
 
-    it('are listed and revoked one by one, only by their user', async () => {
+    it('lists and revokes sessions, only for their user', async () => {
       const { cookie } = await app.signUp('many')
       const other = await app.ask(
         'POST',
@@ -206,7 +206,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       expect(await query('select xid from sessions where id = $1', [phone.id])).toEqual([before])
     })
 
-    it('are invalid when expired or when their user is disabled (N5, N7)', async () => {
+    it('refuses an expired session and a disabled user (N5, N7)', async () => {
       const expired = await app.signUp('expired')
       await query(`update sessions set expires_at = now() where user_id = $1`, [expired.id])
       expect((await app.ask('GET', '/v1/session', undefined, { cookie: expired.cookie })).statusCode).toBe(401)
@@ -222,7 +222,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       ).toBe(404)
     })
 
-    it('mark their revocation for the sweep, but not their use', async () => {
+    it('marks a revoked session for the sweep, but not a used one', async () => {
       const { id, cookie } = await app.signUp('marked')
       const read = async () =>
         (
@@ -243,7 +243,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
   })
 
   describe('session data', () => {
-    it('merges top-level keys and is stored with the session', async () => {
+    it('merges top-level keys and stores them with the session', async () => {
       const { cookie } = await app.signUp('data')
       expect((await app.ask('GET', '/v1/session/data', undefined, { cookie })).json()).toEqual({ data: {} })
       await app.ask('PATCH', '/v1/session/data', { theme: 'dark', panel: { open: true } }, { cookie })
@@ -252,7 +252,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       expect((await app.ask('GET', '/v1/session/data', undefined, { cookie })).json()).toEqual(merged.json())
     })
 
-    it('loses nothing under concurrent writes', async () => {
+    it('loses no session data under concurrent writes', async () => {
       const { cookie } = await app.signUp('data-race')
       await Promise.all(
         Array.from({ length: 20 }, (_, n) => app.ask('PATCH', '/v1/session/data', { [`key${n}`]: n }, { cookie })),
@@ -261,7 +261,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       expect(Object.keys(data)).toHaveLength(20)
     })
 
-    it('holds at most 8192 bytes of JSON', async () => {
+    it('accepts at most 8192 bytes of session data', async () => {
       const { cookie } = await app.signUp('data-size')
       const patch = (data: unknown) => app.ask('PATCH', '/v1/session/data', data, { cookie })
       const list = Array.from({ length: 100 }, () => ({ 'a, b: "c" \\ ': [1, 2, 3] }))
@@ -275,7 +275,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       expect((await patch({ big: 'x'.repeat(8_192) })).statusCode).toBe(413)
     })
 
-    it.each([['text'], [[1]], [null], [7]])('must be an object, not %j', async (body) => {
+    it.each([['text'], [[1]], [null], [7]])('refuses session data that is not an object: %j', async (body) => {
       const { cookie } = await app.signUp(`data-${JSON.stringify(body).replaceAll(/\W/g, '')}x`)
       const response = await app.ask('PATCH', '/v1/session/data', JSON.stringify(body), { cookie })
       expect([response.statusCode, response.json().code]).toEqual([400, 'invalid'])
@@ -283,7 +283,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
   })
 
   describe('profiles', () => {
-    it('are found by prefix of handle or name, ignoring case, or by ids', async () => {
+    it('finds users by handle or name prefix, ignoring case, or by ids', async () => {
       const me = await app.signUp('Zoe.finder')
       const zed = await app.ask('POST', '/v1/users', {
         handle: 'q1',
@@ -307,7 +307,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       expect((await find('')).length).toBeGreaterThan(2)
     })
 
-    it('are found through the indexes among many users', async () => {
+    it('finds users through the indexes among many', async () => {
       await query(`insert into users (id, handle, name, password_hash)
                    select gen_random_uuid(), 'crowd' || n, 'Person ' || n, '' from generate_series(1, 5000) n`)
       await store.database.script('analyze users')
@@ -325,7 +325,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       }
     })
 
-    it('are changed by their user; omitted fields keep their value', async () => {
+    it('changes the own profile, and keeps omitted fields', async () => {
       const me = await app.signUp('changer')
       await app.signUp('not-free')
       const change = (body: unknown) => app.ask('PATCH', '/v1/users/me', body, { cookie: me.cookie })
@@ -359,13 +359,13 @@ describe.each(testEngines)('identity on %s', (engine) => {
       { handle: '<b>' },
       { id: '00000000-0000-7000-8000-000000000000' },
       { password_hash: 'x' },
-    ])('refuse %j (N24, N58)', async (body) => {
+    ])('refuses the profile change %j (N24, N58)', async (body) => {
       const me = await app.signUp(`bad${Math.random().toString(36).slice(2)}`)
       const response = await app.ask('PATCH', '/v1/users/me', body, { cookie: me.cookie })
       expect([response.statusCode, response.json().code]).toEqual([400, 'invalid'])
     })
 
-    it('show only id, handle, name and picture (N59)', async () => {
+    it('shows only id, handle, name and picture of a user (N59)', async () => {
       const me = await app.signUp('shown')
       const bodies = [
         await app.ask('GET', `/v1/users/${me.id}`, undefined, { cookie: me.cookie }),
@@ -377,7 +377,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       expect(JSON.parse(bodies[0]!)).toEqual({ user: { id: me.id, handle: 'shown', name: 'shown', avatar: null } })
     })
 
-    it('are readable only with a session', async () => {
+    it('requires a session for users and sessions', async () => {
       for (const url of [
         '/v1/users?q=a',
         '/v1/users/00000000-0000-7000-8000-000000000000',

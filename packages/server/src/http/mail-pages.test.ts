@@ -59,7 +59,7 @@ describe('mail settings over HTTP', () => {
     return token
   }
 
-  it('are shown only to their user, and in no profile (N59)', async () => {
+  it('shows the mail address only to its user, and in no profile (N59)', async () => {
     expect((await app.ask('GET', '/v1/notifications')).statusCode).toBe(401)
     expect(await read()).toEqual({ email: null, confirmed: false, digest: 'off' })
     const email = `person-${count}@example.org`
@@ -71,7 +71,7 @@ describe('mail settings over HTTP', () => {
     expect(JSON.stringify(Object.keys(profile.json()))).not.toContain('mail')
   })
 
-  it('refuse an invalid address, quickly (N79, N95)', async () => {
+  it('refuses an invalid mail address quickly (N79, N95)', async () => {
     const wrong = [
       '',
       'a',
@@ -90,7 +90,7 @@ describe('mail settings over HTTP', () => {
     expect(hinted).toEqual([])
   })
 
-  it('limit mailed links, and say how long to wait', async () => {
+  it('limits mailed links, with a time to wait', async () => {
     expect((await set({ email: `first-${count}@example.org`, digest: 'on' })).statusCode).toBe(200)
     const answer = await set({ email: `second-${count}@example.org`, digest: 'on' })
     expect(answer.statusCode).toBe(429)
@@ -98,7 +98,7 @@ describe('mail settings over HTTP', () => {
     expect((await read()).email).toBe(`first-${count}@example.org`)
   })
 
-  it('are confirmed once per link, by POST only', async () => {
+  it('confirms a mailed link once, by POST only', async () => {
     const email = `person-${count}@example.org`
     await set({ email, digest: 'on' })
     const token = await mailedToken(email)
@@ -115,7 +115,7 @@ describe('mail settings over HTTP', () => {
     expect((await app.ask('POST', url, '', form)).statusCode).toBe(404)
   })
 
-  it('are confirmed once per token over the API', async () => {
+  it('confirms a mailed token once over the API', async () => {
     const email = `person-${count}@example.org`
     await set({ email, digest: 'off' })
     const token = await mailedToken(email)
@@ -127,7 +127,7 @@ describe('mail settings over HTTP', () => {
     expect(await read()).toEqual({ email, confirmed: true, digest: 'off' })
   })
 
-  it('stop the digest by one POST, unless the token is forged (RFC 8058)', async () => {
+  it('stops the digest by one POST, unless the token is forged (RFC 8058)', async () => {
     const email = `person-${count}@example.org`
     await set({ email, digest: 'on' })
     const post = (token: string) =>
@@ -141,7 +141,7 @@ describe('mail settings over HTTP', () => {
     expect(await read()).toMatchObject({ digest: 'off' })
   })
 
-  it('refuse an address if the server sends no mail', async () => {
+  it('refuses a mail address if the server sends no mail', async () => {
     Object.assign(app.parts, { mail: undefined })
     try {
       expect((await set({ email: 'a@example.org', digest: 'on' })).statusCode).toBe(403)

@@ -32,7 +32,7 @@ it.each([
   ['no JSON', '{a:1}'],
   ['two values', '{} {}'],
   ['a cut string', '{"a":"b'],
-])('refuses %s', (_what, text) => {
+])('refuses a body with %s', (_what, text) => {
   expect(() => parseJson(encode(text))).toThrow(JsonFault)
 })
 

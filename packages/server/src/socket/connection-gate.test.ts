@@ -83,7 +83,7 @@ describe('the gate', () => {
       }
     }
 
-    it('leaves nothing behind when the client leaves during authentication', async () => {
+    it('frees the connection when the client leaves during authentication', async () => {
       const { app, limits, port, whenAsked } = await listen()
       try {
         const opened = vi.spyOn(gate, 'open')

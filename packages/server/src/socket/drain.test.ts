@@ -66,7 +66,7 @@ function setUp(connectionCount: number) {
 }
 
 describe('draining', () => {
-  it('takes no time without connections and requests', async () => {
+  it('drains at once without connections and requests', async () => {
     const { clock, run } = setUp(0)
     clock.advance(1_000)
     const startedAtMs = clock.nowMs()

@@ -7,7 +7,7 @@ import { answerPacket, readPacket, readPayload } from './event-packet.ts'
 const encode = (packet: object): unknown[] => new Encoder().encode(packet as never)
 
 describe('event packets', () => {
-  it('are read as Socket.IO writes them, with and without an id', () => {
+  it('reads events as Socket.IO writes them, with and without an id', () => {
     const name = fc.stringMatching(/^[\w .-]{1,64}$/)
     fc.assert(
       fc.property(name, fc.jsonValue(), fc.option(fc.nat(), { nil: undefined }), (event, payload, id) => {
@@ -26,7 +26,7 @@ describe('event packets', () => {
     )
   })
 
-  it('are acknowledged in the format that Socket.IO reads', () => {
+  it('writes acknowledgements that Socket.IO can read', () => {
     const decoded: { id?: number; data?: unknown }[] = []
     const decoder = new Decoder()
     decoder.on('decoded', (packet: { id?: number }) => decoded.push(packet))
@@ -43,7 +43,7 @@ describe('event packets', () => {
     ['attachments without a number', '5-["x"]'],
     ['attachments without an end', '51'],
     ['attachments by the thousand', '51000-["x"]'],
-  ])('are left to Socket.IO if they have %s', (_what, data) => {
+  ])('leaves a packet with %s to Socket.IO', (_what, data) => {
     expect(readPacket(data)).toEqual({ kind: 'other' })
   })
 
@@ -53,11 +53,11 @@ describe('event packets', () => {
     ['a name with escapes', '2["s\\u0065nd",{}]'],
     ['a name without an end', '2["send'],
     ['a name of ten thousand characters', `2["${'x'.repeat(10_000)}",{}]`],
-  ])('[LIM1] have no name if they have %s', (_what, data) => {
+  ])('[LIM1] reads an event with %s as one without a name', (_what, data) => {
     expect(readPacket(data)).toMatchObject({ kind: 'event', name: undefined })
   })
 
-  it('are recognized as binary or text before parsing', () => {
+  it('recognizes binary packets before parsing', () => {
     expect(readPacket('51-7["send",{"_placeholder":true,"num":0}]')).toEqual({
       kind: 'binary-event',
       id: 7,
@@ -68,7 +68,7 @@ describe('event packets', () => {
   })
 
   it.each(['["send",{', '["send",{"a":1,"a":2}]', '["send",{"__proto__":1}]', `["send",${'['.repeat(50)}`])(
-    '[BAD1] refuse the payload %s',
+    '[BAD1] refuses the payload %s',
     (json) => {
       expect(() => readPayload(json)).toThrow(/^unable to answer; the packet /)
     },

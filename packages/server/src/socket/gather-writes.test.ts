@@ -40,7 +40,7 @@ async function connect(): Promise<Pair> {
 }
 
 describe('coalesced writes', () => {
-  it('arrive in order, with any length and characters', async () => {
+  it('delivers texts in order, with any length and characters', async () => {
     const { wire, heard, heardAll } = await connect()
     const writes = new GatheredWrites(wire, () => undefined)
     const texts = [
@@ -59,7 +59,7 @@ describe('coalesced writes', () => {
     expect(heard).toStrictEqual([...texts, 'shared'])
   })
 
-  it('leave as one write per turn', async () => {
+  it('writes to the socket once per turn', async () => {
     const { wire, heardAll } = await connect()
     const writes = new GatheredWrites(wire, () => undefined)
     let written = 0
@@ -75,7 +75,7 @@ describe('coalesced writes', () => {
     expect(writes.bytes).toBe(0)
   })
 
-  it('[SLOW1] call onRoom whether or not the socket was full', async () => {
+  it('[SLOW1] calls onRoom whether or not the socket was full', async () => {
     const { wire, heardAll } = await connect()
     let room = 0
     let told: () => void = () => undefined
@@ -96,7 +96,7 @@ describe('coalesced writes', () => {
     await heardAll(8)
   })
 
-  it('[SLOW1] do not call onRoom when released by hand', async () => {
+  it('[SLOW1] does not call onRoom when released by hand', async () => {
     const { wire, heardAll } = await connect()
     let room = 0
     const writes = new GatheredWrites(wire, () => {
@@ -108,7 +108,7 @@ describe('coalesced writes', () => {
     await heardAll(1)
   })
 
-  it('are dropped when the socket has closed', async () => {
+  it('drops queued texts when the socket has closed', async () => {
     const { wire } = await connect()
     const writes = new GatheredWrites(wire, () => undefined)
     writes.add('late')

@@ -95,7 +95,7 @@ export function startSocketServer(options: SocketServerOptions): Server {
   forgetAnswers(httpServer, () => void server.attach(httpServer))
   refuseNewcomers(server, httpServer, options)
   ignoreForeignUpgrades(httpServer, `${socketPath}/`)
-  // Counted from the first byte: a socket that never asks for a namespace takes a place, too (N84).
+  // Counted from the first byte: a socket that never requests a namespace takes a slot, too (N84).
   server.engine.on('connection', (wire: EngineSocket) => {
     const place = takePlace(options, wire.request)
     places.set(wire, place)

@@ -12,7 +12,7 @@ describe('the handshake decoder', () => {
   })
 
   it.each(['2["send",{}]', '31[{}]', '4{"message":"x"}', '51-["x",{"_placeholder":true,"num":0}]', '9', ''])(
-    '[LIM1] refuses %j',
+    '[LIM1] refuses the packet %j',
     (packet) => {
       expect(() => new StrictDecoder().add(packet)).toThrow('is not expected')
     },
