@@ -35,7 +35,7 @@ const askMaxMs = 10_000
 const silenceMaxMs = 40_000
 const lineMaxChars = 1_048_576
 
-/** Calls `onSilence` when `heard` was not called for `silenceMaxMs`. */
+/** Calls `onSilence` when no activity was reported for `silenceMaxMs`. */
 function watchSilence(onSilence: () => void): { heard(): void; stop(): void } {
   let timer: NodeJS.Timeout | undefined
   const watch = {
