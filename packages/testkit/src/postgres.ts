@@ -106,7 +106,7 @@ export function attachPostgres(url: string): Databases {
     databaseUrl = url,
   ): Promise<Row[]> => {
     const client = new pg.Client({ connectionString: databaseUrl, connectionTimeoutMillis: 5_000 })
-    client.on('error', () => undefined) // Ignored here: a caller may kill the server on purpose, and the query below rejects.
+    client.on('error', () => undefined) // A caller may kill the server on purpose; the query below rejects.
     await client.connect()
     try {
       return (await client.query<Row>(sql, values)).rows
