@@ -39,7 +39,7 @@ describe.skipIf(!hasPostgres())('inputs of attacks', () => {
   })
   afterAll(() => server.remove())
 
-  it.each(attacks)('make $command do real work', async ({ command, askOnce }) => {
+  it.each(attacks)('attack inputs make $command do real work', async ({ command, askOnce }) => {
     const inputs = new WorstInputs(command, attacker.world)
     const statuses: (number | undefined)[] = []
     while (statuses.length < triesMax && !workedStatuses.includes(statuses.at(-1) ?? 0)) {

@@ -37,7 +37,7 @@ async function connectAndLeave(user: HttpUser, transports?: ('websocket' | 'poll
 }
 
 describe('opening connections', () => {
-  it('[LIM3] is limited per account, across all transports', async () => {
+  it('[LIM3] limits new connections per account, across all transports', async () => {
     const url = await start({ LIMIT_CONNECTS: '1' })
     const ada = await HttpUser.signUp(url)
     const bob = await HttpUser.signUp(url)
@@ -63,7 +63,7 @@ describe('opening connections', () => {
     expect(await connectAndLeave(bob)).toBeUndefined()
   })
 
-  it('[LIM3] is limited per address: first an error, then a plain 429', async () => {
+  it('[LIM3] limits new connections per address: first an error, then a plain 429', async () => {
     const url = await start({ LIMIT_CONNECTS: '0', LIMIT_CONNECTS_ADDRESS: '1' })
     const ada = await HttpUser.signUp(url)
     const poll = () => ada.call('GET', '/socket.io/?EIO=4&transport=polling')

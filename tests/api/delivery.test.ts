@@ -57,7 +57,7 @@ async function listenEverywhere(user: HttpUser) {
 }
 
 describe('a text that was deleted or edited', () => {
-  it('[ERASE1] is absent from every resume, sync and page of the log', async () => {
+  it('[ERASE1] deleted or edited text is absent from every resume, sync and page', async () => {
     const [owner, member] = await Promise.all([signUp(), signUp()])
     const group = await owner.createConversation('group', [member.id])
     const watching = await SocketUser.connect(server.url, { cookie: owner.cookie })
@@ -96,7 +96,7 @@ describe('a text that was deleted or edited', () => {
 })
 
 describe('removal in the middle of a stream', () => {
-  it('[ACL1] [ACL3] ends delivery at the removal on every transport, and hides the history', async () => {
+  it('[ACL1] [ACL3] a removal ends delivery on every transport, and hides the history', async () => {
     const [owner, removed, other] = await Promise.all([signUp(), signUp(), signUp()])
     const group = await owner.createConversation('group', [removed.id, other.id], 'those who stay')
     const barrierGroup = await owner.createConversation('direct', [removed.id])
@@ -253,7 +253,7 @@ describe('removal in the middle of a stream', () => {
 })
 
 describe('a revoked session', () => {
-  it('[ACL2] N3 N4: loses all its connections within a second, other sessions keep theirs', async () => {
+  it('[ACL2] N3 N4: a revoked session loses all its connections within a second', async () => {
     const person = await signUp()
     const device = await HttpUser.signIn(() => server.url, person.handle, person.password)
     const { body } = await device.expect<{ session: { id: string } }>(200, 'GET', '/v1/session')
@@ -306,7 +306,7 @@ interface Live {
 }
 
 describe('live values', () => {
-  it('[LIVE1] reach only members, the newest wins, and they expire', async () => {
+  it('[LIVE1] live values reach only members, the newest wins, and they expire', async () => {
     const [ada, bob, eve] = await Promise.all([signUp(), signUp(), signUp()])
     const conversation = await ada.createConversation('direct', [bob.id])
     const [adaSocket, bobSocket, eveSocket] = await Promise.all(
@@ -348,7 +348,7 @@ describe('live values', () => {
 })
 
 describe('presence', () => {
-  it('[PRES1] [PRES2] is sent to watchers that share a conversation, from connect to disconnect', async () => {
+  it('[PRES1] [PRES2] sends presence to watchers that share a conversation', async () => {
     const [ada, bob, eve] = await Promise.all([signUp(), signUp(), signUp()])
     await ada.createConversation('direct', [bob.id])
     const adaSocket = await SocketUser.connect(server.url, { cookie: ada.cookie })
@@ -396,7 +396,7 @@ describe('presence', () => {
 })
 
 describe('read markers', () => {
-  it('[OFF1] reach other devices, count messages of others, and never move back', async () => {
+  it('[OFF1] read markers reach other devices, and never move back', async () => {
     const [ada, bob] = await Promise.all([signUp(), signUp()])
     const device = await HttpUser.signIn(() => server.url, bob.handle, bob.password)
     const conversation = await ada.createConversation('direct', [bob.id])

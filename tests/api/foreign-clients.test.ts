@@ -162,7 +162,7 @@ describe('polling with an upgrade', () => {
 })
 
 describe('one cursor', () => {
-  it('[RES3] gives the same changes over Socket.IO, Server-Sent Events and REST', async () => {
+  it('[RES3] one cursor gives the same changes over Socket.IO, SSE and REST', async () => {
     const { ada, bob, conversation } = await twoPeople()
     const group = await ada.createConversation('group', [bob.id], 'a second conversation')
     const { body } = await bob.expect<{ cursor: string }>(200, 'GET', '/v1/sync')

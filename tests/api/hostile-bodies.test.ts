@@ -158,7 +158,7 @@ describe('bodies that are no message', () => {
     expectRefusal(await post(body), what)
   })
 
-  it('[BAD1] N80: refuses them on every path that takes a body', async () => {
+  it('[BAD1] N80: refuses malformed bodies on every path that takes one', async () => {
     const base = `/v1/conversations/${conversation}`
     const addresses: [string, string][] = [
       ['POST', '/v1/users'],
@@ -236,7 +236,7 @@ const wrongValues: unknown[] = [
 ]
 
 describe('values of the wrong type', () => {
-  it('[BAD1] N60 N70 N74: are refused for every event and field over Socket.IO', async () => {
+  it('[BAD1] N60 N70 N74: refuses values of the wrong type for every event and field', async () => {
     const right: Record<string, Record<string, unknown>> = {
       send: { conversation, clientId: id, text: 'x', replyTo: 1, attachments: [], data: {} },
       edit: { conversation, seq: 1, text: 'x' },

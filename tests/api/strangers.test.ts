@@ -53,7 +53,7 @@ describe('an address without a session', () => {
     },
   )
 
-  it('[LIM1] is limited for the API document, while members are not', async () => {
+  it('[LIM1] limits anonymous requests for the API document, not members', async () => {
     const answers = await Promise.all(Array.from({ length: 300 }, () => stranger().call('GET', '/v1/openapi.json')))
     const refused = answers.filter(({ status }) => status === 429)
     expect(refused.length).toBeGreaterThan(0)
@@ -71,7 +71,7 @@ describe('an address without a session', () => {
       Object.fromEntries(Array.from({ length: 1_000 }, (_, key) => [`k${key}`, 1])),
       [400, 429],
     ],
-  ] as const)('[LIM1] is refused %s before the body is parsed or hashed', async (_what, method, path, body, expected) => {
+  ] as const)('[LIM1] refuses %s before the body is parsed or hashed', async (_what, method, path, body, expected) => {
     for (let count = 0; count < 20; count++)
       expect((await stranger().call(method, path, body)).status).toBeOneOf([...expected])
     await sendCalmly()

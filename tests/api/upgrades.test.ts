@@ -55,7 +55,7 @@ describe('an unsupported upgrade', () => {
     ['a WebSocket at no address', 'GET /v1/nothing', ['Connection: Upgrade', 'Upgrade: WebSocket'], 404],
     ['h2c at the address of WebSockets', 'GET /socket.io/?EIO=4&transport=polling', h2c, 200],
     ['h2c without a session', 'GET /v1/session', h2c, 401],
-  ])('is ignored: %s', async (_what, line, headers, expected) => {
+  ])('ignores an upgrade to %s', async (_what, line, headers, expected) => {
     const { status, text } = await ask(line, headers)
     expect(status).toBe(expected)
     expect(text).not.toMatch(/^upgrade:/im)

@@ -48,8 +48,8 @@ describe.skipIf(!hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))('brows
     }
     await talk('says hello')
 
-    // One of these two servers has Ada's connection, unless she is at Bob's server. Then no client
-    // must notice that the others die.
+    // One of these two servers may have Ada's connection. If not, she is at Bob's server, and no
+    // client must notice the kills.
     for (const server of [0, 2]) {
       await ada.composer.pressSequentially('half a sent')
       await cluster.kill9(server)

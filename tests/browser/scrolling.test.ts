@@ -264,7 +264,7 @@ describe.each(looks)('on %s', (_look, options) => {
     await ada.leave()
   })
 
-  it('[READ1] counts as at the end when the last row is visible', async () => {
+  it('[READ1] treats a list whose last row is visible as at its end', async () => {
     const { id, user } = await makeRoom(3)
     await write(id, 1, 'new')
     const ada = await arriveAs(user, options)

@@ -70,7 +70,7 @@ describe.skipIf(!existsSync(main) || !hasPostgres() || !hasRedis() || !hasBalanc
       expect(report.result.counts.acknowledged).toBeGreaterThanOrEqual(messages)
     })
 
-    it.each(rules)('keeps %s', (id) => {
+    it.each(rules)('keeps the rule %s', (id) => {
       const rule = report.result.rules.find((one) => one.id === id)
       expect(rule?.witnesses.map(({ text }) => text)).toEqual([])
       expect(rule?.verdict).not.toBe('broken')

@@ -201,7 +201,7 @@ describe.skipIf(!hasPostgres())('trouble with Postgres', () => {
     },
   )
 
-  it('[ACK2] [IDEM1] a cut at COMMIT stores once, and acknowledges the first seq', async () => {
+  it('[ACK2] [IDEM1] stores a message once when the connection is cut at COMMIT', async () => {
     const socket = await SocketUser.connect(server.url, { cookie: ada.cookie })
     await ada.send(conversation, 'the lanes are open')
     for (let round = 0; round < 5; round += 1) {
@@ -225,7 +225,7 @@ describe.skipIf(!hasPostgres())('trouble with Postgres', () => {
     socket.close()
   })
 
-  it('[ACK2] repeated cuts at COMMIT give unknown within two seconds, never unavailable', async () => {
+  it('[ACK2] answers unknown within two seconds when every COMMIT is cut', async () => {
     await ada.send(conversation, 'the lanes are open')
     proxy.cutReplies('append_', 1_000)
     const clientId = randomUUID()

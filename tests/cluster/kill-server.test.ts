@@ -136,7 +136,7 @@ describe.each([
   ['Postgres', true],
 ] as const)('kill -9 under load, on %s', (_engine, usesPostgres) => {
   it.skipIf(usesPostgres && !hasPostgres())(
-    '[ACK1] [IDEM1] [ORD1] [ORD2] [CLI1] [RES1] twenty kills lose, double or reorder nothing',
+    '[ACK1] [IDEM1] [ORD1] [ORD2] [CLI1] [RES1] twenty kills lose, repeat or reorder no acknowledged message',
     async () => {
       const databaseUrl = usesPostgres ? await (await usePostgres()).createDatabase() : undefined
       const server = await startServer({ env, ...(databaseUrl !== undefined && { databaseUrl }) })

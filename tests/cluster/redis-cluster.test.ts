@@ -53,7 +53,7 @@ async function findChannel(): Promise<{ name: string; slot: number }> {
 }
 
 describe.skipIf(!canRun)('over a Redis Cluster', () => {
-  it('[TAIL1] delivers while the slot of a conversation moves to another master', async () => {
+  it('[TAIL1] delivers messages while the slot of a conversation moves to another master', async () => {
     await ends.waitForHealth(true)
     await waitForHints()
     const { slot } = await findChannel()
@@ -71,7 +71,7 @@ describe.skipIf(!canRun)('over a Redis Cluster', () => {
     ends.expectUnharmed()
   })
 
-  it('[TAIL1] delivers while the master of a conversation dies and returns empty', async () => {
+  it('[TAIL1] delivers messages while the master of a conversation dies and returns empty', async () => {
     const { slot } = await findChannel()
     const master = await masters.ownerOf(slot)
     await master.kill9()

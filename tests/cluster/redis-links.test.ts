@@ -24,7 +24,7 @@ describe.skipIf(!canRun)('between the servers and Redis', () => {
     ends.expectUnharmed()
   })
 
-  it('[TAIL1] delivers without the link to publish or to subscribe', async () => {
+  it('[TAIL1] delivers messages without the link to publish or to subscribe', async () => {
     for (const purpose of ['publish', 'subscribe'] as const) {
       for (const server of [0, 1]) ends.cluster.proxyOf(purpose, server).close()
       await ends.waitForHealth(false)
@@ -46,7 +46,7 @@ describe.skipIf(!canRun)('between the servers and Redis', () => {
     ends.expectUnharmed()
   })
 
-  it('[TAIL1] delivers while Redis fails over to the replica', async () => {
+  it('[TAIL1] delivers messages while Redis fails over to the replica', async () => {
     await ends.sendAcross('before the failover')
     await ends.cluster.failOverRedis()
     await ends.sendAcross('while it fails over')

@@ -81,7 +81,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('sessions across servers', () => 
     }
   }
 
-  it('works at all servers after one sign-in, with the same data everywhere', async () => {
+  it('a session works at all servers, with the same data everywhere', async () => {
     const { phone, phoneSession } = await twoDevices()
     for (const server of everywhere) expect(await sessionIdOf(at(phone, server))).toBe(phoneSession)
     const hits = await Promise.all(everywhere.map((server) => cacheReads(server, 'hit')))
@@ -160,7 +160,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('sessions across servers', () => 
     expect(statuses).toEqual([...Array.from({ length: 10 }, () => 401), ...Array.from({ length: 8 }, () => 429)])
   })
 
-  it('limits a user who sends at every server to about one share', async () => {
+  it('limits the sends of a user across all servers', async () => {
     const sender = await HttpUser.signUp(() => urlOf(0))
     const conversation = await sender.createConversation('group')
     const sockets = await Promise.all(

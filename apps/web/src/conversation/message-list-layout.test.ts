@@ -76,12 +76,12 @@ describe('[READ1] heights of rows', () => {
 describe('[READ1] range of drawn rows', () => {
   const names = Array.from({ length: 100 }, (_, index) => `row ${index}`)
 
-  it('[READ1] keeps its rows when older rows are added before it', () => {
+  it('[READ1] a range keeps its rows when older rows are added', () => {
     const range = keysOf({ from: 40, to: 60 }, names)
     expect(resolveRange(range, ['x', 'y', ...names], undefined)).toEqual({ from: 42, to: 62 })
   })
 
-  it('[READ1] grows with the list when it reaches the end', () => {
+  it('[READ1] a range at the end grows with the list', () => {
     const range = keysOf({ from: 90, to: 100 }, names)
     expect(resolveRange(range, [...names, 'new'], undefined)).toEqual({ from: 90, to: 101 })
     expect(resolveRange(keysOf({ from: 80, to: 99 }, names), [...names, 'new'], undefined)).toEqual({
@@ -96,7 +96,7 @@ describe('[READ1] range of drawn rows', () => {
     expect(resolveRange(range, many, undefined)).toEqual({ from: 90, to: 100 })
   })
 
-  it('[READ1] falls back to the end or the wanted row when its rows are gone', () => {
+  it('[READ1] a range without its rows falls back to the end or the wanted row', () => {
     const gone = { first: 'gone', last: 'gone too', isToEnd: false }
     expect(resolveRange(gone, names, undefined)).toEqual({ from: 76, to: 100 })
     expect(resolveRange(undefined, names, 50)).toEqual(aroundIndex(50, 100))
@@ -107,14 +107,14 @@ describe('[READ1] range of drawn rows', () => {
     [{ first: 'gone', last: 'row 30', isToEnd: false }],
     [{ first: 'row 90', last: 'gone', isToEnd: false }],
     [{ first: 'row 30', last: 'row 20', isToEnd: false }],
-  ])('[READ1] is never empty or out of bounds: %o', (range) => {
+  ])('[READ1] a range is never empty or out of bounds: %o', (range) => {
     const { from, to } = resolveRange(range, names, undefined)
     expect(from).toBeGreaterThanOrEqual(0)
     expect(to).toBeGreaterThan(from)
     expect(to).toBeLessThanOrEqual(100)
   })
 
-  it('[READ1] is empty for an empty list', () => {
+  it('[READ1] a range is empty for an empty list', () => {
     expect(resolveRange(undefined, [], undefined)).toEqual({ from: 0, to: 0 })
     expect(keysOf({ from: 0, to: 0 }, [])).toBeUndefined()
   })

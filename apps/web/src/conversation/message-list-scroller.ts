@@ -13,14 +13,11 @@ import { RowHeights, type RowRange } from './message-list-layout.ts'
  * visible there.
  */
 export const atEndPx = 30
-/** Rows within this distance outside the screen must be in the DOM. */
+/** Distance outside the screen within which rows must be in the DOM. */
 const neededPx = 400
-/**
- * A drawing covers the rows within this distance outside the screen, so that not every scroll step
- * draws.
- */
+/** Distance outside the screen that one drawing covers, so that not every scroll step draws. */
 const drawnPx = 1_000
-/** Rows farther than this outside the screen are removed from the DOM. */
+/** Distance outside the screen beyond which rows are removed from the DOM. */
 const keptPx = 2_400
 
 export interface RowName {

@@ -50,7 +50,7 @@ const shape = (items: readonly TimelineItem[], options: { unreadAfter?: number; 
   )
 
 describe('grouping', () => {
-  it('joins messages of one sender within five minutes', () => {
+  it('groups messages of one sender within five minutes', () => {
     const items = [
       message(1, 'ada', '2026-11-22T10:00:00Z'),
       message(2, 'ada', '2026-11-22T10:05:00Z'),
@@ -60,7 +60,7 @@ describe('grouping', () => {
     expect(shape(items)).toEqual(['id-1 day first', 'id-2 last', 'id-3 first last', 'id-4 first last'])
   })
 
-  it('joins a pending message to my last one despite clock skew', () => {
+  it('groups a pending message with my last one despite clock skew', () => {
     const items = [message(1, me, '2026-11-22T10:00:00Z'), pending('p', '2026-11-22T09:59:00Z')]
     expect(shape(items)).toEqual(['id-1 day first', 'p last'])
   })
@@ -75,13 +75,13 @@ describe('grouping', () => {
 describe('day dividers', () => {
   const items = [message(1, 'ada', '2026-11-21T23:30:00Z'), message(2, 'ada', '2026-11-22T00:10:00Z')]
 
-  it('appear before the first message of each day and end a group', () => {
+  it('draws a day divider before the first message of each day', () => {
     expect(
       shape([items[0]!, message(2, 'ada', '2026-11-21T23:31:00Z'), message(3, 'ada', '2026-11-22T00:00:00Z')]),
     ).toEqual(['id-1 day first', 'id-2 last', 'id-3 day first last'])
   })
 
-  it('use the time zone of the reader', () => {
+  it('starts days in the time zone of the reader', () => {
     expect(shape(items, { timeZone: 'UTC' }).filter((row) => row.includes('day'))).toHaveLength(2)
     expect(shape(items, { timeZone: 'Asia/Tokyo' }).filter((row) => row.includes('day'))).toHaveLength(1)
   })
@@ -90,7 +90,7 @@ describe('day dividers', () => {
 describe('the unread line', () => {
   const at = '2026-11-22T10:00:00Z'
 
-  it('appears once, before the first unread message of another member', () => {
+  it('shows the unread line once, before the first message of another member', () => {
     const items = [message(1, 'ada', at), message(2, me, at), message(3, 'ada', at), message(4, 'ada', at)]
     expect(shape(items, { unreadAfter: 1 })).toEqual([
       'id-1 day first last',
@@ -100,7 +100,7 @@ describe('the unread line', () => {
     ])
   })
 
-  it('ignores my own messages and deleted ones, and needs a marker', () => {
+  it('draws no unread line for my own or deleted messages', () => {
     const items = [message(1, 'ada', at), message(2, me, at), message(3, 'ada', at, { deletedAt: at })]
     expect(shape(items, { unreadAfter: 1 }).join()).not.toContain('unread')
     expect(shape(items).join()).not.toContain('unread')
@@ -108,7 +108,7 @@ describe('the unread line', () => {
 })
 
 describe('marks', () => {
-  it('show whether my message is sending, sent, read or failed', () => {
+  it('marks my message as sending, sent, read or failed', () => {
     const at = '2026-11-22T10:00:00Z'
     expect(markOf(pending('p', at), 0)).toBe('sending')
     expect(markOf(pending('p', at, { state: 'acknowledged', seq: 3, createdAt: at }), 9)).toBe('sent')
@@ -118,7 +118,7 @@ describe('marks', () => {
     expect(markOf(message(3, me, at), 3)).toBe('read')
   })
 
-  it('ignore my own read marker', () => {
+  it('counts only the read markers of other members', () => {
     expect(
       readByOthers(
         new Map([

@@ -9,7 +9,7 @@ describe('identity of a person', () => {
     ['  ', '?'],
     ['👩‍🚀 Sally', '👩‍🚀S'],
     ['Éloïse', 'É'],
-  ])('shortens %j to %j', (name, expected) => expect(initialsOf(name)).toBe(expected))
+  ])('shortens the name %j to %j', (name, expected) => expect(initialsOf(name)).toBe(expected))
 
   it.each([
     ['general', 'GE'],

@@ -10,7 +10,7 @@ describe('routes', () => {
     [`/c/${conversation}/42`, { at: 'conversation', conversation, seq: 42 }],
     ['/settings', { at: 'settings', section: 'profile' }],
     ['/settings/sessions', { at: 'settings', section: 'sessions' }],
-  ])('reads and writes %s', (path, route) => {
+  ])('parses and formats %s', (path, route) => {
     expect(parseRoute(path)).toEqual(route)
     expect(formatRoute(route)).toBe(path)
   })
@@ -23,5 +23,5 @@ describe('routes', () => {
     `/c/${conversation}/1/2`,
     '/settings/unknown',
     '//evil.example',
-  ])('shows the list for %s', (path) => expect(parseRoute(path)).toEqual({ at: 'home' }))
+  ])('parses the unknown path %s as home', (path) => expect(parseRoute(path)).toEqual({ at: 'home' }))
 })

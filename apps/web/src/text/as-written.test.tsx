@@ -69,7 +69,7 @@ describe('Markdown text', () => {
     'Not a title\n===',
     'https://example.org/?a=1&copy=2',
     'a  b   c',
-  ])('is shown as it was typed: %j', (source) => {
+  ])('shows %j as it was typed', (source) => {
     expect(shownText(source).replaceAll(/\n+/g, '\n')).toBe(source)
   })
 
@@ -94,7 +94,7 @@ describe('Markdown text', () => {
     ['~~gone~~', 'gone'],
     ['[a][b]\n\n[b]: https://example.org "t"', 'a'],
     ['[a][b]\n\n[b]: https://example.org\n[b]: https://example.com', 'a\n[b]: https://example.com'],
-  ])('of %j is shown as %j', (source, expected) => {
+  ])('shows %j as %j', (source, expected) => {
     const lines = [...show(source).querySelectorAll('p, li, pre')]
       .filter((line) => line.querySelector('p, li, pre') === null)
       .map((line) => line.textContent.trim())
@@ -178,7 +178,7 @@ describe('Markdown text', () => {
   )
   const signs = (text: string): string[] => text.match(/[\p{L}\p{N}]/gu) ?? []
 
-  it('[APP2] shows every letter and digit, or links it, for any text', () => {
+  it('[APP2] keeps every letter and digit visible or in a link address', () => {
     fc.assert(
       fc.property(fc.array(piece, { minLength: 1, maxLength: 30 }), (pieces) => {
         const source = pieces.join('')

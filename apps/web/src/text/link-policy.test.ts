@@ -8,7 +8,7 @@ describe('link policy', () => {
     ['mailto:ada@example.com', 'mailto:ada@example.com'],
     [' https://example.com ', 'https://example.com/'],
     ['HTTPS://EXAMPLE.com', 'https://example.com/'],
-  ])('links %j', (address, expected) => expect(safeLink(address)).toBe(expected))
+  ])('allows a link to %j', (address, expected) => expect(safeLink(address)).toBe(expected))
 
   it.each([
     'javascript:alert(1)',
@@ -25,5 +25,5 @@ describe('link policy', () => {
     'https:\\\\evil.example',
     'http://[',
     '',
-  ])('leaves %j as text', (address) => expect(safeLink(address)).toBeUndefined())
+  ])('allows no link to %j', (address) => expect(safeLink(address)).toBeUndefined())
 })

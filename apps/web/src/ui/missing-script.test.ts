@@ -50,7 +50,7 @@ describe('a script that fails to load', () => {
         },
       },
     ],
-  ])('does not reload %s', async (_when, change) => {
+  ])('does not reload the page %s', async (_when, change) => {
     const { reload, missing } = createPage(change)
     await missing('a')
     expect(reload).not.toHaveBeenCalled()
