@@ -172,7 +172,7 @@ it('[ACK2] shows a permanent refusal, and sends again on retry', async () => {
   // The failed message does not block the next one.
   await ada.write('and on we go')
   await ada.sees('and on we go')
-  await ada.message('to be refused, once').getByRole('button', { name: 'Retry' }).click()
+  await ada.message('to be refused, once').getByRole('button', { name: 'Try again' }).click()
   await ada.sees('to be refused, once')
   await bob.open('Ada Lovelace')
   await bob.sees('to be refused, once')

@@ -130,7 +130,7 @@ export class Person {
       await page.getByRole('option').filter({ hasText: other.handle }).first().click()
     }
     if (groupName !== undefined) await page.getByLabel('Group name (optional)').fill(groupName)
-    await page.getByRole('button', { name: /^Begin/ }).click()
+    await page.getByRole('button', { name: /^Start/ }).click()
     await this.composer.waitFor()
   }
 

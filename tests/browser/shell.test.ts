@@ -117,7 +117,7 @@ it('[FIND1] keeps the fields of a new group reachable in a low window', async ()
     await page.getByRole('option').filter({ hasText: handle }).first().click()
   }
   const name = page.getByLabel('Group name (optional)')
-  const begin = page.getByRole('button', { name: /^Begin/ })
+  const begin = page.getByRole('button', { name: /^Start/ })
   for (const control of [name, begin]) {
     await control.scrollIntoViewIfNeeded()
     const isOnTop = await control.evaluate((element) => {
@@ -333,10 +333,10 @@ it('[STALE1] shows unknown presence and the pending message while offline', asyn
   expect(await ada.page.locator('.avatar-dot').count()).toBe(0)
   await ada.write('are you there')
   await ada.item('Bob Builder').getByText('You: are you there').waitFor()
-  await ada.item('Bob Builder').getByRole('img', { name: 'Waiting' }).waitFor()
+  await ada.item('Bob Builder').getByRole('img', { name: 'Sending' }).waitFor()
   await ada.context.setOffline(false)
   await ada.sees('are you there')
-  await ada.item('Bob Builder').getByRole('img', { name: 'Waiting' }).waitFor({ state: 'detached' })
+  await ada.item('Bob Builder').getByRole('img', { name: 'Sending' }).waitFor({ state: 'detached' })
   await bob.open('Ada Lovelace')
   await bob.sees('are you there')
   await Promise.all([ada.leave(), bob.leave()])

@@ -82,7 +82,7 @@ it.each([
   await ada.page.reload()
   await ada.signUpHere()
   const bob = await Person.signUp(browser, server.url, 'Bob Builder')
-  const line = ada.page.getByText('This browser keeps no data.')
+  const line = ada.page.getByText('This browser can’t save data.')
   await line.waitFor()
   await ada.begin([bob])
   await ada.write('from a private window')

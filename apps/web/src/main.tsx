@@ -39,7 +39,10 @@ createRoot(root).render(
 )
 
 client.start().catch((error: unknown) => {
-  showNotice({ tone: 'error', text: error instanceof Error ? error.message : 'Couldn’t start. Reload the page' })
+  showNotice({
+    tone: 'error',
+    text: error instanceof Error ? error.message : 'Chorus couldn’t start. Reload the page.',
+  })
 })
 
 const reloadOnce = createReloadOnce(import.meta.url, {

@@ -75,7 +75,7 @@ export function SignInScreen({ reason }: { readonly reason: SignedOutReason }) {
         </h1>
         {reason === 'revoked' && !isNew && (
           <p className='sign-in-note' role='status'>
-            You were signed out on this device. Sign in to go on.
+            You were signed out on this device. Sign in to continue.
           </p>
         )}
         {isNew && (
@@ -84,7 +84,7 @@ export function SignInScreen({ reason }: { readonly reason: SignedOutReason }) {
             name='name'
             autoComplete='name'
             maxLength={limits.nameMaxChars}
-            hint='As others will see it'
+            hint='Shown to other people'
             error={fault?.field === 'name' ? fault.text : undefined}
           />
         )}
@@ -121,7 +121,7 @@ export function SignInScreen({ reason }: { readonly reason: SignedOutReason }) {
           {isNew ? (isBusy ? 'Creating account…' : 'Create account') : isBusy ? 'Signing in…' : 'Sign in'}
         </button>
         <p className='sign-in-switch secondary'>
-          {isNew ? 'Already have an account? ' : 'New here? '}
+          {isNew ? 'Already have an account? ' : 'No account yet? '}
           <button type='button' className='text-button' onClick={() => switchTo(isNew ? 'sign-in' : 'sign-up')}>
             {isNew ? 'Sign in' : 'Create an account'}
           </button>
@@ -132,14 +132,14 @@ export function SignInScreen({ reason }: { readonly reason: SignedOutReason }) {
 }
 
 function findFault(mode: Mode, input: { handle: string; password: string; name: string }): Fault | undefined {
-  if (mode === 'sign-up' && input.name === '') return { field: 'name', text: 'Enter your name' }
-  if (input.handle === '') return { field: 'handle', text: 'Enter your username' }
+  if (mode === 'sign-up' && input.name === '') return { field: 'name', text: 'Enter your name.' }
+  if (input.handle === '') return { field: 'handle', text: 'Enter your username.' }
   if (mode === 'sign-up' && !/^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?$/.test(input.handle)) {
-    return { field: 'handle', text: 'Use letters, digits, dots, dashes and underscores only' }
+    return { field: 'handle', text: 'Use only letters, digits, dots, dashes and underscores.' }
   }
-  if (input.password === '') return { field: 'password', text: 'Enter your password' }
+  if (input.password === '') return { field: 'password', text: 'Enter your password.' }
   if (mode === 'sign-up' && input.password.length < limits.passwordMinChars) {
-    return { field: 'password', text: `Use at least ${limits.passwordMinChars} characters` }
+    return { field: 'password', text: `Use at least ${limits.passwordMinChars} characters.` }
   }
   return undefined
 }
@@ -147,11 +147,11 @@ function findFault(mode: Mode, input: { handle: string; password: string; name: 
 function explainSignIn(mode: Mode, error: unknown): Fault {
   if (!(error instanceof ChorusError)) return { text: explainError(error) }
   if (mode === 'sign-in' && error.code === 'unauthenticated') {
-    return { field: 'password', text: 'That username and password don’t match' }
+    return { field: 'password', text: 'That username and password don’t match.' }
   }
-  if (mode === 'sign-up' && error.code === 'conflict') return { field: 'handle', text: 'That username is taken' }
+  if (mode === 'sign-up' && error.code === 'conflict') return { field: 'handle', text: 'That username is taken.' }
   if (mode === 'sign-up' && error.code === 'forbidden') {
-    return { text: 'New accounts are closed here. Ask whoever runs this server' }
+    return { text: 'This server doesn’t allow new accounts. Ask its administrator for one.' }
   }
   return { text: explainError(error) }
 }

@@ -269,7 +269,7 @@ export function Composer({ conversation, title, ref }: ComposerProps) {
           </button>
         </div>
         <p id='composer-hint' className='hidden-visually'>
-          {enterSends ? 'Enter sends, Shift-Enter breaks the line.' : 'Control-Enter sends, Enter breaks the line.'}
+          {enterSends ? 'Enter sends, Shift-Enter starts a new line.' : 'Control-Enter sends, Enter starts a new line.'}
         </p>
       </div>
       {pickerAnchor !== null && (

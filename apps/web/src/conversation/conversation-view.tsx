@@ -186,7 +186,7 @@ function DeleteDialog({ message, onDelete, onClose }: DeleteDialogProps) {
     <Dialog title='Delete this message?' onClose={onClose}>
       <div className='dialog-content'>
         <p className='delete-quote truncate'>{describeMessage(message)}</p>
-        <p className='secondary small'>This deletes it for everyone. A grey line stays in its place.</p>
+        <p className='secondary small'>This deletes it for everyone. “Message deleted” appears in its place.</p>
         <div className='dialog-actions'>
           <button type='button' className='button' data-autofocus onClick={onClose}>
             Cancel
@@ -224,9 +224,9 @@ function UnknownConversation({ id }: { readonly id: string }) {
   }
   return (
     <div className='home'>
-      <h1 className='home-title'>You’re not in this conversation</h1>
+      <h1 className='home-title'>You’re not a member of this conversation</h1>
       <p className='secondary home-text'>
-        If it is a public channel, you can join it. Otherwise ask somebody in it to add you.
+        If it is a public channel, you can join it. Otherwise, ask a member to add you.
       </p>
       <div className='dialog-actions'>
         <Link to={{ at: 'home' }} className='button unknown-back'>

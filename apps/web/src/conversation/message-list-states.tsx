@@ -23,7 +23,7 @@ export function MessagesSkeleton({ view, onRetry }: MessagesSkeletonProps) {
         <CloudOff aria-hidden='true' className='empty-icon' />
         <p className='empty-title'>{isReachable ? 'Couldn’t load messages' : 'Not on this device yet'}</p>
         <p className='secondary'>
-          {isReachable ? 'The server did not answer.' : 'These messages load when you are back.'}
+          {isReachable ? 'The server didn’t respond.' : 'These messages will load when you’re back online.'}
         </p>
         {isReachable && (
           <button type='button' className='button' onClick={onRetry}>
@@ -68,7 +68,7 @@ export function ConversationStart({ summary, isEmpty }: ConversationStartProps) 
       <ConversationAvatar conversation={summary} sizePx={isEmpty ? 64 : 40} />
       <p className='conversation-start-text'>
         <strong>{describeStart(summary.kind, title)}</strong>
-        {isEmpty && <span className='secondary'>Say hello. Messages wait here until everybody has them.</span>}
+        {isEmpty && <span className='secondary'>No messages yet. Say hello.</span>}
       </p>
     </div>
   )
@@ -79,7 +79,7 @@ function describeStart(kind: ConversationSummary['kind'], title: string): string
     case 'direct':
       return `This is the beginning of your conversation with ${title}.`
     case 'group':
-      return `This is the beginning of ${title}.`
+      return `This is the beginning of the group ${title}.`
     case 'channel':
       return `This is the beginning of the channel ${title}.`
   }

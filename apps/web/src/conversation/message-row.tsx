@@ -172,7 +172,7 @@ function FailedNote({ item }: { readonly item: OutboxItem }) {
     <p className='message-failed' role='group' aria-label='Not sent'>
       <span>Couldn’t send.</span>
       <button type='button' className='text-button' onClick={() => retry(item.clientId)}>
-        Retry
+        Try again
       </button>
       <button type='button' className='text-button' onClick={() => discard(item.clientId)}>
         Delete

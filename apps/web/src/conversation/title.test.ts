@@ -23,7 +23,7 @@ describe('titles', () => {
     expect(titleOf(of('direct', null, me, ada), 'me')).toBe('Ada Lovelace')
     expect(partnerOf(of('direct', null, me, ada), 'me')?.id).toBe('ada')
     expect(titleOf(of('direct', null, me), 'me')).toBe('Me Myself')
-    expect(titleOf(of('direct', null), 'me')).toBe('Somebody')
+    expect(titleOf(of('direct', null), 'me')).toBe('Someone')
   })
 
   it('names a group or channel by its name, or by its members', () => {

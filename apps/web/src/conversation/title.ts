@@ -20,7 +20,7 @@ export function titleOf(conversation: Named, me: string): string {
   const partner = partnerOf(conversation, me)
   if (partner !== undefined) return partner.name
   const others = conversation.members.map(({ user }) => user).filter(({ id }) => id !== me)
-  if (others.length === 0) return conversation.kind === 'direct' ? 'Somebody' : 'Just you'
+  if (others.length === 0) return conversation.kind === 'direct' ? 'Someone' : 'Just you'
   const shown = others.slice(0, 3).map(({ name }) => name.split(/\s+/)[0] ?? name)
   const more = conversation.memberCount - 1 - shown.length
   return more > 0 ? `${shown.join(', ')} and ${more} more` : shown.join(', ')

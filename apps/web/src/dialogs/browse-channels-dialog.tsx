@@ -45,16 +45,16 @@ export function BrowseChannelsDialog({ onClose }: { readonly onClose: () => void
         before={<Search aria-hidden='true' />}
         isSearching={state === 'searching' || state === 'idle'}
         groups={[
-          { label: 'Join', options: results.filter(({ role }) => role === null).map(option) },
-          { label: 'You are in', options: results.filter(({ role }) => role !== null).map(option) },
+          { label: 'Channels to join', options: results.filter(({ role }) => role === null).map(option) },
+          { label: 'Your channels', options: results.filter(({ role }) => role !== null).map(option) },
         ]}
         empty={
           state === 'failed'
-            ? 'Channels can’t be loaded right now.'
+            ? 'Can’t load channels right now.'
             : state === 'done'
               ? query.trim() === ''
-                ? 'No channels here yet.'
-                : 'No channel has that name.'
+                ? 'No channels yet.'
+                : 'No channels found.'
               : 'Loading…'
         }
       />

@@ -100,7 +100,7 @@ export function FindDialog({ onClose }: { readonly onClose: () => void }) {
       <Moon />,
       after(() => setTheme('system')),
     ),
-    command('Keyboard map', <CircleQuestionMark />, () => openOverlay('keyboard')),
+    command('Keyboard shortcuts', <CircleQuestionMark />, () => openOverlay('keyboard')),
     command('Sign out', <LogOut />, after(signOut)),
   ]
   const commandsFound = byRank(
@@ -183,7 +183,7 @@ export function FindDialog({ onClose }: { readonly onClose: () => void }) {
           isSearching
             ? 'Searching…'
             : hasFailed
-              ? 'People and channels can’t be searched right now.'
+              ? 'Can’t search people and channels right now.'
               : `Nothing found for “${wanted}”.`
         }
       />

@@ -8,16 +8,16 @@ const map: readonly (readonly [title: string, keys: readonly (readonly [keys: st
     [
       ['Ctrl K', 'Find people, channels and commands'],
       ['Alt ↑ · Alt ↓', 'Previous or next conversation'],
-      ['Esc', 'One level back'],
-      ['?', 'This map'],
+      ['Esc', 'Close or go back'],
+      ['?', 'Show keyboard shortcuts'],
     ],
   ],
   [
-    'While writing',
+    'In the message field',
     [
       ['Enter', 'Send (can be changed in settings)'],
       ['Shift Enter', 'New line'],
-      ['↑', 'Edit my last message'],
+      ['↑', 'Edit your last message'],
       ['Shift Tab', 'Go to the messages'],
     ],
   ],
@@ -25,20 +25,20 @@ const map: readonly (readonly [title: string, keys: readonly (readonly [keys: st
     'On a message',
     [
       ['↑ · ↓', 'Older or newer message'],
-      ['← · →', 'Its actions, reactions and quote'],
+      ['← · →', 'Previous or next action, reaction or quote'],
       ['R', 'Reply'],
-      ['A', 'Add a reaction'],
-      ['E', 'Edit, if it is mine'],
+      ['A', 'Add reaction'],
+      ['E', 'Edit your own message'],
       ['Delete', 'Delete'],
-      ['M', 'All actions'],
+      ['M', 'More actions'],
     ],
   ],
 ]
 
 export function KeyboardDialog({ onClose }: { readonly onClose: () => void }) {
   return (
-    <Dialog title='Keyboard' onClose={onClose}>
-      <div className='dialog-content keyboard-map scrolls' tabIndex={0} role='region' aria-label='Keyboard map'>
+    <Dialog title='Keyboard shortcuts' onClose={onClose}>
+      <div className='dialog-content keyboard-map scrolls' tabIndex={0} role='region' aria-label='Keyboard shortcuts'>
         {map.map(([title, keys]) => (
           <section key={title}>
             <h3 className='keyboard-title'>{title}</h3>

@@ -62,7 +62,7 @@ function WithPeople({ onClose }: { readonly onClose: () => void }) {
       chat
         .createConversation(isGroup ? { kind: 'group', members, ...named } : { kind: 'direct', members: [first.id] })
         .then(({ id }) => navigate({ at: 'conversation', conversation: id })),
-      'Couldn’t begin the conversation',
+      'Couldn’t start the conversation',
     )
   }
 
@@ -93,7 +93,7 @@ function WithPeople({ onClose }: { readonly onClose: () => void }) {
       />
       <div className='dialog-footer'>
         <button type='button' className='button button-primary' disabled={chosen.length === 0} onClick={begin}>
-          {isGroup ? `Begin a group of ${chosen.length + 1}` : 'Begin'}
+          {isGroup ? `Start a group of ${chosen.length + 1}` : 'Start conversation'}
         </button>
       </div>
     </>
@@ -153,7 +153,7 @@ export function PeopleField(props: PeopleFieldProps) {
       ))}
       groups={[
         {
-          label: query.trim() === '' ? 'People here' : 'People',
+          label: 'People',
           options: sorted.map((user) => ({
             key: user.id,
             label: user.name,
@@ -171,7 +171,7 @@ export function PeopleField(props: PeopleFieldProps) {
         state === 'searching' || state === 'idle'
           ? 'Searching…'
           : state === 'failed'
-            ? 'People can’t be searched right now.'
+            ? 'Can’t search people right now.'
             : describeNobody(query.trim(), others, without)
       }
     />
@@ -180,11 +180,11 @@ export function PeopleField(props: PeopleFieldProps) {
 
 /** Explains an empty list of people: none found, or all of them are chosen or members already. */
 function describeNobody(query: string, others: readonly User[], without: ReadonlySet<string> | undefined): string {
-  if (others.length === 0) return query === '' ? 'Nobody else is here yet.' : 'Nobody goes by that name.'
+  if (others.length === 0) return query === '' ? 'No other people yet.' : 'No people found.'
   if (others.every(({ id }) => without?.has(id) === true))
-    return query === '' ? 'Everyone here is a member already.' : 'Already a member.'
+    return query === '' ? 'Everyone is already a member.' : 'Already a member.'
   if (query !== '') return 'Already chosen.'
-  return others.length < peopleMax - 1 ? 'Everyone here is chosen.' : 'Type a name to find more people.'
+  return others.length < peopleMax - 1 ? 'Everyone is already chosen.' : 'Type a name to find more people.'
 }
 
 function NewChannel({ onClose }: { readonly onClose: () => void }) {
@@ -194,7 +194,7 @@ function NewChannel({ onClose }: { readonly onClose: () => void }) {
     event.preventDefault()
     const name = readField(new FormData(event.currentTarget), 'name')
     if (name === '') {
-      setError('Give the channel a name')
+      setError('Enter a channel name.')
       return
     }
     try {
@@ -223,7 +223,7 @@ function NewChannel({ onClose }: { readonly onClose: () => void }) {
           aria-describedby='channel-note'
         />
         <p id='channel-note' className={error === undefined ? 'field-hint' : 'field-error'}>
-          {error ?? 'Anybody on this server can find and join it.'}
+          {error ?? 'Anyone on this server can find and join this channel.'}
         </p>
       </div>
       <div className='dialog-actions'>

@@ -35,7 +35,7 @@ export function EmojiPicker({ anchor, onPick, onClose }: EmojiPickerProps) {
         <Picker.Search className='emoji-picker-search' placeholder='Search emoji' aria-label='Search emoji' />
         <Picker.Viewport className='emoji-picker-viewport'>
           <Picker.Loading className='emoji-picker-note'>Loading…</Picker.Loading>
-          <Picker.Empty className='emoji-picker-note'>No emoji found</Picker.Empty>
+          <Picker.Empty className='emoji-picker-note'>No emoji found.</Picker.Empty>
           <Picker.List className='emoji-picker-list' components={components} />
         </Picker.Viewport>
       </Picker.Root>

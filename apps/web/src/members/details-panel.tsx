@@ -106,7 +106,7 @@ export function DetailsPanel({ summary, onClose }: DetailsPanelProps) {
             <p>
               {summary.kind === 'channel'
                 ? 'You can join again at any time.'
-                : 'You will see nothing of it any more, until somebody adds you again.'}
+                : 'You won’t see this group again unless a member adds you.'}
             </p>
             <div className='dialog-actions'>
               <button type='button' className='button' data-autofocus onClick={() => setAsking('nothing')}>
@@ -194,7 +194,7 @@ function MemberRow({ member, summary }: { readonly member: Member; readonly summ
   function memberActions(): MenuItem[] {
     const setRole = (to: Role) => () => attempt(chat.setRole(summary.id, user.id, to), 'Couldn’t change the role')
     const write: MenuItem = {
-      label: 'Write to them',
+      label: 'Send a message',
       onSelect: () =>
         attempt(
           chat
@@ -215,7 +215,7 @@ function MemberRow({ member, summary }: { readonly member: Member; readonly summ
             {
               label: `Remove from ${summary.kind}`,
               danger: true,
-              onSelect: () => attempt(chat.removeMember(summary.id, user.id), 'Couldn’t remove'),
+              onSelect: () => attempt(chat.removeMember(summary.id, user.id), 'Couldn’t remove the member'),
             },
           ]
         : []),
@@ -271,7 +271,7 @@ function AddMembersDialog({ summary, present, onClose }: AddMembersDialogProps) 
   const add = (): void => {
     if (chosen.length === 0) return
     onClose()
-    attempt(Promise.all(chosen.map(({ id }) => chat.addMember(summary.id, id))), 'Couldn’t add everybody')
+    attempt(Promise.all(chosen.map(({ id }) => chat.addMember(summary.id, id))), 'Couldn’t add everyone')
   }
   return (
     <Dialog title='Add people' onClose={onClose}>

@@ -6,33 +6,33 @@ import { ChorusError } from '@chorus/client'
 import { showNotice } from './notices.ts'
 
 export function explainError(error: unknown): string {
-  if (!(error instanceof ChorusError)) return 'Something went wrong. Try again'
+  if (!(error instanceof ChorusError)) return 'Something went wrong. Try again.'
   switch (error.code) {
     case 'unavailable':
     case 'unknown':
-      return 'The server can’t be reached. Try again in a moment'
+      return 'The server can’t be reached. Try again in a moment.'
     case 'rate-limited':
-      return 'That was too fast. Wait a moment and try again'
+      return 'You’re doing that too often. Wait a moment and try again.'
     case 'forbidden':
-      return 'You’re not allowed to do that'
+      return 'You’re not allowed to do that.'
     case 'not-found':
-      return 'That doesn’t exist any more, or you can’t see it'
+      return 'That no longer exists, or you don’t have access to it.'
     case 'unauthenticated':
-      return 'You’re signed out. Sign in again'
+      return 'You’re signed out. Sign in again.'
     case 'too-large':
-      return 'That’s too long'
+      return 'That’s too long.'
     case 'conflict':
-      return 'That’s taken already'
+      return 'That’s already taken.'
     case 'invalid':
     case 'unsupported':
       return reasonOf(error.message)
   }
 }
 
-/** Returns the reason `Y` of a message `unable to X; Y`, with a capital letter. */
+/** Returns the reason `Y` of a message `unable to X; Y` as a sentence: with a capital letter and a full stop. */
 function reasonOf(message: string): string {
   const reason = message.slice(message.indexOf(';') + 1).trim()
-  return reason === '' ? 'That can’t be done' : reason.charAt(0).toLocaleUpperCase() + reason.slice(1)
+  return reason === '' ? 'That isn’t possible.' : `${reason.charAt(0).toLocaleUpperCase()}${reason.slice(1)}.`
 }
 
 /**

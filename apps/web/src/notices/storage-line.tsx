@@ -15,7 +15,7 @@ export function StorageLine() {
     <div role='status'>
       {storage === 'memory' && !isClosed && (
         <p className='storage-line'>
-          This browser keeps no data. Everything loads again next time.
+          This browser can’t save data. Unsent messages are lost when you reload the page.
           <IconButton label='Dismiss' onClick={() => setIsClosed(true)}>
             <X />
           </IconButton>

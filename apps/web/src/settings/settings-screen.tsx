@@ -11,7 +11,7 @@ import type { SettingsSection } from '../routing/route.ts'
 import { useMe } from '../shell/me.tsx'
 import { useSignOut } from '../shell/use-sign-out.ts'
 import { setTheme, useTheme, type Theme } from '../theme/theme.ts'
-import { formatBrief, formatFull } from '../time/format-time.ts'
+import { formatAgo, formatFull } from '../time/format-time.ts'
 import { useNow } from '../time/use-now.ts'
 import { readField } from '../ui/read-field.ts'
 import { describeDevice } from './describe-device.ts'
@@ -76,11 +76,11 @@ function Profile() {
     const name = readField(data, 'name')
     const avatar = readField(data, 'avatar')
     if (name === '') {
-      setError('Enter your name')
+      setError('Enter your name.')
       return
     }
     if (avatar !== '' && !/^https:\/\/\S+$/.test(avatar)) {
-      setError('The address of a picture begins with https://')
+      setError('The picture’s web address must start with https://.')
       return
     }
     try {
@@ -112,7 +112,7 @@ function Profile() {
           />
         </label>
         <label className='field'>
-          <span className='field-label'>Address of a picture (optional)</span>
+          <span className='field-label'>Web address of your picture (optional)</span>
           <input
             className='input'
             name='avatar'
@@ -174,12 +174,12 @@ function Appearance() {
         </div>
       </fieldset>
       <fieldset className='settings-card'>
-        <legend className='settings-legend'>While writing</legend>
+        <legend className='settings-legend'>Writing messages</legend>
         <label className='settings-line'>
           <span>
             Enter sends the message
             <span className='field-hint settings-hint'>
-              {enterSends ? 'Shift-Enter breaks the line' : 'Enter breaks the line, Ctrl-Enter sends'}
+              {enterSends ? 'Shift-Enter starts a new line' : 'Enter starts a new line, Ctrl-Enter sends'}
             </span>
           </span>
           <input
@@ -213,17 +213,17 @@ function Devices() {
   useEffect(load, [load])
 
   const revoke = (session: Session): void => {
-    attempt(chat.revokeSession(session.id).then(load), 'Couldn’t sign that device out')
+    attempt(chat.revokeSession(session.id).then(load), 'Couldn’t sign out that device')
   }
 
   return (
     <section className='settings-section' aria-label='Devices'>
       <div className='settings-card'>
-        <h2 className='settings-legend'>Where you are signed in</h2>
+        <h2 className='settings-legend'>Devices where you’re signed in</h2>
         {devices.state === 'loading' && <p className='secondary appears-late'>Loading…</p>}
         {devices.state === 'failed' && (
           <p className='error-note' role='alert'>
-            <span>{devices.text}.</span>
+            <span>{devices.text}</span>
             <button type='button' className='text-button' onClick={load}>
               Try again
             </button>
@@ -243,9 +243,9 @@ function Devices() {
                     {describeDevice(session.userAgent)}
                   </p>
                   <p className='secondary small' title={formatFull(session.createdAt, { now })}>
-                    {session.current ? 'This device' : `Last used ${formatBrief(session.lastUsedAt, { now })}`}
-                    {' · since '}
-                    {formatBrief(session.createdAt, { now })}
+                    {session.current ? 'This device' : `Last used ${formatAgo(session.lastUsedAt, { now })}`}
+                    {' · signed in '}
+                    {formatAgo(session.createdAt, { now })}
                   </p>
                 </div>
                 {session.current ? (

@@ -40,14 +40,14 @@ export function ConnectionBanner() {
       {shown === 'offline' && (
         <p className='banner' data-testid='connection-banner' data-state='offline'>
           <CloudOff aria-hidden='true' />
-          Offline – showing what you have, sending when you are back
+          Offline. Messages will be sent when you’re back online.
           {waiting > 0 && <span className='banner-count'>{waiting} waiting</span>}
         </p>
       )}
       {shown === 'reconnecting' && (
         <p className='banner' data-testid='connection-banner' data-state='reconnecting'>
           <LoaderCircle aria-hidden='true' className='banner-spinner' />
-          Reconnecting – showing what you have, sending when you are back
+          Reconnecting… Messages will be sent once you’re connected.
           {waiting > 0 && <span className='banner-count'>{waiting} waiting</span>}
         </p>
       )}

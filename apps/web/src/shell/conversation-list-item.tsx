@@ -83,7 +83,7 @@ function LastLine({ conversation, waiting, isOpen }: ConversationListItemProps) 
     const hasFailed = waiting.status.state === 'failed'
     return (
       <span className='conversation-item-last truncate' data-waiting={waiting.status.state}>
-        {hasFailed ? <CircleAlert role='img' aria-label='Not sent' /> : <Clock3 role='img' aria-label='Waiting' />}
+        {hasFailed ? <CircleAlert role='img' aria-label='Not sent' /> : <Clock3 role='img' aria-label='Sending' />}
         You: {excerpt(waiting.draft.text)}
       </span>
     )
@@ -110,7 +110,7 @@ function SenderName({ id }: { readonly id: string }) {
 export function TypingNames({ users, isNamed }: { readonly users: readonly string[]; readonly isNamed: boolean }) {
   const first = useUser(users[0])
   const second = useUser(users[1])
-  const names = users.map((_id, index) => [first, second][index]?.name.split(/\s+/)[0] ?? 'Somebody')
+  const names = users.map((_id, index) => [first, second][index]?.name.split(/\s+/)[0] ?? 'Someone')
   return (
     <span className='typing-text truncate'>
       {isNamed ? describeTyping(names) : 'typing'}

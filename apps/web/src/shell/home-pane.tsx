@@ -8,11 +8,11 @@ export function HomePane() {
   return (
     <div className='home'>
       <Drawing />
-      <h1 className='home-title'>{isEmpty ? 'No conversations yet' : 'Pick up where you left off'}</h1>
+      <h1 className='home-title'>{isEmpty ? 'No conversations yet' : 'Choose a conversation'}</h1>
       <p className='secondary home-text'>
         {isEmpty
-          ? 'Write to somebody, or join a channel to see who is here.'
-          : 'Choose a conversation, or press Ctrl-K to find one.'}
+          ? 'Start a conversation, or join a channel.'
+          : 'Choose one from the list, or press Ctrl-K to find one.'}
       </p>
       <button type='button' className='button button-primary' onClick={() => openOverlay('new-conversation')}>
         <SquarePen aria-hidden='true' />

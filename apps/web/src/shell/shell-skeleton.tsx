@@ -24,8 +24,8 @@ export function ShellSkeleton() {
         <main className='pane skeleton-pane'>
           {isSlow ? (
             <div className='home' role='status'>
-              <h1 className='home-title'>Can’t reach the server</h1>
-              <p className='secondary home-text'>Trying again by itself. Check your connection if this stays.</p>
+              <h1 className='home-title'>The server can’t be reached</h1>
+              <p className='secondary home-text'>Trying again. If this takes long, check your connection.</p>
               <button type='button' className='button' onClick={() => window.location.reload()}>
                 Reload
               </button>

@@ -65,7 +65,7 @@ function AccountButton() {
       checked: theme === choice,
       onSelect: () => setTheme(choice),
     })),
-    { label: 'Keyboard map', icon: <CircleQuestionMark />, onSelect: () => openOverlay('keyboard') },
+    { label: 'Keyboard shortcuts', icon: <CircleQuestionMark />, onSelect: () => openOverlay('keyboard') },
     { label: 'Sign out', icon: <LogOut />, danger: true, onSelect: signOut },
   ]
   return (

@@ -106,13 +106,19 @@ export function formatFull(time: string, options: TimeOptions): string {
   return date === undefined ? '' : format(date, options, { dateStyle: 'full', timeStyle: 'medium' })
 }
 
+/** Formats as `just now`, `5 min ago`, `at 14:02`, `yesterday`, `Mon`, `3 Nov`. Used inside a phrase. */
+export function formatAgo(time: string, options: TimeOptions): string {
+  const date = parse(time)
+  if (date === undefined) return ''
+  const minutes = Math.floor((options.now.getTime() - date.getTime()) / minuteMs)
+  if (minutes < 1) return 'just now'
+  if (minutes < 60) return `${minutes} min ago`
+  if (daysBetween(time, options) === 0) return `at ${formatClock(time, options)}`
+  return formatBrief(time, options).replace('Yesterday', 'yesterday')
+}
+
 /** Formats as `Last seen 5 min ago`. Used for presence. */
 export function formatLastSeen(time: string | null, options: TimeOptions): string {
-  const date = time === null ? undefined : parse(time)
-  if (date === undefined || time === null) return 'Offline'
-  const minutes = Math.floor((options.now.getTime() - date.getTime()) / minuteMs)
-  if (minutes < 1) return 'Last seen just now'
-  if (minutes < 60) return `Last seen ${minutes} min ago`
-  if (daysBetween(time, options) === 0) return `Last seen at ${formatClock(time, options)}`
-  return `Last seen ${formatBrief(time, options).replace('Yesterday', 'yesterday')}`
+  const ago = time === null ? '' : formatAgo(time, options)
+  return ago === '' ? 'Offline' : `Last seen ${ago}`
 }

@@ -32,6 +32,6 @@ async function copy(text: string): Promise<boolean> {
 /** Copies a text and shows a notice about the result, such as `Text copied`. */
 export function copyText(text: string, done: string): void {
   void copy(text).then((isCopied) => {
-    showNotice(isCopied ? { tone: 'info', text: done } : { tone: 'error', text: 'Couldn’t copy' })
+    showNotice(isCopied ? { tone: 'info', text: done } : { tone: 'error', text: 'Couldn’t copy.' })
   })
 }

@@ -9,8 +9,8 @@ import { showNotice } from '../notices/notices.ts'
 /** Explains why a part cannot be shown, and what helps. */
 export function explainMissing(): string {
   return navigator.onLine
-    ? 'This page is out of date. Reload it'
-    : 'This part isn’t on this device yet. It loads when you’re back online'
+    ? 'This page is out of date. Reload it.'
+    : 'This part of the app isn’t on this device yet. It will load when you’re back online.'
 }
 
 export function part<Props extends object>(

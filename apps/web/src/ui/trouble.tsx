@@ -19,7 +19,7 @@ export function Trouble({ text }: { readonly text: string }) {
 
 /** Replacement for a pane or a screen whose script failed to load. */
 export function MissingPane() {
-  return <Trouble text={`${explainMissing()}.`} />
+  return <Trouble text={explainMissing()} />
 }
 
 interface ErrorBoundaryProps {
@@ -42,6 +42,6 @@ export class ErrorBoundary extends Component<ErrorBoundaryProps, { readonly hasF
     const { what, fallback, children } = this.props
     if (!this.state.hasFailed) return children
     if (fallback !== undefined) return fallback
-    return <Trouble text={`${what} can’t be shown because of an error in the application. What you wrote is kept.`} />
+    return <Trouble text={`${what} can’t be shown because of an error in the app. Your text is kept.`} />
   }
 }
