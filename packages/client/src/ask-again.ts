@@ -56,7 +56,7 @@ export function createAskInOrder(clock: Timers): AskInOrder {
   let asked = 0
   return async (about, replaces, ask) => {
     if (asked >= askedMax) {
-      throw new ChorusError('rate-limited', `unable to ask; ${askedMax} commands are under way already`)
+      throw new ChorusError('rate-limited', `unable to send request; ${askedMax} requests are already in progress`)
     }
     asked += 1
     const before = newest.get(about)

@@ -635,7 +635,7 @@ describe('users', () => {
     const client = createClient({ store })
     await client.start()
     expect(client.session.get()).toEqual({ status: 'signed-out', reason: 'asked' })
-    await expect(client.conversation('x').messages.send({ text: 'x' })).rejects.toThrow('nobody is signed in')
+    await expect(client.conversation('x').messages.send({ text: 'x' })).rejects.toThrow('no user is signed in')
     const ada = await client.signUp({ handle: 'ada', password: 'correct horse', name: 'Ada' })
     await isReady(client)
     const created = await client.createConversation({ kind: 'group', name: 'Tea', members: [bob.id] })

@@ -417,7 +417,7 @@ class Client implements ChatClient {
 
   #demand(doing: string): SignedIn {
     if (this.#signedIn === undefined)
-      throw new ChorusError('unauthenticated', `unable to ${doing}; nobody is signed in`)
+      throw new ChorusError('unauthenticated', `unable to ${doing}; no user is signed in`)
     return this.#signedIn
   }
 
@@ -450,7 +450,7 @@ class Client implements ChatClient {
   async #finish(work: Promise<unknown>): Promise<void> {
     await new Promise<void>((resolve) => {
       const cancel = this.#clock.after(storeMaxMs, () => {
-        this.#onError(new ChorusError('unavailable', 'unable to write to this device; the store does not answer'))
+        this.#onError(new ChorusError('unavailable', 'unable to store data on this device; the store does not respond'))
         resolve()
       })
       work.catch(this.#onError).finally(() => {
@@ -469,7 +469,7 @@ class Client implements ChatClient {
     if (this.#jar.header !== undefined || keepsCookies()) return
     throw new ChorusError(
       'unauthenticated',
-      'unable to keep the session; this platform keeps no cookies, and its fetch does not show them',
+      'unable to keep the session; this platform stores no cookies, and its fetch hides them from the client',
     )
   }
 

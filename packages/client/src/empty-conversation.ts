@@ -23,7 +23,7 @@ const view = constant<TimelineView>({
 })
 
 const refuse = (): Promise<never> =>
-  Promise.reject(new ChorusError('unauthenticated', 'unable to use conversation; nobody is signed in'))
+  Promise.reject(new ChorusError('unauthenticated', 'unable to use conversation; no user is signed in'))
 const ignore = (): void => undefined
 
 const features = {

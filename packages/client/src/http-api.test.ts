@@ -160,7 +160,7 @@ describe('HTTP call', () => {
         .catch((error: unknown) => error)
     expect(await of(() => Promise.resolve(new Response('<html>')), 'list-sessions')).toMatchObject({
       code: 'unavailable',
-      message: expect.stringContaining('the answer could not be read'),
+      message: expect.stringContaining('the response could not be read'),
     })
     expect(await of(() => Promise.reject(new TypeError('blocked by CORS')), 'sign-out')).toMatchObject({
       code: 'unknown',

@@ -112,10 +112,10 @@ export function createHttpApi(options: HttpApiOptions): HttpLine {
       } catch (error) {
         if (error instanceof ChorusError) throw error
         if (isStopped()) throw refused('the client was stopped', error)
-        if (seen.silence) throw refused('the server did not answer in time', error)
+        if (seen.silence) throw refused('the server did not respond in time', error)
         const reason = error instanceof Error && error.message !== '' ? ` (${error.message})` : ''
         throw refused(
-          seen.answer ? `the answer could not be read${reason}` : `the server could not be reached${reason}`,
+          seen.answer ? `the response could not be read${reason}` : `the server could not be reached${reason}`,
           error,
         )
       } finally {
@@ -182,10 +182,10 @@ export async function toChorusError(doing: string, response: Response, isRead = 
   const problem: unknown = await response.json().catch(() => undefined)
   const { code: said, detail } = isObject(problem) ? problem : {}
   if (isErrorCode(said)) {
-    const sentence = isText(detail) ? detail : `unable to ${doing}; the server answered ${said}`
+    const sentence = isText(detail) ? detail : `unable to ${doing}; the server responded with ${said}`
     return new ChorusError(said, sentence, options)
   }
-  const message = `unable to ${doing}; the server answered with status ${response.status}`
+  const message = `unable to ${doing}; the server responded with status ${response.status}`
   const code = codeOfStatus[response.status] ?? (isRead && response.status > 500 ? 'unavailable' : 'unknown')
   return new ChorusError(code, message, options)
 }

@@ -160,7 +160,7 @@ describe('stop', () => {
     const stopped = client.stop()
     await clock.advance(storeMaxMs)
     await stopped
-    expect(String(errors.at(-1))).toContain('the store does not answer')
+    expect(String(errors.at(-1))).toContain('the store does not respond')
   })
 })
 

@@ -168,7 +168,7 @@ export class MessageList implements Messages {
     ask: () => Promise<{ readonly seq: number }>,
   ): Promise<void> {
     if (this.#overlays.length >= overlaysMax) {
-      throw new ChorusError('rate-limited', `unable to change message; ${overlaysMax} changes are under way already`)
+      throw new ChorusError('rate-limited', `unable to change message; ${overlaysMax} changes are already in progress`)
     }
     const overlay: Overlay = { seq, apply, settledBySeq: Number.POSITIVE_INFINITY }
     this.#setOverlays([...this.#overlays, overlay])

@@ -118,7 +118,7 @@ export class Outbox {
   /** Shows the message, stores it, and sends it after the earlier messages of the conversation. */
   async add(conversation: string, draft: MessageDraft): Promise<SentMessage> {
     assertDraft(draft)
-    if (this.#isStopped) throw new ChorusError('unauthenticated', 'unable to send message; nobody is signed in')
+    if (this.#isStopped) throw new ChorusError('unauthenticated', 'unable to send message; no user is signed in')
     if (this.#entries.size >= outboxMaxMessages) {
       throw new ChorusError('too-large', `unable to send message; ${outboxMaxMessages} messages are already waiting`)
     }
@@ -433,5 +433,5 @@ function isLockManager(locks: LockManager | undefined): locks is LockManager {
 function toChorusError(error: unknown): ChorusError {
   return error instanceof ChorusError
     ? error
-    : new ChorusError('unknown', 'unable to send message; something unexpected happened', { cause: error })
+    : new ChorusError('unknown', 'unable to send message; an unexpected error occurred', { cause: error })
 }

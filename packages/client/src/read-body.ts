@@ -29,7 +29,7 @@ export async function readText(response: Response, onPiece: () => void): Promise
   for await (const chunk of chunksOf(response.body)) {
     onPiece()
     text += decoder.decode(chunk, { stream: true })
-    if (text.length > bodyMaxChars) throw new Error(`the answer is longer than ${bodyMaxChars} characters`)
+    if (text.length > bodyMaxChars) throw new Error(`the response is longer than ${bodyMaxChars} characters`)
   }
   return text + decoder.decode()
 }

@@ -330,7 +330,7 @@ export class Replica {
         load.entries.clear()
       }
       if (loads >= firstLoadsMax || pages >= pagesMax) {
-        throw new ChorusError('unavailable', 'unable to load conversations; the server keeps starting over')
+        throw new ChorusError('unavailable', 'unable to load conversations; the server restarted the load too often')
       }
       load.epoch = page.epoch
       load.cursor = page.cursor
@@ -451,7 +451,7 @@ export class Replica {
           return
         }
       }
-      throw new ChorusError('unavailable', 'unable to load messages; the conversation moves too fast')
+      throw new ChorusError('unavailable', 'unable to load messages; the conversation changes too fast')
     } finally {
       slot.loading = 'nothing'
       this.#tellChanged(slot)
@@ -609,7 +609,7 @@ export class Replica {
         if (this.#hasStopped()) return
         this.#applyStep(slot, slot.timeline.applyChanges(answer.changes.filter(isChange)))
         if (slot.timeline.appliedSeq === after || pages >= pagesMax) {
-          throw new ChorusError('unavailable', 'unable to read what is missing; the server does not have it yet')
+          throw new ChorusError('unavailable', 'unable to load missing changes; the server does not have them yet')
         }
       }
     } catch (error) {
@@ -647,7 +647,7 @@ export class Replica {
       // The server also returns public channels to non-members.
       if (conversation.role === null) this.#leave(slot)
       else if (!slot.isLeft && !this.#merge(slot, conversation)) {
-        throw new ChorusError('unavailable', 'unable to show conversation; the answer is older than what is known')
+        throw new ChorusError('unavailable', 'unable to show conversation; the response is older than the local copy')
       }
     } catch (error) {
       if (this.#isStopped) return

@@ -61,7 +61,7 @@ export function createIndexedDbStore(name = 'chorus', clock: Pick<Clock, 'after'
 
   const bounded = <Result>(work: Promise<Result>, maxMs: number): Promise<Result> =>
     new Promise((resolve, reject) => {
-      const cancel = clock.after(maxMs, () => reject(new Error(`no answer within ${maxMs} ms`)))
+      const cancel = clock.after(maxMs, () => reject(new Error(`no response within ${maxMs} ms`)))
       void work.then(resolve, reject).finally(cancel)
     })
   const letGo = (): void => {

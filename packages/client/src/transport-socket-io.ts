@@ -65,7 +65,7 @@ export function createSocketIoTransport({ url, headers }: SocketIoTransportOptio
           try {
             answer = await socket.timeout(requestTimeoutMs).emitWithAck(commandEvents[name], request)
           } catch (error) {
-            throw new ChorusError('unknown', `unable to ${name}; the answer did not come`, { cause: error })
+            throw new ChorusError('unknown', `unable to ${name}; the response did not arrive`, { cause: error })
           }
           return toAck(name, answer)
         },
@@ -84,7 +84,7 @@ function toAck<Name extends EventCommandName>(name: Name, answer: unknown): Comm
     const error = toRefusedError(answer['error'])
     if (error !== undefined) throw error
   }
-  throw new ChorusError('unknown', `unable to ${name}; the answer could not be read`)
+  throw new ChorusError('unknown', `unable to ${name}; the response could not be read`)
 }
 
 function toRefusedError(body: unknown): ChorusError | undefined {
@@ -92,7 +92,8 @@ function toRefusedError(body: unknown): ChorusError | undefined {
   const { code, message, retryAfterMs } = body
   if (!isErrorCode(code)) return undefined
   const options = typeof retryAfterMs === 'number' ? { retryAfterMs } : {}
-  return new ChorusError(code, isText(message) ? message : `refused with ${code}`, options)
+  const text = isText(message) ? message : `unable to complete request; the server responded with ${code}`
+  return new ChorusError(code, text, options)
 }
 
 function toRefusal(error: Error & { data?: unknown }): LinkEnd {
