@@ -1,4 +1,7 @@
-/** Gives the hooks their client. The application makes, starts and stops it: a provider that did would reconnect on every remount. */
+/**
+ * Context that gives the hooks their client. The application creates, starts and stops the client. If
+ * the provider did, every remount would reconnect.
+ */
 import type { ChatClient } from '@chorus/client'
 import { createContext, useContext, type ReactNode } from 'react'
 
@@ -10,7 +13,7 @@ export interface ChatProviderProps {
 }
 
 /**
- * Makes a client available to all hooks below.
+ * Provides a client to the hooks of all components below it.
  *
  * ```tsx
  * const client = createChatClient({ url: location.origin })
@@ -19,14 +22,13 @@ export interface ChatProviderProps {
  * ```
  */
 export function ChatProvider({ client, children }: ChatProviderProps) {
-  // A context is a provider by itself only from React 19 on.
+  // React 18 needs `.Provider`. Only React 19 accepts the context itself as a provider.
   return <ChatContext.Provider value={client}>{children}</ChatContext.Provider>
 }
 
-/** The client, for everything that is done rather than shown. */
+/** Returns the client, to call its methods. Throws without a `ChatProvider` above the component. */
 export function useChat(): ChatClient {
   const client = useContext(ChatContext)
-  if (client === undefined)
-    throw new Error('unable to find the chat client; there is no ChatProvider above this component')
+  if (client === undefined) throw new Error('unable to find the chat client; wrap this component in a ChatProvider')
   return client
 }

@@ -39,7 +39,7 @@ interface TestCell<Value> extends Observable<Value> {
   readonly watchers: () => number
 }
 
-/** An observable as the client makes them: listeners are told once per microtask. */
+/** Creates an observable like the client's: it notifies listeners at most once per microtask. */
 function cell<Value>(initial: Value): TestCell<Value> {
   let value = initial
   let isScheduled = false
@@ -112,17 +112,17 @@ const settle = (change: () => void): Promise<void> =>
 afterEach(cleanup)
 
 describe('hooks', () => {
-  it('give the client to components, and say what is missing without a provider', () => {
+  it('returns the client, and throws without a provider', () => {
     const { client, wrapper } = createStage()
     expect(renderHook(() => useChat(), { wrapper }).result.current).toBe(client)
     const quiet = vi.spyOn(console, 'error').mockImplementation(() => undefined)
     expect(() => renderHook(() => useChat())).toThrow(
-      'unable to find the chat client; there is no ChatProvider above this component',
+      'unable to find the chat client; wrap this component in a ChatProvider',
     )
     quiet.mockRestore()
   })
 
-  it('show the value now and after every change, with the same reference', async () => {
+  it('returns the current value by reference, also after a change', async () => {
     const { cells, wrapper } = createStage()
     const { result } = renderHook(() => useConnection(), { wrapper })
     expect(result.current).toEqual({ state: 'idle' })
@@ -131,7 +131,7 @@ describe('hooks', () => {
     expect(result.current).toBe(ready)
   })
 
-  it('read the conversation that was asked for', async () => {
+  it('reads the requested conversation', async () => {
     const { cells, wrapper } = createStage()
     const { result } = renderHook(
       () => ({
@@ -152,7 +152,7 @@ describe('hooks', () => {
     expect(result.current.view.isLoaded).toBe(true)
   })
 
-  it('follow another person when the id changes, and nobody without one', async () => {
+  it('observes another user when the id changes, and none without an id', async () => {
     const { cells, wrapper } = createStage()
     const initialProps: { id: string | undefined } = { id: 'ada' }
     const { result, rerender } = renderHook(({ id }) => useUser(id), { wrapper, initialProps })
@@ -166,7 +166,7 @@ describe('hooks', () => {
     expect(cells.bob.watchers()).toBe(0)
   })
 
-  it('ask for an observable once, not at every render', () => {
+  it('requests an observable once, not on every render', () => {
     const { wrapper, observeUser } = createStage()
     const { rerender } = renderHook(() => useUser('bob'), { wrapper })
     const calls = observeUser.mock.calls.length
@@ -175,7 +175,7 @@ describe('hooks', () => {
     expect(observeUser.mock.calls.length).toBe(calls)
   })
 
-  it('stop watching when the component goes', () => {
+  it('unsubscribes when the component unmounts', () => {
     const { cells, wrapper } = createStage()
     const { unmount } = renderHook(() => usePresence('ada'), { wrapper })
     expect(cells.presence.watchers()).toBe(1)
@@ -183,7 +183,7 @@ describe('hooks', () => {
     expect(cells.presence.watchers()).toBe(0)
   })
 
-  it('render a burst of changes once', async () => {
+  it('renders once for a burst of changes', async () => {
     const { cells, client } = createStage()
     const renders: string[] = []
     const Unread = () => <output>{useUnread()}</output>
@@ -201,7 +201,7 @@ describe('hooks', () => {
     expect(renders).toHaveLength(2)
   })
 
-  it('give empty values before the start and follow the session', async () => {
+  it('returns empty values before the start and follows the session', async () => {
     const { cells, wrapper } = createStage()
     const idle = createChatClient({ url: 'http://chat.example' })
     const wrapIdle = ({ children }: { readonly children: ReactNode }) => (

@@ -3,7 +3,10 @@ import { useMemo } from 'react'
 import { useObservable } from './use-observable.ts'
 import { useOpenConversation } from './use-open-conversation.ts'
 
-/** The newest values under a key of a conversation (`location`, or one of your own) by user id, without those that have expired. */
+/**
+ * Returns the latest live value of each user for a key of a conversation, by user id. The key is
+ * `location` or an application's own. Expired values are removed.
+ */
 export function useLiveValues(conversation: string, key: string): ReadonlyMap<string, LiveValue> {
   const { live } = useOpenConversation(conversation)
   return useObservable(useMemo(() => live.observe(key), [live, key]))

@@ -1,11 +1,11 @@
-/** The one bridge between the client's observables and React; every other hook is a name for a use of it. */
+/** Connects the client's observables to React. All other hooks use this one. */
 import type { Observable } from '@chorus/client'
 import { useSyncExternalStore } from 'react'
 
-/** The value of any observable of the client, now and after every change. */
+/** Returns the current value of an observable, and renders again after every change. */
 export function useObservable<Value>(observable: Observable<Value>): Value {
   return useSyncExternalStore(observable.subscribe, observable.get, observable.get)
 }
 
-/** Stands in for an observable of something that is not named yet. */
+/** Observable that is always undefined, for a hook that was called without an id. */
 export const nothing: Observable<undefined> = { get: () => undefined, subscribe: () => () => undefined }

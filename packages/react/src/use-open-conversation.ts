@@ -3,8 +3,8 @@ import { useChat } from './chat-provider.tsx'
 import { useObservable } from './use-observable.ts'
 
 /**
- * The handle of a conversation for the session of now. A handle belongs to one sign-in, so a change of the session is a
- * reason to render; without a session the handle is an empty one.
+ * Returns the conversation object of the current session. The object belongs to one sign-in, so the
+ * component renders again when the session changes. Without a session the object is empty.
  */
 export function useOpenConversation(id: string): ChatConversation {
   const chat = useChat()

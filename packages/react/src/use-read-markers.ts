@@ -1,7 +1,7 @@
 import { useObservable } from './use-observable.ts'
 import { useOpenConversation } from './use-open-conversation.ts'
 
-/** How far each member has read, by user id. */
+/** Returns the seq up to which each member has read, by user id. */
 export function useReadMarkers(conversation: string): ReadonlyMap<string, number> {
   return useObservable(useOpenConversation(conversation).readMarkers)
 }

@@ -2,7 +2,7 @@ import type { SessionState } from '@chorus/client'
 import { useChat } from './chat-provider.tsx'
 import { useObservable } from './use-observable.ts'
 
-/** Who is signed in on this device. */
+/** Returns the session of this device: `unknown`, `signed-out`, or `signed-in` with the user. */
 export function useSession(): SessionState {
   return useObservable(useChat().session)
 }

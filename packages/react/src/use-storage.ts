@@ -2,7 +2,10 @@ import type { StorageState } from '@chorus/client'
 import { useChat } from './chat-provider.tsx'
 import { useObservable } from './use-observable.ts'
 
-/** Where this device keeps its data: `memory` deserves a line, because a reload loses what is waiting. */
+/**
+ * Returns where this device stores its data: `persistent` or `memory`. Warn users about `memory`: a
+ * reload loses their pending messages.
+ */
 export function useStorage(): StorageState {
   return useObservable(useChat().storage)
 }
