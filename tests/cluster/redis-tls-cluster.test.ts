@@ -74,7 +74,7 @@ describe.runIf(hasPostgres() && hasRedis())('over a Redis Cluster with TLS', () 
       },
       { what: 'the queue', timeoutMs: 20_000 },
     )
-    for (const server of servers) expect(server.logs.text).not.toMatch(/cannot ask Redis|is away|DEP0123/)
+    for (const server of servers) expect(server.logs.text).not.toMatch(/cannot use Redis|is unavailable|DEP0123/)
     here.close()
     there.close()
   })

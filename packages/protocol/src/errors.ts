@@ -14,13 +14,13 @@ export const errorCatalogue = {
   invalid: { status: 400, retry: 'never', title: 'The request is malformed' },
   unauthenticated: { status: 401, retry: 'never', title: 'No valid session' },
   forbidden: { status: 403, retry: 'never', title: 'Not allowed' },
-  'not-found': { status: 404, retry: 'never', title: 'Does not exist or may not be seen' },
-  conflict: { status: 409, retry: 'never', title: 'In conflict with what is stored' },
-  'too-large': { status: 413, retry: 'never', title: 'Over a limit' },
+  'not-found': { status: 404, retry: 'never', title: 'Does not exist, or is hidden from the caller' },
+  conflict: { status: 409, retry: 'never', title: 'Conflicts with stored data' },
+  'too-large': { status: 413, retry: 'never', title: 'Exceeds a limit' },
   unsupported: { status: 415, retry: 'never', title: 'Not JSON' },
   'rate-limited': { status: 429, retry: 'later', title: 'Too many requests' },
-  unavailable: { status: 503, retry: 'later', title: 'Certainly not done' },
-  unknown: { status: 504, retry: 'later', title: 'May have been done' },
+  unavailable: { status: 503, retry: 'later', title: 'Unavailable; the request had no effect' },
+  unknown: { status: 504, retry: 'later', title: 'Outcome unknown; the request may have had an effect' },
 } as const satisfies Record<string, CatalogueEntry>
 
 export type ErrorCode = keyof typeof errorCatalogue

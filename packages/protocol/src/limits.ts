@@ -4,64 +4,64 @@
  * generate docs/reference/limits.md.
  */
 export const limits = {
-  /** Longest message text, in UTF-16 code units. */
+  /** Maximum length of a message text, in UTF-16 code units. */
   textMaxChars: 20_000,
-  /** Most bytes of JSON in a message's `data`. */
+  /** Maximum size of a message's `data`, in bytes of JSON. */
   dataMaxBytes: 8_192,
-  /** Most bytes of JSON in a live value. */
+  /** Maximum size of a live value, in bytes of JSON. */
   liveValueMaxBytes: 1_024,
-  /** Longest time a live value may stay without being refreshed. */
+  /** Maximum lifetime of a live value that is not refreshed, in milliseconds. */
   liveTtlMaxMs: 60_000,
-  /** Longest key of a live value, in characters. */
+  /** Maximum length of the key of a live value, in characters. */
   liveKeyMaxChars: 64,
-  /** Longest name of a user or conversation, in UTF-16 code units. */
+  /** Maximum length of the name of a user or conversation, in UTF-16 code units. */
   nameMaxChars: 100,
-  /** Longest handle, in characters. */
+  /** Maximum length of a handle, in characters. */
   handleMaxChars: 32,
-  /** Shortest password accepted at sign-up, in characters. */
+  /** Minimum length of a password at sign-up, in characters. */
   passwordMinChars: 8,
-  /** Longest password, in characters; hashing more would be a way to keep the server busy. */
+  /** Maximum length of a password, in characters: hashing longer ones would let clients overload the server. */
   passwordMaxChars: 256,
-  /** Longest address of an avatar, in characters. */
+  /** Maximum length of the URL of an avatar, in characters. */
   avatarMaxChars: 2_048,
-  /** Longest e-mail address, in characters. */
+  /** Maximum length of an e-mail address, in characters. */
   emailMaxChars: 254,
-  /** Longest search text, in characters. */
+  /** Maximum length of a search text, in characters. */
   queryMaxChars: 100,
-  /** Longest emoji of a reaction, in UTF-16 code units (a family with skin tones is 25). */
+  /** Maximum length of the emoji of a reaction, in UTF-16 code units (a family with skin tones has 25). */
   emojiMaxChars: 32,
-  /** Most different emoji on one message. */
+  /** Maximum number of different emoji on one message. */
   reactionKindsMax: 50,
-  /** Most bytes of one request body or one Socket.IO packet. */
+  /** Maximum size of one request body or one Socket.IO packet, in bytes. */
   requestMaxBytes: 131_072,
-  /** Most ids in one list. */
+  /** Maximum number of ids in one list. */
   listMaxIds: 100,
-  /** Most members named when a conversation is created. */
+  /** Maximum number of members named when a conversation is created. */
   initialMembersMax: 100,
-  /** Most conversations one user may be a member of. */
+  /** Maximum number of conversations that one user may be a member of. */
   conversationsPerUserMax: 10_000,
-  /** Largest page. */
+  /** Maximum number of items on one page. */
   pageMax: 200,
-  /** Page size when `limit` is left out. */
+  /** Number of items on a page when `limit` is left out. */
   pageDefault: 50,
-  /** Deepest nesting of JSON in `data`, live values and session data. */
+  /** Maximum nesting depth of JSON in `data`, live values and session data. */
   jsonMaxDepth: 20,
-  /** Most bytes of a session's application data. */
+  /** Maximum size of a session's application data, in bytes. */
   sessionDataMaxBytes: 8_192,
-  /** Longest cursor, in characters. */
+  /** Maximum length of a cursor, in characters. */
   cursorMaxChars: 1_024,
-  /** `unread` stops counting here: 1000 means "1000 or more". */
+  /** Maximum of `unread`: 1000 means "1000 or more". */
   unreadMax: 1_000,
-  /** `unread` counts among this many newest messages behind the marker, one's own and deleted ones included. */
+  /** Number of newest messages after the read marker that `unread` looks at, own and deleted messages included. */
   unreadScanMax: 2_000,
-  /** How many members a conversation object names. */
+  /** Maximum number of members in a conversation object. */
   membersShown: 5,
-  /** The newest changes of a conversation that a resume always replays (rule RES1). */
+  /** Number of newest changes of a conversation that a resume always replays (rule RES1). */
   replayMaxChanges: 10_000,
-  /** A page of changes ends at its count or here, whichever comes first (rule SLOW1). */
+  /** Maximum size of a page of changes, in bytes; its maximum count may end it earlier (rule SLOW1). */
   pageMaxBytes: 262_144,
-  /** Most changes in one `changes` event. */
+  /** Maximum number of changes in one `changes` event. */
   changesPerEventMax: 200,
-  /** Largest seq; above it JSON numbers lose precision. */
+  /** Largest seq: JSON numbers above it lose precision. */
   seqMax: Number.MAX_SAFE_INTEGER,
 } as const

@@ -136,7 +136,7 @@ function buildOperation(
       }),
     responses: {
       [String(route.status)]: success('Done'),
-      ...(route.status === 201 && { '200': success('It was there already') }),
+      ...(route.status === 201 && { '200': success('It already existed') }),
       default: { $ref: '#/components/responses/Problem' },
     },
   }
@@ -165,7 +165,7 @@ export function buildOpenApiDocument(serverUrl: string): JsonObject {
       securitySchemes: { session: { type: 'apiKey', in: 'cookie', name: 'chorus_session' } },
       responses: {
         Problem: {
-          description: 'Refused; `code` says why and `retry` what to do next',
+          description: 'Error; `code` names the reason, `retry` tells whether to retry',
           content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
         },
       },

@@ -122,7 +122,7 @@ export const settings = {
   host: setting<string>({
     variable: 'HOST',
     defaultText: '127.0.0.1',
-    meaning: 'where to listen',
+    meaning: 'address to listen on',
     expected: 'an address or host name to listen on',
     absent: '127.0.0.1',
     parse: (text) => (/^[A-Za-z0-9.:_%-]{1,253}$/.test(text) ? text : undefined),
@@ -130,7 +130,7 @@ export const settings = {
   port: setting<number>({
     variable: 'PORT',
     defaultText: '3000',
-    meaning: 'where to listen; port 0 picks a free one and prints it',
+    meaning: 'port to listen on; 0 picks a free port and prints it',
     expected: 'a port from 0 to 65535',
     absent: 3000,
     parse: (text) => parseInteger(text, 0, 65_535),
@@ -160,7 +160,7 @@ export const settings = {
   dataDir: setting<string>({
     variable: 'DATA_DIR',
     defaultText: './data',
-    meaning: 'embedded database, uploads',
+    meaning: 'folder for the embedded database and uploads',
     expected: 'a folder',
     absent: resolve('./data'),
     parse: (text) => (text.includes('\u0000') ? undefined : resolve(text)),
@@ -169,8 +169,8 @@ export const settings = {
     {
       variable: 'REDIS_URL',
       defaultText: 'none: one server only',
-      meaning: 'publish, cache, leases, queue',
-      expected: 'redis://host:port or rediss://host:port, and a number of a database behind it at most',
+      meaning: 'Redis for publishing, caches, leases and job queues',
+      expected: 'redis://host:port or rediss://host:port, optionally with a database number like /1',
     },
     redisUrlRules,
   ),
@@ -178,15 +178,15 @@ export const settings = {
     {
       variable: 'REDIS_SUBSCRIBE_URL',
       defaultText: '`REDIS_URL`',
-      meaning: 'where to subscribe, for instance a replica',
-      expected: 'redis://host:port or rediss://host:port, and a number of a database behind it at most',
+      meaning: 'Redis to subscribe at, for instance a replica',
+      expected: 'redis://host:port or rediss://host:port, optionally with a database number like /1',
     },
     redisUrlRules,
   ),
   redisInsecure: setting<'refuse' | 'allow'>({
     variable: 'REDIS_INSECURE',
     defaultText: 'refuse',
-    meaning: '`allow`: a Redis on a public address may have no password (a warning is logged)',
+    meaning: '`allow`: accept a Redis without a password on a public address (logs a warning)',
     expected: 'refuse or allow',
     absent: 'refuse',
     parse: (text) => (text === 'refuse' || text === 'allow' ? text : undefined),
@@ -194,7 +194,7 @@ export const settings = {
   metricsPort: setting<number | undefined>({
     variable: 'METRICS_PORT',
     defaultText: 'none',
-    meaning: 'Prometheus at `/metrics` on this port of `HOST`',
+    meaning: 'port of `HOST` that serves Prometheus metrics at `/metrics`',
     expected: 'a port from 0 to 65535',
     absent: undefined,
     parse: (text) => parseInteger(text, 0, 65_535),
@@ -202,15 +202,15 @@ export const settings = {
   publicUrl: setting<string | undefined>({
     variable: 'PUBLIC_URL',
     defaultText: 'derived',
-    meaning: 'the address that browsers use; its origin is allowed, and with `https` cookies are Secure',
-    expected: 'an address like https://chat.example without a path',
+    meaning: 'URL that browsers use; its origin is allowed, and with `https` cookies are Secure',
+    expected: 'a URL like https://chat.example without a path',
     absent: undefined,
     parse: parseOrigin,
   }),
   allowedOrigins: setting<readonly string[]>({
     variable: 'ALLOWED_ORIGINS',
     defaultText: 'none',
-    meaning: 'further origins, separated by commas',
+    meaning: 'further allowed origins, separated by commas',
     expected: 'origins like https://app.example, separated by commas',
     absent: [],
     parse: parseOrigins,
@@ -218,7 +218,7 @@ export const settings = {
   trustedProxies: setting<readonly string[]>({
     variable: 'TRUSTED_PROXIES',
     defaultText: 'none',
-    meaning: 'addresses or networks of proxies whose `X-Forwarded-For` is believed, separated by commas',
+    meaning: 'addresses or networks of proxies whose `X-Forwarded-For` is trusted, separated by commas',
     expected: 'addresses or networks like 10.0.0.0/8, separated by commas',
     absent: [],
     parse: (text) => {
@@ -228,9 +228,9 @@ export const settings = {
   }),
   avatarOrigins: setting<readonly string[]>({
     variable: 'AVATAR_ORIGINS',
-    defaultText: 'none: pictures of this server only',
+    defaultText: 'none: avatars of this server only',
     meaning:
-      'origins from which the application loads pictures of people, separated by commas; each of them learns the address of everybody who looks',
+      'origins from which the web application loads avatars, separated by commas; each origin sees the IP address of every viewer',
     expected: 'origins like https://pictures.example, separated by commas',
     absent: [],
     parse: (text) => {
@@ -243,7 +243,7 @@ export const settings = {
   signUp: setting<'open' | 'closed'>({
     variable: 'SIGN_UP',
     defaultText: 'open',
-    meaning: '`open`, or `closed`: nobody makes an account',
+    meaning: '`open`, or `closed`: no new accounts',
     expected: 'open or closed',
     absent: 'open',
     parse: (text) => (text === 'open' || text === 'closed' ? text : undefined),
@@ -251,45 +251,45 @@ export const settings = {
   limitSends: limitSetting(
     'LIMIT_SENDS',
     30,
-    'messages, edits, reactions and changes of members or names a second and user, in bursts of twice as many',
+    'messages, edits, reactions and changes of members or names per second and user, in bursts of twice as many',
   ),
   limitRequests: limitSetting(
     'LIMIT_REQUESTS',
     100,
-    'other requests a second and user; costly ones, and large answers, count as several. 0 also lifts the limit of 1 MB a second that a user may send',
+    'other requests per second and user; costly requests and large responses count as several. 0 also removes the limit of 1 MB that a user may send per second',
   ),
   limitMembers: dependentLimitSetting(
     'LIMIT_MEMBERS',
     { limit: defaultLimits.members, offWith: 'LIMIT_REQUESTS' },
-    'members added a second and user, in bursts of ten times as many',
+    'members added per second and user, in bursts of ten times as many',
   ),
   limitStrangers: dependentLimitSetting(
     'LIMIT_STRANGERS',
     { limit: defaultLimits.strangers, offWith: 'LIMIT_REQUESTS' },
-    'additions an hour of people who share no conversation with the adder, for the adder and for each of those added',
+    'additions per hour of users who share no conversation with the user who adds them; counted for that user and for each added user',
   ),
   limitSignIns: limitSetting(
     'LIMIT_SIGN_INS',
     10,
-    'sign-ins a minute, account and network; five times as many an account over all networks',
+    'sign-ins per minute, account and network; an account gets five times as many over all networks',
   ),
-  limitSignInsAddress: limitSetting('LIMIT_SIGN_INS_ADDRESS', 100, 'sign-ins and sign-ups a minute and address'),
-  limitConnections: limitSetting('LIMIT_CONNECTIONS', 200, 'connections at a time and address'),
+  limitSignInsAddress: limitSetting('LIMIT_SIGN_INS_ADDRESS', 100, 'sign-ins and sign-ups per minute and IP address'),
+  limitConnections: limitSetting('LIMIT_CONNECTIONS', 200, 'open connections per IP address'),
   limitConnects: dependentLimitSetting(
     'LIMIT_CONNECTS',
     { limit: defaultLimits.connects, offWith: 'LIMIT_CONNECTIONS' },
-    'connections opened a second and user, in bursts of ten times as many',
+    'connections opened per second and user, in bursts of ten times as many',
   ),
   limitConnectsAddress: dependentLimitSetting(
     'LIMIT_CONNECTS_ADDRESS',
     { limit: defaultLimits.connectsAddress, offWith: 'LIMIT_CONNECTIONS' },
-    'connections opened a second and address, in bursts of ten times as many',
+    'connections opened per second and IP address, in bursts of ten times as many',
   ),
   drainNoticeMs: setting<number | undefined>({
     variable: 'DRAIN_NOTICE_MS',
     defaultText: '2000, without `REDIS_URL` 0',
     meaning:
-      'when the server stops: how long it goes on after `/readyz` says 503, so that balancers notice; their interval of looking and a half',
+      'when the server stops: how long it keeps serving after `/readyz` answers 503, so that load balancers notice; use 1.5 times their check interval',
     expected: 'milliseconds from 0 to 5000',
     absent: undefined,
     parse: (text) => parseInteger(text, 0, 5_000),
@@ -297,8 +297,8 @@ export const settings = {
   drainMs: setting<number | undefined>({
     variable: 'DRAIN_MS',
     defaultText: '5000, without `REDIS_URL` 1000',
-    meaning: 'when the server stops: the time over which its clients are asked to move to another',
-    expected: 'milliseconds from 0 to 9000, less DRAIN_NOTICE_MS: a server ends within 15 s',
+    meaning: 'when the server stops: the time over which it asks its clients to move to another server',
+    expected: 'milliseconds from 0 to 9000 minus DRAIN_NOTICE_MS: a server must stop within 15 s',
     absent: undefined,
     parse: (text) => parseInteger(text, 0, 9_000),
   }),
@@ -306,7 +306,7 @@ export const settings = {
     variable: 'WEBHOOK_GIVE_UP_S',
     defaultText: '86400',
     meaning:
-      'how long a webhook is tried before it is a dead letter; an endpoint that accepts nothing for twice as long is disabled',
+      'how long the server retries a webhook before it becomes a dead letter; an endpoint that accepts nothing for twice as long is disabled',
     expected: 'seconds from 1 to 604800',
     absent: 86_400,
     parse: (text) => parseInteger(text, 1, 604_800),
@@ -315,7 +315,7 @@ export const settings = {
     {
       variable: 'SMTP_URL',
       defaultText: 'none: no mail',
-      meaning: 'mail server for digests to people who were away',
+      meaning: 'mail server for digests to users who were away',
       expected: 'smtp://user:password@host:port or smtps://user:password@host:port',
     },
     { protocols: ['smtp:', 'smtps:'], path: /^$/, allowsParameters: true },
@@ -323,7 +323,7 @@ export const settings = {
   mailFrom: setting<string | undefined>({
     variable: 'MAIL_FROM',
     defaultText: 'none',
-    meaning: 'sender of mails; needed with `SMTP_URL`',
+    meaning: 'sender of mails; required with `SMTP_URL`',
     expected: 'an address like chat@example.org or Chat <chat@example.org>',
     absent: undefined,
     parse: (text) =>
@@ -332,7 +332,7 @@ export const settings = {
   mailDelayS: setting<number>({
     variable: 'MAIL_DELAY_S',
     defaultText: '600',
-    meaning: 'how old an unread message is before it is mailed to somebody who is away; one digest in six times that',
+    meaning: 'age at which an unread message is mailed to a user who is away; a user gets at most one digest in six times that',
     expected: 'seconds from 1 to 604800',
     absent: 600,
     parse: (text) => parseInteger(text, 1, 604_800),
@@ -341,7 +341,7 @@ export const settings = {
     variable: 'CANARY',
     defaultText: 'off',
     meaning:
-      '`on`: a synthetic member on each server that talks to those of the others, and measures what is lost, doubled, out of order, and late; one small message in ten seconds and server',
+      '`on`: a synthetic member on each server exchanges messages with those of the other servers and measures loss, duplicates, reordering and latency; each server sends one small message every ten seconds',
     expected: 'on or off',
     absent: 'off',
     parse: (text) => (text === 'on' || text === 'off' ? text : undefined),
@@ -349,7 +349,7 @@ export const settings = {
   logLevel: setting<LogLevel>({
     variable: 'LOG_LEVEL',
     defaultText: 'info',
-    meaning: 'how much is logged',
+    meaning: 'lowest level of the log lines to write',
     expected: logLevels.join(', '),
     absent: 'info',
     parse: (text) => logLevels.find((level) => level === text),
@@ -436,24 +436,24 @@ export function readConfig(environment: Environment): Config {
   if (drainNoticeMs + drainMs > drainMaxMs)
     refuse(settings.drainMs, String(drainMs), `expected ${settings.drainMs.expected}`)
   if (parsed.redisSubscribeUrl !== undefined && parsed.redisUrl === undefined) {
-    refuse(settings.redisSubscribeUrl, parsed.redisSubscribeUrl, 'expected REDIS_URL to be set beside it')
+    refuse(settings.redisSubscribeUrl, parsed.redisSubscribeUrl, 'expected REDIS_URL to be set as well')
   }
   if (parsed.redisUrl !== undefined && parsed.databaseUrl === undefined) {
     refuse(
       settings.redisUrl,
       parsed.redisUrl,
-      'expected DATABASE_URL beside it: an embedded database serves one server',
+      'expected DATABASE_URL to be set as well: an embedded database serves one server',
     )
   }
   if (parsed.smtpUrl !== undefined && (parsed.mailFrom === undefined || parsed.publicUrl === undefined)) {
     refuse(
       settings.smtpUrl,
       parsed.smtpUrl,
-      'expected MAIL_FROM and PUBLIC_URL beside it: mails have a sender and links',
+      'expected MAIL_FROM and PUBLIC_URL to be set as well: mails need a sender and links',
     )
   }
   if (parsed.metricsPort !== undefined && parsed.metricsPort !== 0 && parsed.metricsPort === parsed.port) {
-    refuse(settings.metricsPort, String(parsed.metricsPort), 'expected another port than PORT')
+    refuse(settings.metricsPort, String(parsed.metricsPort), 'expected a port other than PORT')
   }
   const { limitRequests, limitConnections } = parsed
   const place = parsed.port === 0 ? `pid-${process.pid}` : String(parsed.port)

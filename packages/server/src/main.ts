@@ -16,7 +16,7 @@ async function main(): Promise<void> {
   const config = readConfig(process.env)
   const logger = createLogger(config.logLevel, config.serverName)
   const fail = (error: unknown): void => {
-    logger.fatal({ err: error }, 'the server broke')
+    logger.fatal({ err: error }, 'the server failed unexpectedly')
     process.exit(1)
   }
   process.on('uncaughtException', fail)

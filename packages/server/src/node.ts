@@ -101,7 +101,7 @@ const watchIntervalMs = 1_000
 export async function startNode(config: Config, logger: Logger): Promise<Node> {
   const clock = systemClock
   const lifecycle = new Lifecycle(clock, (part, problem) =>
-    logger.error({ err: problem, part }, 'a part did not stop in order'),
+    logger.error({ err: problem, part }, 'a part of the server did not stop cleanly'),
   )
   try {
     return await start(config, logger, lifecycle)
@@ -134,10 +134,10 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
     )
     await lifecycle.start({ name: 'log', stop: () => log.drain() })
     const stopTending = tendTables(database, clock, (problem) =>
-      logger.warn({ err: problem }, 'unable to tend the tables; trying again later'),
+      logger.warn({ err: problem }, 'unable to maintain the tables; trying again later'),
     )
     const time = await DatabaseTime.start(database, clock, (problem) =>
-      logger.warn({ err: problem }, 'unable to ask the database for the time; trying again'),
+      logger.warn({ err: problem }, 'unable to read the time of the database; trying again'),
     )
     await lifecycle.start({ name: 'time', stop: async () => time.stop() })
     await lifecycle.start({ name: 'table tending', stop: async () => stopTending() })
@@ -147,7 +147,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
     await lifecycle.start({ name: 'session tending', stop: async () => stopTendingSessions() })
 
     const stopFolding = keepNamesFolded(database, clock, (problem) =>
-      logger.warn({ err: problem }, 'unable to fold the names that can be searched for; trying again'),
+      logger.warn({ err: problem }, 'unable to prepare names for search; trying again'),
     )
     await lifecycle.start({ name: 'folding of names', stop: async () => stopFolding() })
 
@@ -206,7 +206,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
           epoch: () => epoch,
           onRead: (outcome) => metrics.cacheReads.inc({ cache: 'sessions', outcome }),
         }),
-      onProblem: (problem) => logger.warn({ err: problem }, 'unable to note when sessions were last used'),
+      onProblem: (problem) => logger.warn({ err: problem }, 'unable to store when sessions were last used'),
     })
     await lifecycle.start({ name: 'authenticator', stop: async () => authenticator.stop() })
 
@@ -217,7 +217,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       clock,
       onStall: (forMs) => {
         metrics.stalls.inc()
-        logger.warn({ forMs: Math.round(forMs) }, 'this server stood still; it sweeps before it delivers')
+        logger.warn({ forMs: Math.round(forMs) }, 'this server did not run for a while; it sweeps before it delivers')
         void Promise.resolve().then(() => sweeper.sweepNow())
       },
     })
@@ -228,12 +228,14 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       batchMax: 200,
       waitingMax: 20_000,
       refusal: () =>
-        new ChorusError('unavailable', 'unable to look up memberships; too many wait for it', { retryAfterMs: 1_000 }),
+        new ChorusError('unavailable', 'unable to look up memberships; too many requests are waiting', {
+          retryAfterMs: 1_000,
+        }),
     })
     const lastSeen = new LastSeenNotes({
       database,
       clock,
-      onProblem: (problem) => logger.warn({ err: problem }, 'unable to note who was last seen when'),
+      onProblem: (problem) => logger.warn({ err: problem }, 'unable to store when users were last seen'),
     })
     const whereabouts =
       redis &&
@@ -286,7 +288,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
     const foreignEpochs = new ForeignEpochs({
       clock,
       recheck: () => database.recheckEpoch(),
-      onFailed: (error) => logger.warn({ err: error }, 'unable to ask which history the database shows'),
+      onFailed: (error) => logger.warn({ err: error }, 'unable to read the database epoch'),
     })
     let batchesDelivered = 0
     const trail = new DeliveryTrail(() => clock.nowMs())
@@ -416,11 +418,11 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       },
       readPosition: () => readPosition(database),
       clock,
-      onFailed: (error) => logger.warn({ err: error }, 'unable to begin in the new history; trying again'),
+      onFailed: (error) => logger.warn({ err: error }, 'unable to continue in the new database epoch; trying again'),
     })
     await lifecycle.start({ name: 'history', stop: async () => history.stop() })
     database.onEpochChange((changed) => {
-      logger.warn({ epoch: changed }, 'the database shows another history: every client loads again')
+      logger.warn({ epoch: changed }, 'the database epoch changed: every client loads its data again')
       epoch = changed
       history.begin()
     })
@@ -493,7 +495,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
           const asked = gate.askToMove(config.drainMs, 'cut-off').length
           logger.warn(
             { clients: asked },
-            'the database cannot be asked from here but from elsewhere: asking clients to move',
+            'only this server cannot reach the database: asking its clients to move to another server',
           )
         },
         clock,

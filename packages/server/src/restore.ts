@@ -10,7 +10,7 @@ try {
   try {
     await migrate(database)
     const { epoch } = await restoreHistory(database)
-    process.stdout.write(`restored: the history is ${epoch}; every client will load again\n`)
+    process.stdout.write(`restored: the new epoch is ${epoch}; every client will load its data again\n`)
   } finally {
     await database.close()
   }

@@ -216,7 +216,7 @@ function mailSource({ database, metrics, logger }: JobsOptions): DueSource {
       const lost = await mail.giveUpLostMails(database)
       if (lost > 0) {
         metrics.mails.inc({ kind: 'digest', state: 'unknown' }, lost)
-        logger.warn({ mails: lost }, 'mails may or may not have been sent by a server that is gone: not sent again')
+        logger.warn({ mails: lost }, 'a server stopped while it sent mails; they may have been sent: not sent again')
       }
       const [people, ready] = [await mail.takeDuePeople(database, bounds), await mail.takeReadyMails(database, bounds)]
       return [

@@ -305,6 +305,6 @@ function linkName(purpose: string, server: number | undefined): string {
 /** Returns the kind of crash if only a crashing program writes this line. */
 function findCrash(line: string): 'unhandled-rejection' | 'uncaught-exception' | undefined {
   if (/unhandled ?rejection|UnhandledPromiseRejection/i.test(line)) return 'unhandled-rejection'
-  if (/"level":60|the server broke|FATAL ERROR|uncaughtException|Uncaught /.test(line)) return 'uncaught-exception'
+  if (/"level":60|the server failed|FATAL ERROR|uncaughtException|Uncaught /.test(line)) return 'uncaught-exception'
   return undefined
 }

@@ -7,9 +7,9 @@ import { defineCommand } from './define-command.ts'
  */
 export const confirmEmail = defineCommand({
   name: 'confirm-email',
-  summary: 'Confirm the address that a link was mailed to',
+  summary: 'Confirm an e-mail address by the token of the mailed link',
   auth: 'none',
-  input: z.strictObject({ token: z.string().regex(/^[A-Za-z0-9_-]{43}$/, { error: 'is not a token of ours' }) }),
+  input: z.strictObject({ token: z.string().regex(/^[A-Za-z0-9_-]{43}$/, { error: 'is not a token of this server' }) }),
   result: z.null(),
   route: { method: 'POST', path: '/v1/notifications/confirm', status: 204 },
 })

@@ -14,7 +14,7 @@ import { defineCommand } from './define-command.ts'
  */
 export const createConversation = defineCommand({
   name: 'create-conversation',
-  summary: 'Begin a direct conversation, a group or a channel',
+  summary: 'Create a direct conversation, a group or a channel',
   auth: 'session',
   input: z.strictObject({
     kind: conversationKindSchema,

@@ -12,7 +12,7 @@ import { defineCommand } from './define-command.ts'
  */
 export const findUsers = defineCommand({
   name: 'find-users',
-  summary: 'Find people by the beginning of their handle or name, or by ids',
+  summary: 'Find users by the beginning of their handle or name, or by ids',
   auth: 'session',
   input: z.strictObject({
     q: composedTextSchema(0, limits.queryMaxChars).optional(),

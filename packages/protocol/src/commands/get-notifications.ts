@@ -4,7 +4,7 @@ import { defineCommand } from './define-command.ts'
 
 export const getNotifications = defineCommand({
   name: 'get-notifications',
-  summary: 'Where I get mail about what I missed',
+  summary: 'My settings for mail about missed messages',
   auth: 'session',
   input: z.strictObject({}),
   result: notificationsSchema,

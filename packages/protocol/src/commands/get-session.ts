@@ -5,7 +5,7 @@ import { defineCommand } from './define-command.ts'
 
 export const getSession = defineCommand({
   name: 'get-session',
-  summary: 'Who am I, and on which session',
+  summary: 'My user and my session',
   auth: 'session',
   input: z.strictObject({}),
   result: z.strictObject({ user: userSchema, session: sessionSchema }),

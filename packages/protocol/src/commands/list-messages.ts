@@ -21,7 +21,7 @@ export const listMessages = defineCommand({
       limit: pageLimitSchema,
     })
     .refine(({ before, after, around }) => [before, after, around].filter((seq) => seq !== undefined).length <= 1, {
-      error: 'takes only one of before, after and around',
+      error: 'allows only one of before, after and around',
     }),
   result: messagePageSchema,
   route: { method: 'GET', path: '/v1/conversations/{conversation}/messages', status: 200 },

@@ -23,7 +23,7 @@ const storedEmojiSchema = textSchema(1, limits.emojiMaxChars).refine(
  */
 export const removeReaction = defineCommand({
   name: 'remove-reaction',
-  summary: 'Take a reaction back',
+  summary: 'Remove a reaction',
   auth: 'session',
   input: z.strictObject({ conversation: idSchema, seq: seqSchema, emoji: storedEmojiSchema }),
   result: z.strictObject({ seq: seqSchema }),

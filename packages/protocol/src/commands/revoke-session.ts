@@ -8,7 +8,7 @@ import { defineCommand } from './define-command.ts'
  */
 export const revokeSession = defineCommand({
   name: 'revoke-session',
-  summary: 'Sign one of my devices out',
+  summary: 'Sign out one of my devices',
   auth: 'session',
   input: z.strictObject({ id: idSchema }),
   result: z.null(),

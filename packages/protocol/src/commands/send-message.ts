@@ -26,7 +26,7 @@ export const sendMessage = defineCommand({
       data: jsonSchema(limits.dataMaxBytes).optional(),
     })
     .refine((input) => input.text.length > 0 || (input.attachments?.length ?? 0) > 0 || (input.data ?? null) !== null, {
-      error: 'is empty: a message needs text, an attachment or data',
+      error: 'is empty; a message needs text, an attachment or data',
       path: ['text'],
     }),
   result: z.strictObject({ message: messageSchema, duplicate: z.literal(true).optional() }),

@@ -11,7 +11,7 @@ import { defineCommand } from './define-command.ts'
  */
 export const setLiveValue = defineCommand({
   name: 'set-live-value',
-  summary: 'Set a live value: typing, location, or a key of your own',
+  summary: 'Set a live value: typing, location, or a custom key',
   auth: 'session',
   input: z.strictObject({
     conversation: idSchema,

@@ -9,7 +9,7 @@ import { defineCommand } from './define-command.ts'
  */
 export const setNotifications = defineCommand({
   name: 'set-notifications',
-  summary: 'Set where I get mail about what I missed',
+  summary: 'Change my settings for mail about missed messages',
   auth: 'session',
   input: z.strictObject({ email: emailSchema.nullable(), digest: digestSchema }),
   result: notificationsSchema,

@@ -7,7 +7,7 @@ import { defineCommand } from './define-command.ts'
  */
 export const setStatus = defineCommand({
   name: 'set-status',
-  summary: 'Say whether I am there',
+  summary: 'Set my presence status',
   auth: 'session',
   input: z.strictObject({ status: z.enum(['online', 'away']) }),
   result: z.strictObject({}),

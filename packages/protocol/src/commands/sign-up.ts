@@ -9,7 +9,7 @@ import { defineCommand } from './define-command.ts'
  */
 export const signUp = defineCommand({
   name: 'sign-up',
-  summary: 'Make an account and sign in',
+  summary: 'Create an account and sign in',
   auth: 'none',
   input: z.strictObject({ handle: handleSchema, password: passwordSchema, name: nameSchema }),
   result: z.strictObject({ user: userSchema }),

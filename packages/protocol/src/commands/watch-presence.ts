@@ -10,7 +10,7 @@ import { defineCommand } from './define-command.ts'
  */
 export const watchPresence = defineCommand({
   name: 'watch-presence',
-  summary: 'Presence of people I share a conversation with; over Socket.IO also its updates',
+  summary: 'Presence of users I share a conversation with; Socket.IO also sends updates',
   auth: 'session',
   input: z.strictObject({ users: z.array(idSchema).max(limits.listMaxIds) }),
   result: z.strictObject({ presence: z.array(presenceSchema) }),

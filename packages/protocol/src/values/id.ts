@@ -12,5 +12,5 @@ export type Id = string
 
 export const clientIdSchema = z.uuid().toLowerCase().meta({
   id: 'ClientId',
-  description: 'A UUID made by the sender, once per message: the same id again stores nothing (rule IDEM1).',
+  description: 'A UUID that the sender makes once per message. A repeated id stores nothing again (rule IDEM1).',
 })

@@ -62,7 +62,7 @@ describe('a webhook', () => {
     expect(await faultOf(verifyWebhook({ headers: { ...headers }, body, secrets: secret, now }))).toBe('none')
   })
 
-  it('is refused when its id was accepted before (N106)', async () => {
+  it('is refused when its id was accepted already (N106)', async () => {
     const known = new Set<string>()
     const accept = async () => {
       const { id } = await verifyWebhook({

@@ -101,7 +101,7 @@ export async function verifyWebhook({
     throw new WebhookError('malformed', 'its headers are missing or cannot be read')
   const timestamp = new Date(Number(seconds) * 1_000)
   if (Math.abs((now ?? new Date()).getTime() - timestamp.getTime()) > webhookBounds.toleranceMs)
-    throw new WebhookError('stale', 'its time is more than five minutes from now')
+    throw new WebhookError('stale', 'its timestamp is more than five minutes away from now')
 
   const signed = toBytes(`${id}.${seconds}.${body}`)
   const candidates = signatures.split(' ', webhookBounds.signaturesMax).flatMap((entry) => {
@@ -113,8 +113,8 @@ export async function verifyWebhook({
     const key = await importKey(secret, 'verify')
     for (const candidate of candidates) if (await crypto.subtle.verify('HMAC', key, candidate, signed)) isSigned = true
   }
-  if (!isSigned) throw new WebhookError('bad-signature', 'no secret made its signature')
-  if ((await isKnown?.(id)) === true) throw new WebhookError('replayed', 'its id was accepted before')
+  if (!isSigned) throw new WebhookError('bad-signature', 'its signature matches none of the secrets')
+  if ((await isKnown?.(id)) === true) throw new WebhookError('replayed', 'its id was accepted already')
   return { id, timestamp }
 }
 

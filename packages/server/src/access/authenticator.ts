@@ -103,7 +103,7 @@ export class Authenticator {
       run: (tokenHashes: readonly Buffer[]) => this.#lookUp(tokenHashes),
       batchMax: queryMax,
       waitingMax,
-      refusal: () => unavailable('too many wait for it'),
+      refusal: () => unavailable('too many requests are waiting for it'),
     })
   }
 

@@ -383,7 +383,7 @@ const refusals: { readonly [Name in BucketName]: string } = {
   sends: 'send message; too many messages in a short time',
   requests: 'answer; too many requests in a short time',
   members: 'add members; too many were added in a short time',
-  strangers: 'add members; too many people who share no conversation were added in the last hour',
+  strangers: 'add members; too many people who share no conversation with each other were added in the last hour',
   connects: 'connect; too many connections of this account in a short time',
 }
 

@@ -47,8 +47,8 @@ export function decideOrigin(
   const isBrowser =
     site !== undefined || headers['sec-fetch-dest'] !== undefined || (mode !== undefined && mode !== 'cors')
   if (!isBrowser || use === 'page') return own
-  if (use === 'change') return { allowed: false, reason: 'a browser sends an Origin with it' }
-  return site === 'same-origin' || site === 'none' ? own : { allowed: false, reason: 'it comes from another site' }
+  if (use === 'change') return { allowed: false, reason: 'a browser must send an Origin header with it' }
+  return site === 'same-origin' || site === 'none' ? own : { allowed: false, reason: 'the request is cross-site' }
 }
 
 function decideNamedOrigin(
@@ -64,7 +64,7 @@ function decideNamedOrigin(
   // the pages of that origin.
   const isTwin = policy.publicUrl !== undefined && host !== undefined && policy.publicUrl === originOf('https', host)
   if (ownOrigin === origin && !isTwin) return own
-  return { allowed: false, reason: 'its Origin is not this server, PUBLIC_URL or one of ALLOWED_ORIGINS' }
+  return { allowed: false, reason: 'its Origin is neither this server, PUBLIC_URL nor one of ALLOWED_ORIGINS' }
 }
 
 function originOf(scheme: 'http' | 'https', host: string): string | undefined {

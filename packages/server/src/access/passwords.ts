@@ -63,7 +63,7 @@ export class Passwords {
   async #inTurn<T>(what: string, work: () => Promise<T>): Promise<T> {
     if (this.#running >= this.#parallelMax) {
       if (this.#waiting.length >= this.#waitingMax) {
-        throw new ChorusError('unavailable', `unable to ${what}; too many people sign in right now`, {
+        throw new ChorusError('unavailable', `unable to ${what}; too many sign-ins at the moment`, {
           retryAfterMs: 1_000,
         })
       }

@@ -96,7 +96,7 @@ export class Canary {
       this.#options.clock.setTimer(
         () =>
           void run().catch((error: unknown) => {
-            this.#options.parts.logger.debug({ err: error }, 'the canary was disturbed')
+            this.#options.parts.logger.debug({ err: error }, 'an action of the canary failed')
           }),
         delayMs,
       ),
@@ -109,7 +109,7 @@ export class Canary {
         if (!this.#isStopped) this.#fly(settled)
       },
       (error: unknown) => {
-        this.#options.parts.logger.warn({ err: error }, 'the canary could not begin; trying again later')
+        this.#options.parts.logger.warn({ err: error }, 'unable to start the canary; trying again later')
         this.#after('begin', this.#retryMs(), async () => this.#begin())
       },
     )
@@ -207,11 +207,11 @@ export class Canary {
     let message: object | undefined
     const attempt = async (): Promise<void> => {
       try {
-        if (this.#socket === undefined) throw new Error('the canary has no link')
+        if (this.#socket === undefined) throw new Error('the canary has no connection')
         const note: Note = { from: parts.serverName, boot, number, sentAt: now().toISOString() }
         message ??= { conversation, clientId: randomUUID(), text: 'canary', data: { canary: note } }
         const answer = await this.#socket.ask('send', message)
-        if (answer.ok !== true) throw new Error('the canary was refused')
+        if (answer.ok !== true) throw new Error('the server refused a message of the canary')
       } catch (error) {
         this.#after('send', canaryBounds.retryMinMs * (0.5 + Math.random()), attempt)
         throw error

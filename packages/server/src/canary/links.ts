@@ -62,7 +62,7 @@ export function openSocketLink({ url, cookie, cursor, onEvent, onEnd }: LinkOpti
   const silence = watchSilence(() => socket.terminate())
   const end = (): void => {
     silence.stop()
-    for (const answer of waiting.values()) answer(new Error('the link ended before the answer'))
+    for (const answer of waiting.values()) answer(new Error('the connection ended before the response'))
     waiting.clear()
     if (isOver) return
     isOver = true
@@ -99,13 +99,13 @@ export function openSocketLink({ url, cookie, cursor, onEvent, onEnd }: LinkOpti
     ask: (event, payload) =>
       new Promise((resolve, reject) => {
         if (socket.readyState !== WebSocket.OPEN) {
-          reject(new Error('the link is not open'))
+          reject(new Error('the connection is not open'))
           return
         }
         const id = nextAsk++
         const timer = setTimeout(() => {
           waiting.delete(id)
-          reject(new Error('the answer did not come'))
+          reject(new Error('no response in time'))
         }, askMaxMs)
         timer.unref()
         waiting.set(id, (answer) => {

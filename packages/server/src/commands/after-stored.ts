@@ -17,7 +17,7 @@ export async function afterStored<T>(what: string, follow: () => Promise<T | und
   } catch (error) {
     cause = error
   }
-  throw new ChorusError('unknown', `unable to ${what} and show it; it was stored, and could not be read back`, {
+  throw new ChorusError('unknown', `unable to ${what} and show it; it was stored, but could not be read back`, {
     retryAfterMs: 1_000,
     cause,
   })

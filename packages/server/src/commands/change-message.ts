@@ -38,6 +38,6 @@ export function announceMessageChange(
 }
 
 function completed(detail: OperationDetail | null): MessageColumns {
-  if (detail?.version === undefined) throw new Error('the log answered without the message')
+  if (detail?.version === undefined) throw new Error('the log returned no message')
   return detail as MessageColumns
 }

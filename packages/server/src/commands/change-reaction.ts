@@ -50,6 +50,6 @@ async function applyReaction(
     case 'forbidden':
     case 'too-large':
     case 'conflict':
-      throw refuse(outcome, op === 'react' ? 'react to the message' : 'take the reaction back')
+      throw refuse(outcome, op === 'react' ? 'react to the message' : 'remove the reaction')
   }
 }

@@ -14,6 +14,6 @@ export const confirmEmail: CommandHandler<'confirm-email'> = async (
 ) => {
   limits.takeRequest(limitKeyOf(address))
   if (!(await store(database, hashOfToken(token))))
-    throw new ChorusError('not-found', 'unable to confirm email; the link was used, is too old or never was')
+    throw new ChorusError('not-found', 'unable to confirm email; the link was used already, is too old or is unknown')
   return null
 }

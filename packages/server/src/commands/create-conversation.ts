@@ -20,7 +20,7 @@ export const createConversation: CommandHandler<'create-conversation'> = async (
 ) => {
   const others = [...new Set(members)].filter((user) => user !== actor.userId)
   if (kind === 'direct' && (others.length !== 1 || name !== undefined)) {
-    throw new ChorusError('invalid', `unable to ${what}; a direct one has exactly one other member and no name`)
+    throw new ChorusError('invalid', `unable to ${what}; a direct conversation has one other member and no name`)
   }
   if (kind === 'channel' && name === undefined)
     throw new ChorusError('invalid', `unable to ${what}; a channel needs a name`)

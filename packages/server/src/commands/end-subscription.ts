@@ -77,15 +77,8 @@ function beforeNextCheckpoint(
       if (is) joinConversation(parts, connection, conversation)
     })
     .catch((error: unknown) => {
-      parts.logger.warn(
-        { err: error, conversation },
-        'unable to look at a membership; the connection is asked to come back',
-      )
-      connection.close(
-        'unavailable',
-        'unable to follow a conversation; the database cannot be asked right now',
-        'later',
-      )
+      parts.logger.warn({ err: error, conversation }, 'unable to read a membership; closing the connection')
+      connection.close('unavailable', 'unable to follow a conversation; the database is unavailable right now', 'later')
     })
     .finally(() => {
       connection.joinsInProgress--

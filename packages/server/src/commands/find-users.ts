@@ -8,6 +8,6 @@ import type { CommandHandler } from './command.ts'
 
 export const findUsers: CommandHandler<'find-users'> = async ({ parts: { database } }, { q, ids, limit }) => {
   if (ids === undefined) return { users: await findUsersByPrefix(database, q ?? '', limit) }
-  if (q !== undefined) throw new ChorusError('invalid', 'unable to find users; takes only one of q and ids')
+  if (q !== undefined) throw new ChorusError('invalid', 'unable to find users; use only one of q and ids')
   return { users: await readUsers(database, ids) }
 }

@@ -37,6 +37,6 @@ export function hearDevice(parts: Parts, { user, session, status, watched }: Dev
   if (status !== undefined) setStatusOfSession(parts, user, session, status)
   if (watched === undefined) return
   watchForStreams(parts, user, session, watched).catch((error: unknown) =>
-    parts.logger.warn({ err: error }, 'unable to watch for a stream; its device asks again'),
+    parts.logger.warn({ err: error }, 'unable to watch presence for an event stream; its client requests it again'),
   )
 }

@@ -31,8 +31,8 @@ export function joinConversation(parts: Parts, connection: Connection, conversat
   connection.joinsInProgress++
   void join(parts, connection, conversation)
     .catch((error: unknown) => {
-      parts.logger.warn({ err: error, conversation }, 'a join failed; the connection is asked to come back')
-      connection.close('unavailable', 'unable to join a conversation; the database cannot be asked right now', 'later')
+      parts.logger.warn({ err: error, conversation }, 'a join failed; closing the connection')
+      connection.close('unavailable', 'unable to join a conversation; the database is unavailable right now', 'later')
     })
     .finally(() => {
       if (connection.afterReady.delete(conversation)) joinConversation(parts, connection, conversation)
@@ -79,7 +79,7 @@ async function join(parts: Parts, connection: Connection, conversation: Id): Pro
       if (outcome.kind === 'left') sendRemoval(connection, outcome.change)
       if (outcome.kind !== 'missing') return
     }
-    throw new Error('the conversation moves faster than it can be joined')
+    throw new Error('the conversation changes faster than it can be joined')
   } finally {
     feed.abandonJoin(joining)
     parts.feeds.release(feed)

@@ -12,7 +12,7 @@ export const listConversations: CommandHandler<'list-conversations'> = async ({ 
 function readToken(page: string): { xid: string; id: string } {
   const token = decodePageToken(page, ['xid', 'id'])
   if (token === undefined) {
-    throw new ChorusError('invalid', 'unable to list the conversations; page is not a token of this list')
+    throw new ChorusError('invalid', 'unable to list the conversations; page is not a page token of this list')
   }
   const [xid, id] = token
   return { xid, id }

@@ -23,7 +23,7 @@ export const listMembers: CommandHandler<'list-members'> = async ({ parts, actor
 function readToken(page: string): number {
   const token = decodePageToken(page, ['seq'])
   if (token === undefined) {
-    throw new ChorusError('invalid', 'unable to list the members; page is not a token of this list')
+    throw new ChorusError('invalid', 'unable to list the members; page is not a page token of this list')
   }
   return token[0]
 }

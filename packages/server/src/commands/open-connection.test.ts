@@ -143,10 +143,10 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     const { connection, opening: blocked } = node.open(bob, await fixture.session(bob))
     const blocker = await node.parts.feeds.join(group, connection)
     blocker.feed.noteTop(2 ** 50)
-    await expect(blocked).rejects.toThrow('moves faster')
+    await expect(blocked).rejects.toThrow('changes faster')
     const before = node.statements.length
     const { opening, transport } = node.open(ada, session)
-    await expect(opening).rejects.toThrow('moves faster')
+    await expect(opening).rejects.toThrow('changes faster')
     expect(transport.eventsNamed('ready')).toEqual([])
     expect(node.statements.length - before).toBeLessThan(3 * openBounds.handOverRoundsMax)
     blocker.feed.abandonJoin(blocker.join)

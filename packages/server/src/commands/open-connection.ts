@@ -300,7 +300,7 @@ class Replay {
     // Stop at `top`: chasing the end of a busy log by reading would never finish.
     while (reached < top) {
       if (readsInVain++ >= openBounds.readsInVainMax)
-        throw new Error(`${conversation} is edited faster than it is read`)
+        throw new Error(`${conversation} is edited faster than the connection reads it`)
       const rewrittenSeq = feed?.rewrittenSeq
       const recent = feed?.recent.range(reached + 1, top)
       const stretch =
@@ -387,6 +387,6 @@ class Replay {
     }
     // The client reconnects with the checkpoint of its last page, so its progress is not lost (rule
     // LIM1).
-    throw new Error(`${conversation} moves faster than a connection reads it`)
+    throw new Error(`${conversation} changes faster than the connection reads it`)
   }
 }

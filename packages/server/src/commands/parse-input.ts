@@ -34,7 +34,7 @@ function isOverLimit({ code, origin, message }: Issue): boolean {
 }
 
 function describeIssue(issue: Issue | undefined): string {
-  if (issue === undefined) return 'the input does not fit'
+  if (issue === undefined) return 'the input does not match its schema'
   const place = issue.path.length === 0 ? 'the input' : issue.path.map(String).join('.')
   return `${place}: ${issue.message}`.slice(0, issueMessageMaxChars)
 }

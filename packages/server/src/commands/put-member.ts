@@ -8,7 +8,7 @@ import { encodeChange } from '../support/logged-change.ts'
 import type { CommandHandler } from './command.ts'
 import { refuse } from './refuse.ts'
 
-const what = 'put the member'
+const what = 'add or change the member'
 
 export const putMember: CommandHandler<'put-member'> = async (
   { parts, actor },
@@ -36,6 +36,6 @@ export const putMember: CommandHandler<'put-member'> = async (
   }
   // The log returns the member as of the change, read under its lock. So no later read can fail or
   // find another state (rule ACK2).
-  if (detail?.member === undefined) throw new Error('the log answered without the member')
+  if (detail?.member === undefined) throw new Error('the log returned no member')
   return { member: detail.member }
 }

@@ -43,7 +43,7 @@ async function look(parts: Parts, pairs: readonly UserPair[]): Promise<boolean[]
         await pause(retryAfterMs)
         continue
       }
-      parts.logger.warn({ err: error, pairs: pairs.length }, 'unable to check who may see whom; presence is withheld')
+      parts.logger.warn({ err: error, pairs: pairs.length }, 'unable to check who may see whose presence; hiding it')
       return undefined
     }
   }

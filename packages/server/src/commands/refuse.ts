@@ -17,7 +17,7 @@ const reasons: { readonly [R in Refusal]: ChorusError['code'] } = {
 
 const sentences: { readonly [R in Refusal]: string } = {
   'not-found': 'it does not exist or may not be seen',
-  forbidden: 'the role of the asker does not allow it',
+  forbidden: 'your role does not allow it',
   conflict: 'the same clientId was used for another request',
   'too-large': 'a limit is reached',
   'invalid-reply': 'replyTo does not name a message of this conversation',

@@ -10,9 +10,11 @@ const what = 'set the live value'
 
 export const setLiveValue: CommandHandler<'set-live-value'> = async (context, { conversation, key, value, ttlMs }) => {
   await requireMember(context, conversation, what)
-  if (key === 'read') throw new ChorusError('invalid', `unable to ${what}; the key read belongs to the read marker`)
+  if (key === 'read') throw new ChorusError('invalid', `unable to ${what}; the key "read" is for the read marker`)
   if (!context.parts.liveValues.set(conversation, key, context.actor.userId, value, ttlMs)) {
-    throw new ChorusError('unavailable', `unable to ${what}; too many conversations have some`, { retryAfterMs: 1_000 })
+    throw new ChorusError('unavailable', `unable to ${what}; too many conversations have live values`, {
+      retryAfterMs: 1_000,
+    })
   }
   return {}
 }

@@ -17,7 +17,7 @@ export const setNotifications: CommandHandler<'set-notifications'> = async (
     throw new ChorusError('forbidden', 'unable to set notifications; this server sends no mail')
   const stored = await store(database, actor.userId, { email, digest: digest === 'on', mail: uuidv7() })
   if (stored.outcome === 'too-soon') {
-    throw new ChorusError('rate-limited', 'unable to set notifications; too many links were mailed lately', {
+    throw new ChorusError('rate-limited', 'unable to set notifications; too many links were mailed recently', {
       retryAfterMs: stored.retryAfterMs,
     })
   }

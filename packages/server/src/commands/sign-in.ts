@@ -10,7 +10,7 @@ import type { CommandContext, CommandHandler, CookieJar } from './command.ts'
 
 /** Returns the cookies of the request. Signing in sets a cookie, and only HTTP has cookies. */
 export function cookiesOf({ cookies }: CommandContext): CookieJar {
-  if (cookies === undefined) throw new ChorusError('invalid', 'unable to sign in; it takes an HTTP request')
+  if (cookies === undefined) throw new ChorusError('invalid', 'unable to sign in; use an HTTP request')
   return cookies
 }
 

@@ -27,14 +27,14 @@ export function openMarkerReads(database: Database, logger: Logger): MarkerReads
       try {
         return await readMarkers(database, pairs)
       } catch (error) {
-        logger.warn({ err: error, markers: pairs.length }, 'unable to read markers; trying again after the next sweep')
+        logger.warn({ err: error, markers: pairs.length }, 'unable to load read markers; retrying after the next sweep')
         throw error
       }
     },
     batchMax,
     waitingMax,
     refusal: () =>
-      new ChorusError('unavailable', 'unable to read a marker; too many wait for it', { retryAfterMs: 1_000 }),
+      new ChorusError('unavailable', 'unable to load a read marker; too many requests wait', { retryAfterMs: 1_000 }),
   })
 }
 

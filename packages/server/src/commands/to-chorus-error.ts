@@ -23,8 +23,8 @@ export function toChorusError(error: unknown, changes: boolean, onUnexpected: (e
 
 function afterUnexpected(changes: boolean): ChorusError {
   return changes
-    ? new ChorusError('unknown', 'unable to say whether it was done; the server met an error', { retryAfterMs })
-    : new ChorusError('unavailable', 'unable to answer; the server met an error', { retryAfterMs })
+    ? new ChorusError('unknown', 'unable to tell if it was done; the server had an error', { retryAfterMs })
+    : new ChorusError('unavailable', 'unable to answer; the server had an error', { retryAfterMs })
 }
 
 function fromDatabaseError(
@@ -36,14 +36,14 @@ function fromDatabaseError(
   switch (error.kind) {
     case 'lost':
       if (changes)
-        return new ChorusError('unknown', 'unable to say whether it was done; the database went away', options)
-      return new ChorusError('unavailable', 'unable to answer; the database went away', options)
+        return new ChorusError('unknown', 'unable to tell if it was done; the database connection was lost', options)
+      return new ChorusError('unavailable', 'unable to answer; the database connection was lost', options)
     case 'refused':
     case 'retryable':
-      return new ChorusError('unavailable', 'unable to answer; the database cannot be asked right now', options)
+      return new ChorusError('unavailable', 'unable to answer; the database is unavailable right now', options)
     case 'data':
       onUnexpected(error)
-      return new ChorusError('invalid', 'unable to answer; the database refuses these values', { cause: error })
+      return new ChorusError('invalid', 'unable to answer; the database rejected these values', { cause: error })
     case 'bug':
       onUnexpected(error)
       return afterUnexpected(changes)

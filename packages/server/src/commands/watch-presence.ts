@@ -80,7 +80,7 @@ async function look({ database, presences }: Parts, ask: WatchAsk): Promise<Read
     const shared = await readSharing(database, ask.user, [...ask.wanted])
     if (presences.leavesSeen(ask) === seen) return shared
   }
-  throw new ChorusError('unavailable', 'unable to watch; the people watched come and go too fast', {
+  throw new ChorusError('unavailable', 'unable to watch; the watched users join and leave conversations too fast', {
     retryAfterMs: 1_000,
   })
 }

@@ -85,7 +85,7 @@ export class RedisLine {
     this.#socket.on('data', (chunk: Buffer) => this.#read(chunk))
     this.#socket.on('error', (error) => this.#end(error.message))
     this.#socket.on('close', () => this.#end('the connection was closed'))
-    this.#timer = clock.setTimer(() => this.#end('it cannot be connected in time'), lineBounds.connectTimeoutMs)
+    this.#timer = clock.setTimer(() => this.#end('no connection in time'), lineBounds.connectTimeoutMs)
     this.#socket.once(tls === undefined ? 'connect' : 'secureConnect', () => this.#watch())
   }
 
@@ -141,7 +141,7 @@ export class RedisLine {
 
   #write(args: readonly string[]): void {
     this.#socket.write(encodeCommand(args))
-    if (this.#socket.writableLength > lineBounds.unsentMaxBytes) this.#end('it takes nothing any more')
+    if (this.#socket.writableLength > lineBounds.unsentMaxBytes) this.#end('the peer does not read')
   }
 
   #read(chunk: Buffer): void {
@@ -189,9 +189,9 @@ export class RedisLine {
 
   #takeAnswer(reply: Reply): void {
     const head = this.#expected.shift()
-    if (head === undefined) this.#end('it answers what was not asked')
+    if (head === undefined) this.#end('it sent a reply without a request')
     else if (head.kind === 'answer') head.resolve(reply)
-    else if (!(reply instanceof RedisRefusal)) this.#end('it answers something else than was asked')
+    else if (!(reply instanceof RedisRefusal)) this.#end('its reply does not match the request')
     else if (head.kind === 'subscribe') this.#events.onRefused([...head.names], reply.text)
   }
 
@@ -204,7 +204,7 @@ export class RedisLine {
       if (nowMs - this.#lastLookAtMs > 2 * lineBounds.pingIntervalMs) this.#lastHeardAtMs = nowMs
       this.#lastLookAtMs = nowMs
       if (nowMs - this.#lastHeardAtMs > lineBounds.silenceMaxMs) {
-        this.#end('nothing comes any more')
+        this.#end('nothing was received for too long')
         return
       }
       this.ask(['PING']).catch(() => undefined)

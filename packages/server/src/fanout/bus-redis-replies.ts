@@ -117,7 +117,7 @@ export class ReplyReader {
 function lengthOf(line: string): number {
   if (line === '-1') return -1
   const length = /^\d{1,10}$/.test(line) ? Number(line) : Number.NaN
-  if (!(length <= replyBounds.elementsMax * 10)) throw new Error('a reply has no proper length')
+  if (!(length <= replyBounds.elementsMax * 10)) throw new Error('a reply has an invalid length')
   return length
 }
 

@@ -180,7 +180,7 @@ export class BusSubscriber {
   degraded(): string | undefined {
     for (const { address, state, problem } of this.#shards.values()) {
       if (state === 'open' && problem === undefined) continue
-      return `the bus does not hear at ${keyOf(address)}; ${problem ?? 'connecting'}`
+      return `the bus receives nothing from ${keyOf(address)}; ${problem ?? 'connecting'}`
     }
     return this.#refusal === undefined ? undefined : `the bus cannot subscribe; ${this.#refusal}`
   }
@@ -338,7 +338,7 @@ export class BusSubscriber {
     shard.probeTimer?.cancel()
     const { line } = shard
     shard.line = undefined
-    line?.close('not needed any more')
+    line?.close('no longer needed')
     if (line !== undefined) this.#loseLine(line, 'moved')
   }
 
@@ -377,7 +377,7 @@ export class BusSubscriber {
 
   #reopen(shard: Shard, reason: string): void {
     const { line } = shard
-    if (shard.state === 'open') this.#note(`the line to ${keyOf(shard.address)} ended; ${reason}`)
+    if (shard.state === 'open') this.#note(`the bus connection to ${keyOf(shard.address)} ended; ${reason}`)
     shard.line = undefined
     shard.state = 'away'
     shard.problem = reason
@@ -443,7 +443,7 @@ export class BusSubscriber {
     }
     if (!reason.startsWith('MOVED') || this.#owners === undefined) {
       this.#refusal = reason
-      this.#note(`unable to subscribe; ${reason}`)
+      this.#note(`unable to subscribe at Redis; ${reason}`)
     }
     this.#refreshTopology(line)
     this.#retrySoon()
@@ -491,7 +491,7 @@ export class BusSubscriber {
     // Either a single Redis without a cluster, or a cluster that has not formed yet.
     if (masters === undefined) {
       if (reply instanceof RedisRefusal && !reply.text.includes('cluster support disabled'))
-        this.#note(`unable to ask for the masters of a cluster; ${reply.text}`)
+        this.#note(`unable to read the masters of the cluster; ${reply.text}`)
       return
     }
     const owners = Array.from({ length: partitionsCount }, (_, partition) => {
@@ -572,13 +572,13 @@ export class BusSubscriber {
         // If Redis is away, the publishing side reports it. If it answers but refuses the probe,
         // the problem is reported only here.
         if (redis.problem() === undefined)
-          shard.problem = `it cannot be probed; ${error instanceof Error ? error.message : String(error)}`
+          shard.problem = `unable to probe it; ${error instanceof Error ? error.message : String(error)}`
       },
     )
   }
 
   #loseProbe(shard: Shard): void {
-    shard.problem = 'what is published does not come back'
+    shard.problem = 'published probes do not come back'
     const isTimeToReopen = shard.lostProbes % subscriberBounds.probesPerReopening === 0
     shard.lostProbes++
     this.#refreshTopology()

@@ -106,7 +106,7 @@ describe.skipIf(!hasRedis())('over one Redis', () => {
     const [one] = await openTwo()
     await redis.command('CONFIG', 'SET', 'min-replicas-to-write', 1)
     try {
-      await waitForFact(() => one.bus.degraded()?.includes('it cannot be probed; ') === true, { what: 'the refusal' })
+      await waitForFact(() => one.bus.degraded()?.includes('unable to probe it; ') === true, { what: 'the refusal' })
     } finally {
       await redis.command('CONFIG', 'SET', 'min-replicas-to-write', 0)
     }
@@ -217,7 +217,7 @@ describe.skipIf(!hasRedis())('over one Redis', () => {
       await waitForFact(() => isWorking(one) && isWorking(two), { what: 'working buses' })
       await two.bus.subscribe(roomOf(1))
       await whenHeard(one, two)
-      expect(wrong.bus.degraded()).toMatch(/^the bus does not hear at 127\.0\.0\.1:\d+; WRONGPASS/)
+      expect(wrong.bus.degraded()).toMatch(/^the bus receives nothing from 127\.0\.0\.1:\d+; WRONGPASS/)
       await buses.close()
     } finally {
       await locked.remove()
@@ -277,7 +277,7 @@ describe.skipIf(!hasRedis())('over a primary and a replica', () => {
     // The replica still answers, but receives no messages any more.
     await pair.replica.command('REPLICAOF', '127.0.0.1', '1')
     await waitForFact(() => !isWorking(two), { what: 'a degraded bus', timeoutMs: 20_000 })
-    expect(two.bus.degraded()).toContain('does not come back')
+    expect(two.bus.degraded()).toContain('do not come back')
     await two.bus.subscribe(roomOf(1))
     expect(isWorking(one)).toBe(true)
     two.gaps.length = 0

@@ -97,7 +97,7 @@ export class Connection {
     this.#transport = transport
     this.#onClosed = onClosed
     this.#outbound = new Outbound(transport, budget, () =>
-      this.close('slow', 'unable to keep the connection; it does not read what it is sent', 'later'),
+      this.close('slow', 'unable to keep the connection; the client does not read what it is sent', 'later'),
     )
   }
 

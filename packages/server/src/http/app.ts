@@ -106,7 +106,7 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<FastifyInst
   addMeasurements(app, metrics, logger)
 
   const trusted = parseTrustedProxies(config.trustedProxies)
-  if (trusted === undefined) throw new TypeError('config.trustedProxies has not been checked')
+  if (trusted === undefined) throw new TypeError('config.trustedProxies was not validated')
   const addressOf = (request: FastifyRequest): string =>
     findClientAddress(request.socket.remoteAddress, request.headers['x-forwarded-for'], trusted)
   const open = new OpenRequests()
@@ -264,7 +264,7 @@ function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): 
           new ChorusError('too-large', 'unable to answer; the headers are too large'),
         ]
       : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-        ? [408, 'Request Timeout', new ChorusError('invalid', 'unable to answer; the request did not come in time')]
+        ? [408, 'Request Timeout', new ChorusError('invalid', 'unable to answer; the request did not arrive in time')]
         : [400, 'Bad Request', new ChorusError('invalid', 'unable to answer; the request cannot be read')]
   const body = JSON.stringify({ ...problem.toProblem(), status })
   socket.end(

@@ -176,7 +176,7 @@ describe('open requests', () => {
   it('[SLOW1] refuses further responses to a client that does not read', () => {
     const open = new OpenRequests()
     for (let count = 0; count < 4; count++) open.admit('ada', unread(1_000_000))
-    expect(() => open.admitResponse('ada', 300_000)).toThrow('are not read')
+    expect(() => open.admitResponse('ada', 300_000)).toThrow('have not been read')
     open.admitResponse('ada', 100_000)
     open.admitResponse('ben', 300_000)
   })
@@ -184,6 +184,6 @@ describe('open requests', () => {
   it('[SLOW1] limits the unread response bytes of the whole server', () => {
     const open = new OpenRequests()
     for (let client = 0; client < 50; client++) open.admit(`client ${client}`, unread(1_000_000))
-    expect(() => open.admitResponse('ada', 1_000_000)).toThrow('too many responses are not read')
+    expect(() => open.admitResponse('ada', 1_000_000)).toThrow('too many responses have not been read yet')
   })
 })

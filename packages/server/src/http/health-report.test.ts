@@ -25,14 +25,14 @@ it('is ready unless stopping or without database, and degraded by other problems
   })
   try {
     expect(await report.ask()).toEqual({ ready: true, degraded: [] })
-    state.redis = 'Redis is away (closed)'
+    state.redis = 'Redis is unavailable (closed)'
     state.bus = state.redis
-    expect(await report.ask()).toEqual({ ready: true, degraded: ['Redis is away (closed)'] })
+    expect(await report.ask()).toEqual({ ready: true, degraded: ['Redis is unavailable (closed)'] })
     state.bus = 'the subscription does not answer'
     state.stopping = true
     expect(await report.ask()).toEqual({
       ready: false,
-      degraded: ['the subscription does not answer', 'Redis is away (closed)', 'stopping'],
+      degraded: ['the subscription does not answer', 'Redis is unavailable (closed)', 'stopping'],
     })
     state.stopping = false
     state.database = false

@@ -55,7 +55,7 @@ export class HealthReport {
       bus,
       redis === bus ? undefined : redis,
       evictionProblem?.(),
-      isDatabaseThere ? undefined : 'the database cannot be asked',
+      isDatabaseThere ? undefined : 'the database does not answer',
       isStopping() ? 'stopping' : undefined,
     ]
     const ready = isDatabaseThere && !isStopping()

@@ -36,18 +36,18 @@ export function addMailPages(app: FastifyInstance, { database, limits, addressOf
   const links: readonly Link[] = [
     {
       path: '/mail/confirm',
-      question: 'Get mail at this address about messages you missed?',
+      question: 'Get mail at this address about missed messages?',
       button: 'Confirm',
       done: 'Your address is confirmed.',
-      failed: 'This link was used, or is too old. Ask for another one in the settings.',
+      failed: 'This link was used already, or is too old. Request another one in the settings.',
       follow: (token) => confirmEmail(database, hashOfToken(token)),
     },
     {
       path: '/mail/unsubscribe',
-      question: 'Stop mail about messages you missed?',
-      button: 'Stop it',
-      done: 'You get no more digests.',
-      failed: 'This link is not one of ours.',
+      question: 'Stop mail about missed messages?',
+      button: 'Unsubscribe',
+      done: 'You will get no more digests.',
+      failed: 'This link is not valid.',
       follow: async (token) => {
         const user = readUnsubscribe(token, key)
         if (user !== undefined) await switchDigestOff(database, user)

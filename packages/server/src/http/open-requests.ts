@@ -29,7 +29,7 @@ export class OpenRequests {
   admit(client: string, request: OpenRequest): () => void {
     const open = this.#byClient.get(client) ?? new Set()
     if (open.size >= openRequestBounds.clientMaxRequests)
-      throw new ChorusError('rate-limited', 'unable to answer; too many requests are open at a time', {
+      throw new ChorusError('rate-limited', 'unable to answer; too many requests are open at once', {
         retryAfterMs: 1_000,
       })
     open.add(request)
@@ -45,13 +45,15 @@ export class OpenRequests {
    */
   admitResponse(client: string, bytes: number): void {
     if (unreadBytesOf(this.#byClient.get(client)) + bytes > openRequestBounds.clientMaxBytes)
-      throw new ChorusError('rate-limited', 'unable to answer; the responses before this one are not read', {
+      throw new ChorusError('rate-limited', 'unable to answer; earlier responses have not been read yet', {
         retryAfterMs: 1_000,
       })
     let total = bytes
     for (const open of this.#byClient.values()) total += unreadBytesOf(open)
     if (total > openRequestBounds.serverMaxBytes)
-      throw new ChorusError('unavailable', 'unable to answer; too many responses are not read', { retryAfterMs: 1_000 })
+      throw new ChorusError('unavailable', 'unable to answer; too many responses have not been read yet', {
+      retryAfterMs: 1_000,
+    })
   }
 }
 

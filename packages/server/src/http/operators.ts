@@ -79,10 +79,10 @@ export function describeListenError(error: NodeJS.ErrnoException): string {
     case 'EADDRINUSE':
       return 'the port is taken'
     case 'EACCES':
-      return 'this user may not listen there'
+      return 'the server has no permission to listen there'
     case 'EADDRNOTAVAIL':
     case 'ENOTFOUND':
-      return 'this machine has no such address'
+      return 'this machine does not have this address'
     default:
       return error.message
   }

@@ -18,7 +18,7 @@ export function sendProblem(reply: FastifyReply, error: ChorusError): FastifyRep
 
 /** Answers 405 for a method that the address does not support. */
 export function sendWrongMethod(reply: FastifyReply, allow: string): FastifyReply {
-  const error = new ChorusError('not-found', `unable to answer; this address answers ${allow}`)
+  const error = new ChorusError('not-found', `unable to answer; this address allows only ${allow}`)
   return reply
     .code(405)
     .header('cache-control', 'no-store')

@@ -53,7 +53,7 @@ export function createInputReader(name: CommandName, route: RouteDefinition): (r
 
   function readQuery(request: FastifyRequest): [string, unknown][] {
     return Object.entries(request.query as Record<string, string | string[]>).map(([field, text]) => {
-      if (inPath.has(field)) refuse(`${field} stands in the path`)
+      if (inPath.has(field)) refuse(`${field} is already in the path`)
       if (typeof text !== 'string') refuse(`${field} is given twice`)
       return [field, toValue(text, types.get(field))]
     })
@@ -63,7 +63,7 @@ export function createInputReader(name: CommandName, route: RouteDefinition): (r
     if (body === undefined) return []
     if (typeof body !== 'object' || body === null || Array.isArray(body)) refuse('the body is not an object')
     const fields = Object.entries(body)
-    for (const [field] of fields) if (inPath.has(field)) refuse(`${field} stands in the path`)
+    for (const [field] of fields) if (inPath.has(field)) refuse(`${field} is already in the path`)
     return fields
   }
 

@@ -82,7 +82,7 @@ export class Dispatcher {
         await source.measure()
         if (isTidyTime) await source.tidy()
       } catch (error) {
-        logger.debug({ err: error }, 'unable to look for due jobs; trying again')
+        logger.debug({ err: error }, 'unable to read due jobs; trying again')
       }
     }
   }

@@ -191,7 +191,7 @@ describe.each(testEngines)('a consumer of the log (%s)', (engine) => {
       onLag: () => undefined,
     })
     consumer.start()
-    await expect.poll(() => lines.some((line) => line.includes('another history'))).toBe(true)
+    await expect.poll(() => lines.some((line) => line.includes('database epoch changed'))).toBe(true)
     await expect
       .poll(
         async () => (await fixture.sql<{ history: string }>(`select history from consumers where name = 'mail'`))[0],

@@ -123,7 +123,7 @@ export class LogConsumer<Held extends Lease, Page extends LogPage> {
       this.#lose()
       return consumerBounds.standbyMs
     } catch (error) {
-      logger.warn({ err: error, consumer: log.name }, 'unable to follow the log; trying again')
+      logger.warn({ err: error, consumer: log.name }, 'unable to read the log for its consumer; trying again')
       // Keep the lag metric up to date: a consumer that keeps failing must not look as if nothing
       // were waiting.
       if (this.#lease !== undefined) await this.#measure(this.#lease).catch(() => undefined)
@@ -155,7 +155,7 @@ export class LogConsumer<Held extends Lease, Page extends LogPage> {
       if (lease.history !== null)
         logger.warn(
           { consumer: log.name },
-          'the database shows another history: this consumer of the log begins where the log is now',
+          'the database epoch changed: this consumer of the log starts at the current end of the log',
         )
       const position = lease.history === null ? undefined : await log.readPosition()
       if (!(await log.begin(lease, current, position))) return 'lost'
@@ -186,7 +186,7 @@ export class LogConsumer<Held extends Lease, Page extends LogPage> {
 
   #lose(): void {
     if (this.#lease !== undefined)
-      this.#options.logger.info({ consumer: this.#options.log.name }, 'another server follows the log by now')
+      this.#options.logger.info({ consumer: this.#options.log.name }, 'another server now runs this consumer')
     this.#lease = undefined
     this.#options.onLag(0, 0)
   }

@@ -32,7 +32,7 @@ export function writeDigest(all: readonly ConversationNews[], { publicUrl, unsub
   const rest = all.length - shown.length
   const subject = `${count(unread, 'unread message')} in ${titles(shown, rest)}`
   const more = rest > 0 ? `and ${count(rest, 'more conversation')}` : ''
-  const leave = 'You get this because you asked for a digest of what you missed.'
+  const leave = 'You get this mail because you asked for a digest of missed messages.'
   const blocks = shown.map((news) => {
     const hidden = news.unread - news.lines.length
     return {
@@ -55,7 +55,7 @@ export function writeDigest(all: readonly ConversationNews[], { publicUrl, unsub
       ].join('\n'),
     ),
     ...(more === '' ? [] : [more]),
-    `-- \n${leave} Stop it: ${unsubscribe}`,
+    `-- \n${leave} Unsubscribe: ${unsubscribe}`,
   ].join('\n\n')
   const html = page(
     blocks
@@ -69,15 +69,16 @@ export function writeDigest(all: readonly ConversationNews[], { publicUrl, unsub
       )
       .join('') +
       (more === '' ? '' : `<p>${escape(more)}</p>`) +
-      `<p style="margin-top:32px;color:#666;font-size:12px">${leave} <a href="${escape(unsubscribe)}">Stop it</a></p>`,
+      `<p style="margin-top:32px;color:#666;font-size:12px">${leave} ` +
+      `<a href="${escape(unsubscribe)}">Unsubscribe</a></p>`,
   )
   return { subject, text, html }
 }
 
 export function writeConfirmation(link: string): MailText {
   const lines = [
-    'Somebody, probably you, wants to be told at this address about messages they missed.',
-    'The link works once, for a day. If it was not you, do nothing: no more will come.',
+    'Someone, probably you, asked for mail at this address about missed messages.',
+    'The link works once, within one day. If this was not you, ignore this mail: you will get no others.',
   ]
   return {
     subject: 'Confirm your address',

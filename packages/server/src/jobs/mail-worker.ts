@@ -104,7 +104,7 @@ export class MailWorker {
       if (mail !== undefined) await this.workOnMail(mail)
     } catch (error) {
       // The user stays on the list, so a later turn tries again.
-      logger.warn({ err: error, user }, 'unable to look for unread messages; trying again')
+      logger.warn({ err: error, user }, 'unable to read unread messages for mails; trying again')
     }
   }
 
@@ -123,7 +123,7 @@ export class MailWorker {
       await records.settle(id, claim, end)
       this.#report(mail, end)
     } catch (error) {
-      logger.warn({ err: error, mail: id }, 'unable to note what became of a mail')
+      logger.warn({ err: error, mail: id }, 'unable to store the result of a mail')
     } finally {
       this.#lines--
     }
@@ -193,8 +193,8 @@ export class MailWorker {
     // Log the reason at debug level only: it is the mail server's text and may contain the address.
     logger.warn(
       { mail: id, kind, state },
-      state === 'ready' ? 'a mail was not accepted; trying again' : 'a mail has ended',
+      state === 'ready' ? 'the mail server did not accept a mail; trying again' : 'a mail reached its final state',
     )
-    logger.debug({ mail: id, error }, 'what the mail server said')
+    logger.debug({ mail: id, error }, 'response of the mail server')
   }
 }

@@ -62,7 +62,7 @@ export class RedisQueue implements JobQueue {
       return
     }
     void this.#addBulk(this.#opened.queue, jobs).catch((error: unknown) => {
-      this.#options.logger.debug({ err: error }, 'Redis took no jobs; working on them here')
+      this.#options.logger.debug({ err: error }, 'Redis accepted no jobs; this server runs them itself')
       this.#local.add(jobs)
     })
   }
@@ -100,7 +100,7 @@ export class RedisQueue implements JobQueue {
       async ({ name, data }) => work({ kind: name, key: data.key }),
       { ...settings, connection: waiting, concurrency: queueBounds.concurrency, lockDuration: lockMs },
     )
-    const onError = (error: unknown): void => logger.debug({ err: error }, 'the queue cannot ask Redis')
+    const onError = (error: unknown): void => logger.debug({ err: error }, 'the job queue cannot use Redis')
     queue.on('error', onError)
     worker.on('error', onError)
     asking.on('error', onError)

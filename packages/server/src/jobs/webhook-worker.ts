@@ -142,7 +142,7 @@ export class WebhookWorker {
       }
     } catch (error) {
       // The claim expires, and the dispatcher adds the lane again.
-      this.#options.logger.warn({ err: error, ...lane }, 'unable to work on a webhook; trying again')
+      this.#options.logger.warn({ err: error, ...lane }, 'unable to deliver a webhook; trying again')
     } finally {
       const left = (this.#busy.get(lane.endpoint) ?? 1) - 1
       if (left <= 0) this.#busy.delete(lane.endpoint)
@@ -210,7 +210,7 @@ export class WebhookWorker {
     const isOver = outcome.kind === 'failed' && attempts > 0 && triedForMs + delayMs > this.#options.giveUpAfterMs
     if (!isOver) return { outcome: 'retry', status, error, delayMs }
     const { endpoint, conversation, seq } = claimed
-    this.#options.logger.warn({ endpoint, conversation, seq, status, error }, 'a webhook is a dead letter')
+    this.#options.logger.warn({ endpoint, conversation, seq, status, error }, 'a webhook became a dead letter')
     return { outcome: 'dead', status, error, delayMs: 0 }
   }
 
@@ -223,7 +223,7 @@ export class WebhookWorker {
     const reason = kind === 'gone' ? 'answered 410' : `accepted nothing for ${Math.round(failingForMs / 1_000)} s`
     if (await records.disable(endpoint, reason)) {
       observer.disabled(kind)
-      logger.warn({ endpoint, reason }, 'a webhook endpoint is disabled')
+      logger.warn({ endpoint, reason }, 'a webhook endpoint was disabled')
     }
     return true
   }

@@ -182,7 +182,7 @@ for i = 4, #ARGV, 5 do
   local isNewer = true
   if known then
     local ends, knownOrder, knownOrigin = string.match(known, '^(%d+)|(%d+)|([^|]*)|')
-    -- What has ended, or cannot be read, stands in nobody's way.
+    -- Values that have expired, or cannot be parsed, are always replaced.
     if ends and tonumber(ends) > now then
       knownOrder = tonumber(knownOrder)
       local asked = tonumber(order)
@@ -235,7 +235,7 @@ if redis.call('HLEN', values) > most then
     left = left - 1
   end
 end
--- Users whose values have ended stay in it; forgotten, they may hold twice as many for a minute.
+-- Users whose values have expired stay in it. After this, they may hold twice as many for a minute.
 if redis.call('HLEN', own) > most then redis.call('DEL', own) end
 redis.call('PEXPIRE', values, ARGV[2])
 redis.call('PEXPIRE', own, ARGV[2])

@@ -112,8 +112,8 @@ export class ConnectionGate {
   bringToPresent(connection: Connection, { user, record }: Identity, cursor: string | undefined): void {
     const request = { connection, cursor, user, session: { ...record, current: true } }
     openConnection(this.#parts, request).catch((error: unknown) => {
-      this.#parts.logger.warn({ err: error, user: connection.user }, 'a connection could not be brought to the present')
-      connection.close('unavailable', 'unable to open the connection; the database cannot be asked right now', 'later')
+      this.#parts.logger.warn({ err: error, user: connection.user }, 'unable to send missed changes to a connection')
+      connection.close('unavailable', 'unable to open the connection; the database is unavailable right now', 'later')
     })
   }
 

@@ -210,9 +210,9 @@ async function admit(
   place: Place | undefined,
 ): Promise<void> {
   if (gate.refusal !== undefined) throw gate.refusal
-  if (place === undefined) throw new Error('a wire came without a place')
+  if (place === undefined) throw new Error('a connection arrived without a reserved place')
   if (place.kind === 'refused') throw place.error
-  if (place.isUsed) throw new ChorusError('invalid', 'unable to connect; this wire has its connection')
+  if (place.isUsed) throw new ChorusError('invalid', 'unable to connect; this transport has a connection already')
   const { token } = socket.handshake.auth as { token?: unknown }
   if (token !== undefined)
     throw new ChorusError('unauthenticated', 'unable to connect; user tokens are not accepted yet')

@@ -36,7 +36,7 @@ export async function ensureCanaryUser(database: Database, id: Id, serverName: s
     text: `select id from users where ${foldHandleSql('handle')} = $1`,
     values: [foldHandle(handle)],
   })
-  if (row === undefined) throw new Error('the member of the canary was not stored')
+  if (row === undefined) throw new Error('the user of the canary was not stored')
   return row.id
 }
 

@@ -303,7 +303,7 @@ class LogLane {
       this.#waitingWeight >= this.#bounds.waitingWeightMax
     ) {
       return Promise.reject(
-        new ChorusError('unavailable', 'unable to store the change; too many are waiting for the database', {
+        new ChorusError('unavailable', 'unable to store the change; too many changes are waiting for the database', {
           retryAfterMs: 1_000,
         }),
       )
@@ -461,7 +461,7 @@ class LogLane {
 
 function refusalOfRow(error: DatabaseError, mayBeStored: boolean): ChorusError {
   return error.kind === 'data'
-    ? new ChorusError('invalid', 'unable to store the change; the database refuses its values', { cause: error })
+    ? new ChorusError('invalid', 'unable to store the change; the database rejected its values', { cause: error })
     : refusal(mayBeStored ? 'unknown' : 'unavailable', error)
 }
 
@@ -469,7 +469,7 @@ function refusal(code: 'unavailable' | 'unknown', cause?: DatabaseError): Chorus
   const reason =
     code === 'unavailable'
       ? 'the database cannot store anything right now'
-      : 'the database did not say whether it was stored'
+      : 'the database did not confirm whether it was stored'
   return new ChorusError(code, `unable to store the change; ${reason}`, { retryAfterMs: 1_000, cause })
 }
 

@@ -155,7 +155,7 @@ async function readPage(database: Database, name: ConsumerName, rowsMax: number)
            ), tops as (
              select d.conversation, max(d.seq) as top from due d group by d.conversation
            ), ranges as (
-             -- From the last one handled; without a mark, from the newest one below the position.
+             -- Start after the last handled change; without progress, after the newest change below the position.
              select t.conversation, t.top, coalesce(
                (select p.seq from consumer_progress p where p.consumer = $1 and p.conversation = t.conversation),
                (select b.seq from changes b where b.conversation = t.conversation and b.seq <= t.top and b.xid < ${xidParameter(2)}

@@ -54,10 +54,10 @@ async function startEngine(directory: string): Promise<Worker> {
       )
     }
     worker.once('error', (error) => fail(firstLine(error)))
-    worker.once('exit', () => fail('the engine ended while it was opened'))
+    worker.once('exit', () => fail('the engine stopped while it was opening'))
     worker.on('message', (message: FromEngine) => {
       if (message.kind === 'open') resolve()
-      if (message.kind === 'failed') fail(`it cannot be read (${firstLine(message.message)})`)
+      if (message.kind === 'failed') fail(`its files cannot be read (${firstLine(message.message)})`)
     })
   })
   return worker

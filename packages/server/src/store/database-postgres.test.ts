@@ -241,7 +241,7 @@ describe.runIf(testEngines.includes('postgres'))('slow statements', () => {
     const waiting = Array.from({ length: poolBounds.waitingMax + poolMax.browse }, () => slow(2_000))
     await expect(store.database.query({ text: 'select 1', pool: 'browse', timeoutMs: 100 })).rejects.toMatchObject({
       kind: 'refused',
-      message: 'too many statements wait for a connection',
+      message: 'too many statements are waiting for a connection',
     })
     await Promise.all(waiting)
   })

@@ -61,7 +61,7 @@ export class DatabaseTime {
       name: 'read_time',
       text: 'select clock_timestamp() as now',
     })
-    if (row === undefined) throw new Error('the database did not tell the time')
+    if (row === undefined) throw new Error('the database did not return the time')
     // The database read its clock between request and response, so take the middle.
     this.#offsetMs = Date.parse(row.now) - (askedAtMs + this.#clock.nowMs()) / 2
   }

@@ -87,7 +87,7 @@ export async function lockDirectory(directory: string): Promise<DirectoryLock> {
     if (error instanceof StartError) throw error
     const code = (error as NodeJS.ErrnoException).code ?? String(error)
     throw new StartError(
-      `unable to open the data directory ${directory}; it is no folder that can be written (${code}): set another DATA_DIR`,
+      `unable to open the data directory ${directory}; it is not a writable folder (${code}): set another DATA_DIR`,
       { cause: error },
     )
   }
@@ -124,7 +124,7 @@ async function takeLock(directory: string): Promise<DirectoryLock> {
       }
     }
     throw new StartError(
-      `unable to open the data directory ${directory}; several servers are trying to take it at once`,
+      `unable to open the data directory ${directory}; several servers are trying to lock it at once`,
     )
   } catch (error) {
     listener?.close()

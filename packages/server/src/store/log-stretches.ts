@@ -133,7 +133,9 @@ export class LogStretches {
       batchMax: stretchBounds.batchMax,
       waitingMax: stretchBounds.waitingMax,
       refusal: () =>
-        new ChorusError('unavailable', 'unable to look up memberships; too many wait for it', { retryAfterMs: 1_000 }),
+        new ChorusError('unavailable', 'unable to look up memberships; too many requests are waiting', {
+          retryAfterMs: 1_000,
+        }),
     })
   }
 
@@ -161,7 +163,7 @@ export class LogStretches {
       const last = stretch.changes.at(-1)?.seq
       if (last === undefined) {
         // A shared read may have started before the log reached `start`, so read once more.
-        if (isSecond) throw new Error(`the log of ${conversation} lacks its change ${start}`)
+        if (isSecond) throw new Error(`the log of ${conversation} has no change ${start}`)
         isSecond = true
         continue
       }
@@ -273,7 +275,7 @@ export class LogStretches {
     const first = await this.#readOnce(conversation, from, end, key)
     // A shared read may have started before the log reached `from`, so read once more.
     const stretch = first.changes.length > 0 ? first : await this.#readOnce(conversation, from, end, key)
-    if (stretch.changes.length === 0) throw new Error(`the log of ${conversation} lacks its change ${from}`)
+    if (stretch.changes.length === 0) throw new Error(`the log of ${conversation} has no change ${from}`)
     return stretch
   }
 

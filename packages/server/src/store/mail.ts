@@ -48,7 +48,7 @@ export async function setNotifications(
     values: [user, email, digest, mail],
   })
   const [row] = rows
-  if (row === undefined) throw new Error('the settings were not answered')
+  if (row === undefined) throw new Error('the database returned no settings')
   return row.wait_ms > 0
     ? { outcome: 'too-soon', retryAfterMs: Math.ceil(row.wait_ms) }
     : { outcome: 'stored', mail: row.mail ?? undefined }

@@ -73,7 +73,7 @@ export async function migrate(database: Database): Promise<void> {
   for (const { version, name, checksum, crlfChecksum } of migrations) {
     const known = applied.get(version)
     if (known === undefined || known === checksum || known === crlfChecksum) continue
-    throw new StartError(`unable to use the database; migration ${name} is not the one that was applied`)
+    throw new StartError(`unable to use the database; migration ${name} differs from the one that was applied`)
   }
   if (applied.size === 0) {
     // Servers that create the same table at once fail in Postgres' own catalogue, even with "if not
@@ -140,7 +140,7 @@ const deniedState = '42501'
 function describeFailure(name: string, error: unknown): StartError {
   const what = "unable to bring the database's schema up to date"
   const isDenied = typeof error === 'object' && error !== null && 'code' in error && error.code === deniedState
-  const reason = error instanceof Error ? error.message : 'the database refused it'
+  const reason = error instanceof Error ? error.message : 'the database rejected it'
   return new StartError(
     isDenied
       ? `${what}; the role in DATABASE_URL may not do what ${name} does (${reason}): start once with the role that owns the tables`

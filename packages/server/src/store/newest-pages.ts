@@ -85,7 +85,7 @@ export class NewestPages {
       batchMax: newestPagesBounds.batchMax,
       waitingMax: newestPagesBounds.waitingMax,
       refusal: () =>
-        new ChorusError('unavailable', 'unable to show the newest messages; too many wait for them', {
+        new ChorusError('unavailable', 'unable to show the newest messages; too many requests are waiting', {
           retryAfterMs: 1_000,
         }),
     })

@@ -56,7 +56,7 @@ export class PostgresPool {
   /** Runs one statement. Rejects with a `DatabaseError` within `timeoutMs`, or sooner. */
   async run<Row>(statement: Statement, timeoutMs: number): Promise<Row[]> {
     if (this.#pool.waitingCount >= poolBounds.waitingMax)
-      throw new DatabaseError('refused', new Error('too many statements wait for a connection'))
+      throw new DatabaseError('refused', new Error('too many statements are waiting for a connection'))
     const endsAtMs = performance.now() + timeoutMs
     const opening = this.#pool.connect()
     let client: pg.PoolClient

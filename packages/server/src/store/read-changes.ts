@@ -90,7 +90,7 @@ async function readGapPart(database: Database, values: readonly unknown[]): Prom
              (select false as removal, ${columns} from changes c join conversations v on v.id = c.conversation
                where c.conversation = $1 and c.seq between $2 and $3 order by c.seq limit $4)
              union all
-             -- Both LIMITs keep this a look-up for each removal, whatever the statistics say.
+             -- Both LIMITs keep this one index look-up per removal, whatever the statistics are.
              (select true, ${columns} from (
                 select conversation, left_seq from members
                  where conversation = $1 and left_seq >= $5 order by left_seq limit ${removalsMax}) m

@@ -98,7 +98,8 @@ export async function readMemberships(
              from (select ${positionSql} as position, ${positionMaxSql} as position_max) p
              cross join unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::int[])
                with ordinality w(user_id, position, session, first, rows, i)
-             -- Both LIMITs keep this a walk along one user's memberships, with a look-up each, whatever the statistics say.
+             -- Both LIMITs keep this a walk over one user's memberships with one look-up each,
+             -- whatever the statistics are.
              left join lateral (
                select k.conversation, k.role, k.read_seq, k.joined_seq, k.left_seq, v.seq,
                       v.last_xid >= w.position::xid8 as log_moved, k.xid >= w.position::xid8 as membership_moved
@@ -108,7 +109,8 @@ export async function readMemberships(
                   and k.conversation >= coalesce(w.first, '00000000-0000-0000-0000-000000000000')
                   and (k.left_seq is null or k.xid >= w.position::xid8)
                   and (w.rows is null or v.last_xid >= w.position::xid8 or k.xid >= w.position::xid8)
-                  -- A first load is of what one is in; only what its last page showed can have been left since.
+                  -- A first load reads only current memberships, and the conversation at which the last
+                  -- page ended: the user may have left it since.
                   and (w.rows is null or k.left_seq is null or w.position <> '0' or k.conversation = w.first)
                 order by k.conversation limit w.rows) m on true
             order by w.i, m.conversation`,

@@ -91,7 +91,7 @@ export async function readNewestPages(
                             end) order by r.first_seq)
                      from reaction_counts r where r.conversation = c.conversation and r.target = c.seq)) order by c.seq), '[]')
                from (
-                 -- Counted before anybody is listed: a page with too many is not shared.
+                 -- Count before listing users: a page with too many reactions is not shared.
                  select p.*, sum(p.reactions) over () as page_reactions from (
                    select h.*, (select coalesce(sum(r.n), 0) from reaction_counts r
                                  where r.conversation = h.conversation and r.target = h.seq) as reactions

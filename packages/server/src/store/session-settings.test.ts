@@ -154,7 +154,7 @@ describe.runIf(testEngines.includes('postgres'))('connection settings', () => {
 
   it('[DB1] refuses to start if no schema can be used', async () => {
     await expect(open((url) => url.searchParams.set('options', '-c search_path=nowhere'))).rejects.toThrow(
-      /^unable to use the database that DATABASE_URL names; no schema of its search_path exists or may be used$/,
+      /^unable to use the database that DATABASE_URL names; no schema of its search_path exists and is accessible$/,
     )
   })
 })

@@ -113,7 +113,7 @@ export async function findSchema(client: pg.ClientBase): Promise<string> {
   const schema = rows[0]?.schema ?? undefined
   if (schema !== undefined) return schema
   throw new StartError(
-    'unable to use the database that DATABASE_URL names; no schema of its search_path exists or may be used',
+    'unable to use the database that DATABASE_URL names; no schema of its search_path exists and is accessible',
   )
 }
 

@@ -45,7 +45,7 @@ export class Batcher<Ask, Answer> {
         const answers = await this.#options.run(batch.map(({ ask }) => ask))
         batch.forEach(({ resolve, reject }, index) => {
           const answer = answers[index]
-          if (answer === undefined) reject(new Error('a batched read gave too few answers'))
+          if (answer === undefined) reject(new Error('a batched read returned too few results'))
           else resolve(answer)
         })
       } catch (error) {

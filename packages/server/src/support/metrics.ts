@@ -24,29 +24,33 @@ export class Metrics {
   readonly connections = this.#gauge('chorus_connections', 'Open connections.', ['transport'])
   readonly sends = this.#counter(
     'chorus_sends_total',
-    'Messages sent by outcome: stored, duplicate, or the code of the refusal.',
+    'Messages sent, by outcome: stored, duplicate, or the error code.',
     ['outcome'],
   )
   readonly ackSeconds = this.#histogram(
     'chorus_ack_seconds',
-    'From the arrival of a send to its acknowledgement.',
+    'Time from the arrival of a send to its acknowledgement.',
     latencyBucketsSeconds,
   )
   readonly deliverySeconds = this.#histogram(
     'chorus_delivery_seconds',
-    'From the commit of a change to its hand-over to the connections of this server.',
+    'Time from the commit of a change until this server hands it to its connections.',
     latencyBucketsSeconds,
   )
-  readonly appendBatchRows = this.#histogram('chorus_append_batch_rows', 'Rows committed together.', sizeBuckets)
+  readonly appendBatchRows = this.#histogram(
+    'chorus_append_batch_rows',
+    'Rows committed in one transaction.',
+    sizeBuckets,
+  )
   readonly deliveryBatchChanges = this.#histogram(
     'chorus_delivery_batch_changes',
-    'Changes that left in one event.',
+    'Changes sent in one event.',
     sizeBuckets,
   )
   readonly queueDepth = this.#gauge('chorus_queue_depth', 'Entries waiting in a queue of the server.', ['queue'])
   readonly repairedChanges = this.#counter(
     'chorus_repaired_changes_total',
-    'Changes that no hint announced, by what found them: gap or sweep. Near zero in health.',
+    'Changes that no hint announced, by the repair that found them: gap or sweep. Near zero in normal operation.',
     ['by'],
   )
   readonly sweepSeconds = this.#histogram(
@@ -61,104 +65,104 @@ export class Metrics {
   )
   readonly busDropped = this.#counter(
     'chorus_bus_dropped_total',
-    'Messages between servers that came to nothing. Going out: away, queue, failed, unsendable. Coming in, refused for their size, version, length, hmac, header or channel.',
+    'Messages between servers that were dropped, by reason. Outgoing: away, queue, failed or unsendable. Incoming, when that part is invalid: size, version, length, hmac, header or channel.',
     ['reason'],
   )
   readonly busGaps = this.#counter(
     'chorus_bus_gaps_total',
-    'Times when something may have been missed between servers, each followed by a sweep, by cause: connected, moved, late.',
+    'Times when messages between servers may have been missed, by cause: connected, moved or late. A sweep follows each.',
     ['cause'],
   )
   readonly busProbeSeconds = this.#histogram(
     'chorus_bus_probe_seconds',
-    'From the publishing of a probe to its return by the subscription.',
+    'Time from publishing a probe until the subscription receives it.',
     latencyBucketsSeconds,
   )
   readonly presenceLeases = this.#counter(
     'chorus_presence_leases_total',
-    'Presence leases taken, by cause: start, lost (it had ended or was gone), doubt (Redis was away or did not answer). Every one but the first means that all users of a part were written again.',
+    'Presence leases taken, by cause: start, lost (the lease had expired or was missing), doubt (Redis was away or did not answer). After lost and doubt, the server writes all users of a partition again.',
     ['cause'],
   )
   readonly presenceUnreachable = this.#gauge(
     'chorus_presence_unreachable_parts',
-    'Parts of the users whose presence is unknown because Redis cannot be asked.',
+    'Partitions whose users have an unknown presence because Redis does not answer.',
     [],
   )
   readonly stalls = this.#counter(
     'chorus_stalls_total',
-    'Times when this server stood still for more than a second, and swept before it delivered again.',
+    'Stalls: times when this server did not run for more than a second. It sweeps before it delivers again.',
     [],
   )
   readonly prefersMemory = this.#gauge(
     'chorus_prefers_memory',
-    'Has this server so little to do that it collects garbage and gives memory back? 1 or 0. What that costs shows in the lag of the event loop.',
+    'Whether this server is idle enough to collect garbage and return memory: 1 or 0. The cost shows in the lag of the event loop.',
     [],
   )
   readonly outboundBytes = this.#gauge(
     'chorus_outbound_bytes',
-    'Bytes that clients have not read yet, frames shared by many counted once.',
+    'Bytes that clients have not read yet. A frame shared by several connections counts once.',
     [],
   )
   readonly slowCloses = this.#counter(
     'chorus_slow_closes_total',
-    'Connections closed because they did not read, by the bound they met: bytes, time or server.',
+    'Connections closed because the client did not read what the server sent.',
     ['bound'],
   )
   readonly rateLimited = this.#counter(
     'chorus_rate_limited_total',
-    'Requests and connections over a limit, by the limit.',
+    'Requests and connections over a limit, by limit.',
     ['limit'],
   )
   readonly limitReports = this.#counter(
     'chorus_limit_reports_total',
-    'Reports of what users took here to what all servers count together: answered, failed, or dropped for want of room.',
+    'Reports of this server to the limits that all servers share, by outcome: answered, failed, or dropped because too many were waiting.',
     ['outcome'],
   )
   readonly cacheReads = this.#counter(
     'chorus_cache_reads_total',
-    'Reads of what is kept to spare the database. local: in this process; in Redis: hit, miss, away, refused (a seal that is not ours) or distrusted (there, and not counting right now); read: asked of the database.',
+    'Reads of caches that spare the database, by outcome. local: found in this process. In Redis: hit, miss, away, refused (wrong seal) or distrusted (found, but not trusted at the moment). read: read from the database.',
     ['cache', 'outcome'],
   )
   readonly consumerLagSeconds = this.#gauge(
     'chorus_consumer_lag_seconds',
-    'Age of the oldest change that a consumer of the log has not handled, at the server that runs it.',
+    'Age of the oldest change that a consumer of the log has not handled, on the server that runs the consumer.',
     ['consumer'],
   )
   readonly consumerLagRows = this.#gauge(
     'chorus_consumer_lag_rows',
-    'Changes that a consumer of the log has not handled, counted up to 1000, at the server that runs it.',
+    'Changes that a consumer of the log has not handled, counted up to 1000, on the server that runs the consumer.',
     ['consumer'],
   )
-  readonly jobsDue = this.#gauge('chorus_jobs_due', 'Jobs in the database that wait: webhook or mail.', ['kind'])
+  readonly jobsDue = this.#gauge('chorus_jobs_due', 'Jobs waiting in the database, by kind: webhook or mail.', ['kind'])
   readonly jobsOldestSeconds = this.#gauge(
     'chorus_jobs_oldest_seconds',
-    'How long the job that has been due for longest waits.',
+    'Waiting time of the job that has been due for the longest time.',
     ['kind'],
   )
   readonly webhookDeliveries = this.#counter(
     'chorus_webhook_deliveries_total',
-    'Attempts to deliver webhooks by outcome: delivered, retried or dead.',
+    'Attempts to deliver webhooks, by outcome: delivered, retried or dead.',
     ['outcome'],
   )
-  readonly webhookDeadLetters = this.#gauge('chorus_webhook_dead_letters', 'Webhooks that were given up.', [])
+  readonly webhookDeadLetters = this.#gauge('chorus_webhook_dead_letters', 'Webhooks that the server gave up.', [])
   readonly webhooksDisabled = this.#counter(
     'chorus_webhooks_disabled_total',
-    'Endpoints disabled by the server: gone (it answered 410) or failing (it accepted nothing for too long).',
+    'Webhook endpoints that the server disabled, by reason: gone (it answered 410) or failing (it accepted nothing for too long).',
     ['reason'],
   )
   readonly mails = this.#counter(
     'chorus_mails_total',
-    'Mails by kind and what became of them: sent, ready (to be tried again), refused, void (nothing left to say) or unknown.',
+    'Mails by kind and state: sent, ready (will be retried), refused, void (nothing left to report) or unknown.',
     ['kind', 'state'],
   )
   readonly originRefusals = this.#counter(
     'chorus_origin_refusals_total',
-    'Requests refused for where they came from.',
+    'Requests refused because of their origin.',
     [],
   )
   readonly databaseErrors = this.#counter(
     'chorus_database_errors_total',
-    'Statements that failed for want of the database.',
+    'Failed batches of the change log, by kind of error.',
     ['kind'],
   )
   readonly httpRequests = this.#counter('chorus_http_requests_total', 'HTTP requests answered.', [
@@ -168,59 +172,59 @@ export class Metrics {
   ])
   readonly httpRequestSeconds = this.#histogram(
     'chorus_http_request_seconds',
-    'From the request to the end of its answer, streams left out.',
+    'Time from an HTTP request to the end of its response, without event streams.',
     latencyBucketsSeconds,
     ['route'],
   )
   readonly passwordSeconds = this.#histogram(
     'chorus_password_hash_seconds',
-    'Duration of one password hash, without the wait for its turn.',
+    'Duration of one password hash, without the time in the queue.',
     latencyBucketsSeconds,
   )
-  readonly ready = this.#gauge('chorus_ready', 'May this server get traffic? 1 or 0.', [])
+  readonly ready = this.#gauge('chorus_ready', 'Whether this server is ready for traffic: 1 or 0.', [])
   readonly partUp = this.#gauge(
     'chorus_part_up',
-    'Can what the server stands on be used? 1 or 0, by part: database, redis, bus (publishing and subscribing).',
+    'Whether a part that the server depends on works: 1 or 0, by part: database, redis, bus (publishing and subscribing).',
     ['part'],
   )
   readonly sweepAgeSeconds = this.#gauge(
     'chorus_sweep_age_seconds',
-    'How long ago the last sweep began that saw everything: what was lost on the bus comes this late.',
+    'Time since the last complete sweep began. A change whose hint was lost arrives this late.',
     [],
   )
   readonly oldestTransactionSeconds = this.#gauge(
     'chorus_oldest_transaction_seconds',
-    'How long the oldest transaction that writes has been open in this Postgres; cursors and sweeps do not move past it.',
+    'Age of the oldest open write transaction in this Postgres. Cursors and sweeps do not move past it.',
     [],
   )
   readonly movesAsked = this.#counter(
     'chorus_moves_asked_total',
-    'Connections asked to move to another server, by reason: stopping, or cut-off (from the database).',
+    'Connections asked to move to another server, by reason: stopping, or cut-off (this server cannot reach the database).',
     ['reason'],
   )
   readonly canaryReceived = this.#counter(
     'chorus_canary_received_total',
-    'Messages of the canary that came here, by the server that sent them and the transport they came over.',
+    'Canary messages received by this server, by sending server and transport.',
     ['from', 'transport'],
   )
   readonly canaryLost = this.#counter(
     'chorus_canary_lost_total',
-    'Acknowledged messages of the canary that did not come here within 30 s.',
+    'Acknowledged canary messages that this server did not receive within 30 s.',
     ['from', 'transport'],
   )
   readonly canaryDoubled = this.#counter(
     'chorus_canary_doubled_total',
-    'Messages of the canary that came here twice over one connection.',
+    'Canary messages received twice over one connection.',
     ['from', 'transport'],
   )
   readonly canaryReordered = this.#counter(
     'chorus_canary_reordered_total',
-    'Messages of the canary that came here behind a later one.',
+    'Canary messages received after a later one.',
     ['from', 'transport'],
   )
   readonly canarySeconds = this.#histogram(
     'chorus_canary_seconds',
-    'From before the sending of a message of the canary to its arrival here, over the way that clients take.',
+    'Time from before a canary message is sent until this server receives it, over the path that clients use.',
     latencyBucketsSeconds,
     ['from', 'transport'],
   )
@@ -230,7 +234,7 @@ export class Metrics {
     const loopDelay = this.#loopDelay
     this.#gauge(
       'chorus_event_loop_lag_seconds',
-      'Delay of the event loop since the last scrape.',
+      'Delay of the event loop since the last scrape, by quantile.',
       ['quantile'],
       (gauge) => {
         gauge.set({ quantile: '0.5' }, loopDelay.percentile(50) / 1e9)

@@ -79,7 +79,7 @@ export class RedisEviction {
     this.#policy = policy
     this.#lastSeenAtMs = this.#options.clock.nowMs()
     if (isNews)
-      this.#options.logger.warn(`${this.problem() ?? ''}; presence, live values and jobs are repaired at a cost`)
+      this.#options.logger.warn(`${this.problem() ?? ''}; lost presence, live values and jobs need repairs`)
   }
 }
 

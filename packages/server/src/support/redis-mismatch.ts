@@ -18,7 +18,7 @@ export async function findRedisMismatch(address: string): Promise<string | undef
   if (first === '+' || first === '-')
     return url.protocol === 'rediss:' ? 'it speaks plain text, not TLS: use redis://' : undefined
   if (url.protocol === 'redis:' && (await speaksTls(place))) return 'it speaks TLS: use rediss://'
-  return first === undefined || /[\u0015\u0016]/.test(first) ? undefined : 'what listens there is no Redis'
+  return first === undefined || /[\u0015\u0016]/.test(first) ? undefined : 'the server at this address is not Redis'
 }
 
 interface Place {

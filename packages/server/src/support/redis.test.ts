@@ -68,7 +68,7 @@ describe('stops a start with one line for', () => {
 
   it('a server that is not Redis', async () => {
     const url = await pretend(() => 'HTTP/1.1 400 Bad Request\r\n\r\n')
-    await expect(open(url)).rejects.toThrow(/no Redis|does not answer like Redis/)
+    await expect(open(url)).rejects.toThrow(/is not Redis|does not answer like Redis/)
   })
 
   it.skipIf(!hasRedis())('N98: wrong credentials, TLS to plain text and plain text to TLS', async () => {
@@ -94,7 +94,7 @@ describe.skipIf(!hasRedis())('the connection to Redis', () => {
     await server.kill9()
     const redis = await open(server.url)
     expect(redis.problem()).toMatch(/ECONNREFUSED/)
-    await expect(redis.command('chorus:x', ['GET', 'chorus:x'])).rejects.toThrow(/unable to ask Redis/)
+    await expect(redis.command('chorus:x', ['GET', 'chorus:x'])).rejects.toThrow(/unable to use Redis/)
     let returns = 0
     redis.onReconnect(() => returns++)
     await server.start()

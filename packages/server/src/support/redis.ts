@@ -168,7 +168,7 @@ class RedisLink implements Redis {
   readonly #hashes = new Map<RedisScript, string>()
   #client: RedisClientType | undefined
   #cluster: RedisClusterType | undefined
-  #problem: string | undefined = 'Redis was not reached yet'
+  #problem: string | undefined = 'Redis has not been reached yet'
   #underWay = 0
   #isClosed = false
   #probe: Timer | undefined
@@ -204,7 +204,7 @@ class RedisLink implements Redis {
       this.#away(error)
       this.#options.logger.warn(
         { err: error },
-        `${this.#where}; unable to reach it, going on without and trying again (${reasonOf(error)})`,
+        `${this.#where}; unable to reach it, continuing without it and trying again (${reasonOf(error)})`,
       )
     }
   }
@@ -282,7 +282,7 @@ class RedisLink implements Redis {
     const { url: _, ...defaults } = redisConnection(this.#options.url)
     const { username, password, pathname } = new URL(this.#options.url)
     if (Number(pathname.slice(1)) !== 0)
-      throw new StartError(`${this.#where}; a Redis Cluster has no other database than 0`)
+      throw new StartError(`${this.#where}; a Redis Cluster has only database 0`)
     const cluster = createCluster({
       rootNodes: [{ url: this.#options.url }],
       // Extra fields are passed on to the socket: each master has its own name for TLS.
@@ -301,7 +301,7 @@ class RedisLink implements Redis {
     // One unavailable master does not affect the other masters: commands to it reject by
     // themselves.
     cluster.on('error', (error: unknown) =>
-      this.#options.logger.debug({ err: error }, 'a Redis of the cluster is away'),
+      this.#options.logger.debug({ err: error }, 'a node of the Redis Cluster is unavailable'),
     )
     const problems = new Map<string, string>()
     cluster.on('node-error', (error: unknown, { host, port }: { host: string; port: number }) => {
@@ -310,7 +310,7 @@ class RedisLink implements Redis {
     let missing: readonly string[]
     try {
       if ((await this.#within(redisBounds.connectTimeoutMs, cluster.connect())) === 'late')
-        throw new RedisError('the cluster does not say who has what')
+        throw new RedisError('the cluster did not return its slots in time')
       const reached = new Set<string>()
       const places = cluster.masters.map(({ address }) => address)
       const all = Promise.allSettled(
@@ -324,7 +324,7 @@ class RedisLink implements Redis {
       const reasons = missing.map((place) => `${place}: ${problems.get(place) ?? 'no answer'}`).join('; ')
       if (reached.size === 0) throw new RedisError(`no master of the cluster can be reached (${reasons})`)
       if (missing.length > 0)
-        this.#note(`${this.#where}; masters of the cluster cannot be reached, going on without them (${reasons})`)
+        this.#note(`${this.#where}; masters of the cluster cannot be reached, continuing without them (${reasons})`)
     } catch (error) {
       if (cluster.isOpen) cluster.destroy()
       throw error
@@ -342,7 +342,7 @@ class RedisLink implements Redis {
   #rediscoverLater(): void {
     this.#rediscovery = this.#options.clock.setTimer(() => {
       this.#openCluster().catch((error: unknown) => {
-        this.#options.logger.debug({ err: error }, 'the cluster cannot be discovered anew')
+        this.#options.logger.debug({ err: error }, 'unable to discover the cluster again')
         if (!this.#isClosed) this.#rediscoverLater()
       })
     }, redisBounds.rediscoverIntervalMs)
@@ -375,16 +375,17 @@ class RedisLink implements Redis {
       // without limit and run late.
       const master = (this.#cluster.slots[slotOfKey(key)] as Shard | undefined)?.master
       if (master === undefined || master.connectPromise !== undefined)
-        return Promise.reject(new RedisError('this part of the cluster is away'))
+        return Promise.reject(new RedisError('this part of the cluster is unavailable'))
       return this.#cluster.sendCommand(key, false, [...args], boundedHere)
     }
     if (this.#client !== undefined) return this.#client.sendCommand(args, boundedHere)
-    return Promise.reject(new RedisError('Redis was not reached yet'))
+    return Promise.reject(new RedisError('Redis has not been reached yet'))
   }
 
   async #bounded<T>(run: () => Promise<T>): Promise<T> {
-    if (this.#problem !== undefined) throw new RedisError(`unable to ask Redis; ${this.#problem}`)
-    if (this.#underWay >= redisBounds.underWayMax) throw new RedisError('unable to ask Redis; too many commands wait')
+    if (this.#problem !== undefined) throw new RedisError(`unable to use Redis; ${this.#problem}`)
+    if (this.#underWay >= redisBounds.underWayMax)
+      throw new RedisError('unable to use Redis; too many commands are waiting')
     this.#underWay++
     const { clock } = this.#options
     const { commandTimeoutMs, stillnessGraceMs } = redisBounds
@@ -392,7 +393,7 @@ class RedisLink implements Redis {
     let timer: Timer | undefined
     const late = new Promise<never>((_resolve, reject) => {
       const giveUp = (): void => {
-        const error = new RedisError('unable to ask Redis; it does not answer')
+        const error = new RedisError('unable to use Redis; it does not answer')
         // In a cluster, one silent master says nothing about the other masters.
         if (!this.isCluster) this.#away(error)
         reject(error)
@@ -410,7 +411,7 @@ class RedisLink implements Redis {
       this.#noteFailure(error)
       throw error instanceof RedisError
         ? error
-        : new RedisError(`unable to ask Redis; ${reasonOf(error)}`, { cause: error })
+        : new RedisError(`unable to use Redis; ${reasonOf(error)}`, { cause: error })
     } finally {
       timer?.cancel()
       this.#underWay--
@@ -444,8 +445,9 @@ class RedisLink implements Redis {
 
   #away(cause: unknown): void {
     if (this.#isClosed) return
-    if (this.#problem === undefined) this.#options.logger.warn({ err: cause }, 'Redis is away; going on without')
-    this.#problem = `Redis is away (${reasonOf(cause)})`
+    if (this.#problem === undefined)
+      this.#options.logger.warn({ err: cause }, 'Redis is unavailable; continuing without it')
+    this.#problem = `Redis is unavailable (${reasonOf(cause)})`
     this.#startProbing()
   }
 
@@ -455,7 +457,7 @@ class RedisLink implements Redis {
     this.#probe = undefined
     if (this.#problem === undefined) return
     this.#problem = undefined
-    this.#options.logger.info('Redis can be asked')
+    this.#options.logger.info('Redis is available again')
     for (const listener of this.#listeners) listener()
   }
 
@@ -467,7 +469,7 @@ class RedisLink implements Redis {
         .catch((error: unknown) => {
           if (error instanceof StartError) this.#options.logger.error(error.message)
           this.#noteFailure(error)
-          this.#problem = `Redis is away (${reasonOf(error)})`
+          this.#problem = `Redis is unavailable (${reasonOf(error)})`
         })
         .finally(() => {
           this.#probe = undefined
@@ -491,7 +493,7 @@ class RedisLink implements Redis {
       const text = JSON.stringify(answer instanceof Map ? [...answer] : answer)
       if (/"protected-mode"[^a-z]*"no"/.test(text) && /[*]|0[.]0[.]0[.]0|"bind"[^a-z0-9:*.]*""/.test(text))
         this.#options.logger.warn(
-          `${this.#where}; that Redis listens on every address without a password: whoever reaches it can read and disturb the chat's hints; set requirepass`,
+          `${this.#where}; that Redis listens on every address without a password: anyone who can reach it can read and change the hints of the chat; set requirepass`,
         )
     } catch {
       // An account without permission to read the configuration is not an error (N97).
@@ -536,7 +538,7 @@ async function refusePublicWithoutPassword({ url, variable, allowInsecure, logge
 /** Returns the reason of a permanent error. Undefined: the error may pass. */
 function lastingReasonOf(error: unknown): string | undefined {
   const reason = reasonOf(error)
-  if (/DB index is out of range/.test(reason)) return 'it has no database of that number'
+  if (/DB index is out of range/.test(reason)) return 'it has no database with that number'
   if (/^(NOAUTH|WRONGPASS|NOPERM|ERR AUTH)|without any password configured/.test(reason)) return reason
   if (/certificate|SSL|TLS|wrong version number|packet length|altname/i.test(reason)) return `TLS failed (${reason})`
   if (

@@ -19,21 +19,21 @@ export interface ServiceUrlRules {
  */
 export function findServiceUrlFault(text: string, rules: ServiceUrlRules): string | undefined {
   if (/[\s\u0000-\u001f\u007f]/.test(text)) return 'it contains a space or a control character'
-  if (!URL.canParse(text)) return 'it is no address, or its port is not from 1 to 65535'
+  if (!URL.canParse(text)) return 'it is not a URL, or its port is not from 1 to 65535'
   const url = new URL(text)
-  if (!rules.protocols.includes(url.protocol)) return 'its scheme is another'
-  if (!/^[a-z]+:\/\//i.test(text)) return 'there is no // behind the scheme'
+  if (!rules.protocols.includes(url.protocol)) return 'its scheme is not allowed'
+  if (!/^[a-z]+:\/\//i.test(text)) return 'there is no // after the scheme'
   for (const part of [url.username, url.password, url.hostname, url.pathname])
-    if (!isDecodable(part)) return 'a % that begins no escape has to be written %25'
+    if (!isDecodable(part)) return 'a literal % must be written %25'
   // A / or # in a password ends the host early, and the rest of the password becomes the path.
-  if (/[@]/.test(url.pathname + url.hash)) return 'an @, /, ? or # of a password has to be written %40, %2F, %3F or %23'
+  if (/[@]/.test(url.pathname + url.hash)) return 'an @, /, ? or # in a password must be written %40, %2F, %3F or %23'
   const namesHost = rules.hostParameter !== undefined && (url.searchParams.get(rules.hostParameter) ?? '') !== ''
-  if (url.hostname === '' && !namesHost) return 'there is no host'
+  if (url.hostname === '' && !namesHost) return 'it has no host'
   if (url.port === '0') return 'its port is not from 1 to 65535'
   if (url.username === '' && url.password !== '' && !rules.protocols.includes('redis:'))
-    return 'there is a password without a user'
+    return 'it has a password but no user'
   if (url.hash !== '' || (!rules.allowsParameters && url.search !== '')) return 'nothing may follow ? or #'
-  if (!rules.path.test(url.pathname.slice(1))) return 'what follows the host is not expected'
+  if (!rules.path.test(url.pathname.slice(1))) return 'the part after the host is not allowed'
   return undefined
 }
 
