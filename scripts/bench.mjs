@@ -11,7 +11,7 @@ async function prepare() {
   try {
     await installSystemPackages(benchComparisonPackages)
   } catch (error) {
-    say(`${error.message}; what needs them is left out`)
+    say(`${error.message}; skipping what needs them`)
   }
 }
 

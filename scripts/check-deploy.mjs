@@ -102,7 +102,7 @@ function checkPrometheus({ series }) {
     if (!/^(page|ticket)$/.test(labels?.severity ?? '')) fail(rules, `${name} has no severity`)
     const [document, anchor] = annotations?.runbook?.split('#') ?? []
     if (document !== 'docs/operations.md' || !operations.has(anchor))
-      fail(rules, `${name} leads to ${annotations?.runbook}, which is not there`)
+      fail(rules, `${name} links to ${annotations?.runbook}, which does not exist`)
     if (!tests.includes(`alertname: ${alert}`)) fail(rules, `${name} has no test`)
   }
   return recorded
@@ -121,7 +121,7 @@ function checkGrafana({ series }, recorded) {
     if (gridPos.x + gridPos.w > 24) fail(where, 'reaches beyond the 24 columns')
     for (let x = gridPos.x; x < gridPos.x + gridPos.w; x++)
       for (let y = gridPos.y; y < gridPos.y + gridPos.h; y++) {
-        if (cells.has(`${x} ${y}`)) return fail(where, 'lies over another panel')
+        if (cells.has(`${x} ${y}`)) return fail(where, 'overlaps another panel')
         cells.add(`${x} ${y}`)
       }
     if (panel.type === 'row') continue
@@ -196,20 +196,20 @@ function checkCompose({ variables }) {
     checkVariables(`${where}, ${name}`, Object.keys(environment), variables)
     if (environment.TRUSTED_PROXIES !== haproxy.networks.inside.ipv4_address)
       fail(where, `${name} trusts another proxy than HAProxy`)
-    if (Number.parseInt(grace, 10) <= 15) fail(where, `${name} is killed before it has left`)
-    if (isReadOnly !== true) fail(where, `${name} may write to its image`)
+    if (Number.parseInt(grace, 10) <= 15) fail(where, `${name} is killed before it can stop cleanly`)
+    if (isReadOnly !== true) fail(where, `${name} has a writable image`)
   }
   for (const [name, { volumes = [], image, healthcheck, ports = [] }] of Object.entries(compose.services)) {
     for (const volume of volumes) {
       const [source] = volume.split(':')
       if (source.startsWith('.') && !existsSync(resolve(deploy, 'compose', source)))
-        fail(where, `${name} mounts ${source}, which is not there`)
+        fail(where, `${name} mounts ${source}, which does not exist`)
       if (!source.startsWith('.') && !(source in compose.volumes))
         fail(where, `${name} uses the volume ${source}, which is not declared`)
     }
     if (!/:.+/.test(image)) fail(where, `${name} has no version`)
     if (/^(redis|postgres)/.test(name) && (healthcheck === undefined || ports.length > 0))
-      fail(where, `${name} must be checked, and not be published`)
+      fail(where, `${name} needs a health check, and must not be published`)
   }
   // Check that .env.example contains every variable of the file, and that no password has a
   // default.
@@ -283,10 +283,10 @@ function checkKubernetes({ variables }) {
   ])
     if (!isSelected(selector)) fail('kubernetes', `${kind} does not select the pods`)
   const pause = Number(container.lifecycle.preStop.exec.command.at(-1))
-  if (!(pod.terminationGracePeriodSeconds > pause + 15)) fail(where, 'a server is killed before it has left')
+  if (!(pod.terminationGracePeriodSeconds > pause + 15)) fail(where, 'a server is killed before it can stop cleanly')
   const ports = new Set(container.ports.map(({ name }) => name))
   for (const probe of ['startupProbe', 'readinessProbe', 'livenessProbe'])
-    if (!ports.has(container[probe]?.httpGet.port)) fail(where, `${probe} asks a port that is not there`)
+    if (!ports.has(container[probe]?.httpGet.port)) fail(where, `${probe} uses a port that does not exist`)
   for (const { port } of objects.get('NetworkPolicy').spec.ingress.flatMap((rule) => rule.ports))
     if (!ports.has(port)) fail('kubernetes/networkpolicy.yaml', `there is no port ${port}`)
   const inner = container.securityContext
@@ -295,7 +295,7 @@ function checkKubernetes({ variables }) {
     inner.readOnlyRootFilesystem &&
     !inner.allowPrivilegeEscalation &&
     inner.capabilities.drop.includes('ALL')
-  if (!isHardened) fail(where, 'the container may do more than it needs')
+  if (!isHardened) fail(where, 'the container has more rights than it needs')
   const names = [
     ...Object.keys(objects.get('ConfigMap').data),
     ...Object.keys(objects.get('Secret').stringData),
@@ -310,9 +310,9 @@ function checkDockerfile({ variables }) {
   for (const { message, range } of validateDockerfile(text)) fail(`${where}:${range.start.line + 1}`, message)
   for (const [, sources] of text.matchAll(/^COPY (?!--from)(.+) \S+$/gm))
     for (const source of sources.split(' '))
-      if (!existsSync(join(root, source))) fail(where, `copies ${source}, which is not there`)
+      if (!existsSync(join(root, source))) fail(where, `copies ${source}, which is missing`)
   for (const [, source] of text.matchAll(/^COPY --from=build \/app\/(\S+)/gm))
-    if (!/\/dist$/.test(source) && !existsSync(join(root, source))) fail(where, `copies ${source}, which is not there`)
+    if (!/\/dist$/.test(source) && !existsSync(join(root, source))) fail(where, `copies ${source}, which is missing`)
   const environment = /^ENV ((?:.+\\\n)*.+)$/m.exec(text)?.[1] ?? ''
   checkVariables(
     where,

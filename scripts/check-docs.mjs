@@ -46,7 +46,7 @@ async function buildReference() {
     meaning.replace(/\s*\n\s*\*\s*/g, ' '),
   ])
   if (limitRows.length !== Object.keys(protocol.limits).length) {
-    problems.push('packages/protocol/src/limits.ts: a limit has no comment that says what it bounds')
+    problems.push('packages/protocol/src/limits.ts: a limit has no comment')
   }
 
   return {
@@ -54,9 +54,9 @@ async function buildReference() {
 
 ${generated} The source is \`packages/protocol/src/errors.ts\`.
 
-One catalogue for every road. Over HTTP an error is \`application/problem+json\` (RFC 9457) with \`type, title, status,
+One catalogue for all transports. Over HTTP, an error is \`application/problem+json\` (RFC 9457) with \`type, title, status,
 detail, code, retry\`. In a Socket.IO acknowledgement it is \`{ok: false, error: {code, message, retry, retryAfterMs?}}\`.
-The sentence reads \`unable to X; Y\`. \`retry: later\` means: the same request may succeed later.
+The message has the form \`unable to X; Y\`. \`retry: later\` means: the same request may succeed later.
 
 ${table(
   ['code', 'status', 'retry', 'meaning'],
@@ -72,7 +72,7 @@ ${table(
 
 ${generated} The source is \`packages/protocol/src/limits.ts\`.
 
-${table(['limit', 'value', 'what it bounds'], limitRows)}
+${table(['limit', 'value', 'meaning'], limitRows)}
 `,
     'configuration.md': `# Environment variables
 
@@ -95,9 +95,9 @@ ${table(['metric', 'type', 'meaning'], metricRows)}
 `,
     'commands.md': `# Commands
 
-${generated} The source is \`packages/protocol/src/commands/\`; the schemas stand in [openapi.json](openapi.json).
+${generated} The source is \`packages/protocol/src/commands/\`; the schemas are in [openapi.json](openapi.json).
 
-What a client can ask for, and by which roads. [wire.md](../wire.md) describes how.
+All commands of a client, with their transports. [wire.md](../wire.md) describes how to send them.
 
 ${table(['command', 'HTTP', 'Socket.IO event', 'does'], routes)}
 `,
@@ -137,9 +137,9 @@ function checkLinks() {
       if (/^[a-z]+:/i.test(target)) continue
       const [path, anchor] = target.split('#')
       const linked = path === '' ? file : join(dirname(file), decodeURIComponent(path))
-      if (!existsSync(linked)) problems.push(`${relative(root, file)}: the link ${target} leads nowhere`)
+      if (!existsSync(linked)) problems.push(`${relative(root, file)}: the link ${target} is broken`)
       else if (anchor && linked.endsWith('.md') && statSync(linked).isFile() && !anchorsIn(linked).has(anchor)) {
-        problems.push(`${relative(root, file)}: ${target} names no heading there`)
+        problems.push(`${relative(root, file)}: ${target} names a heading that does not exist`)
       }
     }
   }
@@ -166,7 +166,7 @@ for (const [name, text] of Object.entries(pages)) {
     mkdirSync(dirname(path), { recursive: true })
     writeFileSync(path, text)
   } else if (!existsSync(path) || readFileSync(path, 'utf8') !== text) {
-    problems.push(`docs/reference/${name} is not current; run npm run docs`)
+    problems.push(`docs/reference/${name} is out of date; run npm run docs`)
   }
 }
 checkLinks()
@@ -177,4 +177,4 @@ if (problems.length > 0) {
   console.error(problems.join('\n'))
   process.exit(1)
 }
-console.log('documents are current')
+console.log('documents are up to date')

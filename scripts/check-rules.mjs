@@ -1,7 +1,7 @@
 /**
  * The rule report: compares docs/spec.md with the titles of the tests. Fails when a rule that
  * applies to one server has no test, when a test names a rule that does not exist, or when a rule
- * does not say how it is enforced.
+ * does not state how it is enforced.
  *
  * A test counts when its title starts with ids in brackets, such as `[ACK1] …` or `[IDEM1, ORD1]
  * …`. Tests marked `skip` or `todo` do not count.
@@ -24,13 +24,13 @@ function readRules() {
       problems.push(`docs/spec.md: "${body.split('\n')[0]}" is not a rule: expected an id and a title`)
       continue
     }
-    if (rules.has(id)) problems.push(`docs/spec.md: ${id} is there twice`)
+    if (rules.has(id)) problems.push(`docs/spec.md: ${id} is defined twice`)
     const [, scope] = /^- Scope: (one server and cluster|one server|cluster)\b/m.exec(body) ?? []
     if (scope === undefined) problems.push(`docs/spec.md: ${id} has no scope`)
     if (scope === 'cluster' && !/^- Scope: cluster \(.+\)$/m.test(body)) {
-      problems.push(`docs/spec.md: ${id} is for a cluster only and does not say why`)
+      problems.push(`docs/spec.md: ${id} is for a cluster only and gives no reason`)
     }
-    if (!/^- Enforced by: .+/m.test(body)) problems.push(`docs/spec.md: ${id} does not say how it is enforced`)
+    if (!/^- Enforced by: .+/m.test(body)) problems.push(`docs/spec.md: ${id} does not state how it is enforced`)
     rules.set(id, { title, scope: scope ?? 'one server', tests: 0, files: new Set() })
   }
   return rules
@@ -56,7 +56,7 @@ for (const folder of ['packages', 'apps', 'tests', 'lab']) {
       for (const [id] of brackets.matchAll(/[A-Z]{2,}\d+/g)) {
         const rule = rules.get(id)
         if (rule === undefined) {
-          problems.push(`${name}: a test names ${id}, which is no rule of docs/spec.md`)
+          problems.push(`${name}: a test names ${id}, which is not a rule of docs/spec.md`)
           continue
         }
         rule.tests += 1

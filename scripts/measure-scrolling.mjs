@@ -15,7 +15,7 @@ const stepPx = 1_200
 const at = process.argv.indexOf('--messages')
 const messages = at === -1 ? 10_000 : Number(process.argv[at + 1])
 if (!Number.isInteger(messages) || messages < 1) {
-  console.error('unable to measure; --messages wants a whole number above 0')
+  console.error('unable to measure; --messages expects a whole number above 0')
   process.exit(1)
 }
 
@@ -101,7 +101,7 @@ async function scrollToTheBeginning(page) {
         ),
     )
     if (isThere) return steps
-    if (steps > messages * 10) throw new Error('unable to measure; the beginning does not come')
+    if (steps > messages * 10) throw new Error('unable to measure; the first message does not appear')
   }
 }
 

@@ -45,37 +45,34 @@ function tellDatabase({ change, member, top }, seq) {
     )
   }
   if (member === null) return say('member', 'there is no such user')
-  if (member.role === null) return say('member', `${member.handle} was never a member: the change is not theirs to see`)
+  if (member.role === null) return say('member', `${member.handle} was never a member and may not see the change`)
   if (member.leftSeq !== null)
     say(
       'member',
-      `${member.handle} left with change ${member.leftSeq}${member.leftSeq < seq ? ': nothing after it is theirs to see' : ''}`,
+      `${member.handle} left with change ${member.leftSeq}${member.leftSeq < seq ? ', and may see nothing later' : ''}`,
     )
   else say('member', `${member.handle} is ${member.role} since change ${member.joinedSeq}`)
   say('read', member.readSeq >= seq ? `yes: read up to ${member.readSeq}` : `not yet: read up to ${member.readSeq}`)
 }
 
 const verbs = {
-  published: 'told the other servers',
-  received: 'heard of it from another server',
-  repaired: 'found it in the database: no hint had come',
+  published: 'published it to the other servers',
+  received: 'received it from another server',
+  repaired: 'found it in the database, without a hint',
 }
 
 function tellServer({ server, happened, knownSince, connections }) {
   for (const { what, at, connections: count } of happened)
     say(server, `${at} ${what === 'delivered' ? `handed it to ${count} connections` : verbs[what]}`)
   if (happened.length === 0)
-    say(
-      server,
-      knownSince === null ? 'nothing since it was started' : `nothing that it remembers (back to ${knownSince})`,
-    )
+    say(server, knownSince === null ? 'no event since its start' : `no event in its trace (kept since ${knownSince})`)
   for (const { transport, state, since, isSubscribed, unreadBytes, isCovered, wasThere } of connections) {
     const told = !isSubscribed
       ? 'not subscribed to the conversation'
       : happened.some(({ what }) => what === 'delivered')
         ? wasThere
           ? 'written to it'
-          : 'opened later: it had to catch up'
+          : 'opened later, had to catch up'
         : 'subscribed'
     const behind = unreadBytes > 0 ? `, ${unreadBytes} bytes not read yet` : ''
     say(
@@ -97,9 +94,9 @@ const answers = results.flatMap(({ answer }) => answer ?? [])
 say('message', `${conversation} ${seq} → ${user}`)
 const known = answers.find(({ database }) => database !== undefined)
 if (known !== undefined) tellDatabase(known.database, Number(seq))
-else if (answers.length > 0) say('committed', 'unknown: no server can ask the database')
+else if (answers.length > 0) say('committed', 'unknown: no server reached the database')
 for (const answer of answers) tellServer(answer)
 for (const { origin, problem } of results) if (problem !== undefined) say(origin, `does not answer (${problem})`)
 if (answers.some(({ connections }) => connections.length > 0) === false && answers.length > 0)
-  say(user, 'has no connection to these servers now')
+  say(user, 'has no open connection to these servers')
 process.exit(answers.length > 0 ? 0 : 1)

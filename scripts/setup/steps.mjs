@@ -119,7 +119,7 @@ export async function withSetupLock(work) {
       throw new SetupError(`unable to set up; process ${holder} has held ${lockPath} for 15 minutes`)
     if (waitedMs - toldAt > showWaitingEveryMs) {
       toldAt = waitedMs
-      say(`waiting for another set-up (process ${holder})`)
+      say(`waiting for another setup (process ${holder})`)
     }
     await sleep(200)
   }

@@ -31,7 +31,7 @@ export async function installSystemPackages(names) {
   const missing = names.filter((name) => !isInstalled(name))
   if (missing.length === 0) return
   if (process.getuid() !== 0) {
-    say(`not installed: ${missing.join(', ')}; what needs them fails or is skipped (install them, or run as root)`)
+    say(`not installed: ${missing.join(', ')}; steps that need them fail or are skipped (install them, or run as root)`)
     return
   }
   const startedAt = performance.now()

@@ -62,20 +62,20 @@ it('adds, lists, rotates, disables and removes an endpoint', async () => {
 
 it.each([
   [['add', 'ftp://example.org'], 'unable to add; expected an address like https://example.org/hook'],
-  [['add', 'https://user:secret@example.org'], 'unable to add; the address holds a password'],
-  [['add', 'https://example.org/hook#part'], 'unable to add; the address holds a fragment'],
-  [['add', 'https://example.org:0/'], 'unable to add; nothing listens at port 0'],
+  [['add', 'https://user:secret@example.org'], 'unable to add; the address contains a password'],
+  [['add', 'https://example.org/hook#part'], 'unable to add; the address contains a fragment'],
+  [['add', 'https://example.org:0/'], 'unable to add; port 0 is not a valid port'],
   [['add', `https://example.org/${'x'.repeat(2_100)}`], 'unable to add; the address is longer than 2048 characters'],
   [['add', 'javascript:alert(1)'], 'unable to add; expected an address like https://example.org/hook'],
   [
     ['add', 'https://example.org', '--types', 'message.seen'],
-    'unable to add; "message.seen" is no type; expected message',
+    'unable to add; "message.seen" is not a type; expected message',
   ],
   [['add', 'https://example.org', '--type', 'message.created'], 'unable to add; --type is unknown'],
-  [['remove', 'x'], 'unable to remove; "x" is no id of an endpoint'],
+  [['remove', 'x'], 'unable to remove; "x" is not the id of an endpoint'],
   [['replay', '01a201f9-c37b-729b-86b8-9acb2b390bf9'], 'unable to replay; expected --from'],
-  [['replay', '01a201f9-c37b-729b-86b8-9acb2b390bf9', '--since', 'yesterday'], '"yesterday" is no time like'],
-  [['fly'], 'unable to fly; it is unknown'],
+  [['replay', '01a201f9-c37b-729b-86b8-9acb2b390bf9', '--since', 'yesterday'], '"yesterday" is not a time like'],
+  [['fly'], 'unable to fly; the action is unknown'],
 ])('refuses %j', async (args, reason) => {
   const { status, stdout, stderr } = await run(...args)
   expect(status).toBe(1)

@@ -66,24 +66,24 @@ export const usage = `npm run bench -- [options]
                        may be repeated; all but curves (17 minutes) if left out
   --rounds N           rounds of every scenario, each target once per round (5)
   --seconds N          measured part of each run (5)
-  --warm-up-seconds N  before it (2)
-  --pairs N            direct: pairs of people (400)
-  --windows N,N        direct: messages unacknowledged per sender (1,8)
-  --receivers N        hot-room: people in the room (500)
-  --senders N          hot-room: how many of them send (20)
+  --warm-up-seconds N  warm-up before the measured part (2)
+  --pairs N            direct: pairs of users (400)
+  --windows N,N        direct: unacknowledged messages per sender (1,8)
+  --receivers N        hot-room: users in the room (500)
+  --senders N          hot-room: number of users who send (20)
   --servers N          hot-room: servers, ours and the peers' (2)
-  --embedded-pairs N   embedded-sends: pairs of people (40)
-  --connections N      idle: people who are there (10000)
-  --clients N          storm: people who come back at once (5000)
-  --conversations N    storm: conversations that each of them is in (20)
+  --embedded-pairs N   embedded-sends: pairs of users (40)
+  --connections N      idle: connected users (10000)
+  --clients N          storm: users who reconnect at once (5000)
+  --conversations N    storm: conversations of each user (20)
   --curve NAME         curves: ${curveNames.join(', ')}; may be repeated; all if left out.
-                       NAME:N,N measures only these points; the others stay as they were
+                       NAME:N,N measures only these points and keeps the other points
   --curve-rounds N     curves: rounds of every point (1)
   --curves-dir DIR     curves: where points and plots are kept (docs/performance, and the page beside it)
-  --draw               draws the plots and tables of the curves from their points, and measures nothing
-  --server-env N=V     further environment of the Chorus servers, to try a setting; may be repeated
-  --profile DIR        processor profiles of the Chorus servers (slows them: not for figures)
-  --out FILE           where the result goes (lab/bench/results/…json)`
+  --draw               draws the plots and tables of the curves from stored points, without measuring
+  --server-env N=V     extra environment variable of the Chorus servers, to try a setting; may be repeated
+  --profile DIR        writes processor profiles of the Chorus servers (slows them: figures are not valid)
+  --out FILE           path of the result (lab/bench/results/…json)`
 
 /** Parses the command line. Throws an error of one line that names the wrong option. */
 export function readOptions(args: readonly string[]): Options {

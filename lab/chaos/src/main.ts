@@ -86,7 +86,7 @@ async function runPeer(options: Options, peer: string): Promise<number> {
   console.log(toTerminal(report))
   const isLosing = report.result.rules.some(({ id, verdict }) => verdict === 'broken' && (id === 'A1' || id === 'A13'))
   console.log(
-    isLosing ? 'the peer loses messages, and the checker sees it' : 'the peer lost nothing that the checker saw',
+    isLosing ? 'the peer loses messages, and the checker detects it' : 'the checker detected no loss of the peer',
   )
   return isLosing ? 0 : 1
 }

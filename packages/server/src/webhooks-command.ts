@@ -25,15 +25,15 @@ import {
 } from './store/webhooks.ts'
 import { StartError } from './support/start-error.ts'
 
-const usage = `npm run webhooks -- <what>
+const usage = `npm run webhooks -- <action>
 
   add <url> [--types message.created,message.edited]   prints its id and secret
   list
-  disable <id> · enable <id> · remove <id>             enabling sends what waited
-  rotate <id> [--end]                                  a new secret beside the old one; --end: the old one signs no more
-  dead-letters                                         the newest 100
-  retry <event id> [--endpoint <id>]                   one dead letter, once more
-  replay <id> --from <conversation>/<seq>              everything from there on, once more, under the same ids
+  disable <id> · enable <id> · remove <id>             enable also sends the waiting webhooks
+  rotate <id> [--end]                                  add a new secret; --end: remove the old one
+  dead-letters                                         list the newest 100
+  retry <event id> [--endpoint <id>]                   send one dead letter again
+  replay <id> --from <conversation>/<seq>              send everything from there again, under the same ids
   replay <id> --since <ISO time>
 
 types: ${webhookTypes.join(', ')}
@@ -81,7 +81,7 @@ function readAction(args: readonly string[]): Action {
   }
   for (const name of options.keys())
     if (!(known[what ?? ''] ?? []).includes(name))
-      throw new UsageError(`unable to ${what ?? 'go on'}; --${name} is unknown`)
+      throw new UsageError(`unable to ${what ?? 'start'}; --${name} is unknown`)
   switch (what) {
     case 'add': {
       const url = readUrl(one(what, rest, 'a URL'))
@@ -132,7 +132,7 @@ function readAction(args: readonly string[]): Action {
       if (options.has('end')) {
         return async (database) => {
           if (!(await endRotation(database, id))) throw unknownEndpoint(what, id)
-          return `the old secret of ${id} signs no more\n`
+          return `the old secret of ${id} no longer signs\n`
         }
       }
       return async (database) => {
@@ -156,7 +156,7 @@ function readAction(args: readonly string[]): Action {
     case 'retry': {
       const eventId = one(what, rest, 'the id of an event')
       const endpoint = options.get('endpoint')
-      if (endpoint !== undefined && !uuid.test(endpoint)) throw new UsageError(`unable to retry; ${endpoint} is no id`)
+      if (endpoint !== undefined && !uuid.test(endpoint)) throw new UsageError(`unable to retry; ${endpoint} is not an id`)
       return async (database) => {
         const count = await retryDeadLetter(database, eventId, endpoint)
         if (count === 0) throw new UsageError(`unable to retry; there is no dead letter ${eventId}`)
@@ -173,7 +173,7 @@ function readAction(args: readonly string[]): Action {
       }
     }
     default:
-      throw new UsageError(what === undefined ? usage : `unable to ${what}; it is unknown\n\n${usage}`)
+      throw new UsageError(what === undefined ? usage : `unable to ${what}; the action is unknown\n\n${usage}`)
   }
 }
 
@@ -186,7 +186,7 @@ function one(what: string, rest: readonly string[], expected: string): string {
 
 function readId(what: string, rest: readonly string[]): string {
   const id = one(what, rest, 'the id of an endpoint')
-  if (!uuid.test(id)) throw new UsageError(`unable to ${what}; ${JSON.stringify(id)} is no id of an endpoint`)
+  if (!uuid.test(id)) throw new UsageError(`unable to ${what}; ${JSON.stringify(id)} is not the id of an endpoint`)
   return id
 }
 
@@ -195,9 +195,9 @@ function readUrl(text: string): string {
   if (url === undefined || !['http:', 'https:'].includes(url.protocol))
     throw new UsageError('unable to add; expected an address like https://example.org/hook')
   if (url.username !== '' || url.password !== '')
-    throw new UsageError('unable to add; the address holds a password: the signature says who asks')
-  if (url.hash !== '') throw new UsageError('unable to add; the address holds a fragment, which is never sent')
-  if (url.port === '0') throw new UsageError('unable to add; nothing listens at port 0')
+    throw new UsageError('unable to add; the address contains a password: the signature authenticates the sender')
+  if (url.hash !== '') throw new UsageError('unable to add; the address contains a fragment, which is never sent')
+  if (url.port === '0') throw new UsageError('unable to add; port 0 is not a valid port')
   if (url.href.length > urlMaxChars)
     throw new UsageError(`unable to add; the address is longer than ${urlMaxChars} characters`)
   return url.href
@@ -208,7 +208,7 @@ function readTypes(text: string | undefined): readonly WebhookType[] | null {
   const types = text.split(',').map((type) => type.trim())
   const unknown = types.find((type) => !webhookTypes.includes(type as WebhookType))
   if (unknown !== undefined)
-    throw new UsageError(`unable to add; ${JSON.stringify(unknown)} is no type; expected ${webhookTypes.join(', ')}`)
+    throw new UsageError(`unable to add; ${JSON.stringify(unknown)} is not a type; expected ${webhookTypes.join(', ')}`)
   return types as WebhookType[]
 }
 
@@ -219,12 +219,12 @@ function readStart(options: ReadonlyMap<string, string>): ReplayFrom {
   if (from !== undefined) {
     const [conversation = '', seq = ''] = from.split('/')
     if (!uuid.test(conversation) || !/^[1-9]\d{0,14}$/.test(seq))
-      throw new UsageError(`unable to replay; ${JSON.stringify(from)} is no <conversation>/<seq>`)
+      throw new UsageError(`unable to replay; ${JSON.stringify(from)} is not <conversation>/<seq>`)
     return { kind: 'seq', conversation, seq: Number(seq) }
   }
   const time = new Date(since ?? '')
   if (!/^\d{4}-\d\d-\d\d/.test(since ?? '') || Number.isNaN(time.getTime()))
-    throw new UsageError(`unable to replay; ${JSON.stringify(since)} is no time like 2026-01-31T12:00:00Z`)
+    throw new UsageError(`unable to replay; ${JSON.stringify(since)} is not a time like 2026-01-31T12:00:00Z`)
   return { kind: 'time', since: time.toISOString() }
 }
 

@@ -17,7 +17,7 @@ it.each([
   [['--servers', '0'], '--servers is "0": expected a whole number from 1 to 20'],
   [['--servers=three'], '--servers is "three": expected'],
   [['--port', '70000'], '--port is "70000": expected a port from 1 to 65535'],
-  [['--server', '3'], '"--server" is no argument of it: expected --servers N'],
+  [['--server', '3'], '"--server" is not an argument: expected --servers N'],
 ])('refuses %j with one line', (args, why) => {
   const answer = readClusterArguments(args)
   expect(answer).toContain(`unable to start a cluster; ${why}`)

@@ -47,7 +47,7 @@ export function readClusterArguments(args: readonly string[]): ClusterArguments 
         balancer = 'nginx'
         break
       default:
-        return `unable to start a cluster; ${JSON.stringify(arg)} is no argument of it: ${usage}`
+        return `unable to start a cluster; ${JSON.stringify(arg)} is not an argument: ${usage}`
     }
   }
   return { servers, balancer, redisCluster, port }

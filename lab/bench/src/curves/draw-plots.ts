@@ -11,7 +11,7 @@ const looks = { chorus: 0, 'socket-io-redis-adapter': 1, 'one-channel': 2 } as c
 const names = {
   chorus: 'Chorus: stores, orders, acknowledges, checks',
   'socket-io-redis-adapter': 'Socket.IO, Redis adapter: stores nothing',
-  'one-channel': 'one channel for all: stores nothing',
+  'one-channel': 'single channel: stores nothing',
 } as const
 type Shown = keyof typeof names
 
@@ -48,9 +48,9 @@ export function drawPlots(points: readonly CurvePoint[], model: CostModel | unde
   const plots: Record<string, readonly Panel[]> = {
     'receivers.svg': [
       {
-        title: 'What a delivery costs the servers, by receivers in the room',
+        title: 'Cost of a delivery, by receivers in the room',
         x: { label: 'receivers in the room', kind: 'log' },
-        y: { label: 'µs of processor a delivery, all servers', kind: 'log' },
+        y: { label: 'µs of processor per delivery, all servers', kind: 'log' },
         series: linesOfAll({ curve: 'receivers' }, serverUsPerDelivery),
       },
     ],
@@ -65,13 +65,13 @@ export function drawPlots(points: readonly CurvePoint[], model: CostModel | unde
     'load.svg': [
       {
         title: 'Cost by load: a room of 500',
-        x: { label: 'deliveries a second', kind: 'log' },
-        y: { label: 'µs of processor a delivery, all servers', kind: 'log' },
+        x: { label: 'deliveries per second', kind: 'log' },
+        y: { label: 'µs of processor per delivery, all servers', kind: 'log' },
         series: linesOfAll({ curve: 'load' }, serverUsPerDelivery),
       },
       {
         title: 'Changes in one write, by load',
-        x: { label: 'deliveries a second', kind: 'log' },
+        x: { label: 'deliveries per second', kind: 'log' },
         y: { label: 'changes', kind: 'linear' },
         series: [
           ours(
@@ -85,8 +85,8 @@ export function drawPlots(points: readonly CurvePoint[], model: CostModel | unde
     'rooms.svg': [
       {
         title: 'Cost of a message, by rooms',
-        x: { label: 'rooms, of 4 people', kind: 'log' },
-        y: { label: 'µs of processor a message', kind: 'linear' },
+        x: { label: 'rooms of 4 users', kind: 'log' },
+        y: { label: 'µs of processor per message', kind: 'linear' },
         series: [
           ours('servers, with 4 deliveries', 0, lineOf({ curve: 'rooms' }, perMessage('server'))),
           ours('Postgres', 1, lineOf({ curve: 'rooms' }, perMessage('database'))),
@@ -96,7 +96,7 @@ export function drawPlots(points: readonly CurvePoint[], model: CostModel | unde
       {
         title: 'Memory, by rooms',
         x: { label: 'rooms, each served by 2 servers', kind: 'log' },
-        y: { label: 'MB, both servers, 800 people there', kind: 'linear' },
+        y: { label: 'MB, both servers, 800 users connected', kind: 'linear' },
         series: [
           ours(
             'servers',
@@ -108,7 +108,7 @@ export function drawPlots(points: readonly CurvePoint[], model: CostModel | unde
     ],
     'servers.svg': [
       {
-        title: 'Bytes through Redis a message',
+        title: 'Bytes through Redis per message',
         x: { label: 'servers; at most two of them serve', kind: 'linear' },
         y: { label: 'bytes in and out', kind: 'linear' },
         series: linesOfAll({ curve: 'servers' }, ({ figures }) => figures.redisBytesPerMessage).map((series) => ({
@@ -128,7 +128,7 @@ export function drawPlots(points: readonly CurvePoint[], model: CostModel | unde
     ],
     'connections.svg': [
       {
-        title: 'Silent connections: memory',
+        title: 'Idle connections: memory',
         x: { label: 'connections, in 5 rooms of 100 each', kind: 'log' },
         y: { label: 'MB, both servers', kind: 'linear' },
         series: [
@@ -140,7 +140,7 @@ export function drawPlots(points: readonly CurvePoint[], model: CostModel | unde
         ],
       },
       {
-        title: 'Silent connections: processor',
+        title: 'Idle connections: processor',
         x: { label: 'connections, in 5 rooms of 100 each', kind: 'log' },
         y: { label: 'thousandths of a core', kind: 'log' },
         series: [
@@ -211,9 +211,9 @@ const roleLooks: Readonly<Record<Exclude<Role, 'memory'>, { readonly name: strin
 
 function modelPanel({ checked }: CostModel): Panel {
   return {
-    title: 'The model against what was measured: processor time of a second',
+    title: 'Model against measurement: processor time per second',
     x: { label: 'measured, thousandths of a core', kind: 'log' },
-    y: { label: 'by the model, thousandths of a core', kind: 'log' },
+    y: { label: 'predicted, thousandths of a core', kind: 'log' },
     hasDiagonal: true,
     series: Object.entries(roleLooks).flatMap(([role, { name, look }]) =>
       [false, true].map(

@@ -149,7 +149,7 @@ export function mergeRounds(points: readonly CurvePoint[]): CurvePoint[] {
 
 function mediansOf<Numbers extends object>(records: readonly Numbers[]): Numbers {
   const [first] = records
-  if (first === undefined) throw new Error('unable to take a median; there is nothing')
+  if (first === undefined) throw new Error('unable to take a median; there are no values')
   const keys = Object.keys(first) as (keyof Numbers)[]
   const medians: Partial<Record<keyof Numbers, number>> = {}
   for (const key of keys) {

@@ -150,7 +150,7 @@ class CurveRun {
     const connectable = connectionsMax()
     const steps = [...new Set(asked.map((step) => Math.min(step, connectable)))]
     if (Math.max(...asked) > connectable)
-      this.#notes.add(`${connectable} receivers at most: a process may have no more files open here (ulimit -n)`)
+      this.#notes.add(`${connectable} receivers at most: the limit of open files is too low for more (ulimit -n)`)
     for (const name of targetNames) {
       await this.#withTarget(name, bounds.servers, async ({ target, crowd }) => {
         // Make all rooms before the first client connects.

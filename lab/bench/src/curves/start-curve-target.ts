@@ -12,7 +12,7 @@ import type { Crowd } from './crowd.ts'
 
 export const curvePeers = {
   'socket-io-redis-adapter': 'stock Socket.IO with @socket.io/redis-adapter, nothing stored',
-  'one-channel': 'every process subscribes to one Redis channel and emits to everybody, nothing stored',
+  'one-channel': 'every process subscribes to one Redis channel and emits to all clients, nothing stored',
 } as const
 export type CurvePeer = keyof typeof curvePeers
 

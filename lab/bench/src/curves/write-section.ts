@@ -27,7 +27,7 @@ export function writeSection({ file, points, model, plots }: SectionParts): stri
     ...(invalid.length === 0
       ? []
       : [
-          'Points that are no figure:',
+          'Points without a valid figure:',
           invalid
             .map(
               ({ curve, x, variant, target, invalid: why }) =>
@@ -41,13 +41,13 @@ export function writeSection({ file, points, model, plots }: SectionParts): stri
 }
 
 const plotNames: Readonly<Record<string, string>> = {
-  'receivers.svg': 'Processor time a delivery by receivers in the room, Chorus and peers',
+  'receivers.svg': 'Processor time per delivery by receivers in the room, Chorus and peers',
   'receivers-latency.svg': 'Latency of a delivery by receivers in the room, Chorus and peers',
-  'load.svg': 'Processor time a delivery and changes in a write, by load',
-  'rooms.svg': 'Processor time a message and memory, by rooms',
-  'servers.svg': 'Bytes through Redis and processor time a message, by servers, Chorus and peers',
-  'connections.svg': 'Memory and processor time of silent connections',
-  'model.svg': 'Processor time by the model against the measured',
+  'load.svg': 'Processor time per delivery and changes per write, by load',
+  'rooms.svg': 'Processor time per message and memory, by rooms',
+  'servers.svg': 'Bytes through Redis and processor time per message, by servers, Chorus and peers',
+  'connections.svg': 'Memory and processor time of idle connections',
+  'model.svg': 'Predicted against measured processor time',
 }
 
 function describeRuns({ runs }: CurvesFile): string {
@@ -78,7 +78,7 @@ function receiversTable(points: readonly CurvePoint[]): string {
   const p99 = (point: CurvePoint | undefined): string =>
     point?.figures.deliveryP99Ms === undefined ? '–' : `${short(point.figures.deliveryP99Ms)} ms`
   return table(
-    ['receivers', 'messages/s', 'Chorus, a delivery', 'p99', ...peerNames.flatMap((name) => [name, 'p99'])],
+    ['receivers', 'messages/s', 'Chorus, per delivery', 'p99', ...peerNames.flatMap((name) => [name, 'p99'])],
     xs.map((x) => [
       short(x),
       short(at(x, 'chorus')?.work.messages ?? 0),
@@ -102,11 +102,12 @@ function describeModel(file: CurvesFile, points: readonly CurvePoint[], model: C
   const clusters = [10, 100, 1_000].map((servers) => project(model.prices, bytes, servers))
   return [
     '### The model',
-    'Prices that explain the points best, by least squares without negative prices; 0 means that the points show none. That of ' +
-      'the sweep is measured by itself, at servers that have no connections, and holds also that whatever they do costs more beside busy ones. All of them are prices at a moderate load, where ' +
-      'nearly every message wakes everybody anew: under a heavy one they fall (see the plot by load), so what follows is an upper bound.',
+    'Prices fitted to the points by least squares, without negative prices; 0 means that the points show no cost. The price of ' +
+      'the sweep is measured separately, on servers without connections; it includes that all their work costs more next to ' +
+      'busy servers. All prices are for a moderate load, where nearly every message wakes every process again. Under heavy ' +
+      'load they fall (see the plot by load), so the results below are an upper bound.',
     table(
-      ['of', 'price', 'of what'],
+      ['part', 'price', 'unit'],
       roles.flatMap((role) =>
         terms[role].map(({ name }, index) => [
           roleNames[role],
@@ -115,18 +116,18 @@ function describeModel(file: CurvesFile, points: readonly CurvePoint[], model: C
         ]),
       ),
     ),
-    'How far it is off, at the points that it was not fitted to: the largest of each curve (of memory the next to it, because ' +
-      'little memory is not seen beside the collector’s), and every third of the others. ' +
-      `Below ${leastMeasured.server / 10_000} % of a core for the servers and ${leastMeasured.database / 10_000} % for Postgres and Redis a point says nothing, and is not listed.`,
+    'Error of the model at the points that were left out of the fit: the largest point of each curve (for memory the point next ' +
+      'to it, because small amounts of memory disappear in the noise of the garbage collector), and every third of the other points. ' +
+      `Points below ${leastMeasured.server / 10_000} % of a core for the servers, or ${leastMeasured.database / 10_000} % for Postgres and Redis, are too small to judge and not listed.`,
     errorTable(model.checked),
     '### On paper: a thousand servers, ten million connections',
     describeAssumptions(bytes),
     projectionTable(clusters),
-    'Which bound is met first, as servers with their connections are added:',
+    'Limits in the order in which a growing number of servers, with their connections, reaches them:',
     table(
-      ['at servers', 'what', 'what moves it'],
+      ['at this many servers', 'limit', 'remedy'],
       walls.map(({ atServers, what, moves }) => [
-        Number.isFinite(atServers) ? short(atServers) : 'never, by adding servers',
+        Number.isFinite(atServers) ? short(atServers) : 'not reached by adding servers',
         what,
         moves,
       ]),
@@ -172,7 +173,7 @@ function errorTable(checked: readonly CheckedPoint[]): string {
         [point.curve, short(point.x), point.variant].filter((part) => part !== '').join(' '),
         ...roles.map((role) => error(point, role)),
       ]),
-      ['**median, without its sign**', ...roles.map(middle)],
+      ['**median of the absolute error**', ...roles.map(middle)],
     ],
   )
 }
@@ -190,14 +191,14 @@ function describeAssumptions(bytes: MeasuredBytes): string {
     .map(({ share, members }) => `${Math.round(share * 100)} % in conversations of ${short(members)}`)
     .join(', ')
   return [
-    'Nothing of this is measured at that size. Assumed:',
+    'None of this is measured at that size. Assumptions:',
     '',
-    `- ${short(a.connectionsPerServer)} connections a server, ${a.onlineShare * 100} % of all users connected at the busiest time, each with one connection, wherever the balancer puts it, and in ${a.conversationsEach} conversations;`,
-    `- ${a.messagesPerUserAndDay} messages a user and day, ${a.peakHourShare * 100} % of them in the busiest hour; ${sizes};`,
+    `- ${short(a.connectionsPerServer)} connections per server, ${a.onlineShare * 100} % of all users connected at the busiest time, each with one connection, on any server, and in ${a.conversationsEach} conversations;`,
+    `- ${a.messagesPerUserAndDay} messages per user and day, ${a.peakHourShare * 100} % of them in the busiest hour; ${sizes};`,
     `- ${a.readMarkersPerMessage} read marker stored for each message, at the price of a row;`,
-    `- nothing comes together: one row a transaction, one change a write, and a checkpoint after each;`,
-    `- measured and not in the model: ${short(bytes.delivery)} bytes a delivery, to which come ${a.wireOverheadBytes} around it; through Redis ${short(bytes.redisMessage)} bytes a message and ${short(bytes.redisServing)} for each server that serves its room; ${short(bytes.emptyServerMb)} MB for a server that just started;`,
-    `- left out: people who come and go, history, search, presence that changes, typing, replicas, and what a larger database costs.`,
+    `- no batching: one row per transaction, one change per write, and a checkpoint after each;`,
+    `- measured, not predicted by the model: ${short(bytes.delivery)} bytes per delivery plus ${a.wireOverheadBytes} bytes of overhead; through Redis ${short(bytes.redisMessage)} bytes per message and ${short(bytes.redisServing)} for each server that serves its room; ${short(bytes.emptyServerMb)} MB for a server that just started;`,
+    `- left out: connects and disconnects, history, search, presence changes, typing, replicas, and the extra cost of a larger database.`,
   ].join('\n')
 }
 
@@ -208,23 +209,23 @@ function projectionTable(clusters: readonly Projection[]): string {
     [
       row('connections', ({ connections }) => short(connections)),
       row('users', ({ users }) => short(users)),
-      row('messages a second', ({ work }) => short(work.messages)),
-      row('receivers a message', ({ receiversPerMessage }) => short(receiversPerMessage)),
-      row('servers a message', ({ servingPerMessage }) => short(servingPerMessage)),
+      row('messages per second', ({ work }) => short(work.messages)),
+      row('receivers per message', ({ receiversPerMessage }) => short(receiversPerMessage)),
+      row('servers per message', ({ servingPerMessage }) => short(servingPerMessage)),
       row('cores of servers', ({ serverCores }) => short(serverCores)),
-      row('of one server’s core', ({ serverShare }) => share(serverShare)),
-      row('… of that for the sweep', ({ sweepShareOfServer }) => share(sweepShareOfServer)),
+      row('share of one server’s core', ({ serverShare }) => share(serverShare)),
+      row('… used by the sweep', ({ sweepShareOfServer }) => share(sweepShareOfServer)),
       row('memory of one server', ({ memoryPerServerMb }) => `${short(memoryPerServerMb)} MB`),
       row('network of one server, out', ({ bytesPerServerAndSecond }) => `${megabytes(bytesPerServerAndSecond)}/s`),
-      row('rows a second', ({ databaseRowsPerSecond }) => short(databaseRowsPerSecond)),
+      row('rows per second', ({ databaseRowsPerSecond }) => short(databaseRowsPerSecond)),
       row('cores of Postgres', ({ databaseCores }) => short(databaseCores)),
-      row('… of these for the sweeps', ({ databaseSweepCores }) => short(databaseSweepCores)),
+      row('… used by the sweeps', ({ databaseSweepCores }) => short(databaseSweepCores)),
       row(`Postgres partitions (primaries of ${assumptions.databaseCores} cores)`, ({ primaries }) => short(primaries)),
       row('connections to Postgres', ({ databaseConnections }) => short(databaseConnections)),
-      row('messages delivered by Redis a second', ({ redisDeliveredPerSecond }) => short(redisDeliveredPerSecond)),
+      row('messages delivered by Redis per second', ({ redisDeliveredPerSecond }) => short(redisDeliveredPerSecond)),
       row('cores of Redis', ({ redisCores }) => short(redisCores)),
       row('Redis shards', ({ redisShards }) => short(redisShards)),
-      row('bytes through Redis a message', ({ redisBytesPerMessage }) => short(redisBytesPerMessage)),
+      row('bytes through Redis per message', ({ redisBytesPerMessage }) => short(redisBytesPerMessage)),
       row('through Redis', ({ redisBytesPerSecond }) => `${megabytes(redisBytesPerSecond)}/s`),
     ],
   )

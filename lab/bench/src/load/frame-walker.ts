@@ -85,7 +85,7 @@ export class FrameWalker {
       if (at === -1 || at >= to) return to
       if (at + markedChars > to) {
         if (isCut) return at
-        throw new Error('unable to count messages; a frame ends within a number')
+        throw new Error('unable to count messages; a frame ends inside a number')
       }
       this.#listener.message(readSerial(bytes, at))
       at += markedChars

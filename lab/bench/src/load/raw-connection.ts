@@ -96,7 +96,7 @@ export class RawConnection {
     })
     this.#socket.once('connect', () => this.#shakeHands())
     this.#socket.once('error', (error) => this.#end(error.message))
-    this.#socket.once('close', () => this.#end('the line was cut'))
+    this.#socket.once('close', () => this.#end('the connection was lost'))
   }
 
   /** Resolves when the server has sent `ready`. */
@@ -168,7 +168,7 @@ export class RawConnection {
         this.#answer = Buffer.concat([this.#answer, chunk])
         const end = this.#answer.indexOf('\r\n\r\n')
         if (end === -1) {
-          if (this.#answer.length > handshakeMaxBytes) throw new Error('its answer to the handshake does not end')
+          if (this.#answer.length > handshakeMaxBytes) throw new Error('its handshake response does not end')
           return
         }
         const status = this.#answer.toString('latin1', 0, this.#answer.indexOf('\r\n'))

@@ -26,13 +26,13 @@ export async function runJob(order: Omit<Job, 'firstSerial'>, processes: readonl
   const job: Job = { ...order, firstSerial: firstSerialOf(runs++) }
   const timeoutMs = job.warmUpMs + job.measureMs + job.drainMs + marginMs
   const { finished, usage } = await runGenerator({ kind: 'job', job }, { processes, timeoutMs })
-  if (finished.kind !== 'done') throw new Error('unable to measure; the generator answered another question')
+  if (finished.kind !== 'done') throw new Error('unable to measure; the generator answered another request')
   return { outcome: finished.outcome, usage }
 }
 
 export async function runStorm(storm: StormJob, options: Omit<GeneratorOptions, 'timeoutMs'>): Promise<StormRun> {
   const timeoutMs = storm.settleMs + storm.patienceMs + storm.drainMs + marginMs
   const { finished, usage } = await runGenerator({ kind: 'storm', storm }, { ...options, timeoutMs })
-  if (finished.kind !== 'stormed') throw new Error('unable to measure; the generator answered another question')
+  if (finished.kind !== 'stormed') throw new Error('unable to measure; the generator answered another request')
   return { outcome: finished.outcome, usage }
 }

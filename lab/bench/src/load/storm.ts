@@ -227,7 +227,7 @@ export class Storm {
           this.#expected += this.#hearers[index]?.length ?? 0
         } else {
           this.#refusedPosts++
-          this.#firstProblem ??= `a message was not taken: ${status}`
+          this.#firstProblem ??= `a message was not accepted: ${status}`
         }
         resolve()
       }

@@ -39,41 +39,41 @@ export function writesOf({ deliveries, changesPerWrite, hearers }: Work): number
   return events + Math.min(hearers, events)
 }
 
-export const relayName = 'messages brought to one more server together'
+export const relayName = 'a batch of messages sent to one more server'
 export const sweptName = 'a stored row swept by one server'
 
-export const servingName = 'a server as soon as it has connections'
+export const servingName = 'a server with connections'
 
 /**
  * Terms of each role. Prices are microseconds of processor time per second; for memory, kilobytes.
  */
 export const terms = {
   server: [
-    { name: 'a server that is there, a second', amount: ({ servers }) => servers },
-    { name: 'a silent connection, a second', amount: ({ connections }) => connections },
+    { name: 'a running server, per second', amount: ({ servers }) => servers },
+    { name: 'an idle connection, per second', amount: ({ connections }) => connections },
     { name: 'a message: checked, acknowledged, announced', amount: messages },
-    { name: 'a turn: messages that came together', amount: turns },
+    { name: 'a turn: messages that arrived together', amount: turns },
     { name: relayName, amount: broughtElsewhere },
     { name: sweptName, amount: swept },
     { name: 'a write to a connection', amount: writesOf },
     { name: 'a delivery within a write', amount: ({ deliveries }) => deliveries },
   ],
   database: [
-    { name: 'a server that is there, a second', amount: ({ servers }) => servers },
+    { name: 'a running server, per second', amount: ({ servers }) => servers },
     { name: 'a row', amount: messages },
     { name: 'a transaction', amount: transactions },
     { name: sweptName, amount: swept },
   ],
   redis: [
-    { name: 'a server that is there, a second', amount: ({ servers }) => servers },
-    { name: 'a silent connection, a second', amount: ({ connections }) => connections },
-    { name: 'messages published together', amount: publications },
+    { name: 'a running server, per second', amount: ({ servers }) => servers },
+    { name: 'an idle connection, per second', amount: ({ connections }) => connections },
+    { name: 'a batch of published messages', amount: publications },
     { name: relayName, amount: broughtElsewhere },
   ],
   memory: [
     { name: servingName, amount: ({ serving }) => serving },
-    { name: 'a connection in five rooms of a hundred', amount: ({ connections }) => connections },
-    { name: 'a room at one server, two of its members there', amount: ({ rooms, serving }) => rooms * serving },
+    { name: 'a connection in five rooms of 100 users', amount: ({ connections }) => connections },
+    { name: 'a room on one server with two of its members', amount: ({ rooms, serving }) => rooms * serving },
   ],
 } as const satisfies Readonly<Record<Role, readonly Term[]>>
 
@@ -118,7 +118,7 @@ const leastTolerance: Readonly<Record<Role, number>> = {
 
 export function priceOf(prices: Prices, role: Role, name: string): number {
   const index = terms[role].findIndex((term) => term.name === name)
-  if (index === -1) throw new Error(`unable to price ${name}; ${role} has no such term`)
+  if (index === -1) throw new Error(`unable to price ${name}; ${role} does not have this term`)
   return prices[role][index] ?? 0
 }
 

@@ -21,7 +21,7 @@ export interface Observation {
 
 /** Returns one coefficient per term. */
 export function fitNonNegative(observations: readonly Observation[], terms: number): number[] {
-  if (terms > termsMax) throw new Error(`unable to fit ${terms} terms; at most ${termsMax} are tried`)
+  if (terms > termsMax) throw new Error(`unable to fit ${terms} terms; the maximum is ${termsMax}`)
   const rows = observations.map(({ amounts, value, tolerance }) => ({
     amounts: Array.from({ length: terms }, (_, term) => (amounts[term] ?? 0) / tolerance),
     value: value / tolerance,

@@ -120,8 +120,8 @@ export function project(prices: Prices, bytes: MeasuredBytes, servers: number): 
   const redisDeliveredPerSecond = messages * servingPerMessage
   const redisCores = redisUs / 1_000_000
   const redisBytesPerMessage = bytes.redisMessage + bytes.redisServing * servingPerMessage
-  const kilobytesOfConnection = priceOf(prices, 'memory', 'a connection in five rooms of a hundred')
-  const kilobytesOfRoom = priceOf(prices, 'memory', 'a room at one server, two of its members there')
+  const kilobytesOfConnection = priceOf(prices, 'memory', 'a connection in five rooms of 100 users')
+  const kilobytesOfRoom = priceOf(prices, 'memory', 'a room on one server with two of its members')
   return {
     servers,
     connections,
@@ -169,44 +169,44 @@ export function findWalls(prices: Prices, bytes: MeasuredBytes): Wall[] {
   const a = assumptions
   const walls: readonly { what: string; moves: string; use: (p: Projection) => number }[] = [
     {
-      what: `connections to Postgres: ${a.databaseConnectionsPerServer} a server, ${a.databaseConnections} a primary bears`,
+      what: `connections to Postgres: ${a.databaseConnectionsPerServer} per server, at most ${a.databaseConnections} per primary`,
       moves: 'a pooler that keeps prepared statements; a smaller pool per server',
       use: (p) => p.databaseConnections / a.databaseConnections,
     },
     {
       what: `processor of one primary: ${a.databaseCores} cores used to ${a.usableShare * 100} %`,
-      moves: 'sweep on replicas, or only what a server serves; then conversations divided over several primaries',
+      moves: 'sweep on replicas, or only served conversations; then split conversations over several primaries',
       use: (p) => p.databaseCores / (a.databaseCores * a.usableShare),
     },
     {
-      what: `every server sweeps what all have stored: ${a.sweepShare * 100} % of its core`,
-      moves: 'one sweep for many servers, or by parts of the conversations',
+      what: `every server sweeps the changes of all servers: ${a.sweepShare * 100} % of its core`,
+      moves: 'one sweep for several servers, or each server sweeps some of the conversations',
       use: (p) => p.sweepShareOfServer / a.sweepShare,
     },
     {
       what: `processor of a server: its one core used to ${a.usableShare * 100} %`,
-      moves: 'fewer connections a server, which is more servers',
+      moves: 'fewer connections per server, so more servers',
       use: (p) => p.serverShare / a.usableShare,
     },
     {
-      what: `one Redis: ${a.redisDeliveredPerSecond.toLocaleString('en').replaceAll(',', ' ')} messages delivered a second, or its core used to ${a.usableShare * 100} %`,
-      moves: 'shards of a Redis Cluster, as it is',
+      what: `one Redis: ${a.redisDeliveredPerSecond.toLocaleString('en').replaceAll(',', ' ')} messages delivered per second, or its core used to ${a.usableShare * 100} %`,
+      moves: 'shards of a Redis Cluster, already supported',
       use: (p) => Math.max(p.redisDeliveredPerSecond / a.redisDeliveredPerSecond, p.redisCores / a.usableShare),
     },
     {
-      what: `all ${a.redisParts} parts of the bus, each on a Redis of its own`,
-      moves: 'more parts',
+      what: `all ${a.redisParts} partitions of the bus, each on its own Redis`,
+      moves: 'more partitions',
       use: (p) =>
         Math.max(p.redisDeliveredPerSecond / a.redisDeliveredPerSecond, p.redisCores / a.usableShare) / a.redisParts,
     },
     {
       what: `network of a server: ${(a.linkBytesPerSecond * 8) / 1_000_000_000} Gbit/s`,
-      moves: 'fewer connections a server',
+      moves: 'fewer connections per server',
       use: (p) => p.bytesPerServerAndSecond / a.linkBytesPerSecond,
     },
     {
       what: `memory of a server: ${a.serverMemoryMb / 1_024} GB`,
-      moves: 'fewer connections a server',
+      moves: 'fewer connections per server',
       use: (p) => p.memoryPerServerMb / a.serverMemoryMb,
     },
   ]

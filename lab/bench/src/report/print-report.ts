@@ -137,12 +137,12 @@ function printScenario(result: ScenarioResult, print: (line: string) => void): v
     ])
   }
   print('')
-  print(`== ${result.scenario}: medians of the rounds that count (least–most)`)
+  print(`== ${result.scenario}: medians of the valid rounds (minimum–maximum)`)
   printTable(['target', 'rounds', ...columns.map(([, title]) => title)], rows, print)
   printRatios(result, print)
   for (const note of result.notes) print(`note: ${note}`)
   for (const { round, target, variant, invalid } of result.rounds)
-    if (invalid !== undefined) print(`no figure: round ${round} of ${target} ${variant}: ${invalid}`)
+    if (invalid !== undefined) print(`not valid: round ${round} of ${target} ${variant}: ${invalid}`)
 }
 
 function printRatios({ scenario, rounds, targets }: ScenarioResult, print: (line: string) => void): void {

@@ -38,7 +38,7 @@ export async function runDirect(options: Options, progress: Progress): Promise<S
       settings: { chorus: chorusSettings, postgres: open.postgresSettings },
       rounds,
       goals: judge(rounds, options),
-      notes: ['chorus hands each message to two connections (the sender hears it, too), the peers to one'],
+      notes: ['chorus sends each message to two connections (also to the sender), the peers to one'],
     }
     return { result, versions: open.versions }
   } finally {
@@ -55,7 +55,7 @@ function judge(rounds: readonly Round[], { windows }: Options): Goal[] {
       met: ratio !== undefined && ratio >= goal,
       text:
         ratio === undefined
-          ? 'a round is no figure, see above'
+          ? 'a round is not valid, see above'
           : `${ratio.toFixed(2)} × the acknowledged sends of ${what} (goal ${goal} ×)`,
     }
   }

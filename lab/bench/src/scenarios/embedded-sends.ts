@@ -29,9 +29,7 @@ export async function runEmbeddedSends(options: Options, progress: Progress): Pr
       settings: { chorus: chorusSettings, pairs: options.embeddedPairs, window },
       rounds,
       goals: [judge(rounds, variant, target.name)],
-      notes: [
-        'the embedded database is safe against crashes of the process, not against power loss: it makes no fsync',
-      ],
+      notes: ['the embedded database survives crashes of the process, but not power loss: it makes no fsync'],
     }
     return { result, versions: {} }
   } finally {
@@ -48,6 +46,6 @@ function judge(rounds: readonly Round[], variant: string, target: string): Goal 
     met: isWhole && perSecond >= perSecondGoal,
     text: isWhole
       ? `embedded database: ${Math.round(perSecond)} acknowledged sends/s (goal ${perSecondGoal})`
-      : 'embedded database: a round is no figure, see above',
+      : 'embedded database: a round is not valid, see above',
   }
 }

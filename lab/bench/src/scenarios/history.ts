@@ -46,7 +46,7 @@ export async function runHistory(options: Options, progress: Progress): Promise<
             const body = await reader.read(path)
             took[name].push(performance.now() - startedAtMs)
             const { messages } = JSON.parse(body) as { messages: unknown[] }
-            if (messages.length !== pageMessages) throw new Error(`unable to measure; ${path} is no whole page`)
+            if (messages.length !== pageMessages) throw new Error(`unable to measure; ${path} is not a full page`)
           }
         }
         for (const name of ['short', 'long'] as const) {
@@ -62,7 +62,7 @@ export async function runHistory(options: Options, progress: Progress): Promise<
         settings: { lengths, pagesPerRound, pageMessages },
         rounds,
         goals: judge(rounds),
-        notes: ['one request at a time over one connection; pages begin anywhere'],
+        notes: ['one request at a time over one connection; pages begin at random places'],
       }
       return { result, versions: {} }
     } finally {

@@ -45,7 +45,7 @@ export async function runHostile(options: Options, progress: Progress): Promise<
   try {
     const audience = await target.pairs(hostile.pairs)
     const attacker = await target.attacker?.()
-    if (attacker === undefined) throw new Error('unable to attack; the target makes no attackers')
+    if (attacker === undefined) throw new Error('unable to attack; the target supports no attackers')
     const rounds: Round[] = []
     const add = (variant: string, measurement: Measurement): void => {
       rounds.push({ round: 1, target: target.name, variant, ...measurement })
@@ -61,7 +61,7 @@ export async function runHostile(options: Options, progress: Progress): Promise<
       settings: { chorus: defaultLimitSettings, hostile },
       rounds,
       goals: [judge(rounds)],
-      notes: ['the attacker shares the two cores with those who are measured: a part of what it costs is its own work'],
+      notes: ['the attacker shares the two cores with the measured users: part of the cost is its own work'],
     }
     return { result, versions: {} }
   } finally {
@@ -101,7 +101,7 @@ function judge(rounds: readonly Round[]): Goal {
     met: broken === undefined && ratioOf(worst) <= ratioGoal,
     text:
       broken === undefined
-        ? `p99 of everybody else's sends at most ${ratioOf(worst).toFixed(2)} × quiet (${quietMs} ms), under ${worst.variant} (goal ${ratioGoal} ×), none refused`
+        ? `p99 of the sends of all other users at most ${ratioOf(worst).toFixed(2)} × quiet (${quietMs} ms), under ${worst.variant} (goal ${ratioGoal} ×), none refused`
         : `under ${broken.variant}: ${broken.invalid ?? ''}`,
   }
 }

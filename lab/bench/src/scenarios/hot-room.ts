@@ -59,7 +59,7 @@ export async function runHotRoom(options: Options, progress: Progress): Promise<
       goals: judge(rounds),
       notes: [
         `the figure is the highest offered rate that was served: p99 ≤ ${options.p99MaxMs} ms, at least ${servedShare * 100} % of it acknowledged, nothing lost`,
-        `${furtherPeers.join(' and ')} run in the first round only, for orientation: no goal is about them`,
+        `${furtherPeers.join(' and ')} run in the first round only, for orientation; they have no goal`,
         ...(whyNot === undefined ? [] : [whyNot]),
       ],
     }
@@ -141,7 +141,7 @@ function judge(rounds: readonly Round[]): Goal[] {
       met: isWhole && ratio >= ratioGoal,
       text: isWhole
         ? `${ratio.toFixed(2)} × the deliveries of the better peer (goal ${ratioGoal} ×)`
-        : 'a round is no figure, see above',
+        : 'a round is not valid, see above',
     },
   ]
 }

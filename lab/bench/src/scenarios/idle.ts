@@ -62,7 +62,7 @@ export async function runIdle(options: Options, progress: Progress): Promise<Sce
       rounds,
       goals: judge(rounds),
       notes: [
-        'resident memory of the server with everybody connected, less that of the same process before, per connection; garbage that nobody collected yet is part of it on both sides',
+        'resident memory of the server with all clients connected, minus its memory before, per connection; both sides include garbage that is not collected yet',
       ],
     },
     versions,
@@ -82,7 +82,7 @@ function judge(rounds: readonly Round[]): Goal[] {
       met: ratio !== undefined && ratio <= ratioGoal,
       text:
         ratio === undefined
-          ? 'a round is no figure, see above'
+          ? 'a round is not valid, see above'
           : `${ratio.toFixed(2)} × the memory of stock Socket.IO per idle connection (goal ${ratioGoal} ×)`,
     },
   ]

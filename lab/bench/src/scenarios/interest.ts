@@ -61,7 +61,7 @@ export async function runInterest(options: Options, progress: Progress): Promise
       rounds,
       goals: judge(rounds),
       notes: [
-        'bytes in and out of Redis by its own count, less what the same servers cause in the same time without a message',
+        'bytes in and out of Redis by its own count, minus the bytes of the same servers in the same time without messages',
       ],
     }
     return { result, versions: {} }
@@ -90,7 +90,7 @@ function judge(rounds: readonly Round[]): Goal[] {
     {
       id: 'P7',
       met: ratio <= ratioGoal,
-      text: `${of(many)} bytes through Redis a message with ${many} servers, ${of(few)} with ${few} (${ratio.toFixed(2)} ×, goal ${ratioGoal} ×)`,
+      text: `${of(many)} bytes through Redis per message with ${many} servers, ${of(few)} with ${few} (${ratio.toFixed(2)} ×, goal ${ratioGoal} ×)`,
     },
   ]
 }

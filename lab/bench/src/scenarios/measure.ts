@@ -92,7 +92,7 @@ function faultOf({ outcome }: JobRun, load: Load): string | undefined {
   const faults = [
     outcome.lost > 0 ? `${outcome.lost} deliveries lost` : '',
     outcome.doubled > 0 ? `${outcome.doubled} deliveries too many` : '',
-    outcome.late > 0 ? `${outcome.late} deliveries still on their way after ${outcome.drainMs} ms` : '',
+    outcome.late > 0 ? `${outcome.late} deliveries still outstanding after ${outcome.drainMs} ms` : '',
     outcome.refused > 0 ? `${outcome.refused} sends refused (${outcome.firstRefusal ?? ''})` : '',
     outcome.acknowledged + outcome.refused < outcome.sent
       ? `${outcome.sent - outcome.acknowledged - outcome.refused} sends never answered`

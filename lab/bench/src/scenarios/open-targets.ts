@@ -34,7 +34,7 @@ const shownSettings = [
 const descriptions = {
   'socket-io-redis-adapter': 'stock Socket.IO with @socket.io/redis-adapter',
   'socket-io-streams-adapter': 'stock Socket.IO with @socket.io/redis-streams-adapter',
-  'one-channel': 'every process subscribes to one Redis channel and emits to everybody',
+  'one-channel': 'every process subscribes to one Redis channel and emits to all clients',
 } as const
 
 export interface OpenOptions {

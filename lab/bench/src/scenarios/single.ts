@@ -59,7 +59,7 @@ function judge(rounds: readonly Round[]): Goal[] {
       met: isWhole && ours <= bound,
       text: isWhole
         ? `${what} p50 ${ours.toFixed(2)} ms (goal ${bound.toFixed(2)} ms: ${factor} × (the peer's + one commit))`
-        : 'a round is no figure, see above',
+        : 'a round is not valid, see above',
     }
   }
   return [

@@ -40,7 +40,7 @@ export async function runStart(options: Options, progress: Progress, root: strin
     settings: {},
     rounds,
     goals: goals.map((goal) => judge(rounds, goal)),
-    notes: ['installed and built before; no cache of the operating system was emptied'],
+    notes: ['installed and built before; caches of the operating system were not emptied'],
   }
   return { result, versions: {} }
 }

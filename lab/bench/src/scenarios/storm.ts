@@ -57,7 +57,7 @@ export async function runStormScenario(options: Options, progress: Progress): Pr
         people: options.clients,
         conversationsEach: options.conversationsEach,
       })
-      if (crowd === undefined) throw new Error(`unable to measure ${target.name}; it knows no crowds`)
+      if (crowd === undefined) throw new Error(`unable to measure ${target.name}; it supports no populations`)
       crowds.push({ target, crowd })
     }
     progress(`${options.clients} people in ${crowds[0]?.crowd.conversations.length ?? 0} conversations`)
@@ -79,9 +79,9 @@ export async function runStormScenario(options: Options, progress: Progress): Pr
       rounds,
       goals: [judge(rounds, options)],
       notes: [
-        `all cut at once; ${storm.missedEach} messages in each conversation while nobody is there; first attempts spread over ${storm.spreadMs} ms; back is who has ready and everything missed, counted from the first attempt of all`,
-        'the peer stores nothing and makes up for nothing: its figure is the time until everybody is connected and in their rooms',
-        'reads are counted between server and Postgres, by a link in the harness that counts and changes nothing',
+        `all cut at once; ${storm.missedEach} messages in each conversation while all clients are offline; first attempts spread over ${storm.spreadMs} ms; a client is back when it is ready and has all missed messages; time counts from the first attempt`,
+        'the peer stores nothing and resends nothing: its figure is the time until all clients are connected and in their rooms',
+        'reads are counted between server and Postgres, by a proxy in the harness that only counts',
       ],
     }
     return { result, versions: open.versions }
@@ -203,6 +203,6 @@ function judge(rounds: readonly Round[], { clients, conversationsEach }: Options
     met: isWhole && seconds <= secondsGoal && reads <= readsGoal,
     text: isWhole
       ? `${clients} clients × ${conversationsEach} conversations caught up after ${seconds.toFixed(1)} s (goal ${secondsGoal} s), at most ${reads} reads of changes per conversation and server (goal ${readsGoal}), nothing missed`
-      : 'a round is no figure, see above',
+      : 'a round is not valid, see above',
   }
 }

@@ -127,7 +127,7 @@ export async function startChorus({
       const people = await makePeople(2 * count)
       const conversations = await inBatches(count, async (group) => {
         const [one, other] = [people[2 * group], people[2 * group + 1]]
-        if (one === undefined || other === undefined) throw new Error('unable to make pairs; people are missing')
+        if (one === undefined || other === undefined) throw new Error('unable to make pairs; there are too few users')
         return one.http.createConversation('direct', [other.id])
       })
       await settle()
@@ -144,7 +144,7 @@ export async function startChorus({
     async room(count, senders): Promise<Audience> {
       const people = await makePeople(count)
       const [owner, ...others] = people
-      if (owner === undefined) throw new Error('unable to make a room; it needs people')
+      if (owner === undefined) throw new Error('unable to make a room; it needs users')
       const initial = others.slice(0, initialMembersMax - 1).map(({ id }) => id)
       const conversation = await owner.http.createConversation('group', initial, 'hot room')
       const late = others.slice(initial.length)

@@ -53,7 +53,7 @@ export async function startNchan(workers: number): Promise<Target> {
     throw new Error(`unable to start nchan; ${said}`)
   }
   const refuse = (): never => {
-    throw new Error('unable to measure nchan; it has one room and nothing else')
+    throw new Error('unable to measure nchan; it supports only one room')
   }
   return {
     name: 'nchan',

@@ -64,7 +64,7 @@ export function stallSpans({ stalls }: History): readonly FaultSpan[] {
   return stalls.map(({ t, lateMs }) => ({
     id: 0,
     kind: 'stall',
-    name: 'the machine stood still',
+    name: 'the machine did not run',
     affects: [],
     boundMs: stallBoundMs,
     startT: t - lateMs * 1_000,

@@ -472,7 +472,7 @@ describe('A10 real-time order', () => {
   })
 })
 
-describe('A11 stale read of one’s own', () => {
+describe('A11 stale read of own message', () => {
   const read = (patch: { readonly top?: number; readonly drop?: boolean }) => {
     const chat = smallChat()
     chat.page('group', 'reader', 'ada')
@@ -687,7 +687,7 @@ describe('A12 leak', () => {
     chat.pass(5_000)
     const seq = chat.send('group', 'ada-1', 'ada')
     chat.detach('bob-1')
-    expect(judge(chat.finish()).get('A12')?.witnesses[0]?.text).toContain(`was given seq ${seq}`)
+    expect(judge(chat.finish()).get('A12')?.witnesses[0]?.text).toContain(`received seq ${seq}`)
   })
 })
 

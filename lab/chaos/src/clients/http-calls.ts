@@ -114,5 +114,5 @@ export async function readStart(http: HttpUser): Promise<StreamStart> {
     cursor = body.cursor
     if (!body.more) return { cursor, epoch: body.epoch, tops }
   }
-  throw new Error('unable to begin a stream; sync has no end')
+  throw new Error('unable to open a stream; sync does not end')
 }

@@ -200,7 +200,7 @@ export class SdkActor implements Actor {
             (error: unknown) => this.#settle(clientId, toRefusal(error)),
           )
         },
-        (error: unknown) => this.#options.onProblem(`${name} could not hand over a message: ${String(error)}`),
+        (error: unknown) => this.#options.onProblem(`${name} could not enqueue a message: ${String(error)}`),
       )
       .finally(() => this.#handingOver.delete(handed))
     this.#handingOver.add(handed)

@@ -96,7 +96,7 @@ function createEventReader(onEvent: (name: string, data: string) => void): (text
   return (text) => {
     const lines = (rest + text).split(/\r\n|\n|\r/)
     rest = lines.pop() ?? ''
-    if (rest.length > eventMaxChars) throw new Error('unable to read events; one of them has no end')
+    if (rest.length > eventMaxChars) throw new Error('unable to read events; one event does not end')
     for (const line of lines) {
       if (line === '') {
         if (data.length > 0) onEvent(name || 'message', data.join('\n'))

@@ -58,8 +58,8 @@ export const faults: readonly Fault[] = [...single, ...twoAtOnce]
 
 /** Faults of the plan that no run of this lab injects, with the reason. */
 export const notRun: readonly { readonly kind: string; readonly why: string }[] = [
-  { kind: 'F10 (disk full)', why: 'needs a file system of its own; read-only stands for it here' },
-  { kind: 'F13 (packet loss)', why: 'TCP repairs it; rate, latency and cuts stand for it here' },
-  { kind: 'F17', why: 'is no fault of the schedule: members and sessions come and go in every run, all the time' },
-  { kind: 'F19', why: 'the embedded database has no cluster; its tests stand beside it' },
+  { kind: 'F10 (disk full)', why: 'needs its own file system; the read-only fault replaces it' },
+  { kind: 'F13 (packet loss)', why: 'TCP repairs it; the faults for rate, latency and cuts replace it' },
+  { kind: 'F17', why: 'is not scheduled: members and sessions come and go all the time in every run' },
+  { kind: 'F19', why: 'the embedded database has no cluster; it has its own tests' },
 ]

@@ -41,10 +41,10 @@ export const cutOffBoth = partition(
   ['redis', 'postgres'],
   1,
 )
-export const deafToRedis = partition('nothing comes from Redis to a server', ['publish', 'subscribe'], ['redis'], 1, {
+export const deafToRedis = partition('a server receives nothing from Redis', ['publish', 'subscribe'], ['redis'], 1, {
   back: { isStalled: true },
 })
-export const muteToPostgres = partition('nothing comes from a server to Postgres', ['database'], ['postgres'], 1, {
+export const muteToPostgres = partition('Postgres receives nothing from a server', ['database'], ['postgres'], 1, {
   forward: { isStalled: true },
 })
 
@@ -89,7 +89,7 @@ export const resetClients: Fault = {
 
 export const stallClients: Fault = {
   kind: 'F13',
-  name: 'client links silent for a while',
+  name: 'client connections silent for a while',
   affects: ['client'],
   boundMs: 5_000,
   weight: 1,
@@ -100,7 +100,7 @@ export const stallClients: Fault = {
 
 export const slowClients: Fault = {
   kind: 'F13',
-  name: 'client links at 56 kbit/s',
+  name: 'client connections at 56 kbit/s',
   affects: ['client'],
   boundMs: 5_000,
   weight: 1,
@@ -115,7 +115,7 @@ export const slowClients: Fault = {
 
 export const cutClients: Fault = {
   kind: 'F13',
-  name: 'client connections cut in the middle of what they are told',
+  name: 'client connections cut in the middle of an event',
   affects: ['client'],
   boundMs: 5_000,
   weight: 1,

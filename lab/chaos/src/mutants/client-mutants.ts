@@ -12,7 +12,7 @@ const built = (path: string): string => `packages/client/dist/${path}.js`
 export const clientMutants: readonly Mutant[] = [
   {
     name: 'new-identity-at-each-retry',
-    about: 'a retry is given a new clientId, so the server cannot know it',
+    about: 'a retry has a new clientId, so the server cannot recognize it',
     edits: [
       {
         file: built('outbox'),
@@ -26,7 +26,7 @@ export const clientMutants: readonly Mutant[] = [
   },
   {
     name: 'outbox-sends-newest-first',
-    about: 'what was written last leaves first',
+    about: 'the outbox sends the newest message first',
     edits: [
       {
         file: built('outbox'),
@@ -39,7 +39,7 @@ export const clientMutants: readonly Mutant[] = [
   },
   {
     name: 'outbox-gives-up',
-    about: 'the outbox ends an entry at the first answer that is no acknowledgement',
+    about: 'the outbox fails a message at the first response that is not an acknowledgement',
     edits: [
       {
         file: built('outbox'),
@@ -52,7 +52,7 @@ export const clientMutants: readonly Mutant[] = [
   },
   {
     name: 'store-behind-the-callback',
-    about: 'the store is told of one change less than the application was',
+    about: 'the store records one change less than the application received',
     edits: [
       {
         file: built('replica'),
@@ -65,7 +65,7 @@ export const clientMutants: readonly Mutant[] = [
   },
   {
     name: 'store-ahead-of-the-callback',
-    about: 'the store is told of a change that the application was not',
+    about: 'the store records a change that the application did not receive',
     edits: [
       {
         file: built('replica'),
@@ -78,7 +78,7 @@ export const clientMutants: readonly Mutant[] = [
   },
   {
     name: 'resume-repeats-to-the-application',
-    about: 'what a resume repeats is given to the application again',
+    about: 'changes repeated by a resume are given to the application again',
     edits: [
       {
         file: built('timeline'),
@@ -92,7 +92,7 @@ export const clientMutants: readonly Mutant[] = [
   },
   {
     name: 'gaps-passed-over',
-    about: 'a resume begins from a cursor that covers what was not applied, and the gap is taken for granted',
+    about: 'a resume starts from a cursor that covers unapplied changes, and the gap is ignored',
     edits: [
       {
         file: built('timeline'),

@@ -17,7 +17,7 @@ import { findMutant, repositoryRoot } from './mutants.ts'
 const name = process.env[mutantVariable]
 if (name !== undefined && name !== '') {
   const mutant = findMutant(name)
-  if (mutant === undefined) throw new Error(`unable to load mutant; there is none of the name ${name}`)
+  if (mutant === undefined) throw new Error(`unable to load mutant; no mutant is named ${name}`)
 
   const files = [...new Set(mutant.edits.map(({ file }) => file))]
   const urls = new Map(files.map((file) => [pathToFileURL(join(repositoryRoot, file)).href, file]))

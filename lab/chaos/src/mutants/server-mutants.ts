@@ -16,7 +16,7 @@ const schemaSql = 'packages/server/src/store/migrations/001-initial.sql'
 export const serverMutants: readonly Mutant[] = [
   {
     name: 'acknowledge-before-durable',
-    about: 'commits are answered before they are on disk, and a crash of Postgres takes the last of them away',
+    about: 'commits are acknowledged before they are on disk, and a crash of Postgres loses the last ones',
     edits: [
       {
         file: built('store/session-settings'),
@@ -29,7 +29,7 @@ export const serverMutants: readonly Mutant[] = [
   },
   {
     name: 'acknowledge-at-deadline',
-    about: 'when the database does not answer in time the sender is told that all went well',
+    about: 'the sender gets a success when the database does not answer in time',
     edits: [
       {
         file: built('store/change-log'),
@@ -49,7 +49,7 @@ export const serverMutants: readonly Mutant[] = [
   },
   {
     name: 'announce-before-commit',
-    about: 'subscribers are told of a message before it is stored, under the seq it will probably get',
+    about: 'a message is delivered before it is stored, with a guessed seq',
     edits: [
       {
         file: built('commands/send-message'),
@@ -68,7 +68,7 @@ export const serverMutants: readonly Mutant[] = [
   },
   {
     name: 'seq-with-holes',
-    about: 'seq comes from something like a sequence, whose numbers are lost with what is rolled back',
+    about: 'seq is like a database sequence: numbers of rolled-back transactions are lost',
     edits: [
       {
         file: appendSql,
@@ -109,7 +109,7 @@ export const serverMutants: readonly Mutant[] = [
   },
   {
     name: 'refused-after-commit',
-    about: 'after a cut COMMIT the sender is told that nothing was stored, without finding out',
+    about: 'after a lost COMMIT the sender is told, without a check, that nothing was stored',
     edits: [
       {
         file: built('store/change-log'),
@@ -123,7 +123,7 @@ export const serverMutants: readonly Mutant[] = [
   },
   {
     name: 'membership-not-checked-on-append',
-    about: 'whether the sender is a member is not looked at under the lock',
+    about: 'the membership of the sender is not checked under the lock',
     edits: [
       {
         file: appendSql,
@@ -141,7 +141,7 @@ export const serverMutants: readonly Mutant[] = [
   },
   {
     name: 'cached-page-never-renewed',
-    about: 'a server goes on showing the newest page as it first read it',
+    about: 'a server keeps serving its first copy of the newest page',
     edits: [
       {
         file: built('store/newest-pages'),
@@ -154,7 +154,7 @@ export const serverMutants: readonly Mutant[] = [
   },
   {
     name: 'page-without-membership',
-    about: 'a page of history is given to whoever once was a member',
+    about: 'former members get pages of history',
     edits: [
       {
         file: built('store/read-messages'),
@@ -172,7 +172,7 @@ export const serverMutants: readonly Mutant[] = [
   },
   {
     name: 'body-corrupted-on-the-bus',
-    about: 'the body of a hint is cut one byte short and patched up',
+    about: 'the body of a hint loses one byte and is patched up',
     edits: [
       {
         file: built('fanout/bus-codec'),
@@ -203,7 +203,7 @@ export const serverMutants: readonly Mutant[] = [
   },
   {
     name: 'forged-hints-believed',
-    about: 'the HMAC of a hint is not compared, while somebody publishes forged ones',
+    about: 'the HMAC of hints is not checked, while forged hints are published',
     edits: [
       {
         file: built('fanout/bus-codec'),
@@ -227,7 +227,7 @@ export const serverMutants: readonly Mutant[] = [
   },
   {
     name: 'no-reordering',
-    about: 'a change that comes before its time is delivered at once, and what it overtook is dropped',
+    about: 'a change that arrives early is delivered at once, and the changes before it are dropped',
     edits: [
       {
         file: built('fanout/feed'),
@@ -240,7 +240,7 @@ export const serverMutants: readonly Mutant[] = [
   },
   {
     name: 'lower-seqs-not-dropped',
-    about: 'what was delivered is delivered again when it comes by another road',
+    about: 'a delivered change is delivered again when it arrives by another path',
     edits: [
       {
         file: built('fanout/feed'),
@@ -254,7 +254,7 @@ export const serverMutants: readonly Mutant[] = [
   },
   {
     name: 'no-sweep',
-    about: 'the sweep looks, and repairs nothing: a lost last change stays lost',
+    about: 'the sweep repairs nothing: a lost last change stays lost',
     edits: [
       {
         file: built('fanout/sweeper'),
@@ -267,8 +267,7 @@ export const serverMutants: readonly Mutant[] = [
   },
   {
     name: 'sweep-jumps-ahead',
-    about:
-      'the next sweep begins some way after the newest transaction seen, so that writers in between are never looked at',
+    about: 'the next sweep starts too far after the newest transaction seen and skips the writers in between',
     edits: [
       {
         file: built('store/sweep-changes'),
@@ -281,7 +280,7 @@ export const serverMutants: readonly Mutant[] = [
   },
   {
     name: 'checkpoint-before-data',
-    about: 'a checkpoint covers what is still on its way to the connection',
+    about: 'a checkpoint covers changes that are not sent to the connection yet',
     edits: [
       {
         file: built('fanout/sweeper'),
@@ -294,7 +293,7 @@ export const serverMutants: readonly Mutant[] = [
   },
   {
     name: 'join-forgets-what-passed',
-    about: 'what passed by between reading and subscribing is not handed to the connection that joined',
+    about: 'a joined connection misses the changes between its read and its subscription',
     edits: [
       {
         file: built('fanout/feed'),
@@ -312,7 +311,7 @@ export const serverMutants: readonly Mutant[] = [
   },
   {
     name: 'join-repeats-what-was-read',
-    about: 'a connection that joined with more than was flushed is given it again',
+    about: 'a connection that joined ahead of the flushed changes receives them again',
     edits: [
       {
         file: built('fanout/feed'),
@@ -325,7 +324,7 @@ export const serverMutants: readonly Mutant[] = [
   },
   {
     name: 'resume-skips-one',
-    about: 'a resume begins one change too late',
+    about: 'a resume starts one change too late',
     edits: [
       {
         file: built('commands/replay'),
@@ -351,7 +350,7 @@ export const serverMutants: readonly Mutant[] = [
   },
   {
     name: 'replay-without-membership',
-    about: 'a resume replays conversations that the user has been removed from',
+    about: 'a resume replays conversations from which the user was removed',
     edits: [
       {
         file: built('commands/replay'),
@@ -369,14 +368,14 @@ export const serverMutants: readonly Mutant[] = [
   },
   {
     name: 'revocation-closes-nothing',
-    about: 'a revoked session is refused at the door, and its open connections stay',
+    about: 'a revoked session is refused for new connections, but its open connections stay',
     edits: [{ file: built('node'), search: 'gate.revoke(sessions);', replacement: '' }],
     breaks: ['A12'],
     shownBy: { faults: ['F18'], count: 6 },
   },
   {
     name: 'crash-without-redis',
-    about: 'a publish that fails is an error that nobody catches',
+    about: 'a failed publish is an uncaught error',
     edits: [
       {
         file: built('fanout/bus-redis-publisher'),

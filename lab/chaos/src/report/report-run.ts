@@ -88,7 +88,7 @@ export function writeReport(folder: string, fileName: string, report: RunReport)
  * may be claimed.
  */
 export function ruleOfThree(n: number): string {
-  if (n === 0) return 'nothing can be said'
+  if (n === 0) return 'no bound'
   const [mantissa = '3', exponent = '0'] = (3 / n).toExponential(1).split('e')
   return `fewer than ${mantissa}e${exponent} of them at 95 % confidence`
 }
@@ -98,7 +98,7 @@ export function describeLatency({ n, p50Ms, p99Ms, maxMs }: LatencySummary): str
 }
 
 function claim(acknowledged: number, faults: number, isKept: boolean): string {
-  if (!isKept) return `${acknowledged} acknowledged messages, ${faults} faults; with a broken rule nothing is claimed.`
+  if (!isKept) return `${acknowledged} acknowledged messages, ${faults} faults; a rule is broken, so there is no claim.`
   return `0 of ${acknowledged} acknowledged messages lost, doubled or out of order: ${ruleOfThree(acknowledged)}. 0 of ${faults} faults broke a rule: ${ruleOfThree(faults)}.`
 }
 

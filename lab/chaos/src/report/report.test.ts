@@ -89,6 +89,6 @@ describe('a report', () => {
 
   it('applies the rule of three', () => {
     expect(ruleOfThree(1_000_000)).toBe('fewer than 3.0e-6 of them at 95 % confidence')
-    expect(ruleOfThree(0)).toBe('nothing can be said')
+    expect(ruleOfThree(0)).toBe('no bound')
   })
 })

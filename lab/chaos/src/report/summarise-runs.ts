@@ -32,11 +32,11 @@ export function summariseRuns(reports: readonly RunReport[]): string {
   const claim =
     broken.length === 0
       ? `No rule was broken: of ${acknowledged} acknowledged messages ${ruleOfThree(acknowledged)} were lost, doubled, reordered or shown to the wrong person; of ${faults} faults ${ruleOfThree(faults)} broke a rule.`
-      : `${broken.length} of ${reports.length} runs broke a rule (seeds ${broken.map(({ seed }) => seed).join(', ')}); nothing is claimed.`
+      : `${broken.length} of ${reports.length} runs broke a rule (seeds ${broken.map(({ seed }) => seed).join(', ')}); no claim.`
   return [
     '# Fault runs',
     '',
-    'Written by the lab, from the reports of its runs; the numbers of a run can be had again with its seed.',
+    'Written by the lab from the reports of its runs. A run can be repeated with its seed.',
     '',
     `${reports.length} runs, ${acknowledged} acknowledged messages, ${sum(({ result }) => result.counts.deliveries)} deliveries, ${faults} faults, ${sum(({ result }) => result.counts.removals)} removals, ${sum(({ result }) => result.counts.revocations)} revocations, ${Math.round(sum(({ result }) => result.counts.durationSeconds) / 60)} minutes.`,
     '',

@@ -98,6 +98,6 @@ export async function readTops(lab: Lab): Promise<readonly Top[]> {
          from conversations c`,
     )
   // Postgres may still be recovering from the previous fault.
-  const rows = await waitForFact(read, { what: 'the tops of all conversations', timeoutMs: topsTimeoutMs })
+  const rows = await waitForFact(read, { what: 'the newest seqs of all conversations', timeoutMs: topsTimeoutMs })
   return rows.map(({ id, seq, members }) => ({ conversation: id, seq: Number(seq), members: members ?? [] }))
 }

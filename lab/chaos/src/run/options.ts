@@ -33,22 +33,22 @@ export interface Options {
 }
 
 export const usage = `npm run chaos -- [options]
-  --seed N          what the schedule and the workload are drawn from (1)
+  --seed N          seed of the schedule and the workload (1)
   --faults N        faults to inject (20)
-  --messages N      acknowledged messages the run reaches, sending on after the last fault if need be (10000)
-  --rate N          messages a second while faults come (150)
+  --messages N      minimum number of acknowledged messages; the run sends until it is reached (10000)
+  --rate N          messages per second during the faults (150)
   --clients N       clients of all kinds (60)
   --servers N       servers (3)
-  --drivers N       processes that the clients are spread over (2)
-  --long            faults last as long as in the plan, and the slow ones come too
+  --drivers N       processes that run the clients (2)
+  --long            full durations of the faults, and also the slow kinds
   --only F1,F4      only these kinds of faults
-  --slack-ms N      added to every bound in time, for a machine that is busy with other things (1000)
-  --mutant NAME     a server or SDK with one mistake in it, which must be found
-  --mutants         every mutant, each by a short run; fails when one is not found
-  --peer NAME       socket-io: what plain Socket.IO with its Redis adapter makes of the same
-  --scenario NAME   faults, storm (2 000 clients cut off at once) or slow (100 that do not read)
-  --keep            keep the history, also when every rule was kept
-  --out DIR         where history and report go (lab/chaos/results/…)`
+  --slack-ms N      added to every time bound, for a busy machine (1000)
+  --mutant NAME     a server or SDK with one built-in error, which the checker must find
+  --mutants         every mutant, each in a short run; fails when one is not found
+  --peer NAME       socket-io: the same run against plain Socket.IO with its Redis adapter
+  --scenario NAME   faults, storm (2 000 clients cut off at once) or slow (100 clients that do not read)
+  --keep            keep the history even if all rules were kept
+  --out DIR         folder for history and report (lab/chaos/results/…)`
 
 /** Parses the command line. Throws an error of one line that names the wrong option. */
 export function readOptions(args: readonly string[]): Options {

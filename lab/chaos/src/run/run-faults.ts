@@ -191,7 +191,7 @@ class Run {
   }
 
   get #theLab(): Lab {
-    if (this.#lab === undefined) throw new Error('unable to go on; the cluster was not started')
+    if (this.#lab === undefined) throw new Error('unable to continue; the cluster was not started')
     return this.#lab
   }
 
@@ -338,7 +338,7 @@ class Run {
     this.#tellRate(0)
     const waiting = await Promise.all(this.#drivers.map((driver) => driver.settle(this.#patienceMs)))
     const unsettled = waiting.reduce((sum, count) => sum + count, 0)
-    if (unsettled > 0) this.#note(`${unsettled} messages were not settled within ${this.#patienceMs} ms of rest`)
+    if (unsettled > 0) this.#note(`${unsettled} messages had no outcome after ${this.#patienceMs} ms without faults`)
     await this.#awaitTops('rest', this.#patienceMs)
     await this.#wait(restMs)
     await this.#awaitMemory(lab)
@@ -346,7 +346,7 @@ class Run {
     writeResources(lab, this.#writer, 'quiet')
     await writeRedisKeys(lab.primary, this.#writer)
     const tops = await readTops(lab)
-    say('reading everything again, by those who lived through it and by somebody new')
+    say('reading everything again, with the running clients and with a new client')
     for (const driver of this.#drivers) await driver.readFinally(tops)
     const rows = await dumpLog(lab, this.#writer)
     for (const { name } of lab.servers) {

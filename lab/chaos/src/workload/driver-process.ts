@@ -48,7 +48,7 @@ export class DriverProcess {
           options.onProblem(message.text)
           return
         case 'failed':
-          options.onBroken(new Error(`unable to go on; ${this.#name} broke: ${message.message}`))
+          options.onBroken(new Error(`unable to continue; ${this.#name} failed: ${message.message}`))
           return
         case 'ready':
         case 'awaited':
@@ -60,7 +60,7 @@ export class DriverProcess {
     })
     this.#child.on('exit', (code) => {
       if (!this.#isEnding)
-        options.onBroken(new Error(`unable to go on; ${this.#name} ended with ${code ?? 'a signal'}`))
+        options.onBroken(new Error(`unable to continue; ${this.#name} ended with ${code ?? 'a signal'}`))
     })
   }
 
@@ -129,7 +129,7 @@ export class DriverProcess {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#waiting.delete(take)
-        reject(new Error(`unable to go on; ${this.#name} has not said "${kind}" within ${timeoutMs} ms`))
+        reject(new Error(`unable to continue; ${this.#name} did not report "${kind}" within ${timeoutMs} ms`))
       }, timeoutMs)
       const take = (message: FromDriver): void => {
         if (message.kind !== kind || !fits(message as Extract<Answer, { kind: Kind }>)) return

@@ -97,7 +97,7 @@ export class Driver {
   async start(): Promise<void> {
     for (const plan of this.#job.actors) {
       const session = this.#takeSession(plan.person)
-      if (session === undefined) throw new Error(`unable to start ${plan.name}; there is no session left`)
+      if (session === undefined) throw new Error(`unable to start ${plan.name}; no session is left`)
       this.#seats.push({ plan, actor: this.#makeActor(plan, session, plan.name) })
     }
     await Promise.all(this.#seats.map(({ actor }) => actor.start()))

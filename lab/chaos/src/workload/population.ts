@@ -41,12 +41,12 @@ export async function makeConversations(
   const made: ConversationSeed[] = []
   const pairs = new Set<string>()
   for (const [role, count, size] of plan) {
-    if (size > initialMembersMax) throw new Error(`unable to make conversations; ${size} people are too many for one`)
+    if (size > initialMembersMax) throw new Error(`unable to make conversations; ${size} users are too many`)
     for (let index = 0; index < count; index += 1) {
       const members = pickMembers(role, Math.min(size, people.length), people.length, random, pairs)
       const [owner] = members
       const creator = people[owner ?? 0]
-      if (creator === undefined) throw new Error('unable to make conversations; there is nobody')
+      if (creator === undefined) throw new Error('unable to make conversations; there are no users')
       const http = signedIn(url, creator)
       const { body } = await http.expect<{ conversation: { id: string } }>(201, 'POST', '/v1/conversations', {
         kind: role === 'direct' ? 'direct' : role === 'hot' ? 'channel' : 'group',

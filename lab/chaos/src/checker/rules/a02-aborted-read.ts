@@ -9,9 +9,9 @@ import { certainlyFailed } from '../send-facts.ts'
 export const abortedRead: Rule = {
   id: 'A2',
   name: 'aborted read',
-  unit: 'messages refused for certain',
+  unit: 'messages certainly refused',
   needs: 'sends of which every attempt failed',
-  blindTo: 'refused messages that were stored and shown to nobody (that is A14)',
+  blindTo: 'refused messages that were stored but delivered to no client (that is A14)',
   check({ history }, _settings, findings) {
     const failed = new Map<number, LogicalSend>()
     for (const send of history.sends.values()) if (certainlyFailed(send)) failed.set(send.hash, send)
@@ -24,7 +24,7 @@ export const abortedRead: Rule = {
       if (send === undefined) continue
       findings.report(
         () =>
-          `${names.nameOf(delivery.observer)} was given message ${send.clientId} as seq ${delivery.seq}, which was refused`,
+          `${names.nameOf(delivery.observer)} received message ${send.clientId} as seq ${delivery.seq}, which was refused`,
         [...send.attempts.slice(-1), delivery],
         delivery.t,
       )

@@ -18,7 +18,7 @@ export const phantom: Rule = {
   name: 'phantom or corrupt',
   unit: 'texts seen',
   needs: 'sends, and deliveries, pages or rows of messages',
-  blindTo: 'what is not text: replyTo, data, times; a hash stands for the text',
+  blindTo: 'other fields than the text: replyTo, data, times; texts are compared by hash',
   check({ history }, _settings, findings) {
     const written = new Map<number, Written>()
     const deletions = new Set<string>()
@@ -48,7 +48,7 @@ export const phantom: Rule = {
       if (hash === 0) {
         if (deletions.has(`${conversation} ${target}`)) return
         findings.report(
-          () => `${who()} message ${target} of ${conversation} without its text, which nobody deleted`,
+          () => `${who()} message ${target} of ${conversation} without its text, although it was not deleted`,
           places,
           t,
         )
@@ -56,7 +56,7 @@ export const phantom: Rule = {
       }
       const source = written.get(hash)
       if (source === undefined) {
-        findings.report(() => `${who()} message ${target} of ${conversation} with a text that nobody wrote`, places, t)
+        findings.report(() => `${who()} message ${target} of ${conversation} with a text that no user wrote`, places, t)
       } else if (source.conversation !== conversation || (source.target !== undefined && source.target !== target)) {
         findings.report(
           () =>
@@ -86,7 +86,7 @@ export const phantom: Rule = {
           // The user who edits or deletes a message need not be its sender.
           sender: delivery.kind === 'c' ? names.nameOf(delivery.actor) : undefined,
         },
-        () => `${names.nameOf(delivery.observer)} was given`,
+        () => `${names.nameOf(delivery.observer)} received`,
         [delivery],
         delivery.t,
       )

@@ -10,14 +10,14 @@ export const duplicateDelivery: Rule = {
   name: 'duplicate delivery',
   unit: 'deliveries',
   needs: 'deliveries',
-  blindTo: 'repeats after the death of a process whose store had not been written',
+  blindTo: 'repeats after a crash of a process whose store was not written yet',
   check({ history, walk }, _settings, findings) {
     const { deliveries, names } = history
     findings.judged = deliveries.length
     for (const { delivery, last } of walk.duplicates) {
       findings.report(
         () =>
-          `${names.nameOf(delivery.observer)} was given seq ${delivery.seq} of ${names.nameOf(delivery.conversation)} again, after ${last}`,
+          `${names.nameOf(delivery.observer)} received seq ${delivery.seq} of ${names.nameOf(delivery.conversation)} again, after ${last}`,
         [delivery],
         delivery.t,
       )

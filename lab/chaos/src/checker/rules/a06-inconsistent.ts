@@ -28,7 +28,7 @@ export const inconsistent: Rule = {
   name: 'inconsistent offset',
   unit: 'comparisons',
   needs: 'a change seen in two places, or an acknowledged message with its row',
-  blindTo: 'what all places agree on and is wrong (that is A3)',
+  blindTo: 'values that are wrong in all places (that is A3)',
   check({ history }, _settings, findings) {
     const { deliveries, names } = history
     const facts = new Map<string, Map<number, Fact>>()

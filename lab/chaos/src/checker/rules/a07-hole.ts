@@ -12,7 +12,7 @@ export const hole: Rule = {
   name: 'hole',
   unit: 'seqs of the log, continued streams and final reads',
   needs: 'rows of the dump, or deliveries',
-  blindTo: 'a hole that a wrong `limited` covers up; the messages are then found by A1',
+  blindTo: 'a hole that a wrong `limited` hides; A1 finds its messages',
   check({ history, finals, walk }, _settings, findings) {
     for (const [conversation, { seq: top, ...place }] of history.conversations) {
       let expected = 1
@@ -34,10 +34,7 @@ export const hole: Rule = {
     }
     findings.judged += walk.continued
     for (const { stream, conversation, from, to } of walk.holes) {
-      findings.report(
-        () => `${stream} never had seq ${from} to ${to} of ${conversation}, though it went on after them`,
-        [],
-      )
+      findings.report(() => `${stream} never had seq ${from} to ${to} of ${conversation}, but continued after them`, [])
     }
     const acknowledged = new Set<string>()
     for (const { attempts, row, conversation } of history.sends.values()) {

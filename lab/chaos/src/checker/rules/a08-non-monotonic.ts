@@ -9,14 +9,14 @@ export const nonMonotonic: Rule = {
   name: 'non-monotonic or skipped',
   unit: 'deliveries',
   needs: 'deliveries',
-  blindTo: 'what came before an observer’s first delivery in a conversation',
+  blindTo: 'changes before an observer’s first delivery in a conversation',
   check({ history, walk }, _settings, findings) {
     const { deliveries, names } = history
     findings.judged = deliveries.length
     for (const { delivery, last } of walk.jumps) {
       findings.report(
         () =>
-          `${names.nameOf(delivery.observer)} was given seq ${delivery.seq} of ${names.nameOf(delivery.conversation)} right after ${last}`,
+          `${names.nameOf(delivery.observer)} received seq ${delivery.seq} of ${names.nameOf(delivery.conversation)} right after ${last}`,
         [delivery],
         delivery.t,
       )
@@ -24,7 +24,7 @@ export const nonMonotonic: Rule = {
     for (const { delivery, last } of walk.stepsBack) {
       findings.report(
         () =>
-          `${names.nameOf(delivery.observer)} was given seq ${delivery.seq} of ${names.nameOf(delivery.conversation)} late, after ${last}`,
+          `${names.nameOf(delivery.observer)} received seq ${delivery.seq} of ${names.nameOf(delivery.conversation)} late, after ${last}`,
         [delivery],
         delivery.t,
       )

@@ -18,7 +18,7 @@ export const senderOrder: Rule = {
   name: 'sender order',
   unit: 'messages sent in order',
   needs: 'sends of one process, or of one connection, in one conversation',
-  blindTo: 'sends that say that no order is promised',
+  blindTo: 'sends marked as unordered',
   check({ history }, _settings, findings) {
     const lines = new Map<string, Sent[]>()
     for (const send of history.sends.values()) {

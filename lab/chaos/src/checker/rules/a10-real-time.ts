@@ -17,9 +17,9 @@ interface Moment {
 export const realTime: Rule = {
   id: 'A10',
   name: 'real-time order',
-  unit: 'messages begun after an acknowledgement',
+  unit: 'messages sent after an acknowledgement',
   needs: 'sends answered ok, and later ones to the same conversation',
-  blindTo: 'sends whose seq nobody learnt',
+  blindTo: 'sends whose seq no client received',
   check({ history }, _settings, findings) {
     const byConversation = new Map<string, Moment[]>()
     for (const send of history.sends.values()) {
@@ -50,7 +50,7 @@ export const realTime: Rule = {
         const before = highest
         findings.report(
           () =>
-            `message ${before.send.clientId} was acknowledged as seq ${before.seq} before ${moment.send.clientId} was begun, which is seq ${moment.seq}`,
+            `message ${before.send.clientId} was acknowledged as seq ${before.seq} before ${moment.send.clientId}, seq ${moment.seq}`,
           [...before.send.attempts.slice(0, 1), ...moment.send.attempts.slice(0, 1)],
           moment.t,
         )

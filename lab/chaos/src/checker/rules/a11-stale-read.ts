@@ -15,10 +15,10 @@ interface Own {
 
 export const staleRead: Rule = {
   id: 'A11',
-  name: 'stale read of one’s own',
+  name: 'stale read of own message',
   unit: 'own messages that a page must show',
   needs: 'pages read by a user after own sends were answered ok',
-  blindTo: 'what others sent; reads of a user who was removed meanwhile',
+  blindTo: 'messages of other users; reads of a user who was removed during the read',
   check({ history }, _settings, findings) {
     const owned = new Map<string, Own[]>()
     for (const send of history.sends.values()) {

@@ -24,7 +24,7 @@ export const leak: Rule = {
   name: 'leak',
   unit: 'deliveries, pages, live values and rows',
   needs: 'rows of the dump, and deliveries or pages',
-  blindTo: 'attachments, previews and search; what arrived on a revoked connection within the bound',
+  blindTo: 'attachments, previews and search; changes that arrived on a revoked connection within the bound',
   check(facts, settings, findings) {
     const { history } = facts
     if (history.rowCount > 0) {
@@ -69,7 +69,7 @@ function checkDeliveries({ history, memberships }: Facts, findings: Findings): v
     const { user } = pair
     findings.report(
       () =>
-        `${names.nameOf(delivery.observer)} of ${user} was given seq ${delivery.seq} (version ${delivery.version}) of ${names.nameOf(delivery.conversation)}; ${describeLimit(limit)}`,
+        `${names.nameOf(delivery.observer)} of ${user} received seq ${delivery.seq} (version ${delivery.version}) of ${names.nameOf(delivery.conversation)}; ${describeLimit(limit)}`,
       [delivery],
       delivery.t,
     )
@@ -125,7 +125,7 @@ function checkLiveValues(
     )
     if (isDisturbed) continue
     findings.report(
-      () => `${live.observer} of ${user} was given a live value of ${live.conversation}; ${describeLimit(limit)}`,
+      () => `${live.observer} of ${user} received a live value of ${live.conversation}; ${describeLimit(limit)}`,
       [live],
       live.t,
     )
@@ -139,7 +139,7 @@ function checkRows({ history, memberships }: Facts, findings: Findings): void {
       findings.judged += 1
       if (isMemberAt(memberships.of(conversation, row.actor), row.seq)) continue
       findings.report(
-        () => `seq ${row.seq} of ${conversation} was stored for ${row.actor}, who was no member then`,
+        () => `seq ${row.seq} of ${conversation} was stored for ${row.actor}, who was not a member at that time`,
         [row],
       )
     }
@@ -170,7 +170,7 @@ function checkRevocations(facts: Facts, settings: CheckSettings, findings: Findi
     const dueT = t
     findings.report(
       () =>
-        `${names.nameOf(delivery.observer)} was given seq ${delivery.seq} of ${names.nameOf(delivery.conversation)}; its session should have ended at ${history.secondsOf(dueT)} s`,
+        `${names.nameOf(delivery.observer)} received seq ${delivery.seq} of ${names.nameOf(delivery.conversation)}; its session should have ended at ${history.secondsOf(dueT)} s`,
       [delivery],
       delivery.t,
     )

@@ -10,9 +10,9 @@ import type { Rule } from '../rule.ts'
 export const convergence: Rule = {
   id: 'A13',
   name: 'convergence',
-  unit: 'arrivals, healings and ends',
+  unit: 'arrivals, recoveries and ends of logs',
   needs: 'rows of the dump, acknowledged sends, and attached streams of members',
-  blindTo: 'clients that were not attached; changes that are no messages, but for a conversation’s last',
+  blindTo: 'clients that were not attached; changes other than messages, except the last change of a conversation',
   check(facts, settings, findings) {
     const { history } = facts
     const { tail, heals, ends, late, lateCount } = convergenceOf(facts, settings)

@@ -11,8 +11,8 @@ export const falseRefusal: Rule = {
   id: 'A14',
   name: 'false refusal',
   unit: 'refusals',
-  needs: 'attempts answered with a failure that says nothing was stored',
-  blindTo: 'attempts inside of the SDK’s outbox, which tells only the end',
+  needs: 'attempts answered with an error that means that nothing was stored',
+  blindTo: 'attempts inside the SDK’s outbox, which reports only the final result',
   check({ history }, _settings, findings) {
     const sdks = new Set([...history.observers.values()].filter(({ kind }) => kind === 'sdk').map((one) => one.process))
     for (const send of history.sends.values()) {

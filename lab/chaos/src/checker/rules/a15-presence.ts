@@ -18,9 +18,9 @@ type Told = History['presences'][number]
 export const presence: Rule = {
   id: 'A15',
   name: 'presence',
-  unit: 'statuses that stood long enough to be wrong',
-  needs: 'presence seen by watchers, and stretches without a fault that are longer than the bound',
-  blindTo: 'mistakes that are shorter than the bound; online against away',
+  unit: 'statuses that lasted long enough to be checked',
+  needs: 'presence received by watchers, and times without faults that are longer than the bound',
+  blindTo: 'errors shorter than the bound; online against away',
   check(facts, settings, findings) {
     const { history } = facts
     const boundMicros = (settings.presenceBoundMs + settings.slackMs) * 1_000
@@ -46,7 +46,7 @@ export const presence: Rule = {
         if (stretch.isHere === (status !== 'offline')) continue
         findings.report(
           () =>
-            `${told.connection} was told that ${user} is ${status}, and that stood until ${history.secondsOf(certainToT)} s, though the user was ${stretch.isHere ? 'connected' : 'not connected'} from ${history.secondsOf(stretch.fromT)} s on`,
+            `${told.connection} was told that ${user} is ${status} until ${history.secondsOf(certainToT)} s, but the user was ${stretch.isHere ? 'connected' : 'not connected'} from ${history.secondsOf(stretch.fromT)} s on`,
           [told],
           certainFromT,
         )

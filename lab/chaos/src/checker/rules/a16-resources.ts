@@ -11,7 +11,7 @@ export const resources: Rule = {
   unit: 'parts measured',
   needs: 'resources at baseline and when quiet, or a scan of the keys of Redis',
   blindTo:
-    'growth below the bound, and parts that nobody measured; memory of a process is not what it uses, but what it has',
+    'growth below the bound, and unmeasured parts; the memory of a process is its resident memory, not its used memory',
   check({ history }, settings, findings) {
     const baselines = new Map<string, (typeof history.resources)[number]>()
     for (const measure of history.resources) {
