@@ -81,8 +81,15 @@ function readTitles(source) {
       const callee = node.expression.getText(source).replace(/\s+/g, '')
       const [title] = node.arguments
       const isTitle = title !== undefined && (ts.isStringLiteralLike(title) || ts.isTemplateExpression(title))
-      if (isTitle && /^(it|test|describe)\b/.test(callee) && !/^(it|test|describe)\.(each|skipIf|runIf)$/.test(callee)) {
-        titles.push({ line: source.getLineAndCharacterOfPosition(title.pos).line + 1, text: title.getText(source).slice(1, -1) })
+      if (
+        isTitle &&
+        /^(it|test|describe)\b/.test(callee) &&
+        !/^(it|test|describe)\.(each|skipIf|runIf)$/.test(callee)
+      ) {
+        titles.push({
+          line: source.getLineAndCharacterOfPosition(title.pos).line + 1,
+          text: title.getText(source).slice(1, -1),
+        })
       }
     }
     ts.forEachChild(node, visit)
@@ -150,7 +157,8 @@ const files = (mode === '--sample' ? paths : paths.filter(isBelow)).map(readFile
 if (mode === '--list') {
   const inside = files
   for (const { name, findings } of inside) {
-    for (const { line, why, text } of findings) console.log(`${name}:${line}: ${why}: ${text.replace(/\s+/g, ' ').slice(0, 200)}`)
+    for (const { line, why, text } of findings)
+      console.log(`${name}:${line}: ${why}: ${text.replace(/\s+/g, ' ').slice(0, 200)}`)
   }
   console.log(JSON.stringify(count(inside)))
 } else if (mode === '--sample') {
@@ -172,7 +180,9 @@ if (mode === '--list') {
     problems.push(`${restFindings} findings in files that did not change; the budget is ${budget.findings}`)
   }
   for (const problem of problems) console.error(problem)
-  console.log(`${strict.length} changed files checked strictly; ${restFindings} of ${budget.findings} findings in the rest`)
+  console.log(
+    `${strict.length} changed files checked strictly; ${restFindings} of ${budget.findings} findings in the rest`,
+  )
   if (problems.length > 0) process.exit(1)
 }
 

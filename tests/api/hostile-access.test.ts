@@ -77,31 +77,28 @@ describe('a conversation of other users', () => {
   it.each([
     ['a stranger', () => stranger],
     ['a former member', () => former],
-  ])(
-    '[ACL3] N50 N52 N56: %s gets not-found, as if the conversation did not exist',
-    async (_who, who) => {
-      for (const [method, path, body] of requests()) {
-        const answer = await who().call<{ code: string; detail: string }>(method, path, body)
-        expect([answer.status, answer.body.code], `${method} ${path}`).toEqual([404, 'not-found'])
-        const unknown = await who().call<{ detail: string }>(method, path.replace(group, randomUUID()), body)
-        expect([unknown.status, unknown.body.detail], `${method} ${path}`).toEqual([answer.status, answer.body.detail])
+  ])('[ACL3] N50 N52 N56: %s gets not-found, as if the conversation did not exist', async (_who, who) => {
+    for (const [method, path, body] of requests()) {
+      const answer = await who().call<{ code: string; detail: string }>(method, path, body)
+      expect([answer.status, answer.body.code], `${method} ${path}`).toEqual([404, 'not-found'])
+      const unknown = await who().call<{ detail: string }>(method, path.replace(group, randomUUID()), body)
+      expect([unknown.status, unknown.body.detail], `${method} ${path}`).toEqual([answer.status, answer.body.detail])
+    }
+    for (const transports of [['websocket'], ['polling']] as const) {
+      const socket = await SocketUser.connect(server.url, { cookie: who().cookie, transports: [...transports] })
+      for (const [name, payload] of events()) {
+        const answer = await socket.command(name, payload)
+        expect([name, answer.error?.code]).toEqual([name, 'not-found'])
       }
-      for (const transports of [['websocket'], ['polling']] as const) {
-        const socket = await SocketUser.connect(server.url, { cookie: who().cookie, transports: [...transports] })
-        for (const [name, payload] of events()) {
-          const answer = await socket.command(name, payload)
-          expect([name, answer.error?.code]).toEqual([name, 'not-found'])
-        }
-        socket.close()
-      }
-      const { body } = await owner.expect<{ message: { text: string; version: number } }>(
-        200,
-        'GET',
-        `/v1/conversations/${group}/messages/${target}`,
-      )
-      expect(body.message).toMatchObject({ text: 'for us alone', version: target })
-    },
-  )
+      socket.close()
+    }
+    const { body } = await owner.expect<{ message: { text: string; version: number } }>(
+      200,
+      'GET',
+      `/v1/conversations/${group}/messages/${target}`,
+    )
+    expect(body.message).toMatchObject({ text: 'for us alone', version: target })
+  })
 
   it('[ACL3] a request without a session gets unauthenticated, and no stream', async () => {
     const nobody = HttpUser.stranger(server.url)

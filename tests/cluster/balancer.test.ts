@@ -240,38 +240,35 @@ describe.skipIf(!canRun).each(kinds)('behind %s', (kind) => {
   })
 })
 
-it.skipIf(!canRun)(
-  '[SSE1] heartbeats keep idle connections open beyond the timeouts of balancers',
-  async () => {
-    const user = await HttpUser.signUp(cluster.urls[0]!)
-    const conversation = await user.createConversation('channel')
-    const shorten = (text: string): string =>
-      text.replace(
-        /((?:client|server|tunnel|send_timeout|proxy_read_timeout|proxy_send_timeout) +)60s/g,
-        (_, name: string) => `${name}20s`,
-      )
-    const servers = cluster.servers.map(({ port }) => port)
-    await Promise.all(
-      kinds.map(async (kind) => {
-        const balancer = await startBalancer(kind, { servers, edit: shorten })
-        const stream = await SseClient.open(balancer.url, { cookie: user.cookie })
-        const wire = await EngineClient.connect(balancer.url, { cookie: user.cookie })
-        const comments = stream.commentCount
-        const pings = () => wire.packets.filter((packet) => packet === '2').length
-        await waitForFact(() => stream.commentCount >= comments + 2 && pings() >= 3, {
-          what: 'two heartbeats of the stream and three of the socket',
-          timeoutMs: 60_000,
-        })
-        await user.send(conversation, `after the silence behind ${kind}`)
-        await stream.waitFor(({ name, data }) => name === 'changes' && JSON.stringify(data).includes(`behind ${kind}`))
-        await wire.waitForPacket((packet) => packet.includes(`behind ${kind}`))
-        stream.close()
-        wire.close()
-        await balancer.remove()
-      }),
+it.skipIf(!canRun)('[SSE1] heartbeats keep idle connections open beyond the timeouts of balancers', async () => {
+  const user = await HttpUser.signUp(cluster.urls[0]!)
+  const conversation = await user.createConversation('channel')
+  const shorten = (text: string): string =>
+    text.replace(
+      /((?:client|server|tunnel|send_timeout|proxy_read_timeout|proxy_send_timeout) +)60s/g,
+      (_, name: string) => `${name}20s`,
     )
-  },
-)
+  const servers = cluster.servers.map(({ port }) => port)
+  await Promise.all(
+    kinds.map(async (kind) => {
+      const balancer = await startBalancer(kind, { servers, edit: shorten })
+      const stream = await SseClient.open(balancer.url, { cookie: user.cookie })
+      const wire = await EngineClient.connect(balancer.url, { cookie: user.cookie })
+      const comments = stream.commentCount
+      const pings = () => wire.packets.filter((packet) => packet === '2').length
+      await waitForFact(() => stream.commentCount >= comments + 2 && pings() >= 3, {
+        what: 'two heartbeats of the stream and three of the socket',
+        timeoutMs: 60_000,
+      })
+      await user.send(conversation, `after the silence behind ${kind}`)
+      await stream.waitFor(({ name, data }) => name === 'changes' && JSON.stringify(data).includes(`behind ${kind}`))
+      await wire.waitForPacket((packet) => packet.includes(`behind ${kind}`))
+      stream.close()
+      wire.close()
+      await balancer.remove()
+    }),
+  )
+})
 
 /**
  * A server that records the requests which the balancer forwards. Uses the most lenient HTTP parser

@@ -33,35 +33,32 @@ const eventStream = { accept: 'text/event-stream' }
 describe.each(kinds)('%s', (kind) => {
   const isHere = hasBalancer(kind)
 
-  it.skipIf(!isHere)(
-    '[SSE1] answers EventSource with a stream without servers, other requests with 50x',
-    async () => {
-      const balancer = await startBalancer(kind, { servers: [await findFreePort(), await findFreePort()] })
-      try {
-        const stranger = HttpUser.stranger(balancer.url)
-        for (const accept of ['text/event-stream', 'application/json, text/event-stream;q=0.5']) {
-          const answer = await stranger.call('GET', '/v1/events?cursor=x', undefined, { headers: { accept } })
-          expect([answer.status, answer.headers['content-type'], answer.body]).toEqual([
-            200,
-            'text/event-stream',
-            'retry: 2000\n\n',
-          ])
-          expect(answer.headers['cache-control']).toContain('no-store')
-        }
-        for (const [path, headers] of [
-          ['/v1/events', { accept: '*/*' }],
-          ['/v1/session', eventStream],
-          ['/v1/events/x', eventStream],
-          ['/socket.io/?EIO=4&transport=polling', eventStream],
-        ] as const) {
-          const { status } = await stranger.call('GET', path, undefined, { headers })
-          expect([path, status >= 500 && status <= 504]).toEqual([path, true])
-        }
-      } finally {
-        await balancer.remove()
+  it.skipIf(!isHere)('[SSE1] answers EventSource with a stream without servers, other requests with 50x', async () => {
+    const balancer = await startBalancer(kind, { servers: [await findFreePort(), await findFreePort()] })
+    try {
+      const stranger = HttpUser.stranger(balancer.url)
+      for (const accept of ['text/event-stream', 'application/json, text/event-stream;q=0.5']) {
+        const answer = await stranger.call('GET', '/v1/events?cursor=x', undefined, { headers: { accept } })
+        expect([answer.status, answer.headers['content-type'], answer.body]).toEqual([
+          200,
+          'text/event-stream',
+          'retry: 2000\n\n',
+        ])
+        expect(answer.headers['cache-control']).toContain('no-store')
       }
-    },
-  )
+      for (const [path, headers] of [
+        ['/v1/events', { accept: '*/*' }],
+        ['/v1/session', eventStream],
+        ['/v1/events/x', eventStream],
+        ['/socket.io/?EIO=4&transport=polling', eventStream],
+      ] as const) {
+        const { status } = await stranger.call('GET', path, undefined, { headers })
+        expect([path, status >= 500 && status <= 504]).toEqual([path, true])
+      }
+    } finally {
+      await balancer.remove()
+    }
+  })
 
   it.skipIf(!isHere)('[SSE1] passes refusals of a server unchanged', async () => {
     const server = await startQuickServer({ env: { LIMIT_REQUESTS: '3' } })
@@ -190,42 +187,45 @@ describe('in Chromium', () => {
   })
 })
 
-it.skipIf(!hasBalancer('nginx'))('nginx accepts the TLS line of its file, and speaks HTTP/2 with it', async (context) => {
-  const folder = await mkdtemp(join(tmpdir(), 'chorus-tls-'))
-  const [key, certificate] = [join(folder, 'key.pem'), join(folder, 'certificate.pem')]
-  try {
-    await run('openssl', [
-      ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'],
-      ...['-subj', '/CN=127.0.0.1', '-keyout', key, '-out', certificate],
-    ])
-  } catch {
-    return context.skip('openssl is not installed')
-  }
-  const shipped = await readFile(new URL('../../deploy/nginx/nginx.conf', import.meta.url), 'utf8')
-  const line = /# TLS: {2}(listen 443 ssl.*)$/m.exec(shipped)?.[1] ?? ''
-  expect(line).toContain('ssl_certificate_key …;')
-  const server = await startQuickServer()
-  const port = await findFreePort()
-  const tls = line
-    .replace('listen 443', `listen 127.0.0.1:${port}`)
-    .replace('ssl_certificate …', `ssl_certificate ${certificate}`)
-    .replace('ssl_certificate_key …', `ssl_certificate_key ${key}`)
-  const balancer = await startBalancer('nginx', {
-    servers: [server.port],
-    edit: (text) => text.replace(/^( *)# TLS: {2}listen 443 ssl.*$/m, `$1${tls}`),
-  })
-  try {
-    const protocol = await new Promise<unknown>((resolve, reject) => {
-      const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false, ALPNProtocols: ['h2'] }, () => {
-        resolve(socket.alpnProtocol)
-        socket.destroy()
-      })
-      socket.on('error', reject)
+it.skipIf(!hasBalancer('nginx'))(
+  'nginx accepts the TLS line of its file, and speaks HTTP/2 with it',
+  async (context) => {
+    const folder = await mkdtemp(join(tmpdir(), 'chorus-tls-'))
+    const [key, certificate] = [join(folder, 'key.pem'), join(folder, 'certificate.pem')]
+    try {
+      await run('openssl', [
+        ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'],
+        ...['-subj', '/CN=127.0.0.1', '-keyout', key, '-out', certificate],
+      ])
+    } catch {
+      return context.skip('openssl is not installed')
+    }
+    const shipped = await readFile(new URL('../../deploy/nginx/nginx.conf', import.meta.url), 'utf8')
+    const line = /# TLS: {2}(listen 443 ssl.*)$/m.exec(shipped)?.[1] ?? ''
+    expect(line).toContain('ssl_certificate_key …;')
+    const server = await startQuickServer()
+    const port = await findFreePort()
+    const tls = line
+      .replace('listen 443', `listen 127.0.0.1:${port}`)
+      .replace('ssl_certificate …', `ssl_certificate ${certificate}`)
+      .replace('ssl_certificate_key …', `ssl_certificate_key ${key}`)
+    const balancer = await startBalancer('nginx', {
+      servers: [server.port],
+      edit: (text) => text.replace(/^( *)# TLS: {2}listen 443 ssl.*$/m, `$1${tls}`),
     })
-    expect(protocol).toBe('h2')
-  } finally {
-    await balancer.remove()
-    await server.remove()
-    await rm(folder, { recursive: true })
-  }
-})
+    try {
+      const protocol = await new Promise<unknown>((resolve, reject) => {
+        const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false, ALPNProtocols: ['h2'] }, () => {
+          resolve(socket.alpnProtocol)
+          socket.destroy()
+        })
+        socket.on('error', reject)
+      })
+      expect(protocol).toBe('h2')
+    } finally {
+      await balancer.remove()
+      await server.remove()
+      await rm(folder, { recursive: true })
+    }
+  },
+)

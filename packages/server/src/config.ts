@@ -332,7 +332,8 @@ export const settings = {
   mailDelayS: setting<number>({
     variable: 'MAIL_DELAY_S',
     defaultText: '600',
-    meaning: 'age at which an unread message is mailed to a user who is away; a user gets at most one digest in six times that',
+    meaning:
+      'age at which an unread message is mailed to a user who is away; a user gets at most one digest in six times that',
     expected: 'seconds from 1 to 604800',
     absent: 600,
     parse: (text) => parseInteger(text, 1, 604_800),

@@ -156,7 +156,8 @@ function readAction(args: readonly string[]): Action {
     case 'retry': {
       const eventId = one(what, rest, 'the id of an event')
       const endpoint = options.get('endpoint')
-      if (endpoint !== undefined && !uuid.test(endpoint)) throw new UsageError(`unable to retry; ${endpoint} is not an id`)
+      if (endpoint !== undefined && !uuid.test(endpoint))
+        throw new UsageError(`unable to retry; ${endpoint} is not an id`)
       return async (database) => {
         const count = await retryDeadLetter(database, eventId, endpoint)
         if (count === 0) throw new UsageError(`unable to retry; there is no dead letter ${eventId}`)

@@ -5,7 +5,7 @@ import { defineCommand } from './define-command.ts'
 
 export const getSessionData = defineCommand({
   name: 'get-session-data',
-  summary: "The application data stored with this session",
+  summary: 'The application data stored with this session',
   auth: 'session',
   input: z.strictObject({}),
   result: z.strictObject({ data: jsonObjectSchema(limits.sessionDataMaxBytes) }),

@@ -9,7 +9,7 @@ import { defineCommand } from './define-command.ts'
  */
 export const updateSessionData = defineCommand({
   name: 'update-session-data',
-  summary: "Merge into the application data stored with this session",
+  summary: 'Merge into the application data stored with this session',
   auth: 'session',
   input: z.strictObject({ data: jsonObjectSchema(limits.sessionDataMaxBytes) }),
   result: z.strictObject({ data: jsonObjectSchema(limits.sessionDataMaxBytes) }),

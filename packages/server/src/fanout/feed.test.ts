@@ -239,36 +239,33 @@ describe('Feed', () => {
   it.each([
     ['inside the gap', 4],
     ['behind the gap', 2],
-  ])(
-    '[ACL1] hides later edits from a user removed before them: removal %s',
-    async (_where, known) => {
-      const fixture = new DeliveryFixture()
-      fixture.appendMessages(1)
-      const ada = await fixture.subscribe('ada', 1)
-      const bob = await fixture.subscribe('bob', 1)
-      // Join in progress when the page arrives; it saw the user as a member at seq 1.
-      const joining = fixture.connect('bob')
-      const { join } = await fixture.feeds.join(conversation, joining.connection)
-      fixture.append(messageChange(2), memberChange(3, 'member.left', 'bob'))
-      fixture.edit(2, 'a secret')
-      // No hint came. A sweep finds the log up to this seq.
-      fixture.feeds.demand(conversation, known)
-      await fixture.settle()
-      const removal = { conversation, changes: [expect.objectContaining({ seq: 3, user: 'bob' })] }
-      expect(bob.transport.events).toEqual([
-        { event: 'conversation', payload: { conversation, left: true, seq: 3, readSeq: 3, unread: 0 } },
-        { event: 'changes', payload: removal },
-      ])
-      expect(bob.connection.conversations.has(conversation)).toBe(false)
-      expect(bob.feed.finishJoin(join, 1)).toMatchObject({ kind: 'left', change: { seq: 3 } })
-      fixture.feeds.demand(conversation, 4)
-      await fixture.settle()
-      expect(ada.transport.seqsOf(conversation)).toEqual([2, 3, 4])
-      expect(JSON.stringify(ada.transport.events)).toContain('a secret')
-      expect(bob.transport.frames).toHaveLength(2)
-      expect(joining.transport.frames).toEqual([])
-    },
-  )
+  ])('[ACL1] hides later edits from a user removed before them: removal %s', async (_where, known) => {
+    const fixture = new DeliveryFixture()
+    fixture.appendMessages(1)
+    const ada = await fixture.subscribe('ada', 1)
+    const bob = await fixture.subscribe('bob', 1)
+    // Join in progress when the page arrives; it saw the user as a member at seq 1.
+    const joining = fixture.connect('bob')
+    const { join } = await fixture.feeds.join(conversation, joining.connection)
+    fixture.append(messageChange(2), memberChange(3, 'member.left', 'bob'))
+    fixture.edit(2, 'a secret')
+    // No hint came. A sweep finds the log up to this seq.
+    fixture.feeds.demand(conversation, known)
+    await fixture.settle()
+    const removal = { conversation, changes: [expect.objectContaining({ seq: 3, user: 'bob' })] }
+    expect(bob.transport.events).toEqual([
+      { event: 'conversation', payload: { conversation, left: true, seq: 3, readSeq: 3, unread: 0 } },
+      { event: 'changes', payload: removal },
+    ])
+    expect(bob.connection.conversations.has(conversation)).toBe(false)
+    expect(bob.feed.finishJoin(join, 1)).toMatchObject({ kind: 'left', change: { seq: 3 } })
+    fixture.feeds.demand(conversation, 4)
+    await fixture.settle()
+    expect(ada.transport.seqsOf(conversation)).toEqual([2, 3, 4])
+    expect(JSON.stringify(ada.transport.events)).toContain('a secret')
+    expect(bob.transport.frames).toHaveLength(2)
+    expect(joining.transport.frames).toEqual([])
+  })
 
   it('[ACL1] keeps a rejoined user subscribed when an older repair page arrives', async () => {
     const fixture = new DeliveryFixture()

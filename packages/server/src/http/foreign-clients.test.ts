@@ -74,9 +74,13 @@ describe('a known path', () => {
     expect([options.statusCode, options.headers.allow, options.body]).toEqual([204, allow, ''])
   })
 
-  it.each(['/v1/nothing', '/v1/users/a/b', '/v1/session/', '/metrics'])('answers 404 for the unknown path %s', async (url) => {
-    for (const method of ['POST', 'OPTIONS', 'GET'] as const) expect((await app.ask(method, url)).statusCode).toBe(404)
-  })
+  it.each(['/v1/nothing', '/v1/users/a/b', '/v1/session/', '/metrics'])(
+    'answers 404 for the unknown path %s',
+    async (url) => {
+      for (const method of ['POST', 'OPTIONS', 'GET'] as const)
+        expect((await app.ask(method, url)).statusCode).toBe(404)
+    },
+  )
 })
 
 describe('the OpenAPI document', () => {

@@ -52,8 +52,8 @@ export class OpenRequests {
     for (const open of this.#byClient.values()) total += unreadBytesOf(open)
     if (total > openRequestBounds.serverMaxBytes)
       throw new ChorusError('unavailable', 'unable to answer; too many responses have not been read yet', {
-      retryAfterMs: 1_000,
-    })
+        retryAfterMs: 1_000,
+      })
   }
 }
 

@@ -82,23 +82,20 @@ describe('lock of a data directory', () => {
     expect(readdirSync(folder)).toEqual(['lock.2'])
   })
 
-  it.runIf(existsSync(built))(
-    'refuses another process until the holder is killed',
-    async () => {
-      const first = await lockElsewhere()
-      expect(first.says).toBe('held')
-      const second = await lockElsewhere()
-      expect(second.says).toContain(`the server with pid ${first.child.pid} is using it`)
-      await expect(lockDirectory(folder)).rejects.toThrow(/is using it/)
-      const before = readFileSync(current(), 'utf8')
-      // The first process still holds the lock.
-      expect(JSON.parse(before)).toMatchObject({ pid: first.child.pid })
-      await end(first.child)
-      const lock = await lockDirectory(folder)
-      expect(JSON.parse(readFileSync(current(), 'utf8'))).toMatchObject({ pid: process.pid })
-      lock.release()
-    },
-  )
+  it.runIf(existsSync(built))('refuses another process until the holder is killed', async () => {
+    const first = await lockElsewhere()
+    expect(first.says).toBe('held')
+    const second = await lockElsewhere()
+    expect(second.says).toContain(`the server with pid ${first.child.pid} is using it`)
+    await expect(lockDirectory(folder)).rejects.toThrow(/is using it/)
+    const before = readFileSync(current(), 'utf8')
+    // The first process still holds the lock.
+    expect(JSON.parse(before)).toMatchObject({ pid: first.child.pid })
+    await end(first.child)
+    const lock = await lockDirectory(folder)
+    expect(JSON.parse(readFileSync(current(), 'utf8'))).toMatchObject({ pid: process.pid })
+    lock.release()
+  })
 
   it.runIf(existsSync(built))(
     'lets one process win when many take over from a dead holder',
@@ -188,20 +185,17 @@ describe('lock of a data directory', () => {
     ;(await lockDirectory(folder)).release()
   })
 
-  it.runIf(existsSync(built))(
-    '[LOCK1] refuses while the holder is suspended, until it is killed',
-    async () => {
-      const first = await lockElsewhere()
-      first.child.kill('SIGSTOP')
-      await expect(lockDirectory(folder)).rejects.toThrow(/is using it/)
-      await end(first.child)
-      // The socket file is still there, but no process listens on it.
-      expect(readdirSync(folder).some((name) => name.endsWith('.sock'))).toBe(true)
-      const lock = await lockDirectory(folder)
-      expect(readdirSync(folder).filter((name) => name.endsWith('.sock'))).toHaveLength(1)
-      lock.release()
-    },
-  )
+  it.runIf(existsSync(built))('[LOCK1] refuses while the holder is suspended, until it is killed', async () => {
+    const first = await lockElsewhere()
+    first.child.kill('SIGSTOP')
+    await expect(lockDirectory(folder)).rejects.toThrow(/is using it/)
+    await end(first.child)
+    // The socket file is still there, but no process listens on it.
+    expect(readdirSync(folder).some((name) => name.endsWith('.sock'))).toBe(true)
+    const lock = await lockDirectory(folder)
+    expect(readdirSync(folder).filter((name) => name.endsWith('.sock'))).toHaveLength(1)
+    lock.release()
+  })
 
   it('[LOCK1] works in a directory with a path too long for sockets', async () => {
     const deep = join(folder, 'x'.repeat(120), 'y'.repeat(120))

@@ -178,15 +178,18 @@ describe.runIf(testEngines.includes('postgres'))('plans of reads', () => {
     ]
   }
 
-  it.each(['never analysed', 'analysed'])('[LIM1] reads examine little more than the rows they return: %s', async (state) => {
-    if (state === 'analysed') await client.query('analyze')
-    const over: string[] = []
-    for (const [name, read, rowsMax] of reads()) {
-      const rows = await examined(read)
-      if (rows > rowsMax) over.push(`${name}: ${rows} rows instead of ${rowsMax}`)
-    }
-    expect(over).toEqual([])
-  })
+  it.each(['never analysed', 'analysed'])(
+    '[LIM1] reads examine little more than the rows they return: %s',
+    async (state) => {
+      if (state === 'analysed') await client.query('analyze')
+      const over: string[] = []
+      for (const [name, read, rowsMax] of reads()) {
+        const rows = await examined(read)
+        if (rows > rowsMax) over.push(`${name}: ${rows} rows instead of ${rowsMax}`)
+      }
+      expect(over).toEqual([])
+    },
+  )
 })
 
 describe.runIf(testEngines.includes('postgres'))('plans of writes', () => {
@@ -234,27 +237,24 @@ describe.runIf(testEngines.includes('postgres'))('plans of writes', () => {
     return rows[0]!.read
   }
 
-  it.each([1, 3])(
-    '[LIM1] batches of %i look up rows by key, even with outdated plans',
-    async (size) => {
-      await client.query('analyze')
-      const fixture = new LogFixture(store.database)
-      const [ada, bob] = (await fixture.users(2)) as [Id, Id]
-      const group = await fixture.group([ada, bob])
-      const examined: number[] = []
-      const log = openLog(watched(examined))
-      const sendSome = async (): Promise<unknown> =>
-        Promise.all(
-          Array.from({ length: size }, () =>
-            log.append({ conversation: group, actor: ada, clientId: randomUUID(), text: 'x', replyTo: 1, data: null }),
-          ),
-        )
-      for (let batch = 0; batch < 10; batch++) await sendSome()
-      await fixture.fill(group, ada, 3_000)
-      await fixture.users(3_000)
-      for (let batch = 0; batch < 5; batch++) await sendSome()
-      expect(examined).toHaveLength(15)
-      expect(Math.max(...examined.slice(-5))).toBeLessThanOrEqual(10 * size)
-    },
-  )
+  it.each([1, 3])('[LIM1] batches of %i look up rows by key, even with outdated plans', async (size) => {
+    await client.query('analyze')
+    const fixture = new LogFixture(store.database)
+    const [ada, bob] = (await fixture.users(2)) as [Id, Id]
+    const group = await fixture.group([ada, bob])
+    const examined: number[] = []
+    const log = openLog(watched(examined))
+    const sendSome = async (): Promise<unknown> =>
+      Promise.all(
+        Array.from({ length: size }, () =>
+          log.append({ conversation: group, actor: ada, clientId: randomUUID(), text: 'x', replyTo: 1, data: null }),
+        ),
+      )
+    for (let batch = 0; batch < 10; batch++) await sendSome()
+    await fixture.fill(group, ada, 3_000)
+    await fixture.users(3_000)
+    for (let batch = 0; batch < 5; batch++) await sendSome()
+    expect(examined).toHaveLength(15)
+    expect(Math.max(...examined.slice(-5))).toBeLessThanOrEqual(10 * size)
+  })
 })

@@ -78,8 +78,7 @@ export class RedisEviction {
     const isNews = this.problem() === undefined
     this.#policy = policy
     this.#lastSeenAtMs = this.#options.clock.nowMs()
-    if (isNews)
-      this.#options.logger.warn(`${this.problem() ?? ''}; lost presence, live values and jobs need repairs`)
+    if (isNews) this.#options.logger.warn(`${this.problem() ?? ''}; lost presence, live values and jobs need repairs`)
   }
 }
 

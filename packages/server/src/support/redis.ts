@@ -281,8 +281,7 @@ class RedisLink implements Redis {
   async #openCluster(): Promise<void> {
     const { url: _, ...defaults } = redisConnection(this.#options.url)
     const { username, password, pathname } = new URL(this.#options.url)
-    if (Number(pathname.slice(1)) !== 0)
-      throw new StartError(`${this.#where}; a Redis Cluster has only database 0`)
+    if (Number(pathname.slice(1)) !== 0) throw new StartError(`${this.#where}; a Redis Cluster has only database 0`)
     const cluster = createCluster({
       rootNodes: [{ url: this.#options.url }],
       // Extra fields are passed on to the socket: each master has its own name for TLS.
