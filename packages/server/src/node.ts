@@ -46,8 +46,8 @@ import { addMailPages } from './http/mail-pages.ts'
 import { LiveValues } from './live/live-values.ts'
 import { Presences } from './live/presences.ts'
 import { ServerRoster } from './live/server-roster.ts'
-import { nowhereElse } from './live/whereabouts.ts'
-import { RedisWhereabouts } from './live/whereabouts-redis.ts'
+import { localOnlyPresence } from './live/presence-store.ts'
+import { RedisPresenceStore } from './live/presence-store-redis.ts'
 import { ConnectionGate } from './socket/connection-gate.ts'
 import { drain } from './socket/drain.ts'
 import { startSocketServer } from './socket/socket-server.ts'
@@ -237,9 +237,9 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       clock,
       onProblem: (problem) => logger.warn({ err: problem }, 'unable to store when users were last seen'),
     })
-    const whereabouts =
+    const presenceStore =
       redis &&
-      new RedisWhereabouts({
+      new RedisPresenceStore({
         redis,
         boot: bootId,
         clock,
@@ -269,7 +269,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
     const presences = new Presences<Connection>({
       clock,
       now: () => time.now(),
-      whereabouts: whereabouts ?? nowhereElse,
+      presenceStore: presenceStore ?? localOnlyPresence,
       tell: (watcher, news: readonly Presence[]) => watcher.send(frameOf('presence', [...news])),
       saveLastSeen: (seen) => lastSeen.note(seen),
       readLastSeen: (users) => readLastSeen(database, users),
@@ -320,7 +320,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       onBusMessage: (message) => {
         if (message.kind === 'revoked') endSessions(message.sessions)
         if (message.kind === 'live') liveValues.receive(message.conversation, message.json)
-        if (message.kind === 'presence') whereabouts?.heard(message.user)
+        if (message.kind === 'presence') presenceStore?.heard(message.user)
         if (message.kind === 'device') hearDevice(parts, message)
       },
       epoch: () => epoch,

@@ -105,7 +105,7 @@ export function describePresence(name: string, { clock, open }: PresenceSuiteOpt
       await vi.waitFor(() => expect(adas.told).toMatchObject([{ user: cleo, status: 'online' }]), waiting)
       here.depart(adas)
       await pass(presenceBounds.lingerMs)
-      await vi.waitFor(() => expect(here.whereabouts?.followedCount ?? 0).toBe(0), waiting)
+      await vi.waitFor(() => expect(here.presenceStore?.followedCount ?? 0).toBe(0), waiting)
     })
   })
 }

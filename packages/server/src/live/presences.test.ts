@@ -3,7 +3,7 @@ import type { Id, Presence, PresenceStatus } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'
 import { type LastSeen, presenceBounds, Presences } from './presences.ts'
-import { nowhereElse, type Whereabout } from './whereabouts.ts'
+import { localOnlyPresence, type RemotePresence } from './presence-store.ts'
 
 interface Device {
   readonly user: Id
@@ -16,7 +16,7 @@ function open() {
   const clock = new ManualClock()
   const told: { watcher: Device; presences: readonly Presence[] }[] = []
   const saved: LastSeen[] = []
-  const elsewhere = new Map<Id, Whereabout>()
+  const elsewhere = new Map<Id, RemotePresence>()
   const reports: [Id, string | undefined][] = []
   let changed: (user: Id) => void = () => undefined
   let stored = new Map<Id, string | null>()
@@ -26,15 +26,15 @@ function open() {
     clock,
     now: () => new Date(clock.nowMs()),
     tell: (watcher, news) => told.push({ watcher, presences: news }),
-    whereabouts: {
-      ...nowhereElse,
+    presenceStore: {
+      ...localOnlyPresence,
       report: (user, status) => void reports.push([user, status]),
       follow: (user) => {
         follows++
         followed.add(user)
       },
       unfollow: (user) => void followed.delete(user),
-      elsewhere: (user) => elsewhere.get(user) ?? nowhereElse.elsewhere(user),
+      elsewhere: (user) => elsewhere.get(user) ?? localOnlyPresence.elsewhere(user),
       onChange: (listener) => {
         changed = listener
       },

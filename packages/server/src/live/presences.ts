@@ -11,7 +11,7 @@
 import type { Id, Presence, PresenceStatus } from '@chorus/protocol'
 import type { Clock, Timer } from '../support/clock.ts'
 import { Groups } from '../support/groups.ts'
-import type { Whereabouts } from './whereabouts.ts'
+import type { PresenceStore } from './presence-store.ts'
 
 export const presenceBounds = {
   gatherMs: 250,
@@ -69,7 +69,7 @@ export interface PresencesOptions<Watcher extends PresentConnection> {
   readonly clock: Clock
   /** Returns the database's time. */
   readonly now: () => Date
-  readonly whereabouts: Whereabouts
+  readonly presenceStore: PresenceStore
   readonly tell: (watcher: Watcher, presences: readonly Presence[]) => void
   /** Stores the last-seen times of users; best effort. */
   readonly saveLastSeen: (seen: readonly LastSeen[]) => void
@@ -130,7 +130,7 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
 
   constructor(options: PresencesOptions<Watcher>) {
     this.#options = options
-    options.whereabouts.onChange((user) => this.#note(user))
+    options.presenceStore.onChange((user) => this.#note(user))
   }
 
   arrive(connection: Watcher): void {
@@ -153,7 +153,7 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
       this.#leaving.delete(user)
       const at = this.#options.now().toISOString()
       this.#remember(user, at)
-      this.#options.whereabouts.report(user, undefined, at)
+      this.#options.presenceStore.report(user, undefined, at)
       this.#note(user)
       this.#options.saveLastSeen([{ user, at }])
     }, presenceBounds.graceMs)
@@ -163,7 +163,7 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
   /** Updates the status of a user after one of the user's connections changed. */
   update(user: Id): void {
     const status = this.#statusHere(user)
-    if (status !== undefined) this.#options.whereabouts.report(user, status)
+    if (status !== undefined) this.#options.presenceStore.report(user, status)
     this.#note(user)
   }
 
@@ -201,7 +201,7 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
         watchers = new Set()
         this.#watchers.set(user, watchers)
         // A user whose last watch ended recently is still followed.
-        if (!this.#lingering.delete(user)) this.#options.whereabouts.follow(user)
+        if (!this.#lingering.delete(user)) this.#options.presenceStore.follow(user)
       }
       watchers.add(watcher)
       watcher.watched.set(user, this.statusOf(user))
@@ -214,7 +214,7 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
    * if known here.
    */
   async ask(users: readonly Id[]): Promise<ReadonlyMap<Id, Presence>> {
-    const elsewhere = await this.#options.whereabouts.ask(users)
+    const elsewhere = await this.#options.presenceStore.ask(users)
     return new Map(
       users.map((user) => {
         const status = this.#merge(user, elsewhere.get(user)?.status ?? 'unknown')
@@ -300,12 +300,12 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
    * known without asking.
    */
   statusOf(user: Id): PresenceStatus {
-    return this.#merge(user, this.#options.whereabouts.elsewhere(user).status)
+    return this.#merge(user, this.#options.presenceStore.elsewhere(user).status)
   }
 
   /** Returns when an offline user was last seen, if known without asking. */
   lastSeenOf(user: Id): string | undefined {
-    return later(this.#lastSeen.get(user), this.#options.whereabouts.elsewhere(user).lastSeen)
+    return later(this.#lastSeen.get(user), this.#options.presenceStore.elsewhere(user).lastSeen)
   }
 
   async stop(): Promise<void> {
@@ -316,7 +316,7 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
     for (const { timer } of this.#leaving.values()) timer.cancel()
     const at = this.#options.now().toISOString()
     this.#options.saveLastSeen([...this.#connections.keys(), ...this.#leaving.keys()].map((user) => ({ user, at })))
-    await this.#options.whereabouts.stop()
+    await this.#options.presenceStore.stop()
   }
 
   #statusHere(user: Id): 'online' | 'away' | undefined {
@@ -345,7 +345,7 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
 
   #unfollow(user: Id): void {
     this.#lingering.delete(user)
-    this.#options.whereabouts.unfollow(user)
+    this.#options.presenceStore.unfollow(user)
   }
 
   #unfollowLater(delayMs: number): void {

@@ -37,7 +37,7 @@ import { RecordingTransport } from '../../fanout/testing/recording-transport.ts'
 import { nothingElsewhere } from '../../live/live-store.ts'
 import { LiveValues } from '../../live/live-values.ts'
 import { Presences } from '../../live/presences.ts'
-import { nowhereElse } from '../../live/whereabouts.ts'
+import { localOnlyPresence } from '../../live/presence-store.ts'
 import { CursorCodec } from '../../store/cursor.ts'
 import type { Database } from '../../store/database.ts'
 import { LogStretches } from '../../store/log-stretches.ts'
@@ -166,7 +166,7 @@ export class TestNode {
       presences: new Presences<Connection>({
         clock,
         now,
-        whereabouts: nowhereElse,
+        presenceStore: localOnlyPresence,
         tell: (watcher, news: readonly Presence[]) => watcher.send(frameOf('presence', [...news])),
         saveLastSeen: () => undefined,
         readLastSeen: async () => new Map(),

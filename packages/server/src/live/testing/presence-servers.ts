@@ -8,8 +8,8 @@ import type { LocalBusHub } from '../../fanout/bus-local.ts'
 import type { Clock } from '../../support/clock.ts'
 import type { Redis } from '../../support/redis.ts'
 import { type LastSeen, Presences } from '../presences.ts'
-import { nowhereElse } from '../whereabouts.ts'
-import { type LeaseCause, RedisWhereabouts } from '../whereabouts-redis.ts'
+import { localOnlyPresence } from '../presence-store.ts'
+import { type LeaseCause, RedisPresenceStore } from '../presence-store-redis.ts'
 
 export interface Device {
   readonly user: Id
@@ -21,7 +21,7 @@ export interface Device {
 
 export class PresenceServer {
   readonly presences: Presences<Device>
-  readonly whereabouts: RedisWhereabouts | undefined
+  readonly presenceStore: RedisPresenceStore | undefined
   readonly bus: Bus
   readonly boot: string
   readonly saved: LastSeen[] = []
@@ -47,9 +47,9 @@ export class PresenceServer {
           }
         },
       })
-    this.whereabouts =
+    this.presenceStore =
       counted &&
-      new RedisWhereabouts({
+      new RedisPresenceStore({
         redis: counted,
         boot,
         clock,
@@ -64,12 +64,12 @@ export class PresenceServer {
         observer: { leaseTaken: (cause) => void this.leases.push(cause), unreachable: () => undefined },
       })
     this.bus.onMessage((message) => {
-      if (message.kind === 'presence') this.whereabouts?.heard(message.user)
+      if (message.kind === 'presence') this.presenceStore?.heard(message.user)
     })
     this.presences = new Presences<Device>({
       clock,
       now,
-      whereabouts: this.whereabouts ?? nowhereElse,
+      presenceStore: this.presenceStore ?? localOnlyPresence,
       tell: ({ told }, news) => void told.push(...news),
       saveLastSeen: (seen) => void this.saved.push(...seen),
       readLastSeen: async () => new Map(),

@@ -22,9 +22,9 @@ import type { Id, PresenceStatus } from '@chorus/protocol'
 import type { Clock, Timer } from '../support/clock.ts'
 import type { Redis } from '../support/redis.ts'
 import { endLease, readPresence, tendLease, writePresence } from './scripts.ts'
-import { unknownWhereabout, type Whereabout, type Whereabouts } from './whereabouts.ts'
+import { unknownRemotePresence, type RemotePresence, type PresenceStore } from './presence-store.ts'
 
-export const whereaboutsBounds = {
+export const presenceStoreBounds = {
   /**
    * Number of partitions of the users. Each is stored with its leases, and a cluster spreads them
    * over its masters.
@@ -84,7 +84,7 @@ export interface WhereaboutsObserver {
   unreachable(partitions: number): void
 }
 
-export interface RedisWhereaboutsOptions {
+export interface RedisPresenceStoreOptions {
   readonly redis: Redis
   /** Name of this server among all servers; a new one after each start. */
   readonly boot: string
@@ -102,15 +102,15 @@ export interface RedisWhereaboutsOptions {
 }
 
 interface Followed {
-  whereabout: Whereabout
+  whereabout: RemotePresence
   /** Leases that name the user. */
   leases: readonly string[]
   readonly subscribed: Promise<void>
 }
 
 interface Waiting {
-  readonly answer: Promise<Whereabout>
-  readonly resolve: (answer: Whereabout) => void
+  readonly answer: Promise<RemotePresence>
+  readonly resolve: (answer: RemotePresence) => void
 }
 
 /**
@@ -161,8 +161,8 @@ class Partition {
   readonly keyOf: (user: Id) => string
 }
 
-export class RedisWhereabouts implements Whereabouts {
-  readonly #options: RedisWhereaboutsOptions
+export class RedisPresenceStore implements PresenceStore {
+  readonly #options: RedisPresenceStoreOptions
   /** Prefix of all leases of this server. */
   readonly #boot: string
   readonly #partitions: readonly Partition[]
@@ -173,11 +173,11 @@ export class RedisWhereabouts implements Whereabouts {
   #rereadTimer: Timer | undefined
   #isStopped = false
 
-  constructor(options: RedisWhereaboutsOptions) {
+  constructor(options: RedisPresenceStoreOptions) {
     this.#options = options
     this.#boot = `${options.boot}.`
     this.#partitions = Array.from(
-      { length: whereaboutsBounds.partitions },
+      { length: presenceStoreBounds.partitions },
       (_, index) => new Partition(index, (name) => options.redis.keyOf(name)),
     )
     options.redis.onReconnect(() => this.#reconnected())
@@ -207,10 +207,11 @@ export class RedisWhereabouts implements Whereabouts {
 
   follow(user: Id): void {
     const partition = this.#partitionOf(user)
-    if (this.#isStopped || partition.followed.has(user) || this.#followedCount >= whereaboutsBounds.followedMax) return
+    if (this.#isStopped || partition.followed.has(user) || this.#followedCount >= presenceStoreBounds.followedMax)
+      return
     this.#followedCount++
     partition.followed.set(user, {
-      whereabout: unknownWhereabout,
+      whereabout: unknownRemotePresence,
       leases: [],
       subscribed: this.#options.subscribe(user),
     })
@@ -222,18 +223,18 @@ export class RedisWhereabouts implements Whereabouts {
     this.#options.unsubscribe(user)
   }
 
-  elsewhere(user: Id): Whereabout {
-    return this.#partitionOf(user).followed.get(user)?.whereabout ?? unknownWhereabout
+  elsewhere(user: Id): RemotePresence {
+    return this.#partitionOf(user).followed.get(user)?.whereabout ?? unknownRemotePresence
   }
 
-  async ask(users: readonly Id[]): Promise<ReadonlyMap<Id, Whereabout>> {
+  async ask(users: readonly Id[]): Promise<ReadonlyMap<Id, RemotePresence>> {
     const answers = await Promise.all(
-      users.map(async (user): Promise<readonly [Id, Whereabout]> => {
+      users.map(async (user): Promise<readonly [Id, RemotePresence]> => {
         const partition = this.#partitionOf(user)
         const followed = partition.followed.get(user)
         // Followed users are kept up to date. Redis is only asked until their status is known.
         if (followed !== undefined && followed.whereabout.status !== 'unknown') return [user, followed.whereabout]
-        if (partition.isAway) return [user, unknownWhereabout]
+        if (partition.isAway) return [user, unknownRemotePresence]
         // Subscribe, wait for the confirmation, then read: later changes arrive as hints.
         await followed?.subscribed
         return [user, await this.#read(partition, user, 0)]
@@ -245,7 +246,7 @@ export class RedisWhereabouts implements Whereabouts {
   /** Handles a hint that this user's status at another server changed. */
   heard(user: Id): void {
     const partition = this.#partitionOf(user)
-    if (partition.followed.has(user)) void this.#read(partition, user, whereaboutsBounds.gatherMs)
+    if (partition.followed.has(user)) void this.#read(partition, user, presenceStoreBounds.gatherMs)
   }
 
   async stop(): Promise<void> {
@@ -255,19 +256,19 @@ export class RedisWhereabouts implements Whereabouts {
       partition.tendTimer?.cancel()
       partition.readTimer?.cancel()
       partition.settleTimer?.cancel()
-      for (const { resolve } of partition.waiting.values()) resolve(unknownWhereabout)
+      for (const { resolve } of partition.waiting.values()) resolve(unknownRemotePresence)
       partition.waiting.clear()
     }
     await Promise.allSettled(
       this.#partitions.map(async ({ leasesKey, lease, here }) => {
-        const afterMs = here.size === 0 ? 0 : whereaboutsBounds.leavingMs
+        const afterMs = here.size === 0 ? 0 : presenceStoreBounds.leavingMs
         if (lease !== undefined) await this.#options.redis.script(endLease, [leasesKey], [lease, afterMs])
       }),
     )
   }
 
   #partitionOf(user: Id): Partition {
-    return this.#partitions[hashOf(user) % whereaboutsBounds.partitions] as Partition
+    return this.#partitions[hashOf(user) % presenceStoreBounds.partitions] as Partition
   }
 
   // --- Lease ---
@@ -288,14 +289,14 @@ export class RedisWhereabouts implements Whereabouts {
       else
         this.#tendLater(
           partition,
-          partition.doubt === undefined ? nextMs : Math.min(nextMs, whereaboutsBounds.tendRetryMs),
+          partition.doubt === undefined ? nextMs : Math.min(nextMs, presenceStoreBounds.tendRetryMs),
         )
     } catch {
       // The Redis client has logged the reason. A new lease that may have been taken is not relied
       // upon.
       if (partition.isLeaseNew) this.#doubt(partition, partition.cause)
       this.#failed(partition)
-      this.#tendLater(partition, whereaboutsBounds.tendRetryMs)
+      this.#tendLater(partition, presenceStoreBounds.tendRetryMs)
     } finally {
       partition.isTending = false
     }
@@ -304,7 +305,7 @@ export class RedisWhereabouts implements Whereabouts {
 
   /** Refreshes the lease once. Resolves with the time until the next refresh. */
   async #tendOnce(partition: Partition): Promise<number | 'lost'> {
-    const { leaseMs, keepMs, leasesMax, tendEveryMs, settleMs } = whereaboutsBounds
+    const { leaseMs, keepMs, leasesMax, tendEveryMs, settleMs } = presenceStoreBounds
     if (partition.doubt !== undefined) this.#takeNewLease(partition, partition.doubt)
     const lease = partition.lease as string
     const reply = (await this.#options.redis.script(
@@ -342,7 +343,7 @@ export class RedisWhereabouts implements Whereabouts {
    * down.
    */
   #takeAgainLater(partition: Partition): void {
-    const { lostRetryMs, tendEveryMs } = whereaboutsBounds
+    const { lostRetryMs, tendEveryMs } = presenceStoreBounds
     const boundMs =
       partition.losses === 0 ? 0 : Math.min(tendEveryMs, lostRetryMs * 2 ** Math.min(partition.losses, 10))
     partition.losses++
@@ -397,14 +398,14 @@ export class RedisWhereabouts implements Whereabouts {
       // The write may or may not have happened, so everything is written again under a new lease.
       this.#doubt(partition)
       this.#failed(partition)
-      this.#tendLater(partition, whereaboutsBounds.tendRetryMs)
+      this.#tendLater(partition, presenceStoreBounds.tendRetryMs)
     } finally {
       partition.isWriting = false
     }
   }
 
   async #writeBatch(partition: Partition): Promise<void> {
-    const { leaseMs, keepMs, usersPerScript } = whereaboutsBounds
+    const { leaseMs, keepMs, usersPerScript } = presenceStoreBounds
     const users: Id[] = []
     const words: string[] = []
     for (const [user, lastSeen] of partition.unwritten) {
@@ -440,13 +441,13 @@ export class RedisWhereabouts implements Whereabouts {
 
   // --- Reading the users of other servers ---
 
-  #read(partition: Partition, user: Id, withinMs: number): Promise<Whereabout> {
+  #read(partition: Partition, user: Id, withinMs: number): Promise<RemotePresence> {
     const known = partition.waiting.get(user)
-    if (known === undefined && (this.#isStopped || partition.waiting.size >= whereaboutsBounds.waitingMax))
-      return Promise.resolve(unknownWhereabout)
+    if (known === undefined && (this.#isStopped || partition.waiting.size >= presenceStoreBounds.waitingMax))
+      return Promise.resolve(unknownRemotePresence)
     let { answer } = known ?? {}
     if (answer === undefined) {
-      let resolve: (answer: Whereabout) => void = () => undefined
+      let resolve: (answer: RemotePresence) => void = () => undefined
       answer = new Promise((resolveAnswer) => {
         resolve = resolveAnswer
       })
@@ -477,22 +478,22 @@ export class RedisWhereabouts implements Whereabouts {
   }
 
   async #readBatch(partition: Partition): Promise<void> {
-    const batch = [...partition.waiting].slice(0, whereaboutsBounds.usersPerScript)
+    const batch = [...partition.waiting].slice(0, presenceStoreBounds.usersPerScript)
     for (const [user] of batch) partition.waiting.delete(user)
     let said: readonly RawUser[]
     try {
       const [wholeForMs, ...users] = (await this.#options.redis.script(
         readPresence,
         [partition.leasesKey, partition.wholeKey, ...batch.map(([user]) => partition.keyOf(user))],
-        [this.#boot, whereaboutsBounds.leaseMs],
+        [this.#boot, presenceStoreBounds.leaseMs],
       )) as readonly [number, ...RawUser[]]
       said = users
-      const { settleMs } = whereaboutsBounds
+      const { settleMs } = presenceStoreBounds
       this.#settle(partition, wholeForMs < 0 ? settleMs : settleMs - wholeForMs)
       this.#answered(partition)
     } catch {
       this.#failed(partition)
-      for (const [, { resolve }] of [...batch, ...partition.waiting]) resolve(unknownWhereabout)
+      for (const [, { resolve }] of [...batch, ...partition.waiting]) resolve(unknownRemotePresence)
       partition.waiting.clear()
       return
     }
@@ -501,7 +502,7 @@ export class RedisWhereabouts implements Whereabouts {
       const raw = said[index]
       const followed = partition.followed.get(user)
       const answer =
-        raw === undefined ? unknownWhereabout : this.#understand(partition, raw, followed?.whereabout.status)
+        raw === undefined ? unknownRemotePresence : this.#understand(partition, raw, followed?.whereabout.status)
       if (followed !== undefined && raw !== undefined) {
         const before = followed.whereabout
         followed.leases = raw.slice(3).map(String)
@@ -520,10 +521,10 @@ export class RedisWhereabouts implements Whereabouts {
     partition: Partition,
     [status, seen, endedForMs]: RawUser,
     before: PresenceStatus | undefined,
-  ): Whereabout {
+  ): RemotePresence {
     if (status === 'online' || status === 'away') return { status, lastSeen: undefined }
     // Nothing contradicts a user who was offline before, so that user stays offline.
-    if (this.#options.clock.nowMs() < partition.settledAtMs && before !== 'offline') return unknownWhereabout
+    if (this.#options.clock.nowMs() < partition.settledAtMs && before !== 'offline') return unknownRemotePresence
     const saidAtMs = Date.parse(String(seen))
     const endedAtMs = Number(endedForMs) < 0 ? Number.NaN : this.#options.now().getTime() - Number(endedForMs)
     const atMs = Math.max(
@@ -533,7 +534,7 @@ export class RedisWhereabouts implements Whereabouts {
     return { status: 'offline', lastSeen: Number.isFinite(atMs) ? new Date(atMs).toISOString() : undefined }
   }
 
-  #change(user: Id, followed: Followed, whereabout: Whereabout): void {
+  #change(user: Id, followed: Followed, whereabout: RemotePresence): void {
     followed.whereabout = whereabout
     for (const listener of this.#listeners) listener(user)
   }
@@ -547,7 +548,7 @@ export class RedisWhereabouts implements Whereabouts {
   }
 
   #rereadSome(): void {
-    const { rereadEveryMs, rereadPerSecondMax } = whereaboutsBounds
+    const { rereadEveryMs, rereadPerSecondMax } = presenceStoreBounds
     const share = Math.ceil((this.#followedCount * 1_000) / rereadEveryMs)
     for (let left = Math.min(share, rereadPerSecondMax); left > 0; left--) {
       this.#rereads ??= this.#allFollowed()
@@ -571,20 +572,20 @@ export class RedisWhereabouts implements Whereabouts {
     for (const partition of this.#partitions) {
       // The reconnect may have reached another Redis, or one that lost its data.
       this.#doubt(partition)
-      this.#settle(partition, whereaboutsBounds.settleMs)
+      this.#settle(partition, presenceStoreBounds.settleMs)
       this.#tendLater(partition, 0)
-      for (const user of partition.followed.keys()) void this.#read(partition, user, whereaboutsBounds.gatherMs)
+      for (const user of partition.followed.keys()) void this.#read(partition, user, presenceStoreBounds.gatherMs)
     }
   }
 
   #failed(partition: Partition): void {
     const nowMs = this.#options.clock.nowMs()
     partition.failingSinceMs ??= nowMs
-    if (partition.isAway || nowMs - partition.failingSinceMs < whereaboutsBounds.awayAfterMs) return
+    if (partition.isAway || nowMs - partition.failingSinceMs < presenceStoreBounds.awayAfterMs) return
     partition.isAway = true
     this.#observeReach()
     for (const [user, followed] of partition.followed)
-      if (followed.whereabout.status !== 'unknown') this.#change(user, followed, unknownWhereabout)
+      if (followed.whereabout.status !== 'unknown') this.#change(user, followed, unknownRemotePresence)
   }
 
   #observeReach(): void {
@@ -596,7 +597,7 @@ export class RedisWhereabouts implements Whereabouts {
     if (!partition.isAway) return
     partition.isAway = false
     this.#observeReach()
-    this.#settle(partition, whereaboutsBounds.settleMs)
+    this.#settle(partition, presenceStoreBounds.settleMs)
     for (const user of partition.followed.keys()) void this.#read(partition, user, 0)
   }
 }
@@ -611,7 +612,7 @@ function mayWrite(partition: Partition): boolean {
   return partition.lease !== undefined && !partition.isLeaseNew && partition.doubt === undefined
 }
 
-function isThere({ status }: Whereabout): boolean {
+function isThere({ status }: RemotePresence): boolean {
   return status === 'online' || status === 'away'
 }
 

@@ -13,7 +13,7 @@ import { FastClock } from '../support/testing/fast-clock.ts'
 import { ManualClock } from '../support/testing/manual-clock.ts'
 import { describePresence } from './presence.suite.ts'
 import { type Device, PresenceServer } from './testing/presence-servers.ts'
-import { RedisWhereabouts, whereaboutsBounds } from './whereabouts-redis.ts'
+import { RedisPresenceStore, presenceStoreBounds } from './presence-store-redis.ts'
 
 /** Clock of the servers. The clock of Redis is real, so no lease ends by itself within a test. */
 const clock = new FastClock(5)
@@ -23,7 +23,7 @@ const clock = new FastClock(5)
  */
 const slowClock = new FastClock(2)
 const waiting = { timeout: 20_000, interval: 20 }
-const partitions = Array.from({ length: whereaboutsBounds.partitions }, (_, index) => `chorus:{presence-${index}}`)
+const partitions = Array.from({ length: presenceStoreBounds.partitions }, (_, index) => `chorus:{presence-${index}}`)
 
 describe.skipIf(!hasRedis())('presence over Redis', { timeout: 60_000 }, () => {
   let server: RedisServer
@@ -82,14 +82,14 @@ describe.skipIf(!hasRedis())('presence over Redis', { timeout: 60_000 }, () => {
     const [here, there] = await openTwo()
     const { ada, bob } = await startWatching(here, there)
     // The server dies without notice: its leases end because they are not refreshed.
-    await there.whereabouts?.stop()
+    await there.presenceStore?.stop()
     const agoMs = 1_000
     for (const { partition, lease } of await leasesOf(undefined))
       await server.command('ZADD', `${partition}:leases`, 'XX', Date.now() - agoMs, lease)
     await vi.waitFor(() => expect(statusesOf(ada)).toEqual(['offline']), waiting)
     const seenAgoMs = Date.now() - Date.parse(ada.told[0]?.lastSeen ?? '')
-    expect(seenAgoMs).toBeGreaterThanOrEqual(whereaboutsBounds.leaseMs)
-    expect(seenAgoMs).toBeLessThan(whereaboutsBounds.leaseMs + 20_000)
+    expect(seenAgoMs).toBeGreaterThanOrEqual(presenceStoreBounds.leaseMs)
+    expect(seenAgoMs).toBeLessThan(presenceStoreBounds.leaseMs + 20_000)
     expect(here.saved.map(({ user }) => user)).toEqual([bob])
   })
 
@@ -164,7 +164,7 @@ describe.skipIf(!hasRedis())('presence over Redis', { timeout: 60_000 }, () => {
       onReconnect: () => undefined,
       close: () => Promise.resolve(),
     }
-    const whereabouts = new RedisWhereabouts({
+    const presenceStore = new RedisPresenceStore({
       redis: evicting,
       boot: 'boot',
       clock: hand,
@@ -181,13 +181,13 @@ describe.skipIf(!hasRedis())('presence over Redis', { timeout: 60_000 }, () => {
         await new Promise((resolve) => setImmediate(resolve))
       }
     }
-    for (let count = 0; count < 100; count++) whereabouts.report(randomUUID(), 'online')
+    for (let count = 0; count < 100; count++) presenceStore.report(randomUUID(), 'online')
     await pass(10_000)
     // Each partition takes six leases in the first three seconds, then one every 1.5 to 3 s: at
     // most a dozen.
-    expect(taken).toBeLessThanOrEqual(whereaboutsBounds.partitions * 12)
-    expect(taken).toBeGreaterThan(whereaboutsBounds.partitions)
-    await whereabouts.stop()
+    expect(taken).toBeLessThanOrEqual(presenceStoreBounds.partitions * 12)
+    expect(taken).toBeGreaterThan(presenceStoreBounds.partitions)
+    await presenceStore.stop()
   })
 
   it('[PRES1] takes a new lease after a lost connection, and reports no user offline', async () => {

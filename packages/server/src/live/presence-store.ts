@@ -8,15 +8,15 @@
  */
 import type { Id, PresenceStatus } from '@chorus/protocol'
 
-export interface Whereabout {
+export interface RemotePresence {
   readonly status: PresenceStatus
   /** Time when an offline user was last seen (ISO), if known. */
   readonly lastSeen: string | undefined
 }
 
-export const unknownWhereabout: Whereabout = { status: 'unknown', lastSeen: undefined }
+export const unknownRemotePresence: RemotePresence = { status: 'unknown', lastSeen: undefined }
 
-export interface Whereabouts {
+export interface PresenceStore {
   /**
    * Reports the status of a user at this server. `undefined` means that the user is gone;
    * `lastSeen` is then the time. Never waits.
@@ -29,19 +29,19 @@ export interface Whereabouts {
   follow(user: Id): void
   unfollow(user: Id): void
   /** Returns the known status of a followed user, and `unknown` for any other user. */
-  elsewhere(user: Id): Whereabout
+  elsewhere(user: Id): RemotePresence
   /**
    * Asks about users, followed or not. A user whose status cannot be determined is `unknown`. Never
    * rejects.
    */
-  ask(users: readonly Id[]): Promise<ReadonlyMap<Id, Whereabout>>
+  ask(users: readonly Id[]): Promise<ReadonlyMap<Id, RemotePresence>>
   onChange(listener: (user: Id) => void): void
   /** Withdraws the reports about this server's users. */
   stop(): Promise<void>
 }
 
 /** Presence store of a single server: no user is connected elsewhere. */
-export const nowhereElse: Whereabouts = {
+export const localOnlyPresence: PresenceStore = {
   report: () => undefined,
   follow: () => undefined,
   unfollow: () => undefined,
