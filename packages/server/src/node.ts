@@ -40,7 +40,7 @@ import { HealthReport } from './http/health-report.ts'
 import { describeListenError, startMetricsServer } from './http/operators.ts'
 import { createTraceHandler } from './http/trace.ts'
 import { CutOffWatch } from './live/cut-off-watch.ts'
-import { nothingElsewhere } from './live/live-store.ts'
+import { localOnlyLiveValues } from './live/live-store.ts'
 import { RedisLiveStore } from './live/live-store-redis.ts'
 import { addMailPages } from './http/mail-pages.ts'
 import { LiveValues } from './live/live-values.ts'
@@ -278,7 +278,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       clock,
       now: () => time.now(),
       origin: bootId,
-      store: redis === undefined ? nothingElsewhere : new RedisLiveStore(redis),
+      store: redis === undefined ? localOnlyLiveValues : new RedisLiveStore(redis),
       publish: (conversation, json) => bus.publish(`c:${conversation}`, { kind: 'live', conversation, json }),
       tell: (conversation: Id, values: readonly LiveValue[]) =>
         feeds

@@ -28,7 +28,7 @@ export interface LiveStore {
 }
 
 /** Store of a single server: its own memory has every value. */
-export const nothingElsewhere: LiveStore = {
+export const localOnlyLiveValues: LiveStore = {
   keep: () => undefined,
   read: async () => [],
 }

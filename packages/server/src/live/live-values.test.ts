@@ -3,7 +3,7 @@ import type { Id, Json, LiveValue } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'
 import { holdingBounds } from './live-holdings.ts'
-import { nothingElsewhere } from './live-store.ts'
+import { localOnlyLiveValues } from './live-store.ts'
 import { LiveValues, liveBounds } from './live-values.ts'
 
 function open() {
@@ -14,7 +14,7 @@ function open() {
     clock,
     now: () => new Date(1_000_000 + clock.nowMs()),
     origin: 'here',
-    store: nothingElsewhere,
+    store: localOnlyLiveValues,
     publish: (_conversation, json) => published.push(JSON.parse(json) as Published[]),
     tell: (conversation, values) => told.push({ conversation, values }),
   })
@@ -49,7 +49,7 @@ function openQuiet() {
     clock: { nowMs: () => nowMs, setTimer: () => ({ cancel: () => undefined }) },
     now: () => new Date(nowMs),
     origin: 'here',
-    store: nothingElsewhere,
+    store: localOnlyLiveValues,
     publish: () => undefined,
     tell: () => undefined,
   })

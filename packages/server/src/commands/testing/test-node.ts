@@ -34,7 +34,7 @@ import { frameOf } from '../../fanout/frame.ts'
 import { OutboundBudget } from '../../fanout/outbound.ts'
 import { Sweeper } from '../../fanout/sweeper.ts'
 import { RecordingTransport } from '../../fanout/testing/recording-transport.ts'
-import { nothingElsewhere } from '../../live/live-store.ts'
+import { localOnlyLiveValues } from '../../live/live-store.ts'
 import { LiveValues } from '../../live/live-values.ts'
 import { Presences } from '../../live/presences.ts'
 import { localOnlyPresence } from '../../live/presence-store.ts'
@@ -156,7 +156,7 @@ export class TestNode {
         clock,
         now,
         origin: 'test',
-        store: nothingElsewhere,
+        store: localOnlyLiveValues,
         publish: () => undefined,
         tell: (conversation: Id, values: readonly LiveValue[]) =>
           feeds

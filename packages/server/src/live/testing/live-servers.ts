@@ -6,7 +6,7 @@ import type { Id, LiveValue } from '@chorus/protocol'
 import type { Bus } from '../../fanout/bus.ts'
 import type { LocalBusHub } from '../../fanout/bus-local.ts'
 import type { Clock } from '../../support/clock.ts'
-import { type LiveStore, nothingElsewhere } from '../live-store.ts'
+import { type LiveStore, localOnlyLiveValues } from '../live-store.ts'
 import { LiveValues } from '../live-values.ts'
 
 export class LiveServer {
@@ -14,7 +14,7 @@ export class LiveServer {
   readonly told: LiveValue[] = []
   readonly #bus: Bus
 
-  constructor(clock: Clock, hub: LocalBusHub, store: LiveStore = nothingElsewhere, origin = 'origin') {
+  constructor(clock: Clock, hub: LocalBusHub, store: LiveStore = localOnlyLiveValues, origin = 'origin') {
     this.#bus = hub.join()
     this.#bus.onMessage((message) => {
       if (message.kind === 'live') this.values.receive(message.conversation, message.json)
