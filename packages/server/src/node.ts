@@ -44,7 +44,7 @@ import { localOnlyLiveValues } from './live/live-store.ts'
 import { RedisLiveStore } from './live/live-store-redis.ts'
 import { addMailPages } from './http/mail-pages.ts'
 import { LiveValues } from './live/live-values.ts'
-import { Presences } from './live/presences.ts'
+import { PresenceTracker } from './live/presence-tracker.ts'
 import { ServerRoster } from './live/server-roster.ts'
 import { localOnlyPresence } from './live/presence-store.ts'
 import { RedisPresenceStore } from './live/presence-store-redis.ts'
@@ -266,7 +266,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       epoch: () => epoch,
       onRead: (what, outcome) => metrics.cacheReads.inc({ cache: what, outcome }),
     })
-    const presences = new Presences<Connection>({
+    const presences = new PresenceTracker<Connection>({
       clock,
       now: () => time.now(),
       presenceStore: presenceStore ?? localOnlyPresence,

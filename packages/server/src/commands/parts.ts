@@ -7,7 +7,7 @@ import type { Connections } from '../fanout/connections.ts'
 import type { Feeds } from '../fanout/feeds.ts'
 import type { LiveValues } from '../live/live-values.ts'
 import type { Connection } from '../fanout/connection.ts'
-import type { Presences } from '../live/presences.ts'
+import type { PresenceTracker } from '../live/presence-tracker.ts'
 import type { ChangeLog } from '../store/change-log.ts'
 import type { CursorCodec } from '../store/cursor.ts'
 import type { LogStretches } from '../store/log-stretches.ts'
@@ -31,7 +31,7 @@ export interface Parts extends IdentityParts {
   readonly feeds: Feeds
   readonly connections: Connections
   readonly liveValues: LiveValues
-  readonly presences: Presences<Connection>
+  readonly presences: PresenceTracker<Connection>
   readonly memberships: Batcher<MembershipsRequest, Memberships>
   readonly pages: NewestPages
   readonly markers: MarkerReads

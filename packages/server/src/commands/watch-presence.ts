@@ -7,7 +7,7 @@ import type { Connection } from '../fanout/connection.ts'
 import { frameOf } from '../fanout/frame.ts'
 import { readSharing } from '../store/read-memberships.ts'
 import { readLastSeen } from '../store/last-seen.ts'
-import type { WatchAsk } from '../live/presences.ts'
+import type { WatchAsk } from '../live/presence-tracker.ts'
 import type { CommandHandler } from './command.ts'
 import type { Parts } from './parts.ts'
 

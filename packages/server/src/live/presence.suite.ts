@@ -4,7 +4,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { Clock } from '../support/clock.ts'
-import { presenceBounds } from './presences.ts'
+import { presenceBounds } from './presence-tracker.ts'
 import type { PresenceServer } from './testing/presence-servers.ts'
 
 export interface PresenceSuiteOptions {

@@ -36,7 +36,7 @@ import { Sweeper } from '../../fanout/sweeper.ts'
 import { RecordingTransport } from '../../fanout/testing/recording-transport.ts'
 import { localOnlyLiveValues } from '../../live/live-store.ts'
 import { LiveValues } from '../../live/live-values.ts'
-import { Presences } from '../../live/presences.ts'
+import { PresenceTracker } from '../../live/presence-tracker.ts'
 import { localOnlyPresence } from '../../live/presence-store.ts'
 import { CursorCodec } from '../../store/cursor.ts'
 import type { Database } from '../../store/database.ts'
@@ -163,7 +163,7 @@ export class TestNode {
             .get(conversation)
             ?.broadcast(frameOf('live', [...values]), (behind) => behind.staleLive.add(conversation)),
       }),
-      presences: new Presences<Connection>({
+      presences: new PresenceTracker<Connection>({
         clock,
         now,
         presenceStore: localOnlyPresence,

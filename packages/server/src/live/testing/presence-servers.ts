@@ -7,7 +7,7 @@ import type { Bus } from '../../fanout/bus.ts'
 import type { LocalBusHub } from '../../fanout/bus-local.ts'
 import type { Clock } from '../../support/clock.ts'
 import type { Redis } from '../../support/redis.ts'
-import { type LastSeen, Presences } from '../presences.ts'
+import { type LastSeen, PresenceTracker } from '../presence-tracker.ts'
 import { localOnlyPresence } from '../presence-store.ts'
 import { type LeaseCause, RedisPresenceStore } from '../presence-store-redis.ts'
 
@@ -20,7 +20,7 @@ export interface Device {
 }
 
 export class PresenceServer {
-  readonly presences: Presences<Device>
+  readonly presences: PresenceTracker<Device>
   readonly presenceStore: RedisPresenceStore | undefined
   readonly bus: Bus
   readonly boot: string
@@ -66,7 +66,7 @@ export class PresenceServer {
     this.bus.onMessage((message) => {
       if (message.kind === 'presence') this.presenceStore?.heard(message.user)
     })
-    this.presences = new Presences<Device>({
+    this.presences = new PresenceTracker<Device>({
       clock,
       now,
       presenceStore: this.presenceStore ?? localOnlyPresence,

@@ -40,7 +40,7 @@ export const presenceBounds = {
 export interface PresentConnection {
   readonly user: Id
   readonly status: 'online' | 'away'
-  readonly watched: Watchings
+  readonly watched: PresenceWatches
   /**
    * Whether it has not read everything sent to it. It then gets only the newest status, later (rule
    * LIVE1).
@@ -49,7 +49,7 @@ export interface PresentConnection {
 }
 
 /** Watched users, each with the last status sent to the watcher. */
-export interface Watchings {
+export interface PresenceWatches {
   readonly size: number
   has(user: Id): boolean
   get(user: Id): PresenceStatus | undefined
@@ -65,7 +65,7 @@ export interface LastSeen {
   readonly at: string
 }
 
-export interface PresencesOptions<Watcher extends PresentConnection> {
+export interface PresenceTrackerOptions<Watcher extends PresentConnection> {
   readonly clock: Clock
   /** Returns the database's time. */
   readonly now: () => Date
@@ -99,8 +99,8 @@ interface Leaving {
   readonly status: 'online' | 'away'
 }
 
-export class Presences<Watcher extends PresentConnection = PresentConnection> {
-  readonly #options: PresencesOptions<Watcher>
+export class PresenceTracker<Watcher extends PresentConnection = PresentConnection> {
+  readonly #options: PresenceTrackerOptions<Watcher>
   readonly #connections = new Groups<Id, Watcher>()
   readonly #watchers = new Map<Id, Set<Watcher>>()
   /**
@@ -128,7 +128,7 @@ export class Presences<Watcher extends PresentConnection = PresentConnection> {
   #timer: Timer | undefined
   #isStopped = false
 
-  constructor(options: PresencesOptions<Watcher>) {
+  constructor(options: PresenceTrackerOptions<Watcher>) {
     this.#options = options
     options.presenceStore.onChange((user) => this.#note(user))
   }

@@ -2,7 +2,7 @@
 import type { Id, Presence, PresenceStatus } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'
-import { type LastSeen, presenceBounds, Presences } from './presences.ts'
+import { type LastSeen, presenceBounds, PresenceTracker } from './presence-tracker.ts'
 import { localOnlyPresence, type RemotePresence } from './presence-store.ts'
 
 interface Device {
@@ -22,7 +22,7 @@ function open() {
   let stored = new Map<Id, string | null>()
   const followed = new Set<Id>()
   let follows = 0
-  const presences = new Presences<Device>({
+  const presences = new PresenceTracker<Device>({
     clock,
     now: () => new Date(clock.nowMs()),
     tell: (watcher, news) => told.push({ watcher, presences: news }),
@@ -59,7 +59,7 @@ function open() {
   return { clock, told, saved, presences, arrive, say, store, reports, followed, follows: () => follows }
 }
 
-describe('Presences', () => {
+describe('PresenceTracker', () => {
   it('[PRES2] sends gathered changes only to connections that watch the user', () => {
     const { clock, told, presences, arrive } = open()
     const ada = arrive('ada')
