@@ -42,7 +42,7 @@ import { Lifetime } from './lifetime.ts'
 import { LiveLane } from './live-values.ts'
 import { type Cell, createCell, createSwitch, derive, type Switch } from './observable.ts'
 import { Outbox } from './outbox.ts'
-import { PresenceBoard } from './presence.ts'
+import { PresenceSubscriptions } from './presence.ts'
 import { Replica } from './replica.ts'
 import { parseServerUrl, type ServerUrl } from './server-url.ts'
 import { createMemoryStore } from './store-memory.ts'
@@ -94,7 +94,7 @@ class Client implements ChatClient {
   readonly #changeCallbacks = new Set<(notice: ChangeNotice) => void>()
   readonly #limitedCallbacks = new Set<(notice: { readonly conversation: string; readonly seq: number }) => void>()
   readonly users: UserCache
-  readonly presence: PresenceBoard
+  readonly presence: PresenceSubscriptions
   readonly unread
   #signedIn: SignedIn | undefined
   /** Lifetime from one `stop` to the next. */
@@ -145,7 +145,7 @@ class Client implements ChatClient {
       onError,
     })
     this.#connection.status.subscribe(() => this.#onStatus())
-    this.presence = new PresenceBoard({
+    this.presence = new PresenceSubscriptions({
       ask: (name, request) => this.#askWithin(this.#run)(name, request),
       clock,
       isConnected: () => this.#connection.isUsable,

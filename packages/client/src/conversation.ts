@@ -12,7 +12,7 @@ import { MemberList } from './members.ts'
 import { MessageList } from './messages.ts'
 import { createComputedCell, derive, type Observable } from './observable.ts'
 import type { Outbox } from './outbox.ts'
-import type { PresenceBoard } from './presence.ts'
+import type { PresenceSubscriptions } from './presence.ts'
 import type { Replica, Replicated } from './replica.ts'
 import { createTyping } from './typing.ts'
 import type { UserCache } from './users.ts'
@@ -32,7 +32,7 @@ export interface ConversationParts {
   readonly clock: Clock
   readonly users: UserCache
   readonly live: LiveLane
-  readonly presence: PresenceBoard
+  readonly presence: PresenceSubscriptions
   readonly isConnected: () => boolean
   readonly onError?: (error: unknown) => void
 }

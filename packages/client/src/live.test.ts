@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import type { Ask } from './ask.ts'
 import { createHttpApi } from './http-api.ts'
 import { LiveLane } from './live-values.ts'
-import { PresenceBoard, presencePollMs, unknownAfterMs, watchGatherMs } from './presence.ts'
+import { PresenceSubscriptions, presencePollMs, unknownAfterMs, watchGatherMs } from './presence.ts'
 import { ManualClock, settle } from './testing/manual-clock.ts'
 import { createTyping, typingEveryMs } from './typing.ts'
 
@@ -143,7 +143,7 @@ describe('presence', () => {
           }
         : {},
     )
-    const board = new PresenceBoard({
+    const board = new PresenceSubscriptions({
       ask,
       clock,
       isConnected: () => line.isConnected,

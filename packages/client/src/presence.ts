@@ -27,7 +27,7 @@ export interface PresenceOptions {
   readonly onError?: (error: unknown) => void
 }
 
-export class PresenceBoard implements PresenceWatcher {
+export class PresenceSubscriptions implements PresenceWatcher {
   readonly #options: PresenceOptions
   readonly #cells = new Map<string, Cell<Presence>>()
   /** Number of listeners per user, in the order in which users were first observed. */
