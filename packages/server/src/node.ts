@@ -58,7 +58,7 @@ import { DatabaseTime } from './store/database-time.ts'
 import { namespaceOf, readInstallation } from './store/installation.ts'
 import { LastSeenNotes, readLastSeen } from './store/last-seen.ts'
 import { keepNamesFolded } from './store/fold-names.ts'
-import { LogStretches } from './store/log-stretches.ts'
+import { LogSegmentCache } from './store/log-segment-cache.ts'
 import { migrate } from './store/migrate.ts'
 import { NewestPages } from './store/newest-pages.ts'
 import { OldestTransaction } from './store/oldest-transaction.ts'
@@ -260,7 +260,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       epoch: () => epoch,
       onRead: (outcome) => metrics.cacheReads.inc({ cache: 'pages', outcome }),
     })
-    const stretches = new LogStretches({
+    const segments = new LogSegmentCache({
       database,
       clock,
       epoch: () => epoch,
@@ -358,7 +358,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       memberships,
       markers: openMarkerReads(database, logger),
       pages,
-      stretches,
+      segments,
       readRange: (range, limit) => readRange(database, range, limit),
       logger,
       metrics,

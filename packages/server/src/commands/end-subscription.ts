@@ -41,7 +41,7 @@ export function lookAfterRemoval(parts: Parts, conversation: Id, connections: re
       continue
     }
     beforeNextCheckpoint(parts, connection, conversation, async () => {
-      const seq = await parts.stretches.memberSeq(connection.user, conversation)
+      const seq = await parts.segments.memberSeq(connection.user, conversation)
       return seq !== null
     })
   }

@@ -914,7 +914,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     await fixture.apply({ op: 'edit', conversation: place, actor: bob, target: 2_400, text: 'a secret' })
     // Loads the segment with the edited message into memory.
     await node.open(bob, await fixture.session(bob), bobs).opening
-    expect(JSON.stringify((await node.parts.stretches.read(place, 2_400, 2_400)).changes)).toContain('a secret')
+    expect(JSON.stringify((await node.parts.segments.read(place, 2_400, 2_400)).changes)).toContain('a secret')
     transport.isReading = true
     transport.read()
     await opening

@@ -164,7 +164,7 @@ class Replay {
       const step =
         this.#cursor === undefined
           ? undefined
-          : await planStep(this.#parts.stretches, membership, this.#cursor, joining?.feed, this.#extent.asOf)
+          : await planStep(this.#parts.segments, membership, this.#cursor, joining?.feed, this.#extent.asOf)
       if (step !== undefined) await this.#send(step, joining)
       this.#abandon(joining)
       return
@@ -173,7 +173,7 @@ class Replay {
       if (joining !== undefined) await this.#handOver(membership, joining.feed, joining.join, membership.seq)
       return
     }
-    const step = await planStep(this.#parts.stretches, membership, this.#cursor, joining?.feed, this.#extent.asOf)
+    const step = await planStep(this.#parts.segments, membership, this.#cursor, joining?.feed, this.#extent.asOf)
     if (step === undefined) {
       if (joining !== undefined) await this.#handOver(membership, joining.feed, joining.join, membership.seq)
       return
@@ -270,14 +270,14 @@ class Replay {
     // removal.
     const recent =
       known === undefined || known.newestSeq < seq || known.asOf > seq ? undefined : known.frames(after + 1, seq)
-    if (recent === undefined) return after >= seq ? after : this.#sendStretches(conversation, after, seq, joining?.feed)
+    if (recent === undefined) return after >= seq ? after : this.#sendSegments(conversation, after, seq, joining?.feed)
     for (const { frame, seq: last, changes } of recent) {
       this.#connection.send(frame)
       await this.#endPage(conversation, last, changes, frame.bytes)
       if (!this.#connection.isOpen) return undefined
       // A message not yet sent was edited or deleted while the page drained: read the rest again
       // (ERASE1).
-      if (known !== undefined && known.asOf > seq) return this.#sendStretches(conversation, last, seq, joining?.feed)
+      if (known !== undefined && known.asOf > seq) return this.#sendSegments(conversation, last, seq, joining?.feed)
     }
     return recent.at(-1)?.seq ?? after
   }
@@ -287,13 +287,13 @@ class Replay {
    * clients that miss them. This user was a member when the log was at `top`. A segment read as of
    * a later seq is sent only after checking that the user is still a member (rule ACL1).
    */
-  async #sendStretches(
+  async #sendSegments(
     conversation: Id,
     after: number,
     top: number,
     feed: Feed | undefined,
   ): Promise<number | undefined> {
-    const { stretches } = this.#parts
+    const { segments } = this.#parts
     let reached = after
     let seenAt = top
     let readsInVain = 0
@@ -303,19 +303,19 @@ class Replay {
         throw new Error(`${conversation} is edited faster than the connection reads it`)
       const rewrittenSeq = feed?.rewrittenSeq
       const recent = feed?.recent.range(reached + 1, top)
-      const stretch =
+      const segment =
         recent === undefined
-          ? await stretches.read(conversation, reached + 1, top, {
+          ? await segments.read(conversation, reached + 1, top, {
               top: Math.max(top, feed?.knownTop ?? 0),
               recent: feed?.recent,
             })
           : { changes: recent, asOf: feed?.recent.asOf ?? 0 }
-      if (stretch.asOf > seenAt) {
-        const seq = await stretches.memberSeq(this.#connection.user, conversation)
+      if (segment.asOf > seenAt) {
+        const seq = await segments.memberSeq(this.#connection.user, conversation)
         if (seq === null) return this.#tellRemoval(conversation)
         seenAt = seq
       }
-      for (const batch of splitBatches(stretch.changes)) {
+      for (const batch of splitBatches(segment.changes)) {
         if (!this.#connection.isOpen) return undefined
         // A message was edited or deleted during this loop: read again from here on (ERASE1).
         if (feed?.rewrittenSeq !== rewrittenSeq) break
@@ -372,11 +372,11 @@ class Replay {
           this.#parts.feeds.release(feed)
           return
         case 'missing': {
-          const top = await this.#parts.stretches.memberSeq(this.#connection.user, conversation)
+          const top = await this.#parts.segments.memberSeq(this.#connection.user, conversation)
           const more =
             top === null
               ? await this.#tellRemoval(conversation)
-              : await this.#sendStretches(conversation, reached, top, feed)
+              : await this.#sendSegments(conversation, reached, top, feed)
           if (more === undefined) {
             this.#abandon({ feed, join })
             return

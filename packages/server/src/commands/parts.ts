@@ -10,7 +10,7 @@ import type { Connection } from '../fanout/connection.ts'
 import type { PresenceTracker } from '../live/presence-tracker.ts'
 import type { ChangeLog } from '../store/change-log.ts'
 import type { CursorCodec } from '../store/cursor.ts'
-import type { LogStretches } from '../store/log-stretches.ts'
+import type { LogSegmentCache } from '../store/log-segment-cache.ts'
 import type { NewestPages } from '../store/newest-pages.ts'
 import type { MarkerState } from '../store/read-markers.ts'
 import type { Memberships, MembershipsRequest } from '../store/read-memberships.ts'
@@ -35,7 +35,7 @@ export interface Parts extends IdentityParts {
   readonly memberships: Batcher<MembershipsRequest, Memberships>
   readonly pages: NewestPages
   readonly markers: MarkerReads
-  readonly stretches: LogStretches
+  readonly segments: LogSegmentCache
   readonly readRange: (range: { conversation: Id; from: number; to: number }, limit: number) => Promise<LoggedChange[]>
   readonly logger: Logger
   readonly metrics: Metrics

@@ -5,7 +5,7 @@
 import { type Id, limits } from '@chorus/protocol'
 import type { Feed } from '../fanout/feed.ts'
 import type { Cursor, CursorCodec } from '../store/cursor.ts'
-import type { LogStretches } from '../store/log-stretches.ts'
+import type { LogSegmentCache } from '../store/log-segment-cache.ts'
 import type { Membership, Memberships } from '../store/read-memberships.ts'
 
 /** Meaning of a client's cursor on this server. */
@@ -42,7 +42,7 @@ export type ReplayStep =
  * first load. `settled` is the position of the snapshot in which the membership was read.
  */
 export async function planStep(
-  stretches: LogStretches,
+  segments: LogSegmentCache,
   membership: Membership,
   cursor: Cursor | undefined,
   feed: Feed | undefined,
@@ -68,7 +68,7 @@ export async function planStep(
   // A resuming connection has already looked in the recent changes, so it misses more than they
   // hold.
   const lacksMany = feed !== undefined
-  const boundary = known ?? (await stretches.boundary(conversation, { position, top: seq, settled, lacksMany }))
+  const boundary = known ?? (await segments.boundary(conversation, { position, top: seq, settled, lacksMany }))
   if (boundary === undefined || joinedSeq > boundary) return { kind: 'limited', membership }
   return { kind: 'changes', membership, after: boundary }
 }

@@ -58,7 +58,7 @@ async function buildPage(
   const page = new SyncPageBuilder(limit)
   let end: PageEnd | undefined
   for (const membership of memberships) {
-    const step = await planStep(parts.stretches, membership, cursor, undefined, position)
+    const step = await planStep(parts.segments, membership, cursor, undefined, position)
     if (step === undefined || wasShown(cursor, step)) continue
     end = await page.add(parts, user, step)
     if (end !== undefined) break
@@ -170,20 +170,20 @@ interface PageOfChanges {
  * undefined if the user was removed since.
  */
 async function readChanges(
-  { stretches, feeds }: Parts,
+  { segments, feeds }: Parts,
   user: Id,
   conversation: Id,
   { after, top, room }: { readonly after: number; readonly top: number; readonly room: number },
 ): Promise<PageOfChanges | undefined> {
   if (after >= top) return { changes: [], seq: top, more: false }
-  const stretch = await stretches.read(conversation, after + 1, Math.min(top, after + room), {
+  const segment = await segments.read(conversation, after + 1, Math.min(top, after + room), {
     top,
     recent: feeds.get(conversation)?.recent,
   })
   // The segment shows messages as of `asOf`, so the reader must have been a member then (ACL1).
-  const seq = stretch.asOf > top ? await stretches.memberSeq(user, conversation) : top
+  const seq = segment.asOf > top ? await segments.memberSeq(user, conversation) : top
   if (seq === null) return undefined
-  const changes = trimToBytes(stretch.changes.map(({ json }) => JSON.parse(json) as Change))
+  const changes = trimToBytes(segment.changes.map(({ json }) => JSON.parse(json) as Change))
   return { changes, seq, more: (changes.at(-1)?.seq ?? after) < seq }
 }
 

@@ -15,7 +15,7 @@ export const recentLoadBounds = {
   changesMin: 16,
   /**
    * Maximum number of changes to read. Clients that lack more share another read
-   * (store/log-stretches.ts).
+   * (store/log-segment-cache.ts).
    */
   changesMax: 256,
   /** Maximum size of the text of each conversation. */

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { type Change, type Id, sentChangeSchema } from '@chorus/protocol'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { LoggedChange } from '../support/logged-change.ts'
-import { readChangesForMember, readGap, readMissed, readNewestChanges, readRange, readStretch } from './read-changes.ts'
+import { readChangesForMember, readGap, readMissed, readNewestChanges, readRange, readSegment } from './read-changes.ts'
 import { LogFixture } from './testing/log-fixture.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from './testing/open-test-database.ts'
 
@@ -97,7 +97,7 @@ describe.each(testEngines)('newest changes on the %s engine', (engine) => {
     const roads: Record<string, readonly LoggedChange[]> = {
       range: await readRange(database, range, 10),
       gap: (await readGap(database, range, 10)).changes,
-      stretch: (await readStretch(database, range, 1_000_000)).changes,
+      segment: (await readSegment(database, range, 1_000_000)).changes,
       missed: (await readMissed(database, missed)).changes,
       newest: (await readNewestChanges(database, [{ conversation: group, position: 0 }], extent)).get(group) ?? [],
     }

@@ -29,7 +29,7 @@ export interface RangeRequest {
 
 /**
  * Returns the changes `from` to `to` in seq order, at most `limit`. Does not check membership (see
- * readGap and readStretch).
+ * readGap and readSegment).
  */
 export async function readRange(
   database: Database,
@@ -45,7 +45,7 @@ export async function readRange(
   return rows.map(toLoggedChange)
 }
 
-export interface GapPage extends LogStretch {
+export interface GapPage extends LogSegment {
   /**
    * Last removal of each user who is no member at `asOf` and left at or after `from`. These users
    * must not receive this page.
@@ -107,7 +107,7 @@ async function readGapPart(database: Database, values: readonly unknown[]): Prom
   return { changes: changes.sort(bySeq), removals: removals.sort(bySeq), asOf: rows[0]?.top ?? 0 }
 }
 
-export interface LogStretch {
+export interface LogSegment {
   /** Consecutive changes, starting at the first requested seq. */
   readonly changes: readonly LoggedChange[]
   /** Top of the log at the time of the read. Messages include all edits and deletions up to it. */
@@ -118,7 +118,7 @@ export interface LogStretch {
  * Builds SQL for the changes `from` to `to` of conversation $1, cut off after `bytesMax` of text.
  * Returns at least one change if the range has any.
  */
-const stretchSql = (from: string, to: string, bytesMax: string): string => `
+const segmentSql = (from: string, to: string, bytesMax: string): string => `
   select ${columns} from (
     select b.*, sum(octet_length(b.text)) over (order by b.seq) as bytes from changes b
      where b.conversation = $1 and b.seq between ${from} and ${to}) c
@@ -131,16 +131,16 @@ const stretchSql = (from: string, to: string, bytesMax: string): string => `
  * membership: the caller may send them only to users seen as members at `asOf` or later (rule
  * ACL1).
  */
-export async function readStretch(
+export async function readSegment(
   database: Database,
   { conversation, from, to }: RangeRequest,
   bytesMax: number,
-): Promise<LogStretch> {
+): Promise<LogSegment> {
   const rows = await database.query<({ top: number } & ChangeRow) | { top: number; seq: null }>({
     name: 'read_log_stretch',
     pool: 'browse',
     text: `select top.top, page.* from (select seq as top from conversations where id = $1) top
-           left join lateral (${stretchSql('$2', '$3', '$4')}) page on true`,
+           left join lateral (${segmentSql('$2', '$3', '$4')}) page on true`,
     values: [conversation, from, to, bytesMax],
   })
   return {
@@ -199,7 +199,7 @@ export interface MissedRequest {
 export async function readMissed(
   database: Database,
   { conversation, position, top, alignment, changesMax, bytesMax }: MissedRequest,
-): Promise<LogStretch & { readonly boundary: number | undefined }> {
+): Promise<LogSegment & { readonly boundary: number | undefined }> {
   const lowest = Math.max(0, top - limits.replayMaxChanges)
   const rows = await database.query<
     ({ top: number; boundary: number | null } & ChangeRow) | { top: number; boundary: number | null; seq: null }
@@ -211,7 +211,7 @@ export async function readMissed(
              (select seq from changes where conversation = $1 and seq between $2 and $3 and xid < ${xidParameter(4)}
                order by seq desc limit 1), case when $2 = 0 then 0 end) as boundary) f
            cross join lateral (select f.boundary - f.boundary % $5::bigint + 1 as first) s
-           left join lateral (${stretchSql('s.first', 's.first + $6::bigint - 1', '$7')}) page on true`,
+           left join lateral (${segmentSql('s.first', 's.first + $6::bigint - 1', '$7')}) page on true`,
     values: [conversation, lowest, top, String(position), alignment, changesMax, bytesMax],
   })
   return {

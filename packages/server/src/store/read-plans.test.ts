@@ -9,7 +9,7 @@ import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Database, Lane, Statement } from './database.ts'
 import { markRead } from './mark-read.ts'
-import { readGap, readMissed, readNewestChanges, readStretch } from './read-changes.ts'
+import { readGap, readMissed, readNewestChanges, readSegment } from './read-changes.ts'
 import { readConversation, readConversations } from './read-conversations.ts'
 import { readMemberships, readUnread } from './read-memberships.ts'
 import { type PageAnchor, readMessagePage } from './read-messages.ts'
@@ -143,7 +143,7 @@ describe.runIf(testEngines.includes('postgres'))('plans of reads', () => {
       ['member seqs', (database) => readMemberSeqs(database, everybody), 0],
       [
         'stretch',
-        (database) => readStretch(database, { conversation: group, from: 30_001, to: 31_000 }, 1_000_000),
+        (database) => readSegment(database, { conversation: group, from: 30_001, to: 31_000 }, 1_000_000),
         2_000,
       ],
       [

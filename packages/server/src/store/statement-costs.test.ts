@@ -327,7 +327,7 @@ describe.runIf(testEngines.includes('postgres'))('statement costs', () => {
     const over = await expensive(2_100, [
       () => changes.readRange(watched, range, 100),
       () => changes.readGap(watched, range, 100),
-      () => changes.readStretch(watched, { conversation: room, from: 20_001, to: 21_000 }, 1_000_000),
+      () => changes.readSegment(watched, { conversation: room, from: 20_001, to: 21_000 }, 1_000_000),
       () =>
         changes.readMissed(watched, {
           conversation: room,

@@ -40,7 +40,7 @@ import { PresenceTracker } from '../../live/presence-tracker.ts'
 import { localOnlyPresence } from '../../live/presence-store.ts'
 import { CursorCodec } from '../../store/cursor.ts'
 import type { Database } from '../../store/database.ts'
-import { LogStretches } from '../../store/log-stretches.ts'
+import { LogSegmentCache } from '../../store/log-segment-cache.ts'
 import { NewestPages } from '../../store/newest-pages.ts'
 import { readGap, readNewestChanges, readRange } from '../../store/read-changes.ts'
 import { readMemberships } from '../../store/read-memberships.ts'
@@ -179,7 +179,7 @@ export class TestNode {
       }),
       markers: openMarkerReads(database, createLogger('silent', 'test')),
       pages: new NewestPages({ database, clock, epoch: () => epoch }),
-      stretches: new LogStretches({ database, clock, epoch: () => epoch }),
+      segments: new LogSegmentCache({ database, clock, epoch: () => epoch }),
       readRange: (range, limit) => readRange(database, range, limit),
       logger: createLogger('silent', 'test'),
       metrics: this.#metrics,

@@ -22,18 +22,18 @@ import type { Database } from './database.ts'
 import type { LoggedChange } from '../support/logged-change.ts'
 import { collectRewrites, rewritten } from '../support/message-state.ts'
 import {
-  type LogStretch,
+  type LogSegment,
   readBoundary,
   readMissed,
   readRewrites,
-  readStretch,
+  readSegment,
   rewritesMax,
   rewritesWalkMax,
 } from './read-changes.ts'
 import { readMemberSeqs } from './read-member-seqs.ts'
 import type { MemberPair } from './read-newest-pages.ts'
 
-export const stretchBounds = {
+export const segmentBounds = {
   /**
    * Segments start after multiples of this, or after a segment that hit its size limit, so that
    * clients share them.
@@ -59,7 +59,7 @@ export const stretchBounds = {
   waitingMax: 20_000,
 } as const
 
-export interface LogStretchesOptions {
+export interface LogSegmentCacheOptions {
   readonly database: Database
   readonly clock: Clock
   readonly epoch: () => string
@@ -67,7 +67,7 @@ export interface LogStretchesOptions {
   readonly onRead?: (what: 'stretches' | 'boundaries', outcome: 'local' | 'read') => void
 }
 
-interface KeptStretch extends LogStretch {
+interface CachedSegment extends LogSegment {
   readonly key: string
   readonly readAtMs: number
   /** Seq up to which all edits and deletions are applied to the segment. */
@@ -75,7 +75,7 @@ interface KeptStretch extends LogStretch {
 }
 
 /** State of the log that the reader of a segment knows. */
-export interface StretchReader {
+export interface SegmentReader {
   readonly top: number
   /** Cache of recent changes. It may contain the changes up to `top`. */
   readonly recent?: { range(from: number, to: number): readonly LoggedChange[] | undefined } | undefined
@@ -104,7 +104,7 @@ interface Boundaries {
    */
   reading: Promise<void> | undefined
   /** Cache key of the last full segment. */
-  stretchKey: string | undefined
+  segmentKey: string | undefined
 }
 
 export interface BoundaryRequest {
@@ -114,24 +114,24 @@ export interface BoundaryRequest {
   readonly lacksMany: boolean
 }
 
-export class LogStretches {
-  readonly #options: LogStretchesOptions
+export class LogSegmentCache {
+  readonly #options: LogSegmentCacheOptions
   #epoch: string
-  readonly #stretches = new ByteLru<KeptStretch>(stretchBounds.bytesMax)
-  readonly #reading = new Map<string, Promise<KeptStretch>>()
+  readonly #segments = new ByteLru<CachedSegment>(segmentBounds.bytesMax)
+  readonly #reading = new Map<string, Promise<CachedSegment>>()
   /** Pending reads of later edits and deletions, by segment. */
-  readonly #settling = new Map<string, Promise<KeptStretch | undefined>>()
+  readonly #settling = new Map<string, Promise<CachedSegment | undefined>>()
   /** Cached boundaries by conversation, least recently used first. */
   readonly #boundaries = new Map<Id, Boundaries>()
   readonly #members: Batcher<MemberPair, number | null>
 
-  constructor(options: LogStretchesOptions) {
+  constructor(options: LogSegmentCacheOptions) {
     this.#options = options
     this.#epoch = options.epoch()
     this.#members = new Batcher({
       run: (pairs: readonly MemberPair[]) => readMemberSeqs(options.database, pairs),
-      batchMax: stretchBounds.batchMax,
-      waitingMax: stretchBounds.waitingMax,
+      batchMax: segmentBounds.batchMax,
+      waitingMax: segmentBounds.waitingMax,
       refusal: () =>
         new ChorusError('unavailable', 'unable to look up memberships; too many requests are waiting', {
           retryAfterMs: 1_000,
@@ -148,26 +148,26 @@ export class LogStretches {
   }
 
   /** Returns the log from `from`: at least one change, none above `to`. The log must reach `to`. */
-  async read(conversation: Id, from: number, to: number, reader: StretchReader = { top: to }): Promise<LogStretch> {
+  async read(conversation: Id, from: number, to: number, reader: SegmentReader = { top: to }): Promise<LogSegment> {
     this.#forgetOtherHistory()
     const found = await this.#find(conversation, from, to)
     return cutOut(await this.#settle(conversation, found, from, to, reader), from, to)
   }
 
-  async #find(conversation: Id, from: number, to: number): Promise<KeptStretch> {
-    if (to - from < stretchBounds.fewMax) return this.#findFew(conversation, from, to)
+  async #find(conversation: Id, from: number, to: number): Promise<CachedSegment> {
+    if (to - from < segmentBounds.fewMax) return this.#findFew(conversation, from, to)
     let start = alignedStart(from)
     let isSecond = false
     for (;;) {
-      const stretch = await this.#stretch(conversation, start, from)
-      const last = stretch.changes.at(-1)?.seq
+      const segment = await this.#segment(conversation, start, from)
+      const last = segment.changes.at(-1)?.seq
       if (last === undefined) {
         // A shared read may have started before the log reached `start`, so read once more.
         if (isSecond) throw new Error(`the log of ${conversation} has no change ${start}`)
         isSecond = true
         continue
       }
-      if (last >= from) return stretch
+      if (last >= from) return segment
       // This segment hit its size limit before `from`. The next one starts after it.
       start = last + 1
     }
@@ -196,7 +196,7 @@ export class LogStretches {
       await known.reading
       inferred = inferBoundary(known.byPosition, position)
     }
-    inferred ??= this.#findInStretch(known, position, top)
+    inferred ??= this.#findInSegment(known, position, top)
     onRead?.('boundaries', inferred === undefined ? 'read' : 'local')
     const seq = await (inferred ?? this.#findBoundary(conversation, known, { position, top, lacksMany }))
     // The log has grown since the boundary was found. It may now be too far back.
@@ -214,7 +214,7 @@ export class LogStretches {
   ): Promise<number | undefined> {
     const { clock, database } = this.#options
     const nowMs = clock.nowMs()
-    const isFirst = lacksMany && nowMs - known.missedReadAtMs >= stretchBounds.lifeMs
+    const isFirst = lacksMany && nowMs - known.missedReadAtMs >= segmentBounds.lifeMs
     if (!isFirst) return remember(known, position, readBoundary(database, conversation, position, top))
     known.missedReadAtMs = nowMs
     const finding = remember(known, position, this.#readMissed(conversation, known, position, top))
@@ -226,8 +226,8 @@ export class LogStretches {
    * Searches the last full segment for the boundary. Boundaries rise with positions, so the search
    * starts at the boundary of the next later position, or at `top`.
    */
-  #findInStretch(known: Boundaries, position: number, top: number): Promise<number | undefined> | undefined {
-    const changes = known.stretchKey === undefined ? undefined : this.#fresh(known.stretchKey)?.changes
+  #findInSegment(known: Boundaries, position: number, top: number): Promise<number | undefined> | undefined {
+    const changes = known.segmentKey === undefined ? undefined : this.#fresh(known.segmentKey)?.changes
     const first = changes?.[0]?.seq
     if (changes === undefined || first === undefined) return undefined
     const from = nearest(known.byPosition, position).above?.seq ?? top
@@ -243,17 +243,17 @@ export class LogStretches {
     const { database, clock, epoch } = this.#options
     const begunIn = epoch()
     const readAtMs = clock.nowMs()
-    const { boundary, ...stretch } = await readMissed(database, {
+    const { boundary, ...segment } = await readMissed(database, {
       conversation,
       position,
       top,
-      alignment: stretchBounds.alignment,
-      changesMax: stretchBounds.changesMax,
-      bytesMax: stretchBounds.textMaxBytes,
+      alignment: segmentBounds.alignment,
+      changesMax: segmentBounds.changesMax,
+      bytesMax: segmentBounds.textMaxBytes,
     })
     if (boundary !== undefined) {
-      known.stretchKey = keyOf(conversation, alignedStart(boundary + 1))
-      this.#keep({ ...stretch, key: known.stretchKey, readAtMs, settledSeq: stretch.asOf }, begunIn)
+      known.segmentKey = keyOf(conversation, alignedStart(boundary + 1))
+      this.#keep({ ...segment, key: known.segmentKey, readAtMs, settledSeq: segment.asOf }, begunIn)
     }
     return boundary
   }
@@ -262,57 +262,57 @@ export class LogStretches {
    * Returns only the missing changes: from a cached segment, or by a small read that concurrent
    * clients share.
    */
-  async #findFew(conversation: Id, from: number, to: number): Promise<KeptStretch> {
+  async #findFew(conversation: Id, from: number, to: number): Promise<CachedSegment> {
     const key = `${keyOf(conversation, from)} few`
     const start = alignedStart(from)
-    for (const name of [key, keyOf(conversation, start), keyOf(conversation, start - stretchBounds.alignment)]) {
+    for (const name of [key, keyOf(conversation, start), keyOf(conversation, start - segmentBounds.alignment)]) {
       const kept = this.#fresh(name)
       if (kept === undefined || (kept.changes[0]?.seq ?? 0) > from || (kept.changes.at(-1)?.seq ?? 0) < to) continue
       this.#options.onRead?.('stretches', 'local')
       return kept
     }
-    const end = from + stretchBounds.fewMax - 1
+    const end = from + segmentBounds.fewMax - 1
     const first = await this.#readOnce(conversation, from, end, key)
     // A shared read may have started before the log reached `from`, so read once more.
-    const stretch = first.changes.length > 0 ? first : await this.#readOnce(conversation, from, end, key)
-    if (stretch.changes.length === 0) throw new Error(`the log of ${conversation} has no change ${from}`)
-    return stretch
+    const segment = first.changes.length > 0 ? first : await this.#readOnce(conversation, from, end, key)
+    if (segment.changes.length === 0) throw new Error(`the log of ${conversation} has no change ${from}`)
+    return segment
   }
 
   /** Applies the edits and deletions up to `reader.top` to the messages of a segment. */
   async #settle(
     conversation: Id,
-    found: KeptStretch,
+    found: CachedSegment,
     from: number,
     to: number,
-    { top, recent }: StretchReader,
-  ): Promise<KeptStretch> {
-    let stretch = found
-    for (let looks = 0; stretch.settledSeq < top && looks < looksMax; looks++) {
-      const since = recent?.range(stretch.settledSeq + 1, top)
+    { top, recent }: SegmentReader,
+  ): Promise<CachedSegment> {
+    let segment = found
+    for (let looks = 0; segment.settledSeq < top && looks < looksMax; looks++) {
+      const since = recent?.range(segment.settledSeq + 1, top)
       const settled =
-        since === undefined ? await this.#readSettled(conversation, stretch) : this.#rewrite(stretch, since, top)
+        since === undefined ? await this.#readSettled(conversation, segment) : this.#rewrite(segment, since, top)
       // There were too many edits since: read the segment again, for this reader only.
       if (settled === undefined)
-        return this.#readStretch(
+        return this.#readSegment(
           conversation,
           from,
-          Math.min(to, from + stretchBounds.changesMax - 1),
-          `${stretch.key} alone`,
+          Math.min(to, from + segmentBounds.changesMax - 1),
+          `${segment.key} alone`,
         )
-      stretch = settled
+      segment = settled
     }
-    return stretch
+    return segment
   }
 
-  #readSettled(conversation: Id, stretch: KeptStretch): Promise<KeptStretch | undefined> {
-    const key = `${stretch.key} ${stretch.settledSeq}`
+  #readSettled(conversation: Id, segment: CachedSegment): Promise<CachedSegment | undefined> {
+    const key = `${segment.key} ${segment.settledSeq}`
     const settling =
       this.#settling.get(key) ??
-      readRewrites(this.#options.database, conversation, stretch.settledSeq)
+      readRewrites(this.#options.database, conversation, segment.settledSeq)
         .then(({ rewrites, top }) =>
-          rewrites.length < rewritesMax && top - stretch.settledSeq <= rewritesWalkMax
-            ? this.#rewrite(stretch, rewrites, top)
+          rewrites.length < rewritesMax && top - segment.settledSeq <= rewritesWalkMax
+            ? this.#rewrite(segment, rewrites, top)
             : undefined,
         )
         .finally(() => this.#settling.delete(key))
@@ -320,31 +320,31 @@ export class LogStretches {
     return settling
   }
 
-  #rewrite(stretch: KeptStretch, since: readonly LoggedChange[], top: number): KeptStretch {
+  #rewrite(segment: CachedSegment, since: readonly LoggedChange[], top: number): CachedSegment {
     const rewrites = collectRewrites(since)
-    const changes = rewrites && stretch.changes.map((change) => rewritten(change, rewrites))
-    const isSame = changes === undefined || changes.every((change, index) => change === stretch.changes[index])
-    const settled: KeptStretch = {
-      ...stretch,
-      ...(!isSame && { changes, asOf: Math.max(stretch.asOf, top) }),
-      settledSeq: Math.max(stretch.settledSeq, top),
+    const changes = rewrites && segment.changes.map((change) => rewritten(change, rewrites))
+    const isSame = changes === undefined || changes.every((change, index) => change === segment.changes[index])
+    const settled: CachedSegment = {
+      ...segment,
+      ...(!isSame && { changes, asOf: Math.max(segment.asOf, top) }),
+      settledSeq: Math.max(segment.settledSeq, top),
     }
     // Does not overwrite a segment that was cached since.
-    if (this.#stretches.get(stretch.key) === stretch) this.#keep(settled, this.#epoch)
+    if (this.#segments.get(segment.key) === segment) this.#keep(settled, this.#epoch)
     return settled
   }
 
-  async #stretch(conversation: Id, start: number, from: number): Promise<KeptStretch> {
+  async #segment(conversation: Id, start: number, from: number): Promise<CachedSegment> {
     const key = keyOf(conversation, start)
     const known = this.#boundariesOf(conversation)
-    let kept = this.#keptStretch(conversation, start, from)
+    let kept = this.#cachedSegment(conversation, start, from)
     if (kept === undefined && known.reading !== undefined) {
       await known.reading
-      kept = this.#keptStretch(conversation, start, from)
+      kept = this.#cachedSegment(conversation, start, from)
     }
     if (kept !== undefined) return kept
     const reading = this.#readOnce(conversation, start, endOf(start), key)
-    known.stretchKey = key
+    known.segmentKey = key
     noteReading(known, reading)
     return reading
   }
@@ -353,52 +353,52 @@ export class LogStretches {
    * Returns the cached segment that contains `from`, or the one from `start` that hit its size
    * limit before `from`.
    */
-  #keptStretch(conversation: Id, start: number, from: number): KeptStretch | undefined {
+  #cachedSegment(conversation: Id, start: number, from: number): CachedSegment | undefined {
     const kept = this.#fresh(keyOf(conversation, start))
-    const before = kept ?? this.#fresh(keyOf(conversation, start - stretchBounds.alignment))
-    for (const stretch of [kept, before]) {
-      const first = stretch?.changes.at(0)?.seq ?? Number.POSITIVE_INFINITY
-      const last = stretch?.changes.at(-1)?.seq ?? 0
-      if (stretch === undefined || first > from) continue
+    const before = kept ?? this.#fresh(keyOf(conversation, start - segmentBounds.alignment))
+    for (const segment of [kept, before]) {
+      const first = segment?.changes.at(0)?.seq ?? Number.POSITIVE_INFINITY
+      const last = segment?.changes.at(-1)?.seq ?? 0
+      if (segment === undefined || first > from) continue
       // The segment contains `from`, or hit its size limit before it. Otherwise it ended at the
       // former top of the log.
-      if (last >= from || (stretch === kept && last < Math.min(stretch.asOf, endOf(start)))) {
+      if (last >= from || (segment === kept && last < Math.min(segment.asOf, endOf(start)))) {
         this.#options.onRead?.('stretches', 'local')
-        return stretch
+        return segment
       }
     }
     return undefined
   }
 
-  #readOnce(conversation: Id, from: number, to: number, key: string): Promise<KeptStretch> {
+  #readOnce(conversation: Id, from: number, to: number, key: string): Promise<CachedSegment> {
     const reading = this.#reading.get(key)
     this.#options.onRead?.('stretches', reading === undefined ? 'read' : 'local')
     if (reading !== undefined) return reading
-    const begun = this.#readStretch(conversation, from, to, key).finally(() => {
+    const begun = this.#readSegment(conversation, from, to, key).finally(() => {
       if (this.#reading.get(key) === begun) this.#reading.delete(key)
     })
     this.#reading.set(key, begun)
     return begun
   }
 
-  async #readStretch(conversation: Id, from: number, to: number, key: string): Promise<KeptStretch> {
+  async #readSegment(conversation: Id, from: number, to: number, key: string): Promise<CachedSegment> {
     const { database, clock, epoch } = this.#options
     const begunIn = epoch()
     const readAtMs = clock.nowMs()
-    const { changes, asOf } = await readStretch(database, { conversation, from, to }, stretchBounds.textMaxBytes)
+    const { changes, asOf } = await readSegment(database, { conversation, from, to }, segmentBounds.textMaxBytes)
     return this.#keep({ key, changes, asOf, readAtMs, settledSeq: asOf }, begunIn)
   }
 
-  #fresh(key: string): KeptStretch | undefined {
-    const kept = this.#stretches.get(key)
-    return kept !== undefined && this.#options.clock.nowMs() - kept.readAtMs < stretchBounds.lifeMs ? kept : undefined
+  #fresh(key: string): CachedSegment | undefined {
+    const kept = this.#segments.get(key)
+    return kept !== undefined && this.#options.clock.nowMs() - kept.readAtMs < segmentBounds.lifeMs ? kept : undefined
   }
 
-  #keep(stretch: KeptStretch, begunIn: string): KeptStretch {
-    const bytes = stretch.changes.reduce((sum, { json }) => sum + json.length + 200, 200)
-    if (begunIn === this.#options.epoch() && stretch.changes.length > 0)
-      this.#stretches.set(stretch.key, stretch, bytes)
-    return stretch
+  #keep(segment: CachedSegment, begunIn: string): CachedSegment {
+    const bytes = segment.changes.reduce((sum, { json }) => sum + json.length + 200, 200)
+    if (begunIn === this.#options.epoch() && segment.changes.length > 0)
+      this.#segments.set(segment.key, segment, bytes)
+    return segment
   }
 
   #boundariesOf(conversation: Id): Boundaries {
@@ -406,12 +406,12 @@ export class LogStretches {
       byPosition: new Map<number, Boundary>(),
       missedReadAtMs: Number.NEGATIVE_INFINITY,
       reading: undefined,
-      stretchKey: undefined,
+      segmentKey: undefined,
     }
     this.#boundaries.delete(conversation)
     this.#boundaries.set(conversation, known)
     const [oldest] = this.#boundaries.keys()
-    if (this.#boundaries.size > stretchBounds.boundariesMax && oldest !== undefined) this.#boundaries.delete(oldest)
+    if (this.#boundaries.size > segmentBounds.boundariesMax && oldest !== undefined) this.#boundaries.delete(oldest)
     return known
   }
 
@@ -419,7 +419,7 @@ export class LogStretches {
     const epoch = this.#options.epoch()
     if (epoch === this.#epoch) return
     this.#epoch = epoch
-    this.#stretches.clear()
+    this.#segments.clear()
     this.#reading.clear()
     this.#settling.clear()
     this.#boundaries.clear()
@@ -478,7 +478,7 @@ function remember(
     () => byPosition.delete(position),
   )
   const [oldest] = byPosition.keys()
-  if (byPosition.size > stretchBounds.boundariesEachMax && oldest !== undefined) byPosition.delete(oldest)
+  if (byPosition.size > segmentBounds.boundariesEachMax && oldest !== undefined) byPosition.delete(oldest)
   return finding
 }
 
@@ -496,15 +496,15 @@ function keyOf(conversation: Id, start: number): string {
 }
 
 function alignedStart(seq: number): number {
-  return seq - ((seq - 1) % stretchBounds.alignment)
+  return seq - ((seq - 1) % segmentBounds.alignment)
 }
 
 /** Returns the last seq of the segment that starts at `start`. */
 function endOf(start: number): number {
-  return alignedStart(start) + stretchBounds.changesMax - 1
+  return alignedStart(start) + segmentBounds.changesMax - 1
 }
 
-function cutOut({ changes, asOf }: LogStretch, from: number, to: number): LogStretch {
+function cutOut({ changes, asOf }: LogSegment, from: number, to: number): LogSegment {
   const first = changes[0]?.seq ?? from
   return { changes: changes.slice(from - first, to - first + 1), asOf }
 }

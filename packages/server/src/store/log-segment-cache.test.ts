@@ -3,7 +3,7 @@ import { type Id, limits } from '@chorus/protocol'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { systemClock } from '../support/clock.ts'
 import { ManualClock } from '../support/testing/manual-clock.ts'
-import { LogStretches, stretchBounds } from './log-stretches.ts'
+import { LogSegmentCache, segmentBounds } from './log-segment-cache.ts'
 import { readBoundary, readRange } from './read-changes.ts'
 import { readPosition } from './sweep-changes.ts'
 import { LogFixture } from './testing/log-fixture.ts'
@@ -20,7 +20,7 @@ describe.each(testEngines)('log segments on the %s engine', (engine) => {
   let reads: string[]
   let epoch: string
   let clock: ManualClock
-  let stretches: LogStretches
+  let segments: LogSegmentCache
 
   beforeAll(async () => {
     store = await openTestDatabase(engine)
@@ -33,7 +33,7 @@ describe.each(testEngines)('log segments on the %s engine', (engine) => {
     reads = []
     epoch = 'one'
     clock = new ManualClock()
-    stretches = new LogStretches({
+    segments = new LogSegmentCache({
       database: store.database,
       clock,
       epoch: () => epoch,
@@ -59,7 +59,7 @@ describe.each(testEngines)('log segments on the %s engine', (engine) => {
   async function readAll(from: number, to: number): Promise<string[]> {
     const found: string[] = []
     for (let next = from; next <= to; ) {
-      const { changes, asOf } = await stretches.read(group, next, to)
+      const { changes, asOf } = await segments.read(group, next, to)
       expect(changes[0]?.seq).toBe(next)
       expect(asOf).toBeGreaterThanOrEqual(changes.at(-1)!.seq)
       found.push(...changes.map(({ json }) => json))
@@ -94,34 +94,34 @@ describe.each(testEngines)('log segments on the %s engine', (engine) => {
 
   it('[LIM2] reads a segment once for concurrent clients, and again after its lifetime', async () => {
     await fixture.fill(group, bob, 700)
-    await Promise.all(Array.from({ length: 200 }, (_, index) => stretches.read(group, 5 + (index % 50), 703)))
+    await Promise.all(Array.from({ length: 200 }, (_, index) => segments.read(group, 5 + (index % 50), 703)))
     expect(count('stretches read')).toBe(1)
     // Clients that miss few of the changes are served from the same segment.
-    await Promise.all(Array.from({ length: 50 }, (_, index) => stretches.read(group, 600 + index, 703)))
+    await Promise.all(Array.from({ length: 50 }, (_, index) => segments.read(group, 600 + index, 703)))
     expect(count('stretches read')).toBe(1)
-    clock.advance(stretchBounds.lifeMs)
-    await stretches.read(group, 5, 703)
+    clock.advance(segmentBounds.lifeMs)
+    await segments.read(group, 5, 703)
     expect(count('stretches read')).toBe(2)
     epoch = 'two'
-    await stretches.read(group, 5, 703)
+    await segments.read(group, 5, 703)
     expect(count('stretches read')).toBe(3)
   })
 
   it('[LIM2] reads only the missing changes, once for all clients that miss them', async () => {
     await fixture.fill(group, bob, 900)
-    const answers = await Promise.all(Array.from({ length: 50 }, () => stretches.read(group, 850, 903)))
+    const answers = await Promise.all(Array.from({ length: 50 }, () => segments.read(group, 850, 903)))
     for (const { changes } of answers)
       expect(changes.map(({ seq }) => seq)).toEqual(Array.from({ length: 54 }, (_, index) => 850 + index))
     expect(count('stretches read')).toBe(1)
     await fixture.fill(group, bob, 20)
-    expect((await stretches.read(group, 850, 923)).changes).toHaveLength(74)
-    expect((await stretches.read(group, 860, 923)).changes).toHaveLength(64)
+    expect((await segments.read(group, 850, 923)).changes).toHaveLength(74)
+    expect((await segments.read(group, 860, 923)).changes).toHaveLength(64)
     expect(count('stretches read')).toBe(3)
   })
 
   it('reads changes appended after a cached segment', async () => {
     await fixture.fill(group, bob, 10)
-    expect((await stretches.read(group, 4, 13)).changes).toHaveLength(10)
+    expect((await segments.read(group, 4, 13)).changes).toHaveLength(10)
     await fixture.fill(group, bob, 1_200)
     expect(await readAll(14, 1_213)).toHaveLength(1_200)
     expect(await readAll(4, 1_213)).toHaveLength(1_210)
@@ -129,17 +129,17 @@ describe.each(testEngines)('log segments on the %s engine', (engine) => {
 
   it('[ACL1] reports up to which seq a segment includes edits', async () => {
     const { seq } = await fixture.send(group, bob, 'first words')
-    const before = await stretches.read(group, seq, seq)
+    const before = await segments.read(group, seq, seq)
     expect(before.asOf).toBe(seq)
     await fixture.apply({ op: 'edit', conversation: group, actor: bob, target: seq, text: 'second words' })
-    const kept = await stretches.read(group, seq, seq)
+    const kept = await segments.read(group, seq, seq)
     expect([kept.asOf, kept.changes[0]?.json.includes('second')]).toEqual([seq, false])
-    clock.advance(stretchBounds.lifeMs)
-    const after = await stretches.read(group, seq, seq)
+    clock.advance(segmentBounds.lifeMs)
+    const after = await segments.read(group, seq, seq)
     expect([after.asOf, after.changes[0]?.json.includes('second')]).toEqual([seq + 1, true])
-    expect(await stretches.memberSeq(ada, group)).toBe(seq + 1)
+    expect(await segments.memberSeq(ada, group)).toBe(seq + 1)
     await fixture.apply({ op: 'remove-member', conversation: group, actor: ada, user: bob })
-    expect(await stretches.memberSeq(bob, group)).toBeNull()
+    expect(await segments.memberSeq(bob, group)).toBeNull()
   })
 
   it('[RES1, LIM2] finds the boundary of a position once and reuses it', async () => {
@@ -154,7 +154,7 @@ describe.each(testEngines)('log segments on the %s engine', (engine) => {
     for (const position of positions) expected.set(position, await readBoundary(store.database, group, position, top))
     for (let round = 0; round < 2; round++) {
       for (const position of positions)
-        expect(await stretches.boundary(group, { position: position, top: top, settled: settled, lacksMany })).toBe(
+        expect(await segments.boundary(group, { position: position, top: top, settled: settled, lacksMany })).toBe(
           expected.get(position),
         )
       await fixture.fill(group, bob, 20)
@@ -163,10 +163,10 @@ describe.each(testEngines)('log segments on the %s engine', (engine) => {
     // A position between two equal boundaries has the same one.
     const quiet = await readPosition(store.database)
     for (const position of [settled, quiet])
-      await stretches.boundary(group, { position: position, top: 400, settled: quiet, lacksMany })
+      await segments.boundary(group, { position: position, top: 400, settled: quiet, lacksMany })
     reads = []
     if (quiet > settled + 1) {
-      expect(await stretches.boundary(group, { position: settled + 1, top: 400, settled: quiet, lacksMany })).toBe(
+      expect(await segments.boundary(group, { position: settled + 1, top: 400, settled: quiet, lacksMany })).toBe(
         await readBoundary(store.database, group, settled + 1, 400),
       )
     }
@@ -174,7 +174,7 @@ describe.each(testEngines)('log segments on the %s engine', (engine) => {
     // Too far back now, as the database confirms.
     await fixture.fill(group, bob, limits.replayMaxChanges)
     const far = (await fixture.seqs(group)).length
-    expect(await stretches.boundary(group, { position: first, top: far, settled: settled, lacksMany })).toBeUndefined()
+    expect(await segments.boundary(group, { position: first, top: far, settled: settled, lacksMany })).toBeUndefined()
     expect(await readBoundary(store.database, group, first, far)).toBeUndefined()
   }, 30_000)
 
@@ -188,16 +188,16 @@ describe.each(testEngines)('log segments on the %s engine', (engine) => {
       const settled = await positionPastAll()
       const top = (await fixture.seqs(group)).length
       // Found a while ago by a client that missed little then.
-      const known = await stretches.boundary(group, { position: before, top, settled, lacksMany: false })
+      const known = await segments.boundary(group, { position: before, top, settled, lacksMany: false })
       reads = []
       const asks = [
-        () => stretches.boundary(group, { position: between, top, settled, lacksMany }),
-        () => stretches.read(group, (known ?? 0) + 1, top),
+        () => segments.boundary(group, { position: between, top, settled, lacksMany }),
+        () => segments.read(group, (known ?? 0) + 1, top),
       ]
       if (first === 'the stretch') asks.reverse()
       await Promise.all(asks.map((ask) => ask()))
-      await stretches.read(group, (known ?? 0) + 2, top)
-      expect(await stretches.boundary(group, { position: between, top, settled, lacksMany })).toBe((known ?? 0) + 1)
+      await segments.read(group, (known ?? 0) + 2, top)
+      expect(await segments.boundary(group, { position: between, top, settled, lacksMany })).toBe((known ?? 0) + 1)
       expect(count('boundaries read') + count('stretches read')).toBe(1)
     },
   )
@@ -205,7 +205,7 @@ describe.each(testEngines)('log segments on the %s engine', (engine) => {
   it('[RES1] looks up a position that is not settled each time', async () => {
     const position = await readPosition(store.database)
     await fixture.send(group, bob)
-    expect(await stretches.boundary(group, { position: position + 5, top: 4, settled: position, lacksMany })).toBe(
+    expect(await segments.boundary(group, { position: position + 5, top: 4, settled: position, lacksMany })).toBe(
       await readBoundary(store.database, group, position + 5, 4),
     )
     expect(count('boundaries read')).toBe(0)
@@ -213,7 +213,7 @@ describe.each(testEngines)('log segments on the %s engine', (engine) => {
 
   it('does not cache a failed look-up', async () => {
     let fails = true
-    const failing = new LogStretches({
+    const failing = new LogSegmentCache({
       database: new Proxy(store.database, {
         get: (target, key) => {
           if (key === 'query' && fails) return () => Promise.reject(new Error('away'))
