@@ -60,7 +60,7 @@ import { LastSeenNotes, readLastSeen } from './store/last-seen.ts'
 import { keepNamesFolded } from './store/fold-names.ts'
 import { LogSegmentCache } from './store/log-segment-cache.ts'
 import { migrate } from './store/migrate.ts'
-import { NewestPages } from './store/newest-pages.ts'
+import { LatestPageCache } from './store/latest-page-cache.ts'
 import { OldestTransaction } from './store/oldest-transaction.ts'
 import { openDatabase } from './store/open-database.ts'
 import { readGap, readNewestChanges, readRange } from './store/read-changes.ts'
@@ -253,7 +253,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
           unreachable: (partitions) => metrics.presenceUnreachable.set(partitions),
         },
       })
-    const pages = new NewestPages({
+    const pages = new LatestPageCache({
       database,
       cache: sharedCache,
       clock,

@@ -11,10 +11,10 @@ import type { PresenceTracker } from '../live/presence-tracker.ts'
 import type { ChangeLog } from '../store/change-log.ts'
 import type { CursorCodec } from '../store/cursor.ts'
 import type { LogSegmentCache } from '../store/log-segment-cache.ts'
-import type { NewestPages } from '../store/newest-pages.ts'
+import type { LatestPageCache } from '../store/latest-page-cache.ts'
 import type { MarkerState } from '../store/read-markers.ts'
 import type { Memberships, MembershipsRequest } from '../store/read-memberships.ts'
-import type { MemberPair } from '../store/read-newest-pages.ts'
+import type { MemberPair } from '../store/read-latest-pages.ts'
 import type { Batcher } from '../support/batcher.ts'
 import type { Logger } from '../support/logger.ts'
 import type { LoggedChange } from '../support/logged-change.ts'
@@ -33,7 +33,7 @@ export interface Parts extends IdentityParts {
   readonly liveValues: LiveValues
   readonly presences: PresenceTracker<Connection>
   readonly memberships: Batcher<MembershipsRequest, Memberships>
-  readonly pages: NewestPages
+  readonly pages: LatestPageCache
   readonly markers: MarkerReads
   readonly segments: LogSegmentCache
   readonly readRange: (range: { conversation: Id; from: number; to: number }, limit: number) => Promise<LoggedChange[]>

@@ -31,7 +31,7 @@ import {
   rewritesWalkMax,
 } from './read-changes.ts'
 import { readMemberSeqs } from './read-member-seqs.ts'
-import type { MemberPair } from './read-newest-pages.ts'
+import type { MemberPair } from './read-latest-pages.ts'
 
 export const segmentBounds = {
   /**

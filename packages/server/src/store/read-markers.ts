@@ -5,7 +5,7 @@
 import type { Id } from '@chorus/protocol'
 import type { Database } from './database.ts'
 import { unreadSql } from './read-conversations.ts'
-import type { MemberPair } from './read-newest-pages.ts'
+import type { MemberPair } from './read-latest-pages.ts'
 
 export interface MarkerState {
   /** Top of the log. */

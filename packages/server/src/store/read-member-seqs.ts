@@ -1,6 +1,6 @@
 /** Reads membership and the top of the log for many pairs in one snapshot (rules ACL1, LIM2). */
 import type { Database } from './database.ts'
-import type { MemberPair } from './read-newest-pages.ts'
+import type { MemberPair } from './read-latest-pages.ts'
 
 /** Returns the top of the log for each pair, in order. Null where the user is not a member. */
 export async function readMemberSeqs(database: Database, pairs: readonly MemberPair[]): Promise<(number | null)[]> {

@@ -11,7 +11,7 @@ import { readConversation, readConversations, readMembers } from './read-convers
 import { readMarkers } from './read-markers.ts'
 import { readSharing } from './read-memberships.ts'
 import { type PageAnchor, readMessage, readMessagePage, readNewestPage } from './read-messages.ts'
-import { readNewestPages, sharedPageBounds } from './read-newest-pages.ts'
+import { readNewestPages, sharedPageBounds } from './read-latest-pages.ts'
 import { placeAt, readPosition, sweepChanges, sweepPartMax } from './sweep-changes.ts'
 import { LogFixture } from './testing/log-fixture.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from './testing/open-test-database.ts'

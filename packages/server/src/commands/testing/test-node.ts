@@ -41,7 +41,7 @@ import { localOnlyPresence } from '../../live/presence-store.ts'
 import { CursorCodec } from '../../store/cursor.ts'
 import type { Database } from '../../store/database.ts'
 import { LogSegmentCache } from '../../store/log-segment-cache.ts'
-import { NewestPages } from '../../store/newest-pages.ts'
+import { LatestPageCache } from '../../store/latest-page-cache.ts'
 import { readGap, readNewestChanges, readRange } from '../../store/read-changes.ts'
 import { readMemberships } from '../../store/read-memberships.ts'
 import { placeAt, readPosition, type SweepPlace, sweepChanges } from '../../store/sweep-changes.ts'
@@ -178,7 +178,7 @@ export class TestNode {
         refusal: () => new Error('too many'),
       }),
       markers: openMarkerReads(database, createLogger('silent', 'test')),
-      pages: new NewestPages({ database, clock, epoch: () => epoch }),
+      pages: new LatestPageCache({ database, clock, epoch: () => epoch }),
       segments: new LogSegmentCache({ database, clock, epoch: () => epoch }),
       readRange: (range, limit) => readRange(database, range, limit),
       logger: createLogger('silent', 'test'),

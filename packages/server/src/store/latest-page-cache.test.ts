@@ -11,9 +11,9 @@ import { createLogger } from '../support/logger.ts'
 import { openRedis, type Redis } from '../support/redis.ts'
 import { SharedCache } from '../support/shared-cache.ts'
 import type { Database } from './database.ts'
-import { NewestPages, newestPagesBounds } from './newest-pages.ts'
+import { LatestPageCache, newestPagesBounds } from './latest-page-cache.ts'
 import { readMessagePage, readNewestPage } from './read-messages.ts'
-import { sharedPageBounds } from './read-newest-pages.ts'
+import { sharedPageBounds } from './read-latest-pages.ts'
 import { LogFixture } from './testing/log-fixture.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from './testing/open-test-database.ts'
 
@@ -73,9 +73,9 @@ describe.each(testEngines)('newest pages on the %s engine', (engine) => {
   })
 
   /** Opens the page cache of one server, and records the outcome of each read. */
-  function open(secret = 'secret'): { pages: NewestPages; outcomes: string[] } {
+  function open(secret = 'secret'): { pages: LatestPageCache; outcomes: string[] } {
     const outcomes: string[] = []
-    const pages = new NewestPages({
+    const pages = new LatestPageCache({
       database,
       clock: systemClock,
       epoch: () => epoch,

@@ -17,7 +17,7 @@ import type { Clock } from '../support/clock.ts'
 import type { CacheOutcome, SharedCache } from '../support/shared-cache.ts'
 import type { Database } from './database.ts'
 import { readMessagePage, readNewestPage, trimNewestPage } from './read-messages.ts'
-import { type MemberPair, readNewestPages, type SharedPage, sharedPageBounds, showPage } from './read-newest-pages.ts'
+import { type MemberPair, readNewestPages, type SharedPage, sharedPageBounds, showPage } from './read-latest-pages.ts'
 
 export const newestPagesBounds = {
   /** Maximum size of the pages cached in this process, as JSON. */
@@ -30,7 +30,7 @@ export const newestPagesBounds = {
   waitingMax: 20_000,
 } as const
 
-export interface NewestPagesOptions {
+export interface LatestPageCacheOptions {
   readonly database: Database
   /** Shared cache in Redis. Set only when several servers run. */
   readonly cache?: Pick<SharedCache, 'read' | 'write'> | undefined
@@ -50,11 +50,11 @@ interface Kept {
 
 interface Ask extends MemberPair {
   /** Proof that the user was a member. Undefined when the read must check membership. */
-  readonly seen: PageSeen | undefined
+  readonly seen: VisibilityProof | undefined
 }
 
 /** Proof of membership, and the cached pages that it allows the user to see. */
-interface PageSeen {
+interface VisibilityProof {
   /** Top of the log when the user was seen as a member. */
   readonly seq: number
   /**
@@ -66,8 +66,8 @@ interface PageSeen {
 
 type Answer = { readonly kind: 'stranger' } | { readonly kind: 'kept'; readonly kept: Kept }
 
-export class NewestPages {
-  readonly #options: NewestPagesOptions
+export class LatestPageCache {
+  readonly #options: LatestPageCacheOptions
   #epoch: string
   readonly #pages = new ByteLru<Kept>(newestPagesBounds.bytesMax)
   readonly #reads: Batcher<Ask, Answer>
@@ -77,7 +77,7 @@ export class NewestPages {
   readonly #recentReads = new Map<Id, number>()
   #window: Promise<void> | undefined
 
-  constructor(options: NewestPagesOptions) {
+  constructor(options: LatestPageCacheOptions) {
     this.#options = options
     this.#epoch = options.epoch()
     this.#reads = new Batcher({
@@ -104,7 +104,7 @@ export class NewestPages {
     user: Id,
     conversation: Id,
     seq: number,
-    oldestSeq?: PageSeen['oldestSeq'],
+    oldestSeq?: VisibilityProof['oldestSeq'],
   ): Promise<MessagePage | undefined> {
     const seen = { seq, oldestSeq }
     const kept = this.#known(conversation)
@@ -253,7 +253,7 @@ export class NewestPages {
   }
 }
 
-function isShown({ seq }: Kept, seen: PageSeen): boolean {
+function isShown({ seq }: Kept, seen: VisibilityProof): boolean {
   return seq === seen.seq || (seq < seen.seq && seq >= (seen.oldestSeq?.() ?? seen.seq))
 }
 
