@@ -17,7 +17,7 @@ import { isRewrite, withNewestState } from '../support/message-state.ts'
 import type { Connection } from './connection.ts'
 import type { Flushable } from './flusher.ts'
 import { changesFrame, type Frame, frameOf } from './frame.ts'
-import type { RecentBudget } from './recent-budget.ts'
+import type { RecentChangesMemoryLimit } from './recent-changes-memory-limit.ts'
 import { RecentChanges } from './recent-changes.ts'
 import { splitBatches } from './split-batches.ts'
 
@@ -35,7 +35,7 @@ export const feedBounds = {
 
 export interface FeedHost {
   /** Memory limit for the recent changes of all feeds. */
-  readonly recentBudget: RecentBudget
+  readonly recentBudget: RecentChangesMemoryLimit
   /** Requests a flush of this feed. */
   schedule(feed: Flushable): void
   /**

@@ -13,8 +13,8 @@ import type { DeliveryTrail } from './delivery-trail.ts'
 import { Feed, feedBounds, type FeedHost, type GapPage, type Join } from './feed.ts'
 import { Flusher, type Flushable } from './flusher.ts'
 import { Frame } from './frame.ts'
-import { RecentBudget } from './recent-budget.ts'
-import { RecentLoads, type RecentLoadsOptions } from './recent-loads.ts'
+import { RecentChangesMemoryLimit } from './recent-changes-memory-limit.ts'
+import { RecentChangesLoader, type RecentChangesLoaderOptions } from './recent-changes-loader.ts'
 
 /** A read marker that moved, with the JSON of its `conversation` event. */
 export interface ReadMarkerNews {
@@ -47,7 +47,7 @@ export interface FeedsOptions {
    * Reads the newest changes of several conversations at once, back to the first one that the
    * client has.
    */
-  readonly readNewest: RecentLoadsOptions['read']
+  readonly readNewest: RecentChangesLoaderOptions['read']
   readonly onJoined: (conversation: Id, user: Id) => void
   readonly onLeft: (conversation: Id, user: Id) => void
   /** Called when a removal has ended these subscriptions. Their user may be a member again. */
@@ -86,8 +86,8 @@ export class Feeds implements FeedHost {
   /** Feeds with an undelivered change that a sweep found. */
   readonly #lagging = new Set<Feed>()
   #waitingForLagging: (() => void)[] = []
-  readonly recentBudget: RecentBudget
-  readonly #recentLoads: RecentLoads
+  readonly recentBudget: RecentChangesMemoryLimit
+  readonly #recentLoads: RecentChangesLoader
 
   constructor(options: FeedsOptions) {
     this.#options = options
@@ -95,8 +95,8 @@ export class Feeds implements FeedHost {
       () => options.clock.nowMs(),
       (problem) => options.observer.repairFailed(problem),
     )
-    this.recentBudget = new RecentBudget(options.clock, options.recentBytesMax)
-    this.#recentLoads = new RecentLoads({
+    this.recentBudget = new RecentChangesMemoryLimit(options.clock, options.recentBytesMax)
+    this.#recentLoads = new RecentChangesLoader({
       read: options.readNewest,
       clock: options.clock,
       isWanted: (conversation, newest) => {

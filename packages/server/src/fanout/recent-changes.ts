@@ -7,12 +7,12 @@
  * came by a read show messages as of that read's seq, so only users seen as members at that seq or
  * later may get them (rule ACL1). An edit or a deletion rewrites the cached text of its message, as
  * if the run had been read after it (rule ERASE1). The cache may be emptied at any time
- * (recent-budget.ts): callers then read the database.
+ * (recent-changes-memory-limit.ts): callers then read the database.
  */
 import type { LoggedChange } from '../support/logged-change.ts'
 import { collectRewrites, isRewrite, type Rewrites, rewritten } from '../support/message-state.ts'
 import { changesFrame, type Frame } from './frame.ts'
-import type { RecentBudget } from './recent-budget.ts'
+import type { RecentChangesMemoryLimit } from './recent-changes-memory-limit.ts'
 import { splitBatches } from './split-batches.ts'
 
 export const recentBounds = {
@@ -43,7 +43,7 @@ interface Encoded {
 }
 
 export class RecentChanges {
-  #budget: RecentBudget | undefined
+  #budget: RecentChangesMemoryLimit | undefined
   #changes: LoggedChange[] = []
   #bytes = 0
   #asOf = 0
@@ -54,7 +54,7 @@ export class RecentChanges {
    */
   usedInTick = -1
 
-  constructor(budget?: RecentBudget) {
+  constructor(budget?: RecentChangesMemoryLimit) {
     this.#budget = budget
   }
 

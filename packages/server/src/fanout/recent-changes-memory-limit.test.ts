@@ -4,7 +4,7 @@
  */
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'
-import { RecentBudget, recentBudgetBounds } from './recent-budget.ts'
+import { RecentChangesMemoryLimit, recentBudgetBounds } from './recent-changes-memory-limit.ts'
 import { RecentChanges, recentBounds } from './recent-changes.ts'
 import { messageChange } from './testing/delivery-fixture.ts'
 
@@ -12,10 +12,10 @@ const fill = (recent: RecentChanges, from: number, to: number, text = 'x') => {
   for (let seq = from; seq <= to; seq++) recent.append(messageChange(seq, text))
 }
 
-describe('RecentBudget', () => {
+describe('RecentChangesMemoryLimit', () => {
   it('[LIM1] empties the least recently used cache; a read counts as use', () => {
     const clock = new ManualClock()
-    const budget = new RecentBudget(clock, 50_000)
+    const budget = new RecentChangesMemoryLimit(clock, 50_000)
     const [one, two, three] = [new RecentChanges(budget), new RecentChanges(budget), new RecentChanges(budget)]
     for (const recent of [one, two, three]) {
       fill(recent, 1, 10, 'x'.repeat(1_000))
@@ -35,7 +35,7 @@ describe('RecentBudget', () => {
 
   it('[LIM1] shrinks a cache that was quiet for a while to its newest changes', () => {
     const clock = new ManualClock()
-    const budget = new RecentBudget(clock)
+    const budget = new RecentChangesMemoryLimit(clock)
     const [quiet, lively] = [new RecentChanges(budget), new RecentChanges(budget)]
     fill(quiet, 1, recentBounds.changesMax)
     fill(lively, 1, recentBounds.changesMax)
@@ -51,7 +51,7 @@ describe('RecentBudget', () => {
   })
 
   it('[LIM1] stops counting a cache whose feed has ended', () => {
-    const budget = new RecentBudget(new ManualClock())
+    const budget = new RecentChangesMemoryLimit(new ManualClock())
     const recent = new RecentChanges(budget)
     fill(recent, 1, 10)
     recent.retire()

@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest'
 import type { Id } from '@chorus/protocol'
 import type { LoggedChange } from '../support/logged-change.ts'
 import { ManualClock } from '../support/testing/manual-clock.ts'
-import { RecentLoads, recentLoadBounds } from './recent-loads.ts'
+import { RecentChangesLoader, recentLoadBounds } from './recent-changes-loader.ts'
 import { messageChange } from './testing/delivery-fixture.ts'
 
 interface Read {
@@ -21,7 +21,7 @@ const open = (isWanted = (_conversation: Id, _newest?: number) => true) => {
   const reads: Read[] = []
   const loaded: Id[] = []
   const history = { epoch: 'one' }
-  const loads = new RecentLoads({
+  const loads = new RecentChangesLoader({
     read: (wanted) =>
       new Promise<Map<Id, LoggedChange[]>>((resolve, reject) => {
         const conversations = wanted.map(({ conversation }) => conversation)
@@ -39,7 +39,7 @@ const open = (isWanted = (_conversation: Id, _newest?: number) => true) => {
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 const many = (count: number) => Array.from({ length: count }, (_, index) => `c${index}`)
 
-describe('RecentLoads', () => {
+describe('RecentChangesLoader', () => {
   it('[LIM2] shares one read among callers for the same conversation', async () => {
     const { loads, reads, loaded } = open()
     const first = loads.want('a', 1)

@@ -28,7 +28,7 @@ interface Kept {
   clear(): void
 }
 
-export class RecentBudget {
+export class RecentChangesMemoryLimit {
   readonly #clock: Clock
   readonly #bytesMax: number
   /** Caches used in the last ten seconds, least recently used first. */

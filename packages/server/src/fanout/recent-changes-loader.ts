@@ -29,7 +29,7 @@ export const recentLoadBounds = {
   hintWaitMs: 150,
 } as const
 
-export interface RecentLoadsOptions {
+export interface RecentChangesLoaderOptions {
   /**
    * Reads the newest changes of each conversation, back to the first one that a client at
    * `position` has.
@@ -59,8 +59,8 @@ interface Load {
   readonly settle: (outcome: Promise<void>) => void
 }
 
-export class RecentLoads {
-  readonly #options: RecentLoadsOptions
+export class RecentChangesLoader {
+  readonly #options: RecentChangesLoaderOptions
   /**
    * The load in progress or waiting for each conversation; at most one for each served
    * conversation.
@@ -72,7 +72,7 @@ export class RecentLoads {
   #hoping: Load | undefined
   #running = 0
 
-  constructor(options: RecentLoadsOptions) {
+  constructor(options: RecentChangesLoaderOptions) {
     this.#options = options
   }
 
