@@ -6,7 +6,7 @@
  * happen. In `closed`, nothing is sent any more.
  */
 import type { ClosingCode, Id, Presence } from '@chorus/protocol'
-import { RareMap, RareSet } from '../support/rare-set.ts'
+import { LazyMap, LazySet } from '../support/lazy-set.ts'
 import { type Answer, type Frame, frameOf, type Outgoing } from './frame.ts'
 import { Outbound, type OutboundBudget, type Transport, type TransportKind } from './outbound.ts'
 
@@ -61,17 +61,17 @@ export class Connection {
    * Conversations to check again once it is ready, because something happened there while it was
    * opening.
    */
-  readonly afterReady = new RareSet<Id>()
+  readonly afterReady = new LazySet<Id>()
   /**
    * Read markers still to be sent. `asked`: being read; `moved`: moved again during the read;
    * `failed`: to be read after the next sweep. No checkpoint is sent before them.
    */
-  readonly owedMarkers = new RareMap<Id, 'asked' | 'moved' | 'failed'>()
+  readonly owedMarkers = new LazyMap<Id, 'asked' | 'moved' | 'failed'>()
   /**
    * Seq of the last removal that was sent to it, for conversations without a subscription. A seq is
    * never sent twice (rule NODE1).
    */
-  readonly removalsTold = new RareMap<Id, number>()
+  readonly removalsTold = new LazyMap<Id, number>()
   /**
    * Position of the cursor in its `ready` event. Everything before this position was sent by then,
    * or is not new to the client.
@@ -82,9 +82,9 @@ export class Connection {
   /** Whether everything sent so far was sent before the current sweep began. */
   isCoveredBySweep = false
   /** Users whose presence it watches, with the last status sent for each. */
-  readonly watched = new RareMap<Id, Presence['status']>()
+  readonly watched = new LazyMap<Id, Presence['status']>()
   /** Conversations whose live values were not sent because the connection was behind. */
-  readonly staleLive = new RareSet<Id>()
+  readonly staleLive = new LazySet<Id>()
   status: 'online' | 'away' = 'online'
   /** Time when it was opened, on the server's clock. */
   openedAtMs = 0

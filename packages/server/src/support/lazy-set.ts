@@ -4,7 +4,7 @@
  * collection only while they hold an item, and offer the same methods.
  */
 
-export class RareSet<Item> implements Iterable<Item> {
+export class LazySet<Item> implements Iterable<Item> {
   #items: Set<Item> | undefined
 
   get size(): number {
@@ -31,7 +31,7 @@ export class RareSet<Item> implements Iterable<Item> {
   }
 }
 
-export class RareMap<Key, Value> implements Iterable<readonly [Key, Value]> {
+export class LazyMap<Key, Value> implements Iterable<readonly [Key, Value]> {
   #entries: Map<Key, Value> | undefined
 
   get size(): number {

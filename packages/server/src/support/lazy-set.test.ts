@@ -1,10 +1,10 @@
 /** Tests that lazily allocated sets and maps behave like the built-in ones. */
 import { describe, expect, it } from 'vitest'
-import { RareMap, RareSet } from './rare-set.ts'
+import { LazyMap, LazySet } from './lazy-set.ts'
 
 describe('a lazily allocated set', () => {
   it('counts, iterates, deletes and clears like a Set', () => {
-    const set = new RareSet<string>()
+    const set = new LazySet<string>()
     expect([...set]).toEqual([])
     expect(set.delete('a')).toBe(false)
     for (const item of ['a', 'b', 'a']) set.add(item)
@@ -16,7 +16,7 @@ describe('a lazily allocated set', () => {
   })
 
   it('allows additions and deletions during iteration', () => {
-    const set = new RareSet<number>()
+    const set = new LazySet<number>()
     for (const item of [1, 2, 3]) set.add(item)
     const seen: number[] = []
     for (const item of set) {
@@ -31,7 +31,7 @@ describe('a lazily allocated set', () => {
 
 describe('a lazily allocated map', () => {
   it('finds, replaces, deletes and clears like a Map', () => {
-    const map = new RareMap<string, number>()
+    const map = new LazyMap<string, number>()
     expect([map.size, map.has('a'), map.get('a'), map.delete('a'), ...map.keys(), ...map]).toEqual([
       0,
       false,
