@@ -77,7 +77,7 @@ import { systemClock } from './support/clock.ts'
 import { Lifecycle } from './support/lifecycle.ts'
 import type { Logger } from './support/logger.ts'
 import { Metrics } from './support/metrics.ts'
-import { QuietCollection, tellV8 } from './support/quiet-collection.ts'
+import { IdleHeapTrimmer, setV8Flags } from './support/idle-heap-trimmer.ts'
 import { openRedis } from './support/redis.ts'
 import { RedisEviction } from './support/redis-eviction.ts'
 import { SharedCache } from './support/shared-cache.ts'
@@ -441,10 +441,10 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
 
     // Periodic checks and metrics.
     const intake = new CommandIntake(commandTable, clock)
-    const quiet = new QuietCollection({
+    const quiet = new IdleHeapTrimmer({
       workDone: () => intake.begun + batchesDelivered + gate.turnover,
       prefer: (preference) => {
-        tellV8(preference)
+        setV8Flags(preference)
         metrics.prefersMemory.set(preference === 'memory' ? 1 : 0)
       },
     })

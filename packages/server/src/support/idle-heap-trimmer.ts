@@ -19,19 +19,19 @@ export const quietBounds = {
 
 export type Preference = 'memory' | 'speed'
 
-export interface QuietCollectionOptions {
+export interface IdleHeapTrimmerOptions {
   /** Returns the amount of work done since the start. */
   readonly workDone: () => number
   readonly prefer: (preference: Preference) => void
 }
 
-export class QuietCollection {
-  readonly #options: QuietCollectionOptions
+export class IdleHeapTrimmer {
+  readonly #options: IdleHeapTrimmerOptions
   #workSeen = 0
   #quietSeconds = 0
   #preference: Preference = 'speed'
 
-  constructor(options: QuietCollectionOptions) {
+  constructor(options: IdleHeapTrimmerOptions) {
     this.#options = options
   }
 
@@ -62,6 +62,6 @@ const flags: Readonly<Record<Preference, readonly string[]>> = {
  * Sets the flags for the whole process. V8 reads them whenever it plans a collection, so they take
  * effect at once.
  */
-export function tellV8(preference: Preference): void {
+export function setV8Flags(preference: Preference): void {
   for (const flag of flags[preference]) setFlagsFromString(flag)
 }

@@ -1,11 +1,11 @@
 /** Tests when V8 is set to prefer memory and when to prefer speed. */
 import { describe, expect, it } from 'vitest'
-import { type Preference, QuietCollection, quietBounds, tellV8 } from './quiet-collection.ts'
+import { type Preference, IdleHeapTrimmer, quietBounds, setV8Flags } from './idle-heap-trimmer.ts'
 
 function open() {
   const told: Preference[] = []
   let workDone = 0
-  const collection = new QuietCollection({ workDone: () => workDone, prefer: (preference) => told.push(preference) })
+  const collection = new IdleHeapTrimmer({ workDone: () => workDone, prefer: (preference) => told.push(preference) })
   return {
     told,
     /** Lets seconds pass with this much work in each. */
@@ -48,8 +48,8 @@ describe('an idle server', () => {
 
   it('sets flags that V8 accepts', () => {
     expect(() => {
-      tellV8('memory')
-      tellV8('speed')
+      setV8Flags('memory')
+      setV8Flags('speed')
     }).not.toThrow()
   })
 })
