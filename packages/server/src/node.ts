@@ -27,9 +27,9 @@ import type { Connection } from './fanout/connection.ts'
 import { Connections } from './fanout/connections.ts'
 import { DeliveryTrail } from './fanout/delivery-trail.ts'
 import { Feeds } from './fanout/feeds.ts'
-import { ForeignEpochs } from './fanout/foreign-epochs.ts'
+import { EpochMismatchWatcher } from './fanout/epoch-mismatch-watcher.ts'
 import { frameOf } from './fanout/frame.ts'
-import { HistorySwitch } from './fanout/history-switch.ts'
+import { EpochTransition } from './fanout/epoch-transition.ts'
 import { openBus } from './fanout/open-bus.ts'
 import { OutboundBudget } from './fanout/outbound.ts'
 import { StallWatch } from './fanout/stall-watch.ts'
@@ -285,7 +285,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
           .get(conversation)
           ?.broadcast(frameOf('live', [...values]), (behind) => behind.staleLive.add(conversation)),
     })
-    const foreignEpochs = new ForeignEpochs({
+    const foreignEpochs = new EpochMismatchWatcher({
       clock,
       recheck: () => database.recheckEpoch(),
       onFailed: (error) => logger.warn({ err: error }, 'unable to read the database epoch'),
@@ -405,7 +405,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
     revocations.load()
     bus.onGap(() => void sweeper.sweepNow())
     void bus.subscribe('all')
-    const history = new HistorySwitch({
+    const history = new EpochTransition({
       onLeft: () => {
         sweeper.pause()
         gate.beginReset()

@@ -1,14 +1,14 @@
 /** Tests that hints of another epoch trigger a check of the database, at a bounded rate. */
 import { expect, it } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'
-import { foreignEpochIntervalMs, ForeignEpochs } from './foreign-epochs.ts'
+import { foreignEpochIntervalMs, EpochMismatchWatcher } from './epoch-mismatch-watcher.ts'
 
 it('[RES2] checks the epoch once for many foreign hints, and again later', async () => {
   const clock = new ManualClock()
   let asked = 0
   const failures: unknown[] = []
   const answers: (() => Promise<void>)[] = []
-  const epochs = new ForeignEpochs({
+  const epochs = new EpochMismatchWatcher({
     clock,
     recheck: () => {
       asked++

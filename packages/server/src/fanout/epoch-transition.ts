@@ -7,7 +7,7 @@ import type { Clock, Timer } from '../support/clock.ts'
 
 export const historyRetryMs = 300
 
-export interface HistorySwitchOptions {
+export interface EpochTransitionOptions {
   /** Drops all state of the old epoch. */
   readonly onLeft: () => void
   /** Starts to serve the new epoch from this position. */
@@ -17,13 +17,13 @@ export interface HistorySwitchOptions {
   readonly onFailed: (error: unknown) => void
 }
 
-export class HistorySwitch {
-  readonly #options: HistorySwitchOptions
+export class EpochTransition {
+  readonly #options: EpochTransitionOptions
   /** Number of epochs so far. A position read in an earlier epoch is ignored. */
   #turn = 0
   #timer: Timer | undefined
 
-  constructor(options: HistorySwitchOptions) {
+  constructor(options: EpochTransitionOptions) {
     this.#options = options
   }
 

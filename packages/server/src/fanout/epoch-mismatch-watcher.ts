@@ -8,19 +8,19 @@ import type { Clock } from '../support/clock.ts'
 /** Minimum time between two checks. */
 export const foreignEpochIntervalMs = 2_000
 
-export interface ForeignEpochsOptions {
+export interface EpochMismatchWatcherOptions {
   readonly clock: Clock
   /** Checks the epoch; reports a changed epoch by its own callbacks. */
   readonly recheck: () => Promise<void>
   readonly onFailed: (error: unknown) => void
 }
 
-export class ForeignEpochs {
-  readonly #options: ForeignEpochsOptions
+export class EpochMismatchWatcher {
+  readonly #options: EpochMismatchWatcherOptions
   #isAsking = false
   #lastAskMs = Number.NEGATIVE_INFINITY
 
-  constructor(options: ForeignEpochsOptions) {
+  constructor(options: EpochMismatchWatcherOptions) {
     this.#options = options
   }
 

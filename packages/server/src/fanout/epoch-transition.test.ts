@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'
-import { HistorySwitch, historyRetryMs } from './history-switch.ts'
+import { EpochTransition, historyRetryMs } from './epoch-transition.ts'
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
@@ -8,7 +8,7 @@ function open() {
   const clock = new ManualClock()
   const happened: string[] = []
   const answers: (number | Error | Promise<number>)[] = []
-  const history = new HistorySwitch({
+  const history = new EpochTransition({
     clock,
     onLeft: () => happened.push('left'),
     onBegun: (position) => happened.push(`begun ${position}`),
@@ -22,7 +22,7 @@ function open() {
   return { clock, happened, answers, history }
 }
 
-describe('HistorySwitch', () => {
+describe('EpochTransition', () => {
   it('[RES2] drops the old epoch at once, and retries until the new position is known', async () => {
     const { clock, happened, answers, history } = open()
     answers.push(new Error('away'), new Error('away'), 70)
