@@ -32,20 +32,20 @@ import { frameOf } from './fanout/frame.ts'
 import { EpochTransition } from './fanout/epoch-transition.ts'
 import { openBus } from './fanout/open-bus.ts'
 import { OutboundBudget } from './fanout/outbound.ts'
-import { StallWatch } from './fanout/stall-watch.ts'
+import { EventLoopStallDetector } from './fanout/event-loop-stall-detector.ts'
 import { Sweeper } from './fanout/sweeper.ts'
 import { buildHttpApp } from './http/app.ts'
 import { addEventStream } from './http/event-stream.ts'
 import { HealthReport } from './http/health-report.ts'
 import { describeListenError, startMetricsServer } from './http/operators.ts'
 import { createTraceHandler } from './http/trace.ts'
-import { CutOffWatch } from './live/cut-off-watch.ts'
+import { DatabasePartitionDetector } from './live/database-partition-detector.ts'
 import { localOnlyLiveValues } from './live/live-store.ts'
 import { RedisLiveStore } from './live/live-store-redis.ts'
 import { addMailPages } from './http/mail-pages.ts'
 import { LiveValues } from './live/live-values.ts'
 import { PresenceTracker } from './live/presence-tracker.ts'
-import { ServerRoster } from './live/server-roster.ts'
+import { PeerRegistry } from './live/peer-registry.ts'
 import { localOnlyPresence } from './live/presence-store.ts'
 import { RedisPresenceStore } from './live/presence-store-redis.ts'
 import { ConnectionGate } from './socket/connection-gate.ts'
@@ -213,7 +213,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
     // Bus, delivery, presence and live values.
     const bus = await openBus({ ...config, redis, key: () => readSetting(database, 'bus-key'), clock, logger, metrics })
     await lifecycle.start({ name: 'bus', stop: () => bus.close() })
-    const stalls = new StallWatch({
+    const stalls = new EventLoopStallDetector({
       clock,
       onStall: (forMs) => {
         metrics.stalls.inc()
@@ -488,8 +488,8 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
     healthReport.start()
     await lifecycle.start({ name: 'health', stop: async () => healthReport.stop() })
     if (redis !== undefined) {
-      const cutOff = new CutOffWatch({
-        roster: new ServerRoster(redis, bootId),
+      const cutOff = new DatabasePartitionDetector({
+        peerRegistry: new PeerRegistry(redis, bootId),
         hasDatabase: () => database.isHealthy(),
         askToMove: () => {
           const asked = gate.askToMove(config.drainMs, 'cut-off').length

@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest'
 import { Connection } from './connection.ts'
 import { Answer, Frame } from './frame.ts'
 import { Outbound, OutboundBudget, outboundBounds } from './outbound.ts'
-import type { StallWatch } from './stall-watch.ts'
+import type { EventLoopStallDetector } from './event-loop-stall-detector.ts'
 import { RecordingTransport } from './testing/recording-transport.ts'
 
 const answerOfBytes = (bytes: number): Answer => new Answer('x'.repeat(bytes - 32))
@@ -61,7 +61,7 @@ describe('Outbound', () => {
     let resume: () => void = () => undefined
     let mayDeliver = false
     const watch = { mayDeliver: () => mayDeliver, onResume: (listener: () => void) => (resume = listener) }
-    const { transport, outbound, budget, failures } = open(new OutboundBudget(watch as unknown as StallWatch), true)
+    const { transport, outbound, budget, failures } = open(new OutboundBudget(watch as unknown as EventLoopStallDetector), true)
     outbound.send(frameOfBytes(1_000))
     outbound.send(answerOfBytes(100))
     expect([transport.answers.length, transport.frames.length]).toEqual([1, 0])

@@ -8,7 +8,7 @@
  * closed as slow and resumes by cursor.
  */
 import { Answer, type Outgoing } from './frame.ts'
-import type { StallWatch } from './stall-watch.ts'
+import type { EventLoopStallDetector } from './event-loop-stall-detector.ts'
 
 export const outboundBounds = {
   /** Maximum number of unread bytes of one connection. */
@@ -50,10 +50,10 @@ export class OutboundBudget {
   readonly #all = new Set<Outbound>()
   /** Queues that hold at least one item. */
   readonly #stalled = new Set<Outbound>()
-  readonly #watch: StallWatch | undefined
+  readonly #watch: EventLoopStallDetector | undefined
 
   /** @param watch - while it forbids delivery, events wait in the queues, within their limits */
-  constructor(watch?: StallWatch) {
+  constructor(watch?: EventLoopStallDetector) {
     this.#watch = watch
     watch?.onResume(() => {
       for (const outbound of [...this.#stalled]) outbound.resume()
@@ -208,7 +208,7 @@ export class Outbound {
 
   /**
    * Returns whether an item may be sent now. Events wait while this server does not know whether
-   * they are still allowed (stall-watch.ts). Acknowledgements do not wait: the database has already
+   * they are still allowed (event-loop-stall-detector.ts). Acknowledgements do not wait: the database has already
    * decided, and a send is answered within two seconds (rule ACK2).
    */
   #mayLeave(item: Outgoing): boolean {

@@ -6,14 +6,14 @@
  */
 import type { Redis, RedisScript } from '../support/redis.ts'
 
-export const rosterBounds = {
+export const peerRegistryBounds = {
   /** Age at which an entry that was not refreshed is removed. */
   forgetAfterMs: 60_000,
   /** Maximum number of entries returned by one read. Further servers are ignored. */
   serversMax: 1_000,
 } as const
 
-const rosterName = 'servers'
+const peerRegistryName = 'servers'
 
 /**
  * Writes the entry of one server and returns all entries.
@@ -54,7 +54,7 @@ export interface OtherServer {
   readonly ageMs: number
 }
 
-export class ServerRoster {
+export class PeerRegistry {
   readonly #redis: Redis
   readonly #boot: string
 
@@ -83,7 +83,7 @@ export class ServerRoster {
   }
 
   #run(word: '1' | '0' | ''): Promise<unknown> {
-    const { forgetAfterMs, serversMax } = rosterBounds
-    return this.#redis.script(report, [this.#redis.keyOf(rosterName)], [this.#boot, word, forgetAfterMs, serversMax])
+    const { forgetAfterMs, serversMax } = peerRegistryBounds
+    return this.#redis.script(report, [this.#redis.keyOf(peerRegistryName)], [this.#boot, word, forgetAfterMs, serversMax])
   }
 }

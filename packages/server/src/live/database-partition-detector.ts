@@ -5,7 +5,7 @@
  * unreachable too, no server is known to be better off, and the clients stay.
  */
 import type { Clock, Timer } from '../support/clock.ts'
-import type { OtherServer } from './server-roster.ts'
+import type { OtherServer } from './peer-registry.ts'
 
 export const cutOffBounds = {
   lookEveryMs: 1_000,
@@ -27,21 +27,21 @@ type State =
   | { readonly kind: 'without'; readonly sinceMs: number }
   | { readonly kind: 'asked'; readonly sinceMs: number; readonly atMs: number }
 
-export interface CutOffWatchOptions {
-  readonly roster: { report(hasDatabase: boolean): Promise<readonly OtherServer[]>; leave(): Promise<void> }
+export interface DatabasePartitionDetectorOptions {
+  readonly peerRegistry: { report(hasDatabase: boolean): Promise<readonly OtherServer[]>; leave(): Promise<void> }
   readonly hasDatabase: () => Promise<boolean>
   /** Asks all clients of this server to move. */
   readonly askToMove: () => void
   readonly clock: Clock
 }
 
-export class CutOffWatch {
-  readonly #options: CutOffWatchOptions
+export class DatabasePartitionDetector {
+  readonly #options: DatabasePartitionDetectorOptions
   #state: State = { kind: 'well' }
   #timer: Timer | undefined
   #isStopped = false
 
-  constructor(options: CutOffWatchOptions) {
+  constructor(options: DatabasePartitionDetectorOptions) {
     this.#options = options
     this.#plan()
   }
@@ -49,7 +49,7 @@ export class CutOffWatch {
   async stop(): Promise<void> {
     this.#isStopped = true
     this.#timer?.cancel()
-    await this.#options.roster.leave()
+    await this.#options.peerRegistry.leave()
   }
 
   #plan(): void {
@@ -61,14 +61,14 @@ export class CutOffWatch {
   }
 
   async #look(): Promise<void> {
-    const { roster, hasDatabase, clock } = this.#options
+    const { peerRegistry, hasDatabase, clock } = this.#options
     const askedAtMs = clock.nowMs()
     const isWell = await hasDatabase()
     if (this.#isStopped) return
     if (isWell) this.#state = { kind: 'well' }
     else if (this.#state.kind === 'well') this.#state = { kind: 'without', sinceMs: askedAtMs }
     // With Redis away too, no other server is known to be better off.
-    const others = await roster.report(isWell).catch(() => [])
+    const others = await peerRegistry.report(isWell).catch(() => [])
     this.#decide(others)
   }
 

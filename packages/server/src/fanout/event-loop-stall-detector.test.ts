@@ -4,7 +4,7 @@ import type { Clock } from '../support/clock.ts'
 import { ManualClock } from '../support/testing/manual-clock.ts'
 import { Frame } from './frame.ts'
 import { Outbound, OutboundBudget, outboundBounds } from './outbound.ts'
-import { StallWatch, stallBounds } from './stall-watch.ts'
+import { EventLoopStallDetector, stallBounds } from './event-loop-stall-detector.ts'
 import { RecordingTransport } from './testing/recording-transport.ts'
 
 /** A clock that can advance without running its timers, as in a process that was paused. */
@@ -30,7 +30,7 @@ const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(reso
 function open() {
   const clock = new FreezingClock()
   const stalls: number[] = []
-  const watch = new StallWatch({ clock, onStall: (forMs) => void stalls.push(forMs) })
+  const watch = new EventLoopStallDetector({ clock, onStall: (forMs) => void stalls.push(forMs) })
   const budget = new OutboundBudget(watch)
   const transport = new RecordingTransport()
   let failures = 0

@@ -15,7 +15,7 @@ export const stallBounds = {
   latenessMaxMs: 1_000,
 } as const
 
-export interface StallWatchOptions {
+export interface EventLoopStallDetectorOptions {
   readonly clock: Clock
   /** Called with the length of a stall, so that the server sweeps at once. */
   readonly onStall: (forMs: number) => void
@@ -27,15 +27,15 @@ type State =
   /** Events are held until a sweep that began at or after `sinceMs` has been applied. */
   | { readonly kind: 'holding'; readonly sinceMs: number }
 
-export class StallWatch {
-  readonly #options: StallWatchOptions
+export class EventLoopStallDetector {
+  readonly #options: EventLoopStallDetectorOptions
   readonly #listeners: (() => void)[] = []
   #state: State = { kind: 'idle' }
   #lastBeatMs = 0
   #timer: Timer | undefined
   #isLookedAt = false
 
-  constructor(options: StallWatchOptions) {
+  constructor(options: EventLoopStallDetectorOptions) {
     this.#options = options
   }
 

@@ -7,8 +7,8 @@ import { systemClock } from '../support/clock.ts'
 import { createLogger } from '../support/logger.ts'
 import { openRedis } from '../support/redis.ts'
 import { ManualClock } from '../support/testing/manual-clock.ts'
-import { CutOffWatch, cutOffBounds } from './cut-off-watch.ts'
-import { ServerRoster } from './server-roster.ts'
+import { DatabasePartitionDetector, cutOffBounds } from './database-partition-detector.ts'
+import { PeerRegistry } from './peer-registry.ts'
 
 /**
  * Sets up a watch whose database, Redis and registry the test controls, with at most one other
@@ -20,8 +20,8 @@ function setUp() {
   let other: { hasDatabase: boolean; atMs: number } | undefined
   let isRedisAway = false
   let moves = 0
-  const watch = new CutOffWatch({
-    roster: {
+  const watch = new DatabasePartitionDetector({
+    peerRegistry: {
       report: () =>
         isRedisAway
           ? Promise.reject(new Error('away'))
@@ -114,13 +114,13 @@ describe('a server without its database', () => {
   })
 })
 
-describe.skipIf(!hasRedis())('ServerRoster', () => {
+describe.skipIf(!hasRedis())('PeerRegistry', () => {
   const ends: (() => unknown)[] = []
   afterEach(async () => {
     for (const end of ends.splice(0).reverse()) await end()
   })
 
-  async function join(server: RedisServer, boot: string, namespace = 'chorus'): Promise<ServerRoster> {
+  async function join(server: RedisServer, boot: string, namespace = 'chorus'): Promise<PeerRegistry> {
     const redis = await openRedis({
       url: server.url,
       variable: 'REDIS_URL',
@@ -130,7 +130,7 @@ describe.skipIf(!hasRedis())('ServerRoster', () => {
       clock: systemClock,
     })
     ends.push(() => redis.close())
-    return new ServerRoster(redis, boot)
+    return new PeerRegistry(redis, boot)
   }
 
   it("returns the other servers' reports, drops leaving servers, and expires", async () => {
