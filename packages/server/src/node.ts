@@ -25,7 +25,7 @@ import { openMarkerReads, tellOwedMarkers, tellReadMarker } from './commands/tel
 import type { Config } from './config.ts'
 import type { Connection } from './fanout/connection.ts'
 import { Connections } from './fanout/connections.ts'
-import { DeliveryTrail } from './fanout/delivery-trail.ts'
+import { DeliveryTrace } from './fanout/delivery-trace.ts'
 import { Feeds } from './fanout/feeds.ts'
 import { EpochMismatchWatcher } from './fanout/epoch-mismatch-watcher.ts'
 import { frameOf } from './fanout/frame.ts'
@@ -291,7 +291,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       onFailed: (error) => logger.warn({ err: error }, 'unable to read the database epoch'),
     })
     let batchesDelivered = 0
-    const trail = new DeliveryTrail(() => clock.nowMs())
+    const trail = new DeliveryTrace(() => clock.nowMs())
     const feeds = new Feeds({
       bus,
       trail,

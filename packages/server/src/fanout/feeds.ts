@@ -9,7 +9,7 @@ import type { LoggedChange } from '../support/logged-change.ts'
 import type { Bus, BusMessage, DeviceNews } from './bus.ts'
 import type { Connection } from './connection.ts'
 import type { Connections } from './connections.ts'
-import type { DeliveryTrail } from './delivery-trail.ts'
+import type { DeliveryTrace } from './delivery-trace.ts'
 import { Feed, feedBounds, type FeedHost, type GapPage, type Join } from './feed.ts'
 import { Flusher, type Flushable } from './flusher.ts'
 import { Frame } from './frame.ts'
@@ -37,7 +37,7 @@ export interface FeedsOptions {
   readonly clock: Clock
   readonly observer: FeedsObserver
   /** Trace of recent deliveries for operators; tests may omit it. */
-  readonly trail?: DeliveryTrail
+  readonly trail?: DeliveryTrace
   /**
    * Reads the changes `from` to `to` from the primary, at most `limit`, in seq order, and the
    * removals of users who must not see them.

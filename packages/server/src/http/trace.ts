@@ -6,12 +6,12 @@
  */
 import type { Id } from '@chorus/protocol'
 import type { Connection } from '../fanout/connection.ts'
-import type { DeliveryTrail, TrailKind } from '../fanout/delivery-trail.ts'
+import type { DeliveryTrace, TraceKind } from '../fanout/delivery-trace.ts'
 import type { Traced } from '../store/trace.ts'
 
 export interface TraceOptions {
   readonly serverName: string
-  readonly trail: DeliveryTrail
+  readonly trail: DeliveryTrace
   readonly connectionsOf: (user: Id) => Iterable<Connection>
   readonly read: (conversation: Id, seq: number, user: string) => Promise<Traced>
   /** Returns milliseconds on the clock of the delivery trace. */
@@ -29,7 +29,7 @@ export interface TraceAnswer {
    * this server.
    */
   readonly knownSince: string | null
-  readonly happened: readonly { readonly what: TrailKind; readonly at: string; readonly connections?: number }[]
+  readonly happened: readonly { readonly what: TraceKind; readonly at: string; readonly connections?: number }[]
   /** Current connections of the user to this server. */
   readonly connections: readonly {
     readonly transport: string

@@ -1,11 +1,11 @@
 /** Tests the trace of recent changes and how far back it reaches. */
 import { describe, expect, it } from 'vitest'
-import { DeliveryTrail } from './delivery-trail.ts'
+import { DeliveryTrace } from './delivery-trace.ts'
 
-describe('DeliveryTrail', () => {
+describe('DeliveryTrace', () => {
   it('returns the entries for one seq of one conversation in order', () => {
     let nowMs = 0
-    const trail = new DeliveryTrail(() => ++nowMs)
+    const trail = new DeliveryTrace(() => ++nowMs)
     trail.note('published', 'a', 1, 3)
     trail.note('delivered', 'b', 2, 2, 9)
     trail.note('delivered', 'a', 1, 2, 5)
@@ -20,7 +20,7 @@ describe('DeliveryTrail', () => {
 
   it('[LIM1] keeps a fixed number of entries and reports the oldest time', () => {
     let nowMs = 0
-    const trail = new DeliveryTrail(() => ++nowMs)
+    const trail = new DeliveryTrace(() => ++nowMs)
     for (let seq = 1; seq <= 20_000; seq++) trail.note('received', 'a', seq, seq)
     expect(trail.find('a', 1)).toEqual([])
     expect(trail.find('a', 20_000)).toEqual([{ what: 'received', atMs: 20_000, connections: 0 }])

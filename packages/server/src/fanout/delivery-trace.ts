@@ -11,17 +11,17 @@ import type { Id } from '@chorus/protocol'
 const entriesMax = 16_384
 
 const kinds = ['published', 'received', 'repaired', 'delivered'] as const
-export type TrailKind = (typeof kinds)[number]
+export type TraceKind = (typeof kinds)[number]
 
-export interface TrailFact {
-  readonly what: TrailKind
+export interface TraceFact {
+  readonly what: TraceKind
   /** Time on the server's monotonic clock. */
   readonly atMs: number
   /** Number of connections that received a delivered batch. */
   readonly connections: number
 }
 
-export class DeliveryTrail {
+export class DeliveryTrace {
   readonly #nowMs: () => number
   readonly #kinds = new Uint8Array(entriesMax)
   readonly #conversations: Id[] = []
@@ -35,7 +35,7 @@ export class DeliveryTrail {
     this.#nowMs = nowMs
   }
 
-  note(kind: TrailKind, conversation: Id, first: number, last: number, connections = 0): void {
+  note(kind: TraceKind, conversation: Id, first: number, last: number, connections = 0): void {
     const at = this.#count++ % entriesMax
     this.#kinds[at] = kinds.indexOf(kind)
     this.#conversations[at] = conversation
@@ -49,8 +49,8 @@ export class DeliveryTrail {
    * Returns the entries for one change in order of time. Scans the whole ring, which takes some
    * tenths of a millisecond.
    */
-  find(conversation: Id, seq: number): TrailFact[] {
-    const facts: TrailFact[] = []
+  find(conversation: Id, seq: number): TraceFact[] {
+    const facts: TraceFact[] = []
     for (let index = Math.max(0, this.#count - entriesMax); index < this.#count; index++) {
       const at = index % entriesMax
       if (this.#conversations[at] !== conversation) continue
