@@ -14,7 +14,7 @@ import { SessionCache } from './access/session-cache.ts'
 import { SharedLimits } from './access/shared-limits.ts'
 import { removableBy, requirementOf } from './access/policy.ts'
 import { Canary } from './canary/canary.ts'
-import { CommandIntake } from './commands/command-intake.ts'
+import { InFlightCommands } from './commands/in-flight-commands.ts'
 import { commandTable } from './commands/command-table.ts'
 import { endSubscription, lookAfterRemoval, tellSweptRemoval } from './commands/end-subscription.ts'
 import { hearDevice } from './commands/hear-device.ts'
@@ -440,7 +440,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
     })
 
     // Periodic checks and metrics.
-    const intake = new CommandIntake(commandTable, clock)
+    const intake = new InFlightCommands(commandTable, clock)
     const quiet = new IdleHeapTrimmer({
       workDone: () => intake.begun + batchesDelivered + gate.turnover,
       prefer: (preference) => {

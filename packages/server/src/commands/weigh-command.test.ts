@@ -8,7 +8,7 @@ import { noLimits } from '../access/testing/no-limits.ts'
 import { ManualClock } from '../support/testing/manual-clock.ts'
 import type { CommandContext, CommandTable } from './command.ts'
 import { commandCosts } from './command-costs.ts'
-import { CommandIntake } from './command-intake.ts'
+import { InFlightCommands } from './in-flight-commands.ts'
 import { takeBudget } from './weigh-command.ts'
 
 const user = randomUUID()
@@ -28,7 +28,7 @@ function open(settings: Partial<LimitSettings>, answer: unknown = {}) {
       },
     ]),
   ) as unknown as CommandTable
-  const intake = new CommandIntake(table, clock)
+  const intake = new InFlightCommands(table, clock)
   const context = { parts: { limits }, actor: { userId: user, sessionId: user } } as unknown as CommandContext
   async function run<Name extends CommandName>(
     name: Name,

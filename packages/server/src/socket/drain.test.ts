@@ -4,7 +4,7 @@
  */
 import { describe, expect, it } from 'vitest'
 import type { CommandContext, CommandTable } from '../commands/command.ts'
-import { CommandIntake } from '../commands/command-intake.ts'
+import { InFlightCommands } from '../commands/in-flight-commands.ts'
 import type { Connection } from '../fanout/connection.ts'
 import { ManualClock } from '../support/testing/manual-clock.ts'
 import type { ConnectionGate } from './connection-gate.ts'
@@ -43,7 +43,7 @@ function setUp(connectionCount: number) {
     },
   } as unknown as ConnectionGate
   const ends: (() => void)[] = []
-  const intake = new CommandIntake(
+  const intake = new InFlightCommands(
     {
       'add-reaction': () => new Promise((resolve) => ends.push(() => resolve({ seq: 1 }))),
     } as Partial<CommandTable> as CommandTable,

@@ -10,13 +10,13 @@
  * only then the wires close.
  * Each step has a bound. Without connections and requests the first two take no time.
  */
-import type { CommandIntake } from '../commands/command-intake.ts'
+import type { InFlightCommands } from '../commands/in-flight-commands.ts'
 import type { Clock } from '../support/clock.ts'
 import type { ConnectionGate } from './connection-gate.ts'
 
 export interface DrainOptions {
   readonly gate: ConnectionGate
-  readonly intake: CommandIntake
+  readonly intake: InFlightCommands
   /** Returns the number of wires that are still open. */
   readonly openWires: () => number
   readonly clock: Clock

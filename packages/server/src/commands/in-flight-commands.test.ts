@@ -5,13 +5,13 @@
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'
 import type { CommandContext, CommandTable } from './command.ts'
-import { CommandIntake } from './command-intake.ts'
+import { InFlightCommands } from './in-flight-commands.ts'
 
 function open() {
   const clock = new ManualClock()
   const begun: string[] = []
   const ends: (() => void)[] = []
-  const intake = new CommandIntake(
+  const intake = new InFlightCommands(
     {
       'add-reaction': async (_context, { emoji }) => {
         begun.push(emoji)

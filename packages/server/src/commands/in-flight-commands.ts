@@ -9,7 +9,7 @@ import type { Clock, Timer } from '../support/clock.ts'
 import type { CommandContext, CommandHandler, CommandTable } from './command.ts'
 import { chargeAnswer, isWeighed, takeWeight } from './weigh-command.ts'
 
-export class CommandIntake {
+export class InFlightCommands {
   /** The same commands, with their cost and the in-flight count. */
   readonly table: CommandTable
   readonly #clock: Clock
