@@ -1,6 +1,6 @@
 /**
  * Transport of a Socket.IO connection. It writes to a WebSocket directly: a frame is encoded once
- * for all connections, and everything written in one turn leaves together ({@link GatheredWrites}).
+ * for all connections, and everything written in one turn leaves together ({@link CoalescedWrites}).
  * Engine.IO's own way would buffer, emit and call back for every packet. That way is used for
  * polling, and while Engine.IO holds packets that must leave first (its handshake, an upgrade).
  *
@@ -15,7 +15,7 @@ import type { Socket } from 'socket.io'
 import { Answer, type Frame, type Outgoing } from '../fanout/frame.ts'
 import type { Transport, TransportKind } from '../fanout/outbound.ts'
 import { type EventPacket, type Packet, readPacket } from './event-packet.ts'
-import { GatheredWrites } from './gather-writes.ts'
+import { CoalescedWrites } from './coalesce-writes.ts'
 import { toTextFrame } from './websocket-frame.ts'
 
 /** Internals of Engine.IO that its types leave out. */
@@ -79,7 +79,7 @@ export class SocketIoTransport implements Transport {
   readonly #socket: Socket
   readonly #engine: EngineSocket
   /** Coalesced writes to the WebSocket, once there is one. */
-  #writes: GatheredWrites | undefined
+  #writes: CoalescedWrites | undefined
   /** Number of polls whose bodies the kernel has taken. */
   #pollsRead = 0
   /**
@@ -191,13 +191,13 @@ export class SocketIoTransport implements Transport {
    * Returns the writer that bypasses Engine.IO. Returns undefined without a WebSocket, and while
    * Engine.IO holds packets that must leave first.
    */
-  #directWrites(): GatheredWrites | undefined {
+  #directWrites(): CoalescedWrites | undefined {
     const { writeBuffer, transport, readyState } = this.#engine
     if (writeBuffer.length > 0 || readyState !== 'open') return undefined
     if (this.#writes !== undefined) return this.#writes
     const wire = transport.name === 'websocket' ? transport.socket?._socket : undefined
     if (!wire) return undefined
-    this.#writes = new GatheredWrites(wire, () => this.#listener())
+    this.#writes = new CoalescedWrites(wire, () => this.#listener())
     return this.#writes
   }
 

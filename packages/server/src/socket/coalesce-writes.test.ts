@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import { type RawData, WebSocket, WebSocketServer } from 'ws'
-import { GatheredWrites } from './gather-writes.ts'
+import { CoalescedWrites } from './coalesce-writes.ts'
 import { toTextFrame } from './websocket-frame.ts'
 
 const open: { close(): void }[] = []
@@ -42,7 +42,7 @@ async function connect(): Promise<Pair> {
 describe('coalesced writes', () => {
   it('delivers texts in order, with any length and characters', async () => {
     const { wire, heard, heardAll } = await connect()
-    const writes = new GatheredWrites(wire, () => undefined)
+    const writes = new CoalescedWrites(wire, () => undefined)
     const texts = [
       'a',
       'ä'.repeat(62),
@@ -61,7 +61,7 @@ describe('coalesced writes', () => {
 
   it('writes to the socket once per turn', async () => {
     const { wire, heardAll } = await connect()
-    const writes = new GatheredWrites(wire, () => undefined)
+    const writes = new CoalescedWrites(wire, () => undefined)
     let written = 0
     const write = wire.write.bind(wire)
     wire.write = (bytes: Buffer) => {
@@ -79,7 +79,7 @@ describe('coalesced writes', () => {
     const { wire, heardAll } = await connect()
     let room = 0
     let told: () => void = () => undefined
-    const writes = new GatheredWrites(wire, () => {
+    const writes = new CoalescedWrites(wire, () => {
       room++
       told()
     })
@@ -99,7 +99,7 @@ describe('coalesced writes', () => {
   it('[SLOW1] does not call onRoom when released by hand', async () => {
     const { wire, heardAll } = await connect()
     let room = 0
-    const writes = new GatheredWrites(wire, () => {
+    const writes = new CoalescedWrites(wire, () => {
       room++
     })
     writes.add('first')
@@ -110,7 +110,7 @@ describe('coalesced writes', () => {
 
   it('drops queued texts when the socket has closed', async () => {
     const { wire } = await connect()
-    const writes = new GatheredWrites(wire, () => undefined)
+    const writes = new CoalescedWrites(wire, () => undefined)
     writes.add('late')
     wire.destroy()
     await new Promise((resolve) => setImmediate(resolve))

@@ -21,9 +21,9 @@ const copyMaxBytes = 32_768
 /** A packet as text, or a frame encoded once for many connections. */
 type Piece = string | Buffer
 
-const gathering = new Set<GatheredWrites>()
+const gathering = new Set<CoalescedWrites>()
 
-export class GatheredWrites {
+export class CoalescedWrites {
   readonly #socket: Socket
   readonly #onRoom: () => void
   #pieces: Piece[] = []
