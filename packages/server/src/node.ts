@@ -17,11 +17,11 @@ import { Canary } from './canary/canary.ts'
 import { InFlightCommands } from './commands/in-flight-commands.ts'
 import { commandTable } from './commands/command-table.ts'
 import { endSubscription, lookAfterRemoval, tellSweptRemoval } from './commands/end-subscription.ts'
-import { hearDevice } from './commands/hear-device.ts'
+import { applyDeviceUpdate } from './commands/apply-device-update.ts'
 import { joinConversation } from './commands/join-conversation.ts'
 import type { Parts } from './commands/parts.ts'
 import { recheckWatches } from './commands/recheck-watches.ts'
-import { openMarkerReads, tellOwedMarkers, tellReadMarker } from './commands/tell-read-marker.ts'
+import { openMarkerReads, sendPendingReadMarkers, sendReadMarker } from './commands/send-read-marker.ts'
 import type { Config } from './config.ts'
 import type { Connection } from './fanout/connection.ts'
 import { Connections } from './fanout/connections.ts'
@@ -321,7 +321,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
         if (message.kind === 'revoked') endSessions(message.sessions)
         if (message.kind === 'live') liveValues.receive(message.conversation, message.json)
         if (message.kind === 'presence') presenceStore?.heard(message.user)
-        if (message.kind === 'device') hearDevice(parts, message)
+        if (message.kind === 'device') applyDeviceUpdate(parts, message)
       },
       epoch: () => epoch,
       onForeignEpoch: () => foreignEpochs.note(),
@@ -385,9 +385,9 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
         },
         onStale: (user, conversation, leftSeq) => endSubscription(parts, user, conversation, leftSeq),
         onMarker: (user, conversation) => {
-          for (const connection of connections.ofUser(user)) tellReadMarker(parts, connection, conversation)
+          for (const connection of connections.ofUser(user)) sendReadMarker(parts, connection, conversation)
         },
-        onOwed: (connection) => tellOwedMarkers(parts, connection),
+        onOwed: (connection) => sendPendingReadMarkers(parts, connection),
         onRevoked: (sessions) => endSessions(sessions),
         onApplied: (beganAtMs) => stalls.swept(beganAtMs),
         observer: {

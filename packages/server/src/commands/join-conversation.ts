@@ -9,7 +9,7 @@ import { frameOf } from '../fanout/frame.ts'
 import { readConversation } from '../store/read-conversations.ts'
 import type { Parts } from './parts.ts'
 import { sendRemoval, tellRemoval } from './send-removal.ts'
-import { tellReadMarker } from './tell-read-marker.ts'
+import { sendReadMarker } from './send-read-marker.ts'
 
 const attemptsMax = 5
 
@@ -46,7 +46,7 @@ export function joinConversation(parts: Parts, connection: Connection, conversat
  */
 export function lookAgain(parts: Parts, connection: Connection): void {
   for (const conversation of connection.afterReady) {
-    if (connection.conversations.has(conversation)) tellReadMarker(parts, connection, conversation)
+    if (connection.conversations.has(conversation)) sendReadMarker(parts, connection, conversation)
     else joinConversation(parts, connection, conversation)
   }
   connection.afterReady.clear()

@@ -9,7 +9,7 @@ import type { RecordingTransport } from '../fanout/testing/recording-transport.t
 import { LogFixture } from '../store/testing/log-fixture.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from '../store/testing/open-test-database.ts'
 import { openBounds } from './open-connection.ts'
-import { tellReadMarker } from './tell-read-marker.ts'
+import { sendReadMarker } from './send-read-marker.ts'
 import { type Opened, TestNode } from './testing/test-node.ts'
 
 /** Waits until the probe returns true, for at most 10 s. */
@@ -1039,7 +1039,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
       elsewhere.before.set('read_markers', async () => {
         later = await say()
         await node.run('mark-read', ada, { conversation: group, seq: later })
-        tellReadMarker(elsewhere.parts, connection, group)
+        sendReadMarker(elsewhere.parts, connection, group)
       })
       await elsewhere.sweeper.sweepNow()
       await until('the marker', () => connection.owedMarkers.size === 0)

@@ -29,13 +29,13 @@ export type BusMessage =
   | { readonly kind: 'revoked'; readonly sessions: readonly Id[] }
   /** The presence of this user has changed; receivers ask the presence store again. */
   | { readonly kind: 'presence'; readonly user: Id }
-  | ({ readonly kind: 'device' } & DeviceNews)
+  | ({ readonly kind: 'device' } & DeviceUpdate)
 
 /**
  * A device's update over plain HTTP: its status and the users that it watches. The server that
  * receives the request may not be the server that holds the device's connections.
  */
-export interface DeviceNews {
+export interface DeviceUpdate {
   readonly user: Id
   readonly session: Id
   readonly status?: 'online' | 'away' | undefined

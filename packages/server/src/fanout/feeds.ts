@@ -6,7 +6,7 @@
 import type { Id } from '@chorus/protocol'
 import type { Clock } from '../support/clock.ts'
 import type { LoggedChange } from '../support/logged-change.ts'
-import type { Bus, BusMessage, DeviceNews } from './bus.ts'
+import type { Bus, BusMessage, DeviceUpdate } from './bus.ts'
 import type { Connection } from './connection.ts'
 import type { Connections } from './connections.ts'
 import type { DeliveryTrace } from './delivery-trace.ts'
@@ -17,7 +17,7 @@ import { RecentChangesMemoryLimit } from './recent-changes-memory-limit.ts'
 import { RecentChangesLoader, type RecentChangesLoaderOptions } from './recent-changes-loader.ts'
 
 /** A read marker that moved, with the JSON of its `conversation` event. */
-export interface ReadMarkerNews {
+export interface ReadMarkerUpdate {
   readonly user: Id
   readonly conversation: Id
   readonly readSeq: number
@@ -201,12 +201,12 @@ export class Feeds implements FeedHost {
    * Publishes a device update that came over plain HTTP: other servers may hold the device's
    * connections.
    */
-  announceDevice(news: DeviceNews): void {
+  announceDevice(news: DeviceUpdate): void {
     this.#options.bus.publish(`u:${news.user}`, { kind: 'device', ...news })
   }
 
   /** Publishes a moved read marker to the user's other connections. */
-  announceReadMarker(marker: ReadMarkerNews, except: Connection | undefined): void {
+  announceReadMarker(marker: ReadMarkerUpdate, except: Connection | undefined): void {
     this.#tellMarker(marker, except)
     this.#options.bus.publish(`u:${marker.user}`, { kind: 'read-marker', epoch: this.#options.epoch(), ...marker })
   }
@@ -395,11 +395,11 @@ export class Feeds implements FeedHost {
   }
 
   /** Whether the marker was already sent: a hint may repeat or arrive late. */
-  #isToldMarker({ user, conversation, readSeq }: ReadMarkerNews): boolean {
+  #isToldMarker({ user, conversation, readSeq }: ReadMarkerUpdate): boolean {
     return (this.#toldMarkers.get(`${conversation} ${user}`) ?? -1) >= readSeq
   }
 
-  #tellMarker({ user, conversation, readSeq, json }: ReadMarkerNews, except: Connection | undefined): void {
+  #tellMarker({ user, conversation, readSeq, json }: ReadMarkerUpdate, except: Connection | undefined): void {
     this.noteMarker(user, conversation, readSeq)
     const frame = new Frame('conversation', json)
     for (const connection of this.#options.connections.ofUser(user)) {

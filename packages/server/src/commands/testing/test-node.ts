@@ -23,7 +23,7 @@ import { sendMessage } from '../send-message.ts'
 import { setLiveValue } from '../set-live-value.ts'
 import { listLiveValues } from '../list-live-values.ts'
 import { sync } from '../sync.ts'
-import { openMarkerReads, tellOwedMarkers, tellReadMarker } from '../tell-read-marker.ts'
+import { openMarkerReads, sendPendingReadMarkers, sendReadMarker } from '../send-read-marker.ts'
 import { updateConversation } from '../update-conversation.ts'
 import { watchPresence } from '../watch-presence.ts'
 import { Connection } from '../../fanout/connection.ts'
@@ -201,10 +201,10 @@ export class TestNode {
         },
         onStale: (user, conversation, leftSeq) => endSubscription(this.parts, user, conversation, leftSeq),
         onMarker: (user, conversation) => {
-          for (const connection of connections.ofUser(user)) tellReadMarker(this.parts, connection, conversation)
+          for (const connection of connections.ofUser(user)) sendReadMarker(this.parts, connection, conversation)
         },
         onApplied: () => undefined,
-        onOwed: (connection) => tellOwedMarkers(this.parts, connection),
+        onOwed: (connection) => sendPendingReadMarkers(this.parts, connection),
         onRevoked: () => undefined,
         observer: { swept: () => undefined, failed: () => undefined },
       },

@@ -39,7 +39,7 @@ export function openMarkerReads(database: Database, logger: Logger): MarkerReads
 }
 
 /** Sends a marker that moved. An opening connection receives it when it is ready. */
-export function tellReadMarker(parts: Parts, connection: Connection, conversation: Id): void {
+export function sendReadMarker(parts: Parts, connection: Connection, conversation: Id): void {
   if (connection.state.kind === 'opening') connection.afterReady.add(conversation)
   if (connection.state.kind !== 'ready') return
   const isAsked = connection.owedMarkers.has(conversation) && connection.owedMarkers.get(conversation) !== 'failed'
@@ -52,9 +52,9 @@ export function tellReadMarker(parts: Parts, connection: Connection, conversatio
  * Retries the failed marker reads of a connection. Called after a sweep, which shows that the
  * database is reachable.
  */
-export function tellOwedMarkers(parts: Parts, connection: Connection): void {
+export function sendPendingReadMarkers(parts: Parts, connection: Connection): void {
   for (const [conversation, state] of connection.owedMarkers)
-    if (state === 'failed') tellReadMarker(parts, connection, conversation)
+    if (state === 'failed') sendReadMarker(parts, connection, conversation)
 }
 
 async function tell(parts: Parts, connection: Connection, conversation: Id): Promise<void> {
@@ -69,5 +69,5 @@ async function tell(parts: Parts, connection: Connection, conversation: Id): Pro
   }
   const hasMoved = owedMarkers.get(conversation) === 'moved'
   owedMarkers.delete(conversation)
-  if (hasMoved) tellReadMarker(parts, connection, conversation)
+  if (hasMoved) sendReadMarker(parts, connection, conversation)
 }

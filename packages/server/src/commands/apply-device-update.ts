@@ -3,7 +3,7 @@
  * the connections of that device at this server.
  */
 import type { Id } from '@chorus/protocol'
-import type { DeviceNews } from '../fanout/bus.ts'
+import type { DeviceUpdate } from '../fanout/bus.ts'
 import type { Parts } from './parts.ts'
 import { setStatusOfSession } from './set-status.ts'
 import { watchForStreams } from './watch-presence.ts'
@@ -32,7 +32,7 @@ function hasDevice({ connections }: Parts, user: Id, session: Id): boolean {
  * Applies an update from the bus. Best effort, like everything on the bus: the device sends it
  * again after it reconnects.
  */
-export function hearDevice(parts: Parts, { user, session, status, watched }: DeviceNews): void {
+export function applyDeviceUpdate(parts: Parts, { user, session, status, watched }: DeviceUpdate): void {
   if (!hasDevice(parts, user, session) || !mayRun(parts, user)) return
   if (status !== undefined) setStatusOfSession(parts, user, session, status)
   if (watched === undefined) return

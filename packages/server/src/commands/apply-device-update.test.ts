@@ -5,7 +5,7 @@
 import { expect, it } from 'vitest'
 import { Limits } from '../access/limits.ts'
 import { ManualClock } from '../support/testing/manual-clock.ts'
-import { hearDevice } from './hear-device.ts'
+import { applyDeviceUpdate } from './apply-device-update.ts'
 import type { Parts } from './parts.ts'
 
 it('[LIM1] limits status updates received from other servers', () => {
@@ -31,11 +31,11 @@ it('[LIM1] limits status updates received from other servers', () => {
     presences: { update: () => void updates++ },
   } as unknown as Parts
   for (let count = 0; count < 10; count++)
-    hearDevice(parts, { user: 'ada', session: 'elsewhere', status: count % 2 === 0 ? 'away' : 'online' })
+    applyDeviceUpdate(parts, { user: 'ada', session: 'elsewhere', status: count % 2 === 0 ? 'away' : 'online' })
   // Without a connection of the session, nothing is done and nothing is counted.
   expect(updates).toBe(0)
   for (let count = 0; count < 10; count++)
-    hearDevice(parts, { user: 'ada', session: 'here', status: count % 2 === 0 ? 'away' : 'online' })
+    applyDeviceUpdate(parts, { user: 'ada', session: 'here', status: count % 2 === 0 ? 'away' : 'online' })
   expect(updates).toBe(3)
   expect(() => limits.takeRequest('ada')).toThrow(/too many requests/)
 })
