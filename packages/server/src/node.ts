@@ -20,7 +20,7 @@ import { endSubscription, lookAfterRemoval, tellSweptRemoval } from './commands/
 import { applyDeviceUpdate } from './commands/apply-device-update.ts'
 import { joinConversation } from './commands/join-conversation.ts'
 import type { Parts } from './commands/parts.ts'
-import { recheckWatches } from './commands/recheck-watches.ts'
+import { revalidatePresenceSubscriptions } from './commands/revalidate-presence-subscriptions.ts'
 import { openMarkerReads, sendPendingReadMarkers, sendReadMarker } from './commands/send-read-marker.ts'
 import type { Config } from './config.ts'
 import type { Connection } from './fanout/connection.ts'
@@ -314,7 +314,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       },
       onLeft: (conversation, user) => {
         liveValues.forget(conversation, user)
-        recheckWatches(parts, user)
+        revalidatePresenceSubscriptions(parts, user)
       },
       onUnsubscribed: (conversation, left) => lookAfterRemoval(parts, conversation, left),
       onBusMessage: (message) => {
@@ -380,7 +380,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
           for (const connection of connections.ofUser(user)) joinConversation(parts, connection, conversation)
         },
         onLeft: (user, conversation, leftSeq, xid) => {
-          recheckWatches(parts, user)
+          revalidatePresenceSubscriptions(parts, user)
           tellSweptRemoval(parts, user, conversation, leftSeq, xid)
         },
         onStale: (user, conversation, leftSeq) => endSubscription(parts, user, conversation, leftSeq),

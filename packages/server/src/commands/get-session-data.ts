@@ -4,10 +4,10 @@
  */
 import { readSessionData } from '../store/sessions.ts'
 import type { CommandHandler } from './command.ts'
-import { sessionIsOver } from './session-is-over.ts'
+import { sessionEndedError } from './session-ended-error.ts'
 
 export const getSessionData: CommandHandler<'get-session-data'> = async ({ parts: { database }, actor }) => {
   const data = await readSessionData(database, actor.sessionId)
-  if (data === undefined) throw sessionIsOver()
+  if (data === undefined) throw sessionEndedError()
   return { data }
 }

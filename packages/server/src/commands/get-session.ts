@@ -2,7 +2,7 @@
 import { readSession } from '../store/sessions.ts'
 import { readUsers } from '../store/users.ts'
 import type { CommandHandler } from './command.ts'
-import { sessionIsOver } from './session-is-over.ts'
+import { sessionEndedError } from './session-ended-error.ts'
 
 export const getSession: CommandHandler<'get-session'> = async ({ parts: { database }, actor }) => {
   const [users, session] = await Promise.all([
@@ -10,6 +10,6 @@ export const getSession: CommandHandler<'get-session'> = async ({ parts: { datab
     readSession(database, actor.sessionId),
   ])
   const [user] = users
-  if (user === undefined || session === undefined) throw sessionIsOver()
+  if (user === undefined || session === undefined) throw sessionEndedError()
   return { user, session: { ...session, current: true } }
 }

@@ -2,11 +2,11 @@
 import { ChorusError } from '@chorus/protocol'
 import { updateProfile as store } from '../store/users.ts'
 import type { CommandHandler } from './command.ts'
-import { sessionIsOver } from './session-is-over.ts'
+import { sessionEndedError } from './session-ended-error.ts'
 
 export const updateProfile: CommandHandler<'update-profile'> = async ({ parts: { database }, actor }, change) => {
   const user = await store(database, actor.userId, change)
   if (user === 'taken') throw new ChorusError('conflict', 'unable to change profile; the handle is taken')
-  if (user === undefined) throw sessionIsOver()
+  if (user === undefined) throw sessionEndedError()
   return { user }
 }

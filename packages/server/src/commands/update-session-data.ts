@@ -5,14 +5,14 @@
 import { ChorusError, limits } from '@chorus/protocol'
 import { mergeSessionData } from '../store/sessions.ts'
 import type { CommandHandler } from './command.ts'
-import { sessionIsOver } from './session-is-over.ts'
+import { sessionEndedError } from './session-ended-error.ts'
 
 export const updateSessionData: CommandHandler<'update-session-data'> = async (
   { parts: { database }, actor },
   input,
 ) => {
   const data = await mergeSessionData(database, actor.sessionId, input.data, limits.sessionDataMaxBytes)
-  if (data === undefined) throw sessionIsOver()
+  if (data === undefined) throw sessionEndedError()
   if (data === 'too-large') {
     throw new ChorusError(
       'too-large',

@@ -9,7 +9,7 @@ import { LocalBusHub } from '../fanout/bus-local.ts'
 import type { Database } from '../store/database.ts'
 import { LogFixture } from '../store/testing/log-fixture.ts'
 import { openTestDatabase, type TestDatabase } from '../store/testing/open-test-database.ts'
-import { recheckWatches } from './recheck-watches.ts'
+import { revalidatePresenceSubscriptions } from './revalidate-presence-subscriptions.ts'
 import { type Opened, TestNode } from './testing/test-node.ts'
 
 describe('watching while people leave', () => {
@@ -142,7 +142,7 @@ describe('watching while people leave', () => {
     await node.run('watch-presence', ada, { users: [bob, cleo] }, connection)
     const query = vi.fn(() => Promise.reject(new Error('away')))
     Object.assign(node.parts, { database: { query } })
-    recheckWatches(node.parts, bob)
+    revalidatePresenceSubscriptions(node.parts, bob)
     await vi.waitFor(() => expect([...connection.watched.keys()]).toEqual([cleo]), { timeout: 5_000 })
     expect(query).toHaveBeenCalledTimes(3)
   })

@@ -17,7 +17,7 @@ import { markRead } from '../mark-read.ts'
 import { openConnection } from '../open-connection.ts'
 import type { Parts } from '../parts.ts'
 import { putMember } from '../put-member.ts'
-import { recheckWatches } from '../recheck-watches.ts'
+import { revalidatePresenceSubscriptions } from '../revalidate-presence-subscriptions.ts'
 import { removeMember } from '../remove-member.ts'
 import { sendMessage } from '../send-message.ts'
 import { setLiveValue } from '../set-live-value.ts'
@@ -132,7 +132,7 @@ export class TestNode {
       },
       onLeft: (conversation, user) => {
         this.parts.liveValues.forget(conversation, user)
-        recheckWatches(this.parts, user)
+        revalidatePresenceSubscriptions(this.parts, user)
       },
       onUnsubscribed: (conversation, left) => lookAfterRemoval(this.parts, conversation, left),
       onBusMessage: () => undefined,
@@ -196,7 +196,7 @@ export class TestNode {
           for (const connection of connections.ofUser(user)) joinConversation(this.parts, connection, conversation)
         },
         onLeft: (user, conversation, leftSeq, xid) => {
-          recheckWatches(this.parts, user)
+          revalidatePresenceSubscriptions(this.parts, user)
           tellSweptRemoval(this.parts, user, conversation, leftSeq, xid)
         },
         onStale: (user, conversation, leftSeq) => endSubscription(this.parts, user, conversation, leftSeq),

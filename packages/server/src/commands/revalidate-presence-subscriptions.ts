@@ -14,7 +14,7 @@ const pairsMax = 2_000
 const looksMax = 3
 const retryAfterMs = 300
 
-export function recheckWatches(parts: Parts, user: Id): void {
+export function revalidatePresenceSubscriptions(parts: Parts, user: Id): void {
   if (!parts.presences.concerns(user)) return
   if (parts.presences.noteLeft(user)) void lookAgain(parts)
 }
