@@ -68,8 +68,8 @@ import { readMemberships } from './store/read-memberships.ts'
 import { findSessions, readRecentRevocations, touchSessions } from './store/sessions.ts'
 import { readSetting } from './store/settings.ts'
 import { placeAt, readPosition, sweepChanges } from './store/sweep-changes.ts'
-import { tendSessions } from './store/tend-sessions.ts'
-import { tendTables } from './store/tend-tables.ts'
+import { pruneSessions } from './store/prune-sessions.ts'
+import { maintainTables } from './store/maintain-tables.ts'
 import { readTrace } from './store/trace.ts'
 import { findClientAddress, parseTrustedProxies } from './support/address.ts'
 import { Batcher } from './support/batcher.ts'
@@ -133,7 +133,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
       () => clock.nowMs(),
     )
     await lifecycle.start({ name: 'log', stop: () => log.drain() })
-    const stopTending = tendTables(database, clock, (problem) =>
+    const stopTending = maintainTables(database, clock, (problem) =>
       logger.warn({ err: problem }, 'unable to maintain the tables; trying again later'),
     )
     const time = await DatabaseTime.start(database, clock, (problem) =>
@@ -141,7 +141,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
     )
     await lifecycle.start({ name: 'time', stop: async () => time.stop() })
     await lifecycle.start({ name: 'table tending', stop: async () => stopTending() })
-    const stopTendingSessions = tendSessions(database, clock, (problem) =>
+    const stopTendingSessions = pruneSessions(database, clock, (problem) =>
       logger.warn({ err: problem }, 'unable to delete old sessions; trying again later'),
     )
     await lifecycle.start({ name: 'session tending', stop: async () => stopTendingSessions() })

@@ -41,7 +41,7 @@ export const canaryBounds = {
   intervalMs: 10_000,
   retryMinMs: 1_000,
   retryMaxMs: 60_000,
-  tendEveryMs: 600_000,
+  refreshIntervalMs: 600_000,
   /** Age at which the canary replaces its session, well before the session expires. */
   renewAfterMs: 20 * 86_400_000,
 } as const
@@ -226,7 +226,7 @@ export class Canary {
   }
 
   #tend(place: CanaryPlace): void {
-    this.#after('tend', canaryBounds.tendEveryMs * (0.5 + Math.random()), async () => {
+    this.#after('tend', canaryBounds.refreshIntervalMs * (0.5 + Math.random()), async () => {
       this.#tend(place)
       await deleteOldCanaryMessages(this.#options.parts.database, place.conversation)
     })

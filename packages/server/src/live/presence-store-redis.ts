@@ -21,7 +21,7 @@
 import type { Id, PresenceStatus } from '@chorus/protocol'
 import type { Clock, Timer } from '../support/clock.ts'
 import type { Redis } from '../support/redis.ts'
-import { endLease, readPresence, tendLease, writePresence } from './scripts.ts'
+import { endLease, readPresence, refreshLease, writePresence } from './scripts.ts'
 import { unknownRemotePresence, type RemotePresence, type PresenceStore } from './presence-store.ts'
 
 export const presenceStoreBounds = {
@@ -35,7 +35,7 @@ export const presenceStoreBounds = {
   /**
    * Time between two refreshes of a lease. A refresh also returns the leases of the other servers.
    */
-  tendEveryMs: 3_000,
+  refreshIntervalMs: 3_000,
   tendRetryMs: 500,
   /**
    * Base of the backoff after several lost leases in a row, as in a Redis that evicts keys; grows
@@ -305,11 +305,11 @@ export class RedisPresenceStore implements PresenceStore {
 
   /** Refreshes the lease once. Resolves with the time until the next refresh. */
   async #tendOnce(partition: Partition): Promise<number | 'lost'> {
-    const { leaseMs, keepMs, leasesMax, tendEveryMs, settleMs } = presenceStoreBounds
+    const { leaseMs, keepMs, leasesMax, refreshIntervalMs, settleMs } = presenceStoreBounds
     if (partition.doubt !== undefined) this.#takeNewLease(partition, partition.doubt)
     const lease = partition.lease as string
     const reply = (await this.#options.redis.script(
-      tendLease,
+      refreshLease,
       [partition.leasesKey, partition.wholeKey],
       [lease, partition.isLeaseNew ? 'new' : 'keep', leaseMs, keepMs, leasesMax],
     )) as readonly (number | string)[]
@@ -323,7 +323,7 @@ export class RedisPresenceStore implements PresenceStore {
     this.#settle(partition, settleMs - Number(reply[1]))
 
     const living = new Set<string>()
-    let nextMs: number = tendEveryMs
+    let nextMs: number = refreshIntervalMs
     for (let index = 2; index < reply.length; index += 2) {
       const other = String(reply[index])
       if (other.startsWith(this.#boot)) continue
@@ -343,9 +343,9 @@ export class RedisPresenceStore implements PresenceStore {
    * down.
    */
   #takeAgainLater(partition: Partition): void {
-    const { lostRetryMs, tendEveryMs } = presenceStoreBounds
+    const { lostRetryMs, refreshIntervalMs } = presenceStoreBounds
     const boundMs =
-      partition.losses === 0 ? 0 : Math.min(tendEveryMs, lostRetryMs * 2 ** Math.min(partition.losses, 10))
+      partition.losses === 0 ? 0 : Math.min(refreshIntervalMs, lostRetryMs * 2 ** Math.min(partition.losses, 10))
     partition.losses++
     this.#tendLater(partition, boundMs * (0.5 + Math.random() / 2))
   }

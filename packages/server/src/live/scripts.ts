@@ -23,7 +23,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)`
  *   ended or was lost, and was not taken. Everything registered under it is dead then and stays so.
  * - Cost: O(leases of the partition), which is about the number of servers.
  */
-export const tendLease: RedisScript = {
+export const refreshLease: RedisScript = {
   lua: `${nowMs}
 local life, keep = tonumber(ARGV[3]), tonumber(ARGV[4])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - keep)

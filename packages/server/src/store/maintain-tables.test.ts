@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'
-import { tendingBounds, tendTables } from './tend-tables.ts'
+import { tendingBounds, maintainTables } from './maintain-tables.ts'
 import { openTestDatabase, type TestDatabase } from './testing/open-test-database.ts'
 
 describe("maintenance of the embedded engine's tables", () => {
@@ -19,7 +19,7 @@ describe("maintenance of the embedded engine's tables", () => {
 
   it('updates planner statistics after a minute and schedules the next run', async () => {
     const clock = new ManualClock()
-    const stop = tendTables(opened.database, clock, (problem) => expect.fail(String(problem)))
+    const stop = maintainTables(opened.database, clock, (problem) => expect.fail(String(problem)))
     expect(await analysed()).toBe(0)
     clock.advance(tendingBounds.firstAfterMs)
     await vi.waitFor(async () => expect(await analysed()).toBe(1))
@@ -32,7 +32,7 @@ describe("maintenance of the embedded engine's tables", () => {
     const clock = new ManualClock()
     const problems: unknown[] = []
     const broken = { ...opened.database, engine: 'embedded' as const, script: () => Promise.reject(new Error('no')) }
-    const stop = tendTables(broken, clock, (problem) => problems.push(problem))
+    const stop = maintainTables(broken, clock, (problem) => problems.push(problem))
     clock.advance(tendingBounds.firstAfterMs)
     await vi.waitFor(() => expect(clock.pendingCount).toBe(1))
     clock.advance(tendingBounds.everyMs)

@@ -31,7 +31,7 @@ const tables = [
  * Starts to maintain the tables at intervals. Returns a function that stops it. Does nothing on a
  * Postgres server.
  */
-export function tendTables(database: Database, clock: Clock, onProblem: (problem: unknown) => void): () => void {
+export function maintainTables(database: Database, clock: Clock, onProblem: (problem: unknown) => void): () => void {
   if (database.engine !== 'embedded') return () => undefined
   let timer: Timer = clock.setTimer(tend, tendingBounds.firstAfterMs)
   return () => timer.cancel()

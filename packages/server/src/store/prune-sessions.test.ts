@@ -2,7 +2,7 @@
 import type { Id } from '@chorus/protocol'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { deleteOldSessions, readRecentRevocations } from './sessions.ts'
-import { tendSessionsOnce } from './tend-sessions.ts'
+import { tendSessionsOnce } from './prune-sessions.ts'
 import { placeAt, readPosition, sweepChanges } from './sweep-changes.ts'
 import { LogFixture } from './testing/log-fixture.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from './testing/open-test-database.ts'

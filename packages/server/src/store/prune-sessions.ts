@@ -20,7 +20,7 @@ export const sessionTending = {
 } as const
 
 /** Starts to delete old sessions at intervals. Returns a function that stops it. */
-export function tendSessions(database: Database, clock: Clock, onProblem: (problem: unknown) => void): () => void {
+export function pruneSessions(database: Database, clock: Clock, onProblem: (problem: unknown) => void): () => void {
   let isStopped = false
   let timer: Timer = clock.setTimer(tend, sessionTending.firstAfterMs)
   return () => {
