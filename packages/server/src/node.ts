@@ -56,7 +56,7 @@ import { ChangeLog } from './store/change-log.ts'
 import { CursorCodec } from './store/cursor.ts'
 import { DatabaseTime } from './store/database-time.ts'
 import { namespaceOf, readInstallation } from './store/installation.ts'
-import { LastSeenNotes, readLastSeen } from './store/last-seen.ts'
+import { LastSeenWriter, readLastSeen } from './store/last-seen.ts'
 import { keepNamesFolded } from './store/fold-names.ts'
 import { LogSegmentCache } from './store/log-segment-cache.ts'
 import { migrate } from './store/migrate.ts'
@@ -232,7 +232,7 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
           retryAfterMs: 1_000,
         }),
     })
-    const lastSeen = new LastSeenNotes({
+    const lastSeen = new LastSeenWriter({
       database,
       clock,
       onProblem: (problem) => logger.warn({ err: problem }, 'unable to store when users were last seen'),

@@ -8,7 +8,7 @@ import type { Id, PresenceStatus } from '@chorus/protocol'
 import type { Config } from './config.ts'
 import { Dispatcher, type DueSource } from './jobs/dispatcher.ts'
 import { type ConsumedLog, LogConsumer } from './jobs/log-consumer.ts'
-import type { MailDesk } from './jobs/mail-desk.ts'
+import type { Mailer } from './jobs/mailer.ts'
 import { MailWorker } from './jobs/mail-worker.ts'
 import type { Job, JobQueue } from './jobs/queue.ts'
 import { LocalQueue } from './jobs/queue-local.ts'
@@ -51,7 +51,7 @@ export interface JobsOptions {
 
 export interface Jobs {
   /** Mail interface for commands. Undefined: this server sends no mail. */
-  readonly mail: MailDesk | undefined
+  readonly mail: Mailer | undefined
   /** Key that signs the unsubscribe links of digests. */
   readonly mailKey: string
   /** Returns why jobs run in degraded mode. Undefined: they are healthy. */

@@ -5,7 +5,7 @@
 import type { Id } from '@chorus/protocol'
 import type { Limits } from '../access/limits.ts'
 import type { Passwords } from '../access/passwords.ts'
-import type { MailDesk } from '../jobs/mail-desk.ts'
+import type { Mailer } from '../jobs/mailer.ts'
 import type { Config } from '../config.ts'
 import type { Database } from '../store/database.ts'
 
@@ -15,7 +15,7 @@ export interface IdentityParts {
   readonly passwords: Passwords
   readonly limits: Limits
   /** Undefined when this server sends no mail. */
-  readonly mail: MailDesk | undefined
+  readonly mail: Mailer | undefined
   /**
    * Closes the connections of these sessions here and notifies the other servers. The sweep finds
    * the ones that this misses (rule ACL2).

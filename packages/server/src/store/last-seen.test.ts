@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'
 import type { Database, Statement } from './database.ts'
-import { lastSeenBounds, LastSeenNotes } from './last-seen.ts'
+import { lastSeenBounds, LastSeenWriter } from './last-seen.ts'
 
 const open = () => {
   const clock = new ManualClock()
@@ -15,7 +15,7 @@ const open = () => {
     return []
   }
   const database = { query } as unknown as Database
-  const notes = new LastSeenNotes({ database, clock, onProblem: (problem) => void problems.push(problem) })
+  const notes = new LastSeenWriter({ database, clock, onProblem: (problem) => void problems.push(problem) })
   return { clock, statements, problems, state, notes }
 }
 const at = (second: number) => new Date(second * 1_000).toISOString()

@@ -20,20 +20,20 @@ export interface LastSeen {
   readonly at: string
 }
 
-export interface LastSeenNotesOptions {
+export interface LastSeenWriterOptions {
   readonly database: Database
   readonly clock: Clock
   readonly onProblem: (problem: unknown) => void
 }
 
-export class LastSeenNotes {
-  readonly #options: LastSeenNotesOptions
+export class LastSeenWriter {
+  readonly #options: LastSeenWriterOptions
   readonly #waiting = new Map<Id, string>()
   #timer: Timer | undefined
   /** Statement in progress. Only one runs at a time. */
   #writing: Promise<void> | undefined
 
-  constructor(options: LastSeenNotesOptions) {
+  constructor(options: LastSeenWriterOptions) {
     this.#options = options
   }
 
