@@ -14,7 +14,7 @@ import { slotOfKey } from '../support/redis-slot.ts'
 import { redisHostOf, redisTlsOf } from '../support/redis-tls.ts'
 import type { BusObserver, GapCause } from './bus-observer.ts'
 import { nameOf, partitionOf, partitionsCount } from './bus-redis-channels.ts'
-import { type RedisAccess, type RedisAddress, RedisLine } from './bus-redis-line.ts'
+import { type RedisAccess, type RedisAddress, RedisBusConnection } from './bus-redis-connection.ts'
 import { RedisRefusal, type Reply, textOf } from './bus-redis-replies.ts'
 import type { BusChannel } from './bus.ts'
 
@@ -56,7 +56,7 @@ interface Subscription {
    * the request.
    */
   state: 'wanted' | 'asked' | 'confirmed'
-  line: RedisLine | undefined
+  line: RedisBusConnection | undefined
   ask: number
   /** Cause of the gap to announce once the subscription is confirmed. */
   owes: GapCause | undefined
@@ -77,7 +77,7 @@ interface Probe {
 
 interface Shard {
   readonly address: RedisAddress
-  line: RedisLine | undefined
+  line: RedisBusConnection | undefined
   state: 'connecting' | 'open' | 'away'
   retries: number
   timer: Timer | undefined
@@ -262,7 +262,7 @@ export class BusSubscriber {
       for (const names of partitions.values()) if (line !== undefined) this.#ask(line, names)
   }
 
-  #ask(line: RedisLine, names: readonly string[]): void {
+  #ask(line: RedisBusConnection, names: readonly string[]): void {
     for (let at = 0; at < names.length; at += subscriberBounds.namesPerAskMax) {
       const some = names.slice(at, at + subscriberBounds.namesPerAskMax)
       const ask = line.subscribe(some)
@@ -277,7 +277,7 @@ export class BusSubscriber {
     }
   }
 
-  #confirm(line: RedisLine, name: string, ask: number): void {
+  #confirm(line: RedisBusConnection, name: string, ask: number): void {
     const subscription = this.#subscriptions.get(name)
     if (subscription?.state !== 'asked' || subscription.line !== line || subscription.ask !== ask) return
     subscription.state = 'confirmed'
@@ -343,7 +343,7 @@ export class BusSubscriber {
   }
 
   #open(shard: Shard): void {
-    const line = new RedisLine(shard.address, this.#access, this.#options.clock, {
+    const line = new RedisBusConnection(shard.address, this.#access, this.#options.clock, {
       onMessage: (name, payload) => this.#receive(shard, name, payload),
       onConfirmed: (name, ask) => {
         if (name === shard.probe?.name) this.#sendProbe(shard)
@@ -363,7 +363,7 @@ export class BusSubscriber {
     )
   }
 
-  async #begin(shard: Shard, line: RedisLine): Promise<void> {
+  async #begin(shard: Shard, line: RedisBusConnection): Promise<void> {
     const topology = await line.ask(['CLUSTER', 'SLOTS']).catch(() => undefined)
     if (topology === undefined || shard.line !== line) return
     shard.state = 'open'
@@ -401,7 +401,7 @@ export class BusSubscriber {
     )
   }
 
-  #loseLine(line: RedisLine, cause: GapCause): void {
+  #loseLine(line: RedisBusConnection, cause: GapCause): void {
     for (const [name, subscription] of this.#subscriptions)
       if (subscription.line === line) this.#lose(name, subscription, cause)
     for (const [name, subscription] of this.#leaving) if (subscription.line === line) this.#leaving.delete(name)
@@ -427,7 +427,7 @@ export class BusSubscriber {
 
   // --- Clusters ---
 
-  #followMoved(shard: Shard, line: RedisLine, name: string): void {
+  #followMoved(shard: Shard, line: RedisBusConnection, name: string): void {
     if (name === shard.probe?.name) shard.probe = undefined
     const subscription = this.#subscriptions.get(name)
     if (subscription?.line === line) this.#lose(name, subscription, 'moved')
@@ -436,7 +436,7 @@ export class BusSubscriber {
     this.#retrySoon()
   }
 
-  #followRefused(line: RedisLine, names: readonly string[], reason: string): void {
+  #followRefused(line: RedisBusConnection, names: readonly string[], reason: string): void {
     for (const name of names) {
       const subscription = this.#subscriptions.get(name)
       if (subscription?.line === line) this.#lose(name, subscription, 'moved')
@@ -466,7 +466,7 @@ export class BusSubscriber {
   }
 
   /** Asks a master for the owners of all slots: the given connection, or any open one. */
-  #refreshTopology(asked?: RedisLine): void {
+  #refreshTopology(asked?: RedisBusConnection): void {
     if (this.#owners === undefined || this.#isRefreshing || this.#isClosed) return
     const open = [...this.#shards.values()].filter(({ state }) => state === 'open')
     const shard = open.find(({ line }) => line === asked) ?? open[Math.floor(Math.random() * open.length)]
@@ -536,7 +536,7 @@ export class BusSubscriber {
     this.#watchProbe(shard, line)
   }
 
-  #watchProbe(shard: Shard, line: RedisLine): void {
+  #watchProbe(shard: Shard, line: RedisBusConnection): void {
     const { clock } = this.#options
     const dueMs = clock.nowMs() + subscriberBounds.probeIntervalMs
     shard.probeTimer = clock.setTimer(() => {
@@ -626,8 +626,8 @@ function release(subscription: Subscription): void {
  * Groups names by the connection they are subscribed on, in lists of one partition and bounded
  * length.
  */
-function groupByLine(subscriptions: ReadonlyMap<string, Subscription>): Map<RedisLine, string[][]> {
-  const byLine = new Map<RedisLine, Map<number, string[]>>()
+function groupByLine(subscriptions: ReadonlyMap<string, Subscription>): Map<RedisBusConnection, string[][]> {
+  const byLine = new Map<RedisBusConnection, Map<number, string[]>>()
   for (const [name, { line, partition }] of subscriptions) {
     if (line === undefined) continue
     const partitions = byLine.get(line) ?? new Map<number, string[]>()
@@ -636,7 +636,7 @@ function groupByLine(subscriptions: ReadonlyMap<string, Subscription>): Map<Redi
     partitions.set(partition, names)
     names.push(name)
   }
-  const grouped = new Map<RedisLine, string[][]>()
+  const grouped = new Map<RedisBusConnection, string[][]>()
   for (const [line, partitions] of byLine) {
     const lists: string[][] = []
     for (const names of partitions.values())

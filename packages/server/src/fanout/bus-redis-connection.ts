@@ -44,7 +44,7 @@ export interface RedisAccess {
 export interface LineEvents {
   readonly onMessage: (name: string, payload: Buffer) => void
   /**
-   * Called when Redis confirms a subscription. `ask` is the number that {@link RedisLine.subscribe}
+   * Called when Redis confirms a subscription. `ask` is the number that {@link RedisBusConnection.subscribe}
    * returned.
    */
   readonly onConfirmed: (name: string, ask: number) => void
@@ -61,7 +61,7 @@ type Expected =
   | { readonly kind: 'subscribe' | 'unsubscribe'; readonly names: Set<string>; readonly ask: number }
   | { readonly kind: 'answer'; readonly resolve: (reply: Reply) => void; readonly reject: (error: Error) => void }
 
-export class RedisLine {
+export class RedisBusConnection {
   readonly #events: LineEvents
   readonly #clock: Clock
   readonly #socket: Socket
