@@ -39,7 +39,7 @@ import { createEmptyConversation } from './empty-conversation.ts'
 import { guarded, logError } from './guarded.ts'
 import { createHttpApi, type HttpApi, type HttpLine, toHttpRequest } from './http-api.ts'
 import { Lifetime } from './lifetime.ts'
-import { LiveLane } from './live-values.ts'
+import { LiveValuesClient } from './live-values.ts'
 import { type Cell, createCell, createSwitch, derive, type Switch } from './observable.ts'
 import { Outbox } from './outbox.ts'
 import { PresenceSubscriptions } from './presence.ts'
@@ -65,7 +65,7 @@ interface SignedIn {
   readonly api: HttpApi
   readonly replica: Replica
   readonly outbox: Outbox
-  readonly live: LiveLane
+  readonly live: LiveValuesClient
   readonly conversations: Map<string, OpenConversation>
 }
 
@@ -549,7 +549,7 @@ class Client implements ChatClient {
       appliedSeqOf: (conversation) => replica.appliedSeqOf(conversation),
       onError: this.#onError,
     })
-    const live = new LiveLane({ api, ask: this.#askWithin(life), clock: life.clock, onError: this.#onError })
+    const live = new LiveValuesClient({ api, ask: this.#askWithin(life), clock: life.clock, onError: this.#onError })
     const signedIn: SignedIn = { user, life, api, replica, outbox, live, conversations: new Map() }
     this.#signedIn = signedIn
     this.users.put([user])

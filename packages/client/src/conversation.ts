@@ -7,7 +7,7 @@ import type { ChatConversation, ConversationSummary, LiveValues, PresenceWatch, 
 import type { Ask } from './ask.ts'
 import type { Clock } from './clock.ts'
 import type { HttpApi } from './http-api.ts'
-import type { LiveLane } from './live-values.ts'
+import type { LiveValuesClient } from './live-values.ts'
 import { MemberList } from './members.ts'
 import { MessageList } from './messages.ts'
 import { createComputedCell, derive, type Observable } from './observable.ts'
@@ -31,7 +31,7 @@ export interface ConversationParts {
   readonly ask: Ask
   readonly clock: Clock
   readonly users: UserCache
-  readonly live: LiveLane
+  readonly live: LiveValuesClient
   readonly presence: PresenceSubscriptions
   readonly isConnected: () => boolean
   readonly onError?: (error: unknown) => void

@@ -52,7 +52,7 @@ interface Load {
 /** Maximum number of values received during one request. Beyond it, the response is dropped. */
 const arrivedMax = 5_000
 
-export class LiveLane {
+export class LiveValuesClient {
   readonly #options: LiveLaneOptions
   readonly #loads = new Set<Load>()
   readonly #keys = new Map<string, LiveKey>()

@@ -3,7 +3,7 @@ import type { LiveValue, Presence } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
 import type { Ask } from './ask.ts'
 import { createHttpApi } from './http-api.ts'
-import { LiveLane } from './live-values.ts'
+import { LiveValuesClient } from './live-values.ts'
 import { PresenceSubscriptions, presencePollMs, unknownAfterMs, watchGatherMs } from './presence.ts'
 import { ManualClock, settle } from './testing/manual-clock.ts'
 import { createTyping, typingEveryMs } from './typing.ts'
@@ -37,7 +37,7 @@ function setUpLive() {
     requests.push(input instanceof Request ? input.url : input.toString())
     return Promise.resolve(Response.json({ values: [value('ann', { lat: 1 }, 0, 9_000, 'location')] }))
   }
-  const lane = new LiveLane({ api: createHttpApi({ url: 'http://x', fetch: answer }), ask, clock })
+  const lane = new LiveValuesClient({ api: createHttpApi({ url: 'http://x', fetch: answer }), ask, clock })
   return { clock, asked, requests, lane }
 }
 
@@ -92,7 +92,7 @@ describe('response with current values', () => {
       new Promise((resolve) => {
         answer = resolve
       })
-    const lane = new LiveLane({ api: createHttpApi({ url: 'http://x', fetch }), ask, clock })
+    const lane = new LiveValuesClient({ api: createHttpApi({ url: 'http://x', fetch }), ask, clock })
     const location = lane.of('c').observe('location')
     location.subscribe(() => undefined)
     await settle()
