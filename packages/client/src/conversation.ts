@@ -13,7 +13,7 @@ import { MessageList } from './messages.ts'
 import { createComputedCell, derive, type Observable } from './observable.ts'
 import type { Outbox } from './outbox.ts'
 import type { PresenceSubscriptions } from './presence.ts'
-import type { Replica, Replicated } from './replica.ts'
+import type { Replica, ConversationReplica } from './replica.ts'
 import { createTyping } from './typing.ts'
 import type { UserCache } from './users.ts'
 
@@ -47,7 +47,7 @@ export class OpenConversation implements ChatConversation {
   readonly unread: Observable<number>
   readonly readMarkers: Observable<ReadonlyMap<string, number>>
   readonly #parts: ConversationParts
-  readonly #slot: Replicated
+  readonly #slot: ConversationReplica
   #readWantedSeq = 0
   #readSaidSeq = 0
   #reading: Promise<void> | undefined

@@ -8,7 +8,7 @@ import type { Ask } from './ask.ts'
 import type { HttpApi } from './http-api.ts'
 import { type ComputedCell, createComputedCell, type Observable } from './observable.ts'
 import type { Outbox } from './outbox.ts'
-import type { Replica, Replicated } from './replica.ts'
+import type { Replica, ConversationReplica } from './replica.ts'
 import { countReaction, type WindowEntry } from './timeline.ts'
 
 /** A pending action that is shown before the log contains it. */
@@ -24,7 +24,7 @@ const overlaysMax = 100
 
 export interface MessageListOptions {
   readonly me: string
-  readonly slot: Replicated
+  readonly slot: ConversationReplica
   readonly replica: Replica
   readonly outbox: Outbox
   readonly api: HttpApi

@@ -70,7 +70,7 @@ const pageSizeMin = 10
 type Loading = 'nothing' | 'newest' | 'older' | 'newer' | 'around'
 
 /** One conversation of the local copy. */
-export interface Replicated {
+export interface ConversationReplica {
   readonly id: string
   timeline: Timeline
   state: SummaryState | undefined
@@ -122,13 +122,13 @@ export interface ReplicaOptions {
 
 export class Replica {
   readonly #options: ReplicaOptions
-  readonly #slots = new Map<string, Replicated>()
+  readonly #slots = new Map<string, ConversationReplica>()
   readonly #data: Cell<DataState>
   readonly #list: ComputedCell<readonly ConversationSummary[]>
   /** Conversations that wait for data from the server. The cursor does not move while there are any. */
   readonly #outstanding = new Set<string>()
   /** Conversations with messages in memory, in order of use, least recently used first. */
-  readonly #windows = new Map<string, Replicated>()
+  readonly #windows = new Map<string, ConversationReplica>()
   #epoch = ''
   #cursor: string | undefined
   #candidate: string | undefined
@@ -203,10 +203,10 @@ export class Replica {
   }
 
   /** Returns the entry of a conversation in the local copy. Creates it if necessary. */
-  slot(id: string): Replicated {
+  slot(id: string): ConversationReplica {
     const known = this.#slots.get(id)
     if (known !== undefined) return known
-    const fresh: Replicated = {
+    const fresh: ConversationReplica = {
       id,
       timeline: new Timeline({ me: this.#options.me, appliedSeq: 0 }),
       state: undefined,
@@ -237,7 +237,7 @@ export class Replica {
     this.#cursor = record.cursor
     this.#savedCursor = record.cursor
     this.#generation = record.generation
-    const restore = ({ id, appliedSeq }: RemovedRecord): Replicated => {
+    const restore = ({ id, appliedSeq }: RemovedRecord): ConversationReplica => {
       const slot = this.slot(id)
       slot.timeline = new Timeline({ me, appliedSeq })
       return slot
@@ -524,7 +524,7 @@ export class Replica {
     this.#takeMarker(slot, seq, readSeq, unread)
   }
 
-  #takeMarker(slot: Replicated, seq: number, readSeq: number, unread: number): void {
+  #takeMarker(slot: ConversationReplica, seq: number, readSeq: number, unread: number): void {
     if (slot.state === undefined) return
     const { summary, unreadAsOfSeq } = slot.state
     if (readSeq < summary.readSeq) return
@@ -540,7 +540,7 @@ export class Replica {
   }
 
   /** Passes the changes released by the timeline to the summary and the application, in order. */
-  #applyStep(slot: Replicated, { applied, next }: TimelineStep): void {
+  #applyStep(slot: ConversationReplica, { applied, next }: TimelineStep): void {
     const { me, onMoved } = this.#options
     // The position moved in either case. It must be stored, or the changes are reported again after a restart
     // (rule CLI1).
@@ -563,7 +563,7 @@ export class Replica {
     if (next === 'read-missing') this.#repairLater(slot)
   }
 
-  #onMembership(slot: Replicated, change: Change): void {
+  #onMembership(slot: ConversationReplica, change: Change): void {
     if (change.type === 'member.left' && change.user === this.#options.me) this.#leave(slot)
     if (change.type === 'member.joined' && change.user !== this.#options.me) {
       this.#addMember(slot, change.user, change.role, change.seq).catch(() => undefined)
@@ -571,7 +571,7 @@ export class Replica {
   }
 
   /** Adds a new member to the summary, which names only the first few members. Needs the member's profile. */
-  async #addMember(slot: Replicated, userId: string, role: Role, joinedSeq: number): Promise<void> {
+  async #addMember(slot: ConversationReplica, userId: string, role: Role, joinedSeq: number): Promise<void> {
     const isWanted = (): boolean => {
       const members = slot.state?.summary.members
       return (
@@ -591,7 +591,7 @@ export class Replica {
     this.#dirty.add(slot.id)
   }
 
-  #repairLater(slot: Replicated): void {
+  #repairLater(slot: ConversationReplica): void {
     if (slot.isRepairing) return
     slot.isRepairing = true
     this.#outstanding.add(slot.id)
@@ -600,7 +600,7 @@ export class Replica {
     })
   }
 
-  async #repair(slot: Replicated, attempt: number): Promise<void> {
+  async #repair(slot: ConversationReplica, attempt: number): Promise<void> {
     const { api, clock } = this.#options
     try {
       for (let pages = 0; slot.timeline.isMissing && !slot.isLeft && !this.#isStopped; pages += 1) {
@@ -631,12 +631,12 @@ export class Replica {
     this.#settle(slot)
   }
 
-  #askSummaryLater(slot: Replicated): void {
+  #askSummaryLater(slot: ConversationReplica): void {
     if (slot.isAsking) return
     this.#askSummary(slot).catch(this.#options.onError)
   }
 
-  async #askSummary(slot: Replicated, attempt = 0): Promise<void> {
+  async #askSummary(slot: ConversationReplica, attempt = 0): Promise<void> {
     const { api, clock } = this.#options
     slot.isAsking = true
     this.#outstanding.add(slot.id)
@@ -669,7 +669,7 @@ export class Replica {
    * object is too old for that. Keeping the known object instead would be wrong: after a `limited` resume it
    * lacks the skipped changes.
    */
-  #merge(slot: Replicated, conversation: Conversation): boolean {
+  #merge(slot: ConversationReplica, conversation: Conversation): boolean {
     const known = slot.state?.summary
     const since = slot.timeline.changesAfter(conversation.seq)
     if (since === undefined) return false
@@ -690,11 +690,11 @@ export class Replica {
     return true
   }
 
-  #countUnread(slot: Replicated, summary: ConversationSummary): number | undefined {
+  #countUnread(slot: ConversationReplica, summary: ConversationSummary): number | undefined {
     return countUnreadInWindow(summary, slot.timeline.window, summary.readSeq, this.#options.me)
   }
 
-  #settle(slot: Replicated): void {
+  #settle(slot: ConversationReplica): void {
     if (slot.isRepairing || slot.isAsking) return
     this.#outstanding.delete(slot.id)
     if (slot.isLeft || slot.state !== undefined) this.#foreign.delete(slot.id)
@@ -902,12 +902,12 @@ export class Replica {
     }
   }
 
-  #enter(slot: Replicated): void {
+  #enter(slot: ConversationReplica): void {
     slot.isLeft = false
     this.#leaving.delete(slot.id)
   }
 
-  #leave(slot: Replicated): void {
+  #leave(slot: ConversationReplica): void {
     if (!this.#leaving.has(slot.id)) this.#leaving.set(slot.id, { isCovered: false })
     slot.isLeft = true
     slot.state = undefined
@@ -921,7 +921,7 @@ export class Replica {
     this.#tellChanged(slot)
   }
 
-  #setState(slot: Replicated, state: SummaryState): void {
+  #setState(slot: ConversationReplica, state: SummaryState): void {
     if (slot.isLeft) return
     slot.state = state
     slot.summary.set(state.summary)
@@ -932,7 +932,7 @@ export class Replica {
    * Marks the window as most recently used. If too many are in memory, drops the least recently used one that
    * is not shown.
    */
-  #useWindow(slot: Replicated): void {
+  #useWindow(slot: ConversationReplica): void {
     this.#windows.delete(slot.id)
     this.#windows.set(slot.id, slot)
     if (this.#windows.size <= windowsMax) return
@@ -944,7 +944,7 @@ export class Replica {
     }
   }
 
-  #tellChanged(slot: Replicated): void {
+  #tellChanged(slot: ConversationReplica): void {
     for (const tell of [...slot.changed]) tell()
   }
 }
@@ -972,7 +972,7 @@ interface PageRequest {
 }
 
 /** Returns the request for a page, or undefined when there are no more messages in that direction. */
-function toPageRequest({ timeline }: Replicated, what: Loading, around: number | undefined): PageRequest | undefined {
+function toPageRequest({ timeline }: ConversationReplica, what: Loading, around: number | undefined): PageRequest | undefined {
   const { window } = timeline
   switch (what) {
     case 'nothing':
