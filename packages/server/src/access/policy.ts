@@ -28,7 +28,7 @@ export interface Requirement {
 }
 
 const everybody: readonly Role[] = ['owner', 'moderator', 'member']
-const stewards: readonly Role[] = ['owner', 'moderator']
+const moderators: readonly Role[] = ['owner', 'moderator']
 const anyKind: readonly ConversationKind[] = ['direct', 'group', 'channel']
 const withRoles: readonly ConversationKind[] = ['group', 'channel']
 
@@ -36,12 +36,12 @@ const requirements: { readonly [A in Action]: Requirement } = {
   read: { roles: everybody, own: false, kinds: anyKind },
   'send-message': { roles: everybody, own: false, kinds: anyKind },
   'edit-message': { roles: [], own: true, kinds: anyKind },
-  'delete-message': { roles: stewards, own: true, kinds: anyKind },
+  'delete-message': { roles: moderators, own: true, kinds: anyKind },
   react: { roles: everybody, own: false, kinds: anyKind },
-  rename: { roles: stewards, own: false, kinds: withRoles },
-  'add-member': { roles: stewards, own: false, kinds: withRoles },
+  rename: { roles: moderators, own: false, kinds: withRoles },
+  'add-member': { roles: moderators, own: false, kinds: withRoles },
   'change-role': { roles: ['owner'], own: false, kinds: withRoles },
-  'remove-member': { roles: stewards, own: false, kinds: withRoles },
+  'remove-member': { roles: moderators, own: false, kinds: withRoles },
 }
 
 export function requirementOf(action: Action): Requirement {
