@@ -10,7 +10,7 @@ import { parseTrustedProxies } from './support/address.ts'
 import { logLevels } from './support/logger.ts'
 import type { LogLevel } from './support/logger.ts'
 import { findServiceUrlFault, type ServiceUrlRules } from './support/service-url.ts'
-import { showUrl } from './support/show-url.ts'
+import { redactUrl } from './support/redact-url.ts'
 import { StartError } from './support/start-error.ts'
 
 /** A wrong setting, which stops the start. Its message is one line for stderr. */
@@ -417,7 +417,7 @@ function readSetting<T>(environment: Environment, definition: Setting<T>): T {
 }
 
 function refuse(definition: Pick<Setting<unknown>, 'variable' | 'secret'>, text: string, reason: string): never {
-  const shown = definition.secret === true ? showUrl(text) : JSON.stringify(text.slice(0, 200))
+  const shown = definition.secret === true ? redactUrl(text) : JSON.stringify(text.slice(0, 200))
   throw new ConfigError(`${definition.variable} is ${shown}; ${reason}`)
 }
 

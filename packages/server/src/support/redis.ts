@@ -23,7 +23,7 @@ import type { Logger } from './logger.ts'
 import { findRedisMismatch } from './redis-mismatch.ts'
 import { slotOfKey } from './redis-slot.ts'
 import { parseRedisPlace, redisTlsOf } from './redis-tls.ts'
-import { showUrl } from './show-url.ts'
+import { redactUrl } from './redact-url.ts'
 import { StartError } from './start-error.ts'
 
 export const redisBounds = {
@@ -236,7 +236,7 @@ class RedisLink implements Redis {
   }
 
   get #where(): string {
-    return `${this.#options.variable} is ${showUrl(this.#options.url)}`
+    return `${this.#options.variable} is ${redactUrl(this.#options.url)}`
   }
 
   /** Opens the first connection, which checks the version and finds out whether Redis is a cluster. */
@@ -528,7 +528,7 @@ async function refusePublicWithoutPassword({ url, variable, allowInsecure, logge
       )
   const open = addresses.find((address) => !privateNetworks.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4'))
   if (open === undefined) return
-  const line = `${variable} is ${showUrl(url)}; ${open} is a public address, and there is no password`
+  const line = `${variable} is ${redactUrl(url)}; ${open} is a public address, and there is no password`
   if (!allowInsecure)
     throw new StartError(`${line}: set one (redis://:password@host), or REDIS_INSECURE=allow if the network is closed`)
   logger.warn(`${line}; allowed by REDIS_INSECURE`)

@@ -1,5 +1,5 @@
 /** Returns the URL of a database or of Redis with every possible password removed, for logs. */
-export function showUrl(text: string): string {
+export function redactUrl(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined
   const hasLogin = url !== undefined && (url.username !== '' || url.password !== '')
   // An @ that does not end the login belongs to a password that ended the host too early. Then host
