@@ -47,7 +47,7 @@ interface PartPlace {
 }
 
 /** Progress of a server's sweep. */
-export interface SweepPlace {
+export interface SweepPosition {
   /**
    * Transaction id below which everything was read and no transaction writes any more. A cursor may
    * contain it.
@@ -60,7 +60,7 @@ export interface SweepPlace {
 
 export interface Swept {
   /** Start of the next sweep. */
-  readonly place: SweepPlace
+  readonly place: SweepPosition
   /** True when a limit cut a part: sweep again at once. */
   readonly cut: boolean
   /**
@@ -90,7 +90,7 @@ interface Row {
  * Returns the sweep position of a server that starts at a transaction id and has read nothing above
  * it.
  */
-export function placeAt(position: number): SweepPlace {
+export function placeAt(position: number): SweepPosition {
   const start: PartPlace = { next: position, open: [] }
   return { position, newest: 0, parts: { changes: start, members: start, sessions: start } }
 }
@@ -106,7 +106,7 @@ function partSql(part: Part, columns: string, condition: string, index: number):
   return `${look(false, `xid >= ${xidParameter(index)}`)} union all ${look(true, `xid = any($${index + 1}::text[]::xid8[])`)}`
 }
 
-export async function sweepChanges(database: Database, place: SweepPlace): Promise<Swept> {
+export async function sweepChanges(database: Database, place: SweepPosition): Promise<Swept> {
   const rows = await database.query<Row>({
     name: 'sweep_changes',
     text: `select 'place' as part, false as was_open, null::uuid as id, null::uuid as user_id,

@@ -44,7 +44,7 @@ import { LogSegmentCache } from '../../store/log-segment-cache.ts'
 import { LatestPageCache } from '../../store/latest-page-cache.ts'
 import { readGap, readNewestChanges, readRange } from '../../store/read-changes.ts'
 import { readMemberships } from '../../store/read-memberships.ts'
-import { placeAt, readPosition, type SweepPlace, sweepChanges } from '../../store/sweep-changes.ts'
+import { placeAt, readPosition, type SweepPosition, sweepChanges } from '../../store/sweep-changes.ts'
 import { openLog } from '../../store/testing/log-fixture.ts'
 import { Batcher } from '../../support/batcher.ts'
 import { systemClock } from '../../support/clock.ts'
@@ -76,7 +76,7 @@ export interface Opened {
 
 export class TestNode {
   readonly parts: Parts
-  readonly sweeper: Sweeper<SweepPlace>
+  readonly sweeper: Sweeper<SweepPosition>
   /** Names of the statements that the commands ran. */
   readonly statements: string[] = []
   /** Hooks by statement name. Each runs once, before the next statement of that name. */
