@@ -7,7 +7,7 @@
 import { readFileSync, readdirSync } from 'node:fs'
 import type { Databases } from '@chorus/testkit'
 
-export interface Bystander {
+export interface ControlConnection {
   readonly pid: number
   readonly port: number
 }
@@ -20,7 +20,7 @@ export interface BystanderUse {
 }
 
 export async function readBystanders(
-  bystanders: readonly Bystander[],
+  bystanders: readonly ControlConnection[],
   databases: Databases,
   databaseUrl: string,
 ): Promise<BystanderUse> {

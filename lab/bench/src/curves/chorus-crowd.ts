@@ -7,12 +7,12 @@ import { HttpUser, insertConversations, insertPeople } from '@chorus/testkit'
 import type { Databases, InsertedPerson } from '@chorus/testkit'
 import type { Audience } from '../targets/target.ts'
 import { readBystanders } from './bystander-watch.ts'
-import type { Bystander, BystanderUse } from './bystander-watch.ts'
-import type { Cliques, Crowd } from './crowd.ts'
+import type { ControlConnection, BystanderUse } from './bystander-watch.ts'
+import type { Cliques, Population } from './crowd.ts'
 
 const peopleTogether = 5_000
 
-export class ChorusCrowd implements Crowd {
+export class ChorusCrowd implements Population {
   readonly #databases: Databases
   readonly #databaseUrl: string
   readonly #url: string
@@ -89,7 +89,7 @@ export class ChorusCrowd implements Crowd {
     return 4 + Buffer.byteLength(`42${event}`)
   }
 
-  readBystanders(bystanders: readonly Bystander[]): Promise<BystanderUse> {
+  readBystanders(bystanders: readonly ControlConnection[]): Promise<BystanderUse> {
     return readBystanders(bystanders, this.#databases, this.#databaseUrl)
   }
 

@@ -1,6 +1,6 @@
 /** The users and rooms of a curve's measurement, for Chorus and for peers. */
 import type { Audience } from '../targets/target.ts'
-import type { Bystander, BystanderUse } from './bystander-watch.ts'
+import type { ControlConnection, BystanderUse } from './bystander-watch.ts'
 
 /**
  * Users in groups of `size`. Each room belongs to one group; rooms are assigned to groups in turn.
@@ -14,7 +14,7 @@ export interface Cliques {
   readonly rooms: number
 }
 
-export interface Crowd {
+export interface Population {
   /** Makes one room in which every member receives every message. */
   room(receivers: number, senders: number): Promise<Audience>
   cliques(cliques: Cliques): Promise<Audience>
@@ -27,11 +27,11 @@ export interface Crowd {
    * Returns the processor time that these servers have used so far. Returns undefined for targets
    * that do not sweep.
    */
-  readBystanders(bystanders: readonly Bystander[]): Promise<BystanderUse | undefined>
+  readBystanders(bystanders: readonly ControlConnection[]): Promise<BystanderUse | undefined>
 }
 
 /** The crowd of a peer. Its clients name their own rooms. */
-export const peerCrowd: Crowd = {
+export const peerCrowd: Population = {
   readDeliveryBytes: () => Promise.resolve(0),
   readBystanders: () => Promise.resolve(undefined),
   room: (receivers, senders) =>

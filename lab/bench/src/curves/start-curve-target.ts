@@ -8,7 +8,7 @@ import { startPeer } from '../targets/peer.ts'
 import type { Target } from '../targets/target.ts'
 import { ChorusCrowd } from './chorus-crowd.ts'
 import { peerCrowd } from './crowd.ts'
-import type { Crowd } from './crowd.ts'
+import type { Population } from './crowd.ts'
 
 export const curvePeers = {
   'socket-io-redis-adapter': 'stock Socket.IO with @socket.io/redis-adapter, nothing stored',
@@ -19,7 +19,7 @@ export type CurvePeer = keyof typeof curvePeers
 export interface CurveTarget {
   readonly target: Target
   readonly redis: Redis
-  readonly crowd: Crowd
+  readonly crowd: Population
   stop(): Promise<void>
 }
 

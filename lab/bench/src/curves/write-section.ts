@@ -3,7 +3,7 @@ import { curvePeers } from './start-curve-target.ts'
 import { leastMeasured, roles, terms } from '../model/cost-model.ts'
 import type { CheckedPoint, CostModel, Role } from '../model/cost-model.ts'
 import { fitNonNegative } from '../model/least-squares.ts'
-import { assumptions, findWalls, project } from '../model/projection.ts'
+import { assumptions, findBottlenecks, project } from '../model/projection.ts'
 import type { MeasuredBytes, Projection } from '../model/projection.ts'
 import { short as shortFigure } from '../report/print-report.ts'
 import { median } from '../report/statistics.ts'
@@ -98,7 +98,7 @@ const roleNames: Readonly<Record<Role, string>> = {
 
 function describeModel(file: CurvesFile, points: readonly CurvePoint[], model: CostModel): string[] {
   const bytes = measuredBytes(file, points)
-  const walls = findWalls(model.prices, bytes)
+  const walls = findBottlenecks(model.prices, bytes)
   const clusters = [10, 100, 1_000].map((servers) => project(model.prices, bytes, servers))
   return [
     '### The model',

@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest'
 import type { CurvePoint, Work } from '../curves/point.ts'
 import { fitModel, predict, sweptName, terms, writesOf } from './cost-model.ts'
 import type { Prices, Role } from './cost-model.ts'
-import { findWalls, project } from './projection.ts'
+import { findBottlenecks, project } from './projection.ts'
 
 const truth: Prices = {
   server: [5_000, 4, 80, 120, 30, 3, 5, 0.4],
@@ -135,7 +135,7 @@ describe('the cost model', () => {
   })
 
   it('sorts the bounds and computes their server counts exactly', () => {
-    const walls = findWalls(truth, bytes)
+    const walls = findBottlenecks(truth, bytes)
     expect(walls.map(({ atServers }) => atServers)).toEqual(
       walls.map(({ atServers }) => atServers).sort((a, b) => a - b),
     )

@@ -165,7 +165,7 @@ export interface Wall {
 }
 
 /** Returns the bounds, the nearest first. */
-export function findWalls(prices: Prices, bytes: MeasuredBytes): Wall[] {
+export function findBottlenecks(prices: Prices, bytes: MeasuredBytes): Wall[] {
   const a = assumptions
   const walls: readonly { what: string; moves: string; use: (p: Projection) => number }[] = [
     {

@@ -16,7 +16,7 @@ import type { Options } from '../options.ts'
 import type { Goal, Round, ScenarioResult } from '../report/result.ts'
 import { median, valuesOf } from '../report/statistics.ts'
 import { chorusSettings } from '../targets/chorus.ts'
-import type { Crowd, Target } from '../targets/target.ts'
+import type { Population, Target } from '../targets/target.ts'
 import { inTurn } from './measure.ts'
 import { openTargets } from './open-targets.ts'
 import type { Progress, ScenarioRun } from './scenario.ts'
@@ -50,7 +50,7 @@ export async function runStormScenario(options: Options, progress: Progress): Pr
     linkToDatabase,
   })
   try {
-    const crowds: { target: Target; crowd: Crowd }[] = []
+    const crowds: { target: Target; crowd: Population }[] = []
     for (const target of open.targets) {
       const crowd = await target.crowd?.({
         ...plan,
@@ -93,7 +93,7 @@ export async function runStormScenario(options: Options, progress: Progress): Pr
 
 async function measureStorm(
   target: Target,
-  crowd: Crowd,
+  crowd: Population,
   options: Options,
   links: readonly StatementLink[],
 ): Promise<Pick<Round, 'figures' | 'invalid' | 'raw'>> {
@@ -160,7 +160,7 @@ interface Reads {
   readonly byStatement: Readonly<Record<string, number>>
 }
 
-function sumUp(links: readonly StatementLink[], { conversations }: Crowd): Reads {
+function sumUp(links: readonly StatementLink[], { conversations }: Population): Reads {
   let most = 0
   let mostBy = ''
   let sum = 0

@@ -10,9 +10,9 @@ import { findFreePort, HttpUser, insertConversations, insertPeople, makeAttacker
 import type { Databases, ServerProcess } from '@chorus/testkit'
 import type { WatchedProcess } from '../machine/process-watch.ts'
 import { readFigures } from './server-figures.ts'
-import { dealPeople } from './deal-people.ts'
+import { assignUsers } from './assign-users.ts'
 import { fillCrowd } from './fill-crowd.ts'
-import type { Audience, Crowd, CrowdPlan, Target } from './target.ts'
+import type { Audience, Population, CrowdPlan, Target } from './target.ts'
 
 export interface ChorusOptions {
   /** Databases to use. Without it, the server uses its embedded database. */
@@ -162,7 +162,7 @@ export async function startChorus({
       if (databases === undefined || databaseUrl === undefined)
         throw new Error('unable to fill the embedded database directly')
       // Insert directly: work over HTTP would make the server's connections look more expensive.
-      const dealt = dealPeople({ people: count, conversationsEach, size: initialMembersMax })
+      const dealt = assignUsers({ people: count, conversationsEach, size: initialMembersMax })
       await insertConversations(databases, databaseUrl, {
         conversations: dealt.map((members) => ({ members: members.map((person) => people[person]?.id ?? '') })),
       })
@@ -171,7 +171,7 @@ export async function startChorus({
     },
     ...(databases !== undefined &&
       databaseUrl !== undefined && {
-        async crowd(plan: CrowdPlan): Promise<Crowd> {
+        async crowd(plan: CrowdPlan): Promise<Population> {
           const people = await makePeople(plan.people)
           return fillCrowd(databases, databaseUrl, people, plan)
         },

@@ -4,8 +4,8 @@
  */
 import { insertConversations } from '@chorus/testkit'
 import type { Databases, HttpUser } from '@chorus/testkit'
-import { dealPeople } from './deal-people.ts'
-import type { Crowd, CrowdPlan } from './target.ts'
+import { assignUsers } from './assign-users.ts'
+import type { Population, CrowdPlan } from './target.ts'
 
 interface Person {
   readonly id: string
@@ -40,8 +40,8 @@ export async function fillCrowd(
   databaseUrl: string,
   people: readonly Person[],
   plan: CrowdPlan,
-): Promise<Crowd> {
-  const dealt = dealPeople(plan)
+): Promise<Population> {
+  const dealt = assignUsers(plan)
   const ids = await insertConversations(databases, databaseUrl, {
     conversations: dealt.map((members) => ({ members: members.map((person) => people[person]?.id ?? '') })),
   })

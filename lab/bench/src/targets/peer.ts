@@ -3,8 +3,8 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import type { WatchedProcess } from '../machine/process-watch.ts'
-import { dealPeople } from './deal-people.ts'
-import type { Audience, Crowd, PeerName, Target } from './target.ts'
+import { assignUsers } from './assign-users.ts'
+import type { Audience, Population, PeerName, Target } from './target.ts'
 
 export interface PeerOptions {
   readonly name: PeerName
@@ -74,8 +74,8 @@ export async function startPeer({ name, description, servers = 1, ...options }: 
     async idle(people): Promise<Audience> {
       return { members: Array.from({ length: people }, (_, index) => member(index, 'room', 0, false)), senders: [] }
     },
-    async crowd(plan): Promise<Crowd> {
-      const conversations = dealPeople(plan)
+    async crowd(plan): Promise<Population> {
+      const conversations = assignUsers(plan)
       const roomsOf = Array.from({ length: plan.people }, (): number[] => [])
       for (const [index, people] of conversations.entries()) for (const person of people) roomsOf[person]?.push(index)
       return {

@@ -14,7 +14,7 @@ export interface Audience {
 }
 
 /** Users in many conversations each, for a storm. */
-export interface Crowd {
+export interface Population {
   readonly members: readonly StormMember[]
   readonly conversations: readonly StormConversation[]
   /** Whether messages are stored, so that offline users miss some. */
@@ -44,7 +44,7 @@ export interface Target {
   /** Makes silent users, each in this many conversations if the target supports them. */
   idle(people: number, conversationsEach: number): Promise<Audience>
   /** Makes users in many conversations each, if the target supports it. */
-  crowd?(plan: CrowdPlan): Promise<Crowd>
+  crowd?(plan: CrowdPlan): Promise<Population>
   /** Makes a hostile account, if the target supports it. */
   attacker?(): Promise<Attacker>
   /** Returns the target's own figures since the last call, if it has any. */

@@ -10,7 +10,7 @@ export interface Dealing {
 }
 
 /** Returns the indices of the users in each conversation. No conversation is empty. */
-export function dealPeople({ people, conversationsEach, size }: Dealing): number[][] {
+export function assignUsers({ people, conversationsEach, size }: Dealing): number[][] {
   const groups = Math.max(1, Math.ceil(people / size))
   const conversations: number[][] = []
   for (let deal = 0; deal < conversationsEach; deal++) {

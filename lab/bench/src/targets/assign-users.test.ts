@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import { dealPeople } from './deal-people.ts'
+import { assignUsers } from './assign-users.ts'
 
 describe('dealPeople', () => {
   it('puts all users into equally many conversations of similar size', () => {
-    const conversations = dealPeople({ people: 500, conversationsEach: 20, size: 50 })
+    const conversations = assignUsers({ people: 500, conversationsEach: 20, size: 50 })
     expect(conversations).toHaveLength(200)
     const each = new Array<number>(500).fill(0)
     for (const members of conversations) {
@@ -16,7 +16,7 @@ describe('dealPeople', () => {
   })
 
   it('puts different users together each time', () => {
-    const conversations = dealPeople({ people: 500, conversationsEach: 5, size: 50 })
+    const conversations = assignUsers({ people: 500, conversationsEach: 5, size: 50 })
     const met = new Set(conversations.filter((members) => members.includes(7)).flat())
     expect(met.size).toBeGreaterThan(150)
   })
