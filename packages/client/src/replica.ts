@@ -972,7 +972,11 @@ interface PageRequest {
 }
 
 /** Returns the request for a page, or undefined when there are no more messages in that direction. */
-function toPageRequest({ timeline }: ConversationReplica, what: Loading, around: number | undefined): PageRequest | undefined {
+function toPageRequest(
+  { timeline }: ConversationReplica,
+  what: Loading,
+  around: number | undefined,
+): PageRequest | undefined {
   const { window } = timeline
   switch (what) {
     case 'nothing':

@@ -61,7 +61,10 @@ describe('Outbound', () => {
     let resume: () => void = () => undefined
     let mayDeliver = false
     const watch = { mayDeliver: () => mayDeliver, onResume: (listener: () => void) => (resume = listener) }
-    const { transport, outbound, budget, failures } = open(new OutboundBudget(watch as unknown as EventLoopStallDetector), true)
+    const { transport, outbound, budget, failures } = open(
+      new OutboundBudget(watch as unknown as EventLoopStallDetector),
+      true,
+    )
     outbound.send(frameOfBytes(1_000))
     outbound.send(answerOfBytes(100))
     expect([transport.answers.length, transport.frames.length]).toEqual([1, 0])

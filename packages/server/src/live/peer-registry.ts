@@ -84,6 +84,10 @@ export class PeerRegistry {
 
   #run(word: '1' | '0' | ''): Promise<unknown> {
     const { forgetAfterMs, serversMax } = peerRegistryBounds
-    return this.#redis.script(report, [this.#redis.keyOf(peerRegistryName)], [this.#boot, word, forgetAfterMs, serversMax])
+    return this.#redis.script(
+      report,
+      [this.#redis.keyOf(peerRegistryName)],
+      [this.#boot, word, forgetAfterMs, serversMax],
+    )
   }
 }

@@ -396,8 +396,7 @@ export class LogSegmentCache {
 
   #keep(segment: CachedSegment, begunIn: string): CachedSegment {
     const bytes = segment.changes.reduce((sum, { json }) => sum + json.length + 200, 200)
-    if (begunIn === this.#options.epoch() && segment.changes.length > 0)
-      this.#segments.set(segment.key, segment, bytes)
+    if (begunIn === this.#options.epoch() && segment.changes.length > 0) this.#segments.set(segment.key, segment, bytes)
     return segment
   }
 
