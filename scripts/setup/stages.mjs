@@ -88,6 +88,7 @@ export const checkStages = [
   ),
   check('unused', [bin('knip')]),
   check('rules', script('check-rules.mjs')),
+  check('words', script('check-words.mjs')),
   check('docs', script('check-docs.mjs')),
   check('deploy', script('check-deploy.mjs')),
   check('licences', script('check-licences.mjs')),

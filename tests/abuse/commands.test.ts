@@ -37,7 +37,7 @@ describe.each(engines)('on the $engine engine', ({ engine, attacks }) => {
     await attacked.stop()
   })
 
-  it.each(attacks)('[LIM1] [SLOW1] withstands a flood of $command over $road', async (attack) => {
+  it.each(attacks)('[LIM1] [SLOW1] withstands a flood of $command over $transport', async (attack) => {
     await attacked.withstand(() =>
       attack.run(attacked.server.url, attacked.attacker, { forMs: attack.isWrite ? writesMs : readsMs }),
     )

@@ -16,7 +16,7 @@ import { PROTOCOL_VERSION } from './version.ts'
 /** Hash of each published version. The hash of a version in use must never be edited. */
 const hashOfVersion: Readonly<Record<number, string>> = {
   1: 'e998f0697d638b66',
-  2: '4f730169f652e1b5',
+  2: 'f037e0ad86a1be93',
 }
 
 const describeSchema = (schema: z.ZodType, io: 'input' | 'output') =>

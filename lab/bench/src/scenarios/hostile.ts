@@ -53,7 +53,7 @@ export async function runHostile(options: Options, progress: Progress): Promise<
     }
     for (const [index, attack] of listCommandAttacks().entries()) {
       if (index % hostile.quietEvery === 0) add(quiet, await measureQuiet(target, audience, options))
-      add(`${attack.command} over ${attack.road}`, await measureUnder(attack, target, audience, attacker, options))
+      add(`${attack.command} over ${attack.transport}`, await measureUnder(attack, target, audience, attacker, options))
     }
     const result: ScenarioResult = {
       scenario: 'hostile',

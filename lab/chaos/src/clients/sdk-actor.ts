@@ -146,10 +146,9 @@ export class SdkActor implements Actor {
    * advanced without this client.
    */
   async #beginAgain(): Promise<void> {
-    if (this.#isSharing) {
-      this.#position = new StreamPosition()
-      this.#beginStream()
-    } else this.#options.recorder.stream(this.#stream, 'attached')
+    // The positions stay: a member who is removed while the run waits for it can reach no later one.
+    if (this.#isSharing) this.#beginStream()
+    else this.#options.recorder.stream(this.#stream, 'attached')
     await this.#begin()
   }
 

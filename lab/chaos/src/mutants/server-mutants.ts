@@ -144,7 +144,7 @@ export const serverMutants: readonly Mutant[] = [
     about: 'a server keeps serving its first copy of the newest page',
     edits: [
       {
-        file: built('store/newest-pages'),
+        file: built('store/latest-page-cache'),
         search: 'let kept = pages.has(conversation) ? read.get(conversation) : known.get(conversation);',
         replacement: 'let kept = known.get(conversation) ?? read.get(conversation);',
       },
@@ -162,7 +162,7 @@ export const serverMutants: readonly Mutant[] = [
         replacement: 'where v.id = $1 and m.user_id = $2) me',
       },
       {
-        file: built('store/read-newest-pages'),
+        file: built('store/read-latest-pages'),
         search: 'where m.conversation = w.conversation and m.user_id = w.user_id and m.left_seq is null limit 1) me',
         replacement: 'where m.conversation = w.conversation and m.user_id = w.user_id limit 1) me',
       },

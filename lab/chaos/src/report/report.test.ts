@@ -64,7 +64,7 @@ describe('a report', () => {
     expect(text).toMatch(/^A1 .*broken/m)
     expect(text).toMatch(/- at [\d.]+ s: message client-id-1 was acknowledged .*\[run.history.jsonl:\d+\]/)
     expect(text).toMatch(/broken: A1, A7$/)
-    expect(text).toContain('nothing is claimed')
+    expect(text).toContain('no claim')
     expect(toMarkdown(report)).toContain('## Witnesses')
   })
 
@@ -84,7 +84,7 @@ describe('a report', () => {
     expect(text).toContain('No rule was broken: of 4 acknowledged messages fewer than 7.5e-1')
     expect(text).toMatch(/\| F4 \| 2 \| 4 \| \d+ ms \|/)
     const mixed = summariseRuns([...reports, reportHistory(writeRun(4, true))])
-    expect(mixed).toContain('1 of 3 runs broke a rule (seeds 4); nothing is claimed.')
+    expect(mixed).toContain('1 of 3 runs broke a rule (seeds 4); no claim.')
   })
 
   it('applies the rule of three', () => {

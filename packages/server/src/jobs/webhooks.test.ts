@@ -203,7 +203,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
       .poll(async () => (await listEndpoints(store.database))[0], patience)
       .toMatchObject({ enabled: false, disabledReason: 'answered 410' })
     expect(receiver.received).toHaveLength(1)
-    expect(logged.some((line) => line.includes('endpoint is disabled'))).toBe(true)
+    expect(logged.some((line) => line.includes('endpoint was disabled'))).toBe(true)
     receiver.answer = () => 204
     expect(await setEndpointEnabled(store.database, endpoint, true)).toBe(true)
     await expect.poll(() => acceptedOf(group), patience).toEqual([1, 2])

@@ -3,7 +3,7 @@
  * and away while all connections are away. The user is offline a moment after the last connection
  * ended, so that a reload or a move to another server does not flicker.
  *
- * Connections at this server count at once, even without Redis; `whereabouts` adds the status at
+ * Connections at this server count at once, even without Redis; `presenceStore` adds the status at
  * the other servers. Changes are gathered for a quarter of a second and sent only to the
  * connections that watch the user. A connection watches at most a hundred users, so the cost never
  * grows with the square of a conversation's size.

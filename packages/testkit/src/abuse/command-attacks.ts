@@ -10,7 +10,7 @@ import { WorstInputs } from './worst-inputs.ts'
 
 export interface CommandAttack {
   readonly command: CommandName
-  readonly road: 'HTTP' | 'Socket.IO'
+  readonly transport: 'HTTP' | 'Socket.IO'
   /** Whether the command changes something for a signed-in user. */
   readonly isWrite: boolean
   /** Whether it ends the session that it uses. */
@@ -49,7 +49,7 @@ export function listCommandAttacks(): CommandAttack[] {
     if (route !== undefined) {
       attacks.push({
         ...kind,
-        road: 'HTTP',
+        transport: 'HTTP',
         async run(url, attacker, options) {
           const inputs = new WorstInputs(command, attacker.world)
           await floodHttp({
@@ -71,7 +71,7 @@ export function listCommandAttacks(): CommandAttack[] {
     if (event !== undefined) {
       attacks.push({
         ...kind,
-        road: 'Socket.IO',
+        transport: 'Socket.IO',
         async run(url, attacker, options) {
           const inputs = new WorstInputs(command, attacker.world)
           await floodSocket({ url, cookie: attacker.takeCookie(), event: event.name, inputs, ...options })
