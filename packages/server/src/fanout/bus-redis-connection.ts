@@ -16,7 +16,6 @@ import { encodeCommand, RedisRefusal, type Reply, ReplyReader, textOf } from './
 
 export const lineBounds = {
   connectTimeoutMs: 2_000,
-  answerTimeoutMs: 2_000,
   pingIntervalMs: 1_000,
   /**
    * Time without any received byte after which a connection counts as dead, whatever TCP reports.

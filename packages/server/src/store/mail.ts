@@ -11,7 +11,7 @@ import type { Database } from './database.ts'
  * Limits of a digest: conversations, lines per conversation, characters per line, and messages
  * scanned.
  */
-export const digestBounds = { conversationsMax: 20, linesMax: 5, lineMaxChars: 400, scanMax: 2_000 } as const
+export const digestBounds = { conversationsMax: 500, linesMax: 5, lineMaxChars: 400, scanMax: 2_000 } as const
 
 export interface Notifications {
   readonly email: string | null
@@ -266,7 +266,8 @@ export async function readDigest(database: Database, mail: Id): Promise<readonly
                      where v.kind = 'direct' and o.conversation = v.id and o.user_id <> x.user_id limit 1), '') as name
              from mails x
              join notification_settings n on n.user_id = x.user_id and n.email = x.address and n.digest and n.confirmed_at is not null
-             join mail_parts p on p.mail = x.id
+             join lateral (select q.conversation, q.from_seq, q.to_seq from mail_parts q
+                            where q.mail = x.id order by q.conversation limit ${digestBounds.conversationsMax}) p on true
              join members m on m.conversation = p.conversation and m.user_id = x.user_id and m.left_seq is null
              join conversations v on v.id = p.conversation
              cross join lateral (

@@ -53,7 +53,7 @@ interface JsonSchema {
  * Length of the string in the largest free JSON value. It stays below the limit of `data` (8 192
  * bytes) and is above the limit of live values (1 024 bytes).
  */
-const freeValueChars = 7_000
+const freeValueChars = 8_100
 const defaultListItems = 100
 const emojis = ['👍', '🎉', '❤️', '😀', '🚀', '👀', '🙈', '🔥', '✅', '💡']
 
