@@ -1,5 +1,5 @@
 /**
- * Builds the application to `dist/`. Hashed files under `assets/` may be cached for ever; the few
+ * Builds the application into the server package, which serves it. Hashed files under `assets/` may be cached for ever; the few
  * files at the root may not. `scripts/check-size.mjs` reads the manifest and keeps the first load
  * within its budget.
  */
@@ -17,6 +17,9 @@ export default defineConfig({
   // -b`.
   resolve: { conditions: ['source', 'module', 'browser', 'development|production'] },
   build: {
+    outDir: '../../packages/server/dist/web',
+    // The folder is outside of this one, where Vite empties nothing on its own.
+    emptyOutDir: true,
     manifest: true,
     target: 'es2022',
     // Keep `light-dark()`: its lowered form cannot change below the root.

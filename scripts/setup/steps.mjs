@@ -269,7 +269,7 @@ export async function buildForStart() {
   await buildIfStale({
     name: 'web',
     sources: [...shared, 'packages/protocol', 'packages/client', 'packages/react', 'apps/web'],
-    outputs: ['apps/web/dist/index.html'],
+    outputs: ['packages/server/dist/web/index.html'],
     build: () => runBuild('web', 'npm', ['run', '--silent', 'build', '-w', '@chorus/web']),
   })
 }

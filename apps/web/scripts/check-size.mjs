@@ -13,7 +13,7 @@ const budgetBytes = 150_000
  */
 const alwaysLoaded = [/\/socket\.io-client\//]
 
-const dist = new URL('../dist/', import.meta.url)
+const dist = new URL('../../../packages/server/dist/web/', import.meta.url)
 const manifest = readManifest()
 const entries = Object.keys(manifest).filter((key) => manifest[key].isEntry === true)
 if (entries.length === 0) fail('unable to measure the first load; the manifest names no entry')
@@ -53,7 +53,7 @@ function readManifest() {
   try {
     return JSON.parse(readFileSync(new URL('.vite/manifest.json', dist), 'utf8'))
   } catch {
-    return fail('unable to measure the first load; there is no build in apps/web/dist')
+    return fail('unable to measure the first load; there is no build in packages/server/dist/web')
   }
 }
 

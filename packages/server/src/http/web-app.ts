@@ -10,10 +10,10 @@ import { fastifyStatic } from '@fastify/static'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 
 /**
- * Folder of the built web application: apps/web/dist of this repository, whether this module runs
- * from source or built.
+ * Folder of the built web application: `dist/web` of this package, whether this module runs from
+ * `src` or from `dist`.
  */
-export const defaultWebFolder = fileURLToPath(new URL('../../../../apps/web/dist/', import.meta.url))
+export const defaultWebFolder = fileURLToPath(new URL('../../dist/web/', import.meta.url))
 
 const missingPage = `<!doctype html>
 <html lang="en">

@@ -1,0 +1,29 @@
+/**
+ * `npm run pack`: packs every package that is published into dist-packages/, as `npm publish` would. Builds first, so that
+ * the server's tarball contains the current web application. `tests/api/packages.test.ts` starts the server from such a
+ * tarball.
+ */
+import { mkdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { buildForStart, fail, forwardSignals, installPackages, requireNode, root, run, say, SetupError, withSetupLock } from './setup/steps.mjs'
+
+const packages = ['protocol', 'client', 'react', 'server']
+
+try {
+  requireNode()
+  forwardSignals()
+  await withSetupLock(async () => {
+    await installPackages()
+    await buildForStart()
+  })
+  const folder = join(root, 'dist-packages')
+  rmSync(folder, { recursive: true, force: true })
+  mkdirSync(folder)
+  for (const name of packages) {
+    const { status } = await run('npm', ['pack', '--silent', '--pack-destination', folder, '-w', `@chorus/${name}`])
+    if (status !== 0) throw new SetupError(`unable to pack ${name}; npm ended with status ${status}`)
+  }
+  say(`packed ${packages.length} packages into ${folder}`)
+} catch (error) {
+  fail(error)
+}

@@ -1,0 +1,74 @@
+/**
+ * `npm run release -- X.Y.Z`: prepares a release in the working tree and commits nothing. Writes the version into every
+ * package of the workspace and the lockfile, gives the section "Unreleased" of CHANGELOG.md its version and date, and
+ * adds version and commit to releases.json. Refuses a version that is not greater than the last one, and a working tree
+ * with changes. RELEASING.md has the steps around it.
+ */
+import { execFileSync } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fail, root, say, SetupError } from './setup/steps.mjs'
+
+const semver = /^(\d+)\.(\d+)\.(\d+)$/
+const groups = ['packages', 'apps', 'lab']
+
+function readJson(path) {
+  return JSON.parse(readFileSync(join(root, path), 'utf8'))
+}
+
+function writeJson(path, value) {
+  writeFileSync(join(root, path), `${JSON.stringify(value, undefined, 2)}\n`)
+}
+
+function git(...args) {
+  return execFileSync('git', args, { cwd: root, encoding: 'utf8' }).trim()
+}
+
+function isGreater(version, than) {
+  const [left, right] = [version, than].map((text) => semver.exec(text).slice(1).map(Number))
+  const index = left.findIndex((part, at) => part !== right[at])
+  return index >= 0 && left[index] > right[index]
+}
+
+/** Sets the version of a package, and of the workspace packages that it depends on. */
+function setVersion(manifest, version) {
+  if (manifest.version !== undefined) manifest.version = version
+  for (const kind of ['dependencies', 'devDependencies']) {
+    for (const name of Object.keys(manifest[kind] ?? {})) if (name.startsWith('@chorus/')) manifest[kind][name] = version
+  }
+}
+
+try {
+  const [version] = process.argv.slice(2)
+  if (!semver.test(version ?? '')) throw new SetupError('unable to release; expected a version such as 0.3.0')
+  const current = readJson('package.json').version
+  if (!isGreater(version, current)) throw new SetupError(`unable to release ${version}; the version is ${current} already`)
+  if (git('status', '--porcelain') !== '') throw new SetupError('unable to release; the working tree has changes')
+
+  const changelog = readFileSync(join(root, 'CHANGELOG.md'), 'utf8')
+  if (!changelog.includes('\n## Unreleased\n'))
+    throw new SetupError('unable to release; CHANGELOG.md has no section "Unreleased"')
+  const date = new Date().toISOString().slice(0, 10)
+  writeFileSync(join(root, 'CHANGELOG.md'), changelog.replace('\n## Unreleased\n', `\n## ${version} (${date})\n`))
+
+  const manifests = groups.flatMap((group) =>
+    readdirSync(join(root, group))
+      .map((name) => `${group}/${name}/package.json`)
+      .filter((path) => existsSync(join(root, path))),
+  )
+  for (const path of ['package.json', ...manifests]) {
+    const manifest = readJson(path)
+    setVersion(manifest, version)
+    writeJson(path, manifest)
+  }
+  const lock = readJson('package-lock.json')
+  lock.version = version
+  for (const [path, entry] of Object.entries(lock.packages)) if (!path.includes('node_modules/')) setVersion(entry, version)
+  writeJson('package-lock.json', lock)
+
+  const releases = existsSync(join(root, 'releases.json')) ? readJson('releases.json') : []
+  writeJson('releases.json', [...releases, { version, commit: git('rev-parse', 'HEAD'), date }])
+  say(`prepared ${version}; the next steps are in RELEASING.md`)
+} catch (error) {
+  fail(error)
+}
