@@ -13,6 +13,8 @@ const canRun = hasPostgres() && hasRedis() && hasBalancer('haproxy')
 /** Duration of the freeze. Longer than the server's limit for a stall. */
 const frozenMs = 2_500
 
+const hintsReceived = 'chorus_bus_messages_total{direction="in"}'
+
 let cluster: Cluster
 
 beforeAll(async () => {
@@ -29,14 +31,6 @@ const metricOf = async (server: number, sample: string): Promise<number> => {
   const text = await (await fetch(cluster.servers[server]!.metricsUrl)).text()
   const line = text.split('\n').find((candidate) => candidate.startsWith(`${sample} `))
   return Number(line?.slice(sample.length + 1) ?? 0)
-}
-
-/** Whether a change has come to a server over the bus. A server joins changes into one message, so messages cannot be counted. */
-async function hasReceived(server: number, conversation: string, seq: number): Promise<boolean> {
-  const url = new URL('/trace', cluster.servers[server]!.metricsUrl)
-  url.search = new URLSearchParams({ conversation, seq: String(seq), user: 'nobody' }).toString()
-  const { happened } = (await (await fetch(url)).json()) as { happened: readonly { readonly what: string }[] }
-  return happened.some(({ what }) => what === 'received')
 }
 
 describe.skipIf(!canRun)('a server that was frozen', () => {
@@ -62,6 +56,7 @@ describe.skipIf(!canRun)('a server that was frozen', () => {
       const before = await send('before')
       for (const user of [ofRemoved!, ofSignedOut!, ofMember!]) await user.waitForSeq(conversation, before)
       const stallsBefore = await metricOf(1, 'chorus_stalls_total')
+      const hintsBefore = await metricOf(1, hintsReceived)
 
       cluster.pause(1)
       // Cut the database, so that the server certainly reads the hints in its sockets before any
@@ -86,11 +81,12 @@ describe.skipIf(!canRun)('a server that was frozen', () => {
         cluster.resume(1)
       }
 
-      // The server is awake and has received all hints, but cannot sweep.
+      // The server is awake and reads the hints, but cannot sweep. Their number is unknown, because a
+      // server joins changes into one message; those few kilobytes arrive in one read.
       await waitForFact(
         async () =>
-          (await metricOf(1, 'chorus_stalls_total')) > stallsBefore && (await hasReceived(1, conversation, last)),
-        { what: 'a server that is awake and has read what waited for it', timeoutMs: 20_000 },
+          (await metricOf(1, 'chorus_stalls_total')) > stallsBefore && (await metricOf(1, hintsReceived)) > hintsBefore,
+        { what: 'a server that is awake and has read what waited for it' },
       )
       for (const user of [ofRemoved!, ofSignedOut!, ofMember!]) expect(seqsOf(user).at(-1)).toBe(before)
       cluster.proxyOf('database', 1).open()
