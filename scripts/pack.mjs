@@ -5,7 +5,18 @@
  */
 import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { buildForStart, fail, forwardSignals, installPackages, requireNode, root, run, say, SetupError, withSetupLock } from './setup/steps.mjs'
+import {
+  buildForStart,
+  fail,
+  forwardSignals,
+  installPackages,
+  requireNode,
+  root,
+  run,
+  say,
+  SetupError,
+  withSetupLock,
+} from './setup/steps.mjs'
 
 const packages = ['protocol', 'client', 'react', 'server']
 

@@ -34,7 +34,8 @@ function isGreater(version, than) {
 function setVersion(manifest, version) {
   if (manifest.version !== undefined) manifest.version = version
   for (const kind of ['dependencies', 'devDependencies']) {
-    for (const name of Object.keys(manifest[kind] ?? {})) if (name.startsWith('@chorus/')) manifest[kind][name] = version
+    for (const name of Object.keys(manifest[kind] ?? {}))
+      if (name.startsWith('@chorus/')) manifest[kind][name] = version
   }
 }
 
@@ -42,7 +43,8 @@ try {
   const [version] = process.argv.slice(2)
   if (!semver.test(version ?? '')) throw new SetupError('unable to release; expected a version such as 0.3.0')
   const current = readJson('package.json').version
-  if (!isGreater(version, current)) throw new SetupError(`unable to release ${version}; the version is ${current} already`)
+  if (!isGreater(version, current))
+    throw new SetupError(`unable to release ${version}; the version is ${current} already`)
   if (git('status', '--porcelain') !== '') throw new SetupError('unable to release; the working tree has changes')
 
   const changelog = readFileSync(join(root, 'CHANGELOG.md'), 'utf8')
@@ -63,7 +65,8 @@ try {
   }
   const lock = readJson('package-lock.json')
   lock.version = version
-  for (const [path, entry] of Object.entries(lock.packages)) if (!path.includes('node_modules/')) setVersion(entry, version)
+  for (const [path, entry] of Object.entries(lock.packages))
+    if (!path.includes('node_modules/')) setVersion(entry, version)
   writeJson('package-lock.json', lock)
 
   const releases = existsSync(join(root, 'releases.json')) ? readJson('releases.json') : []

@@ -9,7 +9,9 @@ import { fileURLToPath } from 'node:url'
 
 const main = fileURLToPath(new URL('../dist/main.js', import.meta.url))
 // A larger young generation: most objects of a message are dead before the next collection.
-const child = spawn(process.execPath, ['--max-semi-space-size=64', main, ...process.argv.slice(2)], { stdio: 'inherit' })
+const child = spawn(process.execPath, ['--max-semi-space-size=64', main, ...process.argv.slice(2)], {
+  stdio: 'inherit',
+})
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
 child.once('error', (error) => {
   process.stderr.write(`unable to start; ${error.message}\n`)
