@@ -150,6 +150,17 @@ export class SdkActor implements Actor {
     if (this.#isSharing) this.#beginStream()
     else this.#options.recorder.stream(this.#stream, 'attached')
     await this.#begin()
+    if (this.#isSharing) this.#settleSentElsewhere()
+  }
+
+  /**
+   * Settles sends as unknown that the shared outbox no longer holds: another tab got their
+   * acknowledgement, and the stored copy covers them, so no callback follows.
+   */
+  #settleSentElsewhere(): void {
+    const waiting = new Set(this.#client?.outbox.get().map(({ clientId }) => clientId))
+    for (const clientId of [...this.#open.keys()])
+      if (!waiting.has(clientId)) this.#settle(clientId, { type: 'info', code: 'another tab' })
   }
 
   /** Loses the store: a new stream begins, and the outcome of waiting messages becomes unknown. */
