@@ -1,6 +1,7 @@
 /**
- * Lint with type information. Biome formats; this file only looks for mistakes, and for the few habits of the house
- * that a machine can see. Import arrows and cycles are checked by .dependency-cruiser.mjs.
+ * Lint with type information. Biome formats; this file only looks for mistakes, and for the few
+ * habits of the house that a machine can see. Import arrows and cycles are checked by
+ * .dependency-cruiser.mjs.
  */
 import { existsSync, readdirSync } from 'node:fs'
 import tseslint from 'typescript-eslint'

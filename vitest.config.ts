@@ -3,11 +3,13 @@
  * - `unit`: beside the source; needs nothing but what `npm ci` installs. A suite that also runs on Postgres looks at
  *   `TEST_POSTGRES_URL` (a superuser's; every suite makes a database of its own there).
  * - `api`, `cluster`, `abuse`, `browser`, `chaos`: real processes, started by packages/testkit from the built server.
- * Packages of ours are resolved through the `source` condition, so no test runs against a stale build of a library.
+ * Packages of ours are resolved through the `source` condition, so no test runs against a stale
+ * build of a library.
  */
 import { defineConfig } from 'vitest/config'
 
-// Vitest hands these to Node too: `import` here would make even a CommonJS require pick the ES module.
+// Vitest hands these to Node too: `import` here would make even a CommonJS require pick the ES
+// module.
 const conditions = ['source']
 
 const resolveFromSource = {
@@ -49,7 +51,8 @@ export default defineConfig({
           name: 'cluster',
           include: ['tests/cluster/**/*.test.ts'],
           pool: 'forks',
-          // Much of it is waiting for leases and time-outs: two files at a time keep two cores busy, and no more.
+          // Much of it is waiting for leases and time-outs: two files at a time keep two cores
+          // busy, and no more.
           maxWorkers: 2,
           testTimeout: 120_000,
           hookTimeout: 120_000,
@@ -84,7 +87,8 @@ export default defineConfig({
           name: 'browser',
           include: ['tests/browser/**/*.test.ts'],
           pool: 'forks',
-          // Much of it is waiting for animations and time-outs: two files at a time keep two cores busy.
+          // Much of it is waiting for animations and time-outs: two files at a time keep two cores
+          // busy.
           maxWorkers: 2,
           testTimeout: 60_000,
           hookTimeout: 60_000,

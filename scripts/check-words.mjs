@@ -1,7 +1,7 @@
 /**
- * Counts the language of comments, docstrings and test titles against the limits of CONTRIBUTING.md, "How we write".
- * Files that differ from the base commit must have no finding at all; the rest share a budget that only falls
- * (`scripts/words-budget.json`).
+ * Counts the language of comments, docstrings and test titles against the limits of
+ * CONTRIBUTING.md, "How we write". Files that differ from the base commit must have no finding at
+ * all; the rest share a budget that only falls (`scripts/words-budget.json`).
  *
  *   node scripts/check-words.mjs               check, as `npm run check` does
  *   node scripts/check-words.mjs --list PATH   print each finding in files below PATH
@@ -36,7 +36,10 @@ function* sourceFiles(folder) {
   }
 }
 
-/** Joins line comments that follow each other, as a reader does. @returns {{line: number, text: string}[]} */
+/**
+ * Joins line comments that follow each other, as a reader does. @returns {{line: number, text:
+ * string}[]}
+ */
 function readComments(source) {
   const comments = []
   const seen = new Set()
@@ -155,12 +158,11 @@ const draw = (texts, seed) =>
 const paths = folders.flatMap((folder) => [...sourceFiles(join(root, folder))])
 const files = (mode === '--sample' ? paths : paths.filter(isBelow)).map(readFile)
 if (mode === '--list') {
-  const inside = files
-  for (const { name, findings } of inside) {
+  for (const { name, findings } of files) {
     for (const { line, why, text } of findings)
       console.log(`${name}:${line}: ${why}: ${text.replace(/\s+/g, ' ').slice(0, 200)}`)
   }
-  console.log(JSON.stringify(count(inside)))
+  console.log(JSON.stringify(count(files)))
 } else if (mode === '--sample') {
   const of = (list) => files.flatMap((file) => file[list].map(({ text }) => text))
   console.log(`Comments\n\n${draw(of('comments'), below[0]).join('\n')}\n`)
@@ -186,7 +188,9 @@ if (mode === '--list') {
   if (problems.length > 0) process.exit(1)
 }
 
-/** Files that differ from a commit; without git or that commit, none: then only the budget counts. */
+/**
+ * Files that differ from a commit; without git or that commit, none: then only the budget counts.
+ */
 function changedFiles(since) {
   try {
     const output = execFileSync('git', ['diff', '--name-only', since, '--'], { cwd: root, encoding: 'utf8' })

@@ -87,7 +87,10 @@ async function openPage(user) {
   return page
 }
 
-/** Turns the wheel until the first message is visible. While a page loads, it continues frame by frame. */
+/**
+ * Turns the wheel until the first message is visible. While a page loads, it continues frame by
+ * frame.
+ */
 async function scrollToTheBeginning(page) {
   for (let steps = 1; ; steps += 1) {
     await page.mouse.wheel(0, -stepPx)

@@ -1,8 +1,9 @@
 /**
- * `npm run release -- X.Y.Z`: prepares a release in the working tree and commits nothing. Writes the version into every
- * package of the workspace and the lockfile, gives the section "Unreleased" of CHANGELOG.md its version and date, and
- * adds version and commit to releases.json. Refuses a version that is not greater than the last one, and a working tree
- * with changes. RELEASING.md has the steps around it.
+ * `npm run release -- X.Y.Z`: prepares a release in the working tree and commits nothing. Writes
+ * the version into every package of the workspace and the lockfile, gives the section "Unreleased"
+ * of CHANGELOG.md its version and date, and adds version and commit to releases.json. Refuses a
+ * version that is not greater than the last one, and a working tree with changes. RELEASING.md has
+ * the steps around it.
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'

@@ -1,7 +1,7 @@
 /**
- * Builds the application into the server package, which serves it. Hashed files under `assets/` may be cached for ever; the few
- * files at the root may not. `scripts/check-size.mjs` reads the manifest and keeps the first load
- * within its budget.
+ * Builds the application into the server package, which serves it. Hashed files under `assets/` may
+ * be cached permanently; the few files at the root may not. `scripts/check-size.mjs` reads the
+ * manifest and keeps the first load within its budget.
  */
 import react from '@vitejs/plugin-react'
 import { defineConfig } from 'vite'

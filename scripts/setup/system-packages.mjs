@@ -10,11 +10,17 @@ import { run, say, seconds, SetupError } from './steps.mjs'
 /** Debian packages that `npm run cluster` starts. */
 export const clusterPackages = ['postgresql', 'redis-server', 'haproxy', 'nginx']
 
-/** Debian packages that the measurements start. Without Nchan and its nginx, one comparison is omitted. */
+/**
+ * Debian packages that the measurements start. Without Nchan and its nginx, one comparison is
+ * omitted.
+ */
 export const benchPackages = ['postgresql', 'redis-server']
 export const benchComparisonPackages = ['nginx', 'libnginx-mod-nchan']
 
-/** Debian packages that the tests start. The headless browser needs half the processor time of the full one. */
+/**
+ * Debian packages that the tests start. The headless browser needs half the processor time of the
+ * full one.
+ */
 export const testPackages = [
   ...clusterPackages,
   'curl',

@@ -1,6 +1,6 @@
 /**
- * The packages as they are published. The server's tarball, unpacked into an empty folder with its dependencies, serves the
- * web application and the API.
+ * The packages as they are published. The server's tarball, unpacked into an empty folder with its
+ * dependencies, serves the web application and the API.
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs'

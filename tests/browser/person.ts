@@ -35,12 +35,12 @@ export class Person {
     name: string,
     options: BrowserContextOptions & { handle?: string } = {},
   ): Promise<Person> {
-    const person = await Person.openProfile(browser, url, name, options)
+    const person = await Person.#openProfile(browser, url, name, options)
     await person.page.goto('/')
     return person
   }
 
-  private static async openProfile(
+  static async #openProfile(
     browser: Browser,
     url: string,
     name: string,
@@ -67,7 +67,7 @@ export class Person {
     user: HttpUser,
     { name, ...options }: BrowserContextOptions & { readonly name: string },
   ): Promise<Person> {
-    const person = await Person.openProfile(browser, url, name, { ...options, handle: user.handle })
+    const person = await Person.#openProfile(browser, url, name, { ...options, handle: user.handle })
     const [cookieName = '', value = ''] = (user.cookie ?? '').split('=', 2)
     await person.context.addCookies([{ name: cookieName, value, url, httpOnly: true, sameSite: 'Lax' }])
     await person.page.goto('/')

@@ -61,12 +61,6 @@ function arriveAs(user: HttpUser, options: BrowserContextOptions): Promise<Perso
   return Person.arriveSignedIn(browser, server.url, user, { ...options, name: 'Ada Lovelace' })
 }
 
-/** Returns the unread count on the server. */
-async function readUnread({ user, id }: Room): Promise<number> {
-  const { body } = await user.expect<{ conversation: { unread: number } }>(200, 'GET', `/v1/conversations/${id}`)
-  return body.conversation.unread
-}
-
 /** Creates an account and a conversation with messages of Bob, all of them read. */
 async function makeRoom(
   messages: number,
@@ -259,7 +253,7 @@ describe.each(looks)('on %s', (_look, options) => {
       await ada.page.getByTestId('to-end').click()
       await isInPage(ada.page, `${name} ${unread} `)
       await waitForFact(async () => ((await readLayout(ada.page))?.gap ?? 99) <= 1, { what: 'the end' })
-      await waitForFact(async () => (await readUnread(room)) === 0, { what: 'the read marker at the end' })
+      await waitForFact(async () => (await unreadOf(room.user, room.id)) === 0, { what: 'the read marker at the end' })
     }
     await ada.leave()
   })
@@ -359,6 +353,7 @@ function expectUnreadLine(layout: Layout, unread: number, name = 'new'): void {
   if (unread > 20 || layout.gap > 30) expect(layout.lineTop).toBeLessThan(140)
 }
 
+/** Returns the unread count on the server. */
 async function unreadOf(user: HttpUser, id: string): Promise<number> {
   const { body } = await user.expect<{ conversation: { unread: number } }>(200, 'GET', `/v1/conversations/${id}`)
   return body.conversation.unread

@@ -81,8 +81,8 @@ describe.skipIf(!canRun)('a server that was frozen', () => {
         cluster.resume(1)
       }
 
-      // The server is awake and reads the hints, but cannot sweep. Their number is unknown, because a
-      // server joins changes into one message; those few kilobytes arrive in one read.
+      // The server is awake and reads the hints, but cannot sweep. Their number is unknown, because
+      // a server joins changes into one message; those few kilobytes arrive in one read.
       await waitForFact(
         async () =>
           (await metricOf(1, 'chorus_stalls_total')) > stallsBefore && (await metricOf(1, hintsReceived)) > hintsBefore,

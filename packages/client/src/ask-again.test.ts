@@ -1,6 +1,6 @@
 /**
- * Tests of retries: a request that was certainly not executed is retried once; every other error goes to the
- * caller.
+ * Tests of retries: a request that was certainly not executed is retried once; every other error
+ * goes to the caller.
  */
 import { ChorusError, type ErrorCode } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'

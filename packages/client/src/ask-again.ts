@@ -1,14 +1,18 @@
 /**
- * Retries requests once, after a short delay, when they were certainly not executed: the server may be
- * shutting down, and by then another one answers.
+ * Retries requests once, after a short delay, when they were certainly not executed: the server may
+ * be shutting down, and by then another one answers.
  *
- * Guarantee: a request that may have been executed is never retried here (rule ACK2). A request is also not
- * retried after a newer command for the same thing, because that would undo the user's last action.
+ * Guarantee: a request that may have been executed is never retried here (rule ACK2). A request is
+ * also not retried after a newer command for the same thing, because that would undo the user's
+ * last action.
  */
 import { ChorusError } from '@chorus/protocol'
 import type { Clock } from './clock.ts'
 
-/** Maximum delay requested by a server for which a retry is made here. Beyond it, the caller gets the error. */
+/**
+ * Maximum delay requested by a server for which a retry is made here. Beyond it, the caller gets
+ * the error.
+ */
 export const askAgainMaxMs = 2_000
 
 /** Maximum number of commands of one client that are in flight or waiting. */
@@ -17,8 +21,8 @@ export const askedMax = 1_000
 type Timers = Pick<Clock, 'after' | 'random'>
 
 /**
- * Sends a request and retries it once if it failed with `unavailable`. Does not retry once `replaced`
- * resolves to true.
+ * Sends a request and retries it once if it failed with `unavailable`. Does not retry once
+ * `replaced` resolves to true.
  */
 export async function askAgain<Result>(
   ask: () => Promise<Result>,
@@ -40,9 +44,9 @@ export async function askAgain<Result>(
 }
 
 /**
- * Sends requests with the same `about` one after another, in call order, whichever link each uses. With
- * `replaces`, earlier requests with that key are not retried any more; without it, the new request waits for
- * their retries.
+ * Sends requests with the same `about` one after another, in call order, whichever link each uses.
+ * With `replaces`, earlier requests with that key are not retried any more; without it, the new
+ * request waits for their retries.
  */
 type AskInOrder = <Result>(about: string, replaces: boolean, ask: () => Promise<Result>) => Promise<Result>
 

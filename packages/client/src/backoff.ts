@@ -1,10 +1,10 @@
 /**
- * Back-off with full jitter: the delay before each retry is a random part of a ceiling that grows with each
- * attempt.
+ * Back-off with full jitter: the delay before each retry is a random part of a ceiling that grows
+ * with each attempt.
  *
- * Guarantee: a thousand clients that lose their connections together do not reconnect together (rule LIM2).
- * The delay is never shorter than the server asks for (`retryAfterMs`). The ceiling grows slowly at first,
- * because a restarting server is back within seconds and users are waiting.
+ * Guarantee: a thousand clients that lose their connections together do not reconnect together
+ * (rule LIM2). The delay is never shorter than the server asks for (`retryAfterMs`). The ceiling
+ * grows slowly at first, because a restarting server is back within seconds and users are waiting.
  */
 import type { Clock } from './clock.ts'
 
@@ -16,7 +16,7 @@ export const backoffGrowth = 1.6
 export function backoffDelayMs(attempt: number, clock: Pick<Clock, 'random'>, retryAfterMs = 0): number {
   const ceilingMs = Math.min(backoffMaxMs, backoffFirstMs * backoffGrowth ** Math.min(attempt, 16))
   const jitteredMs = clock.random() * ceilingMs
-  // The server's delay gets jitter too, upwards only, because the server sent the same number to every
-  // client.
+  // The server's delay gets jitter too, upwards only, because the server sent the same number to
+  // every client.
   return retryAfterMs > 0 ? retryAfterMs + clock.random() * Math.min(retryAfterMs, ceilingMs) : jitteredMs
 }

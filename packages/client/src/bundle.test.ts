@@ -4,7 +4,10 @@ import { gzipSync } from 'node:zlib'
 import { rolldown } from 'rolldown'
 import { describe, expect, it } from 'vitest'
 
-/** Maximum size of this package's own code in bytes, minified and compressed, without parts loaded on demand. */
+/**
+ * Maximum size of this package's own code in bytes, minified and compressed, without parts loaded
+ * on demand.
+ */
 const ownMaxBytes = 26_000
 
 async function bundle(external: string[]) {

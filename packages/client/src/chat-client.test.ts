@@ -1,6 +1,6 @@
 /**
- * Tests of the whole client against the fake server on the loopback interface: what an application sees, and
- * what happens when the connection fails.
+ * Tests of the whole client against the fake server on the loopback interface: what an application
+ * sees, and what happens when the connection fails.
  */
 import { ChorusError, type User } from '@chorus/protocol'
 import fc from 'fast-check'
@@ -59,7 +59,10 @@ function textOf(item: TimelineItem): string {
   return item.kind === 'message' ? item.message.text : `(${item.item.draft.text})`
 }
 
-/** Shows a conversation as an application would: subscribes to its messages and waits for the first page. */
+/**
+ * Shows a conversation as an application would: subscribes to its messages and waits for the first
+ * page.
+ */
 async function show(client: ChatClient, conversation: FakeConversation) {
   const { view } = client.conversation(conversation.id).messages
   view.subscribe(() => undefined)
@@ -296,8 +299,8 @@ describe('outbox, end to end', () => {
       expect(replica?.cursor).not.toBe(server.cursor)
       expect(replica?.conversations[0]?.appliedSeq).toBe(server.top(tea))
     })
-    // The process ends without a stop and starts again. Nothing may be lost, and the resume must not repeat a
-    // change.
+    // The process ends without a stop and starts again. Nothing may be lost, and the resume must
+    // not repeat a change.
     const second = createClient({ store })
     const later = record(second)
     server.tellsCheckpoints = true
@@ -326,8 +329,8 @@ describe('outbox, end to end', () => {
     expect(second.conversations.get()).toEqual([])
     await eventually(() => expect(second.data.get()).toBe('live'))
     server.tellsCheckpoints = true
-    // Later changes in another conversation are reported, but the removal is not repeated. Then the store
-    // deletes the entry.
+    // Later changes in another conversation are reported, but the removal is not repeated. Then the
+    // store deletes the entry.
     const news = server.addConversation('group', 'News', [ada])
     server.join(news, bob)
     await eventually(() => expect(second.conversations.get()).toHaveLength(1))
@@ -405,8 +408,8 @@ describe('outbox, end to end', () => {
           server.replayMaxChanges = 10_000
           server.losses = 0
           if (!tea.members.has(bob.id)) server.join(tea, bob)
-          // A connection that was just cut may skip a message with `limited`, so the barrier is sent
-          // repeatedly.
+          // A connection that was just cut may skip a message with `limited`, so the barrier is
+          // sent repeatedly.
           await vi.waitFor(
             async () => {
               const barrier = server.send(tea, ada, 'a barrier').seq
@@ -680,8 +683,8 @@ describe('creating a conversation', () => {
     server.createFaults = ['lose']
     await expect(client.createConversation(group)).rejects.toMatchObject({ code: 'unknown' })
     expect(server.conversations.size).toBe(2)
-    // A server of version 2 may have executed the first attempt before the requests reached a server of
-    // version 1.
+    // A server of version 2 may have executed the first attempt before the requests reached a
+    // server of version 1.
     server.isVersionOne = false
     server.isVersionOneAfterLoss = true
     server.createFaults = ['lose']

@@ -1,7 +1,7 @@
 /**
- * Main class of the SDK: connects the parts and implements the public `ChatClient`. Everything that belongs
- * to the signed-in user (local copy, outbox, open conversations) is created at sign-in and discarded as a
- * whole at sign-out.
+ * Main class of the SDK: connects the parts and implements the public `ChatClient`. Everything that
+ * belongs to the signed-in user (local copy, outbox, open conversations) is created at sign-in and
+ * discarded as a whole at sign-out.
  */
 import {
   type Change,
@@ -70,8 +70,8 @@ interface SignedIn {
 }
 
 /**
- * Creates a client. It does nothing until `start()` is called. Throws `invalid` when `url` is not an http or
- * https address, or has a query, a fragment or credentials.
+ * Creates a client. It does nothing until `start()` is called. Throws `invalid` when `url` is not
+ * an http or https address, or has a query, a fragment or credentials.
  */
 export function createChatClient(options: ChatClientOptions): ChatClient {
   return new Client(options)
@@ -103,7 +103,10 @@ class Client implements ChatClient {
   #isSessionKnown = false
   /** Cancels the next attempt to ask the server which user the session belongs to. */
   #cancelFind: () => void = () => undefined
-  /** Promise of the last queued operation. Start, stop, sign-up, sign-in and sign-out run one after another. */
+  /**
+   * Promise of the last queued operation. Start, stop, sign-up, sign-in and sign-out run one after
+   * another.
+   */
   #turn: Promise<unknown> = Promise.resolve()
 
   constructor(options: ChatClientOptions) {
@@ -244,8 +247,8 @@ class Client implements ChatClient {
       try {
         await this.#apiWithin(run).call('sign-out', {})
       } catch (error) {
-        // An already ended session is a success. After any other error the session is still alive, so the
-        // user must know.
+        // An already ended session is a success. After any other error the session is still alive,
+        // so the user must know.
         if (!(error instanceof ChorusError) || error.code !== 'unauthenticated') throw error
       }
       await this.#leave('asked', true)
@@ -310,8 +313,8 @@ class Client implements ChatClient {
   }
 
   /**
-   * Creates a conversation. Retries send the same clientId, so that an attempt that succeeded is not repeated
-   * (rule IDEM2).
+   * Creates a conversation. Retries send the same clientId, so that an attempt that succeeded is
+   * not repeated (rule IDEM2).
    */
   async #create(request: CommandRequest<'create-conversation'>): Promise<Conversation> {
     const run = this.#run
@@ -322,8 +325,8 @@ class Client implements ChatClient {
       } catch (error) {
         if (!(error instanceof ChorusError)) throw error
         if (error.code === 'invalid') {
-          // A server of protocol version 1 refuses the clientId. Without it, a request that may have
-          // succeeded is never retried.
+          // A server of protocol version 1 refuses the clientId. Without it, a request that may
+          // have succeeded is never retried.
           if (unsure !== undefined) throw unsure
           return (await this.#apiWithin(run).call('create-conversation', request)).conversation
         }
@@ -427,15 +430,16 @@ class Client implements ChatClient {
       call: async (name, request) => {
         const ask = () => this.#http.call(name, request, life.signal)
         const { method, path } = toHttpRequest(name, request)
-        // Reads (GET) need no order, and neither do requests that create something new each time (POST).
+        // Reads (GET) need no order, and neither do requests that create something new each time
+        // (POST).
         return method === 'GET' || method === 'POST' ? askAgain(ask, life.waits) : this.#inOrder(path, false, ask)
       },
     }
   }
 
   /**
-   * Returns a function that sends commands which set a whole value. A newer command for the same path
-   * replaces an older one that is still waiting for a retry.
+   * Returns a function that sends commands which set a whole value. A newer command for the same
+   * path replaces an older one that is still waiting for a retry.
    */
   #askWithin(life: Lifetime): Ask {
     const line: HttpApi = { call: (name, request) => this.#http.call(name, request, life.signal) }
@@ -461,8 +465,8 @@ class Client implements ChatClient {
   }
 
   /**
-   * Throws if the session cookie cannot be kept. Otherwise the next request would fail as if the password
-   * were wrong.
+   * Throws if the session cookie cannot be kept. Otherwise the next request would fail as if the
+   * password were wrong.
    */
   #assertCookie(run: Lifetime): void {
     run.assert('sign in')
@@ -474,8 +478,8 @@ class Client implements ChatClient {
   }
 
   /**
-   * Asks the server which user the session belongs to. While the server cannot be reached, retries in the
-   * background.
+   * Asks the server which user the session belongs to. While the server cannot be reached, retries
+   * in the background.
    */
   async #findSession(attempt: number, run: Lifetime): Promise<void> {
     try {
@@ -504,8 +508,8 @@ class Client implements ChatClient {
     if (before !== undefined) {
       this.#connection.stop()
       this.#dismantle(before)
-      // The copy of the previous user must not stay on the device. Their pending messages stay until they
-      // sign in again.
+      // The copy of the previous user must not stay on the device. Their pending messages stay
+      // until they sign in again.
       if (before.user.id !== user.id) await this.#finish(this.#store.clear(before.user.id, { outbox: false }))
       else await this.#finish(before.replica.flush())
     }
@@ -553,7 +557,8 @@ class Client implements ChatClient {
     const signedIn: SignedIn = { user, life, api, replica, outbox, live, conversations: new Map() }
     this.#signedIn = signedIn
     this.users.put([user])
-    // A store that cannot be read (full, private window, damaged) must not prevent the user from chatting.
+    // A store that cannot be read (full, private window, damaged) must not prevent the user from
+    // chatting.
     await replica.loadCached().catch(this.#onError)
     await outbox.load().catch(this.#onError)
     // The client may have been stopped while the store was read.
@@ -565,7 +570,10 @@ class Client implements ChatClient {
     this.#connection.start()
   }
 
-  /** Ends everything of a sign-in synchronously: nothing of it is shown or continues after this call. */
+  /**
+   * Ends everything of a sign-in synchronously: nothing of it is shown or continues after this
+   * call.
+   */
   #dismantle({ life, replica, outbox, live }: SignedIn): void {
     replica.stop()
     outbox.stop()
@@ -591,8 +599,8 @@ class Client implements ChatClient {
   }
 
   /**
-   * Runs before a link is opened. Checks which user the session belongs to, and loads everything if there is
-   * no cursor.
+   * Runs before a link is opened. Checks which user the session belongs to, and loads everything if
+   * there is no cursor.
    */
   #prepare(isAfterFailure: boolean): Promise<void> | undefined {
     const signedIn = this.#signedIn
@@ -695,8 +703,8 @@ class Client implements ChatClient {
   }
 
   /**
-   * Signs out locally after the server ended the session. Pending messages are kept, because the same user
-   * may sign in again.
+   * Signs out locally after the server ended the session. Pending messages are kept, because the
+   * same user may sign in again.
    */
   async #leaveIfClosed(signedIn: SignedIn | undefined): Promise<void> {
     if (this.#signedIn === signedIn && this.#connection.status.get().state === 'closed')

@@ -1,6 +1,6 @@
 /**
- * Returns a random UUID (version 4). `crypto.randomUUID` is not used, because it is missing on pages without
- * TLS.
+ * Returns a random UUID (version 4). `crypto.randomUUID` is not used, because it is missing on
+ * pages without TLS.
  */
 export function createClientId(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16))

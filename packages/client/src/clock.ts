@@ -1,15 +1,21 @@
 /**
- * Time, timers and randomness behind one interface, so that tests can control them. Durations use the
- * monotonic clock.
+ * Time, timers and randomness behind one interface, so that tests can control them. Durations use
+ * the monotonic clock.
  */
 
-/** Source of time, timers and randomness. Applications normally leave it out and get the system clock. */
+/**
+ * Source of time, timers and randomness. Applications normally leave it out and get the system
+ * clock.
+ */
 export interface Clock {
-  /** Returns the monotonic time in milliseconds. Only differences between two results are meaningful. */
+  /**
+   * Returns the monotonic time in milliseconds. Only differences between two results are
+   * meaningful.
+   */
   readonly now: () => number
   /**
-   * Returns the device's wall-clock time in milliseconds since 1970. Used for display and to notice that the
-   * device slept.
+   * Returns the device's wall-clock time in milliseconds since 1970. Used for display and to notice
+   * that the device slept.
    */
   readonly wallNow: () => number
   /** Returns a random number from 0 (inclusive) to 1 (exclusive). */

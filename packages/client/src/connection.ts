@@ -2,10 +2,10 @@
  * Keeps one live link to a server open. It is a state machine whose table the compiler checks for
  * completeness.
  *
- * It reconnects with jittered back-off and the newest cursor. It falls back to Server-Sent Events where
- * WebSocket does not open. When the server asks it to move, it opens the new link before it closes the old
- * one. Guarantee: events of an old and a new link are never mixed, because each link has a generation and
- * only the current one is read.
+ * It reconnects with jittered back-off and the newest cursor. It falls back to Server-Sent Events
+ * where WebSocket does not open. When the server asks it to move, it opens the new link before it
+ * closes the old one. Guarantee: events of an old and a new link are never mixed, because each link
+ * has a generation and only the current one is read.
  */
 import {
   ChorusError,
@@ -27,21 +27,22 @@ export const openTimeoutMs = 10_000
 /** Maximum time without data during a replay. */
 export const replayPauseMaxMs = 30_000
 /**
- * Minimum time a link must be ready before it resets the back-off. A server that closes each link at once is
- * therefore not flooded.
+ * Minimum time a link must be ready before it resets the back-off. A server that closes each link
+ * at once is therefore not flooded.
  */
 export const stableAfterMs = 2_000
 /** Number of failed attempts to open the preferred transport before the next one is tried. */
 export const failuresBeforeFallback = 3
 /**
- * Time to stay on a fallback before the preferred transport is tried again, multiplied by 0.5 to 1.5. The
- * first retry is soon, because the server may only have been restarting. Later retries are rare.
+ * Time to stay on a fallback before the preferred transport is tried again, multiplied by 0.5 to
+ * 1.5. The first retry is soon, because the server may only have been restarting. Later retries are
+ * rare.
  */
 export const preferredFirstRetryMs = 3_000
 export const preferredRetryMs = 300_000
 /**
- * Maximum time the old link is kept after a move, for responses that are still missing. No request waits
- * longer.
+ * Maximum time the old link is kept after a move, for responses that are still missing. No request
+ * waits longer.
  */
 export const lastAnswersMs = 10_000
 /** Minimum time between two signals to wake. Signals that are closer together count as one. */
@@ -189,15 +190,15 @@ export interface ConnectionOptions {
   readonly clock: Clock
   readonly signals: DeviceSignals
   /**
-   * Work before a link is opened: a first load, or a check of the session. Returns undefined when there is
-   * none. A rejection counts like a lost or refused link.
+   * Work before a link is opened: a first load, or a check of the session. Returns undefined when
+   * there is none. A rejection counts like a lost or refused link.
    */
   readonly prepare: (isAfterFailure: boolean) => Promise<void> | undefined
   /** Returns the cursor up to which everything was applied. Called for each new link. */
   readonly cursor: () => string | undefined
   /**
-   * Called with the events of the current link, in order, except those that only concern the connection
-   * itself.
+   * Called with the events of the current link, in order, except those that only concern the
+   * connection itself.
    */
   readonly onEvent: (event: ServerEvent) => void
   readonly onError?: (error: unknown) => void
@@ -225,8 +226,8 @@ export class Connection {
   /** The new link during a move, until it opens. */
   #next: Slot | undefined
   /**
-   * The old link after the new one opened. It is kept until the new link is ready and the old one has no open
-   * requests.
+   * The old link after the new one opened. It is kept until the new link is ready and the old one
+   * has no open requests.
    */
   #retired: Slot | undefined
   /** The link whose server asked the client to move, while it is the current link. */
@@ -279,7 +280,10 @@ export class Connection {
     this.#happen('stop')
   }
 
-  /** Closes the link and reconnects after a back-off, for instance when the received data cannot be used. */
+  /**
+   * Closes the link and reconnects after a back-off, for instance when the received data cannot be
+   * used.
+   */
   reconnect(): void {
     if (this.#current !== undefined) this.#onEnd(this.#current, { kind: 'lost' })
   }
@@ -408,7 +412,10 @@ export class Connection {
     slot?.link.close()
   }
 
-  /** Returns the transport to try next. After repeated failures to open, it alternates between all transports. */
+  /**
+   * Returns the transport to try next. After repeated failures to open, it alternates between all
+   * transports.
+   */
   #pickTransport(): Transport {
     const { transports } = this.#options
     const [preferred, ...others] = transports
@@ -421,8 +428,8 @@ export class Connection {
   #open(transport: Transport, isOldTrusted: boolean): Slot {
     this.#generation += 1
     const generation = this.#generation
-    // Handlers may be called before `connect` returns. Then the link is not registered yet and the call has
-    // no effect.
+    // Handlers may be called before `connect` returns. Then the link is not registered yet and the
+    // call has no effect.
     const bySlot = (run: (slot: Slot) => void): void => {
       const slot = [this.#current, this.#next, this.#retired].find((one) => one?.generation === generation)
       if (slot !== undefined) run(slot)
@@ -464,8 +471,8 @@ export class Connection {
       this.#preferredTries = 0
     }
     if (slot === this.#next) {
-      // From here on only the new link is read. It replays from the cursor everything that the old link has
-      // not covered.
+      // From here on only the new link is read. It replays from the cursor everything that the old
+      // link has not covered.
       this.#closeSlot(this.#retired)
       this.#retired = this.#current
       this.#retired?.cancelTimer()
@@ -481,8 +488,8 @@ export class Connection {
       case 'moving':
         this.#leaving = slot
         this.#moveTries = 0
-        // Move in the middle of the given time. This leaves time for a second attempt, and clients of one
-        // server spread out.
+        // Move in the middle of the given time. This leaves time for a second attempt, and clients
+        // of one server spread out.
         this.#planMove(event.payload.inMs * (0.25 + this.#options.clock.random() / 2))
         return
       case 'closing':
@@ -551,7 +558,10 @@ export class Connection {
     this.#happen('lost')
   }
 
-  /** Schedules a move away from a server that asked for it. Does nothing if that link has been closed by then. */
+  /**
+   * Schedules a move away from a server that asked for it. Does nothing if that link has been
+   * closed by then.
+   */
   #planMove(delayMs: number): void {
     this.#cancelMove()
     this.#cancelMove = this.#options.clock.after(delayMs, () => {
@@ -572,8 +582,8 @@ export class Connection {
   }
 
   /**
-   * While on a fallback, schedules an attempt with the preferred transport. The working link stays open
-   * during it.
+   * While on a fallback, schedules an attempt with the preferred transport. The working link stays
+   * open during it.
    */
   #planPreferred(): void {
     const { clock, transports } = this.#options
@@ -599,8 +609,8 @@ export class Connection {
         if (isReady && nowMs - this.#wokenAtMs < wakePauseMs) return
         this.#wokenAtMs = nowMs
         this.#attempt = 0
-        // The link may be dead without noticing. Resume on a new link, and keep the old one only until the
-        // new one opens.
+        // The link may be dead without noticing. Resume on a new link, and keep the old one only
+        // until the new one opens.
         if (isReady) this.#next = this.#open(this.#pickTransport(), false)
         this.#happen(signal === 'online' ? 'network-back' : 'move')
         return

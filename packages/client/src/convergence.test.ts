@@ -1,7 +1,7 @@
 /**
- * Property test of the local copy against the server. Three users act at random while changes are lost,
- * connections are cut and moved, and replays are limited. At the end the local copy must equal a fresh read
- * of the server, field by field.
+ * Property test of the local copy against the server. Three users act at random while changes are
+ * lost, connections are cut and moved, and replays are limited. At the end the local copy must
+ * equal a fresh read of the server, field by field.
  */
 import type { User } from '@chorus/protocol'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -37,8 +37,8 @@ afterEach(async () => {
 })
 
 /**
- * Returns the parts that both sides must agree on. Reactions have no order, and read markers of other members
- * are live values.
+ * Returns the parts that both sides must agree on. Reactions have no order, and read markers of
+ * other members are live values.
  */
 function comparable(value: unknown): unknown {
   return JSON.parse(

@@ -1,6 +1,6 @@
 /**
- * Public object of one conversation, built from the local copy. Its only own state is the read marker being
- * sent.
+ * Public object of one conversation, built from the local copy. Its only own state is the read
+ * marker being sent.
  */
 import type { Change, LiveValue, Presence } from '@chorus/protocol'
 import type { ChatConversation, ConversationSummary, LiveValues, PresenceWatch, Typing } from './api.ts'
@@ -18,8 +18,8 @@ import { createTyping } from './typing.ts'
 import type { UserCache } from './users.ts'
 
 /**
- * Maximum number of members for which all read markers are loaded. In larger conversations only moving
- * markers are shown.
+ * Maximum number of members for which all read markers are loaded. In larger conversations only
+ * moving markers are shown.
  */
 export const readMarkersMembersMax = 100
 
@@ -107,8 +107,8 @@ export class OpenConversation implements ChatConversation {
   }
 
   /**
-   * Sends the read marker, one request at a time. A marker that moves during a request is sent with the next
-   * one.
+   * Sends the read marker, one request at a time. A marker that moves during a request is sent with
+   * the next one.
    */
   async #sayRead(): Promise<void> {
     while (this.#readSaidSeq < this.#readWantedSeq) {
@@ -122,8 +122,8 @@ export class OpenConversation implements ChatConversation {
     const moves = this.live.observe('read')
     const undo: (() => void)[] = []
     /**
-     * Read markers seen as live values. They are kept here, because a live value expires and a read marker
-     * does not.
+     * Read markers seen as live values. They are kept here, because a live value expires and a read
+     * marker does not.
      */
     const seen = new Map<string, number>()
     const markers = createComputedCell<ReadonlyMap<string, number>>(
@@ -167,7 +167,9 @@ function toReadSeq(value: unknown): number {
 
 const nobody: ReadonlyMap<string, Presence> = new Map()
 
-/** Returns the presence of the members that the summary names. Follows changes of that member list. */
+/**
+ * Returns the presence of the members that the summary names. Follows changes of that member list.
+ */
 function watchMembers(
   summary: Observable<ConversationSummary | undefined>,
   { presence: board, me, onError }: ConversationParts,

@@ -1,7 +1,7 @@
 /**
- * Keeps the session cookie on platforms without a browser (Node). Keeps only the two cookie names of the
- * session, so that cookies of other programs on the host are never sent back. Browsers never expose
- * `Set-Cookie`, so there the jar stays empty without any platform detection.
+ * Keeps the session cookie on platforms without a browser (Node). Keeps only the two cookie names
+ * of the session, so that cookies of other programs on the host are never sent back. Browsers never
+ * expose `Set-Cookie`, so there the jar stays empty without any platform detection.
  */
 
 const kept = new Set(['chorus_session', '__Host-chorus_session'])
@@ -54,7 +54,10 @@ export class CookieJar {
   }
 }
 
-/** Returns whether the platform manages cookies itself and does not let programs set them, as browsers do. */
+/**
+ * Returns whether the platform manages cookies itself and does not let programs set them, as
+ * browsers do.
+ */
 export function keepsCookies(): boolean {
   try {
     return new Request('http://localhost', { headers: { cookie: 'a=b' } }).headers.get('cookie') === null
@@ -63,7 +66,10 @@ export function keepsCookies(): boolean {
   }
 }
 
-/** Splits the `Set-Cookie` headers. An older `fetch` joins them with commas, which dates also contain. */
+/**
+ * Splits the `Set-Cookie` headers. An older `fetch` joins them with commas, which dates also
+ * contain.
+ */
 function setCookieLines(headers: Headers): readonly string[] {
   if (typeof headers.getSetCookie === 'function') return headers.getSetCookie()
   return headers.get('set-cookie')?.split(/,(?=\s*[^\s;,=]+=)/) ?? []

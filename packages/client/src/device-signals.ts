@@ -1,7 +1,7 @@
 /**
- * Signals from the device: network lost, network back, and waking from sleep. A connection that was open
- * during sleep may be dead without noticing, so the client resumes on a new connection after each wake or
- * network change.
+ * Signals from the device: network lost, network back, and waking from sleep. A connection that was
+ * open during sleep may be dead without noticing, so the client resumes on a new connection after
+ * each wake or network change.
  */
 import type { Clock } from './clock.ts'
 
@@ -18,7 +18,10 @@ export interface DeviceSignals {
 
 export type DeviceSignal = 'online' | 'offline' | 'wake'
 
-/** Creates signals from browser events where they exist, and from jumps of the clock on all platforms. */
+/**
+ * Creates signals from browser events where they exist, and from jumps of the clock on all
+ * platforms.
+ */
 export function createDeviceSignals(clock: Clock): DeviceSignals {
   const page = typeof document === 'undefined' ? undefined : document
   const target = typeof window === 'undefined' ? undefined : window
@@ -50,7 +53,8 @@ export function createDeviceSignals(clock: Clock): DeviceSignals {
         const lateMs = clock.wallNow() - lookedAtMs - clockLookMs
         lookedAtMs = clock.wallNow()
         cancelLook = clock.after(clockLookMs, look)
-        // Browsers run timers of hidden tabs only once a minute, so a late timer there does not mean sleep.
+        // Browsers run timers of hidden tabs only once a minute, so a late timer there does not
+        // mean sleep.
         if (lateMs >= clockJumpMs && page?.visibilityState !== 'hidden') listener('wake')
       }
       cancelLook = clock.after(clockLookMs, look)

@@ -1,6 +1,6 @@
 /**
- * Conversation object for a client without a session. Every value is empty and every command is refused. A
- * component that still renders during a sign-out shows nothing instead of failing.
+ * Conversation object for a client without a session. Every value is empty and every command is
+ * refused. A component that still renders during a sign-out shows nothing instead of failing.
  */
 import { ChorusError } from '@chorus/protocol'
 import type { ChatConversation, TimelineView } from './api.ts'

@@ -95,8 +95,8 @@ describe('HTTP call', () => {
       retryAfterMs: 3_000,
       message: 'unable to sign in; too often',
     })
-    // A response from a proxy leaves open whether a change was made. Only a read is certain to change
-    // nothing.
+    // A response from a proxy leaves open whether a change was made. Only a read is certain to
+    // change nothing.
     await expect(api.call('list-sessions', {})).rejects.toMatchObject({ code: 'unavailable' })
     await expect(api.call('update-profile', { name: 'A' })).rejects.toMatchObject({ code: 'unknown' })
 

@@ -1,8 +1,9 @@
 /**
  * Sends commands over HTTP, typed by their definitions.
  *
- * Guarantee: every failure is a `ChorusError`. It carries the server's error if there was one. Otherwise it
- * is `unknown` when a change may have been made (rule ACK2), and `unavailable` when nothing can have changed.
+ * Guarantee: every failure is a `ChorusError`. It carries the server's error if there was one.
+ * Otherwise it is `unknown` when a change may have been made (rule ACK2), and `unavailable` when
+ * nothing can have changed.
  */
 import {
   ChorusError,
@@ -20,8 +21,8 @@ import { isObject, isText } from './server-events.ts'
 import { parseServerUrl, type ServerUrl } from './server-url.ts'
 
 /**
- * Maximum time without data from the server during a request. A body may take longer in total while data
- * keeps coming.
+ * Maximum time without data from the server during a request. A body may take longer in total while
+ * data keeps coming.
  */
 export const requestTimeoutMs = 10_000
 /** Maximum time for the rest of a body where `fetch` does not offer a stream. */
@@ -60,8 +61,8 @@ export function createHttpApi(options: HttpApiOptions): HttpLine {
     const headers = {
       ...init.headers,
       ...(cookie !== undefined && { cookie }),
-      // Node's fetch sends `Sec-Fetch-Mode` but no `Origin`. A server could take that for a browser that
-      // hides its origin. Browsers set their own `Origin` and ignore this one.
+      // Node's fetch sends `Sec-Fetch-Mode` but no `Origin`. A server could take that for a browser
+      // that hides its origin. Browsers set their own `Origin` and ignore this one.
       ...(cookieJar !== undefined && { origin }),
       ...(canNameItself && { 'user-agent': userAgent }),
     }
@@ -128,8 +129,8 @@ export function createHttpApi(options: HttpApiOptions): HttpLine {
 }
 
 /**
- * Builds the HTTP request: fills the path, then puts the remaining fields into the query (GET, DELETE) or the
- * body.
+ * Builds the HTTP request: fills the path, then puts the remaining fields into the query (GET,
+ * DELETE) or the body.
  */
 export function toHttpRequest(
   name: CommandName,
@@ -173,8 +174,8 @@ const codeOfStatus: { readonly [status: number]: ErrorCode } = {
 }
 
 /**
- * Converts a failed response to a `ChorusError`, from its problem document if it has one. A response from a
- * proxy leaves open whether a change was made, except for reads.
+ * Converts a failed response to a `ChorusError`, from its problem document if it has one. A
+ * response from a proxy leaves open whether a change was made, except for reads.
  */
 export async function toChorusError(doing: string, response: Response, isRead = false): Promise<ChorusError> {
   const retryAfterMs = parseRetryAfterMs(response.headers.get('retry-after'), response.headers.get('date'))

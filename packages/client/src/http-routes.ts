@@ -1,10 +1,13 @@
 /**
- * HTTP method and path of each command. A separate table, so that no schema is loaded at run time. A test
- * compares it with the command definitions.
+ * HTTP method and path of each command. A separate table, so that no schema is loaded at run time.
+ * A test compares it with the command definitions.
  */
 import type { CommandName, Method } from '@chorus/protocol'
 
-/** Method and path of a command. An optional third word names the request field that becomes the whole body. */
+/**
+ * Method and path of a command. An optional third word names the request field that becomes the
+ * whole body.
+ */
 export type HttpRoute = `${Method} ${string}`
 
 const conversation = '/v1/conversations/{conversation}'

@@ -1,6 +1,6 @@
 /**
- * Tests for start, stop and a change of user: which work continues and which must end. Time and network are
- * simulated.
+ * Tests for start, stop and a change of user: which work continues and which must end. Time and
+ * network are simulated.
  */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { ChatClient, ChatClientOptions, SessionState } from './api.ts'
@@ -30,7 +30,9 @@ function createLine(answer: (url: string, signal: AbortSignal | undefined) => Pr
   }
 }
 
-/** Returns an async function where the types ask for a synchronous one, as applications often do. */
+/**
+ * Returns an async function where the types ask for a synchronous one, as applications often do.
+ */
 const rejecting = (message: string) => (): never => Promise.reject(new Error(message)) as never
 
 const away = (): Promise<Response> => Promise.reject(new TypeError('fetch failed'))

@@ -1,9 +1,9 @@
 /**
- * Live values on the client: the newest value for each conversation, key and user, kept only while it is
- * observed.
+ * Live values on the client: the newest value for each conversation, key and user, kept only while
+ * it is observed.
  *
- * The newest value is the one that arrived last. A value expires after its lifetime, counted from its
- * arrival. Clocks of different machines are never compared, not even those of two servers.
+ * The newest value is the one that arrived last. A value expires after its lifetime, counted from
+ * its arrival. Clocks of different machines are never compared, not even those of two servers.
  */
 import type { Json, LiveValue } from '@chorus/protocol'
 import type { LiveValues } from './api.ts'
@@ -15,8 +15,8 @@ import type { Ask } from './ask.ts'
 /** Maximum number of users with a value under one key. Beyond it, the oldest value is dropped. */
 export const liveUsersMax = 1_000
 /**
- * Keys whose current values are not requested on subscribe. They expire within seconds and are observed for
- * every conversation of a list, so a request is not worth its cost.
+ * Keys whose current values are not requested on subscribe. They expire within seconds and are
+ * observed for every conversation of a list, so a request is not worth its cost.
  */
 const fleetingKeys: ReadonlySet<string> = new Set(['typing'])
 
@@ -41,8 +41,8 @@ export interface LiveLaneOptions {
 }
 
 /**
- * A running request for the current values. `arrived` lists values received since it was sent: they are newer
- * than its response.
+ * A running request for the current values. `arrived` lists values received since it was sent: they
+ * are newer than its response.
  */
 interface Load {
   readonly conversation: string
@@ -169,7 +169,10 @@ function nameOf(conversation: string, key: string): string {
   return `${conversation} ${key}`
 }
 
-/** Returns the identity of a value within its conversation. A newer value with the same identity replaces it. */
+/**
+ * Returns the identity of a value within its conversation. A newer value with the same identity
+ * replaces it.
+ */
 function slotOf({ key, user }: LiveValue): string {
   return `${key} ${user}`
 }

@@ -1,6 +1,6 @@
 /**
- * Full member list of one conversation. It is loaded when the first listener subscribes and then updated from
- * the log.
+ * Full member list of one conversation. It is loaded when the first listener subscribes and then
+ * updated from the log.
  */
 import { type Change, limits, type Member, type Role } from '@chorus/protocol'
 import type { Members } from './api.ts'
@@ -25,7 +25,10 @@ export class MemberList implements Members {
   readonly #options: MemberListOptions
   readonly #cell: Cell<readonly Member[] | undefined>
   #loading: Promise<readonly Member[]> | undefined
-  /** Number of member changes seen. A change that arrives during a load may be missing from its response. */
+  /**
+   * Number of member changes seen. A change that arrives during a load may be missing from its
+   * response.
+   */
   #changes = 0
   readonly #leftAtSeq = new Map<string, number>()
 
@@ -102,7 +105,9 @@ export class MemberList implements Members {
     }
   }
 
-  /** Reloads the list. After a `limited` resume the log does not contain all joins and departures. */
+  /**
+   * Reloads the list. After a `limited` resume the log does not contain all joins and departures.
+   */
   refresh(): void {
     if (this.isWatched) this.load().catch(() => undefined)
     else this.#cell.set(undefined)

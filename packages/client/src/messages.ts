@@ -1,6 +1,7 @@
 /**
- * Messages of one conversation as an application shows them: the timeline plus the user's own pending
- * actions. Edits, deletions and reactions are shown at once and reverted when the server refuses them.
+ * Messages of one conversation as an application shows them: the timeline plus the user's own
+ * pending actions. Edits, deletions and reactions are shown at once and reverted when the server
+ * refuses them.
  */
 import { ChorusError, limits, type PageMessage } from '@chorus/protocol'
 import type { MessageDraft, Messages, OutboxItem, SentMessage, TimelineItem, TimelineView } from './api.ts'
@@ -56,8 +57,8 @@ export class MessageList implements Messages {
     options.slot.changed.add(() => {
       this.#dropSettled()
       this.#view.invalidate()
-      // Load again only when an existing window was lost after a `limited` resume. A failed load is not
-      // retried from here.
+      // Load again only when an existing window was lost after a `limited` resume. A failed load is
+      // not retried from here.
       const hadWindow = this.#hasWindow
       this.#hasWindow = options.slot.timeline.window !== undefined
       if (hadWindow && !this.#hasWindow) this.ensureLoaded()
@@ -221,8 +222,8 @@ export class MessageList implements Messages {
     let { message } = entry
     for (const { seq, apply } of this.#overlays) if (seq === message.seq) message = apply(message)
     const isMyOwn = message.sender === this.#options.me
-    // Two users may choose the same clientId by chance or on purpose, but each key must be unique in the
-    // list.
+    // Two users may choose the same clientId by chance or on purpose, but each key must be unique
+    // in the list.
     const key = isMyOwn ? message.clientId : `${message.seq}`
     const item: TimelineItem = { kind: 'message', key, message, isMine: isMyOwn }
     this.#items.set(entry, item)

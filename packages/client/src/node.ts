@@ -1,2 +1,5 @@
-/** Entry point for Node only, separate from `index.ts` so that no browser bundle includes the file system. */
+/**
+ * Entry point for Node only, separate from `index.ts` so that no browser bundle includes the file
+ * system.
+ */
 export { createFileStore } from './store-file.ts'

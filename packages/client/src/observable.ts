@@ -1,7 +1,7 @@
 /**
- * A value that changes over time, in the shape that React's `useSyncExternalStore` expects: a stable snapshot
- * and a subscription. Listeners run once per microtask, however often the value was set, so a burst of
- * changes renders once.
+ * A value that changes over time, in the shape that React's `useSyncExternalStore` expects: a
+ * stable snapshot and a subscription. Listeners run once per microtask, however often the value was
+ * set, so a burst of changes renders once.
  */
 
 import { guarded, logError } from './guarded.ts'
@@ -19,8 +19,9 @@ export interface Observable<Value> {
   /** Returns the current value. The reference stays the same until the value changes. */
   readonly get: () => Value
   /**
-   * Calls the listener after each change of the value, at most once per microtask and without arguments.
-   * Returns a function that unsubscribes. The first subscription may start loading data or watching presence.
+   * Calls the listener after each change of the value, at most once per microtask and without
+   * arguments. Returns a function that unsubscribes. The first subscription may start loading data
+   * or watching presence.
    */
   readonly subscribe: (listener: () => void) => () => void
 }
@@ -38,8 +39,8 @@ export interface CellOptions {
   /** Called when the last listener unsubscribes. */
   readonly onUnwatched?: () => void
   /**
-   * Called with an error that a listener throws or rejects with. Other listeners still run. Default:
-   * `console.error`.
+   * Called with an error that a listener throws or rejects with. Other listeners still run.
+   * Default: `console.error`.
    */
   readonly onError?: ((error: unknown) => void) | undefined
 }
@@ -107,7 +108,10 @@ export function createSwitch<Value>(empty: Value, options: CellOptions = {}): Sw
   }
 }
 
-/** Creates an observable computed from another one. Computes again only when the source value has changed. */
+/**
+ * Creates an observable computed from another one. Computes again only when the source value has
+ * changed.
+ */
 export function derive<From, To>(source: Observable<From>, compute: (value: From) => To): Observable<To> {
   let cached: { readonly from: From; readonly to: To } | undefined
   return {

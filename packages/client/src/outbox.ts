@@ -1,11 +1,11 @@
 /**
  * Queue of messages to send.
  *
- * Guarantee: a message is stored on the device before it is sent, with an id that makes a retry harmless
- * (rule IDEM1). It stays until the server's log contains it. A message that the server refuses permanently
- * (ACK2) stays as failed, until the user retries or discards it. Each conversation has at most one
- * unacknowledged message in flight, so messages of one sender keep their order (ORD2). Different
- * conversations send in parallel.
+ * Guarantee: a message is stored on the device before it is sent, with an id that makes a retry
+ * harmless (rule IDEM1). It stays until the server's log contains it. A message that the server
+ * refuses permanently (ACK2) stays as failed, until the user retries or discards it. Each
+ * conversation has at most one unacknowledged message in flight, so messages of one sender keep
+ * their order (ORD2). Different conversations send in parallel.
  */
 import { ChorusError, limits } from '@chorus/protocol'
 import type { Acknowledgement, MessageDraft, OutboxItem, SentMessage } from './api.ts'
@@ -29,8 +29,8 @@ export interface OutboxOptions {
   /** Returns whether there is a connection to send over. */
   readonly canSend: () => boolean
   /**
-   * Returns the seq up to which the local copy of a conversation is complete, or undefined without a local
-   * copy.
+   * Returns the seq up to which the local copy of a conversation is complete, or undefined without
+   * a local copy.
    */
   readonly appliedSeqOf: (conversation: string) => number | undefined
   readonly onError: (error: unknown) => void
@@ -66,8 +66,8 @@ export class Outbox {
   #lastOrder = 0
   #isStopped = false
   /**
-   * The last write to the store. Writes run one after another, so that messages are stored in the order
-   * written.
+   * The last write to the store. Writes run one after another, so that messages are stored in the
+   * order written.
    */
   #writes: Promise<unknown> = Promise.resolve()
 
@@ -89,8 +89,8 @@ export class Outbox {
   /** Loads the messages that were waiting when the application last ended. */
   async load(): Promise<void> {
     await this.#refresh()
-    // The log may already contain messages that were acknowledged just before the program ended. Remove
-    // those.
+    // The log may already contain messages that were acknowledged just before the program ended.
+    // Remove those.
     for (const { record } of [...this.#entries.values()]) {
       const appliedSeq = this.#options.appliedSeqOf(record.conversation)
       if (appliedSeq !== undefined) this.settleUpTo(record.conversation, appliedSeq)
@@ -105,7 +105,10 @@ export class Outbox {
     this.#pauses.clear()
   }
 
-  /** Continues sending after a reconnect, except in conversations where the server asked for a delay. */
+  /**
+   * Continues sending after a reconnect, except in conversations where the server asked for a
+   * delay.
+   */
   resume(): void {
     for (const [conversation, pause] of [...this.#pauses]) {
       if (pause.isAsked) continue
@@ -133,8 +136,8 @@ export class Outbox {
     const acknowledged = new Promise<Acknowledgement>((resolve, reject) => {
       this.#waiters.set(record.clientId, [{ resolve, reject }])
     })
-    // Prevents an unhandled rejection when the caller ignores `acknowledged`. Callers that await it still get
-    // the error.
+    // Prevents an unhandled rejection when the caller ignores `acknowledged`. Callers that await it
+    // still get the error.
     acknowledged.catch(() => undefined)
     this.#set(record, false)
     try {
@@ -160,7 +163,8 @@ export class Outbox {
     const isTaken = entry.record.status.error.code === 'conflict'
     const record: OutboxRecord = {
       ...entry.record,
-      // `conflict` means that the clientId already belongs to another message, so the retry gets a new one.
+      // `conflict` means that the clientId already belongs to another message, so the retry gets a
+      // new one.
       clientId: isTaken ? createClientId() : clientId,
       order: this.#nextOrder(),
       status: { state: 'pending', attempts: 0 },
@@ -208,8 +212,8 @@ export class Outbox {
   }
 
   /**
-   * Removes a message that was never attempted. Another tab that is sending holds the lock; then the discard
-   * is refused.
+   * Removes a message that was never attempted. Another tab that is sending holds the lock; then
+   * the discard is refused.
    */
   async #discardLocked(conversation: string, clientId: string): Promise<void> {
     const locks = typeof navigator === 'undefined' ? undefined : navigator.locks
@@ -275,8 +279,8 @@ export class Outbox {
   }
 
   /**
-   * Loads the outbox from the store, because another tab may have added or sent messages. Messages not stored
-   * yet follow the loaded ones.
+   * Loads the outbox from the store, because another tab may have added or sent messages. Messages
+   * not stored yet follow the loaded ones.
    */
   async #refresh(): Promise<void> {
     const { store, userId } = this.#options
@@ -290,7 +294,8 @@ export class Outbox {
       this.#lastOrder = Math.max(this.#lastOrder, record.order)
       const { clientId, conversation, draft, createdAt, status } = record
       const known = before.get(clientId)
-      // Attempts are counted in memory only, so the entry in memory is as current as the stored one.
+      // Attempts are counted in memory only, so the entry in memory is as current as the stored
+      // one.
       const isSame =
         known !== undefined && known.record.status.state === status.state && known.record.order === record.order
       if (isSame) this.#entries.set(clientId, { ...known, isStored: true })
@@ -334,7 +339,10 @@ export class Outbox {
     return this.#head(conversation)?.isStored === true
   }
 
-  /** Sends the messages of a conversation. When tabs share the store, a lock lets only one tab send at a time. */
+  /**
+   * Sends the messages of a conversation. When tabs share the store, a lock lets only one tab send
+   * at a time.
+   */
   async #drainLocked(conversation: string): Promise<void> {
     const locks = typeof navigator === 'undefined' ? undefined : navigator.locks
     if (!this.#options.store.isShared || !isLockManager(locks)) return this.#drainNow(conversation)
@@ -378,7 +386,8 @@ export class Outbox {
     const { clientId, conversation } = record
     const entry = this.#entries.get(clientId)
     if (this.#isStopped || entry === undefined || entry.record.status.state !== 'pending') return
-    // An ended session is no reason to refuse the message: it waits until the same user signs in again.
+    // An ended session is no reason to refuse the message: it waits until the same user signs in
+    // again.
     if (error.retry === 'never' && error.code !== 'unauthenticated') {
       const failed: OutboxRecord = { ...record, status: { state: 'failed', error: error.toBody() } }
       this.#set(failed, false)
@@ -423,8 +432,8 @@ function assertDraft({ text, attachments = [], data = null }: MessageDraft): voi
 }
 
 /**
- * Returns whether the Web Locks API exists. It is missing in Node and on pages without TLS, although the
- * types always declare it.
+ * Returns whether the Web Locks API exists. It is missing in Node and on pages without TLS,
+ * although the types always declare it.
  */
 function isLockManager(locks: LockManager | undefined): locks is LockManager {
   return locks !== undefined

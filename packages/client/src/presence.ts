@@ -1,6 +1,6 @@
 /**
- * Presence of the observed users. The client keeps one list for all listeners and sends it again after each
- * reconnect. After 5 s without a connection every user is `unknown`, not `offline`.
+ * Presence of the observed users. The client keeps one list for all listeners and sends it again
+ * after each reconnect. After 5 s without a connection every user is `unknown`, not `offline`.
  */
 import { limits, type Presence } from '@chorus/protocol'
 import type { PresenceWatch, PresenceWatcher } from './api.ts'
@@ -11,8 +11,8 @@ import { type Cell, createCell, createComputedCell, type Observable } from './ob
 /** Time during which changes of the list are collected into one request. */
 export const watchGatherMs = 50
 /**
- * Interval for reading the list again over Server-Sent Events, because the server does not push presence
- * there.
+ * Interval for reading the list again over Server-Sent Events, because the server does not push
+ * presence there.
  */
 export const presencePollMs = 20_000
 /** Disconnections shorter than this do not change the shown presence to `unknown`. */

@@ -1,6 +1,6 @@
 /**
- * Reads a response body piece by piece. On a slow line a body may take minutes. So the caller limits the
- * silence between two pieces, and this module limits the total length.
+ * Reads a response body piece by piece. On a slow line a body may take minutes. So the caller
+ * limits the silence between two pieces, and this module limits the total length.
  */
 
 /** Maximum length of a response, in characters (32 Mi). */

@@ -1,6 +1,6 @@
 /**
- * Reads a response body of Server-Sent Events. Separate from the transport, so that clients with WebSocket
- * never load it.
+ * Reads a response body of Server-Sent Events. Separate from the transport, so that clients with
+ * WebSocket never load it.
  */
 import { createParser } from 'eventsource-parser'
 import { chunksOf } from './read-body.ts'
@@ -9,7 +9,10 @@ import { chunksOf } from './read-body.ts'
 export const eventMaxChars = 4_194_304
 
 export interface EventReader {
-  /** Returns whether the link was closed. Called after every await, because a handler may have closed it. */
+  /**
+   * Returns whether the link was closed. Called after every await, because a handler may have
+   * closed it.
+   */
   readonly isClosed: () => boolean
   readonly onPiece: () => void
   readonly onEvent: (name: string, payload: unknown) => void

@@ -1,11 +1,11 @@
 /**
- * Local copy of one user's conversations. Takes server events in any order and maintains timelines, summaries
- * and the cursor.
+ * Local copy of one user's conversations. Takes server events in any order and maintains timelines,
+ * summaries and the cursor.
  *
- * Guarantee: the application's callback runs exactly once per (epoch, conversation, seq), in order (rule
- * CLI1). The cursor moves, in memory and in the store, only after everything that it covers was applied, and
- * it is stored in one transaction with that data (CP1). When changes are missing, the replica waits briefly
- * and then reads them (NODE1).
+ * Guarantee: the application's callback runs exactly once per (epoch, conversation, seq), in order
+ * (rule CLI1). The cursor moves, in memory and in the store, only after everything that it covers
+ * was applied, and it is stored in one transaction with that data (CP1). When changes are missing,
+ * the replica waits briefly and then reads them (NODE1).
  */
 import {
   type Change,
@@ -37,11 +37,13 @@ import {
 import { type PagePlacement, Timeline, type TimelineStep } from './timeline.ts'
 import type { UserCache } from './users.ts'
 
-/** Time to wait for missing changes to arrive by themselves before they are read from the server. */
+/**
+ * Time to wait for missing changes to arrive by themselves before they are read from the server.
+ */
 export const gapPauseMs = 100
 /**
- * Time during which applied changes are collected before they are stored, ahead of the cursor that will cover
- * them.
+ * Time during which applied changes are collected before they are stored, ahead of the cursor that
+ * will cover them.
  */
 export const saveSoonMs = 100
 /** Delay before the next write after the store failed. */
@@ -49,21 +51,26 @@ export const savePauseMs = 5_000
 /** Maximum number of newest messages per conversation in the store. */
 export const cachedMessagesMax = 50
 /**
- * Maximum number of conversations whose messages stay in memory. Others load their messages again when they
- * are shown.
+ * Maximum number of conversations whose messages stay in memory. Others load their messages again
+ * when they are shown.
  */
 export const windowsMax = 300
-/** Maximum number of pages in one load or one read of missing changes. More pages mean a faulty server. */
+/**
+ * Maximum number of pages in one load or one read of missing changes. More pages mean a faulty
+ * server.
+ */
 const pagesMax = 2_000
 /**
- * Maximum number of first loads in a row that the server interrupts with `reset` before the client gives up
- * until the next connection.
+ * Maximum number of first loads in a row that the server interrupts with `reset` before the client
+ * gives up until the next connection.
  */
 const firstLoadsMax = 3
 /** Number of attempts to join a page to a window that changes while the page is read. */
 const joinsMax = 4
 
-/** Number of conversations on the first page of a load, and the smallest page size after failures. */
+/**
+ * Number of conversations on the first page of a load, and the smallest page size after failures.
+ */
 const firstPageSize = 50
 const pageSizeMin = 10
 
@@ -114,8 +121,8 @@ export interface ReplicaOptions {
   /** Called when the local copy of a conversation reaches `seq`. */
   readonly onMoved: (conversation: string, seq: number) => void
   /**
-   * Called when the server asks for a new first load. The owner must disconnect, call `firstLoad` and connect
-   * again.
+   * Called when the server asks for a new first load. The owner must disconnect, call `firstLoad`
+   * and connect again.
    */
   readonly onReset: () => void
 }
@@ -125,7 +132,9 @@ export class Replica {
   readonly #slots = new Map<string, ConversationReplica>()
   readonly #data: Cell<DataState>
   readonly #list: ComputedCell<readonly ConversationSummary[]>
-  /** Conversations that wait for data from the server. The cursor does not move while there are any. */
+  /**
+   * Conversations that wait for data from the server. The cursor does not move while there are any.
+   */
   readonly #outstanding = new Set<string>()
   /** Conversations with messages in memory, in order of use, least recently used first. */
   readonly #windows = new Map<string, ConversationReplica>()
@@ -134,22 +143,25 @@ export class Replica {
   #candidate: string | undefined
   readonly #dirty = new Set<string>()
   /**
-   * Conversations that the user left and no stored cursor covers yet. `isCovered`: the candidate cursor
-   * covers it.
+   * Conversations that the user left and no stored cursor covers yet. `isCovered`: the candidate
+   * cursor covers it.
    */
   readonly #leaving = new Map<string, { isCovered: boolean }>()
-  /** Conversations whose stored data is incomplete. Their summary is requested at the next connection. */
+  /**
+   * Conversations whose stored data is incomplete. Their summary is requested at the next
+   * connection.
+   */
   readonly #unsure = new Set<string>()
   /**
-   * Conversations that only another client of this store knows. No cursor is written until the server has
-   * reported their state.
+   * Conversations that only another client of this store knows. No cursor is written until the
+   * server has reported their state.
    */
   readonly #foreign = new Set<string>()
   /** Generation of the stored data on which this copy is based. */
   #generation: string | undefined
   /**
-   * True after another client cleared or replaced the stored data. Nothing is written until the next first
-   * load.
+   * True after another client cleared or replaced the stored data. Nothing is written until the
+   * next first load.
    */
   #isDetached = false
   #saving: Promise<void> | undefined
@@ -158,7 +170,10 @@ export class Replica {
   #loadingAll: Promise<void> | undefined
   /** The first load that is still running or was interrupted. */
   #load: FirstLoad | undefined
-  /** Number of conversations on one page of a load, and of messages on one page. Both shrink after a failure. */
+  /**
+   * Number of conversations on one page of a load, and of messages on one page. Both shrink after a
+   * failure.
+   */
   #pageSize: number = limits.pageMax
   #messagesPerPage: number = limits.pageDefault
   #isSaveDue = false
@@ -269,8 +284,8 @@ export class Replica {
 
   /**
    * Loads all conversations from the server: pages of `sync` without a cursor and, in parallel, the
-   * conversation list, which is shown as it arrives. Pages read before a failure are kept, so that each
-   * attempt on a slow line gets further.
+   * conversation list, which is shown as it arrives. Pages read before a failure are kept, so that
+   * each attempt on a slow line gets further.
    */
   firstLoad(): Promise<void> {
     // A second connection attempt may start while a load is running. Both share it.
@@ -285,7 +300,8 @@ export class Replica {
     if (this.#data.get() !== 'cached' || this.#cursor === undefined) this.#data.set('loading')
     for (let loads = 0; loads < firstLoadsMax; loads += 1) {
       this.#load ??= {
-        // Read before the request, so that the server's response is newer than this generation of the store.
+        // Read before the request, so that the server's response is newer than this generation of
+        // the store.
         base: await store.readGeneration(me).catch((error: unknown) => void onError(error)),
         epoch: '',
         cursor: undefined,
@@ -413,8 +429,8 @@ export class Replica {
   }
 
   /**
-   * Moves the read marker in the local copy. Returns false when the unread count can only come from the
-   * server.
+   * Moves the read marker in the local copy. Returns false when the unread count can only come from
+   * the server.
    */
   markRead(id: string, seq: number): boolean {
     const slot = this.#slots.get(id)
@@ -477,7 +493,10 @@ export class Replica {
     }
   }
 
-  /** Stores all applied changes and the cursor. Call it after `stop`, so that no further changes arrive. */
+  /**
+   * Stores all applied changes and the cursor. Call it after `stop`, so that no further changes
+   * arrive.
+   */
   async flush(): Promise<void> {
     await this.#saving
     if (this.#isBehind()) await this.#save(false)
@@ -493,8 +512,8 @@ export class Replica {
     const first = changes[0]
     if (first === undefined) return
     const isNew = slot.state === undefined && slot.timeline.appliedSeq === 0
-    // This conversation is new to the local copy. Earlier changes are history to page through, not missing
-    // changes.
+    // This conversation is new to the local copy. Earlier changes are history to page through, not
+    // missing changes.
     if (isNew) slot.timeline.skipTo(first.type === 'skip' ? first.from : first.seq)
     this.#applyStep(slot, slot.timeline.applyChanges(changes))
     if (slot.state === undefined && !slot.isLeft) this.#askSummaryLater(slot)
@@ -542,8 +561,8 @@ export class Replica {
   /** Passes the changes released by the timeline to the summary and the application, in order. */
   #applyStep(slot: ConversationReplica, { applied, next }: TimelineStep): void {
     const { me, onMoved } = this.#options
-    // The position moved in either case. It must be stored, or the changes are reported again after a restart
-    // (rule CLI1).
+    // The position moved in either case. It must be stored, or the changes are reported again after
+    // a restart (rule CLI1).
     this.#dirty.add(slot.id)
     for (const change of applied) {
       // The conversation object from the server may already include this change.
@@ -570,7 +589,10 @@ export class Replica {
     }
   }
 
-  /** Adds a new member to the summary, which names only the first few members. Needs the member's profile. */
+  /**
+   * Adds a new member to the summary, which names only the first few members. Needs the member's
+   * profile.
+   */
   async #addMember(slot: ConversationReplica, userId: string, role: Role, joinedSeq: number): Promise<void> {
     const isWanted = (): boolean => {
       const members = slot.state?.summary.members
@@ -581,7 +603,8 @@ export class Replica {
     if (!isWanted()) return
     const { merges } = slot
     const user = await this.#options.users.get(userId)
-    // The member may have left in the meantime, or a newer member list may have come from the server.
+    // The member may have left in the meantime, or a newer member list may have come from the
+    // server.
     const since = slot.timeline.changesAfter(joinedSeq)
     const isGone = since?.some((change) => change.type === 'member.left' && change.user === userId) ?? true
     if (isGone || merges !== slot.merges || !isWanted() || slot.state === undefined) return
@@ -665,9 +688,9 @@ export class Replica {
   }
 
   /**
-   * Merges a conversation object from the server with the changes applied here since. Returns false when the
-   * object is too old for that. Keeping the known object instead would be wrong: after a `limited` resume it
-   * lacks the skipped changes.
+   * Merges a conversation object from the server with the changes applied here since. Returns false
+   * when the object is too old for that. Keeping the known object instead would be wrong: after a
+   * `limited` resume it lacks the skipped changes.
    */
   #merge(slot: ConversationReplica, conversation: Conversation): boolean {
     const known = slot.state?.summary
@@ -721,9 +744,9 @@ export class Replica {
   }
 
   /**
-   * Stores applied changes soon, without waiting for a cursor that covers them. A message leaves the outbox
-   * when its change is applied, so it must be in the store for a reload without a server. Changes that a
-   * resume repeats are dropped by seq.
+   * Stores applied changes soon, without waiting for a cursor that covers them. A message leaves
+   * the outbox when its change is applied, so it must be in the store for a reload without a
+   * server. Changes that a resume repeats are dropped by seq.
    */
   #saveSoon(): void {
     if (this.#isSaveDue || this.#isStopped) return
@@ -763,8 +786,8 @@ export class Replica {
   }
 
   /**
-   * Stores the cursor and everything it covers in one transaction. Returns false when another client has
-   * replaced the data.
+   * Stores the cursor and everything it covers in one transaction. Returns false when another
+   * client has replaced the data.
    */
   async #saveNow(isWhole: boolean): Promise<boolean> {
     const { store, me } = this.#options
@@ -794,9 +817,9 @@ export class Replica {
   }
 
   /**
-   * Handles a refused commit: another client cleared or replaced the stored data. Within the same epoch this
-   * copy can be merged into the new data. After a change of epoch or a sign-out, only a new first load gives
-   * the true state.
+   * Handles a refused commit: another client cleared or replaced the stored data. Within the same
+   * epoch this copy can be merged into the new data. After a change of epoch or a sign-out, only a
+   * new first load gives the true state.
    */
   async #onRefused(
     { epoch, generation }: { readonly epoch: string | undefined; readonly generation: string | undefined },
@@ -811,8 +834,8 @@ export class Replica {
   }
 
   /**
-   * Handles a conversation that only the store knows. Either another client joined it, or this client missed
-   * that the user left it. The server is asked which.
+   * Handles a conversation that only the store knows. Either another client joined it, or this
+   * client missed that the user left it. The server is asked which.
    */
   #takeForeign({ id, appliedSeq, window }: ConversationRecord): void {
     const slot = this.slot(id)
@@ -820,7 +843,8 @@ export class Replica {
     const known = slot.timeline.appliedSeq
     if (appliedSeq > known) {
       slot.timeline = new Timeline({ me: this.#options.me, appliedSeq, ...(window && { window }) })
-      // The other client received these changes. This client never will, so it reports a gap (rule CLI1).
+      // The other client received these changes. This client never will, so it reports a gap (rule
+      // CLI1).
       if (known > 0)
         guarded(() => this.#options.onLimited({ conversation: id, seq: appliedSeq }), this.#options.onError)
     }
@@ -929,8 +953,8 @@ export class Replica {
   }
 
   /**
-   * Marks the window as most recently used. If too many are in memory, drops the least recently used one that
-   * is not shown.
+   * Marks the window as most recently used. If too many are in memory, drops the least recently
+   * used one that is not shown.
    */
   #useWindow(slot: ConversationReplica): void {
     this.#windows.delete(slot.id)
@@ -949,7 +973,10 @@ export class Replica {
   }
 }
 
-/** Merges two entries of one load for the same conversation. The later entry continues the earlier one. */
+/**
+ * Merges two entries of one load for the same conversation. The later entry continues the earlier
+ * one.
+ */
 function mergeEntry(known: SyncEntry | undefined, entry: SyncEntry): SyncEntry {
   if (known === undefined || entry.messages !== undefined || entry.left === true) return entry
   return {
@@ -971,7 +998,9 @@ interface PageRequest {
   readonly placement: PagePlacement
 }
 
-/** Returns the request for a page, or undefined when there are no more messages in that direction. */
+/**
+ * Returns the request for a page, or undefined when there are no more messages in that direction.
+ */
 function toPageRequest(
   { timeline }: ConversationReplica,
   what: Loading,

@@ -1,7 +1,7 @@
 /**
- * Type guards for server events. They check only the few fields that this package uses, without a schema
- * library. Invalid events are dropped. Unknown events and fields come from a later protocol version and are
- * ignored.
+ * Type guards for server events. They check only the few fields that this package uses, without a
+ * schema library. Invalid events are dropped. Unknown events and fields come from a later protocol
+ * version and are ignored.
  */
 import type { EventName, ServerEvent } from '@chorus/protocol'
 

@@ -9,8 +9,8 @@ export interface ServerUrl {
 }
 
 /**
- * Parses a server address. In a browser the address may be relative to the page. Throws `invalid` for an
- * address that is not http or https, or that has a query, a fragment or credentials.
+ * Parses a server address. In a browser the address may be relative to the page. Throws `invalid`
+ * for an address that is not http or https, or that has a query, a fragment or credentials.
  */
 export function parseServerUrl(url: string): ServerUrl {
   const page = typeof location === 'undefined' ? undefined : location.href

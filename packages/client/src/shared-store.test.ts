@@ -1,7 +1,7 @@
 /**
- * Tests of several clients that share one store, with random actions and commits in random order. At every
- * point, a new client that starts from the store and resumes from its cursor must match the server: no
- * missing changes, no conversation that the user left, correct unread counts.
+ * Tests of several clients that share one store, with random actions and commits in random order.
+ * At every point, a new client that starts from the store and resumes from its cursor must match
+ * the server: no missing changes, no conversation that the user left, correct unread counts.
  */
 import 'fake-indexeddb/auto'
 import { randomUUID } from 'node:crypto'
@@ -86,8 +86,8 @@ class Tab {
   /** Gaps in the callbacks that no `onLimited` announced. Must stay empty. */
   readonly holes: string[] = []
   /**
-   * Seq that callbacks have reached, by epoch and conversation: by one change each, or by `onLimited` for
-   * many.
+   * Seq that callbacks have reached, by epoch and conversation: by one change each, or by
+   * `onLimited` for many.
    */
   readonly reached = new Map<string, number>()
   #cursor: string | undefined
@@ -173,7 +173,10 @@ const act = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('epoch' as const, 'sign-out' as const), at: fc.nat(1) }) },
 )
 
-/** Asserts that a new client which starts from the store and catches up has the same data as the server. */
+/**
+ * Asserts that a new client which starts from the store and catches up has the same data as the
+ * server.
+ */
 async function assertStore(server: FakeServer, me: User, store: ChatStore): Promise<void> {
   const record = await store.readReplica(me.id)
   if (record === undefined || record.epoch !== server.epoch) return

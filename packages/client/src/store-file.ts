@@ -1,9 +1,9 @@
 /**
  * Store for Node programs: keeps all data in one file.
  *
- * Guarantee: a crash leaves either the old or the new content, because each write goes to a second file that
- * is then renamed over the first. A call resolves after its data is on the disk. Calls made during a write
- * share the next write.
+ * Guarantee: a crash leaves either the old or the new content, because each write goes to a second
+ * file that is then renamed over the first. A call resolves after its data is on the disk. Calls
+ * made during a write share the next write.
  */
 import { mkdir, open, readFile, rename } from 'node:fs/promises'
 import { dirname } from 'node:path'
@@ -44,10 +44,10 @@ interface State {
 }
 
 /**
- * Creates a store that keeps everything in the file at `path`, for use by one process at a time. Creates
- * missing folders. Only the file's owner can read it, because it holds the session cookie. Calls reject with
- * a `ChorusError`: `unavailable` when the file cannot be read, `invalid` when it is not a store of this
- * version.
+ * Creates a store that keeps everything in the file at `path`, for use by one process at a time.
+ * Creates missing folders. Only the file's owner can read it, because it holds the session cookie.
+ * Calls reject with a `ChorusError`: `unavailable` when the file cannot be read, `invalid` when it
+ * is not a store of this version.
  */
 export function createFileStore(path: string): ChatStore {
   let loading: Promise<State> | undefined

@@ -1,6 +1,6 @@
 /**
- * Tests for browser faults of IndexedDB at run time: every call still ends, and pending messages are not
- * lost.
+ * Tests for browser faults of IndexedDB at run time: every call still ends, and pending messages
+ * are not lost.
  */
 import 'fake-indexeddb/auto'
 import { randomUUID } from 'node:crypto'

@@ -1,11 +1,12 @@
 /**
- * Store for browsers: one IndexedDB database for all tabs of an origin. Each commit is one transaction, so a
- * cursor is never stored without the data that it covers. A tab that is behind cannot replace newer data by
- * older data (`store-merge.ts`).
+ * Store for browsers: one IndexedDB database for all tabs of an origin. Each commit is one
+ * transaction, so a cursor is never stored without the data that it covers. A tab that is behind
+ * cannot replace newer data by older data (`store-merge.ts`).
  *
- * Guarantee: every call ends. Browsers refuse IndexedDB (in private windows), close it without an event, and
- * sometimes never answer. A call that fails or times out is retried once on a reopened database. After that
- * the store continues in memory, sets `storage` to `memory`, and keeps the pending messages it knows.
+ * Guarantee: every call ends. Browsers refuse IndexedDB (in private windows), close it without an
+ * event, and sometimes never answer. A call that fails or times out is retried once on a reopened
+ * database. After that the store continues in memory, sets `storage` to `memory`, and keeps the
+ * pending messages it knows.
  */
 import type { DBSchema, IDBPDatabase } from 'idb'
 import { openDB } from 'idb'
@@ -41,21 +42,24 @@ export const openMaxMs = 3_000
 export const callMaxMs = 8_000
 
 /**
- * Returns the range of all keys of one user. Arrays sort after strings, so the upper bound is above every
- * `[userId, text]`.
+ * Returns the range of all keys of one user. Arrays sort after strings, so the upper bound is above
+ * every `[userId, text]`.
  */
 function rangeOf(userId: string): IDBKeyRange {
   return IDBKeyRange.bound([userId], [userId, []])
 }
 
 /**
- * Creates a store that keeps everything in IndexedDB, shared by all tabs of the origin. `name` is the
- * database name; use different names to separate applications on one origin. When the browser refuses or
- * loses the database, the store continues in memory and its `storage` becomes `memory`.
+ * Creates a store that keeps everything in IndexedDB, shared by all tabs of the origin. `name` is
+ * the database name; use different names to separate applications on one origin. When the browser
+ * refuses or loses the database, the store continues in memory and its `storage` becomes `memory`.
  */
 export function createIndexedDbStore(name = 'chorus', clock: Pick<Clock, 'after'> = systemClock): ChatStore {
   const storage = createCell<StorageState>('persistent')
-  /** Memory store that takes over when the database is lost. Until then it mirrors the pending messages. */
+  /**
+   * Memory store that takes over when the database is lost. Until then it mirrors the pending
+   * messages.
+   */
   const memory = createMemoryStore()
   let opening: Promise<Opened> | undefined
 
@@ -80,7 +84,8 @@ export function createIndexedDbStore(name = 'chorus', clock: Pick<Clock, 'after'
         database.createObjectStore('conversations')
         database.createObjectStore('outbox')
       },
-      // Another tab runs a newer version of the application and wants to upgrade: close the database.
+      // Another tab runs a newer version of the application and wants to upgrade: close the
+      // database.
       blocking: letGo,
       terminated: letGo,
     })
@@ -105,8 +110,8 @@ export function createIndexedDbStore(name = 'chorus', clock: Pick<Clock, 'after'
     return inMemory()
   }
   /**
-   * Deletes data. After the database was lost, a deletion is still tried there, without waiting for it: a
-   * later session must not find the old data.
+   * Deletes data. After the database was lost, a deletion is still tried there, without waiting for
+   * it: a later session must not find the old data.
    */
   const forget = async (work: (database: Opened) => Promise<unknown>): Promise<void> => {
     const isLost = storage.get() === 'memory'

@@ -61,8 +61,8 @@ export function toOutboxRecords(data: UserData): readonly OutboxRecord[] {
 }
 
 /**
- * Creates a store that keeps everything in memory, for tests, bots and server-side programs. Data is lost
- * when the process ends or the page is left.
+ * Creates a store that keeps everything in memory, for tests, bots and server-side programs. Data
+ * is lost when the process ends or the page is left.
  */
 export function createMemoryStore(): ChatStore {
   let account: AccountRecord | undefined

@@ -1,21 +1,23 @@
 /**
- * Rules for commits: pure functions, the same for every store. They check a commit of one client against the
- * stored data.
+ * Rules for commits: pure functions, the same for every store. They check a commit of one client
+ * against the stored data.
  *
- * Guarantee: in whatever order clients commit, the stored cursor covers nothing that is missing from the
- * stored entries.
+ * Guarantee: in whatever order clients commit, the stored cursor covers nothing that is missing
+ * from the stored entries.
  *
- * Background: each tab has its own connection and its own cursor. Cursors are opaque, so a store cannot tell
- * which of two is newer. The naive ways, replacing all data or last write wins, let a tab that is behind
- * store an older copy under a newer cursor. The changes in between are then lost.
+ * Background: each tab has its own connection and its own cursor. Cursors are opaque, so a store
+ * cannot tell which of two is newer. The naive ways, replacing all data or last write wins, let a
+ * tab that is behind store an older copy under a newer cursor. The changes in between are then
+ * lost.
  *
- * Here entries only move forward. The higher `appliedSeq` wins, a departure wins at the same seq, and of two
- * read markers the higher one wins. Then any client's cursor is safe with the merged entries: the client has
- * already written everything its cursor covers, and since then entries can only have moved forward.
+ * Here entries only move forward. The higher `appliedSeq` wins, a departure wins at the same seq,
+ * and of two read markers the higher one wins. Then any client's cursor is safe with the merged
+ * entries: the client has already written everything its cursor covers, and since then entries can
+ * only have moved forward.
  *
  * One fact is in no entry: that a first load did not find a conversation. So when a commit adds a
- * conversation, a new generation begins. Every other client must then compare all entries again before its
- * cursor is accepted.
+ * conversation, a new generation begins. Every other client must then compare all entries again
+ * before its cursor is accepted.
  */
 import { createClientId } from './client-id.ts'
 import type { CommitOutcome, ConversationRecord, OutboxRecord, RemovedRecord, ReplicaCommit } from './store.ts'
@@ -42,16 +44,16 @@ export interface JudgedCommit {
 }
 
 /**
- * Returns the position for cleared data. Its new generation keeps a client that is behind from filling the
- * data again.
+ * Returns the position for cleared data. Its new generation keeps a client that is behind from
+ * filling the data again.
  */
 export function clearedPosition(): StoredPosition {
   return { epoch: '', cursor: '', generation: createClientId() }
 }
 
 /**
- * Decides what a commit writes. `held` must contain the stored entries that the commit names, and all of them
- * for `replace`.
+ * Decides what a commit writes. `held` must contain the stored entries that the commit names, and
+ * all of them for `replace`.
  */
 export function judgeCommit(
   userId: string,
@@ -122,8 +124,8 @@ function isPresent(entry: StoredEntry): entry is ConversationRecord {
 }
 
 /**
- * Returns the rank of an entry. At the same seq a higher rank is newer, because a departure is the last
- * change that a member sees.
+ * Returns the rank of an entry. At the same seq a higher rank is newer, because a departure is the
+ * last change that a member sees.
  */
 function rankOf(entry: StoredEntry): number {
   if ('isRemoved' in entry) return 2

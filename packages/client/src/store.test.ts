@@ -1,4 +1,7 @@
-/** Runs the contract suite on all three stores. Also tests the features that only the file store has. */
+/**
+ * Runs the contract suite on all three stores. Also tests the features that only the file store
+ * has.
+ */
 import 'fake-indexeddb/auto'
 import { randomUUID } from 'node:crypto'
 import { chmod, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'

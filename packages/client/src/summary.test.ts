@@ -75,8 +75,8 @@ describe('conversation summary', () => {
     expect(reacted.summary.lastMessage?.reactions).toHaveLength(1)
     const gone = applyChangeToSummary(reacted, deleted(8, 6, 'x'), 'me')
     expect(gone.summary.lastMessage?.reactions).toEqual([])
-    // A log that is read again contains the message in its current, deleted form, so its reactions are
-    // dropped too.
+    // A log that is read again contains the message in its current, deleted form, so its reactions
+    // are dropped too.
     const again = [created(6, 'x'), reaction(9)].reduce(
       (so, change) => applyChangeToSummary(so, change, 'me'),
       applyChangeToSummary(state(5, 5, 0), { ...deleted(6, 6, 'x'), type: 'message.created' } as Change, 'me'),

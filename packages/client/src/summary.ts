@@ -1,15 +1,15 @@
 /**
- * Entry of a conversation in the conversation list, updated from its log. Pure functions. The server's
- * conversation object says which seq it reflects, and only changes above that seq are applied. So the object
- * and the changes may arrive in any order.
+ * Entry of a conversation in the conversation list, updated from its log. Pure functions. The
+ * server's conversation object says which seq it reflects, and only changes above that seq are
+ * applied. So the object and the changes may arrive in any order.
  */
 import { type Change, type Conversation, limits, type PageMessage } from '@chorus/protocol'
 import type { ConversationSummary } from './api.ts'
 import { countReaction, reactionsOf, spanOf, type TimelineWindow } from './timeline.ts'
 
 /**
- * A summary, and the seq that its unread count reflects. That seq is separate, because read markers move
- * outside the log.
+ * A summary, and the seq that its unread count reflects. That seq is separate, because read markers
+ * move outside the log.
  */
 export interface SummaryState {
   readonly summary: ConversationSummary
@@ -21,8 +21,8 @@ export function toSummary(conversation: Conversation): ConversationSummary {
 }
 
 /**
- * Returns when a conversation was created. Its id is a UUIDv7, which begins with the creation time in
- * milliseconds.
+ * Returns when a conversation was created. Its id is a UUIDv7, which begins with the creation time
+ * in milliseconds.
  */
 function beginningOf(id: string): string {
   const ms = Number.parseInt(id.replaceAll('-', '').slice(0, 12), 16)

@@ -1,6 +1,7 @@
 /**
- * Property tests of the timeline against a model of the server. With any order, repeats, gaps and interleaved
- * pages, the timeline must end equal to the server's log and give out each change exactly once.
+ * Property tests of the timeline against a model of the server. With any order, repeats, gaps and
+ * interleaved pages, the timeline must end equal to the server's log and give out each change
+ * exactly once.
  */
 import type { Change, Message, MessagePage, PageMessage, ReactionCount } from '@chorus/protocol'
 import fc from 'fast-check'
@@ -18,7 +19,9 @@ type Act =
   | { readonly do: 'join' }
   | { readonly do: 'skip'; readonly length: number }
 
-/** Model of one conversation on the server. It keeps the log and the messages after every change. */
+/**
+ * Model of one conversation on the server. It keeps the log and the messages after every change.
+ */
 class ModelServer {
   remembersPages = true
   readonly changes: Change[] = []
@@ -109,7 +112,10 @@ class ModelServer {
     return this.#states[seq] ?? []
   }
 
-  /** Returns the log after a seq. Each row has the message in its current form, not as it was first written. */
+  /**
+   * Returns the log after a seq. Each row has the message in its current form, not as it was first
+   * written.
+   */
   changesAfter(after: number, limit: number): Change[] {
     return this.changes
       .filter((change) => spanOf(change).to > after)
@@ -163,7 +169,10 @@ const act: fc.Arbitrary<Act> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant('skip' as const), length: fc.integer({ min: 1, max: 4 }) }) },
 )
 
-/** Random inputs for the timeline from network and user. `at` is a position as a fraction of the log. */
+/**
+ * Random inputs for the timeline from network and user. `at` is a position as a fraction of the
+ * log.
+ */
 const happening = fc.record({
   what: fc.constantFrom('deliver', 'deliver', 'deliver', 'repair', 'newest', 'older', 'newer', 'around', 'limited'),
   at: fc.double({ min: 0, max: 1, noNaN: true }),
@@ -202,8 +211,8 @@ function run(
         timeline.applyPage(server.page(seq, length, { around: Math.round(seq / 2) }), { at: 'whole' })
         break
       case 'older':
-        // The page may be older than the window. Then its end no longer matches and the timeline must refuse
-        // it.
+        // The page may be older than the window. Then its end no longer matches and the timeline
+        // must refuse it.
         if (first !== undefined) {
           timeline.applyPage(server.page(Math.max(seq, first), length, { before: first }), {
             at: 'older',

@@ -1,28 +1,32 @@
 /**
- * Ordered local copy of one conversation: pure, without I/O and without a clock (rules NODE1, CLI1).
+ * Ordered local copy of one conversation: pure, without I/O and without a clock (rules NODE1,
+ * CLI1).
  *
- * It keeps two things. The log position: every change up to `appliedSeq` was given to the application exactly
- * once, in order. Changes that arrive too early are held back. The window: a contiguous range of messages,
- * built from pages and updated by changes.
+ * It keeps two things. The log position: every change up to `appliedSeq` was given to the
+ * application exactly once, in order. Changes that arrive too early are held back. The window: a
+ * contiguous range of messages, built from pages and updated by changes.
  *
- * Background: a page read at seq P already contains every change up to P, however far the log position is.
- * The naive way applies each change that follows the log position, so it counts reactions twice or loses
- * them. Here each message remembers the seq that it reflects, and only changes above that seq are applied to
- * it.
+ * Background: a page read at seq P already contains every change up to P, however far the log
+ * position is. The naive way applies each change that follows the log position, so it counts
+ * reactions twice or loses them. Here each message remembers the seq that it reflects, and only
+ * changes above that seq are applied to it.
  */
 import type { Change, Message, MessagePage, PageMessage, ReactionCount } from '@chorus/protocol'
 import type { WindowRecord } from './store.ts'
 
 /**
- * Maximum number of held changes, that is, changes that arrived too early. Changes beyond it are read again
- * from the server.
+ * Maximum number of held changes, that is, changes that arrived too early. Changes beyond it are
+ * read again from the server.
  */
 export const heldMaxChanges = 1_000
-/** Maximum number of applied changes kept in memory. They bring pages up to date that were read before them. */
+/**
+ * Maximum number of applied changes kept in memory. They bring pages up to date that were read
+ * before them.
+ */
 export const recentMaxChanges = 1_000
 /**
- * Maximum number of messages in a window. Beyond it, messages at the far end are dropped; they can be loaded
- * again.
+ * Maximum number of messages in a window. Beyond it, messages at the far end are dropped; they can
+ * be loaded again.
  */
 export const windowMaxMessages = 2_000
 
@@ -44,13 +48,17 @@ export interface TimelineWindow {
 export interface TimelineStep {
   /** Changes to give to the application now, in this order. */
   readonly applied: readonly Change[]
-  /** `read-missing`: changes after `appliedSeq` are missing. The caller waits briefly and then reads them. */
+  /**
+   * `read-missing`: changes after `appliedSeq` are missing. The caller waits briefly and then reads
+   * them.
+   */
   readonly next: 'nothing' | 'read-missing'
 }
 
 /**
- * The place of a page: instead of the window, or at one of its ends. `before` and `after` name the message
- * that was at that end when the page was requested; if another message is there now, the page is stale.
+ * The place of a page: instead of the window, or at one of its ends. `before` and `after` name the
+ * message that was at that end when the page was requested; if another message is there now, the
+ * page is stale.
  */
 export type PagePlacement =
   | { readonly at: 'whole' }
@@ -66,8 +74,8 @@ export interface TimelineOptions {
 }
 
 /**
- * Returns the first and the last seq that a change covers. A `skip` covers a range; other changes cover one
- * seq.
+ * Returns the first and the last seq that a change covers. A `skip` covers a range; other changes
+ * cover one seq.
  */
 export function spanOf(change: Change): { readonly from: number; readonly to: number } {
   return change.type === 'skip' ? { from: change.from, to: change.to } : { from: change.seq, to: change.seq }
@@ -78,7 +86,9 @@ export class Timeline {
   #appliedSeq: number
   /** Changes that arrived too early, sorted by first seq. */
   #held: Change[] = []
-  /** Highest seq ever seen in this conversation. Changes are missing while it is above `appliedSeq`. */
+  /**
+   * Highest seq ever seen in this conversation. Changes are missing while it is above `appliedSeq`.
+   */
   #highestSeq: number
   #recent: Change[] = []
   #window: TimelineWindow | undefined
@@ -104,7 +114,10 @@ export class Timeline {
     return this.#highestSeq > this.#appliedSeq
   }
 
-  /** Applies changes that arrive in any order, with repeats and gaps. Returns each change once, in order. */
+  /**
+   * Applies changes that arrive in any order, with repeats and gaps. Returns each change once, in
+   * order.
+   */
   applyChanges(changes: readonly Change[]): TimelineStep {
     const applied: Change[] = []
     for (const change of changes) {
@@ -122,8 +135,8 @@ export class Timeline {
   }
 
   /**
-   * Joins a page of messages to the window. Returns `stale` when it no longer fits; the caller must read it
-   * again.
+   * Joins a page of messages to the window. Returns `stale` when it no longer fits; the caller must
+   * read it again.
    */
   applyPage(page: MessagePage, placement: PagePlacement): 'applied' | 'stale' {
     const missed = this.changesAfter(page.seq)
@@ -160,8 +173,8 @@ export class Timeline {
   }
 
   /**
-   * Restarts the log position at `seq`, because the server did not replay the changes in between. Those
-   * changes are never given to the application. `messages` is the newest page as of `seq`.
+   * Restarts the log position at `seq`, because the server did not replay the changes in between.
+   * Those changes are never given to the application. `messages` is the newest page as of `seq`.
    */
   applyLimited(seq: number, messages: readonly PageMessage[] | undefined): TimelineStep {
     this.#highestSeq = Math.max(this.#highestSeq, seq)
@@ -173,8 +186,8 @@ export class Timeline {
     if (messages !== undefined && (this.#window === undefined || this.#window.entries.length === 0)) {
       const first = messages[0]
       const hasBefore = first !== undefined && first.seq > 1
-      // If this page is older than the changes kept in memory, it is stale; the window then stays empty until
-      // the next load.
+      // If this page is older than the changes kept in memory, it is stale; the window then stays
+      // empty until the next load.
       this.applyPage({ messages: [...messages], seq, hasBefore, hasAfter: false }, { at: 'whole' })
     }
     const applied: Change[] = []
@@ -184,8 +197,8 @@ export class Timeline {
   }
 
   /**
-   * Moves the log position to just before `seq`, or without `seq` to just before the first held change. A
-   * removed member may not read the changes that were missed (rule ACL1).
+   * Moves the log position to just before `seq`, or without `seq` to just before the first held
+   * change. A removed member may not read the changes that were missed (rule ACL1).
    */
   skipTo(seq?: number): TimelineStep {
     const first = this.#held[0]
@@ -208,8 +221,8 @@ export class Timeline {
   }
 
   /**
-   * Returns the newest messages for the store, or undefined when the window does not reach the end of the
-   * log.
+   * Returns the newest messages for the store, or undefined when the window does not reach the end
+   * of the log.
    */
   toRecord(maxMessages: number): WindowRecord | undefined {
     const window = this.#window
@@ -218,7 +231,10 @@ export class Timeline {
     return { hasBefore: window.hasBefore || messages.length < window.entries.length, messages }
   }
 
-  /** Returns the applied changes above `seq`, or undefined when some of them are no longer in memory. */
+  /**
+   * Returns the applied changes above `seq`, or undefined when some of them are no longer in
+   * memory.
+   */
   changesAfter(seq: number): readonly Change[] | undefined {
     if (seq >= this.#appliedSeq) return []
     const first = this.#recent[0]
@@ -309,8 +325,8 @@ function applyToEntries(entries: WindowEntry[], change: Change, hasAfter: boolea
       const index = insertionIndex(entries, change.message.seq)
       const present = entries[index]
       if (present?.message.seq === change.message.seq) entries[index] = withBody(present, change.message, change.seq)
-      // Append the message only at the end of the log. A message older than the window belongs to an earlier
-      // page.
+      // Append the message only at the end of the log. A message older than the window belongs to
+      // an earlier page.
       else if (!hasAfter && index === entries.length) {
         entries.push({ message: { ...change.message, reactions: [] }, asOfSeq: change.seq })
       }
@@ -357,8 +373,8 @@ function withBody(entry: WindowEntry, message: Message, seq: number): WindowEntr
 }
 
 /**
- * Returns the reactions of a message after its body was replaced. A deleted message has none, as on the
- * server.
+ * Returns the reactions of a message after its body was replaced. A deleted message has none, as on
+ * the server.
  */
 export function reactionsOf(message: Message, before: PageMessage): ReactionCount[] {
   return message.deletedAt === null ? before.reactions : []

@@ -1,6 +1,7 @@
 /**
- * Transport over Socket.IO, with WebSocket only. The library is loaded with the first link, so that a page
- * can show stored data before. Socket.IO's own reconnection is off, because it would resume without a cursor.
+ * Transport over Socket.IO, with WebSocket only. The library is loaded with the first link, so that
+ * a page can show stored data before. Socket.IO's own reconnection is off, because it would resume
+ * without a cursor.
  */
 import { ChorusError, type CommandAck, type CommandRequest, type EventCommandName, isErrorCode } from '@chorus/protocol'
 import type { Socket } from 'socket.io-client'
@@ -11,7 +12,9 @@ import { commandEvents, type LinkEnd, type Transport, toLinkEnd } from './transp
 
 export interface SocketIoTransportOptions {
   readonly url: ServerUrl
-  /** Returns the headers to send where the platform allows it (Node): the cookie and the user agent. */
+  /**
+   * Returns the headers to send where the platform allows it (Node): the cookie and the user agent.
+   */
   readonly headers: () => Readonly<Record<string, string>>
 }
 

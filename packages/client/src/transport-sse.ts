@@ -1,7 +1,7 @@
 /**
- * Transport for networks that block WebSocket: Server-Sent Events for receiving, HTTP requests for sending.
- * It uses `fetch` instead of `EventSource`, so that it works in Node, sees the HTTP status of a refusal, and
- * notices a silent line.
+ * Transport for networks that block WebSocket: Server-Sent Events for receiving, HTTP requests for
+ * sending. It uses `fetch` instead of `EventSource`, so that it works in Node, sees the HTTP status
+ * of a refusal, and notices a silent line.
  */
 import { ChorusError, type CommandAck, type CommandRequest, type EventCommandName } from '@chorus/protocol'
 import type { Clock } from './clock.ts'
@@ -9,7 +9,9 @@ import { type HttpApi, type HttpLine, toChorusError } from './http-api.ts'
 import { toServerEvent } from './server-events.ts'
 import { type LinkEnd, type Transport, toLinkEnd } from './transport.ts'
 
-/** Maximum time without data before a line counts as dead. The server sends a comment every 15 s. */
+/**
+ * Maximum time without data before a line counts as dead. The server sends a comment every 15 s.
+ */
 export const silenceMaxMs = 40_000
 export interface SseTransportOptions {
   readonly api: HttpLine
@@ -81,8 +83,8 @@ export function createSseTransport({ api, clock }: SseTransportOptions): Transpo
 }
 
 /**
- * Sends a command over HTTP and returns its acknowledgement. For all commands but `send-message`, the
- * acknowledgement is a part of the HTTP result.
+ * Sends a command over HTTP and returns its acknowledgement. For all commands but `send-message`,
+ * the acknowledgement is a part of the HTTP result.
  */
 export async function callForAck<Name extends EventCommandName>(
   api: HttpApi,

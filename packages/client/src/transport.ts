@@ -1,7 +1,7 @@
 /**
- * Interface of one live link to a server, whatever protocol carries it. A transport connects, passes on
- * server events, sends commands and closes. It never retries, waits or decides anything. One test suite runs
- * on every transport.
+ * Interface of one live link to a server, whatever protocol carries it. A transport connects,
+ * passes on server events, sends commands and closes. It never retries, waits or decides anything.
+ * One test suite runs on every transport.
  */
 import type { CommandAck, CommandRequest, EventCommandName, ServerEvent } from '@chorus/protocol'
 import type { TransportName } from './api.ts'
@@ -17,8 +17,8 @@ export interface TransportHandlers {
   readonly onOpen: () => void
   readonly onEvent: (event: ServerEvent) => void
   /**
-   * Called for each received piece of an event, where the transport can see pieces. On a slow line one event
-   * takes long.
+   * Called for each received piece of an event, where the transport can see pieces. On a slow line
+   * one event takes long.
    */
   readonly onProgress?: () => void
   /** Called exactly once, and never after `close()`. */
@@ -33,7 +33,10 @@ export type LinkEnd =
   | { readonly kind: 'refused'; readonly message: string }
 
 export interface TransportLink {
-  /** Sends a command. Rejects with a `ChorusError`: `unknown` when the link ends before the response. */
+  /**
+   * Sends a command. Rejects with a `ChorusError`: `unknown` when the link ends before the
+   * response.
+   */
   request<Name extends EventCommandName>(name: Name, request: CommandRequest<Name>): Promise<CommandAck<Name>>
   /** Ends the link. No handler is called afterwards. */
   close(): void
@@ -53,7 +56,10 @@ export const commandEvents: { readonly [Name in EventCommandName]: string } = {
   'watch-presence': 'watch',
 }
 
-/** Converts an error to the end of the link: session revoked, refused permanently, or lost and worth a retry. */
+/**
+ * Converts an error to the end of the link: session revoked, refused permanently, or lost and worth
+ * a retry.
+ */
 export function toLinkEnd(error: {
   code: string
   message: string

@@ -1,6 +1,6 @@
 /**
- * Typing indicator, in both directions. It is a live value that is sent again while the user types and
- * expires by itself.
+ * Typing indicator, in both directions. It is a live value that is sent again while the user types
+ * and expires by itself.
  */
 import type { LiveValue } from '@chorus/protocol'
 import type { LiveValues, Typing } from './api.ts'
@@ -10,8 +10,8 @@ import { derive } from './observable.ts'
 /** Minimum time between two typing signals. */
 export const typingEveryMs = 3_000
 /**
- * Lifetime of a typing signal. Longer than the interval between two, so that the indicator does not flicker
- * on a slow line.
+ * Lifetime of a typing signal. Longer than the interval between two, so that the indicator does not
+ * flicker on a slow line.
  */
 export const typingTtlMs = 6_000
 

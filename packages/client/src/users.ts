@@ -5,7 +5,10 @@ import type { Clock } from './clock.ts'
 import type { HttpApi } from './http-api.ts'
 import { type Cell, createCell, type Observable } from './observable.ts'
 
-/** Maximum number of cached profiles. The least recently used profiles without a listener are evicted first. */
+/**
+ * Maximum number of cached profiles. The least recently used profiles without a listener are
+ * evicted first.
+ */
 export const usersMax = 2_000
 /** Time during which profile requests are collected into one batch. */
 export const gatherMs = 20
@@ -21,8 +24,8 @@ interface Waiter {
 
 export interface UserCacheOptions {
   /**
-   * Returns whether a session exists to send requests with. Without one, `observe` waits for the next
-   * connection.
+   * Returns whether a session exists to send requests with. Without one, `observe` waits for the
+   * next connection.
    */
   readonly isActive?: () => boolean
   readonly onError?: (error: unknown) => void
@@ -40,8 +43,8 @@ export class UserCache implements Users {
   #cancel: (() => void) | undefined
   #isAgain = false
   /**
-   * Number of times the cache was cleared. A response to a request from before the last clear belongs to
-   * another user and is dropped.
+   * Number of times the cache was cleared. A response to a request from before the last clear
+   * belongs to another user and is dropped.
    */
   #clears = 0
 
@@ -74,8 +77,8 @@ export class UserCache implements Users {
   }
 
   /**
-   * Returns whether the server recently reported that this user does not exist. Prevents a list that renders
-   * again and again from requesting the id each time.
+   * Returns whether the server recently reported that this user does not exist. Prevents a list
+   * that renders again and again from requesting the id each time.
    */
   #isMissing(id: string): boolean {
     const untilMs = this.#missing.get(id)

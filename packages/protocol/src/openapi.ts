@@ -60,7 +60,10 @@ class Components {
     return toPortableSchema(schema, parts)
   }
 
-  /** Gives the schema a name and returns a reference to it. Generators invent names for unnamed schemas. */
+  /**
+   * Gives the schema a name and returns a reference to it. Generators invent names for unnamed
+   * schemas.
+   */
   name(name: string, schema: JsonObject): JsonObject {
     if (schema.$ref !== undefined) return schema
     this.#schemas[name] ??= schema

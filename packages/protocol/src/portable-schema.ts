@@ -99,7 +99,10 @@ function resolve(schema: JsonObject, parts: Readonly<Record<string, JsonObject>>
   return typeof $ref === 'string' ? (parts[$ref.slice(reference.length)] ?? schema) : schema
 }
 
-/** Returns the alternatives of a union, at any depth. For any other schema, returns the schema itself. */
+/**
+ * Returns the alternatives of a union, at any depth. For any other schema, returns the schema
+ * itself.
+ */
 function alternativesOf(schema: JsonObject, parts: Readonly<Record<string, JsonObject>>): readonly JsonObject[] {
   const choices = (schema.anyOf ?? schema.oneOf) as readonly JsonObject[] | undefined
   if (choices === undefined) return [schema]

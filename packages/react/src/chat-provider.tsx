@@ -1,6 +1,6 @@
 /**
- * Context that gives the hooks their client. The application creates, starts and stops the client. If
- * the provider did, every remount would reconnect.
+ * Context that gives the hooks their client. The application creates, starts and stops the client.
+ * If the provider did, every remount would reconnect.
  */
 import type { ChatClient } from '@chorus/client'
 import { createContext, useContext, type ReactNode } from 'react'

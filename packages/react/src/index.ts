@@ -1,7 +1,7 @@
 /**
- * React hooks for `@chorus/client`. Each hook reads one observable of the client and has no state or
- * logic of its own. So a component always shows the client's current data, and a burst of changes
- * renders once.
+ * React hooks for `@chorus/client`. Each hook reads one observable of the client and has no state
+ * or logic of its own. So a component always shows the client's current data, and a burst of
+ * changes renders once.
  */
 export { ChatProvider, useChat } from './chat-provider.tsx'
 export type { ChatProviderProps } from './chat-provider.tsx'

@@ -4,7 +4,9 @@ import { useChat } from './chat-provider.tsx'
 import { nothing, useObservable } from './use-observable.ts'
 import { useOpenConversation } from './use-open-conversation.ts'
 
-/** Returns the presence of a user, watched while the component is mounted. Undefined without an id. */
+/**
+ * Returns the presence of a user, watched while the component is mounted. Undefined without an id.
+ */
 export function usePresence(user: string | undefined): Presence | undefined {
   const { presence } = useChat()
   return useObservable(useMemo(() => (user === undefined ? nothing : presence.observe(user)), [presence, user]))

@@ -3,7 +3,10 @@ import { useMemo } from 'react'
 import { useChat } from './chat-provider.tsx'
 import { nothing, useObservable } from './use-observable.ts'
 
-/** Returns a user's profile, or undefined until it is loaded and without an id. Loads in batches and caches. */
+/**
+ * Returns a user's profile, or undefined until it is loaded and without an id. Loads in batches and
+ * caches.
+ */
 export function useUser(id: string | undefined): User | undefined {
   const { users } = useChat()
   return useObservable(useMemo(() => (id === undefined ? nothing : users.observe(id)), [users, id]))

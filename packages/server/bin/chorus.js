@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 /**
- * The command `chorus`: runs the server with the V8 options that `npm start` uses. Settings come from the
- * environment, see docs/reference/configuration.md. Forwards signals, and exits with the server's status.
+ * The command `chorus`: runs the server with the V8 options that `npm start` uses. Settings come
+ * from the environment, see docs/reference/configuration.md. Forwards signals, and exits with the
+ * server's status.
  */
 import { spawn } from 'node:child_process'
 import { constants } from 'node:os'

@@ -75,7 +75,10 @@ const redisUrlRules: ServiceUrlRules = {
   allowsParameters: false,
 }
 
-/** Parses an origin as browsers send it: `https://chat.example`, with nothing after the host and port. */
+/**
+ * Parses an origin as browsers send it: `https://chat.example`, with nothing after the host and
+ * port.
+ */
 function parseOrigin(text: string): string | undefined {
   const url = parseUrl(text, ['http:', 'https:'])
   if (url === undefined || url.hostname === '' || url.port === '0' || url.username !== '' || url.password !== '')

@@ -580,7 +580,9 @@ export async function startNode(config: Config, logger: Logger): Promise<Node> {
   }
 }
 
-/** Returns the host under which a process of this machine reaches a server that listens on `host`. */
+/**
+ * Returns the host under which a process of this machine reaches a server that listens on `host`.
+ */
 function reachableHost(host: string): string {
   if (host === '0.0.0.0') return '127.0.0.1'
   if (host === '::') return '[::1]'

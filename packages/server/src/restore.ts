@@ -1,4 +1,7 @@
-/** Implements `npm run restore`; see store/restore-history.ts. Reads the same environment as the server. */
+/**
+ * Implements `npm run restore`; see store/restore-history.ts. Reads the same environment as the
+ * server.
+ */
 import { readConfig } from './config.ts'
 import { openDatabase } from './store/open-database.ts'
 import { migrate } from './store/migrate.ts'

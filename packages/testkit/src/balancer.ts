@@ -20,7 +20,10 @@ export interface BalancerOptions {
   readonly servers: readonly number[]
   /** Port of the balancer. Default: a free port. */
   readonly port?: number
-  /** Changes the configuration before use, for example to shorten timeouts that a test cannot wait for. */
+  /**
+   * Changes the configuration before use, for example to shorten timeouts that a test cannot wait
+   * for.
+   */
   readonly edit?: (configuration: string) => string
 }
 

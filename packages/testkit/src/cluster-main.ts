@@ -44,7 +44,9 @@ function watch({ name, pid, exited }: ClusterPart): void {
   })
 }
 
-/** Returns the caller's variables for the servers, without the variables that define the cluster. */
+/**
+ * Returns the caller's variables for the servers, without the variables that define the cluster.
+ */
 function callerEnv(): Record<string, string> {
   const own = /^(DATABASE_URL|REDIS_(SUBSCRIBE_)?URL|DATA_DIR|HOST|PORT|METRICS_PORT|SERVER_NAME|PUBLIC_URL|npm_.*)$/
   const entries = Object.entries(process.env).filter(([name]) => !own.test(name))

@@ -52,7 +52,9 @@ export interface ClusterOptions {
    * Redis Cluster: clients discover its masters by themselves.
    */
   readonly proxies?: readonly LinkPurpose[]
-  /** Opens a custom link between two parts instead of a proxy; resolves to the port to connect to. */
+  /**
+   * Opens a custom link between two parts instead of a proxy; resolves to the port to connect to.
+   */
   readonly openLink?: (link: ClusterLink) => Promise<{ readonly port: number }>
   /** Called for each part as soon as it is ready. */
   readonly onPart?: (part: ClusterPart) => void
@@ -127,7 +129,9 @@ const withPort = (url: string, port: number): string => {
   return moved.href.replace(/\/$/, '')
 }
 
-/** Starts all parts and resolves when every part is ready. Removes the started parts when one fails. */
+/**
+ * Starts all parts and resolves when every part is ready. Removes the started parts when one fails.
+ */
 export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const removals: (() => Promise<void>)[] = []
   const remove = async (): Promise<void> => {

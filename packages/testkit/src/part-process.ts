@@ -92,7 +92,10 @@ export class PartProcess {
   }
 }
 
-/** Resolves when the process listens on the port. If the process ends first, rejects with its output. */
+/**
+ * Resolves when the process listens on the port. If the process ends first, rejects with its
+ * output.
+ */
 export async function whenListening(port: number, child: ChildProcess, logs: LogLines, timeoutMs: number) {
   let end: ExitStatus | undefined
   void whenExited(child).then((status) => (end = status))

@@ -58,9 +58,15 @@ export interface Redis extends Part {
   command(...args: readonly (string | number)[]): Promise<unknown>
   /** Returns one field of INFO, such as `master_link_status`. */
   info(field: string): Promise<string | undefined>
-  /** Starts the server again on the same port. `isEmpty` also removes the data of the append-only file. */
+  /**
+   * Starts the server again on the same port. `isEmpty` also removes the data of the append-only
+   * file.
+   */
   start(options?: { readonly isEmpty?: boolean }): Promise<void>
-  /** Makes the server replicate another primary, also after a restart. `undefined` makes it a primary. */
+  /**
+   * Makes the server replicate another primary, also after a restart. `undefined` makes it a
+   * primary.
+   */
   follow(primary: { readonly port: number } | undefined): Promise<void>
   /** Waits until the server is a replica that has all data its primary had when the wait began. */
   waitForSync(): Promise<void>
@@ -248,7 +254,9 @@ export interface RedisPair {
   promote(): Promise<void>
   /** Kills the primary and promotes the replica. */
   failOver(): Promise<void>
-  /** Makes the old primary, started if necessary, replicate the new one and discard its own data. */
+  /**
+   * Makes the old primary, started if necessary, replicate the new one and discard its own data.
+   */
   rejoin(): Promise<void>
   remove(): Promise<void>
 }

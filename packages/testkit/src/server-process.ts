@@ -43,7 +43,9 @@ export interface ServerProcess {
   freeze(): void
   /** Sends SIGCONT. */
   thaw(): void
-  /** Resolves to the exit status once the process has ended; tests of failing starts wait for it. */
+  /**
+   * Resolves to the exit status once the process has ended; tests of failing starts wait for it.
+   */
   readonly exited: Promise<ExitStatus>
   /** Kills the server and removes its temporary folder. */
   remove(): Promise<void>

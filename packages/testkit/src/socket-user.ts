@@ -63,7 +63,9 @@ export class SocketUser {
     )
   }
 
-  /** Opens a connection. Resolves after `ready`; rejects with the server's reason when it refuses. */
+  /**
+   * Opens a connection. Resolves after `ready`; rejects with the server's reason when it refuses.
+   */
   static async connect(url: string, options: SocketUserOptions = {}): Promise<SocketUser> {
     const user = SocketUser.open(url, options)
     let timer: NodeJS.Timeout | undefined

@@ -50,7 +50,10 @@ export class SseClient {
     incoming.on('data', (chunk: string) => this.#read(chunk))
   }
 
-  /** Opens a stream. Resolves when the response headers have arrived: from then on the stream is live. */
+  /**
+   * Opens a stream. Resolves when the response headers have arrived: from then on the stream is
+   * live.
+   */
   static open(url: string, options: SseOptions = {}): Promise<SseClient> {
     const address = new URL('/v1/events', url)
     if (options.cursor !== undefined) address.searchParams.set('cursor', options.cursor)

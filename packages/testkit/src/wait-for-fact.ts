@@ -11,7 +11,10 @@ export interface WaitOptions {
 
 type Falsy = undefined | null | false | 0 | ''
 
-/** Calls `probe` until it returns a truthy value, and returns that value. Retries when `probe` throws. */
+/**
+ * Calls `probe` until it returns a truthy value, and returns that value. Retries when `probe`
+ * throws.
+ */
 export async function waitForFact<T>(
   probe: () => T | Promise<T>,
   { what = 'the fact', timeoutMs = 10_000, everyMs = 20 }: WaitOptions = {},

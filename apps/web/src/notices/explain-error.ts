@@ -29,7 +29,10 @@ export function explainError(error: unknown): string {
   }
 }
 
-/** Returns the reason `Y` of a message `unable to X; Y` as a sentence: with a capital letter and a full stop. */
+/**
+ * Returns the reason `Y` of a message `unable to X; Y` as a sentence: with a capital letter and a
+ * full stop.
+ */
 function reasonOf(message: string): string {
   const reason = message.slice(message.indexOf(';') + 1).trim()
   return reason === '' ? 'That isn’t possible.' : `${reason.charAt(0).toLocaleUpperCase()}${reason.slice(1)}.`

@@ -106,7 +106,10 @@ export function formatFull(time: string, options: TimeOptions): string {
   return date === undefined ? '' : format(date, options, { dateStyle: 'full', timeStyle: 'medium' })
 }
 
-/** Formats as `just now`, `5 min ago`, `at 14:02`, `yesterday`, `Mon`, `3 Nov`. Used inside a phrase. */
+/**
+ * Formats as `just now`, `5 min ago`, `at 14:02`, `yesterday`, `Mon`, `3 Nov`. Used inside a
+ * phrase.
+ */
 export function formatAgo(time: string, options: TimeOptions): string {
   const date = parse(time)
   if (date === undefined) return ''

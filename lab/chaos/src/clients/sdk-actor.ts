@@ -146,7 +146,8 @@ export class SdkActor implements Actor {
    * advanced without this client.
    */
   async #beginAgain(): Promise<void> {
-    // The positions stay: a member who is removed while the run waits for it can reach no later one.
+    // The positions stay: a member who is removed while the run waits for it can reach no later
+    // one.
     if (this.#isSharing) this.#beginStream()
     else this.#options.recorder.stream(this.#stream, 'attached')
     await this.#begin()

@@ -9,7 +9,10 @@ import { callForOutcome } from './http-calls.ts'
 import type { Wire } from './raw-actor.ts'
 import { isServerEvent } from './server-event.ts'
 
-/** Silence after which this client treats a connection as dead. The server sends a heartbeat every 15 s. */
+/**
+ * Silence after which this client treats a connection as dead. The server sends a heartbeat every
+ * 15 s.
+ */
 const silenceMaxMs = 40_000
 const eventMaxChars = 8_000_000
 

@@ -108,7 +108,9 @@ export class FaultProxy {
     this.#targetPort = port
   }
 
-  /** Sets the rules of both directions from now on. A direction without a rule passes data at once. */
+  /**
+   * Sets the rules of both directions from now on. A direction without a rule passes data at once.
+   */
   shape(rules: { readonly [Name in Direction]?: FlowRule }): void {
     this.#rules = { forward: rules.forward ?? free, back: rules.back ?? free }
     this.#kick()

@@ -1,6 +1,7 @@
 /**
- * Small in-memory server that speaks the wire protocol over real sockets (HTTP, Socket.IO, Server-Sent
- * Events), with switches for faults. Used only by the tests of this package. Other tests use the real server.
+ * Small in-memory server that speaks the wire protocol over real sockets (HTTP, Socket.IO,
+ * Server-Sent Events), with switches for faults. Used only by the tests of this package. Other
+ * tests use the real server.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -72,11 +73,14 @@ export class FakeServer {
   /** Older `limited` entries by conversation. A resume sends them instead of fresh ones. */
   readonly cachedEntries = new Map<string, ReturnType<FakeServer['limitedEntry']>>()
   /**
-   * Faults of the next conversation creations, one per attempt. `lose` creates the conversation and reports
-   * `unknown`.
+   * Faults of the next conversation creations, one per attempt. `lose` creates the conversation and
+   * reports `unknown`.
    */
   createFaults: ('lose' | ChorusError)[] = []
-  /** True to act as a server of protocol version 1, which does not know the clientId of a conversation. */
+  /**
+   * True to act as a server of protocol version 1, which does not know the clientId of a
+   * conversation.
+   */
   isVersionOne = false
   /** True to switch to protocol version 1 after the next lost response. */
   isVersionOneAfterLoss = false
@@ -373,7 +377,9 @@ export class FakeServer {
     }))
   }
 
-  /** Returns the changes that a user missed since the cursor, or everything without a usable cursor. */
+  /**
+   * Returns the changes that a user missed since the cursor, or everything without a usable cursor.
+   */
   sync(userId: string, cursor: string | undefined) {
     const position =
       cursor?.startsWith(`${this.epoch}-`) === true ? Number(cursor.slice(this.epoch.length + 1)) : undefined

@@ -1,6 +1,6 @@
 /**
- * Contract suite for stores: checks the guarantees of every store. `reopen` returns a new store over the same
- * data, as after a reload.
+ * Contract suite for stores: checks the guarantees of every store. `reopen` returns a new store
+ * over the same data, as after a reload.
  */
 import type { PageMessage } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
@@ -260,7 +260,8 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
         expect(await store.commitReplica('user-1', lagging)).toMatchObject({ kind: 'refused' })
       }
       expect(await store.readReplica('user-1')).toBeUndefined()
-      // Another client has signed in again. The client that is behind must still send everything it has.
+      // Another client has signed in again. The client that is behind must still send everything it
+      // has.
       const again = await store.readGeneration('user-1')
       await store.commitReplica('user-1', { ...commit, base: again, replace: true })
       expect(await store.commitReplica('user-1', { ...commit, base })).toMatchObject({ kind: 'refused', epoch: 'e1' })
@@ -280,8 +281,8 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
       // At the same seq, a lower read marker does not replace a higher one.
       await store.commitReplica('user-1', { ...common, base, conversations: [marked(5, 1, 4)] })
       expect((await read())?.summary).toMatchObject({ readSeq: 4 })
-      // This commit has newer changes but a lower read marker. The unread count comes from the stored
-      // messages.
+      // This commit has newer changes but a lower read marker. The unread count comes from the
+      // stored messages.
       const window = {
         hasBefore: false,
         messages: [1, 2, 3, 4, 5, 6].map((seq) => ({ message: message(seq), asOfSeq: 6 })),

@@ -3,7 +3,10 @@ import { memberSchema, roleSchema } from '../objects/conversation.ts'
 import { idSchema } from '../values/id.ts'
 import { defineCommand } from './define-command.ts'
 
-/** Adds a member or changes a role; `me` joins a public channel. Repeating the request changes nothing. */
+/**
+ * Adds a member or changes a role; `me` joins a public channel. Repeating the request changes
+ * nothing.
+ */
 export const putMember = defineCommand({
   name: 'put-member',
   summary: 'Add a member, change a role, or join a channel as `me`',

@@ -5,7 +5,9 @@ import { userSchema } from '../objects/user.ts'
 import { textSchema } from '../values/text.ts'
 import { defineCommand } from './define-command.ts'
 
-/** Signs in. The response and its timing are the same for an unknown handle and a wrong password. */
+/**
+ * Signs in. The response and its timing are the same for an unknown handle and a wrong password.
+ */
 export const signIn = defineCommand({
   name: 'sign-in',
   summary: 'Sign in; sets the session cookie',

@@ -2,7 +2,10 @@
 import * as z from 'zod'
 import { limits } from '../limits.ts'
 
-/** An e-mail address of the form that every mail server accepts: ASCII, no quotes, a domain with a dot. */
+/**
+ * An e-mail address of the form that every mail server accepts: ASCII, no quotes, a domain with a
+ * dot.
+ */
 export const emailSchema = z
   .string()
   .max(limits.emailMaxChars)

@@ -1,4 +1,6 @@
-/** The changes that a client missed: the response of `sync`, and the content that a resume replays. */
+/**
+ * The changes that a client missed: the response of `sync`, and the content that a resume replays.
+ */
 import * as z from 'zod'
 import { idSchema } from '../values/id.ts'
 import { cursorSchema, seqOrZeroSchema } from '../values/seq.ts'

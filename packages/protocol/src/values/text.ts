@@ -11,7 +11,9 @@ export function isStorableText(text: string): boolean {
   return !text.includes('\u0000') && text.isWellFormed()
 }
 
-/** Returns a string schema of `min` to `max` UTF-16 code units that refuses NUL and lone surrogates. */
+/**
+ * Returns a string schema of `min` to `max` UTF-16 code units that refuses NUL and lone surrogates.
+ */
 export function textSchema(min: number, max: number) {
   return z.string().min(min).max(max).refine(isStorableText, { error: 'contains NUL or a lone surrogate' })
 }

@@ -1,4 +1,6 @@
-/** Tests the receiver's checks against forged, old, repeated and rewritten webhooks (N104 to N107). */
+/**
+ * Tests the receiver's checks against forged, old, repeated and rewritten webhooks (N104 to N107).
+ */
 import { describe, expect, it } from 'vitest'
 import { signWebhook, verifyWebhook, type WebhookError, type WebhookFault } from './webhook-signature.ts'
 

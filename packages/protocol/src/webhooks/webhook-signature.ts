@@ -9,7 +9,9 @@
  */
 
 export const webhookBounds = {
-  /** Maximum difference between the webhook's timestamp and now; beyond it the webhook is refused. */
+  /**
+   * Maximum difference between the webhook's timestamp and now; beyond it the webhook is refused.
+   */
   toleranceMs: 5 * 60_000,
   /** Maximum number of signatures that are checked. */
   signaturesMax: 8,

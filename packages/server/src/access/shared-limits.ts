@@ -47,8 +47,8 @@ const partitionCount = 16
  *   zero, so no user is refused for longer than a bucket takes to fill.
  * - Cost: three commands per key. Uses the clock of Redis; if that clock goes back, only that time is
  *   lost.
- * The refill during the time over which tokens were taken is added before they are subtracted, so it
- * does not overflow the bucket.
+ * The refill during the time over which tokens were taken is added before they are subtracted, so
+ * it does not overflow the bucket.
  */
 const takeFromBuckets: RedisScript = {
   lua: `

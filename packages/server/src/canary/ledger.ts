@@ -28,7 +28,10 @@ export const ledgerBounds = {
   /** Time without messages after which a start is forgotten. */
   forgetAfterMs: 600_000,
   startsMax: 1_000,
-  /** Maximum number of skipped numbers awaited per start. Further skipped numbers count as lost at once. */
+  /**
+   * Maximum number of skipped numbers awaited per start. Further skipped numbers count as lost at
+   * once.
+   */
   missingMax: 1_000,
 } as const
 
@@ -63,7 +66,10 @@ export class CanaryLedger {
     this.#resumedSeq = 0
   }
 
-  /** Counts one message. Returns false for a repeated message; the caller must not record its latency. */
+  /**
+   * Counts one message. Returns false for a repeated message; the caller must not record its
+   * latency.
+   */
   receive(seq: number, { from, boot, number }: CanaryMessage, nowMs: number): boolean {
     if (seq <= this.#topSeq) {
       if (seq > this.#resumedSeq) this.#observer.doubled(from)

@@ -13,7 +13,10 @@ export interface Link {
 }
 
 export interface SocketLink extends Link {
-  /** Sends a command and resolves to its response. Rejects when the link ends or the time is over first. */
+  /**
+   * Sends a command and resolves to its response. Rejects when the link ends or the time is over
+   * first.
+   */
   ask(event: string, payload: object): Promise<Record<string, unknown>>
 }
 

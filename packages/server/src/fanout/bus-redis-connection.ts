@@ -43,8 +43,8 @@ export interface RedisAccess {
 export interface LineEvents {
   readonly onMessage: (name: string, payload: Buffer) => void
   /**
-   * Called when Redis confirms a subscription. `ask` is the number that {@link RedisBusConnection.subscribe}
-   * returned.
+   * Called when Redis confirms a subscription. `ask` is the number that {@link
+   * RedisBusConnection.subscribe} returned.
    */
   readonly onConfirmed: (name: string, ask: number) => void
   /**

@@ -208,8 +208,8 @@ export class Outbound {
 
   /**
    * Returns whether an item may be sent now. Events wait while this server does not know whether
-   * they are still allowed (event-loop-stall-detector.ts). Acknowledgements do not wait: the database has already
-   * decided, and a send is answered within two seconds (rule ACK2).
+   * they are still allowed (event-loop-stall-detector.ts). Acknowledgements do not wait: the
+   * database has already decided, and a send is answered within two seconds (rule ACK2).
    */
   #mayLeave(item: Outgoing): boolean {
     return item instanceof Answer || this.#budget.mayDeliver()

@@ -32,7 +32,10 @@ export function addOperators(app: FastifyInstance, { health }: OperatorsOptions)
   })
 }
 
-/** Serves `GET /metrics` and `GET /trace`, and nothing else, on its own port. Resolves when it listens. */
+/**
+ * Serves `GET /metrics` and `GET /trace`, and nothing else, on its own port. Resolves when it
+ * listens.
+ */
 export async function startMetricsServer(
   metrics: Metrics,
   host: string,

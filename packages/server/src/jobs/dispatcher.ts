@@ -9,7 +9,9 @@ import type { Job } from './queue.ts'
 
 export const dispatcherBounds = {
   intervalMs: 2_000,
-  /** Work that became due more recently than this is probably still in the queue, so it is skipped. */
+  /**
+   * Work that became due more recently than this is probably still in the queue, so it is skipped.
+   */
   graceMs: 2_000,
   /** Minimum time before the same unfinished work is added to the queue again. */
   againMs: 15_000,

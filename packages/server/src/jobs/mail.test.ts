@@ -1,4 +1,6 @@
-/** Tests digests end to end: from the log to a real mail server, and what a mail must never contain. */
+/**
+ * Tests digests end to end: from the log to a real mail server, and what a mail must never contain.
+ */
 import { hasRedis, startRedis } from '@chorus/testkit'
 import type { Id } from '@chorus/protocol'
 import { v7 as uuidv7 } from 'uuid'

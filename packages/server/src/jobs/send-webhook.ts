@@ -28,7 +28,9 @@ export interface WebhookAttempt {
   readonly id: string
   readonly body: string
   readonly secrets: readonly string[]
-  /** Database time, used as the signed timestamp: receivers refuse timestamps that are minutes off. */
+  /**
+   * Database time, used as the signed timestamp: receivers refuse timestamps that are minutes off.
+   */
   readonly now: Date
   readonly timeoutMs?: number
   /** Aborts the attempt early when the server stops. */

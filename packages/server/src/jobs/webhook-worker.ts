@@ -14,7 +14,10 @@ import type { Job } from './queue.ts'
 import type { AttemptOutcome, WebhookAttempt } from './send-webhook.ts'
 
 export const webhookWorkerBounds = {
-  /** Lifetime of a claim. Longer than one attempt, so that no other worker claims the lane during it. */
+  /**
+   * Lifetime of a claim. Longer than one attempt, so that no other worker claims the lane during
+   * it.
+   */
   claimMs: 30_000,
   /** Maximum number of deliveries per turn. After that the lane moves to the end of the queue. */
   deliveriesPerTurn: 50,

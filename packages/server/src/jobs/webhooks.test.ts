@@ -85,7 +85,10 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     return id
   }
 
-  /** Returns the distinct seqs of one conversation that a receiver accepted, in order of first arrival. */
+  /**
+   * Returns the distinct seqs of one conversation that a receiver accepted, in order of first
+   * arrival.
+   */
   const acceptedOf = (conversation: Id, from = receiver): number[] => {
     const seqs = from
       .accepted()

@@ -1,8 +1,9 @@
 /**
  * Transport of a Socket.IO connection. It writes to a WebSocket directly: a frame is encoded once
- * for all connections, and everything written in one turn leaves together ({@link CoalescedWrites}).
- * Engine.IO's own way would buffer, emit and call back for every packet. That way is used for
- * polling, and while Engine.IO holds packets that must leave first (its handshake, an upgrade).
+ * for all connections, and everything written in one turn leaves together ({@link
+ * CoalescedWrites}). Engine.IO's own way would buffer, emit and call back for every packet. That
+ * way is used for polling, and while Engine.IO holds packets that must leave first (its handshake,
+ * an upgrade).
  *
  * Engine.IO buffers without limit (one paused client took a server from 120 MB to 1.1 GB). So
  * unread bytes are counted here: those in Engine.IO's own buffer, those that the WebSocket has not

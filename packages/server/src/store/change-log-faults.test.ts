@@ -27,7 +27,9 @@ type Fault =
   /** The database never answers. */
   | { readonly kind: 'silence'; readonly lasting?: boolean }
 
-/** Wraps the database's lanes with faults. Each attempt consumes one fault; later attempts succeed. */
+/**
+ * Wraps the database's lanes with faults. Each attempt consumes one fault; later attempts succeed.
+ */
 function withFaults(database: Database, faults: Fault[], timeouts: number[] = []): Database {
   const wrap = (lane: Lane): Lane => ({
     async run<Row>(statement: Statement, timeoutMs: number): Promise<Row[]> {
@@ -130,8 +132,8 @@ describe.each(testEngines)('change log with a failing database, on the %s engine
   )
 
   it('[ACK2] never reports refused after 57P01, 57P02, 57014 or 08*', async () => {
-    // The database may have committed before it reports the error. Then it refuses connections, which
-    // alone would mean that nothing was stored.
+    // The database may have committed before it reports the error. Then it refuses connections,
+    // which alone would mean that nothing was stored.
     const codes = ['57P01', '57P02', '57014', '08000', '08003', '08006', '08P01']
     const answers = await Promise.all(
       codes.map(async (code) => {

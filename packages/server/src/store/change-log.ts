@@ -225,7 +225,9 @@ export class ChangeLog {
     return appending.then((appended) => this.#compareValues(send, appended as Appended<SendOutcome>))
   }
 
-  /** Applies any other operation. SQL checks it against the policy under the conversation's lock. */
+  /**
+   * Applies any other operation. SQL checks it against the policy under the conversation's lock.
+   */
   apply(operation: LogOperation): Promise<Appended<OperationOutcome>> {
     const row: Row = { kind: 'operation', operation }
     const appended =

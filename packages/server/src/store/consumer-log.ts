@@ -58,7 +58,9 @@ export interface ConsumerLog {
   releaseLease(lease: ConsumerLease): Promise<void>
   /** Returns the current position of the log. */
   readPosition(): Promise<number>
-  /** Starts at a position, or at the stored one if undefined. Returns false if the lease is lost. */
+  /**
+   * Starts at a position, or at the stored one if undefined. Returns false if the lease is lost.
+   */
   begin(lease: ConsumerLease, history: string, position: number | undefined): Promise<boolean>
   readPage(lease: ConsumerLease, rowsMax: number): Promise<ConsumerPage>
   /** Returns the number of waiting rows, up to a thousand, and the age of the oldest. */

@@ -1,4 +1,6 @@
-/** Tests cursors and page tokens: they decode to what was encoded, and any other text is refused. */
+/**
+ * Tests cursors and page tokens: they decode to what was encoded, and any other text is refused.
+ */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { limits } from '@chorus/protocol'

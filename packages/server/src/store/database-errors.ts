@@ -72,7 +72,9 @@ function kindOfSqlState(code: string, wasSent: boolean): DatabaseErrorKind {
   }
 }
 
-/** Retry limits of reads. `totalMaxMs` covers all attempts together, because a caller is waiting. */
+/**
+ * Retry limits of reads. `totalMaxMs` covers all attempts together, because a caller is waiting.
+ */
 export const readRetry = { attemptsMax: 4, pauseMs: 100, totalMaxMs: 4_000 } as const
 
 /**

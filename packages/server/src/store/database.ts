@@ -8,7 +8,9 @@
  * an atomic operation is one SQL function.
  */
 export interface Statement {
-  /** Name of the prepared statement, prepared once per connection. Leave out for rare statements. */
+  /**
+   * Name of the prepared statement, prepared once per connection. Leave out for rare statements.
+   */
   readonly name?: string
   readonly text: string
   readonly values?: readonly unknown[]
@@ -45,7 +47,9 @@ export interface Database {
    * creations.
    */
   laneApart(): Lane
-  /** Runs one statement. Retries reads after a temporary fault, within limits (database-errors.ts). */
+  /**
+   * Runs one statement. Retries reads after a temporary fault, within limits (database-errors.ts).
+   */
   query<Row>(statement: Statement): Promise<Row[]>
   /** Runs a script of several statements in one transaction, for migrations. */
   script(text: string): Promise<void>

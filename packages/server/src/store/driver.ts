@@ -71,7 +71,9 @@ export async function runRead<Row>(
   }
 }
 
-/** Rejects when the promise takes longer than `timeoutMs`. The work behind the promise continues. */
+/**
+ * Rejects when the promise takes longer than `timeoutMs`. The work behind the promise continues.
+ */
 export async function within<T>(promise: Promise<T>, timeoutMs: number, what = 'no connection'): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_resolve, reject) => {

@@ -1,4 +1,6 @@
-/** Tests the last-seen times: collected, written together, and never replaced by an earlier time. */
+/**
+ * Tests the last-seen times: collected, written together, and never replaced by an earlier time.
+ */
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'
 import type { Database, Statement } from './database.ts'

@@ -124,7 +124,9 @@ export class LatestPageCache {
     return this.#read({ user, conversation, seen: undefined })
   }
 
-  /** Returns the newest `limit` messages, like `readMessagePage`. Returns undefined for non-members. */
+  /**
+   * Returns the newest `limit` messages, like `readMessagePage`. Returns undefined for non-members.
+   */
   async newestOf(user: Id, conversation: Id, limit: number): Promise<MessagePage | undefined> {
     const { database } = this.#options
     if (limit > sharedPageBounds.messagesMax)

@@ -151,7 +151,9 @@ export async function giveUpLostMails(database: Database): Promise<number> {
   return rows.length
 }
 
-/** Creates a digest mail for a user if one is due. Returns its id, which is `mail`, or undefined. */
+/**
+ * Creates a digest mail for a user if one is due. Returns its id, which is `mail`, or undefined.
+ */
 export async function claimDigest(
   database: Database,
   user: Id,
@@ -304,7 +306,9 @@ export async function countMails(database: Database): Promise<MailCounts> {
   return rows[0] ?? { ready: 0, oldestMs: 0 }
 }
 
-/** Deletes mails that ended more than a week ago. Until then operators can look up their outcome. */
+/**
+ * Deletes mails that ended more than a week ago. Until then operators can look up their outcome.
+ */
 export async function tidyMails(database: Database): Promise<void> {
   await database.query({
     name: 'tidy_mails',

@@ -1,4 +1,6 @@
-/** Tests the migrations: applied once, by many servers at once, and never over an unknown schema. */
+/**
+ * Tests the migrations: applied once, by many servers at once, and never over an unknown schema.
+ */
 import { createHash, randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import pg from 'pg'

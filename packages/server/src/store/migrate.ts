@@ -30,7 +30,9 @@ interface Migration {
   readonly crlfChecksum: string
 }
 
-/** Reads the SQL files. They are in src/store/migrations for the source and for the built server. */
+/**
+ * Reads the SQL files. They are in src/store/migrations for the source and for the built server.
+ */
 function readMigrations(): Migration[] {
   const directory = new URL('../../src/store/migrations/', import.meta.url)
   return readdirSync(directory)

@@ -1,4 +1,6 @@
-/** Tests that an open transaction is detected and its age counts from the first time it was seen. */
+/**
+ * Tests that an open transaction is detected and its age counts from the first time it was seen.
+ */
 import { startPostgres, hasPostgres } from '@chorus/testkit'
 import { Client } from 'pg'
 import { expect, it } from 'vitest'

@@ -1,4 +1,6 @@
-/** Opens the configured database: a Postgres server, or the embedded engine in the data directory. */
+/**
+ * Opens the configured database: a Postgres server, or the embedded engine in the data directory.
+ */
 import type { Database } from './database.ts'
 import { openEmbeddedDatabase } from './database-embedded.ts'
 import { openPostgresDatabase } from './database-postgres.ts'

@@ -25,8 +25,12 @@ export function storedNextSql(): string {
  */
 export const openTransactionsSql = 'select x::text::bigint from pg_snapshot_xip(pg_current_snapshot()) x order by 1'
 
-/** SQL for the highest valid position. A higher position comes from another history of the database. */
+/**
+ * SQL for the highest valid position. A higher position comes from another history of the database.
+ */
 export const positionMaxSql = 'pg_snapshot_xmax(pg_current_snapshot())::text::bigint'
 
-/** Builds the parameter for a position. It is sent as text, because xid8 has no cast from bigint. */
+/**
+ * Builds the parameter for a position. It is sent as text, because xid8 has no cast from bigint.
+ */
 export const xidParameter = (index: number): string => `$${index}::text::xid8`

@@ -149,7 +149,9 @@ export async function readSegment(
   }
 }
 
-/** Maximum edits and deletions in one statement. A cached segment with more of them is read again. */
+/**
+ * Maximum edits and deletions in one statement. A cached segment with more of them is read again.
+ */
 export const rewritesMax = 1_000
 /**
  * Maximum changes searched for edits and deletions: the size of a segment, so that reading the

@@ -242,7 +242,9 @@ describe.runIf(testEngines.includes('postgres'))('statement costs', () => {
     })
   }
 
-  /** Returns the statements of this work that scan a growing table or read more rows than `rowsMax`. */
+  /**
+   * Returns the statements of this work that scan a growing table or read more rows than `rowsMax`.
+   */
   async function expensive(rowsMax: number, work: readonly (() => Promise<unknown>)[]): Promise<string[]> {
     found = []
     for (const one of work)

@@ -1,4 +1,6 @@
-/** Reads the stored facts about one change and one user, for operators. Never reads message text. */
+/**
+ * Reads the stored facts about one change and one user, for operators. Never reads message text.
+ */
 import type { Id } from '@chorus/protocol'
 import { foldHandle, foldHandleSql } from '../support/fold-text.ts'
 import { validate as isUuid } from 'uuid'

@@ -98,7 +98,10 @@ function isTrusted(address: string, trusted: BlockList): boolean {
   return version !== 0 && trusted.check(address, version === 4 ? 'ipv4' : 'ipv6')
 }
 
-/** Returns the key under which limits count an address: IPv6 by its /64 network, whatever the spelling. */
+/**
+ * Returns the key under which limits count an address: IPv6 by its /64 network, whatever the
+ * spelling.
+ */
 export function limitKeyOf(address: string): string {
   const known = canonical(address)
   if (known === undefined || isIP(known) === 4) return known ?? address

@@ -8,9 +8,14 @@
  */
 
 const jsonBounds = {
-  /** Maximum nesting depth of a body: the depth allowed in a message's `data`, plus the body around it. */
+  /**
+   * Maximum nesting depth of a body: the depth allowed in a message's `data`, plus the body around
+   * it.
+   */
   depthMax: 32,
-  /** Maximum number of commas and opening brackets. For comparison, `data` has at most 8 192 bytes. */
+  /**
+   * Maximum number of commas and opening brackets. For comparison, `data` has at most 8 192 bytes.
+   */
   valuesMax: 10_000,
 } as const
 

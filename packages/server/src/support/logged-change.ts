@@ -26,7 +26,10 @@ export interface ChangeRow {
   readonly seq: number
   readonly xid: string
   readonly at: string
-  /** Usually a type of {@link Change}; a server of a later version may have written a different type. */
+  /**
+   * Usually a type of {@link Change}; a server of a later version may have written a different
+   * type.
+   */
   readonly type: string
   readonly actor: Id
   readonly target: number | null

@@ -1,4 +1,7 @@
-/** Tests that an edit or a deletion changes earlier cached changes of its message, and no other change. */
+/**
+ * Tests that an edit or a deletion changes earlier cached changes of its message, and no other
+ * change.
+ */
 import { describe, expect, it } from 'vitest'
 import { deletionChange, editChange, memberChange, messageChange } from '../fanout/testing/delivery-fixture.ts'
 import { collectRewrites, isRewrite, messageStateOf, rewritten, withNewestState } from './message-state.ts'

@@ -1,4 +1,6 @@
-/** Tests with a real Redis that evictions are detected, and that refused writes are not reported. */
+/**
+ * Tests with a real Redis that evictions are detected, and that refused writes are not reported.
+ */
 import { hasRedis, startRedis, waitForFact } from '@chorus/testkit'
 import { afterEach, describe, expect, it } from 'vitest'
 import { systemClock } from './clock.ts'

@@ -40,7 +40,10 @@ export const redisBounds = {
   reconnectMinMs: 50,
   reconnectMaxMs: 1_000,
   probeIntervalMs: 500,
-  /** Extra time for a command when this process itself was stalled and has not yet read the response. */
+  /**
+   * Extra time for a command when this process itself was stalled and has not yet read the
+   * response.
+   */
   stillnessGraceMs: 200,
   /** Time between two discoveries of a cluster that had an unreachable master at the start. */
   rediscoverIntervalMs: 5_000,
@@ -59,7 +62,10 @@ export interface RedisScript {
 export type RedisArgument = string | Buffer
 
 export interface Redis {
-  /** Whether Redis is a cluster of several masters. False until Redis was reached for the first time. */
+  /**
+   * Whether Redis is a cluster of several masters. False until Redis was reached for the first
+   * time.
+   */
   readonly isCluster: boolean
   /**
    * Returns the name of a key or channel of this installation. All names share its prefix, because
@@ -239,7 +245,9 @@ class RedisLink implements Redis {
     return `${this.#options.variable} is ${redactUrl(this.#options.url)}`
   }
 
-  /** Opens the first connection, which checks the version and finds out whether Redis is a cluster. */
+  /**
+   * Opens the first connection, which checks the version and finds out whether Redis is a cluster.
+   */
   async #open(): Promise<void> {
     const first = createClient(redisConnection(this.#options.url, false))
     first.on('error', () => undefined)

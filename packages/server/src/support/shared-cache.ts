@@ -24,7 +24,9 @@ export const sharedCacheBounds = {
   valueMaxBytes: 400_000,
 } as const
 
-/** Outcome of a read. `refused`: the value had an invalid seal. `away`: Redis could not be asked. */
+/**
+ * Outcome of a read. `refused`: the value had an invalid seal. `away`: Redis could not be asked.
+ */
 export type CacheOutcome = 'hit' | 'miss' | 'refused' | 'away'
 
 export interface SharedCacheOptions {

@@ -27,7 +27,10 @@ export interface HttpFlood {
   readonly perSecond?: number
 }
 
-/** Sends requests, at most `parallelRequests` at a time. Resolves to the number of responses by status. */
+/**
+ * Sends requests, at most `parallelRequests` at a time. Resolves to the number of responses by
+ * status.
+ */
 export async function floodHttp({
   url,
   cookie,

@@ -68,7 +68,10 @@ export class WorstInputs {
     this.#world = world
   }
 
-  /** Returns the next input: an object with the command's fields. The sizes are chosen pseudorandomly. */
+  /**
+   * Returns the next input: an object with the command's fields. The sizes are chosen
+   * pseudorandomly.
+   */
   next(): Record<string, unknown> {
     this.#made++
     const input = this.#make(this.#schema, '', this.#pick(inputSizes))

@@ -1,4 +1,7 @@
-/** A clock for tests. Its time changes only through `advance`, which then runs the due timers in order. */
+/**
+ * A clock for tests. Its time changes only through `advance`, which then runs the due timers in
+ * order.
+ */
 import type { Clock, Timer } from '../clock.ts'
 
 interface Pending {
