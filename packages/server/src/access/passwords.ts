@@ -1,16 +1,23 @@
 /**
  * Hashes passwords with argon2id (19 MiB, two passes), in NFC form, so that the same password from
- * another keyboard matches. Only a few hashes run at a time, so that sign-ins cannot take all
- * processors or all memory. A bounded number waits, and more are refused as `unavailable`. An
- * unknown user costs the same hash as a known one.
+ * another keyboard matches. Few hashes run at a time, so that sign-ins cannot take all memory and
+ * leave a processor to the event loop. A bounded number waits, and more are refused as
+ * `unavailable`. An unknown user costs the same hash as a known one.
  */
+import { availableParallelism } from 'node:os'
 import { hash, verify } from '@node-rs/argon2'
 import { ChorusError } from '@chorus/protocol'
 
 const argon2idOptions = { algorithm: 2, memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const
 
+/** Hashes at the same time on a machine with three processors or more. */
+const parallelMax = 2
+
 export interface PasswordOptions {
-  /** Maximum number of hashes computed at the same time. Each takes 19 MiB and one processor. */
+  /**
+   * Maximum number of hashes computed at the same time. Each takes 19 MiB and one processor.
+   * Default: one less than there are processors, 1 to 2.
+   */
   readonly parallelMax?: number
   /** Maximum number of hashes that wait for their turn. */
   readonly waitingMax?: number
@@ -31,7 +38,7 @@ export class Passwords {
 
   private constructor(decoy: string, options: PasswordOptions) {
     this.#decoy = decoy
-    this.#parallelMax = options.parallelMax ?? 2
+    this.#parallelMax = options.parallelMax ?? Math.max(1, Math.min(parallelMax, availableParallelism() - 1))
     this.#waitingMax = options.waitingMax ?? 100
     this.#onHash = options.onHash ?? (() => undefined)
   }
