@@ -57,6 +57,8 @@ export interface Options {
   readonly curvesDir: string
   /** Whether to only draw points that were measured before. */
   readonly isDrawing: boolean
+  /** Commands of the hostile scenario. Empty: all. */
+  readonly attacks: readonly string[]
   readonly profileDir: string | undefined
   readonly out: string | undefined
 }
@@ -76,6 +78,7 @@ export const usage = `npm run bench -- [options]
   --connections N      idle: connected users (10000)
   --clients N          storm: users who reconnect at once (5000)
   --conversations N    storm: conversations of each user (20)
+  --attack COMMAND     hostile: command to attack with; may be repeated; all if left out
   --curve NAME         curves: ${curveNames.join(', ')}; may be repeated; all if left out.
                        NAME:N,N measures only these points and keeps the other points
   --curve-rounds N     curves: rounds of every point (1)
@@ -104,6 +107,7 @@ export function readOptions(args: readonly string[]): Options {
     clients: number('clients', values.clients, 10, 20_000),
     conversationsEach: number('conversations', values.conversations, 1, 1_000),
     connections: number('connections', values.connections, 100, 50_000),
+    attacks: values.attack,
     embeddedPairs: number('embedded-pairs', values['embedded-pairs'], 1, 1_000),
     p99MaxMs: 100,
     serverEnvironment: Object.fromEntries(values['server-env'].map(toVariable)),
@@ -134,6 +138,7 @@ function parse(args: readonly string[]) {
         clients: { type: 'string', default: '5000' },
         conversations: { type: 'string', default: '20' },
         'embedded-pairs': { type: 'string', default: '40' },
+        attack: { type: 'string', multiple: true, default: [] },
         curve: { type: 'string', multiple: true },
         'curve-rounds': { type: 'string', default: '1' },
         'curves-dir': { type: 'string', default: fileURLToPath(new URL('../../../docs/performance', import.meta.url)) },

@@ -24,6 +24,8 @@ const hostile = {
   attackPerSecond: 200,
   warmUpMs: 500,
   measureMs: 2_000,
+  /** A round of all attacks takes four minutes. */
+  roundsMax: 3,
   /**
    * Number of attacks after which the undisturbed rate is measured again, because the machine
    * changes over time.
@@ -47,13 +49,16 @@ export async function runHostile(options: Options, progress: Progress): Promise<
     const attacker = await target.attacker?.()
     if (attacker === undefined) throw new Error('unable to attack; the target supports no attackers')
     const rounds: Round[] = []
-    const add = (variant: string, measurement: Measurement): void => {
-      rounds.push({ round: 1, target: target.name, variant, ...measurement })
-      progress(`${variant}: ${measurement.invalid ?? `ack p99 ${measurement.figures.ackP99Ms} ms`}`)
-    }
-    for (const [index, attack] of listCommandAttacks().entries()) {
-      if (index % hostile.quietEvery === 0) add(quiet, await measureQuiet(target, audience, options))
-      add(`${attack.command} over ${attack.transport}`, await measureUnder(attack, target, audience, attacker, options))
+    const attacks = selectAttacks(options.attacks)
+    for (let round = 1; round <= Math.min(options.rounds, hostile.roundsMax); round++) {
+      const add = (variant: string, measurement: Measurement): void => {
+        rounds.push({ round, target: target.name, variant, ...measurement })
+        progress(`${round}. ${variant}: ${measurement.invalid ?? `ack p99 ${measurement.figures.ackP99Ms} ms`}`)
+      }
+      for (const [index, attack] of attacks.entries()) {
+        if (index % hostile.quietEvery === 0) add(quiet, await measureQuiet(target, audience, options))
+        add(toVariant(attack), await measureUnder(attack, target, audience, attacker, options))
+      }
     }
     const result: ScenarioResult = {
       scenario: 'hostile',
@@ -68,6 +73,17 @@ export async function runHostile(options: Options, progress: Progress): Promise<
     await target.stop()
     await postgres.remove()
   }
+}
+
+const toVariant = ({ command, transport }: CommandAttack): string => `${command} over ${transport}`
+
+/** Returns the attacks whose command is named, or all if none is. */
+function selectAttacks(names: readonly string[]): CommandAttack[] {
+  const attacks = listCommandAttacks()
+  if (names.length === 0) return attacks
+  const unknown = names.find((name) => !attacks.some(({ command }) => command === name))
+  if (unknown !== undefined) throw new Error(`unable to attack with ${unknown}; there is no such command`)
+  return attacks.filter(({ command }) => names.includes(command))
 }
 
 function measureQuiet(target: Target, audience: Audience, options: Options): Promise<Measurement> {
@@ -90,18 +106,24 @@ async function measureUnder(
   return measurement
 }
 
+/**
+ * Compares the median of each attack's rounds with the median of all undisturbed rounds: in 400
+ * sends, a single pause of the disk decides the p99 of one round.
+ */
 function judge(rounds: readonly Round[]): Goal {
-  const quietMs = median(valuesOf(rounds, { target: 'chorus', variant: quiet, figure: 'ackP99Ms' }))
-  const attacked = rounds.filter(({ variant }) => variant !== quiet)
+  const medianOf = (variant: string): number =>
+    median(valuesOf(rounds, { target: 'chorus', variant, figure: 'ackP99Ms' }))
+  const quietMs = medianOf(quiet)
   const broken = rounds.find(({ invalid }) => invalid !== undefined)
-  const ratioOf = ({ figures }: Round): number => (figures.ackP99Ms ?? Number.POSITIVE_INFINITY) / quietMs
-  const worst = attacked.reduce((one, other) => (ratioOf(other) > ratioOf(one) ? other : one))
+  const variants = [...new Set(rounds.map(({ variant }) => variant))].filter((variant) => variant !== quiet)
+  const ratios = variants.map((variant) => ({ variant, ratio: medianOf(variant) / quietMs }))
+  const worst = ratios.reduce((one, other) => (other.ratio > one.ratio ? other : one))
   return {
     id: 'P10',
-    met: broken === undefined && ratioOf(worst) <= ratioGoal,
+    met: broken === undefined && worst.ratio <= ratioGoal,
     text:
       broken === undefined
-        ? `p99 of the sends of all other users at most ${ratioOf(worst).toFixed(2)} × quiet (${quietMs} ms), under ${worst.variant} (goal ${ratioGoal} ×), none refused`
+        ? `p99 of the sends of all other users at most ${worst.ratio.toFixed(2)} × quiet (${quietMs} ms), under ${worst.variant} (goal ${ratioGoal} ×), none refused`
         : `under ${broken.variant}: ${broken.invalid ?? ''}`,
   }
 }
