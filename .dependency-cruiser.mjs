@@ -4,6 +4,22 @@
  */
 const test = '[.]test[.]tsx?$'
 
+/** The parts that a command joins. */
+const parts = [
+  'auth',
+  'accounts',
+  'log',
+  'database',
+  'catch-up',
+  'delivery',
+  'bus',
+  'health',
+  'live',
+  'jobs',
+  'support',
+  'config',
+]
+
 /** Inside the server: `from` may import only these places of the server, besides itself. */
 function serverArrow(from, allowed, comment) {
   const own = from.endsWith('.ts')
@@ -15,7 +31,7 @@ function serverArrow(from, allowed, comment) {
     comment,
     severity: 'error',
     // A test may join the parts that a command joins.
-    from: { path: own, pathNot: [test, '/testing/'] },
+    from: { path: own, pathNot: [test, '[.]suite[.]ts$', '/testing/'] },
     to: { path: '^packages/server/src/', pathNot: [own, `^packages/server/src/(${may.join('|')})`] },
   }
 }
@@ -125,11 +141,30 @@ export default {
       to: { dependencyTypes: ['core'] },
     },
     {
-      name: 'sql-lives-in-store',
-      comment: 'store/ is the only folder with SQL, so whoever changes a table reads one folder.',
+      name: 'postgres-drivers-live-in-database',
+      comment: 'Only database/ opens connections, so that every session has the settings that SET1 promises.',
       severity: 'error',
-      from: { path: '^packages/server/src/', pathNot: ['^packages/server/src/store/', test] },
+      from: { path: '^packages/server/src/', pathNot: ['^packages/server/src/database/', test] },
       to: { path: ['^node_modules/(pg|@electric-sql/pglite)/', '^node_modules/@types/pg/'] },
+    },
+    {
+      name: 'sql-is-run-by-four-folders',
+      comment:
+        'A change of a table means reading database/, log/, accounts/ and jobs/. All other folders call their functions.',
+      severity: 'error',
+      from: {
+        path: '^packages/server/src/',
+        pathNot: [
+          '^packages/server/src/(database|log|accounts|jobs|start)/',
+          '^packages/server/src/[^/]+$',
+          test,
+          '/testing/',
+        ],
+      },
+      to: {
+        path: '^packages/server/src/database/',
+        pathNot: '/database/(database|database-errors|canary|installation)[.]ts$',
+      },
     },
     {
       name: 'socket-io-lives-in-socket',
@@ -141,57 +176,71 @@ export default {
     },
     {
       name: 'fastify-lives-in-http',
-      comment: 'Commands and parts do not know by which road a request came.',
+      comment: 'Commands and parts do not know which transport a request came by.',
       severity: 'error',
-      from: { path: '^packages/server/src/(commands|store|fanout|live|jobs|support|socket)/', pathNot: test },
+      from: { path: '^packages/server/src/(?!http/|auth/session-)', pathNot: test },
       to: { path: '^node_modules/(fastify|@fastify/[^/]+)/' },
     },
 
-    serverArrow('support', [], 'Errors, logger, metrics and clock know nothing above them.'),
-    serverArrow('config.ts', ['support'], 'Configuration is read once, by main and node, and handed down.'),
-    serverArrow('access', ['support', 'config.ts'], 'The five parts do not import each other: a command joins them.'),
-    serverArrow('store', ['support', 'config.ts'], 'The five parts do not import each other: a command joins them.'),
-    serverArrow('fanout', ['support', 'config.ts'], 'The five parts do not import each other: a command joins them.'),
-    serverArrow('live', ['support', 'config.ts'], 'The five parts do not import each other: a command joins them.'),
-    serverArrow('jobs', ['support', 'config.ts'], 'The five parts do not import each other: a command joins them.'),
+    serverArrow('support', [], 'Errors, logger, metrics and clock import nothing else of the server.'),
+    serverArrow('config', ['support'], 'Configuration is read once, by main and node, and passed on.'),
+    serverArrow('database', ['support', 'config'], 'The engine knows no table of the chat.'),
+    serverArrow('log', ['database', 'accounts', 'support', 'config'], 'The log is stored in the database.'),
+    serverArrow('accounts', ['database', 'support', 'config'], 'Users and sessions are tables beside the log.'),
+    serverArrow('jobs', ['log', 'database', 'support', 'config'], 'Jobs consume the log; no request waits for them.'),
     serverArrow(
-      'commands',
-      ['access', 'store', 'fanout', 'live', 'jobs', 'support', 'config.ts'],
-      'A command knows the parts it joins, and not how it was asked.',
+      'auth',
+      ['support', 'config'],
+      'Checks get what they need from a command, so they can be tested alone.',
+    ),
+    serverArrow('bus', ['support', 'config'], 'The bus carries hints between servers and does not read them.'),
+    serverArrow(
+      'live',
+      ['support', 'config'],
+      'Live values and presence have a store of their own and never read the log.',
+    ),
+    serverArrow('health', ['support', 'config'], 'Detectors watch this server and its database, and know no client.'),
+    serverArrow('frames', ['support'], 'A frame is what leaves the server, whatever its source and its transport.'),
+    serverArrow(
+      'catch-up',
+      ['frames', 'log', 'database', 'support', 'config'],
+      'What a client missed comes from the log and its caches, and does not depend on who receives it.',
+    ),
+    serverArrow(
+      'delivery',
+      ['catch-up', 'frames', 'bus', 'health', 'support', 'config'],
+      'Feeds deliver in order; they get their reads as functions, and never see SQL.',
+    ),
+    serverArrow('commands', [...parts, 'frames'], 'A command joins the parts, and does not know how it was called.'),
+    serverArrow(
+      'dispatch',
+      ['commands', ...parts],
+      'Parses, weighs and counts a request, then calls its command; the same for every transport.',
+    ),
+    serverArrow(
+      'connections',
+      ['dispatch', 'commands', 'frames', ...parts],
+      'Opens, catches up, moves and closes connections of every transport.',
     ),
     serverArrow(
       'socket',
-      ['commands', 'access', 'store', 'fanout', 'live', 'jobs', 'support', 'config.ts'],
-      'The edge asks commands; it knows no other edge.',
+      ['connections', 'dispatch', 'commands', 'frames', ...parts],
+      'One transport; it knows no other.',
     ),
     serverArrow(
       'http',
-      ['socket', 'commands', 'access', 'store', 'fanout', 'live', 'jobs', 'support', 'config.ts'],
-      'Server-Sent Events are a connection like any other, so http may use socket; not the other way round.',
+      ['connections', 'dispatch', 'commands', 'frames', ...parts],
+      'One transport; it knows no other. Server-Sent Events are a connection like any other.',
     ),
     serverArrow(
       'canary',
-      ['commands', 'access', 'store', 'support'],
+      ['commands', ...parts],
       'The canary is a client: what it tests it meets over the network only.',
     ),
-    serverArrow('start-jobs.ts', ['jobs', 'store', 'support', 'config.ts'], 'The wiring of the jobs: node starts it.'),
     serverArrow(
-      'node.ts',
-      [
-        'socket',
-        'http',
-        'commands',
-        'access',
-        'store',
-        'fanout',
-        'live',
-        'jobs',
-        'support',
-        'canary',
-        'config.ts',
-        'start-jobs.ts',
-      ],
-      'Only main starts a node.',
+      'start',
+      ['socket', 'http', 'connections', 'dispatch', 'commands', 'frames', 'canary', ...parts],
+      'Builds the server; only main imports it.',
     ),
   ],
   options: {

@@ -27,7 +27,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['packages/*/src/**/*.test.{ts,tsx}', 'apps/*/src/**/*.test.{ts,tsx}', 'lab/*/src/**/*.test.ts'],
-          globalSetup: ['packages/server/src/store/testing/embedded-template.ts'],
+          globalSetup: ['packages/server/src/database/testing/embedded-template.ts'],
           pool: 'forks',
           maxWorkers: 3,
           testTimeout: 15_000,

@@ -25,7 +25,7 @@ const generated = 'Generated from the code by `npm run docs`. Do not edit.'
 
 async function buildReference() {
   const protocol = await load('packages/protocol/dist/index.js')
-  const { describeSettings } = await load('packages/server/dist/config.js')
+  const { describeSettings } = await load('packages/server/dist/config/config.js')
   const { Metrics } = await load('packages/server/dist/support/metrics.js')
   const metrics = new Metrics()
   const metricRows = (await metrics.describe()).map(({ name, type, help }) => [`\`${name}\``, type, help])
@@ -76,7 +76,7 @@ ${table(['limit', 'value', 'meaning'], limitRows)}
 `,
     'configuration.md': `# Environment variables
 
-${generated} The source is \`packages/server/src/config.ts\`.
+${generated} The source is \`packages/server/src/config/config.ts\`.
 
 A wrong or contradictory setting stops the server with one line that names the variable, the value and what is expected.
 

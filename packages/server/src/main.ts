@@ -3,9 +3,9 @@
  * clear line on stderr and exit status 1; later errors are in the log. SIGTERM and SIGINT stop the
  * parts in order, within 15 s even if a part hangs.
  */
-import { readConfig } from './config.ts'
-import { startNode } from './node.ts'
-import type { Node } from './node.ts'
+import { readConfig } from './config/config.ts'
+import { startNode } from './start/node.ts'
+import type { Node } from './start/node.ts'
 import { createLogger } from './support/logger.ts'
 import type { Logger } from './support/logger.ts'
 import { StartError } from './support/start-error.ts'

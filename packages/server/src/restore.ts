@@ -1,11 +1,11 @@
 /**
- * Implements `npm run restore`; see store/restore-history.ts. Reads the same environment as the
+ * Implements `npm run restore`; see log/restore-history.ts. Reads the same environment as the
  * server.
  */
-import { readConfig } from './config.ts'
-import { openDatabase } from './store/open-database.ts'
-import { migrate } from './store/migrate.ts'
-import { restoreHistory } from './store/restore-history.ts'
+import { readConfig } from './config/config.ts'
+import { openDatabase } from './database/open-database.ts'
+import { migrate } from './database/migrate.ts'
+import { restoreHistory } from './log/restore-history.ts'
 import { StartError } from './support/start-error.ts'
 
 try {

@@ -6,10 +6,10 @@
 import { randomBytes } from 'node:crypto'
 import { type WebhookType, webhookTypes } from '@chorus/protocol'
 import { v7 as uuidv7 } from 'uuid'
-import { readConfig } from './config.ts'
-import type { Database } from './store/database.ts'
-import { migrate } from './store/migrate.ts'
-import { openDatabase } from './store/open-database.ts'
+import { readConfig } from './config/config.ts'
+import type { Database } from './database/database.ts'
+import { migrate } from './database/migrate.ts'
+import { openDatabase } from './database/open-database.ts'
 import {
   addEndpoint,
   endpointsMax,
@@ -22,7 +22,7 @@ import {
   retryDeadLetter,
   rotateSecret,
   setEndpointEnabled,
-} from './store/webhooks.ts'
+} from './jobs/webhooks.ts'
 import { StartError } from './support/start-error.ts'
 
 const usage = `npm run webhooks -- <action>

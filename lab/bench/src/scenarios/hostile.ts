@@ -23,8 +23,8 @@ const hostile = {
   messagesPerSecond: 200,
   attackPerSecond: 200,
   warmUpMs: 500,
-  measureMs: 2_000,
-  /** A round of all attacks takes four minutes. */
+  measureMs: 5_000,
+  /** A round of all attacks takes seven minutes. */
   roundsMax: 3,
   /**
    * Number of attacks after which the undisturbed rate is measured again, because the machine
@@ -107,8 +107,8 @@ async function measureUnder(
 }
 
 /**
- * Compares the median of each attack's rounds with the median of all undisturbed rounds: in 400
- * sends, a single pause of the disk decides the p99 of one round.
+ * Compares the median of each attack's rounds with the median of all undisturbed rounds, because a
+ * pause of the disk can decide the p99 of a single round.
  */
 function judge(rounds: readonly Round[]): Goal {
   const medianOf = (variant: string): number =>

@@ -95,7 +95,7 @@ describe.skipIf(!existsSync(loader))('the loader', () => {
   const dist = (path: string) => JSON.stringify(join(repositoryRoot, 'packages/server/dist', path))
 
   it('changes nothing without a name and rejects an unknown one', () => {
-    const probe = `import { outboundBounds } from ${dist('fanout/outbound.js')}; console.log(outboundBounds.stalledMaxMs)`
+    const probe = `import { outboundBounds } from ${dist('delivery/outbound.js')}; console.log(outboundBounds.stalledMaxMs)`
     expect(run('', probe).trim()).toBe('10000')
     expect(() => run('no-such-mutant', probe)).toThrow(/no mutant is named/)
   })
@@ -107,7 +107,7 @@ describe.skipIf(!existsSync(loader))('the loader', () => {
   })
 
   it('changes SQL as it is read', () => {
-    const sql = JSON.stringify(join(repositoryRoot, 'packages/server/src/store/migrations/001-initial.sql'))
+    const sql = JSON.stringify(join(repositoryRoot, 'packages/server/src/database/migrations/001-initial.sql'))
     const probe = `import { readFileSync } from 'node:fs'; console.log(/create unique index changes_client_id/.test(readFileSync(${sql}, 'utf8')))`
     expect(run('', probe).trim()).toBe('true')
     expect(run('no-deduplication', probe).trim()).toBe('false')

@@ -10,8 +10,8 @@ import type { Mutant } from './mutant.ts'
 const calm = ['F5']
 
 const built = (path: string): string => `packages/server/dist/${path}.js`
-const appendSql = 'packages/server/src/store/migrations/006-append-in-one-pass.sql'
-const schemaSql = 'packages/server/src/store/migrations/001-initial.sql'
+const appendSql = 'packages/server/src/database/migrations/006-append-in-one-pass.sql'
+const schemaSql = 'packages/server/src/database/migrations/001-initial.sql'
 
 export const serverMutants: readonly Mutant[] = [
   {
@@ -19,7 +19,7 @@ export const serverMutants: readonly Mutant[] = [
     about: 'commits are acknowledged before they are on disk, and a crash of Postgres loses the last ones',
     edits: [
       {
-        file: built('store/session-settings'),
+        file: built('database/session-settings'),
         search: "synchronous_commit: 'on'",
         replacement: "synchronous_commit: 'off'",
       },
@@ -32,13 +32,13 @@ export const serverMutants: readonly Mutant[] = [
     about: 'the sender gets a success when the database does not answer in time',
     edits: [
       {
-        file: built('store/change-log'),
+        file: built('log/change-log'),
         search: "waiting.reject(refusal(mayBeStored ? 'unknown' : 'unavailable', error));\n",
         replacement:
           "waiting.resolve({ outcome: 'stored', seq: 1, at: new Date().toISOString(), xid: 0, detail: null });\n",
       },
       {
-        file: built('store/change-log'),
+        file: built('log/change-log'),
         search: 'for (const waiting of expired)\n            waiting.reject(refusal(code));',
         replacement:
           "for (const waiting of expired)\n            waiting.resolve({ outcome: 'stored', seq: 1, at: new Date().toISOString(), xid: 0, detail: null });",
@@ -52,7 +52,7 @@ export const serverMutants: readonly Mutant[] = [
     about: 'a message is delivered before it is stored, with a guessed seq',
     edits: [
       {
-        file: built('commands/send-message'),
+        file: built('commands/messages/send-message'),
         search: 'let appended;\n',
         replacement: `const guess = (parts.feeds.get(send.conversation)?.recent.newestSeq ?? 0) + 1;
     const early = new Date().toISOString();
@@ -112,7 +112,7 @@ export const serverMutants: readonly Mutant[] = [
     about: 'after a lost COMMIT the sender is told, without a check, that nothing was stored',
     edits: [
       {
-        file: built('store/change-log'),
+        file: built('log/change-log'),
         search: "case 'lost':\n                    mayBeStored = true;\n                    break;",
         replacement:
           "case 'lost':\n                    for (const waiting of rows)\n                        waiting.reject(refusal('unavailable', error));\n                    return;",
@@ -144,7 +144,7 @@ export const serverMutants: readonly Mutant[] = [
     about: 'a server keeps serving its first copy of the newest page',
     edits: [
       {
-        file: built('store/latest-page-cache'),
+        file: built('catch-up/latest-page-cache'),
         search: 'let kept = pages.has(conversation) ? read.get(conversation) : known.get(conversation);',
         replacement: 'let kept = known.get(conversation) ?? read.get(conversation);',
       },
@@ -157,12 +157,12 @@ export const serverMutants: readonly Mutant[] = [
     about: 'former members get pages of history',
     edits: [
       {
-        file: built('store/read-messages'),
+        file: built('log/read-messages'),
         search: 'where v.id = $1 and m.user_id = $2 and m.left_seq is null) me',
         replacement: 'where v.id = $1 and m.user_id = $2) me',
       },
       {
-        file: built('store/read-latest-pages'),
+        file: built('log/read-latest-pages'),
         search: 'where m.conversation = w.conversation and m.user_id = w.user_id and m.left_seq is null limit 1) me',
         replacement: 'where m.conversation = w.conversation and m.user_id = w.user_id limit 1) me',
       },
@@ -175,7 +175,7 @@ export const serverMutants: readonly Mutant[] = [
     about: 'the body of a hint loses one byte and is patched up',
     edits: [
       {
-        file: built('fanout/bus-codec'),
+        file: built('bus/bus-codec'),
         search: "json: body.toString('utf8', at, end),",
         replacement: `json: body.toString('utf8', at, end).replace('"text":"', '"text":"~'),`,
       },
@@ -188,12 +188,12 @@ export const serverMutants: readonly Mutant[] = [
     about: 'a connection that ends while a batch is committed counts as a certain refusal',
     edits: [
       {
-        file: built('store/database-errors'),
+        file: built('database/database-errors'),
         search: "return wasSent ? 'lost' : 'refused';",
         replacement: "return 'refused';",
       },
       {
-        file: built('store/database-errors'),
+        file: built('database/database-errors'),
         search: "wasSent && !neverConnected(error, code) ? 'lost' : 'refused'",
         replacement: "'refused'",
       },
@@ -206,12 +206,12 @@ export const serverMutants: readonly Mutant[] = [
     about: 'the HMAC of hints is not checked, while forged hints are published',
     edits: [
       {
-        file: built('fanout/bus-codec'),
+        file: built('bus/bus-codec'),
         search: 'if (!timingSafeEqual(this.#mac(channel, bytes), bytes.subarray(macAt, lengthAt)))',
         replacement: 'if (!timingSafeEqual(bytes, bytes))',
       },
       {
-        file: built('fanout/bus-redis-publisher'),
+        file: built('bus/bus-redis-publisher'),
         search: 'const name = nameOf(this.#redis, channel);\n        try {',
         replacement: `const name = nameOf(this.#redis, channel);
         try {
@@ -230,7 +230,7 @@ export const serverMutants: readonly Mutant[] = [
     about: 'a change that arrives early is delivered at once, and the changes before it are dropped',
     edits: [
       {
-        file: built('fanout/feed'),
+        file: built('delivery/feed'),
         search: 'if (change.seq === this.#next) {',
         replacement: 'if (this.#next !== undefined) {',
       },
@@ -243,7 +243,7 @@ export const serverMutants: readonly Mutant[] = [
     about: 'a delivered change is delivered again when it arrives by another path',
     edits: [
       {
-        file: built('fanout/feed'),
+        file: built('delivery/feed'),
         search: 'if (this.#next !== undefined && change.seq < this.#next)\n            return;',
         replacement:
           'if (this.#next !== undefined && change.seq < this.#next) {\n            this.#outgoing.push(change);\n            this.#host.schedule(this);\n            return;\n        }',
@@ -257,7 +257,7 @@ export const serverMutants: readonly Mutant[] = [
     about: 'the sweep repairs nothing: a lost last change stays lost',
     edits: [
       {
-        file: built('fanout/sweeper'),
+        file: built('delivery/sweeper'),
         search: 'if (feeds.demand(conversation, seq))',
         replacement: 'if (conversation === undefined && feeds.demand(conversation, seq))',
       },
@@ -270,7 +270,7 @@ export const serverMutants: readonly Mutant[] = [
     about: 'the next sweep starts too far after the newest transaction seen and skips the writers in between',
     edits: [
       {
-        file: built('store/sweep-changes'),
+        file: built('log/sweep-changes'),
         search: 'Math.max(before.next, storedNext)',
         replacement: '200 + Math.max(before.next, storedNext)',
       },
@@ -283,7 +283,7 @@ export const serverMutants: readonly Mutant[] = [
     about: 'a checkpoint covers changes that are not sent to the connection yet',
     edits: [
       {
-        file: built('fanout/sweeper'),
+        file: built('delivery/sweeper'),
         search: 'encodeCursor(position)',
         replacement: 'encodeCursor(position + 50)',
       },
@@ -296,12 +296,12 @@ export const serverMutants: readonly Mutant[] = [
     about: 'a joined connection misses the changes between its read and its subscription',
     edits: [
       {
-        file: built('fanout/feed'),
+        file: built('delivery/feed'),
         search: 'if (seq < this.#flushed) {',
         replacement: 'if (seq < this.#flushed - 1e9) {',
       },
       {
-        file: built('fanout/feed'),
+        file: built('delivery/feed'),
         search: 'if (seq < this.#base)',
         replacement: 'if (seq < this.#base - 1e9)',
       },
@@ -314,7 +314,7 @@ export const serverMutants: readonly Mutant[] = [
     about: 'a connection that joined ahead of the flushed changes receives them again',
     edits: [
       {
-        file: built('fanout/feed'),
+        file: built('delivery/feed'),
         search: 'this.#ahead.set(join.connection, seq);',
         replacement: '',
       },
@@ -327,7 +327,7 @@ export const serverMutants: readonly Mutant[] = [
     about: 'a resume starts one change too late',
     edits: [
       {
-        file: built('commands/replay'),
+        file: built('catch-up/replay'),
         search: 'after: boundary }',
         replacement: 'after: boundary + 1 }',
       },
@@ -340,7 +340,7 @@ export const serverMutants: readonly Mutant[] = [
     about: 'a removed member’s connections stay subscribed',
     edits: [
       {
-        file: built('fanout/feed'),
+        file: built('delivery/feed'),
         search: 'return leaving;',
         replacement: 'return [];',
       },
@@ -353,12 +353,12 @@ export const serverMutants: readonly Mutant[] = [
     about: 'a resume replays conversations from which the user was removed',
     edits: [
       {
-        file: built('commands/replay'),
+        file: built('catch-up/replay'),
         search: 'if (leftSeq !== null)\n        return',
         replacement: 'if (leftSeq !== null && leftSeq < 0)\n        return',
       },
       {
-        file: built('commands/open-connection'),
+        file: built('connections/open-connection'),
         search: 'const left = joining?.join.left;\n',
         replacement: 'const left = undefined;\n',
       },
@@ -369,7 +369,7 @@ export const serverMutants: readonly Mutant[] = [
   {
     name: 'revocation-closes-nothing',
     about: 'a revoked session is refused for new connections, but its open connections stay',
-    edits: [{ file: built('node'), search: 'gate.revoke(sessions);', replacement: '' }],
+    edits: [{ file: built('start/start-delivery'), search: 'gate.revoke(sessions);', replacement: '' }],
     breaks: ['A12'],
     shownBy: { faults: ['F18'], count: 6 },
   },
@@ -378,7 +378,7 @@ export const serverMutants: readonly Mutant[] = [
     about: 'a failed publish is an uncaught error',
     edits: [
       {
-        file: built('fanout/bus-redis-publisher'),
+        file: built('bus/bus-redis-publisher'),
         search: "catch {\n            this.#observer.dropped('failed', 1);",
         replacement:
           "catch (error) {\n            setImmediate(() => { throw error; });\n            this.#observer.dropped('failed', 1);",

@@ -4,9 +4,9 @@
  */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { findChannels } from '../commands/find-channels.ts'
-import { findUsers } from '../commands/find-users.ts'
-import { sendMessage } from '../commands/send-message.ts'
+import { findChannels } from '../commands/conversations/find-channels.ts'
+import { findUsers } from '../commands/users/find-users.ts'
+import { sendMessage } from '../commands/messages/send-message.ts'
 import { limits } from '../limits.ts'
 import { findJsonFault } from './json.ts'
 import { isStorableText, messageTextSchema, nameSchema } from './text.ts'

@@ -11,7 +11,7 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { ChorusError, type Id } from '@chorus/protocol'
 import { v7 as uuidv7 } from 'uuid'
-import { type Authenticator, hashToken } from '../access/authenticator.ts'
+import { type Authenticator, hashToken } from '../auth/authenticator.ts'
 import type { CommandTable } from '../commands/command.ts'
 import type { Parts } from '../commands/parts.ts'
 import {
@@ -20,8 +20,8 @@ import {
   ensureCanaryUser,
   proposeCanaryPlace,
   readCanaryPlace,
-} from '../store/canary.ts'
-import { insertSession } from '../store/sessions.ts'
+} from '../database/canary.ts'
+import { insertSession } from '../accounts/sessions.ts'
 import type { Clock, Timer } from '../support/clock.ts'
 import { CanaryLedger } from './ledger.ts'
 import { type Link, type LinkOptions, openEventLink, openSocketLink, type SocketLink } from './links.ts'

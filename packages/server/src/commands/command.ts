@@ -3,7 +3,7 @@
  * Socket.IO and REST (rule ACL3: both decide by the same code).
  */
 import type { CommandInput, CommandName, CommandResult, Id } from '@chorus/protocol'
-import type { Connection } from '../fanout/connection.ts'
+import type { Connection } from '../delivery/connection.ts'
 import type { Parts } from './parts.ts'
 
 /** The user who runs a command, and the session of their device. */

@@ -3,11 +3,11 @@
  * the announcement of a revocation.
  */
 import type { Id } from '@chorus/protocol'
-import type { Limits } from '../access/limits.ts'
-import type { Passwords } from '../access/passwords.ts'
+import type { Limits } from '../auth/limits.ts'
+import type { Passwords } from '../auth/passwords.ts'
 import type { Mailer } from '../jobs/mailer.ts'
-import type { Config } from '../config.ts'
-import type { Database } from '../store/database.ts'
+import type { Config } from '../config/config.ts'
+import type { Database } from '../database/database.ts'
 
 export interface IdentityParts {
   readonly config: Pick<Config, 'signUp'>

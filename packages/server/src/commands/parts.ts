@@ -1,20 +1,20 @@
 /**
- * The parts that commands use: log, delivery, live values, access and identity. node.ts builds
- * them.
+ * The parts that commands use: log, delivery, live values, authentication and identity.
+ * start/start-delivery.ts builds them.
  */
 import type { Id } from '@chorus/protocol'
-import type { Connections } from '../fanout/connections.ts'
-import type { Feeds } from '../fanout/feeds.ts'
+import type { Connections } from '../delivery/connections.ts'
+import type { Feeds } from '../delivery/feeds.ts'
 import type { LiveValues } from '../live/live-values.ts'
-import type { Connection } from '../fanout/connection.ts'
+import type { Connection } from '../delivery/connection.ts'
 import type { PresenceTracker } from '../live/presence-tracker.ts'
-import type { ChangeLog } from '../store/change-log.ts'
-import type { CursorCodec } from '../store/cursor.ts'
-import type { LogSegmentCache } from '../store/log-segment-cache.ts'
-import type { LatestPageCache } from '../store/latest-page-cache.ts'
-import type { MarkerState } from '../store/read-markers.ts'
-import type { Memberships, MembershipsRequest } from '../store/read-memberships.ts'
-import type { MemberPair } from '../store/read-latest-pages.ts'
+import type { ChangeLog } from '../log/change-log.ts'
+import type { CursorCodec } from '../log/cursor.ts'
+import type { LogSegmentCache } from '../catch-up/log-segment-cache.ts'
+import type { LatestPageCache } from '../catch-up/latest-page-cache.ts'
+import type { MarkerState } from '../log/read-markers.ts'
+import type { Memberships, MembershipsRequest } from '../log/read-memberships.ts'
+import type { MemberPair } from '../log/read-latest-pages.ts'
 import type { Batcher } from '../support/batcher.ts'
 import type { Logger } from '../support/logger.ts'
 import type { LoggedChange } from '../support/logged-change.ts'

@@ -9,11 +9,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { ChorusError, limits } from '@chorus/protocol'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { Authenticator } from '../access/authenticator.ts'
-import type { Limits } from '../access/limits.ts'
-import { Answer, type Frame, type Outgoing } from '../fanout/frame.ts'
-import type { Transport } from '../fanout/outbound.ts'
-import type { ConnectionGate } from '../socket/connection-gate.ts'
+import type { Authenticator } from '../auth/authenticator.ts'
+import type { Limits } from '../auth/limits.ts'
+import { Answer, type Frame, type Outgoing } from '../frames/frame.ts'
+import type { Transport } from '../delivery/outbound.ts'
+import type { ConnectionGate } from '../connections/connection-gate.ts'
 
 export interface EventStreamOptions {
   readonly authenticator: Authenticator

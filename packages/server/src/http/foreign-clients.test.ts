@@ -5,7 +5,7 @@
 import { gunzipSync } from 'node:zlib'
 import { Signer } from '@fastify/cookie'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { openTestDatabase, type TestDatabase } from '../store/testing/open-test-database.ts'
+import { openTestDatabase, type TestDatabase } from '../database/testing/open-test-database.ts'
 import { acceptsGzip, compressionBounds } from './compress-answers.ts'
 import { OpenRequests, openRequestBounds } from './open-requests.ts'
 import { startTestApp, type TestApp } from './testing/start-test-app.ts'

@@ -1,12 +1,12 @@
 /**
- * Checks the origin of every request before anything else (access/origin.ts), and sets the security
+ * Checks the origin of every request before anything else (auth/origin.ts), and sets the security
  * headers. Pages of ALLOWED_ORIGINS, and no others, may read responses (CORS). A foreign Origin is
  * never reflected (N17).
  */
 import { ChorusError } from '@chorus/protocol'
 import type { FastifyInstance } from 'fastify'
-import { decideOrigin } from '../access/origin.ts'
-import type { OriginPolicy, OriginUse } from '../access/origin.ts'
+import { decideOrigin } from '../auth/origin.ts'
+import type { OriginPolicy, OriginUse } from '../auth/origin.ts'
 import type { Metrics } from '../support/metrics.ts'
 
 /**

@@ -1,7 +1,7 @@
 /** Tests accounts, sessions and profiles over HTTP, on every engine. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { openTestDatabase, testEngines } from '../store/testing/open-test-database.ts'
-import type { TestDatabase } from '../store/testing/open-test-database.ts'
+import { openTestDatabase, testEngines } from '../database/testing/open-test-database.ts'
+import type { TestDatabase } from '../database/testing/open-test-database.ts'
 import { cookieOf, startTestApp } from './testing/start-test-app.ts'
 import type { TestApp } from './testing/start-test-app.ts'
 

@@ -1,12 +1,12 @@
 /** Tests the mail settings over HTTP, and the pages behind the links in mails. */
 import { createHash } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { confirmEmail } from '../commands/confirm-email.ts'
-import { getNotifications } from '../commands/get-notifications.ts'
-import { setNotifications } from '../commands/set-notifications.ts'
+import { confirmEmail } from '../commands/users/confirm-email.ts'
+import { getNotifications } from '../commands/conversations/get-notifications.ts'
+import { setNotifications } from '../commands/conversations/set-notifications.ts'
 import { createConfirmationToken, signUnsubscribe } from '../jobs/mail-links.ts'
-import { startConfirmation } from '../store/mail.ts'
-import { openTestDatabase, type TestDatabase } from '../store/testing/open-test-database.ts'
+import { startConfirmation } from '../jobs/mail.ts'
+import { openTestDatabase, type TestDatabase } from '../database/testing/open-test-database.ts'
 import { addMailPages } from './mail-pages.ts'
 import { startTestApp, type TestApp } from './testing/start-test-app.ts'
 

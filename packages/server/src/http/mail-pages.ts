@@ -5,10 +5,10 @@
  */
 import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance, FastifyReply } from 'fastify'
-import type { Limits } from '../access/limits.ts'
+import type { Limits } from '../auth/limits.ts'
 import { hashOfToken, readUnsubscribe } from '../jobs/mail-links.ts'
-import { confirmEmail, switchDigestOff } from '../store/mail.ts'
-import type { Database } from '../store/database.ts'
+import { confirmEmail, switchDigestOff } from '../jobs/mail.ts'
+import type { Database } from '../database/database.ts'
 import { limitKeyOf } from '../support/address.ts'
 
 export interface MailPagesOptions {

@@ -12,9 +12,9 @@ import type { AnySchema, ValidateFunction } from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { changeSchema, commands } from '@chorus/protocol'
-import { readConfig } from '../config.ts'
-import { startNode } from '../node.ts'
-import type { Node } from '../node.ts'
+import { readConfig } from '../config/config.ts'
+import { startNode } from '../start/node.ts'
+import type { Node } from '../start/node.ts'
 import { createLogger } from '../support/logger.ts'
 
 interface Operation {

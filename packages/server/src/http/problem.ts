@@ -4,7 +4,7 @@
  */
 import { ChorusError } from '@chorus/protocol'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { toChorusError } from '../commands/to-chorus-error.ts'
+import { toChorusError } from '../dispatch/to-chorus-error.ts'
 import type { Logger } from '../support/logger.ts'
 import { problemHeaders } from '../support/problem-headers.ts'
 

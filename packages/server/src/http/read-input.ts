@@ -7,7 +7,7 @@ import { ChorusError, commands, pathFieldsOf } from '@chorus/protocol'
 import type { CommandName, RouteDefinition } from '@chorus/protocol'
 import type { FastifyRequest } from 'fastify'
 import * as z from 'zod'
-import { verbOf } from '../commands/parse-input.ts'
+import { verbOf } from '../dispatch/parse-input.ts'
 
 type FieldType = 'integer' | 'list' | 'text'
 

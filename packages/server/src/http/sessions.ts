@@ -1,6 +1,6 @@
 /**
  * The session cookie. @fastify/session reads and sets it; Postgres decides whether its session is
- * valid (access/session-store.ts). A client that is not signed in gets no cookie. The cookie
+ * valid (auth/session-store.ts). A client that is not signed in gets no cookie. The cookie
  * changes only at sign-in, always to a new id, and never through use.
  */
 import { showsSomething, toOneLine } from '@chorus/protocol'
@@ -8,11 +8,11 @@ import { fastifyCookie } from '@fastify/cookie'
 import { fastifySession } from '@fastify/session'
 import { v7 as uuidv7 } from 'uuid'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { Authenticator } from '../access/authenticator.ts'
-import { ServerSessionStore } from '../access/session-store.ts'
+import type { Authenticator } from '../auth/authenticator.ts'
+import { ServerSessionStore } from '../auth/session-store.ts'
 import type { CookieJar } from '../commands/command.ts'
 import type { Parts } from '../commands/parts.ts'
-import { insertSession, revokeSessionByToken, sessionLifetimeDays } from '../store/sessions.ts'
+import { insertSession, revokeSessionByToken, sessionLifetimeDays } from '../accounts/sessions.ts'
 
 export async function addSessions(
   app: FastifyInstance,

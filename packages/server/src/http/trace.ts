@@ -5,9 +5,9 @@
  * the metrics port, which is not public. Never shows a message's text.
  */
 import type { Id } from '@chorus/protocol'
-import type { Connection } from '../fanout/connection.ts'
-import type { DeliveryTrace, TraceKind } from '../fanout/delivery-trace.ts'
-import type { Traced } from '../store/trace.ts'
+import type { Connection } from '../delivery/connection.ts'
+import type { DeliveryTrace, TraceKind } from '../delivery/delivery-trace.ts'
+import type { Traced } from '../log/trace.ts'
 
 export interface TraceOptions {
   readonly serverName: string

@@ -13,10 +13,10 @@ import {
   type ConsumerPage,
   historyOf,
   openConsumerLog,
-} from '../store/consumer-log.ts'
-import { restoreHistory } from '../store/restore-history.ts'
-import { LogFixture } from '../store/testing/log-fixture.ts'
-import { openTestDatabase, type TestDatabase, testEngines } from '../store/testing/open-test-database.ts'
+} from '../log/consumer-log.ts'
+import { restoreHistory } from '../log/restore-history.ts'
+import { LogFixture } from '../database/testing/log-fixture.ts'
+import { openTestDatabase, type TestDatabase, testEngines } from '../database/testing/open-test-database.ts'
 import { systemClock } from '../support/clock.ts'
 import { createLogger } from '../support/logger.ts'
 import { LogConsumer } from './log-consumer.ts'

@@ -39,7 +39,7 @@ export interface LogPage {
   readonly more: boolean
 }
 
-/** Database operations of a consumer; implemented in store/consumer-log.ts. */
+/** Database operations of a consumer; implemented in log/consumer-log.ts. */
 export interface ConsumedLog<Held extends Lease, Page extends LogPage> {
   readonly name: string
   takeLease(ttlMs: number): Promise<Held | undefined>

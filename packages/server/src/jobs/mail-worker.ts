@@ -49,7 +49,7 @@ interface End {
   readonly delayMs: number
 }
 
-/** Database operations of the mail worker; implemented in store/mail.ts. */
+/** Database operations of the mail worker; implemented in jobs/mail.ts. */
 export interface MailRecords {
   claimDigest(
     user: string,

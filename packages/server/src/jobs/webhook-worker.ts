@@ -53,7 +53,7 @@ interface Settlement {
   readonly delayMs: number
 }
 
-/** Database operations of the webhook worker; implemented in store/webhooks.ts. */
+/** Database operations of the webhook worker; implemented in jobs/webhooks.ts. */
 export interface WebhookRecords {
   claim(lane: Lane, claim: string, leaseMs: number): Promise<Claimed | undefined>
   settle(

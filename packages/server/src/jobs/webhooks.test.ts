@@ -6,11 +6,11 @@ import { hasRedis, type Redis as RedisServer, startRedis } from '@chorus/testkit
 import type { Id } from '@chorus/protocol'
 import { v7 as uuidv7 } from 'uuid'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
-import { readConfig } from '../config.ts'
-import { type Jobs, startJobs } from '../start-jobs.ts'
-import { openConsumerLog } from '../store/consumer-log.ts'
-import { LogFixture } from '../store/testing/log-fixture.ts'
-import { openTestDatabase, type TestDatabase, testEngines } from '../store/testing/open-test-database.ts'
+import { readConfig } from '../config/config.ts'
+import { type Jobs, startJobs } from '../start/start-jobs.ts'
+import { openConsumerLog } from '../log/consumer-log.ts'
+import { LogFixture } from '../database/testing/log-fixture.ts'
+import { openTestDatabase, type TestDatabase, testEngines } from '../database/testing/open-test-database.ts'
 import {
   addEndpoint,
   listDeadLetters,
@@ -20,7 +20,7 @@ import {
   rotateSecret,
   setEndpointEnabled,
   storeWebhookPage,
-} from '../store/webhooks.ts'
+} from './webhooks.ts'
 import { systemClock } from '../support/clock.ts'
 import { createLogger } from '../support/logger.ts'
 import { Metrics } from '../support/metrics.ts'

@@ -1,5 +1,5 @@
 /** Live values within one process: both servers of the suite are the same server. */
-import { LocalBusHub } from '../fanout/bus-local.ts'
+import { LocalBusHub } from '../bus/bus-local.ts'
 import { FastClock } from '../support/testing/fast-clock.ts'
 import { describeLiveValues } from './live-values.suite.ts'
 import { LiveServer } from './testing/live-servers.ts'

@@ -1,5 +1,5 @@
 /** Presence within one process: both servers of the suite are the same server. */
-import { LocalBusHub } from '../fanout/bus-local.ts'
+import { LocalBusHub } from '../bus/bus-local.ts'
 import { FastClock } from '../support/testing/fast-clock.ts'
 import { describePresence } from './presence.suite.ts'
 import { PresenceServer } from './testing/presence-servers.ts'

@@ -5,7 +5,7 @@
 import { hasRedis, type Redis as RedisServer, startRedis, startRedisCluster } from '@chorus/testkit'
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
-import { LocalBusHub } from '../fanout/bus-local.ts'
+import { LocalBusHub } from '../bus/bus-local.ts'
 import { systemClock } from '../support/clock.ts'
 import { createLogger } from '../support/logger.ts'
 import { openRedis, type Redis } from '../support/redis.ts'

@@ -5,9 +5,9 @@
  */
 import { ChorusError, commands, type CommandName } from '@chorus/protocol'
 import type { CommandContext, CommandHandler, CommandTable } from '../commands/command.ts'
-import { parseInput } from '../commands/parse-input.ts'
-import { toChorusError } from '../commands/to-chorus-error.ts'
-import { takeBudget } from '../commands/weigh-command.ts'
+import { parseInput } from '../dispatch/parse-input.ts'
+import { toChorusError } from '../dispatch/to-chorus-error.ts'
+import { takeBudget } from '../dispatch/weigh-command.ts'
 import { readPayload } from './event-packet.ts'
 
 interface SocketEvent {

@@ -3,7 +3,7 @@
  * change.
  */
 import { describe, expect, it } from 'vitest'
-import { deletionChange, editChange, memberChange, messageChange } from '../fanout/testing/delivery-fixture.ts'
+import { deletionChange, editChange, memberChange, messageChange } from '../delivery/testing/delivery-fixture.ts'
 import { collectRewrites, isRewrite, messageStateOf, rewritten, withNewestState } from './message-state.ts'
 
 const textsOf = (changes: readonly { json: string }[]): (string | undefined)[] =>

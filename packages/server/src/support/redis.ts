@@ -100,7 +100,7 @@ export interface OpenRedisOptions {
   readonly variable: string
   /**
    * Prefix of every name in Redis, so that installations can share one Redis (see
-   * store/installation.ts).
+   * database/installation.ts).
    */
   readonly namespace?: string
   /** Whether Redis may have a public address without a password. */

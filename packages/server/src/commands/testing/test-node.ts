@@ -1,51 +1,49 @@
 /**
- * The message path of one server on a real database, wired as in node.ts but without sockets. Its
+ * The message path of one server on a real database, wired as in start/ but without sockets. Its
  * connections record what is written to them, and the sweep runs when a test calls it. Several test
  * nodes on one database act as several servers.
  */
 import type { CommandName, CommandInput, CommandResult, Id, LiveValue, Presence } from '@chorus/protocol'
-import { Limits } from '../../access/limits.ts'
-import { noLimits } from '../../access/testing/no-limits.ts'
+import { Limits } from '../../auth/limits.ts'
+import { noLimits } from '../../auth/testing/no-limits.ts'
 import type { CommandTable } from '../command.ts'
-import { createConversation } from '../create-conversation.ts'
-import { deleteMessage } from '../delete-message.ts'
-import { editMessage } from '../edit-message.ts'
-import { endSubscription, lookAfterRemoval, tellSweptRemoval } from '../end-subscription.ts'
-import { joinConversation } from '../join-conversation.ts'
-import { listChanges } from '../list-changes.ts'
-import { markRead } from '../mark-read.ts'
-import { openConnection } from '../open-connection.ts'
+import { createConversation } from '../conversations/create-conversation.ts'
+import { deleteMessage } from '../messages/delete-message.ts'
+import { editMessage } from '../messages/edit-message.ts'
+import { listChanges } from '../sync/list-changes.ts'
+import { markRead } from '../messages/mark-read.ts'
+import { openConnection } from '../../connections/open-connection.ts'
 import type { Parts } from '../parts.ts'
-import { putMember } from '../put-member.ts'
-import { revalidatePresenceSubscriptions } from '../revalidate-presence-subscriptions.ts'
-import { removeMember } from '../remove-member.ts'
-import { sendMessage } from '../send-message.ts'
-import { setLiveValue } from '../set-live-value.ts'
-import { listLiveValues } from '../list-live-values.ts'
-import { sync } from '../sync.ts'
-import { openMarkerReads, sendPendingReadMarkers, sendReadMarker } from '../send-read-marker.ts'
-import { updateConversation } from '../update-conversation.ts'
-import { watchPresence } from '../watch-presence.ts'
-import { Connection } from '../../fanout/connection.ts'
-import { Connections } from '../../fanout/connections.ts'
-import type { LocalBusHub } from '../../fanout/bus-local.ts'
-import { Feeds } from '../../fanout/feeds.ts'
-import { frameOf } from '../../fanout/frame.ts'
-import { OutboundBudget } from '../../fanout/outbound.ts'
-import { Sweeper } from '../../fanout/sweeper.ts'
-import { RecordingTransport } from '../../fanout/testing/recording-transport.ts'
+import { putMember } from '../conversations/put-member.ts'
+import { removeMember } from '../conversations/remove-member.ts'
+import { sendMessage } from '../messages/send-message.ts'
+import { setLiveValue } from '../live/set-live-value.ts'
+import { listLiveValues } from '../live/list-live-values.ts'
+import { sync } from '../sync/sync.ts'
+import { createFeedsListener, createSweepListener } from '../../connections/listeners.ts'
+import { openMarkerReads } from '../../connections/send-read-marker.ts'
+import { updateConversation } from '../conversations/update-conversation.ts'
+import { watchPresence } from '../live/watch-presence.ts'
+import { Connection } from '../../delivery/connection.ts'
+import { Connections } from '../../delivery/connections.ts'
+import type { LocalBusHub } from '../../bus/bus-local.ts'
+import { Feeds } from '../../delivery/feeds.ts'
+import { frameOf } from '../../frames/frame.ts'
+import { OutboundBudget } from '../../delivery/outbound.ts'
+import { Sweeper } from '../../delivery/sweeper.ts'
+import { RecordingTransport } from '../../delivery/testing/recording-transport.ts'
 import { localOnlyLiveValues } from '../../live/live-store.ts'
 import { LiveValues } from '../../live/live-values.ts'
 import { PresenceTracker } from '../../live/presence-tracker.ts'
 import { localOnlyPresence } from '../../live/presence-store.ts'
-import { CursorCodec } from '../../store/cursor.ts'
-import type { Database } from '../../store/database.ts'
-import { LogSegmentCache } from '../../store/log-segment-cache.ts'
-import { LatestPageCache } from '../../store/latest-page-cache.ts'
-import { readGap, readNewestChanges, readRange } from '../../store/read-changes.ts'
-import { readMemberships } from '../../store/read-memberships.ts'
-import { placeAt, readPosition, type SweepPosition, sweepChanges } from '../../store/sweep-changes.ts'
-import { openLog } from '../../store/testing/log-fixture.ts'
+import { CursorCodec } from '../../log/cursor.ts'
+import type { Database } from '../../database/database.ts'
+import { LogSegmentCache } from '../../catch-up/log-segment-cache.ts'
+import { LatestPageCache } from '../../catch-up/latest-page-cache.ts'
+import { readGap, readNewestChanges, readRange } from '../../log/read-changes.ts'
+import { readMemberships } from '../../log/read-memberships.ts'
+import { placeAt, readPosition, type SweepPosition, sweepChanges } from '../../log/sweep-changes.ts'
+import { openLog } from '../../database/testing/log-fixture.ts'
 import { Batcher } from '../../support/batcher.ts'
 import { systemClock } from '../../support/clock.ts'
 import { createLogger } from '../../support/logger.ts'
@@ -126,16 +124,6 @@ export class TestNode {
       observer: { delivered: () => undefined, repaired: () => undefined, repairFailed: () => undefined },
       readGap: (range, limit) => readGap(database, range, limit),
       readNewest: (wanted, extent) => readNewestChanges(database, wanted, extent),
-      onJoined: (conversation, user) => {
-        this.parts.liveValues.welcome(conversation, user)
-        for (const connection of connections.ofUser(user)) joinConversation(this.parts, connection, conversation)
-      },
-      onLeft: (conversation, user) => {
-        this.parts.liveValues.forget(conversation, user)
-        revalidatePresenceSubscriptions(this.parts, user)
-      },
-      onUnsubscribed: (conversation, left) => lookAfterRemoval(this.parts, conversation, left),
-      onBusMessage: () => undefined,
       epoch: () => epoch,
       onForeignEpoch: () => undefined,
     })
@@ -185,6 +173,7 @@ export class TestNode {
       metrics: this.#metrics,
       epoch: () => epoch,
     }
+    feeds.listen(createFeedsListener(this.parts, () => undefined))
     this.sweeper = new Sweeper(
       {
         sweep: (from) => sweepChanges(real, from),
@@ -192,19 +181,8 @@ export class TestNode {
         connections,
         clock,
         encodeCursor: (at) => this.parts.cursors.encode({ epoch, position: at }),
-        onMember: (user, conversation) => {
-          for (const connection of connections.ofUser(user)) joinConversation(this.parts, connection, conversation)
-        },
-        onLeft: (user, conversation, leftSeq, xid) => {
-          revalidatePresenceSubscriptions(this.parts, user)
-          tellSweptRemoval(this.parts, user, conversation, leftSeq, xid)
-        },
-        onStale: (user, conversation, leftSeq) => endSubscription(this.parts, user, conversation, leftSeq),
-        onMarker: (user, conversation) => {
-          for (const connection of connections.ofUser(user)) sendReadMarker(this.parts, connection, conversation)
-        },
+        ...createSweepListener(this.parts),
         onApplied: () => undefined,
-        onOwed: (connection) => sendPendingReadMarkers(this.parts, connection),
         onRevoked: () => undefined,
         observer: { swept: () => undefined, failed: () => undefined },
       },

@@ -3,8 +3,8 @@
  * its subscribers.
  */
 import type { Id, LiveValue } from '@chorus/protocol'
-import type { Bus } from '../../fanout/bus.ts'
-import type { LocalBusHub } from '../../fanout/bus-local.ts'
+import type { Bus } from '../../bus/bus.ts'
+import type { LocalBusHub } from '../../bus/bus-local.ts'
 import type { Clock } from '../../support/clock.ts'
 import { type LiveStore, localOnlyLiveValues } from '../live-store.ts'
 import { LiveValues } from '../live-values.ts'

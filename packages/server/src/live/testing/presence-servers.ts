@@ -3,8 +3,8 @@
  * record the presence sent to them.
  */
 import type { Id, Presence, PresenceStatus } from '@chorus/protocol'
-import type { Bus } from '../../fanout/bus.ts'
-import type { LocalBusHub } from '../../fanout/bus-local.ts'
+import type { Bus } from '../../bus/bus.ts'
+import type { LocalBusHub } from '../../bus/bus-local.ts'
 import type { Clock } from '../../support/clock.ts'
 import type { Redis } from '../../support/redis.ts'
 import { type LastSeen, PresenceTracker } from '../presence-tracker.ts'

@@ -1,0 +1,75 @@
+/**
+ * Keeps the folded form of searchable names up to date (rule NAME1). The database records every
+ * stored name. A server folds a name right after storing it. At intervals it also folds names that
+ * are still missing, for example those stored by a server of the previous version.
+ */
+import type { Id } from '@chorus/protocol'
+import type { Clock, Timer } from '../support/clock.ts'
+import { foldName } from '../support/fold-text.ts'
+import type { Database } from '../database/database.ts'
+
+const foldingBounds = {
+  everyMs: 10_000,
+  batchMax: 500,
+  /** Maximum number of batches in a row. Remaining names wait for the next run. */
+  batchesMax: 100,
+  /** Maximum time that a command waits for the fold of its name. */
+  patienceMs: 500,
+} as const
+
+/** Suffix that sorts after every text with a given prefix, in byte order. */
+export const afterPrefix = '\u{10ffff}'
+
+interface SearchedName {
+  readonly owner: Id
+  readonly name: string
+}
+
+/** Folds one name, best effort. After a failure any server folds it later. */
+export async function foldNameOf(database: Database, owner: Id, name: string): Promise<void> {
+  await storeFolds(database, [{ owner, name }], foldingBounds.patienceMs).catch(() => undefined)
+}
+
+/** Folds the names that are not folded yet, and returns their number. */
+export async function foldNames(database: Database, isStopped: () => boolean = () => false): Promise<number> {
+  const { batchMax, batchesMax } = foldingBounds
+  let folded = 0
+  for (let batch = 0; batch < batchesMax && !isStopped(); batch++) {
+    const names = await database.query<SearchedName>({
+      name: 'read_unfolded_names',
+      text: 'select owner, name from searched_names where folded is null order by owner limit $1',
+      values: [batchMax],
+    })
+    if (names.length > 0) folded += await storeFolds(database, names)
+    if (names.length < batchMax) break
+  }
+  return folded
+}
+
+async function storeFolds(database: Database, names: readonly SearchedName[], timeoutMs?: number): Promise<number> {
+  const [row] = await database.query<{ n: number }>({
+    name: 'fold_names',
+    text: 'select fold_names($1::uuid[], $2::text[], $3::text[]) as n',
+    values: [names.map(({ owner }) => owner), names.map(({ name }) => name), names.map(({ name }) => foldName(name))],
+    ...(timeoutMs !== undefined && { timeoutMs }),
+  })
+  return row?.n ?? 0
+}
+
+/** Starts to fold names, at once and then at intervals. Returns a function that stops it. */
+export function keepNamesFolded(database: Database, clock: Clock, onProblem: (problem: unknown) => void): () => void {
+  let isStopped = false
+  let timer: Timer = clock.setTimer(run, 0)
+  return () => {
+    isStopped = true
+    timer.cancel()
+  }
+
+  function run(): void {
+    foldNames(database, () => isStopped)
+      .catch(onProblem)
+      .finally(() => {
+        if (!isStopped) timer = clock.setTimer(run, foldingBounds.everyMs)
+      })
+  }
+}

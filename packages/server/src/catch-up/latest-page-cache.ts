@@ -1,0 +1,273 @@
+/**
+ * Caches the newest page of busy conversations, so that one read serves many clients.
+ *
+ * Pages are cached under (conversation, seq). Every change raises seq, so no entry is ever
+ * invalidated. A page older than the log is sent only to clients that also receive the changes
+ * since. The first level is this process: the most recently used pages within a byte limit. The
+ * second level is Redis, with a seal: it holds pages that were requested more than once.
+ *
+ * The cache never decides membership (rule ACL1). A page is sent only to a user seen as a member at
+ * its seq or later, or it comes from a statement that checks membership. For resuming clients, a
+ * conversation's page is read at most `readsPerWindow` times in `windowMs` (rule LIM2).
+ */
+import { ChorusError, type Id, type MessagePage } from '@chorus/protocol'
+import { Batcher } from '../support/batcher.ts'
+import { ByteLru } from '../support/byte-lru.ts'
+import type { Clock } from '../support/clock.ts'
+import type { CacheOutcome, SharedCache } from '../support/shared-cache.ts'
+import type { Database } from '../database/database.ts'
+import { readMessagePage, readNewestPage, trimNewestPage } from '../log/read-messages.ts'
+import {
+  type MemberPair,
+  readNewestPages,
+  type SharedPage,
+  sharedPageBounds,
+  showPage,
+} from '../log/read-latest-pages.ts'
+
+export const newestPagesBounds = {
+  /** Maximum size of the pages cached in this process, as JSON. */
+  bytesMax: 16_000_000,
+  /** Time for which a page stays in Redis. */
+  lifeMs: 30_000,
+  readsPerWindow: 4,
+  windowMs: 200,
+  batchMax: 200,
+  waitingMax: 20_000,
+} as const
+
+export interface LatestPageCacheOptions {
+  readonly database: Database
+  /** Shared cache in Redis. Set only when several servers run. */
+  readonly cache?: Pick<SharedCache, 'read' | 'write'> | undefined
+  readonly clock: Clock
+  readonly epoch: () => string
+  /** Reports where each requested page came from: `local`, an outcome of Redis, or `read`. */
+  readonly onRead?: (outcome: CacheOutcome | 'local' | 'read') => void
+}
+
+/** Cached newest page of a conversation. */
+interface Kept {
+  readonly seq: number
+  /** Page content. Undefined when the page is too large to share. */
+  readonly page: SharedPage | undefined
+  isWritten: boolean
+}
+
+interface Ask extends MemberPair {
+  /** Proof that the user was a member. Undefined when the read must check membership. */
+  readonly seen: VisibilityProof | undefined
+}
+
+/** Proof of membership, and the cached pages that it allows the user to see. */
+interface VisibilityProof {
+  /** Top of the log when the user was seen as a member. */
+  readonly seq: number
+  /**
+   * Returns the oldest page seq that the caller accepts, because it also has the changes since.
+   * Called only if an older page is cached.
+   */
+  readonly oldestSeq: (() => number | undefined) | undefined
+}
+
+type Answer = { readonly kind: 'stranger' } | { readonly kind: 'kept'; readonly kept: Kept }
+
+export class LatestPageCache {
+  readonly #options: LatestPageCacheOptions
+  #epoch: string
+  readonly #pages = new ByteLru<Kept>(newestPagesBounds.bytesMax)
+  readonly #reads: Batcher<Ask, Answer>
+  /** Pending fetches from Redis, by key. */
+  readonly #fetching = new Map<string, Promise<Kept | undefined>>()
+  /** Number of page reads in the current window, by conversation. */
+  readonly #recentReads = new Map<Id, number>()
+  #window: Promise<void> | undefined
+
+  constructor(options: LatestPageCacheOptions) {
+    this.#options = options
+    this.#epoch = options.epoch()
+    this.#reads = new Batcher({
+      run: (asks: readonly Ask[]) => this.#run(asks),
+      batchMax: newestPagesBounds.batchMax,
+      waitingMax: newestPagesBounds.waitingMax,
+      refusal: () =>
+        new ChorusError('unavailable', 'unable to show the newest messages; too many requests are waiting', {
+          retryAfterMs: 1_000,
+        }),
+    })
+  }
+
+  /**
+   * Returns the newest page, at most 256 kB, for a `conversation` event or an entry of a sync. The
+   * user must have been seen as a member when the top of the log was `seq`. Returns undefined if
+   * the page had to be read and the user is no longer a member.
+   *
+   * @param oldestSeq - returns the oldest page seq that the caller accepts: it adds the changes
+   *   since. Without it, a busy conversation's page would be read again for nearly every client
+   *   (rule LIM2)
+   */
+  async at(
+    user: Id,
+    conversation: Id,
+    seq: number,
+    oldestSeq?: VisibilityProof['oldestSeq'],
+  ): Promise<MessagePage | undefined> {
+    const seen = { seq, oldestSeq }
+    const kept = this.#known(conversation)
+    if (kept !== undefined && isShown(kept, seen)) {
+      this.#options.onRead?.('local')
+      this.#share(conversation, kept)
+      return this.#show(kept, user, conversation)
+    }
+    const fetched = await this.#fetch(conversation, seq)
+    if (fetched !== undefined) return this.#show(fetched, user, conversation)
+    while ((this.#recentReads.get(conversation) ?? 0) >= newestPagesBounds.readsPerWindow) await this.#window
+    return this.#read({ user, conversation, seen })
+  }
+
+  /** Returns the newest page, at most 256 kB. Returns undefined for non-members. */
+  newest(user: Id, conversation: Id): Promise<MessagePage | undefined> {
+    return this.#read({ user, conversation, seen: undefined })
+  }
+
+  /**
+   * Returns the newest `limit` messages, like `readMessagePage`. Returns undefined for non-members.
+   */
+  async newestOf(user: Id, conversation: Id, limit: number): Promise<MessagePage | undefined> {
+    const { database } = this.#options
+    if (limit > sharedPageBounds.messagesMax)
+      return readMessagePage(database, user, conversation, { kind: 'newest' }, limit)
+    const answer = await this.#reads.ask({ user, conversation, seen: undefined })
+    if (answer.kind === 'stranger') return undefined
+    const { page } = answer.kept
+    return page === undefined
+      ? readMessagePage(database, user, conversation, { kind: 'newest' }, limit)
+      : showPage(page, user, limit)
+  }
+
+  async #read(ask: Ask): Promise<MessagePage | undefined> {
+    const answer = await this.#reads.ask(ask)
+    return answer.kind === 'stranger' ? undefined : this.#show(answer.kept, ask.user, ask.conversation)
+  }
+
+  async #show({ page }: Kept, user: Id, conversation: Id): Promise<MessagePage | undefined> {
+    return page === undefined
+      ? readNewestPage(this.#options.database, user, conversation)
+      : trimNewestPage(showPage(page, user))
+  }
+
+  /** Returns the cached page. Clears the cache first when the database epoch has changed. */
+  #known(conversation: Id): Kept | undefined {
+    const epoch = this.#options.epoch()
+    if (epoch !== this.#epoch) {
+      this.#epoch = epoch
+      this.#pages.clear()
+    }
+    return this.#pages.get(conversation)
+  }
+
+  #keep(conversation: Id, kept: Kept, epoch: string): Kept {
+    const known = this.#known(conversation)
+    if (epoch !== this.#epoch || (known !== undefined && known.seq >= kept.seq)) return kept
+    // Estimated size: the JSON's length plus an overhead for the entry.
+    this.#pages.set(conversation, kept, kept.page === undefined ? 200 : JSON.stringify(kept.page).length + 500)
+    return kept
+  }
+
+  async #run(asks: readonly Ask[]): Promise<Answer[]> {
+    const { database, onRead } = this.#options
+    const epoch = this.#options.epoch()
+    const answers = asks.map(({ conversation, seen }): Answer | undefined => {
+      const kept = this.#known(conversation)
+      return kept !== undefined && seen !== undefined && isShown(kept, seen) ? { kind: 'kept', kept } : undefined
+    })
+    const open = asks.flatMap((ask, index) => (answers[index] === undefined ? [{ ask, index }] : []))
+    if (open.length > 0) {
+      const known = new Map<Id, Kept>()
+      for (const { ask } of open) {
+        const kept = this.#known(ask.conversation)
+        if (kept !== undefined) known.set(ask.conversation, kept)
+      }
+      const { seqs, pages } = await readNewestPages(
+        database,
+        open.map(({ ask }) => ask),
+        new Map([...known].map(([conversation, { seq }]) => [conversation, seq])),
+      )
+      const read = new Map<Id, Kept>()
+      for (const [position, { ask, index }] of open.entries()) {
+        const seq = seqs[position]
+        if (seq === null || seq === undefined) {
+          answers[index] = { kind: 'stranger' }
+          continue
+        }
+        const { conversation } = ask
+        let kept = pages.has(conversation) ? read.get(conversation) : known.get(conversation)
+        if (kept === undefined) {
+          kept = this.#keep(conversation, { seq, page: pages.get(conversation), isWritten: false }, epoch)
+          read.set(conversation, kept)
+          this.#countRead(conversation)
+          onRead?.('read')
+        } else {
+          onRead?.('local')
+          this.#share(conversation, kept)
+        }
+        answers[index] = { kind: 'kept', kept }
+      }
+    }
+    return answers.map((answer) => answer ?? { kind: 'stranger' })
+  }
+
+  /** Writes a page to Redis when it is requested again: other servers may need it too. */
+  #share(conversation: Id, kept: Kept): void {
+    const { cache } = this.#options
+    if (cache === undefined || kept.isWritten || kept.page === undefined) return
+    kept.isWritten = true
+    const entry: Entry = [this.#epoch, kept.page]
+    cache.write(keyOf(conversation, kept.seq), JSON.stringify(entry), newestPagesBounds.lifeMs)
+  }
+
+  #fetch(conversation: Id, seq: number): Promise<Kept | undefined> {
+    const { cache } = this.#options
+    if (cache === undefined) return Promise.resolve(undefined)
+    const key = keyOf(conversation, seq)
+    const fetching = this.#fetching.get(key) ?? this.#fetchOnce(cache, key, conversation, seq)
+    this.#fetching.set(key, fetching)
+    return fetching.finally(() => this.#fetching.delete(key))
+  }
+
+  async #fetchOnce(
+    cache: Pick<SharedCache, 'read'>,
+    key: string,
+    conversation: Id,
+    seq: number,
+  ): Promise<Kept | undefined> {
+    const { outcome, value } = await cache.read(key)
+    this.#options.onRead?.(outcome)
+    if (value === undefined) return undefined
+    const [epoch, page] = JSON.parse(value) as Entry
+    if (epoch !== this.#options.epoch() || page.seq !== seq) return undefined
+    return this.#keep(conversation, { seq, page, isWritten: true }, epoch)
+  }
+
+  #countRead(conversation: Id): void {
+    this.#recentReads.set(conversation, (this.#recentReads.get(conversation) ?? 0) + 1)
+    this.#window ??= new Promise((resolve) => {
+      this.#options.clock.setTimer(() => {
+        this.#window = undefined
+        this.#recentReads.clear()
+        resolve()
+      }, newestPagesBounds.windowMs)
+    })
+  }
+}
+
+function isShown({ seq }: Kept, seen: VisibilityProof): boolean {
+  return seq === seen.seq || (seq < seen.seq && seq >= (seen.oldestSeq?.() ?? seen.seq))
+}
+
+/** Value stored in Redis. The shared cache adds the seal. */
+type Entry = readonly [epoch: string, page: SharedPage]
+
+function keyOf(conversation: Id, seq: number): string {
+  return `page:${conversation}:${seq}`
+}

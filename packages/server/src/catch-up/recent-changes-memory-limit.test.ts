@@ -1,0 +1,63 @@
+/**
+ * Tests the memory limit for the recent changes of all conversations: which caches are emptied, and
+ * when.
+ */
+import { describe, expect, it } from 'vitest'
+import { ManualClock } from '../support/testing/manual-clock.ts'
+import { RecentChangesMemoryLimit, recentBudgetBounds } from './recent-changes-memory-limit.ts'
+import { RecentChanges, recentBounds } from './recent-changes.ts'
+import { messageChange } from '../delivery/testing/delivery-fixture.ts'
+
+const fill = (recent: RecentChanges, from: number, to: number, text = 'x') => {
+  for (let seq = from; seq <= to; seq++) recent.append(messageChange(seq, text))
+}
+
+describe('RecentChangesMemoryLimit', () => {
+  it('[LIM1] empties the least recently used cache; a read counts as use', () => {
+    const clock = new ManualClock()
+    const budget = new RecentChangesMemoryLimit(clock, 50_000)
+    const [one, two, three] = [new RecentChanges(budget), new RecentChanges(budget), new RecentChanges(budget)]
+    for (const recent of [one, two, three]) {
+      fill(recent, 1, 10, 'x'.repeat(1_000))
+      clock.advance(recentBudgetBounds.tickMs)
+    }
+    expect(budget.bytes).toBe(one.bytes + two.bytes + three.bytes)
+    expect(one.range(1, 10)).toHaveLength(10)
+    fill(three, 11, 20, 'x'.repeat(1_000))
+    expect(two.newestSeq).toBe(0)
+    expect(one.newestSeq).toBe(10)
+    expect(three.newestSeq).toBe(20)
+    expect(budget.bytes).toBe(one.bytes + three.bytes)
+    // A new change fills the cache again, and it counts again.
+    fill(two, 11, 11)
+    expect(budget.bytes).toBe(one.bytes + two.bytes + three.bytes)
+  })
+
+  it('[LIM1] shrinks a cache that was quiet for a while to its newest changes', () => {
+    const clock = new ManualClock()
+    const budget = new RecentChangesMemoryLimit(clock)
+    const [quiet, lively] = [new RecentChanges(budget), new RecentChanges(budget)]
+    fill(quiet, 1, recentBounds.changesMax)
+    fill(lively, 1, recentBounds.changesMax)
+    for (let tick = 0; tick <= recentBudgetBounds.quietTicks; tick++) {
+      clock.advance(recentBudgetBounds.tickMs)
+      fill(lively, recentBounds.changesMax + tick + 1, recentBounds.changesMax + tick + 1)
+    }
+    const oldest = recentBounds.changesMax - recentBounds.quietChangesMax + 1
+    expect(quiet.range(oldest - 1, oldest)).toBeUndefined()
+    expect(quiet.range(oldest, recentBounds.changesMax)).toHaveLength(recentBounds.quietChangesMax)
+    expect(lively.range(lively.newestSeq - 200, lively.newestSeq)).toHaveLength(201)
+    expect(budget.bytes).toBe(quiet.bytes + lively.bytes)
+  })
+
+  it('[LIM1] stops counting a cache whose feed has ended', () => {
+    const budget = new RecentChangesMemoryLimit(new ManualClock())
+    const recent = new RecentChanges(budget)
+    fill(recent, 1, 10)
+    recent.retire()
+    expect(budget.bytes).toBe(0)
+    fill(recent, 11, 20)
+    expect(recent.range(1, 20)).toHaveLength(20)
+    expect(budget.bytes).toBe(0)
+  })
+})

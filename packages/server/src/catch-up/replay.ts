@@ -1,0 +1,90 @@
+/**
+ * Plans, for each conversation, which changes the client of a cursor has missed. `GET /v1/sync` and
+ * every resuming connection use this same plan (rules RES1, RES2, RES3, ACL1, ACL4).
+ */
+import { type Id, limits } from '@chorus/protocol'
+import type { Cursor, CursorCodec } from '../log/cursor.ts'
+import type { LogSegmentCache } from './log-segment-cache.ts'
+import type { RecentChanges } from './recent-changes.ts'
+import type { Membership, Memberships } from '../log/read-memberships.ts'
+
+/** Meaning of a client's cursor on this server. */
+export type CursorReading =
+  | { readonly kind: 'none' }
+  /**
+   * Cursor of another epoch, from the future, or unreadable: the client must drop its data and load
+   * again.
+   */
+  | { readonly kind: 'reset' }
+  | { readonly kind: 'valid'; readonly cursor: Cursor }
+
+export function readCursor(cursors: CursorCodec, text: string | undefined, epoch: string): CursorReading {
+  if (text === undefined || text === '') return { kind: 'none' }
+  const cursor = cursors.decode(text)
+  return cursor === undefined || cursor.epoch !== epoch ? { kind: 'reset' } : { kind: 'valid', cursor }
+}
+
+/** Returns true if the database has not handed out the cursor's position yet. */
+export function isFromTheFuture({ position, paging }: Cursor, { positionMax }: Memberships): boolean {
+  return position > positionMax || (paging?.nextPosition ?? 0) > positionMax
+}
+
+export type ReplayStep =
+  /** The user was removed since the cursor: send only that change. */
+  | { readonly kind: 'left'; readonly membership: Membership; readonly leftSeq: number }
+  /** Too much was missed, or the user joined since the cursor: send the newest page. */
+  | { readonly kind: 'limited'; readonly membership: Membership }
+  /** Send every change after `after`, up to the membership's `seq`. */
+  | { readonly kind: 'changes'; readonly membership: Membership; readonly after: number }
+
+/**
+ * Returns what to send of one conversation, or undefined for nothing. Without `cursor` it is a
+ * first load. `settled` is the position of the snapshot in which the membership was read.
+ */
+export async function planStep(
+  segments: LogSegmentCache,
+  membership: Membership,
+  cursor: Cursor | undefined,
+  recent: RecentChanges | undefined,
+  settled: number,
+): Promise<ReplayStep | undefined> {
+  const { conversation, seq, joinedSeq, leftSeq, logMoved, membershipMoved } = membership
+  if (leftSeq !== null) return mayHaveSeen(cursor, conversation) ? { kind: 'left', membership, leftSeq } : undefined
+  const reached = cursor?.paging?.conversation === conversation ? cursor.paging.seq : 0
+  // The previous page ended within this conversation: continue there, unless too many changes are
+  // left.
+  if (reached > 0)
+    // A cursor's number never reaches a feed unchecked: beyond the end of the log, send the newest
+    // page.
+    return reached > seq || seq - reached > limits.replayMaxChanges || joinedSeq > reached
+      ? { kind: 'limited', membership }
+      : { kind: 'changes', membership, after: reached }
+  const position = cursor === undefined ? 0 : positionFor(cursor, conversation)
+  if (cursor === undefined || position === 0) return { kind: 'limited', membership }
+  if (!logMoved) return membershipMoved ? { kind: 'changes', membership, after: seq } : undefined
+
+  const known = recent === undefined || recent.newestSeq < seq ? undefined : recent.boundary(position, recent.newestSeq)
+  // A resuming connection has already looked in the recent changes, so it misses more than they
+  // hold.
+  const lacksMany = recent !== undefined
+  const boundary = known ?? (await segments.boundary(conversation, { position, top: seq, settled, lacksMany }))
+  if (boundary === undefined || joinedSeq > boundary) return { kind: 'limited', membership }
+  return { kind: 'changes', membership, after: boundary }
+}
+
+/**
+ * Returns true if the client may have seen this conversation. A first load covers only current
+ * memberships, so only a conversation on one of its earlier pages can have been left since.
+ */
+function mayHaveSeen(cursor: Cursor | undefined, conversation: Id): boolean {
+  if (cursor === undefined) return false
+  return cursor.position > 0 || (cursor.paging !== undefined && conversation <= cursor.paging.conversation)
+}
+
+/**
+ * Returns the position from which this conversation's changes are missed. Conversations covered by
+ * earlier pages count from the position of the first page.
+ */
+function positionFor({ position, paging }: Cursor, conversation: Id): number {
+  return paging !== undefined && conversation < paging.conversation ? paging.nextPosition : position
+}

@@ -1,0 +1,18 @@
+/**
+ * Requires that the caller is a member right now (rule ACL3). A subscribed connection counts as a
+ * member as far as this server knows; for every other caller the database is asked.
+ */
+import { mayAct } from '../../auth/policy.ts'
+import { readConversation } from '../../log/read-conversations.ts'
+import type { CommandContext } from '../command.ts'
+import { refuse } from '../refuse.ts'
+
+export async function requireMember(
+  { parts, actor, connection }: CommandContext,
+  conversation: string,
+  what: string,
+): Promise<void> {
+  if (connection?.conversations.has(conversation) === true) return
+  const seen = await readConversation(parts.database, actor.userId, conversation)
+  if (seen === undefined || !mayAct('read', { role: seen.role, kind: seen.kind })) throw refuse('not-found', what)
+}

@@ -1,9 +1,0 @@
-import { readConversation } from '../store/read-conversations.ts'
-import type { CommandHandler } from './command.ts'
-import { refuse } from './refuse.ts'
-
-export const getConversation: CommandHandler<'get-conversation'> = async ({ parts, actor }, { conversation: id }) => {
-  const conversation = await readConversation(parts.database, actor.userId, id)
-  if (conversation === undefined) throw refuse('not-found', 'show the conversation')
-  return { conversation }
-}

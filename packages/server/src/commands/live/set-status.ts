@@ -1,0 +1,29 @@
+/**
+ * Sets whether the user of this connection is online or away. Over plain HTTP, sets it for all
+ * connections of the session, on every server.
+ */
+import type { Id } from '@chorus/protocol'
+import type { CommandHandler } from '../command.ts'
+import type { Parts } from '../parts.ts'
+
+export const setStatus: CommandHandler<'set-status'> = async ({ parts, actor, connection }, { status }) => {
+  const { userId: user, sessionId: session } = actor
+  if (connection === undefined) {
+    parts.feeds.announceDevice({ user, session, status })
+    setStatusOfSession(parts, user, session, status)
+  } else {
+    connection.status = status
+    parts.presences.update(user)
+  }
+  return {}
+}
+
+export function setStatusOfSession(
+  { connections, presences }: Parts,
+  user: Id,
+  session: Id,
+  status: 'online' | 'away',
+): void {
+  for (const connection of connections.ofSession(session)) if (connection.user === user) connection.status = status
+  presences.update(user)
+}

@@ -1,0 +1,91 @@
+/**
+ * Returns and follows the presence of users who share a conversation with the caller. Other users
+ * stay `unknown` (rule PRES2).
+ */
+import { ChorusError, type Id, type Presence } from '@chorus/protocol'
+import type { Connection } from '../../delivery/connection.ts'
+import { frameOf } from '../../frames/frame.ts'
+import { readSharing } from '../../log/read-memberships.ts'
+import { readLastSeen } from '../../accounts/last-seen.ts'
+import type { WatchAsk } from '../../live/presence-tracker.ts'
+import type { CommandHandler } from '../command.ts'
+import type { Parts } from '../parts.ts'
+
+/** Maximum number of attempts to find the visible users while people leave conversations. */
+const looksMax = 5
+
+export const watchPresence: CommandHandler<'watch-presence'> = async ({ parts, actor, connection }, { users }) => {
+  const { userId: user, sessionId: session } = actor
+  if (connection !== undefined) return { presence: await watch(parts, user, users, [connection]) }
+  // Over plain HTTP, the list is for the session's event streams, which cannot send commands
+  // themselves.
+  // The streams may be at any server.
+  parts.feeds.announceDevice({ user, session, watched: [...new Set(users)] })
+  return { presence: await watch(parts, user, users, streamsOf(parts, user, session)) }
+}
+
+/**
+ * Watches a list, received from another server, for the event streams of its session here. Sends
+ * them the presence, because they do not see the response of the other server.
+ */
+export async function watchForStreams(parts: Parts, user: Id, session: Id, users: readonly Id[]): Promise<void> {
+  const streams = streamsOf(parts, user, session)
+  if (streams.length === 0) return
+  const presence = await watch(parts, user, users, streams)
+  if (presence.length > 0) for (const stream of streams) stream.send(frameOf('presence', presence))
+}
+
+function streamsOf({ connections }: Parts, user: Id, session: Id): Connection[] {
+  return [...connections.ofSession(session)].filter(
+    (connection) => connection.user === user && connection.transportKind === 'sse',
+  )
+}
+
+async function watch(
+  parts: Parts,
+  user: Id,
+  users: readonly Id[],
+  followers: readonly Connection[],
+): Promise<Presence[]> {
+  const { presences } = parts
+  const wanted = [...new Set(users)]
+  const ask = presences.beginWatch(user, wanted)
+  const shared = await look(parts, ask).finally(() => presences.endWatch(ask))
+  const visible = wanted.filter((other) => shared.has(other))
+  // In the same turn in which the look-up ended: a departure from now on finds the list in place.
+  for (const follower of followers) if (follower.isOpen) presences.watch(follower, visible, ask)
+  const asked = await presences.ask(visible)
+  const offline = visible.filter((other) => asked.get(other)?.status === 'offline')
+  const stored = offline.length === 0 ? new Map<Id, string | null>() : await readLastSeen(parts.database, offline)
+  // From here to the end in one turn, so every later event is newer than this result.
+  const presence = wanted.map((other): Presence => {
+    const answer = asked.get(other)
+    if (answer === undefined) return { user: other, status: 'unknown', lastSeen: null }
+    const status = presences.watchersOf(other).size === 0 ? answer.status : presences.statusOf(other)
+    if (status !== 'offline') return { user: other, status, lastSeen: null }
+    const lastSeen = newest(presences.lastSeenOf(other), answer.lastSeen, stored.get(other))
+    return { user: other, status, lastSeen }
+  })
+  for (const follower of followers) presences.noteTold(follower, ask, presence)
+  return presence
+}
+
+/**
+ * Returns the wanted users who share a conversation with the caller. Reads again if one of them, or
+ * the caller, left a conversation during the read.
+ */
+async function look({ database, presences }: Parts, ask: WatchAsk): Promise<ReadonlySet<Id>> {
+  for (let looks = 1; looks <= looksMax; looks++) {
+    const seen = presences.leavesSeen(ask)
+    const shared = await readSharing(database, ask.user, [...ask.wanted])
+    if (presences.leavesSeen(ask) === seen) return shared
+  }
+  throw new ChorusError('unavailable', 'unable to watch; the watched users join and leave conversations too fast', {
+    retryAfterMs: 1_000,
+  })
+}
+
+function newest(...times: readonly (string | null | undefined)[]): string | null {
+  const known = times.filter((time) => time !== null && time !== undefined)
+  return known.sort((one, other) => Date.parse(other) - Date.parse(one))[0] ?? null
+}

@@ -1,0 +1,13 @@
+/**
+ * Returns the application data stored with the caller's session. It is read from the database, so
+ * every server returns the same at once.
+ */
+import { readSessionData } from '../../accounts/sessions.ts'
+import type { CommandHandler } from '../command.ts'
+import { sessionEndedError } from '../session-ended-error.ts'
+
+export const getSessionData: CommandHandler<'get-session-data'> = async ({ parts: { database }, actor }) => {
+  const data = await readSessionData(database, actor.sessionId)
+  if (data === undefined) throw sessionEndedError()
+  return { data }
+}

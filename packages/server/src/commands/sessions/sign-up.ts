@@ -1,0 +1,24 @@
+/**
+ * Creates an account and signs it in. The password is hashed before the handle is tried, so a taken
+ * handle takes as long as a free one.
+ */
+import { ChorusError } from '@chorus/protocol'
+import { v7 as uuidv7 } from 'uuid'
+import { insertUser } from '../../accounts/users.ts'
+import { afterStored } from '../after-stored.ts'
+import type { CommandHandler } from '../command.ts'
+import { cookiesOf } from './sign-in.ts'
+
+export const signUp: CommandHandler<'sign-up'> = async (context, { handle, password, name }) => {
+  const { config, database, limits, passwords } = context.parts
+  const cookies = cookiesOf(context)
+  if (config.signUp === 'closed')
+    throw new ChorusError('forbidden', 'unable to sign up; this server makes no new accounts')
+  await limits.takeSignUp(context.address)
+  const passwordHash = await passwords.hash(password)
+  const user = await insertUser(database, { id: uuidv7(), handle, name, passwordHash })
+  if (user === undefined) throw new ChorusError('conflict', 'unable to sign up; the handle is taken')
+  limits.noteSignedIn(handle, context.address)
+  await afterStored('sign up', () => cookies.signIn(user.id))
+  return { user }
+}

@@ -1,0 +1,23 @@
+/**
+ * Merges top-level keys into the data of the caller's session. It takes one statement, so
+ * concurrent requests lose nothing.
+ */
+import { ChorusError, limits } from '@chorus/protocol'
+import { mergeSessionData } from '../../accounts/sessions.ts'
+import type { CommandHandler } from '../command.ts'
+import { sessionEndedError } from '../session-ended-error.ts'
+
+export const updateSessionData: CommandHandler<'update-session-data'> = async (
+  { parts: { database }, actor },
+  input,
+) => {
+  const data = await mergeSessionData(database, actor.sessionId, input.data, limits.sessionDataMaxBytes)
+  if (data === undefined) throw sessionEndedError()
+  if (data === 'too-large') {
+    throw new ChorusError(
+      'too-large',
+      `unable to keep session data; it would be more than ${limits.sessionDataMaxBytes} bytes`,
+    )
+  }
+  return { data }
+}

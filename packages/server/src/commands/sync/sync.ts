@@ -1,0 +1,194 @@
+/**
+ * Returns every change since a cursor in all conversations of the caller, in pages. Without a
+ * cursor, returns the newest page of each conversation (rules RES1, RES2, RES3). Membership is
+ * tested in the same statement as the rows (rule ACL1).
+ */
+import { type Change, ChorusError, type Id, limits, type SyncEntry, type SyncPage } from '@chorus/protocol'
+import type { Cursor } from '../../log/cursor.ts'
+import { trimToBytes } from '../../log/read-changes.ts'
+import { type Memberships, readUnread } from '../../log/read-memberships.ts'
+import type { CommandHandler } from '../command.ts'
+import type { Parts } from '../parts.ts'
+import { isFromTheFuture, planStep, readCursor, type ReplayStep } from '../../catch-up/replay.ts'
+
+export const sync: CommandHandler<'sync'> = async ({ parts, actor }, { cursor, limit }) => {
+  const epoch = parts.epoch()
+  const page = await answer(parts, actor.userId, cursor, limit)
+  if (parts.epoch() === epoch) return page
+  // The database epoch changed during the read, so the page may mix two histories or show the old
+  // one (RES2).
+  const begunIn = parts.epoch()
+  const first = await answer(parts, actor.userId, undefined, limit)
+  if (parts.epoch() === begunIn) return { ...first, reset: true }
+  throw new ChorusError('unavailable', 'unable to sync; the database is being restored', { retryAfterMs: 1_000 })
+}
+
+async function answer(parts: Parts, user: Id, text: string | undefined, limit: number): Promise<SyncPage> {
+  const reading = readCursor(parts.cursors, text, parts.epoch())
+  const asked = reading.kind === 'valid' ? reading.cursor : undefined
+  const memberships = await askForPage(parts, user, asked, limit)
+  if (asked !== undefined && isFromTheFuture(asked, memberships)) {
+    const everything = await askForPage(parts, user, undefined, limit)
+    return { ...(await buildPage(parts, user, undefined, everything, limit)), reset: true }
+  }
+  const page = await buildPage(parts, user, asked, memberships, limit)
+  // After a reset, the page is a first load's page.
+  return reading.kind === 'reset' ? { ...page, reset: true } : page
+}
+
+/**
+ * Returns the number of memberships to read for one page. One more than the page can show, because
+ * the first may be the conversation at which the previous page ended.
+ */
+const membershipsOf = (limit: number): number => limit + 1
+
+function askForPage(parts: Parts, user: Id, cursor: Cursor | undefined, limit: number): Promise<Memberships> {
+  const page = { from: cursor?.paging?.conversation, limit: membershipsOf(limit) }
+  return parts.memberships.ask({ user, position: cursor?.position ?? 0, session: null, page })
+}
+
+async function buildPage(
+  parts: Parts,
+  user: Id,
+  cursor: Cursor | undefined,
+  { position, memberships }: Memberships,
+  limit: number,
+): Promise<SyncPage> {
+  const epoch = parts.epoch()
+  const page = new SyncPageBuilder(limit)
+  let end: PageEnd | undefined
+  for (const membership of memberships) {
+    const step = await planStep(parts.segments, membership, cursor, undefined, position)
+    if (step === undefined || wasShown(cursor, step)) continue
+    end = await page.add(parts, user, step)
+    if (end !== undefined) break
+  }
+  // Earlier pages cover what they showed up to the position of the first page's snapshot. So the
+  // last page hands out that position.
+  const nextPosition = cursor?.paging?.nextPosition ?? position
+  const last = memberships.at(-1)
+  if (memberships.length >= membershipsOf(limit) && last !== undefined) {
+    end ??= { conversation: last.conversation, seq: last.leftSeq ?? last.seq }
+  }
+  return {
+    epoch,
+    cursor: parts.cursors.encode(
+      end === undefined
+        ? { epoch, position: nextPosition }
+        : { epoch, position: cursor?.position ?? 0, paging: { nextPosition, ...end } },
+    ),
+    more: end !== undefined,
+    conversations: await page.entries(parts, user),
+  }
+}
+
+/**
+ * Returns true if the previous page ended with this conversation and nothing of it is left to show.
+ */
+function wasShown(cursor: Cursor | undefined, step: ReplayStep): boolean {
+  if (cursor?.paging?.conversation !== step.membership.conversation) return false
+  switch (step.kind) {
+    case 'left':
+      return true
+    case 'limited':
+      return step.membership.seq <= cursor.paging.seq
+    case 'changes':
+      return step.after >= step.membership.seq
+  }
+}
+
+/** Conversation and seq up to which a page is complete. */
+interface PageEnd {
+  readonly conversation: Id
+  readonly seq: number
+}
+
+/** Collects entries until the page reaches its maximum count or bytes. */
+class SyncPageBuilder {
+  readonly #entries: SyncEntry[] = []
+  #changesLeft: number
+  #bytesLeft: number = limits.pageMaxBytes
+
+  constructor(limit: number) {
+    this.#changesLeft = limit
+  }
+
+  /** Adds a step's entry. Returns where the page ended, or undefined if it has room for more. */
+  async add(parts: Parts, user: Id, step: ReplayStep): Promise<PageEnd | undefined> {
+    const { conversation, readSeq, seq } = step.membership
+    const unread = 0
+    switch (step.kind) {
+      case 'left': {
+        const changes = await readOwnRemoval(parts, conversation, step.leftSeq)
+        return this.#push({ conversation, changes, left: true, seq: step.leftSeq, readSeq, unread }, step.leftSeq)
+      }
+      case 'limited': {
+        const page = await parts.pages.at(user, conversation, seq)
+        if (page === undefined) return undefined
+        const { messages } = page
+        return this.#push(
+          { conversation, changes: [], limited: true, seq: page.seq, readSeq, unread, messages },
+          page.seq,
+        )
+      }
+      case 'changes': {
+        const room = Math.max(1, Math.min(this.#changesLeft, limits.pageMax))
+        const page = await readChanges(parts, user, conversation, { after: step.after, top: seq, room })
+        if (page === undefined) return undefined
+        const last = page.changes.at(-1)?.seq ?? step.after
+        const end = this.#push({ conversation, changes: page.changes, seq: page.seq, readSeq, unread }, last)
+        return page.more ? { conversation, seq: last } : end
+      }
+    }
+  }
+
+  /** Returns the entries with their unread counts, which are read only for the entries shown. */
+  async entries(parts: Parts, user: Id): Promise<SyncEntry[]> {
+    const shown = this.#entries.filter(({ left }) => left !== true).map(({ conversation }) => conversation)
+    if (shown.length === 0) return this.#entries
+    const markers = await readUnread(parts.database, user, shown)
+    // A user removed during the sync has no unread messages, and no marker here.
+    return this.#entries.map((entry) => ({ ...entry, ...(entry.left !== true && markers.get(entry.conversation)) }))
+  }
+
+  #push(entry: SyncEntry, seq: number): PageEnd | undefined {
+    this.#entries.push(entry)
+    this.#changesLeft -= entry.changes.length + (entry.messages?.length ?? 0)
+    this.#bytesLeft -= Buffer.byteLength(JSON.stringify(entry))
+    return this.#changesLeft <= 0 || this.#bytesLeft <= 0 ? { conversation: entry.conversation, seq } : undefined
+  }
+}
+
+interface PageOfChanges {
+  readonly changes: Change[]
+  readonly seq: number
+  readonly more: boolean
+}
+
+/**
+ * Returns a page of the log for a user who was a member when the log was at `top`. Returns
+ * undefined if the user was removed since.
+ */
+async function readChanges(
+  { segments, feeds }: Parts,
+  user: Id,
+  conversation: Id,
+  { after, top, room }: { readonly after: number; readonly top: number; readonly room: number },
+): Promise<PageOfChanges | undefined> {
+  if (after >= top) return { changes: [], seq: top, more: false }
+  const segment = await segments.read(conversation, after + 1, Math.min(top, after + room), {
+    top,
+    recent: feeds.get(conversation)?.recent,
+  })
+  // The segment shows messages as of `asOf`, so the reader must have been a member then (ACL1).
+  const seq = segment.asOf > top ? await segments.memberSeq(user, conversation) : top
+  if (seq === null) return undefined
+  const changes = trimToBytes(segment.changes.map(({ json }) => JSON.parse(json) as Change))
+  return { changes, seq, more: (changes.at(-1)?.seq ?? after) < seq }
+}
+
+/** Returns the user's own removal: the only change that a removed user may still see. */
+async function readOwnRemoval(parts: Parts, conversation: Id, leftSeq: number): Promise<SyncEntry['changes']> {
+  const [removal] = await parts.readRange({ conversation, from: leftSeq, to: leftSeq }, 1)
+  return removal === undefined ? [] : [JSON.parse(removal.json) as SyncEntry['changes'][number]]
+}

@@ -1,0 +1,19 @@
+/**
+ * Confirms the mail address of the link's token. No session is needed: the token proves that its
+ * holder read mail at that address.
+ */
+import { ChorusError } from '@chorus/protocol'
+import { hashOfToken } from '../../jobs/mail-links.ts'
+import { confirmEmail as store } from '../../jobs/mail.ts'
+import { limitKeyOf } from '../../support/address.ts'
+import type { CommandHandler } from '../command.ts'
+
+export const confirmEmail: CommandHandler<'confirm-email'> = async (
+  { parts: { database, limits }, address },
+  { token },
+) => {
+  limits.takeRequest(limitKeyOf(address))
+  if (!(await store(database, hashOfToken(token))))
+    throw new ChorusError('not-found', 'unable to confirm email; the link was used already, is too old or is unknown')
+  return null
+}

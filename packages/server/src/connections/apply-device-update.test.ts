@@ -1,0 +1,41 @@
+/**
+ * A status sent by a device to another server counts against its user's limits at each server that
+ * applies it.
+ */
+import { expect, it } from 'vitest'
+import { Limits } from '../auth/limits.ts'
+import { ManualClock } from '../support/testing/manual-clock.ts'
+import { applyDeviceUpdate } from './apply-device-update.ts'
+import type { Parts } from '../commands/parts.ts'
+
+it('[LIM1] limits status updates received from other servers', () => {
+  const limits = new Limits(
+    {
+      limitSends: 0,
+      limitRequests: 3,
+      limitSignIns: 0,
+      limitSignInsAddress: 0,
+      limitConnections: 0,
+      limitMembers: 0,
+      limitStrangers: 0,
+      limitConnects: 0,
+      limitConnectsAddress: 0,
+    },
+    new ManualClock(),
+  )
+  const connection = { user: 'ada', status: 'online' }
+  let updates = 0
+  const parts = {
+    limits,
+    connections: { ofSession: (session: string) => (session === 'here' ? [connection] : []) },
+    presences: { update: () => void updates++ },
+  } as unknown as Parts
+  for (let count = 0; count < 10; count++)
+    applyDeviceUpdate(parts, { user: 'ada', session: 'elsewhere', status: count % 2 === 0 ? 'away' : 'online' })
+  // Without a connection of the session, nothing is done and nothing is counted.
+  expect(updates).toBe(0)
+  for (let count = 0; count < 10; count++)
+    applyDeviceUpdate(parts, { user: 'ada', session: 'here', status: count % 2 === 0 ? 'away' : 'online' })
+  expect(updates).toBe(3)
+  expect(() => limits.takeRequest('ada')).toThrow(/too many requests/)
+})

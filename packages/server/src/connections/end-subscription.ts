@@ -1,0 +1,86 @@
+/**
+ * Handles removals of members. Ends subscriptions that should have ended already (the safety net of
+ * ACL1). Sends a removal that no hint announced. Reads the membership again where a removal has
+ * ended a subscription: a hint of a later join may have been ignored, because the connection was
+ * still subscribed, and nothing repeats it.
+ */
+import type { Id } from '@chorus/protocol'
+import type { Connection } from '../delivery/connection.ts'
+import { frameOf } from '../frames/frame.ts'
+import { joinConversation } from './join-conversation.ts'
+import type { Parts } from '../commands/parts.ts'
+import { tellRemoval } from './send-removal.ts'
+
+/**
+ * Ends the subscriptions of a user whose removal the feed has already passed. This should not be
+ * needed; if it is, the subscriptions end within one sweep.
+ */
+export function endSubscription(parts: Parts, user: Id, conversation: Id, leftSeq: number): void {
+  const feed = parts.feeds.get(conversation)
+  if (feed === undefined) return
+  const stale = [...parts.connections.ofUser(user)].filter((connection) => feed.has(connection))
+  for (const connection of stale) {
+    feed.remove(connection)
+    connection.noteRemoval(conversation, leftSeq)
+    parts.logger.warn({ conversation, user, leftSeq }, 'a removed member was still subscribed')
+    connection.send(frameOf('conversation', { conversation, left: true, seq: leftSeq, readSeq: leftSeq, unread: 0 }))
+  }
+  lookAfterRemoval(parts, conversation, stale)
+  parts.feeds.release(feed)
+}
+
+/**
+ * Joins the conversation again where the user is a member by now. No checkpoint leaves before that
+ * is known (rule CP1).
+ */
+export function lookAfterRemoval(parts: Parts, conversation: Id, connections: readonly Connection[]): void {
+  for (const connection of connections) {
+    if (connection.state.kind === 'opening') {
+      // An opening connection checks when it is ready.
+      connection.afterReady.add(conversation)
+      continue
+    }
+    beforeNextCheckpoint(parts, connection, conversation, async () => {
+      const seq = await parts.segments.memberSeq(connection.user, conversation)
+      return seq !== null
+    })
+  }
+}
+
+/**
+ * Sends a removal found by the sweep to connections that were never subscribed, because the join's
+ * hint was lost as well.
+ */
+export function tellSweptRemoval(parts: Parts, user: Id, conversation: Id, leftSeq: number, xid: number): void {
+  const feed = parts.feeds.get(conversation)
+  for (const connection of parts.connections.ofUser(user)) {
+    if (feed?.has(connection) === true) continue
+    if (connection.state.kind === 'opening' || feed?.isJoining(connection) === true) {
+      connection.afterReady.add(conversation)
+      continue
+    }
+    if (xid < connection.readyPosition || (connection.removalsTold.get(conversation) ?? 0) >= leftSeq) continue
+    beforeNextCheckpoint(parts, connection, conversation, () => tellRemoval(parts, connection, conversation))
+  }
+}
+
+function beforeNextCheckpoint(
+  parts: Parts,
+  connection: Connection,
+  conversation: Id,
+  isMember: () => Promise<boolean>,
+): void {
+  if (connection.state.kind !== 'ready') return
+  connection.joinsInProgress++
+  void isMember()
+    .then((is) => {
+      if (is) joinConversation(parts, connection, conversation)
+    })
+    .catch((error: unknown) => {
+      parts.logger.warn({ err: error, conversation }, 'unable to read a membership; closing the connection')
+      connection.close('unavailable', 'unable to follow a conversation; the database is unavailable right now', 'later')
+    })
+    .finally(() => {
+      connection.joinsInProgress--
+    })
+}

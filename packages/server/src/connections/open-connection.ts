@@ -1,0 +1,392 @@
+/**
+ * Brings a new connection from its cursor to the present (rules JOIN1, RES1, RES3, ACL1, CP1).
+ *
+ * The connection is registered before this runs. The steps: read the memberships (first read);
+ * subscribe to all their conversations; load the recent changes; read the memberships again (second
+ * read), so that nothing is shown that was loaded after a removal; send the missed changes page by
+ * page, each after the previous one has drained; hand over to the feeds; send `ready`.
+ */
+import { type Id, limits, type Session, type User } from '@chorus/protocol'
+import type { Connection } from '../delivery/connection.ts'
+import type { Feed, Join } from '../delivery/feed.ts'
+import { changesFrame, frameOf } from '../frames/frame.ts'
+import { splitBatches } from '../frames/split-batches.ts'
+import type { Cursor } from '../log/cursor.ts'
+import { type Membership, type Memberships, nothingMoved } from '../log/read-memberships.ts'
+import { lookAgain } from './join-conversation.ts'
+import type { Parts } from '../commands/parts.ts'
+import { isFromTheFuture, planStep, readCursor, type ReplayStep } from '../catch-up/replay.ts'
+import { sendRemoval, tellRemoval } from './send-removal.ts'
+
+export const openBounds = {
+  /**
+   * Maximum number of hand-over reads per conversation. Each reads the changes written during the
+   * previous read.
+   */
+  handOverRoundsMax: 32,
+  /**
+   * Maximum number of consecutive reads of which nothing could be sent, because messages were
+   * edited or deleted during the read.
+   */
+  readsInVainMax: 32,
+} as const
+
+export interface OpenRequest {
+  readonly connection: Connection
+  readonly cursor: string | undefined
+  readonly user: User
+  readonly session: Session
+}
+
+/** Opens the connection. Resolves when the connection is ready or closed. */
+export async function openConnection(
+  parts: Parts,
+  { connection, cursor: text, user, session }: OpenRequest,
+): Promise<void> {
+  const epoch = parts.epoch()
+  const reading = readCursor(parts.cursors, text, epoch)
+  let cursor = reading.kind === 'valid' ? reading.cursor : undefined
+  let mustReset = reading.kind === 'reset'
+
+  const first = await parts.memberships.ask({
+    user: user.id,
+    position: cursor?.position ?? nothingMoved,
+    session: session.id,
+  })
+  if (cursor !== undefined && isFromTheFuture(cursor, first)) {
+    cursor = undefined
+    mustReset = true
+  }
+
+  const joins = new Map<Id, { readonly feed: Feed; readonly join: Join }>()
+  try {
+    await Promise.all(
+      first.memberships
+        .filter(({ leftSeq }) => leftSeq === null)
+        .map(async ({ conversation }) => {
+          joins.set(conversation, await parts.feeds.join(conversation, connection))
+        }),
+    )
+    await loadRecent(parts, first, cursor)
+    const second = await parts.memberships.ask({
+      user: user.id,
+      position: cursor?.position ?? nothingMoved,
+      session: session.id,
+    })
+    if (!second.isSessionLive) {
+      connection.close('revoked', 'unable to open the connection; the session is no longer valid', 'never')
+      return
+    }
+    if (mustReset) connection.send(frameOf('reset', {}))
+
+    // Conversations joined between the two reads: they are joined when the connection is ready, and
+    // no cursor covers them before.
+    const late = second.memberships.filter(({ conversation, leftSeq }) => leftSeq === null && !joins.has(conversation))
+    for (const { conversation } of late) connection.afterReady.add(conversation)
+    const position = late.length === 0 ? second.position : first.position
+
+    // Load changes written between the two reads, unless a hint has already brought them.
+    await loadRecent(parts, second, cursor)
+
+    const replay = new Replay(parts, connection, cursor, { epoch, position, asOf: second.position })
+    for (const membership of second.memberships) {
+      if (!connection.isOpen) return
+      const joining = joins.get(membership.conversation)
+      if (membership.leftSeq === null && joining === undefined) continue
+      await replay.bring(membership, joining)
+      joins.delete(membership.conversation)
+    }
+    // Memberships that ended between the two reads, of a connection without a cursor.
+    for (const { feed, join } of joins.values()) {
+      feed.abandonJoin(join)
+      parts.feeds.release(feed)
+    }
+    joins.clear()
+    if (!connection.isOpen) return
+
+    connection.becomeReady(position)
+    connection.send(
+      frameOf('ready', {
+        user,
+        session,
+        server: parts.serverName,
+        epoch,
+        cursor: parts.cursors.encode({ epoch, position }),
+        resumed: cursor !== undefined,
+      }),
+    )
+    lookAgain(parts, connection)
+  } finally {
+    for (const { feed, join } of joins.values()) {
+      feed.abandonJoin(join)
+      parts.feeds.release(feed)
+    }
+  }
+}
+
+async function loadRecent(parts: Parts, { memberships }: Memberships, cursor: Cursor | undefined): Promise<void> {
+  if (cursor === undefined) return
+  const moved = memberships.filter(({ leftSeq, logMoved }) => leftSeq === null && logMoved)
+  await parts.feeds.loadRecent(moved, cursor.position)
+}
+
+interface ReplayExtent {
+  readonly epoch: string
+  /** Position up to which the connection has everything when the replay has ended. */
+  readonly position: number
+  /** Position of the snapshot in which the memberships were read. */
+  readonly asOf: number
+}
+
+/** Sends the missed changes in pages, one conversation after the other. */
+class Replay {
+  readonly #parts: Parts
+  readonly #connection: Connection
+  readonly #cursor: Cursor | undefined
+  readonly #extent: ReplayExtent
+  #changesSincePage = 0
+  #bytesSincePage = 0
+
+  constructor(parts: Parts, connection: Connection, cursor: Cursor | undefined, extent: ReplayExtent) {
+    this.#parts = parts
+    this.#connection = connection
+    this.#cursor = cursor
+    this.#extent = extent
+  }
+
+  async bring(
+    membership: Membership,
+    joining: { readonly feed: Feed; readonly join: Join } | undefined,
+  ): Promise<void> {
+    if (membership.leftSeq !== null) {
+      // The user was removed since the first read, or since the cursor: send the removal and never
+      // subscribe (ACL1).
+      const step =
+        this.#cursor === undefined
+          ? undefined
+          : await planStep(this.#parts.segments, membership, this.#cursor, joining?.feed.recent, this.#extent.asOf)
+      if (step !== undefined) await this.#send(step, joining)
+      this.#abandon(joining)
+      return
+    }
+    if (this.#cursor === undefined) {
+      if (joining !== undefined) await this.#handOver(membership, joining.feed, joining.join, membership.seq)
+      return
+    }
+    const step = await planStep(this.#parts.segments, membership, this.#cursor, joining?.feed.recent, this.#extent.asOf)
+    if (step === undefined) {
+      if (joining !== undefined) await this.#handOver(membership, joining.feed, joining.join, membership.seq)
+      return
+    }
+    const reached = await this.#send(step, joining)
+    if (joining === undefined) return
+    if (reached === undefined) this.#abandon(joining)
+    else await this.#handOver(membership, joining.feed, joining.join, reached)
+  }
+
+  #abandon(joining: { readonly feed: Feed; readonly join: Join } | undefined): void {
+    if (joining === undefined) return
+    joining.feed.abandonJoin(joining.join)
+    this.#parts.feeds.release(joining.feed)
+  }
+
+  /**
+   * Sends one step of the plan. Returns the seq up to which the connection now has everything, or
+   * undefined if it may receive nothing more of the conversation.
+   */
+  async #send(
+    step: ReplayStep,
+    joining: { readonly feed: Feed; readonly join: Join } | undefined,
+  ): Promise<number | undefined> {
+    const { conversation, seq, membershipMoved } = step.membership
+    switch (step.kind) {
+      case 'left': {
+        const [removal] = await this.#parts.readRange({ conversation, from: step.leftSeq, to: step.leftSeq }, 1)
+        if (removal !== undefined) sendRemoval(this.#connection, removal)
+        return undefined
+      }
+      case 'limited': {
+        const { user } = this.#connection
+        const { pages } = this.#parts
+        // Not older than the join: the client may already have had the changes before it (rule
+        // CLI1).
+        const oldestSeq = (): number | undefined => {
+          const oldest = joining?.feed.recent.oldestPageSeq(seq)
+          return oldest === undefined ? undefined : Math.max(oldest, Math.min(step.membership.joinedSeq, seq))
+        }
+        // A message was edited or deleted since the memberships were read, so a cached page could
+        // show the old text (ERASE1).
+        const isRewritten = (joining?.feed.rewrittenSeq ?? 0) > seq
+        const page = isRewritten
+          ? await pages.newest(user, conversation)
+          : await pages.at(user, conversation, seq, oldestSeq)
+        if (page === undefined) return this.#tellRemoval(conversation)
+        // The membership carries an unread count only if the membership itself moved. Otherwise
+        // count now: counting for every resuming client would cost too much.
+        const marker =
+          membershipMoved && page.seq <= seq ? step.membership : await this.#parts.markers.ask({ user, conversation })
+        if (marker === null) return this.#tellRemoval(conversation)
+        const { readSeq, unread } = marker
+        const state = { conversation, readSeq, unread }
+        this.#connection.send(
+          frameOf('conversation', { ...state, limited: true, seq: page.seq, messages: page.messages }),
+        )
+        // The unread count covers more than the page: send up to which seq, so that the client does
+        // not count those changes again.
+        if (marker.seq > page.seq) this.#connection.send(frameOf('conversation', { ...state, seq: marker.seq }))
+        await this.#endPage(conversation, page.seq, page.messages.length * 100)
+        return page.seq >= seq ? page.seq : this.#sendChanges(conversation, page.seq, seq, joining)
+      }
+      case 'changes': {
+        const { readSeq, unread } = step.membership
+        if (membershipMoved) this.#connection.send(frameOf('conversation', { conversation, seq, readSeq, unread }))
+        return this.#sendChanges(conversation, step.after, seq, joining)
+      }
+    }
+  }
+
+  /**
+   * Sends every change after `after` up to `seq`, the seq at which this user was seen to be a
+   * member.
+   */
+  async #sendChanges(
+    conversation: Id,
+    after: number,
+    seq: number,
+    joining: { readonly feed: Feed; readonly join: Join } | undefined,
+  ): Promise<number | undefined> {
+    // The recent changes are shared by all readers, without a membership test. So they are sent
+    // only while no removal has arrived, and only when they reach the seq that `ready` will
+    // promise.
+    const left = joining?.join.left
+    if (left !== undefined && left.seq > seq) {
+      sendRemoval(this.#connection, left)
+      return undefined
+    }
+    const known = joining?.feed.recent
+    // Send recent changes only up to the seq at which membership was seen: the feed delivers newer
+    // ones and applies removals.
+    // Do not send changes read as of a later seq: they may show an edit that came after this user's
+    // removal.
+    const recent =
+      known === undefined || known.newestSeq < seq || known.asOf > seq ? undefined : known.frames(after + 1, seq)
+    if (recent === undefined) return after >= seq ? after : this.#sendSegments(conversation, after, seq, joining?.feed)
+    for (const { frame, seq: last, changes } of recent) {
+      this.#connection.send(frame)
+      await this.#endPage(conversation, last, changes, frame.bytes)
+      if (!this.#connection.isOpen) return undefined
+      // A message not yet sent was edited or deleted while the page drained: read the rest again
+      // (ERASE1).
+      if (known !== undefined && known.asOf > seq) return this.#sendSegments(conversation, last, seq, joining?.feed)
+    }
+    return recent.at(-1)?.seq ?? after
+  }
+
+  /**
+   * Sends changes up to `top` that the recent changes no longer hold, in segments shared by all
+   * clients that miss them. This user was a member when the log was at `top`. A segment read as of
+   * a later seq is sent only after checking that the user is still a member (rule ACL1).
+   */
+  async #sendSegments(
+    conversation: Id,
+    after: number,
+    top: number,
+    feed: Feed | undefined,
+  ): Promise<number | undefined> {
+    const { segments } = this.#parts
+    let reached = after
+    let seenAt = top
+    let readsInVain = 0
+    // Stop at `top`: chasing the end of a busy log by reading would never finish.
+    while (reached < top) {
+      if (readsInVain++ >= openBounds.readsInVainMax)
+        throw new Error(`${conversation} is edited faster than the connection reads it`)
+      const rewrittenSeq = feed?.rewrittenSeq
+      const recent = feed?.recent.range(reached + 1, top)
+      const segment =
+        recent === undefined
+          ? await segments.read(conversation, reached + 1, top, {
+              top: Math.max(top, feed?.knownTop ?? 0),
+              recent: feed?.recent,
+            })
+          : { changes: recent, asOf: feed?.recent.asOf ?? 0 }
+      if (segment.asOf > seenAt) {
+        const seq = await segments.memberSeq(this.#connection.user, conversation)
+        if (seq === null) return this.#tellRemoval(conversation)
+        seenAt = seq
+      }
+      for (const batch of splitBatches(segment.changes)) {
+        if (!this.#connection.isOpen) return undefined
+        // A message was edited or deleted during this loop: read again from here on (ERASE1).
+        if (feed?.rewrittenSeq !== rewrittenSeq) break
+        readsInVain = 0
+        const frame = changesFrame(conversation, batch)
+        this.#connection.send(frame)
+        reached = batch.at(-1)?.seq ?? reached
+        await this.#endPage(conversation, reached, batch.length, frame.bytes)
+      }
+    }
+    return this.#connection.isOpen ? reached : undefined
+  }
+
+  /**
+   * Counts a sent batch. When a page is full, waits until it has drained and sends a checkpoint
+   * from which a new attempt may resume (rule SLOW1).
+   */
+  async #endPage(conversation: Id, seq: number, changes: number, bytes = 0): Promise<void> {
+    this.#changesSincePage += changes
+    this.#bytesSincePage += bytes
+    if (this.#changesSincePage < limits.changesPerEventMax && this.#bytesSincePage < limits.pageMaxBytes) return
+    this.#changesSincePage = 0
+    this.#bytesSincePage = 0
+    await this.#connection.whenDrained()
+    if (this.#cursor === undefined) return
+    const { epoch, position } = this.#extent
+    const paging = { nextPosition: this.#cursor.paging?.nextPosition ?? position, conversation, seq }
+    const text = this.#parts.cursors.encode({ epoch, position: this.#cursor.position, paging })
+    this.#connection.send(frameOf('checkpoint', { cursor: text }))
+  }
+
+  /**
+   * Sends the removal after a read found no membership: the user was removed after the read that
+   * began the replay.
+   */
+  async #tellRemoval(conversation: Id): Promise<undefined> {
+    // The user is a member again by now: joined when the connection is ready, and no cursor covers
+    // the conversation before.
+    if (await tellRemoval(this.#parts, this.#connection, conversation)) this.#connection.afterReady.add(conversation)
+    return undefined
+  }
+
+  /** Hands the connection over from the replay to the feed, without a gap and without a repeat. */
+  async #handOver({ conversation }: Membership, feed: Feed, join: Join, seq: number): Promise<void> {
+    let reached = seq
+    for (let round = 0; round < openBounds.handOverRoundsMax; round++) {
+      const outcome = feed.finishJoin(join, reached)
+      switch (outcome.kind) {
+        case 'subscribed':
+          this.#parts.feeds.release(feed)
+          return
+        case 'left':
+          sendRemoval(this.#connection, outcome.change)
+          this.#parts.feeds.release(feed)
+          return
+        case 'missing': {
+          const top = await this.#parts.segments.memberSeq(this.#connection.user, conversation)
+          const more =
+            top === null
+              ? await this.#tellRemoval(conversation)
+              : await this.#sendSegments(conversation, reached, top, feed)
+          if (more === undefined) {
+            this.#abandon({ feed, join })
+            return
+          }
+          reached = more
+        }
+      }
+    }
+    // The client reconnects with the checkpoint of its last page, so its progress is not lost (rule
+    // LIM1).
+    throw new Error(`${conversation} changes faster than the connection reads it`)
+  }
+}

@@ -1,0 +1,201 @@
+/**
+ * One live connection of a session. Socket.IO and Server-Sent Events each give it a transport and
+ * share the rest.
+ *
+ * States: in `opening`, its missed changes are being sent. In `ready`, events are sent as they
+ * happen. In `closed`, nothing is sent any more.
+ */
+import type { ClosingCode, Id, Presence } from '@chorus/protocol'
+import { LazyMap, LazySet } from '../support/lazy-set.ts'
+import { type Answer, type Frame, frameOf, type Outgoing } from '../frames/frame.ts'
+import { Outbound, type OutboundBudget, type Transport, type TransportKind } from './outbound.ts'
+
+export type ConnectionState =
+  | { readonly kind: 'opening' }
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'closed'; readonly code: ClosingCode | 'gone' }
+
+export interface ConnectionOptions {
+  readonly id: number
+  readonly user: Id
+  readonly session: Id
+  readonly transport: Transport
+  readonly budget: OutboundBudget
+  /** Time when its session ends, on the server's clock. */
+  readonly expiresAtMs: number
+  readonly onClosed: (connection: Connection) => void
+}
+
+/** Time that a closing connection has to read its `closing` event before the wire is cut. */
+export const closingGraceMs = 3_000
+
+/**
+ * Maximum number of removals that a connection remembers. The oldest are evicted and may be sent
+ * once more.
+ */
+const removalsToldMax = 1_000
+
+const opening: ConnectionState = { kind: 'opening' }
+const ready: ConnectionState = { kind: 'ready' }
+
+export class Connection {
+  readonly id: number
+  readonly user: Id
+  readonly session: Id
+  readonly expiresAtMs: number
+  readonly #transport: Transport
+  readonly #outbound: Outbound
+  readonly #onClosed: (connection: Connection) => void
+  #state: ConnectionState = opening
+  #commandsUnderWay = 0
+  #lastCommandAtMs = Number.NEGATIVE_INFINITY
+
+  /** Conversations that it is subscribed to; maintained by the feeds. */
+  readonly conversations = new Set<Id>()
+  /**
+   * Number of single conversations being joined. No checkpoint is sent before these joins end (rule
+   * CP1).
+   */
+  joinsInProgress = 0
+  /**
+   * Conversations to check again once it is ready, because something happened there while it was
+   * opening.
+   */
+  readonly afterReady = new LazySet<Id>()
+  /**
+   * Read markers still to be sent. `asked`: being read; `moved`: moved again during the read;
+   * `failed`: to be read after the next sweep. No checkpoint is sent before them.
+   */
+  readonly owedMarkers = new LazyMap<Id, 'asked' | 'moved' | 'failed'>()
+  /**
+   * Seq of the last removal that was sent to it, for conversations without a subscription. A seq is
+   * never sent twice (rule NODE1).
+   */
+  readonly removalsTold = new LazyMap<Id, number>()
+  /**
+   * Position of the cursor in its `ready` event. Everything before this position was sent by then,
+   * or is not new to the client.
+   */
+  readyPosition = 0
+  /** Whether something was sent that no checkpoint covers yet. */
+  owesCheckpoint = false
+  /** Whether everything sent so far was sent before the current sweep began. */
+  isCoveredBySweep = false
+  /** Users whose presence it watches, with the last status sent for each. */
+  readonly watched = new LazyMap<Id, Presence['status']>()
+  /** Conversations whose live values were not sent because the connection was behind. */
+  readonly staleLive = new LazySet<Id>()
+  status: 'online' | 'away' = 'online'
+  /** Time when it was opened, on the server's clock. */
+  openedAtMs = 0
+
+  constructor({ id, user, session, transport, budget, expiresAtMs, onClosed }: ConnectionOptions) {
+    this.id = id
+    this.user = user
+    this.session = session
+    this.expiresAtMs = expiresAtMs
+    this.#transport = transport
+    this.#onClosed = onClosed
+    this.#outbound = new Outbound(transport, budget, () =>
+      this.close('slow', 'unable to keep the connection; the client does not read what it is sent', 'later'),
+    )
+  }
+
+  get state(): ConnectionState {
+    return this.#state
+  }
+
+  get isOpen(): boolean {
+    return this.#state.kind !== 'closed'
+  }
+
+  get isBehind(): boolean {
+    return this.#outbound.isBehind
+  }
+
+  get transportKind(): TransportKind {
+    return this.#transport.kind
+  }
+
+  get unreadBytes(): number {
+    return this.#outbound.unreadBytes
+  }
+
+  commandBegan(nowMs: number): void {
+    this.#commandsUnderWay++
+    this.#lastCommandAtMs = nowMs
+  }
+
+  commandEnded(): void {
+    this.#commandsUnderWay--
+  }
+
+  /** Whether every command has been answered and none has arrived since `sinceMs`. */
+  isQuietSince(sinceMs: number): boolean {
+    return this.#commandsUnderWay === 0 && this.#lastCommandAtMs < sinceMs
+  }
+
+  /** Queues a frame behind everything sent before. */
+  send(frame: Frame): void {
+    if (this.#state.kind === 'closed') return
+    if (frame.event === 'changes' || frame.event === 'conversation') {
+      this.owesCheckpoint = true
+      this.isCoveredBySweep = false
+    }
+    this.#hand(frame)
+  }
+
+  /**
+   * Queues an acknowledgement behind everything sent before, within the same limits (rule SLOW1).
+   */
+  answer(answer: Answer): void {
+    if (this.#state.kind !== 'closed') this.#hand(answer)
+  }
+
+  whenDrained(): Promise<void> {
+    return this.#outbound.whenDrained()
+  }
+
+  #hand(item: Outgoing): void {
+    try {
+      this.#outbound.send(item)
+    } catch {
+      // A wire that throws is broken. Catch the error here, so that the other receivers still get
+      // the frame.
+      this.#transport.close('hard')
+      this.lost()
+    }
+  }
+
+  becomeReady(position = 0): void {
+    if (this.#state.kind !== 'opening') return
+    this.readyPosition = position
+    this.#state = ready
+  }
+
+  noteRemoval(conversation: Id, seq: number): void {
+    this.removalsTold.delete(conversation)
+    this.removalsTold.set(conversation, seq)
+    const [oldest] = this.removalsTold.keys()
+    if (this.removalsTold.size > removalsToldMax && oldest !== undefined) this.removalsTold.delete(oldest)
+  }
+
+  /** Sends the reason, then closes the connection. */
+  close(code: ClosingCode, message: string, retry: 'never' | 'later'): void {
+    if (this.#state.kind === 'closed') return
+    this.#state = { kind: 'closed', code }
+    this.#outbound.close()
+    this.#transport.write(frameOf('closing', { code, message, retry }))
+    this.#transport.close(retry === 'later' ? 'again' : 'final')
+    setTimeout(() => this.#transport.close('hard'), closingGraceMs).unref()
+    this.#onClosed(this)
+  }
+
+  /** Marks the connection as closed after its wire is gone. Nothing can be sent any more. */
+  lost(): void {
+    if (this.#state.kind === 'closed') return
+    this.#state = { kind: 'closed', code: 'gone' }
+    this.#outbound.close()
+    this.#onClosed(this)
+  }
+}

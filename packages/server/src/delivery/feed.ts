@@ -1,0 +1,454 @@
+/**
+ * Delivers the changes of one conversation on this server to its subscribers, in order (rules
+ * NODE1, ACL1).
+ *
+ * The feed keeps the next seq to deliver. It delivers a change with that seq and drops one with a
+ * lower seq. It holds a change with a higher seq, waits a moment for the missing ones, and then
+ * reads the missing range once for all subscribers.
+ *
+ * Each subscriber gets each seq once. A connection joins with "I have everything up to n", gets the
+ * rest from the recent changes, and from then on shares the frames of all subscribers. A batch ends
+ * after every membership change, and the set of subscribers is updated before the next seq is
+ * written.
+ */
+import type { Id } from '@chorus/protocol'
+import type { LoggedChange } from '../support/logged-change.ts'
+import { isRewrite, withNewestState } from '../support/message-state.ts'
+import type { Connection } from './connection.ts'
+import type { Flushable } from './flusher.ts'
+import { changesFrame, type Frame, frameOf } from '../frames/frame.ts'
+import type { RecentChangesMemoryLimit } from '../catch-up/recent-changes-memory-limit.ts'
+import { RecentChanges } from '../catch-up/recent-changes.ts'
+import { splitBatches } from '../frames/split-batches.ts'
+
+export const feedBounds = {
+  /**
+   * Maximum number of changes held while a gap is open. Beyond it, all held changes are dropped and
+   * read again.
+   */
+  heldMax: 1_000,
+  /** Time that a gap may take to close by itself. */
+  gapWaitMs: 75,
+  /** Number of writes after which a flush may yield to the event loop. */
+  writesPerSlice: 250,
+} as const
+
+export interface FeedHost {
+  /** Memory limit for the recent changes of all feeds. */
+  readonly recentBudget: RecentChangesMemoryLimit
+  /** Requests a flush of this feed. */
+  schedule(feed: Flushable): void
+  /**
+   * Waits a moment, then reads the missing range from the primary and passes it to `acceptPage`.
+   */
+  repair(feed: Feed): void
+  /** Called when a user joined, so that the user's local connections join too. */
+  joined(conversation: Id, user: Id): void
+  /** Called when a user left. */
+  left(conversation: Id, user: Id): void
+  /**
+   * Called when a removal has ended these subscriptions. If the user rejoined in the meantime, that
+   * join was answered with "already subscribed", so the host must check the membership again.
+   */
+  unsubscribed(conversation: Id, connections: readonly Connection[]): void
+  /** Called when everything that a sweep found has been written to every subscriber. */
+  caughtUp(feed: Feed): void
+  /**
+   * Called when changes were written to this number of subscribers, `waitedMs` after the first
+   * change came.
+   */
+  delivered(changes: number, subscribers: number, waitedMs: number, feed: Feed, firstSeq: number): void
+  nowMs(): number
+  connectionsOf(user: Id): ReadonlySet<Connection>
+}
+
+/** Result of reading a gap. */
+export interface GapPage {
+  /** Consecutive changes, beginning with the first missing seq. */
+  readonly changes: readonly LoggedChange[]
+  /** Last seq of the log at the time of the read. Messages have the state of that time. */
+  readonly asOf: number
+  /** Removals, within the gap or after it, of users who were not members at `asOf`. */
+  readonly removals: readonly LoggedChange[]
+}
+
+/** A join in progress. A removal may arrive between its read and its subscription. */
+export interface Join {
+  readonly connection: Connection
+  /** The change that removed this user during the join. */
+  left: LoggedChange | undefined
+}
+
+export type JoinOutcome =
+  | { readonly kind: 'subscribed' }
+  | { readonly kind: 'left'; readonly change: LoggedChange }
+  /** The caller must read this range, then retry the join. */
+  | { readonly kind: 'missing'; readonly from: number; readonly to: number }
+
+export class Feed implements Flushable {
+  readonly conversation: Id
+  readonly recent: RecentChanges
+  readonly #host: FeedHost
+  /** Next seq to accept; undefined until the last seq of the log is known. */
+  #next: number | undefined
+  readonly #held = new Map<number, LoggedChange>()
+  #outgoing: LoggedChange[] = []
+  /** Newest seq written to the subscribers, or being written. */
+  #flushed = 0
+  /** Newest seq known to exist. */
+  #top = 0
+  /** Newest seq that has been written to every subscriber. */
+  #written = 0
+  /** Newest seq that a sweep found. */
+  #due = 0
+  /**
+   * Seq at which this feed began. The feed has not processed any change up to and including this
+   * seq.
+   */
+  #base = 0
+  /** Seq of the newest edit or deletion that reached this feed. */
+  #rewrittenSeq = 0
+  #isFlushing = false
+  #isEnded = false
+  /**
+   * Connections whose subscription ended while a batch is being written. They do not get the rest
+   * of it.
+   */
+  readonly #gone = new Set<Connection>()
+  /** Time when the oldest change that waits for a flush arrived. */
+  #waitingSinceMs = 0
+  readonly #subscribers = new Set<Connection>()
+  /** Subscribers that already have everything up to a seq that is not flushed yet. */
+  readonly #ahead = new Map<Connection, number>()
+  readonly #joins = new Set<Join>()
+
+  constructor(conversation: Id, host: FeedHost) {
+    this.conversation = conversation
+    this.#host = host
+    this.recent = new RecentChanges(host.recentBudget)
+  }
+
+  get subscribers(): ReadonlySet<Connection> {
+    return this.#subscribers
+  }
+
+  /**
+   * Seq of the newest known edit or deletion. Text read from the log before it must not be shown
+   * any more (rule ERASE1).
+   */
+  get rewrittenSeq(): number {
+    return this.#rewrittenSeq
+  }
+
+  /** Newest seq of the log that this feed knows of. */
+  get knownTop(): number {
+    return this.#top
+  }
+
+  /** Whether the feed has no subscribers and no joins in progress. */
+  get isUnused(): boolean {
+    return this.#subscribers.size === 0 && this.#joins.size === 0
+  }
+
+  /** Ends the feed because the database epoch changed. Nothing is accepted or written any more. */
+  end(): void {
+    this.#isEnded = true
+    this.#outgoing = []
+    this.#held.clear()
+  }
+
+  /** The missing range, if any. */
+  get gap(): { readonly from: number; readonly to: number } | undefined {
+    return this.#next === undefined || this.#next > this.#top ? undefined : { from: this.#next, to: this.#top }
+  }
+
+  /**
+   * The missing changes in the form of a gap read, when the recent changes already hold them
+   * because a resuming client had them loaded.
+   */
+  get loadedGap(): GapPage | undefined {
+    const { gap, recent } = this
+    if (gap === undefined || recent.newestSeq < gap.to) return undefined
+    const rest = recent.range(gap.from, recent.newestSeq)
+    if (rest === undefined) return undefined
+    const last = new Map<Id, LoggedChange>()
+    for (const change of rest) {
+      const { effect } = change
+      if (effect?.kind === 'left') last.set(effect.user, change)
+      if (effect?.kind === 'joined') last.delete(effect.user)
+    }
+    return { changes: rest.slice(0, gap.to - gap.from + 1), asOf: recent.asOf, removals: [...last.values()] }
+  }
+
+  /** Whether everything known has been written to the subscribers. */
+  get isSettled(): boolean {
+    return this.#next === undefined || (!this.#isFlushing && this.#outgoing.length === 0 && this.#flushed >= this.#top)
+  }
+
+  /**
+   * Whether a change that a sweep found has not been written to every subscriber yet. Then no
+   * checkpoint may cover it (rule CP1).
+   */
+  get isLagging(): boolean {
+    return this.#next !== undefined && this.#written < this.#due
+  }
+
+  /**
+   * Records that a sweep found the log to reach this seq. Returns whether it has not been written
+   * yet.
+   */
+  demand(seq: number): boolean {
+    this.#due = Math.max(this.#due, seq)
+    this.noteTop(seq)
+    return this.isLagging
+  }
+
+  /**
+   * Whether this removal has been written to every subscriber. Then no connection of the removed
+   * user may stay subscribed.
+   */
+  hasWritten(seq: number): boolean {
+    return this.#next !== undefined && this.#written >= seq
+  }
+
+  /**
+   * Records the last seq of the log, as read from the database. Newer changes than those delivered
+   * are repaired.
+   */
+  noteTop(seq: number): void {
+    if (this.#next === undefined) {
+      this.#next = seq + 1
+      this.#base = seq
+      this.#flushed = seq
+      this.#written = seq
+      this.#top = Math.max(this.#top, seq)
+      this.#acceptHeld()
+      return
+    }
+    this.#top = Math.max(this.#top, seq)
+    if (this.gap !== undefined) this.#host.repair(this)
+  }
+
+  /**
+   * Records that the log ends at this seq. Hints that named a higher seq were wrong and are
+   * dropped.
+   */
+  correctTop(seq: number): void {
+    if (this.#next === undefined) return
+    this.#top = Math.max(this.#next - 1, seq)
+    this.recent.endAt(this.#top)
+    for (const held of this.#held.keys()) if (held > this.#top) this.#held.delete(held)
+  }
+
+  /** Accepts a change from a hint or a read: delivers, drops or holds it (rule NODE1). */
+  accept(change: LoggedChange): void {
+    if (this.#isEnded) return
+    this.#top = Math.max(this.#top, change.seq)
+    if (change.seq > this.#rewrittenSeq && isRewrite(change)) this.#rewrittenSeq = change.seq
+    // This change is too early or too late for the subscribers, but a resuming client may need it.
+    if (change.seq !== this.#next) this.recent.follow(change)
+    if (this.#next !== undefined && change.seq < this.#next) return
+    if (change.seq === this.#next) {
+      this.#take(change)
+      this.#acceptHeld()
+      return
+    }
+    if (this.#held.size >= feedBounds.heldMax) this.#held.clear()
+    this.#held.set(change.seq, change)
+    if (this.#next !== undefined) this.#host.repair(this)
+  }
+
+  /**
+   * Accepts the result of reading a gap. Its messages may already show edits newer than a removal
+   * that has not been delivered yet. So removed users are unsubscribed first and get only their
+   * removal (rule ACL1).
+   */
+  acceptPage({ changes, asOf, removals }: GapPage): void {
+    if (this.#isEnded) return
+    for (const removal of removals) {
+      const user = removal.effect?.user
+      if (user === undefined) continue
+      const leaving = this.#announceLeaving(user, removal)
+      for (const connection of leaving) {
+        connection.send(changesFrame(this.conversation, [removal]))
+        this.remove(connection)
+      }
+      if (leaving.length > 0) this.#host.unsubscribed(this.conversation, leaving)
+    }
+    this.recent.noteRead(asOf)
+    for (const change of changes) this.accept(change)
+  }
+
+  /** Accepts loaded recent changes, and adds the held changes that follow them. */
+  acceptRecent(read: readonly LoggedChange[]): void {
+    this.recent.merge(read)
+    for (;;) {
+      const following = this.#held.get(this.recent.newestSeq + 1)
+      if (following === undefined) return
+      this.recent.append(following)
+    }
+  }
+
+  beginJoin(connection: Connection): Join {
+    const join: Join = { connection, left: undefined }
+    this.#joins.add(join)
+    return join
+  }
+
+  /** Ends a join without a subscription. */
+  abandonJoin(join: Join): void {
+    this.#joins.delete(join)
+  }
+
+  /**
+   * Finishes a join whose connection has been sent everything up to `seq`. Sends the rest and
+   * subscribes the connection, in one turn of the event loop.
+   */
+  finishJoin(join: Join, seq: number): JoinOutcome {
+    // A removal up to `seq` is outdated: the user has joined again since.
+    if (join.left !== undefined && join.left.seq > seq) {
+      this.#joins.delete(join)
+      return { kind: 'left', change: join.left }
+    }
+    if (this.#next === undefined) this.noteTop(seq)
+    // The feed never saw the changes up to `#base`; they may contain this user's removal. The
+    // caller reads them together with a membership check (rule ACL1).
+    if (seq < this.#base) return { kind: 'missing', from: seq + 1, to: this.#base }
+    if (seq < this.#flushed) {
+      // These changes may show edits made after `seq`, when the user may no longer be a member. The
+      // caller then reads them together with a membership check, too.
+      const rest = this.recent.asOf > seq ? undefined : this.recent.range(seq + 1, this.#flushed)
+      if (rest === undefined) return { kind: 'missing', from: seq + 1, to: this.#flushed }
+      for (const batch of splitBatches(rest)) join.connection.send(changesFrame(this.conversation, batch))
+    }
+    this.#joins.delete(join)
+    if (!join.connection.isOpen) return { kind: 'subscribed' }
+    this.#subscribers.add(join.connection)
+    join.connection.conversations.add(this.conversation)
+    join.connection.removalsTold.delete(this.conversation)
+    if (seq > this.#flushed) {
+      this.#ahead.set(join.connection, seq)
+      this.noteTop(seq)
+    }
+    return { kind: 'subscribed' }
+  }
+
+  has(connection: Connection): boolean {
+    return this.#subscribers.has(connection)
+  }
+
+  isJoining(connection: Connection): boolean {
+    for (const join of this.#joins) if (join.connection === connection) return true
+    return false
+  }
+
+  remove(connection: Connection): void {
+    if (this.#subscribers.delete(connection) && this.#isFlushing) this.#gone.add(connection)
+    this.#ahead.delete(connection)
+    connection.conversations.delete(this.conversation)
+  }
+
+  /**
+   * Sends a frame that is not a change (live values) to every subscriber that is not behind. Calls
+   * `onBehind` for each subscriber that is behind, so that it gets the values later.
+   */
+  broadcast(frame: Frame, onBehind: (connection: Connection) => void): void {
+    for (const connection of this.#subscribers) {
+      if (connection.isBehind) onBehind(connection)
+      else connection.send(frame)
+    }
+  }
+
+  *flush(): Generator<void, void, void> {
+    if (this.#isFlushing) return
+    this.#isFlushing = true
+    try {
+      while (this.#outgoing.length > 0) {
+        const changes = this.#outgoing
+        this.#outgoing = []
+        for (const batch of splitBatches(withNewestState(changes))) {
+          if (this.#isEnded) return
+          yield* this.#deliver(batch)
+        }
+      }
+    } finally {
+      this.#isFlushing = false
+    }
+  }
+
+  *#deliver(batch: readonly LoggedChange[]): Generator<void, void, void> {
+    const first = (batch[0] as LoggedChange).seq
+    const newest = batch.at(-1) as LoggedChange
+    const { effect } = newest
+    this.#flushed = newest.seq
+
+    const leaving = effect?.kind === 'left' ? this.#announceLeaving(effect.user, newest) : []
+    const frame = changesFrame(this.conversation, batch)
+    const receivers = [...this.#subscribers]
+    this.#gone.clear()
+    let writes = 0
+    for (const connection of receivers) {
+      if (this.#gone.has(connection)) continue
+      const upTo = this.#ahead.size === 0 ? undefined : this.#ahead.get(connection)
+      if (upTo === undefined) connection.send(frame)
+      else this.#deliverAhead(connection, upTo, first, batch)
+      if (++writes % feedBounds.writesPerSlice === 0) yield
+    }
+    this.#written = newest.seq
+    // Unsubscribe the removed user's connections before the next seq is written (rule ACL1).
+    const unsubscribed = leaving.filter((connection) => !this.#gone.has(connection))
+    for (const connection of unsubscribed) this.remove(connection)
+    // Notify the host before the feed may be released or a checkpoint may be sent.
+    if (unsubscribed.length > 0) this.#host.unsubscribed(this.conversation, unsubscribed)
+    if (effect?.kind === 'left') this.#host.left(this.conversation, effect.user)
+    this.#host.delivered(batch.length, receivers.length, this.#host.nowMs() - this.#waitingSinceMs, this, first)
+    if (effect?.kind === 'joined') this.#host.joined(this.conversation, effect.user)
+    if (!this.isLagging) this.#host.caughtUp(this)
+    yield
+  }
+
+  /** Sends a subscriber that joined ahead of the flush only the changes that it lacks. */
+  #deliverAhead(connection: Connection, upTo: number, first: number, batch: readonly LoggedChange[]): void {
+    const newestSeq = (batch.at(-1) as LoggedChange).seq
+    if (upTo < newestSeq) connection.send(changesFrame(this.conversation, batch.slice(Math.max(0, upTo + 1 - first))))
+    if (upTo <= newestSeq) this.#ahead.delete(connection)
+  }
+
+  /**
+   * Announces a removal to the user's connections and returns those to unsubscribe. Skips
+   * connections already past `seq`: their user has rejoined.
+   */
+  #announceLeaving(user: Id, change: LoggedChange): Connection[] {
+    const { seq } = change
+    // Must run before the flush yields: a join that finishes in between must see the removal.
+    for (const join of this.#joins) if (join.connection.user === user && (join.left?.seq ?? 0) < seq) join.left = change
+    const leaving = [...this.#host.connectionsOf(user)].filter(
+      (connection) => this.#subscribers.has(connection) && (this.#ahead.get(connection) ?? 0) < seq,
+    )
+    const frame = frameOf('conversation', { conversation: this.conversation, left: true, seq, readSeq: seq, unread: 0 })
+    for (const connection of leaving) {
+      connection.noteRemoval(this.conversation, seq)
+      connection.send(frame)
+    }
+    return leaving
+  }
+
+  #take(change: LoggedChange): void {
+    this.#next = change.seq + 1
+    this.recent.append(change)
+    if (this.#outgoing.length === 0) this.#waitingSinceMs = this.#host.nowMs()
+    this.#outgoing.push(change)
+    this.#host.schedule(this)
+  }
+
+  #acceptHeld(): void {
+    for (const seq of this.#held.keys()) if (this.#next !== undefined && seq < this.#next) this.#held.delete(seq)
+    for (;;) {
+      const change = this.#next === undefined ? undefined : this.#held.get(this.#next)
+      if (change === undefined) break
+      this.#held.delete(change.seq)
+      this.#take(change)
+    }
+    if (this.gap !== undefined) this.#host.repair(this)
+  }
+}

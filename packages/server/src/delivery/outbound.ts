@@ -1,0 +1,243 @@
+/**
+ * Outgoing queue of a connection, with two limits: unread bytes, and time without progress (rule
+ * SLOW1). Events and acknowledgements share one queue, so a client cannot fill memory with the
+ * responses to its own commands.
+ *
+ * An item goes straight to the transport while the transport has little buffered. Otherwise it
+ * waits here, where shared frames count once for the whole server. A connection past a limit is
+ * closed as slow and resumes by cursor.
+ */
+import { Answer, type Outgoing } from '../frames/frame.ts'
+import type { EventLoopStallDetector } from '../health/event-loop-stall-detector.ts'
+
+export const outboundBounds = {
+  /** Maximum number of unread bytes of one connection. */
+  connectionMaxBytes: 1_048_576,
+  /**
+   * Maximum number of bytes queued here for all connections of the server. Shared frames count
+   * once.
+   */
+  serverMaxBytes: 50_331_648,
+  /** Buffered bytes from which on a transport is given no more. */
+  transportMaxBytes: 65_536,
+  /** Maximum time without any progress while something is unread. */
+  stalledMaxMs: 10_000,
+} as const
+
+export type TransportKind = 'websocket' | 'polling' | 'sse'
+
+/** The wire to one client. */
+export interface Transport {
+  readonly kind: TransportKind
+  /** Passes one item to the wire. */
+  write(item: Outgoing): void
+  /** Returns the number of bytes that were written but not yet accepted by the kernel. */
+  bufferedBytes(): number
+  /** Returns a number that changes whenever the kernel accepts bytes. */
+  progress(): number
+  /** Registers a listener that is called when the transport can take more. */
+  onDrain(listener: () => void): void
+  /**
+   * Closes the wire. `again` and `final` flush written items first; `again` asks the client to
+   * reconnect, `final` does not. `hard` closes at once.
+   */
+  close(manner: 'again' | 'final' | 'hard'): void
+}
+
+/** Memory limit of the server for the outgoing queues of all connections. */
+export class OutboundBudget {
+  #heldBytes = 0
+  readonly #all = new Set<Outbound>()
+  /** Queues that hold at least one item. */
+  readonly #stalled = new Set<Outbound>()
+  readonly #watch: EventLoopStallDetector | undefined
+
+  /** @param watch - while it forbids delivery, events wait in the queues, within their limits */
+  constructor(watch?: EventLoopStallDetector) {
+    this.#watch = watch
+    watch?.onResume(() => {
+      for (const outbound of [...this.#stalled]) outbound.resume()
+    })
+  }
+
+  /** Whether events may be sent now. */
+  mayDeliver(): boolean {
+    return this.#watch === undefined || this.#watch.mayDeliver()
+  }
+
+  /** Number of bytes in all outgoing queues; shared frames count once. */
+  get heldBytes(): number {
+    return this.#heldBytes
+  }
+
+  hold(item: Outgoing): void {
+    if (item.holders++ === 0) this.#heldBytes += item.bytes
+  }
+
+  release(item: Outgoing): void {
+    if (--item.holders === 0) this.#heldBytes -= item.bytes
+  }
+
+  add(outbound: Outbound): void {
+    this.#all.add(outbound)
+  }
+
+  delete(outbound: Outbound): void {
+    this.#all.delete(outbound)
+    this.#stalled.delete(outbound)
+  }
+
+  watch(outbound: Outbound): void {
+    this.#stalled.add(outbound)
+  }
+
+  unwatch(outbound: Outbound): void {
+    this.#stalled.delete(outbound)
+  }
+
+  /** Closes the connections with the most unread bytes until the server is within its limit. */
+  enforce(): void {
+    while (this.#heldBytes > outboundBounds.serverMaxBytes) {
+      let worst: Outbound | undefined
+      for (const outbound of this.#stalled)
+        if (worst === undefined || outbound.unreadBytes > worst.unreadBytes) worst = outbound
+      if (worst === undefined) return
+      worst.fail()
+    }
+  }
+
+  /** Closes connections that made no progress for too long; called about once a second. */
+  checkProgress(nowMs: number): void {
+    for (const outbound of this.#all) outbound.checkProgress(nowMs)
+  }
+}
+
+export class Outbound {
+  readonly #transport: Transport
+  readonly #budget: OutboundBudget
+  readonly #onSlow: () => void
+  #queue: Outgoing[] = []
+  #queuedBytes = 0
+  #drained: (() => void)[] = []
+  #lastProgress = 0
+  #lastProgressAtMs: number | undefined
+  #closed = false
+
+  constructor(transport: Transport, budget: OutboundBudget, onSlow: () => void) {
+    this.#transport = transport
+    this.#budget = budget
+    this.#onSlow = onSlow
+    budget.add(this)
+    transport.onDrain(() => this.#flush())
+  }
+
+  get unreadBytes(): number {
+    return this.#queuedBytes + this.#transport.bufferedBytes()
+  }
+
+  /** Whether anything waits here. Live values are then not queued (rule LIVE1). */
+  get isBehind(): boolean {
+    return this.#queue.length > 0 || !this.#budget.mayDeliver()
+  }
+
+  send(item: Outgoing): void {
+    if (this.#closed) return
+    if (
+      (this.#queue.length === 0 || (item instanceof Answer && !this.#budget.mayDeliver())) &&
+      this.#transport.bufferedBytes() < outboundBounds.transportMaxBytes &&
+      this.#mayLeave(item)
+    ) {
+      this.#transport.write(item)
+      return
+    }
+    if (this.#queue.length === 0) this.#budget.watch(this)
+    this.#queue.push(item)
+    this.#queuedBytes += item.bytes
+    this.#budget.hold(item)
+    if (this.unreadBytes > outboundBounds.connectionMaxBytes) this.fail()
+    else this.#budget.enforce()
+  }
+
+  /** Resolves when everything has been passed to the wire, or the connection has closed. */
+  async whenDrained(): Promise<void> {
+    if (this.#closed || this.#queue.length === 0) return
+    await new Promise<void>((resolve) => this.#drained.push(resolve))
+  }
+
+  /**
+   * Closes the connection when it made no progress for too long. Counts bytes held by the wire too:
+   * a small output never waits here, but may still be stuck.
+   */
+  checkProgress(nowMs: number): void {
+    if (this.unreadBytes === 0 || !this.#budget.mayDeliver()) {
+      this.#lastProgressAtMs = undefined
+      return
+    }
+    const progress = this.#transport.progress()
+    if (progress !== this.#lastProgress || this.#lastProgressAtMs === undefined) {
+      this.#lastProgress = progress
+      this.#lastProgressAtMs = nowMs
+      this.#flush()
+    } else if (nowMs - this.#lastProgressAtMs > outboundBounds.stalledMaxMs) {
+      this.fail()
+    }
+  }
+
+  /** Sends the items that were held back. */
+  resume(): void {
+    this.#flush()
+  }
+
+  /** Closes a connection that does not read. */
+  fail(): void {
+    if (this.#closed) return
+    this.close()
+    this.#onSlow()
+  }
+
+  /** Drops all queued items. */
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    for (const item of this.#queue) this.#budget.release(item)
+    this.#queue = []
+    this.#queuedBytes = 0
+    this.#settle()
+    this.#budget.delete(this)
+  }
+
+  /**
+   * Returns whether an item may be sent now. Events wait while this server does not know whether
+   * they are still allowed (event-loop-stall-detector.ts). Acknowledgements do not wait: the
+   * database has already decided, and a send is answered within two seconds (rule ACK2).
+   */
+  #mayLeave(item: Outgoing): boolean {
+    return item instanceof Answer || this.#budget.mayDeliver()
+  }
+
+  #flush(): void {
+    const left: Outgoing[] = []
+    let looked = 0
+    for (; looked < this.#queue.length; looked++) {
+      if (this.#transport.bufferedBytes() >= outboundBounds.transportMaxBytes) break
+      const item = this.#queue[looked] as Outgoing
+      if (!this.#mayLeave(item)) {
+        left.push(item)
+        continue
+      }
+      this.#queuedBytes -= item.bytes
+      this.#budget.release(item)
+      this.#transport.write(item)
+    }
+    if (looked === left.length) return
+    this.#queue = looked === this.#queue.length ? left : [...left, ...this.#queue.slice(looked)]
+    if (this.#queue.length === 0) this.#settle()
+  }
+
+  #settle(): void {
+    this.#budget.unwatch(this)
+    const waiting = this.#drained
+    this.#drained = []
+    for (const resolve of waiting) resolve()
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * Maps every command to its handler. Socket.IO and REST both dispatch through this table, and its
+ * type makes it complete.
+ */
+import type { CommandTable } from '../commands/command.ts'
+import { addReaction } from '../commands/messages/add-reaction.ts'
+import { confirmEmail } from '../commands/users/confirm-email.ts'
+import { createConversation } from '../commands/conversations/create-conversation.ts'
+import { deleteMessage } from '../commands/messages/delete-message.ts'
+import { editMessage } from '../commands/messages/edit-message.ts'
+import { findChannels } from '../commands/conversations/find-channels.ts'
+import { findUsers } from '../commands/users/find-users.ts'
+import { getConversation } from '../commands/conversations/get-conversation.ts'
+import { getMessage } from '../commands/messages/get-message.ts'
+import { getNotifications } from '../commands/conversations/get-notifications.ts'
+import { getSessionData } from '../commands/sessions/get-session-data.ts'
+import { getSession } from '../commands/sessions/get-session.ts'
+import { getUser } from '../commands/users/get-user.ts'
+import { listChanges } from '../commands/sync/list-changes.ts'
+import { listConversations } from '../commands/conversations/list-conversations.ts'
+import { listLiveValues } from '../commands/live/list-live-values.ts'
+import { listMembers } from '../commands/conversations/list-members.ts'
+import { listMessages } from '../commands/messages/list-messages.ts'
+import { listSessions } from '../commands/sessions/list-sessions.ts'
+import { markRead } from '../commands/messages/mark-read.ts'
+import { putMember } from '../commands/conversations/put-member.ts'
+import { removeMember } from '../commands/conversations/remove-member.ts'
+import { removeReaction } from '../commands/messages/remove-reaction.ts'
+import { revokeSession } from '../commands/sessions/revoke-session.ts'
+import { sendMessage } from '../commands/messages/send-message.ts'
+import { setLiveValue } from '../commands/live/set-live-value.ts'
+import { setNotifications } from '../commands/conversations/set-notifications.ts'
+import { setStatus } from '../commands/live/set-status.ts'
+import { signIn } from '../commands/sessions/sign-in.ts'
+import { signOut } from '../commands/sessions/sign-out.ts'
+import { signUp } from '../commands/sessions/sign-up.ts'
+import { sync } from '../commands/sync/sync.ts'
+import { updateConversation } from '../commands/conversations/update-conversation.ts'
+import { updateProfile } from '../commands/users/update-profile.ts'
+import { updateSessionData } from '../commands/sessions/update-session-data.ts'
+import { watchPresence } from '../commands/live/watch-presence.ts'
+
+export const commandTable: CommandTable = {
+  'add-reaction': addReaction,
+  'confirm-email': confirmEmail,
+  'create-conversation': createConversation,
+  'delete-message': deleteMessage,
+  'edit-message': editMessage,
+  'find-channels': findChannels,
+  'find-users': findUsers,
+  'get-conversation': getConversation,
+  'get-message': getMessage,
+  'get-session-data': getSessionData,
+  'get-notifications': getNotifications,
+  'get-session': getSession,
+  'get-user': getUser,
+  'list-changes': listChanges,
+  'list-conversations': listConversations,
+  'list-live-values': listLiveValues,
+  'list-members': listMembers,
+  'list-messages': listMessages,
+  'list-sessions': listSessions,
+  'mark-read': markRead,
+  'put-member': putMember,
+  'remove-member': removeMember,
+  'remove-reaction': removeReaction,
+  'revoke-session': revokeSession,
+  'send-message': sendMessage,
+  'set-live-value': setLiveValue,
+  'set-notifications': setNotifications,
+  'set-status': setStatus,
+  'sign-in': signIn,
+  'sign-out': signOut,
+  'sign-up': signUp,
+  sync,
+  'update-conversation': updateConversation,
+  'update-profile': updateProfile,
+  'update-session-data': updateSessionData,
+  'watch-presence': watchPresence,
+}

@@ -1,0 +1,115 @@
+/**
+ * Wraps the command table, on every transport. Takes the cost of each command (rule LIM3) and
+ * counts the commands in flight. It can be closed, so that a stopping server answers every command
+ * in flight before it ends. Commands that arrive after closing are refused; the error guarantees
+ * that they were not run.
+ */
+import { ChorusError, type CommandInput, type CommandName, type CommandResult } from '@chorus/protocol'
+import type { Clock, Timer } from '../support/clock.ts'
+import type { CommandContext, CommandHandler, CommandTable } from '../commands/command.ts'
+import { chargeAnswer, isWeighed, takeWeight } from './weigh-command.ts'
+
+export class InFlightCommands {
+  /** The same commands, with their cost and the in-flight count. */
+  readonly table: CommandTable
+  readonly #clock: Clock
+  readonly #whenIdle: (() => void)[] = []
+  #isClosed = false
+  #underWay = 0
+  #begun = 0
+  #lastAtMs = Number.NEGATIVE_INFINITY
+
+  constructor(table: CommandTable, clock: Clock) {
+    this.#clock = clock
+    this.table = Object.fromEntries(
+      Object.entries(table).map(([name, handler]) => [
+        name,
+        this.#guard(name as CommandName, handler as CommandHandler<CommandName>),
+      ]),
+    ) as unknown as CommandTable
+  }
+
+  get underWay(): number {
+    return this.#underWay
+  }
+
+  /** Number of commands since the start. */
+  get begun(): number {
+    return this.#begun
+  }
+
+  /** Time since the last command began. */
+  get quietForMs(): number {
+    return this.#clock.nowMs() - this.#lastAtMs
+  }
+
+  close(): void {
+    this.#isClosed = true
+  }
+
+  /**
+   * Resolves when every command has ended and its response was handed to the transport, or after
+   * `atMostMs`.
+   */
+  async whenIdle(atMostMs: number): Promise<void> {
+    if (this.#underWay > 0) {
+      let timer: Timer | undefined
+      await new Promise<void>((resolve) => {
+        this.#whenIdle.push(resolve)
+        timer = this.#clock.setTimer(resolve, atMostMs)
+      })
+      timer?.cancel()
+    }
+    // The transport writes the response after the handler's promise has resolved, so wait one more
+    // turn.
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+
+  #guard(name: CommandName, handler: CommandHandler<CommandName>): CommandHandler<CommandName> {
+    const weighs = isWeighed(name)
+    // Not async: a handler must begin in the same turn in which its command arrived (ORD2).
+    return (context, input) => {
+      if (this.#isClosed) {
+        const refusal = new ChorusError('unavailable', 'unable to answer; the server is stopping', {
+          retryAfterMs: 1_000,
+        })
+        return Promise.reject(refusal)
+      }
+      this.#underWay++
+      this.#begun++
+      this.#lastAtMs = this.#clock.nowMs()
+      const { connection } = context
+      connection?.commandBegan(this.#lastAtMs)
+      const answer = weighs ? this.#weigh(name, handler, context, input) : handler(context, input)
+      const end = (): void => {
+        connection?.commandEnded()
+        this.#end()
+      }
+      // Registered first, so the counters drop before the caller continues.
+      answer.then(end, end)
+      return answer
+    }
+  }
+
+  /**
+   * Runs the handler and takes its cost. The handler still begins in the turn in which its command
+   * arrived.
+   */
+  async #weigh(
+    name: CommandName,
+    handler: CommandHandler<CommandName>,
+    context: CommandContext,
+    input: CommandInput<CommandName>,
+  ): Promise<CommandResult<CommandName>> {
+    takeWeight(name, context, input)
+    const result = await handler(context, input)
+    chargeAnswer(name, context, result)
+    return result
+  }
+
+  #end(): void {
+    this.#underWay--
+    if (this.#underWay > 0) return
+    for (const resolve of this.#whenIdle.splice(0)) resolve()
+  }
+}

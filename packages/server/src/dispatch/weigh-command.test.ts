@@ -1,0 +1,142 @@
+/** Tests what a command takes from its user's limits, before and after it runs. */
+import { randomUUID } from 'node:crypto'
+import type { ChorusError } from '@chorus/protocol'
+import { commands, type CommandInput, type CommandName } from '@chorus/protocol'
+import { describe, expect, it } from 'vitest'
+import { Limits, type LimitSettings } from '../auth/limits.ts'
+import { noLimits } from '../auth/testing/no-limits.ts'
+import { ManualClock } from '../support/testing/manual-clock.ts'
+import type { CommandContext, CommandTable } from '../commands/command.ts'
+import { commandCosts } from './command-costs.ts'
+import { InFlightCommands } from './in-flight-commands.ts'
+import { takeBudget } from './weigh-command.ts'
+
+const user = randomUUID()
+const conversation = randomUUID()
+
+/** Wraps handlers that do nothing but return `answer`. */
+function open(settings: Partial<LimitSettings>, answer: unknown = {}) {
+  const clock = new ManualClock()
+  const limits = new Limits({ ...noLimits, ...settings }, clock)
+  const begun: CommandName[] = []
+  const table = Object.fromEntries(
+    Object.keys(commands).map((name) => [
+      name,
+      async () => {
+        begun.push(name as CommandName)
+        return answer
+      },
+    ]),
+  ) as unknown as CommandTable
+  const intake = new InFlightCommands(table, clock)
+  const context = { parts: { limits }, actor: { userId: user, sessionId: user } } as unknown as CommandContext
+  async function run<Name extends CommandName>(
+    name: Name,
+    input: CommandInput<Name>,
+    connection?: CommandContext['connection'],
+  ): Promise<string> {
+    try {
+      takeBudget(limits, name, user)
+      await intake.table[name]({ ...context, ...(connection !== undefined && { connection }) }, input)
+      return 'done'
+    } catch (error) {
+      return (error as ChorusError).code
+    }
+  }
+  async function countDone<Name extends CommandName>(times: number, name: Name, input: CommandInput<Name>) {
+    let done = 0
+    for (let n = 0; n < times; n++) if ((await run(name, input)) === 'done') done++
+    return done
+  }
+  return { clock, limits, begun, run, countDone }
+}
+
+const ids = (count: number): string[] => Array.from({ length: count }, () => randomUUID())
+
+describe('the cost of a command', () => {
+  it('[LIM3] takes every command that appends from the message budget', async () => {
+    const appending = (Object.keys(commandCosts) as CommandName[]).filter(
+      (name) => commandCosts[name].budget === 'sends',
+    )
+    expect(appending.sort()).toEqual([
+      'add-reaction',
+      'create-conversation',
+      'delete-message',
+      'edit-message',
+      'put-member',
+      'remove-member',
+      'remove-reaction',
+      'send-message',
+      'update-conversation',
+    ])
+    const { run } = open({ limitSends: 30 })
+    let done = 0
+    for (let turn = 0; turn < 100; turn++) {
+      const reaction = { conversation, seq: 1, emoji: '👍' }
+      const answers = [
+        await run('put-member', { conversation, user: 'me' }),
+        await run('remove-member', { conversation, user: 'me' }),
+        await run('add-reaction', reaction),
+        await run('remove-reaction', reaction),
+      ]
+      done += answers.filter((answer) => answer === 'done').length
+    }
+    expect(done).toBe(60)
+  })
+
+  it('[LIM3] weighs a creation by its members', async () => {
+    const { clock, begun, countDone } = open({ limitMembers: 20 })
+    const creation = { kind: 'group' as const, members: ids(99) }
+    expect(await countDone(30, 'create-conversation', creation)).toBe(2)
+    expect(begun).toHaveLength(2)
+    clock.advance(5_000)
+    expect(await countDone(30, 'create-conversation', creation)).toBe(1)
+    expect(await countDone(30, 'put-member', { conversation, user: randomUUID() })).toBe(0)
+    clock.advance(1_000)
+    expect(await countDone(30, 'put-member', { conversation, user: randomUUID() })).toBe(20)
+  })
+
+  it('[LIM3] weighs a live value by its size', async () => {
+    const { clock, countDone } = open({ limitRequests: 100 })
+    const live = { conversation, key: 'place', ttlMs: 1_000 }
+    expect(await countDone(200, 'set-live-value', { ...live, value: [1, 2] })).toBe(100)
+    clock.advance(1_000)
+    expect(await countDone(200, 'set-live-value', { ...live, value: 'x'.repeat(1_000) })).toBe(25)
+  })
+
+  it('[LIM3] charges a large result after the command ran', async () => {
+    const values = Array.from({ length: 1_000 }, () => ({ value: 'x'.repeat(1_000) }))
+    const { clock, countDone } = open({ limitRequests: 100 }, { values })
+    expect(await countDone(200, 'list-live-values', { conversation })).toBe(1)
+    clock.advance(1_000)
+    expect(await countDone(200, 'list-live-values', { conversation })).toBeLessThanOrEqual(1)
+    const small = open({ limitRequests: 100 }, { values: values.slice(0, 5) })
+    expect(await small.countDone(200, 'list-live-values', { conversation })).toBe(100)
+  })
+
+  it('[LIM3] weighs a watch list by its newly watched users', async () => {
+    const { clock, run } = open({ limitRequests: 100 })
+    const users = ids(96)
+    const watched = new Map<string, string>()
+    const connection = {
+      watched,
+      commandBegan: () => undefined,
+      commandEnded: () => undefined,
+    } as unknown as NonNullable<CommandContext['connection']>
+    const count = async (list: string[]): Promise<number> => {
+      let done = 0
+      for (let n = 0; n < 50; n++) if ((await run('watch-presence', { users: list }, connection)) === 'done') done++
+      return done
+    }
+    expect(await count(users)).toBe(2)
+    clock.advance(1_000)
+    for (const other of users) watched.set(other, 'online')
+    expect(await count(users)).toBe(50)
+    expect(await count([])).toBe(50)
+  })
+
+  it('[LIM3] limits no command whose limit is off', async () => {
+    const { countDone } = open({})
+    expect(await countDone(500, 'create-conversation', { kind: 'group', members: ids(99) })).toBe(500)
+  })
+})

@@ -1,0 +1,77 @@
+/**
+ * Takes the cost of a command (command-costs.ts) from the limits of its user. This is the one place
+ * that decides, for Socket.IO and HTTP alike. A plain message costs one token and nothing more.
+ */
+import type { CommandInput, CommandName, CommandResult, Id } from '@chorus/protocol'
+import type { Limits } from '../auth/limits.ts'
+import type { CommandContext } from '../commands/command.ts'
+import { type CommandCost, commandCosts, costBounds } from './command-costs.ts'
+
+/**
+ * Takes one from the command's budget. Called before the input is parsed, so that a user over the
+ * limit costs no parsing.
+ */
+export function takeBudget(limits: Limits, name: CommandName, user: Id): void {
+  const { budget } = commandCosts[name]
+  switch (budget) {
+    case 'sends':
+      limits.takeSend(user)
+      return
+    case 'requests':
+      limits.takeRequest(user)
+      return
+    case 'none':
+      return
+  }
+}
+
+/**
+ * Takes the further cost that the input shows. Called before the command begins, so a refusal means
+ * that nothing was changed.
+ */
+export function takeWeight<Name extends CommandName>(
+  name: Name,
+  context: CommandContext,
+  input: CommandInput<Name>,
+): void {
+  const cost: CommandCost<Name> = commandCosts[name]
+  const { limits } = context.parts
+  const { userId } = context.actor
+  const requests = cost.requests?.(input, context) ?? 0
+  if (requests > 0) limits.takeRequest(userId, requests)
+  if (cost.members !== undefined) limits.takeMembers(userId, cost.members(input))
+}
+
+/**
+ * Charges the size of the result, for commands whose result may be large. Called after the command
+ * ran.
+ */
+export function chargeAnswer<Name extends CommandName>(
+  name: Name,
+  context: CommandContext,
+  result: CommandResult<Name>,
+): void {
+  const cost: CommandCost<Name> = commandCosts[name]
+  if (cost.answer === undefined) return
+  const requests = Math.floor(countChars(cost.answer(result)) / costBounds.answerCharsPerRequest)
+  if (requests > 0) context.parts.limits.chargeRequest(context.actor.userId, requests)
+}
+
+/** Returns true if the command can cost more than one from its budget. */
+export function isWeighed(name: CommandName): boolean {
+  const { members, requests, answer }: CommandCost<never> = commandCosts[name]
+  return members !== undefined || requests !== undefined || answer !== undefined
+}
+
+/**
+ * Returns about the length of the value as JSON, without building that text. The recursion is
+ * bounded, because the depth of a result is (limits.jsonMaxDepth).
+ */
+function countChars(value: unknown): number {
+  if (typeof value === 'string') return value.length + 2
+  if (typeof value !== 'object' || value === null) return 6
+  let chars = 2
+  if (Array.isArray(value)) for (const item of value) chars += countChars(item) + 1
+  else for (const [key, field] of Object.entries(value)) chars += key.length + 4 + countChars(field)
+  return chars
+}

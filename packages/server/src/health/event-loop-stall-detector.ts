@@ -1,0 +1,94 @@
+/**
+ * Detects that this process was paused for more than a second, frozen or busy. Members may have
+ * been removed and sessions revoked in that time. So from the first moment after a stall no event
+ * is sent to any client, until a sweep that began after the stall has been applied (rules ACL1,
+ * ACL2; contract, "server frozen").
+ *
+ * A timer alone is too late: after a stall, data that waited in the sockets is handled before any
+ * timer runs. So the first send in each turn of the event loop checks the clock.
+ */
+import type { Clock, Timer } from '../support/clock.ts'
+
+export const stallBounds = {
+  beatMs: 250,
+  /** Delay of a timer beyond which it counts as a stall. */
+  latenessMaxMs: 1_000,
+} as const
+
+type State =
+  | { readonly kind: 'idle' }
+  | { readonly kind: 'delivering' }
+  /** Events are held until a sweep that began at or after `sinceMs` has been applied. */
+  | { readonly kind: 'holding'; readonly sinceMs: number }
+
+export class EventLoopStallDetector {
+  readonly #clock: Clock
+  #onStall: (forMs: number) => void = () => undefined
+  readonly #listeners: (() => void)[] = []
+  #state: State = { kind: 'idle' }
+  #lastBeatMs = 0
+  #timer: Timer | undefined
+  #isLookedAt = false
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** `onStall` is called with the length of each stall, so that the server sweeps at once. */
+  start(onStall: (forMs: number) => void): void {
+    this.#onStall = onStall
+    this.#state = { kind: 'delivering' }
+    this.#lastBeatMs = this.#clock.nowMs()
+    this.#beat()
+  }
+
+  stop(): void {
+    this.#timer?.cancel()
+    this.#state = { kind: 'idle' }
+  }
+
+  /**
+   * Returns whether events may be sent. Cheap: checks the clock once per turn of the event loop.
+   */
+  mayDeliver(): boolean {
+    if (!this.#isLookedAt) {
+      this.#isLookedAt = true
+      // Reset the flag before the event loop waits for input again.
+      setImmediate(() => {
+        this.#isLookedAt = false
+      })
+      this.#look()
+    }
+    return this.#state.kind !== 'holding'
+  }
+
+  /** Records that a sweep which began at this time has been applied. */
+  swept(beganAtMs: number): void {
+    if (this.#state.kind !== 'holding' || beganAtMs < this.#state.sinceMs) return
+    this.#state = { kind: 'delivering' }
+    for (const listener of this.#listeners) listener()
+  }
+
+  /** Registers a listener that is called when held events may be sent. */
+  onResume(listener: () => void): void {
+    this.#listeners.push(listener)
+  }
+
+  #look(): void {
+    if (this.#state.kind === 'idle') return
+    const nowMs = this.#clock.nowMs()
+    const lateMs = nowMs - this.#lastBeatMs - stallBounds.beatMs
+    if (lateMs <= stallBounds.latenessMaxMs) return
+    this.#lastBeatMs = nowMs
+    this.#state = { kind: 'holding', sinceMs: nowMs }
+    this.#onStall(lateMs)
+  }
+
+  #beat(): void {
+    this.#timer = this.#clock.setTimer(() => {
+      this.#look()
+      this.#lastBeatMs = this.#clock.nowMs()
+      this.#beat()
+    }, stallBounds.beatMs)
+  }
+}

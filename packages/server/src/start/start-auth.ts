@@ -1,0 +1,77 @@
+/** Starts passwords, limits, revocations, and the authenticator with its cached sessions. */
+import { findSessions, readRecentRevocations, touchSessions } from '../accounts/sessions.ts'
+import { Authenticator, cookieNameFor } from '../auth/authenticator.ts'
+import { Limits, wideSignInsFactor } from '../auth/limits.ts'
+import { Passwords } from '../auth/passwords.ts'
+import { RecentRevocations } from '../auth/recent-revocations.ts'
+import { SessionCache } from '../auth/session-cache.ts'
+import { SharedLimits } from '../auth/shared-limits.ts'
+import { readSetting } from '../database/settings.ts'
+import type { StartContext } from './start-context.ts'
+import type { RedisParts } from './start-redis.ts'
+import type { Store } from './start-store.ts'
+
+export interface Auth {
+  readonly passwords: Passwords
+  readonly limits: Limits
+  readonly revocations: RecentRevocations
+}
+
+export async function startAuth(
+  { config, logger, clock, lifecycle, metrics }: StartContext,
+  { database }: Store,
+  redisParts: RedisParts | undefined,
+): Promise<Auth> {
+  const passwords = await Passwords.create({ onHash: (seconds) => metrics.passwordSeconds.observe(seconds) })
+  const sharedLimits =
+    redisParts &&
+    new SharedLimits({
+      redis: redisParts.redis,
+      clock,
+      signIns: config.limitSignIns,
+      signInsWide: config.limitSignIns * wideSignInsFactor,
+      signInsAddress: config.limitSignInsAddress,
+      onReport: (outcome) => metrics.limitReports.inc({ outcome }),
+    })
+  await lifecycle.start({ name: 'limits', stop: async () => sharedLimits?.stop() })
+  const limits = new Limits(config, clock, (limit) => metrics.rateLimited.inc({ limit }), sharedLimits)
+  const revocations = new RecentRevocations({
+    load: (withinMs, limit) => readRecentRevocations(database, withinMs, limit),
+    clock,
+    onProblem: (problem) => logger.warn({ err: problem }, 'unable to read recent revocations; trying again'),
+  })
+  await lifecycle.start({ name: 'revocations', stop: async () => revocations.stop() })
+  return { passwords, limits, revocations }
+}
+
+/**
+ * Starts the authenticator. It trusts a cached session only while the sweep, which reads
+ * revocations, is recent (rule ACL2).
+ */
+export async function startAuthenticator(
+  { config, logger, clock, lifecycle, metrics }: StartContext,
+  { database, epoch, time }: Store,
+  redisParts: RedisParts | undefined,
+  { revocations }: Auth,
+  sweepAgeMs: () => number,
+): Promise<Authenticator> {
+  const authenticator = new Authenticator({
+    records: { find: (hashes) => findSessions(database, hashes), touch: (ids) => touchSessions(database, ids) },
+    cookieName: cookieNameFor(config.publicUrl),
+    cookieSecret: await readSetting(database, 'cookie-secret'),
+    clock,
+    cache:
+      redisParts &&
+      new SessionCache({
+        cache: redisParts.sharedCache,
+        revocations,
+        sweepAgeMs,
+        now: () => time.now(),
+        epoch: () => epoch.value,
+        onRead: (outcome) => metrics.cacheReads.inc({ cache: 'sessions', outcome }),
+      }),
+    onProblem: (problem) => logger.warn({ err: problem }, 'unable to store when sessions were last used'),
+  })
+  await lifecycle.start({ name: 'authenticator', stop: async () => authenticator.stop() })
+  return authenticator
+}

@@ -1,0 +1,39 @@
+/** Opens Redis, if it is configured: hints, caches, leases and jobs shared by several servers. */
+import { namespaceOf, readInstallation } from '../database/installation.ts'
+import { readSetting } from '../database/settings.ts'
+import { openRedis, type Redis } from '../support/redis.ts'
+import { RedisEviction } from '../support/redis-eviction.ts'
+import { SharedCache } from '../support/shared-cache.ts'
+import type { StartContext } from './start-context.ts'
+import type { Store } from './start-store.ts'
+
+export interface RedisParts {
+  readonly redis: Redis
+  /** Reports a Redis that evicts keys of job queues. */
+  readonly eviction: RedisEviction
+  readonly sharedCache: SharedCache
+}
+
+/** Returns undefined when `REDIS_URL` is not set: the server runs alone. */
+export async function startRedis(
+  { config, logger, clock, lifecycle }: StartContext,
+  { database }: Store,
+): Promise<RedisParts | undefined> {
+  if (config.redisUrl === undefined) return undefined
+  const redis = await openRedis({
+    url: config.redisUrl,
+    variable: 'REDIS_URL',
+    namespace: namespaceOf(await readInstallation(database)),
+    allowInsecure: config.redisInsecure === 'allow',
+    logger,
+    clock,
+  })
+  await lifecycle.start({ name: 'redis', stop: () => redis.close() })
+  const eviction = new RedisEviction({ redis, clock, logger })
+  await lifecycle.start({ name: 'eviction watch', stop: async () => eviction.stop() })
+  return {
+    redis,
+    eviction,
+    sharedCache: new SharedCache({ redis, secret: await readSetting(database, 'bus-key'), clock }),
+  }
+}
