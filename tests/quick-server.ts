@@ -6,7 +6,7 @@ import { hasPostgres, startServer, usePostgres } from '@chorus/testkit'
 import type { ServerOptions, ServerProcess } from '@chorus/testkit'
 
 export async function startQuickServer(options: ServerOptions = {}): Promise<ServerProcess> {
-  if (!hasPostgres()) return startServer(options)
+  if (options.databaseUrl !== undefined || !hasPostgres()) return startServer(options)
   const databases = await usePostgres()
   return startServer({ ...options, databaseUrl: await databases.createDatabase() })
 }

@@ -10,7 +10,7 @@ import type { Config } from '../config/config.ts'
 import type { Database } from '../database/database.ts'
 
 export interface IdentityParts {
-  readonly config: Pick<Config, 'signUp'>
+  readonly config: Pick<Config, 'signUp' | 'welcomeChannel'>
   readonly database: Database
   readonly passwords: Passwords
   readonly limits: Limits

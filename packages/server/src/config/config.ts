@@ -6,6 +6,7 @@
  */
 import { hostname } from 'node:os'
 import { resolve } from 'node:path'
+import { limits, nameSchema } from '@chorus/protocol'
 import { parseTrustedProxies } from '../support/address.ts'
 import { logLevels } from '../support/logger.ts'
 import type { LogLevel } from '../support/logger.ts'
@@ -250,6 +251,18 @@ export const settings = {
     expected: 'open or closed',
     absent: 'open',
     parse: (text) => (text === 'open' || text === 'closed' ? text : undefined),
+  }),
+  welcomeChannel: setting<string | undefined>({
+    variable: 'WELCOME_CHANNEL',
+    defaultText: 'none',
+    meaning:
+      'name of a public channel that users join when they sign up. The first of them creates it if there is none. Users who were created in another way do not join it',
+    expected: `a name of one line, 1 to ${limits.nameMaxChars} characters`,
+    absent: undefined,
+    parse: (text) => {
+      const parsed = nameSchema.safeParse(text)
+      return parsed.success ? parsed.data : undefined
+    },
   }),
   limitSends: limitSetting(
     'LIMIT_SENDS',

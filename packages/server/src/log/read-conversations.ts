@@ -186,6 +186,19 @@ export async function findChannels(database: Database, user: Id, text: string, l
   return rows.map(toConversation)
 }
 
+/** Returns the oldest public channel of exactly this name, if there is one. */
+export async function findChannelNamed(database: Database, name: string): Promise<Id | undefined> {
+  const [row] = await database.query<{ id: Id }>({
+    name: 'find_channel_named',
+    text: `select c.id from searched_names s
+            cross join lateral (select v.id, v.name from conversations v where v.id = s.owner limit 1) c
+            where s.is_channel and s.folded = $1 and c.name = $2
+            order by c.id limit 1`,
+    values: [foldName(name), name],
+  })
+  return row?.id
+}
+
 /**
  * Returns members after `afterJoinedSeq`, in the order of joining. Returns undefined if the user is
  * not a member.

@@ -1,5 +1,6 @@
 /**
- * Creates an account and signs it in. The password is hashed before the handle is tried, so a taken
+ * Creates an account and signs it in. With WELCOME_CHANNEL the user joins that channel (rule
+ * WELCOME1); a failure of this does not undo the account. The password is hashed before the handle is tried, so a taken
  * handle takes as long as a free one.
  */
 import { ChorusError } from '@chorus/protocol'
@@ -7,6 +8,7 @@ import { v7 as uuidv7 } from 'uuid'
 import { insertUser } from '../../accounts/users.ts'
 import { afterStored } from '../after-stored.ts'
 import type { CommandHandler } from '../command.ts'
+import { joinWelcomeChannel } from './join-welcome-channel.ts'
 import { cookiesOf } from './sign-in.ts'
 
 export const signUp: CommandHandler<'sign-up'> = async (context, { handle, password, name }) => {
@@ -20,5 +22,9 @@ export const signUp: CommandHandler<'sign-up'> = async (context, { handle, passw
   if (user === undefined) throw new ChorusError('conflict', 'unable to sign up; the handle is taken')
   limits.noteSignedIn(handle, context.address)
   await afterStored('sign up', () => cookies.signIn(user.id))
+  if (config.welcomeChannel !== undefined)
+    await joinWelcomeChannel(context, user.id, config.welcomeChannel).catch((error: unknown) =>
+      context.parts.logger.warn({ err: error, user: user.id }, 'unable to add a new user to WELCOME_CHANNEL'),
+    )
   return { user }
 }

@@ -1,0 +1,42 @@
+/**
+ * Adds a user who signed up to the channel that WELCOME_CHANNEL names (rule WELCOME1). The first
+ * user creates the channel, unless there is a public channel of this name. Its id follows from the
+ * name, so that users who sign up at the same moment, at any servers, create one channel.
+ */
+import { createHash } from 'node:crypto'
+import type { Id } from '@chorus/protocol'
+import { findChannelNamed } from '../../log/read-conversations.ts'
+import { foldNameOf } from '../../accounts/fold-names.ts'
+import type { CommandContext } from '../command.ts'
+import { putMember } from '../conversations/put-member.ts'
+
+/** Throws when the user could not join. The account exists nevertheless. */
+export async function joinWelcomeChannel(context: CommandContext, user: Id, name: string): Promise<void> {
+  const { parts } = context
+  const existing = await findChannelNamed(parts.database, name)
+  if (existing === undefined) {
+    const conversation = toChannelId(name)
+    const { outcome } = await parts.log.apply({
+      op: 'create',
+      conversation,
+      actor: user,
+      kind: 'channel',
+      name,
+      directKey: null,
+      members: [user],
+    })
+    if (outcome === 'stored') {
+      await foldNameOf(parts.database, conversation, name)
+      parts.feeds.announceMembership(conversation, user)
+      return
+    }
+  }
+  const actor = { ...context.actor, userId: user }
+  await putMember({ ...context, actor }, { conversation: existing ?? toChannelId(name), user: 'me' })
+}
+
+/** Returns a UUID of version 8, which RFC 9562 leaves to applications. */
+function toChannelId(name: string): Id {
+  const hex = createHash('sha256').update(`chorus welcome channel ${name}`).digest('hex')
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-8${hex.slice(17, 20)}-${hex.slice(20, 32)}`
+}
