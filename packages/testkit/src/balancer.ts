@@ -6,18 +6,25 @@ import type { ChildProcess } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { type Certificate, joinCertificate } from './certificate.ts'
 import { findFreePort } from './free-port.ts'
 import { PartProcess, whenListening, withFreePort } from './part-process.ts'
 import type { Part } from './part-process.ts'
 import { makeTempDir, removeTempDir, spawnTracked } from './tracked.ts'
+import { waitForFact } from './wait-for-fact.ts'
 
 const startTimeoutMs = 20_000
 
 export type BalancerKind = 'haproxy' | 'nginx'
 
+/** A server behind the balancer: a port of 127.0.0.1, or an address like `127.0.0.2:3000`. */
+export type BalancedServer = number | string
+
 export interface BalancerOptions {
-  /** Ports of the servers on loopback, in order. */
-  readonly servers: readonly number[]
+  /** The servers, in order. */
+  readonly servers: readonly BalancedServer[]
+  /** Certificate of the balancer. With it, the balancer speaks HTTPS only, as the TLS lines of the shipped file say. */
+  readonly tls?: Certificate
   /** Port of the balancer. Default: a free port. */
   readonly port?: number
   /**
@@ -33,6 +40,11 @@ export interface Balancer extends Part {
   readonly port: number
   /** Starts the balancer again on the same port. */
   start(): Promise<void>
+  /**
+   * Changes the list of servers. HAProxy is replaced by a new process, and the old one ends with
+   * its last connection. nginx restarts, so its clients connect again.
+   */
+  setServers(servers: readonly BalancedServer[]): Promise<void>
 }
 
 const places: Readonly<Record<BalancerKind, string>> = {
@@ -72,18 +84,37 @@ async function startAt(kind: BalancerKind, port: number, options: BalancerOption
   if (bin === undefined)
     throw new Error(`unable to start ${kind}; it is not installed (Debian: apt-get install ${kind})`)
   const folder = makeTempDir(kind)
-  const { args, env } = kind === 'haproxy' ? prepareHaproxy(folder, port, options) : prepareNginx(folder, port, options)
+  const prepare = kind === 'haproxy' ? prepareHaproxy : prepareNginx
+  let prepared = prepare(folder, port, options)
   const part = new PartProcess(kind)
+  const spawn = (...more: string[]): ChildProcess =>
+    spawnTracked(bin, [...prepared.args, ...more], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      cwd: folder,
+      env: { PATH: process.env.PATH, ...prepared.env },
+    })
   const start = (): Promise<void> =>
     part.begin(
-      () =>
-        spawnTracked(bin, args, {
-          stdio: ['ignore', 'pipe', 'pipe'],
-          cwd: folder,
-          env: { PATH: process.env.PATH, ...env },
-        }),
-      (child: ChildProcess) => whenListening(port, child, part.logs, startTimeoutMs),
+      () => spawn(),
+      (child) => whenListening(port, child, part.logs, startTimeoutMs),
     )
+  const setServers = async (servers: readonly BalancedServer[]): Promise<void> => {
+    prepared = prepare(folder, port, { ...options, servers })
+    if (kind === 'nginx') {
+      await part.end('SIGTERM')
+      return start()
+    }
+    const linesBefore = part.logs.lines.length
+    const old = part.pid
+    await part.replace(
+      () => spawn('-sf', String(old)),
+      () =>
+        waitForFact(() => part.logs.lines.slice(linesBefore).some((line) => line.includes('Proxy chat stopped')), {
+          what: 'the end of the old balancer',
+          timeoutMs: startTimeoutMs,
+        }),
+    )
+  }
   const remove = async (): Promise<void> => {
     await part.end('SIGKILL')
     removeTempDir(folder)
@@ -96,7 +127,7 @@ async function startAt(kind: BalancerKind, port: number, options: BalancerOption
   }
   return {
     kind,
-    url: `http://127.0.0.1:${port}`,
+    url: `${options.tls === undefined ? 'http' : 'https'}://127.0.0.1:${port}`,
     port,
     logs: part.logs,
     get pid() {
@@ -106,6 +137,7 @@ async function startAt(kind: BalancerKind, port: number, options: BalancerOption
       return part.exited
     },
     start,
+    setServers,
     kill9: () => part.end('SIGKILL'),
     stop: () => part.end('SIGTERM'),
     pause: () => part.signal('SIGSTOP'),
@@ -114,7 +146,41 @@ async function startAt(kind: BalancerKind, port: number, options: BalancerOption
   }
 }
 
-function prepareHaproxy(folder: string, port: number, { servers, edit = (text) => text }: BalancerOptions): Prepared {
+const addressOf = (server: BalancedServer): string => (typeof server === 'number' ? `127.0.0.1:${server}` : server)
+
+/** Returns the part of a comment after `label`. The shipped files contain their TLS lines as comments. */
+function shippedLine(shipped: string, label: RegExp): string {
+  const line = new RegExp(`^ *# +${label.source}(.*)$`, 'm').exec(shipped)?.[1]
+  if (line === undefined) throw new Error(`unable to set up TLS; the shipped file has no comment ${label.source}`)
+  return line
+}
+
+/** Turns on the TLS lines of the shipped haproxy.cfg, with this certificate. */
+function withHaproxyTls(shipped: string, bundle: string): string {
+  const bind = shippedLine(shipped, /TLS: +(?=bind)/)
+    .replace(':443', '"${BIND}"')
+    .replace(/crt \S+/, `crt ${bundle}`)
+  const settings = shippedLine(shipped, /and in global: /)
+  const redirect = shippedLine(shipped, /(?=http-request redirect)/)
+  return shipped
+    .replace('    bind "${BIND}"\n', () => `    ${bind}\n    ${redirect}\n`)
+    .replace(/^global\n/m, (line) => `${line}    ${settings}\n`)
+}
+
+/** Turns on the TLS lines of the shipped nginx.conf, with this certificate. */
+function withNginxTls(shipped: string, port: number, { certificate, key }: Certificate): string {
+  const listen = shippedLine(shipped, /TLS: +(?=listen)/)
+    .replace('listen 443', `listen 127.0.0.1:${port}`)
+    .replace('ssl_certificate …', `ssl_certificate ${certificate}`)
+    .replace('ssl_certificate_key …', `ssl_certificate_key ${key}`)
+  return shipped.replace(`listen 127.0.0.1:${port};`, () => listen)
+}
+
+function prepareHaproxy(
+  folder: string,
+  port: number,
+  { servers, tls, edit = (text) => text }: BalancerOptions,
+): Prepared {
   const shipped = readFileSync(join(places.haproxy, 'haproxy.cfg'), 'utf8')
   const lines = servers.map((_, index) => `    server server-${index + 1} "\${SERVER_${index + 1}}"\n`).join('')
   const blocks = /(?: {4}server server-\d+ .*\n)+/g
@@ -122,9 +188,12 @@ function prepareHaproxy(folder: string, port: number, { servers, edit = (text) =
     throw new Error('unable to write haproxy.cfg; expected three lists of servers')
   const configuration = shipped.replace(blocks, () => lines)
   const path = join(folder, 'haproxy.cfg')
-  writeFileSync(path, edit(configuration))
+  writeFileSync(
+    path,
+    edit(tls === undefined ? configuration : withHaproxyTls(configuration, joinCertificate(tls, folder))),
+  )
   const env: Record<string, string> = { BIND: `127.0.0.1:${port}` }
-  for (const [index, server] of servers.entries()) env[`SERVER_${index + 1}`] = `127.0.0.1:${server}`
+  for (const [index, server] of servers.entries()) env[`SERVER_${index + 1}`] = addressOf(server)
   return {
     // Run in the foreground and without a master process: this process serves the requests itself.
     args: ['-db', '-f', path],
@@ -132,23 +201,30 @@ function prepareHaproxy(folder: string, port: number, { servers, edit = (text) =
   }
 }
 
-function prepareNginx(folder: string, port: number, { servers, edit = (text) => text }: BalancerOptions): Prepared {
+function prepareNginx(
+  folder: string,
+  port: number,
+  { servers, tls, edit = (text) => text }: BalancerOptions,
+): Prepared {
   cpSync(places.nginx, folder, { recursive: true })
   const shipped = readFileSync(join(places.nginx, 'nginx.conf'), 'utf8')
   const listen = /^ {8}listen 80;$/m
   if (!listen.test(shipped)) throw new Error('unable to write nginx.conf; expected the line `listen 80;`')
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => {
     const path = join(folder, name)
-    mkdirSync(path)
+    mkdirSync(path, { recursive: true })
     return `    ${name}_temp_path ${path};\n`
   })
   const configuration = shipped
     .replace(listen, `        listen 127.0.0.1:${port};`)
     .replace(/^http \{\n/m, (line) => line + temporary.join(''))
-  writeFileSync(join(folder, 'nginx.conf'), edit(configuration))
+  writeFileSync(
+    join(folder, 'nginx.conf'),
+    edit(tls === undefined ? configuration : withNginxTls(configuration, port, tls)),
+  )
   writeFileSync(
     join(folder, 'servers.conf'),
-    servers.map((server) => `server 127.0.0.1:${server} max_fails=0;\n`).join(''),
+    servers.map((server) => `server ${addressOf(server)} max_fails=0;\n`).join(''),
   )
   return {
     // Run one process in the foreground: a killed master process would leave its workers running.

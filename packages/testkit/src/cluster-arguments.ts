@@ -5,11 +5,13 @@ export interface ClusterArguments {
   readonly servers: number
   readonly balancer: BalancerKind
   readonly redisCluster: boolean
+  readonly subscribeAtReplica: boolean
+  readonly tls: boolean
   readonly port: number | undefined
 }
 
-const serversMax = 20
-const usage = 'expected --servers N [--redis-cluster] [--nginx] [--port N]'
+export const serversMax = 20
+const usage = 'expected --servers N [--redis-cluster | --subscribe-at-replica] [--nginx] [--tls] [--port N]'
 
 function readInteger(text: string | undefined, min: number, max: number): number | undefined {
   if (text === undefined || !/^\d{1,6}$/.test(text)) return undefined
@@ -20,9 +22,8 @@ function readInteger(text: string | undefined, min: number, max: number): number
 /** Returns the parsed arguments, or the error line as a string. */
 export function readClusterArguments(args: readonly string[]): ClusterArguments | string {
   let servers = 3
-  let balancer: BalancerKind = 'haproxy'
-  let redisCluster = false
   let port: number | undefined
+  const flags = new Set<string>()
   // Treat `--servers=3` like `--servers 3`.
   const rest = args.flatMap((arg) => (/^--\w[\w-]*=/.test(arg) ? arg.split(/=(.*)/s, 2) : [arg]))
   for (let arg = rest.shift(); arg !== undefined; arg = rest.shift()) {
@@ -41,16 +42,25 @@ export function readClusterArguments(args: readonly string[]): ClusterArguments 
         break
       }
       case '--redis-cluster':
-        redisCluster = true
-        break
+      case '--subscribe-at-replica':
       case '--nginx':
-        balancer = 'nginx'
+      case '--tls':
+        flags.add(arg)
         break
       default:
         return `unable to start a cluster; ${JSON.stringify(arg)} is not an argument: ${usage}`
     }
   }
-  return { servers, balancer, redisCluster, port }
+  if (flags.has('--redis-cluster') && flags.has('--subscribe-at-replica'))
+    return 'unable to start a cluster; a Redis Cluster starts without replicas: use either --redis-cluster or --subscribe-at-replica'
+  return {
+    servers,
+    balancer: flags.has('--nginx') ? 'nginx' : 'haproxy',
+    redisCluster: flags.has('--redis-cluster'),
+    subscribeAtReplica: flags.has('--subscribe-at-replica'),
+    tls: flags.has('--tls'),
+    port,
+  }
 }
 
 function refuse(name: string, value: string | undefined, expected: string): string {

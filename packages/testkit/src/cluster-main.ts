@@ -1,14 +1,16 @@
 /**
  * Main process of `npm run cluster`. Starts a cluster, prints a line for each part and then
- * `ready`, and reports when a part dies (it is not restarted; the other parts continue). Leaves no
- * process or folder behind, however it ends: by a signal, by the death of its parent, or by
- * SIGKILL, after which the reaper cleans up.
+ * `ready`, and reports when a part dies (the other parts continue). Commands on its standard input
+ * add, kill and start servers. Leaves no process or folder behind, however it ends: by a signal, by
+ * the death of its parent, or by SIGKILL, after which the reaper cleans up.
  */
+import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
 import { startCluster } from './cluster.ts'
 import type { Cluster, ClusterPart } from './cluster.ts'
-import { readClusterArguments } from './cluster-arguments.ts'
+import { readClusterArguments, serversMax } from './cluster-arguments.ts'
 import type { ClusterArguments } from './cluster-arguments.ts'
+import { clusterCommandsHint, readClusterCommand } from './cluster-commands.ts'
 
 const parentCheckEveryMs = 250
 /**
@@ -22,6 +24,8 @@ const exitCodes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const
 
 let cluster: Cluster | undefined
 const state = { isEnding: false }
+/** Numbers of the servers that have ended. */
+const deadServers = new Set<number>()
 
 function say(line: string): void {
   process.stdout.write(`${line}\n`)
@@ -38,10 +42,25 @@ async function end(code: number): Promise<void> {
 }
 
 function watch({ name, pid, exited }: ClusterPart): void {
+  // The metrics are served by the server's own process.
+  if (name.startsWith('metrics ')) return
+  const number = Number(/^server (\d+)$/.exec(name)?.[1] ?? 0)
+  deadServers.delete(number)
   void exited.then(async ({ code, signal }) => {
+    deadServers.add(number)
     await pause(sayDeathAfterMs)
-    if (!state.isEnding) say(`${name} died (pid ${pid}, ${signal ?? `status ${code}`})`)
+    // `add` replaces the balancer by a new process.
+    const isReplaced = name === 'balancer' && isRunning(cluster?.balancer)
+    if (!state.isEnding && !isReplaced) say(`${name} died (pid ${pid}, ${signal ?? `status ${code}`})`)
   })
+}
+
+function isRunning(part: { readonly pid: number } | undefined): boolean {
+  try {
+    return part !== undefined && part.pid > 0
+  } catch {
+    return false
+  }
 }
 
 /**
@@ -53,23 +72,68 @@ function callerEnv(): Record<string, string> {
   return Object.fromEntries(entries.map(([name, value]) => [name, value ?? '']))
 }
 
-const order = ['balancer', 'server', 'redis', 'replica', 'postgres']
+const order = ['balancer', 'server', 'metrics', 'redis', 'replica', 'postgres']
 const rankOf = ({ name }: ClusterPart): number => order.indexOf(name.split(' ')[0] ?? '')
 
-async function run({ servers, balancer, redisCluster, port }: ClusterArguments): Promise<void> {
+const sayPart = ({ name, url, pid }: ClusterPart): void => say(`${name} ${url} (pid ${pid})`)
+
+async function run({ port, ...options }: ClusterArguments): Promise<void> {
   const parts: ClusterPart[] = []
+  let isReady = false
   cluster = await startCluster({
-    servers,
-    balancer,
-    redisCluster,
+    ...options,
+    hosts: true,
     ...(port !== undefined && { port }),
-    env: callerEnv(),
-    onPart: (part) => parts.push(part),
+    env: { WELCOME_CHANNEL: 'general', ...callerEnv() },
+    onPart: (part) => {
+      if (!isReady) return parts.push(part)
+      sayPart(part)
+      return watch(part)
+    },
   })
   parts.sort((a, b) => rankOf(a) - rankOf(b) || a.name.localeCompare(b.name, 'en', { numeric: true }))
-  for (const part of parts) say(`${part.name} ${part.url} (pid ${part.pid})`)
+  for (const part of parts) sayPart(part)
+  if (cluster.caFile !== undefined) say(`certificate ${cluster.caFile}`)
   say('ready')
+  isReady = true
   for (const part of parts) watch(part)
+  if (process.stdin.isTTY) say(clusterCommandsHint)
+  for await (const line of createInterface({ input: process.stdin })) await runCommand(cluster, line).catch(sayProblem)
+}
+
+async function runCommand(running: Cluster, line: string): Promise<void> {
+  const command = readClusterCommand(line)
+  if (typeof command === 'string') return say(command)
+  switch (command.kind) {
+    case 'nothing':
+      return
+    case 'add': {
+      if (running.servers.length >= serversMax) return say(`unable to add a server; there are ${serversMax} already`)
+      const { pid } = running.balancer
+      await running.add()
+      const { balancer } = running
+      const part = { name: 'balancer', url: balancer.url, pid: balancer.pid, exited: balancer.exited }
+      if (balancer.pid === pid) return
+      sayPart(part)
+      return watch(part)
+    }
+    case 'kill':
+    case 'start': {
+      const server = running.servers[command.server - 1]
+      const count = running.servers.length
+      if (server === undefined) return say(`unable to ${command.kind} server ${command.server}; there are ${count}`)
+      if (command.kind === 'kill') return server.kill9()
+      if (!deadServers.has(command.server)) return say(`unable to start server ${command.server}; it is running`)
+      await server.start()
+      const part = { name: `server ${server.number}`, url: server.url, pid: server.pid, exited: server.exited }
+      sayPart(part)
+      return watch(part)
+    }
+  }
+}
+
+function sayProblem(error: unknown): void {
+  if (!state.isEnding) say(error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error))
 }
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void end(exitCodes[signal]))

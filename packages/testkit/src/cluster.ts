@@ -4,8 +4,11 @@
  * frozen and started again at the same address. Links between parts can go through proxies, so that
  * a test can cut them. `npm run cluster` uses this code, too.
  */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { startBalancer } from './balancer.ts'
 import type { Balancer, BalancerKind } from './balancer.ts'
+import { type Certificate, makeCertificate } from './certificate.ts'
 import { findFreePort } from './free-port.ts'
 import type { ExitStatus } from './part-process.ts'
 import { startPostgres } from './postgres.ts'
@@ -16,6 +19,7 @@ import { startServer } from './server-process.ts'
 import type { ServerProcess } from './server-process.ts'
 import { startTcpProxy } from './tcp-proxy.ts'
 import type { TcpProxy } from './tcp-proxy.ts'
+import { makeTempDir, removeTempDir } from './tracked.ts'
 
 /**
  * Purpose of a link: outgoing hints, incoming hints, SQL, requests from the balancer, Redis
@@ -40,6 +44,16 @@ export interface ClusterOptions {
   readonly redisCluster?: boolean
   /** Whether servers publish to the primary and subscribe at the replica. */
   readonly subscribeAtReplica?: boolean
+  /**
+   * Whether each server has a host of its own, 127.0.0.1, 127.0.0.2 and so on, so that a browser
+   * keeps separate cookies for them. Ignored where the system has only 127.0.0.1.
+   */
+  readonly hosts?: boolean
+  /**
+   * Whether clients reach the balancer by HTTPS, and servers reach Redis by TLS. The cluster makes
+   * its own certificate.
+   */
+  readonly tls?: boolean
   /** Environment of every server; overrides the defaults here. */
   readonly env?: Readonly<Record<string, string>>
   /** Environment of one server; overrides `env`. */
@@ -62,7 +76,7 @@ export interface ClusterOptions {
 
 export interface ClusterPart {
   /**
-   * Name: `balancer`, `server 1`, `redis`, `replica`, `postgres`; the masters of a Redis Cluster
+   * Name: `balancer`, `server 1`, `metrics 1`, `redis`, `replica`, `postgres`; the masters of a Redis Cluster
    * are `redis 1`, `redis 2`…
    */
   readonly name: string
@@ -74,6 +88,8 @@ export interface ClusterPart {
 export interface ClusterServer extends ServerProcess {
   /** SERVER_NAME of the server, such as `server-1`. */
   readonly name: string
+  /** Number of the server, from 1. */
+  readonly number: number
   /** URL of the server's Prometheus metrics. */
   readonly metricsUrl: string
 }
@@ -94,6 +110,8 @@ export interface Cluster {
   readonly replica: Redis | undefined
   /** The Redis Cluster; undefined without one. */
   readonly redisCluster: RedisCluster | undefined
+  /** File of the certificate that clients must trust; only with `tls`. */
+  readonly caFile: string | undefined
   /** Sends SIGKILL to a server, by its index in `servers`. */
   kill9(server: number): Promise<void>
   /** Sends SIGTERM; resolves to the exit status. */
@@ -104,6 +122,8 @@ export interface Cluster {
   pause(server: number): void
   /** Sends SIGCONT. */
   resume(server: number): void
+  /** Starts one more server and adds it to the balancer. */
+  add(): Promise<ClusterServer>
   /** Returns the proxy of a link listed in `proxies`. */
   proxyOf(purpose: LinkPurpose, server?: number): TcpProxy
   /**
@@ -164,6 +184,10 @@ async function startParts(
     return proxy.port
   }
 
+  const certificate = options.tls === true ? openCertificate(removals) : undefined
+  const hasHosts = options.hosts === true && (await isLocal('127.0.0.2'))
+  const hostOf = (index: number): string => (hasHosts ? `127.0.0.${index + 1}` : '127.0.0.1')
+
   const postgres = await startPostgres(options.postgres)
   removals.push(() => postgres.remove())
   const databaseUrl = await postgres.createDatabase()
@@ -173,18 +197,19 @@ async function startParts(
   let replica: Redis | undefined
   let redisCluster: RedisCluster | undefined
   if (options.redisCluster === true) {
-    redisCluster = await startRedisCluster(options.redis)
+    redisCluster = await startRedisCluster({ ...options.redis, ...(certificate !== undefined && { tls: 'names' }) })
     removals.push(redisCluster.remove)
     const [first] = redisCluster.masters
     if (first === undefined) throw new Error('unable to start a cluster; it has no Redis')
     redis = first
     for (const [index, master] of redisCluster.masters.entries()) tell(`redis ${index + 1}`, master.url, master)
   } else {
-    redis = await startRedis(options.redis)
+    const redisOptions = { ...options.redis, ...(certificate !== undefined && { tls: certificate }) }
+    redis = await startRedis(redisOptions)
     removals.push(redis.remove)
     tell('redis', redis.url, redis)
     replica = await startRedis({
-      ...options.redis,
+      ...redisOptions,
       replicaOf: { port: await link('replication', undefined, redis.port) },
     })
     removals.push(replica.remove)
@@ -193,14 +218,19 @@ async function startParts(
   }
 
   const ports: { readonly port: number; readonly metricsPort: number }[] = []
-  for (let index = 0; index < options.servers; index += 1) {
-    ports.push({ port: await findFreePort(), metricsPort: await findFreePort() })
+  const behind: string[] = []
+  const reservePorts = async (): Promise<void> => {
+    const index = ports.length
+    const reserved = { port: await findFreePort(), metricsPort: await findFreePort() }
+    ports.push(reserved)
+    const linkPort = await link('http', index, reserved.port)
+    behind.push(`${linkPort === reserved.port ? hostOf(index) : '127.0.0.1'}:${linkPort}`)
   }
   // Start the balancer before the servers, because its URL is their PUBLIC_URL.
-  const behind: number[] = []
-  for (const [index, { port }] of ports.entries()) behind.push(await link('http', index, port))
+  while (ports.length < options.servers) await reservePorts()
   const balancer = await startBalancer(options.balancer ?? 'haproxy', {
     servers: behind,
+    ...(certificate !== undefined && { tls: certificate }),
     ...(options.port !== undefined && { port: options.port }),
   })
   removals.push(balancer.remove)
@@ -217,13 +247,18 @@ async function startParts(
     }
   }
 
-  const startOne = async (index: number, port: number, metricsPort: number): Promise<ClusterServer> => {
+  // Node reads one file of additional authorities, and a Redis Cluster has its own certificate.
+  const caFile = certificate && joinAuthorities(certificate, redisCluster?.caFile)
+  const startOne = async (index: number): Promise<ClusterServer> => {
+    const { port, metricsPort } = ports[index] ?? { port: 0, metricsPort: 0 }
     const name = `server-${index + 1}`
     const server = await startServer({
       databaseUrl: withPort(databaseUrl, await link('database', index, postgres.port)),
       env: {
         ...baseEnv(balancer.url),
         ...(await redisEnv(index)),
+        HOST: hostOf(index),
+        ...(caFile !== undefined && { NODE_EXTRA_CA_CERTS: caFile }),
         PORT: String(port),
         METRICS_PORT: String(metricsPort),
         SERVER_NAME: name,
@@ -234,16 +269,13 @@ async function startParts(
     })
     removals.push(() => server.remove())
     tell(`server ${index + 1}`, server.url, server)
-    return Object.assign(server, { name, metricsUrl: `http://127.0.0.1:${metricsPort}/metrics` })
+    const metricsUrl = `http://${hostOf(index)}:${metricsPort}/metrics`
+    tell(`metrics ${index + 1}`, metricsUrl, server)
+    return Object.assign(server, { name, number: index + 1, metricsUrl })
   }
-  const [firstPorts, ...otherPorts] = ports
-  if (firstPorts === undefined) throw new Error('unable to start a cluster; it needs a server')
   // Start the first server alone: it creates the tables.
-  const first = await startOne(0, firstPorts.port, firstPorts.metricsPort)
-  const others = await allOrNone(
-    otherPorts.map(({ port, metricsPort }, index) => startOne(index + 1, port, metricsPort)),
-  )
-  const servers = [first, ...others]
+  const servers = [await startOne(0)]
+  servers.push(...(await allOrNone(ports.slice(1).map((_, index) => startOne(index + 1)))))
   tell('balancer', balancer.url, balancer)
 
   const serverAt = (index: number): ClusterServer => {
@@ -259,8 +291,11 @@ async function startParts(
 
   return {
     url: balancer.url,
-    urls: servers.map(({ url }) => url),
+    get urls() {
+      return servers.map(({ url }) => url)
+    },
     servers,
+    caFile,
     balancer,
     postgres,
     databaseUrl,
@@ -272,6 +307,13 @@ async function startParts(
     start: (server) => serverAt(server).start(),
     pause: (server) => serverAt(server).freeze(),
     resume: (server) => serverAt(server).thaw(),
+    async add() {
+      await reservePorts()
+      const server = await startOne(servers.length)
+      servers.push(server)
+      await balancer.setServers(behind)
+      return server
+    },
     proxyOf,
     async failOverRedis() {
       if (replica === undefined) throw new Error('unable to fail over; there is no replica')
@@ -282,6 +324,29 @@ async function startParts(
     },
     remove,
   }
+}
+
+function openCertificate(removals: (() => Promise<void>)[]): Certificate {
+  const folder = makeTempDir('certificate')
+  removals.push(async () => removeTempDir(folder))
+  return makeCertificate(folder)
+}
+
+/** Returns a file that contains both certificates. */
+function joinAuthorities({ certificate }: Certificate, other: string | undefined): string {
+  if (other === undefined) return certificate
+  const path = `${certificate}.all`
+  writeFileSync(path, readFileSync(certificate, 'utf8') + readFileSync(other, 'utf8'))
+  return path
+}
+
+/** Returns whether a program may listen on this address. */
+function isLocal(host: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = createServer()
+    probe.once('error', () => resolve(false))
+    probe.listen(0, host, () => probe.close(() => resolve(true)))
+  })
 }
 
 /**

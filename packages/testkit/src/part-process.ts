@@ -40,6 +40,7 @@ export class PartProcess {
   readonly #name: string
   #child: ChildProcess | undefined
   #exited: Promise<ExitStatus> | undefined
+  readonly #predecessors = new Set<ChildProcess>()
 
   constructor(name: string) {
     this.#name = name
@@ -71,7 +72,20 @@ export class PartProcess {
     await whenReady(started)
   }
 
+  /**
+   * Starts a successor of the running process, which ends by itself when it has served its last
+   * connection. `end` also kills it.
+   */
+  async replace(spawn: () => ChildProcess, whenReady: () => Promise<unknown>): Promise<void> {
+    const predecessor = this.#running
+    this.#predecessors.add(predecessor)
+    void whenExited(predecessor).then(() => this.#predecessors.delete(predecessor))
+    this.#child = undefined
+    await this.begin(spawn, whenReady)
+  }
+
   async end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+    for (const predecessor of this.#predecessors) predecessor.kill('SIGKILL')
     const ending = this.#child
     if (ending === undefined) return
     ending.kill(signal)

@@ -4,10 +4,10 @@
  * promoted, and started again on its port with or without its data. A test queries it with {@link
  * Redis.command}, over a new connection per command.
  */
-import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { createClient } from 'redis'
+import { type Certificate, makeCertificate } from './certificate.ts'
 import { findFreePort } from './free-port.ts'
 import { PartProcess, withFreePort } from './part-process.ts'
 import type { Part } from './part-process.ts'
@@ -31,7 +31,7 @@ export interface RedisOptions {
    */
   readonly settings?: Readonly<Record<string, string | number>>
   /** Whether to speak TLS only. `true` creates a certificate for 127.0.0.1. */
-  readonly tls?: boolean | RedisCertificate
+  readonly tls?: boolean | Certificate
   /**
    * Whether to write an append-only file, so that the data survives a kill. Without it, each start
    * is empty.
@@ -39,13 +39,6 @@ export interface RedisOptions {
   readonly keepsData?: boolean
   /** Port of the server. Default: a free port. */
   readonly port?: number
-}
-
-/** Files of a self-signed certificate, and the host name that clients use. */
-export interface RedisCertificate {
-  readonly certificate: string
-  readonly key: string
-  readonly host: string
 }
 
 export interface Redis extends Part {
@@ -80,23 +73,6 @@ function findBin(): string | undefined {
 /** Returns whether tests against Redis can run on this machine. */
 export function hasRedis(): boolean {
   return findBin() !== undefined
-}
-
-const allNames = 'IP:127.0.0.1,DNS:localhost'
-
-function makeCertificate(folder: string, host = '127.0.0.1', names = allNames): RedisCertificate {
-  const certificate = join(folder, 'certificate.pem')
-  const key = join(folder, 'key.pem')
-  const subject = ['-subj', `/CN=${host}`, '-addext', `subjectAltName=${names}`]
-  execFileSync(
-    'openssl',
-    [
-      ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'],
-      ...['-keyout', key, '-out', certificate, ...subject],
-    ],
-    { stdio: ['ignore', 'ignore', 'pipe'] },
-  )
-  return { certificate, key, host }
 }
 
 /** Starts a Redis server, which takes some tens of milliseconds. */
