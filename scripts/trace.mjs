@@ -1,10 +1,11 @@
 /**
  * `npm run trace -- <conversation> <seq> <user>`: shows what happened to one message on its way to
- * one user. Queries every server at its metrics address (`--at`, several separated by commas;
+ * one user. A link to the message, as "Copy link" gives it, replaces conversation and seq. Queries every server at its metrics address (`--at`, several separated by commas;
  * default: METRICS_URLS) and prints the events in order. When no server remembers the message, the
  * answer comes from the database. Missing information is reported as missing.
  */
-const usage = `usage: npm run trace -- [--at http://server-1:9464,http://server-2:9464] <conversation> <seq> <user id or handle>`
+const usage = `usage: npm run trace -- [--at http://server-1:9464,http://server-2:9464] <conversation> <seq> <user id or handle>
+       npm run trace -- [--at …] <link to the message> <user id or handle>`
 
 const answerWithinMs = 10_000
 
@@ -15,6 +16,8 @@ function readArguments(list) {
     if (list[index] === '--at') at = list[(index += 1)] ?? ''
     else rest.push(list[index])
   }
+  const [, ...linked] = /^https?:\/\/[^/]+\/c\/([\da-f-]{36})\/(\d+)$/i.exec(rest[0] ?? '') ?? []
+  if (linked.length > 0) rest.splice(0, 1, ...linked)
   const servers = at.split(',').map((one) => one.trim())
   if (rest.length !== 3 || !/^\d+$/.test(rest[1]) || !servers.every((one) => URL.canParse(one))) return undefined
   const [conversation, seq, user] = rest

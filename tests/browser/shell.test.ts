@@ -363,3 +363,18 @@ it.each(['reduce', 'no-preference'] as const)(
     await ada.leave()
   },
 )
+
+it.each([
+  ['desktop', { viewport: { width: 1_280, height: 800 } }],
+  ['phone', phone],
+])('offers a new user the public channels in one click, at %s size', async (_size, options) => {
+  const owner = await HttpUser.signUp(server.url, { name: 'Owner', password })
+  // The first by name: only a few channels are offered.
+  const name = `00 Lobby ${owner.handle}`
+  await owner.createConversation('channel', [], name)
+  const ada = await Person.signUp(browser, server.url, 'Ada Lovelace', options)
+  await ada.page.getByRole('button', { name: `Join ${name}` }).click()
+  await hasOpened(ada.page, name)
+  ada.expectNoSurprises()
+  await ada.leave()
+})

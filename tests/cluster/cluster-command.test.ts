@@ -39,13 +39,26 @@ class ClusterCommand {
   constructor(args: readonly string[]) {
     chmodSync(this.tempDir, 0o711) // Postgres runs as another user, in a subfolder.
     this.child = spawn(process.execPath, [script, ...args], {
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['pipe', 'pipe', 'pipe'],
       // A separate process group, as a shell gives to a job. Ending the group must end everything.
       detached: true,
       env: { ...process.env, TMPDIR: this.tempDir },
     })
     createInterface({ input: this.child.stdout! }).on('line', (line) => this.lines.push(line))
     this.child.stderr?.on('data', (chunk: Buffer) => (this.errors += chunk.toString('utf8')))
+  }
+
+  /** Types a command and waits until the output has a line that matches. */
+  async type(text: string, answer: RegExp): Promise<RegExpExecArray> {
+    const before = this.lines.length
+    this.child.stdin?.write(`${text}\n`)
+    const find = (): RegExpExecArray | undefined =>
+      this.lines
+        .slice(before)
+        .map((line) => answer.exec(line))
+        .find((match) => match !== null) ?? undefined
+    await waitForFact(() => find() !== undefined, { what: `an answer to ${text}`, timeoutMs: 60_000 })
+    return find()!
   }
 
   async waitForReady(): Promise<void> {
@@ -140,11 +153,26 @@ describe.skipIf(!canRun)('npm run cluster', () => {
       'server 1',
       'server 2',
       'server 3',
+      'metrics 1',
+      'metrics 2',
+      'metrics 3',
       'redis',
       'replica',
       'postgres',
     ])
-    const programs = { balancer: /haproxy/, server: /main\.js/, redis: /redis-server/, replica: /redis-server/ }
+    // Cookies ignore ports, so each server has a host of its own.
+    expect(
+      ['server 1', 'server 2', 'server 3', 'metrics 3'].map((name) => new URL(command!.part(name).url).hostname),
+    ).toEqual(['127.0.0.1', '127.0.0.2', '127.0.0.3', '127.0.0.3'])
+    const metrics = await (await fetch(command.part('metrics 2').url)).text()
+    expect(metrics).toContain('chorus_connections')
+    const programs = {
+      balancer: /haproxy/,
+      server: /main\.js/,
+      metrics: /main\.js/,
+      redis: /redis-server/,
+      replica: /redis-server/,
+    }
     for (const [name, { pid, url }] of command.parts) {
       const kind = name.split(' ')[0]!
       expect(isAlive(pid), name).toBe(true)
@@ -195,8 +223,44 @@ describe.skipIf(!canRun)('npm run cluster', () => {
     await command.waitForNothingLeft(pids)
     // Only the parts have an address in the output, so a reader finds the right one at once.
     const printed = command.lines.join('\n').match(/https?:\/\/\S+/g)
-    expect(printed).toEqual(['balancer', 'server 1', 'server 2', 'server 3'].map((name) => command!.part(name).url))
-    expect(command.lines.length).toBe(10)
+    const withAddress = ['balancer', 'server 1', 'server 2', 'server 3', 'metrics 1', 'metrics 2', 'metrics 3']
+    expect(printed).toEqual(withAddress.map((name) => command!.part(name).url))
+    expect(command.lines.length).toBe(13)
+  })
+
+  it.each([
+    ['HAProxy', []],
+    ['nginx', ['--nginx']],
+  ])('adds a server behind %s and starts a killed one', async (_name, balancer) => {
+    command = new ClusterCommand(['--servers', '2', ...balancer])
+    await command.waitForReady()
+    const ada = await HttpUser.signUp(command.part('server 1').url)
+    const reader = await SocketUser.connect(command.part('balancer').url, { cookie: ada.cookie })
+    const [, added = '', pid] = await command.type('add', /^server 3 (\S+) \(pid (\d+)\)$/)
+    expect(new URL(added).hostname).toBe('127.0.0.3')
+    await waitForFact(() => command!.lines.some((line) => line.startsWith('metrics 3 ')), { what: 'its metrics' })
+    const balanced = await command.type('', /^balancer (\S+) \(pid \d+\)$/).then(([, url]) => url)
+    expect(balanced).toBe(command.part('balancer').url)
+
+    // The balancer serves with the added server alone.
+    for (const number of [1, 2]) await command.type(`kill ${number}`, new RegExp(`^server ${number} died`))
+    await waitForFact(
+      async () =>
+        (
+          await HttpUser.stranger(balanced!)
+            .call('GET', '/livez')
+            .catch(() => undefined)
+        )?.status === 200,
+      { what: 'an answer of the added server', timeoutMs: 20_000 },
+    )
+    await command.type('start 3', /^unable to start server 3; it is running$/)
+    await command.type('start 2', /^server 2 \S+ \(pid \d+\)$/)
+    await command.type('start 9', /^unable to start server 9; there are 3$/)
+    await command.type('stop', /^unable to run "stop"; commands: add /)
+    process.kill(Number(pid), 'SIGKILL')
+    await waitForFact(() => command!.lines.some((line) => line.startsWith('server 3 died')), { what: 'its death' })
+    await HttpUser.signUp(command.part('server 2').url)
+    reader.close()
   })
 
   it('runs with nginx and Redis Cluster, and leaves nothing after a kill', async () => {
@@ -206,6 +270,8 @@ describe.skipIf(!canRun)('npm run cluster', () => {
       'balancer',
       'server 1',
       'server 2',
+      'metrics 1',
+      'metrics 2',
       'redis 1',
       'redis 2',
       'redis 3',

@@ -46,6 +46,24 @@ describe.skipIf(!canRun)('between the servers and Redis', () => {
     ends.expectUnharmed()
   })
 
+  it('[TAIL1] delivers messages while the replica and then the primary is killed', async () => {
+    const { redis, replica } = ends.cluster
+    await replica!.kill9()
+    await ends.waitForHealth(false)
+    await ends.sendAcross('without the replica')
+    await replica!.start()
+    await replica!.waitForSync()
+    await ends.waitForHealth(true)
+    await redis.kill9()
+    await ends.waitForHealth(false)
+    await ends.sendAcross('without the primary')
+    await redis.start({ isEmpty: true })
+    await replica!.waitForSync()
+    await ends.waitForHealth(true)
+    await ends.sendAcross('with both again')
+    ends.expectUnharmed()
+  })
+
   it('[TAIL1] delivers messages while Redis fails over to the replica', async () => {
     await ends.sendAcross('before the failover')
     await ends.cluster.failOverRedis()

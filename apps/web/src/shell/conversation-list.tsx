@@ -8,6 +8,7 @@ import { useEffect, useLayoutEffect, useRef, useState } from 'react'
 import { useMatches } from '../ui/use-matches.ts'
 import { ConversationListItem } from './conversation-list-item.tsx'
 import { useListed, type Listed } from './listed.ts'
+import { JoinableChannels } from './joinable-channels.tsx'
 import { openOverlay } from './overlay.ts'
 import { ListSkeleton } from './shell-skeleton.tsx'
 
@@ -18,11 +19,13 @@ export function ConversationList({ open }: { readonly open: string | undefined }
   const conversations = useConversations()
   const data = useDataState()
   const listed = useListed(conversations)
+  const isPhone = useMatches('(max-width: 639px)')
   if (conversations.length === 0) {
     if (data === 'empty' || data === 'loading') return <ListSkeleton />
     return (
       <div className='sidebar-empty'>
         <p>No conversations yet.</p>
+        {isPhone && <JoinableChannels />}
         <button type='button' className='text-button' onClick={() => openOverlay('browse-channels')}>
           Browse channels
         </button>

@@ -1,6 +1,7 @@
 /** Content of the right-hand pane while no conversation is open. */
 import { useConversations } from '@chorus/react'
 import { SquarePen } from 'lucide-react'
+import { JoinableChannels } from './joinable-channels.tsx'
 import { openOverlay } from './overlay.ts'
 
 export function HomePane() {
@@ -14,6 +15,7 @@ export function HomePane() {
           ? 'Start a conversation, or join a channel.'
           : 'Choose one from the list, or press Ctrl-K to find one.'}
       </p>
+      {isEmpty && <JoinableChannels />}
       <button type='button' className='button button-primary' onClick={() => openOverlay('new-conversation')}>
         <SquarePen aria-hidden='true' />
         New conversation

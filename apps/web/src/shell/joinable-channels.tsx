@@ -1,0 +1,58 @@
+/**
+ * The public channels that a user without conversations may join, each with one click. Shows
+ * nothing when there are none or they cannot be loaded: the buttons beside it still work.
+ */
+import type { Conversation } from '@chorus/client'
+import { useChat, useConnection } from '@chorus/react'
+import { useEffect, useState } from 'react'
+import { countMembers } from '../conversation/title.ts'
+import { attempt } from '../notices/explain-error.ts'
+import { navigate } from '../routing/use-route.ts'
+import { ConversationAvatar } from './conversation-list-item.tsx'
+
+/** Channels shown. The dialog "Browse channels" shows and searches all of them. */
+const channelsMax = 5
+
+export function JoinableChannels() {
+  const chat = useChat()
+  const isOnline = useConnection().state === 'ready'
+  const [channels, setChannels] = useState<readonly Conversation[]>([])
+  useEffect(() => {
+    if (!isOnline) return
+    let isWanted = true
+    chat.findChannels('', channelsMax).then(
+      (found) => isWanted && setChannels(found.filter(({ role }) => role === null)),
+      () => undefined,
+    )
+    return () => {
+      isWanted = false
+    }
+  }, [chat, isOnline])
+  if (channels.length === 0) return null
+  const join = (channel: Conversation): void =>
+    attempt(
+      chat.joinChannel(channel.id).then(() => navigate({ at: 'conversation', conversation: channel.id })),
+      'Couldn’t join',
+    )
+  return (
+    <ul className='home-channels' aria-label='Channels to join'>
+      {channels.map((channel) => (
+        <li key={channel.id}>
+          <ConversationAvatar conversation={channel} sizePx={32} />
+          <span className='home-channel'>
+            <span className='home-channel-name'>{channel.name ?? 'Channel'}</span>
+            <span className='secondary'>{countMembers(channel.memberCount)}</span>
+          </span>
+          <button
+            type='button'
+            className='button'
+            aria-label={`Join ${channel.name ?? 'the channel'}`}
+            onClick={() => join(channel)}
+          >
+            Join
+          </button>
+        </li>
+      ))}
+    </ul>
+  )
+}
