@@ -1,6 +1,6 @@
 /**
- * Checks the documents. The reference pages (docs/reference/) are generated from the built packages
- * and must be current. Every relative link and anchor must have a target. Every file that
+ * Checks the documents and the client's table of routes. The table and the reference pages
+ * (docs/reference/) are generated from the built packages and must be current. Every relative link and anchor must have a target. Every file that
  * docs/message-path.md and docs/decisions/ name must exist. `--write` writes the reference pages
  * instead of comparing them.
  */
@@ -159,14 +159,46 @@ function checkNamedFiles(document) {
   }
 }
 
+/**
+ * The client's table of routes. It is generated, because the definitions contain schemas, which no
+ * browser needs to load.
+ */
+async function buildRoutes() {
+  const { commands } = await load('packages/protocol/dist/index.js')
+  const lines = Object.keys(commands)
+    .sort()
+    .map((name) => {
+      const { method, path, bodyIs } = commands[name].route
+      const key = /^\w+$/.test(name) ? name : `'${name}'`
+      return `  ${key}: '${[method, path, ...(bodyIs === undefined ? [] : [bodyIs])].join(' ')}',\n`
+    })
+  return `/**
+ * HTTP method and path of each command. ${generated} The source is
+ * packages/protocol/src/commands/.
+ */
+import type { CommandName, Method } from '@chorus/protocol'
+
+/**
+ * Method and path of a command. An optional third word names the request field that becomes the
+ * whole body.
+ */
+export type HttpRoute = \`\${Method} \${string}\`
+
+export const httpRoutes: { readonly [Name in CommandName]: HttpRoute } = {
+${lines.join('')}}
+`
+}
+
 const pages = await buildReference()
-for (const [name, text] of Object.entries(pages)) {
-  const path = join(root, 'docs/reference', name)
+const files = Object.entries(pages).map(([name, text]) => [`docs/reference/${name}`, text])
+files.push(['packages/client/src/http-routes.ts', await buildRoutes()])
+for (const [name, text] of files) {
+  const path = join(root, name)
   if (isWriting) {
     mkdirSync(dirname(path), { recursive: true })
     writeFileSync(path, text)
   } else if (!existsSync(path) || readFileSync(path, 'utf8') !== text) {
-    problems.push(`docs/reference/${name} is out of date; run npm run docs`)
+    problems.push(`${name} is out of date; run npm run docs`)
   }
 }
 checkLinks()

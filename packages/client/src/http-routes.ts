@@ -1,6 +1,6 @@
 /**
- * HTTP method and path of each command. A separate table, so that no schema is loaded at run time.
- * A test compares it with the command definitions.
+ * HTTP method and path of each command. Generated from the code by `npm run docs`. Do not edit. The source is
+ * packages/protocol/src/commands/.
  */
 import type { CommandName, Method } from '@chorus/protocol'
 
@@ -10,45 +10,40 @@ import type { CommandName, Method } from '@chorus/protocol'
  */
 export type HttpRoute = `${Method} ${string}`
 
-const conversation = '/v1/conversations/{conversation}'
-const message = `${conversation}/messages/{seq}`
-const member = `${conversation}/members/{user}`
-const reaction = `${message}/reactions/{emoji}`
-
 export const httpRoutes: { readonly [Name in CommandName]: HttpRoute } = {
-  'add-reaction': `PUT ${reaction}`,
+  'add-reaction': 'PUT /v1/conversations/{conversation}/messages/{seq}/reactions/{emoji}',
   'confirm-email': 'POST /v1/notifications/confirm',
   'create-conversation': 'POST /v1/conversations',
-  'delete-message': `DELETE ${message}`,
-  'edit-message': `PATCH ${message}`,
+  'delete-message': 'DELETE /v1/conversations/{conversation}/messages/{seq}',
+  'edit-message': 'PATCH /v1/conversations/{conversation}/messages/{seq}',
   'find-channels': 'GET /v1/channels',
   'find-users': 'GET /v1/users',
-  'get-conversation': `GET ${conversation}`,
-  'get-message': `GET ${message}`,
+  'get-conversation': 'GET /v1/conversations/{conversation}',
+  'get-message': 'GET /v1/conversations/{conversation}/messages/{seq}',
   'get-notifications': 'GET /v1/notifications',
   'get-session': 'GET /v1/session',
   'get-session-data': 'GET /v1/session/data',
   'get-user': 'GET /v1/users/{id}',
-  'list-changes': `GET ${conversation}/changes`,
+  'list-changes': 'GET /v1/conversations/{conversation}/changes',
   'list-conversations': 'GET /v1/conversations',
-  'list-live-values': `GET ${conversation}/live`,
-  'list-members': `GET ${conversation}/members`,
-  'list-messages': `GET ${conversation}/messages`,
+  'list-live-values': 'GET /v1/conversations/{conversation}/live',
+  'list-members': 'GET /v1/conversations/{conversation}/members',
+  'list-messages': 'GET /v1/conversations/{conversation}/messages',
   'list-sessions': 'GET /v1/sessions',
-  'mark-read': `PUT ${conversation}/read`,
-  'put-member': `PUT ${member}`,
-  'remove-member': `DELETE ${member}`,
-  'remove-reaction': `DELETE ${reaction}`,
+  'mark-read': 'PUT /v1/conversations/{conversation}/read',
+  'put-member': 'PUT /v1/conversations/{conversation}/members/{user}',
+  'remove-member': 'DELETE /v1/conversations/{conversation}/members/{user}',
+  'remove-reaction': 'DELETE /v1/conversations/{conversation}/messages/{seq}/reactions/{emoji}',
   'revoke-session': 'DELETE /v1/sessions/{id}',
-  'send-message': `POST ${conversation}/messages`,
-  'set-live-value': `PUT ${conversation}/live/{key}`,
+  'send-message': 'POST /v1/conversations/{conversation}/messages',
+  'set-live-value': 'PUT /v1/conversations/{conversation}/live/{key}',
   'set-notifications': 'PUT /v1/notifications',
   'set-status': 'PUT /v1/status',
   'sign-in': 'POST /v1/session',
   'sign-out': 'DELETE /v1/session',
   'sign-up': 'POST /v1/users',
   sync: 'GET /v1/sync',
-  'update-conversation': `PATCH ${conversation}`,
+  'update-conversation': 'PATCH /v1/conversations/{conversation}',
   'update-profile': 'PATCH /v1/users/me',
   'update-session-data': 'PATCH /v1/session/data data',
   'watch-presence': 'POST /v1/presence',
