@@ -10,7 +10,8 @@ import type { Mutant } from './mutant.ts'
 const calm = ['F5']
 
 const built = (path: string): string => `packages/server/dist/${path}.js`
-const appendSql = 'packages/server/src/database/migrations/006-append-in-one-pass.sql'
+const appendChangesSql = 'packages/server/src/database/functions/append-changes.sql'
+const appendSendSql = 'packages/server/src/database/functions/append-send.sql'
 const schemaSql = 'packages/server/src/database/migrations/001-initial.sql'
 
 export const serverMutants: readonly Mutant[] = [
@@ -71,12 +72,12 @@ export const serverMutants: readonly Mutant[] = [
     about: 'seq is like a database sequence: numbers of rolled-back transactions are lost',
     edits: [
       {
-        file: appendSql,
+        file: appendChangesSql,
         search: 'then k.seq + count(*)',
         replacement: 'then k.seq + (extract(milliseconds from v_now)::bigint % 50 = 0)::int + count(*)',
       },
       {
-        file: appendSql,
+        file: appendSendSql,
         search: 'v_seq := v_top_seq + 1;',
         replacement: 'v_seq := v_top_seq + 1 + (extract(milliseconds from clock_timestamp())::bigint % 50 = 0)::int;',
       },
@@ -89,12 +90,12 @@ export const serverMutants: readonly Mutant[] = [
     about: 'a retry with the same clientId is stored again',
     edits: [
       {
-        file: appendSql,
+        file: appendChangesSql,
         search: 'and c.conversation = u.conversation and c.client_id = u.client_id limit 1) d on true',
         replacement: 'and c.conversation = u.conversation and c.client_id = u.client_id and false limit 1) d on true',
       },
       {
-        file: appendSql,
+        file: appendSendSql,
         search: 'and c.client_id = p_client_id;',
         replacement: 'and c.client_id = p_client_id and false;',
       },
@@ -126,12 +127,12 @@ export const serverMutants: readonly Mutant[] = [
     about: 'the membership of the sender is not checked under the lock',
     edits: [
       {
-        file: appendSql,
+        file: appendChangesSql,
         search: "when m.user_id is null then 'not-found'\n                     when u.reply_to",
         replacement: "when false then 'not-found'\n                     when u.reply_to",
       },
       {
-        file: appendSql,
+        file: appendSendSql,
         search: 'elsif not exists (\n    select from members',
         replacement: 'elsif false and not exists (\n    select from members',
       },

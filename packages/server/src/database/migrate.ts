@@ -1,5 +1,6 @@
 /**
- * Migrates the schema: numbered SQL files, each applied once, in order. An advisory lock makes
+ * Migrates the schema: numbered SQL files, each applied once, in order, and then the SQL functions
+ * (functions.ts). Migrations contain tables and data; the functions in the older ones are superseded. An advisory lock makes
  * servers that start together take turns. The start fails if an applied file has changed or the
  * schema is newer than this server. If the schema is up to date, nothing is created, so a role
  * without that right can start the server.
@@ -8,6 +9,8 @@ import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { StartError } from '../support/start-error.ts'
 import type { Database } from './database.ts'
+import { functionSet, installScript, readFunctionSetNumber } from './functions.ts'
+import { withUnixLineEnds } from './line-ends.ts'
 
 /** Key of the advisory lock. Any constant that no other lock uses. */
 const advisoryLockKey = 5_091_622
@@ -51,11 +54,6 @@ function readMigrations(): Migration[] {
 }
 
 const checksumOf = (text: string): string => createHash('sha256').update(text).digest('hex')
-
-/** Converts line ends. They are not part of a migration, because a checkout may change them. */
-export function withUnixLineEnds(text: string): string {
-  return text.replaceAll('\r\n', '\n')
-}
 
 /**
  * Applies all missing migrations. If there are none, it changes nothing and needs no right to
@@ -106,6 +104,8 @@ export async function migrate(database: Database): Promise<void> {
     )
   }
   await makeSettings(database)
+  if ((await readFunctionSetNumber(database)) < functionSet.number)
+    await change(database, 'functions', installScript(takeTurns))
 }
 
 async function readApplied(database: Database): Promise<Map<number, string>> {
