@@ -3,11 +3,13 @@
  * as root, the system packages of the tests; builds; checks; then runs unit, API, cluster, abuse,
  * browser and chaos tests, on the embedded database and on a Postgres started for this run. The
  * last line of the summary is `N passed, N failed`; the exit status is non-zero when a test or
- * check failed.
+ * check failed. `npm test -- --changed [COMMIT]` runs the checks, and the tests that a change since
+ * the commit (default: HEAD) can touch.
  */
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { allStages, runStages } from './setup/stages.mjs'
+import { listChangedFiles, stagesOf } from './setup/changed-files.mjs'
+import { allStages, runStages, stagesForChange } from './setup/stages.mjs'
 import {
   buildForChaos,
   fail,
@@ -16,11 +18,23 @@ import {
   requireNode,
   root,
   say,
+  SetupError,
   withSetupLock,
 } from './setup/steps.mjs'
 import { installSystemPackages, testPackages } from './setup/system-packages.mjs'
 
+/** Returns the stages that the arguments name, and says which. */
+function selectStages([flag, commit = 'HEAD', ...rest]) {
+  if (flag === undefined) return allStages
+  if (flag !== '--changed' || rest.length > 0)
+    throw new SetupError(`unable to test; ${flag} is not an argument: expected --changed [COMMIT]`)
+  const names = stagesOf(listChangedFiles(commit))
+  say(`since ${commit}: checks${names.map((name) => `, ${name}`).join('')}`)
+  return stagesForChange(names, commit)
+}
+
 try {
+  const stages = selectStages(process.argv.slice(2))
   requireNode()
   forwardSignals()
   await withSetupLock(async () => {
@@ -39,7 +53,7 @@ try {
   } else {
     say('Postgres is not installed: tests on Postgres are skipped, only the embedded database is tried')
   }
-  const isGood = await runStages(allStages)
+  const isGood = await runStages(stages)
   await postgres?.remove()
   process.exit(isGood ? 0 : 1)
 } catch (error) {

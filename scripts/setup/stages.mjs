@@ -26,7 +26,7 @@ function check(name, ...commands) {
 }
 
 /** Returns a stage that runs a Vitest project and counts its tests. */
-function tests(project, folders) {
+function tests(project, folders, more = []) {
   return {
     name: `tests: ${project}`,
     async run(output) {
@@ -35,7 +35,7 @@ function tests(project, folders) {
       const reports = mkdtempSync(join(tmpdir(), 'chorus-report-'))
       const report = join(reports, 'report.json')
       try {
-        const args = ['run', '--project', project, '--reporter=default', '--reporter=json']
+        const args = ['run', '--project', project, '--reporter=default', '--reporter=json', ...more]
         const { status } = await run(bin('vitest'), [...args, `--outputFile.json=${report}`], output)
         const counts = existsSync(report) ? JSON.parse(readFileSync(report, 'utf8')) : {}
         const failed = counts.numFailedTests ?? 0
@@ -79,7 +79,11 @@ export const checkStages = [
   // Run without ESLint's cache: it compares only a file's own text, but a type may have changed in
   // another file.
   check('lint', [bin('eslint'), '--max-warnings', '0', '.']),
-  check('arrows', [bin('depcruise'), '--config', '.dependency-cruiser.mjs', 'packages', 'apps', 'lab', 'tests']),
+  check(
+    'arrows',
+    [bin('depcruise'), '--config', '.dependency-cruiser.mjs', 'packages', 'apps', 'lab', 'tests'],
+    [bin('depcruise'), '--config', '.dependency-cruiser-folders.mjs', 'packages'],
+  ),
   check(
     'types',
     [...tsc, '-b'],
@@ -114,6 +118,21 @@ export const allStages = [
   tests('browser', ['tests/browser']),
   tests('chaos', ['tests/chaos']),
 ]
+
+/**
+ * The checks, and the stages with these names. Unit tests run only if they import a file that
+ * differs from the commit.
+ */
+export function stagesForChange(names, commit) {
+  const projects = {
+    api: apiStage,
+    unit: tests('unit', ['packages', 'apps'], ['--changed', commit, '--passWithNoTests']),
+  }
+  return [
+    ...checkStages,
+    ...names.map((name) => projects[name] ?? allStages.find((stage) => stage.name === `tests: ${name}`)),
+  ]
+}
 
 /**
  * Runs every stage and prints the summary, whose last line is `N passed, N failed`. An array of
