@@ -44,6 +44,11 @@ export class SdkActor implements Actor {
   readonly #options: SdkActorOptions
   /** Sends in the outbox whose outcome is unknown: operation id by clientId. */
   readonly #open: Map<string, number>
+  /**
+   * Messages with an earlier attempt whose outcome is unknown. It may still arrive at a server, also
+   * after a later attempt was refused, so that refusal proves nothing.
+   */
+  readonly #maybeArriving: Set<string>
   #kept: ChatStore
   /** Whether a second client uses, or has used, the same store. */
   #isSharing: boolean
@@ -69,6 +74,7 @@ export class SdkActor implements Actor {
     // a message.
     const { sharesStoreOf } = options
     this.#open = sharesStoreOf === undefined ? new Map<string, number>() : sharesStoreOf.#open
+    this.#maybeArriving = sharesStoreOf === undefined ? new Set<string>() : sharesStoreOf.#maybeArriving
     this.#kept = sharesStoreOf === undefined ? createMemoryStore() : sharesStoreOf.#kept
     this.#isSharing = sharesStoreOf !== undefined
     this.name = options.name
@@ -355,6 +361,8 @@ export class SdkActor implements Actor {
   async #close(isClean: boolean): Promise<void> {
     const client = this.#client
     this.#isRunning = false
+    // The attempts under way end without an answer.
+    for (const clientId of this.#open.keys()) this.#maybeArriving.add(clientId)
     this.#closeConnection('stopped')
     if (!this.#isDoomed) this.#options.recorder.stream(this.#stream, 'detached', isClean)
     this.#client = undefined
@@ -373,14 +381,20 @@ export class SdkActor implements Actor {
   #onOutbox(items: readonly OutboxItem[]): void {
     for (const { clientId, status } of items) {
       if (status.state === 'acknowledged') this.#settle(clientId, { type: 'ok', seq: status.seq })
-      else if (status.state === 'failed') this.#settle(clientId, toOutcome(status.error.code))
+      else if (status.state === 'failed') this.#settle(clientId, this.#toRefusal(clientId, status.error.code))
+      else if (status.attempts > 0) this.#maybeArriving.add(clientId)
     }
+  }
+
+  #toRefusal(clientId: string, code: string): Outcome {
+    return this.#maybeArriving.has(clientId) ? { type: 'info', code } : toOutcome(code)
   }
 
   #settle(clientId: string, outcome: Outcome): void {
     const id = this.#open.get(clientId)
     if (id === undefined) return
     this.#open.delete(clientId)
+    this.#maybeArriving.delete(clientId)
     this.#options.recorder.settle('send', id, outcome)
   }
 
