@@ -400,20 +400,12 @@ export class SdkActor implements Actor {
 
   #onConnection(status: ConnectionStatus): void {
     switch (status.state) {
-      case 'replaying': {
-        if (this.#identity !== undefined) return
-        this.#connectionCount += 1
-        this.#identity = {
-          connection: `${this.name}#${this.#connectionCount}`,
-          process: this.#stream,
-          user: this.person.id,
-          session: this.session.id,
-        }
-        this.#options.recorder.connection(this.#identity, 'open')
+      case 'replaying':
+        this.#openConnection()
         return
-      }
       case 'ready':
-        if (this.#identity !== undefined) this.#options.recorder.connection(this.#identity, 'ready')
+        // A listener sees only the last of several states in one turn, so `replaying` may be missing.
+        this.#options.recorder.connection(this.#openConnection(), 'ready')
         return
       case 'moving':
         if (this.#identity !== undefined) this.#options.recorder.connection(this.#identity, 'moving')
@@ -425,6 +417,19 @@ export class SdkActor implements Actor {
       case 'closed':
         this.#closeConnection(status.state)
     }
+  }
+
+  #openConnection(): ConnectionIdentity {
+    if (this.#identity !== undefined) return this.#identity
+    this.#connectionCount += 1
+    this.#identity = {
+      connection: `${this.name}#${this.#connectionCount}`,
+      process: this.#stream,
+      user: this.person.id,
+      session: this.session.id,
+    }
+    this.#options.recorder.connection(this.#identity, 'open')
+    return this.#identity
   }
 
   #closeConnection(code: string): void {
