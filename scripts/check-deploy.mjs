@@ -42,7 +42,7 @@ function useTool(where, command, args, cwd = deploy) {
 async function readCode() {
   const dist = (path) => pathToFileURL(join(root, 'packages/server/dist', path)).href
   const { Metrics } = await import(dist('support/metrics.js'))
-  const { describeSettings } = await import(dist('config.js'))
+  const { describeSettings } = await import(dist('config/config.js'))
   const metrics = new Metrics()
   const described = await metrics.describe()
   metrics.stop()

@@ -1,5 +1,5 @@
 /**
- * Runs what docs/from-the-tutorials.md tells its readers to try. A new row of the page needs an
+ * Runs the commands of docs/from-the-tutorials.md. A new row of the page needs an
  * entry here.
  */
 import { execFile } from 'node:child_process'

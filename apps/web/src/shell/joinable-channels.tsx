@@ -1,6 +1,6 @@
 /**
  * The public channels that a user without conversations may join, each with one click. Shows
- * nothing when there are none or they cannot be loaded: the buttons beside it still work.
+ * nothing when there are none, or when they cannot be loaded.
  */
 import type { Conversation } from '@chorus/client'
 import { useChat, useConnection } from '@chorus/react'

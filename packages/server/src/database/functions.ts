@@ -2,8 +2,8 @@
  * Installs the SQL functions of the server: one file each in functions/, edited in place. The whole
  * set has a number, which grows with each change. A server installs its set only if its number is
  * higher than that of the database, so servers of two versions can run side by side: the older one
- * works with the newer functions. A changed signature is therefore a new function beside the old
- * one, for one version (docs/decisions/0033-sql-functions-in-files.md).
+ * works with the newer functions. A changed signature is therefore a new function, and the old
+ * one stays for one version (docs/decisions/0033-sql-functions-in-files.md).
  */
 import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
