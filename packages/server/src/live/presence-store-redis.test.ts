@@ -219,6 +219,15 @@ describe.skipIf(!hasRedis())('presence over Redis', { timeout: 60_000 }, () => {
     expect(there.hints).toBe(1)
   })
 
+  it('[PRES1] writes a user again whom Redis has lost without the lease', async () => {
+    const [here, there] = await openTwo()
+    const { ada, bob } = await startWatching(here, there)
+    for (const partition of partitions) await server.command('DEL', `${partition}:${bob}`)
+    await vi.waitFor(() => expect(statusesOf(ada).at(-1)).toBe('offline'), waiting)
+    await vi.waitFor(() => expect(statusesOf(ada).at(-1)).toBe('online'), waiting)
+    expect(there.leases.filter((cause) => cause !== 'start')).toEqual([])
+  })
+
   it('[PRES2, LIM1] writes and reads many users with few scripts', async () => {
     const [here, there] = await openTwo()
     const count = 1_000

@@ -7,14 +7,16 @@
  * A lease that ended is never revived. When the content of Redis is in doubt (the lease is gone, a
  * write failed, the connection was lost), the server takes a new lease, writes all its users again,
  * and then ends the old lease. So no present user flickers, and no user who left in that time
- * remains. Redis may lose everything at any moment; it is written again.
+ * remains. Redis may lose everything at any moment; it is written again. It may also lose single
+ * users without their lease, which no reply shows. So each refresh also rewrites some users, and
+ * every user is rewritten about every 15 seconds.
  *
  * A user is never reported offline just because Redis cannot answer. A user without a living lease
  * is `unknown` while the partition is unreachable. This lasts a moment longer after it returns or
  * was found empty, until the other servers have written their users again.
  *
- * Cost: a server runs about five small scripts a second for its leases, and one script and one hint
- * per status change. A server that receives hints runs one script per 100 ms and partition. It also
+ * Cost: a server runs about five small scripts a second for its leases, as many to rewrite users, and
+ * one script and one hint per status change. A server that receives hints runs one script per 100 ms and partition. It also
  * rereads every watched user once in ten seconds, in case a hint was lost, and less often beyond
  * the limit below.
  */
@@ -56,6 +58,10 @@ export const presenceStoreBounds = {
    */
   leavingMs: 4_000,
   usersPerScript: 200,
+  /** Number of refreshes in which all users of a partition are rewritten, unless they are too many. */
+  refreshesPerRewrite: 5,
+  /** Maximum number of users that one refresh rewrites. */
+  rewritesMax: 200,
   /** Time during which hints are gathered before their users are read. */
   gatherMs: 100,
   /** Time in which every watched user is read again, in case a hint was lost. */
@@ -131,6 +137,8 @@ class Partition {
   /** Reason why the next refresh must take a new lease. */
   doubt: LeaseCause | undefined = 'start'
   readonly here = new Map<Id, 'online' | 'away'>()
+  /** Users of the current round of rewriting that are still to come. */
+  rewrites: Iterator<Id> | undefined
   /** Users still to be written, with the last-seen time of users who left. */
   readonly unwritten = new Map<Id, string | undefined>()
   readonly followed = new Map<Id, Followed>()
@@ -318,7 +326,10 @@ export class RedisPresenceStore implements PresenceStore {
       return 'lost'
     }
     if (partition.isLeaseNew) this.#options.observer.leaseTaken(partition.cause)
-    else partition.losses = 0
+    else {
+      partition.losses = 0
+      rewriteSome(partition)
+    }
     partition.isLeaseNew = false
     this.#settle(partition, settleMs - Number(reply[1]))
 
@@ -610,6 +621,21 @@ type RawUser = readonly (string | number)[]
 
 function mayWrite(partition: Partition): boolean {
   return partition.lease !== undefined && !partition.isLeaseNew && partition.doubt === undefined
+}
+
+/** Adds the next users of the round to those to be written. A finished round begins again. */
+function rewriteSome(partition: Partition): void {
+  const { refreshesPerRewrite, rewritesMax } = presenceStoreBounds
+  const { here, unwritten } = partition
+  for (let left = Math.min(Math.ceil(here.size / refreshesPerRewrite), rewritesMax); left > 0; left--) {
+    partition.rewrites ??= here.keys()
+    const next = partition.rewrites.next()
+    if (next.done === true) {
+      partition.rewrites = undefined
+      return
+    }
+    if (!unwritten.has(next.value)) unwritten.set(next.value, undefined)
+  }
 }
 
 function isThere({ status }: RemotePresence): boolean {
