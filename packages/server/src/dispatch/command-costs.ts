@@ -31,7 +31,7 @@ type CommandCosts = { readonly [Name in CommandName]: CommandCost<Name> }
 
 export const costBounds = {
   /** Number of result characters that cost one request. */
-  answerCharsPerRequest: 8_192,
+  answerCharsPerRequest: 32_768,
   /**
    * Number of live-value characters that cost one request: each value is kept, published and sent
    * to every viewer.
