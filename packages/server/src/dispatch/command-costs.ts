@@ -46,6 +46,8 @@ export const costBounds = {
 
 /** Returns the cost of a search, which reads every row that begins with the search text. */
 const search = (): number => 4
+/** Returns the cost of a list that sorts all sessions of the user. */
+const sessionList = (): number => 4
 /** Returns the cost of one or two written rows and of events for the user's other devices. */
 const smallWrite = (): number => 2
 /** Returns the cost of a row that many users' pages show, or of a mail. */
@@ -70,7 +72,7 @@ export const commandCosts: CommandCosts = {
   'list-live-values': { budget: 'requests', answer: (result) => result },
   'list-members': { budget: 'requests', answer: (result) => result },
   'list-messages': { budget: 'requests', answer: (result) => result },
-  'list-sessions': { budget: 'requests', requests: search, answer: (result) => result },
+  'list-sessions': { budget: 'requests', requests: sessionList, answer: (result) => result },
   'mark-read': { budget: 'requests', requests: smallWrite },
   'put-member': { budget: 'sends', members: () => 1 },
   'remove-member': { budget: 'sends' },
