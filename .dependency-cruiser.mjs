@@ -136,7 +136,7 @@ export default {
       severity: 'error',
       from: {
         path: '^packages/client/src/',
-        pathNot: [test, '/testing/', '[.]suite[.]ts$', '^packages/client/src/(node|store-file)[.]ts$'],
+        pathNot: [test, '/testing/', '[.]suite[.]ts$', '^packages/client/src/(node|store/store-file)[.]ts$'],
       },
       to: { dependencyTypes: ['core'] },
     },

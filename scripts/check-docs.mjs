@@ -191,7 +191,7 @@ ${lines.join('')}}
 
 const pages = await buildReference()
 const files = Object.entries(pages).map(([name, text]) => [`docs/reference/${name}`, text])
-files.push(['packages/client/src/http-routes.ts', await buildRoutes()])
+files.push(['packages/client/src/wire/http-routes.ts', await buildRoutes()])
 for (const [name, text] of files) {
   const path = join(root, name)
   if (isWriting) {

@@ -9,7 +9,7 @@ import { gzipSync } from 'node:zlib'
 const budgetBytes = 150_000
 /**
  * Chunks imported on demand, but by every first screen: the transport
- * (packages/client/src/transport-socket-io.ts).
+ * (packages/client/src/connection/transport-socket-io.ts).
  */
 const alwaysLoaded = [/\/socket\.io-client\//]
 

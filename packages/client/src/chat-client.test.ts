@@ -6,10 +6,10 @@ import { ChorusError, type User } from '@chorus/protocol'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { eventually, eventuallyMs } from './testing/eventually.ts'
-import type { ChangeNotice, ChatClient, ChatClientOptions, TimelineItem, TransportName } from './api.ts'
+import type { ChangeNotice, ChatClient, ChatClientOptions, TimelineItem, TransportName } from './model/api.ts'
 import { createChatClient } from './chat-client.ts'
-import { systemClock } from './clock.ts'
-import { createMemoryStore } from './store-memory.ts'
+import { systemClock } from './support/clock.ts'
+import { createMemoryStore } from './store/store-memory.ts'
 import { FakeServer, type FakeConversation } from './testing/fake-server.ts'
 
 let server: FakeServer

@@ -6,10 +6,10 @@
 import type { User } from '@chorus/protocol'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { eventually } from './testing/eventually.ts'
-import type { ChangeNotice, ChatClient } from './api.ts'
+import type { ChangeNotice, ChatClient } from './model/api.ts'
 import { createChatClient } from './chat-client.ts'
-import { systemClock } from './clock.ts'
-import { createMemoryStore } from './store-memory.ts'
+import { systemClock } from './support/clock.ts'
+import { createMemoryStore } from './store/store-memory.ts'
 import { FakeServer, type FakeConversation } from './testing/fake-server.ts'
 
 /** Returns a small seeded random generator, so that a seed reproduces a run. */

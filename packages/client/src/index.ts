@@ -12,10 +12,10 @@
  * await conversation.messages.send({ text: 'hello' })
  * ```
  */
-export type * from './api.ts'
+export type * from './model/api.ts'
 export { createChatClient } from './chat-client.ts'
-export type { Clock } from './clock.ts'
-export type { Observable } from './observable.ts'
+export type { Clock } from './support/clock.ts'
+export type { Observable } from './support/observable.ts'
 export type {
   AccountRecord,
   ChatStore,
@@ -27,9 +27,9 @@ export type {
   ReplicaRecord,
   StorageState,
   WindowRecord,
-} from './store.ts'
-export { createIndexedDbStore } from './store-indexeddb.ts'
-export { createMemoryStore } from './store-memory.ts'
+} from './model/store.ts'
+export { createIndexedDbStore } from './store/store-indexeddb.ts'
+export { createMemoryStore } from './store/store-memory.ts'
 export { ChorusError, isErrorCode, limits } from '@chorus/protocol'
 export type {
   Change,

@@ -3,10 +3,10 @@
  * network are simulated.
  */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { ChatClient, ChatClientOptions, SessionState } from './api.ts'
+import type { ChatClient, ChatClientOptions, SessionState } from './model/api.ts'
 import { createChatClient, storeMaxMs } from './chat-client.ts'
-import { systemClock } from './clock.ts'
-import { createMemoryStore } from './store-memory.ts'
+import { systemClock } from './support/clock.ts'
+import { createMemoryStore } from './store/store-memory.ts'
 import { eventually } from './testing/eventually.ts'
 import { FakeServer } from './testing/fake-server.ts'
 import { ManualClock, settle } from './testing/manual-clock.ts'

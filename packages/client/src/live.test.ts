@@ -1,12 +1,12 @@
 /** Tests of live values, presence and typing, with a simulated clock. */
 import type { LiveValue, Presence } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
-import type { Ask } from './ask.ts'
-import { createHttpApi } from './http-api.ts'
-import { LiveValuesClient } from './live-values.ts'
-import { PresenceSubscriptions, presencePollMs, unknownAfterMs, watchGatherMs } from './presence.ts'
+import type { Ask } from './wire/ask.ts'
+import { createHttpApi } from './wire/http-api.ts'
+import { LiveValuesClient } from './conversation/live-values.ts'
+import { PresenceSubscriptions, presencePollMs, unknownAfterMs, watchGatherMs } from './users/presence.ts'
 import { ManualClock, settle } from './testing/manual-clock.ts'
-import { createTyping, typingEveryMs } from './typing.ts'
+import { createTyping, typingEveryMs } from './conversation/typing.ts'
 
 function createAsk(answer: (name: string, request: Record<string, unknown>) => unknown = () => ({})) {
   const asked: [string, Record<string, unknown>][] = []

@@ -12,15 +12,15 @@ import type { CommandName, CommandRequest, CommandResult, ServerEvent, User } fr
 import { ChorusError } from '@chorus/protocol'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { HttpApi } from './http-api.ts'
-import { Replica } from './replica.ts'
-import type { ChatStore } from './store.ts'
-import { createFileStore } from './store-file.ts'
-import { createIndexedDbStore } from './store-indexeddb.ts'
-import { createMemoryStore } from './store-memory.ts'
+import type { HttpApi } from './wire/http-api.ts'
+import { Replica } from './conversation/replica.ts'
+import type { ChatStore } from './model/store.ts'
+import { createFileStore } from './store/store-file.ts'
+import { createIndexedDbStore } from './store/store-indexeddb.ts'
+import { createMemoryStore } from './store/store-memory.ts'
 import { FakeServer, type FakeConversation } from './testing/fake-server.ts'
 import { ManualClock, settle } from './testing/manual-clock.ts'
-import { UserCache } from './users.ts'
+import { UserCache } from './users/users.ts'
 
 /** Returns an API that answers from the fake server without a network. */
 function createApi(server: FakeServer, me: User): HttpApi {

@@ -15,7 +15,7 @@ export const clientMutants: readonly Mutant[] = [
     about: 'a retry has a new clientId, so the server cannot recognize it',
     edits: [
       {
-        file: built('outbox'),
+        file: built('conversation/outbox'),
         search: 'await this.#options.send(record);',
         replacement:
           'await this.#options.send(record.status.attempts > 0 ? { ...record, clientId: createClientId() } : record);',
@@ -29,7 +29,7 @@ export const clientMutants: readonly Mutant[] = [
     about: 'the outbox sends the newest message first',
     edits: [
       {
-        file: built('outbox'),
+        file: built('conversation/outbox'),
         search: '#head(conversation) {\n        for (const entry of this.#entries.values()) {',
         replacement: '#head(conversation) {\n        for (const entry of [...this.#entries.values()].reverse()) {',
       },
@@ -42,7 +42,7 @@ export const clientMutants: readonly Mutant[] = [
     about: 'the outbox fails a message at the first response that is not an acknowledgement',
     edits: [
       {
-        file: built('outbox'),
+        file: built('conversation/outbox'),
         search: "if (error.retry === 'never' && error.code !== 'unauthenticated') {",
         replacement: "if (error.code !== 'unauthenticated') {",
       },
@@ -55,7 +55,7 @@ export const clientMutants: readonly Mutant[] = [
     about: 'the store records one change less than the application received',
     edits: [
       {
-        file: built('replica'),
+        file: built('conversation/replica'),
         search: 'appliedSeq,\n                ...(unreadAsOfSeq',
         replacement: 'appliedSeq: Math.max(0, appliedSeq - 1),\n                ...(unreadAsOfSeq',
       },
@@ -68,7 +68,7 @@ export const clientMutants: readonly Mutant[] = [
     about: 'the store records a change that the application did not receive',
     edits: [
       {
-        file: built('replica'),
+        file: built('conversation/replica'),
         search: 'appliedSeq,\n                ...(unreadAsOfSeq',
         replacement: 'appliedSeq: appliedSeq + 1,\n                ...(unreadAsOfSeq',
       },
@@ -81,7 +81,7 @@ export const clientMutants: readonly Mutant[] = [
     about: 'changes repeated by a resume are given to the application again',
     edits: [
       {
-        file: built('timeline'),
+        file: built('model/timeline'),
         search: 'if (to <= this.#appliedSeq)\n                continue;',
         replacement:
           'if (to <= this.#appliedSeq) {\n                applied.push(change);\n                continue;\n            }',
@@ -95,12 +95,12 @@ export const clientMutants: readonly Mutant[] = [
     about: 'a resume starts from a cursor that covers unapplied changes, and the gap is ignored',
     edits: [
       {
-        file: built('timeline'),
+        file: built('model/timeline'),
         search: 'if (from > this.#appliedSeq + 1)\n                this.#hold(change, from);',
         replacement: 'if (from > this.#appliedSeq + 1e9)\n                this.#hold(change, from);',
       },
       {
-        file: built('replica'),
+        file: built('conversation/replica'),
         search: "case 'changes':\n                this.#takeChanges(event.payload);",
         replacement:
           "case 'changes':\n                if (Math.random() < 0.002)\n                    return;\n                this.#takeChanges(event.payload);",

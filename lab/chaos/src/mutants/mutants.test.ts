@@ -101,7 +101,7 @@ describe.skipIf(!existsSync(loader))('the loader', () => {
   })
 
   it('changes a module as it is loaded', () => {
-    const probe = `import { Outbox } from ${dist('../../client/dist/outbox.js')}; console.log(Outbox.toString().includes('.reverse()'))`
+    const probe = `import { Outbox } from ${dist('../../client/dist/conversation/outbox.js')}; console.log(Outbox.toString().includes('.reverse()'))`
     expect(run('outbox-sends-newest-first', probe).trim()).toBe('true')
     expect(run('', probe).trim()).toBe('false')
   })

@@ -1,5 +1,5 @@
 /** Clock for tests. Its time moves only when a test moves it. */
-import type { Clock } from '../clock.ts'
+import type { Clock } from '../support/clock.ts'
 
 export class ManualClock implements Clock {
   #nowMs = 0

@@ -4,7 +4,7 @@
  */
 import type { PageMessage } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
-import type { ChatStore, ConversationRecord, OutboxRecord } from '../store.ts'
+import type { ChatStore, ConversationRecord, OutboxRecord } from '../model/store.ts'
 
 export interface StoreUnderTest {
   readonly store: ChatStore

@@ -2,7 +2,7 @@
 import { ChorusError, type ServerEvent, type User } from '@chorus/protocol'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { eventually } from './eventually.ts'
-import type { LinkEnd, Transport, TransportLink } from '../transport.ts'
+import type { LinkEnd, Transport, TransportLink } from '../connection/transport.ts'
 import { createId, FakeServer, type FakeConversation } from './fake-server.ts'
 
 /** Creates the transport for a server URL and a session token. */

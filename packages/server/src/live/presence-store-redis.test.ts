@@ -219,7 +219,7 @@ describe.skipIf(!hasRedis())('presence over Redis', { timeout: 60_000 }, () => {
     expect(there.hints).toBe(1)
   })
 
-  it('[PRES1] writes a user again whom Redis has lost without the lease', async () => {
+  it('[PRES1] rewrites a user that Redis has lost without the lease', async () => {
     const [here, there] = await openTwo()
     const { ada, bob } = await startWatching(here, there)
     for (const partition of partitions) await server.command('DEL', `${partition}:${bob}`)

@@ -1,0 +1,72 @@
+/**
+ * Interface of one live link to a server, whatever protocol carries it. A transport connects,
+ * passes on server events, sends commands and closes. It never retries, waits or decides anything.
+ * One test suite runs on every transport.
+ */
+import type { CommandAck, CommandRequest, EventCommandName, ServerEvent } from '@chorus/protocol'
+import type { TransportName } from '../model/api.ts'
+
+export interface Transport {
+  readonly name: TransportName
+  /** Starts to connect at once and resumes from the cursor, if there is one. */
+  connect(cursor: string | undefined, handlers: TransportHandlers): TransportLink
+}
+
+export interface TransportHandlers {
+  /** Called when the server accepted the link. Events follow. */
+  readonly onOpen: () => void
+  readonly onEvent: (event: ServerEvent) => void
+  /**
+   * Called for each received piece of an event, where the transport can see pieces. On a slow line
+   * one event takes long.
+   */
+  readonly onProgress?: () => void
+  /** Called exactly once, and never after `close()`. */
+  readonly onEnd: (end: LinkEnd) => void
+}
+
+export type LinkEnd =
+  | { readonly kind: 'lost'; readonly retryAfterMs?: number }
+  /** The server does not accept this session. The user must sign in again. */
+  | { readonly kind: 'revoked'; readonly message: string }
+  /** The server refused permanently. A retry is useless. */
+  | { readonly kind: 'refused'; readonly message: string }
+
+export interface TransportLink {
+  /**
+   * Sends a command. Rejects with a `ChorusError`: `unknown` when the link ends before the
+   * response.
+   */
+  request<Name extends EventCommandName>(name: Name, request: CommandRequest<Name>): Promise<CommandAck<Name>>
+  /** Ends the link. No handler is called afterwards. */
+  close(): void
+}
+
+/** Socket.IO event name of each command. A test compares the table with the command definitions. */
+export const commandEvents: { readonly [Name in EventCommandName]: string } = {
+  'add-reaction': 'react',
+  'delete-message': 'delete',
+  'edit-message': 'edit',
+  'mark-read': 'read',
+  'remove-reaction': 'unreact',
+  'send-message': 'send',
+  'set-live-value': 'live',
+  'set-status': 'status',
+  sync: 'sync',
+  'watch-presence': 'watch',
+}
+
+/**
+ * Converts an error to the end of the link: session revoked, refused permanently, or lost and worth
+ * a retry.
+ */
+export function toLinkEnd(error: {
+  code: string
+  message: string
+  retry: string
+  retryAfterMs?: number | undefined
+}): LinkEnd {
+  if (error.code === 'unauthenticated' || error.code === 'revoked') return { kind: 'revoked', message: error.message }
+  if (error.retry === 'never') return { kind: 'refused', message: error.message }
+  return error.retryAfterMs === undefined ? { kind: 'lost' } : { kind: 'lost', retryAfterMs: error.retryAfterMs }
+}

@@ -1,0 +1,446 @@
+/**
+ * Queue of messages to send.
+ *
+ * Guarantee: a message is stored on the device before it is sent, with an id that makes a retry
+ * harmless (rule IDEM1). It stays until the server's log contains it. A message that the server
+ * refuses permanently (ACK2) stays as failed, until the user retries or discards it. Each
+ * conversation has at most one unacknowledged message in flight, so messages of one sender keep
+ * their order (ORD2). Different conversations send in parallel.
+ */
+import { ChorusError, limits } from '@chorus/protocol'
+import type { Acknowledgement, MessageDraft, OutboxItem, SentMessage } from '../model/api.ts'
+import { backoffDelayMs, backoffMaxMs } from '../support/backoff.ts'
+import { createClientId } from '../support/client-id.ts'
+import type { Clock } from '../support/clock.ts'
+import { type Cell, createCell, type Observable } from '../support/observable.ts'
+import type { ChatStore, OutboxRecord } from '../model/store.ts'
+
+/** Maximum number of messages in the outbox of one device. */
+export const outboxMaxMessages = 1_000
+/** Maximum number of conversations that send at the same time. */
+export const outboxMaxParallel = 8
+
+export interface OutboxOptions {
+  readonly store: ChatStore
+  readonly userId: string
+  readonly clock: Clock
+  /** Sends a message to the server. Rejects with a `ChorusError`. */
+  readonly send: (record: OutboxRecord) => Promise<Acknowledgement>
+  /** Returns whether there is a connection to send over. */
+  readonly canSend: () => boolean
+  /**
+   * Returns the seq up to which the local copy of a conversation is complete, or undefined without
+   * a local copy.
+   */
+  readonly appliedSeqOf: (conversation: string) => number | undefined
+  readonly onError: (error: unknown) => void
+}
+
+interface Waiter {
+  readonly resolve: (acknowledgement: Acknowledgement) => void
+  readonly reject: (error: ChorusError) => void
+}
+
+interface Entry {
+  readonly record: OutboxRecord
+  readonly item: OutboxItem
+  /** True once the message is in the store. Only then may it be sent. */
+  readonly isStored: boolean
+}
+
+interface Pause {
+  /** True when the server asked for the delay. A reconnect does not end such a pause. */
+  readonly isAsked: boolean
+  readonly cancel: () => void
+}
+
+export class Outbox {
+  readonly #options: OutboxOptions
+  /** Messages by clientId, in the order in which they were written. */
+  #entries = new Map<string, Entry>()
+  readonly #items: Cell<readonly OutboxItem[]>
+  readonly #waiters = new Map<string, Waiter[]>()
+  readonly #draining = new Set<string>()
+  readonly #pauses = new Map<string, Pause>()
+  readonly #channel: BroadcastChannel | undefined
+  #lastOrder = 0
+  #isStopped = false
+  /**
+   * The last write to the store. Writes run one after another, so that messages are stored in the
+   * order written.
+   */
+  #writes: Promise<unknown> = Promise.resolve()
+
+  constructor(options: OutboxOptions) {
+    this.#options = options
+    this.#items = createCell<readonly OutboxItem[]>([], { onError: options.onError })
+    if (options.store.isShared && typeof BroadcastChannel !== 'undefined') {
+      this.#channel = new BroadcastChannel(`chorus-outbox-${options.userId}`)
+      this.#channel.onmessage = () => {
+        if (!this.#isStopped) this.#refresh().then(() => this.#drainAll(), options.onError)
+      }
+    }
+  }
+
+  get items(): Observable<readonly OutboxItem[]> {
+    return this.#items
+  }
+
+  /** Loads the messages that were waiting when the application last ended. */
+  async load(): Promise<void> {
+    await this.#refresh()
+    // The log may already contain messages that were acknowledged just before the program ended.
+    // Remove those.
+    for (const { record } of [...this.#entries.values()]) {
+      const appliedSeq = this.#options.appliedSeqOf(record.conversation)
+      if (appliedSeq !== undefined) this.settleUpTo(record.conversation, appliedSeq)
+    }
+    this.#drainAll()
+  }
+
+  stop(): void {
+    this.#isStopped = true
+    this.#channel?.close()
+    for (const { cancel } of this.#pauses.values()) cancel()
+    this.#pauses.clear()
+  }
+
+  /**
+   * Continues sending after a reconnect, except in conversations where the server asked for a
+   * delay.
+   */
+  resume(): void {
+    for (const [conversation, pause] of [...this.#pauses]) {
+      if (pause.isAsked) continue
+      pause.cancel()
+      this.#pauses.delete(conversation)
+    }
+    this.#drainAll()
+  }
+
+  /** Shows the message, stores it, and sends it after the earlier messages of the conversation. */
+  async add(conversation: string, draft: MessageDraft): Promise<SentMessage> {
+    assertDraft(draft)
+    if (this.#isStopped) throw new ChorusError('unauthenticated', 'unable to send message; no user is signed in')
+    if (this.#entries.size >= outboxMaxMessages) {
+      throw new ChorusError('too-large', `unable to send message; ${outboxMaxMessages} messages are already waiting`)
+    }
+    const record: OutboxRecord = {
+      clientId: createClientId(),
+      conversation,
+      order: this.#nextOrder(),
+      draft: { ...draft },
+      createdAt: new Date(this.#options.clock.wallNow()).toISOString(),
+      status: { state: 'pending', attempts: 0 },
+    }
+    const acknowledged = new Promise<Acknowledgement>((resolve, reject) => {
+      this.#waiters.set(record.clientId, [{ resolve, reject }])
+    })
+    // Prevents an unhandled rejection when the caller ignores `acknowledged`. Callers that await it
+    // still get the error.
+    acknowledged.catch(() => undefined)
+    this.#set(record, false)
+    try {
+      await this.#store(record)
+    } catch (error) {
+      this.#entries.delete(record.clientId)
+      this.#waiters.delete(record.clientId)
+      this.#publish()
+      throw new ChorusError('unavailable', 'unable to send message; it could not be stored on this device', {
+        cause: error,
+      })
+    }
+    this.#drain(conversation)
+    return { clientId: record.clientId, acknowledged }
+  }
+
+  /** Sends a refused message again, after the messages written since. */
+  async retry(clientId: string): Promise<void> {
+    const entry = this.#entries.get(clientId)
+    if (entry?.record.status.state !== 'failed') {
+      throw new ChorusError('not-found', 'unable to retry message; no failed message has this id')
+    }
+    const isTaken = entry.record.status.error.code === 'conflict'
+    const record: OutboxRecord = {
+      ...entry.record,
+      // `conflict` means that the clientId already belongs to another message, so the retry gets a
+      // new one.
+      clientId: isTaken ? createClientId() : clientId,
+      order: this.#nextOrder(),
+      status: { state: 'pending', attempts: 0 },
+    }
+    this.#entries.delete(clientId)
+    this.#set(record, false)
+    await this.#store(record)
+    if (isTaken) await this.#options.store.removeOutbox(this.#options.userId, [clientId])
+    this.#drain(record.conversation)
+  }
+
+  /** Deletes a message that failed or was never attempted. */
+  async discard(clientId: string): Promise<void> {
+    const entry = this.#entries.get(clientId)
+    if (entry === undefined) return
+    const { status, conversation } = entry.record
+    const isUntried =
+      status.state === 'pending' && status.attempts === 0 && !this.#isHeadInFlight(conversation, clientId)
+    if (status.state !== 'failed' && !isUntried) {
+      throw new ChorusError('conflict', 'unable to discard message; it may have been sent already')
+    }
+    if (isUntried) await this.#discardLocked(conversation, clientId)
+    else await this.#remove([clientId])
+    this.#settleWaiters(clientId, new ChorusError('not-found', 'unable to send message; it was discarded'))
+  }
+
+  /**
+   * Resolves the message as acknowledged and removes it, because the log contains it. No separate
+   * acknowledgement is needed.
+   */
+  settle(clientId: string, acknowledgement: Acknowledgement): void {
+    this.#settleWaiters(clientId, acknowledgement)
+    if (this.#entries.has(clientId)) this.#remove([clientId]).catch(this.#options.onError)
+  }
+
+  /** Removes acknowledged messages that the local copy of the conversation now contains. */
+  settleUpTo(conversation: string, appliedSeq: number): void {
+    const covered = [...this.#entries.values()].filter(
+      ({ record }) =>
+        record.conversation === conversation &&
+        record.status.state === 'acknowledged' &&
+        record.status.seq <= appliedSeq,
+    )
+    if (covered.length > 0) this.#remove(covered.map(({ record }) => record.clientId)).catch(this.#options.onError)
+  }
+
+  /**
+   * Removes a message that was never attempted. Another tab that is sending holds the lock; then
+   * the discard is refused.
+   */
+  async #discardLocked(conversation: string, clientId: string): Promise<void> {
+    const locks = typeof navigator === 'undefined' ? undefined : navigator.locks
+    if (!this.#options.store.isShared || !isLockManager(locks) || this.#draining.has(conversation)) {
+      return this.#remove([clientId])
+    }
+    await locks.request(this.#lockOf(conversation), { ifAvailable: true }, async (lock) => {
+      if (lock === null) {
+        throw new ChorusError('conflict', 'unable to discard message; it may have been sent already')
+      }
+      await this.#remove([clientId])
+    })
+  }
+
+  #lockOf(conversation: string): string {
+    return `chorus-outbox-${this.#options.userId}-${conversation}`
+  }
+
+  #nextOrder(): number {
+    this.#lastOrder = Math.max(this.#lastOrder + 1, this.#options.clock.wallNow())
+    return this.#lastOrder
+  }
+
+  #isHeadInFlight(conversation: string, clientId: string): boolean {
+    return this.#draining.has(conversation) && this.#head(conversation)?.record.clientId === clientId
+  }
+
+  #head(conversation: string): Entry | undefined {
+    for (const entry of this.#entries.values()) {
+      if (entry.record.conversation === conversation && entry.record.status.state === 'pending') return entry
+    }
+    return undefined
+  }
+
+  #set(record: OutboxRecord, isStored: boolean): void {
+    const { clientId, conversation, draft, createdAt, status } = record
+    this.#entries.set(clientId, { record, isStored, item: { clientId, conversation, draft, createdAt, status } })
+    this.#publish()
+  }
+
+  #publish(): void {
+    this.#items.set([...this.#entries.values()].map(({ item }) => item))
+  }
+
+  async #store(record: OutboxRecord): Promise<void> {
+    const { store, userId } = this.#options
+    const write = this.#writes.then(() => store.putOutbox(userId, record))
+    this.#writes = write.catch(() => undefined)
+    await write
+    const entry = this.#entries.get(record.clientId)
+    if (entry?.record === record) this.#entries.set(record.clientId, { ...entry, isStored: true })
+    this.#channel?.postMessage('changed')
+  }
+
+  async #remove(clientIds: readonly string[]): Promise<void> {
+    for (const clientId of clientIds) this.#entries.delete(clientId)
+    this.#publish()
+    const { store, userId } = this.#options
+    const write = this.#writes.then(() => store.removeOutbox(userId, clientIds))
+    this.#writes = write.catch(() => undefined)
+    await write
+    this.#channel?.postMessage('changed')
+  }
+
+  /**
+   * Loads the outbox from the store, because another tab may have added or sent messages. Messages
+   * not stored yet follow the loaded ones.
+   */
+  async #refresh(): Promise<void> {
+    const { store, userId } = this.#options
+    const read = this.#writes.then(() => store.readOutbox(userId))
+    this.#writes = read.catch(() => undefined)
+    const records = await read
+    const unstored = [...this.#entries.values()].filter(({ isStored }) => !isStored)
+    const before = this.#entries
+    this.#entries = new Map()
+    for (const record of records) {
+      this.#lastOrder = Math.max(this.#lastOrder, record.order)
+      const { clientId, conversation, draft, createdAt, status } = record
+      const known = before.get(clientId)
+      // Attempts are counted in memory only, so the entry in memory is as current as the stored
+      // one.
+      const isSame =
+        known !== undefined && known.record.status.state === status.state && known.record.order === record.order
+      if (isSame) this.#entries.set(clientId, { ...known, isStored: true })
+      else {
+        this.#entries.set(clientId, {
+          record,
+          isStored: true,
+          item: { clientId, conversation, draft, createdAt, status },
+        })
+      }
+      if (status.state === 'acknowledged') this.#settleWaiters(clientId, status)
+    }
+    for (const entry of unstored) this.#entries.set(entry.record.clientId, entry)
+    this.#publish()
+  }
+
+  #drainAll(): void {
+    const conversations = new Set([...this.#entries.values()].map(({ record }) => record.conversation))
+    for (const conversation of conversations) this.#drain(conversation)
+  }
+
+  #drain(conversation: string): void {
+    if (this.#draining.has(conversation) || this.#draining.size >= outboxMaxParallel) return
+    if (!this.#mayDrain(conversation)) return
+    this.#draining.add(conversation)
+    this.#drainLocked(conversation)
+      .catch((error: unknown) => {
+        // The store failed. The pause prevents an endless loop.
+        this.#options.onError(error)
+        this.#pause(conversation, backoffMaxMs, false)
+      })
+      .finally(() => {
+        this.#draining.delete(conversation)
+        // Other conversations may wait for a free slot, and this one may have new messages.
+        this.#drainAll()
+      })
+  }
+
+  #mayDrain(conversation: string): boolean {
+    if (this.#isStopped || this.#pauses.has(conversation) || !this.#options.canSend()) return false
+    return this.#head(conversation)?.isStored === true
+  }
+
+  /**
+   * Sends the messages of a conversation. When tabs share the store, a lock lets only one tab send
+   * at a time.
+   */
+  async #drainLocked(conversation: string): Promise<void> {
+    const locks = typeof navigator === 'undefined' ? undefined : navigator.locks
+    if (!this.#options.store.isShared || !isLockManager(locks)) return this.#drainNow(conversation)
+    await locks.request(this.#lockOf(conversation), async () => {
+      if (this.#isStopped) return
+      await this.#refresh()
+      await this.#drainNow(conversation)
+    })
+  }
+
+  async #drainNow(conversation: string): Promise<void> {
+    while (this.#mayDrain(conversation)) {
+      const head = this.#head(conversation)
+      if (head === undefined) return
+      await this.#attempt(head.record)
+    }
+  }
+
+  async #attempt(record: OutboxRecord): Promise<void> {
+    const { clientId, conversation } = record
+    try {
+      const { seq, createdAt } = await this.#options.send(record)
+      this.#settleWaiters(clientId, { seq, createdAt })
+      // Do not write after the end: after a sign-out the text would stay on the device.
+      if (this.#isStopped || !this.#entries.has(clientId)) return
+      const appliedSeq = this.#options.appliedSeqOf(conversation)
+      if (appliedSeq === undefined || seq <= appliedSeq) await this.#remove([clientId])
+      else {
+        const acknowledged: OutboxRecord = { ...record, status: { state: 'acknowledged', seq, createdAt } }
+        this.#set(acknowledged, false)
+        await this.#store(acknowledged)
+        // The change may have been applied during this write.
+        this.settleUpTo(conversation, this.#options.appliedSeqOf(conversation) ?? Number.POSITIVE_INFINITY)
+      }
+    } catch (error) {
+      await this.#onRefused(record, toChorusError(error))
+    }
+  }
+
+  async #onRefused(record: OutboxRecord, error: ChorusError): Promise<void> {
+    const { clientId, conversation } = record
+    const entry = this.#entries.get(clientId)
+    if (this.#isStopped || entry === undefined || entry.record.status.state !== 'pending') return
+    // An ended session is no reason to refuse the message: it waits until the same user signs in
+    // again.
+    if (error.retry === 'never' && error.code !== 'unauthenticated') {
+      const failed: OutboxRecord = { ...record, status: { state: 'failed', error: error.toBody() } }
+      this.#set(failed, false)
+      this.#settleWaiters(clientId, error)
+      await this.#store(failed)
+      return
+    }
+    const attempts = record.status.state === 'pending' ? record.status.attempts + 1 : 1
+    this.#set({ ...record, status: { state: 'pending', attempts } }, true)
+    const delayMs = backoffDelayMs(Math.max(1, attempts), this.#options.clock, error.retryAfterMs)
+    this.#pause(conversation, delayMs, error.code === 'rate-limited')
+  }
+
+  #pause(conversation: string, delayMs: number, isAsked: boolean): void {
+    if (this.#isStopped) return
+    this.#pauses.get(conversation)?.cancel()
+    const cancel = this.#options.clock.after(delayMs, () => {
+      this.#pauses.delete(conversation)
+      this.#drain(conversation)
+    })
+    this.#pauses.set(conversation, { isAsked, cancel })
+  }
+
+  #settleWaiters(clientId: string, result: Acknowledgement | ChorusError): void {
+    const waiters = this.#waiters.get(clientId) ?? []
+    this.#waiters.delete(clientId)
+    for (const { resolve, reject } of waiters) {
+      if (result instanceof ChorusError) reject(result)
+      else resolve({ seq: result.seq, createdAt: result.createdAt })
+    }
+  }
+}
+
+/** Throws for a draft that the server would refuse anyway. */
+function assertDraft({ text, attachments = [], data = null }: MessageDraft): void {
+  if (text.length > limits.textMaxChars) {
+    throw new ChorusError('too-large', `unable to send message; it is longer than ${limits.textMaxChars} characters`)
+  }
+  if (text.length === 0 && attachments.length === 0 && data === null) {
+    throw new ChorusError('invalid', 'unable to send message; it is empty')
+  }
+}
+
+/**
+ * Returns whether the Web Locks API exists. It is missing in Node and on pages without TLS,
+ * although the types always declare it.
+ */
+function isLockManager(locks: LockManager | undefined): locks is LockManager {
+  return locks !== undefined
+}
+
+function toChorusError(error: unknown): ChorusError {
+  return error instanceof ChorusError
+    ? error
+    : new ChorusError('unknown', 'unable to send message; an unexpected error occurred', { cause: error })
+}
