@@ -1,8 +1,8 @@
 /**
  * Checks the documents and the client's table of routes. The table and the reference pages
- * (docs/reference/) are generated from the built packages and must be current. Every relative link and anchor must have a target. Every file that
- * docs/message-path.md and docs/decisions/ name must exist. `--write` writes the reference pages
- * instead of comparing them.
+ * (docs/reference/) are generated from the built packages and must be current. Every relative link
+ * and anchor must have a target. Every file that docs/message-path.md and docs/decisions/ name must
+ * exist. `--write` writes the reference pages instead of comparing them.
  */
 import { existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
@@ -173,8 +173,8 @@ async function buildRoutes() {
       return `  ${key}: '${[method, path, ...(bodyIs === undefined ? [] : [bodyIs])].join(' ')}',\n`
     })
   return `/**
- * HTTP method and path of each command. ${generated} The source is
- * packages/protocol/src/commands/.
+ * HTTP method and path of each command. Generated from packages/protocol/src/commands/ by
+ * \`npm run docs\`. Do not edit.
  */
 import type { CommandName, Method } from '@chorus/protocol'
 

@@ -9,10 +9,10 @@ import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import type { Browser, Page } from 'playwright-core'
+import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { hasBalancer, hasPostgres, hasRedis, startChromium, waitForFact } from '@chorus/testkit'
-import { password } from './person.ts'
+import { isSignedIn, signUpAt } from './person.ts'
 
 const repository = fileURLToPath(new URL('../..', import.meta.url))
 const canRun = hasPostgres() && hasRedis() && hasBalancer('haproxy')
@@ -45,18 +45,6 @@ describe.skipIf(!canRun)('the demo of the README', () => {
     return url
   }
 
-  async function signUp(page: Page, name: string, handle: string): Promise<void> {
-    await page.getByRole('button', { name: 'Create an account' }).click()
-    await page.getByLabel('Your name').fill(name)
-    await page.getByLabel('Username').fill(handle)
-    await page.getByLabel('Password').fill(password)
-    await page.getByRole('button', { name: 'Create account' }).click()
-    await page
-      .getByRole('button', { name: `Account: ${name}` })
-      .first()
-      .waitFor()
-  }
-
   it('[WELCOME1] carries Hello! between two tabs of one browser, and traces it', async () => {
     const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
     expect(readme).toContain('npm run cluster -- --servers 2')
@@ -68,9 +56,9 @@ describe.skipIf(!canRun)('the demo of the README', () => {
     context.setDefaultTimeout(20_000)
     const [first, second] = [await context.newPage(), await context.newPage()]
     await first.goto(urlOf('server 1'))
-    await signUp(first, 'Ada Lovelace', 'ada')
+    await signUpAt(first, 'Ada Lovelace', 'ada')
     await second.goto(urlOf('server 2'))
-    await signUp(second, 'Bob Builder', 'bob')
+    await signUpAt(second, 'Bob Builder', 'bob')
     for (const page of [first, second])
       await page
         .getByRole('link', { name: /general/ })
@@ -86,7 +74,7 @@ describe.skipIf(!canRun)('the demo of the README', () => {
 
     // Each tab is still its own user after a reload: cookies ignore ports, and the hosts differ.
     await first.reload()
-    await first.getByRole('button', { name: 'Account: Ada Lovelace' }).first().waitFor()
+    await isSignedIn(first, 'Ada Lovelace')
     const message = first.getByRole('article').filter({ hasText: 'Hello!' })
     await message.waitFor()
     if (process.env.DEMO_PICTURE !== undefined) await first.screenshot({ path: process.env.DEMO_PICTURE })

@@ -13,6 +13,24 @@ const patienceMs = 10_000
 
 const makeHandle = (): string => `p${randomUUID().slice(0, 8)}`
 
+/** Creates an account in the form of the first page. */
+export async function signUpAt(page: Page, name: string, handle: string): Promise<void> {
+  await page.getByRole('button', { name: 'Create an account' }).click()
+  await page.getByLabel('Your name').fill(name)
+  await page.getByLabel('Username').fill(handle)
+  await page.getByLabel('Password').fill(password)
+  await page.getByRole('button', { name: 'Create account' }).click()
+  await isSignedIn(page, name)
+}
+
+/** Waits until the page shows the account of this user. */
+export async function isSignedIn(page: Page, name: string): Promise<void> {
+  await page
+    .getByRole('button', { name: `Account: ${name}` })
+    .first()
+    .waitFor()
+}
+
 export class Person {
   readonly name: string
   readonly handle: string
@@ -98,12 +116,7 @@ export class Person {
   }
 
   async signUpHere(): Promise<void> {
-    await this.page.getByRole('button', { name: 'Create an account' }).click()
-    await this.page.getByLabel('Your name').fill(this.name)
-    await this.page.getByLabel('Username').fill(this.handle)
-    await this.page.getByLabel('Password').fill(password)
-    await this.page.getByRole('button', { name: 'Create account' }).click()
-    await this.isIn()
+    await signUpAt(this.page, this.name, this.handle)
   }
 
   async signIn(): Promise<void> {
@@ -114,10 +127,7 @@ export class Person {
   }
 
   async isIn(): Promise<void> {
-    await this.page
-      .getByRole('button', { name: `Account: ${this.name}` })
-      .first()
-      .waitFor()
+    await isSignedIn(this.page, this.name)
   }
 
   /** Starts a direct conversation, or a group with several people. */

@@ -64,7 +64,8 @@ describe.skipIf(!canRun)('the page for readers of tutorials', () => {
   const startsWith =
     (...flags: string[]) =>
     async (): Promise<void> => {
-      // cluster-command.test.ts and cluster-tls.test.ts start them. Here: the command knows the flag.
+      // cluster-command.test.ts and cluster-tls.test.ts start them. Here: the command knows the
+      // flag.
       const refused = await run('npm', 'run', '--silent', 'cluster', '--', ...flags, '--no-such-flag').catch(
         (error: { stderr: string }) => error.stderr,
       )

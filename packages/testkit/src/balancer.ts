@@ -23,7 +23,10 @@ export type BalancedServer = number | string
 export interface BalancerOptions {
   /** The servers, in order. */
   readonly servers: readonly BalancedServer[]
-  /** Certificate of the balancer. With it, the balancer speaks HTTPS only, as the TLS lines of the shipped file say. */
+  /**
+   * Certificate of the balancer. With it, the balancer speaks HTTPS only, as the TLS lines of the
+   * shipped file say.
+   */
   readonly tls?: Certificate
   /** Port of the balancer. Default: a free port. */
   readonly port?: number
@@ -148,7 +151,10 @@ async function startAt(kind: BalancerKind, port: number, options: BalancerOption
 
 const addressOf = (server: BalancedServer): string => (typeof server === 'number' ? `127.0.0.1:${server}` : server)
 
-/** Returns the part of a comment after `label`. The shipped files contain their TLS lines as comments. */
+/**
+ * Returns the part of a comment after `label`. The shipped files contain their TLS lines as
+ * comments.
+ */
 function shippedLine(shipped: string, label: RegExp): string {
   const line = new RegExp(`^ *# +${label.source}(.*)$`, 'm').exec(shipped)?.[1]
   if (line === undefined) throw new Error(`unable to set up TLS; the shipped file has no comment ${label.source}`)

@@ -24,8 +24,10 @@ const exitCodes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const
 
 let cluster: Cluster | undefined
 const state = { isEnding: false }
-/** Numbers of the servers that have ended. */
-const deadServers = new Set<number>()
+/** Names of the parts that have ended. */
+const dead = new Set<string>()
+/** Balancers whose place a new process takes, by pid. */
+const replaced = new Set<number>()
 
 function say(line: string): void {
   process.stdout.write(`${line}\n`)
@@ -44,23 +46,13 @@ async function end(code: number): Promise<void> {
 function watch({ name, pid, exited }: ClusterPart): void {
   // The metrics are served by the server's own process.
   if (name.startsWith('metrics ')) return
-  const number = Number(/^server (\d+)$/.exec(name)?.[1] ?? 0)
-  deadServers.delete(number)
+  dead.delete(name)
   void exited.then(async ({ code, signal }) => {
-    deadServers.add(number)
+    if (replaced.has(pid)) return
+    dead.add(name)
     await pause(sayDeathAfterMs)
-    // `add` replaces the balancer by a new process.
-    const isReplaced = name === 'balancer' && isRunning(cluster?.balancer)
-    if (!state.isEnding && !isReplaced) say(`${name} died (pid ${pid}, ${signal ?? `status ${code}`})`)
+    if (!state.isEnding) say(`${name} died (pid ${pid}, ${signal ?? `status ${code}`})`)
   })
-}
-
-function isRunning(part: { readonly pid: number } | undefined): boolean {
-  try {
-    return part !== undefined && part.pid > 0
-  } catch {
-    return false
-  }
 }
 
 /**
@@ -109,13 +101,14 @@ async function runCommand(running: Cluster, line: string): Promise<void> {
       return
     case 'add': {
       if (running.servers.length >= serversMax) return say(`unable to add a server; there are ${serversMax} already`)
-      const { pid } = running.balancer
-      await running.add()
       const { balancer } = running
-      const part = { name: 'balancer', url: balancer.url, pid: balancer.pid, exited: balancer.exited }
-      if (balancer.pid === pid) return
-      sayPart(part)
-      return watch(part)
+      const { pid } = balancer
+      replaced.add(pid)
+      await running.add().catch((error: unknown) => {
+        replaced.delete(pid)
+        throw error
+      })
+      return announce('balancer', balancer)
     }
     case 'kill':
     case 'start': {
@@ -123,13 +116,18 @@ async function runCommand(running: Cluster, line: string): Promise<void> {
       const count = running.servers.length
       if (server === undefined) return say(`unable to ${command.kind} server ${command.server}; there are ${count}`)
       if (command.kind === 'kill') return server.kill9()
-      if (!deadServers.has(command.server)) return say(`unable to start server ${command.server}; it is running`)
+      const name = `server ${command.server}`
+      if (!dead.has(name)) return say(`unable to start server ${command.server}; it is running`)
       await server.start()
-      const part = { name: `server ${server.number}`, url: server.url, pid: server.pid, exited: server.exited }
-      sayPart(part)
-      return watch(part)
+      return announce(name, server)
     }
   }
+}
+
+function announce(name: string, { url, pid, exited }: Omit<ClusterPart, 'name'>): void {
+  const part = { name, url, pid, exited }
+  sayPart(part)
+  watch(part)
 }
 
 function sayProblem(error: unknown): void {

@@ -76,8 +76,8 @@ export interface ClusterOptions {
 
 export interface ClusterPart {
   /**
-   * Name: `balancer`, `server 1`, `metrics 1`, `redis`, `replica`, `postgres`; the masters of a Redis Cluster
-   * are `redis 1`, `redis 2`…
+   * Name: `balancer`, `server 1`, `metrics 1`, `redis`, `replica`, `postgres`; the masters of a
+   * Redis Cluster are `redis 1`, `redis 2`…
    */
   readonly name: string
   readonly url: string
@@ -88,8 +88,6 @@ export interface ClusterPart {
 export interface ClusterServer extends ServerProcess {
   /** SERVER_NAME of the server, such as `server-1`. */
   readonly name: string
-  /** Number of the server, from 1. */
-  readonly number: number
   /** URL of the server's Prometheus metrics. */
   readonly metricsUrl: string
 }
@@ -250,7 +248,9 @@ async function startParts(
   // Node reads one file of additional authorities, and a Redis Cluster has its own certificate.
   const caFile = certificate && joinAuthorities(certificate, redisCluster?.caFile)
   const startOne = async (index: number): Promise<ClusterServer> => {
-    const { port, metricsPort } = ports[index] ?? { port: 0, metricsPort: 0 }
+    const reserved = ports[index]
+    if (reserved === undefined) throw new Error(`unable to start server ${index + 1}; it has no port`)
+    const { port, metricsPort } = reserved
     const name = `server-${index + 1}`
     const server = await startServer({
       databaseUrl: withPort(databaseUrl, await link('database', index, postgres.port)),
@@ -271,7 +271,7 @@ async function startParts(
     tell(`server ${index + 1}`, server.url, server)
     const metricsUrl = `http://${hostOf(index)}:${metricsPort}/metrics`
     tell(`metrics ${index + 1}`, metricsUrl, server)
-    return Object.assign(server, { name, number: index + 1, metricsUrl })
+    return Object.assign(server, { name, metricsUrl })
   }
   // Start the first server alone: it creates the tables.
   const servers = [await startOne(0)]
@@ -308,7 +308,8 @@ async function startParts(
     pause: (server) => serverAt(server).freeze(),
     resume: (server) => serverAt(server).thaw(),
     async add() {
-      await reservePorts()
+      // An earlier attempt that failed has left its ports.
+      if (ports.length === servers.length) await reservePorts()
       const server = await startOne(servers.length)
       servers.push(server)
       await balancer.setServers(behind)

@@ -36,6 +36,7 @@ const hostile = {
 } as const
 
 export async function runHostile(options: Options, progress: Progress): Promise<ScenarioRun> {
+  const attacks = selectAttacks(options.attacks)
   const postgres = await startPostgres()
   const target = await startChorus({
     databases: postgres,
@@ -49,7 +50,6 @@ export async function runHostile(options: Options, progress: Progress): Promise<
     const attacker = await target.attacker?.()
     if (attacker === undefined) throw new Error('unable to attack; the target supports no attackers')
     const rounds: Round[] = []
-    const attacks = selectAttacks(options.attacks)
     for (let round = 1; round <= Math.min(options.rounds, hostile.roundsMax); round++) {
       const add = (variant: string, measurement: Measurement): void => {
         rounds.push({ round, target: target.name, variant, ...measurement })

@@ -45,8 +45,8 @@ export class SdkActor implements Actor {
   /** Sends in the outbox whose outcome is unknown: operation id by clientId. */
   readonly #open: Map<string, number>
   /**
-   * Messages with an earlier attempt whose outcome is unknown. It may still arrive at a server, also
-   * after a later attempt was refused, so that refusal proves nothing.
+   * Messages with an earlier attempt whose outcome is unknown. It may still arrive at a server,
+   * also after a later attempt was refused, so that refusal proves nothing.
    */
   readonly #maybeArriving: Set<string>
   #kept: ChatStore
@@ -404,7 +404,8 @@ export class SdkActor implements Actor {
         this.#openConnection()
         return
       case 'ready':
-        // A listener sees only the last of several states in one turn, so `replaying` may be missing.
+        // A listener sees only the last of several states in one turn, so `replaying` may be
+        // missing.
         this.#options.recorder.connection(this.#openConnection(), 'ready')
         return
       case 'moving':

@@ -174,7 +174,7 @@ export class Timeline {
 
   /**
    * Restarts the log position at `seq`, because the server did not replay the changes in between.
-   * Those changes are never given to the application. `messages` is the newest page as of `seq`.
+   * The application never receives those changes. `messages` is the newest page as of `seq`.
    */
   applyLimited(seq: number, messages: readonly PageMessage[] | undefined): TimelineStep {
     this.#highestSeq = Math.max(this.#highestSeq, seq)

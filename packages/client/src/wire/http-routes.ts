@@ -1,6 +1,6 @@
 /**
- * HTTP method and path of each command. Generated from the code by `npm run docs`. Do not edit. The source is
- * packages/protocol/src/commands/.
+ * HTTP method and path of each command. Generated from packages/protocol/src/commands/ by
+ * `npm run docs`. Do not edit.
  */
 import type { CommandName, Method } from '@chorus/protocol'
 

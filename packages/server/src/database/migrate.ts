@@ -1,9 +1,9 @@
 /**
  * Migrates the schema: numbered SQL files, each applied once, in order, and then the SQL functions
- * (functions.ts). Migrations contain tables and data; the functions in the older ones are superseded. An advisory lock makes
- * servers that start together take turns. The start fails if an applied file has changed or the
- * schema is newer than this server. If the schema is up to date, nothing is created, so a role
- * without that right can start the server.
+ * (functions.ts). Migrations contain tables and data; the functions in the older ones are
+ * superseded. An advisory lock makes servers that start together take turns. The start fails if an
+ * applied file has changed or the schema is newer than this server. If the schema is up to date,
+ * nothing is created, so a role without that right can start the server.
  */
 import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'

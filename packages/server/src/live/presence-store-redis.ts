@@ -15,10 +15,10 @@
  * is `unknown` while the partition is unreachable. This lasts a moment longer after it returns or
  * was found empty, until the other servers have written their users again.
  *
- * Cost: a server runs about five small scripts a second for its leases, as many to rewrite users, and
- * one script and one hint per status change. A server that receives hints runs one script per 100 ms and partition. It also
- * rereads every watched user once in ten seconds, in case a hint was lost, and less often beyond
- * the limit below.
+ * Cost: a server runs about five small scripts a second for its leases, as many to rewrite users,
+ * and one script and one hint per status change. A server that receives hints runs one script per
+ * 100 ms and partition. It also rereads every watched user once in ten seconds, in case a hint was
+ * lost, and less often beyond the limit below.
  */
 import type { Id, PresenceStatus } from '@chorus/protocol'
 import type { Clock, Timer } from '../support/clock.ts'
@@ -58,7 +58,9 @@ export const presenceStoreBounds = {
    */
   leavingMs: 4_000,
   usersPerScript: 200,
-  /** Number of refreshes in which all users of a partition are rewritten, unless they are too many. */
+  /**
+   * Number of refreshes in which all users of a partition are rewritten, unless they are too many.
+   */
   refreshesPerRewrite: 5,
   /** Maximum number of users that one refresh rewrites. */
   rewritesMax: 200,

@@ -1,4 +1,7 @@
-/** The context of every start function. Parts are added to `lifecycle` in the order in which they start. */
+/**
+ * The context of every start function. Parts are added to `lifecycle` in the order in which they
+ * start.
+ */
 import type { Config } from '../config/config.ts'
 import type { Clock } from '../support/clock.ts'
 import type { Lifecycle } from '../support/lifecycle.ts'

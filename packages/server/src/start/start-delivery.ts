@@ -1,6 +1,6 @@
 /**
- * Starts the parts that carry changes to clients: bus, feeds, caches, presence, live values, jobs, and the
- * gate for connections. `start-sweep.ts` then starts the sweep over them.
+ * Starts the parts that carry changes to clients: bus, feeds, caches, presence, live values, jobs,
+ * and the gate for connections. `start-sweep.ts` then starts the sweep over them.
  */
 import { ChorusError, type Id, type LiveValue } from '@chorus/protocol'
 import type { Bus } from '../bus/bus.ts'

@@ -1,4 +1,6 @@
-/** Starts the parts that the network reaches: HTTP, Socket.IO, the operators' port, and the canary. */
+/**
+ * Starts the parts that the network reaches: HTTP, Socket.IO, the operators' port, and the canary.
+ */
 import type { IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Authenticator } from '../auth/authenticator.ts'

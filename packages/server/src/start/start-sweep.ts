@@ -1,4 +1,6 @@
-/** Starts the sweep, which repairs every lost hint, and the transition to another database epoch. */
+/**
+ * Starts the sweep, which repairs every lost hint, and the transition to another database epoch.
+ */
 import { createSweepListener } from '../connections/listeners.ts'
 import { Sweeper } from '../delivery/sweeper.ts'
 import { EpochTransition } from '../health/epoch-transition.ts'

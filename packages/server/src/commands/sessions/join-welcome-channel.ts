@@ -14,8 +14,8 @@ import { putMember } from '../conversations/put-member.ts'
 export async function joinWelcomeChannel(context: CommandContext, user: Id, name: string): Promise<void> {
   const { parts } = context
   const existing = await findChannelNamed(parts.database, name)
+  const conversation = existing ?? toChannelId(name)
   if (existing === undefined) {
-    const conversation = toChannelId(name)
     const { outcome } = await parts.log.apply({
       op: 'create',
       conversation,
@@ -32,7 +32,7 @@ export async function joinWelcomeChannel(context: CommandContext, user: Id, name
     }
   }
   const actor = { ...context.actor, userId: user }
-  await putMember({ ...context, actor }, { conversation: existing ?? toChannelId(name), user: 'me' })
+  await putMember({ ...context, actor }, { conversation, user: 'me' })
 }
 
 /** Returns a UUID of version 8, which RFC 9562 leaves to applications. */

@@ -1,5 +1,5 @@
--- Adds the changes of one statement to the counts. A row that reaches zero is deleted, so that the next reaction starts
--- a new one.
+-- Adds the changes of one statement to the counts. A row that reaches zero is deleted, so that the
+-- next reaction starts a new one.
 create or replace function add_reaction_counts(
   p_conversation uuid[], p_target bigint[], p_emoji text[], p_step integer[], p_seq bigint[]
 ) returns void

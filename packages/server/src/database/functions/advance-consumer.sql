@@ -1,4 +1,5 @@
--- Stores that a page (rows as arrays) was processed. Returns false if another server has the lease; then nothing is stored.
+-- Stores that a page (rows as arrays) was processed. Returns false if another server has the lease;
+-- then nothing is stored.
 create or replace function advance_consumer(
   p_name text, p_token bigint, p_position bigint, p_conversation uuid[], p_seq bigint[], p_xid bigint[]
 ) returns boolean language plpgsql volatile as $$

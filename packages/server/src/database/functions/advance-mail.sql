@@ -1,4 +1,5 @@
--- Processes a page of the log for mail: lists all users with a confirmed address who may have unread messages.
+-- Processes a page of the log for mail: lists all users with a confirmed address who may have
+-- unread messages.
 create or replace function advance_mail(
   p_token bigint, p_position bigint, p_conversation uuid[], p_seq bigint[], p_xid bigint[], p_delay_ms double precision
 ) returns boolean language plpgsql volatile as $$

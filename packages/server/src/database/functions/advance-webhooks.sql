@@ -1,5 +1,6 @@
--- Processes a page of the log for webhooks: stores the deliveries of each endpoint together with the new position.
--- Returns the lanes with deliveries. Returns one row of nulls if the lease is lost.
+-- Processes a page of the log for webhooks: stores the deliveries of each endpoint together with
+-- the new position. Returns the lanes with deliveries. Returns one row of nulls if the lease is
+-- lost.
 create or replace function advance_webhooks(
   p_token bigint, p_position bigint, p_conversation uuid[], p_seq bigint[], p_xid bigint[], p_history_tag text
 ) returns table (endpoint uuid, conversation uuid) language plpgsql volatile as $$
@@ -15,7 +16,8 @@ begin
     return query select null::uuid, null::uuid;
     return;
   end if;
-  -- Skip changes that are already processed: a page is stored again when its first response was lost.
+  -- Skip changes that are already processed: a page is stored again when its first response was
+  -- lost.
   select array_agg(e.id), array_agg(c.conversation), array_agg(c.seq),
          array_agg(p_history_tag || '.' || c.conversation || '.' || c.seq)
     into v_endpoint, v_conversation, v_seq, v_event_id

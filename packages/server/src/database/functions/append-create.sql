@@ -1,4 +1,5 @@
--- Creates a conversation with all its members. p_op is as for append_op, with clientId and hash (hex) or null.
+-- Creates a conversation with all its members. p_op is as for append_op, with clientId and hash
+-- (hex) or null.
 create or replace function append_create(p_idx integer, p_op jsonb) returns appended
 language plpgsql volatile
 set enable_seqscan = off
@@ -29,7 +30,8 @@ begin
     on conflict do nothing
     returning last_at into v_at;
   if not found then
-    -- IDEM2: the request was repeated. Otherwise the pair has a conversation, or this retries a commit whose response was lost.
+    -- IDEM2: the request was repeated. Otherwise the pair has a conversation, or this retries a
+    -- commit whose response was lost.
     select id, seq, request_hash into v_known
       from conversations where creator = v_actor and client_id = v_client_id;
     if found and v_known.request_hash <> v_hash then

@@ -1,5 +1,6 @@
--- Applies one operation other than a send. The caller has locked the conversation (append_changes). p_op contains
--- the operation's fields and the policy (allowed roles). A disabled owner does not count as an owner (OWN1).
+-- Applies one operation other than a send. The caller has locked the conversation (append_changes).
+-- p_op contains the operation's fields and the policy (allowed roles). A disabled owner does not
+-- count as an owner (OWN1).
 create or replace function append_op(p_idx integer, p_op jsonb) returns appended language plpgsql volatile as $$
 declare
   result appended;
@@ -29,7 +30,8 @@ begin
   select kind, seq into v_kind, v_seq from conversations where id = v_conversation;
   select role into v_role from members where conversation = v_conversation and user_id = v_actor and left_seq is null;
 
-  -- A non-member may only join a public channel. For every other operation, the conversation does not exist.
+  -- A non-member may only join a public channel. For every other operation, the conversation does
+  -- not exist.
   if v_kind is null or (v_role is null and not (v_op = 'put-member' and v_kind = 'channel' and v_user = v_actor)) then
     result.outcome := 'not-found';
     return result;
@@ -154,8 +156,8 @@ begin
         values (v_conversation, v_seq, v_at, 'member.updated', v_actor, v_user, p_op ->> 'role');
       result.detail := json_build_object('role', p_op ->> 'role', 'member', member_detail(v_conversation, v_user));
     else
-      -- Users may join only channels by themselves. Adding others needs a role, and granting a role needs the right to change
-      -- roles.
+      -- Users may join only channels by themselves. Adding others needs a role, and granting a role
+      -- needs the right to change roles.
       if not (v_role is null or (p_op -> 'roles') ? v_role)
          or (coalesce(p_op ->> 'role', 'member') <> 'member' and (v_role is null or not ((p_op -> 'changeRoles') ? v_role))) then
         result.outcome := 'forbidden';
@@ -169,7 +171,8 @@ begin
         result.outcome := 'too-large';
         return result;
       end if;
-      -- OWN1: the conversation is locked, so when two users join a channel without an owner at once, one becomes the owner.
+      -- OWN1: the conversation is locked, so when two users join a channel without an owner at
+      -- once, one becomes the owner.
       v_joins_as := case
         when v_role is null and not has_owner(v_conversation, null) then 'owner'
         else coalesce(p_op ->> 'role', 'member') end;
@@ -185,8 +188,8 @@ begin
       result.outcome := 'not-found';
       return result;
     end if;
-    -- Owners may remove all members, moderators only plain members. Leaving needs no role. The last owner cannot leave
-    -- before the others.
+    -- Owners may remove all members, moderators only plain members. Leaving needs no role. The last
+    -- owner cannot leave before the others.
     if v_user <> v_actor and not ((p_op -> 'removes' -> v_role) ? v_member.role) then
       result.outcome := 'forbidden';
       return result;

@@ -1,10 +1,11 @@
--- Appends a batch of one send, in the same steps and order as append_changes. An idle server stores most messages so.
--- Without arrays to unnest and to aggregate, the call takes half the time.
+-- Appends a batch of one send, in the same steps and order as append_changes. An idle server stores
+-- most messages so. Without arrays to unnest and to aggregate, the call takes half the time.
 create or replace function append_send(
   p_conversation uuid, p_actor uuid, p_client_id uuid, p_hash bytea, p_text text, p_data json, p_reply_to bigint
 ) returns appended
 language plpgsql volatile
--- Force look-ups by key: a plan made while the log was empty would read all of it for every message.
+-- Force look-ups by key: a plan made while the log was empty would read all of it for every
+-- message.
 set enable_seqscan = off
 set plan_cache_mode = force_generic_plan
 as $$

@@ -1,4 +1,5 @@
--- Starts a consumer at a position; null keeps its current position. Returns false if another server has the lease.
+-- Starts a consumer at a position; null keeps its current position. Returns false if another server
+-- has the lease.
 create or replace function begin_consumer(p_name text, p_token bigint, p_history text, p_position bigint)
 returns boolean language plpgsql volatile as $$
 begin

@@ -1,7 +1,10 @@
--- Decides about one user's digest. Removes the user from the list, and then, in statements that see all later changes:
+-- Decides about one user's digest. Removes the user from the list, and then, in statements that see
+-- all later changes:
 --   nothing unread that was not mailed: nothing more
---   unread messages, but too new, or the last digest was too recent, or the user is connected: lists the user again
---   otherwise: advances the watermarks and creates a mail in one transaction, so no message is mailed twice
+--   unread messages, but too new, or the last digest was too recent, or the user is connected:
+--     lists the user again
+--   otherwise: advances the watermarks and creates a mail in one transaction, so no message is
+--     mailed twice
 -- Returns the id of the mail, or null.
 create or replace function claim_digest(
   p_user uuid, p_mail uuid, p_connected boolean, p_delay_ms double precision, p_gap_ms double precision
@@ -22,7 +25,8 @@ begin
   select last_seen_at into v_last_seen from users where id = p_user and disabled_at is null;
   if not found then return null; end if;
 
-  -- Find the oldest message since the user was last seen, among the newest 2 000 of each conversation.
+  -- Find the oldest message since the user was last seen, among the newest 2 000 of each
+  -- conversation.
   select min(newest.at) into v_oldest
     from members m
     join conversations v on v.id = m.conversation

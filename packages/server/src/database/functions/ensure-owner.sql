@@ -1,4 +1,5 @@
--- Gives a locked conversation without an owner a new one: the longest-standing moderator, or else member.
+-- Gives a locked conversation without an owner a new one: the longest-standing moderator, or else
+-- member.
 create or replace function ensure_owner(p_conversation uuid, p_actor uuid) returns void language plpgsql volatile as $$
 declare
   v_heir uuid;

@@ -1,5 +1,6 @@
--- Returns owners of names that contain a part starting with p_text; an owner may be returned several times. p_end sorts
--- after every such part. Stops at p_max entries, which a plan that sorts first would not.
+-- Returns owners of names that contain a part starting with p_text; an owner may be returned
+-- several times. p_end sorts after every such part. Stops at p_max entries, which a plan that sorts
+-- first would not.
 create or replace function find_name_parts(p_text text, p_end text, p_max integer) returns setof uuid
 language plpgsql stable
 set enable_seqscan = off

@@ -1,4 +1,5 @@
--- Stores the folded form of names, unless a name has changed since it was read. Returns the number of stored folds.
+-- Stores the folded form of names, unless a name has changed since it was read. Returns the number
+-- of stored folds.
 create or replace function fold_names(p_owner uuid[], p_name text[], p_folded text[]) returns integer
 language plpgsql volatile
 set enable_seqscan = off

@@ -1,5 +1,5 @@
--- Gives the conversations of a disabled account to other owners. Locks each conversation even if it has another owner,
--- because that owner may be leaving.
+-- Gives the conversations of a disabled account to other owners. Locks each conversation even if it
+-- has another owner, because that owner may be leaving.
 create or replace function hand_over_conversations() returns trigger language plpgsql as $$
 declare
   v_conversation uuid;

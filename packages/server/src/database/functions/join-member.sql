@@ -1,4 +1,5 @@
--- Adds a member to a locked conversation and appends the change. The counters of the member start at the join.
+-- Adds a member to a locked conversation and appends the change. The counters of the member start
+-- at the join.
 create or replace function join_member(p_conversation uuid, p_actor uuid, p_user uuid, p_role text, out o_seq bigint, out o_at timestamptz)
 language plpgsql volatile as $$
 begin

@@ -1,5 +1,5 @@
--- Makes deliveries due. Locks the lanes, so that a worker that finds its lane empty and removes it sees these rows, or
--- the lane is created again.
+-- Makes deliveries due. Locks the lanes, so that a worker that finds its lane empty and removes it
+-- sees these rows, or the lane is created again.
 create or replace function queue_deliveries(p_endpoint uuid[], p_conversation uuid[], p_seq bigint[], p_event_id text[])
 returns void language plpgsql volatile as $$
 begin

@@ -1,5 +1,5 @@
--- Revokes the sessions of a disabled account. Every server finds the revocations by its sweep, closes the connections
--- and stops using cached sessions (ACL2).
+-- Revokes the sessions of a disabled account. Every server finds the revocations by its sweep,
+-- closes the connections and stops using cached sessions (ACL2).
 create or replace function revoke_sessions_of_disabled() returns trigger language plpgsql as $$
 begin
   update sessions set revoked_at = now(), xid = pg_current_xact_id() where user_id = new.id and revoked_at is null;

@@ -1,6 +1,7 @@
--- Sets a user's mail address. A new address must be confirmed; requesting the same one again sends another link.
--- Limits: one confirmation a minute and five a day for each user, three a day for each address over all users.
--- Returns the milliseconds to wait, in which case nothing is stored, or 0, and the id of the created mail, if any.
+-- Sets a user's mail address. A new address must be confirmed; requesting the same one again sends
+-- another link. Limits: one confirmation a minute and five a day for each user, three a day for
+-- each address over all users. Returns the milliseconds to wait, in which case nothing is stored,
+-- or 0, and the id of the created mail, if any.
 create or replace function set_notifications(p_user uuid, p_email text, p_digest boolean, p_mail uuid)
 returns table (wait_ms double precision, mail uuid) language plpgsql volatile as $$
 declare

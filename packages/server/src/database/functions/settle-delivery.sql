@@ -1,8 +1,9 @@
 -- Stores the outcome of one attempt, for the worker that holds the lane.
---   'delivered': deletes the row · 'retry': due again after p_delay_ms, and the lane waits until then
+--   'delivered': deletes the row · 'retry': due again after p_delay_ms, and the lane waits until
+--     then
 --   'dead': keeps the row as a dead letter, and the lane continues
--- Returns 'more' (the claim is extended by p_lease_ms), 'wait', 'idle' (the lane is removed) or 'lost' (another worker has
--- the lane).
+-- Returns 'more' (the claim is extended by p_lease_ms), 'wait', 'idle' (the lane is removed) or
+-- 'lost' (another worker has the lane).
 create or replace function settle_delivery(
   p_endpoint uuid, p_conversation uuid, p_claim uuid, p_seq bigint, p_outcome text, p_status integer, p_error text,
   p_delay_ms double precision, p_lease_ms double precision
