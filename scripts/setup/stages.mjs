@@ -53,14 +53,21 @@ function tests(project, folders, more = []) {
   }
 }
 
-/** Returns one line for each failure, with its reason. */
+const reasonLinesMax = 8
+
+/**
+ * Returns one text for each failure: its first line and, because a process that did not start
+ * prints its reason last, the last lines before the stack.
+ */
 function failuresOf({ testResults = [] }) {
   return testResults.flatMap(({ name: path, status, message, assertionResults = [] }) => {
     const failed = assertionResults.filter((test) => test.status === 'failed')
     const whole = failed.length === 0 && status === 'failed' ? [{ fullName: '', failureMessages: [message] }] : []
     return [...failed, ...whole].map(({ fullName, failureMessages }) => {
-      const [reason = ''] = (failureMessages[0] ?? '').split('\n')
-      return `${relative(root, path)}: ${fullName}: ${reason}`
+      const lines = (failureMessages[0] ?? '').split('\n').filter((line) => !/^ +at /.test(line))
+      const [reason = '', ...others] = lines
+      const where = [relative(root, path), ...(fullName === '' ? [] : [fullName])].join(': ')
+      return [`${where}: ${reason}`, ...others.slice(-reasonLinesMax)].join('\n    ')
     })
   })
 }

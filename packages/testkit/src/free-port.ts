@@ -1,7 +1,8 @@
 /**
  * Finds a free loopback port, for parts that cannot choose and report a port themselves, or that
  * must restart on the same port. The port is below the range that the system uses for outgoing
- * connections, so no such connection can take it while the part is down.
+ * connections, so no such connection can take it while the part is down. On Linux, no other process
+ * that uses this function gets the port, or probes it, before the process that found it ends.
  */
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -22,9 +23,23 @@ export async function findFreePort(): Promise<number> {
   const highest = highestPort()
   for (let attempt = 0; attempt < attemptsMax; attempt += 1) {
     const port = lowestPort + Math.floor(Math.random() * (highest - lowestPort))
-    if (await isFree(port)) return port
+    if ((await claim(port)) && (await isFree(port))) return port
   }
   throw new Error(`unable to find a free port; ${attemptsMax} from ${lowestPort} to ${highest} are taken`)
+}
+
+/**
+ * Reserves the port for this process by a socket in the abstract namespace of Linux, which has no
+ * file and disappears with the process. Elsewhere, claims nothing.
+ */
+function claim(port: number): Promise<boolean> {
+  if (process.platform !== 'linux') return Promise.resolve(true)
+  return new Promise((resolve) => {
+    const claimed = createServer()
+    claimed.unref()
+    claimed.once('error', () => resolve(false))
+    claimed.listen(`\0chorus-port-${port}`, () => resolve(true))
+  })
 }
 
 function isFree(port: number): Promise<boolean> {
