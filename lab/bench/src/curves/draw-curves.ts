@@ -5,9 +5,9 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { fitModel } from '../model/cost-model.ts'
-import { readCurves } from './curves-file.ts'
+import { readCurves } from '../points/curves-file.ts'
 import { drawPlots } from './draw-plots.ts'
-import { mergeRounds } from './point.ts'
+import { mergeRounds } from '../points/point.ts'
 import { writeSection } from './write-section.ts'
 
 const begin = '<!-- curves: drawn by npm run bench -- --draw -->'

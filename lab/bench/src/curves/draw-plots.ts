@@ -4,8 +4,8 @@ import { leastMeasured } from '../model/cost-model.ts'
 import { drawPlot } from '../plots/draw-plot.ts'
 import type { Panel, PlotPoint, Series } from '../plots/draw-plot.ts'
 import type { TargetName } from '../targets/target.ts'
-import type { CurveName } from './curve-steps.ts'
-import type { CurvePoint } from './point.ts'
+import type { CurveName } from '../options/curve-steps.ts'
+import type { CurvePoint } from '../points/point.ts'
 
 const looks = { chorus: 0, 'socket-io-redis-adapter': 1, 'one-channel': 2 } as const
 const names = {

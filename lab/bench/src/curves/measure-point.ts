@@ -4,10 +4,10 @@ import type { Redis } from '@chorus/testkit'
 import { readResidentBytes } from '@chorus/testkit'
 import type { Load, Outcome } from '../load/job.ts'
 import type { ProcessUsage } from '../machine/process-watch.ts'
-import type { Options } from '../options.ts'
+import type { Options } from '../options/options.ts'
 import { measure } from '../scenarios/measure.ts'
 import type { Audience, Target } from '../targets/target.ts'
-import type { CurvePoint, Work } from './point.ts'
+import type { CurvePoint, Work } from '../points/point.ts'
 
 export interface PointOptions {
   readonly target: Target

@@ -8,7 +8,7 @@ import type { MeasuredBytes, Projection } from '../model/projection.ts'
 import { short as shortFigure } from '../report/print-report.ts'
 import { median } from '../report/statistics.ts'
 import { serverUsPerDelivery } from './draw-plots.ts'
-import type { CurvePoint, CurvesFile } from './point.ts'
+import type { CurvePoint, CurvesFile } from '../points/point.ts'
 
 export interface SectionParts {
   readonly file: CurvesFile

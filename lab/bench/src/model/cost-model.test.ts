@@ -3,7 +3,7 @@
  * and report its own error.
  */
 import { describe, expect, it } from 'vitest'
-import type { CurvePoint, Work } from '../curves/point.ts'
+import type { CurvePoint, Work } from '../points/point.ts'
 import { fitModel, predict, sweptName, terms, writesOf } from './cost-model.ts'
 import type { Prices, Role } from './cost-model.ts'
 import { findBottlenecks, project } from './projection.ts'

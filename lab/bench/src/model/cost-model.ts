@@ -5,7 +5,7 @@
  * of each curve: a model that predicts beyond all measurements must at least predict the next
  * point.
  */
-import type { CurvePoint, Work } from '../curves/point.ts'
+import type { CurvePoint, Work } from '../points/point.ts'
 import { median } from '../report/statistics.ts'
 import { fitNonNegative } from './least-squares.ts'
 

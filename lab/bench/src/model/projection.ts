@@ -3,7 +3,7 @@
  * need, and which bound they reach first. Every assumption is a named number; change one and draw
  * again. Nothing here was measured at that size.
  */
-import type { Work } from '../curves/point.ts'
+import type { Work } from '../points/point.ts'
 import { predict, priceOf, relayName, servingName, sweptName, writesOf } from './cost-model.ts'
 import type { Prices } from './cost-model.ts'
 

@@ -1,6 +1,6 @@
 /** The shape of a result file: everything needed to judge a figure, and all raw rounds. */
 import type { Environment } from '../machine/environment.ts'
-import type { Options, ScenarioName } from '../options.ts'
+import type { Options, ScenarioName } from '../options/options.ts'
 
 /** One target in one round. */
 export interface Round {

@@ -3,7 +3,7 @@
  * number of unacknowledged messages, so the load adapts to the target's speed. Chorus stores each
  * message durably before it acknowledges; the peers' names describe what they do.
  */
-import type { Options } from '../options.ts'
+import type { Options } from '../options/options.ts'
 import type { Goal, Round, ScenarioResult } from '../report/result.ts'
 import { pairedRatio } from '../report/statistics.ts'
 import { chorusSettings } from '../targets/chorus.ts'

@@ -2,7 +2,7 @@
  * Measures `npm start` on a bare machine: acknowledged sends per second with the embedded database,
  * and the delay of the event loop.
  */
-import type { Options } from '../options.ts'
+import type { Options } from '../options/options.ts'
 import type { Goal, Round, ScenarioResult } from '../report/result.ts'
 import { median, valuesOf } from '../report/statistics.ts'
 import { chorusSettings, startChorus } from '../targets/chorus.ts'

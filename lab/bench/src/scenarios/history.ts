@@ -6,7 +6,7 @@
 import { randomUUID } from 'node:crypto'
 import { Agent, request } from 'node:http'
 import { HttpUser, startPostgres, startServer } from '@chorus/testkit'
-import type { Options } from '../options.ts'
+import type { Options } from '../options/options.ts'
 import type { Goal, Round, ScenarioResult } from '../report/result.ts'
 import { median, valuesOf } from '../report/statistics.ts'
 import { chorusSettings } from '../targets/chorus.ts'

@@ -6,7 +6,7 @@
  */
 import { listCommandAttacks, startPostgres } from '@chorus/testkit'
 import type { Attacker, CommandAttack } from '@chorus/testkit'
-import type { Options } from '../options.ts'
+import type { Options } from '../options/options.ts'
 import type { Goal, Round, ScenarioResult } from '../report/result.ts'
 import { median, valuesOf } from '../report/statistics.ts'
 import { defaultLimitSettings, startChorus } from '../targets/chorus.ts'

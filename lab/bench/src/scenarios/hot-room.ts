@@ -4,7 +4,7 @@
  * target falls behind, and is then narrowed down. The result is the highest rate that was served,
  * in deliveries per second.
  */
-import type { Options } from '../options.ts'
+import type { Options } from '../options/options.ts'
 import type { Goal, Round, ScenarioResult } from '../report/result.ts'
 import { pairedRatio } from '../report/statistics.ts'
 import { chorusSettings } from '../targets/chorus.ts'

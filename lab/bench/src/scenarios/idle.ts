@@ -4,7 +4,7 @@
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { readResidentBytes } from '@chorus/testkit'
-import type { Options } from '../options.ts'
+import type { Options } from '../options/options.ts'
 import type { Goal, Round, ScenarioResult } from '../report/result.ts'
 import { pairedRatio } from '../report/statistics.ts'
 import { chorusSettings } from '../targets/chorus.ts'

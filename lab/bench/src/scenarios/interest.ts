@@ -5,7 +5,7 @@
  */
 import { startPostgres, startRedis } from '@chorus/testkit'
 import type { Redis } from '@chorus/testkit'
-import type { Options } from '../options.ts'
+import type { Options } from '../options/options.ts'
 import type { Goal, Round, ScenarioResult } from '../report/result.ts'
 import { median, valuesOf } from '../report/statistics.ts'
 import { chorusSettings, startChorus } from '../targets/chorus.ts'

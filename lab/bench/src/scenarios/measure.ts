@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { runJob } from '../load/run-job.ts'
 import type { JobRun } from '../load/run-job.ts'
 import type { Load } from '../load/job.ts'
-import type { Options } from '../options.ts'
+import type { Options } from '../options/options.ts'
 import { ProcessWatch } from '../machine/process-watch.ts'
 import type { Audience, Target } from '../targets/target.ts'
 

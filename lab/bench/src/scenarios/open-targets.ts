@@ -4,7 +4,7 @@
  */
 import { startPostgres, startRedis } from '@chorus/testkit'
 import pg from 'pg'
-import type { Options } from '../options.ts'
+import type { Options } from '../options/options.ts'
 import { median } from '../report/statistics.ts'
 import { startChorus } from '../targets/chorus.ts'
 import type { ChorusOptions } from '../targets/chorus.ts'

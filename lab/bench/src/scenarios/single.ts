@@ -3,7 +3,7 @@
  * acknowledgement of a durable message. The bound comes from the same machine in the same run: the
  * times of the stock peers, plus one single-row commit.
  */
-import type { Options } from '../options.ts'
+import type { Options } from '../options/options.ts'
 import type { Goal, Round, ScenarioResult } from '../report/result.ts'
 import { median, valuesOf } from '../report/statistics.ts'
 import { chorusSettings } from '../targets/chorus.ts'

@@ -4,8 +4,8 @@
  */
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { curveNames, curveSteps } from './curves/curve-steps.ts'
-import type { CurveName } from './curves/curve-steps.ts'
+import { curveNames, curveSteps } from './curve-steps.ts'
+import type { CurveName } from './curve-steps.ts'
 
 export const scenarioNames = [
   'direct',
@@ -141,7 +141,10 @@ function parse(args: readonly string[]) {
         attack: { type: 'string', multiple: true, default: [] },
         curve: { type: 'string', multiple: true },
         'curve-rounds': { type: 'string', default: '1' },
-        'curves-dir': { type: 'string', default: fileURLToPath(new URL('../../../docs/performance', import.meta.url)) },
+        'curves-dir': {
+          type: 'string',
+          default: fileURLToPath(new URL('../../../../docs/performance', import.meta.url)),
+        },
         draw: { type: 'boolean', default: false },
         'server-env': { type: 'string', multiple: true, default: [] },
         profile: { type: 'string' },

@@ -5,8 +5,8 @@
 import type { Environment } from '../machine/environment.ts'
 import { median } from '../report/statistics.ts'
 import type { TargetName } from '../targets/target.ts'
-import { curveNames } from './curve-steps.ts'
-import type { CurveName } from './curve-steps.ts'
+import { curveNames } from '../options/curve-steps.ts'
+import type { CurveName } from '../options/curve-steps.ts'
 
 /** Amount of work per second, for all servers together. */
 export interface Work {
