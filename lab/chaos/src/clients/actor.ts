@@ -2,7 +2,7 @@
  * The interface of a logical client of the workload, for every protocol. The driver uses nothing
  * else.
  */
-import type { Person, SessionSeed } from '../workload/population.ts'
+import type { Person, SessionSeed } from './person.ts'
 
 export interface ActorIdentity {
   /** Name of the client's process in the history. */

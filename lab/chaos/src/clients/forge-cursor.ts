@@ -1,7 +1,7 @@
 /**
  * Forges cursors from a real one, for a hostile client. The server must reject every one of them.
  */
-import type { Random } from '../run/random.ts'
+import type { Random } from '../random/random.ts'
 
 /** Length of the seal in front of a cursor's fields, in bytes. */
 const sealBytes = 16

@@ -6,9 +6,9 @@
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { EngineClient, HttpUser } from '@chorus/testkit'
-import type { Random } from '../run/random.ts'
-import { cookieHeader } from '../workload/population.ts'
-import type { Person, SessionSeed } from '../workload/population.ts'
+import type { Random } from '../random/random.ts'
+import { cookieHeader } from './person.ts'
+import type { Person, SessionSeed } from './person.ts'
 import { EventIntake } from './event-intake.ts'
 import { forgeCursor } from './forge-cursor.ts'
 import { callTimeoutMs, readStart } from './http-calls.ts'

@@ -5,8 +5,8 @@
  */
 import type { EventPayload, ServerEvent } from '@chorus/protocol'
 import { HttpUser } from '@chorus/testkit'
-import type { Person, SessionSeed } from '../workload/population.ts'
-import { cookieHeader } from '../workload/population.ts'
+import type { Person, SessionSeed } from './person.ts'
+import { cookieHeader } from './person.ts'
 import type { Actor, ActorIdentity } from './actor.ts'
 import { EventIntake } from './event-intake.ts'
 import { readStart } from './http-calls.ts'

@@ -4,7 +4,7 @@
  * `restore` brings back lost parts (such as a killed server). It is not part of healing: clients
  * must recover without it.
  */
-import type { Random } from '../run/random.ts'
+import type { Random } from '../random/random.ts'
 import type { Lab } from './lab.ts'
 
 export type FaultKind = `F${number}`

@@ -8,7 +8,7 @@ import { readsOfChanges, startCluster, StatementCounter, waitForFact } from '@ch
 import type { Cluster, ClusterLink, ClusterServer, Redis } from '@chorus/testkit'
 import { FaultProxy, type Tap } from '../proxy/fault-proxy.ts'
 import { PublishFaults } from '../proxy/publish-faults.ts'
-import type { Random } from '../run/random.ts'
+import type { Random } from '../random/random.ts'
 import { FakeClock, fakeTimeLibrary } from './fake-clock.ts'
 
 export interface LabOptions {

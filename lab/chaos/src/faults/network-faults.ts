@@ -3,7 +3,7 @@
  * Client connections are cut, one by one or all at once.
  */
 import type { FaultProxy } from '../proxy/fault-proxy.ts'
-import type { Random } from '../run/random.ts'
+import type { Random } from '../random/random.ts'
 import { drawServer } from './fault.ts'
 import type { Drawn, Fault, LabShape } from './fault.ts'
 import type { Lab, LinkName } from './lab.ts'

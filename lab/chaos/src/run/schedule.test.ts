@@ -4,7 +4,7 @@
  */
 import { describe, expect, it } from 'vitest'
 import { faults } from '../faults/catalogue.ts'
-import { Random } from './random.ts'
+import { Random } from '../random/random.ts'
 import { describeScheduled, makeSchedule } from './schedule.ts'
 
 const shape = { servers: 3, fronts: 4, isLong: false } as const
@@ -44,34 +44,5 @@ describe('the schedule', () => {
   it('gives every fault a bound and a unique name', () => {
     expect(new Set(faults.map(({ name }) => name)).size).toBe(faults.length)
     for (const { boundMs } of faults) expect(boundMs).toBeGreaterThan(0)
-  })
-})
-
-describe('random numbers', () => {
-  it('draws the same values for the same name, with independent branches', () => {
-    const one = new Random('a')
-    const other = new Random('a')
-    other.branch('b').next()
-    expect(Array.from({ length: 20 }, () => one.next())).toEqual(Array.from({ length: 20 }, () => other.next()))
-    expect(one.branch('b').next()).toBe(new Random('a').branch('b').next())
-    expect(one.branch('b').next()).not.toBe(one.branch('c').next())
-  })
-
-  it('covers its whole range, ends included, about evenly', () => {
-    const random = new Random('even')
-    const counts = new Map<number, number>()
-    for (let index = 0; index < 10_000; index += 1) {
-      const drawn = random.int(1, 5)
-      counts.set(drawn, (counts.get(drawn) ?? 0) + 1)
-    }
-    expect([...counts.keys()].sort()).toEqual([1, 2, 3, 4, 5])
-    for (const count of counts.values()) expect(count).toBeGreaterThan(1_700)
-    expect(random.shuffle([1, 2, 3, 4]).sort()).toEqual([1, 2, 3, 4])
-    expect(
-      random.pickWeighted([
-        ['never', 0],
-        ['always', 1],
-      ] as const),
-    ).toBe('always')
   })
 })

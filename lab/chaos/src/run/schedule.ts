@@ -4,7 +4,7 @@
  * up before the next one.
  */
 import type { Drawn, Fault, LabShape } from '../faults/fault.ts'
-import type { Random } from './random.ts'
+import type { Random } from '../random/random.ts'
 
 export interface ScheduledFault {
   readonly id: number

@@ -1,5 +1,6 @@
 /** Messages between the run and its driver processes. */
-import type { ConversationSeed, Person } from './population.ts'
+import type { Person } from '../clients/person.ts'
+import type { ConversationSeed } from './conversations.ts'
 
 export type ActorKind = 'sdk' | 'sdk-sse' | 'socket-io' | 'polling' | 'sse'
 

@@ -1,12 +1,7 @@
-/**
- * The users of a run, their sessions and their conversations. The testkit inserts the users; their
- * conversations are created over HTTP, as a client does.
- */
-import { HttpUser } from '@chorus/testkit'
-import type { InsertedPerson as Person, InsertedSession as SessionSeed } from '@chorus/testkit'
-import type { Random } from '../run/random.ts'
-
-export type { Person, SessionSeed }
+/** The conversations of a run. They are created over HTTP, as a client does. */
+import { signedIn } from '../clients/person.ts'
+import type { Person } from '../clients/person.ts'
+import type { Random } from '../random/random.ts'
 
 /**
  * Role of a conversation. `hot`: many members and most of the messages. `churn`: members join and
@@ -20,9 +15,6 @@ export interface ConversationSeed {
   /** Indices of the members. The first one created the conversation and never leaves. */
   readonly members: readonly number[]
 }
-
-/** Name of the session cookie on servers without TLS. */
-export const cookieName = 'chorus_session'
 
 /** Number of conversations per role, and number of members in each. */
 export type ConversationPlan = readonly (readonly [role: ConversationRole, count: number, members: number])[]
@@ -77,14 +69,4 @@ function pickMembers(
     pairs.add(pair)
     return members
   }
-}
-
-export function signedIn(url: string | (() => string), person: Person, session = person.sessions[0]): HttpUser {
-  const http = HttpUser.stranger(url)
-  if (session !== undefined) http.cookie = cookieHeader(session)
-  return http
-}
-
-export function cookieHeader(session: SessionSeed): string {
-  return `${cookieName}=${session.cookieValue}`
 }
