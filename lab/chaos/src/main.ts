@@ -16,6 +16,7 @@ import type { RunReport } from './report/index.ts'
 import { readOptions, usage } from './run/options.ts'
 import type { Options } from './run/options.ts'
 import { runFaults } from './run/run-faults.ts'
+import type { RunOptions } from './run/run.ts'
 import { runSlow, runStorm } from './run/scenarios.ts'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
@@ -111,7 +112,7 @@ async function runOnce(options: Options, mutant: Mutant | undefined): Promise<Ru
   return report
 }
 
-function toRun(options: Options, what: string): Parameters<typeof runFaults>[0] {
+function toRun(options: Options, what: string): RunOptions {
   const name = `${what}-seed-${options.seed}-${new Date().toISOString().replaceAll(/[:.]/g, '-')}`
   return {
     ...options,

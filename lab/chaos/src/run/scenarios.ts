@@ -3,8 +3,9 @@
  * clients are cut off at once. `slow`: a hundred clients do not read. The checker does not judge
  * their histories; the result is how long recovery took and what it cost.
  */
-import type { PopulationPlan, RunOptions } from './run-faults.ts'
-import { runMeasured } from './run-faults.ts'
+import { measureSlowGrowthBytes, measureStorm } from './measure.ts'
+import type { PopulationPlan } from './population.ts'
+import type { RunOptions } from './run.ts'
 
 const stormClients = 2_000
 const stormRecoveryMaxMs = 10_000
@@ -38,17 +39,14 @@ const slowPopulation: PopulationPlan = {
 
 /** Prints one line per goal. Returns 0 if every goal is met. */
 export async function runStorm(options: RunOptions, say: (line: string) => void): Promise<number> {
-  const { recoveryMs, readsAtMost } = await runMeasured(
-    {
-      ...options,
-      clients: stormClients,
-      rate: Math.min(options.rate, 30),
-      faults: 0,
-      messages: 0,
-      population: stormPopulation,
-    },
-    { what: 'storm' },
-  )
+  const { recoveryMs, readsAtMost } = await measureStorm({
+    ...options,
+    clients: stormClients,
+    rate: Math.min(options.rate, 30),
+    faults: 0,
+    messages: 0,
+    population: stormPopulation,
+  })
   say(`storm: ${stormClients} clients`)
   return verdict([
     [recoveryMs <= stormRecoveryMaxMs, `recovered after ${Math.round(recoveryMs)} ms (bound ${stormRecoveryMaxMs} ms)`],
@@ -60,7 +58,7 @@ export async function runStorm(options: RunOptions, say: (line: string) => void)
 }
 
 export async function runSlow(options: RunOptions, say: (line: string) => void): Promise<number> {
-  const { growthBytes } = await runMeasured(
+  const growthBytes = await measureSlowGrowthBytes(
     {
       ...options,
       clients: slowClients + otherClients,
@@ -69,7 +67,7 @@ export async function runSlow(options: RunOptions, say: (line: string) => void):
       messages: 0,
       population: slowPopulation,
     },
-    { what: 'slow', pausedShare: slowClients / (slowClients + otherClients) },
+    slowClients / (slowClients + otherClients),
   )
   say(`slow: ${slowClients} clients do not read`)
   const megabytes = (growthBytes / 1024 / 1024).toFixed(1)

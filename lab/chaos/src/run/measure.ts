@@ -1,0 +1,74 @@
+/** Measurements of a run without faults: recovery from a storm, and memory with slow clients. */
+import { readResidentBytes } from '@chorus/testkit'
+import { readTops } from './dump-log.ts'
+import { withRun } from './run.ts'
+import type { Run, RunOptions } from './run.ts'
+
+const stormQuietMs = 2_000
+const stormAwayMs = 500
+const slowMs = 20_000
+const memoryEveryMs = 200
+
+export interface StormFigures {
+  /** Time from the cut until all clients are back and have caught up. */
+  readonly recoveryMs: number
+  /** Largest number of reads of one conversation's changes by one server. */
+  readonly readsAtMost: number
+}
+
+/** Cuts all client connections at once. */
+export function measureStorm(options: RunOptions): Promise<StormFigures> {
+  return withRun(options, async (run) => {
+    const { lab } = run
+    await run.wait(stormQuietMs)
+    for (const reads of lab.reads) reads.reset()
+    const cutAt = performance.now()
+    for (const front of lab.fronts) front.reset()
+    // Messages sent while the clients are offline are the ones that they must catch up on.
+    await run.wait(stormAwayMs)
+    await run.awaitTops('storm')
+    const recoveryMs = performance.now() - cutAt
+    const conversations = new Set((await readTops(lab)).map(({ conversation }) => conversation))
+    let readsAtMost = 0
+    let most = ''
+    for (const [server, { counts }] of lab.reads.entries()) {
+      for (const [id, byStatement] of counts) {
+        const reads = [...byStatement.values()].reduce((sum, count) => sum + count, 0)
+        // Statements can also name a user's id; count only those that name a conversation.
+        if (!conversations.has(id) || reads <= readsAtMost) continue
+        readsAtMost = reads
+        most = `server-${server + 1} read ${id}: ${[...byStatement].map(([name, count]) => `${count} ${name}`).join(', ')}`
+      }
+    }
+    options.say(most)
+    return { recoveryMs, readsAtMost }
+  })
+}
+
+/**
+ * Compares the servers' memory while some clients do not read with their memory while all clients
+ * read. Returns the growth of the server that grew most.
+ */
+export function measureSlowGrowthBytes(options: RunOptions, pausedShare: number): Promise<number> {
+  return withRun(options, async (run) => {
+    const before = await watchMemory(run, slowMs)
+    run.tellDrivers({ kind: 'pause', share: pausedShare, isPaused: true })
+    const during = await watchMemory(run, slowMs)
+    run.tellDrivers({ kind: 'pause', share: 1, isPaused: false })
+    await run.awaitTops('slow')
+    return Math.max(...during.map((bytes, index) => bytes - (before[index] ?? 0)))
+  })
+}
+
+/** Returns the highest memory of each server during this time. */
+async function watchMemory(run: Run, forMs: number): Promise<number[]> {
+  const most = run.lab.servers.map(() => 0)
+  const endsAt = performance.now() + forMs
+  while (performance.now() < endsAt) {
+    for (const [index, { pid }] of run.lab.servers.entries()) {
+      most[index] = Math.max(most[index] ?? 0, readResidentBytes(pid))
+    }
+    await run.wait(memoryEveryMs)
+  }
+  return most
+}
