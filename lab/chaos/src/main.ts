@@ -99,7 +99,11 @@ async function runPeer(options: Options, peer: string): Promise<number> {
 async function runOnce(options: Options, mutant: Mutant | undefined): Promise<RunReport> {
   const run = toRun(options, mutant?.name ?? 'run')
   const results = join(run.folder, '..')
-  await runFaults({ ...run, ...(mutant !== undefined && { ...launchAs(mutant), patienceMs: mutantPatienceMs }) })
+  const asMutant = mutant !== undefined && {
+    ...launchAs(mutant, join(run.folder, 'mutant')),
+    patienceMs: mutantPatienceMs,
+  }
+  await runFaults({ ...run, ...asMutant })
   const report = reportHistory(run.folder, {
     ...(mutant !== undefined && { mutant: mutant.name }),
     checkSettings: { slackMs: options.slackMs },

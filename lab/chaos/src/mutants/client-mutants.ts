@@ -7,18 +7,16 @@ import type { Mutant } from './mutant.ts'
  */
 const calm = ['F5']
 
-const built = (path: string): string => `packages/client/dist/${path}.js`
-
-export const clientMutants: readonly Mutant[] = [
+const mutants: readonly Omit<Mutant, 'package'>[] = [
   {
     name: 'new-identity-at-each-retry',
     about: 'a retry has a new clientId, so the server cannot recognize it',
     edits: [
       {
-        file: built('conversation/outbox'),
-        search: 'await this.#options.send(record);',
-        replacement:
-          'await this.#options.send(record.status.attempts > 0 ? { ...record, clientId: createClientId() } : record);',
+        kind: 'code',
+        in: 'Outbox',
+        find: '$options.send(record)',
+        becomes: '$options.send(record.status.attempts > 0 ? { ...record, clientId: createClientId() } : record)',
       },
     ],
     breaks: ['A1', 'A4'],
@@ -29,9 +27,10 @@ export const clientMutants: readonly Mutant[] = [
     about: 'the outbox sends the newest message first',
     edits: [
       {
-        file: built('conversation/outbox'),
-        search: '#head(conversation) {\n        for (const entry of this.#entries.values()) {',
-        replacement: '#head(conversation) {\n        for (const entry of [...this.#entries.values()].reverse()) {',
+        kind: 'code',
+        in: 'Outbox.#head',
+        find: '$entries.values()',
+        becomes: 'Array.from($entries.values()).reverse()',
       },
     ],
     breaks: ['A9'],
@@ -40,13 +39,7 @@ export const clientMutants: readonly Mutant[] = [
   {
     name: 'outbox-gives-up',
     about: 'the outbox fails a message at the first response that is not an acknowledgement',
-    edits: [
-      {
-        file: built('conversation/outbox'),
-        search: "if (error.retry === 'never' && error.code !== 'unauthenticated') {",
-        replacement: "if (error.code !== 'unauthenticated') {",
-      },
-    ],
+    edits: [{ kind: 'code', in: 'Outbox', find: "error.retry === 'never'", becomes: 'true' }],
     breaks: ['A14'],
     shownBy: { faults: ['F8', 'F1'], count: 4 },
   },
@@ -55,9 +48,9 @@ export const clientMutants: readonly Mutant[] = [
     about: 'the store records one change less than the application received',
     edits: [
       {
-        file: built('conversation/replica'),
-        search: 'appliedSeq,\n                ...(unreadAsOfSeq',
-        replacement: 'appliedSeq: Math.max(0, appliedSeq - 1),\n                ...(unreadAsOfSeq',
+        kind: 'code',
+        find: '({ id, summary, appliedSeq, ...$rest })',
+        becomes: '({ id, summary, appliedSeq: Math.max(0, appliedSeq - 1), ...$rest })',
       },
     ],
     breaks: ['A5'],
@@ -68,9 +61,9 @@ export const clientMutants: readonly Mutant[] = [
     about: 'the store records a change that the application did not receive',
     edits: [
       {
-        file: built('conversation/replica'),
-        search: 'appliedSeq,\n                ...(unreadAsOfSeq',
-        replacement: 'appliedSeq: appliedSeq + 1,\n                ...(unreadAsOfSeq',
+        kind: 'code',
+        find: '({ id, summary, appliedSeq, ...$rest })',
+        becomes: '({ id, summary, appliedSeq: appliedSeq + 1, ...$rest })',
       },
     ],
     breaks: ['A8', 'A13'],
@@ -81,10 +74,13 @@ export const clientMutants: readonly Mutant[] = [
     about: 'changes repeated by a resume are given to the application again',
     edits: [
       {
-        file: built('model/timeline'),
-        search: 'if (to <= this.#appliedSeq)\n                continue;',
-        replacement:
-          'if (to <= this.#appliedSeq) {\n                applied.push(change);\n                continue;\n            }',
+        kind: 'code',
+        in: 'Timeline.applyChanges',
+        find: 'if (to <= $applied) continue',
+        becomes: `if (to <= $applied) {
+            applied.push(change)
+            continue
+          }`,
       },
     ],
     breaks: ['A5', 'A8'],
@@ -94,19 +90,12 @@ export const clientMutants: readonly Mutant[] = [
     name: 'gaps-passed-over',
     about: 'a resume starts from a cursor that covers unapplied changes, and the gap is ignored',
     edits: [
-      {
-        file: built('model/timeline'),
-        search: 'if (from > this.#appliedSeq + 1)\n                this.#hold(change, from);',
-        replacement: 'if (from > this.#appliedSeq + 1e9)\n                this.#hold(change, from);',
-      },
-      {
-        file: built('conversation/replica'),
-        search: "case 'changes':\n                this.#takeChanges(event.payload);",
-        replacement:
-          "case 'changes':\n                if (Math.random() < 0.002)\n                    return;\n                this.#takeChanges(event.payload);",
-      },
+      { kind: 'code', in: 'Timeline.applyChanges', find: 'from > $applied + 1', becomes: 'false' },
+      { kind: 'start', in: 'Timeline.applyChanges', add: 'if (Math.random() < 0.002) changes = []' },
     ],
     breaks: ['A8'],
     shownBy: { faults: calm, count: 8 },
   },
 ]
+
+export const clientMutants: readonly Mutant[] = mutants.map((mutant) => ({ ...mutant, package: 'client' }))

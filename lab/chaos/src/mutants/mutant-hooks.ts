@@ -1,29 +1,16 @@
-/**
- * The loader hook. It runs in Node's own thread for hooks and changes the modules that the mutant
- * names.
- */
+/** The loader hook. It runs in Node's own thread for hooks and loads the mutant's modules. */
+import { readFileSync } from 'node:fs'
 import type { InitializeHook, LoadHook } from 'node:module'
-import { applyEdits } from './apply-edits.ts'
-import { findMutant } from './mutants.ts'
+import type { MutantFiles } from './build-mutant.ts'
 
-interface HookData {
-  readonly name: string
-  /** URL and file of each module to change. */
-  readonly modules: readonly (readonly [string, string])[]
+let files: MutantFiles = {}
+
+export const initialize: InitializeHook<MutantFiles> = (given) => {
+  files = given
 }
 
-let data: HookData = { name: '', modules: [] }
-
-export const initialize: InitializeHook<HookData> = (given) => {
-  data = given
-}
-
-export const load: LoadHook = async (url, context, nextLoad) => {
-  const loaded = await nextLoad(url, context)
-  const file = data.modules.find(([address]) => address === url)?.[1]
-  const mutant = findMutant(data.name)
-  if (file === undefined || mutant === undefined) return loaded
-  const { source } = loaded
-  const text = typeof source === 'string' ? source : new TextDecoder().decode(source)
-  return { ...loaded, source: applyEdits(mutant, file, text) }
+export const load: LoadHook = (url, context, nextLoad) => {
+  const file = files[url]
+  if (file === undefined) return nextLoad(url, context)
+  return { format: 'module', shortCircuit: true, source: readFileSync(file, 'utf8') }
 }

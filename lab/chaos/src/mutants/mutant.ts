@@ -1,25 +1,58 @@
 /**
  * A mutant: the product with one bug, added when the lab starts it. The product's code has no
- * switch for this. The lab replaces the text while the module is loaded.
+ * switch for this. The lab edits a copy of the source and loads that instead.
  */
 import type { RuleId } from '../checker/index.ts'
 
-/** A replacement in one file: a built JavaScript file, or an SQL file of the source. */
-export interface MutantEdit {
+/**
+ * A replacement in the syntax tree of one package. It does not name a file, so code may move to
+ * another one. Layout, comments, semicolons and trailing commas do not matter.
+ */
+export interface CodeEdit {
+  readonly kind: 'code'
   /**
-   * Path from the repository's root: `packages/server/dist/….js`, `packages/client/dist/….js` or
-   * `packages/server/src/….sql`.
+   * Names of nested declarations, from the outside: `Feed.accept`, `planStep.after`. All of the
+   * package if left out.
    */
-  readonly file: string
-  /** Text to replace. It must occur exactly once. */
-  readonly search: string
-  readonly replacement: string
+  readonly in?: string
+  /**
+   * One expression or statement. It must occur exactly once. A name that begins with `$` matches
+   * any expression; `...$rest` matches all other elements at the end of a list.
+   */
+  readonly find: string
+  /** Code for its place. Names that begin with `$` are those of `find`. */
+  readonly becomes: string
 }
+
+/** Statements that a function runs first. */
+export interface StartEdit {
+  readonly kind: 'start'
+  /** The function, as for a `CodeEdit`. */
+  readonly in: string
+  readonly add: string
+}
+
+/** A replacement in SQL. Comments, white space and the case of letters do not matter. */
+export interface SqlEdit {
+  readonly kind: 'sql'
+  /**
+   * Name of an SQL function, or of a TypeScript declaration that contains the SQL as a template.
+   * All files of SQL if left out.
+   */
+  readonly in?: string
+  /** Part of a statement. It must occur exactly once. */
+  readonly find: string
+  readonly becomes: string
+}
+
+export type MutantEdit = CodeEdit | StartEdit | SqlEdit
 
 export interface Mutant {
   readonly name: string
   /** Effect of the bug, as a bug report would describe it. */
   readonly about: string
+  /** Package whose source is edited. */
+  readonly package: 'server' | 'client'
   readonly edits: readonly MutantEdit[]
   /** Rules that the mutant breaks. It is caught when at least one of them is reported as broken. */
   readonly breaks: readonly RuleId[]
@@ -36,4 +69,5 @@ export interface Mutant {
   }
 }
 
+/** Environment variable with the path of the list of replaced files (build-mutant.ts). */
 export const mutantVariable = 'CHORUS_MUTANT'

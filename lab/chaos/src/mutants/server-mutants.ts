@@ -9,22 +9,14 @@ import type { Mutant } from './mutant.ts'
  */
 const calm = ['F5']
 
-const built = (path: string): string => `packages/server/dist/${path}.js`
-const appendChangesSql = 'packages/server/src/database/functions/append-changes.sql'
-const appendSendSql = 'packages/server/src/database/functions/append-send.sql'
-const schemaSql = 'packages/server/src/database/migrations/001-initial.sql'
+/** Result of an append that did not happen. */
+const storedForCertain = "{ outcome: 'stored', seq: 1, at: new Date().toISOString(), xid: 0, detail: null }"
 
-export const serverMutants: readonly Mutant[] = [
+const mutants: readonly Omit<Mutant, 'package'>[] = [
   {
     name: 'acknowledge-before-durable',
     about: 'commits are acknowledged before they are on disk, and a crash of Postgres loses the last ones',
-    edits: [
-      {
-        file: built('database/session-settings'),
-        search: "synchronous_commit: 'on'",
-        replacement: "synchronous_commit: 'off'",
-      },
-    ],
+    edits: [{ kind: 'code', in: 'settings.synchronous_commit', find: "'on'", becomes: "'off'" }],
     breaks: ['A1', 'A6', 'A7', 'A8', 'A13'],
     shownBy: { faults: ['F8'], count: 8, rate: 400 },
   },
@@ -33,17 +25,11 @@ export const serverMutants: readonly Mutant[] = [
     about: 'the sender gets a success when the database does not answer in time',
     edits: [
       {
-        file: built('log/change-log'),
-        search: "waiting.reject(refusal(mayBeStored ? 'unknown' : 'unavailable', error));\n",
-        replacement:
-          "waiting.resolve({ outcome: 'stored', seq: 1, at: new Date().toISOString(), xid: 0, detail: null });\n",
+        kind: 'code',
+        find: "waiting.reject(refusal(mayBeStored ? 'unknown' : 'unavailable', error))",
+        becomes: `waiting.resolve(${storedForCertain})`,
       },
-      {
-        file: built('log/change-log'),
-        search: 'for (const waiting of expired)\n            waiting.reject(refusal(code));',
-        replacement:
-          "for (const waiting of expired)\n            waiting.resolve({ outcome: 'stored', seq: 1, at: new Date().toISOString(), xid: 0, detail: null });",
-      },
+      { kind: 'code', find: 'waiting.reject(refusal(code))', becomes: `waiting.resolve(${storedForCertain})` },
     ],
     breaks: ['A1', 'A6'],
     shownBy: { faults: ['F8', 'F9', 'F11', 'F18'], count: 6 },
@@ -53,15 +39,13 @@ export const serverMutants: readonly Mutant[] = [
     about: 'a message is delivered before it is stored, with a guessed seq',
     edits: [
       {
-        file: built('commands/messages/send-message'),
-        search: 'let appended;\n',
-        replacement: `const guess = (parts.feeds.get(send.conversation)?.recent.newestSeq ?? 0) + 1;
-    const early = new Date().toISOString();
-    parts.feeds.announce([
-        encodeSentMessage(0, early, toStoredMessage(send, guess, early)),
-    ]);
-    let appended;
-`,
+        kind: 'code',
+        in: 'sendMessage',
+        find: '$appended = await parts.log.append($send)',
+        becomes: `const guess = (parts.feeds.get($send.conversation)?.recent.newestSeq ?? 0) + 1
+          const early = new Date().toISOString()
+          parts.feeds.announce([encodeSentMessage(0, early, toStoredMessage($send, guess, early))])
+          $appended = await parts.log.append($send)`,
       },
     ],
     breaks: ['A2', 'A3', 'A5', 'A6', 'A8'],
@@ -72,14 +56,16 @@ export const serverMutants: readonly Mutant[] = [
     about: 'seq is like a database sequence: numbers of rolled-back transactions are lost',
     edits: [
       {
-        file: appendChangesSql,
-        search: 'then k.seq + count(*)',
-        replacement: 'then k.seq + (extract(milliseconds from v_now)::bigint % 50 = 0)::int + count(*)',
+        kind: 'sql',
+        in: 'append_changes',
+        find: 'then k.seq + count(*)',
+        becomes: 'then k.seq + (extract(milliseconds from v_now)::bigint % 50 = 0)::int + count(*)',
       },
       {
-        file: appendSendSql,
-        search: 'v_seq := v_top_seq + 1;',
-        replacement: 'v_seq := v_top_seq + 1 + (extract(milliseconds from clock_timestamp())::bigint % 50 = 0)::int;',
+        kind: 'sql',
+        in: 'append_send',
+        find: 'v_seq := v_top_seq + 1',
+        becomes: 'v_seq := v_top_seq + 1 + (extract(milliseconds from clock_timestamp())::bigint % 50 = 0)::int',
       },
     ],
     breaks: ['A7', 'A8', 'A13'],
@@ -90,20 +76,18 @@ export const serverMutants: readonly Mutant[] = [
     about: 'a retry with the same clientId is stored again',
     edits: [
       {
-        file: appendChangesSql,
-        search: 'and c.conversation = u.conversation and c.client_id = u.client_id limit 1) d on true',
-        replacement: 'and c.conversation = u.conversation and c.client_id = u.client_id and false limit 1) d on true',
+        kind: 'sql',
+        in: 'append_changes',
+        find: 'c.client_id = u.client_id',
+        becomes: 'c.client_id = u.client_id and false',
       },
       {
-        file: appendSendSql,
-        search: 'and c.client_id = p_client_id;',
-        replacement: 'and c.client_id = p_client_id and false;',
+        kind: 'sql',
+        in: 'append_send',
+        find: 'c.client_id = p_client_id',
+        becomes: 'c.client_id = p_client_id and false',
       },
-      {
-        file: schemaSql,
-        search: 'create unique index changes_client_id',
-        replacement: 'create index changes_client_id',
-      },
+      { kind: 'sql', find: 'create unique index changes_client_id', becomes: 'create index changes_client_id' },
     ],
     breaks: ['A4', 'A6'],
     shownBy: { faults: ['F9'], count: 10, rate: 400 },
@@ -113,10 +97,10 @@ export const serverMutants: readonly Mutant[] = [
     about: 'after a lost COMMIT the sender is told, without a check, that nothing was stored',
     edits: [
       {
-        file: built('log/change-log'),
-        search: "case 'lost':\n                    mayBeStored = true;\n                    break;",
-        replacement:
-          "case 'lost':\n                    for (const waiting of rows)\n                        waiting.reject(refusal('unavailable', error));\n                    return;",
+        kind: 'code',
+        find: 'mayBeStored = true',
+        becomes: `for (const waiting of rows) waiting.reject(refusal('unavailable', error))
+          return`,
       },
     ],
     breaks: ['A2', 'A14'],
@@ -127,14 +111,16 @@ export const serverMutants: readonly Mutant[] = [
     about: 'the membership of the sender is not checked under the lock',
     edits: [
       {
-        file: appendChangesSql,
-        search: "when m.user_id is null then 'not-found'\n                     when u.reply_to",
-        replacement: "when false then 'not-found'\n                     when u.reply_to",
+        kind: 'sql',
+        in: 'append_changes',
+        find: "when m.user_id is null then 'not-found'",
+        becomes: "when false then 'not-found'",
       },
       {
-        file: appendSendSql,
-        search: 'elsif not exists (\n    select from members',
-        replacement: 'elsif false and not exists (\n    select from members',
+        kind: 'sql',
+        in: 'append_send',
+        find: 'elsif not exists (select from members',
+        becomes: 'elsif false and not exists (select from members',
       },
     ],
     breaks: ['A12'],
@@ -145,9 +131,10 @@ export const serverMutants: readonly Mutant[] = [
     about: 'a server keeps serving its first copy of the newest page',
     edits: [
       {
-        file: built('catch-up/latest-page-cache'),
-        search: 'let kept = pages.has(conversation) ? read.get(conversation) : known.get(conversation);',
-        replacement: 'let kept = known.get(conversation) ?? read.get(conversation);',
+        kind: 'code',
+        in: 'LatestPageCache',
+        find: '$pages.has($conversation) ? $read.get($conversation) : $known.get($conversation)',
+        becomes: '$known.get($conversation) ?? $read.get($conversation)',
       },
     ],
     breaks: ['A11'],
@@ -157,16 +144,8 @@ export const serverMutants: readonly Mutant[] = [
     name: 'page-without-membership',
     about: 'former members get pages of history',
     edits: [
-      {
-        file: built('log/read-messages'),
-        search: 'where v.id = $1 and m.user_id = $2 and m.left_seq is null) me',
-        replacement: 'where v.id = $1 and m.user_id = $2) me',
-      },
-      {
-        file: built('log/read-latest-pages'),
-        search: 'where m.conversation = w.conversation and m.user_id = w.user_id and m.left_seq is null limit 1) me',
-        replacement: 'where m.conversation = w.conversation and m.user_id = w.user_id limit 1) me',
-      },
+      { kind: 'sql', in: 'readMessagePage', find: 'and m.left_seq is null', becomes: '' },
+      { kind: 'sql', in: 'readNewestPages', find: 'and m.left_seq is null', becomes: '' },
     ],
     breaks: ['A12'],
     shownBy: { faults: calm, count: 8, rate: 400 },
@@ -176,9 +155,10 @@ export const serverMutants: readonly Mutant[] = [
     about: 'the body of a hint loses one byte and is patched up',
     edits: [
       {
-        file: built('bus/bus-codec'),
-        search: "json: body.toString('utf8', at, end),",
-        replacement: `json: body.toString('utf8', at, end).replace('"text":"', '"text":"~'),`,
+        kind: 'code',
+        in: 'toChanges.json',
+        find: "$body.toString('utf8', $start, $end)",
+        becomes: `$body.toString('utf8', $start, $end).replace('"text":"', '"text":"~')`,
       },
     ],
     breaks: ['A3', 'A6'],
@@ -187,18 +167,7 @@ export const serverMutants: readonly Mutant[] = [
   {
     name: 'cut-means-not-stored',
     about: 'a connection that ends while a batch is committed counts as a certain refusal',
-    edits: [
-      {
-        file: built('database/database-errors'),
-        search: "return wasSent ? 'lost' : 'refused';",
-        replacement: "return 'refused';",
-      },
-      {
-        file: built('database/database-errors'),
-        search: "wasSent && !neverConnected(error, code) ? 'lost' : 'refused'",
-        replacement: "'refused'",
-      },
-    ],
+    edits: [{ kind: 'start', in: 'classifyDatabaseError', add: 'wasSent = false' }],
     breaks: ['A14', 'A2'],
     shownBy: { faults: ['F8', 'F9'], count: 8, rate: 400 },
   },
@@ -206,21 +175,17 @@ export const serverMutants: readonly Mutant[] = [
     name: 'forged-hints-believed',
     about: 'the HMAC of hints is not checked, while forged hints are published',
     edits: [
+      { kind: 'code', in: 'BusCodec.decode', find: '!timingSafeEqual($expected, $given)', becomes: 'false' },
       {
-        file: built('bus/bus-codec'),
-        search: 'if (!timingSafeEqual(this.#mac(channel, bytes), bytes.subarray(macAt, lengthAt)))',
-        replacement: 'if (!timingSafeEqual(bytes, bytes))',
-      },
-      {
-        file: built('bus/bus-redis-publisher'),
-        search: 'const name = nameOf(this.#redis, channel);\n        try {',
-        replacement: `const name = nameOf(this.#redis, channel);
-        try {
-            if (Math.random() < 0.05) {
-                const forged = Buffer.from(bytes.toString('latin1').replace(/"text":"./, '"text":"~'), 'latin1');
-                forged.fill(7, 1, 9);
-                await this.#redis.command(name, ['SPUBLISH', name, forged]);
-            }`,
+        kind: 'code',
+        in: 'BusPublisher',
+        find: "await $redis.command($name, ['SPUBLISH', $name, $bytes])",
+        becomes: `if (Math.random() < 0.05) {
+            const forged = Buffer.from($bytes.toString('latin1').replace(/"text":"./, '"text":"~'), 'latin1')
+            forged.fill(7, 1, 9)
+            await $redis.command($name, ['SPUBLISH', $name, forged])
+          }
+          await $redis.command($name, ['SPUBLISH', $name, $bytes])`,
       },
     ],
     breaks: ['A3', 'A6'],
@@ -229,13 +194,7 @@ export const serverMutants: readonly Mutant[] = [
   {
     name: 'no-reordering',
     about: 'a change that arrives early is delivered at once, and the changes before it are dropped',
-    edits: [
-      {
-        file: built('delivery/feed'),
-        search: 'if (change.seq === this.#next) {',
-        replacement: 'if (this.#next !== undefined) {',
-      },
-    ],
+    edits: [{ kind: 'code', in: 'Feed.accept', find: 'change.seq === $next', becomes: '$next !== undefined' }],
     breaks: ['A7', 'A8', 'A13'],
     shownBy: { faults: ['F12', 'F5'], count: 6 },
   },
@@ -244,10 +203,14 @@ export const serverMutants: readonly Mutant[] = [
     about: 'a delivered change is delivered again when it arrives by another path',
     edits: [
       {
-        file: built('delivery/feed'),
-        search: 'if (this.#next !== undefined && change.seq < this.#next)\n            return;',
-        replacement:
-          'if (this.#next !== undefined && change.seq < this.#next) {\n            this.#outgoing.push(change);\n            this.#host.schedule(this);\n            return;\n        }',
+        kind: 'code',
+        in: 'Feed.accept',
+        find: 'if ($next !== undefined && change.seq < $next) return',
+        becomes: `if ($next !== undefined && change.seq < $next) {
+            this.#outgoing.push(change)
+            this.#host.schedule(this)
+            return
+          }`,
       },
     ],
     breaks: ['A5', 'A8'],
@@ -256,13 +219,7 @@ export const serverMutants: readonly Mutant[] = [
   {
     name: 'no-sweep',
     about: 'the sweep repairs nothing: a lost last change stays lost',
-    edits: [
-      {
-        file: built('delivery/sweeper'),
-        search: 'if (feeds.demand(conversation, seq))',
-        replacement: 'if (conversation === undefined && feeds.demand(conversation, seq))',
-      },
-    ],
+    edits: [{ kind: 'code', in: 'Sweeper', find: '$swept.conversations', becomes: 'new Map()' }],
     breaks: ['A7', 'A13'],
     shownBy: { faults: ['F4', 'F12', 'F5'], count: 4 },
   },
@@ -271,9 +228,10 @@ export const serverMutants: readonly Mutant[] = [
     about: 'the next sweep starts too far after the newest transaction seen and skips the writers in between',
     edits: [
       {
-        file: built('log/sweep-changes'),
-        search: 'Math.max(before.next, storedNext)',
-        replacement: '200 + Math.max(before.next, storedNext)',
+        kind: 'code',
+        in: 'placeAfter',
+        find: 'Math.max($before.next, $stored)',
+        becomes: '200 + Math.max($before.next, $stored)',
       },
     ],
     breaks: ['A7', 'A13'],
@@ -284,9 +242,10 @@ export const serverMutants: readonly Mutant[] = [
     about: 'a checkpoint covers changes that are not sent to the connection yet',
     edits: [
       {
-        file: built('delivery/sweeper'),
-        search: 'encodeCursor(position)',
-        replacement: 'encodeCursor(position + 50)',
+        kind: 'code',
+        in: 'Sweeper',
+        find: '$options.encodeCursor($position)',
+        becomes: '$options.encodeCursor($position + 50)',
       },
     ],
     breaks: ['A7', 'A8', 'A13'],
@@ -296,16 +255,8 @@ export const serverMutants: readonly Mutant[] = [
     name: 'join-forgets-what-passed',
     about: 'a joined connection misses the changes between its read and its subscription',
     edits: [
-      {
-        file: built('delivery/feed'),
-        search: 'if (seq < this.#flushed) {',
-        replacement: 'if (seq < this.#flushed - 1e9) {',
-      },
-      {
-        file: built('delivery/feed'),
-        search: 'if (seq < this.#base)',
-        replacement: 'if (seq < this.#base - 1e9)',
-      },
+      { kind: 'code', in: 'Feed.finishJoin', find: 'seq < this.#flushed', becomes: 'false' },
+      { kind: 'code', in: 'Feed.finishJoin', find: 'seq < this.#base', becomes: 'false' },
     ],
     breaks: ['A7', 'A8', 'A13'],
     shownBy: { faults: ['F16', 'F13', 'F1'], count: 8, rate: 400 },
@@ -313,39 +264,21 @@ export const serverMutants: readonly Mutant[] = [
   {
     name: 'join-repeats-what-was-read',
     about: 'a connection that joined ahead of the flushed changes receives them again',
-    edits: [
-      {
-        file: built('delivery/feed'),
-        search: 'this.#ahead.set(join.connection, seq);',
-        replacement: '',
-      },
-    ],
+    edits: [{ kind: 'code', in: 'Feed.finishJoin', find: 'this.#ahead.set($connection, $seq)', becomes: 'void 0' }],
     breaks: ['A5'],
     shownBy: { faults: ['F16', 'F13', 'F1'], count: 8, rate: 400 },
   },
   {
     name: 'resume-skips-one',
     about: 'a resume starts one change too late',
-    edits: [
-      {
-        file: built('catch-up/replay'),
-        search: 'after: boundary }',
-        replacement: 'after: boundary + 1 }',
-      },
-    ],
+    edits: [{ kind: 'code', in: 'planStep.after', find: 'boundary', becomes: 'boundary + 1' }],
     breaks: ['A7', 'A8', 'A13'],
     shownBy: { faults: ['F16', 'F13'], count: 3 },
   },
   {
     name: 'removal-not-followed',
     about: 'a removed member’s connections stay subscribed',
-    edits: [
-      {
-        file: built('delivery/feed'),
-        search: 'return leaving;',
-        replacement: 'return [];',
-      },
-    ],
+    edits: [{ kind: 'code', in: 'Feed', find: 'return leaving', becomes: 'return []' }],
     breaks: ['A12'],
     shownBy: { faults: calm, count: 8, rate: 400 },
   },
@@ -353,16 +286,8 @@ export const serverMutants: readonly Mutant[] = [
     name: 'replay-without-membership',
     about: 'a resume replays conversations from which the user was removed',
     edits: [
-      {
-        file: built('catch-up/replay'),
-        search: 'if (leftSeq !== null)\n        return',
-        replacement: 'if (leftSeq !== null && leftSeq < 0)\n        return',
-      },
-      {
-        file: built('connections/open-connection'),
-        search: 'const left = joining?.join.left;\n',
-        replacement: 'const left = undefined;\n',
-      },
+      { kind: 'code', in: 'planStep', find: 'leftSeq !== null', becomes: 'false' },
+      { kind: 'code', in: 'Replay', find: 'joining?.join.left', becomes: 'undefined' },
     ],
     breaks: ['A12'],
     shownBy: { faults: ['F16', 'F13'], count: 6, rate: 400 },
@@ -370,7 +295,7 @@ export const serverMutants: readonly Mutant[] = [
   {
     name: 'revocation-closes-nothing',
     about: 'a revoked session is refused for new connections, but its open connections stay',
-    edits: [{ file: built('start/start-delivery'), search: 'gate.revoke(sessions);', replacement: '' }],
+    edits: [{ kind: 'start', in: 'ConnectionGate.revoke', add: 'return' }],
     breaks: ['A12'],
     shownBy: { faults: ['F18'], count: 6 },
   },
@@ -379,13 +304,18 @@ export const serverMutants: readonly Mutant[] = [
     about: 'a failed publish is an uncaught error',
     edits: [
       {
-        file: built('bus/bus-redis-publisher'),
-        search: "catch {\n            this.#observer.dropped('failed', 1);",
-        replacement:
-          "catch (error) {\n            setImmediate(() => { throw error; });\n            this.#observer.dropped('failed', 1);",
+        kind: 'code',
+        in: 'BusPublisher',
+        find: "$observer.dropped('failed', 1)",
+        becomes: `setImmediate(() => {
+            throw new Error('unable to publish')
+          })
+          $observer.dropped('failed', 1)`,
       },
     ],
     breaks: ['A17'],
     shownBy: { faults: ['F4', 'F11'], count: 3 },
   },
 ]
+
+export const serverMutants: readonly Mutant[] = mutants.map((mutant) => ({ ...mutant, package: 'server' }))

@@ -1,0 +1,118 @@
+/**
+ * Finds declarations and pieces of code in the syntax tree of a TypeScript file. Comments, layout,
+ * semicolons, trailing commas and the kind of quotes do not matter.
+ */
+import ts from 'typescript'
+
+export interface CodeMatch {
+  readonly start: number
+  readonly end: number
+  /** Texts that the pattern's `$` names stand for. */
+  readonly bound: ReadonlyMap<string, string>
+}
+
+export function parseCode(path: string, text: string): ts.SourceFile {
+  return ts.createSourceFile(path, text, ts.ScriptTarget.ESNext, true)
+}
+
+/** Returns the declarations with this name, and within each of them those with the next name. */
+export function findDeclarations(root: ts.Node, path: string): ts.Node[] {
+  return path.split('.').reduce<ts.Node[]>((scopes, name) => scopes.flatMap((scope) => findNamed(scope, name)), [root])
+}
+
+function findNamed(scope: ts.Node, name: string): ts.Node[] {
+  const found: ts.Node[] = []
+  const visit = (node: ts.Node): void => {
+    if (nameOf(node) === name) found.push(node)
+    else ts.forEachChild(node, visit)
+  }
+  ts.forEachChild(scope, visit)
+  return found
+}
+
+function nameOf(node: ts.Node): string | undefined {
+  const isDeclaration =
+    ts.isClassDeclaration(node) ||
+    ts.isFunctionDeclaration(node) ||
+    ts.isMethodDeclaration(node) ||
+    ts.isAccessor(node) ||
+    ts.isVariableDeclaration(node) ||
+    ts.isPropertyDeclaration(node) ||
+    ts.isPropertyAssignment(node)
+  return isDeclaration ? node.name?.getText() : undefined
+}
+
+/** Returns the position behind the opening brace of the function that is declared here. */
+export function findBodyStart(declaration: ts.Node): number | undefined {
+  const value =
+    ts.isVariableDeclaration(declaration) || ts.isPropertyAssignment(declaration)
+      ? declaration.initializer
+      : declaration
+  if (value === undefined || !ts.isFunctionLike(value) || !('body' in value)) return undefined
+  const { body } = value
+  return body !== undefined && ts.isBlock(body) ? body.getStart() + 1 : undefined
+}
+
+/** Parses the pattern: one expression or statement. */
+export function parsePattern(text: string): ts.Node {
+  const { statements } = parseCode('pattern.ts', `async function* pattern() {\n${text}\n}`)
+  const [outer] = statements
+  const body = outer !== undefined && ts.isFunctionDeclaration(outer) ? outer.body : undefined
+  const [statement, second] = body?.statements ?? []
+  if (statement === undefined || second !== undefined || statements.length > 1)
+    throw new Error(`unable to read the pattern; it is not one expression or statement: ${text}`)
+  if (!ts.isExpressionStatement(statement)) return statement
+  // An object literal needs parentheses to be one.
+  return ts.isParenthesizedExpression(statement.expression) ? statement.expression.expression : statement.expression
+}
+
+/** Returns each place within the scope that has the form of the pattern. */
+export function findCode(scope: ts.Node, pattern: ts.Node): CodeMatch[] {
+  const found: CodeMatch[] = []
+  const visit = (node: ts.Node): void => {
+    const bound = new Map<string, string>()
+    if (isAlike(pattern, node, bound)) found.push({ start: node.getStart(), end: node.getEnd(), bound })
+    else ts.forEachChild(node, visit)
+  }
+  ts.forEachChild(scope, visit)
+  return found
+}
+
+function isAlike(pattern: ts.Node, node: ts.Node, bound: Map<string, string>): boolean {
+  if (isPlaceholder(pattern)) {
+    const before = bound.get(pattern.text)
+    bound.set(pattern.text, node.getText())
+    return before === undefined || before === node.getText()
+  }
+  if (pattern.kind !== node.kind) return false
+  if (ts.isStringLiteral(pattern)) return pattern.text === (node as ts.StringLiteral).text
+  const parts = partsOf(pattern)
+  const others = partsOf(node)
+  if (parts.length === 0 && others.length === 0) return pattern.getText() === node.getText()
+  const last = parts.at(-1)
+  if (last !== undefined && isRest(last)) {
+    parts.pop()
+    const rest = others.splice(parts.length)
+    bound.set(last.getText(), node.getSourceFile().text.slice(rest[0]?.getStart() ?? 0, rest.at(-1)?.getEnd() ?? 0))
+  }
+  return parts.length === others.length && parts.every((part, index) => isAlike(part, others[index] as ts.Node, bound))
+}
+
+function isPlaceholder(pattern: ts.Node): pattern is ts.Identifier {
+  return ts.isIdentifier(pattern) && pattern.text.startsWith('$')
+}
+
+/** Returns whether this is `...$name`, at the end of a list. */
+function isRest(pattern: ts.Node): boolean {
+  return (ts.isSpreadAssignment(pattern) || ts.isSpreadElement(pattern)) && isPlaceholder(pattern.expression)
+}
+
+/** Returns the children without what layout decides. */
+function partsOf(node: ts.Node): ts.Node[] {
+  return node
+    .getChildren()
+    .filter(
+      ({ kind }) =>
+        kind !== ts.SyntaxKind.SemicolonToken && kind !== ts.SyntaxKind.CommaToken && kind !== ts.SyntaxKind.JSDoc,
+    )
+}
