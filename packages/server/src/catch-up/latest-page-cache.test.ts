@@ -12,6 +12,7 @@ import { openRedis, type Redis } from '../support/redis.ts'
 import { SharedCache } from '../support/shared-cache.ts'
 import type { Database } from '../database/database.ts'
 import { LatestPageCache, newestPagesBounds } from './latest-page-cache.ts'
+import { MembershipProof } from './membership-proof.ts'
 import { readMessagePage, readNewestPage } from '../log/read-messages.ts'
 import { sharedPageBounds } from '../log/read-latest-pages.ts'
 import { LogFixture } from '../database/testing/log-fixture.ts'
@@ -84,6 +85,7 @@ describe.each(testEngines)('newest pages on the %s engine', (engine) => {
     })
     return { pages, outcomes }
   }
+  const proof = (user: Id, seq: number): MembershipProof => new MembershipProof(user, group, seq)
   const top = async (): Promise<number> => (await fixture.seqs(group)).length
   const react = (user: Id, target: number, emoji: string, isRemoval = false): Promise<unknown> =>
     fixture.apply({ op: isRemoval ? 'unreact' : 'react', conversation: group, actor: user, target, emoji })
@@ -118,7 +120,7 @@ describe.each(testEngines)('newest pages on the %s engine', (engine) => {
         for (const { pages } of [here, there]) {
           for (const user of users) {
             const expected = await readNewestPage(store.database, user, group)
-            expect(await pages.at(user, group, seq)).toEqual(expected)
+            expect(await pages.at(proof(user, seq))).toEqual(expected)
             expect(await pages.newest(user, group)).toEqual(expected)
             const { limit } = steps[0] as { limit: number }
             expect(await pages.newestOf(user, group, limit)).toEqual(
@@ -136,25 +138,25 @@ describe.each(testEngines)('newest pages on the %s engine', (engine) => {
   it('[ACL1] shows no cached page to removed members and no deleted text', async () => {
     const { pages } = open()
     const { seq } = await fixture.send(group, bob, 'a word to be erased')
-    for (const user of [ada, bob]) expect((await pages.at(user, group, seq))?.messages).toHaveLength(1)
+    for (const user of [ada, bob]) expect((await pages.at(proof(user, seq)))?.messages).toHaveLength(1)
     await fixture.apply({ op: 'delete', conversation: group, actor: bob, target: seq })
     expect(JSON.stringify(await pages.newest(ada, group))).not.toContain('erased')
     await fixture.apply({ op: 'remove-member', conversation: group, actor: ada, user: bob })
     await fixture.send(group, ada, 'a secret')
     const after = await top()
-    for (const user of [ada, cleo]) expect((await pages.at(user, group, after))?.messages).toHaveLength(2)
+    for (const user of [ada, cleo]) expect((await pages.at(proof(user, after)))?.messages).toHaveLength(2)
     expect(await pages.newest(bob, group)).toBeUndefined()
     expect(await pages.newestOf(bob, group, 10)).toBeUndefined()
     expect(await pages.newestOf(bob, group, 100)).toBeUndefined()
     // Bob was seen as a member before the removal: he gets at most what he could see then.
-    expect((await pages.at(bob, group, seq))?.seq ?? seq).toBe(seq)
+    expect((await pages.at(proof(bob, seq)))?.seq ?? seq).toBe(seq)
   })
 
   it('[LIM2] reads a page once for a thousand clients', async () => {
     for (let index = 0; index < 60; index++) await fixture.send(group, bob, `${index}`)
     const seq = await top()
     const { pages, outcomes } = open()
-    const shown = await Promise.all(Array.from({ length: 1_000 }, () => pages.at(ada, group, seq)))
+    const shown = await Promise.all(Array.from({ length: 1_000 }, () => pages.at(proof(ada, seq))))
     expect(shown.every((page) => page?.messages.length === 50 && page.hasBefore)).toBe(true)
     expect(outcomes.filter((outcome) => outcome === 'read')).toHaveLength(1)
     expect(statements.length).toBeLessThanOrEqual(2)
@@ -176,7 +178,7 @@ describe.each(testEngines)('newest pages on the %s engine', (engine) => {
       const seq = await top()
       await Promise.all(
         Array.from({ length: 50 }, async () => {
-          const page = await pages.at(ada, group, seq)
+          const page = await pages.at(proof(ada, seq))
           expect(page?.seq).toBeGreaterThanOrEqual(seq)
           shown++
         }),
@@ -200,12 +202,12 @@ describe.each(testEngines)('newest pages on the %s engine', (engine) => {
     await react(ada, seq, '👍')
     const { pages } = open()
     for (const user of [ada, bob, ada]) {
-      expect(await pages.at(user, group, await top())).toEqual(await readNewestPage(store.database, user, group))
+      expect(await pages.at(proof(user, await top()))).toEqual(await readNewestPage(store.database, user, group))
     }
     const [message] = (await pages.newestOf(ada, group, 10))!.messages
     expect(message?.reactions).toEqual([{ emoji: '👍', count: sharedPageBounds.reactorsMax + 1, mine: true }])
     for (let index = 0; index < 20; index++) await fixture.send(group, bob, 'ü'.repeat(20_000))
-    const large = await pages.at(ada, group, await top())
+    const large = await pages.at(proof(ada, await top()))
     expect(large).toEqual(await readNewestPage(store.database, ada, group))
     expect(Buffer.byteLength(JSON.stringify(large))).toBeLessThan(300_000)
   })
@@ -213,10 +215,10 @@ describe.each(testEngines)('newest pages on the %s engine', (engine) => {
   it('[RES2] drops cached pages when the database epoch changes', async () => {
     const { pages, outcomes } = open()
     const { seq } = await fixture.send(group, bob, 'in this history')
-    await pages.at(ada, group, seq)
-    await pages.at(ada, group, seq)
+    await pages.at(proof(ada, seq))
+    await pages.at(proof(ada, seq))
     epoch = 'two'
-    await pages.at(ada, group, seq)
+    await pages.at(proof(ada, seq))
     expect(outcomes.filter((outcome) => outcome === 'read')).toHaveLength(2)
   })
 
@@ -227,14 +229,14 @@ describe.each(testEngines)('newest pages on the %s engine', (engine) => {
     it('[BUS1] rejects forged pages in Redis', async () => {
       const { seq } = await fixture.send(group, bob, 'the truth')
       const [here, forger] = [open(), open('another secret')]
-      await here.pages.at(ada, group, seq)
-      await here.pages.at(ada, group, seq)
+      await here.pages.at(proof(ada, seq))
+      await here.pages.at(proof(ada, seq))
       const [key] = await keys()
       const sealed = (await redis!.command(key!, ['GET', key!])) as string
       expect(sealed).toContain('the truth')
       await redis!.command(key!, ['DEL', key!])
-      await forger.pages.at(ada, group, seq)
-      await forger.pages.at(ada, group, seq)
+      await forger.pages.at(proof(ada, seq))
+      await forger.pages.at(proof(ada, seq))
       const forged = (await redis!.command(key!, ['GET', key!])) as string
       for (const value of [
         forged,
@@ -245,7 +247,7 @@ describe.each(testEngines)('newest pages on the %s engine', (engine) => {
       ]) {
         await redis!.command(key!, ['SET', key!, value])
         const there = open()
-        expect((await there.pages.at(ada, group, seq))?.messages.at(-1)?.text).toBe('the truth')
+        expect((await there.pages.at(proof(ada, seq)))?.messages.at(-1)?.text).toBe('the truth')
         expect(there.outcomes).toEqual(['refused', 'read'])
       }
       // A genuine page, stored under the key of another seq.
@@ -254,21 +256,21 @@ describe.each(testEngines)('newest pages on the %s engine', (engine) => {
       const moved = `chorus:page:${group}:${next.seq}`
       await redis!.command(moved, ['SET', moved, sealed])
       const there = open()
-      expect((await there.pages.at(ada, group, next.seq))?.messages.at(-1)?.text).toBe('the whole truth')
+      expect((await there.pages.at(proof(ada, next.seq)))?.messages.at(-1)?.text).toBe('the whole truth')
       expect(there.outcomes).toEqual(['refused', 'read'])
     })
 
     it('stores a page in Redis only after a second request, with an expiry', async () => {
       const { seq } = await fixture.send(group, bob, 'hello')
       const { pages } = open()
-      await pages.at(ada, group, seq)
+      await pages.at(proof(ada, seq))
       expect(await keys()).toEqual([])
-      await pages.at(cleo, group, seq)
+      await pages.at(proof(cleo, seq))
       const [key] = await keys()
       expect(Number(await redis!.command(key!, ['PTTL', key!]))).toBeLessThanOrEqual(newestPagesBounds.lifeMs)
       const there = open()
       statements = []
-      await Promise.all(Array.from({ length: 20 }, () => there.pages.at(ada, group, seq)))
+      await Promise.all(Array.from({ length: 20 }, () => there.pages.at(proof(ada, seq))))
       expect([statements, there.outcomes.filter((outcome) => outcome === 'hit')]).toEqual([[], ['hit']])
     })
   })

@@ -6,9 +6,9 @@
  * since. The first level is this process: the most recently used pages within a byte limit. The
  * second level is Redis, with a seal: it holds pages that were requested more than once.
  *
- * The cache never decides membership (rule ACL1). A page is sent only to a user seen as a member at
- * its seq or later, or it comes from a statement that checks membership. For resuming clients, a
- * conversation's page is read at most `readsPerWindow` times in `windowMs` (rule LIM2).
+ * The cache never decides membership (rule ACL1). A page is sent only with a proof that covers its
+ * seq, or it comes from a statement that checks membership. For resuming clients, a conversation's
+ * page is read at most `readsPerWindow` times in `windowMs` (rule LIM2).
  */
 import { ChorusError, type Id, type MessagePage } from '@chorus/protocol'
 import { Batcher } from '../support/batcher.ts'
@@ -24,6 +24,7 @@ import {
   sharedPageBounds,
   showPage,
 } from '../log/read-latest-pages.ts'
+import type { MembershipProof } from './membership-proof.ts'
 
 export const newestPagesBounds = {
   /** Maximum size of the pages cached in this process, as JSON. */
@@ -55,14 +56,13 @@ interface Kept {
 }
 
 interface Ask extends MemberPair {
-  /** Proof that the user was a member. Undefined when the read must check membership. */
-  readonly seen: VisibilityProof | undefined
+  /** Undefined when the read must check membership. */
+  readonly accepted: Accepted | undefined
 }
 
-/** Proof of membership, and the cached pages that it allows the user to see. */
-interface VisibilityProof {
-  /** Top of the log when the user was seen as a member. */
-  readonly seq: number
+/** Cached pages that a request accepts. */
+interface Accepted {
+  readonly proof: MembershipProof
   /**
    * Returns the oldest page seq that the caller accepts, because it also has the changes since.
    * Called only if an older page is cached.
@@ -98,23 +98,18 @@ export class LatestPageCache {
   }
 
   /**
-   * Returns the newest page, at most 256 kB, for a `conversation` event or an entry of a sync. The
-   * user must have been seen as a member when the top of the log was `seq`. Returns undefined if
-   * the page had to be read and the user is no longer a member.
+   * Returns the newest page, at most 256 kB, for a user with a proof. Returns undefined if the page
+   * had to be read and the user is no longer a member.
    *
    * @param oldestSeq - returns the oldest page seq that the caller accepts: it adds the changes
    *   since. Without it, a busy conversation's page would be read again for nearly every client
    *   (rule LIM2)
    */
-  async at(
-    user: Id,
-    conversation: Id,
-    seq: number,
-    oldestSeq?: VisibilityProof['oldestSeq'],
-  ): Promise<MessagePage | undefined> {
-    const seen = { seq, oldestSeq }
+  async at(proof: MembershipProof, oldestSeq?: Accepted['oldestSeq']): Promise<MessagePage | undefined> {
+    const { user, conversation, seq } = proof
+    const accepted = { proof, oldestSeq }
     const kept = this.#known(conversation)
-    if (kept !== undefined && isShown(kept, seen)) {
+    if (kept !== undefined && isAccepted(kept, accepted)) {
       this.#options.onRead?.('local')
       this.#share(conversation, kept)
       return this.#show(kept, user, conversation)
@@ -122,12 +117,12 @@ export class LatestPageCache {
     const fetched = await this.#fetch(conversation, seq)
     if (fetched !== undefined) return this.#show(fetched, user, conversation)
     while ((this.#recentReads.get(conversation) ?? 0) >= newestPagesBounds.readsPerWindow) await this.#window
-    return this.#read({ user, conversation, seen })
+    return this.#read({ user, conversation, accepted })
   }
 
   /** Returns the newest page, at most 256 kB. Returns undefined for non-members. */
   newest(user: Id, conversation: Id): Promise<MessagePage | undefined> {
-    return this.#read({ user, conversation, seen: undefined })
+    return this.#read({ user, conversation, accepted: undefined })
   }
 
   /**
@@ -137,7 +132,7 @@ export class LatestPageCache {
     const { database } = this.#options
     if (limit > sharedPageBounds.messagesMax)
       return readMessagePage(database, user, conversation, { kind: 'newest' }, limit)
-    const answer = await this.#reads.ask({ user, conversation, seen: undefined })
+    const answer = await this.#reads.ask({ user, conversation, accepted: undefined })
     if (answer.kind === 'stranger') return undefined
     const { page } = answer.kept
     return page === undefined
@@ -177,9 +172,11 @@ export class LatestPageCache {
   async #run(asks: readonly Ask[]): Promise<Answer[]> {
     const { database, onRead } = this.#options
     const epoch = this.#options.epoch()
-    const answers = asks.map(({ conversation, seen }): Answer | undefined => {
+    const answers = asks.map(({ conversation, accepted }): Answer | undefined => {
       const kept = this.#known(conversation)
-      return kept !== undefined && seen !== undefined && isShown(kept, seen) ? { kind: 'kept', kept } : undefined
+      return kept !== undefined && accepted !== undefined && isAccepted(kept, accepted)
+        ? { kind: 'kept', kept }
+        : undefined
     })
     const open = asks.flatMap((ask, index) => (answers[index] === undefined ? [{ ask, index }] : []))
     if (open.length > 0) {
@@ -261,8 +258,8 @@ export class LatestPageCache {
   }
 }
 
-function isShown({ seq }: Kept, seen: VisibilityProof): boolean {
-  return seq === seen.seq || (seq < seen.seq && seq >= (seen.oldestSeq?.() ?? seen.seq))
+function isAccepted({ seq }: Kept, { proof, oldestSeq }: Accepted): boolean {
+  return seq === proof.seq || (proof.covers(seq) && seq >= (oldestSeq?.() ?? proof.seq))
 }
 
 /** Value stored in Redis. The shared cache adds the seal. */

@@ -7,15 +7,14 @@
  * position already has.
  *
  * A segment records the top of the log at its read (`asOf`) and shows messages as of then. So it
- * may be sent only to users seen as members at that seq or later (rule ACL1).
+ * may be sent only with a membership proof that covers that seq (rule ACL1).
  *
  * A cached segment may contain texts that have been edited or deleted since. The reader names the
  * current top of the log. If the segment is older, later edits and deletions are applied to it
  * first (rule ERASE1). They come from the recent changes or from one read that concurrent readers
  * share.
  */
-import { ChorusError, type Id, limits } from '@chorus/protocol'
-import { Batcher } from '../support/batcher.ts'
+import { type Id, limits } from '@chorus/protocol'
 import { ByteLru } from '../support/byte-lru.ts'
 import type { Clock } from '../support/clock.ts'
 import type { Database } from '../database/database.ts'
@@ -30,8 +29,6 @@ import {
   rewritesMax,
   rewritesWalkMax,
 } from '../log/read-changes.ts'
-import { readMemberSeqs } from '../log/read-member-seqs.ts'
-import type { MemberPair } from '../log/read-latest-pages.ts'
 
 export const segmentBounds = {
   /**
@@ -55,8 +52,6 @@ export const segmentBounds = {
   /** Maximum number of conversations with cached boundaries, and of boundaries in each. */
   boundariesMax: 5_000,
   boundariesEachMax: 32,
-  batchMax: 500,
-  waitingMax: 20_000,
 } as const
 
 export interface LogSegmentCacheOptions {
@@ -123,28 +118,10 @@ export class LogSegmentCache {
   readonly #settling = new Map<string, Promise<CachedSegment | undefined>>()
   /** Cached boundaries by conversation, least recently used first. */
   readonly #boundaries = new Map<Id, Boundaries>()
-  readonly #members: Batcher<MemberPair, number | null>
 
   constructor(options: LogSegmentCacheOptions) {
     this.#options = options
     this.#epoch = options.epoch()
-    this.#members = new Batcher({
-      run: (pairs: readonly MemberPair[]) => readMemberSeqs(options.database, pairs),
-      batchMax: segmentBounds.batchMax,
-      waitingMax: segmentBounds.waitingMax,
-      refusal: () =>
-        new ChorusError('unavailable', 'unable to look up memberships; too many requests are waiting', {
-          retryAfterMs: 1_000,
-        }),
-    })
-  }
-
-  /**
-   * Returns the top of the log, read together with the user's membership. Returns null for
-   * non-members.
-   */
-  memberSeq(user: Id, conversation: Id): Promise<number | null> {
-    return this.#members.ask({ user, conversation })
   }
 
   /** Returns the log from `from`: at least one change, none above `to`. The log must reach `to`. */

@@ -14,6 +14,7 @@ import { collectRewrites, isRewrite, type Rewrites, rewritten } from '../support
 import { changesFrame, type Frame } from '../frames/frame.ts'
 import type { RecentChangesMemoryLimit } from './recent-changes-memory-limit.ts'
 import { splitBatches } from '../frames/split-batches.ts'
+import type { ServedLog } from './served-log.ts'
 
 export const recentBounds = {
   changesMax: 256,
@@ -43,7 +44,10 @@ interface Encoded {
 }
 
 export class RecentChanges {
+  /** Knowledge of the feed that writes this run. */
+  readonly log: ServedLog | undefined
   #budget: RecentChangesMemoryLimit | undefined
+  readonly #onRetired: (() => void) | undefined
   #changes: LoggedChange[] = []
   #bytes = 0
   #asOf = 0
@@ -54,8 +58,10 @@ export class RecentChanges {
    */
   usedInTick = -1
 
-  constructor(budget?: RecentChangesMemoryLimit) {
+  constructor(budget?: RecentChangesMemoryLimit, log?: ServedLog, onRetired?: () => void) {
     this.#budget = budget
+    this.log = log
+    this.#onRetired = onRetired
   }
 
   /**
@@ -95,6 +101,16 @@ export class RecentChanges {
     this.#push(change)
     this.#trim(recentBounds.changesMax)
     this.#account(before)
+  }
+
+  /** Accepts the result of a load, and adds the changes held by the feed that follow it. */
+  acceptLoaded(read: readonly LoggedChange[]): void {
+    this.merge(read)
+    for (;;) {
+      const following = this.log?.held(this.newestSeq + 1)
+      if (following === undefined) return
+      this.append(following)
+    }
   }
 
   /**
@@ -207,12 +223,13 @@ export class RecentChanges {
   }
 
   /**
-   * Stops counting this cache against the memory limit, because its feed has ended. It stays
+   * Ends the run, because its feed has ended: it leaves the cache and its memory limit, and stays
    * readable.
    */
   retire(): void {
     this.#budget?.remove(this)
     this.#budget = undefined
+    this.#onRetired?.()
   }
 
   get bytes(): number {

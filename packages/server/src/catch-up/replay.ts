@@ -5,6 +5,7 @@
 import { type Id, limits } from '@chorus/protocol'
 import type { Cursor, CursorCodec } from '../log/cursor.ts'
 import type { LogSegmentCache } from './log-segment-cache.ts'
+import { MembershipProof } from './membership-proof.ts'
 import type { RecentChanges } from './recent-changes.ts'
 import type { Membership, Memberships } from '../log/read-memberships.ts'
 
@@ -33,23 +34,39 @@ export type ReplayStep =
   /** The user was removed since the cursor: send only that change. */
   | { readonly kind: 'left'; readonly membership: Membership; readonly leftSeq: number }
   /** Too much was missed, or the user joined since the cursor: send the newest page. */
-  | { readonly kind: 'limited'; readonly membership: Membership }
+  | { readonly kind: 'limited'; readonly membership: Membership; readonly proof: MembershipProof }
   /** Send every change after `after`, up to the membership's `seq`. */
-  | { readonly kind: 'changes'; readonly membership: Membership; readonly after: number }
+  | {
+      readonly kind: 'changes'
+      readonly membership: Membership
+      readonly proof: MembershipProof
+      readonly after: number
+    }
 
-/**
- * Returns what to send of one conversation, or undefined for nothing. Without `cursor` it is a
- * first load. `settled` is the position of the snapshot in which the membership was read.
- */
+export interface PlanRequest {
+  readonly user: Id
+  /** Membership of this user, as read for this request. */
+  readonly membership: Membership
+  /** Undefined for a first load. */
+  readonly cursor: Cursor | undefined
+  /** Position of the snapshot in which the membership was read. */
+  readonly settled: number
+  /**
+   * Whether the caller has loaded the recent changes. A client that they do not reach then misses
+   * more than they hold.
+   */
+  readonly hasLoaded: boolean
+}
+
+/** Returns what to send of one conversation, or undefined for nothing. */
 export async function planStep(
   segments: LogSegmentCache,
-  membership: Membership,
-  cursor: Cursor | undefined,
   recent: RecentChanges | undefined,
-  settled: number,
+  { user, membership, cursor, settled, hasLoaded }: PlanRequest,
 ): Promise<ReplayStep | undefined> {
   const { conversation, seq, joinedSeq, leftSeq, logMoved, membershipMoved } = membership
   if (leftSeq !== null) return mayHaveSeen(cursor, conversation) ? { kind: 'left', membership, leftSeq } : undefined
+  const proof = new MembershipProof(user, conversation, seq)
   const reached = cursor?.paging?.conversation === conversation ? cursor.paging.seq : 0
   // The previous page ended within this conversation: continue there, unless too many changes are
   // left.
@@ -57,19 +74,17 @@ export async function planStep(
     // A cursor's number never reaches a feed unchecked: beyond the end of the log, send the newest
     // page.
     return reached > seq || seq - reached > limits.replayMaxChanges || joinedSeq > reached
-      ? { kind: 'limited', membership }
-      : { kind: 'changes', membership, after: reached }
+      ? { kind: 'limited', membership, proof }
+      : { kind: 'changes', membership, proof, after: reached }
   const position = cursor === undefined ? 0 : positionFor(cursor, conversation)
-  if (cursor === undefined || position === 0) return { kind: 'limited', membership }
-  if (!logMoved) return membershipMoved ? { kind: 'changes', membership, after: seq } : undefined
+  if (cursor === undefined || position === 0) return { kind: 'limited', membership, proof }
+  if (!logMoved) return membershipMoved ? { kind: 'changes', membership, proof, after: seq } : undefined
 
   const known = recent === undefined || recent.newestSeq < seq ? undefined : recent.boundary(position, recent.newestSeq)
-  // A resuming connection has already looked in the recent changes, so it misses more than they
-  // hold.
-  const lacksMany = recent !== undefined
-  const boundary = known ?? (await segments.boundary(conversation, { position, top: seq, settled, lacksMany }))
-  if (boundary === undefined || joinedSeq > boundary) return { kind: 'limited', membership }
-  return { kind: 'changes', membership, after: boundary }
+  const boundary =
+    known ?? (await segments.boundary(conversation, { position, top: seq, settled, lacksMany: hasLoaded }))
+  if (boundary === undefined || joinedSeq > boundary) return { kind: 'limited', membership, proof }
+  return { kind: 'changes', membership, proof, after: boundary }
 }
 
 /**

@@ -2,7 +2,6 @@
  * The parts that commands use: log, delivery, live values, authentication and identity.
  * start/start-delivery.ts builds them.
  */
-import type { Id } from '@chorus/protocol'
 import type { Connections } from '../delivery/connections.ts'
 import type { Feeds } from '../delivery/feeds.ts'
 import type { LiveValues } from '../live/live-values.ts'
@@ -10,14 +9,12 @@ import type { Connection } from '../delivery/connection.ts'
 import type { PresenceTracker } from '../live/presence-tracker.ts'
 import type { ChangeLog } from '../log/change-log.ts'
 import type { CursorCodec } from '../log/cursor.ts'
-import type { LogSegmentCache } from '../catch-up/log-segment-cache.ts'
-import type { LatestPageCache } from '../catch-up/latest-page-cache.ts'
+import type { CatchUp } from '../catch-up/catch-up.ts'
 import type { MarkerState } from '../log/read-markers.ts'
 import type { Memberships, MembershipsRequest } from '../log/read-memberships.ts'
 import type { MemberPair } from '../log/read-latest-pages.ts'
 import type { Batcher } from '../support/batcher.ts'
 import type { Logger } from '../support/logger.ts'
-import type { LoggedChange } from '../support/logged-change.ts'
 import type { Metrics } from '../support/metrics.ts'
 import type { IdentityParts } from './identity-parts.ts'
 
@@ -28,15 +25,13 @@ export interface Parts extends IdentityParts {
   readonly serverName: string
   readonly log: ChangeLog
   readonly cursors: CursorCodec
+  readonly catchUp: CatchUp
   readonly feeds: Feeds
   readonly connections: Connections
   readonly liveValues: LiveValues
   readonly presences: PresenceTracker<Connection>
   readonly memberships: Batcher<MembershipsRequest, Memberships>
-  readonly pages: LatestPageCache
   readonly markers: MarkerReads
-  readonly segments: LogSegmentCache
-  readonly readRange: (range: { conversation: Id; from: number; to: number }, limit: number) => Promise<LoggedChange[]>
   readonly logger: Logger
   readonly metrics: Metrics
   /** Returns the epoch of the database history in use. */

@@ -40,10 +40,12 @@ export function lookAfterRemoval(parts: Parts, conversation: Id, connections: re
       connection.afterReady.add(conversation)
       continue
     }
-    beforeNextCheckpoint(parts, connection, conversation, async () => {
-      const seq = await parts.segments.memberSeq(connection.user, conversation)
-      return seq !== null
-    })
+    beforeNextCheckpoint(
+      parts,
+      connection,
+      conversation,
+      async () => (await parts.catchUp.prove(connection.user, conversation)) !== undefined,
+    )
   }
 }
 

@@ -56,7 +56,7 @@ async function join(parts: Parts, connection: Connection, conversation: Id): Pro
   const { feed, join: joining } = await parts.feeds.join(conversation, connection)
   try {
     for (let attempt = 0; attempt < attemptsMax; attempt++) {
-      const page = await parts.pages.newest(connection.user, conversation)
+      const page = await parts.catchUp.newestPage(connection.user, conversation)
       const seen = page && (await readConversation(parts.database, connection.user, conversation))
       if (!connection.isOpen) return
       if (page === undefined || seen === undefined || seen.role === null) {

@@ -15,7 +15,8 @@ import type { Cursor } from '../log/cursor.ts'
 import { type Membership, type Memberships, nothingMoved } from '../log/read-memberships.ts'
 import { lookAgain } from './join-conversation.ts'
 import type { Parts } from '../commands/parts.ts'
-import { isFromTheFuture, planStep, readCursor, type ReplayStep } from '../catch-up/replay.ts'
+import type { MembershipProof } from '../catch-up/membership-proof.ts'
+import { isFromTheFuture, readCursor, type ReplayStep } from '../catch-up/replay.ts'
 import { sendRemoval, tellRemoval } from './send-removal.ts'
 
 export const openBounds = {
@@ -127,7 +128,7 @@ export async function openConnection(
 async function loadRecent(parts: Parts, { memberships }: Memberships, cursor: Cursor | undefined): Promise<void> {
   if (cursor === undefined) return
   const moved = memberships.filter(({ leftSeq, logMoved }) => leftSeq === null && logMoved)
-  await parts.feeds.loadRecent(moved, cursor.position)
+  await parts.catchUp.load(moved, cursor.position)
 }
 
 interface ReplayExtent {
@@ -161,10 +162,7 @@ class Replay {
     if (membership.leftSeq !== null) {
       // The user was removed since the first read, or since the cursor: send the removal and never
       // subscribe (ACL1).
-      const step =
-        this.#cursor === undefined
-          ? undefined
-          : await planStep(this.#parts.segments, membership, this.#cursor, joining?.feed.recent, this.#extent.asOf)
+      const step = this.#cursor === undefined ? undefined : await this.#plan(membership, this.#cursor)
       if (step !== undefined) await this.#send(step, joining)
       this.#abandon(joining)
       return
@@ -173,7 +171,7 @@ class Replay {
       if (joining !== undefined) await this.#handOver(membership, joining.feed, joining.join, membership.seq)
       return
     }
-    const step = await planStep(this.#parts.segments, membership, this.#cursor, joining?.feed.recent, this.#extent.asOf)
+    const step = await this.#plan(membership, this.#cursor)
     if (step === undefined) {
       if (joining !== undefined) await this.#handOver(membership, joining.feed, joining.join, membership.seq)
       return
@@ -182,6 +180,11 @@ class Replay {
     if (joining === undefined) return
     if (reached === undefined) this.#abandon(joining)
     else await this.#handOver(membership, joining.feed, joining.join, reached)
+  }
+
+  #plan(membership: Membership, cursor: Cursor): Promise<ReplayStep | undefined> {
+    const { user } = this.#connection
+    return this.#parts.catchUp.plan({ user, membership, cursor, settled: this.#extent.asOf, hasLoaded: true })
   }
 
   #abandon(joining: { readonly feed: Feed; readonly join: Join } | undefined): void {
@@ -201,25 +204,15 @@ class Replay {
     const { conversation, seq, membershipMoved } = step.membership
     switch (step.kind) {
       case 'left': {
-        const [removal] = await this.#parts.readRange({ conversation, from: step.leftSeq, to: step.leftSeq }, 1)
+        const removal = await this.#parts.catchUp.readRemoval(conversation, step.leftSeq)
         if (removal !== undefined) sendRemoval(this.#connection, removal)
         return undefined
       }
       case 'limited': {
         const { user } = this.#connection
-        const { pages } = this.#parts
         // Not older than the join: the client may already have had the changes before it (rule
         // CLI1).
-        const oldestSeq = (): number | undefined => {
-          const oldest = joining?.feed.recent.oldestPageSeq(seq)
-          return oldest === undefined ? undefined : Math.max(oldest, Math.min(step.membership.joinedSeq, seq))
-        }
-        // A message was edited or deleted since the memberships were read, so a cached page could
-        // show the old text (ERASE1).
-        const isRewritten = (joining?.feed.rewrittenSeq ?? 0) > seq
-        const page = isRewritten
-          ? await pages.newest(user, conversation)
-          : await pages.at(user, conversation, seq, oldestSeq)
+        const page = await this.#parts.catchUp.page(step.proof, step.membership.joinedSeq)
         if (page === undefined) return this.#tellRemoval(conversation)
         // The membership carries an unread count only if the membership itself moved. Otherwise
         // count now: counting for every resuming client would cost too much.
@@ -235,90 +228,65 @@ class Replay {
         // not count those changes again.
         if (marker.seq > page.seq) this.#connection.send(frameOf('conversation', { ...state, seq: marker.seq }))
         await this.#endPage(conversation, page.seq, page.messages.length * 100)
-        return page.seq >= seq ? page.seq : this.#sendChanges(conversation, page.seq, seq, joining)
+        return page.seq >= seq ? page.seq : this.#sendChanges(step.proof, page.seq, joining)
       }
       case 'changes': {
         const { readSeq, unread } = step.membership
         if (membershipMoved) this.#connection.send(frameOf('conversation', { conversation, seq, readSeq, unread }))
-        return this.#sendChanges(conversation, step.after, seq, joining)
+        return this.#sendChanges(step.proof, step.after, joining)
       }
     }
   }
 
-  /**
-   * Sends every change after `after` up to `seq`, the seq at which this user was seen to be a
-   * member.
-   */
+  /** Sends every change after `after` up to the seq of the proof. */
   async #sendChanges(
-    conversation: Id,
+    proof: MembershipProof,
     after: number,
-    seq: number,
     joining: { readonly feed: Feed; readonly join: Join } | undefined,
   ): Promise<number | undefined> {
-    // The recent changes are shared by all readers, without a membership test. So they are sent
-    // only while no removal has arrived, and only when they reach the seq that `ready` will
-    // promise.
+    // Catch-up tests no membership beyond the proof. So changes are sent only while no removal has
+    // arrived.
     const left = joining?.join.left
-    if (left !== undefined && left.seq > seq) {
+    if (left !== undefined && left.seq > proof.seq) {
       sendRemoval(this.#connection, left)
       return undefined
     }
-    const known = joining?.feed.recent
-    // Send recent changes only up to the seq at which membership was seen: the feed delivers newer
-    // ones and applies removals.
-    // Do not send changes read as of a later seq: they may show an edit that came after this user's
-    // removal.
-    const recent =
-      known === undefined || known.newestSeq < seq || known.asOf > seq ? undefined : known.frames(after + 1, seq)
-    if (recent === undefined) return after >= seq ? after : this.#sendSegments(conversation, after, seq, joining?.feed)
-    for (const { frame, seq: last, changes } of recent) {
+    if (after >= proof.seq) return after
+    // Only up to the seq at which membership was seen, which `ready` will promise: the feed delivers
+    // newer changes and applies removals.
+    const missed = this.#parts.catchUp.frames(proof, after + 1)
+    if (missed === undefined) return this.#readAndSend(proof, after)
+    for (const { frame, seq, changes } of missed.frames) {
       this.#connection.send(frame)
-      await this.#endPage(conversation, last, changes, frame.bytes)
+      await this.#endPage(proof.conversation, seq, changes, frame.bytes)
       if (!this.#connection.isOpen) return undefined
       // A message not yet sent was edited or deleted while the page drained: read the rest again
       // (ERASE1).
-      if (known !== undefined && known.asOf > seq) return this.#sendSegments(conversation, last, seq, joining?.feed)
+      if (!missed.isCurrent()) return this.#readAndSend(proof, seq)
     }
-    return recent.at(-1)?.seq ?? after
+    return missed.frames.at(-1)?.seq ?? after
   }
 
   /**
-   * Sends changes up to `top` that the recent changes no longer hold, in segments shared by all
-   * clients that miss them. This user was a member when the log was at `top`. A segment read as of
-   * a later seq is sent only after checking that the user is still a member (rule ACL1).
+   * Sends the changes up to the seq of the proof that the recent changes do not hold any more, or
+   * show in a later state. Stops there: chasing the end of a busy log by reading would never
+   * finish.
    */
-  async #sendSegments(
-    conversation: Id,
-    after: number,
-    top: number,
-    feed: Feed | undefined,
-  ): Promise<number | undefined> {
-    const { segments } = this.#parts
+  async #readAndSend(proof: MembershipProof, after: number): Promise<number | undefined> {
+    const { conversation, seq: top } = proof
+    let latest = proof
     let reached = after
-    let seenAt = top
     let readsInVain = 0
-    // Stop at `top`: chasing the end of a busy log by reading would never finish.
     while (reached < top) {
       if (readsInVain++ >= openBounds.readsInVainMax)
         throw new Error(`${conversation} is edited faster than the connection reads it`)
-      const rewrittenSeq = feed?.rewrittenSeq
-      const recent = feed?.recent.range(reached + 1, top)
-      const segment =
-        recent === undefined
-          ? await segments.read(conversation, reached + 1, top, {
-              top: Math.max(top, feed?.knownTop ?? 0),
-              recent: feed?.recent,
-            })
-          : { changes: recent, asOf: feed?.recent.asOf ?? 0 }
-      if (segment.asOf > seenAt) {
-        const seq = await segments.memberSeq(this.#connection.user, conversation)
-        if (seq === null) return this.#tellRemoval(conversation)
-        seenAt = seq
-      }
-      for (const batch of splitBatches(segment.changes)) {
+      const missed = await this.#parts.catchUp.read(latest, reached + 1, top)
+      if (missed === undefined) return this.#tellRemoval(conversation)
+      latest = missed.proof
+      for (const batch of splitBatches(missed.changes)) {
         if (!this.#connection.isOpen) return undefined
         // A message was edited or deleted during this loop: read again from here on (ERASE1).
-        if (feed?.rewrittenSeq !== rewrittenSeq) break
+        if (!missed.isCurrent()) break
         readsInVain = 0
         const frame = changesFrame(conversation, batch)
         this.#connection.send(frame)
@@ -372,11 +340,9 @@ class Replay {
           this.#parts.feeds.release(feed)
           return
         case 'missing': {
-          const top = await this.#parts.segments.memberSeq(this.#connection.user, conversation)
+          const proof = await this.#parts.catchUp.prove(this.#connection.user, conversation)
           const more =
-            top === null
-              ? await this.#tellRemoval(conversation)
-              : await this.#sendSegments(conversation, reached, top, feed)
+            proof === undefined ? await this.#tellRemoval(conversation) : await this.#readAndSend(proof, reached)
           if (more === undefined) {
             this.#abandon({ feed, join })
             return

@@ -229,7 +229,7 @@ describe('Feed', () => {
     await fixture.turn()
     const bob = fixture.connect('bob')
     const other = await fixture.feeds.join(conversation, bob.connection)
-    await fixture.feeds.loadRecent([{ conversation, seq: 6 }], 1)
+    await fixture.recent.load([{ conversation, seq: 6 }], 1)
     expect(feed.finishJoin(other.join, 6)).toEqual({ kind: 'subscribed' })
     expect(feed.finishJoin(join, 4)).toEqual({ kind: 'missing', from: 5, to: 6 })
     expect(ada.transport.frames).toEqual([])
@@ -328,7 +328,7 @@ describe('Feed', () => {
     const asTold = fixture.log[1]!
     fixture.edit(2, 'a secret')
     // Loaded for a resuming client, before the hint of the removal.
-    await fixture.feeds.loadRecent([{ conversation, seq: 4 }], 1)
+    await fixture.recent.load([{ conversation, seq: 4 }], 1)
     ada.feed.accept(asTold)
     await fixture.turn()
     expect(ada.transport.seqsOf(conversation)).toEqual([2])
@@ -344,7 +344,7 @@ describe('Feed', () => {
     fixture.append(messageChange(3), memberChange(4, 'member.left', 'bob'))
     fixture.edit(3, 'a secret')
     // No hint came. A resuming client loads the changes, and a sweep finds the gap.
-    await fixture.feeds.loadRecent([{ conversation, seq: 5 }], 1)
+    await fixture.recent.load([{ conversation, seq: 5 }], 1)
     fixture.feeds.demand(conversation, 5)
     await fixture.settle()
     expect(fixture.reads).toEqual([])
@@ -360,7 +360,7 @@ describe('Feed', () => {
     fixture.hint(4, 5)
     await fixture.settle()
     expect(ada.transport.seqsOf(conversation)).toEqual([4, 5])
-    expect(fixture.feeds.recentBudget.bytes).toBeLessThanOrEqual(1)
+    expect(fixture.recent.bytes).toBeLessThanOrEqual(1)
     const bob = fixture.connect('bob')
     const { feed, join } = await fixture.feeds.join(conversation, bob.connection)
     expect(feed.finishJoin(join, 3)).toEqual({ kind: 'missing', from: 4, to: 5 })

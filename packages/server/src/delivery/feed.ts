@@ -17,8 +17,8 @@ import { isRewrite, withNewestState } from '../support/message-state.ts'
 import type { Connection } from './connection.ts'
 import type { Flushable } from './flusher.ts'
 import { changesFrame, type Frame, frameOf } from '../frames/frame.ts'
-import type { RecentChangesMemoryLimit } from '../catch-up/recent-changes-memory-limit.ts'
-import { RecentChanges } from '../catch-up/recent-changes.ts'
+import type { CatchUp, RecentRun } from '../catch-up/catch-up.ts'
+import type { ServedLog } from '../catch-up/served-log.ts'
 import { splitBatches } from '../frames/split-batches.ts'
 
 export const feedBounds = {
@@ -34,8 +34,8 @@ export const feedBounds = {
 } as const
 
 export interface FeedHost {
-  /** Memory limit for the recent changes of all feeds. */
-  readonly recentBudget: RecentChangesMemoryLimit
+  /** Keeps the recent changes of every feed for resuming clients. */
+  readonly catchUp: Pick<CatchUp, 'serve'>
   /** Requests a flush of this feed. */
   schedule(feed: Flushable): void
   /**
@@ -85,9 +85,9 @@ export type JoinOutcome =
   /** The caller must read this range, then retry the join. */
   | { readonly kind: 'missing'; readonly from: number; readonly to: number }
 
-export class Feed implements Flushable {
+export class Feed implements Flushable, ServedLog {
   readonly conversation: Id
-  readonly recent: RecentChanges
+  readonly recent: RecentRun
   readonly #host: FeedHost
   /** Next seq to accept; undefined until the last seq of the log is known. */
   #next: number | undefined
@@ -125,24 +125,23 @@ export class Feed implements Flushable {
   constructor(conversation: Id, host: FeedHost) {
     this.conversation = conversation
     this.#host = host
-    this.recent = new RecentChanges(host.recentBudget)
+    this.recent = host.catchUp.serve(conversation, this)
   }
 
   get subscribers(): ReadonlySet<Connection> {
     return this.#subscribers
   }
 
-  /**
-   * Seq of the newest known edit or deletion. Text read from the log before it must not be shown
-   * any more (rule ERASE1).
-   */
   get rewrittenSeq(): number {
     return this.#rewrittenSeq
   }
 
-  /** Newest seq of the log that this feed knows of. */
   get knownTop(): number {
     return this.#top
+  }
+
+  held(seq: number): LoggedChange | undefined {
+    return this.#held.get(seq)
   }
 
   /** Whether the feed has no subscribers and no joins in progress. */
@@ -277,16 +276,6 @@ export class Feed implements Flushable {
     }
     this.recent.noteRead(asOf)
     for (const change of changes) this.accept(change)
-  }
-
-  /** Accepts loaded recent changes, and adds the held changes that follow them. */
-  acceptRecent(read: readonly LoggedChange[]): void {
-    this.recent.merge(read)
-    for (;;) {
-      const following = this.#held.get(this.recent.newestSeq + 1)
-      if (following === undefined) return
-      this.recent.append(following)
-    }
   }
 
   beginJoin(connection: Connection): Join {

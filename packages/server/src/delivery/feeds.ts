@@ -13,8 +13,7 @@ import type { DeliveryTrace } from './delivery-trace.ts'
 import { Feed, feedBounds, type FeedHost, type GapPage, type Join } from './feed.ts'
 import { Flusher, type Flushable } from './flusher.ts'
 import { Frame } from '../frames/frame.ts'
-import { RecentChangesMemoryLimit } from '../catch-up/recent-changes-memory-limit.ts'
-import { RecentChangesLoader, type RecentChangesLoaderOptions } from '../catch-up/recent-changes-loader.ts'
+import type { CatchUp } from '../catch-up/catch-up.ts'
 
 /** A read marker that moved, with the JSON of its `conversation` event. */
 export interface ReadMarkerUpdate {
@@ -43,16 +42,11 @@ export interface FeedsOptions {
    * removals of users who must not see them.
    */
   readonly readGap: (range: { conversation: Id; from: number; to: number }, limit: number) => Promise<GapPage>
-  /**
-   * Reads the newest changes of several conversations at once, back to the first one that the
-   * client has.
-   */
-  readonly readNewest: RecentChangesLoaderOptions['read']
+  /** Keeps the recent changes of every feed for resuming clients. */
+  readonly catchUp: Pick<CatchUp, 'serve'>
   readonly epoch: () => string
   /** Called when a hint of another epoch was dropped. */
   readonly onForeignEpoch: () => void
-  /** Memory limit for the recent changes of all conversations; 64 MB by default. */
-  readonly recentBytesMax?: number
 }
 
 /** Receives membership changes, and hints that carry no changes. */
@@ -62,12 +56,6 @@ export interface FeedsListener {
   /** Called when a removal has ended these subscriptions. Their user may be a member again. */
   readonly onUnsubscribed: (conversation: Id, connections: readonly Connection[]) => void
   readonly onBusMessage: (message: BusMessage) => void
-}
-
-/** A conversation that a returning client needs, with the seq that its log was seen to reach. */
-export interface RecentWanted {
-  readonly conversation: Id
-  readonly seq: number
 }
 
 const repairPage = 500
@@ -91,8 +79,7 @@ export class Feeds implements FeedHost {
   /** Feeds with an undelivered change that a sweep found. */
   readonly #lagging = new Set<Feed>()
   #waitingForLagging: (() => void)[] = []
-  readonly recentBudget: RecentChangesMemoryLimit
-  readonly #recentLoads: RecentChangesLoader
+  readonly catchUp: FeedsOptions['catchUp']
 
   constructor(options: FeedsOptions) {
     this.#options = options
@@ -100,17 +87,7 @@ export class Feeds implements FeedHost {
       () => options.clock.nowMs(),
       (problem) => options.observer.repairFailed(problem),
     )
-    this.recentBudget = new RecentChangesMemoryLimit(options.clock, options.recentBytesMax)
-    this.#recentLoads = new RecentChangesLoader({
-      read: options.readNewest,
-      clock: options.clock,
-      isWanted: (conversation, newest) => {
-        const recent = this.#feeds.get(conversation)?.recent
-        return recent !== undefined && (newest === undefined || !recent.isLoaded || recent.newestSeq < newest)
-      },
-      epoch: options.epoch,
-      onLoaded: (conversation, changes) => this.#feeds.get(conversation)?.acceptRecent(changes),
-    })
+    this.catchUp = options.catchUp
     options.bus.onMessage((message) => this.#receive(message))
   }
 
@@ -236,23 +213,6 @@ export class Feeds implements FeedHost {
       if (oldest !== undefined) this.#toldMarkers.delete(oldest)
     }
     return false
-  }
-
-  /**
-   * Loads the recent changes of conversations where they do not suffice for a client at `position`:
-   * they end too early, or do not reach back far enough and were never loaded. Callers for one
-   * conversation share a read.
-   */
-  async loadRecent(wanted: readonly RecentWanted[], position: number): Promise<void> {
-    const loads = new Set<Promise<void>>()
-    for (const { conversation, seq } of wanted) {
-      const recent = this.#feeds.get(conversation)?.recent
-      if (recent === undefined) continue
-      const { newestSeq, isLoaded } = recent
-      if (newestSeq >= seq && (isLoaded || recent.boundary(position, newestSeq) !== undefined)) continue
-      loads.add(this.#recentLoads.want(conversation, position, isLoaded ? seq : undefined))
-    }
-    await Promise.all(loads)
   }
 
   /** Resolves when no repair is in progress and everything accepted has been written. */

@@ -5,8 +5,7 @@
 import { ChorusError, type Id, type LiveValue } from '@chorus/protocol'
 import type { Bus } from '../bus/bus.ts'
 import { openBus } from '../bus/open-bus.ts'
-import { LatestPageCache } from '../catch-up/latest-page-cache.ts'
-import { LogSegmentCache } from '../catch-up/log-segment-cache.ts'
+import { CatchUp } from '../catch-up/catch-up.ts'
 import type { Parts } from '../commands/parts.ts'
 import { applyDeviceUpdate } from '../connections/apply-device-update.ts'
 import { ConnectionGate } from '../connections/connection-gate.ts'
@@ -24,7 +23,7 @@ import { localOnlyLiveValues } from '../live/live-store.ts'
 import { RedisLiveStore } from '../live/live-store-redis.ts'
 import { LiveValues } from '../live/live-values.ts'
 import { CursorCodec } from '../log/cursor.ts'
-import { readGap, readNewestChanges, readRange } from '../log/read-changes.ts'
+import { readGap } from '../log/read-changes.ts'
 import { readMemberships } from '../log/read-memberships.ts'
 import { Batcher } from '../support/batcher.ts'
 import type { Auth } from './start-auth.ts'
@@ -66,7 +65,14 @@ export async function startDelivery(
   const presence = openPresence(context, store, redisParts, bus)
   const connections = new Connections()
   const trail = new DeliveryTrace(() => clock.nowMs())
-  const { feeds, batchesDelivered } = openFeeds(context, store, { bus, connections, trail })
+  const catchUp = new CatchUp({
+    database,
+    cache: redisParts?.sharedCache,
+    clock,
+    epoch,
+    onRead: (cache, outcome) => metrics.cacheReads.inc({ cache, outcome }),
+  })
+  const { feeds, batchesDelivered } = openFeeds(context, store, { bus, connections, trail, catchUp })
   const liveValues = new LiveValues({
     clock,
     now: () => time.now(),
@@ -101,26 +107,13 @@ export async function startDelivery(
     serverName: config.serverName,
     log: store.log,
     cursors: new CursorCodec(await readSetting(database, 'cursor-key')),
+    catchUp,
     feeds,
     connections,
     liveValues,
     presences: presence.presences,
     memberships: openMembershipReads(store),
     markers: openMarkerReads(database, logger),
-    pages: new LatestPageCache({
-      database,
-      cache: redisParts?.sharedCache,
-      clock,
-      epoch,
-      onRead: (outcome) => metrics.cacheReads.inc({ cache: 'pages', outcome }),
-    }),
-    segments: new LogSegmentCache({
-      database,
-      clock,
-      epoch,
-      onRead: (what, outcome) => metrics.cacheReads.inc({ cache: what, outcome }),
-    }),
-    readRange: (range, limit) => readRange(database, range, limit),
     logger,
     metrics,
     epoch,
@@ -144,7 +137,7 @@ export async function startDelivery(
 function openFeeds(
   { logger, clock, metrics }: StartContext,
   { database, epoch }: Store,
-  { bus, connections, trail }: { bus: Bus; connections: Connections; trail: DeliveryTrace },
+  parts: { bus: Bus; connections: Connections; trail: DeliveryTrace; catchUp: CatchUp },
 ): { readonly feeds: Feeds; readonly batchesDelivered: () => number } {
   const foreignEpochs = new EpochMismatchWatcher({
     clock,
@@ -153,9 +146,7 @@ function openFeeds(
   })
   let batches = 0
   const feeds = new Feeds({
-    bus,
-    trail,
-    connections,
+    ...parts,
     clock,
     observer: {
       delivered: (changes, _deliveries, waitedMs) => {
@@ -167,7 +158,6 @@ function openFeeds(
       repairFailed: (error) => logger.warn({ err: error }, 'unable to read missing changes; trying again'),
     },
     readGap: (range, limit) => readGap(database, range, limit),
-    readNewest: (wanted, extent) => readNewestChanges(database, wanted, extent),
     epoch: () => epoch.value,
     onForeignEpoch: () => foreignEpochs.note(),
   })

@@ -9,7 +9,7 @@ export const listMessages: CommandHandler<'list-messages'> = async (
   const anchor = toAnchor(before, after, around)
   const page =
     anchor.kind === 'newest'
-      ? await parts.pages.newestOf(actor.userId, conversation, limit)
+      ? await parts.catchUp.newestMessages(actor.userId, conversation, limit)
       : await readMessagePage(parts.database, actor.userId, conversation, anchor, limit)
   if (page === undefined) throw refuse('not-found', 'show the history')
   return page

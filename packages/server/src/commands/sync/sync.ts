@@ -9,7 +9,8 @@ import { trimToBytes } from '../../log/read-changes.ts'
 import { type Memberships, readUnread } from '../../log/read-memberships.ts'
 import type { CommandHandler } from '../command.ts'
 import type { Parts } from '../parts.ts'
-import { isFromTheFuture, planStep, readCursor, type ReplayStep } from '../../catch-up/replay.ts'
+import type { MembershipProof } from '../../catch-up/membership-proof.ts'
+import { isFromTheFuture, readCursor, type ReplayStep } from '../../catch-up/replay.ts'
 
 export const sync: CommandHandler<'sync'> = async ({ parts, actor }, { cursor, limit }) => {
   const epoch = parts.epoch()
@@ -58,9 +59,9 @@ async function buildPage(
   const page = new SyncPageBuilder(limit)
   let end: PageEnd | undefined
   for (const membership of memberships) {
-    const step = await planStep(parts.segments, membership, cursor, undefined, position)
+    const step = await parts.catchUp.plan({ user, membership, cursor, settled: position, hasLoaded: false })
     if (step === undefined || wasShown(cursor, step)) continue
-    end = await page.add(parts, user, step)
+    end = await page.add(parts, step)
     if (end !== undefined) break
   }
   // Earlier pages cover what they showed up to the position of the first page's snapshot. So the
@@ -114,16 +115,17 @@ class SyncPageBuilder {
   }
 
   /** Adds a step's entry. Returns where the page ended, or undefined if it has room for more. */
-  async add(parts: Parts, user: Id, step: ReplayStep): Promise<PageEnd | undefined> {
-    const { conversation, readSeq, seq } = step.membership
+  async add({ catchUp }: Parts, step: ReplayStep): Promise<PageEnd | undefined> {
+    const { conversation, readSeq } = step.membership
     const unread = 0
     switch (step.kind) {
       case 'left': {
-        const changes = await readOwnRemoval(parts, conversation, step.leftSeq)
+        const removal = await catchUp.readRemoval(conversation, step.leftSeq)
+        const changes = removal === undefined ? [] : [JSON.parse(removal.json) as Change]
         return this.#push({ conversation, changes, left: true, seq: step.leftSeq, readSeq, unread }, step.leftSeq)
       }
       case 'limited': {
-        const page = await parts.pages.at(user, conversation, seq)
+        const page = await catchUp.page(step.proof)
         if (page === undefined) return undefined
         const { messages } = page
         return this.#push(
@@ -133,7 +135,7 @@ class SyncPageBuilder {
       }
       case 'changes': {
         const room = Math.max(1, Math.min(this.#changesLeft, limits.pageMax))
-        const page = await readChanges(parts, user, conversation, { after: step.after, top: seq, room })
+        const page = await readChanges(catchUp, step.proof, step.after, room)
         if (page === undefined) return undefined
         const last = page.changes.at(-1)?.seq ?? step.after
         const end = this.#push({ conversation, changes: page.changes, seq: page.seq, readSeq, unread }, last)
@@ -166,29 +168,20 @@ interface PageOfChanges {
 }
 
 /**
- * Returns a page of the log for a user who was a member when the log was at `top`. Returns
- * undefined if the user was removed since.
+ * Returns a page of the log after `after`. Returns undefined if the user was removed since the
+ * proof.
  */
 async function readChanges(
-  { segments, feeds }: Parts,
-  user: Id,
-  conversation: Id,
-  { after, top, room }: { readonly after: number; readonly top: number; readonly room: number },
+  catchUp: Parts['catchUp'],
+  proof: MembershipProof,
+  after: number,
+  room: number,
 ): Promise<PageOfChanges | undefined> {
+  const top = proof.seq
   if (after >= top) return { changes: [], seq: top, more: false }
-  const segment = await segments.read(conversation, after + 1, Math.min(top, after + room), {
-    top,
-    recent: feeds.get(conversation)?.recent,
-  })
-  // The segment shows messages as of `asOf`, so the reader must have been a member then (ACL1).
-  const seq = segment.asOf > top ? await segments.memberSeq(user, conversation) : top
-  if (seq === null) return undefined
-  const changes = trimToBytes(segment.changes.map(({ json }) => JSON.parse(json) as Change))
+  const read = await catchUp.read(proof, after + 1, Math.min(top, after + room))
+  if (read === undefined) return undefined
+  const { seq } = read.proof
+  const changes = trimToBytes(read.changes.map(({ json }) => JSON.parse(json) as Change))
   return { changes, seq, more: (changes.at(-1)?.seq ?? after) < seq }
-}
-
-/** Returns the user's own removal: the only change that a removed user may still see. */
-async function readOwnRemoval(parts: Parts, conversation: Id, leftSeq: number): Promise<SyncEntry['changes']> {
-  const [removal] = await parts.readRange({ conversation, from: leftSeq, to: leftSeq }, 1)
-  return removal === undefined ? [] : [JSON.parse(removal.json) as SyncEntry['changes'][number]]
 }

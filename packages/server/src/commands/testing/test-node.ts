@@ -38,9 +38,8 @@ import { PresenceTracker } from '../../live/presence-tracker.ts'
 import { localOnlyPresence } from '../../live/presence-store.ts'
 import { CursorCodec } from '../../log/cursor.ts'
 import type { Database } from '../../database/database.ts'
-import { LogSegmentCache } from '../../catch-up/log-segment-cache.ts'
-import { LatestPageCache } from '../../catch-up/latest-page-cache.ts'
-import { readGap, readNewestChanges, readRange } from '../../log/read-changes.ts'
+import { CatchUp } from '../../catch-up/catch-up.ts'
+import { readGap } from '../../log/read-changes.ts'
 import { readMemberships } from '../../log/read-memberships.ts'
 import { placeAt, readPosition, type SweepPosition, sweepChanges } from '../../log/sweep-changes.ts'
 import { openLog } from '../../database/testing/log-fixture.ts'
@@ -117,13 +116,14 @@ export class TestNode {
     const connections = new Connections()
     const clock = systemClock
     const now = (): Date => new Date()
+    const catchUp = new CatchUp({ database, clock, epoch: () => epoch })
     const feeds = new Feeds({
+      catchUp,
       bus: this.#hub.join(),
       connections,
       clock,
       observer: { delivered: () => undefined, repaired: () => undefined, repairFailed: () => undefined },
       readGap: (range, limit) => readGap(database, range, limit),
-      readNewest: (wanted, extent) => readNewestChanges(database, wanted, extent),
       epoch: () => epoch,
       onForeignEpoch: () => undefined,
     })
@@ -138,6 +138,7 @@ export class TestNode {
       serverName: 'test',
       log: openLog(database),
       cursors: new CursorCodec('a key'),
+      catchUp,
       feeds,
       connections,
       liveValues: new LiveValues({
@@ -166,9 +167,6 @@ export class TestNode {
         refusal: () => new Error('too many'),
       }),
       markers: openMarkerReads(database, createLogger('silent', 'test')),
-      pages: new LatestPageCache({ database, clock, epoch: () => epoch }),
-      segments: new LogSegmentCache({ database, clock, epoch: () => epoch }),
-      readRange: (range, limit) => readRange(database, range, limit),
       logger: createLogger('silent', 'test'),
       metrics: this.#metrics,
       epoch: () => epoch,

@@ -4,6 +4,7 @@ import { ManualClock } from '../../support/testing/manual-clock.ts'
 import { encodeChange, type LoggedChange } from '../../support/logged-change.ts'
 import { LocalBusHub } from '../../bus/bus-local.ts'
 import type { Bus } from '../../bus/bus.ts'
+import { RecentChangesCache } from '../../catch-up/recent-changes-cache.ts'
 import { Connection } from '../connection.ts'
 import { changesFrame, frameOf } from '../../frames/frame.ts'
 import { Connections } from '../connections.ts'
@@ -83,10 +84,20 @@ export class DeliveryFixture {
   readonly joined: Id[] = []
   readonly left: Id[] = []
   readonly unsubscribed: Connection[] = []
+  readonly recent: RecentChangesCache
   readonly feeds: Feeds
   #nextId = 1
 
-  constructor(overrides: Partial<FeedsOptions & FeedsListener> = {}) {
+  constructor({
+    recentBytesMax,
+    ...overrides
+  }: Partial<FeedsOptions & FeedsListener> & { readonly recentBytesMax?: number } = {}) {
+    this.recent = new RecentChangesCache({
+      read: async (wanted, { atMost }) => new Map(wanted.map(({ conversation: id }) => [id, this.log.slice(-atMost)])),
+      clock: this.clock,
+      epoch: () => 'epoch',
+      ...(recentBytesMax !== undefined && { bytesMax: recentBytesMax }),
+    })
     this.feeds = new Feeds({
       bus: this.bus,
       connections: this.connections,
@@ -105,8 +116,7 @@ export class DeliveryFixture {
         const changes = this.log.filter(({ seq }) => seq >= from && seq <= to).slice(0, limit)
         return { changes, asOf: this.log.length, removals: this.removalsSince(from) }
       },
-      readNewest: async (wanted, { atMost }) =>
-        new Map(wanted.map(({ conversation: id }) => [id, this.log.slice(-atMost)])),
+      catchUp: this.recent,
       epoch: () => 'epoch',
       onForeignEpoch: () => undefined,
       ...overrides,
