@@ -29,6 +29,7 @@ import {
   rewritesMax,
   rewritesWalkMax,
 } from '../log/read-changes.ts'
+import { Boundaries } from './boundaries.ts'
 
 export const segmentBounds = {
   /**
@@ -49,9 +50,8 @@ export const segmentBounds = {
   bytesMax: 16_000_000,
   /** Time for which a cached segment is reused. */
   lifeMs: 10_000,
-  /** Maximum number of conversations with cached boundaries, and of boundaries in each. */
+  /** Maximum number of conversations with cached boundaries. */
   boundariesMax: 5_000,
-  boundariesEachMax: 32,
 } as const
 
 export interface LogSegmentCacheOptions {
@@ -81,26 +81,6 @@ export interface SegmentReader {
  * started too early.
  */
 const looksMax = 2
-
-/** Last seq that a client with this position has. `found` is set once the look-up has finished. */
-interface Boundary {
-  readonly finding: Promise<number | undefined>
-  found: { readonly seq: number | undefined } | undefined
-}
-
-/** Cached boundaries of one conversation. */
-interface Boundaries {
-  readonly byPosition: Map<number, Boundary>
-  /** Time of the last read that returned a boundary together with its segment. */
-  missedReadAtMs: number
-  /**
-   * Pending read of a full segment. Other requests wait for it, because they mostly need the same
-   * changes.
-   */
-  reading: Promise<void> | undefined
-  /** Cache key of the last full segment. */
-  segmentKey: string | undefined
-}
 
 export interface BoundaryRequest {
   readonly position: number
@@ -166,12 +146,12 @@ export class LogSegmentCache {
     const { database, onRead } = this.#options
     if (position > settled) return readBoundary(database, conversation, position, top)
     const known = this.#boundariesOf(conversation)
-    let inferred = inferBoundary(known.byPosition, position)
+    let inferred = known.infer(position)
     if (inferred === undefined && known.reading !== undefined) {
       // Another request is reading missed changes here. Its result mostly answers this position
       // too.
       await known.reading
-      inferred = inferBoundary(known.byPosition, position)
+      inferred = known.infer(position)
     }
     inferred ??= this.#findInSegment(known, position, top)
     onRead?.('boundaries', inferred === undefined ? 'read' : 'local')
@@ -192,10 +172,10 @@ export class LogSegmentCache {
     const { clock, database } = this.#options
     const nowMs = clock.nowMs()
     const isFirst = lacksMany && nowMs - known.missedReadAtMs >= segmentBounds.lifeMs
-    if (!isFirst) return remember(known, position, readBoundary(database, conversation, position, top))
+    if (!isFirst) return known.remember(position, readBoundary(database, conversation, position, top))
     known.missedReadAtMs = nowMs
-    const finding = remember(known, position, this.#readMissed(conversation, known, position, top))
-    noteReading(known, finding)
+    const finding = known.remember(position, this.#readMissed(conversation, known, position, top))
+    known.noteReading(finding)
     return finding
   }
 
@@ -207,13 +187,13 @@ export class LogSegmentCache {
     const changes = known.segmentKey === undefined ? undefined : this.#fresh(known.segmentKey)?.changes
     const first = changes?.[0]?.seq
     if (changes === undefined || first === undefined) return undefined
-    const from = nearest(known.byPosition, position).above?.seq ?? top
+    const from = known.nearest(position).above?.seq ?? top
     if (from >= first + changes.length) return undefined
     for (let index = from - first; index >= 0; index--) {
       const change = changes[index] as LoggedChange
-      if (change.xid < position) return remember(known, position, Promise.resolve(change.seq))
+      if (change.xid < position) return known.remember(position, Promise.resolve(change.seq))
     }
-    return first === 1 ? remember(known, position, Promise.resolve(0)) : undefined
+    return first === 1 ? known.remember(position, Promise.resolve(0)) : undefined
   }
 
   async #readMissed(conversation: Id, known: Boundaries, position: number, top: number): Promise<number | undefined> {
@@ -322,7 +302,7 @@ export class LogSegmentCache {
     if (kept !== undefined) return kept
     const reading = this.#readOnce(conversation, start, endOf(start), key)
     known.segmentKey = key
-    noteReading(known, reading)
+    known.noteReading(reading)
     return reading
   }
 
@@ -378,12 +358,7 @@ export class LogSegmentCache {
   }
 
   #boundariesOf(conversation: Id): Boundaries {
-    const known: Boundaries = this.#boundaries.get(conversation) ?? {
-      byPosition: new Map<number, Boundary>(),
-      missedReadAtMs: Number.NEGATIVE_INFINITY,
-      reading: undefined,
-      segmentKey: undefined,
-    }
+    const known = this.#boundaries.get(conversation) ?? new Boundaries()
     this.#boundaries.delete(conversation)
     this.#boundaries.set(conversation, known)
     const [oldest] = this.#boundaries.keys()
@@ -400,71 +375,6 @@ export class LogSegmentCache {
     this.#settling.clear()
     this.#boundaries.clear()
   }
-}
-
-/**
- * Infers a boundary from cached ones. Boundaries rise with positions, so a position between two
- * equal boundaries has the same one. If the next later position is too far back (undefined), this
- * one is too.
- */
-function inferBoundary(
-  known: ReadonlyMap<number, Boundary>,
-  position: number,
-): Promise<number | undefined> | undefined {
-  const same = known.get(position)
-  if (same !== undefined) return same.finding
-  const { below, above } = nearest(known, position)
-  if (above === undefined || (above.seq !== undefined && (below === undefined || below.seq !== above.seq)))
-    return undefined
-  return Promise.resolve(above.seq)
-}
-
-interface FoundBoundary {
-  readonly position: number
-  readonly seq: number | undefined
-}
-
-/** Returns the known boundaries of the next earlier and the next later position. */
-function nearest(
-  known: ReadonlyMap<number, Boundary>,
-  position: number,
-): { readonly below: FoundBoundary | undefined; readonly above: FoundBoundary | undefined } {
-  let below: FoundBoundary | undefined
-  let above: FoundBoundary | undefined
-  for (const [other, { found }] of known) {
-    if (found === undefined) continue
-    if (other < position && (below === undefined || other > below.position)) below = { position: other, ...found }
-    if (other > position && (above === undefined || other < above.position)) above = { position: other, ...found }
-  }
-  return { below, above }
-}
-
-/** Caches a boundary look-up. A failed look-up is removed again. */
-function remember(
-  { byPosition }: Boundaries,
-  position: number,
-  finding: Promise<number | undefined>,
-): Promise<number | undefined> {
-  const boundary: Boundary = { finding, found: undefined }
-  byPosition.set(position, boundary)
-  finding.then(
-    (seq) => {
-      boundary.found = { seq }
-    },
-    () => byPosition.delete(position),
-  )
-  const [oldest] = byPosition.keys()
-  if (byPosition.size > segmentBounds.boundariesEachMax && oldest !== undefined) byPosition.delete(oldest)
-  return finding
-}
-
-/** Marks a read as pending. Waiting requests continue when it ends, also when it fails. */
-function noteReading(known: Boundaries, read: Promise<unknown>): void {
-  const over = (): void => {
-    if (known.reading === reading) known.reading = undefined
-  }
-  const reading = read.then(over, over)
-  known.reading = reading
 }
 
 function keyOf(conversation: Id, start: number): string {
