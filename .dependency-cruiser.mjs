@@ -167,6 +167,24 @@ export default {
       },
     },
     {
+      name: 'catch-up-hides-its-caches',
+      comment:
+        'A cached change or page may be sent only with a proof that covers it and after later deletions. CatchUp checks both, so nothing else may read a cache.',
+      severity: 'error',
+      from: { path: '^packages/server/src/', pathNot: ['^packages/server/src/catch-up/', test, '/testing/'] },
+      to: {
+        path: '^packages/server/src/catch-up/',
+        pathNot: '/catch-up/(catch-up|membership-proof|replay|served-log)[.]ts$',
+      },
+    },
+    {
+      name: 'catch-up-creates-the-proofs',
+      comment: 'A proof of membership comes from a read that tested it. Other folders pass proofs on, by type.',
+      severity: 'error',
+      from: { path: '^packages/server/src/', pathNot: ['^packages/server/src/catch-up/', test, '/testing/'] },
+      to: { path: '^packages/server/src/catch-up/membership-proof[.]ts$', dependencyTypesNot: ['type-only'] },
+    },
+    {
       name: 'socket-io-lives-in-socket',
       comment:
         'Socket.IO carries connections and frames on this server. Nothing else may depend on it; the canary is a client.',
