@@ -1,36 +1,17 @@
 /**
  * One durable event in a conversation's log. A client applies each change exactly once, in seq
- * order (rule CLI1).
+ * order (rule CLI1). The types of change are declared next to the object that they change.
  */
 import * as z from 'zod'
-import { idSchema } from '../values/id.ts'
-import { seqSchema, timeSchema } from '../values/seq.ts'
-import { nameSchema } from '../values/text.ts'
-import { conversationKindSchema, roleSchema } from './conversation.ts'
-import { emojiSchema } from '../values/emoji.ts'
-import { messageSchema } from './message.ts'
-
-const common = {
-  seq: seqSchema,
-  at: timeSchema,
-  /** The user who made the change. */
-  actor: idSchema,
-}
-
-const conversationFacts = z.strictObject({ id: idSchema, kind: conversationKindSchema, name: nameSchema.nullable() })
+import { seqSchema } from '../values/seq.ts'
+import { commonFields } from './common-fields.ts'
+import { conversationChanges } from './conversation.ts'
+import { messageChanges } from './message.ts'
 
 export const changeSchema = z
   .discriminatedUnion('type', [
-    z.strictObject({ ...common, type: z.literal('message.created'), message: messageSchema }),
-    z.strictObject({ ...common, type: z.literal('message.edited'), message: messageSchema }),
-    z.strictObject({ ...common, type: z.literal('message.deleted'), message: messageSchema }),
-    z.strictObject({ ...common, type: z.literal('reaction.added'), target: seqSchema, emoji: emojiSchema }),
-    z.strictObject({ ...common, type: z.literal('reaction.removed'), target: seqSchema, emoji: emojiSchema }),
-    z.strictObject({ ...common, type: z.literal('member.joined'), user: idSchema, role: roleSchema }),
-    z.strictObject({ ...common, type: z.literal('member.left'), user: idSchema, role: roleSchema }),
-    z.strictObject({ ...common, type: z.literal('member.updated'), user: idSchema, role: roleSchema }),
-    z.strictObject({ ...common, type: z.literal('conversation.created'), conversation: conversationFacts }),
-    z.strictObject({ ...common, type: z.literal('conversation.updated'), conversation: conversationFacts }),
+    ...messageChanges,
+    ...conversationChanges,
     /** Marks seqs that will never have a change: retention or erasure removed them. */
     z.strictObject({ seq: seqSchema, type: z.literal('skip'), from: seqSchema, to: seqSchema }),
   ])
@@ -38,8 +19,26 @@ export const changeSchema = z
 
 export type Change = z.infer<typeof changeSchema>
 export type ChangeType = Change['type']
+type KeyOfEach<Each> = Each extends unknown ? keyof Each : never
+/** Name of a field of any change. */
+export type ChangeField = KeyOfEach<Change>
 
-const knownTypes: ReadonlySet<string> = new Set(changeSchema.options.flatMap(({ shape }) => [...shape.type.values]))
+/** Names of the fields of each type of change, in the order of the wire. */
+export const changeFields = Object.fromEntries(
+  changeSchema.options.flatMap(({ shape }) => [...shape.type.values].map((type) => [type, Object.keys(shape)])),
+) as unknown as { readonly [Type in ChangeType]: readonly ChangeField[] }
+
+/** Returns whether this version knows a type of change. */
+export function isChangeType(type: string): type is ChangeType {
+  return Object.hasOwn(changeFields, type)
+}
+
+/** Type of a change that contains the message after it. */
+export type MessageChangeType = Extract<Change, { message: unknown }>['type']
+
+export const messageChangeTypes = (Object.keys(changeFields) as ChangeType[]).filter(
+  (type): type is MessageChangeType => changeFields[type].includes('message'),
+)
 
 /**
  * A change of an unknown type, written by a later version. It fills its seq like every other
@@ -47,7 +46,7 @@ const knownTypes: ReadonlySet<string> = new Set(changeSchema.options.flatMap(({ 
  * sends exactly these fields.
  */
 export const otherChangeSchema = z
-  .looseObject({ ...common, type: z.string().refine((type) => !knownTypes.has(type)) })
+  .looseObject({ ...commonFields, type: z.string().refine((type) => !isChangeType(type)) })
   .meta({ id: 'OtherChange' })
 
 export interface OtherChange {
@@ -66,5 +65,5 @@ export const sentChangeSchema = z.union([changeSchema, otherChangeSchema]) as un
 
 /** Returns whether this version knows the type of a change. */
 export function isKnownChange(change: Change | OtherChange): change is Change {
-  return knownTypes.has(change.type)
+  return isChangeType(change.type)
 }

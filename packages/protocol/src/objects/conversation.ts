@@ -2,6 +2,7 @@ import * as z from 'zod'
 import { idSchema } from '../values/id.ts'
 import { seqOrZeroSchema, seqSchema } from '../values/seq.ts'
 import { nameSchema } from '../values/text.ts'
+import { commonFields } from './common-fields.ts'
 import { pageMessageSchema } from './message.ts'
 import { userSchema } from './user.ts'
 
@@ -51,3 +52,14 @@ export const conversationSchema = z
   .meta({ id: 'Conversation' })
 
 export type Conversation = z.infer<typeof conversationSchema>
+
+const conversationFacts = z.strictObject({ id: idSchema, kind: conversationKindSchema, name: nameSchema.nullable() })
+
+/** Changes of a conversation and its members. */
+export const conversationChanges = [
+  z.strictObject({ ...commonFields, type: z.literal('member.joined'), user: idSchema, role: roleSchema }),
+  z.strictObject({ ...commonFields, type: z.literal('member.left'), user: idSchema, role: roleSchema }),
+  z.strictObject({ ...commonFields, type: z.literal('member.updated'), user: idSchema, role: roleSchema }),
+  z.strictObject({ ...commonFields, type: z.literal('conversation.created'), conversation: conversationFacts }),
+  z.strictObject({ ...commonFields, type: z.literal('conversation.updated'), conversation: conversationFacts }),
+] as const

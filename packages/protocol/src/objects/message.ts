@@ -5,6 +5,7 @@ import { jsonSchema } from '../values/json.ts'
 import { limits } from '../limits.ts'
 import { seqSchema, timeSchema } from '../values/seq.ts'
 import { messageTextSchema } from '../values/text.ts'
+import { commonFields } from './common-fields.ts'
 
 /** One message of a conversation, the same for every member. */
 export const messageSchema = z
@@ -36,6 +37,18 @@ export const messageSchema = z
   .meta({ id: 'Message' })
 
 export type Message = z.infer<typeof messageSchema>
+
+/**
+ * Changes of a message. The field `message` contains the message after the change. It must come last:
+ * the server's caches replace it in the encoded JSON.
+ */
+export const messageChanges = [
+  z.strictObject({ ...commonFields, type: z.literal('message.created'), message: messageSchema }),
+  z.strictObject({ ...commonFields, type: z.literal('message.edited'), message: messageSchema }),
+  z.strictObject({ ...commonFields, type: z.literal('message.deleted'), message: messageSchema }),
+  z.strictObject({ ...commonFields, type: z.literal('reaction.added'), target: seqSchema, emoji: emojiSchema }),
+  z.strictObject({ ...commonFields, type: z.literal('reaction.removed'), target: seqSchema, emoji: emojiSchema }),
+] as const
 
 export const reactionCountSchema = z
   .strictObject({ emoji: emojiSchema, count: z.int().min(1), mine: z.boolean() })

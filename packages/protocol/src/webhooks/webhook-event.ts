@@ -1,22 +1,13 @@
 /** Content of a webhook: one change of one conversation's log. */
 import * as z from 'zod'
-import { sentChangeSchema } from '../objects/change.ts'
+import { type ChangeType, changeFields, sentChangeSchema } from '../objects/change.ts'
 import { idSchema } from '../values/id.ts'
 import { timeSchema } from '../values/seq.ts'
 
+export type WebhookType = Exclude<ChangeType, 'skip'>
+
 /** Types of change that an endpoint can subscribe to. */
-export const webhookTypes = [
-  'message.created',
-  'message.edited',
-  'message.deleted',
-  'reaction.added',
-  'reaction.removed',
-  'member.joined',
-  'member.left',
-  'member.updated',
-  'conversation.created',
-  'conversation.updated',
-] as const
+export const webhookTypes = (Object.keys(changeFields) as ChangeType[]).filter((type) => type !== 'skip')
 
 export const webhookEventSchema = z
   .strictObject({
@@ -32,4 +23,3 @@ export const webhookEventSchema = z
   .meta({ id: 'WebhookEvent' })
 
 export type WebhookEvent = z.infer<typeof webhookEventSchema>
-export type WebhookType = (typeof webhookTypes)[number]
