@@ -152,10 +152,9 @@ async function writeUntilKilled(
        import { writeSync } from 'node:fs'
        import { openEmbeddedDatabase } from ${href('database/database-embedded.js')}
        import { ChangeLog } from ${href('log/change-log.js')}
-       import { requirementOf, removableBy } from ${href('auth/policy.js')}
        const database = await openEmbeddedDatabase(${JSON.stringify(directory)})
        const observer = { batchCommitted() {}, batchFailed() {} }
-       const log = new ChangeLog(database, { requirementOf, removableBy }, observer, () => performance.now())
+       const log = new ChangeLog(database, observer, () => performance.now())
        const write = async () => {
          for (;;) {
            const clientId = randomUUID()

@@ -5,7 +5,6 @@
 import { randomUUID } from 'node:crypto'
 import type { ChorusError, Id } from '@chorus/protocol'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { removableBy, requirementOf } from '../auth/policy.ts'
 import { ChangeLog, changeLogBounds } from './change-log.ts'
 import type { Database, Lane, Statement } from '../database/database.ts'
 import { DatabaseError, type DatabaseErrorKind } from '../database/database-errors.ts'
@@ -239,7 +238,7 @@ describe.each(testEngines)('change log with a failing database, on the %s engine
     const timeouts: number[] = []
     const lanes = withFaults(store.database, faults, timeouts)
     const quiet = { batchCommitted: () => undefined, batchFailed: () => undefined }
-    const log = new ChangeLog(lanes, { requirementOf, removableBy }, quiet, () => nowMs)
+    const log = new ChangeLog(lanes, quiet, () => nowMs)
     const old = fixture.send(group, ada, 'old', { log }).catch((error: ChorusError) => error.code)
     nowMs = changeLogBounds.deadlineMs - 1
     const young = fixture.send(group, ada, 'young', { log })

@@ -34,6 +34,7 @@ import {
 } from '@chorus/protocol'
 import { bigintArray, byteaArray, plainArray, textArray } from '../database/array-literal.ts'
 import type { Database, Lane, Statement } from '../database/database.ts'
+import { changesMembers, type Creation, type LogOperation, operationRules } from './operations.ts'
 import { findSameRequest, hashRequest } from './same-request.ts'
 import { DatabaseError, classifyDatabaseError } from '../database/database-errors.ts'
 import type { MessageColumns } from '../support/logged-change.ts'
@@ -47,45 +48,6 @@ export interface SendRow {
   readonly replyTo: number | null
   readonly data: Json
 }
-
-/** Any other operation that changes a conversation. */
-export type LogOperation =
-  | {
-      readonly op: 'create'
-      readonly conversation: Id
-      readonly actor: Id
-      readonly kind: ConversationKind
-      readonly name: string | null
-      readonly directKey: string | null
-      /** Members of the new conversation, the creator first. */
-      readonly members: readonly Id[]
-      /** Creator's id for this request (rule IDEM2). */
-      readonly clientId?: Id
-    }
-  | {
-      readonly op: 'edit'
-      readonly conversation: Id
-      readonly actor: Id
-      readonly target: number
-      readonly text: string
-    }
-  | { readonly op: 'delete'; readonly conversation: Id; readonly actor: Id; readonly target: number }
-  | {
-      readonly op: 'react' | 'unreact'
-      readonly conversation: Id
-      readonly actor: Id
-      readonly target: number
-      readonly emoji: string
-    }
-  | { readonly op: 'rename'; readonly conversation: Id; readonly actor: Id; readonly name: string }
-  | {
-      readonly op: 'put-member'
-      readonly conversation: Id
-      readonly actor: Id
-      readonly user: Id
-      readonly role: Role | null
-    }
-  | { readonly op: 'remove-member'; readonly conversation: Id; readonly actor: Id; readonly user: Id }
 
 export type SendOutcome = 'stored' | 'duplicate' | 'conflict' | 'not-found' | 'invalid-reply'
 export type OperationOutcome = 'stored' | 'unchanged' | 'not-found' | 'forbidden' | 'too-large' | 'conflict'
@@ -131,18 +93,6 @@ export interface Appended<Outcome> {
   readonly at: string
   readonly xid: number
   readonly detail: OperationDetail | null
-}
-
-/** Permission rules that the log checks under the conversation's lock (auth/policy.ts). */
-export interface LogPolicy {
-  requirementOf(
-    action: 'edit-message' | 'delete-message' | 'react' | 'rename' | 'add-member' | 'change-role' | 'remove-member',
-  ): {
-    readonly roles: readonly Role[]
-    readonly own: boolean
-    readonly kinds: readonly ConversationKind[]
-  }
-  readonly removableBy: { readonly [R in Role]: readonly Role[] }
 }
 
 /** Observer that measures committed and failed batches. */
@@ -207,13 +157,13 @@ export class ChangeLog {
   readonly #lanes: LogLane[]
   readonly #creations: LogLane
 
-  constructor(database: Database, policy: LogPolicy, observer: ChangeLogObserver, nowMs: () => number) {
+  constructor(database: Database, observer: ChangeLogObserver, nowMs: () => number) {
     this.#database = database
     this.#lanes = Array.from(
       { length: database.laneCount },
-      (_, index) => new LogLane(database.lane(index), policy, observer, nowMs, messageLane),
+      (_, index) => new LogLane(database.lane(index), observer, nowMs, messageLane),
     )
-    this.#creations = new LogLane(database.laneApart(), policy, observer, nowMs, creationLane)
+    this.#creations = new LogLane(database.laneApart(), observer, nowMs, creationLane)
   }
 
   /**
@@ -272,14 +222,13 @@ export class ChangeLog {
  * as a message.
  */
 function weightOf(operation: LogOperation): number {
-  return operation.op === 'edit' ? operationChars + operation.text.length : operationChars
+  return operationChars + ('text' in operation ? operation.text.length : 0)
 }
 
 type Phase = 'sends' | 'operations' | 'closed'
 
 class LogLane {
   readonly #lane: Lane
-  readonly #policy: LogPolicy
   readonly #observer: ChangeLogObserver
   readonly #nowMs: () => number
   readonly #bounds: LaneBounds
@@ -287,9 +236,8 @@ class LogLane {
   #waitingWeight = 0
   #running: Promise<void> | undefined
 
-  constructor(lane: Lane, policy: LogPolicy, observer: ChangeLogObserver, nowMs: () => number, bounds: LaneBounds) {
+  constructor(lane: Lane, observer: ChangeLogObserver, nowMs: () => number, bounds: LaneBounds) {
     this.#lane = lane
-    this.#policy = policy
     this.#observer = observer
     this.#nowMs = nowMs
     this.#bounds = bounds
@@ -426,7 +374,7 @@ class LogLane {
 
   #statementOf(rows: readonly Waiting[]): Statement {
     try {
-      return toStatement(rows, this.#policy)
+      return toStatement(rows)
     } catch (thrown) {
       // The statement was not sent, so this must not count as a lost connection.
       throw new DatabaseError('bug', thrown)
@@ -485,37 +433,22 @@ function nextPhase(phase: Phase, row: Row): Phase | undefined {
       return undefined
     case 'operations':
       if (row.kind === 'send') return undefined
-      return endsBatch(row.operation) ? 'closed' : 'operations'
+      return changesMembers(row.operation) ? 'closed' : 'operations'
     case 'sends':
       if (row.kind === 'send') return 'sends'
-      return endsBatch(row.operation) ? 'closed' : 'operations'
-  }
-}
-
-function endsBatch(operation: LogOperation): boolean {
-  switch (operation.op) {
-    case 'create':
-    case 'put-member':
-    case 'remove-member':
-      return true
-    case 'edit':
-    case 'delete':
-    case 'react':
-    case 'unreact':
-    case 'rename':
-      return false
+      return changesMembers(row.operation) ? 'closed' : 'operations'
   }
 }
 
 const appendText =
   'select * from append_changes($1::uuid[], $2::uuid[], $3::uuid[], $4::bytea[], $5::text[], $6::json[], $7::text[], $8::bigint[], $9::jsonb)'
 
-function toStatement(batch: readonly Waiting[], policy: LogPolicy): Statement {
+function toStatement(batch: readonly Waiting[]): Statement {
   const sends: SendRow[] = []
   const operations: object[] = []
   for (const { row } of batch) {
     if (row.kind === 'send') sends.push(row.send)
-    else operations.push(toSqlOperation(row.operation, policy))
+    else operations.push(toSqlOperation(row.operation))
   }
   const [only] = sends
   if (only !== undefined && batch.length === 1) return toSendStatement(only)
@@ -555,37 +488,17 @@ function toSendStatement(send: SendRow): Statement {
  * Hashes a creation to recognise the same request (rule IDEM2). The order of the members does not
  * count. Returns hex.
  */
-function hashCreation({ kind, name, members }: LogOperation & { readonly op: 'create' }): string {
+function hashCreation({ kind, name, members }: Creation): string {
   return hash('sha256', JSON.stringify([kind, name, [...members].sort()]))
 }
 
-/** Adds the policy's requirements for the actor to an operation. */
-function toSqlOperation(operation: LogOperation, { requirementOf, removableBy }: LogPolicy): object {
-  switch (operation.op) {
-    case 'create':
-      return {
-        ...operation,
-        hash: operation.clientId === undefined ? null : hashCreation(operation),
-        conversationsMax: limits.conversationsPerUserMax,
-      }
-    case 'edit':
-      return { ...operation, ...requirementOf('edit-message') }
-    case 'delete':
-      return { ...operation, ...requirementOf('delete-message') }
-    case 'react':
-    case 'unreact':
-      return { ...operation, ...requirementOf('react'), kindsMax: limits.reactionKindsMax }
-    case 'rename':
-      return { ...operation, ...requirementOf('rename') }
-    case 'put-member':
-      return {
-        ...operation,
-        ...requirementOf('add-member'),
-        changeRoles: requirementOf('change-role').roles,
-        conversationsMax: limits.conversationsPerUserMax,
-      }
-    case 'remove-member':
-      return { ...operation, ...requirementOf('remove-member'), removes: removableBy }
+/** Adds the rules of an operation, which SQL checks. */
+function toSqlOperation(operation: LogOperation): object {
+  if (operation.op !== 'create') return { ...operation, ...operationRules[operation.op] }
+  return {
+    ...operation,
+    hash: operation.clientId === undefined ? null : hashCreation(operation),
+    conversationsMax: limits.conversationsPerUserMax,
   }
 }
 

@@ -1,7 +1,6 @@
 /** Starts the database, the change log, and the periodic maintenance of the tables. */
 import { keepNamesFolded } from '../accounts/fold-names.ts'
 import { pruneSessions } from '../accounts/prune-sessions.ts'
-import { removableBy, requirementOf } from '../auth/policy.ts'
 import type { Database } from '../database/database.ts'
 import { DatabaseTime } from '../database/database-time.ts'
 import { maintainTables } from '../database/maintain-tables.ts'
@@ -29,7 +28,6 @@ export async function startStore({ config, logger, clock, lifecycle, metrics }: 
   })
   const log = new ChangeLog(
     database,
-    { requirementOf, removableBy },
     {
       batchCommitted: (rows) => metrics.appendBatchRows.observe(rows),
       batchFailed: (error) => {

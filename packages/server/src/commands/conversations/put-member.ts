@@ -2,7 +2,7 @@
  * Adds a member, changes a member's role, or joins a public channel as `me`. The log decides under
  * the conversation's lock (rules ACL1, ACL3, OWN1).
  */
-import { requirementOf } from '../../auth/policy.ts'
+import { operationRules } from '../../log/operations.ts'
 import { isStranger } from '../../log/read-strangers.ts'
 import { encodeChange } from '../../support/logged-change.ts'
 import type { CommandHandler } from '../command.ts'
@@ -16,7 +16,7 @@ export const putMember: CommandHandler<'put-member'> = async (
 ) => {
   const user = named === 'me' ? actor.userId : named
   // Adding strangers is limited (rule ADD1).
-  const addition = { adder: actor.userId, user, conversation, roles: requirementOf('add-member').roles }
+  const addition = { adder: actor.userId, user, conversation, roles: operationRules['put-member'].roles }
   if (parts.limits.limitsStrangers && (await isStranger(parts.database, addition)))
     parts.limits.takeStrangers(actor.userId, [user])
   const { outcome, seq, at, xid, detail } = await parts.log.apply({

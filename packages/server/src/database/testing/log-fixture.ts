@@ -1,15 +1,9 @@
-/** Creates users, conversations and log entries in a test database, with the real access policy. */
+/** Creates users, conversations and log entries in a test database, with the real access rules. */
 import { randomUUID } from 'node:crypto'
 import type { Id, Json } from '@chorus/protocol'
 import { v7 as uuidv7 } from 'uuid'
-import { removableBy, requirementOf } from '../../auth/policy.ts'
-import {
-  type Appended,
-  ChangeLog,
-  type LogOperation,
-  type OperationOutcome,
-  type SendOutcome,
-} from '../../log/change-log.ts'
+import { type Appended, ChangeLog, type OperationOutcome, type SendOutcome } from '../../log/change-log.ts'
+import type { LogOperation } from '../../log/operations.ts'
 import type { Database } from '../database.ts'
 import type { DatabaseError } from '../database-errors.ts'
 
@@ -29,7 +23,6 @@ export function openLog(
 ): ChangeLog {
   return new ChangeLog(
     database,
-    { requirementOf, removableBy },
     {
       batchCommitted: (rows) => void observed.batches.push(rows),
       batchFailed: (error) => void observed.failures.push(error),
