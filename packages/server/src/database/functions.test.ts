@@ -1,14 +1,17 @@
 /** Tests the set of SQL functions: complete, numbered, and never replaced by an older set. */
+import { createHash } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { checksumOfFunctions, functionSet, installScript, readFunctions, readFunctionSetNumber } from './functions.ts'
+import { functionSet } from './function-set.ts'
+import { installScript, readFunctions, readFunctionSetNumber } from './functions.ts'
 import { migrate } from './migrate.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from './testing/open-test-database.ts'
 
 const nameOf = (text: string): string | undefined => /create or replace function (\w+)/.exec(text)?.[1]
 
 it('[MIG2] has a new number whenever a function changes', () => {
-  // After a change: raise the number and enter the new checksum in functions.ts.
-  expect(checksumOfFunctions(readFunctions())).toBe(functionSet.checksum)
+  const hash = createHash('sha256')
+  for (const { name, text } of readFunctions()) hash.update(`${name}\n${text}\n`)
+  expect(hash.digest('hex').slice(0, 16), 'run npm run docs, which raises the number').toBe(functionSet.checksum)
 })
 
 it('[MIG2] contains one function a file, named after it', () => {

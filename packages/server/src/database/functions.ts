@@ -1,20 +1,14 @@
 /**
  * Installs the SQL functions of the server: one file each in functions/, edited in place. The whole
- * set has a number, which grows with each change. A server installs its set only if its number is
- * higher than that of the database, so servers of two versions can run side by side: the older one
- * works with the newer functions. A changed signature is therefore a new function, and the old
- * one stays for one version (docs/decisions/0033-sql-functions-in-files.md).
+ * set has a number, which `npm run docs` raises after each change. A server installs its set only
+ * if its number is higher than that of the database, so servers of two versions can run side by
+ * side: the older one works with the newer functions. A changed signature is therefore a new
+ * function, and the old one stays for one version (docs/decisions/0033-sql-functions-in-files.md).
  */
-import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import type { Database } from './database.ts'
+import { functionSet } from './function-set.ts'
 import { withUnixLineEnds } from './line-ends.ts'
-
-/**
- * Number and checksum of the set. A test fails when a file was changed without a new number; it
- * shows the new checksum.
- */
-export const functionSet = { number: 1, checksum: '2da7ad779a26c0a2' } as const
 
 interface SqlFunction {
   readonly name: string
@@ -28,12 +22,6 @@ export function readFunctions(): SqlFunction[] {
     .filter((name) => name.endsWith('.sql'))
     .sort()
     .map((name) => ({ name, text: withUnixLineEnds(readFileSync(new URL(name, directory), 'utf8')) }))
-}
-
-export function checksumOfFunctions(functions: readonly SqlFunction[]): string {
-  const hash = createHash('sha256')
-  for (const { name, text } of functions) hash.update(`${name}\n${text}\n`)
-  return hash.digest('hex').slice(0, 16)
 }
 
 /** Returns the number of the installed set. 0: none was installed yet. */

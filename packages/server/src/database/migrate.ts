@@ -9,7 +9,8 @@ import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { StartError } from '../support/start-error.ts'
 import type { Database } from './database.ts'
-import { functionSet, installScript, readFunctionSetNumber } from './functions.ts'
+import { functionSet } from './function-set.ts'
+import { installScript, readFunctionSetNumber } from './functions.ts'
 import { withUnixLineEnds } from './line-ends.ts'
 
 /** Key of the advisory lock. Any constant that no other lock uses. */

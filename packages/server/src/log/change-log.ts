@@ -37,7 +37,7 @@ import type { Database, Lane, Statement } from '../database/database.ts'
 import { changesMembers, type Creation, type LogOperation, operationRules } from './operations.ts'
 import { findSameRequest, hashRequest } from './same-request.ts'
 import { DatabaseError, classifyDatabaseError } from '../database/database-errors.ts'
-import type { MessageColumns } from '../support/logged-change.ts'
+import type { MessageColumns } from '../support/message-columns.ts'
 
 /** Message to store. */
 export interface SendRow {

@@ -80,7 +80,7 @@ describe.each(testEngines)('newest changes on the %s engine', (engine) => {
 
   it('[RES5] passes on changes of a later version from every read', async () => {
     const group = await fixture.group([ada])
-    const { seq: other, at } = await fixture.appendOther(group, ada, { type: 'message.pinned', target: 1 })
+    const { seq: other, at } = await fixture.appendOther(group, ada, { type: 'message.later', target: 1 })
     const { seq: broken } = await fixture.appendOther(group, ada, { type: 'member.left' })
     const { seq: orphan } = await fixture.appendOther(group, ada, { type: 'message.edited', target: 999_999 })
     const { seq: last } = await fixture.send(group, ada, 'after')
@@ -105,7 +105,7 @@ describe.each(testEngines)('newest changes on the %s engine', (engine) => {
     for (const [road, changes] of [...Object.entries(roads), ['page', undefined] as const]) {
       const shown = changes?.map(({ json }) => JSON.parse(json) as Change) ?? page?.changes ?? []
       expect(shown.slice(-4), road).toMatchObject([
-        { seq: other, type: 'message.pinned', at, actor: ada },
+        { seq: other, type: 'message.later', at, actor: ada },
         { seq: broken, type: 'skip', from: broken, to: broken },
         { seq: orphan, type: 'skip', from: orphan, to: orphan },
         { seq: last, type: 'message.created' },

@@ -2,6 +2,8 @@
 import { type Change, type Id, limits } from '@chorus/protocol'
 import type { Database } from '../database/database.ts'
 import { type ChangeRow, type LoggedChange, toChange, toLoggedChange } from '../support/logged-change.ts'
+import { rewriteTypes } from '../support/message-state.ts'
+import { messagePairs } from './message-sql.ts'
 import { xidParameter } from './position.ts'
 
 /**
@@ -10,12 +12,8 @@ import { xidParameter } from './position.ts'
  */
 const messageJson = `
   case c.type
-    when 'message.created' then json_build_object(
-      'version', c.version, 'client_id', c.client_id, 'sender', c.actor, 'text', c.text, 'data', c.data,
-      'attachments', c.attachments, 'reply_to', c.reply_to, 'created_at', c.at, 'edited_at', c.edited_at,
-      'deleted_at', c.deleted_at)
-    when 'message.edited' then message_detail(c.conversation, c.target)
-    when 'message.deleted' then message_detail(c.conversation, c.target)
+    when 'message.created' then json_build_object(${messagePairs})
+    ${rewriteTypes.map((type) => `when '${type}' then message_detail(c.conversation, c.target)`).join('\n    ')}
   end`
 const columns = `c.conversation, c.seq, c.xid::text as xid, c.at, c.type, c.actor, c.target, c.user_id, c.role, c.emoji, c.name, v.kind, ${messageJson} as message`
 
@@ -174,7 +172,7 @@ export async function readRewrites(
            left join lateral (
              select ${columns} from changes c join conversations v on v.id = c.conversation
               where c.conversation = $1 and c.seq > $2 and c.seq <= $2 + ${rewritesWalkMax}
-                and c.type in ('message.edited', 'message.deleted')
+                and c.type in (${rewriteTypes.map((type) => `'${type}'`).join(', ')})
               order by c.seq limit ${rewritesMax}) page on true`,
     values: [conversation, after],
   })

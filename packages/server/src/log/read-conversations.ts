@@ -9,9 +9,10 @@ import {
   type Role,
 } from '@chorus/protocol'
 import type { Database } from '../database/database.ts'
-import { type MessageColumns, toMessage } from '../support/logged-change.ts'
+import { type MessageColumns, toMessage } from '../support/message-columns.ts'
 import { foldName } from '../support/fold-text.ts'
 import { afterPrefix } from '../accounts/fold-names.ts'
+import { messagePairs } from './message-sql.ts'
 import { reactionsSql } from './read-messages.ts'
 
 interface ConversationRow {
@@ -61,8 +62,7 @@ const columns = `v.id, v.kind, v.name, v.seq, v.last_xid::text as last_xid, m.re
       where x.conversation = v.id and x.left_seq is null order by x.joined_seq limit ${limits.membersShown}) shown) as members,
   case when m.user_id is not null then (
     select json_build_object(
-      'seq', c.seq, 'version', c.version, 'client_id', c.client_id, 'sender', c.actor, 'text', c.text, 'data', c.data,
-      'attachments', c.attachments, 'reply_to', c.reply_to, 'created_at', c.at, 'edited_at', c.edited_at, 'deleted_at', c.deleted_at,
+      'seq', c.seq, ${messagePairs},
       'reactions', ${reactionsSql('m.user_id')})
       from changes c where c.conversation = v.id and c.seq = v.last_message_seq) end as last_message`
 

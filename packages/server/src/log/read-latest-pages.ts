@@ -6,8 +6,9 @@
  * for all users: for each reaction it lists the users who chose it. From that list `mine` is
  * computed for each reader; the list itself is never sent.
  */
+import { messagePairs } from './message-sql.ts'
 import { type Id, limits, type Message, type MessagePage, type PageMessage } from '@chorus/protocol'
-import { type MessageColumns, toMessage } from '../support/logged-change.ts'
+import { type MessageColumns, toMessage } from '../support/message-columns.ts'
 import type { Database } from '../database/database.ts'
 
 export const sharedPageBounds = {
@@ -79,9 +80,7 @@ export async function readNewestPages(
            union all
            select null, d.id, d.seq, (
              select coalesce(json_agg(json_build_object(
-                 'seq', c.seq, 'version', c.version, 'client_id', c.client_id, 'sender', c.actor, 'text', c.text,
-                 'data', c.data, 'attachments', c.attachments, 'reply_to', c.reply_to, 'created_at', c.at,
-                 'edited_at', c.edited_at, 'deleted_at', c.deleted_at,
+                 'seq', c.seq, ${messagePairs},
                  'reactions', (
                    select json_agg(json_build_object(
                             'emoji', r.emoji,

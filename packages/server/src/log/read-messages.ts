@@ -4,7 +4,8 @@
  */
 import { type Id, limits, type MessagePage, type PageMessage, type ReactionCount } from '@chorus/protocol'
 import type { Database } from '../database/database.ts'
-import { type MessageColumns, toMessage } from '../support/logged-change.ts'
+import { type MessageColumns, toMessage } from '../support/message-columns.ts'
+import { messageSelection } from './message-sql.ts'
 
 interface MessageRow extends MessageColumns {
   readonly conversation: Id
@@ -25,8 +26,7 @@ export const reactionsSql = (user: string): string => `(
 
 /** Builds the SQL columns of message `c`, with its reactions as user `$user` sees them. */
 export const pageMessageColumns = (user: string): string => `
-  c.conversation, c.seq, c.version, c.client_id, c.actor as sender, c.text, c.data, c.attachments, c.reply_to,
-  c.at as created_at, c.edited_at, c.deleted_at,
+  c.conversation, c.seq, ${messageSelection},
   ${reactionsSql(user)} as reactions`
 
 export function toPageMessage(row: MessageRow): PageMessage {

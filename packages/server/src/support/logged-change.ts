@@ -2,7 +2,17 @@
  * A change as the server handles it: encoded once as JSON, together with the few facts that
  * delivery needs, so that no later step parses it again on the way to a client.
  */
-import type { Change, Id, Message, OtherChange, Role } from '@chorus/protocol'
+import {
+  type Change,
+  type ChangeField,
+  changeFields,
+  type Id,
+  isChangeType,
+  type Message,
+  type OtherChange,
+  type Role,
+} from '@chorus/protocol'
+import { type MessageColumns, toMessage } from './message-columns.ts'
 
 /** Effect of a change on the members who may see later changes (rule ACL1). */
 export type MembershipEffect =
@@ -39,40 +49,6 @@ export interface ChangeRow {
   readonly name: string | null
   readonly kind: 'direct' | 'group' | 'channel'
   readonly message: MessageColumns | null
-}
-
-/** Columns of a message, as returned by `message_detail` and by the reads. */
-export interface MessageColumns {
-  readonly version: number
-  readonly client_id: Id
-  readonly sender: Id
-  readonly text: string
-  readonly data: Message['data']
-  readonly attachments: readonly Id[] | null
-  readonly reply_to: number | null
-  readonly created_at: string
-  readonly edited_at: string | null
-  readonly deleted_at: string | null
-}
-
-const toIso = (time: string): string => new Date(time).toISOString()
-const toIsoOrNull = (time: string | null): string | null => (time === null ? null : toIso(time))
-
-export function toMessage(conversation: Id, seq: number, columns: MessageColumns): Message {
-  return {
-    conversation,
-    seq,
-    version: columns.version,
-    clientId: columns.client_id,
-    sender: columns.sender,
-    text: columns.text,
-    replyTo: columns.reply_to,
-    attachments: [...(columns.attachments ?? [])],
-    data: columns.data,
-    createdAt: toIso(columns.created_at),
-    editedAt: toIsoOrNull(columns.edited_at),
-    deletedAt: toIsoOrNull(columns.deleted_at),
-  }
 }
 
 export function toLoggedChange(row: ChangeRow): LoggedChange {
@@ -112,6 +88,24 @@ function effectOf(change: Change): MembershipEffect | undefined {
   }
 }
 
+const toIso = (time: string): string => new Date(time).toISOString()
+
+/** Reads each field of a change from its row. Null: the row lacks it. */
+const fieldReaders: { readonly [Field in ChangeField]: (row: ChangeRow) => unknown } = {
+  seq: ({ seq }) => seq,
+  at: ({ at }) => toIso(at),
+  actor: ({ actor }) => actor,
+  type: ({ type }) => type,
+  message: ({ conversation, target, seq, message }) => message && toMessage(conversation, target ?? seq, message),
+  target: ({ target }) => target,
+  emoji: ({ emoji }) => emoji,
+  user: ({ user_id }) => user_id,
+  role: ({ role }) => role,
+  conversation: ({ conversation, kind, name }) => ({ id: conversation, kind, name }),
+  from: ({ target }) => target,
+  to: ({ seq }) => seq,
+}
+
 /**
  * Returns the change stored in a row. A row never makes a read fail, because then no change of its
  * conversation could be delivered. A change of an unknown type is sent with the fields that every
@@ -123,30 +117,15 @@ export function toChange(row: ChangeRow): Change {
 }
 
 function toKnownChange(row: ChangeRow): Change | undefined {
-  const { seq, message, target, user_id: user, role, emoji } = row
-  const common = { seq, at: toIso(row.at), actor: row.actor }
-  switch (row.type) {
-    case 'message.created':
-    case 'message.edited':
-    case 'message.deleted':
-      return message === null
-        ? undefined
-        : { ...common, type: row.type, message: toMessage(row.conversation, target ?? seq, message) }
-    case 'reaction.added':
-    case 'reaction.removed':
-      return target === null || emoji === null ? undefined : { ...common, type: row.type, target, emoji }
-    case 'member.joined':
-    case 'member.left':
-    case 'member.updated':
-      return user === null || role === null ? undefined : { ...common, type: row.type, user, role }
-    case 'conversation.created':
-    case 'conversation.updated':
-      return { ...common, type: row.type, conversation: { id: row.conversation, kind: row.kind, name: row.name } }
-    case 'skip':
-      return target === null ? undefined : { seq, type: 'skip', from: target, to: seq }
-    default: {
-      const other: OtherChange = { ...common, type: row.type }
-      return other as Change
-    }
+  if (!isChangeType(row.type)) {
+    const other: OtherChange = { seq: row.seq, at: toIso(row.at), actor: row.actor, type: row.type }
+    return other as Change
   }
+  const change: Partial<Record<ChangeField, unknown>> = {}
+  for (const field of changeFields[row.type]) {
+    const value = fieldReaders[field](row)
+    if (value === null) return undefined
+    change[field] = value
+  }
+  return change as Change
 }

@@ -7,6 +7,7 @@
  * spliced, not parsed: `encodeChange` and the reads write the message last, with its seq and
  * version first.
  */
+import { messageChangeTypes } from '@chorus/protocol'
 import type { LoggedChange } from './logged-change.ts'
 
 export interface MessageState {
@@ -19,8 +20,13 @@ export interface MessageState {
   readonly at: number
 }
 
-const pattern =
-  /^\{"seq":\d+,"at":"[^"]*","actor":"[^"]*","type":"message\.(created|edited|deleted)","message":(\{"conversation":"[^"]*","seq":(\d+),"version":(\d+),)/
+/** Types of the changes that rewrite a message: all that contain it, except its creation. */
+export const rewriteTypes = messageChangeTypes.filter((type) => type !== 'message.created')
+
+const pattern = new RegExp(
+  `^\\{"seq":\\d+,"at":"[^"]*","actor":"[^"]*","type":"(${messageChangeTypes.join('|').replaceAll('.', '\\.')})"` +
+    `,"message":(\\{"conversation":"[^"]*","seq":(\\d+),"version":(\\d+),)`,
+)
 
 /** Reads the message state of a change. Undefined: the change concerns no message. */
 export function messageStateOf({ json }: LoggedChange): MessageState | undefined {
@@ -30,7 +36,7 @@ export function messageStateOf({ json }: LoggedChange): MessageState | undefined
   return {
     target: Number(target),
     version: Number(version),
-    isRewrite: type !== 'created',
+    isRewrite: type !== 'message.created',
     at: head.length - message.length,
   }
 }

@@ -4,7 +4,8 @@
  */
 import type { Id, Message } from '@chorus/protocol'
 import type { Appended, OperationDetail, OperationOutcome } from '../../log/change-log.ts'
-import { encodeChange, type MessageColumns, toMessage } from '../../support/logged-change.ts'
+import { encodeChange } from '../../support/logged-change.ts'
+import { type MessageColumns, toMessage } from '../../support/message-columns.ts'
 import type { Parts } from '../parts.ts'
 import { refuse } from '../refuse.ts'
 
