@@ -2,6 +2,7 @@
  * The wire of Chorus: schemas, limits, errors, version. Imports no other package of this
  * repository; every other package imports this one.
  */
+export * from './commands/command-types.ts'
 export * from './commands/commands.ts'
 export type { CommandDefinition, EventDefinition, Method, RouteDefinition } from './commands/define-command.ts'
 export * from './errors.ts'

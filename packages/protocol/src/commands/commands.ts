@@ -1,8 +1,7 @@
 /**
- * All commands that a client can send (the "up" side of the wire). Adding a line here makes the
- * compiler report every table that is now incomplete.
+ * All commands that a client can send (the "up" side of the wire). Generated from the definitions in
+ * the folders of this folder by `npm run docs`. Do not edit.
  */
-import type * as z from 'zod'
 import { addReaction } from './messages/add-reaction.ts'
 import { confirmEmail } from './users/confirm-email.ts'
 import { createConversation } from './conversations/create-conversation.ts'
@@ -13,8 +12,8 @@ import { findUsers } from './users/find-users.ts'
 import { getConversation } from './conversations/get-conversation.ts'
 import { getMessage } from './messages/get-message.ts'
 import { getNotifications } from './conversations/get-notifications.ts'
-import { getSessionData } from './sessions/get-session-data.ts'
 import { getSession } from './sessions/get-session.ts'
+import { getSessionData } from './sessions/get-session-data.ts'
 import { getUser } from './users/get-user.ts'
 import { listChanges } from './sync/list-changes.ts'
 import { listConversations } from './conversations/list-conversations.ts'
@@ -50,9 +49,9 @@ export const commands = {
   'find-users': findUsers,
   'get-conversation': getConversation,
   'get-message': getMessage,
-  'get-session-data': getSessionData,
   'get-notifications': getNotifications,
   'get-session': getSession,
+  'get-session-data': getSessionData,
   'get-user': getUser,
   'list-changes': listChanges,
   'list-conversations': listConversations,
@@ -78,29 +77,3 @@ export const commands = {
   'update-session-data': updateSessionData,
   'watch-presence': watchPresence,
 } as const
-
-export type Commands = typeof commands
-export type CommandName = keyof Commands
-/** Input of a command's handler: parsed, with defaults filled in. */
-export type CommandInput<Name extends CommandName> = z.output<Commands[Name]['input']>
-/** Input as a caller writes it: fields with defaults may be left out. */
-export type CommandRequest<Name extends CommandName> = z.input<Commands[Name]['input']>
-export type CommandResult<Name extends CommandName> = z.output<Commands[Name]['result']>
-
-/** Names of the commands that have a Socket.IO event. */
-export type EventCommandName = {
-  [Name in CommandName]: Commands[Name] extends {
-    readonly event?: { readonly toAck: (result: never) => infer Ack } | undefined
-  }
-    ? [Ack] extends [never]
-      ? never
-      : Name
-    : never
-}[CommandName]
-
-export type CommandAck<Name extends EventCommandName> =
-  NonNullable<Commands[Name]['event']> extends {
-    readonly toAck: (result: never) => infer Ack
-  }
-    ? Ack
-    : never

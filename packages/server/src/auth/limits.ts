@@ -1,6 +1,6 @@
 /**
  * Rate limits per user, account and address. A request takes its cost, not always one (rule LIM3);
- * dispatch/command-costs.ts lists the cost of each command. Every limit comes from the
+ * each command declares its cost (commands/command.ts). Every limit comes from the
  * configuration, and 0 switches it off. A request over a limit is refused as `rate-limited`, with
  * the time after which it would pass. Time is monotonic. Memory is bounded: each limit holds at
  * most `keysMax` keys and then evicts the least recently used one.

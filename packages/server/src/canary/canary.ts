@@ -144,7 +144,7 @@ export class Canary {
     const { parts, commands } = this.#options
     const asOwner = { parts, actor: { userId: owner, sessionId: '' }, address: '', userAgent: null }
     try {
-      await commands['put-member'](asOwner, { conversation, user })
+      await commands['put-member'].run(asOwner, { conversation, user })
       return
     } catch (error) {
       if (!(error instanceof ChorusError) || error.code !== 'not-found') throw error

@@ -99,18 +99,18 @@ describe.each(testEngines)('responses after a stored change on the %s engine', (
       userAgent: null,
     })
     const failing = { signIn: refused, signOut: async () => undefined }
-    const signingUp = signUp(context(failing), { handle, password: 'long enough', name: 'Dan' })
+    const signingUp = signUp.run(context(failing), { handle, password: 'long enough', name: 'Dan' })
     await expect(signingUp).rejects.toMatchObject({ code: 'unknown' })
     expect(await fixture.sql('select 1 from users where handle = $1', [handle])).toHaveLength(1)
     // Nothing is stored yet, so the original error is passed on.
-    await expect(signIn(context(failing), { handle, password: 'long enough' })).rejects.toMatchObject({
+    await expect(signIn.run(context(failing), { handle, password: 'long enough' })).rejects.toMatchObject({
       kind: 'refused',
     })
     const vanishing = {
       signIn: async (userId: Id) => ({ userId, sessionId: uuidv7() }),
       signOut: async () => undefined,
     }
-    await expect(signIn(context(vanishing), { handle, password: 'long enough' })).rejects.toMatchObject({
+    await expect(signIn.run(context(vanishing), { handle, password: 'long enough' })).rejects.toMatchObject({
       code: 'unknown',
     })
   })

@@ -45,12 +45,17 @@ function setUp(connectionCount: number) {
   const ends: (() => void)[] = []
   const intake = new InFlightCommands(
     {
-      'add-reaction': () => new Promise((resolve) => ends.push(() => resolve({ seq: 1 }))),
+      'add-reaction': {
+        cost: { budget: 'sends' },
+        run: () => new Promise((resolve) => ends.push(() => resolve({ seq: 1 }))),
+      },
     } as Partial<CommandTable> as CommandTable,
     clock,
   )
   const ask = (): Promise<unknown> =>
-    intake.table['add-reaction']({} as CommandContext, { conversation: 'c', seq: 1, emoji: 'x' }).catch(() => 'refused')
+    intake.handlers['add-reaction']({} as CommandContext, { conversation: 'c', seq: 1, emoji: 'x' }).catch(
+      () => 'refused',
+    )
   const run = async (): Promise<number> => {
     let isOver = false
     void drain({ gate, intake, openWires: () => 0, clock, noticeMs: 2_000, moveMs: 4_000 }).then(() => {

@@ -159,7 +159,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     const start = await top()
     // No hint announces this change: the gap before the next message shows it. The second one is
     // found by the sweep.
-    const { seq, at } = await fixture.appendOther(group, bob, { type: 'message.pinned', target: start })
+    const { seq, at } = await fixture.appendOther(group, bob, { type: 'message.later', target: start })
     const gap = await say()
     await until('the gap filled', () => live.transport.seqsOf(group).includes(gap))
     const { seq: swept } = await fixture.appendOther(group, bob, { type: 'thread.closed' })
@@ -167,7 +167,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     await until('the swept change', () => live.transport.seqsOf(group).includes(swept))
     expect(live.transport.seqsOf(group)).toEqual([seq, gap, swept])
 
-    const other = { seq, type: 'message.pinned', at, actor: bob }
+    const other = { seq, type: 'message.later', at, actor: bob }
     const resumed = node.open(ada, session, cursor)
     await resumed.opening
     const synced = await node.run('sync', ada, { cursor, limit: 50 })

@@ -1,6 +1,7 @@
 /**
- * Maps every command to its handler. Socket.IO and REST both dispatch through this table, and its
- * type makes it complete.
+ * Maps every command to its cost and its handler. Socket.IO and REST both dispatch through this
+ * table, and its type makes it complete. Generated from the files in commands/ by `npm run docs`.
+ * Do not edit.
  */
 import type { CommandTable } from '../commands/command.ts'
 import { addReaction } from '../commands/messages/add-reaction.ts'
@@ -13,8 +14,8 @@ import { findUsers } from '../commands/users/find-users.ts'
 import { getConversation } from '../commands/conversations/get-conversation.ts'
 import { getMessage } from '../commands/messages/get-message.ts'
 import { getNotifications } from '../commands/conversations/get-notifications.ts'
-import { getSessionData } from '../commands/sessions/get-session-data.ts'
 import { getSession } from '../commands/sessions/get-session.ts'
+import { getSessionData } from '../commands/sessions/get-session-data.ts'
 import { getUser } from '../commands/users/get-user.ts'
 import { listChanges } from '../commands/sync/list-changes.ts'
 import { listConversations } from '../commands/conversations/list-conversations.ts'
@@ -50,9 +51,9 @@ export const commandTable: CommandTable = {
   'find-users': findUsers,
   'get-conversation': getConversation,
   'get-message': getMessage,
-  'get-session-data': getSessionData,
   'get-notifications': getNotifications,
   'get-session': getSession,
+  'get-session-data': getSessionData,
   'get-user': getUser,
   'list-changes': listChanges,
   'list-conversations': listConversations,

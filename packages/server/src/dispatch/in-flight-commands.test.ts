@@ -13,16 +13,19 @@ function open() {
   const ends: (() => void)[] = []
   const intake = new InFlightCommands(
     {
-      'add-reaction': async (_context, { emoji }) => {
-        begun.push(emoji)
-        await new Promise<void>((resolve) => ends.push(resolve))
-        return { seq: 1 }
+      'add-reaction': {
+        cost: { budget: 'sends' },
+        run: async (_context, { emoji }) => {
+          begun.push(emoji)
+          await new Promise<void>((resolve) => ends.push(resolve))
+          return { seq: 1 }
+        },
       },
     } as Partial<CommandTable> as CommandTable,
     clock,
   )
   const ask = (emoji: string): Promise<unknown> =>
-    intake.table['add-reaction']({} as CommandContext, { conversation: 'c', seq: 1, emoji }).catch(
+    intake.handlers['add-reaction']({} as CommandContext, { conversation: 'c', seq: 1, emoji }).catch(
       (error: { code: string }) => error.code,
     )
   return { clock, begun, ends, intake, ask }

@@ -6,12 +6,19 @@
  */
 import { ChorusError, type CommandInput, type CommandName, type CommandResult } from '@chorus/protocol'
 import type { Clock, Timer } from '../support/clock.ts'
-import type { CommandContext, CommandHandler, CommandTable } from '../commands/command.ts'
+import type {
+  Command,
+  CommandContext,
+  CommandCost,
+  CommandHandler,
+  CommandHandlers,
+  CommandTable,
+} from '../commands/command.ts'
 import { chargeAnswer, isWeighed, takeWeight } from './weigh-command.ts'
 
 export class InFlightCommands {
-  /** The same commands, with their cost and the in-flight count. */
-  readonly table: CommandTable
+  /** The handlers of the table, with the cost and the in-flight count of their commands. */
+  readonly handlers: CommandHandlers
   readonly #clock: Clock
   readonly #whenIdle: (() => void)[] = []
   #isClosed = false
@@ -21,12 +28,9 @@ export class InFlightCommands {
 
   constructor(table: CommandTable, clock: Clock) {
     this.#clock = clock
-    this.table = Object.fromEntries(
-      Object.entries(table).map(([name, handler]) => [
-        name,
-        this.#guard(name as CommandName, handler as CommandHandler<CommandName>),
-      ]),
-    ) as unknown as CommandTable
+    this.handlers = Object.fromEntries(
+      Object.entries(table).map(([name, command]) => [name, this.#guard(command as Command<CommandName>)]),
+    ) as unknown as CommandHandlers
   }
 
   get underWay(): number {
@@ -65,8 +69,8 @@ export class InFlightCommands {
     await new Promise((resolve) => setImmediate(resolve))
   }
 
-  #guard(name: CommandName, handler: CommandHandler<CommandName>): CommandHandler<CommandName> {
-    const weighs = isWeighed(name)
+  #guard({ cost, run }: Command<CommandName>): CommandHandler<CommandName> {
+    const weighs = isWeighed(cost)
     // Not async: a handler must begin in the same turn in which its command arrived (ORD2).
     return (context, input) => {
       if (this.#isClosed) {
@@ -80,7 +84,7 @@ export class InFlightCommands {
       this.#lastAtMs = this.#clock.nowMs()
       const { connection } = context
       connection?.commandBegan(this.#lastAtMs)
-      const answer = weighs ? this.#weigh(name, handler, context, input) : handler(context, input)
+      const answer = weighs ? this.#weigh(cost, run, context, input) : run(context, input)
       const end = (): void => {
         connection?.commandEnded()
         this.#end()
@@ -96,14 +100,14 @@ export class InFlightCommands {
    * arrived.
    */
   async #weigh(
-    name: CommandName,
-    handler: CommandHandler<CommandName>,
+    cost: CommandCost<CommandName>,
+    run: CommandHandler<CommandName>,
     context: CommandContext,
     input: CommandInput<CommandName>,
   ): Promise<CommandResult<CommandName>> {
-    takeWeight(name, context, input)
-    const result = await handler(context, input)
-    chargeAnswer(name, context, result)
+    takeWeight(cost, context, input)
+    const result = await run(context, input)
+    chargeAnswer(cost, context, result)
     return result
   }
 

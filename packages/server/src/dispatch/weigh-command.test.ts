@@ -7,7 +7,7 @@ import { Limits, type LimitSettings } from '../auth/limits.ts'
 import { noLimits } from '../auth/testing/no-limits.ts'
 import { ManualClock } from '../support/testing/manual-clock.ts'
 import type { CommandContext, CommandTable } from '../commands/command.ts'
-import { commandCosts } from './command-costs.ts'
+import { commandTable } from './command-table.ts'
 import { InFlightCommands } from './in-flight-commands.ts'
 import { takeBudget } from './weigh-command.ts'
 
@@ -20,11 +20,14 @@ function open(settings: Partial<LimitSettings>, answer: unknown = {}) {
   const limits = new Limits({ ...noLimits, ...settings }, clock)
   const begun: CommandName[] = []
   const table = Object.fromEntries(
-    Object.keys(commands).map((name) => [
+    Object.entries(commandTable).map(([name, { cost }]) => [
       name,
-      async () => {
-        begun.push(name as CommandName)
-        return answer
+      {
+        cost,
+        run: async () => {
+          begun.push(name as CommandName)
+          return answer
+        },
       },
     ]),
   ) as unknown as CommandTable
@@ -37,7 +40,7 @@ function open(settings: Partial<LimitSettings>, answer: unknown = {}) {
   ): Promise<string> {
     try {
       takeBudget(limits, name, user)
-      await intake.table[name]({ ...context, ...(connection !== undefined && { connection }) }, input)
+      await intake.handlers[name]({ ...context, ...(connection !== undefined && { connection }) }, input)
       return 'done'
     } catch (error) {
       return (error as ChorusError).code
@@ -55,20 +58,23 @@ const ids = (count: number): string[] => Array.from({ length: count }, () => ran
 
 describe('the cost of a command', () => {
   it('[LIM3] takes every command that appends from the message budget', async () => {
-    const appending = (Object.keys(commandCosts) as CommandName[]).filter(
-      (name) => commandCosts[name].budget === 'sends',
-    )
-    expect(appending.sort()).toEqual([
-      'add-reaction',
-      'create-conversation',
-      'delete-message',
-      'edit-message',
-      'put-member',
-      'remove-member',
-      'remove-reaction',
-      'send-message',
-      'update-conversation',
-    ])
+    // Requests that change something and append nothing. All others must take from `sends`.
+    const requestsOnly = [
+      'mark-read',
+      'revoke-session',
+      'set-live-value',
+      'set-notifications',
+      'set-status',
+      'sign-out',
+      'update-profile',
+      'update-session-data',
+      'watch-presence',
+    ]
+    for (const { name, auth, route } of Object.values(commands)) {
+      const takesRequest = route?.method === 'GET' || requestsOnly.includes(name)
+      const expected = auth === 'none' ? 'none' : takesRequest ? 'requests' : 'sends'
+      expect(commandTable[name].cost.budget, name).toBe(expected)
+    }
     const { run } = open({ limitSends: 30 })
     let done = 0
     for (let turn = 0; turn < 100; turn++) {

@@ -1,18 +1,20 @@
 /**
- * Takes the cost of a command (command-costs.ts) from the limits of its user. This is the one place
- * that decides, for Socket.IO and HTTP alike. A plain message costs one token and nothing more.
+ * Takes the cost of a command (commands/command.ts) from the limits of its user. This is the
+ * one place that decides, for Socket.IO and HTTP alike. A plain message costs one token and nothing
+ * more.
  */
 import type { CommandInput, CommandName, CommandResult, Id } from '@chorus/protocol'
 import type { Limits } from '../auth/limits.ts'
-import type { CommandContext } from '../commands/command.ts'
-import { type CommandCost, commandCosts, costBounds } from './command-costs.ts'
+import type { CommandContext, CommandCost } from '../commands/command.ts'
+import { costBounds } from '../commands/command-cost.ts'
+import { commandTable } from './command-table.ts'
 
 /**
  * Takes one from the command's budget. Called before the input is parsed, so that a user over the
  * limit costs no parsing.
  */
 export function takeBudget(limits: Limits, name: CommandName, user: Id): void {
-  const { budget } = commandCosts[name]
+  const { budget } = commandTable[name].cost
   switch (budget) {
     case 'sends':
       limits.takeSend(user)
@@ -30,11 +32,10 @@ export function takeBudget(limits: Limits, name: CommandName, user: Id): void {
  * that nothing was changed.
  */
 export function takeWeight<Name extends CommandName>(
-  name: Name,
+  cost: CommandCost<Name>,
   context: CommandContext,
   input: CommandInput<Name>,
 ): void {
-  const cost: CommandCost<Name> = commandCosts[name]
   const { limits } = context.parts
   const { userId } = context.actor
   const requests = cost.requests?.(input, context) ?? 0
@@ -47,19 +48,17 @@ export function takeWeight<Name extends CommandName>(
  * ran.
  */
 export function chargeAnswer<Name extends CommandName>(
-  name: Name,
+  cost: CommandCost<Name>,
   context: CommandContext,
   result: CommandResult<Name>,
 ): void {
-  const cost: CommandCost<Name> = commandCosts[name]
   if (cost.answer === undefined) return
   const requests = Math.floor(countChars(cost.answer(result)) / costBounds.answerCharsPerRequest)
   if (requests > 0) context.parts.limits.chargeRequest(context.actor.userId, requests)
 }
 
 /** Returns true if the command can cost more than one from its budget. */
-export function isWeighed(name: CommandName): boolean {
-  const { members, requests, answer }: CommandCost<never> = commandCosts[name]
+export function isWeighed({ members, requests, answer }: CommandCost<never>): boolean {
   return members !== undefined || requests !== undefined || answer !== undefined
 }
 

@@ -14,7 +14,7 @@ import type { CommandName, RouteDefinition } from '@chorus/protocol'
 import { fastify } from 'fastify'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Authenticator } from '../auth/authenticator.ts'
-import type { Actor, CommandHandler, CommandTable } from '../commands/command.ts'
+import type { Actor, CommandHandler, CommandHandlers } from '../commands/command.ts'
 import { parseInput, verbOf } from '../dispatch/parse-input.ts'
 import type { Parts } from '../commands/parts.ts'
 import { takeBudget } from '../dispatch/weigh-command.ts'
@@ -53,7 +53,7 @@ const pathPartMaxChars = 512
 export interface HttpAppOptions {
   readonly config: Pick<Config, 'publicUrl' | 'allowedOrigins' | 'avatarOrigins' | 'trustedProxies'>
   readonly parts: Parts
-  readonly handlers: CommandTable
+  readonly handlers: CommandHandlers
   readonly authenticator: Authenticator
   readonly logger: Logger
   readonly metrics: Metrics

@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ChorusError } from '@chorus/protocol'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { CommandTable } from '../commands/command.ts'
+import type { CommandHandlers } from '../commands/command.ts'
 import { DatabaseError } from '../database/database-errors.ts'
 import { openTestDatabase } from '../database/testing/open-test-database.ts'
 import type { TestDatabase } from '../database/testing/open-test-database.ts'
@@ -27,7 +27,7 @@ let cookie: string
 /** Inputs that reached one of the replaced handlers. */
 const reached: unknown[] = []
 
-function fail(error: () => unknown): Partial<CommandTable> {
+function fail(error: () => unknown): Partial<CommandHandlers> {
   const reject = async (): Promise<never> => {
     throw error()
   }

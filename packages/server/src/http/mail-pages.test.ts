@@ -24,9 +24,9 @@ describe('mail settings over HTTP', () => {
     app = await startTestApp(store.database, {
       environment: { PUBLIC_URL: 'https://chat.example' },
       handlers: {
-        'confirm-email': confirmEmail,
-        'get-notifications': getNotifications,
-        'set-notifications': setNotifications,
+        'confirm-email': confirmEmail.run,
+        'get-notifications': getNotifications.run,
+        'set-notifications': setNotifications.run,
       },
       extend: (scope) =>
         addMailPages(scope, {

@@ -118,15 +118,15 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     await subscribe()
     await start()
     const group = await fixture.group([sender])
-    const { seq: other, at } = await fixture.appendOther(group, sender, { type: 'message.pinned', target: 1 })
+    const { seq: other, at } = await fixture.appendOther(group, sender, { type: 'message.later', target: 1 })
     const { seq: broken } = await fixture.appendOther(group, sender, { type: 'reaction.added' })
     const { seq: last } = await fixture.send(group, sender, 'after')
     await expect.poll(() => acceptedOf(group).at(-1), patience).toBe(last)
     expect(acceptedOf(group)).toEqual((await fixture.seqs(group)).filter((seq) => seq !== broken))
-    const event = JSON.parse(receiver.received.find(({ type }) => type === 'message.pinned')!.body)
+    const event = JSON.parse(receiver.received.find(({ type }) => type === 'message.later')!.body)
     expect(event.data).toEqual({
       conversation: group,
-      change: { seq: other, type: 'message.pinned', at, actor: sender },
+      change: { seq: other, type: 'message.later', at, actor: sender },
     })
   })
 

@@ -4,7 +4,7 @@
  * error thrown by a handler becomes an error of the catalogue, and its cause goes to the log.
  */
 import { ChorusError, commands, type CommandName } from '@chorus/protocol'
-import type { CommandContext, CommandHandler, CommandTable } from '../commands/command.ts'
+import type { CommandContext, CommandHandler, CommandHandlers } from '../commands/command.ts'
 import { parseInput } from '../dispatch/parse-input.ts'
 import { toChorusError } from '../dispatch/to-chorus-error.ts'
 import { takeBudget } from '../dispatch/weigh-command.ts'
@@ -28,7 +28,7 @@ export type Dispatch = (context: CommandContext, request: SocketRequest) => Prom
  * Builds the dispatch over the commands that have a Socket.IO event. The promise always resolves,
  * with the content of the acknowledgement.
  */
-export function createDispatch(handlers: CommandTable): Dispatch {
+export function createDispatch(handlers: CommandHandlers): Dispatch {
   const events = new Map<string, SocketEvent>()
   for (const command of Object.values(commands)) {
     if (!('event' in command)) continue

@@ -10,7 +10,7 @@ import { Server, type Socket } from 'socket.io'
 import { Encoder } from 'socket.io-parser'
 import type { Authenticator, Identity } from '../auth/authenticator.ts'
 import { decideOrigin, type OriginPolicy } from '../auth/origin.ts'
-import type { CommandTable } from '../commands/command.ts'
+import type { CommandHandlers } from '../commands/command.ts'
 import type { Parts } from '../commands/parts.ts'
 import { problemHeaders } from '../support/problem-headers.ts'
 import type { ConnectionGate } from '../connections/connection-gate.ts'
@@ -23,7 +23,7 @@ import { StrictDecoder } from './strict-decoder.ts'
 export interface SocketServerOptions {
   readonly httpServer: HttpServer
   readonly parts: Parts
-  readonly handlers: CommandTable
+  readonly handlers: CommandHandlers
   readonly authenticator: Authenticator
   readonly originPolicy: OriginPolicy
   readonly gate: ConnectionGate

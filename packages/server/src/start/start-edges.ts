@@ -45,7 +45,7 @@ export async function startEdges(
   const app = await buildHttpApp({
     config,
     parts,
-    handlers: commands.table,
+    handlers: commands.handlers,
     authenticator,
     logger,
     metrics,
@@ -59,7 +59,7 @@ export async function startEdges(
   const sockets = startSocketServer({
     httpServer: app.server,
     parts,
-    handlers: commands.table,
+    handlers: commands.handlers,
     authenticator,
     originPolicy: config,
     gate,

@@ -1,6 +1,8 @@
 /** Returns the mail settings of the caller. */
 import { readNotifications } from '../../jobs/mail.ts'
-import type { CommandHandler } from '../command.ts'
+import type { Command } from '../command.ts'
 
-export const getNotifications: CommandHandler<'get-notifications'> = async ({ parts: { database }, actor }) =>
-  readNotifications(database, actor.userId)
+export const getNotifications: Command<'get-notifications'> = {
+  cost: { budget: 'requests' },
+  run: async ({ parts: { database }, actor }) => readNotifications(database, actor.userId),
+}

@@ -5,37 +5,37 @@
 import { operationRules } from '../../log/operations.ts'
 import { isStranger } from '../../log/read-strangers.ts'
 import { encodeChange } from '../../support/logged-change.ts'
-import type { CommandHandler } from '../command.ts'
+import type { Command } from '../command.ts'
 import { refuse } from '../refuse.ts'
 
 const what = 'add or change the member'
 
-export const putMember: CommandHandler<'put-member'> = async (
-  { parts, actor },
-  { conversation, user: named, role },
-) => {
-  const user = named === 'me' ? actor.userId : named
-  // Adding strangers is limited (rule ADD1).
-  const addition = { adder: actor.userId, user, conversation, roles: operationRules['put-member'].roles }
-  if (parts.limits.limitsStrangers && (await isStranger(parts.database, addition)))
-    parts.limits.takeStrangers(actor.userId, [user])
-  const { outcome, seq, at, xid, detail } = await parts.log.apply({
-    op: 'put-member',
-    conversation,
-    actor: actor.userId,
-    user,
-    role: role ?? null,
-  })
-  if (outcome !== 'stored' && outcome !== 'unchanged') throw refuse(outcome, what)
-  if (outcome === 'stored') {
-    const type = detail?.joined === true ? 'member.joined' : 'member.updated'
-    parts.feeds.announce([
-      encodeChange(conversation, xid, { seq, at, actor: actor.userId, type, user, role: detail?.role ?? 'member' }),
-    ])
-    if (type === 'member.joined') parts.feeds.announceMembership(conversation, user)
-  }
-  // The log returns the member as of the change, read under its lock. So no later read can fail or
-  // find another state (rule ACK2).
-  if (detail?.member === undefined) throw new Error('the log returned no member')
-  return { member: detail.member }
+export const putMember: Command<'put-member'> = {
+  cost: { budget: 'sends', members: () => 1 },
+  run: async ({ parts, actor }, { conversation, user: named, role }) => {
+    const user = named === 'me' ? actor.userId : named
+    // Adding strangers is limited (rule ADD1).
+    const addition = { adder: actor.userId, user, conversation, roles: operationRules['put-member'].roles }
+    if (parts.limits.limitsStrangers && (await isStranger(parts.database, addition)))
+      parts.limits.takeStrangers(actor.userId, [user])
+    const { outcome, seq, at, xid, detail } = await parts.log.apply({
+      op: 'put-member',
+      conversation,
+      actor: actor.userId,
+      user,
+      role: role ?? null,
+    })
+    if (outcome !== 'stored' && outcome !== 'unchanged') throw refuse(outcome, what)
+    if (outcome === 'stored') {
+      const type = detail?.joined === true ? 'member.joined' : 'member.updated'
+      parts.feeds.announce([
+        encodeChange(conversation, xid, { seq, at, actor: actor.userId, type, user, role: detail?.role ?? 'member' }),
+      ])
+      if (type === 'member.joined') parts.feeds.announceMembership(conversation, user)
+    }
+    // The log returns the member as of the change, read under its lock. So no later read can fail or
+    // find another state (rule ACK2).
+    if (detail?.member === undefined) throw new Error('the log returned no member')
+    return { member: detail.member }
+  },
 }

@@ -3,14 +3,17 @@
  * (rule ACL1).
  */
 import { readMembersAmong } from '../../log/read-sharing.ts'
-import type { CommandHandler } from '../command.ts'
+import type { Command } from '../command.ts'
 import { requireMember } from '../conversations/is-member.ts'
 
-export const listLiveValues: CommandHandler<'list-live-values'> = async (context, { conversation }) => {
-  await requireMember(context, conversation, 'list the live values')
-  const values = await context.parts.liveValues.read(conversation)
-  const users = [...new Set(values.map(({ user }) => user))]
-  if (users.length === 0) return { values }
-  const members = await readMembersAmong(context.parts.database, conversation, users)
-  return { values: values.filter(({ user }) => members.has(user)) }
+export const listLiveValues: Command<'list-live-values'> = {
+  cost: { budget: 'requests', answer: (result) => result },
+  run: async (context, { conversation }) => {
+    await requireMember(context, conversation, 'list the live values')
+    const values = await context.parts.liveValues.read(conversation)
+    const users = [...new Set(values.map(({ user }) => user))]
+    if (users.length === 0) return { values }
+    const members = await readMembersAmong(context.parts.database, conversation, users)
+    return { values: values.filter(({ user }) => members.has(user)) }
+  },
 }

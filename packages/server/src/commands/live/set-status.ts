@@ -3,19 +3,23 @@
  * connections of the session, on every server.
  */
 import type { Id } from '@chorus/protocol'
-import type { CommandHandler } from '../command.ts'
+import { smallWrite } from '../command-cost.ts'
+import type { Command } from '../command.ts'
 import type { Parts } from '../parts.ts'
 
-export const setStatus: CommandHandler<'set-status'> = async ({ parts, actor, connection }, { status }) => {
-  const { userId: user, sessionId: session } = actor
-  if (connection === undefined) {
-    parts.feeds.announceDevice({ user, session, status })
-    setStatusOfSession(parts, user, session, status)
-  } else {
-    connection.status = status
-    parts.presences.update(user)
-  }
-  return {}
+export const setStatus: Command<'set-status'> = {
+  cost: { budget: 'requests', requests: smallWrite },
+  run: async ({ parts, actor, connection }, { status }) => {
+    const { userId: user, sessionId: session } = actor
+    if (connection === undefined) {
+      parts.feeds.announceDevice({ user, session, status })
+      setStatusOfSession(parts, user, session, status)
+    } else {
+      connection.status = status
+      parts.presences.update(user)
+    }
+    return {}
+  },
 }
 
 export function setStatusOfSession(

@@ -8,20 +8,30 @@ import { frameOf } from '../../frames/frame.ts'
 import { readSharing } from '../../log/read-memberships.ts'
 import { readLastSeen } from '../../accounts/last-seen.ts'
 import type { WatchAsk } from '../../live/presence-tracker.ts'
-import type { CommandHandler } from '../command.ts'
+import { costBounds } from '../command-cost.ts'
+import type { Command } from '../command.ts'
 import type { Parts } from '../parts.ts'
 
 /** Maximum number of attempts to find the visible users while people leave conversations. */
 const looksMax = 5
 
-export const watchPresence: CommandHandler<'watch-presence'> = async ({ parts, actor, connection }, { users }) => {
-  const { userId: user, sessionId: session } = actor
-  if (connection !== undefined) return { presence: await watch(parts, user, users, [connection]) }
-  // Over plain HTTP, the list is for the session's event streams, which cannot send commands
-  // themselves.
-  // The streams may be at any server.
-  parts.feeds.announceDevice({ user, session, watched: [...new Set(users)] })
-  return { presence: await watch(parts, user, users, streamsOf(parts, user, session)) }
+export const watchPresence: Command<'watch-presence'> = {
+  cost: {
+    budget: 'requests',
+    requests: ({ users }, { connection }) => {
+      const added = users.filter((user) => connection?.watched.has(user) !== true).length
+      return Math.ceil(added / costBounds.watchedPerRequest)
+    },
+  },
+  run: async ({ parts, actor, connection }, { users }) => {
+    const { userId: user, sessionId: session } = actor
+    if (connection !== undefined) return { presence: await watch(parts, user, users, [connection]) }
+    // Over plain HTTP, the list is for the session's event streams, which cannot send commands
+    // themselves.
+    // The streams may be at any server.
+    parts.feeds.announceDevice({ user, session, watched: [...new Set(users)] })
+    return { presence: await watch(parts, user, users, streamsOf(parts, user, session)) }
+  },
 }
 
 /**

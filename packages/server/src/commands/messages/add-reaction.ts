@@ -1,4 +1,7 @@
 import { changeReaction } from './change-reaction.ts'
-import type { CommandHandler } from '../command.ts'
+import type { Command } from '../command.ts'
 
-export const addReaction: CommandHandler<'add-reaction'> = (context, input) => changeReaction(context, 'react', input)
+export const addReaction: Command<'add-reaction'> = {
+  cost: { budget: 'sends' },
+  run: (context, input) => changeReaction(context, 'react', input),
+}

@@ -1,27 +1,23 @@
 /**
- * Shared code of edits and deletions. The change carries the message as it is now, the same for
- * every member.
+ * Runs an operation that rewrites a message, such as an edit or a deletion, and announces it. The
+ * change carries the message as it is now, the same for every member.
  */
-import type { Id, Message } from '@chorus/protocol'
-import type { Appended, OperationDetail, OperationOutcome } from '../../log/change-log.ts'
+import type { Message, MessageChangeType } from '@chorus/protocol'
+import type { OperationDetail } from '../../log/change-log.ts'
+import type { LogOperation } from '../../log/operations.ts'
 import { encodeChange } from '../../support/logged-change.ts'
 import { type MessageColumns, toMessage } from '../../support/message-columns.ts'
 import type { Parts } from '../parts.ts'
 import { refuse } from '../refuse.ts'
 
-export interface MessageChange {
-  readonly type: 'message.edited' | 'message.deleted'
-  readonly conversation: Id
-  readonly actor: Id
-  /** Seq of the message that is edited or deleted. */
-  readonly target: number
-}
-
-export function announceMessageChange(
+/** Runs the operation. Its name completes "unable to … the message". */
+export async function changeMessage(
   parts: Parts,
-  { type, conversation, actor, target }: MessageChange,
-  { outcome, seq, at, xid, detail }: Appended<OperationOutcome>,
-): { seq: number; message: Message } {
+  type: Exclude<MessageChangeType, 'message.created'>,
+  operation: Extract<LogOperation, { readonly target: number }>,
+): Promise<{ seq: number; message: Message }> {
+  const { op, conversation, actor, target } = operation
+  const { outcome, seq, at, xid, detail } = await parts.log.apply(operation)
   switch (outcome) {
     case 'stored':
     case 'unchanged': {
@@ -34,7 +30,7 @@ export function announceMessageChange(
     case 'forbidden':
     case 'too-large':
     case 'conflict':
-      throw refuse(outcome, type === 'message.edited' ? 'edit the message' : 'delete the message')
+      throw refuse(outcome, `${op} the message`)
   }
 }
 

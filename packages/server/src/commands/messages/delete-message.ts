@@ -1,11 +1,9 @@
 /** Erases a message's text in place, leaving a tombstone, and logs that it was deleted. */
-import { announceMessageChange } from './change-message.ts'
-import type { CommandHandler } from '../command.ts'
+import { changeMessage } from './change-message.ts'
+import type { Command } from '../command.ts'
 
-export const deleteMessage: CommandHandler<'delete-message'> = async (
-  { parts, actor },
-  { conversation, seq: target },
-) => {
-  const appended = await parts.log.apply({ op: 'delete', conversation, actor: actor.userId, target })
-  return announceMessageChange(parts, { type: 'message.deleted', conversation, actor: actor.userId, target }, appended)
+export const deleteMessage: Command<'delete-message'> = {
+  cost: { budget: 'sends' },
+  run: ({ parts, actor }, { conversation, seq: target }) =>
+    changeMessage(parts, 'message.deleted', { op: 'delete', conversation, actor: actor.userId, target }),
 }

@@ -4,20 +4,21 @@
  */
 import { limits } from '@chorus/protocol'
 import { markRead as move } from '../../log/mark-read.ts'
-import type { CommandHandler } from '../command.ts'
+import { smallWrite } from '../command-cost.ts'
+import type { Command } from '../command.ts'
 import { refuse } from '../refuse.ts'
 
-export const markRead: CommandHandler<'mark-read'> = async (
-  { parts, actor, connection },
-  { conversation, seq: wanted },
-) => {
-  const marker = await move(parts.database, actor.userId, conversation, wanted)
-  if (marker === undefined) throw refuse('not-found', 'move the read marker')
-  const { readSeq, moved, unread, seq } = marker
-  if (moved) {
-    const json = JSON.stringify({ conversation, seq, readSeq, unread })
-    parts.feeds.announceReadMarker({ user: actor.userId, conversation, readSeq, json }, connection)
-    parts.liveValues.set(conversation, 'read', actor.userId, { seq: readSeq }, limits.liveTtlMaxMs)
-  }
-  return { readSeq }
+export const markRead: Command<'mark-read'> = {
+  cost: { budget: 'requests', requests: smallWrite },
+  run: async ({ parts, actor, connection }, { conversation, seq: wanted }) => {
+    const marker = await move(parts.database, actor.userId, conversation, wanted)
+    if (marker === undefined) throw refuse('not-found', 'move the read marker')
+    const { readSeq, moved, unread, seq } = marker
+    if (moved) {
+      const json = JSON.stringify({ conversation, seq, readSeq, unread })
+      parts.feeds.announceReadMarker({ user: actor.userId, conversation, readSeq, json }, connection)
+      parts.liveValues.set(conversation, 'read', actor.userId, { seq: readSeq }, limits.liveTtlMaxMs)
+    }
+    return { readSeq }
+  },
 }

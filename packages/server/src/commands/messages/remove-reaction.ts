@@ -1,5 +1,7 @@
 import { changeReaction } from './change-reaction.ts'
-import type { CommandHandler } from '../command.ts'
+import type { Command } from '../command.ts'
 
-export const removeReaction: CommandHandler<'remove-reaction'> = (context, input) =>
-  changeReaction(context, 'unreact', input)
+export const removeReaction: Command<'remove-reaction'> = {
+  cost: { budget: 'sends' },
+  run: (context, input) => changeReaction(context, 'unreact', input),
+}

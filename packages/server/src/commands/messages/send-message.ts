@@ -5,43 +5,46 @@
 import { ChorusError } from '@chorus/protocol'
 import { type Appended, type SendOutcome, toStoredMessage } from '../../log/change-log.ts'
 import { encodeSentMessage } from '../../support/logged-change.ts'
-import type { CommandHandler } from '../command.ts'
+import type { Command } from '../command.ts'
 import { refuse } from '../refuse.ts'
 
-export const sendMessage: CommandHandler<'send-message'> = async ({ parts, actor }, input) => {
-  // Uploads are not implemented yet, so no attachment can exist.
-  if ((input.attachments?.length ?? 0) > 0)
-    throw new ChorusError('invalid', 'unable to send the message; an attachment does not exist')
-  const send = {
-    conversation: input.conversation,
-    actor: actor.userId,
-    clientId: input.clientId,
-    text: input.text,
-    replyTo: input.replyTo ?? null,
-    data: input.data ?? null,
-  }
-  // The log looks up duplicates before it checks access, both under the conversation's lock (IDEM1,
-  // ACL3).
-  let appended: Appended<SendOutcome>
-  try {
-    appended = await parts.log.append(send)
-  } catch (error) {
-    parts.metrics.sends.inc({ outcome: error instanceof ChorusError ? error.code : 'unknown' })
-    throw error
-  }
-  const { outcome, seq, at, xid } = appended
-  parts.metrics.sends.inc({ outcome })
-  switch (outcome) {
-    case 'stored': {
-      const message = toStoredMessage(send, seq, at)
-      parts.feeds.announce([encodeSentMessage(xid, at, message)]) // PUB1: announced only after the commit
-      return { message } // ACK1: the transaction has committed
+export const sendMessage: Command<'send-message'> = {
+  cost: { budget: 'sends' },
+  run: async ({ parts, actor }, input) => {
+    // Uploads are not implemented yet, so no attachment can exist.
+    if ((input.attachments?.length ?? 0) > 0)
+      throw new ChorusError('invalid', 'unable to send the message; an attachment does not exist')
+    const send = {
+      conversation: input.conversation,
+      actor: actor.userId,
+      clientId: input.clientId,
+      text: input.text,
+      replyTo: input.replyTo ?? null,
+      data: input.data ?? null,
     }
-    case 'duplicate':
-      return { message: toStoredMessage(send, seq, at), duplicate: true }
-    case 'conflict':
-    case 'not-found':
-    case 'invalid-reply':
-      throw refuse(outcome, 'send the message')
-  }
+    // The log looks up duplicates before it checks access, both under the conversation's lock (IDEM1,
+    // ACL3).
+    let appended: Appended<SendOutcome>
+    try {
+      appended = await parts.log.append(send)
+    } catch (error) {
+      parts.metrics.sends.inc({ outcome: error instanceof ChorusError ? error.code : 'unknown' })
+      throw error
+    }
+    const { outcome, seq, at, xid } = appended
+    parts.metrics.sends.inc({ outcome })
+    switch (outcome) {
+      case 'stored': {
+        const message = toStoredMessage(send, seq, at)
+        parts.feeds.announce([encodeSentMessage(xid, at, message)]) // PUB1: announced only after the commit
+        return { message } // ACK1: the transaction has committed
+      }
+      case 'duplicate':
+        return { message: toStoredMessage(send, seq, at), duplicate: true }
+      case 'conflict':
+      case 'not-found':
+      case 'invalid-reply':
+        throw refuse(outcome, 'send the message')
+    }
+  },
 }

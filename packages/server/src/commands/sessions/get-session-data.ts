@@ -3,11 +3,14 @@
  * every server returns the same at once.
  */
 import { readSessionData } from '../../accounts/sessions.ts'
-import type { CommandHandler } from '../command.ts'
+import type { Command } from '../command.ts'
 import { sessionEndedError } from '../session-ended-error.ts'
 
-export const getSessionData: CommandHandler<'get-session-data'> = async ({ parts: { database }, actor }) => {
-  const data = await readSessionData(database, actor.sessionId)
-  if (data === undefined) throw sessionEndedError()
-  return { data }
+export const getSessionData: Command<'get-session-data'> = {
+  cost: { budget: 'requests' },
+  run: async ({ parts: { database }, actor }) => {
+    const data = await readSessionData(database, actor.sessionId)
+    if (data === undefined) throw sessionEndedError()
+    return { data }
+  },
 }

@@ -1,15 +1,18 @@
 /** Returns the caller's user and session. */
 import { readSession } from '../../accounts/sessions.ts'
 import { readUsers } from '../../accounts/users.ts'
-import type { CommandHandler } from '../command.ts'
+import type { Command } from '../command.ts'
 import { sessionEndedError } from '../session-ended-error.ts'
 
-export const getSession: CommandHandler<'get-session'> = async ({ parts: { database }, actor }) => {
-  const [users, session] = await Promise.all([
-    readUsers(database, [actor.userId]),
-    readSession(database, actor.sessionId),
-  ])
-  const [user] = users
-  if (user === undefined || session === undefined) throw sessionEndedError()
-  return { user, session: { ...session, current: true } }
+export const getSession: Command<'get-session'> = {
+  cost: { budget: 'requests' },
+  run: async ({ parts: { database }, actor }) => {
+    const [users, session] = await Promise.all([
+      readUsers(database, [actor.userId]),
+      readSession(database, actor.sessionId),
+    ])
+    const [user] = users
+    if (user === undefined || session === undefined) throw sessionEndedError()
+    return { user, session: { ...session, current: true } }
+  },
 }

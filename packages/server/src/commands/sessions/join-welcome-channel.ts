@@ -32,7 +32,7 @@ export async function joinWelcomeChannel(context: CommandContext, user: Id, name
     }
   }
   const actor = { ...context.actor, userId: user }
-  await putMember({ ...context, actor }, { conversation, user: 'me' })
+  await putMember.run({ ...context, actor }, { conversation, user: 'me' })
 }
 
 /** Returns a UUID of version 8, which RFC 9562 leaves to applications. */

@@ -4,13 +4,17 @@
  */
 import { ChorusError } from '@chorus/protocol'
 import { revokeSession as revoke } from '../../accounts/sessions.ts'
-import type { CommandHandler } from '../command.ts'
+import { smallWrite } from '../command-cost.ts'
+import type { Command } from '../command.ts'
 
-export const revokeSession: CommandHandler<'revoke-session'> = async ({ parts, actor, cookies }, { id }) => {
-  if (!(await revoke(parts.database, actor.userId, id))) {
-    throw new ChorusError('not-found', 'unable to revoke session; there is none with this id')
-  }
-  parts.announceRevoked([id])
-  if (id === actor.sessionId) await cookies?.signOut()
-  return null
+export const revokeSession: Command<'revoke-session'> = {
+  cost: { budget: 'requests', requests: smallWrite },
+  run: async ({ parts, actor, cookies }, { id }) => {
+    if (!(await revoke(parts.database, actor.userId, id))) {
+      throw new ChorusError('not-found', 'unable to revoke session; there is none with this id')
+    }
+    parts.announceRevoked([id])
+    if (id === actor.sessionId) await cookies?.signOut()
+    return null
+  },
 }

@@ -6,7 +6,7 @@ import { ChorusError } from '@chorus/protocol'
 import { readSession } from '../../accounts/sessions.ts'
 import { findCredentials } from '../../accounts/users.ts'
 import { afterStored } from '../after-stored.ts'
-import type { CommandContext, CommandHandler, CookieJar } from '../command.ts'
+import type { CommandContext, Command, CookieJar } from '../command.ts'
 
 /** Returns the cookies of the request. Signing in sets a cookie, and only HTTP has cookies. */
 export function cookiesOf({ cookies }: CommandContext): CookieJar {
@@ -14,18 +14,21 @@ export function cookiesOf({ cookies }: CommandContext): CookieJar {
   return cookies
 }
 
-export const signIn: CommandHandler<'sign-in'> = async (context, { handle, password }) => {
-  const { database, limits, passwords } = context.parts
-  const cookies = cookiesOf(context)
-  await limits.takeSignIn(handle, context.address)
-  const found = await findCredentials(database, handle)
-  const isRight = await passwords.verify(found?.passwordHash, password)
-  if (found === undefined || !isRight) {
-    throw new ChorusError('unauthenticated', 'unable to sign in; the handle or the password is wrong')
-  }
-  limits.noteSignedIn(handle, context.address)
-  const { sessionId } = await cookies.signIn(found.user.id)
-  // A session revoked since then cannot be read back either.
-  const session = await afterStored('sign in', () => readSession(database, sessionId))
-  return { user: found.user, session: { ...session, current: true } }
+export const signIn: Command<'sign-in'> = {
+  cost: { budget: 'none' },
+  run: async (context, { handle, password }) => {
+    const { database, limits, passwords } = context.parts
+    const cookies = cookiesOf(context)
+    await limits.takeSignIn(handle, context.address)
+    const found = await findCredentials(database, handle)
+    const isRight = await passwords.verify(found?.passwordHash, password)
+    if (found === undefined || !isRight) {
+      throw new ChorusError('unauthenticated', 'unable to sign in; the handle or the password is wrong')
+    }
+    limits.noteSignedIn(handle, context.address)
+    const { sessionId } = await cookies.signIn(found.user.id)
+    // A session revoked since then cannot be read back either.
+    const session = await afterStored('sign in', () => readSession(database, sessionId))
+    return { user: found.user, session: { ...session, current: true } }
+  },
 }

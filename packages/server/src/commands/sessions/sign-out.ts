@@ -3,11 +3,14 @@
  * ACL2).
  */
 import { revokeSession } from '../../accounts/sessions.ts'
-import type { CommandHandler } from '../command.ts'
+import type { Command } from '../command.ts'
 
-export const signOut: CommandHandler<'sign-out'> = async ({ parts, actor, cookies }) => {
-  await revokeSession(parts.database, actor.userId, actor.sessionId)
-  parts.announceRevoked([actor.sessionId])
-  await cookies?.signOut()
-  return null
+export const signOut: Command<'sign-out'> = {
+  cost: { budget: 'requests' },
+  run: async ({ parts, actor, cookies }) => {
+    await revokeSession(parts.database, actor.userId, actor.sessionId)
+    parts.announceRevoked([actor.sessionId])
+    await cookies?.signOut()
+    return null
+  },
 }

@@ -4,20 +4,21 @@
  */
 import { ChorusError, limits } from '@chorus/protocol'
 import { mergeSessionData } from '../../accounts/sessions.ts'
-import type { CommandHandler } from '../command.ts'
+import { smallWrite } from '../command-cost.ts'
+import type { Command } from '../command.ts'
 import { sessionEndedError } from '../session-ended-error.ts'
 
-export const updateSessionData: CommandHandler<'update-session-data'> = async (
-  { parts: { database }, actor },
-  input,
-) => {
-  const data = await mergeSessionData(database, actor.sessionId, input.data, limits.sessionDataMaxBytes)
-  if (data === undefined) throw sessionEndedError()
-  if (data === 'too-large') {
-    throw new ChorusError(
-      'too-large',
-      `unable to keep session data; it would be more than ${limits.sessionDataMaxBytes} bytes`,
-    )
-  }
-  return { data }
+export const updateSessionData: Command<'update-session-data'> = {
+  cost: { budget: 'requests', requests: smallWrite },
+  run: async ({ parts: { database }, actor }, input) => {
+    const data = await mergeSessionData(database, actor.sessionId, input.data, limits.sessionDataMaxBytes)
+    if (data === undefined) throw sessionEndedError()
+    if (data === 'too-large') {
+      throw new ChorusError(
+        'too-large',
+        `unable to keep session data; it would be more than ${limits.sessionDataMaxBytes} bytes`,
+      )
+    }
+    return { data }
+  },
 }

@@ -7,21 +7,24 @@ import { type Change, ChorusError, type Id, limits, type SyncEntry, type SyncPag
 import type { Cursor } from '../../log/cursor.ts'
 import { trimToBytes } from '../../log/read-changes.ts'
 import { type Memberships, readUnread } from '../../log/read-memberships.ts'
-import type { CommandHandler } from '../command.ts'
+import type { Command } from '../command.ts'
 import type { Parts } from '../parts.ts'
 import type { MembershipProof } from '../../catch-up/membership-proof.ts'
 import { isFromTheFuture, readCursor, type ReplayStep } from '../../catch-up/replay.ts'
 
-export const sync: CommandHandler<'sync'> = async ({ parts, actor }, { cursor, limit }) => {
-  const epoch = parts.epoch()
-  const page = await answer(parts, actor.userId, cursor, limit)
-  if (parts.epoch() === epoch) return page
-  // The database epoch changed during the read, so the page may mix two histories or show the old
-  // one (RES2).
-  const begunIn = parts.epoch()
-  const first = await answer(parts, actor.userId, undefined, limit)
-  if (parts.epoch() === begunIn) return { ...first, reset: true }
-  throw new ChorusError('unavailable', 'unable to sync; the database is being restored', { retryAfterMs: 1_000 })
+export const sync: Command<'sync'> = {
+  cost: { budget: 'requests', answer: (result) => result },
+  run: async ({ parts, actor }, { cursor, limit }) => {
+    const epoch = parts.epoch()
+    const page = await answer(parts, actor.userId, cursor, limit)
+    if (parts.epoch() === epoch) return page
+    // The database epoch changed during the read, so the page may mix two histories or show the old
+    // one (RES2).
+    const begunIn = parts.epoch()
+    const first = await answer(parts, actor.userId, undefined, limit)
+    if (parts.epoch() === begunIn) return { ...first, reset: true }
+    throw new ChorusError('unavailable', 'unable to sync; the database is being restored', { retryAfterMs: 1_000 })
+  },
 }
 
 async function answer(parts: Parts, user: Id, text: string | undefined, limit: number): Promise<SyncPage> {

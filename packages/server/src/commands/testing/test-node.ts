@@ -6,24 +6,11 @@
 import type { CommandName, CommandInput, CommandResult, Id, LiveValue, Presence } from '@chorus/protocol'
 import { Limits } from '../../auth/limits.ts'
 import { noLimits } from '../../auth/testing/no-limits.ts'
-import type { CommandTable } from '../command.ts'
-import { createConversation } from '../conversations/create-conversation.ts'
-import { deleteMessage } from '../messages/delete-message.ts'
-import { editMessage } from '../messages/edit-message.ts'
-import { listChanges } from '../sync/list-changes.ts'
-import { markRead } from '../messages/mark-read.ts'
+import { commandTable } from '../../dispatch/command-table.ts'
 import { openConnection } from '../../connections/open-connection.ts'
 import type { Parts } from '../parts.ts'
-import { putMember } from '../conversations/put-member.ts'
-import { removeMember } from '../conversations/remove-member.ts'
-import { sendMessage } from '../messages/send-message.ts'
-import { setLiveValue } from '../live/set-live-value.ts'
-import { listLiveValues } from '../live/list-live-values.ts'
-import { sync } from '../sync/sync.ts'
 import { createFeedsListener, createSweepListener } from '../../connections/listeners.ts'
 import { openMarkerReads } from '../../connections/send-read-marker.ts'
-import { updateConversation } from '../conversations/update-conversation.ts'
-import { watchPresence } from '../live/watch-presence.ts'
 import { Connection } from '../../delivery/connection.ts'
 import { Connections } from '../../delivery/connections.ts'
 import type { LocalBusHub } from '../../bus/bus-local.ts'
@@ -47,22 +34,6 @@ import { Batcher } from '../../support/batcher.ts'
 import { systemClock } from '../../support/clock.ts'
 import { createLogger } from '../../support/logger.ts'
 import { Metrics } from '../../support/metrics.ts'
-
-const handlers = {
-  'create-conversation': createConversation,
-  'delete-message': deleteMessage,
-  'edit-message': editMessage,
-  'list-changes': listChanges,
-  'list-live-values': listLiveValues,
-  'mark-read': markRead,
-  'put-member': putMember,
-  'remove-member': removeMember,
-  'send-message': sendMessage,
-  'set-live-value': setLiveValue,
-  sync,
-  'update-conversation': updateConversation,
-  'watch-presence': watchPresence,
-} satisfies Partial<CommandTable>
 
 export interface Opened {
   readonly connection: Connection
@@ -189,13 +160,12 @@ export class TestNode {
   }
 
   /** Runs a command as this user, over a connection if one is given. */
-  run<Name extends keyof typeof handlers & CommandName>(
+  run<Name extends CommandName>(
     name: Name,
     user: Id,
     input: CommandInput<Name>,
     connection?: Connection,
   ): Promise<CommandResult<Name>> {
-    const handler = handlers[name] as unknown as CommandTable[Name]
     const context = {
       parts: this.parts,
       actor: { userId: user, sessionId: user },
@@ -203,7 +173,7 @@ export class TestNode {
       userAgent: null,
       ...(connection !== undefined && { connection }),
     }
-    return handler(context, input)
+    return commandTable[name].run(context, input)
   }
 
   open(user: Id, session: Id, cursor?: string, isReading = true): Opened {

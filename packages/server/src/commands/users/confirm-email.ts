@@ -6,14 +6,14 @@ import { ChorusError } from '@chorus/protocol'
 import { hashOfToken } from '../../jobs/mail-links.ts'
 import { confirmEmail as store } from '../../jobs/mail.ts'
 import { limitKeyOf } from '../../support/address.ts'
-import type { CommandHandler } from '../command.ts'
+import type { Command } from '../command.ts'
 
-export const confirmEmail: CommandHandler<'confirm-email'> = async (
-  { parts: { database, limits }, address },
-  { token },
-) => {
-  limits.takeRequest(limitKeyOf(address))
-  if (!(await store(database, hashOfToken(token))))
-    throw new ChorusError('not-found', 'unable to confirm email; the link was used already, is too old or is unknown')
-  return null
+export const confirmEmail: Command<'confirm-email'> = {
+  cost: { budget: 'none' },
+  run: async ({ parts: { database, limits }, address }, { token }) => {
+    limits.takeRequest(limitKeyOf(address))
+    if (!(await store(database, hashOfToken(token))))
+      throw new ChorusError('not-found', 'unable to confirm email; the link was used already, is too old or is unknown')
+    return null
+  },
 }

@@ -8,19 +8,9 @@ import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fas
 import { Authenticator, cookieNameFor } from '../../auth/authenticator.ts'
 import { Limits } from '../../auth/limits.ts'
 import { Passwords } from '../../auth/passwords.ts'
-import type { CommandHandler, CommandTable } from '../../commands/command.ts'
-import { findUsers } from '../../commands/users/find-users.ts'
-import { getSessionData } from '../../commands/sessions/get-session-data.ts'
-import { getSession } from '../../commands/sessions/get-session.ts'
-import { getUser } from '../../commands/users/get-user.ts'
-import { listSessions } from '../../commands/sessions/list-sessions.ts'
+import type { CommandHandler, CommandHandlers } from '../../commands/command.ts'
 import type { Parts } from '../../commands/parts.ts'
-import { revokeSession } from '../../commands/sessions/revoke-session.ts'
-import { signIn } from '../../commands/sessions/sign-in.ts'
-import { signOut } from '../../commands/sessions/sign-out.ts'
-import { signUp } from '../../commands/sessions/sign-up.ts'
-import { updateProfile } from '../../commands/users/update-profile.ts'
-import { updateSessionData } from '../../commands/sessions/update-session-data.ts'
+import { commandTable } from '../../dispatch/command-table.ts'
 import { readConfig } from '../../config/config.ts'
 import type { Database } from '../../database/database.ts'
 import { findSessions, touchSessions } from '../../accounts/sessions.ts'
@@ -31,19 +21,19 @@ import { buildHttpApp } from '../app.ts'
 import type { HttpAppOptions } from '../app.ts'
 import type { Health } from '../operators.ts'
 
-const identity: Partial<CommandTable> = {
-  'find-users': findUsers,
-  'get-session': getSession,
-  'get-session-data': getSessionData,
-  'get-user': getUser,
-  'list-sessions': listSessions,
-  'revoke-session': revokeSession,
-  'sign-in': signIn,
-  'sign-out': signOut,
-  'sign-up': signUp,
-  'update-profile': updateProfile,
-  'update-session-data': updateSessionData,
-}
+const identity: ReadonlySet<CommandName> = new Set([
+  'find-users',
+  'get-session',
+  'get-session-data',
+  'get-user',
+  'list-sessions',
+  'revoke-session',
+  'sign-in',
+  'sign-out',
+  'sign-up',
+  'update-profile',
+  'update-session-data',
+])
 
 const notWired: CommandHandler<CommandName> = async () => {
   throw new ChorusError('not-found', 'unable to answer; this command is not wired here')
@@ -52,7 +42,7 @@ const notWired: CommandHandler<CommandName> = async () => {
 export interface TestAppOptions {
   readonly environment?: Readonly<Record<string, string>>
   /** Handlers that replace the real ones. */
-  readonly handlers?: Partial<CommandTable>
+  readonly handlers?: Partial<CommandHandlers>
   readonly health?: () => Promise<Health>
   readonly webFolder?: string
   readonly extend?: HttpAppOptions['extend']
@@ -119,11 +109,11 @@ export async function startTestApp(database: Database, options: TestAppOptions =
     announceRevoked: (ids: readonly string[]) => void revoked.push(...ids),
   } as unknown as Parts
   const handlers = Object.fromEntries(
-    Object.keys(commands).map((name) => [
+    (Object.keys(commands) as CommandName[]).map((name) => [
       name,
-      (options.handlers ?? {})[name as CommandName] ?? identity[name as CommandName] ?? notWired,
+      options.handlers?.[name] ?? (identity.has(name) ? commandTable[name].run : notWired),
     ]),
-  ) as unknown as CommandTable
+  ) as unknown as CommandHandlers
   const app = await buildHttpApp({
     config,
     parts,
