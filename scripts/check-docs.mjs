@@ -1,12 +1,13 @@
 /**
- * Checks the documents and the client's table of routes. The table and the reference pages
- * (docs/reference/) are generated from the built packages and must be current. Every relative link
+ * Checks the documents and the generated code. The reference pages (docs/reference/), the client's
+ * tables and the tables of generate-tables.mjs must be current. Every relative link
  * and anchor must have a target. Every file that docs/message-path.md and docs/decisions/ name must
- * exist. `--write` writes the reference pages instead of comparing them.
+ * exist. `--write` writes the generated files instead of comparing them.
  */
 import { existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import { buildFunctionSet, buildTables, keyOf } from './generate-tables.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const isWriting = process.argv.includes('--write')
@@ -160,19 +161,26 @@ function checkNamedFiles(document) {
 }
 
 /**
- * The client's table of routes. It is generated, because the definitions contain schemas, which no
- * browser needs to load.
+ * The client's tables of commands and changes. They are generated, because the definitions contain
+ * schemas, which no browser needs to load.
  */
-async function buildRoutes() {
-  const { commands } = await load('packages/protocol/dist/index.js')
-  const lines = Object.keys(commands)
-    .sort()
-    .map((name) => {
-      const { method, path, bodyIs } = commands[name].route
-      const key = /^\w+$/.test(name) ? name : `'${name}'`
-      return `  ${key}: '${[method, path, ...(bodyIs === undefined ? [] : [bodyIs])].join(' ')}',\n`
-    })
-  return `/**
+async function buildClientTables() {
+  const { changeFields, commands } = await load('packages/protocol/dist/index.js')
+  const sorted = Object.values(commands).sort((one, other) => (one.name < other.name ? -1 : 1))
+  const lines = (entries) => entries.map(([name, value]) => `  ${keyOf(name)}: ${value},\n`).join('')
+  const routes = sorted.map(({ name, route: { method, path, bodyIs } }) => [
+    name,
+    `'${[method, path, ...(bodyIs === undefined ? [] : [bodyIs])].join(' ')}'`,
+  ])
+  const events = sorted.flatMap(({ name, event }) => (event === undefined ? [] : [[name, `'${event.name}'`]]))
+  const fields = Object.entries(changeFields).map(([type, names]) => [
+    type,
+    `[${names.map((name) => `'${name}'`).join(', ')}]`,
+  ])
+  return [
+    [
+      'packages/client/src/wire/http-routes.ts',
+      `/**
  * HTTP method and path of each command. Generated from packages/protocol/src/commands/ by
  * \`npm run docs\`. Do not edit.
  */
@@ -185,14 +193,61 @@ import type { CommandName, Method } from '@chorus/protocol'
 export type HttpRoute = \`\${Method} \${string}\`
 
 export const httpRoutes: { readonly [Name in CommandName]: HttpRoute } = {
-${lines.join('')}}
+${lines(routes)}}
+`,
+    ],
+    [
+      'packages/client/src/wire/command-events.ts',
+      `/**
+ * Socket.IO event name of each command. Generated from packages/protocol/src/commands/ by
+ * \`npm run docs\`. Do not edit.
+ */
+import type { EventCommandName } from '@chorus/protocol'
+
+export const commandEvents: { readonly [Name in EventCommandName]: string } = {
+${lines(events)}}
+`,
+    ],
+    [
+      'packages/client/src/model/change-fields.ts',
+      `/**
+ * Fields of each type of change. Generated from packages/protocol/src/objects/ by \`npm run docs\`.
+ * Do not edit.
+ */
+import type { Change, ChangeField, ChangeType, MessageChangeType } from '@chorus/protocol'
+
+export const changeFields: { readonly [Type in ChangeType]: readonly ChangeField[] } = {
+${lines(fields)}}
+
+/** Returns whether this version knows a type of change. */
+export function isChangeType(type: string): type is ChangeType {
+  return Object.hasOwn(changeFields, type)
+}
+
+/** Returns whether a change contains the message after it. */
+export function hasMessage(change: Change): change is Extract<Change, { type: MessageChangeType }> {
+  return isChangeType(change.type) && changeFields[change.type].includes('message')
+}
+`,
+    ],
+  ]
+}
+
+/** The SQL function that reads a message: one column for each field of a message. */
+async function buildMessageDetail() {
+  const { messageColumns } = await load('packages/server/dist/support/message-columns.js')
+  return `-- Returns the columns of a message. Generated from packages/protocol/src/objects/message.ts by
+-- npm run docs. Do not edit.
+create or replace function message_detail(p_conversation uuid, p_seq bigint) returns json language sql stable as $$
+  select json_build_object(
+    ${messageColumns.map(({ column, stored }) => `'${column}', ${stored}`).join(',\n    ')})
+  from changes where conversation = p_conversation and seq = p_seq;
+$$;
 `
 }
 
-const pages = await buildReference()
-const files = Object.entries(pages).map(([name, text]) => [`docs/reference/${name}`, text])
-files.push(['packages/client/src/wire/http-routes.ts', await buildRoutes()])
-for (const [name, text] of files) {
+/** Writes a generated file, or reports that it is out of date. */
+function settle([name, text]) {
   const path = join(root, name)
   if (isWriting) {
     mkdirSync(dirname(path), { recursive: true })
@@ -201,6 +256,11 @@ for (const [name, text] of files) {
     problems.push(`${name} is out of date; run npm run docs`)
   }
 }
+
+for (const [name, text] of Object.entries(await buildReference())) settle([`docs/reference/${name}`, text])
+for (const table of [...buildTables(), ...(await buildClientTables())]) settle(table)
+settle(['packages/server/src/database/functions/message-detail.sql', await buildMessageDetail()])
+settle(buildFunctionSet())
 checkLinks()
 checkNamedFiles('docs/message-path.md')
 for (const page of readdirSync(join(root, 'docs/decisions'))) checkNamedFiles(`docs/decisions/${page}`)

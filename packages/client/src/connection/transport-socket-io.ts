@@ -8,7 +8,8 @@ import type { Socket } from 'socket.io-client'
 import { requestTimeoutMs } from '../wire/http-api.ts'
 import { isObject, isText, toServerEvent } from '../wire/server-events.ts'
 import type { ServerUrl } from '../wire/server-url.ts'
-import { commandEvents, type LinkEnd, type Transport, toLinkEnd } from './transport.ts'
+import { commandEvents } from '../wire/command-events.ts'
+import { type LinkEnd, type Transport, toLinkEnd } from './transport.ts'
 
 export interface SocketIoTransportOptions {
   readonly url: ServerUrl

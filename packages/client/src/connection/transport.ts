@@ -42,20 +42,6 @@ export interface TransportLink {
   close(): void
 }
 
-/** Socket.IO event name of each command. A test compares the table with the command definitions. */
-export const commandEvents: { readonly [Name in EventCommandName]: string } = {
-  'add-reaction': 'react',
-  'delete-message': 'delete',
-  'edit-message': 'edit',
-  'mark-read': 'read',
-  'remove-reaction': 'unreact',
-  'send-message': 'send',
-  'set-live-value': 'live',
-  'set-status': 'status',
-  sync: 'sync',
-  'watch-presence': 'watch',
-}
-
 /**
  * Converts an error to the end of the link: session revoked, refused permanently, or lost and worth
  * a retry.

@@ -3,8 +3,9 @@
  * refused. A component that still renders during a sign-out shows nothing instead of failing.
  */
 import { ChorusError } from '@chorus/protocol'
-import type { ChatConversation, TimelineView } from '../model/api.ts'
+import type { ChatConversation, Messages, TimelineView } from '../model/api.ts'
 import type { Observable } from '../support/observable.ts'
+import { MessageList } from './messages.ts'
 
 function constant<Value>(value: Value): Observable<Value> {
   return { get: () => value, subscribe: () => () => undefined }
@@ -26,23 +27,17 @@ const refuse = (): Promise<never> =>
   Promise.reject(new ChorusError('unauthenticated', 'unable to use conversation; no user is signed in'))
 const ignore = (): void => undefined
 
+/** Returns an object with every method of a class. Each call is refused. */
+function refuseAll(type: typeof MessageList): Omit<Messages, 'view'> {
+  const methods = Object.entries(Object.getOwnPropertyDescriptors(type.prototype)).filter(
+    ([name, { value }]) => typeof value === 'function' && name !== 'constructor',
+  )
+  return Object.fromEntries(methods.map(([name]) => [name, refuse])) as unknown as Omit<Messages, 'view'>
+}
+
 const features = {
   summary: nothing,
-  messages: {
-    view,
-    send: refuse,
-    retry: refuse,
-    discard: refuse,
-    edit: refuse,
-    delete: refuse,
-    react: refuse,
-    unreact: refuse,
-    loadOlder: refuse,
-    loadNewer: refuse,
-    loadAround: refuse,
-    loadNewest: refuse,
-    get: refuse,
-  },
+  messages: { view, ...refuseAll(MessageList) },
   typing: { users: emptyList, start: ignore, stop: ignore },
   members: { list: nothing, load: refuse, add: refuse, remove: refuse, setRole: refuse },
   live: { set: refuse, observe: () => emptyMap },

@@ -60,7 +60,7 @@ function unreadAfter(from: SummaryState, changes: readonly Change[]): number {
 describe('conversation summary', () => {
   it('[CLI1] skips a change type of a later protocol version', () => {
     const known = state(5, 3, 2)
-    const later = { seq: 6, type: 'message.pinned', at, actor: 'x' } as unknown as Change
+    const later = { seq: 6, type: 'message.later', at, actor: 'x' } as unknown as Change
     const { summary, unreadAsOfSeq } = applyChangeToSummary(known, later, 'me')
     expect(summary).toEqual({ ...known.summary, seq: 6 })
     expect(unreadAsOfSeq).toBe(6)

@@ -5,6 +5,7 @@
  */
 import { type Change, type Conversation, limits, type PageMessage } from '@chorus/protocol'
 import type { ConversationSummary } from './api.ts'
+import { hasMessage } from './change-fields.ts'
 import { countReaction, reactionsOf, spanOf, type TimelineWindow } from './timeline.ts'
 
 /**
@@ -55,19 +56,16 @@ function countUnread({ unread, readSeq }: ConversationSummary, change: Change, m
 }
 
 function applyToFields(summary: ConversationSummary, change: Change, me: string): ConversationSummary {
+  if (change.type === 'message.created') {
+    const { message } = change
+    return { ...summary, lastMessage: { ...message, reactions: [] }, activeAt: message.createdAt }
+  }
+  if (hasMessage(change)) {
+    const { lastMessage } = summary
+    if (lastMessage?.seq !== change.message.seq || change.message.version <= lastMessage.version) return summary
+    return { ...summary, lastMessage: { ...change.message, reactions: reactionsOf(change.message, lastMessage) } }
+  }
   switch (change.type) {
-    case 'message.created':
-      return {
-        ...summary,
-        lastMessage: { ...change.message, reactions: [] },
-        activeAt: change.message.createdAt,
-      }
-    case 'message.edited':
-    case 'message.deleted': {
-      const { lastMessage } = summary
-      if (lastMessage?.seq !== change.message.seq || change.message.version <= lastMessage.version) return summary
-      return { ...summary, lastMessage: { ...change.message, reactions: reactionsOf(change.message, lastMessage) } }
-    }
     case 'reaction.added':
     case 'reaction.removed': {
       const { lastMessage } = summary

@@ -301,7 +301,7 @@ describe('timeline', () => {
     timeline.applyPage(server.page(0, 10), { at: 'whole' })
     const later = {
       seq: 2,
-      type: 'message.pinned',
+      type: 'message.later',
       at: '2026-01-01T00:00:00.000Z',
       actor: users[1],
     } as unknown as Change

@@ -12,6 +12,7 @@
  * changes above that seq are applied to it.
  */
 import type { Change, Message, MessagePage, PageMessage, ReactionCount } from '@chorus/protocol'
+import { hasMessage } from './change-fields.ts'
 import type { WindowRecord } from './store.ts'
 
 /**
@@ -320,25 +321,19 @@ function applyToWindow(window: TimelineWindow, changes: readonly Change[], me: s
 }
 
 function applyToEntries(entries: WindowEntry[], change: Change, hasAfter: boolean, me: string): void {
+  if (hasMessage(change)) {
+    const { message, seq } = change
+    const index = insertionIndex(entries, message.seq)
+    const present = entries[index]
+    if (present?.message.seq === message.seq) entries[index] = withBody(present, message, seq)
+    // Append a new message only at the end of the log. A message older than the window belongs to
+    // an earlier page.
+    else if (change.type === 'message.created' && !hasAfter && index === entries.length) {
+      entries.push({ message: { ...message, reactions: [] }, asOfSeq: seq })
+    }
+    return
+  }
   switch (change.type) {
-    case 'message.created': {
-      const index = insertionIndex(entries, change.message.seq)
-      const present = entries[index]
-      if (present?.message.seq === change.message.seq) entries[index] = withBody(present, change.message, change.seq)
-      // Append the message only at the end of the log. A message older than the window belongs to
-      // an earlier page.
-      else if (!hasAfter && index === entries.length) {
-        entries.push({ message: { ...change.message, reactions: [] }, asOfSeq: change.seq })
-      }
-      return
-    }
-    case 'message.edited':
-    case 'message.deleted': {
-      const index = indexOf(entries, change.message.seq)
-      const present = entries[index]
-      if (present !== undefined) entries[index] = withBody(present, change.message, change.seq)
-      return
-    }
     case 'reaction.added':
     case 'reaction.removed': {
       const index = indexOf(entries, change.target)

@@ -3,7 +3,8 @@
  * schema library. Invalid events are dropped. Unknown events and fields come from a later protocol
  * version and are ignored.
  */
-import type { EventName, ServerEvent } from '@chorus/protocol'
+import type { ChangeField, EventName, ServerEvent } from '@chorus/protocol'
+import { changeFields, isChangeType } from '../model/change-fields.ts'
 
 type Fields = Readonly<Record<string, unknown>>
 
@@ -29,29 +30,29 @@ function isMessage(value: unknown): boolean {
   )
 }
 
+/** Guards of the fields of changes. Fields that this package does not need are not checked. */
+const changeGuards: { readonly [Field in ChangeField]: (value: unknown) => boolean } = {
+  seq: isSeq,
+  at: () => true,
+  actor: isText,
+  type: isText,
+  message: isMessage,
+  target: isSeq,
+  emoji: isText,
+  user: isText,
+  role: isText,
+  conversation: isObject,
+  from: isSeq,
+  to: isSeq,
+}
+
 export function isChange(value: unknown): boolean {
   if (!isObject(value) || !isSeq(value['seq']) || !isText(value['type'])) return false
-  switch (value['type']) {
-    case 'message.created':
-    case 'message.edited':
-    case 'message.deleted':
-      return isMessage(value['message'])
-    case 'reaction.added':
-    case 'reaction.removed':
-      return isSeq(value['target']) && isText(value['emoji']) && isText(value['actor'])
-    case 'member.joined':
-    case 'member.left':
-    case 'member.updated':
-      return isText(value['user']) && isText(value['role'])
-    case 'conversation.created':
-    case 'conversation.updated':
-      return isObject(value['conversation'])
-    case 'skip':
-      return isSeq(value['from']) && isSeq(value['to']) && value['from'] <= value['to']
-    default:
-      // A change type of a later version still counts in the log.
-      return true
-  }
+  const { type } = value
+  // A change type of a later version still counts in the log.
+  if (!isChangeType(type)) return true
+  if (!changeFields[type].every((field) => changeGuards[field](value[field]))) return false
+  return type !== 'skip' || Number(value['from']) <= Number(value['to'])
 }
 
 const guards: { readonly [Name in EventName]: (payload: unknown) => boolean } = {

@@ -1,0 +1,29 @@
+/**
+ * Fields of each type of change. Generated from packages/protocol/src/objects/ by `npm run docs`.
+ * Do not edit.
+ */
+import type { Change, ChangeField, ChangeType, MessageChangeType } from '@chorus/protocol'
+
+export const changeFields: { readonly [Type in ChangeType]: readonly ChangeField[] } = {
+  'message.created': ['seq', 'at', 'actor', 'type', 'message'],
+  'message.edited': ['seq', 'at', 'actor', 'type', 'message'],
+  'message.deleted': ['seq', 'at', 'actor', 'type', 'message'],
+  'reaction.added': ['seq', 'at', 'actor', 'type', 'target', 'emoji'],
+  'reaction.removed': ['seq', 'at', 'actor', 'type', 'target', 'emoji'],
+  'member.joined': ['seq', 'at', 'actor', 'type', 'user', 'role'],
+  'member.left': ['seq', 'at', 'actor', 'type', 'user', 'role'],
+  'member.updated': ['seq', 'at', 'actor', 'type', 'user', 'role'],
+  'conversation.created': ['seq', 'at', 'actor', 'type', 'conversation'],
+  'conversation.updated': ['seq', 'at', 'actor', 'type', 'conversation'],
+  skip: ['seq', 'type', 'from', 'to'],
+}
+
+/** Returns whether this version knows a type of change. */
+export function isChangeType(type: string): type is ChangeType {
+  return Object.hasOwn(changeFields, type)
+}
+
+/** Returns whether a change contains the message after it. */
+export function hasMessage(change: Change): change is Extract<Change, { type: MessageChangeType }> {
+  return isChangeType(change.type) && changeFields[change.type].includes('message')
+}
