@@ -3,7 +3,7 @@
  * client.
  */
 import type { Change } from '@chorus/protocol'
-import { changeKinds, hashText, nowMicros } from '../history/index.ts'
+import { hashText, kindOf, nowMicros } from '../history/index.ts'
 import type {
   ChangeFacts,
   ConnectionEvent,
@@ -126,7 +126,7 @@ export class Recorder {
 }
 
 function toFacts(conversation: string, change: Change): ChangeFacts {
-  const kind = changeKinds[change.type]
+  const kind = kindOf(change.type)
   const { seq } = change
   const plain = { conversation, seq, kind, target: seq, version: seq, hash: 0 }
   switch (change.type) {
@@ -146,8 +146,7 @@ function toFacts(conversation: string, change: Change): ChangeFacts {
     case 'member.left':
     case 'member.updated':
       return { ...plain, actor: change.actor, hash: hashText(change.user) }
-    case 'conversation.created':
-    case 'conversation.updated':
+    default:
       return { ...plain, actor: change.actor }
   }
 }

@@ -168,7 +168,7 @@ export interface NotOkEvent {
 }
 
 /** One letter per type of change, as rows and deliveries store it. */
-export const changeKinds = {
+const changeKinds = {
   'message.created': 'c',
   'message.edited': 'e',
   'message.deleted': 'd',
@@ -182,7 +182,14 @@ export const changeKinds = {
   skip: 's',
 } as const
 
-export type ChangeKind = (typeof changeKinds)[keyof typeof changeKinds]
+/** Kind of the types that no workload produces, so that no rule judges them. */
+const otherKind = '?'
+
+export type ChangeKind = (typeof changeKinds)[keyof typeof changeKinds] | typeof otherKind
+
+export function kindOf(type: string): ChangeKind {
+  return Object.hasOwn(changeKinds, type) ? changeKinds[type as keyof typeof changeKinds] : otherKind
+}
 
 /** Parts of a change that the checker compares. */
 export interface ChangeFacts {

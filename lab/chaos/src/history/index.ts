@@ -1,7 +1,7 @@
 /** The history: the events that drivers write and the checker reads. */
 export { nowMicros } from './clock.ts'
 export type * from './events.ts'
-export { changeKinds } from './events.ts'
+export { kindOf } from './events.ts'
 export { hashText } from './hash-text.ts'
 export { HistoryWriter } from './history-writer.ts'
 export { readHistory } from './read-history.ts'
