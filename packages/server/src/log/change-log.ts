@@ -6,11 +6,11 @@
  * with the load, and an idle server commits a single message at once. A batch is one round trip:
  * one call of `append_changes` (or of `append_send` for a single message) in autocommit.
  *
- * Each lane is a queue with one connection and at most one batch in flight. Conversations are
- * assigned to lanes by hash. So the rows of a conversation are stored in the order of arrival, and
- * a busy conversation cannot starve conversations in other lanes. Creations have a separate lane
- * with small batches: one creation writes as many rows as two hundred messages. Clients cannot send
- * to a conversation before its creation is acknowledged, so the separate lane breaks no order.
+ * Each queue has one lane (a connection) and at most one batch in flight. Conversations are assigned
+ * to queues by hash. So the rows of a conversation are stored in the order of arrival, and a busy
+ * conversation cannot starve conversations in other queues. Creations have a separate queue with
+ * small batches: one creation writes as many rows as two hundred messages. Clients cannot send to a
+ * conversation before its creation is acknowledged, so the separate queue breaks no order.
  *
  * Within a batch, each conversation has sends first, then other operations, then at most one change
  * of membership or role. Rows that do not fit this order wait for the next batch (rule ACL1).
@@ -111,7 +111,7 @@ export const changeLogBounds = {
    * its batch.
    */
   batchMembersMax: 100,
-  /** Maximum rows waiting in one lane. Beyond it a send is refused as `unavailable`. */
+  /** Maximum rows waiting in one queue. Beyond it a send is refused as `unavailable`. */
   waitingRowsMax: 20_000,
   /** Maximum members in waiting creations. Beyond it a creation is refused as `unavailable`. */
   waitingMembersMax: 10_000,
@@ -135,17 +135,17 @@ interface Waiting {
   readonly reject: (error: ChorusError) => void
 }
 
-/** Size limits of one lane, in members for creations and in characters otherwise. */
-interface LaneBounds {
+/** Size limits of one queue, in members for creations and in characters otherwise. */
+interface WeightLimits {
   readonly batchWeightMax: number
   readonly waitingWeightMax: number
 }
 
-const messageLane: LaneBounds = {
+const messageWeights: WeightLimits = {
   batchWeightMax: changeLogBounds.batchCharsMax,
   waitingWeightMax: Number.POSITIVE_INFINITY,
 }
-const creationLane: LaneBounds = {
+const creationWeights: WeightLimits = {
   batchWeightMax: changeLogBounds.batchMembersMax,
   waitingWeightMax: changeLogBounds.waitingMembersMax,
 }
@@ -154,16 +154,16 @@ const operationChars = 200
 
 export class ChangeLog {
   readonly #database: Database
-  readonly #lanes: LogLane[]
-  readonly #creations: LogLane
+  readonly #queues: AppendQueue[]
+  readonly #creations: AppendQueue
 
   constructor(database: Database, observer: ChangeLogObserver, nowMs: () => number) {
     this.#database = database
-    this.#lanes = Array.from(
+    this.#queues = Array.from(
       { length: database.laneCount },
-      (_, index) => new LogLane(database.lane(index), observer, nowMs, messageLane),
+      (_, index) => new AppendQueue(database.lane(index), observer, nowMs, messageWeights),
     )
-    this.#creations = new LogLane(database.laneApart(), observer, nowMs, creationLane)
+    this.#creations = new AppendQueue(database.laneApart(), observer, nowMs, creationWeights)
   }
 
   /**
@@ -171,7 +171,7 @@ export class ChangeLog {
    * `unknown`.
    */
   append(send: SendRow): Promise<Appended<SendOutcome>> {
-    const appending = this.#laneOf(send.conversation).add({ kind: 'send', send }, send.conversation, send.text.length)
+    const appending = this.#queueOf(send.conversation).add({ kind: 'send', send }, send.conversation, send.text.length)
     return appending.then((appended) => this.#compareValues(send, appended as Appended<SendOutcome>))
   }
 
@@ -183,18 +183,18 @@ export class ChangeLog {
     const appended =
       operation.op === 'create'
         ? this.#creations.add(row, operation.conversation, operation.members.length)
-        : this.#laneOf(operation.conversation).add(row, operation.conversation, weightOf(operation))
+        : this.#queueOf(operation.conversation).add(row, operation.conversation, weightOf(operation))
     return appended as Promise<Appended<OperationOutcome>>
   }
 
-  /** Number of rows waiting in all lanes. */
+  /** Number of rows waiting in all queues. */
   get waitingRows(): number {
-    return this.#lanes.reduce((sum, lane) => sum + lane.waitingRows, this.#creations.waitingRows)
+    return this.#queues.reduce((sum, queue) => sum + queue.waitingRows, this.#creations.waitingRows)
   }
 
   /** Resolves when no row is waiting or in flight. */
   async drain(): Promise<void> {
-    await Promise.all([...this.#lanes, this.#creations].map((lane) => lane.drain()))
+    await Promise.all([...this.#queues, this.#creations].map((queue) => queue.drain()))
   }
 
   /**
@@ -211,9 +211,9 @@ export class ChangeLog {
     }
   }
 
-  #laneOf(conversation: Id): LogLane {
-    // Choose the lane by the last characters: in a UUIDv7 they are random.
-    return this.#lanes[Number.parseInt(conversation.slice(-4), 16) % this.#lanes.length] as LogLane
+  #queueOf(conversation: Id): AppendQueue {
+    // Choose the queue by the last characters: in a UUIDv7 they are random.
+    return this.#queues[Number.parseInt(conversation.slice(-4), 16) % this.#queues.length] as AppendQueue
   }
 }
 
@@ -227,20 +227,20 @@ function weightOf(operation: LogOperation): number {
 
 type Phase = 'sends' | 'operations' | 'closed'
 
-class LogLane {
+class AppendQueue {
   readonly #lane: Lane
   readonly #observer: ChangeLogObserver
   readonly #nowMs: () => number
-  readonly #bounds: LaneBounds
+  readonly #weights: WeightLimits
   #waiting: Waiting[] = []
   #waitingWeight = 0
   #running: Promise<void> | undefined
 
-  constructor(lane: Lane, observer: ChangeLogObserver, nowMs: () => number, bounds: LaneBounds) {
+  constructor(lane: Lane, observer: ChangeLogObserver, nowMs: () => number, weights: WeightLimits) {
     this.#lane = lane
     this.#observer = observer
     this.#nowMs = nowMs
-    this.#bounds = bounds
+    this.#weights = weights
   }
 
   get waitingRows(): number {
@@ -250,7 +250,7 @@ class LogLane {
   add(row: Row, conversation: Id, weight: number): Promise<Appended<string>> {
     if (
       this.#waiting.length >= changeLogBounds.waitingRowsMax ||
-      this.#waitingWeight >= this.#bounds.waitingWeightMax
+      this.#waitingWeight >= this.#weights.waitingWeightMax
     ) {
       return Promise.reject(
         new ChorusError('unavailable', 'unable to store the change; too many changes are waiting for the database', {
@@ -292,7 +292,7 @@ class LogLane {
       ;
       index < this.#waiting.length &&
       batch.length < changeLogBounds.batchRowsMax &&
-      weight < this.#bounds.batchWeightMax;
+      weight < this.#weights.batchWeightMax;
       index++
     ) {
       const waiting = this.#waiting[index] as Waiting
