@@ -3,7 +3,7 @@
  * ACL3).
  */
 import { ChorusError } from '@chorus/protocol'
-import type { OperationOutcome, SendOutcome } from '../log/change-log.ts'
+import type { OperationOutcome, SendOutcome } from '../log/append-outcome.ts'
 
 type Refusal = Exclude<SendOutcome | OperationOutcome, 'stored' | 'duplicate' | 'unchanged'>
 

@@ -5,7 +5,8 @@
 import { randomUUID } from 'node:crypto'
 import type { ChorusError, Id } from '@chorus/protocol'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { ChangeLog, changeLogBounds } from './change-log.ts'
+import { appendQueueLimits } from './append-queue.ts'
+import { ChangeLog } from './change-log.ts'
 import type { Database, Lane, Statement } from '../database/database.ts'
 import { DatabaseError, type DatabaseErrorKind } from '../database/database-errors.ts'
 import { type LogObservations, LogFixture, openLog } from '../database/testing/log-fixture.ts'
@@ -240,16 +241,16 @@ describe.each(testEngines)('change log with a failing database, on the %s engine
     const quiet = { batchCommitted: () => undefined, batchFailed: () => undefined }
     const log = new ChangeLog(lanes, quiet, () => nowMs)
     const old = fixture.send(group, ada, 'old', { log }).catch((error: ChorusError) => error.code)
-    nowMs = changeLogBounds.deadlineMs - 1
+    nowMs = appendQueueLimits.deadlineMs - 1
     const young = fixture.send(group, ada, 'young', { log })
     faults.push({ kind: 'before', error: 'refused' })
     const failed = new Promise<void>((resolve) => setTimeout(resolve, 1))
     await failed
-    nowMs = changeLogBounds.deadlineMs + 1
+    nowMs = appendQueueLimits.deadlineMs + 1
     expect(await old).toMatch(/^un(known|available)$/)
     expect(await young).toMatchObject({ outcome: 'stored' })
     // The statement had the remaining time of its newest row, not of its oldest.
-    expect(timeouts[0]).toBe(changeLogBounds.deadlineMs)
+    expect(timeouts[0]).toBe(appendQueueLimits.deadlineMs)
     expect(await textsOf(group)).toEqual(['young'])
   })
 
@@ -275,11 +276,11 @@ describe.each(testEngines)('change log with a failing database, on the %s engine
     const first = faulty.send(group, ada, 'first').catch(() => undefined)
     await new Promise((resolve) => setImmediate(resolve))
     const waiting: Promise<unknown>[] = []
-    for (let index = 0; index < changeLogBounds.waitingRowsMax; index++) {
+    for (let index = 0; index < appendQueueLimits.waitingRowsMax; index++) {
       waiting.push(faulty.apply({ op: 'rename', conversation: group, actor: bob, name: 'x' }).catch(() => undefined))
     }
     await expect(faulty.send(group, ada, 'one too many')).rejects.toMatchObject({ code: 'unavailable' })
-    expect(faulty.log.waitingRows).toBe(changeLogBounds.waitingRowsMax)
+    expect(faulty.log.waitingRows).toBe(appendQueueLimits.waitingRowsMax)
     await first
     await faulty.log.drain()
     await Promise.all(waiting)

@@ -3,7 +3,7 @@
  * change carries the message as it is now, the same for every member.
  */
 import type { Message, MessageChangeType } from '@chorus/protocol'
-import type { OperationDetail } from '../../log/change-log.ts'
+import type { OperationDetail } from '../../log/append-outcome.ts'
 import type { LogOperation } from '../../log/operations.ts'
 import { encodeChange } from '../../support/logged-change.ts'
 import { type MessageColumns, toMessage } from '../../support/message-columns.ts'

@@ -3,7 +3,8 @@
  * that shows the conversation (rules ACK1, IDEM1, ORD1, PUB1).
  */
 import { ChorusError } from '@chorus/protocol'
-import { type Appended, type SendOutcome, toStoredMessage } from '../../log/change-log.ts'
+import { toStoredMessage } from '../../log/change-log.ts'
+import type { Appended, SendOutcome } from '../../log/append-outcome.ts'
 import { encodeSentMessage } from '../../support/logged-change.ts'
 import type { Command } from '../command.ts'
 import { refuse } from '../refuse.ts'
