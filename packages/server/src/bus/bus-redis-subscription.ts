@@ -1,0 +1,56 @@
+/**
+ * State of one subscription at Redis. `confirmed` is the only state in which messages surely arrive
+ * (rule JOIN1).
+ */
+import type { BusChannel } from './bus.ts'
+import type { GapCause } from './bus-observer.ts'
+import type { RedisBusConnection } from './bus-redis-connection.ts'
+
+/** Maximum number of names in one SSUBSCRIBE or SUNSUBSCRIBE. */
+export const namesPerRequestMax = 500
+
+export interface Subscription {
+  readonly channel: BusChannel
+  readonly partition: number
+  /**
+   * State of the subscription. In `asked` and `confirmed`, `line` and `ask` name the connection and
+   * the request.
+   */
+  state: 'wanted' | 'asked' | 'confirmed'
+  line: RedisBusConnection | undefined
+  ask: number
+  /** Cause of the gap to announce once the subscription is confirmed. */
+  owes: GapCause | undefined
+  readonly waiters: Set<() => void>
+}
+
+/** Lets all callers that wait for the confirmation continue. */
+export function release(subscription: Subscription): void {
+  const waiters = [...subscription.waiters]
+  subscription.waiters.clear()
+  for (const resolve of waiters) resolve()
+}
+
+/**
+ * Groups names by the connection they are subscribed on, in lists of one partition and bounded
+ * length.
+ */
+export function groupByLine(subscriptions: ReadonlyMap<string, Subscription>): Map<RedisBusConnection, string[][]> {
+  const byLine = new Map<RedisBusConnection, Map<number, string[]>>()
+  for (const [name, { line, partition }] of subscriptions) {
+    if (line === undefined) continue
+    const partitions = byLine.get(line) ?? new Map<number, string[]>()
+    byLine.set(line, partitions)
+    const names = partitions.get(partition) ?? []
+    partitions.set(partition, names)
+    names.push(name)
+  }
+  const grouped = new Map<RedisBusConnection, string[][]>()
+  for (const [line, partitions] of byLine) {
+    const lists: string[][] = []
+    for (const names of partitions.values())
+      for (let at = 0; at < names.length; at += namesPerRequestMax) lists.push(names.slice(at, at + namesPerRequestMax))
+    grouped.set(line, lists)
+  }
+  return grouped
+}
