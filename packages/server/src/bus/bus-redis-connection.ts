@@ -14,7 +14,7 @@ import type { Clock, Timer } from '../support/clock.ts'
 import type { RedisTls } from '../support/redis-tls.ts'
 import { encodeCommand, RedisRefusal, type Reply, ReplyReader, textOf } from './bus-redis-replies.ts'
 
-export const lineBounds = {
+export const connectionBounds = {
   connectTimeoutMs: 2_000,
   pingIntervalMs: 1_000,
   /**
@@ -40,13 +40,13 @@ export interface RedisAccess {
   readonly password: string
 }
 
-export interface LineEvents {
+export interface ConnectionEvents {
   readonly onMessage: (name: string, payload: Buffer) => void
   /**
-   * Called when Redis confirms a subscription. `ask` is the number that {@link
+   * Called when Redis confirms a subscription. `request` is the number that {@link
    * RedisBusConnection.subscribe} returned.
    */
-  readonly onConfirmed: (name: string, ask: number) => void
+  readonly onConfirmed: (name: string, request: number) => void
   /**
    * Called when Redis ends a subscription without a request: the slot has moved to another master.
    */
@@ -57,11 +57,11 @@ export interface LineEvents {
 }
 
 type Expected =
-  | { readonly kind: 'subscribe' | 'unsubscribe'; readonly names: Set<string>; readonly ask: number }
+  | { readonly kind: 'subscribe' | 'unsubscribe'; readonly names: Set<string>; readonly request: number }
   | { readonly kind: 'answer'; readonly resolve: (reply: Reply) => void; readonly reject: (error: Error) => void }
 
 export class RedisBusConnection {
-  readonly #events: LineEvents
+  readonly #events: ConnectionEvents
   readonly #clock: Clock
   readonly #socket: Socket
   readonly #reader = new ReplyReader()
@@ -70,10 +70,10 @@ export class RedisBusConnection {
   #lastLookAtMs: number
   #timer: Timer
   #isClosed = false
-  #asks = 0
+  #requests = 0
 
   /** Starts connecting. Call `open` next: it resolves when the connection is ready for use. */
-  constructor(address: RedisAddress, access: RedisAccess, clock: Clock, events: LineEvents) {
+  constructor(address: RedisAddress, access: RedisAccess, clock: Clock, events: ConnectionEvents) {
     this.#events = events
     this.#clock = clock
     this.#lastHeardAtMs = clock.nowMs()
@@ -84,7 +84,7 @@ export class RedisBusConnection {
     this.#socket.on('data', (chunk: Buffer) => this.#read(chunk))
     this.#socket.on('error', (error) => this.#end(error.message))
     this.#socket.on('close', () => this.#end('the connection was closed'))
-    this.#timer = clock.setTimer(() => this.#end('no connection in time'), lineBounds.connectTimeoutMs)
+    this.#timer = clock.setTimer(() => this.#end('no connection in time'), connectionBounds.connectTimeoutMs)
     this.#socket.once(tls === undefined ? 'connect' : 'secureConnect', () => this.#watch())
   }
 
@@ -96,12 +96,12 @@ export class RedisBusConnection {
   /** Authenticates. Rejects when the connection ends first or Redis refuses the credentials. */
   async open({ username, password }: RedisAccess): Promise<void> {
     const credentials = password === '' ? [] : ['AUTH', username === '' ? 'default' : username, password]
-    const reply = await this.ask(['HELLO', '3', ...credentials])
+    const reply = await this.request(['HELLO', '3', ...credentials])
     if (reply instanceof RedisRefusal) throw this.close(reply.text)
   }
 
   /** Sends a command and returns its single reply. Rejects only when the connection ends first. */
-  ask(args: readonly string[]): Promise<Reply> {
+  request(args: readonly string[]): Promise<Reply> {
     return new Promise((resolve, reject) => {
       if (this.#isClosed) {
         reject(new Error('the connection is closed'))
@@ -131,16 +131,16 @@ export class RedisBusConnection {
   }
 
   #tell(kind: 'subscribe' | 'unsubscribe', verb: string, names: readonly string[]): number {
-    const ask = ++this.#asks
-    if (this.#isClosed || names.length === 0) return ask
-    this.#expected.push({ kind, names: new Set(names), ask })
+    const request = ++this.#requests
+    if (this.#isClosed || names.length === 0) return request
+    this.#expected.push({ kind, names: new Set(names), request })
     this.#write([verb, ...names])
-    return ask
+    return request
   }
 
   #write(args: readonly string[]): void {
     this.#socket.write(encodeCommand(args))
-    if (this.#socket.writableLength > lineBounds.unsentMaxBytes) this.#end('the peer does not read')
+    if (this.#socket.writableLength > connectionBounds.unsentMaxBytes) this.#end('the peer does not read')
   }
 
   #read(chunk: Buffer): void {
@@ -165,8 +165,8 @@ export class RedisBusConnection {
         if (Buffer.isBuffer(payload)) this.#events.onMessage(textOf(name), payload)
         return
       case 'ssubscribe': {
-        const ask = this.#strike('subscribe', textOf(name))
-        if (ask !== undefined) this.#events.onConfirmed(textOf(name), ask)
+        const request = this.#strike('subscribe', textOf(name))
+        if (request !== undefined) this.#events.onConfirmed(textOf(name), request)
         return
       }
       case 'sunsubscribe':
@@ -183,7 +183,7 @@ export class RedisBusConnection {
     const [head] = this.#expected
     if (head?.kind !== kind || !head.names.delete(name)) return undefined
     if (head.names.size === 0) this.#expected.shift()
-    return head.ask
+    return head.request
   }
 
   #takeAnswer(reply: Reply): void {
@@ -200,17 +200,17 @@ export class RedisBusConnection {
     const look = (): void => {
       const nowMs = this.#clock.nowMs()
       // This process itself was paused, so bytes may have arrived that it has not read yet.
-      if (nowMs - this.#lastLookAtMs > 2 * lineBounds.pingIntervalMs) this.#lastHeardAtMs = nowMs
+      if (nowMs - this.#lastLookAtMs > 2 * connectionBounds.pingIntervalMs) this.#lastHeardAtMs = nowMs
       this.#lastLookAtMs = nowMs
-      if (nowMs - this.#lastHeardAtMs > lineBounds.silenceMaxMs) {
+      if (nowMs - this.#lastHeardAtMs > connectionBounds.silenceMaxMs) {
         this.#end('nothing was received for too long')
         return
       }
-      this.ask(['PING']).catch(() => undefined)
-      this.#timer = this.#clock.setTimer(look, lineBounds.pingIntervalMs)
+      this.request(['PING']).catch(() => undefined)
+      this.#timer = this.#clock.setTimer(look, connectionBounds.pingIntervalMs)
     }
     this.#lastLookAtMs = this.#clock.nowMs()
-    this.#timer = this.#clock.setTimer(look, lineBounds.pingIntervalMs)
+    this.#timer = this.#clock.setTimer(look, connectionBounds.pingIntervalMs)
   }
 
   #end(reason: string): void {

@@ -47,7 +47,7 @@ interface Channel {
 
 export class SubscriptionProbe {
   readonly #options: ProbeOptions
-  #line: RedisBusConnection | undefined
+  #connection: RedisBusConnection | undefined
   #channel: Channel | undefined
   #timer: Timer | undefined
   #lost = 0
@@ -66,26 +66,26 @@ export class SubscriptionProbe {
     return this.#lost > 0
   }
 
-  start(line: RedisBusConnection): void {
+  start(connection: RedisBusConnection): void {
     this.#timer?.cancel()
-    if (this.#channel !== undefined) line.unsubscribe([this.#channel.name])
+    if (this.#channel !== undefined) connection.unsubscribe([this.#channel.name])
     const name = this.#options.nameOf()
-    this.#line = line
+    this.#connection = connection
     this.#channel = { name, sent: undefined }
-    line.subscribe([name])
-    this.#watch(line)
+    connection.subscribe([name])
+    this.#watch(connection)
   }
 
   /** Subscribes again if the slots have moved, so that the probes have another name. */
   followSlots(): void {
-    if (this.#line !== undefined && this.#channel !== undefined && this.#channel.name !== this.#options.nameOf())
-      this.start(this.#line)
+    if (this.#connection !== undefined && this.#channel !== undefined && this.#channel.name !== this.#options.nameOf())
+      this.start(this.#connection)
   }
 
   /** Ends probing because the connection has ended. The next `start` continues the count. */
   stop(): void {
     this.#timer?.cancel()
-    this.#line = undefined
+    this.#connection = undefined
     this.#channel = undefined
   }
 
@@ -127,19 +127,19 @@ export class SubscriptionProbe {
     this.#options.onBack(this.#options.clock.nowMs() - sent.sentAtMs, wasLost)
   }
 
-  #watch(line: RedisBusConnection): void {
+  #watch(connection: RedisBusConnection): void {
     const { clock } = this.#options
     const dueMs = clock.nowMs() + probeBounds.intervalMs
     this.#timer = clock.setTimer(() => {
       if (this.#channel === undefined) {
-        this.start(line)
+        this.start(connection)
         return
       }
       const isOnTime = clock.nowMs() - dueMs <= probeBounds.latenessMaxMs
       if (isOnTime && didNotComeBack(this.#channel)) this.#lose()
-      if (this.#line !== line) return
+      if (this.#connection !== connection) return
       this.send()
-      this.#watch(line)
+      this.#watch(connection)
     }, probeBounds.intervalMs)
   }
 

@@ -21,7 +21,7 @@ const topologyIntervalMs = 10_000
 
 /** One Redis that serves subscriptions. `open`: its connection can be used. */
 export interface Shard {
-  readonly line: RedisBusConnection | undefined
+  readonly connection: RedisBusConnection | undefined
   readonly state: 'connecting' | 'open' | 'away'
 }
 
@@ -29,12 +29,12 @@ export interface ShardEvents {
   readonly onMessage: (name: string, payload: Buffer) => void
   /** Called when a connection can be used. */
   readonly onReady: () => void
-  readonly onConfirmed: (line: RedisBusConnection, name: string, ask: number) => void
+  readonly onConfirmed: (connection: RedisBusConnection, name: string, request: number) => void
   /** Called when Redis ended a subscription because its slot has moved. */
-  readonly onMoved: (line: RedisBusConnection, name: string) => void
-  readonly onRefused: (line: RedisBusConnection, names: readonly string[], reason: string) => void
+  readonly onMoved: (connection: RedisBusConnection, name: string) => void
+  readonly onRefused: (connection: RedisBusConnection, names: readonly string[], reason: string) => void
   /** Called when a connection has ended: its subscriptions are lost. */
-  readonly onEnded: (line: RedisBusConnection, cause: GapCause) => void
+  readonly onEnded: (connection: RedisBusConnection, cause: GapCause) => void
   /** Called when a shard cannot be reached. Its subscriptions cannot be confirmed for a while. */
   readonly onAway: (shard: Shard) => void
   /** Called when partitions have moved to other masters. */
@@ -55,7 +55,7 @@ export interface BusShardsOptions {
 
 interface OwnShard extends Shard {
   readonly address: RedisAddress
-  line: RedisBusConnection | undefined
+  connection: RedisBusConnection | undefined
   state: 'connecting' | 'open' | 'away'
   retries: number
   timer: Timer | undefined
@@ -121,15 +121,15 @@ export class BusShards {
   refreshTopology(asked?: RedisBusConnection): void {
     if (this.#owners === undefined || this.#isRefreshing || this.#isClosed) return
     const open = [...this.#shards.values()].filter(({ state }) => state === 'open')
-    const shard = open.find(({ line }) => line === asked) ?? open[Math.floor(Math.random() * open.length)]
-    if (shard?.line === undefined) {
+    const shard = open.find(({ connection }) => connection === asked) ?? open[Math.floor(Math.random() * open.length)]
+    if (shard?.connection === undefined) {
       // No known master is left: start again at the configured address.
       if (!this.#shards.has(keyOf(this.#seed))) this.#addShard(this.#seed)
       return
     }
     this.#isRefreshing = true
-    shard.line
-      .ask(['CLUSTER', 'SLOTS'])
+    shard.connection
+      .request(['CLUSTER', 'SLOTS'])
       .then((reply) => this.#applyTopology(reply, shard.address))
       .catch(() => undefined)
       .finally(() => {
@@ -147,7 +147,7 @@ export class BusShards {
   #addShard(address: RedisAddress): void {
     const shard: OwnShard = {
       address,
-      line: undefined,
+      connection: undefined,
       state: 'connecting',
       retries: 0,
       timer: undefined,
@@ -162,61 +162,61 @@ export class BusShards {
     if (this.#shards.get(keyOf(shard.address)) === shard) this.#shards.delete(keyOf(shard.address))
     shard.timer?.cancel()
     shard.probe.stop()
-    const { line } = shard
-    shard.line = undefined
-    line?.close('no longer needed')
-    if (line !== undefined) this.#options.events.onEnded(line, 'moved')
+    const { connection } = shard
+    shard.connection = undefined
+    connection?.close('no longer needed')
+    if (connection !== undefined) this.#options.events.onEnded(connection, 'moved')
   }
 
   #open(shard: OwnShard): void {
     const { clock, events } = this.#options
-    const line = new RedisBusConnection(shard.address, this.#access, clock, {
+    const connection = new RedisBusConnection(shard.address, this.#access, clock, {
       onMessage: (name, payload) => {
         if (name === shard.probe.name) shard.probe.accept(payload.toString('latin1'))
         else events.onMessage(name, payload)
       },
-      onConfirmed: (name, ask) => {
+      onConfirmed: (name, request) => {
         if (name === shard.probe.name) shard.probe.send()
-        else events.onConfirmed(line, name, ask)
+        else events.onConfirmed(connection, name, request)
       },
       onMoved: (name) => {
         if (name === shard.probe.name) shard.probe.forgetChannel()
-        events.onMoved(line, name)
+        events.onMoved(connection, name)
       },
-      onRefused: (names, reason) => events.onRefused(line, names, reason),
+      onRefused: (names, reason) => events.onRefused(connection, names, reason),
       onClosed: (reason) => {
-        if (shard.line === line) this.#reopen(shard, reason)
+        if (shard.connection === connection) this.#reopen(shard, reason)
       },
     })
-    shard.line = line
-    line.open(this.#access).then(
-      () => this.#begin(shard, line),
+    shard.connection = connection
+    connection.open(this.#access).then(
+      () => this.#begin(shard, connection),
       // `onClosed` has already reported the end of the connection.
       () => undefined,
     )
   }
 
-  async #begin(shard: OwnShard, line: RedisBusConnection): Promise<void> {
-    const topology = await line.ask(['CLUSTER', 'SLOTS']).catch(() => undefined)
-    if (topology === undefined || shard.line !== line) return
+  async #begin(shard: OwnShard, connection: RedisBusConnection): Promise<void> {
+    const topology = await connection.request(['CLUSTER', 'SLOTS']).catch(() => undefined)
+    if (topology === undefined || shard.connection !== connection) return
     shard.state = 'open'
     if (!shard.probe.isLost) shard.problem = undefined
     this.#applyTopology(topology, shard.address)
-    if (shard.line !== line) return
-    shard.probe.start(line)
+    if (shard.connection !== connection) return
+    shard.probe.start(connection)
     this.#options.events.onReady()
     this.#settle()
   }
 
   #reopen(shard: OwnShard, reason: string): void {
     const { clock, events } = this.#options
-    const { line } = shard
+    const { connection } = shard
     if (shard.state === 'open') events.onNote(`the bus connection to ${keyOf(shard.address)} ended; ${reason}`)
-    shard.line = undefined
+    shard.connection = undefined
     shard.state = 'away'
     shard.problem = reason
     shard.probe.stop()
-    if (line !== undefined) events.onEnded(line, 'connected')
+    if (connection !== undefined) events.onEnded(connection, 'connected')
     events.onAway(shard)
     this.#settle()
     if (this.#isClosed) return
@@ -287,7 +287,7 @@ export class BusShards {
         const shard = shardOf()
         shard.problem = 'published probes do not come back'
         this.refreshTopology()
-        if (isTimeToReopen) shard.line?.close(shard.problem)
+        if (isTimeToReopen) shard.connection?.close(shard.problem)
       },
       onRefused: (reason) => {
         shardOf().problem = `unable to probe it; ${reason}`

@@ -10,7 +10,7 @@ import type { BusObserver, GapCause } from './bus-observer.ts'
 import { nameOf, partitionOf } from './bus-redis-channels.ts'
 import type { RedisBusConnection } from './bus-redis-connection.ts'
 import { BusShards, type Shard } from './bus-redis-shards.ts'
-import { groupByLine, namesPerRequestMax, release, type Subscription } from './bus-redis-subscription.ts'
+import { groupByConnection, namesPerRequestMax, release, type Subscription } from './bus-redis-subscription.ts'
 
 const subscriberBounds = {
   /** Time after which a subscriber continues without the confirmation (rule JOIN1). */
@@ -61,10 +61,10 @@ export class BusSubscriber {
           if (subscription !== undefined) options.onMessage(subscription.channel, payload)
         },
         onReady: () => this.#flush(),
-        onConfirmed: (line, name, ask) => this.#confirm(line, name, ask),
-        onMoved: (line, name) => this.#followMoved(line, name),
-        onRefused: (line, names, reason) => this.#followRefused(line, names, reason),
-        onEnded: (line, cause) => this.#loseLine(line, cause),
+        onConfirmed: (connection, name, request) => this.#confirm(connection, name, request),
+        onMoved: (connection, name) => this.#followMoved(connection, name),
+        onRefused: (connection, names, reason) => this.#followRefused(connection, names, reason),
+        onEnded: (connection, cause) => this.#loseConnection(connection, cause),
         onAway: (shard) => this.#releaseOf(shard),
         onOwnersChanged: () => this.#followOwners(),
         onGap: (cause) => this.#announceGap(cause),
@@ -96,8 +96,8 @@ export class BusSubscriber {
         channel,
         partition: partitionOf(channel),
         state: 'wanted',
-        line: undefined,
-        ask: 0,
+        connection: undefined,
+        request: 0,
         owes: undefined,
         waiters: new Set(),
       }
@@ -186,43 +186,49 @@ export class BusSubscriber {
 
   #flush(): void {
     if (this.#isClosed) return
-    for (const [line, names] of groupByLine(this.#leaving)) for (const some of names) line.unsubscribe(some)
+    for (const [connection, names] of groupByConnection(this.#leaving))
+      for (const some of names) connection.unsubscribe(some)
     this.#leaving.clear()
 
-    const asks = new Map<Shard, Map<number, string[]>>()
+    const requests = new Map<Shard, Map<number, string[]>>()
     for (const name of this.#wanting) {
       const subscription = this.#subscriptions.get(name)
       if (subscription === undefined) continue
       const shard = this.#shardOf(subscription)
       if (shard?.state !== 'open') continue
-      const partitions = asks.get(shard) ?? new Map<number, string[]>()
-      asks.set(shard, partitions)
+      const partitions = requests.get(shard) ?? new Map<number, string[]>()
+      requests.set(shard, partitions)
       const names = partitions.get(subscription.partition) ?? []
       partitions.set(subscription.partition, names)
       names.push(name)
     }
-    for (const [{ line }, partitions] of asks)
-      for (const names of partitions.values()) if (line !== undefined) this.#ask(line, names)
+    for (const [{ connection }, partitions] of requests)
+      for (const names of partitions.values()) if (connection !== undefined) this.#request(connection, names)
   }
 
-  #ask(line: RedisBusConnection, names: readonly string[]): void {
+  #request(connection: RedisBusConnection, names: readonly string[]): void {
     for (let at = 0; at < names.length; at += namesPerRequestMax) {
       const some = names.slice(at, at + namesPerRequestMax)
-      const ask = line.subscribe(some)
+      const request = connection.subscribe(some)
       for (const name of some) {
         const subscription = this.#subscriptions.get(name)
         if (subscription === undefined) continue
         this.#wanting.delete(name)
-        subscription.state = 'asked'
-        subscription.line = line
-        subscription.ask = ask
+        subscription.state = 'requested'
+        subscription.connection = connection
+        subscription.request = request
       }
     }
   }
 
-  #confirm(line: RedisBusConnection, name: string, ask: number): void {
+  #confirm(connection: RedisBusConnection, name: string, request: number): void {
     const subscription = this.#subscriptions.get(name)
-    if (subscription?.state !== 'asked' || subscription.line !== line || subscription.ask !== ask) return
+    if (
+      subscription?.state !== 'requested' ||
+      subscription.connection !== connection ||
+      subscription.request !== request
+    )
+      return
     subscription.state = 'confirmed'
     this.#refusal = undefined
     release(subscription)
@@ -235,7 +241,7 @@ export class BusSubscriber {
   #lose(name: string, subscription: Subscription, cause: GapCause): void {
     if (subscription.state === 'confirmed') subscription.owes ??= cause
     subscription.state = 'wanted'
-    subscription.line = undefined
+    subscription.connection = undefined
     this.#wanting.add(name)
   }
 
@@ -258,10 +264,11 @@ export class BusSubscriber {
 
   // --- Connections that end, slots that move ---
 
-  #loseLine(line: RedisBusConnection, cause: GapCause): void {
+  #loseConnection(connection: RedisBusConnection, cause: GapCause): void {
     for (const [name, subscription] of this.#subscriptions)
-      if (subscription.line === line) this.#lose(name, subscription, cause)
-    for (const [name, subscription] of this.#leaving) if (subscription.line === line) this.#leaving.delete(name)
+      if (subscription.connection === connection) this.#lose(name, subscription, cause)
+    for (const [name, subscription] of this.#leaving)
+      if (subscription.connection === connection) this.#leaving.delete(name)
   }
 
   /** Lets callers that wait for subscriptions of this shard continue without them. */
@@ -275,32 +282,32 @@ export class BusSubscriber {
 
   #followOwners(): void {
     for (const [name, subscription] of this.#subscriptions) {
-      const { line } = subscription
-      if (line === undefined || line === this.#shardOf(subscription)?.line) continue
-      line.unsubscribe([name])
+      const { connection } = subscription
+      if (connection === undefined || connection === this.#shardOf(subscription)?.connection) continue
+      connection.unsubscribe([name])
       this.#lose(name, subscription, 'moved')
     }
     this.#scheduleFlush()
   }
 
-  #followMoved(line: RedisBusConnection, name: string): void {
+  #followMoved(connection: RedisBusConnection, name: string): void {
     const subscription = this.#subscriptions.get(name)
-    if (subscription?.line === line) this.#lose(name, subscription, 'moved')
+    if (subscription?.connection === connection) this.#lose(name, subscription, 'moved')
     // Ask the master that dropped the slot: it knows the new owner.
-    this.#shards.refreshTopology(line)
+    this.#shards.refreshTopology(connection)
     this.#retrySoon()
   }
 
-  #followRefused(line: RedisBusConnection, names: readonly string[], reason: string): void {
+  #followRefused(connection: RedisBusConnection, names: readonly string[], reason: string): void {
     for (const name of names) {
       const subscription = this.#subscriptions.get(name)
-      if (subscription?.line === line) this.#lose(name, subscription, 'moved')
+      if (subscription?.connection === connection) this.#lose(name, subscription, 'moved')
     }
     if (!reason.startsWith('MOVED') || !this.#shards.isCluster) {
       this.#refusal = reason
       this.#note(`unable to subscribe at Redis; ${reason}`)
     }
-    this.#shards.refreshTopology(line)
+    this.#shards.refreshTopology(connection)
     this.#retrySoon()
   }
 

@@ -13,12 +13,12 @@ export interface Subscription {
   readonly channel: BusChannel
   readonly partition: number
   /**
-   * State of the subscription. In `asked` and `confirmed`, `line` and `ask` name the connection and
-   * the request.
+   * State of the subscription. In `requested` and `confirmed`, `connection` and `request` are the
+   * connection and the number of the request.
    */
-  state: 'wanted' | 'asked' | 'confirmed'
-  line: RedisBusConnection | undefined
-  ask: number
+  state: 'wanted' | 'requested' | 'confirmed'
+  connection: RedisBusConnection | undefined
+  request: number
   /** Cause of the gap to announce once the subscription is confirmed. */
   owes: GapCause | undefined
   readonly waiters: Set<() => void>
@@ -35,22 +35,24 @@ export function release(subscription: Subscription): void {
  * Groups names by the connection they are subscribed on, in lists of one partition and bounded
  * length.
  */
-export function groupByLine(subscriptions: ReadonlyMap<string, Subscription>): Map<RedisBusConnection, string[][]> {
-  const byLine = new Map<RedisBusConnection, Map<number, string[]>>()
-  for (const [name, { line, partition }] of subscriptions) {
-    if (line === undefined) continue
-    const partitions = byLine.get(line) ?? new Map<number, string[]>()
-    byLine.set(line, partitions)
+export function groupByConnection(
+  subscriptions: ReadonlyMap<string, Subscription>,
+): Map<RedisBusConnection, string[][]> {
+  const byConnection = new Map<RedisBusConnection, Map<number, string[]>>()
+  for (const [name, { connection, partition }] of subscriptions) {
+    if (connection === undefined) continue
+    const partitions = byConnection.get(connection) ?? new Map<number, string[]>()
+    byConnection.set(connection, partitions)
     const names = partitions.get(partition) ?? []
     partitions.set(partition, names)
     names.push(name)
   }
   const grouped = new Map<RedisBusConnection, string[][]>()
-  for (const [line, partitions] of byLine) {
+  for (const [connection, partitions] of byConnection) {
     const lists: string[][] = []
     for (const names of partitions.values())
       for (let at = 0; at < names.length; at += namesPerRequestMax) lists.push(names.slice(at, at + namesPerRequestMax))
-    grouped.set(line, lists)
+    grouped.set(connection, lists)
   }
   return grouped
 }
