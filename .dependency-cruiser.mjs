@@ -16,6 +16,7 @@ const parts = [
   'health',
   'live',
   'jobs',
+  'redis',
   'support',
   'config',
 ]
@@ -201,27 +202,36 @@ export default {
     },
 
     serverArrow('support', [], 'Errors, logger, metrics and clock import nothing else of the server.'),
+    serverArrow('redis', ['support'], 'Commands to Redis, within limits; it knows none of the data that they carry.'),
     serverArrow('config', ['support'], 'Configuration is read once, by main and node, and passed on.'),
     serverArrow('database', ['support', 'config'], 'The engine knows no table of the chat.'),
     serverArrow('log', ['database', 'accounts', 'support', 'config'], 'The log is stored in the database.'),
     serverArrow('accounts', ['database', 'support', 'config'], 'Users and sessions are tables beside the log.'),
-    serverArrow('jobs', ['log', 'database', 'support', 'config'], 'Jobs consume the log; no request waits for them.'),
+    serverArrow(
+      'jobs',
+      ['log', 'database', 'redis', 'support', 'config'],
+      'Jobs consume the log; no request waits for them.',
+    ),
     serverArrow(
       'auth',
-      ['support', 'config'],
+      ['redis', 'support', 'config'],
       'Checks get what they need from a command, so they can be tested alone.',
     ),
-    serverArrow('bus', ['support', 'config'], 'The bus carries hints between servers and does not read them.'),
+    serverArrow('bus', ['redis', 'support', 'config'], 'The bus carries hints between servers and does not read them.'),
     serverArrow(
       'live',
-      ['support', 'config'],
+      ['redis', 'support', 'config'],
       'Live values and presence have a store of their own and never read the log.',
     ),
-    serverArrow('health', ['support', 'config'], 'Detectors watch this server and its database, and know no client.'),
+    serverArrow(
+      'health',
+      ['redis', 'support', 'config'],
+      'Detectors watch this server and its database, and know no client.',
+    ),
     serverArrow('frames', ['support'], 'A frame is what leaves the server, whatever its source and its transport.'),
     serverArrow(
       'catch-up',
-      ['frames', 'log', 'database', 'support', 'config'],
+      ['frames', 'log', 'database', 'redis', 'support', 'config'],
       'What a client missed comes from the log and its caches, and does not depend on who receives it.',
     ),
     serverArrow(

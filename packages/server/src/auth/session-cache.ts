@@ -10,7 +10,7 @@
  * In every other case Postgres is asked. Handshakes never use this cache.
  */
 import type { Id } from '@chorus/protocol'
-import type { CacheOutcome, SharedCache } from '../support/shared-cache.ts'
+import type { CacheOutcome, SharedCache } from '../redis/shared-cache.ts'
 import type { RecentRevocations } from './recent-revocations.ts'
 
 export const sessionCacheBounds = { countsMs: 60_000, sweepMaxAgeMs: 5_000 } as const

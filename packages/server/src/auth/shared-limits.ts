@@ -13,7 +13,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { type IRateLimiterStoreOptions, RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible'
 import type { Clock, Timer } from '../support/clock.ts'
-import type { Redis, RedisScript } from '../support/redis.ts'
+import type { Redis, RedisScript } from '../redis/redis.ts'
 
 export const sharedLimitBounds = {
   /** Minimum time between two rounds of reports. */

@@ -3,7 +3,7 @@
  * partition is the hash tag. So all channels of one conversation or user belong to one master of a
  * cluster, and one SSUBSCRIBE may name many channels of a partition.
  */
-import type { Redis } from '../support/redis.ts'
+import type { Redis } from '../redis/redis.ts'
 import type { BusChannel } from './bus.ts'
 
 /**

@@ -11,7 +11,7 @@
 import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import type { Clock, Timer } from '../support/clock.ts'
-import type { RedisTls } from '../support/redis-tls.ts'
+import type { RedisTls } from '../redis/redis-tls.ts'
 import { encodeCommand, RedisRefusal, type Reply, ReplyReader, textOf } from './bus-redis-replies.ts'
 
 export const connectionBounds = {

@@ -5,7 +5,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { Clock, Timer } from '../support/clock.ts'
-import type { Redis } from '../support/redis.ts'
+import type { Redis } from '../redis/redis.ts'
 import type { RedisBusConnection } from './bus-redis-connection.ts'
 
 const probeBounds = {

@@ -7,7 +7,7 @@
  * same changes. While Redis is away nothing is queued, so no outdated hint arrives late.
  */
 import type { LoggedChange } from '../support/logged-change.ts'
-import type { Redis } from '../support/redis.ts'
+import type { Redis } from '../redis/redis.ts'
 import { type BusCodec, codecBounds } from './bus-codec.ts'
 import type { BusObserver } from './bus-observer.ts'
 import { nameOf } from './bus-redis-channels.ts'

@@ -8,8 +8,8 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { Clock, Timer } from '../support/clock.ts'
-import { type Redis, reconnectDelayMs } from '../support/redis.ts'
-import { redisHostOf, redisTlsOf } from '../support/redis-tls.ts'
+import { type Redis, reconnectDelayMs } from '../redis/redis.ts'
+import { redisHostOf, redisTlsOf } from '../redis/redis-tls.ts'
 import type { GapCause } from './bus-observer.ts'
 import { type RedisAccess, type RedisAddress, RedisBusConnection } from './bus-redis-connection.ts'
 import { SubscriptionProbe } from './bus-redis-probe.ts'

@@ -4,7 +4,7 @@
  * (rule JOIN1). Requests of one turn of the event loop are sent together.
  */
 import type { Clock, Timer } from '../support/clock.ts'
-import type { Redis } from '../support/redis.ts'
+import type { Redis } from '../redis/redis.ts'
 import type { BusChannel } from './bus.ts'
 import type { BusObserver, GapCause } from './bus-observer.ts'
 import { nameOf, partitionOf } from './bus-redis-channels.ts'

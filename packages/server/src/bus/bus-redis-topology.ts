@@ -2,7 +2,7 @@
  * Masters of a Redis Cluster, as CLUSTER SLOTS reports them. Replies are data of another process:
  * one that makes no sense counts as "no cluster".
  */
-import { slotOfKey } from '../support/redis-slot.ts'
+import { slotOfKey } from '../redis/redis-slot.ts'
 import { partitionsCount } from './bus-redis-channels.ts'
 import type { RedisAddress } from './bus-redis-connection.ts'
 import { RedisRefusal, type Reply, textOf } from './bus-redis-replies.ts'

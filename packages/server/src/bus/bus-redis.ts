@@ -5,7 +5,7 @@
  * Redis is away nothing is queued, and the sweep finds the changes whose hints were lost.
  */
 import type { Clock } from '../support/clock.ts'
-import type { Redis } from '../support/redis.ts'
+import type { Redis } from '../redis/redis.ts'
 import { BusCodec } from './bus-codec.ts'
 import type { BusObserver } from './bus-observer.ts'
 import { BusPublisher } from './bus-redis-publisher.ts'

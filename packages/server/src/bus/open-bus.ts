@@ -2,7 +2,7 @@
 import type { Clock } from '../support/clock.ts'
 import type { Logger } from '../support/logger.ts'
 import type { Metrics } from '../support/metrics.ts'
-import { openRedis, type Redis } from '../support/redis.ts'
+import { openRedis, type Redis } from '../redis/redis.ts'
 import { LocalBusHub } from './bus-local.ts'
 import type { BusObserver } from './bus-observer.ts'
 import { RedisBus } from './bus-redis.ts'

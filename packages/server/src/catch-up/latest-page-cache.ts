@@ -14,7 +14,7 @@ import { ChorusError, type Id, type MessagePage } from '@chorus/protocol'
 import { Batcher } from '../support/batcher.ts'
 import { ByteLru } from '../support/byte-lru.ts'
 import type { Clock } from '../support/clock.ts'
-import type { CacheOutcome, SharedCache } from '../support/shared-cache.ts'
+import type { CacheOutcome, SharedCache } from '../redis/shared-cache.ts'
 import type { Database } from '../database/database.ts'
 import { readMessagePage, readNewestPage, trimNewestPage } from '../log/read-messages.ts'
 import {

@@ -4,7 +4,7 @@
  * one step. The script returns only ages, measured by the clock of Redis, so no two clocks are
  * compared. When Redis loses the registry, the servers do not see each other for a second.
  */
-import type { Redis, RedisScript } from '../support/redis.ts'
+import type { Redis, RedisScript } from '../redis/redis.ts'
 
 export const peerRegistryBounds = {
   /** Age at which an entry that was not refreshed is removed. */

@@ -6,7 +6,7 @@ import { hasRedis, type Redis as RedisServer, startRedis, startRedisCluster } fr
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { systemClock } from '../support/clock.ts'
 import { createLogger } from '../support/logger.ts'
-import { openRedis, type Redis } from '../support/redis.ts'
+import { openRedis, type Redis } from '../redis/redis.ts'
 import type { JobWork } from './queue.ts'
 import { RedisQueue } from './queue-redis.ts'
 import { describeQueue } from './queue.suite.ts'

@@ -4,7 +4,7 @@
  * connections of their own server.
  */
 import { type Id, limits, type LiveValue, liveValueSchema } from '@chorus/protocol'
-import type { Redis } from '../support/redis.ts'
+import type { Redis } from '../redis/redis.ts'
 import { holdingBounds } from './live-holdings.ts'
 import type { LiveStore, SharedValue } from './live-store.ts'
 import { keepLiveValues, readLiveValues } from './scripts.ts'

@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest
 import { LocalBusHub } from '../bus/bus-local.ts'
 import { systemClock } from '../support/clock.ts'
 import { createLogger } from '../support/logger.ts'
-import { openRedis, type Redis } from '../support/redis.ts'
+import { openRedis, type Redis } from '../redis/redis.ts'
 import { FastClock } from '../support/testing/fast-clock.ts'
 import { ManualClock } from '../support/testing/manual-clock.ts'
 import { describePresence } from './presence.suite.ts'

@@ -22,7 +22,7 @@
  */
 import type { Id, PresenceStatus } from '@chorus/protocol'
 import type { Clock, Timer } from '../support/clock.ts'
-import type { Redis } from '../support/redis.ts'
+import type { Redis } from '../redis/redis.ts'
 import { endLease, readPresence, refreshLease, writePresence } from './scripts.ts'
 import { unknownRemotePresence, type RemotePresence, type PresenceStore } from './presence-store.ts'
 

@@ -6,7 +6,7 @@
  * A lease that ends further ahead than the life of a lease was written by a Redis whose clock was
  * ahead. It counts as dead.
  */
-import type { RedisScript } from '../support/redis.ts'
+import type { RedisScript } from '../redis/redis.ts'
 
 const nowMs = `
 local time = redis.call('TIME')

@@ -31,7 +31,7 @@ import * as webhooks from '../jobs/webhooks.ts'
 import type { Clock } from '../support/clock.ts'
 import type { Logger } from '../support/logger.ts'
 import type { Metrics } from '../support/metrics.ts'
-import type { Redis } from '../support/redis.ts'
+import type { Redis } from '../redis/redis.ts'
 
 export interface JobsOptions {
   readonly config: Pick<Config, 'redisUrl' | 'webhookGiveUpS' | 'smtpUrl' | 'mailFrom' | 'mailDelayS' | 'publicUrl'>

@@ -6,8 +6,8 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { hasRedis, startRedis, startRedisCluster, startRedisPair, waitForFact } from '@chorus/testkit'
 import { afterEach, describe, expect, it } from 'vitest'
-import { systemClock } from './clock.ts'
-import { createLogger } from './logger.ts'
+import { systemClock } from '../support/clock.ts'
+import { createLogger } from '../support/logger.ts'
 import {
   openRedis,
   type OpenRedisOptions,

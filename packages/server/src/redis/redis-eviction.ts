@@ -4,8 +4,8 @@
  * `maxmemory-policy` has to be `noeviction`. Reads the counters with INFO, which an account may use
  * even if it may not read the configuration.
  */
-import type { Clock, Timer } from './clock.ts'
-import type { Logger } from './logger.ts'
+import type { Clock, Timer } from '../support/clock.ts'
+import type { Logger } from '../support/logger.ts'
 import type { Redis } from './redis.ts'
 
 export const evictionBounds = {

@@ -9,7 +9,7 @@
  * finds nothing and a write is dropped.
  */
 import { createHmac, hkdfSync, timingSafeEqual } from 'node:crypto'
-import type { Clock, Timer } from './clock.ts'
+import type { Clock, Timer } from '../support/clock.ts'
 import type { Redis } from './redis.ts'
 
 export const sharedCacheBounds = {

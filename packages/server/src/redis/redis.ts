@@ -18,13 +18,13 @@ import {
   type RedisClientType,
   type RedisClusterType,
 } from 'redis'
-import type { Clock, Timer } from './clock.ts'
-import type { Logger } from './logger.ts'
+import type { Clock, Timer } from '../support/clock.ts'
+import type { Logger } from '../support/logger.ts'
 import { findRedisMismatch } from './redis-mismatch.ts'
 import { slotOfKey } from './redis-slot.ts'
 import { parseRedisPlace, redisTlsOf } from './redis-tls.ts'
-import { redactUrl } from './redact-url.ts'
-import { StartError } from './start-error.ts'
+import { redactUrl } from '../support/redact-url.ts'
+import { StartError } from '../support/start-error.ts'
 
 export const redisBounds = {
   connectTimeoutMs: 2_000,

@@ -3,8 +3,8 @@
  */
 import { hasRedis, startRedis, waitForFact } from '@chorus/testkit'
 import { afterEach, describe, expect, it } from 'vitest'
-import { systemClock } from './clock.ts'
-import { createLogger } from './logger.ts'
+import { systemClock } from '../support/clock.ts'
+import { createLogger } from '../support/logger.ts'
 import { openRedis } from './redis.ts'
 import { RedisEviction } from './redis-eviction.ts'
 
