@@ -8,7 +8,8 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { Clock, Timer } from '../support/clock.ts'
-import { type Redis, reconnectDelayMs } from '../redis/redis.ts'
+import type { Redis } from '../redis/redis.ts'
+import { reconnectDelayMs } from '../redis/redis-options.ts'
 import { redisHostOf, redisTlsOf } from '../redis/redis-tls.ts'
 import type { GapCause } from './bus-observer.ts'
 import { type RedisAccess, type RedisAddress, RedisBusConnection } from './bus-redis-connection.ts'

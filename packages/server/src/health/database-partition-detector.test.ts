@@ -5,7 +5,7 @@ import { hasRedis, startRedis, type Redis as RedisServer } from '@chorus/testkit
 import { afterEach, describe, expect, it } from 'vitest'
 import { systemClock } from '../support/clock.ts'
 import { createLogger } from '../support/logger.ts'
-import { openRedis } from '../redis/redis.ts'
+import { openRedis } from '../redis/open-redis.ts'
 import { ManualClock } from '../support/testing/manual-clock.ts'
 import { DatabasePartitionDetector, cutOffBounds } from './database-partition-detector.ts'
 import { PeerRegistry } from './peer-registry.ts'

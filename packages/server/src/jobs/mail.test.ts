@@ -14,7 +14,8 @@ import { openTestDatabase, type TestDatabase, testEngines } from '../database/te
 import { systemClock } from '../support/clock.ts'
 import { createLogger } from '../support/logger.ts'
 import { Metrics } from '../support/metrics.ts'
-import { openRedis, type Redis } from '../redis/redis.ts'
+import { openRedis } from '../redis/open-redis.ts'
+import type { Redis } from '../redis/redis.ts'
 import { hashOfToken, readUnsubscribe } from './mail-links.ts'
 import { type MailServer, readableMail, startMailServer } from './testing/mail-server.ts'
 

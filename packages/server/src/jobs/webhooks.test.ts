@@ -24,7 +24,8 @@ import {
 import { systemClock } from '../support/clock.ts'
 import { createLogger } from '../support/logger.ts'
 import { Metrics } from '../support/metrics.ts'
-import { openRedis, type Redis } from '../redis/redis.ts'
+import { openRedis } from '../redis/open-redis.ts'
+import type { Redis } from '../redis/redis.ts'
 import { startReceiver, testSecret, type WebhookReceiver } from './testing/webhook-receiver.ts'
 
 const patience = { timeout: 30_000, interval: 50 }

@@ -5,7 +5,7 @@ import { hasRedis, startRedis, waitForFact } from '@chorus/testkit'
 import { afterEach, describe, expect, it } from 'vitest'
 import { systemClock } from '../support/clock.ts'
 import { createLogger } from '../support/logger.ts'
-import { openRedis } from './redis.ts'
+import { openRedis } from './open-redis.ts'
 import { RedisEviction } from './redis-eviction.ts'
 
 describe.skipIf(!hasRedis())('Redis evictions', () => {

@@ -1,7 +1,8 @@
 /** Opens Redis, if it is configured: hints, caches, leases and jobs shared by several servers. */
 import { namespaceOf, readInstallation } from '../database/installation.ts'
 import { readSetting } from '../database/settings.ts'
-import { openRedis, type Redis } from '../redis/redis.ts'
+import { openRedis } from '../redis/open-redis.ts'
+import type { Redis } from '../redis/redis.ts'
 import { RedisEviction } from '../redis/redis-eviction.ts'
 import { SharedCache } from '../redis/shared-cache.ts'
 import type { StartContext } from './start-context.ts'

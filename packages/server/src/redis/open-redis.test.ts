@@ -8,14 +8,9 @@ import { hasRedis, startRedis, startRedisCluster, startRedisPair, waitForFact } 
 import { afterEach, describe, expect, it } from 'vitest'
 import { systemClock } from '../support/clock.ts'
 import { createLogger } from '../support/logger.ts'
-import {
-  openRedis,
-  type OpenRedisOptions,
-  type Redis,
-  redisBounds,
-  redisConnection,
-  reconnectDelayMs,
-} from './redis.ts'
+import { openRedis, type OpenRedisOptions } from './open-redis.ts'
+import type { Redis } from './redis.ts'
+import { redisLimits, redisConnection, reconnectDelayMs } from './redis-options.ts'
 
 const ends: (() => unknown)[] = []
 afterEach(async () => {
@@ -127,7 +122,7 @@ describe.skipIf(!hasRedis())('the connection to Redis', () => {
     const { hostname, port } = new URL(server.url)
     const { socket } = redisConnection(server.url)
     const wire = connect({ host: hostname, port: Number(port), ...(socket as object) })
-    expect(wire.writableHighWaterMark).toBe(redisBounds.writtenAheadMaxBytes)
+    expect(wire.writableHighWaterMark).toBe(redisLimits.writtenAheadMaxBytes)
     wire.destroy()
   })
 
@@ -198,7 +193,7 @@ describe.skipIf(!hasRedis())('the connection to Redis', () => {
     ends.push(() => server.remove())
     const redis = await open(server.url)
     const asked = redis.command('chorus:x', ['GET', 'chorus:x'])
-    const untilMs = performance.now() + redisBounds.commandTimeoutMs + redisBounds.stillnessGraceMs + 300
+    const untilMs = performance.now() + redisLimits.commandTimeoutMs + redisLimits.stillnessGraceMs + 300
     await new Promise((resolve) => setImmediate(resolve))
     while (performance.now() < untilMs);
     expect(await asked).toBeNull()
@@ -237,7 +232,7 @@ describe.skipIf(!hasRedis())('the connection to Redis', () => {
 it('[LIM2] reconnects with jitter below a growing limit', () => {
   for (let retries = 0; retries < 50; retries++) {
     const delayMs = reconnectDelayMs(retries)
-    expect(delayMs).toBeGreaterThanOrEqual(redisBounds.reconnectMinMs)
-    expect(delayMs).toBeLessThanOrEqual(redisBounds.reconnectMaxMs)
+    expect(delayMs).toBeGreaterThanOrEqual(redisLimits.reconnectMinMs)
+    expect(delayMs).toBeLessThanOrEqual(redisLimits.reconnectMaxMs)
   }
 })

@@ -1,0 +1,91 @@
+/**
+ * Connection to a Redis Cluster. Every wait has a time limit. Masters that cannot be reached are
+ * returned, so that the others can be used.
+ */
+import { createCluster, type RedisClusterType } from 'redis'
+import type { Clock, Timer } from '../support/clock.ts'
+import { redactUrl } from '../support/redact-url.ts'
+import { StartError } from '../support/start-error.ts'
+import { RedisError, reasonOf } from './redis-errors.ts'
+import type { RedisTarget } from './redis-exposure.ts'
+import { redisConnection, redisLimits } from './redis-options.ts'
+import { parseRedisPlace, redisTlsOf } from './redis-tls.ts'
+
+export type ConnectClusterOptions = Pick<RedisTarget, 'url' | 'variable' | 'logger'> & { readonly clock: Clock }
+
+export interface ConnectedCluster {
+  readonly cluster: RedisClusterType
+  /** Masters that cannot be reached, each with its reason. */
+  readonly unreachable: readonly string[]
+}
+
+/** Connects to the masters of the cluster. Rejects if none can be reached. */
+export async function connectCluster(options: ConnectClusterOptions): Promise<ConnectedCluster> {
+  const cluster = createClusterClient(options)
+  const problems = new Map<string, string>()
+  cluster.on('node-error', (error: unknown, { host, port }: { host: string; port: number }) => {
+    problems.set(`${host}:${port}`, reasonOf(error))
+  })
+  const { clock } = options
+  try {
+    if ((await settlesWithin(clock, redisLimits.connectTimeoutMs, cluster.connect())) === 'late')
+      throw new RedisError('the cluster did not return its slots in time')
+    const reached = new Set<string>()
+    const places = cluster.masters.map(({ address }) => address)
+    const all = Promise.allSettled(
+      cluster.masters.map(async (master) => {
+        await cluster.nodeClient(master)
+        reached.add(master.address)
+      }),
+    )
+    await settlesWithin(clock, redisLimits.connectTimeoutMs, all)
+    const unreachable = places
+      .filter((place) => !reached.has(place))
+      .map((place) => `${place}: ${problems.get(place) ?? 'no answer'}`)
+    if (reached.size === 0) throw new RedisError(`no master of the cluster can be reached (${unreachable.join('; ')})`)
+    return { cluster, unreachable }
+  } catch (error) {
+    if (cluster.isOpen) cluster.destroy()
+    throw error
+  }
+}
+
+function createClusterClient({ url, variable, logger }: ConnectClusterOptions): RedisClusterType {
+  const { url: _, ...defaults } = redisConnection(url)
+  const { username, password, pathname } = new URL(url)
+  if (Number(pathname.slice(1)) !== 0)
+    throw new StartError(`${variable} is ${redactUrl(url)}; a Redis Cluster has only database 0`)
+  const cluster = createCluster({
+    rootNodes: [{ url }],
+    // Extra fields are passed on to the socket: each master has its own name for TLS.
+    nodeAddressMap: (place) => {
+      const { host, port } = parseRedisPlace(place)
+      return { host, port, ...redisTlsOf(url, host) }
+    },
+    // Without this, the client waits without limit for every master before any can be used.
+    minimizeConnections: true,
+    defaults: {
+      ...(defaults as object),
+      ...(password === '' ? {} : { password: decodeURIComponent(password) }),
+      ...(username === '' ? {} : { username: decodeURIComponent(username) }),
+    },
+  }) as unknown as RedisClusterType
+  // One unavailable master does not affect the other masters: commands to it reject by themselves.
+  cluster.on('error', (error: unknown) => logger.debug({ err: error }, 'a node of the Redis Cluster is unavailable'))
+  return cluster
+}
+
+/** Waits for `work`, but not longer than `limitMs`. Rejects if `work` rejects in that time. */
+export async function settlesWithin(clock: Clock, limitMs: number, work: Promise<unknown>): Promise<'done' | 'late'> {
+  let timer: Timer | undefined
+  const late = new Promise<'late'>((resolve) => {
+    timer = clock.setTimer(() => resolve('late'), limitMs)
+  })
+  // A late error is ignored here, because events report it too.
+  work.catch(() => undefined)
+  try {
+    return await Promise.race([work.then(() => 'done' as const), late])
+  } finally {
+    timer?.cancel()
+  }
+}

@@ -1,0 +1,76 @@
+/**
+ * Checks that a Redis without a password is not open to everyone: any program that reaches it
+ * controls the hints of the chat (N96).
+ */
+import { lookup } from 'node:dns/promises'
+import { BlockList, isIP } from 'node:net'
+import type { RedisClientType } from 'redis'
+import type { Logger } from '../support/logger.ts'
+import { redactUrl } from '../support/redact-url.ts'
+import { StartError } from '../support/start-error.ts'
+
+export interface RedisTarget {
+  readonly url: string
+  /** Name of the configuration variable with the URL, for messages. */
+  readonly variable: string
+  /** Whether Redis may have a public address without a password. */
+  readonly allowInsecure: boolean
+  readonly logger: Logger
+}
+
+const privateNetworks = new BlockList()
+for (const [network, prefix] of [
+  ['127.0.0.0', 8],
+  ['10.0.0.0', 8],
+  ['172.16.0.0', 12],
+  ['192.168.0.0', 16],
+  ['169.254.0.0', 16],
+  ['100.64.0.0', 10],
+] as const)
+  privateNetworks.addSubnet(network, prefix, 'ipv4')
+privateNetworks.addAddress('::1', 'ipv6')
+privateNetworks.addSubnet('fc00::', 7, 'ipv6')
+privateNetworks.addSubnet('fe80::', 10, 'ipv6')
+
+/** Refuses a public Redis without a password: anyone who can reach it controls its data (N96). */
+export async function refusePublicWithoutPassword({
+  url,
+  variable,
+  allowInsecure,
+  logger,
+}: RedisTarget): Promise<void> {
+  const { hostname, password } = new URL(url)
+  if (password !== '') return
+  const host = hostname.replace(/^\[|\]$/g, '')
+  const addresses = isIP(host)
+    ? [host]
+    : await lookup(host, { all: true }).then(
+        (found) => found.map(({ address }) => address),
+        // The host does not exist (yet); the connection attempt reports that.
+        () => [],
+      )
+  const open = addresses.find((address) => !privateNetworks.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4'))
+  if (open === undefined) return
+  const line = `${variable} is ${redactUrl(url)}; ${open} is a public address, and there is no password`
+  if (!allowInsecure)
+    throw new StartError(`${line}: set one (redis://:password@host), or REDIS_INSECURE=allow if the network is closed`)
+  logger.warn(`${line}; allowed by REDIS_INSECURE`)
+}
+
+/** Logs a warning if the Redis itself accepts connections from everywhere without a password. */
+export async function warnWhenOpenToAll(
+  client: RedisClientType,
+  { url, variable, logger }: RedisTarget,
+): Promise<void> {
+  if (new URL(url).password !== '') return
+  try {
+    const answer = (await client.sendCommand(['CONFIG', 'GET', 'bind', 'protected-mode'])) as unknown
+    const text = JSON.stringify(answer instanceof Map ? [...answer] : answer)
+    if (/"protected-mode"[^a-z]*"no"/.test(text) && /[*]|0[.]0[.]0[.]0|"bind"[^a-z0-9:*.]*""/.test(text))
+      logger.warn(
+        `${variable} is ${redactUrl(url)}; that Redis listens on every address without a password: anyone who can reach it can read and change the hints of the chat; set requirepass`,
+      )
+  } catch {
+    // An account without permission to read the configuration is not an error (N97).
+  }
+}
