@@ -1,7 +1,7 @@
 /**
- * Subscriptions of one server at Redis. A wanted channel is subscribed again whenever its connection
- * ends or its slot moves. Messages may be missed until that is confirmed; the gap is announced then
- * (rule JOIN1). Requests of one turn of the event loop are sent together.
+ * Subscriptions of one server at Redis. A wanted channel is subscribed again whenever its
+ * connection ends or its slot moves. Messages may be missed until that is confirmed; the gap is
+ * announced then (rule JOIN1). Requests of one turn of the event loop are sent together.
  */
 import type { Clock, Timer } from '../support/clock.ts'
 import type { Redis } from '../redis/redis.ts'

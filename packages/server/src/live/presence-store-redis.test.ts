@@ -14,7 +14,8 @@ import { FastClock } from '../support/testing/fast-clock.ts'
 import { ManualClock } from '../support/testing/manual-clock.ts'
 import { describePresence } from './presence.suite.ts'
 import { type Device, PresenceServer } from './testing/presence-servers.ts'
-import { RedisPresenceStore, presenceStoreBounds } from './presence-store-redis.ts'
+import { presenceStoreLimits } from './presence-partition.ts'
+import { RedisPresenceStore } from './presence-store-redis.ts'
 
 /** Clock of the servers. The clock of Redis is real, so no lease ends by itself within a test. */
 const clock = new FastClock(5)
@@ -24,7 +25,7 @@ const clock = new FastClock(5)
  */
 const slowClock = new FastClock(2)
 const waiting = { timeout: 20_000, interval: 20 }
-const partitions = Array.from({ length: presenceStoreBounds.partitions }, (_, index) => `chorus:{presence-${index}}`)
+const partitions = Array.from({ length: presenceStoreLimits.partitions }, (_, index) => `chorus:{presence-${index}}`)
 
 describe.skipIf(!hasRedis())('presence over Redis', { timeout: 60_000 }, () => {
   let server: RedisServer
@@ -89,8 +90,8 @@ describe.skipIf(!hasRedis())('presence over Redis', { timeout: 60_000 }, () => {
       await server.command('ZADD', `${partition}:leases`, 'XX', Date.now() - agoMs, lease)
     await vi.waitFor(() => expect(statusesOf(ada)).toEqual(['offline']), waiting)
     const seenAgoMs = Date.now() - Date.parse(ada.told[0]?.lastSeen ?? '')
-    expect(seenAgoMs).toBeGreaterThanOrEqual(presenceStoreBounds.leaseMs)
-    expect(seenAgoMs).toBeLessThan(presenceStoreBounds.leaseMs + 20_000)
+    expect(seenAgoMs).toBeGreaterThanOrEqual(presenceStoreLimits.leaseMs)
+    expect(seenAgoMs).toBeLessThan(presenceStoreLimits.leaseMs + 20_000)
     expect(here.saved.map(({ user }) => user)).toEqual([bob])
   })
 
@@ -186,8 +187,8 @@ describe.skipIf(!hasRedis())('presence over Redis', { timeout: 60_000 }, () => {
     await pass(10_000)
     // Each partition takes six leases in the first three seconds, then one every 1.5 to 3 s: at
     // most a dozen.
-    expect(taken).toBeLessThanOrEqual(presenceStoreBounds.partitions * 12)
-    expect(taken).toBeGreaterThan(presenceStoreBounds.partitions)
+    expect(taken).toBeLessThanOrEqual(presenceStoreLimits.partitions * 12)
+    expect(taken).toBeGreaterThan(presenceStoreLimits.partitions)
     await presenceStore.stop()
   })
 

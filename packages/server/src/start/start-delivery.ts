@@ -127,7 +127,7 @@ export async function startDelivery(
     createFeedsListener(parts, (message) => {
       if (message.kind === 'revoked') endSessions(message.sessions)
       if (message.kind === 'live') liveValues.receive(message.conversation, message.json)
-      if (message.kind === 'presence') presence.presenceStore?.heard(message.user)
+      if (message.kind === 'presence') presence.presenceStore?.applyHint(message.user)
       if (message.kind === 'device') applyDeviceUpdate(parts, message)
     }),
   )

@@ -9,7 +9,8 @@ import type { Clock } from '../../support/clock.ts'
 import type { Redis } from '../../redis/redis.ts'
 import { type LastSeen, PresenceTracker } from '../presence-tracker.ts'
 import { localOnlyPresence } from '../presence-store.ts'
-import { type LeaseCause, RedisPresenceStore } from '../presence-store-redis.ts'
+import type { LeaseCause } from '../presence-leases.ts'
+import { RedisPresenceStore } from '../presence-store-redis.ts'
 
 export interface Device {
   readonly user: Id
@@ -64,7 +65,7 @@ export class PresenceServer {
         observer: { leaseTaken: (cause) => void this.leases.push(cause), unreachable: () => undefined },
       })
     this.bus.onMessage((message) => {
-      if (message.kind === 'presence') this.presenceStore?.heard(message.user)
+      if (message.kind === 'presence') this.presenceStore?.applyHint(message.user)
     })
     this.presences = new PresenceTracker<Device>({
       clock,
