@@ -12,6 +12,7 @@ import { migrate } from './database/migrate.ts'
 import { openDatabase } from './database/open-database.ts'
 import {
   addEndpoint,
+  type DeadLetter,
   endpointsMax,
   endRotation,
   listDeadLetters,
@@ -22,6 +23,7 @@ import {
   retryDeadLetter,
   rotateSecret,
   setEndpointEnabled,
+  type WebhookEndpoint,
 } from './jobs/webhooks.ts'
 import { StartError } from './support/start-error.ts'
 
@@ -66,6 +68,14 @@ function readArguments(args: readonly string[]): Arguments {
 
 type Action = (database: Database) => Promise<string>
 
+/** Options of each action that has any. */
+const knownOptions: Readonly<Record<string, readonly string[]>> = {
+  add: ['types'],
+  rotate: ['end'],
+  retry: ['endpoint'],
+  replay: ['from', 'since'],
+}
+
 /**
  * Parses the arguments into an action. Runs before the database is opened, so wrong arguments
  * change nothing.
@@ -73,14 +83,8 @@ type Action = (database: Database) => Promise<string>
 function readAction(args: readonly string[]): Action {
   const { plain, options } = readArguments(args)
   const [what, ...rest] = plain
-  const known: Record<string, readonly string[]> = {
-    add: ['types'],
-    rotate: ['end'],
-    retry: ['endpoint'],
-    replay: ['from', 'since'],
-  }
   for (const name of options.keys())
-    if (!(known[what ?? ''] ?? []).includes(name))
+    if (!(knownOptions[what ?? ''] ?? []).includes(name))
       throw new UsageError(`unable to ${what ?? 'start'}; --${name} is unknown`)
   switch (what) {
     case 'add': {
@@ -96,21 +100,7 @@ function readAction(args: readonly string[]): Action {
     case 'list':
       return async (database) => {
         const endpoints = await listEndpoints(database)
-        if (endpoints.length === 0) return 'no endpoints\n'
-        return endpoints
-          .map(({ id, url, types, enabled, disabledReason, failingSince, due, dead }) =>
-            [
-              id,
-              url,
-              types?.join(',') ?? 'all types',
-              enabled ? 'enabled' : `disabled (${disabledReason ?? ''})`,
-              ...(failingSince === null ? [] : [`failing since ${failingSince}`]),
-              `${due} due`,
-              `${dead} dead`,
-            ].join('  '),
-          )
-          .join('\n')
-          .concat('\n')
+        return endpoints.length === 0 ? 'no endpoints\n' : toLines(endpoints.map(describeEndpoint))
       }
     case 'disable':
     case 'enable': {
@@ -144,14 +134,7 @@ function readAction(args: readonly string[]): Action {
     case 'dead-letters':
       return async (database) => {
         const letters = await listDeadLetters(database, deadLettersShown)
-        if (letters.length === 0) return 'no dead letters\n'
-        return letters
-          .map(
-            ({ eventId, endpoint, attempts, lastStatus, lastError, deadAt }) =>
-              `${eventId}  endpoint ${endpoint}  ${attempts} attempts until ${deadAt}  ${lastStatus ?? 'no answer'} (${lastError ?? ''})`,
-          )
-          .join('\n')
-          .concat('\n')
+        return letters.length === 0 ? 'no dead letters\n' : toLines(letters.map(describeDeadLetter))
       }
     case 'retry': {
       const eventId = one(what, rest, 'the id of an event')
@@ -176,6 +159,27 @@ function readAction(args: readonly string[]): Action {
     default:
       throw new UsageError(what === undefined ? usage : `unable to ${what}; the action is unknown\n\n${usage}`)
   }
+}
+
+function describeEndpoint(endpoint: WebhookEndpoint): string {
+  const { id, url, types, enabled, disabledReason, failingSince, due, dead } = endpoint
+  return [
+    id,
+    url,
+    types?.join(',') ?? 'all types',
+    enabled ? 'enabled' : `disabled (${disabledReason ?? ''})`,
+    ...(failingSince === null ? [] : [`failing since ${failingSince}`]),
+    `${due} due`,
+    `${dead} dead`,
+  ].join('  ')
+}
+
+function describeDeadLetter({ eventId, endpoint, attempts, lastStatus, lastError, deadAt }: DeadLetter): string {
+  return `${eventId}  endpoint ${endpoint}  ${attempts} attempts until ${deadAt}  ${lastStatus ?? 'no answer'} (${lastError ?? ''})`
+}
+
+function toLines(lines: readonly string[]): string {
+  return `${lines.join('\n')}\n`
 }
 
 function one(what: string, rest: readonly string[], expected: string): string {

@@ -39,6 +39,12 @@ export interface OpenRequest {
   readonly session: Session
 }
 
+/** A join in progress, and its feed. */
+interface Joining {
+  readonly feed: Feed
+  readonly join: Join
+}
+
 /** Opens the connection. Resolves when the connection is ready or closed. */
 export async function openConnection(
   parts: Parts,
@@ -59,7 +65,7 @@ export async function openConnection(
     mustReset = true
   }
 
-  const joins = new Map<Id, { readonly feed: Feed; readonly join: Join }>()
+  const joins = new Map<Id, Joining>()
   try {
     await Promise.all(
       first.memberships
@@ -98,11 +104,7 @@ export async function openConnection(
       joins.delete(membership.conversation)
     }
     // Memberships that ended between the two reads, of a connection without a cursor.
-    for (const { feed, join } of joins.values()) {
-      feed.abandonJoin(join)
-      parts.feeds.release(feed)
-    }
-    joins.clear()
+    abandonJoins(parts, joins)
     if (!connection.isOpen) return
 
     connection.becomeReady(position)
@@ -118,11 +120,16 @@ export async function openConnection(
     )
     lookAgain(parts, connection)
   } finally {
-    for (const { feed, join } of joins.values()) {
-      feed.abandonJoin(join)
-      parts.feeds.release(feed)
-    }
+    abandonJoins(parts, joins)
   }
+}
+
+function abandonJoins(parts: Parts, joins: Map<Id, Joining>): void {
+  for (const { feed, join } of joins.values()) {
+    feed.abandonJoin(join)
+    parts.feeds.release(feed)
+  }
+  joins.clear()
 }
 
 async function loadRecent(parts: Parts, { memberships }: Memberships, cursor: Cursor | undefined): Promise<void> {
@@ -155,10 +162,7 @@ class Replay {
     this.#extent = extent
   }
 
-  async bring(
-    membership: Membership,
-    joining: { readonly feed: Feed; readonly join: Join } | undefined,
-  ): Promise<void> {
+  async bring(membership: Membership, joining: Joining | undefined): Promise<void> {
     if (membership.leftSeq !== null) {
       // The user was removed since the first read, or since the cursor: send the removal and never
       // subscribe (ACL1).
@@ -187,7 +191,7 @@ class Replay {
     return this.#parts.catchUp.plan({ user, membership, cursor, settled: this.#extent.asOf, hasLoaded: true })
   }
 
-  #abandon(joining: { readonly feed: Feed; readonly join: Join } | undefined): void {
+  #abandon(joining: Joining | undefined): void {
     if (joining === undefined) return
     joining.feed.abandonJoin(joining.join)
     this.#parts.feeds.release(joining.feed)
@@ -197,10 +201,7 @@ class Replay {
    * Sends one step of the plan. Returns the seq up to which the connection now has everything, or
    * undefined if it may receive nothing more of the conversation.
    */
-  async #send(
-    step: ReplayStep,
-    joining: { readonly feed: Feed; readonly join: Join } | undefined,
-  ): Promise<number | undefined> {
+  async #send(step: ReplayStep, joining: Joining | undefined): Promise<number | undefined> {
     const { conversation, seq, membershipMoved } = step.membership
     switch (step.kind) {
       case 'left': {
@@ -242,7 +243,7 @@ class Replay {
   async #sendChanges(
     proof: MembershipProof,
     after: number,
-    joining: { readonly feed: Feed; readonly join: Join } | undefined,
+    joining: Joining | undefined,
   ): Promise<number | undefined> {
     // Catch-up tests no membership beyond the proof. So changes are sent only while no removal has
     // arrived.

@@ -25,6 +25,7 @@ import { LiveValues } from '../live/live-values.ts'
 import { CursorCodec } from '../log/cursor.ts'
 import { readGap } from '../log/read-changes.ts'
 import { readMemberships } from '../log/read-memberships.ts'
+import type { Redis } from '../redis/redis.ts'
 import { Batcher } from '../support/batcher.ts'
 import type { Auth } from './start-auth.ts'
 import type { StartContext } from './start-context.ts'
@@ -54,8 +55,8 @@ export async function startDelivery(
   redisParts: RedisParts | undefined,
   auth: Auth,
 ): Promise<Delivery> {
-  const { config, logger, clock, lifecycle, metrics, bootId } = context
-  const { database, time } = store
+  const { config, logger, clock, lifecycle, metrics } = context
+  const { database } = store
   const epoch = (): string => store.epoch.value
   const redis = redisParts?.redis
   const bus = await openBus({ ...config, redis, key: () => readSetting(database, 'bus-key'), clock, logger, metrics })
@@ -73,24 +74,13 @@ export async function startDelivery(
     onRead: (cache, outcome) => metrics.cacheReads.inc({ cache, outcome }),
   })
   const { feeds, batchesDelivered } = openFeeds(context, store, { bus, connections, trail, catchUp })
-  const liveValues = new LiveValues({
-    clock,
-    now: () => time.now(),
-    origin: bootId,
-    store: redis === undefined ? localOnlyLiveValues : new RedisLiveStore(redis),
-    publish: (conversation, json) => bus.publish(`c:${conversation}`, { kind: 'live', conversation, json }),
-    tell: (conversation: Id, values: readonly LiveValue[]) =>
-      feeds.get(conversation)?.broadcast(frameOf('live', [...values]), (behind) => behind.staleLive.add(conversation)),
-  })
+  const liveValues = openLiveValues(context, store, redis, { bus, feeds })
   const jobs = await startJobs({
-    config,
+    ...context,
     database,
     epoch,
     redis,
-    now: () => time.now(),
-    clock,
-    logger,
-    metrics,
+    now: () => store.time.now(),
     statusOf: async (user) => (await presence.presences.ask([user])).get(user)?.status ?? 'unknown',
   })
   await lifecycle.start({ name: 'jobs', stop: () => jobs.stop() })
@@ -162,6 +152,23 @@ function openFeeds(
     onForeignEpoch: () => foreignEpochs.note(),
   })
   return { feeds, batchesDelivered: () => batches }
+}
+
+function openLiveValues(
+  { clock, bootId }: StartContext,
+  { time }: Store,
+  redis: Redis | undefined,
+  { bus, feeds }: { bus: Bus; feeds: Feeds },
+): LiveValues {
+  return new LiveValues({
+    clock,
+    now: () => time.now(),
+    origin: bootId,
+    store: redis === undefined ? localOnlyLiveValues : new RedisLiveStore(redis),
+    publish: (conversation, json) => bus.publish(`c:${conversation}`, { kind: 'live', conversation, json }),
+    tell: (conversation: Id, values: readonly LiveValue[]) =>
+      feeds.get(conversation)?.broadcast(frameOf('live', [...values]), (behind) => behind.staleLive.add(conversation)),
+  })
 }
 
 function openMembershipReads({ database }: Store): Parts['memberships'] {

@@ -60,32 +60,11 @@ export interface Jobs {
 }
 
 export async function startJobs(options: JobsOptions): Promise<Jobs> {
-  const { config, database, epoch, redis, clock, logger, metrics } = options
+  const { config, database, epoch, redis, clock, logger } = options
   const mailKey = await readSetting(database, 'mail-key')
   const addJobs = (jobs: readonly Job[]): void => queue.add(jobs)
 
-  const webhookWorker = new WebhookWorker({
-    records: {
-      claim: (lane, claim, leaseMs) => webhooks.claimLane(database, lane, claim, leaseMs),
-      settle: (lane, claim, seq, settlement, leaseMs) =>
-        webhooks.settleDelivery(database, lane, claim, seq, settlement, leaseMs),
-      release: (lane, claim) => webhooks.releaseLane(database, lane, claim),
-      disable: (endpoint, reason) => webhooks.disableEndpoint(database, endpoint, reason),
-      readChange: async (conversation, seq) =>
-        (await readRange(database, { conversation, from: seq, to: seq }, 1))[0]?.json,
-    },
-    send: sendWebhook,
-    now: options.now,
-    clock,
-    logger,
-    giveUpAfterMs: config.webhookGiveUpS * 1_000,
-    ...(options.firstDelayMs !== undefined && { firstDelayMs: options.firstDelayMs }),
-    addJobs,
-    observer: {
-      ended: (outcome) => metrics.webhookDeliveries.inc({ outcome }),
-      disabled: (reason) => metrics.webhooksDisabled.inc({ reason }),
-    },
-  })
+  const webhookWorker = openWebhookWorker(options, addJobs)
   const mailWorker = openMailWorker(options, mailKey, addJobs)
 
   const work = async ({ kind, key }: Job): Promise<void> => {
@@ -145,6 +124,34 @@ export async function startJobs(options: JobsOptions): Promise<Jobs> {
       await queue.close()
     },
   }
+}
+
+function openWebhookWorker(
+  { config, database, now, clock, logger, metrics, firstDelayMs }: JobsOptions,
+  addJobs: (jobs: readonly Job[]) => void,
+): WebhookWorker {
+  return new WebhookWorker({
+    records: {
+      claim: (lane, claim, leaseMs) => webhooks.claimLane(database, lane, claim, leaseMs),
+      settle: (lane, claim, seq, settlement, leaseMs) =>
+        webhooks.settleDelivery(database, lane, claim, seq, settlement, leaseMs),
+      release: (lane, claim) => webhooks.releaseLane(database, lane, claim),
+      disable: (endpoint, reason) => webhooks.disableEndpoint(database, endpoint, reason),
+      readChange: async (conversation, seq) =>
+        (await readRange(database, { conversation, from: seq, to: seq }, 1))[0]?.json,
+    },
+    send: sendWebhook,
+    now,
+    clock,
+    logger,
+    giveUpAfterMs: config.webhookGiveUpS * 1_000,
+    ...(firstDelayMs !== undefined && { firstDelayMs }),
+    addJobs,
+    observer: {
+      ended: (outcome) => metrics.webhookDeliveries.inc({ outcome }),
+      disabled: (reason) => metrics.webhooksDisabled.inc({ reason }),
+    },
+  })
 }
 
 function follow(
