@@ -255,8 +255,8 @@ const mutants: readonly Omit<Mutant, 'package'>[] = [
     name: 'join-forgets-what-passed',
     about: 'a joined connection misses the changes between its read and its subscription',
     edits: [
-      { kind: 'code', in: 'Feed.finishJoin', find: 'seq < this.#flushed', becomes: 'false' },
-      { kind: 'code', in: 'Feed.finishJoin', find: 'seq < this.#base', becomes: 'false' },
+      { kind: 'code', in: 'Feed.finishJoin', find: 'seq < this.#flushedSeq', becomes: 'false' },
+      { kind: 'code', in: 'Feed.finishJoin', find: 'seq < this.#baseSeq', becomes: 'false' },
     ],
     breaks: ['A7', 'A8', 'A13'],
     shownBy: { faults: ['F16', 'F13', 'F1'], count: 8, rate: 400 },

@@ -21,7 +21,7 @@ describe.each(testEngines)('catch-up on the %s engine', (engine) => {
   let bob: Id
   let group: Id
   let catchUp: CatchUp
-  const feed = { knownTop: 0, rewrittenSeq: 0, held: () => undefined }
+  const feed = { headSeq: 0, rewrittenSeq: 0, held: () => undefined }
 
   beforeAll(async () => {
     store = await openTestDatabase(engine)
@@ -45,7 +45,7 @@ describe.each(testEngines)('catch-up on the %s engine', (engine) => {
     group = await fixture.group([ada, bob])
     statements = []
     catchUp = new CatchUp({ database, clock: systemClock, epoch: () => 'one' })
-    Object.assign(feed, { knownTop: 0, rewrittenSeq: 0 })
+    Object.assign(feed, { headSeq: 0, rewrittenSeq: 0 })
   })
 
   async function prove(user: Id): Promise<MembershipProof> {

@@ -182,7 +182,7 @@ export class CatchUp {
     const { changes, asOf } =
       recent === undefined || known === undefined
         ? await this.#segments.read(conversation, from, to, {
-            top: Math.max(seq, recent?.log?.knownTop ?? 0),
+            top: Math.max(seq, recent?.log?.headSeq ?? 0),
             recent,
           })
         : { changes: known, asOf: Math.max(recent.asOf, to) }

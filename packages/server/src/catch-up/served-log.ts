@@ -3,7 +3,7 @@ import type { LoggedChange } from '../support/logged-change.ts'
 
 export interface ServedLog {
   /** Newest seq of the log that the feed knows of. */
-  readonly knownTop: number
+  readonly headSeq: number
   /**
    * Seq of the newest known edit or deletion. Text read from the log before it must not be shown
    * any more (rule ERASE1).

@@ -142,7 +142,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
   it('[LIM1] gives up a hand-over that never catches up with the log', async () => {
     const { connection, opening: blocked } = node.open(bob, await fixture.session(bob))
     const blocker = await node.parts.feeds.join(group, connection)
-    blocker.feed.noteTop(2 ** 50)
+    blocker.feed.noteHead(2 ** 50)
     await expect(blocked).rejects.toThrow('changes faster')
     const before = node.statements.length
     const { opening, transport } = node.open(ada, session)
@@ -1086,7 +1086,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
         })
         await fixture.apply({ op: 'edit', conversation: place, actor: ada, target: seq, text: 'a secret' })
         // Let the sweep find all changes, or demand only the message.
-        if (!isInside) elsewhere.parts.feeds.demand(place, seq)
+        if (!isInside) elsewhere.parts.feeds.requireUpTo(place, seq)
         else await elsewhere.sweeper.sweepNow()
         await until('the repair', () => stays.transport.seqsOf(place).includes(seq))
         await elsewhere.sweeper.sweepNow()

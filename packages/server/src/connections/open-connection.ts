@@ -240,11 +240,7 @@ class Replay {
   }
 
   /** Sends every change after `after` up to the seq of the proof. */
-  async #sendChanges(
-    proof: MembershipProof,
-    after: number,
-    joining: Joining | undefined,
-  ): Promise<number | undefined> {
+  async #sendChanges(proof: MembershipProof, after: number, joining: Joining | undefined): Promise<number | undefined> {
     // Catch-up tests no membership beyond the proof. So changes are sent only while no removal has
     // arrived.
     const left = joining?.join.left

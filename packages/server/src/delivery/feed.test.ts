@@ -250,7 +250,7 @@ describe('Feed', () => {
     fixture.append(messageChange(2), memberChange(3, 'member.left', 'bob'))
     fixture.edit(2, 'a secret')
     // No hint came. A sweep finds the log up to this seq.
-    fixture.feeds.demand(conversation, known)
+    fixture.feeds.requireUpTo(conversation, known)
     await fixture.settle()
     const removal = { conversation, changes: [expect.objectContaining({ seq: 3, user: 'bob' })] }
     expect(bob.transport.events).toEqual([
@@ -259,7 +259,7 @@ describe('Feed', () => {
     ])
     expect(bob.connection.conversations.has(conversation)).toBe(false)
     expect(bob.feed.finishJoin(join, 1)).toMatchObject({ kind: 'left', change: { seq: 3 } })
-    fixture.feeds.demand(conversation, 4)
+    fixture.feeds.requireUpTo(conversation, 4)
     await fixture.settle()
     expect(ada.transport.seqsOf(conversation)).toEqual([2, 3, 4])
     expect(JSON.stringify(ada.transport.events)).toContain('a secret')
@@ -277,7 +277,7 @@ describe('Feed', () => {
     fixture.append(messageChange(5))
     // The page was read before the user joined again.
     ada.feed.acceptPage({ changes: fixture.log.slice(1, 2), asOf: 2, removals: fixture.log.slice(1, 2) })
-    fixture.feeds.demand(conversation, 5)
+    fixture.feeds.requireUpTo(conversation, 5)
     await fixture.settle()
     expect(bob.transport.seqsOf(conversation)).toEqual([5])
     expect(ada.transport.seqsOf(conversation)).toEqual([2, 3, 4, 5])
@@ -345,7 +345,7 @@ describe('Feed', () => {
     fixture.edit(3, 'a secret')
     // No hint came. A resuming client loads the changes, and a sweep finds the gap.
     await fixture.recent.load([{ conversation, seq: 5 }], 1)
-    fixture.feeds.demand(conversation, 5)
+    fixture.feeds.requireUpTo(conversation, 5)
     await fixture.settle()
     expect(fixture.reads).toEqual([])
     expect(ada.transport.seqsOf(conversation)).toEqual([3, 4, 5])
@@ -491,13 +491,13 @@ describe('Feed', () => {
               if (it.advance) fixture.clock.advance(80)
               break
             case 'sweep':
-              fixture.feeds.get(conversation)?.noteTop(fixture.log.length)
+              fixture.feeds.get(conversation)?.noteHead(fixture.log.length)
               break
           }
         }
         // The last sweeps find the rest, and every member that has not joined yet.
         for (let round = 0; round < 3; round++) {
-          fixture.feeds.get(conversation)?.noteTop(fixture.log.length)
+          fixture.feeds.get(conversation)?.noteHead(fixture.log.length)
           for (const { connection } of opened) if (members.has(connection.user)) joins.push(join(connection))
           await fixture.settle()
           await Promise.all(joins)

@@ -94,18 +94,18 @@ export class Feed implements Flushable, ServedLog {
   readonly #held = new Map<number, LoggedChange>()
   #outgoing: LoggedChange[] = []
   /** Newest seq written to the subscribers, or being written. */
-  #flushed = 0
+  #flushedSeq = 0
   /** Newest seq known to exist. */
-  #top = 0
+  #headSeq = 0
   /** Newest seq that has been written to every subscriber. */
-  #written = 0
+  #deliveredSeq = 0
   /** Newest seq that a sweep found. */
-  #due = 0
+  #requiredSeq = 0
   /**
    * Seq at which this feed began. The feed has not processed any change up to and including this
    * seq.
    */
-  #base = 0
+  #baseSeq = 0
   /** Seq of the newest edit or deletion that reached this feed. */
   #rewrittenSeq = 0
   #isFlushing = false
@@ -136,8 +136,8 @@ export class Feed implements Flushable, ServedLog {
     return this.#rewrittenSeq
   }
 
-  get knownTop(): number {
-    return this.#top
+  get headSeq(): number {
+    return this.#headSeq
   }
 
   held(seq: number): LoggedChange | undefined {
@@ -158,7 +158,7 @@ export class Feed implements Flushable, ServedLog {
 
   /** The missing range, if any. */
   get gap(): { readonly from: number; readonly to: number } | undefined {
-    return this.#next === undefined || this.#next > this.#top ? undefined : { from: this.#next, to: this.#top }
+    return this.#next === undefined || this.#next > this.#headSeq ? undefined : { from: this.#next, to: this.#headSeq }
   }
 
   /**
@@ -181,7 +181,10 @@ export class Feed implements Flushable, ServedLog {
 
   /** Whether everything known has been written to the subscribers. */
   get isSettled(): boolean {
-    return this.#next === undefined || (!this.#isFlushing && this.#outgoing.length === 0 && this.#flushed >= this.#top)
+    return (
+      this.#next === undefined ||
+      (!this.#isFlushing && this.#outgoing.length === 0 && this.#flushedSeq >= this.#headSeq)
+    )
   }
 
   /**
@@ -189,16 +192,16 @@ export class Feed implements Flushable, ServedLog {
    * checkpoint may cover it (rule CP1).
    */
   get isLagging(): boolean {
-    return this.#next !== undefined && this.#written < this.#due
+    return this.#next !== undefined && this.#deliveredSeq < this.#requiredSeq
   }
 
   /**
    * Records that a sweep found the log to reach this seq. Returns whether it has not been written
    * yet.
    */
-  demand(seq: number): boolean {
-    this.#due = Math.max(this.#due, seq)
-    this.noteTop(seq)
+  requireUpTo(seq: number): boolean {
+    this.#requiredSeq = Math.max(this.#requiredSeq, seq)
+    this.noteHead(seq)
     return this.isLagging
   }
 
@@ -206,25 +209,25 @@ export class Feed implements Flushable, ServedLog {
    * Whether this removal has been written to every subscriber. Then no connection of the removed
    * user may stay subscribed.
    */
-  hasWritten(seq: number): boolean {
-    return this.#next !== undefined && this.#written >= seq
+  hasDelivered(seq: number): boolean {
+    return this.#next !== undefined && this.#deliveredSeq >= seq
   }
 
   /**
    * Records the last seq of the log, as read from the database. Newer changes than those delivered
    * are repaired.
    */
-  noteTop(seq: number): void {
+  noteHead(seq: number): void {
     if (this.#next === undefined) {
       this.#next = seq + 1
-      this.#base = seq
-      this.#flushed = seq
-      this.#written = seq
-      this.#top = Math.max(this.#top, seq)
+      this.#baseSeq = seq
+      this.#flushedSeq = seq
+      this.#deliveredSeq = seq
+      this.#headSeq = Math.max(this.#headSeq, seq)
       this.#acceptHeld()
       return
     }
-    this.#top = Math.max(this.#top, seq)
+    this.#headSeq = Math.max(this.#headSeq, seq)
     if (this.gap !== undefined) this.#host.repair(this)
   }
 
@@ -232,17 +235,17 @@ export class Feed implements Flushable, ServedLog {
    * Records that the log ends at this seq. Hints that named a higher seq were wrong and are
    * dropped.
    */
-  correctTop(seq: number): void {
+  correctHead(seq: number): void {
     if (this.#next === undefined) return
-    this.#top = Math.max(this.#next - 1, seq)
-    this.recent.endAt(this.#top)
-    for (const held of this.#held.keys()) if (held > this.#top) this.#held.delete(held)
+    this.#headSeq = Math.max(this.#next - 1, seq)
+    this.recent.endAt(this.#headSeq)
+    for (const held of this.#held.keys()) if (held > this.#headSeq) this.#held.delete(held)
   }
 
   /** Accepts a change from a hint or a read: delivers, drops or holds it (rule NODE1). */
   accept(change: LoggedChange): void {
     if (this.#isEnded) return
-    this.#top = Math.max(this.#top, change.seq)
+    this.#headSeq = Math.max(this.#headSeq, change.seq)
     if (change.seq > this.#rewrittenSeq && isRewrite(change)) this.#rewrittenSeq = change.seq
     // This change is too early or too late for the subscribers, but a resuming client may need it.
     if (change.seq !== this.#next) this.recent.follow(change)
@@ -299,15 +302,15 @@ export class Feed implements Flushable, ServedLog {
       this.#joins.delete(join)
       return { kind: 'left', change: join.left }
     }
-    if (this.#next === undefined) this.noteTop(seq)
-    // The feed never saw the changes up to `#base`; they may contain this user's removal. The
+    if (this.#next === undefined) this.noteHead(seq)
+    // The feed never saw the changes up to `#baseSeq`; they may contain this user's removal. The
     // caller reads them together with a membership check (rule ACL1).
-    if (seq < this.#base) return { kind: 'missing', from: seq + 1, to: this.#base }
-    if (seq < this.#flushed) {
+    if (seq < this.#baseSeq) return { kind: 'missing', from: seq + 1, to: this.#baseSeq }
+    if (seq < this.#flushedSeq) {
       // These changes may show edits made after `seq`, when the user may no longer be a member. The
       // caller then reads them together with a membership check, too.
-      const rest = this.recent.asOf > seq ? undefined : this.recent.range(seq + 1, this.#flushed)
-      if (rest === undefined) return { kind: 'missing', from: seq + 1, to: this.#flushed }
+      const rest = this.recent.asOf > seq ? undefined : this.recent.range(seq + 1, this.#flushedSeq)
+      if (rest === undefined) return { kind: 'missing', from: seq + 1, to: this.#flushedSeq }
       for (const batch of splitBatches(rest)) join.connection.send(changesFrame(this.conversation, batch))
     }
     this.#joins.delete(join)
@@ -315,9 +318,9 @@ export class Feed implements Flushable, ServedLog {
     this.#subscribers.add(join.connection)
     join.connection.conversations.add(this.conversation)
     join.connection.removalsTold.delete(this.conversation)
-    if (seq > this.#flushed) {
+    if (seq > this.#flushedSeq) {
       this.#ahead.set(join.connection, seq)
-      this.noteTop(seq)
+      this.noteHead(seq)
     }
     return { kind: 'subscribed' }
   }
@@ -369,7 +372,7 @@ export class Feed implements Flushable, ServedLog {
     const first = (batch[0] as LoggedChange).seq
     const newest = batch.at(-1) as LoggedChange
     const { effect } = newest
-    this.#flushed = newest.seq
+    this.#flushedSeq = newest.seq
 
     const leaving = effect?.kind === 'left' ? this.#announceLeaving(effect.user, newest) : []
     const frame = changesFrame(this.conversation, batch)
@@ -383,7 +386,7 @@ export class Feed implements Flushable, ServedLog {
       else this.#deliverAhead(connection, upTo, first, batch)
       if (++writes % feedBounds.writesPerSlice === 0) yield
     }
-    this.#written = newest.seq
+    this.#deliveredSeq = newest.seq
     // Unsubscribe the removed user's connections before the next seq is written (rule ACL1).
     const unsubscribed = leaving.filter((connection) => !this.#gone.has(connection))
     for (const connection of unsubscribed) this.remove(connection)

@@ -140,10 +140,10 @@ export class Feeds implements FeedHost {
    * Records that a sweep found the log of a conversation to reach `seq`. Returns whether changes
    * are missing, because no hint brought them.
    */
-  demand(conversation: Id, seq: number): boolean {
+  requireUpTo(conversation: Id, seq: number): boolean {
     const feed = this.#feeds.get(conversation)
     if (feed === undefined) return false
-    if (feed.demand(seq)) this.#lagging.add(feed)
+    if (feed.requireUpTo(seq)) this.#lagging.add(feed)
     return feed.gap !== undefined
   }
 
@@ -314,7 +314,7 @@ export class Feeds implements FeedHost {
           this.#options.trail?.note('repaired', feed.conversation, first.seq, missing.at(-1)?.seq ?? first.seq)
         feed.acceptPage(page)
         const isWhole = changes.length === Math.min(repairPage, to - from + 1)
-        if (!isWhole) feed.correctTop(changes.at(-1)?.seq ?? 0)
+        if (!isWhole) feed.correctHead(changes.at(-1)?.seq ?? 0)
         if (!feed.isLagging) this.caughtUp(feed)
         // A removal in the page may have unsubscribed the last subscriber.
         this.release(feed)

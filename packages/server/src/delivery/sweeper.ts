@@ -200,7 +200,7 @@ export class Sweeper<At extends Place> {
 
     this.#options.onRevoked(swept.revokedSessions)
     let repaired = 0
-    for (const [conversation, seq] of swept.conversations) if (feeds.demand(conversation, seq)) repaired++
+    for (const [conversation, seq] of swept.conversations) if (feeds.requireUpTo(conversation, seq)) repaired++
     for (const { user, conversation, leftSeq, readSeq, xid } of swept.members) {
       if (leftSeq !== null) this.#options.onLeft(user, conversation, leftSeq, xid)
       if (leftSeq !== null || connections.ofUser(user).size === 0) continue
@@ -226,7 +226,7 @@ export class Sweeper<At extends Place> {
    */
   #endStaleSubscriptions({ members }: SweptFacts<At>): void {
     for (const { user, conversation, leftSeq } of members) {
-      if (leftSeq === null || this.#options.feeds.get(conversation)?.hasWritten(leftSeq) !== true) continue
+      if (leftSeq === null || this.#options.feeds.get(conversation)?.hasDelivered(leftSeq) !== true) continue
       this.#options.onStale(user, conversation, leftSeq)
     }
   }
