@@ -25,7 +25,7 @@ export type RuleId =
   | 'A16'
   | 'A17'
 
-/** Bounds that a run may override. The defaults are those of the spec. */
+/** Limits that a run may override. The defaults are those of the spec. */
 export interface CheckSettings {
   /**
    * Maximum time from the acknowledgement to delivery on every attached stream, while no fault is

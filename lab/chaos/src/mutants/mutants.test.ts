@@ -122,7 +122,7 @@ describe.skipIf(!existsSync(loader))('the loader', () => {
   const dist = (path: string) => JSON.stringify(join(repositoryRoot, 'packages', path))
 
   it('changes nothing without a list and rejects one that does not exist', () => {
-    const probe = `import { outboundBounds } from ${dist('server/dist/delivery/outbound.js')}; console.log(outboundBounds.stalledMaxMs)`
+    const probe = `import { outboundLimits } from ${dist('server/dist/delivery/outbound.js')}; console.log(outboundLimits.stalledMaxMs)`
     expect(run('', probe).trim()).toBe('10000')
     expect(() => run('no-such-list', probe)).toThrow(/ENOENT/)
   })

@@ -8,7 +8,7 @@
  * and at the edge.
  */
 
-export const webhookBounds = {
+export const webhookLimits = {
   /**
    * Maximum difference between the webhook's timestamp and now; beyond it the webhook is refused.
    */
@@ -102,11 +102,11 @@ export async function verifyWebhook({
   if (id === '' || id.length > 256 || !/^\d{1,12}$/.test(seconds) || signatures === '')
     throw new WebhookError('malformed', 'its headers are missing or cannot be read')
   const timestamp = new Date(Number(seconds) * 1_000)
-  if (Math.abs((now ?? new Date()).getTime() - timestamp.getTime()) > webhookBounds.toleranceMs)
+  if (Math.abs((now ?? new Date()).getTime() - timestamp.getTime()) > webhookLimits.toleranceMs)
     throw new WebhookError('stale', 'its timestamp is more than five minutes away from now')
 
   const signed = toBytes(`${id}.${seconds}.${body}`)
-  const candidates = signatures.split(' ', webhookBounds.signaturesMax).flatMap((entry) => {
+  const candidates = signatures.split(' ', webhookLimits.signaturesMax).flatMap((entry) => {
     const bytes = entry.startsWith('v1,') ? fromBase64(entry.slice(3)) : undefined
     return bytes === undefined ? [] : [bytes]
   })
@@ -128,7 +128,7 @@ function headerOf(headers: HeaderSource, name: string): string {
 
 async function importKey(secret: string, use: 'sign' | 'verify'): Promise<CryptoKey> {
   const bytes = secret.startsWith('whsec_') ? fromBase64(secret.slice('whsec_'.length)) : undefined
-  if (bytes === undefined || bytes.length < webhookBounds.secretMinBytes || bytes.length > webhookBounds.secretMaxBytes)
+  if (bytes === undefined || bytes.length < webhookLimits.secretMinBytes || bytes.length > webhookLimits.secretMaxBytes)
     throw new TypeError('unable to use the secret of a webhook; expected whsec_ and 24 to 64 bytes in base64')
   return crypto.subtle.importKey('raw', bytes, { name: 'HMAC', hash: 'SHA-256' }, false, [use])
 }

@@ -8,7 +8,7 @@ import type { Clock, Timer } from '../support/clock.ts'
 import { foldName } from '../support/fold-text.ts'
 import type { Database } from '../database/database.ts'
 
-const foldingBounds = {
+const foldingLimits = {
   everyMs: 10_000,
   batchMax: 500,
   /** Maximum number of batches in a row. Remaining names wait for the next run. */
@@ -27,12 +27,12 @@ interface SearchedName {
 
 /** Folds one name, best effort. After a failure any server folds it later. */
 export async function foldNameOf(database: Database, owner: Id, name: string): Promise<void> {
-  await storeFolds(database, [{ owner, name }], foldingBounds.patienceMs).catch(() => undefined)
+  await storeFolds(database, [{ owner, name }], foldingLimits.patienceMs).catch(() => undefined)
 }
 
 /** Folds the names that are not folded yet, and returns their number. */
 export async function foldNames(database: Database, isStopped: () => boolean = () => false): Promise<number> {
-  const { batchMax, batchesMax } = foldingBounds
+  const { batchMax, batchesMax } = foldingLimits
   let folded = 0
   for (let batch = 0; batch < batchesMax && !isStopped(); batch++) {
     const names = await database.query<SearchedName>({
@@ -69,7 +69,7 @@ export function keepNamesFolded(database: Database, clock: Clock, onProblem: (pr
     foldNames(database, () => isStopped)
       .catch(onProblem)
       .finally(() => {
-        if (!isStopped) timer = clock.setTimer(run, foldingBounds.everyMs)
+        if (!isStopped) timer = clock.setTimer(run, foldingLimits.everyMs)
       })
   }
 }

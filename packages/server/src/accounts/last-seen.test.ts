@@ -4,7 +4,7 @@
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'
 import type { Database, Statement } from '../database/database.ts'
-import { lastSeenBounds, LastSeenWriter } from './last-seen.ts'
+import { lastSeenLimits, LastSeenWriter } from './last-seen.ts'
 
 const open = () => {
   const clock = new ManualClock()
@@ -32,7 +32,7 @@ describe('writing last-seen times', () => {
       { user: 'u0', at: at(2) },
     ])
     expect(statements).toHaveLength(0)
-    clock.advance(lastSeenBounds.gatherMs)
+    clock.advance(lastSeenLimits.gatherMs)
     await turn()
     expect(statements).toHaveLength(1)
     const [users, times] = statements[0]?.values as [string[], string[]]
@@ -42,26 +42,26 @@ describe('writing last-seen times', () => {
 
   it('[LIM1] limits the rows of a statement and the waiting users', async () => {
     const { statements, notes } = open()
-    notes.note(Array.from({ length: lastSeenBounds.waitingMax + 10 }, (_, user) => ({ user: `u${user}`, at: at(1) })))
+    notes.note(Array.from({ length: lastSeenLimits.waitingMax + 10 }, (_, user) => ({ user: `u${user}`, at: at(1) })))
     await notes.flush()
     const written = statements.flatMap(({ values }) => values?.[0] as string[])
-    expect(written).toHaveLength(lastSeenBounds.waitingMax)
+    expect(written).toHaveLength(lastSeenLimits.waitingMax)
     expect(written).not.toContain('u0')
-    expect(statements).toHaveLength(lastSeenBounds.waitingMax / lastSeenBounds.perStatement)
+    expect(statements).toHaveLength(lastSeenLimits.waitingMax / lastSeenLimits.perStatement)
   })
 
   it('writes waiting times on flush; a failed write loses only its own', async () => {
     const { clock, statements, problems, state, notes } = open()
     state.fails = true
     notes.note([{ user: 'ada', at: at(1) }])
-    clock.advance(lastSeenBounds.gatherMs)
+    clock.advance(lastSeenLimits.gatherMs)
     await turn()
     expect(problems).toHaveLength(1)
     state.fails = false
     notes.note([{ user: 'bob', at: at(2) }])
     await notes.flush()
     expect(statements.at(-1)?.values).toEqual([['bob'], [at(2)]])
-    clock.advance(lastSeenBounds.gatherMs)
+    clock.advance(lastSeenLimits.gatherMs)
     await turn()
     expect(statements).toHaveLength(2)
   })

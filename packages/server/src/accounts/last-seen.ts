@@ -7,7 +7,7 @@ import type { Id } from '@chorus/protocol'
 import type { Clock, Timer } from '../support/clock.ts'
 import type { Database } from '../database/database.ts'
 
-export const lastSeenBounds = {
+export const lastSeenLimits = {
   gatherMs: 500,
   perStatement: 1_000,
   /** Maximum number of users waiting to be written. Beyond it the oldest entries are dropped. */
@@ -42,12 +42,12 @@ export class LastSeenWriter {
       const known = this.#waiting.get(user)
       this.#waiting.delete(user)
       this.#waiting.set(user, known === undefined || Date.parse(at) > Date.parse(known) ? at : known)
-      if (this.#waiting.size <= lastSeenBounds.waitingMax) continue
+      if (this.#waiting.size <= lastSeenLimits.waitingMax) continue
       const [oldest] = this.#waiting.keys()
       if (oldest !== undefined) this.#waiting.delete(oldest)
     }
     if (this.#waiting.size > 0)
-      this.#timer ??= this.#options.clock.setTimer(() => void this.flush(), lastSeenBounds.gatherMs)
+      this.#timer ??= this.#options.clock.setTimer(() => void this.flush(), lastSeenLimits.gatherMs)
   }
 
   /** Resolves when everything noted before has been written, or the write has failed. */
@@ -65,7 +65,7 @@ export class LastSeenWriter {
     while (this.#waiting.size > 0) {
       const seen: LastSeen[] = []
       for (const [user, at] of this.#waiting) {
-        if (seen.length >= lastSeenBounds.perStatement) break
+        if (seen.length >= lastSeenLimits.perStatement) break
         this.#waiting.delete(user)
         seen.push({ user, at })
       }

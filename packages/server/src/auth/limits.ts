@@ -170,7 +170,7 @@ class MinuteWindow {
  * Bytes of input that a user may send for parsing. A body of many small values costs 10 ms for each
  * 128 kB.
  */
-export const inputBounds = {
+export const inputLimits = {
   bytesPerSecond: 1_048_576,
   burstBytes: 2_097_152,
 } as const
@@ -219,7 +219,7 @@ export class Limits {
     this.#signIns = limitSignIns === 0 ? undefined : new MinuteWindow(limitSignIns)
     this.#signInsWide = limitSignIns === 0 ? undefined : new MinuteWindow(limitSignIns * wideSignInsFactor)
     this.#signInsAddress = limitSignInsAddress === 0 ? undefined : new MinuteWindow(limitSignInsAddress)
-    this.#inputBytes = new TokenBucket(inputBounds.bytesPerSecond, inputBounds.burstBytes, clock)
+    this.#inputBytes = new TokenBucket(inputLimits.bytesPerSecond, inputLimits.burstBytes, clock)
     this.#connectionsMax = settings.limitConnections === 0 ? Number.POSITIVE_INFINITY : settings.limitConnections
   }
 

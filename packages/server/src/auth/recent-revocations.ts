@@ -9,7 +9,7 @@
 import type { Id } from '@chorus/protocol'
 import type { Clock, Timer } from '../support/clock.ts'
 
-export const revocationBounds = {
+export const revocationLimits = {
   /** Time for which each revocation is kept: far longer than a cached session is valid. */
   keptMs: 600_000,
   revocationsMax: 50_000,
@@ -72,7 +72,7 @@ export class RecentRevocations {
 
   async #load(turn: number): Promise<void> {
     const { load, clock, onProblem } = this.#options
-    const { keptMs, revocationsMax, retryMs } = revocationBounds
+    const { keptMs, revocationsMax, retryMs } = revocationLimits
     try {
       const sessions = await load(keptMs, revocationsMax + 1)
       if (turn !== this.#turn) return
@@ -87,7 +87,7 @@ export class RecentRevocations {
   }
 
   #makeRoom(nowMs: number): void {
-    const { keptMs, revocationsMax } = revocationBounds
+    const { keptMs, revocationsMax } = revocationLimits
     for (const [session, notedAtMs] of this.#notedAtMs) {
       const isOld = nowMs - notedAtMs > keptMs
       if (!isOld && this.#notedAtMs.size <= revocationsMax) return

@@ -11,8 +11,8 @@ import type { Redis } from '../redis/redis.ts'
 import { SharedCache } from '../redis/shared-cache.ts'
 import { ManualClock } from '../support/testing/manual-clock.ts'
 import { Authenticator, hashToken } from './authenticator.ts'
-import { RecentRevocations, revocationBounds } from './recent-revocations.ts'
-import { SessionCache, sessionCacheBounds } from './session-cache.ts'
+import { RecentRevocations, revocationLimits } from './recent-revocations.ts'
+import { SessionCache, sessionCacheTimings } from './session-cache.ts'
 
 type RedisServer = Awaited<ReturnType<typeof startRedis>>
 
@@ -138,7 +138,7 @@ describe.skipIf(!hasRedis())('the session cache', () => {
       for (const text of [key, value]) expect(text).not.toContain(hashToken('anna-token').toString(form))
     expect(key + value).not.toContain('anna-token')
     expect(Number(await redis.command(key, ['PTTL', key]))).toBeGreaterThan(0)
-    expect(Number(await redis.command(key, ['PTTL', key]))).toBeLessThanOrEqual(sessionCacheBounds.countsMs)
+    expect(Number(await redis.command(key, ['PTTL', key]))).toBeLessThanOrEqual(sessionCacheTimings.countsMs)
   })
 
   it('[ACL2] (M6, N8) refuses a revoked session whose entry comes back in Redis', async () => {
@@ -158,10 +158,10 @@ describe.skipIf(!hasRedis())('the session cache', () => {
 
   it('[ACL2] asks the database when the last sweep is too old', async () => {
     await warm()
-    b.sweepAgeMs = sessionCacheBounds.sweepMaxAgeMs - 1
+    b.sweepAgeMs = sessionCacheTimings.sweepMaxAgeMs - 1
     await b.authenticator.recognise('anna-token')
     expect(b.asked).toEqual([])
-    b.sweepAgeMs = sessionCacheBounds.sweepMaxAgeMs
+    b.sweepAgeMs = sessionCacheTimings.sweepMaxAgeMs
     expect(await b.authenticator.recognise('anna-token')).toMatchObject({ userId: 'anna' })
     expect([b.asked, b.outcomes]).toEqual([[1], ['hit', 'distrusted']])
   })
@@ -249,7 +249,7 @@ describe('RecentRevocations', () => {
     await settle()
     expect([revocations.isComplete, problems.length]).toEqual([false, 1])
     fails = false
-    clock.advance(revocationBounds.retryMs)
+    clock.advance(revocationLimits.retryMs)
     await settle()
     expect([revocations.isComplete, revocations.has('old')]).toEqual([true, true])
     revocations.load()
@@ -263,24 +263,24 @@ describe('RecentRevocations', () => {
     revocations.load()
     await settle()
     revocations.note(['first'])
-    clock.advance(revocationBounds.keptMs + 1)
+    clock.advance(revocationLimits.keptMs + 1)
     revocations.note(['second'])
     expect([revocations.has('first'), revocations.has('second'), revocations.isComplete]).toEqual([false, true, true])
     clock.advance(1_000)
-    revocations.note(Array.from({ length: revocationBounds.revocationsMax }, (_, index) => `many-${index}`))
+    revocations.note(Array.from({ length: revocationLimits.revocationsMax }, (_, index) => `many-${index}`))
     expect([revocations.has('second'), revocations.isComplete]).toEqual([false, false])
-    clock.advance(revocationBounds.keptMs - 1_000)
+    clock.advance(revocationLimits.keptMs - 1_000)
     expect(revocations.isComplete).toBe(true)
   })
 
   it('[LIM1] is incomplete for a while if the first load was cut short', async () => {
     const { clock, revocations } = build(async () =>
-      Array.from({ length: revocationBounds.revocationsMax + 1 }, (_, index) => `many-${index}`),
+      Array.from({ length: revocationLimits.revocationsMax + 1 }, (_, index) => `many-${index}`),
     )
     revocations.load()
     await settle()
     expect(revocations.isComplete).toBe(false)
-    clock.advance(revocationBounds.keptMs)
+    clock.advance(revocationLimits.keptMs)
     expect(revocations.isComplete).toBe(true)
   })
 })

@@ -13,7 +13,7 @@ import type { Id } from '@chorus/protocol'
 import type { CacheOutcome, SharedCache } from '../redis/shared-cache.ts'
 import type { RecentRevocations } from './recent-revocations.ts'
 
-export const sessionCacheBounds = { countsMs: 60_000, sweepMaxAgeMs: 5_000 } as const
+export const sessionCacheTimings = { countsMs: 60_000, sweepMaxAgeMs: 5_000 } as const
 
 export interface CachedSession {
   readonly sessionId: Id
@@ -71,7 +71,7 @@ export class SessionCache {
     askedAtMs: number,
     epoch: string,
   ): void {
-    const lifeMs = Math.floor(Math.min(sessionCacheBounds.countsMs, expiresInMs))
+    const lifeMs = Math.floor(Math.min(sessionCacheTimings.countsMs, expiresInMs))
     if (lifeMs <= 0 || epoch !== this.#options.epoch()) return
     const entry: Entry = [epoch, sessionId, userId, askedAtMs + expiresInMs, askedAtMs]
     this.#options.cache.write(this.#keyOf(tokenHash), JSON.stringify(entry), lifeMs)
@@ -87,7 +87,7 @@ export class SessionCache {
 
   #mayTrust(): boolean {
     const { revocations, sweepAgeMs } = this.#options
-    return revocations.isComplete && sweepAgeMs() < sessionCacheBounds.sweepMaxAgeMs
+    return revocations.isComplete && sweepAgeMs() < sessionCacheTimings.sweepMaxAgeMs
   }
 
   /** Checks an entry after it arrived, because a revocation may have come during the read. */
@@ -96,7 +96,7 @@ export class SessionCache {
     const counts =
       epoch === this.#options.epoch() &&
       nowMs < endsAtMs &&
-      Math.abs(nowMs - askedAtMs) < sessionCacheBounds.countsMs &&
+      Math.abs(nowMs - askedAtMs) < sessionCacheTimings.countsMs &&
       this.#mayTrust() &&
       !this.#options.revocations.has(sessionId)
     return counts ? { sessionId, userId } : undefined

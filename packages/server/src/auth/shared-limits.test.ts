@@ -10,7 +10,7 @@ import { ManualClock } from '../support/testing/manual-clock.ts'
 import { openRedis } from '../redis/open-redis.ts'
 import type { Redis } from '../redis/redis.ts'
 import { Limits, wideSignInsFactor } from './limits.ts'
-import { SharedLimits, sharedLimitBounds } from './shared-limits.ts'
+import { SharedLimits, reportLimits } from './shared-limits.ts'
 import { noLimits } from './testing/no-limits.ts'
 
 const settings = { ...noLimits, limitSends: 30, limitMembers: 20, limitSignIns: 10, limitSignInsAddress: 40 }
@@ -168,7 +168,7 @@ describe.skipIf(!hasRedis()).each(Object.entries(kinds))('shared limits over %s'
     const reports = 3
     for (let report = 1; report <= reports; report++) {
       for (let taken = 0; taken < 10; taken++) mayStillSend(fast)
-      clock.advance(sharedLimitBounds.reportEveryMs)
+      clock.advance(reportLimits.reportEveryMs)
       await waitForFact(() => outcomes.length >= report, { what: `report ${report}` })
     }
     expect(outcomes).toHaveLength(reports)

@@ -15,7 +15,7 @@ import { type IRateLimiterStoreOptions, RateLimiterRedis, RateLimiterRes } from 
 import type { Clock, Timer } from '../support/clock.ts'
 import type { Redis, RedisScript } from '../redis/redis.ts'
 
-export const sharedLimitBounds = {
+export const reportLimits = {
   /** Minimum time between two rounds of reports. */
   reportEveryMs: 100,
   /** Maximum time that takings below an eighth of a burst may wait. */
@@ -178,7 +178,7 @@ export class SharedLimits {
   noteKnown(pair: string): void {
     if (this.#redis.problem() !== undefined) return
     const key = this.#knownKeyOf(pair)
-    this.#redis.command(key, ['SET', key, '1', 'PX', String(sharedLimitBounds.knownMs)]).catch(() => undefined)
+    this.#redis.command(key, ['SET', key, '1', 'PX', String(reportLimits.knownMs)]).catch(() => undefined)
   }
 
   /** Records tokens that were taken here, to report them soon. Returns at once. */
@@ -192,7 +192,7 @@ export class SharedLimits {
       takings.taken = Math.min(bucket.size, takings.taken + amount)
       return
     }
-    if (this.#takings.size >= sharedLimitBounds.usersMax) {
+    if (this.#takings.size >= reportLimits.usersMax) {
       this.#onReport('dropped')
       return
     }
@@ -221,7 +221,7 @@ export class SharedLimits {
 
   #reportLater(): void {
     if (this.#isStopped) return
-    this.#timer ??= this.#clock.setTimer(() => this.#reportDue(), sharedLimitBounds.reportEveryMs)
+    this.#timer ??= this.#clock.setTimer(() => this.#reportDue(), reportLimits.reportEveryMs)
   }
 
   #reportDue(): void {
@@ -249,16 +249,15 @@ export class SharedLimits {
     for (const takings of this.#takings.values()) {
       const { bucket, taken, sinceMs, report, isUnderWay } = takings
       const isDue =
-        report !== undefined ||
-        (taken > 0 && (taken >= bucket.size / 8 || nowMs - sinceMs >= sharedLimitBounds.gatherMaxMs))
+        report !== undefined || (taken > 0 && (taken >= bucket.size / 8 || nowMs - sinceMs >= reportLimits.gatherMaxMs))
       if (!isDue || isUnderWay) continue
       const partition = partitionOf(takings.user)
       const together = reports.get(partition) ?? []
       if (together.length === 0) {
-        if (this.#underWay + reports.size >= sharedLimitBounds.reportsUnderWayMax) continue
+        if (this.#underWay + reports.size >= reportLimits.reportsUnderWayMax) continue
         reports.set(partition, together)
       }
-      if (together.length >= sharedLimitBounds.usersPerReportMax) continue
+      if (together.length >= reportLimits.usersPerReportMax) continue
       together.push(takings)
     }
     return reports.values()

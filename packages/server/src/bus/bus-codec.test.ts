@@ -5,7 +5,7 @@
 import { createHmac } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import type { LoggedChange } from '../support/logged-change.ts'
-import { BusCodec, codecBounds } from './bus-codec.ts'
+import { BusCodec, codecLimits } from './bus-codec.ts'
 import type { BusChannel, BusMessage } from './bus.ts'
 import { conversation, memberChange, messageChange } from '../delivery/testing/delivery-fixture.ts'
 
@@ -111,7 +111,7 @@ describe('bus codec', () => {
       [Buffer.from('{"kind":"changes"}'), 'length'],
       [Buffer.from(`{"kind":"changes"${' '.repeat(100)}}`), 'version'],
       [Buffer.alloc(60, 1), 'length'],
-      [Buffer.alloc(2 * codecBounds.bodyMaxBytes), 'size'],
+      [Buffer.alloc(2 * codecLimits.bodyMaxBytes), 'size'],
     ] as const)
       expect(receiver.decode(room, bytes)).toEqual({ kind: 'refused', reason })
   })
@@ -154,11 +154,11 @@ describe('bus codec', () => {
   })
 
   it('[LIM1] refuses to encode a message beyond its size limits', () => {
-    const large = messageChange(1, 'x'.repeat(codecBounds.bodyMaxBytes))
+    const large = messageChange(1, 'x'.repeat(codecLimits.bodyMaxBytes))
     expect(sender.encode(room, changes(large))).toBeUndefined()
-    const many = Array.from({ length: codecBounds.changesMax + 1 }, (_, index) => messageChange(index + 1))
+    const many = Array.from({ length: codecLimits.changesMax + 1 }, (_, index) => messageChange(index + 1))
     expect(sender.encode(room, changes(...many))).toBeUndefined()
-    const sessions = Array.from({ length: codecBounds.sessionsMax + 1 }, () => user)
+    const sessions = Array.from({ length: codecLimits.sessionsMax + 1 }, () => user)
     expect(sender.encode('all', { kind: 'revoked', sessions })).toBeUndefined()
   })
 })

@@ -16,7 +16,7 @@ import { z } from 'zod'
 import type { LoggedChange, MembershipEffect } from '../support/logged-change.ts'
 import type { BusChannel, BusMessage } from './bus.ts'
 
-export const codecBounds = {
+export const codecLimits = {
   changesMax: limits.changesPerEventMax,
   headerMaxBytes: 65_536,
   bodyMaxBytes: 1_048_576,
@@ -55,8 +55,8 @@ const headerSchema = z.discriminatedUnion('kind', [
     /** The seq of the first change. The seqs of the following changes have no gaps. */
     first: seqSchema,
     /** Length in bytes of each change in the body. */
-    lengths: z.array(z.int().min(2).max(codecBounds.bodyMaxBytes)).min(1).max(codecBounds.changesMax),
-    xids: z.array(z.int().min(0).max(Number.MAX_SAFE_INTEGER)).min(1).max(codecBounds.changesMax),
+    lengths: z.array(z.int().min(2).max(codecLimits.bodyMaxBytes)).min(1).max(codecLimits.changesMax),
+    xids: z.array(z.int().min(0).max(Number.MAX_SAFE_INTEGER)).min(1).max(codecLimits.changesMax),
     /** Effect of the last change on the set of members. */
     effect: effectSchema.optional(),
   }),
@@ -69,7 +69,7 @@ const headerSchema = z.discriminatedUnion('kind', [
     conversation: idSchema,
     readSeq: z.int().min(0).max(limits.seqMax),
   }),
-  z.strictObject({ kind: z.literal('revoked'), sessions: z.array(idSchema).max(codecBounds.sessionsMax) }),
+  z.strictObject({ kind: z.literal('revoked'), sessions: z.array(idSchema).max(codecLimits.sessionsMax) }),
   z.strictObject({ kind: z.literal('presence'), user: idSchema }),
   z.strictObject({
     kind: z.literal('device'),
@@ -92,7 +92,7 @@ export class BusCodec {
   }
 
   /**
-   * Encodes a message. Returns undefined when the message exceeds {@link codecBounds}, or when its
+   * Encodes a message. Returns undefined when the message exceeds {@link codecLimits}, or when its
    * changes cannot share one message: none at all, gaps in seq, or a membership change before the
    * last place.
    */
@@ -100,7 +100,7 @@ export class BusCodec {
     const parts = toParts(message)
     if (parts === undefined) return undefined
     const header = Buffer.from(JSON.stringify(parts.header), 'utf8')
-    if (header.length > codecBounds.headerMaxBytes || parts.bodyBytes > codecBounds.bodyMaxBytes) return undefined
+    if (header.length > codecLimits.headerMaxBytes || parts.bodyBytes > codecLimits.bodyMaxBytes) return undefined
     const bytes = Buffer.allocUnsafe(headerAt + header.length + parts.bodyBytes)
     bytes[0] = version
     this.#sender.copy(bytes, senderAt)
@@ -113,13 +113,13 @@ export class BusCodec {
   }
 
   decode(channel: BusChannel, bytes: Buffer): Decoded {
-    if (bytes.length > headerAt + codecBounds.headerMaxBytes + codecBounds.bodyMaxBytes) return refused('size')
+    if (bytes.length > headerAt + codecLimits.headerMaxBytes + codecLimits.bodyMaxBytes) return refused('size')
     if (bytes.length <= headerAt) return refused('length')
     if (bytes[0] !== version) return refused('version')
     // Checked before the HMAC: a message with a forged sender is only dropped.
     if (this.#sender.equals(bytes.subarray(senderAt, macAt))) return { kind: 'echo' }
     const bodyAt = headerAt + bytes.readUInt32BE(lengthAt)
-    if (bodyAt > bytes.length || bodyAt - headerAt > codecBounds.headerMaxBytes) return refused('length')
+    if (bodyAt > bytes.length || bodyAt - headerAt > codecLimits.headerMaxBytes) return refused('length')
     if (!timingSafeEqual(this.#mac(channel, bytes), bytes.subarray(macAt, lengthAt))) return refused('hmac')
     const header = parseHeader(bytes.toString('utf8', headerAt, bodyAt))
     if (header === undefined) return refused('header')
@@ -174,7 +174,7 @@ function toParts(message: BusMessage): Parts | undefined {
       return withBody({ ...header, kind: 'read-marker' }, json)
     }
     case 'revoked':
-      if (message.sessions.length > codecBounds.sessionsMax) return undefined
+      if (message.sessions.length > codecLimits.sessionsMax) return undefined
       return withoutBody({ kind: 'revoked', sessions: [...message.sessions] })
     case 'device': {
       const { watched, ...header } = message
@@ -188,7 +188,7 @@ function toParts(message: BusMessage): Parts | undefined {
 
 function toChangesParts({ epoch, conversation, changes }: Extract<BusMessage, { kind: 'changes' }>): Parts | undefined {
   const [first] = changes
-  if (first === undefined || changes.length > codecBounds.changesMax) return undefined
+  if (first === undefined || changes.length > codecLimits.changesMax) return undefined
   const lengths: number[] = []
   const xids: number[] = []
   const body: string[] = []

@@ -14,7 +14,7 @@ import type { Clock, Timer } from '../support/clock.ts'
 import type { RedisTls } from '../redis/redis-tls.ts'
 import { encodeCommand, RedisRefusal, type Reply, ReplyReader, textOf } from './bus-redis-replies.ts'
 
-export const connectionBounds = {
+export const connectionLimits = {
   connectTimeoutMs: 2_000,
   pingIntervalMs: 1_000,
   /**
@@ -84,7 +84,7 @@ export class RedisBusConnection {
     this.#socket.on('data', (chunk: Buffer) => this.#read(chunk))
     this.#socket.on('error', (error) => this.#end(error.message))
     this.#socket.on('close', () => this.#end('the connection was closed'))
-    this.#timer = clock.setTimer(() => this.#end('no connection in time'), connectionBounds.connectTimeoutMs)
+    this.#timer = clock.setTimer(() => this.#end('no connection in time'), connectionLimits.connectTimeoutMs)
     this.#socket.once(tls === undefined ? 'connect' : 'secureConnect', () => this.#watch())
   }
 
@@ -140,7 +140,7 @@ export class RedisBusConnection {
 
   #write(args: readonly string[]): void {
     this.#socket.write(encodeCommand(args))
-    if (this.#socket.writableLength > connectionBounds.unsentMaxBytes) this.#end('the peer does not read')
+    if (this.#socket.writableLength > connectionLimits.unsentMaxBytes) this.#end('the peer does not read')
   }
 
   #read(chunk: Buffer): void {
@@ -200,17 +200,17 @@ export class RedisBusConnection {
     const look = (): void => {
       const nowMs = this.#clock.nowMs()
       // This process itself was paused, so bytes may have arrived that it has not read yet.
-      if (nowMs - this.#lastLookAtMs > 2 * connectionBounds.pingIntervalMs) this.#lastHeardAtMs = nowMs
+      if (nowMs - this.#lastLookAtMs > 2 * connectionLimits.pingIntervalMs) this.#lastHeardAtMs = nowMs
       this.#lastLookAtMs = nowMs
-      if (nowMs - this.#lastHeardAtMs > connectionBounds.silenceMaxMs) {
+      if (nowMs - this.#lastHeardAtMs > connectionLimits.silenceMaxMs) {
         this.#end('nothing was received for too long')
         return
       }
       this.request(['PING']).catch(() => undefined)
-      this.#timer = this.#clock.setTimer(look, connectionBounds.pingIntervalMs)
+      this.#timer = this.#clock.setTimer(look, connectionLimits.pingIntervalMs)
     }
     this.#lastLookAtMs = this.#clock.nowMs()
-    this.#timer = this.#clock.setTimer(look, connectionBounds.pingIntervalMs)
+    this.#timer = this.#clock.setTimer(look, connectionLimits.pingIntervalMs)
   }
 
   #end(reason: string): void {

@@ -8,13 +8,14 @@ import type { Clock, Timer } from '../support/clock.ts'
 import type { Redis } from '../redis/redis.ts'
 import type { RedisBusConnection } from './bus-redis-connection.ts'
 
-const probeBounds = {
+/**
+ * The connection is reopened after the first lost probe, and then after every so many further
+ * ones.
+ */
+const lostPerReopening = 5
+
+const probeTimings = {
   intervalMs: 2_000,
-  /**
-   * The connection is reopened after the first lost probe, and then after every so many further
-   * ones.
-   */
-  lostPerReopening: 5,
   /** A probe checked later than this is ignored, because this process itself was paused. */
   latenessMaxMs: 1_000,
 } as const
@@ -129,22 +130,22 @@ export class SubscriptionProbe {
 
   #watch(connection: RedisBusConnection): void {
     const { clock } = this.#options
-    const dueMs = clock.nowMs() + probeBounds.intervalMs
+    const dueMs = clock.nowMs() + probeTimings.intervalMs
     this.#timer = clock.setTimer(() => {
       if (this.#channel === undefined) {
         this.start(connection)
         return
       }
-      const isOnTime = clock.nowMs() - dueMs <= probeBounds.latenessMaxMs
+      const isOnTime = clock.nowMs() - dueMs <= probeTimings.latenessMaxMs
       if (isOnTime && didNotComeBack(this.#channel)) this.#lose()
       if (this.#connection !== connection) return
       this.send()
       this.#watch(connection)
-    }, probeBounds.intervalMs)
+    }, probeTimings.intervalMs)
   }
 
   #lose(): void {
-    const isTimeToReopen = this.#lost % probeBounds.lostPerReopening === 0
+    const isTimeToReopen = this.#lost % lostPerReopening === 0
     this.#lost++
     this.#options.onLost(isTimeToReopen)
   }
@@ -155,7 +156,7 @@ export class SubscriptionProbe {
  * delivers it to no subscriber, but it refuses a write.
  */
 async function publishProbe(redis: Redis, name: string, nonce: string): Promise<void> {
-  await redis.command(name, ['SET', name, nonce, 'PX', String(probeBounds.intervalMs)])
+  await redis.command(name, ['SET', name, nonce, 'PX', String(probeTimings.intervalMs)])
   await redis.command(name, ['SPUBLISH', name, nonce])
 }
 

@@ -8,12 +8,12 @@
  */
 import type { LoggedChange } from '../support/logged-change.ts'
 import type { Redis } from '../redis/redis.ts'
-import { type BusCodec, codecBounds } from './bus-codec.ts'
+import { type BusCodec, codecLimits } from './bus-codec.ts'
 import type { BusObserver } from './bus-observer.ts'
 import { nameOf } from './bus-redis-channels.ts'
 import type { BusChannel, BusMessage } from './bus.ts'
 
-export const publisherBounds = {
+export const publisherLimits = {
   /** Maximum number of messages in flight to Redis. */
   underWayMax: 512,
   /** Maximum number of bytes of JSON in the queues. */
@@ -97,7 +97,7 @@ export class BusPublisher {
 
   #add(channel: BusChannel, message: BusMessage): void {
     const bytes = bytesOf(message)
-    if (this.#waiting >= publisherBounds.waitingMax || this.#waitingBytes + bytes > publisherBounds.waitingMaxBytes) {
+    if (this.#waiting >= publisherLimits.waitingMax || this.#waitingBytes + bytes > publisherLimits.waitingMaxBytes) {
       this.#observer.dropped('queue', 1)
       return
     }
@@ -125,7 +125,7 @@ export class BusPublisher {
 
   #flush(): void {
     for (const channel of this.#ready) {
-      if (this.#underWay >= publisherBounds.underWayMax) return
+      if (this.#underWay >= publisherLimits.underWayMax) return
       this.#ready.delete(channel)
       const outgoing = this.#channels.get(channel)
       if (outgoing === undefined || outgoing.isUnderWay) continue
@@ -192,8 +192,8 @@ const bytesOf = (message: BusMessage): number =>
 /** Splits a message to fit the limits of the codec. A membership change ends a part (rule ACL1). */
 function* split(message: BusMessage): Generator<BusMessage, void, void> {
   if (message.kind === 'revoked') {
-    for (let at = 0; at < message.sessions.length; at += codecBounds.sessionsMax)
-      yield { kind: 'revoked', sessions: message.sessions.slice(at, at + codecBounds.sessionsMax) }
+    for (let at = 0; at < message.sessions.length; at += codecLimits.sessionsMax)
+      yield { kind: 'revoked', sessions: message.sessions.slice(at, at + codecLimits.sessionsMax) }
     return
   }
   if (message.kind !== 'changes') {
@@ -221,8 +221,8 @@ function mayFollow(last: LoggedChange, next: LoggedChange, count: number, bytes:
     // A removal is always sent in a message of its own.
     next.effect?.kind !== 'left' &&
     next.seq === last.seq + 1 &&
-    count < codecBounds.changesMax &&
-    bytes + next.json.length <= publisherBounds.togetherMaxBytes
+    count < codecLimits.changesMax &&
+    bytes + next.json.length <= publisherLimits.togetherMaxBytes
   )
 }
 
@@ -231,8 +231,8 @@ function join(waiting: Waiting, after: BusMessage, bytes: number): boolean {
   const before = waiting.message
   if (before.kind !== 'changes' || after.kind !== 'changes' || before.epoch !== after.epoch) return false
   let last = before.changes.at(-1)
-  if (before.changes.length + after.changes.length > codecBounds.changesMax) return false
-  if (waiting.bytes + bytes > publisherBounds.togetherMaxBytes) return false
+  if (before.changes.length + after.changes.length > codecLimits.changesMax) return false
+  if (waiting.bytes + bytes > publisherLimits.togetherMaxBytes) return false
   for (const change of after.changes) {
     if (last === undefined || !mayFollow(last, change, 1, 0)) return false
     last = change

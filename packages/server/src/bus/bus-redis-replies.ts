@@ -4,7 +4,7 @@
  * reply throws, and the caller closes the connection.
  */
 
-export const replyBounds = {
+export const replyLimits = {
   /** Maximum size in bytes of an incomplete reply. */
   pendingMaxBytes: 4_194_304,
   depthMax: 8,
@@ -49,7 +49,7 @@ export class ReplyReader {
       const reply = this.#value(0)
       if (reply === incomplete) {
         this.#at = start
-        if (this.#bytes.length - start > replyBounds.pendingMaxBytes) throw new Error('a reply is too long')
+        if (this.#bytes.length - start > replyLimits.pendingMaxBytes) throw new Error('a reply is too long')
         break
       }
       received.push({ isPush, reply })
@@ -58,7 +58,7 @@ export class ReplyReader {
   }
 
   #value(depth: number): Reply | typeof incomplete {
-    if (depth > replyBounds.depthMax) throw new Error('a reply is nested too deep')
+    if (depth > replyLimits.depthMax) throw new Error('a reply is nested too deep')
     const end = this.#bytes.indexOf(lineEnd, this.#at)
     if (end === -1) return incomplete
     const type = String.fromCharCode(this.#bytes[this.#at] as number)
@@ -94,7 +94,7 @@ export class ReplyReader {
   #bulk(line: string): Reply | typeof incomplete {
     if (line === '-1') return null
     const length = lengthOf(line)
-    if (length > replyBounds.pendingMaxBytes) throw new Error('a reply is too long')
+    if (length > replyLimits.pendingMaxBytes) throw new Error('a reply is too long')
     const end = this.#at + length
     if (end + 2 > this.#bytes.length) return incomplete
     const bytes = this.#bytes.subarray(this.#at, end)
@@ -117,7 +117,7 @@ export class ReplyReader {
 function lengthOf(line: string): number {
   if (line === '-1') return -1
   const length = /^\d{1,10}$/.test(line) ? Number(line) : Number.NaN
-  if (!(length <= replyBounds.elementsMax * 10)) throw new Error('a reply has an invalid length')
+  if (!(length <= replyLimits.elementsMax * 10)) throw new Error('a reply has an invalid length')
   return length
 }
 

@@ -12,7 +12,7 @@ import type { RedisBusConnection } from './bus-redis-connection.ts'
 import { BusShards, type Shard } from './bus-redis-shards.ts'
 import { groupByConnection, namesPerRequestMax, release, type Subscription } from './bus-redis-subscription.ts'
 
-const subscriberBounds = {
+const subscriberTimings = {
   /** Time after which a subscriber continues without the confirmation (rule JOIN1). */
   confirmationMs: 250,
   /** Time within which several gaps are announced as one. */
@@ -163,7 +163,7 @@ export class BusSubscriber {
         subscription.waiters.delete(resolve)
         if (subscription.state !== 'confirmed') subscription.owes ??= 'late'
         resolve()
-      }, subscriberBounds.confirmationMs)
+      }, subscriberTimings.confirmationMs)
     })
     timer?.cancel()
   }
@@ -251,7 +251,7 @@ export class BusSubscriber {
       this.#gapTimer = undefined
       this.#options.observer.gap(cause)
       this.#options.onGap()
-    }, subscriberBounds.gapDelayMs)
+    }, subscriberTimings.gapDelayMs)
   }
 
   #retrySoon(): void {
@@ -259,7 +259,7 @@ export class BusSubscriber {
     this.#retryTimer = this.#options.clock.setTimer(() => {
       this.#retryTimer = undefined
       this.#scheduleFlush()
-    }, subscriberBounds.refusedRetryMs)
+    }, subscriberTimings.refusedRetryMs)
   }
 
   // --- Connections that end, slots that move ---
@@ -314,7 +314,7 @@ export class BusSubscriber {
   /** Logs a line, but not the same line again within a while. */
   #note(line: string): void {
     const nowMs = this.#options.clock.nowMs()
-    if (line === this.#lastNote && nowMs - this.#lastNoteAtMs < subscriberBounds.noteIntervalMs) return
+    if (line === this.#lastNote && nowMs - this.#lastNoteAtMs < subscriberTimings.noteIntervalMs) return
     this.#lastNote = line
     this.#lastNoteAtMs = nowMs
     this.#options.observer.noted(line)

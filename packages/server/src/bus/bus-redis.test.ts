@@ -17,7 +17,7 @@ import {
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { describeBus } from './bus.suite.ts'
 import { nameOf, partitionOf } from './bus-redis-channels.ts'
-import { publisherBounds } from './bus-redis-publisher.ts'
+import { publisherLimits } from './bus-redis-publisher.ts'
 import type { BusChannel, BusMessage } from './bus.ts'
 import { messageChange } from '../delivery/testing/delivery-fixture.ts'
 import { type OpenedBus, RedisBuses } from './testing/redis-buses.ts'
@@ -142,8 +142,8 @@ describe.skipIf(!hasRedis())('over one Redis', () => {
           published++
         }
         await new Promise((resolve) => setImmediate(resolve))
-        expect(one.bus.queued.messages).toBeLessThanOrEqual(publisherBounds.underWayMax + publisherBounds.waitingMax)
-        expect(one.bus.queued.bytes).toBeLessThanOrEqual(publisherBounds.waitingMaxBytes)
+        expect(one.bus.queued.messages).toBeLessThanOrEqual(publisherLimits.underWayMax + publisherLimits.waitingMax)
+        expect(one.bus.queued.bytes).toBeLessThanOrEqual(publisherLimits.waitingMaxBytes)
       }
       expect(published).toBe(40_000)
       await waitForFact(() => !isWorking(one), { what: 'a bus that says it is degraded' })
@@ -159,9 +159,9 @@ describe.skipIf(!hasRedis())('over one Redis', () => {
 
   it('[LIM1] drops and counts hints beyond the queue limit, over many conversations', async () => {
     const one = await buses.open(redis.url)
-    for (let number = 0; number < publisherBounds.waitingMax + 500; number++)
+    for (let number = 0; number < publisherLimits.waitingMax + 500; number++)
       one.bus.publish(roomOf(number), hint(1, number))
-    expect(one.bus.queued.messages).toBe(publisherBounds.waitingMax)
+    expect(one.bus.queued.messages).toBe(publisherLimits.waitingMax)
     expect(one.dropped.get('queue')).toBe(500)
   })
 

@@ -37,7 +37,7 @@ export interface CanaryOptions {
   readonly url: string
 }
 
-export const canaryBounds = {
+export const canaryTimings = {
   intervalMs: 10_000,
   retryMinMs: 1_000,
   retryMaxMs: 60_000,
@@ -116,7 +116,7 @@ export class Canary {
   }
 
   #retryMs(): number {
-    const ceilingMs = Math.min(canaryBounds.retryMaxMs, canaryBounds.retryMinMs * 2 ** this.#failures++)
+    const ceilingMs = Math.min(canaryTimings.retryMaxMs, canaryTimings.retryMinMs * 2 ** this.#failures++)
     return ceilingMs * (0.5 + Math.random() / 2)
   }
 
@@ -181,7 +181,7 @@ export class Canary {
     watch('websocket', (options) => (this.#socket = openSocketLink(options)))
     watch('sse', openEventLink)
     this.#sendNext(place.conversation, randomUUID(), 1)
-    this.#after('renew', canaryBounds.renewAfterMs, async () => {
+    this.#after('renew', canaryTimings.renewAfterMs, async () => {
       this.#land()
       this.#begin()
     })
@@ -213,20 +213,20 @@ export class Canary {
         const answer = await this.#socket.ask('send', message)
         if (answer.ok !== true) throw new Error('the server refused a message of the canary')
       } catch (error) {
-        this.#after('send', canaryBounds.retryMinMs * (0.5 + Math.random()), attempt)
+        this.#after('send', canaryTimings.retryMinMs * (0.5 + Math.random()), attempt)
         throw error
       }
       this.#sendNext(conversation, boot, number + 1)
     }
     this.#after(
       'send',
-      number === 1 ? canaryBounds.retryMinMs : canaryBounds.intervalMs * (0.9 + Math.random() / 5),
+      number === 1 ? canaryTimings.retryMinMs : canaryTimings.intervalMs * (0.9 + Math.random() / 5),
       attempt,
     )
   }
 
   #tend(place: CanaryPlace): void {
-    this.#after('tend', canaryBounds.refreshIntervalMs * (0.5 + Math.random()), async () => {
+    this.#after('tend', canaryTimings.refreshIntervalMs * (0.5 + Math.random()), async () => {
       this.#tend(place)
       await deleteOldCanaryMessages(this.#options.parts.database, place.conversation)
     })
@@ -279,7 +279,7 @@ class Watcher {
 
   #again(): void {
     if (this.#isStopped) return
-    const ceilingMs = Math.min(canaryBounds.retryMaxMs, canaryBounds.retryMinMs * 2 ** this.#failures++)
+    const ceilingMs = Math.min(canaryTimings.retryMaxMs, canaryTimings.retryMinMs * 2 ** this.#failures++)
     this.#timer = this.#options.canary.clock.setTimer(() => this.#open(), ceilingMs * (0.5 + Math.random() / 2))
   }
 
@@ -288,7 +288,7 @@ class Watcher {
     this.#settling = canary.clock.setTimer(() => {
       ledger.settle(canary.clock.nowMs())
       this.#settle()
-    }, canaryBounds.intervalMs)
+    }, canaryTimings.intervalMs)
   }
 
   #onEvent(name: string, payload: unknown): void {

@@ -1,6 +1,6 @@
 /** Tests how the canary counts messages that arrived and messages that did not. */
 import { describe, expect, it } from 'vitest'
-import { CanaryLedger, ledgerBounds } from './ledger.ts'
+import { CanaryLedger, ledgerLimits } from './ledger.ts'
 
 function open() {
   const said: string[] = []
@@ -27,7 +27,7 @@ describe('the ledger of the canary', () => {
       receive('a', number)
       receive('b', number + 10)
     }
-    ledger.settle(ledgerBounds.lostAfterMs * 2)
+    ledger.settle(ledgerLimits.lostAfterMs * 2)
     expect(new Set(said())).toEqual(new Set(['received a', 'received b']))
   })
 
@@ -36,17 +36,17 @@ describe('the ledger of the canary', () => {
     receive('a', 1)
     receive('a', 4, 1_000)
     said()
-    ledger.settle(1_000 + ledgerBounds.lostAfterMs - 1)
+    ledger.settle(1_000 + ledgerLimits.lostAfterMs - 1)
     expect(said()).toEqual([])
-    ledger.settle(1_000 + ledgerBounds.lostAfterMs)
-    ledger.settle(1_000 + ledgerBounds.lostAfterMs * 2)
+    ledger.settle(1_000 + ledgerLimits.lostAfterMs)
+    ledger.settle(1_000 + ledgerLimits.lostAfterMs * 2)
     expect(said()).toEqual(['lost a', 'lost a'])
   })
 
   it('counts a late number as out of order, not as lost', () => {
     const { receive, said, ledger } = open()
     for (const number of [1, 3, 2, 4]) receive('a', number)
-    ledger.settle(ledgerBounds.lostAfterMs * 2)
+    ledger.settle(ledgerLimits.lostAfterMs * 2)
     expect(said().filter((line) => !line.startsWith('received'))).toEqual(['reordered a'])
   })
 
@@ -68,16 +68,16 @@ describe('the ledger of the canary', () => {
     ledger.receive(50, { from: 'a', boot: 'another', number: 1 }, 0)
     ledger.restart()
     ledger.receive(3, { from: 'a', boot: 'boot of a', number: 90 }, 0)
-    ledger.settle(ledgerBounds.lostAfterMs * 2)
+    ledger.settle(ledgerLimits.lostAfterMs * 2)
     expect(said()).toEqual(['received a', 'received a', 'received a'])
   })
 
   it('[LIM1] bounds the number of starts and of skipped numbers', () => {
     const { ledger, said, receive } = open()
     receive('a', 1)
-    receive('a', ledgerBounds.missingMax + 12)
+    receive('a', ledgerLimits.missingMax + 12)
     expect(said().filter((line) => line === 'lost a')).toHaveLength(10)
-    ledger.settle(ledgerBounds.lostAfterMs)
-    expect(said()).toHaveLength(ledgerBounds.missingMax)
+    ledger.settle(ledgerLimits.lostAfterMs)
+    expect(said()).toHaveLength(ledgerLimits.missingMax)
   })
 })

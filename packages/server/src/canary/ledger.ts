@@ -23,7 +23,7 @@ export interface LedgerObserver {
   reordered(from: string): void
 }
 
-export const ledgerBounds = {
+export const ledgerLimits = {
   lostAfterMs: 30_000,
   /** Time without messages after which a start is forgotten. */
   forgetAfterMs: 600_000,
@@ -79,7 +79,7 @@ export class CanaryLedger {
     this.#observer.received(from)
     const start = this.#starts.get(boot)
     if (start === undefined) {
-      if (this.#starts.size < ledgerBounds.startsMax)
+      if (this.#starts.size < ledgerLimits.startsMax)
         this.#starts.set(boot, { from, next: number + 1, heardAtMs: nowMs, missing: new Map() })
       return true
     }
@@ -92,7 +92,7 @@ export class CanaryLedger {
       return true
     }
     for (let skipped = start.next; skipped < number; skipped++) {
-      if (start.missing.size < ledgerBounds.missingMax) start.missing.set(skipped, nowMs)
+      if (start.missing.size < ledgerLimits.missingMax) start.missing.set(skipped, nowMs)
       else this.#observer.lost(from)
     }
     start.next = number + 1
@@ -103,11 +103,11 @@ export class CanaryLedger {
   settle(nowMs: number): void {
     for (const [boot, { from, missing, heardAtMs }] of this.#starts) {
       for (const [number, sinceMs] of missing) {
-        if (nowMs - sinceMs < ledgerBounds.lostAfterMs) continue
+        if (nowMs - sinceMs < ledgerLimits.lostAfterMs) continue
         missing.delete(number)
         this.#observer.lost(from)
       }
-      if (nowMs - heardAtMs > ledgerBounds.forgetAfterMs) this.#starts.delete(boot)
+      if (nowMs - heardAtMs > ledgerLimits.forgetAfterMs) this.#starts.delete(boot)
     }
   }
 }

@@ -36,7 +36,7 @@
  * seq, hides all earlier pages. While a caller waits for its client to drain, `isCurrent` turns
  * false with the next edit or deletion, and the caller reads the rest again.
  *
- * Bounds. Recent changes: 256 changes or 256 kB for a conversation, 64 MB for all; 50 conversations
+ * Limits. Recent changes: 256 changes or 256 kB for a conversation, 64 MB for all; 50 conversations
  * in a statement, 3 statements at a time. Segments: 2 000 changes or 2 MB each, 16 MB for all,
  * reused for 10 s. Boundaries: 32 for a conversation, 5 000 conversations. Pages: 1 MB each, 16 MB
  * here, 30 s in Redis; at most 4 reads of a conversation's page in 200 ms for resuming clients. So
@@ -63,7 +63,7 @@ import { RecentChangesCache, type RecentWanted } from './recent-changes-cache.ts
 import { type PlanRequest, planStep, type ReplayStep } from './replay.ts'
 import type { ServedLog } from './served-log.ts'
 
-const proofBounds = { batchMax: 500, waitingMax: 20_000 } as const
+const proofLimits = { batchMax: 500, waitingMax: 20_000 } as const
 
 export interface CatchUpOptions {
   readonly database: Database
@@ -125,7 +125,7 @@ export class CatchUp {
     })
     this.#members = new Batcher({
       run: (pairs: readonly MemberPair[]) => readMemberSeqs(database, pairs),
-      ...proofBounds,
+      ...proofLimits,
       refusal: () =>
         new ChorusError('unavailable', 'unable to look up memberships; too many requests are waiting', {
           retryAfterMs: 1_000,

@@ -12,10 +12,10 @@ import { openRedis } from '../redis/open-redis.ts'
 import type { Redis } from '../redis/redis.ts'
 import { SharedCache } from '../redis/shared-cache.ts'
 import type { Database } from '../database/database.ts'
-import { LatestPageCache, newestPagesBounds } from './latest-page-cache.ts'
+import { LatestPageCache, latestPageLimits } from './latest-page-cache.ts'
 import { MembershipProof } from './membership-proof.ts'
 import { readMessagePage, readNewestPage } from '../log/read-messages.ts'
-import { sharedPageBounds } from '../log/read-latest-pages.ts'
+import { sharedPageLimits } from '../log/read-latest-pages.ts'
 import { LogFixture } from '../database/testing/log-fixture.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from '../database/testing/open-test-database.ts'
 
@@ -186,11 +186,11 @@ describe.each(testEngines)('newest pages on the %s engine', (engine) => {
       )
     }
     await writing
-    const windows = Math.ceil((performance.now() - startedAt) / newestPagesBounds.windowMs) + 1
+    const windows = Math.ceil((performance.now() - startedAt) / latestPageLimits.windowMs) + 1
     expect(shown).toBeGreaterThan(50)
     // Plus one per window: a batch requested before the window was full.
     expect(outcomes.filter((outcome) => outcome === 'read').length).toBeLessThanOrEqual(
-      windows * (newestPagesBounds.readsPerWindow + 1),
+      windows * (latestPageLimits.readsPerWindow + 1),
     )
   }, 30_000)
 
@@ -198,7 +198,7 @@ describe.each(testEngines)('newest pages on the %s engine', (engine) => {
     const { seq } = await fixture.send(group, bob, 'loved by many')
     await fixture.sql(
       `insert into reactions (conversation, target, user_id, emoji, seq) select $1, $2, gen_random_uuid(), '👍', $2 from generate_series(1, $3::int)`,
-      [group, seq, sharedPageBounds.reactorsMax],
+      [group, seq, sharedPageLimits.reactorsMax],
     )
     await react(ada, seq, '👍')
     const { pages } = open()
@@ -206,7 +206,7 @@ describe.each(testEngines)('newest pages on the %s engine', (engine) => {
       expect(await pages.at(proof(user, await top()))).toEqual(await readNewestPage(store.database, user, group))
     }
     const [message] = (await pages.newestOf(ada, group, 10))!.messages
-    expect(message?.reactions).toEqual([{ emoji: '👍', count: sharedPageBounds.reactorsMax + 1, mine: true }])
+    expect(message?.reactions).toEqual([{ emoji: '👍', count: sharedPageLimits.reactorsMax + 1, mine: true }])
     for (let index = 0; index < 20; index++) await fixture.send(group, bob, 'ü'.repeat(20_000))
     const large = await pages.at(proof(ada, await top()))
     expect(large).toEqual(await readNewestPage(store.database, ada, group))
@@ -268,7 +268,7 @@ describe.each(testEngines)('newest pages on the %s engine', (engine) => {
       expect(await keys()).toEqual([])
       await pages.at(proof(cleo, seq))
       const [key] = await keys()
-      expect(Number(await redis!.command(key!, ['PTTL', key!]))).toBeLessThanOrEqual(newestPagesBounds.lifeMs)
+      expect(Number(await redis!.command(key!, ['PTTL', key!]))).toBeLessThanOrEqual(latestPageLimits.lifeMs)
       const there = open()
       statements = []
       await Promise.all(Array.from({ length: 20 }, () => there.pages.at(proof(ada, seq))))

@@ -21,12 +21,12 @@ import {
   type MemberPair,
   readNewestPages,
   type SharedPage,
-  sharedPageBounds,
+  sharedPageLimits,
   showPage,
 } from '../log/read-latest-pages.ts'
 import type { MembershipProof } from './membership-proof.ts'
 
-export const newestPagesBounds = {
+export const latestPageLimits = {
   /** Maximum size of the pages cached in this process, as JSON. */
   bytesMax: 16_000_000,
   /** Time for which a page stays in Redis. */
@@ -75,7 +75,7 @@ type Answer = { readonly kind: 'stranger' } | { readonly kind: 'kept'; readonly 
 export class LatestPageCache {
   readonly #options: LatestPageCacheOptions
   #epoch: string
-  readonly #pages = new ByteLru<Kept>(newestPagesBounds.bytesMax)
+  readonly #pages = new ByteLru<Kept>(latestPageLimits.bytesMax)
   readonly #reads: Batcher<Ask, Answer>
   /** Pending fetches from Redis, by key. */
   readonly #fetching = new Map<string, Promise<Kept | undefined>>()
@@ -88,8 +88,8 @@ export class LatestPageCache {
     this.#epoch = options.epoch()
     this.#reads = new Batcher({
       run: (asks: readonly Ask[]) => this.#run(asks),
-      batchMax: newestPagesBounds.batchMax,
-      waitingMax: newestPagesBounds.waitingMax,
+      batchMax: latestPageLimits.batchMax,
+      waitingMax: latestPageLimits.waitingMax,
       refusal: () =>
         new ChorusError('unavailable', 'unable to show the newest messages; too many requests are waiting', {
           retryAfterMs: 1_000,
@@ -116,7 +116,7 @@ export class LatestPageCache {
     }
     const fetched = await this.#fetch(conversation, seq)
     if (fetched !== undefined) return this.#show(fetched, user, conversation)
-    while ((this.#recentReads.get(conversation) ?? 0) >= newestPagesBounds.readsPerWindow) await this.#window
+    while ((this.#recentReads.get(conversation) ?? 0) >= latestPageLimits.readsPerWindow) await this.#window
     return this.#read({ user, conversation, accepted })
   }
 
@@ -130,7 +130,7 @@ export class LatestPageCache {
    */
   async newestOf(user: Id, conversation: Id, limit: number): Promise<MessagePage | undefined> {
     const { database } = this.#options
-    if (limit > sharedPageBounds.messagesMax)
+    if (limit > sharedPageLimits.messagesMax)
       return readMessagePage(database, user, conversation, { kind: 'newest' }, limit)
     const answer = await this.#reads.ask({ user, conversation, accepted: undefined })
     if (answer.kind === 'stranger') return undefined
@@ -220,7 +220,7 @@ export class LatestPageCache {
     if (cache === undefined || kept.isWritten || kept.page === undefined) return
     kept.isWritten = true
     const entry: Entry = [this.#epoch, kept.page]
-    cache.write(keyOf(conversation, kept.seq), JSON.stringify(entry), newestPagesBounds.lifeMs)
+    cache.write(keyOf(conversation, kept.seq), JSON.stringify(entry), latestPageLimits.lifeMs)
   }
 
   #fetch(conversation: Id, seq: number): Promise<Kept | undefined> {
@@ -253,7 +253,7 @@ export class LatestPageCache {
         this.#window = undefined
         this.#recentReads.clear()
         resolve()
-      }, newestPagesBounds.windowMs)
+      }, latestPageLimits.windowMs)
     })
   }
 }

@@ -3,7 +3,7 @@ import { type Id, limits } from '@chorus/protocol'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { systemClock } from '../support/clock.ts'
 import { ManualClock } from '../support/testing/manual-clock.ts'
-import { LogSegmentCache, segmentBounds } from './log-segment-cache.ts'
+import { LogSegmentCache, segmentLimits } from './log-segment-cache.ts'
 import { readBoundary, readRange } from '../log/read-changes.ts'
 import { readPosition } from '../log/sweep-changes.ts'
 import { LogFixture } from '../database/testing/log-fixture.ts'
@@ -99,7 +99,7 @@ describe.each(testEngines)('log segments on the %s engine', (engine) => {
     // Clients that miss few of the changes are served from the same segment.
     await Promise.all(Array.from({ length: 50 }, (_, index) => segments.read(group, 600 + index, 703)))
     expect(count('stretches read')).toBe(1)
-    clock.advance(segmentBounds.lifeMs)
+    clock.advance(segmentLimits.lifeMs)
     await segments.read(group, 5, 703)
     expect(count('stretches read')).toBe(2)
     epoch = 'two'
@@ -134,7 +134,7 @@ describe.each(testEngines)('log segments on the %s engine', (engine) => {
     await fixture.apply({ op: 'edit', conversation: group, actor: bob, target: seq, text: 'second words' })
     const kept = await segments.read(group, seq, seq)
     expect([kept.asOf, kept.changes[0]?.json.includes('second')]).toEqual([seq, false])
-    clock.advance(segmentBounds.lifeMs)
+    clock.advance(segmentLimits.lifeMs)
     const after = await segments.read(group, seq, seq)
     expect([after.asOf, after.changes[0]?.json.includes('second')]).toEqual([seq + 1, true])
   })

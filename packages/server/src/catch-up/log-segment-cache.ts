@@ -31,7 +31,7 @@ import {
 } from '../log/read-changes.ts'
 import { Boundaries } from './boundaries.ts'
 
-export const segmentBounds = {
+export const segmentLimits = {
   /**
    * Segments start after multiples of this, or after a segment that hit its size limit, so that
    * clients share them.
@@ -92,7 +92,7 @@ export interface BoundaryRequest {
 export class LogSegmentCache {
   readonly #options: LogSegmentCacheOptions
   #epoch: string
-  readonly #segments = new ByteLru<CachedSegment>(segmentBounds.bytesMax)
+  readonly #segments = new ByteLru<CachedSegment>(segmentLimits.bytesMax)
   readonly #reading = new Map<string, Promise<CachedSegment>>()
   /** Pending reads of later edits and deletions, by segment. */
   readonly #settling = new Map<string, Promise<CachedSegment | undefined>>()
@@ -112,7 +112,7 @@ export class LogSegmentCache {
   }
 
   async #find(conversation: Id, from: number, to: number): Promise<CachedSegment> {
-    if (to - from < segmentBounds.fewMax) return this.#findFew(conversation, from, to)
+    if (to - from < segmentLimits.fewMax) return this.#findFew(conversation, from, to)
     let start = alignedStart(from)
     let isSecond = false
     for (;;) {
@@ -171,7 +171,7 @@ export class LogSegmentCache {
   ): Promise<number | undefined> {
     const { clock, database } = this.#options
     const nowMs = clock.nowMs()
-    const isFirst = lacksMany && nowMs - known.missedReadAtMs >= segmentBounds.lifeMs
+    const isFirst = lacksMany && nowMs - known.missedReadAtMs >= segmentLimits.lifeMs
     if (!isFirst) return known.remember(position, readBoundary(database, conversation, position, top))
     known.missedReadAtMs = nowMs
     const finding = known.remember(position, this.#readMissed(conversation, known, position, top))
@@ -204,9 +204,9 @@ export class LogSegmentCache {
       conversation,
       position,
       top,
-      alignment: segmentBounds.alignment,
-      changesMax: segmentBounds.changesMax,
-      bytesMax: segmentBounds.textMaxBytes,
+      alignment: segmentLimits.alignment,
+      changesMax: segmentLimits.changesMax,
+      bytesMax: segmentLimits.textMaxBytes,
     })
     if (boundary !== undefined) {
       known.segmentKey = keyOf(conversation, alignedStart(boundary + 1))
@@ -222,13 +222,13 @@ export class LogSegmentCache {
   async #findFew(conversation: Id, from: number, to: number): Promise<CachedSegment> {
     const key = `${keyOf(conversation, from)} few`
     const start = alignedStart(from)
-    for (const name of [key, keyOf(conversation, start), keyOf(conversation, start - segmentBounds.alignment)]) {
+    for (const name of [key, keyOf(conversation, start), keyOf(conversation, start - segmentLimits.alignment)]) {
       const kept = this.#fresh(name)
       if (kept === undefined || (kept.changes[0]?.seq ?? 0) > from || (kept.changes.at(-1)?.seq ?? 0) < to) continue
       this.#options.onRead?.('stretches', 'local')
       return kept
     }
-    const end = from + segmentBounds.fewMax - 1
+    const end = from + segmentLimits.fewMax - 1
     const first = await this.#readOnce(conversation, from, end, key)
     // A shared read may have started before the log reached `from`, so read once more.
     const segment = first.changes.length > 0 ? first : await this.#readOnce(conversation, from, end, key)
@@ -254,7 +254,7 @@ export class LogSegmentCache {
         return this.#readSegment(
           conversation,
           from,
-          Math.min(to, from + segmentBounds.changesMax - 1),
+          Math.min(to, from + segmentLimits.changesMax - 1),
           `${segment.key} alone`,
         )
       segment = settled
@@ -312,7 +312,7 @@ export class LogSegmentCache {
    */
   #cachedSegment(conversation: Id, start: number, from: number): CachedSegment | undefined {
     const kept = this.#fresh(keyOf(conversation, start))
-    const before = kept ?? this.#fresh(keyOf(conversation, start - segmentBounds.alignment))
+    const before = kept ?? this.#fresh(keyOf(conversation, start - segmentLimits.alignment))
     for (const segment of [kept, before]) {
       const first = segment?.changes.at(0)?.seq ?? Number.POSITIVE_INFINITY
       const last = segment?.changes.at(-1)?.seq ?? 0
@@ -342,13 +342,13 @@ export class LogSegmentCache {
     const { database, clock, epoch } = this.#options
     const begunIn = epoch()
     const readAtMs = clock.nowMs()
-    const { changes, asOf } = await readSegment(database, { conversation, from, to }, segmentBounds.textMaxBytes)
+    const { changes, asOf } = await readSegment(database, { conversation, from, to }, segmentLimits.textMaxBytes)
     return this.#keep({ key, changes, asOf, readAtMs, settledSeq: asOf }, begunIn)
   }
 
   #fresh(key: string): CachedSegment | undefined {
     const kept = this.#segments.get(key)
-    return kept !== undefined && this.#options.clock.nowMs() - kept.readAtMs < segmentBounds.lifeMs ? kept : undefined
+    return kept !== undefined && this.#options.clock.nowMs() - kept.readAtMs < segmentLimits.lifeMs ? kept : undefined
   }
 
   #keep(segment: CachedSegment, begunIn: string): CachedSegment {
@@ -362,7 +362,7 @@ export class LogSegmentCache {
     this.#boundaries.delete(conversation)
     this.#boundaries.set(conversation, known)
     const [oldest] = this.#boundaries.keys()
-    if (this.#boundaries.size > segmentBounds.boundariesMax && oldest !== undefined) this.#boundaries.delete(oldest)
+    if (this.#boundaries.size > segmentLimits.boundariesMax && oldest !== undefined) this.#boundaries.delete(oldest)
     return known
   }
 
@@ -382,12 +382,12 @@ function keyOf(conversation: Id, start: number): string {
 }
 
 function alignedStart(seq: number): number {
-  return seq - ((seq - 1) % segmentBounds.alignment)
+  return seq - ((seq - 1) % segmentLimits.alignment)
 }
 
 /** Returns the last seq of the segment that starts at `start`. */
 function endOf(start: number): number {
-  return alignedStart(start) + segmentBounds.changesMax - 1
+  return alignedStart(start) + segmentLimits.changesMax - 1
 }
 
 function cutOut({ changes, asOf }: LogSegment, from: number, to: number): LogSegment {

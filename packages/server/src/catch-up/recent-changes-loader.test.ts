@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest'
 import type { Id } from '@chorus/protocol'
 import type { LoggedChange } from '../support/logged-change.ts'
 import { ManualClock } from '../support/testing/manual-clock.ts'
-import { RecentChangesLoader, recentLoadBounds } from './recent-changes-loader.ts'
+import { RecentChangesLoader, recentLoadLimits } from './recent-changes-loader.ts'
 import { messageChange } from '../delivery/testing/delivery-fixture.ts'
 
 interface Read {
@@ -65,7 +65,7 @@ describe('RecentChangesLoader', () => {
 
   it('[LIM1] bounds conversations per statement and concurrent statements', async () => {
     const { loads, reads, loaded } = open()
-    const { conversationsPerStatement, statementsMax } = recentLoadBounds
+    const { conversationsPerStatement, statementsMax } = recentLoadLimits
     const count = conversationsPerStatement * (statementsMax + 2)
     const all = Promise.all(many(count).map((id) => loads.want(id, 1)))
     await turn()
@@ -86,14 +86,14 @@ describe('RecentChangesLoader', () => {
     const { loads, reads, loaded, clock } = open((_id, newest) => newest === undefined || has < newest)
     const hinted = Promise.all([8, 9].map((newest) => loads.want('a', 1, newest)))
     has = 9
-    clock.advance(recentLoadBounds.hintWaitMs)
+    clock.advance(recentLoadLimits.hintWaitMs)
     await hinted
     expect(reads).toEqual([])
     const lost = Promise.all([10, 11, 10].map((newest) => loads.want('a', newest, newest)))
     has = 10
     await turn()
     expect(reads).toEqual([])
-    clock.advance(recentLoadBounds.hintWaitMs)
+    clock.advance(recentLoadLimits.hintWaitMs)
     await turn()
     expect(reads).toMatchObject([{ conversations: ['a'], positions: [10] }])
     reads[0]?.answer()

@@ -10,7 +10,7 @@ import type { Id } from '@chorus/protocol'
 import type { Clock } from '../support/clock.ts'
 import type { LoggedChange } from '../support/logged-change.ts'
 
-export const recentLoadBounds = {
+export const recentLoadLimits = {
   /** Minimum number of changes to read, because other clients may lack a few more. */
   changesMin: 16,
   /**
@@ -94,7 +94,7 @@ export class RecentChangesLoader {
   /** Returns the load that begins as soon as a statement is free. */
   #nextLoad(): Load {
     const last = this.#waiting.at(-1)
-    if (last !== undefined && last.positions.size < recentLoadBounds.conversationsPerStatement) return last
+    if (last !== undefined && last.positions.size < recentLoadLimits.conversationsPerStatement) return last
     const load = openLoad()
     this.#waiting.push(load)
     // Conversations requested within one turn of the event loop share a statement.
@@ -104,7 +104,7 @@ export class RecentChangesLoader {
 
   /** Returns the load that begins after the time for hints. */
   #hopingLoad(): Load {
-    const { conversationsPerStatement, hintWaitMs } = recentLoadBounds
+    const { conversationsPerStatement, hintWaitMs } = recentLoadLimits
     if (this.#hoping !== undefined && this.#hoping.positions.size < conversationsPerStatement) return this.#hoping
     const load = openLoad()
     this.#hoping = load
@@ -117,7 +117,7 @@ export class RecentChangesLoader {
   }
 
   #next(): void {
-    if (this.#running >= recentLoadBounds.statementsMax) return
+    if (this.#running >= recentLoadLimits.statementsMax) return
     const load = this.#waiting.shift()
     if (load === undefined) return
     this.#running++
@@ -137,7 +137,7 @@ export class RecentChangesLoader {
     )
     if (wanted.length === 0) return
     const begunIn = epoch()
-    const { changesMin, changesMax, bytesMax } = recentLoadBounds
+    const { changesMin, changesMax, bytesMax } = recentLoadLimits
     const newest = await read(wanted, { atLeast: changesMin, atMost: changesMax, bytesMax })
     // The result belongs to an earlier database epoch.
     if (begunIn !== epoch()) return

@@ -4,8 +4,8 @@
  */
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'
-import { RecentChangesMemoryLimit, recentBudgetBounds } from './recent-changes-memory-limit.ts'
-import { RecentChanges, recentBounds } from './recent-changes.ts'
+import { RecentChangesMemoryLimit, recentMemoryLimits } from './recent-changes-memory-limit.ts'
+import { RecentChanges, recentLimits } from './recent-changes.ts'
 import { messageChange } from '../delivery/testing/delivery-fixture.ts'
 
 const fill = (recent: RecentChanges, from: number, to: number, text = 'x') => {
@@ -19,7 +19,7 @@ describe('RecentChangesMemoryLimit', () => {
     const [one, two, three] = [new RecentChanges(budget), new RecentChanges(budget), new RecentChanges(budget)]
     for (const recent of [one, two, three]) {
       fill(recent, 1, 10, 'x'.repeat(1_000))
-      clock.advance(recentBudgetBounds.tickMs)
+      clock.advance(recentMemoryLimits.tickMs)
     }
     expect(budget.bytes).toBe(one.bytes + two.bytes + three.bytes)
     expect(one.range(1, 10)).toHaveLength(10)
@@ -37,15 +37,15 @@ describe('RecentChangesMemoryLimit', () => {
     const clock = new ManualClock()
     const budget = new RecentChangesMemoryLimit(clock)
     const [quiet, lively] = [new RecentChanges(budget), new RecentChanges(budget)]
-    fill(quiet, 1, recentBounds.changesMax)
-    fill(lively, 1, recentBounds.changesMax)
-    for (let tick = 0; tick <= recentBudgetBounds.quietTicks; tick++) {
-      clock.advance(recentBudgetBounds.tickMs)
-      fill(lively, recentBounds.changesMax + tick + 1, recentBounds.changesMax + tick + 1)
+    fill(quiet, 1, recentLimits.changesMax)
+    fill(lively, 1, recentLimits.changesMax)
+    for (let tick = 0; tick <= recentMemoryLimits.quietTicks; tick++) {
+      clock.advance(recentMemoryLimits.tickMs)
+      fill(lively, recentLimits.changesMax + tick + 1, recentLimits.changesMax + tick + 1)
     }
-    const oldest = recentBounds.changesMax - recentBounds.quietChangesMax + 1
+    const oldest = recentLimits.changesMax - recentLimits.quietChangesMax + 1
     expect(quiet.range(oldest - 1, oldest)).toBeUndefined()
-    expect(quiet.range(oldest, recentBounds.changesMax)).toHaveLength(recentBounds.quietChangesMax)
+    expect(quiet.range(oldest, recentLimits.changesMax)).toHaveLength(recentLimits.quietChangesMax)
     expect(lively.range(lively.newestSeq - 200, lively.newestSeq)).toHaveLength(201)
     expect(budget.bytes).toBe(quiet.bytes + lively.bytes)
   })

@@ -8,7 +8,7 @@
  */
 import type { Clock, Timer } from '../support/clock.ts'
 
-export const recentBudgetBounds = {
+export const recentMemoryLimits = {
   bytesMax: 64 * 1024 * 1024,
   tickMs: 1_000,
   /** Number of ticks without use after which a cache is quiet. */
@@ -38,7 +38,7 @@ export class RecentChangesMemoryLimit {
   #tick = 0
   #timer: Timer | undefined
 
-  constructor(clock: Clock, bytesMax: number = recentBudgetBounds.bytesMax) {
+  constructor(clock: Clock, bytesMax: number = recentMemoryLimits.bytesMax) {
     this.#clock = clock
     this.#bytesMax = bytesMax
   }
@@ -56,7 +56,7 @@ export class RecentChangesMemoryLimit {
       // A cache that was not counted so far is added with its full size.
       if (kept.usedInTick < 0) this.#bytes += kept.bytes - bytesMore
       kept.usedInTick = this.#tick
-      this.#timer ??= this.#clock.setTimer(() => this.#shrinkQuiet(), recentBudgetBounds.tickMs)
+      this.#timer ??= this.#clock.setTimer(() => this.#shrinkQuiet(), recentMemoryLimits.tickMs)
     }
     this.#bytes += bytesMore
     if (this.#bytes > this.#bytesMax) this.#evict()
@@ -85,14 +85,14 @@ export class RecentChangesMemoryLimit {
     this.#tick++
     let shrinks = 0
     for (const kept of this.#lively) {
-      if (this.#tick - kept.usedInTick < recentBudgetBounds.quietTicks) break
-      if (shrinks++ >= recentBudgetBounds.shrinksPerTickMax) break
+      if (this.#tick - kept.usedInTick < recentMemoryLimits.quietTicks) break
+      if (shrinks++ >= recentMemoryLimits.shrinksPerTickMax) break
       const before = kept.bytes
       kept.shrink()
       this.#bytes -= before - kept.bytes
       this.#lively.delete(kept)
       this.#quiet.add(kept)
     }
-    if (this.#lively.size > 0) this.#timer = this.#clock.setTimer(() => this.#shrinkQuiet(), recentBudgetBounds.tickMs)
+    if (this.#lively.size > 0) this.#timer = this.#clock.setTimer(() => this.#shrinkQuiet(), recentMemoryLimits.tickMs)
   }
 }

@@ -5,7 +5,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { LoggedChange } from '../support/logged-change.ts'
-import { RecentChanges, recentBounds } from './recent-changes.ts'
+import { RecentChanges, recentLimits } from './recent-changes.ts'
 import { deletionChange, editChange, messageChange } from '../delivery/testing/delivery-fixture.ts'
 
 const run = (from: number, to: number, xid?: (seq: number) => number) =>
@@ -43,14 +43,14 @@ describe('RecentChanges', () => {
 
   it('[LIM1] keeps only the newest changes, within count and byte limits', () => {
     const many = new RecentChanges()
-    add(many, run(1, recentBounds.changesMax + 50))
+    add(many, run(1, recentLimits.changesMax + 50))
     expect(many.range(50, 60)).toBeUndefined()
-    expect(many.range(51, recentBounds.changesMax + 50)).toHaveLength(recentBounds.changesMax)
+    expect(many.range(51, recentLimits.changesMax + 50)).toHaveLength(recentLimits.changesMax)
     const large = new RecentChanges()
     for (let seq = 1; seq <= 20; seq++) large.append(messageChange(seq, 'x'.repeat(50_000)))
     expect(large.range(16, 20)).toHaveLength(5)
     expect(large.range(15, 20)).toBeUndefined()
-    large.append(messageChange(21, 'x'.repeat(recentBounds.bytesMax + 1)))
+    large.append(messageChange(21, 'x'.repeat(recentLimits.bytesMax + 1)))
     expect(large.range(21, 21)).toHaveLength(1)
   })
 
@@ -85,7 +85,7 @@ describe('RecentChanges', () => {
     add(recent, run(111, 113))
     expect([109, 110, 113, 114].map((seq) => recent.oldestPageSeq(seq))).toEqual([undefined, 99, 99, undefined])
     add(recent, run(114, 240))
-    expect(recent.oldestPageSeq(240)).toBe(240 - recentBounds.pageBehindMax)
+    expect(recent.oldestPageSeq(240)).toBe(240 - recentLimits.pageBehindMax)
     const deletion = messageChange(241)
     recent.append({ ...deletion, json: deletion.json.replace('message.created', 'message.deleted') })
     add(recent, run(242, 245))

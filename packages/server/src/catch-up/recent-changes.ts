@@ -16,7 +16,7 @@ import type { RecentChangesMemoryLimit } from './recent-changes-memory-limit.ts'
 import { splitBatches } from '../frames/split-batches.ts'
 import type { ServedLog } from './served-log.ts'
 
-export const recentBounds = {
+export const recentLimits = {
   changesMax: 256,
   bytesMax: 262_144,
   /** Maximum number of changes kept for a conversation that has been quiet for a while. */
@@ -99,7 +99,7 @@ export class RecentChanges {
   append(change: LoggedChange): void {
     const before = this.bytes
     this.#push(change)
-    this.#trim(recentBounds.changesMax)
+    this.#trim(recentLimits.changesMax)
     this.#account(before)
   }
 
@@ -135,7 +135,7 @@ export class RecentChanges {
       for (const change of read) this.#push(change)
       this.#isLoaded = true
     }
-    this.#trim(recentBounds.changesMax)
+    this.#trim(recentLimits.changesMax)
     this.#account(before)
   }
 
@@ -154,7 +154,7 @@ export class RecentChanges {
   oldestPageSeq(to: number): number | undefined {
     const first = this.#changes[0]
     if (first === undefined || to > this.newestSeq || this.#asOf > to) return undefined
-    const lowest = Math.max(first.seq - 1, to - recentBounds.pageBehindMax)
+    const lowest = Math.max(first.seq - 1, to - recentLimits.pageBehindMax)
     for (let seq = to; seq > lowest; seq--) {
       const change = this.#changes[seq - first.seq]
       if (change !== undefined && isRewrite(change)) return seq
@@ -211,7 +211,7 @@ export class RecentChanges {
    */
   shrink(): void {
     this.#encoded = undefined
-    this.#trim(recentBounds.quietChangesMax)
+    this.#trim(recentLimits.quietChangesMax)
   }
 
   /** Empties the cache. Called by the memory limit. */
@@ -267,7 +267,7 @@ export class RecentChanges {
     let drop = 0
     while (
       this.#changes.length - drop > changesMax ||
-      (this.#bytes > recentBounds.bytesMax && this.#changes.length - drop > 1)
+      (this.#bytes > recentLimits.bytesMax && this.#changes.length - drop > 1)
     ) {
       this.#bytes -= sizeOf(this.#changes[drop] as LoggedChange)
       drop++
@@ -282,5 +282,5 @@ export class RecentChanges {
 }
 
 function sizeOf({ json }: LoggedChange): number {
-  return json.length + recentBounds.overheadBytes
+  return json.length + recentLimits.overheadBytes
 }

@@ -1,6 +1,6 @@
-/** Bounds and sizes of the costs of commands (rule LIM3). */
+/** Units and sizes of the costs of commands (rule LIM3). */
 
-export const costBounds = {
+export const costUnits = {
   /** Number of result characters that cost one request. */
   answerCharsPerRequest: 32_768,
   /**

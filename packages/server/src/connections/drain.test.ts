@@ -8,7 +8,7 @@ import { InFlightCommands } from '../dispatch/in-flight-commands.ts'
 import type { Connection } from '../delivery/connection.ts'
 import { ManualClock } from '../support/testing/manual-clock.ts'
 import type { ConnectionGate } from './connection-gate.ts'
-import { drain, drainBounds } from './drain.ts'
+import { drain, drainTimings } from './drain.ts'
 
 function setUp(connectionCount: number) {
   const clock = new ManualClock()
@@ -75,7 +75,7 @@ describe('draining', () => {
     const { clock, run } = setUp(0)
     clock.advance(1_000)
     const startedAtMs = clock.nowMs()
-    expect((await run()) - startedAtMs).toBeLessThan(drainBounds.refuseMs + 100)
+    expect((await run()) - startedAtMs).toBeLessThan(drainTimings.refuseMs + 100)
   })
 
   it('waits for balancers after a recent request, and keeps serving', async () => {
@@ -112,6 +112,6 @@ describe('draining', () => {
   it('[LIM1] ends within its bounds even if no command ends', async () => {
     const { ask, run } = setUp(2)
     void ask()
-    expect(await run()).toBeLessThan(2_000 + 4_000 + drainBounds.strayMs + drainBounds.answerMs + 500)
+    expect(await run()).toBeLessThan(2_000 + 4_000 + drainTimings.strayMs + drainTimings.answerMs + 500)
   })
 })

@@ -24,7 +24,7 @@ export interface DrainOptions {
   readonly moveMs: number
 }
 
-export const drainBounds = {
+export const drainTimings = {
   /** Time without connections and requests after which the notice step ends early. */
   quietMs: 10_000,
   /**
@@ -46,29 +46,29 @@ export async function drain(options: DrainOptions): Promise<void> {
   const pass = (ms: number): Promise<void> => new Promise((resolve) => clock.setTimer(resolve, ms))
   const passUnless = async (ms: number, isOver: () => boolean): Promise<void> => {
     for (const endsAtMs = clock.nowMs() + ms; clock.nowMs() < endsAtMs && !isOver(); )
-      await pass(Math.min(drainBounds.lookMs, endsAtMs - clock.nowMs()))
+      await pass(Math.min(drainTimings.lookMs, endsAtMs - clock.nowMs()))
   }
 
-  await passUnless(noticeMs, () => gate.size === 0 && intake.quietForMs > drainBounds.quietMs)
+  await passUnless(noticeMs, () => gate.size === 0 && intake.quietForMs > drainTimings.quietMs)
   gate.refuseNew()
   const left = gate.askToMove(moveMs, 'stopping')
-  await passUnless(moveMs + drainBounds.strayMs, () => {
+  await passUnless(moveMs + drainTimings.strayMs, () => {
     const nowMs = clock.nowMs()
-    while (left[0] !== undefined && left[0].byMs + drainBounds.strayMs <= nowMs) {
+    while (left[0] !== undefined && left[0].byMs + drainTimings.strayMs <= nowMs) {
       const { connection } = left.shift() as (typeof left)[number]
       // A connection that keeps sending would have an open command when its wire closes, so it
       // waits for the last step.
-      if (connection.isQuietSince(nowMs - drainBounds.strayMs)) gate.closeLeft(connection)
+      if (connection.isQuietSince(nowMs - drainTimings.strayMs)) gate.closeLeft(connection)
     }
     return gate.size === 0
   })
 
   // Engine.IO drops what is written after a close, so every response must be written before.
   intake.close()
-  await intake.whenIdle(drainBounds.answerMs)
+  await intake.whenIdle(drainTimings.answerMs)
   // A client that sends a command after each response is refused once here, so nothing is open when
   // its wire closes.
-  await pass(drainBounds.refuseMs)
+  await pass(drainTimings.refuseMs)
   gate.closeAll()
-  await passUnless(drainBounds.lastWordsMs, () => openWires() === 0)
+  await passUnless(drainTimings.lastWordsMs, () => openWires() === 0)
 }

@@ -8,7 +8,7 @@ import { LocalBusHub } from '../bus/bus-local.ts'
 import type { RecordingTransport } from '../delivery/testing/recording-transport.ts'
 import { LogFixture } from '../database/testing/log-fixture.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from '../database/testing/open-test-database.ts'
-import { openBounds } from './open-connection.ts'
+import { openLimits } from './open-connection.ts'
 import { sendReadMarker } from './send-read-marker.ts'
 import { type Opened, TestNode } from '../commands/testing/test-node.ts'
 
@@ -148,7 +148,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     const { opening, transport } = node.open(ada, session)
     await expect(opening).rejects.toThrow('changes faster')
     expect(transport.eventsNamed('ready')).toEqual([])
-    expect(node.statements.length - before).toBeLessThan(3 * openBounds.handOverRoundsMax)
+    expect(node.statements.length - before).toBeLessThan(3 * openLimits.handOverRoundsMax)
     blocker.feed.abandonJoin(blocker.join)
   })
 

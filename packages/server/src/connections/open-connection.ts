@@ -19,7 +19,7 @@ import type { MembershipProof } from '../catch-up/membership-proof.ts'
 import { isFromTheFuture, readCursor, type ReplayStep } from '../catch-up/replay.ts'
 import { sendRemoval, tellRemoval } from './send-removal.ts'
 
-export const openBounds = {
+export const openLimits = {
   /**
    * Maximum number of hand-over reads per conversation. Each reads the changes written during the
    * previous read.
@@ -275,7 +275,7 @@ class Replay {
     let reached = after
     let readsInVain = 0
     while (reached < top) {
-      if (readsInVain++ >= openBounds.readsInVainMax)
+      if (readsInVain++ >= openLimits.readsInVainMax)
         throw new Error(`${conversation} is edited faster than the connection reads it`)
       const missed = await this.#parts.catchUp.read(latest, reached + 1, top)
       if (missed === undefined) return this.#tellRemoval(conversation)
@@ -326,7 +326,7 @@ class Replay {
   /** Hands the connection over from the replay to the feed, without a gap and without a repeat. */
   async #handOver({ conversation }: Membership, feed: Feed, join: Join, seq: number): Promise<void> {
     let reached = seq
-    for (let round = 0; round < openBounds.handOverRoundsMax; round++) {
+    for (let round = 0; round < openLimits.handOverRoundsMax; round++) {
       const outcome = feed.finishJoin(join, reached)
       switch (outcome.kind) {
         case 'subscribed':

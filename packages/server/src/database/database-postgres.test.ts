@@ -8,7 +8,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { toChorusError } from '../dispatch/to-chorus-error.ts'
 import type { DatabaseError } from './database-errors.ts'
 import { openPostgresDatabase, poolMax } from './database-postgres.ts'
-import { poolBounds } from './postgres-pool.ts'
+import { poolLimits } from './postgres-pool.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from './testing/open-test-database.ts'
 
 describe.runIf(testEngines.includes('postgres'))('a Postgres server', () => {
@@ -238,7 +238,7 @@ describe.runIf(testEngines.includes('postgres'))('slow statements', () => {
   })
 
   it('[LIM1] refuses a statement at once when too many wait', async () => {
-    const waiting = Array.from({ length: poolBounds.waitingMax + poolMax.browse }, () => slow(2_000))
+    const waiting = Array.from({ length: poolLimits.waitingMax + poolMax.browse }, () => slow(2_000))
     await expect(store.database.query({ text: 'select 1', pool: 'browse', timeoutMs: 100 })).rejects.toMatchObject({
       kind: 'refused',
       message: 'too many statements are waiting for a connection',

@@ -18,7 +18,7 @@ import { classifyDatabaseError, DatabaseError, readRetry } from './database-erro
 import type { Database, Lane, Statement } from './database.ts'
 import { isConnectionFault, readEpoch, runRead, toQueryConfig, typeParsers, within } from './driver.ts'
 import { HealthProbe } from './health-probe.ts'
-import { poolBounds, PostgresPool } from './postgres-pool.ts'
+import { poolLimits, PostgresPool } from './postgres-pool.ts'
 import { applySessionSettings, findSchema, refuseReadOnly, refuseSharedBackends } from './session-settings.ts'
 
 /**
@@ -209,7 +209,7 @@ class PostgresDatabase implements Database {
       { text: 'select pg_is_in_recovery() as replica' },
       // Wait until the probe's connection is free again: a second probe must not take another
       // connection.
-      poolBounds.statementMs + poolBounds.answerGraceMs,
+      poolLimits.statementMs + poolLimits.answerGraceMs,
     )
     return row?.replica === false
   }

@@ -1,7 +1,7 @@
 import { describe, expect, it, vi } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'
 import type { Database } from './database.ts'
-import { DatabaseTime, timeBounds } from './database-time.ts'
+import { DatabaseTime, databaseTimeTimings } from './database-time.ts'
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
@@ -39,7 +39,7 @@ describe('DatabaseTime', () => {
       vi.useRealTimers()
     }
     told.push('2031-05-05T00:01:00.250Z')
-    clock.advance(timeBounds.measureEveryMs - 1_500)
+    clock.advance(databaseTimeTimings.measureEveryMs - 1_500)
     await turn()
     expect(time.now().toISOString()).toBe('2031-05-05T00:01:00.250Z')
     time.stop()
@@ -50,11 +50,11 @@ describe('DatabaseTime', () => {
     const { clock, problems, told, start } = open()
     told.push('2031-05-05T00:00:00.000Z', new Error('away'), '2031-05-05T00:01:05.000Z')
     const time = await start()
-    clock.advance(timeBounds.measureEveryMs)
+    clock.advance(databaseTimeTimings.measureEveryMs)
     await turn()
     expect(problems).toHaveLength(1)
     expect(time.now().toISOString()).toBe('2031-05-05T00:01:00.000Z')
-    clock.advance(timeBounds.retryMs)
+    clock.advance(databaseTimeTimings.retryMs)
     await turn()
     expect(told).toEqual([])
     time.stop()

@@ -8,7 +8,7 @@
 import type { Clock, Timer } from '../support/clock.ts'
 import type { Database } from './database.ts'
 
-export const timeBounds = { measureEveryMs: 60_000, retryMs: 5_000 } as const
+export const databaseTimeTimings = { measureEveryMs: 60_000, retryMs: 5_000 } as const
 
 export class DatabaseTime {
   readonly #database: Database
@@ -23,7 +23,7 @@ export class DatabaseTime {
   static async start(database: Database, clock: Clock, onProblem: (problem: unknown) => void): Promise<DatabaseTime> {
     const time = new DatabaseTime(database, clock, onProblem)
     await time.#measure()
-    time.#schedule(timeBounds.measureEveryMs)
+    time.#schedule(databaseTimeTimings.measureEveryMs)
     return time
   }
 
@@ -46,10 +46,10 @@ export class DatabaseTime {
     if (this.#isStopped) return
     this.#timer = this.#clock.setTimer(() => {
       this.#measure().then(
-        () => this.#schedule(timeBounds.measureEveryMs),
+        () => this.#schedule(databaseTimeTimings.measureEveryMs),
         (problem: unknown) => {
           this.#onProblem(problem)
-          this.#schedule(timeBounds.retryMs)
+          this.#schedule(databaseTimeTimings.retryMs)
         },
       )
     }, delayMs)

@@ -5,7 +5,7 @@
  */
 import { setTimeout as pause } from 'node:timers/promises'
 
-export const probeBounds = { answerWithinMs: 1_000, reuseMs: 250 } as const
+export const healthProbeTimings = { answerWithinMs: 1_000, reuseMs: 250 } as const
 
 export class HealthProbe {
   readonly #ask: () => Promise<boolean>
@@ -19,9 +19,10 @@ export class HealthProbe {
 
   /** Returns the result within a second. A slower database counts as unhealthy. */
   async isHealthy(): Promise<boolean> {
-    if (this.#last !== undefined && performance.now() - this.#last.atMs < probeBounds.reuseMs) return this.#last.answer
+    if (this.#last !== undefined && performance.now() - this.#last.atMs < healthProbeTimings.reuseMs)
+      return this.#last.answer
     this.#running ??= this.#run()
-    return Promise.race([this.#running, pause(probeBounds.answerWithinMs, false, { ref: false })])
+    return Promise.race([this.#running, pause(healthProbeTimings.answerWithinMs, false, { ref: false })])
   }
 
   async #run(): Promise<boolean> {

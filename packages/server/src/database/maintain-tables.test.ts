@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'
-import { tendingBounds, maintainTables } from './maintain-tables.ts'
+import { maintenanceTimings, maintainTables } from './maintain-tables.ts'
 import { openTestDatabase, type TestDatabase } from './testing/open-test-database.ts'
 
 describe("maintenance of the embedded engine's tables", () => {
@@ -21,7 +21,7 @@ describe("maintenance of the embedded engine's tables", () => {
     const clock = new ManualClock()
     const stop = maintainTables(opened.database, clock, (problem) => expect.fail(String(problem)))
     expect(await analysed()).toBe(0)
-    clock.advance(tendingBounds.firstAfterMs)
+    clock.advance(maintenanceTimings.firstAfterMs)
     await vi.waitFor(async () => expect(await analysed()).toBe(1))
     await vi.waitFor(() => expect(clock.pendingCount).toBe(1))
     stop()
@@ -33,9 +33,9 @@ describe("maintenance of the embedded engine's tables", () => {
     const problems: unknown[] = []
     const broken = { ...opened.database, engine: 'embedded' as const, script: () => Promise.reject(new Error('no')) }
     const stop = maintainTables(broken, clock, (problem) => problems.push(problem))
-    clock.advance(tendingBounds.firstAfterMs)
+    clock.advance(maintenanceTimings.firstAfterMs)
     await vi.waitFor(() => expect(clock.pendingCount).toBe(1))
-    clock.advance(tendingBounds.everyMs)
+    clock.advance(maintenanceTimings.everyMs)
     await vi.waitFor(() => expect(problems).toHaveLength(2))
     stop()
   })

@@ -7,7 +7,7 @@
 import type { Clock, Timer } from '../support/clock.ts'
 import type { Database } from './database.ts'
 
-export const tendingBounds = { firstAfterMs: 60_000, everyMs: 10 * 60_000 } as const
+export const maintenanceTimings = { firstAfterMs: 60_000, everyMs: 10 * 60_000 } as const
 
 const tables = [
   'changes',
@@ -33,14 +33,14 @@ const tables = [
  */
 export function maintainTables(database: Database, clock: Clock, onProblem: (problem: unknown) => void): () => void {
   if (database.engine !== 'embedded') return () => undefined
-  let timer: Timer = clock.setTimer(tend, tendingBounds.firstAfterMs)
+  let timer: Timer = clock.setTimer(tend, maintenanceTimings.firstAfterMs)
   return () => timer.cancel()
 
   function tend(): void {
     tendOnce(database)
       .catch(onProblem)
       .finally(() => {
-        timer = clock.setTimer(tend, tendingBounds.everyMs)
+        timer = clock.setTimer(tend, maintenanceTimings.everyMs)
       })
   }
 }

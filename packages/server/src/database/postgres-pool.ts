@@ -12,7 +12,7 @@ import { classifyDatabaseError, DatabaseError } from './database-errors.ts'
 import type { Statement } from './database.ts'
 import { isConnectionFault, toQueryConfig, within } from './driver.ts'
 
-export const poolBounds = {
+export const poolLimits = {
   /**
    * statement_timeout: Postgres ends slower statements, unless the statement sets a longer time. A
    * read that takes a second is broken.
@@ -55,7 +55,7 @@ export class PostgresPool {
 
   /** Runs one statement. Rejects with a `DatabaseError` within `timeoutMs`, or sooner. */
   async run<Row>(statement: Statement, timeoutMs: number): Promise<Row[]> {
-    if (this.#pool.waitingCount >= poolBounds.waitingMax)
+    if (this.#pool.waitingCount >= poolLimits.waitingMax)
       throw new DatabaseError('refused', new Error('too many statements are waiting for a connection'))
     const endsAtMs = performance.now() + timeoutMs
     const opening = this.#pool.connect()
@@ -88,17 +88,17 @@ export class PostgresPool {
     client.on('error', ignore)
     let fault: DatabaseError | undefined
     try {
-      const statementMs = Math.max(poolBounds.statementMs, statement.timeoutMs ?? 0)
+      const statementMs = Math.max(poolLimits.statementMs, statement.timeoutMs ?? 0)
       if (this.#statementMs.get(client) !== statementMs) {
         await client.query({
           text: `set statement_timeout = ${statementMs}`,
-          query_timeout: poolBounds.statementMs,
+          query_timeout: poolLimits.statementMs,
         } as pg.QueryConfig)
         this.#statementMs.set(client, statementMs)
       }
       const { rows } = await client.query({
         ...toQueryConfig(statement),
-        query_timeout: statementMs + poolBounds.answerGraceMs,
+        query_timeout: statementMs + poolLimits.answerGraceMs,
       } as pg.QueryConfig)
       return rows as Row[]
     } catch (error) {

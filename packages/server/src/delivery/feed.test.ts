@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { limits } from '@chorus/protocol'
 import type { Connection } from './connection.ts'
-import { feedBounds } from './feed.ts'
+import { feedLimits } from './feed.ts'
 import { splitBatches } from '../frames/split-batches.ts'
 import { frameOf } from '../frames/frame.ts'
 import { conversation, DeliveryFixture, memberChange, messageChange, sendRemoval } from './testing/delivery-fixture.ts'
@@ -22,7 +22,7 @@ describe('Feed', () => {
     fixture.hint(8)
     await fixture.turn()
     expect(transport.seqsOf(conversation)).toEqual([4, 5, 6])
-    fixture.clock.advance(feedBounds.gapWaitMs - 1)
+    fixture.clock.advance(feedLimits.gapWaitMs - 1)
     await fixture.turn()
     expect(fixture.reads).toEqual([])
     fixture.clock.advance(1)
@@ -92,10 +92,10 @@ describe('Feed', () => {
 
   it('[LIM1, NODE1] holds a bounded number of early changes and rereads dropped ones', async () => {
     const fixture = new DeliveryFixture()
-    fixture.appendMessages(feedBounds.heldMax + 500)
+    fixture.appendMessages(feedLimits.heldMax + 500)
     const { transport } = await fixture.subscribe('ada', 0)
     // All changes except the first, in reverse order.
-    fixture.hint(...Array.from({ length: feedBounds.heldMax + 499 }, (_, index) => feedBounds.heldMax + 500 - index))
+    fixture.hint(...Array.from({ length: feedLimits.heldMax + 499 }, (_, index) => feedLimits.heldMax + 500 - index))
     await fixture.settle()
     expect(transport.seqsOf(conversation)).toEqual(fixture.log.map(({ seq }) => seq))
   })
@@ -178,7 +178,7 @@ describe('Feed', () => {
     // Each clock reading takes longer than a slice, so the flush yields at every opportunity.
     const fixture = new DeliveryFixture()
     fixture.clock.nowMs = () => (nowMs += 20)
-    for (let index = 0; index < feedBounds.writesPerSlice * 3; index++) await fixture.subscribe(`reader ${index}`, 1)
+    for (let index = 0; index < feedLimits.writesPerSlice * 3; index++) await fixture.subscribe(`reader ${index}`, 1)
     const { connection, transport } = fixture.connect('bob')
     const { feed, join } = await fixture.feeds.join(conversation, connection)
     fixture.append(messageChange(1), memberChange(2, 'member.left', 'bob'), messageChange(3))
@@ -303,7 +303,7 @@ describe('Feed', () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(1)
     const others = await Promise.all(
-      Array.from({ length: feedBounds.writesPerSlice }, (_, index) => fixture.subscribe(`user ${index}`, 1)),
+      Array.from({ length: feedLimits.writesPerSlice }, (_, index) => fixture.subscribe(`user ${index}`, 1)),
     )
     const bob = await fixture.subscribe('bob', 1)
     fixture.append(messageChange(2), messageChange(3), memberChange(4, 'member.left', 'bob'))

@@ -21,7 +21,7 @@ import type { CatchUp, RecentRun } from '../catch-up/catch-up.ts'
 import type { ServedLog } from '../catch-up/served-log.ts'
 import { splitBatches } from '../frames/split-batches.ts'
 
-export const feedBounds = {
+export const feedLimits = {
   /**
    * Maximum number of changes held while a gap is open. Beyond it, all held changes are dropped and
    * read again.
@@ -255,7 +255,7 @@ export class Feed implements Flushable, ServedLog {
       this.#acceptHeld()
       return
     }
-    if (this.#held.size >= feedBounds.heldMax) this.#held.clear()
+    if (this.#held.size >= feedLimits.heldMax) this.#held.clear()
     this.#held.set(change.seq, change)
     if (this.#next !== undefined) this.#host.repair(this)
   }
@@ -384,7 +384,7 @@ export class Feed implements Flushable, ServedLog {
       const upTo = this.#ahead.size === 0 ? undefined : this.#ahead.get(connection)
       if (upTo === undefined) connection.send(frame)
       else this.#deliverAhead(connection, upTo, first, batch)
-      if (++writes % feedBounds.writesPerSlice === 0) yield
+      if (++writes % feedLimits.writesPerSlice === 0) yield
     }
     this.#deliveredSeq = newest.seq
     // Unsubscribe the removed user's connections before the next seq is written (rule ACL1).

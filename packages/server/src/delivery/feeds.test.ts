@@ -3,7 +3,7 @@
  * change of epoch.
  */
 import { describe, expect, it } from 'vitest'
-import { feedBounds, type GapPage } from './feed.ts'
+import { feedLimits, type GapPage } from './feed.ts'
 import type { FeedsOptions } from './feeds.ts'
 import { conversation, DeliveryFixture, messageChange } from './testing/delivery-fixture.ts'
 
@@ -65,7 +65,7 @@ describe('a change of epoch', () => {
     const before = await fixture.subscribe('ada', 0)
     fixture.hint(3)
     await fixture.turn()
-    fixture.clock.advance(feedBounds.gapWaitMs)
+    fixture.clock.advance(feedLimits.gapWaitMs)
     await fixture.turn()
     expect(reads).toHaveLength(1)
     fixture.feeds.clear()

@@ -10,7 +10,7 @@ import type { Bus, BusMessage, DeviceUpdate } from '../bus/bus.ts'
 import type { Connection } from './connection.ts'
 import type { Connections } from './connections.ts'
 import type { DeliveryTrace } from './delivery-trace.ts'
-import { Feed, feedBounds, type FeedHost, type GapPage, type Join } from './feed.ts'
+import { Feed, feedLimits, type FeedHost, type GapPage, type Join } from './feed.ts'
 import { Flusher, type Flushable } from './flusher.ts'
 import { Frame } from '../frames/frame.ts'
 import type { CatchUp } from '../catch-up/catch-up.ts'
@@ -298,7 +298,7 @@ export class Feeds implements FeedHost {
   }
 
   async #repair(feed: Feed): Promise<void> {
-    await this.#pause(feedBounds.gapWaitMs)
+    await this.#pause(feedLimits.gapWaitMs)
     while (feed.gap !== undefined && this.#feeds.get(feed.conversation) === feed) {
       const { from, to } = feed.gap
       try {

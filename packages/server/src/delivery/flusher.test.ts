@@ -3,7 +3,7 @@
  * despite failures.
  */
 import { describe, expect, it } from 'vitest'
-import { type Flushable, Flusher, flusherBounds } from './flusher.ts'
+import { type Flushable, Flusher, flusherTimings } from './flusher.ts'
 
 describe('Flusher', () => {
   it('flushes an object once, however often it is scheduled', async () => {
@@ -33,7 +33,7 @@ describe('Flusher', () => {
       *flush() {
         for (let index = 0; index < 3; index++) {
           order.push(`slice ${index}`)
-          nowMs += flusherBounds.sliceMaxMs
+          nowMs += flusherTimings.sliceMaxMs
           yield
         }
       },

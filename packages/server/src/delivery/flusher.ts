@@ -3,7 +3,7 @@
  * long as the last flush took, so that changes form batches and input is never starved. A long
  * flush yields to the event loop and continues in the next turn.
  */
-export const flusherBounds = {
+export const flusherTimings = {
   /** Maximum time without yielding to the event loop. */
   sliceMaxMs: 10,
   /** Maximum pause between two flushes. */
@@ -50,7 +50,7 @@ export class Flusher {
       for (const flushable of batch) {
         try {
           for (const _ of flushable.flush()) {
-            if (this.#nowMs() - sliceAtMs < flusherBounds.sliceMaxMs) continue
+            if (this.#nowMs() - sliceAtMs < flusherTimings.sliceMaxMs) continue
             await nextTurn()
             sliceAtMs = this.#nowMs()
           }
@@ -62,7 +62,7 @@ export class Flusher {
       }
       const tookMs = this.#nowMs() - startedAtMs
       if (tookMs < 1) await nextTurn()
-      else await new Promise((resolve) => setTimeout(resolve, Math.min(tookMs, flusherBounds.pauseMaxMs)))
+      else await new Promise((resolve) => setTimeout(resolve, Math.min(tookMs, flusherTimings.pauseMaxMs)))
     }
     this.#isScheduled = false
     const waiting = this.#idle

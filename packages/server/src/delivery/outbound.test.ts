@@ -5,7 +5,7 @@
 import { describe, expect, it } from 'vitest'
 import { Connection } from './connection.ts'
 import { Answer, Frame } from '../frames/frame.ts'
-import { Outbound, OutboundBudget, outboundBounds } from './outbound.ts'
+import { Outbound, OutboundBudget, outboundLimits } from './outbound.ts'
 import type { EventLoopStallDetector } from '../health/event-loop-stall-detector.ts'
 import { RecordingTransport } from './testing/recording-transport.ts'
 
@@ -87,7 +87,7 @@ describe('Outbound', () => {
   it('[SLOW1] closes past one megabyte unread and frees the queue', async () => {
     const { outbound, budget, failures, transport } = open()
     const drained: string[] = []
-    for (let sent = 0; sent < outboundBounds.connectionMaxBytes - 60_000; sent += 50_000)
+    for (let sent = 0; sent < outboundLimits.connectionMaxBytes - 60_000; sent += 50_000)
       outbound.send(frameOfBytes(50_000))
     const waiting = outbound.whenDrained().then(() => drained.push('told'))
     expect(failures()).toBe(0)
@@ -151,9 +151,9 @@ describe('Outbound', () => {
     // the most unread bytes.
     readers.forEach(({ outbound }, index) => outbound.send(frameOfBytes(478_000 - index * 1_000)))
     readers.forEach(({ outbound }) => outbound.send(frameOfBytes(100_000 - 64_000)))
-    expect(budget.heldBytes).toBeLessThanOrEqual(outboundBounds.serverMaxBytes)
+    expect(budget.heldBytes).toBeLessThanOrEqual(outboundLimits.serverMaxBytes)
     readers.forEach(({ outbound }) => outbound.send(frameOfBytes(64_000)))
-    expect(budget.heldBytes).toBeLessThanOrEqual(outboundBounds.serverMaxBytes)
+    expect(budget.heldBytes).toBeLessThanOrEqual(outboundLimits.serverMaxBytes)
     const failed = readers.map(({ failures }) => failures())
     const closed = failed.filter((count) => count > 0).length
     expect(closed).toBeGreaterThan(0)

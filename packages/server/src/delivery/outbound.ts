@@ -10,7 +10,7 @@
 import { Answer, type Outgoing } from '../frames/frame.ts'
 import type { EventLoopStallDetector } from '../health/event-loop-stall-detector.ts'
 
-export const outboundBounds = {
+export const outboundLimits = {
   /** Maximum number of unread bytes of one connection. */
   connectionMaxBytes: 1_048_576,
   /**
@@ -97,7 +97,7 @@ export class OutboundBudget {
 
   /** Closes the connections with the most unread bytes until the server is within its limit. */
   enforce(): void {
-    while (this.#heldBytes > outboundBounds.serverMaxBytes) {
+    while (this.#heldBytes > outboundLimits.serverMaxBytes) {
       let worst: Outbound | undefined
       for (const outbound of this.#stalled)
         if (worst === undefined || outbound.unreadBytes > worst.unreadBytes) worst = outbound
@@ -144,7 +144,7 @@ export class Outbound {
     if (this.#closed) return
     if (
       (this.#queue.length === 0 || (item instanceof Answer && !this.#budget.mayDeliver())) &&
-      this.#transport.bufferedBytes() < outboundBounds.transportMaxBytes &&
+      this.#transport.bufferedBytes() < outboundLimits.transportMaxBytes &&
       this.#mayLeave(item)
     ) {
       this.#transport.write(item)
@@ -154,7 +154,7 @@ export class Outbound {
     this.#queue.push(item)
     this.#queuedBytes += item.bytes
     this.#budget.hold(item)
-    if (this.unreadBytes > outboundBounds.connectionMaxBytes) this.fail()
+    if (this.unreadBytes > outboundLimits.connectionMaxBytes) this.fail()
     else this.#budget.enforce()
   }
 
@@ -178,7 +178,7 @@ export class Outbound {
       this.#lastProgress = progress
       this.#lastProgressAtMs = nowMs
       this.#flush()
-    } else if (nowMs - this.#lastProgressAtMs > outboundBounds.stalledMaxMs) {
+    } else if (nowMs - this.#lastProgressAtMs > outboundLimits.stalledMaxMs) {
       this.fail()
     }
   }
@@ -219,7 +219,7 @@ export class Outbound {
     const left: Outgoing[] = []
     let looked = 0
     for (; looked < this.#queue.length; looked++) {
-      if (this.#transport.bufferedBytes() >= outboundBounds.transportMaxBytes) break
+      if (this.#transport.bufferedBytes() >= outboundLimits.transportMaxBytes) break
       const item = this.#queue[looked] as Outgoing
       if (!this.#mayLeave(item)) {
         left.push(item)

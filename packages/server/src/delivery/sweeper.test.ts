@@ -4,7 +4,7 @@
  */
 import type { Id } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
-import { type Place, type SweptFacts, Sweeper, sweeperBounds } from './sweeper.ts'
+import { type Place, type SweptFacts, Sweeper, sweeperTimings } from './sweeper.ts'
 import { conversation, DeliveryFixture, messageChange } from './testing/delivery-fixture.ts'
 
 type Facts = Partial<Omit<SweptFacts<Place>, 'place'>> & Place
@@ -113,15 +113,15 @@ describe('Sweeper', () => {
     answers.push({ position: 11 }, new Error('away'), { position: 12 })
     sweeper.start()
     expect(asked).toEqual([])
-    fixture.clock.advance(sweeperBounds.intervalMs)
+    fixture.clock.advance(sweeperTimings.intervalMs)
     await fixture.turn()
     expect(asked).toEqual([10])
-    expect(sweeperBounds.intervalMs).toBeLessThanOrEqual(1_000)
-    fixture.clock.advance(sweeperBounds.intervalMs)
+    expect(sweeperTimings.intervalMs).toBeLessThanOrEqual(1_000)
+    fixture.clock.advance(sweeperTimings.intervalMs)
     await fixture.turn()
     expect(failures).toHaveLength(1)
-    expect(sweeper.ageMs).toBe(sweeperBounds.intervalMs)
-    fixture.clock.advance(sweeperBounds.retryMs)
+    expect(sweeper.ageMs).toBe(sweeperTimings.intervalMs)
+    fixture.clock.advance(sweeperTimings.retryMs)
     await fixture.turn()
     // The failed sweep is repeated from the same position.
     expect(asked).toEqual([10, 11, 11])
@@ -140,15 +140,15 @@ describe('Sweeper', () => {
     const beganAtMs: number[] = []
     answers.push(...[20, 21, 22].map((position) => ({ position, conversations: changed(1) })))
     sweeper.start()
-    for (let elapsedMs = 0; elapsedMs < 3 * sweeperBounds.intervalMs; elapsedMs += 50) {
+    for (let elapsedMs = 0; elapsedMs < 3 * sweeperTimings.intervalMs; elapsedMs += 50) {
       fixture.clock.advance(50)
       await fixture.turn()
       if (asked.length > beganAtMs.length) beganAtMs.push(elapsedMs + 50)
     }
     // Each sweep waits for a while, and the next begins on time.
-    expect(beganAtMs).toEqual([1, 2, 3].map((nth) => nth * sweeperBounds.intervalMs))
+    expect(beganAtMs).toEqual([1, 2, 3].map((nth) => nth * sweeperTimings.intervalMs))
     expect(ada.transport.frames).toEqual([])
-    await Promise.all([sweeper.stop(), fixture.turn().then(() => fixture.clock.advance(sweeperBounds.catchUpMaxMs))])
+    await Promise.all([sweeper.stop(), fixture.turn().then(() => fixture.clock.advance(sweeperTimings.catchUpMaxMs))])
   })
 
   it('[TAIL1] [CP1] starts the next sweep at once after a slow one, with checkpoints', async () => {
@@ -160,10 +160,10 @@ describe('Sweeper', () => {
     for (const seq of [1, 2]) {
       fixture.appendMessages(1)
       fixture.hint(seq)
-      fixture.clock.advance(seq === 1 ? sweeperBounds.intervalMs : 0)
+      fixture.clock.advance(seq === 1 ? sweeperTimings.intervalMs : 0)
       await fixture.turn()
       expect(asked).toHaveLength(seq)
-      fixture.clock.advance(sweeperBounds.intervalMs + 500)
+      fixture.clock.advance(sweeperTimings.intervalMs + 500)
       release[seq - 1]?.({ position: 20 + seq, conversations: changed(seq) })
       await fixture.turn()
     }
@@ -281,7 +281,7 @@ describe('Sweeper', () => {
     await running
     const later = async (facts: Facts): Promise<void> => {
       answers.push(facts)
-      fixture.clock.advance(sweeperBounds.intervalMs)
+      fixture.clock.advance(sweeperTimings.intervalMs)
       await fixture.turn()
     }
     // A long transaction holds the position down. The same cursor is not sent again, and the
@@ -305,7 +305,7 @@ describe('Sweeper', () => {
       { position: 22, cut: true },
     )
     expect(asked.slice(0, 3)).toEqual([10, 20, 21])
-    expect(fixture.clock.nowMs() - startedAtMs).toBeLessThan(2 * sweeperBounds.catchUpMaxMs)
+    expect(fixture.clock.nowMs() - startedAtMs).toBeLessThan(2 * sweeperTimings.catchUpMaxMs)
   })
 
   it('[ACL1] reports removed users that are still subscribed', async () => {

@@ -13,7 +13,7 @@ import type { Connections } from './connections.ts'
 import type { Feeds } from './feeds.ts'
 import { frameOf } from '../frames/frame.ts'
 
-export const sweeperBounds = {
+export const sweeperTimings = {
   /** Time from the start of one sweep to the start of the next. */
   intervalMs: 1_000,
   /** Time from the end of a failed sweep to the next attempt. */
@@ -119,7 +119,7 @@ export class Sweeper<At extends Place> {
   }
 
   start(): void {
-    this.#schedule(sweeperBounds.intervalMs)
+    this.#schedule(sweeperTimings.intervalMs)
   }
 
   /**
@@ -174,10 +174,10 @@ export class Sweeper<At extends Place> {
         if (await this.#sweepOnce(startedAtMs)) this.#again = true
         // Counted from the start of the sweep, so that waiting for deliveries does not delay the
         // next sweep (rule TAIL1).
-        nextMs = Math.max(0, startedAtMs + sweeperBounds.intervalMs - clock.nowMs())
+        nextMs = Math.max(0, startedAtMs + sweeperTimings.intervalMs - clock.nowMs())
       } catch (error) {
         observer.failed(error)
-        nextMs = sweeperBounds.retryMs
+        nextMs = sweeperTimings.retryMs
       }
     } while (this.#again && !this.#stopped)
     this.#running = undefined
@@ -213,7 +213,7 @@ export class Sweeper<At extends Place> {
     // A sweep was cut, so the rest comes first: waiting here would let the sweeper fall behind
     // under load.
     if (swept.cut) return true
-    if (feeds.lagging.size > 0) await Promise.race([feeds.whenCaughtUp(), this.#pause(sweeperBounds.catchUpMaxMs)])
+    if (feeds.lagging.size > 0) await Promise.race([feeds.whenCaughtUp(), this.#pause(sweeperTimings.catchUpMaxMs)])
     if (history !== this.#history) return true
     this.#endStaleSubscriptions(swept)
     this.#sendCheckpoints(swept.covers, startedAtMs)
@@ -235,7 +235,7 @@ export class Sweeper<At extends Place> {
     const { feeds, connections } = this.#options
     const { position } = this.#place
     // Send at most about one checkpoint a second, and none that repeats the last position.
-    if (startedAtMs - this.#lastCheckpointsAtMs < sweeperBounds.checkpointGapMs) return
+    if (startedAtMs - this.#lastCheckpointsAtMs < sweeperTimings.checkpointGapMs) return
     if (!covers && position === this.#lastCheckpointPosition) return
     const lagging = [...feeds.lagging]
     const frame = frameOf('checkpoint', { cursor: this.#options.encodeCursor(position) })

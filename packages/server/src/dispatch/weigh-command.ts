@@ -6,7 +6,7 @@
 import type { CommandInput, CommandName, CommandResult, Id } from '@chorus/protocol'
 import type { Limits } from '../auth/limits.ts'
 import type { CommandContext, CommandCost } from '../commands/command.ts'
-import { costBounds } from '../commands/command-cost.ts'
+import { costUnits } from '../commands/command-cost.ts'
 import { commandTable } from './command-table.ts'
 
 /**
@@ -53,7 +53,7 @@ export function chargeAnswer<Name extends CommandName>(
   result: CommandResult<Name>,
 ): void {
   if (cost.answer === undefined) return
-  const requests = Math.floor(countChars(cost.answer(result)) / costBounds.answerCharsPerRequest)
+  const requests = Math.floor(countChars(cost.answer(result)) / costUnits.answerCharsPerRequest)
   if (requests > 0) context.parts.limits.chargeRequest(context.actor.userId, requests)
 }
 

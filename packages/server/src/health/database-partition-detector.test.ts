@@ -7,7 +7,7 @@ import { systemClock } from '../support/clock.ts'
 import { createLogger } from '../support/logger.ts'
 import { openRedis } from '../redis/open-redis.ts'
 import { ManualClock } from '../support/testing/manual-clock.ts'
-import { DatabasePartitionDetector, cutOffBounds } from './database-partition-detector.ts'
+import { DatabasePartitionDetector, partitionDetectorTimings } from './database-partition-detector.ts'
 import { PeerRegistry } from './peer-registry.ts'
 
 /**
@@ -69,18 +69,18 @@ describe('a server without its database', () => {
     await pass(10_000, true)
     expect(moves()).toBe(0)
     lose()
-    await pass(cutOffBounds.patienceMs - 500, true)
+    await pass(partitionDetectorTimings.patienceMs - 500, true)
     expect(moves()).toBe(0)
     await pass(3_000, true)
     expect(moves()).toBe(1)
     await pass(20_000, true)
     expect(moves()).toBe(1)
-    await pass(cutOffBounds.repeatMs, true)
+    await pass(partitionDetectorTimings.repeatMs, true)
     expect(moves()).toBe(2)
     lose(false)
     await pass(2_000, true)
     lose()
-    await pass(cutOffBounds.patienceMs + 3_000, true)
+    await pass(partitionDetectorTimings.patienceMs + 3_000, true)
     expect(moves()).toBe(3)
     await watch.stop()
     expect(clock.pendingCount).toBe(0)

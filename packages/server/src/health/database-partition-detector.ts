@@ -7,7 +7,7 @@
 import type { Clock, Timer } from '../support/clock.ts'
 import type { OtherServer } from './peer-registry.ts'
 
-export const cutOffBounds = {
+export const partitionDetectorTimings = {
   lookEveryMs: 1_000,
   /** Time that an outage must last before clients are asked to move. */
   patienceMs: 5_000,
@@ -56,7 +56,7 @@ export class DatabasePartitionDetector {
     if (this.#isStopped) return
     this.#timer = this.#options.clock.setTimer(
       () => void this.#look().finally(() => this.#plan()),
-      cutOffBounds.lookEveryMs,
+      partitionDetectorTimings.lookEveryMs,
     )
   }
 
@@ -77,7 +77,7 @@ export class DatabasePartitionDetector {
     const state = this.#state
     if (state.kind === 'well') return
     const nowMs = clock.nowMs()
-    const { patienceMs, noticeMs, freshMs, repeatMs } = cutOffBounds
+    const { patienceMs, noticeMs, freshMs, repeatMs } = partitionDetectorTimings
     if (nowMs - state.sinceMs < patienceMs) return
     if (state.kind === 'asked' && nowMs - state.atMs < repeatMs) return
     const atMostMs = Math.min(freshMs, nowMs - state.sinceMs - noticeMs)

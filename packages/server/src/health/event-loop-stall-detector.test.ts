@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest'
 import type { Clock } from '../support/clock.ts'
 import { ManualClock } from '../support/testing/manual-clock.ts'
 import { Frame } from '../frames/frame.ts'
-import { Outbound, OutboundBudget, outboundBounds } from '../delivery/outbound.ts'
-import { EventLoopStallDetector, stallBounds } from './event-loop-stall-detector.ts'
+import { Outbound, OutboundBudget, outboundLimits } from '../delivery/outbound.ts'
+import { EventLoopStallDetector, stallTimings } from './event-loop-stall-detector.ts'
 import { RecordingTransport } from '../delivery/testing/recording-transport.ts'
 
 /** A clock that can advance without running its timers, as in a process that was paused. */
@@ -48,7 +48,7 @@ describe('after a stall', () => {
     // Data that waited in the sockets is handled first.
     outbound.send(frame)
     expect(transport.frames).toEqual([])
-    expect(stalls).toEqual([60_000 - stallBounds.beatMs])
+    expect(stalls).toEqual([60_000 - stallTimings.beatMs])
     expect(outbound.isBehind).toBe(true)
   })
 
@@ -74,9 +74,9 @@ describe('after a stall', () => {
 
   it('detects a stall by the timer when nothing is sent', () => {
     const { clock, stalls, watch } = open()
-    clock.freeze(stallBounds.latenessMaxMs + 1)
-    clock.manual.advance(stallBounds.beatMs)
-    expect(stalls).toEqual([stallBounds.latenessMaxMs + 1])
+    clock.freeze(stallTimings.latenessMaxMs + 1)
+    clock.manual.advance(stallTimings.beatMs)
+    expect(stalls).toEqual([stallTimings.latenessMaxMs + 1])
     expect(watch.mayDeliver()).toBe(false)
   })
 
@@ -98,9 +98,9 @@ describe('after a stall', () => {
   it('ignores short pauses and late timers', async () => {
     const { clock, stalls, watch, transport, outbound } = open()
     for (let index = 0; index < 20; index++) {
-      clock.freeze(stallBounds.latenessMaxMs - 10)
+      clock.freeze(stallTimings.latenessMaxMs - 10)
       outbound.send(frame)
-      clock.manual.advance(stallBounds.beatMs)
+      clock.manual.advance(stallTimings.beatMs)
       await nextTurn()
     }
     expect(stalls).toEqual([])
@@ -117,7 +117,7 @@ describe('after a stall', () => {
       await nextTurn()
     }
     expect(failures()).toBe(0)
-    for (let sent = 0; sent <= outboundBounds.connectionMaxBytes; sent += 100_000)
+    for (let sent = 0; sent <= outboundLimits.connectionMaxBytes; sent += 100_000)
       outbound.send(new Frame('changes', 'x'.repeat(100_000)))
     expect(failures()).toBe(1)
     watch.swept(clock.nowMs())

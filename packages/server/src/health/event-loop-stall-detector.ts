@@ -9,7 +9,7 @@
  */
 import type { Clock, Timer } from '../support/clock.ts'
 
-export const stallBounds = {
+export const stallTimings = {
   beatMs: 250,
   /** Delay of a timer beyond which it counts as a stall. */
   latenessMaxMs: 1_000,
@@ -77,8 +77,8 @@ export class EventLoopStallDetector {
   #look(): void {
     if (this.#state.kind === 'idle') return
     const nowMs = this.#clock.nowMs()
-    const lateMs = nowMs - this.#lastBeatMs - stallBounds.beatMs
-    if (lateMs <= stallBounds.latenessMaxMs) return
+    const lateMs = nowMs - this.#lastBeatMs - stallTimings.beatMs
+    if (lateMs <= stallTimings.latenessMaxMs) return
     this.#lastBeatMs = nowMs
     this.#state = { kind: 'holding', sinceMs: nowMs }
     this.#onStall(lateMs)
@@ -89,6 +89,6 @@ export class EventLoopStallDetector {
       this.#look()
       this.#lastBeatMs = this.#clock.nowMs()
       this.#beat()
-    }, stallBounds.beatMs)
+    }, stallTimings.beatMs)
   }
 }

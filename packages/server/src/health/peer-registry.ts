@@ -6,7 +6,7 @@
  */
 import type { Redis, RedisScript } from '../redis/redis.ts'
 
-export const peerRegistryBounds = {
+export const peerRegistryLimits = {
   /** Age at which an entry that was not refreshed is removed. */
   forgetAfterMs: 60_000,
   /** Maximum number of entries returned by one read. Further servers are ignored. */
@@ -83,7 +83,7 @@ export class PeerRegistry {
   }
 
   #run(word: '1' | '0' | ''): Promise<unknown> {
-    const { forgetAfterMs, serversMax } = peerRegistryBounds
+    const { forgetAfterMs, serversMax } = peerRegistryLimits
     return this.#redis.script(
       report,
       [this.#redis.keyOf(peerRegistryName)],

@@ -11,7 +11,7 @@ import { promisify } from 'node:util'
 import { constants, gzip as gzipWithCallback } from 'node:zlib'
 import type { FastifyInstance } from 'fastify'
 
-export const compressionBounds = {
+export const compressionLimits = {
   /** Minimum length of a compressed response. A smaller one fits into a few packets anyway. */
   minChars: 2_048,
   /** Maximum number of responses compressed at the same time. */
@@ -39,13 +39,13 @@ export function acceptsGzip(header: string | undefined): boolean {
 export function compressAnswers(app: FastifyInstance): void {
   let underWay = 0
   app.addHook('onSend', async (request, reply, payload) => {
-    if (typeof payload !== 'string' || payload.length < compressionBounds.minChars) return payload
+    if (typeof payload !== 'string' || payload.length < compressionLimits.minChars) return payload
     if (reply.hasHeader('content-encoding') || request.method === 'HEAD') return payload
     if (!String(reply.getHeader('content-type')).startsWith('application/json')) return payload
     // Also set if this response stays uncompressed, because caches must know that it depends on the
     // header.
     reply.header('vary', 'Origin, Accept-Encoding')
-    if (underWay >= compressionBounds.atOnceMax || !acceptsGzip(request.headers['accept-encoding'])) return payload
+    if (underWay >= compressionLimits.atOnceMax || !acceptsGzip(request.headers['accept-encoding'])) return payload
     underWay++
     try {
       const compressed = await gzip(payload, { level: constants.Z_BEST_SPEED })

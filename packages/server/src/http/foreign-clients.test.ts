@@ -6,8 +6,8 @@ import { gunzipSync } from 'node:zlib'
 import { Signer } from '@fastify/cookie'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openTestDatabase, type TestDatabase } from '../database/testing/open-test-database.ts'
-import { acceptsGzip, compressionBounds } from './compress-answers.ts'
-import { OpenRequests, openRequestBounds } from './open-requests.ts'
+import { acceptsGzip, compressionLimits } from './compress-answers.ts'
+import { OpenRequests, openRequestLimits } from './open-requests.ts'
 import { startTestApp, type TestApp } from './testing/start-test-app.ts'
 
 const conversation = '01900000-0000-7000-8000-000000000001'
@@ -146,7 +146,7 @@ describe('large responses', () => {
       expect(JSON.parse(body.toString())).toMatchObject({ messages: [{ text }] })
     }
     const packed = responses.filter(({ headers }) => headers['content-encoding'] === 'gzip').length
-    expect(packed).toBeGreaterThanOrEqual(Math.min(1, compressionBounds.atOnceMax))
+    expect(packed).toBeGreaterThanOrEqual(Math.min(1, compressionLimits.atOnceMax))
   })
 
   it.each([
@@ -170,7 +170,7 @@ describe('open requests', () => {
 
   it('[SLOW1] [LIM1] limits open requests per client, and frees finished ones', () => {
     const open = new OpenRequests()
-    const releases = Array.from({ length: openRequestBounds.clientMaxRequests }, () => open.admit('ada', unread(0)))
+    const releases = Array.from({ length: openRequestLimits.clientMaxRequests }, () => open.admit('ada', unread(0)))
     expect(() => open.admit('ada', unread(0))).toThrow('too many requests are open')
     open.admit('ben', unread(0))
     releases[0]!()

@@ -6,7 +6,7 @@
 import { ChorusError } from '@chorus/protocol'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 
-export const openRequestBounds = {
+export const openRequestLimits = {
   /** Maximum number of open requests per user, or per address without a session. */
   clientMaxRequests: 500,
   /** Maximum number of unread response bytes per user. */
@@ -28,7 +28,7 @@ export class OpenRequests {
    */
   admit(client: string, request: OpenRequest): () => void {
     const open = this.#byClient.get(client) ?? new Set()
-    if (open.size >= openRequestBounds.clientMaxRequests)
+    if (open.size >= openRequestLimits.clientMaxRequests)
       throw new ChorusError('rate-limited', 'unable to answer; too many requests are open at once', {
         retryAfterMs: 1_000,
       })
@@ -44,13 +44,13 @@ export class OpenRequests {
    * Throws if a response of this size would exceed the unread bytes of the client or of the server.
    */
   admitResponse(client: string, bytes: number): void {
-    if (unreadBytesOf(this.#byClient.get(client)) + bytes > openRequestBounds.clientMaxBytes)
+    if (unreadBytesOf(this.#byClient.get(client)) + bytes > openRequestLimits.clientMaxBytes)
       throw new ChorusError('rate-limited', 'unable to answer; earlier responses have not been read yet', {
         retryAfterMs: 1_000,
       })
     let total = bytes
     for (const open of this.#byClient.values()) total += unreadBytesOf(open)
-    if (total > openRequestBounds.serverMaxBytes)
+    if (total > openRequestLimits.serverMaxBytes)
       throw new ChorusError('unavailable', 'unable to answer; too many responses have not been read yet', {
         retryAfterMs: 1_000,
       })

@@ -7,7 +7,7 @@ import type { Clock, Timer } from '../support/clock.ts'
 import type { Logger } from '../support/logger.ts'
 import type { Job } from './queue.ts'
 
-export const dispatcherBounds = {
+export const dispatcherLimits = {
   intervalMs: 2_000,
   /**
    * Work that became due more recently than this is probably still in the queue, so it is skipped.
@@ -52,7 +52,7 @@ export class Dispatcher {
 
   constructor(options: DispatcherOptions) {
     this.#options = options
-    this.#tidyAtMs = options.clock.nowMs() + dispatcherBounds.tidyEveryMs
+    this.#tidyAtMs = options.clock.nowMs() + dispatcherLimits.tidyEveryMs
   }
 
   start(): void {
@@ -68,15 +68,15 @@ export class Dispatcher {
   #wait(delayMs: number): void {
     if (this.#isStopped) return
     this.#timer = this.#options.clock.setTimer(() => {
-      this.#turn = this.#look().then(() => this.#wait(this.#options.intervalMs ?? dispatcherBounds.intervalMs))
+      this.#turn = this.#look().then(() => this.#wait(this.#options.intervalMs ?? dispatcherLimits.intervalMs))
     }, delayMs)
   }
 
   async #look(): Promise<void> {
     const { sources, addJobs, clock, logger } = this.#options
     const isTidyTime = clock.nowMs() >= this.#tidyAtMs
-    if (isTidyTime) this.#tidyAtMs = clock.nowMs() + dispatcherBounds.tidyEveryMs
-    const { graceMs, againMs, turnMax: max } = dispatcherBounds
+    if (isTidyTime) this.#tidyAtMs = clock.nowMs() + dispatcherLimits.tidyEveryMs
+    const { graceMs, againMs, turnMax: max } = dispatcherLimits
     for (const source of sources) {
       try {
         const jobs = await source.takeDue({ graceMs, againMs, max })

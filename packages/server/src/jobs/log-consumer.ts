@@ -10,7 +10,7 @@
 import type { Clock, Timer } from '../support/clock.ts'
 import type { Logger } from '../support/logger.ts'
 
-export const consumerBounds = {
+export const consumerLimits = {
   /** Lifetime of a lease, and so the time for which a dead server still holds it. */
   leaseMs: 15_000,
   renewEveryMs: 4_000,
@@ -117,17 +117,17 @@ export class LogConsumer<Held extends Lease, Page extends LogPage> {
     const { log, logger } = this.#options
     try {
       const lease = await this.#hold()
-      if (lease === undefined) return consumerBounds.standbyMs
+      if (lease === undefined) return consumerLimits.standbyMs
       const outcome = await this.#consume(lease)
       if (outcome !== 'lost') return outcome
       this.#lose()
-      return consumerBounds.standbyMs
+      return consumerLimits.standbyMs
     } catch (error) {
       logger.warn({ err: error, consumer: log.name }, 'unable to read the log for its consumer; trying again')
       // Keep the lag metric up to date: a consumer that keeps failing must not look as if nothing
       // were waiting.
       if (this.#lease !== undefined) await this.#measure(this.#lease).catch(() => undefined)
-      return consumerBounds.retryMs
+      return consumerLimits.retryMs
     }
   }
 
@@ -136,14 +136,14 @@ export class LogConsumer<Held extends Lease, Page extends LogPage> {
     const nowMs = clock.nowMs()
     if (this.#lease !== undefined) {
       if (nowMs < this.#renewAtMs) return this.#lease
-      if (await log.renewLease(this.#lease, consumerBounds.leaseMs)) {
-        this.#renewAtMs = nowMs + consumerBounds.renewEveryMs
+      if (await log.renewLease(this.#lease, consumerLimits.leaseMs)) {
+        this.#renewAtMs = nowMs + consumerLimits.renewEveryMs
         return this.#lease
       }
       this.#lose()
     }
-    this.#lease = await log.takeLease(consumerBounds.leaseMs)
-    this.#renewAtMs = nowMs + consumerBounds.renewEveryMs
+    this.#lease = await log.takeLease(consumerLimits.leaseMs)
+    this.#renewAtMs = nowMs + consumerLimits.renewEveryMs
     return this.#lease
   }
 
@@ -167,13 +167,13 @@ export class LogConsumer<Held extends Lease, Page extends LogPage> {
     const position = await log.readPosition()
     if (!(await isNeeded())) {
       onLag(0, 0)
-      return (await log.begin(lease, current, position)) ? consumerBounds.unneededMs : 'lost'
+      return (await log.begin(lease, current, position)) ? consumerLimits.unneededMs : 'lost'
     }
-    const page = await log.readPage(lease, this.#options.pageMaxRows ?? consumerBounds.pageMaxRows)
+    const page = await log.readPage(lease, this.#options.pageMaxRows ?? consumerLimits.pageMaxRows)
     if ((await store(lease, page)) === 'lost') return 'lost'
     if (!page.more) {
       onLag(0, 0)
-      return consumerBounds.idleMs
+      return consumerLimits.idleMs
     }
     await this.#measure(lease)
     return 0

@@ -5,7 +5,7 @@
  */
 import { showsSomething, toOneLine } from '@chorus/protocol'
 
-export const mailTextBounds = { conversationsMax: 20, lineMaxChars: 140, nameMaxChars: 60 } as const
+export const mailTextLimits = { conversationsMax: 20, lineMaxChars: 140, nameMaxChars: 60 } as const
 
 export interface ConversationNews {
   readonly conversation: string
@@ -27,7 +27,7 @@ export interface DigestLinks {
 }
 
 export function writeDigest(all: readonly ConversationNews[], { publicUrl, unsubscribe }: DigestLinks): MailText {
-  const shown = all.slice(0, mailTextBounds.conversationsMax)
+  const shown = all.slice(0, mailTextLimits.conversationsMax)
   const unread = all.reduce((sum, news) => sum + news.unread, 0)
   const rest = all.length - shown.length
   const subject = `${count(unread, 'unread message')} in ${titles(shown, rest)}`
@@ -39,8 +39,8 @@ export function writeDigest(all: readonly ConversationNews[], { publicUrl, unsub
       title: titleOf(news),
       link: `${publicUrl}/c/${news.conversation}`,
       lines: news.lines.map(({ sender, text }) => ({
-        sender: showsSomething(sender) ? clean(sender, mailTextBounds.nameMaxChars) : 'a member',
-        text: clean(firstLine(text), mailTextBounds.lineMaxChars),
+        sender: showsSomething(sender) ? clean(sender, mailTextLimits.nameMaxChars) : 'a member',
+        text: clean(firstLine(text), mailTextLimits.lineMaxChars),
       })),
       hidden: hidden > 0 ? `${count(hidden, 'earlier message')}` : '',
     }
@@ -98,7 +98,7 @@ function titles(shown: readonly ConversationNews[], rest: number): string {
 }
 
 function titleOf({ name }: ConversationNews): string {
-  return showsSomething(name) ? clean(name, mailTextBounds.nameMaxChars) : 'a conversation'
+  return showsSomething(name) ? clean(name, mailTextLimits.nameMaxChars) : 'a conversation'
 }
 
 function firstLine(text: string): string {

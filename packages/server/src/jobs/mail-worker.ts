@@ -15,7 +15,7 @@ import { type ConversationNews, type MailText, writeConfirmation, writeDigest } 
 import type { Job } from './queue.ts'
 import { addressIn, type HandOver, type OutgoingMail } from './smtp-line.ts'
 
-export const mailWorkerBounds = {
+export const mailWorkerLimits = {
   /**
    * Delay before a user with unknown presence is checked again; the delay of mails is used if it is
    * shorter.
@@ -98,8 +98,8 @@ export class MailWorker {
         // While Redis is down, the user may be connected to another server: unknown presence does
         // not mean offline.
         isConnected: presence !== 'offline',
-        delayMs: presence === 'unknown' ? Math.min(delayMs, mailWorkerBounds.unknownDelayMs) : delayMs,
-        gapMs: gapMs ?? mailWorkerBounds.gapFactor * delayMs,
+        delayMs: presence === 'unknown' ? Math.min(delayMs, mailWorkerLimits.unknownDelayMs) : delayMs,
+        gapMs: gapMs ?? mailWorkerLimits.gapFactor * delayMs,
       })
       if (mail !== undefined) await this.workOnMail(mail)
     } catch (error) {
@@ -110,14 +110,14 @@ export class MailWorker {
 
   async workOnMail(id: string): Promise<void> {
     const { records, addJobs, logger } = this.#options
-    if (this.#lines >= mailWorkerBounds.linesMax) {
-      addJobs([{ kind: 'mail', key: id, delayMs: mailWorkerBounds.crowdedDelayMs * (1 + Math.random()) }])
+    if (this.#lines >= mailWorkerLimits.linesMax) {
+      addJobs([{ kind: 'mail', key: id, delayMs: mailWorkerLimits.crowdedDelayMs * (1 + Math.random()) }])
       return
     }
     this.#lines++
     try {
       const claim = randomUUID()
-      const mail = await records.begin(id, claim, mailWorkerBounds.claimMs)
+      const mail = await records.begin(id, claim, mailWorkerLimits.claimMs)
       if (mail === undefined) return
       const end = await this.#send(mail)
       await records.settle(id, claim, end)
@@ -152,9 +152,9 @@ export class MailWorker {
   }
 
   #later({ attempts, ageMs }: Begun, error: string): End {
-    if (ageMs > mailWorkerBounds.giveUpAfterMs) return { state: 'refused', error, delayMs: 0 }
-    const firstMs = this.#options.firstDelayMs ?? mailWorkerBounds.firstDelayMs
-    const delayMs = Math.min(mailWorkerBounds.delayMaxMs, firstMs * 2 ** Math.min(attempts - 1, 20))
+    if (ageMs > mailWorkerLimits.giveUpAfterMs) return { state: 'refused', error, delayMs: 0 }
+    const firstMs = this.#options.firstDelayMs ?? mailWorkerLimits.firstDelayMs
+    const delayMs = Math.min(mailWorkerLimits.delayMaxMs, firstMs * 2 ** Math.min(attempts - 1, 20))
     return { state: 'ready', error, delayMs: delayMs * (0.8 + 0.4 * Math.random()) }
   }
 
@@ -166,7 +166,7 @@ export class MailWorker {
     switch (kind) {
       case 'confirmation': {
         const { token, hash } = createConfirmationToken()
-        const validMs = mailWorkerBounds.confirmationValidMs
+        const validMs = mailWorkerLimits.confirmationValidMs
         if (!(await records.startConfirmation({ user, address, hash, validMs }))) return undefined
         text = writeConfirmation(`${publicUrl}/mail/confirm?token=${token}`)
         break

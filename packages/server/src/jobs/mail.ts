@@ -11,7 +11,7 @@ import type { Database } from '../database/database.ts'
  * Limits of a digest: conversations, lines per conversation, characters per line, and messages
  * scanned.
  */
-export const digestBounds = { conversationsMax: 500, linesMax: 5, lineMaxChars: 400, scanMax: 2_000 } as const
+export const digestLimits = { conversationsMax: 500, linesMax: 5, lineMaxChars: 400, scanMax: 2_000 } as const
 
 export interface Notifications {
   readonly email: string | null
@@ -103,14 +103,14 @@ export async function storeMailPage(
 
 // Statements of the mail workers.
 
-interface DueBounds {
+interface DueLimits {
   readonly graceMs: number
   readonly againMs: number
   readonly max: number
 }
 
 /** Returns users whose digest is due, except users that were queued less than `againMs` ago. */
-export async function takeDuePeople(database: Database, { againMs, max }: DueBounds): Promise<readonly Id[]> {
+export async function takeDuePeople(database: Database, { againMs, max }: DueLimits): Promise<readonly Id[]> {
   const rows = await database.query<{ user_id: Id }>({
     name: 'take_due_people',
     text: `update mail_due set queued_at = clock_timestamp() where user_id in (
@@ -124,7 +124,7 @@ export async function takeDuePeople(database: Database, { againMs, max }: DueBou
   return rows.map(({ user_id }) => user_id)
 }
 
-export async function takeReadyMails(database: Database, { graceMs, againMs, max }: DueBounds): Promise<readonly Id[]> {
+export async function takeReadyMails(database: Database, { graceMs, againMs, max }: DueLimits): Promise<readonly Id[]> {
   const rows = await database.query<{ id: Id }>({
     name: 'take_ready_mails',
     text: `update mails set queued_at = clock_timestamp() where id in (
@@ -269,19 +269,19 @@ export async function readDigest(database: Database, mail: Id): Promise<readonly
              from mails x
              join notification_settings n on n.user_id = x.user_id and n.email = x.address and n.digest and n.confirmed_at is not null
              join lateral (select q.conversation, q.from_seq, q.to_seq from mail_parts q
-                            where q.mail = x.id order by q.conversation limit ${digestBounds.conversationsMax}) p on true
+                            where q.mail = x.id order by q.conversation limit ${digestLimits.conversationsMax}) p on true
              join members m on m.conversation = p.conversation and m.user_id = x.user_id and m.left_seq is null
              join conversations v on v.id = p.conversation
              cross join lateral (
                select count(*)::int as unread, max(u.seq) as newest,
-                      json_agg(json_build_object('sender', s.name, 'at', u.at, 'text', left(u.text, ${digestBounds.lineMaxChars}))
-                               order by u.seq) filter (where u.n <= ${digestBounds.linesMax}) as lines
+                      json_agg(json_build_object('sender', s.name, 'at', u.at, 'text', left(u.text, ${digestLimits.lineMaxChars}))
+                               order by u.seq) filter (where u.n <= ${digestLimits.linesMax}) as lines
                  from (
                    select c.*, row_number() over (order by c.seq desc) as n from (
                      select a.seq, a.at, a.actor, a.text, a.deleted_at from changes a
                       where a.conversation = p.conversation and a.type = 'message.created'
                         and a.seq > greatest(p.from_seq, m.read_seq, m.joined_seq) and a.seq <= p.to_seq
-                      order by a.seq desc limit ${digestBounds.scanMax}) c
+                      order by a.seq desc limit ${digestLimits.scanMax}) c
                     where c.actor <> x.user_id and c.deleted_at is null) u
                  join users s on s.id = u.actor) found
             where x.id = $1 and found.unread > 0

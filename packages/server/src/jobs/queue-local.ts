@@ -4,7 +4,7 @@
  * the dispatcher adds them again.
  */
 import type { Clock, Timer } from '../support/clock.ts'
-import { type Job, type JobQueue, type JobWork, queueBounds } from './queue.ts'
+import { type Job, type JobQueue, type JobWork, queueLimits } from './queue.ts'
 
 export interface LocalQueueOptions {
   readonly work: JobWork
@@ -29,8 +29,8 @@ export class LocalQueue implements JobQueue {
   constructor({ work, clock, concurrency, waitingMax }: LocalQueueOptions) {
     this.#work = work
     this.#clock = clock
-    this.#concurrency = concurrency ?? queueBounds.concurrency
-    this.#waitingMax = waitingMax ?? queueBounds.waitingMax
+    this.#concurrency = concurrency ?? queueLimits.concurrency
+    this.#waitingMax = waitingMax ?? queueLimits.waitingMax
   }
 
   add(jobs: readonly Job[]): void {
@@ -47,7 +47,7 @@ export class LocalQueue implements JobQueue {
     this.#waiting.clear()
     for (const timer of this.#delayed) timer.cancel()
     this.#delayed.clear()
-    const late = new Promise<void>((resolve) => void this.#clock.setTimer(resolve, queueBounds.closeTimeoutMs))
+    const late = new Promise<void>((resolve) => void this.#clock.setTimer(resolve, queueLimits.closeTimeoutMs))
     await Promise.race([Promise.all(this.#running), late])
   }
 

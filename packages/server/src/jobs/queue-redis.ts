@@ -12,7 +12,7 @@ import type { Clock } from '../support/clock.ts'
 import type { Logger } from '../support/logger.ts'
 import type { Redis } from '../redis/redis.ts'
 import { parseRedisPlace, redisHostOf, redisTlsOf } from '../redis/redis-tls.ts'
-import { type Job, type JobKind, type JobQueue, type JobWork, queueBounds } from './queue.ts'
+import { type Job, type JobKind, type JobQueue, type JobWork, queueLimits } from './queue.ts'
 import { LocalQueue } from './queue-local.ts'
 
 const queueName = 'jobs'
@@ -98,7 +98,7 @@ export class RedisQueue implements JobQueue {
     const worker = new Worker<JobData, void, JobKind>(
       queueName,
       async ({ name, data }) => work({ kind: name, key: data.key }),
-      { ...settings, connection: waiting, concurrency: queueBounds.concurrency, lockDuration: lockMs },
+      { ...settings, connection: waiting, concurrency: queueLimits.concurrency, lockDuration: lockMs },
     )
     const onError = (error: unknown): void => logger.debug({ err: error }, 'the job queue cannot use Redis')
     queue.on('error', onError)
@@ -122,7 +122,7 @@ export class RedisQueue implements JobQueue {
 
   async #end({ queue, worker, connections }: Opened): Promise<void> {
     const late = new Promise<void>(
-      (resolve) => void this.#options.clock.setTimer(resolve, queueBounds.closeTimeoutMs + 500),
+      (resolve) => void this.#options.clock.setTimer(resolve, queueLimits.closeTimeoutMs + 500),
     )
     const ended = (async () => {
       await worker.close()

@@ -28,7 +28,7 @@ export interface JobQueue {
   close(): Promise<void>
 }
 
-export const queueBounds = {
+export const queueLimits = {
   /** Maximum number of jobs that one server runs at a time. */
   concurrency: 32,
   /** Maximum number of jobs waiting in one process, including delayed jobs. */

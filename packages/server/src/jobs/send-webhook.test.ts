@@ -5,7 +5,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, expect, it } from 'vitest'
-import { sendBounds, sendWebhook } from './send-webhook.ts'
+import { sendLimits, sendWebhook } from './send-webhook.ts'
 import { testSecret } from './testing/webhook-receiver.ts'
 
 const closing: (() => void)[] = []
@@ -23,7 +23,7 @@ async function serve(handle: (request: IncomingMessage, response: ServerResponse
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
 }
 
-const send = (url: string, timeoutMs: number = sendBounds.timeoutMs) =>
+const send = (url: string, timeoutMs: number = sendLimits.timeoutMs) =>
   sendWebhook({ url, id: 'id', body: '{}', secrets: [testSecret], now: new Date(), timeoutMs })
 
 it('maps 2xx to accepted, 410 to gone, other statuses to failed', async () => {
@@ -64,7 +64,7 @@ it('stops reading an endless response at its limit', async () => {
     more()
   })
   expect(await send(url)).toEqual({ kind: 'accepted', status: 200 })
-  expect(written).toBeLessThan(100 * sendBounds.answerMaxBytes)
+  expect(written).toBeLessThan(100 * sendLimits.answerMaxBytes)
 })
 
 it.each([10_080, 6_000, 6_667])('delivers to port %i, which browsers must not use', async (port) => {

@@ -10,7 +10,7 @@ import { Agent as HttpAgent, request as httpRequest } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import { signWebhook } from '@chorus/protocol'
 
-export const sendBounds = {
+export const sendLimits = {
   timeoutMs: 10_000,
   /**
    * Maximum number of response bytes to read. A fully read response lets its connection be reused;
@@ -44,7 +44,7 @@ export type AttemptOutcome =
   | { readonly kind: 'failed'; readonly status: number | null; readonly reason: string }
 
 export async function sendWebhook(attempt: WebhookAttempt): Promise<AttemptOutcome> {
-  const { url, id, body, secrets, now, timeoutMs = sendBounds.timeoutMs, signal } = attempt
+  const { url, id, body, secrets, now, timeoutMs = sendLimits.timeoutMs, signal } = attempt
   const signals = [AbortSignal.timeout(timeoutMs), ...(signal === undefined ? [] : [signal])]
   try {
     const status = await post(new URL(url), body, {
@@ -66,8 +66,8 @@ export async function sendWebhook(attempt: WebhookAttempt): Promise<AttemptOutco
 }
 
 const agents = {
-  'http:': new HttpAgent({ keepAlive: true, maxSockets: sendBounds.socketsMax, timeout: sendBounds.idleMs }),
-  'https:': new HttpsAgent({ keepAlive: true, maxSockets: sendBounds.socketsMax, timeout: sendBounds.idleMs }),
+  'http:': new HttpAgent({ keepAlive: true, maxSockets: sendLimits.socketsMax, timeout: sendLimits.idleMs }),
+  'https:': new HttpsAgent({ keepAlive: true, maxSockets: sendLimits.socketsMax, timeout: sendLimits.idleMs }),
 }
 
 interface PostOptions {
@@ -87,7 +87,7 @@ async function post(url: URL, body: string, { headers, signal }: PostOptions): P
       let bytes = 0
       response.on('data', (chunk: Buffer) => {
         bytes += chunk.length
-        if (bytes > sendBounds.answerMaxBytes) response.destroy()
+        if (bytes > sendLimits.answerMaxBytes) response.destroy()
       })
       response.on('error', end)
       response.on('close', end)

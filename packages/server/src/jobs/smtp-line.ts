@@ -9,7 +9,7 @@ import { toOneLine } from '@chorus/protocol'
 import MailComposer from 'nodemailer/lib/mail-composer'
 import SMTPConnection from 'nodemailer/lib/smtp-connection'
 
-export const smtpBounds = { connectTimeoutMs: 10_000, silenceMaxMs: 30_000 } as const
+export const smtpTimings = { connectTimeoutMs: 10_000, silenceMaxMs: 30_000 } as const
 
 export interface OutgoingMail {
   readonly messageId: string
@@ -49,9 +49,9 @@ export async function handOver(smtpUrl: string, mail: OutgoingMail, timeoutMs?: 
     host: url.hostname.replace(/^\[|\]$/g, ''),
     ...(url.port !== '' && { port: Number(url.port) }),
     secure: url.protocol === 'smtps:',
-    connectionTimeout: timeoutMs ?? smtpBounds.connectTimeoutMs,
-    greetingTimeout: timeoutMs ?? smtpBounds.connectTimeoutMs,
-    socketTimeout: timeoutMs ?? smtpBounds.silenceMaxMs,
+    connectionTimeout: timeoutMs ?? smtpTimings.connectTimeoutMs,
+    greetingTimeout: timeoutMs ?? smtpTimings.connectTimeoutMs,
+    socketTimeout: timeoutMs ?? smtpTimings.silenceMaxMs,
   })
   try {
     await new Promise<void>((resolve, reject) => {

@@ -13,7 +13,7 @@ import type { Logger } from '../support/logger.ts'
 import type { Job } from './queue.ts'
 import type { AttemptOutcome, WebhookAttempt } from './send-webhook.ts'
 
-export const webhookWorkerBounds = {
+export const webhookWorkerLimits = {
   /**
    * Lifetime of a claim. Longer than one attempt, so that no other worker claims the lane during
    * it.
@@ -100,7 +100,7 @@ export function laneOfKey(key: string): Lane | undefined {
 
 /** Returns a delay that grows fourfold per attempt, with random jitter of ±20 %. */
 export function retryDelayMs(attempts: number, firstDelayMs: number, random = Math.random()): number {
-  const delayMs = Math.min(webhookWorkerBounds.delayMaxMs, firstDelayMs * 4 ** Math.min(attempts, 20))
+  const delayMs = Math.min(webhookWorkerLimits.delayMaxMs, firstDelayMs * 4 ** Math.min(attempts, 20))
   return delayMs * (0.8 + 0.4 * random)
 }
 
@@ -122,15 +122,15 @@ export class WebhookWorker {
     const { addJobs, clock } = this.#options
     if (this.#stopping.signal.aborted) return
     const busy = this.#busy.get(lane.endpoint) ?? 0
-    if (busy >= webhookWorkerBounds.perEndpoint) {
-      const delayMs = webhookWorkerBounds.crowdedDelayMs * (1 + Math.random())
+    if (busy >= webhookWorkerLimits.perEndpoint) {
+      const delayMs = webhookWorkerLimits.crowdedDelayMs * (1 + Math.random())
       addJobs([{ kind: 'webhook', key: keyOfLane(lane), delayMs }])
       return
     }
     this.#busy.set(lane.endpoint, busy + 1)
     try {
       const claim = randomUUID()
-      const endsAtMs = clock.nowMs() + webhookWorkerBounds.claimMs
+      const endsAtMs = clock.nowMs() + webhookWorkerLimits.claimMs
       for (let count = 1; ; count++) {
         const next = await this.#deliver(lane, claim)
         if (next === 'over') return
@@ -138,7 +138,7 @@ export class WebhookWorker {
           addJobs([{ kind: 'webhook', key: keyOfLane(lane), delayMs: next }])
           return
         }
-        if (count < webhookWorkerBounds.deliveriesPerTurn && clock.nowMs() < endsAtMs) continue
+        if (count < webhookWorkerLimits.deliveriesPerTurn && clock.nowMs() < endsAtMs) continue
         await this.#options.records.release(lane, claim)
         addJobs([{ kind: 'webhook', key: keyOfLane(lane) }])
         return
@@ -159,7 +159,7 @@ export class WebhookWorker {
    */
   async #deliver(lane: Lane, claim: string): Promise<'more' | 'over' | number> {
     const { records, send, now, observer } = this.#options
-    const claimed = await records.claim(lane, claim, webhookWorkerBounds.claimMs)
+    const claimed = await records.claim(lane, claim, webhookWorkerLimits.claimMs)
     if (claimed === undefined) return 'over'
     const body = await this.#bodyOf(claimed)
     const outcome: AttemptOutcome =
@@ -178,7 +178,7 @@ export class WebhookWorker {
       return 'over'
     }
     const settlement = this.#judge(claimed, outcome)
-    const next = await records.settle(lane, claim, claimed.seq, settlement, webhookWorkerBounds.claimMs)
+    const next = await records.settle(lane, claim, claimed.seq, settlement, webhookWorkerLimits.claimMs)
     observer.ended(settlement.outcome === 'retry' ? 'retried' : settlement.outcome)
     if (await this.#disableIfHopeless(claimed, outcome)) return 'over'
     switch (next) {
@@ -209,7 +209,7 @@ export class WebhookWorker {
     if (outcome.kind === 'accepted') return { outcome: 'delivered', status: outcome.status, error: null, delayMs: 0 }
     const error = outcome.kind === 'gone' ? 'answered 410' : outcome.reason
     const { status } = outcome
-    const delayMs = retryDelayMs(attempts, this.#options.firstDelayMs ?? webhookWorkerBounds.firstDelayMs)
+    const delayMs = retryDelayMs(attempts, this.#options.firstDelayMs ?? webhookWorkerLimits.firstDelayMs)
     const isOver = outcome.kind === 'failed' && attempts > 0 && triedForMs + delayMs > this.#options.giveUpAfterMs
     if (!isOver) return { outcome: 'retry', status, error, delayMs }
     const { endpoint, conversation, seq } = claimed

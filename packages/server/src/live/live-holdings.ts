@@ -5,7 +5,7 @@
  */
 import type { Id } from '@chorus/protocol'
 
-export const holdingBounds = {
+export const holdingLimits = {
   /** Maximum number of values of one user in one conversation. */
   perConversationMax: 32,
   /** Maximum number of values of one user in all conversations. */
@@ -37,7 +37,7 @@ export class LiveHoldings {
 
   /** Returns false when this server is full and the user holds no value to give up. */
   hasRoom(user: Id, chars: number): boolean {
-    return this.#chars + chars <= holdingBounds.totalMaxChars || this.#holdings.has(user)
+    return this.#chars + chars <= holdingLimits.totalMaxChars || this.#holdings.has(user)
   }
 
   /**
@@ -67,7 +67,7 @@ export class LiveHoldings {
       evicted.push({ conversation: from, slot: oldest })
       this.release(user, { conversation: from, slot: oldest })
     }
-    if (here.size > holdingBounds.perConversationMax) evict(conversation, here)
+    if (here.size > holdingLimits.perConversationMax) evict(conversation, here)
     while (holding.count > 1 && this.#isOver(holding)) {
       const [oldest] = holding.slots
       if (oldest === undefined) break
@@ -105,7 +105,7 @@ export class LiveHoldings {
   }
 
   #isOver({ count, chars }: Holding): boolean {
-    const { perUserMax, perUserMaxChars, totalMaxChars } = holdingBounds
+    const { perUserMax, perUserMaxChars, totalMaxChars } = holdingLimits
     return count > perUserMax || chars > perUserMaxChars || this.#chars > totalMaxChars
   }
 }

@@ -9,7 +9,7 @@ import { createLogger } from '../support/logger.ts'
 import { openRedis } from '../redis/open-redis.ts'
 import type { Redis } from '../redis/redis.ts'
 import { FastClock } from '../support/testing/fast-clock.ts'
-import { liveStoreBounds, RedisLiveStore } from './live-store-redis.ts'
+import { liveStoreLimits, RedisLiveStore } from './live-store-redis.ts'
 import type { SharedValue } from './live-store.ts'
 import { describeLiveValues } from './live-values.suite.ts'
 import { LiveServer } from './testing/live-servers.ts'
@@ -89,7 +89,7 @@ describe.skipIf(!hasRedis())('live values over Redis', () => {
 
   it('[LIVE1, LIM1] expires values and their hash, and limits their number', async () => {
     const conversation = randomUUID()
-    const { valuesPerConversationMax: most } = liveStoreBounds
+    const { valuesPerConversationMax: most } = liveStoreLimits
     // The values that end first are evicted first.
     const many = Array.from({ length: most + 50 }, (_, index) =>
       shared(conversation, randomUUID(), index, index, 30_000 + index),
@@ -109,7 +109,7 @@ describe.skipIf(!hasRedis())('live values over Redis', () => {
   it('[LIM3] limits the values of one user in Redis, over all servers', async () => {
     const conversation = randomUUID()
     const [ada, bob] = [randomUUID(), randomUUID()]
-    const most = liveStoreBounds.valuesPerUserMax
+    const most = liveStoreLimits.valuesPerUserMax
     const of = (user: string, index: number): SharedValue => {
       const { value, ...rest } = shared(conversation, user, index, index)
       return { ...rest, value: { ...value, key: `key${index}` } }

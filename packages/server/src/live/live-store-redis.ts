@@ -5,11 +5,11 @@
  */
 import { type Id, limits, type LiveValue, liveValueSchema } from '@chorus/protocol'
 import type { Redis } from '../redis/redis.ts'
-import { holdingBounds } from './live-holdings.ts'
+import { holdingLimits } from './live-holdings.ts'
 import type { LiveStore, SharedValue } from './live-store.ts'
 import { keepLiveValues, readLiveValues } from './scripts.ts'
 
-export const liveStoreBounds = {
+export const liveStoreLimits = {
   /**
    * Maximum number of stored values of one conversation. Beyond it, values of the user who sets one
    * are evicted first, then the values that end first.
@@ -19,7 +19,7 @@ export const liveStoreBounds = {
    * Maximum number of stored values of one user in one conversation. Beyond it, the oldest one is
    * evicted.
    */
-  valuesPerUserMax: holdingBounds.perConversationMax,
+  valuesPerUserMax: holdingLimits.perConversationMax,
   /** Maximum number of values written by one script. */
   valuesPerScript: 100,
   /** Maximum number of running scripts. Beyond it, values are not stored. */
@@ -36,7 +36,7 @@ export class RedisLiveStore implements LiveStore {
 
   keep(conversation: Id, values: readonly SharedValue[]): void {
     if (this.#redis.problem() !== undefined) return
-    const { valuesPerScript, valuesPerConversationMax, valuesPerUserMax, underWayMax } = liveStoreBounds
+    const { valuesPerScript, valuesPerConversationMax, valuesPerUserMax, underWayMax } = liveStoreLimits
     const keys = [this.#keyOf(conversation), `${this.#keyOf(conversation)}:own`]
     for (let from = 0; from < values.length; from += valuesPerScript) {
       if (this.#underWay >= underWayMax) return

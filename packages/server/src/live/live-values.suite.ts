@@ -5,8 +5,8 @@ import { randomUUID } from 'node:crypto'
 import type { LiveValue } from '@chorus/protocol'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { Clock } from '../support/clock.ts'
-import { holdingBounds } from './live-holdings.ts'
-import { liveBounds } from './live-values.ts'
+import { holdingLimits } from './live-holdings.ts'
+import { liveLimits } from './live-values.ts'
 import type { LiveServer } from './testing/live-servers.ts'
 
 export interface LiveSuiteOptions {
@@ -63,7 +63,7 @@ export function describeLiveValues(name: string, { clock, open }: LiveSuiteOptio
       const { here, there, conversation, ada } = await start()
       for (let value = 0; value < 500; value++) {
         here.values.set(conversation, 'location', ada, value, 60_000)
-        if (value % 50 === 0) await pass(liveBounds.gatherMs / 10)
+        if (value % 50 === 0) await pass(liveLimits.gatherMs / 10)
       }
       await vi.waitFor(() => expect(there.told.at(-1)?.value).toBe(499), waiting)
       expect(there.told.length).toBeLessThan(50)
@@ -97,7 +97,7 @@ export function describeLiveValues(name: string, { clock, open }: LiveSuiteOptio
     it('[LIM3] keeps only the newest values of one user, and all of other users', async () => {
       const { here, there, conversation, ada, bob } = await start()
       there.values.set(conversation, 'typing', bob, true, 60_000)
-      const most = holdingBounds.perConversationMax
+      const most = holdingLimits.perConversationMax
       for (let index = 0; index < most + 8; index++) here.values.set(conversation, `key${index}`, ada, index, 60_000)
       for (const server of [here, there]) {
         await vi.waitFor(async () => {

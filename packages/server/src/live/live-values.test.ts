@@ -2,9 +2,9 @@
 import type { Id, Json, LiveValue } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'
-import { holdingBounds } from './live-holdings.ts'
+import { holdingLimits } from './live-holdings.ts'
 import { localOnlyLiveValues } from './live-store.ts'
-import { LiveValues, liveBounds } from './live-values.ts'
+import { LiveValues, liveLimits } from './live-values.ts'
 
 function open() {
   const clock = new ManualClock()
@@ -66,7 +66,7 @@ describe('LiveValues', () => {
       live.set('c', 'location', 'ada', value, 10_000)
       if (value % 10 === 0) clock.advance(1)
     }
-    clock.advance(liveBounds.gatherMs)
+    clock.advance(liveLimits.gatherMs)
     // A hundred milliseconds of changes cause one more event, with the newest value.
     expect(told).toHaveLength(2)
     expect(told.at(-1)?.values.map(({ value }) => value)).toEqual([1_000])
@@ -106,10 +106,10 @@ describe('LiveValues', () => {
     live.set('c', 'typing', 'ada', true, 5_000)
     live.set('c', 'typing', 'ada', null, 5_000)
     expect(live.list('c')).toEqual([])
-    clock.advance(liveBounds.gatherMs)
+    clock.advance(liveLimits.gatherMs)
     expect(told.at(-1)?.values).toMatchObject([{ user: 'ada', value: null }])
     // An ended value is remembered for a moment, in case an older value arrives late.
-    clock.advance(liveBounds.overMs)
+    clock.advance(liveLimits.overMs)
     live.tidy()
     expect(live.size).toBe(0)
   })
@@ -123,7 +123,7 @@ describe('LiveValues', () => {
     live.forget('c', 'ada')
     live.forget('unknown', 'ada')
     expect(live.list('c').map(({ user }) => user)).toEqual(['bob'])
-    clock.advance(liveBounds.gatherMs)
+    clock.advance(liveLimits.gatherMs)
     expect(told.at(-1)?.values.map(({ key, user, value }) => [key, user, value])).toEqual([
       ['typing', 'ada', null],
       ['location', 'ada', null],
@@ -139,7 +139,7 @@ describe('LiveValues', () => {
       conversation,
       JSON.stringify([{ ...fromThere(1, 1), value: { ...fromThere(1, 1).value, key: 'typing' } }]),
     )
-    clock.advance(liveBounds.gatherMs)
+    clock.advance(liveLimits.gatherMs)
     expect(published.map((values) => values.map(({ value }) => [value.key, value.value]))).toEqual([
       [['location', 0]],
       [['location', 100]],
@@ -151,7 +151,7 @@ describe('LiveValues', () => {
         .sort(),
     ).toEqual(['location', 'typing'])
     // The published value carries its remaining life, counted from the moment of publishing.
-    expect(published[1]?.[0]?.lifeMs).toBe(5_000 - liveBounds.gatherMs)
+    expect(published[1]?.[0]?.lifeMs).toBe(5_000 - liveLimits.gatherMs)
   })
 
   it('[LIVE1] drops an older value that arrives late, even after the newer one ended', () => {
@@ -165,12 +165,12 @@ describe('LiveValues', () => {
     clock.advance(1)
     expect(live.list(conversation)).toEqual([])
     live.receive(conversation, JSON.stringify([fromThere(null, 4, 0)]))
-    clock.advance(liveBounds.gatherMs)
+    clock.advance(liveLimits.gatherMs)
     live.receive(conversation, JSON.stringify([fromThere('late', 3)]))
     expect(live.list(conversation)).toEqual([])
     // A value set here is newer than the one it replaces, even if the other server's clock is
     // ahead.
-    const ahead = (1_000_000 + clock.nowMs() + liveBounds.aheadMaxMs) * 1_000
+    const ahead = (1_000_000 + clock.nowMs() + liveLimits.aheadMaxMs) * 1_000
     live.receive(conversation, JSON.stringify([fromThere('ahead', ahead)]))
     live.receive(conversation, JSON.stringify([fromThere('too far', ahead + 1)]))
     expect(live.list(conversation).map(({ value }) => value)).toEqual(['ahead'])
@@ -193,7 +193,7 @@ describe('LiveValues', () => {
       JSON.stringify([{ ...fromThere(1, 1), lifeMs: 1e9 }]),
       JSON.stringify([{ ...fromThere(1, 1), order: -1 }]),
       JSON.stringify([{ ...fromThere(1, 1), value: { ...fromThere(1, 1).value, user: 'nobody' } }]),
-      JSON.stringify(Array.from({ length: liveBounds.valuesPerMessageMax + 1 }, () => fromThere(1, 1))),
+      JSON.stringify(Array.from({ length: liveLimits.valuesPerMessageMax + 1 }, () => fromThere(1, 1))),
     ]
     for (const json of garbage) live.receive(conversation, json)
     live.receive('no conversation', JSON.stringify([fromThere(1, 1)]))
@@ -208,20 +208,20 @@ describe('LiveValues', () => {
     for (let index = 0; index < 250; index++) live.set(conversation, 'typing', `u${index}`, true, 5_000)
     clock.advance(0)
     expect(published.map(({ length }) => length)).toEqual([100, 100, 50])
-    for (let index = 0; index < liveBounds.leftMax + 1; index++) live.forget(conversation, `u${index}`)
-    clock.advance(liveBounds.leftMs)
+    for (let index = 0; index < liveLimits.leftMax + 1; index++) live.forget(conversation, `u${index}`)
+    clock.advance(liveLimits.leftMs)
     live.tidy()
     expect(live.size).toBe(0)
   })
 
   it('[LIM1] keeps a limited number of values per conversation, the newest', () => {
     const { clock, live, told } = open()
-    for (let index = 0; index < liveBounds.valuesPerConversationMax + 10; index++)
+    for (let index = 0; index < liveLimits.valuesPerConversationMax + 10; index++)
       live.set('c', 'typing', `u${index}`, true, 5_000)
-    expect(live.list('c')).toHaveLength(liveBounds.valuesPerConversationMax)
+    expect(live.list('c')).toHaveLength(liveLimits.valuesPerConversationMax)
     expect(live.list('c').some(({ user }) => user === 'u0')).toBe(false)
     clock.advance(0)
-    expect(told[0]?.values).toHaveLength(liveBounds.valuesPerConversationMax)
+    expect(told[0]?.values).toHaveLength(liveLimits.valuesPerConversationMax)
     live.stop()
   })
 
@@ -229,11 +229,11 @@ describe('LiveValues', () => {
     const { live } = open()
     live.set('c', 'typing', 'ada', true, 5_000)
     live.set('c', 'place', 'ada', 1, 5_000)
-    for (let index = 0; index < liveBounds.valuesPerConversationMax - 2; index++)
+    for (let index = 0; index < liveLimits.valuesPerConversationMax - 2; index++)
       live.set('c', 'typing', `u${index}`, true, 5_000)
     live.set('c', 'mood', 'u7', 'good', 5_000)
     const values = live.list('c')
-    expect(values).toHaveLength(liveBounds.valuesPerConversationMax)
+    expect(values).toHaveLength(liveLimits.valuesPerConversationMax)
     expect(values.filter(({ user }) => user === 'ada')).toHaveLength(2)
     expect(values.filter(({ user }) => user === 'u7').map(({ key }) => key)).toEqual(['mood'])
     live.stop()
@@ -242,14 +242,14 @@ describe('LiveValues', () => {
   it('[LIM3] limits the values of one user by number and by size', () => {
     const live = openQuiet().live
     live.set('of others', 'typing', 'bob', true, 60_000)
-    for (let index = 0; index < holdingBounds.perUserMax + 5; index++) live.set(`c${index}`, 'at', 'ada', index, 60_000)
+    for (let index = 0; index < holdingLimits.perUserMax + 5; index++) live.set(`c${index}`, 'at', 'ada', index, 60_000)
     expect(live.list('c4')).toEqual([])
     expect(live.list('c5')).toHaveLength(1)
     for (let index = 0; index < 500; index++) live.set(`d${index}`, 'at', 'ada', 'x'.repeat(1_000), 60_000)
     const chars = Array.from({ length: 500 }, (_, index) => live.list(`d${index}`))
       .flat()
       .reduce((sum, { value }) => sum + JSON.stringify(value).length, 0)
-    expect(chars).toBeLessThanOrEqual(holdingBounds.perUserMaxChars)
+    expect(chars).toBeLessThanOrEqual(holdingLimits.perUserMaxChars)
     expect(live.list('d499')).toHaveLength(1)
     expect(live.list('of others')).toHaveLength(1)
     live.stop()
@@ -260,8 +260,8 @@ describe('LiveValues', () => {
     const value = 'x'.repeat(1_000)
     let index = 0
     while (live.set(`c${index % 1_000}`, 'at', `u${index}`, value, 1_000)) index++
-    expect(index * 1_002).toBeLessThanOrEqual(holdingBounds.totalMaxChars)
-    expect((index + 1) * 1_002).toBeGreaterThan(holdingBounds.totalMaxChars)
+    expect(index * 1_002).toBeLessThanOrEqual(holdingLimits.totalMaxChars)
+    expect((index + 1) * 1_002).toBeGreaterThan(holdingLimits.totalMaxChars)
     // A user with values can still set one, which replaces own values.
     expect(live.set('c0', 'other', 'u1', value, 1_000)).toBe(true)
     expect(live.list('c1').some(({ user }) => user === 'u1')).toBe(false)
@@ -273,7 +273,7 @@ describe('LiveValues', () => {
 
   it('[LIM1] refuses new conversations beyond its limit, until values expire', () => {
     const { live, pass } = openQuiet()
-    for (let index = 0; index < liveBounds.conversationsMax; index++)
+    for (let index = 0; index < liveLimits.conversationsMax; index++)
       live.set(`c${index}`, 'typing', `u${index}`, true, 1_000)
     expect(live.set('one more', 'typing', 'ada', true, 1_000)).toBe(false)
     expect(live.set('c0', 'typing', 'bob', true, 1_000)).toBe(true)

@@ -18,7 +18,7 @@ import type { Clock, Timer } from '../support/clock.ts'
 import { LiveHoldings } from './live-holdings.ts'
 import { isNewer, type LiveStore, newestOf, type SharedValue } from './live-store.ts'
 
-export const liveBounds = {
+export const liveLimits = {
   /** Minimum time between two events of one conversation. */
   gatherMs: 100,
   /**
@@ -93,7 +93,7 @@ const messageSchema = z
       lifeMs: z.number().min(0).max(limits.liveTtlMaxMs),
     }),
   )
-  .max(liveBounds.valuesPerMessageMax)
+  .max(liveLimits.valuesPerMessageMax)
 
 export class LiveValues {
   readonly #options: LiveValuesOptions
@@ -137,7 +137,7 @@ export class LiveValues {
 
   /** Takes values set at another server. Invalid messages are dropped. */
   receive(conversation: Id, json: string): void {
-    const aheadMaxOrder = (this.#options.now().getTime() + liveBounds.aheadMaxMs) * 1_000
+    const aheadMaxOrder = (this.#options.now().getTime() + liveLimits.aheadMaxMs) * 1_000
     const values = parseMessage(json).filter(({ order }) => order <= aheadMaxOrder)
     if (values.length === 0 || !idSchema.safeParse(conversation).success) return
     const room = this.#open(conversation)
@@ -178,8 +178,8 @@ export class LiveValues {
       over.flatMap(({ value }) => this.#share(room, slotOf(value)) ?? []),
     )
     room.left.delete(user)
-    room.left.set(user, this.#options.clock.nowMs() + liveBounds.leftMs)
-    if (room.left.size > liveBounds.leftMax) {
+    room.left.set(user, this.#options.clock.nowMs() + liveLimits.leftMs)
+    if (room.left.size > liveLimits.leftMax) {
       const [earliest] = room.left.keys()
       if (earliest !== undefined) room.left.delete(earliest)
     }
@@ -211,8 +211,8 @@ export class LiveValues {
   #open(conversation: Id): Room | undefined {
     const known = this.#rooms.get(conversation)
     if (known !== undefined) return known
-    if (this.#rooms.size >= liveBounds.conversationsMax) this.tidy()
-    if (this.#rooms.size >= liveBounds.conversationsMax) return undefined
+    if (this.#rooms.size >= liveLimits.conversationsMax) this.tidy()
+    if (this.#rooms.size >= liveLimits.conversationsMax) return undefined
     const room: Room = {
       held: new Map(),
       changed: new Set(),
@@ -246,7 +246,7 @@ export class LiveValues {
       other?.held.delete(evicted.slot)
       if (other !== undefined && other !== room) this.#dropIfEmpty(evicted.conversation, other)
     }
-    if (room.held.size > liveBounds.valuesPerConversationMax) {
+    if (room.held.size > liveLimits.valuesPerConversationMax) {
       const [oldest] = room.held.keys()
       this.#drop(conversation, room, this.#holdings.oldestOf(value.user, conversation) ?? oldest ?? slot)
     }
@@ -280,7 +280,7 @@ export class LiveValues {
 
   #scheduleTelling(conversation: Id, room: Room, nowMs: number): void {
     if (room.timer !== undefined) return
-    const delayMs = Math.max(0, room.lastToldAtMs + liveBounds.gatherMs - nowMs)
+    const delayMs = Math.max(0, room.lastToldAtMs + liveLimits.gatherMs - nowMs)
     room.timer = this.#options.clock.setTimer(() => {
       room.timer = undefined
       room.lastToldAtMs = this.#options.clock.nowMs()
@@ -296,7 +296,7 @@ export class LiveValues {
   }
 
   #publish(conversation: Id, own: readonly SharedValue[]): void {
-    const { valuesPerMessageMax } = liveBounds
+    const { valuesPerMessageMax } = liveLimits
     for (let from = 0; from < own.length; from += valuesPerMessageMax) {
       const message = own
         .slice(from, from + valuesPerMessageMax)
@@ -335,7 +335,7 @@ function parseMessage(json: string): Message {
 }
 
 function rememberedUntilMs({ value, expiresAtMs }: Held): number {
-  return expiresAtMs + (value.value === null ? liveBounds.overMs : 0)
+  return expiresAtMs + (value.value === null ? liveLimits.overMs : 0)
 }
 
 /**

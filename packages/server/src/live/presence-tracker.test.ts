@@ -2,7 +2,7 @@
 import type { Id, Presence, PresenceStatus } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'
-import { type LastSeen, presenceBounds, PresenceTracker } from './presence-tracker.ts'
+import { type LastSeen, presenceLimits, PresenceTracker } from './presence-tracker.ts'
 import { localOnlyPresence, type RemotePresence } from './presence-store.ts'
 
 interface Device {
@@ -74,7 +74,7 @@ describe('PresenceTracker', () => {
     arrive('carol')
     arrive('dan')
     expect(told).toEqual([])
-    clock.advance(presenceBounds.gatherMs)
+    clock.advance(presenceLimits.gatherMs)
     expect(told).toEqual([
       {
         watcher: ada,
@@ -89,7 +89,7 @@ describe('PresenceTracker', () => {
     bobs.status = 'away'
     presences.update('bob')
     bobs.status = 'online'
-    clock.advance(presenceBounds.gatherMs)
+    clock.advance(presenceLimits.gatherMs)
     expect(told).toHaveLength(1)
   })
 
@@ -105,7 +105,7 @@ describe('PresenceTracker', () => {
       device.status = 'away'
       presences.update(device.user)
     }
-    clock.advance(presenceBounds.gatherMs)
+    clock.advance(presenceLimits.gatherMs)
     expect(told).toHaveLength(1)
     expect(told[0]?.presences).toHaveLength(300)
   })
@@ -116,22 +116,22 @@ describe('PresenceTracker', () => {
     presences.watch(ada, ['bob'])
     const phone = arrive('bob')
     const laptop = arrive('bob')
-    clock.advance(presenceBounds.gatherMs)
+    clock.advance(presenceLimits.gatherMs)
     presences.depart(phone)
     clock.advance(60_000)
     expect(presences.statusOf('bob')).toBe('online')
     presences.depart(laptop)
-    clock.advance(presenceBounds.graceMs - 1)
+    clock.advance(presenceLimits.graceMs - 1)
     expect(presences.statusOf('bob')).toBe('online')
     expect(saved).toEqual([])
     clock.advance(1)
     expect(presences.statusOf('bob')).toBe('offline')
-    clock.advance(presenceBounds.gatherMs)
-    const lastSeen = new Date(presenceBounds.gatherMs + 60_000 + presenceBounds.graceMs).toISOString()
+    clock.advance(presenceLimits.gatherMs)
+    const lastSeen = new Date(presenceLimits.gatherMs + 60_000 + presenceLimits.graceMs).toISOString()
     expect(told.at(-1)?.presences).toEqual([{ user: 'bob', status: 'offline', lastSeen }])
     expect(saved).toEqual([{ user: 'bob', at: lastSeen }])
     expect(presences.lastSeenOf('bob')).toBe(lastSeen)
-    expect(presenceBounds.graceMs + presenceBounds.gatherMs).toBeLessThan(30_000)
+    expect(presenceLimits.graceMs + presenceLimits.gatherMs).toBeLessThan(30_000)
   })
 
   it('[PRES1] does not flicker on a reload', () => {
@@ -139,10 +139,10 @@ describe('PresenceTracker', () => {
     const ada = arrive('ada')
     presences.watch(ada, ['bob'])
     const before = arrive('bob')
-    clock.advance(presenceBounds.gatherMs)
+    clock.advance(presenceLimits.gatherMs)
     told.length = 0
     presences.depart(before)
-    clock.advance(presenceBounds.graceMs - 1)
+    clock.advance(presenceLimits.graceMs - 1)
     arrive('bob')
     clock.advance(60_000)
     expect(told).toEqual([])
@@ -155,13 +155,13 @@ describe('PresenceTracker', () => {
     presences.watch(ada, ['bob'])
     const phone = arrive('bob')
     const laptop = arrive('bob')
-    clock.advance(presenceBounds.gatherMs)
+    clock.advance(presenceLimits.gatherMs)
     phone.status = 'away'
     presences.update('bob')
     expect(presences.statusOf('bob')).toBe('online')
     laptop.status = 'away'
     presences.update('bob')
-    clock.advance(presenceBounds.gatherMs)
+    clock.advance(presenceLimits.gatherMs)
     expect(told.at(-1)?.presences).toMatchObject([{ user: 'bob', status: 'away' }])
   })
 
@@ -172,11 +172,11 @@ describe('PresenceTracker', () => {
     ada.isBehind = true
     for (let change = 0; change < 50; change++) {
       say('bob', change % 2 === 0 ? 'online' : 'away')
-      clock.advance(presenceBounds.gatherMs)
+      clock.advance(presenceLimits.gatherMs)
     }
     expect(told).toEqual([])
     ada.isBehind = false
-    clock.advance(presenceBounds.behindMs)
+    clock.advance(presenceLimits.behindMs)
     expect(told.map(({ presences: news }) => news.map(({ status }) => status))).toEqual([['away']])
     void presences.stop()
     expect(clock.pendingCount).toBe(0)
@@ -188,7 +188,7 @@ describe('PresenceTracker', () => {
     presences.watch(ada, ['bob'])
     const bob = arrive('bob')
     const last = (): string | undefined => {
-      clock.advance(presenceBounds.gatherMs)
+      clock.advance(presenceLimits.gatherMs)
       return told.at(-1)?.presences[0]?.status
     }
     expect(last()).toBe('online')
@@ -202,7 +202,7 @@ describe('PresenceTracker', () => {
     say('bob', 'unknown')
     expect(last()).toBe('away')
     presences.depart(bob)
-    clock.advance(presenceBounds.graceMs)
+    clock.advance(presenceLimits.graceMs)
     expect(last()).toBe('unknown')
     say('bob', 'offline', '2026-01-01T00:00:00.000Z')
     expect(last()).toBe('offline')
@@ -215,9 +215,9 @@ describe('PresenceTracker', () => {
     const bob = arrive('bob')
     bob.status = 'away'
     presences.update('bob')
-    clock.advance(presenceBounds.gatherMs)
+    clock.advance(presenceLimits.gatherMs)
     presences.depart(bob)
-    clock.advance(presenceBounds.graceMs + presenceBounds.gatherMs)
+    clock.advance(presenceLimits.graceMs + presenceLimits.gatherMs)
     expect(told.map(({ presences: [bobs] }) => bobs?.status)).toEqual(['away', 'offline'])
   })
 
@@ -232,7 +232,7 @@ describe('PresenceTracker', () => {
     presences.depart(phone)
     expect(last()).toBe('away')
     presences.depart(laptop)
-    clock.advance(presenceBounds.graceMs - 1)
+    clock.advance(presenceLimits.graceMs - 1)
     expect(last()).toBe('away')
     clock.advance(1)
     expect(last()).toBeUndefined()
@@ -244,12 +244,12 @@ describe('PresenceTracker', () => {
     presences.watch(ada, ['bob', 'cleo'])
     say('bob', 'online')
     say('cleo', 'online')
-    clock.advance(presenceBounds.gatherMs)
+    clock.advance(presenceLimits.gatherMs)
     const at = '2026-01-01T00:00:00.000Z'
     store(new Map([['bob', at]]))
     say('bob', 'offline')
     say('cleo', 'offline')
-    clock.advance(presenceBounds.gatherMs)
+    clock.advance(presenceLimits.gatherMs)
     await new Promise((resolve) => setImmediate(resolve))
     expect(told.at(-1)?.presences).toEqual([
       { user: 'bob', status: 'offline', lastSeen: at },
@@ -258,9 +258,9 @@ describe('PresenceTracker', () => {
     // The later time counts, whatever its source.
     const later = '2026-01-02T00:00:00.000Z'
     say('bob', 'online')
-    clock.advance(presenceBounds.gatherMs)
+    clock.advance(presenceLimits.gatherMs)
     say('bob', 'offline', later)
-    clock.advance(presenceBounds.gatherMs)
+    clock.advance(presenceLimits.gatherMs)
     expect(told.at(-1)?.presences).toEqual([{ user: 'bob', status: 'offline', lastSeen: later }])
   })
 
@@ -270,7 +270,7 @@ describe('PresenceTracker', () => {
     presences.watch(ada, ['bob', 'dan'])
     presences.watch(cleo, ['bob'])
     presences.watch(ada, ['bob'])
-    clock.advance(presenceBounds.lingerMs)
+    clock.advance(presenceLimits.lingerMs)
     expect([...followed]).toEqual(['bob'])
     presences.noteLeft('bob')
     const watches = presences.takeLeft() ?? []
@@ -281,7 +281,7 @@ describe('PresenceTracker', () => {
     presences.unwatch(watches)
     expect(told).toHaveLength(1)
     presences.depart(cleo)
-    clock.advance(presenceBounds.lingerMs)
+    clock.advance(presenceLimits.lingerMs)
     expect(followed.size).toBe(0)
   })
 
@@ -297,27 +297,27 @@ describe('PresenceTracker', () => {
     }
     expect(follows()).toBe(96)
     expect(followed.size).toBe(96)
-    clock.advance(presenceBounds.lingerMs)
+    clock.advance(presenceLimits.lingerMs)
     expect(followed.size).toBe(0)
     // Each lingering user ends after its own time.
     presences.watch(ada, ['bob', 'cleo'])
     presences.watch(ada, ['bob'])
-    clock.advance(presenceBounds.lingerMs / 2)
+    clock.advance(presenceLimits.lingerMs / 2)
     presences.watch(ada, [])
-    clock.advance(presenceBounds.lingerMs / 2)
+    clock.advance(presenceLimits.lingerMs / 2)
     expect([...followed]).toEqual(['bob'])
-    clock.advance(presenceBounds.lingerMs / 2)
+    clock.advance(presenceLimits.lingerMs / 2)
     expect(followed.size).toBe(0)
     void presences.stop()
-    clock.advance(presenceBounds.graceMs)
+    clock.advance(presenceLimits.graceMs)
     expect(clock.pendingCount).toBe(0)
   })
 
   it('[LIM1] follows a limited number of users without watchers', () => {
     const { presences, arrive, followed } = open()
     const ada = arrive('ada')
-    for (let index = 0; index < presenceBounds.lingeringMax + 50; index++) presences.watch(ada, [`u${index}`])
-    expect(followed.size).toBe(presenceBounds.lingeringMax + 1)
+    for (let index = 0; index < presenceLimits.lingeringMax + 50; index++) presences.watch(ada, [`u${index}`])
+    expect(followed.size).toBe(presenceLimits.lingeringMax + 1)
     expect(followed.has('u0')).toBe(false)
     void presences.stop()
   })
@@ -328,7 +328,7 @@ describe('PresenceTracker', () => {
     presences.watch(ada, ['bob', 'carol'])
     presences.watch(ada, ['carol'])
     const bob = arrive('bob')
-    clock.advance(presenceBounds.gatherMs)
+    clock.advance(presenceLimits.gatherMs)
     expect(told).toEqual([])
     expect(presences.watchersOf('bob').size).toBe(0)
     arrive('carol')

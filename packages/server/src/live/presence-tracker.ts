@@ -13,7 +13,7 @@ import type { Clock, Timer } from '../support/clock.ts'
 import { Groups } from '../support/groups.ts'
 import type { PresenceStore } from './presence-store.ts'
 
-export const presenceBounds = {
+export const presenceLimits = {
   gatherMs: 250,
   /** Time until a connection that was behind is checked again. It then gets the newest status. */
   behindMs: 1_000,
@@ -156,7 +156,7 @@ export class PresenceTracker<Watcher extends PresentConnection = PresentConnecti
       this.#options.presenceStore.report(user, undefined, at)
       this.#note(user)
       this.#options.saveLastSeen([{ user, at }])
-    }, presenceBounds.graceMs)
+    }, presenceLimits.graceMs)
     this.#leaving.set(user, { timer, status: connection.status })
   }
 
@@ -336,11 +336,11 @@ export class PresenceTracker<Watcher extends PresentConnection = PresentConnecti
     if (watchers?.size !== 0) return
     this.#watchers.delete(user)
     this.#lingering.set(user, this.#options.clock.nowMs())
-    if (this.#lingering.size > presenceBounds.lingeringMax) {
+    if (this.#lingering.size > presenceLimits.lingeringMax) {
       const [longest] = this.#lingering.keys()
       if (longest !== undefined) this.#unfollow(longest)
     }
-    this.#unfollowLater(presenceBounds.lingerMs)
+    this.#unfollowLater(presenceLimits.lingerMs)
   }
 
   #unfollow(user: Id): void {
@@ -354,7 +354,7 @@ export class PresenceTracker<Watcher extends PresentConnection = PresentConnecti
       this.#lingerTimer = undefined
       const nowMs = this.#options.clock.nowMs()
       for (const [user, sinceMs] of this.#lingering) {
-        const leftMs = sinceMs + presenceBounds.lingerMs - nowMs
+        const leftMs = sinceMs + presenceLimits.lingerMs - nowMs
         if (leftMs > 0) {
           this.#unfollowLater(leftMs)
           return
@@ -368,7 +368,7 @@ export class PresenceTracker<Watcher extends PresentConnection = PresentConnecti
     const newest = later(this.#lastSeen.get(user), at) ?? at
     this.#lastSeen.delete(user)
     this.#lastSeen.set(user, newest)
-    if (this.#lastSeen.size <= presenceBounds.lastSeenMax) return
+    if (this.#lastSeen.size <= presenceLimits.lastSeenMax) return
     const [oldest] = this.#lastSeen.keys()
     if (oldest !== undefined) this.#lastSeen.delete(oldest)
   }
@@ -376,7 +376,7 @@ export class PresenceTracker<Watcher extends PresentConnection = PresentConnecti
   #note(user: Id): void {
     if (this.#isStopped || !this.#watchers.has(user)) return
     this.#changed.add(user)
-    this.#timer ??= this.#options.clock.setTimer(() => this.#tellChanged(), presenceBounds.gatherMs)
+    this.#timer ??= this.#options.clock.setTimer(() => this.#tellChanged(), presenceLimits.gatherMs)
   }
 
   #tellChanged(): void {
@@ -435,7 +435,7 @@ export class PresenceTracker<Watcher extends PresentConnection = PresentConnecti
       const late = [...this.#late]
       this.#late.clear()
       this.#tell(late)
-    }, presenceBounds.behindMs)
+    }, presenceLimits.behindMs)
   }
 }
 

@@ -4,7 +4,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { Clock } from '../support/clock.ts'
-import { presenceBounds } from './presence-tracker.ts'
+import { presenceLimits } from './presence-tracker.ts'
 import type { PresenceServer } from './testing/presence-servers.ts'
 
 export interface PresenceSuiteOptions {
@@ -65,7 +65,7 @@ export function describePresence(name: string, { clock, open }: PresenceSuiteOpt
       const [phone, laptop] = [here.arrive(bob), there.arrive(bob)]
       await vi.waitFor(async () => expect(await here.watch(adas, [bob])).toEqual(['online']), waiting)
       here.depart(phone)
-      await pass(presenceBounds.graceMs * 2)
+      await pass(presenceLimits.graceMs * 2)
       expect(adas.told).toEqual([])
       const beforeMs = Date.now()
       there.depart(laptop)
@@ -86,9 +86,9 @@ export function describePresence(name: string, { clock, open }: PresenceSuiteOpt
       ] as const) {
         from.depart(bobs)
         // A fraction of the grace time, which leaves the rest to a slow machine.
-        await pass(presenceBounds.graceMs / 8)
+        await pass(presenceLimits.graceMs / 8)
         bobs = to.arrive(bob)
-        await pass(presenceBounds.graceMs * 2)
+        await pass(presenceLimits.graceMs * 2)
       }
       expect(adas.told).toEqual([])
     })
@@ -104,7 +104,7 @@ export function describePresence(name: string, { clock, open }: PresenceSuiteOpt
       there.arrive(cleo)
       await vi.waitFor(() => expect(adas.told).toMatchObject([{ user: cleo, status: 'online' }]), waiting)
       here.depart(adas)
-      await pass(presenceBounds.lingerMs)
+      await pass(presenceLimits.lingerMs)
       await vi.waitFor(() => expect(here.presenceStore?.followedCount ?? 0).toBe(0), waiting)
     })
   })

@@ -11,7 +11,7 @@ import { type Id, limits, type Message, type MessagePage, type PageMessage } fro
 import { type MessageColumns, toMessage } from '../support/message-columns.ts'
 import type { Database } from '../database/database.ts'
 
-export const sharedPageBounds = {
+export const sharedPageLimits = {
   messagesMax: limits.pageDefault,
   /** Maximum size of a shared page. A larger page is read separately for each user. */
   bytesMax: 4 * limits.pageMaxBytes,
@@ -84,7 +84,7 @@ export async function readNewestPages(
                  'reactions', (
                    select json_agg(json_build_object(
                             'emoji', r.emoji,
-                            'users', case when c.page_reactions <= ${sharedPageBounds.reactionsMax} and r.n <= ${sharedPageBounds.reactorsMax} then (
+                            'users', case when c.page_reactions <= ${sharedPageLimits.reactionsMax} and r.n <= ${sharedPageLimits.reactorsMax} then (
                               select array_agg(x.user_id) from reactions x
                                where x.conversation = r.conversation and x.target = r.target and x.emoji = r.emoji and not x.removed)
                             end) order by r.first_seq)
@@ -95,7 +95,7 @@ export async function readNewestPages(
                    select h.*, (select coalesce(sum(r.n), 0) from reaction_counts r
                                  where r.conversation = h.conversation and r.target = h.seq) as reactions
                      from changes h where h.conversation = d.id and h.type = 'message.created'
-                    order by h.seq desc limit ${sharedPageBounds.messagesMax + 1}) p) c)
+                    order by h.seq desc limit ${sharedPageLimits.messagesMax + 1}) p) c)
              from (select distinct id, seq from allowed) d
             where not exists (select from unnest($3::uuid[], $4::bigint[]) k(id, seq) where k.id = d.id and k.seq = d.seq)`,
     values: [
@@ -118,7 +118,7 @@ function toSharedPage({ id, top, messages }: Row): SharedPage | undefined {
   let reactions = 0
   let bytes = 0
   const shared: SharedMessage[] = []
-  for (const row of messages.slice(-sharedPageBounds.messagesMax)) {
+  for (const row of messages.slice(-sharedPageLimits.messagesMax)) {
     const kinds: (readonly [string, readonly Id[]])[] = []
     for (const { emoji, users } of row.reactions ?? []) {
       if (users === null) return undefined
@@ -130,12 +130,12 @@ function toSharedPage({ id, top, messages }: Row): SharedPage | undefined {
     bytes += Buffer.byteLength(JSON.stringify(message)) + 200 * kinds.length + 100
     shared.push({ message, reactions: kinds })
   }
-  if (reactions > sharedPageBounds.reactionsMax || bytes > sharedPageBounds.bytesMax) return undefined
-  return { seq: top, messages: shared, hasBefore: messages.length > sharedPageBounds.messagesMax }
+  if (reactions > sharedPageLimits.reactionsMax || bytes > sharedPageLimits.bytesMax) return undefined
+  return { seq: top, messages: shared, hasBefore: messages.length > sharedPageLimits.messagesMax }
 }
 
 /** Returns the newest `limit` messages of a shared page as this user sees them. */
-export function showPage(page: SharedPage, user: Id, limit: number = sharedPageBounds.messagesMax): MessagePage {
+export function showPage(page: SharedPage, user: Id, limit: number = sharedPageLimits.messagesMax): MessagePage {
   const shown = page.messages.slice(-limit)
   return {
     messages: shown.map((shared) => showMessage(shared, user)),

@@ -11,7 +11,7 @@ import { readConversation, readConversations, readMembers } from './read-convers
 import { readMarkers } from './read-markers.ts'
 import { readSharing } from './read-memberships.ts'
 import { type PageAnchor, readMessage, readMessagePage, readNewestPage } from './read-messages.ts'
-import { readNewestPages, sharedPageBounds } from './read-latest-pages.ts'
+import { readNewestPages, sharedPageLimits } from './read-latest-pages.ts'
 import { placeAt, readPosition, sweepChanges, sweepPartMax } from './sweep-changes.ts'
 import { LogFixture } from '../database/testing/log-fixture.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from '../database/testing/open-test-database.ts'
@@ -516,7 +516,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
     it('[LIM1] shares no page with too many reactions', async () => {
       const { group, target } = await place()
       const { seq: second } = await fixture.send(group, ada)
-      const many = await fixture.users(sharedPageBounds.reactorsMax)
+      const many = await fixture.users(sharedPageLimits.reactorsMax)
       const flood = async (message: number, emoji: string) =>
         fixture.sql(
           `insert into reactions (conversation, target, user_id, emoji, seq) select $1, $2, u, $3, 10 from unnest($4::uuid[]) u`,

@@ -8,7 +8,7 @@ import type { Clock, Timer } from '../support/clock.ts'
 import type { Logger } from '../support/logger.ts'
 import type { Redis } from './redis.ts'
 
-export const evictionBounds = {
+export const evictionLimits = {
   lookEveryMs: 3_000,
   /** Time for which an eviction is reported after it was last seen. */
   reportForMs: 60_000,
@@ -41,7 +41,7 @@ export class RedisEviction {
 
   /** Returns a description of recent evictions. Undefined: none are known. */
   problem(): string | undefined {
-    if (this.#options.clock.nowMs() - this.#lastSeenAtMs > evictionBounds.reportForMs) return undefined
+    if (this.#options.clock.nowMs() - this.#lastSeenAtMs > evictionLimits.reportForMs) return undefined
     return `Redis evicts keys (maxmemory-policy ${this.#policy}); set noeviction, or give it more memory`
   }
 
@@ -53,14 +53,14 @@ export class RedisEviction {
   #lookLater(delayMs: number): void {
     if (this.#isStopped) return
     this.#timer = this.#options.clock.setTimer(() => {
-      void this.#look().finally(() => this.#lookLater(evictionBounds.lookEveryMs))
+      void this.#look().finally(() => this.#lookLater(evictionLimits.lookEveryMs))
     }, delayMs)
   }
 
   async #look(): Promise<void> {
     const { redis } = this.#options
     if (redis.problem() !== undefined) return
-    const places = redis.isCluster ? evictionBounds.placesMax : 1
+    const places = redis.isCluster ? evictionLimits.placesMax : 1
     const counts = new Map<string, number>()
     for (let place = 0; place < places; place += 1) {
       const info = await redis.command(redis.keyOf(`{${place}}:info`), ['INFO']).then(String, () => '')

@@ -12,7 +12,7 @@ import { createHmac, hkdfSync, timingSafeEqual } from 'node:crypto'
 import type { Clock, Timer } from '../support/clock.ts'
 import type { Redis } from './redis.ts'
 
-export const sharedCacheBounds = {
+export const sharedCacheLimits = {
   /**
    * Timeout of a read. A send must be acknowledged within two seconds, and after a cache miss it
    * still has to read the database.
@@ -64,7 +64,7 @@ export class SharedCache {
     if (!this.#mayAsk()) return { outcome: 'away' }
     let timer: Timer | undefined
     const late = new Promise<never>((_resolve, reject) => {
-      timer = this.#clock.setTimer(() => reject(new Error('late')), sharedCacheBounds.patienceMs)
+      timer = this.#clock.setTimer(() => reject(new Error('late')), sharedCacheLimits.patienceMs)
     })
     this.#underWay++
     try {
@@ -73,7 +73,7 @@ export class SharedCache {
       const value = typeof sealed === 'string' ? this.#open(key, sealed) : undefined
       return value === undefined ? { outcome: 'refused' } : { outcome: 'hit', value }
     } catch {
-      this.#restsUntilMs = this.#clock.nowMs() + sharedCacheBounds.restMs
+      this.#restsUntilMs = this.#clock.nowMs() + sharedCacheLimits.restMs
       return { outcome: 'away' }
     } finally {
       timer?.cancel()
@@ -84,7 +84,7 @@ export class SharedCache {
   /** Stores the value for `lifeMs`, if Redis is available. */
   write(name: string, value: string, lifeMs: number): void {
     const key = this.#redis.keyOf(name)
-    if (Buffer.byteLength(value) > sharedCacheBounds.valueMaxBytes) return
+    if (Buffer.byteLength(value) > sharedCacheLimits.valueMaxBytes) return
     this.#tell(key, ['SET', key, `${this.#seal(key, value)}${value}`, 'PX', String(lifeMs)])
   }
 
@@ -95,7 +95,7 @@ export class SharedCache {
 
   #mayAsk(): boolean {
     return (
-      this.#underWay < sharedCacheBounds.underWayMax &&
+      this.#underWay < sharedCacheLimits.underWayMax &&
       this.#redis.problem() === undefined &&
       this.#clock.nowMs() >= this.#restsUntilMs
     )
@@ -107,7 +107,7 @@ export class SharedCache {
     this.#redis
       .command(key, args)
       .catch(() => {
-        this.#restsUntilMs = this.#clock.nowMs() + sharedCacheBounds.restMs
+        this.#restsUntilMs = this.#clock.nowMs() + sharedCacheLimits.restMs
       })
       .finally(() => this.#underWay--)
   }

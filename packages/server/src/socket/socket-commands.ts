@@ -13,7 +13,7 @@ import type { Dispatch, SocketRequest } from './dispatch.ts'
 import { answerPacket, type EventPacket } from './event-packet.ts'
 import type { PacketTaker } from './socket-io-transport.ts'
 
-export const commandBounds = {
+export const commandLimits = {
   /** Maximum number of commands that run or wait. Further commands are refused. */
   inFlightMax: 500,
   /** Maximum number of `sync` pages read at the same time. Each may hold 256 kB. */
@@ -60,7 +60,7 @@ export class SocketCommands implements PacketTaker {
    * still waits when the connection closes is not run.
    */
   async #serveSync(id: number | undefined, request: SocketRequest): Promise<void> {
-    if (this.#syncs < commandBounds.syncsMax || this.#inFlight >= commandBounds.inFlightMax) {
+    if (this.#syncs < commandLimits.syncsMax || this.#inFlight >= commandLimits.inFlightMax) {
       await this.#runSync(id, request)
       return
     }
@@ -81,7 +81,7 @@ export class SocketCommands implements PacketTaker {
   // connection's commands for one conversation keep their order (ORD2).
   async #serve(id: number | undefined, request: SocketRequest): Promise<void> {
     if (!this.connection.isOpen) return
-    if (this.#inFlight >= commandBounds.inFlightMax) {
+    if (this.#inFlight >= commandLimits.inFlightMax) {
       const refusal = new ChorusError(
         'rate-limited',
         'unable to answer; too many commands of this connection are waiting',
@@ -100,7 +100,7 @@ export class SocketCommands implements PacketTaker {
     if (id !== undefined) this.connection.answer(new Answer(answerPacket(id, body)))
     const code = 'error' in body ? (body.error as { code: string }).code : undefined
     this.#refusals = code === 'rate-limited' ? this.#refusals + 1 : 0
-    if (this.#refusals > commandBounds.rateRefusalsMax)
+    if (this.#refusals > commandLimits.rateRefusalsMax)
       this.connection.close('rate-limited', 'unable to keep the connection; it sends far more than its limit', 'later')
   }
 }

@@ -32,7 +32,7 @@ export interface SocketServerOptions {
 
 const socketPath = '/socket.io'
 
-const socketBounds = {
+const socketTimings = {
   pingIntervalMs: 10_000,
   pingTimeoutMs: 5_000,
   /** Maximum time from the transport's opening to the namespace's CONNECT. */
@@ -49,9 +49,9 @@ export function startSocketServer(options: SocketServerOptions): Server {
     transports: ['polling', 'websocket'],
     allowEIO3: false,
     maxHttpBufferSize: limits.requestMaxBytes,
-    pingInterval: socketBounds.pingIntervalMs,
-    pingTimeout: socketBounds.pingTimeoutMs,
-    connectTimeout: socketBounds.connectTimeoutMs,
+    pingInterval: socketTimings.pingIntervalMs,
+    pingTimeout: socketTimings.pingTimeoutMs,
+    connectTimeout: socketTimings.connectTimeoutMs,
     perMessageDeflate: false,
     parser: { Encoder, Decoder: StrictDecoder },
     cleanupEmptyChildNamespaces: true,

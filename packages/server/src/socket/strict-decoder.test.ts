@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { decoderBounds, StrictDecoder } from './strict-decoder.ts'
+import { decoderLimits, StrictDecoder } from './strict-decoder.ts'
 
 describe('the handshake decoder', () => {
   it('reads CONNECT with its cursor, and DISCONNECT', () => {
@@ -20,9 +20,9 @@ describe('the handshake decoder', () => {
 
   it('[LIM1] refuses bytes, long packets and too many packets before parsing', () => {
     expect(() => new StrictDecoder().add(Buffer.from('0'))).toThrow('binary')
-    expect(() => new StrictDecoder().add(`0{"cursor":"${'x'.repeat(decoderBounds.packetMaxChars)}`)).toThrow('too long')
+    expect(() => new StrictDecoder().add(`0{"cursor":"${'x'.repeat(decoderLimits.packetMaxChars)}`)).toThrow('too long')
     const decoder = new StrictDecoder()
-    for (let count = 0; count < decoderBounds.packetsMax; count++) decoder.add(`0/n${count},`)
+    for (let count = 0; count < decoderLimits.packetsMax; count++) decoder.add(`0/n${count},`)
     expect(() => decoder.add('0/one more,')).toThrow('too many')
   })
 })

@@ -6,7 +6,7 @@
  */
 import { Decoder } from 'socket.io-parser'
 
-export const decoderBounds = {
+export const decoderLimits = {
   /** Maximum number of packets. A client needs one CONNECT and one DISCONNECT. */
   packetsMax: 16,
   /** Maximum length of a packet. CONNECT carries a cursor of at most 1 024 characters. */
@@ -27,8 +27,8 @@ export class StrictDecoder extends Decoder {
     if (typeof data !== 'string') throw new Error('unable to read the packet; it is binary')
     const type = data[0]
     if (type !== connect && type !== disconnect) throw new Error('unable to read the packet; its type is not expected')
-    if (data.length > decoderBounds.packetMaxChars) throw new Error('unable to read the packet; it is too long')
-    if (++this.#packets > decoderBounds.packetsMax) throw new Error('unable to read the packet; there are too many')
+    if (data.length > decoderLimits.packetMaxChars) throw new Error('unable to read the packet; it is too long')
+    if (++this.#packets > decoderLimits.packetsMax) throw new Error('unable to read the packet; there are too many')
     super.add(data)
   }
 }

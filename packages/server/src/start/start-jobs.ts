@@ -205,8 +205,8 @@ function openMailWorker(
 
 function webhookSource({ database, metrics }: JobsOptions): DueSource {
   return {
-    takeDue: async (bounds) =>
-      (await webhooks.takeDueLanes(database, bounds)).map((lane) => ({ kind: 'webhook', key: keyOfLane(lane) })),
+    takeDue: async (due) =>
+      (await webhooks.takeDueLanes(database, due)).map((lane) => ({ kind: 'webhook', key: keyOfLane(lane) })),
     measure: async () => {
       const { due, oldestMs, dead } = await webhooks.countDeliveries(database)
       metrics.jobsDue.set({ kind: 'webhook' }, due)
@@ -219,13 +219,13 @@ function webhookSource({ database, metrics }: JobsOptions): DueSource {
 
 function mailSource({ database, metrics, logger }: JobsOptions): DueSource {
   return {
-    takeDue: async (bounds) => {
+    takeDue: async (due) => {
       const lost = await mail.giveUpLostMails(database)
       if (lost > 0) {
         metrics.mails.inc({ kind: 'digest', state: 'unknown' }, lost)
         logger.warn({ mails: lost }, 'a server stopped while it sent mails; they may have been sent: not sent again')
       }
-      const [people, ready] = [await mail.takeDuePeople(database, bounds), await mail.takeReadyMails(database, bounds)]
+      const [people, ready] = [await mail.takeDuePeople(database, due), await mail.takeReadyMails(database, due)]
       return [
         ...people.map((key): Job => ({ kind: 'digest', key })),
         ...ready.map((key): Job => ({ kind: 'mail', key })),

@@ -1,6 +1,6 @@
 /** Tests when V8 is set to prefer memory and when to prefer speed. */
 import { describe, expect, it } from 'vitest'
-import { type Preference, IdleHeapTrimmer, quietBounds, setV8Flags } from './idle-heap-trimmer.ts'
+import { type Preference, IdleHeapTrimmer, heapTrimmerLimits, setV8Flags } from './idle-heap-trimmer.ts'
 
 function open() {
   const told: Preference[] = []
@@ -21,20 +21,20 @@ function open() {
 describe('an idle server', () => {
   it('switches to memory once, after some idle seconds', () => {
     const { told, pass } = open()
-    pass(quietBounds.quietSeconds - 1, 0)
+    pass(heapTrimmerLimits.quietSeconds - 1, 0)
     expect(told).toEqual([])
-    pass(10, quietBounds.workMax)
+    pass(10, heapTrimmerLimits.workMax)
     expect(told).toEqual(['memory'])
   })
 
   it('switches to speed in the first busy second and restarts the idle count', () => {
     const { told, pass } = open()
-    pass(quietBounds.quietSeconds, 0)
-    pass(1, quietBounds.workMax + 1)
+    pass(heapTrimmerLimits.quietSeconds, 0)
+    pass(1, heapTrimmerLimits.workMax + 1)
     expect(told).toEqual(['memory', 'speed'])
-    pass(quietBounds.quietSeconds - 1, 0)
-    pass(1, quietBounds.workMax + 1)
-    pass(quietBounds.quietSeconds - 1, 0)
+    pass(heapTrimmerLimits.quietSeconds - 1, 0)
+    pass(1, heapTrimmerLimits.workMax + 1)
+    pass(heapTrimmerLimits.quietSeconds - 1, 0)
     expect(told).toEqual(['memory', 'speed'])
     pass(1, 0)
     expect(told).toEqual(['memory', 'speed', 'memory'])
@@ -42,7 +42,7 @@ describe('an idle server', () => {
 
   it('sets no preference while it is busy', () => {
     const { told, pass } = open()
-    pass(100, quietBounds.workMax + 1)
+    pass(100, heapTrimmerLimits.workMax + 1)
     expect(told).toEqual([])
   })
 

@@ -7,7 +7,7 @@
  */
 import { setFlagsFromString } from 'node:v8'
 
-export const quietBounds = {
+export const heapTrimmerLimits = {
   /** Number of consecutive idle seconds after which memory is returned. */
   quietSeconds: 5,
   /**
@@ -38,10 +38,10 @@ export class IdleHeapTrimmer {
   /** Counts the last second as idle or busy. Must be called once a second. */
   look(): void {
     const workDone = this.#options.workDone()
-    const isQuiet = workDone - this.#workSeen <= quietBounds.workMax
+    const isQuiet = workDone - this.#workSeen <= heapTrimmerLimits.workMax
     this.#workSeen = workDone
     this.#quietSeconds = isQuiet ? this.#quietSeconds + 1 : 0
-    this.#prefer(this.#quietSeconds >= quietBounds.quietSeconds ? 'memory' : 'speed')
+    this.#prefer(this.#quietSeconds >= heapTrimmerLimits.quietSeconds ? 'memory' : 'speed')
   }
 
   #prefer(preference: Preference): void {

@@ -7,7 +7,7 @@
  * values, while the scan stops at a limit on their number that no valid request comes near.
  */
 
-const jsonBounds = {
+const jsonLimits = {
   /**
    * Maximum nesting depth of a body: the depth allowed in a message's `data`, plus the body around
    * it.
@@ -26,7 +26,7 @@ export class JsonFault extends Error {}
 
 /** Parses JSON text. Throws {@link JsonFault}. */
 export function parseJsonText(text: string): unknown {
-  checkBounds(text)
+  checkLimits(text)
   let value: unknown
   try {
     value = JSON.parse(text)
@@ -51,7 +51,7 @@ const closingBrace = 0x7d
 const isDigit = (code: number): boolean => code >= digit0 && code <= digit9
 
 /** Checks depth, number of values and numbers in text that may not be JSON at all. */
-function checkBounds(text: string): void {
+function checkLimits(text: string): void {
   let depth = 0
   let values = 0
   for (let at = 0; at < text.length; at++) {
@@ -62,7 +62,7 @@ function checkBounds(text: string): void {
       values++
     } else if (code === openingBracket || code === openingBrace) {
       values++
-      if (++depth > jsonBounds.depthMax) throw new JsonFault(`is nested deeper than ${jsonBounds.depthMax}`)
+      if (++depth > jsonLimits.depthMax) throw new JsonFault(`is nested deeper than ${jsonLimits.depthMax}`)
     } else if (code === closingBracket || code === closingBrace) {
       depth--
     } else if (isDigit(code) || code === minus) {
@@ -71,7 +71,7 @@ function checkBounds(text: string): void {
         throw new JsonFault('contains a number that cannot be kept; send it as a string')
       at = end - 1
     }
-    if (values > jsonBounds.valuesMax) throw new JsonFault(`contains more than ${jsonBounds.valuesMax} values`)
+    if (values > jsonLimits.valuesMax) throw new JsonFault(`contains more than ${jsonLimits.valuesMax} values`)
   }
 }
 

@@ -3,7 +3,7 @@
  * database (rule LIVE1).
  */
 import { ChorusError } from '@chorus/protocol'
-import { costBounds } from '../command-cost.ts'
+import { costUnits } from '../command-cost.ts'
 import type { Command } from '../command.ts'
 import { requireMember } from '../conversations/is-member.ts'
 
@@ -12,7 +12,7 @@ const what = 'set the live value'
 export const setLiveValue: Command<'set-live-value'> = {
   cost: {
     budget: 'requests',
-    requests: ({ value }) => Math.floor(JSON.stringify(value).length / costBounds.liveCharsPerRequest),
+    requests: ({ value }) => Math.floor(JSON.stringify(value).length / costUnits.liveCharsPerRequest),
   },
   run: async (context, { conversation, key, value, ttlMs }) => {
     await requireMember(context, conversation, what)

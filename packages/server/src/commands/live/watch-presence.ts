@@ -8,7 +8,7 @@ import { frameOf } from '../../frames/frame.ts'
 import { readSharing } from '../../log/read-memberships.ts'
 import { readLastSeen } from '../../accounts/last-seen.ts'
 import type { WatchAsk } from '../../live/presence-tracker.ts'
-import { costBounds } from '../command-cost.ts'
+import { costUnits } from '../command-cost.ts'
 import type { Command } from '../command.ts'
 import type { Parts } from '../parts.ts'
 
@@ -20,7 +20,7 @@ export const watchPresence: Command<'watch-presence'> = {
     budget: 'requests',
     requests: ({ users }, { connection }) => {
       const added = users.filter((user) => connection?.watched.has(user) !== true).length
-      return Math.ceil(added / costBounds.watchedPerRequest)
+      return Math.ceil(added / costUnits.watchedPerRequest)
     },
   },
   run: async ({ parts, actor, connection }, { users }) => {
