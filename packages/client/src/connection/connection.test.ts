@@ -103,9 +103,9 @@ function setUp(prepare: () => Promise<void> | undefined = () => undefined) {
 describe('state table', () => {
   it('covers every event in every state and leads only to states', () => {
     const states = Object.keys(connectionTable)
-    const happenings = new Set(Object.values(connectionTable).flatMap((row) => Object.keys(row)))
+    const events = new Set(Object.values(connectionTable).flatMap((row) => Object.keys(row)))
     for (const row of Object.values(connectionTable)) {
-      expect(Object.keys(row).sort()).toEqual([...happenings].sort())
+      expect(Object.keys(row).sort()).toEqual([...events].sort())
       for (const to of Object.values(row)) expect([...states, 'stay']).toContain(to)
       expect(row.stop === 'idle' || row === connectionTable.idle).toBe(true)
     }

@@ -50,7 +50,7 @@ export const wakePauseMs = 5_000
 
 type StateName = ConnectionStatus['state']
 
-type Happening =
+type ConnectionEvent =
   | 'start'
   | 'stop'
   | 'opened'
@@ -66,123 +66,124 @@ type Happening =
   | 'network-back'
 
 /** Next state for each event in each state. `stay` means that the event has no effect. */
-export const connectionTable: { readonly [State in StateName]: { readonly [Name in Happening]: StateName | 'stay' } } =
-  {
-    idle: {
-      start: 'connecting',
-      stop: 'stay',
-      opened: 'stay',
-      ready: 'stay',
-      lost: 'stay',
-      refused: 'stay',
-      'retry-due': 'stay',
-      move: 'stay',
-      'move-failed': 'stay',
-      'old-lost': 'stay',
-      'network-lost': 'stay',
-      'network-back': 'stay',
-    },
-    connecting: {
-      start: 'stay',
-      stop: 'idle',
-      opened: 'replaying',
-      ready: 'stay',
-      lost: 'waiting',
-      refused: 'closed',
-      'retry-due': 'stay',
-      move: 'stay',
-      'move-failed': 'stay',
-      'old-lost': 'stay',
-      'network-lost': 'offline',
-      'network-back': 'stay',
-    },
-    replaying: {
-      start: 'stay',
-      stop: 'idle',
-      opened: 'stay',
-      ready: 'ready',
-      lost: 'waiting',
-      refused: 'closed',
-      'retry-due': 'stay',
-      // The server will close the link. The resume then continues on another server.
-      move: 'stay',
-      'move-failed': 'stay',
-      'old-lost': 'stay',
-      'network-lost': 'offline',
-      'network-back': 'stay',
-    },
-    ready: {
-      start: 'stay',
-      stop: 'idle',
-      opened: 'stay',
-      ready: 'stay',
-      lost: 'waiting',
-      refused: 'closed',
-      'retry-due': 'stay',
-      move: 'moving',
-      'move-failed': 'stay',
-      'old-lost': 'stay',
-      'network-lost': 'offline',
-      'network-back': 'moving',
-    },
-    moving: {
-      start: 'stay',
-      stop: 'idle',
-      opened: 'stay',
-      ready: 'ready',
-      lost: 'waiting',
-      refused: 'closed',
-      'retry-due': 'stay',
-      move: 'stay',
-      'move-failed': 'ready',
-      'old-lost': 'connecting',
-      'network-lost': 'offline',
-      'network-back': 'stay',
-    },
-    waiting: {
-      start: 'connecting',
-      stop: 'idle',
-      opened: 'stay',
-      ready: 'stay',
-      lost: 'stay',
-      refused: 'closed',
-      'retry-due': 'connecting',
-      move: 'connecting',
-      'move-failed': 'stay',
-      'old-lost': 'stay',
-      'network-lost': 'offline',
-      'network-back': 'connecting',
-    },
-    offline: {
-      start: 'connecting',
-      stop: 'idle',
-      opened: 'stay',
-      ready: 'stay',
-      lost: 'stay',
-      refused: 'closed',
-      // Some devices wrongly report that they are offline.
-      'retry-due': 'connecting',
-      move: 'connecting',
-      'move-failed': 'stay',
-      'old-lost': 'stay',
-      'network-lost': 'stay',
-      'network-back': 'connecting',
-    },
-    closed: {
-      start: 'connecting',
-      stop: 'idle',
-      opened: 'stay',
-      ready: 'stay',
-      lost: 'stay',
-      refused: 'stay',
-      'retry-due': 'stay',
-      move: 'stay',
-      'move-failed': 'stay',
-      'old-lost': 'stay',
-      'network-lost': 'stay',
-      'network-back': 'stay',
-    },
-  }
+export const connectionTable: {
+  readonly [State in StateName]: { readonly [Name in ConnectionEvent]: StateName | 'stay' }
+} = {
+  idle: {
+    start: 'connecting',
+    stop: 'stay',
+    opened: 'stay',
+    ready: 'stay',
+    lost: 'stay',
+    refused: 'stay',
+    'retry-due': 'stay',
+    move: 'stay',
+    'move-failed': 'stay',
+    'old-lost': 'stay',
+    'network-lost': 'stay',
+    'network-back': 'stay',
+  },
+  connecting: {
+    start: 'stay',
+    stop: 'idle',
+    opened: 'replaying',
+    ready: 'stay',
+    lost: 'waiting',
+    refused: 'closed',
+    'retry-due': 'stay',
+    move: 'stay',
+    'move-failed': 'stay',
+    'old-lost': 'stay',
+    'network-lost': 'offline',
+    'network-back': 'stay',
+  },
+  replaying: {
+    start: 'stay',
+    stop: 'idle',
+    opened: 'stay',
+    ready: 'ready',
+    lost: 'waiting',
+    refused: 'closed',
+    'retry-due': 'stay',
+    // The server will close the link. The resume then continues on another server.
+    move: 'stay',
+    'move-failed': 'stay',
+    'old-lost': 'stay',
+    'network-lost': 'offline',
+    'network-back': 'stay',
+  },
+  ready: {
+    start: 'stay',
+    stop: 'idle',
+    opened: 'stay',
+    ready: 'stay',
+    lost: 'waiting',
+    refused: 'closed',
+    'retry-due': 'stay',
+    move: 'moving',
+    'move-failed': 'stay',
+    'old-lost': 'stay',
+    'network-lost': 'offline',
+    'network-back': 'moving',
+  },
+  moving: {
+    start: 'stay',
+    stop: 'idle',
+    opened: 'stay',
+    ready: 'ready',
+    lost: 'waiting',
+    refused: 'closed',
+    'retry-due': 'stay',
+    move: 'stay',
+    'move-failed': 'ready',
+    'old-lost': 'connecting',
+    'network-lost': 'offline',
+    'network-back': 'stay',
+  },
+  waiting: {
+    start: 'connecting',
+    stop: 'idle',
+    opened: 'stay',
+    ready: 'stay',
+    lost: 'stay',
+    refused: 'closed',
+    'retry-due': 'connecting',
+    move: 'connecting',
+    'move-failed': 'stay',
+    'old-lost': 'stay',
+    'network-lost': 'offline',
+    'network-back': 'connecting',
+  },
+  offline: {
+    start: 'connecting',
+    stop: 'idle',
+    opened: 'stay',
+    ready: 'stay',
+    lost: 'stay',
+    refused: 'closed',
+    // Some devices wrongly report that they are offline.
+    'retry-due': 'connecting',
+    move: 'connecting',
+    'move-failed': 'stay',
+    'old-lost': 'stay',
+    'network-lost': 'stay',
+    'network-back': 'connecting',
+  },
+  closed: {
+    start: 'connecting',
+    stop: 'idle',
+    opened: 'stay',
+    ready: 'stay',
+    lost: 'stay',
+    refused: 'stay',
+    'retry-due': 'stay',
+    move: 'stay',
+    'move-failed': 'stay',
+    'old-lost': 'stay',
+    'network-lost': 'stay',
+    'network-back': 'stay',
+  },
+}
 
 export interface ConnectionOptions {
   /** Transports in order of preference. At least one. */
@@ -271,13 +272,13 @@ export class Connection {
       this.#unwatch()
       this.#unwatch = this.#options.signals.watch((signal) => this.#onSignal(signal))
     }
-    this.#happen('start')
+    this.#dispatch('start')
   }
 
   stop(): void {
     this.#unwatch()
     this.#unwatch = () => undefined
-    this.#happen('stop')
+    this.#dispatch('stop')
   }
 
   /**
@@ -301,14 +302,14 @@ export class Connection {
     }
   }
 
-  #happen(happening: Happening): void {
+  #dispatch(event: ConnectionEvent): void {
     const from = this.#status.get().state
-    const to = connectionTable[from][happening]
+    const to = connectionTable[from][event]
     if (to === 'stay') return
-    this.#enter(to, from, happening)
+    this.#enter(to, from, event)
   }
 
-  #enter(to: StateName, from: StateName, happening: Happening): void {
+  #enter(to: StateName, from: StateName, event: ConnectionEvent): void {
     const { clock } = this.#options
     this.#cancelRetry()
     switch (to) {
@@ -320,7 +321,7 @@ export class Connection {
         return
       case 'connecting':
         // A move that lost its old link already has a new link on the way.
-        if (happening !== 'old-lost') {
+        if (event !== 'old-lost') {
           this.#closeAll()
           this.#prepare()
         }
@@ -338,19 +339,19 @@ export class Connection {
       case 'waiting': {
         this.#closeAll()
         if (!this.#options.signals.isOnline()) {
-          this.#enter('offline', from, happening)
+          this.#enter('offline', from, event)
           return
         }
         const retryInMs = backoffDelayMs(this.#attempt, clock, this.#retryAfterMs)
         this.#attempt += 1
         this.#retryAfterMs = undefined
-        this.#cancelRetry = clock.after(retryInMs, () => this.#happen('retry-due'))
+        this.#cancelRetry = clock.after(retryInMs, () => this.#dispatch('retry-due'))
         this.#status.set({ state: 'waiting', attempt: this.#attempt, retryInMs })
         return
       }
       case 'offline':
         this.#closeAll()
-        this.#cancelRetry = clock.after(backoffMaxMs * (0.5 + clock.random()), () => this.#happen('retry-due'))
+        this.#cancelRetry = clock.after(backoffMaxMs * (0.5 + clock.random()), () => this.#dispatch('retry-due'))
         this.#status.set({ state: 'offline' })
         return
       case 'closed': {
@@ -386,10 +387,10 @@ export class Connection {
   #onLost(end: LinkEnd): void {
     if (end.kind === 'lost') {
       if (end.retryAfterMs !== undefined) this.#retryAfterMs = end.retryAfterMs
-      this.#happen('lost')
+      this.#dispatch('lost')
     } else {
       this.#refusal = end
-      this.#happen('refused')
+      this.#dispatch('refused')
     }
   }
 
@@ -478,7 +479,7 @@ export class Connection {
       this.#retired?.cancelTimer()
       this.#current = slot
       this.#next = undefined
-    } else this.#happen('opened')
+    } else this.#dispatch('opened')
   }
 
   #onEvent(slot: Slot, event: ServerEvent): void {
@@ -501,7 +502,7 @@ export class Connection {
         if (this.#retired !== undefined) this.#arm(this.#retired, lastAnswersMs)
         this.#leaveRetired()
         this.#options.onEvent(event)
-        this.#happen('ready')
+        this.#dispatch('ready')
         this.#planPreferred()
         // The server asked for the move during the replay or during another move.
         if (slot === this.#leaving) this.#planMove(backoffDelayMs(0, this.#options.clock))
@@ -534,10 +535,10 @@ export class Connection {
       this.#next = undefined
       if (!slot.isOldTrusted) {
         if (end.retryAfterMs !== undefined) this.#retryAfterMs = end.retryAfterMs
-        this.#happen('lost')
+        this.#dispatch('lost')
         return
       }
-      this.#happen('move-failed')
+      this.#dispatch('move-failed')
       this.#planPreferred()
       // The load balancer may have led back to the server that is shutting down.
       if (this.#leaving === this.#current && this.#leaving !== undefined) {
@@ -552,10 +553,10 @@ export class Connection {
     if (this.#next !== undefined) {
       this.#current = this.#next
       this.#next = undefined
-      this.#happen('old-lost')
+      this.#dispatch('old-lost')
       return
     }
-    this.#happen('lost')
+    this.#dispatch('lost')
   }
 
   /**
@@ -578,7 +579,7 @@ export class Connection {
   #move(transport: Transport, isOldTrusted: boolean): void {
     const { state } = this.#status.get()
     if (state === 'ready') this.#next = this.#open(transport, isOldTrusted)
-    this.#happen('move')
+    this.#dispatch('move')
   }
 
   /**
@@ -600,7 +601,7 @@ export class Connection {
   #onSignal(signal: DeviceSignal): void {
     switch (signal) {
       case 'offline':
-        this.#happen('network-lost')
+        this.#dispatch('network-lost')
         return
       case 'online':
       case 'wake': {
@@ -612,7 +613,7 @@ export class Connection {
         // The link may be dead without noticing. Resume on a new link, and keep the old one only
         // until the new one opens.
         if (isReady) this.#next = this.#open(this.#pickTransport(), false)
-        this.#happen(signal === 'online' ? 'network-back' : 'move')
+        this.#dispatch(signal === 'online' ? 'network-back' : 'move')
         return
       }
     }

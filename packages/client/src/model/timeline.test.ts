@@ -173,23 +173,20 @@ const act: fc.Arbitrary<Act> = fc.oneof(
  * Random inputs for the timeline from network and user. `at` is a position as a fraction of the
  * log.
  */
-const happening = fc.record({
+const input = fc.record({
   what: fc.constantFrom('deliver', 'deliver', 'deliver', 'repair', 'newest', 'older', 'newer', 'around', 'limited'),
   at: fc.double({ min: 0, max: 1, noNaN: true }),
   length: fc.integer({ min: 1, max: 6 }),
   isCurrent: fc.boolean(),
 })
 
-function run(
-  acts: readonly Act[],
-  happenings: readonly (typeof happening extends fc.Arbitrary<infer H> ? H : never)[],
-) {
+function run(acts: readonly Act[], inputs: readonly (typeof input extends fc.Arbitrary<infer H> ? H : never)[]) {
   const server = new ModelServer()
   for (const one of acts) server.act(one)
   const timeline = new Timeline({ me: users[0], appliedSeq: 0 })
   const given: Change[] = []
   const limitedTo: number[] = []
-  for (const { what, at, length, isCurrent } of happenings) {
+  for (const { what, at, length, isCurrent } of inputs) {
     const seq = Math.round(at * server.top)
     const { window } = timeline
     const first = window?.entries[0]?.message.seq
@@ -238,9 +235,9 @@ describe('timeline', () => {
     fc.assert(
       fc.property(
         fc.array(act, { minLength: 1, maxLength: 60 }),
-        fc.array(happening, { maxLength: 40 }),
-        (acts, happenings) => {
-          const { server, timeline } = run(acts, happenings)
+        fc.array(input, { maxLength: 40 }),
+        (acts, inputs) => {
+          const { server, timeline } = run(acts, inputs)
           timeline.applyChanges(server.changesAfter(timeline.appliedSeq, Number.POSITIVE_INFINITY))
           expect(timeline.appliedSeq).toBe(server.top)
           expect(timeline.isMissing).toBe(false)
@@ -263,11 +260,11 @@ describe('timeline', () => {
     fc.assert(
       fc.property(
         fc.array(act, { minLength: 1, maxLength: 60 }),
-        fc.array(happening, { maxLength: 40 }),
-        (acts, happenings) => {
+        fc.array(input, { maxLength: 40 }),
+        (acts, inputs) => {
           const { server, timeline, given } = run(
             acts,
-            happenings.filter(({ what }) => what !== 'limited'),
+            inputs.filter(({ what }) => what !== 'limited'),
           )
           given.push(
             ...timeline.applyChanges(server.changesAfter(timeline.appliedSeq, Number.POSITIVE_INFINITY)).applied,
@@ -280,9 +277,9 @@ describe('timeline', () => {
     fc.assert(
       fc.property(
         fc.array(act, { minLength: 1, maxLength: 60 }),
-        fc.array(happening, { maxLength: 40 }),
-        (acts, happenings) => {
-          const { server, timeline, given } = run(acts, happenings)
+        fc.array(input, { maxLength: 40 }),
+        (acts, inputs) => {
+          const { server, timeline, given } = run(acts, inputs)
           given.push(
             ...timeline.applyChanges(server.changesAfter(timeline.appliedSeq, Number.POSITIVE_INFINITY)).applied,
           )
