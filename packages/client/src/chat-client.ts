@@ -306,7 +306,7 @@ class Client implements ChatClient {
   }
 
   async createConversation(request: Parameters<ChatClient['createConversation']>[0]): Promise<ConversationSummary> {
-    const { replica } = this.#demand('create conversation')
+    const { replica } = this.#requireSignedIn('create conversation')
     const { members = [], ...rest } = request
     const conversation = await this.#create({ ...rest, members: [...members] })
     return replica.adopt(conversation)
@@ -351,14 +351,14 @@ class Client implements ChatClient {
   }
 
   async joinChannel(id: string): Promise<void> {
-    const { replica } = this.#demand('join channel')
+    const { replica } = this.#requireSignedIn('join channel')
     await this.#api.call('put-member', { conversation: id, user: 'me' })
     const { conversation } = await this.#api.call('get-conversation', { conversation: id })
     replica.adopt(conversation)
   }
 
   async leave(id: string): Promise<void> {
-    const { replica } = this.#demand('leave conversation')
+    const { replica } = this.#requireSignedIn('leave conversation')
     await this.#api.call('remove-member', { conversation: id, user: 'me' })
     replica.forget(id)
   }
@@ -376,7 +376,7 @@ class Client implements ChatClient {
   }
 
   async rename(conversation: string, name: string): Promise<void> {
-    const { replica } = this.#demand('rename conversation')
+    const { replica } = this.#requireSignedIn('rename conversation')
     replica.adopt((await this.#api.call('update-conversation', { conversation, name })).conversation)
   }
 
@@ -418,7 +418,7 @@ class Client implements ChatClient {
     return result
   }
 
-  #demand(doing: string): SignedIn {
+  #requireSignedIn(doing: string): SignedIn {
     if (this.#signedIn === undefined)
       throw new ChorusError('unauthenticated', `unable to ${doing}; no user is signed in`)
     return this.#signedIn
