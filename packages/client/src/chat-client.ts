@@ -309,7 +309,7 @@ class Client implements ChatClient {
     const { replica } = this.#requireSignedIn('create conversation')
     const { members = [], ...rest } = request
     const conversation = await this.#create({ ...rest, members: [...members] })
-    return replica.adopt(conversation)
+    return replica.upsert(conversation)
   }
 
   /**
@@ -354,13 +354,13 @@ class Client implements ChatClient {
     const { replica } = this.#requireSignedIn('join channel')
     await this.#api.call('put-member', { conversation: id, user: 'me' })
     const { conversation } = await this.#api.call('get-conversation', { conversation: id })
-    replica.adopt(conversation)
+    replica.upsert(conversation)
   }
 
   async leave(id: string): Promise<void> {
     const { replica } = this.#requireSignedIn('leave conversation')
     await this.#api.call('remove-member', { conversation: id, user: 'me' })
-    replica.forget(id)
+    replica.remove(id)
   }
 
   addMember(conversation: string, user: string, role?: Role) {
@@ -377,7 +377,7 @@ class Client implements ChatClient {
 
   async rename(conversation: string, name: string): Promise<void> {
     const { replica } = this.#requireSignedIn('rename conversation')
-    replica.adopt((await this.#api.call('update-conversation', { conversation, name })).conversation)
+    replica.upsert((await this.#api.call('update-conversation', { conversation, name })).conversation)
   }
 
   sync(cursor?: string) {

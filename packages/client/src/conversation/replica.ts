@@ -412,7 +412,7 @@ export class Replica {
   }
 
   /** Adds or updates a conversation from the response to a command. */
-  adopt(conversation: Conversation): ConversationSummary {
+  upsert(conversation: Conversation): ConversationSummary {
     const slot = this.slot(conversation.id)
     if (slot.state === undefined || slot.isLeft) {
       this.#enter(slot)
@@ -423,7 +423,7 @@ export class Replica {
   }
 
   /** Removes a conversation that the user left by a command. */
-  forget(id: string): void {
+  remove(id: string): void {
     const slot = this.#slots.get(id)
     if (slot !== undefined) this.#leave(slot)
   }
