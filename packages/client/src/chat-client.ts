@@ -620,7 +620,7 @@ class Client implements ChatClient {
         throw new ChorusError('unavailable', 'unable to connect; another user has signed in on this device')
       }
       this.#isSessionKnown = true
-      this.#takeSession(answer.user, answer.session)
+      this.#applySession(answer.user, answer.session)
     }
     if (signedIn.replica.needsLoad) await signedIn.replica.firstLoad()
   }
@@ -635,7 +635,7 @@ class Client implements ChatClient {
     })
   }
 
-  #takeSession(user: User, session: Session): void {
+  #applySession(user: User, session: Session): void {
     this.users.put([user])
     this.#session.set({ status: 'signed-in', user, session })
   }
@@ -652,7 +652,7 @@ class Client implements ChatClient {
         }
         signedIn.replica.handle(event)
         this.#isSessionKnown = true
-        this.#takeSession(user, session)
+        this.#applySession(user, session)
         return
       }
       case 'live':

@@ -137,12 +137,12 @@ export class OpenConversation implements ChatConversation {
       },
       {
         onWatched: () => {
-          const take = (values: ReadonlyMap<string, LiveValue>): void => {
+          const apply = (values: ReadonlyMap<string, LiveValue>): void => {
             for (const [user, { value }] of values) seen.set(user, Math.max(seen.get(user) ?? 0, toReadSeq(value)))
           }
           undo.push(
             moves.subscribe(() => {
-              take(moves.get())
+              apply(moves.get())
               markers.invalidate()
             }),
             this.#slot.summary.subscribe(markers.invalidate),

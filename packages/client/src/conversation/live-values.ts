@@ -76,15 +76,15 @@ export class LiveValuesClient {
       for (const value of values) if (value.conversation === load.conversation) load.arrived.add(slotOf(value))
       if (load.arrived.size > arrivedMax) this.#loads.delete(load)
     }
-    this.#takeAll(values)
+    this.#applyAll(values)
   }
 
-  #takeAll(values: readonly LiveValue[]): void {
+  #applyAll(values: readonly LiveValue[]): void {
     const touched = new Set<LiveKey>()
     for (const value of values) {
       const live = this.#keys.get(nameOf(value.conversation, value.key))
       if (live === undefined || live.cell.watchers() === 0) continue
-      if (this.#take(live, value)) touched.add(live)
+      if (this.#apply(live, value)) touched.add(live)
     }
     for (const live of touched) this.#publish(live)
   }
@@ -131,14 +131,14 @@ export class LiveValuesClient {
     this.#loads.add(load)
     this.#options.api.call('list-live-values', { conversation }).then(
       ({ values }) => {
-        if (this.#loads.delete(load)) this.#takeAll(values.filter((value) => !load.arrived.has(slotOf(value))))
+        if (this.#loads.delete(load)) this.#applyAll(values.filter((value) => !load.arrived.has(slotOf(value))))
       },
       // A failed request needs no retry: the next value arrives anyway.
       () => void this.#loads.delete(load),
     )
   }
 
-  #take(live: LiveKey, value: LiveValue): boolean {
+  #apply(live: LiveKey, value: LiveValue): boolean {
     if (value.value === null) return live.held.delete(value.user)
     const lifeMs = Math.max(0, Date.parse(value.expiresAt) - Date.parse(value.at))
     live.held.delete(value.user)

@@ -382,10 +382,10 @@ export class Replica {
   handle(event: ServerEvent): void {
     switch (event.name) {
       case 'changes':
-        this.#takeChanges(event.payload)
+        this.#applyChanges(event.payload)
         return
       case 'conversation':
-        this.#takeConversation(event.payload)
+        this.#applyConversation(event.payload)
         return
       case 'checkpoint':
         this.#cover(event.payload.cursor)
@@ -507,7 +507,7 @@ export class Replica {
     this.#options.onReset()
   }
 
-  #takeChanges({ conversation, changes }: EventPayload<'changes'>): void {
+  #applyChanges({ conversation, changes }: EventPayload<'changes'>): void {
     const slot = this.slot(conversation)
     const first = changes[0]
     if (first === undefined) return
@@ -519,7 +519,7 @@ export class Replica {
     if (slot.state === undefined && !slot.isLeft) this.#askSummaryLater(slot)
   }
 
-  #takeConversation(payload: EventPayload<'conversation'>): void {
+  #applyConversation(payload: EventPayload<'conversation'>): void {
     const { conversation, limited, left, seq, readSeq, unread, messages } = payload
     const slot = this.slot(conversation)
     if (left === true) {
@@ -535,15 +535,15 @@ export class Replica {
       this.#dirty.add(conversation)
       this.#tellChanged(slot)
       if (isNews) guarded(() => this.#options.onLimited({ conversation, seq }), this.#options.onError)
-      this.#takeMarker(slot, seq, readSeq, unread)
+      this.#applyMarker(slot, seq, readSeq, unread)
       // The name and the members may have changed in the skipped changes.
       this.#askSummaryLater(slot)
       return
     }
-    this.#takeMarker(slot, seq, readSeq, unread)
+    this.#applyMarker(slot, seq, readSeq, unread)
   }
 
-  #takeMarker(slot: ConversationReplica, seq: number, readSeq: number, unread: number): void {
+  #applyMarker(slot: ConversationReplica, seq: number, readSeq: number, unread: number): void {
     if (slot.state === undefined) return
     const { summary, unreadAsOfSeq } = slot.state
     if (readSeq < summary.readSeq) return
@@ -806,7 +806,7 @@ export class Replica {
       })
       if (outcome.kind === 'refused') return await this.#onRefused(outcome, isWhole)
       this.#generation = outcome.generation
-      for (const record of outcome.foreign) this.#takeForeign(record)
+      for (const record of outcome.foreign) this.#applyForeign(record)
       if (this.#foreign.size === 0) this.#savedCursor = cursor
       return true
     } catch (error) {
@@ -837,7 +837,7 @@ export class Replica {
    * Handles a conversation that only the store knows. Either another client joined it, or this
    * client missed that the user left it. The server is asked which.
    */
-  #takeForeign({ id, appliedSeq, window }: ConversationRecord): void {
+  #applyForeign({ id, appliedSeq, window }: ConversationRecord): void {
     const slot = this.slot(id)
     if (slot.state !== undefined || this.#isStopped) return
     const known = slot.timeline.appliedSeq

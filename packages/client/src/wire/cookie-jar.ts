@@ -33,7 +33,7 @@ export class CookieJar {
   }
 
   /** Stores the cookies from the `Set-Cookie` headers of a response. */
-  take(response: Response): void {
+  store(response: Response): void {
     const lines = setCookieLines(response.headers)
     if (lines.length === 0) return
     // Compute expiry with the server's clock: the device's clock may be years off.

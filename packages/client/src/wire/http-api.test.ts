@@ -170,28 +170,28 @@ describe('HTTP call', () => {
 
   it('uses the server’s clock for cookies, and Max-Age before Expires', () => {
     const jar = new CookieJar({}, () => undefined)
-    const take = (cookie: string, date?: string): string | undefined => {
+    const keptAfter = (cookie: string, date?: string): string | undefined => {
       jar.restore({})
-      jar.take(new Response(null, { headers: { 'set-cookie': cookie, ...(date !== undefined && { date }) } }))
+      jar.store(new Response(null, { headers: { 'set-cookie': cookie, ...(date !== undefined && { date }) } }))
       return jar.header
     }
     const day = (days: number): string => new Date(Date.now() + days * 86_400_000).toUTCString()
     const kept = 'chorus_session=s'
-    expect(take(`${kept}; Expires=${day(30)}`)).toBe(kept)
-    expect(take(`${kept}; Expires=${day(-1)}`)).toBeUndefined()
+    expect(keptAfter(`${kept}; Expires=${day(30)}`)).toBe(kept)
+    expect(keptAfter(`${kept}; Expires=${day(-1)}`)).toBeUndefined()
     // The device's clock is 400 days ahead, or the server's clock is behind.
-    expect(take(`${kept}; Expires=${day(-370)}; Path=/`, day(-400))).toBe(kept)
-    expect(take(`${kept}; Expires=${day(370)}`, day(400))).toBeUndefined()
-    expect(take(`${kept}; Max-Age=60; Expires=${day(-1)}`)).toBe(kept)
-    expect(take(`${kept}; Max-Age=0; Expires=${day(1)}`)).toBeUndefined()
-    expect(take(`${kept}; Max-Age=soon`)).toBe(kept)
+    expect(keptAfter(`${kept}; Expires=${day(-370)}; Path=/`, day(-400))).toBe(kept)
+    expect(keptAfter(`${kept}; Expires=${day(370)}`, day(400))).toBeUndefined()
+    expect(keptAfter(`${kept}; Max-Age=60; Expires=${day(-1)}`)).toBe(kept)
+    expect(keptAfter(`${kept}; Max-Age=0; Expires=${day(1)}`)).toBeUndefined()
+    expect(keptAfter(`${kept}; Max-Age=soon`)).toBe(kept)
   })
 
   it('reads cookies from a fetch without getSetCookie', () => {
     const jar = new CookieJar({}, () => undefined)
     const lines = 'theme=dark; Expires=Wed, 21 Oct 2026 07:28:00 GMT, chorus_session=a/b+c=; Path=/; Max-Age=60'
     const headers = { get: (name: string) => (name === 'set-cookie' ? lines : null) }
-    jar.take({ headers } as unknown as Response)
+    jar.store({ headers } as unknown as Response)
     expect(jar.header).toBe('chorus_session=a/b+c=')
   })
 

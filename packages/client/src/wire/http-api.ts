@@ -72,7 +72,7 @@ export function createHttpApi(options: HttpApiOptions): HttpLine {
       credentials: 'include',
       cache: 'no-store',
     })
-    cookieJar?.take(response)
+    cookieJar?.store(response)
     return response
   }
 
