@@ -26,8 +26,8 @@ import type {
   TransportName,
 } from './model/api.ts'
 import type { StorageState } from './model/store.ts'
-import type { Ask } from './wire/ask.ts'
-import { askAgain, askAgainMaxMs, createAskInOrder } from './wire/ask-again.ts'
+import type { SendRequest } from './wire/send-request.ts'
+import { retryOnce, retryOnceMaxMs, createRequestQueue } from './wire/retry-once.ts'
 import { backoffDelayMs } from './support/backoff.ts'
 import { createClientId } from './support/client-id.ts'
 import { systemClock } from './support/clock.ts'
@@ -83,7 +83,7 @@ class Client implements ChatClient {
   readonly #onError: (error: unknown) => void
   readonly #jar: CookieJar
   readonly #http: HttpLine
-  readonly #inOrder: ReturnType<typeof createAskInOrder>
+  readonly #requestQueue: ReturnType<typeof createRequestQueue>
   readonly #api: HttpApi
   readonly #connection: Connection
   readonly #session: Cell<SessionState>
@@ -132,7 +132,7 @@ class Client implements ChatClient {
       cookieJar: this.#jar,
       ...(userAgent !== undefined && { userAgent }),
     })
-    this.#inOrder = createAskInOrder({
+    this.#requestQueue = createRequestQueue({
       random: () => clock.random(),
       after: (delayMs, run) => (this.#signedIn?.life ?? this.#run).waits.after(delayMs, run),
     })
@@ -149,7 +149,7 @@ class Client implements ChatClient {
     })
     this.#connection.status.subscribe(() => this.#onStatus())
     this.presence = new PresenceSubscriptions({
-      ask: (name, request) => this.#askWithin(this.#run)(name, request),
+      request: (name, request) => this.#requestWithin(this.#run)(name, request),
       clock,
       isConnected: () => this.#connection.isUsable,
       isFollowed: () => this.#connection.transportName === 'socket-io',
@@ -294,7 +294,7 @@ class Client implements ChatClient {
       outbox: signedIn.outbox,
       live: signedIn.live,
       api: signedIn.api,
-      ask: this.#askWithin(signedIn.life),
+      request: this.#requestWithin(signedIn.life),
       clock: signedIn.life.clock,
       users: this.users,
       presence: this.presence,
@@ -332,7 +332,7 @@ class Client implements ChatClient {
         }
         if (error.code === 'unknown') unsure = error
         else if (error.code !== 'unavailable') throw error
-        if (attempt + 1 >= createAttemptsMax || (error.retryAfterMs ?? 0) > askAgainMaxMs) throw error
+        if (attempt + 1 >= createAttemptsMax || (error.retryAfterMs ?? 0) > retryOnceMaxMs) throw error
         const delayMs = backoffDelayMs(attempt, this.#clock, error.retryAfterMs)
         await new Promise<void>((resolve) => void run.waits.after(delayMs, resolve))
         run.assert('create conversation')
@@ -428,11 +428,13 @@ class Client implements ChatClient {
   #apiWithin(life: Lifetime): HttpApi {
     return {
       call: async (name, request) => {
-        const ask = () => this.#http.call(name, request, life.signal)
+        const send = () => this.#http.call(name, request, life.signal)
         const { method, path } = toHttpRequest(name, request)
         // Reads (GET) need no order, and neither do requests that create something new each time
         // (POST).
-        return method === 'GET' || method === 'POST' ? askAgain(ask, life.waits) : this.#inOrder(path, false, ask)
+        return method === 'GET' || method === 'POST'
+          ? retryOnce(send, life.waits)
+          : this.#requestQueue(path, false, send)
       },
     }
   }
@@ -441,10 +443,10 @@ class Client implements ChatClient {
    * Returns a function that sends commands which set a whole value. A newer command for the same
    * path replaces an older one that is still waiting for a retry.
    */
-  #askWithin(life: Lifetime): Ask {
+  #requestWithin(life: Lifetime): SendRequest {
     const line: HttpApi = { call: (name, request) => this.#http.call(name, request, life.signal) }
     return async (name, request) =>
-      this.#inOrder(toHttpRequest(name, request).path, true, async () => {
+      this.#requestQueue(toHttpRequest(name, request).path, true, async () => {
         life.assert(name)
         return this.#connection.isUsable ? this.#connection.request(name, request) : callForAck(line, name, request)
       })
@@ -553,7 +555,12 @@ class Client implements ChatClient {
       appliedSeqOf: (conversation) => replica.appliedSeqOf(conversation),
       onError: this.#onError,
     })
-    const live = new LiveValuesClient({ api, ask: this.#askWithin(life), clock: life.clock, onError: this.#onError })
+    const live = new LiveValuesClient({
+      api,
+      request: this.#requestWithin(life),
+      clock: life.clock,
+      onError: this.#onError,
+    })
     const signedIn: SignedIn = { user, life, api, replica, outbox, live, conversations: new Map() }
     this.#signedIn = signedIn
     this.users.put([user])
@@ -606,13 +613,13 @@ class Client implements ChatClient {
     const signedIn = this.#signedIn
     if (signedIn === undefined) return undefined
     // A refused WebSocket does not report the reason, but an HTTP request does.
-    const isAsking = !this.#isSessionKnown || isAfterFailure
-    if (!isAsking && !signedIn.replica.needsLoad) return undefined
-    return this.#prepareNow(signedIn, isAsking)
+    const isCheckDue = !this.#isSessionKnown || isAfterFailure
+    if (!isCheckDue && !signedIn.replica.needsLoad) return undefined
+    return this.#prepareNow(signedIn, isCheckDue)
   }
 
-  async #prepareNow(signedIn: SignedIn, isAsking: boolean): Promise<void> {
-    if (isAsking) {
+  async #prepareNow(signedIn: SignedIn, isCheckDue: boolean): Promise<void> {
+    if (isCheckDue) {
       const answer = await signedIn.api.call('get-session', {})
       signedIn.life.assert('connect')
       if (answer.user.id !== signedIn.user.id) {

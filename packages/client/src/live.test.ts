@@ -1,20 +1,20 @@
 /** Tests of live values, presence and typing, with a simulated clock. */
 import type { LiveValue, Presence } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
-import type { Ask } from './wire/ask.ts'
+import type { SendRequest } from './wire/send-request.ts'
 import { createHttpApi } from './wire/http-api.ts'
 import { LiveValuesClient } from './conversation/live-values.ts'
 import { PresenceSubscriptions, presencePollMs, unknownAfterMs, watchGatherMs } from './users/presence.ts'
 import { ManualClock, settle } from './testing/manual-clock.ts'
 import { createTyping, typingEveryMs } from './conversation/typing.ts'
 
-function createAsk(answer: (name: string, request: Record<string, unknown>) => unknown = () => ({})) {
-  const asked: [string, Record<string, unknown>][] = []
-  const ask = ((name: string, request: Record<string, unknown>) => {
-    asked.push([name, request])
+function createRequest(answer: (name: string, request: Record<string, unknown>) => unknown = () => ({})) {
+  const sent: [string, Record<string, unknown>][] = []
+  const request = ((name: string, request: Record<string, unknown>) => {
+    sent.push([name, request])
     return Promise.resolve(answer(name, request))
-  }) as unknown as Ask
-  return { ask, asked }
+  }) as unknown as SendRequest
+  return { request, sent }
 }
 
 function value(user: string, of: unknown, atMs: number, lifeMs = 6_000, key = 'typing'): LiveValue {
@@ -31,14 +31,14 @@ function value(user: string, of: unknown, atMs: number, lifeMs = 6_000, key = 't
 
 function setUpLive() {
   const clock = new ManualClock()
-  const { ask, asked } = createAsk()
+  const { request, sent } = createRequest()
   const requests: string[] = []
   const answer: typeof fetch = (input) => {
     requests.push(input instanceof Request ? input.url : input.toString())
     return Promise.resolve(Response.json({ values: [value('ann', { lat: 1 }, 0, 9_000, 'location')] }))
   }
-  const lane = new LiveValuesClient({ api: createHttpApi({ url: 'http://x', fetch: answer }), ask, clock })
-  return { clock, asked, requests, lane }
+  const lane = new LiveValuesClient({ api: createHttpApi({ url: 'http://x', fetch: answer }), request, clock })
+  return { clock, sent, requests, lane }
 }
 
 describe('live values', () => {
@@ -86,13 +86,13 @@ describe('live values', () => {
 describe('response with current values', () => {
   it('[LIVE1] does not replace values or ends received during the request', async () => {
     const clock = new ManualClock()
-    const { ask } = createAsk()
+    const { request } = createRequest()
     let answer: (response: Response) => void = () => undefined
     const fetch: typeof globalThis.fetch = () =>
       new Promise((resolve) => {
         answer = resolve
       })
-    const lane = new LiveValuesClient({ api: createHttpApi({ url: 'http://x', fetch }), ask, clock })
+    const lane = new LiveValuesClient({ api: createHttpApi({ url: 'http://x', fetch }), request, clock })
     const location = lane.of('c').observe('location')
     location.subscribe(() => undefined)
     await settle()
@@ -110,7 +110,7 @@ describe('response with current values', () => {
 
 describe('typing indicator', () => {
   it('is sent at most every 3 s, stopped once, and skipped while disconnected', async () => {
-    const { clock, lane, asked } = setUpLive()
+    const { clock, lane, sent } = setUpLive()
     let isConnected = true
     const typing = createTyping(lane.of('c'), 'me', clock, () => isConnected)
     typing.users.subscribe(() => undefined)
@@ -118,13 +118,13 @@ describe('typing indicator', () => {
       typing.start()
       await clock.advance(typingEveryMs / 3)
     }
-    expect(asked).toHaveLength(3)
+    expect(sent).toHaveLength(3)
     typing.stop()
     typing.stop()
-    expect(asked.map(([, request]) => request['value'])).toEqual([true, true, true, null])
+    expect(sent.map(([, request]) => request['value'])).toEqual([true, true, true, null])
     isConnected = false
     typing.start()
-    expect(asked).toHaveLength(4)
+    expect(sent).toHaveLength(4)
     lane.handle([value('me', true, 0), value('ann', true, 0)])
     expect(typing.users.get()).toEqual(['ann'])
   })
@@ -134,7 +134,7 @@ describe('presence', () => {
   function setUp() {
     const clock = new ManualClock()
     const line = { isConnected: true, isFollowed: true }
-    const { ask, asked } = createAsk((name, request) =>
+    const { request, sent } = createRequest((name, request) =>
       name === 'watch-presence'
         ? {
             presence: (request['users'] as string[]).map(
@@ -144,21 +144,21 @@ describe('presence', () => {
         : {},
     )
     const board = new PresenceSubscriptions({
-      ask,
+      request,
       clock,
       isConnected: () => line.isConnected,
       isFollowed: () => line.isFollowed,
     })
-    return { clock, line, board, asked }
+    return { clock, line, board, sent }
   }
 
   it('[PRES2] watches the observed users in one list, until unobserved', async () => {
-    const { clock, board, asked } = setUp()
+    const { clock, board, sent } = setUp()
     const ann = board.observe('ann')
     const undo = [ann.subscribe(() => undefined), board.observe('bob').subscribe(() => undefined)]
     const { presence, close } = board.watch(['ann', 'cleo'])
     await clock.advance(watchGatherMs)
-    expect(asked).toEqual([['watch-presence', { users: ['ann', 'bob', 'cleo'] }]])
+    expect(sent).toEqual([['watch-presence', { users: ['ann', 'bob', 'cleo'] }]])
     expect(ann.get().status).toBe('online')
     board.handle([{ user: 'cleo', status: 'away', lastSeen: null }])
     await settle()
@@ -169,7 +169,7 @@ describe('presence', () => {
     close()
     for (const one of undo) one()
     await clock.advance(watchGatherMs)
-    expect(asked.at(-1)).toEqual(['watch-presence', { users: [] }])
+    expect(sent.at(-1)).toEqual(['watch-presence', { users: [] }])
   })
 
   it('[PRES1] becomes unknown, not offline, after 5 s without a connection', async () => {
@@ -191,22 +191,22 @@ describe('presence', () => {
   })
 
   it('is polled where the server does not push updates', async () => {
-    const { clock, line, board, asked } = setUp()
+    const { clock, line, board, sent } = setUp()
     line.isFollowed = false
     const unsubscribe = board.observe('ann').subscribe(() => undefined)
     await clock.advance(watchGatherMs + 2 * presencePollMs)
-    expect(asked).toHaveLength(3)
+    expect(sent).toHaveLength(3)
     unsubscribe()
     await clock.advance(3 * presencePollMs)
-    expect(asked).toHaveLength(4)
+    expect(sent).toHaveLength(4)
   })
 
   it('sends the status `away` again after a reconnect', async () => {
-    const { board, asked } = setUp()
+    const { board, sent } = setUp()
     await board.setStatus('away')
     board.resume()
     await settle()
-    expect(asked).toEqual([
+    expect(sent).toEqual([
       ['set-status', { status: 'away' }],
       ['set-status', { status: 'away' }],
     ])

@@ -4,7 +4,7 @@
  */
 import type { Change, LiveValue, Presence } from '@chorus/protocol'
 import type { ChatConversation, ConversationSummary, LiveValues, PresenceWatch, Typing } from '../model/api.ts'
-import type { Ask } from '../wire/ask.ts'
+import type { SendRequest } from '../wire/send-request.ts'
 import type { Clock } from '../support/clock.ts'
 import type { HttpApi } from '../wire/http-api.ts'
 import type { LiveValuesClient } from './live-values.ts'
@@ -28,7 +28,7 @@ export interface ConversationParts {
   readonly replica: Replica
   readonly outbox: Outbox
   readonly api: HttpApi
-  readonly ask: Ask
+  readonly request: SendRequest
   readonly clock: Clock
   readonly users: UserCache
   readonly live: LiveValuesClient
@@ -113,7 +113,7 @@ export class OpenConversation implements ChatConversation {
   async #sayRead(): Promise<void> {
     while (this.#readSaidSeq < this.#readWantedSeq) {
       const seq = this.#readWantedSeq
-      await this.#parts.ask('mark-read', { conversation: this.id, seq })
+      await this.#parts.request('mark-read', { conversation: this.id, seq })
       this.#readSaidSeq = seq
     }
   }

@@ -10,7 +10,7 @@ import type { LiveValues } from '../model/api.ts'
 import type { Clock } from '../support/clock.ts'
 import type { HttpApi } from '../wire/http-api.ts'
 import { type Cell, createCell, type Observable } from '../support/observable.ts'
-import type { Ask } from '../wire/ask.ts'
+import type { SendRequest } from '../wire/send-request.ts'
 
 /** Maximum number of users with a value under one key. Beyond it, the oldest value is dropped. */
 export const liveUsersMax = 1_000
@@ -35,7 +35,7 @@ interface LiveKey {
 
 export interface LiveLaneOptions {
   readonly api: HttpApi
-  readonly ask: Ask
+  readonly request: SendRequest
   readonly clock: Clock
   readonly onError?: (error: unknown) => void
 }
@@ -64,7 +64,7 @@ export class LiveValuesClient {
   of(conversation: string): LiveValues {
     return {
       set: async (key: string, value: Json, ttlMs: number) => {
-        await this.#options.ask('set-live-value', { conversation, key, value, ttlMs })
+        await this.#options.request('set-live-value', { conversation, key, value, ttlMs })
       },
       observe: (key) => this.#observe(conversation, key),
     }

@@ -5,7 +5,7 @@
  */
 import { ChorusError, limits, type PageMessage } from '@chorus/protocol'
 import type { MessageDraft, Messages, OutboxItem, SentMessage, TimelineItem, TimelineView } from '../model/api.ts'
-import type { Ask } from '../wire/ask.ts'
+import type { SendRequest } from '../wire/send-request.ts'
 import type { HttpApi } from '../wire/http-api.ts'
 import { type ComputedCell, createComputedCell, type Observable } from '../support/observable.ts'
 import type { Outbox } from './outbox.ts'
@@ -29,7 +29,7 @@ export interface MessageListOptions {
   readonly replica: Replica
   readonly outbox: Outbox
   readonly api: HttpApi
-  readonly ask: Ask
+  readonly request: SendRequest
   readonly onError?: (error: unknown) => void
 }
 
@@ -106,7 +106,7 @@ export class MessageList implements Messages {
       text,
       editedAt: message.editedAt ?? message.createdAt,
     })
-    await this.#over(seq, show, () => this.#options.ask('edit-message', { ...this.#target(seq), text }))
+    await this.#over(seq, show, () => this.#options.request('edit-message', { ...this.#target(seq), text }))
   }
 
   async delete(seq: number): Promise<void> {
@@ -118,14 +118,14 @@ export class MessageList implements Messages {
       reactions: [],
       deletedAt: message.deletedAt ?? message.createdAt,
     })
-    await this.#over(seq, show, () => this.#options.ask('delete-message', this.#target(seq)))
+    await this.#over(seq, show, () => this.#options.request('delete-message', this.#target(seq)))
   }
 
   async react(seq: number, emoji: string): Promise<void> {
     await this.#over(
       seq,
       (message) => (isMine(message, emoji) ? message : withReaction(message, emoji, 1)),
-      () => this.#options.ask('add-reaction', { ...this.#target(seq), emoji }),
+      () => this.#options.request('add-reaction', { ...this.#target(seq), emoji }),
     )
   }
 
@@ -133,7 +133,7 @@ export class MessageList implements Messages {
     await this.#over(
       seq,
       (message) => (isMine(message, emoji) ? withReaction(message, emoji, -1) : message),
-      () => this.#options.ask('remove-reaction', { ...this.#target(seq), emoji }),
+      () => this.#options.request('remove-reaction', { ...this.#target(seq), emoji }),
     )
   }
 
@@ -166,7 +166,7 @@ export class MessageList implements Messages {
   async #over(
     seq: number,
     apply: (message: PageMessage) => PageMessage,
-    ask: () => Promise<{ readonly seq: number }>,
+    send: () => Promise<{ readonly seq: number }>,
   ): Promise<void> {
     if (this.#overlays.length >= overlaysMax) {
       throw new ChorusError('rate-limited', `unable to change message; ${overlaysMax} changes are already in progress`)
@@ -174,7 +174,7 @@ export class MessageList implements Messages {
     const overlay: Overlay = { seq, apply, settledBySeq: Number.POSITIVE_INFINITY }
     this.#setOverlays([...this.#overlays, overlay])
     try {
-      overlay.settledBySeq = (await ask()).seq
+      overlay.settledBySeq = (await send()).seq
       this.#dropSettled()
     } catch (error) {
       this.#setOverlays(this.#overlays.filter((one) => one !== overlay))

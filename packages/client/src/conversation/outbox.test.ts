@@ -13,14 +13,14 @@ afterEach(() => {
   for (const outbox of started.splice(0)) outbox.stop()
 })
 
-interface Asked {
+interface SentRequest {
   readonly record: OutboxRecord
   readonly answer: (acknowledgement: Acknowledgement | ChorusError) => Promise<void>
 }
 
 function setUp(store: ChatStore = createMemoryStore()) {
   const clock = new ManualClock()
-  const asked: Asked[] = []
+  const requests: SentRequest[] = []
   const errors: unknown[] = []
   const line = { isOpen: true }
   const applied = new Map<string, number>()
@@ -33,7 +33,7 @@ function setUp(store: ChatStore = createMemoryStore()) {
     onError: (error) => errors.push(error),
     send: (record) =>
       new Promise((resolve, reject) => {
-        asked.push({
+        requests.push({
           record,
           answer: async (result) => {
             if (result instanceof ChorusError) reject(result)
@@ -44,9 +44,9 @@ function setUp(store: ChatStore = createMemoryStore()) {
       }),
   })
   started.push(outbox)
-  const texts = () => asked.map(({ record }) => record.draft.text)
+  const texts = () => requests.map(({ record }) => record.draft.text)
   const states = () => outbox.items.get().map(({ status }) => status.state)
-  return { clock, store, outbox, asked, errors, line, applied, texts, states }
+  return { clock, store, outbox, requests, errors, line, applied, texts, states }
 }
 
 const at = (seq: number): Acknowledgement => ({ seq, createdAt: '2026-01-01T00:00:00.000Z' })
@@ -55,39 +55,39 @@ const later = (code: 'unavailable' | 'unknown' | 'rate-limited', retryAfterMs?: 
 
 describe('outbox', () => {
   it('[ORD2] sends one message per conversation at a time, conversations in parallel', async () => {
-    const { outbox, asked, texts } = setUp()
+    const { outbox, requests, texts } = setUp()
     for (const text of ['a1', 'a2', 'a3']) await outbox.add('a', { text })
     await outbox.add('b', { text: 'b1' })
     await settle()
     expect(texts()).toEqual(['a1', 'b1'])
-    await asked[0]?.answer(at(1))
+    await requests[0]?.answer(at(1))
     expect(texts()).toEqual(['a1', 'b1', 'a2'])
-    await asked[2]?.answer(later('unknown'))
+    await requests[2]?.answer(later('unknown'))
     expect(texts()).toEqual(['a1', 'b1', 'a2'])
   })
 
   it('[IDEM1] retries with the same clientId, no sooner than the server asks', async () => {
-    const { outbox, asked, clock } = setUp()
+    const { outbox, requests, clock } = setUp()
     const sent = await outbox.add('a', { text: 'x' })
     await settle()
-    await asked[0]?.answer(later('unknown'))
+    await requests[0]?.answer(later('unknown'))
     await clock.advance(1_000)
-    await asked[1]?.answer(later('rate-limited', 5_000))
+    await requests[1]?.answer(later('rate-limited', 5_000))
     await clock.advance(4_999)
     // A reconnect does not shorten the delay that the server asked for.
     outbox.resume()
-    expect(asked).toHaveLength(2)
+    expect(requests).toHaveLength(2)
     await clock.advance(5_000)
-    expect(asked.map(({ record }) => record.clientId)).toEqual([sent.clientId, sent.clientId, sent.clientId])
-    await asked[2]?.answer(at(9))
+    expect(requests.map(({ record }) => record.clientId)).toEqual([sent.clientId, sent.clientId, sent.clientId])
+    await requests[2]?.answer(at(9))
     expect(await sent.acknowledged).toEqual(at(9))
   })
 
   it('[ACK2] shows an acknowledged message until the log contains it', async () => {
-    const { outbox, asked, applied, store, states } = setUp()
+    const { outbox, requests, applied, store, states } = setUp()
     await outbox.add('a', { text: 'x' })
     await settle()
-    await asked[0]?.answer(at(4))
+    await requests[0]?.answer(at(4))
     expect(states()).toEqual(['acknowledged'])
     expect((await store.readOutbox('u'))[0]?.status).toEqual({ state: 'acknowledged', ...at(4) })
     outbox.settleUpTo('a', 3)
@@ -99,37 +99,37 @@ describe('outbox', () => {
   })
 
   it('[ACK2] accepts the log as acknowledgement when the response was lost', async () => {
-    const { outbox, asked, states } = setUp()
+    const { outbox, requests, states } = setUp()
     const sent = await outbox.add('a', { text: 'x' })
     await settle()
     outbox.settle(sent.clientId, at(7))
     expect(await sent.acknowledged).toEqual(at(7))
     expect(states()).toEqual([])
-    await asked[0]?.answer(later('unknown'))
+    await requests[0]?.answer(later('unknown'))
     expect(states()).toEqual([])
   })
 
   it('keeps messages without a connection and after the session ended', async () => {
-    const { outbox, asked, line, states } = setUp()
+    const { outbox, requests, line, states } = setUp()
     line.isOpen = false
     await outbox.add('a', { text: 'x' })
     await settle()
-    expect(asked).toHaveLength(0)
+    expect(requests).toHaveLength(0)
     line.isOpen = true
     outbox.resume()
     await settle()
-    await asked[0]?.answer(new ChorusError('unauthenticated', 'unable to send; no session'))
+    await requests[0]?.answer(new ChorusError('unauthenticated', 'unable to send; no session'))
     expect(states()).toEqual(['pending'])
   })
 
   it('retries a message with a new clientId after a conflict', async () => {
-    const { outbox, asked, store } = setUp()
+    const { outbox, requests, store } = setUp()
     const sent = await outbox.add('a', { text: 'x' })
     await settle()
-    await asked[0]?.answer(new ChorusError('conflict', 'unable to send; the id is taken'))
+    await requests[0]?.answer(new ChorusError('conflict', 'unable to send; the id is taken'))
     await outbox.retry(sent.clientId)
     await settle()
-    expect(asked[1]?.record.clientId).not.toBe(sent.clientId)
+    expect(requests[1]?.record.clientId).not.toBe(sent.clientId)
     expect(await store.readOutbox('u')).toHaveLength(1)
     await expect(outbox.retry('unheard of')).rejects.toMatchObject({ code: 'not-found' })
   })
@@ -146,22 +146,22 @@ describe('outbox', () => {
   })
 
   it('[LIM1] limits the number of messages and of parallel sends', async () => {
-    const { outbox, asked } = setUp()
+    const { outbox, requests } = setUp()
     for (let index = 0; index < outboxMaxMessages; index += 1) await outbox.add(`c${index % 20}`, { text: `${index}` })
     await settle()
-    expect(asked).toHaveLength(outboxMaxParallel)
+    expect(requests).toHaveLength(outboxMaxParallel)
     await expect(outbox.add('a', { text: 'one more' })).rejects.toMatchObject({ code: 'too-large' })
   })
 
   it('rejects a message that the device cannot store', async () => {
     const store = createMemoryStore()
-    const { outbox, asked, states } = setUp({
+    const { outbox, requests, states } = setUp({
       ...store,
       putOutbox: () => Promise.reject(new Error('the disk is full')),
     })
     await expect(outbox.add('a', { text: 'x' })).rejects.toMatchObject({ code: 'unavailable' })
     expect(states()).toEqual([])
-    expect(asked).toEqual([])
+    expect(requests).toEqual([])
   })
 
   it('[ORD2] continues after a restart in the order of writing', async () => {
@@ -173,7 +173,7 @@ describe('outbox', () => {
     await after.outbox.load()
     for (let index = 0; index < 3; index += 1) {
       await settle()
-      await after.asked[index]?.answer(at(index + 1))
+      await after.requests[index]?.answer(at(index + 1))
     }
     expect(after.texts()).toEqual(['1', '2', '3'])
   })
@@ -210,7 +210,7 @@ describe('several tabs on one store', () => {
       await two.outbox.add('a', { text: 'second' })
       await settle()
       expect(two.texts()).toEqual([])
-      await one.asked[0]?.answer(at(1))
+      await one.requests[0]?.answer(at(1))
       expect(await sent.acknowledged).toEqual(at(1))
       await eventually(() => expect([...one.texts(), ...two.texts()]).toEqual(['first', 'second']))
     } finally {

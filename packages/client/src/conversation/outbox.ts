@@ -50,7 +50,7 @@ interface Entry {
 
 interface Pause {
   /** True when the server asked for the delay. A reconnect does not end such a pause. */
-  readonly isAsked: boolean
+  readonly isRequested: boolean
   readonly cancel: () => void
 }
 
@@ -111,7 +111,7 @@ export class Outbox {
    */
   resume(): void {
     for (const [conversation, pause] of [...this.#pauses]) {
-      if (pause.isAsked) continue
+      if (pause.isRequested) continue
       pause.cancel()
       this.#pauses.delete(conversation)
     }
@@ -401,14 +401,14 @@ export class Outbox {
     this.#pause(conversation, delayMs, error.code === 'rate-limited')
   }
 
-  #pause(conversation: string, delayMs: number, isAsked: boolean): void {
+  #pause(conversation: string, delayMs: number, isRequested: boolean): void {
     if (this.#isStopped) return
     this.#pauses.get(conversation)?.cancel()
     const cancel = this.#options.clock.after(delayMs, () => {
       this.#pauses.delete(conversation)
       this.#drain(conversation)
     })
-    this.#pauses.set(conversation, { isAsked, cancel })
+    this.#pauses.set(conversation, { isRequested, cancel })
   }
 
   #settleWaiters(clientId: string, result: Acknowledgement | ChorusError): void {

@@ -91,7 +91,7 @@ export interface ConversationReplica {
   /** True while missing changes are being read, or will be after a delay. */
   isRepairing: boolean
   /** True while the summary is being requested. */
-  isAsking: boolean
+  isRequesting: boolean
   /** Number of times a conversation object from the server was merged. */
   merges: number
 }
@@ -231,7 +231,7 @@ export class Replica {
       isShown: false,
       isLeft: false,
       isRepairing: false,
-      isAsking: false,
+      isRequesting: false,
       merges: 0,
     }
     this.#slots.set(id, fresh)
@@ -396,7 +396,7 @@ export class Replica {
           return
         }
         this.#epoch = event.payload.epoch
-        for (const id of this.#unsure) this.#askSummaryLater(this.slot(id))
+        for (const id of this.#unsure) this.#requestSummaryLater(this.slot(id))
         this.#cover(event.payload.cursor)
         this.#data.set('live')
         return
@@ -446,7 +446,7 @@ export class Replica {
   /** Requests the current state of the conversation from the server. */
   async refresh(id: string): Promise<void> {
     const slot = this.#slots.get(id)
-    if (slot !== undefined) await this.#askSummary(slot)
+    if (slot !== undefined) await this.#requestSummary(slot)
   }
 
   /** Loads a page into the window. Does nothing while another page is loading. */
@@ -516,7 +516,7 @@ export class Replica {
     // missing changes.
     if (isNew) slot.timeline.skipTo(first.type === 'skip' ? first.from : first.seq)
     this.#applyStep(slot, slot.timeline.applyChanges(changes))
-    if (slot.state === undefined && !slot.isLeft) this.#askSummaryLater(slot)
+    if (slot.state === undefined && !slot.isLeft) this.#requestSummaryLater(slot)
   }
 
   #applyConversation(payload: EventPayload<'conversation'>): void {
@@ -537,7 +537,7 @@ export class Replica {
       if (isNews) guarded(() => this.#options.onLimited({ conversation, seq }), this.#options.onError)
       this.#applyMarker(slot, seq, readSeq, unread)
       // The name and the members may have changed in the skipped changes.
-      this.#askSummaryLater(slot)
+      this.#requestSummaryLater(slot)
       return
     }
     this.#applyMarker(slot, seq, readSeq, unread)
@@ -555,7 +555,7 @@ export class Replica {
     // The local copy already contains changes that are newer than this count.
     const counted = countUnreadInWindow(summary, slot.timeline.window, readSeq, this.#options.me)
     this.#setState(slot, { summary: { ...summary, readSeq, unread: counted ?? unread }, unreadAsOfSeq })
-    if (counted === undefined) this.#askSummaryLater(slot)
+    if (counted === undefined) this.#requestSummaryLater(slot)
   }
 
   /** Passes the changes released by the timeline to the summary and the application, in order. */
@@ -654,14 +654,14 @@ export class Replica {
     this.#settle(slot)
   }
 
-  #askSummaryLater(slot: ConversationReplica): void {
-    if (slot.isAsking) return
-    this.#askSummary(slot).catch(this.#options.onError)
+  #requestSummaryLater(slot: ConversationReplica): void {
+    if (slot.isRequesting) return
+    this.#requestSummary(slot).catch(this.#options.onError)
   }
 
-  async #askSummary(slot: ConversationReplica, attempt = 0): Promise<void> {
+  async #requestSummary(slot: ConversationReplica, attempt = 0): Promise<void> {
     const { api, clock } = this.#options
-    slot.isAsking = true
+    slot.isRequesting = true
     this.#outstanding.add(slot.id)
     try {
       const { conversation } = await api.call('get-conversation', { conversation: slot.id })
@@ -677,13 +677,13 @@ export class Replica {
       const isFinal = !(error instanceof ChorusError) || error.retry === 'never'
       if (!isFinal) {
         clock.after(backoffDelayMs(attempt, clock, error.retryAfterMs), () => {
-          this.#askSummary(slot, attempt + 1).catch(this.#options.onError)
+          this.#requestSummary(slot, attempt + 1).catch(this.#options.onError)
         })
         return
       }
       if (error instanceof ChorusError && error.code === 'not-found') this.#leave(slot)
     }
-    slot.isAsking = false
+    slot.isRequesting = false
     this.#settle(slot)
   }
 
@@ -718,7 +718,7 @@ export class Replica {
   }
 
   #settle(slot: ConversationReplica): void {
-    if (slot.isRepairing || slot.isAsking) return
+    if (slot.isRepairing || slot.isRequesting) return
     this.#outstanding.delete(slot.id)
     if (slot.isLeft || slot.state !== undefined) this.#foreign.delete(slot.id)
     this.#coverNow()
@@ -850,7 +850,7 @@ export class Replica {
     }
     this.#enter(slot)
     this.#foreign.add(id)
-    this.#askSummaryLater(slot)
+    this.#requestSummaryLater(slot)
   }
 
   #toRecord(id: string): ConversationRecord[] {
@@ -918,7 +918,7 @@ export class Replica {
       this.#applyStep(slot, slot.timeline.applyLimited(entry.seq, index < windowsMax ? entry.messages : undefined))
       this.#applyStep(slot, slot.timeline.applyChanges(entry.changes))
       // The list may be older than the changes applied here.
-      if (conversation === undefined || !this.#merge(slot, conversation)) this.#askSummaryLater(slot)
+      if (conversation === undefined || !this.#merge(slot, conversation)) this.#requestSummaryLater(slot)
       if (isNews)
         guarded(() => this.#options.onLimited({ conversation: slot.id, seq: entry.seq }), this.#options.onError)
       this.#dirty.add(slot.id)

@@ -4,7 +4,7 @@
  */
 import { limits, type Presence } from '@chorus/protocol'
 import type { PresenceWatch, PresenceWatcher } from '../model/api.ts'
-import type { Ask } from '../wire/ask.ts'
+import type { SendRequest } from '../wire/send-request.ts'
 import type { Clock } from '../support/clock.ts'
 import { type Cell, createCell, createComputedCell, type Observable } from '../support/observable.ts'
 
@@ -19,7 +19,7 @@ export const presencePollMs = 20_000
 export const unknownAfterMs = 5_000
 
 export interface PresenceOptions {
-  readonly ask: Ask
+  readonly request: SendRequest
   readonly clock: Clock
   readonly isConnected: () => boolean
   /** Returns whether the server pushes presence updates over this connection. */
@@ -61,7 +61,7 @@ export class PresenceSubscriptions implements PresenceWatcher {
 
   async setStatus(status: 'online' | 'away'): Promise<void> {
     this.#status = status
-    if (this.#options.isConnected()) await this.#options.ask('set-status', { status })
+    if (this.#options.isConnected()) await this.#options.request('set-status', { status })
   }
 
   handle(presence: readonly Presence[]): void {
@@ -76,7 +76,7 @@ export class PresenceSubscriptions implements PresenceWatcher {
   resume(): void {
     this.#cancelUnknown?.()
     this.#cancelUnknown = undefined
-    if (this.#status === 'away') this.#options.ask('set-status', { status: 'away' }).catch(() => undefined)
+    if (this.#status === 'away') this.#options.request('set-status', { status: 'away' }).catch(() => undefined)
     if (this.#wanted.size > 0) this.#sendLater(0)
   }
 
@@ -125,7 +125,7 @@ export class PresenceSubscriptions implements PresenceWatcher {
 
   async #send(): Promise<void> {
     const users = [...this.#wanted.keys()].slice(0, limits.listMaxIds)
-    const { presence } = await this.#options.ask('watch-presence', { users })
+    const { presence } = await this.#options.request('watch-presence', { users })
     this.handle(presence)
     if (!this.#options.isFollowed() && users.length > 0 && this.#options.isConnected()) this.#sendLater(presencePollMs)
   }

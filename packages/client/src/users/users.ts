@@ -133,13 +133,13 @@ export class UserCache implements Users {
 
   #gather(delayMs: number): void {
     if (this.#cancel !== undefined) return
-    this.#after(delayMs, () => this.#ask(0))
+    this.#after(delayMs, () => this.#request(0))
   }
 
-  #after(delayMs: number, ask: () => Promise<void>): void {
+  #after(delayMs: number, request: () => Promise<void>): void {
     const clears = this.#clears
     this.#cancel = this.#clock.after(delayMs, () => {
-      void ask().finally(() => {
+      void request().finally(() => {
         if (clears !== this.#clears || this.#isAgain) return
         this.#cancel = undefined
         if (this.#wanted.size > 0) this.#gather(gatherMs)
@@ -147,7 +147,7 @@ export class UserCache implements Users {
     })
   }
 
-  async #ask(attempt: number): Promise<void> {
+  async #request(attempt: number): Promise<void> {
     this.#isAgain = false
     const clears = this.#clears
     const ids = [...this.#wanted.keys()].slice(0, limits.listMaxIds)
@@ -173,7 +173,7 @@ export class UserCache implements Users {
         return
       }
       this.#isAgain = true
-      this.#after(1_000 * 2 ** attempt, () => this.#ask(attempt + 1))
+      this.#after(1_000 * 2 ** attempt, () => this.#request(attempt + 1))
     }
   }
 

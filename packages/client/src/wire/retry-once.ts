@@ -13,10 +13,10 @@ import type { Clock } from '../support/clock.ts'
  * Maximum delay requested by a server for which a retry is made here. Beyond it, the caller gets
  * the error.
  */
-export const askAgainMaxMs = 2_000
+export const retryOnceMaxMs = 2_000
 
 /** Maximum number of commands of one client that are in flight or waiting. */
-export const askedMax = 1_000
+export const requestsMax = 1_000
 
 type Timers = Pick<Clock, 'after' | 'random'>
 
@@ -24,22 +24,22 @@ type Timers = Pick<Clock, 'after' | 'random'>
  * Sends a request and retries it once if it failed with `unavailable`. Does not retry once
  * `replaced` resolves to true.
  */
-export async function askAgain<Result>(
-  ask: () => Promise<Result>,
+export async function retryOnce<Result>(
+  send: () => Promise<Result>,
   clock: Timers,
   replaced: Promise<boolean> = new Promise(() => undefined),
 ): Promise<Result> {
   try {
-    return await ask()
+    return await send()
   } catch (error) {
     if (!(error instanceof ChorusError) || error.code !== 'unavailable') throw error
     const { retryAfterMs = 0 } = error
-    if (retryAfterMs > askAgainMaxMs) throw error
+    if (retryAfterMs > retryOnceMaxMs) throw error
     const wait = new Promise<void>(
       (resolve) => void clock.after(Math.max(retryAfterMs, 100 + 400 * clock.random()), resolve),
     )
     if ((await Promise.race([replaced, wait])) === true) throw error
-    return ask()
+    return send()
   }
 }
 
@@ -48,35 +48,35 @@ export async function askAgain<Result>(
  * With `replaces`, earlier requests with that key are not retried any more; without it, the new
  * request waits for their retries.
  */
-type AskInOrder = <Result>(about: string, replaces: boolean, ask: () => Promise<Result>) => Promise<Result>
+type RequestQueue = <Result>(about: string, replaces: boolean, send: () => Promise<Result>) => Promise<Result>
 
 interface Turn {
   readonly answer: Promise<unknown>
   readonly replace: (isReplaced: boolean) => void
 }
 
-export function createAskInOrder(clock: Timers): AskInOrder {
+export function createRequestQueue(clock: Timers): RequestQueue {
   const newest = new Map<string, Turn>()
-  let asked = 0
-  return async (about, replaces, ask) => {
-    if (asked >= askedMax) {
-      throw new ChorusError('rate-limited', `unable to send request; ${askedMax} requests are already in progress`)
+  let inProgress = 0
+  return async (about, replaces, send) => {
+    if (inProgress >= requestsMax) {
+      throw new ChorusError('rate-limited', `unable to send request; ${requestsMax} requests are already in progress`)
     }
-    asked += 1
+    inProgress += 1
     const before = newest.get(about)
     if (replaces) before?.replace(true)
     let replace: Turn['replace'] = () => undefined
     const replaced = new Promise<boolean>((resolve) => {
       replace = resolve
     })
-    const run = () => askAgain(ask, clock, replaced)
+    const run = () => retryOnce(send, clock, replaced)
     const answer = before === undefined ? run() : before.answer.then(run, run)
     const turn: Turn = { answer, replace }
     newest.set(about, turn)
     try {
       return await answer
     } finally {
-      asked -= 1
+      inProgress -= 1
       if (newest.get(about) === turn) newest.delete(about)
     }
   }

@@ -1,7 +1,7 @@
 /** Sends a command over the live connection while there is one, and over HTTP otherwise. */
 import type { CommandAck, CommandRequest, EventCommandName } from '@chorus/protocol'
 
-export type Ask = <Name extends EventCommandName>(
+export type SendRequest = <Name extends EventCommandName>(
   name: Name,
   request: CommandRequest<Name>,
 ) => Promise<CommandAck<Name>>

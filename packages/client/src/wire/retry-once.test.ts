@@ -4,20 +4,20 @@
  */
 import { ChorusError, type ErrorCode } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
-import { askAgain, askAgainMaxMs, askedMax, createAskInOrder } from './ask-again.ts'
+import { retryOnce, retryOnceMaxMs, requestsMax, createRequestQueue } from './retry-once.ts'
 import { ManualClock, settle } from '../testing/manual-clock.ts'
 
 function failing(times: number, code: ErrorCode, retryAfterMs?: number) {
-  let asked = 0
+  let sent = 0
   return {
-    ask: () => {
-      asked += 1
+    send: () => {
+      sent += 1
       const options = retryAfterMs === undefined ? {} : { retryAfterMs }
-      return asked <= times
-        ? Promise.reject(new ChorusError(code, 'unable to ask; this is a test', options))
+      return sent <= times
+        ? Promise.reject(new ChorusError(code, 'unable to send; this is a test', options))
         : Promise.resolve('done')
     },
-    count: () => asked,
+    count: () => sent,
   }
 }
 
@@ -25,14 +25,14 @@ describe('retrying a request', () => {
   it('[ACK2] retries an unexecuted request once, after the server’s delay', async () => {
     const clock = new ManualClock()
     const stopping = failing(1, 'unavailable', 1_000)
-    const answer = askAgain(stopping.ask, clock)
+    const answer = retryOnce(stopping.send, clock)
     await clock.advance(999)
     expect(stopping.count()).toBe(1)
     await clock.advance(1)
     expect(await answer).toBe('done')
 
     const away = failing(5, 'unavailable')
-    const refused = askAgain(away.ask, clock).catch((error: unknown) => error)
+    const refused = retryOnce(away.send, clock).catch((error: unknown) => error)
     await clock.advance(60_000)
     expect(await refused).toMatchObject({ code: 'unavailable' })
     expect(away.count()).toBe(2)
@@ -45,10 +45,10 @@ describe('retrying a request', () => {
       ['unknown'],
       ['forbidden'],
       ['rate-limited', 100],
-      ['unavailable', askAgainMaxMs + 1],
+      ['unavailable', retryOnceMaxMs + 1],
     ] as const) {
-      const { ask, count } = failing(1, code, retryAfterMs)
-      await expect(askAgain(ask, clock)).rejects.toMatchObject({ code })
+      const { send, count } = failing(1, code, retryAfterMs)
+      await expect(retryOnce(send, clock)).rejects.toMatchObject({ code })
       expect(count()).toBe(1)
     }
   })
@@ -58,27 +58,27 @@ describe('sending in order', () => {
   /** Records the requests. Each name in `failing` fails with `unavailable` the first time. */
   function setUp(...failing: string[]) {
     const clock = new ManualClock()
-    const inOrder = createAskInOrder(clock)
-    const asked: string[] = []
+    const queue = createRequestQueue(clock)
+    const sent: string[] = []
     const answered: string[] = []
     const command = (about: string, name: string, replaces = true): Promise<void> => {
-      const ask = async (): Promise<string> => {
-        asked.push(name)
+      const send = async (): Promise<string> => {
+        sent.push(name)
         await settle()
-        const isFailing = failing.includes(name) && asked.filter((one) => one === name).length === 1
-        if (isFailing) throw new ChorusError('unavailable', 'unable to ask; this is a test')
+        const isFailing = failing.includes(name) && sent.filter((one) => one === name).length === 1
+        if (isFailing) throw new ChorusError('unavailable', 'unable to send; this is a test')
         return name
       }
-      return inOrder(about, replaces, ask).then(
+      return queue(about, replaces, send).then(
         (answer) => void answered.push(answer),
         (error: unknown) => void answered.push(`no ${name}, ${(error as ChorusError).code}`),
       )
     }
-    return { clock, asked, answered, command }
+    return { clock, sent, answered, command }
   }
 
   it('[ACK2] drops a retry at once when a newer command replaces it', async () => {
-    const { clock, asked, answered, command } = setUp('typing', 'react')
+    const { clock, sent, answered, command } = setUp('typing', 'react')
     const typing = command('c/live/typing', 'typing')
     const react = command('c/5/reactions/x', 'react')
     await settle()
@@ -87,10 +87,10 @@ describe('sending in order', () => {
     // The clock does not move, so a new request cannot wait for a delay.
     await command('c/live/typing', 'stopped')
     await typing
-    expect(asked).toEqual(['typing', 'react', 'stopped'])
-    await clock.advance(askAgainMaxMs)
+    expect(sent).toEqual(['typing', 'react', 'stopped'])
+    await clock.advance(retryOnceMaxMs)
     await react
-    expect(asked).toEqual(['typing', 'react', 'stopped', 'react'])
+    expect(sent).toEqual(['typing', 'react', 'stopped', 'react'])
     expect(answered).toEqual(['no typing, unavailable', 'stopped', 'react'])
     // A later command is not affected by the dropped retry.
     await command('c/live/typing', 'again')
@@ -98,12 +98,12 @@ describe('sending in order', () => {
   })
 
   it('[ACK2] sends commands in call order, each once', async () => {
-    const { clock, asked, answered, command } = setUp('react', 'unreact')
+    const { clock, sent, answered, command } = setUp('react', 'unreact')
     const all = [command('a', 'react'), command('a', 'unreact'), command('a', 'react again'), command('b', 'other')]
-    expect(asked).toEqual(['react', 'other'])
+    expect(sent).toEqual(['react', 'other'])
     await Promise.all(all)
-    await clock.advance(askAgainMaxMs)
-    expect(asked).toEqual(['react', 'other', 'unreact', 'react again'])
+    await clock.advance(retryOnceMaxMs)
+    expect(sent).toEqual(['react', 'other', 'unreact', 'react again'])
     expect(answered.filter((one) => one !== 'other')).toEqual([
       'no react, unavailable',
       'no unreact, unavailable',
@@ -112,26 +112,26 @@ describe('sending in order', () => {
   })
 
   it('[ACK2] waits for the retry of a command that is not replaced', async () => {
-    const { clock, asked, answered, command } = setUp('name')
+    const { clock, sent, answered, command } = setUp('name')
     const both = [command('me', 'name', false), command('me', 'avatar', false)]
     await settle()
     await settle()
-    expect(asked).toEqual(['name'])
-    await clock.advance(askAgainMaxMs)
+    expect(sent).toEqual(['name'])
+    await clock.advance(retryOnceMaxMs)
     await Promise.all(both)
-    expect(asked).toEqual(['name', 'name', 'avatar'])
+    expect(sent).toEqual(['name', 'name', 'avatar'])
     expect(answered).toEqual(['name', 'avatar'])
   })
 
   it('[LIM1] refuses commands beyond the maximum', async () => {
-    const { asked, answered, command } = setUp()
-    const all = Array.from({ length: askedMax }, (_, index) => command('a', `${index}`))
+    const { sent, answered, command } = setUp()
+    const all = Array.from({ length: requestsMax }, (_, index) => command('a', `${index}`))
     await command('b', 'too much')
     expect(answered).toEqual(['no too much, rate-limited'])
-    expect(asked).toEqual(['0'])
+    expect(sent).toEqual(['0'])
     await Promise.all(all)
     await command('b', 'later')
     expect(answered.at(-1)).toBe('later')
-    expect(asked).toHaveLength(askedMax + 1)
+    expect(sent).toHaveLength(requestsMax + 1)
   })
 })
