@@ -17,14 +17,13 @@ import type {
   ChangeNotice,
   ChatClient,
   ChatClientOptions,
-  ChatConversation,
-  ConversationSummary,
   DataState,
-  OutboxItem,
   SessionState,
   SignedOutReason,
   TransportName,
 } from './model/api.ts'
+import type { ChatConversation, ConversationSummary } from './model/api-conversation.ts'
+import type { OutboxItem } from './model/api-messages.ts'
 import type { StorageState } from './model/store.ts'
 import type { SendRequest } from './wire/send-request.ts'
 import { retryOnce, retryOnceMaxMs, createRequestQueue } from './wire/retry-once.ts'

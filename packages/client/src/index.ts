@@ -13,6 +13,9 @@
  * ```
  */
 export type * from './model/api.ts'
+export type * from './model/api-conversation.ts'
+export type * from './model/api-messages.ts'
+export type * from './model/api-users.ts'
 export { createChatClient } from './chat-client.ts'
 export type { Clock } from './support/clock.ts'
 export type { Observable } from './support/observable.ts'

@@ -3,7 +3,8 @@
  * marker being sent.
  */
 import type { Change, LiveValue, Presence } from '@chorus/protocol'
-import type { ChatConversation, ConversationSummary, LiveValues, PresenceWatch, Typing } from '../model/api.ts'
+import type { ChatConversation, ConversationSummary, LiveValues, Typing } from '../model/api-conversation.ts'
+import type { PresenceWatch } from '../model/api-users.ts'
 import type { SendRequest } from '../wire/send-request.ts'
 import type { Clock } from '../support/clock.ts'
 import type { HttpApi } from '../wire/http-api.ts'

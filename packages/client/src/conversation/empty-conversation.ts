@@ -3,7 +3,8 @@
  * refused. A component that still renders during a sign-out shows nothing instead of failing.
  */
 import { ChorusError } from '@chorus/protocol'
-import type { ChatConversation, Messages, TimelineView } from '../model/api.ts'
+import type { ChatConversation } from '../model/api-conversation.ts'
+import type { Messages, TimelineView } from '../model/api-messages.ts'
 import type { Observable } from '../support/observable.ts'
 import { MessageList } from './messages.ts'
 

@@ -6,7 +6,7 @@
  * its arrival. Clocks of different machines are never compared, not even those of two servers.
  */
 import type { Json, LiveValue } from '@chorus/protocol'
-import type { LiveValues } from '../model/api.ts'
+import type { LiveValues } from '../model/api-conversation.ts'
 import type { Clock } from '../support/clock.ts'
 import type { HttpApi } from '../wire/http-api.ts'
 import { type Cell, createCell, type Observable } from '../support/observable.ts'

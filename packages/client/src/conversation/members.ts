@@ -3,7 +3,7 @@
  * updated from the log.
  */
 import { type Change, limits, type Member, type Role } from '@chorus/protocol'
-import type { Members } from '../model/api.ts'
+import type { Members } from '../model/api-conversation.ts'
 import type { HttpApi } from '../wire/http-api.ts'
 import { type Cell, createCell, type Observable } from '../support/observable.ts'
 import type { UserCache } from '../users/users.ts'

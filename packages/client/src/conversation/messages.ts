@@ -4,7 +4,14 @@
  * refuses them.
  */
 import { ChorusError, limits, type PageMessage } from '@chorus/protocol'
-import type { MessageDraft, Messages, OutboxItem, SentMessage, TimelineItem, TimelineView } from '../model/api.ts'
+import type {
+  MessageDraft,
+  Messages,
+  OutboxItem,
+  SentMessage,
+  TimelineItem,
+  TimelineView,
+} from '../model/api-messages.ts'
 import type { SendRequest } from '../wire/send-request.ts'
 import type { HttpApi } from '../wire/http-api.ts'
 import { type ComputedCell, createComputedCell, type Observable } from '../support/observable.ts'

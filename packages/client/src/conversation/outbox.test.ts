@@ -2,7 +2,7 @@
 import { ChorusError } from '@chorus/protocol'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { eventually } from '../testing/eventually.ts'
-import type { Acknowledgement } from '../model/api.ts'
+import type { Acknowledgement } from '../model/api-messages.ts'
 import { Outbox, outboxMaxMessages, outboxMaxParallel } from './outbox.ts'
 import type { ChatStore, OutboxRecord } from '../model/store.ts'
 import { createMemoryStore } from '../store/store-memory.ts'

@@ -8,7 +8,7 @@
  * their order (ORD2). Different conversations send in parallel.
  */
 import { ChorusError, limits } from '@chorus/protocol'
-import type { Acknowledgement, MessageDraft, OutboxItem, SentMessage } from '../model/api.ts'
+import type { Acknowledgement, MessageDraft, OutboxItem, SentMessage } from '../model/api-messages.ts'
 import { backoffDelayMs, backoffMaxMs } from '../support/backoff.ts'
 import { createClientId } from '../support/client-id.ts'
 import type { Clock } from '../support/clock.ts'

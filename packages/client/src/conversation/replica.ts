@@ -19,7 +19,8 @@ import {
   type SyncEntry,
   type SyncPage,
 } from '@chorus/protocol'
-import type { ChangeNotice, ConversationSummary, DataState } from '../model/api.ts'
+import type { ChangeNotice, DataState } from '../model/api.ts'
+import type { ConversationSummary } from '../model/api-conversation.ts'
 import { backoffDelayMs } from '../support/backoff.ts'
 import type { Clock } from '../support/clock.ts'
 import { guarded } from '../support/guarded.ts'

@@ -3,7 +3,7 @@
  * and expires by itself.
  */
 import type { LiveValue } from '@chorus/protocol'
-import type { LiveValues, Typing } from '../model/api.ts'
+import type { LiveValues, Typing } from '../model/api-conversation.ts'
 import type { Clock } from '../support/clock.ts'
 import { derive } from '../support/observable.ts'
 

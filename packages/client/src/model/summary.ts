@@ -4,7 +4,7 @@
  * applied. So the object and the changes may arrive in any order.
  */
 import { type Change, type Conversation, limits, type PageMessage } from '@chorus/protocol'
-import type { ConversationSummary } from './api.ts'
+import type { ConversationSummary } from './api-conversation.ts'
 import { hasMessage } from './change-fields.ts'
 import { countReaction, reactionsOf, spanOf, type TimelineWindow } from './timeline.ts'
 

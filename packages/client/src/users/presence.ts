@@ -3,7 +3,7 @@
  * after each reconnect. After 5 s without a connection every user is `unknown`, not `offline`.
  */
 import { limits, type Presence } from '@chorus/protocol'
-import type { PresenceWatch, PresenceWatcher } from '../model/api.ts'
+import type { PresenceWatch, PresenceWatcher } from '../model/api-users.ts'
 import type { SendRequest } from '../wire/send-request.ts'
 import type { Clock } from '../support/clock.ts'
 import { type Cell, createCell, createComputedCell, type Observable } from '../support/observable.ts'

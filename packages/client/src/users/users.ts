@@ -1,6 +1,6 @@
 /** Cache of user profiles. Loads missing profiles in batches and keeps a bounded number of them. */
 import { ChorusError, limits, type User } from '@chorus/protocol'
-import type { Users } from '../model/api.ts'
+import type { Users } from '../model/api-users.ts'
 import type { Clock } from '../support/clock.ts'
 import type { HttpApi } from '../wire/http-api.ts'
 import { type Cell, createCell, type Observable } from '../support/observable.ts'
