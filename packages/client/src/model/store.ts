@@ -88,13 +88,9 @@ export interface RemovedRecord {
 }
 
 /**
-
  * Newest messages of one conversation, oldest first. `asOfSeq` is the seq that a message's text and
-
  * reactions reflect.
-
  */
-
 export interface WindowRecord {
   readonly hasBefore: boolean
   readonly messages: readonly { readonly message: PageMessage; readonly asOfSeq: number }[]
