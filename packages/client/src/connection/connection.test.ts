@@ -2,18 +2,13 @@
 import { ChorusError, type ServerEvent } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
 import { backoffDelayMs, backoffMaxMs } from '../support/backoff.ts'
-import {
-  Connection,
-  connectionTable,
-  failuresBeforeFallback,
-  lastAnswersMs,
-  openTimeoutMs,
-  preferredRetryMs,
-  replayPauseMaxMs,
-} from './connection.ts'
+import { Connection, lastAnswersMs } from './connection.ts'
+import { connectionTable } from './connection-table.ts'
 import type { DeviceSignal } from './device-signals.ts'
+import { openTimeoutMs, replayPauseMaxMs } from './link.ts'
 import { ManualClock, settle } from '../testing/manual-clock.ts'
 import type { Transport, TransportHandlers } from './transport.ts'
+import { failuresBeforeFallback, preferredRetryMs } from './transport-choice.ts'
 
 interface Link {
   readonly name: string

@@ -1,45 +1,34 @@
 /**
- * Keeps one live link to a server open. It is a state machine whose table the compiler checks for
- * completeness.
+ * Keeps one live link to a server open. A state machine (`connection-table.ts`) decides which events
+ * change the state; this file carries the changes out.
  *
  * It reconnects with jittered back-off and the newest cursor. It falls back to Server-Sent Events
  * where WebSocket does not open. When the server asks it to move, it opens the new link before it
- * closes the old one. Guarantee: events of an old and a new link are never mixed, because each link
- * has a generation and only the current one is read.
+ * closes the old one. Guarantee: events of an old and a new link are never mixed, because only the
+ * events of the current link are read.
  */
 import {
   ChorusError,
   type CommandAck,
   type CommandRequest,
   type EventCommandName,
-  type EventPayload,
   type ServerEvent,
 } from '@chorus/protocol'
 import type { ConnectionStatus, TransportName } from '../model/api.ts'
 import { backoffDelayMs, backoffMaxMs } from '../support/backoff.ts'
 import type { Clock } from '../support/clock.ts'
-import type { DeviceSignal, DeviceSignals } from './device-signals.ts'
 import { type Cell, createCell, type Observable } from '../support/observable.ts'
-import { type LinkEnd, type Transport, type TransportLink, toLinkEnd } from './transport.ts'
+import { type ConnectionEvent, connectionTable, type StateName } from './connection-table.ts'
+import type { DeviceSignal, DeviceSignals } from './device-signals.ts'
+import { Link, type LinkHandlers, notConnected } from './link.ts'
+import { type LinkEnd, type Transport, toLinkEnd } from './transport.ts'
+import { TransportChoice } from './transport-choice.ts'
 
-/** Maximum time for a link to open. */
-export const openTimeoutMs = 10_000
-/** Maximum time without data during a replay. */
-export const replayPauseMaxMs = 30_000
 /**
  * Minimum time a link must be ready before it resets the back-off. A server that closes each link
  * at once is therefore not flooded.
  */
 export const stableAfterMs = 2_000
-/** Number of failed attempts to open the preferred transport before the next one is tried. */
-export const failuresBeforeFallback = 3
-/**
- * Time to stay on a fallback before the preferred transport is tried again, multiplied by 0.5 to
- * 1.5. The first retry is soon, because the server may only have been restarting. Later retries are
- * rare.
- */
-export const preferredFirstRetryMs = 3_000
-export const preferredRetryMs = 300_000
 /**
  * Maximum time the old link is kept after a move, for responses that are still missing. No request
  * waits longer.
@@ -47,143 +36,6 @@ export const preferredRetryMs = 300_000
 export const lastAnswersMs = 10_000
 /** Minimum time between two signals to wake. Signals that are closer together count as one. */
 export const wakePauseMs = 5_000
-
-type StateName = ConnectionStatus['state']
-
-type ConnectionEvent =
-  | 'start'
-  | 'stop'
-  | 'opened'
-  | 'ready'
-  | 'lost'
-  | 'refused'
-  | 'retry-due'
-  | 'move'
-  | 'move-failed'
-  /** The old link ended while the new one was still opening. */
-  | 'old-lost'
-  | 'network-lost'
-  | 'network-back'
-
-/** Next state for each event in each state. `stay` means that the event has no effect. */
-export const connectionTable: {
-  readonly [State in StateName]: { readonly [Name in ConnectionEvent]: StateName | 'stay' }
-} = {
-  idle: {
-    start: 'connecting',
-    stop: 'stay',
-    opened: 'stay',
-    ready: 'stay',
-    lost: 'stay',
-    refused: 'stay',
-    'retry-due': 'stay',
-    move: 'stay',
-    'move-failed': 'stay',
-    'old-lost': 'stay',
-    'network-lost': 'stay',
-    'network-back': 'stay',
-  },
-  connecting: {
-    start: 'stay',
-    stop: 'idle',
-    opened: 'replaying',
-    ready: 'stay',
-    lost: 'waiting',
-    refused: 'closed',
-    'retry-due': 'stay',
-    move: 'stay',
-    'move-failed': 'stay',
-    'old-lost': 'stay',
-    'network-lost': 'offline',
-    'network-back': 'stay',
-  },
-  replaying: {
-    start: 'stay',
-    stop: 'idle',
-    opened: 'stay',
-    ready: 'ready',
-    lost: 'waiting',
-    refused: 'closed',
-    'retry-due': 'stay',
-    // The server will close the link. The resume then continues on another server.
-    move: 'stay',
-    'move-failed': 'stay',
-    'old-lost': 'stay',
-    'network-lost': 'offline',
-    'network-back': 'stay',
-  },
-  ready: {
-    start: 'stay',
-    stop: 'idle',
-    opened: 'stay',
-    ready: 'stay',
-    lost: 'waiting',
-    refused: 'closed',
-    'retry-due': 'stay',
-    move: 'moving',
-    'move-failed': 'stay',
-    'old-lost': 'stay',
-    'network-lost': 'offline',
-    'network-back': 'moving',
-  },
-  moving: {
-    start: 'stay',
-    stop: 'idle',
-    opened: 'stay',
-    ready: 'ready',
-    lost: 'waiting',
-    refused: 'closed',
-    'retry-due': 'stay',
-    move: 'stay',
-    'move-failed': 'ready',
-    'old-lost': 'connecting',
-    'network-lost': 'offline',
-    'network-back': 'stay',
-  },
-  waiting: {
-    start: 'connecting',
-    stop: 'idle',
-    opened: 'stay',
-    ready: 'stay',
-    lost: 'stay',
-    refused: 'closed',
-    'retry-due': 'connecting',
-    move: 'connecting',
-    'move-failed': 'stay',
-    'old-lost': 'stay',
-    'network-lost': 'offline',
-    'network-back': 'connecting',
-  },
-  offline: {
-    start: 'connecting',
-    stop: 'idle',
-    opened: 'stay',
-    ready: 'stay',
-    lost: 'stay',
-    refused: 'closed',
-    // Some devices wrongly report that they are offline.
-    'retry-due': 'connecting',
-    move: 'connecting',
-    'move-failed': 'stay',
-    'old-lost': 'stay',
-    'network-lost': 'stay',
-    'network-back': 'connecting',
-  },
-  closed: {
-    start: 'connecting',
-    stop: 'idle',
-    opened: 'stay',
-    ready: 'stay',
-    lost: 'stay',
-    refused: 'stay',
-    'retry-due': 'stay',
-    move: 'stay',
-    'move-failed': 'stay',
-    'old-lost': 'stay',
-    'network-lost': 'stay',
-    'network-back': 'stay',
-  },
-}
 
 export interface ConnectionOptions {
   /** Transports in order of preference. At least one. */
@@ -205,51 +57,46 @@ export interface ConnectionOptions {
   readonly onError?: (error: unknown) => void
 }
 
-interface Slot {
-  readonly generation: number
-  readonly transport: Transport
-  readonly link: TransportLink
-  isOpen: boolean
-  /** True when the previous link can be trusted while this one opens. False after a sleep. */
-  readonly isOldTrusted: boolean
-  readyAtMs: number | undefined
-  closing: EventPayload<'closing'> | undefined
-  /** Number of requests without a response. */
-  underWay: number
-  cancelTimer: () => void
-}
-
 export class Connection {
   readonly #options: ConnectionOptions
   readonly #status: Cell<ConnectionStatus>
+  readonly #choice: TransportChoice
+  readonly #handlers: LinkHandlers
+  /** Number of links and preparations. Work that was prepared before the last one is dropped. */
   #generation = 0
-  #current: Slot | undefined
+  #current: Link | undefined
   /** The new link during a move, until it opens. */
-  #next: Slot | undefined
+  #next: Link | undefined
+  /** True when the current link can be trusted while the next one opens. False after a sleep. */
+  #isCurrentTrusted = true
   /**
    * The old link after the new one opened. It is kept until the new link is ready and the old one
    * has no open requests.
    */
-  #retired: Slot | undefined
+  #retired: Link | undefined
   /** The link whose server asked the client to move, while it is the current link. */
-  #leaving: Slot | undefined
+  #leaving: Link | undefined
   #moveTries = 0
   #attempt = 0
-  /** Number of failures to open since the preferred transport last opened. */
-  #openFailures = 0
-  /** Number of attempts to return to the preferred transport since it last opened. */
-  #preferredTries = 0
   #retryAfterMs: number | undefined
   #refusal: Extract<LinkEnd, { kind: 'revoked' | 'refused' }> | undefined
   #wokenAtMs = Number.NEGATIVE_INFINITY
   #cancelRetry: () => void = () => undefined
   #cancelMove: () => void = () => undefined
-  #cancelPreferred: () => void = () => undefined
   #unwatch: () => void = () => undefined
 
   constructor(options: ConnectionOptions) {
     this.#options = options
     this.#status = createCell<ConnectionStatus>({ state: 'idle' }, { onError: options.onError })
+    this.#choice = new TransportChoice(options.transports, options.clock)
+    this.#handlers = {
+      onOpen: (link) => this.#onOpen(link),
+      onEvent: (link, event) => this.#onEvent(link, event),
+      onResponse: (link) => {
+        if (link === this.#retired) this.#leaveRetired()
+      },
+      onEnd: (link, end) => this.#onEnd(link, end),
+    }
   }
 
   get status(): Observable<ConnectionStatus> {
@@ -286,20 +133,12 @@ export class Connection {
    * used.
    */
   reconnect(): void {
-    if (this.#current !== undefined) this.#onEnd(this.#current, { kind: 'lost' })
+    this.#current?.end({ kind: 'lost' })
   }
 
   /** Sends a command over the current link. */
-  async request<Name extends EventCommandName>(name: Name, request: CommandRequest<Name>): Promise<CommandAck<Name>> {
-    const slot = this.#current
-    if (slot?.isOpen !== true) throw new ChorusError('unavailable', `unable to ${name}; there is no connection`)
-    slot.underWay += 1
-    try {
-      return await slot.link.request(name, request)
-    } finally {
-      slot.underWay -= 1
-      if (slot === this.#retired) this.#leaveRetired()
-    }
+  request<Name extends EventCommandName>(name: Name, request: CommandRequest<Name>): Promise<CommandAck<Name>> {
+    return this.#current?.request(name, request) ?? Promise.reject(notConnected(name))
   }
 
   #dispatch(event: ConnectionEvent): void {
@@ -364,9 +203,9 @@ export class Connection {
   }
 
   #prepare(): void {
-    const preparing = this.#options.prepare(this.#openFailures > 0)
+    const preparing = this.#options.prepare(this.#choice.hasFailed)
     if (preparing === undefined) {
-      this.#current = this.#open(this.#pickTransport(), true)
+      this.#current = this.#open(this.#choice.next())
       return
     }
     this.#generation += 1
@@ -374,7 +213,7 @@ export class Connection {
     const isMine = (): boolean => generation === this.#generation && this.#status.get().state === 'connecting'
     preparing.then(
       () => {
-        if (isMine()) this.#current = this.#open(this.#pickTransport(), true)
+        if (isMine()) this.#current = this.#open(this.#choice.next())
       },
       (error: unknown) => {
         if (!isMine()) return
@@ -400,112 +239,57 @@ export class Connection {
 
   #closeAll(): void {
     this.#cancelMove()
-    this.#cancelPreferred()
-    for (const slot of [this.#current, this.#next, this.#retired]) this.#closeSlot(slot)
+    this.#choice.cancelReturn()
+    for (const link of [this.#current, this.#next, this.#retired]) link?.close()
     this.#current = undefined
     this.#next = undefined
     this.#retired = undefined
     this.#leaving = undefined
   }
 
-  #closeSlot(slot: Slot | undefined): void {
-    slot?.cancelTimer()
-    slot?.link.close()
-  }
-
-  /**
-   * Returns the transport to try next. After repeated failures to open, it alternates between all
-   * transports.
-   */
-  #pickTransport(): Transport {
-    const { transports } = this.#options
-    const [preferred, ...others] = transports
-    if (preferred === undefined) throw new ChorusError('invalid', 'unable to connect; no transport is given')
-    const beyond = this.#openFailures - failuresBeforeFallback
-    if (beyond < 0 || others.length === 0) return preferred
-    return transports[(beyond + 1) % transports.length] ?? preferred
-  }
-
-  #open(transport: Transport, isOldTrusted: boolean): Slot {
+  #open(transport: Transport): Link {
     this.#generation += 1
-    const generation = this.#generation
-    // Handlers may be called before `connect` returns. Then the link is not registered yet and the
-    // call has no effect.
-    const bySlot = (run: (slot: Slot) => void): void => {
-      const slot = [this.#current, this.#next, this.#retired].find((one) => one?.generation === generation)
-      if (slot !== undefined) run(slot)
-    }
-    const link = transport.connect(this.#options.cursor(), {
-      onOpen: () => bySlot((slot) => this.#onOpen(slot)),
-      onEvent: (event) => bySlot((slot) => this.#onEvent(slot, event)),
-      onProgress: () =>
-        bySlot((slot) => {
-          if (slot.isOpen && slot.readyAtMs === undefined) this.#arm(slot, replayPauseMaxMs)
-        }),
-      onEnd: (end) => bySlot((slot) => this.#onEnd(slot, end)),
-    })
-    const slot: Slot = {
-      generation,
-      transport,
-      link,
-      isOpen: false,
-      isOldTrusted,
-      readyAtMs: undefined,
-      closing: undefined,
-      underWay: 0,
-      cancelTimer: () => undefined,
-    }
-    this.#arm(slot, openTimeoutMs)
-    return slot
+    return new Link(transport, this.#options.cursor(), this.#options.clock, this.#handlers)
   }
 
-  #arm(slot: Slot, timeoutMs: number): void {
-    slot.cancelTimer()
-    slot.cancelTimer = this.#options.clock.after(timeoutMs, () => this.#onEnd(slot, { kind: 'lost' }))
+  #openNext(transport: Transport, isCurrentTrusted: boolean): void {
+    this.#next = this.#open(transport)
+    this.#isCurrentTrusted = isCurrentTrusted
   }
 
-  #onOpen(slot: Slot): void {
-    slot.isOpen = true
-    this.#arm(slot, replayPauseMaxMs)
-    if (slot.transport === this.#options.transports[0]) {
-      this.#openFailures = 0
-      this.#preferredTries = 0
-    }
-    if (slot === this.#next) {
+  #onOpen(link: Link): void {
+    this.#choice.opened(link.transport)
+    if (link === this.#next) {
       // From here on only the new link is read. It replays from the cursor everything that the old
       // link has not covered.
-      this.#closeSlot(this.#retired)
+      this.#retired?.close()
       this.#retired = this.#current
-      this.#retired?.cancelTimer()
-      this.#current = slot
+      this.#retired?.keep()
+      this.#current = link
       this.#next = undefined
     } else this.#dispatch('opened')
   }
 
-  #onEvent(slot: Slot, event: ServerEvent): void {
-    if (slot !== this.#current) return
-    if (slot.readyAtMs === undefined) this.#arm(slot, replayPauseMaxMs)
+  #onEvent(link: Link, event: ServerEvent): void {
+    if (link !== this.#current) return
     switch (event.name) {
       case 'moving':
-        this.#leaving = slot
+        this.#leaving = link
         this.#moveTries = 0
         // Move in the middle of the given time. This leaves time for a second attempt, and clients
         // of one server spread out.
         this.#planMove(event.payload.inMs * (0.25 + this.#options.clock.random() / 2))
         return
       case 'closing':
-        slot.closing = event.payload
         return
       case 'ready':
-        slot.cancelTimer()
-        slot.readyAtMs = this.#options.clock.now()
-        if (this.#retired !== undefined) this.#arm(this.#retired, lastAnswersMs)
+        this.#retired?.endAfter(lastAnswersMs)
         this.#leaveRetired()
         this.#options.onEvent(event)
         this.#dispatch('ready')
-        this.#planPreferred()
+        this.#planReturn()
         // The server asked for the move during the replay or during another move.
-        if (slot === this.#leaving) this.#planMove(backoffDelayMs(0, this.#options.clock))
+        if (link === this.#leaving) this.#planMove(backoffDelayMs(0, this.#options.clock))
         return
       case 'changes':
       case 'conversation':
@@ -518,45 +302,40 @@ export class Connection {
     }
   }
 
-  #onEnd(slot: Slot, reported: LinkEnd): void {
-    const end = slot.closing === undefined ? reported : toLinkEnd(slot.closing)
-    this.#closeSlot(slot)
+  #onEnd(link: Link, end: LinkEnd): void {
     // A server that refuses with an error or a delay was reached, so this is not a failure to open.
-    if (!slot.isOpen && (end.kind !== 'lost' || end.retryAfterMs === undefined)) this.#openFailures += 1
-    if (slot === this.#retired) {
-      this.#retired = undefined
-      return
-    }
-    if (end.kind !== 'lost') {
+    if (!link.isOpen && (end.kind !== 'lost' || end.retryAfterMs === undefined)) this.#choice.failed()
+    if (link === this.#retired) this.#retired = undefined
+    else if (end.kind !== 'lost') this.#onLost(end)
+    else if (link === this.#next) this.#onNextLost(end)
+    else if (link === this.#current) this.#onCurrentLost(link, end)
+  }
+
+  #onNextLost(end: Extract<LinkEnd, { kind: 'lost' }>): void {
+    this.#next = undefined
+    if (!this.#isCurrentTrusted) {
       this.#onLost(end)
       return
     }
-    if (slot === this.#next) {
-      this.#next = undefined
-      if (!slot.isOldTrusted) {
-        if (end.retryAfterMs !== undefined) this.#retryAfterMs = end.retryAfterMs
-        this.#dispatch('lost')
-        return
-      }
-      this.#dispatch('move-failed')
-      this.#planPreferred()
-      // The load balancer may have led back to the server that is shutting down.
-      if (this.#leaving === this.#current && this.#leaving !== undefined) {
-        this.#planMove(backoffDelayMs(this.#moveTries, this.#options.clock, end.retryAfterMs))
-        this.#moveTries += 1
-      }
+    this.#dispatch('move-failed')
+    this.#planReturn()
+    // The load balancer may have led back to the server that is shutting down.
+    if (this.#leaving === this.#current && this.#leaving !== undefined) {
+      this.#planMove(backoffDelayMs(this.#moveTries, this.#options.clock, end.retryAfterMs))
+      this.#moveTries += 1
+    }
+  }
+
+  #onCurrentLost({ readyAtMs }: Link, end: Extract<LinkEnd, { kind: 'lost' }>): void {
+    if (readyAtMs !== undefined && this.#options.clock.now() - readyAtMs >= stableAfterMs) this.#attempt = 0
+    if (this.#next === undefined) {
+      this.#onLost(end)
       return
     }
-    if (slot !== this.#current) return
     if (end.retryAfterMs !== undefined) this.#retryAfterMs = end.retryAfterMs
-    if (slot.readyAtMs !== undefined && this.#options.clock.now() - slot.readyAtMs >= stableAfterMs) this.#attempt = 0
-    if (this.#next !== undefined) {
-      this.#current = this.#next
-      this.#next = undefined
-      this.#dispatch('old-lost')
-      return
-    }
-    this.#dispatch('lost')
+    this.#current = this.#next
+    this.#next = undefined
+    this.#dispatch('old-lost')
   }
 
   /**
@@ -566,36 +345,23 @@ export class Connection {
   #planMove(delayMs: number): void {
     this.#cancelMove()
     this.#cancelMove = this.#options.clock.after(delayMs, () => {
-      if (this.#leaving !== undefined && this.#leaving === this.#current) this.#move(this.#pickTransport(), true)
+      if (this.#leaving !== undefined && this.#leaving === this.#current) this.#move(this.#choice.next())
     })
   }
 
   #leaveRetired(): void {
-    if (this.#retired === undefined || this.#retired.underWay > 0 || this.#current?.readyAtMs === undefined) return
-    this.#closeSlot(this.#retired)
+    if (this.#retired === undefined || this.#retired.hasOpenRequests || this.#current?.readyAtMs === undefined) return
+    this.#retired.close()
     this.#retired = undefined
   }
 
-  #move(transport: Transport, isOldTrusted: boolean): void {
-    const { state } = this.#status.get()
-    if (state === 'ready') this.#next = this.#open(transport, isOldTrusted)
+  #move(transport: Transport): void {
+    if (this.#status.get().state === 'ready') this.#openNext(transport, true)
     this.#dispatch('move')
   }
 
-  /**
-   * While on a fallback, schedules an attempt with the preferred transport. The working link stays
-   * open during it.
-   */
-  #planPreferred(): void {
-    const { clock, transports } = this.#options
-    this.#cancelPreferred()
-    const [preferred] = transports
-    if (preferred === undefined || this.#current === undefined || this.#current.transport === preferred) return
-    const delayMs = Math.min(preferredRetryMs, preferredFirstRetryMs * 10 ** this.#preferredTries)
-    this.#cancelPreferred = clock.after(delayMs * (0.5 + clock.random()), () => {
-      this.#preferredTries = Math.min(this.#preferredTries + 1, 8)
-      this.#move(preferred, true)
-    })
+  #planReturn(): void {
+    this.#choice.planReturn(this.#current?.transport, (preferred) => this.#move(preferred))
   }
 
   #onSignal(signal: DeviceSignal): void {
@@ -612,7 +378,7 @@ export class Connection {
         this.#attempt = 0
         // The link may be dead without noticing. Resume on a new link, and keep the old one only
         // until the new one opens.
-        if (isReady) this.#next = this.#open(this.#pickTransport(), false)
+        if (isReady) this.#openNext(this.#choice.next(), false)
         this.#dispatch(signal === 'online' ? 'network-back' : 'move')
         return
       }
