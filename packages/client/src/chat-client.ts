@@ -40,6 +40,7 @@ import { createHttpApi, type HttpApi, type HttpLine, toHttpRequest } from './wir
 import { Lifetime } from './support/lifetime.ts'
 import { LiveValuesClient } from './conversation/live-values.ts'
 import { type Cell, createCell, createSwitch, derive, type Switch } from './support/observable.ts'
+import { createSerialQueue } from './support/serial-queue.ts'
 import { Outbox } from './conversation/outbox.ts'
 import { PresenceSubscriptions } from './users/presence.ts'
 import { Replica } from './conversation/replica.ts'
@@ -102,11 +103,8 @@ class Client implements ChatClient {
   #isSessionKnown = false
   /** Cancels the next attempt to ask the server which user the session belongs to. */
   #cancelFind: () => void = () => undefined
-  /**
-   * Promise of the last queued operation. Start, stop, sign-up, sign-in and sign-out run one after
-   * another.
-   */
-  #turn: Promise<unknown> = Promise.resolve()
+  /** Runs start, stop, sign-up, sign-in and sign-out one after another. */
+  readonly #inTurn = createSerialQueue()
 
   constructor(options: ChatClientOptions) {
     const { userAgent, clock = systemClock, store = createMemoryStore() } = options
@@ -411,12 +409,6 @@ class Client implements ChatClient {
     }
   }
 
-  #inTurn<Result>(run: () => Promise<Result>): Promise<Result> {
-    const result = this.#turn.then(run)
-    this.#turn = result.catch(() => undefined)
-    return result
-  }
-
   #requireSignedIn(doing: string): SignedIn {
     if (this.#signedIn === undefined)
       throw new ChorusError('unauthenticated', `unable to ${doing}; no user is signed in`)
@@ -539,9 +531,9 @@ class Client implements ChatClient {
     })
     const outbox = new Outbox({
       store: this.#store,
-      userId: user.id,
+      me: user.id,
       clock: life.clock,
-      canSend: () => !life.isOver && this.#connection.isUsable,
+      isConnected: () => !life.isOver && this.#connection.isUsable,
       send: ({ conversation, clientId, draft }) => {
         const { attachments, ...rest } = draft
         return this.#connection.request('send-message', {
@@ -728,8 +720,7 @@ class Client implements ChatClient {
 
   #settle({ user, outbox }: SignedIn, change: Change): void {
     if (change.type !== 'message.created' || change.message.sender !== user.id) return
-    const { clientId, seq, createdAt } = change.message
-    outbox.settle(clientId, { seq, createdAt })
+    outbox.settle(change.message.clientId, change.message)
   }
 
   #onLimited(notice: { readonly conversation: string; readonly seq: number }): void {

@@ -26,9 +26,9 @@ function setUp(store: ChatStore = createMemoryStore()) {
   const applied = new Map<string, number>()
   const outbox = new Outbox({
     store,
-    userId: 'u',
+    me: 'u',
     clock,
-    canSend: () => line.isOpen,
+    isConnected: () => line.isOpen,
     appliedSeqOf: (conversation) => applied.get(conversation) ?? 0,
     onError: (error) => errors.push(error),
     send: (record) =>

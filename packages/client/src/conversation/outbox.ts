@@ -13,6 +13,7 @@ import { backoffDelayMs, backoffMaxMs } from '../support/backoff.ts'
 import { createClientId } from '../support/client-id.ts'
 import type { Clock } from '../support/clock.ts'
 import { type Cell, createCell, type Observable } from '../support/observable.ts'
+import { createSerialQueue } from '../support/serial-queue.ts'
 import type { ChatStore, OutboxRecord } from '../model/store.ts'
 
 /** Maximum number of messages in the outbox of one device. */
@@ -22,12 +23,13 @@ export const outboxMaxParallel = 8
 
 export interface OutboxOptions {
   readonly store: ChatStore
-  readonly userId: string
+  /** Id of the signed-in user. */
+  readonly me: string
   readonly clock: Clock
   /** Sends a message to the server. Rejects with a `ChorusError`. */
   readonly send: (record: OutboxRecord) => Promise<Acknowledgement>
   /** Returns whether there is a connection to send over. */
-  readonly canSend: () => boolean
+  readonly isConnected: () => boolean
   /**
    * Returns the seq up to which the local copy of a conversation is complete, or undefined without
    * a local copy.
@@ -59,23 +61,20 @@ export class Outbox {
   /** Messages by clientId, in the order in which they were written. */
   #entries = new Map<string, Entry>()
   readonly #items: Cell<readonly OutboxItem[]>
-  readonly #waiters = new Map<string, Waiter[]>()
+  readonly #waiters = new Map<string, Waiter>()
   readonly #draining = new Set<string>()
   readonly #pauses = new Map<string, Pause>()
   readonly #channel: BroadcastChannel | undefined
   #lastOrder = 0
   #isStopped = false
-  /**
-   * The last write to the store. Writes run one after another, so that messages are stored in the
-   * order written.
-   */
-  #writes: Promise<unknown> = Promise.resolve()
+  /** Runs the calls to the store, so that messages are stored in the order written. */
+  readonly #inOrder = createSerialQueue()
 
   constructor(options: OutboxOptions) {
     this.#options = options
     this.#items = createCell<readonly OutboxItem[]>([], { onError: options.onError })
     if (options.store.isShared && typeof BroadcastChannel !== 'undefined') {
-      this.#channel = new BroadcastChannel(`chorus-outbox-${options.userId}`)
+      this.#channel = new BroadcastChannel(`chorus-outbox-${options.me}`)
       this.#channel.onmessage = () => {
         if (!this.#isStopped) this.#refresh().then(() => this.#drainAll(), options.onError)
       }
@@ -134,7 +133,7 @@ export class Outbox {
       status: { state: 'pending', attempts: 0 },
     }
     const acknowledged = new Promise<Acknowledgement>((resolve, reject) => {
-      this.#waiters.set(record.clientId, [{ resolve, reject }])
+      this.#waiters.set(record.clientId, { resolve, reject })
     })
     // Prevents an unhandled rejection when the caller ignores `acknowledged`. Callers that await it
     // still get the error.
@@ -172,7 +171,7 @@ export class Outbox {
     this.#entries.delete(clientId)
     this.#set(record, false)
     await this.#store(record)
-    if (isTaken) await this.#options.store.removeOutbox(this.#options.userId, [clientId])
+    if (isTaken) await this.#options.store.removeOutbox(this.#options.me, [clientId])
     this.#drain(record.conversation)
   }
 
@@ -188,7 +187,7 @@ export class Outbox {
     }
     if (isUntried) await this.#discardLocked(conversation, clientId)
     else await this.#remove([clientId])
-    this.#settleWaiters(clientId, new ChorusError('not-found', 'unable to send message; it was discarded'))
+    this.#settleWaiter(clientId, new ChorusError('not-found', 'unable to send message; it was discarded'))
   }
 
   /**
@@ -196,7 +195,7 @@ export class Outbox {
    * acknowledgement is needed.
    */
   settle(clientId: string, acknowledgement: Acknowledgement): void {
-    this.#settleWaiters(clientId, acknowledgement)
+    this.#settleWaiter(clientId, acknowledgement)
     if (this.#entries.has(clientId)) this.#remove([clientId]).catch(this.#options.onError)
   }
 
@@ -216,10 +215,8 @@ export class Outbox {
    * the discard is refused.
    */
   async #discardLocked(conversation: string, clientId: string): Promise<void> {
-    const locks = typeof navigator === 'undefined' ? undefined : navigator.locks
-    if (!this.#options.store.isShared || !isLockManager(locks) || this.#draining.has(conversation)) {
-      return this.#remove([clientId])
-    }
+    const locks = this.#locks()
+    if (locks === undefined || this.#draining.has(conversation)) return this.#remove([clientId])
     await locks.request(this.#lockOf(conversation), { ifAvailable: true }, async (lock) => {
       if (lock === null) {
         throw new ChorusError('conflict', 'unable to discard message; it may have been sent already')
@@ -228,8 +225,16 @@ export class Outbox {
     })
   }
 
+  /**
+   * Returns the locks between the tabs that share the store, if any do. Node and pages without TLS
+   * have no Web Locks, although the types always declare them.
+   */
+  #locks(): LockManager | undefined {
+    return this.#options.store.isShared && typeof navigator !== 'undefined' ? navigator.locks : undefined
+  }
+
   #lockOf(conversation: string): string {
-    return `chorus-outbox-${this.#options.userId}-${conversation}`
+    return `chorus-outbox-${this.#options.me}-${conversation}`
   }
 
   #nextOrder(): number {
@@ -249,8 +254,7 @@ export class Outbox {
   }
 
   #set(record: OutboxRecord, isStored: boolean): void {
-    const { clientId, conversation, draft, createdAt, status } = record
-    this.#entries.set(clientId, { record, isStored, item: { clientId, conversation, draft, createdAt, status } })
+    this.#entries.set(record.clientId, toEntry(record, isStored))
     this.#publish()
   }
 
@@ -259,10 +263,7 @@ export class Outbox {
   }
 
   async #store(record: OutboxRecord): Promise<void> {
-    const { store, userId } = this.#options
-    const write = this.#writes.then(() => store.putOutbox(userId, record))
-    this.#writes = write.catch(() => undefined)
-    await write
+    await this.#inOrder(() => this.#options.store.putOutbox(this.#options.me, record))
     const entry = this.#entries.get(record.clientId)
     if (entry?.record === record) this.#entries.set(record.clientId, { ...entry, isStored: true })
     this.#channel?.postMessage('changed')
@@ -271,10 +272,7 @@ export class Outbox {
   async #remove(clientIds: readonly string[]): Promise<void> {
     for (const clientId of clientIds) this.#entries.delete(clientId)
     this.#publish()
-    const { store, userId } = this.#options
-    const write = this.#writes.then(() => store.removeOutbox(userId, clientIds))
-    this.#writes = write.catch(() => undefined)
-    await write
+    await this.#inOrder(() => this.#options.store.removeOutbox(this.#options.me, clientIds))
     this.#channel?.postMessage('changed')
   }
 
@@ -283,30 +281,20 @@ export class Outbox {
    * not stored yet follow the loaded ones.
    */
   async #refresh(): Promise<void> {
-    const { store, userId } = this.#options
-    const read = this.#writes.then(() => store.readOutbox(userId))
-    this.#writes = read.catch(() => undefined)
-    const records = await read
+    const records = await this.#inOrder(() => this.#options.store.readOutbox(this.#options.me))
     const unstored = [...this.#entries.values()].filter(({ isStored }) => !isStored)
     const before = this.#entries
     this.#entries = new Map()
     for (const record of records) {
       this.#lastOrder = Math.max(this.#lastOrder, record.order)
-      const { clientId, conversation, draft, createdAt, status } = record
+      const { clientId, status } = record
       const known = before.get(clientId)
       // Attempts are counted in memory only, so the entry in memory is as current as the stored
       // one.
       const isSame =
         known !== undefined && known.record.status.state === status.state && known.record.order === record.order
-      if (isSame) this.#entries.set(clientId, { ...known, isStored: true })
-      else {
-        this.#entries.set(clientId, {
-          record,
-          isStored: true,
-          item: { clientId, conversation, draft, createdAt, status },
-        })
-      }
-      if (status.state === 'acknowledged') this.#settleWaiters(clientId, status)
+      this.#entries.set(clientId, isSame ? { ...known, isStored: true } : toEntry(record, true))
+      if (status.state === 'acknowledged') this.#settleWaiter(clientId, status)
     }
     for (const entry of unstored) this.#entries.set(entry.record.clientId, entry)
     this.#publish()
@@ -335,7 +323,7 @@ export class Outbox {
   }
 
   #mayDrain(conversation: string): boolean {
-    if (this.#isStopped || this.#pauses.has(conversation) || !this.#options.canSend()) return false
+    if (this.#isStopped || this.#pauses.has(conversation) || !this.#options.isConnected()) return false
     return this.#head(conversation)?.isStored === true
   }
 
@@ -344,8 +332,8 @@ export class Outbox {
    * at a time.
    */
   async #drainLocked(conversation: string): Promise<void> {
-    const locks = typeof navigator === 'undefined' ? undefined : navigator.locks
-    if (!this.#options.store.isShared || !isLockManager(locks)) return this.#drainNow(conversation)
+    const locks = this.#locks()
+    if (locks === undefined) return this.#drainNow(conversation)
     await locks.request(this.#lockOf(conversation), async () => {
       if (this.#isStopped) return
       await this.#refresh()
@@ -365,7 +353,7 @@ export class Outbox {
     const { clientId, conversation } = record
     try {
       const { seq, createdAt } = await this.#options.send(record)
-      this.#settleWaiters(clientId, { seq, createdAt })
+      this.#settleWaiter(clientId, { seq, createdAt })
       // Do not write after the end: after a sign-out the text would stay on the device.
       if (this.#isStopped || !this.#entries.has(clientId)) return
       const appliedSeq = this.#options.appliedSeqOf(conversation)
@@ -391,7 +379,7 @@ export class Outbox {
     if (error.retry === 'never' && error.code !== 'unauthenticated') {
       const failed: OutboxRecord = { ...record, status: { state: 'failed', error: error.toBody() } }
       this.#set(failed, false)
-      this.#settleWaiters(clientId, error)
+      this.#settleWaiter(clientId, error)
       await this.#store(failed)
       return
     }
@@ -411,13 +399,11 @@ export class Outbox {
     this.#pauses.set(conversation, { isRequested, cancel })
   }
 
-  #settleWaiters(clientId: string, result: Acknowledgement | ChorusError): void {
-    const waiters = this.#waiters.get(clientId) ?? []
+  #settleWaiter(clientId: string, result: Acknowledgement | ChorusError): void {
+    const waiter = this.#waiters.get(clientId)
     this.#waiters.delete(clientId)
-    for (const { resolve, reject } of waiters) {
-      if (result instanceof ChorusError) reject(result)
-      else resolve({ seq: result.seq, createdAt: result.createdAt })
-    }
+    if (result instanceof ChorusError) waiter?.reject(result)
+    else waiter?.resolve({ seq: result.seq, createdAt: result.createdAt })
   }
 }
 
@@ -431,12 +417,9 @@ function assertDraft({ text, attachments = [], data = null }: MessageDraft): voi
   }
 }
 
-/**
- * Returns whether the Web Locks API exists. It is missing in Node and on pages without TLS,
- * although the types always declare it.
- */
-function isLockManager(locks: LockManager | undefined): locks is LockManager {
-  return locks !== undefined
+function toEntry(record: OutboxRecord, isStored: boolean): Entry {
+  const { clientId, conversation, draft, createdAt, status } = record
+  return { record, isStored, item: { clientId, conversation, draft, createdAt, status } }
 }
 
 function toChorusError(error: unknown): ChorusError {

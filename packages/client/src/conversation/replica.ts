@@ -26,6 +26,7 @@ import type { Clock } from '../support/clock.ts'
 import { guarded } from '../support/guarded.ts'
 import type { HttpApi } from '../wire/http-api.ts'
 import { type Cell, type ComputedCell, createCell, createComputedCell, type Observable } from '../support/observable.ts'
+import { createSerialQueue } from '../support/serial-queue.ts'
 import { isChange } from '../wire/server-events.ts'
 import type { ChatStore, ConversationRecord, RemovedRecord } from '../model/store.ts'
 import {
@@ -166,7 +167,8 @@ export class Replica {
    */
   #isDetached = false
   #saving: Promise<void> | undefined
-  #commits: Promise<unknown> = Promise.resolve()
+  /** Runs one commit at a time, because the outcome of one commit decides about the next. */
+  readonly #inOrder = createSerialQueue()
   #savedCursor: string | undefined
   #loadingAll: Promise<void> | undefined
   /** The first load that is still running or was interrupted. */
@@ -323,7 +325,7 @@ export class Replica {
       this.#load = undefined
       this.#pageSize = limits.pageMax
       // Wait for a running commit: it belongs to the previous copy.
-      await this.#commits
+      await this.#inOrder(() => Promise.resolve())
       if (this.#hasStopped()) return
       this.#replaceWith(load.epoch, load.cursor, load.entries, load.summaries)
       this.#generation = load.base
@@ -779,11 +781,8 @@ export class Replica {
     return this.#dirty.size > 0 || (this.#cursor !== this.#savedCursor && this.#foreign.size === 0)
   }
 
-  /** Runs one commit at a time, because the outcome of one commit decides about the next. */
   #save(isWhole: boolean): Promise<boolean> {
-    const saved = this.#commits.then(() => this.#saveNow(isWhole))
-    this.#commits = saved.catch(() => undefined)
-    return saved
+    return this.#inOrder(() => this.#saveNow(isWhole))
   }
 
   /**
