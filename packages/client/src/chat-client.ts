@@ -396,13 +396,7 @@ class Client implements ChatClient {
       case 'socket-io':
         return createSocketIoTransport({
           url,
-          headers: () => {
-            const cookie = this.#jar.header
-            return {
-              ...(cookie !== undefined && { cookie }),
-              ...(userAgent !== undefined && { 'user-agent': userAgent }),
-            }
-          },
+          headers: () => ({ ...this.#jar.headers, ...(userAgent !== undefined && { 'user-agent': userAgent }) }),
         })
       case 'sse':
         return createSseTransport({ api: this.#http, clock: this.#clock })

@@ -20,8 +20,8 @@ import type { Clock } from '../support/clock.ts'
 import { type Cell, createCell, type Observable } from '../support/observable.ts'
 import { type ConnectionEvent, connectionTable, type StateName } from './connection-table.ts'
 import type { DeviceSignal, DeviceSignals } from './device-signals.ts'
-import { Link, type LinkHandlers, notConnected } from './link.ts'
-import { type LinkEnd, type Transport, toLinkEnd } from './transport.ts'
+import { Link, type LinkHandlers } from './link.ts'
+import { type LinkEnd, notConnected, type Transport, toLinkEnd } from './transport.ts'
 import { TransportChoice } from './transport-choice.ts'
 
 /**
@@ -167,13 +167,9 @@ export class Connection {
         this.#status.set({ state: 'connecting', attempt: this.#attempt })
         return
       case 'replaying':
-        this.#status.set({ state: 'replaying', transport: this.#currentName() })
-        return
       case 'ready':
-        this.#status.set({ state: 'ready', transport: this.#currentName() })
-        return
       case 'moving':
-        this.#status.set({ state: 'moving', transport: this.#currentName() })
+        this.#status.set({ state: to, transport: this.transportName ?? 'socket-io' })
         return
       case 'waiting': {
         this.#closeAll()
@@ -231,10 +227,6 @@ export class Connection {
       this.#refusal = end
       this.#dispatch('refused')
     }
-  }
-
-  #currentName(): TransportName {
-    return this.#current?.transport.name ?? 'socket-io'
   }
 
   #closeAll(): void {

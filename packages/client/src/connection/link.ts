@@ -5,16 +5,9 @@
  * Guarantee: a link that does not open within 10 s, or receives no data for 30 s during its replay,
  * ends as lost. No handler is called before the constructor returns or after `close`.
  */
-import {
-  ChorusError,
-  type CommandAck,
-  type CommandRequest,
-  type EventCommandName,
-  type EventPayload,
-  type ServerEvent,
-} from '@chorus/protocol'
+import type { CommandAck, CommandRequest, EventCommandName, EventPayload, ServerEvent } from '@chorus/protocol'
 import type { Clock } from '../support/clock.ts'
-import { type LinkEnd, type Transport, type TransportLink, toLinkEnd } from './transport.ts'
+import { type LinkEnd, notConnected, type Transport, type TransportLink, toLinkEnd } from './transport.ts'
 
 /** Maximum time for a link to open. */
 export const openTimeoutMs = 10_000
@@ -127,9 +120,4 @@ export class Link {
     }
     this.#handlers.onEvent(this, event)
   }
-}
-
-/** Returns the error of a command that cannot be sent, because no link is open. */
-export function notConnected(name: EventCommandName): ChorusError {
-  return new ChorusError('unavailable', `unable to ${name}; there is no connection`)
 }

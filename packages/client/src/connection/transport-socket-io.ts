@@ -9,7 +9,7 @@ import { requestTimeoutMs } from '../wire/http-api.ts'
 import { isObject, isText, toServerEvent } from '../wire/server-events.ts'
 import type { ServerUrl } from '../wire/server-url.ts'
 import { commandEvents } from '../wire/command-events.ts'
-import { type LinkEnd, type Transport, toLinkEnd } from './transport.ts'
+import { type LinkEnd, notConnected, type Transport, toLinkEnd } from './transport.ts'
 
 export interface SocketIoTransportOptions {
   readonly url: ServerUrl
@@ -62,9 +62,7 @@ export function createSocketIoTransport({ url, headers }: SocketIoTransportOptio
 
       return {
         request: async <Name extends EventCommandName>(name: Name, request: CommandRequest<Name>) => {
-          if (socket?.connected !== true) {
-            throw new ChorusError('unavailable', `unable to ${name}; there is no connection`)
-          }
+          if (socket?.connected !== true) throw notConnected(name)
           let answer: unknown
           try {
             answer = await socket.timeout(requestTimeoutMs).emitWithAck(commandEvents[name], request)

@@ -3,11 +3,11 @@
  * sending. It uses `fetch` instead of `EventSource`, so that it works in Node, sees the HTTP status
  * of a refusal, and notices a silent line.
  */
-import { ChorusError, type CommandAck, type CommandRequest, type EventCommandName } from '@chorus/protocol'
+import type { CommandAck, CommandRequest, EventCommandName } from '@chorus/protocol'
 import type { Clock } from '../support/clock.ts'
 import { type HttpApi, type HttpLine, toChorusError } from '../wire/http-api.ts'
 import { toServerEvent } from '../wire/server-events.ts'
-import { type LinkEnd, type Transport, toLinkEnd } from './transport.ts'
+import { type LinkEnd, notConnected, type Transport, toLinkEnd } from './transport.ts'
 
 /**
  * Maximum time without data before a line counts as dead. The server sends a comment every 15 s.
@@ -72,10 +72,7 @@ export function createSseTransport({ api, clock }: SseTransportOptions): Transpo
       read().catch(() => end({ kind: 'lost' }))
 
       return {
-        request: (name, request) =>
-          isOver
-            ? Promise.reject(new ChorusError('unavailable', `unable to ${name}; there is no connection`))
-            : callForAck(api, name, request),
+        request: (name, request) => (isOver ? Promise.reject(notConnected(name)) : callForAck(api, name, request)),
         close: stop,
       }
     },

@@ -3,7 +3,13 @@
  * passes on server events, sends commands and closes. It never retries, waits or decides anything.
  * One test suite runs on every transport.
  */
-import type { CommandAck, CommandRequest, EventCommandName, ServerEvent } from '@chorus/protocol'
+import {
+  ChorusError,
+  type CommandAck,
+  type CommandRequest,
+  type EventCommandName,
+  type ServerEvent,
+} from '@chorus/protocol'
 import type { TransportName } from '../model/api.ts'
 
 export interface Transport {
@@ -55,4 +61,9 @@ export function toLinkEnd(error: {
   if (error.code === 'unauthenticated' || error.code === 'revoked') return { kind: 'revoked', message: error.message }
   if (error.retry === 'never') return { kind: 'refused', message: error.message }
   return error.retryAfterMs === undefined ? { kind: 'lost' } : { kind: 'lost', retryAfterMs: error.retryAfterMs }
+}
+
+/** Returns the error of a command that cannot be sent, because no link is open. */
+export function notConnected(name: EventCommandName): ChorusError {
+  return new ChorusError('unavailable', `unable to ${name}; there is no connection`)
 }

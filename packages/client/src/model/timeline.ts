@@ -344,15 +344,9 @@ function applyToEntries(entries: WindowEntry[], change: Change, hasAfter: boolea
       entries[index] = { message: { ...present.message, reactions }, asOfSeq: change.seq }
       return
     }
-    case 'member.joined':
-    case 'member.left':
-    case 'member.updated':
-    case 'conversation.created':
-    case 'conversation.updated':
-    case 'skip':
-      return
     default:
-      // A change type of a later protocol version counts in the log but does not alter messages.
+      // Other changes, those of a later protocol version too, count in the log but do not alter
+      // messages.
       return
   }
 }

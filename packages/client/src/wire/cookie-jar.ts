@@ -24,6 +24,12 @@ export class CookieJar {
     return pairs.length === 0 ? undefined : pairs.join('; ')
   }
 
+  /** The `Cookie` header as an object of headers, which is empty when there are no cookies. */
+  get headers(): Readonly<Record<string, string>> {
+    const cookie = this.header
+    return cookie === undefined ? {} : { cookie }
+  }
+
   get cookies(): Readonly<Record<string, string>> {
     return this.#cookies
   }

@@ -57,10 +57,9 @@ export function createHttpApi(options: HttpApiOptions): HttpLine {
   const canNameItself = userAgent !== undefined && !keepsCookies()
 
   const exchange = async (path: string, init: RequestInit & { headers: Record<string, string> }): Promise<Response> => {
-    const cookie = cookieJar?.header
     const headers = {
       ...init.headers,
-      ...(cookie !== undefined && { cookie }),
+      ...cookieJar?.headers,
       // Node's fetch sends `Sec-Fetch-Mode` but no `Origin`. A server could take that for a browser
       // that hides its origin. Browsers set their own `Origin` and ignore this one.
       ...(cookieJar !== undefined && { origin }),
