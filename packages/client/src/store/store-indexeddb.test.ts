@@ -8,7 +8,8 @@ import { openDB } from 'idb'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { createChatClient } from '../chat-client.ts'
 import type { OutboxRecord } from '../model/store.ts'
-import { callMaxMs, createIndexedDbStore, openMaxMs } from './store-indexeddb.ts'
+import { callMaxMs, openMaxMs } from './indexeddb-database.ts'
+import { createIndexedDbStore } from './store-indexeddb.ts'
 import { ManualClock, settle } from '../testing/manual-clock.ts'
 
 const user = { id: 'user-1', handle: 'ada', name: 'Ada', avatar: null }
