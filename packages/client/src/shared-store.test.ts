@@ -8,12 +8,12 @@ import { randomUUID } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { CommandName, CommandRequest, CommandResult, ServerEvent, User } from '@chorus/protocol'
+import type { CommandName, CommandRequest, CommandResult, User } from '@chorus/protocol'
 import { ChorusError } from '@chorus/protocol'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { HttpApi } from './wire/http-api.ts'
-import { Replica } from './conversation/replica.ts'
+import { Replica, type ReplicaEvent } from './replica/replica.ts'
 import type { ChatStore } from './model/store.ts'
 import { createFileStore } from './store/store-file.ts'
 import { createIndexedDbStore } from './store/store-indexeddb.ts'
@@ -149,7 +149,7 @@ class Tab {
       this.load()
       return
     }
-    const tell = (event: unknown): void => this.replica.handle(structuredClone(event) as ServerEvent)
+    const tell = (event: unknown): void => this.replica.handle(structuredClone(event) as ReplicaEvent)
     for (const { changes, ...entry } of page.conversations) {
       if ('limited' in entry || 'left' in entry) tell({ name: 'conversation', payload: entry })
       if (changes.length > 0) tell({ name: 'changes', payload: { conversation: entry.conversation, changes } })

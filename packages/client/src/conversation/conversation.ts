@@ -14,7 +14,8 @@ import { MessageList } from './messages.ts'
 import { createComputedCell, derive, type Observable } from '../support/observable.ts'
 import type { Outbox } from './outbox.ts'
 import type { PresenceSubscriptions } from '../users/presence.ts'
-import type { Replica, ConversationReplica } from './replica.ts'
+import type { ConversationReplica } from '../replica/conversation-replica.ts'
+import type { Replica } from '../replica/replica.ts'
 import { createTyping } from './typing.ts'
 import type { UserCache } from '../users/users.ts'
 
@@ -76,12 +77,12 @@ export class OpenConversation implements ChatConversation {
     const isSaid = this.#readWantedSeq <= this.#readSaidSeq
     if (target <= this.#readSaidSeq || (isSaid && target <= (summary?.readSeq ?? 0))) return
     this.#readWantedSeq = Math.max(this.#readWantedSeq, target)
-    const isCounted = this.#parts.replica.markRead(this.id, this.#readWantedSeq)
+    const isCounted = this.#parts.replica.markRead(this.#slot, this.#readWantedSeq)
     this.#reading ??= this.#sayRead().finally(() => {
       this.#reading = undefined
     })
     await this.#reading
-    if (!isCounted) await this.#parts.replica.refresh(this.id)
+    if (!isCounted) await this.#parts.replica.refresh(this.#slot)
   }
 
   /** Applies a new change of the log. */

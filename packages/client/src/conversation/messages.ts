@@ -16,7 +16,8 @@ import type { SendRequest } from '../wire/send-request.ts'
 import type { HttpApi } from '../wire/http-api.ts'
 import { type ComputedCell, createComputedCell, type Observable } from '../support/observable.ts'
 import type { Outbox } from './outbox.ts'
-import type { Replica, ConversationReplica } from './replica.ts'
+import type { ConversationReplica } from '../replica/conversation-replica.ts'
+import type { Replica } from '../replica/replica.ts'
 import { countReaction, type WindowEntry } from '../model/timeline.ts'
 
 /** A pending action that is shown before the log contains it. */
@@ -145,19 +146,19 @@ export class MessageList implements Messages {
   }
 
   loadOlder(): Promise<void> {
-    return this.#options.replica.loadPage(this.#options.slot.id, 'older')
+    return this.#options.replica.loadPage(this.#options.slot, 'older')
   }
 
   loadNewer(): Promise<void> {
-    return this.#options.replica.loadPage(this.#options.slot.id, 'newer')
+    return this.#options.replica.loadPage(this.#options.slot, 'newer')
   }
 
   loadAround(seq: number): Promise<void> {
-    return this.#options.replica.loadPage(this.#options.slot.id, 'around', seq)
+    return this.#options.replica.loadPage(this.#options.slot, 'around', seq)
   }
 
   loadNewest(): Promise<void> {
-    return this.#options.replica.loadPage(this.#options.slot.id, 'newest')
+    return this.#options.replica.loadPage(this.#options.slot, 'newest')
   }
 
   async get(seq: number): Promise<PageMessage> {

@@ -1,0 +1,137 @@
+/**
+ * Applies changes to the local copy, in the order of their seq, and reads missing ones from the
+ * server.
+ *
+ * Guarantee: the application's callback runs exactly once per (epoch, conversation, seq), in order
+ * (rule CLI1), and after the change was applied to the local copy. The cursor does not move past a
+ * gap before the missing changes were read (NODE1, CP1).
+ */
+import { type Change, ChorusError, limits, type Role } from '@chorus/protocol'
+import { applyChangeToSummary } from '../model/summary.ts'
+import type { TimelineStep } from '../model/timeline.ts'
+import { backoffDelayMs } from '../support/backoff.ts'
+import { guarded } from '../support/guarded.ts'
+import { isChange } from '../wire/server-events.ts'
+import { type ConversationReplica, notifyChanged } from './conversation-replica.ts'
+import { pagesMax } from './page-limits.ts'
+import type { ReplicaParts } from './parts.ts'
+
+/**
+ * Time to wait for missing changes to arrive by themselves before they are read from the server.
+ */
+export const gapPauseMs = 100
+
+/** Passes the changes released by the timeline to the summary and the application, in order. */
+export function applyStep(parts: ReplicaParts, slot: ConversationReplica, { applied, next }: TimelineStep): void {
+  const { copy } = parts
+  // The position moved in either case. It must be stored, or the changes are reported again after
+  // a restart (rule CLI1).
+  copy.change(slot)
+  for (const change of applied) {
+    // The conversation object from the server may already include this change.
+    const isNews = change.seq > (slot.state?.summary.seq ?? 0)
+    if (slot.state !== undefined) copy.setState(slot, applyChangeToSummary(slot.state, change, parts.me))
+    if (isNews) applyMembership(parts, slot, change)
+  }
+  if (applied.length > 0) {
+    notifyChanged(slot)
+    parts.saver.saveSoon()
+  }
+  const { epoch } = copy
+  for (const change of applied) guarded(() => parts.onChange({ epoch, conversation: slot.id, change }), parts.onError)
+  parts.onMoved(slot.id, slot.timeline.appliedSeq)
+  if (next === 'read-missing') readChangesLater(parts, slot)
+}
+
+/** Applies a change of membership that the conversation object does not include yet. */
+export function applyMembership(parts: ReplicaParts, slot: ConversationReplica, change: Change): void {
+  if (change.type === 'member.left' && change.user === parts.me) parts.copy.leave(slot)
+  if (change.type === 'member.joined' && change.user !== parts.me) {
+    addMember(parts, slot, change.user, change.role, change.seq).catch(() => undefined)
+  }
+}
+
+/**
+ * Adds a new member to the summary, which names only the first few members. Needs the member's
+ * profile.
+ */
+async function addMember(
+  { users, copy }: ReplicaParts,
+  slot: ConversationReplica,
+  userId: string,
+  role: Role,
+  joinedSeq: number,
+): Promise<void> {
+  const isWanted = (): boolean => {
+    const members = slot.state?.summary.members
+    return (
+      members !== undefined && members.length < limits.membersShown && members.every(({ user }) => user.id !== userId)
+    )
+  }
+  if (!isWanted()) return
+  const { merges } = slot
+  const user = await users.get(userId)
+  // The member may have left in the meantime, or a newer member list may have come from the
+  // server.
+  const since = slot.timeline.changesAfter(joinedSeq)
+  const isGone = since?.some((change) => change.type === 'member.left' && change.user === userId) ?? true
+  if (isGone || merges !== slot.merges || !isWanted() || slot.state === undefined) return
+  const { summary, unreadAsOfSeq } = slot.state
+  const members = [...summary.members, { user, role, joinedSeq, readSeq: 0 }]
+  copy.setState(slot, { summary: { ...summary, members }, unreadAsOfSeq })
+}
+
+function readChangesLater(parts: ReplicaParts, slot: ConversationReplica): void {
+  if (slot.isRepairing) return
+  slot.isRepairing = true
+  parts.copy.wait(slot)
+  parts.clock.after(gapPauseMs, () => {
+    readChanges(parts, slot, 0).catch(parts.onError)
+  })
+}
+
+async function readChanges(parts: ReplicaParts, slot: ConversationReplica, attempt: number): Promise<void> {
+  const { copy } = parts
+  try {
+    for (let pages = 0; slot.timeline.isMissing && !slot.isLeft && !copy.isStopped(); pages += 1) {
+      const after = slot.timeline.appliedSeq
+      const answer = await parts.api.call('list-changes', { conversation: slot.id, after, limit: limits.pageMax })
+      if (copy.isStopped()) return
+      applyStep(parts, slot, slot.timeline.applyChanges(answer.changes.filter(isChange)))
+      if (slot.timeline.appliedSeq === after || pages >= pagesMax) {
+        throw new ChorusError('unavailable', 'unable to load missing changes; the server does not have them yet')
+      }
+    }
+  } catch (error) {
+    if (copy.isStopped()) return
+    if (!(error instanceof ChorusError) || error.code !== 'not-found') {
+      retryLater(parts, error, attempt, () => readChanges(parts, slot, attempt + 1))
+      return
+    }
+    // The user was removed in the meantime. The held changes may contain that removal.
+    applyStep(parts, slot, slot.timeline.skipTo())
+    copy.leave(slot)
+  }
+  slot.isRepairing = false
+  settle(parts, slot)
+}
+
+/** Reads again after a back-off. */
+export function retryLater(
+  { clock, onError }: ReplicaParts,
+  error: unknown,
+  attempt: number,
+  read: () => Promise<void>,
+): void {
+  const retryAfterMs = error instanceof ChorusError ? error.retryAfterMs : undefined
+  clock.after(backoffDelayMs(attempt, clock, retryAfterMs), () => {
+    read().catch(onError)
+  })
+}
+
+/** Lets the cursor move if the conversation waits for nothing else. */
+export function settle({ copy, saver }: ReplicaParts, slot: ConversationReplica): void {
+  if (slot.isRepairing || slot.isRequesting) return
+  if (copy.settle(slot)) saver.saveLater()
+  if (saver.isBehind) saver.saveSoon()
+}

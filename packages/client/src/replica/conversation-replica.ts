@@ -1,0 +1,52 @@
+/** One conversation of the local copy: its timeline, its summary, and what is being read for it. */
+import type { ConversationSummary } from '../model/api-conversation.ts'
+import type { SummaryState } from '../model/summary.ts'
+import { Timeline } from '../model/timeline.ts'
+import { type Cell, createCell } from '../support/observable.ts'
+
+/** The page of messages that is being loaded. */
+export type Loading = 'nothing' | 'newest' | 'older' | 'newer' | 'around'
+
+export interface ConversationReplica {
+  readonly id: string
+  timeline: Timeline
+  state: SummaryState | undefined
+  readonly summary: Cell<ConversationSummary | undefined>
+  /** Listeners to call when the window or `loading` has changed. */
+  readonly changed: Set<() => void>
+  loading: Loading
+  /** True while a listener shows the messages, so that they stay in memory. */
+  isShown: boolean
+  isLeft: boolean
+  /** True while missing changes are being read, or will be after a delay. */
+  isRepairing: boolean
+  /** True while the summary is being requested. */
+  isRequesting: boolean
+  /** Number of times a conversation object from the server was merged. */
+  merges: number
+}
+
+export function createConversationReplica(
+  id: string,
+  me: string,
+  onError: (error: unknown) => void,
+): ConversationReplica {
+  return {
+    id,
+    timeline: new Timeline({ me, appliedSeq: 0 }),
+    state: undefined,
+    summary: createCell<ConversationSummary | undefined>(undefined, { onError }),
+    changed: new Set(),
+    loading: 'nothing',
+    isShown: false,
+    isLeft: false,
+    isRepairing: false,
+    isRequesting: false,
+    merges: 0,
+  }
+}
+
+/** Calls the listeners of a conversation. */
+export function notifyChanged({ changed }: ConversationReplica): void {
+  for (const notify of [...changed]) notify()
+}

@@ -1,0 +1,146 @@
+/**
+ * Reads all conversations from the server: pages of `sync` without a cursor and, in parallel, the
+ * conversation list.
+ *
+ * Guarantee: pages read before a failure are kept and the next ones are smaller, so that each attempt
+ * on a slow line gets further. The number of pages is limited, whatever the server answers.
+ */
+import { ChorusError, type Conversation, limits, type SyncEntry, type SyncPage } from '@chorus/protocol'
+import type { ChatStore } from '../model/store.ts'
+import type { HttpApi } from '../wire/http-api.ts'
+import type { LocalCopy } from './local-copy.ts'
+import { pageSizeMin, pagesMax } from './page-limits.ts'
+
+/**
+ * Maximum number of first loads in a row that the server interrupts with `reset` before the client
+ * gives up until the next connection.
+ */
+export const firstLoadsMax = 3
+/** Number of conversations on the first page of a load. */
+const firstPageSize = 50
+
+/** Result of a first load. */
+export interface FirstLoad {
+  /** Generation of the store before the load. */
+  readonly base: string | undefined
+  readonly epoch: string
+  readonly cursor: string | undefined
+  readonly entries: ReadonlyMap<string, SyncEntry>
+  readonly summaries: ReadonlyMap<string, Conversation>
+}
+
+/** Progress of a first load. */
+interface Progress extends FirstLoad {
+  epoch: string
+  cursor: string | undefined
+  isSynced: boolean
+  readonly entries: Map<string, SyncEntry>
+  nextPage: string | undefined
+  isListed: boolean
+  readonly summaries: Map<string, Conversation>
+}
+
+export interface FirstLoadReaderOptions {
+  readonly me: string
+  readonly store: ChatStore
+  readonly api: HttpApi
+  readonly copy: LocalCopy
+  readonly onError: (error: unknown) => void
+  /** Called with each conversation of the list as it arrives. */
+  readonly onListed: (conversation: Conversation) => void
+}
+
+export class FirstLoadReader {
+  readonly #options: FirstLoadReaderOptions
+  /** The load that is still running or was interrupted. */
+  #progress: Progress | undefined
+  /** Number of conversations on one page. It shrinks after a failure. */
+  #pageSize: number = limits.pageMax
+
+  constructor(options: FirstLoadReaderOptions) {
+    this.#options = options
+  }
+
+  /** Reads everything, or the rest after a failure. Returns undefined when stopped. */
+  async read(): Promise<FirstLoad | undefined> {
+    this.#progress ??= {
+      // Read before the request, so that the server's response is newer than this generation of
+      // the store.
+      base: await this.#options.store
+        .readGeneration(this.#options.me)
+        .catch((error: unknown) => void this.#options.onError(error)),
+      epoch: '',
+      cursor: undefined,
+      isSynced: false,
+      entries: new Map(),
+      nextPage: undefined,
+      isListed: false,
+      summaries: new Map(),
+    }
+    const progress = this.#progress
+    const parts = await Promise.allSettled([this.#readEntries(progress), this.#readSummaries(progress)])
+    if (this.#options.copy.isStopped()) return undefined
+    for (const part of parts) {
+      if (part.status === 'fulfilled') continue
+      this.#pageSize = Math.max(pageSizeMin, this.#pageSize >>> 1)
+      throw part.reason
+    }
+    this.#progress = undefined
+    this.#pageSize = limits.pageMax
+    return progress
+  }
+
+  async #readEntries(progress: Progress): Promise<void> {
+    for (let loads = 0, pages = 0; !progress.isSynced; pages += 1) {
+      const { cursor } = progress
+      const limit = this.#pageSize
+      const page: SyncPage = await this.#options.api.call('sync', { limit, ...(cursor !== undefined && { cursor }) })
+      if (cursor !== undefined && (page.reset === true || page.epoch !== progress.epoch)) {
+        loads += 1
+        progress.entries.clear()
+      }
+      if (loads >= firstLoadsMax || pages >= pagesMax) {
+        throw new ChorusError('unavailable', 'unable to load conversations; the server restarted the load too often')
+      }
+      progress.epoch = page.epoch
+      progress.cursor = page.cursor
+      for (const entry of page.conversations)
+        progress.entries.set(entry.conversation, mergeEntry(progress.entries.get(entry.conversation), entry))
+      // A page with `reset` is also the first page of a new load.
+      progress.isSynced = !page.more
+    }
+  }
+
+  async #readSummaries(progress: Progress): Promise<void> {
+    for (let pages = 0; !progress.isListed && pages < pagesMax; pages += 1) {
+      const { nextPage } = progress
+      const answer = await this.#options.api.call('list-conversations', {
+        // The first page is short, because the user waits for it.
+        limit: nextPage === undefined ? Math.min(firstPageSize, this.#pageSize) : this.#pageSize,
+        ...(nextPage !== undefined && { page: nextPage }),
+      })
+      if (this.#options.copy.isStopped()) return
+      for (const conversation of answer.conversations) {
+        progress.summaries.set(conversation.id, conversation)
+        this.#options.onListed(conversation)
+      }
+      progress.nextPage = answer.next
+      progress.isListed = answer.next === undefined
+    }
+  }
+}
+
+/**
+ * Merges two entries of one load for the same conversation. The later entry continues the earlier
+ * one.
+ */
+function mergeEntry(known: SyncEntry | undefined, entry: SyncEntry): SyncEntry {
+  if (known === undefined || entry.messages !== undefined || entry.left === true) return entry
+  return {
+    ...known,
+    ...entry,
+    changes: [...known.changes, ...entry.changes],
+    seq: known.seq,
+    ...(known.messages && { messages: known.messages }),
+  }
+}

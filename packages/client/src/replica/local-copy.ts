@@ -1,0 +1,310 @@
+/**
+ * State of the local copy: its conversations, the position in the server's log that they have
+ * reached, and how they differ from the store.
+ *
+ * Guarantee: the cursor moves only while no conversation waits for data from the server (rule CP1).
+ * A departure is stored as such until a cursor covers it, so that a resume from an earlier cursor
+ * does not report it twice (CLI1). At most 300 conversations keep messages in memory, unless more of
+ * them are shown.
+ */
+import type { ConversationSummary } from '../model/api-conversation.ts'
+import type { ConversationRecord, ReplicaCommit, ReplicaRecord } from '../model/store.ts'
+import { compareByActivity, type SummaryState, toSummary } from '../model/summary.ts'
+import { Timeline, type TimelineOptions } from '../model/timeline.ts'
+import { type ComputedCell, createComputedCell, type Observable } from '../support/observable.ts'
+import { type ConversationReplica, createConversationReplica, notifyChanged } from './conversation-replica.ts'
+
+/**
+ * Maximum number of conversations whose messages stay in memory. Others load their messages again
+ * when they are shown.
+ */
+export const windowsMax = 300
+/** Maximum number of newest messages per conversation in the store. */
+export const cachedMessagesMax = 50
+
+export class LocalCopy {
+  readonly #me: string
+  readonly #onError: (error: unknown) => void
+  readonly #slots = new Map<string, ConversationReplica>()
+  readonly #list: ComputedCell<readonly ConversationSummary[]>
+  /** Conversations with messages in memory, in order of use, least recently used first. */
+  readonly #windows = new Map<string, ConversationReplica>()
+  #epoch = ''
+  #cursor: string | undefined
+  /** The newest cursor of the server, until the local copy reaches it. */
+  #candidate: string | undefined
+  /**
+   * Conversations that wait for data from the server. The cursor does not move while there are any.
+   */
+  readonly #waiting = new Set<string>()
+  /** Conversations that changed since the last commit. */
+  readonly #changed = new Set<string>()
+  /**
+   * Conversations that the user left and no stored cursor covers yet. `isCovered`: the candidate
+   * cursor covers it.
+   */
+  readonly #leaving = new Map<string, { isCovered: boolean }>()
+  /**
+   * Conversations whose stored data is incomplete. Their summary is requested at the next
+   * connection.
+   */
+  readonly #unsure = new Set<string>()
+  /**
+   * Conversations that only another client of this store knows. No cursor is written until the
+   * server has reported their state.
+   */
+  readonly #foreign = new Set<string>()
+  #isStopped = false
+
+  constructor(me: string, onError: (error: unknown) => void) {
+    this.#me = me
+    this.#onError = onError
+    this.#list = createComputedCell(
+      () =>
+        this.all()
+          .flatMap(({ state }) => state?.summary ?? [])
+          .sort(compareByActivity),
+      { onError },
+    )
+  }
+
+  /** Summaries of the user's conversations, the most recently active first. */
+  get list(): Observable<readonly ConversationSummary[]> {
+    return this.#list
+  }
+
+  /** Database epoch of the copy, or an empty string until one is known. */
+  get epoch(): string {
+    return this.#epoch
+  }
+
+  /** Cursor up to which everything was applied. */
+  get cursor(): string | undefined {
+    return this.#cursor
+  }
+
+  /** Keeps the cursor where it is from now on. */
+  stop(): void {
+    this.#isStopped = true
+  }
+
+  /** Returns whether `stop` was called. A method, because that can happen during every await. */
+  isStopped(): boolean {
+    return this.#isStopped
+  }
+
+  all(): ConversationReplica[] {
+    return [...this.#slots.values()]
+  }
+
+  find(id: string): ConversationReplica | undefined {
+    return this.#slots.get(id)
+  }
+
+  /** Returns the entry of a conversation. Creates it if necessary. */
+  slot(id: string): ConversationReplica {
+    const known = this.#slots.get(id)
+    if (known !== undefined) return known
+    const fresh = createConversationReplica(id, this.#me, this.#onError)
+    this.#slots.set(id, fresh)
+    return fresh
+  }
+
+  /** Begins the timeline of a conversation at a position, instead of what was known of it. */
+  restart(id: string, position: Omit<TimelineOptions, 'me'>): ConversationReplica {
+    const slot = this.slot(id)
+    slot.timeline = new Timeline({ me: this.#me, ...position })
+    return slot
+  }
+
+  setState(slot: ConversationReplica, state: SummaryState): void {
+    this.change(slot)
+    this.#show(slot, state)
+  }
+
+  enter(slot: ConversationReplica): void {
+    slot.isLeft = false
+    this.#leaving.delete(slot.id)
+  }
+
+  /** Adds a conversation that only the store knows. */
+  enterForeign(slot: ConversationReplica): void {
+    this.enter(slot)
+    this.#foreign.add(slot.id)
+  }
+
+  leave(slot: ConversationReplica): void {
+    const { id } = slot
+    if (!this.#leaving.has(id)) this.#leaving.set(id, { isCovered: false })
+    slot.isLeft = true
+    slot.state = undefined
+    slot.timeline.dropWindow()
+    slot.summary.set(undefined)
+    this.#windows.delete(id)
+    this.#unsure.delete(id)
+    this.#foreign.delete(id)
+    this.change(slot)
+    this.#list.invalidate()
+    notifyChanged(slot)
+  }
+
+  /**
+   * Marks the window as most recently used. If too many are in memory, drops the least recently
+   * used one that is not shown.
+   */
+  useWindow(slot: ConversationReplica): void {
+    this.#windows.delete(slot.id)
+    this.#windows.set(slot.id, slot)
+    if (this.#windows.size <= windowsMax) return
+    for (const [id, old] of this.#windows) {
+      if (old.isShown || old === slot) continue
+      old.timeline.dropWindow()
+      this.#windows.delete(id)
+      return
+    }
+  }
+
+  /** Notes the server's epoch. Returns false if this copy belongs to another one. */
+  enterEpoch(epoch: string): boolean {
+    if (this.#epoch !== '' && epoch !== this.#epoch) return false
+    this.#epoch = epoch
+    return true
+  }
+
+  /**
+   * Moves to a cursor of the server as soon as no conversation waits for data. Returns true if it
+   * moved at once.
+   */
+  cover(cursor: string): boolean {
+    this.#candidate = cursor
+    for (const leaving of this.#leaving.values()) leaving.isCovered = true
+    return this.#move()
+  }
+
+  /** Keeps the cursor until `settle`, because data of the conversation is missing. */
+  wait({ id }: ConversationReplica): void {
+    this.#waiting.add(id)
+  }
+
+  /** Notes that no data of the conversation is missing. Returns true if the cursor moved. */
+  settle({ id, isLeft, state }: ConversationReplica): boolean {
+    this.#waiting.delete(id)
+    if (isLeft || state !== undefined) this.#foreign.delete(id)
+    return this.#move()
+  }
+
+  /** Moves to the position of a first load, whose conversations replace the present ones. */
+  reset(epoch: string, cursor: string | undefined): void {
+    this.#epoch = epoch
+    this.#cursor = cursor
+    this.#candidate = undefined
+    this.#windows.clear()
+    this.#changed.clear()
+    this.#leaving.clear()
+    this.#unsure.clear()
+    this.#foreign.clear()
+  }
+
+  /** Fills the empty copy from the store. */
+  restore({ epoch, cursor, conversations, removed }: ReplicaRecord): void {
+    this.#epoch = epoch
+    this.#cursor = cursor
+    for (const { id, appliedSeq } of removed) this.restart(id, { appliedSeq }).isLeft = true
+    const shown: { readonly one: ConversationRecord; readonly summary: ConversationSummary }[] = []
+    for (const one of conversations) {
+      const { id, appliedSeq, summary } = one
+      if (one.left === true) {
+        this.restart(id, { appliedSeq }).isLeft = true
+        this.#leaving.set(id, { isCovered: false })
+      } else if (summary === undefined) {
+        this.restart(id, { appliedSeq })
+        this.#unsure.add(id)
+      } else shown.push({ one, summary: toSummary(summary) })
+    }
+    const byActivity = shown.sort((left, right) => compareByActivity(left.summary, right.summary))
+    for (const [index, { one, summary }] of byActivity.entries()) {
+      const { id, appliedSeq, unreadAsOfSeq = summary.seq } = one
+      const window = index < windowsMax ? one.window : undefined
+      const slot = this.restart(id, { appliedSeq, ...(window && { window }) })
+      if (window !== undefined) this.useWindow(slot)
+      this.#show(slot, { summary, unreadAsOfSeq })
+      if (one.isUnreadUnsure === true) this.#unsure.add(id)
+      notifyChanged(slot)
+    }
+  }
+
+  /** Returns whether there is something to store, for a store that has this cursor. */
+  isAheadOf(savedCursor: string | undefined): boolean {
+    if (this.#cursor === undefined) return false
+    return this.#changed.size > 0 || (this.#cursor !== savedCursor && this.#foreign.size === 0)
+  }
+
+  /** True while the server has not reported the state of a conversation that only the store knows. */
+  get hasForeign(): boolean {
+    return this.#foreign.size > 0
+  }
+
+  /** Conversations whose summary has to be requested. */
+  get unsure(): ConversationReplica[] {
+    return [...this.#unsure].map((id) => this.slot(id))
+  }
+
+  /** Notes that the server has sent the whole conversation object. */
+  confirm({ id }: ConversationReplica): void {
+    this.#unsure.delete(id)
+  }
+
+  /** Notes that the store has to be updated. */
+  change({ id }: { readonly id: string }): void {
+    this.#changed.add(id)
+  }
+
+  /** Returns the records of the conversations that changed since the last call, or of all. */
+  takeChanges(isWhole: boolean): Pick<ReplicaCommit, 'conversations' | 'removed'> {
+    const slots = isWhole ? this.all() : [...this.#changed].map((id) => this.slot(id))
+    this.#changed.clear()
+    // A conversation without a summary and a position has nothing to store.
+    const known = slots.filter(({ state, timeline }) => state !== undefined || timeline.appliedSeq > 0)
+    const isRemoved = ({ id, isLeft }: ConversationReplica): boolean => isLeft && !this.#leaving.has(id)
+    return {
+      conversations: known.filter((slot) => !isRemoved(slot)).map((slot) => this.#toRecord(slot)),
+      removed: known.filter(isRemoved).map(({ id, timeline: { appliedSeq } }) => ({ id, appliedSeq })),
+    }
+  }
+
+  #show(slot: ConversationReplica, state: SummaryState): void {
+    if (slot.isLeft) return
+    slot.state = state
+    slot.summary.set(state.summary)
+    this.#list.invalidate()
+  }
+
+  #move(): boolean {
+    if (this.#waiting.size > 0 || this.#candidate === undefined || this.#isStopped) return false
+    this.#cursor = this.#candidate
+    this.#candidate = undefined
+    for (const [id, { isCovered }] of this.#leaving) {
+      if (!isCovered) continue
+      this.#leaving.delete(id)
+      this.#changed.add(id)
+    }
+    return true
+  }
+
+  #toRecord({ id, isLeft, state, timeline }: ConversationReplica): ConversationRecord {
+    const { appliedSeq } = timeline
+    if (isLeft) return { id, appliedSeq, left: true }
+    // The user has just joined. Store the position, although the summary has not arrived yet.
+    if (state === undefined) return { id, appliedSeq }
+    const { summary, unreadAsOfSeq } = state
+    const window = timeline.toRecord(cachedMessagesMax)
+    return {
+      id,
+      summary,
+      appliedSeq,
+      ...(unreadAsOfSeq !== summary.seq && { unreadAsOfSeq }),
+      ...(this.#unsure.has(id) && { isUnreadUnsure: true }),
+      ...(window && { window }),
+    }
+  }
+}

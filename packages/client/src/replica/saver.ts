@@ -1,0 +1,166 @@
+/**
+ * Writes the local copy to the store.
+ *
+ * Guarantee: one commit runs at a time. Each stores the cursor in one transaction with everything
+ * that it covers (rule CP1). Data that another client has cleared or replaced is never overwritten.
+ */
+import type { ChatStore, CommitOutcome, ConversationRecord, ReplicaRecord } from '../model/store.ts'
+import type { Clock } from '../support/clock.ts'
+import { createSerialQueue } from '../support/serial-queue.ts'
+import type { LocalCopy } from './local-copy.ts'
+
+/**
+ * Time during which applied changes are collected before they are stored, ahead of the cursor that
+ * will cover them.
+ */
+export const saveSoonMs = 100
+/** Delay before the next write after the store failed. */
+export const savePauseMs = 5_000
+
+export interface ReplicaSaverOptions {
+  readonly me: string
+  readonly store: ChatStore
+  readonly clock: Clock
+  readonly copy: LocalCopy
+  readonly onError: (error: unknown) => void
+  /** Called with each conversation that only the store knows. */
+  readonly onForeign: (record: ConversationRecord) => void
+}
+
+export class ReplicaSaver {
+  readonly #options: ReplicaSaverOptions
+  /** Generation of the stored data on which this copy is based. */
+  #generation: string | undefined
+  /**
+   * True after another client cleared or replaced the stored data. Nothing is written until the
+   * next first load.
+   */
+  #isDetached = false
+  #saving: Promise<void> | undefined
+  /** Runs one commit at a time, because the outcome of one commit decides about the next. */
+  readonly #inOrder = createSerialQueue()
+  #savedCursor: string | undefined
+  #isSaveDue = false
+
+  constructor(options: ReplicaSaverOptions) {
+    this.#options = options
+  }
+
+  /** Notes that the local copy was loaded from the store. */
+  restored({ cursor, generation }: ReplicaRecord): void {
+    this.#savedCursor = cursor
+    this.#generation = generation
+  }
+
+  /** Waits for the running commits. */
+  async idle(): Promise<void> {
+    await this.#inOrder(() => Promise.resolve())
+  }
+
+  /**
+   * Stores the whole local copy after a first load, over the generation `base` of the stored data.
+   * Returns false when another client has replaced the data since.
+   */
+  async replaceAll(base: string | undefined): Promise<boolean> {
+    this.#generation = base
+    this.#isDetached = false
+    try {
+      return await this.#save(true)
+    } catch (error) {
+      // A failing store must not prevent the user from chatting.
+      this.#options.onError(error)
+      return true
+    }
+  }
+
+  /**
+   * Stores applied changes soon, without waiting for a cursor that covers them. A message leaves
+   * the outbox when its change is applied, so it must be in the store for a reload without a
+   * server. Changes that a resume repeats are dropped by seq.
+   */
+  saveSoon(): void {
+    if (this.#isSaveDue || this.#options.copy.isStopped()) return
+    this.#isSaveDue = true
+    this.#options.clock.after(saveSoonMs, () => {
+      this.#isSaveDue = false
+      this.saveLater()
+    })
+  }
+
+  /** Stores everything in the background, now or after the commit that is running. */
+  saveLater(): void {
+    if (this.#saving !== undefined || this.#options.copy.isStopped()) return
+    const again = (delayMs: number): void => {
+      this.#saving = undefined
+      if (this.isBehind && !this.#options.copy.isStopped()) this.#options.clock.after(delayMs, () => this.saveLater())
+    }
+    this.#saving = this.#save(false).then(
+      () => again(saveSoonMs),
+      (error: unknown) => {
+        this.#options.onError(error)
+        again(savePauseMs)
+      },
+    )
+  }
+
+  /** Stores what is not stored yet. Call it after the end of all changes. */
+  async flush(): Promise<void> {
+    await this.#saving
+    if (this.isBehind) await this.#save(false)
+  }
+
+  /** True when there is something to store. */
+  get isBehind(): boolean {
+    return !this.#isDetached && this.#options.copy.isAheadOf(this.#savedCursor)
+  }
+
+  #save(isWhole: boolean): Promise<boolean> {
+    return this.#inOrder(() => this.#saveNow(isWhole))
+  }
+
+  /**
+   * Stores the cursor and everything it covers in one transaction. Returns false when another
+   * client has replaced the data.
+   */
+  async #saveNow(isWhole: boolean): Promise<boolean> {
+    const { copy } = this.#options
+    const { epoch, cursor } = copy
+    if (cursor === undefined || epoch === '' || this.#isDetached) return true
+    const records = copy.takeChanges(isWhole)
+    try {
+      const outcome = await this.#options.store.commitReplica(this.#options.me, {
+        epoch,
+        base: this.#generation,
+        ...(!copy.hasForeign && { cursor }),
+        ...records,
+        ...(isWhole && { replace: true }),
+      })
+      if (outcome.kind === 'refused') return await this.#onRefused(outcome, isWhole)
+      this.#generation = outcome.generation
+      for (const record of outcome.foreign) this.#options.onForeign(record)
+      if (!copy.hasForeign) this.#savedCursor = cursor
+      return true
+    } catch (error) {
+      for (const record of [...records.conversations, ...records.removed]) copy.change(record)
+      this.#savedCursor = undefined
+      throw error
+    }
+  }
+
+  /**
+   * Handles a refused commit: another client cleared or replaced the stored data. Within the same
+   * epoch this copy can be merged into the new data. After a change of epoch or a sign-out, only a
+   * new first load gives the true state.
+   */
+  async #onRefused(
+    { epoch, generation }: Extract<CommitOutcome, { kind: 'refused' }>,
+    isWhole: boolean,
+  ): Promise<boolean> {
+    if (!isWhole && epoch === this.#options.copy.epoch) {
+      this.#generation = generation
+      return this.#saveNow(true)
+    }
+    this.#isDetached = true
+    return false
+  }
+}

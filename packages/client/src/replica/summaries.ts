@@ -1,0 +1,116 @@
+/**
+ * Keeps the summaries of the local copy: read markers, unread counts, and conversation objects of
+ * the server, which are requested where a summary is missing or uncertain.
+ *
+ * Guarantee: an object that is older than the local copy never replaces newer changes. The cursor
+ * does not move before a requested object was merged (rule CP1).
+ */
+import { ChorusError, type Conversation } from '@chorus/protocol'
+import type { ConversationSummary } from '../model/api-conversation.ts'
+import { applyChangeToSummary, countUnreadInWindow, toSummary } from '../model/summary.ts'
+import { applyMembership, retryLater, settle } from './changes.ts'
+import type { ConversationReplica } from './conversation-replica.ts'
+import type { ReplicaParts } from './parts.ts'
+
+/**
+ * Merges a conversation object from the server with the changes applied here since. Returns false
+ * when the object is too old for that. Keeping the known object instead would be wrong: after a
+ * `limited` resume it lacks the skipped changes.
+ */
+export function merge(parts: ReplicaParts, slot: ConversationReplica, conversation: Conversation): boolean {
+  const known = slot.state?.summary
+  const since = slot.timeline.changesAfter(conversation.seq)
+  if (since === undefined) return false
+  slot.merges += 1
+  parts.copy.confirm(slot)
+  const fresh = toSummary(conversation)
+  // A read marker moved here may not have reached the server yet.
+  const isAhead = known !== undefined && known.readSeq > fresh.readSeq
+  const base = isAhead ? { ...fresh, readSeq: known.readSeq } : fresh
+  const state = since.reduce((so, change) => applyChangeToSummary(so, change, parts.me), {
+    summary: base,
+    unreadAsOfSeq: conversation.seq,
+  })
+  const { summary } = state
+  const unread = isAhead ? (countUnread(parts, slot, summary, known.readSeq) ?? known.unread) : summary.unread
+  parts.copy.setState(slot, { ...state, summary: { ...summary, unread } })
+  for (const change of since) applyMembership(parts, slot, change)
+  return true
+}
+
+/**
+ * Moves the read marker in the local copy. Returns false when the unread count can only come from
+ * the server.
+ */
+export function markRead(parts: ReplicaParts, slot: ConversationReplica, readSeq: number): boolean {
+  if (slot.state === undefined) return false
+  const { summary, unreadAsOfSeq } = slot.state
+  if (readSeq <= summary.readSeq) return true
+  const counted = countUnread(parts, slot, summary, readSeq)
+  parts.copy.setState(slot, { summary: { ...summary, readSeq, unread: counted ?? summary.unread }, unreadAsOfSeq })
+  return counted !== undefined
+}
+
+/**
+ * Applies the user's read marker and unread count as of `seq`. Returns false when the count has to
+ * be requested, because the local copy contains newer changes.
+ */
+export function applyMarker(
+  parts: ReplicaParts,
+  slot: ConversationReplica,
+  seq: number,
+  readSeq: number,
+  unread: number,
+): boolean {
+  if (slot.state === undefined) return true
+  const { summary, unreadAsOfSeq } = slot.state
+  if (readSeq < summary.readSeq) return true
+  const isCurrent = seq >= unreadAsOfSeq
+  const counted = isCurrent ? unread : countUnread(parts, slot, summary, readSeq)
+  parts.copy.setState(slot, {
+    summary: { ...summary, readSeq, unread: counted ?? unread },
+    unreadAsOfSeq: isCurrent ? seq : unreadAsOfSeq,
+  })
+  return counted !== undefined
+}
+
+/** Requests the conversation object, unless a request for it is running. */
+export function readSummaryLater(parts: ReplicaParts, slot: ConversationReplica): void {
+  if (slot.isRequesting) return
+  readSummary(parts, slot).catch(parts.onError)
+}
+
+/** Requests the conversation object and merges it. Resolves after the first attempt. */
+export async function readSummary(parts: ReplicaParts, slot: ConversationReplica, attempt = 0): Promise<void> {
+  const { copy } = parts
+  slot.isRequesting = true
+  copy.wait(slot)
+  try {
+    const { conversation } = await parts.api.call('get-conversation', { conversation: slot.id })
+    parts.users.put(conversation.members.map(({ user }) => user))
+    if (copy.isStopped()) return
+    // The server also returns public channels to non-members.
+    if (conversation.role === null) copy.leave(slot)
+    else if (!slot.isLeft && !merge(parts, slot, conversation)) {
+      throw new ChorusError('unavailable', 'unable to show conversation; the response is older than the local copy')
+    }
+  } catch (error) {
+    if (copy.isStopped()) return
+    if (error instanceof ChorusError && error.retry !== 'never') {
+      retryLater(parts, error, attempt, () => readSummary(parts, slot, attempt + 1))
+      return
+    }
+    if (error instanceof ChorusError && error.code === 'not-found') copy.leave(slot)
+  }
+  slot.isRequesting = false
+  settle(parts, slot)
+}
+
+function countUnread(
+  { me }: ReplicaParts,
+  slot: ConversationReplica,
+  summary: ConversationSummary,
+  readSeq: number,
+): number | undefined {
+  return countUnreadInWindow(summary, slot.timeline.window, readSeq, me)
+}
