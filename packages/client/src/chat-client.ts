@@ -1,73 +1,38 @@
 /**
- * Main class of the SDK: connects the parts and implements the public `ChatClient`. Everything that
- * belongs to the signed-in user (local copy, outbox, open conversations) is created at sign-in and
- * discarded as a whole at sign-out.
+ * Entry of the SDK: connects the parts and implements the public `ChatClient`. The session and
+ * everything that belongs to the signed-in user are in `session/`.
  */
 import {
-  type Change,
   ChorusError,
-  type CommandRequest,
   type Conversation,
   type Role,
   type ServerEvent,
-  type Session,
+  type Session as ServerSession,
   type User,
 } from '@chorus/protocol'
-import type {
-  ChangeNotice,
-  ChatClient,
-  ChatClientOptions,
-  DataState,
-  SessionState,
-  SignedOutReason,
-  TransportName,
-} from './model/api.ts'
+import type { Transport } from './connection/transport.ts'
+import type { ChangeNotice, ChatClient, ChatClientOptions, DataState, TransportName } from './model/api.ts'
 import type { ChatConversation, ConversationSummary } from './model/api-conversation.ts'
 import type { OutboxItem } from './model/api-messages.ts'
 import type { StorageState } from './model/store.ts'
-import { Replica } from './replica/replica.ts'
-import type { SendRequest } from './wire/send-request.ts'
-import { retryOnce, retryOnceMaxMs, createRequestQueue } from './wire/retry-once.ts'
-import { backoffDelayMs } from './support/backoff.ts'
-import { createClientId } from './support/client-id.ts'
-import { systemClock } from './support/clock.ts'
 import { Connection } from './connection/connection.ts'
-import { OpenConversation } from './conversation/conversation.ts'
-import { CookieJar, keepsCookies } from './wire/cookie-jar.ts'
 import { createDeviceSignals } from './connection/device-signals.ts'
-import { createEmptyConversation } from './conversation/empty-conversation.ts'
-import { guarded, logError } from './support/guarded.ts'
-import { createHttpApi, type HttpApi, type HttpLine, toHttpRequest } from './wire/http-api.ts'
-import { Lifetime } from './support/lifetime.ts'
-import { LiveValuesClient } from './conversation/live-values.ts'
-import { type Cell, createCell, createSwitch, derive, type Switch } from './support/observable.ts'
-import { createSerialQueue } from './support/serial-queue.ts'
-import { Outbox } from './conversation/outbox.ts'
-import { PresenceSubscriptions } from './users/presence.ts'
-import { parseServerUrl, type ServerUrl } from './wire/server-url.ts'
-import { createMemoryStore } from './store/store-memory.ts'
-import type { Transport } from './connection/transport.ts'
+import { createRequests, type Requests } from './connection/requests.ts'
 import { createSocketIoTransport } from './connection/transport-socket-io.ts'
-import { callForAck, createSseTransport } from './connection/transport-sse.ts'
+import { createSseTransport } from './connection/transport-sse.ts'
+import { createConversation } from './conversation/create-conversation.ts'
+import { createEmptyConversation } from './conversation/empty-conversation.ts'
+import { PresenceSubscriptions } from './users/presence.ts'
 import { UserCache } from './users/users.ts'
-
-/** Number of attempts to create a conversation before the application gets the error. */
-const createAttemptsMax = 4
-
-/** Maximum time that `stop` and `signOut` wait for the store. */
-export const storeMaxMs = 30_000
-
-/** Everything that belongs to the signed-in user. */
-interface SignedIn {
-  readonly user: User
-  /** Lifetime of this sign-in. When it ends, all work for this user stops. */
-  readonly life: Lifetime
-  readonly api: HttpApi
-  readonly replica: Replica
-  readonly outbox: Outbox
-  readonly live: LiveValuesClient
-  readonly conversations: Map<string, OpenConversation>
-}
+import { CookieJar } from './wire/cookie-jar.ts'
+import { createHttpApi, type HttpApi } from './wire/http-api.ts'
+import { parseServerUrl } from './wire/server-url.ts'
+import { Session } from './session/session.ts'
+import { SignedIn } from './session/signed-in.ts'
+import { systemClock } from './support/clock.ts'
+import { guarded, logError } from './support/guarded.ts'
+import { type Cell, createCell, createSwitch, derive, type Switch } from './support/observable.ts'
+import { createMemoryStore } from './store/store-memory.ts'
 
 /**
  * Creates a client. It does nothing until `start()` is called. Throws `invalid` when `url` is not
@@ -78,15 +43,12 @@ export function createChatClient(options: ChatClientOptions): ChatClient {
 }
 
 class Client implements ChatClient {
-  readonly #clock
   readonly #store
   readonly #onError: (error: unknown) => void
-  readonly #jar: CookieJar
-  readonly #http: HttpLine
-  readonly #requestQueue: ReturnType<typeof createRequestQueue>
   readonly #api: HttpApi
+  readonly #requests: Requests
   readonly #connection: Connection
-  readonly #session: Cell<SessionState>
+  readonly #session: Session
   readonly #storage: Cell<StorageState>
   readonly #data: Switch<DataState>
   readonly #list: Switch<readonly ConversationSummary[]>
@@ -96,67 +58,85 @@ class Client implements ChatClient {
   readonly users: UserCache
   readonly presence: PresenceSubscriptions
   readonly unread
-  #signedIn: SignedIn | undefined
-  /** Lifetime from one `stop` to the next. */
-  #run: Lifetime
-  /** True once the server has confirmed, since `start`, which user the session belongs to. */
-  #isSessionKnown = false
-  /** Cancels the next attempt to ask the server which user the session belongs to. */
-  #cancelFind: () => void = () => undefined
-  /** Runs start, stop, sign-up, sign-in and sign-out one after another. */
-  readonly #inTurn = createSerialQueue()
 
   constructor(options: ChatClientOptions) {
-    const { userAgent, clock = systemClock, store = createMemoryStore() } = options
+    const { userAgent, clock = systemClock, store = createMemoryStore(), transports = ['socket-io', 'sse'] } = options
     const url = parseServerUrl(options.url)
-    this.#clock = clock
     this.#store = store
-    this.#run = new Lifetime(clock)
     const tell = options.onError ?? logError
     const onError = (error: unknown): void => guarded(() => tell(error), logError)
     this.#onError = onError
-    this.#session = createCell<SessionState>({ status: 'unknown' }, { onError })
     this.#storage = createCell<StorageState>(store.storage?.get() ?? 'persistent', { onError })
     store.storage?.subscribe(() => this.#onStorage())
     this.#data = createSwitch<DataState>('empty', { onError })
     this.#list = createSwitch<readonly ConversationSummary[]>([], { onError })
     this.#waiting = createSwitch<readonly OutboxItem[]>([], { onError })
-    this.#jar = new CookieJar({}, () => this.#keepCookies())
-    this.#http = createHttpApi({
+    const jar = new CookieJar({}, () => this.#session.keepCookies())
+    const http = createHttpApi({
       url,
       clock,
       fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)),
-      cookieJar: this.#jar,
+      cookieJar: jar,
       ...(userAgent !== undefined && { userAgent }),
     })
-    this.#requestQueue = createRequestQueue({
-      random: () => clock.random(),
-      after: (delayMs, run) => (this.#signedIn?.life ?? this.#run).waits.after(delayMs, run),
-    })
-    this.#api = { call: (name, request) => this.#apiWithin(this.#run).call(name, request) }
-    this.users = new UserCache(this.#api, clock, { isActive: () => this.#signedIn !== undefined, onError })
-    this.#connection = new Connection({
-      transports: (options.transports ?? ['socket-io', 'sse']).map((name) => this.#toTransport(name, url, userAgent)),
+    const toTransport = (name: TransportName): Transport => {
+      switch (name) {
+        case 'socket-io':
+          return createSocketIoTransport({
+            url,
+            headers: () => ({ ...jar.headers, ...(userAgent !== undefined && { 'user-agent': userAgent }) }),
+          })
+        case 'sse':
+          return createSseTransport({ api: http, clock })
+      }
+    }
+    const connection = new Connection({
+      transports: transports.map(toTransport),
       clock,
       signals: createDeviceSignals(clock),
-      prepare: (isAfterFailure) => this.#prepare(isAfterFailure),
-      cursor: () => this.#signedIn?.replica.cursor,
+      prepare: (isAfterFailure) => this.#session.prepare(isAfterFailure),
+      cursor: () => this.#session.signedIn?.replica.cursor,
       onEvent: (event) => this.#onEvent(event),
       onError,
     })
-    this.#connection.status.subscribe(() => this.#onStatus())
-    this.presence = new PresenceSubscriptions({
-      request: (name, request) => this.#requestWithin(this.#run)(name, request),
+    this.#connection = connection
+    connection.status.subscribe(() => this.#onStatus())
+    const requests = createRequests(http, connection, {
+      random: () => clock.random(),
+      after: (delayMs, run) => (this.#session.signedIn?.life ?? this.#session.run).waits.after(delayMs, run),
+    })
+    this.#requests = requests
+    this.#api = { call: (name, request) => requests.api(this.#session.run).call(name, request) }
+    const users = new UserCache(this.#api, clock, { isActive: () => this.#session.signedIn !== undefined, onError })
+    this.users = users
+    const presence = new PresenceSubscriptions({
+      request: (name, request) => requests.sender(this.#session.run)(name, request),
       clock,
-      isConnected: () => this.#connection.isUsable,
-      isFollowed: () => this.#connection.transportName === 'socket-io',
+      isConnected: () => connection.isUsable,
+      isFollowed: () => connection.transportName === 'socket-io',
       onError,
+    })
+    this.presence = presence
+    const parts = { store, requests, connection, users, presence, onError }
+    this.#session = new Session({
+      ...parts,
+      clock,
+      jar,
+      open: (user, life) =>
+        new SignedIn({
+          ...parts,
+          user,
+          life,
+          onChange: (notice) => this.#report(this.#changeCallbacks, notice),
+          onLimited: (notice) => this.#report(this.#limitedCallbacks, notice),
+        }),
+      show: (signedIn) => this.#show(signedIn),
     })
     this.unread = derive(this.#list, (conversations) => conversations.reduce((sum, { unread }) => sum + unread, 0))
   }
 
   get session() {
-    return this.#session
+    return this.#session.state
   }
 
   get connection() {
@@ -179,80 +159,27 @@ class Client implements ChatClient {
     return this.#waiting
   }
 
-  async start(): Promise<void> {
-    const run = this.#run
-    try {
-      await this.#inTurn(async () => {
-        run.assert('start')
-        if (this.#signedIn !== undefined) {
-          this.#connection.start()
-          return
-        }
-        const account = await this.#store.readAccount()
-        run.assert('start')
-        if (account?.cookies !== undefined) this.#jar.restore(account.cookies)
-        if (account !== undefined) {
-          await this.#enter(account.user, undefined, run)
-          return
-        }
-        // The store is empty, but a browser may still have the session cookie.
-        await this.#findSession(0, run)
-      })
-    } catch (error) {
-      // `stop` was called before this finished.
-      if (!run.isOver) throw error
-    }
+  start(): Promise<void> {
+    return this.#session.start()
   }
 
   stop(): Promise<void> {
-    const signedIn = this.#signedIn
-    this.#run.end()
-    this.#run = new Lifetime(this.#clock)
-    this.#connection.stop()
-    if (signedIn !== undefined) this.#dismantle(signedIn)
-    else this.users.clear()
-    return this.#inTurn(async () => {
-      if (signedIn !== undefined) await this.#finish(signedIn.replica.flush())
-      await this.#finish(this.#store.close())
-    })
+    return this.#session.stop()
   }
 
-  async signUp(request: { readonly handle: string; readonly password: string; readonly name: string }): Promise<User> {
-    const run = this.#run
-    return this.#inTurn(async () => {
-      await this.#apiWithin(run).call('sign-up', request)
-      this.#assertCookie(run)
-      const { user, session } = await this.#apiWithin(run).call('get-session', {})
-      await this.#switchTo(user, session, run)
-      return user
-    })
+  signUp(request: { readonly handle: string; readonly password: string; readonly name: string }): Promise<User> {
+    return this.#session.signUp(request)
   }
 
-  async signIn(request: { readonly handle: string; readonly password: string }): Promise<User> {
-    const run = this.#run
-    return this.#inTurn(async () => {
-      const { user, session } = await this.#apiWithin(run).call('sign-in', request)
-      this.#assertCookie(run)
-      await this.#switchTo(user, session, run)
-      return user
-    })
+  signIn(request: { readonly handle: string; readonly password: string }): Promise<User> {
+    return this.#session.signIn(request)
   }
 
   signOut(): Promise<void> {
-    const run = this.#run
-    return this.#inTurn(async () => {
-      try {
-        await this.#apiWithin(run).call('sign-out', {})
-      } catch (error) {
-        // An already ended session is a success. After any other error the session is still alive,
-        // so the user must know.
-        if (!(error instanceof ChorusError) || error.code !== 'unauthenticated') throw error
-      }
-      await this.#leave('asked', true)
-    })
+    return this.#session.signOut()
   }
 
-  async sessions(): Promise<readonly Session[]> {
+  async sessions(): Promise<readonly ServerSession[]> {
     return (await this.#api.call('list-sessions', {})).sessions
   }
 
@@ -261,14 +188,10 @@ class Client implements ChatClient {
   }
 
   async updateProfile(patch: { readonly handle?: string; readonly name?: string; readonly avatar?: string | null }) {
-    const signedIn = this.#signedIn
+    const { signedIn } = this.#session
     const { user } = await this.#api.call('update-profile', patch)
     // Another user may have signed in during the request. Do not overwrite their session.
-    if (signedIn === undefined || signedIn !== this.#signedIn) return user
-    this.users.put([user])
-    const session = this.#session.get()
-    if (session.status === 'signed-in') this.#session.set({ ...session, user })
-    await this.#writeAccount(user)
+    if (signedIn !== undefined && signedIn === this.#session.signedIn) await this.#session.update(user)
     return user
   }
 
@@ -281,60 +204,14 @@ class Client implements ChatClient {
   }
 
   conversation(id: string): ChatConversation {
-    const signedIn = this.#signedIn
-    if (signedIn === undefined) return createEmptyConversation(id)
-    const known = signedIn.conversations.get(id)
-    if (known !== undefined) return known
-    const opened = new OpenConversation(id, {
-      me: signedIn.user.id,
-      replica: signedIn.replica,
-      outbox: signedIn.outbox,
-      live: signedIn.live,
-      api: signedIn.api,
-      request: this.#requestWithin(signedIn.life),
-      clock: signedIn.life.clock,
-      users: this.users,
-      presence: this.presence,
-      isConnected: () => !signedIn.life.isOver && this.#connection.isUsable,
-      onError: this.#onError,
-    })
-    signedIn.conversations.set(id, opened)
-    return opened
+    return this.#session.signedIn?.conversation(id) ?? createEmptyConversation(id)
   }
 
   async createConversation(request: Parameters<ChatClient['createConversation']>[0]): Promise<ConversationSummary> {
     const { replica } = this.#requireSignedIn('create conversation')
     const { members = [], ...rest } = request
-    const conversation = await this.#create({ ...rest, members: [...members] })
-    return replica.upsert(conversation)
-  }
-
-  /**
-   * Creates a conversation. Retries send the same clientId, so that an attempt that succeeded is
-   * not repeated (rule IDEM2).
-   */
-  async #create(request: CommandRequest<'create-conversation'>): Promise<Conversation> {
-    const run = this.#run
-    const clientId = createClientId()
-    for (let attempt = 0, unsure: ChorusError | undefined; ; attempt += 1) {
-      try {
-        return (await this.#apiWithin(run).call('create-conversation', { ...request, clientId })).conversation
-      } catch (error) {
-        if (!(error instanceof ChorusError)) throw error
-        if (error.code === 'invalid') {
-          // A server of protocol version 1 refuses the clientId. Without it, a request that may
-          // have succeeded is never retried.
-          if (unsure !== undefined) throw unsure
-          return (await this.#apiWithin(run).call('create-conversation', request)).conversation
-        }
-        if (error.code === 'unknown') unsure = error
-        else if (error.code !== 'unavailable') throw error
-        if (attempt + 1 >= createAttemptsMax || (error.retryAfterMs ?? 0) > retryOnceMaxMs) throw error
-        const delayMs = backoffDelayMs(attempt, this.#clock, error.retryAfterMs)
-        await new Promise<void>((resolve) => void run.waits.after(delayMs, resolve))
-        run.assert('create conversation')
-      }
-    }
+    const { run } = this.#session
+    return replica.upsert(await createConversation(this.#requests.api(run), run, { ...rest, members: [...members] }))
   }
 
   async findUsers(q: string, limit = 20): Promise<readonly User[]> {
@@ -391,273 +268,46 @@ class Client implements ChatClient {
     return () => this.#limitedCallbacks.delete(callback)
   }
 
-  #toTransport(name: TransportName, url: ServerUrl, userAgent: string | undefined): Transport {
-    switch (name) {
-      case 'socket-io':
-        return createSocketIoTransport({
-          url,
-          headers: () => ({ ...this.#jar.headers, ...(userAgent !== undefined && { 'user-agent': userAgent }) }),
-        })
-      case 'sse':
-        return createSseTransport({ api: this.#http, clock: this.#clock })
-    }
+  #report<Notice>(callbacks: ReadonlySet<(notice: Notice) => void>, notice: Notice): void {
+    for (const callback of callbacks) guarded(() => callback(notice), this.#onError)
   }
 
   #requireSignedIn(doing: string): SignedIn {
-    if (this.#signedIn === undefined)
-      throw new ChorusError('unauthenticated', `unable to ${doing}; no user is signed in`)
-    return this.#signedIn
+    const { signedIn } = this.#session
+    if (signedIn === undefined) throw new ChorusError('unauthenticated', `unable to ${doing}; no user is signed in`)
+    return signedIn
   }
 
-  /** Returns the API that the parts use. After the end of `life` every call is refused at once. */
-  #apiWithin(life: Lifetime): HttpApi {
-    return {
-      call: async (name, request) => {
-        const send = () => this.#http.call(name, request, life.signal)
-        const { method, path } = toHttpRequest(name, request)
-        // Reads (GET) need no order, and neither do requests that create something new each time
-        // (POST).
-        return method === 'GET' || method === 'POST'
-          ? retryOnce(send, life.waits)
-          : this.#requestQueue(path, false, send)
-      },
-    }
-  }
-
-  /**
-   * Returns a function that sends commands which set a whole value. A newer command for the same
-   * path replaces an older one that is still waiting for a retry.
-   */
-  #requestWithin(life: Lifetime): SendRequest {
-    const line: HttpApi = { call: (name, request) => this.#http.call(name, request, life.signal) }
-    return async (name, request) =>
-      this.#requestQueue(toHttpRequest(name, request).path, true, async () => {
-        life.assert(name)
-        return this.#connection.isUsable ? this.#connection.request(name, request) : callForAck(line, name, request)
-      })
-  }
-
-  /** Waits for the store, for at most 30 s. Passes its errors to `onError`. */
-  async #finish(work: Promise<unknown>): Promise<void> {
-    await new Promise<void>((resolve) => {
-      const cancel = this.#clock.after(storeMaxMs, () => {
-        this.#onError(new ChorusError('unavailable', 'unable to store data on this device; the store does not respond'))
-        resolve()
-      })
-      work.catch(this.#onError).finally(() => {
-        cancel()
-        resolve()
-      })
-    })
-  }
-
-  /**
-   * Throws if the session cookie cannot be kept. Otherwise the next request would fail as if the
-   * password were wrong.
-   */
-  #assertCookie(run: Lifetime): void {
-    run.assert('sign in')
-    if (this.#jar.header !== undefined || keepsCookies()) return
-    throw new ChorusError(
-      'unauthenticated',
-      'unable to keep the session; this platform stores no cookies, and its fetch hides them from the client',
-    )
-  }
-
-  /**
-   * Asks the server which user the session belongs to. While the server cannot be reached, retries
-   * in the background.
-   */
-  async #findSession(attempt: number, run: Lifetime): Promise<void> {
-    try {
-      const { user, session } = await this.#apiWithin(run).call('get-session', {})
-      await this.#switchTo(user, session, run)
-    } catch (error) {
-      if (run.isOver) return
-      if (!(error instanceof ChorusError)) throw error
-      if (error.code === 'unauthenticated') this.#session.set({ status: 'signed-out', reason: 'asked' })
-      else {
-        const delayMs = Math.min(30_000, 1_000 * 2 ** attempt) * (0.5 + this.#clock.random() / 2)
-        this.#cancelFind()
-        this.#cancelFind = run.clock.after(Math.max(delayMs, error.retryAfterMs ?? 0), () => {
-          this.#inTurn(async () => {
-            if (this.#session.get().status === 'unknown' && this.#signedIn === undefined)
-              await this.#findSession(attempt + 1, run)
-          }).catch(this.#onError)
-        })
-      }
-    }
-  }
-
-  async #switchTo(user: User, session: Session, run: Lifetime): Promise<void> {
-    run.assert('sign in')
-    const before = this.#signedIn
-    if (before !== undefined) {
-      this.#connection.stop()
-      this.#dismantle(before)
-      // The copy of the previous user must not stay on the device. Their pending messages stay
-      // until they sign in again.
-      if (before.user.id !== user.id) await this.#finish(this.#store.clear(before.user.id, { outbox: false }))
-      else await this.#finish(before.replica.flush())
-    }
-    await this.#enter(user, session, run)
-    this.#isSessionKnown = true
-    await this.#writeAccount(user)
-  }
-
-  /** Loads the stored data of this user and connects. */
-  async #enter(user: User, session: Session | undefined, run: Lifetime): Promise<void> {
-    run.assert('sign in')
-    this.#cancelFind()
-    const life = new Lifetime(this.#clock)
-    const api = this.#apiWithin(life)
-    const replica = new Replica({
-      me: user.id,
-      store: this.#store,
-      api,
-      clock: life.clock,
-      users: this.users,
-      onError: this.#onError,
-      onChange: (notice) => this.#onChange(notice),
-      onLimited: (notice) => this.#onLimited(notice),
-      onMoved: (conversation, seq) => outbox.settleUpTo(conversation, seq),
-      onReset: () => this.#connection.reconnect(),
-    })
-    const outbox = new Outbox({
-      store: this.#store,
-      me: user.id,
-      clock: life.clock,
-      isConnected: () => !life.isOver && this.#connection.isUsable,
-      send: ({ conversation, clientId, draft }) => {
-        const { attachments, ...rest } = draft
-        return this.#connection.request('send-message', {
-          conversation,
-          clientId,
-          ...rest,
-          ...(attachments !== undefined && { attachments: [...attachments] }),
-        })
-      },
-      appliedSeqOf: (conversation) => replica.appliedSeqOf(conversation),
-      onError: this.#onError,
-    })
-    const live = new LiveValuesClient({
-      api,
-      request: this.#requestWithin(life),
-      clock: life.clock,
-      onError: this.#onError,
-    })
-    const signedIn: SignedIn = { user, life, api, replica, outbox, live, conversations: new Map() }
-    this.#signedIn = signedIn
-    this.users.put([user])
-    // A store that cannot be read (full, private window, damaged) must not prevent the user from
-    // chatting.
-    await replica.loadCached().catch(this.#onError)
-    await outbox.load().catch(this.#onError)
-    // The client may have been stopped while the store was read.
-    life.assert('sign in')
-    this.#data.point(replica.data)
-    this.#list.point(replica.conversations)
-    this.#waiting.point(outbox.items)
-    this.#session.set({ status: 'signed-in', user, ...(session && { session }) })
-    this.#connection.start()
-  }
-
-  /**
-   * Ends everything of a sign-in synchronously: nothing of it is shown or continues after this
-   * call.
-   */
-  #dismantle({ life, replica, outbox, live }: SignedIn): void {
-    replica.stop()
-    outbox.stop()
-    live.stop()
-    life.end()
-    this.presence.stop()
-    this.users.clear()
-    this.#signedIn = undefined
-    this.#isSessionKnown = false
-    this.#session.set({ status: 'unknown' })
-    this.#data.point(undefined)
-    this.#list.point(undefined)
-    this.#waiting.point(undefined)
-  }
-
-  async #leave(reason: SignedOutReason, isForgettingOutbox: boolean): Promise<void> {
-    const signedIn = this.#signedIn
-    this.#connection.stop()
-    if (signedIn !== undefined) this.#dismantle(signedIn)
-    this.#session.set({ status: 'signed-out', reason })
-    await this.#finish(this.#store.writeAccount(undefined))
-    if (signedIn !== undefined) await this.#finish(this.#store.clear(signedIn.user.id, { outbox: isForgettingOutbox }))
-  }
-
-  /**
-   * Runs before a link is opened. Checks which user the session belongs to, and loads everything if
-   * there is no cursor.
-   */
-  #prepare(isAfterFailure: boolean): Promise<void> | undefined {
-    const signedIn = this.#signedIn
-    if (signedIn === undefined) return undefined
-    // A refused WebSocket does not report the reason, but an HTTP request does.
-    const isCheckDue = !this.#isSessionKnown || isAfterFailure
-    if (!isCheckDue && !signedIn.replica.needsLoad) return undefined
-    return this.#prepareNow(signedIn, isCheckDue)
-  }
-
-  async #prepareNow(signedIn: SignedIn, isCheckDue: boolean): Promise<void> {
-    if (isCheckDue) {
-      const answer = await signedIn.api.call('get-session', {})
-      signedIn.life.assert('connect')
-      if (answer.user.id !== signedIn.user.id) {
-        this.#giveWay(signedIn, answer.user, answer.session)
-        throw new ChorusError('unavailable', 'unable to connect; another user has signed in on this device')
-      }
-      this.#isSessionKnown = true
-      this.#applySession(answer.user, answer.session)
-    }
-    if (signedIn.replica.needsLoad) await signedIn.replica.firstLoad()
-  }
-
-  /** Switches to another user, because another tab has replaced the session cookie. */
-  #giveWay(signedIn: SignedIn, user: User, session: Session): void {
-    const run = this.#run
-    this.#inTurn(async () => {
-      if (this.#signedIn === signedIn) await this.#switchTo(user, session, run)
-    }).catch((error: unknown) => {
-      if (!run.isOver) this.#onError(error)
-    })
-  }
-
-  #applySession(user: User, session: Session): void {
-    this.users.put([user])
-    this.#session.set({ status: 'signed-in', user, session })
+  #show(signedIn: SignedIn | undefined): void {
+    if (signedIn === undefined) this.presence.stop()
+    this.#data.point(signedIn?.replica.data)
+    this.#list.point(signedIn?.replica.conversations)
+    this.#waiting.point(signedIn?.outbox.items)
   }
 
   #onEvent(event: ServerEvent): void {
-    const signedIn = this.#signedIn
+    const { signedIn } = this.#session
     if (signedIn === undefined) return
     switch (event.name) {
       case 'ready': {
         const { user, session } = event.payload
         if (user.id !== signedIn.user.id) {
-          this.#giveWay(signedIn, user, session)
+          this.#session.giveWay(signedIn, user, session)
           return
         }
-        signedIn.replica.handle(event)
-        this.#isSessionKnown = true
-        this.#applySession(user, session)
+        signedIn.handle(event)
+        this.#session.confirm(user, session)
         return
       }
-      case 'live':
-        signedIn.live.handle(event.payload)
-        return
       case 'presence':
         this.presence.handle(event.payload)
         return
+      case 'live':
       case 'changes':
       case 'conversation':
       case 'checkpoint':
       case 'reset':
-        signedIn.replica.handle(event)
+        signedIn.handle(event)
         return
       case 'moving':
       case 'closing':
@@ -667,19 +317,17 @@ class Client implements ChatClient {
 
   #onStatus(): void {
     const status = this.#connection.status.get()
-    const signedIn = this.#signedIn
+    const { signedIn } = this.#session
     switch (status.state) {
       case 'ready':
         if (signedIn === undefined) return
         this.presence.resume()
         this.users.resume()
-        signedIn.outbox.resume()
-        signedIn.live.resume()
-        for (const conversation of signedIn.conversations.values()) conversation.resume()
+        signedIn.resume()
         return
       case 'closed':
         this.presence.disconnected()
-        if (status.reason === 'revoked') this.#inTurn(() => this.#leaveIfClosed(signedIn)).catch(this.#onError)
+        if (status.reason === 'revoked') this.#session.leaveIfClosed()
         return
       case 'waiting':
       case 'offline':
@@ -694,49 +342,11 @@ class Client implements ChatClient {
     }
   }
 
-  /**
-   * Signs out locally after the server ended the session. Pending messages are kept, because the
-   * same user may sign in again.
-   */
-  async #leaveIfClosed(signedIn: SignedIn | undefined): Promise<void> {
-    if (this.#signedIn === signedIn && this.#connection.status.get().state === 'closed')
-      await this.#leave('revoked', false)
-  }
-
-  #onChange(notice: ChangeNotice): void {
-    const signedIn = this.#signedIn
-    if (signedIn === undefined) return
-    const { conversation, change } = notice
-    this.#settle(signedIn, change)
-    signedIn.conversations.get(conversation)?.handle(change)
-    for (const callback of this.#changeCallbacks) guarded(() => callback(notice), this.#onError)
-  }
-
-  #settle({ user, outbox }: SignedIn, change: Change): void {
-    if (change.type !== 'message.created' || change.message.sender !== user.id) return
-    outbox.settle(change.message.clientId, change.message)
-  }
-
-  #onLimited(notice: { readonly conversation: string; readonly seq: number }): void {
-    this.#signedIn?.conversations.get(notice.conversation)?.restart()
-    for (const callback of this.#limitedCallbacks) guarded(() => callback(notice), this.#onError)
-  }
-
   #onStorage(): void {
     const state = this.#store.storage?.get() ?? 'persistent'
     this.#storage.set(state)
     if (state === 'memory') {
       this.#onError(new ChorusError('unavailable', 'unable to keep data on this device; its database cannot be used'))
     }
-  }
-
-  #keepCookies(): void {
-    const user = this.#signedIn?.user
-    if (user !== undefined) this.#writeAccount(user).catch(this.#onError)
-  }
-
-  async #writeAccount(user: User): Promise<void> {
-    const isKeeping = this.#jar.header !== undefined
-    await this.#store.writeAccount({ user, ...(isKeeping && { cookies: this.#jar.cookies }) }).catch(this.#onError)
   }
 }

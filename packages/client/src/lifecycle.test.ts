@@ -4,7 +4,8 @@
  */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { ChatClient, ChatClientOptions, SessionState } from './model/api.ts'
-import { createChatClient, storeMaxMs } from './chat-client.ts'
+import { createChatClient } from './chat-client.ts'
+import { storeMaxMs } from './session/session.ts'
 import { systemClock } from './support/clock.ts'
 import { createMemoryStore } from './store/store-memory.ts'
 import { eventually } from './testing/eventually.ts'

@@ -1,0 +1,50 @@
+/**
+ * Sends the requests of a client: over HTTP, or over the live connection while there is one.
+ *
+ * Guarantee: after the end of the lifetime that a request belongs to, it is aborted, and later ones
+ * are refused at once. Retries and the order of requests are as `wire/retry-once.ts` promises.
+ */
+import type { Clock } from '../support/clock.ts'
+import type { Lifetime } from '../support/lifetime.ts'
+import { type HttpApi, type HttpLine, toHttpRequest } from '../wire/http-api.ts'
+import { createRequestQueue, retryOnce } from '../wire/retry-once.ts'
+import type { SendRequest } from '../wire/send-request.ts'
+import type { Connection } from './connection.ts'
+import { callForAck } from './transport-sse.ts'
+
+export interface Requests {
+  /** Returns the API for the parts of a lifetime. */
+  readonly api: (life: Lifetime) => HttpApi
+  /**
+   * Returns a function that sends commands which set a whole value. A newer command for the same
+   * path replaces an older one that is still waiting for a retry.
+   */
+  readonly sender: (life: Lifetime) => SendRequest
+}
+
+export function createRequests(
+  http: HttpLine,
+  connection: Connection,
+  timers: Pick<Clock, 'after' | 'random'>,
+): Requests {
+  const enqueue = createRequestQueue(timers)
+  return {
+    api: (life) => ({
+      call: async (name, request) => {
+        const send = () => http.call(name, request, life.signal)
+        const { method, path } = toHttpRequest(name, request)
+        // Reads (GET) need no order, and neither do requests that create something new each time
+        // (POST).
+        return method === 'GET' || method === 'POST' ? retryOnce(send, life.waits) : enqueue(path, false, send)
+      },
+    }),
+    sender: (life) => {
+      const line: HttpApi = { call: (name, request) => http.call(name, request, life.signal) }
+      return async (name, request) =>
+        enqueue(toHttpRequest(name, request).path, true, async () => {
+          life.assert(name)
+          return connection.isUsable ? connection.request(name, request) : callForAck(line, name, request)
+        })
+    },
+  }
+}
