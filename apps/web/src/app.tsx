@@ -4,9 +4,9 @@
  */
 import { useChat, useSession } from '@chorus/react'
 import { Suspense, useEffect, useRef } from 'react'
-import { draftStorage, forgetDrafts } from './conversation/drafts.ts'
-import { Notices } from './notices/notices.tsx'
+import { draftStorage, forgetDrafts } from './drafts/drafts.ts'
 import { ChatShell } from './shell/chat-shell.tsx'
+import { Notices } from './shell/notices.tsx'
 import { ShellSkeleton } from './shell/shell-skeleton.tsx'
 import { part } from './ui/part.tsx'
 import { ErrorBoundary, MissingPane } from './ui/trouble.tsx'

@@ -4,10 +4,10 @@ import { ChatProvider } from '@chorus/react'
 import { act, cleanup, fireEvent, render, screen } from '@testing-library/react'
 import { createRef } from 'react'
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { MeContext } from '../shell/me.tsx'
+import { createDrafts, type Drafts } from '../drafts/drafts.ts'
+import { createStorage } from '../drafts/testing/draft-storage.ts'
+import { MeContext } from '../people/me.tsx'
 import { Composer, type ComposerHandle } from './composer.tsx'
-import { createStorage } from './testing/draft-storage.ts'
-import { createDrafts, type Drafts } from './drafts.ts'
 
 afterEach(cleanup)
 

@@ -19,14 +19,14 @@ import {
   type KeyboardEvent,
   type Ref,
 } from 'react'
+import { editsMax, type Draft, type Edit } from '../drafts/drafts.ts'
 import { explainError } from '../notices/explain-error.ts'
 import { showNotice } from '../notices/notices.ts'
-import { useEnterSends } from '../settings/enter-key.ts'
-import { useMe } from '../shell/me.tsx'
+import { useMe } from '../people/me.tsx'
+import { useEnterSends } from '../preferences/enter-key.ts'
 import { IconButton } from '../ui/icon-button.tsx'
 import { isComposing } from '../ui/keys.ts'
 import { MissingOverlay, part } from '../ui/part.tsx'
-import { editsMax, type Draft, type Edit } from './drafts.ts'
 import { describeFound, useMessage } from './use-message.ts'
 import './composer.css'
 

@@ -1,15 +1,15 @@
 /** Header of a conversation: name, presence or member count, search button, details button. */
-import type { ConversationSummary, Presence } from '@chorus/client'
+import type { ConversationSummary } from '@chorus/client'
 import { ArrowLeft, PanelRight, Search } from 'lucide-react'
+import { openOverlay } from '../dialogs/overlay.ts'
+import { describePresence } from '../people/describe-presence.ts'
+import { useMe } from '../people/me.tsx'
+import { useShownPresence } from '../people/use-shown-presence.ts'
 import { Link } from '../routing/link.tsx'
-import { ConversationAvatar } from '../shell/conversation-list-item.tsx'
-import { useMe } from '../shell/me.tsx'
-import { openOverlay } from '../shell/overlay.ts'
-import { useShownPresence } from '../shell/use-shown-presence.ts'
-import { formatLastSeen } from '../time/format-time.ts'
+import { ConversationAvatar } from '../summary/conversation-avatar.tsx'
+import { countMembers, partnerOf, titleOf } from '../summary/title.ts'
 import { useNow } from '../time/use-now.ts'
 import { IconButton } from '../ui/icon-button.tsx'
-import { countMembers, partnerOf, titleOf } from './title.ts'
 
 interface ConversationHeaderProps {
   readonly summary: ConversationSummary
@@ -42,18 +42,4 @@ export function ConversationHeader({ summary, isPanelOpen, onPanel }: Conversati
       </IconButton>
     </header>
   )
-}
-
-export function describePresence(presence: Presence | undefined, now: Date): string {
-  switch (presence?.status) {
-    case 'online':
-      return 'Online'
-    case 'away':
-      return 'Away'
-    case 'offline':
-      return formatLastSeen(presence.lastSeen, { now })
-    case 'unknown':
-    case undefined:
-      return ' '
-  }
 }

@@ -5,7 +5,7 @@
 import type { TimelineView } from '@chorus/client'
 import { useChat, useUser } from '@chorus/react'
 import { useEffect, useRef, useState } from 'react'
-import { describeMessage } from './title.ts'
+import { describeMessage } from '../summary/title.ts'
 
 interface Announcement {
   readonly seq: number

@@ -5,9 +5,9 @@
 import type { ConversationSummary, TimelineView } from '@chorus/client'
 import { useConnection } from '@chorus/react'
 import { CloudOff } from 'lucide-react'
-import { ConversationAvatar } from '../shell/conversation-list-item.tsx'
-import { useMe } from '../shell/me.tsx'
-import { titleOf } from './title.ts'
+import { useMe } from '../people/me.tsx'
+import { ConversationAvatar } from '../summary/conversation-avatar.tsx'
+import { titleOf } from '../summary/title.ts'
 
 interface MessagesSkeletonProps {
   readonly view: TimelineView

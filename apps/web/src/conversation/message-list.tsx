@@ -21,7 +21,8 @@ import {
 } from 'react'
 import { flushSync } from 'react-dom'
 import { attempt } from '../notices/explain-error.ts'
-import { useMe } from '../shell/me.tsx'
+import { useMe } from '../people/me.tsx'
+import { formatCount } from '../summary/title.ts'
 import { formatDay } from '../time/format-time.ts'
 import { useNow } from '../time/use-now.ts'
 import { latinKey } from '../ui/keys.ts'
@@ -31,7 +32,6 @@ import { ListScroller, type Restored, type RowName } from './message-list-scroll
 import { ConversationStart, MessagesSkeleton } from './message-list-states.tsx'
 import { MessageRowView } from './message-row.tsx'
 import { buildRows, readByOthers, seqOf, type MessageRow } from './rows.ts'
-import { formatCount } from './title.ts'
 import './message-list.css'
 
 export interface MessageListHandle {

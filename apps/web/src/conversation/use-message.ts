@@ -5,7 +5,7 @@
 import type { PageMessage } from '@chorus/client'
 import { useChat } from '@chorus/react'
 import { useEffect, useState } from 'react'
-import { describeMessage } from './title.ts'
+import { describeMessage } from '../summary/title.ts'
 
 export type FoundMessage = PageMessage | 'missing' | undefined
 

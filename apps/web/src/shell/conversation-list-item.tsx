@@ -6,16 +6,16 @@ import type { ConversationSummary, OutboxItem } from '@chorus/client'
 import { useUser } from '@chorus/react'
 import { CircleAlert, Clock3 } from 'lucide-react'
 import { memo, useSyncExternalStore } from 'react'
-import { describeMessage, describeTyping, formatCount, partnerOf, titleOf } from '../conversation/title.ts'
-import { Avatar, personHue } from '../people/avatar.tsx'
-import { lettersOf } from '../people/identity.ts'
+import { useMe } from '../people/me.tsx'
+import { useShownTyping } from '../people/use-shown-presence.ts'
 import { Link } from '../routing/link.tsx'
+import { ConversationAvatar } from '../summary/conversation-avatar.tsx'
+import { describeMessage, formatCount, titleOf } from '../summary/title.ts'
+import { TypingNames } from '../summary/typing-names.tsx'
 import { excerpt } from '../text/plain-text.ts'
 import { formatBrief, formatFull } from '../time/format-time.ts'
 import { useNow } from '../time/use-now.ts'
 import { activityOf } from './listed.ts'
-import { useMe } from './me.tsx'
-import { useShownPresence, useShownTyping } from './use-shown-presence.ts'
 
 interface ConversationListItemProps {
   readonly conversation: ConversationSummary
@@ -102,66 +102,4 @@ function LastLine({ conversation, waiting, isOpen }: ConversationListItemProps) 
 function SenderName({ id }: { readonly id: string }) {
   const user = useUser(id)
   return user === undefined ? null : <>{user.name.split(/\s+/)[0]}: </>
-}
-
-/**
- * Names at most two people, because the number of hooks in a component must not vary with a list.
- */
-export function TypingNames({ users, isNamed }: { readonly users: readonly string[]; readonly isNamed: boolean }) {
-  const first = useUser(users[0])
-  const second = useUser(users[1])
-  const names = users.map((_id, index) => [first, second][index]?.name.split(/\s+/)[0] ?? 'Someone')
-  return (
-    <span className='typing-text truncate'>
-      {isNamed ? describeTyping(names) : 'typing'}
-      <span className='typing-dots' aria-hidden='true'>
-        <span />
-        <span />
-        <span />
-      </span>
-    </span>
-  )
-}
-
-interface ConversationAvatarProps {
-  readonly conversation: Pick<ConversationSummary, 'id' | 'kind' | 'name' | 'members' | 'memberCount'>
-  readonly sizePx: number
-}
-
-/**
- * Avatar of a conversation: the other person with their presence, or the letters of a group or
- * channel on its own colour. The shape shows the kind of conversation.
- */
-export function ConversationAvatar({ conversation, sizePx }: ConversationAvatarProps) {
-  const { user: me } = useMe()
-  const partner = partnerOf(conversation, me.id)
-  const presence = useShownPresence(partner?.id)
-  if (partner !== undefined) {
-    return (
-      <>
-        <Avatar
-          id={partner.id}
-          name={partner.name}
-          picture={partner.avatar}
-          sizePx={sizePx}
-          presence={presence?.status}
-        />
-        {(presence?.status === 'online' || presence?.status === 'away') && (
-          <span className='hidden-visually'>{presence.status}</span>
-        )}
-      </>
-    )
-  }
-  const title = titleOf(conversation, me.id)
-  return (
-    <span
-      className='avatar avatar-shared'
-      data-kind={conversation.kind}
-      style={{ ...personHue(conversation.id), width: sizePx, height: sizePx, fontSize: Math.round(sizePx * 0.36) }}
-      aria-hidden='true'
-    >
-      <span className='avatar-initials' data-initials={lettersOf(title)} />
-      {conversation.kind === 'channel' && <span className='avatar-sign' data-sign='#' />}
-    </span>
-  )
 }

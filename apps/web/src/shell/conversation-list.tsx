@@ -5,11 +5,11 @@
  */
 import { useConversations, useDataState } from '@chorus/react'
 import { useEffect, useLayoutEffect, useRef, useState } from 'react'
+import { openOverlay } from '../dialogs/overlay.ts'
 import { useMatches } from '../ui/use-matches.ts'
 import { ConversationListItem } from './conversation-list-item.tsx'
-import { useListed, type Listed } from './listed.ts'
 import { JoinableChannels } from './joinable-channels.tsx'
-import { openOverlay } from './overlay.ts'
+import { useListed, type Listed } from './listed.ts'
 import { ListSkeleton } from './shell-skeleton.tsx'
 
 /** Number of rows in the DOM beyond each edge of the screen, so that Tab finds the next row. */

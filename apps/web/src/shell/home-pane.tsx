@@ -1,8 +1,8 @@
 /** Content of the right-hand pane while no conversation is open. */
 import { useConversations } from '@chorus/react'
 import { SquarePen } from 'lucide-react'
+import { openOverlay } from '../dialogs/overlay.ts'
 import { JoinableChannels } from './joinable-channels.tsx'
-import { openOverlay } from './overlay.ts'
 
 export function HomePane() {
   const isEmpty = useConversations().length === 0

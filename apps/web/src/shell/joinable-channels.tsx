@@ -5,10 +5,10 @@
 import type { Conversation } from '@chorus/client'
 import { useChat, useConnection } from '@chorus/react'
 import { useEffect, useState } from 'react'
-import { countMembers } from '../conversation/title.ts'
 import { attempt } from '../notices/explain-error.ts'
 import { navigate } from '../routing/use-route.ts'
-import { ConversationAvatar } from './conversation-list-item.tsx'
+import { ConversationAvatar } from '../summary/conversation-avatar.tsx'
+import { countMembers } from '../summary/title.ts'
 
 /** Channels shown. The dialog "Browse channels" shows and searches all of them. */
 const channelsMax = 5

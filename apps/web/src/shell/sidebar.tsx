@@ -3,17 +3,17 @@
  */
 import { CircleQuestionMark, Hash, LogOut, Monitor, Moon, Search, Settings, SquarePen, Sun } from 'lucide-react'
 import { useRef, useState } from 'react'
+import { openOverlay } from '../dialogs/overlay.ts'
 import { Avatar } from '../people/avatar.tsx'
+import { useMe } from '../people/me.tsx'
+import { useSignOut } from '../people/use-sign-out.ts'
+import { setTheme, useTheme, type Theme } from '../preferences/theme.ts'
 import type { Route } from '../routing/route.ts'
 import { navigate } from '../routing/use-route.ts'
-import { setTheme, useTheme, type Theme } from '../theme/theme.ts'
 import { IconButton } from '../ui/icon-button.tsx'
 import { Menu, type MenuItem } from '../ui/menu.tsx'
 import { useMatches } from '../ui/use-matches.ts'
 import { ConversationList } from './conversation-list.tsx'
-import { useMe } from './me.tsx'
-import { openOverlay } from './overlay.ts'
-import { useSignOut } from './use-sign-out.ts'
 import './sidebar.css'
 
 export function Sidebar({ route }: { readonly route: Route }) {

@@ -1,7 +1,7 @@
 /** Context with the signed-in user and their drafts, for all components below the shell. */
 import type { User } from '@chorus/client'
 import { createContext, useContext } from 'react'
-import type { Drafts } from '../conversation/drafts.ts'
+import type { Drafts } from '../drafts/drafts.ts'
 
 export interface Me {
   readonly user: User

@@ -1,7 +1,7 @@
 import { X } from 'lucide-react'
 import { useSyncExternalStore } from 'react'
+import { dismissNotice, noticesStore } from '../notices/notices.ts'
 import { IconButton } from '../ui/icon-button.tsx'
-import { dismissNotice, noticesStore } from './notices.ts'
 import './notices.css'
 
 /** Shows the notices. The live region is polite, so a screen reader finishes its sentence first. */
