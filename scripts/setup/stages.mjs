@@ -89,7 +89,7 @@ export const checkStages = [
   check(
     'arrows',
     [bin('depcruise'), '--config', '.dependency-cruiser.mjs', 'packages', 'apps', 'lab', 'tests'],
-    [bin('depcruise'), '--config', '.dependency-cruiser-folders.mjs', 'packages', 'lab'],
+    [bin('depcruise'), '--config', '.dependency-cruiser-folders.mjs', 'packages', 'apps', 'lab'],
   ),
   check(
     'types',
