@@ -1,0 +1,89 @@
+/**
+ * Jumps of the message list: to a message (a quote, a link, the page address), to the end, to the
+ * user's own new message, and back.
+ */
+import { useOutbox } from '@chorus/react'
+import { useCallback, useEffect, useRef, useState } from 'react'
+import type { ListScroller } from './message-list-scroller.ts'
+import type { AimState } from './use-aim.ts'
+import type { UnreadLine } from './use-unread-line.ts'
+
+const highlightMs = 1_900
+const wayBackMs = 30_000
+
+/** Returns the seq of the message that is highlighted after a jump, and a function that sets it. */
+export function useHighlight(): readonly [seq: number | undefined, highlight: (seq: number) => void] {
+  const [highlighted, setHighlighted] = useState<number>()
+  useEffect(() => {
+    if (highlighted === undefined) return
+    const timer = setTimeout(() => setHighlighted(undefined), highlightMs)
+    return () => clearTimeout(timer)
+  }, [highlighted])
+  return [highlighted, setHighlighted]
+}
+
+/** Position to return to after the user's own message scrolled the list to the end. */
+interface WayBack {
+  readonly seq: number
+  readonly offsetPx: number
+}
+
+interface Jumps {
+  readonly jumpTo: (seq: number) => void
+  readonly toEnd: () => void
+  /** Returns to the place before the last message of the user. Undefined without such a place. */
+  readonly goBack: (() => void) | undefined
+}
+
+interface JumpsOptions {
+  readonly id: string
+  readonly initialSeq: number | undefined
+  readonly setAim: AimState['setAim']
+  readonly setUnreadAfter: UnreadLine['setAfter']
+  readonly scroller: ListScroller
+}
+
+export function useJumps({ id, initialSeq, setAim, setUnreadAfter, scroller }: JumpsOptions): Jumps {
+  const [wayBack, setWayBack] = useState<WayBack>()
+  useEffect(() => {
+    if (wayBack === undefined) return
+    const timer = setTimeout(() => setWayBack(undefined), wayBackMs)
+    return () => clearTimeout(timer)
+  }, [wayBack])
+
+  const jumpTo = useCallback((seq: number) => setAim({ at: 'message', seq, isAsked: true }), [setAim])
+  const firstSeq = useRef(initialSeq)
+  useEffect(() => {
+    if (initialSeq !== firstSeq.current && initialSeq !== undefined) jumpTo(initialSeq)
+    firstSeq.current = initialSeq
+  }, [initialSeq, jumpTo])
+
+  const toEnd = useCallback(() => {
+    setUnreadAfter(undefined)
+    setWayBack(undefined)
+    setAim({ at: 'end' })
+  }, [setUnreadAfter, setAim])
+
+  // Scroll to the user's own new message. A message sent in another tab does not move this list.
+  const newestWaiting = useNewestWaiting(id)
+  const [seenWaiting, setSeenWaiting] = useState(newestWaiting)
+  if (newestWaiting !== seenWaiting) {
+    setSeenWaiting(newestWaiting)
+    if (newestWaiting !== undefined && document.hasFocus()) {
+      setUnreadAfter(undefined)
+      setAim({ at: 'end' })
+      const { isAtEnd: wasAtEnd, row, topPx } = scroller.place
+      if (!wasAtEnd && row?.seq !== undefined) setWayBack({ seq: row.seq, offsetPx: topPx - scroller.frameTopPx })
+    }
+  }
+
+  const goBack = (place: WayBack): void => {
+    setWayBack(undefined)
+    setAim({ at: 'message', ...place, isAsked: true })
+  }
+  return { jumpTo, toEnd, goBack: wayBack === undefined ? undefined : () => goBack(wayBack) }
+}
+
+function useNewestWaiting(id: string): string | undefined {
+  return useOutbox().findLast(({ conversation, status }) => conversation === id && status.state === 'pending')?.clientId
+}

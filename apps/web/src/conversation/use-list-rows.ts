@@ -1,0 +1,56 @@
+/**
+ * Rows of the message list: the loaded messages, and the user's pending messages even while the
+ * newest page is not loaded.
+ */
+import type { TimelineItem, TimelineView } from '@chorus/client'
+import { useOutbox } from '@chorus/react'
+import { useMemo } from 'react'
+import { useMe } from '../people/me.tsx'
+import type { RowName } from './message-list-scroller.ts'
+import { buildRows, seqOf, type MessageRow } from './rows.ts'
+
+export interface ListRows {
+  readonly rows: readonly MessageRow[]
+  readonly names: readonly RowName[]
+  readonly keys: readonly string[]
+  /** Key of the first row after messages that are not loaded. */
+  readonly gapKey: string | undefined
+  /** Whether the loaded messages reach back to the unread line. */
+  readonly isLineLoaded: boolean
+}
+
+/** Returns the rows, with the unread line after the message `unreadAfter`. */
+export function useListRows(id: string, view: TimelineView, unreadAfter: number | undefined): ListRows {
+  const { user: me } = useMe()
+  const waiting = useWaiting(id, view)
+  const items = useMemo(() => (waiting.length === 0 ? view.items : [...view.items, ...waiting]), [view.items, waiting])
+  // Draw the line before the first unread message, never before an older page boundary.
+  const isLineLoaded = reachesBackTo(view, unreadAfter)
+  const lineAfter = isLineLoaded ? unreadAfter : undefined
+  const rows = useMemo(() => buildRows(items, { me: me.id, unreadAfter: lineAfter }), [items, me.id, lineAfter])
+  const names = useMemo(() => rows.map((row): RowName => ({ key: row.key, seq: seqOf(row) })), [rows])
+  const keys = useMemo(() => rows.map(({ key }) => key), [rows])
+  return { rows, names, keys, gapKey: waiting[0]?.key, isLineLoaded }
+}
+
+/**
+ * Returns the user's pending messages while the newest page is not loaded. The timeline leaves them
+ * out then, but the user must always see them.
+ */
+function useWaiting(id: string, view: TimelineView): readonly TimelineItem[] {
+  const outbox = useOutbox()
+  return useMemo(() => {
+    if (!view.hasNewer) return []
+    const here = new Set(view.items.map(({ key }) => key))
+    return outbox
+      .filter(({ conversation, clientId }) => conversation === id && !here.has(clientId))
+      .map((item): TimelineItem => ({ kind: 'pending', key: item.clientId, item }))
+  }, [outbox, id, view])
+}
+
+/** Returns whether the loaded items reach back to the first message after `seq`. */
+function reachesBackTo({ items, hasOlder }: TimelineView, seq: number | undefined): boolean {
+  if (seq === undefined || !hasOlder) return true
+  const first = items[0]
+  return first?.kind !== 'message' || first.message.seq <= seq + 1
+}
