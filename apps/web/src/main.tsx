@@ -2,8 +2,7 @@
  * Entry of the application: creates the client, renders the app, and registers the service worker
  * that serves the app shell offline.
  */
-import './styles/tokens.css'
-import './styles/base.css'
+import './styles/shared.css'
 import { createChatClient, createIndexedDbStore } from '@chorus/client'
 import { ChatProvider } from '@chorus/react'
 import { StrictMode } from 'react'
