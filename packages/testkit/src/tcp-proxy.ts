@@ -19,6 +19,11 @@ export interface TcpProxy {
   /** Cuts every connection and refuses new ones until `open`. */
   close(): void
   open(): void
+  /**
+   * Takes the peer away from every connection without a word, as a lost route does: nothing arrives
+   * on it any more, and it does not end. New connections work.
+   */
+  abandon(): void
   /** Sends new connections to another port, and cuts open ones. */
   retarget(port: number): void
   /** Stops the proxy permanently. */
@@ -27,6 +32,7 @@ export interface TcpProxy {
 
 export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
   const pairs = new Set<readonly [Socket, Socket]>()
+  const abandoned = new Set<Socket>()
   let isOpen = true
   let target = targetPort
   let cutMarker: string | undefined
@@ -43,11 +49,13 @@ export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
     pairs.add(pair)
     let isMarked = false
     const end = (): void => {
+      if (abandoned.has(near)) return
       near.destroy()
       far.destroy()
       pairs.delete(pair)
     }
     near.on('data', (chunk) => {
+      if (abandoned.has(near)) return
       if (cutsLeft > 0 && cutMarker !== undefined && chunk.includes(cutMarker)) {
         cutsLeft -= 1
         isMarked = true
@@ -55,6 +63,7 @@ export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
       far.write(chunk)
     })
     far.on('data', (chunk) => {
+      if (abandoned.has(near)) return
       if (isMarked) {
         cutCount += 1
         near.resetAndDestroy()
@@ -94,6 +103,12 @@ export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
     },
     open() {
       isOpen = true
+    },
+    abandon() {
+      for (const [near, far] of pairs) {
+        abandoned.add(near)
+        far.destroy()
+      }
     },
     retarget(port) {
       target = port

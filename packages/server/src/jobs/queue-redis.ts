@@ -18,6 +18,9 @@ import { LocalQueue } from './queue-local.ts'
 const queueName = 'jobs'
 const addTimeoutMs = 1_000
 const reconnectMaxMs = 1_000
+const silenceMaxMs = 4_000
+/** BullMQ's blocking reads answer within 10 s. */
+const blockingSilenceMaxMs = 15_000
 /**
  * A worker that does not renew its lock within this time counts as dead, and other workers take its
  * jobs.
@@ -147,6 +150,8 @@ function connect(url: string, isCluster: boolean, use: 'ask' | 'wait'): IoRedis 
   const common = {
     maxRetriesPerRequest: use === 'ask' ? 0 : null,
     connectTimeout: 2_000,
+    // Time without any answer to a written command.
+    socketTimeout: use === 'ask' ? silenceMaxMs : blockingSilenceMaxMs,
     ...(username !== '' && { username: decodeURIComponent(username) }),
     ...(password !== '' && { password: decodeURIComponent(password) }),
     ...(tls !== undefined && { tls }),

@@ -4,9 +4,16 @@
  */
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import type { AddressInfo } from 'node:net'
-import { hasRedis, startRedis, startRedisCluster, startRedisPair, waitForFact } from '@chorus/testkit'
+import {
+  hasRedis,
+  startRedis,
+  startRedisCluster,
+  startRedisPair,
+  startTcpProxy,
+  waitForFact,
+} from '@chorus/testkit'
 import { afterEach, describe, expect, it } from 'vitest'
-import { systemClock } from '../support/clock.ts'
+import { type Clock, systemClock } from '../support/clock.ts'
 import { createLogger } from '../support/logger.ts'
 import { openRedis, type OpenRedisOptions } from './open-redis.ts'
 import type { Redis } from './redis.ts'
@@ -41,6 +48,13 @@ async function pretend(answers: (line: string) => string): Promise<string> {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   ends.push(() => server.close())
   return `redis://127.0.0.1:${(server.address() as AddressInfo).port}`
+}
+
+/** Clock that runs ten times as fast, for limits of several seconds. */
+const fastClock: Clock = {
+  ...systemClock,
+  nowMs: () => systemClock.nowMs() * 10,
+  setTimer: (run, afterMs) => systemClock.setTimer(run, afterMs / 10),
 }
 
 const counter = { lua: 'return redis.call("INCR", KEYS[1])' }
@@ -124,6 +138,22 @@ describe.skipIf(!hasRedis())('the connection to Redis', () => {
     const wire = connect({ host: hostname, port: Number(port), ...(socket as object) })
     expect(wire.writableHighWaterMark).toBe(redisLimits.writtenAheadMaxBytes)
     wire.destroy()
+  })
+
+  it('[PUB1] replaces a connection whose peer is gone without a word', async () => {
+    const server = await startRedis()
+    ends.push(() => server.remove())
+    const proxy = await startTcpProxy(server.port)
+    ends.push(() => proxy.remove())
+    const redis = await open(`redis://127.0.0.1:${proxy.port}`, { clock: fastClock })
+    expect(await redis.command('chorus:x', ['INCR', 'chorus:x'])).toBe(1)
+    let returns = 0
+    redis.onReconnect(() => returns++)
+    proxy.abandon()
+    await expect(redis.command('chorus:x', ['GET', 'chorus:x'])).rejects.toThrow(/does not answer/)
+    await waitForFact(() => redis.problem() === undefined, { what: 'a new connection' })
+    expect(returns).toBe(1)
+    expect(await redis.command('chorus:x', ['GET', 'chorus:x'])).toBe('1')
   })
 
   it('sends nothing to an unresponsive Redis until it responds', async () => {

@@ -44,7 +44,7 @@ export async function openRedis(options: OpenRedisOptions): Promise<Redis> {
 
 /** Shard of a slot in node-redis; its own type omits that the master may be missing. */
 interface Shard {
-  readonly master?: { readonly connectPromise?: unknown }
+  readonly master?: { readonly address: string; readonly connectPromise?: unknown }
 }
 
 /**
@@ -64,6 +64,9 @@ class RedisLink implements Redis {
   #isClosed = false
   #probe: Timer | undefined
   #rediscovery: Timer | undefined
+  /** When each place stopped to answer: the master of a cluster, or the only server. */
+  readonly #silentSinceMs = new Map<string, number>()
+  #isRenewing = false
   #lastMovedAtMs = Number.NEGATIVE_INFINITY
   #lastNote = ''
 
@@ -101,13 +104,13 @@ class RedisLink implements Redis {
   }
 
   async command(key: string, args: readonly RedisArgument[]): Promise<unknown> {
-    return this.#bounded(() => this.#send(key, args))
+    return this.#bounded(key, () => this.#send(key, args))
   }
 
   async script(script: RedisScript, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> {
     const rest = [String(keys.length), ...keys, ...args.map(String)]
     const key = keys[0] ?? ''
-    return this.#bounded(async () => {
+    return this.#bounded(key, async () => {
       try {
         return await this.#send(key, ['EVALSHA', this.#hashOf(script), ...rest])
       } catch (error) {
@@ -122,8 +125,12 @@ class RedisLink implements Redis {
     this.#problem = 'closed'
     this.#probe?.cancel()
     this.#rediscovery?.cancel()
-    this.#client?.destroy()
-    this.#cluster?.destroy()
+    this.#disconnect()
+  }
+
+  #disconnect(): void {
+    if (this.#client?.isOpen === true) this.#client.destroy()
+    if (this.#cluster?.isOpen === true) this.#cluster.destroy()
   }
 
   get #where(): string {
@@ -158,15 +165,18 @@ class RedisLink implements Redis {
 
   async #openSingle(): Promise<void> {
     const client = createClient(redisConnection(this.#options.url)) as RedisClientType
-    client.on('error', (error: unknown) => this.#away(error))
-    client.on('ready', () => this.#startProbing())
+    const isReplaced = (): boolean => this.#client !== undefined && this.#client !== client
+    client.on('error', (error: unknown) => isReplaced() || this.#away(error))
+    client.on('ready', () => isReplaced() || this.#startProbing())
     try {
       await settlesWithin(this.#options.clock, redisLimits.connectTimeoutMs, client.connect())
     } catch (error) {
       client.destroy()
       throw error
     }
+    const before = this.#client
     this.#client = client
+    if (before?.isOpen === true) before.destroy()
     // After a timeout the client keeps trying, and emits `ready` once it is connected.
     if (!client.isReady) throw new RedisError('it does not answer')
   }
@@ -177,7 +187,7 @@ class RedisLink implements Redis {
       this.#note(
         `${this.#where}; masters of the cluster cannot be reached, continuing without them (${unreachable.join('; ')})`,
       )
-    this.#cluster?.destroy()
+    if (this.#cluster?.isOpen === true) this.#cluster.destroy()
     this.#cluster = cluster
     this.#rediscovery?.cancel()
     if (unreachable.length > 0 && !this.#isClosed) this.#rediscoverLater()
@@ -216,7 +226,7 @@ class RedisLink implements Redis {
     return Promise.reject(new RedisError('Redis has not been reached yet'))
   }
 
-  async #bounded<T>(run: () => Promise<T>): Promise<T> {
+  async #bounded<T>(key: string, run: () => Promise<T>): Promise<T> {
     if (this.#problem !== undefined) throw new RedisError(`unable to use Redis; ${this.#problem}`)
     if (this.#underWay >= redisLimits.underWayMax)
       throw new RedisError('unable to use Redis; too many commands are waiting')
@@ -230,6 +240,7 @@ class RedisLink implements Redis {
         const error = new RedisError('unable to use Redis; it does not answer')
         // In a cluster, one silent master says nothing about the other masters.
         if (!this.isCluster) this.#away(error)
+        this.#noteSilence(key)
         reject(error)
       }
       timer = clock.setTimer(() => {
@@ -240,7 +251,9 @@ class RedisLink implements Redis {
       }, commandTimeoutMs)
     })
     try {
-      return await Promise.race([run(), late])
+      const answer = await Promise.race([run(), late])
+      if (this.#silentSinceMs.size > 0) this.#silentSinceMs.delete(this.#placeOf(key))
+      return answer
     } catch (error) {
       this.#noteFailure(error)
       throw error instanceof RedisError
@@ -250,6 +263,39 @@ class RedisLink implements Redis {
       timer?.cancel()
       this.#underWay--
     }
+  }
+
+  /** Returns the address of the master that has this key; empty without a cluster. */
+  #placeOf(key: string): string {
+    return (this.#cluster?.slots[slotOfKey(key)] as Shard | undefined)?.master?.address ?? ''
+  }
+
+  /**
+   * Replaces a connection on which commands have had no answer for too long. Its peer may be gone
+   * without a word (a firewall, a moved address): the kernel would retry for 15 minutes, and the
+   * socket's own timeout never ends, because each probe that is written restarts it.
+   */
+  #noteSilence(key: string): void {
+    const place = this.#placeOf(key)
+    const nowMs = this.#options.clock.nowMs()
+    const sinceMs = this.#silentSinceMs.get(place) ?? nowMs - redisLimits.commandTimeoutMs
+    this.#silentSinceMs.set(place, sinceMs)
+    if (nowMs - sinceMs < redisLimits.silenceMaxMs) return
+    this.#silentSinceMs.clear()
+    this.#renew()
+  }
+
+  /** Opens a new connection in place of the present one. Failures only delay it: probes go on. */
+  #renew(): void {
+    if (this.#isRenewing || this.#isClosed) return
+    this.#isRenewing = true
+    const opened = this.#cluster === undefined ? this.#openSingle() : this.#openCluster()
+    opened
+      .catch((error: unknown) => this.#options.logger.debug({ err: error }, 'unable to replace a silent connection'))
+      .finally(() => {
+        this.#isRenewing = false
+        if (this.#isClosed) this.#disconnect()
+      })
   }
 
   /**
@@ -262,11 +308,7 @@ class RedisLink implements Redis {
     if (nowMs - this.#lastMovedAtMs < redisLimits.reconnectMaxMs) return
     this.#lastMovedAtMs = nowMs
     this.#away(error)
-    const moved = this.#client
-    void (async () => {
-      moved.destroy()
-      if (!this.#isClosed) await moved.connect()
-    })().catch((problem: unknown) => this.#away(problem))
+    this.#renew()
   }
 
   #hashOf(script: RedisScript): string {
@@ -316,8 +358,11 @@ class RedisLink implements Redis {
     if (this.#client === undefined && this.#cluster === undefined) return this.#open()
     const key = this.keyOf('probe')
     const asked = this.#send(key, ['SET', key, '1', 'PX', '1000'])
-    if ((await settlesWithin(this.#options.clock, redisLimits.commandTimeoutMs, asked)) === 'late')
+    if ((await settlesWithin(this.#options.clock, redisLimits.commandTimeoutMs, asked)) === 'late') {
+      this.#noteSilence(key)
       throw new RedisError('no answer')
+    }
+    this.#silentSinceMs.clear()
     this.#back()
   }
 }
