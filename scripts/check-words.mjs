@@ -6,7 +6,8 @@
  *   node scripts/check-words.mjs               check, as `npm run check` does
  *   node scripts/check-words.mjs --list PATH   print each finding in files below PATH
  *   node scripts/check-words.mjs --count       print the counts of the whole tree
- *   node scripts/check-words.mjs --sample SEED print 60 comments and 60 test titles, drawn by the seed
+ *   node scripts/check-words.mjs --sample SEED print 60 comments and 60 test titles, drawn by the seed,
+ *                                              with the place and the blocks that a reader sees around them
  */
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -76,10 +77,14 @@ function readComments(source) {
     .sort((left, right) => left.line - right.line)
 }
 
-/** @returns {{line: number, text: string}[]} */
+/**
+ * Returns the titles; `whole` also has those of the blocks around it, as the test runner shows it.
+ * @returns {{line: number, text: string, whole: string, isBlock: boolean}[]}
+ */
 function readTitles(source) {
   const titles = []
-  const visit = (node) => {
+  const visit = (node, around) => {
+    let within = around
     if (ts.isCallExpression(node)) {
       const callee = node.expression.getText(source).replace(/\s+/g, '')
       const [title] = node.arguments
@@ -89,15 +94,20 @@ function readTitles(source) {
         /^(it|test|describe)\b/.test(callee) &&
         !/^(it|test|describe)\.(each|skipIf|runIf)$/.test(callee)
       ) {
+        const text = title.getText(source).slice(1, -1)
+        const isBlock = callee.startsWith('describe')
         titles.push({
           line: source.getLineAndCharacterOfPosition(title.pos).line + 1,
-          text: title.getText(source).slice(1, -1),
+          text,
+          whole: [...around, text].join(' > '),
+          isBlock,
         })
+        if (isBlock) within = [...around, text]
       }
     }
-    ts.forEachChild(node, visit)
+    ts.forEachChild(node, (child) => visit(child, within))
   }
-  visit(source)
+  visit(source, [])
   return titles
 }
 
@@ -120,7 +130,7 @@ function readFile(path) {
     const length = countWords(withoutIds(text))
     if (length > titleWordsMax) findings.push({ kind: 'length', line, why: `${length} words`, text })
   }
-  return { name, comments, titles, findings }
+  return { name, lines: source.text.split('\n'), comments, titles, findings }
 }
 
 function count(files) {
@@ -141,6 +151,17 @@ function count(files) {
     longTitles: of('length'),
     findings: findings.length,
   }
+}
+
+/** Returns the file of a comment, and the name that is declared on the line after it. */
+function placeOf({ name, lines }, lastLine) {
+  const declared =
+    /^\s*(?:(?:export|default|declare|async|static|readonly|get|set|function\*?|const|let|class|interface|type)\s+)*([#\w]+)/.exec(
+      lines[lastLine] ?? '',
+    )?.[1]
+  return declared === undefined || /^(?:if|for|return|await|import|this|switch|case|expect|while|try)$/.test(declared)
+    ? name
+    : `${name}, ${declared}`
 }
 
 const [mode, ...below] = process.argv.slice(2)
@@ -164,9 +185,12 @@ if (mode === '--list') {
   }
   console.log(JSON.stringify(count(files)))
 } else if (mode === '--sample') {
-  const of = (list) => files.flatMap((file) => file[list].map(({ text }) => text))
-  console.log(`Comments\n\n${draw(of('comments'), below[0]).join('\n')}\n`)
-  console.log(`Test titles\n\n${draw(of('titles'), below[0]).join('\n')}`)
+  const comments = files.flatMap((file) =>
+    file.comments.map(({ lastLine, text }) => `${placeOf(file, lastLine)}: ${text}`),
+  )
+  const titles = files.flatMap((file) => file.titles.filter(({ isBlock }) => !isBlock).map(({ whole }) => whole))
+  console.log(`Comments\n\n${draw(comments, below[0]).join('\n')}\n`)
+  console.log(`Test titles\n\n${draw(titles, below[0]).join('\n')}`)
 } else if (mode === '--count') {
   console.log(JSON.stringify(count(files), undefined, 2))
 } else {
