@@ -45,8 +45,9 @@ export class SdkActor implements Actor {
   /** Sends in the outbox whose outcome is unknown: operation id by clientId. */
   readonly #open: Map<string, number>
   /**
-   * Messages with an earlier attempt whose outcome is unknown. It may still arrive at a server,
-   * also after a later attempt was refused, so that refusal proves nothing.
+   * Messages with another attempt whose outcome is unknown, an earlier one or one of a copied
+   * client. It may still arrive at a server after this client was refused, so that refusal proves
+   * nothing.
    */
   readonly #maybeArriving: Set<string>
   #kept: ChatStore
@@ -99,6 +100,8 @@ export class SdkActor implements Actor {
     if (sharesStoreOf !== undefined) {
       // The shared store already contains the account.
     } else if (copyOf !== undefined) {
+      // The copy sends the messages that wait in it, too, also after the other client was refused.
+      for (const clientId of copyOf.#open.keys()) copyOf.#maybeArriving.add(clientId)
       // The copy contains each write of the other client completely or not at all.
       await copyStore(copyOf.#kept, this.#kept, person.id)
       this.#position = new StreamPosition()
