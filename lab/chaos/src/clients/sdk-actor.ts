@@ -101,9 +101,11 @@ export class SdkActor implements Actor {
       // The shared store already contains the account.
     } else if (copyOf !== undefined) {
       // The copy sends the messages that wait in it, too, also after the other client was refused.
-      for (const clientId of copyOf.#open.keys()) copyOf.#maybeArriving.add(clientId)
+      // Some may be added during the copying.
+      copyOf.#noteOtherAttempts()
       // The copy contains each write of the other client completely or not at all.
       await copyStore(copyOf.#kept, this.#kept, person.id)
+      copyOf.#noteOtherAttempts()
       this.#position = new StreamPosition()
     } else await this.#writeAccount()
     this.#beginStream()
@@ -365,7 +367,7 @@ export class SdkActor implements Actor {
     const client = this.#client
     this.#isRunning = false
     // The attempts under way end without an answer.
-    for (const clientId of this.#open.keys()) this.#maybeArriving.add(clientId)
+    this.#noteOtherAttempts()
     this.#closeConnection('stopped')
     if (!this.#isDoomed) this.#options.recorder.stream(this.#stream, 'detached', isClean)
     this.#client = undefined
@@ -387,6 +389,11 @@ export class SdkActor implements Actor {
       else if (status.state === 'failed') this.#settle(clientId, this.#toRefusal(clientId, status.error.code))
       else if (status.attempts > 0) this.#maybeArriving.add(clientId)
     }
+  }
+
+  /** Notes that every waiting message has, or may have, another attempt. */
+  #noteOtherAttempts(): void {
+    for (const clientId of this.#open.keys()) this.#maybeArriving.add(clientId)
   }
 
   #toRefusal(clientId: string, code: string): Outcome {
