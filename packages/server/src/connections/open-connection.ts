@@ -24,7 +24,7 @@ export const openLimits = {
    * Maximum number of hand-over reads per conversation. Each reads the changes written during the
    * previous read.
    */
-  handOverRoundsMax: 32,
+  handOverRoundsMax: 128,
   /**
    * Maximum number of consecutive reads of which nothing could be sent, because messages were
    * edited or deleted during the read.

@@ -4,14 +4,7 @@
  */
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import type { AddressInfo } from 'node:net'
-import {
-  hasRedis,
-  startRedis,
-  startRedisCluster,
-  startRedisPair,
-  startTcpProxy,
-  waitForFact,
-} from '@chorus/testkit'
+import { hasRedis, startRedis, startRedisCluster, startRedisPair, startTcpProxy, waitForFact } from '@chorus/testkit'
 import { afterEach, describe, expect, it } from 'vitest'
 import { type Clock, systemClock } from '../support/clock.ts'
 import { createLogger } from '../support/logger.ts'
