@@ -1,4 +1,7 @@
-/** Checks what a browser must load: no schema library, no Node modules, and a small size. */
+/**
+ * Checks the code that a browser loads for this package: no schema library, no Node modules, and a
+ * small size.
+ */
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import { rolldown } from 'rolldown'
@@ -23,13 +26,13 @@ async function bundle(external: string[]) {
   return output.flatMap((chunk) => (chunk.type === 'chunk' ? [chunk] : []))
 }
 
-describe('browser bundle', () => {
-  it('stays small', async () => {
+describe('the browser bundle of the client', () => {
+  it('the browser bundle of the client stays small', async () => {
     const [entry] = await bundle(['socket.io-client', 'eventsource-parser', 'idb'])
     expect(gzipSync(entry?.code ?? '').length).toBeLessThan(ownMaxBytes)
   })
 
-  it('contains no zod and no Node modules, and loads Socket.IO on demand', async () => {
+  it('the browser bundle has no zod or Node modules and loads Socket.IO on demand', async () => {
     const chunks = await bundle([])
     const modules = (of: typeof chunks) => of.flatMap(({ moduleIds }) => moduleIds)
     expect(modules(chunks).filter((id) => /node_modules\/zod|store-file|node:/.test(id))).toEqual([])

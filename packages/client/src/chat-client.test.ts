@@ -85,7 +85,7 @@ describe.each<readonly [string, readonly TransportName[]]>([
   ['over Socket.IO', ['socket-io']],
   ['over Server-Sent Events', ['sse']],
 ])('two clients %s', (_, transports) => {
-  it('chat: a message is pending, acknowledged, and read by the other', async () => {
+  it('show a message as pending, then acknowledged, then read by the recipient', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada, bob])
@@ -111,7 +111,7 @@ describe.each<readonly [string, readonly TransportName[]]>([
     expect(errors).toEqual([])
   })
 
-  it('edit, delete and react, shown at once', async () => {
+  it('show their own edits, deletions and reactions at once', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada, bob])
@@ -145,7 +145,7 @@ describe.each<readonly [string, readonly TransportName[]]>([
     expect(textsOf(adas, tea)).toEqual(['uno', '', 'mine'])
   })
 
-  it('[ACK2] retry no command after a newer one, and none twice', async () => {
+  it('[ACK2] never retry a command after a newer one, nor twice', async () => {
     const ada = server.addUser('ada')
     const tea = server.addConversation('group', 'Tea', [ada])
     const { seq } = server.send(tea, ada, 'one')
@@ -169,7 +169,7 @@ describe.each<readonly [string, readonly TransportName[]]>([
     expect(textsOf(adas, tea)).toEqual(['newer'])
   })
 
-  it('[RES1] [CLI1] resume after a disconnection, each change once and in order', async () => {
+  it('[RES1] [CLI1] receive each change once and in order after a reconnect', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada, bob])
@@ -188,7 +188,7 @@ describe.each<readonly [string, readonly TransportName[]]>([
     expect(seqsOf(notices, tea)).toEqual(Array.from({ length: 301 }, (__, index) => base + 1 + index))
   }, 20_000)
 
-  it('[ACL2] sign out on revocation and keep pending messages', async () => {
+  it('[ACL2] sign out when their session is revoked, and keep pending messages', async () => {
     const ada = server.addUser('ada')
     const tea = server.addConversation('group', 'Tea', [ada])
     const store = createMemoryStore()
@@ -207,8 +207,8 @@ describe.each<readonly [string, readonly TransportName[]]>([
   })
 })
 
-describe('outbox, end to end', () => {
-  it('[IDEM1] [ORD2] sends everything once, in order, through losses and restarts', async () => {
+describe('the outbox, end to end', () => {
+  it('[IDEM1] [ORD2] the outbox sends each message once, in order, despite lost responses and restarts', async () => {
     const ada = server.addUser('ada')
     const tea = server.addConversation('group', 'Tea', [ada])
     const cake = server.addConversation('group', 'Cake', [ada])
@@ -234,7 +234,7 @@ describe('outbox, end to end', () => {
     expect(server.texts(cake)).toEqual(expected)
   }, 30_000)
 
-  it('[ACK2] marks a refused message as failed, to retry or discard', async () => {
+  it('[ACK2] the outbox keeps a refused message as failed, to retry or discard', async () => {
     const ada = server.addUser('ada')
     const tea = server.addConversation('group', 'Tea', [ada])
     const client = await signIn(ada)
@@ -259,7 +259,7 @@ describe('outbox, end to end', () => {
     await expect(messages.send({ text: 'x'.repeat(20_001) })).rejects.toMatchObject({ code: 'too-large' })
   })
 
-  it('[CLI1] shows and sends pending messages after a reload', async () => {
+  it('[CLI1] the outbox shows and sends pending messages after a reload', async () => {
     const ada = server.addUser('ada')
     const tea = server.addConversation('group', 'Tea', [ada])
     server.send(tea, ada, 'before')
@@ -285,7 +285,7 @@ describe('outbox, end to end', () => {
     expect(seqsOf(notices, tea)).toEqual([4, 5])
   }, 20_000)
 
-  it('[CLI1] keeps applied changes that no cursor covers yet', async () => {
+  it('[CLI1] a restart keeps applied changes that no stored cursor covers yet', async () => {
     const ada = server.addUser('ada')
     const tea = server.addConversation('group', 'Tea', [ada])
     const store = createMemoryStore()
@@ -300,8 +300,8 @@ describe('outbox, end to end', () => {
       expect(replica?.cursor).not.toBe(server.cursor)
       expect(replica?.conversations[0]?.appliedSeq).toBe(server.top(tea))
     })
-    // The process ends without a stop and starts again. Nothing may be lost, and the resume must
-    // not repeat a change.
+    // Simulates a process that ends without `stop` and starts again. No change may be lost, and
+    // none may be reported twice.
     const second = createClient({ store })
     const later = record(second)
     server.tellsCheckpoints = true
@@ -311,7 +311,7 @@ describe('outbox, end to end', () => {
     expect([...seqsOf(notices, tea), ...seqsOf(later, tea)]).toEqual([server.top(tea)])
   })
 
-  it('[CLI1] reports a removal once, even after a restart without a new cursor', async () => {
+  it('[CLI1] reports the removal of a member once, even after a restart without a new cursor', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada, bob])
@@ -330,8 +330,8 @@ describe('outbox, end to end', () => {
     expect(second.conversations.get()).toEqual([])
     await eventually(() => expect(second.data.get()).toBe('live'))
     server.tellsCheckpoints = true
-    // Later changes in another conversation are reported, but the removal is not repeated. Then the
-    // store deletes the entry.
+    // The second client reports later changes in another conversation, but not the removal again.
+    // Then the store deletes its entry of the left conversation.
     const news = server.addConversation('group', 'News', [ada])
     server.join(news, bob)
     await eventually(() => expect(second.conversations.get()).toHaveLength(1))
@@ -343,12 +343,12 @@ describe('outbox, end to end', () => {
     })
   })
 
-  it('[CLI1] reports nothing twice after a rejoin and a restart', async () => {
+  it('[CLI1] reports no change twice after the user rejoins and the client restarts', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada, bob])
     const store = createMemoryStore()
-    // The response with the conversation's name does not arrive before the stop.
+    // The response with the conversation's name arrives only after the client has stopped.
     const slow: typeof fetch = (input, init) =>
       (input as string).endsWith(`/v1/conversations/${tea.id}`) ? new Promise(() => undefined) : fetch(input, init)
     const first = await signIn(bob, { store, fetch: slow })
@@ -374,7 +374,7 @@ describe('outbox, end to end', () => {
     await eventually(() => expect(textsOf(second, tea).at(-1)).toBe('a barrier'))
   })
 
-  it('[CLI1] reports nothing twice under random stops, limits and repeats', async () => {
+  it('[CLI1] reports no change twice under random stops, limited replays and repeated events', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.constantFrom('send', 'remove', 'join', 'cache', 'limit', 'restart', 'cut', 'lose'), {
@@ -409,8 +409,8 @@ describe('outbox, end to end', () => {
           server.replayMaxChanges = 10_000
           server.losses = 0
           if (!tea.members.has(bob.id)) server.join(tea, bob)
-          // A connection that was just cut may skip a message with `limited`, so the barrier is
-          // sent repeatedly.
+          // The test waits for a marker message. A client that was just cut off may skip it with
+          // `limited`, so the test sends the marker repeatedly.
           await vi.waitFor(
             async () => {
               const barrier = server.send(tea, ada, 'a barrier').seq
@@ -428,8 +428,8 @@ describe('outbox, end to end', () => {
   }, 60_000)
 })
 
-describe('local copy', () => {
-  it('[NODE1] [TAIL1] reads missing changes before it moves the cursor', async () => {
+describe('the local copy of the client', () => {
+  it('[NODE1] [TAIL1] the client reads missing changes before it moves its cursor', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada, bob])
@@ -450,7 +450,7 @@ describe('local copy', () => {
     })
   })
 
-  it('[RES1] restarts a conversation when too many changes were missed', async () => {
+  it('[RES1] reloads a conversation when too many changes were missed', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada, bob])
@@ -474,7 +474,7 @@ describe('local copy', () => {
     expect(notices).toEqual([])
   }, 20_000)
 
-  it('[RES2] loads everything again after `reset` and keeps pending messages', async () => {
+  it('[RES2] loads all conversations again after `reset` and keeps pending messages', async () => {
     const ada = server.addUser('ada')
     const tea = server.addConversation('group', 'Tea', [ada])
     server.send(tea, ada, 'of the old history')
@@ -494,7 +494,7 @@ describe('local copy', () => {
     await eventually(() => expect(client.data.get()).toBe('live'))
   }, 20_000)
 
-  it('[ACL1] [ACL4] follows being added, removed and added again', async () => {
+  it('[ACL1] [ACL4] shows a conversation only while the user is a member', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada])
@@ -518,7 +518,7 @@ describe('local copy', () => {
     expect(seqs).not.toContain(6)
   })
 
-  it('[ACL1] learns of a removal that happened while offline', async () => {
+  it('[ACL1] removes a conversation that the user was removed from while offline', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada, bob])
@@ -533,7 +533,7 @@ describe('local copy', () => {
     expect(notices.map(({ change }) => change.type)).toEqual(['member.left'])
   }, 20_000)
 
-  it('keeps unread counts correct through deletions and other devices’ markers', async () => {
+  it('keeps unread counts correct after deletions and reads on other devices', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada, bob])
@@ -566,7 +566,7 @@ describe('local copy', () => {
     await eventually(() => expect(names()).toEqual(['Tea', 'Cake']))
   })
 
-  it('loads pages around a message and returns to the newest', async () => {
+  it('loads pages around a message and returns to the newest page', async () => {
     const ada = server.addUser('ada')
     const tea = server.addConversation('group', 'Tea', [ada])
     for (let index = 0; index < 200; index += 1) server.send(tea, ada, `m${index}`)
@@ -585,7 +585,7 @@ describe('local copy', () => {
     expect((await messages.get(3)).text).toBe('m0')
   })
 
-  it('reports callback errors and continues', async () => {
+  it('reports errors thrown by application callbacks and continues', async () => {
     const ada = server.addUser('ada')
     const tea = server.addConversation('group', 'Tea', [ada])
     const client = await signIn(ada)
@@ -600,7 +600,7 @@ describe('local copy', () => {
 })
 
 describe('users', () => {
-  it('type, have presence, and are shown with their profiles', async () => {
+  it('shows typing users, their presence and their profiles', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada, bob])
@@ -633,7 +633,7 @@ describe('users', () => {
     await expect(bobs.users.get('nobody')).rejects.toMatchObject({ code: 'not-found' })
   })
 
-  it('sign up, create a conversation, leave it, sign out', async () => {
+  it('a new user can sign up, create and leave a conversation, and sign out', async () => {
     const bob = server.addUser('bob')
     const store = createMemoryStore()
     const client = createClient({ store })
@@ -660,7 +660,7 @@ describe('creating a conversation', () => {
   const group = { kind: 'group', name: 'Tea' } as const
   const lost = new ChorusError('unknown', 'unable to create conversation; the answer was lost')
 
-  it('[IDEM2] creates one conversation despite lost and refused responses', async () => {
+  it('[IDEM2] creates one conversation despite lost responses and refused requests', async () => {
     const client = await signIn(server.addUser('ada'))
     server.createFaults = ['lose', new ChorusError('unavailable', 'unable to create; not now'), 'lose']
     await client.createConversation(group)
@@ -668,7 +668,7 @@ describe('creating a conversation', () => {
     expect(client.conversations.get().map(({ name }) => name)).toEqual(['Tea'])
   })
 
-  it('[IDEM2] rejects after some attempts, and at once when refused', async () => {
+  it('[IDEM2] creating a conversation rejects after some attempts, or at once when refused', async () => {
     const client = await signIn(server.addUser('ada'))
     server.createFaults = [lost, lost, lost, lost, lost]
     await expect(client.createConversation(group)).rejects.toMatchObject({ code: 'unknown' })
@@ -677,7 +677,7 @@ describe('creating a conversation', () => {
     await expect(client.createConversation(group)).rejects.toMatchObject({ code: 'rate-limited' })
   })
 
-  it('[IDEM2] works with a server of version 1 without retries', async () => {
+  it('[IDEM2] creates a conversation on a protocol version 1 server without retries', async () => {
     const client = await signIn(server.addUser('ada'))
     server.isVersionOne = true
     await client.createConversation(group)
@@ -694,8 +694,8 @@ describe('creating a conversation', () => {
   })
 })
 
-describe('client connection', () => {
-  it('[LIM2] falls back to Server-Sent Events without WebSocket, and returns', async () => {
+describe('the connection of the client', () => {
+  it('[LIM2] uses Server-Sent Events while WebSocket is refused', async () => {
     const ada = server.addUser('ada')
     const tea = server.addConversation('group', 'Tea', [ada])
     server.isWebSocketRefused = true
@@ -710,7 +710,7 @@ describe('client connection', () => {
     await eventually(() => expect(textsOf(client, tea)).toEqual(['by post', 'by socket']))
   }, 20_000)
 
-  it('[CLI1] moves without a pause, opening the new connection first', async () => {
+  it('[CLI1] a move opens the new connection first and loses no change', async () => {
     const ada = server.addUser('ada')
     const tea = server.addConversation('group', 'Tea', [ada])
     const client = await signIn(ada)
@@ -728,7 +728,7 @@ describe('client connection', () => {
     expect(states.filter((state) => state !== 'moving' && state !== 'ready')).toEqual([])
   })
 
-  it('switches to another user who signs in', async () => {
+  it('the client switches to another user who signs in', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     server.addConversation('group', 'Of Ada', [ada])

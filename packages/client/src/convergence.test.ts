@@ -37,8 +37,9 @@ afterEach(async () => {
 })
 
 /**
- * Returns the parts that both sides must agree on. Reactions have no order, and read markers of
- * other members are live values.
+ * Returns the data that must be equal in the local copy and on the server. It sorts reactions,
+ * because they have no order, and omits read markers of other members, because they are live
+ * values.
  */
 function comparable(value: unknown): unknown {
   return JSON.parse(
@@ -77,9 +78,9 @@ function act(random: () => number, conversation: FakeConversation, people: reado
   }
 }
 
-describe('local copy', () => {
+describe('the local copy', () => {
   it.each([1, 2, 3, 4, 5, 6])(
-    '[CLI1] [NODE1] [RES1] ends equal to the server after random faults (seed %i)',
+    '[CLI1] [NODE1] [RES1] the local copy equals the server after random faults (seed %i)',
     async (seed) => {
       const random = createRandom(seed)
       const people = ['ada', 'bob', 'cleo'].map((handle) => server.addUser(handle))

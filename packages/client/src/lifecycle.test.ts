@@ -1,6 +1,6 @@
 /**
- * Tests for start, stop and a change of user: which work continues and which must end. Time and
- * network are simulated.
+ * Tests for start, stop and a change of user: which work of the client continues and which must
+ * end. Time and network are simulated.
  */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { ChatClient, ChatClientOptions, SessionState } from './model/api.ts'
@@ -32,7 +32,8 @@ function createLine(answer: (url: string, signal: AbortSignal | undefined) => Pr
 }
 
 /**
- * Returns an async function where the types ask for a synchronous one, as applications often do.
+ * Returns an async callback that rejects, typed as a synchronous one: applications often pass such
+ * callbacks.
  */
 const rejecting = (message: string) => (): never => Promise.reject(new Error(message)) as never
 
@@ -63,8 +64,8 @@ async function assertQuiet(clock: ManualClock, line: Line): Promise<void> {
   expect(line.requests.length).toBe(before)
 }
 
-describe('stop', () => {
-  it('ends the search for a session while the server is unreachable', async () => {
+describe('stopping the client', () => {
+  it('`stop` ends the search for a session while the server is unreachable', async () => {
     const line = createLine(away)
     const { client, clock } = createOffline(line)
     const started = client.start()
@@ -76,7 +77,7 @@ describe('stop', () => {
     await assertQuiet(clock, line)
   })
 
-  it('ends an unanswered request and its waiting callers', async () => {
+  it('`stop` aborts an unanswered request and rejects its callers', async () => {
     const line = createLine(silent)
     const { client, clock } = createOffline(line)
     const started = client.start()
@@ -87,7 +88,7 @@ describe('stop', () => {
     await assertQuiet(clock, line)
   })
 
-  it('ends the connection attempts of a stored account', async () => {
+  it('`stop` ends the connection attempts of a stored account', async () => {
     for (const answer of [away, silent]) {
       const line = createLine(answer)
       const store = createMemoryStore()
@@ -106,7 +107,7 @@ describe('stop', () => {
     }
   })
 
-  it('leaves one retry loop after start, stop and start', async () => {
+  it('runs one retry loop after start, stop and start', async () => {
     const count = async (run: (client: ChatClient) => unknown): Promise<number> => {
       const line = createLine(away)
       const { client, clock } = createOffline(line)
@@ -127,7 +128,7 @@ describe('stop', () => {
     expect(strict - once).toBeLessThanOrEqual(1)
   })
 
-  it('is not undone by a late response', async () => {
+  it('a late response does not restart a stopped client', async () => {
     let answer: (response: Response) => void = () => undefined
     const line = createLine(
       () =>
@@ -152,7 +153,7 @@ describe('stop', () => {
     }
   })
 
-  it('ends when the store never answers', async () => {
+  it('`stop` ends even when the store never answers', async () => {
     const never = (): Promise<never> => new Promise(() => undefined)
     const store = createMemoryStore()
     await store.writeAccount(account)
@@ -167,8 +168,8 @@ describe('stop', () => {
   })
 })
 
-describe('throwing onError', () => {
-  it('is logged to the console and stops nothing', async () => {
+describe('an `onError` callback that throws', () => {
+  it('an error thrown by `onError` is logged and stops nothing', async () => {
     const written: string[] = []
     const writing = vi.spyOn(console, 'error').mockImplementation((error) => void written.push(String(error)))
     try {
@@ -191,7 +192,7 @@ describe('throwing onError', () => {
   })
 })
 
-describe('change of user', () => {
+describe('a change of the signed-in user', () => {
   let server: FakeServer
   const open: ChatClient[] = []
   beforeEach(async () => {
@@ -249,7 +250,7 @@ describe('change of user', () => {
     expect(errors).toEqual([])
   })
 
-  it('switches when another tab signs in while this one is offline', async () => {
+  it('an offline tab switches to the user who signs in in another tab', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada])
@@ -265,7 +266,7 @@ describe('change of user', () => {
     expect(errors).toEqual([])
   })
 
-  it('is not overwritten by a late response for the first user', async () => {
+  it('a late response for the first user does not overwrite the second user', async () => {
     server.addUser('ada')
     server.addUser('bob')
     let release: () => void = () => undefined
@@ -287,7 +288,7 @@ describe('change of user', () => {
     expect((await store.readAccount())?.user.handle).toBe('bob')
   })
 
-  it('gives empty conversations and refuses commands before the start', async () => {
+  it('before `start`, conversations are empty and commands are refused', async () => {
     const client = createChatClient({ url: server.url })
     open.push(client)
     const handle = client.conversation('c')

@@ -42,12 +42,13 @@ function setUpLive() {
 }
 
 describe('live values', () => {
-  it('[LIVE1] keep the newest per user and expire by lifetime, not by timestamp', async () => {
+  it('[LIVE1] live values: the last to arrive wins and expires by its lifetime', async () => {
     const { clock, lane } = setUpLive()
     const typing = lane.of('c').observe('typing')
     typing.subscribe(() => undefined)
     lane.handle([value('ann', true, 1_000), value('bob', true, 1_000)])
-    // The value that arrives last is the newest, even if its server's timestamps are behind.
+    // The value that arrives last counts as the newest, even if its timestamp is older because that
+    // server's clock is behind.
     lane.handle([value('bob', 'typing on', 0)])
     expect([...typing.get()].map(([user, { value: of }]) => [user, of])).toEqual([
       ['ann', true],
@@ -62,7 +63,7 @@ describe('live values', () => {
     expect(clock.timers).toBe(0)
   })
 
-  it('are kept only while observed, and requested on subscribe', async () => {
+  it('live values are requested on subscribe and kept only while observed', async () => {
     const { lane, requests } = setUpLive()
     const location = lane.of('c').observe('location')
     lane.handle([value('bob', 1, 0, 6_000, 'location')])
@@ -83,8 +84,8 @@ describe('live values', () => {
   })
 })
 
-describe('response with current values', () => {
-  it('[LIVE1] does not replace values or ends received during the request', async () => {
+describe('the response with the current live values', () => {
+  it('[LIVE1] a response does not overwrite live values received during its request', async () => {
     const clock = new ManualClock()
     const { request } = createRequest()
     let answer: (response: Response) => void = () => undefined
@@ -108,8 +109,8 @@ describe('response with current values', () => {
   })
 })
 
-describe('typing indicator', () => {
-  it('is sent at most every 3 s, stopped once, and skipped while disconnected', async () => {
+describe('the typing indicator', () => {
+  it('typing is sent at most every 3 s, and not while disconnected', async () => {
     const { clock, lane, sent } = setUpLive()
     let isConnected = true
     const typing = createTyping(lane.of('c'), 'me', clock, () => isConnected)
@@ -152,7 +153,7 @@ describe('presence', () => {
     return { clock, line, board, sent }
   }
 
-  it('[PRES2] watches the observed users in one list, until unobserved', async () => {
+  it('[PRES2] the client watches the presence of all observed users with one list', async () => {
     const { clock, board, sent } = setUp()
     const ann = board.observe('ann')
     const undo = [ann.subscribe(() => undefined), board.observe('bob').subscribe(() => undefined)]
@@ -172,7 +173,7 @@ describe('presence', () => {
     expect(sent.at(-1)).toEqual(['watch-presence', { users: [] }])
   })
 
-  it('[PRES1] becomes unknown, not offline, after 5 s without a connection', async () => {
+  it('[PRES1] presence becomes `unknown`, not `offline`, after 5 s without a connection', async () => {
     const { clock, line, board } = setUp()
     const ann = board.observe('ann')
     ann.subscribe(() => undefined)
@@ -190,7 +191,7 @@ describe('presence', () => {
     expect(ann.get().status).toBe('unknown')
   })
 
-  it('is polled where the server does not push updates', async () => {
+  it('presence is polled where the server does not push updates', async () => {
     const { clock, line, board, sent } = setUp()
     line.isFollowed = false
     const unsubscribe = board.observe('ann').subscribe(() => undefined)
@@ -201,7 +202,7 @@ describe('presence', () => {
     expect(sent).toHaveLength(4)
   })
 
-  it('sends the status `away` again after a reconnect', async () => {
+  it('the client sends the status `away` again after a reconnect', async () => {
     const { board, sent } = setUp()
     await board.setStatus('away')
     board.resume()

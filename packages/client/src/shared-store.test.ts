@@ -83,11 +83,11 @@ class Tab {
   readonly replica: Replica
   readonly #server: FakeServer
   readonly #me: User
-  /** Gaps in the callbacks that no `onLimited` announced. Must stay empty. */
+  /** Changes that the callbacks skipped without a call of `onLimited`. Must stay empty. */
   readonly holes: string[] = []
   /**
-   * Seq that callbacks have reached, by epoch and conversation: by one change each, or by
-   * `onLimited` for many.
+   * Seq that the callbacks have reached, by epoch and conversation. `onChange` moves it by one
+   * change, `onLimited` by many.
    */
   readonly reached = new Map<string, number>()
   #cursor: string | undefined
@@ -110,7 +110,8 @@ class Tab {
       onChange: ({ epoch, conversation, change }) => {
         const key = `${epoch} ${conversation}`
         const reached = this.reached.get(key)
-        // A member who was removed while away gets only the removal, not the changes before it.
+        // A user who was removed while offline receives only the removal, not the changes before
+        // it.
         const isOwnRemoval = change.type === 'member.left' && change.user === me.id
         if (!isOwnRemoval && reached !== undefined && change.seq !== reached + 1)
           this.holes.push(`${key}: ${change.seq} after ${reached}`)
@@ -128,7 +129,7 @@ class Tab {
     if (this.replica.needsLoad) this.load()
   }
 
-  /** Starts a first load. Its commit may wait at the gate for long. */
+  /** Starts a first load. Its commit to the store waits until the test releases it. */
   load(): void {
     this.#cursor = undefined
     this.#loads += 1
@@ -137,7 +138,7 @@ class Tab {
     })
   }
 
-  /** Connects or continues, and applies everything that happened since the last call. */
+  /** Connects or stays connected, and applies all changes since the last call. */
   async advance(): Promise<void> {
     await settle()
     // No connection is opened before the load is complete.

@@ -95,8 +95,8 @@ function setUp(prepare: () => Promise<void> | undefined = () => undefined) {
   }
 }
 
-describe('state table', () => {
-  it('covers every event in every state and leads only to states', () => {
+describe('the connection state table', () => {
+  it('defines a valid next state for every event in every state', () => {
     const states = Object.keys(connectionTable)
     const events = new Set(Object.values(connectionTable).flatMap((row) => Object.keys(row)))
     for (const row of Object.values(connectionTable)) {
@@ -107,8 +107,8 @@ describe('state table', () => {
   })
 })
 
-describe('back-off', () => {
-  it('[LIM2] is random below a growing ceiling, at least the server’s delay', () => {
+describe('the reconnect back-off', () => {
+  it('[LIM2] the back-off is random, with a growing maximum and the server’s minimum', () => {
     const top = (attempt: number) => backoffDelayMs(attempt, { random: () => 0.999_999 })
     expect(Math.round(top(0))).toBe(500)
     expect(Math.round(top(99))).toBe(backoffMaxMs)
@@ -119,8 +119,8 @@ describe('back-off', () => {
   })
 })
 
-describe('connection', () => {
-  it('connects, becomes ready, and resumes from the newest cursor after a loss', async () => {
+describe('the connection', () => {
+  it('resumes from the newest cursor after a lost link', async () => {
     const { connection, links, last, open, state, clock } = setUp()
     connection.start()
     expect(state()).toBe('connecting')
@@ -139,7 +139,7 @@ describe('connection', () => {
     expect(state()).toBe('ready')
   })
 
-  it('[LIM2] waits as the server asks, and resets after a stable link', async () => {
+  it('[LIM2] reconnects after the server’s delay, and resets the back-off once stable', async () => {
     const { connection, last, open, clock } = setUp()
     connection.start()
     last().handlers.onEnd({ kind: 'lost', retryAfterMs: 9_000 })
@@ -167,7 +167,7 @@ describe('connection', () => {
     expect(waits.at(-1)).toBeGreaterThan(1_000)
   })
 
-  it('drops a link that does not open and a replay that stalls', async () => {
+  it('drops a link that does not open or whose replay stalls', async () => {
     const { connection, links, last, state, clock } = setUp()
     connection.start()
     await clock.advance(openTimeoutMs - 1)
@@ -185,7 +185,7 @@ describe('connection', () => {
     expect(state()).toBe('waiting')
   })
 
-  it('[ACL2] stays closed after a revoked session or a refusal', () => {
+  it('[ACL2] stays closed after a revoked session or a permanent refusal', () => {
     const revoked = setUp()
     revoked.connection.start()
     revoked.open()
@@ -207,7 +207,7 @@ describe('connection', () => {
     expect(slow.state()).toBe('waiting')
   })
 
-  it('falls back after repeated failures, alternates, and returns to the preferred transport', async () => {
+  it('tries other transports after repeated failures, and later the preferred one again', async () => {
     const { connection, links, last, open, clock, passWait } = setUp()
     connection.start()
     for (let failures = 0; failures < failuresBeforeFallback + 3; failures += 1) {
@@ -229,7 +229,8 @@ describe('connection', () => {
     open()
     expect(connection.status.get()).toEqual({ state: 'ready', transport: 'sse' })
 
-    // The first retry comes soon, and the working link stays open until the other link is ready.
+    // The preferred transport is retried soon. The working fallback link stays open until the
+    // preferred link is ready.
     const fallback = last()
     await clock.advance(10_000)
     const trial = last()
@@ -246,7 +247,7 @@ describe('connection', () => {
     expect(fallback.isClosed).toBe(true)
   })
 
-  it('[CLI1] opens the new link first and reads only one link', async () => {
+  it('[CLI1] a move opens the new link first and reads only one link', async () => {
     const { connection, links, events, last, open, state, clock } = setUp()
     connection.start()
     open()
@@ -269,7 +270,7 @@ describe('connection', () => {
     expect(state()).toBe('ready')
   })
 
-  it('[ACK2] keeps the old link until its last response or a timeout', async () => {
+  it('[ACK2] after a move, keeps the old link until its last response or timeout', async () => {
     for (const isAnswered of [true, false]) {
       const { connection, links, last, open, answers, clock } = setUp()
       connection.start()
@@ -298,7 +299,7 @@ describe('connection', () => {
     connection.status.subscribe(() => states.add(state()))
     links[0]?.handlers.onEvent({ name: 'moving', payload: { inMs: 4_000 } })
     await clock.advance(2_000)
-    // The load balancer led back to the server that is shutting down.
+    // Simulates a load balancer that routes the new link to the server that is shutting down.
     for (let refusals = 1; refusals <= 5; refusals += 1) {
       expect(links).toHaveLength(1 + refusals)
       last().handlers.onEnd({ kind: 'lost', retryAfterMs: 1_000 })
@@ -315,7 +316,7 @@ describe('connection', () => {
     expect(links).toHaveLength(7)
   })
 
-  it('moves only once ready, and drops the plan with its link', async () => {
+  it('moves to another server only when ready, and cancels the move when the link ends', async () => {
     const { connection, links, last, open, state, signal, clock } = setUp()
     connection.start()
     last().handlers.onOpen()
@@ -336,7 +337,7 @@ describe('connection', () => {
     expect(links).toHaveLength(3)
   })
 
-  it('survives the failure of either link during a move', async () => {
+  it('stays connected when either link fails during a move', async () => {
     const { connection, links, last, open, state, clock } = setUp()
     connection.start()
     open()
@@ -354,7 +355,7 @@ describe('connection', () => {
     expect(state()).toBe('ready')
   })
 
-  it('does not trust a link after a sleep', async () => {
+  it('opens a new link after the device slept', async () => {
     const { connection, links, last, open, state, signal, clock } = setUp()
     connection.start()
     open()
@@ -370,7 +371,7 @@ describe('connection', () => {
     expect(state()).toBe('connecting')
   })
 
-  it('is offline while the device reports it, but still retries sometimes', async () => {
+  it('is `offline` while the device reports no network, but still retries sometimes', async () => {
     const { connection, links, last, open, state, signal, device, clock } = setUp()
     connection.start()
     open()
@@ -389,7 +390,7 @@ describe('connection', () => {
     expect(state()).toBe('ready')
   })
 
-  it('prepares before opening and treats a failure like a lost or refused link', async () => {
+  it('runs `prepare` before opening a link, and treats its failure like a lost link', async () => {
     const answers: (() => Promise<void> | undefined)[] = [
       () => Promise.reject(new ChorusError('unavailable', 'unable to load; later')),
       () => Promise.resolve(),
@@ -409,7 +410,7 @@ describe('connection', () => {
     expect(connection.status.get()).toMatchObject({ state: 'closed', reason: 'revoked' })
   })
 
-  it('stops in every state and leaves no timer', async () => {
+  it('a connection can stop in every state and leaves no timer', async () => {
     const { connection, open, last, state, clock } = setUp()
     for (const reach of [
       () => undefined,

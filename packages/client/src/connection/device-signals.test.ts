@@ -1,4 +1,7 @@
-/** Tests of device signals: network, visibility, and jumps of the clock. */
+/**
+ * Tests of the device signals: network lost or back, tab hidden or shown, and jumps of the clock
+ * after sleep.
+ */
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { clockJumpMs, clockLookMs, createDeviceSignals, type DeviceSignal, hiddenMinMs } from './device-signals.ts'
 import { ManualClock } from '../testing/manual-clock.ts'
@@ -24,8 +27,8 @@ function setUp() {
   return { clock, target, heard, unwatch, show, signals }
 }
 
-describe('device signals', () => {
-  it('report when the network is lost and back', () => {
+describe('the device signals', () => {
+  it('report a lost network and its return', () => {
     const { target, heard, unwatch, signals } = setUp()
     expect(signals.isOnline()).toBe(false)
     target.dispatchEvent(new Event('offline'))
@@ -35,7 +38,7 @@ describe('device signals', () => {
     expect(heard).toEqual(['offline', 'online'])
   })
 
-  it('report waking when a tab was hidden for at least 30 s', async () => {
+  it('report `wake` when a tab was hidden for at least 30 s', async () => {
     const { clock, heard, show } = setUp()
     show('hidden')
     await clock.advance(hiddenMinMs - 1)
@@ -47,7 +50,7 @@ describe('device signals', () => {
     expect(heard).toEqual(['wake'])
   })
 
-  it('report waking after a clock jump, but not in hidden tabs', async () => {
+  it('report `wake` after a clock jump, but not in hidden tabs', async () => {
     const { clock, heard, show, unwatch } = setUp()
     await clock.advance(20 * clockLookMs)
     expect(heard).toEqual([])
@@ -62,7 +65,7 @@ describe('device signals', () => {
     expect(clock.timers).toBe(0)
   })
 
-  it('report an online device outside browsers', () => {
+  it('outside browsers, the device counts as online', () => {
     vi.stubGlobal('navigator', undefined)
     expect(createDeviceSignals(new ManualClock()).isOnline()).toBe(true)
   })

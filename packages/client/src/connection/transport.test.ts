@@ -1,6 +1,6 @@
 /**
- * Runs the contract suite on both transports. Compares the table of their events with the command
- * definitions.
+ * Runs the contract suite on both transports. Also compares the client's table of command events
+ * with the command definitions.
  */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -28,8 +28,8 @@ transportSuite('Server-Sent Events', (url, token) => {
   return createSseTransport({ api: createHttpApi({ url, fetch, cookieJar }), clock: systemClock })
 })
 
-describe('table of events', () => {
-  it('matches the command definitions', () => {
+describe('the table of command events', () => {
+  it('the table of command events matches the command definitions', () => {
     const defined = Object.entries(commands).flatMap(([name, definition]) =>
       'event' in definition && definition.event !== undefined ? [[name, definition.event.name]] : [],
     )
@@ -37,7 +37,7 @@ describe('table of events', () => {
   })
 })
 
-describe('event stream', () => {
+describe('the event stream', () => {
   function stream(clock: ManualClock) {
     let controller: ReadableStreamDefaultController<Uint8Array> | undefined
     const body = new ReadableStream<Uint8Array>({
@@ -57,7 +57,7 @@ describe('event stream', () => {
     return { ends, names, write: (text: string) => controller?.enqueue(new TextEncoder().encode(text)) }
   }
 
-  it('[SSE1] counts as dead when silent for longer than the heartbeat', async () => {
+  it('[SSE1] an event stream ends when it is silent for longer than heartbeats allow', async () => {
     const clock = new ManualClock()
     const { ends, names, write } = stream(clock)
     await settle()
@@ -72,7 +72,7 @@ describe('event stream', () => {
     expect(ends).toEqual([{ kind: 'lost' }])
   })
 
-  it('[LIM1] ends when one event exceeds the maximum length', async () => {
+  it('[LIM1] an event stream ends when one event exceeds the maximum length', async () => {
     const { ends, write } = stream(new ManualClock())
     await settle()
     write('event: changes\ndata: ')
@@ -82,7 +82,7 @@ describe('event stream', () => {
     expect(ends).toEqual([{ kind: 'lost' }])
   })
 
-  it('reads events that are split anywhere', async () => {
+  it('reads server-sent events that arrive split at any byte', async () => {
     const { names, write } = stream(new ManualClock())
     await settle()
     const text =
@@ -93,8 +93,8 @@ describe('event stream', () => {
   })
 })
 
-describe('server URL with a path', () => {
-  it('is used by Socket.IO too', async () => {
+describe('a server URL with a path', () => {
+  it('Socket.IO connects below the path of the server URL', async () => {
     const http = createServer()
     const io = new Server(http, { path: '/chat/socket.io', transports: ['websocket'] })
     await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve))

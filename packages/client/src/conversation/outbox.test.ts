@@ -53,8 +53,8 @@ const at = (seq: number): Acknowledgement => ({ seq, createdAt: '2026-01-01T00:0
 const later = (code: 'unavailable' | 'unknown' | 'rate-limited', retryAfterMs?: number) =>
   new ChorusError(code, 'unable to send; later', retryAfterMs === undefined ? {} : { retryAfterMs })
 
-describe('outbox', () => {
-  it('[ORD2] sends one message per conversation at a time, conversations in parallel', async () => {
+describe('the outbox', () => {
+  it('[ORD2] sends one message per conversation at a time, and conversations in parallel', async () => {
     const { outbox, requests, texts } = setUp()
     for (const text of ['a1', 'a2', 'a3']) await outbox.add('a', { text })
     await outbox.add('b', { text: 'b1' })
@@ -66,7 +66,7 @@ describe('outbox', () => {
     expect(texts()).toEqual(['a1', 'b1', 'a2'])
   })
 
-  it('[IDEM1] retries with the same clientId, no sooner than the server asks', async () => {
+  it('[IDEM1] retries a message with the same clientId after the server’s delay', async () => {
     const { outbox, requests, clock } = setUp()
     const sent = await outbox.add('a', { text: 'x' })
     await settle()
@@ -98,7 +98,7 @@ describe('outbox', () => {
     await eventually(async () => expect(await store.readOutbox('u')).toEqual([]))
   })
 
-  it('[ACK2] accepts the log as acknowledgement when the response was lost', async () => {
+  it('[ACK2] a message in the log counts as acknowledged when its response was lost', async () => {
     const { outbox, requests, states } = setUp()
     const sent = await outbox.add('a', { text: 'x' })
     await settle()
@@ -109,7 +109,7 @@ describe('outbox', () => {
     expect(states()).toEqual([])
   })
 
-  it('keeps messages without a connection and after the session ended', async () => {
+  it('keeps pending messages while offline and after the session ended', async () => {
     const { outbox, requests, line, states } = setUp()
     line.isOpen = false
     await outbox.add('a', { text: 'x' })
@@ -145,7 +145,7 @@ describe('outbox', () => {
     await expect(second.acknowledged).rejects.toMatchObject({ code: 'not-found' })
   })
 
-  it('[LIM1] limits the number of messages and of parallel sends', async () => {
+  it('[LIM1] limits the number of queued messages and of parallel sends', async () => {
     const { outbox, requests } = setUp()
     for (let index = 0; index < outboxMaxMessages; index += 1) await outbox.add(`c${index % 20}`, { text: `${index}` })
     await settle()
@@ -164,7 +164,7 @@ describe('outbox', () => {
     expect(requests).toEqual([])
   })
 
-  it('[ORD2] continues after a restart in the order of writing', async () => {
+  it('[ORD2] sends stored messages in the order of writing after a restart', async () => {
     const store = createMemoryStore()
     const before = setUp(store)
     before.line.isOpen = false
@@ -194,7 +194,7 @@ describe('several tabs on one store', () => {
     return { request } as unknown as Pick<LockManager, 'request'>
   }
 
-  it('[IDEM1] [ORD2] send each message once, from one tab at a time', async () => {
+  it('[IDEM1] [ORD2] several tabs send each message once, from one tab at a time', async () => {
     vi.stubGlobal('navigator', { locks: createLocks(), onLine: true })
     try {
       const store: ChatStore = { ...createMemoryStore(), isShared: true }

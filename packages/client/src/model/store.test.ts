@@ -39,14 +39,14 @@ storeSuite('file', () => {
   return Promise.resolve({ store: createFileStore(path), reopen: () => Promise.resolve(createFileStore(path)) })
 })
 
-describe('file store', () => {
-  it('is readable by its owner only', async () => {
+describe('the file store', () => {
+  it('the store file is readable by its owner only', async () => {
     const path = join(folder, 'private.json')
     await createFileStore(path).writeAccount(undefined)
     expect((await stat(path)).mode & 0o777).toBe(0o600)
   })
 
-  it('rejects a damaged file with a clear error and leaves it unchanged', async () => {
+  it('rejects a damaged store file with a clear error and leaves it unchanged', async () => {
     const path = join(folder, 'damaged.json')
     await writeFile(path, '{"version":1,"users"')
     await chmod(path, 0o600)
@@ -56,7 +56,7 @@ describe('file store', () => {
     expect(await readFile(path, 'utf8')).toBe('{"version":1,"users"')
   })
 
-  it('ignores a half-written temporary file', async () => {
+  it('the file store ignores a half-written temporary file', async () => {
     const path = join(folder, 'crashed.json')
     await createFileStore(path).writeAccount({ user: { id: 'u', handle: 'a', name: 'A', avatar: null } })
     await writeFile(`${path}.new`, '{"version":')

@@ -57,8 +57,8 @@ function unreadAfter(from: SummaryState, changes: readonly Change[]): number {
   return changes.reduce((known, change) => applyChangeToSummary(known, change, 'me'), from).summary.unread
 }
 
-describe('conversation summary', () => {
-  it('[CLI1] skips a change type of a later protocol version', () => {
+describe('the conversation summary', () => {
+  it('[CLI1] a change type of a later protocol version moves only the seq', () => {
     const known = state(5, 3, 2)
     const later = { seq: 6, type: 'message.later', at, actor: 'x' } as unknown as Change
     const { summary, unreadAsOfSeq } = applyChangeToSummary(known, later, 'me')
@@ -66,7 +66,7 @@ describe('conversation summary', () => {
     expect(unreadAsOfSeq).toBe(6)
   })
 
-  it('[CLI1] drops the reactions of a deleted message', () => {
+  it('[CLI1] a summary drops the reactions of a deleted last message', () => {
     const reaction = (seq: number): Change => ({ seq, at, actor: 'x', type: 'reaction.added', target: 6, emoji: '👍' })
     const reacted = [created(6, 'x'), reaction(7)].reduce(
       (so, change) => applyChangeToSummary(so, change, 'me'),
@@ -84,30 +84,30 @@ describe('conversation summary', () => {
     expect(again.summary.lastMessage?.reactions).toEqual([])
   })
 
-  it('counts undeleted messages by others after the read marker', () => {
+  it('the unread count covers undeleted messages by others after the read marker', () => {
     expect(unreadAfter(state(0, 0, 0), [created(1, 'ann'), created(2, 'me'), created(3, 'ann')])).toBe(2)
     expect(unreadAfter(state(0, 0, 0), [created(1, 'ann'), deleted(2, 1, 'ann')])).toBe(0)
     expect(unreadAfter(state(0, 5, 0), [created(1, 'ann'), created(6, 'ann')])).toBe(1)
   })
 
-  it('[CLI1] does not recount messages that the server’s number includes', () => {
+  it('[CLI1] does not count unread messages again that the server’s count includes', () => {
     expect(unreadAfter(state(3, 0, 2), [created(2, 'ann'), created(3, 'ann'), created(4, 'ann')])).toBe(3)
     const marked = { ...state(3, 3, 0), unreadAsOfSeq: 6 }
     expect(unreadAfter(marked, [created(4, 'ann'), created(5, 'ann'), created(6, 'ann'), created(7, 'ann')])).toBe(1)
   })
 
-  it('[LIM1] stops counting at the server’s limit', () => {
+  it('[LIM1] the unread count stops at the server’s limit', () => {
     expect(unreadAfter(state(1_000, 0, 1_000), [created(1_001, 'ann')])).toBe(1_000)
     expect(unreadAfter(state(1_000, 0, 1_000), [deleted(1_001, 5, 'ann')])).toBe(1_000)
   })
 
-  it('is dated by its id until there is a message', () => {
+  it('without messages, a conversation is dated by its id', () => {
     const { summary } = state(0, 0, 0)
     expect(summary.activeAt).toBe(new Date(0x019b76daaa74).toISOString())
     expect(applyChangeToSummary(state(0, 0, 0), created(1, 'ann'), 'me').summary.activeAt).toBe(at)
   })
 
-  it('counts from the window only if it reaches back far enough', () => {
+  it('counts unread messages in the loaded window only if it is long enough', () => {
     const entries = [4, 5, 6].map((seq) => ({ message: { ...message(seq, 'ann'), reactions: [] }, asOfSeq: seq }))
     const summary = { ...state(6, 0, 3).summary, lastMessage: entries[2]?.message ?? null }
     const window = { entries, hasBefore: true, hasAfter: false }
@@ -119,7 +119,7 @@ describe('conversation summary', () => {
     expect(countUnreadInWindow(summary, undefined, 6, 'me')).toBe(0)
   })
 
-  it('applies changes of name, roles and members', () => {
+  it('a summary applies changes of name, roles and members', () => {
     const changes: Change[] = [
       {
         seq: 1,

@@ -1,7 +1,7 @@
 /**
- * Property tests of the timeline against a model of the server. With any order, repeats, gaps and
- * interleaved pages, the timeline must end equal to the server's log and give out each change
- * exactly once.
+ * Property tests of the timeline against a model of the server. Changes arrive in any order,
+ * repeated, with gaps and mixed with pages. The timeline must end equal to the server's log and
+ * report each change to the application exactly once.
  */
 import type { Change, Message, MessagePage, PageMessage, ReactionCount } from '@chorus/protocol'
 import fc from 'fast-check'
@@ -26,7 +26,7 @@ class ModelServer {
   remembersPages = true
   readonly changes: Change[] = []
   readonly #messages = new Map<number, { message: Message; reactions: Map<string, Set<string>> }>()
-  /** Messages as of each seq. */
+  /** Messages of the conversation as they were at each seq. */
   readonly #states: PageMessage[][] = [[]]
   top = 0
 
@@ -113,8 +113,8 @@ class ModelServer {
   }
 
   /**
-   * Returns the log after a seq. Each row has the message in its current form, not as it was first
-   * written.
+   * Returns the log after a seq. Each change contains its message in the current form, not as it
+   * was first written.
    */
   changesAfter(after: number, limit: number): Change[] {
     return this.changes
@@ -208,8 +208,8 @@ function run(acts: readonly Act[], inputs: readonly (typeof input extends fc.Arb
         timeline.applyPage(server.page(seq, length, { around: Math.round(seq / 2) }), { at: 'whole' })
         break
       case 'older':
-        // The page may be older than the window. Then its end no longer matches and the timeline
-        // must refuse it.
+        // The page may be older than the window. Then it no longer joins the end of the window, and
+        // the timeline must refuse it.
         if (first !== undefined) {
           timeline.applyPage(server.page(Math.max(seq, first), length, { before: first }), {
             at: 'older',
@@ -230,8 +230,8 @@ function run(acts: readonly Act[], inputs: readonly (typeof input extends fc.Arb
   return { server, timeline, given, limitedTo }
 }
 
-describe('timeline', () => {
-  it('[CLI1] ends equal to the server’s log for any input order', () => {
+describe('the timeline', () => {
+  it('[CLI1] the timeline equals the server’s log, whatever the order of input', () => {
     fc.assert(
       fc.property(
         fc.array(act, { minLength: 1, maxLength: 60 }),
@@ -256,7 +256,7 @@ describe('timeline', () => {
     )
   })
 
-  it('[CLI1] [NODE1] gives out each change once, in order, except skipped ones', () => {
+  it('[CLI1] [NODE1] the timeline reports each change once, in order, except skipped ones', () => {
     fc.assert(
       fc.property(
         fc.array(act, { minLength: 1, maxLength: 60 }),
@@ -291,7 +291,7 @@ describe('timeline', () => {
     )
   })
 
-  it('[NODE1] gives out a change of a later version without showing it', () => {
+  it('[NODE1] reports a change of an unknown type without showing it', () => {
     const server = new ModelServer()
     server.act({ do: 'create', by: 0 })
     const timeline = new Timeline({ me: users[0], appliedSeq: 0 })
@@ -308,7 +308,7 @@ describe('timeline', () => {
     expect(timeline.appliedSeq).toBe(2)
   })
 
-  it('[LIM1] holds a bounded number of early changes and requests the rest', () => {
+  it('[LIM1] holds a limited number of early changes and requests the rest', () => {
     const server = new ModelServer()
     for (let index = 0; index < heldMaxChanges + 50; index += 1) server.act({ do: 'create', by: 0 })
     const timeline = new Timeline({ me: users[0], appliedSeq: 0 })
@@ -319,7 +319,7 @@ describe('timeline', () => {
     expect(timeline.applyChanges(server.changesAfter(timeline.appliedSeq, 200)).next).toBe('nothing')
   })
 
-  it('[LIM1] keeps a bounded window and drops its oldest messages', () => {
+  it('[LIM1] keeps a limited number of messages and drops the oldest', () => {
     const server = new ModelServer()
     // Storing the messages after each of these changes would dominate the run time.
     server.remembersPages = false
@@ -331,7 +331,7 @@ describe('timeline', () => {
     expect(timeline.window?.hasBefore).toBe(true)
   })
 
-  it('[CLI1] refuses a page older than the changes it remembers', () => {
+  it('[CLI1] the timeline refuses a page older than the changes in memory', () => {
     const server = new ModelServer()
     for (let index = 0; index < recentMaxChanges + 20; index += 1) server.act({ do: 'create', by: 0 })
     const timeline = new Timeline({ me: users[0], appliedSeq: 0 })
@@ -340,7 +340,7 @@ describe('timeline', () => {
     expect(timeline.applyPage(server.page(server.top - 5, 10), { at: 'whole' })).toBe('applied')
   })
 
-  it('exports its newest messages and continues from them', () => {
+  it('a timeline restored from exported messages continues correctly', () => {
     const server = new ModelServer()
     const timeline = new Timeline({ me: users[0], appliedSeq: 0 })
     for (let index = 0; index < 30; index += 1) server.act({ do: 'create', by: index })

@@ -86,8 +86,8 @@ function createStage(answer: (request: Request, done: number) => Promise<void> =
   return { replica, requests, mostUnderWay: () => mostUnderWay }
 }
 
-describe('first load', () => {
-  it('shows its first page before the rest arrives', async () => {
+describe('the first load', () => {
+  it('the first load shows its first page before the rest arrives', async () => {
     const stage = createStage(({ name, at }) =>
       name === 'list-conversations' && at === 0 ? Promise.resolve() : new Promise(() => undefined),
     )
@@ -98,7 +98,7 @@ describe('first load', () => {
     expect(stage.replica.cursor).toBeUndefined()
   })
 
-  it('[LIM1] reads two series of pages in parallel', async () => {
+  it('[LIM1] the first load reads messages and conversation list in parallel', async () => {
     const stage = createStage(() => settle())
     await stage.replica.firstLoad()
     expect(stage.replica.conversations.get()).toHaveLength(total)
@@ -107,7 +107,7 @@ describe('first load', () => {
     expect(stage.requests).toHaveLength(7)
   })
 
-  it('resumes after a failure with smaller pages', async () => {
+  it('the first load continues after a failure with smaller pages', async () => {
     let isAway = true
     const stage = createStage(({ at }) =>
       isAway && at >= 200
@@ -123,7 +123,7 @@ describe('first load', () => {
     expect(stage.replica.conversations.get()).toHaveLength(total)
   })
 
-  it('runs once when requested twice', async () => {
+  it('two parallel requests for a first load share one load', async () => {
     const stage = createStage(() => settle())
     await Promise.all([stage.replica.firstLoad(), stage.replica.firstLoad()])
     expect(stage.requests).toHaveLength(7)

@@ -38,7 +38,7 @@ afterEach(() => {
   vi.restoreAllMocks()
 })
 
-describe('IndexedDB store', () => {
+describe('the IndexedDB store', () => {
   it('reopens a database that was closed without an event', async () => {
     const opened = captureConnections()
     const store = createIndexedDbStore(randomUUID())
@@ -51,7 +51,7 @@ describe('IndexedDB store', () => {
     await store.close()
   })
 
-  it('closes for a newer tab and continues in memory', async () => {
+  it('closes its database for a tab with a newer version, and continues in memory', async () => {
     const name = randomUUID()
     const store = createIndexedDbStore(name)
     await store.writeAccount({ user })
@@ -74,7 +74,7 @@ describe('IndexedDB store', () => {
     await clock.advance(2 * openMaxMs + 1)
     expect(await read).toBeUndefined()
     expect(store.storage?.get()).toBe('memory')
-    // From here on no call waits for the database.
+    // From here on the store works in memory, so no call waits for the database.
     await store.writeAccount({ user })
     await store.putOutbox('user-1', waiting)
     expect(await store.readAccount()).toEqual({ user })

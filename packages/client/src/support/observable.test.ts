@@ -7,8 +7,8 @@ async function flush(): Promise<void> {
   await new Promise((resolve) => setImmediate(resolve))
 }
 
-describe('observable', () => {
-  it('calls listeners once per microtask, however often it was set', async () => {
+describe('an observable', () => {
+  it('calls listeners once per microtask, however often the value was set', async () => {
     const cell = createCell(0)
     const seen: number[] = []
     const unsubscribe = cell.subscribe(() => seen.push(cell.get()))
@@ -28,7 +28,7 @@ describe('observable', () => {
     expect(seen).toEqual([2])
   })
 
-  it('counts a function that subscribed twice as two listeners', async () => {
+  it('treats a function that subscribed twice as two listeners', async () => {
     const happened: string[] = []
     const cell = createCell(0, {
       onWatched: () => happened.push('watched'),
@@ -48,7 +48,7 @@ describe('observable', () => {
     expect(happened).toEqual(['watched', 'unwatched'])
   })
 
-  it('does not call a listener that another one just removed', async () => {
+  it('does not call a listener that another listener just removed', async () => {
     const cell = createCell(0)
     const seen: string[] = []
     cell.subscribe(() => {
@@ -61,7 +61,7 @@ describe('observable', () => {
     expect(seen).toEqual(['first'])
   })
 
-  it('computes on demand and caches until invalidated', () => {
+  it('a computed observable caches its value until it is invalidated', () => {
     let computed = 0
     const cell = createComputedCell(() => {
       computed += 1
@@ -72,7 +72,7 @@ describe('observable', () => {
     expect(cell.get()).toEqual({ computed: 2 })
   })
 
-  it('derives without computing twice, and switches its source', async () => {
+  it('a derived observable computes once per change, and can switch its source', async () => {
     const one = createCell([1])
     const two = createCell([2])
     const source = createSwitch<readonly number[]>([])

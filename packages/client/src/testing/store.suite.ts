@@ -63,7 +63,7 @@ function waiting(clientId: string, order: number): OutboxRecord {
 
 export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): void {
   describe(`the store contract, ${name}`, () => {
-    it('stores and deletes the account', async () => {
+    it('the store keeps and deletes the signed-in account', async () => {
       const { store, reopen } = await make()
       expect(await store.readAccount()).toBeUndefined()
       await store.writeAccount({ user, cookies: { chorus_session: 'x' } })
@@ -74,7 +74,7 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
       await again.close()
     })
 
-    it('[CP1] returns a cursor with its data, and nothing before the first load', async () => {
+    it('[CP1] the store returns a cursor only together with its data', async () => {
       const { store, reopen } = await make()
       await store.commitReplica('user-1', {
         epoch: 'e1',
@@ -112,7 +112,7 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
       await store.close()
     })
 
-    it('[RES2] refuses a commit of another epoch unless it replaces everything', async () => {
+    it('[RES2] refuses a commit of another database epoch unless it replaces all data', async () => {
       const { store } = await make()
       const commit = { cursor: 'k', removed: [], conversations: [conversation('a', 9)] }
       await store.commitReplica('user-1', { ...commit, base: undefined, epoch: 'e1', replace: true })
@@ -138,7 +138,7 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
       await store.close()
     })
 
-    it('removes a conversation that the user left', async () => {
+    it('the store removes a conversation that the user left', async () => {
       const { store } = await make()
       const common = { epoch: 'e1', cursor: 'k', removed: [] }
       await store.commitReplica('user-1', {
@@ -150,7 +150,7 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
       const base = await store.readGeneration('user-1')
       await store.commitReplica('user-1', { ...common, base, conversations: [], removed: [{ id: 'a', appliedSeq: 2 }] })
       expect((await store.readReplica('user-1'))?.conversations.map(({ id }) => id)).toEqual(['b'])
-      // A client that is behind does not bring it back.
+      // An outdated client must not restore the conversation.
       await store.commitReplica('user-1', { ...common, base, conversations: [conversation('a', 1)] })
       const replica = await store.readReplica('user-1')
       expect(replica?.conversations.map(({ id }) => id)).toEqual(['b'])
@@ -174,7 +174,7 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
       await again.close()
     })
 
-    it('keeps users separate and clears only one', async () => {
+    it('keeps the data of users separate and clears only one user', async () => {
       const { store } = await make()
       const base = { epoch: 'e1', cursor: 'k', removed: [], base: undefined, replace: true }
       for (const id of ['user-1', 'user-2', 'user-10']) {
@@ -225,7 +225,7 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
       await store.close()
     })
 
-    it('[CP1] prefers a departure over a copy with the same seq', async () => {
+    it('[CP1] at the same seq, a left conversation wins over a present one', async () => {
       const { store } = await make()
       const common = { epoch: 'e1', cursor: 'k', removed: [] }
       await store.commitReplica('user-1', {
@@ -260,15 +260,15 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
         expect(await store.commitReplica('user-1', lagging)).toMatchObject({ kind: 'refused' })
       }
       expect(await store.readReplica('user-1')).toBeUndefined()
-      // Another client has signed in again. The client that is behind must still send everything it
-      // has.
+      // Another client has signed in again. The outdated client must still send its whole local
+      // copy.
       const again = await store.readGeneration('user-1')
       await store.commitReplica('user-1', { ...commit, base: again, replace: true })
       expect(await store.commitReplica('user-1', { ...commit, base })).toMatchObject({ kind: 'refused', epoch: 'e1' })
       await store.close()
     })
 
-    it('[CP1] keeps the higher read marker of two clients', async () => {
+    it('[CP1] the store keeps the higher read marker of two clients', async () => {
       const { store } = await make()
       const marked = (appliedSeq: number, readSeq: number, unread: number): ConversationRecord => {
         const record = conversation('a', appliedSeq)
@@ -294,7 +294,7 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
       await store.close()
     })
 
-    it('[ACK2] keeps an acknowledged message acknowledged', async () => {
+    it('[ACK2] an acknowledged message never becomes pending again', async () => {
       const { store } = await make()
       const acknowledged = { ...waiting('m', 1), status: { state: 'acknowledged', seq: 7, createdAt: 'now' } } as const
       await store.putOutbox('user-1', acknowledged)

@@ -48,7 +48,7 @@ export function transportSuite(name: string, make: MakeTransport): void {
 
     const namesOf = ({ events }: Heard): string[] => events.map((event) => event.name)
 
-    it('opens, then delivers ready and later events in order', async () => {
+    it('delivers `ready` first and later events in order', async () => {
       const { heard } = connect()
       await eventually(() => expect(namesOf(heard)).toEqual(['ready']))
       expect(heard.opened).toBe(1)
@@ -67,7 +67,7 @@ export function transportSuite(name: string, make: MakeTransport): void {
       expect(server.cursors).toEqual([cursor])
     })
 
-    it('[ACK2] sends commands and passes refusals on unchanged', async () => {
+    it('[ACK2] a transport sends commands and returns refusals unchanged', async () => {
       const { link, heard } = connect()
       await eventually(() => expect(namesOf(heard)).toContain('ready'))
       const clientId = createId()
@@ -82,7 +82,7 @@ export function transportSuite(name: string, make: MakeTransport): void {
       expect(refused).toMatchObject({ code: 'not-found', retry: 'never' })
     })
 
-    it('[ACK2] rejects with `unknown` when the link ends before the response', async () => {
+    it('[ACK2] a command rejects with `unknown` when the link ends before the response', async () => {
       const { link, heard } = connect()
       await eventually(() => expect(namesOf(heard)).toContain('ready'))
       server.sendFaults = ['lose']
@@ -100,13 +100,14 @@ export function transportSuite(name: string, make: MakeTransport): void {
       await eventually(() => expect(heard.ends).toEqual([{ kind: 'lost' }]))
     })
 
-    it('delivers nothing after close', async () => {
+    it('a transport delivers no event after `close`', async () => {
       const { link, heard } = connect()
       await eventually(() => expect(namesOf(heard)).toContain('ready'))
       link.close()
       server.send(tea, ada, 'x')
       await eventually(() => expect(server.lines.size).toBe(0))
-      // Barrier: a second link on the same server receives the later events.
+      // A second link on the same server receives the later events. Then the closed link would have
+      // received them, too.
       const other = connect()
       await eventually(() => expect(namesOf(other.heard)).toContain('ready'))
       expect(namesOf(heard)).toEqual(['ready'])
@@ -120,7 +121,7 @@ export function transportSuite(name: string, make: MakeTransport): void {
       expect(heard.events).toEqual([])
     })
 
-    it('[LIM2] distinguishes a permanent refusal from a temporary one', async () => {
+    it('[LIM2] reports whether a refusal is permanent or temporary', async () => {
       server.handshakeError = new ChorusError('forbidden', 'unable to connect; not from there')
       const refused = connect()
       await eventually(() => expect(refused.heard.ends).toMatchObject([{ kind: 'refused' }]))
@@ -136,7 +137,7 @@ export function transportSuite(name: string, make: MakeTransport): void {
       expect(heard.opened).toBe(0)
     })
 
-    it('drops unknown and malformed events', async () => {
+    it('a transport drops unknown and malformed events', async () => {
       const { heard } = connect()
       await eventually(() => expect(namesOf(heard)).toEqual(['ready']))
       server.tellAll('invention', { of: 'a later version' })

@@ -1,4 +1,7 @@
-/** Tests of HTTP requests: route table against the definitions, errors, cookies. */
+/**
+ * Tests of HTTP requests: the route table matches the command definitions, errors are mapped, and
+ * cookies are kept.
+ */
 import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { ChorusError, commands, type CommandName } from '@chorus/protocol'
@@ -29,8 +32,8 @@ async function listen(
   return `http://127.0.0.1:${(started.address() as AddressInfo).port}`
 }
 
-describe('route table', () => {
-  it('matches the command definitions', () => {
+describe('the HTTP route table', () => {
+  it('the HTTP route table matches the command definitions', () => {
     expect(Object.keys(httpRoutes).sort()).toEqual(Object.keys(commands).sort())
     for (const [name, route] of Object.entries(httpRoutes)) {
       const { method, path, bodyIs } = commands[name as CommandName].route as {
@@ -42,7 +45,7 @@ describe('route table', () => {
     }
   })
 
-  it('puts fields into path, query and body', () => {
+  it('puts the fields of a command into path, query and body', () => {
     expect(toHttpRequest('add-reaction', { conversation: 'c', seq: 3, emoji: '👍' })).toEqual({
       method: 'PUT',
       path: `/v1/conversations/c/messages/3/reactions/${encodeURIComponent('👍')}`,
@@ -57,8 +60,8 @@ describe('route table', () => {
   })
 })
 
-describe('HTTP call', () => {
-  it('keeps the session cookie and no other', async () => {
+describe('an HTTP call', () => {
+  it('an HTTP client keeps the session cookie and no other', async () => {
     const seen: (string | undefined)[] = []
     const url = await listen((request) => {
       seen.push(request.headers.cookie)
@@ -78,7 +81,7 @@ describe('HTTP call', () => {
     expect(saved[0]).toEqual({ chorus_session: 'secret' })
   })
 
-  it('[ACK2] maps problems to their error codes, and missing responses to `unknown` or `unavailable`', async () => {
+  it('[ACK2] maps error responses to codes, and missing ones to `unknown` or `unavailable`', async () => {
     const url = await listen((request) =>
       request.url === '/v1/session'
         ? {
@@ -95,8 +98,8 @@ describe('HTTP call', () => {
       retryAfterMs: 3_000,
       message: 'unable to sign in; too often',
     })
-    // A response from a proxy leaves open whether a change was made. Only a read is certain to
-    // change nothing.
+    // After an error response from a proxy it is unknown whether the server made the change. Only a
+    // read is certain to change nothing.
     await expect(api.call('list-sessions', {})).rejects.toMatchObject({ code: 'unavailable' })
     await expect(api.call('update-profile', { name: 'A' })).rejects.toMatchObject({ code: 'unknown' })
 
@@ -125,7 +128,7 @@ describe('HTTP call', () => {
     }
   }
 
-  it('times out on silence, not on total duration', async () => {
+  it('a request times out on silence, not on total duration', async () => {
     const clock = new ManualClock()
     const slow = createSlowAnswer()
     const api = createHttpApi({ url: 'http://x', fetch: slow.fetch, clock })
@@ -141,7 +144,7 @@ describe('HTTP call', () => {
     expect(clock.timers).toBe(0)
   })
 
-  it('fails after silence, before and within a body', async () => {
+  it('a request fails after silence before or within the response body', async () => {
     const clock = new ManualClock()
     const slow = createSlowAnswer()
     const api = createHttpApi({ url: 'http://x', fetch: slow.fetch, clock })
@@ -153,7 +156,7 @@ describe('HTTP call', () => {
     expect(clock.timers).toBe(0)
   })
 
-  it('reports the real cause of a failure', async () => {
+  it('a failed request reports its real cause', async () => {
     const of = async (answer: typeof fetch, name: 'list-sessions' | 'sign-out'): Promise<unknown> =>
       createHttpApi({ url: 'http://x', fetch: answer })
         .call(name, {})
@@ -168,7 +171,7 @@ describe('HTTP call', () => {
     })
   })
 
-  it('uses the server’s clock for cookies, and Max-Age before Expires', () => {
+  it('cookies expire by the server’s clock, and Max-Age wins over Expires', () => {
     const jar = new CookieJar({}, () => undefined)
     const keptAfter = (cookie: string, date?: string): string | undefined => {
       jar.restore({})
@@ -187,7 +190,7 @@ describe('HTTP call', () => {
     expect(keptAfter(`${kept}; Max-Age=soon`)).toBe(kept)
   })
 
-  it('reads cookies from a fetch without getSetCookie', () => {
+  it('reads cookies where `fetch` has no `getSetCookie`', () => {
     const jar = new CookieJar({}, () => undefined)
     const lines = 'theme=dark; Expires=Wed, 21 Oct 2026 07:28:00 GMT, chorus_session=a/b+c=; Path=/; Max-Age=60'
     const headers = { get: (name: string) => (name === 'set-cookie' ? lines : null) }

@@ -1,6 +1,6 @@
 /**
- * Tests of retries: a request that was certainly not executed is retried once; every other error
- * goes to the caller.
+ * Tests of retries: a request that the server certainly did not execute is retried once; every
+ * other error goes to the caller.
  */
 import { ChorusError, type ErrorCode } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
@@ -22,7 +22,7 @@ function failing(times: number, code: ErrorCode, retryAfterMs?: number) {
 }
 
 describe('retrying a request', () => {
-  it('[ACK2] retries an unexecuted request once, after the server’s delay', async () => {
+  it('[ACK2] retries a request once if the server did not execute it', async () => {
     const clock = new ManualClock()
     const stopping = failing(1, 'unavailable', 1_000)
     const answer = retryOnce(stopping.send, clock)
@@ -39,7 +39,7 @@ describe('retrying a request', () => {
     expect(clock.timers).toBe(0)
   })
 
-  it('[ACK2] does not retry possibly executed, refused or long-delayed requests', async () => {
+  it('[ACK2] does not retry requests that may be executed, are refused or delayed long', async () => {
     const clock = new ManualClock()
     for (const [code, retryAfterMs] of [
       ['unknown'],
@@ -54,7 +54,7 @@ describe('retrying a request', () => {
   })
 })
 
-describe('sending in order', () => {
+describe('sending commands in order', () => {
   /** Records the requests. Each name in `failing` fails with `unavailable` the first time. */
   function setUp(...failing: string[]) {
     const clock = new ManualClock()
@@ -77,7 +77,7 @@ describe('sending in order', () => {
     return { clock, sent, answered, command }
   }
 
-  it('[ACK2] drops a retry at once when a newer command replaces it', async () => {
+  it('[ACK2] a newer command cancels the retry of the command it replaces', async () => {
     const { clock, sent, answered, command } = setUp('typing', 'react')
     const typing = command('c/live/typing', 'typing')
     const react = command('c/5/reactions/x', 'react')
@@ -111,7 +111,7 @@ describe('sending in order', () => {
     ])
   })
 
-  it('[ACK2] waits for the retry of a command that is not replaced', async () => {
+  it('[ACK2] a command waits for the retry of an earlier one it does not replace', async () => {
     const { clock, sent, answered, command } = setUp('name')
     const both = [command('me', 'name', false), command('me', 'avatar', false)]
     await settle()
