@@ -1,6 +1,6 @@
 /**
- * Outcomes of appends. Turns what the database returned for a batch into the answer of each row. A
- * row is reported as refused only if it was certainly not stored (rule ACK2).
+ * Converts the rows that the database returned for a batch of appends into one result per request.
+ * A request is reported as refused only if its change was certainly not stored (rule ACK2).
  */
 import { ChorusError, type ConversationKind, type Id, type Member, type Role } from '@chorus/protocol'
 import type { DatabaseError } from '../database/database-errors.ts'
@@ -14,15 +14,15 @@ export type OperationDetail = Partial<MessageColumns> & {
   readonly conversation?: Id
   readonly role?: Role
   readonly joined?: boolean
-  /** Membership after the change. Only for `put-member`. */
+  /** Membership of the user after the change. Set only for `put-member`. */
   readonly member?: Member
-  /** Kind of the conversation. Only for `rename`. */
+  /** Kind of the conversation. Set only for `rename`. */
   readonly kind?: ConversationKind
 }
 
 export interface Appended<Outcome> {
   readonly outcome: Outcome
-  /** Seq of the stored change. 0 when the row was refused. */
+  /** Seq of the stored change. 0 when the request was refused. */
   readonly seq: number
   readonly at: string
   readonly xid: number
@@ -30,8 +30,8 @@ export interface Appended<Outcome> {
 }
 
 /**
- * Result row of SQL: one per operation or for a single send, or one for all sends of the batch
- * (`S`).
+ * Row that the SQL function returned. Kinds `o` and `s` describe one operation or one single
+ * message; kind `S` describes all messages of a batch.
  */
 export type AppendedRow =
   | {
@@ -46,14 +46,14 @@ export type AppendedRow =
   | { readonly kind: 'S'; readonly at: string; readonly xid: string; readonly detail: AppendedSends }
 
 interface AppendedSends {
-  /** Outcome of each send. Null when all were stored. */
+  /** Outcome of each message. Null when all messages were stored. */
   readonly outcome: readonly string[] | null
   readonly seq: readonly (number | null)[]
-  /** Creation time of each send. Null when all sends have the time of the batch. */
+  /** Creation time of each message. Null when all messages have the time of the batch. */
   readonly at: readonly (string | null)[] | null
 }
 
-/** Row of a batch without an answer yet. */
+/** Row of a batch whose caller still waits for the result. */
 export interface UnsettledRow {
   readonly row: LogRow
   readonly resolve: (appended: Appended<string>) => void
@@ -61,12 +61,13 @@ export interface UnsettledRow {
 }
 
 /**
- * Settles each row of a batch by what SQL returned. `mayBeStored`: an earlier attempt lost its
- * connection.
+ * Resolves or rejects the promise of each row of a batch, by the rows that SQL returned.
+ * `mayBeStored` is true when an earlier attempt lost its connection, so it may have stored the
+ * batch.
  */
 export function settle(batch: readonly UnsettledRow[], rows: readonly AppendedRow[], mayBeStored: boolean): void {
   const sends = rows.find((row) => row.kind === 'S')
-  // Results of the operations, or of a single send.
+  // Results for the operations of the batch, or for its only message.
   const single: Appended<string>[] = []
   for (const row of rows)
     if (row.kind !== 'S')
@@ -108,8 +109,8 @@ function toIso(time: string): string {
 
 /**
  * Returns the outcome to report when an earlier attempt lost its connection and may have stored the
- * row. A message is recognised by its clientId. A refused operation may have been stored by that
- * attempt: removing a member who is already removed gives `not-found`. The function then returns
+ * row. A stored message is found by its clientId. An operation that is refused now may have been
+ * stored by that attempt: the second removal of a member gives `not-found`. In that case, returns
  * undefined, and the caller answers `unknown` (rule ACK2).
  */
 function outcomeAfterCut(row: LogRow, { outcome, detail }: Appended<string>): string | undefined {
@@ -120,14 +121,17 @@ function outcomeAfterCut(row: LogRow, { outcome, detail }: Appended<string>): st
   return row.operation.op === 'create' && detail?.conversation === row.operation.conversation ? 'stored' : outcome
 }
 
-/** Returns the error for the only row of a batch that failed. */
+/** Returns the error for a row that failed in a batch of its own. */
 export function refusalOfRow(error: DatabaseError, mayBeStored: boolean): ChorusError {
   return error.kind === 'data'
     ? new ChorusError('invalid', 'unable to store the change; the database rejected its values', { cause: error })
     : refusal(mayBeStored ? 'unknown' : 'unavailable', error)
 }
 
-/** Returns the error for a row that was certainly not stored, or whose outcome is unknown. */
+/**
+ * Returns the error to answer with: `unavailable` when the row was certainly not stored, else
+ * `unknown`.
+ */
 export function refusal(code: 'unavailable' | 'unknown', cause?: DatabaseError): ChorusError {
   const reason =
     code === 'unavailable'

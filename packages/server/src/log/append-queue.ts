@@ -1,15 +1,17 @@
 /**
- * Queue of rows to append, with one lane (a connection) and at most one batch in flight (rules
- * ACK1, ACK2, ORD1, BAD1). Rows that arrive during a commit are collected for the next batch. Each
- * row is answered by its deadline.
+ * Queue of rows (messages and operations) to append to the log. It has one database connection, its
+ * lane, and at most one batch in flight (rules ACK1, ACK2, ORD1, BAD1). Rows that arrive during a
+ * commit are collected for the next batch. Each row is answered by its deadline.
  *
- * Within a batch, each conversation has sends first, then other operations, then at most one change
- * of membership or role. Rows that do not fit this order wait for the next batch (rule ACL1).
+ * Within a batch, the rows of each conversation are ordered: new messages first, then other
+ * operations, then at most one change of membership or role. Rows that do not fit this order wait
+ * for the next batch (rule ACL1).
  *
- * Errors. A batch that fails on data is run again, one row at a time. Temporary faults are retried
- * until the deadline of each row. After a lost connection the batch may have been stored. The
- * server finds out by a retry, because the unique key returns the first row. At the deadline a row
- * is refused: `unavailable` if it was certainly not stored, `unknown` otherwise.
+ * Errors. A batch that fails because of invalid data is run again, one row at a time. Temporary
+ * faults are retried until the deadline of each row. After a lost connection, the server retries to
+ * find out whether the batch was stored: the unique key of a stored message then returns its row.
+ * At the deadline a row is refused: `unavailable` if it was certainly not stored, `unknown`
+ * otherwise.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { ChorusError, type Id } from '@chorus/protocol'
@@ -22,7 +24,7 @@ import { changesMembers } from './operations.ts'
 export const appendQueueLimits = {
   /** Maximum number of rows in one batch. */
   batchRowsMax: 500,
-  /** Maximum rows waiting in one queue. Beyond it a send is refused as `unavailable`. */
+  /** Maximum rows waiting in one queue. Further rows are refused as `unavailable`. */
   waitingRowsMax: 20_000,
   /** Maximum time from a row's arrival to its answer. */
   deadlineMs: 1_900,
@@ -30,11 +32,14 @@ export const appendQueueLimits = {
   retryPauseMs: 50,
 } as const
 
-/** Limits of one queue on the weight of its rows, which its user defines. */
+/**
+ * Limits on the weight of the rows in one queue. The creator of the queue chooses the unit, for
+ * example characters of text.
+ */
 export interface WeightLimits {
   /** Maximum weight of one batch. The row that passes this limit is the last of its batch. */
   readonly batchWeightMax: number
-  /** Maximum weight of the waiting rows. Beyond it a row is refused as `unavailable`. */
+  /** Maximum weight of the waiting rows. Further rows are refused as `unavailable`. */
   readonly waitingWeightMax: number
 }
 
@@ -46,7 +51,7 @@ export interface AppendObserver {
 
 interface Waiting extends UnsettledRow {
   readonly conversation: Id
-  /** Size of the row for the limits of weight. */
+  /** Size of the row, in the unit of {@link WeightLimits}. */
   readonly weight: number
   readonly deadlineAtMs: number
 }
@@ -97,7 +102,8 @@ export class AppendQueue {
   }
 
   async #run(): Promise<void> {
-    // Waits one microtask, so that rows of the same event loop turn join the first batch.
+    // Waits one microtask, so that rows added in the same turn of the event loop join the first
+    // batch.
     await Promise.resolve()
     while (this.#waiting.length > 0) {
       await this.#commit(this.#gather(), false)
@@ -105,7 +111,7 @@ export class AppendQueue {
     this.#running = undefined
   }
 
-  /** Takes the rows from the front that fit one batch. The remaining rows keep their order. */
+  /** Takes the next batch from the front of the queue. The remaining rows keep their order. */
   #gather(): Waiting[] {
     const nowMs = this.#nowMs()
     const phases = new Map<Id, Phase>()
@@ -129,7 +135,8 @@ export class AppendQueue {
       }
       const { row } = waiting
       const next = nextPhase(phases.get(waiting.conversation) ?? 'sends', row)
-      // A batch contains each clientId once: a repeated send must find the stored row of the first.
+      // A batch contains each clientId once: a repeated message must find the stored row of the
+      // first one.
       const isRepeated = row.kind === 'send' && clientIds.has(row.send.clientId)
       if (next === undefined || isRepeated) {
         phases.set(waiting.conversation, 'closed')
@@ -147,8 +154,8 @@ export class AppendQueue {
   }
 
   /**
-   * Stores these rows, or rejects each by its deadline. `mayBeStored`: an earlier attempt lost its
-   * connection.
+   * Stores these rows, or rejects each one by its deadline. `mayBeStored` is true when an earlier
+   * attempt lost its connection, so it may have stored them.
    */
   async #commit(batch: readonly Waiting[], mayBeStored: boolean): Promise<void> {
     let rows = batch
@@ -177,7 +184,8 @@ export class AppendQueue {
         case 'data':
         case 'bug':
           if (rows.length > 1) {
-            // Retries row by row, so that one bad row never fails its neighbours (rule BAD1).
+            // Retries row by row, so that an invalid row does not fail the other rows of the batch
+            // (rule BAD1).
             for (const waiting of rows) await this.#commit([waiting], mayBeStored)
             return
           }
@@ -202,12 +210,13 @@ export class AppendQueue {
     try {
       return toStatement(rows)
     } catch (thrown) {
-      // The statement was not sent, so this must not count as a lost connection.
+      // The statement never reached the database, so this error must not count as a lost
+      // connection.
       throw new DatabaseError('bug', thrown)
     }
   }
 
-  /** Rejects expired rows and returns the rows with time left. */
+  /** Rejects the rows whose deadline has passed, and returns the other rows. */
   #answerExpired(rows: readonly Waiting[], code: 'unavailable' | 'unknown'): readonly Waiting[] {
     const nowMs = this.#nowMs()
     const expired = rows.filter(({ deadlineAtMs }) => deadlineAtMs <= nowMs)
@@ -217,8 +226,8 @@ export class AppendQueue {
   }
 
   /**
-   * Rejects rows at their deadlines while their statement runs. So a row never waits for later rows
-   * of its batch.
+   * Rejects rows at their deadlines while their statement still runs. So the deadline of a row does
+   * not depend on newer rows of its batch.
    */
   #answerInFlight(rows: readonly Waiting[]): { timer: NodeJS.Timeout | undefined } {
     const expiry: { timer: NodeJS.Timeout | undefined } = { timer: undefined }
@@ -236,8 +245,8 @@ export class AppendQueue {
 }
 
 /**
- * Returns the batch phase after this row: sends first, then operations, then one change of
- * membership. Returns undefined if the row must wait for the next batch.
+ * Returns the phase of the batch after adding this row: new messages, then operations, then one
+ * change of membership. Returns undefined if the row must wait for the next batch.
  */
 function nextPhase(phase: Phase, row: LogRow): Phase | undefined {
   switch (phase) {

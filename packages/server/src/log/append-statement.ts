@@ -1,7 +1,7 @@
 /**
  * Builds the SQL statement of a batch: one call of `append_changes`, or of `append_send` for a
- * single message. Every value is a parameter. Operations carry their rules, because SQL checks them
- * under the conversation's lock.
+ * single message. Every value is a parameter. Operations include their access rules, because SQL
+ * checks them while it holds the lock of the conversation.
  */
 import { hash } from 'node:crypto'
 import { type Id, type Json, limits } from '@chorus/protocol'
@@ -10,7 +10,7 @@ import type { Statement } from '../database/database.ts'
 import { type Creation, type LogOperation, operationRules } from './operations.ts'
 import { hashRequest } from './same-request.ts'
 
-/** Message to store. */
+/** Message to append to the log. */
 export interface SendRow {
   readonly conversation: Id
   readonly actor: Id
@@ -20,7 +20,7 @@ export interface SendRow {
   readonly data: Json
 }
 
-/** One row of a batch. */
+/** Row of a batch: a message, an operation or a creation. */
 export type LogRow =
   | { readonly kind: 'send'; readonly send: SendRow }
   | { readonly kind: 'operation'; readonly operation: LogOperation }
@@ -28,7 +28,7 @@ export type LogRow =
 const appendText =
   'select * from append_changes($1::uuid[], $2::uuid[], $3::uuid[], $4::bytea[], $5::text[], $6::json[], $7::text[], $8::bigint[], $9::jsonb)'
 
-/** Builds the one statement that stores these rows. */
+/** Builds the SQL statement that stores all rows of a batch. */
 export function toStatement(batch: readonly { readonly row: LogRow }[]): Statement {
   const sends: SendRow[] = []
   const operations: object[] = []
@@ -59,7 +59,7 @@ export function toStatement(batch: readonly { readonly row: LogRow }[]): Stateme
 const appendSendText =
   'select * from append_send($1::uuid, $2::uuid, $3::uuid, $4::bytea, $5::text, $6::json, $7::bigint)'
 
-/** Builds the statement for a batch of a single message, the usual case on an idle server. */
+/** Builds the SQL statement for a batch with a single message, the usual case on an idle server. */
 function toSendStatement(send: SendRow): Statement {
   const { conversation, actor, clientId, text, data, replyTo } = send
   const dataText = data === null ? null : JSON.stringify(data)
@@ -71,14 +71,14 @@ function toSendStatement(send: SendRow): Statement {
 }
 
 /**
- * Hashes a creation to recognise the same request (rule IDEM2). The order of the members does not
- * count. Returns hex.
+ * Hashes the request to create a conversation, so that a retry is recognised (rule IDEM2). The
+ * order of the members does not matter. Returns hex.
  */
 function hashCreation({ kind, name, members }: Creation): string {
   return hash('sha256', JSON.stringify([kind, name, [...members].sort()]))
 }
 
-/** Adds the rules of an operation, which SQL checks. */
+/** Returns an operation with its access rules, which SQL checks. */
 function toSqlOperation(operation: LogOperation): object {
   if (operation.op !== 'create') return { ...operation, ...operationRules[operation.op] }
   return {

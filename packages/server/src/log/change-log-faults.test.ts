@@ -1,6 +1,6 @@
 /**
- * Tests the answers of the change log when the database fails. A wrapped lane between the log and
- * the real database injects the faults.
+ * Tests the responses of the change log when the database fails. A wrapper between the change log
+ * and the real database injects the faults.
  */
 import { randomUUID } from 'node:crypto'
 import type { ChorusError, Id } from '@chorus/protocol'
@@ -13,9 +13,9 @@ import { type LogObservations, LogFixture, openLog } from '../database/testing/l
 import { openTestDatabase, type TestDatabase, testEngines } from '../database/testing/open-test-database.ts'
 
 type Fault =
-  /** The statement does not reach the database. */
+  /** The statement fails before it reaches the database. */
   | { readonly kind: 'before'; readonly error: DatabaseErrorKind }
-  /** The statement is committed, but its answer is lost. */
+  /** The statement is committed, but its result is lost. */
   | { readonly kind: 'after' }
   /**
    * The statement is committed, and the database then reports this SQLSTATE: a real error, raised
@@ -28,7 +28,8 @@ type Fault =
   | { readonly kind: 'silence'; readonly lasting?: boolean }
 
 /**
- * Wraps the database's lanes with faults. Each attempt consumes one fault; later attempts succeed.
+ * Wraps a database so that it fails as listed. Each attempt consumes one fault; attempts after the
+ * last fault succeed.
  */
 function withFaults(database: Database, faults: Fault[], timeouts: number[] = []): Database {
   const wrap = (lane: Lane): Lane => ({
@@ -72,8 +73,8 @@ function withFaults(database: Database, faults: Fault[], timeouts: number[] = []
 }
 
 /**
- * Rejects after two seconds. Uses a timer of the same event loop, so a busy machine delays both
- * alike.
+ * Rejects if the response takes longer than two seconds. The timer runs in the same event loop as
+ * the deadline, so a busy machine delays both equally.
  */
 async function withinTwoSeconds<Answer>(answer: Promise<Answer>): Promise<Answer> {
   let timer: NodeJS.Timeout | undefined
@@ -87,7 +88,7 @@ async function withinTwoSeconds<Answer>(answer: Promise<Answer>): Promise<Answer
   }
 }
 
-describe.each(testEngines)('change log with a failing database, on the %s engine', (engine) => {
+describe.each(testEngines)('the change log with a failing database, on the %s engine', (engine) => {
   let store: TestDatabase
   let fixture: LogFixture
   let ada: Id
@@ -122,7 +123,7 @@ describe.each(testEngines)('change log with a failing database, on the %s engine
     ).map(({ text }) => text)
 
   it.each(['retryable', 'refused'] as const)(
-    '[ACK2] retries after a temporary fault (%s) and stores once',
+    '[ACK2] retries after a temporary fault (%s) and stores the message once',
     async (error) => {
       faults.push({ kind: 'before', error }, { kind: 'before', error })
       expect(await faulty.send(group, ada, 'in the end')).toMatchObject({ outcome: 'stored' })
@@ -131,9 +132,9 @@ describe.each(testEngines)('change log with a failing database, on the %s engine
     },
   )
 
-  it('[ACK2] never reports refused after 57P01, 57P02, 57014 or 08*', async () => {
-    // The database may have committed before it reports the error. Then it refuses connections,
-    // which alone would mean that nothing was stored.
+  it('[ACK2] never reports refused after SQLSTATE 57P01, 57P02, 57014 or 08*', async () => {
+    // The database may commit and then report one of these errors. The retries are refused a
+    // connection, and a refused connection alone would mean that nothing was stored.
     const codes = ['57P01', '57P02', '57014', '08000', '08003', '08006', '08P01']
     const answers = await Promise.all(
       codes.map(async (code) => {
@@ -154,7 +155,7 @@ describe.each(testEngines)('change log with a failing database, on the %s engine
     expect(answers).toEqual(codes.map((code) => [code, 'unknown', ['perhaps']]))
   })
 
-  it('[ACK2, IDEM1] finds its own row after a lost COMMIT and returns its seq', async () => {
+  it('[ACK2, IDEM1] finds its stored message after a lost COMMIT and returns the seq', async () => {
     faults.push({ kind: 'after' })
     const clientId = randomUUID()
     const appended = await faulty.send(group, ada, 'cut', { clientId })
@@ -179,7 +180,7 @@ describe.each(testEngines)('change log with a failing database, on the %s engine
     faults.push({ kind: 'after' })
     const removed = faulty.apply({ op: 'remove-member', conversation: group, actor: ada, user: bob })
     // The server cannot know whether this request or an earlier one removed the member. So it does
-    // not answer "not-found", which would mean that nothing happened.
+    // not answer `not-found`, which would mean that this request changed nothing.
     await expect(removed).rejects.toMatchObject({ code: 'unknown', retry: 'later' })
     const { seq: target } = await fixture.send(group, ada, 'x')
     faults.push({ kind: 'after' })
@@ -201,7 +202,7 @@ describe.each(testEngines)('change log with a failing database, on the %s engine
     ).toMatchObject({ outcome: 'stored', seq: 3, detail: { conversation } })
   })
 
-  it('[ACK2] answers unavailable within two seconds if certainly not stored', async () => {
+  it('[ACK2] answers unavailable within two seconds if nothing was stored', async () => {
     faults.push(...Array.from({ length: 200 }, (): Fault => ({ kind: 'before', error: 'refused' })))
     const error = await withinTwoSeconds(
       faulty.send(group, ada, 'refused').then(
@@ -226,8 +227,8 @@ describe.each(testEngines)('change log with a failing database, on the %s engine
       )
     const first = send('first')
     await new Promise((resolve) => setTimeout(resolve, 300))
-    // This message waits behind the batch without an answer, and is stored once the lane is free
-    // again.
+    // The second message waits behind the batch that gets no result. It is stored once the
+    // connection is free again.
     const second = send('second')
     await Promise.all([first, second])
     expect(answers).toEqual(['unknown', 'stored'])
@@ -249,13 +250,14 @@ describe.each(testEngines)('change log with a failing database, on the %s engine
     nowMs = appendQueueLimits.deadlineMs + 1
     expect(await old).toMatch(/^un(known|available)$/)
     expect(await young).toMatchObject({ outcome: 'stored' })
-    // The statement had the remaining time of its newest row, not of its oldest.
+    // The statement's timeout was the time left for the newest row of the batch, not for the
+    // oldest.
     expect(timeouts[0]).toBe(appendQueueLimits.deadlineMs)
     expect(await textsOf(group)).toEqual(['young'])
   })
 
   it.each(['data', 'bug'] as const)(
-    '[BAD1] a row that always fails (%s) does not fail its neighbours',
+    '[BAD1] a row that always fails (%s) does not fail other rows of its batch',
     async (error) => {
       faults.push({ kind: 'on-text', text: 'poison', error })
       const settled = await Promise.allSettled(['a', 'poison', 'b'].map((text) => faulty.send(group, ada, text)))
@@ -265,13 +267,13 @@ describe.each(testEngines)('change log with a failing database, on the %s engine
     },
   )
 
-  it('[ACK2] rejects a row after an internal error and keeps working', async () => {
+  it('[ACK2] rejects a row after an internal error and stores later rows', async () => {
     const broken = faulty.send(group, ada, 'x', { data: { big: 1n } as never })
     await expect(broken).rejects.toMatchObject({ code: 'unavailable' })
     expect(await faulty.send(group, ada, 'fine')).toMatchObject({ outcome: 'stored' })
   })
 
-  it.runIf(engine === 'embedded')('[LIM1] refuses rows beyond the queue limit, and drains', async () => {
+  it.runIf(engine === 'embedded')('[LIM1] refuses rows beyond the queue limit and stores the waiting ones', async () => {
     faults.push({ kind: 'silence', lasting: true })
     const first = faulty.send(group, ada, 'first').catch(() => undefined)
     await new Promise((resolve) => setImmediate(resolve))

@@ -13,7 +13,7 @@ import { readMessage, readMessagePage } from './read-messages.ts'
 import { type LogObservations, LogFixture, openLog } from '../database/testing/log-fixture.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from '../database/testing/open-test-database.ts'
 
-describe.each(testEngines)('change log on the %s engine', (engine) => {
+describe.each(testEngines)('the change log on the %s engine', (engine) => {
   let store: TestDatabase
   let fixture: LogFixture
   /** Log of a second server. */
@@ -34,7 +34,7 @@ describe.each(testEngines)('change log on the %s engine', (engine) => {
     group = await fixture.group([ada, bob])
   }
 
-  describe('sending', () => {
+  describe('appends of messages', () => {
     beforeAll(newGroup)
 
     it('[ACK1] acknowledges only after COMMIT, with synchronous_commit on', async () => {
@@ -55,7 +55,7 @@ describe.each(testEngines)('change log on the %s engine', (engine) => {
       expect(setting).toEqual({ commit: 'on', isolation: 'read committed' })
     })
 
-    it('[IDEM1] stores a clientId once and repeats the first answer', async () => {
+    it('[IDEM1] stores a repeated message once and repeats the first response', async () => {
       const clientId = randomUUID()
       const first = await fixture.send(group, ada, 'once', { clientId })
       const again = await fixture.send(group, ada, 'once', { clientId })
@@ -72,7 +72,7 @@ describe.each(testEngines)('change log on the %s engine', (engine) => {
       expect(await fixture.send(elsewhere, ada, 'once', { clientId })).toMatchObject({ outcome: 'stored' })
     })
 
-    it('[IDEM1] gives two copies in one batch the same seq', async () => {
+    it('[IDEM1] gives two copies of a message in one batch the same seq', async () => {
       const clientId = randomUUID()
       const copies = await Promise.all([1, 2, 3].map(() => fixture.send(group, ada, 'twin', { clientId })))
       expect(new Set(copies.map(({ seq }) => seq)).size).toBe(1)
@@ -85,7 +85,7 @@ describe.each(testEngines)('change log on the %s engine', (engine) => {
       expect([kept.outcome, refused.outcome]).toEqual(['stored', 'conflict'])
     })
 
-    it('[IDEM1] gives two concurrent copies on two servers the same seq', async () => {
+    it('[IDEM1] gives two copies sent to two servers at once the same seq', async () => {
       for (let round = 0; round < 20; round++) {
         const clientId = randomUUID()
         const copies = await Promise.all([
@@ -97,7 +97,7 @@ describe.each(testEngines)('change log on the %s engine', (engine) => {
       }
     })
 
-    it('[IDEM1] recognises the request after edit, deletion and removal of the sender', async () => {
+    it('[IDEM1] recognises a repeated message after its edit, deletion or the removal of its sender', async () => {
       const clientId = randomUUID()
       const place = await fixture.group([ada, bob])
       const first = await fixture.send(place, bob, 'as written', { clientId })
@@ -121,7 +121,7 @@ describe.each(testEngines)('change log on the %s engine', (engine) => {
       expect(await fixture.send(place, bob, 'something new')).toMatchObject({ outcome: 'not-found', seq: 0 })
     })
 
-    it('[ORD1] assigns seqs without holes, also when rows are refused', async () => {
+    it('[ORD1] assigns seqs without gaps, also when rows are refused', async () => {
       const place = await fixture.group([ada, bob])
       const stranger = await fixture.user()
       const [start] = (await fixture.seqs(place)).slice(-1)
@@ -134,7 +134,7 @@ describe.each(testEngines)('change log on the %s engine', (engine) => {
         else if (index % 10 === 5) appends.push(fixture.send(place, ada, 'once', { clientId, log }))
         else if (index % 10 === 7) appends.push(fixture.send(place, ada, 'no such', { replyTo: 999_999, log }))
         else appends.push(fixture.send(place, actor, `message ${index}`, { log }))
-        // Yield, so that several batches form.
+        // Waits for the event loop, so that several batches form.
         if (index % 40 === 0) await new Promise((resolve) => setImmediate(resolve))
       }
       const settled = await Promise.all(appends)
@@ -160,7 +160,7 @@ describe.each(testEngines)('change log on the %s engine', (engine) => {
       for (let index = 0; index < 1_200; index++) appends.push(fixture.send(place, ada, String(index), { log }))
       const seqs = (await Promise.all(appends)).map(({ seq }) => seq)
       expect(seqs).toEqual([...seqs].sort((a, b) => a - b))
-      // No batch exceeds its limit (LIM1).
+      // No batch exceeds the maximum of 500 rows (LIM1).
       expect(Math.max(...observed.batches)).toBe(500)
       const page = await readRange(store.database, { conversation: place, from: seqs[0]!, to: seqs[4]! }, 10)
       expect(page.map(({ json }) => (JSON.parse(json) as { message: { text: string } }).message.text)).toEqual([
@@ -172,11 +172,11 @@ describe.each(testEngines)('change log on the %s engine', (engine) => {
       ])
     })
 
-    it('[ORD2] delays later messages of a conversation behind a delayed one', async () => {
+    it('[ORD2] delays messages behind a delayed message of the same conversation', async () => {
       const place = await fixture.group([ada, bob])
       const clientId = randomUUID()
-      // A batch contains a clientId only once, so Bob's first message is delayed. His second
-      // message must wait too.
+      // A batch contains each clientId once, so Bob's first message waits for the next batch. His
+      // second message must wait, too.
       await Promise.all([
         fixture.send(place, ada, 'of ada', { clientId }),
         fixture.send(place, bob, 'first of bob', { clientId }),
@@ -200,10 +200,10 @@ describe.each(testEngines)('change log on the %s engine', (engine) => {
       }
     })
 
-    it('[BAD1] refuses one bad row and stores its neighbours', async () => {
+    it('[BAD1] refuses an invalid row and stores the other rows of its batch', async () => {
       const place = await fixture.group([ada, bob])
-      // Schemas refuse both texts, but the log does not rely on that. The first one fails in the
-      // parameters of the batch, the second in a cast.
+      // The schemas of the protocol already refuse both texts, but the log must not rely on that.
+      // The first text fails as a parameter of the batch, the second one in a cast.
       const settled = await Promise.allSettled([
         fixture.send(place, ada, 'before'),
         fixture.send(place, ada, 'a NUL \u0000 in the text'),
@@ -236,7 +236,7 @@ describe.each(testEngines)('change log on the %s engine', (engine) => {
     })
 
     it.runIf(engine === 'postgres')(
-      'raises an error under repeatable read: checks would precede the lock',
+      'refuses to append under repeatable read, where rules are checked on old data',
       async () => {
         const client = new pg.Client({ connectionString: store.url })
         await client.connect()
@@ -255,7 +255,7 @@ describe.each(testEngines)('change log on the %s engine', (engine) => {
   describe('changes to messages', () => {
     beforeAll(newGroup)
 
-    it('edits in place and appends a change; an equal edit changes nothing', async () => {
+    it('an edit changes the message in place; an equal edit changes nothing', async () => {
       const { seq: target } = await fixture.send(group, bob, 'frist')
       const edited = await fixture.apply({ op: 'edit', conversation: group, actor: bob, target, text: 'first' })
       expect(edited).toMatchObject({ outcome: 'stored', detail: { text: 'first', version: edited.seq } })
@@ -273,7 +273,7 @@ describe.each(testEngines)('change log on the %s engine', (engine) => {
       expect(
         await fixture.apply({ op: 'edit', conversation: group, actor: bob, target: 99_999, text: 'x' }),
       ).toMatchObject({ outcome: 'not-found' })
-      // A change that is not a message cannot be edited.
+      // Seq 1 is a change that is not a message, so it cannot be edited.
       expect(await fixture.apply({ op: 'edit', conversation: group, actor: bob, target: 1, text: 'x' })).toMatchObject({
         outcome: 'not-found',
       })
@@ -312,7 +312,7 @@ describe.each(testEngines)('change log on the %s engine', (engine) => {
       })
     })
 
-    it('adds and removes a reaction only once per user', async () => {
+    it('a repeated reaction by one user changes nothing', async () => {
       const { seq: target } = await fixture.send(group, bob, 'nice')
       const first = await fixture.apply({ op: 'react', conversation: group, actor: ada, target, emoji: '👍' })
       expect(await fixture.apply({ op: 'react', conversation: group, actor: ada, target, emoji: '👍' })).toMatchObject({
@@ -350,7 +350,7 @@ describe.each(testEngines)('change log on the %s engine', (engine) => {
       )
       expect(outcomes.filter(({ outcome }) => outcome === 'stored')).toHaveLength(50)
       expect(outcomes.filter(({ outcome }) => outcome === 'too-large')).toHaveLength(2)
-      // A second user may still choose an emoji that is already there.
+      // A second user may still add an emoji that the message already has.
       expect(
         await fixture.apply({
           op: 'react',
@@ -379,7 +379,7 @@ describe.each(testEngines)('change log on the %s engine', (engine) => {
     expect((await react('react', ada, 7)).outcome).toBe('too-large')
   })
 
-  describe('membership', () => {
+  describe('changes of membership', () => {
     it('[LIM1] limits a user to ten thousand conversations, by creation or addition', async () => {
       const [busy, full] = (await fixture.users(2)) as [Id, Id]
       await fixture.sql(
@@ -440,7 +440,7 @@ describe.each(testEngines)('change log on the %s engine', (engine) => {
       expect([early.outcome, joined.outcome, first.outcome]).toEqual(['not-found', 'stored', 'stored'])
     })
 
-    it('[ACL1] ends a batch after every change of membership', async () => {
+    it('[ACL1] a change of membership is the last row of its batch', async () => {
       const observed: LogObservations = { batches: [], failures: [] }
       const log = openLog(store.database, observed)
       const place = await fixture.group([ada, bob])
@@ -458,7 +458,7 @@ describe.each(testEngines)('change log on the %s engine', (engine) => {
       expect(observed.batches).toEqual([3, 1, 2, 1])
     })
 
-    it('creates members with their roles, and one direct conversation per pair', async () => {
+    it('a creation stores member roles, and one direct conversation per pair', async () => {
       const place = await fixture.group([ada, bob])
       const members = await fixture.sql(
         'select user_id, role, joined_seq, read_seq from members where conversation = $1 order by joined_seq',
@@ -501,7 +501,7 @@ describe.each(testEngines)('change log on the %s engine', (engine) => {
       expect(await fixture.sql('select 1 from conversations where id = $1', [nobody])).toEqual([])
     })
 
-    it('[IDEM2] stores a repeated creation once, whatever the order of members', async () => {
+    it('[IDEM2] stores a repeated creation once, in any order of members', async () => {
       const [creator, one, two] = (await fixture.users(3)) as [Id, Id, Id]
       const clientId = uuidv7()
       const create = (log: ChangeLog, others: readonly Id[], name = 'once', by = creator) =>
@@ -539,7 +539,7 @@ describe.each(testEngines)('change log on the %s engine', (engine) => {
       expect(new Set(groups).size).toBe(2)
     })
 
-    it('[ORD1] numbers the joins of a hundred-member creation without holes', async () => {
+    it('[ORD1] numbers the joins of a hundred-member creation without gaps', async () => {
       const members = await fixture.users(100)
       const made = await fixture.group(members)
       const rows = await fixture.sql<{ seq: number; type: string; user_id: Id | null; role: string | null }>(
@@ -563,7 +563,7 @@ describe.each(testEngines)('change log on the %s engine', (engine) => {
       expect((await fixture.send(made, members[99] as Id)).seq).toBe(102)
     })
 
-    it('[LIM3] stores messages without waiting for a backlog of creations', async () => {
+    it('[LIM3] stores messages without waiting for queued creations', async () => {
       await newGroup()
       const members = await fixture.users(100)
       const answered: string[] = []
@@ -575,7 +575,8 @@ describe.each(testEngines)('change log on the %s engine', (engine) => {
         await fixture.send(group, ada)
         answered.push('send')
       }
-      // With one connection they take turns. With several, messages have separate connections.
+      // With one connection, messages and creations alternate. With several, messages have their
+      // own connections.
       if (engine === 'embedded') expect(answered.filter((what) => what === 'creation').length).toBeLessThanOrEqual(6)
       else expect(answered.filter((what) => what === 'creation').length).toBeLessThan(20)
       await Promise.all(creations)
@@ -601,7 +602,7 @@ describe.each(testEngines)('change log on the %s engine', (engine) => {
       expect(earlier.detail).toMatchObject({ role: 'owner', joined: true, member: { role: 'owner' } })
       expect(later.detail).toMatchObject({ role: 'member' })
       expect(await ownersOf(channel)).toHaveLength(1)
-      // The former owner rejoins as a member.
+      // The former owner rejoins, now with the role `member`.
       expect((await join(fixture.log, first)).detail).toMatchObject({ role: 'member' })
     })
 
@@ -644,11 +645,11 @@ describe.each(testEngines)('change log on the %s engine', (engine) => {
       expect(await ownersOf(shared)).toHaveLength(2)
       expect((await remove(first)).outcome).toBe('forbidden')
       expect((await put(first, 'member')).outcome).toBe('forbidden')
-      // The disabled owner can be removed.
+      // An owner whose account is disabled can be removed.
       expect((await remove(second)).outcome).toBe('stored')
     })
 
-    it('lets only owners assign roles, and keeps the last owner (N57)', async () => {
+    it('only owners assign roles; the last owner keeps the role (N57)', async () => {
       const [carol, dan] = (await fixture.users(2)) as [Id, Id]
       const place = await fixture.group([ada, bob, carol])
       const put = (actor: Id, user: Id, role: 'owner' | 'moderator' | 'member' | null) =>
@@ -668,7 +669,7 @@ describe.each(testEngines)('change log on the %s engine', (engine) => {
       expect((await remove(bob, carol)).outcome).toBe('stored')
       expect((await remove(bob, carol)).outcome).toBe('not-found')
       expect((await put(ada, bob, 'owner')).outcome).toBe('stored')
-      // Both owners step down at once: one of them must remain owner.
+      // Both owners give up the role at once: one of them must stay owner.
       const both = await Promise.all([
         put(ada, ada, 'member'),
         secondLog.apply({ op: 'put-member', conversation: place, actor: bob, user: bob, role: 'member' }),
@@ -686,7 +687,7 @@ describe.each(testEngines)('change log on the %s engine', (engine) => {
       ).toBe('not-found')
     })
 
-    it('lets any user join a channel but no group; direct conversations have no roles', async () => {
+    it('any user may join a channel, no user a group; direct conversations have no roles', async () => {
       const [stranger] = (await fixture.users(1)) as [Id]
       const channel = await fixture.group([ada], 'channel')
       const join = (conversation: Id, role: 'owner' | null = null) =>
@@ -710,7 +711,7 @@ describe.each(testEngines)('change log on the %s engine', (engine) => {
       )
     })
 
-    it('lets only moderators and owners rename; an equal name changes nothing', async () => {
+    it('only moderators and owners rename; an equal name changes nothing', async () => {
       const renamed = await fixture.apply({ op: 'rename', conversation: group, actor: ada, name: 'new' })
       expect(renamed.outcome).toBe('stored')
       expect((await fixture.apply({ op: 'rename', conversation: group, actor: ada, name: 'new' })).outcome).toBe(
@@ -721,7 +722,7 @@ describe.each(testEngines)('change log on the %s engine', (engine) => {
       )
     })
 
-    it('counts members correctly after concurrent joins and removals', async () => {
+    it('keeps the member count correct during concurrent joins and removals', async () => {
       const people = await fixture.users(12)
       const place = await fixture.group([ada], 'channel')
       await Promise.all(

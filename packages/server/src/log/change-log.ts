@@ -3,15 +3,15 @@
  * IDEM1, ORD1, ORD2, BAD1).
  *
  * Group commit. Rows that arrive during a commit are collected for the next batch. So batches grow
- * with the load, and an idle server commits a single message at once. A batch is one round trip:
- * one call of `append_changes` (or of `append_send` for a single message) in autocommit.
+ * with the load, and an idle server commits a single message without delay. A batch is one round
+ * trip: one call of `append_changes` (or of `append_send` for a single message) in autocommit.
  *
- * Each queue has one lane (a connection) and at most one batch in flight (append-queue.ts).
- * Conversations are assigned to queues by hash. So the rows of a conversation are stored in the
- * order of arrival, and a busy conversation cannot starve conversations in other queues. Creations
- * have a separate queue with small batches: one creation writes as many rows as two hundred
- * messages. Clients cannot send to a conversation before its creation is acknowledged, so the
- * separate queue breaks no order.
+ * Each queue has one database connection, its lane, and at most one batch in flight
+ * (append-queue.ts). Conversations are assigned to queues by hash. So the rows of a conversation
+ * are stored in the order of arrival, and a busy conversation cannot starve conversations in other
+ * queues. Creations of conversations have a separate queue with small batches, because one creation
+ * writes as many rows as two hundred messages. Clients cannot send to a conversation before its
+ * creation is acknowledged, so the separate queue breaks no order.
  */
 import type { Id, Message } from '@chorus/protocol'
 import { classifyDatabaseError } from '../database/database-errors.ts'
@@ -22,11 +22,11 @@ import type { LogRow, SendRow } from './append-statement.ts'
 import type { LogOperation } from './operations.ts'
 import { findSameRequest } from './same-request.ts'
 
-/** Limits of a queue of messages, in characters of text. */
+/** Limits of a queue for messages and operations, in characters of text. */
 const messageWeights: WeightLimits = { batchWeightMax: 2_000_000, waitingWeightMax: Number.POSITIVE_INFINITY }
-/** Limits of the queue of creations, in members. */
+/** Limits of the queue for creations of conversations, in members. */
 const creationWeights: WeightLimits = { batchWeightMax: 100, waitingWeightMax: 10_000 }
-/** Size that an operation without text counts as in the batch limit, in characters. */
+/** Weight of an operation without text in the batch limit, in characters. */
 const operationChars = 200
 
 export class ChangeLog {
@@ -44,8 +44,8 @@ export class ChangeLog {
   }
 
   /**
-   * Stores a message once. Rejects within two seconds: with `unavailable` (certainly not stored) or
-   * `unknown`.
+   * Stores a message once. Within two seconds, rejects with `unavailable` (certainly not stored) or
+   * `unknown` (perhaps stored).
    */
   append(send: SendRow): Promise<Appended<SendOutcome>> {
     const appending = this.#queueOf(send.conversation).add({ kind: 'send', send }, send.conversation, send.text.length)
@@ -53,7 +53,8 @@ export class ChangeLog {
   }
 
   /**
-   * Applies any other operation. SQL checks it against the policy under the conversation's lock.
+   * Applies an operation other than a new message or a creation. SQL checks the access rules while
+   * it holds the lock of the conversation.
    */
   apply(operation: LogOperation): Promise<Appended<OperationOutcome>> {
     const row: LogRow = { kind: 'operation', operation }
@@ -75,8 +76,9 @@ export class ChangeLog {
   }
 
   /**
-   * Turns a conflict into a duplicate when only the order of keys in `data` differs. The log
-   * compares bytes, so it reports that as a conflict.
+   * Turns a conflict into a duplicate when the stored message differs from the repeated one only in
+   * the order of keys in `data`. SQL compares hashes of the JSON text, so it reports a conflict
+   * there.
    */
   async #compareValues(send: SendRow, appended: Appended<SendOutcome>): Promise<Appended<SendOutcome>> {
     if (appended.outcome !== 'conflict' || send.data === null) return appended
@@ -95,14 +97,14 @@ export class ChangeLog {
 }
 
 /**
- * Returns the size of an operation for the batch limit, in characters. An edit stores as much text
- * as a message.
+ * Returns the weight of an operation in the batch limit, in characters. An edit weighs as much as a
+ * message of the same text.
  */
 function weightOf(operation: LogOperation): number {
   return operationChars + ('text' in operation ? operation.text.length : 0)
 }
 
-/** Builds the message that a stored send created. */
+/** Returns the message that clients see for a stored send. */
 export function toStoredMessage(send: SendRow, seq: number, at: string): Message {
   return {
     conversation: send.conversation,

@@ -1,12 +1,13 @@
 /**
- * Reads the log for its consumers, mail and webhooks (rule OFF1). Each consumer has its own
- * position, and one server at a time runs it.
+ * Reads the log for its two consumers, mail and webhooks (rule OFF1). Each consumer has its own
+ * position (a transaction id), and one server at a time runs it.
  *
- * Transaction ids do not rise with seq, so a page cannot simply be cut by id. A page takes the
- * unhandled rows with `xid >= position`, from as many transactions as fit, ordered by
- * (conversation, seq). If a page contains a seq, it also contains every lower unhandled seq of that
- * conversation, whatever its id. The position only moves past transactions that are visible or
- * aborted (position.ts). Progress above the position is stored in `consumer_progress`.
+ * Within a conversation, a higher seq can have a lower transaction id, so cutting a page by
+ * transaction id could skip seqs. A page takes the unhandled rows with `xid >= position`, from as
+ * many transactions as fit, ordered by (conversation, seq). If a page contains a seq, it also
+ * contains every lower unhandled seq of that conversation, whatever its transaction id. The
+ * position moves only past transactions that are visible or aborted (position.ts). Seqs handled
+ * above the position are stored in `consumer_progress`.
  */
 import { randomUUID } from 'node:crypto'
 import type { Id } from '@chorus/protocol'
@@ -18,10 +19,12 @@ export type ConsumerName = 'webhooks' | 'mail'
 
 export interface ConsumerLease {
   readonly name: ConsumerName
-  /** Fencing token: each later holder of the lease has a higher one. */
+  /**
+   * Number that grows each time a server takes the lease. Writes with an older token are refused.
+   */
   readonly token: number
   readonly position: number
-  /** Database history of the position. Null: the consumer has never started. */
+  /** Database history that the position belongs to. Null: the consumer has never started. */
   readonly history: string | null
 }
 
@@ -32,38 +35,42 @@ export interface ConsumedRow {
 }
 
 export interface ConsumerPage {
-  /** Rows in the order of (conversation, seq). */
+  /** Rows ordered by (conversation, seq). */
   readonly rows: readonly ConsumedRow[]
-  /** Position of the next page, once these rows are handled. */
+  /** Position to store once these rows are handled. The next page starts there. */
   readonly position: number
-  /** True when more rows may be ready at once. */
+  /** True when the next page may already have rows. */
   readonly more: boolean
 }
 
 /**
- * Returns the history that a position belongs to: the epoch without its timeline. A promoted
+ * Returns the database history of an epoch: the epoch without its timeline, because a promoted
  * replica has the same positions and rows.
  */
 export function historyOf(epoch: string): string {
   return epoch.split('.').slice(0, 2).join('.')
 }
 
-/** Access of one server to a consumer's lease and log. */
+/** Access of one server to the lease of a consumer and to its pages of the log. */
 export interface ConsumerLog {
   readonly name: ConsumerName
   /** Takes the lease if it is free, expired or already held by this server. */
   takeLease(ttlMs: number): Promise<ConsumerLease | undefined>
-  /** Extends the lease. Returns false if another server holds it now. */
+  /** Extends the lease. Returns false if another server has taken it. */
   renewLease(lease: ConsumerLease, ttlMs: number): Promise<boolean>
   releaseLease(lease: ConsumerLease): Promise<void>
   /** Returns the current position of the log. */
   readPosition(): Promise<number>
   /**
-   * Starts at a position, or at the stored one if undefined. Returns false if the lease is lost.
+   * Starts at a position, or at the stored position if `position` is undefined. Returns false if
+   * another server has taken the lease.
    */
   begin(lease: ConsumerLease, history: string, position: number | undefined): Promise<boolean>
   readPage(lease: ConsumerLease, rowsMax: number): Promise<ConsumerPage>
-  /** Returns the number of waiting rows, up to a thousand, and the age of the oldest. */
+  /**
+   * Returns the number of changes that wait for this consumer, up to a thousand, and the age of the
+   * oldest one.
+   */
   readLag(lease: ConsumerLease): Promise<{ readonly rows: number; readonly ageMs: number }>
 }
 
@@ -123,8 +130,9 @@ export function openConsumerLog(database: Database, name: ConsumerName): Consume
 }
 
 /**
- * SQL condition for rows not yet handled. A subquery per row forces a look-up by key. As a join, a
- * plan made while no row was handled compared all rows with all rows.
+ * SQL condition for changes that the consumer has not handled. It is a subquery per row, which
+ * forces a look-up by key. A join was slow: a plan made before any row was handled compared all
+ * rows with all rows.
  */
 const unhandledSql = `c.seq > coalesce(
   (select p.seq from consumer_progress p where p.consumer = $1 and p.conversation = c.conversation), 0)`
@@ -179,15 +187,15 @@ async function readPage(database: Database, name: ConsumerName, rowsMax: number)
   const rows = found.flatMap(({ conversation, seq, xid }) =>
     conversation === null ? [] : [{ conversation, seq, xid }],
   )
-  // The page was cut within its conversations: the position stays, and `consumer_progress` records
-  // how far it came.
+  // The row limit cut the page, so the position stays. `consumer_progress` records the last handled
+  // seq of each conversation.
   if (rows.length >= 2 * rowsMax) return { rows, position: from, more: true }
   const isCut = first.window_rows >= rowsMax && first.window_xid !== null
   const next = isCut ? Math.min(first.position, first.window_xid + 1) : first.position
   return { rows, position: Math.max(from, next), more: isCut }
 }
 
-/** Returns parameters $1 to $5 for the SQL functions that store the results of a page. */
+/** Returns the parameters $1 to $5 of the SQL functions that store the results of a page. */
 export function pageArguments({ token }: ConsumerLease, { position, rows }: ConsumerPage): readonly unknown[] {
   return [
     token,

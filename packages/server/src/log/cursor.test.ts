@@ -1,5 +1,6 @@
 /**
- * Tests cursors and page tokens: they decode to what was encoded, and any other text is refused.
+ * Tests that cursors and page tokens decode to the encoded values, and that any other text is
+ * refused.
  */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
@@ -15,7 +16,7 @@ const anyCursor = fc
 const codec = new CursorCodec('a key')
 const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
 
-/** Returns other texts that base64 decoders read as the same bytes. */
+/** Returns other texts that lenient base64 decoders read as the same bytes. */
 function otherSpellings(text: string): string[] {
   const bytes = Buffer.from(text, 'base64url')
   const last = alphabet.indexOf(text.at(-1) ?? '')
@@ -32,13 +33,13 @@ function otherSpellings(text: string): string[] {
     `${text}.${text}`,
     text.replaceAll('-', '+').replaceAll('_', '/'),
     encodeURIComponent(`${text}=`),
-    // The last character has bits that encode nothing.
+    // The last character of a base64 text can have unused bits.
     ...(text.length % 4 === 0 ? [] : [1, 2, 3].map((bit) => text.slice(0, -1) + (alphabet[last ^ bit] ?? ''))),
   ].filter((spelling) => spelling !== text)
 }
 
 describe('cursors', () => {
-  it('[RES2] cursors decode to what was encoded, within the length limit', () => {
+  it('[RES2] a cursor decodes to the encoded values, within the length limit', () => {
     fc.assert(
       fc.property(anyCursor, (cursor) => {
         const text = codec.encode(cursor)
@@ -65,7 +66,7 @@ describe('cursors', () => {
     )
   })
 
-  it('[RES4] refuses an unsealed cursor of an earlier version', () => {
+  it('[RES4] refuses a cursor of version 1, which has no signature', () => {
     fc.assert(
       fc.property(anyCursor, ({ epoch, position: at, paging: pages }) => {
         const fields = pages === undefined ? [] : [pages.nextPosition, pages.conversation, pages.seq]
@@ -100,7 +101,7 @@ describe('page tokens', () => {
   const id = '01890a5d-ac96-774b-bcce-b302099a8057'
   const token = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
 
-  it('page tokens decode to the encoded fields', () => {
+  it('a page token decodes to the encoded fields', () => {
     expect(decodePageToken(encodePageToken(['12', id]), ['xid', 'id'])).toEqual(['12', id])
     expect(decodePageToken(encodePageToken([3]), ['seq'])).toEqual([3])
   })

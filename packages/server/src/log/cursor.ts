@@ -2,22 +2,25 @@
  * Encodes and decodes cursors: opaque strings that say "I have everything up to here, in all my
  * conversations" (rules RES1 to RES4).
  *
- * A cursor holds the epoch and a position: a transaction id below which everything was visible or
- * aborted when the cursor was issued. During a sync of several pages it also holds the position of
- * the first page and the progress of the paging.
+ * A cursor holds the epoch and a position: a transaction id. When the cursor was issued, every
+ * transaction below it was visible or aborted. During a sync of several pages it also holds the
+ * position of the first page and the last conversation sent.
  *
- * A cursor is sealed with an HMAC whose key is stored in the database. So every number in it was
- * read from the database by a server, and clients cannot invent one. A cursor is not bound to a
- * user: membership is checked when changes are read. With another user's cursor a client only gets
- * more or fewer changes of its own conversations.
+ * A cursor is signed with an HMAC whose key is stored in the database, so clients cannot invent
+ * one. A cursor is not bound to a user: membership is checked when changes are read. With another
+ * user's cursor, a client still gets only changes of its own conversations, but possibly too many
+ * or too few.
  */
 import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto'
 import { type Id, limits } from '@chorus/protocol'
 
 export interface CursorPaging {
-  /** Position for the cursor after the last page: that of the first page's snapshot. */
+  /** Position for the cursor after the last page. It was read together with the first page. */
   readonly nextPosition: number
-  /** Last conversation already sent, up to `seq`. Conversations before it are complete. */
+  /**
+   * Last conversation that was sent, up to its change `seq`. Conversations before it were sent
+   * completely.
+   */
   readonly conversation: Id
   readonly seq: number
 }
@@ -28,13 +31,13 @@ export interface Cursor {
   readonly paging?: CursorPaging
 }
 
-/** Version of the cursor format. Version 1 had no seal. */
+/** Version of the cursor format. Version 1 had no signature. */
 const format = 2
-/** Length of the seal: 16 of the 32 bytes of SHA-256. */
+/** Length of the signature: the first 16 of the 32 bytes of the SHA-256 HMAC. */
 const sealBytes = 16
 /**
- * Prefix of the sealed bytes. Prevents a cursor's seal from being valid for other data under the
- * same key.
+ * Text put before the signed bytes, so that the signature of a cursor is not valid for other data
+ * signed with the same key.
  */
 const purpose = 'chorus cursor\n'
 
@@ -80,8 +83,8 @@ const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 const isPosition = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
 
 /**
- * Checks the types even behind a valid seal: a later version may seal other fields with the same
- * key.
+ * Returns the fields of a cursor. Checks their types even though the signature is valid, because a
+ * later version may sign other fields with the same key.
  */
 function readFields(fields: readonly unknown[] | undefined): Cursor | undefined {
   if (fields === undefined) return undefined
@@ -100,15 +103,18 @@ function readFields(fields: readonly unknown[] | undefined): Cursor | undefined 
   return { epoch, position, paging: { nextPosition, conversation, seq } }
 }
 
-/** Encodes the last row shown: the next page of a list starts after it. */
+/** Encodes the last row of a page of a list. The next page starts after that row. */
 export function encodePageToken(fields: readonly (string | number)[]): string {
   return Buffer.from(JSON.stringify(fields)).toString('base64url')
 }
 
-/** Allowed values of page token fields. Other values never reach a statement. */
+/** Validators for the fields of page tokens. No other values reach an SQL statement. */
 const tokenFields = {
   id: (value: unknown): boolean => typeof value === 'string' && uuid.test(value),
-  /** Transaction id in decimal digits. Postgres ids can have 19 digits; a position fits in 2^53. */
+  /**
+   * Transaction id in decimal digits. Postgres ids can have 19 digits; this accepts 16, enough for
+   * all ids below 2^53.
+   */
   xid: (value: unknown): boolean => typeof value === 'string' && /^(?:0|[1-9]\d{0,15})$/.test(value),
   seq: (value: unknown): boolean => isPosition(value),
 } as const
@@ -133,8 +139,8 @@ export function decodePageToken<const Fields extends readonly TokenField[]>(
 }
 
 /**
- * Decodes only the canonical spelling. Node alone would also accept padding, white space, the other
- * alphabet and trailing text.
+ * Decodes base64url, and refuses all but the canonical text. Node's decoder would also accept
+ * padding, white space, the other base64 alphabet and trailing text.
  */
 function fromBase64url(text: string): Buffer | undefined {
   if (text.length > limits.cursorMaxChars) return undefined

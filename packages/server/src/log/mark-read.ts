@@ -1,6 +1,6 @@
 /**
- * Moves read markers: never back, never past the top of the log. The update also changes the row's
- * `xid`, so that the sweep and every cursor see it.
+ * Moves read markers: never back, and never past the newest seq. The update also changes the `xid`
+ * column of the membership row, so that sweeps and resuming clients notice the move.
  */
 import type { Id } from '@chorus/protocol'
 import type { Database } from '../database/database.ts'
@@ -10,7 +10,7 @@ export interface ReadMarker {
   readonly readSeq: number
   readonly moved: boolean
   readonly unread: number
-  /** Top of the log. */
+  /** Newest seq of the conversation. */
   readonly seq: number
 }
 

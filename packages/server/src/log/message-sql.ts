@@ -1,10 +1,10 @@
-/** SQL of the columns of message `c`, a row of `changes` (support/message-columns.ts). */
+/** SQL columns of a message: `c` is its row in `changes` (see support/message-columns.ts). */
 import { messageColumns } from '../support/message-columns.ts'
 
-/** Columns of a select. */
+/** Column list for a `select`. */
 export const messageSelection = messageColumns
   .map(({ column, stored }) => (stored === column ? `c.${column}` : `c.${stored} as ${column}`))
   .join(', ')
 
-/** Arguments of `json_build_object`. */
+/** Argument list for `json_build_object`. */
 export const messagePairs = messageColumns.map(({ column, stored }) => `'${column}', c.${stored}`).join(', ')

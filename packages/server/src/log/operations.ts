@@ -1,16 +1,16 @@
 /**
  * Operations that change a conversation: their fields and their rules, for every transport (rule
- * ACL3). SQL checks the rules under the conversation's lock, where no removal can come in between
- * (append-op.sql, rule ACL1). A non-member always gets `not-found`; a member without the right gets
- * `forbidden`.
+ * ACL3). SQL checks the rules under the conversation's lock, so that no member can be removed
+ * between the check and the change (append-op.sql, rule ACL1). A non-member always gets
+ * `not-found`; a member without the right gets `forbidden`.
  */
 import { type ConversationKind, type Id, limits, type Role } from '@chorus/protocol'
 
-/** Rule of an operation. SQL also receives its further fields, such as limits. */
+/** Access rule of an operation. SQL also receives the further fields, such as limits. */
 interface Rule {
-  /** Roles whose members may act. */
+  /** Roles whose members may run the operation. */
   readonly roles: readonly Role[]
-  /** True if the sender of the message may act, whatever their role. */
+  /** True if the sender of the message may always run the operation on it. */
   readonly own: boolean
   /** Kinds of conversations in which the operation exists. */
   readonly kinds: readonly ConversationKind[]
@@ -22,7 +22,7 @@ const moderators: readonly Role[] = ['owner', 'moderator']
 const anyKind: readonly ConversationKind[] = ['direct', 'group', 'channel']
 const withRoles: readonly ConversationKind[] = ['group', 'channel']
 
-/** Roles that a member of each role may remove. Leaving needs no role. */
+/** For each role, the roles of members that it may remove. Members with any role may leave. */
 const removableBy: { readonly [R in Role]: readonly Role[] } = {
   owner: ['owner', 'moderator', 'member'],
   moderator: ['member'],
@@ -50,8 +50,8 @@ export const operationRules = {
 type OperationName = keyof typeof operationRules
 
 /**
- * Fields of the operations besides conversation and actor. All others act on a message, and have
- * only its seq, `target`.
+ * Fields of each operation, besides the conversation and the acting user. Operations that are not
+ * listed here act on a message and have only its seq, `target`.
  */
 interface Fields {
   readonly edit: { readonly target: number; readonly text: string }
@@ -64,7 +64,7 @@ interface Fields {
 
 type FieldsOf<Name> = Name extends keyof Fields ? Fields[Name] : { readonly target: number }
 
-/** Creation of a conversation. */
+/** Request to create a conversation. */
 export interface Creation {
   readonly op: 'create'
   readonly conversation: Id
@@ -72,13 +72,13 @@ export interface Creation {
   readonly kind: ConversationKind
   readonly name: string | null
   readonly directKey: string | null
-  /** Members of the new conversation, the creator first. */
+  /** Members of the new conversation. The first one is the creator. */
   readonly members: readonly Id[]
-  /** Creator's id for this request (rule IDEM2). */
+  /** Id that the client chose for this request (rule IDEM2). */
   readonly clientId?: Id
 }
 
-/** Any operation that changes a conversation, except sends. */
+/** Operation that changes an existing conversation, except sending a message. */
 export type LogOperation =
   | Creation
   | {
@@ -89,7 +89,10 @@ export type LogOperation =
       } & FieldsOf<Name>
     }[OperationName]
 
-/** Returns true for operations that change members: they are the last of their batch (rule ACL1). */
+/**
+ * Returns true for operations that change members. They must be the last of their batch (rule
+ * ACL1).
+ */
 export function changesMembers(operation: LogOperation): boolean {
   return operation.op === 'create' || 'user' in operation
 }

@@ -2,14 +2,15 @@
  * SQL expression for a position: every transaction below it is visible or aborted (rule RES2).
  *
  * The position is at most the id of the oldest running transaction (xmin). It is also at most one
- * above the newest transaction id stored in any swept table. Reason: after a crash Postgres hands
- * out the ids of aborted transactions again, so a position from xmin alone skipped rows.
+ * above the newest transaction id stored in any table that the sweep reads. Reason: after a crash,
+ * Postgres reuses the ids of aborted transactions. A position from xmin alone could then be above
+ * the ids of new rows, and skip them.
  */
 export const positionSql = `least(pg_snapshot_xmin(pg_current_snapshot())::text::bigint, ${storedNextSql()})`
 
 /**
- * Builds SQL for the newest transaction id stored in any swept table, plus one. Postgres never
- * hands out an id below it again.
+ * Builds SQL for the newest transaction id stored in any table that the sweep reads, plus one.
+ * Postgres never gives a new transaction an id below it.
  */
 export function storedNextSql(): string {
   return `greatest(
@@ -25,12 +26,11 @@ export function storedNextSql(): string {
  */
 export const openTransactionsSql = 'select x::text::bigint from pg_snapshot_xip(pg_current_snapshot()) x order by 1'
 
-/**
- * SQL for the highest valid position. A higher position comes from another history of the database.
- */
+/** SQL for the highest valid position. A higher position comes from another database history. */
 export const positionMaxSql = 'pg_snapshot_xmax(pg_current_snapshot())::text::bigint'
 
 /**
- * Builds the parameter for a position. It is sent as text, because xid8 has no cast from bigint.
+ * Builds the SQL placeholder for a position. A position is sent as text, because xid8 has no cast
+ * from bigint.
  */
 export const xidParameter = (index: number): string => `$${index}::text::xid8`

@@ -1,4 +1,4 @@
-/** Tests the log reads for resuming clients, on both engines. */
+/** Tests the reads of changes that clients missed, on both engines. */
 import { randomUUID } from 'node:crypto'
 import { type Change, type Id, sentChangeSchema } from '@chorus/protocol'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -9,7 +9,7 @@ import { openTestDatabase, type TestDatabase, testEngines } from '../database/te
 
 const extent = { atLeast: 4, atMost: 20, bytesMax: 262_144 }
 
-describe.each(testEngines)('newest changes on the %s engine', (engine) => {
+describe.each(testEngines)('reading the newest changes on the %s engine', (engine) => {
   let store: TestDatabase
   let fixture: LogFixture
   let ada: Id
@@ -27,7 +27,7 @@ describe.each(testEngines)('newest changes on the %s engine', (engine) => {
   }
   const upTo = (first: number, last: number) => Array.from({ length: last - first + 1 }, (_, index) => first + index)
 
-  it("[LIM2] returns changes back to the client's position, within limits", async () => {
+  it("[LIM2] reads changes back to the client's position, within limits", async () => {
     const group = await fixture.group([ada])
     await fixture.fill(group, ada, 28)
     const whole = await readNewestChanges(store.database, [{ conversation: group, position: 0 }], {
@@ -37,16 +37,16 @@ describe.each(testEngines)('newest changes on the %s engine', (engine) => {
     const changes = whole.get(group) ?? []
     const top = changes.at(-1)?.seq ?? 0
     expect(changes.map(({ seq }) => seq)).toEqual(upTo(1, top))
-    // A client that has everything still gets a few changes. A client that has nothing gets as many
-    // as allowed.
+    // A client that misses nothing still gets `atLeast` changes. A client that has nothing gets
+    // `atMost` changes.
     expect(await seqsOf(group, Number.MAX_SAFE_INTEGER)).toEqual(upTo(top - 3, top))
     expect(await seqsOf(group, 0)).toEqual(upTo(top - 19, top))
     for (let index = 0; index < 6; index++) await fixture.send(group, ada, `after ${index}`)
     const [seventh] =
       (await readNewestChanges(store.database, [{ conversation: group, position: 0 }], extent)).get(group)?.slice(-6) ??
       []
-    // The result includes the last change that the client has, which shows that none is missing in
-    // between.
+    // The result includes the last change that the client already has, as proof that no change is
+    // missing.
     expect(await seqsOf(group, seventh?.xid ?? 0)).toEqual(upTo(top, top + 6))
   })
 
@@ -58,7 +58,7 @@ describe.each(testEngines)('newest changes on the %s engine', (engine) => {
     expect(await seqsOf(group, 0, 10)).toEqual(all.slice(-1))
   })
 
-  it('returns the same edited and deleted messages from every read', async () => {
+  it('every read returns the same edited and deleted messages', async () => {
     const group = await fixture.group([ada])
     const { seq: edited } = await fixture.send(group, ada, 'first')
     const { seq: deleted } = await fixture.send(group, ada, 'second')
@@ -78,7 +78,7 @@ describe.each(testEngines)('newest changes on the %s engine', (engine) => {
     expect(await seqsOf(randomUUID(), 0)).toEqual([])
   })
 
-  it('[RES5] passes on changes of a later version from every read', async () => {
+  it('[RES5] every read returns changes of types from a later version', async () => {
     const group = await fixture.group([ada])
     const { seq: other, at } = await fixture.appendOther(group, ada, { type: 'message.later', target: 1 })
     const { seq: broken } = await fixture.appendOther(group, ada, { type: 'member.left' })

@@ -1,4 +1,7 @@
-/** Reads a conversation's log: ranges for the server's own repair and replay, pages for members. */
+/**
+ * Reads the changes of one conversation: ranges for the server's own repair and replay, pages for
+ * members.
+ */
 import { type Change, type Id, limits } from '@chorus/protocol'
 import type { Database } from '../database/database.ts'
 import { type ChangeRow, type LoggedChange, toChange, toLoggedChange } from '../support/logged-change.ts'
@@ -7,8 +10,8 @@ import { messagePairs } from './message-sql.ts'
 import { xidParameter } from './position.ts'
 
 /**
- * JSON of a message with the fields of `message_detail`. The row of a created message is updated in
- * place by edits, so it needs no look-up.
+ * SQL for the JSON of a message, with the same fields as `message_detail`. An edit updates the row
+ * of the created message in place, so the current text is in that row.
  */
 const messageJson = `
   case c.type
@@ -26,8 +29,8 @@ export interface RangeRequest {
 }
 
 /**
- * Returns the changes `from` to `to` in seq order, at most `limit`. Does not check membership (see
- * readGap and readSegment).
+ * Returns the changes from `from` to `to` in seq order, at most `limit`. Does not check membership;
+ * readGap and readSegment help their callers do so.
  */
 export async function readRange(
   database: Database,
@@ -45,20 +48,20 @@ export async function readRange(
 
 export interface GapPage extends LogSegment {
   /**
-   * Last removal of each user who is no member at `asOf` and left at or after `from`. These users
-   * must not receive this page.
+   * Last removal of each user who left at seq `from` or later and is not a member at `asOf`. These
+   * users must not receive this page.
    */
   readonly removals: readonly LoggedChange[]
 }
 
-/** Maximum removals in one statement. If there are more, another statement follows. */
+/** Maximum removals that one statement reads. If there are more, another statement follows. */
 export const removalsMax = 1_000
 
 /**
- * Reads a missing range: the changes `from` to `to`, at most `limit` of them, and the users who
- * must not see them. A message is returned in its current state. Its edits may be newer than the
- * removal of a user who is still subscribed. So changes and removals come from one snapshot (rule
- * ACL1).
+ * Reads a range of changes that the server missed: `from` to `to`, at most `limit` changes, and the
+ * users who must not receive them. A message is returned in its current state, so its text may be
+ * newer than the removal of a user who is still subscribed. So changes and removals are read from
+ * one snapshot (rule ACL1).
  */
 export async function readGap(
   database: Database,
@@ -68,8 +71,8 @@ export async function readGap(
   const first = await readGapPart(database, [conversation, from, to, limit, from])
   const removals = [...first.removals]
   let { removals: latest } = first
-  // These reads have later snapshots than the page. That is safe: a user who has rejoined by then
-  // may see older changes.
+  // Further removals are read in later snapshots than the page. That is safe: if a user has
+  // rejoined by then, that user may see older changes.
   while (latest.length === removalsMax) {
     const after = (latest.at(-1) as LoggedChange).seq + 1
     ;({ removals: latest } = await readGapPart(database, [conversation, from, to, 0, after]))
@@ -100,21 +103,24 @@ async function readGapPart(database: Database, values: readonly unknown[]): Prom
   const changes: LoggedChange[] = []
   const removals: LoggedChange[] = []
   for (const row of rows) if (row.seq !== null) (row.removal ? removals : changes).push(toLoggedChange(row))
-  // SQL promises no order within or between the parts of a union.
+  // SQL guarantees no order of the rows of a union.
   const bySeq = (one: LoggedChange, other: LoggedChange): number => one.seq - other.seq
   return { changes: changes.sort(bySeq), removals: removals.sort(bySeq), asOf: rows[0]?.top ?? 0 }
 }
 
 export interface LogSegment {
-  /** Consecutive changes, starting at the first requested seq. */
+  /** Consecutive changes. The first one is the first requested seq. */
   readonly changes: readonly LoggedChange[]
-  /** Top of the log at the time of the read. Messages include all edits and deletions up to it. */
+  /**
+   * Newest seq of the conversation at the time of the read. Messages include all edits and
+   * deletions up to it.
+   */
   readonly asOf: number
 }
 
 /**
- * Builds SQL for the changes `from` to `to` of conversation $1, cut off after `bytesMax` of text.
- * Returns at least one change if the range has any.
+ * Builds SQL for the changes `from` to `to` of conversation $1, cut off after `bytesMax` bytes of
+ * text. Returns at least one change if the range has any.
  */
 const segmentSql = (from: string, to: string, bytesMax: string): string => `
   select ${columns} from (
@@ -125,9 +131,9 @@ const segmentSql = (from: string, to: string, bytesMax: string): string => `
    order by c.seq`
 
 /**
- * Returns the changes from `from` to `to`, cut off after `bytesMax` of text. Does not check
- * membership: the caller may send them only to users seen as members at `asOf` or later (rule
- * ACL1).
+ * Returns the changes from `from` to `to`, cut off after `bytesMax` bytes of text. Does not check
+ * membership: the caller may send them only to users who were read as members at seq `asOf` or
+ * later (rule ACL1).
  */
 export async function readSegment(
   database: Database,
@@ -148,18 +154,19 @@ export async function readSegment(
 }
 
 /**
- * Maximum edits and deletions in one statement. A cached segment with more of them is read again.
+ * Maximum edits and deletions that one statement returns. If a cached segment has more, the server
+ * reads the whole segment again.
  */
 export const rewritesMax = 1_000
 /**
- * Maximum changes searched for edits and deletions: the size of a segment, so that reading the
- * segment again costs no more.
+ * Maximum changes that one statement searches for edits and deletions: as many as a segment has,
+ * because beyond it reading the whole segment again costs no more.
  */
 export const rewritesWalkMax = 2_000
 
 /**
- * Returns the top of the log and the edits and deletions after `after`, in seq order. Searches the
- * next {@link rewritesWalkMax} changes and returns at most {@link rewritesMax}.
+ * Returns the newest seq of the conversation, and the edits and deletions after seq `after`, in seq
+ * order. Searches the next {@link rewritesWalkMax} changes and returns at most {@link rewritesMax}.
  */
 export async function readRewrites(
   database: Database,
@@ -186,15 +193,15 @@ export interface MissedRequest {
   readonly conversation: Id
   readonly position: number
   readonly top: number
-  /** The segment starts after a multiple of this number of changes. */
+  /** Segments start only after multiples of this number of changes. */
   readonly alignment: number
   readonly changesMax: number
   readonly bytesMax: number
 }
 
 /**
- * Returns the boundary of a position (see readBoundary) and the segment that starts around it, in
- * one read.
+ * In one read, returns the last seq that a client with this position has (see readBoundary) and the
+ * segment of changes that contains it.
  */
 export async function readMissed(
   database: Database,
@@ -221,7 +228,7 @@ export async function readMissed(
   }
 }
 
-/** Request for a conversation's changes since a position. */
+/** Request for the changes of a conversation that a client with this position misses. */
 export interface NewestWanted {
   readonly conversation: Id
   readonly position: number
@@ -229,8 +236,8 @@ export interface NewestWanted {
 
 export interface NewestExtent {
   /**
-   * Number of changes to read even if the request needs fewer: other clients may miss slightly
-   * more.
+   * Number of changes to read even if this client misses fewer. The same result then also serves
+   * clients that miss slightly more.
    */
   readonly atLeast: number
   readonly atMost: number
@@ -240,8 +247,8 @@ export interface NewestExtent {
 
 /**
  * Returns the newest changes of several conversations in one read, each in seq order. For each
- * conversation it reads back to the last change that a client with the position has. So one read
- * serves any number of resuming clients (rule LIM2).
+ * conversation it reads back to the last change that a client with the requested position has. So
+ * one read serves any number of resuming clients (rule LIM2).
  */
 export async function readNewestChanges(
   database: Database,
@@ -251,7 +258,7 @@ export async function readNewestChanges(
   const rows = await database.query<ChangeRow>({
     name: 'read_newest_changes',
     pool: 'browse',
-    // Each LIMIT makes the planner walk along the key, whatever the statistics say.
+    // Each LIMIT makes the planner read along the key, even with wrong table statistics.
     text: `select n.* from unnest($1::uuid[], $2::text[]) with ordinality as w(id, position, i)
              cross join lateral (select seq from conversations where id = w.id limit 1) top
              cross join lateral (
@@ -301,7 +308,7 @@ export async function readBoundary(
   return rows[0]?.seq ?? (lowest === 0 ? 0 : undefined)
 }
 
-/** Membership state of a user in a conversation, as of one snapshot. */
+/** Membership of a user in a conversation, as of one snapshot of the database. */
 export type Standing =
   | { readonly kind: 'member' }
   | { readonly kind: 'removed'; readonly removal: LoggedChange }
@@ -332,8 +339,8 @@ export interface MemberChangesPage {
 }
 
 /**
- * Returns a page of the log, or undefined for non-members. The same statement checks membership
- * (rule ACL1).
+ * Returns a page of the log, or undefined for non-members. One statement reads the page and checks
+ * membership (rule ACL1).
  */
 export async function readChangesForMember(
   database: Database,

@@ -39,9 +39,9 @@ interface MemberJson {
 }
 
 /**
- * SQL that counts unread messages by other users after the read marker, without deleted ones, up to
- * 1000. It scans at most the newest 2 000 messages. Otherwise a user who writes a million messages
- * and never moves their marker would cost a million row reads.
+ * SQL that counts unread messages, up to 1000: messages by other users after the read marker, not
+ * deleted. It scans at most the newest 2 000 messages. Without that limit, a user who writes a
+ * million messages and never moves their read marker would cost a million row reads.
  */
 export const unreadSql = (conversation: string, readSeq: string, user: string): string => `(
   select count(*)::int from (
@@ -109,7 +109,7 @@ export async function readConversation(
 
 export interface ConversationsPage {
   readonly conversations: Conversation[]
-  /** Start of the next page. */
+  /** Key of the first row of the next page. Undefined on the last page. */
   readonly next: { readonly xid: string; readonly id: Id } | undefined
 }
 
@@ -123,8 +123,8 @@ export async function readConversations(
   const rows = await database.query<ConversationRow>({
     name: from === undefined ? 'read_conversations' : 'read_conversations_from',
     pool: 'browse',
-    // Select the keys of the page first, by look-ups along the user's memberships, whatever the
-    // statistics say.
+    // Select the keys of the page first, by look-ups along the user's memberships, even with wrong
+    // table statistics.
     text: `with page as materialized (
              select v.id, v.last_xid from members m
               cross join lateral (select c.id, c.last_xid from conversations c where c.id = m.conversation limit 1) v
@@ -147,15 +147,15 @@ export async function readConversations(
 }
 
 /**
- * Maximum entries of the name-parts index that one search reads. A name has one entry per
+ * Maximum entries that one search reads from the index of name parts. A name has one entry per
  * character.
  */
 const partsMax = 1_000
 
 /**
  * Returns public channels whose name contains the text, ignoring case. Names that begin with it
- * come first. The search makes two limited walks along indexes. So a text that occurs in a million
- * names costs no more than any other; it finds only some of them.
+ * come first. The search reads a limited part of two indexes. So a text that occurs in a million
+ * names costs no more than a rare text, and finds only some of these channels.
  */
 export async function findChannels(database: Database, user: Id, text: string, limit: number): Promise<Conversation[]> {
   const folded = foldName(text)
@@ -186,7 +186,7 @@ export async function findChannels(database: Database, user: Id, text: string, l
   return rows.map(toConversation)
 }
 
-/** Returns the oldest public channel of exactly this name, if there is one. */
+/** Returns the oldest public channel with exactly this name, or undefined if there is none. */
 export async function findChannelNamed(database: Database, name: string): Promise<Id | undefined> {
   const [row] = await database.query<{ id: Id }>({
     name: 'find_channel_named',
@@ -200,8 +200,8 @@ export async function findChannelNamed(database: Database, name: string): Promis
 }
 
 /**
- * Returns members after `afterJoinedSeq`, in the order of joining. Returns undefined if the user is
- * not a member.
+ * Returns the members who joined after seq `afterJoinedSeq`, in the order of joining. Returns
+ * undefined if the user is not a member.
  */
 export async function readMembers(
   database: Database,

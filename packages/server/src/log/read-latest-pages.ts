@@ -2,9 +2,9 @@
  * Reads the newest page of conversations for many users in one statement and one snapshot (rules
  * ACL1, LIM2).
  *
- * The statement checks each user's membership and reads each page once. A shared page is the same
- * for all users: for each reaction it lists the users who chose it. From that list `mine` is
- * computed for each reader; the list itself is never sent.
+ * The statement checks each user's membership and reads the page of each conversation once, for all
+ * users. For each reaction, this shared page lists the users who chose it. The server computes the
+ * field `mine` for each reader from that list and never sends the list.
  */
 import { messagePairs } from './message-sql.ts'
 import { type Id, limits, type Message, type MessagePage, type PageMessage } from '@chorus/protocol'
@@ -16,8 +16,8 @@ export const sharedPageLimits = {
   /** Maximum size of a shared page. A larger page is read separately for each user. */
   bytesMax: 4 * limits.pageMaxBytes,
   /**
-   * Maximum users per emoji on one message, and maximum reactions on a page. Beyond them the page
-   * is not shared either.
+   * Maximum users per emoji on one message, and maximum reactions on a page. A page with more is
+   * read separately for each user.
    */
   reactorsMax: 1_000,
   reactionsMax: 5_000,
@@ -34,7 +34,10 @@ export interface SharedMessage {
   readonly reactions: readonly (readonly [emoji: string, users: readonly Id[]])[]
 }
 
-/** Page as of `seq`. Every change raises seq, so within one epoch equal seqs mean equal pages. */
+/**
+ * Page of messages as of `seq`. Every change raises seq, so within one epoch two pages with equal
+ * seqs are equal.
+ */
 export interface SharedPage {
   readonly seq: number
   readonly messages: readonly SharedMessage[]
@@ -42,11 +45,14 @@ export interface SharedPage {
 }
 
 export interface NewestPagesRead {
-  /** Top of the log for each pair, in their order. Null where the user is not a member. */
+  /**
+   * Newest seq of the conversation for each pair of user and conversation, in the order of the
+   * pairs. Null where the user is not a member.
+   */
   readonly seqs: readonly (number | null)[]
   /**
-   * Pages by conversation: requested by a member and not `known`. Undefined where a page is too
-   * large to share.
+   * Pages by conversation, for each conversation that a member requested and whose current page is
+   * not `known`. Undefined where a page is too large to share.
    */
   readonly pages: ReadonlyMap<Id, SharedPage | undefined>
 }
@@ -69,7 +75,7 @@ export async function readNewestPages(
   const rows = await database.query<Row>({
     name: 'read_newest_pages',
     pool: 'browse',
-    // Each LIMIT makes the planner use a look-up by key, whatever the statistics say.
+    // Each LIMIT makes the planner use a look-up by key, even with wrong table statistics.
     text: `with allowed as materialized (
              select w.i::int as i, v.id, v.seq
                from unnest($1::uuid[], $2::uuid[]) with ordinality w(user_id, conversation, i)
@@ -126,7 +132,7 @@ function toSharedPage({ id, top, messages }: Row): SharedPage | undefined {
       reactions += users.length
     }
     const message = toMessage(id, row.seq, row)
-    // Upper bound of the message's size for any reader.
+    // Upper bound of the message's size in bytes for any reader.
     bytes += Buffer.byteLength(JSON.stringify(message)) + 200 * kinds.length + 100
     shared.push({ message, reactions: kinds })
   }

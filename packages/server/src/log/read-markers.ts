@@ -8,15 +8,15 @@ import { unreadSql } from './read-conversations.ts'
 import type { MemberPair } from './read-latest-pages.ts'
 
 export interface MarkerState {
-  /** Top of the log. */
+  /** Newest seq of the conversation. */
   readonly seq: number
   readonly readSeq: number
   readonly unread: number
 }
 
 /**
- * Returns a result for each pair, in order. Null where the user is not a member. A repeated pair is
- * counted only once.
+ * Returns a result for each pair of user and conversation, in order. Null where the user is not a
+ * member. For a repeated pair, unread messages are counted only once.
  */
 export async function readMarkers(database: Database, pairs: readonly MemberPair[]): Promise<(MarkerState | null)[]> {
   const keyOf = ({ user, conversation }: MemberPair): string => `${conversation} ${user}`

@@ -1,8 +1,14 @@
-/** Reads membership and the top of the log for many pairs in one snapshot (rules ACL1, LIM2). */
+/**
+ * Reads membership and the newest seq for many pairs of user and conversation in one snapshot
+ * (rules ACL1, LIM2).
+ */
 import type { Database } from '../database/database.ts'
 import type { MemberPair } from './read-latest-pages.ts'
 
-/** Returns the top of the log for each pair, in order. Null where the user is not a member. */
+/**
+ * Returns the newest seq of the conversation for each pair, in order. Null where the user is not a
+ * member.
+ */
 export async function readMemberSeqs(database: Database, pairs: readonly MemberPair[]): Promise<(number | null)[]> {
   const rows = await database.query<{ i: number; seq: number }>({
     name: 'read_member_seqs',

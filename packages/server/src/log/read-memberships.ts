@@ -1,7 +1,7 @@
 /**
- * Reads the conversations of a connection's user, the top of each log, and whether the log or the
- * membership has changed since a position. One statement serves many clients, so a reconnect storm
- * costs few statements (rule LIM2).
+ * Reads the conversations of a connection's user, the newest seq of each, and whether the log or
+ * the membership has changed since the client's position. One statement serves many clients, so a
+ * reconnect storm costs few statements (rule LIM2).
  */
 import type { Id, Role } from '@chorus/protocol'
 import type { Database } from '../database/database.ts'
@@ -11,19 +11,20 @@ import { unreadSql } from './read-conversations.ts'
 export interface MembershipsRequest {
   readonly user: Id
   /**
-   * Position of the client: it knows everything written before. 0: it knows nothing.
-   * `nothingMoved`: it knows everything.
+   * Position of the client: it has everything written before. 0: the client has nothing.
+   * `nothingMoved`: the client has everything.
    */
   readonly position: number
-  /** Session to check as well. Null: check none. */
+  /** Session whose validity is checked as well. Null: no session is checked. */
   readonly session: Id | null
   /** Page to read. Default: all current memberships, and those that ended since the position. */
   readonly page?: MembershipsPage
 }
 
 /**
- * Page of the conversations whose log or membership changed since the position, ordered by id. A
- * page does not count `unread`, because the caller may show fewer of them: see readUnread.
+ * Limits of a page of conversations whose log or membership changed since the position, ordered by
+ * id. Such a page leaves `unread` at 0: the caller may show fewer conversations, and counts them
+ * with readUnread.
  */
 export interface MembershipsPage {
   /** First conversation of the page. Undefined: start at the beginning. */
@@ -31,18 +32,18 @@ export interface MembershipsPage {
   readonly limit: number
 }
 
-/** Position later than every transaction: nothing has changed since. */
+/** Position later than every transaction, so that no conversation counts as changed. */
 export const nothingMoved = Number.MAX_SAFE_INTEGER
 
 export interface Membership {
   readonly conversation: Id
   readonly role: Role
-  /** Top of the log in the snapshot. */
+  /** Newest seq of the conversation in the snapshot. */
   readonly seq: number
   readonly readSeq: number
   /**
-   * Number of unread messages. Counted only if the membership changed and the request has no page;
-   * otherwise 0, because most resuming clients do not need it.
+   * Number of unread messages. Counted only if the membership changed and no page was requested.
+   * Otherwise 0, because most resuming clients do not need the count.
    */
   readonly unread: number
   readonly joinedSeq: number
@@ -55,11 +56,13 @@ export interface Membership {
 }
 
 export interface Memberships {
-  /** Position of the snapshot. A cursor with this position continues exactly after this result. */
+  /**
+   * Position of the snapshot. A client that continues from it misses no change and gets none twice.
+   */
   readonly position: number
-  /** Highest valid position. A higher one comes from another history of the database. */
+  /** Highest valid position. A higher position comes from another database history. */
   readonly positionMax: number
-  /** True when the session is live or none was checked. */
+  /** True when the session is valid, or when no session was checked. */
   readonly isSessionLive: boolean
   /** Memberships ordered by conversation id. */
   readonly memberships: readonly Membership[]
@@ -81,7 +84,7 @@ interface Row {
   readonly membership_moved: boolean
 }
 
-/** Returns one result per request, all from one snapshot. */
+/** Returns one result for each request, all from one snapshot. */
 export async function readMemberships(
   database: Database,
   requests: readonly MembershipsRequest[],

@@ -14,8 +14,9 @@ interface MessageRow extends MessageColumns {
 }
 
 /**
- * Builds SQL for the reactions of message `c` as user `user` sees them. It reads one row per emoji
- * and makes one look-up for `mine`, so the cost does not depend on the number of users who reacted.
+ * Builds SQL for the reactions of the message in row `c`, as the user sees them. It reads one row
+ * per emoji and looks up the user's own reaction, so the cost does not depend on the number of
+ * users who reacted.
  */
 export const reactionsSql = (user: string): string => `(
   select json_agg(json_build_object('emoji', r.emoji, 'count', r.n, 'mine', exists (
@@ -24,7 +25,10 @@ export const reactionsSql = (user: string): string => `(
               and not x.removed)) order by r.first_seq)
     from reaction_counts r where r.conversation = c.conversation and r.target = c.seq)`
 
-/** Builds the SQL columns of message `c`, with its reactions as user `$user` sees them. */
+/**
+ * Builds the SQL columns of the message in row `c`, with its reactions as the user in parameter
+ * `user` sees them.
+ */
 export const pageMessageColumns = (user: string): string => `
   c.conversation, c.seq, ${messageSelection},
   ${reactionsSql(user)} as reactions`
@@ -54,7 +58,7 @@ function pageSql(anchor: PageAnchor['kind']): string {
   }
 }
 
-/** Returns a page in seq order. Returns undefined for non-members. */
+/** Returns a page of messages in seq order. Returns undefined for non-members. */
 export async function readMessagePage(
   database: Database,
   user: Id,
@@ -65,7 +69,7 @@ export async function readMessagePage(
   const rows = await database.query<({ top: number } & MessageRow) | { top: number; seq: null }>({
     name: `read_message_page_${anchor.kind}`,
     pool: 'browse',
-    // One extra row shows whether more messages follow in the reading direction.
+    // Reads one extra row, which shows whether more messages follow in the direction of reading.
     text: `select me.top, page.* from (
              select v.seq as top, v.id from conversations v join members m on m.conversation = v.id
               where v.id = $1 and m.user_id = $2 and m.left_seq is null) me
@@ -105,7 +109,7 @@ async function cutPage(
       return { messages, hasBefore, hasAfter: isOver || messages.length < found.length }
     }
     case 'around': {
-      // Keep the messages nearest to the anchor.
+      // If the page is too large, keep the messages nearest to the anchor.
       const upTo = trimFromNewest(
         found.filter(({ seq }) => seq <= anchor.seq),
         historyPageMaxBytes / 2,
@@ -115,7 +119,8 @@ async function cutPage(
         historyPageMaxBytes / 2,
       )
       const messages = [...upTo, ...after]
-      // With limit 1 the page ends at the anchor, so it may be empty although later messages exist.
+      // With limit 1, only the message at the anchor is returned, so no later message is, although
+      // some may exist.
       const oldest = messages.at(0)?.seq ?? anchor.seq + 1
       const newest = messages.at(-1)?.seq ?? anchor.seq
       return {
@@ -149,7 +154,7 @@ async function hasMessageUpTo(database: Database, conversation: Id, seq: number)
 
 const bytesOf = (message: PageMessage): number => Buffer.byteLength(JSON.stringify(message))
 
-/** Maximum size of a history page: 1 MB. Pages have no other limit in bytes. */
+/** Maximum size of a history page: 1 MB. */
 const historyPageMaxBytes = 4 * limits.pageMaxBytes
 
 function trimFromNewest(messages: readonly PageMessage[], maxBytes: number = historyPageMaxBytes): PageMessage[] {

@@ -1,8 +1,11 @@
-/** Reads the emoji that one user has on one message, in every spelling that was ever stored. */
+/**
+ * Reads the emoji that one user has put on one message, in every Unicode spelling that was ever
+ * stored.
+ */
 import type { Id } from '@chorus/protocol'
 import type { Database } from '../database/database.ts'
 
-/** Maximum number of emoji to read. */
+/** Maximum number of emoji that one call reads. */
 const kindsMax = 200
 
 export async function readOwnReactions(

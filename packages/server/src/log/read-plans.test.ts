@@ -1,7 +1,7 @@
 /**
- * Checks query plans of reads that must not get slower as the log grows. They run as prepared
- * statements with a generic plan, over tables with and without statistics. Also checks appends with
- * plans that were made while the tables were empty.
+ * Checks the query plans of reads that must not get slower as the log grows. The reads run as
+ * prepared statements with a generic plan, on tables with and without statistics. Also checks
+ * appends with plans that were made while the tables were empty.
  */
 import { randomUUID } from 'node:crypto'
 import type { Id } from '@chorus/protocol'
@@ -31,14 +31,14 @@ interface PlanNode {
 
 const nodesOf = (node: PlanNode): PlanNode[] => [node, ...(node.Plans ?? []).flatMap(nodesOf)]
 
-describe.runIf(testEngines.includes('postgres'))('plans of reads', () => {
+describe.runIf(testEngines.includes('postgres'))('query plans of log reads', () => {
   let store: TestDatabase
   let client: pg.Client
   let ada: Id
   let group: Id
   const users: Id[] = []
 
-  /** Returns the statements that a read sends. */
+  /** Returns the SQL statements that a read sends. */
   async function statementsOf(read: (database: Database) => Promise<unknown>): Promise<Statement[]> {
     const statements: Statement[] = []
     await read(
@@ -55,7 +55,7 @@ describe.runIf(testEngines.includes('postgres'))('plans of reads', () => {
     return statements
   }
 
-  /** Returns the number of log rows that a read examined, including rows it filtered out. */
+  /** Returns the number of log rows that a read examined, including rows that it filtered out. */
   async function examined(read: (database: Database) => Promise<unknown>): Promise<number> {
     let rows = 0
     for (const { text, values = [] } of await statementsOf(read)) {
@@ -88,7 +88,8 @@ describe.runIf(testEngines.includes('postgres'))('plans of reads', () => {
     ada = users[0] as Id
     for (let index = 0; index < 100; index++) await fixture.group([ada, users[index + 1] as Id])
     group = await fixture.group(users.slice(0, 50))
-    // A user who writes much and never reads, then long runs of changes that are not messages.
+    // Ada writes many messages and never moves her read marker. Then follow many changes that are
+    // not messages.
     await fixture.fill(group, ada, 20_000)
     for (let run = 0; run < 3; run++) {
       await fixture.sql(
@@ -100,7 +101,7 @@ describe.runIf(testEngines.includes('postgres'))('plans of reads', () => {
       )
       await fixture.fill(group, ada, 10)
     }
-    // Fifty users were removed long before the gap near the top, ten users after its start.
+    // Fifty users were removed long before the tested range of changes, ten users after its start.
     await fixture.sql(
       `insert into members (conversation, user_id, role, joined_seq, left_seq)
        select $1, id, 'member', 1, case when n <= 50 then 100 + n else 80000 + n - 50 end
@@ -115,7 +116,7 @@ describe.runIf(testEngines.includes('postgres'))('plans of reads', () => {
     await store.close()
   })
 
-  /** Reads, each with the maximum number of log rows that it may examine. */
+  /** Reads of the log, each with the maximum number of log rows that it may examine. */
   const reads = (): readonly (readonly [string, (database: Database) => Promise<unknown>, number])[] => {
     const page = (anchor: PageAnchor) => (database: Database) => readMessagePage(database, ada, group, anchor, 50)
     const newestChanges = (position: number) => (database: Database) =>
@@ -129,16 +130,18 @@ describe.runIf(testEngines.includes('postgres'))('plans of reads', () => {
     const lookedAt = { changes: looked, members: looked, sessions: looked }
     const marked = { user: ada, position: 5, session: null }
     return [
-      // One row more than the page, plus the checks for more messages on either side.
+      // The page and one more row, plus the checks whether more messages exist before and after it.
       ['newest page', page({ kind: 'newest' }), 53],
       ['page before', page({ kind: 'before', seq: 80_000 }), 53],
       ['page after', page({ kind: 'after', seq: 20_060 }), 53],
       ['page around', page({ kind: 'around', seq: 50_000 }), 53],
-      // The cost does not depend on the number of users. A known page costs nothing.
+      // The cost does not depend on the number of users. A page that the server already knows costs
+      // nothing.
       ['newest pages', (database) => readNewestPages(database, everybody), 53],
       ['newest pages known', (database) => readNewestPages(database, everybody, new Map([[group, 80_081]])), 0],
       ['gap', (database) => readGap(database, { conversation: group, from: 79_990, to: 79_999 }, 500), 20],
-      // Nothing is new, and two transactions were open. The position reads the newest row.
+      // Nothing new was written, and two transactions were open. Computing the position reads the
+      // newest row.
       ['sweep', (database) => sweepChanges(database, { ...placeAt(Number.MAX_SAFE_INTEGER), parts: lookedAt }), 2],
       ['member seqs', (database) => readMemberSeqs(database, everybody), 0],
       [
@@ -159,16 +162,16 @@ describe.runIf(testEngines.includes('postgres'))('plans of reads', () => {
           }),
         2_002,
       ],
-      // Rows read back to the client's position, plus the rows returned.
+      // Rows read to find the client's position, plus the rows returned.
       ['newest changes, all known', newestChanges(Number.MAX_SAFE_INTEGER), 17],
       ['newest changes, none known', newestChanges(5), 512],
-      // Rows scanned for the unread count of each conversation, plus its last message.
+      // Rows scanned to count the unread messages, plus the last message.
       ['conversation', (database) => readConversation(database, ada, group), 2_001],
       ['conversations', (database) => readConversations(database, ada, 50, undefined), 2_100],
       ['read marker', (database) => markRead(database, ada, group, 10), 2_000],
       ['unread', (database) => readUnread(database, ada, [group]), 2_000],
-      // Postgres reports the rounded mean of 101 conversations. The position reads the newest
-      // change.
+      // Postgres reports a rounded mean over 101 conversations. Computing the position reads the
+      // newest change.
       ['memberships of a connection', (database) => readMemberships(database, [marked]), 2_100],
       [
         'memberships of a page',
@@ -192,7 +195,7 @@ describe.runIf(testEngines.includes('postgres'))('plans of reads', () => {
   )
 })
 
-describe.runIf(testEngines.includes('postgres'))('plans of writes', () => {
+describe.runIf(testEngines.includes('postgres'))('query plans of log writes', () => {
   let store: TestDatabase
   let client: pg.Client
   beforeAll(async () => {
@@ -206,8 +209,8 @@ describe.runIf(testEngines.includes('postgres'))('plans of writes', () => {
   })
 
   /**
-   * Wraps a database so that its lane uses this client. Each batch is a transaction that records
-   * the number of rows it examined.
+   * Wraps a database so that it appends through this client. Each batch runs in a transaction that
+   * records the number of rows it examined.
    */
   function watched(examined: number[]): Database {
     const lane: Lane = {
@@ -237,7 +240,7 @@ describe.runIf(testEngines.includes('postgres'))('plans of writes', () => {
     return rows[0]!.read
   }
 
-  it.each([1, 3])('[LIM1] batches of %i look up rows by key, even with outdated plans', async (size) => {
+  it.each([1, 3])('[LIM1] appends in batches of %i look up rows by key, even with outdated plans', async (size) => {
     await client.query('analyze')
     const fixture = new LogFixture(store.database)
     const [ada, bob] = (await fixture.users(2)) as [Id, Id]

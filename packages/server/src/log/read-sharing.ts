@@ -8,8 +8,8 @@ export interface UserPair {
 }
 
 /**
- * Returns for each pair, in order, whether both users are members of some conversation. A user
- * always shares with themselves.
+ * Returns for each pair, in order, whether both users are members of the same conversation. For a
+ * user paired with themselves, returns true.
  */
 export async function readSharedPairs(database: Database, pairs: readonly UserPair[]): Promise<boolean[]> {
   const rows = await database.query<{ i: number }>({

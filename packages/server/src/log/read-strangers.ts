@@ -1,15 +1,15 @@
 /**
- * Finds the users who are added by a stranger (rule ADD1). Two users are acquainted if both are
- * members of a conversation in which the added user has written or which the added user joined by
- * their own action. A conversation into which the user was merely added does not count: otherwise
- * the first addition would make all later ones possible.
+ * Finds the users who do not know the user that adds them to a conversation: the *strangers* (rule
+ * ADD1). Two users know each other if both are members of a conversation in which the added user
+ * has written, or which the added user joined by their own action. A conversation to which another
+ * user added them does not count: otherwise the first addition would permit all later ones.
  */
 import type { Id, Role } from '@chorus/protocol'
 import type { Database } from '../database/database.ts'
 
 /**
- * SQL that is true if `w.id` and $1 are acquainted. Looks up the added user's conversations by key
- * until one matches.
+ * SQL that is true if the added user `w.id` and the adding user $1 know each other. Looks up the
+ * added user's conversations by key until one matches.
  */
 const acquainted = `
   select from members theirs
@@ -30,8 +30,8 @@ export interface Creation {
 }
 
 /**
- * Returns the strangers among the other members. Returns none if the conversation already exists,
- * because then no user is added.
+ * Returns the other members of the new conversation who do not know its creator. Returns none if
+ * the conversation already exists, because then no user is added.
  */
 export async function readStrangersOfCreation(
   database: Database,
@@ -55,15 +55,15 @@ export interface Addition {
   readonly user: Id
   readonly conversation: Id
   /**
-   * Roles whose members may add users. An addition that will be refused must not use up the
-   * caller's limit.
+   * Roles that may add users. An addition that will be refused anyway must not use up the limit of
+   * the adding user.
    */
   readonly roles: readonly Role[]
 }
 
 /**
- * Returns whether the user is a stranger to the adder, the adder may add members, and the user is
- * not yet a member.
+ * Returns whether the two users do not know each other (see above), the adding user may add
+ * members, and the other user is not yet a member.
  */
 export async function isStranger(database: Database, { adder, user, conversation, roles }: Addition): Promise<boolean> {
   if (adder === user) return false

@@ -1,5 +1,5 @@
 /**
- * Tests the reads on both engines: history pages, conversations, members, read markers and the
+ * Tests the log reads on both engines: history pages, conversations, members, read markers and the
  * sweep.
  */
 import type { Id } from '@chorus/protocol'
@@ -16,7 +16,7 @@ import { placeAt, readPosition, sweepChanges, sweepPartMax } from './sweep-chang
 import { LogFixture } from '../database/testing/log-fixture.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from '../database/testing/open-test-database.ts'
 
-describe.each(testEngines)('reads on the %s engine', (engine) => {
+describe.each(testEngines)('log reads on the %s engine', (engine) => {
   let store: TestDatabase
   let fixture: LogFixture
   let ada: Id
@@ -31,7 +31,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
 
   describe('history pages', () => {
     let group: Id
-    /** Seqs of the messages. Changes of other types are between them. */
+    /** Seqs of the messages. Changes of other types lie between them. */
     const messages: number[] = []
 
     beforeAll(async () => {
@@ -52,7 +52,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
     }
     const at = (index: number): number => messages[index]!
 
-    it.each([1, 2, 3, 4, 5, 50])('never returns more messages than the limit, in any direction (%i)', async (limit) => {
+    it.each([1, 2, 3, 4, 5, 50])('never returns more messages than the limit (%i), in any direction', async (limit) => {
       for (const anchor of [
         { kind: 'newest' },
         { kind: 'before', seq: at(9) },
@@ -66,7 +66,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
       }
     })
 
-    it('reports whether more messages exist before and after the page', async () => {
+    it('a history page reports whether messages exist before and after it', async () => {
       expect(await page({ kind: 'newest' }, 3)).toEqual([[9, 10, 11], true, false])
       expect(await page({ kind: 'newest' }, 12)).toEqual([[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11], false, false])
       expect(await page({ kind: 'before', seq: at(3) }, 2)).toEqual([[1, 2], true, true])
@@ -84,7 +84,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
       expect(await page({ kind: 'around', seq: 1 }, 2)).toEqual([[], false, true])
     })
 
-    it('keeps deleted messages in place and returns reactions as of the page', async () => {
+    it('a history page keeps deleted messages and includes current reactions', async () => {
       const found = await readMessagePage(store.database, bob, group, { kind: 'newest' }, 50)
       expect(found?.messages[4]).toMatchObject({ seq: at(4), text: '', version: found!.seq, reactions: [] })
       expect(found?.messages[4]?.deletedAt).not.toBeNull()
@@ -116,7 +116,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
     })
   })
 
-  it('[ACL1] shows nothing to non-members and removed members, by any read', async () => {
+  it('[ACL1] no read shows anything to non-members and removed members', async () => {
     const [stranger, removed] = (await fixture.users(2)) as [Id, Id]
     const group = await fixture.group([ada, removed])
     const { seq } = await fixture.send(group, ada, 'a secret')
@@ -137,7 +137,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
       expect(await markRead(store.database, user, group, seq)).toBeUndefined()
       expect((await readConversations(store.database, user, 10, undefined)).conversations).toEqual([])
     }
-    // A non-member may see a public channel, but not its messages.
+    // A non-member may see a public channel in lists, but not its messages.
     const channel = await fixture.group([ada], 'channel')
     await fixture.send(channel, ada, 'a secret')
     const seen = await readConversation(store.database, stranger, channel)
@@ -145,7 +145,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
     expect(await readMessagePage(store.database, stranger, channel, { kind: 'newest' }, 10)).toBeUndefined()
   })
 
-  it('[OFF1] counts unread messages; read markers never go back or past the top', async () => {
+  it('[OFF1] counts unread messages; read markers stay within the log and never go back', async () => {
     const group = await fixture.group([ada, bob])
     const seqs: number[] = []
     for (let index = 0; index < 6; index++)
@@ -174,7 +174,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
     expect(await unread()).toBe(0)
     await fixture.fill(group, bob, 1_200)
     expect(await unread()).toBe(1_000)
-    // Only the newest messages are scanned, so only unread messages among them count.
+    // Unread messages are counted only among the newest ones.
     await fixture.fill(group, ada, 1_500)
     expect(await unread()).toBe(500)
     await fixture.fill(group, ada, 499)
@@ -185,7 +185,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
     expect(await readMembers(store.database, bob, group, 1, 0)).toMatchObject([{ user: { id: ada }, readSeq: top }])
   })
 
-  it('[OFF1, ACL1] returns the read markers of several users, members only', async () => {
+  it('[OFF1, ACL1] returns the read markers of members, none for non-members', async () => {
     const place = await fixture.group([ada, bob])
     const { seq } = await fixture.send(place, ada, 'one')
     await fixture.send(place, ada, 'two')
@@ -230,7 +230,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
     expect(listed).toEqual([ada, ...people])
   })
 
-  it('[PRES2] reports shared conversations with oneself and fellow members only', async () => {
+  it('[PRES2] a user shares conversations only with themselves and fellow members', async () => {
     const [carol, dan] = (await fixture.users(2)) as [Id, Id]
     const group = await fixture.group([ada, carol])
     expect(await readSharing(store.database, carol, [ada, dan, carol])).toEqual(new Set([ada, carol]))
@@ -238,7 +238,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
     expect(await readSharing(store.database, carol, [ada, dan, carol])).toEqual(new Set([carol]))
   })
 
-  it('[ACL1] reads a gap together with all users removed since its start', async () => {
+  it('[ACL1] reads a missing range together with all users removed since its start', async () => {
     const place = await fixture.group([ada, bob], 'channel')
     const strangers = await fixture.users(3)
     const [gone, back, before] = strangers as [Id, Id, Id]
@@ -255,7 +255,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
     expect(page.asOf).toBe(to)
     expect(page.removals).toMatchObject([{ seq: removal, effect: { kind: 'left', user: gone } }])
     expect((await readGap(store.database, { conversation: place, from: removal + 1, to }, 10)).removals).toEqual([])
-    // More removals than one statement returns.
+    // Remove more users than one statement returns.
     const crowd = await fixture.users(removalsMax + 1)
     await fixture.sql(
       `with top as (update conversations set seq = seq + $3 where id = $1 returning seq - $3 as base),
@@ -271,8 +271,8 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
     expect(crowded.removals.map(({ effect }) => effect?.user)).toEqual([gone, ...crowd])
   })
 
-  describe('the sweep', () => {
-    it('[TAIL1] finds changes, memberships, markers and revoked sessions once', async () => {
+  describe('the sweep for new rows', () => {
+    it('[TAIL1] finds each change, membership, read marker and revoked session once', async () => {
       let place = placeAt(await readPosition(store.database))
       const { position } = place
       const group = await fixture.group([ada, bob])
@@ -293,23 +293,24 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
       })
       expect(swept.revokedSessions).toContain(session)
       expect(swept.place.position).toBeGreaterThanOrEqual(position)
-      // Other transactions of this Postgres may hold the position back for a while.
+      // Other tests use this Postgres, too. Their open transactions may hold the position back for
+      // a while.
       for (;;) {
         const next = await sweepChanges(store.database, place)
         expect(next.place.position).toBeGreaterThanOrEqual(place.position)
         ;({ place } = next)
         if (next.conversations.size === 0 && next.members.length === 0) break
       }
-      // The position never goes back, even if it starts ahead.
+      // The position never goes back, even if it starts above the computed one.
       const ahead = placeAt(place.position + 50)
       expect((await sweepChanges(store.database, ahead)).place.position).toBeGreaterThanOrEqual(ahead.position)
     })
 
-    it('[TAIL1, LIM1] limits each sweep, continues at the cut and misses nothing', async () => {
+    it('[TAIL1, LIM1] limits each sweep and continues after the limit without gaps', async () => {
       let place = placeAt(await readPosition(store.database))
       const groups = await Promise.all([1, 2, 3].map(() => fixture.group([ada, bob])))
-      // More rows than one sweep reads, in several transactions. One of them alone exceeds the
-      // limit.
+      // Write more rows than one sweep reads, in several transactions. One of them alone exceeds
+      // the limit.
       await fixture.fill(groups[0]!, bob, 3_000)
       await fixture.fill(groups[1]!, bob, sweepPartMax + 1_000)
       await fixture.fill(groups[2]!, bob, 3_000)
@@ -335,12 +336,12 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
         const places = await Promise.all([1, 2, 3, 4].map(() => fixture.group([ada, bob])))
         const [old, large, small, late] = places as [Id, Id, Id, Id]
         const session = await fixture.session(ada)
-        // Read existing rows first, whatever else runs in this Postgres.
+        // Read all existing rows first, because other tests use this Postgres, too.
         let place = placeAt(await readPosition(store.database))
         const found = new Map<Id, number>()
         const markers: (number | null)[] = []
         const revoked: Id[] = []
-        /** Sweeps until nothing is cut, as the sweeper does. */
+        /** Sweeps until no limit is reached, as the server does. */
         const run = async (): Promise<{ rows: number; covers: boolean }> => {
           let rows = 0
           for (let pages = 0; pages < 20; pages++) {
@@ -363,7 +364,8 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
           await writer.query('begin')
           const { rows } = await writer.query<{ xid: string }>('select pg_current_xact_id()::text as xid')
           const openXid = Number(rows[0]!.xid)
-          // One transaction with as many rows as one sweep reads, then one more row of each kind.
+          // Write as many rows as one sweep reads in one transaction, then one more row of each
+          // kind.
           await fixture.fill(large, bob, sweepPartMax)
           const { seq } = await fixture.send(small, bob, 'behind it')
           await markRead(store.database, ada, small, seq)
@@ -375,13 +377,14 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
           expect(markers.at(-1)).toBe(seq)
           expect(revoked).toContain(session)
           expect(place.position).toBeLessThanOrEqual(openXid)
-          // While the other transaction is open, these rows are not read again, but new rows are
-          // read.
+          // While the other transaction is open, the rows above are not read again, but new rows
+          // are.
           expect(await run()).toEqual({ rows: 0, covers: false })
           await fixture.send(late, bob, 'later')
           expect((await run()).rows).toBe(1)
           expect(found.get(late)).toBe(4)
-          // The open transaction is below all rows read so far, and must still be found.
+          // The open transaction has a lower id than all rows read so far. Its rows must still be
+          // found.
           await writer.query(
             `with top as (update conversations set seq = seq + 1, last_xid = pg_current_xact_id() where id = $1 returning seq)
              insert into changes (conversation, seq, at, type, actor, name)
@@ -401,7 +404,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
     )
 
     it.runIf(engine === 'postgres')(
-      '[TAIL1, LIM1] continues a cut sweep within formerly open transactions',
+      '[TAIL1, LIM1] a limited sweep continues within transactions that were open before',
       async () => {
         const places = await Promise.all([1, 2, 3].map(() => fixture.group([ada, bob])))
         const writers = await Promise.all(
@@ -414,7 +417,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
           }),
         )
         try {
-          // A newer row, so that the three transactions are below the sweep position.
+          // This newer row puts the three transactions below the sweep position.
           await fixture.send(await fixture.group([ada, bob]), bob, 'newer')
           let place = placeAt(await readPosition(store.database))
           for (let isCut = true; isCut; ) ({ place, cut: isCut } = await sweepChanges(store.database, place))
@@ -443,7 +446,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
     )
   })
 
-  describe('reactions', () => {
+  describe('reactions to messages', () => {
     const place = async (): Promise<{ group: Id; target: number }> => {
       const group = await fixture.group([ada, bob])
       const { seq } = await fixture.send(group, ada)
@@ -454,7 +457,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
     const shown = async (group: Id, target: number, user = ada) =>
       (await readMessage(store.database, user, group, target))?.reactions
 
-    it('[LIM1] keeps one correct count per emoji through all changes', async () => {
+    it('[LIM1] keeps one correct count per emoji through all additions and removals', async () => {
       const { group, target } = await place()
       const rows = () =>
         fixture.sql<{ emoji: string; n: number }>(
@@ -473,13 +476,14 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
         { emoji: '👍', count: 2, mine: true },
         { emoji: '🎉', count: 1, mine: false },
       ])
-      // The first user to choose the emoji removes it: the emoji keeps its place, as in clients.
+      // The first user who chose the emoji removes it. The emoji keeps its place in the order, as
+      // in clients.
       await react(group, target, ada, '👍', 'unreact')
       expect(await shown(group, target)).toEqual([
         { emoji: '👍', count: 1, mine: false },
         { emoji: '🎉', count: 1, mine: false },
       ])
-      // After its last removal the emoji is added again: it goes to the end.
+      // The last user removes the emoji and adds it again: now it moves to the end.
       await react(group, target, bob, '👍', 'unreact')
       await react(group, target, bob, '👍')
       expect(await shown(group, target, bob)).toEqual([
@@ -513,7 +517,7 @@ describe.each(testEngines)('reads on the %s engine', (engine) => {
       )
     })
 
-    it('[LIM1] shares no page with too many reactions', async () => {
+    it('[LIM1] does not share a page that has too many reactions', async () => {
       const { group, target } = await place()
       const { seq: second } = await fixture.send(group, ada)
       const many = await fixture.users(sharedPageLimits.reactorsMax)

@@ -1,8 +1,8 @@
 /**
  * Starts a new database history after a backup was restored (rule RES2). Clients and consumers
  * remember changes that the backup does not contain. The new epoch makes the server answer every
- * cursor with `reset`. All transaction ids are set back: ids of the old history mean nothing to the
- * new server and would block the sweep. Run it with all servers stopped.
+ * cursor with `reset`. All stored transaction ids are reset: ids of the old database mean nothing
+ * in the new one and would block the sweep. All servers must be stopped while it runs.
  */
 import { randomUUID } from 'node:crypto'
 import type { Database } from '../database/database.ts'

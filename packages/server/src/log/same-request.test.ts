@@ -1,4 +1,4 @@
-/** Tests that a repeated request gives the same message, whatever the order of keys in its data. */
+/** Tests that a repeated message is recognised, whatever the order of keys in its `data`. */
 import { randomUUID } from 'node:crypto'
 import type { Id, Json } from '@chorus/protocol'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -6,7 +6,7 @@ import { withSortedKeys } from './same-request.ts'
 import { LogFixture } from '../database/testing/log-fixture.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from '../database/testing/open-test-database.ts'
 
-describe.each(testEngines)('same request on the %s engine', (engine) => {
+describe.each(testEngines)('recognition of a repeated message on the %s engine', (engine) => {
   let store: TestDatabase
   let fixture: LogFixture
   let ada: Id
@@ -37,7 +37,7 @@ describe.each(testEngines)('same request on the %s engine', (engine) => {
     kind: 'poll',
   }
 
-  it('[IDEM1] treats data with reordered keys as the same request', async () => {
+  it('[IDEM1] treats a message whose data has reordered keys as the same request', async () => {
     const clientId = randomUUID()
     const first = await send(clientId, data)
     expect(first.outcome).toBe('stored')
@@ -45,7 +45,7 @@ describe.each(testEngines)('same request on the %s engine', (engine) => {
       expect(await send(clientId, again)).toMatchObject({ outcome: 'duplicate', seq: first.seq, at: first.at })
   })
 
-  it('[IDEM1] reports a conflict for other values', async () => {
+  it('[IDEM1] reports a conflict when a repeated clientId has other content', async () => {
     const clientId = randomUUID()
     await send(clientId, data)
     const others: Json[] = [
@@ -59,7 +59,7 @@ describe.each(testEngines)('same request on the %s engine', (engine) => {
     expect(await send(clientId, turned, 'another text')).toMatchObject({ outcome: 'conflict' })
   })
 
-  it('[IDEM1] recognises the first request after an edit', async () => {
+  it('[IDEM1] recognises the first request after its message was edited', async () => {
     const clientId = randomUUID()
     const first = await send(clientId, data)
     await fixture.apply({ op: 'edit', conversation: group, actor: ada, target: first.seq, text: 'edited' })
@@ -67,7 +67,7 @@ describe.each(testEngines)('same request on the %s engine', (engine) => {
     expect(await send(clientId, turned, 'edited')).toMatchObject({ outcome: 'conflict' })
   })
 
-  it('sorts keys at every depth and keeps the order of lists', () => {
+  it('sorts the keys of objects at every depth and keeps the order of lists', () => {
     expect(JSON.stringify(withSortedKeys({ b: [{ d: 1, c: 2 }, 3], a: 'x' }))).toBe('{"a":"x","b":[{"c":2,"d":1},3]}')
   })
 })

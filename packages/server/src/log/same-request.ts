@@ -1,10 +1,10 @@
 /**
- * Defines "the same request" for retries (rule IDEM1): text, reply and `data` are equal. `data` is
- * compared as a value, because the order of an object's keys does not matter.
+ * Defines when a repeated message is "the same request" (rule IDEM1): text, reply and `data` are
+ * equal. `data` is compared as a value, because the order of an object's keys does not matter.
  *
- * The log compares hashes of the request as it was written. All versions store these hashes, and
- * they are nearly always enough. Only if the log reports `conflict` is the stored row compared
- * again.
+ * SQL compares hashes of the request as the client wrote it. All versions of Chorus store these
+ * hashes, and they nearly always suffice. Only if SQL reports `conflict`, the server compares the
+ * request with the stored message.
  */
 import { hash } from 'node:crypto'
 import type { Id, Json } from '@chorus/protocol'
@@ -16,7 +16,7 @@ export interface RequestParts {
   readonly data: Json
 }
 
-/** Hashes a request, as hex. Edits and deletion do not change the stored hash. */
+/** Returns the hash of a request, as hex. Edits and deletion do not change the stored hash. */
 export function hashRequest({ text, replyTo, data }: RequestParts): string {
   return hash('sha256', JSON.stringify([text, replyTo, data]))
 }
@@ -44,8 +44,9 @@ export interface FirstRequest {
  * Returns the message that this request stored earlier with its keys in another order. Returns
  * undefined if the stored message comes from another request.
  *
- * An edit replaces the text and keeps `data`, so the original text is compared by the hash. A
- * deleted message is recognised only if the keys have their original order or are sorted.
+ * An edit replaces the text and keeps `data`, so the original text can only be compared by its
+ * hash. A deletion also removes `data`. So a deleted message is recognised only if the keys of the
+ * repeated `data` have their original order or are sorted.
  */
 export async function findSameRequest(
   database: Database,

@@ -1,10 +1,10 @@
 /**
- * Checks how many rows each statement of the server reads from full tables: no scan of a growing
- * table, and no more rows than the statement's limit. Postgres itself counts them, so the work of
- * SQL functions and triggers is included.
+ * Checks how many rows each SQL statement of the server reads from full tables: no scan of a
+ * growing table, and no more rows than the limit of the statement. Postgres counts the rows, so the
+ * work of SQL functions and triggers is included.
  *
  * Statements are prepared with a generic plan, like those of the server. The last test fails if a
- * named statement is not covered.
+ * named statement has no test here.
  */
 import { randomUUID } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
@@ -45,10 +45,10 @@ import { readTrace } from './trace.ts'
 import * as users from '../accounts/users.ts'
 import * as webhooks from '../jobs/webhooks.ts'
 
-/** Tables that stay small, so that a scan is fine. */
+/** Tables that stay small and may be scanned. */
 const small = ['settings', 'migrations', 'consumers', 'consumer_progress', 'webhook_endpoints']
 
-/** Number of rows of each kind: enough that the planner never prefers a scan by mistake. */
+/** Number of rows to insert of each kind: enough that the planner never prefers a scan. */
 const count = {
   users: 60_000,
   conversations: 60_000,
@@ -64,7 +64,7 @@ interface Cost {
   readonly rows: number
 }
 
-describe.runIf(testEngines.includes('postgres'))('statement costs', () => {
+describe.runIf(testEngines.includes('postgres'))('row costs of SQL statements', () => {
   let store: TestDatabase
   let client: pg.Client
   let watched: Database
@@ -86,7 +86,7 @@ describe.runIf(testEngines.includes('postgres'))('statement costs', () => {
       'jit = off',
       'max_parallel_workers_per_gather = 0',
       `timezone = 'UTC'`,
-      // Insert rows without triggers. The tests below cover the triggers.
+      // Inserts these rows without triggers. Tests below cover the triggers.
       'session_replication_role = replica',
     ])
       await client.query(`set ${setting}`)
@@ -137,7 +137,8 @@ describe.runIf(testEngines.includes('postgres'))('statement costs', () => {
       `insert into members (conversation, user_id, role, joined_seq, left_seq)
        select ${made(-1, 'c')}, '${ada}', 'member', 1, case when n % 2 = 0 then 2 end from generate_series(2, ${2 * count.memberships}) n`,
     )
-    // A busy conversation: many messages, many members, and many reactions to its newest messages.
+    // A busy conversation has many messages, many members, and many reactions to its newest
+    // messages.
     await client.query(
       `insert into changes (conversation, seq, at, type, actor, client_id, request_hash, version, text)
        select '${room}', n, now(), 'message.created', '${bob}', gen_random_uuid(), '', n, 'x' from generate_series(3, ${count.messages}) n`,
@@ -158,7 +159,7 @@ describe.runIf(testEngines.includes('postgres'))('statement costs', () => {
     await client.query(
       `insert into reaction_counts (conversation, target, emoji, n, first_seq) select ${made(-1, 'c')}, 2, 'x', 1, 3 from generate_series(2, ${count.conversations}) n`,
     )
-    // Rows for the jobs.
+    // Insert rows for mails and webhooks.
     endpoint = uuidv7()
     await client.query(`insert into webhook_endpoints (id, url, secrets) values ('${endpoint}', 'http://x', '{a}')`)
     await client.query(
@@ -182,7 +183,7 @@ describe.runIf(testEngines.includes('postgres'))('statement costs', () => {
     await client.query(
       `insert into mail_watermarks (user_id, conversation, seq) select ${made(-1, 'u')}, ${made(-1, 'c')}, 2 from generate_series(1, ${count.jobs}) n`,
     )
-    // Consumers are at the end of the log.
+    // Both consumers have handled the whole log.
     await client.query(`update consumers set position = pg_snapshot_xmax(pg_current_snapshot())::text::bigint`)
     const { rows } = await client.query<{ id: Id }>(
       `select conversation as id from members where user_id = '${ada}' and left_seq is null limit 50`,
@@ -190,7 +191,7 @@ describe.runIf(testEngines.includes('postgres'))('statement costs', () => {
     mine = rows.map(({ id }) => id)
   }
 
-  /** Runs a statement as the server does, records the rows read, and rolls it back. */
+  /** Runs a statement as the server does, records the number of rows read, and rolls back. */
   async function run<Row>({ name, text, values = [] }: Statement): Promise<Row[]> {
     if (name !== undefined) asked.add(name)
     await client.query('begin')
@@ -249,7 +250,8 @@ describe.runIf(testEngines.includes('postgres'))('statement costs', () => {
   }
 
   /**
-   * Returns the statements of this work that scan a growing table or read more rows than `rowsMax`.
+   * Runs this work and returns the statements that scan a growing table or read more than `rowsMax`
+   * rows.
    */
   async function expensive(rowsMax: number, work: readonly (() => Promise<unknown>)[]): Promise<string[]> {
     found = []
@@ -270,7 +272,7 @@ describe.runIf(testEngines.includes('postgres'))('statement costs', () => {
     )
   }
 
-  it('[LIM1] pages, members and search read only the rows they show', async () => {
+  it('[LIM1] pages, member lists and search read only the rows they show', async () => {
     const page = (anchor: Parameters<typeof readMessagePage>[3]) => () =>
       readMessagePage(watched, bob, room, anchor, 50)
     const over = await expensive(400, [
@@ -323,7 +325,7 @@ describe.runIf(testEngines.includes('postgres'))('statement costs', () => {
     expect(over).toEqual([])
   })
 
-  it('[LIM1] operator traces read only one conversation', async () => {
+  it('[LIM1] a trace for operators reads only one conversation', async () => {
     const over = await expensive(count.reactors, [
       () => readTrace(watched, room, 5, 'person7'),
       () => readTrace(watched, room, 5, ada),
@@ -331,7 +333,7 @@ describe.runIf(testEngines.includes('postgres'))('statement costs', () => {
     expect(over).toEqual([])
   })
 
-  it('[LIM1] log reads look only at their range', async () => {
+  it('[LIM1] reads of log ranges examine only their range', async () => {
     const range = { conversation: room, from: 20_000, to: 20_100 }
     const over = await expensive(2_100, [
       () => changes.readRange(watched, range, 100),
@@ -415,11 +417,12 @@ describe.runIf(testEngines.includes('postgres'))('statement costs', () => {
           members: [ada],
         }),
     ])
-    // The conversations of a user are counted up to the limit.
+    // For the limit on conversations per user, SQL counts the user's memberships, so these row
+    // reads are expected.
     expect(over.filter((line) => !line.startsWith('append_changes: members, 0 scans'))).toEqual([])
   })
 
-  it('[LIM1] jobs read only due rows, up to a limit', async () => {
+  it('[LIM1] mail and webhook jobs read only due rows, up to a limit', async () => {
     const due = { graceMs: 0, againMs: 0, max: 100 }
     const lane = { endpoint, conversation: room }
     const id = uuidv7()
@@ -475,7 +478,7 @@ describe.runIf(testEngines.includes('postgres'))('statement costs', () => {
     expect(over).toEqual([])
   })
 
-  it('[LIM1] covers every named statement of the store', () => {
+  it('[LIM1] covers every named SQL statement of the server', () => {
     const named = ['database', 'log', 'accounts', 'jobs']
       .map((folder) => new URL(`../${folder}/`, import.meta.url))
       .flatMap((folder) => readdirSync(folder).map((file) => new URL(file, folder)))
@@ -486,7 +489,8 @@ describe.runIf(testEngines.includes('postgres'))('statement costs', () => {
         ),
       )
     expect(named.length).toBeGreaterThan(60)
-    // Rare statements: an operator's replay, reading the time, and writing last-seen times.
+    // Rare statements without a test here: an operator's replay, reading the time, and writing
+    // last-seen times.
     const elsewhere = ['read_time', 'replay_webhook', 'save_last_seen', 'read_now']
     expect(named.filter((name) => !asked.has(name) && !elsewhere.includes(name))).toEqual([])
   })

@@ -1,20 +1,20 @@
 /**
- * Reads everything written since the last sweep. The sweep finds changes whose hints were lost
- * (rule TAIL1).
+ * Reads all rows written since the last sweep. So a server finds changes of other servers even when
+ * their hints over Redis were lost (rule TAIL1).
  *
- * Naive way: take the last transaction id read as the next position. That skips a transaction which
- * is still open and commits later with a lower id.
+ * Naive way: start the next sweep after the last transaction id read. That skips a transaction
+ * which is still open and commits later with a lower id.
  *
  * Ours: a sweep position records for each table (part) the id `next` and the open transactions
  * below it. All other transactions below `next` have been read. The next sweep reads ids from
- * `next` on, and the rows of the recorded open transactions. So a long transaction holds back the
- * position of all cursors, but hides no newer row and causes no repeated reads.
+ * `next` on, and the rows of the recorded open transactions. So a long transaction keeps the
+ * position in clients' cursors low, but newer rows are still found, and no row is read twice.
  *
  * Each part is ordered by transaction id and limited. If the limit cuts a part, the next sweep
  * follows at once after the last id read, and the position stays at or below that id. `with ties`
- * keeps all rows of a transaction together, so the next sweep can start at the following id. Ids of
- * transactions without rows can be handed out again after a crash of Postgres. So `next` never
- * exceeds the stored ids (see position.ts).
+ * keeps all rows of a transaction together, so the next sweep can start at the following id. After
+ * a crash, Postgres may reuse the ids of transactions that left no rows. So `next` is at most one
+ * above the newest id stored in any row (see position.ts).
  */
 import type { Id } from '@chorus/protocol'
 import type { Database } from '../database/database.ts'
@@ -26,7 +26,7 @@ export interface SweptMember {
   readonly user: Id
   readonly conversation: Id
   readonly leftSeq: number | null
-  /** Seq of the read marker. Null while the marker is still where the membership began. */
+  /** Seq of the read marker. Null while the user has not moved it since joining. */
   readonly readSeq: number | null
   /** Id of the transaction that wrote the row. */
   readonly xid: number
@@ -40,8 +40,8 @@ interface PartPlace {
   /** Lowest transaction id that was not read yet. */
   readonly next: number
   /**
-   * Transactions below `next` that were still open. At most the number of connections and prepared
-   * transactions of Postgres.
+   * Ids of transactions below `next` that were still open. At most the number of connections and
+   * prepared transactions of Postgres.
    */
   readonly open: readonly number[]
 }
@@ -49,7 +49,7 @@ interface PartPlace {
 /** Progress of a server's sweep. */
 export interface SweepPosition {
   /**
-   * Transaction id below which everything was read and no transaction writes any more. A cursor may
+   * Transaction id below which all rows were read and no transaction is open any more. A cursor may
    * contain it.
    */
   readonly position: number
@@ -59,25 +59,25 @@ export interface SweepPosition {
 }
 
 export interface Swept {
-  /** Start of the next sweep. */
+  /** Position at which the next sweep starts. */
   readonly place: SweepPosition
-  /** True when a limit cut a part: sweep again at once. */
+  /** True when a table had more new rows than the limit: the next sweep must follow at once. */
   readonly cut: boolean
   /**
-   * True when every row read so far is below the position. A long transaction elsewhere holds the
-   * position back.
+   * True when every row read so far is below the position. False while a long transaction, possibly
+   * of another program, holds the position back.
    */
   readonly covers: boolean
-  /** Changed conversations with the newest seq read. */
+  /** Newest seq read of each changed conversation. */
   readonly conversations: ReadonlyMap<Id, number>
-  /** Changed memberships and read markers. */
+  /** Memberships that changed, including moved read markers. */
   readonly members: readonly SweptMember[]
   readonly revokedSessions: readonly Id[]
 }
 
 interface Row {
   readonly part: Part | 'place' | 'open'
-  /** True when the row's transaction was open during the last sweep. */
+  /** True when the transaction of the row was open during the last sweep. */
   readonly was_open: boolean
   readonly id: Id
   readonly user_id: Id | null
@@ -86,18 +86,15 @@ interface Row {
   readonly xid: number
 }
 
-/**
- * Returns the sweep position of a server that starts at a transaction id and has read nothing above
- * it.
- */
+/** Returns the sweep position of a server that starts at this transaction id. */
 export function placeAt(position: number): SweepPosition {
   const start: PartPlace = { next: position, open: [] }
   return { position, newest: 0, parts: { changes: start, members: start, sessions: start } }
 }
 
 /**
- * Builds SQL for the new rows of a part: from transactions at or above `next`, and from the
- * recorded open ones. Both use the index.
+ * Builds SQL for the new rows of a table (part): rows of transactions at or above `next`, and rows
+ * of the recorded open transactions. Both use the index.
  */
 function partSql(part: Part, columns: string, condition: string, index: number): string {
   const look = (wasOpen: boolean, which: string): string =>
@@ -155,7 +152,7 @@ export async function sweepChanges(database: Database, place: SweepPosition): Pr
     newest = Math.max(newest, row.xid)
   }
   for (const part of parts) position = Math.min(position, looks[part].cutAfter ?? position)
-  // Within an epoch a position never goes back.
+  // Within an epoch, the position never goes back.
   position = Math.max(place.position, position)
   const placeOf = (part: Part): PartPlace => looks[part].placeAfter(place.parts[part], storedNext, open)
   return {
@@ -173,8 +170,8 @@ export async function sweepChanges(database: Database, place: SweepPosition): Pr
 }
 
 /**
- * Counts the rows that one statement returned for a part, and computes the part's next sweep
- * position.
+ * Counts the rows of one table (part) that a sweep returned, and computes where the next sweep
+ * starts in that table.
  */
 class Look {
   readonly #above = { rows: 0, last: 0 }
@@ -194,7 +191,7 @@ class Look {
     return this.#open.rows >= sweepPartMax
   }
 
-  /** Lowest transaction id that may have unread rows. Undefined when the limit cut nothing. */
+  /** Lowest transaction id that may have unread rows. Undefined when the limit was not reached. */
   get cutAfter(): number | undefined {
     if (this.#isOpenCut) return this.#open.last + 1
     return this.#isAboveCut ? this.#above.last + 1 : undefined
@@ -207,7 +204,7 @@ class Look {
   }
 }
 
-/** Returns the position where a server starts to sweep. */
+/** Returns the position at which a new server starts to sweep. */
 export async function readPosition(database: Database): Promise<number> {
   const rows = await database.query<{ position: number }>({ text: `select ${positionSql} as position` })
   return rows[0]?.position ?? 3

@@ -1,5 +1,6 @@
 /**
- * Reads the stored facts about one change and one user, for operators. Never reads message text.
+ * Reads the stored facts about one change and one user, for an operator who looks for a lost
+ * message. Never reads message text.
  */
 import type { Id } from '@chorus/protocol'
 import { foldHandle, foldHandleSql } from '../support/fold-text.ts'
@@ -18,10 +19,10 @@ export interface TracedChange {
 export interface TracedMember {
   readonly user: Id
   readonly handle: string
-  /** Role in the conversation. Null if the user was never a member. */
+  /** Role of the user in the conversation. Null if the user was never a member. */
   readonly role: string | null
   readonly joinedSeq: number | null
-  /** Null while the user is a member. */
+  /** Seq of the user's removal. Null while the user is a member. */
   readonly leftSeq: number | null
   readonly readSeq: number | null
 }
@@ -49,7 +50,7 @@ interface Row {
   readonly read_seq: number | null
 }
 
-/** Reads the trace. `user` is an id or a handle. */
+/** Reads the facts. `user` is a user id or a handle. */
 export async function readTrace(database: Database, conversation: Id, seq: number, user: string): Promise<Traced> {
   const [row] = await database.query<Row>({
     text: `select v.seq::float8 as top, c.type, c.at, c.xid::text, c.actor, c.edited_at, c.deleted_at,
