@@ -1,7 +1,8 @@
 /**
- * Keeps the folded form of searchable names up to date (rule NAME1). The database records every
- * stored name. A server folds a name right after storing it. At intervals it also folds names that
- * are still missing, for example those stored by a server of the previous version.
+ * Stores the folded form (one case, one Unicode form) of user and channel names, which the search
+ * compares (rule NAME1). The database records every name whose folded form is missing. A server
+ * folds a name right after storing it. At intervals it also folds names that are still missing, for
+ * example those stored by a server of the previous version.
  */
 import type { Id } from '@chorus/protocol'
 import type { Clock, Timer } from '../support/clock.ts'
@@ -13,11 +14,13 @@ const foldingLimits = {
   batchMax: 500,
   /** Maximum number of batches in a row. Remaining names wait for the next run. */
   batchesMax: 100,
-  /** Maximum time that a command waits for the fold of its name. */
+  /** Maximum time that a command waits until the folded form of its name is stored. */
   patienceMs: 500,
 } as const
 
-/** Suffix that sorts after every text with a given prefix, in byte order. */
+/**
+ * Suffix that makes an upper bound of a search by prefix: it sorts after every text, in byte order.
+ */
 export const afterPrefix = '\u{10ffff}'
 
 interface SearchedName {
@@ -25,12 +28,15 @@ interface SearchedName {
   readonly name: string
 }
 
-/** Folds one name, best effort. After a failure any server folds it later. */
+/**
+ * Folds the name of one user or channel, best effort. If this fails, any server folds the name
+ * later.
+ */
 export async function foldNameOf(database: Database, owner: Id, name: string): Promise<void> {
   await storeFolds(database, [{ owner, name }], foldingLimits.patienceMs).catch(() => undefined)
 }
 
-/** Folds the names that are not folded yet, and returns their number. */
+/** Folds the names whose folded form is missing, and returns their number. */
 export async function foldNames(database: Database, isStopped: () => boolean = () => false): Promise<number> {
   const { batchMax, batchesMax } = foldingLimits
   let folded = 0
@@ -56,7 +62,7 @@ async function storeFolds(database: Database, names: readonly SearchedName[], ti
   return row?.n ?? 0
 }
 
-/** Starts to fold names, at once and then at intervals. Returns a function that stops it. */
+/** Starts to fold names, at once and then at intervals. Returns a function that stops the timer. */
 export function keepNamesFolded(database: Database, clock: Clock, onProblem: (problem: unknown) => void): () => void {
   let isStopped = false
   let timer: Timer = clock.setTimer(run, 0)

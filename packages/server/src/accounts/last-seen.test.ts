@@ -1,5 +1,6 @@
 /**
- * Tests the last-seen times: collected, written together, and never replaced by an earlier time.
+ * Tests the last-seen times of users: they are collected, written together, and never replaced by
+ * an earlier time.
  */
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'
@@ -23,8 +24,8 @@ const open = () => {
 const at = (second: number) => new Date(second * 1_000).toISOString()
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 
-describe('writing last-seen times', () => {
-  it('[LIM2] writes many departures in one statement, each with the latest time', async () => {
+describe('the writing of last-seen times', () => {
+  it('[LIM2] writes the last-seen times of many users in one statement', async () => {
     const { clock, statements, notes } = open()
     for (let user = 0; user < 900; user++) notes.note([{ user: `u${user}`, at: at(1) }])
     notes.note([
@@ -40,7 +41,7 @@ describe('writing last-seen times', () => {
     expect(times[users.indexOf('u0')]).toBe(at(3))
   })
 
-  it('[LIM1] limits the rows of a statement and the waiting users', async () => {
+  it('[LIM1] limits the last-seen times per statement and those that wait', async () => {
     const { statements, notes } = open()
     notes.note(Array.from({ length: lastSeenLimits.waitingMax + 10 }, (_, user) => ({ user: `u${user}`, at: at(1) })))
     await notes.flush()
@@ -50,7 +51,7 @@ describe('writing last-seen times', () => {
     expect(statements).toHaveLength(lastSeenLimits.waitingMax / lastSeenLimits.perStatement)
   })
 
-  it('writes waiting times on flush; a failed write loses only its own', async () => {
+  it('flush writes the waiting last-seen times, and a failed write loses only its own', async () => {
     const { clock, statements, problems, state, notes } = open()
     state.fails = true
     notes.note([{ user: 'ada', at: at(1) }])

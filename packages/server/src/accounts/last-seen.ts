@@ -1,7 +1,7 @@
 /**
- * Stores when users were last connected. The writes are late and best effort; no cursor or sweep
- * depends on them. Departures are collected for half a second: if a thousand connections break at
- * once, that costs one statement instead of a thousand (rule LIM2).
+ * Stores when users were last connected. The writes are late and best effort: delivery never
+ * depends on these times. Departures are collected for half a second: if a thousand connections
+ * break at once, that costs one statement instead of a thousand (rule LIM2).
  */
 import type { Id } from '@chorus/protocol'
 import type { Clock, Timer } from '../support/clock.ts'
@@ -10,13 +10,16 @@ import type { Database } from '../database/database.ts'
 export const lastSeenLimits = {
   gatherMs: 500,
   perStatement: 1_000,
-  /** Maximum number of users waiting to be written. Beyond it the oldest entries are dropped. */
+  /**
+   * Maximum number of users whose last-seen time waits to be written. Beyond it, the oldest entries
+   * are dropped.
+   */
   waitingMax: 50_000,
 } as const
 
 export interface LastSeen {
   readonly user: Id
-  /** ISO time of the database. */
+  /** Time when the user was last connected, as ISO text by the database's clock. */
   readonly at: string
 }
 
@@ -30,7 +33,7 @@ export class LastSeenWriter {
   readonly #options: LastSeenWriterOptions
   readonly #waiting = new Map<Id, string>()
   #timer: Timer | undefined
-  /** Statement in progress. Only one runs at a time. */
+  /** Write statement in progress. Only one runs at a time. */
   #writing: Promise<void> | undefined
 
   constructor(options: LastSeenWriterOptions) {
@@ -50,7 +53,10 @@ export class LastSeenWriter {
       this.#timer ??= this.#options.clock.setTimer(() => void this.flush(), lastSeenLimits.gatherMs)
   }
 
-  /** Resolves when everything noted before has been written, or the write has failed. */
+  /**
+   * Resolves when every last-seen time noted before this call has been written, or its write has
+   * failed.
+   */
   async flush(): Promise<void> {
     this.#timer?.cancel()
     this.#timer = undefined
@@ -88,8 +94,8 @@ export async function readLastSeen(database: Database, users: readonly Id[]): Pr
 }
 
 /**
- * Writes the times. A stored time never goes back, because several servers may report the same
- * user.
+ * Writes the last-seen times. Keeps the later of the stored and the new time, because several
+ * servers may report the same user.
  */
 async function saveLastSeen(database: Database, seen: readonly LastSeen[]): Promise<void> {
   await database.query({

@@ -26,7 +26,7 @@ const locales: readonly (readonly [name: string, engine: TestEngine, createWith:
 ]
 
 describe.each(locales.filter(([, engine]) => testEngines.includes(engine)))(
-  'names on %s',
+  'user and channel names on %s',
   (_name, engine, createWith) => {
     let store: TestDatabase
     let fixture: LogFixture
@@ -79,7 +79,7 @@ describe.each(locales.filter(([, engine]) => testEngines.includes(engine)))(
       expect(await found('ELO')).toEqual(['elo'])
     })
 
-    it('[NAME1] finds renamed users by the new name, and no disabled users', async () => {
+    it('[NAME1] finds renamed users by the new name only, and no disabled users', async () => {
       const user = await signUp('mover', 'Before Ünal')
       await updateProfile(store.database, user?.id ?? '', { name: 'After Ünal' })
       expect(await found('before ü')).toEqual([])

@@ -7,7 +7,7 @@ import { placeAt, readPosition, sweepChanges } from '../log/sweep-changes.ts'
 import { LogFixture } from '../database/testing/log-fixture.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from '../database/testing/open-test-database.ts'
 
-describe.each(testEngines)('ended sessions on the %s engine', (engine) => {
+describe.each(testEngines)('the pruning of ended sessions on the %s engine', (engine) => {
   let store: TestDatabase
   let fixture: LogFixture
   beforeAll(async () => {
@@ -40,7 +40,7 @@ describe.each(testEngines)('ended sessions on the %s engine', (engine) => {
     expect(await left()).toEqual(kept.sort())
   })
 
-  it.skipIf(engine === 'embedded')('deletes sessions on one server at a time', async () => {
+  it.skipIf(engine === 'embedded')('deletes ended sessions on only one server at a time', async () => {
     await session(await fixture.user(), `expires_at = now() - interval '8 days'`)
     const second = await store.openSecond()
     const asleep = second.query({
@@ -54,7 +54,7 @@ describe.each(testEngines)('ended sessions on the %s engine', (engine) => {
     expect(await deleteOldSessions(store.database, 7, 10)).toBe(1)
   })
 
-  it('[ACL2] revokes the sessions of a disabled user, visible to the sweep (N5)', async () => {
+  it('[ACL2] revokes the sessions of a disabled user, so that the sweep finds them (N5)', async () => {
     const user = await fixture.user()
     const [first, second] = [await fixture.session(user), await fixture.session(user)]
     const position = await readPosition(store.database)

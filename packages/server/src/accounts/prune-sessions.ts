@@ -1,6 +1,7 @@
 /**
- * Deletes sessions that ended long ago, at intervals and in limited batches. Any server may do it;
- * the other servers find the work done or in progress. A failure only delays it until the next run.
+ * Deletes sessions that ended long ago, at intervals and in limited batches. Every server may do
+ * this: one server deletes, and the others then find nothing to delete. A failure only delays the
+ * deletion until the next run.
  */
 import type { Clock, Timer } from '../support/clock.ts'
 import type { Database } from '../database/database.ts'
@@ -10,8 +11,8 @@ export const sessionTending = {
   firstAfterMs: 120_000,
   everyMs: 60 * 60_000,
   /**
-   * Days for which an ended session is kept. This is ample: the sweep looks back seconds, and
-   * cached sessions are valid for a minute.
+   * Days for which an ended session is kept. This is more than enough: sweeps look back only
+   * seconds, and cached sessions are valid for a minute.
    */
   overDays: 7,
   batchMax: 500,
@@ -19,7 +20,7 @@ export const sessionTending = {
   batchesMax: 40,
 } as const
 
-/** Starts to delete old sessions at intervals. Returns a function that stops it. */
+/** Starts to delete old sessions at intervals. Returns a function that stops the timer. */
 export function pruneSessions(database: Database, clock: Clock, onProblem: (problem: unknown) => void): () => void {
   let isStopped = false
   let timer: Timer = clock.setTimer(tend, sessionTending.firstAfterMs)

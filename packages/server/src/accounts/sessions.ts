@@ -1,10 +1,10 @@
 /**
  * Stores sessions (signed-in devices). The table contains only a SHA-256 of the cookie's token, so
- * a copy of it opens no session.
+ * a copy of the table cannot be used to sign in.
  *
  * Each check asks the database whether a session is live (rule ACL2): not revoked, not expired by
- * the database's clock, user not disabled. Revoking a session updates `xid`, so the sweep finds it.
- * Using a session does not.
+ * the database's clock, user not disabled. Revoking a session updates its `xid` column, so the
+ * sweep finds the revocation. Using a session leaves `xid` unchanged.
  */
 import type { Id, Json, User } from '@chorus/protocol'
 import type { Database } from '../database/database.ts'
@@ -12,7 +12,7 @@ import type { Database } from '../database/database.ts'
 /** Days from sign-in until a session expires, however often it is used. */
 export const sessionLifetimeDays = 30
 
-/** Time limit of a session look-up. A client waits for it before anything else. */
+/** Time limit of a session look-up. Every request waits for its session before anything else. */
 const findTimeoutMs = 1_500
 
 /** Maximum number of sessions in a list. */
@@ -45,7 +45,7 @@ export interface SessionIdentity {
   readonly userId: Id
   readonly tokenHash: Buffer
   readonly expiresAt: string
-  /** Remaining lifetime, by the database's clock. */
+  /** Remaining lifetime of the session, by the database's clock. */
   readonly expiresInMs: number
   /** True when the stored time of last use is old enough to be written again. */
   readonly isStale: boolean
@@ -93,7 +93,10 @@ export async function findSessions(database: Database, tokenHashes: readonly Buf
   }))
 }
 
-/** Updates the time of last use. Leaves `xid` unchanged, because no other server needs to know. */
+/**
+ * Updates the time of last use of these sessions. Leaves `xid` unchanged, so that no sweep reports
+ * the sessions to other servers.
+ */
 export async function touchSessions(database: Database, sessionIds: readonly Id[]): Promise<void> {
   await database.query({
     text: `update sessions set last_used_at = greatest(last_used_at, now()) where id = any ($1::uuid[]) and revoked_at is null`,
@@ -133,8 +136,8 @@ const revocation = `
      set revoked_at = coalesce(revoked_at, now()), xid = case when revoked_at is null then pg_current_xact_id() else xid end`
 
 /**
- * Revokes a session. Returns false if the user has no such session. Revoking it again changes
- * nothing and also returns true.
+ * Revokes a session. Returns false if the user has no such session, and true if the session is
+ * revoked now or was revoked before.
  */
 export async function revokeSession(database: Database, userId: Id, sessionId: Id): Promise<boolean> {
   const rows = await database.query({
@@ -171,8 +174,9 @@ function compactBytes(jsonb: string): string {
 }
 
 /**
- * Merges top-level keys in one statement, so that concurrent requests on several servers lose
- * nothing. Returns `too-large` if the result would exceed `maxBytes`; then nothing is stored.
+ * Merges top-level keys into the session's data in one statement, so that concurrent requests on
+ * several servers lose nothing. Returns `too-large` if the result would exceed `maxBytes`; then
+ * nothing is stored.
  */
 export async function mergeSessionData(
   database: Database,
@@ -181,8 +185,8 @@ export async function mergeSessionData(
   maxBytes: number,
 ): Promise<SessionData | 'too-large' | undefined> {
   const fits = `${compactBytes('data || $2::jsonb')} <= $3::integer`
-  // RETURNING sees the new row. Merging the patch again changes nothing, so `fits` also says
-  // whether it was merged.
+  // `fits` is computed on the updated row. Merging the same patch twice changes nothing, so `fits`
+  // is true exactly when the patch was merged.
   const rows = await database.query<{ data: SessionData; fits: boolean }>({
     text: `update sessions set data = case when ${fits} then data || $2::jsonb else data end
             where id = $1 and ${live} returning data, ${fits} as fits`,
@@ -204,13 +208,16 @@ export async function readRecentRevocations(database: Database, withinMs: number
   return rows.map(({ id }) => id)
 }
 
-/** Key of the advisory lock. Any constant that no other lock uses. */
+/**
+ * Key of the advisory lock that lets one server at a time delete old sessions. Its value only has
+ * to differ from the keys of all other locks.
+ */
 const deleteLockKey = 5_091_623
 
 /**
  * Deletes at most `limit` sessions that ended more than `overDays` ago, and returns their number.
- * Does nothing while another server deletes. These sessions are older than any session that a sweep
- * or a cache still looks up.
+ * Deletes nothing while another server does. No sweep and no cache still looks up sessions that
+ * old.
  */
 export async function deleteOldSessions(database: Database, overDays: number, limit: number): Promise<number> {
   const rows = await database.query<{ id: Id }>({

@@ -1,6 +1,6 @@
 /**
- * Reads and writes accounts and profiles. Handles ignore case. A disabled account is treated as
- * missing.
+ * Reads and writes user accounts and profiles. Handles ignore case. A disabled account is treated
+ * as missing.
  */
 import type { Id, User } from '@chorus/protocol'
 import type { Database } from '../database/database.ts'
@@ -11,8 +11,8 @@ import { foldHandle, foldHandleSql, foldName } from '../support/fold-text.ts'
 const profile = 'id, handle, name, avatar'
 
 /**
- * SQL condition for findable users. The canary's handles begin with a blank, which users cannot
- * choose, so they are excluded.
+ * SQL condition that excludes disabled users and the canary's users from searches. The canary's
+ * handles begin with a blank, which users cannot choose.
  */
 const isPerson = "disabled_at is null and handle not like ' %'"
 
@@ -45,8 +45,8 @@ export async function insertUser(
 }
 
 /**
- * Unique indexes on handles. The second one dates from before the fold of handles had its own
- * index.
+ * Names of the unique indexes on handles, to recognise a taken handle by the error of an insert.
+ * `users_handle` is the older index, which folds by the database's locale.
  */
 const handleIndexes = ['users_handle_ascii', 'users_handle']
 
@@ -116,11 +116,14 @@ export async function findUsersByPrefix(database: Database, prefix: string, limi
 export interface ProfileChange {
   readonly handle?: string | undefined
   readonly name?: string | undefined
-  /** Address of the picture. Null removes it. */
+  /** Address of the profile picture. Null removes the picture. */
   readonly avatar?: string | null | undefined
 }
 
-/** Updates the given fields and keeps the rest. Returns `taken` if another user has the handle. */
+/**
+ * Updates the given fields of a profile and keeps the others. Returns `taken` if another user has
+ * the handle.
+ */
 export async function updateProfile(
   database: Database,
   id: Id,

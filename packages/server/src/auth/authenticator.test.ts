@@ -5,7 +5,7 @@ import { Authenticator, cookieNameFor, hashToken, lookUpMaxMs } from './authenti
 interface Options {
   readonly sessions?: Readonly<Record<string, { readonly isStale: boolean }>>
   readonly fails?: boolean
-  /** Queries return when this resolves. */
+  /** Queries of the fake database return when this promise resolves. */
   readonly answered?: Promise<void>
 }
 
@@ -43,8 +43,8 @@ function build({ sessions = {}, fails = false, answered }: Options = {}) {
   return { authenticator, clock, queries, touched, cookie }
 }
 
-describe('Authenticator', () => {
-  it('finds the session of a signed token only', async () => {
+describe('the authenticator', () => {
+  it('finds the session of a signed token only, not of an unsigned one', async () => {
     const { authenticator, cookie, queries } = build({ sessions: { anna: { isStale: false } } })
     expect(await authenticator.authenticate(cookie('anna'))).toMatchObject({ userId: 'u-anna', sessionId: 's-anna' })
     expect(await authenticator.authenticate(cookie('ben'))).toBeUndefined()
@@ -62,14 +62,14 @@ describe('Authenticator', () => {
     expect(queries).toHaveLength(2)
   })
 
-  it('[LIM2] batches concurrent look-ups into queries of bounded size', async () => {
+  it('[LIM2] batches concurrent session look-ups into queries of bounded size', async () => {
     const { authenticator, cookie, queries } = build({ sessions: { anna: { isStale: false } } })
     const found = await Promise.all(Array.from({ length: 1_200 }, () => authenticator.authenticate(cookie('anna'))))
     expect(found.every((identity) => identity?.userId === 'u-anna')).toBe(true)
     expect(queries).toEqual([500, 500, 200])
   })
 
-  it('[LIM1] runs one query at a time, and batches the waiting look-ups', async () => {
+  it('[LIM1] runs one session query at a time, and batches the waiting look-ups', async () => {
     let answer: () => void = () => undefined
     const answered = new Promise<void>((resolve) => {
       answer = resolve
@@ -86,7 +86,7 @@ describe('Authenticator', () => {
     expect(queries).toEqual([10, 190])
   })
 
-  it('[ACK2] times out when the database hangs, queueing time included', async () => {
+  it('[ACK2] a session look-up times out when the database hangs, waiting time included', async () => {
     const { authenticator, clock, cookie } = build({ answered: new Promise(() => undefined) })
     const outcome = (asking: Promise<unknown>): Promise<unknown> =>
       asking.catch((error: { code: string; retry: string }) => [error.code, error.retry])
@@ -101,13 +101,13 @@ describe('Authenticator', () => {
     expect(lookUpMaxMs).toBeLessThan(2_000)
   })
 
-  it('rejects while the database is offline, and asks again next time', async () => {
+  it('rejects a look-up while the database is offline, and the next one asks again', async () => {
     const { authenticator, cookie } = build({ fails: true })
     await expect(authenticator.authenticate(cookie('anna'))).rejects.toThrow('away')
     await expect(authenticator.authenticate(cookie('anna'))).rejects.toThrow('away')
   })
 
-  it('writes stale times of last use later, in one batch', async () => {
+  it("writes the sessions' times of last use later, in one batch", async () => {
     const { authenticator, clock, cookie, touched } = build({
       sessions: { anna: { isStale: true }, ben: { isStale: true }, cleo: { isStale: false } },
     })
@@ -119,7 +119,7 @@ describe('Authenticator', () => {
     expect(touched).toHaveLength(1)
   })
 
-  it('names the cookie with the __Host- prefix behind TLS only', () => {
+  it('the session cookie has the __Host- prefix only behind TLS', () => {
     expect(cookieNameFor('https://chat.example')).toBe('__Host-chorus_session')
     expect(cookieNameFor('http://chat.lan')).toBe('chorus_session')
     expect(cookieNameFor(undefined)).toBe('chorus_session')

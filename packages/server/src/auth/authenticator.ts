@@ -1,10 +1,10 @@
 /**
  * Finds the user of a session cookie. The cookie holds a signed random token. The database decides
- * whether its session is valid: for every handshake, so that a revoked, expired or disabled session
- * is refused at once (rule ACL2). For requests, the cache may answer while it can be trusted
- * (session-cache.ts). Concurrent look-ups become one query (rule LIM2). One query runs at a time,
- * bounded in size, number and waiting time. The time of last use is written later, at most once a
- * minute.
+ * whether the session of a token is valid. It is asked for every handshake, so that a revoked or
+ * expired session, or one of a disabled user, is refused at once (rule ACL2). For other requests
+ * the cache may answer while it can be trusted (session-cache.ts). Concurrent look-ups become one
+ * query (rule LIM2). One query runs at a time; its size, the number of waiting look-ups and their
+ * waiting time are bounded. The time of last use is written later, at most once a minute.
  */
 import { createHash } from 'node:crypto'
 import { ChorusError } from '@chorus/protocol'
@@ -21,7 +21,7 @@ export interface Identity {
   /** Time until the session expires. */
   readonly expiresInMs: number
   readonly user: User
-  /** Public record of the session, as its user sees it. */
+  /** Public record of the session, as sent to its user. */
   readonly record: Omit<Session, 'current'>
 }
 
@@ -41,36 +41,38 @@ export interface AuthenticatorOptions {
   readonly cookieName: string
   readonly cookieSecret: string
   readonly clock: Clock
-  /** Session cache; only set with several servers. */
+  /** Session cache in Redis; only set with several servers. */
   readonly cache?: SessionCache | undefined
-  /** Called with errors of background work. */
+  /** Called with errors of background work, such as writing the times of last use. */
   readonly onProblem: (problem: unknown) => void
 }
 
 /** Maximum number of sessions in one query. */
 const queryMax = 500
-/** Maximum number of look-ups that may wait. */
+/** Maximum number of session look-ups that may wait for a query. */
 const waitingMax = 20_000
 /**
- * Maximum time of a look-up, waiting included: a send must be answered within two seconds, whatever
- * hangs.
+ * Maximum time of a session look-up, waiting included. It leaves enough time to answer a
+ * `send-message` command within two seconds even if the database hangs.
  */
 export const lookUpMaxMs = 1_500
 /**
- * Maximum number of sessions whose time of last use waits to be written. Beyond it, a later request
- * writes theirs.
+ * Maximum number of sessions whose time of last use waits to be written. The times of further
+ * sessions are written after one of their later requests.
  */
 const touchedMax = 20_000
 const touchAfterMs = 2_000
 
-/** Returns the hash of a token. Only this hash is ever stored or logged, never the token. */
+/**
+ * Returns the hash of a session token. Only this hash is ever stored or logged, never the token.
+ */
 export function hashToken(token: string): Buffer {
   return createHash('sha256').update(token).digest()
 }
 
 /**
- * Returns the cookie's name. Behind TLS, its prefix alone makes browsers restrict the cookie to
- * this host and to TLS.
+ * Returns the name of the session cookie. Behind TLS, the prefix of the name makes browsers
+ * restrict the cookie to this host and to TLS.
  */
 export function cookieNameFor(publicUrl: string | undefined): string {
   return publicUrl?.startsWith('https:') === true ? '__Host-chorus_session' : 'chorus_session'
@@ -87,7 +89,7 @@ export class Authenticator {
   readonly #clock: Clock
   readonly #cache: SessionCache | undefined
   readonly #onProblem: (problem: unknown) => void
-  /** Batches the look-ups. Null: no valid session has this token. */
+  /** Batches the session look-ups. A result of null means that no valid session has this token. */
   readonly #lookUps: Batcher<Buffer, FoundSession | null>
   readonly #touched = new Set<Id>()
   #touchTimer: Timer | undefined
@@ -108,8 +110,8 @@ export class Authenticator {
   }
 
   /**
-   * Returns the signed value of the session cookie, in one spelling, or undefined if the header has
-   * none.
+   * Returns the signed value of the session cookie, in the URL alphabet, or undefined if the header
+   * has none.
    */
   readSigned(cookieHeader: string | undefined): string | undefined {
     const signed = cookieHeader === undefined ? undefined : readCookie(cookieHeader, this.cookieName)
@@ -117,8 +119,8 @@ export class Authenticator {
   }
 
   /**
-   * Returns the user and session of a `Cookie` header, or undefined without a valid session.
-   * Rejects when the database is unavailable.
+   * Returns the user and session of a `Cookie` header, or undefined if no valid session belongs to
+   * it. Rejects when the database is unavailable.
    */
   async authenticate(cookieHeader: string | undefined): Promise<Identity | undefined> {
     const signed = this.readSigned(cookieHeader)
@@ -128,8 +130,8 @@ export class Authenticator {
   }
 
   /**
-   * Returns the session of an unsigned token for a request: from the cache if it is trusted, else
-   * from the database.
+   * Returns the session of a request by its token (without the signature): from the cache if its
+   * entry can be trusted, else from the database.
    */
   async recognise(token: string): Promise<CachedSession | undefined> {
     const cache = this.#cache
@@ -149,7 +151,7 @@ export class Authenticator {
     this.#cache?.forget(tokenHash)
   }
 
-  /** Returns the session of an unsigned token from the database. */
+  /** Returns the session of a token (without the signature) from the database. */
   async identify(token: string): Promise<Identity | undefined> {
     let timer: Timer | undefined
     const late = new Promise<never>((_resolve, reject) => {
@@ -187,7 +189,7 @@ export class Authenticator {
     }
   }
 
-  /** Stops, and drops the times of last use that were not written. */
+  /** Stops the background writes, and drops the times of last use that were not written. */
   stop(): void {
     this.#touchTimer?.cancel()
     this.#touched.clear()

@@ -47,7 +47,7 @@ function countPasses(times: number, action: () => void): number {
   return Array.from({ length: times }, () => passes(action)).filter(Boolean).length
 }
 
-describe('Limits', () => {
+describe('the rate limits', () => {
   it('lets a user send 30 messages a second in bursts of 60', () => {
     const clock = new ManualClock()
     const limits = new Limits(settings, clock)
@@ -59,7 +59,7 @@ describe('Limits', () => {
     expect(countPasses(100, () => limits.takeSend('anna'))).toBe(60)
   })
 
-  it('returns the time after which a refused request passes', () => {
+  it('a refusal names the time after which the request passes', () => {
     const clock = new ManualClock()
     const limits = new Limits(settings, clock)
     countPasses(60, () => limits.takeSend('anna'))
@@ -74,13 +74,13 @@ describe('Limits', () => {
     expect(passes(() => limits.takeSend('anna'))).toBe(true)
   })
 
-  it('counts other requests apart from messages', () => {
+  it('counts other requests apart from messages, in a limit of their own', () => {
     const limits = new Limits(settings, new ManualClock())
     expect(countPasses(150, () => limits.takeRequest('anna'))).toBe(100)
     expect(countPasses(100, () => limits.takeSend('anna'))).toBe(60)
   })
 
-  it('allows ten sign-ins a minute, account and network, ignoring handle case (N62)', async () => {
+  it('allows ten sign-ins a minute per account and network, ignoring handle case (N62)', async () => {
     const clock = new ManualClock()
     const limits = new Limits(settings, clock)
     let n = 0
@@ -92,25 +92,25 @@ describe('Limits', () => {
     expect(await passesInTime(() => limits.takeSignIn('anna', '10.0.0.1'))).toBe(true)
   })
 
-  it('allows fifty sign-ins a minute and account over all networks', async () => {
+  it('allows fifty sign-ins a minute per account over all networks', async () => {
     const limits = new Limits(settings, new ManualClock())
     let n = 0
     expect(await countPassesInTime(90, () => limits.takeSignIn('anna', `10.0.${n++}.1`))).toBe(50)
   })
 
-  it('lets the owner sign in while others guess from many networks', async () => {
+  it('lets the owner sign in while attackers guess from many networks', async () => {
     const limits = new Limits(settings, new ManualClock())
     await limits.takeSignIn('anna', '10.9.0.1')
     limits.noteSignedIn('Anna', '10.9.0.1')
     let n = 0
     expect(await countPassesInTime(90, () => limits.takeSignIn('anna', `10.0.${n++}.1`))).toBeLessThan(51)
     expect(await countPassesInTime(20, () => limits.takeSignIn('ANNA', '10.9.0.1'))).toBe(9)
-    // A known network of one account is not known for another account.
+    // Anna's known network is not a known network of Ben.
     limits.noteSignedIn('ben', '10.9.0.2')
     expect(await passesInTime(() => limits.takeSignIn('anna', '10.9.0.2'))).toBe(false)
   })
 
-  it('normalizes handles and addresses before it counts', async () => {
+  it('normalizes handles and addresses before it counts sign-ins', async () => {
     const limits = new Limits(settings, new ManualClock())
     const handles = ['anna', 'Anna', 'ANNA']
     const addresses = ['2001:db8::1', '2001:DB8:0:0:ffff::2', '2001:0db8:0000::3%eth0']
@@ -118,11 +118,12 @@ describe('Limits', () => {
     expect(await countPassesInTime(60, () => limits.takeSignIn(handles[n % 3] ?? '', addresses[n++ % 3] ?? ''))).toBe(
       10,
     )
-    // This letter is not ASCII, so no such handle exists, and it counts as another account.
+    // The dotted capital I is not ASCII, so no such handle exists, and it counts as another
+    // account.
     expect(await passesInTime(() => limits.takeSignIn('Anna\u0130', '2001:db8::1'))).toBe(true)
   })
 
-  it('allows a hundred sign-ins a minute and address or IPv6 network (N62)', async () => {
+  it('allows a hundred sign-ins a minute per address or IPv6 network (N62)', async () => {
     const limits = new Limits(settings, new ManualClock())
     let n = 0
     expect(await countPassesInTime(200, () => limits.takeSignIn(`user${n++}`, '10.0.0.1'))).toBe(100)
@@ -130,7 +131,7 @@ describe('Limits', () => {
     expect(await passesInTime(() => limits.takeSignUp('2001:db8:0:2::1'))).toBe(true)
   })
 
-  it('counts open connections by address, and each close once', () => {
+  it('counts open connections by address, and each close only once', () => {
     const limits = new Limits(settings, new ManualClock())
     const close = Array.from({ length: 200 }, () => limits.openConnection('10.0.0.1'))
     expect(passes(() => limits.openConnection('10.0.0.1'))).toBe(false)
@@ -140,7 +141,7 @@ describe('Limits', () => {
     expect(countPasses(3, () => limits.openConnection('10.0.0.1'))).toBe(1)
   })
 
-  it('refuses nothing when a limit is 0', async () => {
+  it('a limit of 0 refuses nothing', async () => {
     const limits = new Limits(noLimits, new ManualClock())
     expect(countPasses(2_000, () => limits.takeSend('a'))).toBe(2_000)
     expect(countPasses(2_000, () => limits.takeRequest('a'))).toBe(2_000)
@@ -153,13 +154,13 @@ describe('Limits', () => {
     expect(limits.refusalOfWire('10.0.0.1')).toBeUndefined()
   })
 
-  it('[LIM3] takes the weight of a request, and delays the next for debts', () => {
+  it('[LIM3] takes the weight of a request, and delays the next request for its debt', () => {
     const clock = new ManualClock()
     const limits = new Limits({ ...noLimits, limitRequests: 100 }, clock)
     expect(countPasses(20, () => limits.takeRequest('anna', 10))).toBe(10)
     clock.advance(1_000)
-    // A charge after the request only delays later requests. The bucket is full again after at most
-    // two refills.
+    // A charge after the request only delays later requests. It takes at most two refills until the
+    // bucket is full again.
     limits.chargeRequest('anna', 5_000)
     clock.advance(1_000)
     expect(passes(() => limits.takeRequest('anna'))).toBe(false)
@@ -167,7 +168,7 @@ describe('Limits', () => {
     expect(countPasses(200, () => limits.takeRequest('anna'))).toBe(100)
   })
 
-  it('[LIM3] passes a request larger than a burst when the bucket is full', () => {
+  it('[LIM3] passes a request heavier than a whole bucket when the bucket is full', () => {
     const clock = new ManualClock()
     const limits = new Limits({ ...noLimits, limitMembers: 2 }, clock)
     expect(passes(() => limits.takeMembers('anna', 30))).toBe(true)
@@ -177,7 +178,7 @@ describe('Limits', () => {
     expect(passes(() => limits.takeMembers('anna', 30))).toBe(true)
   })
 
-  it('[ADD1] counts strangers per hour for the adder and each added user', () => {
+  it('[ADD1] counts added strangers per hour, for the adder and each added user', () => {
     const clock = new ManualClock()
     const limits = new Limits({ ...noLimits, limitStrangers: 10 }, clock)
     const strangers = (count: number, prefix: string) => Array.from({ length: count }, (_, n) => `${prefix}${n}`)
@@ -192,7 +193,7 @@ describe('Limits', () => {
     expect(countPasses(20, () => limits.takeStrangers(`later${n++}`, ['victim']))).toBe(10)
   })
 
-  it('[LIM3] limits opened connections by user and address, then refuses early', () => {
+  it('[LIM3] limits opened connections by user and address; a flood is refused early', () => {
     const clock = new ManualClock()
     const limits = new Limits({ ...noLimits, limitConnects: 2, limitConnectsAddress: 3 }, clock)
     expect(countPasses(100, () => limits.takeConnect('anna'))).toBe(20)
@@ -207,7 +208,7 @@ describe('Limits', () => {
     expect(countPasses(100, () => limits.takeConnect('anna'))).toBe(2)
   })
 
-  it('[LIM1] evicts the least recently used key', () => {
+  it('[LIM1] a limit with too many keys evicts the least recently used key', () => {
     const refusals: LimitName[] = []
     const limits = new Limits(settings, new ManualClock(), (limit) => refusals.push(limit))
     expect(countPasses(61, () => limits.takeSend('first'))).toBe(60)

@@ -1,13 +1,13 @@
 /**
- * Rate limits per user, account and address. A request takes its cost, not always one (rule LIM3);
- * each command declares its cost (commands/command.ts). Every limit comes from the
+ * Rate limits per user, account and address. Each command declares its cost (commands/command.ts),
+ * and a request takes that cost from the limits (rule LIM3). Every limit comes from the
  * configuration, and 0 switches it off. A request over a limit is refused as `rate-limited`, with
  * the time after which it would pass. Time is monotonic. Memory is bounded: each limit holds at
  * most `keysMax` keys and then evicts the least recently used one.
  *
  * Each server counts by itself. With several servers, sign-ins, messages and requests are also
- * counted together (shared-limits.ts). Open connections are counted only per server, because they
- * load one server.
+ * counted over all servers (shared-limits.ts). Open connections are counted only per server,
+ * because a connection loads only its own server.
  */
 import { ChorusError } from '@chorus/protocol'
 import { limitKeyOf } from '../support/address.ts'
@@ -17,22 +17,22 @@ import type { BucketName, CorrectedBucket, SharedLimits } from './shared-limits.
 
 export interface LimitSettings {
   /**
-   * Maximum number of log changes per second and user: messages, edits, reactions, members, names.
-   * A burst may be twice as many.
+   * Maximum number of changes to conversation logs per second and user: messages, edits, reactions,
+   * members, names. A burst may be twice as many.
    */
   readonly limitSends: number
-  /** Maximum number of other requests per second and user. */
+  /** Maximum number of requests per second and user that change no conversation log. */
   readonly limitRequests: number
   /** Maximum number of members added per second and user. A burst may be ten times as many. */
   readonly limitMembers: number
   /**
-   * Maximum number of strangers added per hour, for the adder and for each added user. Strangers
-   * share nothing with the adder.
+   * Maximum number of strangers added per hour, for the user who adds and for each added user. A
+   * stranger is a user without a common conversation with the user who adds.
    */
   readonly limitStrangers: number
   /**
-   * Maximum number of sign-ins per minute, account and network.
-   * Over all networks, {@link wideSignInsFactor} times as many.
+   * Maximum number of sign-ins per minute for each pair of account and network. Over all networks,
+   * an account may have {@link wideSignInsFactor} times as many.
    */
   readonly limitSignIns: number
   /** Maximum number of sign-ins and sign-ups per minute and address. */
@@ -50,13 +50,13 @@ export interface LimitSettings {
 export type LimitName = BucketName | 'connects-address' | 'sign-ins' | 'sign-ins-address' | 'connections'
 
 const keysMax = 100_000
-/** Burst size of members and connections, in seconds of their rate. */
+/** Burst size of the limits on members and on opened connections, in seconds of their rate. */
 const longBurst = 10
 const secondsPerHour = 3_600
 
 /**
- * Factor between the sign-in limit of an account from one network and that from all networks
- * together.
+ * Number by which the sign-in limit of an account over all networks exceeds its limit for one
+ * network.
  */
 export const wideSignInsFactor = 5
 
@@ -110,7 +110,10 @@ class TokenBucket implements CorrectedBucket {
     this.#buckets.put(key, { tokens: Math.min(tokens, this.#refilled(key, nowMs)), atMs: nowMs })
   }
 
-  /** Takes tokens. Returns 0 if the request passes, else the milliseconds until it would pass. */
+  /**
+   * Takes tokens for a request. Returns 0 if the request passes, else the milliseconds until it
+   * would pass.
+   */
   take(key: string, nowMs: number, weight = 1): number {
     const tokens = this.#refilled(key, nowMs)
     const needed = Math.min(weight, this.size)
@@ -120,8 +123,8 @@ class TokenBucket implements CorrectedBucket {
   }
 
   /**
-   * Takes a cost that is known only after the request. Never refuses; the next requests wait for
-   * the debt.
+   * Takes a cost that is known only after the request. Never refuses; later requests wait until the
+   * debt is refilled.
    */
   charge(key: string, nowMs: number, weight: number): void {
     this.#buckets.put(key, { tokens: this.#lowered(this.#refilled(key, nowMs), weight), atMs: nowMs })
@@ -138,7 +141,7 @@ class TokenBucket implements CorrectedBucket {
     return tokens >= 1 ? 0 : Math.max(1, Math.ceil((1 - tokens) / this.#perMs))
   }
 
-  /** Removes the key from the map and returns its tokens after the refill. */
+  /** Removes the key from the map and returns the tokens of its bucket after the refill. */
   #refilled(key: string, nowMs: number): number {
     const bucket = this.#buckets.take(key) ?? { tokens: this.size, atMs: nowMs }
     return Math.min(this.size, bucket.tokens + (nowMs - bucket.atMs) * this.#perMs)
@@ -146,8 +149,8 @@ class TokenBucket implements CorrectedBucket {
 }
 
 /**
- * Fixed window: at most `max` per minute, starting with the first. It allows no extra burst,
- * because it protects passwords.
+ * Fixed window: at most `max` attempts per minute, counted from the first attempt. It allows no
+ * extra burst, because it protects passwords.
  */
 class MinuteWindow {
   readonly #max: number
@@ -167,8 +170,8 @@ class MinuteWindow {
 }
 
 /**
- * Bytes of input that a user may send for parsing. A body of many small values costs 10 ms for each
- * 128 kB.
+ * Limits on the bytes that a user may send for parsing. Parsing a body of many small values takes
+ * 10 ms for each 128 kB.
  */
 export const inputLimits = {
   bytesPerSecond: 1_048_576,
@@ -182,17 +185,17 @@ export class Limits {
   readonly #buckets: { readonly [Name in BucketName]: TokenBucket | undefined }
   readonly #connectsAddress: TokenBucket | undefined
   readonly #connectRefusals: TokenBucket | undefined
-  /** Sign-in attempts by account and network. */
+  /** Sign-in attempts of the last minute, by account and network. */
   readonly #signIns: MinuteWindow | undefined
-  /** Sign-in attempts by account. */
+  /** Sign-in attempts of the last minute, by account, over all networks. */
   readonly #signInsWide: MinuteWindow | undefined
   /** Pairs of account and network with a recent successful sign-in. */
   readonly #knownNetworks = new RecentKeys<true>()
   readonly #signInsAddress: MinuteWindow | undefined
-  /** Counted only on this server, because parsing costs only this server. */
+  /** Bytes of input to parse. Counted only on this server, because only this server parses them. */
   readonly #inputBytes: TokenBucket
   readonly #connectionsMax: number
-  /** Open connections by address. The map has no more keys than there are connections. */
+  /** Number of open connections by address. The map has no more keys than there are connections. */
   readonly #connections = new Map<string, number>()
 
   constructor(
@@ -223,7 +226,7 @@ export class Limits {
     this.#connectionsMax = settings.limitConnections === 0 ? Number.POSITIVE_INFINITY : settings.limitConnections
   }
 
-  /** Takes one log change from the user's limit: a message or any other appended change. */
+  /** Takes one change to a conversation log (a message or any other) from the user's limit. */
   takeSend(userId: string): void {
     this.#take('sends', userId, 1)
   }
@@ -235,7 +238,7 @@ export class Limits {
 
   /**
    * Charges a cost that is known only after the request. Never refuses; the user's next requests
-   * wait for it.
+   * wait until the debt is refilled.
    */
   chargeRequest(userId: string, weight: number): void {
     const bucket = this.#buckets.requests
@@ -250,13 +253,17 @@ export class Limits {
   }
 
   /**
-   * False when adding strangers is not limited. The caller then need not look up who is a stranger.
+   * False when adding strangers is not limited. The caller then need not look up which users are
+   * strangers.
    */
   get limitsStrangers(): boolean {
     return this.#buckets.strangers !== undefined
   }
 
-  /** Takes strangers from the limit of the adder and from the limit of each added user. */
+  /**
+   * Takes the added strangers from the limit of the user who adds and from the limit of each added
+   * user.
+   */
   takeStrangers(adderId: string, addedIds: readonly string[]): void {
     if (addedIds.length === 0) return
     this.#take('strangers', `by:${adderId}`, addedIds.length)
@@ -275,9 +282,10 @@ export class Limits {
   }
 
   /**
-   * Returns a refusal if the underlying connection itself must be refused. Normally a connection
-   * over the limit is opened, so that it can receive the error. After too many of those the address
-   * is refused earlier, so that a flood does not create an Engine.IO session for each packet.
+   * Returns an error if the server must not even accept a connection from this address. Normally, a
+   * connection over the limit is accepted, so that it can receive the error. After too many such
+   * connections the address is refused earlier, so that a flood does not create an Engine.IO
+   * session for each packet.
    */
   refusalOfWire(address: string): ChorusError | undefined {
     const key = limitKeyOf(address)
@@ -290,8 +298,8 @@ export class Limits {
   }
 
   /**
-   * Takes the bytes of a body or packet to parse, by user, or by address without a session. Off
-   * when requests are not limited.
+   * Takes the bytes of a body or packet that is to be parsed from the limit of its user, or of its
+   * address if there is no session. Does nothing when requests are not limited.
    */
   takeBytes(key: string, bytes: number): void {
     if (this.#buckets.requests === undefined) return
@@ -300,10 +308,11 @@ export class Limits {
   }
 
   /**
-   * Takes one sign-in attempt for this account from this address. Unknown accounts count like known
-   * ones. The first limit is per account and network, so wrong passwords from elsewhere never use
-   * it up. The wider limit over all networks stops guesses from many networks. A network with a
-   * recent sign-in of the account passes it, so that guesses do not lock the owner out.
+   * Takes one sign-in attempt for this account from this address. Unknown accounts are counted like
+   * existing ones. The first limit counts per account and network, so wrong passwords from other
+   * networks never use it up. The second limit counts per account over all networks, which stops
+   * guesses from many networks. It does not apply to a network from which the account signed in
+   * recently, so that guesses do not lock the owner out.
    */
   async takeSignIn(handle: string, address: string): Promise<void> {
     await this.takeSignUp(address)
@@ -319,7 +328,7 @@ export class Limits {
     if (retryAfterMs > 0 && (await this.#shared?.isKnown(pair)) !== true) this.#refuse('sign-ins', what, retryAfterMs)
   }
 
-  /** Notes a successful sign-in, so that its network counts as known for the account. */
+  /** Records a successful sign-in, so that its network counts as known for the account. */
   noteSignedIn(handle: string, address: string): void {
     const pair = pairOf(foldHandle(handle), limitKeyOf(address))
     this.#knownNetworks.take(pair)
@@ -373,12 +382,12 @@ export class Limits {
   }
 }
 
-/** Joins the two with a line end, which no handle and no address contains. */
+/** Joins account and network with a line end, which no handle and no address contains. */
 function pairOf(account: string, network: string): string {
   return `${account}\n${network}`
 }
 
-/** Refusal texts. Each completes "unable to …". */
+/** Texts of the refusals, by limit. Each completes "unable to …". */
 const refusals: { readonly [Name in BucketName]: string } = {
   sends: 'send message; too many messages in a short time',
   requests: 'answer; too many requests in a short time',

@@ -11,7 +11,7 @@ function isAllowed(headers: OriginHeaders, use: OriginUse, policy: typeof behind
 }
 
 describe('the origin check with an Origin header (N9, N13, N14, N15)', () => {
-  it.each(uses)('allows the use %s from its own host', (use) => {
+  it.each(uses)('allows a request of kind %s from a page of its own host', (use) => {
     expect(isAllowed({ origin: 'http://127.0.0.1:3000', host: '127.0.0.1:3000' }, use)).toBe(true)
     expect(isAllowed({ origin: 'http://chat.lan', host: 'chat.lan:80' }, use)).toBe(true)
   })
@@ -26,7 +26,7 @@ describe('the origin check with an Origin header (N9, N13, N14, N15)', () => {
     'http://127.0.0.1:3000.evil.example',
     'http://localhost:3000',
     'HTTP://127.0.0.1:3000/',
-  ])('refuses the Origin %j at http://127.0.0.1:3000', (origin) => {
+  ])('refuses the Origin %j at the server http://127.0.0.1:3000', (origin) => {
     for (const use of uses) expect(isAllowed({ origin, host: '127.0.0.1:3000' }, use)).toBe(false)
   })
 
@@ -37,11 +37,12 @@ describe('the origin check with an Origin header (N9, N13, N14, N15)', () => {
     expect(allowed('https://app.example.evil.example')).toBe(false)
     expect(allowed('https://chat.example:8443')).toBe(false)
     expect(allowed('http://app.example')).toBe(false)
-    // Same host over plain HTTP: an attacker on the network could write the pages of this origin.
+    // This is the configured host over plain HTTP: an attacker on the network could forge its
+    // pages.
     expect(allowed('http://chat.example')).toBe(false)
   })
 
-  it('marks allowed foreign origins, which need CORS headers', () => {
+  it('marks allowed origins of other hosts, which need CORS headers', () => {
     expect(decideOrigin({ origin: 'https://app.example', host: 'chat.example' }, 'read', behindTls)).toEqual({
       allowed: true,
       foreign: true,
@@ -53,7 +54,7 @@ describe('the origin check with an Origin header (N9, N13, N14, N15)', () => {
   })
 
   it.each(['a b', '127.0.0.1:3000/x', 'evil.example@127.0.0.1:3000', ''])(
-    'refuses every Origin when the Host is %j',
+    'refuses every Origin when the Host header is %j',
     (host) => {
       expect(isAllowed({ origin: 'http://127.0.0.1:3000', host }, 'read')).toBe(false)
     },
@@ -61,13 +62,13 @@ describe('the origin check with an Origin header (N9, N13, N14, N15)', () => {
 })
 
 describe('the origin check without an Origin header', () => {
-  it.each(uses)('allows the use %s by a program', (use) => {
+  it.each(uses)('allows a request of kind %s by a program', (use) => {
     expect(isAllowed({ host: 'x' }, use)).toBe(true)
-    // Node's fetch sends this header.
+    // Node's fetch sends `sec-fetch-mode: cors`, although it is no browser.
     expect(isAllowed({ host: 'x', 'sec-fetch-mode': 'cors' }, use)).toBe(true)
   })
 
-  it('refuses changes and WebSockets by a browser', () => {
+  it('refuses changes and WebSockets by a browser that sends no Origin', () => {
     for (const site of ['same-origin', 'same-site', 'cross-site', 'none']) {
       expect(isAllowed({ host: 'x', 'sec-fetch-site': site }, 'change')).toBe(false)
     }
@@ -75,7 +76,7 @@ describe('the origin check without an Origin header', () => {
     expect(isAllowed({ host: 'x', 'sec-fetch-dest': 'empty' }, 'change')).toBe(false)
   })
 
-  it('lets a browser read only same-origin or by typed address', () => {
+  it('a browser without an Origin may read only from the same origin or a typed address', () => {
     expect(isAllowed({ host: 'x', 'sec-fetch-site': 'same-origin' }, 'read')).toBe(true)
     expect(isAllowed({ host: 'x', 'sec-fetch-site': 'none' }, 'read')).toBe(true)
     expect(isAllowed({ host: 'x', 'sec-fetch-site': 'same-site' }, 'read')).toBe(false)
@@ -83,7 +84,7 @@ describe('the origin check without an Origin header', () => {
     expect(isAllowed({ host: 'x', 'sec-fetch-mode': 'no-cors' }, 'read')).toBe(false)
   })
 
-  it('lets a browser follow a link to a page from any site', () => {
+  it('lets a browser follow a link from any site to a page', () => {
     expect(isAllowed({ host: 'x', 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate' }, 'page')).toBe(true)
   })
 })

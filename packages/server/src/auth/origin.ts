@@ -1,11 +1,12 @@
 /**
- * Decides whether a request's origin is allowed. Pure. HTTP, Server-Sent Events and the Socket.IO
- * handshake all ask it first, so that no foreign page can use the cookie of a signed-in user (CSRF,
- * cross-site WebSocket).
+ * Decides whether a request's origin (the site of the page that sent it) is allowed. Pure. HTTP,
+ * Server-Sent Events and the Socket.IO handshake all check it first, so that no page of another
+ * site can use the cookie of a signed-in user (CSRF, cross-site WebSocket).
  *
- * Allowed: the request's own host, PUBLIC_URL and ALLOWED_ORIGINS, compared as a whole (scheme,
- * host and port). A program may omit the Origin. A browser without an Origin, seen by its Sec-Fetch
- * headers, may only read, and only for a page of the same origin or an address typed by the user.
+ * Allowed: the request's own host, PUBLIC_URL and ALLOWED_ORIGINS. Origins are compared as a whole
+ * (scheme, host and port). A program may omit the Origin. A browser that omits it, recognised by
+ * its Sec-Fetch headers, may only read, and only for a page of the same origin or an address typed
+ * by the user.
  */
 export interface OriginPolicy {
   readonly publicUrl: string | undefined
@@ -13,8 +14,9 @@ export interface OriginPolicy {
 }
 
 /**
- * Use of the request. `page`: the application's files, which any site may link to. `read`:
- * responses with data. `change`: every request that changes something, and upgrades.
+ * Kind of request. `page`: a request for one of the application's files, which any site may link
+ * to. `read`: a request for data. `change`: a request that changes something, or an upgrade to a
+ * WebSocket.
  */
 export type OriginUse = 'page' | 'read' | 'change'
 
@@ -32,7 +34,10 @@ export type OriginDecision =
 
 const own: OriginDecision = { allowed: true, foreign: false }
 
-/** Returns the decision. `secure`: the request came over TLS directly to this process. */
+/**
+ * Returns whether the request is allowed. `secure`: the request came over TLS directly to this
+ * process.
+ */
 export function decideOrigin(
   headers: OriginHeaders,
   use: OriginUse,
@@ -42,7 +47,8 @@ export function decideOrigin(
   const { origin } = headers
   if (origin !== undefined) return decideNamedOrigin(origin, headers.host, policy, secure)
   const site = headers['sec-fetch-site']
-  // `cors` alone does not mean a browser: Node's fetch sends it, without any other such header.
+  // `sec-fetch-mode: cors` alone does not mean a browser: Node's fetch sends it, too, but sends
+  // none of the other Sec-Fetch headers.
   const mode = headers['sec-fetch-mode']
   const isBrowser =
     site !== undefined || headers['sec-fetch-dest'] !== undefined || (mode !== undefined && mode !== 'cors')
@@ -60,8 +66,8 @@ function decideNamedOrigin(
   if (origin === policy.publicUrl) return own
   if (policy.allowedOrigins.includes(origin)) return { allowed: true, foreign: true }
   const ownOrigin = host === undefined ? undefined : originOf(secure ? 'https' : 'http', host)
-  // Behind TLS, the same host over plain HTTP is foreign: an attacker on the network could write
-  // the pages of that origin.
+  // Behind TLS, the same host over plain HTTP counts as another site: an attacker on the network
+  // could forge its pages.
   const isTwin = policy.publicUrl !== undefined && host !== undefined && policy.publicUrl === originOf('https', host)
   if (ownOrigin === origin && !isTwin) return own
   return { allowed: false, reason: 'its Origin is neither this server, PUBLIC_URL nor one of ALLOWED_ORIGINS' }

@@ -2,7 +2,7 @@ import { ChorusError } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
 import { Passwords } from './passwords.ts'
 
-describe('Passwords', () => {
+describe('password hashing', () => {
   it('hashes with argon2id, 19 MiB and two passes, and verifies the password', async () => {
     const passwords = await Passwords.create()
     const stored = await passwords.hash('correct horse')
@@ -17,14 +17,14 @@ describe('Passwords', () => {
     expect(await passwords.verify(stored, 'caf\u00e9 creme')).toBe(true)
   })
 
-  it('computes a hash for an unknown user, and never accepts it (N61)', async () => {
+  it('computes a hash for an unknown user, too, and never accepts the password (N61)', async () => {
     let hashes = 0
     const passwords = await Passwords.create({ onHash: () => hashes++ })
     expect(await passwords.verify(undefined, 'anything')).toBe(false)
     expect(hashes).toBe(1)
   })
 
-  it('[LIM1] runs few hashes at a time, queues some and refuses the rest', async () => {
+  it('[LIM1] computes few hashes at a time, queues some and refuses the rest', async () => {
     const passwords = await Passwords.create({ parallelMax: 1, waitingMax: 2 })
     const attempts = Array.from({ length: 5 }, () => passwords.hash('correct horse'))
     expect(passwords.waitingCount).toBe(2)

@@ -1,8 +1,9 @@
 /**
  * Hashes passwords with argon2id (19 MiB, two passes), in NFC form, so that the same password from
- * another keyboard matches. Few hashes run at a time, so that sign-ins cannot take all memory and
- * leave a processor to the event loop. A bounded number waits, and more are refused as
- * `unavailable`. An unknown user costs the same hash as a known one.
+ * another keyboard matches. Only a few hashes are computed at a time, so that sign-ins cannot use
+ * up the memory and one processor stays free for the event loop. A bounded number of hashes waits;
+ * further ones are refused as `unavailable`. For an unknown user a hash is computed as well, so
+ * that the response takes as long as for an existing one.
  */
 import { availableParallelism } from 'node:os'
 import { hash, verify } from '@node-rs/argon2'
@@ -10,13 +11,13 @@ import { ChorusError } from '@chorus/protocol'
 
 const argon2idOptions = { algorithm: 2, memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const
 
-/** Hashes at the same time on a machine with three processors or more. */
+/** Number of hashes computed at the same time on a machine with three processors or more. */
 const parallelMax = 2
 
 export interface PasswordOptions {
   /**
-   * Maximum number of hashes computed at the same time. Each takes 19 MiB and one processor.
-   * Default: one less than there are processors, 1 to 2.
+   * Maximum number of hashes computed at the same time. Each uses 19 MiB and one processor.
+   * Default: the number of processors less one, but at least 1 and at most 2.
    */
   readonly parallelMax?: number
   /** Maximum number of hashes that wait for their turn. */
@@ -32,7 +33,8 @@ export class Passwords {
   #running = 0
   readonly #waiting: (() => void)[] = []
   /**
-   * Hash to compare with for unknown users. It is the hash of random bytes, so no password matches.
+   * Hash that passwords of unknown users are compared with. It is the hash of random bytes, so no
+   * password matches.
    */
   readonly #decoy: string
 
@@ -57,8 +59,8 @@ export class Passwords {
   }
 
   /**
-   * Returns true if the password is right. `undefined` means an unknown user, which takes as long
-   * and never matches.
+   * Returns true if the password is right. Pass `undefined` as the stored hash for an unknown user:
+   * the check takes as long and never succeeds.
    */
   async verify(stored: string | undefined, password: string): Promise<boolean> {
     const isRight = await this.#inTurn('check the password', () =>
@@ -83,7 +85,7 @@ export class Passwords {
       return await work()
     } finally {
       this.#onHash((performance.now() - startMs) / 1_000)
-      // Pass the turn directly to the next waiting hash, so that no new call can take it.
+      // Pass the free place directly to the next waiting hash, so that no new call can take it.
       const next = this.#waiting.shift()
       if (next === undefined) this.#running -= 1
       else next()

@@ -1,16 +1,17 @@
 /**
- * The recently revoked sessions, so that no cached entry of them is accepted (rule ACL2). Loaded
- * from the database at the start and in each new epoch, then kept current by the bus and the sweep.
+ * The set of recently revoked sessions. The session cache accepts no entry of a session in this set
+ * (rule ACL2). It is loaded from the database at the start and in each new database epoch, then
+ * kept current by the bus and the sweep.
  *
- * Guarantee: while `isComplete`, it contains every session revoked within the last `keptMs` that
- * this server knows of. It is not complete while it loads, nor for a while after it dropped one to
- * stay within its maximum size. Then no cache entry is accepted.
+ * Guarantee: while `isComplete`, the set contains every session revoked within the last `keptMs`
+ * that this server knows of. The set is incomplete while it loads, and for a while after it dropped
+ * a session to stay within its maximum size. While it is incomplete, no cache entry is accepted.
  */
 import type { Id } from '@chorus/protocol'
 import type { Clock, Timer } from '../support/clock.ts'
 
 export const revocationLimits = {
-  /** Time for which each revocation is kept: far longer than a cached session is valid. */
+  /** Time for which each revocation is kept. It is far longer than a cached session is valid. */
   keptMs: 600_000,
   revocationsMax: 50_000,
   retryMs: 1_000,
@@ -25,11 +26,11 @@ export interface RecentRevocationsOptions {
 
 export class RecentRevocations {
   readonly #options: RecentRevocationsOptions
-  /** Time at which each revocation was noted; the oldest first. */
+  /** Time at which each revoked session was noted; the oldest first. */
   readonly #notedAtMs = new Map<Id, number>()
   /**
    * Number of the current load. The result of an earlier load is ignored, because it may come from
-   * another epoch.
+   * another database epoch.
    */
   #turn = 0
   #isLoaded = false
@@ -58,7 +59,10 @@ export class RecentRevocations {
     }
   }
 
-  /** Loads the revocations again, at the start and in each new epoch. Retries until it succeeds. */
+  /**
+   * Loads the revocations again, at the start and in each new database epoch. Retries until a load
+   * succeeds.
+   */
   load(): void {
     this.#isLoaded = false
     this.#timer?.cancel()

@@ -1,6 +1,6 @@
 /**
- * Tests the session cache on a real Redis, at the worst moments: it saves queries, but never makes
- * a session valid.
+ * Tests the session cache on a real Redis, during revocations, outages and forgeries: the cache
+ * saves queries, but never makes a session valid.
  */
 import { hasRedis, startRedis } from '@chorus/testkit'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
@@ -110,7 +110,7 @@ describe.skipIf(!hasRedis())('the session cache', () => {
 
   const cachedKeys = async (): Promise<string[]> => (await redis.command('', ['KEYS', '*'])) as string[]
 
-  /** Looks the token up at server A, which caches it. Returns the new key in Redis. */
+  /** Looks the token up at server A, which caches the session. Returns the new key in Redis. */
   async function warm(token = 'anna-token'): Promise<string> {
     const before = await cachedKeys()
     expect(await a.authenticator.recognise(token)).toMatchObject({ userId: sessions.get(token) })
@@ -119,7 +119,7 @@ describe.skipIf(!hasRedis())('the session cache', () => {
     return key!
   }
 
-  it('answers requests on a second server, but no handshake', async () => {
+  it('answers requests on a second server from the cache, but no handshake', async () => {
     await warm()
     expect(await b.authenticator.recognise('anna-token')).toEqual({ userId: 'anna', sessionId: 'session-of-anna' })
     expect(b.asked).toEqual([])
@@ -131,7 +131,7 @@ describe.skipIf(!hasRedis())('the session cache', () => {
     expect(b.asked).toEqual([1, 1, 1])
   })
 
-  it('stores neither token nor hash, and every entry expires', async () => {
+  it('stores neither token nor hash in Redis, and every entry expires', async () => {
     const key = await warm()
     const value = (await redis.command(key, ['GET', key])) as string
     for (const form of ['hex', 'base64', 'base64url'] as const)
@@ -141,14 +141,14 @@ describe.skipIf(!hasRedis())('the session cache', () => {
     expect(Number(await redis.command(key, ['PTTL', key]))).toBeLessThanOrEqual(sessionCacheTimings.countsMs)
   })
 
-  it('[ACL2] (M6, N8) refuses a revoked session whose entry comes back in Redis', async () => {
+  it('[ACL2] (M6, N8) refuses a revoked session whose cache entry reappears in Redis', async () => {
     const key = await warm()
     const stale = (await redis.command(key, ['GET', key])) as string
     sessions.delete('anna-token')
     for (const server of [a, b]) server.revocations.note(['session-of-anna'])
     a.authenticator.forget(hashToken('anna-token'))
     expect(await cachedKeys()).toEqual([])
-    // As after a failover to a replica that had not received the deletion.
+    // Put the entry back, as after a failover to a replica that had not received the deletion.
     await redis.command(key, ['SET', key, stale])
     for (const server of [a, b]) {
       expect(await server.authenticator.recognise('anna-token')).toBeUndefined()
@@ -156,7 +156,7 @@ describe.skipIf(!hasRedis())('the session cache', () => {
     }
   })
 
-  it('[ACL2] asks the database when the last sweep is too old', async () => {
+  it('[ACL2] asks the database for a session when the last sweep is too old', async () => {
     await warm()
     b.sweepAgeMs = sessionCacheTimings.sweepMaxAgeMs - 1
     await b.authenticator.recognise('anna-token')
@@ -166,7 +166,7 @@ describe.skipIf(!hasRedis())('the session cache', () => {
     expect([b.asked, b.outcomes]).toEqual([[1], ['hit', 'distrusted']])
   })
 
-  it('[ACL2] checks revocations again after the read from Redis', async () => {
+  it('[ACL2] checks the revocations again after reading an entry from Redis', async () => {
     await warm()
     sessions.delete('anna-token')
     const asking = b.authenticator.recognise('anna-token')
@@ -174,7 +174,7 @@ describe.skipIf(!hasRedis())('the session cache', () => {
     expect(await asking).toBeUndefined()
   })
 
-  it('[RES2] refuses entries of another epoch and expired entries', async () => {
+  it('[RES2] refuses expired entries and entries of another database epoch', async () => {
     const key = await warm()
     const value = (await redis.command(key, ['GET', key])) as string
     b.epoch = 'epoch-2'
@@ -189,11 +189,11 @@ describe.skipIf(!hasRedis())('the session cache', () => {
     expect(b.outcomes).toEqual(['distrusted', 'hit', 'distrusted'])
   })
 
-  it('[ACL2] [BUS1] accepts no entry that another writer put into Redis', async () => {
+  it('[ACL2] [BUS1] accepts no cache entry that another program wrote into Redis', async () => {
     const annas = await warm()
     const bens = await warm('ben-token')
     const value = (await redis.command(annas, ['GET', annas])) as string
-    // Another user's entry under this key, an altered one, one sealed with another secret, and
+    // Another user's entry under this key, an altered one, one encrypted with another secret, and
     // garbage.
     const stranger = await new Server(redis, new Map([['ben-token', 'anna']]), 'another secret').start()
     await stranger.authenticator.recognise('ben-token')
@@ -214,7 +214,7 @@ describe.skipIf(!hasRedis())('the session cache', () => {
     }
   })
 
-  it('asks the database while Redis is offline', async () => {
+  it('asks the database for sessions while Redis is offline', async () => {
     await warm()
     process.pause()
     try {
@@ -228,7 +228,7 @@ describe.skipIf(!hasRedis())('the session cache', () => {
   })
 })
 
-describe('RecentRevocations', () => {
+describe('the recent revocations', () => {
   const build = (load: () => Promise<readonly string[]>) => {
     const clock = new ManualClock()
     const problems: unknown[] = []
@@ -239,7 +239,7 @@ describe('RecentRevocations', () => {
     for (let turn = 0; turn < 10; turn++) await Promise.resolve()
   }
 
-  it('[ACL2] is complete only after loading, retries, and reloads per epoch', async () => {
+  it('[ACL2] are complete only after a load, which is retried, and load again per epoch', async () => {
     let fails = true
     const { clock, problems, revocations } = build(async () => {
       if (fails) throw new Error('away')
@@ -258,7 +258,7 @@ describe('RecentRevocations', () => {
     expect(revocations.isComplete).toBe(true)
   })
 
-  it('[LIM1] prunes old entries, and is incomplete after dropping recent ones', async () => {
+  it('[LIM1] drop old entries, and are incomplete after dropping recent ones', async () => {
     const { clock, revocations } = build(async () => [])
     revocations.load()
     await settle()
@@ -273,7 +273,7 @@ describe('RecentRevocations', () => {
     expect(revocations.isComplete).toBe(true)
   })
 
-  it('[LIM1] is incomplete for a while if the first load was cut short', async () => {
+  it('[LIM1] are incomplete for a while if the first load reached its limit', async () => {
     const { clock, revocations } = build(async () =>
       Array.from({ length: revocationLimits.revocationsMax + 1 }, (_, index) => `many-${index}`),
     )

@@ -1,12 +1,12 @@
 /**
  * Caches valid sessions in Redis, so that requests of one device do not query the same row again
- * and again on every server. The cache is never the authority (rule ACL2). An entry is sealed and
- * holds neither the token nor its hash. It is accepted only
+ * and again on every server. Postgres, not the cache, decides whether a session is valid (rule
+ * ACL2). A cache entry is encrypted and holds neither the token nor its hash. It is accepted only
  * - for `countsMs` from just before Postgres was asked, and not beyond the session's own end,
- * - in the database epoch in which it was found,
- * - while its session is not among the recently revoked,
- * - and while this server's last sweep began less than `sweepMaxAgeMs` ago, so that it knows those
- * revocations.
+ * - in the database epoch in which the session was found,
+ * - while its session is not among the recently revoked ones (recent-revocations.ts),
+ * - and while this server's last sweep began less than `sweepMaxAgeMs` ago, so that the server
+ * knows of those revocations.
  * In every other case Postgres is asked. Handshakes never use this cache.
  */
 import type { Id } from '@chorus/protocol'
@@ -21,7 +21,7 @@ export interface CachedSession {
 }
 
 /**
- * Content of a sealed entry in Redis. Both times are by the database's clock: the end of the
+ * Content of an encrypted entry in Redis. Both times are by the database's clock: the end of the
  * session, and the time at which Postgres was asked.
  */
 type Entry = readonly [epoch: string, sessionId: Id, userId: Id, endsAtMs: number, askedAtMs: number]
@@ -44,7 +44,7 @@ export class SessionCache {
     this.#options = options
   }
 
-  /** Returns the session of this token hash if its cached entry is accepted right now. */
+  /** Returns the session of this token hash if the cache has an acceptable entry of it. */
   async find(tokenHash: Buffer): Promise<CachedSession | undefined> {
     const { cache, onRead } = this.#options
     if (!this.#mayTrust()) {
@@ -58,8 +58,8 @@ export class SessionCache {
   }
 
   /**
-   * Returns the database's time. Read before Postgres is asked, because an entry's age counts from
-   * there.
+   * Returns the time by the database's clock. Callers read it before they ask Postgres, because an
+   * entry's age counts from there.
    */
   nowMs(): number {
     return this.#options.now().getTime()
@@ -90,7 +90,10 @@ export class SessionCache {
     return revocations.isComplete && sweepAgeMs() < sessionCacheTimings.sweepMaxAgeMs
   }
 
-  /** Checks an entry after it arrived, because a revocation may have come during the read. */
+  /**
+   * Returns the session of an entry, or undefined if the entry must not be used. Called after the
+   * entry arrived, because the session may have been revoked during the read.
+   */
   #judge([epoch, sessionId, userId, endsAtMs, askedAtMs]: Entry): CachedSession | undefined {
     const nowMs = this.nowMs()
     const counts =

@@ -24,7 +24,7 @@ describe('the session cookie', () => {
     expect(readCookie(header, 'a')).toBeUndefined()
   })
 
-  it('signs without characters that a client must quote or encode', () => {
+  it('signs cookies without characters that a client must quote or encode', () => {
     const signer = new CookieSigner(secret)
     for (let count = 0; count < 200; count++) {
       const signed = signer.sign(`token${count}`)
@@ -33,7 +33,7 @@ describe('the session cookie', () => {
     }
   })
 
-  it('accepts signatures in the older alphabet, in one spelling', () => {
+  it('accepts signatures in the older alphabet, and converts them to the URL alphabet', () => {
     const [older, signer] = [new Signer(secret), new CookieSigner(secret)]
     for (let count = 0; count < 200; count++) {
       const signed = older.sign(`to-ken_${count}`)

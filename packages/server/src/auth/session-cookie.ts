@@ -1,10 +1,10 @@
 /**
- * Reads and signs the session cookie. Every transport reads it here: with two readers of one
- * header, a cookie could be valid over HTTP and not over a WebSocket.
+ * Reads and signs the session cookie. Every transport uses this one reader: with two readers, the
+ * same cookie could be valid over HTTP and not over a WebSocket.
  *
  * Python clients (aiohttp, python-socketio) put a value with a `/` in double quotes, as RFC 6265
- * allows. So quotes are accepted, and signatures use the URL alphabet, so that no value needs
- * quotes. Cookies signed with the older alphabet stay valid.
+ * allows. So quotes are accepted when reading, and signatures use the URL alphabet (base64url), so
+ * that no value needs quotes. Cookies signed with the older alphabet (base64) stay valid.
  */
 import { Signer } from '@fastify/cookie'
 
@@ -28,7 +28,7 @@ export function readCookie(header: string, name: string): string | undefined {
   return undefined
 }
 
-/** Signs like @fastify/cookie, but in the URL alphabet. */
+/** Signs cookies like @fastify/cookie, but in the URL alphabet (base64url). */
 export class CookieSigner {
   readonly #signer: Signer
 
@@ -45,7 +45,7 @@ export class CookieSigner {
   }
 }
 
-/** Returns the one spelling of a signed value, whichever alphabet its signature uses. */
+/** Returns a signed value with its signature in the URL alphabet, whichever alphabet it had. */
 export function toUrlAlphabet(signed: string): string {
   return mapSignature(signed, (signature) => signature.replaceAll('+', '-').replaceAll('/', '_'))
 }

@@ -1,8 +1,8 @@
 /**
- * The session store for @fastify/session. Postgres decides whether a session is valid, Redis saves
- * queries (session-cache.ts), and the plugin only handles the cookie. A session is stored only when
- * a user signs in, so other clients get no cookie and no row. Destroying a session revokes it and
- * keeps the row.
+ * The session store for @fastify/session. Postgres decides whether a session is valid, the cache in
+ * Redis saves queries (session-cache.ts), and the plugin only handles the cookie. A session is
+ * stored only when a user signs in, so other clients get no cookie and cost no row. Destroying a
+ * session revokes it and keeps its row.
  */
 import type { SessionStore } from '@fastify/session'
 import type { Id } from '@chorus/protocol'
@@ -12,7 +12,7 @@ import type { CachedSession } from './session-cache.ts'
 
 declare module 'fastify' {
   interface Session {
-    /** The signed-in user and the session's id; never changed after the sign-in. */
+    /** The signed-in user and the session's id. They never change after the sign-in. */
     actor?: { readonly userId: Id; readonly sessionId: Id }
     /** User agent of the client that signed in. */
     userAgent?: string | null
@@ -45,7 +45,7 @@ export class ServerSessionStore implements SessionStore {
       (identity) => {
         if (identity === undefined) return done(null, null)
         const { userId, sessionId } = identity
-        // No expiry here: the database has already checked it by its own clock.
+        // Set no expiry here: the database has already checked it by its own clock.
         done(null, { cookie: { originalMaxAge: null }, actor: { userId, sessionId } })
       },
       (error: unknown) => done(error),
@@ -53,8 +53,8 @@ export class ServerSessionStore implements SessionStore {
   }
 
   set(token: string, session: Session, done: Done): void {
-    // Between an old session and a new one, the plugin stores an empty session. No user is signed
-    // in then, so there is nothing to store.
+    // Between an old session and a new one, the plugin stores an empty session, in which no user is
+    // signed in. There is nothing to store.
     if (session.actor === undefined) return done()
     const { userId, sessionId } = session.actor
     this.#options

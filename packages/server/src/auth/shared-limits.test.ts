@@ -1,5 +1,6 @@
 /**
- * Tests limits that several servers count together, on one real Redis and on a cluster of three.
+ * Tests rate limits that several servers count together, on one real Redis and on a cluster of
+ * three nodes.
  */
 import type { ChorusError } from '@chorus/protocol'
 import { hasRedis, startRedis, startRedisCluster, waitForFact } from '@chorus/testkit'
@@ -26,7 +27,7 @@ const kinds = {
   },
 }
 
-describe.skipIf(!hasRedis()).each(Object.entries(kinds))('shared limits over %s', (_name, start) => {
+describe.skipIf(!hasRedis()).each(Object.entries(kinds))('shared rate limits over %s', (_name, start) => {
   let place: Awaited<ReturnType<typeof start>>
   let redis: Redis
   const ends: (() => void)[] = []
@@ -85,7 +86,7 @@ describe.skipIf(!hasRedis()).each(Object.entries(kinds))('shared limits over %s'
     }
   }
 
-  it('allows ten sign-ins a minute, account and network, over all servers (N62)', async () => {
+  it('allows ten sign-ins a minute per account and network, over all servers (N62)', async () => {
     let passed = 0
     const refused: ChorusError[] = []
     for (let attempt = 0; attempt < 16; attempt++) {
@@ -102,7 +103,7 @@ describe.skipIf(!hasRedis()).each(Object.entries(kinds))('shared limits over %s'
     }
   })
 
-  it('lets the owner sign in at every server while others guess', async () => {
+  it('lets the owner sign in at every server while attackers guess passwords', async () => {
     await a.takeSignIn(user, `10.${n}.200.1`)
     a.noteSignedIn(user, `10.${n}.200.1`)
     let passed = 0
@@ -116,7 +117,7 @@ describe.skipIf(!hasRedis()).each(Object.entries(kinds))('shared limits over %s'
     await expect(b.takeSignIn(user, `10.${n}.201.1`)).rejects.toThrow(/too many attempts for this account/)
   })
 
-  it('counts concurrent attempts, by address', async () => {
+  it('counts concurrent sign-in attempts by address', async () => {
     const attempts = await Promise.allSettled(
       Array.from({ length: 60 }, (_, index) => (index % 2 === 0 ? a : b).takeSignUp(`2001:db8:${n}::${index + 1}`)),
     )
@@ -124,7 +125,7 @@ describe.skipIf(!hasRedis()).each(Object.entries(kinds))('shared limits over %s'
     await b.takeSignUp(`2001:db8:${n + 5_000}::1`)
   })
 
-  it('subtracts messages sent at another server after both reported', async () => {
+  it('subtracts messages sent at another server, after both servers reported', async () => {
     const startedAt = performance.now()
     for (let sent = 0; sent < 60; sent++) expect(mayStillSend(a)).toBe(true)
     await waitForFact(() => outcomes.length === 1, { what: 'the report of A' })
@@ -133,20 +134,20 @@ describe.skipIf(!hasRedis()).each(Object.entries(kinds))('shared limits over %s'
     let passed = 0
     while (mayStillSend(b)) passed++
     expect(outcomes).toEqual(['answered', 'answered'])
-    // No more than the tokens refilled since the burst was used up.
+    // At most the tokens refilled since the burst was used up.
     expect(passed + 8).toBeLessThanOrEqual(8 + ((performance.now() - startedAt) * settings.limitSends) / 1_000)
   })
 
-  it('[LIM3] subtracts members added at another server by their number', async () => {
+  it('[LIM3] subtracts the number of members added at another server', async () => {
     a.takeMembers(user, 150)
     await waitForFact(() => outcomes.length === 1, { what: 'the report of A' })
     b.takeMembers(user, 25)
     await waitForFact(() => outcomes.length === 2, { what: 'the report of B' })
-    // Server B's own bucket alone would have room for them.
+    // Without the other server's report, the bucket of server B would allow this.
     expect(() => b.takeMembers(user, 150)).toThrow('unable to add members')
   })
 
-  it('never delays a steady user within the limit', async () => {
+  it('never delays a user who sends steadily within the limit', async () => {
     const until = performance.now() + 2_500
     let next = performance.now()
     let sent = 0
@@ -162,7 +163,7 @@ describe.skipIf(!hasRedis()).each(Object.entries(kinds))('shared limits over %s'
     expect(outcomes.filter((outcome) => outcome === 'failed')).toEqual([])
   })
 
-  it('[LIM1] batches reports to ten a second and user', async () => {
+  it('[LIM1] sends at most ten reports a second for a user', async () => {
     const clock = new ManualClock()
     const fast = build(redis, clock)
     const reports = 3
@@ -174,7 +175,7 @@ describe.skipIf(!hasRedis()).each(Object.entries(kinds))('shared limits over %s'
     expect(outcomes).toHaveLength(reports)
   })
 
-  it('stores no handles or addresses in Redis, and every key expires', async () => {
+  it('stores no handles or addresses in Redis, and every key of it expires', async () => {
     await a.takeSignIn('a-secret-handle', `10.${n}.77.77`)
     for (let sent = 0; sent < 30; sent++) mayStillSend(a)
     await waitForFact(() => outcomes.includes('answered'), { what: 'a report' })
@@ -187,7 +188,7 @@ describe.skipIf(!hasRedis()).each(Object.entries(kinds))('shared limits over %s'
     }
   })
 
-  it('counts on each server alone without Redis', async () => {
+  it('each server counts alone without Redis', async () => {
     const gone: Redis = {
       isCluster: false,
       keyOf: (name) => name,
@@ -212,8 +213,8 @@ describe.skipIf(!hasRedis()).each(Object.entries(kinds))('shared limits over %s'
   })
 })
 
-describe('reports that fail', () => {
-  /** A Redis with one bucket that may refuse a report, or apply it and lose the response. */
+describe('failed reports to the shared rate limits', () => {
+  /** A fake Redis with one bucket that may refuse a report, or apply it and lose the response. */
   class FlakyRedis implements Redis {
     readonly isCluster = false
     does: 'answer' | 'refuse' | 'lose the answer' = 'answer'
@@ -240,10 +241,10 @@ describe('reports that fail', () => {
       return keys.map(() => 1_000_000)
     }
     onReconnect(): void {
-      // It never reconnects.
+      // This fake never reconnects.
     }
     async close(): Promise<void> {
-      // Nothing is open.
+      // This fake has no connection to close.
     }
   }
 
@@ -263,7 +264,7 @@ describe('reports that fail', () => {
     return { redis, shared, pass }
   }
 
-  it('[LIM1] retries failed reports, and reports later takings with the next', async () => {
+  it('[LIM1] sends a failed report again, and later tokens with the next report', async () => {
     const { redis, shared, pass } = build()
     redis.does = 'refuse'
     shared.noteTaken('sends', bucket, 'anna', 5)
@@ -286,7 +287,7 @@ describe('reports that fail', () => {
     expect(redis.taken).toBe(9)
   })
 
-  it('[LIM1] keeps at most one bucket of takings while Redis is offline', async () => {
+  it('[LIM1] keeps at most one bucket of taken tokens while Redis is offline', async () => {
     const { redis, shared, pass } = build()
     redis.isAway = true
     for (let count = 0; count < 100; count++) shared.noteTaken('sends', bucket, 'anna')

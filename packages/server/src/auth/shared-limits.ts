@@ -1,14 +1,15 @@
 /**
- * Limits that several servers count together, over Redis. Each server's own limits decide first and
- * remain when Redis is offline. So this can only make a limit stricter, never open it.
+ * Rate limits that several servers count together, over Redis. Each server's own limits decide
+ * first and remain when Redis is offline. So shared counting can only make a limit stricter.
  *
- * Sign-in attempts are counted in Redis before they are made, so each waits for the response.
- * Messages and requests do not wait (rule ORD2). This server's bucket decides at once and reports
- * later, batched by user, to a bucket of the same size in Redis, which all servers share. The
- * response corrects the local bucket. Between two reports, each server lets a user exceed the limit
- * by at most an eighth of a burst. A failed report is sent again under the same number, so that it
- * counts once, whether or not it ran. While Redis is offline, at most one whole bucket per user
- * waits, for as long as a bucket takes to fill.
+ * Sign-in attempts are counted in Redis before they are made, so each attempt waits for the
+ * response. Messages and requests do not wait (rule ORD2): this server's token bucket decides at
+ * once. The server reports the tokens taken later, batched by user, to a bucket of the same size in
+ * Redis, which all servers share. The response corrects the local bucket. Between two reports, each
+ * server lets a user exceed the limit by at most an eighth of a burst. A failed report is sent
+ * again under the same number, so that its tokens are counted once, whether or not the first one
+ * arrived. While Redis is offline, at most one whole bucket per user waits, for as long as a bucket
+ * takes to fill.
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { type IRateLimiterStoreOptions, RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible'
@@ -18,22 +19,27 @@ import type { Redis, RedisScript } from '../redis/redis.ts'
 export const reportLimits = {
   /** Minimum time between two rounds of reports. */
   reportEveryMs: 100,
-  /** Maximum time that takings below an eighth of a burst may wait. */
+  /**
+   * Maximum time that taken tokens wait for a report while they are less than an eighth of a burst.
+   */
   gatherMaxMs: 500,
   /**
-   * Maximum number of users whose takings wait to be reported. Further users count on this server
-   * alone.
+   * Maximum number of users whose taken tokens wait to be reported. Further users are counted on
+   * this server alone.
    */
   usersMax: 10_000,
   /** Maximum number of users in one report. */
   usersPerReportMax: 100,
-  /** Maximum number of reports in flight. Beyond it, takings keep accumulating. */
+  /** Maximum number of reports in flight. At this number, taken tokens wait for a later report. */
   reportsUnderWayMax: 32,
   /** Time for which a network with a successful sign-in counts as known for the account. */
   knownMs: 30 * 86_400_000,
 } as const
 
-/** Number of hash tags. They let one report name many users on a cluster, too. */
+/**
+ * Number of hash tags (key groups of a Redis cluster). With them one report can contain many users
+ * on a cluster, too.
+ */
 const partitionCount = 16
 
 /**
@@ -80,21 +86,21 @@ export type BucketName = 'sends' | 'requests' | 'members' | 'strangers' | 'conne
 export interface CorrectedBucket {
   readonly perSecond: number
   readonly size: number
-  /** Lowers the key's tokens to at most `tokens`. */
+  /** Lowers the number of tokens in the key's bucket to at most `tokens`. */
   correct(key: string, tokens: number): void
 }
 
-/** Tokens that one user took from one limit. */
+/** Tokens that one user took from one limit and that are to be reported. */
 interface Takings {
   readonly bucket: CorrectedBucket
   readonly user: string
   readonly key: string
-  /** Tokens not yet in a report, and the time of the first. */
+  /** Number of tokens not yet in a report. */
   taken: number
   sinceMs: number
   /**
-   * Report without a response. It is sent again unchanged, under its number, so that it counts
-   * once.
+   * Report that has no response yet. It is sent again unchanged, under its number, so that its
+   * tokens are counted once.
    */
   report: Report | undefined
   isUnderWay: boolean
@@ -106,7 +112,7 @@ interface Report {
   readonly sinceMs: number
 }
 
-/** Kind of counter: an account at one network, an account, or a network. */
+/** Subject of a sign-in counter: an account at one network (`pair`), an account, or an address. */
 type AttemptKind = 'pair' | 'account' | 'address'
 
 export interface SharedLimitsOptions {
@@ -126,7 +132,7 @@ export class SharedLimits {
   readonly #clock: Clock
   readonly #onReport: (outcome: 'answered' | 'failed' | 'dropped') => void
   readonly #attempts: { readonly [Kind in AttemptKind]: RateLimiterRedis | undefined }
-  /** Name of this server in the buckets. */
+  /** Name of this server in the shared buckets. */
   readonly #server = randomBytes(6).toString('base64url')
   readonly #takings = new Map<string, Takings>()
   #underWay = 0
@@ -146,8 +152,8 @@ export class SharedLimits {
   }
 
   /**
-   * Takes an attempt. Returns 0 if it passes or Redis cannot decide, else the milliseconds until
-   * one more would pass.
+   * Takes a sign-in attempt. Returns 0 if the attempt passes or Redis cannot decide, else the
+   * milliseconds until another attempt would pass.
    */
   async takeAttempt(kind: AttemptKind, name: string): Promise<number> {
     const limiter = this.#attempts[kind]
@@ -156,7 +162,8 @@ export class SharedLimits {
       await limiter.consume(hideName(name))
       return 0
     } catch (refusal) {
-      // Any other error means that Redis is offline: this server's own limit has decided.
+      // Any other error means that Redis is offline. Let the attempt pass: this server's own limit
+      // has already allowed it.
       return refusal instanceof RateLimiterRes ? Math.max(1, refusal.msBeforeNext) : 0
     }
   }
@@ -174,21 +181,21 @@ export class SharedLimits {
     )
   }
 
-  /** Saves that the account signed in from this network, for the other servers. Not retried. */
+  /** Saves for all servers that the account signed in from this network. Not retried. */
   noteKnown(pair: string): void {
     if (this.#redis.problem() !== undefined) return
     const key = this.#knownKeyOf(pair)
     this.#redis.command(key, ['SET', key, '1', 'PX', String(reportLimits.knownMs)]).catch(() => undefined)
   }
 
-  /** Records tokens that were taken here, to report them soon. Returns at once. */
+  /** Records tokens that were taken on this server, and reports them soon. Returns at once. */
   noteTaken(name: BucketName, bucket: CorrectedBucket, user: string, amount = 1): void {
     const id = `${name}:${user}`
     const takings = this.#takings.get(id)
     if (takings !== undefined) {
       if (takings.taken === 0) takings.sinceMs = this.#clock.nowMs()
-      // Cap at one bucket, the most that a server gives. A debt beyond that stays with the server
-      // that gave it.
+      // Report at most one whole bucket. Only the server that allowed a larger debt counts the
+      // rest.
       takings.taken = Math.min(bucket.size, takings.taken + amount)
       return
     }
@@ -208,7 +215,7 @@ export class SharedLimits {
     this.#reportLater()
   }
 
-  /** Stops reporting and drops what was not reported. */
+  /** Stops reporting, and drops the tokens that were not reported. */
   stop(): void {
     this.#isStopped = true
     this.#timer?.cancel()
@@ -233,7 +240,10 @@ export class SharedLimits {
     if (this.#takings.size > 0) this.#reportLater()
   }
 
-  /** Drops takings older than the time a bucket takes to fill: they no longer change anything. */
+  /**
+   * Drops unreported tokens older than the time a bucket takes to fill: the bucket in Redis is full
+   * again by then.
+   */
   #forgetRefilled(nowMs: number): void {
     for (const [id, takings] of this.#takings) {
       const { bucket, report } = takings
@@ -298,12 +308,13 @@ export class SharedLimits {
 }
 
 /**
- * Returns a limiter of attempts per minute, starting with the first, or undefined without a limit.
+ * Returns a limiter of attempts per minute, counted from the first attempt, or undefined if the
+ * limit is off.
  */
 function attemptLimiter(redis: Redis, keyPrefix: string, points: number): RateLimiterRedis | undefined {
   if (points === 0) return undefined
   const scripts = new Map<string, RedisScript>()
-  // Routes the limiter's commands through our Redis wrapper, which bounds their number and time, on
+  // Send the limiter's commands through our Redis wrapper, which bounds their number and time, on
   // one Redis or a cluster.
   const storeClient = {
     eval: (lua: string, { keys, arguments: args }: { keys: string[]; arguments: string[] }): Promise<unknown> => {
@@ -323,7 +334,7 @@ function attemptLimiter(redis: Redis, keyPrefix: string, points: number): RateLi
 }
 
 /**
- * Hashes a name, so that Redis stores no handles or addresses and all keys have the same length.
+ * Hashes a handle or address, so that Redis does not store it and all keys have the same length.
  */
 function hideName(name: string): string {
   return createHash('sha256').update(name).digest('base64url')

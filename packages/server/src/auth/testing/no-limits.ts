@@ -1,4 +1,4 @@
-/** Settings with every limit off, for tests of other subjects and tests that set one limit. */
+/** Settings with every rate limit off, for tests of other subjects and tests that set one limit. */
 import type { LimitSettings } from '../limits.ts'
 
 export const noLimits: LimitSettings = {
