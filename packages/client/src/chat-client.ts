@@ -333,7 +333,7 @@ class Client implements ChatClient {
       case 'offline':
         this.presence.disconnected()
         return
-      // The client was stopped, so presence updates ended with the sign-in.
+      // The client is stopped. Presence ended together with the sign-in, so there is nothing to do.
       case 'idle':
       case 'connecting':
       case 'replaying':

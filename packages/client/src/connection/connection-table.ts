@@ -18,7 +18,7 @@ export type ConnectionEvent =
   | 'retry-due'
   | 'move'
   | 'move-failed'
-  /** The old link ended while the new one was still opening. */
+  /** During a move, the old link ended while the new link was still opening. */
   | 'old-lost'
   | 'network-lost'
   | 'network-back'
@@ -63,7 +63,8 @@ export const connectionTable: {
     lost: 'waiting',
     refused: 'closed',
     'retry-due': 'stay',
-    // The server will close the link. The resume then continues on another server.
+    // A move during a replay has no effect: the server closes this link later, and the client then
+    // resumes on another server.
     move: 'stay',
     'move-failed': 'stay',
     'old-lost': 'stay',

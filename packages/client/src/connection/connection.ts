@@ -1,6 +1,6 @@
 /**
- * Keeps one live link to a server open. A state machine (`connection-table.ts`) decides which events
- * change the state; this file carries the changes out.
+ * Keeps one live link to a server open. A state machine (`connection-table.ts`) defines the next
+ * state for each event; this file opens and closes links accordingly.
  *
  * It reconnects with jittered back-off and the newest cursor. It falls back to Server-Sent Events
  * where WebSocket does not open. When the server asks it to move, it opens the new link before it
@@ -30,11 +30,14 @@ import { TransportChoice } from './transport-choice.ts'
  */
 export const stableAfterMs = 2_000
 /**
- * Maximum time the old link is kept after a move, for responses that are still missing. No request
- * waits longer.
+ * Maximum time the old link is kept after a move, so that open requests can still receive their
+ * responses.
  */
 export const lastAnswersMs = 10_000
-/** Minimum time between two signals to wake. Signals that are closer together count as one. */
+/**
+ * Minimum time between two wake signals of the device. On a ready connection, a wake signal that
+ * follows sooner is ignored.
+ */
 export const wakePauseMs = 5_000
 
 export interface ConnectionOptions {
@@ -43,8 +46,8 @@ export interface ConnectionOptions {
   readonly clock: Clock
   readonly signals: DeviceSignals
   /**
-   * Work before a link is opened: a first load, or a check of the session. Returns undefined when
-   * there is none. A rejection counts like a lost or refused link.
+   * Prepares the opening of a link: runs a first load or checks the session. Returns undefined when
+   * there is nothing to do. A rejection is handled like a lost or refused link.
    */
   readonly prepare: (isAfterFailure: boolean) => Promise<void> | undefined
   /** Returns the cursor up to which everything was applied. Called for each new link. */
@@ -62,16 +65,22 @@ export class Connection {
   readonly #status: Cell<ConnectionStatus>
   readonly #choice: TransportChoice
   readonly #handlers: LinkHandlers
-  /** Number of links and preparations. Work that was prepared before the last one is dropped. */
+  /**
+   * Number of links and preparations so far. The result of a preparation is ignored when another
+   * preparation or link has started since.
+   */
   #generation = 0
   #current: Link | undefined
   /** The new link during a move, until it opens. */
   #next: Link | undefined
-  /** True when the current link can be trusted while the next one opens. False after a sleep. */
+  /**
+   * True while the current link is known to work during a move. False after a sleep of the device,
+   * because the link may be dead.
+   */
   #isCurrentTrusted = true
   /**
-   * The old link after the new one opened. It is kept until the new link is ready and the old one
-   * has no open requests.
+   * The old link after a move has opened the new link. It is closed when the new link is ready and
+   * the old link has no open requests.
    */
   #retired: Link | undefined
   /** The link whose server asked the client to move, while it is the current link. */
@@ -103,7 +112,7 @@ export class Connection {
     return this.#status
   }
 
-  /** True while commands can be sent over the link. */
+  /** True while commands can be sent over the current link. */
   get isUsable(): boolean {
     const { state } = this.#status.get()
     return state === 'ready' || state === 'moving'
@@ -159,7 +168,7 @@ export class Connection {
         this.#status.set({ state: 'idle' })
         return
       case 'connecting':
-        // A move that lost its old link already has a new link on the way.
+        // When the old link is lost during a move, the new link is already opening.
         if (event !== 'old-lost') {
           this.#closeAll()
           this.#prepare()
@@ -252,8 +261,8 @@ export class Connection {
   #onOpen(link: Link): void {
     this.#choice.opened(link.transport)
     if (link === this.#next) {
-      // From here on only the new link is read. It replays from the cursor everything that the old
-      // link has not covered.
+      // From here on only events of the new link are read. The new link replays all changes after
+      // the cursor, so no change of the old link is lost.
       this.#retired?.close()
       this.#retired = this.#current
       this.#retired?.keep()
@@ -268,8 +277,8 @@ export class Connection {
       case 'moving':
         this.#leaving = link
         this.#moveTries = 0
-        // Move in the middle of the given time. This leaves time for a second attempt, and clients
-        // of one server spread out.
+        // Move after a random 25 % to 75 % of the given time. This leaves time for a second
+        // attempt, and the clients of one server do not move at once.
         this.#planMove(event.payload.inMs * (0.25 + this.#options.clock.random() / 2))
         return
       case 'closing':
@@ -280,7 +289,8 @@ export class Connection {
         this.#options.onEvent(event)
         this.#dispatch('ready')
         this.#planReturn()
-        // The server asked for the move during the replay or during another move.
+        // The server of this link asked for a move during the replay or during another move. Plan
+        // that move now.
         if (link === this.#leaving) this.#planMove(backoffDelayMs(0, this.#options.clock))
         return
       case 'changes':
@@ -295,7 +305,8 @@ export class Connection {
   }
 
   #onEnd(link: Link, end: LinkEnd): void {
-    // A server that refuses with an error or a delay was reached, so this is not a failure to open.
+    // A link that ends with a retry delay has reached a server, so it does not count as a transport
+    // that failed to open.
     if (!link.isOpen && (end.kind !== 'lost' || end.retryAfterMs === undefined)) this.#choice.failed()
     if (link === this.#retired) this.#retired = undefined
     else if (end.kind !== 'lost') this.#onLost(end)
@@ -311,7 +322,7 @@ export class Connection {
     }
     this.#dispatch('move-failed')
     this.#planReturn()
-    // The load balancer may have led back to the server that is shutting down.
+    // The load balancer may have routed the new link to the server that is shutting down.
     if (this.#leaving === this.#current && this.#leaving !== undefined) {
       this.#planMove(backoffDelayMs(this.#moveTries, this.#options.clock, end.retryAfterMs))
       this.#moveTries += 1
@@ -368,8 +379,8 @@ export class Connection {
         if (isReady && nowMs - this.#wokenAtMs < wakePauseMs) return
         this.#wokenAtMs = nowMs
         this.#attempt = 0
-        // The link may be dead without noticing. Resume on a new link, and keep the old one only
-        // until the new one opens.
+        // After a wake, the link may be dead although it reports no error. Resume on a new link,
+        // and keep the old link only until the new link opens.
         if (isReady) this.#openNext(this.#choice.next(), false)
         this.#dispatch(signal === 'online' ? 'network-back' : 'move')
         return

@@ -1,13 +1,16 @@
 /**
  * Signals from the device: network lost, network back, and waking from sleep. A connection that was
- * open during sleep may be dead without noticing, so the client resumes on a new connection after
- * each wake or network change.
+ * open during sleep may be dead although it reports no error, so the client resumes on a new
+ * connection after each wake or network change.
  */
 import type { Clock } from '../support/clock.ts'
 
-/** Minimum time a tab must be hidden before showing it counts as waking. */
+/** Minimum time a tab must have been hidden. Showing it again then counts as waking from sleep. */
 export const hiddenMinMs = 30_000
-/** Interval between checks of the wall clock, and the delay beyond it that counts as sleep. */
+/**
+ * Interval between checks of the wall clock (`clockLookMs`), and the delay of a check that counts
+ * as sleep (`clockJumpMs`).
+ */
 export const clockLookMs = 5_000
 export const clockJumpMs = 15_000
 
@@ -19,8 +22,8 @@ export interface DeviceSignals {
 export type DeviceSignal = 'online' | 'offline' | 'wake'
 
 /**
- * Creates signals from browser events where they exist, and from jumps of the clock on all
- * platforms.
+ * Creates the device signals: from browser events where they exist, and from jumps of the clock on
+ * all platforms.
  */
 export function createDeviceSignals(clock: Clock): DeviceSignals {
   const page = typeof document === 'undefined' ? undefined : document

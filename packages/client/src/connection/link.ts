@@ -1,6 +1,6 @@
 /**
- * One live link over a transport. It limits the time until it opens and until its replay ends, and
- * counts its requests without a response.
+ * One live link over a transport. It limits the time for opening and for silence during the replay,
+ * and counts the requests that have no response yet.
  *
  * Guarantee: a link that does not open within 10 s, or receives no data for 30 s during its replay,
  * ends as lost. No handler is called before the constructor returns or after `close`.
@@ -31,7 +31,7 @@ export class Link {
   #isOpen = false
   #isClosed = false
   #readyAtMs: number | undefined
-  /** The server's reason for closing the link, once it was sent. */
+  /** The server's reason for closing the link. Undefined until the server has sent it. */
   #closing: EventPayload<'closing'> | undefined
   #openRequests = 0
   #cancelTimer: () => void = () => undefined
@@ -40,7 +40,8 @@ export class Link {
     this.transport = transport
     this.#clock = clock
     this.#handlers = handlers
-    // A transport may call a handler before `connect` returns. The owner does not know the link yet.
+    // A transport may call a handler before `connect` returns. Such a call is ignored, because the
+    // owner does not have the link yet.
     const ifLive = (run: () => void): void => {
       if (this.#link !== undefined && !this.#isClosed) run()
     }
@@ -57,7 +58,7 @@ export class Link {
     return this.#isOpen
   }
 
-  /** Time at which the replay was complete. Undefined until then. */
+  /** Time at which the replay of missed changes was complete. Undefined until then. */
   get readyAtMs(): number | undefined {
     return this.#readyAtMs
   }
@@ -84,7 +85,7 @@ export class Link {
     this.#cancelTimer = this.#clock.after(timeoutMs, () => this.end({ kind: 'lost' }))
   }
 
-  /** Removes the limit set by `endAfter`. */
+  /** Removes the time limit set by `endAfter`. */
   keep(): void {
     this.#cancelTimer()
   }

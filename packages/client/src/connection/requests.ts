@@ -1,8 +1,9 @@
 /**
  * Sends the requests of a client: over HTTP, or over the live connection while there is one.
  *
- * Guarantee: after the end of the lifetime that a request belongs to, it is aborted, and later ones
- * are refused at once. Retries and the order of requests are as `wire/retry-once.ts` promises.
+ * Guarantee: a request is aborted when the lifetime it belongs to ends (sign-out or stop). Later
+ * requests of that lifetime are refused at once. `wire/retry-once.ts` defines retries and the order
+ * of requests.
  */
 import type { Clock } from '../support/clock.ts'
 import type { Lifetime } from '../support/lifetime.ts'
@@ -13,7 +14,7 @@ import type { Connection } from './connection.ts'
 import { callForAck } from './transport-sse.ts'
 
 export interface Requests {
-  /** Returns the API for the parts of a lifetime. */
+  /** Returns the HTTP API for one lifetime (a sign-in, or start to stop). */
   readonly api: (life: Lifetime) => HttpApi
   /**
    * Returns a function that sends commands which set a whole value. A newer command for the same

@@ -22,7 +22,7 @@ export const preferredRetryMs = 300_000
 export class TransportChoice {
   readonly #transports: readonly Transport[]
   readonly #clock: Clock
-  /** Number of failures to open since the preferred transport last opened. */
+  /** Number of links that failed to open since the preferred transport last opened. */
   #openFailures = 0
   /** Number of attempts to return to the preferred transport since it last opened. */
   #returns = 0
@@ -39,7 +39,7 @@ export class TransportChoice {
     return this.#openFailures > 0
   }
 
-  /** Returns the transport to try next. */
+  /** Returns the transport for the next link. */
   next(): Transport {
     const [preferred, ...others] = this.#transports
     if (preferred === undefined) throw new ChorusError('invalid', 'unable to connect; no transport is given')

@@ -1,7 +1,7 @@
 /**
  * Transport over Socket.IO, with WebSocket only. The library is loaded with the first link, so that
- * a page can show stored data before. Socket.IO's own reconnection is off, because it would resume
- * without a cursor.
+ * a page can show stored data before the library has arrived. Socket.IO's own reconnection is off,
+ * because it would resume without a cursor.
  */
 import { ChorusError, type CommandAck, type CommandRequest, type EventCommandName, isErrorCode } from '@chorus/protocol'
 import type { Socket } from 'socket.io-client'

@@ -1,7 +1,7 @@
 /**
  * Transport for networks that block WebSocket: Server-Sent Events for receiving, HTTP requests for
  * sending. It uses `fetch` instead of `EventSource`, so that it works in Node, sees the HTTP status
- * of a refusal, and notices a silent line.
+ * of a refusal, and notices a connection that has gone silent.
  */
 import type { CommandAck, CommandRequest, EventCommandName } from '@chorus/protocol'
 import type { Clock } from '../support/clock.ts'
@@ -10,7 +10,8 @@ import { toServerEvent } from '../wire/server-events.ts'
 import { type LinkEnd, notConnected, type Transport, toLinkEnd } from './transport.ts'
 
 /**
- * Maximum time without data before a line counts as dead. The server sends a comment every 15 s.
+ * Maximum time without data before the event stream counts as dead. The server sends a comment
+ * every 15 s.
  */
 export const silenceMaxMs = 40_000
 export interface SseTransportOptions {
@@ -26,7 +27,8 @@ export function createSseTransport({ api, clock }: SseTransportOptions): Transpo
       let isOver = false
       let cancelSilence: () => void = () => undefined
 
-      // A function, because a handler may close the link during every await.
+      // A function, not a variable: a handler may close the link during any await, so the value
+      // must be read each time.
       const isClosed = (): boolean => isOver
 
       const end = (how: LinkEnd): void => {

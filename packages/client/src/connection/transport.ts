@@ -14,20 +14,22 @@ import type { TransportName } from '../model/api.ts'
 
 export interface Transport {
   readonly name: TransportName
-  /** Starts to connect at once and resumes from the cursor, if there is one. */
+  /**
+   * Starts connecting at once. The server replays the changes after the cursor, if there is one.
+   */
   connect(cursor: string | undefined, handlers: TransportHandlers): TransportLink
 }
 
 export interface TransportHandlers {
-  /** Called when the server accepted the link. Events follow. */
+  /** Called when the server has accepted the link, before any event. */
   readonly onOpen: () => void
   readonly onEvent: (event: ServerEvent) => void
   /**
-   * Called for each received piece of an event, where the transport can see pieces. On a slow line
-   * one event takes long.
+   * Called for each received piece of an event, if the transport can see pieces. Shows progress on
+   * a slow connection, where one event takes long.
    */
   readonly onProgress?: () => void
-  /** Called exactly once, and never after `close()`. */
+  /** Called once when the link ends by itself, and never after `close()`. */
   readonly onEnd: (end: LinkEnd) => void
 }
 

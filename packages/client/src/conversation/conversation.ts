@@ -20,8 +20,8 @@ import { createTyping } from './typing.ts'
 import type { UserCache } from '../users/users.ts'
 
 /**
- * Maximum number of members for which all read markers are loaded. In larger conversations only
- * moving markers are shown.
+ * Maximum number of members for which all read markers are loaded. In larger conversations, a
+ * marker is shown only after it has moved.
  */
 export const readMarkersMembersMax = 100
 
@@ -85,7 +85,7 @@ export class OpenConversation implements ChatConversation {
     if (!isCounted) await this.#parts.replica.refresh(this.#slot)
   }
 
-  /** Applies a new change of the log. */
+  /** Applies a new change of the conversation's log. */
   handle(change: Change): void {
     this.members.handle(change)
   }
@@ -96,7 +96,7 @@ export class OpenConversation implements ChatConversation {
     this.messages.ensureLoaded()
   }
 
-  /** Loads and sends what is outstanding, after a connection was established. */
+  /** Loads missing data and sends the unsent read marker, after a connection was established. */
   resume(): void {
     this.messages.ensureLoaded()
     if (this.#readWantedSeq > this.#readSaidSeq && this.#reading === undefined) {
@@ -124,8 +124,8 @@ export class OpenConversation implements ChatConversation {
     const moves = this.live.observe('read')
     const undo: (() => void)[] = []
     /**
-     * Read markers seen as live values. They are kept here, because a live value expires and a read
-     * marker does not.
+     * Read markers received as live values. They are kept here, because live values expire but read
+     * markers do not.
      */
     const seen = new Map<string, number>()
     const markers = createComputedCell<ReadonlyMap<string, number>>(
@@ -170,7 +170,8 @@ function toReadSeq(value: unknown): number {
 const nobody: ReadonlyMap<string, Presence> = new Map()
 
 /**
- * Returns the presence of the members that the summary names. Follows changes of that member list.
+ * Returns the presence of the members that the conversation summary names. Follows changes of that
+ * member list.
  */
 function watchMembers(
   summary: Observable<ConversationSummary | undefined>,

@@ -1,8 +1,8 @@
 /**
  * Creates a conversation on the server.
  *
- * Guarantee: retries send the same clientId, so that an attempt that succeeded is not repeated (rule
- * IDEM2).
+ * Guarantee: all attempts send the same clientId, so the server creates at most one conversation
+ * (rule IDEM2).
  */
 import { ChorusError, type CommandRequest, type Conversation } from '@chorus/protocol'
 import { backoffDelayMs } from '../support/backoff.ts'
@@ -26,8 +26,8 @@ export async function createConversation(
     } catch (error) {
       if (!(error instanceof ChorusError)) throw error
       if (error.code === 'invalid') {
-        // A server of protocol version 1 refuses the clientId. Without it, a request that may have
-        // succeeded is never retried.
+        // A server of protocol version 1 refuses the clientId. Without a clientId, a request that
+        // may have succeeded is never retried, because a retry could create a second conversation.
         if (unsure !== undefined) throw unsure
         return (await api.call('create-conversation', request)).conversation
       }

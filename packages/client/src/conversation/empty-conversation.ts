@@ -28,7 +28,7 @@ const refuse = (): Promise<never> =>
   Promise.reject(new ChorusError('unauthenticated', 'unable to use conversation; no user is signed in'))
 const ignore = (): void => undefined
 
-/** Returns an object with every method of a class. Each call is refused. */
+/** Returns an object that has every method of the class. Each method refuses every call. */
 function refuseAll(type: typeof MessageList): Omit<Messages, 'view'> {
   const methods = Object.entries(Object.getOwnPropertyDescriptors(type.prototype)).filter(
     ([name, { value }]) => typeof value === 'function' && name !== 'constructor',

@@ -1,6 +1,6 @@
 /**
  * Live values on the client: the newest value for each conversation, key and user, kept only while
- * it is observed.
+ * a listener observes it.
  *
  * The newest value is the one that arrived last. A value expires after its lifetime, counted from
  * its arrival. Clocks of different machines are never compared, not even those of two servers.
@@ -15,8 +15,9 @@ import type { SendRequest } from '../wire/send-request.ts'
 /** Maximum number of users with a value under one key. Beyond it, the oldest value is dropped. */
 export const liveUsersMax = 1_000
 /**
- * Keys whose current values are not requested on subscribe. They expire within seconds and are
- * observed for every conversation of a list, so a request is not worth its cost.
+ * Keys whose current values are not requested when a listener subscribes. Their values expire
+ * within seconds and are observed for every listed conversation, so the requests would cost more
+ * than they help.
  */
 const fleetingKeys: ReadonlySet<string> = new Set(['typing'])
 
@@ -41,15 +42,18 @@ export interface LiveLaneOptions {
 }
 
 /**
- * A running request for the current values. `arrived` lists values received since it was sent: they
- * are newer than its response.
+ * A running request for the current live values. `arrived` names the values received from the
+ * server since the request was sent. They are newer than its response.
  */
 interface Load {
   readonly conversation: string
   readonly arrived: Set<string>
 }
 
-/** Maximum number of values received during one request. Beyond it, the response is dropped. */
+/**
+ * Maximum number of values remembered as received during one request. If there are more, the
+ * response is ignored.
+ */
 const arrivedMax = 5_000
 
 export class LiveValuesClient {
@@ -70,7 +74,7 @@ export class LiveValuesClient {
     }
   }
 
-  /** Applies values received from the server. */
+  /** Applies live values received from the server. */
   handle(values: readonly LiveValue[]): void {
     for (const load of this.#loads) {
       for (const value of values) if (value.conversation === load.conversation) load.arrived.add(slotOf(value))
@@ -89,7 +93,7 @@ export class LiveValuesClient {
     for (const live of touched) this.#publish(live)
   }
 
-  /** Requests the values missed during a disconnection, once per conversation. */
+  /** Requests the live values missed during a disconnection, once per conversation. */
   resume(): void {
     const watched = [...this.#keys.values()].filter(({ key, cell }) => cell.watchers() > 0 && !fleetingKeys.has(key))
     for (const conversation of new Set(watched.map((live) => live.conversation))) this.#load(conversation)
@@ -170,8 +174,8 @@ function nameOf(conversation: string, key: string): string {
 }
 
 /**
- * Returns the identity of a value within its conversation. A newer value with the same identity
- * replaces it.
+ * Returns the identity of a live value within its conversation: its key and user. A newer value
+ * with the same identity replaces the older one.
  */
 function slotOf({ key, user }: LiveValue): string {
   return `${key} ${user}`

@@ -11,7 +11,10 @@ import type { UserCache } from '../users/users.ts'
 /** Maximum number of loaded members. For a larger conversation only the first ones are loaded. */
 export const membersMax = 1_000
 
-/** Number of repeated loads after changes during a load. The last load is accepted as it is. */
+/**
+ * Maximum number of times the list is loaded again because members changed during a load. The
+ * result of the last load is accepted as it is.
+ */
 const loadsMax = 3
 
 export interface MemberListOptions {
@@ -26,8 +29,8 @@ export class MemberList implements Members {
   readonly #cell: Cell<readonly Member[] | undefined>
   #loading: Promise<readonly Member[]> | undefined
   /**
-   * Number of member changes seen. A change that arrives during a load may be missing from its
-   * response.
+   * Number of member changes received. If it differs after a load, the response may miss a change,
+   * and the list is loaded again.
    */
   #changes = 0
   readonly #leftAtSeq = new Map<string, number>()
@@ -76,7 +79,7 @@ export class MemberList implements Members {
     return this.add(user, role)
   }
 
-  /** Applies a change of the log that this copy did not know before. */
+  /** Applies a new change of the conversation's log to the member list. */
   handle(change: Change): void {
     const known = this.#cell.get()
     if (change.type.startsWith('member.')) this.#changes += 1
@@ -106,7 +109,8 @@ export class MemberList implements Members {
   }
 
   /**
-   * Reloads the list. After a `limited` resume the log does not contain all joins and departures.
+   * Reloads the member list. After a resume that skipped changes (`limited`), this client has not
+   * seen all joins and departures.
    */
   refresh(): void {
     if (this.isWatched) this.load().catch(() => undefined)

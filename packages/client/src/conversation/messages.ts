@@ -20,7 +20,7 @@ import type { ConversationReplica } from '../replica/conversation-replica.ts'
 import type { Replica } from '../replica/replica.ts'
 import { countReaction, type WindowEntry } from '../model/timeline.ts'
 
-/** A pending action that is shown before the log contains it. */
+/** A pending edit, deletion or reaction that is shown before the log contains it. */
 interface Overlay {
   readonly seq: number
   readonly apply: (message: PageMessage) => PageMessage
@@ -46,7 +46,7 @@ export class MessageList implements Messages {
   readonly #view: ComputedCell<TimelineView>
   #overlays: Overlay[] = []
   #hasWindow = false
-  /** Cached item of each entry, so that a list renders only the changed items. */
+  /** Cached timeline item of each message, so that a list renders only changed items. */
   #items = new WeakMap<WindowEntry, TimelineItem>()
   readonly #pendingItems = new WeakMap<OutboxItem, TimelineItem>()
 
@@ -65,8 +65,8 @@ export class MessageList implements Messages {
     options.slot.changed.add(() => {
       this.#dropSettled()
       this.#view.invalidate()
-      // Load again only when an existing window was lost after a `limited` resume. A failed load is
-      // not retried from here.
+      // Load the newest page again only when loaded messages were dropped because a resume skipped
+      // changes (`limited`). Do not retry a failed load here.
       const hadWindow = this.#hasWindow
       this.#hasWindow = options.slot.timeline.window !== undefined
       if (hadWindow && !this.#hasWindow) this.ensureLoaded()
@@ -84,7 +84,7 @@ export class MessageList implements Messages {
     this.#hasWindow = slot.timeline.window !== undefined
     if (this.#view.watchers() === 0 || slot.timeline.window !== undefined || slot.loading !== 'nothing' || slot.isLeft)
       return
-    // The client is offline. The next connection loads again.
+    // An error is ignored: the client is usually offline, and the next connection loads again.
     this.loadNewest().catch(() => undefined)
   }
 
@@ -207,7 +207,7 @@ export class MessageList implements Messages {
     const { slot, outbox } = this.#options
     const { window } = slot.timeline
     const items: TimelineItem[] = (window?.entries ?? []).map((entry) => this.#toItem(entry))
-    // A view in the past has no place for pending messages.
+    // Pending messages follow the newest message, so a view of older messages does not show them.
     if (window?.hasAfter !== true && !slot.isLeft) {
       const waiting = outbox.items.get().filter(({ conversation }) => conversation === slot.id)
       if (waiting.length > 0) {

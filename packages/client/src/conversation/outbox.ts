@@ -1,11 +1,11 @@
 /**
  * Queue of messages to send.
  *
- * Guarantee: a message is stored on the device before it is sent, with an id that makes a retry
- * harmless (rule IDEM1). It stays until the server's log contains it. A message that the server
- * refuses permanently (ACK2) stays as failed, until the user retries or discards it. Each
- * conversation has at most one unacknowledged message in flight, so messages of one sender keep
- * their order (ORD2). Different conversations send in parallel.
+ * Guarantee: a message is stored on the device before it is sent, with an id by which the server
+ * recognizes a retry (rule IDEM1). It stays in the outbox until the server's log contains it. A
+ * message that the server refuses permanently (ACK2) stays as failed, until the user retries or
+ * discards it. Each conversation has at most one unacknowledged message in flight, so messages of
+ * one sender keep their order (ORD2). Different conversations send in parallel.
  */
 import { ChorusError, limits } from '@chorus/protocol'
 import type { Acknowledgement, MessageDraft, OutboxItem, SentMessage } from '../model/api-messages.ts'
@@ -51,7 +51,10 @@ interface Entry {
 }
 
 interface Pause {
-  /** True when the server asked for the delay. A reconnect does not end such a pause. */
+  /**
+   * True when the server asked for the delay (`rate-limited`). A reconnect does not end such a
+   * pause.
+   */
   readonly isRequested: boolean
   readonly cancel: () => void
 }
@@ -67,7 +70,10 @@ export class Outbox {
   readonly #channel: BroadcastChannel | undefined
   #lastOrder = 0
   #isStopped = false
-  /** Runs the calls to the store, so that messages are stored in the order written. */
+  /**
+   * Runs the calls to the store one after another, so that messages are stored in the order in
+   * which they were written.
+   */
   readonly #inOrder = createSerialQueue()
 
   constructor(options: OutboxOptions) {
@@ -88,8 +94,8 @@ export class Outbox {
   /** Loads the messages that were waiting when the application last ended. */
   async load(): Promise<void> {
     await this.#refresh()
-    // The log may already contain messages that were acknowledged just before the program ended.
-    // Remove those.
+    // Remove acknowledged messages that the log already contains. The program may have ended before
+    // it could remove them.
     for (const { record } of [...this.#entries.values()]) {
       const appliedSeq = this.#options.appliedSeqOf(record.conversation)
       if (appliedSeq !== undefined) this.settleUpTo(record.conversation, appliedSeq)
@@ -153,7 +159,7 @@ export class Outbox {
     return { clientId: record.clientId, acknowledged }
   }
 
-  /** Sends a refused message again, after the messages written since. */
+  /** Queues a failed message again, behind the messages written since. */
   async retry(clientId: string): Promise<void> {
     const entry = this.#entries.get(clientId)
     if (entry?.record.status.state !== 'failed') {
@@ -191,8 +197,8 @@ export class Outbox {
   }
 
   /**
-   * Resolves the message as acknowledged and removes it, because the log contains it. No separate
-   * acknowledgement is needed.
+   * Marks a message as acknowledged and removes it from the outbox. Called when the log contains
+   * the message, even if the response to its request is missing.
    */
   settle(clientId: string, acknowledgement: Acknowledgement): void {
     this.#settleWaiter(clientId, acknowledgement)
@@ -211,8 +217,8 @@ export class Outbox {
   }
 
   /**
-   * Removes a message that was never attempted. Another tab that is sending holds the lock; then
-   * the discard is refused.
+   * Removes a message that was never attempted. Refuses when another tab holds the lock of the
+   * conversation, because that tab may be sending the message.
    */
   async #discardLocked(conversation: string, clientId: string): Promise<void> {
     const locks = this.#locks()
@@ -226,8 +232,8 @@ export class Outbox {
   }
 
   /**
-   * Returns the locks between the tabs that share the store, if any do. Node and pages without TLS
-   * have no Web Locks, although the types always declare them.
+   * Returns the Web Locks that coordinate the tabs of one store. Returns undefined when the store
+   * is not shared, and in Node and on pages without TLS, which have no Web Locks.
    */
   #locks(): LockManager | undefined {
     return this.#options.store.isShared && typeof navigator !== 'undefined' ? navigator.locks : undefined
@@ -278,7 +284,7 @@ export class Outbox {
 
   /**
    * Loads the outbox from the store, because another tab may have added or sent messages. Messages
-   * not stored yet follow the loaded ones.
+   * of this tab that are not stored yet follow the loaded ones.
    */
   async #refresh(): Promise<void> {
     const records = await this.#inOrder(() => this.#options.store.readOutbox(this.#options.me))
@@ -289,8 +295,8 @@ export class Outbox {
       this.#lastOrder = Math.max(this.#lastOrder, record.order)
       const { clientId, status } = record
       const known = before.get(clientId)
-      // Attempts are counted in memory only, so the entry in memory is as current as the stored
-      // one.
+      // Keep the entry in memory if only its number of attempts differs: attempts are counted in
+      // memory only.
       const isSame =
         known !== undefined && known.record.status.state === status.state && known.record.order === record.order
       this.#entries.set(clientId, isSame ? { ...known, isStored: true } : toEntry(record, true))
@@ -311,13 +317,14 @@ export class Outbox {
     this.#draining.add(conversation)
     this.#drainLocked(conversation)
       .catch((error: unknown) => {
-        // The store failed. The pause prevents an endless loop.
+        // The store failed. A pause before the next attempt prevents an endless loop.
         this.#options.onError(error)
         this.#pause(conversation, backoffMaxMs, false)
       })
       .finally(() => {
         this.#draining.delete(conversation)
-        // Other conversations may wait for a free slot, and this one may have new messages.
+        // Start the next conversations: some may have waited because too many were sending, and
+        // this one may have new messages.
         this.#drainAll()
       })
   }
@@ -354,7 +361,7 @@ export class Outbox {
     try {
       const { seq, createdAt } = await this.#options.send(record)
       this.#settleWaiter(clientId, { seq, createdAt })
-      // Do not write after the end: after a sign-out the text would stay on the device.
+      // Do not store the message after a sign-out: its text would stay on the device.
       if (this.#isStopped || !this.#entries.has(clientId)) return
       const appliedSeq = this.#options.appliedSeqOf(conversation)
       if (appliedSeq === undefined || seq <= appliedSeq) await this.#remove([clientId])
@@ -362,7 +369,7 @@ export class Outbox {
         const acknowledged: OutboxRecord = { ...record, status: { state: 'acknowledged', seq, createdAt } }
         this.#set(acknowledged, false)
         await this.#store(acknowledged)
-        // The change may have been applied during this write.
+        // The log may have delivered this message while it was being stored.
         this.settleUpTo(conversation, this.#options.appliedSeqOf(conversation) ?? Number.POSITIVE_INFINITY)
       }
     } catch (error) {
@@ -374,8 +381,8 @@ export class Outbox {
     const { clientId, conversation } = record
     const entry = this.#entries.get(clientId)
     if (this.#isStopped || entry === undefined || entry.record.status.state !== 'pending') return
-    // An ended session is no reason to refuse the message: it waits until the same user signs in
-    // again.
+    // After an ended session (`unauthenticated`) the message stays pending, until the same user
+    // signs in again.
     if (error.retry === 'never' && error.code !== 'unauthenticated') {
       const failed: OutboxRecord = { ...record, status: { state: 'failed', error: error.toBody() } }
       this.#set(failed, false)

@@ -10,8 +10,8 @@ import { derive } from '../support/observable.ts'
 /** Minimum time between two typing signals. */
 export const typingEveryMs = 3_000
 /**
- * Lifetime of a typing signal. Longer than the interval between two, so that the indicator does not
- * flicker on a slow line.
+ * Lifetime of a typing signal. It is longer than the interval between two signals, so that the
+ * indicator does not flicker on a slow connection.
  */
 export const typingTtlMs = 6_000
 

@@ -7,8 +7,8 @@ import type { Observable } from '../support/observable.ts'
 import type { Messages } from './api-messages.ts'
 
 /**
- * A conversation in the conversation list: the server's object, kept up to date, plus the time that
- * orders the list.
+ * A conversation in the conversation list: the server's object, kept up to date, plus the time by
+ * which the list is sorted.
  */
 export interface ConversationSummary extends Conversation {
   /**
@@ -32,7 +32,7 @@ export interface ChatConversation {
   /** Short-lived values that members share, such as a location. */
   readonly live: LiveValues
   /**
-   * Presence by user id, for the members in the summary except me (at most 5). Watched while there
+   * Presence by user id, for the members in the summary except me (at most 5). Updated while there
    * is a listener.
    */
   readonly presence: Observable<ReadonlyMap<string, Presence>>
@@ -40,8 +40,8 @@ export interface ChatConversation {
   readonly unread: Observable<number>
   /**
    * Read markers by user id: the seq up to which each member has read. Loaded and followed while
-   * there is a listener. In conversations of more than 100 members, only markers of the members in
-   * the summary and markers that move are present.
+   * there is a listener. In conversations of more than 100 members, the map contains only members
+   * in the summary and members whose marker has moved since.
    */
   readonly readMarkers: Observable<ReadonlyMap<string, number>>
   /**
@@ -97,7 +97,7 @@ export interface Members {
 }
 
 /**
- * Short-lived values of one conversation. For each user and key only the newest value counts, and
+ * Short-lived values of one conversation. For each user and key only the newest value is kept, and
  * it expires by itself. Well-known keys are `typing` and `location`; applications can use their
  * own. The server reserves `read`.
  */

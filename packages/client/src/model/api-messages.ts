@@ -1,6 +1,6 @@
 /**
- * Public interfaces of messages: the loaded ones, drafts, and the outbox. The conventions of
- * `api.ts` apply.
+ * Public interfaces of messages: loaded messages, drafts, and messages in the outbox. The
+ * conventions of `api.ts` apply.
  */
 import type { ErrorBody, Json, PageMessage } from '@chorus/protocol'
 import type { Observable } from '../support/observable.ts'
@@ -19,7 +19,10 @@ export interface MessageDraft {
 
 /** Result of `send`: the message is stored on this device and shown. */
 export interface SentMessage {
-  /** Id that the message keeps in every attempt and in the log. Also its `key` in the timeline. */
+  /**
+   * Id that the message keeps in every attempt and in the log. It is also the `key` of the message
+   * in the timeline.
+   */
   readonly clientId: string
   /**
    * Resolves when the server has stored the message, which can take long while offline. Rejects
@@ -111,28 +114,32 @@ export interface Messages {
   retry(clientId: string): Promise<void>
   /**
    * Deletes a message that failed or was never attempted. Does nothing if the outbox has no such
-   * message. Rejects with `conflict` if it may already have been sent.
+   * message. Rejects with `conflict` if the message may already have been sent.
    */
   discard(clientId: string): Promise<void>
   /**
    * Replaces the text of one of my messages (1 to 20 000 UTF-16 code units). The new text is shown
-   * at once; if the request fails, the old text returns and the promise rejects. `forbidden`: not
-   * my message. `rate-limited`: also if 100 edits, deletions and reactions are pending in this
-   * conversation.
+   * at once; if the request fails, the old text returns and the promise rejects. Rejects with
+   * `forbidden` if I am not the sender, and with `rate-limited` also if 100 edits, deletions and
+   * reactions are pending in this conversation.
    */
   edit(seq: number, text: string): Promise<void>
   /**
-   * Deletes a message for all members, shown and reverted as with `edit`. An empty message with
-   * `deletedAt` remains. Rejects with `forbidden` unless I am its sender, an owner or a moderator.
+   * Deletes a message for all members. The deletion is shown at once, and reverted if the request
+   * fails. An empty message with `deletedAt` remains. Rejects with `forbidden` unless I am its
+   * sender, an owner or a moderator.
    */
   delete(seq: number): Promise<void>
   /**
-   * Adds my reaction to a message, shown and reverted as with `edit`. `emoji` is a single emoji.
-   * Rejects with `too-large` if the message already has 50 different emoji. Repeating a reaction
-   * has no effect.
+   * Adds my reaction to a message. It is shown at once, and removed again if the request fails.
+   * `emoji` is a single emoji. Rejects with `too-large` if the message already has 50 different
+   * emoji. Repeating a reaction has no effect.
    */
   react(seq: number, emoji: string): Promise<void>
-  /** Removes my reaction from a message, shown and reverted as with `edit`. */
+  /**
+   * Removes my reaction from a message. The removal is shown at once, and reverted if the request
+   * fails.
+   */
   unreact(seq: number, emoji: string): Promise<void>
   /**
    * Loads the page before the loaded messages, up to 50 of them. Does nothing if there are no older

@@ -107,7 +107,7 @@ export type ConnectionStatus =
   | { readonly state: 'waiting'; readonly attempt: number; readonly retryInMs: number }
   /**
    * The device reports that it has no network. The client reconnects when the network is back, and
-   * tries now and then.
+   * also tries from time to time.
    */
   | { readonly state: 'offline' }
   /**
@@ -155,14 +155,14 @@ export interface ChatClient {
   readonly presence: PresenceWatcher
 
   /**
-   * Loads the stored data, finds out which user is signed in, and connects if there is one. Call it
+   * Loads the stored data, finds out which user is signed in, and connects if a user is. Call it
    * once. Resolves before the connection is open; while the server cannot be reached, the client
    * keeps trying in the background. Rejects if the store cannot be read.
    */
   start(): Promise<void>
   /**
-   * Disconnects and writes the store. Waits up to 30 s for each of the two steps of the store,
-   * writing and closing. `start()` may be called again afterwards.
+   * Disconnects and writes the store. Waits at most 30 s until the store has written the data, and
+   * at most 30 s until it has closed. `start()` may be called again afterwards.
    */
   stop(): Promise<void>
 
@@ -263,14 +263,16 @@ export interface ChatClient {
    * Registers a callback for changes and returns a function that removes it. The callback runs
    * exactly once per (epoch, conversation, seq) of this store, in seq order within a conversation
    * (rule CLI1), after the change was applied to the local copy. Pages of older messages cause no
-   * calls. A conversation reported to `onLimited` continues after the seq given there.
+   * calls. After a call of `onLimited`, the conversation continues with the changes after the seq
+   * given there.
    */
   onChange(callback: (change: ChangeNotice) => void): () => void
   /**
    * Registers a callback for skipped changes and returns a function that removes it. The callback
-   * runs when changes of a conversation up to `seq` were not given to `onChange`: they were too
-   * many to replay, date from before I joined, or were received only by another client of the same
-   * store. To follow the log, read the newest page of messages then.
+   * runs when changes of a conversation up to `seq` were not given to `onChange`: there were too
+   * many to replay, they date from before I joined, or only another client of the same store
+   * received them. An application that follows the log should then read the newest page of
+   * messages.
    */
   onLimited(callback: (notice: { readonly conversation: string; readonly seq: number }) => void): () => void
 }

@@ -6,10 +6,11 @@
  * together with the data that it covers. A conversation never goes back to a lower seq within one
  * epoch. All data is keyed by user.
  *
- * Several clients (tabs) may write to one store, each with its own cursor, and some may be behind.
- * So a commit is checked against the stored data (`store-merge.ts`). Within one epoch, entries are
- * merged and never deleted. Cleared data, or data of another epoch, is replaced only by a client
- * that has seen that generation of the store.
+ * Several clients (tabs) may write to one store, each with its own cursor, and the data of some may
+ * be outdated. So each commit is checked against the stored data (`store-merge.ts`). Within one
+ * epoch, entries are merged and never deleted. Cleared data, or data of another epoch, is replaced
+ * only by a client that has read the current generation of the store (an id that changes when the
+ * data is cleared or replaced).
  */
 import type { Conversation, ErrorBody, Json, PageMessage, User } from '@chorus/protocol'
 import type { Observable } from '../support/observable.ts'
@@ -45,7 +46,7 @@ export interface OutboxRecord {
   }
   /** Time of writing by this device's clock (ISO 8601). */
   readonly createdAt: string
-  /** Progress of the message, as in `OutboxItem`. */
+  /** Sending status of the message, as in `OutboxItem`. */
   readonly status:
     | { readonly state: 'pending'; readonly attempts: number }
     | { readonly state: 'acknowledged'; readonly seq: number; readonly createdAt: string }
@@ -62,11 +63,11 @@ export interface ConversationRecord {
    * responded.
    */
   readonly summary?: Conversation
-  /** Seq that `summary.unread` reflects, where it differs from `summary.seq`. */
+  /** Seq at which `summary.unread` was counted, if it differs from `summary.seq`. */
   readonly unreadAsOfSeq?: number
   /**
-   * Set when the unread counts of two clients could not be merged. The client must then request the
-   * count.
+   * Set when the unread counts of two clients could not be merged. A client must then request the
+   * count from the server.
    */
   readonly isUnreadUnsure?: true
   /**
@@ -74,13 +75,13 @@ export interface ConversationRecord {
    * a resume from an earlier cursor does not report it twice.
    */
   readonly left?: true
-  /** Newest messages, if they are kept. */
+  /** Newest messages of the conversation, if they are stored. */
   readonly window?: WindowRecord
 }
 
 /**
- * Position of a conversation that the user left, once a cursor covers the departure. It is kept, so
- * that a client that is behind cannot bring the conversation back.
+ * Position of a conversation that the user left, once a cursor covers the departure. It is kept so
+ * that a client with outdated data cannot restore the conversation.
  */
 export interface RemovedRecord {
   readonly id: string
@@ -88,8 +89,8 @@ export interface RemovedRecord {
 }
 
 /**
- * Newest messages of one conversation, oldest first. `asOfSeq` is the seq that a message's text and
- * reactions reflect.
+ * Newest messages of one conversation, oldest first. `asOfSeq` is the seq up to which the text and
+ * the reactions of a message are current.
  */
 export interface WindowRecord {
   readonly hasBefore: boolean
@@ -101,8 +102,8 @@ export interface ReplicaRecord {
   readonly epoch: string
   readonly cursor: string
   /**
-   * Identifier that changes whenever the data is cleared, replaced by data of another epoch, or
-   * gains a conversation.
+   * Identifier that changes whenever the stored data is cleared, is replaced by data of another
+   * epoch, or gains a conversation.
    */
   readonly generation: string | undefined
   readonly conversations: readonly ConversationRecord[]
@@ -112,15 +113,22 @@ export interface ReplicaRecord {
 /** Data that one client writes in one transaction. */
 export interface ReplicaCommit {
   readonly epoch: string
-  /** Generation that this client has seen, or undefined for a store that was never written. */
+  /**
+   * Generation of the stored data that this client last read. Undefined for a store that was never
+   * written.
+   */
   readonly base: string | undefined
-  /** Position that the stored data now covers. Left out when it has not moved. */
+  /**
+   * Cursor up to which the stored data is complete after this commit. Left out when it has not
+   * moved.
+   */
   readonly cursor?: string
   readonly conversations: readonly ConversationRecord[]
   readonly removed: readonly RemovedRecord[]
   /**
-   * True when the commit holds everything that this client has (a first load). Only such a commit
-   * may start a new generation of cleared data, or join another generation of the same epoch.
+   * True when the commit contains the whole local copy of this client (after a first load). Only
+   * such a commit may write to cleared data, or to a generation of the same epoch that this client
+   * has not read.
    */
   readonly replace?: boolean
 }
@@ -132,9 +140,9 @@ export type CommitOutcome =
       /** Generation of the stored data after this commit. */
       readonly generation: string | undefined
       /**
-       * Conversations that another client stored and that a commit with `replace` did not name.
-       * While there are any, the cursor is not written, because it may cover that the user left
-       * them.
+       * Conversations that another client stored and that a commit with `replace` did not name. The
+       * user may have left them. While there are any, the cursor is not written, so that a
+       * departure is not missed.
        */
       readonly foreign: readonly ConversationRecord[]
     }
@@ -161,7 +169,7 @@ export interface ChatStore {
   readOutbox(userId: string): Promise<readonly OutboxRecord[]>
   /**
    * Adds or replaces a message by clientId. An acknowledged message never becomes a pending one
-   * again, because the tab that writes the older state is behind.
+   * again, because a tab that writes the older state has outdated data.
    */
   putOutbox(userId: string, record: OutboxRecord): Promise<void>
   /** Deletes messages from the outbox of a user. Unknown ids are ignored. */

@@ -1,7 +1,7 @@
 /**
  * Entry of a conversation in the conversation list, updated from its log. Pure functions. The
- * server's conversation object says which seq it reflects, and only changes above that seq are
- * applied. So the object and the changes may arrive in any order.
+ * server's conversation object includes all changes up to its `seq`, so only later changes are
+ * applied to it. The object and the changes may therefore arrive in any order.
  */
 import { type Change, type Conversation, limits, type PageMessage } from '@chorus/protocol'
 import type { ConversationSummary } from './api-conversation.ts'
@@ -9,8 +9,8 @@ import { hasMessage } from './change-fields.ts'
 import { countReaction, reactionsOf, spanOf, type TimelineWindow } from './timeline.ts'
 
 /**
- * A summary, and the seq that its unread count reflects. That seq is separate, because read markers
- * move outside the log.
+ * A summary, and the seq at which its unread messages were counted. That seq can differ from the
+ * summary's, because read markers move outside the log.
  */
 export interface SummaryState {
   readonly summary: ConversationSummary
@@ -48,7 +48,7 @@ function countUnread({ unread, readSeq }: ConversationSummary, change: Change, m
       return Math.min(unread + 1, limits.unreadMax)
     case 'message.deleted':
       if (change.message.sender === me || change.message.seq <= readSeq) return unread
-      // At the limit the count means "this many or more". One message less may still be that many.
+      // At the limit, the count means "this many or more", so a deleted message does not lower it.
       return unread >= limits.unreadMax ? unread : Math.max(0, unread - 1)
     default:
       return unread
@@ -94,7 +94,7 @@ function applyToFields(summary: ConversationSummary, change: Change, me: string)
     case 'skip':
       return summary
     default:
-      // A change type of a later protocol version.
+      // Unknown types of a later protocol version change nothing here.
       return summary
   }
 }

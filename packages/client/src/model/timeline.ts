@@ -2,14 +2,14 @@
  * Ordered local copy of one conversation: pure, without I/O and without a clock (rules NODE1,
  * CLI1).
  *
- * It keeps two things. The log position: every change up to `appliedSeq` was given to the
+ * It keeps two things. The log position (`appliedSeq`): every change up to it was reported to the
  * application exactly once, in order. Changes that arrive too early are held back. The window: a
  * contiguous range of messages, built from pages and updated by changes.
  *
- * Background: a page read at seq P already contains every change up to P, however far the log
- * position is. The naive way applies each change that follows the log position, so it counts
- * reactions twice or loses them. Here each message remembers the seq that it reflects, and only
- * changes above that seq are applied to it.
+ * Background: a page that the server read at seq P already contains every change up to P, even if
+ * the log position is lower. The naive way applies every change after the log position to the page,
+ * so it counts some reactions twice. Here each message stores the seq up to which it is current,
+ * and only later changes are applied to it.
  */
 import type { Change, Message, MessagePage, PageMessage, ReactionCount } from '@chorus/protocol'
 import { hasMessage } from './change-fields.ts'
@@ -21,8 +21,8 @@ import type { WindowRecord } from './store.ts'
  */
 export const heldMaxChanges = 1_000
 /**
- * Maximum number of applied changes kept in memory. They bring pages up to date that were read
- * before them.
+ * Maximum number of applied changes kept in memory. They are applied to pages that the server read
+ * before these changes.
  */
 export const recentMaxChanges = 1_000
 /**
@@ -41,11 +41,11 @@ export interface WindowEntry {
 export interface TimelineWindow {
   readonly entries: readonly WindowEntry[]
   readonly hasBefore: boolean
-  /** True when newer messages exist outside the window. New messages are then not appended. */
+  /** True when newer messages exist after the window. New messages are then not appended. */
   readonly hasAfter: boolean
 }
 
-/** The result of applying input to a timeline, and what the caller must do next. */
+/** Result of applying changes or pages to a timeline, and the next step of the caller. */
 export interface TimelineStep {
   /** Changes to give to the application now, in this order. */
   readonly applied: readonly Change[]
@@ -57,9 +57,9 @@ export interface TimelineStep {
 }
 
 /**
- * The place of a page: instead of the window, or at one of its ends. `before` and `after` name the
- * message that was at that end when the page was requested; if another message is there now, the
- * page is stale.
+ * Position of a loaded page: it replaces the window or extends one of its ends. `before` and
+ * `after` are the seq of the message at that end when the page was requested. If another message is
+ * there now, the page is stale.
  */
 export type PagePlacement =
   | { readonly at: 'whole' }
@@ -88,7 +88,7 @@ export class Timeline {
   /** Changes that arrived too early, sorted by first seq. */
   #held: Change[] = []
   /**
-   * Highest seq ever seen in this conversation. Changes are missing while it is above `appliedSeq`.
+   * Highest seq received in this conversation. While it is above `appliedSeq`, changes are missing.
    */
   #highestSeq: number
   #recent: Change[] = []
@@ -136,8 +136,8 @@ export class Timeline {
   }
 
   /**
-   * Joins a page of messages to the window. Returns `stale` when it no longer fits; the caller must
-   * read it again.
+   * Joins a page of messages to the window. Returns `stale` when the page no longer joins the
+   * window; the caller must then request it again.
    */
   applyPage(page: MessagePage, placement: PagePlacement): 'applied' | 'stale' {
     const missed = this.changesAfter(page.seq)
@@ -147,7 +147,7 @@ export class Timeline {
     const fresh: TimelineWindow = {
       entries,
       hasBefore: page.hasBefore,
-      // An older page ends where the window begins, so new messages are not appended to it.
+      // A page of older messages ends before the window, so newer messages always exist after it.
       hasAfter: isNewer ? page.hasAfter : true,
     }
     const caughtUp = missed.length === 0 ? fresh : applyToWindow(fresh, missed, this.#me)
@@ -187,8 +187,8 @@ export class Timeline {
     if (messages !== undefined && (this.#window === undefined || this.#window.entries.length === 0)) {
       const first = messages[0]
       const hasBefore = first !== undefined && first.seq > 1
-      // If this page is older than the changes kept in memory, it is stale; the window then stays
-      // empty until the next load.
+      // The page is refused as stale if changes since it are no longer in memory. The window then
+      // stays empty until the next load.
       this.applyPage({ messages: [...messages], seq, hasBefore, hasAfter: false }, { at: 'whole' })
     }
     const applied: Change[] = []
@@ -198,15 +198,17 @@ export class Timeline {
   }
 
   /**
-   * Moves the log position to just before `seq`, or without `seq` to just before the first held
-   * change. A removed member may not read the changes that were missed (rule ACL1).
+   * Skips missing changes: moves the log position to just before `seq`, or without `seq` to just
+   * before the first held change. Needed for a removed member, who may not read the missed changes
+   * (rule ACL1).
    */
   skipTo(seq?: number): TimelineStep {
     const first = this.#held[0]
     const target = seq ?? (first === undefined ? this.#appliedSeq + 1 : spanOf(first).from)
     if (target > this.#appliedSeq + 1) {
       this.#appliedSeq = target - 1
-      // The skipped changes are unknown, so no older page can be brought up to date with them.
+      // The skipped changes are unknown, so a page from before them cannot be updated and must be
+      // refused.
       this.#recent = []
     }
     const applied: Change[] = []
@@ -216,7 +218,7 @@ export class Timeline {
     return this.#step(applied)
   }
 
-  /** Drops the messages to free memory. The log position stays. */
+  /** Drops the loaded messages to free memory. The log position stays. */
   dropWindow(): void {
     this.#window = undefined
   }
@@ -345,15 +347,15 @@ function applyToEntries(entries: WindowEntry[], change: Change, hasAfter: boolea
       return
     }
     default:
-      // Other changes, those of a later protocol version too, count in the log but do not alter
-      // messages.
+      // All other changes, including unknown types of a later version, move the log position but do
+      // not alter messages.
       return
   }
 }
 
 /**
- * Replaces the message body when the incoming version is higher (rule CLI1). Reactions are counted
- * separately, by seq.
+ * Replaces the content of a message when the incoming version is higher (rule CLI1). Reactions are
+ * updated separately.
  */
 function withBody(entry: WindowEntry, message: Message, seq: number): WindowEntry {
   const asOfSeq = Math.max(entry.asOfSeq, seq)

@@ -17,15 +17,15 @@ import { pagesMax } from './page-limits.ts'
 import type { ReplicaParts } from './parts.ts'
 
 /**
- * Time to wait for missing changes to arrive by themselves before they are read from the server.
+ * Time to wait until missing changes arrive by themselves. After it, they are read from the server.
  */
 export const gapPauseMs = 100
 
 /** Passes the changes released by the timeline to the summary and the application, in order. */
 export function applyStep(parts: ReplicaParts, slot: ConversationReplica, { applied, next }: TimelineStep): void {
   const { copy } = parts
-  // The position moved in either case. It must be stored, or the changes are reported again after
-  // a restart (rule CLI1).
+  // The log position may have moved even without a change to report. It must be stored, or changes
+  // are reported again after a restart (rule CLI1).
   copy.change(slot)
   for (const change of applied) {
     // The conversation object from the server may already include this change.
@@ -52,8 +52,8 @@ export function applyMembership(parts: ReplicaParts, slot: ConversationReplica, 
 }
 
 /**
- * Adds a new member to the summary, which names only the first few members. Needs the member's
- * profile.
+ * Adds a new member to the summary, which names only the first few members. Loads the profile of
+ * the member first.
  */
 async function addMember(
   { users, copy }: ReplicaParts,
@@ -71,8 +71,8 @@ async function addMember(
   if (!isWanted()) return
   const { merges } = slot
   const user = await users.get(userId)
-  // The member may have left in the meantime, or a newer member list may have come from the
-  // server.
+  // While the profile was loading, the member may have left, or the server may have sent a newer
+  // member list.
   const since = slot.timeline.changesAfter(joinedSeq)
   const isGone = since?.some((change) => change.type === 'member.left' && change.user === userId) ?? true
   if (isGone || merges !== slot.merges || !isWanted() || slot.state === undefined) return
@@ -108,7 +108,8 @@ async function readChanges(parts: ReplicaParts, slot: ConversationReplica, attem
       retryLater(parts, error, attempt, () => readChanges(parts, slot, attempt + 1))
       return
     }
-    // The user was removed in the meantime. The held changes may contain that removal.
+    // The server answered `not-found`: the user was removed from the conversation. The held changes
+    // may contain that removal.
     applyStep(parts, slot, slot.timeline.skipTo())
     copy.leave(slot)
   }
@@ -116,7 +117,7 @@ async function readChanges(parts: ReplicaParts, slot: ConversationReplica, attem
   settle(parts, slot)
 }
 
-/** Reads again after a back-off. */
+/** Calls `read` again after a back-off. */
 export function retryLater(
   { clock, onError }: ReplicaParts,
   error: unknown,
@@ -129,7 +130,10 @@ export function retryLater(
   })
 }
 
-/** Lets the cursor move if the conversation waits for nothing else. */
+/**
+ * Marks the conversation as complete, so that the cursor can move, unless other data of it is still
+ * being read.
+ */
 export function settle({ copy, saver }: ReplicaParts, slot: ConversationReplica): void {
   if (slot.isRepairing || slot.isRequesting) return
   if (copy.settle(slot)) saver.saveLater()

@@ -1,4 +1,6 @@
-/** One conversation of the local copy: its timeline, its summary, and what is being read for it. */
+/**
+ * One conversation of the local copy: its timeline, its summary, and the state of running reads.
+ */
 import type { ConversationSummary } from '../model/api-conversation.ts'
 import type { SummaryState } from '../model/summary.ts'
 import { Timeline } from '../model/timeline.ts'
@@ -12,7 +14,7 @@ export interface ConversationReplica {
   timeline: Timeline
   state: SummaryState | undefined
   readonly summary: Cell<ConversationSummary | undefined>
-  /** Listeners to call when the window or `loading` has changed. */
+  /** Listeners to call when the loaded messages or `loading` have changed. */
   readonly changed: Set<() => void>
   loading: Loading
   /** True while a listener shows the messages, so that they stay in memory. */
@@ -22,7 +24,7 @@ export interface ConversationReplica {
   isRepairing: boolean
   /** True while the summary is being requested. */
   isRequesting: boolean
-  /** Number of times a conversation object from the server was merged. */
+  /** Number of conversation objects from the server that were merged into the summary. */
   merges: number
 }
 
@@ -46,7 +48,7 @@ export function createConversationReplica(
   }
 }
 
-/** Calls the listeners of a conversation. */
+/** Calls the `changed` listeners of a conversation. */
 export function notifyChanged({ changed }: ConversationReplica): void {
   for (const notify of [...changed]) notify()
 }

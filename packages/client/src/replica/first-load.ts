@@ -1,9 +1,10 @@
 /**
- * Reads all conversations from the server: pages of `sync` without a cursor and, in parallel, the
- * conversation list.
+ * Reads all conversations of the user from the server: the messages with `sync` (starting without a
+ * cursor) and, in parallel, the conversation list.
  *
- * Guarantee: pages read before a failure are kept and the next ones are smaller, so that each attempt
- * on a slow line gets further. The number of pages is limited, whatever the server answers.
+ * Guarantee: pages read before a failure are kept and the next ones are smaller, so that each
+ * attempt on a slow line gets further. The number of pages is limited, so that a faulty server
+ * cannot cause an endless load.
  */
 import { ChorusError, type Conversation, limits, type SyncEntry, type SyncPage } from '@chorus/protocol'
 import type { ChatStore } from '../model/store.ts'
@@ -16,12 +17,15 @@ import { pageSizeMin, pagesMax } from './page-limits.ts'
  * gives up until the next connection.
  */
 export const firstLoadsMax = 3
-/** Number of conversations on the first page of a load. */
+/** Number of conversations on the first page of the conversation list. */
 const firstPageSize = 50
 
 /** Result of a first load. */
 export interface FirstLoad {
-  /** Generation of the store before the load. */
+  /**
+   * Generation of the stored data before the load (an id that changes when the data is cleared or
+   * replaced).
+   */
   readonly base: string | undefined
   readonly epoch: string
   readonly cursor: string | undefined
@@ -46,7 +50,7 @@ export interface FirstLoadReaderOptions {
   readonly api: HttpApi
   readonly copy: LocalCopy
   readonly onError: (error: unknown) => void
-  /** Called with each conversation of the list as it arrives. */
+  /** Called with each conversation of the conversation list as soon as it is received. */
   readonly onListed: (conversation: Conversation) => void
 }
 
@@ -61,11 +65,14 @@ export class FirstLoadReader {
     this.#options = options
   }
 
-  /** Reads everything, or the rest after a failure. Returns undefined when stopped. */
+  /**
+   * Reads all conversations, or the remaining ones after a failure. Returns undefined when the
+   * client was stopped.
+   */
   async read(): Promise<FirstLoad | undefined> {
     this.#progress ??= {
-      // Read before the request, so that the server's response is newer than this generation of
-      // the store.
+      // Read the generation of the store before the first request, so that the server's response is
+      // newer than the stored data.
       base: await this.#options.store
         .readGeneration(this.#options.me)
         .catch((error: unknown) => void this.#options.onError(error)),
@@ -106,7 +113,8 @@ export class FirstLoadReader {
       progress.cursor = page.cursor
       for (const entry of page.conversations)
         progress.entries.set(entry.conversation, mergeEntry(progress.entries.get(entry.conversation), entry))
-      // A page with `reset` is also the first page of a new load.
+      // A page with `reset` restarts the load. It is already the first page of the new load, so it
+      // is used.
       progress.isSynced = !page.more
     }
   }
@@ -115,7 +123,7 @@ export class FirstLoadReader {
     for (let pages = 0; !progress.isListed && pages < pagesMax; pages += 1) {
       const { nextPage } = progress
       const answer = await this.#options.api.call('list-conversations', {
-        // The first page is short, because the user waits for it.
+        // The first page is small, so that the user sees conversations soon.
         limit: nextPage === undefined ? Math.min(firstPageSize, this.#pageSize) : this.#pageSize,
         ...(nextPage !== undefined && { page: nextPage }),
       })

@@ -1,11 +1,11 @@
 /**
- * State of the local copy: its conversations, the position in the server's log that they have
- * reached, and how they differ from the store.
+ * State of the local copy: its conversations, the cursor up to which they are complete, and the
+ * changes that are not stored yet.
  *
  * Guarantee: the cursor moves only while no conversation waits for data from the server (rule CP1).
- * A departure is stored as such until a cursor covers it, so that a resume from an earlier cursor
- * does not report it twice (CLI1). At most 300 conversations keep messages in memory, unless more of
- * them are shown.
+ * A conversation that the user left stays stored as left until a stored cursor covers the
+ * departure, so that a resume from an earlier cursor does not report the departure twice (CLI1). At
+ * most 300 conversations keep messages in memory, unless more of them are shown.
  */
 import type { ConversationSummary } from '../model/api-conversation.ts'
 import type { ConversationRecord, ReplicaCommit, ReplicaRecord } from '../model/store.ts'
@@ -31,7 +31,7 @@ export class LocalCopy {
   readonly #windows = new Map<string, ConversationReplica>()
   #epoch = ''
   #cursor: string | undefined
-  /** The newest cursor of the server, until the local copy reaches it. */
+  /** The newest cursor from the server that the local copy has not reached yet. */
   #candidate: string | undefined
   /**
    * Conversations that wait for data from the server. The cursor does not move while there are any.
@@ -40,8 +40,8 @@ export class LocalCopy {
   /** Conversations that changed since the last commit. */
   readonly #changed = new Set<string>()
   /**
-   * Conversations that the user left and no stored cursor covers yet. `isCovered`: the candidate
-   * cursor covers it.
+   * Conversations that the user left, where no stored cursor covers the departure yet. `isCovered`:
+   * the newest cursor from the server covers the departure.
    */
   readonly #leaving = new Map<string, { isCovered: boolean }>()
   /**
@@ -83,12 +83,15 @@ export class LocalCopy {
     return this.#cursor
   }
 
-  /** Keeps the cursor where it is from now on. */
+  /** Stops the local copy: the cursor no longer moves. */
   stop(): void {
     this.#isStopped = true
   }
 
-  /** Returns whether `stop` was called. A method, because that can happen during every await. */
+  /**
+   * Returns whether `stop` was called. A method, not a field, because `stop` can be called during
+   * any await.
+   */
   isStopped(): boolean {
     return this.#isStopped
   }
@@ -110,7 +113,7 @@ export class LocalCopy {
     return fresh
   }
 
-  /** Begins the timeline of a conversation at a position, instead of what was known of it. */
+  /** Replaces the timeline of a conversation by a new one that begins at the given position. */
   restart(id: string, position: Omit<TimelineOptions, 'me'>): ConversationReplica {
     const slot = this.slot(id)
     slot.timeline = new Timeline({ me: this.#me, ...position })
@@ -149,8 +152,8 @@ export class LocalCopy {
   }
 
   /**
-   * Marks the window as most recently used. If too many are in memory, drops the least recently
-   * used one that is not shown.
+   * Marks the loaded messages of a conversation as most recently used. If too many conversations
+   * have messages in memory, drops the messages of the least recently used one that is not shown.
    */
   useWindow(slot: ConversationReplica): void {
     this.#windows.delete(slot.id)
@@ -164,7 +167,7 @@ export class LocalCopy {
     }
   }
 
-  /** Notes the server's epoch. Returns false if this copy belongs to another one. */
+  /** Stores the server's database epoch. Returns false if this copy belongs to another epoch. */
   enterEpoch(epoch: string): boolean {
     if (this.#epoch !== '' && epoch !== this.#epoch) return false
     this.#epoch = epoch
@@ -172,8 +175,8 @@ export class LocalCopy {
   }
 
   /**
-   * Moves to a cursor of the server as soon as no conversation waits for data. Returns true if it
-   * moved at once.
+   * Moves the cursor of the copy to a cursor of the server, as soon as no conversation waits for
+   * data. Returns true if the cursor moved at once.
    */
   cover(cursor: string): boolean {
     this.#candidate = cursor
@@ -181,19 +184,24 @@ export class LocalCopy {
     return this.#move()
   }
 
-  /** Keeps the cursor until `settle`, because data of the conversation is missing. */
+  /**
+   * Prevents the cursor from moving until `settle` is called, because data of the conversation is
+   * missing.
+   */
   wait({ id }: ConversationReplica): void {
     this.#waiting.add(id)
   }
 
-  /** Notes that no data of the conversation is missing. Returns true if the cursor moved. */
+  /**
+   * Marks the conversation as complete: no data of it is missing. Returns true if the cursor moved.
+   */
   settle({ id, isLeft, state }: ConversationReplica): boolean {
     this.#waiting.delete(id)
     if (isLeft || state !== undefined) this.#foreign.delete(id)
     return this.#move()
   }
 
-  /** Moves to the position of a first load, whose conversations replace the present ones. */
+  /** Takes the epoch and the cursor of a first load. The caller then replaces the conversations. */
   reset(epoch: string, cursor: string | undefined): void {
     this.#epoch = epoch
     this.#cursor = cursor
@@ -233,7 +241,10 @@ export class LocalCopy {
     }
   }
 
-  /** Returns whether there is something to store, for a store that has this cursor. */
+  /**
+   * Returns whether the copy has data or a cursor that the store does not have. `savedCursor` is
+   * the stored cursor.
+   */
   isAheadOf(savedCursor: string | undefined): boolean {
     if (this.#cursor === undefined) return false
     return this.#changed.size > 0 || (this.#cursor !== savedCursor && this.#foreign.size === 0)
@@ -249,17 +260,20 @@ export class LocalCopy {
     return [...this.#unsure].map((id) => this.slot(id))
   }
 
-  /** Notes that the server has sent the whole conversation object. */
+  /** Marks the summary as certain: the server has sent the whole conversation object. */
   confirm({ id }: ConversationReplica): void {
     this.#unsure.delete(id)
   }
 
-  /** Notes that the store has to be updated. */
+  /** Marks the conversation to be stored with the next commit. */
   change({ id }: { readonly id: string }): void {
     this.#changed.add(id)
   }
 
-  /** Returns the records of the conversations that changed since the last call, or of all. */
+  /**
+   * Returns the store records of the conversations that changed since the last call. With
+   * `isWhole`, returns those of all conversations.
+   */
   takeChanges(isWhole: boolean): Pick<ReplicaCommit, 'conversations' | 'removed'> {
     const slots = isWhole ? this.all() : [...this.#changed].map((id) => this.slot(id))
     this.#changed.clear()

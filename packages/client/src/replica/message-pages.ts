@@ -1,9 +1,9 @@
 /**
  * Loads pages of messages into the windows of the local copy.
  *
- * Guarantee: one page of a conversation loads at a time. A page that no longer fits, because the
- * window changed while it was read, is read again. After a failure the next page is smaller, so that
- * a slow line gets further.
+ * Guarantee: one page of a conversation loads at a time. A page that no longer joins the loaded
+ * messages, because they changed during the request, is requested again. After a failure the next
+ * page is smaller, so that a slow line gets further.
  */
 import { ChorusError, limits, type MessagePage } from '@chorus/protocol'
 import type { PagePlacement } from '../model/timeline.ts'

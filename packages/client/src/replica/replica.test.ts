@@ -1,6 +1,6 @@
 /**
- * Tests of a first load of many conversations on a slow line: what is shown before it ends, and
- * what a failure keeps.
+ * Tests of a first load of many conversations on a slow line: which conversations are shown before
+ * the load ends, and which data is kept after a failure.
  */
 import { ChorusError, type CommandName, type Conversation, limits } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'

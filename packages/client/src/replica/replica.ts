@@ -118,7 +118,7 @@ export class Replica {
    * as it arrives. After a failure, the next call continues.
    */
   firstLoad(): Promise<void> {
-    // A second connection attempt may start while a load is running. Both share it.
+    // A second connection attempt may start while a load is running. Both attempts share that load.
     this.#loadingAll ??= this.#loadAll().finally(() => {
       this.#loadingAll = undefined
     })
@@ -130,7 +130,7 @@ export class Replica {
     for (let loads = 0; loads < firstLoadsMax; loads += 1) {
       const load = await this.#firstLoad.read()
       if (load === undefined) return
-      // Wait for a running commit: it belongs to the previous copy.
+      // Wait for a running commit to the store: it contains the copy from before this load.
       await this.#saver.idle()
       if (this.#copy.isStopped()) return
       this.#replaceWith(load)
@@ -138,7 +138,7 @@ export class Replica {
     }
   }
 
-  /** Shows a conversation of the list before the first load is complete. */
+  /** Shows a conversation from the conversation list before the first load is complete. */
   #show(conversation: Conversation): void {
     this.#options.users.put(conversation.members.map(({ user }) => user))
     const slot = this.slot(conversation.id)
@@ -191,8 +191,8 @@ export class Replica {
   }
 
   /**
-   * Moves the read marker in the local copy. Returns false when the unread count can only come from
-   * the server.
+   * Moves the read marker in the local copy. Returns false when the unread count must be requested
+   * from the server.
    */
   markRead(slot: ConversationReplica, seq: number): boolean {
     return markRead(this.#parts, slot, seq)
@@ -230,8 +230,8 @@ export class Replica {
     const first = changes[0]
     if (first === undefined) return
     const isNew = slot.state === undefined && slot.timeline.appliedSeq === 0
-    // This conversation is new to the local copy. Earlier changes are history to page through, not
-    // missing changes.
+    // This conversation is new to the local copy. Earlier changes do not count as missing: they are
+    // history, which the user loads page by page.
     if (isNew) slot.timeline.skipTo(first.type === 'skip' ? first.from : first.seq)
     applyStep(this.#parts, slot, slot.timeline.applyChanges(changes))
     if (slot.state === undefined && !slot.isLeft) readSummaryLater(this.#parts, slot)
@@ -254,13 +254,14 @@ export class Replica {
       if (isNews) this.#reportLimited(conversation, seq)
     }
     const isCounted = applyMarker(this.#parts, slot, seq, readSeq, unread)
-    // The name and the members may have changed in the skipped changes.
+    // The skipped changes may have changed the name or the members, so request the conversation
+    // object.
     if (limited === true || !isCounted) readSummaryLater(this.#parts, slot)
   }
 
   /**
-   * Handles a conversation that only the store knows. Either another client joined it, or this
-   * client missed that the user left it. The server is asked which.
+   * Handles a conversation that is in the store but not in this copy. Either the user joined it in
+   * another client, or this client missed that the user left it. Asks the server which is true.
    */
   #applyForeign({ id, appliedSeq, window }: ConversationRecord): void {
     const slot = this.slot(id)
@@ -268,7 +269,7 @@ export class Replica {
     const known = slot.timeline.appliedSeq
     if (appliedSeq > known) {
       this.#copy.restart(id, { appliedSeq, ...(window && { window }) })
-      // The other client received these changes. This client never will, so it reports a gap (rule
+      // Only the other client received these changes. This client reports them as skipped (rule
       // CLI1).
       if (known > 0) this.#reportLimited(id, appliedSeq)
     }
@@ -283,7 +284,7 @@ export class Replica {
     for (const slot of this.#copy.all()) {
       const entry = entries.get(slot.id)
       if (entry === undefined || entry.left === true) this.#copy.leave(slot)
-      // Seq numbers of another database epoch mean nothing here.
+      // The stored seq belongs to another database epoch, so it is meaningless now.
       if (!isSameHistory) this.#copy.restart(slot.id, { appliedSeq: 0 })
     }
     const sorted = [...entries.values()]
@@ -301,7 +302,8 @@ export class Replica {
       const messages = index < windowsMax ? entry.messages : undefined
       applyStep(this.#parts, slot, slot.timeline.applyLimited(entry.seq, messages))
       applyStep(this.#parts, slot, slot.timeline.applyChanges(entry.changes))
-      // The list may be older than the changes applied here.
+      // The conversation object from the list may be older than the changes applied here. Then
+      // request it again.
       if (conversation === undefined || !merge(this.#parts, slot, conversation)) readSummaryLater(this.#parts, slot)
       if (isNews) this.#reportLimited(slot.id, entry.seq)
       notifyChanged(slot)

@@ -10,8 +10,8 @@ import { createSerialQueue } from '../support/serial-queue.ts'
 import type { LocalCopy } from './local-copy.ts'
 
 /**
- * Time during which applied changes are collected before they are stored, ahead of the cursor that
- * will cover them.
+ * Time during which applied changes are collected before they are stored. They are stored even if
+ * no cursor covers them yet.
  */
 export const saveSoonMs = 100
 /** Delay before the next write after the store failed. */
@@ -23,13 +23,13 @@ export interface ReplicaSaverOptions {
   readonly clock: Clock
   readonly copy: LocalCopy
   readonly onError: (error: unknown) => void
-  /** Called with each conversation that only the store knows. */
+  /** Called with each conversation that is in the store but not in the local copy. */
   readonly onForeign: (record: ConversationRecord) => void
 }
 
 export class ReplicaSaver {
   readonly #options: ReplicaSaverOptions
-  /** Generation of the stored data on which this copy is based. */
+  /** Generation of the stored data that this copy was last loaded from or written to. */
   #generation: string | undefined
   /**
    * True after another client cleared or replaced the stored data. Nothing is written until the
@@ -37,7 +37,7 @@ export class ReplicaSaver {
    */
   #isDetached = false
   #saving: Promise<void> | undefined
-  /** Runs one commit at a time, because the outcome of one commit decides about the next. */
+  /** Runs one commit at a time, because each commit depends on the outcome of the previous one. */
   readonly #inOrder = createSerialQueue()
   #savedCursor: string | undefined
   #isSaveDue = false
@@ -46,7 +46,9 @@ export class ReplicaSaver {
     this.#options = options
   }
 
-  /** Notes that the local copy was loaded from the store. */
+  /**
+   * Takes over the cursor and the generation with which the local copy was loaded from the store.
+   */
   restored({ cursor, generation }: ReplicaRecord): void {
     this.#savedCursor = cursor
     this.#generation = generation
@@ -58,8 +60,8 @@ export class ReplicaSaver {
   }
 
   /**
-   * Stores the whole local copy after a first load, over the generation `base` of the stored data.
-   * Returns false when another client has replaced the data since.
+   * Stores the whole local copy after a first load, replacing the generation `base` of the stored
+   * data. Returns false when another client has replaced the data since.
    */
   async replaceAll(base: string | undefined): Promise<boolean> {
     this.#generation = base
@@ -75,8 +77,9 @@ export class ReplicaSaver {
 
   /**
    * Stores applied changes soon, without waiting for a cursor that covers them. A message leaves
-   * the outbox when its change is applied, so it must be in the store for a reload without a
-   * server. Changes that a resume repeats are dropped by seq.
+   * the outbox when its change is applied, so it must be stored soon: otherwise a reload while
+   * offline would not show it. If a resume repeats stored changes, they are ignored because of
+   * their seq.
    */
   saveSoon(): void {
     if (this.#isSaveDue || this.#options.copy.isStopped()) return
@@ -87,7 +90,7 @@ export class ReplicaSaver {
     })
   }
 
-  /** Stores everything in the background, now or after the commit that is running. */
+  /** Stores all unsaved data in the background, now or after the running commit. */
   saveLater(): void {
     if (this.#saving !== undefined || this.#options.copy.isStopped()) return
     const again = (delayMs: number): void => {
@@ -103,7 +106,7 @@ export class ReplicaSaver {
     )
   }
 
-  /** Stores what is not stored yet. Call it after the end of all changes. */
+  /** Stores all unsaved data. Call it when no further changes can arrive. */
   async flush(): Promise<void> {
     await this.#saving
     if (this.isBehind) await this.#save(false)
@@ -149,8 +152,8 @@ export class ReplicaSaver {
 
   /**
    * Handles a refused commit: another client cleared or replaced the stored data. Within the same
-   * epoch this copy can be merged into the new data. After a change of epoch or a sign-out, only a
-   * new first load gives the true state.
+   * database epoch, commits the whole copy, which is then merged into the new data. After a change
+   * of epoch or a sign-out, stops writing until the next first load.
    */
   async #onRefused(
     { epoch, generation }: Extract<CommitOutcome, { kind: 'refused' }>,

@@ -1,9 +1,10 @@
 /**
- * Keeps the summaries of the local copy: read markers, unread counts, and conversation objects of
- * the server, which are requested where a summary is missing or uncertain.
+ * Keeps the summaries of the local copy: read markers, unread counts and the other fields of the
+ * conversation. Requests the conversation object from the server when a summary is missing or
+ * uncertain.
  *
- * Guarantee: an object that is older than the local copy never replaces newer changes. The cursor
- * does not move before a requested object was merged (rule CP1).
+ * Guarantee: a conversation object that is older than the local copy never replaces newer data. The
+ * cursor does not move before a requested object was merged (rule CP1).
  */
 import { ChorusError, type Conversation } from '@chorus/protocol'
 import type { ConversationSummary } from '../model/api-conversation.ts'
@@ -14,8 +15,8 @@ import type { ReplicaParts } from './parts.ts'
 
 /**
  * Merges a conversation object from the server with the changes applied here since. Returns false
- * when the object is too old for that. Keeping the known object instead would be wrong: after a
- * `limited` resume it lacks the skipped changes.
+ * when the object is too old, because some changes since it are no longer in memory. The caller
+ * must then request it again: the known summary may lack changes that a resume skipped (`limited`).
  */
 export function merge(parts: ReplicaParts, slot: ConversationReplica, conversation: Conversation): boolean {
   const known = slot.state?.summary
@@ -24,7 +25,8 @@ export function merge(parts: ReplicaParts, slot: ConversationReplica, conversati
   slot.merges += 1
   parts.copy.confirm(slot)
   const fresh = toSummary(conversation)
-  // A read marker moved here may not have reached the server yet.
+  // The user may have moved the read marker here, and the server may not know yet. Keep the higher
+  // one.
   const isAhead = known !== undefined && known.readSeq > fresh.readSeq
   const base = isAhead ? { ...fresh, readSeq: known.readSeq } : fresh
   const state = since.reduce((so, change) => applyChangeToSummary(so, change, parts.me), {
@@ -39,8 +41,8 @@ export function merge(parts: ReplicaParts, slot: ConversationReplica, conversati
 }
 
 /**
- * Moves the read marker in the local copy. Returns false when the unread count can only come from
- * the server.
+ * Moves the read marker in the local copy. Returns false when the unread count must be requested
+ * from the server.
  */
 export function markRead(parts: ReplicaParts, slot: ConversationReplica, readSeq: number): boolean {
   if (slot.state === undefined) return false
@@ -89,7 +91,8 @@ export async function readSummary(parts: ReplicaParts, slot: ConversationReplica
     const { conversation } = await parts.api.call('get-conversation', { conversation: slot.id })
     parts.users.put(conversation.members.map(({ user }) => user))
     if (copy.isStopped()) return
-    // The server also returns public channels to non-members.
+    // A null role means that the user is not a member: the server returns public channels to
+    // non-members, too.
     if (conversation.role === null) copy.leave(slot)
     else if (!slot.isLeft && !merge(parts, slot, conversation)) {
       throw new ChorusError('unavailable', 'unable to show conversation; the response is older than the local copy')

@@ -1,8 +1,10 @@
 /**
- * Finds out which user is signed in, signs in and out, and keeps the account in the store.
+ * Session of the client: finds out which user is signed in, signs in and out, and stores the
+ * account.
  *
  * Guarantee: start, stop, sign-up, sign-in and sign-out run one after another. At most one user is
- * signed in. Nothing of a user is shown or continues after another one takes over.
+ * signed in. When another user signs in, no data of the first user is shown any more and all work
+ * for that user ends.
  */
 import { ChorusError, type Session as ServerSession, type User } from '@chorus/protocol'
 import type { Connection } from '../connection/connection.ts'
@@ -28,9 +30,9 @@ export interface SessionOptions {
   readonly requests: Requests
   readonly connection: Connection
   readonly users: UserCache
-  /** Creates the parts of a user. */
+  /** Creates the objects of a signed-in user (`SignedIn`). */
   readonly open: (user: User, life: Lifetime) => SignedIn
-  /** Shows the data of the signed-in user, or none. */
+  /** Shows the data of the signed-in user, or no data for undefined. */
   readonly show: (signedIn: SignedIn | undefined) => void
   readonly onError: (error: unknown) => void
 }
@@ -41,7 +43,10 @@ export class Session {
   #signedIn: SignedIn | undefined
   /** Lifetime from one `stop` to the next. */
   #run: Lifetime
-  /** True once the server has confirmed, since `start`, which user the session belongs to. */
+  /**
+   * True once the server has confirmed, since the sign-in or start, which user the session belongs
+   * to.
+   */
   #isKnown = false
   /** Cancels the next attempt to ask the server which user the session belongs to. */
   #cancelFind: () => void = () => undefined
@@ -83,11 +88,11 @@ export class Session {
           await this.#enter(account.user, undefined, run)
           return
         }
-        // The store is empty, but a browser may still have the session cookie.
+        // No account is stored, but a browser may still have the session cookie.
         await this.#find(0, run)
       })
     } catch (error) {
-      // `stop` was called before this finished.
+      // An error after `stop` is expected, so it is ignored.
       if (!run.isOver) throw error
     }
   }
@@ -132,8 +137,8 @@ export class Session {
       try {
         await this.#api(run).call('sign-out', {})
       } catch (error) {
-        // An already ended session is a success. After any other error the session is still alive,
-        // so the user must know.
+        // `unauthenticated` means that the session has already ended, so the sign-out succeeded.
+        // After any other error the session is still valid, so the caller gets the error.
         if (!(error instanceof ChorusError) || error.code !== 'unauthenticated') throw error
       }
       await this.#leave('asked', true)
@@ -155,13 +160,14 @@ export class Session {
   }
 
   /**
-   * Runs before a link is opened. Checks which user the session belongs to, and loads everything if
-   * there is no cursor.
+   * Runs before a link is opened. Checks which user the session belongs to, and runs a first load
+   * if there is no cursor.
    */
   prepare(isAfterFailure: boolean): Promise<void> | undefined {
     const signedIn = this.#signedIn
     if (signedIn === undefined) return undefined
-    // A refused WebSocket does not report the reason, but an HTTP request does.
+    // Check the session after a failure: a refused WebSocket does not report the reason, but an
+    // HTTP request does.
     const isCheckDue = !this.#isKnown || isAfterFailure
     if (!isCheckDue && !signedIn.replica.needsLoad) return undefined
     return this.#prepareNow(signedIn, isCheckDue)
@@ -190,7 +196,7 @@ export class Session {
     })
   }
 
-  /** Shows the session as the server reported it. */
+  /** Publishes the user and session that the server reported. */
   confirm(user: User, session: ServerSession): void {
     this.#isKnown = true
     this.#options.users.put([user])
@@ -198,8 +204,8 @@ export class Session {
   }
 
   /**
-   * Signs out locally after the server ended the session. Pending messages are kept, because the
-   * same user may sign in again.
+   * Signs out on this device after the server ended the session. Pending messages are kept, because
+   * the same user may sign in again.
    */
   leaveIfClosed(): void {
     const signedIn = this.#signedIn
@@ -214,8 +220,8 @@ export class Session {
   }
 
   /**
-   * Throws if the session cookie cannot be kept. Otherwise the next request would fail as if the
-   * password were wrong.
+   * Throws if the session cookie cannot be kept. Without this check, the next request would fail
+   * with `unauthenticated`, as if the password were wrong.
    */
   #assertCookie(run: Lifetime): void {
     run.assert('sign in')
@@ -257,7 +263,7 @@ export class Session {
     if (before !== undefined) {
       this.#options.connection.stop()
       this.#dismantle(before)
-      // The copy of the previous user must not stay on the device. Their pending messages stay
+      // Delete the local copy of the previous user from the device. Their pending messages stay
       // until they sign in again.
       if (before.user.id !== user.id) await this.#finish(this.#options.store.clear(before.user.id, { outbox: false }))
       else await this.#finish(before.replica.flush())
@@ -283,8 +289,8 @@ export class Session {
   }
 
   /**
-   * Ends everything of a sign-in synchronously: nothing of it is shown or continues after this
-   * call.
+   * Ends a sign-in synchronously: after this call no data of its user is shown and no work for that
+   * user continues.
    */
   #dismantle(signedIn: SignedIn): void {
     signedIn.end()
@@ -305,7 +311,7 @@ export class Session {
       await this.#finish(this.#options.store.clear(signedIn.user.id, { outbox: isForgettingOutbox }))
   }
 
-  /** Waits for the store, for at most 30 s. Passes its errors to `onError`. */
+  /** Waits at most 30 s for an operation of the store. Passes errors to `onError`. */
   async #finish(work: Promise<unknown>): Promise<void> {
     await new Promise<void>((resolve) => {
       const cancel = this.#options.clock.after(storeMaxMs, () => {

@@ -2,7 +2,8 @@
  * Everything that belongs to one signed-in user: the local copy, the outbox, live values and open
  * conversations. It is created at sign-in and ended as a whole at sign-out.
  *
- * Guarantee: after `end`, nothing of it is sent or reported, and none of its timers runs.
+ * Guarantee: after `end`, no request is sent, no change is reported and no timer runs for this
+ * sign-in.
  */
 import type { ServerEvent, User } from '@chorus/protocol'
 import type { Connection } from '../connection/connection.ts'
@@ -83,8 +84,7 @@ export class SignedIn {
 
   /** Loads the stored data. */
   async load(): Promise<void> {
-    // A store that cannot be read (full, private window, damaged) must not prevent the user from
-    // chatting.
+    // Ignore a store that cannot be read (full, private window, damaged): the user can still chat.
     await this.replica.loadCached().catch(this.#options.onError)
     await this.outbox.load().catch(this.#options.onError)
   }
@@ -104,7 +104,7 @@ export class SignedIn {
     else this.replica.handle(event)
   }
 
-  /** Loads and sends what is outstanding, after a connection was established. */
+  /** Loads missing data and sends pending messages, after a connection was established. */
   resume(): void {
     this.outbox.resume()
     this.#live.resume()

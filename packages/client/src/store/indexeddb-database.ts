@@ -15,7 +15,7 @@ import type { StoredEntry, StoredPosition } from './store-merge.ts'
 interface Schema extends DBSchema {
   /** The signed-in account, under the single key `account`. */
   account: { key: string; value: AccountRecord }
-  /** Positions by user id. */
+  /** Epoch, cursor and generation of the stored data, by user id. */
   positions: { key: string; value: StoredPosition }
   /** Conversations by user id and conversation id. */
   conversations: { key: [string, string]; value: StoredEntry }
@@ -32,16 +32,16 @@ export const callMaxMs = 8_000
 
 export interface IndexedDbDatabase {
   readonly storage: Observable<StorageState>
-  /** Runs a call on the database, or `inMemory` once the database is lost. */
+  /** Runs `work` on the database. Runs `inMemory` instead once the database is lost. */
   readonly run: <Result>(
     work: (database: OpenDatabase) => Promise<Result>,
     inMemory: () => Promise<Result>,
   ) => Promise<Result>
-  /** Runs a call that does nothing once the database is lost. */
+  /** Runs a write on the database. Does nothing once the database is lost. */
   readonly write: (work: (database: OpenDatabase) => Promise<unknown>) => Promise<void>
   /**
-   * Deletes data. After the database was lost, a deletion is still tried there, without waiting for
-   * it: a later session must not find the old data.
+   * Deletes data. Once the database is lost, still tries the deletion in the background, so that a
+   * later session does not find the old data.
    */
   readonly forget: (work: (database: OpenDatabase) => Promise<unknown>) => Promise<void>
   readonly close: () => void
@@ -86,7 +86,8 @@ export function createIndexedDbDatabase(name: string, clock: Pick<Clock, 'after'
       try {
         return await attempt(work)
       } catch (error) {
-        // A value that cannot be stored does not mean that the database is broken.
+        // The value cannot be stored, but the database works. Pass the error on instead of
+        // reopening the database.
         if (error instanceof Error && error.name === 'DataCloneError') throw error
         close()
       }

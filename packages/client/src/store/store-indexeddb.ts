@@ -1,10 +1,11 @@
 /**
  * Store for browsers: one IndexedDB database for all tabs of an origin. Each commit is one
- * transaction, so a cursor is never stored without the data that it covers. A tab that is behind
- * cannot replace newer data by older data (`store-merge.ts`).
+ * transaction, so a cursor is never stored without the data that it covers. A tab with outdated
+ * data cannot replace newer data (`store-merge.ts`).
  *
  * Guarantee: every call ends (`indexeddb-database.ts`). When the browser refuses or loses the
- * database, the store continues in memory and keeps the pending messages it knows.
+ * database, the store continues in memory with the pending messages that this tab has read or
+ * written.
  */
 import { type Clock, systemClock } from '../support/clock.ts'
 import type { ChatStore, CommitOutcome, OutboxRecord, ReplicaCommit, ReplicaRecord } from '../model/store.ts'
@@ -20,8 +21,8 @@ import { clearedPosition, judgeCommit, mayReplace, type StoredEntry, toRecords }
 export function createIndexedDbStore(name = 'chorus', clock: Pick<Clock, 'after'> = systemClock): ChatStore {
   const { storage, run, write, forget, close } = createIndexedDbDatabase(name, clock)
   /**
-   * Memory store that takes over when the database is lost. Until then it mirrors the pending
-   * messages.
+   * Memory store that takes over when the database is lost. Until then it keeps a copy of the
+   * pending messages.
    */
   const memory = createMemoryStore()
   return {

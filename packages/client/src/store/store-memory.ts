@@ -50,7 +50,7 @@ export function clearUserData(data: UserData, { outbox }: { readonly outbox: boo
 }
 
 export function toReplicaRecord({ position, entries }: UserData): ReplicaRecord | undefined {
-  // Without a cursor the first load did not finish. The data is incomplete and must not be used.
+  // Without a cursor, no first load has finished. The data is incomplete and must not be used.
   if (position === undefined || position.cursor === '') return undefined
   const { epoch, cursor, generation } = position
   return { epoch, cursor, generation, ...toRecords(entries.values()) }

@@ -1,23 +1,24 @@
 /**
- * Rules for commits: pure functions, the same for every store. They check a commit of one client
- * against the stored data.
+ * Rules for commits to a store that several clients (tabs) share. Pure functions, the same for
+ * every store: they merge a commit into the stored data or refuse it.
  *
- * Guarantee: in whatever order clients commit, the stored cursor covers nothing that is missing
- * from the stored entries.
+ * Guarantee: in whatever order clients commit, the stored conversations contain every change that
+ * the stored cursor covers.
  *
  * Background: each tab has its own connection and its own cursor. Cursors are opaque, so a store
  * cannot tell which of two is newer. The naive ways, replacing all data or last write wins, let a
- * tab that is behind store an older copy under a newer cursor. The changes in between are then
- * lost.
+ * tab with outdated data store an older copy together with a newer cursor. The changes in between
+ * are then lost.
  *
- * Here entries only move forward. The higher `appliedSeq` wins, a departure wins at the same seq,
- * and of two read markers the higher one wins. Then any client's cursor is safe with the merged
- * entries: the client has already written everything its cursor covers, and since then entries can
- * only have moved forward.
+ * Here the stored conversations only move forward. The higher `appliedSeq` wins, a departure wins
+ * at the same seq, and the higher of two read markers wins. Then the cursor of any client is safe
+ * to store: that client has already written all changes that its cursor covers, and no later commit
+ * can remove them.
  *
- * One fact is in no entry: that a first load did not find a conversation. So when a commit adds a
- * conversation, a new generation begins. Every other client must then compare all entries again
- * before its cursor is accepted.
+ * One case needs more: after a first load that did not contain a conversation, another client may
+ * add that conversation. So a commit that adds a conversation starts a new generation (a new id of
+ * the stored data). Every other client must then commit its whole copy before its cursor is
+ * accepted.
  */
 import { createClientId } from '../support/client-id.ts'
 import type { CommitOutcome, ConversationRecord, OutboxRecord, RemovedRecord, ReplicaCommit } from '../model/store.ts'
@@ -26,7 +27,7 @@ import { countUnreadInWindow, toSummary } from '../model/summary.ts'
 /** Stored data of one conversation. */
 export type StoredEntry = ConversationRecord | (RemovedRecord & { readonly isRemoved: true })
 
-/** Stored data of one user, apart from the entries. */
+/** Epoch, cursor and generation of the stored data of one user. */
 export interface StoredPosition {
   readonly epoch: string
   readonly cursor: string
@@ -44,16 +45,16 @@ export interface JudgedCommit {
 }
 
 /**
- * Returns the position for cleared data. Its new generation keeps a client that is behind from
- * filling the data again.
+ * Returns the position for cleared data. Its new generation prevents a client with outdated data
+ * from writing that data again.
  */
 export function clearedPosition(): StoredPosition {
   return { epoch: '', cursor: '', generation: createClientId() }
 }
 
 /**
- * Decides what a commit writes. `held` must contain the stored entries that the commit names, and
- * all of them for `replace`.
+ * Decides what a commit writes. `held` must contain the stored entries that the commit names; with
+ * `replace`, it must contain all stored entries.
  */
 export function judgeCommit(
   userId: string,
@@ -100,7 +101,7 @@ export function judgeCommit(
   }
 }
 
-/** Splits stored entries into the two lists that a client reads. */
+/** Splits stored entries into conversations and removed conversations. */
 export function toRecords(entries: Iterable<StoredEntry>): {
   readonly conversations: readonly ConversationRecord[]
   readonly removed: readonly RemovedRecord[]
@@ -114,7 +115,10 @@ export function toRecords(entries: Iterable<StoredEntry>): {
   return { conversations, removed }
 }
 
-/** Returns whether an outbox record may replace the stored one. */
+/**
+ * Returns whether an outbox record may replace the stored one: an acknowledged message never
+ * becomes pending again.
+ */
 export function mayReplace(held: OutboxRecord | undefined, next: OutboxRecord): boolean {
   return held?.status.state !== 'acknowledged' || next.status.state === 'acknowledged'
 }
@@ -124,8 +128,8 @@ function isPresent(entry: StoredEntry): entry is ConversationRecord {
 }
 
 /**
- * Returns the rank of an entry. At the same seq a higher rank is newer, because a departure is the
- * last change that a member sees.
+ * Returns the rank of an entry. Of two entries with the same seq, the one with the higher rank is
+ * newer: a left conversation is newer than a present one.
  */
 function rankOf(entry: StoredEntry): number {
   if ('isRemoved' in entry) return 2

@@ -16,7 +16,7 @@ export const backoffGrowth = 1.6
 export function backoffDelayMs(attempt: number, clock: Pick<Clock, 'random'>, retryAfterMs = 0): number {
   const ceilingMs = Math.min(backoffMaxMs, backoffFirstMs * backoffGrowth ** Math.min(attempt, 16))
   const jitteredMs = clock.random() * ceilingMs
-  // The server's delay gets jitter too, upwards only, because the server sent the same number to
-  // every client.
+  // Add a random time to the server's delay, because the server sends the same delay to every
+  // client.
   return retryAfterMs > 0 ? retryAfterMs + clock.random() * Math.min(retryAfterMs, ceilingMs) : jitteredMs
 }

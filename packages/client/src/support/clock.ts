@@ -1,6 +1,6 @@
 /**
- * Time, timers and randomness behind one interface, so that tests can control them. Durations use
- * the monotonic clock.
+ * Time, timers and randomness behind one interface, so that tests can control them. Durations are
+ * measured with the monotonic clock.
  */
 
 /**

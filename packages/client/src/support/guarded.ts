@@ -1,6 +1,7 @@
 /**
- * Calls a function of the application. Guarantee: if it throws, or returns a promise that rejects,
- * the error goes to `onError` only. Other listeners still run, and a Node process does not exit.
+ * Calls a callback of the application. Guarantee: if the callback throws, or returns a promise that
+ * rejects, the error goes to `onError` only. Other listeners still run, and a Node process does not
+ * exit.
  */
 export function guarded(run: () => unknown, onError: (error: unknown) => unknown): void {
   const report = (error: unknown): void => {

@@ -1,8 +1,8 @@
 /**
  * Lifetime of a part of the client: from start to stop, or from sign-in to sign-out.
  *
- * Guarantee: after `end`, none of its timers runs and its requests are aborted. Waits made with
- * `waits` end at once, so that their callers can continue and fail.
+ * Guarantee: after `end`, none of its timers runs and its requests are aborted. Timers of `waits`
+ * run at once, so that the code that waits for them can continue and fail.
  */
 import { ChorusError } from '@chorus/protocol'
 import type { Clock } from './clock.ts'
@@ -11,8 +11,8 @@ export class Lifetime {
   /** Clock whose timers are cancelled when the lifetime ends. */
   readonly clock: Clock
   /**
-   * Timers that run early when the lifetime ends, instead of being cancelled. For waits that a
-   * promise depends on.
+   * Timers that run at once when the lifetime ends, instead of being cancelled. For promises that
+   * would otherwise never settle.
    */
   readonly waits: Pick<Clock, 'after' | 'random'>
   readonly #abort = new AbortController()

@@ -85,7 +85,7 @@ export function createComputedCell<Value>(compute: () => Value, options: CellOpt
   }
 }
 
-/** An observable that forwards a target observable, which can be exchanged. */
+/** An observable that shows the value of a target observable. The target can be replaced. */
 export interface Switch<Value> extends Observable<Value> {
   readonly point: (target: Observable<Value> | undefined) => void
 }
@@ -136,7 +136,7 @@ function createListeners({ onWatched, onUnwatched, onError = logError }: CellOpt
   }
   return {
     count: () => subscriptions.size,
-    /** Runs the listeners at once. For callers that already run in a microtask. */
+    /** Runs the listeners at once, for callers that already run in a microtask. */
     notifyNow: flush,
     notify: () => {
       if (isScheduled || subscriptions.size === 0) return

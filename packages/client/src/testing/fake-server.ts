@@ -35,7 +35,7 @@ interface Line {
   readonly tell: (name: string, payload: unknown, cursor?: string) => void
   readonly close: () => void
   watched: readonly string[]
-  /** True once the replay is complete. No live events are sent before. */
+  /** True once the replay is complete. No live events are sent before the replay is complete. */
   isReady: boolean
 }
 
@@ -55,26 +55,32 @@ export class FakeServer {
   readonly sessions = new Map<string, string>()
   readonly conversations = new Map<string, FakeConversation>()
   readonly lines = new Set<Line>()
-  /** HTTP requests received, each as `METHOD path`. */
+  /** Received HTTP requests, each as `METHOD path`. */
   readonly requests: string[] = []
-  /** Attempts to send a message, each as its clientId. */
+  /** ClientIds of all received attempts to send a message. */
   readonly attempts: string[] = []
   readonly cursors: (string | undefined)[] = []
   /** True when each change is followed by a checkpoint. False when no checkpoints are sent. */
   tellsCheckpoints = true
   /** Maximum number of changes that a resume replays. Beyond it, the resume sends `limited`. */
   replayMaxChanges = 10_000
-  /** Faults of the next sends, one per attempt. `lose` stores the message and sends no response. */
+  /**
+   * Faults for the next `send-message` commands, one per attempt. `lose` stores the message and
+   * sends no response.
+   */
   sendFaults: ('lose' | ChorusError)[] = []
   /** Errors for the next edit, delete, react, read and live commands, one per attempt. */
   commandFaults: ChorusError[] = []
   /** Received edit, delete, react, read and live commands, each with its text. */
   readonly commands: { readonly event: string; readonly text: unknown }[] = []
-  /** Older `limited` entries by conversation. A resume sends them instead of fresh ones. */
+  /**
+   * Outdated `limited` entries by conversation id. A resume sends these instead of current ones, as
+   * a server with a cache may.
+   */
   readonly cachedEntries = new Map<string, ReturnType<FakeServer['limitedEntry']>>()
   /**
-   * Faults of the next conversation creations, one per attempt. `lose` creates the conversation and
-   * reports `unknown`.
+   * Faults for the next `create-conversation` commands, one per attempt. `lose` creates the
+   * conversation and reports `unknown`.
    */
   createFaults: ('lose' | ChorusError)[] = []
   /**
@@ -405,7 +411,7 @@ export class FakeServer {
     return { epoch: this.epoch, cursor: this.cursor, ...(isReset && { reset: true }), more: false, conversations }
   }
 
-  /** Returns the newest page, or an older cached page with the changes since. */
+  /** Returns the newest page of a conversation, or an older cached page with the changes since. */
   #limitedWithRest(conversation: FakeConversation, userId: string) {
     const cached = this.cachedEntries.get(conversation.id)
     if (cached === undefined) return { ...this.limitedEntry(conversation, userId), changes: [] }

@@ -29,7 +29,10 @@ export class ManualClock implements Clock {
     return Number.isFinite(next) ? next - this.#nowMs : undefined
   }
 
-  /** Moves the time forward and runs the due timers in order. Promises settle between timers. */
+  /**
+   * Moves the time forward and runs the due timers in order. Pending promises are resolved between
+   * timers.
+   */
   async advance(byMs: number): Promise<void> {
     const endMs = this.#nowMs + byMs
     await settle()
@@ -50,7 +53,7 @@ export class ManualClock implements Clock {
   }
 }
 
-/** Waits one turn of the event loop, so that the callbacks of settled promises run. */
+/** Waits one turn of the event loop, so that the callbacks of resolved or rejected promises run. */
 export async function settle(): Promise<void> {
   await new Promise((resolve) => setImmediate(resolve))
 }

@@ -1,6 +1,7 @@
 /**
- * Presence of the observed users. The client keeps one list for all listeners and sends it again
- * after each reconnect. After 5 s without a connection every user is `unknown`, not `offline`.
+ * Presence of the observed users. The client sends the server one list of all observed users, and
+ * sends it again after each reconnect. After 5 s without a connection every user is `unknown`, not
+ * `offline`.
  */
 import { limits, type Presence } from '@chorus/protocol'
 import type { PresenceWatch, PresenceWatcher } from '../model/api-users.ts'
@@ -8,11 +9,11 @@ import type { SendRequest } from '../wire/send-request.ts'
 import type { Clock } from '../support/clock.ts'
 import { type Cell, createCell, createComputedCell, type Observable } from '../support/observable.ts'
 
-/** Time during which changes of the list are collected into one request. */
+/** Time during which changes of the list of observed users are collected into one request. */
 export const watchGatherMs = 50
 /**
- * Interval for reading the list again over Server-Sent Events, because the server does not push
- * presence there.
+ * Interval for requesting the presence of the observed users over Server-Sent Events, because the
+ * server does not push presence there.
  */
 export const presencePollMs = 20_000
 /** Disconnections shorter than this do not change the shown presence to `unknown`. */
@@ -72,7 +73,10 @@ export class PresenceSubscriptions implements PresenceWatcher {
     }
   }
 
-  /** Sends the status and the list again, because a new connection does not know them. */
+  /**
+   * Sends the status `away` and the list of observed users again, because the server does not keep
+   * them for a new connection.
+   */
   resume(): void {
     this.#cancelUnknown?.()
     this.#cancelUnknown = undefined
@@ -89,7 +93,8 @@ export class PresenceSubscriptions implements PresenceWatcher {
   stop(): void {
     this.#cancelSend?.()
     this.#cancelUnknown?.()
-    // Clear the canceller as well: otherwise the next start would not send the list.
+    // Reset this field: while it is set, a request counts as planned, and the next start would not
+    // send the list.
     this.#cancelSend = undefined
     this.#cancelUnknown = undefined
     for (const [user, cell] of this.#cells) cell.set(unknown(user))

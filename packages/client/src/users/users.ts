@@ -12,9 +12,9 @@ import { type Cell, createCell, type Observable } from '../support/observable.ts
 export const usersMax = 2_000
 /** Time during which profile requests are collected into one batch. */
 export const gatherMs = 20
-/** Time during which an id without a profile is not requested again. */
+/** Time during which an id for which the server has no profile is not requested again. */
 export const missingForMs = 60_000
-/** Number of attempts for one batch before its callers get the error. */
+/** Number of attempts to load one batch of profiles before its callers get the error. */
 const attemptsMax = 3
 
 interface Waiter {
@@ -36,15 +36,18 @@ export class UserCache implements Users {
   readonly #clock: Clock
   readonly #cells = new Map<string, Cell<User | undefined>>()
   readonly #wanted = new Map<string, Waiter[]>()
-  /** Ids that have no profile, each with the time until which it is not requested again. */
+  /**
+   * Ids for which the server has no profile, each with the time until which it is not requested
+   * again.
+   */
   readonly #missing = new Map<string, number>()
   readonly #options: UserCacheOptions
   /** Cancels the timer of the next request. Also set while a request runs. */
   #cancel: (() => void) | undefined
   #isAgain = false
   /**
-   * Number of times the cache was cleared. A response to a request from before the last clear
-   * belongs to another user and is dropped.
+   * Number of times the cache was cleared. A response to a request from before the last `clear` is
+   * dropped, because another user may be signed in now.
    */
   #clears = 0
 
@@ -85,7 +88,7 @@ export class UserCache implements Users {
     return untilMs !== undefined && untilMs > this.#clock.now()
   }
 
-  /** Stores profiles that another response contained. */
+  /** Caches profiles that were part of the response to another command. */
   put(users: readonly User[]): void {
     for (const user of users) {
       const cell = this.#cell(user.id)
@@ -109,7 +112,7 @@ export class UserCache implements Users {
   #cell(id: string): Cell<User | undefined> {
     const known = this.#cells.get(id)
     const cell = known ?? createCell<User | undefined>(undefined, { onError: this.#options.onError })
-    // Moves the entry to the end: the order of the map is the order of use.
+    // Delete and set again moves the entry to the end of the map: its order is the order of use.
     this.#cells.delete(id)
     this.#cells.set(id, cell)
     if (known === undefined && this.#cells.size > usersMax) this.#evict()

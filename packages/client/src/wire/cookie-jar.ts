@@ -42,7 +42,7 @@ export class CookieJar {
   store(response: Response): void {
     const lines = setCookieLines(response.headers)
     if (lines.length === 0) return
-    // Compute expiry with the server's clock: the device's clock may be years off.
+    // Compute the expiry with the server's clock, because the device's clock may be wrong by years.
     const sentAtMs = Date.parse(response.headers.get('date') ?? '')
     const nowMs = Number.isNaN(sentAtMs) ? Date.now() : sentAtMs
     const next: Record<string, string> = { ...this.#cookies }

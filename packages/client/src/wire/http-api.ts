@@ -21,11 +21,11 @@ import { isObject, isText } from './server-events.ts'
 import { parseServerUrl, type ServerUrl } from './server-url.ts'
 
 /**
- * Maximum time without data from the server during a request. A body may take longer in total while
- * data keeps coming.
+ * Maximum time without data from the server during a request. A response body may take longer in
+ * total, as long as data keeps arriving.
  */
 export const requestTimeoutMs = 10_000
-/** Maximum time for the rest of a body where `fetch` does not offer a stream. */
+/** Maximum time for a response body where `fetch` cannot read it as a stream. */
 const wholeBodyMaxMs = 120_000
 
 export interface HttpApiOptions {
@@ -60,8 +60,9 @@ export function createHttpApi(options: HttpApiOptions): HttpLine {
     const headers = {
       ...init.headers,
       ...cookieJar?.headers,
-      // Node's fetch sends `Sec-Fetch-Mode` but no `Origin`. A server could take that for a browser
-      // that hides its origin. Browsers set their own `Origin` and ignore this one.
+      // Node's fetch sends `Sec-Fetch-Mode` but no `Origin`. A server could take such a request for
+      // one of a browser that hides its origin, so set the header here. Browsers ignore it and set
+      // their own `Origin`.
       ...(cookieJar !== undefined && { origin }),
       ...(canNameItself && { 'user-agent': userAgent }),
     }
@@ -80,7 +81,8 @@ export function createHttpApi(options: HttpApiOptions): HttpLine {
       const { method, path, body } = toHttpRequest(name, request)
       const refused = (why: string, cause?: unknown): ChorusError =>
         new ChorusError(method === 'GET' ? 'unavailable' : 'unknown', `unable to ${name}; ${why}`, { cause })
-      // A function, because the signal can change during every await.
+      // A function, not a variable: the request may be aborted during any await, so the signal must
+      // be read each time.
       const isStopped = (): boolean => life?.aborted === true
       if (isStopped()) throw new ChorusError('unavailable', `unable to ${name}; the client was stopped`)
       const abort = new AbortController()
@@ -106,7 +108,8 @@ export function createHttpApi(options: HttpApiOptions): HttpLine {
         seen.answer = true
         listen(typeof response.body?.getReader === 'function' ? requestTimeoutMs : wholeBodyMaxMs)
         if (!response.ok) throw await toChorusError(name, response, method === 'GET')
-        // The only place where a body is trusted to match the result type of its command.
+        // The type assertions here are the only place where a response body is trusted without a
+        // check.
         if (response.status === 204) return null as CommandResult<Name>
         return JSON.parse(await readText(response, () => listen(requestTimeoutMs))) as CommandResult<Name>
       } catch (error) {
@@ -173,8 +176,8 @@ const codeOfStatus: { readonly [status: number]: ErrorCode } = {
 }
 
 /**
- * Converts a failed response to a `ChorusError`, from its problem document if it has one. A
- * response from a proxy leaves open whether a change was made, except for reads.
+ * Converts a failed response to a `ChorusError`, from its problem document if it has one. After a
+ * response from a proxy it is unknown whether the server made a change, except for reads.
  */
 export async function toChorusError(doing: string, response: Response, isRead = false): Promise<ChorusError> {
   const retryAfterMs = parseRetryAfterMs(response.headers.get('retry-after'), response.headers.get('date'))

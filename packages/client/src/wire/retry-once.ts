@@ -1,17 +1,17 @@
 /**
  * Retries requests once, after a short delay, when they were certainly not executed: the server may
- * be shutting down, and by then another one answers.
+ * be shutting down, and after the delay another server answers.
  *
  * Guarantee: a request that may have been executed is never retried here (rule ACK2). A request is
- * also not retried after a newer command for the same thing, because that would undo the user's
+ * also not retried after a newer command for the same path, because the retry would undo the user's
  * last action.
  */
 import { ChorusError } from '@chorus/protocol'
 import type { Clock } from '../support/clock.ts'
 
 /**
- * Maximum delay requested by a server for which a retry is made here. Beyond it, the caller gets
- * the error.
+ * Maximum delay that a server can ask for before the retry. If it asks for a longer delay, the
+ * caller gets the error.
  */
 export const retryOnceMaxMs = 2_000
 
@@ -44,9 +44,9 @@ export async function retryOnce<Result>(
 }
 
 /**
- * Sends requests with the same `about` one after another, in call order, whichever link each uses.
- * With `replaces`, earlier requests with that key are not retried any more; without it, the new
- * request waits for their retries.
+ * Sends requests with the same key `about` one after another, in call order, over HTTP or the live
+ * connection. With `replaces`, the previous request with that key is no longer retried; without it,
+ * the new request waits for its retry.
  */
 type RequestQueue = <Result>(about: string, replaces: boolean, send: () => Promise<Result>) => Promise<Result>
 

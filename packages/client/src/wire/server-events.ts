@@ -30,7 +30,7 @@ function isMessage(value: unknown): boolean {
   )
 }
 
-/** Guards of the fields of changes. Fields that this package does not need are not checked. */
+/** Type guards for the fields of changes. Fields that this package does not use are not checked. */
 const changeGuards: { readonly [Field in ChangeField]: (value: unknown) => boolean } = {
   seq: isSeq,
   at: () => true,
@@ -49,7 +49,7 @@ const changeGuards: { readonly [Field in ChangeField]: (value: unknown) => boole
 export function isChange(value: unknown): boolean {
   if (!isObject(value) || !isSeq(value['seq']) || !isText(value['type'])) return false
   const { type } = value
-  // A change type of a later version still counts in the log.
+  // Accept unknown change types of a later version, because they still move the log position.
   if (!isChangeType(type)) return true
   if (!changeFields[type].every((field) => changeGuards[field](value[field]))) return false
   return type !== 'skip' || Number(value['from']) <= Number(value['to'])
