@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { ConfigError, describeSettings, readConfig } from './config.ts'
 
-describe('readConfig', () => {
-  it('has a default for every variable', () => {
+describe('the configuration', () => {
+  it('every variable of the configuration has a default', () => {
     const config = readConfig({})
     expect(config).toMatchObject({
       host: '127.0.0.1',
@@ -23,11 +23,11 @@ describe('readConfig', () => {
     expect(Object.isFrozen(config.allowedOrigins)).toBe(true)
   })
 
-  it('treats an empty variable as unset', () => {
+  it('treats an empty environment variable as unset', () => {
     expect(readConfig({ HOST: '', PORT: ' ', DATABASE_URL: '' })).toEqual(readConfig({}))
   })
 
-  it('reads every variable', () => {
+  it('reads every environment variable of the configuration', () => {
     const config = readConfig({
       HOST: '::1',
       PORT: '0',
@@ -79,7 +79,7 @@ describe('readConfig', () => {
     ['LOG_LEVEL', 'loud'],
     ['DRAIN_NOTICE_MS', '5001'],
     ['DRAIN_MS', 'soon'],
-  ])('refuses %s=%s in one line with variable, value and expectation', (variable, value) => {
+  ])('refuses %s=%s in one line that names variable, value and expectation', (variable, value) => {
     const refused = catchError(() => readConfig({ [variable]: value }))
     expect(refused).toBeInstanceOf(ConfigError)
     expect(refused.message).toContain(`${variable} is "${value}"; expected `)
@@ -137,7 +137,7 @@ describe('readConfig', () => {
     ['AVATAR_ORIGINS', 'https://a;script-src'],
     ['AVATAR_ORIGINS', 'https://*.example'],
     ['PUBLIC_URL', 'https://chat.example:0'],
-  ])('refuses %s=%s in one line, without its password', (variable, value) => {
+  ])('refuses %s=%s in one line that shows no password', (variable, value) => {
     const refused = catchError(() =>
       readConfig({ DATABASE_URL: 'postgres://db/chat', REDIS_URL: 'redis://r', [variable]: value }),
     )
@@ -156,19 +156,19 @@ describe('readConfig', () => {
     ['DATABASE_URL', 'postgres://u@%2Frun%2Fpostgresql/chat'],
     ['SMTP_URL', 'smtps://u%40example.org:p@mail:465'],
     ['SMTP_URL', 'smtp://mail/'],
-  ])('accepts %s=%s', (variable, value) => {
+  ])('the configuration accepts %s=%s', (variable, value) => {
     const others = { DATABASE_URL: 'postgres://db/chat', MAIL_FROM: 'a@b.example', PUBLIC_URL: 'https://b.example' }
     expect(Object.values(readConfig({ ...others, [variable]: value }))).toContain(value)
   })
 
-  it('never shows a password', () => {
+  it('an error about a database URL never shows its password', () => {
     const wrong = catchError(() => readConfig({ DATABASE_URL: 'mysql://root:hunter2@db/chat' }))
     expect(wrong.message).toContain('DATABASE_URL is "mysql://…@db/chat"; expected postgres://')
     expect(wrong.message).not.toContain('hunter2')
     expect(catchError(() => readConfig({ DATABASE_URL: 'hunter2' })).message).toContain('DATABASE_URL is (hidden)')
   })
 
-  it('waits for balancers only in a cluster, within the stop deadline', () => {
+  it('a stop waits for load balancers only in a cluster, within its time limit', () => {
     expect(readConfig({})).toMatchObject({ drainNoticeMs: 0, drainMs: 1_000 })
     expect(readConfig({ DRAIN_NOTICE_MS: '3000', DRAIN_MS: '6000' })).toMatchObject({
       drainNoticeMs: 3_000,
@@ -185,7 +185,7 @@ describe('readConfig', () => {
     expect(catchError(() => readConfig({ PORT: '4000', METRICS_PORT: '4000' })).message).toContain('METRICS_PORT')
   })
 
-  it('describes each variable once', () => {
+  it('the configuration reference describes each variable once', () => {
     const names = describeSettings().map(({ variable }) => variable)
     expect(new Set(names).size).toBe(names.length)
     expect(names).toContain('ALLOWED_ORIGINS')

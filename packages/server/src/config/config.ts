@@ -1,8 +1,8 @@
 /**
- * Reads the environment once into a typed, frozen configuration. Each variable is described in one
- * place: its name, default, meaning, parser and the expected format for error messages. The
- * reference in docs/ is generated from the same table. A wrong or contradictory setting throws a
- * ConfigError of one line that names the variable, the value and what is expected.
+ * Reads the environment variables once into a typed, frozen configuration. Each variable is
+ * described in one place: its name, default, meaning, parser and the expected format for error
+ * messages. The reference in docs/ is generated from the same table. A wrong or contradictory
+ * setting throws a ConfigError of one line that names the variable, the value and what is expected.
  */
 import { hostname } from 'node:os'
 import { resolve } from 'node:path'
@@ -14,7 +14,7 @@ import { findServiceUrlFault, type ServiceUrlRules } from '../support/service-ur
 import { redactUrl } from '../support/redact-url.ts'
 import { StartError } from '../support/start-error.ts'
 
-/** A wrong setting, which stops the start. Its message is one line for stderr. */
+/** Error for a wrong setting. It stops the start, and its message is one line for stderr. */
 export class ConfigError extends StartError {
   constructor(message: string) {
     super(message)
@@ -24,18 +24,18 @@ export class ConfigError extends StartError {
 
 interface Setting<T> {
   readonly variable: string
-  /** The default as shown in the documentation. */
+  /** Default value as shown in the documentation. */
   readonly defaultText: string
   readonly meaning: string
-  /** Expected value, as text that completes "expected …". */
+  /** Description of the expected value, as text that completes "expected …". */
   readonly expected: string
-  /** Whether the value must never be shown: database URLs contain passwords. */
+  /** Whether the value must never be shown, as for database URLs, which contain passwords. */
   readonly secret?: boolean
   /** Value used when the variable is unset or empty. */
   readonly absent: T
-  /** Parses the text. Undefined: the text is not a valid value. */
+  /** Parses the text of the variable. Returns undefined if the text is not a valid value. */
   readonly parse: (text: string) => T | undefined
-  /** Returns why the text is invalid, without repeating it. */
+  /** Returns why the text is invalid, without repeating the text. */
   readonly findFault?: (text: string) => string | undefined
 }
 
@@ -55,7 +55,10 @@ function parseUrl(text: string, protocols: readonly string[]): URL | undefined {
   return protocols.includes(url.protocol) ? url : undefined
 }
 
-/** Defines a setting whose value is a URL that the client of that service can use. */
+/**
+ * Defines a setting whose value is a URL. The given check accepts only URLs that the client of the
+ * service (Postgres, Redis, mail) can use.
+ */
 function urlSetting(
   definition: Pick<Setting<string | undefined>, 'variable' | 'defaultText' | 'meaning' | 'expected'>,
   rules: ServiceUrlRules,
@@ -106,8 +109,8 @@ function limitSetting(variable: string, defaultLimit: number, meaning: string): 
 const defaultLimits = { members: 20, strangers: 300, connects: 10, connectsAddress: 50 } as const
 
 /**
- * Defines a limit that depends on another: when the other is switched off and this one is unset, it
- * is switched off too.
+ * Defines a limit that depends on another limit: when the other limit is switched off and this one
+ * is unset, this one is switched off, too.
  */
 function dependentLimitSetting(
   variable: string,
@@ -121,7 +124,7 @@ function dependentLimitSetting(
   })
 }
 
-/** All variables of the server. The keys are the names in {@link Config}. */
+/** All configuration variables of the server. The keys are the names in {@link Config}. */
 export const settings = {
   host: setting<string>({
     variable: 'HOST',
@@ -239,8 +242,8 @@ export const settings = {
     absent: [],
     parse: (text) => {
       const origins = parseOrigins(text)
-      // The origins become part of a header. This pattern allows no character with a meaning in
-      // that header.
+      // The origins become part of a header. This pattern accepts no character that has a meaning
+      // in that header.
       return origins?.every((origin) => /^https:\/\/[a-z0-9.:[\]-]+$/.test(origin)) === true ? origins : undefined
     },
   }),
@@ -397,8 +400,8 @@ export type Config = Omit<
 }
 
 /**
- * Maximum time from the stop signal to the last responses. The rest of the stop must fit into the
- * 15 s within which a server ends.
+ * Maximum time from the stop signal until the last responses are sent. A server ends within 15 s of
+ * the signal, and the rest of the stop needs the remaining time.
  */
 const drainMaxMs = 9_000
 
@@ -446,7 +449,8 @@ export function readConfig(environment: Environment): Config {
     ]),
   ) as Parsed
 
-  // A single server has no other server to send its clients to, so it does not wait long.
+  // A single server does not wait long when it stops, because its clients cannot move to another
+  // server.
   const isAlone = parsed.redisUrl === undefined
   const drainNoticeMs = parsed.drainNoticeMs ?? (isAlone ? 0 : 2_000)
   const drainMs = parsed.drainMs ?? (isAlone ? 1_000 : Math.min(5_000, drainMaxMs - drainNoticeMs))

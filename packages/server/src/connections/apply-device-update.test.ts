@@ -1,6 +1,6 @@
 /**
- * A status sent by a device to another server counts against its user's limits at each server that
- * applies it.
+ * Tests that a status update, which a device sent to one server, counts against the user's limits
+ * at every other server that applies it.
  */
 import { expect, it } from 'vitest'
 import { Limits } from '../auth/limits.ts'
@@ -32,7 +32,7 @@ it('[LIM1] limits status updates received from other servers', () => {
   } as unknown as Parts
   for (let count = 0; count < 10; count++)
     applyDeviceUpdate(parts, { user: 'ada', session: 'elsewhere', status: count % 2 === 0 ? 'away' : 'online' })
-  // Without a connection of the session, nothing is done and nothing is counted.
+  // Without a connection of the session at this server, nothing is applied and nothing is counted.
   expect(updates).toBe(0)
   for (let count = 0; count < 10; count++)
     applyDeviceUpdate(parts, { user: 'ada', session: 'here', status: count % 2 === 0 ? 'away' : 'online' })

@@ -1,6 +1,6 @@
 /**
- * Applies the status and the watch list that a device sent over plain HTTP to another server, for
- * the connections of that device at this server.
+ * Applies the status and the watch list that a device sent over plain HTTP to another server.
+ * Applies them to the connections of that device at this server.
  */
 import type { Id } from '@chorus/protocol'
 import type { DeviceUpdate } from '../bus/bus.ts'
@@ -9,16 +9,16 @@ import { setStatusOfSession } from '../commands/live/set-status.ts'
 import { watchForStreams } from '../commands/live/watch-presence.ts'
 
 /**
- * Takes a request from the user's limits here, too: one request at one server causes work on every
- * server where the session has a connection.
+ * Takes a request from the user's limits at this server, too. A request that a device sends to one
+ * server causes work on every server where its session has a connection.
  */
 function mayRun({ limits }: Parts, user: Id): boolean {
   try {
     limits.takeRequest(user)
     return true
   } catch {
-    // Drop it without an error: the server that received the request has already answered the
-    // client.
+    // Drop the update without an error: the server that received the request has already answered
+    // the client.
     return false
   }
 }
@@ -29,7 +29,7 @@ function hasDevice({ connections }: Parts, user: Id, session: Id): boolean {
 }
 
 /**
- * Applies an update from the bus. Best effort, like everything on the bus: the device sends it
+ * Applies a device update that arrived over Redis. Best effort: if it is lost, the device sends it
  * again after it reconnects.
  */
 export function applyDeviceUpdate(parts: Parts, { user, session, status, watched }: DeviceUpdate): void {

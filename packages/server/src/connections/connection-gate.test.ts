@@ -22,7 +22,7 @@ import { ConnectionGate } from './connection-gate.ts'
 
 const dayMs = 24 * 60 * 60_000
 
-describe('the gate', () => {
+describe('the connection gate', () => {
   let store: TestDatabase
   let node: TestNode
   let gate: ConnectionGate
@@ -61,7 +61,7 @@ describe('the gate', () => {
     expect(connection.state).toEqual({ kind: 'closed', code: 'revoked' })
   })
 
-  describe('with event streams', () => {
+  describe('the connection gate with event streams', () => {
     async function listen() {
       let letIn: (() => void) | undefined
       const authenticator = {
@@ -83,7 +83,7 @@ describe('the gate', () => {
       }
     }
 
-    it('frees the connection when the client leaves during authentication', async () => {
+    it('releases the connection when the client leaves during authentication', async () => {
       const { app, limits, port, whenAsked } = await listen()
       try {
         const opened = vi.spyOn(gate, 'open')
@@ -100,14 +100,14 @@ describe('the gate', () => {
         await vi.waitFor(() => expect(opened).toHaveBeenCalled())
         await new Promise((resolve) => setImmediate(resolve))
         expect(node.parts.connections.size).toBe(0)
-        // The slot in its address's limit is free again.
+        // The address's limit allows a connection again.
         limits.openConnection('192.0.2.1')()
       } finally {
         await app.close()
       }
     })
 
-    it('[SSE1] sends a temporary refusal as a stream, and behind balancers as 503', async () => {
+    it('[SSE1] answers a temporary refusal with a stream, and behind balancers with 503', async () => {
       const { app } = await listen()
       const refusal = vi
         .spyOn(gate, 'refusal', 'get')
@@ -129,7 +129,7 @@ describe('the gate', () => {
       }
     })
 
-    it('opens no stream for HEAD', async () => {
+    it('opens no event stream for a HEAD request', async () => {
       const { app } = await listen()
       try {
         expect((await app.inject({ method: 'HEAD', url: '/v1/events' })).statusCode).toBe(404)

@@ -1,6 +1,6 @@
 /**
- * Opens and closes every connection, on every transport: registers it, brings it to the present,
- * and removes it. Socket.IO and Server-Sent Events both use it.
+ * Opens and closes every connection, on every transport: registers it, sends it the changes that
+ * its client missed, and removes it. Socket.IO and Server-Sent Events both use this gate.
  */
 import { ChorusError, type Id } from '@chorus/protocol'
 import { openConnection } from './open-connection.ts'
@@ -25,8 +25,8 @@ export interface MoveDeadline {
 }
 
 /**
- * Minimum time until a connection must have moved. A new connection needs time to open, and to be
- * retried.
+ * Minimum time until a connection that was asked to move to another server is closed. A client
+ * needs time to open its new connection, and to retry.
  */
 const earliestMoveMs = 1_000
 
@@ -46,7 +46,7 @@ export class ConnectionGate {
     this.#clock = clock
   }
 
-  /** Error for new connections while they are refused; undefined while they are accepted. */
+  /** Error that new connections get while they are refused; undefined while they are accepted. */
   get refusal(): ChorusError | undefined {
     const reason = this.#isClosing
       ? 'the server is stopping'
@@ -127,8 +127,8 @@ export class ConnectionGate {
   }
 
   /**
-   * Resets all clients because the database epoch changed: each must load again. Refuses new
-   * connections until {@link endReset}.
+   * Closes all connections because the database epoch changed: each client must load again. Refuses
+   * new connections until {@link endReset}.
    */
   beginReset(): void {
     this.#isResetting = true
@@ -139,8 +139,8 @@ export class ConnectionGate {
   }
 
   /**
-   * Accepts connections again, because the new epoch can be served. Closes connections that opened
-   * during the reset, so that they reconnect: no sweep covered that time.
+   * Accepts connections again, because this server can serve the new database epoch. Closes
+   * connections that opened during the reset, so that they reconnect: no sweep covered that time.
    */
   endReset(): void {
     this.#isResetting = false
@@ -154,9 +154,9 @@ export class ConnectionGate {
   }
 
   /**
-   * Asks every connection to move, each by a deadline of its own, so that clients reconnect
-   * elsewhere spread evenly over `overMs`. Returns the deadlines on this server's clock, the
-   * earliest first.
+   * Asks every connection to move to another server. Each gets its own deadline, so that the
+   * clients reconnect elsewhere spread evenly over `overMs`. Returns the deadlines on this server's
+   * clock, the earliest first.
    */
   askToMove(overMs: number, reason: 'stopping' | 'cut-off'): MoveDeadline[] {
     const nowMs = this.#clock.nowMs()
@@ -171,7 +171,7 @@ export class ConnectionGate {
     })
   }
 
-  /** Closes a connection that was asked to move and is still here. */
+  /** Closes a connection that was asked to move to another server and has not moved. */
   closeLeft(connection: Connection): void {
     connection.close('stopping', 'unable to keep the connection; the server is stopping', 'later')
   }
@@ -180,7 +180,7 @@ export class ConnectionGate {
     return this.#parts.connections.size
   }
 
-  /** Number of connections opened and closed since the start. */
+  /** Number of connections opened plus number closed, since the start. */
   get turnover(): number {
     return 2 * (this.#nextId - 1) - this.size
   }
@@ -191,7 +191,7 @@ export class ConnectionGate {
   }
 }
 
-/** Shuffles the list, so that the members of one conversation do not all move at once. */
+/** Shuffles the connections, so that the members of one conversation do not all move at once. */
 function shuffle<T>(list: T[]): T[] {
   for (let last = list.length - 1; last > 0; last--) {
     const other = Math.floor(Math.random() * (last + 1))

@@ -1,6 +1,6 @@
 /**
- * Tests the steps of draining on a manual clock: what each step waits for, and for how long at
- * most.
+ * Tests how a stopping server drains, on a manual clock: what each step waits for, and for how long
+ * at most.
  */
 import { describe, expect, it } from 'vitest'
 import type { CommandContext, CommandTable } from '../commands/command.ts'
@@ -70,7 +70,7 @@ function setUp(connectionCount: number) {
   return { clock, log, quiet, here, ends, ask, run }
 }
 
-describe('draining', () => {
+describe('draining a server', () => {
   it('drains at once without connections and requests', async () => {
     const { clock, run } = setUp(0)
     clock.advance(1_000)
@@ -78,7 +78,7 @@ describe('draining', () => {
     expect((await run()) - startedAtMs).toBeLessThan(drainTimings.refuseMs + 100)
   })
 
-  it('waits for balancers after a recent request, and keeps serving', async () => {
+  it('waits for load balancers after a recent request, and keeps serving', async () => {
     const { ask, ends, log, run, clock } = setUp(0)
     const first = ask()
     ends[0]?.()
@@ -93,7 +93,7 @@ describe('draining', () => {
     expect(await ask()).toBe('refused')
   })
 
-  it('closes quiet connections at their deadline, and busy ones last', async () => {
+  it('closes idle connections at their deadline, and busy connections last', async () => {
     const { log, quiet, run } = setUp(4)
     for (const id of [0, 1]) quiet.add(id)
     const endedAtMs = await run()
@@ -109,7 +109,7 @@ describe('draining', () => {
     expect(endedAtMs).toBeLessThan(9_000)
   })
 
-  it('[LIM1] ends within its bounds even if no command ends', async () => {
+  it('[LIM1] draining ends within its time limits even if no command ends', async () => {
     const { ask, run } = setUp(2)
     void ask()
     expect(await run()).toBeLessThan(2_000 + 4_000 + drainTimings.strayMs + drainTimings.answerMs + 500)

@@ -1,8 +1,8 @@
 /**
- * Handles removals of members. Ends subscriptions that should have ended already (the safety net of
- * ACL1). Sends a removal that no hint announced. Reads the membership again where a removal has
- * ended a subscription: a hint of a later join may have been ignored, because the connection was
- * still subscribed, and nothing repeats it.
+ * Ends the subscriptions of removed members. It does three things. It ends subscriptions that
+ * should have ended already (the safety net of rule ACL1). It sends a removal whose hint over Redis
+ * was lost. After a removal has ended a subscription, it reads the membership again: the user may
+ * have joined again, and the hint of that join was ignored if the connection was still subscribed.
  */
 import type { Id } from '@chorus/protocol'
 import type { Connection } from '../delivery/connection.ts'
@@ -12,8 +12,8 @@ import type { Parts } from '../commands/parts.ts'
 import { tellRemoval } from './send-removal.ts'
 
 /**
- * Ends the subscriptions of a user whose removal the feed has already passed. This should not be
- * needed; if it is, the subscriptions end within one sweep.
+ * Ends a removed user's subscriptions after the conversation's feed has delivered the removal.
+ * Normally the feed has ended them already. If not, this ends them within one sweep.
  */
 export function endSubscription(parts: Parts, user: Id, conversation: Id, leftSeq: number): void {
   const feed = parts.feeds.get(conversation)
@@ -30,13 +30,13 @@ export function endSubscription(parts: Parts, user: Id, conversation: Id, leftSe
 }
 
 /**
- * Joins the conversation again where the user is a member by now. No checkpoint leaves before that
- * is known (rule CP1).
+ * Reads the memberships of these connections' users, and joins the conversation again for users who
+ * are members by now. No checkpoint is sent until the result is known (rule CP1).
  */
 export function lookAfterRemoval(parts: Parts, conversation: Id, connections: readonly Connection[]): void {
   for (const connection of connections) {
     if (connection.state.kind === 'opening') {
-      // An opening connection checks when it is ready.
+      // An opening connection checks the conversation again when it is ready.
       connection.afterReady.add(conversation)
       continue
     }
@@ -50,8 +50,8 @@ export function lookAfterRemoval(parts: Parts, conversation: Id, connections: re
 }
 
 /**
- * Sends a removal found by the sweep to connections that were never subscribed, because the join's
- * hint was lost as well.
+ * Sends a removal that the sweep found to connections that never subscribed to the conversation.
+ * Needed when the hints of both the join and the removal were lost.
  */
 export function tellSweptRemoval(parts: Parts, user: Id, conversation: Id, leftSeq: number, xid: number): void {
   const feed = parts.feeds.get(conversation)

@@ -1,7 +1,7 @@
 /**
- * Adds one more conversation to an open connection after its user was added, here or on another
- * server (rules JOIN1, ACL4). Subscribes, then reads, then hands over to the feed. No checkpoint
- * leaves during the join (rule CP1).
+ * Subscribes an open connection to one more conversation after its user was added, on this or
+ * another server (rules JOIN1, ACL4). It subscribes, then reads the newest page, then lets the feed
+ * send later changes. No checkpoint is sent during the join (rule CP1).
  */
 import type { Id } from '@chorus/protocol'
 import type { Connection } from '../delivery/connection.ts'
@@ -23,8 +23,8 @@ export function joinConversation(parts: Parts, connection: Connection, conversat
   const known = parts.feeds.get(conversation)
   if (known?.has(connection) === true) return
   if (known?.isJoining(connection) === true) {
-    // The join in progress may have read an older state than this hint, so it checks again at its
-    // end.
+    // The join in progress may have read a state older than this hint, so the conversation is
+    // checked again when the join ends.
     connection.afterReady.add(conversation)
     return
   }
@@ -41,8 +41,8 @@ export function joinConversation(parts: Parts, connection: Connection, conversat
 }
 
 /**
- * Catches up on conversations in which something happened while the connection opened: joins them,
- * or sends the current read marker.
+ * Checks the conversations in which something happened while the connection opened: joins each of
+ * them, or sends its current read marker.
  */
 export function lookAgain(parts: Parts, connection: Connection): void {
   for (const conversation of connection.afterReady) {
@@ -60,8 +60,8 @@ async function join(parts: Parts, connection: Connection, conversation: Id): Pro
       const seen = page && (await readConversation(parts.database, connection.user, conversation))
       if (!connection.isOpen) return
       if (page === undefined || seen === undefined || seen.role === null) {
-        // The user was removed after the hint of the join: send the removal before a checkpoint
-        // covers it (rules ACL1, CP1).
+        // The user was removed after the hint of the join was sent. Send the removal before a
+        // checkpoint covers it (rules ACL1, CP1).
         if (await tellRemoval(parts, connection, conversation)) continue
         return
       }

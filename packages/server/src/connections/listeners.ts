@@ -1,6 +1,6 @@
 /**
- * Applies what feeds and sweeps find to the connections of this server: joins, removals and read
- * markers. Feeds and the sweeper know no commands, so they call these listeners.
+ * Applies joins, removals and read markers to the connections of this server. Feeds and the sweeper
+ * report them to these listeners, so that neither depends on the code of connections and commands.
  */
 import type { BusMessage } from '../bus/bus.ts'
 import type { Parts } from '../commands/parts.ts'

@@ -22,7 +22,7 @@ async function until(what: string, probe: () => boolean): Promise<void> {
 }
 
 /**
- * Applies the events as a client would and returns the last seq. Fails if a change is skipped or
+ * Applies the events as a client would and returns the last seq. Fails if a change was skipped or
  * repeated.
  */
 function applied(transport: RecordingTransport, conversation: Id, from: number): number {
@@ -63,14 +63,14 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
   afterAll(() => node.stop())
 
   let nextText = 0
-  /** Sends a message through this server, which announces it at once. */
+  /** Sends a message through this server, which publishes it at once. */
   const say = (text = `text ${nextText++}`): Promise<number> =>
     node
       .run('send-message', bob, { conversation: group, clientId: crypto.randomUUID(), text })
       .then(({ message }) => message.seq)
   /**
-   * Returns a cursor behind everything written so far. One `sync` is not enough: other transactions
-   * on this Postgres may hold the position back.
+   * Returns a cursor after everything written so far. Calling `sync` once is not enough: other
+   * transactions on this Postgres may hold the position back.
    */
   const cursorOf = async (user: Id): Promise<string> => {
     let { cursor } = await node.run('sync', user, { limit: 200 })
@@ -83,7 +83,8 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
   const top = async (): Promise<number> => (await fixture.seqs(group)).length
 
   /**
-   * Returns forged cursors with this paging seq, as a client could make them from one of its own.
+   * Returns forged cursors with this seq in them, as a client could make them from one of its own
+   * cursors.
    */
   const forge = (cursor: string, seq: number): string[] => {
     const { epoch, position } = node.parts.cursors.decode(cursor)!
@@ -97,7 +98,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     ].map((forged) => forged.toString('base64url'))
   }
 
-  it('[RES4] [ACL1] resets a forged cursor, and shows its client nothing after a removal', async () => {
+  it('[RES4] [ACL1] resets a forged cursor, and shows nothing after a removal', async () => {
     group = await fixture.group([bob, ada])
     const watching = node.open(bob, await fixture.session(bob))
     await watching.opening
@@ -113,7 +114,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     for (const { transport } of opened) expect(transport.seqsOf(group)).toEqual([removal])
   })
 
-  it('[RES4] [LIM1] takes no number from a forged cursor, and serves later connections', async () => {
+  it('[RES4] [LIM1] a forged seq in a cursor affects no feed and no later connection', async () => {
     for (const text of forge(await cursorOf(ada), Number.MAX_SAFE_INTEGER)) {
       const forger = node.open(ada, session, text)
       await forger.opening
@@ -127,7 +128,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
   })
 
-  it('[RES4] answers a sealed cursor beyond the log with `limited`', async () => {
+  it('[RES4] answers a genuine cursor beyond the end of the log with `limited`', async () => {
     const { epoch, position } = node.parts.cursors.decode(await cursorOf(ada))!
     const paging = { nextPosition: position, conversation: group, seq: (await top()) + 1_000 }
     const { transport, opening } = node.open(ada, session, node.parts.cursors.encode({ epoch, position, paging }))
@@ -139,7 +140,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     await until('the message', () => transport.seqsOf(group).includes(seq))
   })
 
-  it('[LIM1] gives up a hand-over that never catches up with the log', async () => {
+  it('[LIM1] gives up opening a connection that never catches up with the log', async () => {
     const { connection, opening: blocked } = node.open(bob, await fixture.session(bob))
     const blocker = await node.parts.feeds.join(group, connection)
     blocker.feed.noteHead(2 ** 50)
@@ -157,8 +158,8 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     const live = node.open(bob, await fixture.session(bob))
     await live.opening
     const start = await top()
-    // No hint announces this change: the gap before the next message shows it. The second one is
-    // found by the sweep.
+    // No hint is sent for these two changes. The first is found through the gap before the next
+    // message, the second by the sweep.
     const { seq, at } = await fixture.appendOther(group, bob, { type: 'message.later', target: start })
     const gap = await say()
     await until('the gap filled', () => live.transport.seqsOf(group).includes(gap))
@@ -184,7 +185,8 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
   })
 
   /**
-   * Returns what a resume, a sync with this cursor, and the log show of a conversation, as JSON.
+   * Returns, as JSON, the changes of a conversation that a resume, a sync with this cursor, and the
+   * log show.
    */
   const showByEveryRoad = async (place: Id, cursor: string, after: number): Promise<Record<string, string>> => {
     const resumed = node.open(ada, session, cursor)
@@ -202,7 +204,8 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
   }
 
   it('[ERASE1] shows no edited or deleted text in later resumes, syncs and pages', async () => {
-    // 0: from the recent changes. 1 500: from segments. 10 100: from the newest page.
+    // The client has missed this many messages. With 0, it is served from the recent changes; with
+    // 1 500, from segments; with 10 100, from the newest page.
     for (const count of [0, 1_500, 10_100])
       for (const op of ['delete', 'edit'] as const)
         for (const announced of [true, false]) {
@@ -267,7 +270,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
   })
 
-  it('[ERASE1] hides text that is deleted here during a replay', async () => {
+  it('[ERASE1] hides text that is deleted on this server during a replay', async () => {
     const places = [await fixture.group([bob, ada]), await fixture.group([bob, ada])].sort() as [Id, Id]
     const [slow, secret] = places
     const bobs = await cursorOf(bob)
@@ -275,7 +278,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     await fixture.fill(slow, bob, 400, 'y'.repeat(2_000))
     const { seq } = await fixture.send(secret, bob, 'a secret')
     await fixture.fill(secret, bob, 900)
-    // Let another client load the segment with the secret into the cache.
+    // Let another client load the segment with the secret text into the cache.
     const other = node.open(bob, await fixture.session(bob), bobs)
     await other.opening
     expect(JSON.stringify(other.transport.events)).toContain('a secret')
@@ -307,7 +310,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect(resumed.transport.seqsOf(places[0])).toEqual([])
   })
 
-  it('[JOIN1] sends a connection without a cursor only changes after ready', async () => {
+  it('[JOIN1] sends a connection without a cursor only the changes after `ready`', async () => {
     await say()
     const { transport, opening, connection } = node.open(ada, session)
     await opening
@@ -325,8 +328,8 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
         const cursor = await cursorOf(ada)
         const start = await top()
         for (let index = 0; index < 3; index++) await say()
-        // Announced: written through this server. Not announced: written as by another server whose
-        // hints are lost.
+        // Announced: this server writes the message and publishes it. Not announced: the message is
+        // written as by another server whose hints are lost.
         node.before.set(step, () => (announced ? say() : fixture.send(group, bob, 'elsewhere')))
         const { transport, opening, connection } = node.open(ada, session, cursor)
         const during = Array.from({ length: 5 }, () => say())
@@ -372,12 +375,12 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect(opened.length).toBeGreaterThanOrEqual(5)
   }, 30_000)
 
-  it('[CP1] sends everything that the cursor in ready covers before ready', async () => {
+  it('[CP1] sends everything covered by the cursor in `ready` before that event', async () => {
     const other = await fixture.group([ada, bob])
     await cursorOf(ada)
     const cursor = await cursorOf(ada)
     await say()
-    // Written after the recent changes were loaded, and never announced here.
+    // Written after the recent changes were loaded, without a hint to this server.
     let reads = 0
     const hook = async (): Promise<void> => {
       if (++reads === 2) await fixture.send(group, bob, 'committed, not announced')
@@ -402,7 +405,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     const late = await fixture.group([bob], 'channel')
     const cursor = await cursorOf(ada)
     const join = (): Promise<unknown> => node.run('put-member', ada, { conversation: late, user: 'me' })
-    // Join between the two reads, then after both, during the replay.
+    // Join once between the two reads of the memberships, and once after both, during the replay.
     for (const [step, nth] of [
       ['read_memberships', 2],
       ['read_log_stretch', 1],
@@ -435,7 +438,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
   })
 
-  it('[ACL1] sends a removal between any two steps, and nothing above it', async () => {
+  it('[ACL1] sends a removal between any two steps, and no later change', async () => {
     const steps = [
       ['read_memberships', 1],
       ['read_memberships', 2],
@@ -447,7 +450,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
       for (const announced of [true, false]) {
         const place = await fixture.group([bob, ada])
         const cursor = await cursorOf(ada)
-        // More changes than the recent changes hold, so pages are read from the database.
+        // More changes than the recent changes hold, so older ones are read from the database.
         await fixture.fill(place, bob, step === 'read_log_stretch' ? 2_600 : step === 'read_missed' ? 600 : 3, 'before')
         let removal = 0
         let calls = 0
@@ -491,7 +494,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
   }, 30_000)
 
-  it("[ACL1] hides later messages after a removal during another conversation's replay", async () => {
+  it("[ACL1] hides messages after a removal during another conversation's replay", async () => {
     const cursor = await cursorOf(ada)
     const places = [await fixture.group([bob, ada]), await fixture.group([bob, ada])].sort() as [Id, Id]
     const [slow, secret] = places
@@ -505,7 +508,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
       })
     await fixture.fill(slow, bob, 250, 'y'.repeat(2_000))
     await node.run('send-message', bob, { conversation: secret, clientId: crypto.randomUUID(), text: 'fine' })
-    // The client stops reading, so the replay waits in the first conversation.
+    // The client stops reading, so the replay waits in the conversation that it sends first.
     const { transport, opening } = node.open(ada, session, started, false)
     await until('the first page', () => transport.frames.length > 0)
     await node.run('remove-member', bob, { conversation: secret, user: ada })
@@ -522,7 +525,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect(transport.eventsNamed('conversation')).toMatchObject([{ conversation: secret, left: true, seq: removal }])
   })
 
-  it('[ACL1] hides later messages after a removal while other clients resume', async () => {
+  it('[ACL1] hides messages after a removal while other clients resume', async () => {
     const places = [await fixture.group([bob, ada]), await fixture.group([bob, ada])].sort() as [Id, Id]
     const [slow, secret] = places
     const started = await cursorOf(ada)
@@ -536,8 +539,8 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     await node.run('remove-member', bob, { conversation: secret, user: ada })
     const removal = (await fixture.seqs(secret)).length
     await send('a secret')
-    // This resume loads the recent changes with the secret, and shows the feed how far the log
-    // goes.
+    // This resume loads the recent changes with the secret text, and shows the feed where the log
+    // ends.
     await node.open(bob, await fixture.session(bob), bobs).opening
     await send('another secret')
     transport.isReading = true
@@ -550,7 +553,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect(JSON.stringify(transport.events)).not.toContain('secret"')
   })
 
-  it('[JOIN1] [TAIL1] stays subscribed when removed and added again during a join', async () => {
+  it('[JOIN1] [TAIL1] stays subscribed when the user is removed and added again during a join', async () => {
     const place = await fixture.group([bob])
     const { transport, opening, connection } = node.open(ada, session)
     await opening
@@ -571,7 +574,10 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     connection.lost()
   })
 
-  /** Sweeps until a checkpoint has left. That checkpoint covers everything written before. */
+  /**
+   * Sweeps until a checkpoint has been sent. That checkpoint covers everything written before this
+   * call.
+   */
   const sweepToCheckpoint = async ({ connection, transport }: Opened): Promise<void> => {
     const before = transport.eventsNamed('checkpoint').length
     await until('the end of joins', () => connection.joinsInProgress === 0)
@@ -599,7 +605,8 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
             ? node.run('remove-member', bob, { conversation: place, user: ada })
             : fixture.apply({ op: 'remove-member', conversation: place, actor: bob, user: ada })
         if (step === 'read_standing') {
-          // Removed before the read, and once more before the removal is sent.
+          // Remove the user before the read of the join, and once more before the first removal is
+          // sent.
           node.before.set('read_newest_pages', remove)
           node.before.set('read_standing', async () => {
             await fixture.apply({ op: 'put-member', conversation: place, actor: bob, user: ada, role: null })
@@ -630,7 +637,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     const { seq } = await fixture.apply({ op: 'remove-member', conversation: place, actor: bob, user: ada })
     await sweepToCheckpoint(opened)
     expect(leftOf(opened, place)).toEqual([seq])
-    // A late hint of the join changes nothing.
+    // A late hint of the user's join changes nothing.
     node.parts.feeds.announceMembership(place, ada)
     await until('the end of joins', () => opened.connection.joinsInProgress === 0)
     await node.sweeper.sweepNow()
@@ -645,7 +652,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect(leftOf(later, place)).toEqual([])
   })
 
-  it('[TAIL1] [ACL1] [CP1] rejoins after an unannounced removal and new join', async () => {
+  it('[TAIL1] [ACL1] [CP1] rejoins after a removal whose hint was lost', async () => {
     for (const newsOfJoin of [true, false])
       for (const [before, between, after] of [
         [0, 600, 3],
@@ -665,7 +672,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
         if (between > 0) await fixture.fill(place, bob, between, 'a secret')
         await fixture.apply({ op: 'put-member', conversation: place, actor: bob, user: ada, role: null })
         if (after > 0) await fixture.fill(place, bob, after)
-        // This hint of the join is ignored, because the connection is still subscribed.
+        // The hint of the new join is ignored, because the connection is still subscribed.
         if (newsOfJoin) node.parts.feeds.announceMembership(place, ada)
         await sweepToCheckpoint(opened)
         expect(leftOf(opened, place)).toEqual([removal])
@@ -683,14 +690,14 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
       }
   }, 60_000)
 
-  it('[ACL1] never subscribes a user removed between the two reads', async () => {
+  it('[ACL1] never subscribes a user removed between the two membership reads', async () => {
     const place = await fixture.group([bob, ada])
     const { position } = node.parts.cursors.decode(await cursorOf(ada)) as { position: number }
     for (const from of [0, position]) {
       if (from > 0) await node.run('put-member', bob, { conversation: place, user: ada })
       node.before.set('read_memberships', async () => {
-        // Set the second hook after the first read, so that the removal comes before the second
-        // read.
+        // Set the second hook after the first read of the memberships, so that the user is removed
+        // before the second one.
         node.before.set('read_memberships', () => node.run('remove-member', bob, { conversation: place, user: ada }))
         await Promise.resolve()
       })
@@ -710,11 +717,11 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
   })
 
-  it("[ACL1] hides later messages when a removal is delivered during another conversation's replay", async () => {
+  it("[ACL1] hides messages when a removal arrives during another conversation's replay", async () => {
     const places = [await fixture.group([bob, ada]), await fixture.group([bob, ada])].sort() as [Id, Id]
     const [slow, secret] = places
-    // Another connection subscribes to the conversation, so its changes are delivered and kept at
-    // once.
+    // Another connection subscribes to the conversation, so that its changes are delivered and
+    // cached at once.
     await node.open(bob, await fixture.session(bob)).opening
     const cursor = await cursorOf(ada)
     await fixture.fill(slow, bob, 400, 'y'.repeat(2_000))
@@ -754,14 +761,15 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
       transport.read()
       return done
     })
-    // At most about one page waits unread, never the whole replay.
+    // At most about one page is queued and unread, never the whole replay.
     expect(most).toBeLessThan(262_144 + 100_000)
     const checkpoints = transport.events.flatMap(({ event, payload }, index) =>
       event === 'checkpoint' ? [{ index, cursor: payload.cursor }] : [],
     )
     expect(checkpoints.length).toBeGreaterThanOrEqual(4)
     for (const { index, cursor: from } of checkpoints) {
-      // Compare what a client had at that point with what it receives when it resumes there.
+      // For each checkpoint, compare what a client had there with what it receives when it resumes
+      // there.
       const have = new Map(starts)
       for (const { event, payload } of transport.events.slice(0, index)) {
         if (event === 'changes') have.set(payload.conversation, payload.changes.at(-1)!.seq)
@@ -797,7 +805,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect(count('read_memberships')).toBeLessThanOrEqual(4)
   })
 
-  it('[LIM2] reads missed changes beyond memory once for fifty clients', async () => {
+  it('[LIM2] reads missed changes that are no longer cached once for fifty clients', async () => {
     const sessions = await Promise.all(Array.from({ length: 50 }, () => fixture.session(ada)))
     const cursor = await cursorOf(ada)
     await fixture.fill(group, bob, 900)
@@ -806,13 +814,14 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     await Promise.all(opened.map(({ opening }) => opening))
     for (const { transport } of opened) expect(transport.seqsOf(group)).toHaveLength(900)
     const count = (name: string): number => node.statements.filter((statement) => statement === name).length
-    // One read of the recent changes, and one for the older missed changes with their first seq.
+    // One read of the recent changes, and one read of the older missed changes that also finds
+    // their first seq.
     expect([count('read_newest_changes'), count('read_missed')]).toEqual([1, 1])
     expect(
       count('read_boundary') + count('read_log_stretch') + count('read_changes_for_member') + count('read_range'),
     ).toBe(0)
     expect(count('read_memberships')).toBeLessThanOrEqual(4)
-    // The same by `sync` requests reads nothing more.
+    // The same clients then sync by `sync` requests, which read nothing more.
     node.statements.length = 0
     const pages = await Promise.all(sessions.map(() => node.run('sync', ada, { cursor, limit: 200 })))
     for (const page of pages) expect(page.conversations[0]?.changes).toHaveLength(200)
@@ -842,12 +851,12 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect(count('read_boundary') + count('read_log_stretch') + count('read_range')).toBe(0)
   })
 
-  it('[LIM2] reads an unannounced write once for all resuming clients', async () => {
+  it('[LIM2] reads a change whose hint was lost once for all resuming clients', async () => {
     const sessions = await Promise.all(Array.from({ length: 50 }, () => fixture.session(ada)))
     const cursor = await cursorOf(ada)
     for (let index = 0; index < 5; index++) await fixture.send(group, bob, `${index}`)
     node.statements.length = 0
-    // Written past this server's log, after the recent changes were loaded.
+    // Written as by another server, without a hint, after the recent changes were loaded.
     node.before.set('read_newest_changes', async () => {
       node.before.set('read_memberships', () => fixture.send(group, bob, 'unannounced'))
     })
@@ -859,7 +868,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect(count('read_missed') + count('read_boundary') + count('read_log_stretch') + count('read_range')).toBe(0)
   })
 
-  it('[LIM2] reads the newest page once for fifty clients that need it', async () => {
+  it('[LIM2] reads the newest page of a conversation once for fifty clients', async () => {
     const sessions = await Promise.all(Array.from({ length: 50 }, () => fixture.session(ada)))
     const cursor = await cursorOf(ada)
     await fixture.fill(group, bob, 10_050)
@@ -894,7 +903,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     for (const [index, { transport }] of opened.entries()) {
       const told = transport.eventsNamed('conversation')
       expect(told[0]).toMatchObject({ limited: true, seq: read })
-      // The seq that the unread count covers is sent, so that the client does not count those
+      // The seq that the unread count covers is sent, too, so that the client does not count later
       // changes twice.
       expect(told.at(-1)).toMatchObject({ seq: read + index, readSeq: told[0]?.readSeq, unread: told[0]?.unread })
       expect(applied(transport, group, 0)).toBe(read + 20)
@@ -912,7 +921,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     await until('the first page', () => transport.frames.length > 0)
     const { seq: removal } = await fixture.apply({ op: 'remove-member', conversation: place, actor: bob, user: ada })
     await fixture.apply({ op: 'edit', conversation: place, actor: bob, target: 2_100, text: 'a secret' })
-    // Loads the segment with the edited message into memory.
+    // This resume loads the segment with the edited message into the cache.
     await node.open(bob, await fixture.session(bob), bobs).opening
     const proof = (await node.parts.catchUp.prove(bob, place))!
     const read = await node.parts.catchUp.read(proof, 2_100, 2_100)
@@ -953,7 +962,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
   })
 
-  it('[TAIL1] finds a lost join, marker and change by the sweep', async () => {
+  it('[TAIL1] the sweep finds a lost join, read marker and change', async () => {
     const elsewhere = await TestNode.start(await store.openSecond(), new LocalBusHub())
     try {
       const { transport, opening } = elsewhere.open(ada, session)
@@ -970,7 +979,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
       const told = transport.eventsNamed('conversation')
       expect(told.find(({ conversation }) => conversation === channel)).toMatchObject({ limited: true })
       expect(told.find(({ conversation }) => conversation === group)).toMatchObject({ readSeq: 4, unread: 0 })
-      // The checkpoint is sent after all of it, and covers it.
+      // The checkpoint is sent after the join, the marker and the change, and covers them.
       await until('no join in progress', () =>
         [...elsewhere.parts.connections].every(({ joinsInProgress }) => joinsInProgress === 0),
       )
@@ -992,7 +1001,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
   })
 
-  it('[TAIL1] [LIM2] reads the lost markers of many connections in one statement', async () => {
+  it('[TAIL1] [LIM2] reads the lost read markers of many connections in one statement', async () => {
     const elsewhere = await TestNode.start(await store.openSecond(), new LocalBusHub())
     try {
       const seq = await say()
@@ -1014,7 +1023,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
   })
 
-  it('[TAIL1] [CP1] keeps a connection whose marker read fails, and retries after a sweep', async () => {
+  it('[TAIL1] [CP1] a failed read of a marker closes nothing and is retried after a sweep', async () => {
     const elsewhere = await TestNode.start(await store.openSecond(), new LocalBusHub())
     try {
       const { transport, opening, connection } = elsewhere.open(ada, session)
@@ -1036,7 +1045,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
       expect(connection.state).toEqual({ kind: 'ready' })
       expect(transport.eventsNamed('conversation')).toEqual([])
       expect(transport.eventsNamed('checkpoint')).toEqual([])
-      // The marker moves again during the read, so the value just read is not the last one to send.
+      // The marker moves again during its read, so a later value must be sent after the value read.
       let later = 0
       elsewhere.before.set('read_markers', async () => {
         later = await say()
@@ -1052,7 +1061,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
   })
 
-  it('[ACL1] finds an unannounced removal by the sweep, and delivers nothing above it', async () => {
+  it('[ACL1] the sweep finds a removal whose hint was lost, and sends nothing after it', async () => {
     const elsewhere = await TestNode.start(await store.openSecond(), new LocalBusHub())
     try {
       const { transport, opening, connection } = elsewhere.open(bob, await fixture.session(bob))
@@ -1085,7 +1094,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
           user: bob,
         })
         await fixture.apply({ op: 'edit', conversation: place, actor: ada, target: seq, text: 'a secret' })
-        // Let the sweep find all changes, or demand only the message.
+        // Let the sweep find all changes, or only the message before the removal.
         if (!isInside) elsewhere.parts.feeds.requireUpTo(place, seq)
         else await elsewhere.sweeper.sweepNow()
         await until('the repair', () => stays.transport.seqsOf(place).includes(seq))
@@ -1101,7 +1110,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
   })
 
-  it('[CP1] sends a read marker moved during opening after ready', async () => {
+  it('[CP1] sends a read marker after `ready` when it moved during opening', async () => {
     const seq = await say()
     const cursor = await cursorOf(ada)
     await fixture.fill(group, bob, 300)

@@ -1,10 +1,15 @@
 /**
- * Brings a new connection from its cursor to the present (rules JOIN1, RES1, RES3, ACL1, CP1).
+ * Sends a new connection everything that its client has missed since its cursor, then keeps it up
+ * to date (rules JOIN1, RES1, RES3, ACL1, CP1).
  *
- * The connection is registered before this runs. The steps: read the memberships (first read);
- * subscribe to all their conversations; load the recent changes; read the memberships again (second
- * read), so that nothing is shown that was loaded after a removal; send the missed changes page by
- * page, each after the previous one has drained; hand over to the feeds; send `ready`.
+ * The connection is registered before this runs. The steps:
+ * 1. Read the memberships (first read), and subscribe to all their conversations.
+ * 2. Load the recent changes.
+ * 3. Read the memberships again (second read), so that nothing is shown that was loaded after a
+ * removal.
+ * 4. Send the missed changes page by page (the replay). Each page waits until the client has
+ * received the previous one.
+ * 5. Hand the connection over to the feeds, which send later changes, and send `ready`.
  */
 import { type Id, limits, type Session, type User } from '@chorus/protocol'
 import type { Connection } from '../delivery/connection.ts'
@@ -21,12 +26,12 @@ import { sendRemoval, tellRemoval } from './send-removal.ts'
 
 export const openLimits = {
   /**
-   * Maximum number of hand-over reads per conversation. Each reads the changes written during the
-   * previous read.
+   * Maximum number of reads while handing a conversation over from the replay to its feed. Each
+   * reads the changes written during the previous read.
    */
   handOverRoundsMax: 128,
   /**
-   * Maximum number of consecutive reads of which nothing could be sent, because messages were
+   * Maximum number of consecutive reads whose result had to be dropped, because its messages were
    * edited or deleted during the read.
    */
   readsInVainMax: 32,
@@ -86,8 +91,8 @@ export async function openConnection(
     }
     if (mustReset) connection.send(frameOf('reset', {}))
 
-    // Conversations joined between the two reads: they are joined when the connection is ready, and
-    // no cursor covers them before.
+    // The user joined these conversations between the two reads. The connection joins them after
+    // `ready`, and no cursor covers them before that.
     const late = second.memberships.filter(({ conversation, leftSeq }) => leftSeq === null && !joins.has(conversation))
     for (const { conversation } of late) connection.afterReady.add(conversation)
     const position = late.length === 0 ? second.position : first.position
@@ -103,7 +108,8 @@ export async function openConnection(
       await replay.bring(membership, joining)
       joins.delete(membership.conversation)
     }
-    // Memberships that ended between the two reads, of a connection without a cursor.
+    // The joins left here are of memberships that ended between the two reads. Without a cursor no
+    // removal is sent for them.
     abandonJoins(parts, joins)
     if (!connection.isOpen) return
 
@@ -140,7 +146,10 @@ async function loadRecent(parts: Parts, { memberships }: Memberships, cursor: Cu
 
 interface ReplayExtent {
   readonly epoch: string
-  /** Position up to which the connection has everything when the replay has ended. */
+  /**
+   * Position of the cursor in `ready`: after the replay, the client has every change before this
+   * position.
+   */
   readonly position: number
   /** Position of the snapshot in which the memberships were read. */
   readonly asOf: number
@@ -164,8 +173,8 @@ class Replay {
 
   async bring(membership: Membership, joining: Joining | undefined): Promise<void> {
     if (membership.leftSeq !== null) {
-      // The user was removed since the first read, or since the cursor: send the removal and never
-      // subscribe (ACL1).
+      // The user was removed since the first read, or since the cursor: send the removal, and do
+      // not subscribe to the conversation (rule ACL1).
       const step = this.#cursor === undefined ? undefined : await this.#plan(membership, this.#cursor)
       if (step !== undefined) await this.#send(step, joining)
       this.#abandon(joining)
@@ -198,7 +207,7 @@ class Replay {
   }
 
   /**
-   * Sends one step of the plan. Returns the seq up to which the connection now has everything, or
+   * Sends one step of the plan. Returns the seq up to which the client now has everything, or
    * undefined if it may receive nothing more of the conversation.
    */
   async #send(step: ReplayStep, joining: Joining | undefined): Promise<number | undefined> {
@@ -211,12 +220,12 @@ class Replay {
       }
       case 'limited': {
         const { user } = this.#connection
-        // Not older than the join: the client may already have had the changes before it (rule
-        // CLI1).
+        // Accept no page older than the join: the client may already have had the changes before
+        // the join (rule CLI1).
         const page = await this.#parts.catchUp.page(step.proof, step.membership.joinedSeq)
         if (page === undefined) return this.#tellRemoval(conversation)
-        // The membership carries an unread count only if the membership itself moved. Otherwise
-        // count now: counting for every resuming client would cost too much.
+        // The membership was read with an unread count only if its row changed since the cursor,
+        // because counting for every resuming client would cost too much. Otherwise count now.
         const marker =
           membershipMoved && page.seq <= seq ? step.membership : await this.#parts.markers.ask({ user, conversation })
         if (marker === null) return this.#tellRemoval(conversation)
@@ -225,8 +234,8 @@ class Replay {
         this.#connection.send(
           frameOf('conversation', { ...state, limited: true, seq: page.seq, messages: page.messages }),
         )
-        // The unread count covers more than the page: send up to which seq, so that the client does
-        // not count those changes again.
+        // The unread count covers changes after the page. Send the seq up to which it counts, so
+        // that the client does not count those changes again.
         if (marker.seq > page.seq) this.#connection.send(frameOf('conversation', { ...state, seq: marker.seq }))
         await this.#endPage(conversation, page.seq, page.messages.length * 100)
         return page.seq >= seq ? page.seq : this.#sendChanges(step.proof, page.seq, joining)
@@ -239,35 +248,35 @@ class Replay {
     }
   }
 
-  /** Sends every change after `after` up to the seq of the proof. */
+  /** Sends every change with a seq above `after`, up to the seq of the membership proof. */
   async #sendChanges(proof: MembershipProof, after: number, joining: Joining | undefined): Promise<number | undefined> {
-    // Catch-up tests no membership beyond the proof. So changes are sent only while no removal has
-    // arrived.
+    // The proof shows membership only as of its own seq. So send changes only while no removal has
+    // arrived since.
     const left = joining?.join.left
     if (left !== undefined && left.seq > proof.seq) {
       sendRemoval(this.#connection, left)
       return undefined
     }
     if (after >= proof.seq) return after
-    // Only up to the seq at which membership was seen, which `ready` will promise: the feed delivers
-    // newer changes and applies removals.
+    // Send only up to the seq at which the membership was proved; `ready` promises no more. The
+    // feed delivers newer changes, and applies removals.
     const missed = this.#parts.catchUp.frames(proof, after + 1)
     if (missed === undefined) return this.#readAndSend(proof, after)
     for (const { frame, seq, changes } of missed.frames) {
       this.#connection.send(frame)
       await this.#endPage(proof.conversation, seq, changes, frame.bytes)
       if (!this.#connection.isOpen) return undefined
-      // A message not yet sent was edited or deleted while the page drained: read the rest again
-      // (ERASE1).
+      // A message not sent yet was edited or deleted while the client received the page: read the
+      // rest again (ERASE1).
       if (!missed.isCurrent()) return this.#readAndSend(proof, seq)
     }
     return missed.frames.at(-1)?.seq ?? after
   }
 
   /**
-   * Sends the changes up to the seq of the proof that the recent changes do not hold any more, or
-   * show in a later state. Stops there: chasing the end of a busy log by reading would never
-   * finish.
+   * Sends, up to the seq of the proof, the changes that the recent changes no longer contain or
+   * already show in a later state. It stops at that seq: on a busy log, reading on to the current
+   * end would never finish.
    */
   async #readAndSend(proof: MembershipProof, after: number): Promise<number | undefined> {
     const { conversation, seq: top } = proof
@@ -282,7 +291,7 @@ class Replay {
       latest = missed.proof
       for (const batch of splitBatches(missed.changes)) {
         if (!this.#connection.isOpen) return undefined
-        // A message was edited or deleted during this loop: read again from here on (ERASE1).
+        // A message was edited or deleted during this read: read again from here on (ERASE1).
         if (!missed.isCurrent()) break
         readsInVain = 0
         const frame = changesFrame(conversation, batch)
@@ -295,8 +304,8 @@ class Replay {
   }
 
   /**
-   * Counts a sent batch. When a page is full, waits until it has drained and sends a checkpoint
-   * from which a new attempt may resume (rule SLOW1).
+   * Counts a sent batch towards the current page. When a page is full, waits until the client has
+   * received it, then sends a checkpoint from which the client can resume (rule SLOW1).
    */
   async #endPage(conversation: Id, seq: number, changes: number, bytes = 0): Promise<void> {
     this.#changesSincePage += changes
@@ -312,18 +321,18 @@ class Replay {
     this.#connection.send(frameOf('checkpoint', { cursor: text }))
   }
 
-  /**
-   * Sends the removal after a read found no membership: the user was removed after the read that
-   * began the replay.
-   */
+  /** Sends the removal when a read finds that the user is no longer a member. */
   async #tellRemoval(conversation: Id): Promise<undefined> {
-    // The user is a member again by now: joined when the connection is ready, and no cursor covers
-    // the conversation before.
+    // The user is a member again by now. The connection joins the conversation after `ready`, and
+    // no cursor covers the conversation before that.
     if (await tellRemoval(this.#parts, this.#connection, conversation)) this.#connection.afterReady.add(conversation)
     return undefined
   }
 
-  /** Hands the connection over from the replay to the feed, without a gap and without a repeat. */
+  /**
+   * Hands the conversation over from the replay to the feed, so that no change is skipped or sent
+   * twice.
+   */
   async #handOver({ conversation }: Membership, feed: Feed, join: Join, seq: number): Promise<void> {
     let reached = seq
     for (let round = 0; round < openLimits.handOverRoundsMax; round++) {
@@ -348,8 +357,8 @@ class Replay {
         }
       }
     }
-    // The client reconnects with the checkpoint of its last page, so its progress is not lost (rule
-    // LIM1).
+    // The client reconnects with the checkpoint of its last page, so it does not start again from
+    // the beginning (rule LIM1).
     throw new Error(`${conversation} changes faster than the connection reads it`)
   }
 }

@@ -1,15 +1,16 @@
 /**
- * Rechecks presence subscriptions after a user left a conversation. Presence ends with the last
- * shared conversation, and the watcher is notified (rule PRES2). One check runs at a time, for all
- * users who have left by then. Where a check fails, the affected watches end. Every server calls
- * this for departures in the logs it serves, and for all departures that its sweep finds.
+ * Checks after a user left a conversation who may still watch that user's presence. A watcher sees
+ * the presence only while both share a conversation. When they share none, the watch ends and the
+ * watcher is notified (rule PRES2). One check runs at a time, for all users who have left by then.
+ * If a check fails, the affected watches end. Every server calls this for departures in the logs
+ * that it delivers, and for all departures that its sweep finds.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Id } from '@chorus/protocol'
 import { readSharedPairs, type UserPair } from '../log/read-sharing.ts'
 import type { Parts } from '../commands/parts.ts'
 
-/** Maximum number of pairs in one statement. */
+/** Maximum number of user pairs in one statement. */
 const pairsMax = 2_000
 const looksMax = 3
 const retryAfterMs = 300
@@ -33,7 +34,10 @@ async function lookAgain(parts: Parts): Promise<void> {
   }
 }
 
-/** Returns which pairs share a conversation, or undefined if the database could not be read. */
+/**
+ * Returns for each pair of users whether they share a conversation, or undefined if the database
+ * could not be read.
+ */
 async function look(parts: Parts, pairs: readonly UserPair[]): Promise<boolean[] | undefined> {
   for (let looks = 1; ; looks++) {
     try {

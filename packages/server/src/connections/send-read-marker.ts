@@ -1,8 +1,9 @@
 /**
- * Sends a connection its user's read marker when it missed the announcement: the sweep found the
- * move, or the marker moved while the connection opened. All markers requested in one turn are read
- * together, for any number of connections. If the read fails, the connection stays open, receives
- * no checkpoint, and receives the marker after the next sweep (rules TAIL1, CP1, LIM2).
+ * Sends a connection its user's read marker when the hint over Redis was missed: the sweep found
+ * the new marker, or the marker moved while the connection opened. All markers requested in one
+ * turn of the event loop are read together, for any number of connections. If the read fails, the
+ * connection stays open, receives no checkpoint, and receives the marker after the next sweep
+ * (rules TAIL1, CP1, LIM2).
  */
 import { ChorusError, type Id } from '@chorus/protocol'
 import type { Connection } from '../delivery/connection.ts'
@@ -15,8 +16,8 @@ import type { Logger } from '../support/logger.ts'
 import type { MarkerReads, Parts } from '../commands/parts.ts'
 
 /**
- * Maximum number of markers read by one statement. Counting unread messages looks at up to 2 000
- * messages for each.
+ * Maximum number of markers read by one statement. For each marker, the statement counts unread
+ * messages among up to 2 000 messages.
  */
 const batchMax = 100
 const waitingMax = 20_000
@@ -38,12 +39,12 @@ export function openMarkerReads(database: Database, logger: Logger): MarkerReads
   })
 }
 
-/** Sends a marker that moved. An opening connection receives it when it is ready. */
+/** Sends a read marker that moved. An opening connection receives it when it is ready. */
 export function sendReadMarker(parts: Parts, connection: Connection, conversation: Id): void {
   if (connection.state.kind === 'opening') connection.afterReady.add(conversation)
   if (connection.state.kind !== 'ready') return
   const isAsked = connection.owedMarkers.has(conversation) && connection.owedMarkers.get(conversation) !== 'failed'
-  // A read in progress may return an older marker than this move, so it must be repeated.
+  // A read in progress may return the marker from before this move, so the read must be repeated.
   connection.owedMarkers.set(conversation, isAsked ? 'moved' : 'asked')
   if (!isAsked) void tell(parts, connection, conversation)
 }
@@ -63,7 +64,8 @@ async function tell(parts: Parts, connection: Connection, conversation: Id): Pro
     const seen = await parts.markers.ask({ user, conversation })
     if (seen !== null) connection.send(frameOf('conversation', { conversation, ...seen }))
   } catch {
-    // The batch has already logged the error. The marker stays pending, so nothing is lost.
+    // The batch has already logged the error. The marker stays pending and is read again after the
+    // next sweep.
     owedMarkers.set(conversation, 'failed')
     return
   }

@@ -1,6 +1,6 @@
 /**
- * Sends a connection the removal of its user: the event first, then the `member.left` change, and
- * nothing after it (rule ACL1).
+ * Sends a connection the removal of its user from a conversation: first the `conversation` event
+ * with `left: true`, then the `member.left` change, and nothing after them (rule ACL1).
  */
 import type { Id } from '@chorus/protocol'
 import type { Connection } from '../delivery/connection.ts'
@@ -18,9 +18,9 @@ export function sendRemoval(connection: Connection, removal: LoggedChange): void
 }
 
 /**
- * Sends the removal after a read found no membership. Skips it if the connection already received
- * it, or if the removal is older than the connection's `ready`. Returns true if the user is a
- * member again by now.
+ * Sends the removal after a read has found that the user is no longer a member. Sends nothing if
+ * the connection already received this removal, or if the removal is older than the connection's
+ * `ready`. Returns true if the user is a member again by now.
  */
 export async function tellRemoval(parts: Parts, connection: Connection, conversation: Id): Promise<boolean> {
   const standing = await readStanding(parts.database, connection.user, conversation)
