@@ -1,7 +1,7 @@
 /**
- * Regularly reads due work from the database and adds it to the queue again when it has been due
- * for a while and no worker has taken it: after a restart, after Redis was emptied, after a worker
- * died. So no job depends on the queue.
+ * Regularly reads due mails and webhooks from the database, and adds to the queue those that no
+ * worker has taken for a while: after a restart, after Redis was emptied, or after a worker died.
+ * So no job depends on the queue.
  */
 import type { Clock, Timer } from '../support/clock.ts'
 import type { Logger } from '../support/logger.ts'
@@ -10,14 +10,15 @@ import type { Job } from './queue.ts'
 export const dispatcherLimits = {
   intervalMs: 2_000,
   /**
-   * Work that became due more recently than this is probably still in the queue, so it is skipped.
+   * Grace time: work that became due more recently is probably still in the queue, so it is
+   * skipped.
    */
   graceMs: 2_000,
   /** Minimum time before the same unfinished work is added to the queue again. */
   againMs: 15_000,
-  /** Maximum number of jobs per kind that one turn adds to the queue. */
+  /** Maximum number of jobs per kind that one run of the dispatcher adds to the queue. */
   turnMax: 500,
-  /** Time between two deletions of old entries. */
+  /** Time between two deletions of old mails and deliveries. */
   tidyEveryMs: 10 * 60_000,
 } as const
 
@@ -27,10 +28,10 @@ export interface DueOptions {
   readonly max: number
 }
 
-/** One kind of work whose due items are stored in the database. */
+/** Kind of work (mail or webhook) whose due items are stored in the database. */
 export interface DueSource {
   takeDue(options: DueOptions): Promise<readonly Job[]>
-  /** Updates the metrics that count the waiting work. */
+  /** Updates the metrics that count the waiting items. */
   measure(): Promise<void>
   tidy(): Promise<void>
 }

@@ -1,6 +1,6 @@
 /**
- * Tests rule OFF1 for log consumers: order, completeness and lease hand-over, on both engines, with
- * overlapping writers.
+ * Tests rule OFF1 for the consumers of the log (mail, webhooks): order, completeness and the
+ * hand-over of the lease, on both engines, with overlapping writers.
  */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -77,10 +77,10 @@ describe.each(testEngines)('a consumer of the log (%s)', (engine) => {
   const seqsOf = (handled: Handled, conversation: Id): number[] =>
     handled.filter((entry) => entry.startsWith(conversation)).map((entry) => Number(entry.split('/')[1]))
 
-  it('[OFF1] starts at the end of the log, then reads each change once in seq order', async () => {
+  it('[OFF1] starts at the end of the log and reads each later change once, in order', async () => {
     const [a, b] = [await fixture.user(), await fixture.user()]
     const before = await fixture.group([a, b])
-    // Open transactions of other suites on this Postgres hold the position back.
+    // Other test files use this Postgres, too. Their open transactions hold the position back.
     const [written] = await fixture.sql<{ xid: number }>(
       `select max(xid::text::bigint) as xid from changes where conversation = $1`,
       [before],
@@ -104,7 +104,7 @@ describe.each(testEngines)('a consumer of the log (%s)', (engine) => {
     expect(marks.length).toBeLessThanOrEqual(groups.length)
   })
 
-  it('[OFF1] reads the same changes in the same order from an earlier position', async () => {
+  it('[OFF1] reads the same changes in the same order again from an earlier position', async () => {
     const a = await fixture.user()
     const group = await fixture.group([a])
     const first: Handled = []
@@ -121,7 +121,7 @@ describe.each(testEngines)('a consumer of the log (%s)', (engine) => {
     expect(twice).toEqual(once)
   })
 
-  it('[OFF1] stores nothing after losing the lease', async () => {
+  it('[OFF1] a consumer that lost its lease stores nothing', async () => {
     const a = await fixture.user()
     const group = await fixture.group([a])
     const page = await log.readPage(lease, 100)
@@ -139,7 +139,7 @@ describe.each(testEngines)('a consumer of the log (%s)', (engine) => {
     await other.releaseLease(taken)
   })
 
-  it('[OFF1] leaves no change out when the server holding the lease dies', async () => {
+  it('[OFF1] handles every change when the server that holds the lease dies', async () => {
     await log.releaseLease(lease)
     const a = await fixture.user()
     const group = await fixture.group([a])
@@ -167,7 +167,8 @@ describe.each(testEngines)('a consumer of the log (%s)', (engine) => {
     first.start()
     for (let i = 0; i < 9; i++) await fixture.send(group, a)
     await expect.poll(() => seqsOf(handled, group).length, { timeout: 10_000 }).toBe(11)
-    // The server dies between reading a page and storing it. Its lease expires by database time.
+    // The server dies after reading a page and before storing it. Its lease expires by the
+    // database's time.
     isDead = true
     for (let i = 0; i < 9; i++) await fixture.send(group, a)
     await fixture.sql(`update consumers set lease_until = clock_timestamp() - interval '1 second' where name = 'mail'`)
@@ -210,7 +211,7 @@ describe.each(testEngines)('a consumer of the log (%s)', (engine) => {
     await consumer.stop()
   })
 
-  describe.runIf(engine === 'postgres')('with overlapping writers', () => {
+  describe.runIf(engine === 'postgres')('a consumer of the log with overlapping writers', () => {
     async function connect(): Promise<pg.Client> {
       const client = new pg.Client({ connectionString: store.url })
       await client.connect()
@@ -218,8 +219,8 @@ describe.each(testEngines)('a consumer of the log (%s)', (engine) => {
     }
 
     /**
-     * Writes as the log's SQL function does: lock, number, row, all in a transaction that may have
-     * begun long before.
+     * Writes as the SQL function of the log does: locks the conversation, takes a number, writes
+     * the row. The transaction may have begun long before.
      */
     async function append(client: pg.Client, group: Id, actor: Id): Promise<void> {
       await client.query('select from conversations where id = $1 for update', [group])
@@ -231,7 +232,7 @@ describe.each(testEngines)('a consumer of the log (%s)', (engine) => {
       )
     }
 
-    it('[OFF1] handles a lower transaction id with a higher seq in seq order', async () => {
+    it('[OFF1] handles seqs in order even if a higher seq has a lower transaction id', async () => {
       const a = await fixture.user()
       const group = await fixture.group([a])
       const handled: Handled = []
@@ -250,7 +251,7 @@ describe.each(testEngines)('a consumer of the log (%s)', (engine) => {
       await Promise.all([early.end(), late.end()])
     })
 
-    it('[OFF1] is not blocked by a transaction that stays open', async () => {
+    it('[OFF1] handles changes while another transaction stays open', async () => {
       const a = await fixture.user()
       const group = await fixture.group([a])
       const open = await connect()
@@ -266,7 +267,7 @@ describe.each(testEngines)('a consumer of the log (%s)', (engine) => {
       expect(seqsOf(handled, group)).toEqual(await fixture.seqs(group))
     })
 
-    it('[OFF1] handles every seq once, in order, with eight delayed and aborting writers', async () => {
+    it('[OFF1] handles every seq once and in order with eight delayed and aborting writers', async () => {
       const people = await fixture.users(3)
       const groups = await Promise.all(Array.from({ length: 4 }, () => fixture.group(people)))
       const handled: Handled = []
@@ -279,7 +280,7 @@ describe.each(testEngines)('a consumer of the log (%s)', (engine) => {
           if ((w + i) % 3 === 0) await client.query('select pg_current_xact_id()')
           await pause(Math.random() * 8)
           if ((w + i) % 5 === 0) await client.query('savepoint s')
-          // Lock in the order of ids, as the log does, to avoid deadlocks.
+          // Locks the conversations in the order of their ids, as the log does, to avoid deadlocks.
           for (const group of [...groups].sort().slice(w % 2, 1 + (i % 3))) await append(client, group, people[w % 3]!)
           await pause(Math.random() * 4)
           await client.query(i % 10 === 9 ? 'rollback' : 'commit')

@@ -1,24 +1,25 @@
 /**
- * Follows the change log for one purpose (rule OFF1): page by page, at least once, in seq order per
- * conversation. Its position is stored in the database. One server at a time holds the consumer's
- * lease and reads; the other servers regularly check whether the lease has expired.
+ * Follows the change log for one purpose, mail or webhooks (rule OFF1). It handles each change at
+ * least once, page by page, in seq order per conversation. Its position is stored in the database.
+ * One server at a time holds the consumer's lease and reads; the other servers regularly check
+ * whether the lease has expired.
  *
- * A page and its results are stored in one statement that checks the lease, so a server that was
- * away and comes back stores nothing. After the database epoch changed (a restored backup), the
+ * The statement that stores the results of a page also checks the lease. So a server that paused
+ * and lost its lease stores nothing. After the database epoch changed (a restored backup), the
  * consumer logs a warning and starts again at the current end of the log.
  */
 import type { Clock, Timer } from '../support/clock.ts'
 import type { Logger } from '../support/logger.ts'
 
 export const consumerLimits = {
-  /** Lifetime of a lease, and so the time for which a dead server still holds it. */
+  /** Lifetime of a lease. After a server has died, its consumers rest for at most this time. */
   leaseMs: 15_000,
   renewEveryMs: 4_000,
-  /** Time between two attempts of a server without the lease to get it. */
+  /** Time between two attempts to take the lease, on a server that does not hold it. */
   standbyMs: 3_000,
   /** Time between two reads of the log when no changes are waiting. */
   idleMs: 1_000,
-  /** Time between two checks while `isNeeded` returns false. */
+  /** Time between two checks while no receiver needs the log (`isNeeded` returns false). */
   unneededMs: 5_000,
   retryMs: 1_000,
   pageMaxRows: 500,
@@ -54,16 +55,16 @@ export interface ConsumedLog<Held extends Lease, Page extends LogPage> {
 export interface LogConsumerOptions<Held extends Lease, Page extends LogPage> {
   readonly log: ConsumedLog<Held, Page>
   /**
-   * Stores the results of a page together with the new position. `lost`: another server now holds
-   * the lease.
+   * Stores the results of a page together with the new position. Resolves to `lost` if another
+   * server has taken the lease.
    */
   readonly store: (lease: Held, page: Page) => Promise<'stored' | 'lost'>
   /**
-   * Returns whether any receiver needs the log now. While it returns false, the position advances
-   * without reading pages.
+   * Returns whether any receiver exists, for example a webhook endpoint. While it returns false,
+   * the position moves forward without reading pages.
    */
   readonly isNeeded: () => Promise<boolean>
-  /** Returns the database's current history. */
+  /** Returns the current database history: the epoch without its timeline. */
   readonly history: () => string
   readonly clock: Clock
   readonly logger: Logger
@@ -110,8 +111,8 @@ export class LogConsumer<Held extends Lease, Page extends LogPage> {
   }
 
   /**
-   * Handles one page, or checks the lease once. Resolves to the time until the next turn; never
-   * rejects.
+   * Handles one page, or tries once to take the lease. Resolves to the time until the next call.
+   * Never rejects.
    */
   async #takeTurn(): Promise<number> {
     const { log, logger } = this.#options
@@ -124,8 +125,8 @@ export class LogConsumer<Held extends Lease, Page extends LogPage> {
       return consumerLimits.standbyMs
     } catch (error) {
       logger.warn({ err: error, consumer: log.name }, 'unable to read the log for its consumer; trying again')
-      // Keep the lag metric up to date: a consumer that keeps failing must not look as if nothing
-      // were waiting.
+      // Keep the metric of waiting changes up to date. Otherwise a consumer that keeps failing
+      // would look as if no change were waiting.
       if (this.#lease !== undefined) await this.#measure(this.#lease).catch(() => undefined)
       return consumerLimits.retryMs
     }
@@ -147,7 +148,7 @@ export class LogConsumer<Held extends Lease, Page extends LogPage> {
     return this.#lease
   }
 
-  /** Stores one page. Resolves to the milliseconds until the next page. */
+  /** Handles and stores one page. Resolves to the milliseconds until the next page. */
   async #consume(lease: Held): Promise<number | 'lost'> {
     const { log, store, isNeeded, history, logger, onLag } = this.#options
     const current = history()
@@ -162,8 +163,8 @@ export class LogConsumer<Held extends Lease, Page extends LogPage> {
       this.#lease = { ...lease, history: current }
       return 0
     }
-    // Read the position before `isNeeded`, so that changes after a receiver's subscription are not
-    // skipped.
+    // Read the position before `isNeeded`. Otherwise changes right after a new receiver's
+    // subscription could be skipped.
     const position = await log.readPosition()
     if (!(await isNeeded())) {
       onLag(0, 0)

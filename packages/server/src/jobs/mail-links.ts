@@ -25,7 +25,10 @@ export function signUnsubscribe(user: string, key: string): string {
   return `${user}.${macOf(user, key).toString('base64url')}`
 }
 
-/** Returns the user whose digest the token switches off. Undefined: the token is not valid. */
+/**
+ * Returns the user whose digest the unsubscribe token switches off, or undefined if the token is
+ * invalid.
+ */
 export function readUnsubscribe(token: string, key: string): string | undefined {
   const [user = '', mac = '', ...rest] = token.split('.', 3)
   if (!uuid.test(user) || rest.length > 0) return undefined

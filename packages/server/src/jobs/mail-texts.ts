@@ -1,7 +1,7 @@
 /**
- * Writes the content of mails, as text and as HTML. Everything that a user wrote is treated as
- * data: escaped in HTML (N29), reduced to one line where one line is expected, cut to a length, and
- * stripped of characters that reverse the text direction.
+ * Writes the content of mails, as text and as HTML. Texts by users are treated as data: they are
+ * escaped in HTML (N29), reduced to one line where needed, shortened, and stripped of characters
+ * that reverse the text direction.
  */
 import { showsSomething, toOneLine } from '@chorus/protocol'
 
@@ -109,7 +109,10 @@ function firstLine(text: string): string {
   return first === lines.length - 1 ? line : `${line} …`
 }
 
-/** Reduces the text to one line without direction overrides (N24), cut between characters. */
+/**
+ * Reduces a text to one line without characters that change its direction (N24), and shortens it
+ * between two characters.
+ */
 function clean(text: string, maxChars: number): string {
   const line = toOneLine(text)
   const characters = [...line]

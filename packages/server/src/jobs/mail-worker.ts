@@ -1,11 +1,11 @@
 /**
- * Sends digests to users who were away, and confirmation mails for addresses.
+ * Sends digests of unread messages to users who were away, and mails that confirm an address.
  *
- * A digest never contains the same message twice: one database statement moves the user's
- * watermarks and creates the mail, before anything is sent. Only the worker that moves a mail to
- * `sending` hands it over, once. The mail returns to `ready` only when the mail server certainly
- * did not accept it. A server that dies in between loses that mail, but not the messages: they stay
- * unread.
+ * A digest never contains the same message twice: before anything is sent, one database statement
+ * creates the mail and records up to which seq each conversation was mailed (the watermarks). Only
+ * the worker that changes the state of a mail to `sending` hands it to the mail server, once. The
+ * mail returns to `ready` only when the mail server certainly did not accept it. If a Chorus server
+ * dies while it sends a mail, that mail may be lost, but its messages stay unread in Chorus.
  */
 import { randomUUID } from 'node:crypto'
 import type { PresenceStatus } from '@chorus/protocol'
@@ -17,20 +17,20 @@ import { addressIn, type HandOver, type OutgoingMail } from './smtp-line.ts'
 
 export const mailWorkerLimits = {
   /**
-   * Delay before a user with unknown presence is checked again; the delay of mails is used if it is
-   * shorter.
+   * Delay before a user whose presence is unknown is checked again. If the delay of mails is
+   * shorter, that one is used.
    */
   unknownDelayMs: 60_000,
-  /** Maximum time to hand over one mail. After that its outcome is unknown. */
+  /** Maximum time to hand one mail to the mail server. After that its outcome is unknown. */
   claimMs: 5 * 60_000,
-  /** Maximum number of mails that one server hands over at a time. */
+  /** Maximum number of mails that one server hands to the mail server at a time. */
   linesMax: 4,
   crowdedDelayMs: 500,
   firstDelayMs: 30_000,
   delayMaxMs: 3_600_000,
   giveUpAfterMs: 24 * 3_600_000,
   confirmationValidMs: 24 * 3_600_000,
-  /** Minimum time between two digests to a user, as a multiple of the mail delay. */
+  /** Minimum time between two digests to a user, in multiples of the mail delay. */
   gapFactor: 6,
 } as const
 
@@ -64,18 +64,18 @@ export interface MailRecords {
 export interface MailWorkerOptions {
   readonly records: MailRecords
   readonly handOver: (mail: OutgoingMail) => Promise<HandOver>
-  /** Returns whether the user is connected to any server now. */
+  /** Returns the presence of a user over all servers. */
   readonly presenceOf: (user: string) => Promise<PresenceStatus>
   readonly from: string
   readonly publicUrl: string
   /** Key that signs the unsubscribe links of digests. */
   readonly key: string
-  /** Age at which an unread message is mailed. */
+  /** Age at which an unread message is sent by mail. */
   readonly delayMs: number
   readonly addJobs: (jobs: readonly Job[]) => void
   readonly logger: Logger
   readonly observer: { ended(kind: 'digest' | 'confirmation', state: End['state']): void }
-  /** Shorter retry delay for tests. */
+  /** Delay before the first retry. Tests set a short one. */
   readonly firstDelayMs?: number
   readonly gapMs?: number
 }
@@ -88,22 +88,22 @@ export class MailWorker {
     this.#options = options
   }
 
-  /** Checks one user and mails the messages that the user missed. */
+  /** Checks one user, and creates and sends a digest of the messages that the user missed. */
   async workOnPerson(user: string): Promise<void> {
     const { records, presenceOf, delayMs, logger, gapMs } = this.#options
     try {
       const presence = await presenceOf(user)
       const mail = await records.claimDigest(user, {
         mail: randomUUID(),
-        // While Redis is down, the user may be connected to another server: unknown presence does
-        // not mean offline.
+        // While Redis is down, the user may be connected to another server. So unknown presence
+        // counts as connected.
         isConnected: presence !== 'offline',
         delayMs: presence === 'unknown' ? Math.min(delayMs, mailWorkerLimits.unknownDelayMs) : delayMs,
         gapMs: gapMs ?? mailWorkerLimits.gapFactor * delayMs,
       })
       if (mail !== undefined) await this.workOnMail(mail)
     } catch (error) {
-      // The user stays on the list, so a later turn tries again.
+      // The user's entry in `mail_due` stays, so a later run tries again.
       logger.warn({ err: error, user }, 'unable to read unread messages for mails; trying again')
     }
   }
@@ -134,7 +134,7 @@ export class MailWorker {
     try {
       outgoing = await this.#compose(mail)
     } catch (error) {
-      // No mail has been sent yet, so a retry is safe.
+      // The mail was not handed to the mail server yet, so a retry is safe.
       return this.#later(mail, error instanceof Error ? error.message : String(error))
     }
     if (outgoing === undefined) return { state: 'void', error: null, delayMs: 0 }
@@ -158,7 +158,10 @@ export class MailWorker {
     return { state: 'ready', error, delayMs: delayMs * (0.8 + 0.4 * Math.random()) }
   }
 
-  /** Writes the mail when it is about to be sent. Undefined: it is no longer needed. */
+  /**
+   * Writes the text of a mail just before it is sent. Returns undefined if the mail is no longer
+   * needed.
+   */
   async #compose({ id, user, kind, address }: Begun): Promise<OutgoingMail | undefined> {
     const { records, from, publicUrl, key } = this.#options
     const headers: Record<string, string> = { 'Auto-Submitted': 'auto-generated' }
@@ -190,7 +193,8 @@ export class MailWorker {
     observer.ended(kind, state)
     if (state === 'ready') addJobs([{ kind: 'mail', key: id, delayMs: delayMs + 50 }])
     if (error === null) return
-    // Log the reason at debug level only: it is the mail server's text and may contain the address.
+    // The reason is text of the mail server and may contain the address, so it is logged only at
+    // debug level.
     logger.warn(
       { mail: id, kind, state },
       state === 'ready' ? 'the mail server did not accept a mail; trying again' : 'a mail reached its final state',

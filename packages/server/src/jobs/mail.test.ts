@@ -1,5 +1,6 @@
 /**
- * Tests digests end to end: from the log to a real mail server, and what a mail must never contain.
+ * Tests digests end to end, from the change log to a real mail server, and what a mail must never
+ * contain.
  */
 import { hasRedis, startRedis } from '@chorus/testkit'
 import type { Id } from '@chorus/protocol'
@@ -22,7 +23,7 @@ import { type MailServer, readableMail, startMailServer } from './testing/mail-s
 const patience = { timeout: 30_000, interval: 50 }
 vi.setConfig({ testTimeout: 90_000 })
 
-describe.each(testEngines)('mail to users who were away (%s)', (engine) => {
+describe.each(testEngines)('digests to users who were away (%s)', (engine) => {
   let store: TestDatabase
   let fixture: LogFixture
   let mailServer: MailServer
@@ -77,7 +78,7 @@ describe.each(testEngines)('mail to users who were away (%s)', (engine) => {
     return jobs
   }
 
-  /** Creates a user with a confirmed address. */
+  /** Creates a user with a confirmed mail address. */
   async function reader(name = 'Reader'): Promise<{ id: Id; email: string }> {
     const id = await fixture.user(name)
     const email = `reader-${++count}@example.org`
@@ -92,8 +93,8 @@ describe.each(testEngines)('mail to users who were away (%s)', (engine) => {
     mailServer.accepted.filter(({ to }) => to === email).map(({ raw }) => readableMail(raw))
 
   /**
-   * Waits until no user is left to check and no mail is in progress: every mail that would be sent
-   * has been sent.
+   * Waits until no user has to be checked and no mail is in progress, so that no further mail
+   * follows.
    */
   async function settled(): Promise<void> {
     await expect
@@ -109,7 +110,7 @@ describe.each(testEngines)('mail to users who were away (%s)', (engine) => {
       .toBe(0)
   }
 
-  it('[OFF1] sends one digest per user with the unread messages of all conversations', async () => {
+  it('[OFF1] sends one digest per user, with unread messages of all conversations', async () => {
     const { id, email } = await reader()
     const [first, second] = [await fixture.group([sender, id]), await fixture.group([sender, id], 'direct')]
     await start()
@@ -156,7 +157,7 @@ describe.each(testEngines)('mail to users who were away (%s)', (engine) => {
     await settled()
   })
 
-  it('mails no message twice and delays later ones', async () => {
+  it('mails no message twice and delays the next digest', async () => {
     const { id, email } = await reader()
     const group = await fixture.group([sender, id])
     await start()
@@ -173,7 +174,7 @@ describe.each(testEngines)('mail to users who were away (%s)', (engine) => {
     expect(row!.gap).toBeGreaterThan(5.9)
   })
 
-  it('sends nothing to users who read, connected, unsubscribed or never confirmed', async () => {
+  it('sends no digest to users who read, are connected, unsubscribed or unconfirmed', async () => {
     const people = await Promise.all(['read', 'since', 'now', 'left', 'unconfirmed'].map((name) => reader(name)))
     const [read, since, now, left, unconfirmed] = people
     const witness = await reader('witness')
@@ -188,13 +189,13 @@ describe.each(testEngines)('mail to users who were away (%s)', (engine) => {
     await fixture.sql(`delete from consumer_progress`)
     await start()
     await expect.poll(() => mailsTo(witness.email).length, patience).toBe(1)
-    // The connected user is checked again and again; the checks of the other users have ended.
+    // The connected user is checked again and again. The checks of the other users have ended.
     await fixture.sql('delete from mail_due where user_id = $1', [now!.id])
     await settled()
     for (const { email } of people) expect(mailsTo(email)).toEqual([])
   })
 
-  it('[ACL1] omits conversations the reader left and messages deleted since', async () => {
+  it('[ACL1] a digest omits conversations the reader left and deleted messages', async () => {
     const { id, email } = await reader()
     const [lost, kept] = [await fixture.group([sender, id]), await fixture.group([sender, id])]
     mailServer.trouble = { at: 'recipient', code: 451 }
@@ -245,7 +246,7 @@ describe.each(testEngines)('mail to users who were away (%s)', (engine) => {
     expect(mail).not.toContain('\u202e')
   })
 
-  it('retries a mail that was certainly not accepted, never an uncertain one', async () => {
+  it('retries a mail that was certainly not accepted, but not one with unknown outcome', async () => {
     const { id, email } = await reader()
     const group = await fixture.group([sender, id])
     mailServer.trouble = { at: 'text', code: 452 }
@@ -278,7 +279,7 @@ describe.each(testEngines)('mail to users who were away (%s)', (engine) => {
     expect(mailServer.accepted).toEqual([])
   })
 
-  it('confirms an address once by its mailed link and limits links', async () => {
+  it('confirms an address once by its mailed link and limits the number of links', async () => {
     const user = await fixture.user()
     const email = `fresh-${++count}@example.org`
     const jobs = await start()
@@ -296,7 +297,7 @@ describe.each(testEngines)('mail to users who were away (%s)', (engine) => {
     expect(await confirmEmail(store.database, hashOfToken(token))).toBe(false)
     expect(await readNotifications(store.database, user)).toEqual({ email, confirmed: true, digest: 'on' })
 
-    // An address gets at most three links a day, whichever users ask for them.
+    // An address gets at most three links a day, over all users who request one.
     const victim = `victim-${++count}@example.org`
     const outcomes = []
     for (const other of await fixture.users(5)) outcomes.push((await set(victim.toUpperCase(), other)).outcome)

@@ -1,7 +1,7 @@
 /**
- * Stores e-mail addresses, the progress of each user's digests, and the mails themselves. Only
- * ranges of seq are stored. The text of a mail is read when it is sent, and the same statement
- * checks membership (rule ACL1).
+ * Stores mail addresses, the mails, and up to which seq each conversation was mailed to each user.
+ * Mails are stored as ranges of seqs. The text is read when a mail is sent, by a statement that
+ * also checks membership (rule ACL1).
  */
 import type { ConversationKind, Id } from '@chorus/protocol'
 import { type ConsumerLease, type ConsumerPage, pageArguments } from '../log/consumer-log.ts'
@@ -34,8 +34,8 @@ export type SetNotifications =
   | { readonly outcome: 'too-soon'; readonly retryAfterMs: number }
 
 /**
- * Stores the address and the digest setting. `mail` is the id of the confirmation mail, if one is
- * needed.
+ * Stores the mail address and whether the user wants digests. `mail` is the id of the confirmation
+ * mail, if one is needed.
  */
 export async function setNotifications(
   database: Database,
@@ -76,7 +76,7 @@ export async function switchDigestOff(database: Database, user: Id): Promise<voi
   })
 }
 
-// Statements of the mail consumer.
+// Statements of the consumer of the log for mail.
 
 export async function hasDigestReaders(database: Database): Promise<boolean> {
   const rows = await database.query({
@@ -86,7 +86,10 @@ export async function hasDigestReaders(database: Database): Promise<boolean> {
   return rows.length > 0
 }
 
-/** Records the users who may have unread messages in this page, with the seq range to look at. */
+/**
+ * Records the users who may have unread messages in this page of the log, with the range of seqs to
+ * check.
+ */
 export async function storeMailPage(
   database: Database,
   lease: ConsumerLease,
@@ -101,7 +104,7 @@ export async function storeMailPage(
   return rows[0]?.stored === true ? 'stored' : 'lost'
 }
 
-// Statements of the mail workers.
+// Statements of the mail worker.
 
 interface DueLimits {
   readonly graceMs: number
@@ -139,8 +142,8 @@ export async function takeReadyMails(database: Database, { graceMs, againMs, max
 }
 
 /**
- * Marks mails as `unknown` when their server died while sending. They may have left, so they are
- * not sent again.
+ * Marks mails as `unknown` when their server died while sending them. The mail server may have
+ * accepted them, so they are not sent again.
  */
 export async function giveUpLostMails(database: Database): Promise<number> {
   const rows = await database.query({
@@ -152,7 +155,8 @@ export async function giveUpLostMails(database: Database): Promise<number> {
 }
 
 /**
- * Creates a digest mail for a user if one is due. Returns its id, which is `mail`, or undefined.
+ * Creates a digest mail with the id `mail`, if one is due for the user. Returns that id, or
+ * undefined if none is due.
  */
 export async function claimDigest(
   database: Database,
@@ -177,8 +181,8 @@ export interface BegunMail {
 }
 
 /**
- * Claims a mail for sending, so that it is sent once. Returns undefined if another worker has it or
- * it is not due.
+ * Claims a mail for sending, so that it is sent once. Returns undefined if another worker has
+ * claimed it or it is not due.
  */
 export async function beginMail(
   database: Database,
@@ -201,7 +205,7 @@ export async function beginMail(
 export interface MailEnd {
   readonly state: 'ready' | 'sent' | 'refused' | 'void' | 'unknown'
   readonly error: string | null
-  /** Delay before the next attempt. Only for `ready`. */
+  /** Delay before the next attempt. Set only for `ready`. */
   readonly delayMs: number
 }
 
@@ -222,8 +226,8 @@ export async function settleMail(
 }
 
 /**
- * Stores a new confirmation link. Returns false if the address has changed since or is already
- * confirmed.
+ * Stores a new confirmation link. Returns false if the user's address has changed since, or is
+ * already confirmed.
  */
 export async function startConfirmation(
   database: Database,
@@ -247,18 +251,18 @@ export interface DigestLine {
 export interface DigestPart {
   readonly conversation: Id
   readonly kind: ConversationKind
-  /** Name of the conversation. In a direct conversation, the other user's name. */
+  /** Name of the conversation. For a direct conversation, the name of the other user. */
   readonly name: string
   /** Number of unread messages, counted among the newest 2 000. */
   readonly unread: number
-  /** Newest few unread messages, in seq order. */
+  /** The newest few unread messages, in seq order. */
   readonly lines: readonly DigestLine[]
 }
 
 /**
- * Returns the content of a digest: unread messages within the mail's range, sent by other users and
- * not deleted. Membership and read markers count as of *now*. Returns an empty list if the user has
- * left the digest or changed their address.
+ * Returns the content of a digest: unread messages within the mail's ranges, by other users, not
+ * deleted. The current memberships and read markers decide, not those at the creation of the mail.
+ * Returns an empty list if the user has switched digests off or changed the address.
  */
 export async function readDigest(database: Database, mail: Id): Promise<readonly DigestPart[]> {
   const rows = await database.query<Omit<DigestPart, 'lines'> & { readonly lines: readonly DigestLine[] }>({
@@ -307,7 +311,7 @@ export async function countMails(database: Database): Promise<MailCounts> {
 }
 
 /**
- * Deletes mails that ended more than a week ago. Until then operators can look up their outcome.
+ * Deletes mails that ended more than a week ago. Until then, operators can look up their outcome.
  */
 export async function tidyMails(database: Database): Promise<void> {
   await database.query({

@@ -6,7 +6,7 @@ import { describeQueue } from './queue.suite.ts'
 
 describeQueue('local', async (work) => new LocalQueue({ work, clock: systemClock }))
 
-it('[LIM1] keeps one entry per waiting key and drops jobs above its limit', async () => {
+it('[LIM1] the local queue keeps one entry per waiting key and drops excess jobs', async () => {
   const worked: string[] = []
   let go: () => void = () => undefined
   const gate = new Promise<void>((resolve) => (go = resolve))

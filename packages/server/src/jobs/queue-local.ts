@@ -1,7 +1,7 @@
 /**
- * In-process queue, used with the embedded database and by servers that have lost Redis. Keeps one
- * entry per waiting key, runs a bounded number of jobs at a time, and drops jobs above its limit:
- * the dispatcher adds them again.
+ * Job queue in one process. Used with the embedded database and by servers that have lost Redis. It
+ * keeps one entry per waiting key, runs a limited number of jobs at a time, and drops jobs above
+ * its limit. The dispatcher adds dropped jobs again.
  */
 import type { Clock, Timer } from '../support/clock.ts'
 import { type Job, type JobQueue, type JobWork, queueLimits } from './queue.ts'
@@ -20,7 +20,7 @@ export class LocalQueue implements JobQueue {
   readonly #clock: Clock
   readonly #concurrency: number
   readonly #waitingMax: number
-  /** Waiting jobs by name, in order of arrival. */
+  /** Waiting jobs by kind and key, in order of arrival. */
   readonly #waiting = new Map<string, Job>()
   readonly #delayed = new Set<Timer>()
   readonly #running = new Set<Promise<void>>()

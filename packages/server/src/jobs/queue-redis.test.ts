@@ -1,6 +1,6 @@
 /**
- * Tests the queue over a real Redis: a single server, a cluster of three masters, an emptied Redis
- * and an unavailable one.
+ * Tests the job queue over a real Redis: with one Redis, with a cluster of three masters, with an
+ * emptied Redis and without Redis.
  */
 import { hasRedis, type Redis as RedisServer, startRedis, startRedisCluster } from '@chorus/testkit'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -14,7 +14,7 @@ import { describeQueue } from './queue.suite.ts'
 
 const logger = createLogger('silent', 'test')
 
-describe.runIf(hasRedis())('jobs over Redis', () => {
+describe.runIf(hasRedis())('the job queue over Redis', () => {
   const opened: Redis[] = []
   let server: RedisServer
   let cluster: Awaited<ReturnType<typeof startRedisCluster>>
@@ -42,13 +42,13 @@ describe.runIf(hasRedis())('jobs over Redis', () => {
   describeQueue('Redis', (work) => open(server.url, work))
   describeQueue('Redis Cluster', (work) => open(cluster.url, work))
 
-  it('shares jobs between servers', async () => {
+  it('two servers share the jobs of one queue', async () => {
     let workedThere = 0
     let go: () => void = () => undefined
     const helped = new Promise<void>((resolve) => (go = resolve))
     let workedHere = 0
-    // This server takes as many jobs as its limit allows and finishes none until the other server
-    // has run one.
+    // The first server takes as many jobs as its limit allows. It finishes none until the second
+    // server has run one.
     const here = await open(server.url, async () => {
       await helped
       workedHere++
@@ -63,7 +63,7 @@ describe.runIf(hasRedis())('jobs over Redis', () => {
     await Promise.all([here.close(), there.close()])
   })
 
-  it('[BUS2] runs no jobs of another installation', async () => {
+  it('[BUS2] runs no jobs of another installation on the same Redis', async () => {
     const worked = { one: 0, two: 0 }
     const one = await open(server.url, async () => void worked.one++, 'chorus:one')
     const two = await open(server.url, async () => void worked.two++, 'chorus:two')

@@ -1,7 +1,7 @@
 /**
  * Job queue of a cluster: BullMQ on one Redis or on a Redis Cluster (a hash tag keeps all its keys
  * on one master). Any free server runs a job. While Redis is unavailable, or when it rejects a job,
- * this server runs the job itself. The dispatcher adds jobs again that an emptied Redis lost.
+ * this server runs the job itself. When Redis was emptied, the dispatcher adds the lost jobs again.
  *
  * BullMQ's adapter for node-redis does not support Redis Cluster, so the queue opens its own
  * ioredis connections.
@@ -19,11 +19,14 @@ const queueName = 'jobs'
 const addTimeoutMs = 1_000
 const reconnectMaxMs = 1_000
 const silenceMaxMs = 4_000
-/** BullMQ's blocking reads answer within 10 s. */
+/**
+ * Maximum time without data on a connection for blocking reads. BullMQ's blocking reads get a reply
+ * within 10 s.
+ */
 const blockingSilenceMaxMs = 15_000
 /**
- * A worker that does not renew its lock within this time counts as dead, and other workers take its
- * jobs.
+ * Time within which a worker must renew the lock of its job. After it, the worker counts as dead,
+ * and another worker takes the job.
  */
 const lockMs = 30_000
 
@@ -90,7 +93,7 @@ export class RedisQueue implements JobQueue {
     const { url, redis, logger, work } = this.#options
     const asking = connect(url, redis.isCluster, 'ask')
     const waiting = connect(url, redis.isCluster, 'wait')
-    // Prefix of BullMQ's keys. The hash tag keeps them on one master.
+    // Prefix of BullMQ's keys. The hash tag `{jobs}` keeps all of them on one master.
     const prefix = redis.keyOf('{jobs}')
     const settings = { prefix, skipVersionCheck: true, skipWaitingForReady: true } as const
     const queue = new Queue<JobData, void, JobKind>(queueName, {
@@ -115,7 +118,7 @@ export class RedisQueue implements JobQueue {
     const added = queue.addBulk(
       jobs.map(({ kind, key, delayMs }) => ({ name: kind, data: { key }, opts: { delay: Math.max(0, delayMs ?? 0) } })),
     )
-    // A late addition is not an error: the dispatcher looks again.
+    // A job that was not added needs no handling: the dispatcher finds the work later.
     added.catch(() => undefined)
     const late = new Promise<never>((_resolve, reject) => {
       this.#options.clock.setTimer(() => reject(new Error('no answer from Redis')), addTimeoutMs)
@@ -137,8 +140,8 @@ export class RedisQueue implements JobQueue {
 }
 
 /**
- * Opens a connection. An `ask` connection fails at once while Redis is unavailable. A `wait`
- * connection is for BullMQ's blocking reads: BullMQ requires it to have no retry limit.
+ * Opens a Redis connection. With use `ask`, commands fail at once while Redis is unavailable. Use
+ * `wait` is for BullMQ's blocking reads: BullMQ requires connections without a retry limit.
  */
 function connect(url: string, isCluster: boolean, use: 'ask' | 'wait'): IoRedis | Cluster {
   const { port, username, password, pathname } = new URL(url)
@@ -150,7 +153,7 @@ function connect(url: string, isCluster: boolean, use: 'ask' | 'wait'): IoRedis 
   const common = {
     maxRetriesPerRequest: use === 'ask' ? 0 : null,
     connectTimeout: 2_000,
-    // Time without any answer to a written command.
+    // Maximum time without any reply to a command that was sent.
     socketTimeout: use === 'ask' ? silenceMaxMs : blockingSilenceMaxMs,
     ...(username !== '' && { username: decodeURIComponent(username) }),
     ...(password !== '' && { password: decodeURIComponent(password) }),
@@ -162,13 +165,13 @@ function connect(url: string, isCluster: boolean, use: 'ask' | 'wait'): IoRedis 
       redisOptions: common,
       enableOfflineQueue,
       clusterRetryStrategy: retryStrategy,
-      // Keep host names: ioredis would resolve them to addresses, and TLS could not verify the
-      // name.
+      // Keeps host names. By default, ioredis would resolve them to IP addresses, and TLS could not
+      // verify the name of the server.
       dnsLookup: (name, callback) => callback(null, name),
       natMap: (known) => {
         const { host, port } = parseRedisPlace(known)
         const tls = redisTlsOf(url, host)
-        // Options next to host and port apply to the connection to that master.
+        // ioredis applies the options next to host and port to the connection to that master.
         return { host, port, ...(tls !== undefined && { tls }) }
       },
     })

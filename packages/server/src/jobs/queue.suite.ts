@@ -1,4 +1,4 @@
-/** Contract suite for job queues, run by the test of each implementation. */
+/** Contract test suite for job queues. The test file of each implementation runs it. */
 import { afterEach, describe, expect, it } from 'vitest'
 import type { Job, JobQueue, JobWork } from './queue.ts'
 
@@ -7,7 +7,7 @@ export function describeQueue(name: string, open: (work: JobWork) => Promise<Job
     let queue: JobQueue | undefined
     afterEach(() => queue?.close())
 
-    it('runs every added key and passes its kind', async () => {
+    it('runs every added job and passes its kind and key', async () => {
       const worked: Job[] = []
       queue = await open(async (job) => void worked.push(job))
       queue.add([
@@ -49,7 +49,7 @@ export function describeQueue(name: string, open: (work: JobWork) => Promise<Job
       expect(at.later! - addedAt).toBeGreaterThan(550)
     })
 
-    it('keeps running jobs after one fails', async () => {
+    it('keeps running jobs after one job fails', async () => {
       const worked: string[] = []
       queue = await open(async ({ key }) => {
         worked.push(key)
@@ -60,7 +60,7 @@ export function describeQueue(name: string, open: (work: JobWork) => Promise<Job
       await expect.poll(() => worked, { timeout: 10_000 }).toContain('good')
     })
 
-    it('waits for running jobs when it closes and takes no more', async () => {
+    it('close waits for running jobs and takes no more jobs', async () => {
       const ended: string[] = []
       let begun = 0
       queue = await open(async ({ key }) => {

@@ -1,16 +1,19 @@
 /**
- * A queue of hints. A hint says "there may be work under this key". The work itself is stored in
- * the database, and a worker claims it there. So a hint may be lost, arrive twice or reach several
- * servers at once: the dispatcher adds it again while the work stays undone (dispatcher.ts).
+ * Job queue. A job only hints that there may be work under a key. The work itself is stored in the
+ * database, where a worker claims it. So a job may be lost, arrive twice or reach several servers
+ * at once: while the work is not done, the dispatcher adds the job again (dispatcher.ts).
  *
- * There are two implementations, in process and over Redis. Both pass the same contract suite.
+ * There are two implementations, in one process and over Redis. Both pass the same contract suite.
  */
 
 export type JobKind = 'webhook' | 'digest' | 'mail'
 
 export interface Job {
   readonly kind: JobKind
-  /** Id of the work: a lane (`webhook`), a user (`digest`) or a mail (`mail`). */
+  /**
+   * Id of the work: a webhook lane (one conversation and one endpoint), a user (`digest`) or a mail
+   * (`mail`).
+   */
   readonly key: string
   /** Minimum time before a worker may take the job. */
   readonly delayMs?: number
@@ -20,11 +23,11 @@ export interface Job {
 export type JobWork = (job: Job) => Promise<void>
 
 export interface JobQueue {
-  /** Adds jobs; never throws. The dispatcher later adds dropped jobs again. */
+  /** Adds jobs. Never throws. If a job is dropped, the dispatcher adds it again later. */
   add(jobs: readonly Job[]): void
   /** Returns the reason why the queue works in degraded mode, or undefined when it is healthy. */
   problem(): string | undefined
-  /** Stops taking jobs and waits for running jobs, up to a time limit. */
+  /** Stops taking jobs and waits for running jobs, for a limited time. */
   close(): Promise<void>
 }
 

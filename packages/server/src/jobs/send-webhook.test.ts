@@ -1,6 +1,6 @@
 /**
- * Tests one attempt against misbehaving endpoints: each attempt ends within its limit, with a
- * reason an operator can read.
+ * Tests one attempt to deliver a webhook to misbehaving endpoints: each attempt ends within its
+ * time limit, with a reason that an operator can read.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -26,7 +26,7 @@ async function serve(handle: (request: IncomingMessage, response: ServerResponse
 const send = (url: string, timeoutMs: number = sendLimits.timeoutMs) =>
   sendWebhook({ url, id: 'id', body: '{}', secrets: [testSecret], now: new Date(), timeoutMs })
 
-it('maps 2xx to accepted, 410 to gone, other statuses to failed', async () => {
+it('treats status 2xx as accepted, 410 as gone, all others as failed', async () => {
   const answers = [200, 204, 299, 400, 410, 500]
   const url = await serve((_request, response) => response.writeHead(answers.shift() ?? 200).end('x'))
   const kinds = []
@@ -34,7 +34,7 @@ it('maps 2xx to accepted, 410 to gone, other statuses to failed', async () => {
   expect(kinds).toEqual(['accepted', 'accepted', 'accepted', 'failed', 'gone', 'failed'])
 })
 
-it('does not follow a redirect', async () => {
+it('does not follow a redirect of a webhook endpoint', async () => {
   let led = 0
   const elsewhere = await serve((_request, response) => {
     led++
@@ -45,7 +45,7 @@ it('does not follow a redirect', async () => {
   expect(led).toBe(0)
 })
 
-it('fails for an endpoint that never responds or is unreachable', async () => {
+it('fails for a webhook endpoint that never responds or is unreachable', async () => {
   const silent = await serve(() => undefined)
   expect(await send(silent, 200)).toEqual({ kind: 'failed', status: null, reason: 'no answer within 200 ms' })
   const gone = await serve(() => undefined)
@@ -53,7 +53,7 @@ it('fails for an endpoint that never responds or is unreachable', async () => {
   expect(await send(gone)).toMatchObject({ kind: 'failed', status: null, reason: 'ECONNREFUSED' })
 })
 
-it('stops reading an endless response at its limit', async () => {
+it('stops reading an endless webhook response at its size limit', async () => {
   let written = 0
   const url = await serve((_request, response) => {
     response.writeHead(200)
@@ -67,7 +67,7 @@ it('stops reading an endless response at its limit', async () => {
   expect(written).toBeLessThan(100 * sendLimits.answerMaxBytes)
 })
 
-it.each([10_080, 6_000, 6_667])('delivers to port %i, which browsers must not use', async (port) => {
+it.each([10_080, 6_000, 6_667])('delivers a webhook to port %i, which fetch refuses', async (port) => {
   let got = ''
   const server = createServer((request, response) => {
     request.on('data', (chunk: Buffer) => (got += chunk.toString()))

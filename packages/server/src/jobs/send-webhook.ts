@@ -1,10 +1,10 @@
 /**
- * One attempt to deliver one webhook: a signed POST. Only a 2xx status counts as accepted.
- * Redirects are not followed, so that a secret never signs a request to a different address. The
- * time and the bytes read of the response are bounded.
+ * Makes one attempt to deliver a webhook: a signed POST. Only a 2xx status counts as accepted.
+ * Redirects are not followed, so that the endpoint's secret never signs a request to a different
+ * address. The time of the attempt and the size of the response are limited.
  *
- * Uses node:http because `fetch` refuses about eighty ports that browsers must not use (10080,
- * 6000), and an operator may run an endpoint on one of them.
+ * Uses node:http, because `fetch` refuses about eighty ports that are forbidden in browsers (such
+ * as 10080 and 6000). An operator may run an endpoint on one of them.
  */
 import { Agent as HttpAgent, request as httpRequest } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
@@ -13,8 +13,8 @@ import { signWebhook } from '@chorus/protocol'
 export const sendLimits = {
   timeoutMs: 10_000,
   /**
-   * Maximum number of response bytes to read. A fully read response lets its connection be reused;
-   * a longer one is cut.
+   * Maximum number of response bytes to read. A response that was read completely leaves its
+   * connection reusable; the connection of a longer response is closed.
    */
   answerMaxBytes: 65_536,
   /** Maximum number of concurrent connections to one endpoint. */
@@ -29,7 +29,8 @@ export interface WebhookAttempt {
   readonly body: string
   readonly secrets: readonly string[]
   /**
-   * Database time, used as the signed timestamp: receivers refuse timestamps that are minutes off.
+   * Current time of the database. It becomes the signed timestamp, and receivers refuse timestamps
+   * that are minutes off.
    */
   readonly now: Date
   readonly timeoutMs?: number
@@ -39,7 +40,7 @@ export interface WebhookAttempt {
 
 export type AttemptOutcome =
   | { readonly kind: 'accepted'; readonly status: number }
-  /** Status 410: the endpoint no longer wants webhooks. */
+  /** Status 410: the endpoint no longer accepts webhooks and is disabled. */
   | { readonly kind: 'gone'; readonly status: 410 }
   | { readonly kind: 'failed'; readonly status: number | null; readonly reason: string }
 
@@ -75,14 +76,18 @@ interface PostOptions {
   readonly signal: AbortSignal
 }
 
-/** Resolves to the status code once the response has ended or enough of it was read. */
+/**
+ * Sends the POST. Resolves to the status code once the response has ended or its size limit is
+ * reached.
+ */
 async function post(url: URL, body: string, { headers, signal }: PostOptions): Promise<number> {
   const { protocol } = url
   if (protocol !== 'http:' && protocol !== 'https:') throw new Error('the address is not http or https')
   const send = protocol === 'https:' ? httpsRequest : httpRequest
   return new Promise((resolve, reject) => {
     const request = send(url, { method: 'POST', agent: agents[protocol], headers, signal }, (response) => {
-      // Only the status counts. An error in the body does not change the outcome.
+      // Only the status counts. An error while reading the response body does not change the
+      // outcome.
       const end = (): void => resolve(response.statusCode ?? 0)
       let bytes = 0
       response.on('data', (chunk: Buffer) => {

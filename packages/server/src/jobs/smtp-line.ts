@@ -1,8 +1,8 @@
 /**
- * Hands one mail to the mail server and distinguishes three outcomes: accepted; certainly not
- * accepted, so a retry is safe; and unknown, when the connection was lost after the body had begun
- * to leave. The SMTP client reads the first byte of the body only after the server asked for it, so
- * that read separates the last two outcomes.
+ * Hands one mail to the mail server. There are three outcomes: `accepted`; `not-accepted`, so a
+ * retry is safe; and `unknown`, when the connection was lost while the body of the mail was being
+ * sent. The SMTP client reads the first byte of the body only after the mail server asked for it.
+ * So if the body was not read, the mail was certainly not accepted.
  */
 import { Readable } from 'node:stream'
 import { toOneLine } from '@chorus/protocol'
@@ -13,7 +13,7 @@ export const smtpTimings = { connectTimeoutMs: 10_000, silenceMaxMs: 30_000 } as
 
 export interface OutgoingMail {
   readonly messageId: string
-  /** Sender as shown to the recipient: `Name <address>`, or an address. */
+  /** Sender that the recipient sees: `Name <address>`, or an address. */
   readonly from: string
   readonly to: string
   readonly subject: string
@@ -25,7 +25,7 @@ export interface OutgoingMail {
 
 export type HandOver =
   | { readonly kind: 'accepted' }
-  /** The mail server certainly did not accept the mail. `lasting`: a retry cannot help. */
+  /** The mail server certainly did not accept the mail. With `lasting`, a retry cannot help. */
   | { readonly kind: 'not-accepted'; readonly lasting: boolean; readonly reason: string }
   | { readonly kind: 'unknown'; readonly reason: string }
 
@@ -74,7 +74,8 @@ export async function handOver(smtpUrl: string, mail: OutgoingMail, timeoutMs?: 
   } catch (error) {
     const reason = (error instanceof Error ? error.message : String(error)).slice(0, 300)
     const { responseCode, code } = error as { responseCode?: unknown; code?: unknown }
-    // A response to the body is a refusal. Without a response, the mail may have been accepted.
+    // An error response to the body is a refusal. Without any response, the mail may have been
+    // accepted.
     if (text.hasBegun && typeof responseCode !== 'number') return { kind: 'unknown', reason }
     const isAnswer = typeof responseCode === 'number' && responseCode >= 500
     return { kind: 'not-accepted', lasting: isAnswer && code !== 'EAUTH' && code !== 'ETLS', reason }

@@ -1,11 +1,12 @@
 /**
  * Delivers webhooks lane by lane. A lane holds the due deliveries of one conversation to one
  * endpoint; they are sent one after another in seq order (rule OFF1). A failed delivery blocks its
- * lane and is retried with growing delays. After the configured time it becomes a dead letter, and
- * the lane continues. Other conversations and endpoints are not delayed.
+ * lane and is retried with growing delays. After the configured time it becomes a dead letter (it
+ * is given up, but kept for operators), and the lane continues. Other conversations and endpoints
+ * are not delayed.
  *
- * An endpoint is disabled when it responds 410, or when it has accepted nothing for twice that
- * time.
+ * An endpoint is disabled when it responds 410, or when it has accepted no delivery for twice the
+ * configured time.
  */
 import { randomUUID } from 'node:crypto'
 import type { Clock } from '../support/clock.ts'
@@ -15,11 +16,14 @@ import type { AttemptOutcome, WebhookAttempt } from './send-webhook.ts'
 
 export const webhookWorkerLimits = {
   /**
-   * Lifetime of a claim. Longer than one attempt, so that no other worker claims the lane during
-   * it.
+   * Lifetime of a worker's claim on a lane. It is longer than one attempt, so that no other worker
+   * claims the lane during it.
    */
   claimMs: 30_000,
-  /** Maximum number of deliveries per turn. After that the lane moves to the end of the queue. */
+  /**
+   * Maximum number of deliveries that one job sends from a lane. After that the lane moves to the
+   * end of the queue.
+   */
   deliveriesPerTurn: 50,
   /**
    * Maximum number of lanes of one endpoint that one server works on at a time, so that a slow
@@ -65,7 +69,7 @@ export interface WebhookRecords {
   ): Promise<'more' | 'wait' | 'idle' | 'lost'>
   release(lane: Lane, claim: string): Promise<void>
   disable(endpoint: string, reason: string): Promise<boolean>
-  /** Returns the change as clients see it. Undefined: the change no longer exists. */
+  /** Returns the change as JSON, as clients see it, or undefined if the change no longer exists. */
   readChange(conversation: string, seq: number): Promise<string | undefined>
 }
 
@@ -83,7 +87,7 @@ export interface WebhookWorkerOptions {
     ended(outcome: 'delivered' | 'retried' | 'dead'): void
     disabled(reason: 'gone' | 'failing'): void
   }
-  /** Shorter retry delay for tests. */
+  /** Delay before the first retry. Tests set a short one. */
   readonly firstDelayMs?: number
 }
 
@@ -91,14 +95,20 @@ export function keyOfLane({ endpoint, conversation }: Lane): string {
   return `${endpoint}/${conversation}`
 }
 
-/** Parses a lane key. Undefined: the key is invalid. Keys come from Redis, which is not trusted. */
+/**
+ * Parses the key of a lane. Returns undefined if the key is invalid: keys come from Redis, which is
+ * not trusted.
+ */
 export function laneOfKey(key: string): Lane | undefined {
   const uuid = '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}'
   const match = new RegExp(`^(${uuid})/(${uuid})$`).exec(key)
   return match === null ? undefined : { endpoint: match[1] as string, conversation: match[2] as string }
 }
 
-/** Returns a delay that grows fourfold per attempt, with random jitter of ±20 %. */
+/**
+ * Returns the delay before the next attempt: it grows fourfold per attempt, with random jitter of
+ * ±20 %.
+ */
 export function retryDelayMs(attempts: number, firstDelayMs: number, random = Math.random()): number {
   const delayMs = Math.min(webhookWorkerLimits.delayMaxMs, firstDelayMs * 4 ** Math.min(attempts, 20))
   return delayMs * (0.8 + 0.4 * random)
@@ -113,7 +123,9 @@ export class WebhookWorker {
     this.#options = options
   }
 
-  /** Aborts running attempts. Aborted attempts do not count as failures. */
+  /**
+   * Aborts running attempts, because the server stops. Aborted attempts do not count as failures.
+   */
   stop(): void {
     this.#stopping.abort()
   }
@@ -144,7 +156,7 @@ export class WebhookWorker {
         return
       }
     } catch (error) {
-      // The claim expires, and the dispatcher adds the lane again.
+      // The claim on the lane expires, and the dispatcher adds the lane to the queue again.
       this.#options.logger.warn({ err: error, ...lane }, 'unable to deliver a webhook; trying again')
     } finally {
       const left = (this.#busy.get(lane.endpoint) ?? 1) - 1
@@ -154,8 +166,8 @@ export class WebhookWorker {
   }
 
   /**
-   * Sends one delivery. Resolves to `more` if the lane has another, or to the milliseconds until
-   * the next check.
+   * Sends the next delivery of a lane. Resolves to `more` if the lane has another due delivery, to
+   * `over` if this worker is done with it, or to the milliseconds until the next attempt.
    */
   async #deliver(lane: Lane, claim: string): Promise<'more' | 'over' | number> {
     const { records, send, now, observer } = this.#options
@@ -185,8 +197,8 @@ export class WebhookWorker {
       case 'more':
         return 'more'
       case 'wait':
-        // Wait slightly longer: this server's clock differs from the database's, which decides what
-        // is due.
+        // Wait slightly longer than the retry delay, because this server's clock differs from the
+        // clock of the database, which decides what is due.
         return settlement.delayMs + 50
       case 'idle':
       case 'lost':
@@ -198,10 +210,11 @@ export class WebhookWorker {
     const json = await this.#options.records.readChange(conversation, seq)
     if (json === undefined) return undefined
     const { type, at } = JSON.parse(json) as { type: string; at?: string }
-    // Only `skip` changes have no time: they mark seqs that never get a change, so endpoints do not
-    // need them.
+    // Only changes of type `skip` have no time. They mark seqs that will never get a change, so
+    // endpoints do not need them.
     if (at === undefined) return undefined
-    // Reuse the stored JSON: clients see and the signature covers the same bytes.
+    // The stored JSON is reused, so the endpoint gets the same bytes as clients, and the signature
+    // covers them.
     return `{"type":${JSON.stringify(type)},"timestamp":${JSON.stringify(at)},"data":{"conversation":"${conversation}","change":${json}}}`
   }
 

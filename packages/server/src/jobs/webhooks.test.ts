@@ -1,6 +1,6 @@
 /**
- * Tests webhooks end to end: from the log to an external server, through failures, restarts and an
- * emptied Redis.
+ * Tests webhooks end to end: from the change log to an external server, through failures, restarts
+ * and an emptied Redis.
  */
 import { hasRedis, type Redis as RedisServer, startRedis } from '@chorus/testkit'
 import type { Id } from '@chorus/protocol'
@@ -87,7 +87,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
   }
 
   /**
-   * Returns the distinct seqs of one conversation that a receiver accepted, in order of first
+   * Returns the distinct seqs of one conversation that an endpoint accepted, in order of first
    * arrival.
    */
   const acceptedOf = (conversation: Id, from = receiver): number[] => {
@@ -112,11 +112,11 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     expect(Object.keys(event)).toEqual(['type', 'timestamp', 'data'])
     expect(event.timestamp).toBe(event.data.change.at)
     expect(event.data.change.message).toMatchObject({ conversation, seq, sender, attachments: [] })
-    // The server removes a lane after the endpoint has answered.
+    // The server removes a lane only after the endpoint has responded.
     await expect.poll(() => fixture.sql('select from webhook_lanes'), patience).toEqual([])
   })
 
-  it('[OFF1] [RES5] delivers changes of unknown types with their common fields, blocking nothing', async () => {
+  it('[OFF1] [RES5] delivers changes of unknown types and then the later changes', async () => {
     await subscribe()
     await start()
     const group = await fixture.group([sender])
@@ -142,7 +142,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     await expect.poll(() => receiver.accepted(), patience).toEqual([`${group}/5`])
   })
 
-  it('delivers no canary messages', async () => {
+  it("delivers no messages of the canary, the server's own test conversation", async () => {
     await subscribe()
     const [theirs, ours] = [await fixture.group([sender]), await fixture.group([sender])]
     await fixture.sql(
@@ -156,7 +156,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     await fixture.sql(`delete from settings where key = 'canary'`)
   })
 
-  it('[OFF1] blocks only the failing conversation and retries under the same id', async () => {
+  it('[OFF1] a failing delivery blocks only its conversation and is retried with the same id', async () => {
     await subscribe()
     const [bad, good] = [await fixture.group([sender]), await fixture.group([sender])]
     let isBroken = true
@@ -180,7 +180,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     expect(new Set(tries.map(({ id }) => id)).size).toBe(1)
   })
 
-  it('turns a delivery refused too long into a retryable dead letter', async () => {
+  it('a delivery refused for too long becomes a dead letter that can be retried', async () => {
     const endpoint = await subscribe()
     const group = await fixture.group([sender])
     receiver.answer = ({ seq }) => (seq === 2 ? 503 : 200)
@@ -199,7 +199,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     expect(await listDeadLetters(store.database, 10)).toEqual([])
   })
 
-  it('disables an endpoint after 410, and continues once it is enabled', async () => {
+  it('a 410 response disables the endpoint; deliveries continue once it is enabled', async () => {
     const endpoint = await subscribe()
     const group = await fixture.group([sender])
     receiver.answer = () => 410
@@ -225,7 +225,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
       .toMatch(/^accepted nothing for \d+ s$/)
   })
 
-  it('signs with both secrets during a rotation', async () => {
+  it('signs webhooks with both secrets during a rotation', async () => {
     const next = `whsec_${Buffer.from('another thirty-two bytes, please').toString('base64')}`
     const other = await startReceiver(next)
     try {
@@ -241,7 +241,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     }
   })
 
-  it('[OFF1] replays everything since a seq or a time under the same ids', async () => {
+  it('[OFF1] replays all changes since a seq or a time with the same ids', async () => {
     const endpoint = await subscribe()
     await start()
     const group = await fixture.group([sender])
@@ -251,8 +251,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     const epoch = await store.database.epoch()
     expect(await replay(store.database, endpoint, { kind: 'seq', conversation: group, seq: 4 }, epoch)).toBe(3)
     await expect.poll(() => receiver.received.map(({ id }) => id), patience).toEqual([...ids, ...ids.slice(3)])
-    // Moves the earlier changes back, so that the times differ by more than a JavaScript date's
-    // millisecond.
+    // Moves the earlier changes back in time, because a JavaScript date has only milliseconds.
     await fixture.sql(`update changes set at = at - interval '1 second' where conversation = $1 and seq < 6`, [group])
     const [row] = await fixture.sql<{ at: string }>('select at from changes where conversation = $1 and seq = 6', [
       group,
@@ -262,7 +261,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     expect(receiver.received.at(-1)!.id).toBe(ids.at(-1))
   })
 
-  it('[OFF1] makes a page due once when it is stored twice after a lost response', async () => {
+  it('[OFF1] a page stored twice after a lost response is delivered once', async () => {
     await subscribe()
     const group = await fixture.group([sender])
     const log = openConsumerLog(store.database, 'webhooks')
@@ -272,7 +271,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     expect(page.rows.filter(({ conversation }) => conversation === group)).toHaveLength(2)
     const keep = () => storeWebhookPage(store.database, lease!, page, 'epoch')
     expect(await keep()).toEqual([{ endpoint: expect.any(String), conversation: group }])
-    // A fast worker has already delivered the page.
+    // Simulates a fast worker that has already delivered the page.
     await fixture.sql('delete from webhook_deliveries')
     await fixture.sql('delete from webhook_lanes')
     expect(await keep()).toEqual([])
@@ -283,7 +282,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     expect(await keep()).toBeUndefined()
   })
 
-  it('[OFF1] delivers what a dead server had begun', async () => {
+  it('[OFF1] repeats deliveries that a dead server had begun', async () => {
     await subscribe()
     let isDead = true
     receiver.answer = () => (isDead ? undefined : 200)
@@ -291,7 +290,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     await start()
     await expect.poll(() => receiver.received.length, patience).toBeGreaterThan(0)
     await running.splice(0)[0]!.jobs.stop()
-    // After kill -9, the claim remains until it expires.
+    // After a `kill -9` of the server, its claim on the lane remains until it expires.
     await fixture.sql(
       `update webhook_lanes set claim = gen_random_uuid(), claimed_until = clock_timestamp() + interval '1 second'`,
     )
@@ -300,7 +299,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     await expect.poll(() => acceptedOf(group), patience).toEqual([1, 2])
   })
 
-  describe.runIf(engine === 'postgres' && hasRedis())('over Redis', () => {
+  describe.runIf(engine === 'postgres' && hasRedis())('webhooks over Redis', () => {
     let server: RedisServer
     const links: Redis[] = []
     beforeAll(async () => {

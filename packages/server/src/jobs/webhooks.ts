@@ -1,17 +1,17 @@
 /**
- * Stores webhook endpoints, their due deliveries, and lanes.
+ * Stores webhook endpoints, their due deliveries, and the lanes of these deliveries.
  *
  * A lane is the unit that a worker claims: the due deliveries of one conversation to one endpoint,
- * sent one after another (rule OFF1). A claim expires by itself, so a lane of a dead worker is soon
- * free again. Deliveries that the dead worker sent without recording them are sent again under the
- * same id.
+ * sent one after another (rule OFF1). A claim expires by itself, so a lane that a dead worker had
+ * claimed is soon free again. Deliveries that the dead worker sent without recording them are sent
+ * again under the same id.
  */
 import { createHash } from 'node:crypto'
 import type { ChangeType, Id } from '@chorus/protocol'
 import { type ConsumerLease, type ConsumerPage, pageArguments } from '../log/consumer-log.ts'
 import type { Database } from '../database/database.ts'
 
-/** Maximum number of endpoints. Every change is sent to each of them. */
+/** Maximum number of endpoints. Each change is sent to every endpoint that wants its type. */
 export const endpointsMax = 100
 
 /** Maximum deliveries that one statement of a replay makes due. */
@@ -28,9 +28,9 @@ export interface ClaimedDelivery extends WebhookLane {
   readonly seq: number
   readonly eventId: string
   readonly attempts: number
-  /** Time since the first attempt. 0 before it. */
+  /** Time since the first attempt to send this delivery. 0 before it. */
   readonly triedForMs: number
-  /** Time since the endpoint last accepted a delivery. 0 while it accepts deliveries. */
+  /** Time since the endpoint last accepted a delivery. 0 while it accepts them. */
   readonly failingForMs: number
 }
 
@@ -44,16 +44,16 @@ export interface Settlement {
 }
 
 /**
- * Returns a tag of the epoch for event ids. After a failover that lost changes, the same seq is
- * another event and needs another id.
+ * Returns a short tag of the epoch, which is part of event ids. After a failover that lost changes,
+ * a seq is reused for another change, and its event needs another id.
  */
 export function historyTagOf(epoch: string): string {
   return createHash('sha256').update(epoch).digest('hex').slice(0, 12)
 }
 
 /**
- * Makes the changes of a page due for every endpoint that wants them. Returns undefined if the
- * lease is lost; then nothing was stored.
+ * Makes the changes of a page due for every endpoint that wants them. Returns undefined if another
+ * server has taken the consumer's lease; then nothing was stored.
  */
 export async function storeWebhookPage(
   database: Database,
@@ -81,8 +81,8 @@ export async function hasEndpoints(database: Database): Promise<boolean> {
 }
 
 /**
- * Returns lanes that have been due for `graceMs` and that no worker has claimed. Leaves out lanes
- * that were queued less than `againMs` ago.
+ * Returns lanes that became due more than `graceMs` ago and that no worker has claimed, except
+ * lanes that were queued less than `againMs` ago.
  */
 export async function takeDueLanes(
   database: Database,
@@ -90,8 +90,8 @@ export async function takeDueLanes(
 ): Promise<readonly WebhookLane[]> {
   return database.query<WebhookLane>({
     name: 'take_due_lanes',
-    // Selects by row address, so the planner cannot join over all lanes, whatever the statistics
-    // say.
+    // Selects by row address, so that the planner cannot join over all lanes, even with wrong table
+    // statistics.
     text: `update webhook_lanes l set queued_at = clock_timestamp()
             where l.ctid = any (array(
                     select x.ctid from webhook_lanes x
@@ -107,7 +107,7 @@ export async function takeDueLanes(
 
 /**
  * Claims a lane for one worker and returns its next delivery. Returns undefined if no delivery is
- * due or another worker has the claim.
+ * due or another worker has claimed the lane.
  */
 export async function claimLane(
   database: Database,
@@ -181,11 +181,12 @@ export interface DeliveryCounts {
   readonly dead: number
 }
 
-/** Counts due deliveries (for each endpoint) and dead letters, each up to 10 000. */
+/** Returns the number of due deliveries and of dead letters, each up to 10 000. */
 export async function countDeliveries(database: Database): Promise<DeliveryCounts> {
   const rows = await database.query<DeliveryCounts>({
     name: 'count_deliveries',
-    // Counts per endpoint: there are few, and each count walks a limited part of an index.
+    // Counts due deliveries per endpoint: there are few endpoints, and each count reads a limited
+    // part of an index.
     text: `select coalesce(sum(found.due), 0)::int as due,
                   coalesce(greatest(0, extract(epoch from clock_timestamp() - min(found.oldest))::float8 * 1000), 0) as "oldestMs",
                   (select count(*)::int from (select from webhook_deliveries where dead_at is not null limit 10000) x) as dead
@@ -209,7 +210,7 @@ export async function tidyDeliveries(database: Database): Promise<void> {
   })
 }
 
-// Operator commands; see webhooks-command.ts.
+// Statements of the operator's commands (webhooks-command.ts).
 
 export interface WebhookEndpoint {
   readonly id: Id
@@ -273,8 +274,8 @@ export async function setEndpointEnabled(database: Database, id: Id, enabled: bo
 }
 
 /**
- * Adds a new secret, which signs first. The previous secret also signs until the rotation ends
- * (endRotation).
+ * Adds a new secret. Until the rotation ends (endRotation), webhooks carry a signature of the new
+ * secret and then one of the previous secret.
  */
 export async function rotateSecret(database: Database, id: Id, secret: string): Promise<boolean> {
   const rows = await database.query({
@@ -313,8 +314,8 @@ export async function listDeadLetters(database: Database, max: number): Promise<
 }
 
 /**
- * Makes a dead letter due again, for one endpoint or all. Returns the number of endpoints that had
- * it.
+ * Makes a dead letter due again, for one endpoint or for all. Returns the number of endpoints that
+ * had this dead letter.
  */
 export async function retryDeadLetter(database: Database, eventId: string, endpoint: Id | undefined): Promise<number> {
   const rows = await database.query<{ n: number }>({
@@ -332,8 +333,8 @@ export type ReplayFrom =
   | { readonly kind: 'time'; readonly since: string }
 
 /**
- * Makes all changes since `from` that the endpoint wants due again, under the same ids. Returns
- * their number, or undefined if the endpoint does not exist.
+ * Makes all changes since `from` that the endpoint wants due again, with the same event ids.
+ * Returns their number, or undefined if the endpoint does not exist.
  */
 export async function replay(database: Database, id: Id, from: ReplayFrom, epoch: string): Promise<number | undefined> {
   const known = await database.query({ text: 'select from webhook_endpoints where id = $1', values: [id] })
@@ -345,7 +346,8 @@ export async function replay(database: Database, id: Id, from: ReplayFrom, epoch
           values: [from.conversation, from.seq],
         }
       : {
-          // Within a conversation times rise with seq, so walk down to the first older change.
+          // Within a conversation, times rise with seq. So search down from the newest change to
+          // the first one that is too old.
           text: `select v.id as conversation, v.seq as top, 1 + coalesce(
                    (select c.seq from changes c where c.conversation = v.id and c.at < $1 order by c.seq desc limit 1), 0) as seq
                    from conversations v where v.last_at >= $1

@@ -273,7 +273,7 @@ describe.each(testEngines)('the change log with a failing database, on the %s en
     expect(await faulty.send(group, ada, 'fine')).toMatchObject({ outcome: 'stored' })
   })
 
-  it.runIf(engine === 'embedded')('[LIM1] refuses rows beyond the queue limit and stores the waiting ones', async () => {
+  it.runIf(engine === 'embedded')('[LIM1] refuses rows beyond the queue limit and handles the rest', async () => {
     faults.push({ kind: 'silence', lasting: true })
     const first = faulty.send(group, ada, 'first').catch(() => undefined)
     await new Promise((resolve) => setImmediate(resolve))

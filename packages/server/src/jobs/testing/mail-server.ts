@@ -1,4 +1,7 @@
-/** SMTP server for tests, on loopback. Keeps accepted mails, and fails where a test asks it to. */
+/**
+ * SMTP server for tests, on the loopback interface. Keeps accepted mails, and fails where a test
+ * asks it to.
+ */
 import type { AddressInfo } from 'node:net'
 import { SMTPServer } from 'smtp-server'
 
@@ -63,7 +66,7 @@ export async function startMailServer(): Promise<MailServer> {
   })
 }
 
-/** Returns the readable text of a mail: quoted-printable decoded, its parts in order. */
+/** Returns the readable text of a mail: all its parts in order, decoded from quoted-printable. */
 export function readableMail(raw: string): string {
   const joined = raw.replace(/=\r?\n/g, '')
   return Buffer.from(

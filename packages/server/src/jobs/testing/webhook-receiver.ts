@@ -1,4 +1,4 @@
-/** Webhook endpoint for tests. Keeps the received webhooks, and responds as a test asks it to. */
+/** Webhook endpoint for tests. It keeps the received webhooks and responds as a test asks it to. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { verifyWebhook } from '@chorus/protocol'
@@ -10,7 +10,7 @@ export interface ReceivedWebhook {
   readonly type: string
   readonly conversation: string
   readonly seq: number
-  /** Status that was sent in response; 0: no response. */
+  /** Response status that was sent. 0: no response. */
   readonly status: number
 }
 
@@ -18,9 +18,11 @@ export interface WebhookReceiver {
   readonly url: string
   /** All received webhooks, in order of arrival. */
   readonly received: ReceivedWebhook[]
-  /** Returns the webhooks accepted with 2xx, as `conversation/seq`, in order of arrival. */
+  /**
+   * Returns the webhooks that were accepted with 2xx, as `conversation/seq`, in order of arrival.
+   */
   accepted(): string[]
-  /** Chooses the response status. Undefined: no response. */
+  /** Chooses the response status for a webhook. Undefined: send no response. */
   answer: (webhook: Omit<ReceivedWebhook, 'status'>) => number | undefined | Promise<number | undefined>
   close(): Promise<void>
 }
