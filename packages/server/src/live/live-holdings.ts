@@ -1,7 +1,7 @@
 /**
  * Counts the live values that each user holds on this server, so that a limit affects only the user
- * who reaches it (rule LIM3). A user past a limit loses an own value, the oldest one. Values of
- * other users stay.
+ * who reaches it (rule LIM3). When a user exceeds a limit, the oldest value of that user is
+ * evicted. Values of other users stay.
  */
 import type { Id } from '@chorus/protocol'
 
@@ -13,8 +13,8 @@ export const holdingLimits = {
   /** Maximum number of JSON characters in the values of one user. */
   perUserMaxChars: 131_072,
   /**
-   * Maximum number of JSON characters in all values of this server. Beyond it, a user can only
-   * replace own values.
+   * Maximum number of JSON characters in all values of this server. Beyond it, a new value of a
+   * user must replace an older value of the same user.
    */
   totalMaxChars: 67_108_864,
 } as const
@@ -25,7 +25,10 @@ export interface HeldSlot {
 }
 
 interface Holding {
-  /** Sizes by conversation and slot, both in order of change, the oldest first. */
+  /**
+   * Sizes of the values, by conversation and then by slot (key and user). Both maps are ordered by
+   * change, the oldest first.
+   */
   readonly slots: Map<Id, Map<string, number>>
   count: number
   chars: number
@@ -35,14 +38,17 @@ export class LiveHoldings {
   readonly #holdings = new Map<Id, Holding>()
   #chars = 0
 
-  /** Returns false when this server is full and the user holds no value to give up. */
+  /**
+   * Returns false when the server's total limit is reached and the user has no older value that a
+   * new one could replace.
+   */
   hasRoom(user: Id, chars: number): boolean {
     return this.#chars + chars <= holdingLimits.totalMaxChars || this.#holdings.has(user)
   }
 
   /**
-   * Counts a value and replaces the earlier one in the same slot. Returns the user's own values to
-   * evict.
+   * Counts a new value, which replaces the earlier value in the same slot. Returns the values of
+   * this user that must be evicted.
    */
   hold(user: Id, { conversation, slot }: HeldSlot, chars: number): HeldSlot[] {
     this.release(user, { conversation, slot })
@@ -52,7 +58,8 @@ export class LiveHoldings {
       this.#holdings.set(user, holding)
     }
     const here = holding.slots.get(conversation) ?? new Map<string, number>()
-    // Delete and insert, so that conversations stay in the order of their newest value.
+    // Deletes the entry and inserts it again, so that conversations stay in the order of their
+    // newest value.
     holding.slots.delete(conversation)
     holding.slots.set(conversation, here)
     here.set(slot, chars)
@@ -77,7 +84,8 @@ export class LiveHoldings {
   }
 
   /**
-   * Returns the oldest slot of this user in this conversation, or undefined when there is only one.
+   * Returns the slot of this user's oldest value in this conversation, or undefined if the user has
+   * only one value there.
    */
   oldestOf(user: Id, conversation: Id): string | undefined {
     const slots = this.#holdings.get(user)?.slots.get(conversation)

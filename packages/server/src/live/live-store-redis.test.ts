@@ -17,7 +17,7 @@ import { LiveServer } from './testing/live-servers.ts'
 const clock = new FastClock(10)
 const waiting = { timeout: 20_000, interval: 20 }
 
-describe.skipIf(!hasRedis())('live values over Redis', () => {
+describe.skipIf(!hasRedis())('live values of several servers over Redis', () => {
   let server: RedisServer
   let link: Redis
   let store: RedisLiveStore
@@ -55,7 +55,7 @@ describe.skipIf(!hasRedis())('live values over Redis', () => {
 
   describeLiveValues('across servers', { clock, open: async () => openTwo() })
 
-  it('[LIVE1] lists values set before a server showed the conversation', async () => {
+  it('[LIVE1] a server that opens a conversation lists the values set before', async () => {
     const [here, there] = openTwo()
     const [conversation, ada, bob] = [randomUUID(), randomUUID(), randomUUID()]
     here.values.set(conversation, 'location', ada, [52.5, 13.4], 60_000)
@@ -67,7 +67,7 @@ describe.skipIf(!hasRedis())('live values over Redis', () => {
       waiting,
     )
     expect(there.values.list(conversation)).toEqual([])
-    // A value set here long ago must not hide a newer value set at another server.
+    // An old value that was set at this server must not hide a newer value set at the other server.
     there.values.set(conversation, 'location', bob, 'old', 60_000)
     await vi.waitFor(async () => expect(await here.values.read(conversation)).toHaveLength(2), waiting)
     here.values.set(conversation, 'location', bob, 'new', 60_000)
@@ -87,7 +87,7 @@ describe.skipIf(!hasRedis())('live values over Redis', () => {
     await vi.waitFor(async () => expect(await kept(conversation)).toEqual([null]), waiting)
   })
 
-  it('[LIVE1, LIM1] expires values and their hash, and limits their number', async () => {
+  it('[LIVE1, LIM1] expires values and their hash in Redis, and limits their number', async () => {
     const conversation = randomUUID()
     const { valuesPerConversationMax: most } = liveStoreLimits
     // The values that end first are evicted first.
@@ -130,7 +130,7 @@ describe.skipIf(!hasRedis())('live values over Redis', () => {
     expect(await server.command('PTTL', `chorus:live:{${conversation}}:own`)).toBeGreaterThan(0)
   })
 
-  it('[LIVE1] does not show invalid values written by other clients of Redis', async () => {
+  it('[LIVE1] ignores invalid values that other clients of Redis wrote', async () => {
     const conversation = randomUUID()
     const key = `chorus:live:{${conversation}}`
     const far = Date.now() + 60_000
@@ -147,7 +147,7 @@ describe.skipIf(!hasRedis())('live values over Redis', () => {
     expect(await kept(conversation)).toEqual(['sense'])
   })
 
-  it('[LIVE1] works on one server while Redis is away, and queues nothing', async () => {
+  it('[LIVE1] works on one server while Redis is unavailable, and queues nothing', async () => {
     const mine = await startRedis()
     try {
       const logger = createLogger('silent', 'test')

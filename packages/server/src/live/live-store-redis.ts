@@ -1,7 +1,7 @@
 /**
- * Stores the newest live values in Redis, in one hash per conversation that expires a minute after
- * its last change. While Redis is away nothing is stored or queued. Live values then reach only the
- * connections of their own server.
+ * Stores the newest live values in Redis, in one hash per conversation. A hash expires a minute
+ * after its last change. While Redis is unavailable, nothing is stored or queued. Live values then
+ * reach only the connections of their own server.
  */
 import { type Id, limits, type LiveValue, liveValueSchema } from '@chorus/protocol'
 import type { Redis } from '../redis/redis.ts'
@@ -11,18 +11,18 @@ import { keepLiveValues, readLiveValues } from './scripts.ts'
 
 export const liveStoreLimits = {
   /**
-   * Maximum number of stored values of one conversation. Beyond it, values of the user who sets one
-   * are evicted first, then the values that end first.
+   * Maximum number of stored values of one conversation. Beyond it, Redis first evicts values of
+   * the user who sets a value, then the values that expire next.
    */
   valuesPerConversationMax: 2_000,
   /**
-   * Maximum number of stored values of one user in one conversation. Beyond it, the oldest one is
-   * evicted.
+   * Maximum number of stored values of one user in one conversation. Beyond it, the user's oldest
+   * value is evicted.
    */
   valuesPerUserMax: holdingLimits.perConversationMax,
   /** Maximum number of values written by one script. */
   valuesPerScript: 100,
-  /** Maximum number of running scripts. Beyond it, values are not stored. */
+  /** Maximum number of scripts that run at the same time. Beyond it, values are not stored. */
   underWayMax: 200,
 } as const
 
@@ -45,7 +45,7 @@ export class RedisLiveStore implements LiveStore {
         `${value.key} ${value.user}`,
         order,
         origin,
-        // Keep ended values for a while, so that an older value that arrives late does not
+        // Keeps an ended value for a while, so that an older value that arrives late does not
         // reappear.
         value.value === null ? limits.liveTtlMaxMs : Math.max(1, Math.ceil(lifeMs)),
         JSON.stringify([value.at, value.expiresAt, value.value]),
@@ -88,7 +88,7 @@ export class RedisLiveStore implements LiveStore {
 
 /**
  * Parses a stored value. Returns undefined for invalid data, because any client of Redis can write
- * there.
+ * to this hash.
  */
 function parseValue(conversation: Id, key: string, user: string, json: string): LiveValue | undefined {
   try {

@@ -1,4 +1,7 @@
-/** Live values within one process: both servers of the suite are the same server. */
+/**
+ * Runs the contract suite of live values within one process. Both servers of the suite are the same
+ * server.
+ */
 import { LocalBusHub } from '../bus/bus-local.ts'
 import { FastClock } from '../support/testing/fast-clock.ts'
 import { describeLiveValues } from './live-values.suite.ts'

@@ -1,5 +1,6 @@
 /**
- * Contract suite for live values, in one process and across servers. The test file of each runs it.
+ * Contract test suite for live values. Runs for one process (live-values-local.test.ts) and across
+ * servers (live-store-redis.test.ts).
  */
 import { randomUUID } from 'node:crypto'
 import type { LiveValue } from '@chorus/protocol'
@@ -12,7 +13,8 @@ import type { LiveServer } from './testing/live-servers.ts'
 export interface LiveSuiteOptions {
   readonly clock: Clock
   /**
-   * Opens two servers that show the same conversations. In one process, both are the same server.
+   * Opens two servers that show the same conversations. Within one process, both are the same
+   * server.
    */
   readonly open: () => Promise<readonly [LiveServer, LiveServer]>
 }
@@ -39,7 +41,7 @@ export function describeLiveValues(name: string, { clock, open }: LiveSuiteOptio
       })
     const shown = (values: readonly LiveValue[]): unknown[] => values.map(({ key, value }) => [key, value])
 
-    it('[LIVE1] sends and lists a value at the other server', async () => {
+    it('[LIVE1] sends and lists a value that was set at another server', async () => {
       const { here, there, conversation, ada, bob } = await start()
       here.values.set(conversation, 'typing', ada, true, 60_000)
       there.values.set(conversation, 'location', bob, [1, 2], 60_000)
@@ -59,7 +61,7 @@ export function describeLiveValues(name: string, { clock, open }: LiveSuiteOptio
       }
     })
 
-    it('[LIVE1] delivers the newest of many values last, without sending all', async () => {
+    it('[LIVE1] delivers the newest of many values last, without sending all of them', async () => {
       const { here, there, conversation, ada } = await start()
       for (let value = 0; value < 500; value++) {
         here.values.set(conversation, 'location', ada, value, 60_000)
@@ -70,19 +72,19 @@ export function describeLiveValues(name: string, { clock, open }: LiveSuiteOptio
       expect(shown(there.values.list(conversation))).toEqual([['location', 499]])
     })
 
-    it('[LIVE1] keeps the value set last, at whichever server it was set', async () => {
+    it('[LIVE1] keeps the value that was set last, at whichever server it was set', async () => {
       const { here, there, conversation, ada } = await start()
       for (let turn = 0; turn < 5; turn++) {
         const server = turn % 2 === 0 ? here : there
         server.values.set(conversation, 'location', ada, turn, 60_000)
-        // So that two values never have the same millisecond of the database.
+        // Waits, so that two values never have the same millisecond of the database's time.
         await pass(50)
       }
       for (const server of [here, there])
         await vi.waitFor(() => expect(shown(server.values.list(conversation))).toEqual([['location', 4]]), waiting)
     })
 
-    it('[LIVE1] expires values at all servers; null ends a value at all servers', async () => {
+    it('[LIVE1] values expire and end by null at all servers', async () => {
       const { here, there, conversation, ada, bob } = await start()
       here.values.set(conversation, 'typing', ada, true, 3_000)
       here.values.set(conversation, 'location', bob, 1, 60_000)
@@ -94,7 +96,7 @@ export function describeLiveValues(name: string, { clock, open }: LiveSuiteOptio
       await vi.waitFor(async () => expect(await there.values.read(conversation)).toEqual([]), waiting)
     })
 
-    it('[LIM3] keeps only the newest values of one user, and all of other users', async () => {
+    it('[LIM3] evicts only old values of the user who exceeds the limit', async () => {
       const { here, there, conversation, ada, bob } = await start()
       there.values.set(conversation, 'typing', bob, true, 60_000)
       const most = holdingLimits.perConversationMax
@@ -107,7 +109,7 @@ export function describeLiveValues(name: string, { clock, open }: LiveSuiteOptio
           expect(numbers.sort((one, other) => one - other)).toEqual(Array.from({ length: most }, (_, n) => n + 8))
         }, waiting)
       }
-      // A value set again counts as the newest, so the next oldest one is evicted.
+      // Setting a value again makes it the newest one, so the next oldest value is evicted.
       here.values.set(conversation, 'key8', ada, 8, 60_000)
       here.values.set(conversation, 'one-more', ada, 100, 60_000)
       for (const server of [here, there]) {
@@ -125,7 +127,8 @@ export function describeLiveValues(name: string, { clock, open }: LiveSuiteOptio
       here.values.set(conversation, 'typing', ada, true, 60_000)
       here.values.set(conversation, 'typing', bob, true, 60_000)
       await vi.waitFor(() => expect(there.values.list(conversation)).toHaveLength(2), waiting)
-      // Each server of the conversation sees the removal in its log, one server before the other.
+      // Each server reads the removal in the log of the conversation, one server earlier than the
+      // other.
       there.values.forget(conversation, ada)
       if (here !== there) here.values.set(conversation, 'location', ada, 1, 60_000)
       here.values.set(conversation, 'location', bob, 2, 60_000)

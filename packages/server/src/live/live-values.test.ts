@@ -1,4 +1,7 @@
-/** Tests the newest value per conversation, key and user: gathering, expiry and limits. */
+/**
+ * Tests that the newest live value per conversation, key and user wins: gathering, expiry and
+ * limits.
+ */
 import type { Id, Json, LiveValue } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'
@@ -21,7 +24,7 @@ function open() {
   return { clock, told, live, published }
 }
 
-/** A value in the form in which it travels between servers. */
+/** Live value in the form in which servers send it to each other. */
 interface Published {
   readonly value: Omit<LiveValue, 'conversation'>
   readonly order: number
@@ -34,14 +37,15 @@ const ada = '01900000-0000-7000-8000-00000000ada0'
 
 /** Returns a value that another server accepted. */
 function fromThere(value: Json, order: number, lifeMs = 5_000): Published {
-  // The clock of the other server is years off. Only the remaining life decides when the value
-  // ends.
+  // The clock of the other server is years off. Only the remaining lifetime decides when the value
+  // expires.
   const at = '2001-01-01T00:00:00.000Z'
   return { value: { key: 'location', user: ada, value, at, expiresAt: at }, order, origin: 'there', lifeMs }
 }
 
 /**
- * Opens live values without gathering, because so many timers of a manual clock would take minutes.
+ * Opens live values whose timers never fire, so that tests with many values do not run so many
+ * timers of a manual clock, which would take minutes.
  */
 function openQuiet() {
   let nowMs = 0
@@ -73,7 +77,7 @@ describe('LiveValues', () => {
     for (const { values } of told) expect(values).toHaveLength(1)
   })
 
-  it('[LIVE1] keeps one value per key and user, and paces each conversation', () => {
+  it('[LIVE1] keeps one value per key and user, and limits events per conversation', () => {
     const { clock, told, live } = open()
     live.set('c', 'typing', 'ada', true, 5_000)
     live.set('c', 'typing', 'bob', true, 5_000)
@@ -90,7 +94,7 @@ describe('LiveValues', () => {
     expect(live.list('c')).toHaveLength(3)
   })
 
-  it('[LIVE1] expires values after their lifetime, and ends one at once by null', () => {
+  it('[LIVE1] a value expires after its lifetime, and null ends it at once', () => {
     const { clock, told, live } = open()
     live.set('c', 'typing', 'ada', true, 5_000)
     live.set('c', 'typing', 'bob', true, 500_000)
@@ -98,7 +102,7 @@ describe('LiveValues', () => {
     expect(live.list('c')).toHaveLength(2)
     clock.advance(1)
     expect(live.list('c').map(({ user }) => user)).toEqual(['bob'])
-    // A value lives at most a minute, whatever was requested.
+    // A value lives at most a minute, even if a longer lifetime was requested.
     clock.advance(55_000)
     expect(live.list('c')).toEqual([])
     live.tidy()
@@ -108,7 +112,7 @@ describe('LiveValues', () => {
     expect(live.list('c')).toEqual([])
     clock.advance(liveLimits.gatherMs)
     expect(told.at(-1)?.values).toMatchObject([{ user: 'ada', value: null }])
-    // An ended value is remembered for a moment, in case an older value arrives late.
+    // An ended value is remembered for some seconds, in case an older value arrives late.
     clock.advance(liveLimits.overMs)
     live.tidy()
     expect(live.size).toBe(0)
@@ -130,7 +134,7 @@ describe('LiveValues', () => {
     ])
   })
 
-  it('[LIVE1] publishes only the newest values set here, at the pace of its events', () => {
+  it('[LIVE1] publishes only the newest values set at this server, at most ten times a second', () => {
     const { clock, told, live, published } = open()
     live.set(conversation, 'location', ada, 0, 5_000)
     clock.advance(0)
@@ -150,7 +154,7 @@ describe('LiveValues', () => {
         ?.values.map(({ key }) => key)
         .sort(),
     ).toEqual(['location', 'typing'])
-    // The published value carries its remaining life, counted from the moment of publishing.
+    // The published value carries its remaining lifetime, counted from the time of publishing.
     expect(published[1]?.[0]?.lifeMs).toBe(5_000 - liveLimits.gatherMs)
   })
 
@@ -168,21 +172,21 @@ describe('LiveValues', () => {
     clock.advance(liveLimits.gatherMs)
     live.receive(conversation, JSON.stringify([fromThere('late', 3)]))
     expect(live.list(conversation)).toEqual([])
-    // A value set here is newer than the one it replaces, even if the other server's clock is
-    // ahead.
+    // A value set at this server is newer than the value it replaces, even if the clock of the
+    // other server is ahead.
     const ahead = (1_000_000 + clock.nowMs() + liveLimits.aheadMaxMs) * 1_000
     live.receive(conversation, JSON.stringify([fromThere('ahead', ahead)]))
     live.receive(conversation, JSON.stringify([fromThere('too far', ahead + 1)]))
     expect(live.list(conversation).map(({ value }) => value)).toEqual(['ahead'])
     live.set(conversation, 'location', ada, 'here', 5_000)
     expect(live.list(conversation).map(({ value }) => value)).toEqual(['here'])
-    // An expired value does not block other values.
+    // An expired value does not block later values.
     clock.advance(5_000)
     live.receive(conversation, JSON.stringify([fromThere('earlier again', 5)]))
     expect(live.list(conversation).map(({ value }) => value)).toEqual(['earlier again'])
   })
 
-  it('[BUS1, LIVE1] drops only invalid messages', () => {
+  it('[BUS1, LIVE1] drops invalid messages of other servers and accepts later valid ones', () => {
     const { clock, told, live } = open()
     const garbage = [
       '',
@@ -214,7 +218,7 @@ describe('LiveValues', () => {
     expect(live.size).toBe(0)
   })
 
-  it('[LIM1] keeps a limited number of values per conversation, the newest', () => {
+  it('[LIM1] keeps only the newest values of a full conversation', () => {
     const { clock, live, told } = open()
     for (let index = 0; index < liveLimits.valuesPerConversationMax + 10; index++)
       live.set('c', 'typing', `u${index}`, true, 5_000)
@@ -225,7 +229,7 @@ describe('LiveValues', () => {
     live.stop()
   })
 
-  it("[LIM3] evicts the user's own value first in a full conversation", () => {
+  it('[LIM3] in a full conversation, first evicts a value of the same user', () => {
     const { live } = open()
     live.set('c', 'typing', 'ada', true, 5_000)
     live.set('c', 'place', 'ada', 1, 5_000)
@@ -255,14 +259,14 @@ describe('LiveValues', () => {
     live.stop()
   })
 
-  it('[LIM1] refuses users without values when full, until values expire', () => {
+  it('[LIM1] when the server is full, refuses users without values until values expire', () => {
     const { live, pass } = openQuiet()
     const value = 'x'.repeat(1_000)
     let index = 0
     while (live.set(`c${index % 1_000}`, 'at', `u${index}`, value, 1_000)) index++
     expect(index * 1_002).toBeLessThanOrEqual(holdingLimits.totalMaxChars)
     expect((index + 1) * 1_002).toBeGreaterThan(holdingLimits.totalMaxChars)
-    // A user with values can still set one, which replaces own values.
+    // A user who has values can still set one, because it replaces an own value.
     expect(live.set('c0', 'other', 'u1', value, 1_000)).toBe(true)
     expect(live.list('c1').some(({ user }) => user === 'u1')).toBe(false)
     pass(1_000)
@@ -271,7 +275,7 @@ describe('LiveValues', () => {
     live.stop()
   })
 
-  it('[LIM1] refuses new conversations beyond its limit, until values expire', () => {
+  it('[LIM1] refuses values in new conversations above the limit, until values expire', () => {
     const { live, pass } = openQuiet()
     for (let index = 0; index < liveLimits.conversationsMax; index++)
       live.set(`c${index}`, 'typing', `u${index}`, true, 1_000)

@@ -1,16 +1,16 @@
 /**
- * Live values: the newest value per (conversation, key, user) wins, and expires by itself (rule
- * LIVE1).
+ * Live values: state such as typing or a position, of which only the newest value counts. One value
+ * is kept per conversation, key and user, and it expires by itself (rule LIVE1).
  *
  * Fast changes are gathered: a conversation sends its subscribers at most ten events a second, each
- * with only the newest values. Values set here are published to the other servers at the same time,
- * and stored for servers that open the conversation later. A subscriber that is behind gets the
- * newest values later.
+ * with only the newest values. At the same time, values set at this server are published to the
+ * other servers and stored for servers that open the conversation later. A subscriber that reads
+ * slowly gets the newest values later.
  *
- * All servers decide alike which of two values is newer: by the database's time at the server that
- * accepted the value. So an older value that arrives late never wins. The remaining life of a value
- * travels as a duration. Publishing is best effort: a lost value is replaced by the next one, or
- * expires.
+ * All servers decide by the same rule which of two values is newer: by the time of the database
+ * when a server accepted the value. So an older value that arrives late never wins. Servers send
+ * the remaining lifetime of a value as a duration. Publishing is best effort: a lost value is
+ * replaced by the next one, or expires.
  */
 import { type Id, idSchema, type Json, limits, type LiveValue, liveValueSchema } from '@chorus/protocol'
 import * as z from 'zod'
@@ -19,30 +19,34 @@ import { LiveHoldings } from './live-holdings.ts'
 import { isNewer, type LiveStore, newestOf, type SharedValue } from './live-store.ts'
 
 export const liveLimits = {
-  /** Minimum time between two events of one conversation. */
+  /** Minimum time between two events with live values of one conversation. */
   gatherMs: 100,
   /**
-   * Maximum number of values of one conversation. Beyond it, an own value of the user who sets one
-   * is evicted, else the oldest value. Each user has further limits (live-holdings.ts).
+   * Maximum number of values of one conversation. Beyond it, the server evicts an older value of
+   * the user who sets one, or else the oldest value. Each user has further limits
+   * (live-holdings.ts).
    */
   valuesPerConversationMax: 2_000,
-  /** Maximum number of conversations with values. Beyond it, new conversations are refused. */
+  /**
+   * Maximum number of conversations with values. Beyond it, values in further conversations are
+   * refused.
+   */
   conversationsMax: 200_000,
   /** Maximum number of values in one message to the other servers. */
   valuesPerMessageMax: 100,
   /**
-   * Time during which values of a user who left are refused. It equals the longest life of a value
-   * still on its way.
+   * Time for which values of a user who left are refused. It equals the longest lifetime of a value
+   * that may still be on its way.
    */
   leftMs: limits.liveTtlMaxMs,
   /**
-   * Maximum number of members remembered as having left, per conversation. The earliest are
-   * evicted.
+   * Maximum number of users that the server remembers as having left, per conversation. Beyond it,
+   * the earliest ones are forgotten.
    */
   leftMax: 1_000,
   /**
-   * Maximum time that a value may be ahead of this server's clock. Values beyond it are dropped,
-   * because no later value could replace them.
+   * Maximum time that a value may be ahead of this server's clock. Values that are further ahead
+   * are dropped, because no later value could replace them.
    */
   aheadMaxMs: 60_000,
   /** Time for which an ended value is remembered, in case an older value arrives late. */
@@ -58,9 +62,9 @@ interface Held {
 
 interface Room {
   readonly held: Map<string, Held>
-  /** Slots whose value changed since the last event. */
+  /** Slots (key and user) whose value changed since the last event. */
   readonly changed: Set<string>
-  /** Changed slots whose value was set here. */
+  /** Changed slots whose value was set at this server. */
   readonly own: Set<string>
   /** Users who left, with the time until which their values are refused. */
   readonly left: Map<Id, number>
@@ -70,16 +74,19 @@ interface Room {
 
 export interface LiveValuesOptions {
   readonly clock: Clock
-  /** Returns the database's time, for the timestamps that clients see and for the order. */
+  /**
+   * Returns the database's time. It is used for the timestamps that clients see and for the order
+   * of values.
+   */
   readonly now: () => Date
-  /** Name of this server among all servers; a new one after each start. */
+  /** Name of this server, unique among all servers. It changes at each start. */
   readonly origin: string
   readonly store: LiveStore
   /** Sends values to the local subscribers of the conversation. */
   readonly tell: (conversation: Id, values: readonly LiveValue[]) => void
   /**
-   * Publishes values to the other servers that show the conversation. They pass them to
-   * {@link LiveValues.receive}. Never throws.
+   * Publishes values to the other servers with subscribers of the conversation. There, they are
+   * passed to {@link LiveValues.receive}. Never throws.
    */
   readonly publish: (conversation: Id, json: string) => void
 }
@@ -106,18 +113,18 @@ export class LiveValues {
   }
 
   /**
-   * Sets a value; `null` ends it now. Returns false when there is no room for more conversations or
-   * values.
+   * Sets a value; `null` ends it at once. Returns false when a limit on conversations or values is
+   * reached.
    */
   set(conversation: Id, key: string, user: Id, value: Json, ttlMs: number): boolean {
     const room = this.#open(conversation)
     if (room === undefined) return false
-    // The caller has just checked the membership of this user.
+    // The caller has just checked that this user is a member.
     room.left.delete(user)
     const at = this.#options.now()
     const lifeMs = value === null ? 0 : Math.min(ttlMs, limits.liveTtlMaxMs)
-    // In microseconds. Always unique, increasing, and above the order of the replaced value, even
-    // if clocks go back.
+    // The order of a value is a time in microseconds. It is unique, increasing, and above the order
+    // of the replaced value, even if a clock goes back.
     const replaced = room.held.get(slotOf({ key, user }))?.order ?? 0
     this.#lastOrder = Math.max(Math.max(this.#lastOrder, replaced) + 1, at.getTime() * 1_000)
     const expiresAt = new Date(at.getTime() + lifeMs).toISOString()
@@ -135,7 +142,7 @@ export class LiveValues {
     return true
   }
 
-  /** Takes values set at another server. Invalid messages are dropped. */
+  /** Takes values that were set at another server. Drops invalid messages. */
   receive(conversation: Id, json: string): void {
     const aheadMaxOrder = (this.#options.now().getTime() + liveLimits.aheadMaxMs) * 1_000
     const values = parseMessage(json).filter(({ order }) => order <= aheadMaxOrder)
@@ -147,12 +154,12 @@ export class LiveValues {
     this.#dropIfEmpty(conversation, room)
   }
 
-  /** Returns the values that have not expired, as far as this server knows. */
+  /** Returns the values that have not expired and that this server knows. */
   list(conversation: Id): LiveValue[] {
     return newestOf(this.#listHeld(conversation))
   }
 
-  /** Returns the values that have not expired, at any server. */
+  /** Returns the values that have not expired, over all servers. */
   async read(conversation: Id): Promise<LiveValue[]> {
     const elsewhere = await this.#options.store.read(conversation)
     const nowMs = this.#options.clock.nowMs()
@@ -163,15 +170,16 @@ export class LiveValues {
   }
 
   /**
-   * Ends all values of a user who left the conversation, and refuses values of that user still on
-   * their way.
+   * Ends all values of a user who left the conversation, and refuses values of that user that are
+   * still on their way.
    */
   forget(conversation: Id, user: Id): void {
     const room = this.#open(conversation)
     if (room === undefined) return
     const over = [...room.held.values()].filter(({ value }) => value.user === user && value.value !== null)
     for (const { value } of over) this.set(conversation, value.key, user, null, 0)
-    // Not published: every server of this conversation sees the removal in its log.
+    // The end is not published: every server with subscribers of this conversation reads the
+    // removal in its log.
     for (const { value } of over) room.own.delete(slotOf(value))
     this.#options.store.keep(
       conversation,
@@ -185,7 +193,7 @@ export class LiveValues {
     }
   }
 
-  /** Accepts values of this user again: the user is a member. */
+  /** Accepts values of this user again, because the user is a member. */
   welcome(conversation: Id, user: Id): void {
     this.#rooms.get(conversation)?.left.delete(user)
   }
@@ -200,7 +208,7 @@ export class LiveValues {
     this.#holdings.clear()
   }
 
-  /** Drops expired values and empty conversations. Called about once a minute. */
+  /** Drops expired values and conversations without values. Called about once a minute. */
   tidy(): void {
     for (const [conversation, room] of this.#rooms) {
       this.#dropExpired(conversation, room)
@@ -226,8 +234,8 @@ export class LiveValues {
   }
 
   /**
-   * Stores a value. Returns false when it is older than the stored one, when its user left, or when
-   * there is no room.
+   * Keeps a value in memory. Returns false when it is older than the current value, when its user
+   * left, or when a limit is reached.
    */
   #take(conversation: Id, room: Room, { value, order, origin, lifeMs }: SharedValue): boolean {
     const nowMs = this.#options.clock.nowMs()
@@ -237,8 +245,8 @@ export class LiveValues {
     if ((room.left.get(value.user) ?? nowMs) > nowMs) return false
     const chars = charsOf(value.value)
     if (!this.#holdings.hasRoom(value.user, chars)) return false
-    // Delete and insert, so that the map stays in order of change and its first entry is the
-    // oldest.
+    // Deletes the entry and inserts it again, so that the map stays in order of change and its
+    // first entry is the oldest.
     room.held.delete(slot)
     room.held.set(slot, { value, order, origin, expiresAtMs: nowMs + lifeMs })
     for (const evicted of this.#holdings.hold(value.user, { conversation, slot }, chars)) {
@@ -339,8 +347,8 @@ function rememberedUntilMs({ value, expiresAtMs }: Held): number {
 }
 
 /**
- * Returns the slot of a value within its conversation. A value replaces the earlier value in its
- * slot.
+ * Returns the slot of a value: its place within the conversation, by key and user. A new value
+ * replaces the earlier value in the same slot.
  */
 function slotOf({ key, user }: Pick<LiveValue, 'key' | 'user'>): string {
   return `${key} ${user}`

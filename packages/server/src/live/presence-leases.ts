@@ -1,12 +1,14 @@
 /**
- * Leases of this server, and its own users written under them (rules PRES1, PRES2). Each partition
- * has one lease, refreshed every few seconds.
+ * Leases of this server in Redis, under which it writes the presence of its own users (rules PRES1,
+ * PRES2). Users are divided into partitions. Each partition has one lease, refreshed every few
+ * seconds. When a lease is no longer refreshed, it ends, and with it the presence of its users.
  *
  * A lease that ended is never revived. When the content of Redis is in doubt (the lease is gone, a
  * write failed, the connection was lost), the server takes a new lease, writes all its users again,
- * and then ends the old lease. So no present user flickers, and no user who left in that time
- * remains. Redis may also lose single users without their lease, which no reply shows. So each
- * refresh also rewrites some users, and every user is rewritten about every 15 seconds.
+ * and only then ends the old lease. So a connected user never appears offline in between, and a
+ * user who left in that time does not remain online. Redis may also lose single users but not their
+ * lease, which no reply shows. So each refresh also rewrites some users, and every user is
+ * rewritten about every 15 seconds.
  */
 import type { Id } from '@chorus/protocol'
 import type { Redis } from '../redis/redis.ts'
@@ -17,63 +19,69 @@ import { endLease, refreshLease, writePresence } from './scripts.ts'
 
 const leaseLimits = {
   /**
-   * Time between two refreshes of a lease. A refresh also returns the leases of the other servers.
+   * Time between two refreshes of a lease. A refresh also returns which leases of other servers are
+   * alive.
    */
   refreshIntervalMs: 3_000,
   refreshRetryMs: 500,
   /**
-   * Base of the backoff after several lost leases in a row, as in a Redis that evicts keys; grows
-   * up to `refreshIntervalMs`.
+   * First delay before a new lease is taken after several lost leases in a row, as in a Redis that
+   * evicts keys. The delay grows up to `refreshIntervalMs`.
    */
   lostRetryMs: 100,
-  /** Maximum number of leases in a partition, living and recently ended. */
+  /** Maximum number of leases in a partition, alive and recently ended. */
   leasesMax: 1_000,
   /**
-   * Time between the end of a server and the end of its lease. Its users connect to another server
+   * Time between the stop of a server and the end of its lease. Its users connect to another server
    * in this time.
    */
   leavingMs: 4_000,
   /**
-   * Number of refreshes in which all users of a partition are rewritten, unless they are too many.
+   * Number of refreshes within which all users of a partition are rewritten, if {@link rewritesMax}
+   * permits.
    */
   refreshesPerRewrite: 5,
   /** Maximum number of users that one refresh rewrites. */
   rewritesMax: 200,
 } as const
 
-/** Reason why a lease was taken. */
+/** Reason for taking a lease. */
 export type LeaseCause = 'start' | 'lost' | 'doubt'
 
 export interface PresenceLeasesOptions {
   readonly redis: Redis
-  /** Prefix of all leases of this server. */
+  /** Prefix of the names of all leases of this server. */
   readonly prefix: string
   readonly clock: Clock
-  /** Asks the servers where this user is watched to read the user again. */
+  /** Sends a hint over Redis: servers where this user is watched read the user again. */
   readonly hint: (user: Id) => void
   readonly onLeaseTaken: (cause: LeaseCause) => void
   readonly reader: RemotePresenceReader
 }
 
-/** Lease of one partition, and the users of this server in it. */
+/** One partition, with its lease and the users of this server in it. */
 class OwnPartition {
   readonly partition: PresencePartition
-  /** Lease of this server; undefined until one was chosen. */
+  /** Current lease of this server. Undefined until the first one was chosen. */
   lease: string | undefined
-  /** Whether the lease still has to be taken in Redis. */
+  /** True while the lease still has to be taken in Redis. */
   isLeaseNew = false
   /** Reason why the current lease was taken. */
   cause: LeaseCause = 'start'
-  /** Older leases of this server, to be ended once all users are written under the newer lease. */
+  /**
+   * Older leases of this server. They are ended once all users are written under the current lease.
+   */
   outdated: string[] = []
-  /** Reason why the next refresh must take a new lease. */
+  /**
+   * Reason why the next refresh must take a new lease. Undefined when the current lease is fine.
+   */
   doubt: LeaseCause | undefined = 'start'
   readonly here = new Map<Id, 'online' | 'away'>()
-  /** Users of the current round of rewriting that are still to come. */
+  /** Users of this round of rewriting that were not rewritten yet. */
   rewrites: Iterator<Id> | undefined
-  /** Users still to be written, with the last-seen time of users who left. */
+  /** Users to be written to Redis. For users who left, with the time when they were last seen. */
   readonly unwritten = new Map<Id, string | undefined>()
-  /** Leases of other servers that were alive at the last refresh. */
+  /** Leases of other servers that were alive at the last refresh of this lease. */
   living: ReadonlySet<string> = new Set()
   /** Number of leases lost in a row. A successful refresh resets it. */
   losses = 0
@@ -110,13 +118,13 @@ export class PresenceLeases {
     if (own.here.get(user) === status) return
     if (status === undefined) own.here.delete(user)
     else own.here.set(user, status)
-    // The next lease writes all users anyway.
+    // Nothing to do here: the next lease writes all users anyway.
     if (own.doubt !== undefined || this.#isStopped) return
     own.unwritten.set(user, lastSeen)
     void this.#write(own)
   }
 
-  /** Takes new leases: the content of Redis is in doubt. */
+  /** Takes a new lease in every partition, because the content of Redis is in doubt. */
   renewAll(): void {
     for (const own of this.#partitions) {
       this.#doubt(own)
@@ -124,7 +132,7 @@ export class PresenceLeases {
     }
   }
 
-  /** Ends the leases. A lease with users ends a little later. */
+  /** Ends all leases of this server. A lease with users ends a few seconds later. */
   async stop(): Promise<void> {
     this.#isStopped = true
     for (const { refreshTimer } of this.#partitions) refreshTimer?.cancel()
@@ -154,8 +162,8 @@ export class PresenceLeases {
       if (nextMs === 'lost') this.#takeAgainLater(own)
       else this.#refreshLater(own, own.doubt === undefined ? nextMs : Math.min(nextMs, leaseLimits.refreshRetryMs))
     } catch {
-      // The Redis client has logged the reason. A new lease that may have been taken is not relied
-      // upon.
+      // The Redis client has already logged the reason. The new lease may or may not have been
+      // taken, so the server takes another one.
       if (own.isLeaseNew) this.#doubt(own, own.cause)
       reader.noteFailure(own.partition)
       this.#refreshLater(own, leaseLimits.refreshRetryMs)
@@ -165,7 +173,10 @@ export class PresenceLeases {
     void this.#write(own)
   }
 
-  /** Refreshes the lease once. Resolves with the time until the next refresh. */
+  /**
+   * Refreshes the lease of a partition once. Resolves to the time until the next refresh, or to
+   * `lost`.
+   */
   async #refreshOnce(own: OwnPartition): Promise<number | 'lost'> {
     const { redis, reader, prefix } = this.#options
     const { partition } = own
@@ -200,7 +211,7 @@ export class PresenceLeases {
       const other = String(reply[index])
       if (other.startsWith(prefix)) continue
       living.add(other)
-      // A lease that is about to end is checked right after its end.
+      // If the lease of another server is about to end, this server checks it right after its end.
       nextMs = Math.min(nextMs, Number(reply[index + 1]) + 50)
     }
     const ended = [...own.living].filter((other) => !living.has(other))
@@ -210,9 +221,9 @@ export class PresenceLeases {
   }
 
   /**
-   * Schedules a new lease after a lost one. The first retry is immediate, because one lost lease
-   * means an emptied Redis. Several in a row mean a Redis that evicts keys, so the retries slow
-   * down.
+   * Schedules a new lease after the current one was lost. The first attempt is immediate, because
+   * one lost lease means an emptied Redis. Several lost leases in a row mean a Redis that evicts
+   * keys, so further attempts are delayed.
    */
   #takeAgainLater(own: OwnPartition): void {
     const { lostRetryMs, refreshIntervalMs } = leaseLimits
@@ -223,7 +234,7 @@ export class PresenceLeases {
 
   #takeNewLease(own: OwnPartition, cause: LeaseCause): void {
     if (own.lease !== undefined && !own.isLeaseNew) own.outdated.push(own.lease)
-    // Keep only a few; older leases end by themselves.
+    // Keeps only a few older leases to end; the rest end by themselves.
     own.outdated = own.outdated.slice(-4)
     own.doubt = undefined
     own.isLeaseNew = true
@@ -251,7 +262,7 @@ export class PresenceLeases {
         own.outdated = own.outdated.filter((lease) => lease !== outdated)
       }
     } catch {
-      // The write may or may not have happened, so everything is written again under a new lease.
+      // The write may or may not have happened, so all users are written again under a new lease.
       this.#doubt(own)
       this.#options.reader.noteFailure(own.partition)
       this.#refreshLater(own, leaseLimits.refreshRetryMs)
@@ -278,7 +289,7 @@ export class PresenceLeases {
     )) as readonly number[]
     this.#options.reader.noteAnswer(partition)
     if (held !== 1) {
-      // If a newer lease was taken in the meantime, these users are written under it.
+      // If the server has taken a newer lease by now, these users are written again under that one.
       if (lease === own.lease) {
         this.#doubt(own, 'lost')
         this.#takeAgainLater(own)
@@ -291,7 +302,10 @@ export class PresenceLeases {
   }
 }
 
-/** Adds the next users of the round to those to be written. A finished round begins again. */
+/**
+ * Adds some users of the current round to the users to be written. Starts the next round when this
+ * one is complete.
+ */
 function rewriteSome(own: OwnPartition): void {
   const { here, unwritten } = own
   const count = Math.min(Math.ceil(here.size / leaseLimits.refreshesPerRewrite), leaseLimits.rewritesMax)

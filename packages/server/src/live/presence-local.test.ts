@@ -1,4 +1,7 @@
-/** Presence within one process: both servers of the suite are the same server. */
+/**
+ * Runs the contract suite of presence within one process. Both servers of the suite are the same
+ * server.
+ */
 import { LocalBusHub } from '../bus/bus-local.ts'
 import { FastClock } from '../support/testing/fast-clock.ts'
 import { describePresence } from './presence.suite.ts'

@@ -1,7 +1,7 @@
 /**
- * Partitions of the users for presence over Redis. Each partition is stored with its leases under
- * one hash tag, and a cluster spreads the partitions over its masters. All servers must use the
- * same number.
+ * Partitions of the users for presence over Redis. The users and leases of a partition are stored
+ * under one hash tag, so a Redis Cluster spreads the partitions over its masters. All servers must
+ * use the same number of partitions.
  */
 import type { Id } from '@chorus/protocol'
 
@@ -9,14 +9,17 @@ export const presenceStoreLimits = {
   partitions: 16,
   /** Time after which a lease ends unless it is refreshed. */
   leaseMs: 25_000,
-  /** Time after which data in Redis expires unless it is written again. */
+  /** Time after which presence data in Redis expires unless it is written again. */
   keepMs: 6 * 3_600_000,
-  /** Time that the other servers have to write their users again after Redis was away or empty. */
+  /**
+   * Time that the other servers get to write their users again after Redis was unavailable or
+   * emptied.
+   */
   settleMs: 8_000,
   usersPerScript: 200,
 } as const
 
-/** Names of one partition in Redis. */
+/** Names of the Redis keys of one partition. */
 export class PresencePartition {
   readonly index: number
   readonly leasesKey: string

@@ -1,12 +1,14 @@
 /**
- * Presence of the users of the other servers, as read from Redis (rules PRES1, PRES2).
+ * Reads from Redis the presence of users who are connected to other servers (rules PRES1, PRES2).
  *
- * A user is never reported offline just because Redis cannot answer. A user without a living lease
- * is `unknown` while the partition is unreachable. This lasts a moment longer after it returns or
- * was found empty, until the other servers have written their users again.
+ * A user is never reported offline just because Redis cannot answer. While the user's partition of
+ * Redis is unreachable, a user without a lease that is alive is `unknown`. When the partition
+ * returns or was found empty, such users stay `unknown` for some seconds, until the other servers
+ * have written their users again.
  *
- * A hint makes this server read its user within 100 ms. In case a hint was lost, every watched user
- * is read again in ten seconds, and less often beyond the limit below.
+ * A hint over Redis names a user whose status changed, and this server reads that user within 100
+ * ms. In case a hint was lost, every watched user is read again every ten seconds, or less often
+ * above the limit `rereadPerSecondMax`.
  */
 import type { Id, PresenceStatus } from '@chorus/protocol'
 import type { Redis } from '../redis/redis.ts'
@@ -16,31 +18,31 @@ import { unknownRemotePresence, type RemotePresence } from './presence-store.ts'
 import { readPresence } from './scripts.ts'
 
 const readerLimits = {
-  /** Time after which an unreachable partition makes its users `unknown`. */
+  /** Time after which the users of an unreachable partition become `unknown`. */
   awayAfterMs: 2_000,
   /** Time during which hints are gathered before their users are read. */
   gatherMs: 100,
   /** Time in which every watched user is read again, in case a hint was lost. */
   rereadEveryMs: 10_000,
-  /** Maximum number of these rereads in users per second. */
+  /** Maximum number of users per second that are read again in case a hint was lost. */
   rereadPerSecondMax: 2_000,
   /** Maximum number of watched users on one server. Further users are `unknown` there. */
   followedMax: 100_000,
   /**
    * Maximum number of users of one partition that wait to be read. Further users are `unknown`
-   * until the next turn.
+   * until the next read.
    */
   waitingMax: 20_000,
 } as const
 
 export interface PresenceReaderOptions {
   readonly redis: Redis
-  /** Prefix of all leases of this server. */
+  /** Prefix of the names of all leases of this server. */
   readonly prefix: string
   readonly clock: Clock
   /** Returns the database's time. */
   readonly now: () => Date
-  /** Subscribes to hints about this user. Resolves when hints arrive from then on. */
+  /** Subscribes to hints about this user. Resolves once hints arrive. */
   readonly subscribe: (user: Id) => Promise<void>
   readonly unsubscribe: (user: Id) => void
   /** Called for users whose server died without notice, with the time when it was last alive. */
@@ -51,7 +53,7 @@ export interface PresenceReaderOptions {
 
 interface Followed {
   presence: RemotePresence
-  /** Leases that name the user. */
+  /** Leases under which other servers have written the user. */
   leases: readonly string[]
   readonly subscribed: Promise<void>
 }
@@ -61,7 +63,7 @@ interface Waiting {
   readonly resolve: (answer: RemotePresence) => void
 }
 
-/** One partition, with the users that are watched or read here. */
+/** One partition, with its users that are watched or read at this server. */
 class ReadPartition {
   readonly partition: PresencePartition
   readonly followed = new Map<Id, Followed>()
@@ -70,7 +72,7 @@ class ReadPartition {
   readTimer: Timer | undefined
   readDueAtMs = Number.POSITIVE_INFINITY
   settleTimer: Timer | undefined
-  /** Time before which a missing user may still be online elsewhere. */
+  /** Time before which a user who is missing in Redis may still be online at another server. */
   settledAtMs = Number.NEGATIVE_INFINITY
   failingSinceMs: number | undefined
   isAway = false
@@ -98,7 +100,7 @@ export class RemotePresenceReader {
     this.#rereadLater()
   }
 
-  /** Number of users watched here. */
+  /** Number of users watched at this server. */
   get followedCount(): number {
     return this.#followedCount
   }
@@ -129,10 +131,11 @@ export class RemotePresenceReader {
       users.map(async (user): Promise<readonly [Id, RemotePresence]> => {
         const read = this.#of(user)
         const followed = read.followed.get(user)
-        // Followed users are kept up to date. Redis is only asked until their status is known.
+        // Hints keep followed users up to date. Redis is only read while their status is unknown.
         if (followed !== undefined && followed.presence.status !== 'unknown') return [user, followed.presence]
         if (read.isAway) return [user, unknownRemotePresence]
-        // Subscribe, wait for the confirmation, then read: later changes arrive as hints.
+        // Subscribes, waits for the confirmation, and then reads, so that later changes arrive as
+        // hints.
         await followed?.subscribed
         return [user, await this.#read(read, user, 0)]
       }),
@@ -140,7 +143,7 @@ export class RemotePresenceReader {
     return new Map(answers)
   }
 
-  /** Handles a hint that this user's status at another server changed. */
+  /** Handles a hint from another server that this user's status changed there. */
   applyHint(user: Id): void {
     const read = this.#of(user)
     if (read.followed.has(user)) void this.#read(read, user, readerLimits.gatherMs)
@@ -167,14 +170,18 @@ export class RemotePresenceReader {
 
   // --- Reasons to read again ---
 
-  /** Reads the followed users that one of these leases names: their server has died. */
+  /**
+   * Reads again the followed users written under these ended leases, because their server has died.
+   */
   rereadNamedBy(partition: PresencePartition, ended: readonly string[]): void {
     const read = this.#at(partition)
     for (const [user, { leases }] of read.followed)
       if (leases.some((lease) => ended.includes(lease))) void this.#read(read, user, 0)
   }
 
-  /** Reads all followed users: Redis may be another one, or one that lost its data. */
+  /**
+   * Reads all followed users again, because this may be another Redis, or one that lost its data.
+   */
   rereadAll(): void {
     for (const read of this.#partitions) {
       this.settle(read.partition, presenceStoreLimits.settleMs)
@@ -183,8 +190,8 @@ export class RemotePresenceReader {
   }
 
   /**
-   * Records that users missing now may be written again within `forMs`, and rereads unknown users
-   * after that.
+   * Records that, for `forMs`, a user missing in Redis may still be written again. Reads unknown
+   * users again after that time.
    */
   settle(partition: PresencePartition, forMs: number): void {
     const read = this.#at(partition)
@@ -248,8 +255,8 @@ export class RemotePresenceReader {
   }
 
   /**
-   * Reads all waiting users. Runs one script at a time; users that arrive during it go into the
-   * next, larger one.
+   * Reads all waiting users. Runs one script at a time. Users that are added during it are read by
+   * the next script.
    */
   async #readWaiting(read: ReadPartition): Promise<void> {
     read.readDueAtMs = Number.POSITIVE_INFINITY
@@ -308,7 +315,7 @@ export class RemotePresenceReader {
     before: PresenceStatus | undefined,
   ): RemotePresence {
     if (status === 'online' || status === 'away') return { status, lastSeen: undefined }
-    // Nothing contradicts a user who was offline before, so that user stays offline.
+    // A user who was offline before stays offline, because no server has reported anything else.
     if (this.#options.clock.nowMs() < read.settledAtMs && before !== 'offline') return unknownRemotePresence
     const saidAtMs = Date.parse(String(seen))
     const endedAtMs = Number(endedForMs) < 0 ? Number.NaN : this.#options.now().getTime() - Number(endedForMs)
@@ -326,7 +333,10 @@ export class RemotePresenceReader {
 
   // --- Reachability of Redis ---
 
-  /** Records that a script of this partition failed. Soon its users are `unknown`. */
+  /**
+   * Records that a script of this partition failed. If failures continue, its users become
+   * `unknown`.
+   */
   noteFailure(partition: PresencePartition): void {
     const read = this.#at(partition)
     const nowMs = this.#options.clock.nowMs()
@@ -355,8 +365,8 @@ export class RemotePresenceReader {
 }
 
 /**
- * Status, last-seen time, time since the last server that named the user was alive, then the leases
- * that name the user.
+ * User as read by the script: status, last-seen time, time since the last server that wrote the
+ * user was alive, and then the leases under which the user is written.
  */
 type RawUser = readonly (string | number)[]
 

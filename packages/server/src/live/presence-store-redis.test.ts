@@ -1,5 +1,5 @@
 /**
- * Tests presence across servers over a real Redis that may die, lose its data, or belong to a
+ * Tests presence across servers over a real Redis that dies, loses its data, or belongs to a
  * cluster.
  */
 import { hasRedis, type Redis as RedisServer, startRedis, startRedisCluster } from '@chorus/testkit'
@@ -17,17 +17,20 @@ import { type Device, PresenceServer } from './testing/presence-servers.ts'
 import { presenceStoreLimits } from './presence-partition.ts'
 import { RedisPresenceStore } from './presence-store-redis.ts'
 
-/** Clock of the servers. The clock of Redis is real, so no lease ends by itself within a test. */
+/**
+ * Fast clock of the Chorus servers. The clock of Redis is real, so no lease ends by itself within a
+ * test.
+ */
 const clock = new FastClock(5)
 /**
- * Slower clock for tests that expect *no* "offline" while Redis returns: reconnecting takes real
- * time.
+ * Slower clock for tests that expect *no* "offline" while Redis returns, because reconnecting takes
+ * real time.
  */
 const slowClock = new FastClock(2)
 const waiting = { timeout: 20_000, interval: 20 }
 const partitions = Array.from({ length: presenceStoreLimits.partitions }, (_, index) => `chorus:{presence-${index}}`)
 
-describe.skipIf(!hasRedis())('presence over Redis', { timeout: 60_000 }, () => {
+describe.skipIf(!hasRedis())('presence of several servers over Redis', { timeout: 60_000 }, () => {
   let server: RedisServer
   let opened: PresenceServer[] = []
   let links: Redis[] = []
@@ -43,7 +46,10 @@ describe.skipIf(!hasRedis())('presence over Redis', { timeout: 60_000 }, () => {
     opened = links.map((redis) => new PresenceServer(pace, hub, redis, randomUUID()))
     return opened
   }
-  /** Marks the data in Redis as complete for long, so that a user without a lease is offline. */
+  /**
+   * Marks the data in Redis as complete for a long time, so that a user without a lease counts as
+   * offline.
+   */
   const settle = async (): Promise<void> => {
     for (const partition of partitions) await server.command('SET', `${partition}:whole`, 1)
   }
@@ -80,10 +86,10 @@ describe.skipIf(!hasRedis())('presence over Redis', { timeout: 60_000 }, () => {
 
   describePresence('across servers', { clock, open: () => openTwo() })
 
-  it('[PRES1] ends all users of a dead server, with the time it was last alive', async () => {
+  it('[PRES1] reports users of a dead server as offline, with the time it was last alive', async () => {
     const [here, there] = await openTwo()
     const { ada, bob } = await startWatching(here, there)
-    // The server dies without notice: its leases end because they are not refreshed.
+    // Simulates a server that dies: its leases end because they are no longer refreshed.
     await there.presenceStore?.stop()
     const agoMs = 1_000
     for (const { partition, lease } of await leasesOf(undefined))
@@ -95,7 +101,7 @@ describe.skipIf(!hasRedis())('presence over Redis', { timeout: 60_000 }, () => {
     expect(here.saved.map(({ user }) => user)).toEqual([bob])
   })
 
-  it('[PRES1] never revives an ended lease; rewrites only present users under a new one', async () => {
+  it('[PRES1] never revives an ended lease; writes present users under a new one', async () => {
     const [here, there] = await openTwo()
     const { ada, bobs } = await startWatching(here, there)
     const cleo = randomUUID()
@@ -116,7 +122,7 @@ describe.skipIf(!hasRedis())('presence over Redis', { timeout: 60_000 }, () => {
     expect(after.map(({ lease }) => lease)).not.toEqual(before.map(({ lease }) => lease))
   })
 
-  it('[PRES1] reports unknown while Redis is away, and the status once it returns', async () => {
+  it('[PRES1] reports unknown while Redis is unavailable, and the status afterwards', async () => {
     const mine = await startRedis()
     try {
       for (const partition of partitions) await mine.command('SET', `${partition}:whole`, 1)
@@ -127,7 +133,7 @@ describe.skipIf(!hasRedis())('presence over Redis', { timeout: 60_000 }, () => {
       await mine.kill9()
       await vi.waitFor(() => expect(statusesOf(ada)).toEqual(['unknown', 'unknown']), waiting)
       expect(await here.watch(ada, [bob, local.user, 'nobody'])).toEqual(['unknown', 'online', 'unknown'])
-      // A user connects and leaves while Redis is away.
+      // A user connects and leaves while Redis is unavailable.
       const cleo = randomUUID()
       const cleos = there.arrive(cleo)
       there.depart(cleos)
@@ -153,10 +159,10 @@ describe.skipIf(!hasRedis())('presence over Redis', { timeout: 60_000 }, () => {
     expect(statusesOf(ada)).not.toContain('offline')
   })
 
-  it('[PRES1] backs off when Redis keeps evicting its leases', async () => {
+  it('[PRES1] takes leases less often when Redis keeps evicting them', async () => {
     const hand = new ManualClock()
     let taken = 0
-    // New leases are granted, but evicted before their users are written.
+    // This Redis grants new leases, but evicts them before their users are written.
     const evicting: Redis = {
       isCluster: false,
       keyOf: (name) => name,
@@ -197,7 +203,7 @@ describe.skipIf(!hasRedis())('presence over Redis', { timeout: 60_000 }, () => {
     const { ada } = await startWatching(here, there)
     await server.command('CLIENT', 'KILL', 'TYPE', 'normal')
     await vi.waitFor(() => expect(there.leases).toContain('doubt'), waiting)
-    // The old leases are ended once all users are written under the new ones.
+    // Old leases are ended only after all users were written under the new ones.
     await vi.waitFor(async () => {
       const leases = [...(await leasesOf(here.boot)), ...(await leasesOf(there.boot))]
       expect(leases.length).toBe(2 * partitions.length)
@@ -210,7 +216,7 @@ describe.skipIf(!hasRedis())('presence over Redis', { timeout: 60_000 }, () => {
     expect(statusesOf(ada)).not.toContain('offline')
   })
 
-  it('[PRES1] recovers from a lost hint by reading again', async () => {
+  it('[PRES1] reads users again, and so recovers from a lost hint', async () => {
     const [here, there] = await openTwo()
     const ada = here.arrive(randomUUID())
     const bob = randomUUID()
@@ -221,7 +227,7 @@ describe.skipIf(!hasRedis())('presence over Redis', { timeout: 60_000 }, () => {
     expect(there.hints).toBe(1)
   })
 
-  it('[PRES1] rewrites a user that Redis has lost without the lease', async () => {
+  it('[PRES1] rewrites a user that Redis has lost without losing the lease', async () => {
     const [here, there] = await openTwo()
     const { ada, bob } = await startWatching(here, there)
     for (const partition of partitions) await server.command('DEL', `${partition}:${bob}`)
@@ -237,8 +243,8 @@ describe.skipIf(!hasRedis())('presence over Redis', { timeout: 60_000 }, () => {
     const before = there.scripts
     for (const user of users) there.arrive(user)
     await vi.waitFor(() => expect(there.hints).toBe(count), waiting)
-    // Per partition, one script for the first user and one for all further users, plus the
-    // refreshes of the leases.
+    // Per partition: one script for the first user and one for all further users, plus the
+    // refreshes of the lease.
     expect(there.scripts - before).toBeLessThan(count / 2)
     const watchers = Array.from({ length: 50 }, () => here.arrive(randomUUID()))
     const readsBefore = here.scripts
@@ -247,7 +253,7 @@ describe.skipIf(!hasRedis())('presence over Redis', { timeout: 60_000 }, () => {
     expect(here.scripts - readsBefore).toBeLessThan(count / 2)
   })
 
-  it('[PRES1] reports only users of a lost cluster master as unknown', async () => {
+  it('[PRES1] when a cluster master is lost, only its users become unknown', async () => {
     const cluster = await startRedisCluster({ masters: 3 })
     try {
       const [here, there] = (await open(2, cluster.url, slowClock)) as [PresenceServer, PresenceServer]

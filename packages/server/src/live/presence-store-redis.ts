@@ -1,13 +1,14 @@
 /**
- * Presence store over Redis, based on leases (rules PRES1, PRES2). Users are divided into
- * partitions. Each server holds one lease per partition, refreshes it every few seconds, and writes
- * its own users under it (presence-leases.ts). So refreshing costs per server, not per user. After
- * `kill -9`, all users of the server end with its lease, 25 s after the last refresh. Redis may
- * lose everything at any moment; it is written again.
+ * Presence store over Redis, based on leases: entries that end unless their server refreshes them
+ * (rules PRES1, PRES2). Users are divided into partitions. Each server holds one lease per
+ * partition, refreshes it every few seconds, and writes its own users under it
+ * (presence-leases.ts). So the cost of refreshing depends on the number of servers, not of users.
+ * After `kill -9`, all users of the server end with its lease, 25 s after the last refresh. Redis
+ * may lose all data at any moment; the servers then write it again.
  *
- * The users of the other servers are read when a hint names them, when a lease ends, and in turns
- * in case a hint was lost (presence-reader.ts). A user is never reported offline just because Redis
- * cannot answer.
+ * Users of other servers are read when a hint over Redis names them, when a lease ends, and
+ * regularly in case a hint was lost (presence-reader.ts). A user is never reported offline just
+ * because Redis cannot answer.
  *
  * Cost: a server runs about five small scripts a second for its leases, as many to rewrite users,
  * and one script and one hint per status change. A server that receives hints runs one script per
@@ -23,8 +24,8 @@ import type { PresenceStore, RemotePresence } from './presence-store.ts'
 
 export interface PresenceStoreObserver {
   /**
-   * Called when a lease was taken. A server takes one per partition at its start; later ones mean
-   * trouble.
+   * Called when this server took a lease. It takes one per partition at its start. Later ones mean
+   * trouble with Redis.
    */
   leaseTaken(cause: LeaseCause): void
   /** Called with the number of unreachable partitions. */
@@ -33,15 +34,15 @@ export interface PresenceStoreObserver {
 
 export interface RedisPresenceStoreOptions {
   readonly redis: Redis
-  /** Name of this server among all servers; a new one after each start. */
+  /** Name of this server, unique among all servers. It changes at each start. */
   readonly boot: string
   readonly clock: Clock
   /** Returns the database's time. */
   readonly now: () => Date
-  /** Subscribes to hints about this user. Resolves when hints arrive from then on. */
+  /** Subscribes to hints about this user. Resolves once hints arrive. */
   readonly subscribe: (user: Id) => Promise<void>
   readonly unsubscribe: (user: Id) => void
-  /** Asks the servers where this user is watched to read the user again. */
+  /** Sends a hint over Redis: servers where this user is watched read the user again. */
   readonly hint: (user: Id) => void
   /** Called for users whose server died without notice, with the time when it was last alive. */
   readonly onLost: (users: readonly { readonly user: Id; readonly at: string }[]) => void
@@ -74,13 +75,13 @@ export class RedisPresenceStore implements PresenceStore {
       reader: this.#reader,
     })
     redis.onReconnect(() => {
-      // The reconnect may have reached another Redis, or one that lost its data.
+      // After a reconnect, this may be another Redis, or one that lost its data.
       this.#leases.renewAll()
       this.#reader.rereadAll()
     })
   }
 
-  /** Number of users watched here. */
+  /** Number of users watched at this server. */
   get followedCount(): number {
     return this.#reader.followedCount
   }
@@ -109,7 +110,7 @@ export class RedisPresenceStore implements PresenceStore {
     return this.#reader.ask(users)
   }
 
-  /** Handles a hint that this user's status at another server changed. */
+  /** Handles a hint from another server that this user's status changed there. */
   applyHint(user: Id): void {
     this.#reader.applyHint(user)
   }

@@ -1,10 +1,10 @@
 /**
- * Presence of users at the *other* servers: the part of presence that servers have to share. Each
- * server reports its own users and asks about the users that are watched at it.
+ * Presence of users at *other* servers, the part of presence that servers have to share. Each
+ * server reports its own users to this store, and reads the users that its connections watch.
  *
- * Guarantee: a user is never `offline` because the store cannot answer; such a user is `unknown`.
- * Not guaranteed: that a change is reported at once, or that each of several changes in a row is
- * reported.
+ * Guarantee: a user is never reported `offline` only because the store cannot answer; such a user
+ * is `unknown`. Not guaranteed: that a change is reported at once, or that each of several quick
+ * changes is reported.
  */
 import type { Id, PresenceStatus } from '@chorus/protocol'
 
@@ -18,29 +18,32 @@ export const unknownRemotePresence: RemotePresence = { status: 'unknown', lastSe
 
 export interface PresenceStore {
   /**
-   * Reports the status of a user at this server. `undefined` means that the user is gone;
-   * `lastSeen` is then the time. Never waits.
+   * Reports the status of a user at this server. Status `undefined` means that the user left at the
+   * time `lastSeen`. Never waits.
    */
   report(user: Id, status: 'online' | 'away' | undefined, lastSeen?: string): void
   /**
-   * Starts calling the listener for changes of this user. Call it once per user: the caller counts
-   * the watchers.
+   * Starts to follow a user: from now on, the store calls its listener for changes of this user.
+   * Call it once per user; the caller counts the watchers.
    */
   follow(user: Id): void
   unfollow(user: Id): void
-  /** Returns the known status of a followed user, and `unknown` for any other user. */
+  /**
+   * Returns the status of a followed user at the other servers. Returns `unknown` for users that
+   * are not followed.
+   */
   elsewhere(user: Id): RemotePresence
   /**
-   * Asks about users, followed or not. A user whose status cannot be determined is `unknown`. Never
-   * rejects.
+   * Reads the status of users at the other servers, followed or not. A user whose status cannot be
+   * determined is `unknown`. Never rejects.
    */
   ask(users: readonly Id[]): Promise<ReadonlyMap<Id, RemotePresence>>
   onChange(listener: (user: Id) => void): void
-  /** Withdraws the reports about this server's users. */
+  /** Removes the reports about this server's users, because the server stops. */
   stop(): Promise<void>
 }
 
-/** Presence store of a single server: no user is connected elsewhere. */
+/** Presence store of a single server: no user is connected to another one. */
 export const localOnlyPresence: PresenceStore = {
   report: () => undefined,
   follow: () => undefined,

@@ -1,4 +1,4 @@
-/** Tests who counts as online, and which watchers receive it. */
+/** Tests which users count as online, and which watchers receive a change. */
 import type { Id, Presence, PresenceStatus } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'
@@ -48,7 +48,7 @@ function open() {
     presences.arrive(arrived)
     return arrived
   }
-  /** Another server reports a status of this user. */
+  /** Simulates that another server reports a status of this user. */
   const say = (user: Id, status: PresenceStatus, lastSeen?: string): void => {
     elsewhere.set(user, { status, lastSeen })
     changed(user)
@@ -84,7 +84,7 @@ describe('PresenceTracker', () => {
         ],
       },
     ])
-    // A change that is undone before the event is sent causes no event.
+    // A change that is undone before the event was sent causes no event.
     const bobs = arrive('bob')
     bobs.status = 'away'
     presences.update('bob')
@@ -93,7 +93,7 @@ describe('PresenceTracker', () => {
     expect(told).toHaveLength(1)
   })
 
-  it('[PRES2] costs one event per watcher, even for a large conversation', () => {
+  it('[PRES2] sends one event per watcher, even for a large conversation', () => {
     const { clock, told, presences, arrive } = open()
     const room = Array.from({ length: 300 }, (_, index) => arrive(`u${index}`))
     const watcher = room[0]!
@@ -110,7 +110,7 @@ describe('PresenceTracker', () => {
     expect(told[0]?.presences).toHaveLength(300)
   })
 
-  it('[PRES1] reports offline a moment after the last connection ended', () => {
+  it('[PRES1] reports offline some seconds after the last connection ended', () => {
     const { clock, told, saved, presences, arrive } = open()
     const ada = arrive('ada')
     presences.watch(ada, ['bob'])
@@ -134,7 +134,7 @@ describe('PresenceTracker', () => {
     expect(presenceLimits.graceMs + presenceLimits.gatherMs).toBeLessThan(30_000)
   })
 
-  it('[PRES1] does not flicker on a reload', () => {
+  it('[PRES1] a page reload does not report the user offline', () => {
     const { clock, told, presences, arrive } = open()
     const ada = arrive('ada')
     presences.watch(ada, ['bob'])
@@ -149,7 +149,7 @@ describe('PresenceTracker', () => {
     expect(presences.statusOf('bob')).toBe('online')
   })
 
-  it('is away only while all connections are away', () => {
+  it('a user is away only while all connections are away', () => {
     const { clock, told, presences, arrive } = open()
     const ada = arrive('ada')
     presences.watch(ada, ['bob'])
@@ -182,7 +182,7 @@ describe('PresenceTracker', () => {
     expect(clock.pendingCount).toBe(0)
   })
 
-  it('[PRES1] combines the status here and elsewhere; the most active status wins', () => {
+  it('[PRES1] combines the status at all servers; the most active one wins', () => {
     const { clock, told, presences, arrive, say } = open()
     const ada = arrive('ada')
     presences.watch(ada, ['bob'])
@@ -208,7 +208,7 @@ describe('PresenceTracker', () => {
     expect(last()).toBe('offline')
   })
 
-  it("[PRES1] keeps the last connection's status between two connections", () => {
+  it("[PRES1] keeps the last connection's status until the user reconnects", () => {
     const { clock, told, presences, arrive } = open()
     const ada = arrive('ada')
     presences.watch(ada, ['bob'])
@@ -221,7 +221,7 @@ describe('PresenceTracker', () => {
     expect(told.map(({ presences: [bobs] }) => bobs?.status)).toEqual(['away', 'offline'])
   })
 
-  it('[PRES1] reports the most active status of its connections, then the departure', () => {
+  it("[PRES1] reports the most active status of a user's connections, then the departure", () => {
     const { clock, presences, arrive, reports } = open()
     const [phone, laptop] = [arrive('bob'), arrive('bob')]
     const last = (): unknown => reports.at(-1)?.[1]
@@ -238,7 +238,7 @@ describe('PresenceTracker', () => {
     expect(last()).toBeUndefined()
   })
 
-  it('sends the last-seen time, from the database if unknown here', async () => {
+  it('sends the last-seen time, from the database if the server does not know it', async () => {
     const { clock, told, presences, arrive, say, store } = open()
     const ada = arrive('ada')
     presences.watch(ada, ['bob', 'cleo'])
@@ -255,7 +255,7 @@ describe('PresenceTracker', () => {
       { user: 'bob', status: 'offline', lastSeen: at },
       { user: 'cleo', status: 'offline', lastSeen: null },
     ])
-    // The later time counts, whatever its source.
+    // The later of two times counts, whatever its source.
     const later = '2026-01-02T00:00:00.000Z'
     say('bob', 'online')
     clock.advance(presenceLimits.gatherMs)
@@ -264,7 +264,7 @@ describe('PresenceTracker', () => {
     expect(told.at(-1)?.presences).toEqual([{ user: 'bob', status: 'offline', lastSeen: later }])
   })
 
-  it('[PRES2] follows a user while watched, and reports an ended watch once', () => {
+  it('[PRES2] follows a watched user, and reports an ended watch once', () => {
     const { clock, told, presences, arrive, followed } = open()
     const [ada, cleo] = [arrive('ada'), arrive('cleo')]
     presences.watch(ada, ['bob', 'dan'])
@@ -299,7 +299,7 @@ describe('PresenceTracker', () => {
     expect(followed.size).toBe(96)
     clock.advance(presenceLimits.lingerMs)
     expect(followed.size).toBe(0)
-    // Each lingering user ends after its own time.
+    // Each user without watchers is unfollowed after its own delay.
     presences.watch(ada, ['bob', 'cleo'])
     presences.watch(ada, ['bob'])
     clock.advance(presenceLimits.lingerMs / 2)
@@ -313,7 +313,7 @@ describe('PresenceTracker', () => {
     expect(clock.pendingCount).toBe(0)
   })
 
-  it('[LIM1] follows a limited number of users without watchers', () => {
+  it('[LIM1] follows only a limited number of users that have no watchers', () => {
     const { presences, arrive, followed } = open()
     const ada = arrive('ada')
     for (let index = 0; index < presenceLimits.lingeringMax + 50; index++) presences.watch(ada, [`u${index}`])
@@ -322,7 +322,7 @@ describe('PresenceTracker', () => {
     void presences.stop()
   })
 
-  it('[PRES2] replaces the list of watches as a whole, and ends it with the watcher', () => {
+  it('[PRES2] a new watch list replaces the old one; it ends with its connection', () => {
     const { clock, told, presences, arrive } = open()
     const ada = arrive('ada')
     presences.watch(ada, ['bob', 'carol'])
@@ -336,7 +336,7 @@ describe('PresenceTracker', () => {
     clock.advance(60_000)
     expect(told).toEqual([])
     expect(presences.watchersOf('carol').size).toBe(0)
-    // A second departure has no effect.
+    // A second departure of the same connection has no effect.
     presences.depart(bob)
     presences.depart(bob)
     void presences.stop()

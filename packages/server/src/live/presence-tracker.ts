@@ -1,10 +1,11 @@
 /**
  * Presence of users (rules PRES1, PRES2). A user is online while at least one connection is online,
- * and away while all connections are away. The user is offline a moment after the last connection
- * ended, so that a reload or a move to another server does not flicker.
+ * and away while all connections are away. The user is offline four seconds after the last
+ * connection ended, so that a page reload or a move to another server does not show the user as
+ * offline.
  *
- * Connections at this server count at once, even without Redis; `presenceStore` adds the status at
- * the other servers. Changes are gathered for a quarter of a second and sent only to the
+ * Connections at this server count immediately, even without Redis; `presenceStore` adds the user's
+ * status at the other servers. Changes are gathered for a quarter of a second and sent only to the
  * connections that watch the user. A connection watches at most a hundred users, so the cost never
  * grows with the square of a conversation's size.
  */
@@ -15,40 +16,43 @@ import type { PresenceStore } from './presence-store.ts'
 
 export const presenceLimits = {
   gatherMs: 250,
-  /** Time until a connection that was behind is checked again. It then gets the newest status. */
+  /**
+   * Time until a slow connection is checked again. Once it has read its events, it gets the newest
+   * status.
+   */
   behindMs: 1_000,
-  /** Time between the end of the last connection and "offline". */
+  /** Time between the end of a user's last connection and the status "offline". */
   graceMs: 4_000,
   /**
-   * Time for which a user without watchers is still followed, because clients scroll lists of users
-   * back and forth.
+   * Time for which a user without watchers is still followed, because clients scroll back and forth
+   * in lists of users.
    */
   lingerMs: 5_000,
   /**
-   * Maximum number of followed users without watchers. Beyond it, the one without watchers for
-   * longest is unfollowed.
+   * Maximum number of followed users without watchers. Beyond it, the user that lost its watchers
+   * first is unfollowed.
    */
   lingeringMax: 10_000,
   /**
-   * Maximum number of remembered last-seen times. The oldest are evicted; the database has them,
-   * too.
+   * Maximum number of last-seen times kept in memory. Beyond it, the oldest ones are evicted; the
+   * database has them, too.
    */
   lastSeenMax: 50_000,
 } as const
 
-/** A connection, as far as presence needs it. */
+/** Connection, with the properties that presence needs. */
 export interface PresentConnection {
   readonly user: Id
   readonly status: 'online' | 'away'
   readonly watched: PresenceWatches
   /**
-   * Whether it has not read everything sent to it. It then gets only the newest status, later (rule
-   * LIVE1).
+   * True while the connection has not read everything sent to it. It then gets only the newest
+   * status, later (rule LIVE1).
    */
   readonly isBehind: boolean
 }
 
-/** Watched users, each with the last status sent to the watcher. */
+/** Users that a connection watches, each with the last status sent to it. */
 export interface PresenceWatches {
   readonly size: number
   has(user: Id): boolean
@@ -61,7 +65,7 @@ export interface PresenceWatches {
 
 export interface LastSeen {
   readonly user: Id
-  /** ISO time of the database. */
+  /** Time when the user was last seen, by the database's clock (ISO). */
   readonly at: string
 }
 
@@ -71,28 +75,30 @@ export interface PresenceTrackerOptions<Watcher extends PresentConnection> {
   readonly now: () => Date
   readonly presenceStore: PresenceStore
   readonly tell: (watcher: Watcher, presences: readonly Presence[]) => void
-  /** Stores the last-seen times of users; best effort. */
+  /** Stores the last-seen times of users, best effort. */
   readonly saveLastSeen: (seen: readonly LastSeen[]) => void
   /** Returns the stored last-seen times of users. */
   readonly readLastSeen: (users: readonly Id[]) => Promise<ReadonlyMap<Id, string | null>>
 }
 
-/** A request to watch users, while the server checks which of them its user may see. */
+/**
+ * Request to watch users, kept while the server checks which of them the requesting user may see.
+ */
 export interface WatchAsk {
   readonly user: Id
   readonly wanted: ReadonlySet<Id>
-  /** Number of the request; a later request wins over an earlier one. */
+  /** Number of the request. A later request wins over an earlier one of the same connection. */
   readonly turn: number
 }
 
-/** A watcher and one watched user, as of the request with this turn. */
+/** One watched user and the connection that watches, as of the request with number `turn`. */
 export interface Watch<Watcher> {
   readonly watcher: Watcher
   readonly watched: Id
   readonly turn: number
 }
 
-/** A user between two connections, for example during a reload. */
+/** User between two connections, for example during a page reload. */
 interface Leaving {
   readonly timer: Timer
   /** Status of the user's last connection. */
@@ -104,24 +110,25 @@ export class PresenceTracker<Watcher extends PresentConnection = PresentConnecti
   readonly #connections = new Groups<Id, Watcher>()
   readonly #watchers = new Map<Id, Set<Watcher>>()
   /**
-   * Followed users without watchers, each with the time of the last unwatch; the earliest first.
+   * Followed users without watchers, each with the time when the last watch ended, the earliest
+   * first.
    */
   readonly #lingering = new Map<Id, number>()
   #lingerTimer: Timer | undefined
   readonly #lastSeen = new Map<Id, string>()
   readonly #leaving = new Map<Id, Leaving>()
   readonly #changed = new Set<Id>()
-  /** Users whose change a watcher was too far behind to receive. */
+  /** Users whose change was not sent to some watcher, because that watcher read too slowly. */
   readonly #late = new Set<Id>()
   #lateTimer: Timer | undefined
   /**
-   * Watch requests in progress, each with the number of times that a user concerned by it has left
-   * a conversation since it began.
+   * Watch requests in progress. For each, counts how often a user that it concerns has left a
+   * conversation since it began.
    */
   readonly #asks = new Map<WatchAsk, number>()
-  /** Turn of the current list of each watcher. */
+  /** Number of the request that set the current list of each watcher. */
   readonly #turns = new WeakMap<Watcher, number>()
-  /** Users who left a conversation and whose watches must be checked again. */
+  /** Users who left a conversation, so that their watches must be checked again. */
   #left = new Set<Id>()
   #isLooking = false
   #turn = 0
@@ -160,7 +167,7 @@ export class PresenceTracker<Watcher extends PresentConnection = PresentConnecti
     this.#leaving.set(user, { timer, status: connection.status })
   }
 
-  /** Updates the status of a user after one of the user's connections changed. */
+  /** Updates the status of a user after one of the user's connections has changed. */
   update(user: Id): void {
     const status = this.#statusHere(user)
     if (status !== undefined) this.#options.presenceStore.report(user, status)
@@ -178,16 +185,16 @@ export class PresenceTracker<Watcher extends PresentConnection = PresentConnecti
   }
 
   /**
-   * Returns how often a user concerned by this request has left a conversation. If it grew, earlier
-   * reads may be wrong.
+   * Returns how often a user that this request concerns has left a conversation. If the number
+   * grew, memberships that were read earlier may be wrong.
    */
   leavesSeen(ask: WatchAsk): number {
     return this.#asks.get(ask) ?? 0
   }
 
   /**
-   * Replaces the list of users that a connection watches, unless a later request was answered
-   * first.
+   * Replaces the list of users that a connection watches, unless a later request has already set
+   * it.
    */
   watch(watcher: Watcher, users: readonly Id[], ask?: WatchAsk): void {
     const turn = ask?.turn ?? ++this.#turn
@@ -200,7 +207,7 @@ export class PresenceTracker<Watcher extends PresentConnection = PresentConnecti
       if (watchers === undefined) {
         watchers = new Set()
         this.#watchers.set(user, watchers)
-        // A user whose last watch ended recently is still followed.
+        // A user whose last watch ended recently may still be followed.
         if (!this.#lingering.delete(user)) this.#options.presenceStore.follow(user)
       }
       watchers.add(watcher)
@@ -210,8 +217,8 @@ export class PresenceTracker<Watcher extends PresentConnection = PresentConnecti
   }
 
   /**
-   * Returns the presence of users and asks the other servers. `lastSeen` is set for offline users,
-   * if known here.
+   * Returns the presence of users over all servers. For offline users, `lastSeen` is set if this
+   * server knows it.
    */
   async ask(users: readonly Id[]): Promise<ReadonlyMap<Id, Presence>> {
     const elsewhere = await this.#options.presenceStore.ask(users)
@@ -225,14 +232,18 @@ export class PresenceTracker<Watcher extends PresentConnection = PresentConnecti
   }
 
   /**
-   * Records the presence sent to a watcher as a response, so that only later differences are sent.
+   * Records which presence was sent to a watcher in a response, so that later only differences are
+   * sent.
    */
   noteTold(watcher: Watcher, ask: WatchAsk, presence: Iterable<Presence>): void {
     if (this.#turns.get(watcher) !== ask.turn) return
     for (const { user, status } of presence) if (watcher.watched.has(user)) watcher.watched.set(user, status)
   }
 
-  /** Ends watches and sends their watchers `unknown`, unless a watcher has another list by now. */
+  /**
+   * Ends these watches and sends `unknown` to the watchers, except watchers that have set another
+   * list by now.
+   */
   unwatch(watches: readonly Watch<Watcher>[]): void {
     const ended = new Map<Watcher, Presence[]>()
     for (const { watcher, watched, turn } of watches) {
@@ -249,7 +260,9 @@ export class PresenceTracker<Watcher extends PresentConnection = PresentConnecti
     for (const [watcher, news] of ended) this.#options.tell(watcher, news)
   }
 
-  /** Whether this user is watched here, or has a connection that watches users. */
+  /**
+   * Returns whether this user is watched at this server, or has a connection that watches users.
+   */
   concerns(user: Id): boolean {
     if (this.#watchers.has(user)) return true
     for (const ask of this.#asks.keys()) if (ask.user === user || ask.wanted.has(user)) return true
@@ -258,8 +271,8 @@ export class PresenceTracker<Watcher extends PresentConnection = PresentConnecti
   }
 
   /**
-   * Records that a user left a conversation. Returns true when no check is running: the caller must
-   * then call {@link takeLeft} until it returns undefined.
+   * Records that a user left a conversation. Returns true when no check of watches is running: the
+   * caller must then call {@link takeLeft} until it returns undefined.
    */
   noteLeft(user: Id): boolean {
     for (const [ask, seen] of this.#asks) if (ask.user === user || ask.wanted.has(user)) this.#asks.set(ask, seen + 1)
@@ -270,8 +283,8 @@ export class PresenceTracker<Watcher extends PresentConnection = PresentConnecti
   }
 
   /**
-   * Returns every watch by or of the users who left since the last call. Returns undefined when
-   * there are none, and ends the check.
+   * Returns every watch by or of the users who left a conversation since the last call. When there
+   * are none, returns undefined and ends the check.
    */
   takeLeft(): Watch<Watcher>[] | undefined {
     const left = this.#left
@@ -296,14 +309,14 @@ export class PresenceTracker<Watcher extends PresentConnection = PresentConnecti
   }
 
   /**
-   * Returns the status of a user watched or connected here. For other users, returns only what is
-   * known without asking.
+   * Returns the status of a user. For a user who is neither watched nor connected at this server,
+   * the status may be `unknown`, because no other server is asked.
    */
   statusOf(user: Id): PresenceStatus {
     return this.#merge(user, this.#options.presenceStore.elsewhere(user).status)
   }
 
-  /** Returns when an offline user was last seen, if known without asking. */
+  /** Returns when an offline user was last seen, if this server knows it. Asks no other server. */
   lastSeenOf(user: Id): string | undefined {
     return later(this.#lastSeen.get(user), this.#options.presenceStore.elsewhere(user).lastSeen)
   }
@@ -396,7 +409,7 @@ export class PresenceTracker<Watcher extends PresentConnection = PresentConnecti
     try {
       for (const [user, at] of await this.#options.readLastSeen(users)) if (at !== null) this.#remember(user, at)
     } catch {
-      // The database cannot be read: the users are sent as offline without a time.
+      // The database cannot be read, so these users are sent as offline without a last-seen time.
     }
     this.#tell(users)
   }

@@ -1,5 +1,6 @@
 /**
- * Contract suite for presence, in one process and across servers. The test file of each runs it.
+ * Contract test suite for presence. Runs for one process (presence-local.test.ts) and across
+ * servers (presence-store-redis.test.ts).
  */
 import { randomUUID } from 'node:crypto'
 import { afterEach, describe, expect, it, vi } from 'vitest'
@@ -9,7 +10,7 @@ import type { PresenceServer } from './testing/presence-servers.ts'
 
 export interface PresenceSuiteOptions {
   readonly clock: Clock
-  /** Opens two servers that know each other. In one process, both are the same server. */
+  /** Opens two servers that exchange presence. Within one process, both are the same server. */
   readonly open: () => Promise<readonly [PresenceServer, PresenceServer]>
 }
 
@@ -43,7 +44,7 @@ export function describePresence(name: string, { clock, open }: PresenceSuiteOpt
       expect(bystander.told).toEqual([])
     })
 
-    it('[PRES1] finds a user at the other server; the most active connection wins', async () => {
+    it('[PRES1] finds a user at another server; the most active connection wins', async () => {
       const [here, there] = await start()
       const [ada = '', bob = ''] = users(2)
       const phone = there.arrive(bob)
@@ -58,7 +59,7 @@ export function describePresence(name: string, { clock, open }: PresenceSuiteOpt
       await vi.waitFor(() => expect(adas.told.at(-1)?.status).toBe('online'), waiting)
     })
 
-    it('[PRES1] reports offline with the time, a moment after the last connection', async () => {
+    it('[PRES1] reports offline with a last-seen time, some seconds after the last connection', async () => {
       const [here, there] = await start()
       const [ada = '', bob = ''] = users(2)
       const adas = here.arrive(ada)
@@ -74,7 +75,7 @@ export function describePresence(name: string, { clock, open }: PresenceSuiteOpt
       expect(there.saved.map(({ user }) => user)).toContain(bob)
     })
 
-    it('[PRES1] does not flicker when a user moves to the other server', async () => {
+    it('[PRES1] a move to another server does not report the user offline', async () => {
       const [here, there] = await start()
       const [ada = '', bob = ''] = users(2)
       const adas = here.arrive(ada)
@@ -85,7 +86,7 @@ export function describePresence(name: string, { clock, open }: PresenceSuiteOpt
         [there, here],
       ] as const) {
         from.depart(bobs)
-        // A fraction of the grace time, which leaves the rest to a slow machine.
+        // Waits a fraction of the grace time, so that enough of it remains on a slow machine.
         await pass(presenceLimits.graceMs / 8)
         bobs = to.arrive(bob)
         await pass(presenceLimits.graceMs * 2)
@@ -100,7 +101,7 @@ export function describePresence(name: string, { clock, open }: PresenceSuiteOpt
       await here.watch(adas, [bob, cleo])
       await here.watch(adas, [cleo])
       there.arrive(bob)
-      // Cleo's change is a barrier: Bob's earlier change would have been sent before it.
+      // If Bob's earlier change had been sent, it would have arrived before Cleo's change.
       there.arrive(cleo)
       await vi.waitFor(() => expect(adas.told).toMatchObject([{ user: cleo, status: 'online' }]), waiting)
       here.depart(adas)

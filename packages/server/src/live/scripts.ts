@@ -1,10 +1,11 @@
 /**
- * The Lua scripts of presence and live values. Each one documents its keys, arguments, reply and
- * cost. A script runs in Redis as one step. It uses the time of that Redis and returns only
- * durations, so no two clocks are compared. Every key has an expiry, and every list a limit.
+ * The Lua scripts of presence and live values. Each comment lists the keys, arguments, reply and
+ * cost of its script. A script runs in Redis as one step. It uses the time of that Redis and
+ * returns only durations, so clocks of different machines are never compared. Every key has an
+ * expiry, and every list a limit.
  *
- * A lease that ends further ahead than the life of a lease was written by a Redis whose clock was
- * ahead. It counts as dead.
+ * If the remaining time of a lease exceeds the lifetime of leases, a Redis whose clock was ahead
+ * has written it. Such a lease counts as ended.
  */
 import type { RedisScript } from '../redis/redis.ts'
 
@@ -13,14 +14,14 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)`
 
 /**
- * Takes or refreshes a server's lease of a partition, and returns the living leases.
- *
+ * Takes or refreshes a server's lease of a partition, and returns the leases that are alive.
  * - KEYS: 1 leases (sorted set: lease → when it ends) · 2 time since which this partition's data is
  *   complete
  * - ARGV: 1 lease · 2 `new` or `keep` · 3 life of a lease, ms · 4 how long ended leases and the
  *   keys are kept, ms · 5 maximum number of leases
  * - Returns `[held, wholeForMs, lease, leftMs, lease, leftMs, …]`. `held` is 0 when the lease had
- *   ended or was lost, and was not taken. Everything registered under it is dead then and stays so.
+ *   ended or was lost, and was not taken. The users written under it then count as gone,
+ *   permanently.
  * - Cost: O(leases of the partition), which is about the number of servers.
  */
 export const refreshLease: RedisScript = {
@@ -108,16 +109,16 @@ return reply`,
 }
 
 /**
- * Reads the status of users at all servers except the caller. Writes nothing.
- *
+ * Reads the status of users at all servers except the calling server. Writes nothing.
  * - KEYS: 1 leases · 2 time since which this partition's data is complete · 3… one hash per user
  * - ARGV: 1 prefix of the caller's own leases · 2 life of a lease, ms
  * - Returns `[wholeForMs, user, user, …]`, with each user as `[status, seen, endedForMs, lease,
  *   lease, …]`.
- *   - `status` is empty when no living lease names the user.
+ *   - `status` is empty when the user is written under no lease that is alive.
  *   - `endedForMs` is the time since the last server that named the user was alive, or -1 when
  *     unknown.
- *   - `wholeForMs` is -1 when no server has written here yet; then an empty status means nothing.
+ *   - `wholeForMs` is the time since which the data is complete, or -1 when no server has written
+ *     to this partition yet. Then an empty status does not mean offline.
  * - Cost: O(users × servers of that user + leases). Callers send at most 200 users.
  */
 export const readPresence: RedisScript = {
@@ -156,15 +157,14 @@ return reply`,
 /**
  * Stores live values of one conversation for servers that open it later. A value never replaces a
  * newer one.
- *
  * - KEYS: 1 the conversation's values (hash: `key user` → when it ends, order, origin, value) · 2
  *   keys of each user (hash: user → keys, the oldest one first)
  * - ARGV: 1 maximum number of values · 2 how long the hashes are kept, ms · 3 maximum number of
  *   values per user · then for each value: field · order · origin · life, ms · JSON
  * - Returns the number of stored values; the rest was older than the stored ones.
  * - Cost: O(values written × maximum per user). O(maximum of values) when values of several users
- *   exceed it: then ended values are evicted first, and next the ones that end first. A user over a
- *   limit loses own values first.
+ *   exceed it: then ended values are evicted first, and after them the values that end next. If the
+ *   user who sets a value is over a limit, older values of that user are evicted first.
  */
 export const keepLiveValues: RedisScript = {
   lua: `${nowMs}

@@ -1,6 +1,6 @@
 /**
- * Live values of several servers without sockets, for tests. Each server records the values sent to
- * its subscribers.
+ * Simulates live values of several servers without sockets, for tests. Each server records the
+ * values sent to its subscribers.
  */
 import type { Id, LiveValue } from '@chorus/protocol'
 import type { Bus } from '../../bus/bus.ts'
@@ -29,7 +29,7 @@ export class LiveServer {
     })
   }
 
-  /** Subscribes this server to the conversation, as a local subscriber would. */
+  /** Subscribes this server to the conversation, as if one of its connections showed it. */
   async show(conversation: Id): Promise<void> {
     await this.#bus.subscribe(`c:${conversation}`)
   }

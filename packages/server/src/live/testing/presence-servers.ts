@@ -1,6 +1,6 @@
 /**
- * Presence of several servers without sockets, for tests. Devices connect, disconnect, watch, and
- * record the presence sent to them.
+ * Simulates presence of several servers without sockets, for tests. Devices connect, disconnect,
+ * watch users, and record the presence sent to them.
  */
 import type { Id, Presence, PresenceStatus } from '@chorus/protocol'
 import type { Bus } from '../../bus/bus.ts'
@@ -92,7 +92,7 @@ export class PresenceServer {
     this.presences.update(device.user)
   }
 
-  /** Watches users as the command does. From then on the device has their status. */
+  /** Watches users, as the command `watch` does. From then on, the device receives their status. */
   async watch(device: Device, users: readonly Id[]): Promise<(PresenceStatus | undefined)[]> {
     const ask = this.presences.beginWatch(device.user, users)
     this.presences.endWatch(ask)
