@@ -15,6 +15,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)`
 
 /**
  * Takes or refreshes a server's lease of a partition, and returns the leases that are alive.
+ *
  * - KEYS: 1 leases (sorted set: lease → when it ends) · 2 time since which this partition's data is
  *   complete
  * - ARGV: 1 lease · 2 `new` or `keep` · 3 life of a lease, ms · 4 how long ended leases and the
@@ -110,6 +111,7 @@ return reply`,
 
 /**
  * Reads the status of users at all servers except the calling server. Writes nothing.
+ *
  * - KEYS: 1 leases · 2 time since which this partition's data is complete · 3… one hash per user
  * - ARGV: 1 prefix of the caller's own leases · 2 life of a lease, ms
  * - Returns `[wholeForMs, user, user, …]`, with each user as `[status, seen, endedForMs, lease,
@@ -157,6 +159,7 @@ return reply`,
 /**
  * Stores live values of one conversation for servers that open it later. A value never replaces a
  * newer one.
+ *
  * - KEYS: 1 the conversation's values (hash: `key user` → when it ends, order, origin, value) · 2
  *   keys of each user (hash: user → keys, the oldest one first)
  * - ARGV: 1 maximum number of values · 2 how long the hashes are kept, ms · 3 maximum number of
