@@ -1,9 +1,9 @@
 /**
- * One live connection of a session. Socket.IO and Server-Sent Events each give it a transport and
- * share the rest.
+ * One live connection of a session, the same for Socket.IO and Server-Sent Events; each of them
+ * only adds its transport.
  *
- * States: in `opening`, its missed changes are being sent. In `ready`, events are sent as they
- * happen. In `closed`, nothing is sent any more.
+ * States: while `opening`, the changes that the client missed are being sent. While `ready`, events
+ * are sent as they happen. When `closed`, nothing is sent any more.
  */
 import type { ClosingCode, Id, Presence } from '@chorus/protocol'
 import { LazyMap, LazySet } from '../support/lazy-set.ts'
@@ -21,17 +21,17 @@ export interface ConnectionOptions {
   readonly session: Id
   readonly transport: Transport
   readonly budget: OutboundBudget
-  /** Time when its session ends, on the server's clock. */
+  /** Time when the session of the connection ends, on the server's clock. */
   readonly expiresAtMs: number
   readonly onClosed: (connection: Connection) => void
 }
 
-/** Time that a closing connection has to read its `closing` event before the wire is cut. */
+/** Time that a client has to read the `closing` event before its connection is cut. */
 export const closingGraceMs = 3_000
 
 /**
- * Maximum number of removals that a connection remembers. The oldest are evicted and may be sent
- * once more.
+ * Maximum number of sent removals that a connection remembers. The oldest are evicted, so such a
+ * removal may be sent twice.
  */
 const removalsToldMax = 1_000
 
@@ -50,43 +50,44 @@ export class Connection {
   #commandsUnderWay = 0
   #lastCommandAtMs = Number.NEGATIVE_INFINITY
 
-  /** Conversations that it is subscribed to; maintained by the feeds. */
+  /** Conversations that the connection is subscribed to; maintained by the feeds. */
   readonly conversations = new Set<Id>()
   /**
-   * Number of single conversations being joined. No checkpoint is sent before these joins end (rule
-   * CP1).
+   * Number of conversations that the connection is joining after it opened. No checkpoint is sent
+   * before these joins end (rule CP1).
    */
   joinsInProgress = 0
   /**
-   * Conversations to check again once it is ready, because something happened there while it was
-   * opening.
+   * Conversations to check again once the connection is ready, because something happened there
+   * while it was opening.
    */
   readonly afterReady = new LazySet<Id>()
   /**
-   * Read markers still to be sent. `asked`: being read; `moved`: moved again during the read;
-   * `failed`: to be read after the next sweep. No checkpoint is sent before them.
+   * Read markers still to be sent. `asked`: the marker is being read; `moved`: the marker moved
+   * again during the read; `failed`: the read failed and is repeated after the next sweep. No
+   * checkpoint is sent before these markers.
    */
   readonly owedMarkers = new LazyMap<Id, 'asked' | 'moved' | 'failed'>()
   /**
-   * Seq of the last removal that was sent to it, for conversations without a subscription. A seq is
-   * never sent twice (rule NODE1).
+   * Seq of the last removal sent to the connection, for conversations that it is not subscribed to.
+   * The same removal is never sent twice (rule NODE1).
    */
   readonly removalsTold = new LazyMap<Id, number>()
   /**
-   * Position of the cursor in its `ready` event. Everything before this position was sent by then,
-   * or is not new to the client.
+   * Position of the cursor in the connection's `ready` event. The client has everything before this
+   * position.
    */
   readyPosition = 0
-  /** Whether something was sent that no checkpoint covers yet. */
+  /** Whether an event was sent that no checkpoint covers yet. */
   owesCheckpoint = false
-  /** Whether everything sent so far was sent before the current sweep began. */
+  /** Whether every event so far was sent before the current sweep began. */
   isCoveredBySweep = false
-  /** Users whose presence it watches, with the last status sent for each. */
+  /** Users whose presence the connection watches, with the last status sent for each. */
   readonly watched = new LazyMap<Id, Presence['status']>()
-  /** Conversations whose live values were not sent because the connection was behind. */
+  /** Conversations whose live values were not sent because the client read too slowly. */
   readonly staleLive = new LazySet<Id>()
   status: 'online' | 'away' = 'online'
-  /** Time when it was opened, on the server's clock. */
+  /** Time when the connection was opened, on the server's clock. */
   openedAtMs = 0
 
   constructor({ id, user, session, transport, budget, expiresAtMs, onClosed }: ConnectionOptions) {
@@ -160,8 +161,8 @@ export class Connection {
     try {
       this.#outbound.send(item)
     } catch {
-      // A wire that throws is broken. Catch the error here, so that the other receivers still get
-      // the frame.
+      // If writing throws, the connection is broken. Catch the error here, so that the other
+      // receivers still get the frame.
       this.#transport.close('hard')
       this.lost()
     }
@@ -191,7 +192,10 @@ export class Connection {
     this.#onClosed(this)
   }
 
-  /** Marks the connection as closed after its wire is gone. Nothing can be sent any more. */
+  /**
+   * Marks the connection as closed after the network connection has ended. Nothing can be sent any
+   * more.
+   */
   lost(): void {
     if (this.#state.kind === 'closed') return
     this.#state = { kind: 'closed', code: 'gone' }

@@ -1,9 +1,9 @@
-/** Tests the trace of recent changes and how far back it reaches. */
+/** Tests the trace of recent changes: which entries it finds, and how far back it reaches. */
 import { describe, expect, it } from 'vitest'
 import { DeliveryTrace } from './delivery-trace.ts'
 
-describe('DeliveryTrace', () => {
-  it('returns the entries for one seq of one conversation in order', () => {
+describe('the delivery trace', () => {
+  it('returns the trace of one change in order of time', () => {
     let nowMs = 0
     const trail = new DeliveryTrace(() => ++nowMs)
     trail.note('published', 'a', 1, 3)
@@ -18,7 +18,7 @@ describe('DeliveryTrace', () => {
     expect(trail.knownSinceMs).toBeUndefined()
   })
 
-  it('[LIM1] keeps a fixed number of entries and reports the oldest time', () => {
+  it('[LIM1] keeps a fixed number of trace entries and reports the oldest time', () => {
     let nowMs = 0
     const trail = new DeliveryTrace(() => ++nowMs)
     for (let seq = 1; seq <= 20_000; seq++) trail.note('received', 'a', seq, seq)

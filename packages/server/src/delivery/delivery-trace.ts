@@ -1,13 +1,17 @@
 /**
- * Trace of recent changes on this server: published, received over the bus, read because no hint
- * came, and delivered to connections. Operators use it to look up one message.
+ * Trace of recent changes on this server: when each was published, received over Redis, read
+ * because its hint over Redis was missing, and delivered to connections. Operators use it to look
+ * up one message.
  *
- * It is a ring of fixed size in flat arrays: an entry costs a few writes per batch and no garbage.
- * Old entries are overwritten.
+ * The trace is a ring of fixed size in flat arrays: an entry costs a few writes per batch of
+ * changes and no garbage. New entries overwrite the oldest.
  */
 import type { Id } from '@chorus/protocol'
 
-/** Number of batches kept: minutes on a busy server, days on a quiet one. About 1 MB. */
+/**
+ * Maximum number of batches in the trace: minutes on a busy server, days on a quiet one. About 1
+ * MB.
+ */
 const entriesMax = 16_384
 
 const kinds = ['published', 'received', 'repaired', 'delivered'] as const
@@ -15,7 +19,7 @@ export type TraceKind = (typeof kinds)[number]
 
 export interface TraceFact {
   readonly what: TraceKind
-  /** Time on the server's monotonic clock. */
+  /** Time of the entry, on the server's monotonic clock. */
   readonly atMs: number
   /** Number of connections that received a delivered batch. */
   readonly connections: number
@@ -46,8 +50,8 @@ export class DeliveryTrace {
   }
 
   /**
-   * Returns the entries for one change in order of time. Scans the whole ring, which takes some
-   * tenths of a millisecond.
+   * Returns the trace entries for one change, in order of time. Scans the whole ring, which takes
+   * some tenths of a millisecond.
    */
   find(conversation: Id, seq: number): TraceFact[] {
     const facts: TraceFact[] = []
@@ -64,7 +68,7 @@ export class DeliveryTrace {
     return facts
   }
 
-  /** Time of the oldest entry kept; undefined while no entry has been overwritten. */
+  /** Time of the oldest entry in the trace; undefined while no entry has been overwritten. */
   get knownSinceMs(): number | undefined {
     return this.#count <= entriesMax ? undefined : this.#times[this.#count % entriesMax]
   }

@@ -1,4 +1,7 @@
-/** Tests the delivery of one conversation: order, repeats, gaps, joins at any moment, removals. */
+/**
+ * Tests a feed, which delivers the changes of one conversation: order, repeats, gaps, joins at any
+ * moment, removals.
+ */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { limits } from '@chorus/protocol'
@@ -9,7 +12,7 @@ import { frameOf } from '../frames/frame.ts'
 import { conversation, DeliveryFixture, memberChange, messageChange, sendRemoval } from './testing/delivery-fixture.ts'
 import type { RecordingTransport } from './testing/recording-transport.ts'
 
-describe('Feed', () => {
+describe('the feed of a conversation', () => {
   it('[NODE1] delivers the next change, drops repeats and waits for missing ones', async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(8)
@@ -18,7 +21,7 @@ describe('Feed', () => {
     await fixture.turn()
     expect(transport.seqsOf(conversation)).toEqual([4, 5, 6])
     expect(fixture.reads).toEqual([])
-    // Change 7 is lost: change 8 is held, then the gap is read once.
+    // The hint over Redis of change 7 is lost. So change 8 is held, and the gap is read once.
     fixture.hint(8)
     await fixture.turn()
     expect(transport.seqsOf(conversation)).toEqual([4, 5, 6])
@@ -45,11 +48,11 @@ describe('Feed', () => {
     ])
     for (const { transport } of readers)
       expect(transport.seqsOf(conversation)).toEqual(Array.from({ length: 699 }, (_, i) => i + 2))
-    // All readers got the same frame objects, so each was encoded once.
+    // All connections got the same frame objects, so each frame was encoded once.
     expect(readers[1]!.transport.frames[0]).toBe(readers[0]!.transport.frames[0])
   })
 
-  it('[NODE1] retries a failed repair and loses nothing', async () => {
+  it('[NODE1] retries a failed read of a gap and loses nothing', async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(5)
     const { transport } = await fixture.subscribe('ada', 0)
@@ -60,7 +63,7 @@ describe('Feed', () => {
     expect(transport.seqsOf(conversation)).toEqual([1, 2, 3, 4, 5])
   })
 
-  it('[BUS1, NODE1] spends one read on a forged future seq and delivers nothing', async () => {
+  it('[BUS1, NODE1] a forged future seq costs one read and delivers nothing', async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(3)
     const { transport, feed } = await fixture.subscribe('ada', 3)
@@ -76,7 +79,7 @@ describe('Feed', () => {
     expect(fixture.reads).toHaveLength(1)
   })
 
-  it('[NODE1] ignores hints of another epoch', async () => {
+  it('[NODE1] ignores hints of another database epoch', async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(2)
     const { transport } = await fixture.subscribe('ada', 1)
@@ -90,7 +93,7 @@ describe('Feed', () => {
     expect(transport.frames).toEqual([])
   })
 
-  it('[LIM1, NODE1] holds a bounded number of early changes and rereads dropped ones', async () => {
+  it('[LIM1, NODE1] holds a bounded number of early changes, and reads dropped ones again', async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(feedLimits.heldMax + 500)
     const { transport } = await fixture.subscribe('ada', 0)
@@ -116,7 +119,7 @@ describe('Feed', () => {
     expect(ahead.transport.seqsOf(conversation)).toEqual([10])
   })
 
-  it('[JOIN1] names the changes a join must read when the cache lacks them', async () => {
+  it('[JOIN1] returns which changes a join must read when the cache lacks them', async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(400)
     await fixture.subscribe('first', 0)
@@ -129,7 +132,7 @@ describe('Feed', () => {
     expect(feed.finishJoin(join, 390)).toEqual({ kind: 'subscribed' })
   })
 
-  it('[ACL1] ends a batch after each membership change; removals go alone', () => {
+  it('[ACL1] ends a batch after each membership change, and sends removals alone', () => {
     const changes = [
       messageChange(1),
       memberChange(2, 'member.joined', 'bob'),
@@ -148,11 +151,11 @@ describe('Feed', () => {
     for (const batch of splitBatches(large)) {
       expect(batch.reduce((sum, { json }) => sum + json.length, 0)).toBeLessThanOrEqual(limits.pageMaxBytes)
     }
-    // A change larger than the limit still leaves, alone.
+    // A change larger than the byte limit is still sent, in a batch of its own.
     expect(splitBatches([messageChange(1, 'x'.repeat(300_000)), messageChange(2)])).toHaveLength(2)
   })
 
-  it('[ACL1] sends a removed user nothing after the removal, even within one burst', async () => {
+  it('[ACL1] sends a removed user nothing after the removal, even within a burst', async () => {
     const fixture = new DeliveryFixture()
     const ada = await fixture.subscribe('ada', 0)
     const bob = await fixture.subscribe('bob', 0)
@@ -173,9 +176,10 @@ describe('Feed', () => {
     expect(fixture.left).toEqual(['bob'])
   })
 
-  it("[ACL1] rejects the removed user's join during the flush of the removal", async () => {
+  it('[ACL1] refuses the join of a removed user while the removal is being written', async () => {
     let nowMs = 0
-    // Each clock reading takes longer than a slice, so the flush yields at every opportunity.
+    // The clock advances by more than the time limit of a flush at each reading, so the flush
+    // yields at every opportunity.
     const fixture = new DeliveryFixture()
     fixture.clock.nowMs = () => (nowMs += 20)
     for (let index = 0; index < feedLimits.writesPerSlice * 3; index++) await fixture.subscribe(`reader ${index}`, 1)
@@ -186,7 +190,7 @@ describe('Feed', () => {
     const first = [...feed.subscribers][0] as unknown as Connection
     const firstTransport = first.unreadBytes
     expect(firstTransport).toBe(0)
-    // Once the first reader has been written to, the flush is in progress.
+    // Once something was sent to the first connection, the flush is in progress.
     while (!feed.isSettled && first.owesCheckpoint === false) await new Promise((resolve) => setImmediate(resolve))
     expect(feed.isSettled).toBe(false)
     const outcome = feed.finishJoin(join, 1)
@@ -214,16 +218,17 @@ describe('Feed', () => {
     await fixture.settle()
     expect(bob.transport.eventsNamed('conversation')).toEqual([])
     expect(bob.transport.seqsOf(conversation)).toEqual([5])
-    // The other join read past the removal, too.
+    // The other join has read a state after the removal, too.
     expect(feed.finishJoin(join, 4)).toEqual({ kind: 'subscribed' })
   })
 
-  it('[ACL1] makes a join read the changes that the feed never saw', async () => {
+  it('[ACL1] a join must read the changes that the feed never received', async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(4)
     const ada = fixture.connect('ada')
     const { feed, join } = await fixture.feeds.join(conversation, ada.connection)
-    // A removal and a secret after it. Both are held, because the last seq of the log is unknown.
+    // A removal, and a secret text after it. Both changes are held, because the feed does not know
+    // the last seq of the log yet.
     fixture.append(memberChange(5, 'member.left', 'ada'), messageChange(6, 'a secret'))
     fixture.hint(5, 6)
     await fixture.turn()
@@ -244,12 +249,12 @@ describe('Feed', () => {
     fixture.appendMessages(1)
     const ada = await fixture.subscribe('ada', 1)
     const bob = await fixture.subscribe('bob', 1)
-    // Join in progress when the page arrives; it saw the user as a member at seq 1.
+    // This join is in progress when the page arrives. It read the user as a member at seq 1.
     const joining = fixture.connect('bob')
     const { join } = await fixture.feeds.join(conversation, joining.connection)
     fixture.append(messageChange(2), memberChange(3, 'member.left', 'bob'))
     fixture.edit(2, 'a secret')
-    // No hint came. A sweep finds the log up to this seq.
+    // No hint over Redis came. A sweep finds that the log reaches this seq.
     fixture.feeds.requireUpTo(conversation, known)
     await fixture.settle()
     const removal = { conversation, changes: [expect.objectContaining({ seq: 3, user: 'bob' })] }
@@ -272,10 +277,10 @@ describe('Feed', () => {
     fixture.appendMessages(1)
     const ada = await fixture.subscribe('ada', 1)
     fixture.append(memberChange(2, 'member.left', 'bob'), memberChange(3, 'member.joined', 'bob'), messageChange(4))
-    // Joined with the log read up to seq 4, ahead of the feed.
+    // Bob joined after reading the log up to seq 4, further than the feed has delivered.
     const bob = await fixture.subscribe('bob', 4)
     fixture.append(messageChange(5))
-    // The page was read before the user joined again.
+    // This page was read before Bob joined again.
     ada.feed.acceptPage({ changes: fixture.log.slice(1, 2), asOf: 2, removals: fixture.log.slice(1, 2) })
     fixture.feeds.requireUpTo(conversation, 5)
     await fixture.settle()
@@ -299,7 +304,7 @@ describe('Feed', () => {
     expect(ada.feed.finishJoin(join, 3)).toMatchObject({ kind: 'left', change: { seq: 5 } })
   })
 
-  it('[ACL1] stops writing a batch to users whose removal a page announces', async () => {
+  it('[ACL1] stops writing a batch to users whose removal arrives with a page', async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(1)
     const others = await Promise.all(
@@ -327,7 +332,7 @@ describe('Feed', () => {
     fixture.append(messageChange(2), memberChange(3, 'member.left', 'bob'))
     const asTold = fixture.log[1]!
     fixture.edit(2, 'a secret')
-    // Loaded for a resuming client, before the hint of the removal.
+    // The changes were loaded for a resuming client, before the hint of the removal arrived.
     await fixture.recent.load([{ conversation, seq: 4 }], 1)
     ada.feed.accept(asTold)
     await fixture.turn()
@@ -336,14 +341,14 @@ describe('Feed', () => {
     expect(bob.transport.frames).toEqual([])
   })
 
-  it('[LIM2] [ACL1] fills a gap from loaded changes without a read, removals first', async () => {
+  it('[LIM2] [ACL1] fills a gap from cached changes without a read, removals first', async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(2)
     const ada = await fixture.subscribe('ada', 2)
     const bob = await fixture.subscribe('bob', 2)
     fixture.append(messageChange(3), memberChange(4, 'member.left', 'bob'))
     fixture.edit(3, 'a secret')
-    // No hint came. A resuming client loads the changes, and a sweep finds the gap.
+    // No hint came. A resuming client had the changes loaded, and a sweep finds the gap.
     await fixture.recent.load([{ conversation, seq: 5 }], 1)
     fixture.feeds.requireUpTo(conversation, 5)
     await fixture.settle()
@@ -376,7 +381,7 @@ describe('Feed', () => {
     expect(fixture.feeds.size).toBe(0)
   })
 
-  it('[JOIN1] keeps a feed during a join; all joins share one confirmation', async () => {
+  it('[JOIN1] keeps the feed open during a join; all joins share one confirmation', async () => {
     const fixture = new DeliveryFixture()
     let confirm: () => void = () => undefined
     const subscribe = fixture.bus.subscribe.bind(fixture.bus)
@@ -406,12 +411,12 @@ describe('Feed', () => {
     fixture.hint(1)
     await fixture.settle()
     expect(two.transport.seqsOf(conversation)).toEqual([1])
-    // The last connection to close ends the subscription.
+    // When the last connection closes, the subscription ends.
     two.connection.lost()
     expect(fixture.feeds.size).toBe(0)
   })
 
-  it('[NODE1, ACL1, JOIN1] delivers each seq once, in order, none past a removal, in any interleaving', async () => {
+  it('[NODE1, ACL1, JOIN1] delivers each seq once, in order, none after a removal, in any interleaving', async () => {
     const users = ['ada', 'bob', 'carol']
     const step = fc.oneof(
       { weight: 5, arbitrary: fc.record({ kind: fc.constant('message' as const), hinted: fc.boolean() }) },
@@ -434,7 +439,10 @@ describe('Feed', () => {
         const opened: { user: string; transport: RecordingTransport; connection: Connection }[] = []
         const joins: Promise<void>[] = []
 
-        /** Joins as join-conversation.ts does: subscribes, reads, then finishes the join. */
+        /**
+         * Joins a conversation as join-conversation.ts does: subscribes, reads, then finishes the
+         * join.
+         */
         const join = async (connection: Connection): Promise<void> => {
           const known = fixture.feeds.get(conversation)
           if (known !== undefined && (known.has(connection) || known.isJoining(connection))) return
@@ -445,7 +453,7 @@ describe('Feed', () => {
               return
             }
             const top = fixture.log.length
-            // Anything may happen between the read and the next step.
+            // Let other events happen between the read and the next step.
             await new Promise((resolve) => setImmediate(resolve))
             connection.send(
               frameOf('conversation', { conversation, limited: true, seq: top, readSeq: 0, unread: 0, messages: [] }),
@@ -495,7 +503,8 @@ describe('Feed', () => {
               break
           }
         }
-        // The last sweeps find the rest, and every member that has not joined yet.
+        // The last sweeps find the remaining changes, and every member whose connection has not
+        // joined yet.
         for (let round = 0; round < 3; round++) {
           fixture.feeds.get(conversation)?.noteHead(fixture.log.length)
           for (const { connection } of opened) if (members.has(connection.user)) joins.push(join(connection))
@@ -509,7 +518,10 @@ describe('Feed', () => {
   }, 60_000)
 })
 
-/** Compares everything that one connection received with the log. */
+/**
+ * Compares everything that one connection received with the log. Fails if a change is missing,
+ * repeated or forbidden.
+ */
 function check(user: string, transport: RecordingTransport, isMember: boolean, top: number): void {
   let have: number | undefined
   let isLeaving = false
@@ -522,7 +534,8 @@ function check(user: string, transport: RecordingTransport, isMember: boolean, t
     for (const change of payload.changes) {
       if (have === undefined) throw new Error(`${user} was told ${change.seq} without being in`)
       const isOwnRemoval = change.type === 'member.left' && change.user === user
-      // A removal during a join is sent alone, after its own event.
+      // When a user is removed during a join, the removal is sent alone, so seqs before it may be
+      // missing.
       if (!(isOwnRemoval && isLeaving && change.seq > have)) expect(change.seq).toBe(have + 1)
       have = isOwnRemoval ? undefined : change.seq
     }

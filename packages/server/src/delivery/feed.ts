@@ -6,10 +6,10 @@
  * lower seq. It holds a change with a higher seq, waits a moment for the missing ones, and then
  * reads the missing range once for all subscribers.
  *
- * Each subscriber gets each seq once. A connection joins with "I have everything up to n", gets the
- * rest from the recent changes, and from then on shares the frames of all subscribers. A batch ends
- * after every membership change, and the set of subscribers is updated before the next seq is
- * written.
+ * Each subscriber gets each seq once. A connection joins with "I have everything up to seq n". It
+ * gets the changes after n from the cache of recent changes, and from then on the same frames as
+ * all subscribers. A batch of changes ends after every membership change, and the set of
+ * subscribers is updated before the next seq is written.
  */
 import type { Id } from '@chorus/protocol'
 import type { LoggedChange } from '../support/logged-change.ts'
@@ -23,20 +23,20 @@ import { splitBatches } from '../frames/split-batches.ts'
 
 export const feedLimits = {
   /**
-   * Maximum number of changes held while a gap is open. Beyond it, all held changes are dropped and
-   * read again.
+   * Maximum number of changes held while earlier ones are missing. Beyond it, all held changes are
+   * dropped and read again.
    */
   heldMax: 1_000,
-  /** Time that a gap may take to close by itself. */
+  /** Time that the feed waits for missing changes before it reads them. */
   gapWaitMs: 75,
-  /** Number of writes after which a flush may yield to the event loop. */
+  /** Number of writes to connections after which a flush may yield to the event loop. */
   writesPerSlice: 250,
 } as const
 
 export interface FeedHost {
-  /** Keeps the recent changes of every feed for resuming clients. */
+  /** Keeps the recent changes of every feed, from which resuming clients are served. */
   readonly catchUp: Pick<CatchUp, 'serve'>
-  /** Requests a flush of this feed. */
+  /** Requests that the feed writes its changes to its subscribers soon. */
   schedule(feed: Flushable): void
   /**
    * Waits a moment, then reads the missing range from the primary and passes it to `acceptPage`.
@@ -47,32 +47,41 @@ export interface FeedHost {
   /** Called when a user left. */
   left(conversation: Id, user: Id): void
   /**
-   * Called when a removal has ended these subscriptions. If the user rejoined in the meantime, that
-   * join was answered with "already subscribed", so the host must check the membership again.
+   * Called when a removal has ended the subscriptions of these connections. The user may have
+   * joined again since, and that join had no effect while the subscription lasted. So the host must
+   * read the membership again.
    */
   unsubscribed(conversation: Id, connections: readonly Connection[]): void
-  /** Called when everything that a sweep found has been written to every subscriber. */
+  /**
+   * Called when everything that a sweep found in this conversation has been written to every
+   * subscriber.
+   */
   caughtUp(feed: Feed): void
   /**
-   * Called when changes were written to this number of subscribers, `waitedMs` after the first
-   * change came.
+   * Called when changes were written to this number of subscribers. `waitedMs` is the time since
+   * the first of these changes arrived.
    */
   delivered(changes: number, subscribers: number, waitedMs: number, feed: Feed, firstSeq: number): void
   nowMs(): number
   connectionsOf(user: Id): ReadonlySet<Connection>
 }
 
-/** Result of reading a gap. */
+/** Result of reading the missing changes from the database. */
 export interface GapPage {
-  /** Consecutive changes, beginning with the first missing seq. */
+  /** Consecutive changes, beginning with the first missing one. */
   readonly changes: readonly LoggedChange[]
-  /** Last seq of the log at the time of the read. Messages have the state of that time. */
+  /** Last seq of the log at the time of the read. Messages have the text of that time. */
   readonly asOf: number
-  /** Removals, within the gap or after it, of users who were not members at `asOf`. */
+  /**
+   * Removals of users who were not members at `asOf`, if the removal is one of the missing changes
+   * or later.
+   */
   readonly removals: readonly LoggedChange[]
 }
 
-/** A join in progress. A removal may arrive between its read and its subscription. */
+/**
+ * A join in progress. The user may be removed between the read of the join and its subscription.
+ */
 export interface Join {
   readonly connection: Connection
   /** The change that removed this user during the join. */
@@ -82,24 +91,24 @@ export interface Join {
 export type JoinOutcome =
   | { readonly kind: 'subscribed' }
   | { readonly kind: 'left'; readonly change: LoggedChange }
-  /** The caller must read this range, then retry the join. */
+  /** The caller must read this range of changes, then retry the join. */
   | { readonly kind: 'missing'; readonly from: number; readonly to: number }
 
 export class Feed implements Flushable, ServedLog {
   readonly conversation: Id
   readonly recent: RecentRun
   readonly #host: FeedHost
-  /** Next seq to accept; undefined until the last seq of the log is known. */
+  /** Seq of the next change to accept; undefined until the last seq of the log is known. */
   #next: number | undefined
   readonly #held = new Map<number, LoggedChange>()
   #outgoing: LoggedChange[] = []
-  /** Newest seq written to the subscribers, or being written. */
+  /** Newest seq that has been written to the subscribers, or is being written. */
   #flushedSeq = 0
-  /** Newest seq known to exist. */
+  /** Newest seq that the log is known to have. */
   #headSeq = 0
   /** Newest seq that has been written to every subscriber. */
   #deliveredSeq = 0
-  /** Newest seq that a sweep found. */
+  /** Newest seq that a sweep found in the log. */
   #requiredSeq = 0
   /**
    * Seq at which this feed began. The feed has not processed any change up to and including this
@@ -112,13 +121,16 @@ export class Feed implements Flushable, ServedLog {
   #isEnded = false
   /**
    * Connections whose subscription ended while a batch is being written. They do not get the rest
-   * of it.
+   * of the batch.
    */
   readonly #gone = new Set<Connection>()
-  /** Time when the oldest change that waits for a flush arrived. */
+  /** Time when the oldest unwritten change arrived. */
   #waitingSinceMs = 0
   readonly #subscribers = new Set<Connection>()
-  /** Subscribers that already have everything up to a seq that is not flushed yet. */
+  /**
+   * Subscribers that already received changes which the others have not, with the last seq of
+   * these.
+   */
   readonly #ahead = new Map<Connection, number>()
   readonly #joins = new Set<Join>()
 
@@ -156,14 +168,14 @@ export class Feed implements Flushable, ServedLog {
     this.#held.clear()
   }
 
-  /** The missing range, if any. */
+  /** Range of the missing changes; undefined if none is missing. */
   get gap(): { readonly from: number; readonly to: number } | undefined {
     return this.#next === undefined || this.#next > this.#headSeq ? undefined : { from: this.#next, to: this.#headSeq }
   }
 
   /**
-   * The missing changes in the form of a gap read, when the recent changes already hold them
-   * because a resuming client had them loaded.
+   * The missing changes as a gap read would return them. Set when the recent changes already
+   * contain them, because they were loaded for a resuming client.
    */
   get loadedGap(): GapPage | undefined {
     const { gap, recent } = this
@@ -179,7 +191,7 @@ export class Feed implements Flushable, ServedLog {
     return { changes: rest.slice(0, gap.to - gap.from + 1), asOf: recent.asOf, removals: [...last.values()] }
   }
 
-  /** Whether everything known has been written to the subscribers. */
+  /** Whether every known change has been written to the subscribers. */
   get isSettled(): boolean {
     return (
       this.#next === undefined ||
@@ -196,8 +208,8 @@ export class Feed implements Flushable, ServedLog {
   }
 
   /**
-   * Records that a sweep found the log to reach this seq. Returns whether it has not been written
-   * yet.
+   * Records that a sweep found the log to reach this seq. Returns whether any change up to it has
+   * not been written to the subscribers yet.
    */
   requireUpTo(seq: number): boolean {
     this.#requiredSeq = Math.max(this.#requiredSeq, seq)
@@ -214,8 +226,8 @@ export class Feed implements Flushable, ServedLog {
   }
 
   /**
-   * Records the last seq of the log, as read from the database. Newer changes than those delivered
-   * are repaired.
+   * Records the last seq of the log, as read from the database. Changes up to it that the feed does
+   * not have are read soon.
    */
   noteHead(seq: number): void {
     if (this.#next === undefined) {
@@ -232,8 +244,8 @@ export class Feed implements Flushable, ServedLog {
   }
 
   /**
-   * Records that the log ends at this seq. Hints that named a higher seq were wrong and are
-   * dropped.
+   * Records that the log ends at this seq. Hints over Redis that named a higher seq were wrong, and
+   * their changes are dropped.
    */
   correctHead(seq: number): void {
     if (this.#next === undefined) return
@@ -242,7 +254,10 @@ export class Feed implements Flushable, ServedLog {
     for (const held of this.#held.keys()) if (held > this.#headSeq) this.#held.delete(held)
   }
 
-  /** Accepts a change from a hint or a read: delivers, drops or holds it (rule NODE1). */
+  /**
+   * Accepts a change from a hint over Redis or from a read: delivers, drops or holds it (rule
+   * NODE1).
+   */
   accept(change: LoggedChange): void {
     if (this.#isEnded) return
     this.#headSeq = Math.max(this.#headSeq, change.seq)
@@ -262,8 +277,8 @@ export class Feed implements Flushable, ServedLog {
 
   /**
    * Accepts the result of reading a gap. Its messages may already show edits newer than a removal
-   * that has not been delivered yet. So removed users are unsubscribed first and get only their
-   * removal (rule ACL1).
+   * that has not been delivered yet. So removed users are unsubscribed first, and receive only
+   * their removal (rule ACL1).
    */
   acceptPage({ changes, asOf, removals }: GapPage): void {
     if (this.#isEnded) return
@@ -297,18 +312,18 @@ export class Feed implements Flushable, ServedLog {
    * subscribes the connection, in one turn of the event loop.
    */
   finishJoin(join: Join, seq: number): JoinOutcome {
-    // A removal up to `seq` is outdated: the user has joined again since.
+    // A removal up to `seq` no longer counts: the user has joined again since.
     if (join.left !== undefined && join.left.seq > seq) {
       this.#joins.delete(join)
       return { kind: 'left', change: join.left }
     }
     if (this.#next === undefined) this.noteHead(seq)
-    // The feed never saw the changes up to `#baseSeq`; they may contain this user's removal. The
-    // caller reads them together with a membership check (rule ACL1).
+    // The feed never saw the changes up to `#baseSeq`, and one of them may be this user's removal.
+    // The caller reads them together with a membership check (rule ACL1).
     if (seq < this.#baseSeq) return { kind: 'missing', from: seq + 1, to: this.#baseSeq }
     if (seq < this.#flushedSeq) {
-      // These changes may show edits made after `seq`, when the user may no longer be a member. The
-      // caller then reads them together with a membership check, too.
+      // These changes may show edits made after `seq`, when the user may no longer have been a
+      // member. So the caller reads them together with a membership check, too.
       const rest = this.recent.asOf > seq ? undefined : this.recent.range(seq + 1, this.#flushedSeq)
       if (rest === undefined) return { kind: 'missing', from: seq + 1, to: this.#flushedSeq }
       for (const batch of splitBatches(rest)) join.connection.send(changesFrame(this.conversation, batch))
@@ -341,8 +356,8 @@ export class Feed implements Flushable, ServedLog {
   }
 
   /**
-   * Sends a frame that is not a change (live values) to every subscriber that is not behind. Calls
-   * `onBehind` for each subscriber that is behind, so that it gets the values later.
+   * Sends a frame that is not a change (live values) to every subscriber that reads fast enough.
+   * Calls `onBehind` for each of the others, so that they get the values later.
    */
   broadcast(frame: Frame, onBehind: (connection: Connection) => void): void {
     for (const connection of this.#subscribers) {
@@ -399,7 +414,7 @@ export class Feed implements Flushable, ServedLog {
     yield
   }
 
-  /** Sends a subscriber that joined ahead of the flush only the changes that it lacks. */
+  /** Sends only the missing changes of a batch to a subscriber that already has the first ones. */
   #deliverAhead(connection: Connection, upTo: number, first: number, batch: readonly LoggedChange[]): void {
     const newestSeq = (batch.at(-1) as LoggedChange).seq
     if (upTo < newestSeq) connection.send(changesFrame(this.conversation, batch.slice(Math.max(0, upTo + 1 - first))))
@@ -407,12 +422,13 @@ export class Feed implements Flushable, ServedLog {
   }
 
   /**
-   * Announces a removal to the user's connections and returns those to unsubscribe. Skips
-   * connections already past `seq`: their user has rejoined.
+   * Announces a removal to the connections of the removed user, and returns those to unsubscribe.
+   * Skips connections that joined after `seq`, because their user is a member again.
    */
   #announceLeaving(user: Id, change: LoggedChange): Connection[] {
     const { seq } = change
-    // Must run before the flush yields: a join that finishes in between must see the removal.
+    // Runs before the flush yields to the event loop, so that a join that finishes during the pause
+    // knows of the removal.
     for (const join of this.#joins) if (join.connection.user === user && (join.left?.seq ?? 0) < seq) join.left = change
     const leaving = [...this.#host.connectionsOf(user)].filter(
       (connection) => this.#subscribers.has(connection) && (this.#ahead.get(connection) ?? 0) < seq,

@@ -1,13 +1,13 @@
 /**
- * Tests all conversations together: hints of another epoch, repeated hints, and repairs across a
- * change of epoch.
+ * Tests the feeds of all conversations together: hints of another database epoch, repeated hints,
+ * and gap reads during a change of epoch.
  */
 import { describe, expect, it } from 'vitest'
 import { feedLimits, type GapPage } from './feed.ts'
 import type { FeedsOptions } from './feeds.ts'
 import { conversation, DeliveryFixture, messageChange } from './testing/delivery-fixture.ts'
 
-describe('hints of another epoch', () => {
+describe('feeds and hints of another epoch', () => {
   it('[RES2] [PUB1] drops and reports hints of another epoch, and accepts its own', async () => {
     let foreign = 0
     const fixture = new DeliveryFixture({ onForeignEpoch: () => foreign++ })
@@ -51,7 +51,7 @@ describe('hints of another epoch', () => {
   })
 })
 
-describe('a change of epoch', () => {
+describe('feeds during a change of epoch', () => {
   /** Opens feeds whose reads are answered when the test decides. */
   const openWithSlowReads = () => {
     const reads: ((page: GapPage) => void)[] = []
@@ -59,7 +59,7 @@ describe('a change of epoch', () => {
     return { fixture: new DeliveryFixture({ readGap }), reads }
   }
 
-  it('[RES2] delivers nothing from a repair begun before an epoch change', async () => {
+  it('[RES2] delivers nothing from a gap read begun before an epoch change', async () => {
     const { fixture, reads } = openWithSlowReads()
     fixture.appendMessages(3)
     const before = await fixture.subscribe('ada', 0)
@@ -82,13 +82,13 @@ describe('a change of epoch', () => {
     fixture.appendMessages(3)
     const { transport } = await fixture.subscribe('ada', 0)
     fixture.feeds.noteMarker('ada', conversation, 3)
-    // Accept the changes, and clear before the flush.
+    // Accept the changes, and clear the feeds before the changes are written to the subscribers.
     for (const change of fixture.log) fixture.feeds.get(conversation)?.accept(change)
     fixture.feeds.clear()
     await fixture.turn()
     expect(transport.seqsOf(conversation)).toEqual([])
     expect(fixture.feeds.noteMarker('ada', conversation, 1)).toBe(false)
-    // The new epoch begins at its own seq, below that of the old epoch.
+    // In the new epoch the log begins with a seq below that of the old epoch.
     const { transport: anew } = await fixture.subscribe('bob', 0)
     fixture.hint(1)
     await fixture.turn()

@@ -1,7 +1,7 @@
 /**
- * All conversations with local subscribers. Opens feeds, fills their gaps, and publishes each
- * change committed here: to local subscribers at once, to other servers over the bus (rules PUB1,
- * NODE1, TAIL1).
+ * The feeds of all conversations with subscribers on this server. Opens feeds, reads their missing
+ * changes, and publishes each change that this server commits: to its own subscribers at once, to
+ * other servers by a hint over Redis (rules PUB1, NODE1, TAIL1).
  */
 import type { Id } from '@chorus/protocol'
 import type { Clock } from '../support/clock.ts'
@@ -25,7 +25,7 @@ export interface ReadMarkerUpdate {
 
 export interface FeedsObserver {
   delivered(changes: number, deliveries: number, waitedMs: number): void
-  /** Reports the number of changes that came by a read instead of a hint. */
+  /** Reports the number of changes that were read because their hint over Redis was missing. */
   repaired(changes: number): void
   repairFailed(error: unknown): void
 }
@@ -38,22 +38,25 @@ export interface FeedsOptions {
   /** Trace of recent deliveries for operators; tests may omit it. */
   readonly trail?: DeliveryTrace
   /**
-   * Reads the changes `from` to `to` from the primary, at most `limit`, in seq order, and the
-   * removals of users who must not see them.
+   * Reads the changes `from` to `to` from the primary, at most `limit`, in seq order. Also reads
+   * the removals of users who must not see these changes.
    */
   readonly readGap: (range: { conversation: Id; from: number; to: number }, limit: number) => Promise<GapPage>
-  /** Keeps the recent changes of every feed for resuming clients. */
+  /** Keeps the recent changes of every feed, from which resuming clients are served. */
   readonly catchUp: Pick<CatchUp, 'serve'>
   readonly epoch: () => string
-  /** Called when a hint of another epoch was dropped. */
+  /** Called when a hint of another database epoch was dropped. */
   readonly onForeignEpoch: () => void
 }
 
-/** Receives membership changes, and hints that carry no changes. */
+/** Listener for membership changes, and for messages from other servers that carry no changes. */
 export interface FeedsListener {
   readonly onJoined: (conversation: Id, user: Id) => void
   readonly onLeft: (conversation: Id, user: Id) => void
-  /** Called when a removal has ended these subscriptions. Their user may be a member again. */
+  /**
+   * Called when a removal has ended the subscriptions of these connections. Their user may be a
+   * member again by now.
+   */
   readonly onUnsubscribed: (conversation: Id, connections: readonly Connection[]) => void
   readonly onBusMessage: (message: BusMessage) => void
 }
@@ -61,8 +64,8 @@ export interface FeedsListener {
 const repairPage = 500
 const repairRetryMs = 500
 /**
- * Maximum number of read markers remembered as sent. The oldest are evicted and may be sent once
- * more.
+ * Maximum number of sent read markers that are remembered. The oldest are evicted, so such a marker
+ * may be sent twice.
  */
 const toldMarkersMax = 50_000
 
@@ -72,11 +75,11 @@ export class Feeds implements FeedHost {
   readonly #feeds = new Map<Id, Feed>()
   readonly #repairing = new Map<Feed, Promise<void>>()
   readonly #flusher: Flusher
-  /** Confirmation of the bus subscription of each feed. */
+  /** Promise for each feed that resolves when its subscription at Redis is confirmed. */
   readonly #subscribed = new WeakMap<Feed, Promise<void>>()
   /** Newest read marker sent to a user's connections, by conversation and user. */
   readonly #toldMarkers = new Map<string, number>()
-  /** Feeds with an undelivered change that a sweep found. */
+  /** Feeds with a change that a sweep found and that has not been delivered yet. */
   readonly #lagging = new Set<Feed>()
   #waitingForLagging: (() => void)[] = []
   readonly catchUp: FeedsOptions['catchUp']
@@ -105,9 +108,9 @@ export class Feeds implements FeedHost {
   }
 
   /**
-   * Starts a join (rule JOIN1): subscribes and waits for the confirmation; the caller reads
-   * afterwards. The join begins before the wait, so that the feed is not released in the meantime.
-   * All joins of a feed share one confirmation.
+   * Starts a join (rule JOIN1): subscribes to the conversation at Redis and waits for the
+   * confirmation. The caller reads afterwards. The join is registered before the wait, so that its
+   * feed is not released during the wait. All joins of a feed share one confirmation.
    */
   async join(conversation: Id, connection: Connection): Promise<{ readonly feed: Feed; readonly join: Join }> {
     let feed = this.#feeds.get(conversation)
@@ -127,7 +130,7 @@ export class Feeds implements FeedHost {
     return { feed, join }
   }
 
-  /** Releases a feed that no connection needs any more. */
+  /** Releases the feed if no connection needs it any more. */
   release(feed: Feed): void {
     if (!feed.isUnused || this.#feeds.get(feed.conversation) !== feed) return
     this.#feeds.delete(feed.conversation)
@@ -137,8 +140,8 @@ export class Feeds implements FeedHost {
   }
 
   /**
-   * Records that a sweep found the log of a conversation to reach `seq`. Returns whether changes
-   * are missing, because no hint brought them.
+   * Records that a sweep found the log of a conversation to reach `seq`. Returns whether this
+   * server lacks changes up to it, because their hints were lost.
    */
   requireUpTo(conversation: Id, seq: number): boolean {
     const feed = this.#feeds.get(conversation)
@@ -147,20 +150,20 @@ export class Feeds implements FeedHost {
     return feed.gap !== undefined
   }
 
-  /** Feeds with an undelivered change that a sweep found. */
+  /** Feeds with a change that a sweep found and that has not been delivered yet. */
   get lagging(): ReadonlySet<Feed> {
     return this.#lagging
   }
 
-  /** Resolves when everything that sweeps found has been written to its subscribers. */
+  /** Resolves when every change that sweeps found has been written to its subscribers. */
   async whenCaughtUp(): Promise<void> {
     if (this.#lagging.size === 0) return
     await new Promise<void>((resolve) => this.#waitingForLagging.push(resolve))
   }
 
   /**
-   * Publishes changes committed here: to local subscribers at once, to other servers by a hint.
-   * Never throws.
+   * Publishes changes that this server committed: to its own subscribers at once, to other servers
+   * by a hint over Redis. Never throws.
    */
   announce(changes: readonly LoggedChange[]): void {
     const [first] = changes
@@ -177,7 +180,8 @@ export class Feeds implements FeedHost {
   }
 
   /**
-   * Publishes that a member was added: the servers of that user may not serve the conversation yet.
+   * Publishes that a user was added to a conversation. The servers of that user may have no feed of
+   * the conversation, so they would not see the change itself.
    */
   announceMembership(conversation: Id, user: Id): void {
     this.#listener?.onJoined(conversation, user)
@@ -185,8 +189,8 @@ export class Feeds implements FeedHost {
   }
 
   /**
-   * Publishes a device update that came over plain HTTP: other servers may hold the device's
-   * connections.
+   * Publishes a device update that arrived over plain HTTP, because other servers may have
+   * connections of the device.
    */
   announceDevice(news: DeviceUpdate): void {
     this.#options.bus.publish(`u:${news.user}`, { kind: 'device', ...news })
@@ -199,8 +203,8 @@ export class Feeds implements FeedHost {
   }
 
   /**
-   * Returns whether this marker or a later one was already sent. If not, records it as sent: the
-   * caller then sends it.
+   * Returns whether this marker or a later one was already sent. If not, records the marker as
+   * sent, and the caller sends it.
    */
   noteMarker(user: Id, conversation: Id, readSeq: number): boolean {
     const key = `${conversation} ${user}`
@@ -215,7 +219,7 @@ export class Feeds implements FeedHost {
     return false
   }
 
-  /** Resolves when no repair is in progress and everything accepted has been written. */
+  /** Resolves when no gap read is in progress and every accepted change has been written. */
   async settle(): Promise<void> {
     await Promise.all(this.#repairing.values())
     await this.#flusher.whenIdle()
@@ -246,7 +250,7 @@ export class Feeds implements FeedHost {
     this.#toldMarkers.clear()
   }
 
-  // Methods that feeds call on their host.
+  // Methods that feeds call.
 
   schedule(feed: Flushable): void {
     this.#flusher.schedule(feed)
@@ -316,7 +320,7 @@ export class Feeds implements FeedHost {
         const isWhole = changes.length === Math.min(repairPage, to - from + 1)
         if (!isWhole) feed.correctHead(changes.at(-1)?.seq ?? 0)
         if (!feed.isLagging) this.caughtUp(feed)
-        // A removal in the page may have unsubscribed the last subscriber.
+        // A removal in the page may have unsubscribed the last subscriber of the feed.
         this.release(feed)
       } catch (error) {
         this.#options.observer.repairFailed(error)
@@ -364,7 +368,7 @@ export class Feeds implements FeedHost {
     return false
   }
 
-  /** Whether the marker was already sent: a hint may repeat or arrive late. */
+  /** Returns whether the marker was already sent: a hint over Redis may repeat or arrive late. */
   #isToldMarker({ user, conversation, readSeq }: ReadMarkerUpdate): boolean {
     return (this.#toldMarkers.get(`${conversation} ${user}`) ?? -1) >= readSeq
   }

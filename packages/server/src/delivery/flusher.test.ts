@@ -1,11 +1,11 @@
 /**
- * Tests when buffered output is written: at once when idle, in slices when there is much, and
- * despite failures.
+ * Tests when buffered output is written: at once on an idle server, in slices when there is much,
+ * and despite failures.
  */
 import { describe, expect, it } from 'vitest'
 import { type Flushable, Flusher, flusherTimings } from './flusher.ts'
 
-describe('Flusher', () => {
+describe('the flusher', () => {
   it('flushes an object once, however often it is scheduled', async () => {
     const flusher = new Flusher(() => 0)
     let flushes = 0
@@ -20,7 +20,7 @@ describe('Flusher', () => {
     await flusher.whenIdle()
   })
 
-  it('yields to the event loop after a slice, and takes later requests', async () => {
+  it('a long flush yields to the event loop and accepts requests during the pause', async () => {
     let nowMs = 0
     const flusher = new Flusher(() => nowMs)
     const order: string[] = []
@@ -46,7 +46,7 @@ describe('Flusher', () => {
     expect(order.at(-1)).toBe('late')
   })
 
-  it('flushes other objects when one fails', async () => {
+  it('flushes the remaining objects when one fails', async () => {
     const problems: unknown[] = []
     const flusher = new Flusher(
       () => 0,

@@ -1,10 +1,11 @@
 /**
- * Decides when buffered changes are written. An idle server writes at once. Under load it pauses as
- * long as the last flush took, so that changes form batches and input is never starved. A long
- * flush yields to the event loop and continues in the next turn.
+ * Decides when buffered changes are written. An idle server writes at once. Under load the flusher
+ * pauses after each flush for as long as that flush took, so that changes form batches and the
+ * event loop has time for input. A long flush yields to the event loop and continues in its next
+ * turn.
  */
 export const flusherTimings = {
-  /** Maximum time without yielding to the event loop. */
+  /** Maximum time that a flush runs without yielding to the event loop. */
   sliceMaxMs: 10,
   /** Maximum pause between two flushes. */
   pauseMaxMs: 50,
@@ -27,7 +28,9 @@ export class Flusher {
     this.#onProblem = onProblem
   }
 
-  /** Requests a flush soon. Repeated requests before that flush have no effect. */
+  /**
+   * Requests that the object is flushed soon. Repeated requests before that flush have no effect.
+   */
   schedule(flushable: Flushable): void {
     this.#dirty.add(flushable)
     if (this.#isScheduled) return
@@ -35,7 +38,7 @@ export class Flusher {
     setImmediate(() => void this.#run())
   }
 
-  /** Resolves when nothing is left to flush. */
+  /** Resolves when no object is left to flush. */
   async whenIdle(): Promise<void> {
     if (!this.#isScheduled) return
     await new Promise<void>((resolve) => this.#idle.push(resolve))
@@ -55,8 +58,8 @@ export class Flusher {
             sliceAtMs = this.#nowMs()
           }
         } catch (problem) {
-          // A failure of one feed must not stop delivery for all. Its own subscribers get no
-          // checkpoint past it.
+          // A failure of one feed must not stop the delivery of the others. The failed feed stays
+          // undelivered, so its subscribers get no checkpoint past the failure.
           this.#onProblem(problem)
         }
       }

@@ -1,6 +1,6 @@
 /**
- * Tests what happens when a client stops reading: its own limit, the server's limit, and the time
- * limit.
+ * Tests what happens when a client stops reading: the limit of its connection, the limit of the
+ * server, and the time limit.
  */
 import { describe, expect, it } from 'vitest'
 import { Connection } from './connection.ts'
@@ -20,12 +20,12 @@ function open(budget = new OutboundBudget(), isReading = false) {
   return { transport, outbound, budget, failures: () => failed }
 }
 
-describe('Outbound', () => {
-  it('[SLOW1] writes at once while the wire accepts bytes, later in order', () => {
+describe('the outgoing queue of a connection', () => {
+  it('[SLOW1] writes at once while the transport accepts bytes, later in order', () => {
     const { transport, outbound, budget } = open()
     const frames = Array.from({ length: 20 }, () => frameOfBytes(10_000))
     for (const frame of frames) outbound.send(frame)
-    // The wire gets as much as it may buffer; the rest waits.
+    // The transport gets as many frames as it may buffer. The remaining frames are queued.
     expect(transport.frames).toHaveLength(7)
     expect(outbound.isBehind).toBe(true)
     expect(budget.heldBytes).toBe(130_000)
@@ -43,7 +43,7 @@ describe('Outbound', () => {
       outbound.send(answerOfBytes(50_000))
       outbound.send(frameOfBytes(50_000))
     }
-    // The wire gets as much as it may buffer; the rest waits and is counted.
+    // The transport gets as much as it may buffer. The rest is queued and counted.
     expect([transport.answers.length, transport.frames.length]).toEqual([1, 1])
     expect(budget.heldBytes).toBe(400_000)
     expect(outbound.unreadBytes).toBe(500_000)
@@ -84,7 +84,7 @@ describe('Outbound', () => {
     expect(failures()).toBe(1)
   })
 
-  it('[SLOW1] closes past one megabyte unread and frees the queue', async () => {
+  it('[SLOW1] closes a connection with over one megabyte unread, and frees its queue', async () => {
     const { outbound, budget, failures, transport } = open()
     const drained: string[] = []
     for (let sent = 0; sent < outboundLimits.connectionMaxBytes - 60_000; sent += 50_000)
@@ -102,7 +102,7 @@ describe('Outbound', () => {
     expect(failures()).toBe(1)
   })
 
-  it('[SLOW1] closes after ten seconds without progress, restarted by any progress', () => {
+  it('[SLOW1] closes a connection after ten seconds without any progress', () => {
     const { outbound, budget, failures, transport } = open()
     for (let index = 0; index < 5; index++) outbound.send(frameOfBytes(50_000))
     budget.checkProgress(1_000)
@@ -116,7 +116,7 @@ describe('Outbound', () => {
     expect(failures()).toBe(1)
   })
 
-  it('[SLOW1] applies the time limit to bytes that only the wire holds', () => {
+  it('[SLOW1] applies the time limit to bytes that only the transport holds', () => {
     const { outbound, budget, failures } = open()
     outbound.send(frameOfBytes(1_000))
     expect(outbound.isBehind).toBe(false)
@@ -147,8 +147,8 @@ describe('Outbound', () => {
       outbound.send(shared)
     }
     expect(budget.heldBytes).toBe(500_000)
-    // Frames of their own: together more than the server's limit of 48 MB. The first readers have
-    // the most unread bytes.
+    // Frames that are not shared: together more than the server's limit of 48 MB. The first readers
+    // have the most unread bytes.
     readers.forEach(({ outbound }, index) => outbound.send(frameOfBytes(478_000 - index * 1_000)))
     readers.forEach(({ outbound }) => outbound.send(frameOfBytes(100_000 - 64_000)))
     expect(budget.heldBytes).toBeLessThanOrEqual(outboundLimits.serverMaxBytes)
@@ -157,11 +157,11 @@ describe('Outbound', () => {
     const failed = readers.map(({ failures }) => failures())
     const closed = failed.filter((count) => count > 0).length
     expect(closed).toBeGreaterThan(0)
-    // Only as many as needed were closed: the first readers, with the most unread bytes.
+    // Only as many connections as needed were closed: the first ones, with the most unread bytes.
     expect(failed).toEqual(failed.map((_, index) => (index < closed ? 1 : 0)))
   })
 
-  it('[SLOW1] closes a connection past its limit with code `slow` and retry', () => {
+  it('[SLOW1] closes a connection over its limit with code `slow` and asks to retry', () => {
     const transport = new RecordingTransport()
     transport.isReading = false
     let closed = 0

@@ -1,11 +1,11 @@
 /**
  * Outgoing queue of a connection, with two limits: unread bytes, and time without progress (rule
- * SLOW1). Events and acknowledgements share one queue, so a client cannot fill memory with the
+ * SLOW1). Events and acknowledgements share one queue, so a client cannot fill the memory with the
  * responses to its own commands.
  *
- * An item goes straight to the transport while the transport has little buffered. Otherwise it
- * waits here, where shared frames count once for the whole server. A connection past a limit is
- * closed as slow and resumes by cursor.
+ * An item is passed to the transport at once while the transport has little buffered. Otherwise it
+ * waits in this queue. A frame that is shared by many queues counts once for the limit of the
+ * server. A connection over a limit is closed as slow, and its client resumes with its cursor.
  */
 import { Answer, type Outgoing } from '../frames/frame.ts'
 import type { EventLoopStallDetector } from '../health/event-loop-stall-detector.ts'
@@ -13,23 +13,20 @@ import type { EventLoopStallDetector } from '../health/event-loop-stall-detector
 export const outboundLimits = {
   /** Maximum number of unread bytes of one connection. */
   connectionMaxBytes: 1_048_576,
-  /**
-   * Maximum number of bytes queued here for all connections of the server. Shared frames count
-   * once.
-   */
+  /** Maximum number of queued bytes of all connections of the server. Shared frames count once. */
   serverMaxBytes: 50_331_648,
-  /** Buffered bytes from which on a transport is given no more. */
+  /** Number of buffered bytes from which on a transport gets no more. */
   transportMaxBytes: 65_536,
-  /** Maximum time without any progress while something is unread. */
+  /** Maximum time without any progress while a client has something unread. */
   stalledMaxMs: 10_000,
 } as const
 
 export type TransportKind = 'websocket' | 'polling' | 'sse'
 
-/** The wire to one client. */
+/** The network connection to one client. */
 export interface Transport {
   readonly kind: TransportKind
-  /** Passes one item to the wire. */
+  /** Passes one item to the network connection. */
   write(item: Outgoing): void
   /** Returns the number of bytes that were written but not yet accepted by the kernel. */
   bufferedBytes(): number
@@ -38,8 +35,8 @@ export interface Transport {
   /** Registers a listener that is called when the transport can take more. */
   onDrain(listener: () => void): void
   /**
-   * Closes the wire. `again` and `final` flush written items first; `again` asks the client to
-   * reconnect, `final` does not. `hard` closes at once.
+   * Closes the network connection. `again` and `final` first send the written items; `again` then
+   * asks the client to reconnect, `final` does not. `hard` closes at once.
    */
   close(manner: 'again' | 'final' | 'hard'): void
 }
@@ -52,7 +49,10 @@ export class OutboundBudget {
   readonly #stalled = new Set<Outbound>()
   readonly #watch: EventLoopStallDetector | undefined
 
-  /** @param watch - while it forbids delivery, events wait in the queues, within their limits */
+  /**
+   * @param watch - detects stalls of the event loop; while it forbids delivery, events wait in the
+   * queues, within their limits
+   */
   constructor(watch?: EventLoopStallDetector) {
     this.#watch = watch
     watch?.onResume(() => {
@@ -95,7 +95,9 @@ export class OutboundBudget {
     this.#stalled.delete(outbound)
   }
 
-  /** Closes the connections with the most unread bytes until the server is within its limit. */
+  /**
+   * Closes the connections with the most unread bytes until the server is within its memory limit.
+   */
   enforce(): void {
     while (this.#heldBytes > outboundLimits.serverMaxBytes) {
       let worst: Outbound | undefined
@@ -135,7 +137,7 @@ export class Outbound {
     return this.#queuedBytes + this.#transport.bufferedBytes()
   }
 
-  /** Whether anything waits here. Live values are then not queued (rule LIVE1). */
+  /** Whether any item waits in this queue. If so, live values are not queued (rule LIVE1). */
   get isBehind(): boolean {
     return this.#queue.length > 0 || !this.#budget.mayDeliver()
   }
@@ -158,15 +160,15 @@ export class Outbound {
     else this.#budget.enforce()
   }
 
-  /** Resolves when everything has been passed to the wire, or the connection has closed. */
+  /** Resolves when every item has been passed to the transport, or the connection has closed. */
   async whenDrained(): Promise<void> {
     if (this.#closed || this.#queue.length === 0) return
     await new Promise<void>((resolve) => this.#drained.push(resolve))
   }
 
   /**
-   * Closes the connection when it made no progress for too long. Counts bytes held by the wire too:
-   * a small output never waits here, but may still be stuck.
+   * Closes the connection when it made no progress for too long. Bytes in the transport count, too:
+   * a small output never waits in this queue, but it may still be stuck in the transport.
    */
   checkProgress(nowMs: number): void {
     if (this.unreadBytes === 0 || !this.#budget.mayDeliver()) {
@@ -207,9 +209,10 @@ export class Outbound {
   }
 
   /**
-   * Returns whether an item may be sent now. Events wait while this server does not know whether
-   * they are still allowed (event-loop-stall-detector.ts). Acknowledgements do not wait: the
-   * database has already decided, and a send is answered within two seconds (rule ACK2).
+   * Returns whether an item may be sent now. Events wait after a stall of the event loop, until
+   * this server has checked that their receivers may still see them (event-loop-stall-detector.ts).
+   * Acknowledgements do not wait: the database has already decided the command, and a message is
+   * answered within two seconds (rule ACK2).
    */
   #mayLeave(item: Outgoing): boolean {
     return item instanceof Answer || this.#budget.mayDeliver()

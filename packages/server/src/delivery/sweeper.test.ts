@@ -1,6 +1,6 @@
 /**
- * Tests the safety net: lost hints, checkpoints that never precede what they cover, positions that
- * never go back.
+ * Tests the sweep, which finds changes whose hints over Redis were lost: it delivers them, sends no
+ * checkpoint before the events it covers, and never goes back to an earlier position.
  */
 import type { Id } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
@@ -89,18 +89,18 @@ function open(fixture = new DeliveryFixture()) {
 
 const changed = (seq: number): ReadonlyMap<Id, number> => new Map([[conversation, seq]])
 
-describe('Sweeper', () => {
+describe('the sweeper', () => {
   it("[TAIL1] delivers a change without a hint to every connection, the sender's too", async () => {
     const { fixture, sweep, repaired } = open()
     const ada = await fixture.subscribe('ada', 0)
     const bob = await fixture.subscribe('bob', 0)
     fixture.appendMessages(3)
-    // No hint was sent.
+    // No hint over Redis was sent for this change.
     await sweep({ position: 20, conversations: changed(3) })
     expect(ada.transport.seqsOf(conversation)).toEqual([1, 2, 3])
     expect(bob.transport.seqsOf(conversation)).toEqual([1, 2, 3])
     expect(repaired()).toBe(1)
-    // A change delivered by its hint does not count as a repair.
+    // A change that was delivered by its hint does not count as a repair.
     fixture.appendMessages(1)
     fixture.hint(4)
     await fixture.turn()
@@ -132,7 +132,7 @@ describe('Sweeper', () => {
     expect(asked).toHaveLength(3)
   })
 
-  it('[TAIL1] starts sweeps on time while a feed cannot be repaired', async () => {
+  it('[TAIL1] starts sweeps on time while a feed cannot read its missing changes', async () => {
     const { fixture, sweeper, asked, answers } = open()
     const ada = await fixture.subscribe('ada', 0)
     fixture.appendMessages(1)
@@ -145,13 +145,13 @@ describe('Sweeper', () => {
       await fixture.turn()
       if (asked.length > beganAtMs.length) beganAtMs.push(elapsedMs + 50)
     }
-    // Each sweep waits for a while, and the next begins on time.
+    // Each sweep waits for the missing changes, and the next sweep still begins on time.
     expect(beganAtMs).toEqual([1, 2, 3].map((nth) => nth * sweeperTimings.intervalMs))
     expect(ada.transport.frames).toEqual([])
     await Promise.all([sweeper.stop(), fixture.turn().then(() => fixture.clock.advance(sweeperTimings.catchUpMaxMs))])
   })
 
-  it('[TAIL1] [CP1] starts the next sweep at once after a slow one, with checkpoints', async () => {
+  it('[TAIL1] [CP1] starts the next sweep at once after a slow one, and sends checkpoints', async () => {
     const { fixture, sweeper, asked, answers } = open()
     const ada = await fixture.subscribe('ada', 0)
     const release: ((facts: Facts) => void)[] = []
@@ -171,7 +171,7 @@ describe('Sweeper', () => {
     await sweeper.stop()
   })
 
-  it('[TAIL1] finds lost joins, read markers and revocations', async () => {
+  it('[TAIL1] finds joins, read markers and revocations whose hints were lost', async () => {
     const { fixture, sweep, members, markers, revoked } = open()
     fixture.connect('ada')
     const facts = {
@@ -187,7 +187,7 @@ describe('Sweeper', () => {
     expect(members).toEqual([['ada', conversation]])
     expect(markers).toEqual([['ada', conversation]])
     expect(revoked).toEqual(['session'])
-    // A marker is reported once, and not at all when it was already sent.
+    // A read marker is reported once, and not at all when it was already sent.
     await sweep({ ...facts, position: 21 })
     expect(markers).toHaveLength(1)
     fixture.feeds.announceReadMarker({ user: 'ada', conversation, readSeq: 8, json: '{}' }, undefined)
@@ -214,7 +214,7 @@ describe('Sweeper', () => {
     fixture.appendMessages(3)
     fixture.hint(1)
     await fixture.turn()
-    // The range cannot be read, so the sweep stops waiting for it.
+    // The missing changes cannot be read, so the sweep stops waiting for them.
     fixture.readErrors.push(...Array.from({ length: 4 }, () => new Error('away')))
     await sweep({ position: 20, conversations: changed(3) })
     expect(ada.transport.eventsNamed('checkpoint')).toEqual([])
@@ -228,7 +228,7 @@ describe('Sweeper', () => {
     expect(ada.transport.eventsNamed('checkpoint')).toEqual([{ cursor: 'cursor 22' }])
   })
 
-  it('[CP1] sends no checkpoint while a read marker is pending, and retries it', async () => {
+  it('[CP1] sends no checkpoint while a read marker is pending, and retries its read', async () => {
     const { fixture, sweep, owed } = open()
     const ada = await fixture.subscribe('ada', 0)
     fixture.appendMessages(1)
@@ -246,13 +246,14 @@ describe('Sweeper', () => {
     expect(ada.transport.eventsNamed('checkpoint')).toEqual([{ cursor: 'cursor 21' }])
   })
 
-  it('[CP1] sends checkpoints in a conversation that never falls silent', async () => {
+  it('[CP1] sends checkpoints in a conversation with constant traffic', async () => {
     const { fixture, sweep } = open()
     const ada = await fixture.subscribe('ada', 0)
     fixture.appendMessages(2)
     fixture.hint(1, 2)
     await fixture.settle()
-    // Newer than what the sweep saw, and not delivered yet when the checkpoint leaves.
+    // These changes are newer than what the sweep saw, and not delivered yet when the checkpoint is
+    // sent.
     fixture.append(messageChange(3), messageChange(4))
     fixture.hint(4)
     await fixture.turn()
@@ -261,7 +262,7 @@ describe('Sweeper', () => {
     expect(ada.transport.eventsNamed('checkpoint')).toEqual([{ cursor: 'cursor 20' }])
   })
 
-  it("[CP1] leaves events past the sweep's start or position to a later checkpoint", async () => {
+  it("[CP1] leaves events after the sweep's start or position to a later checkpoint", async () => {
     const { fixture, answers, sweeper } = open()
     const ada = await fixture.subscribe('ada', 0)
     fixture.appendMessages(2)
@@ -284,7 +285,7 @@ describe('Sweeper', () => {
       fixture.clock.advance(sweeperTimings.intervalMs)
       await fixture.turn()
     }
-    // A long transaction holds the position down. The same cursor is not sent again, and the
+    // A long transaction holds the position back. The same cursor is not sent again, and the
     // connection still needs a checkpoint.
     await later({ position: 20, conversations: changed(2), covers: false })
     expect(ada.transport.eventsNamed('checkpoint')).toEqual([{ cursor: 'cursor 20' }])
@@ -293,7 +294,7 @@ describe('Sweeper', () => {
     expect(ada.transport.eventsNamed('checkpoint')).toEqual([{ cursor: 'cursor 20' }, { cursor: 'cursor 30' }])
   })
 
-  it('[TAIL1] does not wait for deliveries after a cut sweep', async () => {
+  it('[TAIL1] does not wait for deliveries after a sweep that reached its limit', async () => {
     const { fixture, sweep, asked } = open()
     await fixture.subscribe('ada', 0)
     fixture.appendMessages(3)
@@ -308,7 +309,7 @@ describe('Sweeper', () => {
     expect(fixture.clock.nowMs() - startedAtMs).toBeLessThan(2 * sweeperTimings.catchUpMaxMs)
   })
 
-  it('[ACL1] reports removed users that are still subscribed', async () => {
+  it('[ACL1] reports removed users whose connections are still subscribed', async () => {
     const { fixture, sweep, stale } = open()
     await fixture.subscribe('ada', 5)
     await sweep({ position: 20, members: [{ user: 'ada', conversation, leftSeq: 9, readSeq: null, xid: 1 }] })
@@ -317,7 +318,7 @@ describe('Sweeper', () => {
     expect(stale).toEqual([['ada', 4]])
   })
 
-  it('[CP1] sends the checkpoint through the same queue, after queued changes', async () => {
+  it('[CP1] queues the checkpoint behind the changes sent before', async () => {
     const { fixture, sweep } = open()
     const ada = await fixture.subscribe('ada', 0)
     ada.transport.isReading = false
@@ -331,7 +332,7 @@ describe('Sweeper', () => {
     expect(ada.transport.seqsOf(conversation)).toEqual([1, 2, 3, 4, 5])
   })
 
-  it('[TAIL1, CP1] sweeps again at once after a cut sweep; the last sends checkpoints', async () => {
+  it('[TAIL1, CP1] repeats a sweep that reached its limit at once; the last sends checkpoints', async () => {
     const { fixture, sweep, asked } = open()
     const ada = await fixture.subscribe('ada', 0)
     fixture.appendMessages(2)
@@ -345,7 +346,7 @@ describe('Sweeper', () => {
     expect(ada.transport.seqsOf(conversation)).toEqual([1, 2])
   })
 
-  it('[ACL2] reports only complete sweeps, after their revocations, with start time', async () => {
+  it('[ACL2] reports the start of complete sweeps only, after their revocations', async () => {
     const { fixture, sweep, applied, revoked } = open()
     fixture.clock.advance(5)
     await sweep({ position: 20, cut: true, revokedSessions: ['one'] }, { position: 30, revokedSessions: ['two'] })
@@ -398,7 +399,7 @@ describe('Sweeper', () => {
     expect(ada.transport.eventsNamed('checkpoint')).toEqual([{ cursor: 'cursor 6' }])
   })
 
-  it('[RES2] [CP1] sweeps nothing and sends no old position while the epoch changes', async () => {
+  it('[RES2] [CP1] sends no old position and runs no sweep while the epoch changes', async () => {
     const { fixture, sweeper, sweep, asked, answers } = open()
     const ada = await fixture.subscribe('ada', 0)
     fixture.appendMessages(1)

@@ -1,10 +1,11 @@
 /**
- * The safety net under every hint (rules TAIL1, CP1). About once a second it asks the database for
- * everything written since its last position, delivers what is missing, and then sends checkpoints.
+ * The sweeper finds changes whose hints over Redis were lost (rules TAIL1, CP1). About once a
+ * second it asks the database for everything written since its last position, delivers what is
+ * missing, and then sends checkpoints.
  *
- * A connection gets a checkpoint when all of this holds: it was sent something since its last
+ * A connection gets a checkpoint when all of this holds: an event was sent to it since its last
  * checkpoint, it is ready, it has no join in progress, and none of its conversations has an
- * undelivered change. The checkpoint leaves through the same queue, behind everything sent before.
+ * undelivered change. The checkpoint is queued behind everything sent before.
  */
 import type { Id } from '@chorus/protocol'
 import type { Clock, Timer } from '../support/clock.ts'
@@ -18,18 +19,21 @@ export const sweeperTimings = {
   intervalMs: 1_000,
   /** Time from the end of a failed sweep to the next attempt. */
   retryMs: 300,
-  /** Maximum time that a sweep waits until the changes that it found have been written. */
+  /**
+   * Maximum time that a sweep waits until the changes that it found have been written to their
+   * subscribers.
+   */
   catchUpMaxMs: 800,
   /**
-   * Minimum time between the starts of two sweeps that send checkpoints. Slightly under an
-   * interval, because timers are not exact.
+   * Minimum time between the starts of two sweeps that send checkpoints. Slightly less than
+   * `intervalMs`, because timers are not exact.
    */
   checkpointGapMs: 900,
 } as const
 
 /**
- * Point that a sweep has reached: the position for checkpoints, and whatever else the next sweep
- * needs.
+ * Point that a sweep has reached: the position for checkpoints, and any further data that the next
+ * sweep needs to continue from there.
  */
 export interface Place {
   readonly position: number
@@ -39,8 +43,8 @@ export interface SweptFacts<At extends Place> {
   readonly place: At
   readonly cut: boolean
   /**
-   * Whether the position lies above everything seen so far. A long transaction elsewhere holds the
-   * position down.
+   * Whether the position lies after everything that the sweep has seen. False while a long
+   * transaction holds the position back.
    */
   readonly covers: boolean
   readonly conversations: ReadonlyMap<Id, number>
@@ -49,7 +53,7 @@ export interface SweptFacts<At extends Place> {
     readonly conversation: Id
     readonly leftSeq: number | null
     readonly readSeq: number | null
-    /** Transaction that wrote this row. */
+    /** Id of the transaction that wrote this row. */
     readonly xid: number
   }[]
   readonly revokedSessions: readonly Id[]
@@ -57,20 +61,20 @@ export interface SweptFacts<At extends Place> {
 
 /** Receives the memberships and read markers that a sweep found. */
 export interface SweepListener {
-  /** Called when a membership changed and its user has a connection here. */
+  /** Called when a membership changed and its user has a connection at this server. */
   readonly onMember: (user: Id, conversation: Id) => void
-  /** Called when a user left a conversation, whether or not this server serves it. */
+  /** Called when a user left a conversation, also when this server has no feed of it. */
   readonly onLeft: (user: Id, conversation: Id, leftSeq: number, xid: number) => void
   /**
-   * Called when the removal has been delivered: connections of this user may still be subscribed to
-   * the conversation.
+   * Called when a removal has been delivered. Connections of the removed user may still be
+   * subscribed to the conversation.
    */
   readonly onStale: (user: Id, conversation: Id, leftSeq: number) => void
   /** Called when a read marker moved and this server has not sent it yet. */
   readonly onMarker: (user: Id, conversation: Id) => void
   /**
-   * Called for a connection that still waits for read markers that could not be read before. By now
-   * the database answers.
+   * Called for a connection whose read markers could not be read before. The sweep has just shown
+   * that the database answers again.
    */
   readonly onOwed: (connection: Connection) => void
 }
@@ -82,7 +86,7 @@ export interface SweeperOptions<At extends Place> extends SweepListener {
   readonly clock: Clock
   readonly encodeCursor: (position: number) => string
   readonly onRevoked: (sessions: readonly Id[]) => void
-  /** Called after a complete sweep: everything written before this time has been applied. */
+  /** Called after a complete sweep. Everything written before `beganAtMs` has been applied. */
   readonly onApplied: (beganAtMs: number) => void
   readonly observer: { swept(durationMs: number, repaired: number): void; failed(error: unknown): void }
 }
@@ -111,8 +115,8 @@ export class Sweeper<At extends Place> {
   }
 
   /**
-   * Time since the start of the last complete sweep; infinite from a change of epoch to the first
-   * complete sweep.
+   * Time since the start of the last complete sweep. Infinite from a change of the database epoch
+   * to the first complete sweep after it.
    */
   get ageMs(): number {
     return this.#options.clock.nowMs() - this.#lastSuccessAtMs
@@ -123,8 +127,8 @@ export class Sweeper<At extends Place> {
   }
 
   /**
-   * Sweeps at once, after a gap in the bus or a stall. Resolves when a sweep that began after the
-   * call is done.
+   * Sweeps at once, because messages over Redis may have been missed or the event loop stalled.
+   * Resolves when a sweep that began after this call is done.
    */
   async sweepNow(): Promise<void> {
     this.#again = true
@@ -141,7 +145,7 @@ export class Sweeper<At extends Place> {
 
   /**
    * Pauses because the database epoch changed and the start position in the new epoch is not known
-   * yet. Until `reset`, nothing is swept and no checkpoint is sent.
+   * yet. Until `reset` is called, no sweep runs and no checkpoint is sent.
    */
   pause(): void {
     this.#history++
@@ -172,8 +176,8 @@ export class Sweeper<At extends Place> {
       const startedAtMs = clock.nowMs()
       try {
         if (await this.#sweepOnce(startedAtMs)) this.#again = true
-        // Counted from the start of the sweep, so that waiting for deliveries does not delay the
-        // next sweep (rule TAIL1).
+        // Count from the start of the sweep, so that waiting for deliveries does not delay the next
+        // sweep (rule TAIL1).
         nextMs = Math.max(0, startedAtMs + sweeperTimings.intervalMs - clock.nowMs())
       } catch (error) {
         observer.failed(error)
@@ -185,8 +189,8 @@ export class Sweeper<At extends Place> {
   }
 
   /**
-   * Runs one sweep. Returns true when the next sweep must follow at once, because a limit cut this
-   * one.
+   * Runs one sweep. Returns true when the sweep reached a limit, so that the next one must follow
+   * at once.
    */
   async #sweepOnce(startedAtMs: number): Promise<boolean> {
     if (this.#isPaused) return false
@@ -210,8 +214,8 @@ export class Sweeper<At extends Place> {
     observer.swept(clock.nowMs() - startedAtMs, repaired)
     if (!swept.cut) this.#options.onApplied(startedAtMs)
     for (const connection of connections) if (connection.owedMarkers.size > 0) this.#options.onOwed(connection)
-    // A sweep was cut, so the rest comes first: waiting here would let the sweeper fall behind
-    // under load.
+    // The sweep reached a limit, so read the rest first: with a wait in between, the sweeper would
+    // fall behind under load.
     if (swept.cut) return true
     if (feeds.lagging.size > 0) await Promise.race([feeds.whenCaughtUp(), this.#pause(sweeperTimings.catchUpMaxMs)])
     if (history !== this.#history) return true
@@ -222,7 +226,7 @@ export class Sweeper<At extends Place> {
 
   /**
    * Reports the members whose removal has been delivered, so that none of their connections stays
-   * subscribed. Safety net for rule ACL1.
+   * subscribed. This is the safety net for rule ACL1.
    */
   #endStaleSubscriptions({ members }: SweptFacts<At>): void {
     for (const { user, conversation, leftSeq } of members) {
@@ -234,7 +238,7 @@ export class Sweeper<At extends Place> {
   #sendCheckpoints(covers: boolean, startedAtMs: number): void {
     const { feeds, connections } = this.#options
     const { position } = this.#place
-    // Send at most about one checkpoint a second, and none that repeats the last position.
+    // Send checkpoints at most about once a second, and none with the position of the last one.
     if (startedAtMs - this.#lastCheckpointsAtMs < sweeperTimings.checkpointGapMs) return
     if (!covers && position === this.#lastCheckpointPosition) return
     const lagging = [...feeds.lagging]
@@ -246,8 +250,7 @@ export class Sweeper<At extends Place> {
       connection.send(frame)
       this.#lastCheckpointsAtMs = startedAtMs
       this.#lastCheckpointPosition = position
-      // A later checkpoint covers events that were sent since the sweep began or lie above its
-      // position.
+      // Events sent after the sweep began, or after its position, need a later checkpoint.
       if (covers && connection.isCoveredBySweep) connection.owesCheckpoint = false
     }
   }

@@ -1,5 +1,5 @@
 /**
- * Tests the wrapper around the commands: after closing it refuses new commands, and it waits a
+ * Tests the wrapper around all commands: after closing it refuses new commands, and it waits a
  * bounded time for commands in flight.
  */
 import { describe, expect, it } from 'vitest'
@@ -32,7 +32,7 @@ function open() {
 }
 
 describe('commands in flight', () => {
-  it('[ORD2] begins a command in the turn in which it arrived', () => {
+  it('[ORD2] begins a command in the turn of the event loop in which it arrived', () => {
     const { begun, ask } = open()
     void ask('a')
     void ask('b')
@@ -55,7 +55,7 @@ describe('commands in flight', () => {
     expect(clock.pendingCount).toBe(0)
   })
 
-  it('[LIM1] waits for commands no longer than the given time', async () => {
+  it('[LIM1] waits for commands in flight no longer than the given time', async () => {
     const { clock, intake, ask } = open()
     void ask('a')
     const idle = intake.whenIdle(1_000)

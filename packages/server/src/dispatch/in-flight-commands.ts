@@ -1,8 +1,8 @@
 /**
- * Wraps the command table, on every transport. Takes the cost of each command (rule LIM3) and
- * counts the commands in flight. It can be closed, so that a stopping server answers every command
- * in flight before it ends. Commands that arrive after closing are refused; the error guarantees
- * that they were not run.
+ * Wraps the handlers of all commands, on every transport. Takes the cost of each command (rule
+ * LIM3) and counts the commands in flight. It can be closed, so that a stopping server answers
+ * every command in flight before it ends. Commands that arrive after closing are refused, with an
+ * error which guarantees that they were not run.
  */
 import { ChorusError, type CommandInput, type CommandName, type CommandResult } from '@chorus/protocol'
 import type { Clock, Timer } from '../support/clock.ts'
@@ -17,7 +17,10 @@ import type {
 import { chargeAnswer, isWeighed, takeWeight } from './weigh-command.ts'
 
 export class InFlightCommands {
-  /** The handlers of the table, with the cost and the in-flight count of their commands. */
+  /**
+   * The handlers of all commands, each wrapped so that its cost is taken and it counts as in
+   * flight.
+   */
   readonly handlers: CommandHandlers
   readonly #clock: Clock
   readonly #whenIdle: (() => void)[] = []
@@ -37,7 +40,7 @@ export class InFlightCommands {
     return this.#underWay
   }
 
-  /** Number of commands since the start. */
+  /** Number of commands that have begun since the start of the server. */
   get begun(): number {
     return this.#begun
   }
@@ -65,13 +68,14 @@ export class InFlightCommands {
       timer?.cancel()
     }
     // The transport writes the response after the handler's promise has resolved, so wait one more
-    // turn.
+    // turn of the event loop.
     await new Promise((resolve) => setImmediate(resolve))
   }
 
   #guard({ cost, run }: Command<CommandName>): CommandHandler<CommandName> {
     const weighs = isWeighed(cost)
-    // Not async: a handler must begin in the same turn in which its command arrived (ORD2).
+    // Not async: a handler must begin in the turn of the event loop in which its command arrived
+    // (ORD2).
     return (context, input) => {
       if (this.#isClosed) {
         const refusal = new ChorusError('unavailable', 'unable to answer; the server is stopping', {
@@ -89,15 +93,16 @@ export class InFlightCommands {
         connection?.commandEnded()
         this.#end()
       }
-      // Registered first, so the counters drop before the caller continues.
+      // Registered before the caller's own listeners, so the counters drop before the caller
+      // continues.
       answer.then(end, end)
       return answer
     }
   }
 
   /**
-   * Runs the handler and takes its cost. The handler still begins in the turn in which its command
-   * arrived.
+   * Runs the handler and takes the cost of the command. The handler still begins in the turn of the
+   * event loop in which its command arrived.
    */
   async #weigh(
     cost: CommandCost<CommandName>,

@@ -1,7 +1,7 @@
 /**
- * Checks a client's input once, against the schema of the command, and returns it typed. Input that
- * is too long or has too many items is refused as `too-large`; any other mismatch is `invalid`. No
- * error repeats the value.
+ * Checks the input of a command once, against the schema of the command, and returns it typed.
+ * Input that is too long or has too many items is refused as `too-large`; any other mismatch is
+ * `invalid`. No error repeats the refused value.
  */
 import { ChorusError, commands } from '@chorus/protocol'
 import type { CommandInput, CommandName } from '@chorus/protocol'
@@ -16,7 +16,10 @@ interface Issue {
 
 const issueMessageMaxChars = 200
 
-/** Returns the verb that completes "unable to …": `send-message` gives "send message". */
+/**
+ * Returns the name of a command as a verb that completes "unable to …": `send-message` gives "send
+ * message".
+ */
 export function verbOf(name: CommandName): string {
   return name.replaceAll('-', ' ')
 }

@@ -1,7 +1,7 @@
 /**
- * Turns any error into an entry of the error catalogue, the same on every transport. For an
- * unexpected error, the client learns only whether the request may have been done (rule ACK2); the
- * details go to the log.
+ * Turns any error into an entry of the error catalogue, the same on every transport. After an
+ * unexpected error, the client learns only whether its request may have been carried out (rule
+ * ACK2); the details go to the log.
  */
 import { ChorusError } from '@chorus/protocol'
 import { DatabaseError } from '../database/database-errors.ts'
@@ -9,8 +9,8 @@ import { DatabaseError } from '../database/database-errors.ts'
 const retryAfterMs = 1_000
 
 /**
- * Returns the error for the client. `changes`: the request changes something, so after an
- * unexpected error it may have been done.
+ * Returns the error for the client. `changes`: whether the request changes something, so that after
+ * an unexpected error it may have been carried out.
  */
 export function toChorusError(error: unknown, changes: boolean, onUnexpected: (error: unknown) => void): ChorusError {
   if (error instanceof ChorusError) return error

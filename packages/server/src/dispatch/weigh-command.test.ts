@@ -1,4 +1,4 @@
-/** Tests what a command takes from its user's limits, before and after it runs. */
+/** Tests what a command takes from the rate limits of its user, before and after it runs. */
 import { randomUUID } from 'node:crypto'
 import type { ChorusError } from '@chorus/protocol'
 import { commands, type CommandInput, type CommandName } from '@chorus/protocol'
@@ -57,8 +57,9 @@ function open(settings: Partial<LimitSettings>, answer: unknown = {}) {
 const ids = (count: number): string[] => Array.from({ length: count }, () => randomUUID())
 
 describe('the cost of a command', () => {
-  it('[LIM3] takes every command that appends from the message budget', async () => {
-    // Requests that change something and append nothing. All others must take from `sends`.
+  it('[LIM3] every command that appends to a log takes from the message budget', async () => {
+    // These commands change something but append nothing to a log. All others must take from the
+    // budget `sends`.
     const requestsOnly = [
       'mark-read',
       'revoke-session',
@@ -90,7 +91,7 @@ describe('the cost of a command', () => {
     expect(done).toBe(60)
   })
 
-  it('[LIM3] weighs a creation by its members', async () => {
+  it('[LIM3] creating a conversation costs by the number of its members', async () => {
     const { clock, begun, countDone } = open({ limitMembers: 20 })
     const creation = { kind: 'group' as const, members: ids(99) }
     expect(await countDone(30, 'create-conversation', creation)).toBe(2)
@@ -102,7 +103,7 @@ describe('the cost of a command', () => {
     expect(await countDone(30, 'put-member', { conversation, user: randomUUID() })).toBe(20)
   })
 
-  it('[LIM3] weighs a live value by its size', async () => {
+  it('[LIM3] a live value costs by its size', async () => {
     const { clock, countDone } = open({ limitRequests: 100 })
     const live = { conversation, key: 'place', ttlMs: 1_000 }
     expect(await countDone(200, 'set-live-value', { ...live, value: [1, 2] })).toBe(100)
@@ -120,7 +121,7 @@ describe('the cost of a command', () => {
     expect(await small.countDone(200, 'list-live-values', { conversation })).toBe(100)
   })
 
-  it('[LIM3] weighs a watch list by its newly watched users', async () => {
+  it('[LIM3] a watch list costs by the number of newly watched users', async () => {
     const { clock, run } = open({ limitRequests: 100 })
     const users = ids(96)
     const watched = new Map<string, string>()
@@ -141,7 +142,7 @@ describe('the cost of a command', () => {
     expect(await count([])).toBe(50)
   })
 
-  it('[LIM3] limits no command whose limit is off', async () => {
+  it('[LIM3] limits no command whose limit is switched off', async () => {
     const { countDone } = open({})
     expect(await countDone(500, 'create-conversation', { kind: 'group', members: ids(99) })).toBe(500)
   })

@@ -1,6 +1,6 @@
 /**
- * Takes the cost of a command (commands/command.ts) from the limits of its user. This is the
- * one place that decides, for Socket.IO and HTTP alike. A plain message costs one token and nothing
+ * Takes the cost of a command (commands/command.ts) from the rate limits of its user. This file
+ * alone decides the cost, for Socket.IO and HTTP alike. A plain message costs one token and nothing
  * more.
  */
 import type { CommandInput, CommandName, CommandResult, Id } from '@chorus/protocol'
@@ -10,8 +10,8 @@ import { costUnits } from '../commands/command-cost.ts'
 import { commandTable } from './command-table.ts'
 
 /**
- * Takes one from the command's budget. Called before the input is parsed, so that a user over the
- * limit costs no parsing.
+ * Takes one token from the budget of the command. Called before the input is parsed, so that a user
+ * over the limit causes no parsing.
  */
 export function takeBudget(limits: Limits, name: CommandName, user: Id): void {
   const { budget } = commandTable[name].cost
@@ -28,8 +28,8 @@ export function takeBudget(limits: Limits, name: CommandName, user: Id): void {
 }
 
 /**
- * Takes the further cost that the input shows. Called before the command begins, so a refusal means
- * that nothing was changed.
+ * Takes the further cost that depends on the input. Called before the command begins, so a refusal
+ * means that nothing was changed.
  */
 export function takeWeight<Name extends CommandName>(
   cost: CommandCost<Name>,
@@ -57,13 +57,13 @@ export function chargeAnswer<Name extends CommandName>(
   if (requests > 0) context.parts.limits.chargeRequest(context.actor.userId, requests)
 }
 
-/** Returns true if the command can cost more than one from its budget. */
+/** Returns true if the command can cost more than one token of its budget. */
 export function isWeighed({ members, requests, answer }: CommandCost<never>): boolean {
   return members !== undefined || requests !== undefined || answer !== undefined
 }
 
 /**
- * Returns about the length of the value as JSON, without building that text. The recursion is
+ * Returns the approximate length of the value as JSON, without building that text. The recursion is
  * bounded, because the depth of a result is (limits.jsonMaxDepth).
  */
 function countChars(value: unknown): number {

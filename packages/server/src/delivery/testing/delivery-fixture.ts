@@ -1,4 +1,4 @@
-/** Feeds over a log in memory. The test controls the hints and the clock. */
+/** A fixture with feeds over a log in memory. The test controls the hints and the clock. */
 import type { Id } from '@chorus/protocol'
 import { ManualClock } from '../../support/testing/manual-clock.ts'
 import { encodeChange, type LoggedChange } from '../../support/logged-change.ts'
@@ -27,8 +27,7 @@ export function messageChange(seq: number, text = `message ${seq}`, where: Id = 
 }
 
 /**
- * Returns an edit as it is published. In the log, the message itself shows the new text from then
- * on.
+ * Returns an edit as it is published. From then on, the message itself has the new text in the log.
  */
 export function editChange(seq: number, target: number, text: string): LoggedChange {
   return encodeChange(conversation, seq, {
@@ -40,7 +39,7 @@ export function editChange(seq: number, target: number, text: string): LoggedCha
   })
 }
 
-/** Returns a deletion as it is published. */
+/** Returns the deletion of a message as it is published. */
 export function deletionChange(seq: number, target: number): LoggedChange {
   return encodeChange(conversation, seq, {
     seq,
@@ -60,7 +59,7 @@ export function memberChange(
   return encodeChange(where, seq, { seq, at, actor: 'somebody', type, user, role: 'member' })
 }
 
-/** Sends a removal as connections/send-removal.ts does. */
+/** Sends a removal to a connection as connections/send-removal.ts does. */
 export function sendRemoval(connection: Connection, removal: LoggedChange): void {
   const { seq } = removal
   connection.send(frameOf('conversation', { conversation, left: true, seq, readSeq: seq, unread: 0 }))
@@ -79,7 +78,7 @@ export class DeliveryFixture {
   readonly reads: { from: number; to: number }[] = []
   readonly failures: unknown[] = []
   repaired = 0
-  /** Errors thrown by the next reads, one each. */
+  /** Errors thrown by the next reads, one for each read. */
   readonly readErrors: Error[] = []
   readonly joined: Id[] = []
   readonly left: Id[] = []
@@ -161,7 +160,7 @@ export class DeliveryFixture {
     this.log.push(...changes)
   }
 
-  /** Returns the removals at or after this seq whose users have not joined again. */
+  /** Returns the removals at or after this seq of users who have not joined again. */
   removalsSince(from: number): LoggedChange[] {
     const last = new Map<Id, LoggedChange>()
     for (const change of this.log) if (change.effect !== undefined) last.set(change.effect.user, change)
@@ -195,7 +194,7 @@ export class DeliveryFixture {
     for (let index = 0; index < 6; index++) await new Promise((resolve) => setImmediate(resolve))
   }
 
-  /** Advances the clock until all feeds are settled. */
+  /** Advances the clock until every known change has been delivered. */
   async settle(): Promise<void> {
     for (let index = 0; index < 50; index++) {
       await this.turn()

@@ -1,8 +1,8 @@
-/** A transport that records everything written to it. Its reader can be made to stop. */
+/** A transport that records everything written to it. A test can stop its reader. */
 import { Frame, type Outgoing } from '../../frames/frame.ts'
 import type { Transport } from '../outbound.ts'
 
-/** The fields of all events; a test reads those of its event. */
+/** The fields of all events. A test reads only the fields of its own event. */
 export interface RecordedPayload {
   readonly conversation: string
   readonly changes: readonly {
@@ -32,7 +32,7 @@ export class RecordingTransport implements Transport {
   readonly frames: Frame[] = []
   /** Packets of acknowledgements, in order. */
   readonly answers: string[] = []
-  /** Manner in which the wire was closed. */
+  /** Manner in which the transport was closed. */
   closed: 'again' | 'final' | 'hard' | undefined
   isReading = true
   #buffered = 0
@@ -62,7 +62,7 @@ export class RecordingTransport implements Transport {
     this.closed ??= manner
   }
 
-  /** Lets the reader take this many bytes, or everything. */
+  /** Lets the simulated client read this many bytes, or everything. */
   read(bytes: number = this.#buffered): void {
     const taken = Math.min(bytes, this.#buffered)
     this.#buffered -= taken
