@@ -1,9 +1,9 @@
-/** Tests the error catalogue: one meaning for every transport. */
+/** Tests the error catalogue: an error code means the same over every transport. */
 import { expect, it } from 'vitest'
 import { ChorusError, errorCatalogue, isErrorCode } from './errors.ts'
 import type { ErrorCode } from './errors.ts'
 
-it('gives the same error over HTTP and over Socket.IO', () => {
+it('an error code has the same content over HTTP and Socket.IO', () => {
   for (const code of Object.keys(errorCatalogue) as ErrorCode[]) {
     const error = new ChorusError(code, 'unable to test; it is a test', { retryAfterMs: 250 })
     const { status, retry, title } = errorCatalogue[code]
@@ -19,18 +19,18 @@ it('gives the same error over HTTP and over Socket.IO', () => {
   }
 })
 
-it('suggests a retry only where it may help', () => {
+it('error codes suggest a retry only where it may help', () => {
   for (const { status, retry } of Object.values(errorCatalogue)) {
     expect(retry).toBe(status === 429 || status >= 500 ? 'later' : 'never')
   }
 })
 
-it('recognizes its own codes only, not inherited properties', () => {
+it('`isErrorCode` accepts only error codes, not inherited property names', () => {
   expect(isErrorCode('conflict')).toBe(true)
   expect(isErrorCode('toString')).toBe(false)
   expect(isErrorCode(404)).toBe(false)
 })
 
-it('omits retryAfterMs when it is not set', () => {
+it('an error body omits `retryAfterMs` when it is not set', () => {
   expect(new ChorusError('invalid', 'unable to x; y').toBody()).not.toHaveProperty('retryAfterMs')
 })

@@ -1,6 +1,6 @@
 /**
- * The error catalogue of all transports. A code names the error, `retry` says whether to try again,
- * and the message always reads `unable to X; Y`.
+ * The error catalogue of all transports. A code names the error, `retry` says whether a retry can
+ * help, and every message has the form `unable to X; Y`.
  */
 export type Retry = 'never' | 'later'
 
@@ -51,8 +51,8 @@ export interface ChorusErrorOptions {
 }
 
 /**
- * The only kind of error that users see: a code of the catalogue and a sentence. The cause stays in
- * the log.
+ * The only kind of error that clients receive: an error code and a sentence. The cause appears only
+ * in the server's log.
  */
 export class ChorusError extends Error {
   readonly code: ErrorCode

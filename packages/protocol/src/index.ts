@@ -1,6 +1,6 @@
 /**
- * The wire of Chorus: schemas, limits, errors, version. Imports no other package of this
- * repository; every other package imports this one.
+ * The protocol between clients and servers: schemas, limits, errors and version. Imports no other
+ * package of this repository; every other package imports this one.
  */
 export * from './commands/command-types.ts'
 export * from './commands/commands.ts'

@@ -1,6 +1,6 @@
 /**
- * Every limit of the wire in one place, with its unit in its name (rule LIM1). Server and client
- * import these, so a client can refuse early what a server would refuse anyway. The comments below
+ * All limits of the protocol in one place, each with its unit in its name (rule LIM1). Server and
+ * client import them, so a client can refuse an input before it sends it. The comments below
  * generate docs/reference/limits.md.
  */
 export const limits = {
@@ -34,9 +34,9 @@ export const limits = {
   reactionKindsMax: 50,
   /** Maximum size of one request body or one Socket.IO packet, in bytes. */
   requestMaxBytes: 131_072,
-  /** Maximum number of ids in one list. */
+  /** Maximum number of ids in a list of ids in one request. */
   listMaxIds: 100,
-  /** Maximum number of members named when a conversation is created. */
+  /** Maximum number of members in the request that creates a conversation. */
   initialMembersMax: 100,
   /** Maximum number of conversations that one user may be a member of. */
   conversationsPerUserMax: 10_000,
@@ -50,15 +50,15 @@ export const limits = {
   sessionDataMaxBytes: 8_192,
   /** Maximum length of a cursor, in characters. */
   cursorMaxChars: 1_024,
-  /** Maximum of `unread`: 1000 means "1000 or more". */
+  /** Maximum of `unread`, the number of unread messages: 1000 means "1000 or more". */
   unreadMax: 1_000,
-  /** Number of newest messages after the read marker that `unread` looks at, own and deleted messages included. */
+  /** Number of newest messages after the read marker, own and deleted ones included, examined for `unread`. */
   unreadScanMax: 2_000,
   /** Maximum number of members in a conversation object. */
   membersShown: 5,
   /** Number of newest changes of a conversation that a resume always replays (rule RES1). */
   replayMaxChanges: 10_000,
-  /** Maximum size of a page of changes, in bytes; its maximum count may end it earlier (rule SLOW1). */
+  /** Maximum size of a page of changes, in bytes; a page also ends at its maximum number of changes (rule SLOW1). */
   pageMaxBytes: 262_144,
   /** Maximum number of changes in one `changes` event. */
   changesPerEventMax: 200,

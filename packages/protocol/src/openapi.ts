@@ -23,7 +23,7 @@ export function pathFieldsOf(route: RouteDefinition): readonly string[] {
   return [...route.path.matchAll(pathField)].map((match) => match[1] as string)
 }
 
-/** A schema, and separately the named schemas that it refers to. */
+/** A JSON schema, together with the named schemas that it refers to. */
 interface Described {
   readonly schema: JsonObject
   readonly parts: Readonly<Record<string, JsonObject>>
@@ -50,19 +50,19 @@ function describe(schema: z.ZodType, io: 'input' | 'output'): Described {
   }
 }
 
-/** Collects the named schemas of the document. */
+/** Collects the named schemas of the OpenAPI document. */
 class Components {
   readonly #schemas: Record<string, JsonObject> = {}
 
-  /** Stores the named parts and returns the schema in portable form. */
+  /** Adds the named schemas to the document and returns the schema in portable form. */
   add({ schema, parts }: Described): JsonObject {
     for (const [name, part] of Object.entries(parts)) this.#schemas[name] ??= toPortableSchema(part, parts)
     return toPortableSchema(schema, parts)
   }
 
   /**
-   * Gives the schema a name and returns a reference to it. Generators invent names for unnamed
-   * schemas.
+   * Gives the schema a name and returns a reference to it, because client generators invent names
+   * for unnamed schemas.
    */
   name(name: string, schema: JsonObject): JsonObject {
     if (schema.$ref !== undefined) return schema
@@ -145,7 +145,7 @@ function buildOperation(
   }
 }
 
-/** Builds the document. `serverUrl` is the public address. */
+/** Builds the OpenAPI document. `serverUrl` is the public address of the server. */
 export function buildOpenApiDocument(serverUrl: string): JsonObject {
   const components = new Components()
   const paths: Record<string, JsonObject> = {}

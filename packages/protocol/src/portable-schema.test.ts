@@ -1,6 +1,6 @@
 /**
- * Tests that the OpenAPI document contains nothing that client generators refuse or compile into
- * readers that refuse our responses.
+ * Tests that client generators accept the OpenAPI document, and that the clients they generate
+ * accept the server's responses.
  */
 import { describe, expect, it } from 'vitest'
 import { buildOpenApiDocument } from './openapi.ts'
@@ -15,7 +15,7 @@ interface Document {
 
 const document = buildOpenApiDocument('https://chat.example') as unknown as Document
 
-/** Yields every object of the document with its path. */
+/** Yields every object in a JSON document, with its path. */
 function* walk(value: unknown, place: string): Generator<[string, JsonObject]> {
   if (typeof value !== 'object' || value === null) return
   if (!Array.isArray(value)) yield [place, value as JsonObject]
@@ -27,7 +27,7 @@ const operations = Object.values(document.paths).flatMap((path) => Object.values
 const operationOf = (id: string): JsonObject => operations.find(({ operationId }) => operationId === id)!
 
 describe('the OpenAPI document', () => {
-  it('has no constants, and null unions only of objects and enumerations', () => {
+  it('the OpenAPI document has no constants, and `null` unions only where necessary', () => {
     for (const [place, schema] of schemas) {
       expect(schema.anyOf, place).toBeUndefined()
       expect(schema.const, place).toBeUndefined()
@@ -38,7 +38,7 @@ describe('the OpenAPI document', () => {
     }
   })
 
-  it('gives every integer a format and no bound of 2^53', () => {
+  it('every integer in the document has a format and no bound of 2^53', () => {
     const integers = schemas.filter(
       ([, { type }]) => type === 'integer' || (Array.isArray(type) && type[0] === 'integer'),
     )
@@ -50,17 +50,17 @@ describe('the OpenAPI document', () => {
     expect(document.components.schemas.Seq).toMatchObject({ type: 'integer', format: 'int64' })
   })
 
-  it('has only patterns that every regular expression library reads', () => {
+  it('the document has only patterns that every regular expression library reads', () => {
     for (const [place, { pattern }] of schemas)
       if (typeof pattern === 'string') expect(pattern, place).not.toMatch(/\(\?[^:]|\\[pPuU]|["'`]/)
   })
 
-  it('accepts any value as data', () => {
+  it('the document accepts any JSON value as message `data`', () => {
     expect(document.components.schemas.Message).toMatchObject({ properties: { data: {} } })
     expect((document.components.schemas.Message!.properties as JsonObject).data).toEqual({})
   })
 
-  it('has open responses and closed request bodies', () => {
+  it('responses allow unknown fields, and request bodies do not', () => {
     for (const [name, schema] of Object.entries(document.components.schemas)) {
       if (schema.type !== 'object') continue
       expect([name, schema.additionalProperties]).toEqual([name, !name.endsWith('Body')])
@@ -69,14 +69,14 @@ describe('the OpenAPI document', () => {
       if (!/Body$/.test(place)) expect(additionalProperties, place).not.toBe(false)
   })
 
-  it('allows changes of unknown types', () => {
+  it('the document allows changes of unknown types', () => {
     const { Change } = document.components.schemas
     expect(Change).toMatchObject({ type: 'object', properties: { type: { type: 'string' } } })
     expect((Change!.properties as { type: JsonObject }).type.enum).toBeUndefined()
     expect(new Set(Change!.required as string[])).toEqual(new Set(['seq', 'type']))
   })
 
-  it('requires a request body exactly where the server does', () => {
+  it('the document requires a request body exactly where the server does', () => {
     expect(operationOf('send-message').requestBody).toMatchObject({ required: true })
     expect(operationOf('update-session-data').requestBody).toMatchObject({ required: true })
     expect(operationOf('put-member').requestBody).toMatchObject({ required: false })
@@ -89,7 +89,7 @@ describe('the OpenAPI document', () => {
     }
   })
 
-  it('refers only to schemas that exist', () => {
+  it('the document refers only to schemas that exist', () => {
     for (const [place, { $ref }] of schemas)
       if (typeof $ref === 'string' && $ref.includes('/schemas/'))
         expect(Object.keys(document.components.schemas), place).toContain($ref.split('/').at(-1))
@@ -124,7 +124,7 @@ describe('a portable schema', () => {
       { type: 'string', pattern: '^[a-z]+$' },
       { type: 'string', pattern: '^[a-z]+$' },
     ],
-  ])('translates %j to %j', (schema, expected) => {
+  ])('`toPortableSchema` translates %j to %j', (schema, expected) => {
     expect(toPortableSchema(schema, { Part: part })).toEqual(expected)
   })
 })

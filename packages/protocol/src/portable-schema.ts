@@ -10,7 +10,7 @@ const reference = '#/components/schemas/'
 const int32Max = 2_147_483_647
 
 /**
- * Translates one schema.
+ * Translates one JSON schema into the portable form.
  *
  * @param parts - the named schemas that `schema` may refer to
  */
@@ -23,16 +23,16 @@ export function toPortableSchema(schema: JsonObject, parts: Readonly<Record<stri
   const result: JsonObject = rest
   if (schema.type === 'integer') Object.assign(result, integerOf(minimum, maximum))
   if (typeof pattern === 'string' && schema.format === undefined && isPortablePattern(pattern)) result.pattern = pattern
-  // Treat a boolean constant as a plain boolean: generators turn it into an enumeration that does
-  // not compile.
+  // Treat a boolean constant as a plain boolean: client generators turn it into an enumeration that
+  // does not compile.
   if (constant !== undefined && typeof constant !== 'boolean') result.enum = [constant]
   if (schema.items !== undefined) result.items = translate(schema.items)
   if (schema.properties !== undefined)
     result.properties = Object.fromEntries(
       Object.entries(schema.properties as JsonObject).map(([name, property]) => [name, translate(property)]),
     )
-  // Mark objects as open explicitly, because generated readers refuse unknown fields by default.
-  // Request bodies are closed where they are built.
+  // Allow unknown fields explicitly, because generated clients refuse them by default. For request
+  // bodies, openapi.ts forbids them.
   if (typeof additionalProperties === 'object' && Object.keys(additionalProperties as object).length > 0)
     result.additionalProperties = translate(additionalProperties)
   else if (schema.type === 'object') result.additionalProperties = true
@@ -64,12 +64,13 @@ function choose(
   const others = choices.filter(({ type }) => type !== 'null')
   const isNullable = others.length < choices.length
   const resolved = others.map((choice) => resolve(choice, parts))
-  // One choice accepts any value, including null, so the union does too.
+  // If one alternative of the union accepts any value, the whole union does.
   if (resolved.some((choice) => Object.keys(choice).length === 0)) return rest
   const objects = resolved.flatMap((choice) => alternativesOf(choice, parts))
   if (objects.length > 1 && objects.every(({ type }) => type === 'object')) {
     const merged = mergeObjects(objects, parts)
-    // A named union that already covers the merged object keeps its name.
+    // Use a named alternative that already has all fields of the merged object, so that its name is
+    // kept.
     const named = others.find((choice) => choice.$ref !== undefined && isCoveredBy(merged, choice, parts))
     return named === undefined || isNullable ? { ...rest, ...merged } : { ...rest, ...named }
   }
@@ -109,7 +110,10 @@ function alternativesOf(schema: JsonObject, parts: Readonly<Record<string, JsonO
   return choices.flatMap((choice) => alternativesOf(resolve(choice, parts), parts))
 }
 
-/** Returns whether this choice alone names every property and requires the same ones. */
+/**
+ * Returns whether this alternative of a union has the same properties and required fields as the
+ * merged object.
+ */
 function isCoveredBy(merged: JsonObject, choice: JsonObject, parts: Readonly<Record<string, JsonObject>>): boolean {
   const own = mergeObjects(alternativesOf(resolve(choice, parts), parts), parts)
   const namesOf = ({ properties, required }: JsonObject): string =>
@@ -118,8 +122,8 @@ function isCoveredBy(merged: JsonObject, choice: JsonObject, parts: Readonly<Rec
 }
 
 /**
- * Merges objects into one that allows the properties of any of them. A constant that distinguishes
- * them becomes text, because later versions may add values.
+ * Merges object schemas into one that allows the properties of all of them. A constant that
+ * distinguishes the objects becomes a string, because later versions may add values.
  */
 function mergeObjects(objects: readonly JsonObject[], parts: Readonly<Record<string, JsonObject>>): JsonObject {
   const properties: JsonObject = {}

@@ -1,6 +1,6 @@
 /**
- * Guards the wire with a hash over every schema, route, event, limit and error code. It fails when
- * a change alters what clients see, and asks for a new version and a line in the history
+ * Compares a hash over every schema, route, event, limit and error code with the published one.
+ * Fails when a change alters the protocol without a new version and a line in the history
  * (version.ts).
  */
 import { createHash } from 'node:crypto'
@@ -41,7 +41,7 @@ function describeWire(): string {
   })
 }
 
-it('changes the wire only together with its version', () => {
+it('the protocol changes only together with its version number', () => {
   const hash = createHash('sha256').update(describeWire()).digest('hex').slice(0, 16)
   expect(
     hash,
@@ -49,7 +49,7 @@ it('changes the wire only together with its version', () => {
   ).toBe(hashOfVersion[PROTOCOL_VERSION])
 })
 
-it('gives each command and event a unique name and route', () => {
+it('each command and event has a unique name and route', () => {
   const definitions = Object.values(commands) as readonly CommandDefinition<string, z.ZodType, z.ZodType, unknown>[]
   for (const [key, { name }] of Object.entries(commands)) expect(name).toBe(key)
   const routes = definitions.flatMap(({ route }) => (route ? [`${route.method} ${route.path}`] : []))

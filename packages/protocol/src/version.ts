@@ -1,14 +1,15 @@
 /**
- * Version of the wire. A test hashes every schema of this package and fails when one changes
- * without a new version, so the wire cannot change by accident.
+ * Version of the protocol. A test hashes every schema of this package and fails when a schema
+ * changes without a new version, so the protocol cannot change by accident.
  *
  * History
  * - 1: the first wire: identity, conversations, messages, live values, sync, Socket.IO, Server-Sent
  *   Events.
- * - 2: hardening against hostile clients and foreign ones. A client of version 1 keeps working. A
- *   reaction is exactly one emoji and is stored in one spelling; a name is one line with a visible
- *   character. Binary data and numbers that a double cannot represent are refused. Creating a
- *   conversation takes an optional `clientId`. A change may have a type that this version does not
- *   know: `{seq, type, at, actor}`. Names and search terms are normalized to NFC.
+ * - 2: stricter checks against hostile clients and clients of other makers. A client of version 1
+ *   keeps working. A   reaction is exactly one emoji and is stored in one spelling; a name is one
+ *   line with a visible   character. Binary data and numbers that a double cannot represent are
+ *   refused. Creating a   conversation takes an optional `clientId`. A change may have a type that
+ *   this version does not   know: `{seq, type, at, actor}`. Names and search terms are normalized
+ *   to NFC.
  */
 export const PROTOCOL_VERSION = 2

@@ -1,4 +1,4 @@
-/** Types of every command, derived from the table of definitions. */
+/** Input and output types of every command, derived from the command definitions. */
 import type * as z from 'zod'
 import type { commands } from './commands.ts'
 

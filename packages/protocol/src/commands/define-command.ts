@@ -10,13 +10,13 @@ export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
 export interface RouteDefinition {
   readonly method: Method
   /**
-   * Path with `{field}` for each input field in it. Other fields come from the query (GET, DELETE)
-   * or the body.
+   * URL path, with `{field}` in the place of an input field. The other input fields come from the
+   * query (GET, DELETE) or the body.
    */
   readonly path: string
-  /** Status on success; 204 sends no body. */
+  /** HTTP status of a successful response; 204 has no body. */
   readonly status: 200 | 201 | 204
-  /** Name of the input field that is the whole body. */
+  /** Name of the input field whose value is the whole request body. */
   readonly bodyIs?: string
 }
 
@@ -30,9 +30,9 @@ export interface EventDefinition<Result, Ack> {
 
 export interface CommandDefinition<Name extends string, Input extends z.ZodType, Result extends z.ZodType, Ack> {
   readonly name: Name
-  /** One sentence, for the API documentation. */
+  /** Description of the command in one sentence, for the API documentation. */
   readonly summary: string
-  /** Whether the command needs a session. `none`: it does not. */
+  /** Whether the command needs a session. `none`: also callers without a session can send it. */
   readonly auth: 'session' | 'none'
   readonly input: Input
   readonly result: Result

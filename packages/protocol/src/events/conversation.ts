@@ -1,7 +1,8 @@
 import { syncEntrySchema } from '../objects/sync-page.ts'
 
 /**
- * State of a conversation. Sent before its changes when a resume is limited, and when the user was
- * added, has left, or moved the read marker on another device.
+ * State of a conversation. Sent when a resume skips changes of the conversation (`limited`), before
+ * its later changes; and when the user was added, has left, or moved the read marker on another
+ * device.
  */
 export const conversationEvent = syncEntrySchema.omit({ changes: true })

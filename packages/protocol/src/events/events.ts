@@ -29,7 +29,7 @@ export type Events = typeof events
 export type EventName = keyof Events
 export type EventPayload<Name extends EventName> = z.infer<Events[Name]>
 
-/** One event with its payload, as a union for a `switch`. */
+/** Union of all server events, each with its name and payload. */
 export type ServerEvent = {
   [Name in EventName]: { readonly name: Name; readonly payload: EventPayload<Name> }
 }[EventName]

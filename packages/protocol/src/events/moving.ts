@@ -1,6 +1,7 @@
 import * as z from 'zod'
 
 /**
- * Asks the client to reconnect to another server within this time, because this server is stopping.
+ * Asks the client to reconnect to another server within `inMs` milliseconds, because this server is
+ * stopping.
  */
 export const movingEvent = z.strictObject({ inMs: z.int().min(0) })

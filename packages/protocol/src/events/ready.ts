@@ -10,9 +10,12 @@ import { cursorSchema } from '../values/seq.ts'
 export const readyEvent = z.strictObject({
   user: userSchema,
   session: sessionSchema,
-  /** Name of the server. */
+  /** Name of the server that sent the event. */
   server: z.string(),
-  /** Epoch: the identity of this database's history. */
+  /**
+   * Epoch: an identifier of the database's history, which changes at a failover and when a backup
+   * is restored.
+   */
   epoch: z.string(),
   cursor: cursorSchema,
   /** Whether the connection resumed from its cursor. False without a cursor, or after `reset`. */

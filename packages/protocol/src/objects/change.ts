@@ -12,7 +12,7 @@ export const changeSchema = z
   .discriminatedUnion('type', [
     ...messageChanges,
     ...conversationChanges,
-    /** Marks seqs that will never have a change: retention or erasure removed them. */
+    /** Marks the seqs `from` to `to`, whose changes retention or erasure has removed. */
     z.strictObject({ seq: seqSchema, type: z.literal('skip'), from: seqSchema, to: seqSchema }),
   ])
   .meta({ id: 'Change' })
@@ -23,7 +23,7 @@ type KeyOfEach<Each> = Each extends unknown ? keyof Each : never
 /** Name of a field of any change. */
 export type ChangeField = KeyOfEach<Change>
 
-/** Names of the fields of each type of change, in the order of the wire. */
+/** Names of the fields of each type of change, in the order in which they are sent. */
 export const changeFields = Object.fromEntries(
   changeSchema.options.flatMap(({ shape }) => [...shape.type.values].map((type) => [type, Object.keys(shape)])),
 ) as unknown as { readonly [Type in ChangeType]: readonly ChangeField[] }
@@ -33,7 +33,7 @@ export function isChangeType(type: string): type is ChangeType {
   return Object.hasOwn(changeFields, type)
 }
 
-/** Type of a change that contains the message after it. */
+/** Types of change that contain the message in its form after the change. */
 export type MessageChangeType = Extract<Change, { message: unknown }>['type']
 
 export const messageChangeTypes = (Object.keys(changeFields) as ChangeType[]).filter(
@@ -41,9 +41,9 @@ export const messageChangeTypes = (Object.keys(changeFields) as ChangeType[]).fi
 )
 
 /**
- * A change of an unknown type, written by a later version. It fills its seq like every other
- * change: a client advances past it and shows nothing. A server that does not know the type either
- * sends exactly these fields.
+ * A change of an unknown type, written by a later version. Like every change it has its own seq: a
+ * client moves its log position past it and shows nothing. A server that does not know the type
+ * either sends exactly these fields.
  */
 export const otherChangeSchema = z
   .looseObject({ ...commonFields, type: z.string().refine((type) => !isChangeType(type)) })

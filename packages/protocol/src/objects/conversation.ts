@@ -38,13 +38,13 @@ export const conversationSchema = z
     kind: conversationKindSchema,
     /** Null for direct conversations: clients show the other user's name instead. */
     name: nameSchema.nullable(),
-    /** Seq of the newest change in its log. */
+    /** Seq of the newest change in the log of the conversation. */
     seq: seqOrZeroSchema,
     readSeq: seqOrZeroSchema,
-    /** Number of messages by other users after `readSeq`, without deleted ones; stops at 1000. */
+    /** Number of undeleted messages by other users after the caller's `readSeq`; stops at 1000. */
     unread: z.int().min(0),
     lastMessage: pageMessageSchema.nullable(),
-    /** The first few members; both users of a direct conversation. */
+    /** The first members of the conversation, at most 5. For a direct conversation, both users. */
     members: z.array(memberSchema),
     memberCount: z.int().min(0),
     role: roleSchema.nullable(),
@@ -55,7 +55,7 @@ export type Conversation = z.infer<typeof conversationSchema>
 
 const conversationFacts = z.strictObject({ id: idSchema, kind: conversationKindSchema, name: nameSchema.nullable() })
 
-/** Changes of a conversation and its members. */
+/** Types of change to a conversation and its members. */
 export const conversationChanges = [
   z.strictObject({ ...commonFields, type: z.literal('member.joined'), user: idSchema, role: roleSchema }),
   z.strictObject({ ...commonFields, type: z.literal('member.left'), user: idSchema, role: roleSchema }),

@@ -39,8 +39,8 @@ export const messageSchema = z
 export type Message = z.infer<typeof messageSchema>
 
 /**
- * Changes of a message. The field `message` contains the message after the change. It must come last:
- * the server's caches replace it in the encoded JSON.
+ * Types of change to a message. The field `message` contains the message after the change. It must
+ * be the last field, because the server's caches replace the end of the encoded JSON.
  */
 export const messageChanges = [
   z.strictObject({ ...commonFields, type: z.literal('message.created'), message: messageSchema }),
@@ -56,7 +56,7 @@ export const reactionCountSchema = z
 
 export type ReactionCount = z.infer<typeof reactionCountSchema>
 
-/** A message as returned in pages, with its reactions as of the page's `seq`. */
+/** A message as a page contains it, with its reactions at the `seq` of the page. */
 export const pageMessageSchema = messageSchema
   .extend({ reactions: z.array(reactionCountSchema) })
   .meta({ id: 'PageMessage' })
@@ -67,7 +67,7 @@ export const messagePageSchema = z
   .strictObject({
     /** Messages in seq order. */
     messages: z.array(pageMessageSchema),
-    /** Seq of the newest change that the page reflects. */
+    /** Seq of the newest change that is included in the page. */
     seq: z.int().min(0),
     hasBefore: z.boolean(),
     hasAfter: z.boolean(),

@@ -20,8 +20,8 @@ export const notificationsSchema = z
   .strictObject({
     email: emailSchema.nullable(),
     /**
-     * Whether the user followed the link mailed to this address. Digests go to confirmed addresses
-     * only.
+     * Whether the user has opened the link mailed to this address. Digests go to confirmed
+     * addresses only.
      */
     confirmed: z.boolean(),
     digest: digestSchema,

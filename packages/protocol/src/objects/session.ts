@@ -9,7 +9,7 @@ export const sessionSchema = z
     createdAt: timeSchema,
     lastUsedAt: timeSchema,
     userAgent: z.string().nullable(),
-    /** Whether this is the session of the request. */
+    /** Whether this is the session that sent the request. */
     current: z.boolean(),
   })
   .meta({ id: 'Session' })

@@ -13,11 +13,14 @@ export const syncEntrySchema = z
     /** Consecutive changes in seq order. Empty when `limited`. */
     changes: z.array(sentChangeSchema),
     /**
-     * Whether the changes are left out because the client missed too many, or joined since.
-     * `messages` is then the newest page; older messages come by paging back.
+     * Whether the changes are left out, because the client missed too many or the user joined after
+     * its cursor. `messages` is then the newest page; the client loads older pages on demand.
      */
     limited: z.boolean().optional(),
-    /** Whether the user has left; `changes` then holds only the `member.left` change. */
+    /**
+     * Whether the user has left the conversation; `changes` then contains only the `member.left`
+     * change.
+     */
     left: z.boolean().optional(),
     seq: seqOrZeroSchema,
     readSeq: seqOrZeroSchema,
@@ -31,12 +34,15 @@ export type SyncEntry = z.infer<typeof syncEntrySchema>
 
 export const syncPageSchema = z
   .strictObject({
-    /** Epoch: the identity of this database's history. */
+    /**
+     * Epoch: an identifier of the database's history, which changes at a failover and when a backup
+     * is restored.
+     */
     epoch: z.string(),
     cursor: cursorSchema,
     /**
-     * Whether the client must discard its data: this is a first load (a foreign epoch, or an
-     * unreadable cursor).
+     * Whether the client must discard its data, because its cursor is unreadable or of another
+     * epoch. This page is then the first page of a new load.
      */
     reset: z.boolean().optional(),
     /** Whether more changes follow; request them with `cursor`. */

@@ -57,8 +57,8 @@ const none: readonly string[] = [
   '👍'.slice(0, 1),
 ]
 
-describe('emoji', () => {
-  it.each(same)('%s has one spelling', (canonical, ...others) => {
+describe('the emoji of a reaction', () => {
+  it.each(same)('all spellings of %s become the same one', (canonical, ...others) => {
     for (const spelling of [canonical, ...others]) {
       expect(canonicalEmoji(spelling)).toBe(canonical)
       expect(emojiSchema.parse(spelling)).toBe(canonical)
@@ -66,17 +66,17 @@ describe('emoji', () => {
     expect(canonical.length).toBeLessThanOrEqual(limits.emojiMaxChars)
   })
 
-  it.each(none.map((text) => [text]))('refuses %j', (text) => {
+  it.each(none.map((text) => [text]))('refuses %j, because it is not exactly one emoji', (text) => {
     expect(canonicalEmoji(text)).toBeUndefined()
     expect(emojiSchema.safeParse(text).success).toBe(false)
   })
 
-  it('distinguishes skin tones', () => {
+  it('the same emoji with different skin tones stays different', () => {
     const thumbs = ['👍', '👍🏻', '👍🏼', '👍🏽', '👍🏾', '👍🏿']
     expect(new Set(thumbs.map(canonicalEmoji)).size).toBe(thumbs.length)
   })
 
-  it('accepts a pictograph that Unicode reserves for later', () => {
+  it('accepts an emoji that Unicode reserves for later', () => {
     expect(canonicalEmoji('\u{1faff}')).toBe('\u{1faff}')
   })
 })

@@ -15,9 +15,11 @@ import { limits } from '../limits.ts'
 let oneEmoji: RegExp | undefined
 const oneEmojiSource = '^(?:\\p{RGI_Emoji}|[\\p{Extended_Pictographic}&&\\p{Cn}])$'
 
-/** Variation selectors: request the text form or the colour form. */
+/**
+ * Variation selectors, which request the text form or the colour form of the character before them.
+ */
 const presentation = /[\ufe0e\ufe0f]/gu
-/** Characters shown as text unless U+FE0F or a skin tone follows. */
+/** Emoji characters that are shown as text unless U+FE0F or a skin tone follows. */
 const shownAsText = /(?!\p{Emoji_Presentation})(?!\p{Regional_Indicator})(\p{Emoji})(?!\p{Emoji_Modifier})/gu
 
 /** Returns the one spelling of an emoji. Undefined: the text is not exactly one emoji. */

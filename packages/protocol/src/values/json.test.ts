@@ -16,14 +16,14 @@ const clientId = '0190a0a0-0000-4000-8000-000000000002'
 const send = (fields: object) =>
   sendMessage.input.safeParse({ conversation, clientId, text: 'hello', ...fields }).success
 
-describe('text', () => {
+describe('message texts and names', () => {
   it.each(['a\u0000b', '\ud800', 'x\udc00y', '\ud83d'])('[BAD1] refuses %j in text and names', (text) => {
     expect(messageTextSchema.safeParse(text).success).toBe(false)
     expect(nameSchema.safeParse(text).success).toBe(false)
     expect(send({ text })).toBe(false)
   })
 
-  it('[BAD1] accepts exactly the NUL-free text that survives UTF-8', () => {
+  it('[BAD1] accepts exactly the texts without NUL that survive UTF-8 encoding', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (text) => {
         const survives = new TextDecoder().decode(new TextEncoder().encode(text)) === text && !text.includes('\u0000')
@@ -32,24 +32,24 @@ describe('text', () => {
     )
   })
 
-  it('[NAME1] normalizes names to NFC and keeps the bytes of messages', () => {
+  it('[NAME1] normalizes names to NFC, but not message texts', () => {
     expect(nameSchema.parse('Zoe\u0301')).toBe('Zoé')
     expect(findUsers.input.parse({ q: 'Zoe\u0301' }).q).toBe('Zoé')
     expect(findChannels.input.parse({ q: 'Zoe\u0301' }).q).toBe('Zoé')
     expect(messageTextSchema.parse('Zoe\u0301')).toBe('Zoe\u0301')
-    // The length is measured in the stored form.
+    // The length of a name is measured after normalization.
     expect(nameSchema.safeParse('e\u0301'.repeat(limits.nameMaxChars)).success).toBe(true)
   })
 
-  it('keeps names on one line and free of direction overrides', () => {
+  it('refuses names with line breaks or direction overrides', () => {
     for (const name of ['a\nb', 'evil\u202egpj', '   ', '\u0007', ''])
       expect(nameSchema.safeParse(name).success).toBe(false)
     for (const name of ['Ada', 'Zoë Ångström', '日本', '👩🏽‍🚀']) expect(nameSchema.safeParse(name).success).toBe(true)
   })
 })
 
-describe('data', () => {
-  it('[BAD1] refuses NUL and lone surrogates at any depth, in keys too', () => {
+describe('the `data` of a message', () => {
+  it('[BAD1] `data` refuses NUL and lone surrogates at any depth, in keys too', () => {
     for (const bad of ['\u0000', '\ud800']) {
       expect(send({ data: bad })).toBe(false)
       expect(send({ data: { a: [{ b: bad }] } })).toBe(false)
@@ -58,7 +58,7 @@ describe('data', () => {
     expect(send({ data: { a: [{ b: 'fine' }, null, 1.5, true] } })).toBe(true)
   })
 
-  it('[LIM1] refuses values that are too large or too deep', () => {
+  it('[LIM1] `data` refuses values that are too large or nested too deep', () => {
     const nested = (depth: number): unknown => (depth === 0 ? 1 : [nested(depth - 1)])
     expect(findJsonFault(nested(limits.jsonMaxDepth), limits.dataMaxBytes)).toBeUndefined()
     expect(findJsonFault(nested(limits.jsonMaxDepth + 1), limits.dataMaxBytes)).toMatch(/deeper/)
@@ -67,7 +67,7 @@ describe('data', () => {
     expect(send({ text: 'x'.repeat(limits.textMaxChars + 1) })).toBe(false)
   })
 
-  it('refuses keys that poison prototypes, and unknown fields', () => {
+  it('refuses the key `__proto__` in `data`, and unknown fields of a message', () => {
     expect(send({ data: JSON.parse('{"a":{"__proto__":{"admin":true}}}') })).toBe(false)
     expect(send({ data: { constructor: 1 } })).toBe(false)
     expect(send({ sender: conversation })).toBe(false)
@@ -91,17 +91,17 @@ describe('data', () => {
     ['a symbol', Symbol('a')],
     ['undefined in a list', [undefined]],
     ['a hole', Array.from({ length: 2 })],
-  ])('[BAD1] refuses %s, alone and inside', (_what, value) => {
+  ])('[BAD1] `data` refuses %s, alone and inside other values', (_what, value) => {
     expect(findJsonFault(value, limits.dataMaxBytes)).toBe('is not JSON')
     expect(findJsonFault({ a: [value] }, limits.dataMaxBytes)).toBe('is not JSON')
     expect(send({ data: value })).toBe(false)
   })
 
-  it('accepts objects without a prototype', () => {
+  it('`data` accepts objects without a prototype', () => {
     expect(findJsonFault(Object.assign(Object.create(null), { a: 1 }), limits.dataMaxBytes)).toBeUndefined()
   })
 
-  it('[LIM1] stops checking at the limit', () => {
+  it('[LIM1] the check of `data` stops as soon as the limit is exceeded', () => {
     const untouchable = new Proxy([], { get: () => expect.fail('was walked') })
     const filler = 'x'.repeat(limits.dataMaxBytes + 1)
     for (const value of [
@@ -113,7 +113,7 @@ describe('data', () => {
       expect(findJsonFault(value, limits.dataMaxBytes)).toMatch(/is more than/)
   })
 
-  it('[LIM1] accepts exactly as many bytes as the limit allows', () => {
+  it('[LIM1] `data` accepts exactly as many bytes as the limit allows', () => {
     const full = (bytes: number): string => 'x'.repeat(bytes - 2)
     expect(findJsonFault(full(limits.dataMaxBytes), limits.dataMaxBytes)).toBeUndefined()
     expect(findJsonFault(full(limits.dataMaxBytes + 1), limits.dataMaxBytes)).toMatch(/is more than/)

@@ -1,6 +1,7 @@
 /**
  * JSON values of the application (message data, live values, session data): limited in bytes and
- * depth, storable at any depth, and without keys that poison prototypes.
+ * nesting depth, without text that Postgres cannot store, and without keys such as `__proto__` that
+ * can change a prototype.
  */
 import * as z from 'zod'
 import { limits } from '../limits.ts'
@@ -11,20 +12,20 @@ export type Json = null | boolean | number | string | readonly Json[] | { readon
 const poisonous = new Set(['__proto__', 'constructor', 'prototype'])
 
 /**
- * Returns why this value may not be stored, or undefined if it may. The check stops at the limit,
- * however large the value is.
+ * Returns why this value may not be stored, or undefined if it may. The check stops as soon as the
+ * value exceeds the limit, so its cost is bounded.
  */
 export function findJsonFault(value: unknown, maxBytes: number): string | undefined {
   const fault = findFaultAtDepth(value, 0, { leftBytes: maxBytes, maxBytes })
   if (fault !== undefined) return fault
-  // The check above counts characters, but some take more than one byte.
+  // The check above counts characters, but some characters take more than one byte.
   if (new TextEncoder().encode(JSON.stringify(value)).length > maxBytes) return tooLarge(maxBytes)
   return undefined
 }
 
 /**
- * Remaining bytes of the limit. Every value takes at least one byte of JSON, and so does every
- * character of a string.
+ * State of one check: the bytes that remain of the limit. Every value, and every character of a
+ * string, takes at least one byte of JSON.
  */
 interface Walk {
   leftBytes: number
@@ -76,12 +77,13 @@ function findTextFault(text: string, walk: Walk): string | undefined {
 }
 
 /**
- * Returns false for bytes, dates, maps and class instances: `JSON.stringify` would store something
- * different from the given value.
+ * Returns false for bytes, dates, maps and class instances: `JSON.stringify` would convert such
+ * values to something else.
  */
 function isPlainObject(value: object): value is { readonly [key: string]: unknown } {
   const prototype = Object.getPrototypeOf(value) as object | null
-  // Object prototypes of other realms also count as plain: a test page has its own `Object`.
+  // Accept the object prototype of any JavaScript realm (such as a frame), because each realm has
+  // its own `Object`.
   return prototype === null || Object.getPrototypeOf(prototype) === null
 }
 

@@ -56,18 +56,18 @@ const names = [
 ]
 
 describe('a name', () => {
-  it.each(Object.entries(blanks))('is refused when it consists of %s', (_what, name) => {
+  it.each(Object.entries(blanks))('a name is refused when it consists of %s', (_what, name) => {
     expect(showsSomething(name)).toBe(false)
     expect(nameSchema.safeParse(name).success).toBe(false)
   })
 
-  it.each(Object.entries(lines))('is refused when it contains %s', (_what, name) => {
+  it.each(Object.entries(lines))('a name is refused when it contains %s', (_what, name) => {
     expect(nameSchema.safeParse(name).success).toBe(false)
     // Names stored by earlier versions become one line when they are shown.
     expect(nameSchema.safeParse(toOneLine(name)).success).toBe(true)
   })
 
-  it.each(names)('accepts %s', (name) => {
+  it.each(names)('%s is accepted as a name', (name) => {
     expect(nameSchema.parse(name)).toBe(name.normalize('NFC'))
   })
 })

@@ -1,8 +1,8 @@
 /**
  * Checks text. Storable text has no NUL and no lone surrogate, at any depth (rule BAD1), because
  * Postgres cannot store them: one bad string would fail a whole batch of other users' messages.
- * Also defines single lines and visible text, for all user text that is shown: names, titles,
- * devices, mail subjects.
+ * Also checks that text is a single line and visible, for names, titles, device names and mail
+ * subjects.
  */
 import * as z from 'zod'
 import { limits } from '../limits.ts'
@@ -37,7 +37,7 @@ export function composedTextSchema(min: number, max: number) {
  */
 const endsLine = /[\p{Cc}\p{Zl}\p{Zp}]/u
 const lineEnds = /[\p{Cc}\p{Zl}\p{Zp}]+/gu
-/** Characters that change the direction of the following text, even outside of this text. */
+/** Characters that change the writing direction, even of the text that follows after this one. */
 const turnsDirection = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u206f]/u
 const directionTurns = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u206f]/gu
 /**

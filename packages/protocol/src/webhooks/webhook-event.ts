@@ -12,8 +12,8 @@ export const webhookTypes = (Object.keys(changeFields) as ChangeType[]).filter((
 export const webhookEventSchema = z
   .strictObject({
     /**
-     * One of the types above, or a type of a later version. An endpoint subscribed to all types
-     * must skip types it does not know.
+     * One of `webhookTypes`, or a type of a later version. An endpoint subscribed to all types must
+     * skip types it does not know.
      */
     type: z.string(),
     /** Time of the change, by the database's clock. */

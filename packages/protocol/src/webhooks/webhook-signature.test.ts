@@ -1,6 +1,4 @@
-/**
- * Tests the receiver's checks against forged, old, repeated and rewritten webhooks (N104 to N107).
- */
+/** Tests that a receiver refuses forged, old, repeated and rewritten webhooks (N104 to N107). */
 import { describe, expect, it } from 'vitest'
 import { signWebhook, verifyWebhook, type WebhookError, type WebhookFault } from './webhook-signature.ts'
 
@@ -20,14 +18,14 @@ async function faultOf(verified: Promise<unknown>): Promise<WebhookFault | 'none
 }
 
 describe('a webhook', () => {
-  it('with a good signature is accepted, with any kind of headers', async () => {
+  it('a webhook with a valid signature is accepted, with any kind of headers', async () => {
     const headers = await sign()
     const expected = { id: 'history.conversation.7', timestamp: now }
     expect(await verifyWebhook({ headers: { ...headers }, body, secrets: secret, now })).toEqual(expected)
     expect(await verifyWebhook({ headers: new Headers({ ...headers }), body, secrets: secret, now })).toEqual(expected)
   })
 
-  it('is signed as Standard Webhooks specifies', async () => {
+  it('a webhook is signed as Standard Webhooks specifies', async () => {
     // Values from the specification's own example.
     const headers = await signWebhook({
       id: 'msg_p5jXN8AQM9LWM0D4loKWxJek',
@@ -38,7 +36,7 @@ describe('a webhook', () => {
     expect(headers['webhook-signature']).toBe('v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=')
   })
 
-  it('with a bad signature is refused (N104)', async () => {
+  it('a webhook with a bad signature is refused (N104)', async () => {
     const headers = await sign()
     const verify = (changes: Record<string, string>) =>
       faultOf(verifyWebhook({ headers: { ...headers, ...changes }, body, secrets: secret, now }))
@@ -55,7 +53,7 @@ describe('a webhook', () => {
     ).toBe('bad-signature')
   })
 
-  it('is refused when it is stale or from the future (N105)', async () => {
+  it('a webhook is refused when its timestamp is too old or too new (N105)', async () => {
     for (const shiftMs of [-301_000, 301_000]) {
       const headers = await sign({ timestamp: new Date(now.getTime() + shiftMs) })
       expect(await faultOf(verifyWebhook({ headers: { ...headers }, body, secrets: secret, now }))).toBe('stale')
@@ -64,7 +62,7 @@ describe('a webhook', () => {
     expect(await faultOf(verifyWebhook({ headers: { ...headers }, body, secrets: secret, now }))).toBe('none')
   })
 
-  it('is refused when its id was accepted already (N106)', async () => {
+  it('a webhook is refused when its id was accepted already (N106)', async () => {
     const known = new Set<string>()
     const accept = async () => {
       const { id } = await verifyWebhook({
@@ -80,7 +78,7 @@ describe('a webhook', () => {
     expect(await faultOf(accept())).toBe('replayed')
   })
 
-  it('is refused when its body was parsed and serialized again (N107)', async () => {
+  it('a webhook is refused when its body was parsed and serialized again (N107)', async () => {
     const headers = await sign()
     const again = JSON.stringify(JSON.parse(body))
     expect(again).not.toBe(body)
@@ -89,7 +87,7 @@ describe('a webhook', () => {
     )
   })
 
-  it('is accepted with the old and the new secret during a rotation', async () => {
+  it('during a secret rotation, a webhook is accepted with either secret', async () => {
     const headers = await sign({ secrets: [other, secret] })
     for (const secrets of [secret, other, [other, secret]])
       expect(await faultOf(verifyWebhook({ headers: { ...headers }, body, secrets, now }))).toBe('none')

@@ -4,8 +4,8 @@
  * `webhook-timestamp` (seconds) and `webhook-signature` (`v1,<base64>`; several separated by spaces
  * during a secret rotation).
  *
- * Uses only Web Crypto, which compares in constant time, so the same code runs in Node, Deno, Bun
- * and at the edge.
+ * Uses only Web Crypto, which compares signatures in constant time and exists in Node, Deno, Bun
+ * and edge runtimes.
  */
 
 export const webhookLimits = {
@@ -15,7 +15,7 @@ export const webhookLimits = {
   toleranceMs: 5 * 60_000,
   /** Maximum number of signatures that are checked. */
   signaturesMax: 8,
-  /** Minimum and maximum length of a secret. */
+  /** Minimum (`secretMinBytes`) and maximum (`secretMaxBytes`) length of a secret. */
   secretMinBytes: 24,
   secretMaxBytes: 64,
 } as const
@@ -29,12 +29,12 @@ export interface SignedHeaders {
 export interface WebhookToSign {
   readonly id: string
   readonly timestamp: Date
-  /** Body exactly as it is sent. */
+  /** Body of the webhook request, exactly as it is sent. */
   readonly body: string
   readonly secrets: readonly string[]
 }
 
-/** Returns the signature headers for a body. */
+/** Returns the signature headers for the body of a webhook request. */
 export async function signWebhook({ id, timestamp, body, secrets }: WebhookToSign): Promise<SignedHeaders> {
   const seconds = String(Math.floor(timestamp.getTime() / 1_000))
   const signatures: string[] = []
@@ -66,7 +66,10 @@ type HeaderSource =
 export interface WebhookToVerify {
   /** Headers of the request: a `Headers` object, or Node's `request.headers`. */
   readonly headers: HeaderSource
-  /** Body exactly as received. Parsing and serializing it again changes its bytes. */
+  /**
+   * Body of the webhook request, exactly as received. Parsing and serializing it again changes its
+   * bytes.
+   */
   readonly body: string
   /** The secret, or both secrets during a rotation. */
   readonly secrets: string | readonly string[]

@@ -4,8 +4,8 @@ import { idSchema } from '../../values/id.ts'
 import { defineCommand } from '../define-command.ts'
 
 /**
- * Adds a member or changes a role; `me` joins a public channel. Repeating the request changes
- * nothing.
+ * Adds a member to a conversation or changes the role of a member. With `me` as the user, the
+ * caller joins a public channel. Repeating the request changes nothing.
  */
 export const putMember = defineCommand({
   name: 'put-member',

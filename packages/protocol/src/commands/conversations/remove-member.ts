@@ -3,8 +3,8 @@ import { idSchema } from '../../values/id.ts'
 import { defineCommand } from '../define-command.ts'
 
 /**
- * Removes a member; with `me`, the caller leaves. Later changes never reach the removed user over
- * any transport (rule ACL1).
+ * Removes a member from a conversation. With `me` as the user, the caller leaves. Later changes
+ * never reach the removed user over any transport (rule ACL1).
  */
 export const removeMember = defineCommand({
   name: 'remove-member',

@@ -6,8 +6,8 @@ import { jsonSchema } from '../../values/json.ts'
 import { defineCommand } from '../define-command.ts'
 
 /**
- * Sets the caller's value for a key of a conversation. The newest value wins and expires by itself
- * (rule LIVE1). `null` ends it now.
+ * Sets the caller's value for a key of a conversation. The newest value replaces the previous one
+ * and expires by itself (rule LIVE1). `null` removes the value at once.
  */
 export const setLiveValue = defineCommand({
   name: 'set-live-value',

@@ -4,7 +4,10 @@ import { idSchema } from '../../values/id.ts'
 import { seqSchema } from '../../values/seq.ts'
 import { defineCommand } from '../define-command.ts'
 
-/** Adds a reaction. Repeating it changes nothing and returns the earlier seq. */
+/**
+ * Adds a reaction to a message. Repeating the request changes nothing and returns the seq of the
+ * first one.
+ */
 export const addReaction = defineCommand({
   name: 'add-reaction',
   summary: 'React to a message',

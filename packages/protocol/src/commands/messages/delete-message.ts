@@ -5,8 +5,8 @@ import { seqSchema } from '../../values/seq.ts'
 import { defineCommand } from '../define-command.ts'
 
 /**
- * Deletes a message. Allowed for its sender, moderators and owners; a tombstone without text stays
- * in place.
+ * Deletes a message. Allowed for its sender, moderators and owners; an empty message that is marked
+ * as deleted stays in its place.
  */
 export const deleteMessage = defineCommand({
   name: 'delete-message',

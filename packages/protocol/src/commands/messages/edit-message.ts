@@ -7,8 +7,8 @@ import { textSchema } from '../../values/text.ts'
 import { defineCommand } from '../define-command.ts'
 
 /**
- * Edits a message. Allowed only for its sender. The same text again changes nothing and returns the
- * earlier seq.
+ * Edits a message. Allowed only for its sender. An edit to the same text changes nothing and
+ * returns the seq of the previous change.
  */
 export const editMessage = defineCommand({
   name: 'edit-message',
@@ -16,7 +16,7 @@ export const editMessage = defineCommand({
   auth: 'session',
   input: z.strictObject({ conversation: idSchema, seq: seqSchema, text: textSchema(1, limits.textMaxChars) }),
   result: z.strictObject({
-    /** Seq of the change. */
+    /** Seq of the change that edited the message. */
     seq: seqSchema,
     message: messageSchema,
   }),

@@ -5,8 +5,8 @@ import { pageLimitSchema, seqOrZeroSchema, seqSchema } from '../../values/seq.ts
 import { defineCommand } from '../define-command.ts'
 
 /**
- * Returns a page of history in seq order: the newest page, or the one before, after or around a seq
- * (at most one of the three).
+ * Returns a page of history in seq order: the newest page, or the page before, after or around a
+ * seq (at most one of the three).
  */
 export const listMessages = defineCommand({
   name: 'list-messages',

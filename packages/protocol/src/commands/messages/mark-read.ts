@@ -3,7 +3,10 @@ import { idSchema } from '../../values/id.ts'
 import { seqOrZeroSchema } from '../../values/seq.ts'
 import { defineCommand } from '../define-command.ts'
 
-/** Moves the caller's read marker. It never moves back, and never past the newest seq. */
+/**
+ * Moves the caller's read marker (the seq up to which the caller has read). The marker never moves
+ * back, and never past the newest seq.
+ */
 export const markRead = defineCommand({
   name: 'mark-read',
   summary: 'Move my read marker',

@@ -6,8 +6,8 @@ import { textSchema } from '../../values/text.ts'
 import { defineCommand } from '../define-command.ts'
 
 /**
- * Schema of every reaction ever accepted. Earlier versions accepted several emoji in a row; such
- * reactions can still be removed.
+ * Schema of the emoji of any stored reaction. Earlier versions accepted several emoji in one
+ * reaction; such reactions can still be removed.
  */
 const storedEmojiSchema = textSchema(1, limits.emojiMaxChars).refine(
   (text) =>

@@ -4,8 +4,8 @@ import { nameSchema } from '../../values/text.ts'
 import { defineCommand } from '../define-command.ts'
 
 /**
- * Creates an account and signs it in; `conflict` when the handle is taken, `forbidden` when sign-up
- * is closed.
+ * Creates an account and signs it in. Fails with `conflict` when the handle is taken, and with
+ * `forbidden` when the server allows no new accounts.
  */
 export const signUp = defineCommand({
   name: 'sign-up',

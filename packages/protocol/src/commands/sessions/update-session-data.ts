@@ -4,8 +4,8 @@ import { jsonObjectSchema } from '../../values/json.ts'
 import { defineCommand } from '../define-command.ts'
 
 /**
- * Merges the body's top-level keys into the session's data; `too-large` when the merged data would
- * exceed 8 kB.
+ * Merges the top-level keys of the body into the application data of the session. Fails with
+ * `too-large` when the merged data would exceed 8192 bytes.
  */
 export const updateSessionData = defineCommand({
   name: 'update-session-data',

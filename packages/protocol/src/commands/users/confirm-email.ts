@@ -2,8 +2,8 @@ import * as z from 'zod'
 import { defineCommand } from '../define-command.ts'
 
 /**
- * Confirms an address by the token of the mailed link. Works once; `not-found` for a used, expired
- * or unknown token.
+ * Confirms a mail address by the token in the mailed link. A token works once; a used, expired or
+ * unknown token fails with `not-found`.
  */
 export const confirmEmail = defineCommand({
   name: 'confirm-email',
