@@ -1,6 +1,6 @@
 /**
- * Context that gives the hooks their client. The application creates, starts and stops the client.
- * If the provider did, every remount would reconnect.
+ * React context that gives the hooks their client. The application creates, starts and stops the
+ * client, because a provider that did so would reconnect at every remount.
  */
 import type { ChatClient } from '@chorus/client'
 import { createContext, useContext, type ReactNode } from 'react'
@@ -26,7 +26,10 @@ export function ChatProvider({ client, children }: ChatProviderProps) {
   return <ChatContext.Provider value={client}>{children}</ChatContext.Provider>
 }
 
-/** Returns the client, to call its methods. Throws without a `ChatProvider` above the component. */
+/**
+ * Returns the client of the nearest `ChatProvider`, to call its methods. Throws without a
+ * `ChatProvider` above the component.
+ */
 export function useChat(): ChatClient {
   const client = useContext(ChatContext)
   if (client === undefined) throw new Error('unable to find the chat client; wrap this component in a ChatProvider')

@@ -111,8 +111,8 @@ const settle = (change: () => void): Promise<void> =>
 
 afterEach(cleanup)
 
-describe('hooks', () => {
-  it('returns the client, and throws without a provider', () => {
+describe('the React hooks', () => {
+  it('`useChat` returns the client, and throws without a provider', () => {
     const { client, wrapper } = createStage()
     expect(renderHook(() => useChat(), { wrapper }).result.current).toBe(client)
     const quiet = vi.spyOn(console, 'error').mockImplementation(() => undefined)
@@ -122,7 +122,7 @@ describe('hooks', () => {
     quiet.mockRestore()
   })
 
-  it('returns the current value by reference, also after a change', async () => {
+  it('a hook returns the current value by reference, also after a change', async () => {
     const { cells, wrapper } = createStage()
     const { result } = renderHook(() => useConnection(), { wrapper })
     expect(result.current).toEqual({ state: 'idle' })
@@ -131,7 +131,7 @@ describe('hooks', () => {
     expect(result.current).toBe(ready)
   })
 
-  it('reads the requested conversation', async () => {
+  it('a hook reads the conversation with the given id', async () => {
     const { cells, wrapper } = createStage()
     const { result } = renderHook(
       () => ({
@@ -152,7 +152,7 @@ describe('hooks', () => {
     expect(result.current.view.isLoaded).toBe(true)
   })
 
-  it('observes another user when the id changes, and none without an id', async () => {
+  it('`useUser` follows a changed id, and observes no user without an id', async () => {
     const { cells, wrapper } = createStage()
     const initialProps: { id: string | undefined } = { id: 'ada' }
     const { result, rerender } = renderHook(({ id }) => useUser(id), { wrapper, initialProps })
@@ -166,7 +166,7 @@ describe('hooks', () => {
     expect(cells.bob.watchers()).toBe(0)
   })
 
-  it('requests an observable once, not on every render', () => {
+  it('a hook requests its observable once, not on every render', () => {
     const { wrapper, observeUser } = createStage()
     const { rerender } = renderHook(() => useUser('bob'), { wrapper })
     const calls = observeUser.mock.calls.length
@@ -175,7 +175,7 @@ describe('hooks', () => {
     expect(observeUser.mock.calls.length).toBe(calls)
   })
 
-  it('unsubscribes when the component unmounts', () => {
+  it('a hook unsubscribes when its component unmounts', () => {
     const { cells, wrapper } = createStage()
     const { unmount } = renderHook(() => usePresence('ada'), { wrapper })
     expect(cells.presence.watchers()).toBe(1)
@@ -183,7 +183,7 @@ describe('hooks', () => {
     expect(cells.presence.watchers()).toBe(0)
   })
 
-  it('renders once for a burst of changes', async () => {
+  it('a component renders once for a burst of changes', async () => {
     const { cells, client } = createStage()
     const renders: string[] = []
     const Unread = () => <output>{useUnread()}</output>
@@ -201,7 +201,7 @@ describe('hooks', () => {
     expect(renders).toHaveLength(2)
   })
 
-  it('returns empty values before the start and follows the session', async () => {
+  it('hooks return empty values before the start, and follow the session', async () => {
     const { cells, wrapper } = createStage()
     const idle = createChatClient({ url: 'http://chat.example' })
     const wrapIdle = ({ children }: { readonly children: ReactNode }) => (

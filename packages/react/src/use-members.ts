@@ -3,8 +3,8 @@ import { useObservable } from './use-observable.ts'
 import { useOpenConversation } from './use-open-conversation.ts'
 
 /**
- * Returns all members of a conversation, or undefined until they are loaded. Mounting starts the
- * load.
+ * Returns all members of a conversation, or undefined until they are loaded. The first component
+ * that uses the hook starts the load.
  */
 export function useMembers(conversation: string): readonly Member[] | undefined {
   return useObservable(useOpenConversation(conversation).members.list)
