@@ -1,5 +1,5 @@
 /**
- * Tests that every valid message survives encoding and decoding, and that any other bytes are
+ * Tests that every valid bus message survives encoding and decoding, and that any other bytes are
  * refused.
  */
 import { createHmac } from 'node:crypto'
@@ -30,8 +30,8 @@ function encode(channel: BusChannel, message: BusMessage): Buffer {
 }
 
 /**
- * Returns a message sealed with the key, with an arbitrary header and body, as an attacker who has
- * the key could.
+ * Returns a message signed with the key, with an arbitrary header and body, as an attacker who has
+ * the key could send it.
  */
 function seal(channel: BusChannel, header: unknown, body = '', key = 'key', text = JSON.stringify(header)): Buffer {
   const head = Buffer.from(text)
@@ -50,7 +50,7 @@ function seal(channel: BusChannel, header: unknown, body = '', key = 'key', text
   return bytes
 }
 
-describe('bus codec', () => {
+describe('the bus codec', () => {
   const messages: [string, BusChannel, BusMessage][] = [
     ['changes', room, changes(messageChange(7), messageChange(8, 'Grüße 👩‍👩‍👧 \u2028'), messageChange(9))],
     ['a removal alone', room, changes(memberChange(7, 'member.left', user))],
@@ -71,7 +71,7 @@ describe('bus codec', () => {
     expect(receiver.decode(channel, encode(channel, message))).toEqual({ kind: 'message', message })
   })
 
-  it('recognises its own messages', () => {
+  it('a bus recognises the messages that it sent itself', () => {
     expect(sender.decode(room, encode(room, changes(messageChange(1))))).toEqual({ kind: 'echo' })
   })
 
@@ -96,7 +96,7 @@ describe('bus codec', () => {
     })
   })
 
-  it('[BUS1] refuses another key, another version and another channel', () => {
+  it('[BUS1] refuses a message with another key, version or channel', () => {
     const message = changes(messageChange(1))
     expect(new BusCodec('other').decode(room, encode(room, message))).toEqual({ kind: 'refused', reason: 'hmac' })
     const newer = encode(room, message)
@@ -105,7 +105,7 @@ describe('bus codec', () => {
     expect(receiver.decode(`c:${other}`, encode(room, message))).toEqual({ kind: 'refused', reason: 'hmac' })
   })
 
-  it('[BUS1] N99: refuses bytes that are no message, and oversized ones', () => {
+  it('[BUS1] N99: refuses oversized messages and bytes that are no message', () => {
     for (const [bytes, reason] of [
       [Buffer.alloc(0), 'length'],
       [Buffer.from('{"kind":"changes"}'), 'length'],
@@ -135,19 +135,19 @@ describe('bus codec', () => {
     ['an effect that does not exist', { ...header, effect: { kind: 'promoted', user } }, '{}{}', 'header'],
     ['somebody else’s marker', { kind: 'read-marker', epoch: 'e', user, conversation, readSeq: 1 }, '{}', 'channel'],
     ['revocations in a conversation', { kind: 'revoked', sessions: [] }, '', 'channel'],
-  ])('[BUS1] N99: %s is refused, even when sealed with the key', (_name, bad, body, reason) => {
+  ])('[BUS1] N99: %s is refused, even when signed with the key', (_name, bad, body, reason) => {
     expect(receiver.decode(room, seal(room, bad, body, 'key', bad === undefined ? body : undefined))).toEqual({
       kind: 'refused',
       reason,
     })
   })
 
-  it('[BUS1] never parses a body', () => {
+  it('[BUS1] decoding never parses the body of a message', () => {
     const decoded = receiver.decode(room, seal(room, { ...header, lengths: [5, 3] }, '{"a":no}'))
     expect(decoded).toMatchObject({ message: { changes: [{ json: '{"a":' }, { json: 'no}' }] } })
   })
 
-  it('[ACL1] refuses to encode changes that must travel in separate messages', () => {
+  it('[ACL1] refuses to encode changes that must be sent in separate messages', () => {
     expect(sender.encode(room, changes(memberChange(1, 'member.left', user), messageChange(2)))).toBeUndefined()
     expect(sender.encode(room, changes(messageChange(1), messageChange(3)))).toBeUndefined()
     expect(sender.encode(room, changes())).toBeUndefined()

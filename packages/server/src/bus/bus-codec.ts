@@ -1,14 +1,16 @@
 /**
  * Encodes and decodes bus messages (rule BUS1). Messages from the bus are not trusted, because any
- * client that reaches Redis can publish too.
+ * client that reaches Redis can publish, too.
  *
  * ```
- * version 1 byte · sender 8 bytes · HMAC-SHA-256 32 bytes · header length 4 bytes · header (JSON) · body
+ * version 1 byte · sender 8 bytes · HMAC-SHA-256 32 bytes · header length 4 bytes · header (JSON) ·
+ * body
  * ```
  * The HMAC covers the channel and all bytes except its own. The sender encodes the JSON of the body
  * once; the receiver cuts it by the lengths in the header and never parses it. Decoding never
  * throws: every malformed message is refused with a reason. Only the last change of a message may
- * change who sees the next change (rule ACL1). The header carries the effect of that change.
+ * change the set of members, and with it who may see the next change (rule ACL1). The header
+ * carries that effect.
  */
 import { createHmac, createSecretKey, type KeyObject, randomBytes, timingSafeEqual } from 'node:crypto'
 import { type Id, idSchema, limits, roleSchema } from '@chorus/protocol'
@@ -29,7 +31,7 @@ const macAt = 9
 const lengthAt = 41
 const headerAt = 45
 
-/** Reason why a message was refused. */
+/** Reason why a bus message was refused. */
 export type Refusal = 'size' | 'version' | 'length' | 'hmac' | 'header' | 'channel'
 
 export type Decoded =
@@ -116,7 +118,8 @@ export class BusCodec {
     if (bytes.length > headerAt + codecLimits.headerMaxBytes + codecLimits.bodyMaxBytes) return refused('size')
     if (bytes.length <= headerAt) return refused('length')
     if (bytes[0] !== version) return refused('version')
-    // Checked before the HMAC: a message with a forged sender is only dropped.
+    // Checked before the HMAC is verified. This is safe: a message whose sender was forged as this
+    // server is only dropped.
     if (this.#sender.equals(bytes.subarray(senderAt, macAt))) return { kind: 'echo' }
     const bodyAt = headerAt + bytes.readUInt32BE(lengthAt)
     if (bodyAt > bytes.length || bodyAt - headerAt > codecLimits.headerMaxBytes) return refused('length')
@@ -148,7 +151,7 @@ function parseHeader(text: string): Header | undefined {
   }
 }
 
-/** Parts of an encoded message. The pieces of the body are written one after another. */
+/** Parts of an encoded message. The pieces of its body are written one after another. */
 interface Parts {
   readonly header: Header
   readonly body: readonly string[]

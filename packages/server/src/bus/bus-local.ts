@@ -4,7 +4,7 @@
  */
 import type { Bus, BusChannel, BusMessage } from './bus.ts'
 
-/** State shared by all local buses of one process. */
+/** The local buses of one process, between which messages are delivered. */
 export class LocalBusHub {
   readonly #buses = new Set<LocalBus>()
 
@@ -63,7 +63,8 @@ class LocalBus implements Bus {
 
   receive(channel: BusChannel, message: BusMessage): void {
     if (!this.#channels.has(channel)) return
-    // Deliver later: a listener must never run inside the publisher's call.
+    // Deliver in a later turn of the event loop: a listener must never run inside the publisher's
+    // call.
     setImmediate(() => {
       if (!this.#channels.has(channel)) return
       for (const listener of this.#listeners) listener(message)

@@ -2,9 +2,9 @@
 import type { Refusal } from './bus-codec.ts'
 
 /**
- * Reason why a hint was dropped. Outgoing: Redis is `away`, the `queue` is full, the publish
- * `failed`, or the hint does not fit into one message (`unsendable`). Incoming: the message was
- * refused (see {@link Refusal}).
+ * Reason why a hint over Redis was dropped. When sending: Redis cannot be reached (`away`), the
+ * `queue` is full, the publish `failed`, or the hint does not fit into one message (`unsendable`).
+ * When receiving: the message was refused (see {@link Refusal}).
  */
 export type DropReason = 'away' | 'queue' | 'failed' | 'unsendable' | Refusal
 
@@ -12,16 +12,16 @@ export interface BusObserver {
   published(bytes: number): void
   received(bytes: number): void
   dropped(reason: DropReason, count: number): void
-  /** Records a gap: messages may have been missed. */
+  /** Records a gap in a subscription: messages may have been missed. */
   gap(cause: GapCause): void
-  /** Records the time that a probe took to come back. */
+  /** Records the time from publishing a probe message to receiving it. */
   probed(durationMs: number): void
   /** Writes a line to the log. */
   noted(line: string): void
 }
 
 /**
- * Cause of a gap: a new connection, a moved slot of a cluster, or a subscription that was confirmed
- * late.
+ * Cause of a gap in a subscription: a new connection, a slot of a cluster that moved to another
+ * master, or a subscription that was confirmed late.
  */
 export type GapCause = 'connected' | 'moved' | 'late'

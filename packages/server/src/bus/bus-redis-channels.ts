@@ -1,14 +1,14 @@
 /**
- * Names of channels in Redis: `{partition}:channel` within the installation's namespace. The
- * partition is the hash tag. So all channels of one conversation or user belong to one master of a
- * cluster, and one SSUBSCRIBE may name many channels of a partition.
+ * Names of the bus channels in Redis: `{partition}:channel` within the installation's namespace.
+ * The partition is the hash tag of the name. So all channels of one conversation or user belong to
+ * one master of a cluster, and one SSUBSCRIBE may name many channels of a partition.
  */
 import type { Redis } from '../redis/redis.ts'
 import type { BusChannel } from './bus.ts'
 
 /**
- * Number of partitions. Part of the wire format between servers: all servers must use the same
- * number.
+ * Number of partitions of the channels. Part of the wire format between servers: all servers must
+ * use the same number.
  */
 export const partitionsCount = 64
 
@@ -17,7 +17,8 @@ export function nameOf(redis: Pick<Redis, 'keyOf'>, channel: BusChannel): string
 }
 
 export function partitionOf(channel: BusChannel): number {
-  // FNV-1a over the id alone, so that all channels of one user share a partition.
+  // Hash the id alone (FNV-1a), without the kind of channel, so that all channels of one user share
+  // a partition.
   let hash = 0x811c9dc5
   for (let index = channel.indexOf(':') + 1; index < channel.length; index++)
     hash = Math.imul(hash ^ channel.charCodeAt(index), 0x01000193)

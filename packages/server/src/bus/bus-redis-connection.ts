@@ -1,12 +1,12 @@
 /**
- * One subscribing connection to one Redis. It reports confirmed, refused and ended subscriptions
- * and received messages. It closes at the first reply that makes no sense; its owner then opens a
- * new connection. It never reconnects by itself, so a caller cannot mistake a new connection, which
- * missed messages, for the old one.
+ * One connection to one Redis over which this server subscribes. It reports confirmed, refused and
+ * ended subscriptions and received messages. It closes at the first reply that makes no sense; its
+ * owner then opens a new connection. It never reconnects by itself, so a caller cannot mistake a
+ * new connection, which missed messages, for the old one.
  *
- * Why not node-redis: when a slot moves, the server pushes a SUNSUBSCRIBE. While a command is
- * pending, node-redis takes that push for the reply to the command, and the channel stays silent
- * from then on. See docs/decisions.
+ * Why not node-redis: when a slot of a cluster moves, Redis pushes a SUNSUBSCRIBE. While a command
+ * is pending, node-redis takes that push for the reply to the command, and the channel receives
+ * nothing from then on. See docs/decisions.
  */
 import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
@@ -22,8 +22,8 @@ export const connectionLimits = {
    */
   silenceMaxMs: 4_000,
   /**
-   * Maximum number of bytes that Redis has not accepted yet. Beyond it the connection counts as
-   * dead.
+   * Maximum number of sent bytes that Redis has not accepted yet. Beyond it the connection counts
+   * as dead.
    */
   unsentMaxBytes: 16_777_216,
 } as const
@@ -34,7 +34,9 @@ export interface RedisAddress {
 }
 
 export interface RedisAccess {
-  /** Returns the TLS options for the Redis at a host, or undefined for plain text. */
+  /**
+   * Returns the TLS options for the Redis at this host, or undefined for a connection without TLS.
+   */
   readonly tlsOf: (host: string) => RedisTls | undefined
   readonly username: string
   readonly password: string
@@ -48,11 +50,14 @@ export interface ConnectionEvents {
    */
   readonly onConfirmed: (name: string, request: number) => void
   /**
-   * Called when Redis ends a subscription without a request: the slot has moved to another master.
+   * Called when Redis ends a subscription without a request, because its slot has moved to another
+   * master.
    */
   readonly onMoved: (name: string) => void
   readonly onRefused: (names: readonly string[], reason: string) => void
-  /** Called exactly once, even when the connection never opened. No other event follows. */
+  /**
+   * Called exactly once, when the connection ends, even if it never opened. No other event follows.
+   */
   readonly onClosed: (reason: string) => void
 }
 
@@ -176,8 +181,9 @@ export class RedisBusConnection {
   }
 
   /**
-   * Returns the number of the request that this push confirms: always the oldest unanswered one.
-   * Returns undefined when the push answers no request.
+   * Returns the number of the request that this push confirms, and removes that request from the
+   * pending ones. It is always the oldest pending request. Returns undefined when the push answers
+   * no request.
    */
   #strike(kind: 'subscribe' | 'unsubscribe', name: string): number | undefined {
     const [head] = this.#expected
@@ -194,7 +200,10 @@ export class RedisBusConnection {
     else if (head.kind === 'subscribe') this.#events.onRefused([...head.names], reply.text)
   }
 
-  /** Sends pings and closes a silent connection: a peer that vanished sends no notice. */
+  /**
+   * Sends pings, and closes the connection when nothing arrives: a peer that vanished sends no
+   * notice.
+   */
   #watch(): void {
     this.#timer.cancel()
     const look = (): void => {

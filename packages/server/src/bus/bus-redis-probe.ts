@@ -1,7 +1,7 @@
 /**
- * Probes of one subscribing connection. A probe published over the publishing connection must come
- * back on this one. So a subscription that Redis has confirmed but does not serve is detected
- * within a few seconds.
+ * Probes of one subscribing connection. A probe is a small message: this server publishes it over
+ * its publishing connection and must receive it on the subscribing one. So a subscription that
+ * Redis has confirmed but does not serve is detected within a few seconds.
  */
 import { randomBytes } from 'node:crypto'
 import type { Clock, Timer } from '../support/clock.ts'
@@ -9,28 +9,33 @@ import type { Redis } from '../redis/redis.ts'
 import type { RedisBusConnection } from './bus-redis-connection.ts'
 
 /**
- * The connection is reopened after the first lost probe, and then after every so many further
- * ones.
+ * Number of lost probes between two reopenings of the connection. The first lost probe reopens it
+ * at once.
  */
 const lostPerReopening = 5
 
 const probeTimings = {
   intervalMs: 2_000,
-  /** A probe checked later than this is ignored, because this process itself was paused. */
+  /**
+   * Maximum delay of the check for a probe. A later check is ignored, because this process itself
+   * was paused.
+   */
   latenessMaxMs: 1_000,
 } as const
 
 export interface ProbeOptions {
-  /** Redis that publishes the probes. */
+  /** Redis to which the probes are published. */
   readonly redis: Redis
   readonly clock: Clock
-  /** Returns the name of the channel of the probes. It changes when slots move. */
+  /**
+   * Returns the name of the channel of the probes. The name changes when slots of the cluster move.
+   */
   readonly nameOf: () => string
-  /** Called when a probe came back. `wasLost`: the probe before it was lost. */
+  /** Called when a probe was received. `wasLost`: the probe before it was lost. */
   readonly onBack: (durationMs: number, wasLost: boolean) => void
-  /** Called when a probe did not come back. */
+  /** Called when a probe was lost: it was published but not received. */
   readonly onLost: (isTimeToReopen: boolean) => void
-  /** Called when Redis answers but refuses to publish a probe. */
+  /** Called when Redis can be reached but refuses to publish a probe. */
   readonly onRefused: (reason: string) => void
 }
 
@@ -57,7 +62,10 @@ export class SubscriptionProbe {
     this.#options = options
   }
 
-  /** Name of the channel that the probes are sent to. Undefined: none is subscribed. */
+  /**
+   * Name of the channel on which the probes are received. Undefined while no such channel is
+   * subscribed.
+   */
   get name(): string | undefined {
     return this.#channel?.name
   }
@@ -77,20 +85,25 @@ export class SubscriptionProbe {
     this.#watch(connection)
   }
 
-  /** Subscribes again if the slots have moved, so that the probes have another name. */
+  /** Subscribes to the new channel of the probes if slots of the cluster have moved. */
   followSlots(): void {
     if (this.#connection !== undefined && this.#channel !== undefined && this.#channel.name !== this.#options.nameOf())
       this.start(this.#connection)
   }
 
-  /** Ends probing because the connection has ended. The next `start` continues the count. */
+  /**
+   * Stops probing because the connection has ended. The next `start` continues the count of lost
+   * probes.
+   */
   stop(): void {
     this.#timer?.cancel()
     this.#connection = undefined
     this.#channel = undefined
   }
 
-  /** Records that Redis ended the subscription. The next interval subscribes again. */
+  /**
+   * Records that Redis ended the subscription of the probes. The next interval subscribes again.
+   */
   forgetChannel(): void {
     this.#channel = undefined
   }
@@ -111,8 +124,8 @@ export class SubscriptionProbe {
         sent.isPublished = true
       },
       (error: unknown) => {
-        // If Redis is away, the publishing side reports it. If it answers but refuses the probe,
-        // the problem is reported only here.
+        // If Redis cannot be reached, the publisher reports that. If Redis can be reached but
+        // refuses the probe, only this line reports it.
         if (redis.problem() === undefined) onRefused(error instanceof Error ? error.message : String(error))
       },
     )
@@ -152,8 +165,8 @@ export class SubscriptionProbe {
 }
 
 /**
- * Publishes a probe, after a write. A primary that became a replica accepts a publish silently and
- * delivers it to no subscriber, but it refuses a write.
+ * Publishes a probe, after a write to Redis. A primary that became a replica accepts the publish
+ * silently and delivers it to no subscriber, but it refuses the write.
  */
 async function publishProbe(redis: Redis, name: string, nonce: string): Promise<void> {
   await redis.command(name, ['SET', name, nonce, 'PX', String(probeTimings.intervalMs)])
@@ -161,7 +174,7 @@ async function publishProbe(redis: Redis, name: string, nonce: string): Promise<
 }
 
 /**
- * Returns whether a probe is lost: its subscription was never confirmed, or it was published and
- * did not come back. A probe that could not be published proves nothing.
+ * Returns whether the last probe is lost: its subscription was never confirmed, or the probe was
+ * published and not received. A probe that could not be published does not count as lost.
  */
 const didNotComeBack = ({ sent }: Channel): boolean => sent === undefined || (sent.isPublished && !sent.isBack)

@@ -1,10 +1,11 @@
 /**
- * Sends hints to Redis without making the publisher wait.
+ * Publishes hints to Redis without making the caller wait.
  *
- * Each channel has one message in flight at a time. Hints that arrive during that time, or within
- * the same turn of the event loop, queue behind it. Consecutive changes are merged into one
- * message. All queues are bounded. Hints beyond a bound are dropped, because the sweep finds the
- * same changes. While Redis is away nothing is queued, so no outdated hint arrives late.
+ * Each channel has one message in flight at a time. Hints that the server publishes during that
+ * time, or within the same turn of the event loop, queue behind it. Consecutive changes are merged
+ * into one message. All queues are bounded. Hints over the limit of a queue are dropped, because
+ * the sweep finds the same changes. While Redis cannot be reached nothing is queued, so no outdated
+ * hint arrives late.
  */
 import type { LoggedChange } from '../support/logged-change.ts'
 import type { Redis } from '../redis/redis.ts'
@@ -20,7 +21,10 @@ export const publisherLimits = {
   waitingMaxBytes: 8_388_608,
   /** Maximum number of queued messages over all channels. */
   waitingMax: 20_000,
-  /** Maximum size of merged changes of one conversation. A larger change is sent alone. */
+  /**
+   * Maximum size of changes of one conversation that are merged into one message. A larger change
+   * is sent alone.
+   */
   togetherMaxBytes: 262_144,
 } as const
 
@@ -28,7 +32,8 @@ interface Waiting {
   message: BusMessage
   bytes: number
   /**
-   * The changes of `message`, once changes were merged into it. Later changes are appended here.
+   * The changes of `message`, set once further changes were merged into it. Later changes are
+   * appended to this list.
    */
   gathered: LoggedChange[] | undefined
 }
@@ -154,7 +159,10 @@ export class BusPublisher {
     for (const resolve of this.#flushed.splice(0)) resolve()
   }
 
-  /** Drops the queue of a channel while Redis is away or slow: its hints would only arrive late. */
+  /**
+   * Drops the queue of a channel while Redis is slow or cannot be reached: its hints would only
+   * arrive late.
+   */
   #forget(channel: BusChannel, outgoing: Outgoing): void {
     if (this.#redis.problem() === undefined || this.#channels.get(channel) !== outgoing) return
     for (const { bytes } of outgoing.waiting) this.#waitingBytes -= bytes
@@ -189,7 +197,10 @@ const bytesOf = (message: BusMessage): number =>
       ? message.json.length
       : 0)
 
-/** Splits a message to fit the limits of the codec. A membership change ends a part (rule ACL1). */
+/**
+ * Splits a bus message to fit the size limits of the codec. A membership change ends a part (rule
+ * ACL1).
+ */
 function* split(message: BusMessage): Generator<BusMessage, void, void> {
   if (message.kind === 'revoked') {
     for (let at = 0; at < message.sessions.length; at += codecLimits.sessionsMax)
@@ -226,7 +237,10 @@ function mayFollow(last: LoggedChange, next: LoggedChange, count: number, bytes:
   )
 }
 
-/** Merges consecutive changes into the queued message. Returns whether `after` was merged. */
+/**
+ * Merges the changes of `after` into the queued message if they follow its last change. Returns
+ * whether they were merged.
+ */
 function join(waiting: Waiting, after: BusMessage, bytes: number): boolean {
   const before = waiting.message
   if (before.kind !== 'changes' || after.kind !== 'changes' || before.epoch !== after.epoch) return false

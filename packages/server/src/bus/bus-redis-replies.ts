@@ -1,7 +1,8 @@
 /**
- * Parses the bytes of a Redis connection (RESP3) into replies. Supports only the types a subscriber
- * meets: replies become plain values, and pushed data is marked as such. An oversized or malformed
- * reply throws, and the caller closes the connection.
+ * Parses the bytes that Redis sends on a connection (RESP3) into replies. Supports only the types
+ * that a subscriber receives. Replies become plain values, and data that Redis pushes without a
+ * request is marked as such. An oversized or malformed reply throws, and the caller closes the
+ * connection.
  */
 
 export const replyLimits = {
@@ -38,7 +39,10 @@ export class ReplyReader {
   #bytes: Buffer = Buffer.alloc(0)
   #at = 0
 
-  /** Returns every reply that is complete now. Throws when the bytes are not valid replies. */
+  /**
+   * Returns every reply that the bytes so far complete. Throws when the bytes are not valid
+   * replies.
+   */
   read(chunk: Buffer): Received[] {
     const received: Received[] = []
     this.#bytes = this.#at === this.#bytes.length ? chunk : Buffer.concat([this.#bytes.subarray(this.#at), chunk])
@@ -121,7 +125,7 @@ function lengthOf(line: string): number {
   return length
 }
 
-/** Encodes a command for the wire. */
+/** Encodes a Redis command as bytes to send. */
 export function encodeCommand(args: readonly (string | Buffer)[]): Buffer {
   const parts: Buffer[] = [Buffer.from(`*${args.length}\r\n`)]
   for (const arg of args) {

@@ -2,9 +2,10 @@
  * Connections of one server to the Redis that serves its subscriptions: one to a single Redis, or
  * one to each master of a cluster.
  *
- * A connection that ends is reopened with jitter. The masters follow slots that move. Each
- * connection is probed, and reopened when its probes do not come back. Every end of a connection is
- * reported, so that its subscriptions are made again.
+ * A connection that ends is reopened after a random delay. When slots of the cluster move to other
+ * masters, the connections follow them. Each connection is probed (bus-redis-probe.ts), and
+ * reopened when a probe is lost. Every end of a connection is reported, so that its subscriptions
+ * are made again.
  */
 import { randomBytes } from 'node:crypto'
 import type { Clock, Timer } from '../support/clock.ts'
@@ -17,10 +18,10 @@ import { SubscriptionProbe } from './bus-redis-probe.ts'
 import { RedisRefusal, type Reply } from './bus-redis-replies.ts'
 import { keyOf, ownersOf, readMasters } from './bus-redis-topology.ts'
 
-/** Time between two reads of the masters of a cluster. */
+/** Time between two reads of the list of masters of a cluster. */
 const topologyIntervalMs = 10_000
 
-/** One Redis that serves subscriptions. `open`: its connection can be used. */
+/** One Redis that serves subscriptions. `open`: the connection to it can be used. */
 export interface Shard {
   readonly connection: RedisBusConnection | undefined
   readonly state: 'connecting' | 'open' | 'away'
@@ -40,7 +41,7 @@ export interface ShardEvents {
   readonly onAway: (shard: Shard) => void
   /** Called when partitions have moved to other masters. */
   readonly onOwnersChanged: () => void
-  /** Called when probes come back again after lost ones. */
+  /** Called when probes are received again after some were lost. */
   readonly onGap: (cause: GapCause) => void
   readonly onProbed: (durationMs: number) => void
   readonly onNote: (line: string) => void
@@ -48,7 +49,7 @@ export interface ShardEvents {
 
 export interface BusShardsOptions {
   readonly url: string
-  /** Redis that publishes the probes. */
+  /** Redis to which the probes are published. */
   readonly redis: Redis
   readonly clock: Clock
   readonly events: ShardEvents
@@ -71,7 +72,7 @@ export class BusShards {
   readonly #access: RedisAccess
   readonly #probeId = randomBytes(8).toString('hex')
   readonly #shards = new Map<string, OwnShard>()
-  /** Master of each partition in a cluster. Undefined: the seed serves all partitions. */
+  /** Master of each partition in a cluster. Undefined while one Redis serves all partitions. */
   #owners: readonly string[] | undefined
   #topologyTimer: Timer | undefined
   #isRefreshing = false
@@ -91,12 +92,12 @@ export class BusShards {
     this.#watchTopology()
   }
 
-  /** Whether Redis is a cluster. False until a connection has found out. */
+  /** Whether Redis is a cluster. False until a connection has read that it is one. */
   get isCluster(): boolean {
     return this.#owners !== undefined
   }
 
-  /** Resolves when every connection has been opened once, or its first attempt has failed. */
+  /** Resolves when every connection has opened once, or its first attempt has failed. */
   async whenOpened(): Promise<void> {
     if (this.#isSettled) return
     await new Promise<void>((resolve) => this.#opened.push(resolve))
@@ -107,8 +108,8 @@ export class BusShards {
   }
 
   /**
-   * Returns undefined when all connections are open and probes come back. Otherwise returns the
-   * reason.
+   * Returns undefined when all connections are open and no probe is lost. Otherwise returns the
+   * reason why messages may be missed.
    */
   degraded(): string | undefined {
     for (const { address, state, problem } of this.#shards.values()) {
@@ -118,7 +119,10 @@ export class BusShards {
     return undefined
   }
 
-  /** Asks a master for the owners of all slots: the given connection, or any open one. */
+  /**
+   * Asks a master of the cluster for the owners of all slots: the given connection, or any open
+   * one.
+   */
   refreshTopology(asked?: RedisBusConnection): void {
     if (this.#owners === undefined || this.#isRefreshing || this.#isClosed) return
     const open = [...this.#shards.values()].filter(({ state }) => state === 'open')

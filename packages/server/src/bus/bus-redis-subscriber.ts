@@ -1,7 +1,8 @@
 /**
  * Subscriptions of one server at Redis. A wanted channel is subscribed again whenever its
- * connection ends or its slot moves. Messages may be missed until that is confirmed; the gap is
- * announced then (rule JOIN1). Requests of one turn of the event loop are sent together.
+ * connection ends or its slot moves. Until the new subscription is confirmed, messages may be
+ * missed. The gap is announced at the confirmation (rule JOIN1). Requests of one turn of the event
+ * loop are sent together.
  */
 import type { Clock, Timer } from '../support/clock.ts'
 import type { Redis } from '../redis/redis.ts'
@@ -13,7 +14,7 @@ import { BusShards, type Shard } from './bus-redis-shards.ts'
 import { groupByConnection, namesPerRequestMax, release, type Subscription } from './bus-redis-subscription.ts'
 
 const subscriberTimings = {
-  /** Time after which a subscriber continues without the confirmation (rule JOIN1). */
+  /** Time after which a caller that subscribes continues without the confirmation (rule JOIN1). */
   confirmationMs: 250,
   /** Time within which several gaps are announced as one. */
   gapDelayMs: 50,
@@ -23,7 +24,7 @@ const subscriberTimings = {
 
 export interface BusSubscriberOptions {
   readonly url: string
-  /** Redis that publishes the probes. */
+  /** Redis to which the probes are published. */
   readonly redis: Redis
   readonly clock: Clock
   readonly observer: BusObserver
@@ -34,13 +35,13 @@ export interface BusSubscriberOptions {
 export class BusSubscriber {
   readonly #options: BusSubscriberOptions
   readonly #subscriptions = new Map<string, Subscription>()
-  /** Names that no connection has been asked to subscribe yet. */
+  /** Names of wanted channels that no connection has been asked to subscribe to yet. */
   readonly #wanting = new Set<string>()
-  /** Subscriptions that ended here but not yet at Redis. */
+  /** Subscriptions that this server has ended but Redis has not yet. */
   readonly #leaving = new Map<string, Subscription>()
   readonly #shards: BusShards
   #isFlushing = false
-  /** Reason of the last refused subscription, until the next one is confirmed. */
+  /** Reason why Redis refused the last refused subscription, until a later one is confirmed. */
   #refusal: string | undefined
   #lastNote = ''
   #lastNoteAtMs = Number.NEGATIVE_INFINITY
@@ -74,7 +75,7 @@ export class BusSubscriber {
     })
   }
 
-  /** Resolves when every connection has been opened once, or its first attempt has failed. */
+  /** Resolves when every connection has opened once, or its first attempt has failed. */
   whenOpened(): Promise<void> {
     return this.#shards.whenOpened()
   }
@@ -121,8 +122,8 @@ export class BusSubscriber {
   }
 
   /**
-   * Returns undefined when all connections are open and probes come back. Otherwise returns the
-   * reason.
+   * Returns undefined when all connections are open and no probe is lost. Otherwise returns the
+   * reason why messages may be missed.
    */
   degraded(): string | undefined {
     const problem = this.#shards.degraded()
@@ -148,8 +149,8 @@ export class BusSubscriber {
   }
 
   /**
-   * Resolves at the confirmation, after 250 ms, or at once when no confirmation can come (rule
-   * JOIN1).
+   * Resolves when the subscription is confirmed, after 250 ms, or at once when no confirmation can
+   * come (rule JOIN1).
    */
   async #whenConfirmed(subscription: Subscription): Promise<void> {
     if (this.#shardOf(subscription)?.state === 'away') {
@@ -271,7 +272,9 @@ export class BusSubscriber {
       if (subscription.connection === connection) this.#leaving.delete(name)
   }
 
-  /** Lets callers that wait for subscriptions of this shard continue without them. */
+  /**
+   * Lets callers that wait for the confirmation of subscriptions at this shard continue without it.
+   */
   #releaseOf(shard: Shard): void {
     for (const subscription of this.#subscriptions.values()) {
       if (this.#shardOf(subscription) !== shard) continue
@@ -311,7 +314,7 @@ export class BusSubscriber {
     this.#retrySoon()
   }
 
-  /** Logs a line, but not the same line again within a while. */
+  /** Logs a line, but not the same line twice within a while. */
   #note(line: string): void {
     const nowMs = this.#options.clock.nowMs()
     if (line === this.#lastNote && nowMs - this.#lastNoteAtMs < subscriberTimings.noteIntervalMs) return

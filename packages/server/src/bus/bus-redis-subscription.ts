@@ -1,20 +1,20 @@
 /**
- * State of one subscription at Redis. `confirmed` is the only state in which messages surely arrive
- * (rule JOIN1).
+ * State of one subscription at Redis. Only in the state `confirmed` do messages surely arrive (rule
+ * JOIN1).
  */
 import type { BusChannel } from './bus.ts'
 import type { GapCause } from './bus-observer.ts'
 import type { RedisBusConnection } from './bus-redis-connection.ts'
 
-/** Maximum number of names in one SSUBSCRIBE or SUNSUBSCRIBE. */
+/** Maximum number of channel names in one SSUBSCRIBE or SUNSUBSCRIBE. */
 export const namesPerRequestMax = 500
 
 export interface Subscription {
   readonly channel: BusChannel
   readonly partition: number
   /**
-   * State of the subscription. In `requested` and `confirmed`, `connection` and `request` are the
-   * connection and the number of the request.
+   * State of the subscription. In `requested` and `confirmed`, `connection` is the connection that
+   * was asked, and `request` the number of that request.
    */
   state: 'wanted' | 'requested' | 'confirmed'
   connection: RedisBusConnection | undefined
@@ -32,8 +32,8 @@ export function release(subscription: Subscription): void {
 }
 
 /**
- * Groups names by the connection they are subscribed on, in lists of one partition and bounded
- * length.
+ * Groups channel names by the connection they are subscribed on, in lists of one partition and
+ * bounded length.
  */
 export function groupByConnection(
   subscriptions: ReadonlyMap<string, Subscription>,

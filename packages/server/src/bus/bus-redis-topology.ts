@@ -1,13 +1,13 @@
 /**
- * Masters of a Redis Cluster, as CLUSTER SLOTS reports them. Replies are data of another process:
- * one that makes no sense counts as "no cluster".
+ * Masters of a Redis Cluster, as CLUSTER SLOTS reports them. The reply comes from another process
+ * and is not trusted: a malformed reply counts as "no cluster".
  */
 import { slotOfKey } from '../redis/redis-slot.ts'
 import { partitionsCount } from './bus-redis-channels.ts'
 import type { RedisAddress } from './bus-redis-connection.ts'
 import { RedisRefusal, type Reply, textOf } from './bus-redis-replies.ts'
 
-/** Returns the name under which a Redis is known here, as `host:port`. */
+/** Returns the name by which the bus identifies a Redis: `host:port`. */
 export const keyOf = ({ host, port }: RedisAddress): string => `${host.includes(':') ? `[${host}]` : host}:${port}`
 
 export interface Master {
@@ -18,7 +18,7 @@ export interface Master {
 
 /**
  * Parses the reply to CLUSTER SLOTS: `[from, to, [host, port, …], replicas …]` for each range.
- * Returns undefined when there is no cluster, or none yet.
+ * Returns undefined when Redis is no cluster, or the cluster has not formed yet.
  */
 export function readMasters(reply: Reply, asked: RedisAddress): readonly Master[] | undefined {
   if (reply instanceof RedisRefusal || !Array.isArray(reply) || reply.length === 0) return undefined
@@ -29,7 +29,8 @@ export function readMasters(reply: Reply, asked: RedisAddress): readonly Master[
     if (typeof from !== 'number' || typeof to !== 'number' || !Array.isArray(master)) return undefined
     const [host, port] = master as readonly Reply[]
     if (typeof port !== 'number') return undefined
-    // A node that does not know its own address means the address under which it was reached.
+    // A node that does not know its own address reports no host. Use the address under which it was
+    // reached.
     const name = textOf(host)
     masters.push({ from, to, address: { host: name === '' || name === '?' ? asked.host : name, port } })
   }
@@ -37,8 +38,8 @@ export function readMasters(reply: Reply, asked: RedisAddress): readonly Master[
 }
 
 /**
- * Returns the key of the master of each partition. A partition without a master keeps its master of
- * before, or else gets the asked one.
+ * Returns the name (`host:port`) of the master of each partition. A partition without a master
+ * keeps its former one, or else gets the Redis that was asked.
  */
 export function ownersOf(
   masters: readonly Master[],

@@ -1,6 +1,6 @@
 /**
- * Tests the bus over real Redis servers: a single one, a primary with a replica, and a cluster, and
- * their failures.
+ * Tests the bus over real Redis servers and their failures: a single Redis, a primary with a
+ * replica, and a cluster.
  */
 import { createServer, connect, type Socket } from 'node:net'
 import type { AddressInfo } from 'node:net'
@@ -22,7 +22,7 @@ import type { BusChannel, BusMessage } from './bus.ts'
 import { messageChange } from '../delivery/testing/delivery-fixture.ts'
 import { type OpenedBus, RedisBuses } from './testing/redis-buses.ts'
 
-/** Returns the Redis name of a channel, as a bus without its own namespace forms it. */
+/** Returns the Redis name of a bus channel, without the namespace of an installation. */
 const nameIn = (channel: BusChannel): string => nameOf({ keyOf: (name) => `chorus:${name}` }, channel)
 
 const buses = new RedisBuses()
@@ -52,7 +52,7 @@ const hint = (seq: number, number = 1): BusMessage => ({
 const seqsOf = ({ received }: OpenedBus): number[] =>
   received.flatMap((message) => (message.kind === 'changes' ? message.changes.map(({ seq }) => seq) : []))
 
-/** Publishes hints until one arrives. Hints that are lost before count as no failure. */
+/** Publishes hints until one of them arrives. Hints lost before that do not fail the test. */
 async function whenHeard(from: OpenedBus, by: OpenedBus, number = 1): Promise<void> {
   let seq = 1_000
   const before = by.received.length
@@ -65,7 +65,7 @@ async function whenHeard(from: OpenedBus, by: OpenedBus, number = 1): Promise<vo
   )
 }
 
-describe.skipIf(!hasRedis())('over one Redis', () => {
+describe.skipIf(!hasRedis())('the bus over one Redis', () => {
   let redis: Redis
   beforeAll(async () => {
     redis = await startRedis()
@@ -91,7 +91,7 @@ describe.skipIf(!hasRedis())('over one Redis', () => {
     expect(two.received.length).toBeLessThanOrEqual(3)
   })
 
-  it('[TAIL1] announces a gap when only the subscribing connection dies, then delivers', async () => {
+  it('[TAIL1] announces a gap when only the subscribing connection ends, then delivers', async () => {
     const [one, two] = await openTwo()
     await two.bus.subscribe(roomOf(1))
     two.gaps.length = 0
@@ -102,7 +102,7 @@ describe.skipIf(!hasRedis())('over one Redis', () => {
     expect(seqsOf(two)).toEqual([1])
   })
 
-  it('reports a failing probe when Redis refuses writes', async () => {
+  it('the bus reports a failing probe when Redis refuses writes', async () => {
     const [one] = await openTwo()
     await redis.command('CONFIG', 'SET', 'min-replicas-to-write', 1)
     try {
@@ -117,7 +117,7 @@ describe.skipIf(!hasRedis())('over one Redis', () => {
     const [one, two] = await openTwo()
     await redis.kill9()
     await waitForFact(() => !isWorking(one) && !isWorking(two), { what: 'buses that say they are degraded' })
-    // Resolves although no confirmation can come.
+    // The promise resolves although no confirmation can come.
     await two.bus.subscribe(roomOf(1))
     one.bus.publish(roomOf(1), hint(1))
     two.gaps.length = 0
@@ -125,12 +125,12 @@ describe.skipIf(!hasRedis())('over one Redis', () => {
     await waitForFact(() => two.gaps.length > 0, { what: 'the gap', timeoutMs: 20_000 })
     await whenHeard(one, two)
     await whenWorking()
-    // The hint published while Redis was away was dropped. It must not arrive late.
+    // The hint published while Redis was stopped was dropped. It must not arrive late.
     expect(seqsOf(two)).not.toContain(1)
     expect(one.dropped.get('away')).toBeGreaterThan(0)
   })
 
-  it('[LIM1] bounds the queue while Redis is paused, and empties it afterwards', async () => {
+  it('[LIM1] bounds the publishing queue while Redis is paused, and empties it afterwards', async () => {
     const [one, two] = await openTwo()
     await two.bus.subscribe(roomOf(1))
     redis.pause()
@@ -157,7 +157,7 @@ describe.skipIf(!hasRedis())('over one Redis', () => {
     expect(seqsOf(two)).not.toContain(9_999)
   })
 
-  it('[LIM1] drops and counts hints beyond the queue limit, over many conversations', async () => {
+  it('[LIM1] drops and counts hints over the queue limit, over many conversations', async () => {
     const one = await buses.open(redis.url)
     for (let number = 0; number < publisherLimits.waitingMax + 500; number++)
       one.bus.publish(roomOf(number), hint(1, number))
@@ -165,7 +165,7 @@ describe.skipIf(!hasRedis())('over one Redis', () => {
     expect(one.dropped.get('queue')).toBe(500)
   })
 
-  it('[BUS1] N99: drops and counts foreign messages; the next hint arrives', async () => {
+  it('[BUS1] N99: drops and counts messages of other programs; the next hint arrives', async () => {
     const [one, two] = await openTwo()
     const stranger = await buses.open(redis.url, redis.url, 'another key')
     await whenWorking()
@@ -182,7 +182,7 @@ describe.skipIf(!hasRedis())('over one Redis', () => {
     expect(two.gaps).not.toContain('connected')
   })
 
-  it('[TAIL1] replaces a connection that falls silent without closing', async () => {
+  it('[TAIL1] replaces a connection on which nothing arrives although it is open', async () => {
     const line = await startHalfOpenProxy(redis.port)
     const one = await buses.open(redis.url)
     const two = await buses.open(redis.url, line.url)
@@ -195,7 +195,7 @@ describe.skipIf(!hasRedis())('over one Redis', () => {
     line.close()
   })
 
-  it('reports a primary that became a replica, and recovers afterwards', async () => {
+  it('reports a Redis primary that became a replica, and recovers afterwards', async () => {
     const [one, two] = await openTwo()
     await two.bus.subscribe(roomOf(1))
     await redis.command('REPLICAOF', '127.0.0.1', '1')
@@ -208,7 +208,7 @@ describe.skipIf(!hasRedis())('over one Redis', () => {
     await whenWorking()
   })
 
-  it('logs in with a password, and reports a wrong one', async () => {
+  it('the bus logs in to Redis with a password, and reports a wrong one', async () => {
     const locked = await startRedis({ password: 'a pass/word' })
     try {
       const one = await buses.open(locked.url)
@@ -224,7 +224,7 @@ describe.skipIf(!hasRedis())('over one Redis', () => {
     }
   })
 
-  it('subscribes and unsubscribes thousands of channels at once', async () => {
+  it('the bus subscribes and unsubscribes thousands of channels at once', async () => {
     const [one, two] = await openTwo()
     const rooms = Array.from({ length: 5_000 }, (_, index) => roomOf(index))
     await Promise.all(rooms.map((room) => two.bus.subscribe(room)))
@@ -255,7 +255,7 @@ describe.skipIf(!hasRedis())('over one Redis', () => {
   })
 })
 
-describe.skipIf(!hasRedis())('over a primary and a replica', () => {
+describe.skipIf(!hasRedis())('the bus over a Redis primary and a replica', () => {
   let pair: RedisPair
   beforeAll(async () => {
     pair = await startRedisPair()
@@ -288,7 +288,7 @@ describe.skipIf(!hasRedis())('over a primary and a replica', () => {
   })
 })
 
-describe.skipIf(!hasRedis())('over a cluster', () => {
+describe.skipIf(!hasRedis())('the bus over a Redis cluster', () => {
   let cluster: RedisCluster
   beforeAll(async () => {
     cluster = await startRedisCluster()
@@ -307,8 +307,8 @@ describe.skipIf(!hasRedis())('over a cluster', () => {
 
   it('[TAIL1] follows a slot that moves while other subscriptions come and go', async () => {
     const [one, two] = await openTwo()
-    // Channels of one partition and thus of one slot. Other channels of the same master keep its
-    // connection busy.
+    // These channels belong to one partition and thus to one slot. Other channels of the same
+    // master keep its connection busy.
     const partition = partitionOf(roomOf(1))
     const numbers = Array.from({ length: 20_000 }, (_, index) => index + 1)
     const moved = numbers.filter((number) => partitionOf(roomOf(number)) === partition).slice(0, 60)
@@ -341,7 +341,7 @@ describe.skipIf(!hasRedis())('over a cluster', () => {
     await waitForFact(() => isWorking(two), { what: 'a working bus' })
   })
 
-  it('[TAIL1] resubscribes at a master that restarts empty; other channels keep working', async () => {
+  it('[TAIL1] resubscribes at a cluster master that restarts empty; other channels keep working', async () => {
     const [one, two] = await openTwo()
     const rooms = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]
     const owners = new Map<number, Redis>()
@@ -363,7 +363,10 @@ describe.skipIf(!hasRedis())('over a cluster', () => {
   })
 })
 
-/** Starts a proxy that can stop forwarding while both ends still believe in the connection. */
+/**
+ * Starts a proxy that can stop forwarding without closing its connections, so that both ends still
+ * believe in them.
+ */
 async function startHalfOpenProxy(port: number): Promise<{ url: string; freeze: () => void; close: () => void }> {
   const sockets = new Set<Socket>()
   const server = createServer((client) => {

@@ -1,8 +1,9 @@
 /**
  * The bus for several servers: sharded pub/sub over a single Redis, a primary with replicas, or a
  * Redis Cluster. It publishes over the server's ordinary Redis connection. It subscribes over
- * connections of its own, which may go to another Redis. Correctness never depends on it: while
- * Redis is away nothing is queued, and the sweep finds the changes whose hints were lost.
+ * connections of its own, which may go to another Redis. No guarantee of the chat depends on the
+ * bus: while Redis cannot be reached nothing is queued, and the sweep finds the changes whose hints
+ * were lost.
  */
 import type { Clock } from '../support/clock.ts'
 import type { Redis } from '../redis/redis.ts'
@@ -49,12 +50,12 @@ export class RedisBus implements Bus {
     })
   }
 
-  /** Resolves when every connection has been opened, or the first attempt has failed. */
+  /** Resolves when every subscribing connection has opened, or its first attempt has failed. */
   whenOpened(): Promise<void> {
     return this.#subscriber.whenOpened()
   }
 
-  /** Number and size of the messages on their way to Redis or waiting to be sent. */
+  /** Number and size of the messages that are queued or on their way to Redis. */
   get queued(): { readonly messages: number; readonly bytes: number } {
     return {
       messages: this.#publisher.underWay + this.#publisher.waiting,
@@ -62,7 +63,7 @@ export class RedisBus implements Bus {
     }
   }
 
-  /** Resolves when no message waits to be sent. */
+  /** Resolves when no message is queued or on its way to Redis. */
   whenFlushed(): Promise<void> {
     return this.#publisher.whenFlushed()
   }

@@ -24,7 +24,8 @@ export function describeBus(name: string, { open, settle }: BusSuiteOptions): vo
       opened = await open(count)
       return opened.map((bus) => {
         const received: BusMessage[] = []
-        // Some suites use live values of other conversations to settle; leave these out.
+        // Ignore these live values of other conversations: some test files publish them to see that
+        // all earlier messages have arrived.
         bus.onMessage((message) => {
           if (message.kind !== 'live' || message.conversation === conversation) received.push(message)
         })
@@ -43,7 +44,7 @@ export function describeBus(name: string, { open, settle }: BusSuiteOptions): vo
     const seqsOf = (messages: readonly BusMessage[]): number[] =>
       messages.flatMap((received) => (received.kind === 'changes' ? received.changes.map(({ seq }) => seq) : []))
 
-    it('[PUB1] delivers only to subscribers of the channel, once the subscription is confirmed', async () => {
+    it('[PUB1] the bus delivers only to subscribers of a channel, once confirmed', async () => {
       const [one, two, three] = await start(3)
       await two!.bus.subscribe(room)
       await three!.bus.subscribe('c:01900000-0000-7000-8000-00000000beef')
@@ -66,7 +67,7 @@ export function describeBus(name: string, { open, settle }: BusSuiteOptions): vo
       expect(() => one!.bus.publish(room, message(2))).not.toThrow()
     })
 
-    it('carries every kind of message unchanged', async () => {
+    it('the bus delivers every kind of message unchanged', async () => {
       const [one, two] = await start(2)
       const messages: (readonly [BusChannel, BusMessage])[] = [
         [room, changes(messageChange(1, 'Grüße 👋'), memberChange(2, 'member.joined', user))],
@@ -92,7 +93,7 @@ export function describeBus(name: string, { open, settle }: BusSuiteOptions): vo
           ? memberChange(index + 1, index % 100 === 20 ? 'member.left' : 'member.joined', user)
           : messageChange(index + 1),
       )
-      // Send single changes, pairs and larger groups.
+      // Publish single changes, pairs and larger groups in turn.
       for (let at = 0, count = 1; at < sent.length; at += count, count = (count % 7) + 1)
         one!.bus.publish(room, changes(...sent.slice(at, at + count)))
       await settle()
@@ -100,7 +101,7 @@ export function describeBus(name: string, { open, settle }: BusSuiteOptions): vo
       expect(arrived).toEqual(sent)
     })
 
-    it('does not deliver a message to its own publisher', async () => {
+    it('the bus does not deliver a message to its own publisher', async () => {
       const [one, two] = await start(2)
       await one!.bus.subscribe(room)
       await two!.bus.subscribe(room)

@@ -1,10 +1,10 @@
 /**
- * Carries hints about committed changes between servers (rule PUB1).
+ * The bus carries hints (unreliable notices of committed changes) between servers (rule PUB1).
  *
  * Guarantees: a message reaches only servers that subscribed to its channel. `publish` never throws
  * and never waits. A server may or may not receive its own messages. Not guaranteed: delivery,
- * order, exactly once. A hint may be lost, repeated or late. Order and completeness come from seq
- * and the sweep, never from the bus.
+ * order, exactly once. A hint may be lost, repeated or late. Receivers get order and completeness
+ * from the seq of each change and from the sweep, never from the bus.
  */
 import type { Id } from '@chorus/protocol'
 import type { LoggedChange } from '../support/logged-change.ts'
@@ -27,13 +27,13 @@ export type BusMessage =
       readonly json: string
     }
   | { readonly kind: 'revoked'; readonly sessions: readonly Id[] }
-  /** The presence of this user has changed; receivers ask the presence store again. */
+  /** The presence of this user has changed. Receivers read it from the presence store again. */
   | { readonly kind: 'presence'; readonly user: Id }
   | ({ readonly kind: 'device' } & DeviceUpdate)
 
 /**
- * A device's update over plain HTTP: its status and the users that it watches. The server that
- * receives the request may not be the server that holds the device's connections.
+ * An update that a device sent over plain HTTP: its status and the users that it watches. The
+ * server that receives the request may not be the server that has the device's connections.
  */
 export interface DeviceUpdate {
   readonly user: Id
@@ -61,8 +61,8 @@ export interface Bus {
   unsubscribe(channel: BusChannel): void
   onMessage(listener: (message: BusMessage) => void): void
   /**
-   * Registers a listener for gaps in the subscription. Messages may be missing, so the caller
-   * sweeps at once.
+   * Registers a listener for gaps in the subscription. Messages may be missing, so the listener
+   * starts a sweep at once.
    */
   onGap(listener: () => void): void
   /** Returns why the bus does not work, for `/readyz`, or undefined while it works. */

@@ -15,7 +15,7 @@ export interface OpenBusOptions {
   readonly redisUrl: string | undefined
   readonly redisSubscribeUrl: string | undefined
   readonly redisInsecure: 'refuse' | 'allow'
-  /** Returns the HMAC key, the same on every server (rule BUS1). */
+  /** Returns the HMAC key of the bus messages, the same on every server (rule BUS1). */
   readonly key: () => Promise<string>
   readonly clock: Clock
   readonly logger: Logger
@@ -23,15 +23,16 @@ export interface OpenBusOptions {
 }
 
 /**
- * Opens the bus. Throws a StartError when the Redis to subscribe at can never work as configured.
+ * Opens the bus. Throws a StartError when the Redis to subscribe at can never work with the current
+ * configuration.
  */
 export async function openBus(options: OpenBusOptions): Promise<Bus> {
   const { redis, redisUrl, redisSubscribeUrl, redisInsecure, clock, logger, metrics } = options
   if (redis === undefined || redisUrl === undefined) return new LocalBusHub().join()
   if (redisSubscribeUrl !== undefined) {
     const allowInsecure = redisInsecure === 'allow'
-    // Only a check whether this Redis is usable. One clear error is better than a bus that receives
-    // nothing.
+    // This connection only checks whether the Redis to subscribe at is usable. One clear error is
+    // better than a bus that receives nothing.
     const checked = await openRedis({
       url: redisSubscribeUrl,
       variable: 'REDIS_SUBSCRIBE_URL',

@@ -1,8 +1,9 @@
 /**
- * A synthetic member on every server that continuously exchanges messages with the canaries of the
- * other servers. It takes the same path as clients: sign-in by cookie, sending over Socket.IO, the
- * log, the bus, and receiving over Socket.IO and Server-Sent Events. So each pair of servers and
- * each transport has measurements of lost, doubled and reordered messages, and of the latency.
+ * The canary: a synthetic user on every server that continuously exchanges messages with the
+ * canaries of the other servers. It takes the same path as clients: sign-in by cookie, sending over
+ * Socket.IO, the log, the bus, and receiving over Socket.IO and Server-Sent Events. So the latency
+ * and any lost, doubled or reordered messages are measured for each pair of servers and each
+ * transport.
  *
  * It costs one small message per server every ten seconds. The canaries share a conversation that
  * no user can see, and its old messages are deleted. Every failure is retried later: a canary never
@@ -31,7 +32,7 @@ export interface CanaryOptions {
   readonly commands: Pick<CommandTable, 'put-member'>
   readonly authenticator: Pick<Authenticator, 'cookieName' | 'signer'>
   readonly clock: Clock
-  /** Returns the database's time, which is the same on every server. */
+  /** Returns the time by the database's clock, which is the same on every server. */
   readonly now: () => Date
   /** Base URL of this server. */
   readonly url: string
@@ -48,7 +49,7 @@ export const canaryTimings = {
 
 type Transport = 'websocket' | 'sse'
 
-/** The canary's entry in the `data` of a message. */
+/** Data of the canary, stored in the `data` of each message that it sends. */
 interface Note {
   readonly from: string
   readonly boot: string
@@ -58,7 +59,7 @@ interface Note {
 
 export class Canary {
   readonly #options: CanaryOptions
-  /** One watcher per transport while the canary runs. */
+  /** Watchers of received messages, one for each transport, while the canary runs. */
   readonly #watchers: Watcher[] = []
   readonly #timers = new Map<string, Timer>()
   #socket: SocketLink | undefined
@@ -87,7 +88,7 @@ export class Canary {
     this.#socket = undefined
   }
 
-  /** Schedules `run`. A new timer replaces the one of the same name. */
+  /** Runs `run` after the delay. A new timer replaces the pending one of the same name. */
   #after(name: string, delayMs: number, run: () => Promise<void>): void {
     if (this.#isStopped) return
     this.#timers.get(name)?.cancel()
@@ -124,8 +125,8 @@ export class Canary {
   async #settle(): Promise<{ place: CanaryPlace; cookie: string }> {
     const { parts, authenticator } = this.#options
     const user = await ensureCanaryUser(parts.database, uuidv7(), parts.serverName)
-    // Record the conversation as the canaries' before it contains anything, so that no log consumer
-    // takes its messages for users' messages.
+    // Record which conversation the canaries use before it contains anything, so that no reader of
+    // the log takes its messages for users' messages.
     const place =
       (await readCanaryPlace(parts.database)) ??
       (await proposeCanaryPlace(parts.database, { conversation: uuidv7(), owner: user }))
@@ -149,8 +150,8 @@ export class Canary {
     } catch (error) {
       if (!(error instanceof ChorusError) || error.code !== 'not-found') throw error
     }
-    // The conversation does not exist yet. When two servers create it at once, the second create is
-    // refused because the id exists; that server joins at its next attempt.
+    // The conversation does not exist yet. When two servers create it at once, the second attempt
+    // is refused because the id exists. That server joins it at its next attempt.
     const members = [...new Set([owner, user])]
     const create = {
       op: 'create',
@@ -199,7 +200,7 @@ export class Canary {
   }
 
   /**
-   * Sends this number after a delay, retrying the same message until it is acknowledged, and then
+   * Sends the message with this number after a delay, repeats it until it is acknowledged, and then
    * sends the next number.
    */
   #sendNext(conversation: Id, boot: string, number: number): void {
@@ -243,7 +244,10 @@ interface WatcherOptions {
   readonly transport: Transport
 }
 
-/** Keeps one link open, resumes it after each end, and records received messages in its ledger. */
+/**
+ * Keeps one connection open, resumes it after each end, and records received messages in its
+ * ledger.
+ */
 class Watcher {
   readonly #options: WatcherOptions
   #link: Link | undefined
@@ -303,7 +307,8 @@ class Watcher {
         this.#options.ledger.restart()
         return
       case 'conversation':
-        // The client missed too many changes to receive them all: that is no loss.
+        // The client missed too many changes to receive them all. The missing messages do not count
+        // as lost.
         if ((payload as { limited?: boolean }).limited === true) this.#options.ledger.restart()
         return
       case 'changes':
@@ -321,8 +326,7 @@ class Watcher {
       const note = message?.data?.canary
       if (note === undefined || !ledger.receive(seq, note, canary.clock.nowMs())) continue
       const tookMs = canary.now().getTime() - Date.parse(note.sentAt)
-      // Servers know the database's time to within a few milliseconds, so the difference may be
-      // negative.
+      // The clocks of two servers differ by a few milliseconds, so the difference may be negative.
       canary.parts.metrics.canarySeconds.observe({ from: note.from, transport }, Math.max(0, tookMs) / 1_000)
     }
   }

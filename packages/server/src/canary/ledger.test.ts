@@ -1,4 +1,4 @@
-/** Tests how the canary counts messages that arrived and messages that did not. */
+/** Tests how the canary counts received messages and lost, doubled and reordered ones. */
 import { describe, expect, it } from 'vitest'
 import { CanaryLedger, ledgerLimits } from './ledger.ts'
 
@@ -21,7 +21,7 @@ function open() {
 }
 
 describe('the ledger of the canary', () => {
-  it('reports no problem for ordered messages from several servers', () => {
+  it('reports no problem for ordered canary messages from several servers', () => {
     const { receive, said, ledger } = open()
     for (const number of [5, 6, 7]) {
       receive('a', number)
@@ -31,7 +31,7 @@ describe('the ledger of the canary', () => {
     expect(new Set(said())).toEqual(new Set(['received a', 'received b']))
   })
 
-  it('waits for skipped numbers, then counts each as lost once', () => {
+  it('waits for skipped message numbers, then counts each as lost once', () => {
     const { receive, said, ledger } = open()
     receive('a', 1)
     receive('a', 4, 1_000)
@@ -43,14 +43,14 @@ describe('the ledger of the canary', () => {
     expect(said()).toEqual(['lost a', 'lost a'])
   })
 
-  it('counts a late number as out of order, not as lost', () => {
+  it('counts a late message number as out of order, not as lost', () => {
     const { receive, said, ledger } = open()
     for (const number of [1, 3, 2, 4]) receive('a', number)
     ledger.settle(ledgerLimits.lostAfterMs * 2)
     expect(said().filter((line) => !line.startsWith('received'))).toEqual(['reordered a'])
   })
 
-  it('counts a seq received twice, but not repeats of a resume', () => {
+  it('counts a seq received twice as doubled, but not the repeats of a resume', () => {
     const { receive, said, ledger, seq } = open()
     receive('a', 1)
     receive('a', 2)
@@ -62,7 +62,7 @@ describe('the ledger of the canary', () => {
     expect(said()).toEqual(['received a', 'received a', 'doubled a', 'received a', 'doubled a'])
   })
 
-  it('starts over when a server restarts or the epoch changes', () => {
+  it('counts from the beginning when a server restarts or the database epoch changes', () => {
     const { ledger, said, receive } = open()
     receive('a', 100)
     ledger.receive(50, { from: 'a', boot: 'another', number: 1 }, 0)
@@ -72,7 +72,7 @@ describe('the ledger of the canary', () => {
     expect(said()).toEqual(['received a', 'received a', 'received a'])
   })
 
-  it('[LIM1] bounds the number of starts and of skipped numbers', () => {
+  it('[LIM1] bounds the number of server starts and of skipped numbers', () => {
     const { ledger, said, receive } = open()
     receive('a', 1)
     receive('a', ledgerLimits.missingMax + 12)

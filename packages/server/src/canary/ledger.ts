@@ -1,7 +1,8 @@
 /**
- * Ledger of the canary messages that one connection received; counts lost, doubled and reordered
- * ones. Each server numbers its messages from 1 at each start, and sends the next number only after
- * the previous message was acknowledged. So in log order the numbers of one start rise by one.
+ * Ledger of the canary messages that one connection received. It counts lost, doubled and reordered
+ * messages. Each server numbers its messages from 1 at each start of the server, and sends the next
+ * number only after the previous message was acknowledged. So in log order the numbers of one start
+ * rise by one.
  *
  * A skipped number that does not arrive in time is lost. A number that arrives after a later one is
  * out of order. A seq that the same connection received before is doubled. The ledger is pure: it
@@ -9,9 +10,9 @@
  */
 
 export interface CanaryMessage {
-  /** Name of the server that sent it. */
+  /** Name of the server that sent the message. */
   readonly from: string
-  /** Random id of that server's start. */
+  /** Random id of the start of that server. */
   readonly boot: string
   readonly number: number
 }
@@ -25,12 +26,12 @@ export interface LedgerObserver {
 
 export const ledgerLimits = {
   lostAfterMs: 30_000,
-  /** Time without messages after which a start is forgotten. */
+  /** Time without messages after which the ledger forgets a start of a server. */
   forgetAfterMs: 600_000,
   startsMax: 1_000,
   /**
-   * Maximum number of skipped numbers awaited per start. Further skipped numbers count as lost at
-   * once.
+   * Maximum number of skipped message numbers that the ledger waits for, per start of a server.
+   * Further skipped numbers count as lost at once.
    */
   missingMax: 1_000,
 } as const
@@ -39,7 +40,7 @@ interface Start {
   readonly from: string
   next: number
   heardAtMs: number
-  /** Skipped numbers, each with the time when it was skipped. */
+  /** Skipped message numbers, each with the time when it was skipped. */
   readonly missing: Map<number, number>
 }
 
@@ -47,14 +48,16 @@ export class CanaryLedger {
   readonly #observer: LedgerObserver
   readonly #starts = new Map<string, Start>()
   #topSeq = 0
-  /** Highest seq when this connection began. A resume may repeat changes up to it. */
+  /**
+   * Highest seq received when this connection began. A resume may repeat changes up to this seq.
+   */
   #resumedSeq = 0
 
   constructor(observer: LedgerObserver) {
     this.#observer = observer
   }
 
-  /** Notes that a new connection resumes where the last one ended. */
+  /** Notes that a new connection resumes from the end of the last one. */
   resume(): void {
     this.#resumedSeq = this.#topSeq
   }
@@ -67,8 +70,8 @@ export class CanaryLedger {
   }
 
   /**
-   * Counts one message. Returns false for a repeated message; the caller must not record its
-   * latency.
+   * Counts one received message. Returns false if the message was received before; the caller then
+   * must not record its latency.
    */
   receive(seq: number, { from, boot, number }: CanaryMessage, nowMs: number): boolean {
     if (seq <= this.#topSeq) {
@@ -86,7 +89,7 @@ export class CanaryLedger {
     start.heardAtMs = nowMs
     if (number < start.next) {
       // This number arrives after a later one. It cannot be a second arrival of the same message:
-      // one clientId has one row, so it would repeat a seq.
+      // that would repeat a seq, because each clientId has one row.
       this.#observer.reordered(from)
       start.missing.delete(number)
       return true
@@ -99,7 +102,10 @@ export class CanaryLedger {
     return true
   }
 
-  /** Counts overdue skipped numbers as lost, and forgets silent starts. */
+  /**
+   * Counts skipped numbers as lost once they are overdue, and forgets starts of servers that sent
+   * nothing for long.
+   */
   settle(nowMs: number): void {
     for (const [boot, { from, missing, heardAtMs }] of this.#starts) {
       for (const [number, sinceMs] of missing) {

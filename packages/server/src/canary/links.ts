@@ -1,5 +1,5 @@
 /**
- * The canary's two connections to its server, written as a foreign client would write them:
+ * The canary's two connections to its server, written as an independent client would write them:
  * Socket.IO packets on a plain WebSocket, and Server-Sent Events over a plain request. They share
  * no code with the parts they test.
  */
@@ -14,8 +14,8 @@ export interface Link {
 
 export interface SocketLink extends Link {
   /**
-   * Sends a command and resolves to its response. Rejects when the link ends or the time is over
-   * first.
+   * Sends a command and resolves to its response. Rejects when the connection ends or the time
+   * limit passes first.
    */
   ask(event: string, payload: object): Promise<Record<string, unknown>>
 }
@@ -26,19 +26,19 @@ export interface LinkOptions {
   readonly cookie: string
   readonly cursor: string | undefined
   readonly onEvent: LinkEvent
-  /** Called once when the link ends for any reason, but not after `close()`. */
+  /** Called once when the connection ends for any reason, but not after `close()`. */
   readonly onEnd: () => void
 }
 
 const askMaxMs = 10_000
 /**
- * Silence after which a link counts as dead. The server pings every 10 s, and sends an SSE comment
- * every 15 s.
+ * Time without any received data after which a connection counts as dead. The server pings every 10
+ * s, and sends an SSE comment every 15 s.
  */
 const silenceMaxMs = 40_000
 const lineMaxChars = 1_048_576
 
-/** Calls `onSilence` when no activity was reported for `silenceMaxMs`. */
+/** Calls `onSilence` when no received data was reported for `silenceMaxMs`. */
 function watchSilence(onSilence: () => void): { heard(): void; stop(): void } {
   let timer: NodeJS.Timeout | undefined
   const watch = {
@@ -74,8 +74,8 @@ export function openSocketLink({ url, cookie, cursor, onEvent, onEnd }: LinkOpti
   socket.on('error', () => undefined)
   socket.on('close', end)
   const take = (packet: string): void => {
-    // Engine.IO packets: 0 open, 2 ping, 4 message. Within a message, Socket.IO packets: 2 event, 3
-    // acknowledgement, 4 refusal.
+    // First digit, Engine.IO packet: 0 open, 2 ping, 4 message. Second digit of a message,
+    // Socket.IO packet: 2 event, 3 acknowledgement, 4 refusal.
     if (packet.startsWith('0')) socket.send(`40${JSON.stringify(cursor === undefined ? {} : { cursor })}`)
     else if (packet === '2') socket.send('3')
     else if (packet.startsWith('44')) socket.close()

@@ -1,5 +1,6 @@
 /**
- * Opens buses over a real Redis for tests, records what they report, and waits until they settle.
+ * Opens buses over a real Redis for tests, records what they report, and waits until all messages
+ * have arrived.
  */
 import { waitForFact } from '@chorus/testkit'
 import { systemClock } from '../../support/clock.ts'
@@ -65,10 +66,10 @@ export class RedisBuses {
   }
 
   /**
-   * Waits until every message published so far has arrived or can no longer arrive. Publishes marks
-   * on one channel in each third of the slots until every bus has the marks of every other bus. One
-   * Redis delivers messages in the order of their publication, so everything before a mark comes
-   * before it.
+   * Waits until every message published so far has arrived or can no longer arrive. Each bus
+   * publishes marker messages on one channel in each third of the cluster's slots, until every bus
+   * has received the markers of all others. A Redis delivers messages in the order in which they
+   * were published, so everything before a marker has arrived before it.
    */
   async settle(): Promise<void> {
     const round = ++this.#rounds
@@ -99,7 +100,7 @@ export class RedisBuses {
   }
 }
 
-/** One channel in each third of the slots. */
+/** Channels of the marker messages: one in each third of the cluster's slots. */
 const markChannels: readonly BusChannel[] = [0, 1, 2].map((third) => {
   for (let number = 0; ; number++) {
     const channel: BusChannel = `c:00000000-0000-4000-8000-${String(number).padStart(12, '0')}`
