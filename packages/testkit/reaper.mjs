@@ -3,10 +3,11 @@
  * The testkit starts one reaper per run and reports to it over standard input each process and
  * folder it creates. When that input closes (also after SIGKILL), the reaper kills by pid the
  * processes that are still alive and removes the temporary folders. It compares the start time of
- * each pid, so it never kills a process that reuses a pid. Plain Node, run from source: it must
- * work without a build.
+ * each pid, so it never kills a process that reuses a pid. Written in plain JavaScript, because it
+ * must work without a build.
  *
- * Lines: `+pid <pid> <startTime>` · `-pid <pid>` · `+dir <path>` · `-dir <path>`
+ * Format of the reported lines: `+pid <pid> <startTime>` · `-pid <pid>` · `+dir <path>` · `-dir
+ * <path>`
  */
 import { readFileSync, rmSync } from 'node:fs'
 import { createInterface } from 'node:readline'

@@ -21,11 +21,11 @@ export type BalancerKind = 'haproxy' | 'nginx'
 export type BalancedServer = number | string
 
 export interface BalancerOptions {
-  /** The servers, in order. */
+  /** The servers behind the balancer, in this order. */
   readonly servers: readonly BalancedServer[]
   /**
-   * Certificate of the balancer. With it, the balancer speaks HTTPS only, as the TLS lines of the
-   * shipped file say.
+   * Certificate of the balancer. With a certificate, the balancer accepts only HTTPS, as configured
+   * by the TLS lines of the shipped file.
    */
   readonly tls?: Certificate
   /** Port of the balancer. Default: a free port. */
@@ -60,7 +60,7 @@ function findBin(name: BalancerKind): string | undefined {
   return folders.map((folder) => join(folder, name)).find((path) => existsSync(path))
 }
 
-/** Returns whether this balancer is installed, so that tests behind it can run. */
+/** Returns whether this balancer is installed, so that tests that need it can run. */
 export function hasBalancer(kind: BalancerKind): boolean {
   return findBin(kind) !== undefined
 }
@@ -152,8 +152,8 @@ async function startAt(kind: BalancerKind, port: number, options: BalancerOption
 const addressOf = (server: BalancedServer): string => (typeof server === 'number' ? `127.0.0.1:${server}` : server)
 
 /**
- * Returns the part of a comment after `label`. The shipped files contain their TLS lines as
- * comments.
+ * Returns the text of the comment that starts with `label` in a shipped configuration file. These
+ * files contain their TLS lines as comments.
  */
 function shippedLine(shipped: string, label: RegExp): string {
   const line = new RegExp(`^ *# +${label.source}(.*)$`, 'm').exec(shipped)?.[1]
@@ -161,7 +161,7 @@ function shippedLine(shipped: string, label: RegExp): string {
   return line
 }
 
-/** Turns on the TLS lines of the shipped haproxy.cfg, with this certificate. */
+/** Enables the TLS lines of the shipped haproxy.cfg, with the given certificate file. */
 function withHaproxyTls(shipped: string, bundle: string): string {
   const bind = shippedLine(shipped, /TLS: +(?=bind)/)
     .replace(':443', '"${BIND}"')
@@ -173,7 +173,7 @@ function withHaproxyTls(shipped: string, bundle: string): string {
     .replace(/^global\n/m, (line) => `${line}    ${settings}\n`)
 }
 
-/** Turns on the TLS lines of the shipped nginx.conf, with this certificate. */
+/** Enables the TLS lines of the shipped nginx.conf, with the given certificate. */
 function withNginxTls(shipped: string, port: number, { certificate, key }: Certificate): string {
   const listen = shippedLine(shipped, /TLS: +(?=listen)/)
     .replace('listen 443', `listen 127.0.0.1:${port}`)
@@ -201,7 +201,8 @@ function prepareHaproxy(
   const env: Record<string, string> = { BIND: `127.0.0.1:${port}` }
   for (const [index, server] of servers.entries()) env[`SERVER_${index + 1}`] = addressOf(server)
   return {
-    // Run in the foreground and without a master process: this process serves the requests itself.
+    // `-db`: run in the foreground and without a master process, so that killing this process kills
+    // HAProxy.
     args: ['-db', '-f', path],
     env,
   }

@@ -1,6 +1,6 @@
 /**
- * Makes a self-signed certificate with openssl, valid for two days. Programs that must accept it
- * get its file as a certificate authority.
+ * Makes a self-signed certificate with openssl, valid for two days. Programs that must accept the
+ * certificate load its file as a certificate authority.
  */
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -15,7 +15,10 @@ export interface Certificate {
 
 const loopback = 'IP:127.0.0.1,DNS:localhost'
 
-/** `names`: the alternative names, such as `IP:127.0.0.1,DNS:localhost`. */
+/**
+ * Makes a certificate in `folder`. `names`: its alternative names, such as
+ * `IP:127.0.0.1,DNS:localhost`.
+ */
 export function makeCertificate(folder: string, host = '127.0.0.1', names = loopback): Certificate {
   const certificate = join(folder, 'certificate.pem')
   const key = join(folder, 'key.pem')
@@ -31,7 +34,7 @@ export function makeCertificate(folder: string, host = '127.0.0.1', names = loop
   return { certificate, key, host }
 }
 
-/** Writes certificate and key into one file, as HAProxy reads them. Returns its path. */
+/** Writes certificate and key into one file, as HAProxy expects. Returns the path of the file. */
 export function joinCertificate({ certificate, key }: Certificate, folder: string): string {
   const path = join(folder, 'certificate-and-key.pem')
   writeFileSync(path, readFileSync(certificate, 'utf8') + readFileSync(key, 'utf8'), { mode: 0o600 })

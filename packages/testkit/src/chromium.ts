@@ -1,6 +1,6 @@
 /**
  * Starts Debian's Chromium, controlled by playwright-core. The browser ends with this process,
- * because playwright holds its pipe.
+ * because playwright controls it over a pipe of this process.
  */
 import { existsSync } from 'node:fs'
 import { chromium } from 'playwright-core'
@@ -22,7 +22,8 @@ export async function startChromium(): Promise<Browser> {
   return chromium.launch({
     executablePath,
     args: [
-      // Chromium's sandbox refuses root, and containers have a small /dev/shm.
+      // Chromium's sandbox does not work for the root user, and /dev/shm is too small in
+      // containers.
       '--no-sandbox',
       '--disable-dev-shm-usage',
       // Without a graphics card, Chromium would compute every frame twice, in SwiftShader.

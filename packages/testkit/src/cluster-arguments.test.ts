@@ -1,8 +1,8 @@
-/** Tests the arguments of the cluster command and its error lines. */
+/** Tests the arguments of `npm run cluster` and the error lines for wrong arguments. */
 import { expect, it } from 'vitest'
 import { readClusterArguments } from './cluster-arguments.ts'
 
-it('parses its arguments', () => {
+it('`npm run cluster` parses its arguments', () => {
   expect(readClusterArguments([])).toEqual({
     servers: 3,
     balancer: 'haproxy',
@@ -28,7 +28,7 @@ it.each([
   [['--port', '70000'], '--port is "70000": expected a port from 1 to 65535'],
   [['--redis-cluster', '--subscribe-at-replica'], 'a Redis Cluster starts without replicas: use either'],
   [['--server', '3'], '"--server" is not an argument: expected --servers N'],
-])('refuses %j with one line', (args, why) => {
+])('`npm run cluster` refuses the arguments %j with one line', (args, why) => {
   const answer = readClusterArguments(args)
   expect(answer).toContain(`unable to start a cluster; ${why}`)
   expect(answer).not.toContain('\n')

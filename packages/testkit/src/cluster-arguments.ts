@@ -1,4 +1,7 @@
-/** Arguments of `npm run cluster`. A wrong argument gives one line that says what is expected. */
+/**
+ * Arguments of `npm run cluster`. For a wrong argument, the result is one error line that names the
+ * expected value.
+ */
 import type { BalancerKind } from './balancer.ts'
 
 export interface ClusterArguments {
@@ -19,7 +22,7 @@ function readInteger(text: string | undefined, min: number, max: number): number
   return value >= min && value <= max ? value : undefined
 }
 
-/** Returns the parsed arguments, or the error line as a string. */
+/** Returns the parsed arguments. For a wrong argument, returns the error line as a string. */
 export function readClusterArguments(args: readonly string[]): ClusterArguments | string {
   let servers = 3
   let port: number | undefined

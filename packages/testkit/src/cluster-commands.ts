@@ -1,6 +1,6 @@
 /**
- * Commands that a user types into a running `npm run cluster`: `add`, `kill N`, `start N`. A wrong
- * command gives one line that says what is expected.
+ * Commands that a user types into a running `npm run cluster`: `add`, `kill N`, `start N`. For a
+ * wrong command, the result is one error line that names the expected commands.
  */
 
 export type ClusterCommand =
@@ -10,7 +10,9 @@ export type ClusterCommand =
 
 export const clusterCommandsHint = 'commands: add (one more server), kill N, start N (a killed server); Ctrl-C ends all'
 
-/** Returns the command of a line, or the error line as a string. */
+/**
+ * Returns the command in a line of input. For a wrong command, returns the error line as a string.
+ */
 export function readClusterCommand(line: string): ClusterCommand | string {
   const words = line.trim().split(/\s+/)
   const [name = '', number] = words

@@ -1,8 +1,9 @@
 /**
  * Main process of `npm run cluster`. Starts a cluster, prints a line for each part and then
  * `ready`, and reports when a part dies (the other parts continue). Commands on its standard input
- * add, kill and start servers. Leaves no process or folder behind, however it ends: by a signal, by
- * the death of its parent, or by SIGKILL, after which the reaper cleans up.
+ * add, kill and start servers. Leaves no process or folder behind, whether it ends by a signal,
+ * because its parent died, or by SIGKILL. After SIGKILL, the reaper process (reaper.mjs) removes
+ * them.
  */
 import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -18,15 +19,17 @@ const parentCheckEveryMs = 250
  * some parts end before this process has handled the signal.
  */
 const sayDeathAfterMs = 250
-/** Time limit to remove the parts; remaining parts are killed at exit. */
+/**
+ * Maximum time for removing the parts at the end. Parts that remain after it are killed at exit.
+ */
 const removeWithinMs = 8_000
 const exitCodes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const
 
 let cluster: Cluster | undefined
 const state = { isEnding: false }
-/** Names of the parts that have ended. */
+/** Names of the cluster parts that have ended, such as `server 1`. */
 const dead = new Set<string>()
-/** Balancers whose place a new process takes, by pid. */
+/** Pids of balancer processes that a new process has replaced. Their end is not reported. */
 const replaced = new Set<number>()
 
 function say(line: string): void {
@@ -36,7 +39,8 @@ function say(line: string): void {
 async function end(code: number): Promise<void> {
   if (state.isEnding) return
   state.isEnding = true
-  // Parts that are still starting now are ended at exit.
+  // Exit after a time limit even if the removal hangs. Parts that are still running then are killed
+  // at exit.
   const timer = setTimeout(() => process.exit(code), removeWithinMs)
   await cluster?.remove().catch(() => undefined)
   clearTimeout(timer)
@@ -44,7 +48,7 @@ async function end(code: number): Promise<void> {
 }
 
 function watch({ name, pid, exited }: ClusterPart): void {
-  // The metrics are served by the server's own process.
+  // Do not watch a metrics part: the process of its server serves the metrics.
   if (name.startsWith('metrics ')) return
   dead.delete(name)
   void exited.then(async ({ code, signal }) => {
@@ -56,7 +60,8 @@ function watch({ name, pid, exited }: ClusterPart): void {
 }
 
 /**
- * Returns the caller's variables for the servers, without the variables that define the cluster.
+ * Returns the environment variables of the caller that are passed to the servers. Leaves out the
+ * variables that the cluster sets itself.
  */
 function callerEnv(): Record<string, string> {
   const own = /^(DATABASE_URL|REDIS_(SUBSCRIBE_)?URL|DATA_DIR|HOST|PORT|METRICS_PORT|SERVER_NAME|PUBLIC_URL|npm_.*)$/
@@ -135,7 +140,7 @@ function sayProblem(error: unknown): void {
 }
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void end(exitCodes[signal]))
-process.stdout.on('error', () => void end(0)) // The reader of the output has closed it.
+process.stdout.on('error', () => void end(0)) // The reader of the output has closed the pipe.
 const parent = process.ppid
 setInterval(() => {
   if (process.ppid !== parent) void end(exitCodes.SIGTERM)

@@ -1,8 +1,8 @@
 /**
- * Starts a whole cluster on loopback: Postgres, Redis with a replica (or a Redis Cluster), N
- * servers and a balancer, each with its own temporary data. Each part can be killed, stopped,
- * frozen and started again at the same address. Links between parts can go through proxies, so that
- * a test can cut them. `npm run cluster` uses this code, too.
+ * Starts a whole Chorus cluster on the loopback interface: Postgres, Redis with a replica (or a
+ * Redis Cluster), N servers and a balancer, each with its own temporary data. Each part can be
+ * killed, stopped, frozen and started again at the same address. Connections between parts can go
+ * through proxies, so that a test can cut them. `npm run cluster` uses this code, too.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -22,14 +22,15 @@ import type { TcpProxy } from './tcp-proxy.ts'
 import { makeTempDir, removeTempDir } from './tracked.ts'
 
 /**
- * Purpose of a link: outgoing hints, incoming hints, SQL, requests from the balancer, Redis
- * replication.
+ * Purpose of a connection between two parts: `publish` and `subscribe` carry hints over Redis
+ * (notices of new changes) from and to a server, `database` SQL, `http` requests from the balancer,
+ * `replication` the data of the Redis replica.
  */
 export type LinkPurpose = 'publish' | 'subscribe' | 'database' | 'http' | 'replication'
 
 export interface ClusterLink {
   readonly purpose: LinkPurpose
-  /** Index of the server at one end; undefined for replication. */
+  /** Index of the server at one end of the link. Undefined for Redis replication. */
   readonly server: number | undefined
   readonly targetPort: number
 }
@@ -46,7 +47,7 @@ export interface ClusterOptions {
   readonly subscribeAtReplica?: boolean
   /**
    * Whether each server has a host of its own, 127.0.0.1, 127.0.0.2 and so on, so that a browser
-   * keeps separate cookies for them. Ignored where the system has only 127.0.0.1.
+   * keeps separate cookies for them. Ignored on systems that have only 127.0.0.1.
    */
   readonly hosts?: boolean
   /**
@@ -54,20 +55,21 @@ export interface ClusterOptions {
    * its own certificate.
    */
   readonly tls?: boolean
-  /** Environment of every server; overrides the defaults here. */
+  /** Environment variables of every server. They override the defaults of this file. */
   readonly env?: Readonly<Record<string, string>>
-  /** Environment of one server; overrides `env`. */
+  /** Returns the environment variables of one server. They override `env`. */
   readonly envOf?: (server: number) => Readonly<Record<string, string>>
   readonly nodeArguments?: readonly string[]
   readonly redis?: Pick<RedisOptions, 'keepsData' | 'settings'>
   readonly postgres?: PostgresOptions
   /**
-   * Links that go through a {@link TcpProxy}, available from `proxyOf`. Not possible for links of a
-   * Redis Cluster: clients discover its masters by themselves.
+   * Links that go through a {@link TcpProxy}, available from `proxyOf`. Not possible for links to a
+   * Redis Cluster, because its clients discover the addresses of the masters by themselves.
    */
   readonly proxies?: readonly LinkPurpose[]
   /**
-   * Opens a custom link between two parts instead of a proxy; resolves to the port to connect to.
+   * Opens a custom link between two parts, used instead of a {@link TcpProxy}. Resolves to the port
+   * that the first part connects to.
    */
   readonly openLink?: (link: ClusterLink) => Promise<{ readonly port: number }>
   /** Called for each part as soon as it is ready. */
@@ -76,8 +78,8 @@ export interface ClusterOptions {
 
 export interface ClusterPart {
   /**
-   * Name: `balancer`, `server 1`, `metrics 1`, `redis`, `replica`, `postgres`; the masters of a
-   * Redis Cluster are `redis 1`, `redis 2`…
+   * Name of the part: `balancer`, `server 1`, `metrics 1`, `redis`, `replica`, `postgres`; the
+   * masters of a Redis Cluster are `redis 1`, `redis 2`…
    */
   readonly name: string
   readonly url: string
@@ -100,7 +102,7 @@ export interface Cluster {
   readonly servers: readonly ClusterServer[]
   readonly balancer: Balancer
   readonly postgres: Postgres
-  /** URL of the servers' database, without a proxy. */
+  /** URL of the servers' database, which bypasses any proxy. */
   readonly databaseUrl: string
   /** The Redis primary, or the first master of a Redis Cluster. */
   readonly redis: Redis
@@ -112,21 +114,22 @@ export interface Cluster {
   readonly caFile: string | undefined
   /** Sends SIGKILL to a server, by its index in `servers`. */
   kill9(server: number): Promise<void>
-  /** Sends SIGTERM; resolves to the exit status. */
+  /** Sends SIGTERM to a server. Resolves to its exit status. */
   stop(server: number): Promise<ExitStatus>
-  /** Starts the server again on its port. */
+  /** Starts a stopped server again on its port. */
   start(server: number): Promise<void>
-  /** Sends SIGSTOP. */
+  /** Sends SIGSTOP to a server, which freezes it. */
   pause(server: number): void
-  /** Sends SIGCONT. */
+  /** Sends SIGCONT to a server, which ends `pause`. */
   resume(server: number): void
   /** Starts one more server and adds it to the balancer. */
   add(): Promise<ClusterServer>
   /** Returns the proxy of a link listed in `proxies`. */
   proxyOf(purpose: LinkPurpose, server?: number): TcpProxy
   /**
-   * Kills the primary, promotes the replica in its current state, and redirects the servers' links
-   * to it, as a moved address would. Needs the proxies `publish` and `subscribe`.
+   * Kills the Redis primary, promotes the replica in its current state, and redirects the servers'
+   * connections to the replica, as an operator does by moving the address. Needs the proxies
+   * `publish` and `subscribe`.
    */
   failOverRedis(): Promise<void>
   remove(): Promise<void>
@@ -136,7 +139,8 @@ export interface Cluster {
 function baseEnv(balancerUrl: string): Record<string, string> {
   return {
     PUBLIC_URL: balancerUrl,
-    // The balancer uses this address; in production it has its own network.
+    // Requests of the balancer come from this address. In production, the balancer has its own
+    // network.
     TRUSTED_PROXIES: '127.0.0.1',
   }
 }
@@ -148,7 +152,8 @@ const withPort = (url: string, port: number): string => {
 }
 
 /**
- * Starts all parts and resolves when every part is ready. Removes the started parts when one fails.
+ * Starts all parts of a cluster. Resolves when every part is ready. If one part fails to start,
+ * removes the other parts and rejects.
  */
 export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const removals: (() => Promise<void>)[] = []
@@ -245,7 +250,8 @@ async function startParts(
     }
   }
 
-  // Node reads one file of additional authorities, and a Redis Cluster has its own certificate.
+  // Node reads additional certificate authorities from one file, so join the cluster's certificate
+  // with that of the Redis Cluster.
   const caFile = certificate && joinAuthorities(certificate, redisCluster?.caFile)
   const startOne = async (index: number): Promise<ClusterServer> => {
     const reserved = ports[index]
@@ -273,7 +279,7 @@ async function startParts(
     tell(`metrics ${index + 1}`, metricsUrl, server)
     return Object.assign(server, { name, metricsUrl })
   }
-  // Start the first server alone: it creates the tables.
+  // Start the first server alone, because it creates the database tables.
   const servers = [await startOne(0)]
   servers.push(...(await allOrNone(ports.slice(1).map((_, index) => startOne(index + 1)))))
   tell('balancer', balancer.url, balancer)
@@ -308,7 +314,7 @@ async function startParts(
     pause: (server) => serverAt(server).freeze(),
     resume: (server) => serverAt(server).thaw(),
     async add() {
-      // An earlier attempt that failed has left its ports.
+      // Reserve ports only if an earlier failed `add` has not left reserved ports.
       if (ports.length === servers.length) await reservePorts()
       const server = await startOne(servers.length)
       servers.push(server)
@@ -341,7 +347,7 @@ function joinAuthorities({ certificate }: Certificate, other: string | undefined
   return path
 }
 
-/** Returns whether a program may listen on this address. */
+/** Returns whether programs can listen on this IP address. */
 function isLocal(host: string): Promise<boolean> {
   return new Promise((resolve) => {
     const probe = createServer()
@@ -351,8 +357,8 @@ function isLocal(host: string): Promise<boolean> {
 }
 
 /**
- * Waits for all starts even when one fails, so that no part is still starting when the started
- * parts are removed.
+ * Waits until all parts have started or failed, even after one has failed. So no part is still
+ * starting when the started parts are removed.
  */
 async function allOrNone<T>(starts: readonly Promise<T>[]): Promise<T[]> {
   const results = await Promise.allSettled(starts)

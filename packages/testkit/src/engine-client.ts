@@ -10,7 +10,7 @@ const keptPacketsMax = 100_000
 export interface EngineClientOptions {
   readonly cookie?: string | undefined
   readonly headers?: Readonly<Record<string, string>>
-  /** Query parameters added to the URL; they override `EIO=4&transport=websocket`. */
+  /** Query parameters for the URL. They override `EIO=4&transport=websocket`. */
   readonly query?: Readonly<Record<string, string>>
 }
 
@@ -79,7 +79,10 @@ export class EngineClient {
     await waitForFact(() => this.isClosed, { what: 'the end of the connection', timeoutMs })
   }
 
-  /** Stops reading: data from the server stays in the kernel, and then in the server. */
+  /**
+   * Stops reading from the socket. Data from the server then fills the buffers of the kernel, and
+   * after that those of the server.
+   */
   pause(): void {
     this.ws.pause()
   }

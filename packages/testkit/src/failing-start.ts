@@ -1,4 +1,4 @@
-/** Starts a server that is expected to fail at start, and returns its output and exit status. */
+/** Starts a server whose start is expected to fail. Returns its output and exit status. */
 import { fileURLToPath } from 'node:url'
 import { makeTempDir, removeTempDir, spawnTracked, whenExited } from './tracked.ts'
 
@@ -7,7 +7,7 @@ const endWithinMs = 30_000
 export interface FailedStart {
   readonly code: number | null
   readonly signal: NodeJS.Signals | null
-  /** Output lines, without the empty last one. */
+  /** Lines of the error output, without the empty last line. */
   readonly stderr: readonly string[]
   readonly stdout: readonly string[]
 }

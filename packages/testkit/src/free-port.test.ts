@@ -1,4 +1,7 @@
-/** Two processes look for a port at the same number. Neither gets the port of the other. */
+/**
+ * Tests that `findFreePort` never returns the same port twice, even to two processes that start
+ * their search at the same port.
+ */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
@@ -9,7 +12,7 @@ import { findFreePort } from './free-port.ts'
 const built = fileURLToPath(new URL('../dist/free-port.js', import.meta.url))
 
 describe('findFreePort', () => {
-  it('returns no port twice', async () => {
+  it('`findFreePort` returns no port twice', async () => {
     const random = vi.spyOn(Math, 'random')
     onTestFinished(() => random.mockRestore())
     random.mockReturnValueOnce(0.25).mockReturnValueOnce(0.25).mockReturnValueOnce(0.75)
@@ -18,7 +21,7 @@ describe('findFreePort', () => {
   })
 
   it.skipIf(process.platform !== 'linux' || !existsSync(built))(
-    'returns no port that another process has found',
+    '`findFreePort` returns no port that another process has found',
     async () => {
       const other = spawn(process.execPath, [
         '--input-type=module',

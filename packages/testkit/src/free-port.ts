@@ -1,8 +1,9 @@
 /**
- * Finds a free loopback port, for parts that cannot choose and report a port themselves, or that
+ * Finds a free loopback port, for programs that cannot choose and report a port themselves, or that
  * must restart on the same port. The port is below the range that the system uses for outgoing
- * connections, so no such connection can take it while the part is down. On Linux, no other process
- * that uses this function gets the port, or probes it, before the process that found it ends.
+ * connections, so no such connection can take the port while the program is down. On Linux, no
+ * other process that uses this function gets the port, or probes it, before the process that found
+ * it ends.
  */
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -30,7 +31,7 @@ export async function findFreePort(): Promise<number> {
 
 /**
  * Reserves the port for this process by a socket in the abstract namespace of Linux, which has no
- * file and disappears with the process. Elsewhere, claims nothing.
+ * file and disappears with the process. On other systems, reserves nothing and returns true.
  */
 function claim(port: number): Promise<boolean> {
   if (process.platform !== 'linux') return Promise.resolve(true)

@@ -1,7 +1,7 @@
 /**
- * A user who uses only HTTP: signs up, keeps the cookie, and calls routes. It knows no schema, so
- * it can also send requests that a schema forbids. Each call opens a new connection, so a restarted
- * server causes no failure.
+ * A user who uses only HTTP: signs up, keeps the cookie, and calls routes. It checks no schema, so
+ * it can also send invalid requests. Each call opens a new connection, so a restarted server causes
+ * no failure.
  */
 import { randomUUID } from 'node:crypto'
 import { request } from 'node:http'
@@ -20,7 +20,7 @@ interface ReadChange {
 
 export interface HttpCallOptions {
   readonly headers?: OutgoingHttpHeaders
-  /** Body sent unchanged instead of JSON. */
+  /** Request body that is sent unchanged, instead of JSON. */
   readonly rawBody?: string | Buffer
   readonly timeoutMs?: number
 }
@@ -28,7 +28,7 @@ export interface HttpCallOptions {
 export interface HttpAnswer<Body = unknown> {
   readonly status: number
   readonly headers: IncomingHttpHeaders
-  /** Parsed body if it is JSON, otherwise the text; undefined when empty. */
+  /** Parsed response body if it is JSON, otherwise its text. Undefined when it is empty. */
   readonly body: Body
 }
 
@@ -95,7 +95,7 @@ export class HttpUser {
     return this.#user.id
   }
 
-  /** Value for a `cookie` header; undefined before signing in. */
+  /** Value of the `cookie` header. Undefined before the user has signed in. */
   get cookie(): string | undefined {
     return this.#cookie
   }
@@ -155,7 +155,7 @@ export class HttpUser {
     })
   }
 
-  /** Sends a request and rejects unless the status is expected. */
+  /** Sends a request. Rejects if the response does not have the expected status. */
   async expect<Body = unknown>(
     status: number | readonly number[],
     method: string,
@@ -200,7 +200,7 @@ export class HttpUser {
     return { seq: body.message.seq, duplicate: body.duplicate === true }
   }
 
-  /** Reads the whole log of a conversation page by page, as a member. */
+  /** Reads all changes of a conversation page by page. The user must be a member. */
   async readLog(conversation: string): Promise<ReadChange[]> {
     const log: ReadChange[] = []
     for (let more = true; more; ) {

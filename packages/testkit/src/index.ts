@@ -1,6 +1,6 @@
 /**
- * Test tools: start real parts (Postgres, servers, Chromium), talk to them as a foreign client
- * would, and end all of them.
+ * Test tools: start real programs (Postgres, Redis, servers, Chromium), send requests to them
+ * without the SDK, and end all of them.
  */
 export { makeAttacker } from './abuse/attacker.ts'
 export type { Attacker } from './abuse/attacker.ts'

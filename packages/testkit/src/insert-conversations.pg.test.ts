@@ -1,6 +1,6 @@
 /**
- * Tests that directly inserted rows equal the rows that a server writes; otherwise every run that
- * uses them would measure something different.
+ * Tests that `insertConversations` inserts the same rows as a server. Otherwise load tests with
+ * inserted rows would not measure the real system.
  */
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -41,7 +41,8 @@ describe.skipIf(!existsSync(main) || !hasPostgres())('insertConversations', () =
       changes: await read(
         `select to_jsonb(c) - 'conversation' - 'at' - 'xid' as change from changes c where conversation = $1 order by seq`,
       ),
-      // The sweep finds changes by transaction id, and times must not run backwards.
+      // The server's sweep finds new changes by transaction id, and the times of changes must not
+      // decrease.
       isSweepable: await read(
         `select v.last_xid = max(c.xid) and v.last_at >= max(c.at) - interval '1 s' and bool_and(c.at is not null) as good
            from conversations v join changes c on c.conversation = v.id where v.id = $1 group by v.id`,
@@ -49,7 +50,7 @@ describe.skipIf(!existsSync(main) || !hasPostgres())('insertConversations', () =
     }
   }
 
-  it('inserts the same rows as the server', async () => {
+  it('`insertConversations` inserts the same rows as the server', async () => {
     const people = await insertPeople(databases, databaseUrl, 3, 1)
     const [owner, ...others] = people.map(({ id, sessions: [session] }) => {
       const http = HttpUser.stranger(server.url)
@@ -78,7 +79,7 @@ describe.skipIf(!existsSync(main) || !hasPostgres())('insertConversations', () =
     ])
   })
 
-  it('inserts more than one statement holds and returns ids in order', async () => {
+  it('inserts more members than fit into one statement, and returns ids in order', async () => {
     const people = (await insertPeople(databases, databaseUrl, 6_000, 0)).map(({ id }) => id)
     const ids = await insertConversations(databases, databaseUrl, {
       conversations: [{ members: people }, { members: people.slice(0, 5_000) }, { members: people.slice(0, 1) }],

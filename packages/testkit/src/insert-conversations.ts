@@ -1,8 +1,9 @@
 /**
  * Inserts groups with their members directly into a database whose schema a server has created.
- * Adding members one by one over HTTP is too slow for groups of thousands. The rows equal those of
- * the server's own `create`: the first member is the owner, seq 1 creates the conversation, and
- * each member has its own seq of joining. Each conversation is inserted completely or not at all.
+ * Adding members one by one over HTTP is too slow for groups of thousands. The rows equal the rows
+ * that the server writes for a new conversation: the first member is the owner, seq 1 creates the
+ * conversation, and each member has its own seq of joining. Each conversation is inserted
+ * completely or not at all.
  */
 import { makeId } from './make-id.ts'
 import type { Databases } from './postgres.ts'
@@ -15,7 +16,9 @@ export interface InsertedConversations {
   }[]
 }
 
-/** Maximum number of members per statement, unless a single conversation has more. */
+/**
+ * Maximum number of members inserted by one SQL statement, unless a single conversation has more.
+ */
 const membersTogetherMax = 10_000
 
 interface Conversation {

@@ -1,7 +1,7 @@
 /**
- * Inserts users and their sessions directly into a database whose schema a server has created. A
- * sign-up costs a password hash, and runs with many users do not test passwords. The cookies are
- * signed with the servers' own secret, so they are checked like every other cookie.
+ * Inserts users and their sessions directly into a database whose schema a server has created. This
+ * is much faster than signing up, which computes a slow password hash. Tests with many users do not
+ * test passwords. The cookies are signed with the servers' own secret, so servers accept them.
  */
 import { createHash, createHmac, randomBytes } from 'node:crypto'
 import { makeId } from './make-id.ts'

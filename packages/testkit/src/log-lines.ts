@@ -26,15 +26,15 @@ export class LogLines {
     return this.#lines.join('\n')
   }
 
-  /** Calls the listener for every new line until the returned function is called. */
+  /** Calls the listener for every new line. The returned function removes the listener. */
   listen(listener: (line: string) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
   }
 
   /**
-   * Resolves to the first match in a new line. Rejects when the writing process ends first or after
-   * `timeoutMs`; the error contains the output.
+   * Resolves to the first match in a new line. Rejects when the process ends first, and after
+   * `timeoutMs`. The error contains the output of the process.
    */
   waitFor(pattern: RegExp, child: ChildProcess, timeoutMs: number): Promise<RegExpExecArray> {
     return new Promise((resolve, reject) => {

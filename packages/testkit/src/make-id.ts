@@ -1,6 +1,6 @@
 /**
- * Makes ids for directly inserted rows: UUIDv7, like the ids of servers, so that index entries are
- * appended at the same end.
+ * Makes ids for directly inserted rows: UUIDv7, like the ids that servers make, so that new index
+ * entries are also appended at the end.
  */
 import { randomBytes } from 'node:crypto'
 

@@ -1,7 +1,7 @@
 /**
- * Runs one part as a process that can be ended, frozen and started again on the same port and
- * folder. Guarantees: when `end` resolves the process is gone, and `exited` reports how the last
- * process ended, even if it ended unexpectedly.
+ * Runs one part of a cluster (such as a server or Redis) as a process that can be ended, frozen and
+ * started again on the same port and folder. Guarantees: when `end` resolves, the process has
+ * ended, and `exited` reports how the last process ended, even if it ended unexpectedly.
  */
 import type { ChildProcess } from 'node:child_process'
 import { connect } from 'node:net'
@@ -19,17 +19,17 @@ export interface ExitStatus {
 /** Operations of every part that runs as its own process. */
 export interface Part {
   readonly pid: number
-  /** Output of the process, over all its starts. */
+  /** Output lines of the process, over all its starts. */
   readonly logs: LogLines
   /** Resolves to the exit status once the process has ended. */
   readonly exited: Promise<ExitStatus>
-  /** Sends SIGKILL; resolves when the process is gone. */
+  /** Sends SIGKILL. Resolves when the process has ended. */
   kill9(): Promise<void>
-  /** Sends SIGTERM; resolves when the process is gone. */
+  /** Sends SIGTERM. Resolves when the process has ended. */
   stop(): Promise<void>
   /** Sends SIGSTOP: connections stay open, but the process sends no responses. */
   pause(): void
-  /** Sends SIGCONT. */
+  /** Sends SIGCONT, which ends `pause`. */
   resume(): void
   /** Kills the process and removes its folder. */
   remove(): Promise<void>
@@ -73,8 +73,8 @@ export class PartProcess {
   }
 
   /**
-   * Starts a successor of the running process, which ends by itself when it has served its last
-   * connection. `end` also kills it.
+   * Starts a new process in place of the running one. The old process ends by itself when its last
+   * connection has closed; `end` kills it if it still runs.
    */
   async replace(spawn: () => ChildProcess, whenReady: () => Promise<unknown>): Promise<void> {
     const predecessor = this.#running

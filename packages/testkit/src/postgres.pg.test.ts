@@ -1,4 +1,6 @@
-/** Tests the testkit's own Postgres: it must survive a kill, and never outlive the run. */
+/**
+ * Tests the testkit's own Postgres: it keeps its data after SIGKILL, and ends with the test run.
+ */
 import { execFileSync, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { createInterface } from 'node:readline'
@@ -7,7 +9,7 @@ import { hasPostgres, startPostgres } from './postgres.ts'
 import { waitForFact } from './wait-for-fact.ts'
 
 describe.skipIf(!hasPostgres())('startPostgres', () => {
-  it('creates separate databases and keeps committed rows over a kill', async () => {
+  it('Postgres creates separate databases and keeps committed rows after SIGKILL', async () => {
     const postgres = await startPostgres()
     try {
       const [first, second] = await Promise.all([postgres.createDatabase(), postgres.createDatabase()])
@@ -31,7 +33,7 @@ describe.skipIf(!hasPostgres())('startPostgres', () => {
 })
 
 describe('the reaper', () => {
-  it('ends processes and removes folders of a killed run', async () => {
+  it('the reaper ends processes and removes folders of a killed test run', async () => {
     const reaper = new URL('../reaper.mjs', import.meta.url).pathname
     // Simulates a test run: it starts a sleeper, registers it, and is then killed with SIGKILL.
     const run = spawn(

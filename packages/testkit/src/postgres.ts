@@ -1,7 +1,7 @@
 /**
  * A real Postgres for tests: temporary folder, loopback, free port, fsync on, unprivileged user
- * (Postgres refuses root). It can be restarted and killed. Every suite gets its own database, so
- * suites can run in parallel.
+ * (Postgres refuses root). A test can restart and kill it. Every test suite gets its own database,
+ * so suites can run in parallel.
  */
 import { execFileSync } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
@@ -39,13 +39,16 @@ export interface Postgres extends Databases {
   readonly logs: LogLines
   /** Resolves to the exit status once Postgres has ended. */
   readonly exited: Promise<ExitStatus>
-  /** Sends SIGKILL to the postmaster; resolves when it and its backends are gone. */
+  /**
+   * Sends SIGKILL to the postmaster (main process). Resolves when it and its backends (one process
+   * per connection) have ended.
+   */
   kill9(): Promise<void>
   /** Starts Postgres again after a stop or kill, with the same folder and port. */
   start(): Promise<void>
   /**
-   * Stops Postgres. `fast` closes connections and writes a checkpoint; `immediate` is a crash that
-   * needs recovery.
+   * Stops Postgres. `fast` closes connections and writes a checkpoint; `immediate` simulates a
+   * crash, so the next start needs recovery.
    */
   stop(mode?: 'fast' | 'immediate'): Promise<void>
   restart(mode?: 'fast' | 'immediate'): Promise<void>
@@ -65,16 +68,16 @@ function findBin(): string | undefined {
 }
 
 /**
- * Returns whether tests against Postgres can run here: TEST_POSTGRES_URL is set, or Postgres is
- * installed.
+ * Returns whether tests against Postgres can run on this machine: TEST_POSTGRES_URL is set, or
+ * Postgres is installed.
  */
 export function hasPostgres(): boolean {
   return Boolean(process.env.TEST_POSTGRES_URL) || findBin() !== undefined
 }
 
 /**
- * Returns the Postgres of this run: that of TEST_POSTGRES_URL, or a new one that ends with this
- * process.
+ * Returns the Postgres for this test run: the server at TEST_POSTGRES_URL if it is set, otherwise a
+ * new Postgres that ends with this process.
  */
 export async function usePostgres(): Promise<Databases> {
   const url = process.env.TEST_POSTGRES_URL
@@ -106,7 +109,7 @@ export function attachPostgres(url: string): Databases {
     databaseUrl = url,
   ): Promise<Row[]> => {
     const client = new pg.Client({ connectionString: databaseUrl, connectionTimeoutMillis: 5_000 })
-    client.on('error', () => undefined) // A caller may kill the server on purpose; the query below rejects.
+    client.on('error', () => undefined) // Ignored: the query below also rejects.
     await client.connect()
     try {
       return (await client.query<Row>(sql, values)).rows
@@ -169,8 +172,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
     listen_addresses: '127.0.0.1',
     port,
     unix_socket_directories: folder,
-    // Shared memory in the data folder instead of /dev/shm, where a killed Postgres would leave it
-    // behind.
+    // Put shared memory into the data folder: a killed Postgres would leave it behind in /dev/shm.
     dynamic_shared_memory_type: 'mmap',
     max_connections: 200,
     shared_buffers: '64MB',
@@ -244,8 +246,8 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
 }
 
 /**
- * Waits until all backends are gone. They detect the death of their postmaster by themselves, and
- * their shared memory blocks a restart until then.
+ * Waits until all backends (one process per connection) have ended. They end by themselves after
+ * their postmaster has died. Until then, their shared memory prevents a restart.
  */
 async function whenBackendsGone(dataDir: string): Promise<void> {
   const startedAt = performance.now()

@@ -1,6 +1,6 @@
 /**
- * A plain TCP connection, for bytes that no client library would send. It stores the received
- * bytes, up to a limit.
+ * A plain TCP connection, which can send bytes that no client library would send. It stores the
+ * received bytes, up to a limit.
  */
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
@@ -38,7 +38,7 @@ export class RawSocket {
     if (this.socket.writable) this.socket.write(bytes)
   }
 
-  /** Status of the first response; 0 before it arrives. */
+  /** HTTP status of the first response. 0 before the response arrives. */
   get status(): number {
     return Number(/^HTTP\/1\.1 (\d{3})/.exec(this.text)?.[1] ?? 0)
   }

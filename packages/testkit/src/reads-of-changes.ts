@@ -1,6 +1,6 @@
 /**
  * Names of the prepared statements with which servers read the changes of a conversation. Tests
- * count them to measure the reads of a reconnect storm (rule LIM2).
+ * count the executions of these statements while many clients reconnect at once (rule LIM2).
  */
 export const readsOfChanges: readonly string[] = [
   'read_range',

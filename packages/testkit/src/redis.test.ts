@@ -10,7 +10,7 @@ afterAll(async () => {
 })
 
 describe.skipIf(!hasRedis())('a Redis', () => {
-  it('restarts on its port, empty after a kill', async () => {
+  it('Redis restarts on its port, without its data after a kill', async () => {
     const redis = await startRedis({ password: 'a "pass" word' })
     removals.push(redis.remove)
     expect(await redis.command('SET', 'a', 1)).toBe('OK')
@@ -23,7 +23,7 @@ describe.skipIf(!hasRedis())('a Redis', () => {
     expect(await redis.command('GET', 'a')).toBeNull()
   })
 
-  it('keeps its data with `keepsData`, unless started empty', async () => {
+  it('Redis keeps its data with `keepsData`, unless it is started with `isEmpty`', async () => {
     const redis = await startRedis({ keepsData: true })
     removals.push(redis.remove)
     await redis.command('SET', 'a', 1)
@@ -35,20 +35,20 @@ describe.skipIf(!hasRedis())('a Redis', () => {
     expect(await redis.command('GET', 'a')).toBeNull()
   })
 
-  it('sends no replies while it is paused', async () => {
+  it('a paused Redis sends no replies', async () => {
     const redis = await startRedis()
     removals.push(redis.remove)
     redis.pause()
     let answer: unknown
     const asked = redis.command('PING').then((reply) => (answer = reply))
-    // Wait for the stopped state in /proc: from then on Redis cannot have replied.
+    // Wait until /proc shows the process as stopped: from then on, Redis cannot reply.
     await waitForFact(() => / T /.test(readFileSync(`/proc/${redis.pid}/stat`, 'utf8')), { what: 'a stopped process' })
     expect(answer).toBeUndefined()
     redis.resume()
     expect(await asked).toBe('PONG')
   })
 
-  it('speaks TLS with a certificate that can be verified', async () => {
+  it('Redis speaks TLS with a certificate that clients can verify', async () => {
     const redis = await startRedis({ tls: true })
     removals.push(redis.remove)
     expect(redis.url).toMatch(/^rediss:/)
@@ -56,8 +56,8 @@ describe.skipIf(!hasRedis())('a Redis', () => {
   })
 })
 
-describe.skipIf(!hasRedis())('a primary with a replica', () => {
-  it('fails over to the replica, and the old primary rejoins as a replica', async () => {
+describe.skipIf(!hasRedis())('a Redis primary with a replica', () => {
+  it('after a failover, the old Redis primary rejoins as a replica', async () => {
     const pair = await startRedisPair()
     removals.push(pair.remove)
     await pair.primary.command('SET', 'a', 1)
@@ -71,8 +71,8 @@ describe.skipIf(!hasRedis())('a primary with a replica', () => {
   })
 })
 
-describe.skipIf(!hasRedis())('a cluster of three masters', () => {
-  it('moves a slot with its keys and recovers after a restart', async () => {
+describe.skipIf(!hasRedis())('a Redis Cluster of three masters', () => {
+  it('a Redis Cluster moves a slot with its keys and recovers after a restart', async () => {
     const cluster = await startRedisCluster({ masters: 3 })
     removals.push(cluster.remove)
     const slot = await cluster.slotOf('{a}')

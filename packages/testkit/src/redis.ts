@@ -23,18 +23,18 @@ const migrateKeysAtATime = 100
 export interface RedisOptions {
   /** Primary that this server replicates. */
   readonly replicaOf?: { readonly port: number }
-  /** Password required from clients, and sent to the primary of this server. */
+  /** Password that clients must send. A replica also sends it to its primary. */
   readonly password?: string
   /**
    * Additional redis.conf settings, such as `{ 'maxmemory-policy': 'noeviction' }`; they override
-   * the defaults here.
+   * the defaults of this file.
    */
   readonly settings?: Readonly<Record<string, string | number>>
   /** Whether to speak TLS only. `true` creates a certificate for 127.0.0.1. */
   readonly tls?: boolean | Certificate
   /**
-   * Whether to write an append-only file, so that the data survives a kill. Without it, each start
-   * is empty.
+   * Whether to write an append-only file, so that the data survives a kill. Without it, Redis
+   * starts empty each time.
    */
   readonly keepsData?: boolean
   /** Port of the server. Default: a free port. */
@@ -52,8 +52,8 @@ export interface Redis extends Part {
   /** Returns one field of INFO, such as `master_link_status`. */
   info(field: string): Promise<string | undefined>
   /**
-   * Starts the server again on the same port. `isEmpty` also removes the data of the append-only
-   * file.
+   * Starts the server again on the same port. `isEmpty` first deletes the stored data (the
+   * append-only file).
    */
   start(options?: { readonly isEmpty?: boolean }): Promise<void>
   /**
@@ -94,7 +94,7 @@ async function startRedisAt(port: number, options: RedisOptions): Promise<Redis>
     daemonize: 'no',
     save: '',
     appendonly: options.keepsData === true ? 'yes' : 'no',
-    // A joining replica must not wait for other replicas to join.
+    // Start the synchronization of a replica at once. By default, Redis waits for further replicas.
     'repl-diskless-sync-delay': 0,
     'repl-ping-replica-period': 1,
     ...(password !== undefined && { requirepass: password, masterauth: password }),
@@ -133,8 +133,8 @@ async function startRedisAt(port: number, options: RedisOptions): Promise<Redis>
         port,
         connectTimeout: commandTimeoutMs,
         reconnectStrategy: false,
-        // The test's own connection does not verify the certificate: the servers under test must do
-        // that.
+        // The connection of the test itself does not verify the certificate. Only the servers under
+        // test must verify it.
         ...(tls !== undefined && {
           tls: true as const,
           ca: readFileSync(tls.certificate),
@@ -144,7 +144,7 @@ async function startRedisAt(port: number, options: RedisOptions): Promise<Redis>
       disableClientInfo: true,
       maintNotifications: 'disabled',
     })
-    client.on('error', () => undefined) // The call below rejects with the error.
+    client.on('error', () => undefined) // Ignored: the call below rejects with the error.
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_resolve, reject) => {
       timer = setTimeout(
@@ -231,7 +231,8 @@ export interface RedisPair {
   /** Kills the primary and promotes the replica. */
   failOver(): Promise<void>
   /**
-   * Makes the old primary, started if necessary, replicate the new one and discard its own data.
+   * Makes the old primary a replica of the new primary, so that it discards its own data. Starts
+   * the old primary if necessary.
    */
   rejoin(): Promise<void>
   remove(): Promise<void>
@@ -279,7 +280,8 @@ export interface RedisClusterOptions extends Omit<RedisOptions, 'replicaOf' | 'p
   /**
    * TLS mode: the cluster speaks TLS only. `addresses`: the masters announce 127.0.0.1, while the
    * certificate is valid only for `localhost`, the host of the URL. `names`: they announce
-   * `localhost`. `strangers`: the certificate is for a different name.
+   * `localhost`. `strangers`: the certificate is valid only for a different host name, so clients
+   * must refuse it.
    */
   readonly tls?: 'addresses' | 'names' | 'strangers'
 }
@@ -290,7 +292,7 @@ export interface RedisCluster {
   readonly url: string
   /** Certificate that clients must trust; only with TLS. */
   readonly caFile: string | undefined
-  /** Returns the master that holds a slot now, according to the masters. */
+  /** Returns the master that currently holds a slot, according to the masters themselves. */
   ownerOf(slot: number): Promise<Redis>
   slotOf(key: string): Promise<number>
   /** Moves a slot with its keys, as an operator's resharding does, and updates every master. */
@@ -301,8 +303,8 @@ export interface RedisCluster {
 }
 
 /**
- * Starts masters without replicas, with all slots assigned evenly. Resolves when each reports
- * `cluster_state:ok`.
+ * Starts a Redis Cluster of masters without replicas, with all slots assigned evenly. Resolves when
+ * each master reports `cluster_state:ok`.
  */
 export async function startRedisCluster({
   masters: count = 3,
@@ -349,7 +351,7 @@ export async function startRedisCluster({
               'cluster-preferred-endpoint-type': 'hostname',
             }),
             'cluster-config-file': 'nodes.conf',
-            // The default is the port + 10 000, which is often above 65 535 here.
+            // The default is the port + 10 000, which can be above 65 535.
             'cluster-port': await findFreePort(),
             'cluster-node-timeout': 5_000,
             // The slots of the other masters stay usable when one master is down.

@@ -1,4 +1,7 @@
-/** Tests a real server with every raw client: start, kill and restart. */
+/**
+ * Tests that a real server starts, can be killed and restarts, with every client of the testkit
+ * connected.
+ */
 import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -18,7 +21,7 @@ describe.skipIf(!existsSync(main))('a server of the testkit', () => {
   })
   afterAll(() => server.remove())
 
-  it('keeps folder and port over a kill, and clients reconnect', async () => {
+  it('a killed server restarts with its folder and port, and clients reconnect', async () => {
     const url = () => server.url
     const [ada, bea] = await Promise.all([HttpUser.signUp(url), HttpUser.signUp(url)])
     const conversation = await ada.createConversation('direct', [bea.id])
@@ -49,7 +52,7 @@ describe.skipIf(!existsSync(main))('a server of the testkit', () => {
     expect(await server.stop()).toEqual({ code: 0, signal: null })
   })
 
-  it("reports the server's output when it does not start", async () => {
+  it("a failed start of a server is reported with the server's output", async () => {
     await expect(startServer({ env: { PORT: 'seven' } })).rejects.toThrow(/PORT is "seven"/)
   })
 })

@@ -16,9 +16,12 @@ const listening = /listening on (http:\/\/[^\s"]+)/
 export interface ServerOptions {
   /** URL of a Postgres database. Default: the server embeds its database in `dataDir`. */
   readonly databaseUrl?: string
-  /** Data folder of the caller. Default: a temporary folder that `remove` deletes. */
+  /**
+   * Data folder of the server, which `remove` keeps. Default: a temporary folder that `remove`
+   * deletes.
+   */
   readonly dataDir?: string
-  /** Additional environment variables; they override the defaults here. */
+  /** Additional environment variables; they override the defaults of this file. */
   readonly env?: Readonly<Record<string, string>>
   /** Arguments for Node, such as `['--max-old-space-size=200']`. */
   readonly nodeArguments?: readonly string[]
@@ -29,9 +32,9 @@ export interface ServerProcess {
   readonly port: number
   readonly pid: number
   readonly dataDir: string
-  /** Lines of stdout and stderr, over all starts. */
+  /** Lines that the server has written to stdout and stderr, over all starts. */
   readonly logs: LogLines
-  /** Sends SIGKILL; resolves when the process is gone. */
+  /** Sends SIGKILL. Resolves when the process has ended. */
   kill9(): Promise<void>
   /** Sends SIGTERM (or another signal). Resolves to the exit status; rejects after 20 s. */
   stop(signal?: 'SIGTERM' | 'SIGINT'): Promise<ExitStatus>
@@ -41,7 +44,7 @@ export interface ServerProcess {
   restart(): Promise<void>
   /** Sends SIGSTOP: the process stays alive but does nothing. */
   freeze(): void
-  /** Sends SIGCONT. */
+  /** Sends SIGCONT, which ends `freeze`. */
   thaw(): void
   /**
    * Resolves to the exit status once the process has ended; tests of failing starts wait for it.
@@ -52,8 +55,8 @@ export interface ServerProcess {
 }
 
 /**
- * Node options, the same as in `npm start`. With a larger young generation, most memory of a
- * message is garbage by the next collection, which makes collections cheap.
+ * Node options, the same as in `npm start`. A larger young generation of the heap makes garbage
+ * collections cheap, because most objects of a message are already unused at the next collection.
  */
 const serverNodeArguments = ['--max-semi-space-size=64']
 
@@ -72,8 +75,8 @@ export async function startServer(options: ServerOptions = {}): Promise<ServerPr
   const start = async (): Promise<void> => {
     const started = spawnTracked(process.execPath, [...serverNodeArguments, ...(options.nodeArguments ?? []), main], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      // Pass only the variables that Node needs: a DATABASE_URL of the shell must not influence a
-      // test.
+      // Pass only the environment variables that Node needs. For instance, a DATABASE_URL of the
+      // shell must not influence a test.
       env: {
         PATH: process.env.PATH,
         HOME: process.env.HOME,

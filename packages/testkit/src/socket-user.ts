@@ -107,14 +107,14 @@ export class SocketUser {
       .flatMap((payload) => payload.changes)
   }
 
-  /** Waits for an event that fits. Events received earlier count as well. */
+  /** Waits for an event for which `fits` returns true. Events received earlier count as well. */
   waitFor(fits: (event: ReceivedEvent) => boolean, what = 'an event', timeoutMs = 10_000): Promise<ReceivedEvent> {
     return waitForFact(() => this.events.find(fits), { what, timeoutMs })
   }
 
   /**
-   * Waits until this or a later seq was received. Tests use it as a barrier: changes are delivered
-   * in order, so every earlier change has arrived by then.
+   * Waits until a change with this or a later seq was received. Changes are delivered in order, so
+   * every earlier change has arrived by then.
    */
   async waitForSeq(conversation: string, seq: number, timeoutMs = 10_000): Promise<void> {
     await waitForFact(() => this.changesOf(conversation).some((change) => change.seq >= seq), {

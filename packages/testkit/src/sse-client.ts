@@ -1,7 +1,6 @@
 /**
- * A client for raw Server-Sent Events, parsed by the rules of the HTML standard and nothing more,
- * as `curl -N` would show them. It stores every event in order with its id, and counts comments
- * (heartbeats).
+ * A client for raw Server-Sent Events, parsed only by the rules of the HTML standard. It stores
+ * every event in order with its id, and counts comments (heartbeats).
  */
 import { request } from 'node:http'
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
@@ -51,8 +50,8 @@ export class SseClient {
   }
 
   /**
-   * Opens a stream. Resolves when the response headers have arrived: from then on the stream is
-   * live.
+   * Opens a stream. Resolves when the response headers have arrived: from then on the server sends
+   * events.
    */
   static open(url: string, options: SseOptions = {}): Promise<SseClient> {
     const address = new URL('/v1/events', url)
@@ -78,7 +77,7 @@ export class SseClient {
     return this.events.filter((event) => event.name === name)
   }
 
-  /** Waits for an event that fits. Events received earlier count as well. */
+  /** Waits for an event for which `fits` returns true. Events received earlier count as well. */
   waitFor(fits: (event: SseEvent) => boolean, what = 'an event', timeoutMs = 10_000): Promise<SseEvent> {
     return waitForFact(() => this.events.find(fits), { what, timeoutMs })
   }

@@ -1,6 +1,7 @@
 /**
- * Counts how many runs of given prepared statements name each id. It reads the frames of the
- * Postgres protocol as they pass, so its counts do not depend on a server's own metrics.
+ * Counts, for each id, how often given prepared statements run with that id as a parameter. Reads
+ * the messages of the Postgres protocol on a connection, so the counts do not depend on the
+ * server's own metrics.
  */
 
 /** Maximum length of a buffered message. A longer message ends the counting of its connection. */
@@ -21,7 +22,7 @@ export class StatementCounter {
     this.#statements = new Set(statements)
   }
 
-  /** Number of runs by id and statement. */
+  /** Number of runs, by id and then by name of the statement. */
   get counts(): ReadonlyMap<string, ReadonlyMap<string, number>> {
     return this.#counts
   }
@@ -31,8 +32,8 @@ export class StatementCounter {
   }
 
   /**
-   * Returns a reader for one connection. It must receive all bytes that the client sends, in chunks
-   * of any size.
+   * Returns a reader for one database connection. Call the reader with all bytes that the client
+   * sends, in chunks of any size.
    */
   reader(): (chunk: Buffer) => void {
     let rest: Buffer = Buffer.alloc(0)
@@ -42,7 +43,7 @@ export class StatementCounter {
       if (isLost) return
       rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk])
       for (;;) {
-        // The first message has no type byte.
+        // The first message of a Postgres connection has no type byte.
         const head = isStarted ? 1 : 0
         if (rest.length < head + 4) return
         const length = head + rest.readUInt32BE(head)
@@ -68,8 +69,7 @@ export class StatementCounter {
     const nameEnd = bind.indexOf(0, portalEnd + 1)
     const statement = bind.toString('latin1', portalEnd + 1, nameEnd)
     if (!this.#statements.has(statement)) return
-    // Count one run once per id, even if it names the id several times: parameters may contain an
-    // id as both the request and known state.
+    // Count a run once per id, even if several parameters contain the id.
     for (const id of new Set(bind.toString('latin1', nameEnd).match(uuid))) {
       const known = this.#counts.get(id) ?? new Map<string, number>()
       known.set(statement, (known.get(statement) ?? 0) + 1)

@@ -1,7 +1,7 @@
 /**
- * A TCP proxy that injects faults between a part and its database: it cuts connections, drops
- * responses, or forwards a request and drops its response, so that the client cannot know whether
- * it was executed.
+ * A TCP proxy that injects faults into a connection, such as that of a server to its database: it
+ * cuts connections, drops responses, or forwards a request and drops its response, so that the
+ * client cannot know whether it was executed.
  */
 import { connect, createServer } from 'node:net'
 import type { Server, Socket } from 'node:net'
@@ -12,19 +12,19 @@ export interface TcpProxy {
   readonly cutCount: number
   /**
    * Cuts the responses of the next `times` requests that contain `marker`. Such a request reaches
-   * the target, and both ends are cut at the first byte of the response: the work is done, but the
-   * response is lost.
+   * the target, and both connections are cut at the first byte of the response. So the request is
+   * executed, but its response is lost.
    */
   cutReplies(marker: string, times: number): void
   /** Cuts every connection and refuses new ones until `open`. */
   close(): void
   open(): void
   /**
-   * Takes the peer away from every connection without a word, as a lost route does: nothing arrives
-   * on it any more, and it does not end. New connections work.
+   * Simulates a lost network route: on every open connection, the client receives no more data and
+   * no end of the connection. New connections work.
    */
   abandon(): void
-  /** Sends new connections to another port, and cuts open ones. */
+  /** Cuts all open connections and sends new ones to another port. */
   retarget(port: number): void
   /** Stops the proxy permanently. */
   remove(): Promise<void>

@@ -1,8 +1,8 @@
 /**
  * Tracks every process and folder that the testkit creates. Guarantee: they are ended by pid and
- * removed by path when this process exits, or by the reaper when this process could not do it
- * (SIGKILL, crash). Child processes stay in this process's group, so ending the group ends them
- * too.
+ * removed by path when this process exits, or by the reaper process (reaper.mjs) when this process
+ * could not do it (SIGKILL, crash). Child processes stay in this process's group, so ending the
+ * group ends them too.
  */
 import { spawn } from 'node:child_process'
 import type { ChildProcess, SpawnOptions } from 'node:child_process'
@@ -24,7 +24,7 @@ function tellReaper(line: string): void {
 function startReaper(): Writable {
   const child = spawn(process.execPath, [fileURLToPath(new URL('../reaper.mjs', import.meta.url))], {
     stdio: ['pipe', 'ignore', 'ignore'],
-    // The reaper runs in its own process group, because it cleans up after this group has ended.
+    // The reaper runs in its own process group, because it must survive the end of this group.
     detached: true,
     cwd: '/',
   })
@@ -42,7 +42,8 @@ function endEverything(): void {
     try {
       rmSync(folder, { recursive: true, force: true })
     } catch {
-      // A process that is ending may still write here. The reaper removes the rest.
+      // The removal failed: a process that is ending may still write to the folder. The reaper
+      // removes it later.
     }
   }
 }

@@ -1,6 +1,6 @@
 /**
  * Waits for a condition instead of a fixed time. A test that sleeps is slow on an idle machine and
- * fails on a busy one; a test that waits for a condition does neither.
+ * fails on a busy one; a test that waits for a condition is neither slow nor unreliable.
  */
 export interface WaitOptions {
   /** Description of the condition, for the error message. */

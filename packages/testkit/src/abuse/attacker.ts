@@ -1,7 +1,7 @@
 /**
  * Creates one hostile account with its own data: a group with big messages, a channel, other users
  * it may name, and many sessions, because some attacks end the session they use. Takes about a
- * second on Postgres; on the embedded engine the users sign up one by one.
+ * second on Postgres. It is slower with the embedded database, where the users sign up one by one.
  */
 import { HttpUser } from '../http-user.ts'
 import { insertPeople } from '../insert-people.ts'
@@ -11,12 +11,15 @@ import type { AttackerWorld } from './worst-inputs.ts'
 
 const insertedPeople = 110
 /**
- * Number of signed-up users. A sign-up costs a password hash, and default limits allow a hundred a
- * minute.
+ * Number of users that sign up with the embedded database. A sign-up is slow because of its
+ * password hash, and the default limits allow 100 sign-ups per minute.
  */
 const signedUpPeople = 50
 const sessionsOfAttacker = 600
-/** Number of sessions that the attacker may name but does not use. */
+/**
+ * Number of sessions whose ids the attacker sends (to revoke them) but whose cookies it does not
+ * use.
+ */
 const revocableSessions = 100
 const firstMembers = 50
 const messagesEach = 20
@@ -25,8 +28,8 @@ const bigMessageChars = 10_000
 export interface Attacker {
   readonly world: AttackerWorld
   /**
-   * Returns a cookie: of a different session each time on Postgres, always the same one on the
-   * embedded engine.
+   * Returns a session cookie of the attacker. On Postgres, each call returns the cookie of another
+   * session; on the embedded database, always the same one.
    */
   takeCookie(): string
 }
@@ -36,7 +39,10 @@ export interface AttackedDatabase {
   readonly databaseUrl: string
 }
 
-/** Signs up an attacker. `database`: where to insert its users; omitted on the embedded engine. */
+/**
+ * Signs up an attacker and creates its data. `database`: the Postgres database to insert users
+ * into; omit it for the embedded database.
+ */
 export async function makeAttacker(url: string, database?: AttackedDatabase): Promise<Attacker> {
   const attacker = await HttpUser.signUp(url)
   const people = database === undefined ? await signUpPeople(url) : await insertIds(database)

@@ -1,6 +1,6 @@
 /**
- * Builds an attack for each transport of each command from the command table, so a new command is
- * covered automatically.
+ * Builds one attack for each transport of each command. The attacks are derived from the command
+ * table, so a new command is covered automatically.
  */
 import { commands, type CommandName } from '@chorus/protocol'
 import { HttpUser } from '../http-user.ts'
@@ -13,17 +13,20 @@ export interface CommandAttack {
   readonly transport: 'HTTP' | 'Socket.IO'
   /** Whether the command changes something for a signed-in user. */
   readonly isWrite: boolean
-  /** Whether it ends the session that it uses. */
+  /** Whether the command ends the session that it uses. */
   readonly endsSession: boolean
   /** Runs the attack for a limited time. */
   run(url: string, attacker: Attacker, options: AttackOptions): Promise<void>
-  /** Sends one request with the next input of the attack. Resolves to the status; HTTP only. */
+  /**
+   * Sends one request with the next input of the attack. Resolves to the HTTP status. Only attacks
+   * over HTTP have it.
+   */
   askOnce?(url: string, attacker: Attacker, inputs: WorstInputs): Promise<number>
 }
 
 export interface AttackOptions {
   readonly forMs: number
-  /** Requests or packets per second. Default: as many as can be written. */
+  /** Requests or packets per second. Default: as many as possible. */
   readonly perSecond?: number
 }
 
@@ -35,7 +38,7 @@ interface Definition {
 
 /**
  * Returns attacks on every command over its HTTP route and its Socket.IO event, in the order of the
- * table.
+ * command table.
  */
 export function listCommandAttacks(): CommandAttack[] {
   return (Object.keys(commands) as CommandName[]).flatMap((command) => {

@@ -1,7 +1,7 @@
 /**
  * Floods of one attacker: sends a command over its HTTP route or its Socket.IO event as fast as
- * possible, with limits on the requests in flight and on the time. The attacker ignores refusals.
- * It uses its own IP address, so that limits per address do not affect other clients.
+ * possible, with limits on the requests in flight and on the time. The attacker continues after
+ * refusals. It uses its own IP address, so that limits per address do not affect other clients.
  */
 import { Agent, request } from 'node:http'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -23,13 +23,13 @@ export interface HttpFlood {
   /** Returns the path and the body of the next request. */
   readonly next: () => { readonly path: string; readonly body: unknown }
   readonly forMs: number
-  /** Requests per second. Default: as many as can be written. */
+  /** Requests per second. Default: as many as possible. */
   readonly perSecond?: number
 }
 
 /**
- * Sends requests, at most `parallelRequests` at a time. Resolves to the number of responses by
- * status.
+ * Sends HTTP requests until the time is over, at most `parallelRequests` at a time. Resolves to the
+ * number of responses by status.
  */
 export async function floodHttp({
   url,
@@ -86,7 +86,7 @@ export async function floodHttp({
   return statuses
 }
 
-/** Distributes the fields of an input to path, query and body, as the command's route defines. */
+/** Puts the fields of a command's input into path, query and body, as its HTTP route defines. */
 export function placeInput(name: CommandName, input: Record<string, unknown>): { path: string; body: unknown } {
   const { route } = commands[name] as { route: { method: string; path: string; bodyIs?: string } }
   const rest = { ...input }
@@ -149,7 +149,10 @@ export async function floodSocket({
   }
 }
 
-/** Opens a connection and waits until it is ready. Undefined: the server refuses it for now. */
+/**
+ * Opens a connection for the attacker and waits until it is ready. Returns undefined when the
+ * server refuses it at present.
+ */
 export async function openAttacker(url: string, cookie: string | undefined): Promise<EngineClient | undefined> {
   const client = EngineClient.open(url, { cookie })
   client.ws.once('open', () => client.send('40'))

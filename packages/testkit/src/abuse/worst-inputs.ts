@@ -1,6 +1,6 @@
 /**
- * Builds the most expensive inputs that a command's schema allows, from the schema itself, so a new
- * command is covered automatically. Strings and lists have their maximum length, ids are real ids
+ * Builds the most expensive inputs that a command's schema allows, from the schema itself, so new
+ * commands are covered automatically. Strings and lists have their maximum length, ids are real ids
  * from the attacker's own data, and every input differs from the previous one.
  */
 import { randomBytes, randomUUID } from 'node:crypto'
@@ -8,8 +8,8 @@ import { commands, type CommandName } from '@chorus/protocol'
 import * as z from 'zod'
 
 /**
- * Data that the attacker may name: conversations it is a member of, existing users, and seqs up to
- * the newest.
+ * Ids that the attacker may use in its inputs: conversations of which it is a member, existing
+ * users, and seqs up to the newest.
  */
 export interface AttackerWorld {
   readonly conversations: readonly string[]
@@ -50,8 +50,8 @@ interface JsonSchema {
 }
 
 /**
- * Length of the string in the largest free JSON value. It stays below the limit of `data` (8 192
- * bytes) and is above the limit of live values (1 024 bytes).
+ * Length of the string that is sent as the largest JSON value. It is below the limit of `data` (8
+ * 192 bytes) and above the limit of live values (1 024 bytes).
  */
 const freeValueChars = 8_100
 const defaultListItems = 100
