@@ -15,10 +15,10 @@
  * to store: that client has already written all changes that its cursor covers, and no later commit
  * can remove them.
  *
- * One case needs more: after a first load that did not contain a conversation, another client may
- * add that conversation. So a commit that adds a conversation starts a new generation (a new id of
- * the stored data). Every other client must then commit its whole copy before its cursor is
- * accepted.
+ * One case needs more: the user leaves a conversation, so the first load of one client does not
+ * contain it, but a client with outdated data then adds it to the store. So a commit that adds a
+ * conversation starts a new generation (a new id of the stored data). Every other client must then
+ * commit its whole copy before its cursor is accepted.
  */
 import { createClientId } from '../support/client-id.ts'
 import type { CommitOutcome, ConversationRecord, OutboxRecord, RemovedRecord, ReplicaCommit } from '../model/store.ts'

@@ -5,8 +5,8 @@ import { seqSchema } from '../../values/seq.ts'
 import { defineCommand } from '../define-command.ts'
 
 /**
- * Adds a reaction to a message. Repeating the request changes nothing and returns the seq of the
- * first one.
+ * Adds a reaction to a message. Repeating the request changes nothing and returns the seq at which
+ * the reaction was added.
  */
 export const addReaction = defineCommand({
   name: 'add-reaction',
