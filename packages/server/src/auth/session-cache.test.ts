@@ -239,7 +239,7 @@ describe('the recent revocations', () => {
     for (let turn = 0; turn < 10; turn++) await Promise.resolve()
   }
 
-  it('[ACL2] are complete only after a load, which is retried, and load again per epoch', async () => {
+  it('[ACL2] the set of revocations is complete only after a load, once per epoch', async () => {
     let fails = true
     const { clock, problems, revocations } = build(async () => {
       if (fails) throw new Error('away')
@@ -258,7 +258,7 @@ describe('the recent revocations', () => {
     expect(revocations.isComplete).toBe(true)
   })
 
-  it('[LIM1] drop old entries, and are incomplete after dropping recent ones', async () => {
+  it('[LIM1] drops old revocations, and is incomplete after dropping recent ones', async () => {
     const { clock, revocations } = build(async () => [])
     revocations.load()
     await settle()
@@ -273,7 +273,7 @@ describe('the recent revocations', () => {
     expect(revocations.isComplete).toBe(true)
   })
 
-  it('[LIM1] are incomplete for a while if the first load reached its limit', async () => {
+  it('[LIM1] the set of revocations is incomplete if its first load reached the limit', async () => {
     const { clock, revocations } = build(async () =>
       Array.from({ length: revocationLimits.revocationsMax + 1 }, (_, index) => `many-${index}`),
     )

@@ -1,12 +1,13 @@
 /**
- * Boundaries of one conversation: for a position, the last seq that a client with it already has.
- * Boundaries rise with positions, so many are inferred from their neighbours without a read.
+ * Known boundaries of one conversation. The boundary of a position is the last seq that a client
+ * with a cursor at this position already has. A later position never has a lower boundary, so many
+ * boundaries are inferred from their neighbours without a read.
  */
 
-/** Maximum number of boundaries in one conversation. */
+/** Maximum number of boundaries kept for one conversation. */
 const positionsMax = 32
 
-/** Boundary of one position. `found` is set once the look-up has finished. */
+/** Boundary of one position. `found` is set once the read of the boundary has finished. */
 interface Boundary {
   readonly finding: Promise<number | undefined>
   found: { readonly seq: number | undefined } | undefined
@@ -20,9 +21,11 @@ interface FoundBoundary {
 export class Boundaries {
   readonly #byPosition = new Map<number, Boundary>()
   #reading: Promise<void> | undefined
-  /** Time of the last read that returned a boundary together with its segment. */
+  /**
+   * Time of the last read that returned a boundary together with the segment of the log after it.
+   */
   missedReadAtMs = Number.NEGATIVE_INFINITY
-  /** Cache key of the last full segment. */
+  /** Cache key of the last full segment of this conversation. */
   segmentKey: string | undefined
 
   /**
@@ -33,7 +36,7 @@ export class Boundaries {
     return this.#reading
   }
 
-  /** Marks a read as pending. Waiting requests continue when it ends, also when it fails. */
+  /** Marks a read as pending. Waiting requests continue when it ends, even if it fails. */
   noteReading(read: Promise<unknown>): void {
     const over = (): void => {
       if (this.#reading === reading) this.#reading = undefined
@@ -43,9 +46,9 @@ export class Boundaries {
   }
 
   /**
-   * Infers a boundary from cached ones. Boundaries rise with positions, so a position between two
-   * equal boundaries has the same one. If the next later position is too far back (undefined), this
-   * one is too.
+   * Infers a boundary from the cached ones. A position between two equal boundaries has the same
+   * boundary. If the next later position has no boundary (undefined: its client has missed too
+   * much), this earlier position has none either.
    */
   infer(position: number): Promise<number | undefined> | undefined {
     const same = this.#byPosition.get(position)
@@ -56,7 +59,7 @@ export class Boundaries {
     return Promise.resolve(above.seq)
   }
 
-  /** Returns the known boundaries of the next earlier and the next later position. */
+  /** Returns the boundaries of the next earlier and the next later position that are known. */
   nearest(position: number): { readonly below: FoundBoundary | undefined; readonly above: FoundBoundary | undefined } {
     let below: FoundBoundary | undefined
     let above: FoundBoundary | undefined
@@ -68,7 +71,7 @@ export class Boundaries {
     return { below, above }
   }
 
-  /** Caches a boundary look-up. A failed look-up is removed again. */
+  /** Caches a boundary that is being read. If the read fails, the entry is removed again. */
   remember(position: number, finding: Promise<number | undefined>): Promise<number | undefined> {
     const boundary: Boundary = { finding, found: undefined }
     this.#byPosition.set(position, boundary)

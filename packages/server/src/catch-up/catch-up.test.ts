@@ -1,6 +1,6 @@
 /**
- * Tests on both engines that catch-up returns missed changes and pages only with a proof that covers
- * them, and without texts deleted since.
+ * Tests on both engines that catch-up returns missed changes and pages only with a membership proof
+ * that covers them, and without texts deleted since.
  */
 import type { Id } from '@chorus/protocol'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
@@ -59,7 +59,7 @@ describe.each(testEngines)('catch-up on the %s engine', (engine) => {
   const edit = (target: number, text: string) =>
     fixture.apply({ op: 'edit', conversation: group, actor: ada, target, text })
 
-  it('[ACL1] proves only memberships of this conversation, as of its top', async () => {
+  it('[ACL1] proves only memberships of this conversation, as of its newest seq', async () => {
     const { seq } = await fixture.send(group, ada)
     expect(await catchUp.prove(bob, group)).toEqual({ user: bob, conversation: group, seq })
     await remove(bob)
@@ -68,7 +68,7 @@ describe.each(testEngines)('catch-up on the %s engine', (engine) => {
     expect(await catchUp.prove(stranger!, group)).toBeUndefined()
   })
 
-  it('[ACL1] shows an edit after the proof to current members only', async () => {
+  it('[ACL1] shows an edit after the membership proof to current members only', async () => {
     const { seq } = await fixture.send(group, ada, 'for everybody')
     const [adas, bobs] = [await prove(ada), await prove(bob)]
     const before = (await catchUp.read(bobs, seq, seq))!
@@ -89,7 +89,7 @@ describe.each(testEngines)('catch-up on the %s engine', (engine) => {
     }
   })
 
-  it('[ACL1] renews a proof before it returns recent changes above it', async () => {
+  it('[ACL1] renews a membership proof before it returns newer recent changes', async () => {
     const run = catchUp.serve(group, feed)
     const first = await fixture.send(group, ada, 'first')
     const [adas, bobs] = [await prove(ada), await prove(bob)]
@@ -101,7 +101,7 @@ describe.each(testEngines)('catch-up on the %s engine', (engine) => {
     expect(catchUp.frames(bobs, first.seq)?.frames.map(({ seq }) => seq)).toEqual([first.seq])
   })
 
-  it('[ERASE1] turns unsent changes outdated at the next edit', async () => {
+  it('[ERASE1] the next edit makes changes outdated that are not sent yet', async () => {
     const run = catchUp.serve(group, feed)
     const { seq } = await fixture.send(group, ada, 'a secret')
     run.append(await change(seq))
@@ -116,7 +116,7 @@ describe.each(testEngines)('catch-up on the %s engine', (engine) => {
     expect(JSON.stringify((await catchUp.read(proof, seq, seq))?.changes)).not.toContain('secret')
   })
 
-  it('[ERASE1] reads the log when the recent changes may lack an edit before the proof', async () => {
+  it('[ERASE1] reads the log if the recent changes may lack an edit before the proof', async () => {
     const run = catchUp.serve(group, feed)
     const { seq } = await fixture.send(group, ada, 'a secret')
     run.append(await change(seq))
@@ -133,7 +133,7 @@ describe.each(testEngines)('catch-up on the %s engine', (engine) => {
     expect(JSON.stringify(await catchUp.page(proof))).not.toContain('secret')
   })
 
-  it('[LIM2] serves later clients from the recent changes without a statement', async () => {
+  it('[LIM2] serves later clients from the recent changes without a database query', async () => {
     const run = catchUp.serve(group, feed)
     await fixture.fill(group, ada, 100)
     const proof = await prove(bob)
@@ -148,7 +148,7 @@ describe.each(testEngines)('catch-up on the %s engine', (engine) => {
     expect(catchUp.frames(proof, 1)).toBeUndefined()
   })
 
-  it('[ACL1] returns the removal, the only change for a removed user', async () => {
+  it('[ACL1] returns only the removal for a removed user', async () => {
     const { seq } = await remove(bob)
     expect((await catchUp.readRemoval(group, seq))?.effect).toEqual({ kind: 'left', user: bob })
   })

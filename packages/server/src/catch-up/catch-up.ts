@@ -71,21 +71,24 @@ export interface CatchUpOptions {
   readonly cache?: Pick<SharedCache, 'read' | 'write'> | undefined
   readonly clock: Clock
   readonly epoch: () => string
-  /** Reports where each result came from: this process (`local`), an outcome of Redis, or `read`. */
+  /**
+   * Reports where each result came from: this process (`local`), an outcome of the Redis cache, or
+   * a database read (`read`).
+   */
   readonly onRead?: (cache: 'pages' | 'stretches' | 'boundaries', outcome: CacheOutcome | 'local' | 'read') => void
 }
 
-/** Recent changes of one conversation, as its feed writes them. */
+/** Recent changes of one conversation. Its feed adds new changes. */
 export type RecentRun = Pick<
   RecentChanges,
   'append' | 'asOf' | 'endAt' | 'follow' | 'newestSeq' | 'noteRead' | 'range' | 'retire'
 >
 
-/** Changes to send. */
+/** Changes that a client has missed and that may be sent to it. */
 interface Sendable {
   /**
-   * Returns false when a message may have been edited or deleted since. What has not been sent yet
-   * must then be read again (rule ERASE1).
+   * Returns false when one of the messages may have been edited or deleted since. The changes not
+   * sent yet must then be read again (rule ERASE1).
    */
   readonly isCurrent: () => boolean
 }
@@ -95,9 +98,9 @@ export interface MissedFrames extends Sendable {
 }
 
 export interface MissedChanges extends Sendable {
-  /** Consecutive changes from the first requested seq. At least one; maybe not all. */
+  /** Consecutive changes from the first requested seq: at least one change, but maybe not all. */
   readonly changes: readonly LoggedChange[]
-  /** Proof that covers these changes: the caller's, or a renewed one. */
+  /** Proof of membership that covers these changes: the caller's, or a renewed one. */
   readonly proof: MembershipProof
 }
 
@@ -133,51 +136,57 @@ export class CatchUp {
     })
   }
 
-  /** Opens the recent changes of a conversation for its feed, which ends them with `retire`. */
+  /**
+   * Opens the cache of recent changes for the feed of a conversation. The feed ends it with
+   * `retire`.
+   */
   serve(conversation: Id, log: ServedLog): RecentRun {
     return this.#recent.serve(conversation, log)
   }
 
   /**
-   * Loads the recent changes of served conversations where they do not suffice for a client at
-   * `position`.
+   * Loads the recent changes of the wanted conversations that this server serves, where the cached
+   * ones do not suffice for a client whose cursor is at `position`.
    */
   load(wanted: readonly RecentWanted[], position: number): Promise<void> {
     return this.#recent.load(wanted, position)
   }
 
-  /** Reads the membership. Returns undefined for non-members. */
+  /** Reads the membership of a user and returns its proof. Returns undefined for non-members. */
   async prove(user: Id, conversation: Id): Promise<MembershipProof | undefined> {
     const seq = await this.#members.ask({ user, conversation })
     return seq === null ? undefined : new MembershipProof(user, conversation, seq)
   }
 
-  /** Plans what to send of one conversation. Returns undefined for nothing. */
+  /** Plans what to send of one conversation. Returns undefined when there is nothing to send. */
   plan(request: PlanRequest): Promise<ReplayStep | undefined> {
     return planStep(this.#segments, this.#recent.get(request.membership.conversation), request)
   }
 
   /**
-   * Returns the changes from `from` up to the proof's seq, encoded once for all clients that lack
-   * them. Returns undefined when the recent changes lack some, or show a later state.
+   * Returns the changes from `from` up to the proof's seq, encoded once for all clients that have
+   * missed them. Returns undefined when the recent changes do not contain all of them, or show a
+   * later state of the messages.
    */
   frames(proof: MembershipProof, from: number): MissedFrames | undefined {
     const recent = this.#recent.get(proof.conversation)
-    // Changes read as of a later seq may show an edit that came after this user's removal (ACL1).
+    // Changes read as of a later seq may show an edit that was made after this user's removal
+    // (ACL1).
     if (recent === undefined || recent.newestSeq < proof.seq || !proof.covers(recent.asOf)) return undefined
     const frames = recent.frames(from, proof.seq)
     return frames && { frames, isCurrent: () => proof.covers(recent.asOf) }
   }
 
   /**
-   * Returns changes from `from`, none above `to`; the log must reach `to`. Returns undefined if
-   * they show a later state than the proof covers and the user is no longer a member.
+   * Returns changes from `from`, none above `to`; the log must reach `to`. Returns undefined if the
+   * changes show a later state of the log than the proof covers and the user is no longer a member.
    */
   async read(proof: MembershipProof, from: number, to: number): Promise<MissedChanges | undefined> {
     const { user, conversation, seq } = proof
     const recent = this.#recent.get(conversation)
     const rewrittenSeq = recent?.log?.rewrittenSeq
-    // A run that ends below the proof may lack an edit or a deletion that the proof's read saw.
+    // If the recent changes end below the proof's seq, they may lack an edit or a deletion that
+    // existed when the proof was read.
     const known = recent === undefined || recent.newestSeq < seq ? undefined : recent.range(from, to)
     const { changes, asOf } =
       recent === undefined || known === undefined
@@ -192,10 +201,12 @@ export class CatchUp {
 
   /**
    * Returns the newest page, at most 256 kB, for a `conversation` event or an entry of a sync.
-   * Returns undefined if it had to be read and the user is no longer a member.
+   * Returns undefined if the page had to be read from the database and the user is no longer a
+   * member.
    *
-   * @param oldestSeq - the oldest page seq that the caller accepts, because it also sends the
-   *   changes since. Without it, the page is as of the proof's seq or later
+   * @param oldestSeq - the lowest page seq that the caller accepts, because it also sends the
+   * changes
+   *   after the page. Without it, the page is as of the proof's seq or later
    */
   page(proof: MembershipProof, oldestSeq?: number): Promise<MessagePage | undefined> {
     const { user, conversation, seq } = proof
@@ -215,7 +226,7 @@ export class CatchUp {
     return this.#pages.newest(user, conversation)
   }
 
-  /** Returns the newest `limit` messages of the history. Returns undefined for non-members. */
+  /** Returns the newest `limit` messages of the conversation. Returns undefined for non-members. */
   newestMessages(user: Id, conversation: Id, limit: number): Promise<MessagePage | undefined> {
     return this.#pages.newestOf(user, conversation, limit)
   }

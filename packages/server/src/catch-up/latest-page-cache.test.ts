@@ -1,6 +1,6 @@
 /**
- * Tests on both engines that cached pages equal read ones, go to members only, and are read a
- * limited number of times.
+ * Tests on both engines that cached newest pages equal read ones, are sent to members only, and are
+ * read a limited number of times.
  */
 import type { Id } from '@chorus/protocol'
 import { hasRedis, startRedis } from '@chorus/testkit'
@@ -21,7 +21,7 @@ import { openTestDatabase, type TestDatabase, testEngines } from '../database/te
 
 type RedisServer = Awaited<ReturnType<typeof startRedis>>
 
-describe.each(testEngines)('newest pages on the %s engine', (engine) => {
+describe.each(testEngines)('the cache of newest pages on the %s engine', (engine) => {
   let store: TestDatabase
   let fixture: LogFixture
   let server: RedisServer | undefined
@@ -91,7 +91,7 @@ describe.each(testEngines)('newest pages on the %s engine', (engine) => {
   const react = (user: Id, target: number, emoji: string, isRemoval = false): Promise<unknown> =>
     fixture.apply({ op: isRemoval ? 'unreact' : 'react', conversation: group, actor: user, target, emoji })
 
-  it('[ACL1] returns the same page from memory, Redis and a direct read', async () => {
+  it('[ACL1] returns the same newest page from memory, Redis and a direct read', async () => {
     const here = open()
     const there = open()
     const step = fc.record({
@@ -149,11 +149,11 @@ describe.each(testEngines)('newest pages on the %s engine', (engine) => {
     expect(await pages.newest(bob, group)).toBeUndefined()
     expect(await pages.newestOf(bob, group, 10)).toBeUndefined()
     expect(await pages.newestOf(bob, group, 100)).toBeUndefined()
-    // Bob was seen as a member before the removal: he gets at most what he could see then.
+    // Bob's membership was read before his removal: he gets at most what he could see then.
     expect((await pages.at(proof(bob, seq)))?.seq ?? seq).toBe(seq)
   })
 
-  it('[LIM2] reads a page once for a thousand clients', async () => {
+  it('[LIM2] reads a newest page once for a thousand clients', async () => {
     for (let index = 0; index < 60; index++) await fixture.send(group, bob, `${index}`)
     const seq = await top()
     const { pages, outcomes } = open()
@@ -166,7 +166,7 @@ describe.each(testEngines)('newest pages on the %s engine', (engine) => {
     expect(outcomes.filter((outcome) => outcome === 'read')).toHaveLength(1)
   })
 
-  it('[LIM2] limits the read rate while messages arrive, for any number of clients', async () => {
+  it('[LIM2] limits the page reads while messages arrive, for any number of clients', async () => {
     const { pages, outcomes } = open()
     const startedAt = performance.now()
     let isWriting = true
@@ -188,13 +188,13 @@ describe.each(testEngines)('newest pages on the %s engine', (engine) => {
     await writing
     const windows = Math.ceil((performance.now() - startedAt) / latestPageLimits.windowMs) + 1
     expect(shown).toBeGreaterThan(50)
-    // Plus one per window: a batch requested before the window was full.
+    // One more read in each window is allowed: its batch was requested before the window was full.
     expect(outcomes.filter((outcome) => outcome === 'read').length).toBeLessThanOrEqual(
       windows * (latestPageLimits.readsPerWindow + 1),
     )
   }, 30_000)
 
-  it('[LIM1] reads a page separately per user if it is too large to share', async () => {
+  it('[LIM1] reads a page separately for each user if it is too large to share', async () => {
     const { seq } = await fixture.send(group, bob, 'loved by many')
     await fixture.sql(
       `insert into reactions (conversation, target, user_id, emoji, seq) select $1, $2, gen_random_uuid(), '👍', $2 from generate_series(1, $3::int)`,
@@ -223,11 +223,11 @@ describe.each(testEngines)('newest pages on the %s engine', (engine) => {
     expect(outcomes.filter((outcome) => outcome === 'read')).toHaveLength(2)
   })
 
-  describe.skipIf(!hasRedis())('with Redis', () => {
+  describe.skipIf(!hasRedis())('the cache of newest pages with Redis', () => {
     const keys = async (): Promise<string[]> =>
       (await redis!.command('', ['KEYS', `chorus:page:${group}:*`])) as string[]
 
-    it('[BUS1] rejects forged pages in Redis', async () => {
+    it('[BUS1] refuses forged pages in Redis', async () => {
       const { seq } = await fixture.send(group, bob, 'the truth')
       const [here, forger] = [open(), open('another secret')]
       await here.pages.at(proof(ada, seq))
@@ -251,7 +251,7 @@ describe.each(testEngines)('newest pages on the %s engine', (engine) => {
         expect((await there.pages.at(proof(ada, seq)))?.messages.at(-1)?.text).toBe('the truth')
         expect(there.outcomes).toEqual(['refused', 'read'])
       }
-      // A genuine page, stored under the key of another seq.
+      // Store a genuine page under the key of another seq.
       await redis!.command(key!, ['SET', key!, sealed])
       const next = await fixture.send(group, bob, 'the whole truth')
       const moved = `chorus:page:${group}:${next.seq}`
@@ -261,7 +261,7 @@ describe.each(testEngines)('newest pages on the %s engine', (engine) => {
       expect(there.outcomes).toEqual(['refused', 'read'])
     })
 
-    it('stores a page in Redis only after a second request, with an expiry', async () => {
+    it('stores a page in Redis only after a second request, and with an expiry', async () => {
       const { seq } = await fixture.send(group, bob, 'hello')
       const { pages } = open()
       await pages.at(proof(ada, seq))

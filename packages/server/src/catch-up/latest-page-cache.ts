@@ -1,14 +1,14 @@
 /**
  * Caches the newest page of busy conversations, so that one read serves many clients.
  *
- * Pages are cached under (conversation, seq). Every change raises seq, so no entry is ever
+ * Pages are cached under (conversation, seq). Every change raises the seq, so no entry is ever
  * invalidated. A page older than the log is sent only to clients that also receive the changes
- * since. The first level is this process: the most recently used pages within a byte limit. The
- * second level is Redis, with a seal: it holds pages that were requested more than once.
+ * after it. The first level of the cache is this process: the most recently used pages within a
+ * byte limit. The second level is Redis: pages that were requested more than once, encrypted.
  *
- * The cache never decides membership (rule ACL1). A page is sent only with a proof that covers its
- * seq, or it comes from a statement that checks membership. For resuming clients, a conversation's
- * page is read at most `readsPerWindow` times in `windowMs` (rule LIM2).
+ * The cache never decides membership (rule ACL1). A page is sent only with a membership proof that
+ * covers its seq, or it comes from a statement that checks membership. For resuming clients, a
+ * conversation's page is read at most `readsPerWindow` times in `windowMs` (rule LIM2).
  */
 import { ChorusError, type Id, type MessagePage } from '@chorus/protocol'
 import { Batcher } from '../support/batcher.ts'
@@ -43,7 +43,10 @@ export interface LatestPageCacheOptions {
   readonly cache?: Pick<SharedCache, 'read' | 'write'> | undefined
   readonly clock: Clock
   readonly epoch: () => string
-  /** Reports where each requested page came from: `local`, an outcome of Redis, or `read`. */
+  /**
+   * Reports where each requested page came from: this process (`local`), an outcome of the Redis
+   * cache, or a database read (`read`).
+   */
   readonly onRead?: (outcome: CacheOutcome | 'local' | 'read') => void
 }
 
@@ -56,16 +59,16 @@ interface Kept {
 }
 
 interface Ask extends MemberPair {
-  /** Undefined when the read must check membership. */
+  /** Cached pages that are acceptable. Undefined when the database must check the membership. */
   readonly accepted: Accepted | undefined
 }
 
-/** Cached pages that a request accepts. */
+/** Membership proof of a request, and the lowest page seq that the request accepts. */
 interface Accepted {
   readonly proof: MembershipProof
   /**
-   * Returns the oldest page seq that the caller accepts, because it also has the changes since.
-   * Called only if an older page is cached.
+   * Returns the lowest page seq that the caller accepts, because it also has the changes after the
+   * page. Called only if an older page is cached.
    */
   readonly oldestSeq: (() => number | undefined) | undefined
 }
@@ -77,9 +80,9 @@ export class LatestPageCache {
   #epoch: string
   readonly #pages = new ByteLru<Kept>(latestPageLimits.bytesMax)
   readonly #reads: Batcher<Ask, Answer>
-  /** Pending fetches from Redis, by key. */
+  /** Pending reads from Redis, by key. */
   readonly #fetching = new Map<string, Promise<Kept | undefined>>()
-  /** Number of page reads in the current window, by conversation. */
+  /** Number of database reads of a conversation's page in the current window. */
   readonly #recentReads = new Map<Id, number>()
   #window: Promise<void> | undefined
 
@@ -98,12 +101,13 @@ export class LatestPageCache {
   }
 
   /**
-   * Returns the newest page, at most 256 kB, for a user with a proof. Returns undefined if the page
-   * had to be read and the user is no longer a member.
+   * Returns the newest page, at most 256 kB, for a user with a membership proof. Returns undefined
+   * if the page had to be read from the database and the user is no longer a member.
    *
-   * @param oldestSeq - returns the oldest page seq that the caller accepts: it adds the changes
-   *   since. Without it, a busy conversation's page would be read again for nearly every client
-   *   (rule LIM2)
+   * @param oldestSeq - returns the lowest page seq that the caller accepts, because it adds the
+   * changes
+   *   after the page. Without it, a busy conversation's page would be read again for nearly every
+   *   client (rule LIM2)
    */
   async at(proof: MembershipProof, oldestSeq?: Accepted['oldestSeq']): Promise<MessagePage | undefined> {
     const { user, conversation, seq } = proof
@@ -151,7 +155,10 @@ export class LatestPageCache {
       : trimNewestPage(showPage(page, user))
   }
 
-  /** Returns the cached page. Clears the cache first when the database epoch has changed. */
+  /**
+   * Returns the cached page of a conversation. Empties the cache first when the database epoch has
+   * changed.
+   */
   #known(conversation: Id): Kept | undefined {
     const epoch = this.#options.epoch()
     if (epoch !== this.#epoch) {
@@ -164,7 +171,7 @@ export class LatestPageCache {
   #keep(conversation: Id, kept: Kept, epoch: string): Kept {
     const known = this.#known(conversation)
     if (epoch !== this.#epoch || (known !== undefined && known.seq >= kept.seq)) return kept
-    // Estimated size: the JSON's length plus an overhead for the entry.
+    // Estimated memory: the length of the JSON plus an overhead for the entry.
     this.#pages.set(conversation, kept, kept.page === undefined ? 200 : JSON.stringify(kept.page).length + 500)
     return kept
   }
@@ -214,7 +221,7 @@ export class LatestPageCache {
     return answers.map((answer) => answer ?? { kind: 'stranger' })
   }
 
-  /** Writes a page to Redis when it is requested again: other servers may need it too. */
+  /** Writes a page to Redis when it is requested again, because other servers may need it, too. */
   #share(conversation: Id, kept: Kept): void {
     const { cache } = this.#options
     if (cache === undefined || kept.isWritten || kept.page === undefined) return
@@ -262,7 +269,7 @@ function isAccepted({ seq }: Kept, { proof, oldestSeq }: Accepted): boolean {
   return seq === proof.seq || (proof.covers(seq) && seq >= (oldestSeq?.() ?? proof.seq))
 }
 
-/** Value stored in Redis. The shared cache adds the seal. */
+/** Value stored in Redis. The shared cache encrypts it. */
 type Entry = readonly [epoch: string, page: SharedPage]
 
 function keyOf(conversation: Id, seq: number): string {

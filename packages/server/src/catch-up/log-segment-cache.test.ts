@@ -11,7 +11,7 @@ import { openTestDatabase, type TestDatabase, testEngines } from '../database/te
 
 const lacksMany = true
 
-describe.each(testEngines)('log segments on the %s engine', (engine) => {
+describe.each(testEngines)('the cache of log segments on the %s engine', (engine) => {
   let store: TestDatabase
   let fixture: LogFixture
   let ada: Id
@@ -43,8 +43,8 @@ describe.each(testEngines)('log segments on the %s engine', (engine) => {
   const count = (what: string): number => reads.filter((read) => read === what).length
 
   /**
-   * Waits for a position above all written changes. A transaction of another suite may hold it back
-   * for a moment.
+   * Waits for a position after all written changes. A transaction of another test file may hold the
+   * position back for a moment.
    */
   async function positionPastAll(): Promise<number> {
     const top = (await fixture.seqs(group)).length
@@ -55,7 +55,7 @@ describe.each(testEngines)('log segments on the %s engine', (engine) => {
     }
   }
 
-  /** Returns all changes `from` to `to`, however many segments that takes. */
+  /** Returns all changes `from` to `to`, however many segments they span. */
   async function readAll(from: number, to: number): Promise<string[]> {
     const found: string[] = []
     for (let next = from; next <= to; ) {
@@ -88,7 +88,7 @@ describe.each(testEngines)('log segments on the %s engine', (engine) => {
       )
       expect(await readAll(from, to)).toEqual(expected)
     }
-    // Read in the first round, then served from the cache.
+    // The segments were read in the first round, then served from the cache.
     expect(count('stretches read')).toBeLessThanOrEqual(5)
   })
 
@@ -96,7 +96,7 @@ describe.each(testEngines)('log segments on the %s engine', (engine) => {
     await fixture.fill(group, bob, 700)
     await Promise.all(Array.from({ length: 200 }, (_, index) => segments.read(group, 5 + (index % 50), 703)))
     expect(count('stretches read')).toBe(1)
-    // Clients that miss few of the changes are served from the same segment.
+    // Clients that have missed only a few changes are served from the same segment.
     await Promise.all(Array.from({ length: 50 }, (_, index) => segments.read(group, 600 + index, 703)))
     expect(count('stretches read')).toBe(1)
     clock.advance(segmentLimits.lifeMs)
@@ -119,7 +119,7 @@ describe.each(testEngines)('log segments on the %s engine', (engine) => {
     expect(count('stretches read')).toBe(3)
   })
 
-  it('reads changes appended after a cached segment', async () => {
+  it('reads changes that were appended after a segment was cached', async () => {
     await fixture.fill(group, bob, 10)
     expect((await segments.read(group, 4, 13)).changes).toHaveLength(10)
     await fixture.fill(group, bob, 1_200)
@@ -127,7 +127,7 @@ describe.each(testEngines)('log segments on the %s engine', (engine) => {
     expect(await readAll(4, 1_213)).toHaveLength(1_210)
   })
 
-  it('[ACL1] reports up to which seq a segment includes edits', async () => {
+  it('[ACL1] reports the seq up to which a segment shows edits', async () => {
     const { seq } = await fixture.send(group, bob, 'first words')
     const before = await segments.read(group, seq, seq)
     expect(before.asOf).toBe(seq)
@@ -139,7 +139,7 @@ describe.each(testEngines)('log segments on the %s engine', (engine) => {
     expect([after.asOf, after.changes[0]?.json.includes('second')]).toEqual([seq + 1, true])
   })
 
-  it('[RES1, LIM2] finds the boundary of a position once and reuses it', async () => {
+  it('[RES1, LIM2] reads the first missed seq of a position once and reuses it', async () => {
     const positions: number[] = []
     for (let index = 0; index < 8; index++) {
       positions.push(await readPosition(store.database))
@@ -168,7 +168,7 @@ describe.each(testEngines)('log segments on the %s engine', (engine) => {
       )
     }
     const [first] = positions as [number]
-    // Too far back now, as the database confirms.
+    // The position is too far back now, as the database confirms.
     await fixture.fill(group, bob, limits.replayMaxChanges)
     const far = (await fixture.seqs(group)).length
     expect(await segments.boundary(group, { position: first, top: far, settled: settled, lacksMany })).toBeUndefined()
@@ -176,7 +176,7 @@ describe.each(testEngines)('log segments on the %s engine', (engine) => {
   }, 30_000)
 
   it.each(['the boundary', 'the stretch'] as const)(
-    '[LIM2] reads one segment for clients with and without a boundary, %s requested first',
+    '[LIM2] reads one segment for clients with different needs when %s is requested first',
     async (first) => {
       const before = await positionPastAll()
       await fixture.send(group, bob, 'one')
@@ -184,7 +184,7 @@ describe.each(testEngines)('log segments on the %s engine', (engine) => {
       await fixture.fill(group, bob, 400)
       const settled = await positionPastAll()
       const top = (await fixture.seqs(group)).length
-      // Found a while ago by a client that missed little then.
+      // This boundary was found earlier by a client that had missed little at that time.
       const known = await segments.boundary(group, { position: before, top, settled, lacksMany: false })
       reads = []
       const asks = [
@@ -199,7 +199,7 @@ describe.each(testEngines)('log segments on the %s engine', (engine) => {
     },
   )
 
-  it('[RES1] looks up a position that is not settled each time', async () => {
+  it('[RES1] looks up a position each time while transactions before it are open', async () => {
     const position = await readPosition(store.database)
     await fixture.send(group, bob)
     expect(await segments.boundary(group, { position: position + 5, top: 4, settled: position, lacksMany })).toBe(
@@ -208,7 +208,7 @@ describe.each(testEngines)('log segments on the %s engine', (engine) => {
     expect(count('boundaries read')).toBe(0)
   })
 
-  it('does not cache a failed look-up', async () => {
+  it('does not cache a failed look-up of a segment', async () => {
     let fails = true
     const failing = new LogSegmentCache({
       database: new Proxy(store.database, {

@@ -1,18 +1,19 @@
 /**
- * Caches segments of the log, so that changes missed by many clients are read once (rule LIM2).
+ * Caches segments (ranges of consecutive changes) of the logs, so that changes missed by many
+ * clients are read once (rule LIM2).
  *
- * Background: after an outage many clients resume at once and miss the same changes, more than the
- * feeds keep. One read per client would overload the database. This cache keeps segments for a few
- * seconds within a byte limit. It also keeps boundaries: the last seq that a client with a given
- * position already has.
+ * Background: after an outage many clients resume at once. They have missed the same changes, more
+ * than the caches of recent changes contain. One read per client would overload the database. This
+ * cache keeps segments for a few seconds within a byte limit. It also keeps boundaries: the last
+ * seq that a client with a cursor at a given position already has.
  *
- * A segment records the top of the log at its read (`asOf`) and shows messages as of then. So it
- * may be sent only with a membership proof that covers that seq (rule ACL1).
+ * A segment records the last seq of the log at its read (`asOf`) and shows messages as of then. So
+ * it may be sent only with a membership proof that covers that seq (rule ACL1).
  *
- * A cached segment may contain texts that have been edited or deleted since. The reader names the
- * current top of the log. If the segment is older, later edits and deletions are applied to it
- * first (rule ERASE1). They come from the recent changes or from one read that concurrent readers
- * share.
+ * A cached segment may contain texts that have been edited or deleted since. The caller passes the
+ * last seq of the log that it knows. If the segment is older, later edits and deletions are applied
+ * to it first (rule ERASE1). They come from the recent changes or from one read that concurrent
+ * callers share.
  */
 import { type Id, limits } from '@chorus/protocol'
 import { ByteLru } from '../support/byte-lru.ts'
@@ -33,16 +34,18 @@ import { Boundaries } from './boundaries.ts'
 
 export const segmentLimits = {
   /**
-   * Segments start after multiples of this, or after a segment that hit its size limit, so that
-   * clients share them.
+   * Distance of the seqs after which segments start, so that clients share them. A segment may also
+   * start after one that reached its size limit.
    */
   alignment: 1_000,
   /**
-   * Maximum number of changes in a segment: twice the alignment, so clients missing at most
-   * `alignment` changes need one segment.
+   * Maximum number of changes in a segment: twice the alignment, so that a client that has missed
+   * at most `alignment` changes needs one segment.
    */
   changesMax: 2_000,
-  /** Clients missing at most this many changes get a small read instead of a full segment. */
+  /**
+   * Clients that have missed at most this many changes get a small read instead of a full segment.
+   */
   fewMax: 256,
   /** Maximum bytes of text in one segment. */
   textMaxBytes: 2_000_000,
@@ -58,7 +61,10 @@ export interface LogSegmentCacheOptions {
   readonly database: Database
   readonly clock: Clock
   readonly epoch: () => string
-  /** Reports where each requested segment or boundary came from: the cache (`local`) or a read. */
+  /**
+   * Reports where each requested segment or boundary came from: the cache (`local`) or a database
+   * read (`read`).
+   */
   readonly onRead?: (what: 'stretches' | 'boundaries', outcome: 'local' | 'read') => void
 }
 
@@ -77,8 +83,8 @@ export interface SegmentReader {
 }
 
 /**
- * Maximum passes over later edits and deletions. A second pass is needed when a shared first pass
- * started too early.
+ * Maximum number of passes that apply later edits and deletions. A second pass is needed when the
+ * first one was shared and started too early.
  */
 const looksMax = 2
 
@@ -94,7 +100,7 @@ export class LogSegmentCache {
   #epoch: string
   readonly #segments = new ByteLru<CachedSegment>(segmentLimits.bytesMax)
   readonly #reading = new Map<string, Promise<CachedSegment>>()
-  /** Pending reads of later edits and deletions, by segment. */
+  /** Pending reads of edits and deletions made after a segment was read, by segment. */
   readonly #settling = new Map<string, Promise<CachedSegment | undefined>>()
   /** Cached boundaries by conversation, least recently used first. */
   readonly #boundaries = new Map<Id, Boundaries>()
@@ -104,7 +110,10 @@ export class LogSegmentCache {
     this.#epoch = options.epoch()
   }
 
-  /** Returns the log from `from`: at least one change, none above `to`. The log must reach `to`. */
+  /**
+   * Returns changes of the log from `from`: at least one change, none above `to`. The log must
+   * reach `to`.
+   */
   async read(conversation: Id, from: number, to: number, reader: SegmentReader = { top: to }): Promise<LogSegment> {
     this.#forgetOtherHistory()
     const found = await this.#find(conversation, from, to)
@@ -125,16 +134,16 @@ export class LogSegmentCache {
         continue
       }
       if (last >= from) return segment
-      // This segment hit its size limit before `from`. The next one starts after it.
+      // This segment reached its size limit before `from`. The next one starts after it.
       start = last + 1
     }
   }
 
   /**
-   * Returns the last seq that a client with this position has (see readBoundary), looking no higher
-   * than `top`.
+   * Returns the last seq that a client with a cursor at this position has (see readBoundary),
+   * looking no higher than `top`.
    *
-   * `settled` is a position below which no transaction writes any more. For positions up to it the
+   * `settled` is a position before which all transactions have ended. For positions up to it the
    * boundary never changes, so it is cached. `lacksMany`: the caller will request the segment next,
    * so one read returns both.
    */
@@ -148,8 +157,8 @@ export class LogSegmentCache {
     const known = this.#boundariesOf(conversation)
     let inferred = known.infer(position)
     if (inferred === undefined && known.reading !== undefined) {
-      // Another request is reading missed changes here. Its result mostly answers this position
-      // too.
+      // Another request is reading missed changes of this conversation. Its result mostly answers
+      // this request, too.
       await known.reading
       inferred = known.infer(position)
     }
@@ -161,8 +170,8 @@ export class LogSegmentCache {
   }
 
   /**
-   * Reads a boundary. The first client that misses many changes reads the segment too: other
-   * clients miss mostly the same.
+   * Reads a boundary. The first client that has missed many changes reads the segment, too, because
+   * other clients have mostly missed the same changes.
    */
   #findBoundary(
     conversation: Id,
@@ -180,8 +189,8 @@ export class LogSegmentCache {
   }
 
   /**
-   * Searches the last full segment for the boundary. Boundaries rise with positions, so the search
-   * starts at the boundary of the next later position, or at `top`.
+   * Searches the last full segment for the boundary. A later position never has a lower boundary,
+   * so the search starts at the boundary of the next later position, or at `top`.
    */
   #findInSegment(known: Boundaries, position: number, top: number): Promise<number | undefined> | undefined {
     const changes = known.segmentKey === undefined ? undefined : this.#fresh(known.segmentKey)?.changes
@@ -249,7 +258,7 @@ export class LogSegmentCache {
       const since = recent?.range(segment.settledSeq + 1, top)
       const settled =
         since === undefined ? await this.#readSettled(conversation, segment) : this.#rewrite(segment, since, top)
-      // There were too many edits since: read the segment again, for this reader only.
+      // Too many edits were made since the segment was read: read it again, for this caller only.
       if (settled === undefined)
         return this.#readSegment(
           conversation,
@@ -286,7 +295,7 @@ export class LogSegmentCache {
       ...(!isSame && { changes, asOf: Math.max(segment.asOf, top) }),
       settledSeq: Math.max(segment.settledSeq, top),
     }
-    // Does not overwrite a segment that was cached since.
+    // Do not overwrite a segment that was cached since.
     if (this.#segments.get(segment.key) === segment) this.#keep(settled, this.#epoch)
     return settled
   }
@@ -307,7 +316,7 @@ export class LogSegmentCache {
   }
 
   /**
-   * Returns the cached segment that contains `from`, or the one from `start` that hit its size
+   * Returns the cached segment that contains `from`, or the one from `start` that reached its size
    * limit before `from`.
    */
   #cachedSegment(conversation: Id, start: number, from: number): CachedSegment | undefined {
@@ -317,8 +326,8 @@ export class LogSegmentCache {
       const first = segment?.changes.at(0)?.seq ?? Number.POSITIVE_INFINITY
       const last = segment?.changes.at(-1)?.seq ?? 0
       if (segment === undefined || first > from) continue
-      // The segment contains `from`, or hit its size limit before it. Otherwise it ended at the
-      // former top of the log.
+      // Use the segment if it contains `from`, or if it reached its size limit before `from`.
+      // Otherwise it ended at the former end of the log.
       if (last >= from || (segment === kept && last < Math.min(segment.asOf, endOf(start)))) {
         this.#options.onRead?.('stretches', 'local')
         return segment
@@ -385,7 +394,7 @@ function alignedStart(seq: number): number {
   return seq - ((seq - 1) % segmentLimits.alignment)
 }
 
-/** Returns the last seq of the segment that starts at `start`. */
+/** Returns the highest seq that the segment from `start` may contain. */
 function endOf(start: number): number {
   return alignedStart(start) + segmentLimits.changesMax - 1
 }

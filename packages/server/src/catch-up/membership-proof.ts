@@ -11,7 +11,7 @@ import type { Id } from '@chorus/protocol'
 export class MembershipProof {
   readonly user: Id
   readonly conversation: Id
-  /** Top of the log in the snapshot in which the user was a member. */
+  /** Last seq of the log in the database snapshot in which the user was a member. */
   readonly seq: number
 
   constructor(user: Id, conversation: Id, seq: number) {

@@ -1,6 +1,7 @@
 /**
  * Caches the newest changes of each conversation that this server delivers, and loads older ones
- * once for all resuming clients (rule LIM2). All conversations share one memory limit (rule LIM1).
+ * once for all resuming clients (rule LIM2). The caches of all conversations share one memory limit
+ * (rule LIM1).
  */
 import type { Id } from '@chorus/protocol'
 import type { Clock } from '../support/clock.ts'
@@ -17,7 +18,10 @@ export interface RecentChangesCacheOptions {
   readonly bytesMax?: number
 }
 
-/** A conversation that a returning client needs, with the seq that its log was seen to reach. */
+/**
+ * A conversation that a returning client needs, with the last seq of its log that the caller has
+ * seen.
+ */
 export interface RecentWanted {
   readonly conversation: Id
   readonly seq: number
@@ -26,7 +30,7 @@ export interface RecentWanted {
 export class RecentChangesCache {
   readonly #limit: RecentChangesMemoryLimit
   readonly #loader: RecentChangesLoader
-  /** One run for each feed of this server. */
+  /** Recent changes by conversation; one entry for each feed of this server. */
   readonly #runs = new Map<Id, RecentChanges>()
 
   constructor({ read, clock, epoch, bytesMax }: RecentChangesCacheOptions) {
@@ -51,7 +55,10 @@ export class RecentChangesCache {
     return this.#runs.get(conversation)
   }
 
-  /** Opens the run of a conversation. It ends with `retire`, or when another feed opens one. */
+  /**
+   * Opens the recent changes of a conversation. They end with `retire`, or when another feed opens
+   * them.
+   */
   serve(conversation: Id, log: ServedLog): RecentChanges {
     const run = new RecentChanges(this.#limit, log, () => {
       if (this.#runs.get(conversation) === run) this.#runs.delete(conversation)
@@ -61,8 +68,9 @@ export class RecentChangesCache {
   }
 
   /**
-   * Loads the runs that do not suffice for a client at `position`: they end too early, or do not
-   * reach back far enough and were never loaded. Callers for one conversation share a read.
+   * Loads the recent changes of conversations where the cached ones do not suffice for a client at
+   * `position`: they end too early, or do not reach back far enough and were never loaded. Callers
+   * for one conversation share a read.
    */
   async load(wanted: readonly RecentWanted[], position: number): Promise<void> {
     const loads = new Set<Promise<void>>()

@@ -1,6 +1,6 @@
 /**
- * Tests the loads of recent changes: one per conversation, several conversations per statement, few
- * statements.
+ * Tests that recent changes are loaded with one read per conversation, several conversations per
+ * statement, and few statements at a time.
  */
 import { describe, expect, it } from 'vitest'
 import type { Id } from '@chorus/protocol'
@@ -39,8 +39,8 @@ const open = (isWanted = (_conversation: Id, _newest?: number) => true) => {
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 const many = (count: number) => Array.from({ length: count }, (_, index) => `c${index}`)
 
-describe('RecentChangesLoader', () => {
-  it('[LIM2] shares one read among callers for the same conversation', async () => {
+describe('the loader of recent changes', () => {
+  it('[LIM2] shares one load among callers for the same conversation', async () => {
     const { loads, reads, loaded } = open()
     const first = loads.want('a', 1)
     await turn()
@@ -55,7 +55,7 @@ describe('RecentChangesLoader', () => {
     expect(reads).toHaveLength(3)
   })
 
-  it('[LIM2] reads back to the earliest position of all callers', async () => {
+  it('[LIM2] loads changes back to the earliest position of all callers', async () => {
     const { loads, reads } = open()
     for (const position of [30, 10, 20]) void loads.want('a', position)
     void loads.want('b', 40)
@@ -63,7 +63,7 @@ describe('RecentChangesLoader', () => {
     expect(reads).toMatchObject([{ conversations: ['a', 'b'], positions: [10, 40] }])
   })
 
-  it('[LIM1] bounds conversations per statement and concurrent statements', async () => {
+  it('[LIM1] limits the conversations per statement and the concurrent statements', async () => {
     const { loads, reads, loaded } = open()
     const { conversationsPerStatement, statementsMax } = recentLoadLimits
     const count = conversationsPerStatement * (statementsMax + 2)
@@ -81,7 +81,7 @@ describe('RecentChangesLoader', () => {
     expect(loaded).toHaveLength(count)
   })
 
-  it('[LIM2] waits for a hint before reading only the newest changes', async () => {
+  it('[LIM2] waits for a hint over Redis before it reads only the newest changes', async () => {
     let has = 7
     const { loads, reads, loaded, clock } = open((_id, newest) => newest === undefined || has < newest)
     const hinted = Promise.all([8, 9].map((newest) => loads.want('a', 1, newest)))
@@ -101,7 +101,7 @@ describe('RecentChangesLoader', () => {
     expect(loaded).toEqual(['a'])
   })
 
-  it('passes a failure to the waiting callers, then reads again', async () => {
+  it('passes a failed load to its waiting callers, then loads again', async () => {
     const { loads, reads, loaded } = open()
     const failing = expect(loads.want('a', 1)).rejects.toThrow('no answer')
     await turn()
@@ -114,7 +114,7 @@ describe('RecentChangesLoader', () => {
     expect(loaded).toEqual(['a'])
   })
 
-  it('[RES2] drops results of an earlier epoch and skips unwanted conversations', async () => {
+  it('[RES2] drops loads of an earlier epoch and skips unwanted conversations', async () => {
     const { loads, reads, loaded, history } = open((id) => id !== 'gone')
     const wanted = Promise.all([loads.want('a', 1), loads.want('gone', 1)])
     await turn()

@@ -2,29 +2,33 @@
  * Loads recent changes from the database, shared by all callers (rule LIM2). Each conversation has
  * at most one load in progress; later callers wait for the same load.
  *
- * One statement reads several conversations, and only a few statements run at a time. So a
- * reconnect storm leaves the database capacity for other requests. When only the newest changes are
- * missing, a hint on its way usually brings them, so the load first waits a moment.
+ * One statement reads several conversations, and only a few statements run at a time. So the
+ * database keeps capacity for other requests when many clients reconnect at once. When only the
+ * newest changes are missing, a hint over Redis usually brings them, so the load first waits a
+ * moment.
  */
 import type { Id } from '@chorus/protocol'
 import type { Clock } from '../support/clock.ts'
 import type { LoggedChange } from '../support/logged-change.ts'
 
 export const recentLoadLimits = {
-  /** Minimum number of changes to read, because other clients may lack a few more. */
+  /**
+   * Minimum number of changes to read for a conversation, because other clients may have missed a
+   * few more than this one.
+   */
   changesMin: 16,
   /**
-   * Maximum number of changes to read. Clients that lack more share another read
-   * (catch-up/log-segment-cache.ts).
+   * Maximum number of changes to read for a conversation. Clients that have missed more share
+   * another read (catch-up/log-segment-cache.ts).
    */
   changesMax: 256,
-  /** Maximum size of the text of each conversation. */
+  /** Maximum size of the text to read for a conversation. */
   bytesMax: 262_144,
   conversationsPerStatement: 50,
   statementsMax: 3,
   /**
-   * Time to wait for a hint. Longer than `gapWaitMs`, so that changes which a repair reads are not
-   * read again.
+   * Time to wait for a hint over Redis. Longer than `gapWaitMs`, so that changes which the feed
+   * reads to close a gap are not read again.
    */
   hintWaitMs: 150,
 } as const
@@ -32,7 +36,7 @@ export const recentLoadLimits = {
 export interface RecentChangesLoaderOptions {
   /**
    * Reads the newest changes of each conversation, back to the first one that a client at
-   * `position` has.
+   * `position` already has.
    */
   readonly read: (
     wanted: readonly { readonly conversation: Id; readonly position: number }[],
@@ -40,8 +44,8 @@ export interface RecentChangesLoaderOptions {
   ) => Promise<Map<Id, LoggedChange[]>>
   readonly clock: Clock
   /**
-   * Returns whether a load is still needed when its turn comes. With `newest`, only the changes up
-   * to that seq are needed.
+   * Returns whether a load is still needed when its statement begins. With `newest`, only the
+   * changes up to that seq are needed.
    */
   readonly isWanted: (conversation: Id, newest: number | undefined) => boolean
   readonly epoch: () => string
@@ -49,10 +53,11 @@ export interface RecentChangesLoaderOptions {
 }
 
 interface Load {
-  /** Earliest position that a waiting client holds, for each conversation. */
+  /** Earliest cursor position of the waiting clients, for each conversation. */
   readonly positions: Map<Id, number>
   /**
-   * Seq up to which changes are needed, for each conversation that lacks only its newest changes.
+   * Seq up to which changes are needed, for each conversation of which only the newest changes are
+   * missing.
    */
   readonly newest: Map<Id, number>
   readonly done: Promise<void>
@@ -66,9 +71,9 @@ export class RecentChangesLoader {
    * conversation.
    */
   readonly #loads = new Map<Id, Load>()
-  /** Loads whose statement has not begun. */
+  /** Loads whose statement has not begun yet. */
   #waiting: Load[] = []
-  /** The load that still waits for hints. */
+  /** The load that still waits, because hints over Redis may bring its changes. */
   #hoping: Load | undefined
   #running = 0
 
@@ -78,10 +83,10 @@ export class RecentChangesLoader {
 
   /**
    * Loads a conversation, together with others. Resolves when it is loaded, usually back to the
-   * first change that a client at `position` has.
+   * first change that a client at `position` already has.
    *
-   * @param newest - set when only changes up to this seq are missing: read unless a hint brings
-   * them first
+   * @param newest - set when only changes up to this seq are missing: they are read unless a hint
+   *   brings them first
    */
   want(conversation: Id, position: number, newest?: number): Promise<void> {
     const load = this.#loads.get(conversation) ?? (newest === undefined ? this.#nextLoad() : this.#hopingLoad())
@@ -91,7 +96,7 @@ export class RecentChangesLoader {
     return load.done
   }
 
-  /** Returns the load that begins as soon as a statement is free. */
+  /** Returns the load that begins as soon as another statement may run. */
   #nextLoad(): Load {
     const last = this.#waiting.at(-1)
     if (last !== undefined && last.positions.size < recentLoadLimits.conversationsPerStatement) return last
@@ -102,7 +107,7 @@ export class RecentChangesLoader {
     return load
   }
 
-  /** Returns the load that begins after the time for hints. */
+  /** Returns the load that begins after the time to wait for hints. */
   #hopingLoad(): Load {
     const { conversationsPerStatement, hintWaitMs } = recentLoadLimits
     if (this.#hoping !== undefined && this.#hoping.positions.size < conversationsPerStatement) return this.#hoping

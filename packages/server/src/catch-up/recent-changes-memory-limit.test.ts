@@ -1,6 +1,6 @@
 /**
- * Tests the memory limit for the recent changes of all conversations: which caches are emptied, and
- * when.
+ * Tests the memory limit for the recent changes of all conversations: which of their caches are
+ * emptied, and when.
  */
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'
@@ -12,7 +12,7 @@ const fill = (recent: RecentChanges, from: number, to: number, text = 'x') => {
   for (let seq = from; seq <= to; seq++) recent.append(messageChange(seq, text))
 }
 
-describe('RecentChangesMemoryLimit', () => {
+describe('the memory limit of recent changes', () => {
   it('[LIM1] empties the least recently used cache; a read counts as use', () => {
     const clock = new ManualClock()
     const budget = new RecentChangesMemoryLimit(clock, 50_000)
@@ -28,12 +28,12 @@ describe('RecentChangesMemoryLimit', () => {
     expect(one.newestSeq).toBe(10)
     expect(three.newestSeq).toBe(20)
     expect(budget.bytes).toBe(one.bytes + three.bytes)
-    // A new change fills the cache again, and it counts again.
+    // A new change fills the emptied cache again, and it counts against the limit again.
     fill(two, 11, 11)
     expect(budget.bytes).toBe(one.bytes + two.bytes + three.bytes)
   })
 
-  it('[LIM1] shrinks a cache that was quiet for a while to its newest changes', () => {
+  it('[LIM1] shrinks a cache that was unused for a while to its newest changes', () => {
     const clock = new ManualClock()
     const budget = new RecentChangesMemoryLimit(clock)
     const [quiet, lively] = [new RecentChanges(budget), new RecentChanges(budget)]

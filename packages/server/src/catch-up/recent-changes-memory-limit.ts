@@ -1,26 +1,27 @@
 /**
- * One memory limit for the recent changes of all conversations (rule LIM1): 50 000 conversations,
- * each at its own limit, would take gigabytes. Beyond the limit, the least recently used caches are
- * emptied. A cache unused for ten seconds keeps only its newest changes.
+ * One memory limit for the recent changes of all conversations (rule LIM1). Without it, 50 000
+ * conversations that each use their own limit would take gigabytes. Beyond the limit, the least
+ * recently used caches are emptied. A cache unused for ten seconds keeps only its newest changes.
  *
- * Two lists, lively and quiet, hold the caches in order of use. A cache moves within them at most
- * once a second, so that a message costs only a comparison.
+ * Two lists contain the caches in order of use: `lively` those used in the last ten seconds,
+ * `quiet` the others. A cache moves in the lists at most once a second, so that a message costs
+ * only a comparison.
  */
 import type { Clock, Timer } from '../support/clock.ts'
 
 export const recentMemoryLimits = {
   bytesMax: 64 * 1024 * 1024,
   tickMs: 1_000,
-  /** Number of ticks without use after which a cache is quiet. */
+  /** Number of ticks (seconds) without use after which a cache is quiet. */
   quietTicks: 10,
   /**
-   * Maximum number of caches shrunk per tick, so that no tick takes long. The rest waits for the
+   * Maximum number of caches shrunk per tick, so that no tick takes long. The others wait for the
    * next tick.
    */
   shrinksPerTickMax: 2_000,
 } as const
 
-/** A cache that counts against the limit. */
+/** A cache of recent changes that counts against the limit. */
 interface Kept {
   readonly bytes: number
   usedInTick: number
@@ -47,13 +48,13 @@ export class RecentChangesMemoryLimit {
     return this.#bytes
   }
 
-  /** Records that a cache was used and grew by `bytesMore`, which may be negative. */
+  /** Records that a cache was used and that its size changed by `bytesMore`. */
   use(kept: Kept, bytesMore: number): void {
     if (kept.usedInTick !== this.#tick) {
       this.#quiet.delete(kept)
       this.#lively.delete(kept)
       this.#lively.add(kept)
-      // A cache that was not counted so far is added with its full size.
+      // A cache that was not counted before is added with its full size.
       if (kept.usedInTick < 0) this.#bytes += kept.bytes - bytesMore
       kept.usedInTick = this.#tick
       this.#timer ??= this.#clock.setTimer(() => this.#shrinkQuiet(), recentMemoryLimits.tickMs)

@@ -1,6 +1,6 @@
 /**
- * Tests the newest changes of a conversation: always a consecutive run that ends at the newest
- * known one.
+ * Tests the cache of a conversation's newest changes: their seqs are always consecutive and end at
+ * the newest known change.
  */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
@@ -16,8 +16,8 @@ const add = (recent: RecentChanges, changes: readonly LoggedChange[]) => {
   for (const change of changes) recent.append(change)
 }
 
-describe('RecentChanges', () => {
-  it('returns a range only when all of it is cached', () => {
+describe('the recent changes of a conversation', () => {
+  it('the cache of recent changes returns a range only when all of it is cached', () => {
     const recent = new RecentChanges()
     expect(recent.range(1, 1)).toBeUndefined()
     expect(recent.range(2, 1)).toEqual([])
@@ -28,7 +28,7 @@ describe('RecentChanges', () => {
     expect(recent.range(8, 10)).toBeUndefined()
   })
 
-  it('restarts the run after a gap, and prepends older changes that connect', () => {
+  it('starts the recent changes again after a gap, and adds older ones that connect', () => {
     const recent = new RecentChanges()
     add(recent, run(1, 3))
     add(recent, run(10, 12))
@@ -54,7 +54,7 @@ describe('RecentChanges', () => {
     expect(large.range(21, 21)).toHaveLength(1)
   })
 
-  it('[LIM2] merges a load with newer changes, and replaces a disconnected run', () => {
+  it('[LIM2] merges a load with newer changes, and replaces changes that do not connect', () => {
     const recent = new RecentChanges()
     add(recent, run(45, 50))
     recent.merge(run(40, 60))
@@ -66,7 +66,7 @@ describe('RecentChanges', () => {
     expect(recent.isLoaded).toBe(true)
   })
 
-  it('[LIM2] appends a hinted change only when it is directly next', () => {
+  it('[LIM2] appends a change from a hint only when it is directly next', () => {
     const recent = new RecentChanges()
     recent.follow(messageChange(4))
     expect(recent.newestSeq).toBe(0)
@@ -78,7 +78,7 @@ describe('RecentChanges', () => {
     expect(seqs(recent.range(1, 3))).toEqual([1, 2, 3])
   })
 
-  it('[LIM2, ACL1] limits how far behind a usable cached page may be', () => {
+  it('[LIM2, ACL1] limits how many changes a usable cached page may lack', () => {
     const recent = new RecentChanges()
     expect(recent.oldestPageSeq(0)).toBeUndefined()
     recent.merge(run(100, 110))
@@ -92,7 +92,7 @@ describe('RecentChanges', () => {
     expect([240, 241, 245].map((seq) => recent.oldestPageSeq(seq))).toEqual([140, 241, 241])
   })
 
-  it('[ERASE1] [ACL1] rewrites cached messages after an edit or deletion', () => {
+  it('[ERASE1] [ACL1] an edit or deletion rewrites the cached message', () => {
     for (const rewrite of [deletionChange(8, 3), editChange(8, 3, 'better')]) {
       const recent = new RecentChanges()
       recent.append(messageChange(2))
@@ -103,7 +103,7 @@ describe('RecentChanges', () => {
       recent.append(rewrite)
       expect(JSON.stringify(recent.range(2, 8))).not.toContain('secret')
       expect(JSON.stringify(recent.frames(2, 7))).not.toContain('secret')
-      // The rewritten run may only be sent to users who were members at that seq.
+      // The rewritten changes may be sent only to users who were members at that seq.
       expect(recent.asOf).toBe(8)
       expect(recent.bytes).toBeGreaterThan(0)
     }
@@ -117,14 +117,14 @@ describe('RecentChanges', () => {
     const recent = new RecentChanges()
     add(recent, run(5, 6))
     recent.append(deletionChange(7, 3))
-    // Read as of seq 5, before the deletion.
+    // These changes were read as of seq 5, before the deletion.
     recent.merge([messageChange(2), messageChange(3, 'a secret'), ...run(4, 5)])
     expect(seqs(recent.range(2, 7))).toEqual([2, 3, 4, 5, 6, 7])
     expect(JSON.stringify(recent.range(2, 7))).not.toContain('secret')
     expect(recent.asOf).toBe(7)
   })
 
-  it('[ERASE1] rejects pages from before an edit', () => {
+  it('[ERASE1] accepts no cached page from before an edit', () => {
     const recent = new RecentChanges()
     recent.merge(run(100, 110))
     recent.append(editChange(111, 90, 'better'))
@@ -132,7 +132,7 @@ describe('RecentChanges', () => {
     expect(recent.oldestPageSeq(113)).toBe(111)
   })
 
-  it('[LIM2] returns the same encoded frames for the same range', () => {
+  it('[LIM2] returns the same encoded frames for the same range of changes', () => {
     const recent = new RecentChanges()
     add(recent, run(1, 10))
     const frames = recent.frames(4, 9)
@@ -154,7 +154,7 @@ describe('RecentChanges', () => {
     expect([recent.bytes, recent.frames(4, 9)]).toEqual([0, undefined])
   })
 
-  it('[RES1] finds where the changes since a position begin, or undefined', () => {
+  it("[RES1] finds the first change since a cursor's position, or undefined", () => {
     const recent = new RecentChanges()
     add(
       recent,
@@ -172,7 +172,7 @@ describe('RecentChanges', () => {
     expect(whole.boundary(200, 5)).toBe(0)
   })
 
-  it('stays a consecutive run after any appends and merges', () => {
+  it('the cached changes stay consecutive after any appends and merges', () => {
     const part = fc.record({
       from: fc.integer({ min: 1, max: 60 }),
       length: fc.integer({ min: 1, max: 20 }),

@@ -1,13 +1,14 @@
 /**
- * Caches the newest changes of one conversation while it is served. Most resumes and joins are
- * answered from here. So the database is read at most once per conversation, however many clients
- * come back (rule LIM2).
+ * Caches the newest changes of one conversation while this server has its feed. Most resumes and
+ * joins are answered from this cache. So the database is read at most once per conversation,
+ * however many clients come back (rule LIM2).
  *
- * The cache is always a consecutive run of seqs that ends at the newest known one. Changes that
- * came by a read show messages as of that read's seq, so only users seen as members at that seq or
- * later may get them (rule ACL1). An edit or a deletion rewrites the cached text of its message, as
- * if the run had been read after it (rule ERASE1). The cache may be emptied at any time
- * (recent-changes-memory-limit.ts): callers then read the database.
+ * The cached changes are always a run: their seqs are consecutive and end at the newest known one.
+ * Changes that were read from the database show messages as of the seq of that read, so only users
+ * proved to be members at that seq or later may get them (rule ACL1). An edit or a deletion
+ * rewrites the cached text of its message, as if the run had been read after it (rule ERASE1). The
+ * cache may be emptied at any time (recent-changes-memory-limit.ts): callers then read the
+ * database.
  */
 import type { LoggedChange } from '../support/logged-change.ts'
 import { collectRewrites, isRewrite, type Rewrites, rewritten } from '../support/message-state.ts'
@@ -19,23 +20,25 @@ import type { ServedLog } from './served-log.ts'
 export const recentLimits = {
   changesMax: 256,
   bytesMax: 262_144,
-  /** Maximum number of changes kept for a conversation that has been quiet for a while. */
+  /**
+   * Maximum number of changes that stay cached for a conversation that has been quiet for a while.
+   */
   quietChangesMax: 64,
-  /** Maximum number of changes by which a cached page may be behind. */
+  /** Maximum number of changes that a usable cached page may lack. */
   pageBehindMax: 100,
-  /** Approximate memory of a change in addition to its JSON. */
+  /** Approximate memory of a cached change in addition to its JSON. */
   overheadBytes: 200,
 } as const
 
-/** One event of a replay. */
+/** One event of a replay (the sending of missed changes). */
 export interface ReplayFrame {
   readonly frame: Frame
-  /** Last seq in the frame. */
+  /** Seq of the last change in the frame. */
   readonly seq: number
   readonly changes: number
 }
 
-/** The last encoded range. Clients that come back together lack the same range. */
+/** The last range that was encoded. Clients that come back together have missed the same range. */
 interface Encoded {
   readonly from: number
   readonly to: number
@@ -44,7 +47,7 @@ interface Encoded {
 }
 
 export class RecentChanges {
-  /** Knowledge of the feed that writes this run. */
+  /** State of the conversation that its feed knows. */
   readonly log: ServedLog | undefined
   #budget: RecentChangesMemoryLimit | undefined
   readonly #onRetired: (() => void) | undefined
@@ -65,8 +68,8 @@ export class RecentChanges {
   }
 
   /**
-   * Newest state of the log that a message in this run may show, apart from its own change. Only
-   * users seen as members at this seq or later may get the run (rule ACL1). Never decreases.
+   * Newest seq whose edits and deletions a message in this run may show. Only users proved to be
+   * members at this seq or later may get the run (rule ACL1). Never decreases.
    */
   get asOf(): number {
     return this.#asOf
@@ -81,21 +84,21 @@ export class RecentChanges {
     return this.#changes.at(-1)?.seq ?? 0
   }
 
-  /** Whether a load has already brought the older changes. Another load would bring no more. */
+  /** Whether a load has already added the older changes. Another load would add none. */
   get isLoaded(): boolean {
     return this.#isLoaded
   }
 
   /**
-   * Appends a change when it directly follows the newest one, even if it is too early or too late
-   * for delivery.
+   * Appends a change when it directly follows the newest cached one, even if the feed cannot
+   * deliver it yet or has already delivered it.
    */
   follow(change: LoggedChange): void {
     const newest = this.#changes.at(-1)
     if (newest !== undefined && change.seq === newest.seq + 1) this.append(change)
   }
 
-  /** Appends a change. A gap before it restarts the run. */
+  /** Appends a change. If changes before it are missing, the run starts again with it. */
   append(change: LoggedChange): void {
     const before = this.bytes
     this.#push(change)
@@ -103,7 +106,7 @@ export class RecentChanges {
     this.#account(before)
   }
 
-  /** Accepts the result of a load, and adds the changes held by the feed that follow it. */
+  /** Accepts the changes of a load, and adds the changes after them that the feed holds. */
   acceptLoaded(read: readonly LoggedChange[]): void {
     this.merge(read)
     for (;;) {
@@ -114,8 +117,8 @@ export class RecentChanges {
   }
 
   /**
-   * Merges the result of a load when it connects with the current run. On a gap, the newer run
-   * wins.
+   * Merges the changes of a load when they connect with the current run. When they do not connect,
+   * the newer of the two is kept.
    */
   merge(read: readonly LoggedChange[]): void {
     const before = this.bytes
@@ -139,7 +142,10 @@ export class RecentChanges {
     this.#account(before)
   }
 
-  /** Drops the changes above `seq`: the log ends there, so hints beyond it were wrong. */
+  /**
+   * Drops the changes above `seq`: the log ends there, so hints over Redis with a higher seq were
+   * wrong.
+   */
   endAt(seq: number): void {
     const before = this.bytes
     while (this.newestSeq > seq) this.#bytes -= sizeOf(this.#changes.pop() as LoggedChange)
@@ -147,9 +153,10 @@ export class RecentChanges {
   }
 
   /**
-   * Returns the seq of the oldest cached page that this run can bring up to `to`. Returns undefined
-   * when the run lacks the changes, or shows them as of a later seq. Never below an edit or a
-   * deletion, because the text before it must not be shown any more (rule ERASE1).
+   * Returns the lowest seq of a cached page that these changes can bring up to date with `to`.
+   * Returns undefined when some changes are missing, or show messages as of a later seq. A page
+   * from before an edit or a deletion is not acceptable, because its text must not be shown any
+   * more (rule ERASE1).
    */
   oldestPageSeq(to: number): number | undefined {
     const first = this.#changes[0]
@@ -162,7 +169,7 @@ export class RecentChanges {
     return lowest
   }
 
-  /** Returns the changes `from` to `to`, or undefined when some are missing here. */
+  /** Returns the changes `from` to `to`, or undefined when some of them are not cached. */
   range(from: number, to: number): LoggedChange[] | undefined {
     if (from > to) return []
     const first = this.#changes[0]
@@ -171,7 +178,10 @@ export class RecentChanges {
     return this.#changes.slice(from - first.seq, to - first.seq + 1)
   }
 
-  /** Returns the changes `from` to `to` as frames, encoded once for all clients that lack them. */
+  /**
+   * Returns the changes `from` to `to` as frames, encoded once for all clients that have missed
+   * them.
+   */
   frames(from: number, to: number): readonly ReplayFrame[] | undefined {
     if (this.#encoded?.from === from && this.#encoded.to === to) {
       this.#account(this.bytes)
@@ -185,7 +195,7 @@ export class RecentChanges {
       seq: (batch.at(-1) as LoggedChange).seq,
       changes: batch.length,
     }))
-    // Counts the JSON and its encoding for the wire.
+    // The size counts the JSON of the frames and its encoding for the network.
     this.#encoded = { from, to, frames, bytes: frames.reduce((sum, { frame }) => sum + 2 * frame.bytes, 0) }
     this.#account(before)
     return frames
@@ -193,7 +203,7 @@ export class RecentChanges {
 
   /**
    * Returns the seq after which every change up to `top` was written at or after `position` (see
-   * log/read-changes.ts). Returns undefined when the run does not reach that far back.
+   * log/read-changes.ts). Returns undefined when the cached changes do not reach back that far.
    */
   boundary(position: number, top: number): number | undefined {
     const first = this.#changes[0]
@@ -206,8 +216,8 @@ export class RecentChanges {
   }
 
   /**
-   * Keeps only what clients need after a short absence, because the conversation is quiet. Called
-   * by the memory limit.
+   * Drops all changes but those that clients need after a short absence. Called by the memory limit
+   * when the conversation is quiet.
    */
   shrink(): void {
     this.#encoded = undefined
@@ -223,8 +233,8 @@ export class RecentChanges {
   }
 
   /**
-   * Ends the run, because its feed has ended: it leaves the cache and its memory limit, and stays
-   * readable.
+   * Ends this cache because its feed has ended: it no longer counts against the memory limit, and
+   * its changes stay readable.
    */
   retire(): void {
     this.#budget?.remove(this)
@@ -258,7 +268,8 @@ export class RecentChanges {
       newest = this.newestSeq
     }
     if (newest === 0) return
-    // As if read by now: only current members may see it (rule ACL1).
+    // The changes may show this edit from now on, so only users who are members by now may see them
+    // (rule ACL1).
     this.noteRead(newest)
     this.#encoded = undefined
   }
@@ -272,7 +283,7 @@ export class RecentChanges {
       this.#bytes -= sizeOf(this.#changes[drop] as LoggedChange)
       drop++
     }
-    // Splice in place instead of copying: a full run drops its oldest change for every new one.
+    // Remove in place instead of copying: a full cache drops its oldest change for every new one.
     if (drop > 0) this.#changes.splice(0, drop)
   }
 

@@ -1,6 +1,6 @@
 /**
- * Plans, for each conversation, which changes the client of a cursor has missed. `GET /v1/sync` and
- * every resuming connection use this same plan (rules RES1, RES2, RES3, ACL1, ACL4).
+ * Plans, for each conversation, which missed changes to send to a client with a cursor. `GET
+ * /v1/sync` and every resuming connection use this same plan (rules RES1, RES2, RES3, ACL1, ACL4).
  */
 import { type Id, limits } from '@chorus/protocol'
 import type { Cursor, CursorCodec } from '../log/cursor.ts'
@@ -9,12 +9,12 @@ import { MembershipProof } from './membership-proof.ts'
 import type { RecentChanges } from './recent-changes.ts'
 import type { Membership, Memberships } from '../log/read-memberships.ts'
 
-/** Meaning of a client's cursor on this server. */
+/** Result of decoding a client's cursor on this server. */
 export type CursorReading =
   | { readonly kind: 'none' }
   /**
-   * Cursor of another epoch, from the future, or unreadable: the client must drop its data and load
-   * again.
+   * The cursor is from another database epoch, from the future, or unreadable: the client must drop
+   * its data and load again.
    */
   | { readonly kind: 'reset' }
   | { readonly kind: 'valid'; readonly cursor: Cursor }
@@ -25,15 +25,18 @@ export function readCursor(cursors: CursorCodec, text: string | undefined, epoch
   return cursor === undefined || cursor.epoch !== epoch ? { kind: 'reset' } : { kind: 'valid', cursor }
 }
 
-/** Returns true if the database has not handed out the cursor's position yet. */
+/** Returns true if the cursor's position does not exist in the database yet. */
 export function isFromTheFuture({ position, paging }: Cursor, { positionMax }: Memberships): boolean {
   return position > positionMax || (paging?.nextPosition ?? 0) > positionMax
 }
 
 export type ReplayStep =
-  /** The user was removed since the cursor: send only that change. */
+  /** The user was removed since the cursor: send only the removal. */
   | { readonly kind: 'left'; readonly membership: Membership; readonly leftSeq: number }
-  /** Too much was missed, or the user joined since the cursor: send the newest page. */
+  /**
+   * The client has missed too many changes, or its user joined since the cursor: send the newest
+   * page.
+   */
   | { readonly kind: 'limited'; readonly membership: Membership; readonly proof: MembershipProof }
   /** Send every change after `after`, up to the membership's `seq`. */
   | {
@@ -45,15 +48,15 @@ export type ReplayStep =
 
 export interface PlanRequest {
   readonly user: Id
-  /** Membership of this user, as read for this request. */
+  /** Membership of this user in the conversation, as read for this request. */
   readonly membership: Membership
-  /** Undefined for a first load. */
+  /** Cursor of the client; undefined for a first load. */
   readonly cursor: Cursor | undefined
-  /** Position of the snapshot in which the membership was read. */
+  /** Position of the database snapshot in which the membership was read. */
   readonly settled: number
   /**
-   * Whether the caller has loaded the recent changes. A client that they do not reach then misses
-   * more than they hold.
+   * Whether the caller has loaded the recent changes. If they do not reach back to the client's
+   * cursor, the client has missed more changes than they contain.
    */
   readonly hasLoaded: boolean
 }
@@ -71,8 +74,8 @@ export async function planStep(
   // The previous page ended within this conversation: continue there, unless too many changes are
   // left.
   if (reached > 0)
-    // A cursor's number never reaches a feed unchecked: beyond the end of the log, send the newest
-    // page.
+    // The seq in a cursor is checked before any feed uses it: when it is beyond the end of the log,
+    // send the newest page.
     return reached > seq || seq - reached > limits.replayMaxChanges || joinedSeq > reached
       ? { kind: 'limited', membership, proof }
       : { kind: 'changes', membership, proof, after: reached }
@@ -88,8 +91,9 @@ export async function planStep(
 }
 
 /**
- * Returns true if the client may have seen this conversation. A first load covers only current
- * memberships, so only a conversation on one of its earlier pages can have been left since.
+ * Returns true if the client may have received this conversation before. A first load covers only
+ * current memberships. So when a user has left during it, the conversation was sent only if it was
+ * on an earlier page.
  */
 function mayHaveSeen(cursor: Cursor | undefined, conversation: Id): boolean {
   if (cursor === undefined) return false
@@ -97,8 +101,8 @@ function mayHaveSeen(cursor: Cursor | undefined, conversation: Id): boolean {
 }
 
 /**
- * Returns the position from which this conversation's changes are missed. Conversations covered by
- * earlier pages count from the position of the first page.
+ * Returns the position from which this client has missed changes of the conversation. For
+ * conversations on earlier pages, it is the position of the first page.
  */
 function positionFor({ position, paging }: Cursor, conversation: Id): number {
   return paging !== undefined && conversation < paging.conversation ? paging.nextPosition : position

@@ -1,4 +1,4 @@
-/** State of a served conversation that its feed knows before a cache or a client does. */
+/** State of a conversation's log that its feed on this server knows. */
 import type { LoggedChange } from '../support/logged-change.ts'
 
 export interface ServedLog {
@@ -9,6 +9,9 @@ export interface ServedLog {
    * any more (rule ERASE1).
    */
   readonly rewrittenSeq: number
-  /** Returns the change with this seq if the feed holds it until the gap before it is closed. */
+  /**
+   * Returns the change with this seq if the feed holds it because earlier changes are still
+   * missing.
+   */
   held(seq: number): LoggedChange | undefined
 }
