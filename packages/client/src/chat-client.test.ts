@@ -85,7 +85,7 @@ describe.each<readonly [string, readonly TransportName[]]>([
   ['over Socket.IO', ['socket-io']],
   ['over Server-Sent Events', ['sse']],
 ])('two clients %s', (_, transports) => {
-  it('show a message as pending, then acknowledged, then read by the recipient', async () => {
+  it('a message is shown as pending, then acknowledged, then read by the recipient', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada, bob])
@@ -111,7 +111,7 @@ describe.each<readonly [string, readonly TransportName[]]>([
     expect(errors).toEqual([])
   })
 
-  it('show their own edits, deletions and reactions at once', async () => {
+  it('a client shows its own edits, deletions and reactions at once', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada, bob])
@@ -145,7 +145,7 @@ describe.each<readonly [string, readonly TransportName[]]>([
     expect(textsOf(adas, tea)).toEqual(['uno', '', 'mine'])
   })
 
-  it('[ACK2] never retry a command after a newer one, nor twice', async () => {
+  it('[ACK2] a client never retries a command twice, nor after a newer command', async () => {
     const ada = server.addUser('ada')
     const tea = server.addConversation('group', 'Tea', [ada])
     const { seq } = server.send(tea, ada, 'one')
@@ -169,7 +169,7 @@ describe.each<readonly [string, readonly TransportName[]]>([
     expect(textsOf(adas, tea)).toEqual(['newer'])
   })
 
-  it('[RES1] [CLI1] receive each change once and in order after a reconnect', async () => {
+  it('[RES1] [CLI1] a client receives each change once, in order, after a reconnect', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada, bob])
@@ -188,7 +188,7 @@ describe.each<readonly [string, readonly TransportName[]]>([
     expect(seqsOf(notices, tea)).toEqual(Array.from({ length: 301 }, (__, index) => base + 1 + index))
   }, 20_000)
 
-  it('[ACL2] sign out when their session is revoked, and keep pending messages', async () => {
+  it('[ACL2] a client with a revoked session signs out and keeps pending messages', async () => {
     const ada = server.addUser('ada')
     const tea = server.addConversation('group', 'Tea', [ada])
     const store = createMemoryStore()
@@ -311,7 +311,7 @@ describe('the outbox, end to end', () => {
     expect([...seqsOf(notices, tea), ...seqsOf(later, tea)]).toEqual([server.top(tea)])
   })
 
-  it('[CLI1] reports the removal of a member once, even after a restart without a new cursor', async () => {
+  it('[CLI1] the client reports the user’s removal once, even after a restart', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada, bob])
@@ -343,7 +343,7 @@ describe('the outbox, end to end', () => {
     })
   })
 
-  it('[CLI1] reports no change twice after the user rejoins and the client restarts', async () => {
+  it('[CLI1] no change is reported twice after a rejoin and a restart', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada, bob])
@@ -374,7 +374,7 @@ describe('the outbox, end to end', () => {
     await eventually(() => expect(textsOf(second, tea).at(-1)).toBe('a barrier'))
   })
 
-  it('[CLI1] reports no change twice under random stops, limited replays and repeated events', async () => {
+  it('[CLI1] no change is reported twice under random stops and limited replays', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.constantFrom('send', 'remove', 'join', 'cache', 'limit', 'restart', 'cut', 'lose'), {
@@ -450,7 +450,7 @@ describe('the local copy of the client', () => {
     })
   })
 
-  it('[RES1] reloads a conversation when too many changes were missed', async () => {
+  it('[RES1] the client reloads a conversation when it missed too many changes', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada, bob])
@@ -474,7 +474,7 @@ describe('the local copy of the client', () => {
     expect(notices).toEqual([])
   }, 20_000)
 
-  it('[RES2] loads all conversations again after `reset` and keeps pending messages', async () => {
+  it('[RES2] after `reset`, the client reloads all conversations and keeps pending messages', async () => {
     const ada = server.addUser('ada')
     const tea = server.addConversation('group', 'Tea', [ada])
     server.send(tea, ada, 'of the old history')
@@ -494,7 +494,7 @@ describe('the local copy of the client', () => {
     await eventually(() => expect(client.data.get()).toBe('live'))
   }, 20_000)
 
-  it('[ACL1] [ACL4] shows a conversation only while the user is a member', async () => {
+  it('[ACL1] [ACL4] the client shows a conversation only while the user is a member', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada])
@@ -518,7 +518,7 @@ describe('the local copy of the client', () => {
     expect(seqs).not.toContain(6)
   })
 
-  it('[ACL1] removes a conversation that the user was removed from while offline', async () => {
+  it('[ACL1] after a reconnect, a conversation is gone if the user was removed from it', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada, bob])
@@ -533,7 +533,7 @@ describe('the local copy of the client', () => {
     expect(notices.map(({ change }) => change.type)).toEqual(['member.left'])
   }, 20_000)
 
-  it('keeps unread counts correct after deletions and reads on other devices', async () => {
+  it('unread counts stay correct after deletions and after reading on other devices', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada, bob])
@@ -551,7 +551,7 @@ describe('the local copy of the client', () => {
     await eventually(() => expect([phone.unread.get(), laptop.unread.get()]).toEqual([1, 1]))
   })
 
-  it('sorts conversations by latest activity', async () => {
+  it('the client sorts conversations by latest activity', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada, bob])
@@ -566,7 +566,7 @@ describe('the local copy of the client', () => {
     await eventually(() => expect(names()).toEqual(['Tea', 'Cake']))
   })
 
-  it('loads pages around a message and returns to the newest page', async () => {
+  it('the timeline loads the page around a message, and then the newest page again', async () => {
     const ada = server.addUser('ada')
     const tea = server.addConversation('group', 'Tea', [ada])
     for (let index = 0; index < 200; index += 1) server.send(tea, ada, `m${index}`)
@@ -585,7 +585,7 @@ describe('the local copy of the client', () => {
     expect((await messages.get(3)).text).toBe('m0')
   })
 
-  it('reports errors thrown by application callbacks and continues', async () => {
+  it('the client reports errors thrown by application callbacks, and continues', async () => {
     const ada = server.addUser('ada')
     const tea = server.addConversation('group', 'Tea', [ada])
     const client = await signIn(ada)
@@ -599,8 +599,8 @@ describe('the local copy of the client', () => {
   })
 })
 
-describe('users', () => {
-  it('shows typing users, their presence and their profiles', async () => {
+describe('users of the client', () => {
+  it('the client shows typing users, their presence and their profiles', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada, bob])
@@ -656,11 +656,11 @@ describe('users', () => {
   })
 })
 
-describe('creating a conversation', () => {
+describe('the creation of a conversation', () => {
   const group = { kind: 'group', name: 'Tea' } as const
   const lost = new ChorusError('unknown', 'unable to create conversation; the answer was lost')
 
-  it('[IDEM2] creates one conversation despite lost responses and refused requests', async () => {
+  it('[IDEM2] one conversation is created despite lost responses and refused requests', async () => {
     const client = await signIn(server.addUser('ada'))
     server.createFaults = ['lose', new ChorusError('unavailable', 'unable to create; not now'), 'lose']
     await client.createConversation(group)
@@ -677,7 +677,7 @@ describe('creating a conversation', () => {
     await expect(client.createConversation(group)).rejects.toMatchObject({ code: 'rate-limited' })
   })
 
-  it('[IDEM2] creates a conversation on a protocol version 1 server without retries', async () => {
+  it('[IDEM2] on a protocol version 1 server, a conversation is created without retries', async () => {
     const client = await signIn(server.addUser('ada'))
     server.isVersionOne = true
     await client.createConversation(group)
@@ -695,7 +695,7 @@ describe('creating a conversation', () => {
 })
 
 describe('the connection of the client', () => {
-  it('[LIM2] uses Server-Sent Events while WebSocket is refused', async () => {
+  it('[LIM2] the client uses Server-Sent Events while WebSocket is refused', async () => {
     const ada = server.addUser('ada')
     const tea = server.addConversation('group', 'Tea', [ada])
     server.isWebSocketRefused = true

@@ -107,7 +107,7 @@ describe('stopping the client', () => {
     }
   })
 
-  it('runs one retry loop after start, stop and start', async () => {
+  it('the client runs one retry loop after start, stop and start', async () => {
     const count = async (run: (client: ChatClient) => unknown): Promise<number> => {
       const line = createLine(away)
       const { client, clock } = createOffline(line)
@@ -234,7 +234,7 @@ describe('a change of the signed-in user', () => {
     return states
   }
 
-  it('hides all data of the first user when another signs in', async () => {
+  it('the client hides all data of the first user when another signs in', async () => {
     const ada = server.addUser('ada')
     server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada])
@@ -303,7 +303,7 @@ describe('a change of the signed-in user', () => {
     expect(server.requests).toEqual([])
   })
 
-  it('reports callback errors to onError and still calls other listeners', async () => {
+  it('errors of a callback go to `onError`, and other listeners still run', async () => {
     const ada = server.addUser('ada')
     const tea = server.addConversation('group', 'Tea', [ada])
     const { client, errors } = await signIn('ada')

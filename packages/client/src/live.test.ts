@@ -41,7 +41,7 @@ function setUpLive() {
   return { clock, sent, requests, lane }
 }
 
-describe('live values', () => {
+describe('live values of the client', () => {
   it('[LIVE1] live values: the last to arrive wins and expires by its lifetime', async () => {
     const { clock, lane } = setUpLive()
     const typing = lane.of('c').observe('typing')
@@ -131,7 +131,7 @@ describe('the typing indicator', () => {
   })
 })
 
-describe('presence', () => {
+describe('presence on the client', () => {
   function setUp() {
     const clock = new ManualClock()
     const line = { isConnected: true, isFollowed: true }

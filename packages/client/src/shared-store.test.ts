@@ -215,7 +215,7 @@ describe.each([
   { name: 'IndexedDB', storage: 'persistent', runs: 40, make: () => createIndexedDbStore(randomUUID()) },
   { name: 'file', storage: undefined, runs: 20, make: () => createFileStore(join(folder, randomUUID())) },
 ])('two clients on one store, $name', ({ runs, make, storage }) => {
-  it('[CP1] [CLI1] never stores a cursor without the data it covers', async () => {
+  it('[CP1] [CLI1] the store never has a cursor without the data it covers', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(act, { minLength: 5, maxLength: 40 }), async (acts) => {
         const server = new FakeServer()
@@ -296,7 +296,7 @@ describe.each([
   }, 120_000)
 })
 
-it('[CLI1] calls onLimited for changes that only another client received', async () => {
+it('[CLI1] `onLimited` is called for changes that only another client received', async () => {
   const server = new FakeServer()
   const me = server.addUser('me')
   const ada = server.addUser('ada')

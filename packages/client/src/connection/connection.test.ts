@@ -96,7 +96,7 @@ function setUp(prepare: () => Promise<void> | undefined = () => undefined) {
 }
 
 describe('the connection state table', () => {
-  it('defines a valid next state for every event in every state', () => {
+  it('the state table has a valid next state for every event in every state', () => {
     const states = Object.keys(connectionTable)
     const events = new Set(Object.values(connectionTable).flatMap((row) => Object.keys(row)))
     for (const row of Object.values(connectionTable)) {
@@ -120,7 +120,7 @@ describe('the reconnect back-off', () => {
 })
 
 describe('the connection', () => {
-  it('resumes from the newest cursor after a lost link', async () => {
+  it('a connection resumes from the newest cursor after a lost link', async () => {
     const { connection, links, last, open, state, clock } = setUp()
     connection.start()
     expect(state()).toBe('connecting')
@@ -139,7 +139,7 @@ describe('the connection', () => {
     expect(state()).toBe('ready')
   })
 
-  it('[LIM2] reconnects after the server’s delay, and resets the back-off once stable', async () => {
+  it('[LIM2] a connection waits for the server’s delay before it reconnects', async () => {
     const { connection, last, open, clock } = setUp()
     connection.start()
     last().handlers.onEnd({ kind: 'lost', retryAfterMs: 9_000 })
@@ -152,7 +152,7 @@ describe('the connection', () => {
     expect(connection.status.get()).toMatchObject({ state: 'waiting', retryInMs: 250, attempt: 1 })
   })
 
-  it('[LIM2] does not flood a server that closes every link at once', async () => {
+  it('[LIM2] a connection does not flood a server that closes every link at once', async () => {
     const { connection, last, open, passWait } = setUp()
     connection.start()
     const waits: number[] = []
@@ -167,7 +167,7 @@ describe('the connection', () => {
     expect(waits.at(-1)).toBeGreaterThan(1_000)
   })
 
-  it('drops a link that does not open or whose replay stalls', async () => {
+  it('a connection drops a link that does not open or whose replay stalls', async () => {
     const { connection, links, last, state, clock } = setUp()
     connection.start()
     await clock.advance(openTimeoutMs - 1)
@@ -185,7 +185,7 @@ describe('the connection', () => {
     expect(state()).toBe('waiting')
   })
 
-  it('[ACL2] stays closed after a revoked session or a permanent refusal', () => {
+  it('[ACL2] a connection stays closed after a revoked session or a permanent refusal', () => {
     const revoked = setUp()
     revoked.connection.start()
     revoked.open()
@@ -207,7 +207,7 @@ describe('the connection', () => {
     expect(slow.state()).toBe('waiting')
   })
 
-  it('tries other transports after repeated failures, and later the preferred one again', async () => {
+  it('a connection tries other transports after repeated failures, later the preferred one', async () => {
     const { connection, links, last, open, clock, passWait } = setUp()
     connection.start()
     for (let failures = 0; failures < failuresBeforeFallback + 3; failures += 1) {
@@ -270,7 +270,7 @@ describe('the connection', () => {
     expect(state()).toBe('ready')
   })
 
-  it('[ACK2] after a move, keeps the old link until its last response or timeout', async () => {
+  it('[ACK2] after a move, the old link stays until its last response or timeout', async () => {
     for (const isAnswered of [true, false]) {
       const { connection, links, last, open, answers, clock } = setUp()
       connection.start()
@@ -291,7 +291,7 @@ describe('the connection', () => {
     }
   })
 
-  it('retries a failed move at the server’s delay while the old link works', async () => {
+  it('a failed move is retried after the server’s delay, while the old link works', async () => {
     const { connection, links, last, open, state, clock } = setUp()
     connection.start()
     open()
@@ -316,7 +316,7 @@ describe('the connection', () => {
     expect(links).toHaveLength(7)
   })
 
-  it('moves to another server only when ready, and cancels the move when the link ends', async () => {
+  it('a move starts only when ready, and is cancelled when its link ends', async () => {
     const { connection, links, last, open, state, signal, clock } = setUp()
     connection.start()
     last().handlers.onOpen()
@@ -337,7 +337,7 @@ describe('the connection', () => {
     expect(links).toHaveLength(3)
   })
 
-  it('stays connected when either link fails during a move', async () => {
+  it('a connection stays connected when either link fails during a move', async () => {
     const { connection, links, last, open, state, clock } = setUp()
     connection.start()
     open()
@@ -355,7 +355,7 @@ describe('the connection', () => {
     expect(state()).toBe('ready')
   })
 
-  it('opens a new link after the device slept', async () => {
+  it('a connection opens a new link after the device slept', async () => {
     const { connection, links, last, open, state, signal, clock } = setUp()
     connection.start()
     open()
@@ -371,7 +371,7 @@ describe('the connection', () => {
     expect(state()).toBe('connecting')
   })
 
-  it('is `offline` while the device reports no network, but still retries sometimes', async () => {
+  it('a connection is `offline` while the device is, but still retries sometimes', async () => {
     const { connection, links, last, open, state, signal, device, clock } = setUp()
     connection.start()
     open()
@@ -390,7 +390,7 @@ describe('the connection', () => {
     expect(state()).toBe('ready')
   })
 
-  it('runs `prepare` before opening a link, and treats its failure like a lost link', async () => {
+  it('`prepare` runs before a link opens, and its failure counts as a lost link', async () => {
     const answers: (() => Promise<void> | undefined)[] = [
       () => Promise.reject(new ChorusError('unavailable', 'unable to load; later')),
       () => Promise.resolve(),

@@ -28,7 +28,7 @@ function setUp() {
 }
 
 describe('the device signals', () => {
-  it('report a lost network and its return', () => {
+  it('device signals report a lost network and its return', () => {
     const { target, heard, unwatch, signals } = setUp()
     expect(signals.isOnline()).toBe(false)
     target.dispatchEvent(new Event('offline'))
@@ -38,7 +38,7 @@ describe('the device signals', () => {
     expect(heard).toEqual(['offline', 'online'])
   })
 
-  it('report `wake` when a tab was hidden for at least 30 s', async () => {
+  it('device signals report `wake` when a tab was hidden for 30 s', async () => {
     const { clock, heard, show } = setUp()
     show('hidden')
     await clock.advance(hiddenMinMs - 1)
@@ -50,7 +50,7 @@ describe('the device signals', () => {
     expect(heard).toEqual(['wake'])
   })
 
-  it('report `wake` after a clock jump, but not in hidden tabs', async () => {
+  it('device signals report `wake` after a clock jump, but not in hidden tabs', async () => {
     const { clock, heard, show, unwatch } = setUp()
     await clock.advance(20 * clockLookMs)
     expect(heard).toEqual([])

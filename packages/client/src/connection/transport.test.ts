@@ -82,7 +82,7 @@ describe('the event stream', () => {
     expect(ends).toEqual([{ kind: 'lost' }])
   })
 
-  it('reads server-sent events that arrive split at any byte', async () => {
+  it('the SSE transport reads events that arrive split at any byte', async () => {
     const { names, write } = stream(new ManualClock())
     await settle()
     const text =

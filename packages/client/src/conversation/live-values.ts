@@ -137,7 +137,7 @@ export class LiveValuesClient {
       ({ values }) => {
         if (this.#loads.delete(load)) this.#applyAll(values.filter((value) => !load.arrived.has(slotOf(value))))
       },
-      // A failed request needs no retry: the next value arrives anyway.
+      // A failed request is not retried, because new live values arrive anyway.
       () => void this.#loads.delete(load),
     )
   }

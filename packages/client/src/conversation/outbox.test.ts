@@ -54,7 +54,7 @@ const later = (code: 'unavailable' | 'unknown' | 'rate-limited', retryAfterMs?: 
   new ChorusError(code, 'unable to send; later', retryAfterMs === undefined ? {} : { retryAfterMs })
 
 describe('the outbox', () => {
-  it('[ORD2] sends one message per conversation at a time, and conversations in parallel', async () => {
+  it('[ORD2] the outbox sends one message per conversation at a time', async () => {
     const { outbox, requests, texts } = setUp()
     for (const text of ['a1', 'a2', 'a3']) await outbox.add('a', { text })
     await outbox.add('b', { text: 'b1' })
@@ -66,7 +66,7 @@ describe('the outbox', () => {
     expect(texts()).toEqual(['a1', 'b1', 'a2'])
   })
 
-  it('[IDEM1] retries a message with the same clientId after the server’s delay', async () => {
+  it('[IDEM1] the outbox retries a message with the same clientId after the server’s delay', async () => {
     const { outbox, requests, clock } = setUp()
     const sent = await outbox.add('a', { text: 'x' })
     await settle()
@@ -83,7 +83,7 @@ describe('the outbox', () => {
     expect(await sent.acknowledged).toEqual(at(9))
   })
 
-  it('[ACK2] shows an acknowledged message until the log contains it', async () => {
+  it('[ACK2] the outbox shows an acknowledged message until the log contains it', async () => {
     const { outbox, requests, applied, store, states } = setUp()
     await outbox.add('a', { text: 'x' })
     await settle()
@@ -109,7 +109,7 @@ describe('the outbox', () => {
     expect(states()).toEqual([])
   })
 
-  it('keeps pending messages while offline and after the session ended', async () => {
+  it('the outbox keeps pending messages while offline and after the session ended', async () => {
     const { outbox, requests, line, states } = setUp()
     line.isOpen = false
     await outbox.add('a', { text: 'x' })
@@ -122,7 +122,7 @@ describe('the outbox', () => {
     expect(states()).toEqual(['pending'])
   })
 
-  it('retries a message with a new clientId after a conflict', async () => {
+  it('the outbox retries a message with a new clientId after `conflict`', async () => {
     const { outbox, requests, store } = setUp()
     const sent = await outbox.add('a', { text: 'x' })
     await settle()
@@ -134,7 +134,7 @@ describe('the outbox', () => {
     await expect(outbox.retry('unheard of')).rejects.toMatchObject({ code: 'not-found' })
   })
 
-  it('refuses to discard a message that may have been sent', async () => {
+  it('the outbox refuses to discard a message that may have been sent', async () => {
     const { outbox } = setUp()
     const first = await outbox.add('a', { text: 'in flight' })
     const second = await outbox.add('a', { text: 'not yet' })
@@ -145,7 +145,7 @@ describe('the outbox', () => {
     await expect(second.acknowledged).rejects.toMatchObject({ code: 'not-found' })
   })
 
-  it('[LIM1] limits the number of queued messages and of parallel sends', async () => {
+  it('[LIM1] the outbox limits the number of queued messages and of parallel sends', async () => {
     const { outbox, requests } = setUp()
     for (let index = 0; index < outboxMaxMessages; index += 1) await outbox.add(`c${index % 20}`, { text: `${index}` })
     await settle()
@@ -153,7 +153,7 @@ describe('the outbox', () => {
     await expect(outbox.add('a', { text: 'one more' })).rejects.toMatchObject({ code: 'too-large' })
   })
 
-  it('rejects a message that the device cannot store', async () => {
+  it('the outbox rejects a message that the device cannot store', async () => {
     const store = createMemoryStore()
     const { outbox, requests, states } = setUp({
       ...store,
@@ -164,7 +164,7 @@ describe('the outbox', () => {
     expect(requests).toEqual([])
   })
 
-  it('[ORD2] sends stored messages in the order of writing after a restart', async () => {
+  it('[ORD2] after a restart, the outbox sends messages in the order of writing', async () => {
     const store = createMemoryStore()
     const before = setUp(store)
     before.line.isOpen = false
@@ -179,7 +179,7 @@ describe('the outbox', () => {
   })
 })
 
-describe('several tabs on one store', () => {
+describe('the outbox of several tabs on one store', () => {
   /** Returns a simulated Web Locks API, because this Node version has none. */
   function createLocks(): Pick<LockManager, 'request'> {
     const chains = new Map<string, Promise<unknown>>()

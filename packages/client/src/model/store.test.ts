@@ -46,7 +46,7 @@ describe('the file store', () => {
     expect((await stat(path)).mode & 0o777).toBe(0o600)
   })
 
-  it('rejects a damaged store file with a clear error and leaves it unchanged', async () => {
+  it('the file store rejects a damaged file with a clear error and keeps it', async () => {
     const path = join(folder, 'damaged.json')
     await writeFile(path, '{"version":1,"users"')
     await chmod(path, 0o600)

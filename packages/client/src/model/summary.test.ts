@@ -58,7 +58,7 @@ function unreadAfter(from: SummaryState, changes: readonly Change[]): number {
 }
 
 describe('the conversation summary', () => {
-  it('[CLI1] a change type of a later protocol version moves only the seq', () => {
+  it('[CLI1] an unknown change type moves only the seq of a summary', () => {
     const known = state(5, 3, 2)
     const later = { seq: 6, type: 'message.later', at, actor: 'x' } as unknown as Change
     const { summary, unreadAsOfSeq } = applyChangeToSummary(known, later, 'me')
@@ -90,7 +90,7 @@ describe('the conversation summary', () => {
     expect(unreadAfter(state(0, 5, 0), [created(1, 'ann'), created(6, 'ann')])).toBe(1)
   })
 
-  it('[CLI1] does not count unread messages again that the server’s count includes', () => {
+  it('[CLI1] the unread count adds only messages that the server’s count lacks', () => {
     expect(unreadAfter(state(3, 0, 2), [created(2, 'ann'), created(3, 'ann'), created(4, 'ann')])).toBe(3)
     const marked = { ...state(3, 3, 0), unreadAsOfSeq: 6 }
     expect(unreadAfter(marked, [created(4, 'ann'), created(5, 'ann'), created(6, 'ann'), created(7, 'ann')])).toBe(1)
@@ -107,7 +107,7 @@ describe('the conversation summary', () => {
     expect(applyChangeToSummary(state(0, 0, 0), created(1, 'ann'), 'me').summary.activeAt).toBe(at)
   })
 
-  it('counts unread messages in the loaded window only if it is long enough', () => {
+  it('unread messages are counted locally only if enough messages are loaded', () => {
     const entries = [4, 5, 6].map((seq) => ({ message: { ...message(seq, 'ann'), reactions: [] }, asOfSeq: seq }))
     const summary = { ...state(6, 0, 3).summary, lastMessage: entries[2]?.message ?? null }
     const window = { entries, hasBefore: true, hasAfter: false }

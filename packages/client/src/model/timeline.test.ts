@@ -291,7 +291,7 @@ describe('the timeline', () => {
     )
   })
 
-  it('[NODE1] reports a change of an unknown type without showing it', () => {
+  it('[NODE1] the timeline reports a change of an unknown type without showing it', () => {
     const server = new ModelServer()
     server.act({ do: 'create', by: 0 })
     const timeline = new Timeline({ me: users[0], appliedSeq: 0 })
@@ -308,7 +308,7 @@ describe('the timeline', () => {
     expect(timeline.appliedSeq).toBe(2)
   })
 
-  it('[LIM1] holds a limited number of early changes and requests the rest', () => {
+  it('[LIM1] the timeline holds a limited number of early changes and requests the rest', () => {
     const server = new ModelServer()
     for (let index = 0; index < heldMaxChanges + 50; index += 1) server.act({ do: 'create', by: 0 })
     const timeline = new Timeline({ me: users[0], appliedSeq: 0 })
@@ -319,7 +319,7 @@ describe('the timeline', () => {
     expect(timeline.applyChanges(server.changesAfter(timeline.appliedSeq, 200)).next).toBe('nothing')
   })
 
-  it('[LIM1] keeps a limited number of messages and drops the oldest', () => {
+  it('[LIM1] the timeline keeps a limited number of messages and drops the oldest', () => {
     const server = new ModelServer()
     // Storing the messages after each of these changes would dominate the run time.
     server.remembersPages = false

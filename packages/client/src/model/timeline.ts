@@ -69,7 +69,7 @@ export type PagePlacement =
 export interface TimelineOptions {
   /** Id of the signed-in user. Reactions of this user count as `mine`. */
   readonly me: string
-  /** Highest seq of the log position: the application already knows every change up to here. */
+  /** Log position: the seq up to which the application already knows every change. */
   readonly appliedSeq: number
   readonly window?: WindowRecord
 }

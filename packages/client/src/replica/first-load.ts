@@ -56,7 +56,7 @@ export interface FirstLoadReaderOptions {
 
 export class FirstLoadReader {
   readonly #options: FirstLoadReaderOptions
-  /** The load that is still running or was interrupted. */
+  /** Progress of the first load that is running or was interrupted. */
   #progress: Progress | undefined
   /** Number of conversations on one page. It shrinks after a failure. */
   #pageSize: number = limits.pageMax

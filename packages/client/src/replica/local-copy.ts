@@ -50,8 +50,8 @@ export class LocalCopy {
    */
   readonly #unsure = new Set<string>()
   /**
-   * Conversations that only another client of this store knows. No cursor is written until the
-   * server has reported their state.
+   * Conversations that another client has stored and that are unknown to this client. No cursor is
+   * written until the server has reported their state.
    */
   readonly #foreign = new Set<string>()
   #isStopped = false
@@ -78,7 +78,7 @@ export class LocalCopy {
     return this.#epoch
   }
 
-  /** Cursor up to which everything was applied. */
+  /** Cursor of the server up to which this copy contains all changes. */
   get cursor(): string | undefined {
     return this.#cursor
   }
@@ -130,7 +130,7 @@ export class LocalCopy {
     this.#leaving.delete(slot.id)
   }
 
-  /** Adds a conversation that only the store knows. */
+  /** Adds a conversation that is in the store but was unknown to this copy. */
   enterForeign(slot: ConversationReplica): void {
     this.enter(slot)
     this.#foreign.add(slot.id)
@@ -213,7 +213,7 @@ export class LocalCopy {
     this.#foreign.clear()
   }
 
-  /** Fills the empty copy from the store. */
+  /** Fills the empty local copy with the stored data. */
   restore({ epoch, cursor, conversations, removed }: ReplicaRecord): void {
     this.#epoch = epoch
     this.#cursor = cursor
@@ -250,7 +250,7 @@ export class LocalCopy {
     return this.#changed.size > 0 || (this.#cursor !== savedCursor && this.#foreign.size === 0)
   }
 
-  /** True while the server has not reported the state of a conversation that only the store knows. */
+  /** True while the server has not reported the state of such a conversation (`enterForeign`). */
   get hasForeign(): boolean {
     return this.#foreign.size > 0
   }

@@ -84,7 +84,7 @@ export class Replica {
     return this.#copy.list
   }
 
-  /** Cursor up to which everything was applied. */
+  /** Cursor of the server up to which all changes were applied. */
   get cursor(): string | undefined {
     return this.#copy.cursor
   }

@@ -1,8 +1,9 @@
 /**
  * Writes the local copy to the store.
  *
- * Guarantee: one commit runs at a time. Each stores the cursor in one transaction with everything
- * that it covers (rule CP1). Data that another client has cleared or replaced is never overwritten.
+ * Guarantee: one commit runs at a time. Each commit stores the cursor in one transaction with all
+ * data that the cursor covers (rule CP1). Data that another client has cleared or replaced is never
+ * overwritten.
  */
 import type { ChatStore, CommitOutcome, ConversationRecord, ReplicaRecord } from '../model/store.ts'
 import type { Clock } from '../support/clock.ts'
@@ -112,7 +113,7 @@ export class ReplicaSaver {
     if (this.isBehind) await this.#save(false)
   }
 
-  /** True when there is something to store. */
+  /** True when the local copy has data that is not stored yet. */
   get isBehind(): boolean {
     return !this.#isDetached && this.#options.copy.isAheadOf(this.#savedCursor)
   }

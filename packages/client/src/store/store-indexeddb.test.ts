@@ -39,7 +39,7 @@ afterEach(() => {
 })
 
 describe('the IndexedDB store', () => {
-  it('reopens a database that was closed without an event', async () => {
+  it('the IndexedDB store reopens a database that was closed without an event', async () => {
     const opened = captureConnections()
     const store = createIndexedDbStore(randomUUID())
     await store.writeAccount({ user })
@@ -51,7 +51,7 @@ describe('the IndexedDB store', () => {
     await store.close()
   })
 
-  it('closes its database for a tab with a newer version, and continues in memory', async () => {
+  it('the IndexedDB store continues in memory when a newer tab needs the database', async () => {
     const name = randomUUID()
     const store = createIndexedDbStore(name)
     await store.writeAccount({ user })
@@ -66,7 +66,7 @@ describe('the IndexedDB store', () => {
     await store.close()
   })
 
-  it('falls back to memory when the database does not open', async () => {
+  it('the IndexedDB store works in memory when the database does not open', async () => {
     const clock = new ManualClock()
     vi.spyOn(indexedDB, 'open').mockImplementation(() => new IDBOpenDBRequest())
     const store = createIndexedDbStore(randomUUID(), clock)
@@ -83,7 +83,7 @@ describe('the IndexedDB store', () => {
     await store.close()
   })
 
-  it('falls back to memory when a transaction never ends', async () => {
+  it('the IndexedDB store works in memory when a transaction never ends', async () => {
     const clock = new ManualClock()
     const opened = captureConnections()
     const store = createIndexedDbStore(randomUUID(), clock)
@@ -103,7 +103,7 @@ describe('the IndexedDB store', () => {
     expect(store.storage?.get()).toBe('memory')
   })
 
-  it('works in memory when a private window refuses IndexedDB', async () => {
+  it('the IndexedDB store works in memory when the browser refuses IndexedDB', async () => {
     vi.spyOn(indexedDB, 'open').mockImplementation(() => {
       throw new DOMException('not allowed', 'SecurityError')
     })
@@ -123,7 +123,7 @@ describe('the IndexedDB store', () => {
     expect(errors.map(String)).toEqual(['ChorusError: unable to keep data on this device; its database cannot be used'])
   })
 
-  it('rejects an unstorable value and keeps using the database', async () => {
+  it('the IndexedDB store rejects an unstorable value and keeps using the database', async () => {
     const store = createIndexedDbStore(randomUUID())
     const draft = { text: 'x', data: (() => undefined) as never }
     await expect(store.putOutbox('user-1', { ...waiting, draft })).rejects.toMatchObject({ name: 'DataCloneError' })

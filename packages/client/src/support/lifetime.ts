@@ -12,7 +12,7 @@ export class Lifetime {
   readonly clock: Clock
   /**
    * Timers that run at once when the lifetime ends, instead of being cancelled. For promises that
-   * would otherwise never settle.
+   * would otherwise stay pending forever.
    */
   readonly waits: Pick<Clock, 'after' | 'random'>
   readonly #abort = new AbortController()

@@ -8,7 +8,7 @@ async function flush(): Promise<void> {
 }
 
 describe('an observable', () => {
-  it('calls listeners once per microtask, however often the value was set', async () => {
+  it('an observable calls listeners once per microtask, however often it is set', async () => {
     const cell = createCell(0)
     const seen: number[] = []
     const unsubscribe = cell.subscribe(() => seen.push(cell.get()))
@@ -28,7 +28,7 @@ describe('an observable', () => {
     expect(seen).toEqual([2])
   })
 
-  it('treats a function that subscribed twice as two listeners', async () => {
+  it('a function that subscribes twice to an observable counts as two listeners', async () => {
     const happened: string[] = []
     const cell = createCell(0, {
       onWatched: () => happened.push('watched'),
@@ -48,7 +48,7 @@ describe('an observable', () => {
     expect(happened).toEqual(['watched', 'unwatched'])
   })
 
-  it('does not call a listener that another listener just removed', async () => {
+  it('an observable does not call a listener that another listener just removed', async () => {
     const cell = createCell(0)
     const seen: string[] = []
     cell.subscribe(() => {

@@ -100,7 +100,7 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
       await store.close()
     })
 
-    it('[CLI1] never moves a conversation to a lower seq within an epoch', async () => {
+    it('[CLI1] the store never moves a conversation to a lower seq within an epoch', async () => {
       const { store } = await make()
       const common = { epoch: 'e1', cursor: 'k', removed: [], base: undefined }
       await store.commitReplica('user-1', { ...common, conversations: [conversation('a', 9)], replace: true })
@@ -112,7 +112,7 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
       await store.close()
     })
 
-    it('[RES2] refuses a commit of another database epoch unless it replaces all data', async () => {
+    it('[RES2] the store refuses a commit of another epoch unless it replaces everything', async () => {
       const { store } = await make()
       const commit = { cursor: 'k', removed: [], conversations: [conversation('a', 9)] }
       await store.commitReplica('user-1', { ...commit, base: undefined, epoch: 'e1', replace: true })
@@ -158,7 +158,7 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
       await store.close()
     })
 
-    it('[ORD2] keeps pending messages in order across a reload', async () => {
+    it('[ORD2] the store keeps pending messages in order across a reload', async () => {
       const { store, reopen } = await make()
       await Promise.all([3, 1, 2].map((order) => store.putOutbox('user-1', waiting(`m-${order}`, order))))
       const again = await reopen()
@@ -174,7 +174,7 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
       await again.close()
     })
 
-    it('keeps the data of users separate and clears only one user', async () => {
+    it('the store keeps users separate and can clear the data of one', async () => {
       const { store } = await make()
       const base = { epoch: 'e1', cursor: 'k', removed: [], base: undefined, replace: true }
       for (const id of ['user-1', 'user-2', 'user-10']) {
@@ -193,7 +193,7 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
       await store.close()
     })
 
-    it('[CP1] merges a late first load with another client’s data', async () => {
+    it('[CP1] the store merges a late first load with another client’s data', async () => {
       const { store, reopen } = await make()
       const first = { epoch: 'e1', removed: [], base: undefined, replace: true }
       const quick = await store.commitReplica('user-1', {
@@ -246,7 +246,7 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
       await store.close()
     })
 
-    it('[CP1] refuses commits from a client that missed a sign-out', async () => {
+    it('[CP1] the store refuses commits of a client that missed a sign-out', async () => {
       const { store } = await make()
       const commit = { epoch: 'e1', cursor: 'k', removed: [], conversations: [conversation('a', 3)] }
       await store.commitReplica('user-1', { ...commit, base: undefined, replace: true })

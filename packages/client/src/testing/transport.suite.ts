@@ -48,7 +48,7 @@ export function transportSuite(name: string, make: MakeTransport): void {
 
     const namesOf = ({ events }: Heard): string[] => events.map((event) => event.name)
 
-    it('delivers `ready` first and later events in order', async () => {
+    it('a transport delivers `ready` and later events in order', async () => {
       const { heard } = connect()
       await eventually(() => expect(namesOf(heard)).toEqual(['ready']))
       expect(heard.opened).toBe(1)
@@ -59,7 +59,7 @@ export function transportSuite(name: string, make: MakeTransport): void {
       )
     })
 
-    it('[RES3] resumes from a cursor and delivers missed changes before `ready`', async () => {
+    it('[RES3] a transport resumes from a cursor: missed changes arrive before `ready`', async () => {
       const { cursor } = server
       server.send(tea, ada, 'missed')
       const { heard } = connect(cursor)
@@ -93,7 +93,7 @@ export function transportSuite(name: string, make: MakeTransport): void {
       await failing
     })
 
-    it('reports a lost link once and nothing afterwards', async () => {
+    it('a transport reports a lost link once and nothing afterwards', async () => {
       const { heard } = connect()
       await eventually(() => expect(namesOf(heard)).toContain('ready'))
       server.cut()
@@ -115,13 +115,13 @@ export function transportSuite(name: string, make: MakeTransport): void {
       await expect(link.request('set-status', { status: 'away' })).rejects.toMatchObject({ code: 'unavailable' })
     })
 
-    it('[ACL2] reports an invalid session as revoked', async () => {
+    it('[ACL2] a transport reports an invalid session as revoked', async () => {
       const { heard } = connect(undefined, 'forged')
       await eventually(() => expect(heard.ends).toMatchObject([{ kind: 'revoked' }]))
       expect(heard.events).toEqual([])
     })
 
-    it('[LIM2] reports whether a refusal is permanent or temporary', async () => {
+    it('[LIM2] a transport reports whether a refusal is permanent or temporary', async () => {
       server.handshakeError = new ChorusError('forbidden', 'unable to connect; not from there')
       const refused = connect()
       await eventually(() => expect(refused.heard.ends).toMatchObject([{ kind: 'refused' }]))
@@ -130,7 +130,7 @@ export function transportSuite(name: string, make: MakeTransport): void {
       await eventually(() => expect(later.heard.ends).toEqual([{ kind: 'lost' }]))
     })
 
-    it('reports a lost link when no server listens', async () => {
+    it('a transport reports a lost link when no server listens', async () => {
       await server.stop()
       const { heard } = connect()
       await eventually(() => expect(heard.ends).toEqual([{ kind: 'lost' }]))

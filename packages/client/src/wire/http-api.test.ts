@@ -45,7 +45,7 @@ describe('the HTTP route table', () => {
     }
   })
 
-  it('puts the fields of a command into path, query and body', () => {
+  it('the fields of a command go into path, query and body', () => {
     expect(toHttpRequest('add-reaction', { conversation: 'c', seq: 3, emoji: '👍' })).toEqual({
       method: 'PUT',
       path: `/v1/conversations/c/messages/3/reactions/${encodeURIComponent('👍')}`,
@@ -81,7 +81,7 @@ describe('an HTTP call', () => {
     expect(saved[0]).toEqual({ chorus_session: 'secret' })
   })
 
-  it('[ACK2] maps error responses to codes, and missing ones to `unknown` or `unavailable`', async () => {
+  it('[ACK2] error responses and missing responses become the right error code', async () => {
     const url = await listen((request) =>
       request.url === '/v1/session'
         ? {
@@ -190,7 +190,7 @@ describe('an HTTP call', () => {
     expect(keptAfter(`${kept}; Max-Age=soon`)).toBe(kept)
   })
 
-  it('reads cookies where `fetch` has no `getSetCookie`', () => {
+  it('cookies are read even where `fetch` has no `getSetCookie`', () => {
     const jar = new CookieJar({}, () => undefined)
     const lines = 'theme=dark; Expires=Wed, 21 Oct 2026 07:28:00 GMT, chorus_session=a/b+c=; Path=/; Max-Age=60'
     const headers = { get: (name: string) => (name === 'set-cookie' ? lines : null) }
@@ -198,7 +198,7 @@ describe('an HTTP call', () => {
     expect(jar.header).toBe('chorus_session=a/b+c=')
   })
 
-  it('sends requests below the path of the server URL', async () => {
+  it('HTTP requests go below the path of the server URL', async () => {
     const seen: string[] = []
     const answer: typeof fetch = (input) => {
       seen.push(input as string)
@@ -218,7 +218,7 @@ describe('an HTTP call', () => {
     }
   })
 
-  it('[LIM2] reads Retry-After as seconds and as a date', () => {
+  it('[LIM2] `Retry-After` is read as seconds or as a date', () => {
     expect(parseRetryAfterMs('2')).toBe(2_000)
     expect(parseRetryAfterMs(new Date(Date.now() + 60_000).toUTCString())).toBeGreaterThan(50_000)
     const served = new Date('2020-01-01T00:00:00Z')

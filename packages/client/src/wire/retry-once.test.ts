@@ -21,8 +21,8 @@ function failing(times: number, code: ErrorCode, retryAfterMs?: number) {
   }
 }
 
-describe('retrying a request', () => {
-  it('[ACK2] retries a request once if the server did not execute it', async () => {
+describe('the retry of a request', () => {
+  it('[ACK2] a request is retried once if the server did not execute it', async () => {
     const clock = new ManualClock()
     const stopping = failing(1, 'unavailable', 1_000)
     const answer = retryOnce(stopping.send, clock)
@@ -39,7 +39,7 @@ describe('retrying a request', () => {
     expect(clock.timers).toBe(0)
   })
 
-  it('[ACK2] does not retry requests that may be executed, are refused or delayed long', async () => {
+  it('[ACK2] a request that may have been executed or was refused is not retried', async () => {
     const clock = new ManualClock()
     for (const [code, retryAfterMs] of [
       ['unknown'],
@@ -54,7 +54,7 @@ describe('retrying a request', () => {
   })
 })
 
-describe('sending commands in order', () => {
+describe('the request queue', () => {
   /** Records the requests. Each name in `failing` fails with `unavailable` the first time. */
   function setUp(...failing: string[]) {
     const clock = new ManualClock()
@@ -97,7 +97,7 @@ describe('sending commands in order', () => {
     expect(answered.at(-1)).toBe('again')
   })
 
-  it('[ACK2] sends commands in call order, each once', async () => {
+  it('[ACK2] the request queue sends commands in call order, each once', async () => {
     const { clock, sent, answered, command } = setUp('react', 'unreact')
     const all = [command('a', 'react'), command('a', 'unreact'), command('a', 'react again'), command('b', 'other')]
     expect(sent).toEqual(['react', 'other'])
@@ -123,7 +123,7 @@ describe('sending commands in order', () => {
     expect(answered).toEqual(['name', 'avatar'])
   })
 
-  it('[LIM1] refuses commands beyond the maximum', async () => {
+  it('[LIM1] the request queue refuses commands beyond the maximum number', async () => {
     const { sent, answered, command } = setUp()
     const all = Array.from({ length: requestsMax }, (_, index) => command('a', `${index}`))
     await command('b', 'too much')

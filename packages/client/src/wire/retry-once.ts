@@ -21,8 +21,8 @@ export const requestsMax = 1_000
 type Timers = Pick<Clock, 'after' | 'random'>
 
 /**
- * Sends a request and retries it once if it failed with `unavailable`. Does not retry once
- * `replaced` resolves to true.
+ * Sends a request and retries it once if it failed with `unavailable`. Does not retry if `replaced`
+ * resolves to true during the delay.
  */
 export async function retryOnce<Result>(
   send: () => Promise<Result>,
