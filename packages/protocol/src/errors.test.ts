@@ -3,7 +3,7 @@ import { expect, it } from 'vitest'
 import { ChorusError, errorCatalogue, isErrorCode } from './errors.ts'
 import type { ErrorCode } from './errors.ts'
 
-it('an error code has the same content over HTTP and Socket.IO', () => {
+it('an error has the same code and message over HTTP and Socket.IO', () => {
   for (const code of Object.keys(errorCatalogue) as ErrorCode[]) {
     const error = new ChorusError(code, 'unable to test; it is a test', { retryAfterMs: 250 })
     const { status, retry, title } = errorCatalogue[code]

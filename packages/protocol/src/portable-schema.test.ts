@@ -38,7 +38,7 @@ describe('the OpenAPI document', () => {
     }
   })
 
-  it('every integer in the document has a format and no bound of 2^53', () => {
+  it('every integer in the OpenAPI document has a format and no bound of 2^53', () => {
     const integers = schemas.filter(
       ([, { type }]) => type === 'integer' || (Array.isArray(type) && type[0] === 'integer'),
     )
@@ -50,17 +50,17 @@ describe('the OpenAPI document', () => {
     expect(document.components.schemas.Seq).toMatchObject({ type: 'integer', format: 'int64' })
   })
 
-  it('the document has only patterns that every regular expression library reads', () => {
+  it('the OpenAPI document has only patterns that every regular expression library reads', () => {
     for (const [place, { pattern }] of schemas)
       if (typeof pattern === 'string') expect(pattern, place).not.toMatch(/\(\?[^:]|\\[pPuU]|["'`]/)
   })
 
-  it('the document accepts any JSON value as message `data`', () => {
+  it('the OpenAPI document allows any JSON value as message `data`', () => {
     expect(document.components.schemas.Message).toMatchObject({ properties: { data: {} } })
     expect((document.components.schemas.Message!.properties as JsonObject).data).toEqual({})
   })
 
-  it('responses allow unknown fields, and request bodies do not', () => {
+  it('in the OpenAPI document, only responses allow unknown fields', () => {
     for (const [name, schema] of Object.entries(document.components.schemas)) {
       if (schema.type !== 'object') continue
       expect([name, schema.additionalProperties]).toEqual([name, !name.endsWith('Body')])
@@ -69,14 +69,14 @@ describe('the OpenAPI document', () => {
       if (!/Body$/.test(place)) expect(additionalProperties, place).not.toBe(false)
   })
 
-  it('the document allows changes of unknown types', () => {
+  it('the OpenAPI document allows changes of unknown types', () => {
     const { Change } = document.components.schemas
     expect(Change).toMatchObject({ type: 'object', properties: { type: { type: 'string' } } })
     expect((Change!.properties as { type: JsonObject }).type.enum).toBeUndefined()
     expect(new Set(Change!.required as string[])).toEqual(new Set(['seq', 'type']))
   })
 
-  it('the document requires a request body exactly where the server does', () => {
+  it('the OpenAPI document requires a request body exactly where the server does', () => {
     expect(operationOf('send-message').requestBody).toMatchObject({ required: true })
     expect(operationOf('update-session-data').requestBody).toMatchObject({ required: true })
     expect(operationOf('put-member').requestBody).toMatchObject({ required: false })
@@ -89,7 +89,7 @@ describe('the OpenAPI document', () => {
     }
   })
 
-  it('the document refers only to schemas that exist', () => {
+  it('the OpenAPI document refers only to schemas that exist', () => {
     for (const [place, { $ref }] of schemas)
       if (typeof $ref === 'string' && $ref.includes('/schemas/'))
         expect(Object.keys(document.components.schemas), place).toContain($ref.split('/').at(-1))

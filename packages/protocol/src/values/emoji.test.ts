@@ -66,7 +66,7 @@ describe('the emoji of a reaction', () => {
     expect(canonical.length).toBeLessThanOrEqual(limits.emojiMaxChars)
   })
 
-  it.each(none.map((text) => [text]))('refuses %j, because it is not exactly one emoji', (text) => {
+  it.each(none.map((text) => [text]))('%j is refused, because it is not exactly one emoji', (text) => {
     expect(canonicalEmoji(text)).toBeUndefined()
     expect(emojiSchema.safeParse(text).success).toBe(false)
   })
@@ -76,7 +76,7 @@ describe('the emoji of a reaction', () => {
     expect(new Set(thumbs.map(canonicalEmoji)).size).toBe(thumbs.length)
   })
 
-  it('accepts an emoji that Unicode reserves for later', () => {
+  it('an emoji that Unicode reserves for later is accepted', () => {
     expect(canonicalEmoji('\u{1faff}')).toBe('\u{1faff}')
   })
 })

@@ -17,13 +17,13 @@ const send = (fields: object) =>
   sendMessage.input.safeParse({ conversation, clientId, text: 'hello', ...fields }).success
 
 describe('message texts and names', () => {
-  it.each(['a\u0000b', '\ud800', 'x\udc00y', '\ud83d'])('[BAD1] refuses %j in text and names', (text) => {
+  it.each(['a\u0000b', '\ud800', 'x\udc00y', '\ud83d'])('[BAD1] %j is refused in message texts and names', (text) => {
     expect(messageTextSchema.safeParse(text).success).toBe(false)
     expect(nameSchema.safeParse(text).success).toBe(false)
     expect(send({ text })).toBe(false)
   })
 
-  it('[BAD1] accepts exactly the texts without NUL that survive UTF-8 encoding', () => {
+  it('[BAD1] a message text is any text without NUL that survives UTF-8 encoding', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (text) => {
         const survives = new TextDecoder().decode(new TextEncoder().encode(text)) === text && !text.includes('\u0000')
@@ -32,7 +32,7 @@ describe('message texts and names', () => {
     )
   })
 
-  it('[NAME1] normalizes names to NFC, but not message texts', () => {
+  it('[NAME1] names are normalized to NFC, message texts are not', () => {
     expect(nameSchema.parse('Zoe\u0301')).toBe('Zoé')
     expect(findUsers.input.parse({ q: 'Zoe\u0301' }).q).toBe('Zoé')
     expect(findChannels.input.parse({ q: 'Zoe\u0301' }).q).toBe('Zoé')
@@ -41,7 +41,7 @@ describe('message texts and names', () => {
     expect(nameSchema.safeParse('e\u0301'.repeat(limits.nameMaxChars)).success).toBe(true)
   })
 
-  it('refuses names with line breaks or direction overrides', () => {
+  it('names with line breaks or direction overrides are refused', () => {
     for (const name of ['a\nb', 'evil\u202egpj', '   ', '\u0007', ''])
       expect(nameSchema.safeParse(name).success).toBe(false)
     for (const name of ['Ada', 'Zoë Ångström', '日本', '👩🏽‍🚀']) expect(nameSchema.safeParse(name).success).toBe(true)
@@ -67,7 +67,7 @@ describe('the `data` of a message', () => {
     expect(send({ text: 'x'.repeat(limits.textMaxChars + 1) })).toBe(false)
   })
 
-  it('refuses the key `__proto__` in `data`, and unknown fields of a message', () => {
+  it('the key `__proto__` in `data` and unknown fields of a message are refused', () => {
     expect(send({ data: JSON.parse('{"a":{"__proto__":{"admin":true}}}') })).toBe(false)
     expect(send({ data: { constructor: 1 } })).toBe(false)
     expect(send({ sender: conversation })).toBe(false)

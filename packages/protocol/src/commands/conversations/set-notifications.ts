@@ -3,7 +3,7 @@ import { digestSchema, emailSchema, notificationsSchema } from '../../objects/no
 import { defineCommand } from '../define-command.ts'
 
 /**
- * Sets the mail address of the caller and whether a digest of missed messages is mailed to it. A
+ * Sets the mail address of the caller and whether a digest of unread messages is mailed to it. A
  * new address first receives only a confirmation link; setting the same unconfirmed address again
  * sends another link. Links are limited per user and per address (`rate-limited`). `null` removes
  * the address. Servers that send no mail answer `forbidden`.
