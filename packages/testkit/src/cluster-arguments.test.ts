@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest'
 import { readClusterArguments } from './cluster-arguments.ts'
 
-it('`npm run cluster` parses its arguments', () => {
+it('`npm run cluster` parses its command-line arguments', () => {
   expect(readClusterArguments([])).toEqual({
     servers: 3,
     balancer: 'haproxy',

@@ -79,7 +79,7 @@ describe.skipIf(!existsSync(main) || !hasPostgres())('insertConversations', () =
     ])
   })
 
-  it('inserts more members than fit into one statement, and returns ids in order', async () => {
+  it('`insertConversations` can insert more members than fit into one statement', async () => {
     const people = (await insertPeople(databases, databaseUrl, 6_000, 0)).map(({ id }) => id)
     const ids = await insertConversations(databases, databaseUrl, {
       conversations: [{ members: people }, { members: people.slice(0, 5_000) }, { members: people.slice(0, 1) }],

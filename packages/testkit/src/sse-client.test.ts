@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { expect, it } from 'vitest'
 import { SseClient } from './sse-client.ts'
 
-it('reads events, ids and comments from an event stream cut at any byte', async () => {
+it('`SseClient` reads an event stream that is cut at any byte', async () => {
   const stream =
     ': hello\n\nevent: ready\ndata: {"a":1}\nid: x1\n\ndata: {"b":\ndata: "é"}\r\n\r\n:\n\nevent: late\ndata: 3\n\n'
   const server = createServer((_request, response) => {

@@ -178,7 +178,7 @@ export class WorstInputs {
    * sequence is the same in every run.
    */
   #pick<Value>(values: readonly Value[]): Value {
-    // The generator is mulberry32, public domain.
+    // The random number generator is mulberry32 (public domain).
     this.#state = (this.#state + 0x6d2b79f5) | 0
     let mixed = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state)
     mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
