@@ -81,7 +81,7 @@ describe('an HTTP call', () => {
     expect(saved[0]).toEqual({ chorus_session: 'secret' })
   })
 
-  it('[ACK2] error responses and missing responses become the right error code', async () => {
+  it('[ACK2] every failed HTTP request rejects with the matching error code', async () => {
     const url = await listen((request) =>
       request.url === '/v1/session'
         ? {
