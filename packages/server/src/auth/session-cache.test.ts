@@ -239,7 +239,7 @@ describe('the recent revocations', () => {
     for (let turn = 0; turn < 10; turn++) await Promise.resolve()
   }
 
-  it('[ACL2] the set of revocations is complete only after a load, once per epoch', async () => {
+  it('[ACL2] the set of revocations is complete only after a successful load', async () => {
     let fails = true
     const { clock, problems, revocations } = build(async () => {
       if (fails) throw new Error('away')

@@ -1,6 +1,6 @@
 /**
- * Tests the response when a change is stored, but the read for the response fails or the caller was
- * removed since.
+ * Tests what a command answers when its change is stored, but the read for the response fails or
+ * the caller was removed since.
  */
 import { randomUUID } from 'node:crypto'
 import type { Id } from '@chorus/protocol'
@@ -48,7 +48,7 @@ describe.each(testEngines)('responses after a stored change on the %s engine', (
     bobs = transport
   })
 
-  it('[ACK2] announces a rename and answers `unknown` if the read-back fails', async () => {
+  it('[ACK2] announces a rename and answers `unknown` if the new name cannot be read', async () => {
     node.before.set('read_conversation', refused)
     await expect(node.run('update-conversation', ada, { conversation: group, name: 'new' })).rejects.toMatchObject({
       code: 'unknown',
@@ -56,7 +56,7 @@ describe.each(testEngines)('responses after a stored change on the %s engine', (
     await vi.waitFor(() => expect(bobs.seqsOf(group)).toEqual([4]))
   })
 
-  it('[ACK2] announces a rename and answers `unknown` if its caller is removed', async () => {
+  it('[ACK2] announces a rename and answers `unknown` if its caller was removed', async () => {
     await fixture.apply({ op: 'put-member', conversation: group, actor: ada, user: bob, role: 'owner' })
     node.before.set('read_conversation', () => node.run('remove-member', bob, { conversation: group, user: ada }))
     await expect(node.run('update-conversation', ada, { conversation: group, name: 'new' })).rejects.toMatchObject({
@@ -77,7 +77,7 @@ describe.each(testEngines)('responses after a stored change on the %s engine', (
     await vi.waitFor(() => expect(bobs.seqsOf(group)).toEqual([4, 5]))
   })
 
-  it('[ACK2] announces a new conversation and answers `unknown` if the read-back fails', async () => {
+  it('[ACK2] announces a new conversation and answers `unknown` if it cannot be read', async () => {
     node.before.set('read_conversation', refused)
     const creating = node.run('create-conversation', ada, { kind: 'group', name: 'another', members: [bob] })
     await expect(creating).rejects.toMatchObject({ code: 'unknown' })
@@ -102,7 +102,7 @@ describe.each(testEngines)('responses after a stored change on the %s engine', (
     const signingUp = signUp.run(context(failing), { handle, password: 'long enough', name: 'Dan' })
     await expect(signingUp).rejects.toMatchObject({ code: 'unknown' })
     expect(await fixture.sql('select 1 from users where handle = $1', [handle])).toHaveLength(1)
-    // Nothing is stored yet, so the original error is passed on.
+    // Nothing is stored yet, so the client gets the original error.
     await expect(signIn.run(context(failing), { handle, password: 'long enough' })).rejects.toMatchObject({
       kind: 'refused',
     })

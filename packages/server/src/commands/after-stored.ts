@@ -1,13 +1,14 @@
 /**
- * Runs the read that only serves to show a stored change in the response. A failure of that read
- * must not look like a failure of the change: `unavailable` and `not-found` would promise that
- * nothing was stored (rule ACK2).
+ * Runs a read whose only purpose is to return a stored change in the response. A failure of that
+ * read must not look like a failure of the change: the errors `unavailable` and `not-found` would
+ * promise that nothing was stored (rule ACK2).
  */
 import { ChorusError } from '@chorus/protocol'
 
 /**
- * Runs `follow` and returns its result. Throws `unknown` when it fails or finds nothing, because
- * the row may be gone by then. `what` completes "unable to …".
+ * Runs the read `follow` and returns its result. Throws the error `unknown` when the read fails or
+ * finds nothing, because the row may be gone by then. `what` completes the error text "unable to
+ * …".
  */
 export async function afterStored<T>(what: string, follow: () => Promise<T | undefined>): Promise<T> {
   let cause: unknown

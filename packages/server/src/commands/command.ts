@@ -1,18 +1,18 @@
 /**
- * The types of a command: its cost and its handler. Each verb has one file; the same table serves
- * Socket.IO and REST (rule ACL3: both decide by the same code).
+ * Types for a command: its cost and its handler. Each command has one file, used for both Socket.IO
+ * and REST, so both decide by the same code (rule ACL3).
  */
 import type { CommandInput, CommandName, CommandResult, Id } from '@chorus/protocol'
 import type { Connection } from '../delivery/connection.ts'
 import type { Parts } from './parts.ts'
 
-/** The user who runs a command, and the session of their device. */
+/** The user who runs a command, and the session of the user's device. */
 export interface Actor {
   readonly userId: Id
   readonly sessionId: Id
 }
 
-/** The session cookie of an HTTP request. Only HTTP can change which session the cookie names. */
+/** The session cookie of an HTTP request. Only HTTP requests can set and clear it. */
 export interface CookieJar {
   /** Begins a session for this user under a new id and sets the cookie. */
   signIn(userId: Id): Promise<Actor>
@@ -23,15 +23,15 @@ export interface CookieJar {
 export interface CommandContext {
   readonly parts: Parts
   /**
-   * Always set for commands with `auth: 'session'`: dispatch refuses other callers before the
-   * handler runs.
+   * User and session of the caller. Always set for commands with `auth: 'session'`: other callers
+   * are refused before the handler runs.
    */
   readonly actor: Actor
   /** Connection that sent the command; absent over plain HTTP. */
   readonly connection?: Connection
   /** Session cookie of the request; absent over Socket.IO. */
   readonly cookies?: CookieJar
-  /** Network address of the client, for limits. */
+  /** Network address of the client, for the rate limits. */
   readonly address: string
   /** User agent of the client, at most 256 characters. */
   readonly userAgent: string | null
@@ -45,20 +45,20 @@ export type CommandHandler<Name extends CommandName> = (
 /**
  * Cost of a command for its user, on every transport (rule LIM3).
  *
- * A command first takes one from its budget, before its input is parsed. Commands that append to a
- * log take from `sends`, all others from `requests`. After parsing, it takes what the input costs
- * beyond that; nothing has been done by then. Only the result shows its own size, so that is
- * charged afterwards, and the user's next requests wait for it.
+ * Before its input is parsed, a command takes one token from its budget. Commands that append to a
+ * log take from `sends`, all others from `requests`. After parsing, the command takes what the
+ * input costs beyond that; nothing has been changed by then. The size of the result is known only
+ * at the end. It is charged then, and the user's next requests wait for it.
  */
 export interface CommandCost<Name extends CommandName> {
   /**
-   * Budget to take from. `none`: the command is limited by address and account (auth/limits.ts),
-   * because there is no user yet.
+   * Budget that the command takes from. `none`: the command has no user yet, so it is limited by
+   * address and account (auth/limits.ts).
    */
   readonly budget: 'sends' | 'requests' | 'none'
   /**
-   * Number of members that the command adds. Each costs a row of the log, a row of members and a
-   * page.
+   * Number of members that the command adds to a conversation. Each costs a row of the log, a row
+   * of members and a page.
    */
   readonly members?: (input: CommandInput<Name>) => number
   /** Number of requests that the command costs beyond the first. */
@@ -67,7 +67,7 @@ export interface CommandCost<Name extends CommandName> {
   readonly answer?: (result: CommandResult<Name>) => unknown
 }
 
-/** Handlers of all commands, as the transports call them. */
+/** Handlers of all commands, by the command's name. */
 export type CommandHandlers = { readonly [Name in CommandName]: CommandHandler<Name> }
 
 export interface Command<Name extends CommandName> {

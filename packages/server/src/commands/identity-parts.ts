@@ -1,6 +1,6 @@
 /**
- * The parts that sign-up, sign-in and session commands use: database, passwords, limits, mail, and
- * the announcement of a revocation.
+ * The objects that sign-up, sign-in and session commands use: database, passwords, limits, mail,
+ * and the announcement of revoked sessions.
  */
 import type { Id } from '@chorus/protocol'
 import type { Limits } from '../auth/limits.ts'
@@ -14,11 +14,11 @@ export interface IdentityParts {
   readonly database: Database
   readonly passwords: Passwords
   readonly limits: Limits
-  /** Undefined when this server sends no mail. */
+  /** Sends mails; undefined when this server sends none. */
   readonly mail: Mailer | undefined
   /**
-   * Closes the connections of these sessions here and notifies the other servers. The sweep finds
-   * the ones that this misses (rule ACL2).
+   * Closes the connections of these sessions on this server and notifies the other servers. If a
+   * notice is lost, the sweep finds the revocation (rule ACL2).
    */
   readonly announceRevoked: (sessionIds: readonly Id[]) => void
 }

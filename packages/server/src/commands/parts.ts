@@ -1,5 +1,5 @@
 /**
- * The parts that commands use: log, delivery, live values, authentication and identity.
+ * The objects that commands use: log, delivery, live values, authentication and accounts.
  * start/start-delivery.ts builds them.
  */
 import type { Connections } from '../delivery/connections.ts'
@@ -18,7 +18,7 @@ import type { Logger } from '../support/logger.ts'
 import type { Metrics } from '../support/metrics.ts'
 import type { IdentityParts } from './identity-parts.ts'
 
-/** Batches the reads of read markers into one statement. Null: the user is no member. */
+/** Reads read markers, many in one statement. A result of null means that the user is no member. */
 export type MarkerReads = Batcher<MemberPair, MarkerState | null>
 
 export interface Parts extends IdentityParts {
@@ -34,6 +34,6 @@ export interface Parts extends IdentityParts {
   readonly markers: MarkerReads
   readonly logger: Logger
   readonly metrics: Metrics
-  /** Returns the epoch of the database history in use. */
+  /** Returns the current database epoch (the identity of the database's history). */
   readonly epoch: () => string
 }

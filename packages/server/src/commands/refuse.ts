@@ -1,5 +1,5 @@
 /**
- * Maps a negative outcome of the log to the error for the client, the same on every transport (rule
+ * Converts a refusal by the log to the error for the client, the same on every transport (rule
  * ACL3).
  */
 import { ChorusError } from '@chorus/protocol'
@@ -23,7 +23,7 @@ const sentences: { readonly [R in Refusal]: string } = {
   'invalid-reply': 'replyTo does not name a message of this conversation',
 }
 
-/** Returns the error for an outcome. `what` completes "unable to …". */
+/** Returns the error for a refusal. `what` completes the error text "unable to …". */
 export function refuse(outcome: Refusal, what: string): ChorusError {
   return new ChorusError(reasons[outcome], `unable to ${what}; ${sentences[outcome]}`)
 }

@@ -1,8 +1,8 @@
 import { ChorusError } from '@chorus/protocol'
 
 /**
- * Returns the error for a session that was revoked or expired between its authentication and the
- * command.
+ * Returns the error for a session that was revoked or expired after its authentication and before
+ * the command ran.
  */
 export function sessionEndedError(): ChorusError {
   return new ChorusError('unauthenticated', 'unable to answer; the session is over')

@@ -10,7 +10,7 @@ import { openTestDatabase, type TestDatabase, testEngines } from '../../database
 import { ManualClock } from '../../support/testing/manual-clock.ts'
 import { TestNode } from '../testing/test-node.ts'
 
-describe.each(testEngines)('creations on the %s engine', (engine) => {
+describe.each(testEngines)('creating conversations on the %s engine', (engine) => {
   let store: TestDatabase
   let fixture: LogFixture
   let node: TestNode
@@ -52,7 +52,7 @@ describe.each(testEngines)('creations on the %s engine', (engine) => {
     expect(await outcomeOf(node.run('create-conversation', ada, { ...input, name: 'twice' }))).toBe('conflict')
   })
 
-  it('[ADD1] limits how many strangers a user adds, with retryAfterMs', async () => {
+  it('[ADD1] limits how many strangers a user adds, with retryAfterMs in the refusal', async () => {
     const [ada, ...others] = (await fixture.users(8)) as [Id, ...Id[]]
     expect(await createGroup(ada, others.slice(0, 3))).toBe('done')
     const refused = node.run('create-conversation', ada, { kind: 'group', members: others.slice(3, 6) })
@@ -63,7 +63,7 @@ describe.each(testEngines)('creations on the %s engine', (engine) => {
     expect(await outcomeOf(node.run('put-member', ada, put))).toBe('rate-limited')
   })
 
-  it('[ADD1] limits how often one person is added by strangers', async () => {
+  it('[ADD1] limits how often one user is added by strangers', async () => {
     const [victim, ...adders] = (await fixture.users(7)) as [Id, ...Id[]]
     const outcomes: string[] = []
     for (const adder of adders) outcomes.push(await createGroup(adder, [victim]))
@@ -77,7 +77,7 @@ describe.each(testEngines)('creations on the %s engine', (engine) => {
     expect(outcomes).toEqual(['done', 'done', 'done', 'done', 'rate-limited', 'rate-limited'])
   })
 
-  it('[ADD1] counts nothing for a refused addition', async () => {
+  it('[ADD1] a refused addition of strangers counts nothing', async () => {
     const [ada, bob, spammer, victim] = (await fixture.users(4)) as [Id, Id, Id, Id]
     const foreign = await fixture.group([ada])
     const joined = await fixture.group([ada, spammer])
@@ -89,7 +89,7 @@ describe.each(testEngines)('creations on the %s engine', (engine) => {
     expect(await createGroup(spammer, [bob])).toBe('done')
   })
 
-  it('[ADD1] does not count users who wrote to the adder or joined the same channel', async () => {
+  it('[ADD1] users who wrote to the adder or share a channel are no strangers', async () => {
     const [ada, bob, cleo] = (await fixture.users(3)) as [Id, Id, Id]
     limitStrangers(1)
     const group = await fixture.group([ada, bob])

@@ -1,7 +1,7 @@
 /**
  * Creates a conversation. Two users have at most one direct conversation: creating it again returns
- * the existing one. So does a repeated `clientId` (rule IDEM2). Adding strangers is limited (rule
- * ADD1).
+ * the existing one. A repeated `clientId` also returns the existing conversation (rule IDEM2).
+ * Adding strangers (users without a common conversation) is limited (rule ADD1).
  */
 import { ChorusError } from '@chorus/protocol'
 import { v7 as uuidv7 } from 'uuid'

@@ -1,4 +1,4 @@
-/** Returns the mail settings of the caller. */
+/** Returns the mail settings of the caller: address and digest. */
 import { readNotifications } from '../../jobs/mail.ts'
 import type { Command } from '../command.ts'
 

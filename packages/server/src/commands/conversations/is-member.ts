@@ -1,6 +1,6 @@
 /**
- * Requires that the caller is a member right now (rule ACL3). A subscribed connection counts as a
- * member as far as this server knows; for every other caller the database is asked.
+ * Refuses the command unless the caller is a member right now (rule ACL3). A subscribed connection
+ * belongs to a member as far as this server knows; for every other caller the database is asked.
  */
 import { readConversation } from '../../log/read-conversations.ts'
 import type { CommandContext } from '../command.ts'

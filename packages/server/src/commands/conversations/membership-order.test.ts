@@ -1,7 +1,7 @@
 /**
- * Property test: joins, removals, messages and sweeps in any order, each with its hint sent or
- * lost. At the end a connection follows exactly the conversations of its user, and resuming from
- * any checkpoint misses nothing.
+ * Property test: runs joins, removals, messages and sweeps in any order, each with its hint over
+ * Redis sent or lost. At the end a connection must be subscribed to exactly the conversations of
+ * its user, and resuming from any checkpoint must miss nothing.
  */
 import type { Id } from '@chorus/protocol'
 import fc from 'fast-check'
@@ -15,11 +15,11 @@ import { type Opened, TestNode } from '../testing/test-node.ts'
 type Step = {
   readonly kind: 'add' | 'remove' | 'say' | 'sweep' | 'rest'
   /**
-   * True: this server runs the step and announces it. False: the step runs as on another server
+   * True: this server runs the step and publishes it. False: the step runs as on another server
    * whose hints are lost.
    */
   readonly announced: boolean
-  /** True: the next step starts before this one has ended. */
+  /** True: the next step of the test starts before this one has ended. */
   readonly hurried: boolean
 }
 
@@ -29,7 +29,7 @@ const anyStep: fc.Arbitrary<Step> = fc.record({
   hurried: fc.boolean(),
 })
 
-/** State of a client after applying a list of events. */
+/** State of a client that has applied a list of events. */
 interface Copy {
   readonly have: number
   readonly left: number
@@ -45,7 +45,7 @@ function copyOf(events: RecordingTransport['events'], place: Id): Copy {
     }
     if (event !== 'changes' || payload.conversation !== place) continue
     for (const { seq } of payload.changes) {
-      // A client must see no skipped or repeated seq, and none above the removal.
+      // The client must see no skipped or repeated seq, and none after the removal.
       if (left > 0) expect(seq).toBe(left)
       else expect(seq).toBe(have + 1)
       have = seq
@@ -54,7 +54,7 @@ function copyOf(events: RecordingTransport['events'], place: Id): Copy {
   return { have, left }
 }
 
-describe('joins, removals and lost hints', () => {
+describe('subscriptions and checkpoints after joins, removals and lost hints', () => {
   let store: TestDatabase
   let fixture: LogFixture
   let ada: Id
@@ -129,7 +129,7 @@ describe('joins, removals and lost hints', () => {
           if (membership?.left_seq === null) expect(end).toEqual({ have: top, left: 0 })
           else if (membership !== undefined) expect(end.left).toBe(membership.left_seq)
 
-          // A checkpoint must cover only events sent before it.
+          // A checkpoint must cover only events that were sent before it.
           for (const [index, { event, payload }] of events.entries()) {
             if (event !== 'checkpoint') continue
             const then = copyOf(events.slice(0, index), place)

@@ -1,6 +1,6 @@
 /**
- * Adds a member, changes a member's role, or joins a public channel as `me`. The log decides under
- * the conversation's lock (rules ACL1, ACL3, OWN1).
+ * Adds a member, changes a member's role, or lets the caller (`me`) join a public channel. The log
+ * checks the right to do so under the conversation's lock (rules ACL1, ACL3, OWN1).
  */
 import { operationRules } from '../../log/operations.ts'
 import { isStranger } from '../../log/read-strangers.ts'
@@ -33,8 +33,8 @@ export const putMember: Command<'put-member'> = {
       ])
       if (type === 'member.joined') parts.feeds.announceMembership(conversation, user)
     }
-    // The log returns the member as of the change, read under its lock. So no later read can fail or
-    // find another state (rule ACK2).
+    // The log returns the member as of the change, read under its lock. So the response needs no
+    // later read, which could fail or find another state (rule ACK2).
     if (detail?.member === undefined) throw new Error('the log returned no member')
     return { member: detail.member }
   },

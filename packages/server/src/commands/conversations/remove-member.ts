@@ -1,6 +1,6 @@
 /**
- * Removes a member, or leaves as `me`. No change after the removal reaches the removed user on any
- * transport (rule ACL1).
+ * Removes a member, or the caller (`me`) from a conversation. No change after the removal reaches
+ * the removed user on any transport (rule ACL1).
  */
 import { encodeChange } from '../../support/logged-change.ts'
 import type { Command } from '../command.ts'

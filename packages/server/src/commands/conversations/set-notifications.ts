@@ -1,7 +1,7 @@
 /**
- * Sets the mail address and digest of the caller. Before an address is confirmed, it receives
- * nothing but one confirmation link. The database limits the links per user and per address, across
- * all servers. So no mailbox can be flooded.
+ * Sets the mail address of the caller and whether it receives digests. Before an address is
+ * confirmed, it receives nothing but one confirmation link. The database limits the number of links
+ * per user and per address, over all servers. So no mailbox can be flooded.
  */
 import { ChorusError } from '@chorus/protocol'
 import { v7 as uuidv7 } from 'uuid'

@@ -25,8 +25,8 @@ export const updateConversation: Command<'update-conversation'> = {
         encodeChange(id, xid, { seq, at, actor: actor.userId, type: 'conversation.updated', conversation: facts }),
       ])
     }
-    // Also read back an unchanged conversation: an earlier attempt of this request that lost its
-    // connection may have stored the name.
+    // Read the conversation even if this attempt changed nothing: an earlier attempt of this
+    // request that lost its connection may have stored the name.
     return { conversation: await afterStored(what, () => readConversation(parts.database, actor.userId, id)) }
   },
 }

@@ -1,6 +1,6 @@
 /**
- * Returns the live values of a conversation from all servers. Values of former members are left out
- * (rule ACL1).
+ * Returns the live values (short-lived data such as "is typing") of a conversation from all
+ * servers. Values of former members are left out (rule ACL1).
  */
 import { readMembersAmong } from '../../log/read-sharing.ts'
 import type { Command } from '../command.ts'

@@ -1,6 +1,6 @@
 /**
- * Sets a live value. The newest value wins, it expires by itself, and it is never stored in the
- * database (rule LIVE1).
+ * Sets a live value, such as "is typing". The newest value wins, it expires by itself, and it is
+ * never stored in the database (rule LIVE1).
  */
 import { ChorusError } from '@chorus/protocol'
 import { costUnits } from '../command-cost.ts'

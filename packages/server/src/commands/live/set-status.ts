@@ -1,5 +1,5 @@
 /**
- * Sets whether the user of this connection is online or away. Over plain HTTP, sets it for all
+ * Sets the user of this connection to online or away. Over plain HTTP, sets the status for all
  * connections of the session, on every server.
  */
 import type { Id } from '@chorus/protocol'

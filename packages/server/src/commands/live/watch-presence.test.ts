@@ -1,6 +1,6 @@
 /**
- * Tests who may see whose presence while people leave conversations and watch lists change at the
- * same time.
+ * Tests which users may see whose presence, while users leave conversations and watch lists change
+ * at the same time.
  */
 import type { Id } from '@chorus/protocol'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
@@ -12,7 +12,7 @@ import { openTestDatabase, type TestDatabase } from '../../database/testing/open
 import { revalidatePresenceSubscriptions } from '../../connections/revalidate-presence-subscriptions.ts'
 import { type Opened, TestNode } from '../testing/test-node.ts'
 
-describe('watching while people leave', () => {
+describe('watching presence while users leave', () => {
   let store: TestDatabase
   let fixture: LogFixture
   let node: TestNode
@@ -45,8 +45,8 @@ describe('watching while people leave', () => {
   const remove = (): Promise<unknown> => node.run('remove-member', ada, { conversation: group, user: bob })
   const looks = (): number => node.statements.filter((name) => name === 'read_shared_pairs').length
   /**
-   * Replaces the next statement of this name by `act`, which may run it before or after its own
-   * work.
+   * Replaces the next statement of this name by `act`, which may run the statement before or after
+   * its own work.
    */
   const intercept = (name: string, act: (answer: () => Promise<unknown>) => Promise<unknown>): void => {
     const real = node.parts.database
@@ -65,7 +65,7 @@ describe('watching while people leave', () => {
     Object.assign(node.parts, { database })
   }
 
-  it('[PRES2] checks all watchers in one read, and ends presence with the last shared conversation', async () => {
+  it('[PRES2] checks all watchers of a departed user in one read, and ends their watches', async () => {
     const watchers = await Promise.all(Array.from({ length: 20 }, () => connect(ada)))
     const bobs = await connect(bob)
     for (const watcher of watchers) await node.run('watch-presence', ada, { users: [bob, cleo] }, watcher)
@@ -76,7 +76,7 @@ describe('watching while people leave', () => {
     expect(looks()).toBe(1)
   })
 
-  it('[PRES2] sends `unknown` to a watcher that shares no conversation any more', async () => {
+  it('[PRES2] sends presence `unknown` to a watcher without a shared conversation', async () => {
     const adas = await open(ada)
     const bobs = await open(bob)
     await node.run('watch-presence', ada, { users: [bob, cleo] }, adas.connection)
@@ -89,7 +89,7 @@ describe('watching while people leave', () => {
   it('[PRES2, TAIL1] ends a watch after a removal that only the sweep found', async () => {
     const adas = await open(ada)
     await node.run('watch-presence', ada, { users: [bob, cleo] }, adas.connection)
-    // Drop the feeds, so that this server does not see the group's log.
+    // Drop the feeds, so that this server does not receive the changes of the group.
     node.parts.feeds.clear()
     const other = await TestNode.start(store.database, new LocalBusHub())
     await other.run('remove-member', ada, { conversation: group, user: bob })
@@ -99,7 +99,7 @@ describe('watching while people leave', () => {
     other.stop()
   })
 
-  it('[PRES2] keeps a watch list sent while the old one is checked', async () => {
+  it('[PRES2] keeps a new watch list that arrives while the old one is checked', async () => {
     const connection = await connect(ada)
     await node.run('watch-presence', ada, { users: [bob, cleo] }, connection)
     intercept('read_shared_pairs', async (answer) => {

@@ -1,6 +1,6 @@
 /**
- * Returns and follows the presence of users who share a conversation with the caller. Other users
- * stay `unknown` (rule PRES2).
+ * Returns the presence of users who share a conversation with the caller, and watches it from then
+ * on. The presence of other users stays `unknown` (rule PRES2).
  */
 import { ChorusError, type Id, type Presence } from '@chorus/protocol'
 import type { Connection } from '../../delivery/connection.ts'
@@ -12,7 +12,7 @@ import { costUnits } from '../command-cost.ts'
 import type { Command } from '../command.ts'
 import type { Parts } from '../parts.ts'
 
-/** Maximum number of attempts to find the visible users while people leave conversations. */
+/** Maximum number of attempts to read the visible users while users leave conversations. */
 const looksMax = 5
 
 export const watchPresence: Command<'watch-presence'> = {
@@ -26,17 +26,17 @@ export const watchPresence: Command<'watch-presence'> = {
   run: async ({ parts, actor, connection }, { users }) => {
     const { userId: user, sessionId: session } = actor
     if (connection !== undefined) return { presence: await watch(parts, user, users, [connection]) }
-    // Over plain HTTP, the list is for the session's event streams, which cannot send commands
-    // themselves.
-    // The streams may be at any server.
+    // Over plain HTTP, the watch list is for the session's event streams, which cannot send
+    // commands themselves. The streams may be at any server.
     parts.feeds.announceDevice({ user, session, watched: [...new Set(users)] })
     return { presence: await watch(parts, user, users, streamsOf(parts, user, session)) }
   },
 }
 
 /**
- * Watches a list, received from another server, for the event streams of its session here. Sends
- * them the presence, because they do not see the response of the other server.
+ * Watches the users of a watch list that another server received, for the event streams of its
+ * session at this server. Sends the presence to the streams, because they do not see the response
+ * of the other server.
  */
 export async function watchForStreams(parts: Parts, user: Id, session: Id, users: readonly Id[]): Promise<void> {
   const streams = streamsOf(parts, user, session)
@@ -62,12 +62,14 @@ async function watch(
   const ask = presences.beginWatch(user, wanted)
   const shared = await look(parts, ask).finally(() => presences.endWatch(ask))
   const visible = wanted.filter((other) => shared.has(other))
-  // In the same turn in which the look-up ended: a departure from now on finds the list in place.
+  // Runs in the turn of the event loop in which the read ended, so that every later departure finds
+  // the new watch list.
   for (const follower of followers) if (follower.isOpen) presences.watch(follower, visible, ask)
   const asked = await presences.ask(visible)
   const offline = visible.filter((other) => asked.get(other)?.status === 'offline')
   const stored = offline.length === 0 ? new Map<Id, string | null>() : await readLastSeen(parts.database, offline)
-  // From here to the end in one turn, so every later event is newer than this result.
+  // Everything from here to the end runs in one turn of the event loop, so every later event is
+  // newer than this result.
   const presence = wanted.map((other): Presence => {
     const answer = asked.get(other)
     if (answer === undefined) return { user: other, status: 'unknown', lastSeen: null }
@@ -81,8 +83,8 @@ async function watch(
 }
 
 /**
- * Returns the wanted users who share a conversation with the caller. Reads again if one of them, or
- * the caller, left a conversation during the read.
+ * Returns the wanted users who share a conversation with the caller. Reads again if one of these
+ * users, or the caller, left a conversation during the read.
  */
 async function look({ database, presences }: Parts, ask: WatchAsk): Promise<ReadonlySet<Id>> {
   for (let looks = 1; looks <= looksMax; looks++) {

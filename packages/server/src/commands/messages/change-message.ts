@@ -1,6 +1,6 @@
 /**
  * Runs an operation that rewrites a message, such as an edit or a deletion, and announces it. The
- * change carries the message as it is now, the same for every member.
+ * announced change contains the message in its new state, the same for every member.
  */
 import type { Message, MessageChangeType } from '@chorus/protocol'
 import type { OperationDetail } from '../../log/append-outcome.ts'
@@ -10,7 +10,10 @@ import { type MessageColumns, toMessage } from '../../support/message-columns.ts
 import type { Parts } from '../parts.ts'
 import { refuse } from '../refuse.ts'
 
-/** Runs the operation. Its name completes "unable to … the message". */
+/**
+ * Runs the operation on the message. The operation's name completes the error text "unable to … the
+ * message".
+ */
 export async function changeMessage(
   parts: Parts,
   type: Exclude<MessageChangeType, 'message.created'>,

@@ -1,6 +1,6 @@
 /**
- * Tests that an emoji counts as one reaction in every spelling, and that reactions stored in
- * another spelling can be removed.
+ * Tests that an emoji counts as one reaction in every spelling (sequence of code points), and that
+ * reactions stored in another spelling can be removed.
  */
 import { commands } from '@chorus/protocol'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -40,7 +40,7 @@ describe('reactions', () => {
     return { parts, actor: { userId } } as unknown as CommandContext
   }
 
-  /** Changes a reaction through the command's input schema, as a request does. */
+  /** Sends a reaction through the command's input schema, as a request does. */
   async function change(user: string, op: 'react' | 'unreact', seq: number, emoji: string): Promise<number> {
     const { input } = commands[op === 'react' ? 'add-reaction' : 'remove-reaction']
     return (await changeReaction(contextOf(user), op, input.parse({ conversation, seq, emoji }))).seq
@@ -54,7 +54,7 @@ describe('reactions', () => {
     return Object.fromEntries(rows.map(({ emoji, n }) => [emoji, n]))
   }
 
-  it('[NAME2] counts every spelling of an emoji as one', async () => {
+  it('[NAME2] counts every spelling of an emoji as one reaction', async () => {
     const seq = await message()
     const first = await change(ada, 'react', seq, '👍')
     expect(await change(ada, 'react', seq, '👍\ufe0f')).toBe(first)
@@ -66,7 +66,7 @@ describe('reactions', () => {
     await expect(change(ada, 'react', seq, '1👍')).rejects.toThrow(/is not one emoji/)
   })
 
-  it('[NAME2] removes reactions stored in another spelling by an earlier version', async () => {
+  it('[NAME2] removes reactions that an earlier version stored in another spelling', async () => {
     const seq = await message()
     // An earlier version stored these spellings.
     for (const emoji of ['👍\ufe0f', '❤', '1👍'])

@@ -1,7 +1,7 @@
 /**
- * Adds or removes a reaction. A repeat changes nothing and returns the earlier seq. Each emoji has
- * one canonical spelling. Removing it also removes the same emoji stored by earlier versions in
- * another spelling.
+ * Adds or removes a reaction. A repeat changes nothing and returns the seq of the first one. Each
+ * emoji has one canonical spelling. Removing a reaction also removes the same emoji where earlier
+ * versions stored it in another spelling.
  */
 import { canonicalEmoji } from '@chorus/protocol'
 import { readOwnReactions } from '../../log/read-own-reactions.ts'

@@ -1,4 +1,6 @@
-/** Erases a message's text in place, leaving a tombstone, and logs that it was deleted. */
+/**
+ * Deletes a message: erases its text, keeps an empty message in its place, and logs the deletion.
+ */
 import { changeMessage } from './change-message.ts'
 import type { Command } from '../command.ts'
 

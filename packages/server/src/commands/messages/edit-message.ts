@@ -1,4 +1,4 @@
-/** Replaces the text of one of the caller's messages in place and logs the edit. */
+/** Replaces the text of one of the caller's messages and logs the edit. */
 import { changeMessage } from './change-message.ts'
 import type { Command } from '../command.ts'
 

@@ -1,6 +1,6 @@
 /**
- * Moves the caller's read marker, sends it to their other devices, and shows it to other members as
- * a live value.
+ * Moves the caller's read marker forward, sends it to the caller's other devices, and shows it to
+ * other members as a live value.
  */
 import { limits } from '@chorus/protocol'
 import { markRead as move } from '../../log/mark-read.ts'

@@ -23,8 +23,8 @@ export const sendMessage: Command<'send-message'> = {
       replyTo: input.replyTo ?? null,
       data: input.data ?? null,
     }
-    // The log looks up duplicates before it checks access, both under the conversation's lock (IDEM1,
-    // ACL3).
+    // The log looks for an earlier message with the same id before it checks access, both under the
+    // conversation's lock (IDEM1, ACL3).
     let appended: Appended<SendOutcome>
     try {
       appended = await parts.log.append(send)
@@ -37,7 +37,7 @@ export const sendMessage: Command<'send-message'> = {
     switch (outcome) {
       case 'stored': {
         const message = toStoredMessage(send, seq, at)
-        parts.feeds.announce([encodeSentMessage(xid, at, message)]) // PUB1: announced only after the commit
+        parts.feeds.announce([encodeSentMessage(xid, at, message)]) // PUB1: announce only after the commit
         return { message } // ACK1: the transaction has committed
       }
       case 'duplicate':

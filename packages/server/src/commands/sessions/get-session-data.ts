@@ -1,6 +1,6 @@
 /**
- * Returns the application data stored with the caller's session. It is read from the database, so
- * every server returns the same at once.
+ * Returns the application data stored with the caller's session. The data is read from the
+ * database, so a change is visible at every server at once.
  */
 import { readSessionData } from '../../accounts/sessions.ts'
 import type { Command } from '../command.ts'

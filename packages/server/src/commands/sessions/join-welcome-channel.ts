@@ -1,7 +1,8 @@
 /**
- * Adds a user who signed up to the channel that WELCOME_CHANNEL names (rule WELCOME1). The first
- * user creates the channel, unless there is a public channel of this name. Its id follows from the
- * name, so that users who sign up at the same moment, at any servers, create one channel.
+ * Adds a newly signed-up user to the channel that WELCOME_CHANNEL names (rule WELCOME1). The first
+ * user creates the channel, unless a public channel of this name exists. The channel's id is
+ * computed from its name, so users who sign up at the same moment on different servers create only
+ * one channel.
  */
 import { createHash } from 'node:crypto'
 import type { Id } from '@chorus/protocol'
@@ -10,7 +11,7 @@ import { foldNameOf } from '../../accounts/fold-names.ts'
 import type { CommandContext } from '../command.ts'
 import { putMember } from '../conversations/put-member.ts'
 
-/** Throws when the user could not join. The account exists nevertheless. */
+/** Adds the user to the channel. Throws when this fails; the account exists nevertheless. */
 export async function joinWelcomeChannel(context: CommandContext, user: Id, name: string): Promise<void> {
   const { parts } = context
   const existing = await findChannelNamed(parts.database, name)
@@ -35,7 +36,9 @@ export async function joinWelcomeChannel(context: CommandContext, user: Id, name
   await putMember.run({ ...context, actor }, { conversation, user: 'me' })
 }
 
-/** Returns a UUID of version 8, which RFC 9562 leaves to applications. */
+/**
+ * Returns the channel's id for a name: a UUID of version 8, which RFC 9562 leaves to applications.
+ */
 function toChannelId(name: string): Id {
   const hex = createHash('sha256').update(`chorus welcome channel ${name}`).digest('hex')
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-8${hex.slice(17, 20)}-${hex.slice(20, 32)}`

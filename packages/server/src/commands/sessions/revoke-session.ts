@@ -1,6 +1,6 @@
 /**
- * Signs out one of the caller's devices, the current one included (rule ACL2). A session of another
- * user is answered as not found.
+ * Signs out one of the caller's devices, possibly the current one (rule ACL2). For a session of
+ * another user the answer is "not found".
  */
 import { ChorusError } from '@chorus/protocol'
 import { revokeSession as revoke } from '../../accounts/sessions.ts'

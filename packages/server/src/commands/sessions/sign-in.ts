@@ -1,6 +1,7 @@
 /**
  * Signs a user in under a new session id. The response and its time are the same for an unknown
- * handle and a wrong password. Attempts are counted by account and by address before any look-up.
+ * handle and a wrong password. Attempts are counted by account and by address before the account is
+ * looked up.
  */
 import { ChorusError } from '@chorus/protocol'
 import { readSession } from '../../accounts/sessions.ts'
@@ -8,7 +9,7 @@ import { findCredentials } from '../../accounts/users.ts'
 import { afterStored } from '../after-stored.ts'
 import type { CommandContext, Command, CookieJar } from '../command.ts'
 
-/** Returns the cookies of the request. Signing in sets a cookie, and only HTTP has cookies. */
+/** Returns access to the request's session cookie. Throws over Socket.IO, which has no cookies. */
 export function cookiesOf({ cookies }: CommandContext): CookieJar {
   if (cookies === undefined) throw new ChorusError('invalid', 'unable to sign in; use an HTTP request')
   return cookies
@@ -27,7 +28,8 @@ export const signIn: Command<'sign-in'> = {
     }
     limits.noteSignedIn(handle, context.address)
     const { sessionId } = await cookies.signIn(found.user.id)
-    // A session revoked since then cannot be read back either.
+    // If the session was revoked in the meantime, this read finds nothing and the response is
+    // `unknown`.
     const session = await afterStored('sign in', () => readSession(database, sessionId))
     return { user: found.user, session: { ...session, current: true } }
   },

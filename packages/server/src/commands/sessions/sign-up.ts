@@ -1,7 +1,7 @@
 /**
- * Creates an account and signs it in. With WELCOME_CHANNEL the user joins that channel (rule
- * WELCOME1); a failure of this does not undo the account. The password is hashed before the handle
- * is tried, so a taken handle takes as long as a free one.
+ * Creates an account and signs the new user in. With WELCOME_CHANNEL the user joins that channel
+ * (rule WELCOME1); if that fails, the account is kept. The password is hashed before the handle is
+ * checked, so a taken handle takes as long as a free one.
  */
 import { ChorusError } from '@chorus/protocol'
 import { v7 as uuidv7 } from 'uuid'

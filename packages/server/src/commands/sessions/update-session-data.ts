@@ -1,5 +1,5 @@
 /**
- * Merges top-level keys into the data of the caller's session. It takes one statement, so
+ * Merges top-level keys into the data of the caller's session. The merge is one statement, so
  * concurrent requests lose nothing.
  */
 import { ChorusError, limits } from '@chorus/protocol'

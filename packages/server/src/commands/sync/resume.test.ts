@@ -1,6 +1,6 @@
 /**
- * Tests catching up, by `sync` and by a resuming connection, on both engines: complete, or marked
- * `limited`.
+ * Tests on both engines how clients receive missed changes, by `sync` and by a resuming connection:
+ * they get all of them, or the answer `limited`.
  */
 import type { Change, Id, SyncPage } from '@chorus/protocol'
 import pg from 'pg'
@@ -10,14 +10,14 @@ import { LogFixture, openLog } from '../../database/testing/log-fixture.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from '../../database/testing/open-test-database.ts'
 import { TestNode } from '../testing/test-node.ts'
 
-/** A client that only follows cursors and checks every change it receives. */
+/** A simulated client that only follows cursors and checks every change it receives. */
 class Follower {
   readonly #node: TestNode
   readonly #user: Id
   cursor: string | undefined
-  /** Newest seq that it has, by conversation. */
+  /** Newest seq that the client has, by conversation. */
   readonly have = new Map<Id, number>()
-  /** Changes received after the first load, by conversation. */
+  /** Changes that the client received after the first load, by conversation. */
   readonly told = new Map<Id, Change[]>()
   readonly limited: Id[] = []
   readonly left: Id[] = []
@@ -43,7 +43,7 @@ class Follower {
       if (entry.left === true) this.left.push(conversation)
       for (const change of entry.changes) {
         const have = this.have.get(conversation)
-        // Repeats are dropped by seq; no seq may be skipped.
+        // Repeats are dropped by their seq; no seq may be skipped.
         if (have !== undefined && change.seq <= have) continue
         if (have !== undefined && entry.left !== true) expect(change.seq).toBe(have + 1)
         this.have.set(conversation, change.seq)
@@ -55,9 +55,9 @@ class Follower {
   }
 
   /**
-   * Follows until the cursor is past every change. The cursor may lag behind the pages already
-   * shown, because open transactions of other suites on this Postgres hold the position back. So
-   * only an empty last page proves that the cursor does not lag.
+   * Requests pages until the cursor is after every change. The cursor may lag behind the pages
+   * already shown, because open transactions of other test files on this Postgres hold the position
+   * back. So only an empty last page proves that the cursor does not lag.
    */
   async settle(): Promise<void> {
     await this.follow()
@@ -67,7 +67,9 @@ class Follower {
     }
   }
 
-  /** Runs the first load, then clears the records, so that they count from here on. */
+  /**
+   * Runs the first load, then clears the records, so that only later pages and changes are counted.
+   */
   async start(): Promise<void> {
     await this.settle()
     this.limited.length = 0
@@ -81,7 +83,7 @@ class Follower {
   }
 }
 
-describe.each(testEngines)('catching up on the %s engine', (engine) => {
+describe.each(testEngines)('receiving missed changes on the %s engine', (engine) => {
   let store: TestDatabase
   let fixture: LogFixture
   let node: TestNode
@@ -101,7 +103,7 @@ describe.each(testEngines)('catching up on the %s engine', (engine) => {
     ;[ada, bob] = (await fixture.users(2)) as [Id, Id]
   }
 
-  it('[RES1] loads each newest page first, and later everything after it', async () => {
+  it('[RES1] a first load shows the newest page of each conversation, later pages the rest', async () => {
     await newPeople()
     const group = await fixture.group([ada, bob])
     for (let index = 0; index < 60; index++) await fixture.send(group, bob, `m${index}`)
@@ -134,7 +136,7 @@ describe.each(testEngines)('catching up on the %s engine', (engine) => {
       for (let index = 0; index < 40; index++) {
         const group = groups[(writer + index) % groups.length] as Id
         const log = writer % 2 === 0 ? fixture.log : second
-        // Refused messages between the stored ones take no seq.
+        // Some of the messages are refused, which takes no seq.
         await fixture.send(group, bob, `${writer}.${index}`, { log, ...(index % 7 === 0 && { replyTo: 99_999 }) })
       }
     })
@@ -169,7 +171,7 @@ describe.each(testEngines)('catching up on the %s engine', (engine) => {
       pages++
       if (!page.more) break
       if (pages > 100) throw new Error('sync does not end')
-      // Into a conversation already shown, one being shown and one still to come.
+      // Write to a conversation already shown, to one being shown and to one still to come.
       if (pages < 8) for (const index of [0, 3, 11]) await fixture.send(sorted[index]!, bob, `between ${pages}`)
     }
     await follower.follow(4)
@@ -177,7 +179,7 @@ describe.each(testEngines)('catching up on the %s engine', (engine) => {
     expect(follower.limited).toEqual([])
   })
 
-  it('[RES1, LIM1] reads no more memberships than a page shows, and shows each exactly once', async () => {
+  it('[RES1, LIM1] reads no more memberships than a page shows, each exactly once', async () => {
     await newPeople()
     const groups = await Promise.all(Array.from({ length: 30 }, () => fixture.group([bob, ada])))
     const left = await Promise.all(Array.from({ length: 30 }, () => fixture.group([bob, ada])))
@@ -200,7 +202,7 @@ describe.each(testEngines)('catching up on the %s engine', (engine) => {
       const { memberships } = (await answer.value) as { memberships: readonly unknown[] }
       expect(memberships.length).toBeLessThanOrEqual(5)
     }
-    // A new change is found wherever its conversation is in the order.
+    // A new change is found wherever its conversation is in the order of the pages.
     await follower.start()
     const [first, last] = [[...groups].sort()[0]!, [...groups].sort().at(-1)!]
     await fixture.send(last, bob, 'new')
@@ -211,14 +213,15 @@ describe.each(testEngines)('catching up on the %s engine', (engine) => {
     asked.mockRestore()
   })
 
-  it('[RES1] ends a first load of empty conversations, and reports removals between its pages', async () => {
+  it('[RES1] ends a first load of empty conversations, and reports removals during it', async () => {
     await newPeople()
     const groups = (await Promise.all(Array.from({ length: 9 }, () => fixture.group([bob, ada])))).sort()
     const follower = new Follower(node, ada)
     const first = await follower.page(2)
     expect(first.more).toBe(true)
     expect(first.conversations.map(({ conversation }) => conversation)).toEqual(groups.slice(0, 3))
-    // A conversation already shown, the one at which the page ended, and one still to come.
+    // Remove the user from a conversation already shown, from the one at which the page ended, and
+    // from one still to come.
     for (const group of [groups[0]!, groups[2]!, groups[5]!])
       await fixture.apply({ op: 'remove-member', conversation: group, actor: bob, user: ada })
     await follower.follow(2)
@@ -285,7 +288,7 @@ describe.each(testEngines)('catching up on the %s engine', (engine) => {
     }
   })
 
-  it('[RES1] replays the newest 10 000 changes, and answers one more with `limited`', async () => {
+  it('[RES1] replays up to 10 000 missed changes, and answers `limited` beyond that', async () => {
     await newPeople()
     const exact = await fixture.group([ada, bob])
     const over = await fixture.group([ada, bob])
@@ -306,7 +309,7 @@ describe.each(testEngines)('catching up on the %s engine', (engine) => {
     expect(transport.eventsNamed('conversation')[0]?.messages).toHaveLength(50)
   }, 60_000)
 
-  it('[ACL4] answers `limited` after a join since the cursor, with the whole history', async () => {
+  it('[ACL4] answers `limited`, with the history, after a join since the cursor', async () => {
     await newPeople()
     const group = await fixture.group([bob])
     const again = await fixture.group([bob, ada])
@@ -374,7 +377,7 @@ describe.each(testEngines)('catching up on the %s engine', (engine) => {
     await follower.settle()
   })
 
-  it('[OFF1] includes a read marker that moved on another device', async () => {
+  it('[OFF1] a sync includes a read marker that moved on another device', async () => {
     await newPeople()
     const group = await fixture.group([bob, ada])
     const follower = new Follower(node, ada)
@@ -391,7 +394,7 @@ describe.each(testEngines)('catching up on the %s engine', (engine) => {
     expect(transport.eventsNamed('conversation')).toEqual([{ conversation: group, seq: 7, readSeq: 6, unread: 1 }])
   })
 
-  it('[SLOW1] ends a page at 256 kB, and continues without a gap', async () => {
+  it('[SLOW1] ends a sync page at 256 kB, and continues without a gap', async () => {
     await newPeople()
     const group = await fixture.group([bob, ada])
     const follower = new Follower(node, ada)
@@ -410,8 +413,8 @@ describe.each(testEngines)('catching up on the %s engine', (engine) => {
 })
 
 /**
- * Writes in transactions that stay open for a while and sometimes abort, on a connection of its
- * own.
+ * Writes messages over a separate connection, in transactions that stay open for a while and
+ * sometimes abort.
  */
 async function writeSlowly(
   url: string,

@@ -1,6 +1,6 @@
 /**
- * Tests `sync` while the database epoch changes: the page comes whole from one history, or is a
- * reset.
+ * Tests `sync` while the database epoch changes: the whole page shows one database history, or the
+ * answer is a reset.
  */
 import type { Id } from '@chorus/protocol'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
@@ -28,7 +28,7 @@ describe('sync while the epoch changes', () => {
   })
   afterAll(() => store.close())
 
-  it('[RES2] answers with a reset when the epoch changes during the read', async () => {
+  it('[RES2] a sync answers with a reset when the epoch changes during its read', async () => {
     const first = await node.run('sync', ada, { limit: 50 })
     node.before.set('read_memberships', async () => {
       epoch = 'after'
@@ -37,13 +37,13 @@ describe('sync while the epoch changes', () => {
     expect(page).toMatchObject({ epoch: 'after', reset: true, more: false })
     expect(page.conversations).toHaveLength(1)
     expect(node.parts.cursors.decode(page.cursor)?.epoch).toBe('after')
-    // Within one epoch nothing is repeated.
+    // Within one epoch the next page repeats nothing.
     const next = await node.run('sync', ada, { limit: 50, cursor: page.cursor })
     expect(next.reset).toBeUndefined()
     node.stop()
   })
 
-  it('[RES2] answers `unavailable` when the epoch changes twice', async () => {
+  it('[RES2] a sync answers `unavailable` when the epoch changes twice', async () => {
     node.before.set('read_memberships', async () => {
       epoch = 'after'
       node.before.set('read_memberships', async () => {
@@ -63,7 +63,7 @@ describe('sync while its user is removed', () => {
   })
   afterAll(() => store.close())
 
-  it('[ACL1] shows no edit that came after a removal during the read', async () => {
+  it('[ACL1] a sync shows no edit made after a removal during its read', async () => {
     const node = await TestNode.start(store.database, new LocalBusHub())
     const fixture = new LogFixture(store.database)
     const [ada, bob] = (await fixture.users(2)) as [Id, Id]

@@ -18,7 +18,7 @@ export const sync: Command<'sync'> = {
     const epoch = parts.epoch()
     const page = await answer(parts, actor.userId, cursor, limit)
     if (parts.epoch() === epoch) return page
-    // The database epoch changed during the read, so the page may mix two histories or show the old
+    // If the database epoch changes during the read, the page may mix two histories or show the old
     // one (RES2).
     const begunIn = parts.epoch()
     const first = await answer(parts, actor.userId, undefined, limit)
@@ -36,13 +36,13 @@ async function answer(parts: Parts, user: Id, text: string | undefined, limit: n
     return { ...(await buildPage(parts, user, undefined, everything, limit)), reset: true }
   }
   const page = await buildPage(parts, user, asked, memberships, limit)
-  // After a reset, the page is a first load's page.
+  // A page after a reset has the content of a first load.
   return reading.kind === 'reset' ? { ...page, reset: true } : page
 }
 
 /**
- * Returns the number of memberships to read for one page. One more than the page can show, because
- * the first may be the conversation at which the previous page ended.
+ * Returns the number of memberships to read for a page. It is one more than the page can show,
+ * because the first conversation may be the one at which the previous page ended.
  */
 const membershipsOf = (limit: number): number => limit + 1
 
@@ -67,8 +67,8 @@ async function buildPage(
     end = await page.add(parts, step)
     if (end !== undefined) break
   }
-  // Earlier pages cover what they showed up to the position of the first page's snapshot. So the
-  // last page hands out that position.
+  // The pages so far are complete only up to the position at which the first page was read. So the
+  // cursor of the last page has that position.
   const nextPosition = cursor?.paging?.nextPosition ?? position
   const last = memberships.at(-1)
   if (memberships.length >= membershipsOf(limit) && last !== undefined) {
@@ -87,7 +87,8 @@ async function buildPage(
 }
 
 /**
- * Returns true if the previous page ended with this conversation and nothing of it is left to show.
+ * Returns true if the previous page ended with this conversation and nothing of the conversation is
+ * left to show.
  */
 function wasShown(cursor: Cursor | undefined, step: ReplayStep): boolean {
   if (cursor?.paging?.conversation !== step.membership.conversation) return false
@@ -101,13 +102,13 @@ function wasShown(cursor: Cursor | undefined, step: ReplayStep): boolean {
   }
 }
 
-/** Conversation and seq up to which a page is complete. */
+/** Last conversation of a page, and the seq up to which the page shows it. */
 interface PageEnd {
   readonly conversation: Id
   readonly seq: number
 }
 
-/** Collects entries until the page reaches its maximum count or bytes. */
+/** Collects the entries of a sync page until the page reaches its maximum count or bytes. */
 class SyncPageBuilder {
   readonly #entries: SyncEntry[] = []
   #changesLeft: number
@@ -117,7 +118,10 @@ class SyncPageBuilder {
     this.#changesLeft = limit
   }
 
-  /** Adds a step's entry. Returns where the page ended, or undefined if it has room for more. */
+  /**
+   * Adds the entry of one conversation. Returns where the page ended, or undefined if the page has
+   * room for more.
+   */
   async add({ catchUp }: Parts, step: ReplayStep): Promise<PageEnd | undefined> {
     const { conversation, readSeq } = step.membership
     const unread = 0
@@ -147,12 +151,15 @@ class SyncPageBuilder {
     }
   }
 
-  /** Returns the entries with their unread counts, which are read only for the entries shown. */
+  /**
+   * Returns the entries of the page with their unread counts. These are read only now, for the
+   * conversations shown.
+   */
   async entries(parts: Parts, user: Id): Promise<SyncEntry[]> {
     const shown = this.#entries.filter(({ left }) => left !== true).map(({ conversation }) => conversation)
     if (shown.length === 0) return this.#entries
     const markers = await readUnread(parts.database, user, shown)
-    // A user removed during the sync has no unread messages, and no marker here.
+    // A user removed during the sync has no unread messages, and no read marker here.
     return this.#entries.map((entry) => ({ ...entry, ...(entry.left !== true && markers.get(entry.conversation)) }))
   }
 
@@ -171,8 +178,8 @@ interface PageOfChanges {
 }
 
 /**
- * Returns a page of the log after `after`. Returns undefined if the user was removed since the
- * proof.
+ * Returns the changes of a conversation after the seq `after` that fit the page. Returns undefined
+ * if the user was removed since the membership proof.
  */
 async function readChanges(
   catchUp: Parts['catchUp'],

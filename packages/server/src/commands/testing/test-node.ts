@@ -1,7 +1,7 @@
 /**
- * The message path of one server on a real database, wired as in start/ but without sockets. Its
- * connections record what is written to them, and the sweep runs when a test calls it. Several test
- * nodes on one database act as several servers.
+ * One server on a real database for tests: everything that handles messages, wired as in start/ but
+ * without sockets. Its connections record what is written to them, and the sweep runs only when a
+ * test calls it. Several test nodes on one database act as several servers.
  */
 import type { CommandName, CommandInput, CommandResult, Id, LiveValue, Presence } from '@chorus/protocol'
 import { Limits } from '../../auth/limits.ts'

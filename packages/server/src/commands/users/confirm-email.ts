@@ -1,6 +1,6 @@
 /**
- * Confirms the mail address of the link's token. No session is needed: the token proves that its
- * holder read mail at that address.
+ * Confirms the mail address to which the token of a link was sent. No session is needed: the token
+ * proves that its holder reads mail at that address.
  */
 import { ChorusError } from '@chorus/protocol'
 import { hashOfToken } from '../../jobs/mail-links.ts'

@@ -1,6 +1,6 @@
 /**
- * Finds users by ids, or by the beginning of their handle or name, ignoring case. Unknown ids are
- * left out of the result.
+ * Finds users by their ids, or by the beginning of their handle or name, ignoring case. Unknown ids
+ * are left out of the result.
  */
 import { ChorusError } from '@chorus/protocol'
 import { findUsersByPrefix, readUsers } from '../../accounts/users.ts'

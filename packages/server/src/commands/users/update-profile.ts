@@ -1,4 +1,4 @@
-/** Changes the caller's handle, name or picture. Fields that are left out keep their value. */
+/** Changes the caller's handle, name or picture. Fields that are not given keep their value. */
 import { ChorusError } from '@chorus/protocol'
 import { updateProfile as store } from '../../accounts/users.ts'
 import { rareWrite } from '../command-cost.ts'
