@@ -1,4 +1,6 @@
-/** Tests that Postgres parses the array literals to the original values. */
+/**
+ * Tests that Postgres parses our array literals (arrays as text parameters) to the original values.
+ */
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { bigintArray, byteaArray, plainArray, textArray } from './array-literal.ts'
@@ -19,7 +21,7 @@ describe('array literals', () => {
     return row?.list
   }
 
-  it('preserves texts with any special character', async () => {
+  it('array literals preserve texts with any special character', async () => {
     const texts = fc.array(fc.option(fc.string({ unit: 'grapheme' }).filter((text) => !text.includes('\0'))))
     await fc.assert(
       fc.asyncProperty(texts, async (list) => {
@@ -31,7 +33,7 @@ describe('array literals', () => {
     expect(await read(textArray(tricky), 'text')).toStrictEqual(tricky)
   })
 
-  it('preserves numbers, ids and bytes', async () => {
+  it('array literals preserve numbers, ids and bytes', async () => {
     expect(await read(bigintArray([1, null, 9_007_199_254_740_991]), 'bigint')).toStrictEqual([
       1,
       null,

@@ -1,10 +1,10 @@
 /**
- * Builds array parameters in Postgres' text format. The driver's own function inspects the type of
- * every element and escapes by regular expression. The log knows the types of its columns and sends
- * thousands of elements a second, so this is faster.
+ * Builds array parameters in Postgres' text format. This is faster than the driver's own function,
+ * which inspects the type of every element and escapes by regular expression. The log knows the
+ * types of its columns and sends thousands of elements a second.
  */
 
-/** Builds an array of values that need no quotes and are never null: ids, numbers, hex. */
+/** Builds the array literal of values that need no quotes and are never null: ids, numbers, hex. */
 export function plainArray(values: readonly (string | number)[]): string {
   return `{${values.join(',')}}`
 }
@@ -23,7 +23,7 @@ export function textArray(values: readonly (string | null)[]): string {
   return `${literal}}`
 }
 
-/** Builds an array of bytes from hex strings. */
+/** Builds the array literal of byte strings, given in hex. */
 export function byteaArray(hexes: readonly string[]): string {
   return hexes.length === 0 ? '{}' : `{"\\\\x${hexes.join('","\\\\x')}"}`
 }

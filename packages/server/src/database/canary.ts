@@ -1,27 +1,28 @@
 /**
- * Stores the canary's data: one user per server name, and one conversation that they share.
+ * Stores the data of the canary, the synthetic user with which each server measures delivery: one
+ * user per server name, and one conversation that they share.
  *
- * Handle and name begin with a blank, so other users can neither choose nor search for them. The
- * password hash is invalid, so a sign-in is impossible. Old messages are deleted: only canaries
- * read the conversation, and only its newest messages.
+ * Their handles and names begin with a blank, so that other users can neither choose nor find them.
+ * Their password hashes are invalid, so that nothing can sign in as them. Old messages are deleted:
+ * only canaries read the conversation, and only its newest messages.
  */
 import type { Id } from '@chorus/protocol'
 import { foldHandle, foldHandleSql } from '../support/fold-text.ts'
 import type { Database } from './database.ts'
 
 /**
- * Number of messages to keep: a quarter of an hour at ten servers and one message in ten seconds
- * each.
+ * Number of canary messages to keep: those of a quarter of an hour when ten servers each send one
+ * message in ten seconds.
  */
 export const canaryMessagesMax = 1_000
-/** Maximum messages deleted in one statement. */
+/** Maximum number of messages deleted in one statement. */
 const deleteMax = 5_000
 
 const setting = 'canary'
 
 export interface CanaryPlace {
   readonly conversation: Id
-  /** Owner of the conversation, who may add other canaries. */
+  /** Owner of the canaries' conversation, who may add other canaries. */
   readonly owner: Id
 }
 
@@ -48,7 +49,10 @@ export async function readCanaryPlace(database: Database): Promise<CanaryPlace |
   return row === undefined ? undefined : (JSON.parse(row.value) as CanaryPlace)
 }
 
-/** Proposes the conversation that all canaries share. The first proposal applies to all servers. */
+/**
+ * Proposes the conversation that all canaries share, and returns the one in use: the first proposal
+ * of any server applies to all servers.
+ */
 export async function proposeCanaryPlace(database: Database, place: CanaryPlace): Promise<CanaryPlace> {
   await database.query({
     text: 'insert into settings (key, value) values ($1, $2) on conflict (key) do nothing',

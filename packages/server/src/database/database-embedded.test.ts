@@ -1,6 +1,6 @@
 /**
- * Tests the embedded engine: data survives a close and a kill, and damaged files give a one-line
- * error.
+ * Tests the embedded database engine: its data survives a close and a kill, and damaged files give
+ * a one-line error.
  */
 import { spawn } from 'node:child_process'
 import { cpSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
@@ -16,7 +16,7 @@ import { LogFixture, openLog } from './testing/log-fixture.ts'
 const built = new URL('../../dist/', import.meta.url)
 
 /**
- * Folder of a database after its first start. Each test copies it, because creating one takes
+ * Folder of a database that has been started once. Each test copies it, because creating one takes
  * seconds.
  */
 let made: string
@@ -43,8 +43,8 @@ async function withDatabase<T>(use: (fixture: LogFixture) => Promise<T>): Promis
   }
 }
 
-describe('embedded database', { timeout: 60_000 }, () => {
-  it('keeps its data and epoch after a close', async () => {
+describe('the embedded database', { timeout: 60_000 }, () => {
+  it('keeps its data and its epoch after a close', async () => {
     const [epoch, group] = await withDatabase(async (fixture) => {
       const ada = await fixture.user()
       const made = await fixture.group([ada])
@@ -57,14 +57,14 @@ describe('embedded database', { timeout: 60_000 }, () => {
     })
   })
 
-  it('refuses a second opening and leaves the first unharmed', async () => {
+  it('refuses a second opening of the same folder and leaves the first unharmed', async () => {
     await withDatabase(async (fixture) => {
       await expect(openEmbeddedDatabase(folder)).rejects.toThrow(/^unable to open the data directory .* is using it/)
       expect(await fixture.sql('select 1 as one')).toEqual([{ one: 1 }])
     })
   })
 
-  it('[ACK2] answers an append behind a long read in time, and recovers', async () => {
+  it('[ACK2] answers an append that waits behind a long read in time, and recovers', async () => {
     await withDatabase(async (fixture) => {
       const ada = await fixture.user()
       const group = await fixture.group([ada])
@@ -91,7 +91,7 @@ describe('embedded database', { timeout: 60_000 }, () => {
         readdirSync(join(path, 'pg_wal')).forEach((name) => rmSync(join(path, 'pg_wal', name), { recursive: true })),
     ],
     ['the control file is cut', (path: string) => writeFileSync(join(path, 'global/pg_control'), 'x')],
-  ])('reports in one line that it cannot be opened: %s', async (_what, damage) => {
+  ])('reports in one line that the database cannot be opened: %s', async (_what, damage) => {
     damage(join(folder, 'postgres'))
     const error = await openEmbeddedDatabase(folder).then(
       async (database) => {
@@ -104,7 +104,7 @@ describe('embedded database', { timeout: 60_000 }, () => {
       /^unable to open the embedded database in .*; .*: restore a backup or set another DATA_DIR$/,
     )
     expect(error?.message).not.toContain('\n')
-    // The lock was released: the next attempt gives the same error.
+    // The directory lock was released: the next attempt gives the same error.
     await expect(openEmbeddedDatabase(folder)).rejects.toThrow(/^unable to open the embedded database/)
   })
 
@@ -135,7 +135,7 @@ describe('embedded database', { timeout: 60_000 }, () => {
   )
 })
 
-/** Runs a process that writes as fast as it can, and kills it after `count` acknowledgements. */
+/** Runs a process that writes as fast as it can, and kills it after `count` acknowledged writes. */
 async function writeUntilKilled(
   directory: string,
   group: Id,
@@ -144,7 +144,8 @@ async function writeUntilKilled(
   acknowledged: Map<number, string>,
 ): Promise<void> {
   const href = (path: string): string => JSON.stringify(new URL(path, built).href)
-  // Use a file: the engine's thread inherits the flags of a script on the command line.
+  // Write the script to a file: with a script on the command line, the engine's thread would
+  // inherit Node's flags for it.
   const file = `${directory}.mjs`
   writeFileSync(
     file,

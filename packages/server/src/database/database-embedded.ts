@@ -1,9 +1,9 @@
 /**
- * Runs Postgres inside the process: PGlite in a worker thread behind the ordinary driver. A lock
- * makes its directory exclusive.
+ * Runs Postgres inside this process: PGlite in a worker thread behind the ordinary driver. A lock
+ * makes sure that only one process uses its directory.
  *
- * Safe against crashes of the process, not against power loss: the engine makes no fsync. The
- * engine has one backend, so the log and all queries share one connection.
+ * Data survives a crash of the process, but not a power loss: the engine makes no fsync. The engine
+ * has one backend, so the log and all queries share one connection.
  */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
@@ -34,8 +34,8 @@ export async function openEmbeddedDatabase(directory: string): Promise<Database>
 }
 
 /**
- * Returns the worker's built file, also when the server runs from source (tests): Node cannot load
- * TypeScript into a worker.
+ * Returns the built file of the worker, even if the server runs from source (as in tests): Node
+ * cannot load TypeScript into a worker.
  */
 function workerUrl(): URL {
   const beside = new URL('./pglite-worker.js', import.meta.url)
@@ -92,7 +92,7 @@ class EmbeddedDatabase implements Database {
       stream: () => new PgliteStream(worker),
     })
     this.#pool.on('error', () => {
-      // The next query replaces an idle connection that broke.
+      // Ignore the error of an idle connection that broke: the next query replaces the connection.
     })
   }
 
@@ -103,7 +103,7 @@ class EmbeddedDatabase implements Database {
         const acquiring = this.#pool.connect()
         let client: pg.PoolClient
         try {
-          // Only one connection exists. Another statement may hold it longer than this one can
+          // Only one connection exists. Another statement may use it longer than this statement may
           // wait.
           client = await within(acquiring, timeoutMs)
         } catch (error) {
@@ -129,7 +129,7 @@ class EmbeddedDatabase implements Database {
     }
   }
 
-  /** Returns the same lane: creations and messages take turns on the only connection. */
+  /** Returns the same lane as for messages, because only one connection exists. */
   laneApart(): Lane {
     return this.lane()
   }
@@ -138,8 +138,8 @@ class EmbeddedDatabase implements Database {
     const totalMs = statement.timeoutMs ?? readTimeoutMs
     return runRead(
       async (timeoutMs) => {
-        // Aborting a statement closes the only connection. So the driver aborts only a hung
-        // statement, while the caller may give up earlier.
+        // Aborting a statement closes the only connection. So the driver aborts only a statement
+        // that hangs, while the caller may stop waiting earlier.
         const asking = this.#pool.query({ ...toQueryConfig(statement), query_timeout: readTimeoutMs } as pg.QueryConfig)
         return (await within(asking, timeoutMs, 'no answer')).rows as Row[]
       },
@@ -157,7 +157,7 @@ class EmbeddedDatabase implements Database {
   }
 
   onEpochChange(): void {
-    // The epoch never changes: one process has one directory open.
+    // The epoch never changes, because no other process can use the directory while this one runs.
   }
 
   async recheckEpoch(): Promise<void> {

@@ -1,12 +1,14 @@
 /**
- * Classifies database errors and decides what is retried. No other module does.
+ * Classifies database errors and decides whether a statement is retried. No other module does.
  *
- * - data: the statement's values are at fault; the same statement fails again. Certainly not done.
- * - retryable: a temporary conflict (serialization, deadlock, lock timeout). Certainly not done;
- *   retry.
+ * - data: the values of the statement are wrong, and the same statement would fail again. Certainly
+ * not executed.
+ * - retryable: a temporary conflict (serialization, deadlock, lock timeout). Certainly not
+ * executed; retry.
  * - refused: the database certainly did nothing (not reached, starting up, read-only, disk full).
- * - lost: the connection was lost, or time ran out while the statement ran. It may have been done.
- * - bug: anything else.
+ * - lost: the connection was lost, or time ran out, while the statement ran. It may have been
+ * executed.
+ * - bug: any other error.
  */
 export type DatabaseErrorKind = 'data' | 'retryable' | 'refused' | 'lost' | 'bug'
 
@@ -30,20 +32,23 @@ function stringProperty(value: unknown, key: string): string | undefined {
   return typeof found === 'string' ? found : undefined
 }
 
-/** Classifies an error of the driver. `wasSent`: the statement was handed to an open connection. */
+/**
+ * Classifies an error of the driver. `wasSent`: the statement had been passed to an open
+ * connection.
+ */
 export function classifyDatabaseError(error: unknown, wasSent: boolean): DatabaseError {
   if (error instanceof DatabaseError) return error
   const code = stringProperty(error, 'code')
   if (code !== undefined && /^[0-9A-Z]{5}$/.test(code)) {
     return new DatabaseError(kindOfSqlState(code, wasSent), error)
   }
-  // Without an SQLSTATE it is the driver's own error (connection refused, terminated, query
+  // An error without an SQLSTATE is the driver's own (connection refused, terminated, query
   // timeout).
   return new DatabaseError(wasSent && !neverConnected(error, code) ? 'lost' : 'refused', error)
 }
 
 /**
- * Returns true when the pool failed to open a connection. Then nothing was sent, whatever the
+ * Returns true when the pool failed to open a connection. Then no statement was sent, whatever the
  * caller passes as `wasSent`.
  */
 function neverConnected(error: unknown, code: string | undefined): boolean {
@@ -57,7 +62,8 @@ function neverConnected(error: unknown, code: string | undefined): boolean {
 function kindOfSqlState(code: string, wasSent: boolean): DatabaseErrorKind {
   if (code === '40001' || code === '40P01' || code === '55P03') return 'retryable'
   if (code === '57P03' || code === '25006' || code === '25007') return 'refused'
-  // Terminated while the statement ran: it may have been committed just before.
+  // The statement was cancelled or its backend terminated while it ran. It may have been committed
+  // just before that.
   if (code === '57P01' || code === '57P02' || code === '57014' || code.startsWith('08'))
     return wasSent ? 'lost' : 'refused'
   switch (code.slice(0, 2)) {
@@ -73,13 +79,14 @@ function kindOfSqlState(code: string, wasSent: boolean): DatabaseErrorKind {
 }
 
 /**
- * Retry limits of reads. `totalMaxMs` covers all attempts together, because a caller is waiting.
+ * Retry limits of reads. `totalMaxMs` covers all attempts together, because a caller waits for
+ * them.
  */
 export const readRetry = { attemptsMax: 4, pauseMs: 100, totalMaxMs: 4_000 } as const
 
 /**
- * Returns whether a *read* is retried after this error. A read that timed out is not: it would take
- * as long again.
+ * Returns whether a *read* is retried after this error. A read that timed out is not retried: it
+ * would take as long again.
  */
 export function isReadWorthRetrying(error: DatabaseError): boolean {
   switch (error.kind) {

@@ -1,6 +1,6 @@
 /**
- * Tests connections to a Postgres server: checked before use, limited in time, and never to a
- * former database history.
+ * Tests connections to a Postgres server: each is checked before use, limited in time, and never
+ * used for a former database history.
  */
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import pg from 'pg'
@@ -11,7 +11,7 @@ import { openPostgresDatabase, poolMax } from './database-postgres.ts'
 import { poolLimits } from './postgres-pool.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from './testing/open-test-database.ts'
 
-describe.runIf(testEngines.includes('postgres'))('a Postgres server', () => {
+describe.runIf(testEngines.includes('postgres'))('connections to a Postgres server', () => {
   let store: TestDatabase
   let admin: pg.Client
 
@@ -26,7 +26,7 @@ describe.runIf(testEngines.includes('postgres'))('a Postgres server', () => {
     await store.close()
   })
 
-  /** Cuts all connections of the server under test. */
+  /** Cuts all connections of the database under test. */
   const cutAll = async (): Promise<void> => {
     await admin.query(
       `select pg_terminate_backend(pid, 5000) from pg_stat_activity
@@ -39,7 +39,7 @@ describe.runIf(testEngines.includes('postgres'))('a Postgres server', () => {
       (error: DatabaseError) => error.kind,
     )
 
-  it('[RES2] uses no connection whose epoch it could not read', async () => {
+  it('[RES2] uses no connection whose database epoch it could not read', async () => {
     const { database } = store
     await admin.query('alter table settings rename to settings_away')
     await cutAll()
@@ -69,7 +69,7 @@ describe.runIf(testEngines.includes('postgres'))('a Postgres server', () => {
     const before = await pidsOf()
     await admin.query(`update settings set value = gen_random_uuid() where key = 'epoch'`)
     // One new connection finds the new epoch. All older connections are still open and would still
-    // use the former one.
+    // use the former epoch.
     const [first] = before
     await admin.query('select pg_terminate_backend($1, 5000)', [first])
     await vi.waitFor(
@@ -96,7 +96,7 @@ describe.runIf(testEngines.includes('postgres'))('a Postgres server', () => {
     expect(epochs).toHaveLength(1)
   })
 
-  it('[RES2] reports a changed epoch on recheck, without a broken connection', async () => {
+  it('[RES2] a recheck reports a changed epoch without a broken connection', async () => {
     const { database } = store
     const epochs: string[] = []
     database.onEpochChange((epoch) => epochs.push(epoch))
@@ -111,7 +111,7 @@ describe.runIf(testEngines.includes('postgres'))('a Postgres server', () => {
     expect(await database.query({ text: 'select 1 as one' })).toEqual([{ one: 1 }])
   })
 
-  it('rejects the query when its connection breaks during verification', async () => {
+  it('a query rejects when its connection breaks during the check before use', async () => {
     const proxy = await startProxy(store.url ?? '')
     const database = await openPostgresDatabase({ url: proxy.url, applicationName: 'chorus-proxied' })
     const locker = new pg.Client({ connectionString: store.url })
@@ -130,7 +130,8 @@ describe.runIf(testEngines.includes('postgres'))('a Postgres server', () => {
       })
       proxy.cut()
       await locker.query('rollback')
-      // Either the next attempt succeeded or the time was over. The process still runs.
+      // Either the next attempt succeeded or the time was over. In both cases the process still
+      // runs.
       expect(['answered', 'lost', 'refused']).toContain(await asking)
       expect(await kindOf(database.query({ text: 'select 1' }))).toBe('answered')
     } finally {
@@ -145,8 +146,8 @@ describe.runIf(testEngines.includes('postgres'))('a Postgres server', () => {
     const database = await openPostgresDatabase({ url: proxy.url, applicationName: 'chorus-proxied' })
     try {
       await database.query({ text: 'select 1' })
-      // Cut the connection when the answer arrives, which is after the commit. Also close the
-      // proxy, so that retries are refused.
+      // Cut the connection when the response of the database arrives, which is after the commit.
+      // Also close the proxy, so that retries are refused.
       proxy.endAtNextAnswer()
       const error: unknown = await database
         .query({ text: `insert into settings (key, value) values ('cut', 'yes') on conflict do nothing` })
@@ -176,7 +177,7 @@ describe.runIf(testEngines.includes('postgres'))('a Postgres server', () => {
   })
 })
 
-describe.runIf(testEngines.includes('postgres'))('slow statements', () => {
+describe.runIf(testEngines.includes('postgres'))('slow statements on a Postgres server', () => {
   let store: TestDatabase
   let admin: pg.Client
   beforeEach(async () => {
@@ -203,7 +204,7 @@ describe.runIf(testEngines.includes('postgres'))('slow statements', () => {
         (error: DatabaseError) => error.kind,
       )
 
-  it('[DB2] opens no extra backends, however often reads time out', async () => {
+  it('[DB2] uses no additional backends, however often reads time out', async () => {
     let most = 0
     for (let round = 0; round < 5; round++) {
       const kinds = await Promise.all(Array.from({ length: 10 }, () => slow(300)))
@@ -211,7 +212,7 @@ describe.runIf(testEngines.includes('postgres'))('slow statements', () => {
       most = Math.max(most, await backends(`query like '%pg_sleep%' and state = 'active'`))
     }
     expect(most).toBe(poolMax.browse)
-    // Postgres ends the statements, and their connections become usable again.
+    // Postgres ends the slow statements, and their connections become usable again.
     await vi.waitFor(async () => expect(await backends(`state = 'active'`)).toBe(0), { timeout: 5_000 })
     expect(await store.database.query({ text: 'select 1 as one', pool: 'browse' })).toEqual([{ one: 1 }])
     expect(await backends()).toBeLessThanOrEqual(poolMax.browse + 1)
@@ -224,7 +225,7 @@ describe.runIf(testEngines.includes('postgres'))('slow statements', () => {
     expect((await admin.query(`select last_value::int as n from asked`)).rows).toEqual([{ n: 1 }])
   })
 
-  it('[DB2] answers sessions and probes while all pages and searches hang', async () => {
+  it('[DB2] answers session look-ups and health probes while pages and searches hang', async () => {
     const hanging = [...Array.from({ length: 20 }, () => slow()), slow(), slow()]
     const searching = Array.from({ length: 10 }, () =>
       store.database.query({ text: 'select pg_sleep(60)', pool: 'search' }).catch(() => undefined),
@@ -237,7 +238,7 @@ describe.runIf(testEngines.includes('postgres'))('slow statements', () => {
     await Promise.all([...hanging, ...searching])
   })
 
-  it('[LIM1] refuses a statement at once when too many wait', async () => {
+  it('[LIM1] refuses a statement at once when too many wait for a connection', async () => {
     const waiting = Array.from({ length: poolLimits.waitingMax + poolMax.browse }, () => slow(2_000))
     await expect(store.database.query({ text: 'select 1', pool: 'browse', timeoutMs: 100 })).rejects.toMatchObject({
       kind: 'refused',
@@ -248,8 +249,8 @@ describe.runIf(testEngines.includes('postgres'))('slow statements', () => {
 })
 
 /**
- * Starts a proxy to a Postgres server. The test can cut its connections, also just before an answer
- * arrives.
+ * Starts a proxy to a Postgres server. The test can cut its connections, also just before a
+ * response arrives.
  */
 async function startProxy(address: string) {
   const url = new URL(address)

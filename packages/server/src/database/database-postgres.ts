@@ -1,15 +1,16 @@
 /**
- * Connects to a Postgres server: pools for reads and small writes, one connection per lane of the
- * log, one for creations.
+ * Connects to a Postgres server: three pools for reads and small writes, one connection for each
+ * append queue of the log (a lane), and one for creating conversations.
  *
  * There are three pools, so that browsing and searching users cannot block the server's own work.
  * `vital` is for sessions, memberships, the sweep, probes and small writes; `browse` for pages and
  * lists; `search` for text search.
  *
  * Every connection gets the settings of session-settings.ts, among them read committed and
- * synchronous_commit (rules ACK1, ORD1). Before its first use it reads the database epoch (rule
- * RES2). A connection that cannot do so, such as one to a standby, is refused. When the epoch
- * changes, all connections to the former history are retired.
+ * synchronous_commit (rules ACK1, ORD1). Before its first use it reads the database epoch, the
+ * identity of the database's history (rule RES2). A connection that cannot do so, such as one to a
+ * standby, is refused. When the epoch changes, all connections to the former history are closed and
+ * replaced.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import pg from 'pg'
@@ -22,15 +23,15 @@ import { poolLimits, PostgresPool } from './postgres-pool.ts'
 import { applySessionSettings, findSchema, refuseReadOnly, refuseSharedBackends } from './session-settings.ts'
 
 /**
- * Maximum connections of each pool of one server. `max_connections` must allow for these plus the
- * lanes' connections.
+ * Maximum number of connections in each pool of one server. `max_connections` of Postgres must
+ * allow for these plus the connections of the lanes.
  */
 export const poolMax = { vital: 4, browse: 5, search: 2 } as const
 const laneCount = 2
 const connectTimeoutMs = 1_500
 /**
- * statement_timeout in a lane: slightly longer than the log's own deadline, so that abandoned
- * statements end soon.
+ * statement_timeout of a lane's connection: slightly longer than the log waits for a statement, so
+ * that statements it no longer waits for end soon.
  */
 const laneStatementMs = 2_000
 const oldestVersion = 150_000
@@ -39,7 +40,7 @@ type PoolName = keyof typeof poolMax
 
 export interface PostgresOptions {
   readonly url: string
-  /** Name shown in pg_stat_activity. */
+  /** Name of the connections in pg_stat_activity. */
   readonly applicationName: string
 }
 
@@ -61,7 +62,7 @@ class PostgresDatabase implements Database {
   readonly #lanes: PostgresLane[]
   readonly #listeners: ((epoch: string) => void)[] = []
   readonly #probe = new HealthProbe(() => this.#askHealth())
-  /** Pools of a former epoch that are still closing. */
+  /** Pools of a former database epoch that are still closing. */
   readonly #retired = new Set<Promise<void>>()
   #pools: Readonly<Record<PoolName, PostgresPool>>
   #schema: string | undefined
@@ -89,7 +90,7 @@ class PostgresDatabase implements Database {
     return { vital: open(poolMax.vital), browse: open(poolMax.browse), search: open(poolMax.search) }
   }
 
-  /** Refuses an unusable database at start-up, with a one-line error. */
+  /** Refuses a database that the server cannot use at start-up, with a one-line error. */
   async check(): Promise<void> {
     const clients: pg.Client[] = []
     const open = async (): Promise<pg.Client> => {
@@ -101,7 +102,7 @@ class PostgresDatabase implements Database {
     }
     try {
       const client = await open()
-      // Check the version before the settings: an older Postgres may not know them.
+      // Check the version before the settings: an older Postgres may not have these settings.
       const { rows } = await client.query({
         text: `select current_setting('server_version_num')::int as version, pg_is_in_recovery() as replica,
                       current_setting('server_encoding') as encoding`,
@@ -207,7 +208,7 @@ class PostgresDatabase implements Database {
   async #askHealth(): Promise<boolean> {
     const [row] = await this.#pools.vital.run<{ replica: boolean }>(
       { text: 'select pg_is_in_recovery() as replica' },
-      // Wait until the probe's connection is free again: a second probe must not take another
+      // Wait until the probe has released its connection: a second probe must not take another
       // connection.
       poolLimits.statementMs + poolLimits.answerGraceMs,
     )
@@ -222,12 +223,13 @@ class PostgresDatabase implements Database {
     } as pg.QueryConfig)
   }
 
-  /** Prepares a new connection. Rejects when the connection must not be used. */
+  /** Checks and prepares a new connection. Rejects when the connection must not be used. */
   async #verify(client: pg.ClientBase): Promise<void> {
     try {
       await applySessionSettings(client, this.#schema)
     } catch (error) {
-      // The connection has run no statement yet, so none can have been executed.
+      // No statement was sent yet over this connection, so the caller's statement was certainly not
+      // executed.
       throw new DatabaseError('refused', error)
     }
     await this.#checkEpoch(client)
@@ -241,7 +243,8 @@ class PostgresDatabase implements Database {
         query: (config) => client.query({ ...config, query_timeout: connectTimeoutMs } as pg.QueryConfig),
       })
     } catch (error) {
-      // The connection has run no statement yet, so none can have been executed.
+      // No statement was sent yet over this connection, so the caller's statement was certainly not
+      // executed.
       throw new DatabaseError('refused', error)
     }
     if (this.#epoch === epoch) return
@@ -253,8 +256,8 @@ class PostgresDatabase implements Database {
   }
 
   /**
-   * Replaces all connections except `except`: connections to the former history would mix it with
-   * the new one.
+   * Replaces all connections except `except`. Connections to the former database history would mix
+   * it with the new one.
    */
   #retire(except: pg.ClientBase): void {
     const ending = this.#pools
@@ -267,7 +270,10 @@ class PostgresDatabase implements Database {
   }
 }
 
-/** Connection of one lane. Opens on first use and again after it broke. */
+/**
+ * Connection of one lane (append queue of the log). It opens on first use, and again after it
+ * broke.
+ */
 class PostgresLane implements Lane {
   readonly #config: pg.ClientConfig
   readonly #onConnect: (client: pg.Client) => Promise<void>
@@ -287,7 +293,7 @@ class PostgresLane implements Lane {
       client = await within(opening, timeoutMs)
     } catch (error) {
       if (this.#client === opening) this.#client = undefined
-      // Close the connection if it opens late: the caller has given up.
+      // Close the connection if it opens too late: the caller no longer waits for it.
       opening.then(
         (late) => void late.end().catch(() => undefined),
         () => undefined,
@@ -330,8 +336,8 @@ class PostgresLane implements Lane {
   }
 
   /**
-   * Closes the connection unless it is `except`. A running statement ends as `lost`, and its caller
-   * looks up the outcome.
+   * Closes the connection unless it is `except`. A running statement then ends with the error kind
+   * `lost`, and its caller looks up whether it was executed.
    */
   retire(except: pg.ClientBase): void {
     if (this.#newest === except) return

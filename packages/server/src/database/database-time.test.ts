@@ -24,7 +24,7 @@ function open() {
   }
 }
 
-describe('DatabaseTime', () => {
+describe("the database's time on a server", () => {
   it('follows the monotonic clock, not the wall clock, and resynchronises each minute', async () => {
     const { clock, told, start } = open()
     told.push('2031-05-05T00:00:00.000Z')
@@ -46,7 +46,7 @@ describe('DatabaseTime', () => {
     expect(clock.pendingCount).toBe(0)
   })
 
-  it('keeps the last offset while the database is unavailable, and retries', async () => {
+  it('keeps the last clock offset while the database is unavailable, and retries', async () => {
     const { clock, problems, told, start } = open()
     told.push('2031-05-05T00:00:00.000Z', new Error('away'), '2031-05-05T00:01:05.000Z')
     const time = await start()

@@ -14,7 +14,7 @@ export class DatabaseTime {
   readonly #database: Database
   readonly #clock: Clock
   readonly #onProblem: (problem: unknown) => void
-  /** Offset to add to the monotonic clock. */
+  /** Offset to add to the monotonic clock to get the database's time. */
   #offsetMs = 0
   #timer: Timer | undefined
   #isStopped = false
@@ -62,7 +62,8 @@ export class DatabaseTime {
       text: 'select clock_timestamp() as now',
     })
     if (row === undefined) throw new Error('the database did not return the time')
-    // The database read its clock between request and response, so take the middle.
+    // The database read its clock at some moment between request and response, so assume the
+    // middle.
     this.#offsetMs = Date.parse(row.now) - (askedAtMs + this.#clock.nowMs()) / 2
   }
 }

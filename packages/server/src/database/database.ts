@@ -1,6 +1,6 @@
 /**
- * Common interface to Postgres, for a separate server and for the embedded engine: same driver,
- * same SQL, same types.
+ * Common interface to the database, for a separate Postgres server and for the embedded engine:
+ * same driver, same SQL, same types.
  *
  * Guarantees: a statement is one round trip in autocommit under read committed. bigint arrives as
  * number, timestamptz as ISO 8601 UTC, xid8 as string. Errors arrive classified
@@ -9,7 +9,7 @@
  */
 export interface Statement {
   /**
-   * Name of the prepared statement, prepared once per connection. Leave out for rare statements.
+   * Name of the prepared statement, prepared once per connection. Leave it out for rare statements.
    */
   readonly name?: string
   readonly text: string
@@ -25,13 +25,13 @@ export interface Statement {
 }
 
 /**
- * Connection of one append queue of the log. So a busy conversation cannot starve conversations in
- * other queues.
+ * Connection of one append queue of the log. Each queue has its own, so that a busy conversation
+ * cannot block conversations in other queues.
  */
 export interface Lane {
   /**
    * Runs one statement that writes. Never retries: only the caller knows whether a retry is safe.
-   * Rejects within `timeoutMs` with a `DatabaseError`. Its `kind` shows whether the statement may
+   * Rejects within `timeoutMs` with a `DatabaseError`, whose `kind` shows whether the statement may
    * have been executed.
    */
   run<Row>(statement: Statement, timeoutMs: number): Promise<Row[]>
@@ -43,29 +43,29 @@ export interface Database {
   readonly laneCount: number
   lane(index: number): Lane
   /**
-   * Returns the connection for creating conversations, so that messages never wait behind
-   * creations.
+   * Returns the connection for creating conversations. It is separate, so that messages never wait
+   * behind the creation of a conversation (except in the embedded engine).
    */
   laneApart(): Lane
-  /**
-   * Runs one statement. Retries reads after a temporary fault, within limits (database-errors.ts).
-   */
+  /** Runs one statement. Retries it after a temporary fault, within limits (database-errors.ts). */
   query<Row>(statement: Statement): Promise<Row[]>
   /** Runs a script of several statements in one transaction, for migrations. */
   script(text: string): Promise<void>
   /**
-   * Returns the identity of this database history: stored id, system identifier and timeline. Read
-   * again on each new connection.
+   * Returns the database epoch, the identity of this database's history: stored id, system
+   * identifier and timeline. It is read again on each new connection.
    */
   epoch(): Promise<string>
   /**
-   * Registers a listener for a changed epoch. Called when a new connection finds a restored backup
-   * or a failover.
+   * Registers a listener for a changed database epoch. It is called when a new connection finds a
+   * restored backup or a failover.
    */
   onEpochChange(listener: (epoch: string) => void): void
-  /** Reads the epoch over a new connection and notifies the listeners if it has changed. */
+  /**
+   * Reads the database epoch over a new connection, and notifies the listeners if it has changed.
+   */
   recheckEpoch(): Promise<void>
-  /** Returns within a second whether the database answers right now. */
+  /** Returns whether the database answers right now. Resolves within a second. */
   isHealthy(): Promise<boolean>
   close(): Promise<void>
 }

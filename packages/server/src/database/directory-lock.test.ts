@@ -1,6 +1,6 @@
 /**
- * Tests the directory lock: refused while the holder lives, taken over from a dead holder by one
- * process only.
+ * Tests the lock of a data directory: it is refused while its holder lives, and taken over from a
+ * dead holder by one process only.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -11,7 +11,7 @@ import { pathToFileURL } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { lockDirectory } from './directory-lock.ts'
 
-/** Built file for other processes: Node does not load TypeScript there. */
+/** Built file that other processes load: Node does not load the TypeScript source there. */
 const built = new URL('../../dist/database/directory-lock.js', import.meta.url)
 
 let folder: string
@@ -65,11 +65,11 @@ const current = (): string =>
       .at(-1) ?? '',
   )
 
-/** Whether this machine allows new namespaces. */
+/** Whether this machine allows a test to create new namespaces. */
 const canUnshare = spawnSync('unshare', ['--pid', '--net', '--mount-proc', '--fork', 'true']).status === 0
 
-describe('lock of a data directory', () => {
-  it('[LOCK1] refuses a second opening in the process until the release', async () => {
+describe('the lock of a data directory', () => {
+  it('[LOCK1] refuses a second lock in the same process until the first is released', async () => {
     const lock = await lockDirectory(folder)
     await expect(lockDirectory(folder)).rejects.toThrow(
       new RegExp(
@@ -82,7 +82,7 @@ describe('lock of a data directory', () => {
     expect(readdirSync(folder)).toEqual(['lock.2'])
   })
 
-  it.runIf(existsSync(built))('refuses another process until the holder is killed', async () => {
+  it.runIf(existsSync(built))('refuses the lock to another process until its holder is killed', async () => {
     const first = await lockElsewhere()
     expect(first.says).toBe('held')
     const second = await lockElsewhere()
@@ -98,7 +98,7 @@ describe('lock of a data directory', () => {
   })
 
   it.runIf(existsSync(built))(
-    'lets one process win when many take over from a dead holder',
+    'lets only one of many processes take over from a dead holder',
     async () => {
       for (let round = 0; round < 3; round++) {
         writeFileSync(
@@ -124,11 +124,11 @@ describe('lock of a data directory', () => {
     }
     writeFileSync(join(folder, 'lock.99'), 'no json')
     ;(await lockDirectory(folder)).release()
-    // Numbers never go back, and lower lock files are removed.
+    // The numbers of lock files never go back, and lower lock files are removed.
     expect(readdirSync(folder)).toEqual(['lock.100'])
   })
 
-  it('treats a zombie as a dead holder', async () => {
+  it('treats a zombie process as a dead holder of the lock', async () => {
     // The shell starts a child, then becomes a program that never waits for it. So the killed child
     // remains a zombie.
     const shell = spawn('sh', ['-c', 'sleep 60 & echo $!; exec sleep 60'], { stdio: ['ignore', 'pipe', 'ignore'] })
@@ -163,7 +163,7 @@ describe('lock of a data directory', () => {
         )
         await end(second.child)
       }
-      // The first process still holds the lock, and its death frees the directory at once.
+      // The first process still holds the lock. Its death frees the directory at once.
       expect(readFileSync(current(), 'utf8')).toBe(before)
       await end(first.child)
       const next = await lockElsewhere(container)
@@ -173,11 +173,11 @@ describe('lock of a data directory', () => {
     30_000,
   )
 
-  it('[LOCK1] refuses while the holder listens, whatever pid it names', async () => {
+  it("[LOCK1] refuses while the holder's socket listens, whatever pid the lock names", async () => {
     const lock = await lockDirectory(folder)
     const held = JSON.parse(readFileSync(current(), 'utf8')) as object
     for (const pid of [1, 999_999_999, process.pid]) {
-      // Write the pid as a process in another pid namespace would see it.
+      // Write the pid that a process in another pid namespace would see.
       writeFileSync(current(), JSON.stringify({ ...held, pid, startTime: '1' }))
       if (existsSync(built)) expect((await lockElsewhere()).says).toContain('is using it')
     }
@@ -197,7 +197,7 @@ describe('lock of a data directory', () => {
     lock.release()
   })
 
-  it('[LOCK1] works in a directory with a path too long for sockets', async () => {
+  it('[LOCK1] locks a directory whose path is too long for a socket', async () => {
     const deep = join(folder, 'x'.repeat(120), 'y'.repeat(120))
     const lock = await lockDirectory(deep)
     const name = readdirSync(deep).find((entry) => entry.endsWith('.sock')) ?? ''
@@ -213,7 +213,7 @@ describe('lock of a data directory', () => {
     ;(await lockDirectory(deep)).release()
   })
 
-  it('[LOCK1] respects the lock of an earlier version without a socket', async () => {
+  it('[LOCK1] respects the lock of an earlier version, which has no socket', async () => {
     const shell = spawn('sleep', ['60'], { stdio: 'ignore' })
     children.push(shell)
     const stat = readFileSync(`/proc/${shell.pid}/stat`, 'utf8')

@@ -1,17 +1,17 @@
 /**
- * Locks a data directory for one server. The embedded engine takes no lock of its own: two
- * processes on one directory silently lost thousands of rows.
+ * Locks a data directory for one server. The embedded engine takes no lock of its own: when two
+ * processes used one directory, they silently lost thousands of rows.
  *
- * The lock is a listening Unix socket in the directory, because the kernel closes it with its
- * process. A pid proves nothing: in two containers both servers are process 1. A file-system socket
- * can be reached from every PID and network namespace that mounts the directory.
+ * The lock is a listening Unix socket in the directory, because the kernel closes it when its
+ * process ends. A pid proves nothing: in two containers both servers are process 1. A socket in the
+ * file system can be reached from every PID and network namespace that mounts the directory.
  *
  * The file `lock.N` with the highest N names the valid socket. To take over from a dead holder of
  * `lock.N`, a process listens on a socket with a new name. Then it creates `lock.N+1`, which names
- * the socket, by hard link; only one process can succeed. Then it looks again and gives up its
- * claim if a higher number has appeared. So a socket is never removed while its holder runs, and a
- * visible `lock.N` has a listening socket. Holders never remove their own files, only lower ones,
- * so N never goes back.
+ * the socket, by hard link; only one process can succeed. Then it reads the directory again and
+ * gives up its lock if a higher number has appeared. So a socket is never removed while its holder
+ * runs, and a visible `lock.N` has a listening socket. Holders never remove their own files, only
+ * lower ones, so N never goes back.
  *
  * The file also contains the holder's pid, the machine's boot id and the process' start time. They
  * are used when there is no socket: with servers of an earlier version, and on file systems without
@@ -45,7 +45,10 @@ interface Holder {
   readonly pid: number
   readonly bootId: string
   readonly startTime: string
-  /** Name of the socket in the directory, or of a pipe on Windows. Undefined if there is none. */
+  /**
+   * Name of the lock's socket in the directory, or of a pipe on Windows. Undefined if the lock has
+   * none.
+   */
   readonly socket: string | undefined
 }
 
@@ -53,32 +56,35 @@ export interface DirectoryLock {
   release(): void
 }
 
-/** Directories locked by this process. Needed because our own pid counts as dead in a lock file. */
+/**
+ * Directories locked by this process. Needed because a lock file with our own pid counts as one of
+ * a dead process.
+ */
 const heldHere = new Set<string>()
 
 const attemptsMax = 10
 
 /**
- * Longest path of a socket: `sun_path` has 104 bytes on macOS and 108 on Linux, including a zero
- * byte at the end.
+ * Maximum length of a socket's path: `sun_path` has 104 bytes on macOS and 108 on Linux, including
+ * a zero byte at the end.
  */
 const socketPathMaxBytes = 103
 
 /**
- * Time limit of a connection test. A holder that does not accept within it is busy but alive: the
- * kernel refuses a connection to a dead holder at once.
+ * Time limit for testing whether a process listens on a socket. A holder that accepts no connection
+ * within it is busy but alive: the kernel refuses a connection to a dead holder at once.
  */
 const connectTimeoutMs = 2_000
 
 /**
- * Age at which dead sockets that never became a lock are removed. A younger socket may be about to
- * listen.
+ * Age at which sockets are removed that do not listen and never became a lock. A younger socket may
+ * be about to listen.
  */
 const draftKeptMs = 3_600_000
 
 /**
- * Takes the lock. Throws a `StartError` that names the holder, or the reason why the directory
- * cannot be used.
+ * Takes the lock of the directory. Throws a `StartError` that names the holder, or the reason why
+ * the directory cannot be used.
  */
 export async function lockDirectory(directory: string): Promise<DirectoryLock> {
   try {
@@ -110,7 +116,7 @@ async function takeLock(directory: string): Promise<DirectoryLock> {
       listener ??= await listen(path)
       if (!createGeneration(path, generation + 1, listener?.name)) continue
       if (highestGeneration(path) > generation + 1) {
-        // The holder of the higher lock may have removed ours already.
+        // The holder of a higher lock may have removed our file already.
         unlinkIfThere(fileOf(path, generation + 1))
         continue
       }
@@ -148,7 +154,8 @@ async function listen(path: string): Promise<Listener | undefined> {
   } catch (error) {
     server.close()
     unlinkIfThere(join(path, name))
-    // A directory that cannot be written is a real error: a lock file would fail the same way.
+    // A directory that is not writable is a real error: creating a lock file would fail the same
+    // way.
     const code = (error as NodeJS.ErrnoException).code
     if (code === 'EACCES' || code === 'EROFS' || code === 'ENOSPC' || code === 'ENOENT') throw error
     return undefined
@@ -209,8 +216,8 @@ async function isListening(directory: string, name: string): Promise<'yes' | 'no
       socket.once('error', (error: NodeJS.ErrnoException) => {
         if (error.code === 'ECONNREFUSED' || error.code === 'ENOTSOCK') resolve('no')
         else if (error.code === 'ENOENT') resolve('no socket')
-        // The backlog is full, or the socket belongs to another user. In doubt the directory is in
-        // use.
+        // The socket's queue is full, or the socket belongs to another user. When in doubt, the
+        // directory counts as in use.
         else resolve('yes')
       })
       socket.setTimeout(connectTimeoutMs, () => resolve('yes'))
@@ -258,7 +265,7 @@ function createGeneration(path: string, generation: number, socket: string | und
   }
 }
 
-/** Removes lower locks with their sockets, and old sockets that never became a lock. */
+/** Removes lower lock files with their sockets, and old sockets that never became a lock. */
 async function removeRemains(path: string, generation: number, own: string | undefined): Promise<void> {
   for (const lower of generationsIn(path)) {
     if (lower >= generation) continue
@@ -284,7 +291,7 @@ function unlinkIfThere(file: string): void {
 }
 
 function releaseGeneration(path: string, generation: number): void {
-  // Clear the file instead of removing it: the highest number must never go back.
+  // Overwrite the lock file instead of removing it: the highest number must never go back.
   writeFileSync(fileOf(path, generation), JSON.stringify({ pid: 0, bootId: '', startTime: '' }))
   heldHere.delete(path)
 }
@@ -311,7 +318,7 @@ async function isAlive(path: string, holder: Holder): Promise<boolean> {
     case 'no':
       return false
     case 'no socket':
-      // The socket file was removed, but its process may still run.
+      // The socket file was removed, but the process of the holder may still run.
       return holder.bootId !== '' && isProcessAlive(holder)
   }
 }
@@ -325,7 +332,7 @@ function isProcessAlive(holder: Holder): boolean {
 
 /**
  * Returns data that distinguishes this process from a later one with the same pid. Returns
- * undefined if it is gone or a zombie.
+ * undefined if the process is gone or a zombie.
  */
 function describeProcess(pid: number): Omit<Holder, 'socket'> | undefined {
   try {
@@ -337,7 +344,7 @@ function describeProcess(pid: number): Omit<Holder, 'socket'> | undefined {
   try {
     stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
   } catch {
-    // There is no /proc, so only the pid can be compared.
+    // This system has no /proc, so only the pid can be compared.
     return { pid, bootId: '', startTime: '' }
   }
   // The command name may contain blanks and brackets, so count fields after the last bracket.

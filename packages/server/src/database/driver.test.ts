@@ -1,4 +1,4 @@
-/** Tests which reads are retried, and which error the caller gets in the end. */
+/** Tests which database reads are retried, and which error the caller gets in the end. */
 import { describe, expect, it } from 'vitest'
 import { DatabaseError, type DatabaseErrorKind, readRetry } from './database-errors.ts'
 import { runRead } from './driver.ts'
@@ -6,7 +6,7 @@ import { runRead } from './driver.ts'
 const totalMs = 10_000
 const noPause = () => Promise.resolve()
 
-/** Returns a function that fails once with each of these kinds, then succeeds. */
+/** Returns a read that fails once with each of these kinds of errors, then succeeds. */
 function failing(...kinds: readonly DatabaseErrorKind[]) {
   let attempts = 0
   const run = () => {
@@ -26,21 +26,21 @@ async function outcomeOf(...kinds: readonly DatabaseErrorKind[]): Promise<string
   )
 }
 
-describe('retries of reads', () => {
-  it('[ACK2] reports lost after a cut attempt, even if later ones are refused', async () => {
+describe('retries of database reads', () => {
+  it('[ACK2] reports `lost` after an attempt was cut, even if later ones are refused', async () => {
     expect(await outcomeOf('lost', 'refused', 'refused', 'refused')).toBe('lost')
     expect(await outcomeOf('refused', 'lost', 'retryable', 'refused')).toBe('lost')
     expect(await outcomeOf('refused', 'refused', 'refused', 'refused')).toBe('refused')
     expect(await outcomeOf('refused', 'retryable', 'refused', 'retryable')).toBe('retryable')
   })
 
-  it("[ACK2] returns the database's own answer, even after a cut attempt", async () => {
+  it("[ACK2] returns the database's own error, even after an attempt was cut", async () => {
     expect(await outcomeOf('lost', 'refused', 'lost')).toBe('answered')
     expect(await outcomeOf('lost', 'data')).toBe('data')
     expect(await outcomeOf('lost', 'bug')).toBe('bug')
   })
 
-  it('[LIM1] stops after the maximum number of attempts', async () => {
+  it('[LIM1] stops retrying a read after the maximum number of attempts', async () => {
     const { run, attempts } = failing(...Array.from({ length: 20 }, () => 'refused' as const))
     await expect(runRead(run, noPause, totalMs)).rejects.toMatchObject({ kind: 'refused' })
     expect(attempts()).toBe(readRetry.attemptsMax)

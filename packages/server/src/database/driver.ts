@@ -20,7 +20,7 @@ export const typeParsers: pg.CustomTypesConfig = {
   }) as typeof pg.types.getTypeParser,
 }
 
-/** Cache of the last parsed time: the rows of a batch mostly share it. */
+/** Cache of the last parsed time: rows that were written together mostly have the same time. */
 let lastTime = { text: '', iso: '' }
 
 function toIso(text: string): string {
@@ -39,12 +39,12 @@ export function toQueryConfig({ name, text, values }: Statement): pg.QueryConfig
 }
 
 /**
- * Runs a read and retries it after temporary faults while there is time. Small writes use this
- * function too.
+ * Runs a read and retries it after temporary faults while there is time. Small writes that may be
+ * repeated use this function, too.
  *
- * `run` must end within the time it gets. If it rejects, its attempt must have stopped. Rejects
- * with a `DatabaseError` within `totalMs`. If an attempt was cut and a later one is refused, the
- * error is `lost`: the write may have been done (rule ACK2).
+ * `run` must end within the time it gets. If it rejects, its attempt must have stopped. This
+ * function rejects with a `DatabaseError` within `totalMs`. If one attempt lost its connection and
+ * a later one is refused, the error is `lost`: the write may have been executed (rule ACK2).
  */
 export async function runRead<Row>(
   run: (timeoutMs: number) => Promise<Row[]>,
@@ -61,8 +61,8 @@ export async function runRead<Row>(
       const classified = classifyDatabaseError(error, true)
       const pauseMs = readRetry.pauseMs * attempt
       const isOver = attempt >= readRetry.attemptsMax || performance.now() + pauseMs >= endsAtMs
-      // An error that the database itself reports is final, even after a lost attempt: that attempt
-      // would have met the same error.
+      // An error that the database itself reports is final, even after an attempt that lost its
+      // connection: that attempt would have had the same error.
       if (!isReadWorthRetrying(classified)) throw classified
       if (classified.kind === 'lost') lost = classified
       if (isOver) throw lost ?? classified
@@ -91,11 +91,11 @@ export function isConnectionFault(error: DatabaseError): boolean {
 }
 
 /**
- * Reads the epoch: the identity of the database history that a connection sees.
+ * Reads the database epoch: the identity of the database history that a connection sees.
  *
  * A restored backup has another stored id, another cluster another system identifier, a promoted
  * replica another timeline. The timeline is taken from the WAL position: the control file still had
- * the old one ten seconds after a promotion.
+ * the old timeline ten seconds after a promotion.
  */
 export async function readEpoch(runner: Runner): Promise<string> {
   const { rows } = await runner.query({

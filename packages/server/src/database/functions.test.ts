@@ -1,4 +1,7 @@
-/** Tests the set of SQL functions: complete, numbered, and never replaced by an older set. */
+/**
+ * Tests the set of the server's SQL functions: it is complete, numbered, and never replaced by an
+ * older set.
+ */
 import { createHash } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { functionSet } from './function-set.ts'
@@ -8,13 +11,13 @@ import { openTestDatabase, type TestDatabase, testEngines } from './testing/open
 
 const nameOf = (text: string): string | undefined => /create or replace function (\w+)/.exec(text)?.[1]
 
-it('[MIG2] has a new number whenever a function changes', () => {
+it('[MIG2] the SQL functions have a new number whenever a function changes', () => {
   const hash = createHash('sha256')
   for (const { name, text } of readFunctions()) hash.update(`${name}\n${text}\n`)
   expect(hash.digest('hex').slice(0, 16), 'run npm run docs, which raises the number').toBe(functionSet.checksum)
 })
 
-it('[MIG2] contains one function a file, named after it', () => {
+it('[MIG2] each SQL file contains one function and has its name', () => {
   for (const { name, text } of readFunctions()) {
     expect(text.match(/create or replace function/g), name).toHaveLength(1)
     expect(`${nameOf(text)?.replaceAll('_', '-')}.sql`).toBe(name)
@@ -38,7 +41,7 @@ describe.each(testEngines)('SQL functions on the %s engine', (engine) => {
   const set = (number: number): Promise<unknown> =>
     store.database.query({ text: `update settings set value = $1 where key = 'functions'`, values: [String(number)] })
 
-  it('[MIG2] has every function of the database in a file', async () => {
+  it('[MIG2] every SQL function of the database is in a file', async () => {
     const rows = await store.database.query<{ proname: string }>({
       text: `select proname from pg_proc p where pronamespace = current_schema::regnamespace
                and not exists (select from pg_depend d where d.objid = p.oid and d.deptype = 'e')
@@ -52,7 +55,7 @@ describe.each(testEngines)('SQL functions on the %s engine', (engine) => {
     for (const { text } of readFunctions()) expect(text).toContain(await readSource(nameOf(text) ?? ''))
   })
 
-  it('[MIG2] replaces an older set and leaves a newer one', async () => {
+  it('[MIG2] replaces an older set of SQL functions and keeps a newer one', async () => {
     const text = `create or replace function has_owner(p_conversation uuid, p_except uuid) returns boolean
                   language sql stable as 'select true'`
     await store.database.script(text)
@@ -60,7 +63,7 @@ describe.each(testEngines)('SQL functions on the %s engine', (engine) => {
     await migrate(store.database)
     expect(await readSource('has_owner')).toBe('select true')
     expect(await readFunctionSetNumber(store.database)).toBe(functionSet.number + 1)
-    // The newer set was installed after this server had read the number.
+    // Another server installed a newer set after this server had read the number.
     await store.database.script(installScript('select 1'))
     expect(await readSource('has_owner')).toBe('select true')
     await set(functionSet.number - 1)

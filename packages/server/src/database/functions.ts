@@ -2,8 +2,9 @@
  * Installs the SQL functions of the server: one file each in functions/, edited in place. The whole
  * set has a number, which `npm run docs` raises after each change. A server installs its set only
  * if its number is higher than that of the database, so servers of two versions can run side by
- * side: the older one works with the newer functions. A changed signature is therefore a new
- * function, and the old one stays for one version (docs/decisions/0033-sql-functions-in-files.md).
+ * side: the older server works with the newer functions. A changed signature is therefore a new
+ * function, and the old function is kept for one version
+ * (docs/decisions/0033-sql-functions-in-files.md).
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import type { Database } from './database.ts'
@@ -15,7 +16,10 @@ interface SqlFunction {
   readonly text: string
 }
 
-/** Reads the files. They are in src/database/functions for the source and for the built server. */
+/**
+ * Reads the files of the SQL functions. They are in src/database/functions, for a server run from
+ * source and for the built one.
+ */
 export function readFunctions(): SqlFunction[] {
   const directory = new URL('../../src/database/functions/', import.meta.url)
   return readdirSync(directory)
@@ -24,7 +28,7 @@ export function readFunctions(): SqlFunction[] {
     .map((name) => ({ name, text: withUnixLineEnds(readFileSync(new URL(name, directory), 'utf8')) }))
 }
 
-/** Returns the number of the installed set. 0: none was installed yet. */
+/** Returns the number of the installed set of SQL functions, or 0 if none was installed yet. */
 export async function readFunctionSetNumber(database: Database): Promise<number> {
   const [row] = await database.query<{ value: string }>({
     text: `select value from settings where key = 'functions'`,
@@ -33,8 +37,9 @@ export async function readFunctionSetNumber(database: Database): Promise<number>
 }
 
 /**
- * Returns the script that installs the set. It compares the numbers again under the lock that
- * `takeTurns` takes, because another server may have installed a newer set in between.
+ * Returns the script that installs the set of SQL functions. The script compares the numbers again
+ * under the lock that `takeTurns` takes, because another server may have installed a newer set in
+ * between.
  */
 export function installScript(takeTurns: string, number: number = functionSet.number): string {
   const bodies = readFunctions().map(({ text }) => `execute $chorus_function$${text}$chorus_function$;`)

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { HealthProbe } from './health-probe.ts'
 
-describe('HealthProbe', () => {
-  it('[LIM1] shares one probe among all callers and reports unhealthy after a timeout', async () => {
+describe('the health probe of the database', () => {
+  it('[LIM1] shares one probe among all callers, and a slow probe counts as unhealthy', async () => {
     let asked = 0
     let answer: (isHealthy: boolean) => void = () => undefined
     const probe = new HealthProbe(() => {
@@ -13,7 +13,7 @@ describe('HealthProbe', () => {
     })
     const all = await Promise.all(Array.from({ length: 50 }, () => probe.isHealthy()))
     expect(all).toEqual(all.map(() => false))
-    // The probe still hangs, and no second one starts.
+    // The first probe still hangs, and no second one starts.
     const late = probe.isHealthy()
     expect(asked).toBe(1)
     answer(true)

@@ -1,7 +1,7 @@
 /**
- * Checks whether the database answers right now. All callers share one probe, and its result is
- * reused for a short time. So frequent balancer checks never take more than one connection, however
- * long the database hangs.
+ * Checks whether the database answers right now. All callers share one probe query, and its result
+ * is reused for a short time. So frequent checks by load balancers never take more than one
+ * connection, however long the database hangs.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 
@@ -12,12 +12,18 @@ export class HealthProbe {
   #running: Promise<boolean> | undefined
   #last: { readonly answer: boolean; readonly atMs: number } | undefined
 
-  /** `ask` takes a connection and must release it within its own time limit. */
+  /**
+   * @param ask - runs the probe query; it must release its connection within a time limit of its
+   * own
+   */
   constructor(ask: () => Promise<boolean>) {
     this.#ask = ask
   }
 
-  /** Returns the result within a second. A slower database counts as unhealthy. */
+  /**
+   * Returns whether the database is healthy, within a second. A slower database counts as
+   * unhealthy.
+   */
   async isHealthy(): Promise<boolean> {
     if (this.#last !== undefined && performance.now() - this.#last.atMs < healthProbeTimings.reuseMs)
       return this.#last.answer

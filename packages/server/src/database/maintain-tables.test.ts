@@ -3,7 +3,7 @@ import { ManualClock } from '../support/testing/manual-clock.ts'
 import { maintenanceTimings, maintainTables } from './maintain-tables.ts'
 import { openTestDatabase, type TestDatabase } from './testing/open-test-database.ts'
 
-describe("maintenance of the embedded engine's tables", () => {
+describe("the maintenance of the embedded engine's tables", () => {
   let opened: TestDatabase
   beforeAll(async () => {
     opened = await openTestDatabase('embedded')
@@ -28,7 +28,7 @@ describe("maintenance of the embedded engine's tables", () => {
     expect(clock.pendingCount).toBe(0)
   })
 
-  it('reports a failure and retries later', async () => {
+  it('reports a failed maintenance of tables and retries it later', async () => {
     const clock = new ManualClock()
     const problems: unknown[] = []
     const broken = { ...opened.database, engine: 'embedded' as const, script: () => Promise.reject(new Error('no')) }

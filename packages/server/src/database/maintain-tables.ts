@@ -1,8 +1,8 @@
 /**
  * Vacuums and analyzes the tables of the embedded engine, as autovacuum does on a Postgres server.
- * Fresh statistics replace plans that were made while a table was small, and the space of dead rows
- * is freed. Each table is a separate statement, so a send waits for at most one of them. A failure
- * only delays the work until the next run.
+ * Fresh statistics replace query plans that were made while a table was small, and the space of
+ * dead rows is freed. Each table is a separate statement, so sending a message waits for at most
+ * one table. A failure only delays the work until the next run.
  */
 import type { Clock, Timer } from '../support/clock.ts'
 import type { Database } from './database.ts'
@@ -28,8 +28,8 @@ const tables = [
 ]
 
 /**
- * Starts to maintain the tables at intervals. Returns a function that stops it. Does nothing on a
- * Postgres server.
+ * Starts to maintain the tables at intervals. Returns a function that stops the timer. Does nothing
+ * on a Postgres server.
  */
 export function maintainTables(database: Database, clock: Clock, onProblem: (problem: unknown) => void): () => void {
   if (database.engine !== 'embedded') return () => undefined

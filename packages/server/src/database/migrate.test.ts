@@ -1,5 +1,6 @@
 /**
- * Tests the migrations: applied once, by many servers at once, and never over an unknown schema.
+ * Tests the migrations of the database schema: each is applied once, even by many servers that
+ * start at once, and never on an unknown schema.
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
@@ -20,7 +21,7 @@ describe.each(testEngines)('migrations on the %s engine', (engine) => {
 
   const sql = <Row>(text: string): Promise<Row[]> => store.database.query<Row>({ text })
 
-  it('a second start changes nothing and keeps keys and epoch', async () => {
+  it('a second start migrates nothing and keeps keys and epoch', async () => {
     const keys = ['epoch', 'cookie-secret', 'bus-key'] as const
     const before = await Promise.all(keys.map((key) => readSetting(store.database, key)))
     const applied = await sql('select version, name, checksum, applied_at from migrations order by version')
@@ -45,7 +46,7 @@ describe.each(testEngines)('migrations on the %s engine', (engine) => {
     }
   })
 
-  it('[MIG1] accepts a migration whose line ends differ', async () => {
+  it('[MIG1] accepts a migration file whose line ends differ', async () => {
     const text = readFileSync(new URL('./migrations/001-initial.sql', import.meta.url), 'utf8')
     const asOnWindows = withUnixLineEnds(text).replaceAll('\n', '\r\n')
     expect(withUnixLineEnds(asOnWindows)).toBe(withUnixLineEnds(text))
@@ -65,7 +66,7 @@ describe.each(testEngines)('migrations on the %s engine', (engine) => {
     )
   })
 
-  it('names a missing setting in a one-line error', async () => {
+  it('a one-line error names a setting that is missing in the database', async () => {
     await sql(`delete from settings where key = 'bus-key'`)
     await expect(readSetting(store.database, 'bus-key')).rejects.toThrow(
       /^unable to use the database; its setting bus-key is missing$/,
@@ -73,7 +74,7 @@ describe.each(testEngines)('migrations on the %s engine', (engine) => {
   })
 })
 
-describe.runIf(testEngines.includes('postgres'))('a role that may not create tables', () => {
+describe.runIf(testEngines.includes('postgres'))('a start with a role that may not create tables', () => {
   const role = `reader_${randomBytes(4).toString('hex')}`
   let store: TestDatabase
   let admin: pg.Client
@@ -97,7 +98,7 @@ describe.runIf(testEngines.includes('postgres'))('a role that may not create tab
     await again.end()
   })
 
-  it('[MIG1] starts if the schema is up to date; otherwise names DATABASE_URL', async () => {
+  it('[MIG1] succeeds if the schema is up to date; otherwise the error names DATABASE_URL', async () => {
     const database = await openPostgresDatabase({ url: url.href, applicationName: 'chorus-reader' })
     try {
       await migrate(database)

@@ -1,9 +1,10 @@
 /**
- * Migrates the schema: numbered SQL files, each applied once, in order, and then the SQL functions
- * (functions.ts). Migrations contain tables and data; the functions in the older ones are
- * superseded. An advisory lock makes servers that start together take turns. The start fails if an
- * applied file has changed or the schema is newer than this server. If the schema is up to date,
- * nothing is created, so a role without that right can start the server.
+ * Migrates the database schema: numbered SQL files, each applied once, in order, and then the SQL
+ * functions (functions.ts). The migrations contain tables and data; the functions in older
+ * migrations are superseded. An advisory lock makes servers that start together take turns. The
+ * start fails if an applied file has changed or the schema is newer than this server. If the schema
+ * is up to date, nothing is created, so a role without the right to create tables can start the
+ * server.
  */
 import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
@@ -13,7 +14,10 @@ import { functionSet } from './function-set.ts'
 import { installScript, readFunctionSetNumber } from './functions.ts'
 import { withUnixLineEnds } from './line-ends.ts'
 
-/** Key of the advisory lock. Any constant that no other lock uses. */
+/**
+ * Key of the advisory lock for migrations. Its value only has to differ from the keys of all other
+ * locks.
+ */
 const advisoryLockKey = 5_091_622
 
 /**
@@ -28,14 +32,15 @@ interface Migration {
   readonly text: string
   readonly checksum: string
   /**
-   * Checksum of the same file with Windows line ends. A server from such a checkout has stored this
-   * one.
+   * Checksum of the same file with Windows line ends. A server whose checkout has such line ends
+   * has stored this checksum.
    */
   readonly crlfChecksum: string
 }
 
 /**
- * Reads the SQL files. They are in src/database/migrations for the source and for the built server.
+ * Reads the SQL files of the migrations. They are in src/database/migrations, for a server run from
+ * source and for the built one.
  */
 function readMigrations(): Migration[] {
   const directory = new URL('../../src/database/migrations/', import.meta.url)
@@ -57,7 +62,7 @@ function readMigrations(): Migration[] {
 const checksumOf = (text: string): string => createHash('sha256').update(text).digest('hex')
 
 /**
- * Applies all missing migrations. If there are none, it changes nothing and needs no right to
+ * Applies all missing migrations. If none is missing, it changes nothing and needs no right to
  * create anything.
  */
 export async function migrate(database: Database): Promise<void> {
@@ -77,8 +82,8 @@ export async function migrate(database: Database): Promise<void> {
     throw new StartError(`unable to use the database; migration ${name} differs from the one that was applied`)
   }
   if (applied.size === 0) {
-    // Servers that create the same table at once fail in Postgres' own catalogue, even with "if not
-    // exists". So take turns.
+    // When two servers create the same table at once, Postgres fails in its own catalogue, even
+    // with "if not exists". So let the servers take turns.
     await change(
       database,
       'migrations',
@@ -90,8 +95,8 @@ export async function migrate(database: Database): Promise<void> {
   }
   for (const { version, name, text, checksum } of migrations) {
     if (applied.has(version)) continue
-    // A script is one implicit transaction. A second server finds the row already inserted, and its
-    // own insert fails cleanly.
+    // A script is one implicit transaction. If another server has applied this migration, its row
+    // exists, so the insert fails and the whole script is rolled back.
     await change(
       database,
       name,
@@ -121,7 +126,7 @@ async function readApplied(database: Database): Promise<Map<number, string>> {
 }
 
 /**
- * Runs a script. A failure is ignored if `isDone` reports that another server has made the same
+ * Runs a script. Ignores its failure if `isDone` reports that another server has made the same
  * change.
  */
 async function change(
@@ -152,7 +157,7 @@ function describeFailure(name: string, error: unknown): StartError {
   )
 }
 
-/** Creates the database's own secrets, once. */
+/** Creates the secrets that the database stores for all servers, if they do not exist yet. */
 async function makeSettings(database: Database): Promise<void> {
   const made = { epoch: randomUUID(), 'cookie-secret': randomKey(), 'bus-key': randomKey(), 'cursor-key': randomKey() }
   const keys = Object.keys(made)

@@ -1,5 +1,6 @@
 /**
- * Tests that an open transaction is detected and its age counts from the first time it was seen.
+ * Tests that an open transaction is detected, and that its age counts from the first time it was
+ * seen.
  */
 import { startPostgres, hasPostgres } from '@chorus/testkit'
 import { Client } from 'pg'
@@ -22,7 +23,7 @@ it.skipIf(!hasPostgres())('measures how long a transaction has held back all cur
       expect(await oldest.ageMs()).toBe(0)
       await other.query('begin')
       await other.query('select pg_current_xact_id()')
-      // The transaction holds back only transactions that started after it, and there is none yet.
+      // A transaction holds back only the positions of later transactions, and there is none yet.
       expect(await oldest.ageMs()).toBe(0)
       await database.query({ text: 'select pg_current_xact_id()', values: [] })
       expect(await oldest.ageMs()).toBe(0)

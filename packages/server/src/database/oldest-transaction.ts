@@ -1,7 +1,8 @@
 /**
- * Measures how long the oldest writing transaction has been open, as seen by this server. While it
- * is open, no cursor or sweep position moves past it (docs/decisions/0005). It is detected by an
- * unchanged xmin of the snapshot, which needs no rights to see other sessions.
+ * Measures how long the oldest writing transaction of the database has been open, as seen by this
+ * server. While it is open, no cursor or sweep position moves past it (docs/decisions/0005). The
+ * transaction is detected by an unchanged xmin of the snapshot, which needs no right to see other
+ * sessions.
  */
 import type { Clock } from '../support/clock.ts'
 import type { Database } from './database.ts'
@@ -16,7 +17,10 @@ export class OldestTransaction {
     this.#clock = clock
   }
 
-  /** Returns the age of the oldest open transaction. Rejects when the database does not answer. */
+  /**
+   * Returns the age of the oldest open transaction in milliseconds. Rejects when the database does
+   * not answer.
+   */
   async ageMs(): Promise<number> {
     const [row] = await this.#database.query<{ xmin: string; is_open: boolean }>({
       name: 'oldest-transaction',

@@ -1,7 +1,7 @@
 /**
- * Stream that the driver uses in place of a socket. Sends complete batches of protocol messages to
- * the embedded engine's thread and returns its responses. A batch is complete at Sync, Query, Flush
- * or the start-up message.
+ * Stream that the driver uses in place of a socket. It sends complete batches of Postgres protocol
+ * messages to the thread of the embedded engine and returns the engine's responses. A batch is
+ * complete at the message Sync, Query or Flush, or at the start-up message.
  */
 import { Duplex } from 'node:stream'
 import type { Worker } from 'node:worker_threads'
@@ -81,7 +81,7 @@ export class PgliteStream extends Duplex {
     this.#tell({ kind: 'end', id: this.#id })
   }
 
-  /** Returns the length of the pending bytes that form complete batches, ready to send. */
+  /** Returns the length of the pending bytes that form complete batches and can be sent. */
   #completeLength(): number {
     let offset = 0
     let complete = 0
@@ -94,8 +94,8 @@ export class PgliteStream extends Duplex {
       const type = typed ? this.#pending[offset] : undefined
       offset += length
       if (!typed) this.#started = true
-      // Terminate is answered by closing the stream. Notify the engine at once: later it would
-      // discard the prepared statements of the driver's next connection.
+      // Close the stream in response to Terminate. Notify the engine at once: a later notice would
+      // make it discard the prepared statements of the driver's next connection.
       if (type === messageType.terminate) {
         this.#tellEnd()
         this.#pending = this.#pending.subarray(0, complete)

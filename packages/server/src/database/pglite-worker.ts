@@ -1,10 +1,10 @@
 /**
  * Runs the embedded engine in its own thread, so that a slow query never blocks the event loop that
- * serves sockets.
+ * serves the clients.
  *
- * Speaks the Postgres wire protocol over messages: `{id, bytes}` in, `{id, bytes}` out, strictly
- * one after another. Each id is one connection of the driver. A response goes back under the id of
- * its request, even if that stream is closed.
+ * The thread speaks the Postgres wire protocol over thread messages: `{id, bytes}` in, `{id,
+ * bytes}` out, strictly one after another. Each id is one connection of the driver. A response has
+ * the id of its request, even if the connection has been closed.
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import { PGlite } from '@electric-sql/pglite'
@@ -52,9 +52,9 @@ port.on('message', (message: ToEngine) => {
         return
       }
       case 'end':
-        // The engine has one backend, so reset the state that a closed connection leaves for the
-        // next one. Use two statements: as one, they would be one transaction, and `discard all`
-        // cannot run in a transaction.
+        // All connections share the engine's one backend. So reset the state that a closed
+        // connection leaves for the next one. Use two statements: as one, they would be one
+        // transaction, and `discard all` cannot run in a transaction.
         await engine.exec('rollback')
         await engine.exec('discard all')
         return

@@ -1,6 +1,6 @@
 /**
- * Tests a real pgbouncer before Postgres. It works in session mode; in other modes the server
- * refuses to start.
+ * Tests a real pgbouncer between the server and Postgres. The server works with it in session mode;
+ * in other modes it refuses to start.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -15,7 +15,7 @@ import { openTestDatabase, type TestDatabase, testEngines } from './testing/open
 
 const program = '/usr/sbin/pgbouncer'
 
-describe.runIf(testEngines.includes('postgres') && existsSync(program))('a pooler before Postgres', () => {
+describe.runIf(testEngines.includes('postgres') && existsSync(program))('a pooler between the server and Postgres', () => {
   let store: TestDatabase
   const running: { child: ChildProcess; folder: string }[] = []
   beforeAll(async () => {
@@ -30,7 +30,7 @@ describe.runIf(testEngines.includes('postgres') && existsSync(program))('a poole
     await store.close()
   })
 
-  /** Starts a new pgbouncer and returns the test database's address behind it. */
+  /** Starts a new pgbouncer and returns the address of the test database behind it. */
   async function startPooler(mode: 'session' | 'transaction' | 'statement', settings = ''): Promise<string> {
     const folder = await mkdtemp(join(tmpdir(), 'chorus-pooler-'))
     await chmod(folder, 0o755)
@@ -72,7 +72,7 @@ ${settings}
     return url.href
   }
 
-  it('[DB1] works in session mode, with every setting', async () => {
+  it('[DB1] works behind pgbouncer in session mode, with every setting applied', async () => {
     const database = await openPostgresDatabase({ url: await startPooler('session'), applicationName: 'chorus-pooled' })
     try {
       await migrate(database)
@@ -93,7 +93,7 @@ ${settings}
     ['transaction', 'default_pool_size = 1'],
     ['transaction', 'server_round_robin = 1'],
     ['statement', ''],
-  ] as const)('[DB1] refuses to start in %s mode (%s)', async (mode, settings) => {
+  ] as const)('[DB1] refuses to start behind pgbouncer in %s mode (%s)', async (mode, settings) => {
     const url = await startPooler(mode, settings)
     await expect(openPostgresDatabase({ url, applicationName: 'chorus-pooled' })).rejects.toThrow(
       /^unable to use the database; the pooler that DATABASE_URL names shares connections between transactions: set its pool_mode to session, or name Postgres itself$/,

@@ -1,11 +1,11 @@
 /**
  * Pool with a limited number of connections to Postgres for one kind of work.
  *
- * A connection stays reserved for its statement until Postgres has answered, even if the caller has
- * given up. So a slow statement never makes room for a second copy of itself, and at most `max`
- * backends exist. Postgres ends slow statements (`statement_timeout`). If even that answer does not
- * arrive, the connection is considered hung and is closed. Only then can another statement use its
- * place.
+ * A connection stays reserved for its statement until Postgres has answered, even if the caller no
+ * longer waits. So a slow statement never makes room for a second copy of itself, and at most `max`
+ * backends exist. Postgres ends slow statements (`statement_timeout`). If even the response to that
+ * does not arrive, the connection counts as hung and is closed. Only then can another statement use
+ * its place in the pool.
  */
 import pg from 'pg'
 import { classifyDatabaseError, DatabaseError } from './database-errors.ts'
@@ -14,11 +14,11 @@ import { isConnectionFault, toQueryConfig, within } from './driver.ts'
 
 export const poolLimits = {
   /**
-   * statement_timeout: Postgres ends slower statements, unless the statement sets a longer time. A
-   * read that takes a second is broken.
+   * statement_timeout in milliseconds: Postgres ends slower statements, unless the statement sets a
+   * longer time. It is ample: a read that takes even a second is a bug.
    */
   statementMs: 2_500,
-  /** Extra time for the answer to arrive after statement_timeout. */
+  /** Extra time for the response of Postgres to arrive after statement_timeout. */
   answerGraceMs: 250,
   /** Maximum number of statements waiting for a connection. */
   waitingMax: 2_000,
@@ -27,7 +27,7 @@ export const poolLimits = {
 export interface PostgresPoolOptions {
   readonly config: pg.ClientConfig
   readonly max: number
-  /** Runs before a new connection is handed out. A rejection closes the connection. */
+  /** Checks a new connection before its first use. If it rejects, the connection is closed. */
   readonly onConnect: (client: pg.ClientBase) => Promise<void>
 }
 
@@ -41,15 +41,16 @@ export class PostgresPool {
       ...config,
       max,
       idleTimeoutMillis: 60_000,
-      // Runs before the connection is handed out, so that its queries come before those of the
+      // Runs before the pool passes the connection on, so that its queries come before those of the
       // first caller.
       verify: (client, done) => void onConnect(client).then(() => done(), done),
     })
     this.#pool.on('error', () => {
-      // The next statement replaces an idle connection that broke.
+      // Ignore the error of an idle connection that broke: the next statement replaces the
+      // connection.
     })
-    // During verification the connection has no other listener, and an error without a listener
-    // ends the process.
+    // While a new connection is checked, nothing else listens for its errors, and an error without
+    // a listener ends the process.
     this.#pool.on('connect', (client) => client.on('error', () => undefined))
   }
 
@@ -67,7 +68,7 @@ export class PostgresPool {
         (late) => late.release(),
         () => undefined,
       )
-      // The statement was not sent.
+      // No connection was available, so the statement was not sent.
       throw error instanceof DatabaseError ? error : new DatabaseError('refused', error)
     }
     return within(this.#runOn<Row>(client, statement), endsAtMs - performance.now(), 'no answer').catch(
@@ -82,8 +83,8 @@ export class PostgresPool {
   }
 
   async #runOn<Row>(client: pg.PoolClient, statement: Statement): Promise<Row[]> {
-    // A broken connection rejects its statement. Without a listener, the error would end the
-    // process.
+    // If the connection breaks, its statement rejects with the error. Without a listener for the
+    // connection's own error, the process would end.
     const ignore = (): void => undefined
     client.on('error', ignore)
     let fault: DatabaseError | undefined
@@ -113,8 +114,8 @@ export class PostgresPool {
 }
 
 /**
- * Returns whether the database itself cancelled or refused the statement. Then the connection is
- * still good.
+ * Returns whether the database itself cancelled or refused the statement. Then the connection can
+ * still be used.
  */
 function isAnswer(error: DatabaseError): boolean {
   return error.sqlState === '57014' || error.sqlState?.startsWith('53') === true

@@ -1,4 +1,7 @@
-/** Tests that connection settings apply, whatever DATABASE_URL, the role or the database sets. */
+/**
+ * Tests that the server's connection settings apply, whatever DATABASE_URL, the role or the
+ * database sets.
+ */
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
@@ -27,7 +30,7 @@ const right = {
   statement: '2500ms',
 }
 
-describe.runIf(testEngines.includes('postgres'))('connection settings', () => {
+describe.runIf(testEngines.includes('postgres'))('connection settings on a Postgres server', () => {
   let store: TestDatabase
   let admin: pg.Client
   const opened: Database[] = []
@@ -78,7 +81,7 @@ describe.runIf(testEngines.includes('postgres'))('connection settings', () => {
     await database.epoch()
     for (const pool of ['vital', 'browse', 'search'] as const)
       expect(await database.query({ text: shown, pool })).toEqual([right])
-    // A lane ends a statement shortly after the log's own deadline.
+    // Postgres ends a lane's statement shortly after the log stops waiting for it.
     const ofLane = { ...right, statement: '2s' }
     for (const lane of [0, 1]) expect(await database.lane(lane).run({ text: shown }, 1_500)).toEqual([ofLane])
     // Later connections get the same settings.
@@ -133,8 +136,8 @@ describe.runIf(testEngines.includes('postgres'))('connection settings', () => {
     }
   })
 
-  it('[DB1] refuses to start if a setting does not apply, and names it', async () => {
-    // Only a superuser may change this setting, but a role can have it preset.
+  it('[DB1] refuses to start if a setting does not apply, and names the setting', async () => {
+    // Only a superuser may change this setting, but an administrator can preset it for a role.
     const role = `copier_${randomBytes(4).toString('hex')}`
     await admin.query(`create role ${role} login password 'x'`)
     await admin.query(`alter role ${role} set session_replication_role = replica`)

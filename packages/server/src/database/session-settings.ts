@@ -9,7 +9,7 @@
 import type pg from 'pg'
 import { StartError } from '../support/start-error.ts'
 
-/** Values in the spelling that Postgres shows. */
+/** Required value of each setting, in the spelling that Postgres shows. */
 const settings = {
   default_transaction_isolation: 'read committed',
   default_transaction_deferrable: 'off',
@@ -17,17 +17,17 @@ const settings = {
   lock_timeout: '1500ms',
   idle_in_transaction_session_timeout: '10s',
   idle_session_timeout: '0',
-  // Exists since Postgres 17.
+  // This setting exists since Postgres 17.
   transaction_timeout: '0',
   TimeZone: 'UTC',
   DateStyle: 'ISO, MDY',
   bytea_output: 'hex',
   standard_conforming_strings: 'on',
   client_encoding: 'UTF8',
-  // Compiling a statement takes longer than any read of the server should, and cannot be
-  // interrupted.
+  // Off, because compiling a statement takes longer than any read of the server should, and cannot
+  // be interrupted.
   jit: 'off',
-  // A read that needs a second CPU reads too much.
+  // No parallel workers: a read that would need a second CPU reads too much.
   max_parallel_workers_per_gather: '0',
   enable_indexscan: 'on',
   enable_bitmapscan: 'on',
@@ -36,9 +36,9 @@ const settings = {
 } as const
 
 /**
- * Settings that are checked but not set. `transaction_isolation` is that of the checking statement
- * itself. A role may have set `session_replication_role`, which this server may not be allowed to
- * change.
+ * Settings that are checked but not set. The value of `transaction_isolation` is that of the
+ * checking statement. `session_replication_role` may be preset for the role, and this server may
+ * not be allowed to change it.
  */
 const shownOnly = { transaction_isolation: 'read committed', session_replication_role: 'origin' } as const
 
@@ -48,8 +48,8 @@ const checkTimeoutMs = 1_400
 const openingStatementMs = checkTimeoutMs
 
 /**
- * Sets every setting and reads it back. Only the schema with the tables is searched. Rejects with a
- * `StartError` that names the first wrong setting.
+ * Sets every setting and reads it back. Sets the search path to the schema with the tables only.
+ * Rejects with a `StartError` that names the first wrong setting.
  */
 export async function applySessionSettings(client: pg.ClientBase, schema: string | undefined): Promise<void> {
   const wanted: Record<string, string> = {
@@ -83,9 +83,9 @@ export async function applySessionSettings(client: pg.ClientBase, schema: string
 }
 
 /**
- * Rejects with a `StartError` if new transactions cannot write. Checked only at the start and not
- * set by the server: a host makes a database read-only when its disk fills up, and lifts that
- * later. Until then sends are refused.
+ * Rejects with a `StartError` if new transactions cannot write. Checked only at the start, and not
+ * set by the server: a hosting provider makes a database read-only when its disk fills up, and
+ * lifts that later. Until then, messages are refused.
  */
 export async function refuseReadOnly(client: pg.ClientBase): Promise<void> {
   const { rows } = await client.query<{ value: string }>(
@@ -123,8 +123,8 @@ function quoteIdentifier(name: string): string {
 
 /**
  * Refuses a pooler that shares our connection between sessions, such as pgbouncer in transaction
- * mode. Settings and prepared statements of other sessions would apply. `held` is connected and
- * idle; `open` opens one more connection.
+ * mode. With it, settings and prepared statements of other sessions would apply to ours. `held` is
+ * connected and idle; `open` opens one more connection.
  *
  * If a connection reports another backend than the one that runs its statements, it goes through a
  * pooler. The check then opens a second session with an open transaction. In transaction mode that
@@ -140,7 +140,7 @@ export async function refuseSharedBackends(held: pg.ClientBase, open: () => Prom
     while (others.length < pooledProbes) {
       const other = await open()
       others.push(other)
-      // In statement mode there are no transactions.
+      // In statement mode the pooler allows no transactions.
       const holds = await other.query('begin').then(
         () => true,
         () => false,

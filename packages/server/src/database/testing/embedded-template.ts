@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 /**
- * Returns the template's folder.
+ * Returns the folder of the template database.
  *
  * @param runner - process id of the test run, the parent of the test processes
  */
@@ -15,7 +15,7 @@ export function embeddedTemplateOf(runner: number): string {
   return join(tmpdir(), `chorus-test-template-${runner}`)
 }
 
-/** Removes the template. Vitest's globalSetup calls this when the run ends. */
+/** Removes the template database. Vitest's globalSetup calls this when the run ends. */
 export function teardown(): void {
   rmSync(embeddedTemplateOf(process.pid), { recursive: true, force: true })
 }

@@ -1,4 +1,4 @@
-/** Creates users, conversations and log entries in a test database, with the real access rules. */
+/** Creates users, conversations and log entries in a test database, under the real access rules. */
 import { randomUUID } from 'node:crypto'
 import type { Id, Json } from '@chorus/protocol'
 import { v7 as uuidv7 } from 'uuid'
@@ -14,8 +14,8 @@ export interface LogObservations {
 }
 
 /**
- * Opens a log for tests. By default its clock does not move, so no deadline passes, however busy
- * the machine is.
+ * Opens a log for tests. By default its clock does not advance, so no time limit passes, however
+ * busy the machine is.
  */
 export function openLog(
   database: Database,
@@ -42,8 +42,8 @@ export class LogFixture {
   }
 
   /**
-   * Runs one statement and returns its rows unchanged. The time limit is a minute, because fixtures
-   * are large.
+   * Runs one statement and returns its rows unchanged. The time limit is a minute, because some
+   * fixtures insert many rows.
    */
   sql<Row>(text: string, values: readonly unknown[] = []): Promise<Row[]> {
     return this.database.query<Row>({ text, values, timeoutMs: 60_000 })
@@ -115,7 +115,7 @@ export class LogFixture {
     )
   }
 
-  /** Appends a row as a server of a later version might write it. */
+  /** Appends a row to a log as a server of a later version might write it. */
   async appendOther(
     conversation: Id,
     actor: Id,
@@ -132,7 +132,7 @@ export class LogFixture {
     return { seq: row.seq, at: new Date(row.at).toISOString() }
   }
 
-  /** Returns every seq of the log, in order. */
+  /** Returns every seq of the conversation's log, in order. */
   async seqs(conversation: Id): Promise<number[]> {
     const rows = await this.sql<{ seq: number }>('select seq from changes where conversation = $1 order by seq', [
       conversation,

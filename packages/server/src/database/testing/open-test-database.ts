@@ -1,7 +1,7 @@
 /**
- * Opens a new, empty, migrated database for one test suite. It is embedded in a temporary folder,
- * or on the Postgres of TEST_POSTGRES_URL (a superuser's) if that is set. Suites run on every
- * engine of {@link testEngines}.
+ * Opens a new, empty, migrated database for one test file. It is embedded in a temporary folder, or
+ * on the Postgres server of TEST_POSTGRES_URL (with a superuser's name) if that is set. Tests run
+ * on every engine of {@link testEngines}.
  */
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
@@ -26,14 +26,14 @@ export interface TestDatabase {
   /** Address of the database for the test's own connections. Undefined for the embedded engine. */
   readonly url: string | undefined
   /**
-   * Opens the database as a second server would. The embedded engine returns the same database,
-   * because it allows one server.
+   * Opens the database as a second server would. With the embedded engine it returns the same
+   * database, because only one server can open that.
    */
   openSecond(): Promise<Database>
   close(): Promise<void>
 }
 
-/** Opens a test database. `createWith`: options of `create database` on Postgres. */
+/** Opens a test database. `createWith`: additional options of `create database` on Postgres. */
 export async function openTestDatabase(engine: TestEngine, createWith = ''): Promise<TestDatabase> {
   return engine === 'embedded' ? openEmbedded() : openOnPostgres(createWith)
 }
@@ -55,8 +55,8 @@ async function openEmbedded(): Promise<TestDatabase> {
 }
 
 /**
- * Returns the template database. The first test file of a run creates it: that takes seconds, a
- * copy does not.
+ * Returns the folder of the template database. The first test file of a run creates it: that takes
+ * seconds, a copy does not.
  */
 async function makeTemplate(): Promise<string> {
   const template = embeddedTemplateOf(process.ppid)
@@ -68,7 +68,7 @@ async function makeTemplate(): Promise<string> {
   try {
     await rename(folder, template)
   } catch (error) {
-    // Another test file was first.
+    // Another test file has created the template first.
     if (!existsSync(template)) throw error
     await rm(folder, { recursive: true, force: true })
   }
