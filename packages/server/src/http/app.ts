@@ -2,10 +2,10 @@
  * The HTTP server: every command with a route, the operators' endpoints and the web application, on
  * one Fastify instance.
  *
- * A request passes these steps: origin (guard.ts) → cookie and session → limits of its user or
- * address (open-requests.ts) → body (parse-json.ts) → schema → handler. Each step can end it with
- * an error of the catalogue. Slow or endless requests are bounded in bytes and time, and so are
- * responses that are not read.
+ * A request passes these steps: origin (guard.ts) → cookie and session → limits on open requests of
+ * its user or address (open-requests.ts) → body (parse-json.ts) → schema → handler. Each step can
+ * end the request with an error of the protocol. Slow or endless requests are limited in bytes and
+ * time, and so are responses that clients do not read.
  */
 import { randomUUID } from 'node:crypto'
 import type { Socket } from 'node:net'
@@ -35,7 +35,7 @@ import { createInputReader } from './read-input.ts'
 import { addSessions, createCookieJar, userAgentOf } from './sessions.ts'
 import { addWebApp, asksForPage, defaultWebFolder } from './web-app.ts'
 
-/** Maximum time for the whole request to arrive, body included. */
+/** Maximum time until the whole request, including its body, has arrived. */
 const requestTimeoutMs = 20_000
 const headersTimeoutMs = 10_000
 const keepAliveTimeoutMs = 65_000
@@ -45,7 +45,10 @@ const keepAliveTimeoutMs = 65_000
 const silenceTimeoutMs = 60_000
 const headersMaxBytes = 16_384
 const socketsMax = 60_000
-/** Maximum body size of a request without a session: a handle, a password and a name. */
+/**
+ * Maximum body size of a request without a session. Its largest content is a handle, a password and
+ * a name.
+ */
 const strangerBodyMaxBytes = 16_384
 /** Maximum length of a path segment: an emoji of 32 code units, percent-encoded. */
 const pathPartMaxChars = 512
@@ -59,8 +62,8 @@ export interface HttpAppOptions {
   readonly metrics: Metrics
   readonly health: () => Promise<Health>
   /**
-   * Returns true once the server is stopping. Its responses then ask the client to close the
-   * connection.
+   * Returns true once the server is stopping. Its responses then ask clients to close their
+   * connections.
    */
   readonly isLeaving?: () => boolean
   /** Folder of the built web application. Without a build, a page explains how to build it. */
@@ -112,8 +115,8 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<FastifyInst
   const open = new OpenRequests()
   app.addHook('onRequest', async (request, reply) => {
     const { url } = request.routeOptions
-    // Files and unknown addresses count, too: each file that a client does not read to its end
-    // stays open in this process.
+    // Requests for files and unknown addresses are counted, too: a response that a client does not
+    // read to its end stays open in this process.
     if (url === undefined || url === '/' || url === '/*')
       countRequest(open, `files:${limitKeyOf(addressOf(request))}`, request, reply.raw)
   })
@@ -159,7 +162,7 @@ function addMeasurements(app: FastifyInstance, metrics: Metrics, logger: Logger)
   app.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? 'none'
     metrics.httpRequests.inc({ method: request.method, route, status: String(reply.statusCode) })
-    // The duration of a stream depends on its client and shows nothing about the server.
+    // An event stream lasts as long as its client wants, so its duration is not measured.
     const isStream = String(reply.raw.getHeader('content-type')).startsWith('text/event-stream')
     if (!isStream) metrics.httpRequestSeconds.observe({ route }, reply.elapsedTime / 1_000)
     logger.debug(
@@ -233,13 +236,19 @@ function hasBody({ headers }: FastifyRequest): boolean {
   return headers['transfer-encoding'] !== undefined || headers['content-length'] !== undefined
 }
 
-/** Returns the maximum size that the body may have. A chunked body may have the general maximum. */
+/**
+ * Returns the size of the body by its `Content-Length`. For a chunked body, returns the general
+ * maximum.
+ */
 function bodyBytesOf({ headers }: FastifyRequest): number {
   const bytes = Number(headers['content-length'] ?? limits.requestMaxBytes)
   return Math.min(Number.isSafeInteger(bytes) ? bytes : limits.requestMaxBytes, limits.requestMaxBytes)
 }
 
-/** Sends a command's result. A result that existed already is answered with 200, not 201. */
+/**
+ * Sends the result of a command. A creation whose result already existed is answered with 200
+ * instead of 201.
+ */
 function sendResult(reply: FastifyReply, route: RouteDefinition, result: unknown): FastifyReply {
   if (route.status === 204) return reply.code(204).send()
   const isDuplicate =
@@ -248,8 +257,8 @@ function sendResult(reply: FastifyReply, route: RouteDefinition, result: unknown
 }
 
 /**
- * Answers data that never became a request: bad framing, headers that are too large or too slow.
- * Then closes the socket.
+ * Answers bytes that are no valid HTTP request (bad framing, or headers that are too large or too
+ * slow), and closes the socket.
  */
 function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {

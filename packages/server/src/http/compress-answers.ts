@@ -1,18 +1,22 @@
 /**
  * Compresses the JSON responses of commands. Files of the web application are compressed when they
- * are built. Event streams are never compressed: a compressor holds events back until it has enough
- * of them.
+ * are built. Event streams are never compressed, because a compressor holds events back until it
+ * has enough data.
  *
- * The work is bounded: gzip at its fastest level, in threads, a few responses at a time. When all
- * slots are busy, a response is sent uncompressed. docs/decisions/0024-compressed-answers.md
- * explains why this is safe for responses with secrets (BREACH).
+ * The work is bounded: gzip at its fastest level, in threads, a few responses at a time. When the
+ * maximum number is being compressed, further responses are sent uncompressed.
+ * docs/decisions/0024-compressed-answers.md explains why this is safe for responses with secrets
+ * (BREACH).
  */
 import { promisify } from 'node:util'
 import { constants, gzip as gzipWithCallback } from 'node:zlib'
 import type { FastifyInstance } from 'fastify'
 
 export const compressionLimits = {
-  /** Minimum length of a compressed response. A smaller one fits into a few packets anyway. */
+  /**
+   * Minimum length of a response to be compressed. A smaller one fits into a few network packets
+   * anyway.
+   */
   minChars: 2_048,
   /** Maximum number of responses compressed at the same time. */
   atOnceMax: 4,
@@ -20,7 +24,7 @@ export const compressionLimits = {
 
 const gzip = promisify(gzipWithCallback)
 
-/** Returns true if the client accepts gzip. `q=0` means that it refuses an encoding. */
+/** Returns true if the client accepts gzip. An encoding with `q=0` is refused by the client. */
 export function acceptsGzip(header: string | undefined): boolean {
   if (header === undefined) return false
   const weights = new Map(
@@ -43,7 +47,7 @@ export function compressAnswers(app: FastifyInstance): void {
     if (reply.hasHeader('content-encoding') || request.method === 'HEAD') return payload
     if (!String(reply.getHeader('content-type')).startsWith('application/json')) return payload
     // Also set if this response stays uncompressed, because caches must know that it depends on the
-    // header.
+    // request's Accept-Encoding.
     reply.header('vary', 'Origin, Accept-Encoding')
     if (underWay >= compressionLimits.atOnceMax || !acceptsGzip(request.headers['accept-encoding'])) return payload
     underWay++

@@ -1,10 +1,11 @@
 /**
- * Server-Sent Events: the same connection as over Socket.IO, on a response that never ends (rule
- * SSE1). `curl -N` is a complete client.
+ * Server-Sent Events: sends the same events as over Socket.IO, on an HTTP response that never ends
+ * (rule SSE1). `curl -N` is a complete client.
  *
- * `id:` is a cursor. Only `ready` and `checkpoint` carry it, so it is sent only after everything
- * that it covers. The headers leave with the first event, when the stream is subscribed: it
- * contains every change from then on. A comment every 15 s keeps proxies from closing the stream.
+ * The field `id:` of an event is a cursor. Only `ready` and `checkpoint` have it, so a cursor is
+ * sent only after all changes that it covers. The response headers are sent with the first event,
+ * once the stream is subscribed. From then on the stream contains every change. A comment every 15
+ * s keeps proxies from closing the stream.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { ChorusError, limits } from '@chorus/protocol'
@@ -24,8 +25,8 @@ export interface EventStreamOptions {
 
 const streamHeaders = {
   'content-type': 'text/event-stream; charset=utf-8',
-  // nginx with gzip for this type delivered nothing at all, and its buffers would hide a slow
-  // client.
+  // `no-transform` keeps nginx from compressing the stream. With gzip, nginx delivered no events at
+  // all, and its buffers would hide that a client reads slowly.
   'cache-control': 'no-store, no-transform',
   'x-accel-buffering': 'no',
   connection: 'keep-alive',
@@ -39,9 +40,10 @@ export function addEventStream(
   app: FastifyInstance,
   { authenticator, limits: rates, gate, addressOf }: EventStreamOptions,
 ): void {
-  // A browser's EventSource stops permanently after any response that is not a stream, so a
-  // temporary refusal must be a stream. A balancer needs the 503: it then tries another server, and
-  // sends such a stream itself if there is none (deploy/).
+  // A browser's EventSource stops permanently after any response that is not an event stream, so
+  // browsers get a temporary refusal as a short stream. Behind a load balancer they get status 503:
+  // the balancer then tries another server, and sends such a stream itself if there is none
+  // (deploy/).
   const errorHandler = async (error: Error, request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
     const { accept = '' } = request.headers
     if (!(error instanceof ChorusError) || error.retry === 'never' || !/text\/event-stream/i.test(accept)) throw error
@@ -73,7 +75,7 @@ export function addEventStream(
     })
     reply.raw.on('close', () => connection.lost())
     reply.raw.on('error', () => connection.lost())
-    // The client left during the session look-up, and the 'close' event has already fired.
+    // The client left during the session look-up, so the 'close' event has already fired.
     if (reply.raw.destroyed || reply.raw.closed || request.raw.socket.destroyed) {
       connection.lost()
       return
@@ -82,14 +84,14 @@ export function addEventStream(
   })
 }
 
-/** Returns a complete stream: the retry time, the reason, and the end. */
+/** Returns a complete event stream that refuses: the retry time, the reason, and the end. */
 function refusalText({ code, message, retryAfterMs = defaultRetryMs }: ChorusError): string {
   const closing = { code: code === 'rate-limited' ? code : 'unavailable', message, retry: 'later' }
   return `retry: ${retryAfterMs}\nevent: closing\ndata: ${JSON.stringify(closing)}\n\n`
 }
 
 /**
- * Refuses every query field but the cursor: a credential in an address would end up in logs and
+ * Refuses all query fields except `cursor`. A credential in an address would end up in logs and
  * Referer headers (N66).
  */
 function refuseUnknownQuery(query: object): void {
@@ -99,20 +101,20 @@ function refuseUnknownQuery(query: object): void {
 }
 
 /**
- * Returns the client's cursor. The header that a browser's EventSource sends by itself is newer
- * than the address, so it wins.
+ * Returns the client's cursor. The Last-Event-ID header, which a browser sends when it reconnects,
+ * is newer than the cursor in the address, so it wins.
  */
 function cursorOf(request: FastifyRequest<{ Querystring: { cursor?: unknown } }>): string | undefined {
   const fromHeader = request.headers['last-event-id']
   const cursor = typeof fromHeader === 'string' && fromHeader !== '' ? fromHeader : request.query.cursor
   if (cursor === undefined) return undefined
-  // An unreadable cursor is answered with `reset`, like one of another epoch.
+  // An unreadable cursor is answered with `reset`, like a cursor of another epoch.
   return typeof cursor === 'string' && cursor.length <= limits.cursorMaxChars ? cursor : 'unreadable'
 }
 
 function textOf(frame: Frame): string {
   const id = frame.cursor === undefined ? '' : `id: ${frame.cursor}\n`
-  // JSON has no line breaks, so one data line is enough.
+  // JSON contains no line breaks, so one `data:` line is enough.
   frame.wire.sse ??= `${id}event: ${frame.event}\ndata: ${frame.json}\n\n`
   return frame.wire.sse
 }
@@ -131,9 +133,10 @@ class SseTransport implements Transport {
   }
 
   write(item: Outgoing): void {
-    // A stream carries no commands, so there is nothing to acknowledge.
+    // An event stream carries no commands, so there are no acknowledgements to send.
     if (item instanceof Answer || this.#response.writableEnded) return
-    // The headers leave with the first event, when the stream is subscribed, and not before (SSE1).
+    // The headers are sent with the first event, once the stream is subscribed, and not earlier
+    // (SSE1).
     if (!this.#response.headersSent) this.#response.writeHead(200, streamHeaders)
     this.#response.write(textOf(item))
   }

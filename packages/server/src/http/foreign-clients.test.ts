@@ -1,6 +1,6 @@
 /**
- * Tests what HTTP clients in other languages do by themselves: quoted cookies, OPTIONS, ETags,
- * compressed responses.
+ * Tests what HTTP clients in other languages do by themselves: they quote cookies, send OPTIONS,
+ * use ETags and accept compressed responses.
  */
 import { gunzipSync } from 'node:zlib'
 import { Signer } from '@fastify/cookie'
@@ -36,8 +36,8 @@ afterAll(async () => {
 const get = (url: string, headers: Record<string, string> = {}) =>
   app.ask('GET', url, undefined, { cookie, ...headers })
 
-describe('the session cookie', () => {
-  it('accepts the cookie in double quotes and either alphabet', async () => {
+describe('the session cookie over HTTP', () => {
+  it('accepts the session cookie in double quotes and in both base64 alphabets', async () => {
     const [secret] = await store.database.query<{ value: string }>({
       text: `select value from settings where key = 'cookie-secret'`,
     })
@@ -55,7 +55,7 @@ describe('the session cookie', () => {
   })
 })
 
-describe('a known path', () => {
+describe('wrong methods and unknown paths', () => {
   it.each([
     ['POST', '/livez', 'GET, HEAD, OPTIONS'],
     ['PUT', '/', 'GET, HEAD, OPTIONS'],
@@ -83,7 +83,7 @@ describe('a known path', () => {
   )
 })
 
-describe('the OpenAPI document', () => {
+describe('the OpenAPI document over HTTP', () => {
   it('[LIM1] sends every client the same document, whatever the Host', async () => {
     const first = await app.ask('GET', '/v1/openapi.json')
     const other = await app.ask('GET', '/v1/openapi.json', undefined, { host: 'evil.example' })
@@ -92,7 +92,7 @@ describe('the OpenAPI document', () => {
     expect(other.headers.etag).toBe(first.headers.etag)
   })
 
-  it('compresses the document and revalidates it by ETag', async () => {
+  it('compresses the OpenAPI document and revalidates it by ETag', async () => {
     const { headers, rawPayload } = await app.ask('GET', '/v1/openapi.json')
     const etag = String(headers.etag)
     expect(headers['cache-control']).toBe('no-cache')
@@ -107,7 +107,7 @@ describe('the OpenAPI document', () => {
     expect(gunzipSync(packed.rawPayload).equals(rawPayload)).toBe(true)
   })
 
-  it('[LIM1] limits requests for the document by address', async () => {
+  it('[LIM1] limits requests for the OpenAPI document by address', async () => {
     const other = await startTestApp(store.database, { environment: { LIMIT_REQUESTS: '5' } })
     const statuses = []
     for (let count = 0; count < 8; count++) statuses.push((await other.ask('GET', '/v1/openapi.json')).statusCode)
@@ -117,7 +117,7 @@ describe('the OpenAPI document', () => {
   })
 })
 
-describe('large responses', () => {
+describe('compression of large responses', () => {
   const page = `/v1/conversations/${conversation}/messages`
 
   it('compresses responses for clients that accept gzip', async () => {
@@ -131,7 +131,7 @@ describe('large responses', () => {
     expect(refused.headers['content-encoding']).toBeUndefined()
   })
 
-  it('leaves small responses, problems and HEAD uncompressed', async () => {
+  it('leaves small responses, errors and HEAD uncompressed', async () => {
     const gzip = { 'accept-encoding': 'gzip' }
     expect((await get(`/v1/conversations/${conversation}/members`, gzip)).headers['content-encoding']).toBeUndefined()
     expect((await get('/v1/nothing', gzip)).headers['content-encoding']).toBeUndefined()
@@ -139,7 +139,7 @@ describe('large responses', () => {
     expect([head.statusCode, head.headers['content-encoding'], head.body]).toEqual([200, undefined, ''])
   })
 
-  it('[LIM1] compresses a few responses at a time', async () => {
+  it('[LIM1] compresses only a few responses at the same time', async () => {
     const responses = await Promise.all(Array.from({ length: 20 }, () => get(page, { 'accept-encoding': 'gzip' })))
     for (const { headers, rawPayload } of responses) {
       const body = headers['content-encoding'] === 'gzip' ? gunzipSync(rawPayload) : rawPayload
@@ -165,7 +165,7 @@ describe('large responses', () => {
   })
 })
 
-describe('open requests', () => {
+describe('limits on open requests', () => {
   const unread = (bytes: number) => ({ unreadBytes: () => bytes })
 
   it('[SLOW1] [LIM1] limits open requests per client, and frees finished ones', () => {

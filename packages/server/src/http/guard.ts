@@ -1,7 +1,7 @@
 /**
  * Checks the origin of every request before anything else (auth/origin.ts), and sets the security
- * headers. Pages of ALLOWED_ORIGINS, and no others, may read responses (CORS). A foreign Origin is
- * never reflected (N17).
+ * headers. Besides the server's own pages, only pages of ALLOWED_ORIGINS may read responses (CORS).
+ * No other Origin is repeated in a response header (N17).
  */
 import { ChorusError } from '@chorus/protocol'
 import type { FastifyInstance } from 'fastify'
@@ -10,8 +10,9 @@ import type { OriginPolicy, OriginUse } from '../auth/origin.ts'
 import type { Metrics } from '../support/metrics.ts'
 
 /**
- * Returns the Content-Security-Policy. Pictures may only come from this server and AVATAR_ORIGINS:
- * any other host would learn the address of every viewer.
+ * Returns the Content-Security-Policy header. Pictures may only come from this server and
+ * AVATAR_ORIGINS, because any other host would learn the IP address of every user who sees the
+ * picture.
  */
 const contentSecurityPolicyOf = (avatarOrigins: readonly string[]): string =>
   [
@@ -53,7 +54,7 @@ export function addGuard(app: FastifyInstance, policy: GuardPolicy, metrics: Met
     const use = useOf(request.method, request.url)
     if (use !== 'page') void reply.header('cache-control', 'no-store')
 
-    // A preflight announces another method, so its Origin alone decides.
+    // A preflight request announces the method of a later request, so only its Origin is checked.
     const decision = decideOrigin(request.headers, use, policy)
     if (!decision.allowed) {
       metrics.originRefusals.inc()

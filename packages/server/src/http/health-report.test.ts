@@ -1,10 +1,10 @@
-/** Tests what makes a server not ready, what only degrades it, and the metrics of both. */
+/** Tests what makes a server not ready, what only makes it degraded, and the metrics for both. */
 import { expect, it } from 'vitest'
 import { Metrics } from '../support/metrics.ts'
 import { ManualClock } from '../support/testing/manual-clock.ts'
 import { HealthReport } from './health-report.ts'
 
-it('is ready unless stopping or without database, and degraded by other problems', async () => {
+it('a server is not ready without its database or while stopping, else at most degraded', async () => {
   const metrics = new Metrics()
   const clock = new ManualClock()
   const state = {

@@ -1,7 +1,7 @@
 /**
- * Reports the health of this server to balancers (`/readyz`) and to Prometheus: whether it may
- * receive traffic, which of its dependencies work, and how old its last sweep is. The server is not
- * ready only when it is useless: without the database, or while it stops. Without Redis it keeps
+ * Reports the health of this server to load balancers (`/readyz`) and to Prometheus: whether it may
+ * receive traffic, which of its dependencies work, and how old its last sweep of the database is.
+ * The server is not ready only without its database or while it stops. Without Redis it keeps
  * running, degraded.
  */
 import type { Clock, Timer } from '../support/clock.ts'
@@ -12,10 +12,13 @@ export interface HealthReportOptions {
   readonly metrics: Metrics
   readonly clock: Clock
   readonly hasDatabase: () => Promise<boolean>
-  /** Returns why Redis cannot be used, or undefined if it can. Left out where there is no Redis. */
+  /**
+   * Returns why Redis cannot be used, or undefined if it can. Absent when no Redis is
+   * configured.
+   */
   readonly redisProblem?: (() => string | undefined) | undefined
   readonly busProblem: () => string | undefined
-  /** Returns why Redis may evict data, or undefined if it never does. */
+  /** Returns why Redis may evict data, or undefined if it does not. */
   readonly evictionProblem?: (() => string | undefined) | undefined
   readonly isStopping: () => boolean
   /** Returns the time since the last complete sweep began. */
@@ -69,7 +72,7 @@ export class HealthReport {
   async #measure(): Promise<void> {
     const { metrics, sweepAgeMs, oldestTransactionMs } = this.#options
     const { ready } = await this.ask()
-    // Infinite while the epoch changes, but a gauge needs a number.
+    // The age is infinite while the database epoch changes, but a gauge needs a number.
     metrics.sweepAgeSeconds.set(Math.min(sweepAgeMs() / 1_000, 1e6))
     if (ready)
       await oldestTransactionMs().then(

@@ -24,7 +24,7 @@ const messages = `/v1/conversations/${conversation}/messages`
 let store: TestDatabase
 let app: TestApp
 let cookie: string
-/** Inputs that reached one of the replaced handlers. */
+/** Inputs that reached one of the test's command handlers. */
 const reached: unknown[] = []
 
 function fail(error: () => unknown): Partial<CommandHandlers> {
@@ -77,7 +77,7 @@ async function withApp(options: TestAppOptions, use: (other: TestApp) => Promise
 
 const ask: TestApp['ask'] = (method, url, body, headers = {}) => app.ask(method, url, body, { cookie, ...headers })
 
-/** Expects a problem with this code, and that no replaced handler ran. */
+/** Expects an error response with this code, and that no command handler ran. */
 async function expectRefused(code: string, asked: ReturnType<TestApp['ask']>): Promise<void> {
   const before = reached.length
   const response = await asked
@@ -87,7 +87,7 @@ async function expectRefused(code: string, asked: ReturnType<TestApp['ask']>): P
   expect(reached.length).toBe(before)
 }
 
-describe('where a request comes from', () => {
+describe('the origin of a request', () => {
   const foreign = [
     'https://evil.example',
     'null',
@@ -110,7 +110,7 @@ describe('where a request comes from', () => {
     expect((await ask('GET', '/v1/session')).statusCode).toBe(200)
   })
 
-  it('lets a browser that hides its Origin only read for own pages', async () => {
+  it('a browser request without an Origin may only read, and only for own pages', async () => {
     await expectRefused(
       'forbidden',
       ask('DELETE', '/v1/session', undefined, { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors' }),
@@ -122,7 +122,7 @@ describe('where a request comes from', () => {
     ).toBe(200)
   })
 
-  it('allows its own host, PUBLIC_URL and ALLOWED_ORIGINS, with CORS for the last (N17)', async () => {
+  it('accepts its own host, PUBLIC_URL and ALLOWED_ORIGINS, the last with CORS headers (N17)', async () => {
     const own = await ask('GET', '/v1/session', undefined, { origin: 'http://localhost:80', host: 'localhost:80' })
     expect(own.statusCode).toBe(403)
     const exact = await ask('GET', '/v1/session', undefined, { origin: 'http://localhost', host: 'localhost:80' })
@@ -146,7 +146,7 @@ describe('where a request comes from', () => {
     )
   })
 
-  it('ignores a spoofed X-Forwarded-* header (N94)', async () => {
+  it('ignores a forged X-Forwarded-* header (N94)', async () => {
     const spoofed = { 'x-forwarded-host': 'evil.example', 'x-forwarded-proto': 'https', 'x-forwarded-for': '1.2.3.4' }
     await expectRefused(
       'forbidden',
@@ -181,10 +181,10 @@ describe('where a request comes from', () => {
   })
 })
 
-describe('request bodies', () => {
+describe('the body of a request', () => {
   const good = { clientId, text: 'hello' }
 
-  it('accepts only JSON content types (N10, N11)', async () => {
+  it('accepts only JSON content types for a body (N10, N11)', async () => {
     for (const type of [
       'text/plain',
       'application/x-www-form-urlencoded',
@@ -254,13 +254,13 @@ describe('request bodies', () => {
     expect((await ask('POST', messages, { clientId, text: 'x'.repeat(20_000) })).statusCode).toBe(201)
   })
 
-  it('accepts a missing optional body, and refuses an unused one', async () => {
+  it('accepts a missing optional body, and refuses a body where none is used', async () => {
     expect((await ask('PUT', `/v1/conversations/${conversation}/members/me`)).statusCode).toBe(200)
     expect((await ask('DELETE', `/v1/conversations/${conversation}/members/me`, {})).statusCode).toBe(204)
     await expectRefused('invalid', ask('DELETE', `/v1/conversations/${conversation}/members/me`, { role: 'owner' }))
   })
 
-  it('checks long strings of odd characters quickly (N79)', async () => {
+  it('checks long strings of special characters quickly (N79)', async () => {
     const startMs = performance.now()
     for (const handle of [`${'a'.repeat(31)}!`, `${'a.'.repeat(16)}!`, `${'a'.repeat(50_000)}!`]) {
       const response = await ask('POST', '/v1/users', { handle, password: 'correct horse', name: 'x' })
@@ -275,7 +275,7 @@ describe('request bodies', () => {
   })
 })
 
-describe('path and query', () => {
+describe('path and query of a request', () => {
   it('converts path and query fields to integers, text and lists', async () => {
     await ask('GET', `${messages}?before=12&limit=7`)
     expect(reached.at(-1)).toEqual({ conversation, before: 12, limit: 7 })
@@ -313,7 +313,7 @@ describe('path and query', () => {
     await expectRefused('invalid', ask('GET', `${messages}?${query}`))
   })
 
-  it('refuses a list longer than the limit (N92)', async () => {
+  it('refuses a list in the query that is longer than the limit (N92)', async () => {
     await expectRefused(
       'too-large',
       ask('GET', `/v1/users?ids=${Array.from({ length: 101 }, () => conversation).join(',')}`),
@@ -343,8 +343,8 @@ describe('path and query', () => {
   })
 })
 
-describe('methods', () => {
-  it('GET, HEAD and OPTIONS change nothing, whatever the override (N12)', async () => {
+describe('HTTP methods', () => {
+  it('GET, HEAD and OPTIONS change nothing, even with a method override (N12)', async () => {
     const before = reached.length
     for (const method of ['HEAD', 'OPTIONS', 'GET'] as const) {
       await ask(method, '/v1/session', undefined, { 'x-http-method-override': 'DELETE', 'x-method-override': 'DELETE' })
@@ -356,7 +356,7 @@ describe('methods', () => {
     expect((await ask('GET', '/v1/session')).statusCode).toBe(200)
   })
 
-  it('answers unknown methods and addresses with a problem', async () => {
+  it('answers unknown methods and addresses with an error in JSON', async () => {
     for (const [method, url] of [
       ['GET', '/v1/nothing'],
       ['POST', '/v1/nothing'],
@@ -373,21 +373,21 @@ describe('methods', () => {
   })
 })
 
-describe('responses', () => {
+describe('HTTP responses', () => {
   it('answers 201 for a new message and 200 for a repeated one', async () => {
     expect((await ask('POST', messages, { clientId, text: 'new' })).statusCode).toBe(201)
     const repeated = await ask('POST', messages, { clientId, text: 'again' })
     expect([repeated.statusCode, repeated.json().duplicate]).toEqual([200, true])
   })
 
-  it('sets no-store, nosniff, frame-ancestors and no-referrer headers (N68)', async () => {
+  it('sets the headers no-store, nosniff, frame-ancestors and no-referrer (N68)', async () => {
     for (const url of ['/v1/session', '/v1/nothing', '/']) {
       const { headers } = await ask('GET', url)
       expect(headers['x-content-type-options']).toBe('nosniff')
       expect(headers['referrer-policy']).toBe('no-referrer')
       expect(headers['content-security-policy']).toContain("default-src 'self'")
-      // Pictures from another host are forbidden, because that host would learn the address of
-      // every viewer.
+      // Pictures from another host are forbidden, because that host would learn the IP address of
+      // every user who sees them.
       expect(headers['content-security-policy']).toContain("; img-src 'self' data: blob:; ")
       expect(headers['content-security-policy']).toContain("frame-ancestors 'none'")
       expect(headers['x-powered-by']).toBeUndefined()
@@ -396,7 +396,7 @@ describe('responses', () => {
     expect((await ask('GET', '/v1/nothing')).headers['cache-control']).toBe('no-store')
   })
 
-  it('hides the details of a failure, which go to the log (N101)', async () => {
+  it('hides the details of an internal error, which go to the log (N101)', async () => {
     await withApp(
       { handlers: fail(() => new Error('secret detail', { cause: new Error('the cause') })) },
       async (other) => {
@@ -412,7 +412,7 @@ describe('responses', () => {
     )
   })
 
-  it('[ACK2] answers unavailable after a database failure only if nothing was stored', async () => {
+  it('[ACK2] answers unavailable after a database error only if nothing was stored', async () => {
     const codes: unknown[] = []
     for (const kind of ['refused', 'retryable', 'lost', 'bug'] as const) {
       await withApp({ handlers: fail(() => new DatabaseError(kind, new Error('x'))) }, async (other) => {
@@ -448,7 +448,7 @@ describe('responses', () => {
     })
   })
 
-  it('answers 429 over a limit, until enough time has passed', async () => {
+  it('answers 429 above a rate limit, until enough time has passed', async () => {
     await withApp(
       {
         environment: { LIMIT_SENDS: '1', LIMIT_REQUESTS: '3' },
@@ -468,14 +468,14 @@ describe('responses', () => {
     )
   })
 
-  it('keeps CR and LF out of headers (N95)', async () => {
+  it('keeps line breaks out of response headers (N95)', async () => {
     const response = await ask('GET', '/v1/nothing%0d%0aSet-Cookie:%20a=b')
     expect(response.headers['set-cookie']).toBeUndefined()
     expect(response.statusCode).toBe(404)
   })
 })
 
-describe('for operators', () => {
+describe('the endpoints for operators', () => {
   it('reports liveness, readiness and degraded parts', async () => {
     expect((await app.ask('GET', '/livez')).statusCode).toBe(200)
     const ready = await app.ask('GET', '/readyz')
@@ -496,14 +496,14 @@ describe('for operators', () => {
   })
 })
 
-describe('the web application', () => {
+describe('the web application over HTTP', () => {
   it('serves build instructions while there is no build', async () => {
     const response = await app.ask('GET', '/', undefined, { accept: 'text/html' })
     expect([response.statusCode, response.headers['content-type']]).toEqual([200, 'text/html; charset=utf-8'])
     expect(response.body).toContain('npm run build')
   })
 
-  it('serves compressed files with cache lifetimes, and the page at every route', async () => {
+  it('serves compressed files with cache lifetimes, and its page at every route', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'chorus-web-'))
     await mkdir(join(folder, 'assets'))
     await writeFile(join(folder, 'index.html'), '<!doctype html><title>Chorus</title>')
@@ -543,7 +543,7 @@ describe('the web application', () => {
   })
 })
 
-describe('on a real port', () => {
+describe('HTTP over a real port', () => {
   let port: number
 
   beforeAll(async () => {
@@ -551,7 +551,7 @@ describe('on a real port', () => {
     port = (app.app.server.address() as AddressInfo).port
   })
 
-  /** Writes these bytes and returns everything received until the server closes the socket. */
+  /** Sends these bytes and returns everything received until the server closes the socket. */
   async function talk(bytes: string | Buffer): Promise<string> {
     return new Promise((resolve, reject) => {
       const socket = connect(port, '127.0.0.1', () => socket.write(bytes))
@@ -591,7 +591,7 @@ describe('on a real port', () => {
     expect(alive).toMatch(/^HTTP\/1.1 200 /)
   })
 
-  it('limits the time of headers, body and silence (N89)', () => {
+  it('limits the time for headers, for a body and without traffic (N89)', () => {
     const { server } = app.app
     expect([server.headersTimeout, server.requestTimeout, server.timeout, server.keepAliveTimeout]).toEqual([
       10_000, 20_000, 60_000, 65_000,
@@ -599,7 +599,7 @@ describe('on a real port', () => {
     expect(server.maxConnections).toBeGreaterThan(0)
   })
 
-  it('stops reading an endless body at its limit', async () => {
+  it('stops reading an endless body at the size limit', async () => {
     const outcome = await new Promise<number>((resolve, reject) => {
       const request = httpRequest(
         { port, path: messages, method: 'POST', headers: { cookie, 'content-type': 'application/json' } },

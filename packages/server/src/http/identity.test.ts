@@ -5,7 +5,7 @@ import type { TestDatabase } from '../database/testing/open-test-database.ts'
 import { cookieOf, startTestApp } from './testing/start-test-app.ts'
 import type { TestApp } from './testing/start-test-app.ts'
 
-describe.each(testEngines)('identity on %s', (engine) => {
+describe.each(testEngines)('accounts, sessions and profiles on the %s engine', (engine) => {
   let store: TestDatabase
   let app: TestApp
 
@@ -40,7 +40,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       expect(setCookie).toContain('SameSite=Lax')
       expect(setCookie).toContain('Path=/')
       expect(setCookie).not.toContain('Secure')
-      // With Max-Age, a device with a wrong clock counts the cookie's age itself.
+      // `Max-Age` makes a device count the cookie's lifetime itself, even if its clock is wrong.
       expect(setCookie).toMatch(/; Max-Age=\d{6,}(;|$)/)
       const me = await app.ask('GET', '/v1/session', undefined, { cookie: cookieOf(response) })
       expect(me.statusCode).toBe(200)
@@ -55,7 +55,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       expect(response.headers['set-cookie']).toBeUndefined()
     })
 
-    it('creates one account for concurrent requests with one handle', async () => {
+    it('creates one account for concurrent sign-ups with the same handle', async () => {
       const attempts = Array.from({ length: 8 }, () =>
         app.ask('POST', '/v1/users', { handle: 'rush', password: 'correct horse', name: 'x' }),
       )
@@ -72,7 +72,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
   })
 
   describe('sign-in', () => {
-    it('answers an unknown handle and a wrong password alike (N61)', async () => {
+    it('gives an unknown handle and a wrong password the same response (N61)', async () => {
       await app.signUp('known')
       const wrong = await app.ask('POST', '/v1/session', { handle: 'known', password: 'wrong horse' })
       const unknown = await app.ask('POST', '/v1/session', { handle: 'stranger', password: 'wrong horse' })
@@ -82,7 +82,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       expect(unknown.headers['set-cookie']).toBeUndefined()
     })
 
-    it('never keeps a session id that came with the request (N1)', async () => {
+    it('never keeps a session id that came with the sign-in request (N1)', async () => {
       await app.signUp('victim')
       const attacker = await app.signUp('attacker')
       const planted = [
@@ -108,13 +108,13 @@ describe.each(testEngines)('identity on %s', (engine) => {
       }
     })
 
-    it('accepts a password with its accents in another Unicode form (N65)', async () => {
+    it('accepts a password whose accents have another Unicode form (N65)', async () => {
       await app.ask('POST', '/v1/users', { handle: 'accent', password: 'caf\u00e9 creme', name: 'x' })
       const response = await app.ask('POST', '/v1/session', { handle: 'accent', password: 'cafe\u0301 creme' })
       expect(response.statusCode).toBe(200)
     })
 
-    it('stores only a hash of the token in the cookie', async () => {
+    it('stores only a hash of the session token in the cookie', async () => {
       const { cookie } = await app.signUp('hashed')
       const token = decodeURIComponent(cookie.split('=')[1]!).split('.')[0]!
       const rows = await query<{ row: string }>('select row_to_json(s)::text as row from sessions s')
@@ -122,7 +122,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       expect(rows.every(({ row }) => !row.includes(token))).toBe(true)
     })
 
-    it('keeps the cookie during use, and sets none without sign-in', async () => {
+    it('requests never change the session cookie; without sign-in there is none', async () => {
       const { cookie } = await app.signUp('steady')
       for (let n = 0; n < 3; n++) {
         const used = await app.ask('GET', '/v1/session', undefined, { cookie })
@@ -136,7 +136,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       for (const response of strangers) expect(response.headers['set-cookie']).toBeUndefined()
     })
 
-    it('sets a Secure cookie with the __Host- prefix behind TLS', async () => {
+    it('sets a Secure cookie with the __Host- prefix behind a TLS proxy', async () => {
       const secure = await startTestApp(store.database, { environment: { PUBLIC_URL: 'https://chat.example' } })
       const { cookie } = await secure.signUp('secure')
       expect(cookie).toMatch(/^__Host-chorus_session=/)
@@ -146,7 +146,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       await secure.close()
     })
 
-    it('limits guesses by account and by address (N62)', async () => {
+    it('limits password attempts by account and by address (N62)', async () => {
       const limited = await startTestApp(store.database, {
         environment: { LIMIT_SIGN_INS: '3', LIMIT_SIGN_INS_ADDRESS: '5' },
       })
@@ -164,8 +164,8 @@ describe.each(testEngines)('identity on %s', (engine) => {
     })
   })
 
-  describe('[ACL2] sessions', () => {
-    it('ends a session at sign-out, at once and permanently (N2)', async () => {
+  describe('[ACL2] sessions of a user', () => {
+    it('sign-out ends a session at once and permanently (N2)', async () => {
       const { cookie } = await app.signUp('leaver')
       const session = (await app.ask('GET', '/v1/session', undefined, { cookie })).json().session
       const response = await app.ask('DELETE', '/v1/session', undefined, { cookie })
@@ -178,7 +178,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       expect([after.statusCode, after.json().code]).toEqual([401, 'unauthenticated'])
     })
 
-    it('lists and revokes sessions, only for their user', async () => {
+    it('a user can list and revoke only own sessions', async () => {
       const { cookie } = await app.signUp('many')
       const other = await app.ask(
         'POST',
@@ -200,7 +200,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       expect(app.revoked).toContain(phone.id)
       expect((await app.ask('GET', '/v1/session', undefined, { cookie: cookieOf(other) })).statusCode).toBe(401)
       expect((await app.ask('GET', '/v1/session', undefined, { cookie })).statusCode).toBe(200)
-      // A repeated request changes nothing and answers the same.
+      // A repeated request to revoke a session changes nothing and gets the same response.
       const [before] = await query<{ xid: string }>('select xid from sessions where id = $1', [phone.id])
       expect((await app.ask('DELETE', `/v1/sessions/${phone.id}`, undefined, { cookie })).statusCode).toBe(204)
       expect(await query('select xid from sessions where id = $1', [phone.id])).toEqual([before])
@@ -222,7 +222,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       ).toBe(404)
     })
 
-    it('marks a revoked session for the sweep, but not a used one', async () => {
+    it('revoking a session marks it for the sweep, using it does not', async () => {
       const { id, cookie } = await app.signUp('marked')
       const read = async () =>
         (
@@ -243,7 +243,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
   })
 
   describe('session data', () => {
-    it('merges top-level keys and stores them with the session', async () => {
+    it('merges the top-level keys of session data and stores them', async () => {
       const { cookie } = await app.signUp('data')
       expect((await app.ask('GET', '/v1/session/data', undefined, { cookie })).json()).toEqual({ data: {} })
       await app.ask('PATCH', '/v1/session/data', { theme: 'dark', panel: { open: true } }, { cookie })
@@ -283,7 +283,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
   })
 
   describe('profiles', () => {
-    it('finds users by handle or name prefix, ignoring case, or by ids', async () => {
+    it('finds users by ids, or by the start of handle or name, ignoring case', async () => {
       const me = await app.signUp('Zoe.finder')
       const zed = await app.ask('POST', '/v1/users', {
         handle: 'q1',
@@ -307,7 +307,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       expect((await find('')).length).toBeGreaterThan(2)
     })
 
-    it('finds users through the indexes among many', async () => {
+    it('finds users among many by database indexes', async () => {
       await query(`insert into users (id, handle, name, password_hash)
                    select gen_random_uuid(), 'crowd' || n, 'Person ' || n, '' from generate_series(1, 5000) n`)
       await store.database.script('analyze users')
@@ -325,7 +325,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       }
     })
 
-    it('changes the own profile, and keeps omitted fields', async () => {
+    it('changes the own profile and keeps fields that the request omits', async () => {
       const me = await app.signUp('changer')
       await app.signUp('not-free')
       const change = (body: unknown) => app.ask('PATCH', '/v1/users/me', body, { cookie: me.cookie })
@@ -377,7 +377,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
       expect(JSON.parse(bodies[0]!)).toEqual({ user: { id: me.id, handle: 'shown', name: 'shown', avatar: null } })
     })
 
-    it('requires a session for users and sessions', async () => {
+    it('requests for users and sessions require a session', async () => {
       for (const url of [
         '/v1/users?q=a',
         '/v1/users/00000000-0000-7000-8000-000000000000',
@@ -394,7 +394,7 @@ describe.each(testEngines)('identity on %s', (engine) => {
     })
   })
 
-  it('logs no cookie, token or password (N67)', () => {
+  it('logs no cookie, session token or password (N67)', () => {
     const log = app.logLines.join('')
     expect(log.length).toBeGreaterThan(1_000)
     expect(log).not.toMatch(/correct horse|chorus_session=|argon2id/)

@@ -1,7 +1,7 @@
 /**
  * Records the methods of every path. A wrong method on a known path is answered with 405 and
- * `Allow` (RFC 9110, section 15.5.6), and OPTIONS with the same list. A 404 would make the
- * developer of a foreign client believe that the address is wrong.
+ * `Allow` (RFC 9110, section 15.5.6), and OPTIONS with the same list. A 404 would make a developer
+ * who writes a client believe that the address is wrong.
  */
 import type { FastifyInstance } from 'fastify'
 
@@ -16,7 +16,7 @@ export class KnownPaths {
   /** Records every route that is added from now on. */
   watch(app: FastifyInstance): void {
     app.addHook('onRoute', ({ url, method }) => {
-      // A route for files also matches addresses that do not exist.
+      // A route for files also matches addresses without a file, so it is left out.
       if (url.includes('*')) return
       const path = this.#paths.get(url) ?? { segments: url.split('/'), methods: new Set() }
       for (const one of [method].flat()) path.methods.add(one)
@@ -24,7 +24,9 @@ export class KnownPaths {
     })
   }
 
-  /** Returns the methods of this path in the form of `Allow`, or undefined if no route has it. */
+  /**
+   * Returns the methods of this path as an `Allow` header, or undefined if no route has this path.
+   */
   allowOf(url: string): string | undefined {
     const segments = (url.split('?', 1)[0] ?? '').split('/')
     const methods = new Set<string>()

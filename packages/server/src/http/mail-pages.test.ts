@@ -12,7 +12,7 @@ import { startTestApp, type TestApp } from './testing/start-test-app.ts'
 
 const key = 'the key of this database'
 
-describe('mail settings over HTTP', () => {
+describe('mail settings and mail pages over HTTP', () => {
   let store: TestDatabase
   let app: TestApp
   let person: { id: string; cookie: string }
@@ -50,7 +50,7 @@ describe('mail settings over HTTP', () => {
   const set = (body: unknown, cookie = person.cookie) => app.ask('PUT', '/v1/notifications', body, { cookie })
   const read = async () => (await app.ask('GET', '/v1/notifications', undefined, { cookie: person.cookie })).json()
 
-  /** Returns the token of a link, as it would be mailed. */
+  /** Creates a confirmation link, and returns its token as a mail would contain it. */
   async function mailedToken(email: string): Promise<string> {
     const { token, hash } = createConfirmationToken()
     expect(await startConfirmation(store.database, { user: person.id, address: email, hash, validMs: 60_000 })).toBe(
@@ -90,7 +90,7 @@ describe('mail settings over HTTP', () => {
     expect(hinted).toEqual([])
   })
 
-  it('limits mailed links, with a time to wait', async () => {
+  it('limits how often confirmation links are mailed, and returns the time to wait', async () => {
     expect((await set({ email: `first-${count}@example.org`, digest: 'on' })).statusCode).toBe(200)
     const answer = await set({ email: `second-${count}@example.org`, digest: 'on' })
     expect(answer.statusCode).toBe(429)
@@ -98,12 +98,12 @@ describe('mail settings over HTTP', () => {
     expect((await read()).email).toBe(`first-${count}@example.org`)
   })
 
-  it('confirms a mailed link once, by POST only', async () => {
+  it('opening a mailed link confirms nothing; a POST confirms once', async () => {
     const email = `person-${count}@example.org`
     await set({ email, digest: 'on' })
     const token = await mailedToken(email)
     const url = `/mail/confirm?token=${token}`
-    // Mail scanners open links with GET.
+    // Mail scanners open links with GET, which must confirm nothing.
     const page = await app.ask('GET', url)
     expect(page.statusCode).toBe(200)
     expect(page.headers['content-type']).toBe('text/html; charset=utf-8')
@@ -115,7 +115,7 @@ describe('mail settings over HTTP', () => {
     expect((await app.ask('POST', url, '', form)).statusCode).toBe(404)
   })
 
-  it('confirms a mailed token once over the API', async () => {
+  it('confirms a mailed token once over the HTTP API', async () => {
     const email = `person-${count}@example.org`
     await set({ email, digest: 'off' })
     const token = await mailedToken(email)
@@ -127,7 +127,7 @@ describe('mail settings over HTTP', () => {
     expect(await read()).toEqual({ email, confirmed: true, digest: 'off' })
   })
 
-  it('stops the digest by one POST, unless the token is forged (RFC 8058)', async () => {
+  it('a single POST stops the digest, unless the token is forged (RFC 8058)', async () => {
     const email = `person-${count}@example.org`
     await set({ email, digest: 'on' })
     const post = (token: string) =>

@@ -1,7 +1,7 @@
 /**
  * The pages behind the links in mails: two small pages without scripts. Opening a page changes
- * nothing, because mail scanners open every link; the button on it does. Mail programs stop a
- * digest by one POST without a page (RFC 8058).
+ * nothing, because mail scanners open every link; only the button on the page does. For
+ * "unsubscribe", mail programs send a POST without opening the page (RFC 8058).
  */
 import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance, FastifyReply } from 'fastify'
@@ -19,7 +19,7 @@ export interface MailPagesOptions {
   readonly key: string
 }
 
-/** Maximum size of a body: a form with one field, or none. */
+/** Maximum size of a request body: a form with one field, or nothing. */
 const bodyMaxBytes = 4_096
 
 interface Link {
@@ -28,7 +28,9 @@ interface Link {
   readonly button: string
   readonly done: string
   readonly failed: string
-  /** Follows the link. Returns false if the link is not valid or was used. */
+  /**
+   * Confirms or unsubscribes, as the link says. Returns false if the link is invalid or was used.
+   */
   readonly follow: (token: string) => Promise<boolean>
 }
 
@@ -56,7 +58,7 @@ export function addMailPages(app: FastifyInstance, { database, limits, addressOf
     },
   ]
   void app.register(async (scope) => {
-    // The body is ignored, because the token is in the address.
+    // The request body is ignored, because the token is in the address.
     scope.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: bodyMaxBytes }, async () => null)
     for (const { path, question, button, done, failed, follow } of links) {
       scope.get(path, { exposeHeadRoute: false }, (_request, reply) =>
@@ -78,8 +80,8 @@ function sendPage(reply: FastifyReply, status: number, line: string, more = ''):
       .code(status)
       .type('text/html; charset=utf-8')
       .header('cache-control', 'no-store')
-      // Other sites must not see the token in the address. But without any referrer, browsers would
-      // send the form with `Origin: null`.
+      // The token in the address must not reach other sites. But with no referrer at all, browsers
+      // would send the form with `Origin: null`.
       .header('referrer-policy', 'same-origin')
       .send(`<!doctype html>
 <html lang="en">

@@ -1,7 +1,7 @@
 /**
- * Limits what one client has open over HTTP (rule SLOW1): requests in progress, and responses that
- * it does not read. Both stay in memory until the client takes them or its socket has been silent
- * for a minute.
+ * Limits how much memory one client can occupy over HTTP (rule SLOW1): by requests in progress, and
+ * by responses that it does not read. An unread response stays in memory until the client reads it,
+ * or until its socket had no traffic for a minute.
  */
 import { ChorusError } from '@chorus/protocol'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
@@ -23,8 +23,8 @@ export class OpenRequests {
   readonly #byClient = new Map<string, Set<OpenRequest>>()
 
   /**
-   * Admits one request of this client. Throws if the client has too many open. Call the returned
-   * function when the request is finished.
+   * Counts one open request of this client. Throws if the client has too many. The caller must call
+   * the returned function when the request is finished.
    */
   admit(client: string, request: OpenRequest): () => void {
     const open = this.#byClient.get(client) ?? new Set()
@@ -41,7 +41,8 @@ export class OpenRequests {
   }
 
   /**
-   * Throws if a response of this size would exceed the unread bytes of the client or of the server.
+   * Throws if a response of this size would exceed the limit of unread bytes of the client or of
+   * the server.
    */
   admitResponse(client: string, bytes: number): void {
     if (unreadBytesOf(this.#byClient.get(client)) + bytes > openRequestLimits.clientMaxBytes)
@@ -64,14 +65,14 @@ function unreadBytesOf(open: ReadonlySet<OpenRequest> | undefined): number {
 }
 
 /**
- * Minimum size of a response that is checked. Smaller ones are bounded by the client's number of
- * open requests.
+ * Minimum size of a response that is checked. Smaller responses are limited by the number of open
+ * requests.
  */
 const lookedAtMinBytes = 8_192
 
 const clients = new WeakMap<FastifyRequest, string>()
 
-/** Counts this request until its response is sent or its socket is closed. */
+/** Counts this request as open until its response is sent or its socket is closed. */
 export function countRequest(open: OpenRequests, client: string, request: FastifyRequest, raw: CountedResponse): void {
   const release = open.admit(client, { unreadBytes: () => (raw.writableEnded ? raw.writableLength : 0) })
   clients.set(request, client)
@@ -85,8 +86,8 @@ interface CountedResponse {
 }
 
 /**
- * Checks every large response before it is written to its socket. Only responses of reads are
- * checked: the result of a change must be sent in any case (rule ACK2), and is small.
+ * Checks every large response before it is written to its socket. Only responses to reads are
+ * checked. The response to a change is small, and must be sent in any case (rule ACK2).
  */
 export function boundResponses(app: FastifyInstance, open: OpenRequests): void {
   app.addHook('onSend', async (request, _reply, payload) => {

@@ -1,6 +1,7 @@
 /**
  * Serves `GET /v1/openapi.json`. The document is built and compressed once, so that a request costs
- * no more than comparing its ETag. All clients share the same bytes, however slowly they read.
+ * little more than a comparison of its ETag. All responses share the same buffer, so slow clients
+ * cost no memory.
  */
 import { createHash } from 'node:crypto'
 import { gzipSync } from 'node:zlib'
@@ -22,7 +23,7 @@ export function addOpenApi(app: FastifyInstance, { publicUrl, cookieName, limit 
 
   app.get('/v1/openapi.json', (request, reply): FastifyReply => {
     limit(request)
-    // Clients must revalidate each time, because the next version of the server has another
+    // Clients must revalidate each time, because a newer version of the server has a different
     // document.
     reply.header('cache-control', 'no-cache').header('etag', `W/${tag}`).header('vary', 'Origin, Accept-Encoding')
     if (isKnown(request.headers['if-none-match'], tag)) return reply.code(304).send()
@@ -33,8 +34,8 @@ export function addOpenApi(app: FastifyInstance, { publicUrl, cookieName, limit 
 }
 
 function documentFor(publicUrl: string | undefined, cookieName: string): object {
-  // Without PUBLIC_URL, the server's address is relative to the document. A Host header is never
-  // used.
+  // Without PUBLIC_URL, the document names the server by a relative address. It never contains the
+  // Host header of a request, which a client could forge.
   const document = buildOpenApiDocument(publicUrl ?? '/')
   const { securitySchemes } = document.components as { securitySchemes: { session: { name: string } } }
   securitySchemes.session.name = cookieName

@@ -1,6 +1,6 @@
 /**
- * Tests that the document and the server agree: every response of the main flows is validated
- * against the document, with no extra fields.
+ * Tests that the OpenAPI document and the server agree: every response of the main flows is
+ * validated against the document, and extra fields are errors.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -32,8 +32,8 @@ interface Document {
 
 interface Answer {
   readonly status: number
-  // Validated against the document before a test reads it.
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any
+  // Response body, validated against the document before a test reads it. eslint-disable-next-line
+  // @typescript-eslint/no-explicit-any
   readonly body: any
 }
 
@@ -59,7 +59,7 @@ afterAll(async () => {
 function operationOf(method: string, path: string): [string, Operation] {
   const found = Object.entries(document.paths)
     .filter(([template]) => new RegExp(`^${template.replace(/\{\w+\}/g, '[^/]+')}$`).test(path))
-    // `/v1/users/me` before `/v1/users/{id}`, as in the router.
+    // Sorted so that `/v1/users/me` comes before `/v1/users/{id}`, as in the router.
     .sort(([a], [b]) => a.split('{').length - b.split('{').length)
     .find(([, operations]) => operations[method.toLowerCase()] !== undefined)
   if (found === undefined) throw new Error(`the document has no ${method} ${path}`)
@@ -67,8 +67,8 @@ function operationOf(method: string, path: string): [string, Operation] {
 }
 
 /**
- * Returns the schema with extra fields forbidden. The document itself allows them, so that clients
- * can read fields of later versions.
+ * Returns the schema with extra fields forbidden. The document itself allows them, so that older
+ * clients accept responses with fields of later versions.
  */
 function closed(schema: unknown): unknown {
   if (typeof schema !== 'object' || schema === null) return schema
@@ -78,8 +78,8 @@ function closed(schema: unknown): unknown {
 }
 
 /**
- * Checks every change against the schema of its type, because the document has only one schema for
- * all types.
+ * Validates every change against the schema of its type. In the document, one schema covers all
+ * types.
  */
 function expectChanges(body: unknown): void {
   if (typeof body !== 'object' || body === null) return
@@ -128,7 +128,7 @@ async function ask(method: string, path: string, body?: unknown): Promise<Answer
   return answer
 }
 
-describe('the OpenAPI document', () => {
+describe('the OpenAPI document and the responses', () => {
   it('is a valid OpenAPI 3.1 document with every route of the protocol', async () => {
     const validation = await new Validator().validate(structuredClone(document) as unknown as Record<string, unknown>)
     expect(validation.errors).toBeUndefined()
@@ -138,7 +138,7 @@ describe('the OpenAPI document', () => {
     expect(operations).toHaveLength(routes.length)
   })
 
-  it('describes every response of the main flows', async () => {
+  it('the document describes every response of the main flows', async () => {
     const password = 'correct horse'
     expect((await ask('GET', '/v1/session')).status).toBe(401)
     const ben = (await ask('POST', '/v1/users', { handle: 'ben', password, name: 'Ben' })).body.user
@@ -160,7 +160,7 @@ describe('the OpenAPI document', () => {
 
     await ask('GET', '/v1/notifications')
     await ask('PUT', '/v1/notifications', { email: null, digest: 'off' })
-    // A valid token only comes by mail.
+    // A valid token is only sent by mail, so this one is unknown.
     expect((await ask('POST', '/v1/notifications/confirm', { token: 'a'.repeat(43) })).status).toBe(404)
 
     const direct = await ask('POST', '/v1/conversations', { kind: 'direct', members: [ben.id] })
@@ -206,7 +206,7 @@ describe('the OpenAPI document', () => {
     await ask('GET', `/v1/sync?cursor=${page.body.cursor}`)
     expect((await ask('GET', '/v1/sync?cursor=unreadable')).body.reset).toBe(true)
 
-    // Another user, who may see less.
+    // Signs in as another user, who may see less.
     const annaCookie = cookie
     cookie = benCookie
     await ask('PUT', `/v1/conversations/${channel}/members/me`)

@@ -1,6 +1,6 @@
 /**
- * Endpoints for operators: liveness, readiness and metrics. Metrics have a port of their own, so
- * that they are never public by accident (N102).
+ * Endpoints for operators: liveness, readiness and metrics. Metrics are served on a separate port,
+ * so that they are not public by accident (N102).
  */
 import { createServer } from 'node:http'
 import type { Server } from 'node:http'
@@ -10,9 +10,9 @@ import { StartError } from '../support/start-error.ts'
 import type { TraceHandler } from './trace.ts'
 
 export interface Health {
-  /** True if the server may receive traffic. */
+  /** True if the server may receive traffic from a load balancer. */
   readonly ready: boolean
-  /** Descriptions of the parts that do not work as they should. */
+  /** Descriptions of the parts that do not work properly. */
   readonly degraded: readonly string[]
 }
 
@@ -33,8 +33,7 @@ export function addOperators(app: FastifyInstance, { health }: OperatorsOptions)
 }
 
 /**
- * Serves `GET /metrics` and `GET /trace`, and nothing else, on its own port. Resolves when it
- * listens.
+ * Serves `GET /metrics` and `GET /trace` on the port for operators. Resolves when the port is open.
  */
 export async function startMetricsServer(
   metrics: Metrics,
@@ -76,7 +75,7 @@ export async function startMetricsServer(
   return server
 }
 
-/** Returns why the server cannot listen on a port, in words. */
+/** Returns a readable reason why the server cannot listen on a port. */
 export function describeListenError(error: NodeJS.ErrnoException): string {
   switch (error.code) {
     case 'EADDRINUSE':

@@ -11,7 +11,7 @@ it.each([
   ' {"a" : "x" , "b" : [ ] } ',
   '{"a":["b","b"],"b":"b"}',
   '{"":1,"\\u0041":2,"a":3}',
-])('reads %s as JSON.parse does', (text) => {
+])('parses the body %s as JSON.parse does', (text) => {
   expect(parseJson(encode(text))).toEqual(JSON.parse(text))
 })
 
@@ -37,13 +37,13 @@ it.each([
 })
 
 it.each([[[0xc0, 0xaf]], [[0xed, 0xa0, 0x80]], [[0xff]], [[0xf8, 0x88, 0x80, 0x80, 0x80]]])(
-  'refuses bytes that are not UTF-8: %j (N75)',
+  'refuses a body with bytes that are not UTF-8: %j (N75)',
   (bytes) => {
     expect(() => parseJson(new Uint8Array([0x22, ...bytes, 0x22]))).toThrow('is not UTF-8')
   },
 )
 
-it('parses many keys quickly (N72)', () => {
+it('parses a body with many keys quickly (N72)', () => {
   const text = `{${Array.from({ length: 10_000 }, (_, n) => `"k${n}":0`).join(',')}}`
   expect(Object.keys(parseJson(encode(text)) as object)).toHaveLength(10_000)
 })

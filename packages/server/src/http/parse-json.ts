@@ -1,6 +1,6 @@
 /**
- * Parses a body as JSON: valid UTF-8 without a byte order mark (N75), then as strictly as on every
- * other transport.
+ * Parses a request body as JSON. It must be valid UTF-8 without a byte order mark (N75), and passes
+ * the same strict checks as JSON on the other transports.
  */
 import { JsonFault, parseJsonText } from '../support/json-text.ts'
 
@@ -8,7 +8,7 @@ export { JsonFault }
 
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-/** Returns undefined for an empty body. Throws {@link JsonFault}. */
+/** Returns the parsed body, or undefined if it is empty. Throws {@link JsonFault}. */
 export function parseJson(bytes: Uint8Array): unknown {
   if (bytes.length === 0) return undefined
   let text: string

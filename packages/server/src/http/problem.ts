@@ -28,12 +28,12 @@ export function sendWrongMethod(reply: FastifyReply, allow: string): FastifyRepl
 }
 
 /**
- * Requests whose command has begun. If one fails, it may already have changed something (rule
- * ACK2).
+ * Requests whose command has begun to run. If one fails, it may already have changed something
+ * (rule ACK2).
  */
 const begun = new WeakSet<FastifyRequest>()
 
-/** Records that the handler of a changing command is about to run. */
+/** Records that the handler of a command that changes something is about to run. */
 export function noteBegin(request: FastifyRequest): void {
   begun.add(request)
 }

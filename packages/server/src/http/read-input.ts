@@ -1,7 +1,8 @@
 /**
- * Builds a command's input from an HTTP request: fields in the path, and the others from the query
- * (GET, DELETE) or the body. Integers and lists are converted as the schema says; all other fields
- * stay text. The schema checks the result and refuses unknown fields.
+ * Builds the input of a command from an HTTP request. Some fields are in the path; the others come
+ * from the query (GET, DELETE) or from the body. Integers and lists are converted as the command's
+ * schema says; all other fields stay text. The schema then checks the input and refuses unknown
+ * fields.
  */
 import { ChorusError, commands, pathFieldsOf } from '@chorus/protocol'
 import type { CommandName, RouteDefinition } from '@chorus/protocol'
@@ -18,7 +19,9 @@ interface JsonSchema {
   readonly $defs?: Readonly<Record<string, JsonSchema>>
 }
 
-/** Returns the type of each field of a command, for reading it from a path or a query. */
+/**
+ * Returns the type of each field of a command, so that fields can be read from a path or a query.
+ */
 function fieldTypesOf(name: CommandName): ReadonlyMap<string, FieldType> {
   const schema = z.toJSONSchema(commands[name].input, { io: 'input', unrepresentable: 'any' }) as JsonSchema
   return new Map(
@@ -41,7 +44,7 @@ function toValue(text: string, type: FieldType | undefined): unknown {
   }
 }
 
-/** Returns the function that reads one command's input from a request. */
+/** Returns a function that builds the input of this command from a request. */
 export function createInputReader(name: CommandName, route: RouteDefinition): (request: FastifyRequest) => unknown {
   const types = fieldTypesOf(name)
   const inPath = new Set(pathFieldsOf(route))

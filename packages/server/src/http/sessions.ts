@@ -22,13 +22,13 @@ export async function addSessions(
 ): Promise<void> {
   const secure = publicUrl?.startsWith('https:') === true
   if (secure) {
-    // TLS ends at the proxy, as PUBLIC_URL shows. Without this, the plugin would see plain HTTP and
-    // set no Secure cookie.
+    // TLS ends at the proxy if PUBLIC_URL begins with https. Without this hook, the plugin would
+    // see plain HTTP and set no Secure cookie.
     app.addHook('onRequest', async (request) => void Object.defineProperty(request, 'protocol', { value: 'https' }))
   }
   await app.register(fastifyCookie)
-  // Between the two plugins, because the session plugin clears a cookie that is spelled differently
-  // from its own.
+  // This hook must run between the two plugins, because the session plugin clears a cookie that is
+  // spelled differently from its own.
   app.addHook('onRequest', async (request) => {
     const signed = authenticator.readSigned(request.headers.cookie)
     if (signed === undefined) delete request.cookies[authenticator.cookieName]
@@ -50,8 +50,8 @@ export async function addSessions(
       },
     }),
   })
-  // The session plugin only sets `Expires`, a date that a device with a wrong clock takes for long
-  // past. Hooks run in order, so the cookie is set by now.
+  // The session plugin only sets `Expires`. A device with a wrong clock may take that date for long
+  // past, so this hook adds `Max-Age`. Hooks run in order, so the cookie is set by now.
   app.addHook('onSend', async (_request, reply) => {
     const lines = [reply.getHeader('set-cookie') ?? []].flat().map(String)
     if (lines.length === 0) return
@@ -66,7 +66,7 @@ export async function addSessions(
 
 const userAgentMaxChars = 256
 
-/** Returns the device's name for the list of sessions: one line with visible text, or null. */
+/** Returns the name of the device for the list of sessions: one line with visible text, or null. */
 export function userAgentOf(request: FastifyRequest): string | null {
   const line = toOneLine(request.headers['user-agent'] ?? '').slice(0, userAgentMaxChars)
   return showsSomething(line) ? line : null
@@ -75,15 +75,15 @@ export function userAgentOf(request: FastifyRequest): string | null {
 export function createCookieJar(request: FastifyRequest, reply: FastifyReply, authenticator: Authenticator): CookieJar {
   return {
     signIn: async (userId) => {
-      // A new id, whatever came with the request: a planted id is worthless (N1). The old session
-      // is revoked.
+      // Always creates a new id. An attacker may have planted the id of this request, and must not
+      // know the id of the signed-in session (N1). The old session is revoked.
       await request.session.regenerate()
       const actor = { userId, sessionId: uuidv7() }
       request.session.actor = actor
       request.session.userAgent = userAgentOf(request)
       await request.session.save()
-      // Otherwise the plugin would also clear the old cookie, and some clients keep the first of
-      // two.
+      // Otherwise the plugin would also send a header that clears the old cookie, and some clients
+      // keep the first of two cookie headers.
       delete request.cookies[authenticator.cookieName]
       return actor
     },

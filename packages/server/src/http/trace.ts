@@ -1,8 +1,9 @@
 /**
- * Reports, for `npm run trace`, what one server knows of one message on its way to one user. From
- * the database: what was committed, whether the user may see it, and how far they have read. From
- * this server's delivery trace: what it did recently. And the user's connections here. Served on
- * the metrics port, which is not public. Never shows a message's text.
+ * Reports, for `npm run trace`, what one server knows of the delivery of one message to one user.
+ * From the database, it reads whether the message was committed, whether the user may see it, and
+ * how far the user has read. It adds the recent deliveries in this server's delivery trace, and the
+ * user's connections to this server. Served on the metrics port, which is not public. Never shows a
+ * message's text.
  */
 import type { Id } from '@chorus/protocol'
 import type { Connection } from '../delivery/connection.ts'
@@ -14,18 +15,18 @@ export interface TraceOptions {
   readonly trail: DeliveryTrace
   readonly connectionsOf: (user: Id) => Iterable<Connection>
   readonly read: (conversation: Id, seq: number, user: string) => Promise<Traced>
-  /** Returns milliseconds on the clock of the delivery trace. */
+  /** Returns the current time of the clock of the delivery trace, in milliseconds. */
   readonly nowMs: () => number
-  /** Returns the time by the database's clock. */
+  /** Returns the current time of the database. */
   readonly now: () => Date
 }
 
 export interface TraceAnswer {
   readonly server: string
-  /** Undefined when the database could not be asked. */
+  /** Facts from the database. Undefined when the database cannot be read. */
   readonly database: Traced | undefined
   /**
-   * Time from which on the delivery trace is complete; null if it is complete since the start of
+   * Time from which on the delivery trace is complete. Null if it is complete since the start of
    * this server.
    */
   readonly knownSince: string | null
@@ -35,10 +36,10 @@ export interface TraceAnswer {
     readonly transport: string
     readonly state: string
     readonly since: string
-    /** True if the connection receives the changes of this conversation. */
+    /** True if the connection is subscribed to this conversation. */
     readonly isSubscribed: boolean
     readonly unreadBytes: number
-    /** True if the connection's last cursor covers everything sent to it. */
+    /** True if the cursor that the connection received last covers everything sent to it. */
     readonly isCovered: boolean
     /**
      * True if the connection was open when the change was delivered. Otherwise it received the

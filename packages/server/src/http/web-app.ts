@@ -1,7 +1,7 @@
 /**
  * Serves the web application. Hashed files under /assets are cached forever; the page itself is
- * revalidated on every load. Every address that the application's own router knows gets the same
- * page. Without a build, one plain page explains how to build it.
+ * revalidated on every load. All page addresses get the same page, because the application has its
+ * own router. If the application was not built, a plain page explains how to build it.
  */
 import { existsSync } from 'node:fs'
 import { join, sep } from 'node:path'
@@ -25,10 +25,10 @@ const missingPage = `<!doctype html>
 </html>
 `
 
-/** Matches addresses that are never a page of the application. */
+/** Matches addresses that are never a page of the web application. */
 const notPages = /^\/(?:v1|socket\.io|assets|livez|readyz|metrics)(?:\/|$|\?)/
 
-/** Returns true if a browser requests a page. */
+/** Returns true if a browser requests a page of the web application. */
 export function asksForPage(request: FastifyRequest): boolean {
   if (request.method !== 'GET' && request.method !== 'HEAD') return false
   if (notPages.test(request.url)) return false
@@ -38,7 +38,9 @@ export function asksForPage(request: FastifyRequest): boolean {
 }
 
 export interface WebApp {
-  /** Sends the page, for a request for which {@link asksForPage} is true. */
+  /**
+   * Sends the page of the web application. Only for requests for which {@link asksForPage} is true.
+   */
   readonly sendPage: (reply: FastifyReply) => FastifyReply
 }
 

@@ -1,6 +1,6 @@
 /**
- * Starts the HTTP application with real parts on a real database; tests send requests by `inject`.
- * Commands of the log are not wired here.
+ * Starts the HTTP application with its real parts on a real database. Tests send requests with
+ * `inject`, without a port. Commands of the change log are not included.
  */
 import { ChorusError, commands } from '@chorus/protocol'
 import type { CommandName } from '@chorus/protocol'
@@ -54,9 +54,9 @@ export interface TestApp {
   readonly authenticator: Authenticator
   readonly metrics: Metrics
   readonly clock: ManualClock
-  /** Ids of sessions that were announced as revoked. */
+  /** Ids of the sessions that were reported as revoked. */
   readonly revoked: string[]
-  /** Lines of the log. */
+  /** Lines written to the log. */
   readonly logLines: string[]
   /** Sends a request, with a JSON body if one is given. */
   ask(
@@ -100,7 +100,7 @@ export async function startTestApp(database: Database, options: TestAppOptions =
     clock,
     onProblem: () => undefined,
   })
-  // The commands under test use no other part.
+  // The commands under test use no other parts, so the rest is missing.
   const parts = {
     config,
     database,
